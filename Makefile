@@ -1,0 +1,33 @@
+# The two commands: `make run` takes data to a report, `make test` runs the suite. Both set everything up.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: run test lint bench setup
+.DEFAULT_GOAL := run
+
+setup: $(READY)
+
+# torch comes first and exactly pinned; the constraints pin everything that it and the others pull in.
+$(READY): pyproject.toml .constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python %d.%d found; Gapwise needs 3.11 or newer: make PYTHON=python3.12 run" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing dependencies into $(VENV) (once, about two minutes)"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt torch==2.13.0
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: $(READY)
+	@python -m pipeline run
+
+test: $(READY)
+	@python -m pytest -n 2
+
+lint: $(READY)
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+bench: $(READY)
+	@for file in benchmarks/measure_*.py; do python $$file || exit 1; done

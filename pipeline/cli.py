@@ -1,0 +1,137 @@
+"""The command line over the stages: what would run, and running it.
+
+Separate from the stages, which DVC calls one by one.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.comparison.contrasts import PRIMARY
+from pipeline.config.errors import Refusal
+from pipeline.config.plan import Plan, confirmation, exploration, read_plan
+from pipeline.config.studies import BASELINE, Experiment, read_experiment, read_parameters
+from pipeline.execution.catalogue import catalogue
+from pipeline.execution.scheduler import cores
+from pipeline.execution.stage import Incomplete, end_with_parent, guarded
+from pipeline.records.lock import held, keep_dvc_lock, mend_dvc_lock
+from pipeline.records.store import open_store
+from pipeline.records.tables import read_table
+from pipeline.reporting.tables import INTERVAL, percent, points, points_interval
+
+application = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
+REPRODUCE = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
+
+
+@application.callback()
+def gapwise() -> None:
+    """Which regularizers close the train/validation gap, by how much, and at what cost."""
+
+
+@application.command()
+def plan() -> None:
+    """Print the runs, seeds and estimated minutes of every protocol in params.yaml, without training."""
+    sys.exit(guarded(_show_plans))
+
+
+@application.command()
+def run(keep_going: Annotated[bool, typer.Option(help="Report with what there is when runs have failed.")] = False) -> None:
+    """Reproduce every stage with DVC, then print the headline tables and the reports' paths."""
+    sys.exit(guarded(lambda: _run(keep_going)))
+
+
+def _show_plans() -> None:
+    for experiment in _experiments():
+        _show_plan(experiment)
+
+
+def _experiments() -> list[Experiment]:
+    """Every protocol to reproduce, checked; all errors at once."""
+    found: list[Experiment] = []
+    errors: list[str] = []
+    for name in read_parameters().protocols:
+        try:
+            found.append(read_experiment(name, catalogue()))
+        except Refusal as refusal:
+            errors += refusal.lines
+    if errors:
+        raise Refusal(*dict.fromkeys(errors))
+    return found
+
+
+def _run(keep_going: bool) -> None:
+    names = [experiment.protocol.name for experiment in _experiments()]
+    with held():
+        mended = mend_dvc_lock()
+        if mended:
+            print(mended)
+        phases = [ARTIFACTS / name / phase for name in names for phase in ("exploration", "confirmation")]
+        open_store().restore(phases)
+        _reproduce(keep_going)
+        keep_dvc_lock()
+    for name in names:
+        _show_report(name)
+
+
+def _reproduce(keep_going: bool) -> None:
+    environment = os.environ | ({"GAPWISE_KEEP_GOING": "1"} if keep_going else {})
+    code = subprocess.run(REPRODUCE, env=environment, check=False, preexec_fn=end_with_parent).returncode
+    if code:
+        raise Incomplete("the run stopped before its report; what it finished is kept: mend what is named above and run again")
+
+
+def _show_report(protocol: str) -> None:
+    contrasts = read_table(ARTIFACTS / protocol / "contrasts.csv")
+    primary = contrasts[contrasts["metric"] == PRIMARY].sort_values("difference", ascending=False, kind="stable")
+    table = Table("arm", "strength", "test accuracy", "difference", "verdict", title=protocol)
+    for column in table.columns:
+        column.overflow = "fold"
+    table.add_row(BASELINE, "", f"{percent(primary['baseline_mean'].iloc[0])} %", "", "")
+    for row in primary.to_dict("records"):
+        difference = f"{points(row['difference'])} {points_interval(row['low'], row['high'])}"
+        table.add_row(row["arm"], row["strength"], f"{percent(row['arm_mean'])} %", difference, row["verdict"])
+    Console().print(table)
+    print(f"differences in points of accuracy, with their {INTERVAL}; the whole report: {REPORTS / protocol / 'report.md'}")
+
+
+def _show_plan(experiment: Experiment) -> None:
+    protocol = experiment.protocol
+    first = {study.name: {arm.name: arm.strengths[0].label for arm in study.arms} for study in experiment.studies}
+    plans = exploration(experiment, "")[0], confirmation(experiment, "", first)[0]
+    table = Table("study", "arm", "strengths", "test rule", "explore", "confirm", title=f"{protocol.name}: runs planned")
+    for column in table.columns:
+        column.overflow = "fold"
+    for study in experiment.studies:
+        for arm in study.arms:
+            counts = [str(_count(each, study.name, arm.name)) for each in plans]
+            labels = "\n".join(strength.label for strength in arm.strengths)
+            table.add_row(study.name, arm.name, labels, arm.rule, *counts)
+    Console().print(table)
+    runs = [len(each.fingerprints()) for each in plans]
+    workers = read_parameters().execution.workers or cores()
+    minutes = sum(runs) * _seconds(experiment) / workers / 60
+    seeds = protocol.seeds
+    print(
+        f"{sum(runs)} runs, each counted once: {runs[0]} on {seeds.exploration} exploration seeds, {runs[1]} on "
+        f"{seeds.confirmation} fresh ones; about {minutes:.1f} minutes with {workers} workers"
+    )
+
+
+def _count(plan: Plan, study: str, arm: str) -> int:
+    return sum(run.study == study and run.arm == arm for run in plan.runs)
+
+
+def _seconds(experiment: Experiment) -> float:
+    """Seconds a run: the median of those timed here, else what the protocol expects."""
+    folder, store = ARTIFACTS / experiment.protocol.name / "confirmation", open_store()
+    names = read_plan(folder).fingerprints() if (folder / "plan.json").exists() else ()
+    timed = [seconds for name in names if (seconds := store.timing(name).get("seconds"))]
+    return statistics.median(timed) if timed else experiment.protocol.seconds_per_run

@@ -1,0 +1,40 @@
+"""Files and folders that appear whole or not at all: written beside their place, then moved into it.
+
+Separate because every writer needs it: a kill at any moment leaves the old content or the new.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text with Unix line ends in place of whatever was there."""
+    staging = _beside(path)
+    try:
+        staging.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(staging, path)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of `target` if nothing is raised meanwhile."""
+    staging, earlier = _beside(target), _beside(target)
+    try:
+        staging.mkdir(parents=True)
+        yield staging
+        if target.exists():
+            os.replace(target, earlier)
+        os.replace(staging, target)
+    finally:
+        for folder in (staging, earlier):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")

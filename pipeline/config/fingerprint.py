@@ -1,0 +1,90 @@
+"""A run's identity and the fingerprint that names it.
+
+Separate because it decides what is trained again: the fingerprint covers the resolved settings, the
+streams, the data, the code the run uses and the versions of the libraries that compute it, and nothing
+else. Comments and docstrings do not count.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.schema import Settings
+from pipeline.config.streams import Streams
+
+PACKAGE = Path(__file__).resolve().parent.parent
+SHARED_CODE = (
+    "config/streams.py",
+    "data/splits.py",
+    "data/loader.py",
+    "models/sites.py",
+    "regularizers/base.py",
+    "prediction/members.py",
+    "prediction/network.py",
+    "models/standardized.py",
+    "training/*.py",
+)
+LIBRARIES = ("torch", "numpy", "pytorch-lightning", "kornia", "scikit-learn")
+LENGTH = 20  # hexadecimal digits; 80 bits
+
+
+class RunConfig(Settings):
+    """Everything that decides one training: protocol values, regularizers with concrete strengths, streams."""
+
+    data: dict[str, Any]
+    model: dict[str, Any]
+    training: dict[str, Any]
+    regularizers: tuple[dict[str, Any], ...]
+    streams: Streams
+
+
+def identity(config: RunConfig, data_digest: str) -> dict[str, Any]:
+    """The plain values whose hash is the fingerprint; stored beside the run as `run.json`."""
+    own = [f"models/{config.model['name']}.py", *(f"regularizers/{item['name']}.py" for item in config.regularizers)]
+    return {
+        **config.model_dump(mode="json"),
+        "data_digest": data_digest,
+        "code": {name: code_digest(PACKAGE / name) for pattern in (*SHARED_CODE, *own) for name in _files(pattern)},
+        "versions": versions(),
+    }
+
+
+def config_of(identity: Mapping[str, Any]) -> RunConfig:
+    """The settings inside an identity. Raises pydantic's ValidationError where it is not one."""
+    return RunConfig.model_validate_json(json.dumps({key: identity[key] for key in RunConfig.model_fields}))
+
+
+def read_config(path: Path) -> RunConfig:
+    """The settings of a stored run, from its `run.json`."""
+    return config_of(json.loads(path.read_text(encoding="utf-8")))
+
+
+def fingerprint(identity: dict[str, Any]) -> str:
+    """The name of a run: equal for equal identities, on every machine."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:LENGTH]
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """The libraries that compute a run; a build suffix such as +cpu is dropped."""
+    return {name: importlib.metadata.version(name).partition("+")[0] for name in LIBRARIES}
+
+
+@functools.cache
+def code_digest(path: Path) -> str:
+    """The sha256 of a source file's meaning: comments, docstrings and layout do not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+
+
+@functools.cache
+def _files(pattern: str) -> tuple[str, ...]:
+    return tuple(sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob(pattern)))

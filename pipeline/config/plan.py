@@ -1,0 +1,144 @@
+"""The plan of one phase: which runs stand behind which arm of which study.
+
+Separate from `studies.py` because later stages read it back (`plan.json` beside the runs) and must not
+need the regularizers, hence torch, to do so. They iterate this plan, never a directory listing.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config.errors import Refusal
+from pipeline.config.fingerprint import RunConfig, fingerprint, identity
+from pipeline.config.schema import Settings, checked
+from pipeline.config.streams import Streams
+from pipeline.config.studies import BASELINE, Arm, Experiment, Strength, Study
+
+FIRST_CONFIRMATION_SEED = 1000  # exploration counts from 0 and ends before
+Phase = Literal["exploration", "confirmation"]
+Choice = Mapping[str, Mapping[str, str]]  # study -> arm -> label of the chosen strength
+
+
+class PlannedArm(Settings):
+    """One arm as later stages need it: its name, what it changes and which members are averaged at test."""
+
+    name: str
+    factor: str
+    rule: str
+
+
+class PlannedStudy(Settings):
+    """A question with its arms, the baseline first."""
+
+    name: str
+    question: str
+    arms: tuple[PlannedArm, ...]
+
+
+class PlannedRun(Settings):
+    """One row: this arm, at this strength, under this seed, is that run. Runs may stand in many rows."""
+
+    study: str
+    arm: str
+    strength: str
+    seed: int
+    fingerprint: str
+
+
+class Plan(Settings):
+    """All of one phase. `settings` holds the resolved protocol (data, model, training)."""
+
+    protocol: str
+    phase: Phase
+    settings: dict[str, Any]
+    margin: float
+    data_digest: str
+    studies: tuple[PlannedStudy, ...]
+    runs: tuple[PlannedRun, ...]
+
+    def fingerprints(self) -> tuple[str, ...]:
+        """Every run once, in the order of the plan."""
+        return tuple(dict.fromkeys(run.fingerprint for run in self.runs))
+
+    def rules(self) -> dict[str, str]:
+        """The test rule of every run."""
+        by_arm = {(study.name, arm.name): arm.rule for study in self.studies for arm in study.arms}
+        return {run.fingerprint: by_arm[run.study, run.arm] for run in self.runs}
+
+
+Selection = Callable[[Study, Arm], Iterable[Strength]]
+Identities = dict[str, dict[str, Any]]  # fingerprint -> identity
+
+
+def exploration(experiment: Experiment, data_digest: str) -> tuple[Plan, Identities]:
+    """Every strength of every arm that has more than one, and the baseline, on the exploration seeds."""
+    seeds = range(experiment.protocol.seeds.exploration)
+    return _plan(experiment, data_digest, "exploration", seeds, _explored)
+
+
+def confirmation(experiment: Experiment, data_digest: str, choice: Choice) -> tuple[Plan, Identities]:
+    """The chosen strength of every arm, and the baseline, on seeds that no choice has seen."""
+
+    def chosen(study: Study, arm: Arm) -> Iterable[Strength]:
+        if len(arm.strengths) == 1:
+            return arm.strengths
+        return [strength for strength in arm.strengths if strength.label == choice[study.name].get(arm.name)]
+
+    count = experiment.protocol.seeds.confirmation
+    seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + count)
+    return _plan(experiment, data_digest, "confirmation", seeds, chosen)
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan stored in a phase's folder. Raises Refusal."""
+    path = folder / "plan.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        raise Refusal(f"{path}: missing or damaged; needed are the stages before this one: make run") from None
+    return checked(Plan, document, path)
+
+
+def _explored(study: Study, arm: Arm) -> Iterable[Strength]:
+    needed = any(len(other.strengths) > 1 for other in study.arms)
+    return arm.strengths if len(arm.strengths) > 1 or (arm.name == BASELINE and needed) else ()
+
+
+def _plan(
+    experiment: Experiment, data_digest: str, phase: Phase, seeds: Iterable[int], strengths: Selection
+) -> tuple[Plan, Identities]:
+    identities: Identities = {}
+    runs = []
+    for study in experiment.studies:
+        for arm in study.arms:
+            for strength in strengths(study, arm):
+                for seed in seeds:
+                    this = identity(_config(strength, seed), data_digest)
+                    name = fingerprint(this)
+                    identities[name] = this
+                    runs.append(
+                        PlannedRun(study=study.name, arm=arm.name, strength=strength.label, seed=seed, fingerprint=name)
+                    )
+    plan = Plan(
+        protocol=experiment.protocol.name,
+        phase=phase,
+        settings=experiment.protocol.settings(),
+        margin=experiment.protocol.margin,
+        data_digest=data_digest,
+        studies=tuple(_described(study) for study in experiment.studies),
+        runs=tuple(runs),
+    )
+    return plan, identities
+
+
+def _config(strength: Strength, seed: int) -> RunConfig:
+    regularizers = tuple(
+        {"name": type(item).__module__.rpartition(".")[2], **item.model_dump(mode="json")} for item in strength.regularizers
+    )
+    return RunConfig(**strength.protocol.settings(), regularizers=regularizers, streams=Streams.of(seed))
+
+
+def _described(study: Study) -> PlannedStudy:
+    arms = tuple(PlannedArm(name=arm.name, factor=arm.factor, rule=arm.rule) for arm in study.arms)
+    return PlannedStudy(name=study.name, question=study.question, arms=arms)

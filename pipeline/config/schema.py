@@ -1,0 +1,123 @@
+"""Strict models of every settings file, and the error lines they give.
+
+Separate from `studies.py`, which turns these models into a plan: here is what may be said, there is
+what it means.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.config.errors import Refusal
+
+Model = TypeVar("Model", bound=BaseModel)
+Word = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]  # becomes a folder name
+
+
+class Settings(BaseModel):
+    """A frozen, strict model: unknown keys, wrong types and numbers out of range are refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Data(Settings):
+    """What is learned from."""
+
+    dataset: Word
+    train_size: int = Field(ge=2)
+    label_noise: float = Field(0.0, ge=0, le=1)
+    test_fraction: float = Field(0.4, gt=0, lt=1)
+
+
+class Training(Settings):
+    """How a network is trained; the same for every arm unless an arm says otherwise."""
+
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    curve_points: int = Field(10, ge=1)
+
+
+class Seeds(Settings):
+    """How many seeds explore, and how many fresh ones confirm."""
+
+    exploration: int = Field(3, ge=1, le=1000)
+    confirmation: int = Field(15, ge=1)
+
+
+class Execution(Settings):
+    """Where runs are trained; changes no number, so DVC does not track it."""
+
+    workers: int | None = Field(None, ge=1)  # null: one per processor
+    keep_going: bool = False  # report with what there is when runs have failed
+
+
+class Tracking(Settings):
+    """How results are mirrored; changes no number, so DVC does not track it."""
+
+    wandb: Literal["offline", "online", "disabled"] = "offline"
+    project: str = "gapwise"
+    entity: str | None = None
+
+
+class Parameters(Settings):
+    """`params.yaml`: what to reproduce, and overrides of the protocol (null: the protocol's value)."""
+
+    protocols: tuple[Word, ...] = Field(min_length=1)
+    studies: Literal["all"] | tuple[Word, ...] | None = None
+    data: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    seeds: dict[str, Any] = {}
+    margin: float | None = None
+    execution: Execution = Execution()
+    tracking: Tracking = Tracking()
+
+
+def checked(model: type[Model], value: Any, source: Path | str, where: str = "") -> Model:
+    """`value` as a `model`, or a Refusal with one line per error: file, key, value, what is allowed."""
+    try:
+        return model.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise Refusal(*_lines(model, error, source, where)) from None
+
+
+def _lines(model: type[BaseModel], error: ValidationError, source: Path | str, where: str) -> Iterator[str]:
+    for item in error.errors(include_url=False):
+        path = ".".join([where] * bool(where) + [str(part) for part in item["loc"]])
+        if item["type"] == "extra_forbidden":
+            keys = ", ".join(_owner(model, item["loc"]).model_fields)
+            yield f"{source}: {path}: unknown key; allowed are: {keys or 'none'}"
+        elif item["type"] == "missing":
+            yield f"{source}: {path}: missing"
+        else:
+            rule = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            yield f"{source}: {path}: {json.dumps(item['input'])} is refused; allowed is {_range(model, item['loc']) or rule}"
+
+
+def _owner(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that holds the key at the end of `place`."""
+    for part in place[:-1]:
+        inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return model
+
+
+def _range(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """Every bound of a number's field at once, so that one reading of the error is enough."""
+    field = _owner(model, place).model_fields.get(str(place[-1])) if place else None
+    signs = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    bounds = [
+        f"{sign} {getattr(rule, name):g}"
+        for rule in (field.metadata if field else ())
+        for name, sign in signs.items()
+        if hasattr(rule, name)
+    ]
+    kind = "a whole number" if field and field.annotation is int else "a number"
+    return f"{kind}, {' and '.join(bounds)}" if bounds else ""

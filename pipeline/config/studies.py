@@ -1,0 +1,281 @@
+"""Turns a protocol and its studies into a plan: which runs, for which arm, under which seed.
+
+Separate from `schema.py` (what may be said) and from `plan.py` (what later stages read back): this is
+the only place that knows how a study is spelled. The catalogue of what can be named is handed in,
+because regularizers, models and data stand below this layer.
+"""
+
+import itertools
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from pipeline.config.documents import read_yaml
+from pipeline.config.errors import Refusal
+from pipeline.config.schema import Data, Parameters, Seeds, Settings, Training, Word, checked
+
+EXPERIMENTS = Path("experiments")
+PROTOCOLS = EXPERIMENTS / "protocols"
+PARAMETERS = Path("params.yaml")
+BASELINE = "baseline"
+SECTIONS = ("data", "model", "training", "seeds")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a settings file can name. Each maps a name to the model of its settings."""
+
+    regularizers: Mapping[str, type[Settings]]
+    models: Mapping[str, type[Settings]]
+    datasets: tuple[str, ...]
+    rule: Callable[[tuple[Any, ...]], str]  # the test rule of an arm's regularizers
+
+
+class Protocol(Settings):
+    """What every run of a report shares."""
+
+    name: Word
+    data: Data
+    model: dict[str, Any]
+    training: Training
+    seeds: Seeds = Seeds()
+    margin: float = Field(0.01, gt=0, lt=1)
+    studies: tuple[Word, ...] = Field(min_length=1)
+    seconds_per_run: float = Field(1.0, gt=0)  # for `plan` alone, until runs have been timed
+
+    def settings(self) -> dict[str, Any]:
+        """The part that decides a run's weights, as plain values."""
+        return {"data": self.data.model_dump(), "model": self.model, "training": self.training.model_dump()}
+
+
+@dataclass(frozen=True)
+class Strength:
+    """One concrete setting of an arm: its label, its regularizers and the protocol it trains under."""
+
+    label: str
+    regularizers: tuple[Settings, ...]
+    protocol: Protocol
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Everything one arm tries. `factor` says what it changes against the baseline."""
+
+    name: str
+    factor: str
+    rule: str
+    strengths: tuple[Strength, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question and its arms, the baseline first."""
+
+    name: str
+    question: str
+    arms: tuple[Arm, ...]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A protocol with the studies to reproduce under it."""
+
+    protocol: Protocol
+    studies: tuple[Study, ...]
+
+
+def read_parameters(root: Path = Path()) -> Parameters:
+    """`params.yaml` under `root`. Raises Refusal."""
+    return checked(Parameters, read_yaml(root / PARAMETERS), PARAMETERS)
+
+
+def read_protocol(name: str, datasets: Collection[str], root: Path = Path()) -> Protocol:
+    """The protocol `name`, `params.yaml` applied, its model not yet looked up. Raises Refusal."""
+    document, source = _document(name, read_parameters(root), root)
+    protocol = checked(Protocol, document, source)
+    if protocol.data.dataset not in datasets:
+        raise Refusal(_unknown(source, "data.dataset", protocol.data.dataset, datasets))
+    return protocol
+
+
+def read_experiment(name: str, catalogue: Catalogue, root: Path = Path()) -> Experiment:
+    """The protocol `name` with its studies, `params.yaml` applied. Raises Refusal naming every error."""
+    parameters = read_parameters(root)
+    document, source = _document(name, parameters, root)
+    protocol = _resolved(document, catalogue, source)
+    names = _study_names(protocol, parameters, root)
+    studies: list[Study] = []
+    errors: list[str] = []
+    for study in names:
+        try:
+            studies.append(_study(study, protocol, catalogue, root))
+        except Refusal as refusal:
+            errors += refusal.lines
+    if errors:
+        raise Refusal(*errors)
+    return Experiment(protocol, tuple(studies))
+
+
+def _document(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:
+    """The protocol's document with the overrides in it, and how an error should name its source."""
+    path = PROTOCOLS / f"{name}.yaml"
+    known = sorted(file.stem for file in (root / PROTOCOLS).glob("*.yaml"))
+    if name not in known:
+        raise Refusal(f"{PARAMETERS}: protocols: {name!r} does not exist; allowed are: {', '.join(known) or 'none yet'}")
+    document = {"name": name, **read_yaml(root / path)}
+    overridden = []
+    for section in SECTIONS:
+        given = {key: value for key, value in getattr(parameters, section).items() if value is not None}
+        overridden += [f"{section}.{key}" for key in given]
+        if given:
+            document[section] = {**(document.get(section) or {}), **given}
+    if parameters.margin is not None:
+        document["margin"] = parameters.margin
+        overridden.append("margin")
+    return document, f"{path} with {PARAMETERS} ({', '.join(overridden)})" if overridden else str(path)
+
+
+def _resolved(document: dict[str, Any], catalogue: Catalogue, source: Path | str) -> Protocol:
+    """A checked protocol whose model settings are complete."""
+    protocol = checked(Protocol, document, source)
+    if protocol.data.dataset not in catalogue.datasets:
+        raise Refusal(_unknown(source, "data.dataset", protocol.data.dataset, catalogue.datasets))
+    model = _named(protocol.model, catalogue.models, source, "model")
+    return protocol.model_copy(update={"model": {"name": protocol.model["name"], **model.model_dump(mode="json")}})
+
+
+def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tuple[str, ...]:
+    known = tuple(sorted(file.stem for file in (root / EXPERIMENTS).glob("*.yaml")))
+    if parameters.studies == ():
+        raise Refusal(f"{PARAMETERS}: studies: an empty list; allowed are null, all, or names of: {', '.join(known)}")
+    names = parameters.studies or protocol.studies
+    names = known if names == "all" else tuple(names)
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise Refusal(*(_unknown(PARAMETERS, "studies", name, known) for name in missing))
+    if len(set(names)) < len(names):
+        raise Refusal(f"{PARAMETERS}: studies: a study is named twice; allowed is each once")
+    return names
+
+
+class _Document(Settings):
+    question: str = Field(min_length=1)
+    arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
+
+
+def _study(name: str, protocol: Protocol, catalogue: Catalogue, root: Path) -> Study:
+    path = EXPERIMENTS / f"{name}.yaml"
+    checked(_Name, {"study": name}, path)
+    document = checked(_Document, read_yaml(root / path), path)
+    rule = catalogue.rule(())
+    arms = [Arm(BASELINE, "nothing", rule, (Strength("", (), protocol),))]
+    errors: list[str] = []
+    for arm, items in document.arms.items():
+        try:
+            arms.append(_arm(arm, items, protocol, catalogue, path))
+        except Refusal as refusal:
+            errors += refusal.lines
+    errors += _repeated(arms, path)
+    if errors:
+        raise Refusal(*errors)
+    return Study(name, document.question, tuple(arms))
+
+
+class _Name(Settings):
+    study: Word
+
+
+def _repeated(arms: list[Arm], path: Path) -> Iterator[str]:
+    """Arms or strengths that would train the same network twice under two names."""
+    seen: dict[str, str] = {}
+    for arm in arms:
+        for strength in arm.strengths:
+            where = f"arms.{arm.name}" + f" ({strength.label})" * bool(strength.label)
+            key = json.dumps([[_plain(item) for item in strength.regularizers], strength.protocol.settings()])
+            if key in seen:
+                yield f"{path}: {where}: the same network as {seen[key]}; allowed is each once"
+            seen.setdefault(key, where)
+
+
+def _arm(name: str, items: list[dict[str, Any]], protocol: Protocol, catalogue: Catalogue, path: Path) -> Arm:
+    where = f"arms.{name}"
+    if name == BASELINE:
+        raise Refusal(f"{path}: {where}: the empty arm is part of every study; allowed is any other name")
+    if not items:
+        raise Refusal(f"{path}: {where}: empty; allowed is a list of regularizers")
+    overrides = {key: value for item in items if "protocol" in item for key, value in _override(item, path, where)}
+    named = [(index, item) for index, item in enumerate(items) if "protocol" not in item]
+    names = [item.get("name") for _, item in named]
+    if len(set(map(str, names))) < len(names):
+        raise Refusal(f"{path}: {where}: a regularizer is named twice; allowed is each once")
+    changed = _overridden(protocol, overrides, catalogue, f"{path}: {where}") if overrides else protocol
+    grids = [list(_grid(item, catalogue, path, f"{where}.{index}")) for index, item in named]
+    strengths = tuple(
+        Strength(_label(parts, overrides), tuple(regularizer for regularizer, _ in parts), changed)
+        for parts in itertools.product(*grids)
+    )
+    factor = " + ".join([*map(str, names), *(f"{key}={_text(value)}" for key, value in overrides.items())])
+    return Arm(name, factor, catalogue.rule(strengths[0].regularizers), strengths)
+
+
+def _override(item: dict[str, Any], path: Path, where: str) -> Iterator[tuple[str, Any]]:
+    if set(item) != {"protocol"} or not isinstance(item["protocol"], dict) or not item["protocol"]:
+        raise Refusal(f"{path}: {where}.protocol: allowed is a mapping such as {{model.batch_norm: false}}")
+    yield from item["protocol"].items()
+
+
+def _overridden(protocol: Protocol, overrides: dict[str, Any], catalogue: Catalogue, source: str) -> Protocol:
+    document = json.loads(protocol.model_dump_json())
+    for key, value in overrides.items():
+        section, _, field = key.partition(".")
+        if section not in ("data", "model", "training") or not field:
+            raise Refusal(f"{source}: protocol.{key}: allowed are keys of data, model and training, as in model.batch_norm")
+        document[section][field] = value
+    return _resolved(document, catalogue, source)
+
+
+Part = tuple[Settings, str]  # a regularizer, and the label of the values that were spelled out
+
+
+def _grid(item: dict[str, Any], catalogue: Catalogue, path: Path, where: str) -> Iterator[Part]:
+    """Every combination of the listed strengths of one regularizer."""
+    choices = {key: value if isinstance(value, list) else [value] for key, value in item.items()}
+    empty = [key for key, value in choices.items() if not value]
+    if empty:
+        raise Refusal(f"{path}: {where}.{empty[0]}: an empty list; allowed is at least one strength")
+    for values in itertools.product(*choices.values()):
+        given = dict(zip(choices, values, strict=True))
+        label = ", ".join(f"{key}={_text(value)}" for key, value in given.items() if key != "name")
+        yield _named(given, catalogue.regularizers, path, where), label
+
+
+def _named(given: dict[str, Any], known: Mapping[str, type[Settings]], source: Path | str, where: str) -> Settings:
+    name = given.get("name")
+    if not isinstance(name, str) or name not in known:
+        raise Refusal(_unknown(source, f"{where}.name", name, known))
+    return checked(known[name], {key: value for key, value in given.items() if key != "name"}, source, where)
+
+
+def _label(parts: tuple[Part, ...], overrides: dict[str, Any]) -> str:
+    words = [label if len(parts) == 1 else f"{_name(item)}({label})" for item, label in parts]
+    return ", ".join([word for word in words if word] + [f"{key}={_text(value)}" for key, value in overrides.items()])
+
+
+def _plain(regularizer: Settings) -> dict[str, Any]:
+    return {"name": _name(regularizer), **regularizer.model_dump(mode="json")}
+
+
+def _name(regularizer: Settings) -> str:
+    return type(regularizer).__module__.rpartition(".")[2]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _unknown(source: Path | str, where: str, name: Any, known: Collection[str]) -> str:
+    return f"{source}: {where}: {name!r} does not exist; allowed are: {', '.join(sorted(known))}"

@@ -1,0 +1,27 @@
+"""Stage 4: trains the chosen arms and the baseline on fresh seeds, which no choice has seen."""
+
+import json
+import sys
+from pathlib import Path
+
+from pipeline.config.plan import confirmation
+from pipeline.config.studies import read_experiment, read_parameters
+from pipeline.data.prepared import read_summary
+from pipeline.execution.catalogue import catalogue
+from pipeline.execution.scheduler import complete
+from pipeline.execution.stage import stage
+from pipeline.records.store import open_store
+from pipeline.training.work import perform
+
+
+def main(protocol: str) -> None:
+    """Writes artifacts/<protocol>/confirmation."""
+    folder = Path("artifacts") / protocol
+    choice = json.loads((folder / "choice.json").read_text(encoding="utf-8"))["choice"]
+    experiment = read_experiment(protocol, catalogue())
+    plan, identities = confirmation(experiment, read_summary(folder / "data")["digest"], choice)
+    complete(plan, identities, perform, open_store(), folder, read_parameters().execution)
+
+
+if __name__ == "__main__":
+    sys.exit(stage(main))

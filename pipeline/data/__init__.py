@@ -1,0 +1,19 @@
+"""Data sources, one file each, and what every source shares: splits, batches, prepared arrays."""
+
+import importlib
+import pkgutil
+
+from pipeline.data.arrays import Arrays
+
+SHARED = ("arrays", "loader", "prepared", "splits")
+
+
+def names() -> tuple[str, ...]:
+    """The datasets there are: every file of this folder that is a source."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED))
+
+
+def read(name: str) -> Arrays:
+    """All examples of a dataset. `name` is one of `names()`."""
+    arrays: Arrays = importlib.import_module(f"pipeline.data.{name}").read()
+    return arrays

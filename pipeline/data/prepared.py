@@ -1,0 +1,83 @@
+"""The prepared arrays of a protocol on disk, and the digest that stands for them in every fingerprint.
+
+Separate from the sources: whatever they are, later stages see these six files. The test labels have a
+reader of their own, which only the stage that scores may call.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.errors import Refusal
+from pipeline.config.files import new_folder
+from pipeline.data.arrays import Arrays
+
+SUMMARY = "data.json"
+
+
+def write_prepared(folder: Path, dataset: str, development: Arrays, test: Arrays) -> dict[str, Any]:
+    """Writes the folder, whole or not at all, and gives its summary with the digest of everything in it."""
+    files: dict[str, NDArray[Any]] = {
+        "development_images.npy": development.images,
+        "development_labels.npy": development.labels,
+        "test_images.npy": test.images,
+        "test_labels.npy": test.labels,
+    }
+    with new_folder(folder) as staging:
+        for name, array in files.items():
+            np.save(staging / name, array, allow_pickle=False)
+        sums = {name: _digest(staging / name) for name in files}
+        summary = {
+            "dataset": dataset,
+            "classes": development.classes,
+            "shape": list(development.images.shape[1:]),
+            "development": len(development.labels),
+            "test": len(test.labels),
+            "digest": hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest(),
+            "files": sums,
+        }
+        (staging / SUMMARY).write_text(json.dumps(summary, sort_keys=True, indent=1) + "\n")
+    return summary
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Dataset, classes, shape, counts and digest. Raises Refusal where nothing was prepared."""
+    try:
+        summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refusal(f"{folder}: no prepared data; run: python -m pipeline.prepare {folder.parent.name}") from None
+    return summary
+
+
+def read_development(folder: Path) -> Arrays:
+    """The development pool: what seeds split into training and validation."""
+    images = _read(folder, "development_images.npy")
+    return Arrays(images, _read(folder, "development_labels.npy"), read_summary(folder)["classes"])
+
+
+def read_test_images(folder: Path) -> NDArray[np.float32]:
+    """Test images (N, channels, height, width): to predict on, not to score."""
+    images: NDArray[np.float32] = _read(folder, "test_images.npy")
+    return images
+
+
+def read_test_labels(folder: Path) -> NDArray[np.int64]:
+    """Test labels (N,). Reading them opens the test set; only `evaluate` does."""
+    labels: NDArray[np.int64] = _read(folder, "test_labels.npy")
+    return labels
+
+
+def _read(folder: Path, name: str) -> Any:
+    path = folder / name
+    expected = read_summary(folder)["files"][name]
+    if not path.is_file() or _digest(path) != expected:
+        raise Refusal(f"{path}: missing or damaged; run: dvc repro --force prepare@{folder.parent.name}")
+    return np.load(path, allow_pickle=False)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""Evaluation: from logits with a member axis to scores, in numpy alone."""

@@ -1,0 +1,65 @@
+"""Brings a plan to completion: every planned run that the store lacks is trained.
+
+Separate from the executor, which carries jobs and knows nothing of runs.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.plan import Plan
+from pipeline.config.schema import Execution
+from pipeline.execution.processes import Job, Outcome, Perform, run_jobs
+from pipeline.execution.progress import progress
+from pipeline.execution.stage import Incomplete
+from pipeline.records.store import Store
+
+
+def complete(
+    plan: Plan, identities: Mapping[str, Any], perform: Perform, store: Store, folder: Path, settings: Execution
+) -> None:
+    """Trains what is missing, then assembles `folder`/<phase> from the plan, whatever failed.
+
+    `folder` is the protocol's, with its prepared data. Raises Incomplete naming the failures.
+    """
+    store.sweep()
+    data = str((folder / "data").absolute())
+    needed = [name for name in plan.fingerprints() if not store.finished(name)]
+    jobs = [{"id": name, "identity": identities[name], "data": data, "store": str(store.root)} for name in needed]
+    failed = finish(jobs, perform, settings, _title(plan, len(needed)))
+    for job, outcome in failed:
+        store.write_failure(job["id"], outcome["reason"])
+    store.assemble(plan, folder / plan.phase)
+    if failed and not (settings.keep_going or os.environ.get("GAPWISE_KEEP_GOING")):
+        raise Incomplete(said(failed, len(needed)))
+
+
+def finish(jobs: list[dict[str, Any]], perform: Perform, settings: Execution, title: str) -> list[tuple[Job, Outcome]]:
+    """Performs all jobs under one progress bar; gives the failed ones."""
+    if not jobs:
+        print(f"{title}: nothing to do", flush=True)
+        return []
+    failed = []
+    with progress(title, len(jobs)) as tally:
+        for job, outcome in run_jobs(jobs, perform, settings.workers or cores()):
+            tally.add(outcome["state"])
+            if outcome["state"] == "failed":
+                failed.append((job, outcome))
+    return failed
+
+
+def said(failed: list[tuple[Job, Outcome]], total: int) -> str:
+    """How many failed, and why each did, a line each."""
+    lines = [f"{job['id']}: {outcome['reason']}" for job, outcome in failed]
+    return "\n".join([f"{len(failed)} of {total} runs failed:", *lines])
+
+
+def cores() -> int:
+    """The processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _title(plan: Plan, needed: int) -> str:
+    kept = len(plan.fingerprints()) - needed
+    return f"{plan.phase} of {plan.protocol}" + (f" ({kept} runs kept)" if kept else "")

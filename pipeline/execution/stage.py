@@ -1,0 +1,87 @@
+"""How every stage starts and ends: bad input is one line per error, a kill leaves nothing behind.
+
+Separate from the stages so that each of them is only what it computes.
+"""
+
+import ctypes
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from pipeline.config.errors import Refusal
+
+BAD_INPUT = 2
+TERMINATED = 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGINT
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Incomplete(Exception):
+    """A stage did all it could, and some of it failed: the message names what. Exit code 1."""
+
+
+def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -> int:
+    """Runs one stage for the protocol named on the command line and gives its exit code.
+
+    0 done, 1 some runs failed, 2 bad input (one line per error), 130 and 143 interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    verb = work.__module__.rpartition(".")[2] if work.__module__ != "__main__" else os.path.basename(sys.argv[0])[:-3]
+    if len(given) != 1 or given[0].startswith("-"):
+        return _refuse([f"usage: python -m pipeline.{verb} PROTOCOL"])
+    end_with_parent()
+    signal.signal(signal.SIGTERM, _terminated)
+    return guarded(lambda: work(given[0]))
+
+
+def guarded(work: Callable[[], None]) -> int:
+    """Runs `work` and turns what a user can cause into clear lines and an exit code."""
+    try:
+        work()
+    except Refusal as refusal:
+        return _refuse(refusal.lines)
+    except Incomplete as incomplete:
+        print(incomplete, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        line = environment_line(error)
+        if line is None:
+            raise
+        return _refuse([line])
+    return 0
+
+
+def end_with_parent() -> None:
+    """Asks Linux to end this process when its parent ends; elsewhere does nothing."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit(TERMINATED)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    sys.exit(TERMINATED)
+
+
+def _refuse(lines: Sequence[str]) -> int:
+    for line in lines:
+        print(f"error: {line}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def environment_line(error: OSError) -> str | None:
+    """What a user can do about an error of the disk; None for any other error, which is our own mistake."""
+    what = {
+        errno.ENOSPC: "the disk is full; free some space and run again: finished runs are kept",
+        errno.EDQUOT: "the disk quota is used up; free some space and run again: finished runs are kept",
+        errno.EROFS: "the file system is read-only; allowed is a writable folder (GAPWISE_STORE moves the run store)",
+        errno.EACCES: "permission denied; allowed is a writable folder (GAPWISE_STORE moves the run store)",
+    }.get(error.errno or 0)
+    return f"{error.filename or 'write'}: {what}" if what else None

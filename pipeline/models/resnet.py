@@ -1,0 +1,60 @@
+"""A pre-activation residual network (He et al., Identity Mappings in Deep Residual Networks, ECCV 2016).
+
+Stages of blocks with max pooling between them, adaptive average pooling, one hidden linear layer.
+Separate from the regularizers, which find their places in it by type (`sites.py`).
+"""
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from pipeline.config.schema import Settings
+
+
+class Model(Settings):
+    """Settings: channels of each stage, blocks per stage, hidden units, side of the last pooling grid."""
+
+    widths: tuple[int, ...] = Field((8, 16, 32), min_length=1)
+    blocks: int = Field(3, ge=1)
+    hidden: int = Field(64, ge=1)
+    grid: int = Field(2, ge=1)
+    batch_norm: bool = True
+
+
+class Block(nn.Module):
+    """shortcut(x) + branch(x); the branch is norm, ReLU, 3x3 convolution, twice."""
+
+    def __init__(self, channels: int, width: int, batch_norm: bool):
+        super().__init__()
+        self.shortcut = nn.Identity() if channels == width else nn.Conv2d(channels, width, 1, bias=False)
+        self.branch = nn.Sequential(
+            _norm(channels, batch_norm),
+            nn.ReLU(),
+            nn.Conv2d(channels, width, 3, padding=1, bias=not batch_norm),
+            _norm(width, batch_norm),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=not batch_norm),
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, channels, H, W) -> (N, width, H, W)."""
+        output: Tensor = self.shortcut(inputs) + self.branch(inputs)
+        return output
+
+
+def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """The network for images of `shape` (channels, height, width): (N, *shape) -> logits (N, classes)."""
+    stem = nn.Conv2d(shape[0], settings.widths[0], 3, padding=1, bias=False)
+    stages: list[nn.Module] = []
+    channels = settings.widths[0]
+    for index, width in enumerate(settings.widths):
+        stages += [nn.MaxPool2d(2)] * bool(index)
+        for _ in range(settings.blocks):
+            stages.append(Block(channels, width, settings.batch_norm))
+            channels = width
+    features = [_norm(channels, settings.batch_norm), nn.ReLU(), nn.AdaptiveAvgPool2d(settings.grid), nn.Flatten()]
+    head = [nn.Linear(channels * settings.grid**2, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, classes)]
+    return nn.Sequential(stem, *stages, *features, *head)
+
+
+def _norm(channels: int, batch_norm: bool) -> nn.Module:
+    return nn.BatchNorm2d(channels) if batch_norm else nn.Identity()

@@ -1,0 +1,72 @@
+"""Stage 5: the logits of every confirmation run, with a member axis; test labels stay closed."""
+
+import functools
+import hashlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from pipeline import regularizers
+from pipeline.config.files import new_folder
+from pipeline.config.fingerprint import read_config
+from pipeline.config.plan import read_plan
+from pipeline.config.studies import read_parameters
+from pipeline.data.arrays import Arrays
+from pipeline.data.prepared import read_development, read_test_images
+from pipeline.data.splits import train_and_validation
+from pipeline.execution.scheduler import finish, said
+from pipeline.execution.stage import Incomplete, stage
+from pipeline.prediction.network import as_images, assemble
+from pipeline.prediction.tensors import predictions
+from pipeline.records.store import read_record, to_json
+
+
+def main(protocol: str) -> None:
+    """Writes artifacts/<protocol>/predictions."""
+    folder = Path("artifacts") / protocol
+    plan = read_plan(folder / "confirmation")
+    done = [name for name in plan.fingerprints() if _is_done(folder / "confirmation" / name)]
+    with new_folder(folder / "predictions") as staging:
+        jobs = [{"id": name, "folder": str(folder), "target": str(staging)} for name in done]
+        failed = finish(jobs, perform, read_parameters().execution, f"predictions of {protocol}")
+        if failed:
+            raise Incomplete(said(failed, len(jobs)))
+        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(staging.iterdir())}
+        (staging / "predictions.json").write_text(to_json({"files": sums}))
+
+
+def perform(job: Mapping[str, Any]) -> dict[str, str]:
+    """Predicts with one trained run and writes its tensors."""
+    torch.set_num_threads(1)
+    folder = Path(job["folder"])
+    run = folder / "confirmation" / job["id"]
+    config = read_config(run / "run.json")
+    pool, test = _data(str(folder / "data"))
+    chosen = regularizers.build(config.regularizers)
+    network = assemble(config, chosen, pool)
+    network.load_state_dict(safetensors.torch.load_file(run / "weights.safetensors"))
+    train, validation = train_and_validation(pool, config.data["train_size"], config.data["label_noise"], config.streams.split)
+    images = {"train": as_images(train.images), "validation": as_images(validation.images), "test": as_images(test)}
+    tensors = predictions(network, images, chosen, config.streams)
+    labels = {"labels/train": torch.from_numpy(train.labels), "labels/validation": torch.from_numpy(validation.labels)}
+    content = safetensors.torch.save({**tensors, **labels})
+    (Path(job["target"]) / f"{job['id']}.safetensors").write_bytes(content)
+    return {"state": "done", "reason": ""}
+
+
+def _is_done(run: Path) -> bool:
+    record = read_record(run)
+    return record is not None and record["state"] == "done"
+
+
+@functools.lru_cache(maxsize=1)
+def _data(folder: str) -> tuple[Arrays, Any]:
+    return read_development(Path(folder)), read_test_images(Path(folder))
+
+
+if __name__ == "__main__":
+    sys.exit(stage(main))

@@ -1,0 +1,35 @@
+"""A run's network, put together from its identity: what training begins with and prediction loads weights into.
+
+Separate so that there is one way to build it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import models, regularizers
+from pipeline.config.fingerprint import RunConfig
+from pipeline.config.streams import derive
+from pipeline.data.arrays import Arrays
+from pipeline.models.standardized import Standardized
+from pipeline.regularizers.base import Regularizer
+
+
+def assemble(config: RunConfig, chosen: Sequence[Regularizer], pool: Arrays) -> Standardized:
+    """The network with its noise layers and initial weights, for images like those of `pool`.
+
+    The global generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config.streams.init, "init"))
+        network = models.build(config.model, tuple(pool.images.shape[1:]), pool.classes)
+    regularizers.equip(network, chosen)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # untyped in torch
+
+
+def as_images(images: NDArray[np.float32]) -> Tensor:
+    """Images (N, channels, height, width) as a tensor in channels_last layout, which small networks are faster on."""
+    return torch.from_numpy(images).contiguous(memory_format=torch.channels_last)

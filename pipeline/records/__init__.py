@@ -1,0 +1,1 @@
+"""The records of runs: the only truth about what was trained."""

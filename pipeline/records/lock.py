@@ -1,0 +1,64 @@
+"""One `run` at a time in a tree, and a `dvc.lock` that parses.
+
+Separate from the store: these guard DVC's own files, which DVC does not write atomically.
+"""
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.config.documents import parse_yaml
+from pipeline.config.errors import Refusal
+from pipeline.config.files import write_text
+
+DVC_LOCK = Path("dvc.lock")
+PRIVATE = Path(".dvc/tmp/gapwise")
+
+
+@contextmanager
+def held(folder: Path = PRIVATE) -> Iterator[None]:
+    """Holds this tree while a run is at work. Raises Refusal naming the process that holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise Refusal(
+                f"another run is at work in this tree (process {file.read().strip()}); wait for it or end it"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def mend_dvc_lock(folder: Path = PRIVATE) -> str:
+    """Puts a `dvc.lock` back that a kill has damaged, from the last good copy or from git; what was done, or nothing."""
+    if not DVC_LOCK.exists() or _parses(DVC_LOCK.read_bytes()):
+        return ""
+    kept = folder / "dvc.lock"
+    shown = subprocess.run(["git", "show", "HEAD:dvc.lock"], capture_output=True, check=False)
+    for name, content in (("the last good copy", kept.read_bytes() if kept.exists() else b""), ("git", shown.stdout)):
+        if content and _parses(content):
+            write_text(DVC_LOCK, content.decode())
+            return f"dvc.lock was damaged, as by a kill; restored from {name}"
+    DVC_LOCK.unlink()
+    return "dvc.lock was damaged, as by a kill, and no good copy was found; removed: finished runs are kept all the same"
+
+
+def keep_dvc_lock(folder: Path = PRIVATE) -> None:
+    """Keeps a copy of `dvc.lock` for the next mending."""
+    if DVC_LOCK.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "dvc.lock", DVC_LOCK.read_text(encoding="utf-8"))
+
+
+def _parses(content: bytes) -> bool:
+    try:
+        return "stages" in parse_yaml(content.decode(), DVC_LOCK)
+    except (Refusal, UnicodeDecodeError):
+        return False

@@ -1,0 +1,158 @@
+"""The run store: the only reader and writer of runs, content-addressed by fingerprint.
+
+Separate, and outside DVC's outputs, because DVC deletes an output before the stage that makes it runs:
+here a finished run stays finished whatever happens to the stage. A folder becomes a run by one rename;
+`record.json` names the sha256 of every other file.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config.files import new_folder
+from pipeline.config.plan import Plan
+
+State = Literal["done", "failed", "diverged", "missing"]
+FINISHED = ("done", "diverged")  # a failed run is tried again, a diverged one is a result
+RECORD = "record.json"
+ABANDONED = 600  # seconds; writing a run takes less than one
+TIMING = "timing.json"  # wall clock: kept in the store alone, so that DVC's outputs are the same twice
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder of all runs of this project."""
+
+    root: Path
+
+    def folder(self, fingerprint: str) -> Path:
+        """Where the run stands, or will stand."""
+        return self.root / fingerprint
+
+    def state(self, fingerprint: str) -> State:
+        """The state of a run; a run with a damaged file counts as missing, so it is trained again."""
+        record = read_record(self.folder(fingerprint))
+        if record is None:
+            return "missing"
+        return record["state"] if _intact(self.folder(fingerprint), record) else "missing"
+
+    def finished(self, fingerprint: str) -> bool:
+        """Whether training this run again would be a waste."""
+        return self.state(fingerprint) in FINISHED
+
+    def write(self, fingerprint: str, files: Mapping[str, bytes], record: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
+        """Stores a run at once, in place of any earlier one: all of it appears, or nothing.
+
+        The first complete run wins: where another process has finished the same one, this one is dropped.
+        """
+        staging = self.root / f".{fingerprint}.{uuid.uuid4().hex}"
+        try:
+            staging.mkdir(parents=True)
+            for name, content in files.items():
+                (staging / name).write_bytes(content)
+            (staging / TIMING).write_text(to_json(timing))
+            sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+            (staging / RECORD).write_text(to_json({"fingerprint": fingerprint, **record, "files": sums}))
+            if not self.finished(fingerprint):
+                shutil.rmtree(self.folder(fingerprint), ignore_errors=True)
+                os.replace(staging, self.folder(fingerprint))
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def checkpoints(self, fingerprint: str) -> Path:
+        """Where a run that is being trained keeps its checkpoints; gone once it is finished."""
+        return self.root / "checkpoints" / fingerprint
+
+    def sweep(self) -> None:
+        """Removes what killed writers left half-written, and checkpoints of finished runs."""
+        for folder in self.root.glob(".*.*"):
+            if time.time() - folder.stat().st_mtime > ABANDONED:
+                shutil.rmtree(folder, ignore_errors=True)
+        for folder in self.root.glob("checkpoints/*"):
+            if self.finished(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def write_failure(self, fingerprint: str, reason: str) -> None:
+        """Records that a run was tried and failed; the next stage tries it again."""
+        nothing: dict[str, Any] = {"audit": {}, "cost": {}, "machine": {}}
+        self.write(fingerprint, {}, {"state": "failed", "reason": reason, **nothing}, {})
+
+    def timing(self, fingerprint: str) -> dict[str, Any]:
+        """Wall-clock facts of a run, empty where there are none."""
+        path = self.folder(fingerprint) / TIMING
+        try:
+            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return facts
+
+    def assemble(self, plan: Plan, target: Path) -> None:
+        """Writes a phase's folder from the plan, atomically: `plan.json` and every planned run there is."""
+        with new_folder(target) as staging:
+            (staging / "plan.json").write_text(to_json(plan.model_dump(mode="json")))
+            for fingerprint in plan.fingerprints():
+                if self.state(fingerprint) != "missing":
+                    shutil.copytree(self.folder(fingerprint), staging / fingerprint, ignore=shutil.ignore_patterns(TIMING))
+
+    def restore(self, sources: Iterable[Path]) -> int:
+        """Copies finished runs that a pull brought into `sources` (phase folders) and the store lacks; how many."""
+        restored = 0
+        for source in sources:
+            for folder in sorted(path for path in source.glob("*") if (path / RECORD).is_file()):
+                record = read_record(folder)
+                wanted = record is not None and record["state"] in FINISHED and not self.finished(folder.name)
+                if record is not None and wanted and _intact(folder, record):
+                    files = {name: (folder / name).read_bytes() for name in record["files"]}
+                    kept = {key: value for key, value in record.items() if key not in ("fingerprint", "files")}
+                    self.write(folder.name, files, kept, {})
+                    restored += 1
+        return restored
+
+
+def open_store(root: Path = Path()) -> Store:
+    """The store of the project at `root`: `$GAPWISE_STORE`, else `.runs` at the git root of the main tree."""
+    if os.environ.get("GAPWISE_STORE"):
+        return Store(Path(os.environ["GAPWISE_STORE"]).absolute())
+    asked = ["git", "-C", str(root), "rev-parse", "--path-format=absolute", "--git-common-dir"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False)
+    top = Path(found.stdout.strip()).parent if found.returncode == 0 else root.absolute()
+    return Store(top / ".runs")
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of the run in `folder`, None where there is none or it cannot be read."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and {"state", "files"} <= set(record) else None
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """The curve of a run: one row per (epoch, split), empty where it never got there."""
+    path = folder / "history.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def to_json(value: Any) -> str:
+    """Stable text: sorted keys, one trailing newline, no NaN."""
+    return json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def _intact(folder: Path, record: Mapping[str, Any]) -> bool:
+    try:
+        return all(_digest(folder / name) == digest for name, digest in record["files"].items())
+    except OSError:
+        return False
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

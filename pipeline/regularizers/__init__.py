@@ -1,0 +1,52 @@
+"""Regularizers, one file each: the file's name is its name in YAML, and there is no list to edit."""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from pipeline.regularizers.base import DETERMINISTIC, Regularizer
+
+
+def names() -> tuple[str, ...]:
+    """Every regularizer there is: the files of this folder."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"))
+
+
+def settings() -> dict[str, type[Regularizer]]:
+    """Name -> the regularizer class that its file defines."""
+    return {name: _defined(name) for name in names()}
+
+
+def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
+    """Regularizers from plain values (`name` and settings), without those that are neutral.
+
+    Leaving the neutral ones out is what makes them equal to the baseline bit for bit.
+    """
+    items = [_built(item["name"], {key: value for key, value in item.items() if key != "name"}) for item in given]
+    return tuple(item for item in items if item != type(item).neutral())
+
+
+def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:
+    """Lets every regularizer place its noise in the network, in order; weights stay as they are."""
+    for regularizer in regularizers:
+        regularizer.modify_model(network)
+
+
+def test_rule(regularizers: Sequence[Regularizer]) -> str:
+    """The members averaged at test: that of the first regularizer which declares any but the deterministic one."""
+    declared = [item.test_rule for item in regularizers if item.test_rule != DETERMINISTIC]
+    return declared[0] if declared else DETERMINISTIC
+
+
+def _built(name: str, values: Mapping[str, Any]) -> Regularizer:
+    return _defined(name).model_validate(values, strict=False)
+
+
+def _defined(name: str) -> type[Regularizer]:
+    module = importlib.import_module(f"pipeline.regularizers.{name}")
+    found = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+    (regularizer,) = [item for item in found if issubclass(item, Regularizer)]
+    return regularizer

@@ -1,0 +1,171 @@
+"""What every regularizer is made of: the hooks, the noise layer with its one switch, the audit.
+
+Separate so that training and prediction know hooks and noise layers, and no regularizer by name.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config.schema import Settings
+from pipeline.config.streams import derive
+
+NOISE_PASSES = 12
+DETERMINISTIC = "deterministic"
+NOISE = f"noise_{NOISE_PASSES}"  # arithmetic mean of the probabilities of that many noise passes
+NEGLIGIBLE = 1e-6  # a chance below this does not excuse a regularizer that did nothing
+
+Groups = list[dict[str, Any]]  # parameter groups: weights first, then biases and normalization
+Measures = dict[str, float]
+
+
+class NoEffect(Exception):
+    """A regularizer was asked to act and did not: the run fails rather than pass for a baseline."""
+
+
+@dataclass
+class Changes:
+    """How much one regularizer's `modify_batch` changed the batches of a run."""
+
+    examples: int = 0
+    changed: int = 0  # examples with any pixel or target changed
+    distance: float = 0.0  # sum over examples of the mean absolute change of a pixel
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an audit may look at when training has ended."""
+
+    network: nn.Module
+    groups: Groups
+    training_loss: float
+    changes: Changes
+
+
+class Regularizer(Settings):
+    """A regularizer's settings and hooks. Every hook is neutral by default; they run in the order listed.
+
+    A class attribute `test_rule` declares which members are averaged at test, before any data is seen.
+    """
+
+    test_rule: ClassVar[str] = DETERMINISTIC
+
+    @classmethod
+    def neutral(cls) -> Self | None:
+        """The settings without any effect; None where there are none."""
+        return None
+
+    def modify_model(self, network: nn.Module) -> None:
+        """Places noise layers in the network. Leaves its weights as they are."""
+
+    def modify_optimizer(self, groups: Groups) -> Groups:
+        """The optimizer's parameter groups, weights first and all else second."""
+        return groups
+
+    def modify_batch(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (N, channels, height, width) in [0, 1] and targets (N, classes), drawn anew from the global generator."""
+        return inputs, targets
+
+    def penalty(self, network: nn.Module) -> Tensor | None:
+        """A scalar to add to the loss, None where there is none."""
+        return None
+
+    def callbacks(self) -> list[Any]:
+        """Lightning callbacks of one run."""
+        return []
+
+    def audit(self, evidence: Evidence) -> Measures:
+        """What happened in training. Raises NoEffect where an effect was due and none is seen."""
+        return {}
+
+    @property
+    def augments(self) -> bool:
+        """Whether this regularizer changes batches."""
+        return type(self).modify_batch is not Regularizer.modify_batch
+
+
+class NoiseLayer(nn.Module, ABC):
+    """A layer that either samples its noise or takes its deterministic form, whatever `train()` says.
+
+    It owns its generator, so that turning it on moves no other stream. A layer in training mode that is
+    not sampling is deterministic too: batch norm and noise never move together.
+    """
+
+    def __init__(self, regularizer: str, site: str):
+        super().__init__()
+        self.regularizer = regularizer
+        self.site = site
+        self.sampling = False
+        self.generator = torch.Generator()
+        self.counts: dict[str, Tensor | int] = {}  # what the audit reads; kept in checkpoints
+
+    def count(self, **amounts: Tensor | int) -> None:
+        """Adds to the counts of this layer."""
+        for name, amount in amounts.items():
+            self.counts[name] = self.counts.get(name, 0) + amount
+
+    @abstractmethod
+    def sample(self, inputs: Tensor) -> Tensor:
+        """One noisy view of the inputs."""
+
+    def deterministic(self, inputs: Tensor) -> Tensor:
+        """The form used without noise: the inputs themselves unless a layer says otherwise."""
+        return inputs
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Sampled or deterministic, by the switch alone."""
+        return self.sample(inputs) if self.sampling else self.deterministic(inputs)
+
+
+def place_before(module: nn.Module, layer: NoiseLayer) -> None:
+    """Lets `layer` transform the input of `module`. Names and types in the network stay as they are."""
+    module.add_module(layer.regularizer, layer)
+    name = layer.regularizer
+
+    def transform(owner: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (owner.get_submodule(name)(arguments[0]), *arguments[1:])
+
+    module.register_forward_pre_hook(transform)
+
+
+def noise_layers(network: nn.Module) -> list[NoiseLayer]:
+    """Every noise layer of a network, in order."""
+    return [module for module in network.modules() if isinstance(module, NoiseLayer)]
+
+
+def seed_noise(network: nn.Module, seed: int, *names: str | int) -> None:
+    """Seeds every noise layer from the noise stream, its regularizer, its site and `names` (an epoch, a pass)."""
+    for layer in noise_layers(network):
+        layer.generator.manual_seed(derive(seed, "noise", layer.regularizer, layer.site, *names))
+
+
+@contextmanager
+def mode(network: nn.Module, training: bool, sampling: bool) -> Iterator[None]:
+    """Sets training mode (batch norm) and the noise switch apart from each other, and puts both back."""
+    layers = noise_layers(network)
+    before = network.training, [layer.sampling for layer in layers]
+    switch(network, training, sampling)
+    try:
+        yield
+    finally:
+        network.train(before[0])
+        for layer, sampled in zip(layers, before[1], strict=True):
+            layer.sampling = sampled
+
+
+def switch(network: nn.Module, training: bool, sampling: bool) -> None:
+    """Training mode for batch norm, sampling for noise layers."""
+    network.train(training)
+    for layer in noise_layers(network):
+        layer.sampling = sampling
+
+
+def require_effect(happened: bool, chance: float, what: str) -> None:
+    """Raises NoEffect where nothing happened although the chance of that is negligible."""
+    if not happened and chance < NEGLIGIBLE:
+        raise NoEffect(what)

@@ -1,0 +1,100 @@
+"""Writes the report of a protocol: Markdown, figures, metrics and plots, and apart from them the wall clock.
+
+A stage of its own because it only shows: it trains nothing, scores nothing and tests nothing.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config.errors import Refusal
+from pipeline.config.files import new_folder, write_text
+from pipeline.config.plan import Plan, read_plan
+from pipeline.execution.stage import stage
+from pipeline.records.store import open_store, read_history, read_record, to_json
+from pipeline.records.tables import read_table, write_table
+from pipeline.reporting.frames import Evidence, Records, audit_frame, curve_frame, outcome_frame, run_frame, tried_frame
+from pipeline.reporting.gallery import drawn
+from pipeline.reporting.pages import page
+from pipeline.reporting.style import png
+from pipeline.reporting.summary import metrics, plots, timing_frame, timing_page
+
+PHASES = ("exploration", "confirmation")
+
+
+def main(protocol: str) -> None:
+    """Reads `artifacts/<protocol>/` and writes `reports/<protocol>/` and the timing."""
+    artifacts, target = Path("artifacts", protocol), Path("reports", protocol)
+    evidence = read_evidence(artifacts)
+    with new_folder(target) as staging:
+        _write(staging, evidence)
+    _write_timing(evidence, artifacts / "timing.csv", target / "timing.md")
+    print(f"report: {target / 'report.md'}")
+
+
+def read_evidence(artifacts: Path) -> Evidence:
+    """Everything a report needs from a protocol's artifacts. Raises Refusal where a stage has not run."""
+    exploration, confirmation = (read_plan(artifacts / phase) for phase in PHASES)
+    records = _records(artifacts / "exploration", exploration) | _records(artifacts / "confirmation", confirmation)
+    confirmed = run_frame(confirmation, records)
+    histories = {name: read_history(artifacts / "confirmation" / name) for name in confirmation.fingerprints()}
+    scores = _table(artifacts / "scores.csv")
+    return Evidence(
+        exploration=exploration,
+        confirmation=confirmation,
+        runs=pd.concat([run_frame(exploration, records), confirmed], ignore_index=True),
+        tried=tried_frame(_json(artifacts / "choice.json")["tried"]),
+        contrasts=_table(artifacts / "contrasts.csv"),
+        outcomes=outcome_frame(confirmation, scores),
+        curves=curve_frame(confirmed, histories),
+        audit=audit_frame(confirmed, records),
+        test_use=_json(artifacts / "test_use.json"),
+    )
+
+
+def _write(folder: Path, evidence: Evidence) -> None:
+    (folder / "figures").mkdir()
+    (folder / "plots").mkdir()
+    write_text(folder / "report.md", page(evidence))
+    write_text(folder / "metrics.json", to_json(metrics(evidence)))
+    for name, frame in plots(evidence).items():
+        write_table(folder / "plots" / name, frame)
+    for name, figure in drawn(evidence).items():
+        (folder / "figures" / name).write_bytes(png(figure))
+
+
+def _write_timing(evidence: Evidence, csv: Path, markdown: Path) -> None:
+    store = open_store()
+    known = {name: store.timing(name).get("seconds") for name in evidence.confirmation.fingerprints()}
+    timing = timing_frame(evidence, {name: seconds for name, seconds in known.items() if seconds is not None})
+    write_text(csv, timing.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
+    write_text(markdown, timing_page(evidence, timing))
+
+
+def _records(folder: Path, plan: Plan) -> Records:
+    return {name: read_record(folder / name) for name in plan.fingerprints()}
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refusal(_absent(path)) from None
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        return read_table(path)
+    except FileNotFoundError:
+        raise Refusal(_absent(path)) from None
+
+
+def _absent(path: Path) -> str:
+    return f"{path}: does not exist; run the stages before `report` first"
+
+
+if __name__ == "__main__":
+    sys.exit(stage(main))

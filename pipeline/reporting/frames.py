@@ -1,0 +1,158 @@
+"""The frames that pages and figures are made of, from plans, records, histories and scores.
+
+Separate so that a page only spells what is here, and a figure only draws it. They follow the plan, so a
+run without a record has its row too.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+from pipeline.comparison.intervals import LEVEL
+from pipeline.config.plan import Plan, PlannedArm
+from pipeline.config.studies import BASELINE
+
+STATES = ("done", "failed", "diverged", "missing")
+GAPS = ("gap", "gap_noise", "gap_augmentation", "gap_observed")
+TRIED = (
+    *("study", "arm", "strength", "n", "validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
+    *("validation_nll", "chosen"),
+)
+COSTS = ("training_flops", "updates", "forward_flops")
+Records = dict[str, dict[str, Any] | None]  # fingerprint -> record, None where there is none
+Histories = dict[str, list[dict[str, Any]]]  # fingerprint -> rows of (epoch, split)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a report says; each frame is described by the function that makes it.
+
+    `contrasts` and `scores` are the tables of those names; `tried` is the list of tried strengths in the
+    choice; `test_use` tells how often the test set was opened.
+    """
+
+    exploration: Plan
+    confirmation: Plan
+    runs: pd.DataFrame
+    tried: pd.DataFrame
+    contrasts: pd.DataFrame
+    outcomes: pd.DataFrame
+    curves: pd.DataFrame
+    audit: pd.DataFrame
+    test_use: Mapping[str, Any]
+
+    def primary(self) -> pd.DataFrame:
+        """The contrasts of the one metric that carries a verdict, best difference first, unknown ones last."""
+        rows = self.contrasts[self.contrasts["metric"] == "test_accuracy"]
+        return rows.sort_values("difference", ascending=False, kind="stable", na_position="last").reset_index(drop=True)
+
+    def ambiguous(self) -> bool:
+        """Whether two studies use one arm name, so that a name alone does not say which is meant."""
+        return bool(self.primary()["arm"].duplicated().any())
+
+    def label(self, study: str, arm: str) -> str:
+        """How an arm is called where its study is not plain: with the study only if another study uses the name too."""
+        shared = arm != BASELINE and (self.primary()["arm"] == arm).sum() > 1
+        return f"{arm} of {study}" if shared else arm
+
+    def arms(self) -> list[tuple[str, PlannedArm]]:
+        """The baseline once, under the first study, then every other arm with its study in the order of the plan."""
+        pairs = [(study.name, arm) for study in self.confirmation.studies for arm in study.arms]
+        return pairs[:1] + [(study, arm) for study, arm in pairs if arm.name != BASELINE]
+
+    def confirmed(self, study: str, arm: str) -> pd.DataFrame:
+        """The outcomes of one arm's confirmation runs."""
+        return _of(self.outcomes, study, arm)
+
+    def baseline(self) -> pd.DataFrame:
+        """The outcomes of the baseline, which all studies share."""
+        return self.confirmed(self.confirmation.studies[0].name, BASELINE)
+
+
+def _of(frame: pd.DataFrame, study: str, arm: str) -> pd.DataFrame:
+    return frame[(frame["study"] == study) & (frame["arm"] == arm)]
+
+
+def run_frame(plan: Plan, records: Records) -> pd.DataFrame:
+    """One row per planned run: phase, study, arm, strength, seed, fingerprint, state, reason and counted cost."""
+    rows = []
+    for run in plan.runs:
+        record = records.get(run.fingerprint) or {"state": "missing"}
+        cost = {name: record.get("cost", {}).get(name, np.nan) for name in COSTS}
+        rows.append(
+            {"phase": plan.phase, **run.model_dump(), "state": record["state"], "reason": record.get("reason", ""), **cost}
+        )
+    columns = ["phase", "study", "arm", "strength", "seed", "fingerprint", "state", "reason", *COSTS]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(COSTS, float))
+
+
+def tally(runs: pd.DataFrame) -> dict[str, int]:
+    """How many runs were planned and what became of them; a run that stands in many rows counts once."""
+    once = runs.drop_duplicates("fingerprint")
+    return {"planned": len(once), **{state: int((once["state"] == state).sum()) for state in STATES}}
+
+
+def outcome_frame(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per planned run that was scored: test accuracy under the arm's own test rule, and the parts of the gap."""
+    frame = pd.DataFrame([run.model_dump() for run in plan.runs])
+    tested = scores[(scores["split"] == "test") & (scores["metric"] == "accuracy")]
+    tested = tested[tested["rule"] == tested["fingerprint"].map(plan.rules())]
+    frame["test_accuracy"] = frame["fingerprint"].map(tested.set_index("fingerprint")["value"])
+    parts = scores[scores["split"] == "train_validation"].set_index(["metric", "fingerprint"])["value"]
+    for name in GAPS:
+        known = parts.loc[name] if name in parts.index.get_level_values(0) else {}
+        frame[name] = frame["fingerprint"].map(known).astype(float)
+    return frame.dropna(subset=["test_accuracy", "gap"]).reset_index(drop=True)
+
+
+def curve_frame(runs: pd.DataFrame, histories: Histories) -> pd.DataFrame:
+    """The mean curves of every arm over its done runs, with bands.
+
+    Columns: study, arm, split, epoch, updates, n and, for accuracy and loss, mean, low and high.
+    """
+    done = runs[runs["state"] == "done"]
+    keys = ["study", "arm", "split", "epoch", "updates"]
+    rows = [
+        {"study": study, "arm": arm, **row}
+        for study, arm, name in zip(done["study"], done["arm"], done["fingerprint"], strict=True)
+        for row in histories.get(name, [])
+    ]
+    frame = pd.DataFrame(rows, columns=[*keys, "accuracy", "loss"])
+    both = [banded(frame, keys, name).rename(columns={"mean": name, **_bounds(name)}) for name in ("accuracy", "loss")]
+    return both[0].merge(both[1], on=[*keys, "n"])
+
+
+def audit_frame(runs: pd.DataFrame, records: Records) -> pd.DataFrame:
+    """What the regularizers of every arm did: the mean of each measure over its done runs, and their number."""
+    rows = [
+        {"study": study, "arm": arm, "regularizer": regularizer, "measure": measure, "value": float(value)}
+        for study, arm, name in zip(runs["study"], runs["arm"], runs["fingerprint"], strict=True)
+        for record in [records.get(name)]
+        if record is not None and record["state"] == "done"
+        for regularizer, measures in sorted(record.get("audit", {}).items())
+        for measure, value in sorted(measures.items())
+    ]
+    keys = ["study", "arm", "regularizer", "measure"]
+    return banded(pd.DataFrame(rows, columns=[*keys, "value"]), keys, "value")
+
+
+def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The tried strengths of the choice as a frame, a number that is None as NaN."""
+    frame = pd.DataFrame(rows, columns=[*TRIED, *STATES])
+    return frame.astype({name: float for name in TRIED if name.startswith("validation")})
+
+
+def banded(frame: pd.DataFrame, by: Iterable[str], value: str) -> pd.DataFrame:
+    """`n`, `mean`, `low` and `high` of `value` in every group: the Student-t interval of the mean, NaN where n < 2."""
+    groups = frame.groupby(list(by), sort=False)[value].agg(n="count", mean="mean", spread="std").reset_index()
+    freedom = np.maximum(groups["n"] - 1, 1)
+    half = t.ppf(1 - LEVEL / 2, freedom) * groups["spread"] / np.sqrt(groups["n"])
+    return groups.drop(columns="spread").assign(low=groups["mean"] - half, high=groups["mean"] + half)
+
+
+def _bounds(name: str) -> dict[str, str]:
+    return {"low": f"{name}_low", "high": f"{name}_high"}

@@ -1,0 +1,149 @@
+"""The tables over all studies: the contrasts with their verdicts, the parts of the gap, the counted cost.
+
+Separate from the page around them, so that a table can be re-derived, and shown, alone.
+"""
+
+import pandas as pd
+
+from pipeline.reporting.frames import GAPS, STATES, Evidence, banded
+from pipeline.reporting.tables import (
+    CONFIDENCE,
+    INTERVAL,
+    VOID,
+    count,
+    counted,
+    decimals,
+    p_value,
+    percent,
+    percent_interval,
+    points,
+    points_interval,
+    ratio,
+    table,
+    text,
+)
+
+CONTRAST_INTERVAL = f"{CONFIDENCE} Student-t interval of the mean difference, arm minus baseline, paired by seed"
+PAIRS = "pairs of seeds, both runs done on the same kind of machine"
+MEAN_INTERVAL = f"{CONFIDENCE} Student-t interval of the mean"
+RUNS = "runs: planned/done/failed/diverged/missing"
+GAP_PARTS = dict(zip(GAPS, ("true gap", "noise", "augmentation", "as training sees it"), strict=True))
+GAP_WORDS = (
+    "True gap: train minus validation accuracy of the same weights, deterministic, on clean inputs. Noise and augmentation: "
+    "what they take from the accuracy on the training images, so a training log shows the sum of the three."
+)
+
+
+def headline_table(evidence: Evidence) -> str:
+    """One row per arm, the best difference first."""
+    primary = evidence.primary()
+    digits = decimals(primary)
+    rows = [
+        {
+            "arm": row["arm"],
+            **({"study": row["study"]} if evidence.ambiguous() else {}),
+            "strength": text(row["strength"]) or VOID,
+            "test accuracy (%)": percent(row["arm_mean"], digits),
+            "baseline (%)": percent(row["baseline_mean"], digits),
+            "difference (points)": points(row["difference"], digits),
+            INTERVAL: points_interval(row["low"], row["high"], digits) or VOID,
+            "n": str(row["n"]),
+            "p (Holm)": p_value(row["p_holm"]),
+            "verdict": row["verdict"],
+            "gap (points)": percent(gap_of(evidence, row["study"], row["arm"]), digits),
+            RUNS: tallied(row),
+        }
+        for row in primary.to_dict("records")
+    ]
+    caption = (
+        f"n: {PAIRS}. Rule: {rules(evidence)}; the gap always deterministic. Interval: {CONTRAST_INTERVAL}. "
+        f"p: two-sided paired t test, Holm over {family(primary)}."
+    )
+    return table(pd.DataFrame(rows), caption)
+
+
+def gap_table(evidence: Evidence) -> str:
+    """The parts of the gap of every arm."""
+    digits = decimals(evidence.primary())
+    rows = [
+        {"arm": evidence.label(study, arm.name), "n": str(len(runs))}
+        | {title: _mean_points(runs, part, digits) for part, title in GAP_PARTS.items()}
+        for study, arm in evidence.arms()
+        for runs in [evidence.confirmed(study, arm.name)]
+    ]
+    caption = (
+        "Points of accuracy; 0 is exact. n: done confirmation runs. Rule: deterministic; noise and augmentation each averaged "
+        f"over passes. Interval: {MEAN_INTERVAL}."
+    )
+    return f"{GAP_WORDS}\n\n{table(pd.DataFrame(rows), caption)}"
+
+
+def cost_table(evidence: Evidence) -> str:
+    """The counted cost of every arm, in training and at test."""
+    done = evidence.runs[(evidence.runs["phase"] == "confirmation") & (evidence.runs["state"] == "done")]
+    means = done.groupby(["study", "arm"])[["training_flops", "updates", "forward_flops"]].agg("mean")
+    keys = [(study, arm.name) for study, arm in evidence.arms()]
+    means = means.reindex(pd.MultiIndex.from_tuples(keys))
+    baseline = means.iloc[0]
+    rows = []
+    for (study, arm), (_, cost) in zip(evidence.arms(), means.iterrows(), strict=True):
+        members = passes(arm.rule)
+        rows.append(
+            {
+                "arm": evidence.label(study, arm.name),
+                "training FLOPs": count(cost["training_flops"]),
+                "training, of the baseline's": ratio(cost["training_flops"] / baseline["training_flops"]),
+                "updates": count(cost["updates"]),
+                "forward passes at test": str(members),
+                "FLOPs per test image": count(members * cost["forward_flops"]),
+                "n": str(int(((done["study"] == study) & (done["arm"] == arm.name)).sum())),
+            }
+        )
+    caption = (
+        "Counted, not timed (for seconds see timing.md). n: done confirmation runs, of which this is the mean; no interval. "
+        "Rule: the forward passes are those of each arm's test rule."
+    )
+    return table(pd.DataFrame(rows), caption)
+
+
+def rules(evidence: Evidence) -> str:
+    """Which test rule holds for which arm."""
+    named: dict[str, dict[str, None]] = {}
+    for _, arm in evidence.arms():
+        named.setdefault(arm.rule, {})[arm.name] = None
+    words = {rule: f"{rule} ({counted(passes(rule), 'forward pass', 'es')})" for rule in named}
+    if len(named) == 1:
+        return f"{next(iter(words.values()))} for every arm"
+    return "; ".join(f"{words[rule]} for {', '.join(arms)}" for rule, arms in named.items())
+
+
+def family(primary: pd.DataFrame) -> str:
+    """How many contrasts the correction is over."""
+    return f"{counted(int(primary['p_holm'].notna().sum()), 'contrast')} of test accuracy"
+
+
+def passes(rule: str) -> int:
+    """How many forward passes a test rule takes: 1 for `deterministic`, 12 for `noise_12`."""
+    number = rule.rpartition("_")[2]
+    return int(number) if number.isdigit() else 1
+
+
+def gap_of(evidence: Evidence, study: str, arm: str) -> float:
+    """The mean gap of an arm as its contrast has it, a fraction; NaN where there is none."""
+    rows = evidence.contrasts
+    found = rows.loc[(rows["metric"] == "gap") & (rows["study"] == study) & (rows["arm"] == arm), "arm_mean"]
+    return float(found.iloc[0]) if len(found) else float("nan")
+
+
+def tallied(row: dict[str, object] | dict[str, int]) -> str:
+    """Planned, done, failed, diverged and missing runs in one cell."""
+    return "/".join(str(row[state]) for state in ("planned", *STATES))
+
+
+def _mean_points(runs: pd.DataFrame, part: str, digits: int) -> str:
+    if runs.empty or runs[part].isna().all():
+        return VOID
+    if (runs[part] == 0).all():
+        return "0"
+    row = banded(runs, ["arm"], part).iloc[0]
+    return f"{percent(row['mean'], digits)} {percent_interval(row['low'], row['high'], digits)}".strip()

@@ -1,0 +1,190 @@
+"""The section of one study: what was tried, what was confirmed, how it learned, what acted, what was lost.
+
+Separate from the page's overview, so that a section can become a page of its own.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from pipeline.comparison.intervals import LEVEL, POWER
+from pipeline.config.plan import PlannedStudy
+from pipeline.config.studies import BASELINE
+from pipeline.reporting.frames import STATES, Evidence, tally
+from pipeline.reporting.overview import CONTRAST_INTERVAL, MEAN_INTERVAL, PAIRS, RUNS, tallied
+from pipeline.reporting.tables import (
+    CONFIDENCE,
+    INTERVAL,
+    VOID,
+    counted,
+    decimal,
+    decimals,
+    measure,
+    p_value,
+    percent,
+    percent_interval,
+    points,
+    points_interval,
+    signed,
+    signed_interval,
+    table,
+    text,
+)
+
+LONGEST = 160  # letters of a failure's reason
+IN_PERCENT = ("accuracy", "calibration_error", "gap")  # metrics that are fractions of images; the others are in nats or scores
+PRECISION = 3  # decimals of a metric that is no percentage
+
+
+def study_section(evidence: Evidence, study: PlannedStudy) -> str:
+    """Everything about one study, from its question to its runs."""
+    runs = evidence.runs[evidence.runs["study"] == study.name]
+    parts = [
+        f"## Study: {study.name}\n\n{text(study.question)} {changes(study)}",
+        _strengths(evidence, study),
+        f"### Confirmed\n\n{contrast_table(evidence, study)}",
+        f"### How it learned\n\n![Learning curves of {study.name}: train and validation accuracy and loss of each arm and of "
+        f"the baseline, with bands](figures/curves_{study.name}.png)\n\n*{_curve_caption(runs)}*",
+        f"### What acted\n\n{audit_table(evidence, study)}",
+        f"### Runs\n\n{_run_table(runs)}",
+        losses(runs),
+        _lost(runs),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def contrast_table(evidence: Evidence, study: PlannedStudy) -> str:
+    """Every metric of every arm of a study against the baseline."""
+    digits = decimals(evidence.primary())
+    rows = evidence.contrasts[evidence.contrasts["study"] == study.name].to_dict("records")
+    caption = (
+        f"n: {PAIRS}. Rule: as named in each row. Differences of percentages are in points. Interval: {CONTRAST_INTERVAL}. "
+        "p: two-sided paired t test, uncorrected; Holm's correction, verdict and detectable difference "
+        f"({100 * POWER:g} % power at level {LEVEL:g}) for the "
+        "primary metric alone. Correlation: of arm and baseline over the pairs."
+    )
+    return table(pd.DataFrame([_contrast(row, digits) for row in rows]), caption)
+
+
+def strength_table(tried: pd.DataFrame, digits: int) -> str:
+    """Every tried strength of a study, the chosen one marked."""
+    name = "validation_accuracy"
+    rows = [
+        {
+            "arm": row["arm"],
+            "strength": text(row["strength"]) or VOID,
+            "validation accuracy (%)": percent(row[name], digits),
+            INTERVAL: percent_interval(row[f"{name}_low"], row[f"{name}_high"], digits) or VOID,
+            "validation NLL": decimal(row["validation_nll"], PRECISION),
+            "n": str(row["n"]),
+            "chosen": "**chosen**" if row["chosen"] else "",
+            RUNS: tallied({"planned": sum(row[state] for state in STATES), **row}),
+        }
+        for row in tried.to_dict("records")
+    ]
+    caption = f"n: exploration seeds. Rule: the test rule of each arm, on validation images. Interval: {MEAN_INTERVAL}."
+    return table(pd.DataFrame(rows), caption)
+
+
+def audit_table(evidence: Evidence, study: PlannedStudy) -> str:
+    """What the regularizers of each arm did, measured while they trained."""
+    rows = [
+        {
+            "arm": row["arm"],
+            "regularizer": text(row["regularizer"]),
+            "measure": text(row["measure"].replace("_", " ")),
+            "mean": measure(row["mean"]),
+            "n": str(row["n"]),
+        }
+        for row in evidence.audit[evidence.audit["study"] == study.name].to_dict("records")
+    ]
+    if not rows:
+        return "No run of this study has an audit."
+    caption = "n: done confirmation runs, of which this is the mean; no interval. Rule: none, measured in training."
+    return table(pd.DataFrame(rows), caption)
+
+
+def changes(study: PlannedStudy) -> str:
+    """What the arms of a study change against the baseline."""
+    arms = (arm for arm in study.arms if arm.name != BASELINE)
+    named = (arm.name if arm.factor == arm.name else f"{text(arm.factor)} (arm {arm.name})" for arm in arms)
+    return f"Changed against the baseline: {'; '.join(named)}."
+
+
+def losses(runs: pd.DataFrame) -> str:
+    """How many of these runs failed, diverged or are missing; empty where all are done."""
+    counts = tally(runs)
+    lost = counts["planned"] - counts["done"]
+    if not lost:
+        return ""
+    kinds = ", ".join(f"{counts[state]} {state}" for state in STATES[1:] if counts[state])
+    start = f"**{counted(lost, 'run')} of {counts['planned']} not done: {kinds}.**"
+    return f"{start} They are in no mean, and their pairs in no contrast."
+
+
+def _lost(runs: pd.DataFrame) -> str:
+    lines = []
+    for row in runs[runs["state"] != "done"].to_dict("records"):
+        name = f"{row['arm']} ({text(row['strength'])})" if row["strength"] else row["arm"]
+        reason = text(row["reason"][:LONGEST])
+        lines.append(f"- {row['phase']}, {name}, seed {row['seed']}: {row['state']}" + f": {reason}" * bool(reason))
+    return "\n".join(lines)
+
+
+def _strengths(evidence: Evidence, study: PlannedStudy) -> str:
+    tried = evidence.tried[evidence.tried["study"] == study.name]
+    if tried.empty:
+        return "Every arm has one strength, so there was nothing to choose."
+    image = (
+        f"![Strengths of {study.name}: mean validation accuracy against strength, {CONFIDENCE} bands, the chosen one starred, "
+        f"the baseline as a dashed line](figures/strengths_{study.name}.png)"
+    )
+    return f"### Strengths tried\n\n{strength_table(tried, decimals(evidence.primary()))}\n\n{image}"
+
+
+def _contrast(row: dict[str, Any], digits: int) -> dict[str, str]:
+    fraction = any(word in row["metric"] for word in IN_PERCENT)
+    means = [
+        percent(row[name], digits) if fraction else decimal(row[name], PRECISION) for name in ("baseline_mean", "arm_mean")
+    ]
+    difference = points(row["difference"], digits) if fraction else signed(row["difference"], PRECISION)
+    bounds = row["low"], row["high"]
+    interval = points_interval(*bounds, digits) if fraction else signed_interval(*bounds, PRECISION)
+    return {
+        "arm": row["arm"],
+        "metric": _metric(row["metric"]),
+        "rule": row["rule"],
+        "baseline": means[0],
+        "arm mean": means[1],
+        "difference": difference,
+        INTERVAL: interval or VOID,
+        "n": str(row["n"]),
+        "p": p_value(row["p"]),
+        "p (Holm)": p_value(row["p_holm"]),
+        "verdict": row["verdict"],
+        "detectable": percent(row["detectable"], digits),
+        "correlation": decimal(row["correlation"], 2),
+    }
+
+
+def _metric(name: str) -> str:
+    """A metric with its unit."""
+    words = name.replace("_", " ").replace("nll", "NLL").replace("brier", "Brier score")
+    units = {"accuracy": " (%)", "error": " (%)", "NLL": " (nats)", "score": ""}
+    return words + units.get(words.rpartition(" ")[2], " (points)")
+
+
+def _run_table(runs: pd.DataFrame) -> str:
+    keys = ["phase", "arm", "strength"]
+    rows = [
+        dict(zip(keys, (phase, arm, text(strength) or VOID), strict=True)) | {RUNS: tallied(tally(group))}
+        for (phase, arm, strength), group in runs.groupby(keys, sort=False)
+    ]
+    caption = "The baseline's runs are shared by all studies. Counts of runs: no rule, no interval."
+    return table(pd.DataFrame(rows), caption)
+
+
+def _curve_caption(runs: pd.DataFrame) -> str:
+    done = runs[(runs["phase"] == "confirmation") & (runs["state"] == "done")].groupby("arm", sort=False).size()
+    counts = ", ".join(f"{arm} {number}" for arm, number in done.items())
+    return f"n: done confirmation runs ({counts or 'none'}). Rule: deterministic, clean inputs. Band: {MEAN_INTERVAL}."

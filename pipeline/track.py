@@ -1,0 +1,156 @@
+"""Mirrors every run and the report to Weights & Biases: offline unless told otherwise, each thing once.
+
+A stage of its own because it changes no result: whatever W&B does, the stage ends well and says in one
+line what is left to do. `python -m pipeline.track PROTOCOL` catches up at any time.
+"""
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.files import write_text
+from pipeline.config.plan import read_plan
+from pipeline.config.schema import Tracking
+from pipeline.config.studies import read_parameters
+from pipeline.execution.stage import stage
+from pipeline.records.store import Store, open_store, read_history, read_record, to_json
+from pipeline.records.tables import read_table
+from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.payloads import Image, Payload, Recorded, report_payload, run_payloads
+
+ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
+PHASES = ("exploration", "confirmation")
+
+Sent = dict[str, str]  # id -> digest of what was sent
+
+
+def main(protocol: str) -> None:
+    """Writes `artifacts/<protocol>/tracked.json`, then mirrors what W&B does not have yet. Raises Refusal."""
+    tracking, store = read_parameters().tracking, open_store()
+    payloads = list(_payloads(ARTIFACTS / protocol, REPORTS / protocol, store))
+    write_text(ARTIFACTS / protocol / "tracked.json", to_json({"ids": sorted(payload.id for payload in payloads)}))
+    mode = os.environ.get("WANDB_MODE") or tracking.wandb
+    if mode == "disabled":
+        print("W&B: disabled, nothing mirrored")
+    elif mode in ("offline", "online"):
+        _mirror(payloads, tracking.model_copy(update={"wandb": mode}), store.root / "tracked", protocol)
+    else:
+        _complain(f"WANDB_MODE: {mode!r} is refused; allowed are offline, online and disabled", protocol)
+
+
+def _mirror(payloads: Sequence[Payload], tracking: Tracking, memory: Path, protocol: str) -> None:
+    """Sends what is new and prints the one line that says how it went."""
+    folder = Path(os.environ.get("WANDB_DIR") or ".")
+    there, offline = folder / "wandb", tracking.wandb == "offline"
+    path = memory / _memory_name(tracking)
+    new = _new(payloads, _read_sent(path), there if offline else None)
+    count, trouble = _send(new, tracking, folder, path)
+    if trouble:
+        _complain(f"{trouble}; mirrored {count} of {len(new)} runs; the results are complete", protocol)
+        return
+    send = f"; send: wandb sync {there}/offline-run-*" if offline else ""
+    print(f"W&B: mirrored {count} runs {tracking.wandb}, {len(payloads) - count} were; look: wandb leet {there}{send}")
+
+
+def _send(payloads: Sequence[Payload], tracking: Tracking, folder: Path, memory: Path) -> tuple[int, str]:
+    """How many were sent, and what went wrong, empty where nothing did. Every one sent is remembered at once."""
+    mirror = Mirror("online" if tracking.wandb == "online" else "offline", tracking.project, tracking.entity, str(folder))
+    count = 0
+    try:
+        (folder / "wandb").mkdir(parents=True, exist_ok=True)
+        for payload in payloads:
+            if mirror.send(payload):
+                count += 1
+                _remember(memory, payload)
+    except OSError as error:
+        return count, str(error)
+    finally:
+        mirror.close()
+    refused = [f"{name} was refused ({reason})" for name, reason in mirror.refused.items()]
+    return count, mirror.trouble or "; ".join(refused[:1] + [f"so were {len(refused) - 1} others"] * (len(refused) > 1))
+
+
+def _new(payloads: Sequence[Payload], sent: Sent, offline: Path | None) -> list[Payload]:
+    """What was not sent yet, or not like this; and what is no longer in the folder of offline runs."""
+    paths = offline.glob("offline-run-*/run-*.wandb") if offline else ()
+    there = {path.stem.removeprefix("run-") for path in paths}
+    return [item for item in payloads if sent.get(item.id) != item.digest() or (offline and item.id not in there)]
+
+
+def _memory_name(tracking: Tracking) -> str:
+    name = f"{tracking.wandb}-{tracking.project}-{tracking.entity or 'default'}"
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.json"
+
+
+def _read_sent(path: Path) -> Sent:
+    """Empty where nothing was sent, or where the file is damaged: sending twice does no harm."""
+    try:
+        sent = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return sent if isinstance(sent, dict) else {}
+
+
+def _remember(path: Path, payload: Payload) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, to_json({**_read_sent(path), payload.id: payload.digest()}))
+
+
+def _payloads(artifacts: Path, reports: Path, store: Store) -> Iterator[Payload]:
+    """Every recorded run of the report, then the report itself."""
+    plans = [read_plan(artifacts / phase) for phase in PHASES]
+    scores = _scores(artifacts / "scores.csv")
+    for plan in plans:
+        folders = {name: artifacts / plan.phase / name for name in plan.fingerprints()}
+        found = {name: _recorded(folder, scores.get(name, []), store) for name, folder in folders.items()}
+        yield from run_payloads(plan, {name: run for name, run in found.items() if run})
+    yield report_payload(plans, _rows(artifacts / "contrasts.csv"), _images(reports), _texts(artifacts, reports))
+
+
+def _recorded(folder: Path, scores: Sequence[dict[str, Any]], store: Store) -> Recorded | None:
+    record = read_record(folder)
+    if record is None:
+        return None
+    path = folder / "run.json"
+    identity = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return Recorded(record, read_history(folder), identity, scores, store.timing(folder.name))
+
+
+def _scores(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Fingerprint -> its rows."""
+    scores: dict[str, list[dict[str, Any]]] = {}
+    for row in _rows(path):
+        scores.setdefault(row["fingerprint"], []).append(row)
+    return scores
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table as plain values, None where a cell is empty; no rows where there is no table."""
+    if not path.is_file():
+        return []
+    table = read_table(path)
+    rows: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+    return rows
+
+
+def _images(reports: Path) -> dict[str, Image]:
+    paths = sorted((reports / "figures").glob("*.png"))
+    return {f"figures/{path.stem}": Image(path.as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths}
+
+
+def _texts(artifacts: Path, reports: Path) -> dict[str, str]:
+    paths = (reports / "report.md", artifacts / "contrasts.csv")
+    return {path.name: path.read_text(encoding="utf-8") for path in paths if path.is_file()}
+
+
+def _complain(trouble: str, protocol: str) -> None:
+    print(f"W&B: {trouble}; run: python -m pipeline.track {protocol}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(stage(main))

@@ -1,0 +1,1 @@
+"""Tracking: a mirror of the records in Weights & Biases. The records are the truth."""

@@ -1,0 +1,158 @@
+"""The mirror in Weights & Biases: the only place that knows wandb, and it never raises.
+
+Separate because W&B may be absent, broken, slow or killed while the results are complete: whatever
+happens here is a state to report, not an error. Everything sent comes from records of finished runs, so
+nothing is lost and all of it can be sent again.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.tracking.payloads import Payload
+
+if TYPE_CHECKING:
+    import wandb
+
+Mode = Literal["offline", "online"]
+PATIENCE = 20  # seconds that W&B itself may take to start or to finish a run
+SEND_SECONDS = 25.0  # for one run; what W&B's own limits miss, such as a wandb-core that has stopped
+CLOSE_SECONDS = 5.0
+REPORT_FILES = "report"  # type of the artifact that holds the texts
+
+
+class Mirror:
+    """Sends payloads until W&B is in trouble; `trouble` says why, `refused` which runs it would not take.
+
+    `folder` is where W&B puts its own folder `wandb/`.
+    """
+
+    def __init__(self, mode: Mode, project: str, entity: str | None, folder: str):
+        self.mode, self.project, self.entity, self.folder = mode, project, entity, folder
+        self.trouble = ""
+        self.refused: dict[str, str] = {}
+
+    def send(self, payload: Payload) -> bool:
+        """Replays one run and says whether all of it got there. Does nothing once there is trouble."""
+        if self.trouble:
+            return False
+        try:
+            with _deadline(SEND_SECONDS):
+                return self._replay(payload)
+        except (Exception, _Late) as error:
+            self.trouble = _described(error)
+            return False
+
+    def close(self) -> None:
+        """Ends W&B's own process, so that nothing is left to wait for, or to print, at exit."""
+        if "wandb" not in sys.modules:
+            return
+        try:
+            with _deadline(CLOSE_SECONDS):
+                sys.modules["wandb"].teardown()
+        except (Exception, _Late, SystemExit) as error:  # it exits with the code of a killed wandb-core
+            self.trouble = self.trouble or _described(error)
+
+    def _replay(self, payload: Payload) -> bool:
+        run = self._started(payload)
+        try:
+            _fill(run, payload)
+        except (TypeError, ValueError) as error:  # these values, not W&B: the next run may well be taken
+            self.refused[payload.id] = _described(error)
+        run.finish(exit_code=int(payload.failed or payload.id in self.refused))
+        return payload.id not in self.refused
+
+    def _started(self, payload: Payload) -> "wandb.Run":
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # or wandb-core looks for a server even offline
+        import wandb  # here, so that it may be absent or broken
+
+        return wandb.init(
+            id=payload.id,
+            project=self.project,
+            entity=self.entity,
+            group=payload.group,
+            job_type=payload.job_type,
+            tags=payload.tags,
+            name=payload.name,
+            notes=payload.notes,
+            config=dict(payload.config),
+            dir=self.folder,
+            mode=self.mode,
+            reinit="create_new",
+            settings=wandb.Settings(**_settings()),
+        )
+
+
+def _settings() -> dict[str, Any]:
+    """Quiet, bounded in time, and nothing of this machine or its command line."""
+    private = {"x_disable_meta": True, "x_disable_machine_info": True, "x_disable_stats": True, "x_save_requirements": False}
+    bounded = {"init_timeout": PATIENCE, "finish_timeout": PATIENCE, "finish_timeout_raises": True}
+    return {
+        **private,
+        **bounded,
+        "save_code": False,
+        "disable_git": True,
+        "console": "off",
+        "silent": True,
+        "use_dot_wandb": False,
+    }
+
+
+def _fill(run: "wandb.Run", payload: Payload) -> None:
+    for row in payload.history:
+        run.log(dict(row), step=row["epoch"])
+    _illustrate(run, payload)
+    run.summary.update(dict(payload.summary))
+
+
+def _illustrate(run: "wandb.Run", payload: Payload) -> None:
+    """The report's tables, figures and files."""
+    import wandb
+
+    media: dict[str, Any] = {
+        name: wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows])
+        for name, table in payload.tables.items()
+    }
+    media |= {name: wandb.Image(image.path, caption=name) for name, image in payload.images.items()}
+    if media:
+        run.log(media)
+    if payload.texts:
+        files = wandb.Artifact(payload.id, type=REPORT_FILES)
+        for name, text in payload.texts.items():
+            with files.new_file(name, encoding="utf-8") as file:
+                file.write(text)
+        run.log_artifact(files)
+
+
+class _Late(BaseException):
+    """W&B did not answer. No Exception, so that W&B cannot catch it and go on waiting."""
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    """Interrupts what takes longer, in the main thread of a system that has alarms; elsewhere does nothing."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise _Late(f"no answer within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _described(error: BaseException) -> str:
+    """One short line."""
+    name = "TimeoutError" if isinstance(error, _Late) else type(error).__name__
+    return f"{name}: {' '.join(str(error).split())}"[:200].rstrip(": ")

@@ -1,0 +1,45 @@
+"""Checkpoints at epoch boundaries: atomic, checksummed, the last two kept.
+
+Separate, and not Lightning's own, because those stage in a temporary folder that may lie on another file
+system, where a kill leaves half a file (its weights-only reading is used all the same).
+"""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytorch_lightning as lightning
+
+KEPT = 2
+SECONDS = 20.0  # between checkpoints: a short run never writes one
+
+
+class Checkpoints(lightning.Callback):
+    """Saves at the end of an epoch once `seconds` have passed since the last checkpoint or the start."""
+
+    def __init__(self, folder: Path, seconds: float = SECONDS):
+        self.folder = folder
+        self.seconds = seconds
+        self.last = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Saves where it is time."""
+        if time.monotonic() - self.last < self.seconds or trainer.current_epoch + 1 == trainer.max_epochs:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        staging = self.folder / "staging"
+        trainer.save_checkpoint(staging)
+        digest = hashlib.sha256(staging.read_bytes()).hexdigest()
+        os.replace(staging, self.folder / f"{trainer.current_epoch + 1:06d}-{digest}.ckpt")
+        for old in sorted(self.folder.glob("*.ckpt"))[:-KEPT]:
+            old.unlink()
+        self.last = time.monotonic()
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest checkpoint whose content matches the checksum in its name; None where there is none."""
+    for path in sorted(folder.glob("*.ckpt"), reverse=True):
+        if hashlib.sha256(path.read_bytes()).hexdigest() == path.stem.partition("-")[2]:
+            return path
+    return None

@@ -1,0 +1,107 @@
+"""The one LightningModule: what a training step is, for every network and every arm.
+
+Separate from the trainer, which decides when steps happen. All randomness is derived here, from
+(seed, stream, epoch) as an epoch begins, so resuming needs no state of any generator.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+
+from pipeline.config.schema import Training
+from pipeline.config.streams import Streams, derive
+from pipeline.data.loader import Batches
+from pipeline.models.sites import weights
+from pipeline.models.standardized import Standardized
+from pipeline.regularizers.base import Changes, Groups, Regularizer, noise_layers, seed_noise, switch
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Task(lightning.LightningModule):
+    """A network, its regularizers, and how it is optimized."""
+
+    def __init__(self, network: Standardized, regularizers: Sequence[Regularizer], training: Training, streams: Streams):
+        super().__init__()
+        self.network = network
+        self.regularizers = tuple(regularizers)
+        self.training_settings = training
+        self.streams = streams
+        self.changes = [Changes() for _ in self.regularizers]
+
+    def on_train_epoch_start(self) -> None:
+        """Derives this epoch's order, augmentation and noise from the run's streams."""
+        epoch = self.current_epoch
+        batches = self.trainer.train_dataloader
+        assert isinstance(batches, Batches)
+        batches.epoch = epoch
+        torch.manual_seed(derive(self.streams.augmentation, "augmentation", epoch))
+        seed_noise(self.network, self.streams.noise, epoch)
+        switch(self.network, training=True, sampling=True)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Cross-entropy against distributions over classes, plus every penalty."""
+        inputs, targets = self._changed(batch)
+        loss = functional.cross_entropy(self.network(inputs), targets)
+        for regularizer in self.regularizers:
+            penalty = regularizer.penalty(self.network)
+            loss = loss if penalty is None else loss + penalty
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """SGD with Nesterov momentum; weights in one group, everything else in a second, in every arm."""
+        settings = self.training_settings
+        optimizer = torch.optim.SGD(
+            self.groups(), lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=True
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the audit counts, so that a resumed run is audited whole."""
+        counts = [{name: int(count) for name, count in layer.counts.items()} for layer in noise_layers(self.network)]
+        checkpoint["audit"] = {"changes": [asdict(changes) for changes in self.changes], "counts": counts}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the counts up again."""
+        self.changes = [Changes(**changes) for changes in checkpoint["audit"]["changes"]]
+        for layer, counts in zip(noise_layers(self.network), checkpoint["audit"]["counts"], strict=True):
+            layer.counts = counts
+
+    def groups(self) -> Groups:
+        """The optimizer's parameter groups after every regularizer's say."""
+        chosen = weights(self.network)
+        known = {id(parameter) for parameter in chosen}
+        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
+        groups: Groups = [{"params": chosen, "weight_decay": 0.0}, {"params": rest, "weight_decay": 0.0}]
+        for regularizer in self.regularizers:
+            groups = regularizer.modify_optimizer(groups)
+        return groups
+
+    def _schedule(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
+        settings = self.training_settings
+        if settings.schedule == "constant":
+            return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
+        updates = int(self.trainer.estimated_stepping_batches)
+        return OneCycleLR(optimizer, max_lr=settings.learning_rate, total_steps=updates, cycle_momentum=False)
+
+    @torch.no_grad()
+    def _changed(self, batch: Batch) -> Batch:
+        for regularizer, changes in zip(self.regularizers, self.changes, strict=True):
+            if regularizer.augments:
+                before, batch = batch, regularizer.modify_batch(*batch)
+                _tally(changes, before, batch)
+        return batch
+
+
+def _tally(changes: Changes, before: Batch, after: Batch) -> None:
+    moved = (after[0] - before[0]).abs().flatten(1).mean(1)
+    relabelled = (after[1] != before[1]).flatten(1).any(1)
+    changes.examples += len(moved)
+    changes.changed += int(((moved > 0) | relabelled).sum())
+    changes.distance += float(moved.sum())

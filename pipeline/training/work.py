@@ -1,0 +1,53 @@
+"""One run as a worker does it: read the data, train, write the record.
+
+Separate from the trainer, which touches no disk. Plain values in and out, so that any executor can carry
+them, on this machine or another.
+"""
+
+import functools
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from pipeline.config.fingerprint import config_of
+from pipeline.data.arrays import Arrays
+from pipeline.data.prepared import read_development
+from pipeline.records.store import Store, to_json
+from pipeline.training.trainer import Trained, train
+
+
+def perform(job: Mapping[str, Any]) -> dict[str, str]:
+    """Trains the run `job["identity"]` on the data in `job["data"]` and stores it in `job["store"]`.
+
+    Gives its state and, where it is not done, the reason. Raises what training raises.
+    """
+    torch.set_num_threads(1)  # the number of threads changes the bits
+    store, fingerprint, identity = Store(Path(job["store"])), job["id"], job["identity"]
+    machine = {"cpu_capability": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads(), "device": "cpu"}
+    trained = train(config_of(identity), _pool(job["data"], identity["data_digest"]), store.checkpoints(fingerprint))
+    state, reason = ("diverged", trained.diverged) if trained.diverged else ("done", "")
+    record = {"state": state, "reason": reason, "audit": trained.audit, "cost": trained.cost, "machine": machine}
+    timing = {"seconds": trained.seconds, "machine": platform.machine()}
+    store.write(fingerprint, {"run.json": to_json(identity).encode(), **_files(trained)}, record, timing)
+    return {"state": state, "reason": reason}
+
+
+def _files(trained: Trained) -> dict[str, bytes]:
+    files = {
+        "history.jsonl": "".join(json.dumps(row) + "\n" for row in trained.history).encode(),
+        "weights.safetensors": safetensors.torch.save({name: value.contiguous() for name, value in trained.weights.items()}),
+    }
+    if trained.validation_logits is not None:
+        logits = {"logits": trained.validation_logits, "labels": trained.validation_labels}
+        files["validation.safetensors"] = safetensors.torch.save(logits)
+    return files
+
+
+@functools.lru_cache(maxsize=2)
+def _pool(folder: str, digest: str) -> Arrays:
+    return read_development(Path(folder))

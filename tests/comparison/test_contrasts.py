@@ -1,0 +1,233 @@
+"""What is paired with what: seeds, test rules, states, machines; and the columns that come of it."""
+
+from math import nan
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.weightstats import ttost_paired
+
+from pipeline.comparison.contrasts import COLUMNS, GAPS, SCORES, contrasts
+from pipeline.config.errors import Refusal
+from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+
+SEEDS = range(1000, 1006)
+RULES = {"baseline": "deterministic", "drop": "deterministic", "pool": "noise_12"}
+METRICS = [*SCORES, *GAPS]
+
+
+@pytest.fixture
+def plan():
+    arms = tuple(PlannedArm(name=name, factor=f"the {name}", rule=rule) for name, rule in RULES.items())
+    runs = [
+        PlannedRun(
+            study="one", arm=arm, strength="" if arm == "baseline" else "rate=0.5", seed=seed, fingerprint=f"{arm}{seed}"
+        )
+        for arm in RULES
+        for seed in SEEDS
+    ]
+    return Plan(
+        protocol="tiny",
+        phase="confirmation",
+        settings={},
+        margin=0.01,
+        data_digest="d",
+        studies=(PlannedStudy(name="one", question="?", arms=arms),),
+        runs=tuple(runs),
+    )
+
+
+@pytest.fixture
+def scores(plan):
+    """Random scores under both rules, those of the noise rule far from the deterministic ones."""
+    generator = np.random.default_rng(9)
+    wanted = [("deterministic", *where) for where in (*SCORES.values(), *GAPS.values())]
+    wanted += [("noise_12", *where) for where in SCORES.values()]
+    rows = [
+        (run.fingerprint, rule, split, metric, generator.uniform(0.5, 0.6) + 0.2 * (rule == "noise_12"))
+        for run in plan.runs
+        for rule, split, metric in wanted
+    ]
+    return pd.DataFrame(rows, columns=["fingerprint", "rule", "split", "metric", "value"])
+
+
+@pytest.fixture
+def states(plan):
+    return dict.fromkeys(plan.fingerprints(), "done")
+
+
+@pytest.fixture
+def machines(plan):
+    return {name: {"cpu_capability": "AVX512", "threads": 1, "device": "cpu"} for name in plan.fingerprints()}
+
+
+def of(scores, arm, rule, split, metric, seeds=SEEDS):
+    """The scores of an arm in the order of its seeds."""
+    found = scores[(scores["rule"] == rule) & (scores["split"] == split) & (scores["metric"] == metric)]
+    return found.set_index("fingerprint")["value"].loc[[f"{arm}{seed}" for seed in seeds]].to_numpy()
+
+
+def put(scores, arm, values, split="test", metric="accuracy"):
+    """`scores` with an arm's values replaced, under both rules."""
+    at = scores["fingerprint"].str.startswith(arm) & (scores["split"] == split) & (scores["metric"] == metric)
+    scores.loc[at, "value"] = [values[int(name[-1])] for name in scores.loc[at, "fingerprint"]]
+    return scores
+
+
+def row(table, arm, metric="test_accuracy"):
+    return table[(table["arm"] == arm) & (table["metric"] == metric)].iloc[0]
+
+
+def test_columns_and_order(scores, plan, states, machines):
+    table = contrasts(scores, plan, states, machines)
+    assert tuple(table.columns) == COLUMNS
+    assert list(zip(table["arm"], table["metric"], strict=True)) == [
+        (arm, metric) for arm in ("drop", "pool") for metric in METRICS
+    ]
+    assert set(table["factor"]) == {"the drop", "the pool"}
+    assert set(table["strength"]) == {"rate=0.5"}
+    shuffled = contrasts(scores.sample(frac=1, random_state=0), plan, states, machines)
+    pd.testing.assert_frame_equal(shuffled, table)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_contrast_is_a_paired_t_test_under_the_arms_own_rules(metric, scores, plan, states, machines):
+    found = row(contrasts(scores, plan, states, machines), "pool", metric)
+    split, name = {**SCORES, **GAPS}[metric]
+    rule = "deterministic" if metric in GAPS else "noise_12"
+    baseline, arm = of(scores, "baseline", "deterministic", split, name), of(scores, "pool", rule, split, name)
+    expected = stats.ttest_rel(arm, baseline)
+    assert (found.rule, found.n) == (rule, 6)
+    assert (found.baseline_mean, found.arm_mean) == pytest.approx((baseline.mean(), arm.mean()))
+    assert (found.difference, found.p) == pytest.approx((arm.mean() - baseline.mean(), expected.pvalue))
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found.correlation == pytest.approx(np.corrcoef(baseline, arm)[0, 1])
+
+
+def test_pairs_are_made_by_seed_not_by_place(scores, plan, states, machines):
+    table = contrasts(scores, plan, states, machines)
+    reversed_plan = plan.model_copy(update={"runs": plan.runs[:6] + plan.runs[11:5:-1] + plan.runs[12:]})
+    again = contrasts(scores, reversed_plan, states, machines)
+    assert row(again, "drop").p == pytest.approx(row(table, "drop").p)
+    assert row(again, "drop").correlation == pytest.approx(row(table, "drop").correlation)
+
+
+def test_only_the_primary_metric_carries_a_verdict(scores, plan, states, machines):
+    table = contrasts(scores, plan, states, machines)
+    other = table[table["metric"] != "test_accuracy"]
+    assert other[["p_holm", "detectable"]].isna().all(axis=None)
+    assert set(other["verdict"]) == {""}
+    assert table[table["metric"] == "test_accuracy"][["p_holm", "detectable"]].notna().all(axis=None)
+
+
+def test_the_family_is_the_primary_rows_of_the_report(scores, plan, states, machines):
+    table = contrasts(scores, plan, states, machines)
+    drop, pool = row(table, "drop"), row(table, "pool")
+    assert pool.p < drop.p
+    assert pool.p_holm == pytest.approx(2 * pool.p)
+    assert drop.p_holm == pytest.approx(max(drop.p, 2 * pool.p))
+
+
+@pytest.mark.parametrize(
+    ("shift", "spread", "expected"),
+    [
+        (0.05, 0.004, "helps"),
+        (-0.05, 0.004, "hurts"),
+        (0.004, 0.0005, "helps, below the margin"),
+        (-0.004, 0.0005, "hurts, below the margin"),
+        (0.0, 0.004, "equivalent"),
+        (0.0, 0.05, "inconclusive"),
+    ],
+)
+def test_verdicts_of_planted_effects(shift, spread, expected, scores, plan, states, machines):
+    baseline = np.array([0.80, 0.85, 0.82, 0.88, 0.81, 0.86])
+    arm = baseline + shift + spread * np.array([1, -1, 1, -1, 1, -1])
+    scores = put(put(scores, "baseline", baseline), "drop", arm)
+    found = row(contrasts(scores, plan, states, machines), "drop")
+    assert found.verdict == expected
+    assert ("margin" in expected or expected == "equivalent") == (ttost_paired(arm, baseline, -0.01, 0.01)[0] < 0.05)
+
+
+def test_the_margin_is_the_plans(scores, plan, states, machines):
+    baseline = np.array([0.80, 0.85, 0.82, 0.88, 0.81, 0.86])
+    scores = put(put(scores, "baseline", baseline), "drop", baseline + 0.02 * np.array([1, -1, 1, -1, 1, -1]))
+    assert row(contrasts(scores, plan, states, machines), "drop").verdict == "inconclusive"
+    wide = plan.model_copy(update={"margin": 0.1})
+    assert row(contrasts(scores, wide, states, machines), "drop").verdict == "equivalent"
+
+
+@pytest.mark.parametrize("state", ["diverged", "failed", "missing"])
+def test_an_unfinished_run_takes_its_pair_with_it_and_is_counted(state, scores, plan, states, machines):
+    scores = scores[scores["fingerprint"] != "drop1002"]
+    states["drop1002"] = state
+    table = contrasts(scores, plan, states, machines)
+    found, kept = row(table, "drop"), [seed for seed in SEEDS if seed != 1002]
+    baseline, arm = (of(scores, name, "deterministic", "test", "accuracy", kept) for name in ("baseline", "drop"))
+    assert (found.n, found.planned, found.done, found[state]) == (5, 6, 5, 1)
+    assert found.p == pytest.approx(stats.ttest_rel(arm, baseline).pvalue)
+    assert found.baseline_mean == pytest.approx(baseline.mean())
+    assert row(table, "pool").n == 6
+
+
+def test_a_lost_baseline_run_shortens_every_arm(scores, plan, states, machines):
+    states["baseline1003"] = "diverged"
+    table = contrasts(scores, plan, states, machines)
+    assert set(table["n"]) == {5}
+    assert set(table["done"]) == {6}
+
+
+def test_runs_of_different_machines_are_not_paired(scores, plan, states, machines):
+    machines["drop1001"] = {**machines["drop1001"], "cpu_capability": "AVX2"}
+    table = contrasts(scores, plan, states, machines)
+    assert (row(table, "drop").n, row(table, "drop").done, row(table, "pool").n) == (5, 6, 6)
+    machines["baseline1001"] = dict(machines["drop1001"])
+    table = contrasts(scores, plan, states, machines)
+    assert (row(table, "drop").n, row(table, "pool").n) == (5, 5)
+
+
+def test_a_score_that_is_no_number_drops_its_pair(scores, plan, states, machines):
+    at = (scores["fingerprint"] == "drop1000") & (scores["metric"] == "nll")
+    scores.loc[at, "value"] = nan
+    table = contrasts(scores, plan, states, machines)
+    assert (row(table, "drop", "test_nll").n, row(table, "drop").n) == (5, 6)
+    assert np.isfinite(row(table, "drop", "test_nll").p)
+
+
+def test_a_done_run_without_scores_is_refused(scores, plan, states, machines):
+    with pytest.raises(Refusal, match="pool1004"):
+        contrasts(scores[scores["fingerprint"] != "pool1004"], plan, states, machines)
+
+
+def test_no_spread_gives_neither_interval_nor_p_and_stays_in_the_family(scores, plan, states, machines):
+    baseline = np.array([0.80, 0.85, 0.82, 0.88, 0.81, 0.86])
+    table = contrasts(put(put(scores, "baseline", baseline), "drop", baseline + 0.03), plan, states, machines)
+    found, other = row(table, "drop"), row(table, "pool")
+    assert (found.verdict, found.n) == ("inconclusive", 6)
+    assert found.difference == pytest.approx(0.03)
+    assert np.isnan([found.low, found.high, found.p, found.p_holm, found.detectable]).all()
+    assert other.p_holm == pytest.approx(min(1, 2 * other.p))
+
+
+def test_a_gap_part_that_is_zero_everywhere_has_no_correlation(scores, plan, states, machines):
+    zeros = np.zeros(6)
+    scores = put(put(scores, "baseline", zeros, *GAPS["gap_noise"]), "drop", zeros, *GAPS["gap_noise"])
+    found = row(contrasts(scores, plan, states, machines), "drop", "gap_noise")
+    assert (found.difference, found.baseline_mean) == (0, 0)
+    assert np.isnan([found.low, found.p, found.correlation]).all()
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_fewer_than_two_pairs_decide_nothing(left, scores, plan, states, machines):
+    for seed in [*SEEDS][left:]:
+        states[f"drop{seed}"] = "diverged"
+    found = row(contrasts(scores, plan, states, machines), "drop")
+    assert (found.n, found.diverged, found.verdict) == (left, 6 - left, "inconclusive")
+    assert np.isnan([found.low, found.high, found.p, found.p_holm, found.detectable, found.correlation]).all()
+    assert np.isfinite(found.difference) == bool(left)
+
+
+def test_an_arm_without_planned_runs_has_its_row(scores, plan, states, machines):
+    thin = plan.model_copy(update={"runs": plan.runs[:12]})
+    found = row(contrasts(scores, thin, states, machines), "pool")
+    assert (found.planned, found.n, found.strength, found.verdict) == (0, 0, "", "inconclusive")

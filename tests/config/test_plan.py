@@ -1,0 +1,71 @@
+"""The plan: shared baselines once, fresh seeds, nothing explored that has nothing to explore."""
+
+import pytest
+
+from pipeline.config.plan import FIRST_CONFIRMATION_SEED, confirmation, exploration, read_plan
+from pipeline.config.schema import Seeds
+from pipeline.config.studies import read_experiment
+from pipeline.execution.catalogue import catalogue
+from pipeline.records.store import Store
+
+CHOICE = {"dropout": {"dropout": "rate=0.5"}, "others": {"shift": "shift=1.0"}}
+
+
+@pytest.fixture
+def experiment(project):
+    return read_experiment("tiny", catalogue())
+
+
+def rows(plan):
+    return {(run.study, run.arm, run.strength, run.seed) for run in plan.runs}
+
+
+def test_exploration_counts(experiment):
+    plan, identities = exploration(experiment, "digest")
+    arms = {(run.study, run.arm) for run in plan.runs}
+    assert arms == {("dropout", "baseline"), ("dropout", "dropout"), ("others", "baseline"), ("others", "shift")}
+    assert len(plan.fingerprints()) == 2 * (1 + 2 + 2)
+    assert set(identities) == set(plan.fingerprints())
+
+
+def test_the_baseline_is_trained_once_for_all_studies(experiment):
+    plan, _ = confirmation(experiment, "digest", CHOICE)
+    names = {
+        study: [run.fingerprint for run in plan.runs if (run.study, run.arm) == (study, "baseline")]
+        for study in ("dropout", "others")
+    }
+    assert names["dropout"] == names["others"]
+    assert len(plan.fingerprints()) == 3 * (1 + 1 + 2)
+
+
+def test_confirmation_takes_the_choice_and_arms_with_one_strength(experiment):
+    plan, _ = confirmation(experiment, "digest", CHOICE)
+    assert {(study, arm, strength) for study, arm, strength, _ in rows(plan)} == {
+        ("dropout", "baseline", ""),
+        ("dropout", "dropout", "rate=0.5"),
+        ("others", "baseline", ""),
+        ("others", "weight_decay", "strength=0.01"),
+        ("others", "shift", "shift=1.0"),
+    }
+
+
+def test_no_confirmation_seed_has_been_explored(experiment):
+    explored, confirmed = exploration(experiment, "d")[0], confirmation(experiment, "d", CHOICE)[0]
+    assert not {run.seed for run in explored.runs} & {run.seed for run in confirmed.runs}
+    assert not set(explored.fingerprints()) & set(confirmed.fingerprints())
+    largest = max(rule.le for rule in Seeds.model_fields["exploration"].metadata if hasattr(rule, "le"))
+    assert largest <= FIRST_CONFIRMATION_SEED
+
+
+def test_arms_of_a_seed_share_every_stream(experiment):
+    _, identities = confirmation(experiment, "digest", CHOICE)
+    by_seed = {}
+    for one in identities.values():
+        by_seed.setdefault(one["streams"]["split"], set()).add(tuple(sorted(one["streams"].items())))
+    assert all(len(streams) == 1 for streams in by_seed.values())
+
+
+def test_read_back(experiment, tmp_path):
+    plan, _ = confirmation(experiment, "digest", CHOICE)
+    Store(tmp_path / "store").assemble(plan, tmp_path / "confirmation")
+    assert read_plan(tmp_path / "confirmation") == plan

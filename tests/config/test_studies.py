@@ -1,0 +1,155 @@
+"""What a study may say, what it means, and the line a mistake gives."""
+
+import pytest
+
+from pipeline.config.errors import Refusal
+from pipeline.config.studies import read_experiment, read_protocol
+from pipeline.execution.catalogue import catalogue
+
+QUESTION = "question: Why?\n"
+
+
+def read(project, study: str = "", parameters: str = ""):
+    if study:
+        (project / "experiments" / "dropout.yaml").write_text(study)
+    if parameters:
+        (project / "params.yaml").write_text(parameters)
+    return read_experiment("tiny", catalogue())
+
+
+def refused(project, **files) -> tuple[str, ...]:
+    with pytest.raises(Refusal) as refusal:
+        read(project, **files)
+    assert all("\n" not in line for line in refusal.value.lines)
+    return refusal.value.lines
+
+
+def arms(text: str) -> str:
+    return QUESTION + "arms:\n" + text
+
+
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [
+        (arms("  a: [{name: dropout, rte: 0.1}]"), "arms.a.0.rte: unknown key; allowed are: rate"),
+        (
+            arms("  a: [{name: dropout, rate: high}]"),
+            'arms.a.0.rate: "high" is refused; allowed is a number, at least 0 and less than 1',
+        ),
+        (arms("  a: [{name: dropout, rate: true}]"), "arms.a.0.rate: true is refused"),
+        (
+            arms("  a: [{name: dropout, rate: [0.1, 1.5]}]"),
+            "arms.a.0.rate: 1.5 is refused; allowed is a number, at least 0 and less than 1",
+        ),
+        (arms("  a: [{name: dropout, rate: []}]"), "arms.a.0.rate: an empty list"),
+        (arms("  a: [{name: drop_out}]"), "arms.a.0.name: 'drop_out' does not exist; allowed are: augmentation, dropout"),
+        (arms("  a: [{rate: 0.1}]"), "arms.a.0.name: None does not exist"),
+        (arms("  a: []"), "arms.a: empty"),
+        (arms("  a: dropout"), "arms.a"),
+        (arms("  a/b: [{name: dropout}]"), "arms.a/b"),
+        (arms("  ..: [{name: dropout}]"), "arms..."),
+        (arms("  baseline: [{name: dropout}]"), "arms.baseline: the empty arm is part of every study"),
+        (arms("  a: [{name: dropout}]\n  a: [{name: dropout, rate: 0.1}]"), "duplicate key"),
+        (
+            arms("  a: [{name: dropout, rate: 0.1}]\n  b: [{name: dropout, rate: 0.1}]"),
+            "arms.b (rate=0.1): the same network as arms.a (rate=0.1)",
+        ),
+        (arms("  a: [{name: dropout, rate: [0.1, 0.1]}]"), "the same network as arms.a (rate=0.1)"),
+        (arms("  a: [{name: dropout}, {name: dropout}]"), "a regularizer is named twice"),
+        (arms("  a: [{protocol: {model.depth: 3}}]"), "model.depth: unknown key"),
+        (
+            arms("  a: [{protocol: {seeds.exploration: 3}}]"),
+            "protocol.seeds.exploration: allowed are keys of data, model and training",
+        ),
+        (
+            arms("  a: [{protocol: {training.epochs: 0}}]"),
+            "training.epochs: 0 is refused; allowed is a whole number, at least 1",
+        ),
+        (QUESTION + "arms: {}", "arms: {} is refused"),
+        (QUESTION, "arms: missing"),
+        ("arms: {a: [{name: dropout}]}", "question: missing"),
+        (QUESTION + "arm: {}\narms: {a: [{name: dropout}]}", "arm: unknown key; allowed are: question, arms"),
+    ],
+)
+def test_a_mistake_in_a_study_is_one_line(project, study, words):
+    (line,) = refused(project, study=study)
+    assert words in line
+    assert "experiments/dropout.yaml" in line
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ("protocols: [tiny]\nstudies: [no_such]", "studies: 'no_such' does not exist; allowed are: dropout, others"),
+        ("protocols: [tiny]\nstudies: [../x]", "studies"),
+        ("protocols: [tiny]\nstudies: []", "studies: an empty list"),
+        ("protocols: []", "protocols: [] is refused"),
+        (
+            "protocols: [tiny]\ndata: {train_size: few}",
+            'data.train_size: "few" is refused; allowed is a whole number, at least 2',
+        ),
+        ("protocols: [tiny]\ndata: {dataset: faces}", "data.dataset: 'faces' does not exist; allowed are: digits"),
+        ("protocols: [tiny]\nmodel: {name: vgg}", "model.name: 'vgg' does not exist; allowed are: resnet"),
+        ("protocols: [tiny]\ntraining: {epoch: 3}", "training.epoch: unknown key; allowed are: learning_rate"),
+        (
+            "protocols: [tiny]\ntraining: {learning_rate: -1}",
+            "training.learning_rate: -1 is refused; allowed is a number, more than 0",
+        ),
+        ("protocols: [tiny]\nmargin: 2", "margin: 2"),
+        ("protocols: tiny", 'protocols: "tiny" is refused'),
+        ("protocol: [tiny]", "protocols: missing"),
+    ],
+)
+def test_a_mistake_in_the_parameters_is_named(project, parameters, words):
+    lines = refused(project, parameters=parameters)
+    assert words in lines[0]
+    assert all("params.yaml" in line for line in lines)
+
+
+def test_a_protocol_that_does_not_exist_names_those_that_do(project):
+    with pytest.raises(Refusal, match=r"'\.\./tiny' does not exist; allowed are: tiny"):
+        read_experiment("../tiny", catalogue())
+    with pytest.raises(Refusal, match="allowed are: tiny"):
+        read_protocol("other", ("digits",))
+
+
+def test_all_errors_of_all_files_at_once(project):
+    (project / "experiments" / "others.yaml").write_text(arms("  c: [{name: dropout, rate: 2}]"))
+    lines = refused(project, study=arms("  a: [{name: dropout, rate: -1}]\n  b: [{name: dropuot}]"))
+    assert len(lines) == 3
+    assert "others.yaml" in lines[2]
+
+
+def test_lists_multiply_and_labels_spell_what_was_given(project):
+    text = arms(
+        "  a: [{name: augmentation, shift: [1, 2], rotate: [5, 10]}]\n  b: [{name: dropout, rate: 0.1}, {name: augmentation, shift: 1}]"
+    )
+    a, b = read(project, study=text).studies[0].arms[1:]
+    assert [strength.label for strength in a.strengths] == [
+        "shift=1, rotate=5", "shift=1, rotate=10", "shift=2, rotate=5", "shift=2, rotate=10",
+    ]  # fmt: skip
+    assert [strength.label for strength in b.strengths] == ["dropout(rate=0.1), augmentation(shift=1)"]
+    assert b.factor == "dropout + augmentation"
+
+
+def test_protocol_values_can_be_a_factor(project):
+    text = arms("  a: [{protocol: {model.batch_norm: false, training.epochs: 3}}, {name: dropout}]")
+    (strength,) = read(project, study=text).studies[0].arms[1].strengths
+    assert strength.protocol.model["batch_norm"] is False
+    assert strength.protocol.training.epochs == 3
+    assert strength.label == "model.batch_norm=false, training.epochs=3"
+
+
+def test_parameters_override_the_protocol_and_null_does_not(project):
+    protocol = read(project, parameters="protocols: [tiny]\ntraining: {epochs: 7, momentum: null}\nmargin: 0.02").protocol
+    assert (protocol.training.epochs, protocol.training.momentum, protocol.margin) == (7, 0.9, 0.02)
+
+
+def test_all_studies_by_one_word(project):
+    (project / "experiments" / "zeta.yaml").write_text(arms("  a: [{name: dropout}]"))
+    assert [study.name for study in read(project, parameters="protocols: [tiny]\nstudies: all").studies] == [
+        "dropout",
+        "others",
+        "zeta",
+    ]
+    assert [study.name for study in read(project, parameters="protocols: [tiny]\nstudies: [zeta]").studies] == ["zeta"]

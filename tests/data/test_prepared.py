@@ -1,0 +1,38 @@
+"""Prepared arrays: whole, checksummed, digest of their content."""
+
+import numpy as np
+import pytest
+
+from pipeline.config.errors import Refusal
+from pipeline.data.prepared import read_development, read_summary, read_test_images, read_test_labels, write_prepared
+
+
+@pytest.fixture
+def folder(tmp_path, pool):
+    write_prepared(tmp_path / "p" / "data", "digits", pool, pool.take(np.arange(20)))
+    return tmp_path / "p" / "data"
+
+
+def test_read_back(folder, pool):
+    assert (read_development(folder).images == pool.images).all()
+    assert (read_test_images(folder) == pool.images[:20]).all()
+    assert (read_test_labels(folder) == pool.labels[:20]).all()
+    assert read_summary(folder)["shape"] == [1, 8, 8]
+
+
+def test_the_digest_is_that_of_the_content(folder, pool, tmp_path):
+    one = read_summary(folder)["digest"]
+    assert write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(20)))["digest"] == one
+    assert write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(1, 21)))["digest"] != one
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x")])
+def test_damage_is_found(folder, damage):
+    damage(folder / "development_labels.npy")
+    with pytest.raises(Refusal, match=r"development_labels.npy: missing or damaged; run"):
+        read_development(folder)
+
+
+def test_nothing_prepared_says_what_to_run(tmp_path):
+    with pytest.raises(Refusal, match="python -m pipeline.prepare p"):
+        read_summary(tmp_path / "p" / "data")

@@ -1,0 +1,59 @@
+"""Splits are stratified, seeded, disjoint, and the test set never moves."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from pipeline import data
+from pipeline.config.errors import Refusal
+from pipeline.data.splits import hold_out, redraw_labels, train_and_validation, train_validation
+
+
+def test_the_digits_are_real_and_scaled():
+    arrays = data.read("digits")
+    assert arrays.images.shape == (1797, 1, 8, 8)
+    assert (arrays.images.min(), arrays.images.max(), arrays.classes) == (0, 1, 10)
+    assert "digits" in data.names()
+
+
+def test_the_test_set_never_moves():
+    """A change of this digest would open a new test set: every published number would change."""
+    labels = data.read("digits").labels
+    development, test = hold_out(labels, 0.4)
+    assert hashlib.sha256(test.tobytes()).hexdigest()[:16] == "471bfab3f53ce2cc"
+    assert sorted([*development, *test]) == list(range(1797))
+    assert len(test) == 719
+
+
+@pytest.mark.parametrize("seed", [0, 1, 1000])
+def test_train_and_validation_partition_the_pool_by_class(pool, seed):
+    train, validation = train_validation(pool.labels, 150, seed)
+    assert sorted([*train, *validation]) == list(range(len(pool.labels)))
+    assert len(train) == 150
+    counts = np.bincount(pool.labels[train])
+    assert np.abs(counts - 150 * np.bincount(pool.labels) / len(pool.labels)).max() <= 1
+
+
+def test_a_seed_fixes_the_split_and_another_moves_it(pool):
+    first, again, other = (train_validation(pool.labels, 150, seed)[0] for seed in (0, 0, 1))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("size", [9, 1077, 5000])
+def test_impossible_sizes_are_refused(pool, size):
+    with pytest.raises(Refusal, match=f"data.train_size: {size} of 1078 examples"):
+        train_validation(pool.labels, size, 0)
+
+
+def test_label_noise(pool):
+    clean, validation = train_and_validation(pool, 500, 0.0, 3)
+    noisy, same = train_and_validation(pool, 500, 0.4, 3)
+    assert (noisy.images == clean.images).all()
+    assert (same.labels == validation.labels).all()
+    wrong = (noisy.labels != clean.labels).mean()
+    assert 0.3 < wrong < 0.4  # a tenth of the redrawn labels fall on their old value
+    assert (redraw_labels(clean.labels, 0.4, 10, 3) == noisy.labels).all()
+    assert (redraw_labels(clean.labels, 0.4, 10, 4) != noisy.labels).any()
+    assert (redraw_labels(clean.labels, 0.0, 10, 3) == clean.labels).all()

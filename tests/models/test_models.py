@@ -1,0 +1,64 @@
+"""The residual network, its inputs' standardization, and the sites found in it."""
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline import models
+from pipeline.models.sites import linear_layers, weights
+from pipeline.models.standardized import Standardized
+
+DIGITS = {"name": "resnet", "widths": (8, 16, 32), "blocks": 3, "hidden": 64, "grid": 2, "batch_norm": True}
+
+
+def test_the_digits_network_is_the_one_described():
+    network = models.build(DIGITS, (1, 8, 8), 10)
+    blocks = [module for module in network.modules() if type(module).__name__ == "Block"]
+    assert [block.branch[-1].out_channels for block in blocks] == [8] * 3 + [16] * 3 + [32] * 3
+    assert sum(isinstance(module, nn.MaxPool2d) for module in network.modules()) == 2
+    assert [layer.in_features for _, layer in linear_layers(network)] == [128, 64]
+    assert network(torch.rand(5, 1, 8, 8)).shape == (5, 10)
+
+
+def test_other_shapes_and_no_batch_norm():
+    network = models.build(DIGITS | {"batch_norm": False, "widths": (4,)}, (3, 28, 28), 7)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    assert network(torch.rand(2, 3, 28, 28)).shape == (2, 7)
+
+
+def test_a_block_is_its_shortcut_plus_its_branch():
+    block = models.build(DIGITS, (1, 8, 8), 10).get_submodule("network.1")
+    inputs = torch.rand(3, 8, 8, 8)
+    assert torch.allclose(block(inputs), inputs + block.branch(inputs))
+
+
+def test_weights_are_not_biases_or_normalization():
+    network = models.build(DIGITS, (1, 8, 8), 10)
+    found = weights(network)
+    assert all(parameter.dim() > 1 for parameter in found)
+    assert len(found) == 1 + 18 + 2 + 2  # stem, two a block, two shortcuts, two linear
+    plain = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2), nn.BatchNorm1d(2))
+    assert [tuple(parameter.shape) for parameter in weights(plain)] == [(2, 3)]
+
+
+def test_standardization_uses_the_images_it_was_given():
+    images = torch.rand(50, 3, 4, 4) * torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1) + 5
+    module = Standardized(nn.Identity(), 3)
+    assert torch.equal(module(images), images)
+    module.fit(images)
+    seen = module(images)
+    assert torch.allclose(seen.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(seen.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5)
+    assert set(module.state_dict()) == {"mean", "deviation"}
+
+
+def test_a_constant_channel_stays_finite():
+    module = Standardized(nn.Identity(), 1)
+    module.fit(torch.ones(4, 1, 2, 2))
+    assert torch.isfinite(module(torch.ones(4, 1, 2, 2))).all()
+
+
+@pytest.mark.parametrize("name", models.settings())
+def test_every_model_builds_from_its_defaults(name):
+    network = models.build({"name": name, **models.settings()[name]().model_dump()}, (1, 8, 8), 10)
+    assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)

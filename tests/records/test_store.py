@@ -1,0 +1,116 @@
+"""The run store: a run is there whole or not at all."""
+
+import json
+import os
+import time
+
+import pytest
+
+from pipeline.config.plan import Plan, PlannedRun, read_plan
+from pipeline.records.store import Store, open_store, read_history, read_record
+
+FILES = {"run.json": b"{}", "history.jsonl": b'{"epoch": 1}\n{"epoch": 2}\n', "weights.safetensors": b"w" * 100}
+RECORD = {"state": "done", "reason": "", "audit": {}, "cost": {"updates": 3}, "machine": {}}
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "store")
+    store.write("aa", FILES, RECORD, {"seconds": 1.5})
+    return store
+
+
+def plan(*names):
+    runs = tuple(PlannedRun(study="s", arm="a", strength="", seed=seed, fingerprint=name) for seed, name in enumerate(names))
+    return Plan(protocol="p", phase="exploration", settings={}, margin=0.01, data_digest="d", studies=(), runs=runs)
+
+
+def test_written_and_read(store):
+    assert store.state("aa") == "done"
+    assert store.finished("aa")
+    assert read_record(store.folder("aa"))["cost"] == {"updates": 3}
+    assert [row["epoch"] for row in read_history(store.folder("aa"))] == [1, 2]
+    assert store.timing("aa") == {"seconds": 1.5}
+    assert store.state("bb") == "missing"
+    assert store.timing("bb") == {}
+
+
+@pytest.mark.parametrize("name", [*FILES, "record.json"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"x" + path.read_bytes()[1:]),
+    ],
+)
+def test_any_damage_sends_the_run_back_to_training(store, name, damage):
+    damage(store.folder("aa") / name)
+    assert store.state("aa") == "missing"
+    store.write("aa", FILES, RECORD, {})
+    assert store.state("aa") == "done"
+
+
+def test_the_first_complete_run_wins(store):
+    store.write("aa", FILES | {"run.json": b"other"}, RECORD, {"seconds": 9.0})
+    assert (store.folder("aa") / "run.json").read_bytes() == b"{}"
+    assert store.timing("aa") == {"seconds": 1.5}
+
+
+def test_a_failed_run_is_not_finished_and_gives_way(store):
+    store.write_failure("bb", "why")
+    assert store.state("bb") == "failed"
+    assert not store.finished("bb")
+    store.write("bb", FILES, RECORD | {"state": "diverged"}, {})
+    assert store.finished("bb")
+
+
+def test_a_killed_writer_leaves_no_run(store, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        store.write("bb", FILES, RECORD, {})
+    assert store.state("bb") == "missing"
+    assert [path.name for path in store.root.iterdir()] == ["aa"]
+
+
+def test_sweep_removes_leftovers_and_stale_checkpoints_only(store):
+    for name, age in ((".cc.123", 3600), (".dd.456", 0)):
+        (store.root / name).mkdir()
+        os.utime(store.root / name, (time.time() - age,) * 2)
+    for name in ("aa", "dd"):
+        store.checkpoints(name).mkdir(parents=True)
+    store.sweep()
+    assert sorted(path.name for path in store.root.iterdir()) == [".dd.456", "aa", "checkpoints"]
+    assert [path.name for path in (store.root / "checkpoints").iterdir()] == ["dd"]
+
+
+def test_assembled_from_the_plan_alone_and_the_same_twice(store, tmp_path):
+    store.write("old", FILES, RECORD, {})
+    target = tmp_path / "artifacts" / "exploration"
+    for _ in range(2):
+        store.assemble(plan("aa", "bb"), target)
+        assert sorted(path.name for path in target.iterdir()) == ["aa", "plan.json"]
+        assert sorted(path.name for path in (target / "aa").iterdir()) == sorted([*FILES, "record.json"])
+    assert read_plan(target) == plan("aa", "bb")
+    assert sorted(path.name for path in target.parent.iterdir()) == ["exploration"]
+
+
+def test_restored_from_a_pulled_output(store, tmp_path):
+    source = tmp_path / "exploration"
+    store.assemble(plan("aa"), source)
+    fresh = Store(tmp_path / "fresh")
+    assert fresh.restore([source, tmp_path / "nowhere"]) == 1
+    assert fresh.state("aa") == "done"
+    assert json.loads((fresh.folder("aa") / "record.json").read_text()) == json.loads(
+        (store.folder("aa") / "record.json").read_text()
+    )
+    assert fresh.restore([source]) == 0
+    (source / "aa" / "weights.safetensors").write_bytes(b"damaged")
+    assert Store(tmp_path / "third").restore([source]) == 0
+
+
+def test_the_store_stands_at_the_root_of_the_main_tree(checkout, monkeypatch):
+    monkeypatch.delenv("GAPWISE_STORE", raising=False)
+    assert open_store(checkout / "pipeline").root == checkout / ".runs"
+    monkeypatch.setenv("GAPWISE_STORE", str(checkout / "elsewhere"))
+    assert open_store(checkout).root == checkout / "elsewhere"

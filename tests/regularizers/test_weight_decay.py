@@ -1,0 +1,73 @@
+"""Weight decay against the gradient of its penalty and the closed form of ridge regression."""
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline import models
+from pipeline.regularizers.base import Changes, Evidence, NoEffect
+from pipeline.regularizers.weight_decay import WeightDecay, half_squared_norm
+
+STRENGTH = 0.1
+
+
+def groups(network):
+    chosen = [parameter for name, parameter in network.named_parameters() if "bias" not in name]
+    rest = [parameter for name, parameter in network.named_parameters() if "bias" in name]
+    return [{"params": chosen, "weight_decay": 0.0}, {"params": rest, "weight_decay": 0.0}]
+
+
+def test_decay_is_the_gradient_of_the_penalty():
+    torch.manual_seed(0)
+    one, other = (nn.Linear(4, 3).double() for _ in range(2))
+    other.load_state_dict(one.state_dict())
+    inputs = torch.randn(5, 4, dtype=torch.float64)
+    decayed = torch.optim.SGD(WeightDecay(strength=STRENGTH).modify_optimizer(groups(one)), lr=0.1)
+    plain = torch.optim.SGD(groups(other), lr=0.1)
+    for _ in range(3):
+        decayed.zero_grad()
+        one(inputs).square().sum().backward()
+        decayed.step()
+        plain.zero_grad()
+        (other(inputs).square().sum() + STRENGTH * half_squared_norm([other.weight])).backward()
+        plain.step()
+    assert torch.allclose(one.weight, other.weight, atol=1e-14)
+    assert torch.allclose(one.bias, other.bias, atol=1e-14)
+
+
+def test_a_linear_net_converges_to_ridge():
+    torch.manual_seed(1)
+    inputs, targets = torch.randn(20, 3, dtype=torch.float64), torch.randn(20, 1, dtype=torch.float64)
+    layer = nn.Linear(3, 1, bias=False).double()
+    optimizer = torch.optim.SGD(
+        WeightDecay(strength=STRENGTH).modify_optimizer([{"params": [layer.weight], "weight_decay": 0.0}]), lr=0.02
+    )
+    for _ in range(3000):
+        optimizer.zero_grad()
+        ((layer(inputs) - targets).square().sum() / 2).backward()
+        optimizer.step()
+    ridge = torch.linalg.solve(inputs.T @ inputs + STRENGTH * torch.eye(3, dtype=torch.float64), inputs.T @ targets)
+    assert torch.allclose(layer.weight, ridge.T, atol=1e-10)
+
+
+def test_only_the_first_group_is_decayed():
+    given = groups(nn.Linear(2, 2))
+    changed = WeightDecay(strength=STRENGTH).modify_optimizer(given)
+    assert [group["weight_decay"] for group in changed] == [STRENGTH, 0.0]
+    assert [group["weight_decay"] for group in given] == [0.0, 0.0]
+
+
+def test_gradient_and_value():
+    parameter = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda value: half_squared_norm([value]), parameter)
+    assert half_squared_norm([nn.Parameter(torch.tensor([3.0, 4.0]))]) == 12.5
+
+
+def test_audit():
+    network = models.build({"name": "resnet", "widths": (4,), "blocks": 1, "hidden": 4, "grid": 1}, (1, 8, 8), 10)
+    regularizer = WeightDecay(strength=STRENGTH)
+    decayed = regularizer.modify_optimizer(groups(network))
+    measures = regularizer.audit(Evidence(network, decayed, 0.5, Changes()))
+    assert 0 < measures["share_of_loss"] < 1
+    with pytest.raises(NoEffect, match="no weight is decayed"):
+        regularizer.audit(Evidence(network, groups(network), 0.5, Changes()))

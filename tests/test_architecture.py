@@ -1,0 +1,165 @@
+"""The map of the project, enforced: what may import what, who touches the disk, what a stage depends on."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.documents import read_yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "pipeline"
+NOUNS = (
+    *("config", "data", "models", "regularizers", "prediction", "records", "training", "execution"),
+    *("evaluation", "comparison", "reporting", "tracking"),
+)
+STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
+VERBS = ("prepare", "train", "choose", "confirm", "predict", "evaluate", "compare", "report", "track")
+FILES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+WRITERS = ("config/", "data/", "records/", "training/checkpoints.py")
+DISK = {
+    "open",
+    "read_text",
+    "write_text",
+    "read_bytes",
+    "write_bytes",
+    "mkdir",
+    "rmtree",
+    "unlink",
+    "to_csv",
+    "read_csv",
+}
+
+
+def imported(file: str):
+    """Absolute names of the modules a file imports, `pipeline.a.b` or `torch.nn`."""
+    for node in ast.walk(FILES[file]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def nouns(file: str) -> set[str]:
+    return {name.split(".")[1] for name in imported(file) if name.startswith("pipeline.")} & set(NOUNS)
+
+
+def reached(file: str) -> set[str]:
+    """The files that importing `file` can run; a folder imported as such finds its files by looking, so all of them."""
+    found, queue = set(), [file]
+    while queue:
+        current = queue.pop()
+        if current in found:
+            continue
+        found.add(current)
+        for name in imported(current):
+            parts = name.split(".")[1:] if name.startswith("pipeline.") else []
+            path = "/".join(parts)
+            queue += [known for known in FILES if parts and known in (f"{path}.py", f"{'/'.join(parts[:-1])}.py")]
+            queue += [known for known in FILES if len(parts) == 1 and known.startswith(f"{path}/")]
+    return found
+
+
+def test_stages_are_the_verbs():
+    assert tuple(STAGES) == VERBS
+    top = {path.stem for path in PACKAGE.glob("*.py")}
+    assert top == {*VERBS, "__init__", "__main__", "cli"}
+    assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(NOUNS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_stage_runs_its_verb_for_every_protocol(verb):
+    assert STAGES[verb]["cmd"] == f"exec python -m pipeline.{verb} ${{item.protocol}}"
+    assert STAGES[verb]["matrix"] == {"protocol": "${protocols}"}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_deps_are_what_the_verb_imports(verb):
+    folders = {f"pipeline/{file.split('/')[0]}" for file in reached(f"{verb}.py") if "/" in file}
+    stated = {dep for dep in STAGES[verb]["deps"] if dep.startswith("pipeline/")}
+    assert stated == folders | {f"pipeline/{verb}.py"}
+
+
+def test_no_stage_depends_on_execution_or_tracking_settings():
+    assert not [verb for verb in VERBS if {"execution", "tracking"} & set(STAGES[verb].get("params", []))]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if "/" in file])
+def test_nouns_import_only_nouns_above_them(file):
+    noun = file.split("/")[0]
+    assert not [name for name in nouns(file) if NOUNS.index(name) > NOUNS.index(noun)]
+    assert not [name for name in imported(file) if name.startswith("pipeline.") and name.split(".")[1] in (*VERBS, "cli")]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_verbs_import_no_verb(verb):
+    assert not [
+        name for name in imported(f"{verb}.py") if name.startswith("pipeline.") and name.split(".")[1] in (*VERBS, "cli")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [("wandb", "tracking/"), ("ray", "execution/cluster.py"), ("pickle", "-"), ("subprocess", ("cli.py", "records/"))],
+)
+def test_modules_kept_to_their_place(module, allowed):
+    users = [file for file in FILES if any(name.split(".")[0] == module for name in imported(file))]
+    assert not [file for file in users if not file.startswith(allowed)]
+
+
+@pytest.mark.parametrize("noun", NOUNS[NOUNS.index("evaluation") :])
+def test_no_torch_from_evaluation_on(noun):
+    for start in (file for file in FILES if file.startswith(f"{noun}/")):
+        for file in reached(start):
+            assert not [name for name in imported(file) if name.split(".")[0] in ("torch", "kornia", "pytorch_lightning")], (
+                start,
+                file,
+            )
+
+
+@pytest.mark.parametrize("verb", ["choose", "evaluate", "compare", "report", "track"])
+def test_cheap_stages_start_without_torch(verb):
+    for file in reached(f"{verb}.py"):
+        assert not [name for name in imported(file) if name.split(".")[0] in ("torch", "kornia", "pytorch_lightning")], file
+
+
+def test_the_disk_is_touched_only_where_it_may_be():
+    for file, tree in FILES.items():
+        if "/" in file and not file.startswith(WRITERS):
+            calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+            names = {func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "") for func in calls}
+            assert not names & DISK or file == "tracking/mirror.py", (file, names & DISK)
+
+
+def test_test_labels_are_read_by_evaluate_alone():
+    users = {file for file in FILES if any(name.endswith(".read_test_labels") for name in imported(file))}
+    assert users == {"evaluate.py"}
+
+
+def test_nothing_unsafe():
+    for file, tree in FILES.items():
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            keywords = {keyword.arg: getattr(keyword.value, "value", None) for keyword in call.keywords}
+            assert name not in ("eval", "exec", "extractall") or isinstance(call.func, ast.Attribute), file
+            assert not keywords.get("shell"), file
+            assert keywords.get("weights_only") is not False, file
+            assert keywords.get("allow_pickle") is not True, file
+
+
+def test_no_module_shadows_the_standard_library():
+    import sys
+
+    assert not {Path(file).stem for file in FILES} & set(sys.stdlib_module_names) - {"__main__"}
+
+
+def test_parameters_spell_every_overridable_key():
+    from pipeline import models
+    from pipeline.config.schema import Data, Parameters, Seeds, Training
+
+    document = read_yaml(ROOT / "params.yaml")
+    assert set(document) == set(Parameters.model_fields)
+    for section, kind in (("data", Data), ("training", Training), ("seeds", Seeds)):
+        assert list(document[section]) == list(kind.model_fields)
+    assert set(document["model"]) == {"name", *(key for kind in models.settings().values() for key in kind.model_fields)}

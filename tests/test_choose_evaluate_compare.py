@@ -1,0 +1,363 @@
+"""The stages choose, evaluate and compare on small artifacts written here, their numbers derived again."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file, save
+from scipy import special, stats
+
+from pipeline import choose, compare, evaluate
+from pipeline.config.errors import Refusal
+from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.data.arrays import Arrays
+from pipeline.data.prepared import write_prepared
+from pipeline.records.store import to_json
+
+CLASSES, TRAIN, VALIDATION, TEST = 3, 30, 40, 50
+MACHINE = {"cpu_capability": "AVX512", "threads": 1, "device": "cpu"}
+ARMS = {"baseline": "deterministic", "noisy": "deterministic", "pooled": "noise_12"}
+KINDS = {"baseline": {}, "noisy": {"augmented": 8, "trained": 8}, "pooled": {"trained": 8}}
+STRENGTHS = {"baseline": ("",), "noisy": ("rate=0.1", "rate=0.5"), "pooled": ("ratio=1.2",)}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """`artifacts/tiny` with prepared data, an exploration, a confirmation and its predictions."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "artifacts" / "tiny"
+    generator = np.random.default_rng(10)
+    write_prepared(folder / "data", "tiny", _arrays(generator, TRAIN + VALIDATION), _arrays(generator, TEST))
+    explored = {"baseline": ("",), "noisy": STRENGTHS["noisy"]}
+    _phase(folder / "exploration", _plan("exploration", range(3), explored), generator)
+    confirmed = {"baseline": ("",), "noisy": ("rate=0.5",), "pooled": ("ratio=1.2",)}
+    plan = _plan("confirmation", range(1000, 1004), confirmed)
+    _phase(folder / "confirmation", plan, generator)
+    _predictions(folder, plan, generator)
+    return folder
+
+
+def _arrays(generator, count):
+    return Arrays(np.zeros((count, 1, 2, 2), np.float32), generator.integers(0, CLASSES, count), CLASSES)
+
+
+def _plan(phase, seeds, strengths):
+    """Fingerprints look like numbers on purpose: 10e1000 must not become one."""
+    names = list(ARMS)
+    runs = [
+        PlannedRun(study="one", arm=arm, strength=label, seed=seed, fingerprint=f"{names.index(arm)}{place}e{seed}")
+        for arm, labels in strengths.items()
+        for place, label in enumerate(labels)
+        for seed in seeds
+    ]
+    arms = tuple(PlannedArm(name=arm, factor=arm, rule=rule) for arm, rule in ARMS.items())
+    studies = (PlannedStudy(name="one", question="?", arms=arms), PlannedStudy(name="two", question="?", arms=arms[:1]))
+    return Plan(protocol="tiny", phase=phase, settings={}, margin=0.01, data_digest="d", studies=studies, runs=tuple(runs))
+
+
+def _logits(generator, members, labels, skill):
+    noise = generator.normal(size=(members, len(labels), CLASSES))
+    return (noise + skill * np.eye(CLASSES)[labels]).astype(np.float32)
+
+
+def _phase(folder, plan, generator):
+    folder.mkdir()
+    (folder / "plan.json").write_text(to_json(plan.model_dump(mode="json")))
+    labels = generator.integers(0, CLASSES, VALIDATION)
+    for run in plan.runs:
+        skill = {"rate=0.1": 3.0, "rate=0.5": 1.0}.get(run.strength, 2.0)
+        _store(folder / run.fingerprint, {"logits": _logits(generator, 1, labels, skill), "labels": labels})
+
+
+def _store(folder, tensors, **record):
+    folder.mkdir(exist_ok=True)
+    content = save(tensors)
+    (folder / "validation.safetensors").write_bytes(content)
+    files = {"validation.safetensors": hashlib.sha256(content).hexdigest()}
+    (folder / "record.json").write_text(to_json({"state": "done", "machine": MACHINE, "files": files, **record}))
+
+
+def _predictions(folder, plan, generator):
+    (folder / "predictions").mkdir()
+    labels = {"train": generator.integers(0, CLASSES, TRAIN), "validation": generator.integers(0, CLASSES, VALIDATION)}
+    known = {**labels, "test": np.load(folder / "data" / "test_labels.npy")}
+    sums = {}
+    for run in plan.runs:
+        shapes = {f"{split}/deterministic": 1 for split in known} | {f"train/{kind}": n for kind, n in KINDS[run.arm].items()}
+        shapes |= {"validation/noise": 12, "test/noise": 12} if "trained" in KINDS[run.arm] else {}
+        tensors = {key: _logits(generator, n, known[key.partition("/")[0]], 1.5) for key, n in shapes.items()}
+        content = save({**tensors, **{f"labels/{split}": values for split, values in labels.items()}})
+        (folder / "predictions" / f"{run.fingerprint}.safetensors").write_bytes(content)
+        sums[f"{run.fingerprint}.safetensors"] = hashlib.sha256(content).hexdigest()
+    (folder / "predictions" / "predictions.json").write_text(to_json({"files": sums}))
+
+
+def _record(folder, fingerprint, **changed):
+    path = folder / fingerprint / "record.json"
+    path.write_text(to_json({**json.loads(path.read_text()), **changed}))
+
+
+def _read_scores(folder):
+    return pd.read_csv(folder / "scores.csv", dtype={"fingerprint": str})
+
+
+def _chosen(folder):
+    return json.loads((folder / "choice.json").read_text())
+
+
+# choose
+
+
+def test_choose_takes_the_best_on_validation_and_keeps_the_table(folder):
+    choose.main("tiny")
+    written = _chosen(folder)
+    assert written["choice"] == {"one": {"noisy": "rate=0.1"}, "two": {}}
+    assert [(row["arm"], row["strength"], row["chosen"]) for row in written["tried"]] == [
+        ("baseline", "", False),
+        ("noisy", "rate=0.1", True),
+        ("noisy", "rate=0.5", False),
+    ]
+    assert set(written["tried"][0]) == {
+        *("study", "arm", "strength", "n", "validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
+        *("validation_nll", "chosen", "done", "diverged", "failed", "missing"),
+    }
+
+
+def test_chooses_scores_are_those_of_the_stored_logits(folder):
+    choose.main("tiny")
+    row = _chosen(folder)["tried"][1]
+    stored = [load_file(folder / "exploration" / f"10e{seed}" / "validation.safetensors") for seed in range(3)]
+    right = [(each["logits"][0].argmax(axis=1) == each["labels"]).mean() for each in stored]
+    logs = [
+        special.log_softmax(each["logits"][0].astype(float), axis=1)[np.arange(VALIDATION), each["labels"]] for each in stored
+    ]
+    assert (row["n"], row["done"], row["validation_accuracy"]) == (3, 3, pytest.approx(np.mean(right)))
+    assert row["validation_nll"] == pytest.approx(-np.mean(logs))
+    low, high = stats.ttest_1samp(right, 0).confidence_interval(0.95)
+    assert (row["validation_accuracy_low"], row["validation_accuracy_high"]) == pytest.approx((low, high))
+
+
+def test_choose_averages_probabilities_over_the_members(folder):
+    labels = np.zeros(4, np.int64)
+    members = np.tile(np.array([[[4.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]], [[0.0, 1.0, 0.0]]], np.float32), (1, 4, 1))
+    for seed in range(3):
+        _store(folder / "exploration" / f"11e{seed}", {"logits": members, "labels": labels})
+    choose.main("tiny")
+    row = _chosen(folder)["tried"][2]
+    assert (row["validation_accuracy"], row["validation_accuracy_low"]) == (1.0, None)  # no spread, no interval
+    assert row["validation_nll"] == pytest.approx(-np.log(special.softmax(members[:, 0], axis=1)[:, 0].mean()))
+
+
+def test_choose_never_sees_the_test_set_nor_the_confirmation(folder):
+    choose.main("tiny")
+    before = (folder / "choice.json").read_bytes()
+    (folder / "data" / "test_labels.npy").write_bytes(b"damaged")
+    shutil.rmtree(folder / "confirmation")
+    shutil.rmtree(folder / "predictions")
+    choose.main("tiny")
+    assert (folder / "choice.json").read_bytes() == before
+    shutil.rmtree(folder / "data")
+    choose.main("tiny")
+    assert (folder / "choice.json").read_bytes() == before
+
+
+def test_choose_passes_over_a_strength_that_diverged(folder):
+    _record(folder / "exploration", "10e1", state="diverged")
+    choose.main("tiny")
+    written = _chosen(folder)
+    assert written["choice"]["one"] == {"noisy": "rate=0.5"}
+    assert [written["tried"][1][key] for key in ("n", "done", "diverged", "failed", "missing")] == [2, 2, 1, 0, 0]
+
+
+def test_choose_refuses_an_arm_with_nothing_to_choose_and_writes_nothing(folder):
+    shutil.rmtree(folder / "exploration" / "10e0")
+    _record(folder / "exploration", "11e2", state="failed")
+    with pytest.raises(Refusal, match=r"arm noisy.*1 failed, 1 missing"):
+        choose.main("tiny")
+    assert not (folder / "choice.json").exists()
+
+
+# evaluate
+
+
+def test_evaluate_scores_every_rule_split_and_metric_in_order(folder):
+    evaluate.main("tiny")
+    scores = _read_scores(folder)
+    assert list(scores.columns) == ["fingerprint", "rule", "split", "metric", "value"]
+    assert list(dict.fromkeys(scores["fingerprint"])) == [f"{arm}0e{seed}" for arm in range(3) for seed in range(1000, 1004)]
+    baseline, pooled = (scores[scores["fingerprint"] == name] for name in ("00e1000", "20e1000"))
+    assert len(baseline) == 3 * 4 + 4
+    assert len(pooled) == 3 * 4 + 4 + 2 * 4
+    assert set(pooled["rule"]) == {"deterministic", "noise_12"}
+    keys = list(zip(pooled["rule"], pooled["split"], pooled["metric"], strict=True))
+    assert keys == sorted(keys)
+    assert len(set(keys)) == len(keys)
+
+
+def test_evaluates_numbers_are_those_of_the_predictions(folder):
+    evaluate.main("tiny")
+    scores = _read_scores(folder).set_index(["fingerprint", "rule", "split", "metric"])["value"]
+    tensors = load_file(folder / "predictions" / "20e1002.safetensors")
+    labels = np.load(folder / "data" / "test_labels.npy")
+    mean = special.softmax(tensors["test/noise"].astype(float), axis=2).mean(axis=0)
+    found = scores["20e1002"]["noise_12"]["test"]
+    assert found["accuracy"] == pytest.approx((mean.argmax(axis=1) == labels).mean())
+    assert found["nll"] == pytest.approx(-np.log(mean[np.arange(TEST), labels]).mean(), rel=1e-9)
+    assert found["brier"] == pytest.approx(((mean - np.eye(CLASSES)[labels]) ** 2).sum(axis=1).mean(), rel=1e-9)
+    plain = (tensors["test/deterministic"][0].argmax(axis=1) == labels).mean()
+    assert scores["20e1002"]["deterministic"]["test"]["accuracy"] == pytest.approx(plain)
+    assert plain != found["accuracy"]
+
+
+@pytest.mark.parametrize("arm", [0, 1, 2])
+def test_evaluate_decomposes_the_gap(arm, folder):
+    evaluate.main("tiny")
+    scores = _read_scores(folder).set_index(["fingerprint", "split", "metric"])["value"]
+    parts = scores[f"{arm}0e1001"]["train_validation"]
+    tensors = load_file(folder / "predictions" / f"{arm}0e1001.safetensors")
+    right = {
+        key: (values.argmax(axis=-1) == tensors[f"labels/{key.partition('/')[0]}"]).mean()
+        for key, values in tensors.items()
+        if key.startswith(("train/", "validation/"))
+    }
+    clean = right["train/deterministic"]
+    augmented = right.get("train/augmented", clean)
+    trained = right.get("train/trained", augmented)
+    expected = [clean - right["validation/deterministic"], trained - augmented, augmented - clean]
+    assert [parts[name] for name in ("gap", "gap_noise", "gap_augmentation")] == pytest.approx(expected, abs=1e-9)
+    assert parts["gap_observed"] == pytest.approx(sum(expected), abs=1e-9)
+    assert (parts["gap_noise"] == 0) == (arm == 0)
+    assert (parts["gap_augmentation"] == 0) == (arm != 1)
+
+
+def test_evaluate_records_that_it_opened_the_test_set(folder):
+    evaluate.main("tiny")
+    use = json.loads((folder / "test_use.json").read_text())
+    scored = sorted(set(_read_scores(folder)["fingerprint"]))
+    assert use == {"phase": "confirmation", "runs": 12, "fingerprints": scored, "test_examples": TEST}
+
+
+def test_evaluate_refuses_damaged_missing_and_unlisted_predictions(folder):
+    path = folder / "predictions" / "10e1000.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=r"10e1000\.safetensors: missing or damaged"):
+        evaluate.main("tiny")
+    path.unlink()
+    with pytest.raises(Refusal, match=r"10e1000\.safetensors: missing or damaged"):
+        evaluate.main("tiny")
+    (folder / "predictions" / "predictions.json").write_text(to_json({"files": {}}))
+    with pytest.raises(Refusal, match="needed is a file for every run that is done") as refused:
+        evaluate.main("tiny")
+    assert len(refused.value.lines) == 12
+    assert not (folder / "scores.csv").exists()
+    assert not (folder / "test_use.json").exists()
+
+
+def test_evaluate_scores_no_run_whose_strength_was_still_open(folder):
+    plan = json.loads((folder / "exploration" / "plan.json").read_text())
+    (folder / "confirmation" / "plan.json").write_text(to_json(plan))
+    with pytest.raises(Refusal, match="allowed on the test set is confirmation alone"):
+        evaluate.main("tiny")
+
+
+def test_evaluate_follows_the_plan_and_leaves_out_what_is_not_done(folder):
+    _record(folder / "confirmation", "10e1003", state="diverged")
+    shutil.rmtree(folder / "confirmation" / "20e1003")
+    (folder / "predictions" / "10e1003.safetensors").unlink()
+    evaluate.main("tiny")
+    assert {"10e1003", "20e1003"}.isdisjoint(_read_scores(folder)["fingerprint"])
+    assert json.loads((folder / "test_use.json").read_text())["runs"] == 10
+
+
+# compare
+
+
+def test_compare_derives_the_table_from_the_scores(folder):
+    evaluate.main("tiny")
+    compare.main("tiny")
+    table = pd.read_csv(folder / "contrasts.csv", keep_default_na=False)
+    assert ",".join(table.columns) == (
+        "study,arm,factor,strength,metric,rule,n,baseline_mean,arm_mean,difference,low,high,p,p_holm,verdict,detectable,"
+        "correlation,planned,done,failed,diverged,missing"
+    )
+    assert list(table["arm"]) == ["noisy"] * 9 + ["pooled"] * 9
+    assert ",".join(table["metric"][:9]) == (
+        "test_accuracy,validation_accuracy,test_nll,validation_nll,test_brier,test_calibration_error,gap,gap_noise,gap_augmentation"
+    )
+    scores = _read_scores(folder).set_index(["rule", "split", "metric", "fingerprint"])["value"]
+    baseline = scores["deterministic"]["test"]["nll"][[f"00e{seed}" for seed in range(1000, 1004)]].to_numpy()
+    pooled = scores["noise_12"]["test"]["nll"][[f"20e{seed}" for seed in range(1000, 1004)]].to_numpy()
+    row = table[(table["arm"] == "pooled") & (table["metric"] == "test_nll")].iloc[0]
+    expected = stats.ttest_rel(pooled, baseline)
+    assert (row["rule"], row["n"], row["strength"], row["verdict"], row["p_holm"]) == ("noise_12", 4, "ratio=1.2", "", "")
+    assert float(row["difference"]) == pytest.approx((pooled - baseline).mean(), rel=1e-8)
+    assert float(row["p"]) == pytest.approx(expected.pvalue, rel=1e-6)
+    assert (float(row["low"]), float(row["high"])) == pytest.approx(tuple(expected.confidence_interval(0.95)), rel=1e-6)
+
+
+def test_compare_counts_lost_runs_and_keeps_machines_apart(folder):
+    _record(folder / "confirmation", "10e1003", state="diverged")
+    shutil.rmtree(folder / "confirmation" / "10e1002")
+    _record(folder / "confirmation", "20e1001", machine={**MACHINE, "threads": 2})
+    evaluate.main("tiny")
+    compare.main("tiny")
+    table = pd.read_csv(folder / "contrasts.csv")
+    counts = table[table["metric"] == "test_accuracy"].set_index("arm")[
+        ["n", "planned", "done", "failed", "diverged", "missing"]
+    ]
+    assert counts.loc["noisy"].tolist() == [2, 4, 2, 0, 1, 1]
+    assert counts.loc["pooled"].tolist() == [3, 4, 4, 0, 0, 0]
+
+
+def test_compare_refuses_scores_that_lack_a_done_run(folder):
+    _record(folder / "confirmation", "10e1003", state="diverged")
+    evaluate.main("tiny")
+    _record(folder / "confirmation", "10e1003", state="done")
+    with pytest.raises(Refusal, match="10e1003"):
+        compare.main("tiny")
+    assert not (folder / "contrasts.csv").exists()
+
+
+# all three
+
+
+def test_the_same_bytes_twice_and_nothing_left_beside_them(folder):
+    names = ("choice.json", "scores.csv", "test_use.json", "contrasts.csv")
+    contents = []
+    for _ in range(2):
+        for verb in (choose, evaluate, compare):
+            verb.main("tiny")
+        contents.append([(folder / name).read_bytes() for name in names])
+    assert contents[0] == contents[1]
+    assert {path.name for path in folder.iterdir()} == {"data", "exploration", "confirmation", "predictions", *names}
+
+
+@pytest.mark.parametrize(("verb", "name"), [(choose, "choice.json"), (evaluate, "scores.csv"), (compare, "contrasts.csv")])
+def test_a_write_that_fails_leaves_the_old_file_whole(verb, name, folder, monkeypatch):
+    evaluate.main("tiny")
+    (folder / name).write_text("old")
+    if verb is compare:
+        evaluate.main("tiny")
+    monkeypatch.setattr("os.replace", _full)
+    with pytest.raises(OSError, match="no space"):
+        verb.main("tiny")
+    assert (folder / name).read_text() == "old"
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def _full(*_):
+    raise OSError("no space")
+
+
+def test_no_torch_is_needed():
+    source = "import sys; from pipeline import choose, evaluate, compare; sys.exit('torch' in sys.modules)"
+    root = Path(choose.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", source], cwd=root, check=False).returncode == 0

@@ -1,0 +1,278 @@
+"""All nine stages on a tiny protocol: every number derived again, everything the same twice."""
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from scipy import stats
+
+from pipeline import choose, compare, confirm, data, evaluate, predict, prepare, regularizers, report, track, train
+from pipeline.config.fingerprint import read_config
+from pipeline.config.plan import read_plan
+from pipeline.data.splits import hold_out, train_validation
+from pipeline.execution.stage import Incomplete
+from pipeline.prediction.network import assemble
+from pipeline.records.store import read_history, read_record
+
+STAGES = (prepare, train, choose, confirm, predict, evaluate, compare, report, track)
+DIVERGING = """
+question: What if the learning rate is absurd?
+arms:
+  absurd:
+    - {protocol: {training.learning_rate: 1.0e+30, training.schedule: constant}}
+  sound:
+    - {name: dropout, rate: 0.3}
+"""
+
+
+def run(*stages):
+    for stage in stages or STAGES:
+        stage.main("tiny")
+
+
+def artifacts(project):
+    return project / "artifacts" / "tiny"
+
+
+def stable_bytes(project):
+    """What must be the same twice: all tables and the report, wall clock apart."""
+    files = [*artifacts(project).glob("*.csv"), *artifacts(project).glob("*.json"), *(project / "reports" / "tiny").rglob("*")]
+    return {str(path.relative_to(project)): path.read_bytes() for path in files if path.is_file() and path.stem != "timing"}
+
+
+def trained_at(project):
+    """Fingerprint -> when its record was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in (project / ".runs").glob("*/record.json")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, write_project):
+    """The tiny project, reproduced once."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_project(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("GAPWISE_STORE", str(folder / ".runs"))
+        patch.setenv("WANDB_MODE", "disabled")
+        run()
+        yield folder
+
+
+@pytest.fixture
+def scores(whole):
+    return pd.read_csv(artifacts(whole) / "scores.csv", dtype={"fingerprint": str})
+
+
+@pytest.fixture
+def contrasts(whole):
+    return pd.read_csv(artifacts(whole) / "contrasts.csv")
+
+
+def test_every_planned_run_is_recorded_with_its_evidence(whole):
+    for phase, expected in (("exploration", 2 * 5), ("confirmation", 3 * 4)):
+        plan = read_plan(artifacts(whole) / phase)
+        assert len(plan.fingerprints()) == expected
+        for name in plan.fingerprints():
+            record = read_record(artifacts(whole) / phase / name)
+            assert record["state"] == "done"
+            assert record["machine"]["threads"] == 1
+            assert record["cost"]["updates"] == 6
+            assert [row["epoch"] for row in read_history(artifacts(whole) / phase / name)] == [1, 1, 2, 2]
+
+
+def test_scores_derive_again_from_weights_and_raw_data(whole, scores):
+    """Not one function of prediction, averaging or metrics is used here."""
+    arrays = data.read("digits")
+    development, test = hold_out(arrays.labels, 0.4)
+    pool = arrays.take(development)
+    for name in read_plan(artifacts(whole) / "confirmation").fingerprints():
+        folder = artifacts(whole) / "confirmation" / name
+        config = read_config(folder / "run.json")
+        network = assemble(config, (), pool)
+        network.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
+        network.eval()
+        fit, held = train_validation(pool.labels, 30, config.streams.split)
+        splits = {"test": (arrays, test), "validation": (pool, held), "train": (pool, fit)}
+        accuracies = {}
+        for split, (source, indices) in splits.items():
+            with torch.no_grad():
+                logits = network(torch.from_numpy(source.images[indices]))
+            labels = torch.from_numpy(source.labels[indices])
+            accuracies[split] = float((logits.argmax(1) == labels).float().mean())
+            nll = float(torch.nn.functional.cross_entropy(logits.double(), labels))
+            own = scores.query("fingerprint == @name and rule == 'deterministic' and split == @split").set_index("metric")[
+                "value"
+            ]
+            assert own["accuracy"] == pytest.approx(accuracies[split], abs=1e-6)
+            assert own["nll"] == pytest.approx(nll, rel=1e-4)
+        gap = scores.query("fingerprint == @name and metric == 'gap'")["value"].item()
+        assert gap == pytest.approx(accuracies["train"] - accuracies["validation"], abs=1e-6)
+
+
+def test_contrasts_derive_again_from_scores(whole, scores, contrasts):
+    plan = read_plan(artifacts(whole) / "confirmation")
+    test = scores.query("split == 'test' and rule == 'deterministic' and metric == 'accuracy'").set_index("fingerprint")[
+        "value"
+    ]
+    primary = contrasts[contrasts["metric"] == "test_accuracy"]
+    assert len(primary) == 3
+    for row in primary.itertuples():
+        values = {
+            arm: [
+                test[run.fingerprint]
+                for run in sorted(plan.runs, key=lambda run: run.seed)
+                if (run.study, run.arm) == (row.study, arm)
+            ]
+            for arm in ("baseline", row.arm)
+        }
+        difference = np.array(values[row.arm]) - np.array(values["baseline"])
+        half = stats.t.ppf(0.975, 2) * difference.std(ddof=1) / 3**0.5
+        assert row.n == 3
+        assert row.difference == pytest.approx(difference.mean(), abs=1e-9)
+        assert (row.low, row.high) == pytest.approx((difference.mean() - half, difference.mean() + half), abs=1e-8)
+        assert row.p == pytest.approx(stats.ttest_rel(values[row.arm], values["baseline"]).pvalue, rel=1e-5)
+    order = np.argsort(primary["p"].to_numpy())
+    by_hand = np.minimum(1, np.maximum.accumulate(primary["p"].to_numpy()[order] * [3, 2, 1]))
+    assert primary["p_holm"].to_numpy()[order] == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_the_promised_columns_and_metrics(contrasts):
+    promised = [
+        "study",
+        "arm",
+        "strength",
+        "metric",
+        "rule",
+        "n",
+        "baseline_mean",
+        "arm_mean",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "p_holm",
+        "verdict",
+    ]
+    assert set(promised) <= set(contrasts.columns)
+    assert {"test_accuracy", "validation_accuracy", "test_nll", "gap"} <= set(contrasts["metric"])
+    others = contrasts[contrasts["metric"] != "test_accuracy"]
+    assert others[["p_holm", "verdict"]].isna().all().all()
+
+
+def test_the_choice_is_the_best_on_validation_alone(whole):
+    document = json.loads((artifacts(whole) / "choice.json").read_text())
+    plan = read_plan(artifacts(whole) / "exploration")
+    means = {}
+    for run in plan.runs:
+        stored = safetensors.torch.load_file(artifacts(whole) / "exploration" / run.fingerprint / "validation.safetensors")
+        accuracy = float((stored["logits"][0].argmax(1) == stored["labels"]).double().mean())
+        means.setdefault((run.study, run.arm), {}).setdefault(run.strength, []).append(accuracy)
+    for study, arm in (("dropout", "dropout"), ("others", "shift")):
+        tried = {strength: np.mean(values) for strength, values in means[study, arm].items()}
+        assert tried[document["choice"][study][arm]] == max(tried.values())
+
+
+def test_only_confirmation_runs_ever_met_the_test_set(whole, scores):
+    explored = set(read_plan(artifacts(whole) / "exploration").fingerprints())
+    use = json.loads((artifacts(whole) / "test_use.json").read_text())
+    assert not explored & set(scores["fingerprint"])
+    assert not explored & set(use["fingerprints"])
+    assert use["test_examples"] == 719
+    assert use["runs"] == 12
+
+
+def test_the_gap_comes_apart_and_is_exact_without_noise(whole, scores):
+    plan = read_plan(artifacts(whole) / "confirmation")
+    arms = {run.fingerprint: run.arm for run in plan.runs}
+    parts = scores[scores["split"] == "train_validation"].pivot(index="fingerprint", columns="metric", values="value")
+    assert np.allclose(parts["gap_observed"], parts["gap"] + parts["gap_noise"] + parts["gap_augmentation"])
+    for part, arm in (("gap_noise", "dropout"), ("gap_augmentation", "shift")):
+        own = parts.index.map(arms) == arm
+        assert (parts.loc[~own, part] == 0).all()
+        assert (parts.loc[own, part] != 0).any()
+
+
+def test_two_clean_runs_give_the_same_bytes(whole, project):
+    run()
+    one, other = stable_bytes(whole), stable_bytes(project)
+    assert one.keys() == other.keys()
+    assert [name for name in one if one[name] != other[name]] == []
+    assert {"reports/tiny/report.md", "artifacts/tiny/contrasts.csv", "reports/tiny/figures/forest.png"} <= set(one)
+
+
+def test_a_new_strength_trains_its_own_runs_only(project):
+    run(prepare, train)
+    before = trained_at(project)
+    path = project / "experiments" / "dropout.yaml"
+    path.write_text(path.read_text().replace("[0.1, 0.5]", "[0.1, 0.3, 0.5]"))
+    run(train)
+    after = trained_at(project)
+    assert len(after) == len(before) + 2
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_damaged_run_is_trained_again_to_the_same_bits(project):
+    run(prepare, train)
+    name = read_plan(artifacts(project) / "exploration").fingerprints()[0]
+    weights = project / ".runs" / name / "weights.safetensors"
+    good, before = weights.read_bytes(), trained_at(project)
+    weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    run(train)
+    assert weights.read_bytes() == good
+    assert {other for other, when in trained_at(project).items() if before[other] != when} == {name}
+
+
+def test_the_table_does_not_depend_on_workers_or_order(whole, project):
+    (project / "params.yaml").write_text("protocols: [tiny]\nexecution: {workers: 1}\n")
+    run(prepare, train, choose, confirm, predict, evaluate, compare)
+    one, other = (artifacts(folder) / "contrasts.csv" for folder in (whole, project))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_failed_run_is_named_counted_and_never_a_baseline(project, monkeypatch, capsys):
+    kind = regularizers.settings()["augmentation"]
+    monkeypatch.setattr(kind, "modify_batch", lambda self, inputs, targets: (inputs, targets))
+    run(prepare)
+    with pytest.raises(Incomplete, match="4 of 10 runs failed") as failed:
+        run(train)
+    assert "NoEffect: augmentation: none of 60 images was changed" in str(failed.value)
+    assert sum(read_record(project / ".runs" / name)["state"] == "done" for name in trained_at(project)) == 6
+
+
+def test_a_failure_in_confirmation_is_reported_when_asked_to_keep_going(project, monkeypatch):
+    run(prepare, train, choose)
+    kind = regularizers.settings()["weight_decay"]
+    monkeypatch.setattr(kind, "modify_optimizer", lambda self, groups: groups)
+    monkeypatch.setenv("GAPWISE_KEEP_GOING", "1")
+    run(confirm, predict, evaluate, compare, report, track)
+    row = pd.read_csv(artifacts(project) / "contrasts.csv").query("arm == 'weight_decay' and metric == 'test_accuracy'").iloc[0]
+    assert (row["planned"], row["done"], row["failed"], row["n"]) == (3, 0, 3, 0)
+    assert row["verdict"] == "inconclusive"
+    assert "3/0/3/0/0" in (project / "reports" / "tiny" / "report.md").read_text()
+
+
+def test_a_diverged_run_is_a_result_and_counted(project):
+    (project / "experiments" / "others.yaml").write_text(DIVERGING)
+    run()
+    row = pd.read_csv(artifacts(project) / "contrasts.csv").query("arm == 'absurd' and metric == 'test_accuracy'").iloc[0]
+    assert (row["planned"], row["done"], row["diverged"], row["n"]) == (3, 0, 3, 0)
+    before = trained_at(project)
+    run(confirm)
+    assert trained_at(project) == before
+
+
+def test_streams_of_all_arms_of_a_seed_are_paired(whole):
+    """Same split, initialization and order: at a seed, arms differ in their regularizers alone."""
+    plan = read_plan(artifacts(whole) / "confirmation")
+    for seed, group in itertools.groupby(sorted(plan.runs, key=lambda run: run.seed), key=lambda run: run.seed):
+        identities = [
+            json.loads((artifacts(whole) / "confirmation" / run.fingerprint / "run.json").read_text()) for run in group
+        ]
+        assert {json.dumps({key: one[key] for key in ("data", "model", "training", "streams")}) for one in identities} == {
+            json.dumps({key: identities[0][key] for key in ("data", "model", "training", "streams")})
+        }
+        assert identities[0]["streams"]["split"] == seed

@@ -1,0 +1,331 @@
+"""The stage `report` on small artifacts that the tests write: what it says, that it repeats, and what it leaves behind."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import report
+from pipeline.config.errors import Refusal
+
+STUDIES = {"dropout": ("dropout", ["rate=0.1", "rate=0.5"]), "others": ("weight_decay + augmentation", ["strength=0.01"])}
+SETTINGS = {
+    "data": {"dataset": "digits", "train_size": 37},
+    "model": {"name": "resnet", "widths": [4, 8]},
+    "training": {"epochs": 6, "batch_size": 10, "learning_rate": 0.05},
+}
+METRICS = ("test_accuracy", "validation_accuracy", "test_nll", "validation_nll", "test_brier", "test_calibration_error")
+GAPS = ("gap", "gap_noise", "gap_augmentation")
+LOST = {("dropout", 1001): "failed", ("dropout", 1002): "diverged", ("dropout", 1003): "missing"}
+
+
+def digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
+
+
+def rows(phase: str) -> Iterator[dict[str, object]]:
+    """The runs of a phase; the chosen strength is the first."""
+    for study, (_, strengths) in STUDIES.items():
+        tried = strengths if phase == "exploration" and len(strengths) > 1 else strengths[:1] * (phase == "confirmation")
+        for arm, strength in [("baseline", ""), *((study, strength) for strength in tried)]:
+            for seed in range(2) if phase == "exploration" else range(1000, 1006):
+                name = digest(arm, strength, seed)
+                yield {"study": study, "arm": arm, "strength": strength, "seed": seed, "fingerprint": name}
+
+
+def write_phase(folder: Path, phase: str) -> None:
+    folder.mkdir(parents=True)
+    studies = [
+        {
+            "name": study,
+            "question": f"Does {study} | help?",
+            "arms": [
+                {"name": "baseline", "factor": "nothing", "rule": "deterministic"},
+                {"name": study, "factor": factor, "rule": "noise_12" if study == "others" else "deterministic"},
+            ],
+        }
+        for study, (factor, _) in STUDIES.items()
+    ]
+    runs = list(rows(phase))
+    plan = {
+        "protocol": "tiny",
+        "phase": phase,
+        "settings": SETTINGS,
+        "margin": 0.01,
+        "data_digest": "d",
+        "studies": studies,
+        "runs": runs,
+    }
+    (folder / "plan.json").write_text(json.dumps(plan))
+    for run in runs:
+        write_run(folder / str(run["fingerprint"]), run)
+
+
+def write_run(folder: Path, run: dict[str, object]) -> None:
+    state = LOST.get((str(run["arm"]), int(str(run["seed"]))), "done")
+    if state == "missing" or folder.exists():
+        return
+    folder.mkdir()
+    cost = {"training_flops": 2_000_000 if run["arm"] == "others" else 1_000_000, "updates": 24, "forward_flops": 5000}
+    record = {"state": state, "reason": f"why it {state}" * (state != "done"), "cost": cost, "machine": {}, "files": {}}
+    record["audit"] = {} if run["arm"] == "baseline" else {"dropout": {"realised_rate": 0.1234}}
+    (folder / "record.json").write_text(json.dumps(record))
+    rise = int(str(run["seed"])) % 7 / 100
+    curve = [
+        {
+            "epoch": epoch,
+            "updates": 4 * epoch,
+            "split": split,
+            "loss": 1 / epoch + rise,
+            "accuracy": epoch / 8 + rise,
+            "learning_rate": 0.1,
+        }
+        for epoch in (2, 4, 6)
+        for split in ("train", "validation")
+    ]
+    (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in curve))
+
+
+def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]:
+    """Contrasts with arbitrary numbers: the report shows what it is given."""
+    for study, (factor, strengths) in STUDIES.items():
+        states = [LOST.get((study, seed), "done") for seed in range(1000, 1006)]
+        counts = {state: states.count(state) for state in ("done", "failed", "diverged", "missing")}
+        for metric in (*METRICS, *GAPS):
+            primary, exact = metric == "test_accuracy", metric.startswith("gap_")
+            baseline, difference = generator.uniform(0.6, 0.9), 0.0 if exact else generator.uniform(-0.05, 0.05)
+            yield {
+                **{
+                    "study": study,
+                    "arm": study,
+                    "factor": factor,
+                    "strength": strengths[0],
+                    "metric": metric,
+                    "rule": "deterministic",
+                },
+                **{"n": counts["done"], "baseline_mean": baseline, "arm_mean": baseline + difference, "difference": difference},
+                "low": None if exact else difference - 0.0123,
+                "high": None if exact else difference + 0.0123,
+                "p": None if exact else generator.uniform(0, 0.2),
+                "p_holm": {"dropout": 0.0000123, "others": 0.2345}[study] if primary else None,
+                "verdict": {"dropout": "hurts", "others": "inconclusive"}[study] if primary else "",
+                **{"detectable": 0.0345 if primary else None, "correlation": None if exact else 0.5, "planned": 6, **counts},
+            }
+
+
+def score_rows() -> Iterator[tuple[str, str, str, str, float]]:
+    for name, arm, seed in dict.fromkeys(
+        (str(r["fingerprint"]), str(r["arm"]), int(str(r["seed"]))) for r in rows("confirmation")
+    ):
+        if (arm, seed) not in LOST:
+            for rule in ("deterministic", "noise_12"):
+                yield name, rule, "test", "accuracy", 0.8 + seed % 10 / 100 + (rule == "noise_12") / 10
+            for metric in (*GAPS, "gap_observed"):
+                yield name, "deterministic", "train_validation", metric, 0.0 if metric in GAPS[1:] else 0.1 + seed % 10 / 200
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with everything that `report` reads for the protocol `tiny`; three runs are lost."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / "store"))
+    folder = tmp_path / "artifacts" / "tiny"
+    for phase in ("exploration", "confirmation"):
+        write_phase(folder / phase, phase)
+    tried = [
+        {"study": "dropout", "arm": arm, "strength": strength, "n": 2, "chosen": strength == "rate=0.1", "validation_nll": 0.5}
+        | {"validation_accuracy": 0.8, "validation_accuracy_low": None, "validation_accuracy_high": None}
+        | {"done": 2, "failed": 0, "diverged": 0, "missing": 0}
+        for arm, strength in [("baseline", ""), ("dropout", "rate=0.1"), ("dropout", "rate=0.5")]
+    ]
+    (folder / "choice.json").write_text(json.dumps({"choice": {"dropout": {"dropout": "rate=0.1"}}, "tried": tried}))
+    pd.DataFrame(contrast_rows(np.random.default_rng(0))).to_csv(folder / "contrasts.csv", index=False, float_format="%.10g")
+    scores = pd.DataFrame(score_rows(), columns=["fingerprint", "rule", "split", "metric", "value"])
+    scores.to_csv(folder / "scores.csv", index=False, float_format="%.10g")
+    (folder / "test_use.json").write_text(
+        json.dumps({"phase": "confirmation", "runs": 15, "fingerprints": [], "test_examples": 719})
+    )
+    return folder
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def tables(markdown: str) -> list[list[dict[str, str]]]:
+    """Every table of a page, in order."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.M):
+        head, _, *body = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in block.splitlines()]
+        found.append([dict(zip(head, row, strict=True)) for row in body])
+    return found
+
+
+def test_it_writes_what_is_promised_and_nothing_else(artifacts: Path) -> None:
+    report.main("tiny")
+    assert set(written(Path("reports"))) == {
+        *(f"tiny/{name}" for name in ("report.md", "metrics.json", "timing.md")),
+        *(f"tiny/plots/{name}.csv" for name in ("contrasts", "curves", "strengths")),
+        *(f"tiny/figures/{name}.png" for name in ("forest", "gap", "curves_dropout", "curves_others", "strengths_dropout")),
+    }
+    linked = re.findall(r"!\[[^\]]{30,}\]\(([^)]+)\)", Path("reports/tiny/report.md").read_text())
+    assert {f"tiny/{name}" for name in linked} == {name for name in written(Path("reports")) if name.endswith(".png")}
+
+
+def test_twice_gives_the_same_bytes_and_leaves_nothing_stale(artifacts: Path) -> None:
+    report.main("tiny")
+    first = written(Path("reports"))
+    Path("reports/tiny/figures/old.png").write_bytes(b"old")
+    Path("reports/.tiny.next").mkdir()
+    report.main("tiny")
+    assert written(Path("reports")) == first
+
+
+def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: Path) -> None:
+    report.main("tiny")
+    contrasts = pd.read_csv(artifacts / "contrasts.csv", keep_default_na=False)
+    contrasts = contrasts.set_index(["arm", "metric"])
+    headline = tables(Path("reports/tiny/report.md").read_text())[0]
+    differences = [float(row["difference (points)"]) for row in headline]
+    assert differences == sorted(differences, reverse=True)
+    for row in headline:
+        made = contrasts.loc[(row["arm"], "test_accuracy")]
+        assert row == {
+            "arm": row["arm"],
+            "strength": made["strength"],
+            "test accuracy (%)": f"{100 * float(made['arm_mean']):.1f}",
+            "baseline (%)": f"{100 * float(made['baseline_mean']):.1f}",
+            "difference (points)": f"{100 * float(made['difference']):+.1f}",
+            "95 % interval": f"[{100 * float(made['low']):+.1f}, {100 * float(made['high']):+.1f}]",
+            "n": str(made["n"]),
+            "p (Holm)": "< 0.001" if float(made["p_holm"]) < 0.001 else f"{float(made['p_holm']):.3f}",
+            "verdict": made["verdict"],
+            "gap (points)": f"{100 * float(contrasts.loc[(row['arm'], 'gap'), 'arm_mean']):.1f}",
+            "runs: planned/done/failed/diverged/missing": "/".join(
+                str(made[state]) for state in ("planned", "done", "failed", "diverged", "missing")
+            ),
+        }
+
+
+def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
+    report.main("tiny")
+    sentence = Path("reports/tiny/report.md").read_text().splitlines()[2]
+    primary = pd.read_csv(artifacts / "contrasts.csv").query("metric == 'test_accuracy'")
+    scores = pd.read_csv(artifacts / "scores.csv", dtype={"fingerprint": str})
+    baseline = scores[scores["fingerprint"].isin([digest("baseline", "", seed) for seed in range(1000, 1006)])]
+    accuracy = baseline.query("rule == 'deterministic' and metric == 'accuracy'")["value"].mean()
+    gap = baseline.query("metric == 'gap'")["value"].mean()
+    known = {f"{100 * value:+.1f}" for name in ("difference", "low", "high") for value in primary[name]}
+    known |= {f"{100 * value:.1f}" for value in (*primary["detectable"], accuracy, gap)} | {"3", "6", "95"}
+    assert set(re.findall(r"[+-]?\d+(?:\.\d+)?", sentence)) <= known
+    assert "After 3 to 6 fresh seeds, no arm has been shown to help." in sentence
+
+
+def test_another_protocol_gives_another_text(artifacts: Path) -> None:
+    report.main("tiny")
+    before = Path("reports/tiny/report.md").read_text()
+    assert "37 training images" in before
+    assert "719 images" in before
+    for path in artifacts.glob("*/plan.json"):
+        path.write_text(
+            path.read_text().replace('"train_size": 37', '"train_size": 41').replace('"margin": 0.01', '"margin": 0.02')
+        )
+    use = artifacts / "test_use.json"
+    use.write_text(use.read_text().replace("719", "720").replace("15", "14"))
+    report.main("tiny")
+    after = Path("reports/tiny/report.md").read_text()
+    for words in ("41 training images", "720 images", "within 2 points", "14 runs of the confirmation phase"):
+        assert words in after
+        assert words not in before
+
+
+def test_lost_runs_are_counted_and_named(artifacts: Path) -> None:
+    report.main("tiny")
+    text = Path("reports/tiny/report.md").read_text()
+    assert "**3 runs of 24 not done: 1 failed, 1 diverged, 1 missing.**" in text
+    assert "seed 1001: failed: why it failed" in text
+    assert "seed 1002: diverged: why it diverged" in text
+    assert "seed 1003: missing" in text
+    runs = json.loads(Path("reports/tiny/metrics.json").read_text())["runs"]
+    assert runs == {"planned": 24, "done": 21, "failed": 1, "diverged": 1, "missing": 1}
+    cells = [
+        row["runs: planned/done/failed/diverged/missing"]
+        for table in tables(text)
+        for row in table
+        if row.get("phase") == "confirmation"
+    ]
+    assert cells == ["6/6/0/0/0", "6/3/1/1/1", "6/6/0/0/0", "6/6/0/0/0"]
+
+
+def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
+    for record in artifacts.glob("*/*/record.json"):
+        record.unlink()
+    scores = pd.read_csv(artifacts / "scores.csv", dtype=str)
+    scores.iloc[:0].to_csv(artifacts / "scores.csv", index=False)
+    table = pd.read_csv(artifacts / "contrasts.csv")
+    table[["baseline_mean", "arm_mean", "difference", "low", "high", "p", "p_holm", "detectable", "correlation"]] = np.nan
+    table.loc[table["metric"] == "test_accuracy", "verdict"] = "inconclusive"
+    table.assign(n=0, done=0).to_csv(artifacts / "contrasts.csv", index=False)
+    report.main("tiny")
+    assert "**24 runs of 24 not done: 24 missing.**" in Path("reports/tiny/report.md").read_text()
+    arms = json.loads(Path("reports/tiny/metrics.json").read_text())["arms"]
+    assert arms["dropout/dropout"] == {"test_accuracy": None, "difference": None, "p_holm": None, "gap": None}
+
+
+def test_metrics_and_plots_hold_the_numbers_of_the_report(artifacts: Path) -> None:
+    report.main("tiny")
+    metrics = json.loads(Path("reports/tiny/metrics.json").read_text())
+    contrasts = pd.read_csv(artifacts / "contrasts.csv").set_index(["arm", "metric"])
+    primary = contrasts.loc[("others", "test_accuracy")]
+    expected = {"test_accuracy": primary["arm_mean"], "difference": primary["difference"], "p_holm": primary["p_holm"]}
+    expected["gap"] = contrasts.loc[("others", "gap"), "arm_mean"]
+    assert metrics["arms"]["others/others"] == {name: round(value, 6) for name, value in expected.items()}
+    curves = pd.read_csv("reports/tiny/plots/curves.csv")
+    one = curves.query("study == 'dropout' and arm == 'dropout' and split == 'train' and epoch == 4").iloc[0]
+    values = 0.5 + np.array([seed % 7 / 100 for seed in (1000, 1004, 1005)])
+    half = 4.302652729911275 * values.std(ddof=1) / np.sqrt(3)  # the 97.5 % point of Student's t with 2 degrees of freedom
+    assert one["n"] == 3
+    assert [one["accuracy"], one["accuracy_low"], one["accuracy_high"]] == pytest.approx(
+        [values.mean(), values.mean() - half, values.mean() + half]
+    )
+    assert list(pd.read_csv("reports/tiny/plots/strengths.csv")["chosen"]) == [False, True, False]
+
+
+def test_timing_stands_apart_and_is_void_where_no_clock_is_known(artifacts: Path) -> None:
+    report.main("tiny")
+    page = written(Path("reports/tiny"))["report.md"]
+    assert [row["median seconds of fit"] for row in tables(Path("reports/tiny/timing.md").read_text())[0]] == ["–"] * 3
+    seconds = {("baseline", ""): [2.0, 4.0, 3.0], ("others", "strength=0.01"): [None, 6.0]}
+    for (arm, strength), clocks in seconds.items():
+        for seed, clock in enumerate(clocks, 1000):
+            folder = Path("store") / digest(arm, strength, seed)
+            folder.mkdir(parents=True)
+            (folder / "timing.json").write_text(json.dumps({"seconds": clock}))
+    report.main("tiny")
+    timing = pd.read_csv(artifacts / "timing.csv").set_index("arm")
+    assert timing.loc["others", ["n", "median_seconds", "ratio"]].tolist() == [1, 6.0, 2.0]
+    assert timing.loc["dropout", "median_seconds":"ratio"].isna().all()
+    assert set(timing["source"]) == {"measured here"}
+    assert written(Path("reports/tiny"))["report.md"] == page
+
+
+@pytest.mark.parametrize("name", ["confirmation/plan.json", "choice.json", "scores.csv", "contrasts.csv", "test_use.json"])
+def test_a_missing_input_is_one_clear_line_and_keeps_the_last_report(artifacts: Path, name: str) -> None:
+    Path("reports/tiny").mkdir(parents=True)
+    Path("reports/tiny/report.md").write_text("earlier")
+    (artifacts / name).unlink()
+    with pytest.raises(Refusal, match=re.escape(f"artifacts/tiny/{name}: ")):
+        report.main("tiny")
+    assert written(Path("reports")) == {"tiny/report.md": b"earlier"}
+
+
+def test_an_arm_may_be_called_nan(artifacts: Path) -> None:
+    for path in [*artifacts.glob("*/plan.json"), artifacts / "contrasts.csv"]:
+        path.write_text(path.read_text().replace("others", "nan"))
+    report.main("tiny")
+    assert [row["arm"] for row in tables(Path("reports/tiny/report.md").read_text())[0]].count("nan") == 1

@@ -1,0 +1,63 @@
+"""Every study and protocol that the project ships plans, and trains two steps."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import data
+from pipeline.config.plan import _config
+from pipeline.config.studies import EXPERIMENTS, PROTOCOLS, read_experiment
+from pipeline.data.splits import hold_out
+from pipeline.execution.catalogue import catalogue
+from pipeline.training.trainer import train
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDIES = sorted(path.stem for path in (ROOT / EXPERIMENTS).glob("*.yaml"))
+SHIPPED = sorted(path.stem for path in (ROOT / PROTOCOLS).glob("*.yaml"))
+
+
+@pytest.fixture
+def shipped(tmp_path):
+    """Reads a shipped protocol with some studies, as params.yaml would ask for them."""
+    (tmp_path / "experiments").symlink_to(ROOT / EXPERIMENTS)
+
+    def read(protocol, studies):
+        (tmp_path / "params.yaml").write_text(f"protocols: [{protocol}]\nstudies: {studies}\n")
+        return read_experiment(protocol, catalogue(), tmp_path)
+
+    return read
+
+
+@pytest.mark.parametrize("protocol", SHIPPED)
+def test_every_study_plans_under_every_protocol(shipped, protocol):
+    experiment = shipped(protocol, "all")
+    assert [study.name for study in experiment.studies] == STUDIES
+    assert shipped(protocol, "null").studies
+    for study in experiment.studies:
+        assert study.question.endswith("?")
+        assert study.arms[0].name == "baseline"
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_strength_trains_two_steps(shipped, study):
+    experiment = shipped("digits", f"[{study}]")
+    arrays = data.read("digits")
+    pool = arrays.take(hold_out(arrays.labels, 0.4)[0])
+    for arm in experiment.studies[0].arms:
+        for strength in arm.strengths:
+            config = _config(strength, seed=0)
+            size = config.training["batch_size"]
+            short = config.training | {"epochs": 1, "curve_points": 1}
+            config = config.model_copy(update={"training": short, "data": config.data | {"train_size": 2 * size}})
+            trained = train(config, pool)
+            assert trained.cost["updates"] == 2
+            assert not trained.diverged
+            assert set(trained.audit) == {item["name"] for item in config.regularizers}
+
+
+def test_every_regularizer_has_its_study_and_its_test():
+    from pipeline import regularizers
+
+    for name in regularizers.names():
+        assert (ROOT / "tests" / "regularizers" / f"test_{name}.py").exists()
+        assert name in STUDIES

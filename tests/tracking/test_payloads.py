@@ -1,0 +1,160 @@
+"""What W&B is told, without W&B."""
+
+import dataclasses
+
+import pytest
+
+from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.tracking.payloads import Image, Payload, Recorded, report_id, report_payload, run_payloads
+
+SETTINGS = {"data": {"dataset": "digits", "train_size": 150}, "model": {"name": "resnet"}, "training": {"epochs": 60}}
+BASELINE = PlannedArm(name="baseline", factor="nothing", rule="deterministic")
+DROPOUT = PlannedArm(name="drop", factor="dropout", rule="noise_12")
+IDENTITY = {
+    "data": {"dataset": "digits", "train_size": 75},
+    "model": {"name": "resnet", "widths": [8, 16]},
+    "training": {"epochs": 60},
+    "streams": {"split": 1000, "noise": 1000},
+    "regularizers": [{"name": "dropout", "rate": 0.25, "sites": {"head": True}}],
+    "code": {"models/resnet.py": "0"},
+}
+HISTORY = [
+    {"epoch": 12, "updates": 36, "split": "train", "loss": 0.5, "accuracy": 0.9, "learning_rate": 0.05},
+    {"epoch": 6, "updates": 18, "split": "train", "loss": 1.0, "accuracy": 0.7, "learning_rate": 0.02},
+    {"epoch": 6, "updates": 18, "split": "validation", "loss": 1.1, "accuracy": 0.6, "learning_rate": 0.02},
+]
+RECORD = {
+    "state": "done",
+    "reason": "",
+    "audit": {"dropout": {"drop_rate": 0.249}},
+    "cost": {"training_flops": 10, "updates": 180},
+    "machine": {"threads": 1},
+    "files": {},
+}
+
+
+def plan(*runs: PlannedRun) -> Plan:
+    studies = [PlannedStudy(name=name, question=f"Does {name} help?", arms=(BASELINE, DROPOUT)) for name in ("one", "two")]
+    return Plan(
+        protocol="digits",
+        phase="confirmation",
+        settings=SETTINGS,
+        margin=0.01,
+        data_digest="d1",
+        studies=tuple(studies),
+        runs=runs,
+    )
+
+
+def row(study: str, arm: str, fingerprint: str, strength: str = "", seed: int = 1000) -> PlannedRun:
+    return PlannedRun(study=study, arm=arm, strength=strength, seed=seed, fingerprint=fingerprint)
+
+
+def one(**changes: object) -> Payload:
+    recorded = dataclasses.replace(Recorded(RECORD, HISTORY, IDENTITY), **changes)  # type: ignore[arg-type]
+    return next(run_payloads(plan(row("one", "drop", "f1", "rate=0.25")), {"f1": recorded}))
+
+
+def test_a_shared_run_comes_once_under_its_first_study_and_is_tagged_with_all() -> None:
+    runs = [row("one", "baseline", "f0"), row("one", "drop", "f1"), row("two", "baseline", "f0")]
+    first, second = run_payloads(plan(*runs), {"f0": Recorded(RECORD), "f1": Recorded(RECORD, (), IDENTITY)})
+    assert (first.id, first.group, first.tags) == ("f0", "one", ("baseline", "one", "two"))
+    assert first.config["studies"] == "one, two"
+    assert first.config["regularizers"] == "none"
+    assert (second.id, second.tags) == ("f1", ("drop", "dropout", "one"))
+
+
+def test_a_run_says_what_it_is() -> None:
+    payload = one()
+    assert payload.job_type == "confirmation"
+    assert payload.name == "drop rate=0.25 seed 1000"
+    assert payload.notes == "Does one help?"
+
+
+def test_config_is_flat_and_holds_the_values_of_the_run_over_those_of_the_protocol() -> None:
+    config = one().config
+    assert not [key for key, value in config.items() if isinstance(value, dict)]
+    expected = {
+        **{"arm": "drop", "strength": "rate=0.25", "study": "one", "protocol": "digits", "phase": "confirmation", "seed": 1000},
+        **{"factor": "dropout", "test_rule": "noise_12", "regularizers": "dropout", "fingerprint": "f1", "data_digest": "d1"},
+        **{"dropout.rate": 0.25, "dropout.sites.head": True, "data.train_size": 75, "model.widths": [8, 16]},
+        **{"training.epochs": 60, "streams.noise": 1000, "machine.threads": 1},
+    }
+    assert {key: config.get(key) for key in expected} == expected
+    assert not [key for key in config if key.startswith("code")]
+
+
+def test_a_run_without_its_identity_has_the_protocol_values() -> None:
+    assert one(identity={}).config["data.train_size"] == 150
+
+
+def test_curves_come_by_epoch_with_the_gap_where_both_splits_are_there() -> None:
+    first, second = one().history
+    assert first["epoch"] == 6
+    assert first["gap"] == pytest.approx(0.1)
+    assert first["validation/loss"] == 1.1
+    assert first["learning_rate"] == 0.02
+    assert second == {"epoch": 12, "train/loss": 0.5, "train/accuracy": 0.9, "updates": 36, "learning_rate": 0.05}
+
+
+def test_summary_has_scores_gap_audit_cost_and_state() -> None:
+    scores = [
+        {"rule": "noise_12", "split": "test", "metric": "accuracy", "value": 0.95},
+        {"rule": "deterministic", "split": "test", "metric": "accuracy", "value": 0.94},
+        {"rule": "deterministic", "split": "train_validation", "metric": "gap_noise", "value": 0.01},
+    ]
+    assert one(scores=scores, timing={"seconds": 1.5}).summary == {
+        "state": "done",
+        "cost/training_flops": 10,
+        "cost/updates": 180,
+        "cost/seconds": 1.5,
+        "audit/dropout/drop_rate": 0.249,
+        "final/test_accuracy": 0.95,
+        "final/deterministic/test_accuracy": 0.94,
+        "final/gap_noise": 0.01,
+    }
+
+
+def test_a_failed_run_is_failed_and_says_why() -> None:
+    payload = one(record={"state": "failed", "reason": "no effect", "files": {}})
+    assert payload.failed
+    assert payload.summary == {"state": "failed", "reason": "no effect"}
+    assert not one(record={"state": "diverged", "reason": "loss is NaN", "files": {}}).failed
+
+
+def test_the_digest_tells_any_change_and_nothing_else() -> None:
+    assert one().digest() == one().digest()
+    assert one().digest() != one(timing={"seconds": 2.0}).digest()
+    assert one(history=[{**HISTORY[0], "loss": float("nan")}]).digest()
+
+
+def test_the_report_holds_the_headline_and_the_whole_table() -> None:
+    contrasts = [
+        {
+            "study": "one",
+            "arm": "drop",
+            "metric": "test_accuracy",
+            "difference": 0.02,
+            "low": 0.01,
+            "high": 0.03,
+            "verdict": "helps",
+        },
+        {"study": "one", "arm": "drop", "metric": "gap", "difference": -0.02, "low": None, "high": None, "verdict": None},
+    ]
+    plans = [plan(row("one", "drop", "f1"))]
+    payload = report_payload(plans, contrasts, {"figures/forest": Image("forest.png", "0")}, {"report.md": "# Report"})
+    assert (payload.job_type, payload.group, payload.id) == ("report", "digits", report_id(plans))
+    assert payload.tags == ("report", "one", "two")
+    assert len(payload.tables["headline"].rows) == 1
+    assert payload.tables["contrasts"].columns == tuple(contrasts[0])
+    assert payload.tables["contrasts"].rows[1][-1] is None
+    assert payload.summary["one/drop/verdict"] == "helps"
+    assert payload.config["training.epochs"] == 60
+
+
+def test_other_runs_are_another_report() -> None:
+    assert report_id([plan(row("one", "drop", "f1"))]) != report_id([plan(row("one", "drop", "f2"))])
+
+
+def test_a_report_of_nothing_is_still_one() -> None:
+    assert report_payload([plan()], [], {}, {}).tables == {}

@@ -1,0 +1,185 @@
+"""One run: paired with others, the same twice, resumed to the same bits, scored clean."""
+
+import math
+
+import pytest
+import torch
+
+from pipeline import regularizers
+from pipeline.data.loader import Batches
+from pipeline.data.splits import train_and_validation
+from pipeline.prediction.members import deterministic
+from pipeline.prediction.network import as_images, assemble
+from pipeline.regularizers.base import NoEffect
+from pipeline.training import checkpoints as checkpoints_module
+from pipeline.training.checkpoints import latest
+from pipeline.training.task import Task
+from pipeline.training.trainer import train
+
+DROPOUT = {"name": "dropout", "rate": 0.5}
+SHIFT = {"name": "augmentation", "shift": 1.0}
+DECAY = {"name": "weight_decay", "strength": 0.01}
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_bare_loop_gives_the_same_weights(configure, pool):
+    """Lightning adds nothing of its own: plain PyTorch, written out, ends at the same bits."""
+    config = configure(epochs=3)
+    trained = train(config, pool)
+    fit, _ = train_and_validation(pool, 30, 0.0, 0)
+    network = assemble(config, (), pool)
+    images, targets = as_images(fit.images), torch.nn.functional.one_hot(torch.from_numpy(fit.labels), 10).float()
+    network.fit(images)
+    task = Task(network, (), *parsed(config))
+    optimizer = torch.optim.SGD(task.groups(), lr=0.05, momentum=0.9, nesterov=True, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=9, cycle_momentum=False)
+    batches = Batches(images, targets, 10, 0)
+    for epoch in range(3):
+        batches.epoch = epoch
+        network.train()
+        for inputs, labels in batches:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(inputs), labels).backward()
+            optimizer.step()
+            schedule.step()
+    assert equal(trained.weights, dict(network.state_dict()))
+
+
+def parsed(config):
+    from pipeline.config.schema import Training
+
+    return Training(**config.training), config.streams
+
+
+def test_every_epoch_visits_in_its_own_derived_order(configure, pool, monkeypatch):
+    visited = []
+    step = Task.training_step
+    monkeypatch.setattr(
+        Task, "training_step", lambda self, batch, index: visited.append(batch[0].clone()) or step(self, batch, index)
+    )
+    train(configure(epochs=3), pool)
+    fit, _ = train_and_validation(pool, 30, 0.0, 0)
+    batches = Batches(as_images(fit.images), torch.zeros(30, 10), 10, 0)
+    expected = []
+    for epoch in range(3):
+        batches.epoch = epoch
+        expected += [images for images, _ in batches]
+    assert len(visited) == 9
+    assert all(torch.equal(one, other) for one, other in zip(visited, expected, strict=True))
+    assert not torch.equal(visited[0], visited[3])
+
+
+@pytest.mark.parametrize("stream", ["split", "init", "order", "augmentation", "noise"])
+def test_each_stream_moves_what_it_names(configure, pool, stream):
+    one = train(configure(DROPOUT, SHIFT), pool)
+    other = train(configure(DROPOUT, SHIFT, streams={stream: 9}), pool)
+    assert not equal(one.weights, other.weights)
+    assert torch.equal(one.validation_labels, other.validation_labels) is (stream != "split")
+
+
+def test_streams_without_a_user_change_nothing(configure, pool):
+    one = train(configure(), pool)
+    assert equal(one.weights, train(configure(streams={"augmentation": 9, "noise": 9}), pool).weights)
+
+
+def test_the_curve_is_clean_deterministic_and_about_as_long_as_asked(configure, pool):
+    trained = train(configure(DROPOUT, SHIFT, epochs=7, curve_points=3), pool)
+    assert [(row["epoch"], row["split"]) for row in trained.history] == [
+        (epoch, split) for epoch in (3, 6, 7) for split in ("train", "validation")
+    ]
+    config = configure(DROPOUT, SHIFT)
+    network = assemble(config, regularizers.build(config.regularizers), pool)
+    network.load_state_dict(trained.weights)
+    fit, _ = train_and_validation(pool, 30, 0.0, 0)
+    logits = deterministic(network, as_images(fit.images))[0]
+    assert trained.history[-2]["accuracy"] == pytest.approx((logits.argmax(1).numpy() == fit.labels).mean())
+
+
+def test_scoring_more_often_is_the_same_run(configure, pool):
+    assert equal(
+        train(configure(DROPOUT, curve_points=1), pool).weights, train(configure(DROPOUT, curve_points=2), pool).weights
+    )
+
+
+def test_cost_is_counted(configure, pool):
+    """Three convolutions, two linear layers, counted by hand for one example: 2 operations per multiplication."""
+    cost = train(configure(epochs=2), pool).cost
+    stem, first = 64 * 9 * 1 * 4, 2 * 64 * 9 * 4 * 4
+    second = 16 * (4 * 8) + 16 * 9 * 4 * 8 + 16 * 9 * 8 * 8
+    head = 8 * 8 + 8 * 10
+    assert cost["forward_flops"] == 2 * (stem + first + second + head)
+    assert cost["updates"] == 6
+    assert 2.5 * 60 * cost["forward_flops"] < cost["training_flops"] < 3 * 60 * cost["forward_flops"]
+
+
+def test_counting_cost_draws_nothing_and_is_not_audited(configure, pool):
+    audit = train(configure(DROPOUT, epochs=40), pool).audit["dropout"]
+    drawn = 40 * 30 * (8 + 8)
+    assert abs(audit["realised_rate"] - 0.5) < 4 * 0.5 / math.sqrt(drawn)
+
+
+def test_a_run_that_diverges_is_a_result(configure, pool):
+    trained = train(configure(learning_rate=1e30, schedule="constant", epochs=4), pool)
+    assert "loss is" in trained.diverged
+    assert trained.validation_logits is None
+
+
+def test_a_regularizer_without_effect_fails_the_run(configure, pool, monkeypatch):
+    kind = regularizers.settings()["augmentation"]
+    monkeypatch.setattr(kind, "modify_batch", lambda self, inputs, targets: (inputs, targets))
+    with pytest.raises(NoEffect, match="augmentation: none of 60 images was changed"):
+        train(configure(SHIFT), pool)
+
+
+@pytest.mark.parametrize("items", [(), (DROPOUT,), (DROPOUT, SHIFT, DECAY)])
+def test_resume_at_any_epoch_gives_the_same_bits(configure, pool, tmp_path, monkeypatch, items):
+    monkeypatch.setattr(checkpoints_module.Checkpoints.__init__, "__defaults__", (0.0,))
+    config = configure(*items, epochs=6, curve_points=3)
+    whole = train(config, pool)
+    for stop in range(1, 6):
+        folder = tmp_path / str(stop)
+        killed_after(stop, config, pool, folder, monkeypatch)
+        resumed = train(config, pool, folder)
+        assert equal(whole.weights, resumed.weights), stop
+        assert whole.history == resumed.history
+        assert torch.equal(whole.validation_logits, resumed.validation_logits)
+        assert whole.audit == resumed.audit
+        assert resumed.seconds is None
+
+
+def killed_after(stop, config, pool, folder, monkeypatch):
+    """Trains until `stop` epochs are checkpointed and the next has begun."""
+    start = Task.on_train_epoch_start
+
+    def interrupted(self):
+        start(self)
+        if self.current_epoch == stop:
+            raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "on_train_epoch_start", interrupted)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(config, pool, folder)
+    assert latest(folder) is not None
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_older(configure, pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints_module.Checkpoints.__init__, "__defaults__", (0.0,))
+    config = configure(DROPOUT, epochs=5)
+    whole = train(config, pool)
+    killed_after(4, config, pool, tmp_path, monkeypatch)
+    older, newer = sorted(tmp_path.glob("*.ckpt"))
+    newer.write_bytes(newer.read_bytes()[:-100])
+    assert latest(tmp_path) == older
+    assert equal(whole.weights, train(config, pool, tmp_path).weights)
+    for path in tmp_path.glob("*.ckpt"):
+        path.write_bytes(b"")
+    assert latest(tmp_path) is None
+
+
+def test_a_short_run_writes_no_checkpoint(configure, pool, tmp_path):
+    train(configure(), pool, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
