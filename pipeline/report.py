@@ -16,7 +16,16 @@ from pipeline.config.plan import Plan, read_plan
 from pipeline.execution.stage import stage
 from pipeline.records.store import open_store, read_history, read_record, to_json
 from pipeline.records.tables import read_table, write_table
-from pipeline.reporting.frames import Evidence, Records, audit_frame, curve_frame, outcome_frame, run_frame, tried_frame
+from pipeline.reporting.frames import (
+    Evidence,
+    Records,
+    audit_frame,
+    curve_frame,
+    outcome_frame,
+    rule_frame,
+    run_frame,
+    tried_frame,
+)
 from pipeline.reporting.gallery import drawn
 from pipeline.reporting.pages import page
 from pipeline.reporting.style import png
@@ -51,6 +60,7 @@ def read_evidence(artifacts: Path) -> Evidence:
         outcomes=outcome_frame(confirmation, scores),
         curves=curve_frame(confirmed, histories),
         audit=audit_frame(confirmed, records),
+        rules=rule_frame(confirmation, scores),
         test_use=_json(artifacts / "test_use.json"),
     )
 

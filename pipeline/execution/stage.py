@@ -78,10 +78,12 @@ def _refuse(lines: Sequence[str]) -> int:
 
 def environment_line(error: OSError) -> str | None:
     """What a user can do about an error of the disk; None for any other error, which is our own mistake."""
+    place = "allowed is a writable folder (GAPWISE_STORE moves the run store)"
     what = {
         errno.ENOSPC: "the disk is full; free some space and run again: finished runs are kept",
         errno.EDQUOT: "the disk quota is used up; free some space and run again: finished runs are kept",
-        errno.EROFS: "the file system is read-only; allowed is a writable folder (GAPWISE_STORE moves the run store)",
-        errno.EACCES: "permission denied; allowed is a writable folder (GAPWISE_STORE moves the run store)",
+        errno.ENOTDIR: f"a file stands where a folder is needed; {place}",
+        errno.EROFS: f"the file system is read-only; {place}",
+        errno.EACCES: f"permission denied; {place}",
     }.get(error.errno or 0)
     return f"{error.filename or 'write'}: {what}" if what else None

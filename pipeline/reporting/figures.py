@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from pipeline.config.studies import BASELINE
 from pipeline.reporting.style import DARK, MARKERS, WIDTH, columns, style
@@ -83,6 +84,7 @@ def curves(frame: pd.DataFrame, arms: Mapping[str, str], palette: Mapping[str, s
             row[0].set_title("\n".join(textwrap.wrap(title, TITLE)))
         for axes in panels[-1]:
             axes.set_xlabel("epoch")
+        _logarithmic(panels[0, 1], frame["loss"].astype(float))
         _curve_legend(figure, list(arms), palette)
     return figure
 
@@ -166,6 +168,16 @@ def _curve(axes: Axes, frame: pd.DataFrame, metric: str, scale: float, colour: s
         bounds = scale * rows[f"{metric}_low"], scale * rows[f"{metric}_high"]
         axes.fill_between(rows["epoch"].astype(float), *bounds, color=colour, alpha=BAND, linewidth=0)
     axes.set(xlabel="", ylabel="")
+
+
+def _logarithmic(axes: Axes, values: pd.Series) -> None:
+    """A logarithmic vertical axis with a few plain labels, where there is anything to show."""
+    if values.notna().any():
+        narrow = values.max() < 30 * values.min()
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=7))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _curve_legend(figure: Figure, arms: list[str], palette: Mapping[str, str]) -> None:

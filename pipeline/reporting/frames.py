@@ -22,6 +22,7 @@ TRIED = (
     *("study", "arm", "strength", "n", "validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
     *("validation_nll", "chosen"),
 )
+SMALLEST_LOSS = 1e-12
 COSTS = ("training_flops", "updates", "forward_flops")
 Records = dict[str, dict[str, Any] | None]  # fingerprint -> record, None where there is none
 Histories = dict[str, list[dict[str, Any]]]  # fingerprint -> rows of (epoch, split)
@@ -43,6 +44,7 @@ class Evidence:
     outcomes: pd.DataFrame
     curves: pd.DataFrame
     audit: pd.DataFrame
+    rules: pd.DataFrame
     test_use: Mapping[str, Any]
 
     def primary(self) -> pd.DataFrame:
@@ -112,7 +114,8 @@ def outcome_frame(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
 def curve_frame(runs: pd.DataFrame, histories: Histories) -> pd.DataFrame:
     """The mean curves of every arm over its done runs, with bands.
 
-    Columns: study, arm, split, epoch, updates, n and, for accuracy and loss, mean, low and high.
+    Columns: study, arm, split, epoch, updates, n and, for accuracy and loss, mean, low and high. The mean of the loss
+    is geometric, and its band that of the mean logarithm: losses spread over powers of ten.
     """
     done = runs[runs["state"] == "done"]
     keys = ["study", "arm", "split", "epoch", "updates"]
@@ -122,8 +125,25 @@ def curve_frame(runs: pd.DataFrame, histories: Histories) -> pd.DataFrame:
         for row in histories.get(name, [])
     ]
     frame = pd.DataFrame(rows, columns=[*keys, "accuracy", "loss"])
-    both = [banded(frame, keys, name).rename(columns={"mean": name, **_bounds(name)}) for name in ("accuracy", "loss")]
-    return both[0].merge(both[1], on=[*keys, "n"])
+    frame["loss"] = np.log(frame["loss"].astype(float).clip(lower=SMALLEST_LOSS))
+    accuracy, loss = (
+        banded(frame, keys, name).rename(columns={"mean": name, **_bounds(name)}) for name in ("accuracy", "loss")
+    )
+    sides = list(_bounds("accuracy").values())
+    accuracy[sides] = accuracy[sides].clip(0, 1)
+    columns = ["loss", *_bounds("loss").values()]
+    loss[columns] = np.exp(loss[columns])
+    return accuracy.merge(loss, on=[*keys, "n"])
+
+
+def rule_frame(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
+    """The mean of every score under every test rule, declared or not, over each arm's scored runs.
+
+    Columns: study, arm, rule, split, metric, n, mean, low, high.
+    """
+    runs = pd.DataFrame([run.model_dump() for run in plan.runs])[["study", "arm", "fingerprint"]]
+    scored = runs.merge(scores[scores["split"].isin(("validation", "test"))], on="fingerprint")
+    return banded(scored, ["study", "arm", "rule", "split", "metric"], "value")
 
 
 def audit_frame(runs: pd.DataFrame, records: Records) -> pd.DataFrame:

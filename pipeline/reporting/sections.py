@@ -3,6 +3,7 @@
 Separate from the page's overview, so that a section can become a page of its own.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ from pipeline.reporting.tables import (
     VOID,
     counted,
     decimal,
+    decimal_interval,
     decimals,
     measure,
     p_value,
@@ -31,6 +33,8 @@ from pipeline.reporting.tables import (
     text,
 )
 
+Spelling = Callable[[float, int], str]
+IntervalSpelling = Callable[[float, float, int], str]
 LONGEST = 160  # letters of a failure's reason
 IN_PERCENT = ("accuracy", "calibration_error", "gap")  # metrics that are fractions of images; the others are in nats or scores
 PRECISION = 3  # decimals of a metric that is no percentage
@@ -43,6 +47,7 @@ def study_section(evidence: Evidence, study: PlannedStudy) -> str:
         f"## Study: {study.name}\n\n{text(study.question)} {changes(study)}",
         _strengths(evidence, study),
         f"### Confirmed\n\n{contrast_table(evidence, study)}",
+        _other_rules(evidence, study),
         f"### How it learned\n\n![Learning curves of {study.name}: train and validation accuracy and loss of each arm and of "
         f"the baseline, with bands](figures/curves_{study.name}.png)\n\n*{_curve_caption(runs)}*",
         f"### What acted\n\n{audit_table(evidence, study)}",
@@ -139,7 +144,45 @@ def _strengths(evidence: Evidence, study: PlannedStudy) -> str:
         f"![Strengths of {study.name}: mean validation accuracy against strength, {CONFIDENCE} bands, the chosen one starred, "
         f"the baseline as a dashed line](figures/strengths_{study.name}.png)"
     )
-    return f"### Strengths tried\n\n{strength_table(tried, decimals(evidence.primary()))}\n\n{image}"
+    parts = [f"### Strengths tried\n\n{strength_table(tried, decimals(evidence.primary()))}", *_edges(tried), image]
+    return "\n\n".join(parts)
+
+
+def _edges(tried: pd.DataFrame) -> Iterator[str]:
+    """A line for every arm whose chosen strength is the first or the last of its list: the best may lie beyond."""
+    for arm, rows in tried[tried["arm"] != BASELINE].groupby("arm", sort=False):
+        chosen = list(rows["chosen"])
+        if chosen[0] or chosen[-1]:
+            yield f"The strength chosen for {arm} stands at an end of its list: a better one may lie beyond what was tried."
+
+
+def _other_rules(evidence: Evidence, study: PlannedStudy) -> str:
+    """Scores under every test rule of the arms that have more than one."""
+    own = evidence.rules[(evidence.rules["study"] == study.name) & (evidence.rules["split"] == "test")]
+    declared = {arm.name: arm.rule for arm in study.arms}
+    rows = [
+        {
+            "arm": arm,
+            "rule": f"{rule} (declared)" if declared[arm] == rule else rule,
+            "test accuracy (%)": _spelled(group, "accuracy", percent, percent_interval, decimals(evidence.primary())),
+            "test NLL (nats)": _spelled(group, "nll", decimal, decimal_interval, PRECISION),
+            "n": str(group["n"].iloc[0]),
+        }
+        for (arm, rule), group in own.groupby(["arm", "rule"], sort=False)
+        if (own.loc[own["arm"] == arm, "rule"] != rule).any()
+    ]
+    if not rows:
+        return ""
+    caption = (
+        "The declared rule carries contrasts and verdict; the others stand beside it without. n: done confirmation runs. "
+        f"Rule: as named, an average of probabilities. Interval: {MEAN_INTERVAL}."
+    )
+    return f"### Every test rule\n\n{table(pd.DataFrame(rows), caption)}"
+
+
+def _spelled(group: pd.DataFrame, metric: str, one: Spelling, both: IntervalSpelling, digits: int) -> str:
+    rows = group[group["metric"] == metric].itertuples()
+    return " ".join(f"{one(row.mean, digits)} {both(row.low, row.high, digits)}".strip() for row in rows) or VOID
 
 
 def _contrast(row: dict[str, Any], digits: int) -> dict[str, str]:
@@ -187,4 +230,7 @@ def _run_table(runs: pd.DataFrame) -> str:
 def _curve_caption(runs: pd.DataFrame) -> str:
     done = runs[(runs["phase"] == "confirmation") & (runs["state"] == "done")].groupby("arm", sort=False).size()
     counts = ", ".join(f"{arm} {number}" for arm, number in done.items())
-    return f"n: done confirmation runs ({counts or 'none'}). Rule: deterministic, clean inputs. Band: {MEAN_INTERVAL}."
+    return (
+        f"n: done confirmation runs ({counts or 'none'}). Rule: deterministic, clean inputs. Band: {MEAN_INTERVAL}; "
+        "the mean of the loss is geometric."
+    )

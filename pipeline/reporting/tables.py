@@ -80,6 +80,11 @@ def signed_interval(low: float, high: float, digits: int) -> str:
     return _interval(signed(low, digits), signed(high, digits))
 
 
+def decimal_interval(low: float, high: float, digits: int) -> str:
+    """An interval of plain numbers without sign: [0.352, 0.401]."""
+    return _interval(decimal(low, digits), decimal(high, digits))
+
+
 def decimal(value: float, digits: int) -> str:
     """A plain number with fixed decimals; what rounds to zero is 0, never -0."""
     if math.isnan(value):

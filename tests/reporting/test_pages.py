@@ -78,17 +78,17 @@ def evidence(studies: dict[str, dict[str, str]], verdicts: dict[str, tuple[float
         for metric in ("test_accuracy", "test_nll", "gap")
     ]
     runs = frames.run_frame(confirmation, records)
+    scored = pd.DataFrame(scores, columns=["fingerprint", "rule", "split", "metric", "value"])
     return frames.Evidence(
         exploration=plan("exploration", {}),
         confirmation=confirmation,
         runs=runs,
         tried=frames.tried_frame([]),
         contrasts=pd.DataFrame(rows),
-        outcomes=frames.outcome_frame(
-            confirmation, pd.DataFrame(scores, columns=["fingerprint", "rule", "split", "metric", "value"])
-        ),
+        outcomes=frames.outcome_frame(confirmation, scored),
         curves=frames.curve_frame(runs, dict.fromkeys(records, history)),
         audit=frames.audit_frame(runs, records),
+        rules=frames.rule_frame(confirmation, scored),
         test_use={"phase": "confirmation", "runs": 9, "test_examples": 719},
     )
 

@@ -1,0 +1,178 @@
+"""The commands a user types, on a copy of the project: run, run again, change something, kill, make mistakes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RUN = [sys.executable, "-m", "pipeline", "run"]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A clean environment: this interpreter's `python` first, no store, no W&B, DVC's own files apart."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "GAPWISE", "DVC"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return kept | {"PATH": path, "WANDB_MODE": "disabled", "DVC_SITE_CACHE_DIR": str(tmp_path_factory.mktemp("site"))}
+
+
+@pytest.fixture(scope="module")
+def command(checkout, environment):
+    """Runs a command in the copy; gives the finished process."""
+
+    def ran(*words, **more):
+        return subprocess.run(words, cwd=checkout, env=environment | more, capture_output=True, text=True, check=False)
+
+    return ran
+
+
+@pytest.fixture(scope="module")
+def reproduced(command):
+    """The first `run`."""
+    return command(*RUN)
+
+
+def tables(checkout):
+    files = [*(checkout / "artifacts" / "tiny").glob("*.csv"), *(checkout / "reports" / "tiny").rglob("*")]
+    return {str(path.relative_to(checkout)): path.read_bytes() for path in files if path.is_file() and path.stem != "timing"}
+
+
+def trained(checkout):
+    return {path.parent.name: path.stat().st_mtime_ns for path in (checkout / ".runs").glob("*/record.json")}
+
+
+def test_run_ends_with_the_headline_and_the_report(reproduced, checkout):
+    assert reproduced.returncode == 0, reproduced.stderr
+    assert "baseline" in reproduced.stdout
+    assert reproduced.stdout.rstrip().endswith("reports/tiny/report.md")
+    assert "Traceback" not in reproduced.stdout + reproduced.stderr
+    assert (checkout / "reports" / "tiny" / "report.md").exists()
+
+
+def test_again_is_a_no_op(reproduced, command, checkout):
+    before = trained(checkout)
+    again = command(sys.executable, "-m", "dvc", "repro")
+    assert again.returncode == 0
+    assert "Data and pipelines are up to date." in again.stdout
+    assert trained(checkout) == before
+
+
+def test_dvc_shows_metrics_and_a_graph(reproduced, command):
+    shown = command(sys.executable, "-m", "dvc", "metrics", "show")
+    assert "reports/tiny/metrics.json" in shown.stdout
+    dag = command(sys.executable, "-m", "dvc", "dag", "--mermaid")
+    for verb in ("prepare", "train", "choose", "confirm", "predict", "evaluate", "compare", "report", "track"):
+        assert f"{verb}@tiny" in dag.stdout
+
+
+def test_plan_prints_without_training(reproduced, command, checkout):
+    before = trained(checkout)
+    shown = command(sys.executable, "-m", "pipeline", "plan")
+    assert shown.returncode == 0
+    assert "22 runs, each counted once: 10 on 2 exploration seeds, 12 on 3 fresh ones" in shown.stdout
+    assert trained(checkout) == before
+
+
+def test_editing_a_regularizer_trains_its_runs_only(reproduced, command, checkout):
+    file = checkout / "pipeline" / "regularizers" / "dropout.py"
+    text, before = file.read_text(), trained(checkout)
+    file.write_text(text + "\n# a comment\n")
+    command(sys.executable, "-m", "dvc", "repro", "train@tiny")
+    assert trained(checkout) == before
+    file.write_text(text + "\nADDED = 1\n")
+    command(sys.executable, "-m", "dvc", "repro", "train@tiny")
+    assert len(set(trained(checkout)) - set(before)) == 4
+    assert {name: when for name, when in trained(checkout).items() if name in before} == before
+    file.write_text(text)
+    again = command(*RUN)
+    assert again.returncode == 0
+    assert len(trained(checkout)) == len(before) + 4
+
+
+@pytest.mark.parametrize("seconds", [2.5, 4.5, 6.0])
+def test_killed_at_any_moment_it_goes_on_to_the_same_tables(reproduced, command, checkout, environment, tmp_path, seconds):
+    """The whole process group is killed; no finished run is trained again."""
+    expected = tables(checkout)
+    fresh = tmp_path / "fresh"
+    subprocess.run(["git", "clone", "-q", str(checkout), str(fresh)], check=True)
+    process = subprocess.Popen(
+        RUN, cwd=fresh, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = trained(fresh)
+    again = subprocess.run(RUN, cwd=fresh, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert {name: when for name, when in trained(fresh).items() if name in before} == before
+    assert tables(fresh) == expected
+
+
+def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout, environment):
+    (checkout / "params.yaml").write_text((checkout / "params.yaml").read_text().replace("epochs: null", "epochs: 3"))
+    first = subprocess.Popen(RUN, cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(4)
+    second = command(*RUN)
+    first.terminate()
+    first.wait()
+    subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=checkout, check=True)
+    assert second.returncode == 2
+    assert second.stderr == f"error: another run is at work in this tree (process {first.pid}); wait for it or end it\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("params.yaml", "protocols: [no_such]", "params.yaml: protocols: 'no_such' does not exist; allowed are: tiny"),
+        ("params.yaml", "protocols: [tiny]\nstudies: [no_such]", "studies: 'no_such' does not exist"),
+        ("params.yaml", "protocols: [../tiny]", "protocols.0: "),
+        ("experiments/dropout.yaml", "question: Why?\narms: {a: [{name: dropout, rate: 2}]}", "arms.a.0.rate: 2 is refused"),
+        ("experiments/dropout.yaml", "", "holds nothing"),
+        ("experiments/dropout.yaml", "a: &a [1]\nb: *a", "aliases"),
+        ("experiments/protocols/tiny.yaml", "data: {dataset: faces, train_size: 30}", "tiny.yaml"),
+    ],
+)
+def test_bad_input_is_a_line_and_exit_code_2_and_loses_nothing(reproduced, command, checkout, file, content, words):
+    before, kept = trained(checkout), tables(checkout)
+    path = checkout / file
+    good = path.read_text()
+    path.write_text(content)
+    try:
+        for words_of_command in (RUN, [sys.executable, "-m", "pipeline", "plan"]):
+            refused = command(*words_of_command)
+            assert refused.returncode == 2
+            assert words in refused.stderr
+            assert all(line.startswith("error: ") for line in refused.stderr.splitlines())
+            assert "Traceback" not in refused.stderr
+    finally:
+        path.write_text(good)
+    assert trained(checkout) == before
+    assert tables(checkout) == kept
+
+
+def test_a_store_in_an_impossible_place_is_one_line(reproduced, command, checkout):
+    refused = command(sys.executable, "-m", "pipeline.train", "tiny", GAPWISE_STORE=str(checkout / "dvc.yaml" / "store"))
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "a file stands where a folder is needed" in refused.stderr
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(reproduced, command, tmp_path):
+    """A file system of 400 kB holds a few runs of the tiny network."""
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*inside, f"mount -t tmpfs none {tmp_path}"], capture_output=True, check=False).returncode:
+        pytest.skip("this system lets no user mount a small file system of their own")
+    script = f"""
+        mount -t tmpfs -o size=400k none {tmp_path} || exit 9
+        {sys.executable} -m pipeline.train tiny; code=$?
+        ls {tmp_path}; exit $code
+    """
+    refused = command(*inside, script, GAPWISE_STORE=str(tmp_path))
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert "the disk is full; free some space and run again: finished runs are kept" in refused.stderr
+    assert [name for name in refused.stdout.split() if len(name) == 20], "no run was finished before the disk was full"
