@@ -83,17 +83,25 @@ def _run(keep_going: bool) -> None:
 
 def _reproduce(keep_going: bool) -> None:
     environment = os.environ | ({"GAPWISE_KEEP_GOING": "1"} if keep_going else {})
-    code = subprocess.run(REPRODUCE, env=environment, check=False, preexec_fn=end_with_parent).returncode
-    if code:
+    process = subprocess.Popen(REPRODUCE, env=environment, preexec_fn=end_with_parent)
+    interrupted = False
+    while process.poll() is None:
+        try:
+            process.wait()
+        except KeyboardInterrupt:  # DVC was interrupted too, and ends after it has put its files in order
+            interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
+    if process.returncode:
         raise Incomplete("the run stopped before its report; what it finished is kept: mend what is named above and run again")
 
 
 def _show_report(protocol: str) -> None:
     contrasts = read_table(ARTIFACTS / protocol / "contrasts.csv")
     primary = contrasts[contrasts["metric"] == PRIMARY].sort_values("difference", ascending=False, kind="stable")
-    table = Table("arm", "strength", "test accuracy", "difference", "verdict", title=protocol)
+    table = Table("arm", "strength", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy")
     for column in table.columns:
-        column.overflow = "fold"
+        column.no_wrap, column.overflow = column.header != "strength", "fold"
     table.add_row(BASELINE, "", f"{percent(primary['baseline_mean'].iloc[0])} %", "", "")
     for row in primary.to_dict("records"):
         difference = f"{points(row['difference'])} {points_interval(row['low'], row['high'])}"

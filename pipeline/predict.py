@@ -47,7 +47,7 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
     config = read_config(run / "run.json")
     pool, test = _data(str(folder / "data"))
     chosen = regularizers.build(config.regularizers)
-    network = assemble(config, chosen, pool)
+    network = assemble(config, chosen, pool.shape, pool.classes)
     network.load_state_dict(safetensors.torch.load_file(run / "weights.safetensors"))
     train, validation = train_and_validation(pool, config.data["train_size"], config.data["label_noise"], config.streams.split)
     images = {"train": as_images(train.images), "validation": as_images(validation.images), "test": as_images(test)}

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.documents import read_yaml
+
 RUN = [sys.executable, "-m", "pipeline", "run"]
 
 
@@ -110,6 +112,25 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_tables(reproduced, command,
     assert again.returncode == 0, again.stdout + again.stderr
     assert {name: when for name, when in trained(fresh).items() if name in before} == before
     assert tables(fresh) == expected
+
+
+def test_interrupted_from_the_keyboard_it_ends_in_good_order(reproduced, checkout, environment, tmp_path):
+    """Control-C reaches the whole group: nothing survives, dvc.lock parses, no traceback."""
+    fresh = tmp_path / "fresh"
+    subprocess.run(["git", "clone", "-q", str(checkout), str(fresh)], check=True)
+    process = subprocess.Popen(
+        RUN, cwd=fresh, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not trained(fresh) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert "stages" in read_yaml(fresh / "dvc.lock")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout, environment):

@@ -52,8 +52,8 @@ class TestEvery:
 
     def test_initial_weights_untouched(self, name, configure, pool):
         plain, own = configure(), configure(item(name))
-        one = assemble(plain, (), pool).state_dict()
-        other = assemble(own, regularizers.build(own.regularizers), pool).state_dict()
+        one = assemble(plain, (), pool.shape, pool.classes).state_dict()
+        other = assemble(own, regularizers.build(own.regularizers), pool.shape, pool.classes).state_dict()
         assert equal(one, other)
 
     def test_reproducible_whatever_the_global_generator(self, name, configure, pool):
@@ -92,7 +92,7 @@ class TestEvery:
     def test_deterministic_member_ignores_the_noise_stream(self, name, configure, pool):
         config = configure(item(name))
         chosen = regularizers.build(config.regularizers)
-        network = assemble(config, chosen, pool)
+        network = assemble(config, chosen, pool.shape, pool.classes)
         images = as_images(pool.images[:20])
         one = deterministic(network, images)
         for layer in noise_layers(network):
@@ -140,7 +140,7 @@ def test_one_mask_for_the_whole_batch_would_be_caught(configure, pool):
     """Every noise layer gives equal rows of a batch different outputs."""
     for name in NAMES:
         config = configure(item(name))
-        network = assemble(config, regularizers.build(config.regularizers), pool)
+        network = assemble(config, regularizers.build(config.regularizers), pool.shape, pool.classes)
         for layer in noise_layers(network):
             layer.sampling = True
             outputs = layer(torch.ones(64, 16))

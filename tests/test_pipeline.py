@@ -92,7 +92,7 @@ def test_scores_derive_again_from_weights_and_raw_data(whole, scores):
     for name in read_plan(artifacts(whole) / "confirmation").fingerprints():
         folder = artifacts(whole) / "confirmation" / name
         config = read_config(folder / "run.json")
-        network = assemble(config, (), pool)
+        network = assemble(config, (), pool.shape, pool.classes)
         network.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
         network.eval()
         fit, held = train_validation(pool.labels, 30, config.streams.split)

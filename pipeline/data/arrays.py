@@ -17,6 +17,11 @@ class Arrays:
     labels: NDArray[np.int64]
     classes: int
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of an image."""
+        return self.images.shape[1:]
+
     def take(self, indices: NDArray[np.int64]) -> "Arrays":
         """The examples at `indices`, in that order."""
         return Arrays(self.images[indices], self.labels[indices], self.classes)

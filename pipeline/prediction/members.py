@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config.streams import derive
-from pipeline.regularizers.base import DETERMINISTIC, NOISE_PASSES, Regularizer, mode, seed_noise
+from pipeline.regularizers.base import DETERMINISTIC, NOISE_PASSES, Regularizer, mode, noise_layers, seed_noise
 
 CHUNK = 500  # examples at once: fixed, since some draws depend on it
 
@@ -23,8 +23,7 @@ def deterministic(network: nn.Module, images: Tensor) -> Tensor:
 
 def noise(network: nn.Module, images: Tensor, passes: int, seed: int) -> Tensor:
     """Logits (passes, N, classes), noise layers sampling. `seed` is that of the noise stream."""
-    with mode(network, training=False, sampling=True):
-        return torch.stack([_noisy(network, images, seed, number) for number in range(passes)])
+    return _noisy(network, [images] * passes, seed)
 
 
 def augmented(network: nn.Module, images: Tensor, views: int, regularizers: Sequence[Regularizer], seed: int) -> Tensor:
@@ -38,8 +37,7 @@ def trained(
 ) -> Tensor:
     """Logits (views, N, classes) of the same views with noise layers sampling. `seeds`: augmentation, noise."""
     drawn = [view(images, regularizers, seeds[0], number) for number in range(views)]
-    with mode(network, training=False, sampling=True):
-        return torch.stack([_noisy(network, images, seeds[1], number) for number, images in enumerate(drawn)])
+    return _noisy(network, drawn, seeds[1])
 
 
 def by_rule(network: nn.Module, images: Tensor, rule: str, seed: int) -> Tensor:
@@ -50,16 +48,21 @@ def by_rule(network: nn.Module, images: Tensor, rule: str, seed: int) -> Tensor:
 def view(images: Tensor, regularizers: Sequence[Regularizer], seed: int, number: int) -> Tensor:
     """Images changed as in training, by draw `number`; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "augmentation", "view", number))
+        torch.default_generator.manual_seed(derive(seed, "augmentation", "view", number))
         targets = images.new_zeros(len(images), 1)
         for regularizer in regularizers:
             images, targets = regularizer.modify_batch(images, targets)
     return images
 
 
-def _noisy(network: nn.Module, images: Tensor, seed: int, number: int) -> Tensor:
-    seed_noise(network, seed, "pass", number)
-    return _logits(network, images)
+def _noisy(network: nn.Module, passes: Sequence[Tensor], seed: int) -> Tensor:
+    """One noise pass over each of `passes`, seeded by its number."""
+    layers, members = noise_layers(network), []
+    with mode(network, training=False, sampling=True):
+        for number, images in enumerate(passes):
+            seed_noise(layers, seed, "pass", number)
+            members.append(_logits(network, images))
+    return torch.stack(members)
 
 
 @torch.no_grad()

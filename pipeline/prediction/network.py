@@ -13,19 +13,18 @@ from torch import Tensor
 from pipeline import models, regularizers
 from pipeline.config.fingerprint import RunConfig
 from pipeline.config.streams import derive
-from pipeline.data.arrays import Arrays
 from pipeline.models.standardized import Standardized
 from pipeline.regularizers.base import Regularizer
 
 
-def assemble(config: RunConfig, chosen: Sequence[Regularizer], pool: Arrays) -> Standardized:
-    """The network with its noise layers and initial weights, for images like those of `pool`.
+def assemble(config: RunConfig, chosen: Sequence[Regularizer], shape: tuple[int, ...], classes: int) -> Standardized:
+    """The network with its noise layers and initial weights, for images of `shape` (channels, height, width).
 
     The global generator is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(config.streams.init, "init"))
-        network = models.build(config.model, tuple(pool.images.shape[1:]), pool.classes)
+        torch.default_generator.manual_seed(derive(config.streams.init, "init"))
+        network = models.build(config.model, shape, classes)
     regularizers.equip(network, chosen)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # untyped in torch
 

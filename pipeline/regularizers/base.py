@@ -4,7 +4,7 @@ Separate so that training and prediction know hooks and noise layers, and no reg
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -138,9 +138,9 @@ def noise_layers(network: nn.Module) -> list[NoiseLayer]:
     return [module for module in network.modules() if isinstance(module, NoiseLayer)]
 
 
-def seed_noise(network: nn.Module, seed: int, *names: str | int) -> None:
-    """Seeds every noise layer from the noise stream, its regularizer, its site and `names` (an epoch, a pass)."""
-    for layer in noise_layers(network):
+def seed_noise(layers: Iterable[NoiseLayer], seed: int, *names: str | int) -> None:
+    """Seeds noise layers from the noise stream, their regularizer, their site and `names` (an epoch, a pass)."""
+    for layer in layers:
         layer.generator.manual_seed(derive(seed, "noise", layer.regularizer, layer.site, *names))
 
 
@@ -153,16 +153,21 @@ def mode(network: nn.Module, training: bool, sampling: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        network.train(before[0])
+        _train(network, before[0])
         for layer, sampled in zip(layers, before[1], strict=True):
             layer.sampling = sampled
 
 
 def switch(network: nn.Module, training: bool, sampling: bool) -> None:
     """Training mode for batch norm, sampling for noise layers."""
-    network.train(training)
+    _train(network, training)
     for layer in noise_layers(network):
         layer.sampling = sampling
+
+
+def _train(network: nn.Module, training: bool) -> None:
+    if network.training != training:  # walking all modules costs as much as a small layer
+        network.train(training)
 
 
 def require_effect(happened: bool, chance: float, what: str) -> None:

@@ -4,29 +4,48 @@ Separate from wall clock, which differs from machine to machine and has no place
 the same twice.
 """
 
-import copy
+import functools
 
 import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline import regularizers
+from pipeline.config.fingerprint import RunConfig
+from pipeline.config.streams import Streams
+from pipeline.data.arrays import Arrays
 from pipeline.models.standardized import Standardized
-from pipeline.regularizers.base import mode, switch
+from pipeline.prediction.network import assemble
+from pipeline.regularizers.base import mode
 
 
-def step_flops(network: Standardized, shape: tuple[int, ...], batch_size: int) -> int:
-    """Forward and backward of one training batch, counted on a copy: the network and its generators stay as they are."""
-    network = copy.deepcopy(network)
-    switch(network, training=True, sampling=True)
-    with FlopCounterMode(display=False) as counter:
+def counted(config: RunConfig, pool: Arrays, batch_size: int, updates: int) -> dict[str, int]:
+    """`updates`, `training_flops` of all of them (forward and backward), `forward_flops` of one example at test.
+
+    Counted on a network of its own, once for all seeds, so that nothing of the run is touched.
+    """
+    unseeded = config.model_copy(update={"streams": Streams.of(0)}).model_dump_json()
+    step, forward = _flops(unseeded, pool.shape, pool.classes, batch_size)
+    return {"updates": updates, "training_flops": updates * step, "forward_flops": forward}
+
+
+@functools.lru_cache(maxsize=256)
+def _flops(config: str, shape: tuple[int, ...], classes: int, batch_size: int) -> tuple[int, int]:
+    """Operations of (one training step, one deterministic forward pass of one example)."""
+    settings = RunConfig.model_validate_json(config)
+    network = assemble(settings, regularizers.build(settings.regularizers), shape, classes)
+    return _step(network, shape, batch_size), _forward(network, shape)
+
+
+def _step(network: Standardized, shape: tuple[int, ...], batch_size: int) -> int:
+    with mode(network, training=True, sampling=True), FlopCounterMode(display=False) as counter:
         logits = network(torch.zeros(batch_size, *shape))
         functional.cross_entropy(logits, torch.zeros(batch_size, dtype=torch.int64)).backward()
     return int(counter.get_total_flops())
 
 
 @torch.no_grad()
-def forward_flops(network: Standardized, shape: tuple[int, ...]) -> int:
-    """One deterministic forward pass of one example."""
+def _forward(network: Standardized, shape: tuple[int, ...]) -> int:
     with mode(network, training=False, sampling=False), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, *shape))
     return int(counter.get_total_flops())

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.prediction.members import deterministic
+from pipeline.regularizers.base import mode
 
 Row = dict[str, Any]
 
@@ -53,13 +54,12 @@ class Curves(lightning.Callback):
         if epoch % math.ceil(epochs / self.points) and epoch < epochs:
             return
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        for examples in self.splits:
-            scores = score(pl_module.network, examples)
+        with mode(pl_module.network, training=False, sampling=False):
+            scored = [(examples.split, score(pl_module.network, examples)) for examples in self.splits]
+        for split, scores in scored:
             if not math.isfinite(scores["loss"]):
-                raise Diverged(f"the {examples.split} loss is {scores['loss']} after epoch {epoch}")
-            self.rows.append(
-                {"epoch": epoch, "updates": trainer.global_step, "split": examples.split, "learning_rate": rate, **scores}
-            )
+                raise Diverged(f"the {split} loss is {scores['loss']} after epoch {epoch}")
+            self.rows.append({"epoch": epoch, "updates": trainer.global_step, "split": split, "learning_rate": rate, **scores})
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far, for a checkpoint."""

@@ -33,7 +33,12 @@ class Task(lightning.LightningModule):
         self.regularizers = tuple(regularizers)
         self.training_settings = training
         self.streams = streams
+        self.layers = noise_layers(network)
         self.changes = [Changes() for _ in self.regularizers]
+
+    def on_train_start(self) -> None:
+        """Training mode, noise sampling; whoever scores in between puts both back."""
+        switch(self.network, training=True, sampling=True)
 
     def on_train_epoch_start(self) -> None:
         """Derives this epoch's order, augmentation and noise from the run's streams."""
@@ -41,9 +46,9 @@ class Task(lightning.LightningModule):
         batches = self.trainer.train_dataloader
         assert isinstance(batches, Batches)
         batches.epoch = epoch
-        torch.manual_seed(derive(self.streams.augmentation, "augmentation", epoch))
-        seed_noise(self.network, self.streams.noise, epoch)
-        switch(self.network, training=True, sampling=True)
+        # the CPU generator alone: torch.manual_seed queues a call for every absent device, and keeps it
+        torch.default_generator.manual_seed(derive(self.streams.augmentation, "augmentation", epoch))
+        seed_noise(self.layers, self.streams.noise, epoch)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Cross-entropy against distributions over classes, plus every penalty."""
@@ -64,13 +69,13 @@ class Task(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the audit counts, so that a resumed run is audited whole."""
-        counts = [{name: int(count) for name, count in layer.counts.items()} for layer in noise_layers(self.network)]
+        counts = [{name: int(count) for name, count in layer.counts.items()} for layer in self.layers]
         checkpoint["audit"] = {"changes": [asdict(changes) for changes in self.changes], "counts": counts}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the counts up again."""
         self.changes = [Changes(**changes) for changes in checkpoint["audit"]["changes"]]
-        for layer, counts in zip(noise_layers(self.network), checkpoint["audit"]["counts"], strict=True):
+        for layer, counts in zip(self.layers, checkpoint["audit"]["counts"], strict=True):
             layer.counts = counts
 
     def groups(self) -> Groups:

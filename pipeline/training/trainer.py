@@ -21,13 +21,12 @@ from pipeline.config.schema import Data, Training
 from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
-from pipeline.models.standardized import Standardized
 from pipeline.prediction.members import by_rule
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers.base import Evidence, Measures
 from pipeline.training.checkpoints import Checkpoints, latest
-from pipeline.training.cost import forward_flops, step_flops
-from pipeline.training.curves import Curves, Diverged, Examples, Row, score
+from pipeline.training.cost import counted
+from pipeline.training.curves import Curves, Diverged, Examples, Row
 from pipeline.training.task import Task
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -57,18 +56,18 @@ def train(config: RunConfig, pool: Arrays, checkpoints: Path | None = None) -> T
     parts = train_and_validation(pool, data.train_size, data.label_noise, streams.split)
     fit, held = (_examples(name, part) for name, part in zip(("train", "validation"), parts, strict=True))
     chosen = regularizers.build(config.regularizers)
-    network = assemble(config, chosen, pool)
+    network = assemble(config, chosen, pool.shape, pool.classes)
     network.fit(fit.images)
     task = Task(network, chosen, training, streams)
     batches = Batches(fit.images, functional.one_hot(fit.labels, pool.classes).float(), training.batch_size, streams.order)
-    cost = _cost(network, batches, training)
+    cost = counted(config, pool, batches.size, updates=training.epochs * len(batches))
     curves = Curves((fit, held), training.curve_points)
     start = latest(checkpoints) if checkpoints else None
     began = time.perf_counter()
     diverged = _fit(task, batches, curves, checkpoints, start)
     seconds = None if start else time.perf_counter() - began
     logits = None if diverged else by_rule(network, held.images, regularizers.test_rule(chosen), streams.noise)
-    audit = {} if diverged else _audit(task, score(network, fit)["loss"])
+    audit = {} if diverged else _audit(task, curves.rows[-2]["loss"])
     return Trained(dict(network.state_dict()), curves.rows, logits, held.labels, audit, cost, diverged, seconds)
 
 
@@ -97,13 +96,6 @@ def _fit(task: Task, batches: Batches, curves: Curves, checkpoints: Path | None,
     except Diverged as diverged:
         return str(diverged)
     return ""
-
-
-def _cost(network: Standardized, batches: Batches, training: Training) -> dict[str, int]:
-    shape = tuple(batches.images.shape[1:])
-    updates = len(batches) * training.epochs
-    step = step_flops(network, shape, batches.size)
-    return {"updates": updates, "training_flops": updates * step, "forward_flops": forward_flops(network, shape)}
 
 
 def _audit(task: Task, training_loss: float) -> dict[str, Measures]:

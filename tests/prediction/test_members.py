@@ -23,7 +23,7 @@ def built(configure, pool):
     def made(*items):
         config = configure(*items)
         chosen = regularizers.build(config.regularizers)
-        return assemble(config, chosen, pool), chosen, config.streams
+        return assemble(config, chosen, pool.shape, pool.classes), chosen, config.streams
 
     return made
 

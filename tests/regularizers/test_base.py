@@ -70,7 +70,7 @@ def test_noise_is_seeded_per_site_and_name_and_is_its_own(network):
     switch(network, training=False, sampling=True)
 
     def drawn(seed, *names):
-        seed_noise(network, seed, *names)
+        seed_noise(noise_layers(network), seed, *names)
         return [layer.sample(torch.zeros(4)) for layer in noise_layers(network)]
 
     one, again, epoch, seed = drawn(0, 1), drawn(0, 1), drawn(0, 2), drawn(1, 1)

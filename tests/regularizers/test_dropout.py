@@ -77,7 +77,7 @@ def test_it_acts_before_every_linear_layer():
     Dropout(rate=0.5).modify_model(network)
     assert [layer.site for layer in noise_layers(network)] == ["1", "3"]
     switch(network, training=True, sampling=True)
-    seed_noise(network, 0, 0)
+    seed_noise(noise_layers(network), 0, 0)
     seen = []
     network[1].register_forward_hook(lambda module, arguments, output: seen.append(arguments[0]))
     network(torch.ones(50, 8))

@@ -30,7 +30,7 @@ def test_a_bare_loop_gives_the_same_weights(configure, pool):
     config = configure(epochs=3)
     trained = train(config, pool)
     fit, _ = train_and_validation(pool, 30, 0.0, 0)
-    network = assemble(config, (), pool)
+    network = assemble(config, (), pool.shape, pool.classes)
     images, targets = as_images(fit.images), torch.nn.functional.one_hot(torch.from_numpy(fit.labels), 10).float()
     network.fit(images)
     task = Task(network, (), *parsed(config))
@@ -91,7 +91,7 @@ def test_the_curve_is_clean_deterministic_and_about_as_long_as_asked(configure, 
         (epoch, split) for epoch in (3, 6, 7) for split in ("train", "validation")
     ]
     config = configure(DROPOUT, SHIFT)
-    network = assemble(config, regularizers.build(config.regularizers), pool)
+    network = assemble(config, regularizers.build(config.regularizers), pool.shape, pool.classes)
     network.load_state_dict(trained.weights)
     fit, _ = train_and_validation(pool, 30, 0.0, 0)
     logits = deterministic(network, as_images(fit.images))[0]

@@ -1,0 +1,96 @@
+"""The README says what is true now: its figures are the report's, and its examples work as they stand."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def block(language: str, after: str) -> str:
+    """The first code block of a language after some words."""
+    return re.search(rf"```{language}\n(.*?)```", README[README.index(after) :], re.DOTALL).group(1)
+
+
+def test_the_headline_is_the_committed_reports():
+    shown = re.search(r"a test compares -->\n(.*?)\n<!-- end of headline", README, re.DOTALL).group(1)
+    report = (ROOT / "reports" / "digits" / "report.md").read_text()
+    assert shown.startswith("After ")
+    assert shown in report
+
+
+def test_what_it_links_to_exists():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """A copy of the project with the README's regularizer and study in it."""
+    folder = tmp_path_factory.mktemp("extended")
+    for name in ("pipeline", "tests", "experiments"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("params.yaml", "pyproject.toml"):
+        shutil.copyfile(ROOT / name, folder / name)
+    (folder / "pipeline" / "regularizers" / "hidden_noise.py").write_text(block("python", "Another regularizer"))
+    (folder / "tests" / "regularizers" / "test_hidden_noise.py").write_text('"""Its own test."""\n')
+    study = "question: Does it help?\narms:\n  noise:\n    - {name: hidden_noise, sigma: [0.1, 0.3]}\n"
+    (folder / "experiments" / "hidden_noise.yaml").write_text(study)
+    (folder / "experiments" / "together.yaml").write_text(block("yaml", "Another study"))
+    return folder
+
+
+def ran(folder, *command):
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_regularizer_passes_the_contract_and_its_study_trains(extended):
+    ended = ran(
+        extended,
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_contract.py",
+        "tests/test_studies.py",
+        "-k",
+        "hidden_noise",
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert int(re.search(r"(\d+) passed", ended.stdout).group(1)) >= 10
+
+
+def test_the_study_plans(extended):
+    (extended / "params.yaml").write_text("protocols: [digits]\nstudies: [together, hidden_noise]\n")
+    ended = ran(extended, "pipeline", "plan")
+    assert ended.returncode == 0, ended.stderr
+    assert "model.batch_norm=false" in ended.stdout
+
+
+def test_every_make_target_it_names_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"make (\w+)", README)) - {"and"}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_parameter_it_sets_exists():
+    from pipeline.config.documents import read_yaml
+
+    document = read_yaml(ROOT / "params.yaml")
+    for key in re.findall(r"-S '?([a-z_.]+)=", README):
+        section, _, field = key.partition(".")
+        assert section in document
+        assert not field or field in document[section]
