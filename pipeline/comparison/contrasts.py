@@ -52,7 +52,7 @@ class Contrast:
     def rules(self, metric: str) -> tuple[str, str]:
         """The rules under which baseline and arm are scored."""
         own = {arm.name: arm.rule for arm in self.study.arms}
-        return (DETERMINISTIC, DETERMINISTIC) if metric in GAPS else (own[BASELINE], self.arm.rule)
+        return (DETERMINISTIC, DETERMINISTIC) if metric in GAPS else (own[self.arm.against], self.arm.rule)
 
 
 def contrasts(scores: pd.DataFrame, plan: Plan, states: Mapping[str, str], machines: Mapping[str, Any]) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def _contrasts(plan: Plan) -> Iterator[Contrast]:
     for study in plan.studies:
         for arm in study.arms:
             if arm.name != BASELINE:
-                yield Contrast(study, arm, runs.get((study.name, arm.name), {}), runs.get((study.name, BASELINE), {}))
+                yield Contrast(study, arm, runs.get((study.name, arm.name), {}), runs.get((study.name, arm.against), {}))
 
 
 def _rows(

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,10 @@ class RunConfig(Settings):
 
 def identity(config: RunConfig, data_digest: str) -> dict[str, Any]:
     """The plain values whose hash is the fingerprint; stored beside the run as `run.json`."""
-    own = [f"models/{config.model['name']}.py", *(f"regularizers/{item['name']}.py" for item in config.regularizers)]
     return {
         **config.model_dump(mode="json"),
         "data_digest": data_digest,
-        "code": {name: code_digest(PACKAGE / name) for pattern in (*SHARED_CODE, *own) for name in _files(pattern)},
+        "code": {name: code_digest(PACKAGE / name) for name in _code(config)},
         "versions": versions(),
     }
 
@@ -83,6 +82,22 @@ def code_digest(path: Path) -> str:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+
+
+def _code(config: RunConfig) -> Iterator[str]:
+    """The files whose code a run uses: the shared ones, its model's, its regularizers' and what those import of `models/`."""
+    for pattern in (*SHARED_CODE, f"models/{config.model['name']}.py"):
+        yield from _files(pattern)
+    for name in (f"regularizers/{item['name']}.py" for item in config.regularizers):
+        yield name
+        yield from _models_used(PACKAGE / name)
+
+
+@functools.cache
+def _models_used(path: Path) -> tuple[str, ...]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return tuple(f"{module.partition('.')[2].replace('.', '/')}.py" for module in modules if module.startswith("pipeline.models."))
 
 
 @functools.cache

@@ -25,6 +25,7 @@ class PlannedArm(Settings):
 
     name: str
     factor: str
+    against: str = BASELINE  # the arm it is compared with
     rule: str
 
 
@@ -140,5 +141,5 @@ def _config(strength: Strength, seed: int) -> RunConfig:
 
 
 def _described(study: Study) -> PlannedStudy:
-    arms = tuple(PlannedArm(name=arm.name, factor=arm.factor, rule=arm.rule) for arm in study.arms)
+    arms = tuple(PlannedArm(name=arm.name, factor=arm.factor, against=arm.against, rule=arm.rule) for arm in study.arms)
     return PlannedStudy(name=study.name, question=study.question, arms=arms)

@@ -8,7 +8,7 @@ because regularizers, models and data stand below this layer.
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ EXPERIMENTS = Path("experiments")
 PROTOCOLS = EXPERIMENTS / "protocols"
 PARAMETERS = Path("params.yaml")
 BASELINE = "baseline"
+PLUS = " + "  # between the parts of a factor
 SECTIONS = ("data", "model", "training", "seeds")
 
 
@@ -33,6 +34,7 @@ class Catalogue:
     models: Mapping[str, type[Settings]]
     datasets: tuple[str, ...]
     rule: Callable[[tuple[Any, ...]], str]  # the test rule of an arm's regularizers
+    effect: Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, str]]  # what they come to under a protocol; how to differ
 
 
 class Protocol(Settings):
@@ -63,10 +65,11 @@ class Strength:
 
 @dataclass(frozen=True)
 class Arm:
-    """Everything one arm tries. `factor` says what it changes against the baseline."""
+    """Everything one arm tries. `factor` says what it changes against the arm it is compared `against`."""
 
     name: str
     factor: str
+    against: str
     rule: str
     strengths: tuple[Strength, ...]
 
@@ -172,33 +175,65 @@ def _study(name: str, protocol: Protocol, catalogue: Catalogue, root: Path) -> S
     checked(_Name, {"study": name}, path)
     document = checked(_Document, read_yaml(root / path), path)
     rule = catalogue.rule(())
-    arms = [Arm(BASELINE, "nothing", rule, (Strength("", (), protocol),))]
+    arms = [Arm(BASELINE, "nothing", BASELINE, rule, (Strength("", (), protocol),))]
     errors: list[str] = []
     for arm, items in document.arms.items():
         try:
             arms.append(_arm(arm, items, protocol, catalogue, path))
         except Refusal as refusal:
             errors += refusal.lines
-    errors += _repeated(arms, path)
+    errors += [*_repeated(arms, path, catalogue), *_unfit(arms, path), *_mixed(arms, path, catalogue)]
     if errors:
         raise Refusal(*errors)
-    return Study(name, document.question, tuple(arms))
+    return Study(name, document.question, tuple(_relative(arm, arms) for arm in arms))
 
 
 class _Name(Settings):
     study: Word
 
 
-def _repeated(arms: list[Arm], path: Path) -> Iterator[str]:
-    """Arms or strengths that would train the same network twice under two names."""
+def _repeated(arms: list[Arm], path: Path, catalogue: Catalogue) -> Iterator[str]:
+    """Arms or strengths that would train the same network twice under two names, or one that cannot be."""
     seen: dict[str, str] = {}
     for arm in arms:
         for strength in arm.strengths:
             where = f"arms.{arm.name}" + f" ({strength.label})" * bool(strength.label)
-            key = json.dumps([[_plain(item) for item in strength.regularizers], strength.protocol.settings()])
+            settings = strength.protocol.settings()
+            try:
+                effect, others = catalogue.effect(strength.regularizers, settings)
+            except Refusal as refusal:
+                yield from (f"{path}: {where}: {line}" for line in refusal.lines)
+                continue
+            key = json.dumps([effect, settings])
             if key in seen:
-                yield f"{path}: {where}: the same network as {seen[key]}; allowed is each once"
+                yield f"{path}: {where}: the same network as {seen[key]}; allowed is each once{others}"
             seen.setdefault(key, where)
+
+
+def _mixed(arms: list[Arm], path: Path, catalogue: Catalogue) -> Iterator[str]:
+    """Arms whose strengths are averaged differently at test."""
+    for arm in arms:
+        rules = sorted({catalogue.rule(strength.regularizers) for strength in arm.strengths})
+        if len(rules) > 1:
+            yield f"{path}: arms.{arm.name}: strengths with the test rules {' and '.join(rules)}; allowed is one in each arm"
+
+
+def _relative(arm: Arm, arms: list[Arm]) -> Arm:
+    """The arm with its factor told against the arm it is compared with: what both have is no difference."""
+    if arm.against == BASELINE:
+        return arm
+    shared = next(other.factor for other in arms if other.name == arm.against).split(PLUS)
+    own = [part for part in arm.factor.split(PLUS) if part not in shared]
+    return replace(arm, factor=f"{PLUS.join(own) or 'less'}, against {arm.against}")
+
+
+def _unfit(arms: list[Arm], path: Path) -> Iterator[str]:
+    """Arms compared against one that is not there, or that has strengths to choose from."""
+    fit = {arm.name for arm in arms if len(arm.strengths) == 1}
+    for arm in arms:
+        if arm.against not in fit or arm.against == arm.name != BASELINE:
+            others = ", ".join(sorted(fit - {arm.name}))
+            yield f"{path}: arms.{arm.name}.against: {arm.against!r} is refused; allowed are arms with one strength: {others}"
 
 
 def _arm(name: str, items: list[dict[str, Any]], protocol: Protocol, catalogue: Catalogue, path: Path) -> Arm:
@@ -208,7 +243,8 @@ def _arm(name: str, items: list[dict[str, Any]], protocol: Protocol, catalogue: 
     if not items:
         raise Refusal(f"{path}: {where}: empty; allowed is a list of regularizers")
     overrides = {key: value for item in items if "protocol" in item for key, value in _override(item, path, where)}
-    named = [(index, item) for index, item in enumerate(items) if "protocol" not in item]
+    against = [str(item["against"]) for item in items if set(item) == {"against"}]
+    named = [(index, item) for index, item in enumerate(items) if "protocol" not in item and set(item) != {"against"}]
     names = [item.get("name") for _, item in named]
     if len(set(map(str, names))) < len(names):
         raise Refusal(f"{path}: {where}: a regularizer is named twice; allowed is each once")
@@ -218,8 +254,8 @@ def _arm(name: str, items: list[dict[str, Any]], protocol: Protocol, catalogue: 
         Strength(_label(parts, overrides), tuple(regularizer for regularizer, _ in parts), changed)
         for parts in itertools.product(*grids)
     )
-    factor = " + ".join([*map(str, names), *(f"{key}={_text(value)}" for key, value in overrides.items())])
-    return Arm(name, factor, catalogue.rule(strengths[0].regularizers), strengths)
+    factor = PLUS.join([*map(str, names), *(f"{key}={_text(value)}" for key, value in overrides.items())])
+    return Arm(name, factor, (against or [BASELINE])[0], catalogue.rule(strengths[0].regularizers), strengths)
 
 
 def _override(item: dict[str, Any], path: Path, where: str) -> Iterator[tuple[str, Any]]:
@@ -263,10 +299,6 @@ def _named(given: dict[str, Any], known: Mapping[str, type[Settings]], source: P
 def _label(parts: tuple[Part, ...], overrides: dict[str, Any]) -> str:
     words = [label if len(parts) == 1 else f"{_name(item)}({label})" for item, label in parts]
     return ", ".join([word for word in words if word] + [f"{key}={_text(value)}" for key, value in overrides.items()])
-
-
-def _plain(regularizer: Settings) -> dict[str, Any]:
-    return {"name": _name(regularizer), **regularizer.model_dump(mode="json")}
 
 
 def _name(regularizer: Settings) -> str:

@@ -13,6 +13,12 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED))
 
 
+def images(name: str) -> tuple[tuple[int, int, int], int]:
+    """Shape (channels, height, width) of a dataset's images and the number of classes, without reading it."""
+    source = importlib.import_module(f"pipeline.data.{name}")
+    return source.SHAPE, source.CLASSES
+
+
 def read(name: str) -> Arrays:
     """All examples of a dataset. `name` is one of `names()`."""
     arrays: Arrays = importlib.import_module(f"pipeline.data.{name}").read()

@@ -9,6 +9,8 @@ from sklearn.datasets import load_digits
 from pipeline.data.arrays import Arrays
 
 BRIGHTEST = 16.0
+SHAPE = (1, 8, 8)
+CLASSES = 10
 
 
 def read() -> Arrays:

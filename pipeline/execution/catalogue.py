@@ -3,10 +3,34 @@
 Separate because the layer that reads settings stands above all three and must not import them.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
 from pipeline import data, models, regularizers
 from pipeline.config.studies import Catalogue
+from pipeline.regularizers.base import Regularizer
 
 
 def catalogue() -> Catalogue:
     """Everything found by looking into the folders."""
-    return Catalogue(regularizers.settings(), models.settings(), data.names(), regularizers.test_rule)
+    return Catalogue(regularizers.settings(), models.settings(), data.names(), regularizers.test_rule, effect)
+
+
+def effect(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> tuple[list[Any], str]:
+    """What regularizers come to under a protocol's settings, and how to end a refusal of what others come to as well.
+
+    Raises Refusal where one of them cannot act on the protocol's network.
+    """
+    if not any(type(item).effect is not Regularizer.effect for item in chosen):
+        return [[_name(item), item.model_dump(mode="json")] for item in chosen], ""
+    shape, classes = data.images(settings["data"]["dataset"])
+    with torch.random.fork_rng(devices=[]):
+        network = models.build(settings["model"], shape, classes)
+    effects = [[_name(item), item.effect(network, shape)] for item in chosen]
+    return effects, "".join(item.alternatives(network, shape) for item in chosen)
+
+
+def _name(item: Regularizer) -> str:
+    return type(item).__module__.rpartition(".")[2]

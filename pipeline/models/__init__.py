@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.config.schema import Settings
 from pipeline.models.standardized import Standardized
 
-SHARED = ("sites", "standardized")
+SHARED = ("regions", "residuals", "sites", "standardized")
 
 
 def settings() -> dict[str, type[Settings]]:

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.streams import derive
-from pipeline.regularizers.base import DETERMINISTIC, NOISE_PASSES, Regularizer, mode, noise_layers, seed_noise
+from pipeline.regularizers.base import DETERMINISTIC, NOISE_PASSES, Regularizer, mode, noise_layers, seed_batch, seed_noise
 
 CHUNK = 500  # examples at once: fixed, since some draws depend on it
 
@@ -48,9 +47,9 @@ def by_rule(network: nn.Module, images: Tensor, rule: str, seed: int) -> Tensor:
 def view(images: Tensor, regularizers: Sequence[Regularizer], seed: int, number: int) -> Tensor:
     """Images changed as in training, by draw `number`; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive(seed, "augmentation", "view", number))
         targets = images.new_zeros(len(images), 1)
         for regularizer in regularizers:
+            seed_batch(regularizer, seed, "view", number)
             images, targets = regularizer.modify_batch(images, targets)
     return images
 

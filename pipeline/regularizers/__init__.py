@@ -37,7 +37,7 @@ def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:
 
 def test_rule(regularizers: Sequence[Regularizer]) -> str:
     """The members averaged at test: that of the first regularizer which declares any but the deterministic one."""
-    declared = [item.test_rule for item in regularizers if item.test_rule != DETERMINISTIC]
+    declared = [item.rule for item in regularizers if item.rule != DETERMINISTIC]
     return declared[0] if declared else DETERMINISTIC
 
 

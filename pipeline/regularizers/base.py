@@ -4,7 +4,7 @@ Separate so that training and prediction know hooks and noise layers, and no reg
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.config.schema import Settings
 from pipeline.config.streams import derive
+from pipeline.models.standardized import Standardized
 
 NOISE_PASSES = 12
 DETERMINISTIC = "deterministic"
@@ -45,6 +46,7 @@ class Evidence:
     groups: Groups
     training_loss: float
     changes: Changes
+    callbacks: Sequence[Any] = ()  # the regularizer's own, as `callbacks()` made them for this run
 
 
 class Regularizer(Settings):
@@ -59,6 +61,17 @@ class Regularizer(Settings):
     def neutral(cls) -> Self | None:
         """The settings without any effect; None where there are none."""
         return None
+
+    def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
+        """What these settings come to on a plain network, left as it is, for images of `shape`: plain values.
+
+        Settings of equal effect train the same network. Raises Refusal where they cannot act on it.
+        """
+        return self.model_dump(mode="json")
+
+    def alternatives(self, network: nn.Module, shape: tuple[int, ...]) -> str:
+        """The nearest settings of another effect, to end the line of a refusal; nothing where any other will do."""
+        return ""
 
     def modify_model(self, network: nn.Module) -> None:
         """Places noise layers in the network. Leaves its weights as they are."""
@@ -76,12 +89,17 @@ class Regularizer(Settings):
         return None
 
     def callbacks(self) -> list[Any]:
-        """Lightning callbacks of one run."""
+        """Lightning callbacks of one run. One with a method `kept()` has weights of its own to store: name -> state."""
         return []
 
     def audit(self, evidence: Evidence) -> Measures:
         """What happened in training. Raises NoEffect where an effect was due and none is seen."""
         return {}
+
+    @property
+    def rule(self) -> str:
+        """The test rule of these settings: that of the class, unless some of them leave no noise to average over."""
+        return self.test_rule
 
     @property
     def augments(self) -> bool:
@@ -124,13 +142,46 @@ class NoiseLayer(nn.Module, ABC):
 
 def place_before(module: nn.Module, layer: NoiseLayer) -> None:
     """Lets `layer` transform the input of `module`. Names and types in the network stay as they are."""
-    module.add_module(layer.regularizer, layer)
-    name = layer.regularizer
+    name = _attach(module, layer)
 
     def transform(owner: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (owner.get_submodule(name)(arguments[0]), *arguments[1:])
 
     module.register_forward_pre_hook(transform)
+
+
+def place_after(module: nn.Module, layer: NoiseLayer) -> None:
+    """Lets `layer` transform the output of `module`. Names and types in the network stay as they are."""
+    name = _attach(module, layer)
+
+    def transform(owner: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        transformed: Tensor = owner.get_submodule(name)(output)
+        return transformed
+
+    module.register_forward_hook(transform)
+
+
+def place_instead(module: nn.Module, layer: NoiseLayer) -> None:
+    """Lets `layer` compute the output of `module`, whose names and type stay; a copy of it gets a copy of the layer."""
+    _attach(module, layer)
+    module.__dict__["forward"] = layer  # an attribute of this instance; as a submodule it would not be found in time
+
+
+def place_at_input(network: nn.Module, layer: NoiseLayer) -> None:
+    """Lets `layer` transform what the network reads, after standardization."""
+    first = network.network if isinstance(network, Standardized) else network
+    while type(first).forward is nn.Sequential.forward and len(first):  # type: ignore[arg-type]  # a sequence would run a child
+        first = next(first.children())
+    place_before(first, layer)
+
+
+def _attach(module: nn.Module, layer: NoiseLayer) -> str:
+    """Makes `layer` a child of `module`, under a name that nothing has."""
+    name = f"{layer.regularizer}_noise"
+    while hasattr(module, name):
+        name += "_"
+    module.add_module(name, layer)
+    return name
 
 
 def noise_layers(network: nn.Module) -> list[NoiseLayer]:
@@ -142,6 +193,16 @@ def seed_noise(layers: Iterable[NoiseLayer], seed: int, *names: str | int) -> No
     """Seeds noise layers from the noise stream, their regularizer, their site and `names` (an epoch, a pass)."""
     for layer in layers:
         layer.generator.manual_seed(derive(seed, "noise", layer.regularizer, layer.site, *names))
+
+
+def seed_batch(regularizer: Regularizer, seed: int, *names: str | int) -> None:
+    """Seeds the global generator for one `modify_batch`, so that no regularizer moves the draws of another.
+
+    `seed` is that of the augmentation stream; `names` an epoch and a batch, or a view.
+    """
+    # the CPU generator alone: torch.manual_seed queues a call for every absent device, and keeps it
+    own = type(regularizer).__module__.rpartition(".")[2]
+    torch.default_generator.manual_seed(derive(seed, "augmentation", own, *names))
 
 
 @contextmanager

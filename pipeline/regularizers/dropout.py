@@ -1,17 +1,31 @@
-"""Dropout (Srivastava et al., JMLR 15, 2014): hidden units are zeroed at random while training.
+"""Dropout (Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout: A Simple Way to Prevent Neural Networks
+from Overfitting, JMLR 15, 2014): units are zeroed at random while training.
 
-Acts on the inputs of linear layers, a mask per example; inverted scaling, so nothing changes at test.
-Test rule: deterministic (the paper's weight scaling).
+Acts on the hidden inputs of linear layers, or on the network's standardized input (a zero there is the mean pixel), with
+a mask per example; inverted scaling, so nothing changes at test. Test rule: deterministic (the paper's weight scaling).
 """
 
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import field_validator, model_validator
 from torch import Tensor, nn
 
-from pipeline.models.sites import linear_layers
-from pipeline.regularizers.base import Evidence, Measures, NoiseLayer, Regularizer, noise_layers, place_before, require_effect
+from pipeline.config.errors import Refusal
+from pipeline.models.sites import Site, hidden_layers
+from pipeline.regularizers.base import (
+    Evidence,
+    Measures,
+    NoiseLayer,
+    Regularizer,
+    noise_layers,
+    place_at_input,
+    place_before,
+    require_effect,
+)
+
+RATES = "a number, at least 0 and less than 1, or one for each hidden layer, as in [[0.1, 0.5]]"
 
 
 def dropout(inputs: Tensor, kept: Tensor, rate: float) -> Tensor:
@@ -20,9 +34,26 @@ def dropout(inputs: Tensor, kept: Tensor, rate: float) -> Tensor:
 
 
 class Dropout(Regularizer):
-    """`rate` is the chance that a unit is DROPPED (the paper's p is the chance that it is kept)."""
+    """`rate` is the chance that a unit is DROPPED (the paper's p is the chance that it is kept), one for all hidden
+    layers or one for each; `where`: hidden (the inputs of linear layers but the network's own) or input (its pixels)."""
 
-    rate: float = Field(0.5, ge=0, lt=1)
+    rate: float | tuple[float, ...] = 0.5
+    where: Literal["hidden", "input"] = "hidden"
+
+    @field_validator("rate", mode="before")
+    @classmethod
+    def _rates(cls, given: Any) -> float | tuple[float, ...]:
+        several = isinstance(given, list | tuple)
+        rates = given if several else [given]
+        if not rates or not all(type(rate) in (int, float) and 0 <= rate < 1 for rate in rates):
+            raise ValueError(RATES)
+        return tuple(map(float, given)) if several else float(given)
+
+    @model_validator(mode="after")
+    def _one_input(self) -> Self:
+        if self.where == "input" and isinstance(self.rate, tuple):
+            raise ValueError("one rate where the input is dropped; several are for where: hidden")
+        return self
 
     @classmethod
     def neutral(cls) -> Self:
@@ -30,31 +61,61 @@ class Dropout(Regularizer):
         return cls(rate=0)
 
     def modify_model(self, network: nn.Module) -> None:
-        """Places a layer before every linear layer."""
-        for site, module in linear_layers(network):
-            place_before(module, DropoutLayer(site, self.rate))
+        """Places a layer before every linear layer with hidden inputs, or one at the network's input. Raises Refusal."""
+        if isinstance(self.rate, float) and self.where == "input":
+            place_at_input(network, DropoutLayer("input", self.rate))
+            return
+        found = hidden_layers(network)
+        for (site, module), rate in zip(found, self._each(found), strict=True):
+            place_before(module, DropoutLayer(site, rate))
 
     def audit(self, evidence: Evidence) -> Measures:
-        """Sites, and the share of units that was dropped."""
+        """Sites, and the share of units that was dropped: of all, and at each site where rates differ."""
         layers = [layer for layer in noise_layers(evidence.network) if isinstance(layer, DropoutLayer)]
-        drawn = sum(int(layer.counts.get("drawn", 0)) for layer in layers)
-        dropped = drawn - sum(int(layer.counts.get("kept", 0)) for layer in layers)
-        chance = (1 - self.rate) ** drawn
-        require_effect(
-            dropped > 0, chance, f"dropout: none of {drawn} units at {len(layers)} sites was dropped at rate {self.rate}"
-        )
-        return {"sites": len(layers), "realised_rate": dropped / max(drawn, 1)}
+        shares = [_share(layer, rate) for layer, rate in zip(layers, self._each(layers), strict=True)]
+        drawn = [int(layer.counts["drawn"]) for layer in layers]
+        require_effect(sum(drawn) > 0, 0, "dropout: no mask was drawn")
+        realised = sum(share * number for share, number in zip(shares, drawn, strict=True)) / sum(drawn)
+        each = {f"realised_rate_{index}": share for index, share in enumerate(shares, start=1)}
+        return {"sites": len(layers), "realised_rate": realised, **(each if isinstance(self.rate, tuple) else {})}
+
+    def _each(self, found: Sequence[Site] | Sequence[NoiseLayer]) -> tuple[float, ...]:
+        """The rate of each site. Raises Refusal where there is none, or not one for each."""
+        if not found:
+            raise Refusal("dropout: the network has no linear layer with hidden inputs; where: input drops what it reads")
+        if isinstance(self.rate, float):
+            return (self.rate,) * len(found)
+        if len(self.rate) != len(found):
+            raise Refusal(
+                f"dropout: rate: {len(self.rate)} rates for {len(found)} hidden sites; allowed are {len(found)}, or one"
+            )
+        return self.rate
 
 
 class DropoutLayer(NoiseLayer):
-    """Draws a mask of the inputs' shape, and counts what it dropped."""
+    """Draws a mask of the inputs' shape, and counts what it dropped and how often its output differed."""
 
     def __init__(self, site: str, rate: float):
         super().__init__("dropout", site)
         self.rate = rate
+        self.counts = {"drawn": 0, "kept": 0, "passes": 0, "changed": 0}
 
     def sample(self, inputs: Tensor) -> Tensor:
         """Inputs (N, ...) with a mask of their own for every example."""
         kept = torch.rand(inputs.shape, generator=self.generator) >= self.rate
-        self.count(drawn=kept.numel(), kept=kept.sum())
-        return dropout(inputs, kept, self.rate)
+        outputs = dropout(inputs, kept, self.rate)
+        self.count(drawn=kept.numel(), kept=kept.sum(), passes=1, changed=not torch.equal(outputs, inputs))
+        return outputs
+
+
+def _share(layer: DropoutLayer, rate: float) -> float:
+    """The share of units that a layer dropped. Raises NoEffect where it was to drop some and did not."""
+    drawn, passes = int(layer.counts["drawn"]), int(layer.counts["passes"])
+    dropped, chance = drawn - int(layer.counts["kept"]), (1 - rate) ** drawn
+    require_effect(dropped > 0, chance, f"dropout: none of {drawn} units at {layer.site} was dropped at rate {rate}")
+    require_effect(
+        int(layer.counts["changed"]) > 0,
+        chance,
+        f"dropout: {layer.site} gave its input in all of {passes} passes at rate {rate}",
+    )
+    return dropped / max(drawn, 1)

@@ -15,11 +15,11 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from pipeline.config.schema import Training
-from pipeline.config.streams import Streams, derive
+from pipeline.config.streams import Streams
 from pipeline.data.loader import Batches
 from pipeline.models.sites import weights
 from pipeline.models.standardized import Standardized
-from pipeline.regularizers.base import Changes, Groups, Regularizer, noise_layers, seed_noise, switch
+from pipeline.regularizers.base import Changes, Groups, Regularizer, noise_layers, seed_batch, seed_noise, switch
 
 Batch = tuple[Tensor, Tensor]
 
@@ -35,24 +35,25 @@ class Task(lightning.LightningModule):
         self.streams = streams
         self.layers = noise_layers(network)
         self.changes = [Changes() for _ in self.regularizers]
+        self.updates = 0
+        self.scored_epoch = 0  # epochs done when the curve was last scored
+        self.scores: dict[str, dict[str, float]] = {}  # split -> loss and accuracy at the last point of the curve
 
     def on_train_start(self) -> None:
         """Training mode, noise sampling; whoever scores in between puts both back."""
         switch(self.network, training=True, sampling=True)
 
     def on_train_epoch_start(self) -> None:
-        """Derives this epoch's order, augmentation and noise from the run's streams."""
+        """Derives this epoch's order and noise from the run's streams."""
         epoch = self.current_epoch
         batches = self.trainer.train_dataloader
         assert isinstance(batches, Batches)
         batches.epoch = epoch
-        # the CPU generator alone: torch.manual_seed queues a call for every absent device, and keeps it
-        torch.default_generator.manual_seed(derive(self.streams.augmentation, "augmentation", epoch))
         seed_noise(self.layers, self.streams.noise, epoch)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Cross-entropy against distributions over classes, plus every penalty."""
-        inputs, targets = self._changed(batch)
+        inputs, targets = self._changed(batch, index)
         loss = functional.cross_entropy(self.network(inputs), targets)
         for regularizer in self.regularizers:
             penalty = regularizer.penalty(self.network)
@@ -66,6 +67,10 @@ class Task(lightning.LightningModule):
             self.groups(), lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=True
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Counts the updates, which stopping early makes fewer."""
+        self.updates = self.trainer.global_step
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the audit counts, so that a resumed run is audited whole."""
@@ -96,9 +101,10 @@ class Task(lightning.LightningModule):
         return OneCycleLR(optimizer, max_lr=settings.learning_rate, total_steps=updates, cycle_momentum=False)
 
     @torch.no_grad()
-    def _changed(self, batch: Batch) -> Batch:
+    def _changed(self, batch: Batch, index: int) -> Batch:
         for regularizer, changes in zip(self.regularizers, self.changes, strict=True):
             if regularizer.augments:
+                seed_batch(regularizer, self.streams.augmentation, self.current_epoch, index)
                 before, batch = batch, regularizer.modify_batch(*batch)
                 _tally(changes, before, batch)
         return batch

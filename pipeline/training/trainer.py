@@ -3,6 +3,7 @@
 Separate from the task (what a step is) and from the store (where results go).
 """
 
+import itertools
 import logging
 import time
 import warnings
@@ -38,6 +39,7 @@ class Trained:
     """What a run leaves: weights, curve, validation logits (members, N, classes) by its test rule, audit, cost."""
 
     weights: dict[str, Tensor]
+    kept: dict[str, dict[str, Tensor]]  # further weights by name, such as those before averaging
     history: list[Row]
     validation_logits: Tensor | None
     validation_labels: Tensor
@@ -60,24 +62,25 @@ def train(config: RunConfig, pool: Arrays, checkpoints: Path | None = None) -> T
     network.fit(fit.images)
     task = Task(network, chosen, training, streams)
     batches = Batches(fit.images, functional.one_hot(fit.labels, pool.classes).float(), training.batch_size, streams.order)
-    cost = counted(config, pool, batches.size, updates=training.epochs * len(batches))
     curves = Curves((fit, held), training.curve_points)
     start = latest(checkpoints) if checkpoints else None
     began = time.perf_counter()
-    diverged = _fit(task, batches, curves, checkpoints, start)
+    own = [regularizer.callbacks() for regularizer in chosen]
+    diverged = _fit(task, batches, [curves, *itertools.chain(*own)], checkpoints, start)
     seconds = None if start else time.perf_counter() - began
     logits = None if diverged else by_rule(network, held.images, regularizers.test_rule(chosen), streams.noise)
-    audit = {} if diverged else _audit(task, curves.rows[-2]["loss"])
-    return Trained(dict(network.state_dict()), curves.rows, logits, held.labels, audit, cost, diverged, seconds)
+    audit = {} if diverged else _audit(task, own, curves.rows[-2]["loss"])
+    cost = counted(config, pool, batches.size, updates=task.updates)
+    kept = {name: state for item in itertools.chain(*own) if hasattr(item, "kept") for name, state in item.kept().items()}
+    return Trained(dict(network.state_dict()), kept, curves.rows, logits, held.labels, audit, cost, diverged, seconds)
 
 
 def _examples(split: str, arrays: Arrays) -> Examples:
     return Examples(split, as_images(arrays.images), torch.from_numpy(arrays.labels))
 
 
-def _fit(task: Task, batches: Batches, curves: Curves, checkpoints: Path | None, start: Path | None) -> str:
+def _fit(task: Task, batches: Batches, callbacks: list[Any], checkpoints: Path | None, start: Path | None) -> str:
     """Runs the training loop; why the run diverged, or nothing."""
-    callbacks: list[Any] = [curves, *(item for regularizer in task.regularizers for item in regularizer.callbacks())]
     trainer = lightning.Trainer(
         max_epochs=task.training_settings.epochs,
         accelerator="cpu",
@@ -98,9 +101,9 @@ def _fit(task: Task, batches: Batches, curves: Curves, checkpoints: Path | None,
     return ""
 
 
-def _audit(task: Task, training_loss: float) -> dict[str, Measures]:
+def _audit(task: Task, own: list[list[Any]], training_loss: float) -> dict[str, Measures]:
     names = [type(regularizer).__module__.rpartition(".")[2] for regularizer in task.regularizers]
     return {
-        name: regularizer.audit(Evidence(task.network, task.groups(), training_loss, changes))
-        for name, regularizer, changes in zip(names, task.regularizers, task.changes, strict=True)
+        name: regularizer.audit(Evidence(task.network, task.groups(), training_loss, changes, callbacks))
+        for name, regularizer, changes, callbacks in zip(names, task.regularizers, task.changes, own, strict=True)
     }

@@ -42,6 +42,8 @@ def _files(trained: Trained) -> dict[str, bytes]:
         "history.jsonl": "".join(json.dumps(row) + "\n" for row in trained.history).encode(),
         "weights.safetensors": safetensors.torch.save({name: value.contiguous() for name, value in trained.weights.items()}),
     }
+    for name, state in trained.kept.items():
+        files[f"{name}_weights.safetensors"] = safetensors.torch.save({key: value.contiguous() for key, value in state.items()})
     if trained.validation_logits is not None:
         logits = {"logits": trained.validation_logits, "labels": trained.validation_labels}
         files["validation.safetensors"] = safetensors.torch.save(logits)

@@ -24,6 +24,7 @@ def code(tmp_path, monkeypatch):
 
 def clear():
     code_digest.cache_clear()
+    module._models_used.cache_clear()
     module._files.cache_clear()
 
 
@@ -101,6 +102,20 @@ def test_code_that_computes_nothing_of_a_run_does_not_count(configure, code):
         path = code / file
         path.write_text(path.read_text() + "\nADDED = 1\n")
     assert names(configure) == before
+
+
+def test_what_a_regularizer_imports_of_the_models_counts_for_its_runs(configure, code):
+    pooling = {"name": "fractional_max_pooling", "ratio": 1.41}
+
+    def both():
+        clear()
+        return [fingerprint(identity(configure(*items), "digest")) for items in ((pooling,), ())]
+
+    before = both()
+    (code / "models" / "regions.py").write_text((code / "models" / "regions.py").read_text() + "\nADDED = 1\n")
+    after = both()
+    assert after[0] != before[0]
+    assert after[1] == before[1]
 
 
 def test_everything_training_imports_is_covered():

@@ -1,6 +1,7 @@
 """Dropout against enumeration of every mask (oracles O1.1 to O1.5)."""
 
 import itertools
+import json
 import math
 
 import pytest
@@ -8,6 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pipeline import models
+from pipeline.config.errors import Refusal
+from pipeline.config.schema import checked
+from pipeline.regularizers import dropout as module
 from pipeline.regularizers.base import Changes, Evidence, NoEffect, noise_layers, seed_noise, switch
 from pipeline.regularizers.dropout import Dropout, DropoutLayer, dropout
 
@@ -72,16 +77,85 @@ def test_deterministic_is_identity():
     assert layer(inputs) is inputs
 
 
-def test_it_acts_before_every_linear_layer():
-    network = nn.Sequential(nn.Flatten(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
-    Dropout(rate=0.5).modify_model(network)
-    assert [layer.site for layer in noise_layers(network)] == ["1", "3"]
+def shares(network, *numbers):
+    """The share of zeros that each numbered module of a sequence reads."""
+    seen = []
     switch(network, training=True, sampling=True)
     seed_noise(noise_layers(network), 0, 0)
+    for number in numbers:
+        network[number].register_forward_pre_hook(
+            lambda module, arguments: seen.append(float((arguments[0] == 0).float().mean()))
+        )
+    network(torch.ones(500, 8))
+    return seen
+
+
+def test_it_acts_before_every_linear_layer_with_hidden_inputs():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(8, 6), nn.Linear(6, 2))
+    Dropout(rate=0.5).modify_model(network)
+    assert [layer.site for layer in noise_layers(network)] == ["2"]
+    one, two = shares(network, 1, 2)
+    assert one == 0
+    assert abs(two - 0.5) < 0.05
+
+
+def test_one_rate_for_each_hidden_layer():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(8, 6), nn.Linear(6, 6), nn.Linear(6, 2))
+    regularizer = Dropout(rate=[0.1, 0.5])
+    regularizer.modify_model(network)
+    assert shares(network, 2, 3) == pytest.approx([0.1, 0.5], abs=0.05)
+    measures = regularizer.audit(Evidence(network, [], 0.0, Changes()))
+    assert measures["realised_rate_1"] == pytest.approx(0.1, abs=0.05)
+    assert measures["realised_rate_2"] == pytest.approx(0.5, abs=0.05)
+    with pytest.raises(Refusal, match="rate: 2 rates for 1 hidden sites; allowed are 1, or one"):
+        regularizer.modify_model(nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 2)))
+    with pytest.raises(Refusal, match="no linear layer with hidden inputs"):
+        Dropout().modify_model(nn.Sequential(nn.Linear(8, 6)))
+
+
+@pytest.mark.parametrize("name", ["resnet", "mlp", "cnn"])
+def test_input_drops_standardized_pixels_of_each_example(name):
+    network = models.build({"name": name, **models.settings()[name]().model_dump()}, (1, 8, 8), 10)
+    network.mean += 0.5
+    before = list(network.state_dict())
+    Dropout(rate=0.25, where="input").modify_model(network)
+    assert list(network.state_dict()) == before
+    (layer,) = noise_layers(network)
     seen = []
-    network[1].register_forward_hook(lambda module, arguments, output: seen.append(arguments[0]))
-    network(torch.ones(50, 8))
-    assert 0.3 < float((seen[0] == 0).float().mean()) < 0.7
+    layer.register_forward_hook(lambda module, arguments, output: seen.append((arguments[0], output)))
+    switch(network, training=True, sampling=True)
+    assert network(torch.ones(100, 1, 8, 8)).shape == (100, 10)
+    ((read, given),) = seen  # once, with what stands after standardization
+    assert torch.equal(read, torch.full((100, 1, 8, 8), 0.5))
+    assert given.unique().tolist() == pytest.approx([0, 0.5 / 0.75])
+    assert abs(float((given == 0).float().mean()) - 0.25) < 0.03
+    assert len({tuple(row.flatten().tolist()) for row in given}) == 100
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"rate": 1}, "a number, at least 0 and less than 1, or one for each hidden layer, as in [[0.1, 0.5]]"),
+        ({"rate": [0.1, 1.5]}, "[0.1, 1.5] is refused; allowed is a number"),
+        ({"rate": [0.1, True]}, "is refused"),
+        ({"rate": []}, "is refused"),
+        ({"rate": None}, "is refused"),
+        ({"rate": [0.1], "where": "input"}, "one rate where the input is dropped"),
+        ({"where": "everywhere"}, "'hidden' or 'input'"),
+    ],
+)
+def test_bad_settings_are_one_line(given, words):
+    with pytest.raises(Refusal) as refusal:
+        checked(Dropout, given, "a.yaml", "arms.a.0")
+    (line,) = refusal.value.lines
+    assert words in line
+
+
+def test_settings_survive_a_record():
+    for given in ({"rate": 0}, {"rate": [0.1, 0]}, {"rate": 0.2, "where": "input"}):
+        settings = checked(Dropout, given, "a.yaml")
+        assert Dropout.model_validate(json.loads(settings.model_dump_json()), strict=False) == settings
+        assert Dropout(**given) == settings
 
 
 def test_gradient():
@@ -90,20 +164,34 @@ def test_gradient():
     assert torch.autograd.gradcheck(lambda values: dropout(values, kept, RATE), inputs)
 
 
-def test_the_audit_counts_what_was_dropped_and_catches_a_rate_never_applied(monkeypatch):
-    network = nn.Sequential(nn.Linear(50, 50))
-    regularizer = Dropout(rate=0.5)
-    regularizer.modify_model(network)
+def trained_for_a_while(regularizer, network=None):
+    network = network or nn.Sequential(nn.Linear(50, 50), nn.Linear(50, 50))
+    if not noise_layers(network):
+        regularizer.modify_model(network)
     switch(network, training=True, sampling=True)
     network(torch.ones(100, 50))
-    evidence = Evidence(network, [], 0.0, Changes())
-    measures = regularizer.audit(evidence)
+    return Evidence(network, [], 0.0, Changes())
+
+
+def test_the_audit_counts_what_was_dropped():
+    regularizer = Dropout(rate=0.5)
+    measures = regularizer.audit(trained_for_a_while(regularizer))
     assert measures["sites"] == 1
     assert abs(measures["realised_rate"] - 0.5) < 4 * 0.5 / math.sqrt(5000)
-    broken = nn.Sequential(nn.Linear(50, 50))
+    assert set(measures) == {"sites", "realised_rate"}
+
+
+def test_the_audit_catches_a_rate_never_applied_and_an_input_returned(monkeypatch):
+    regularizer = Dropout(rate=0.5)
+    broken = nn.Sequential(nn.Linear(50, 50), nn.Linear(50, 50))
     regularizer.modify_model(broken)
     noise_layers(broken)[0].rate = 0.0  # the planted bug
-    switch(broken, training=True, sampling=True)
-    broken(torch.ones(100, 50))
-    with pytest.raises(NoEffect, match="none of 5000 units at 1 sites was dropped at rate 0.5"):
-        regularizer.audit(Evidence(broken, [], 0.0, Changes()))
+    with pytest.raises(NoEffect, match="none of 5000 units at 1 was dropped at rate 0.5"):
+        regularizer.audit(trained_for_a_while(regularizer, broken))
+    monkeypatch.setattr(module, "dropout", lambda inputs, kept, rate: inputs)
+    with pytest.raises(NoEffect, match="1 gave its input in all of 1 passes"):
+        regularizer.audit(trained_for_a_while(regularizer))
+    unused = nn.Sequential(nn.Linear(50, 50), nn.Linear(50, 50))
+    regularizer.modify_model(unused)
+    with pytest.raises(NoEffect, match="no mask was drawn"):
+        regularizer.audit(Evidence(unused, [], 0.0, Changes()))

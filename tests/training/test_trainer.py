@@ -134,7 +134,18 @@ def test_a_regularizer_without_effect_fails_the_run(configure, pool, monkeypatch
         train(configure(SHIFT), pool)
 
 
-@pytest.mark.parametrize("items", [(), (DROPOUT,), (DROPOUT, SHIFT, DECAY)])
+RESUMED = [
+    (),
+    (DROPOUT,),
+    (DROPOUT, SHIFT, DECAY),
+    ({"name": "mixup", "alpha": 0.5}, {"name": "weight_averaging", "decay": 0.9}),
+    ({"name": "l1_penalty", "strength": 0.01}, {"name": "max_norm", "limit": 0.5}),
+    ({"name": "dropconnect", "rate": 0.5}, {"name": "stochastic_depth", "survival": 0.5}),
+    ({"name": "fractional_max_pooling", "ratio": 1.41}, {"name": "spatial_dropout", "rate": 0.2}),
+]
+
+
+@pytest.mark.parametrize("items", RESUMED)
 def test_resume_at_any_epoch_gives_the_same_bits(configure, pool, tmp_path, monkeypatch, items):
     monkeypatch.setattr(checkpoints_module.Checkpoints.__init__, "__defaults__", (0.0,))
     config = configure(*items, epochs=6, curve_points=3)

@@ -1,0 +1,95 @@
+"""A training step with random regions over the same network's step with PyTorch's own kernel, forward and backward.
+
+Bar: at most 1.00 at 8x8 and at 32x32 inputs, batch 50, channels_last, the digits network, one thread. The kernel is given
+one offset per example for all its channels, as the paper has it, and the same output sizes. Processor time, so that
+other work on the machine counts less; ratios pair by pair in one process, in either order by turns, median over all
+pairs after one that warms up. Beside it, without a bar: disjoint regions, and plain 2x2 pooling, whose later layers are
+smaller. Writes benchmarks/results/fractional_max_pooling.json.
+"""
+
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline import models
+from pipeline.models.regions import size
+from pipeline.models.sites import pooling_layers
+from pipeline.models.standardized import Standardized
+from pipeline.regularizers.base import switch
+from pipeline.regularizers.fractional_max_pooling import FractionalMaxPooling
+
+PAIRS = 15
+BATCH = 50
+RATIO = 1.41
+MODEL = {"name": "resnet", "widths": (8, 16, 32), "blocks": 3, "hidden": 64, "grid": 2, "batch_norm": True}
+STEPS = {8: 20, 32: 3}  # side of the images -> steps of one measurement
+RESULT = Path(__file__).parent / "results" / "fractional_max_pooling.json"
+
+
+class Kernel(nn.Module):
+    """PyTorch's own: pseudorandom, overlapping."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, h, w)."""
+        examples, channels, height, width = inputs.shape
+        samples = torch.rand(examples, 1, 2).expand(examples, channels, 2)
+        output = (size(height, RATIO), size(width, RATIO))
+        pooled: Tensor = functional.fractional_max_pool2d(inputs, 2, output, _random_samples=samples)
+        return pooled
+
+
+def network(kind: str, side: int) -> Standardized:
+    """The digits network for images of so many pixels a side: `kernel`, `random`, `disjoint` or `plain`."""
+    torch.manual_seed(0)
+    made = models.build(MODEL, (1, side, side), 10)
+    if kind == "kernel":
+        for name, _ in pooling_layers(made):
+            made.set_submodule(name, Kernel())
+    elif kind != "plain":
+        FractionalMaxPooling(ratio=RATIO, overlapping=kind == "random").modify_model(made)
+    switch(made, training=True, sampling=True)
+    return made.to(memory_format=torch.channels_last)
+
+
+def seconds(made: Standardized, images: Tensor, labels: Tensor, steps: int) -> float:
+    """Processor time of so many forward and backward passes."""
+    began = time.process_time()
+    for _ in range(steps):
+        made.zero_grad()
+        functional.cross_entropy(made(images), labels).backward()
+    return time.process_time() - began
+
+
+def ratios(kind: str, side: int) -> list[float]:
+    """`kind` over the kernel, pair by pair."""
+    images = torch.rand(BATCH, 1, side, side).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(10, (BATCH,))
+    nets = {name: network(name, side) for name in (kind, "kernel")}
+    found = []
+    for pair in range(PAIRS + 1):
+        order = (kind, "kernel") if pair % 2 else ("kernel", kind)
+        taken = {name: seconds(nets[name], images, labels, STEPS[side]) for name in order}
+        found.append(taken[kind] / taken["kernel"])
+    return found[1:]
+
+
+def main() -> None:
+    """Measures pairs and writes their ratios."""
+    torch.set_num_threads(1)
+    result: dict[str, object] = {"bar": 1.0, "pairs": PAIRS, "batch": BATCH, "ratio": RATIO}
+    for side in STEPS:
+        for kind in ("random", "disjoint", "plain"):
+            found = ratios(kind, side)
+            key = f"{kind}_over_kernel_{side}x{side}"
+            result[key] = {"median": round(statistics.median(found), 3), "range": [round(min(found), 3), round(max(found), 3)]}
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

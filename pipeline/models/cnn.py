@@ -1,0 +1,31 @@
+"""A plain convolutional network: per stage two 3x3 convolutions, batch norm, ReLU, then 2x2 max pooling.
+
+Separate from the regularizers, which find its layers by type (`sites.py`).
+"""
+
+from pydantic import Field
+from torch import nn
+
+from pipeline.config.schema import Settings
+
+
+class Model(Settings):
+    """Settings: channels of each stage, hidden units of the head."""
+
+    widths: tuple[int, ...] = Field((16, 32), min_length=1)
+    hidden: int = Field(64, ge=1)
+    batch_norm: bool = True
+
+
+def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """The network for images of `shape` (channels, height, width): (N, *shape) -> logits (N, classes)."""
+    layers: list[nn.Module] = []
+    channels = shape[0]
+    for width in settings.widths:
+        for _ in range(2):
+            norm = [nn.BatchNorm2d(width)] if settings.batch_norm else []
+            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=not settings.batch_norm), *norm, nn.ReLU()]
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    head = [nn.Linear(channels * 4, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, classes)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), *head)

@@ -1,0 +1,25 @@
+"""A multilayer perceptron: the network of the dropout and DropConnect papers, 1024 ReLU units twice by default.
+
+Separate from the regularizers, which find its layers by type (`sites.py`).
+"""
+
+import itertools
+import math
+
+from pydantic import Field
+from torch import nn
+
+from pipeline.config.schema import Settings
+
+
+class Model(Settings):
+    """Settings: units of each hidden layer."""
+
+    hidden: tuple[int, ...] = Field((1024, 1024), min_length=1)
+
+
+def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """The network for images of `shape` (channels, height, width): (N, *shape) -> logits (N, classes)."""
+    sizes = [math.prod(shape), *settings.hidden]
+    hidden = [layer for one, other in itertools.pairwise(sizes) for layer in (nn.Linear(one, other), nn.ReLU())]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], classes))

@@ -1,0 +1,270 @@
+"""DropConnect (Wan, Zeiler, Zhang, LeCun and Fergus, Regularization of Neural Networks using DropConnect, ICML 2013): single
+weights, biases among them, are zeroed at random while training.
+
+Acts on linear layers with a mask of its own for every example, as in the paper and exactly: masks are drawn chunk by chunk
+and drawn again in the backward pass, so memory stays bounded. Convolutions get one mask a batch, a compromise for speed.
+Not stochastic depth, which some libraries call drop_connect. Inverted scaling. Test rule: deterministic, by the mean weights or
+by the paper's Gaussian moments where a ReLU follows.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.config.errors import Refusal
+from pipeline.models.sites import Site, convolutions, linear_layers
+from pipeline.regularizers.base import Evidence, Measures, NoiseLayer, Regularizer, noise_layers, place_instead, require_effect
+
+PARTS = 1 << 16  # chances are whole parts of this: a mask costs a 16-bit random word per weight
+LOWEST = -(1 << 63)  # of 64-bit words
+CHUNK = 1 << 17  # weights masked at once: two such tensors stay in the processor's cache
+REMEMBERED = 1 << 20  # masks of so many weights are kept for the backward pass, 4 MiB; more are drawn again
+SETTINGS_OF_STOCHASTIC_DEPTH = (
+    *("mode", "survival", "survival_prob", "decay", "drop_path", "drop_path_rate"),
+    *("drop_connect", "drop_connect_rate", "drop_prob"),
+)
+BRANCHES = ("branch", "branches", "block", "blocks", "residual", "path", "layer", "layers")
+HINT = "stochastic_depth, which drops whole branches (drop_connect in timm and EfficientNet)"
+
+
+def dropconnect(inputs: Tensor, weight: Tensor, bias: Tensor | None, masks: Iterable[Tensor], keep: float) -> Tensor:
+    """(M * weight) inputs + m * bias, over `keep`, with a mask for every row of inputs (N, in): (N, out).
+
+    `masks`: 1 where kept and 0 elsewhere, (rows, out, in + 1; the last column is the bias's; without bias, in) in chunks of
+    rows that add up to N; iterated once forward and once backward. `keep`: the chance of being kept, more than 0.
+    """
+    if bias is not None:
+        inputs, weight = functional.pad(inputs, (0, 1), value=1.0), torch.cat([weight, bias[:, None]], dim=1)
+    product: Tensor = _Product.apply(inputs, weight, masks)  # type: ignore[no-untyped-call]  # in torch
+    return product / keep
+
+
+def thinned(weights: Tensor, kept: Tensor, keep: float) -> Tensor:
+    """Weights where `kept` (same shape) is 1, divided by the chance `keep` of that; zero where it is 0."""
+    return weights * (kept * (1 / keep))
+
+
+def gaussian_moments(inputs: Tensor, weight: Tensor, bias: Tensor | None, rate: float) -> tuple[Tensor, Tensor]:
+    """Mean and variance (N, out) of a linear layer's output over all masks, the bias's included; inputs (N, in)."""
+    squared = None if bias is None else bias.square()
+    spread = functional.linear(inputs.square(), weight.square(), squared)
+    return functional.linear(inputs, weight, bias), spread * (rate / (1 - rate))
+
+
+def expected_relu(mean: Tensor, variance: Tensor) -> Tensor:
+    """E[max(u, 0)] of normal u: mean Phi(mean / s) + s phi(mean / s), with s the standard deviation."""
+    deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
+    ratio = mean / deviation
+    density = torch.exp(-ratio.square() / 2) / math.sqrt(2 * math.pi)
+    expected: Tensor = mean * torch.special.ndtr(ratio) + deviation * density
+    return expected
+
+
+class DropConnect(Regularizer):
+    """`rate` is the chance that a weight is dropped; `where`: linear or convolution; `inference`, the deterministic form:
+    mean (the weights themselves) or gaussian (moments, for linear layers that a ReLU follows)."""
+
+    rate: float = Field(0.5, ge=0, lt=1)
+    where: Literal["linear", "convolution"] = "linear"
+    inference: Literal["mean", "gaussian"] = "mean"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_stochastic_depth(cls, given: Any) -> Any:
+        strays = [key for key in given if key in SETTINGS_OF_STOCHASTIC_DEPTH] if isinstance(given, dict) else []
+        if strays:
+            raise ValueError(f"rate, where and inference; {strays[0]} is for {HINT}")
+        return given
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _not_a_branch(cls, given: Any) -> Any:
+        if given in BRANCHES:
+            raise ValueError(f"linear or convolution; {given} is for {HINT}")
+        return given
+
+    @model_validator(mode="after")
+    def _moments_of_linear_layers(self) -> Self:
+        if self.where == "convolution" and self.inference == "gaussian":
+            raise ValueError("inference: mean where convolutions are thinned; gaussian is for where: linear")
+        return self
+
+    @classmethod
+    def neutral(cls) -> Self:
+        """Nothing is ever dropped."""
+        return cls(rate=0)
+
+    def modify_model(self, network: nn.Module) -> None:
+        """Lets a noise layer compute every linear layer, or every convolution of more than one pixel. Raises Refusal."""
+        for site, module in self._sites(network):
+            layer = SharedLayer if self.where == "convolution" else GaussianLayer if self._gaussian(network, module) else Layer
+            place_instead(module, layer(site, self.rate, module))
+
+    def audit(self, evidence: Evidence) -> Measures:
+        """Sites, and the share of weights that was dropped. Every site has to have acted."""
+        layers = [layer for layer in noise_layers(evidence.network) if isinstance(layer, Masked)]
+        drawn, kept = (sum(int(layer.counts[name]) for layer in layers) for name in ("drawn", "kept"))
+        require_effect(drawn > 0, 0, "dropconnect: no mask was drawn")
+        for layer in layers:
+            chance = (1 - self.rate) ** int(layer.counts["drawn"])
+            none = f"dropconnect: none of {layer.counts['drawn']} weights at {layer.site} was dropped at rate {self.rate}"
+            require_effect(bool(layer.counts["kept"] < layer.counts["drawn"]), chance, none)
+        return {"sites": len(layers), "realised_rate": 1 - kept / drawn}
+
+    def _sites(self, network: nn.Module) -> list[Site]:
+        found = linear_layers(network) if self.where == "linear" else convolutions(network)
+        if not found:
+            what = "linear layer" if self.where == "linear" else "convolution that sees more than one pixel"
+            raise Refusal(f"dropconnect: the network has no {what} (where: {self.where})")
+        if self.inference == "gaussian" and not any(self._gaussian(network, module) for _, module in found):
+            raise Refusal("dropconnect: inference: gaussian: the network has no linear layer that a ReLU follows in a sequence")
+        return found
+
+    def _gaussian(self, network: nn.Module, module: nn.Module) -> bool:
+        """Whether moments replace the module's output: its next in a sequence is a ReLU, which lets them pass."""
+        chains = [list(owner) for owner in network.modules() if isinstance(owner, nn.Sequential)]
+        followed = any(one is module and isinstance(two, nn.ReLU) for chain in chains for one, two in zip(chain, chain[1:]))  # noqa: B905, RUF007
+        return self.inference == "gaussian" and followed
+
+
+class Masks:
+    """Masks of `rows` examples for weights of `shape`, chunk by chunk; the same ones however often they are iterated.
+
+    Few are remembered; many are drawn again from their seed.
+    """
+
+    def __init__(self, seed: int, rows: int, shape: tuple[int, int], dropped: int, dtype: torch.dtype):
+        self.seed, self.rows, self.shape, self.dropped, self.dtype = seed, rows, shape, dropped, dtype
+        self.kept = 0  # weights, once all masks have been drawn
+        small = rows * math.prod(shape) <= REMEMBERED
+        self.remembered = list(self._draw()) if small else None
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self._draw() if self.remembered is None else iter(self.remembered)
+
+    def _draw(self) -> Iterator[Tensor]:
+        source, self.kept = np.random.SFC64(self.seed), 0
+        size = max(1, CHUNK // math.prod(self.shape))
+        for start in range(0, self.rows, size):
+            mask = _mask(source, (min(size, self.rows - start), *self.shape), self.dropped, self.dtype)
+            self.kept += int(mask.sum())
+            yield mask
+
+
+class Masked(NoiseLayer):
+    """Computes a module's output with part of its weights dropped, and counts them.
+
+    The module stands in a tuple, since as a submodule it would be its own descendant.
+    """
+
+    def __init__(self, site: str, rate: float, module: nn.Module):
+        super().__init__("dropconnect", site)
+        self.dropped = max(round(rate * PARTS), 1) if rate else 0
+        self.dropped = min(self.dropped, PARTS - 1)
+        self.owner = (module,)
+        self.counts = {"drawn": 0, "kept": 0}
+
+    @property
+    def keep(self) -> float:
+        """The exact chance that a weight is kept."""
+        return 1 - self.dropped / PARTS
+
+    def deterministic(self, inputs: Tensor) -> Tensor:
+        """The module's own output: the mean over masks."""
+        (module,) = self.owner
+        output: Tensor = type(module).forward(module, inputs)
+        return output
+
+    def drawn_seed(self) -> int:
+        """A seed for masks, from this layer's generator."""
+        return int(torch.empty((), dtype=torch.int64).random_(generator=self.generator))
+
+
+class Layer(Masked):
+    """A linear layer with a mask of its own for every row of its input."""
+
+    def sample(self, inputs: Tensor) -> Tensor:
+        """Inputs (..., in) -> (..., out)."""
+        (module,) = cast(tuple[nn.Linear], self.owner)
+        rows = inputs.reshape(-1, module.in_features)
+        columns = module.in_features + (module.bias is not None)
+        masks = Masks(self.drawn_seed(), len(rows), (module.out_features, columns), self.dropped, inputs.dtype)
+        output = dropconnect(rows, module.weight, module.bias, masks, self.keep)
+        self.count(drawn=len(rows) * module.out_features * columns, kept=masks.kept)
+        return output.view(*inputs.shape[:-1], module.out_features)
+
+
+class GaussianLayer(Layer):
+    """The same, with the expected output of the ReLU that follows as its deterministic form."""
+
+    def deterministic(self, inputs: Tensor) -> Tensor:
+        """E[relu(u)], u normal with the moments of the output over all masks; never negative."""
+        (module,) = cast(tuple[nn.Linear], self.owner)
+        return expected_relu(*gaussian_moments(inputs, module.weight, module.bias, self.dropped / PARTS))
+
+
+class SharedLayer(Masked):
+    """A convolution with one mask for the whole batch."""
+
+    def sample(self, inputs: Tensor) -> Tensor:
+        """(N, channels, H, W) -> (N, out, H', W')."""
+        (module,) = cast(tuple[nn.Conv2d], self.owner)
+        weight = self._thinned(module.weight)
+        output: Tensor = module._conv_forward(inputs, weight, None if module.bias is None else self._thinned(module.bias))
+        return output
+
+    def _thinned(self, weights: Tensor) -> Tensor:
+        words = torch.empty(-(-weights.numel() // 4), dtype=torch.int64).random_(LOWEST, None, generator=self.generator)
+        kept = _compared(words.view(torch.int16)[: weights.numel()], self.dropped, weights.dtype)
+        self.count(drawn=kept.numel(), kept=int(kept.sum()))
+        return thinned(
+            weights, kept.as_strided(weights.shape, weights.stride()), self.keep
+        )  # the layout of the weights is fast
+
+
+class _Product(torch.autograd.Function):
+    """inputs (N, in), weight (out, in), masks in chunks (rows, out, in) -> (N, out)."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, masks: Iterable[Tensor]) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        ctx.masks = masks
+        chunks = _chunks(masks, inputs)
+        return torch.cat([torch.bmm(part[:, None], (mask * weight).transpose(1, 2))[:, 0] for mask, part in chunks])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        inputs, weight = ctx.saved_tensors
+        of_inputs, of_weight = [], torch.zeros_like(weight)
+        for mask, part, back in _chunks(ctx.masks, inputs, gradient):
+            if ctx.needs_input_grad[0]:
+                of_inputs.append(torch.bmm(back[:, None], mask * weight)[:, 0])
+            of_weight += (mask * part[:, None]).mul_(back[:, :, None]).sum(0)
+        return torch.cat(of_inputs) if of_inputs else None, of_weight, None
+
+
+def _chunks(masks: Iterable[Tensor], *rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Each mask with the rows of every tensor that it belongs to."""
+    start = 0
+    for mask in masks:
+        yield mask, *(tensor[start : start + len(mask)] for tensor in rows)
+        start += len(mask)
+
+
+def _mask(source: np.random.SFC64, shape: tuple[int, ...], dropped: int, dtype: torch.dtype) -> Tensor:
+    """1 with chance 1 - dropped / 65536, else 0. Many words come faster from numpy, few from torch."""
+    number = math.prod(shape)
+    words = np.asarray(source.random_raw(-(-number // 4))).view(np.int16)[:number].reshape(shape)
+    return _compared(torch.from_numpy(words), dropped, dtype)
+
+
+def _compared(words: Tensor, dropped: int, dtype: torch.dtype) -> Tensor:
+    """1 where a random word is not among the `dropped` lowest. Floats, since products of mixed types are slow."""
+    return torch.ge(words, dropped - PARTS // 2, out=torch.empty(words.shape, dtype=dtype))

@@ -1,0 +1,144 @@
+"""Stochastic depth (Huang et al., Deep Networks with Stochastic Depth, ECCV 2016): whole branches are left out.
+
+Acts on the residual branches of a network, which are skipped at random while training: not computed, without gradient,
+their batch norm unmoved. As in the paper nothing is rescaled in training, and at test every branch is multiplied by its
+chance of survival. Test rule: deterministic (the paper's).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self
+
+import pytorch_lightning as lightning
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from pipeline.config.errors import Refusal
+from pipeline.models.residuals import Gate, residual_blocks
+from pipeline.regularizers.base import Evidence, Measures, NoiseLayer, Regularizer, noise_layers, require_effect
+
+
+def stochastic_depth(shortcut: Tensor, inputs: Sequence[Tensor], branch: Callable[..., Tensor], kept: Sequence[bool]) -> Tensor:
+    """shortcut + branch(*inputs) where `kept` (one for all examples, or one for each) is true, else the shortcut.
+
+    The branch is computed for the examples kept, and not at all where there are none; batch norm in it sees these alone.
+    """
+    if all(kept):
+        return shortcut + branch(*inputs)
+    if not any(kept):
+        return shortcut.clone()  # what follows may work in place
+    rows = torch.tensor([row for row, survives in enumerate(kept) if survives], device=shortcut.device)
+    chosen = [_outward(_inward(values).index_select(0, rows), values) for values in inputs]
+    part = _of_rows(branch, chosen).expand(len(rows), *shortcut.shape[1:])
+    inner = part.movedim(1, -1) if _channels_last(shortcut) else part
+    return _outward(_inward(shortcut).index_add(0, rows, inner), shortcut)
+
+
+class StochasticDepth(Regularizer):
+    """`survival` is that of the last branch: linear decay falls to it from 1 at the network's input."""
+
+    survival: float = Field(0.5, gt=0, le=1)
+    decay: Literal["linear", "uniform"] = "linear"
+    mode: Literal["batch", "example"] = "batch"  # one draw for all examples of a batch, or one for each
+
+    @classmethod
+    def neutral(cls) -> Self:
+        """Every branch survives."""
+        return cls(survival=1)
+
+    def chances(self, branches: int) -> list[float]:
+        """Each branch's chance of survival, in order."""
+        steps = [(number / branches if self.decay == "linear" else 1.0) for number in range(1, branches + 1)]
+        return [1 - step * (1 - self.survival) for step in steps]
+
+    def modify_model(self, network: nn.Module) -> None:
+        """Places a layer at every addition of a branch."""
+        blocks = residual_blocks(network)
+        chances = iter(self.chances(sum(block.branches for block in blocks)))
+        for block in blocks:
+            names = [f"stochastic_depth_{number}" for number in range(block.branches)]
+            block.insert({name: BranchLayer(f"{block.name}.{name}", next(chances), self.mode == "example") for name in names})
+        if not blocks:
+            raise Refusal(
+                "stochastic_depth: this network has no residual branch: no module's forward adds two paths from its input, "
+                "one with more convolutions or linear layers than the other"
+            )
+
+    def callbacks(self) -> list[Any]:
+        """Prepares the optimizer for weights without gradient."""
+        return [_Momenta()]
+
+    def audit(self, evidence: Evidence) -> Measures:
+        """Blocks, and the share of branch computations skipped: realised, and expected by the chances of survival."""
+        layers = [layer for layer in noise_layers(evidence.network) if isinstance(layer, BranchLayer)]
+        drawn = [int(layer.counts.get("drawn", 0)) for layer in layers]
+        skipped = sum(drawn) - sum(int(layer.counts.get("kept", 0)) for layer in layers)
+        chances = self.chances(len(layers))
+        nothing = math.prod(chance**number for chance, number in zip(chances, drawn, strict=True))
+        described = f"none of {sum(drawn)} computations of {len(layers)} branches was skipped at survival {self.survival}"
+        require_effect(skipped > 0, nothing if sum(drawn) else 0, f"stochastic_depth: {described}")
+        expected = sum((1 - chance) * number for chance, number in zip(chances, drawn, strict=True))
+        return {"blocks": len(layers), "skipped": skipped / sum(drawn), "expected_skipped": expected / sum(drawn)}
+
+
+class BranchLayer(NoiseLayer, Gate):
+    """Stands where shortcut and branch are added, and calls the branch or leaves it."""
+
+    def __init__(self, site: str, survival: float, each: bool):
+        super().__init__("stochastic_depth", site)
+        self.survival = survival
+        self.each = each  # a draw for each example
+
+    def sample(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
+        """Shortcut and the pieces that the branch reads -> sum, unscaled."""
+        draws = torch.rand(len(inputs) if self.each else 1, generator=self.generator).tolist()
+        kept = [draw < self.survival for draw in draws]
+        self.count(drawn=len(kept), kept=sum(kept))
+        return stochastic_depth(inputs, pieces, self.branch, kept)
+
+    def deterministic(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
+        """The sum with the branch multiplied by its chance of survival."""
+        return torch.add(inputs, self.branch(*pieces), alpha=self.survival)
+
+    def forward(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
+        """Sampled or deterministic, by the switch alone."""
+        return self.sample(inputs, *pieces) if self.sampling else self.deterministic(inputs, *pieces)
+
+
+class _Momenta(lightning.Callback):
+    """Starts every momentum at zero: torch's fused SGD fails where some weights have one and others, skipped so far, none."""
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        for optimizer in trainer.optimizers:
+            start_momenta(optimizer)
+
+
+def start_momenta(optimizer: torch.optim.Optimizer) -> None:
+    """Zeros where an optimizer with momentum has none yet; its steps stay the same bit for bit."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            state = optimizer.state[parameter]
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _of_rows(branch: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
+    """The branch of some examples; one alone goes twice, for batch norm refuses a single value, not two equal ones."""
+    if len(inputs[0]) > 1:
+        return branch(*inputs)
+    return branch(*(torch.cat([values, values]) for values in inputs))[:1]
+
+
+def _inward(values: Tensor) -> Tensor:
+    """The values as they lie in memory, example by example: rows are copied several times as fast as by indexing."""
+    return values.movedim(1, -1) if _channels_last(values) else values
+
+
+def _outward(inner: Tensor, values: Tensor) -> Tensor:
+    """Back from the order in which `values` lie."""
+    return inner.movedim(-1, 1) if _channels_last(values) else inner
+
+
+def _channels_last(values: Tensor) -> bool:
+    return values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last)

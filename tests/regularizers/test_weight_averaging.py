@@ -1,0 +1,91 @@
+"""Weight averaging against closed forms (SCIENCE: EMA mass of the first weights, plain mean, variance reduction)."""
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.prediction.network import as_images
+from pipeline.regularizers.base import Changes, Evidence, NoEffect
+from pipeline.regularizers.weight_averaging import Averager, WeightAveraging, ema, refresh_statistics, running_mean
+from pipeline.training.trainer import train
+
+
+def test_ema_closed_form():
+    """The first weight is copied: it keeps the mass decay^(n-1), the others (1 - decay) decay^(n-i)."""
+    values = torch.randn(7, 3, dtype=torch.float64)
+    average = values[0]
+    for value in values[1:]:
+        average = ema(average, value, 0.9)
+    masses = torch.tensor([0.9**6, *(0.1 * 0.9 ** (6 - index) for index in range(1, 7))], dtype=torch.float64)
+    assert float(masses.sum()) == pytest.approx(1)
+    assert torch.allclose(average, (masses[:, None] * values).sum(0), atol=1e-14)
+
+
+def test_running_mean_counts_every_value_once():
+    values = torch.randn(9, 2, dtype=torch.float64)
+    average = values[0]
+    for count, value in enumerate(values[1:], start=1):
+        average = running_mean(average, value, count)
+    assert torch.allclose(average, values.mean(0), atol=1e-14)
+
+
+def test_variance_reduction_of_white_noise():
+    """(1 - decay) / (1 + decay) for an EMA, 1 / n for a mean."""
+    torch.manual_seed(0)
+    noise = torch.randn(400, 5000, dtype=torch.float64)
+    average, mean = noise[0], noise[0]
+    for count, value in enumerate(noise[1:], start=1):
+        average, mean = ema(average, value, 0.9), running_mean(mean, value, count)
+    assert float(average.var()) == pytest.approx(0.1 / 1.9, rel=0.1)
+    assert float(mean.var()) == pytest.approx(1 / 400, rel=0.1)
+
+
+@pytest.mark.parametrize(("kind", "start"), [("ema", 0.0), ("mean", 0.0), ("mean", 0.5)])
+def test_a_run_averages_its_own_weights(configure, pool, monkeypatch, kind, start):
+    """The weights of every update are recorded apart, and averaged by hand."""
+    seen = []
+    original = Averager.on_train_batch_end
+
+    def recorded(self, trainer, module, *rest):
+        seen.append({name: value.detach().clone() for name, value in module.network.named_parameters()})
+        original(self, trainer, module, *rest)
+
+    monkeypatch.setattr(Averager, "on_train_batch_end", recorded)
+    item = {"name": "weight_averaging", "kind": kind, "decay": 0.8, "start": start}
+    trained = train(configure(item), pool)
+    used = seen[round(start * 6) :]
+    assert len(seen) == 6
+    assert trained.audit["weight_averaging"]["averaged"] == len(used)
+    for name in used[0]:
+        expected = used[0][name]
+        for count, weights in enumerate(used[1:], start=1):
+            expected = (
+                0.8 * expected + 0.2 * weights[name] if kind == "ema" else expected + (weights[name] - expected) / (count + 1)
+            )
+        assert torch.allclose(trained.weights[name], expected, atol=1e-6)
+        assert torch.equal(trained.kept["raw"][name], seen[-1][name])
+
+
+def test_raw_weights_are_those_of_the_baseline(configure, pool):
+    trained = train(configure({"name": "weight_averaging", "decay": 0.9}), pool)
+    baseline = train(configure(), pool)
+    assert all(torch.equal(trained.kept["raw"][name], baseline.weights[name]) for name in baseline.weights)
+
+
+def test_statistics_are_those_of_the_averaged_weights():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
+    images = as_images(torch.rand(40, 1, 6, 6).numpy())
+    refresh_statistics(network, images, 10)
+    seen = network[0](images)
+    assert torch.allclose(network[1].running_mean, seen.mean((0, 2, 3)), atol=1e-5)
+    by_batch = torch.stack([part.var((0, 2, 3)) for part in seen.split(10)]).mean(0)
+    assert torch.allclose(network[1].running_var, by_batch, atol=1e-5)
+    assert network[1].momentum == 0.1
+
+
+def test_an_average_that_is_the_last_weights_is_caught():
+    averager = Averager("ema", 0.9, 0.0)
+    averager.count = 6
+    with pytest.raises(NoEffect, match="the average of 6 weights is the raw weights"):
+        WeightAveraging(decay=0.9).audit(Evidence(nn.Identity(), [], 0.0, Changes(), [averager]))
