@@ -17,7 +17,7 @@ from pipeline.config.plan import Plan, read_plan
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.metrics import accuracy, nll
 from pipeline.execution.stage import stage
-from pipeline.records.store import read_record, to_json
+from pipeline.records.store import checked_record, to_json
 
 ARTIFACTS = Path("artifacts")
 
@@ -41,7 +41,7 @@ def _runs(plan: Plan, folder: Path) -> pd.DataFrame:
 
 def _score(folder: Path) -> tuple[str, float, float]:
     """State, validation accuracy and validation NLL of one run, under the test rule its logits were made with."""
-    record = read_record(folder)
+    record = checked_record(folder)
     if record is None or record["state"] != "done":
         return record["state"] if record else "missing", float("nan"), float("nan")
     stored = load_file(folder / "validation.safetensors")

@@ -22,7 +22,7 @@ from pipeline.execution.scheduler import finish, said
 from pipeline.execution.stage import Incomplete, stage
 from pipeline.prediction.network import as_images, assemble
 from pipeline.prediction.tensors import predictions
-from pipeline.records.store import read_record, to_json
+from pipeline.records.store import checked_record, to_json
 
 
 def main(protocol: str) -> None:
@@ -59,7 +59,7 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_done(run: Path) -> bool:
-    record = read_record(run)
+    record = checked_record(run)
     return record is not None and record["state"] == "done"
 
 
