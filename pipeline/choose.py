@@ -30,6 +30,9 @@ def main(protocol: str) -> None:
     chosen = choice(table)
     content = {"choice": {study.name: chosen.get(study.name, {}) for study in plan.studies}, "tried": _rows(table)}
     write_text(folder / "choice.json", to_json(content))
+    for study in chosen.values():
+        for arm, strength in study.items():
+            print(f"{arm}: {strength} chosen")
 
 
 def _runs(plan: Plan, folder: Path) -> pd.DataFrame:
