@@ -17,7 +17,7 @@ from pipeline.config.plan import Plan, read_plan
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.metrics import accuracy, nll
 from pipeline.execution.stage import stage
-from pipeline.records.store import read_record, to_json
+from pipeline.records.store import checked_record, to_json
 
 ARTIFACTS = Path("artifacts")
 
@@ -30,6 +30,9 @@ def main(protocol: str) -> None:
     chosen = choice(table)
     content = {"choice": {study.name: chosen.get(study.name, {}) for study in plan.studies}, "tried": _rows(table)}
     write_text(folder / "choice.json", to_json(content))
+    for study in chosen.values():
+        for arm, strength in study.items():
+            print(f"{arm}: {strength} chosen")
 
 
 def _runs(plan: Plan, folder: Path) -> pd.DataFrame:
@@ -41,7 +44,7 @@ def _runs(plan: Plan, folder: Path) -> pd.DataFrame:
 
 def _score(folder: Path) -> tuple[str, float, float]:
     """State, validation accuracy and validation NLL of one run, under the test rule its logits were made with."""
-    record = read_record(folder)
+    record = checked_record(folder)
     if record is None or record["state"] != "done":
         return record["state"] if record else "missing", float("nan"), float("nan")
     stored = load_file(folder / "validation.safetensors")

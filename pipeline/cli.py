@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -91,6 +92,7 @@ def _reproduce(keep_going: bool) -> None:
         except KeyboardInterrupt:  # DVC was interrupted too, and ends after it has put its files in order
             interrupted = True
     if interrupted:
+        print("interrupted; what is finished is kept: run again to go on")
         raise KeyboardInterrupt
     if process.returncode:
         raise Incomplete("the run stopped before its report; what it finished is kept: mend what is named above and run again")
@@ -99,29 +101,32 @@ def _reproduce(keep_going: bool) -> None:
 def _show_report(protocol: str) -> None:
     contrasts = read_table(ARTIFACTS / protocol / "contrasts.csv")
     primary = contrasts[contrasts["metric"] == PRIMARY].sort_values("difference", ascending=False, kind="stable")
-    table = Table("arm", "strength", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy")
+    table = Table("arm", "strength", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy", box=SIMPLE_HEAD)
     for column in table.columns:
         column.no_wrap, column.overflow = column.header != "strength", "fold"
     table.add_row(BASELINE, "", f"{percent(primary['baseline_mean'].iloc[0])} %", "", "")
     for row in primary.to_dict("records"):
         difference = f"{points(row['difference'])} {points_interval(row['low'], row['high'])}"
-        table.add_row(row["arm"], row["strength"], f"{percent(row['arm_mean'])} %", difference, row["verdict"])
+        table.add_row(
+            row["arm"], row["strength"].replace(", ", "\n"), f"{percent(row['arm_mean'])} %", difference, row["verdict"]
+        )
     Console().print(table)
-    print(f"differences in points of accuracy, with their {INTERVAL}; the whole report: {REPORTS / protocol / 'report.md'}")
+    print(f"Differences in points, with their {INTERVAL}. Verdicts are corrected for the number of arms, intervals are not.")
+    print(f"The whole report: {REPORTS / protocol / 'report.md'}")
 
 
 def _show_plan(experiment: Experiment) -> None:
     protocol = experiment.protocol
     first = {study.name: {arm.name: arm.strengths[0].label for arm in study.arms} for study in experiment.studies}
     plans = exploration(experiment, "")[0], confirmation(experiment, "", first)[0]
-    table = Table("study", "arm", "strengths", "test rule", "explore", "confirm", title=f"{protocol.name}: runs planned")
+    table = Table("study", "arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned", box=SIMPLE_HEAD)
     for column in table.columns:
         column.overflow = "fold"
     for study in experiment.studies:
         for arm in study.arms:
             counts = [str(_count(each, study.name, arm.name)) for each in plans]
             labels = "\n".join(strength.label for strength in arm.strengths)
-            table.add_row(study.name, arm.name, labels, arm.rule, *counts)
+            table.add_row(study.name, arm.name, labels, *counts)
     Console().print(table)
     runs = [len(each.fingerprints()) for each in plans]
     workers = read_parameters().execution.workers or cores()

@@ -18,11 +18,11 @@ from pipeline.config.studies import read_parameters
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_test_images
 from pipeline.data.splits import train_and_validation
-from pipeline.execution.scheduler import finish, said
+from pipeline.execution.scheduler import finish, labels, said
 from pipeline.execution.stage import Incomplete, stage
 from pipeline.prediction.network import as_images, assemble
 from pipeline.prediction.tensors import predictions
-from pipeline.records.store import read_record, to_json
+from pipeline.records.store import checked_record, to_json
 
 
 def main(protocol: str) -> None:
@@ -34,7 +34,7 @@ def main(protocol: str) -> None:
         jobs = [{"id": name, "folder": str(folder), "target": str(staging)} for name in done]
         failed = finish(jobs, perform, read_parameters().execution, f"predictions of {protocol}")
         if failed:
-            raise Incomplete(said(failed, len(jobs)))
+            raise Incomplete(said(failed, len(jobs), labels(plan)))
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(staging.iterdir())}
         (staging / "predictions.json").write_text(to_json({"files": sums}))
 
@@ -59,7 +59,7 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_done(run: Path) -> bool:
-    record = read_record(run)
+    record = checked_record(run)
     return record is not None and record["state"] == "done"
 
 

@@ -361,3 +361,12 @@ def test_no_torch_is_needed():
     source = "import sys; from pipeline import choose, evaluate, compare; sys.exit('torch' in sys.modules)"
     root = Path(choose.__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", source], cwd=root, check=False).returncode == 0
+
+
+def test_a_damaged_validation_file_is_refused_not_scored(folder):
+    path = folder / "exploration" / "10e1" / "validation.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(Refusal, match="10e1: a file is missing or damaged"):
+        choose.main("tiny")

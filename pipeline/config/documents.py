@@ -33,7 +33,7 @@ def parse_yaml(text: str, path: Path) -> dict[str, Any]:
             raise Refusal(f"{path}: aliases (*name) are not allowed; write the value out")
         document = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise Refusal(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise Refusal(f"{path}: {_problem(error)}") from None
     except RecursionError:
         raise Refusal(f"{path}: nested too deeply; allowed are a few levels") from None
     if not isinstance(document, dict):
@@ -42,6 +42,17 @@ def parse_yaml(text: str, path: Path) -> dict[str, Any]:
     if strays:
         raise Refusal(*(f"{path}: {where}: {what}" for where, what in strays))
     return document
+
+
+def _problem(error: YAMLError) -> str:
+    """What is wrong and in which line, without the parser's advice."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    words = " ".join(str(problem or error).split())
+    if "duplicate key" in words:
+        words = words.partition(" with value")[0].replace("found ", "")
+    if "'\\t'" in words:
+        words = "a tab; indent with spaces"
+    return f"not valid YAML{f', line {mark.line + 1}' if mark else ''}: {words}"
 
 
 def _text(path: Path) -> str:

@@ -79,24 +79,34 @@ class Parameters(Settings):
     tracking: Tracking = Tracking()
 
 
+WORDS = {
+    "tuple_type": "a list, as in [one, other]",
+    "list_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+    "string_pattern_mismatch": "a name of small letters, digits and _",
+}
+
+
 def checked(model: type[Model], value: Any, source: Path | str, where: str = "") -> Model:
     """`value` as a `model`, or a Refusal with one line per error: file, key, value, what is allowed."""
     try:
         return model.model_validate_json(json.dumps(value))
     except ValidationError as error:
-        raise Refusal(*_lines(model, error, source, where)) from None
+        raise Refusal(*dict.fromkeys(_lines(model, error, source, where))) from None
 
 
 def _lines(model: type[BaseModel], error: ValidationError, source: Path | str, where: str) -> Iterator[str]:
     for item in error.errors(include_url=False):
-        path = ".".join([where] * bool(where) + [str(part) for part in item["loc"]])
+        places = [str(part) for part in item["loc"] if "[" not in str(part)]  # without the branches of a union
+        path = ".".join([where] * bool(where) + places)
         if item["type"] == "extra_forbidden":
             keys = ", ".join(_owner(model, item["loc"]).model_fields)
             yield f"{source}: {path}: unknown key; allowed are: {keys or 'none'}"
         elif item["type"] == "missing":
             yield f"{source}: {path}: missing"
         else:
-            rule = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            rule = WORDS.get(item["type"]) or item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             yield f"{source}: {path}: {json.dumps(item['input'])} is refused; allowed is {_range(model, item['loc']) or rule}"
 
 

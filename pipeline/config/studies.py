@@ -147,6 +147,9 @@ def _resolved(document: dict[str, Any], catalogue: Catalogue, source: Path | str
     protocol = checked(Protocol, document, source)
     if protocol.data.dataset not in catalogue.datasets:
         raise Refusal(_unknown(source, "data.dataset", protocol.data.dataset, catalogue.datasets))
+    if protocol.training.batch_size > protocol.data.train_size:
+        size, images = protocol.training.batch_size, protocol.data.train_size
+        raise Refusal(f"{source}: training.batch_size: {size} is refused; allowed is at most data.train_size, {images}")
     model = _named(protocol.model, catalogue.models, source, "model")
     return protocol.model_copy(update={"model": {"name": protocol.model["name"], **model.model_dump(mode="json")}})
 

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 
+from pipeline.config.errors import Refusal
 from pipeline.data.arrays import Arrays
 
 SHARED = ("arrays", "loader", "prepared", "splits")
@@ -20,6 +21,12 @@ def images(name: str) -> tuple[tuple[int, int, int], int]:
 
 
 def read(name: str) -> Arrays:
-    """All examples of a dataset. `name` is one of `names()`."""
-    arrays: Arrays = importlib.import_module(f"pipeline.data.{name}").read()
+    """All examples of a dataset. `name` is one of `names()`. Raises Refusal where they are not what `Arrays` says."""
+    source = importlib.import_module(f"pipeline.data.{name}")
+    if not hasattr(source, "read"):
+        raise Refusal(f"pipeline/data/{name}.py: has no read(); needed is a function read() that gives Arrays")
+    arrays: Arrays = source.read()
+    mistakes = list(arrays.mistakes())
+    if mistakes:
+        raise Refusal(*(f"pipeline/data/{name}.py: read(): {mistake}" for mistake in mistakes))
     return arrays

@@ -26,6 +26,7 @@ Job = Mapping[str, Any]
 Outcome = dict[str, Any]
 Perform = Callable[[Job], Outcome]
 TRIES = 2
+PACKAGE = f"{os.sep}pipeline{os.sep}"  # an error is best told by our own line that led to it
 
 
 @dataclass
@@ -40,8 +41,8 @@ class Worker:
 def run_jobs(jobs: Sequence[Job], perform: Perform, workers: int) -> Iterator[tuple[Job, Outcome]]:
     """Performs every job and yields (job, outcome) as each ends; an outcome has at least `state`.
 
-    An exception in a job, or the death of its worker twice, is the outcome {"state": "failed", "reason"}; a full
-    or read-only disk is everybody's and raises Refusal.
+    An exception in a job, or the death of its worker twice, is the outcome {"state": "failed", "reason"}; bad
+    input and a full or read-only disk are everybody's and raise Refusal.
     Every worker has ended when this generator has.
     """
     queue = deque(jobs)
@@ -63,7 +64,7 @@ def run_jobs(jobs: Sequence[Job], perform: Perform, workers: int) -> Iterator[tu
                         continue
                     outcome["state"] = "failed"
                 if outcome["state"] == "refused":
-                    raise Refusal(outcome["reason"])
+                    raise Refusal(*outcome["reason"].splitlines())
                 yield job, outcome
     finally:
         for worker in pool:
@@ -123,6 +124,8 @@ def _serve(pipe: Connection, perform: Perform) -> None:
 def _attempt(perform: Perform, job: Job) -> Outcome:
     try:
         return perform(job)
+    except Refusal as refusal:  # bad input: it is everybody's
+        return {"state": "refused", "reason": "\n".join(refusal.lines)}
     except OSError as error:
         line = environment_line(error)
         return {"state": "refused", "reason": line} if line else _failure(error)
@@ -131,6 +134,7 @@ def _attempt(perform: Perform, job: Job) -> Outcome:
 
 
 def _failure(error: Exception) -> Outcome:
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next((frame for frame in reversed(frames) if PACKAGE in frame.filename), frames[-1])
     place = f"{os.path.basename(last.filename)}, line {last.lineno}"
     return {"state": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())} ({place})"}

@@ -32,7 +32,7 @@ def complete(
         store.write_failure(job["id"], outcome["reason"])
     store.assemble(plan, folder / plan.phase)
     if failed and not (settings.keep_going or os.environ.get("GAPWISE_KEEP_GOING")):
-        raise Incomplete(said(failed, len(needed)))
+        raise Incomplete(said(failed, len(needed), labels(plan)))
 
 
 def finish(jobs: list[dict[str, Any]], perform: Perform, settings: Execution, title: str) -> list[tuple[Job, Outcome]]:
@@ -49,10 +49,18 @@ def finish(jobs: list[dict[str, Any]], perform: Perform, settings: Execution, ti
     return failed
 
 
-def said(failed: list[tuple[Job, Outcome]], total: int) -> str:
-    """How many failed, and why each did, a line each."""
-    lines = [f"{job['id']}: {outcome['reason']}" for job, outcome in failed]
+def said(failed: list[tuple[Job, Outcome]], total: int, labels: Mapping[str, str]) -> str:
+    """How many failed and why: a line for each reason, naming the first run with it."""
+    reasons: dict[str, list[str]] = {}
+    for job, outcome in failed:
+        reasons.setdefault(outcome["reason"], []).append(labels[job["id"]])
+    lines = [f"{runs[0]}{f' and {len(runs) - 1} more' * (len(runs) > 1)}: {reason}" for reason, runs in reasons.items()]
     return "\n".join([f"{len(failed)} of {total} runs failed:", *lines])
+
+
+def labels(plan: Plan) -> dict[str, str]:
+    """What a person calls each run: arm, strength, seed."""
+    return {run.fingerprint: " ".join(filter(None, [run.arm, run.strength, f"seed {run.seed}"])) for run in reversed(plan.runs)}
 
 
 def cores() -> int:

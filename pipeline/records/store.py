@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.config.errors import Refusal
 from pipeline.config.files import new_folder
 from pipeline.config.plan import Plan
 
@@ -134,6 +135,17 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and {"state", "files"} <= set(record) else None
+
+
+def checked_record(folder: Path) -> dict[str, Any] | None:
+    """The record of the run in `folder` once its files are the ones that were written, None where there is no record.
+
+    Raises Refusal where a file is missing or damaged.
+    """
+    record = read_record(folder)
+    if record is not None and not _intact(folder, record):
+        raise Refusal(f"{folder}: a file is missing or damaged; needed is what its record.json names: remove {folder.parent}")
+    return record
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

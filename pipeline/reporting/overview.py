@@ -57,7 +57,8 @@ def headline_table(evidence: Evidence) -> str:
     ]
     caption = (
         f"n: {PAIRS}. Rule: {rules(evidence)}; the gap always deterministic. Interval: {CONTRAST_INTERVAL}. "
-        f"p: two-sided paired t test, Holm over {family(primary)}."
+        f"p: two-sided paired t test, Holm over {family(primary)}; "
+        "the intervals are not corrected, so one without 0 may stand beside an inconclusive verdict."
     )
     return table(pd.DataFrame(rows), caption)
 

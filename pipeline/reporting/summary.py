@@ -39,7 +39,7 @@ def metrics(evidence: Evidence) -> dict[str, Any]:
 def plots(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """The long tables behind the figures, by file name."""
     return {
-        "contrasts.csv": evidence.contrasts[CONTRAST_COLUMNS],
+        "contrasts.csv": evidence.primary()[CONTRAST_COLUMNS],
         "curves.csv": evidence.curves,
         "strengths.csv": evidence.tried[list(TRIED)],
     }

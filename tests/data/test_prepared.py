@@ -36,3 +36,19 @@ def test_damage_is_found(folder, damage):
 def test_nothing_prepared_says_what_to_run(tmp_path):
     with pytest.raises(Refusal, match="python -m pipeline.prepare p"):
         read_summary(tmp_path / "p" / "data")
+
+
+def test_arrays_that_are_not_as_promised_are_named(pool):
+    import dataclasses
+
+    mistakes = {
+        "float64": {"images": pool.images.astype(np.float64)},
+        "allowed is float32": {"images": pool.images[:, 0]},
+        "images range from 0 to 255": {"images": pool.images * 255},
+        "labels range from 1 to 10": {"labels": pool.labels + 1},
+        "labels are int64 (5,)": {"labels": pool.labels[:5]},
+    }
+    assert list(pool.mistakes()) == []
+    for words, changed in mistakes.items():
+        (line,) = dataclasses.replace(pool, **changed).mistakes()
+        assert words in line
