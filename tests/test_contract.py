@@ -70,8 +70,9 @@ class TestEvery:
 
     def test_has_an_effect_and_says_so(self, name, configure, pool):
         trained = train(configure(item(name)), pool)
-        assert not equal(trained.weights, train(configure(), pool).weights)
         assert trained.audit[name]
+        if trained.audit[name].get("fired") != 0:  # what may rightly never fire says whether it did
+            assert not equal(trained.weights, train(configure(), pool).weights)
 
     def test_neutral_equals_the_baseline_bit_for_bit(self, name, configure, pool):
         if neutral(name) is None:

@@ -250,7 +250,7 @@ from pipeline import track
 from pipeline.execution.stage import stage
 from pipeline.tracking import mirror
 
-mirror.SEND_SECONDS = mirror.CLOSE_SECONDS = 1.0
+mirror.SEND_SECONDS = mirror.CLOSE_SECONDS = 3.0
 real, begun = wandb.init, []
 
 def core():
@@ -260,8 +260,9 @@ def core():
 def init(**given):
     begun.append(given["id"])
     if len(begun) == 2:
-        Path("core").write_text(str(core()))
-        os.kill(core(), getattr(signal, sys.argv[1]))
+        found = core()
+        Path("core").write_text(str(found))
+        os.kill(found, getattr(signal, sys.argv[1]))
     return real(**given)
 
 wandb.init = init

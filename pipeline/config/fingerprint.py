@@ -97,7 +97,9 @@ def _code(config: RunConfig) -> Iterator[str]:
 def _models_used(path: Path) -> tuple[str, ...]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return tuple(f"{module.partition('.')[2].replace('.', '/')}.py" for module in modules if module.startswith("pipeline.models."))
+    return tuple(
+        f"{module.partition('.')[2].replace('.', '/')}.py" for module in modules if module.startswith("pipeline.models.")
+    )
 
 
 @functools.cache

@@ -19,10 +19,11 @@ def catalogue() -> Catalogue:
 
 
 def effect(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> tuple[list[Any], str]:
-    """What regularizers come to under a protocol's settings, and how to end a refusal of what others come to as well.
+    """What regularizers come to under a protocol's settings, neutral ones apart, and how to end a refusal of their equals.
 
     Raises Refusal where one of them cannot act on the protocol's network.
     """
+    chosen = [item for item in chosen if item != type(item).neutral()]
     if not any(type(item).effect is not Regularizer.effect for item in chosen):
         return [[_name(item), item.model_dump(mode="json")] for item in chosen], ""
     shape, classes = data.images(settings["data"]["dataset"])

@@ -114,6 +114,8 @@ class NoiseLayer(nn.Module, ABC):
     not sampling is deterministic too: batch norm and noise never move together.
     """
 
+    share = 1.0  # of the operations inside it, how many training computes on average
+
     def __init__(self, regularizer: str, site: str):
         super().__init__()
         self.regularizer = regularizer

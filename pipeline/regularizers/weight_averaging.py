@@ -53,7 +53,9 @@ class WeightAveraging(Regularizer):
         """How many weights were averaged, and how far the average lies from the raw weights (relative norm)."""
         (averager,) = evidence.callbacks
         require_effect(
-            averager.distance > 0, 0, f"weight_averaging: the average of {averager.count} weights is the raw weights"
+            averager.distance > 0 or averager.count == 1,
+            0,
+            f"weight_averaging: the average of {averager.count} weights is the raw weights",
         )
         return {"averaged": float(averager.count), "distance": averager.distance}
 
@@ -78,7 +80,7 @@ class Averager(lightning.Callback):
             self.average[name] = value.detach().clone() if known is None else self._blend(known, value.detach())
         self.count += 1
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Keeps the raw weights, puts the average in place and computes batch-norm statistics for it."""
         if not self.count:
             return

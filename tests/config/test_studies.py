@@ -56,6 +56,7 @@ def arms(text: str) -> str:
         ),
         (arms("  a: [{name: dropout, rate: [0.1, 0.1]}]"), "the same network as arms.a (rate=0.1)"),
         (arms("  a: [{name: dropout}, {name: dropout}]"), "a regularizer is named twice"),
+        (arms("  a: [{name: dropout, rate: 0}]"), "arms.a (rate=0): the same network as arms.baseline"),
         (arms("  a: [{protocol: {model.depth: 3}}]"), "model.depth: unknown key"),
         (
             arms("  a: [{protocol: {seeds.exploration: 3}}]"),

@@ -115,6 +115,16 @@ def test_cost_is_counted(configure, pool):
     assert 2.5 * 60 * cost["forward_flops"] < cost["training_flops"] < 3 * 60 * cost["forward_flops"]
 
 
+def test_what_stochastic_depth_skips_is_counted_by_its_chance(configure, pool):
+    """The branches of a network of two blocks, by hand: forward and backward cost three times the forward."""
+    plain = train(configure(), pool).cost
+    skipping = train(configure({"name": "stochastic_depth", "survival": 0.5}), pool).cost
+    first, second = 2 * 64 * 9 * 4 * 4, 16 * 9 * 4 * 8 + 16 * 9 * 8 * 8
+    saved = 3 * 2 * 60 * (0.25 * first + 0.5 * second)
+    assert plain["training_flops"] - skipping["training_flops"] == pytest.approx(saved)
+    assert plain["forward_flops"] == skipping["forward_flops"]
+
+
 def test_counting_cost_draws_nothing_and_is_not_audited(configure, pool):
     audit = train(configure(DROPOUT, epochs=40), pool).audit["dropout"]
     drawn = 40 * 30 * (8 + 8)
