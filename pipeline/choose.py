@@ -32,7 +32,7 @@ def main(protocol: str) -> None:
     write_text(folder / "choice.json", to_json(content))
     for study in chosen.values():
         for arm, strength in study.items():
-            print(f"{arm}: {strength} chosen")
+            print(f"{arm}: {strength} chosen" if strength else f"{arm}: nothing chosen, every strength has lost a run")
 
 
 def _runs(plan: Plan, folder: Path) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 Separate from the stages, which DVC calls one by one.
 """
 
+import itertools
 import os
 import statistics
 import subprocess
@@ -29,6 +30,7 @@ from pipeline.reporting.tables import INTERVAL, percent, points, points_interval
 
 application = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
+PHASES = {"exploration": "train", "confirmation": "confirm"}
 REPRODUCE = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
 
 
@@ -76,10 +78,21 @@ def _run(keep_going: bool) -> None:
             print(mended)
         phases = [ARTIFACTS / name / phase for name in names for phase in ("exploration", "confirmation")]
         open_store().restore(phases)
+        _retry_failed(names)
         _reproduce(keep_going)
         keep_dvc_lock()
     for name in names:
         _show_report(name)
+
+
+def _retry_failed(names: list[str]) -> None:
+    """Sends back to work the phases that were assembled with failed runs, which DVC takes for done."""
+    store = open_store()
+    for name, (phase, verb) in itertools.product(names, PHASES.items()):
+        folder = ARTIFACTS / name / phase
+        planned = read_plan(folder).fingerprints() if (folder / "plan.json").exists() else ()
+        if any(store.state(run) == "failed" for run in planned):
+            subprocess.run([*REPRODUCE, "--single-item", "--force", f"{verb}@{name}"], check=False)
 
 
 def _reproduce(keep_going: bool) -> None:

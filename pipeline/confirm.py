@@ -1,9 +1,9 @@
 """Stage 4: trains the chosen arms and the baseline on fresh seeds, which no choice has seen."""
 
-import json
 import sys
 from pathlib import Path
 
+from pipeline.config.files import read_json
 from pipeline.config.plan import confirmation
 from pipeline.config.studies import read_experiment, read_parameters
 from pipeline.data.prepared import read_summary
@@ -17,7 +17,7 @@ from pipeline.training.work import perform
 def main(protocol: str) -> None:
     """Writes artifacts/<protocol>/confirmation."""
     folder = Path("artifacts") / protocol
-    choice = json.loads((folder / "choice.json").read_text(encoding="utf-8"))["choice"]
+    choice = read_json(folder / "choice.json")["choice"]
     experiment = read_experiment(protocol, catalogue())
     plan, identities = confirmation(experiment, read_summary(folder / "data")["digest"], choice)
     complete(plan, identities, perform, open_store(), folder, read_parameters().execution)

@@ -5,7 +5,6 @@ is plain from the graph of stages.
 """
 
 import hashlib
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ import pandas as pd
 from safetensors.numpy import load
 
 from pipeline.config.errors import Refusal
-from pipeline.config.files import write_text
+from pipeline.config.files import read_json, write_text
 from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_test_labels
 from pipeline.evaluation.averaging import arithmetic_mean
@@ -61,7 +60,7 @@ def _done(plan: Plan, folder: Path) -> list[str]:
 def _digests(folder: Path, done: list[str]) -> dict[str, str]:
     """Fingerprint -> sha256 of its predictions. Raises Refusal for a run that was not predicted."""
     path = folder / "predictions.json"
-    files = json.loads(path.read_text(encoding="utf-8"))["files"]
+    files = read_json(path)["files"]
     if missing := [fingerprint for fingerprint in done if _name(fingerprint) not in files]:
         raise Refusal(*(f"{path}: names no {_name(run)}; needed is a file for every run that is done" for run in missing))
     return {fingerprint: files[_name(fingerprint)] for fingerprint in done}

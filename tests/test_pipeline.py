@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 
 from pipeline import choose, compare, confirm, data, evaluate, predict, prepare, regularizers, report, track, train
+from pipeline.config.errors import Refusal
 from pipeline.config.fingerprint import read_config
 from pipeline.config.plan import read_plan
 from pipeline.data.splits import hold_out, train_validation
@@ -263,6 +264,23 @@ def test_a_diverged_run_is_a_result_and_counted(project):
     before = trained_at(project)
     run(confirm)
     assert trained_at(project) == before
+
+
+def test_an_arm_without_a_choice_is_reported_as_lost(project):
+    text = "question: What if every strength diverges?\narms:\n  absurd:\n    - {name: weight_decay, strength: [1.0e+9, 1.0e+10]}\n"
+    (project / "experiments" / "others.yaml").write_text(text)
+    run()
+    assert json.loads((artifacts(project) / "choice.json").read_text())["choice"]["others"] == {"absurd": None}
+    row = pd.read_csv(artifacts(project) / "contrasts.csv").query("arm == 'absurd' and metric == 'test_accuracy'").iloc[0]
+    assert (row["planned"], row["n"], row["verdict"]) == (0, 0, "inconclusive")
+    assert "absurd" in (project / "reports" / "tiny" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_a_stage_out_of_order_is_refused_in_one_line(project, stage):
+    with pytest.raises(Refusal) as refused:
+        stage.main("tiny")
+    assert len(refused.value.lines) == 1
 
 
 def test_streams_of_all_arms_of_a_seed_are_paired(whole):

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.intervals import interval
-from pipeline.config.errors import Refusal
 from pipeline.config.studies import BASELINE
 
 STATES = ("done", "diverged", "failed", "missing")
@@ -25,23 +24,22 @@ def tried(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per (study, arm, strength) in the order of `runs`, the chosen strength of each arm marked.
 
     `runs` has one row per run: study, arm, strength, state, validation_accuracy, validation_nll (the last
-    two under the arm's test rule, NaN for a run that is not done). Raises Refusal, naming every arm
-    of which no strength has all its runs done.
+    two under the arm's test rule, NaN for a run that is not done). An arm of which no strength has all its runs done
+    has none marked.
     """
     groups = runs.groupby(["study", "arm", "strength"], sort=False)
     table = pd.DataFrame([_summary(group) for _, group in groups], columns=list(COLUMNS))
     best = [_best(arm) for (_, name), arm in table.groupby(["study", "arm"], sort=False) if name != BASELINE]
-    if refused := [arm for arm in best if isinstance(arm, str)]:
-        raise Refusal(*refused)
-    table["chosen"] = table.index.isin(best)
+    table["chosen"] = table.index.isin([row for row in best if row is not None])
     return table
 
 
-def choice(table: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """Study -> arm -> label of the strength that `tried` marked."""
-    picked: dict[str, dict[str, str]] = {}
-    for row in table[table["chosen"]].itertuples():
-        picked.setdefault(str(row.study), {})[str(row.arm)] = str(row.strength)
+def choice(table: pd.DataFrame) -> dict[str, dict[str, str | None]]:
+    """Study -> arm -> label of the strength that `tried` marked, None where there is none to choose."""
+    picked: dict[str, dict[str, str | None]] = {}
+    for (study, arm), rows in table[table["arm"] != BASELINE].groupby(["study", "arm"], sort=False):
+        marked = rows.loc[rows["chosen"], "strength"]
+        picked.setdefault(str(study), {})[str(arm)] = None if marked.empty else str(marked.iloc[0])
     return picked
 
 
@@ -59,12 +57,10 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _best(arm: pd.DataFrame) -> int | str:
-    """The row of the best strength, or the line that says why there is none."""
+def _best(arm: pd.DataFrame) -> int | None:
+    """The row of the best strength; None where every strength has lost a run."""
     whole = arm[(arm["done"] == arm[list(STATES)].sum(axis=1)) & arm["validation_accuracy"].notna()]
     if whole.empty:
-        counts = ", ".join(f"{int(arm[state].sum())} {state}" for state in STATES)
-        name = f"study {arm['study'].iloc[0]}: arm {arm['arm'].iloc[0]}"
-        return f"{name}: no strength can be chosen (runs: {counts}); needed is one whose runs are all done"
+        return None
     order = whole.sort_values(["validation_accuracy", "validation_nll"], ascending=[False, True], kind="stable")
     return int(order.index[0])

@@ -29,11 +29,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def parse_yaml(text: str, path: Path) -> dict[str, Any]:
     """The mapping in `text`, under the same rules; `path` is named in errors."""
     try:
+        if text.lstrip().startswith("%"):
+            raise Refusal(f"{path}: directives such as %YAML are not allowed; the version is 1.2")
         if any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
             raise Refusal(f"{path}: aliases (*name) are not allowed; write the value out")
         document = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise Refusal(f"{path}: {_problem(error)}") from None
+    except (ValueError, KeyError, OverflowError) as error:  # a value that is not what its form or tag says
+        raise Refusal(f"{path}: not valid YAML: {error}") from None
     except RecursionError:
         raise Refusal(f"{path}: nested too deeply; allowed are a few levels") from None
     if not isinstance(document, dict):
@@ -62,6 +66,8 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise Refusal(f"{path}: does not exist") from None
+    except IsADirectoryError:
+        raise Refusal(f"{path}: is a folder; allowed is a file") from None
     except UnicodeDecodeError:
         raise Refusal(f"{path}: not UTF-8 text") from None
 

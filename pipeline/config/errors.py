@@ -8,5 +8,5 @@ class Refusal(Exception):
     """Bad input. Each line names the offender and what is allowed."""
 
     def __init__(self, *lines: str):
-        super().__init__("\n".join(lines))
-        self.lines = lines
+        self.lines = tuple(line.replace("\n", " ") for line in lines)
+        super().__init__("\n".join(self.lines))

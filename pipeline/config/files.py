@@ -3,12 +3,16 @@
 Separate because every writer needs it: a kill at any moment leaves the old content or the new.
 """
 
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from pipeline.config.errors import Refusal
 
 
 def write_text(path: Path, text: str) -> None:
@@ -19,6 +23,14 @@ def write_text(path: Path, text: str) -> None:
         os.replace(staging, path)
     finally:
         staging.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file that an earlier stage wrote. Raises Refusal where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise Refusal(f"{path}: missing or damaged; needed are the stages before this one: make run") from None
 
 
 @contextmanager

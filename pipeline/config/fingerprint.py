@@ -20,9 +20,12 @@ from pipeline.config.streams import Streams
 PACKAGE = Path(__file__).resolve().parent.parent
 SHARED_CODE = (
     "config/streams.py",
+    "data/arrays.py",
     "data/splits.py",
     "data/loader.py",
+    "models/__init__.py",
     "models/sites.py",
+    "regularizers/__init__.py",
     "regularizers/base.py",
     "prediction/members.py",
     "prediction/network.py",
@@ -30,6 +33,7 @@ SHARED_CODE = (
     "training/*.py",
 )
 LIBRARIES = ("torch", "numpy", "pytorch-lightning", "kornia", "scikit-learn")
+OWN = ("pipeline.models.", "pipeline.regularizers.")  # where a regularizer may import its code from
 LENGTH = 20  # hexadecimal digits; 80 bits
 
 
@@ -85,21 +89,19 @@ def code_digest(path: Path) -> str:
 
 
 def _code(config: RunConfig) -> Iterator[str]:
-    """The files whose code a run uses: the shared ones, its model's, its regularizers' and what those import of `models/`."""
+    """The files whose code a run uses: the shared ones, its model's, its regularizers' and what those import."""
     for pattern in (*SHARED_CODE, f"models/{config.model['name']}.py"):
         yield from _files(pattern)
     for name in (f"regularizers/{item['name']}.py" for item in config.regularizers):
         yield name
-        yield from _models_used(PACKAGE / name)
+        yield from _used(PACKAGE / name)
 
 
 @functools.cache
-def _models_used(path: Path) -> tuple[str, ...]:
+def _used(path: Path) -> tuple[str, ...]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return tuple(
-        f"{module.partition('.')[2].replace('.', '/')}.py" for module in modules if module.startswith("pipeline.models.")
-    )
+    return tuple(f"{module.partition('.')[2].replace('.', '/')}.py" for module in modules if module.startswith(OWN))
 
 
 @functools.cache

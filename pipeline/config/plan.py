@@ -4,12 +4,12 @@ Separate from `studies.py` because later stages read it back (`plan.json` beside
 need the regularizers, hence torch, to do so. They iterate this plan, never a directory listing.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.errors import Refusal
+from pipeline.config.files import read_json
 from pipeline.config.fingerprint import RunConfig, fingerprint, identity
 from pipeline.config.schema import Settings, checked
 from pipeline.config.streams import Streams
@@ -17,7 +17,7 @@ from pipeline.config.studies import BASELINE, Arm, Experiment, Strength, Study
 
 FIRST_CONFIRMATION_SEED = 1000  # exploration counts from 0 and ends before
 Phase = Literal["exploration", "confirmation"]
-Choice = Mapping[str, Mapping[str, str]]  # study -> arm -> label of the chosen strength
+Choice = Mapping[str, Mapping[str, str | None]]  # study -> arm -> label of the chosen strength, None where none can be
 
 
 class PlannedArm(Settings):
@@ -84,7 +84,11 @@ def confirmation(experiment: Experiment, data_digest: str, choice: Choice) -> tu
     def chosen(study: Study, arm: Arm) -> Iterable[Strength]:
         if len(arm.strengths) == 1:
             return arm.strengths
-        return [strength for strength in arm.strengths if strength.label == choice[study.name].get(arm.name)]
+        label = choice.get(study.name, {}).get(arm.name, "")
+        found = [strength for strength in arm.strengths if strength.label == label]
+        if not found and label is not None:
+            raise Refusal(f"choice.json: study {study.name}, arm {arm.name}: {label!r} is no strength of it; run: make run")
+        return found
 
     count = experiment.protocol.seeds.confirmation
     seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + count)
@@ -93,12 +97,7 @@ def confirmation(experiment: Experiment, data_digest: str, choice: Choice) -> tu
 
 def read_plan(folder: Path) -> Plan:
     """The plan stored in a phase's folder. Raises Refusal."""
-    path = folder / "plan.json"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        raise Refusal(f"{path}: missing or damaged; needed are the stages before this one: make run") from None
-    return checked(Plan, document, path)
+    return checked(Plan, read_json(folder / "plan.json"), folder / "plan.json")
 
 
 def _explored(study: Study, arm: Arm) -> Iterable[Strength]:

@@ -23,6 +23,7 @@ PROTOCOLS = EXPERIMENTS / "protocols"
 PARAMETERS = Path("params.yaml")
 BASELINE = "baseline"
 PLUS = " + "  # between the parts of a factor
+FIXED = ("data.dataset", "data.test_fraction")
 SECTIONS = ("data", "model", "training", "seeds")
 
 
@@ -34,7 +35,9 @@ class Catalogue:
     models: Mapping[str, type[Settings]]
     datasets: tuple[str, ...]
     rule: Callable[[tuple[Any, ...]], str]  # the test rule of an arm's regularizers
-    effect: Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, str]]  # what they come to under a protocol; how to differ
+    effect: Callable[
+        [tuple[Any, ...], dict[str, Any]], tuple[Any, Callable[[], str]]
+    ]  # what they come to under a protocol; how to differ
 
 
 class Protocol(Settings):
@@ -129,7 +132,10 @@ def _document(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, 
     known = sorted(file.stem for file in (root / PROTOCOLS).glob("*.yaml"))
     if name not in known:
         raise Refusal(f"{PARAMETERS}: protocols: {name!r} does not exist; allowed are: {', '.join(known) or 'none yet'}")
-    document = {"name": name, **read_yaml(root / path)}
+    document = read_yaml(root / path)
+    if "name" in document:
+        raise Refusal(f"{path}: name: unknown key; a protocol is named by its file")
+    document = {"name": name, **document}
     overridden = []
     for section in SECTIONS:
         given = {key: value for key, value in getattr(parameters, section).items() if value is not None}
@@ -169,7 +175,7 @@ def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tupl
 
 
 class _Document(Settings):
-    question: str = Field(min_length=1)
+    question: str = Field(pattern=r"\S")
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
 
 
@@ -209,7 +215,7 @@ def _repeated(arms: list[Arm], path: Path, catalogue: Catalogue) -> Iterator[str
                 continue
             key = json.dumps([effect, settings])
             if key in seen:
-                yield f"{path}: {where}: the same network as {seen[key]}; allowed is each once{others}"
+                yield f"{path}: {where}: the same network as {seen[key]}; allowed is each once{others()}"
             seen.setdefault(key, where)
 
 
@@ -273,6 +279,8 @@ def _overridden(protocol: Protocol, overrides: dict[str, Any], catalogue: Catalo
         section, _, field = key.partition(".")
         if section not in ("data", "model", "training") or not field:
             raise Refusal(f"{source}: protocol.{key}: allowed are keys of data, model and training, as in model.batch_norm")
+        if key in FIXED:
+            raise Refusal(f"{source}: protocol.{key}: all arms share the prepared data; allowed is another protocol")
         document[section][field] = value
     return _resolved(document, catalogue, source)
 
@@ -282,7 +290,7 @@ Part = tuple[Settings, str]  # a regularizer, and the label of the values that w
 
 def _grid(item: dict[str, Any], catalogue: Catalogue, path: Path, where: str) -> Iterator[Part]:
     """Every combination of the listed strengths of one regularizer."""
-    choices = {key: value if isinstance(value, list) else [value] for key, value in item.items()}
+    choices = {key: value if isinstance(value, list) and key != "name" else [value] for key, value in item.items()}
     empty = [key for key, value in choices.items() if not value]
     if empty:
         raise Refusal(f"{path}: {where}.{empty[0]}: an empty list; allowed is at least one strength")

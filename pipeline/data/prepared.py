@@ -5,6 +5,7 @@ reader of their own, which only the stage that scores may call.
 """
 
 import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.errors import Refusal
-from pipeline.config.files import new_folder
+from pipeline.config.files import new_folder, read_json
 from pipeline.data.arrays import Arrays
 
 SUMMARY = "data.json"
@@ -29,7 +30,9 @@ def write_prepared(folder: Path, dataset: str, development: Arrays, test: Arrays
     }
     with new_folder(folder) as staging:
         for name, array in files.items():
-            np.save(staging / name, array, allow_pickle=False)
+            buffer = io.BytesIO()  # numpy's own writing tells of a full disk without saying so
+            np.save(buffer, array, allow_pickle=False)
+            (staging / name).write_bytes(buffer.getvalue())
         sums = {name: _digest(staging / name) for name in files}
         summary = {
             "dataset": dataset,
@@ -46,10 +49,7 @@ def write_prepared(folder: Path, dataset: str, development: Arrays, test: Arrays
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """Dataset, classes, shape, counts and digest. Raises Refusal where nothing was prepared."""
-    try:
-        summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Refusal(f"{folder}: no prepared data; run: python -m pipeline.prepare {folder.parent.name}") from None
+    summary: dict[str, Any] = read_json(folder / SUMMARY)
     return summary
 
 

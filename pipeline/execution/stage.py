@@ -9,10 +9,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 
 from pipeline.config.errors import Refusal
+from pipeline.records.lock import held
 
+ARTIFACTS = Path("artifacts")
 BAD_INPUT = 2
 TERMINATED = 128 + signal.SIGTERM
 INTERRUPTED = 128 + signal.SIGINT
@@ -34,7 +37,13 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
         return _refuse([f"usage: python -m pipeline.{verb} PROTOCOL"])
     end_with_parent()
     signal.signal(signal.SIGTERM, _terminated)
-    return guarded(lambda: work(given[0]))
+    return guarded(lambda: _alone(work, given[0], verb))
+
+
+def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
+    """Runs the stage unless another process is at it: two writers of one output would mix it."""
+    with held(ARTIFACTS, f".{os.path.basename(protocol)}.{verb}.lock"):
+        work(protocol)
 
 
 def guarded(work: Callable[[], None]) -> int:
@@ -61,6 +70,8 @@ def end_with_parent() -> None:
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()
+    if parent == 1 and "DVC_STAGE" in os.environ:  # DVC was killed before this line
+        sys.exit(TERMINATED)
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(TERMINATED)

@@ -3,6 +3,8 @@
 Separate from the regularizers, which find its layers by type (`sites.py`).
 """
 
+from typing import Annotated
+
 from pydantic import Field
 from torch import nn
 
@@ -12,7 +14,7 @@ from pipeline.config.schema import Settings
 class Model(Settings):
     """Settings: channels of each stage, hidden units of the head."""
 
-    widths: tuple[int, ...] = Field((16, 32), min_length=1)
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((16, 32), min_length=1)
     hidden: int = Field(64, ge=1)
     batch_norm: bool = True
 

@@ -5,6 +5,7 @@ Separate from the regularizers, which find its layers by type (`sites.py`).
 
 import itertools
 import math
+from typing import Annotated
 
 from pydantic import Field
 from torch import nn
@@ -15,7 +16,7 @@ from pipeline.config.schema import Settings
 class Model(Settings):
     """Settings: units of each hidden layer."""
 
-    hidden: tuple[int, ...] = Field((1024, 1024), min_length=1)
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((1024, 1024), min_length=1)
 
 
 def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:

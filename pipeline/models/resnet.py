@@ -4,6 +4,8 @@ Stages of blocks with max pooling between them, adaptive average pooling, one hi
 Separate from the regularizers, which find their places in it by type (`sites.py`).
 """
 
+from typing import Annotated
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ from pipeline.config.schema import Settings
 class Model(Settings):
     """Settings: channels of each stage, blocks per stage, hidden units, side of the last pooling grid."""
 
-    widths: tuple[int, ...] = Field((8, 16, 32), min_length=1)
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((8, 16, 32), min_length=1)
     blocks: int = Field(3, ge=1)
     hidden: int = Field(64, ge=1)
     grid: int = Field(2, ge=1)

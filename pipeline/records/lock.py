@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.documents import parse_yaml
 from pipeline.config.errors import Refusal
@@ -19,10 +20,10 @@ PRIVATE = Path(".dvc/tmp/gapwise")
 
 
 @contextmanager
-def held(folder: Path = PRIVATE) -> Iterator[None]:
-    """Holds this tree while a run is at work. Raises Refusal naming the process that holds it."""
+def held(folder: Path = PRIVATE, name: str = "lock") -> Iterator[None]:
+    """Holds a lock, this tree's by default, while a run is at work. Raises Refusal naming the process that holds it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+", encoding="utf-8") as file:
+    with (folder / name).open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -50,6 +51,12 @@ def mend_dvc_lock(folder: Path = PRIVATE) -> str:
     return "dvc.lock was damaged, as by a kill, and no good copy was found; removed: finished runs are kept all the same"
 
 
+def _is_stage(entry: Any) -> bool:
+    """What DVC asks of an entry: a command, and files with a path and a hash."""
+    files = [file for kind in ("deps", "outs") for file in entry.get(kind, ())]
+    return isinstance(entry["cmd"], str) and all({"path", "md5", "hash"} <= set(file) for file in files)
+
+
 def keep_dvc_lock(folder: Path = PRIVATE) -> None:
     """Keeps a copy of `dvc.lock` for the next mending."""
     if DVC_LOCK.exists():
@@ -59,6 +66,7 @@ def keep_dvc_lock(folder: Path = PRIVATE) -> None:
 
 def _parses(content: bytes) -> bool:
     try:
-        return "stages" in parse_yaml(content.decode(), DVC_LOCK)
-    except (Refusal, UnicodeDecodeError):
+        document = parse_yaml(content.decode(), DVC_LOCK)
+        return "schema" in document and all(_is_stage(entry) for entry in document["stages"].values())
+    except (Refusal, UnicodeDecodeError, KeyError, AttributeError, TypeError):
         return False

@@ -101,7 +101,8 @@ class Store:
             (staging / "plan.json").write_text(to_json(plan.model_dump(mode="json")))
             for fingerprint in plan.fingerprints():
                 if self.state(fingerprint) != "missing":
-                    shutil.copytree(self.folder(fingerprint), staging / fingerprint, ignore=shutil.ignore_patterns(TIMING))
+                    _copy(self.folder(fingerprint), staging / fingerprint)
+        os.sync()  # a stage's end is what must survive a power cut
 
     def restore(self, sources: Iterable[Path]) -> int:
         """Copies finished runs that a pull brought into `sources` (phase folders) and the store lacks; how many."""
@@ -157,6 +158,14 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 def to_json(value: Any) -> str:
     """Stable text: sorted keys, one trailing newline, no NaN."""
     return json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def _copy(run: Path, target: Path) -> None:
+    """All files of a run but its timing, which is never the same twice."""
+    target.mkdir()
+    for path in sorted(run.iterdir()):
+        if path.name != TIMING:
+            shutil.copyfile(path, target / path.name)
 
 
 def _intact(folder: Path, record: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.stats import t
 
 from pipeline.comparison.intervals import LEVEL
-from pipeline.config.plan import Plan, PlannedArm
+from pipeline.config.plan import Plan, PlannedArm, PlannedStudy
 from pipeline.config.studies import BASELINE
 
 STATES = ("done", "failed", "diverged", "missing")
@@ -59,7 +59,15 @@ class Evidence:
     def label(self, study: str, arm: str) -> str:
         """How an arm is called where its study is not plain: with the study only if another study uses the name too."""
         shared = arm != BASELINE and (self.primary()["arm"] == arm).sum() > 1
-        return f"{arm} of {study}" if shared else arm
+        return (f"{arm} of {study}" if shared else arm) + self.against(study, arm)
+
+    def against(self, study: str, arm: str) -> str:
+        """What to add to an arm's name where it is not compared with the baseline but with another arm."""
+        (other,) = [item.against for item in self._study(study).arms if item.name == arm]
+        return "" if other == BASELINE else f" (against {other})"
+
+    def _study(self, name: str) -> PlannedStudy:
+        return next(study for study in self.confirmation.studies if study.name == name)
 
     def arms(self) -> list[tuple[str, PlannedArm]]:
         """The baseline once, under the first study, then every other arm with its study in the order of the plan."""

@@ -129,7 +129,7 @@ def _statistics(evidence: Evidence) -> list[str]:
         "fresh seeds, not fresh data",
         f"**p**: two-sided paired t test; Holm's correction over {family(primary)} ({names})",
         f"**Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {amount(evidence.confirmation.margin)}",
-        f"**Test set**: {use['test_examples']} images, opened once, by `evaluate`, for {counted(use['runs'], 'run')} of the "
+        f"**Test set**: {use['test_examples']} images, opened by `evaluate` alone, for {counted(use['runs'], 'run')} of the "
         f"{use['phase']} phase, whose strengths were fixed beforehand",
     ]
 

@@ -104,6 +104,8 @@ def _fit(task: Task, batches: Batches, callbacks: list[Any], checkpoints: Path |
 def _audit(task: Task, own: list[list[Any]], training_loss: float) -> dict[str, Measures]:
     names = [type(regularizer).__module__.rpartition(".")[2] for regularizer in task.regularizers]
     return {
-        name: regularizer.audit(Evidence(task.network, task.groups(), training_loss, changes, callbacks))
+        name: regularizer.audit(
+            Evidence(task.network, task.trainer.optimizers[0].param_groups, training_loss, changes, callbacks)
+        )
         for name, regularizer, changes, callbacks in zip(names, task.regularizers, task.changes, own, strict=True)
     }

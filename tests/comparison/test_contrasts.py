@@ -186,6 +186,14 @@ def test_runs_of_different_machines_are_not_paired(scores, plan, states, machine
     assert (row(table, "drop").n, row(table, "pool").n) == (5, 5)
 
 
+def test_a_pair_across_machines_is_never_made(scores, plan, states, machines):
+    """Every baseline on one kind of machine, every run of the arm on another: no pair at all."""
+    for name in machines:
+        if name.startswith("drop"):
+            machines[name] = {**machines[name], "cpu_capability": "AVX2"}
+    assert row(contrasts(scores, plan, states, machines), "drop").n == 0
+
+
 def test_a_score_that_is_no_number_drops_its_pair(scores, plan, states, machines):
     at = (scores["fingerprint"] == "drop1000") & (scores["metric"] == "nll")
     scores.loc[at, "value"] = nan

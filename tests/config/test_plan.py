@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.config.errors import Refusal
 from pipeline.config.plan import FIRST_CONFIRMATION_SEED, confirmation, exploration, read_plan
 from pipeline.config.schema import Seeds
 from pipeline.config.studies import read_experiment
@@ -47,6 +48,15 @@ def test_confirmation_takes_the_choice_and_arms_with_one_strength(experiment):
         ("others", "weight_decay", "strength=0.01"),
         ("others", "shift", "shift=1.0"),
     }
+
+
+def test_a_stale_choice_is_refused_and_no_choice_is_not(experiment):
+    with pytest.raises(Refusal, match="study dropout, arm dropout: 'rate=0.9' is no strength of it"):
+        confirmation(experiment, "digest", CHOICE | {"dropout": {"dropout": "rate=0.9"}})
+    with pytest.raises(Refusal, match="'' is no strength"):
+        confirmation(experiment, "digest", {})
+    plan, _ = confirmation(experiment, "digest", CHOICE | {"dropout": {"dropout": None}})
+    assert ("dropout", "dropout") not in {(run.study, run.arm) for run in plan.runs}
 
 
 def test_no_confirmation_seed_has_been_explored(experiment):

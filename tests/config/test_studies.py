@@ -56,6 +56,13 @@ def arms(text: str) -> str:
         ),
         (arms("  a: [{name: dropout, rate: [0.1, 0.1]}]"), "the same network as arms.a (rate=0.1)"),
         (arms("  a: [{name: dropout}, {name: dropout}]"), "a regularizer is named twice"),
+        (arms("  a: [{name: [dropout, weight_decay]}]"), "arms.a.0.name: ['dropout', 'weight_decay'] does not exist"),
+        (arms("  a: [{protocol: {data.test_fraction: 0.9}}]"), "protocol.data.test_fraction: all arms share the prepared data"),
+        (arms("  a: [{protocol: {model.widths: [0, 8]}}]"), "model.widths.0: 0 is refused"),
+        ('question: "  "\narms: {a: [{name: dropout}]}', "question: "),
+        ("question: 2020-13-45\narms: {}", "not valid YAML"),
+        ("question: !!int foo\narms: {}", "not valid YAML"),
+        ("%YAML 1.1\n---\nquestion: a", "directives"),
         (arms("  a: [{name: dropout, rate: 0}]"), "arms.a (rate=0): the same network as arms.baseline"),
         (arms("  a: [{protocol: {model.depth: 3}}]"), "model.depth: unknown key"),
         (

@@ -85,6 +85,17 @@ def test_prediction_does_not_depend_on_how_many_images_there_are(built, pool):
     assert torch.equal(deterministic(network, images)[:, :CHUNK], deterministic(network, images[:CHUNK]))
 
 
+def test_each_stream_feeds_its_own_members(built, images):
+    network, chosen, streams = built(DROPOUT, SHIFT)
+    splits = {"train": images, "validation": images[:9], "test": images[:5]}
+    one = predictions(network, splits, chosen, streams)
+    noisy = predictions(network, splits, chosen, streams.model_copy(update={"noise": 9}))
+    moved = predictions(network, splits, chosen, streams.model_copy(update={"augmentation": 9}))
+    differ = {name for name in one if not torch.equal(one[name], noisy[name])}
+    assert differ == {"validation/noise", "test/noise", "train/trained"}
+    assert {name for name in one if not torch.equal(one[name], moved[name])} == {"train/augmented", "train/trained"}
+
+
 @pytest.mark.parametrize(
     ("items", "extra"),
     [

@@ -9,7 +9,15 @@ import pytest
 from pipeline.config.errors import Refusal
 from pipeline.records.lock import held, keep_dvc_lock, mend_dvc_lock
 
-GOOD = "schema: '2.0'\nstages:\n  prepare@tiny:\n    cmd: x\n"
+GOOD = """schema: '2.0'
+stages:
+  prepare@tiny:
+    cmd: x
+    outs:
+    - path: a
+      hash: md5
+      md5: b
+"""
 
 
 def test_the_second_says_who_holds_it(tmp_path):
@@ -26,7 +34,10 @@ def test_held_again_in_one_process_is_refused(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("damaged", ["", GOOD[:18], "\0\0\0", "- a"])
+@pytest.mark.parametrize(
+    "damaged",
+    ["", GOOD[:18], "\0\0\0", "- a", GOOD[: GOOD.index("    cmd")], GOOD[: GOOD.index("      md5")], GOOD[: GOOD.index("x\n")]],
+)
 def test_a_damaged_dvc_lock_is_restored(tmp_path, monkeypatch, damaged):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.lock").write_text(GOOD)

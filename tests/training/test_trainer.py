@@ -8,9 +8,9 @@ import torch
 from pipeline import regularizers
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
-from pipeline.prediction.members import deterministic
+from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
-from pipeline.regularizers.base import NoEffect
+from pipeline.regularizers.base import NOISE_PASSES, NoEffect
 from pipeline.training import checkpoints as checkpoints_module
 from pipeline.training.checkpoints import latest
 from pipeline.training.task import Task
@@ -78,6 +78,42 @@ def test_each_stream_moves_what_it_names(configure, pool, stream):
     other = train(configure(DROPOUT, SHIFT, streams={stream: 9}), pool)
     assert not equal(one.weights, other.weights)
     assert torch.equal(one.validation_labels, other.validation_labels) is (stream != "split")
+
+
+def test_augmentation_draws_anew_in_every_epoch(configure, pool, monkeypatch):
+    kind, drawn = regularizers.settings()["augmentation"], []
+    modify = kind.modify_batch
+
+    def watched(self, inputs, targets):
+        drawn.append(torch.random.get_rng_state())
+        return modify(self, inputs, targets)
+
+    monkeypatch.setattr(kind, "modify_batch", watched)
+    train(configure(SHIFT, epochs=3), pool)
+    assert len(drawn) == 9
+    assert len({state.numpy().tobytes() for state in drawn}) == 9
+
+
+def test_validation_members_are_those_of_the_test_rule(configure, pool):
+    config = configure({"name": "fractional_max_pooling", "ratio": 1.41})
+    trained = train(config, pool)
+    chosen = regularizers.build(config.regularizers)
+    network = assemble(config, chosen, pool.shape, pool.classes)
+    network.load_state_dict(trained.weights)
+    _, held = train_and_validation(pool, 30, 0.0, 0)
+    expected = noise(network, as_images(held.images), NOISE_PASSES, config.streams.noise)
+    assert trained.validation_logits.shape[0] == NOISE_PASSES
+    assert torch.equal(trained.validation_logits, expected)
+
+
+def test_the_audit_is_given_the_training_loss_and_the_real_optimizer(configure, pool, monkeypatch):
+    kind, seen = regularizers.settings()["weight_decay"], []
+    monkeypatch.setattr(kind, "audit", lambda self, evidence: seen.append(evidence) or {"x": 1.0})
+    trained = train(configure(DECAY), pool)
+    (evidence,) = seen
+    assert evidence.training_loss == trained.history[-2]["loss"] != trained.history[-1]["loss"]
+    assert "momentum_buffer" not in evidence.groups[0]
+    assert evidence.groups[0]["lr"] == pytest.approx(trained.history[-1]["learning_rate"])
 
 
 def test_streams_without_a_user_change_nothing(configure, pool):
