@@ -5,11 +5,12 @@ Separate from the stages, which DVC calls one by one.
 
 import itertools
 import os
+import re
 import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -30,6 +31,8 @@ from pipeline.reporting.tables import INTERVAL, percent, points, points_interval
 
 application = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
+TIGHT: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}  # a headline fits 80 columns
+PARTS = re.compile(r", (?![^(]*\))")  # between the parts of a strength's label
 PHASES = {"exploration": "train", "confirmation": "confirm"}
 REPRODUCE = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
 
@@ -114,14 +117,20 @@ def _reproduce(keep_going: bool) -> None:
 def _show_report(protocol: str) -> None:
     contrasts = read_table(ARTIFACTS / protocol / "contrasts.csv")
     primary = contrasts[contrasts["metric"] == PRIMARY].sort_values("difference", ascending=False, kind="stable")
-    table = Table("arm", "strength", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy", box=SIMPLE_HEAD)
+    table = Table(
+        "arm", "strength", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy", box=SIMPLE_HEAD, **TIGHT
+    )
     for column in table.columns:
         column.no_wrap, column.overflow = column.header != "strength", "fold"
     table.add_row(BASELINE, "", f"{percent(primary['baseline_mean'].iloc[0])} %", "", "")
     for row in primary.to_dict("records"):
         difference = f"{points(row['difference'])} {points_interval(row['low'], row['high'])}"
         table.add_row(
-            row["arm"], row["strength"].replace(", ", "\n"), f"{percent(row['arm_mean'])} %", difference, row["verdict"]
+            row["arm"],
+            re.sub(r", (?![^(]*\))", "\n", row["strength"]),
+            f"{percent(row['arm_mean'])} %",
+            difference,
+            row["verdict"],
         )
     Console().print(table)
     print(f"Differences in points, with their {INTERVAL}. Verdicts are corrected for the number of arms, intervals are not.")
@@ -132,7 +141,9 @@ def _show_plan(experiment: Experiment) -> None:
     protocol = experiment.protocol
     first = {study.name: {arm.name: arm.strengths[0].label for arm in study.arms} for study in experiment.studies}
     plans = exploration(experiment, "")[0], confirmation(experiment, "", first)[0]
-    table = Table("study", "arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned", box=SIMPLE_HEAD)
+    table = Table(
+        "study", "arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned", box=SIMPLE_HEAD, **TIGHT
+    )
     for column in table.columns:
         column.overflow = "fold"
     for study in experiment.studies:
