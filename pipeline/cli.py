@@ -117,9 +117,7 @@ def _reproduce(keep_going: bool) -> None:
 def _show_report(protocol: str) -> None:
     contrasts = read_table(ARTIFACTS / protocol / "contrasts.csv")
     primary = contrasts[contrasts["metric"] == PRIMARY].sort_values("difference", ascending=False, kind="stable")
-    table = Table(
-        "arm", "strength", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy", box=SIMPLE_HEAD, **TIGHT
-    )
+    table = Table("arm", "strength", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy", **TIGHT)
     for column in table.columns:
         column.no_wrap, column.overflow = column.header != "strength", "fold"
     table.add_row(BASELINE, "", f"{percent(primary['baseline_mean'].iloc[0])} %", "", "")
@@ -127,7 +125,7 @@ def _show_report(protocol: str) -> None:
         difference = f"{points(row['difference'])} {points_interval(row['low'], row['high'])}"
         table.add_row(
             row["arm"],
-            re.sub(r", (?![^(]*\))", "\n", row["strength"]),
+            PARTS.sub("\n", row["strength"]),
             f"{percent(row['arm_mean'])} %",
             difference,
             row["verdict"],
@@ -141,9 +139,7 @@ def _show_plan(experiment: Experiment) -> None:
     protocol = experiment.protocol
     first = {study.name: {arm.name: arm.strengths[0].label for arm in study.arms} for study in experiment.studies}
     plans = exploration(experiment, "")[0], confirmation(experiment, "", first)[0]
-    table = Table(
-        "study", "arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned", box=SIMPLE_HEAD, **TIGHT
-    )
+    table = Table("study", "arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned", **TIGHT)
     for column in table.columns:
         column.overflow = "fold"
     for study in experiment.studies:
