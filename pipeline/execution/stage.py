@@ -70,8 +70,6 @@ def end_with_parent() -> None:
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()
-    if parent == 1 and "DVC_STAGE" in os.environ:  # DVC was killed before this line
-        sys.exit(TERMINATED)
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(TERMINATED)

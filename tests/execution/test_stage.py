@@ -98,3 +98,18 @@ def alive(pid):
             return file.read().split()[2] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_two_processes_are_never_at_one_stage(project):
+    """The second is refused, whoever started it; another stage or protocol is not."""
+    code = "import sys; sys.argv[0] = 'train.py'\n" + STAGE
+    first = subprocess.Popen([sys.executable, "-c", code.format(arguments="['tiny']")], stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline() == "at work\n"
+    second = subprocess.run(
+        [sys.executable, "-c", code.format(arguments="['tiny']")], capture_output=True, text=True, check=False
+    )
+    first.kill()
+    first.wait()
+    first.stdout.close()
+    assert second.returncode == 2
+    assert second.stderr == f"error: another run is at work in this tree (process {first.pid}); wait for it or end it\n"
