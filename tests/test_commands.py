@@ -119,7 +119,14 @@ def test_interrupted_from_the_keyboard_it_ends_in_good_order(reproduced, checkou
     fresh = tmp_path / "fresh"
     subprocess.run(["git", "clone", "-q", str(checkout), str(fresh)], check=True)
     process = subprocess.Popen(
-        RUN, cwd=fresh, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        RUN,
+        cwd=fresh,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite run in the background is deaf to it
     )
     deadline = time.monotonic() + 60
     while not trained(fresh) and time.monotonic() < deadline:
