@@ -15,6 +15,7 @@ from torch.nn import functional
 from pipeline import models, regularizers
 from pipeline.config.schema import Training
 from pipeline.config.streams import Streams
+from pipeline.execution.processes import keep_freed_memory
 from pipeline.models.standardized import Standardized
 from pipeline.prediction.network import as_images
 from pipeline.training.task import Task
@@ -60,6 +61,7 @@ def ratio(plain: Stepper, augmented: Stepper) -> tuple[float, float]:
 def main() -> None:
     """Measures rounds after one that warms up, and writes their ratios."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     plain, augmented = Stepper(), Stepper(ARM)
     rounds = [ratio(plain, augmented) for _ in range(ROUNDS + 1)][1:]
     ratios = [value for value, _ in rounds]

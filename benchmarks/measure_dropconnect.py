@@ -2,7 +2,7 @@
 
 Bars: at most 1.30 with exact masks for every example on the head's linear layers, at most 1.05 with one mask a batch on the
 convolutions. Processor time of one thread, so that other programs matter less; ratios are taken pair by pair, each in the
-other order than the one before. `parts` takes the shared mask apart: the replaced forward alone, then only drawing and
+other order than the one before. `parts` takes the shared mask apart: the layer alone, then only drawing and
 counting, or only multiplying. Writes benchmarks/results/dropconnect.json.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline import models
-from pipeline.regularizers import dropconnect
+from pipeline.execution.processes import keep_freed_memory
 from pipeline.regularizers.base import Regularizer, noise_layers, switch
 from pipeline.regularizers.dropconnect import DropConnect, SharedLayer
 
@@ -29,26 +29,27 @@ Step = Callable[[], None]
 
 
 class Untouched(SharedLayer):
-    """The replaced forward, all weights kept."""
+    """Lets the convolutions see their own weights."""
 
-    def _thinned(self, weights: Tensor) -> Tensor:
-        return weights
+    def sample(self, inputs: Tensor) -> Tensor:
+        return inputs
 
 
 class Drawing(SharedLayer):
     """Draws and counts its masks, and leaves the weights alone."""
 
-    def _thinned(self, weights: Tensor) -> Tensor:
-        with torch.no_grad():
-            super()._thinned(weights)
-        return weights
+    def sample(self, inputs: Tensor) -> Tensor:
+        self._masks([module.weight for module in self.owners])
+        return inputs
 
 
 class Multiplying(SharedLayer):
-    """Multiplies by the same mask again and again."""
+    """Multiplies by the same masks again and again."""
 
-    def _thinned(self, weights: Tensor) -> Tensor:
-        return dropconnect.thinned(weights, torch.ones_like(weights), 1.0)
+    def _masks(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        if not hasattr(self, "ones"):
+            self.ones = [torch.ones_like(weight) for weight in weights]
+        return self.ones
 
 
 def step(regularizers: Sequence[Regularizer], kind: type[SharedLayer] | None = None) -> Step:
@@ -93,9 +94,10 @@ def ratios(steps: dict[str, Step]) -> dict[str, list[float]]:
 def main() -> None:
     """Measures both forms and the parts of the shared one, and writes their ratios."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     shared = (DropConnect(rate=0.5, where="convolution"),)
     forms = {"linear": step((DropConnect(rate=0.5),)), "convolution": step(shared)}
-    kinds = {"replaced_forward": Untouched, "drawing": Drawing, "multiplying": Multiplying}
+    kinds = {"layer": Untouched, "drawing": Drawing, "multiplying": Multiplying}
     parts = {name: step(shared, kind) for name, kind in kinds.items()}
     found = ratios({"plain": step(()), **forms, **parts})
     result = {

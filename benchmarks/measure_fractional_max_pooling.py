@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline import models
+from pipeline.execution.processes import keep_freed_memory
 from pipeline.models.regions import size
 from pipeline.models.sites import pooling_layers
 from pipeline.models.standardized import Standardized
@@ -81,6 +82,7 @@ def ratios(kind: str, side: int) -> list[float]:
 def main() -> None:
     """Measures pairs and writes their ratios."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     result: dict[str, object] = {"bar": 1.0, "pairs": PAIRS, "batch": BATCH, "ratio": RATIO}
     for side in STEPS:
         for kind in ("random", "disjoint", "plain"):

@@ -24,7 +24,7 @@ from measure_run import bare, digits_pool, digits_settings
 from pipeline.config.fingerprint import RunConfig
 from pipeline.config.plan import read_plan
 from pipeline.config.streams import Streams
-from pipeline.execution.processes import run_jobs
+from pipeline.execution.processes import keep_freed_memory, run_jobs
 
 REPETITIONS = 5
 WORKERS = 2
@@ -56,6 +56,7 @@ def grid_seconds() -> tuple[float, int]:
 def bare_job(job: Mapping[str, Any]) -> dict[str, Any]:
     """One bare loop in a worker."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     config = RunConfig(**digits_settings(), regularizers=(), streams=Streams.of(job["seed"]))
     return {"state": "done", "seconds": bare(config, digits_pool())}
 

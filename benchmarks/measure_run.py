@@ -22,6 +22,7 @@ from pipeline.config.studies import read_experiment
 from pipeline.data.arrays import Arrays
 from pipeline.data.splits import hold_out, train_and_validation
 from pipeline.execution.catalogue import catalogue
+from pipeline.execution.processes import keep_freed_memory
 from pipeline.prediction.network import as_images, assemble
 from pipeline.training.trainer import train
 
@@ -94,6 +95,7 @@ def measured(config: RunConfig, pool: Arrays, ours_first: bool) -> tuple[float, 
 def main() -> None:
     """Measures pairs and writes their ratios."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     pool, settings = digits_pool(), digits_settings()
     pairs = []
     for seed in range(PAIRS + 1):

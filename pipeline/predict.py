@@ -18,6 +18,7 @@ from pipeline.config.studies import read_parameters
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_test_images
 from pipeline.data.splits import train_and_validation
+from pipeline.execution.processes import keep_freed_memory
 from pipeline.execution.scheduler import finish, labels, said
 from pipeline.execution.stage import Incomplete, stage
 from pipeline.prediction.network import as_images, assemble
@@ -42,6 +43,7 @@ def main(protocol: str) -> None:
 def perform(job: Mapping[str, Any]) -> dict[str, str]:
     """Predicts with one trained run and writes its tensors."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     folder = Path(job["folder"])
     run = folder / "confirmation" / job["id"]
     config = read_config(run / "run.json")

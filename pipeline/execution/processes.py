@@ -6,9 +6,11 @@ nothing is unpickled.
 """
 
 import contextlib
+import ctypes
 import json
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 import traceback
@@ -26,6 +28,8 @@ Job = Mapping[str, Any]
 Outcome = dict[str, Any]
 Perform = Callable[[Job], Outcome]
 TRIES = 2
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+KEPT, MAPPED = 1 << 30, 1 << 25  # bytes
 PACKAGE = f"{os.sep}pipeline{os.sep}"  # an error is best told by our own line that led to it
 
 
@@ -72,6 +76,17 @@ def run_jobs(jobs: Sequence[Job], perform: Perform, workers: int) -> Iterator[tu
             worker.process.join()
 
 
+def keep_freed_memory() -> None:
+    """Lets this process use freed memory again, where the C library would give it back to the system at every training step.
+
+    Saves the page faults of taking it anew: about a tenth of a run on images of 28x28. Elsewhere than on glibc does nothing.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(M_TRIM_THRESHOLD, KEPT)
+        library.mallopt(M_MMAP_THRESHOLD, MAPPED)
+
+
 def _start(perform: Perform) -> Worker:
     context: Any = multiprocessing.get_context("fork" if sys.platform.startswith("linux") else "spawn")
     here, there = context.Pipe()
@@ -111,6 +126,7 @@ def _ending(code: int) -> str:
 def _serve(pipe: Connection, perform: Perform) -> None:
     """A worker's life: job in, outcome out, until the pipe closes."""
     end_with_parent()
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     while True:

@@ -144,7 +144,7 @@ class NoiseLayer(nn.Module, ABC):
 
 def place_before(module: nn.Module, layer: NoiseLayer) -> None:
     """Lets `layer` transform the input of `module`. Names and types in the network stay as they are."""
-    name = _attach(module, layer)
+    name = attach(module, layer)
 
     def transform(owner: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (owner.get_submodule(name)(arguments[0]), *arguments[1:])
@@ -154,7 +154,7 @@ def place_before(module: nn.Module, layer: NoiseLayer) -> None:
 
 def place_after(module: nn.Module, layer: NoiseLayer) -> None:
     """Lets `layer` transform the output of `module`. Names and types in the network stay as they are."""
-    name = _attach(module, layer)
+    name = attach(module, layer)
 
     def transform(owner: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
         transformed: Tensor = owner.get_submodule(name)(output)
@@ -165,7 +165,7 @@ def place_after(module: nn.Module, layer: NoiseLayer) -> None:
 
 def place_instead(module: nn.Module, layer: NoiseLayer) -> None:
     """Lets `layer` compute the output of `module`, whose names and type stay; a copy of it gets a copy of the layer."""
-    _attach(module, layer)
+    attach(module, layer)
     module.__dict__["forward"] = layer  # an attribute of this instance; as a submodule it would not be found in time
 
 
@@ -177,7 +177,7 @@ def place_at_input(network: nn.Module, layer: NoiseLayer) -> None:
     place_before(first, layer)
 
 
-def _attach(module: nn.Module, layer: NoiseLayer) -> str:
+def attach(module: nn.Module, layer: NoiseLayer) -> str:
     """Makes `layer` a child of `module`, under a name that nothing has."""
     name = f"{layer.regularizer}_noise"
     while hasattr(module, name):

@@ -8,7 +8,7 @@ by the paper's Gaussian moments where a ReLU follows.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -19,7 +19,16 @@ from torch.nn import functional
 
 from pipeline.config.errors import Refusal
 from pipeline.models.sites import Site, convolutions, linear_layers
-from pipeline.regularizers.base import Evidence, Measures, NoiseLayer, Regularizer, noise_layers, place_instead, require_effect
+from pipeline.regularizers.base import (
+    Evidence,
+    Measures,
+    NoiseLayer,
+    Regularizer,
+    attach,
+    noise_layers,
+    place_instead,
+    require_effect,
+)
 
 PARTS = 1 << 16  # chances are whole parts of this: a mask costs a 16-bit random word per weight
 LOWEST = -(1 << 63)  # of 64-bit words
@@ -45,9 +54,17 @@ def dropconnect(inputs: Tensor, weight: Tensor, bias: Tensor | None, masks: Iter
     return product / keep
 
 
-def thinned(weights: Tensor, kept: Tensor, keep: float) -> Tensor:
-    """Weights where `kept` (same shape) is 1, divided by the chance `keep` of that; zero where it is 0."""
-    return weights * (kept * (1 / keep))
+def thinned(weights: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
+    """Each of the weights times its mask (same shape), in the layout of the weights; all at once, which is fastest.
+
+    `masks`: one over the chance of being kept where a weight is kept, and 0 elsewhere.
+    """
+    products = torch._foreach_mul(list(weights), list(masks))
+    # where an axis has length 1 torch may choose strides that push the whole network out of channels_last
+    return [
+        product if product.stride() == weight.stride() else product.as_strided(weight.shape, weight.stride())
+        for product, weight in zip(products, weights, strict=True)
+    ]
 
 
 def gaussian_moments(inputs: Tensor, weight: Tensor, bias: Tensor | None, rate: float) -> tuple[Tensor, Tensor]:
@@ -102,8 +119,12 @@ class DropConnect(Regularizer):
 
     def modify_model(self, network: nn.Module) -> None:
         """Lets a noise layer compute every linear layer, or every convolution of more than one pixel. Raises Refusal."""
-        for site, module in self._sites(network):
-            layer = SharedLayer if self.where == "convolution" else GaussianLayer if self._gaussian(network, module) else Layer
+        found = self._sites(network)
+        if self.where == "convolution":
+            _place_around(network, found[0], SharedLayer(self.rate, *(module for _, module in found)))
+            return
+        for site, module in found:
+            layer = GaussianLayer if self._gaussian(network, module) else Layer
             place_instead(module, layer(site, self.rate, module))
 
     def audit(self, evidence: Evidence) -> Measures:
@@ -115,7 +136,7 @@ class DropConnect(Regularizer):
             chance = (1 - self.rate) ** int(layer.counts["drawn"])
             none = f"dropconnect: none of {layer.counts['drawn']} weights at {layer.site} was dropped at rate {self.rate}"
             require_effect(bool(layer.counts["kept"] < layer.counts["drawn"]), chance, none)
-        return {"sites": len(layers), "realised_rate": 1 - kept / drawn}
+        return {"sites": sum(len(layer.owners) for layer in layers), "realised_rate": 1 - kept / drawn}
 
     def _sites(self, network: nn.Module) -> list[Site]:
         found = linear_layers(network) if self.where == "linear" else convolutions(network)
@@ -158,16 +179,16 @@ class Masks:
 
 
 class Masked(NoiseLayer):
-    """Computes a module's output with part of its weights dropped, and counts them.
+    """Drops part of the weights of `owners`, and counts them.
 
-    The module stands in a tuple, since as a submodule it would be its own descendant.
+    The modules stand in a tuple, since as submodules they would be their own descendants.
     """
 
-    def __init__(self, site: str, rate: float, module: nn.Module):
+    def __init__(self, site: str, rate: float, *owners: nn.Module):
         super().__init__("dropconnect", site)
         self.dropped = max(round(rate * PARTS), 1) if rate else 0
         self.dropped = min(self.dropped, PARTS - 1)
-        self.owner = (module,)
+        self.owners = owners
         self.counts = {"drawn": 0, "kept": 0}
 
     @property
@@ -175,26 +196,23 @@ class Masked(NoiseLayer):
         """The exact chance that a weight is kept."""
         return 1 - self.dropped / PARTS
 
-    def deterministic(self, inputs: Tensor) -> Tensor:
-        """The module's own output: the mean over masks."""
-        (module,) = self.owner
-        output: Tensor = type(module).forward(module, inputs)
-        return output
-
-    def drawn_seed(self) -> int:
-        """A seed for masks, from this layer's generator."""
-        return int(torch.empty((), dtype=torch.int64).random_(generator=self.generator))
-
 
 class Layer(Masked):
     """A linear layer with a mask of its own for every row of its input."""
 
+    def deterministic(self, inputs: Tensor) -> Tensor:
+        """The linear layer's own output: the mean over masks."""
+        (module,) = self.owners
+        output: Tensor = type(module).forward(module, inputs)
+        return output
+
     def sample(self, inputs: Tensor) -> Tensor:
         """Inputs (..., in) -> (..., out)."""
-        (module,) = cast(tuple[nn.Linear], self.owner)
+        (module,) = cast(tuple[nn.Linear], self.owners)
         rows = inputs.reshape(-1, module.in_features)
         columns = module.in_features + (module.bias is not None)
-        masks = Masks(self.drawn_seed(), len(rows), (module.out_features, columns), self.dropped, inputs.dtype)
+        seed = int(torch.empty((), dtype=torch.int64).random_(generator=self.generator))
+        masks = Masks(seed, len(rows), (module.out_features, columns), self.dropped, inputs.dtype)
         output = dropconnect(rows, module.weight, module.bias, masks, self.keep)
         self.count(drawn=len(rows) * module.out_features * columns, kept=masks.kept)
         return output.view(*inputs.shape[:-1], module.out_features)
@@ -205,27 +223,57 @@ class GaussianLayer(Layer):
 
     def deterministic(self, inputs: Tensor) -> Tensor:
         """E[relu(u)], u normal with the moments of the output over all masks; never negative."""
-        (module,) = cast(tuple[nn.Linear], self.owner)
+        (module,) = cast(tuple[nn.Linear], self.owners)
         return expected_relu(*gaussian_moments(inputs, module.weight, module.bias, self.dropped / PARTS))
 
 
 class SharedLayer(Masked):
-    """A convolution with one mask for the whole batch."""
+    """Lets the convolutions of a network see thinned weights while it runs.
+
+    One mask for the whole batch. All of them are drawn and multiplied at once: one by one costs several times as much.
+    """
+
+    def __init__(self, rate: float, *owners: nn.Module):
+        super().__init__("convolutions", rate, *owners)
 
     def sample(self, inputs: Tensor) -> Tensor:
-        """(N, channels, H, W) -> (N, out, H', W')."""
-        (module,) = cast(tuple[nn.Conv2d], self.owner)
-        weight = self._thinned(module.weight)
-        output: Tensor = module._conv_forward(inputs, weight, None if module.bias is None else self._thinned(module.bias))
-        return output
+        """The inputs as they are, once the weights are thinned."""
+        named = [(module, name, own) for module in self.owners for name, own in module._parameters.items() if own is not None]
+        weights: list[Tensor] = [own for _, _, own in named]
+        for (module, name, _), weight in zip(named, thinned(weights, self._masks(weights)), strict=True):
+            module.__dict__[name] = weight  # found before the parameter of that name, which stays the one that is trained
+        return inputs
 
-    def _thinned(self, weights: Tensor) -> Tensor:
-        words = torch.empty(-(-weights.numel() // 4), dtype=torch.int64).random_(LOWEST, None, generator=self.generator)
-        kept = _compared(words.view(torch.int16)[: weights.numel()], self.dropped, weights.dtype)
+    def restore(self) -> None:
+        """Lets the convolutions see their own weights again."""
+        for module in self.owners:
+            for name in ("weight", "bias"):
+                module.__dict__.pop(name, None)
+
+    def _masks(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        sizes = [weight.numel() for weight in weights]
+        words = torch.empty(-(-sum(sizes) // 4), dtype=torch.int64).random_(LOWEST, None, generator=self.generator)
+        kept = _compared(words.view(torch.int16)[: sum(sizes)], self.dropped, weights[0].dtype)
         self.count(drawn=kept.numel(), kept=int(kept.sum()))
-        return thinned(
-            weights, kept.as_strided(weights.shape, weights.stride()), self.keep
-        )  # the layout of the weights is fast
+        parts = kept.mul_(1 / self.keep).split(sizes)
+        return [part.as_strided(weight.shape, weight.stride()) for part, weight in zip(parts, weights, strict=True)]
+
+
+def _place_around(network: nn.Module, first: Site, layer: SharedLayer) -> None:
+    """Thins the weights before `network` runs and restores them after, even if it fails.
+
+    The layer is a child of the first convolution: a network that is a sequence would run it as one more step.
+    """
+    path = f"{first[0]}.{attach(first[1], layer)}"
+
+    def thin(owner: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        owner.get_submodule(path)(arguments[0])
+
+    def restore(owner: nn.Module, arguments: Any, output: Any) -> None:
+        cast(SharedLayer, owner.get_submodule(path)).restore()
+
+    network.register_forward_pre_hook(thin)
+    network.register_forward_hook(restore, always_call=True)
 
 
 class _Product(torch.autograd.Function):

@@ -2,7 +2,10 @@
 
 import errno
 import os
+import platform
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -71,3 +74,26 @@ def test_a_full_disk_stops_everything_with_one_line():
 
 def test_no_jobs_need_no_workers():
     assert ended([]) == {}
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from pipeline.execution.processes import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+[np.ones(1 << 17) for _ in range(16)]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    [np.ones(1 << 17) for _ in range(16)]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone can be told")
+def test_a_worker_uses_freed_memory_again():
+    """Page faults of allocating sixteen arrays of 1 MiB and freeing them, twenty times."""
+    command = [sys.executable, "-c", FAULTS]
+    given_back, kept = (int(subprocess.run([*command, how], capture_output=True, check=True).stdout) for how in ("", "kept"))
+    assert given_back > 10_000
+    assert kept < 1_000

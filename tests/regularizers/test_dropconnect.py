@@ -119,7 +119,7 @@ def test_gradients_with_given_masks():
     assert torch.autograd.gradcheck(lambda *values: dropconnect(*values, given, 0.7), (inputs, weight, bias))
     plain = [masks[:, :, :4]]
     assert torch.autograd.gradcheck(lambda v, w: dropconnect(v, w, None, plain, 0.7), (inputs, weight))
-    assert torch.autograd.gradcheck(lambda w: thinned(w, masks[0, :, :4], 0.7), (weight,))
+    assert torch.autograd.gradcheck(lambda w: thinned([w], [masks[0, :, :4] / 0.7]), (weight,))
     assert torch.autograd.gradcheck(lambda *v: expected_relu(*gaussian_moments(*v, RATE)), (inputs, weight, bias))
 
 
@@ -229,17 +229,41 @@ def test_a_convolution_has_one_mask_for_the_batch(bias):
     network.to(memory_format=torch.channels_last)
     plain = copy.deepcopy(network)
     equipped(network, rate=0.5, where="convolution")
-    assert [layer.site for layer in noise_layers(network)] == ["0"]
-    outputs = network[0](torch.ones(4, 2, 6, 6))
+    ones = torch.ones(4, 2, 6, 6)
+    outputs = network(ones)
     assert torch.equal(outputs[0], outputs[1])
-    assert not torch.equal(outputs, network[0](torch.ones(4, 2, 6, 6)))
-    assert torch.allclose(
-        torch.cat([network[0](torch.ones(1, 2, 6, 6)) for _ in range(4000)]).mean(0), plain[0](torch.ones(2, 6, 6)), atol=0.05
-    )
+    assert not torch.equal(outputs, network(ones))
+    assert torch.allclose(torch.stack([network(ones) for _ in range(4000)]).mean(0), plain(ones), atol=0.05)
     outputs.sum().backward()
     dropped = network[0].weight.grad == 0
     assert 0.2 < float(dropped.float().mean()) < 0.8
-    assert abs(audited(network, rate=0.5, where="convolution")["realised_rate"] - 0.5) < 0.02
+    measures = audited(network, rate=0.5, where="convolution")
+    assert abs(measures["realised_rate"] - 0.5) < 0.02
+    assert measures["sites"] == 1
+
+
+def test_convolutions_own_their_weights_again_once_the_network_has_run():
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), nn.Linear(3, 2))
+    equipped(network, rate=0.5, where="convolution")
+    own = network[0]._parameters["weight"]
+    network(torch.ones(1, 1, 3, 3))
+    assert network[0].weight is own
+    with pytest.raises(RuntimeError):
+        network(torch.ones(1, 1, 9, 9))
+    assert network[0].weight is own
+    copied = copy.deepcopy(network)
+    with torch.no_grad():
+        copied[0].weight.zero_(), copied[0].bias.zero_(), copied[2].bias.zero_()
+    assert not copied(torch.ones(1, 1, 3, 3)).any()
+    assert network(torch.ones(1, 1, 3, 3)).any()
+
+
+def test_thinned_weights_keep_the_layout_that_makes_networks_fast():
+    """Where an axis has length 1 torch's product has other strides, and the network leaves channels_last after it."""
+    weight = torch.rand(8, 1, 3, 3).to(memory_format=torch.channels_last)
+    (product,) = thinned([weight], [torch.ones_like(weight)])
+    assert product.stride() == weight.stride() != (weight * weight).stride()
+    assert torch.equal(product, weight)
 
 
 def test_the_dropped_weights_get_no_gradient():
