@@ -142,7 +142,7 @@ def _show_plan(experiment: Experiment) -> None:
     table = Table("study", "arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned", **TIGHT)
     for column in table.columns:
         column.overflow = "fold"
-    for study in experiment.studies:
+    for study in (*experiment.studies, *experiment.ensembles):
         for arm in study.arms:
             counts = [str(_count(each, study.name, arm.name)) for each in plans]
             labels = "\n".join(strength.label for strength in arm.strengths)
@@ -159,7 +159,7 @@ def _show_plan(experiment: Experiment) -> None:
 
 
 def _count(plan: Plan, study: str, arm: str) -> int:
-    return sum(run.study == study and run.arm == arm for run in plan.runs)
+    return sum(run.study == study and run.arm == arm for run in (*plan.runs, *plan.members))
 
 
 def _seconds(experiment: Experiment) -> float:

@@ -7,10 +7,11 @@ import torch
 from pydantic import ValidationError
 
 from pipeline import regularizers
+from pipeline.config.rules import DETERMINISTIC, NOISE
 from pipeline.data.loader import Batches
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
-from pipeline.regularizers.base import DETERMINISTIC, NOISE, noise_layers, switch
+from pipeline.regularizers.base import noise_layers, switch
 from pipeline.training.trainer import train
 
 NAMES = regularizers.names()

@@ -7,9 +7,9 @@ what it means.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.config.errors import Refusal
 
@@ -37,10 +37,17 @@ class Training(Settings):
 
     learning_rate: float = Field(gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
-    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    schedule: Literal["one_cycle", "constant", "cyclic_cosine"] = "one_cycle"
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
     curve_points: int = Field(10, ge=1)
+    snapshots: int = Field(0, ge=0)  # weights kept along the way, evenly; as many cycles has cyclic_cosine
+
+    @model_validator(mode="after")
+    def _cycles_are_counted(self) -> Self:
+        if self.schedule == "cyclic_cosine" and not self.snapshots:
+            raise ValueError("cyclic_cosine with snapshots of at least 1, which counts its cycles")
+        return self
 
 
 class Seeds(Settings):
@@ -48,6 +55,13 @@ class Seeds(Settings):
 
     exploration: int = Field(3, ge=1, le=1000)
     confirmation: int = Field(15, ge=1)
+
+
+class Ensemble(Settings):
+    """How many groups of models are trained to be averaged: a group shares its training split, and nothing else."""
+
+    groups: int = Field(ge=2)
+    size: int = Field(ge=2, le=100)
 
 
 class Execution(Settings):

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from pipeline.config.documents import read_yaml
 from pipeline.config.errors import Refusal
-from pipeline.config.schema import Data, Parameters, Seeds, Settings, Training, Word, checked
+from pipeline.config.schema import Data, Ensemble, Parameters, Seeds, Settings, Training, Word, checked
 
 EXPERIMENTS = Path("experiments")
 PROTOCOLS = EXPERIMENTS / "protocols"
@@ -79,19 +79,21 @@ class Arm:
 
 @dataclass(frozen=True)
 class Study:
-    """A question and its arms, the baseline first."""
+    """A question and its arms, the baseline first. `ensemble`: the arms are averaged, and not compared one by one."""
 
     name: str
     question: str
     arms: tuple[Arm, ...]
+    ensemble: Ensemble | None = None
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A protocol with the studies to reproduce under it."""
+    """A protocol with the studies to reproduce under it; those that ask about ensembles stand apart."""
 
     protocol: Protocol
     studies: tuple[Study, ...]
+    ensembles: tuple[Study, ...] = ()
 
 
 def read_parameters(root: Path = Path()) -> Parameters:
@@ -123,7 +125,10 @@ def read_experiment(name: str, catalogue: Catalogue, root: Path = Path()) -> Exp
             errors += refusal.lines
     if errors:
         raise Refusal(*errors)
-    return Experiment(protocol, tuple(studies))
+    compared, averaged = ([study for study in studies if bool(study.ensemble) is wanted] for wanted in (False, True))
+    if not compared:
+        raise Refusal(f"{PARAMETERS}: studies: {', '.join(names)} alone; needed is also a study that compares arms")
+    return Experiment(protocol, tuple(compared), tuple(averaged))
 
 
 def _document(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:
@@ -156,6 +161,10 @@ def _resolved(document: dict[str, Any], catalogue: Catalogue, source: Path | str
     if protocol.training.batch_size > protocol.data.train_size:
         size, images = protocol.training.batch_size, protocol.data.train_size
         raise Refusal(f"{source}: training.batch_size: {size} is refused; allowed is at most data.train_size, {images}")
+    updates = protocol.training.epochs * (protocol.data.train_size // protocol.training.batch_size)
+    if protocol.training.snapshots > updates:
+        kept = protocol.training.snapshots
+        raise Refusal(f"{source}: training.snapshots: {kept} is refused; allowed is at most the number of updates, {updates}")
     model = _named(protocol.model, catalogue.models, source, "model")
     return protocol.model_copy(update={"model": {"name": protocol.model["name"], **model.model_dump(mode="json")}})
 
@@ -176,6 +185,7 @@ def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tupl
 
 class _Document(Settings):
     question: str = Field(pattern=r"\S")
+    ensemble: Ensemble | None = None
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
 
 
@@ -192,9 +202,11 @@ def _study(name: str, protocol: Protocol, catalogue: Catalogue, root: Path) -> S
         except Refusal as refusal:
             errors += refusal.lines
     errors += [*_repeated(arms, path, catalogue), *_unfit(arms, path), *_mixed(arms, path, catalogue)]
+    if document.ensemble:
+        errors += _unaveraged(document.ensemble, arms, protocol, path)
     if errors:
         raise Refusal(*errors)
-    return Study(name, document.question, tuple(_relative(arm, arms) for arm in arms))
+    return Study(name, document.question, tuple(_relative(arm, arms) for arm in arms), document.ensemble)
 
 
 class _Name(Settings):
@@ -225,6 +237,16 @@ def _mixed(arms: list[Arm], path: Path, catalogue: Catalogue) -> Iterator[str]:
         rules = sorted({catalogue.rule(strength.regularizers) for strength in arm.strengths})
         if len(rules) > 1:
             yield f"{path}: arms.{arm.name}: strengths with the test rules {' and '.join(rules)}; allowed is one in each arm"
+
+
+def _unaveraged(ensemble: Ensemble, arms: list[Arm], protocol: Protocol, path: Path) -> Iterator[str]:
+    """What a study of ensembles cannot do: have more groups than there are fresh seeds, or choose a strength."""
+    seeds = protocol.seeds.confirmation
+    if ensemble.groups > seeds:
+        yield f"{path}: ensemble.groups: {ensemble.groups} is refused; allowed is at most seeds.confirmation, {seeds}"
+    for arm in arms:
+        if len(arm.strengths) > 1:
+            yield f"{path}: arms.{arm.name}: {len(arm.strengths)} strengths; allowed is one in a study of ensembles"
 
 
 def _relative(arm: Arm, arms: list[Arm]) -> Arm:

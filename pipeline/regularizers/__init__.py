@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.regularizers.base import DETERMINISTIC, Regularizer
+from pipeline.config.rules import DETERMINISTIC
+from pipeline.regularizers.base import Regularizer
 
 
 def names() -> tuple[str, ...]:

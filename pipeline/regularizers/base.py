@@ -12,13 +12,11 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from pipeline.config.rules import DETERMINISTIC
 from pipeline.config.schema import Settings
 from pipeline.config.streams import derive
 from pipeline.models.standardized import Standardized
 
-NOISE_PASSES = 12
-DETERMINISTIC = "deterministic"
-NOISE = f"noise_{NOISE_PASSES}"  # arithmetic mean of the probabilities of that many noise passes
 NEGLIGIBLE = 1e-6  # a chance below this does not excuse a regularizer that did nothing
 
 Groups = list[dict[str, Any]]  # parameter groups: weights first, then biases and normalization
@@ -72,6 +70,10 @@ class Regularizer(Settings):
     def alternatives(self, network: nn.Module, shape: tuple[int, ...]) -> str:
         """The nearest settings of another effect, to end the line of a refusal; nothing where any other will do."""
         return ""
+
+    def other_forms(self) -> dict[str, Self]:
+        """These settings with another deterministic form, by its name: shown beside the test rule, for the same weights."""
+        return {}
 
     def modify_model(self, network: nn.Module) -> None:
         """Places noise layers in the network. Leaves its weights as they are."""

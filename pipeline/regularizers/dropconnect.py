@@ -117,6 +117,11 @@ class DropConnect(Regularizer):
         """Nothing is ever dropped."""
         return cls(rate=0)
 
+    def other_forms(self) -> dict[str, Self]:
+        """`moments`: Gaussian inference in the linear layers that a ReLU follows."""
+        apt = self.where == "linear" and self.inference == "mean" and self.rate > 0
+        return {"moments": self.model_copy(update={"inference": "gaussian"})} if apt else {}
+
     def modify_model(self, network: nn.Module) -> None:
         """Lets a noise layer compute every linear layer, or every convolution of more than one pixel. Raises Refusal."""
         found = self._sites(network)

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from pipeline import regularizers
+from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES
 from pipeline.prediction.members import CHUNK, augmented, by_rule, deterministic, noise, trained, view
 from pipeline.prediction.network import as_images, assemble
 from pipeline.prediction.tensors import VIEWS, predictions
-from pipeline.regularizers.base import DETERMINISTIC, NOISE, NOISE_PASSES, switch
+from pipeline.regularizers.base import switch
 
 DROPOUT = {"name": "dropout", "rate": 0.5}
 SHIFT = {"name": "augmentation", "shift": 1.0}

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from pipeline import regularizers
+from pipeline.config.rules import NOISE_PASSES
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
-from pipeline.regularizers.base import NOISE_PASSES, NoEffect
+from pipeline.regularizers.base import NoEffect
 from pipeline.training import checkpoints as checkpoints_module
 from pipeline.training.checkpoints import latest
 from pipeline.training.task import Task
