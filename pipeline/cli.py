@@ -20,7 +20,8 @@ from rich.table import Table
 from pipeline.comparison.contrasts import PRIMARY
 from pipeline.config.errors import Refusal
 from pipeline.config.plan import Plan, confirmation, exploration, read_plan
-from pipeline.config.studies import BASELINE, Experiment, read_experiment, read_parameters
+from pipeline.config.protocols import read_parameters
+from pipeline.config.studies import BASELINE, Experiment, read_experiment
 from pipeline.execution.catalogue import catalogue
 from pipeline.execution.scheduler import cores
 from pipeline.execution.stage import Incomplete, end_with_parent, guarded

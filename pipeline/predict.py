@@ -14,7 +14,7 @@ from pipeline import regularizers
 from pipeline.config.files import new_folder
 from pipeline.config.fingerprint import read_config
 from pipeline.config.plan import read_plan
-from pipeline.config.studies import read_parameters
+from pipeline.config.protocols import read_parameters
 from pipeline.data import flips_keep_labels
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_test_images

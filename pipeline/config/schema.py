@@ -7,7 +7,7 @@ what it means.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -112,6 +112,8 @@ def checked(model: type[Model], value: Any, source: Path | str, where: str = "")
 
 def _lines(model: type[BaseModel], error: ValidationError, source: Path | str, where: str) -> Iterator[str]:
     for item in error.errors(include_url=False):
+        if item["type"] == "default_factory_not_called":  # the error of the field that it looks at is enough
+            continue
         places = [str(part) for part in item["loc"] if "[" not in str(part)]  # without the branches of a union
         path = ".".join([where] * bool(where) + places)
         if item["type"] == "extra_forbidden":
@@ -127,9 +129,10 @@ def _lines(model: type[BaseModel], error: ValidationError, source: Path | str, w
 def _owner(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
     """The model that holds the key at the end of `place`."""
     for part in place[:-1]:
-        inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
+        written = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        for inner in (written, *get_args(written)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
     return model
 
 

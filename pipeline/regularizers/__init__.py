@@ -27,7 +27,7 @@ def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
     Leaving the neutral ones out is what makes them equal to the baseline bit for bit.
     """
     items = [_built(item["name"], {key: value for key, value in item.items() if key != "name"}) for item in given]
-    return tuple(item for item in items if item != type(item).neutral())
+    return tuple(item for item in items if not item.is_neutral())
 
 
 def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:

@@ -60,6 +60,10 @@ class Regularizer(Settings):
         """The settings without any effect; None where there are none."""
         return None
 
+    def is_neutral(self) -> bool:
+        """Whether these settings have no effect, however they are spelled."""
+        return self == type(self).neutral()
+
     def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
         """What these settings come to on a plain network, left as it is, for images of `shape`: plain values.
 

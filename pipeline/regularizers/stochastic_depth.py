@@ -7,7 +7,7 @@ chance of survival. Test rule: deterministic (the paper's).
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pytorch_lightning as lightning
 import torch
@@ -37,6 +37,8 @@ def stochastic_depth(shortcut: Tensor, inputs: Sequence[Tensor], branch: Callabl
 
 class StochasticDepth(Regularizer):
     """`survival` is that of the last branch: linear decay falls to it from 1 at the network's input."""
+
+    also_called: ClassVar[tuple[str, ...]] = ("drop_path", "drop_connect", "layer_drop")
 
     survival: float = Field(0.5, gt=0, le=1)
     decay: Literal["linear", "uniform"] = "linear"
