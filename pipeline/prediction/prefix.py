@@ -7,6 +7,7 @@ A network whose only noise is in its head spends nearly everything before it.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,18 +32,31 @@ def repeated(network: nn.Module, images: Tensor, prepare: Sequence[Callable[[], 
     return torch.stack(members)
 
 
-Outputs = dict[nn.Module, list[Tensor]]  # what a module gave, call by call, before any noise
+@dataclass
+class Output:
+    """What a module gave: itself, and a copy for where a later module works on it in place."""
+
+    given: Tensor
+    copy: Tensor
+    version: int  # torch counts the changes in place
+
+    def again(self) -> Tensor:
+        """The output as it was given; a fresh one where the last was changed."""
+        return self.given if self.given._version == self.version else self.copy.clone()
+
+
+Outputs = dict[nn.Module, list[Output]]  # call by call, before any noise
 
 
 @contextmanager
 def _recorded(network: nn.Module) -> Iterator[Outputs]:
-    """Notes what quiet modules give until the first noise layer is called, copied since later modules may work in place."""
+    """Notes what quiet modules give until the first noise layer is called."""
     outputs: Outputs = defaultdict(list)
     begun: list[NoiseLayer] = []
 
     def note(module: nn.Module, arguments: Any, output: Any) -> None:
         if not begun and isinstance(output, Tensor):
-            outputs[module].append(output.clone())
+            outputs[module].append(Output(output, output.clone(), output._version))
 
     hooks = [module.register_forward_hook(note) for module in _quiet(network)]
     hooks += [layer.register_forward_pre_hook(lambda layer, _: begun.append(layer)) for layer in noise_layers(network)]
@@ -56,8 +70,8 @@ def _recorded(network: nn.Module) -> Iterator[Outputs]:
 @contextmanager
 def _replayed(outputs: Outputs) -> Iterator[None]:
     """Lets the modules give what they gave, as often as they gave it before any noise, and compute from there on."""
-    for module, given in outputs.items():
-        module.__dict__["forward"] = _replay(module, iter(given))
+    for module, known in outputs.items():
+        module.__dict__["forward"] = _replay(module, iter(known))
     try:
         yield
     finally:
@@ -65,10 +79,10 @@ def _replayed(outputs: Outputs) -> Iterator[None]:
             del module.__dict__["forward"]
 
 
-def _replay(module: nn.Module, given: Iterator[Tensor]) -> Callable[..., Any]:
+def _replay(module: nn.Module, known: Iterator[Output]) -> Callable[..., Any]:
     def forward(*arguments: Any, **named: Any) -> Any:
-        known = next(given, None)
-        return type(module).forward(module, *arguments, **named) if known is None else known.clone()
+        output = next(known, None)
+        return type(module).forward(module, *arguments, **named) if output is None else output.again()
 
     return forward
 

@@ -1,8 +1,11 @@
 """Members: the switch alone decides, draws are named, batch norm never moves."""
 
+import itertools
+
 import pytest
 import pytorch_lightning as lightning
 import torch
+from torch import nn
 
 from pipeline import regularizers
 from pipeline.config.errors import Refusal
@@ -12,6 +15,7 @@ from pipeline.prediction.members import CHUNK, augmented, by_rule, deterministic
 from pipeline.prediction.network import as_images, assemble
 from pipeline.prediction.tensors import PASSES, VIEWS, Subject, predictions
 from pipeline.regularizers.base import switch
+from pipeline.regularizers.dropout import Dropout
 from pipeline.training.task import Task
 
 DROPOUT = {"name": "dropout", "rate": 0.5}
@@ -180,3 +184,25 @@ def test_noise_samples_inside_lightning_s_predict_with_batch_norm_frozen(configu
     assert torch.equal(found[0], deterministic(network, images)[0])
     assert not torch.equal(found[1], found[2])
     assert all(torch.equal(before[name], value) for name, value in network.named_buffers())
+
+
+def test_many_passes_are_the_mean_over_every_mask_and_better_than_one():
+    """O1.6: brute force over the 16 masks of four hidden units is the limit of T passes; NLL falls with T (Jensen)."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3))
+    images, labels, rate = torch.randn(6, 1, 1, 3), torch.arange(6) % 3, 0.4
+    hidden = network[:3](images).detach()
+    exact, single = torch.zeros(6, 3), torch.zeros(6)
+    for bits in itertools.product((0.0, 1.0), repeat=4):
+        mask = torch.tensor(bits)
+        chance = float((1 - rate) ** mask.sum() * rate ** (4 - mask.sum()))
+        probabilities = network[3](hidden * mask / (1 - rate)).detach().softmax(1)
+        exact += chance * probabilities
+        single -= chance * probabilities[torch.arange(6), labels].log()
+    Dropout(rate=rate).modify_model(network)
+    passes = noise(network, images, 4000, seed=0).softmax(2)
+    assert ((passes.mean(0) - exact).abs() <= 5 * passes.std(0) / 4000**0.5 + 1e-6).all()
+    grouped = {size: passes.view(-1, size, 6, 3).mean(1) for size in (1, 10, 100)}
+    errors = {size: float((means - exact).abs().mean()) for size, means in grouped.items()}
+    assert errors[1] > 2.5 * errors[10] > 6 * errors[100]
+    assert (single >= -exact[torch.arange(6), labels].log()).all()

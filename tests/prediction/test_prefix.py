@@ -76,6 +76,7 @@ def test_only_what_comes_before_the_noise_is_spared_and_work_in_place_does_no_ha
     switch(network, training=False, sampling=True)
     images = torch.rand(6, 4)
     layers = noise_layers(network)
+    before.calls = after.calls = 0
     once = repeated(network, images.clone(), [partial(seed_noise, layers, 0, number) for number in range(5)])
     assert (before.calls, after.calls) == (1, 5)
     seed_noise(layers, 0, 4)
@@ -88,5 +89,6 @@ def test_noise_at_the_input_spares_nothing():
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), last)
     InputNoise(sigma=0.5).modify_model(network)
     switch(network, training=False, sampling=True)
+    last.calls = 0
     both(network, torch.rand(6, 1, 2, 2), passes=4)
     assert last.calls == 8
