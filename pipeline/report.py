@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.config.files import new_folder, read_json, write_text
 from pipeline.config.plan import Plan, read_plan
 from pipeline.execution.stage import stage
-from pipeline.records.store import open_store, read_history, read_record
+from pipeline.records.store import open_store, read_history, read_record, to_json
 from pipeline.records.tables import read_table, write_table
 from pipeline.reporting.frames import (
     Evidence,
@@ -75,7 +75,7 @@ def _write(folder: Path, evidence: Evidence) -> None:
     (folder / "figures").mkdir()
     (folder / "plots").mkdir()
     write_text(folder / "report.md", page(evidence))
-    write_text(folder / "metrics.json", toread_json(metrics(evidence)))
+    write_text(folder / "metrics.json", to_json(metrics(evidence)))
     for name, frame in plots(evidence).items():
         write_table(folder / "plots" / name, frame)
     for name, figure in drawn(evidence).items():

@@ -105,7 +105,7 @@ def _of(frame: pd.DataFrame, study: str, arm: str) -> pd.DataFrame:
 
 
 def run_frame(plan: Plan, records: Records) -> pd.DataFrame:
-    """One row per planned run of an arm that is compared: phase, study, arm, strength, seed, fingerprint, state, reason, cost."""
+    """One row per planned run of a compared arm: phase, study, arm, strength, seed, fingerprint, state, reason, cost."""
     return _with_records(plan.phase, plan.runs, records, RUN)
 
 

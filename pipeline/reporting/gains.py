@@ -12,10 +12,11 @@ from math import isnan
 import pandas as pd
 
 from pipeline.comparison.intervals import Interval, interval
-from pipeline.reporting.tables import points, points_interval, signed, signed_interval
+from pipeline.reporting.tables import listed, points, points_interval, signed, signed_interval
 
 PRECISION = 3  # decimals of nats
 METRICS = {"accuracy": "accuracy", "nll": "NLL"}
+UNITS = {"accuracy": "points", "nll": "nats"}
 GOOD = {"accuracy": 1, "nll": -1}  # the sign of a gain
 MOST = {  # where the best difference is a gain, and where none is
     "accuracy": ("accuracy rises most for {}", "accuracy rises for none; {} loses least"),
@@ -65,7 +66,7 @@ def most(gains: Sequence[Gain], digits: int) -> str:
         if known:
             best = max(known, key=lambda gain: GOOD[metric] * gain.by[metric].mean)
             said.append(words[GOOD[metric] * best.by[metric].mean <= 0].format(stated(best, metric, digits)))
-    return _sentence("; ".join(said)) if said else ""
+    return f"{'; '.join(said)}." if said else ""
 
 
 def certain(gains: Sequence[Gain]) -> str:
@@ -90,16 +91,10 @@ def stated(gain: Gain, metric: str, digits: int) -> str:
     return f"**{gain.name}** ({change(metric, gain.by[metric], digits)})"
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names as prose: a, b and c."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def _certain(gains: Sequence[Gain], metric: str) -> str:
-    sides = ((1, "better", "a gain"), (-1, "worse", "a loss"))
     parts = []
-    for sign, _, words in sides:
-        names = [gain.name for gain in gains if gain.sign(metric) == sign]
+    for sign, words in ((1, "a gain"), (-1, "a loss")):
+        names = [f"**{gain.name}**" for gain in gains if gain.sign(metric) == sign]
         if names:
             parts.append(f"{words} for {listed(names)}")
     if not parts:
@@ -111,7 +106,3 @@ def _printed(gain: Gain, metric: str, digits: int) -> int:
     """1 where the printed difference is a gain, -1 where it is a loss, 0 where it reads as 0."""
     text = shown(metric, gain.by[metric].mean, digits)
     return GOOD[metric] * {"+": 1, "-": -1}.get(text[0], 0)
-
-
-def _sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}."
