@@ -16,7 +16,7 @@ from safetensors.numpy import load
 
 from pipeline.config.errors import Refusal
 from pipeline.config.files import read_json, write_text
-from pipeline.config.plan import Plan, PlannedEnsemble, read_plan
+from pipeline.config.plan import Plan, PlannedEnsemble, PlannedRun, read_plan
 from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES
 from pipeline.config.studies import BASELINE
 from pipeline.data.prepared import read_test_labels
@@ -104,7 +104,7 @@ def _group(
 ) -> Group | None:
     """The models of one group; None where one of the baseline's is not done."""
     own = {(one.arm, one.member): one.fingerprint for one in plan.members if (one.study, one.seed) == (ensemble.name, seed)}
-    compared = {run.arm: run.fingerprint for run in reversed(plan.runs) if run.seed == seed and run.fingerprint in done}
+    compared = {_label(plan, run): run.fingerprint for run in plan.runs if run.seed == seed and run.fingerprint in done}
     baseline = [own[BASELINE, member] for member in range(ensemble.size)]
     others = {arm: run for (arm, _), run in own.items() if arm != BASELINE and run in done}
     if any(run not in done for run in baseline):
@@ -115,10 +115,16 @@ def _group(
         return Model(run, tensors, bytes(tensors["examples/validation"]).hex())
 
     return Group(
-        {arm: model(run) for arm, run in reversed(compared.items())},
+        {arm: model(run) for arm, run in compared.items()},
         [model(run) for run in baseline],
         {arm: model(run) for arm, run in others.items()},
     )
+
+
+def _label(plan: Plan, run: PlannedRun) -> str:
+    """The arm of a run, with its study where two studies mean different things by it."""
+    others = {other.fingerprint for other in plan.runs if (other.arm, other.seed) == (run.arm, run.seed)}
+    return run.arm if len(others) == 1 else f"{run.arm} of {run.study}"
 
 
 def _sizes(method: Method, labels: Any) -> Iterator[tuple[int, str, float]]:

@@ -108,6 +108,25 @@ def cost_table(evidence: Evidence) -> str:
     return table(pd.DataFrame(rows), caption)
 
 
+def budgets(evidence: Evidence) -> str:
+    """A line for every arm that took another number of updates than the baseline: part of what it is compared by."""
+    done = evidence.runs[(evidence.runs["phase"] == "confirmation") & (evidence.runs["state"] == "done")]
+    means = done.groupby(["study", "arm"], sort=False)["updates"].mean()
+    known = means.reindex([(study, arm.name) for study, arm in evidence.arms()])
+    lines = []
+    for (study, arm), updates in zip(evidence.arms(), known, strict=True):
+        share = updates / known.iloc[0]
+        if share < 1 or share > 1:
+            name = f"**{evidence.label(study, arm.name)}**"
+            lines.append(
+                f"{name} took {count(updates)} updates on average, {ratio(share)} of the baseline's {count(known.iloc[0])}"
+            )
+    if not lines:
+        return "Every arm took as many updates as the baseline."
+    words = "Budgets differ, and so does how far the schedule of the learning rate had come: both are part of the effect."
+    return "\n".join([words, "", *(f"- {line}." for line in lines)])
+
+
 def rules(evidence: Evidence) -> str:
     """Which test rule holds for which arm."""
     named: dict[str, dict[str, None]] = {}

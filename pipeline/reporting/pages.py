@@ -13,7 +13,7 @@ from pipeline.config.studies import BASELINE
 from pipeline.reporting.averaging import averaging_section
 from pipeline.reporting.ensembles import ensemble_section
 from pipeline.reporting.frames import Evidence
-from pipeline.reporting.overview import CONTRAST_INTERVAL, cost_table, family, gap_table, headline_table, rules
+from pipeline.reporting.overview import CONTRAST_INTERVAL, budgets, cost_table, family, gap_table, headline_table, rules
 from pipeline.reporting.sections import changes, losses, study_section
 from pipeline.reporting.tables import INTERVAL, amount, count, counted, decimals, listed, percent, points, points_interval, text
 
@@ -52,6 +52,7 @@ def page(evidence: Evidence) -> str:
         f"## The gap, decomposed\n\n{gap_table(evidence)}",
         f"![{SCATTER}](figures/gap.png)",
         f"## Cost\n\n{cost_table(evidence)}",
+        budgets(evidence),
         averaging_section(evidence),
         *(ensemble_section(evidence, ensemble) for ensemble in evidence.confirmation.ensembles),
         *(study_section(evidence, study) for study in evidence.confirmation.studies),
@@ -112,7 +113,7 @@ def _protocol(evidence: Evidence) -> list[str]:
     return [
         f"**Data**: {text(str(data['dataset']))}, {data['train_size']} training images; {_rest(data, 'dataset', 'train_size')}",
         f"**Model**: {text(str(model['name']))}; {_rest(model, 'name')}",
-        f"**Training**: {training['epochs']} epochs, {count(updates)} updates (every arm, unless its factor says otherwise); "
+        f"**Training**: {training['epochs']} epochs, {count(updates)} updates (every arm, unless named under Cost); "
         f"{_rest(training, 'epochs')}",
         f"**Seeds**: {explored} to explore strengths, {confirmed} to confirm, none of them in both. All arms of a seed share "
         "split, initial weights and batch order",

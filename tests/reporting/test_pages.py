@@ -208,3 +208,14 @@ def test_pairs_without_numbers_are_shown_as_unknown(found: frames.Evidence) -> N
     text = pages.page(dataclasses.replace(found, contrasts=void))
     assert "**dropout** (no pair of runs)" in text
     assert "nan" not in text
+
+
+def test_an_arm_with_another_budget_is_named(found: frames.Evidence) -> None:
+    assert overview.budgets(found) == "Every arm took as many updates as the baseline."
+    runs = found.runs.copy()
+    early = runs["arm"] == "early"
+    runs.loc[early, "updates"] = runs.loc[early, "updates"] * 0.5
+    said = overview.budgets(dataclasses.replace(found, runs=runs))
+    usual, fewer = (runs.loc[runs["arm"] == arm, "updates"].iloc[0] for arm in ("baseline", "early"))
+    assert said.endswith(f"- **early** took {fewer:.0f} updates on average, 0.50 of the baseline's {usual:.0f}.")
+    assert "**dropout**" not in said
