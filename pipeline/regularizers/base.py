@@ -3,8 +3,9 @@
 Separate so that training and prediction know hooks and noise layers, and no regularizer by name.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -50,10 +51,12 @@ class Evidence:
 class Regularizer(Settings):
     """A regularizer's settings and hooks. Every hook is neutral by default; they run in the order listed.
 
-    A class attribute `test_rule` declares which members are averaged at test, before any data is seen.
+    A class attribute `test_rule` declares which members are averaged at test, before any data is seen; `clashes` the
+    regularizers beside which this one would have no meaning, and why.
     """
 
     test_rule: ClassVar[str] = DETERMINISTIC
+    clashes: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def neutral(cls) -> Self | None:
@@ -237,6 +240,32 @@ def switch(network: nn.Module, training: bool, sampling: bool) -> None:
 def _train(network: nn.Module, training: bool) -> None:
     if network.training != training:  # walking all modules costs as much as a small layer
         network.train(training)
+
+
+def unlikely(happened: int, draws: int, chance: float) -> bool:
+    """Whether a share of independent draws so far from their mean `chance` would come with negligible chance itself.
+
+    The share s is reached or passed with a chance of at most exp(-draws * divergence of s from the mean): Hoeffding,
+    Probability Inequalities for Sums of Bounded Random Variables, JASA 58, 1963, theorem 1; for unequal chances too.
+    """
+    share = happened / max(draws, 1)
+    return draws * _divergence(share, chance) > math.log(2 / NEGLIGIBLE)
+
+
+def _divergence(share: float, chance: float) -> float:
+    """Of Kullback and Leibler, of two coins; infinite where what happened could not."""
+    pairs = [(one, other) for one, other in ((share, chance), (1 - share, 1 - chance)) if one > 0]
+    return sum(one * math.log(one / other) if other > 0 else math.inf for one, other in pairs)
+
+
+def require_rate(name: str, what: str, dropped: int, drawn: int, rate: float) -> None:
+    """Raises NoEffect where the share dropped is not one that `rate` gives, each drawn on its own.
+
+    `name` of the regularizer, and `what` it drops where, are for the message.
+    """
+    if unlikely(dropped, drawn, rate):
+        share = dropped / max(drawn, 1)
+        raise NoEffect(f"{name}: {dropped} of {drawn} {what} were dropped, a share of {share:.4g}; due is {rate:.4g}")
 
 
 def require_effect(happened: bool, chance: float, what: str) -> None:

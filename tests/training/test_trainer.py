@@ -186,7 +186,7 @@ RESUMED = [
     (DROPOUT,),
     (DROPOUT, SHIFT, DECAY),
     ({"name": "mixup", "alpha": 0.5}, {"name": "weight_averaging", "decay": 0.9}),
-    ({"name": "l1_penalty", "strength": 0.01}, {"name": "max_norm", "limit": 0.5}),
+    ({"name": "l1_penalty", "strength": 0.01}, {"name": "max_norm", "strength": 0.5}),
     ({"name": "dropconnect", "rate": 0.5}, {"name": "stochastic_depth", "survival": 0.5}),
     ({"name": "fractional_max_pooling", "ratio": 1.41}, {"name": "spatial_dropout", "rate": 0.2}),
 ]
