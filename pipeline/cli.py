@@ -20,7 +20,8 @@ from rich.table import Table
 from pipeline.comparison.contrasts import PRIMARY
 from pipeline.config.errors import Refusal
 from pipeline.config.plan import Plan, confirmation, exploration, read_plan
-from pipeline.config.studies import BASELINE, Experiment, read_experiment, read_parameters
+from pipeline.config.protocols import read_parameters
+from pipeline.config.studies import BASELINE, Experiment, read_experiment
 from pipeline.execution.catalogue import catalogue
 from pipeline.execution.scheduler import cores
 from pipeline.execution.stage import Incomplete, end_with_parent, guarded
@@ -142,7 +143,7 @@ def _show_plan(experiment: Experiment) -> None:
     table = Table("study", "arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned", **TIGHT)
     for column in table.columns:
         column.overflow = "fold"
-    for study in experiment.studies:
+    for study in (*experiment.studies, *experiment.ensembles):
         for arm in study.arms:
             counts = [str(_count(each, study.name, arm.name)) for each in plans]
             labels = "\n".join(strength.label for strength in arm.strengths)
@@ -159,7 +160,7 @@ def _show_plan(experiment: Experiment) -> None:
 
 
 def _count(plan: Plan, study: str, arm: str) -> int:
-    return sum(run.study == study and run.arm == arm for run in plan.runs)
+    return sum(run.study == study and run.arm == arm for run in (*plan.runs, *plan.members))
 
 
 def _seconds(experiment: Experiment) -> float:

@@ -6,7 +6,8 @@ is plain from the graph of stages.
 
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +16,130 @@ from safetensors.numpy import load
 
 from pipeline.config.errors import Refusal
 from pipeline.config.files import read_json, write_text
-from pipeline.config.plan import Plan, read_plan
+from pipeline.config.plan import Plan, PlannedEnsemble, PlannedRun, read_plan
+from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES
+from pipeline.config.studies import BASELINE
 from pipeline.data.prepared import read_test_labels
 from pipeline.evaluation.averaging import arithmetic_mean
+from pipeline.evaluation.calibration import reliability
+from pipeline.evaluation.methods import (
+    Group,
+    Labelled,
+    Method,
+    Model,
+    methods,
+    passes,
+    probabilities_of,
+    scored,
+    selected,
+    sizes,
+)
 from pipeline.evaluation.metrics import METRICS, gap_parts, member_accuracy
 from pipeline.execution.stage import stage
 from pipeline.records.store import read_record, to_json
 from pipeline.records.tables import write_table
 
 ARTIFACTS = Path("artifacts")
-COLUMNS = ("fingerprint", "rule", "split", "metric", "value")
-DETERMINISTIC, NOISE = "deterministic", "noise"
-SCORED = (DETERMINISTIC, NOISE)  # the other kinds of members serve the gap alone
+COLUMNS = {
+    "scores": ("fingerprint", "rule", "split", "metric", "value"),
+    "passes": ("fingerprint", "passes", "metric", "value"),
+    "ensembles": ("study", "group", "method", "model", "against", "metric", "value"),
+    "sizes": ("study", "group", "method", "members", "metric", "value"),
+    "reliability": ("study", "group", "method", "low", "high", "count", "confidence", "accuracy"),
+}
+FOR_THE_GAP = ("labels", "examples", "augmented", "trained")  # no prediction, or one on the training split alone
 
 Tensors = Mapping[str, Any]  # "<split>/<member kind>" -> logits (members, N, classes); "labels/<split>" -> (N,)
+Rows = dict[str, list[tuple[Any, ...]]]  # table -> rows
 Row = tuple[str, str, str, float]  # rule, split, metric, value
 
 
 def main(protocol: str) -> None:
-    """Writes `scores.csv`, and before it `test_use.json`, under `artifacts/<protocol>/`. Raises Refusal."""
+    """Writes the tables of `COLUMNS`, and before them `test_use.json`, under `artifacts/<protocol>/`. Raises Refusal."""
     folder = ARTIFACTS / protocol
     plan = read_plan(folder / "confirmation")
     if plan.phase != "confirmation":
         raise Refusal(f"{folder / 'confirmation'}: holds the {plan.phase} phase; allowed on the test set is confirmation alone")
-    done = _done(plan, folder / "confirmation")
-    digests = _digests(folder / "predictions", done)
+    records = _records(plan, folder / "confirmation")
+    digests = _digests(folder / "predictions", list(records))
     test_labels = read_test_labels(folder / "data")
-    rows = []
-    for fingerprint in done:
-        tensors = {**_tensors(folder / "predictions", fingerprint, digests), "labels/test": test_labels}
-        rows += [(fingerprint, *row) for row in sorted([*_scores(tensors), *_gap(tensors)])]
-    use = {"phase": plan.phase, "runs": len(done), "fingerprints": sorted(done), "test_examples": len(test_labels)}
+
+    def read(run: str) -> Tensors:
+        return {**_tensors(folder / "predictions", run, digests), "labels/test": test_labels}
+
+    rows: Rows = defaultdict(list)
+    for run in records:
+        tensors = read(run)
+        rows["scores"] += [(run, *row) for row in sorted([*_scores(tensors), *_gap(tensors)])]
+        if "test/noise" in tensors:
+            rows["passes"] += [(run, *row) for row in passes(tensors["test/noise"], test_labels)]
+    costs = {run: record["cost"]["training_flops"] for run, record in records.items()}
+    for ensemble in plan.ensembles:
+        for seed in ensemble.groups:
+            group = _group(plan, ensemble, seed, read, records)
+            if group:
+                _average(group, (ensemble.name, seed), costs, rows)
+    use = {"phase": plan.phase, "runs": len(records), "fingerprints": sorted(records), "test_examples": len(test_labels)}
     write_text(folder / "test_use.json", to_json(use))
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    write_table(folder / "scores.csv", table)
+    for name, columns in COLUMNS.items():
+        write_table(folder / f"{name}.csv", pd.DataFrame(rows[name], columns=list(columns)))
 
 
-def _done(plan: Plan, folder: Path) -> list[str]:
-    """The fingerprints of finished runs, in the order of the plan."""
+def _average(group: Group, key: tuple[str, int], costs: Mapping[str, float], rows: Rows) -> None:
+    """Adds the rows of one group, a study and its seed in `key`."""
+    known = group.baseline[0].tensors
+    labels: Labelled = (known["labels/validation"].astype(int), known["labels/test"].astype(int))
+    greedy, gains = selected(group, labels[0])
+    for method in (*methods(group), greedy):
+        values = {**scored(method, labels), "training_flops": sum(costs[run] for run in set(method.runs))}
+        values |= gains if method is greedy else {}
+        about = (method.name, method.model, method.against)
+        rows["ensembles"] += [(*key, *about, metric, value) for metric, value in sorted(values.items())]
+        rows["sizes"] += [(*key, method.name, *row) for row in _sizes(method, labels[1])]
+        rows["reliability"] += [(*key, method.name, *row) for row in _bins(method, labels[1])]
+
+
+def _group(
+    plan: Plan, ensemble: PlannedEnsemble, seed: int, read: Callable[[str], Tensors], done: Collection[str]
+) -> Group | None:
+    """The models of one group; None where one of the baseline's is not done."""
+    own = {(one.arm, one.member): one.fingerprint for one in plan.members if (one.study, one.seed) == (ensemble.name, seed)}
+    compared = {_label(plan, run): run.fingerprint for run in plan.runs if run.seed == seed and run.fingerprint in done}
+    baseline = [own[BASELINE, member] for member in range(ensemble.size)]
+    others = {arm: run for (arm, _), run in own.items() if arm != BASELINE and run in done}
+    if any(run not in done for run in baseline):
+        return None
+
+    def model(run: str) -> Model:
+        tensors = read(run)
+        return Model(run, tensors, bytes(tensors["examples/validation"]).hex())
+
+    return Group(
+        {arm: model(run) for arm, run in compared.items()},
+        [model(run) for run in baseline],
+        {arm: model(run) for arm, run in others.items()},
+    )
+
+
+def _label(plan: Plan, run: PlannedRun) -> str:
+    """The arm of a run, with its study where two studies mean different things by it."""
+    others = {other.fingerprint for other in plan.runs if (other.arm, other.seed) == (run.arm, run.seed)}
+    return run.arm if len(others) == 1 else f"{run.arm} of {run.study}"
+
+
+def _sizes(method: Method, labels: Any) -> Iterator[tuple[int, str, float]]:
+    return sizes(method, labels) if method.model == BASELINE and len(method.test) > 1 else iter(())
+
+
+def _bins(method: Method, labels: Any) -> Iterator[tuple[float, ...]]:
+    found = reliability(probabilities_of(method), labels)
+    yield from zip(found.low, found.high, found.count, found.confidence, found.accuracy, strict=True)
+
+
+def _records(plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
+    """The records of finished runs, in the order of the plan."""
     records = {fingerprint: read_record(folder / fingerprint) for fingerprint in plan.fingerprints()}
-    return [fingerprint for fingerprint, record in records.items() if record and record["state"] == "done"]
+    return {fingerprint: record for fingerprint, record in records.items() if record and record["state"] == "done"}
 
 
 def _digests(folder: Path, done: list[str]) -> dict[str, str]:
@@ -80,11 +165,16 @@ def _name(fingerprint: str) -> str:
 
 
 def _scores(tensors: Tensors) -> Iterator[Row]:
-    for key in tensors:
+    """Every split under every rule: a kind of members and how many of them, noise passes as the test rule has them and all."""
+    for key, logits in tensors.items():
         split, _, kind = key.partition("/")
-        if kind in SCORED:
-            rule = kind if kind == DETERMINISTIC else f"{kind}_{len(tensors[key])}"
-            probabilities = arithmetic_mean(tensors[key])
+        if split in FOR_THE_GAP or kind in FOR_THE_GAP:
+            continue
+        rules = {kind if len(logits) == 1 else f"{kind}_{len(logits)}": logits}
+        if kind == "noise":
+            rules[NOISE] = logits[:NOISE_PASSES]
+        for rule, members in rules.items():
+            probabilities = arithmetic_mean(members)
             for metric, score in METRICS.items():
                 yield rule, split, metric, score(probabilities, tensors[f"labels/{split}"])
 

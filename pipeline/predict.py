@@ -7,22 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
+from safetensors.torch import load_file, save
 
 from pipeline import regularizers
 from pipeline.config.files import new_folder
 from pipeline.config.fingerprint import read_config
 from pipeline.config.plan import read_plan
-from pipeline.config.studies import read_parameters
+from pipeline.config.protocols import read_parameters
+from pipeline.data import flips_keep_labels
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_test_images
 from pipeline.data.splits import train_and_validation
 from pipeline.execution.processes import keep_freed_memory
 from pipeline.execution.scheduler import finish, labels, said
 from pipeline.execution.stage import Incomplete, stage
-from pipeline.prediction.network import as_images, assemble
-from pipeline.prediction.tensors import predictions
+from pipeline.prediction.network import as_images
+from pipeline.prediction.tensors import Subject, predictions
 from pipeline.records.store import checked_record, to_json
 
 
@@ -32,7 +33,8 @@ def main(protocol: str) -> None:
     plan = read_plan(folder / "confirmation")
     done = [name for name in plan.fingerprints() if _is_done(folder / "confirmation" / name)]
     with new_folder(folder / "predictions") as staging:
-        jobs = [{"id": name, "folder": str(folder), "target": str(staging)} for name in done]
+        viewed = plan.grouped()
+        jobs = [{"id": name, "folder": str(folder), "target": str(staging), "viewed": name in viewed} for name in done]
         failed = finish(jobs, perform, read_parameters().execution, f"predictions of {protocol}")
         if failed:
             raise Incomplete(said(failed, len(jobs), labels(plan)))
@@ -48,16 +50,26 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
     run = folder / "confirmation" / job["id"]
     config = read_config(run / "run.json")
     pool, test = _data(str(folder / "data"))
-    chosen = regularizers.build(config.regularizers)
-    network = assemble(config, chosen, pool.shape, pool.classes)
-    network.load_state_dict(safetensors.torch.load_file(run / "weights.safetensors"))
+    subject = Subject(config, regularizers.build(config.regularizers), load_file(run / "weights.safetensors"), _kept(run))
     train, validation = train_and_validation(pool, config.data["train_size"], config.data["label_noise"], config.streams.split)
     images = {"train": as_images(train.images), "validation": as_images(validation.images), "test": as_images(test)}
-    tensors = predictions(network, images, chosen, config.streams)
+    flips_keep = flips_keep_labels(config.data["dataset"])
+    tensors = predictions(subject, images, pool.classes, job["viewed"], flips_keep)
     labels = {"labels/train": torch.from_numpy(train.labels), "labels/validation": torch.from_numpy(validation.labels)}
-    content = safetensors.torch.save({**tensors, **labels})
+    content = save({**tensors, **labels, "examples/validation": _digest(images["validation"])})
     (Path(job["target"]) / f"{job['id']}.safetensors").write_bytes(content)
     return {"state": "done", "reason": ""}
+
+
+def _kept(run: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """The weights a run kept beside its own, by name."""
+    end = "_weights.safetensors"
+    return {path.name.removesuffix(end): load_file(path) for path in sorted(run.glob(f"*{end}"))}
+
+
+def _digest(images: torch.Tensor) -> torch.Tensor:
+    """The 32 bytes of a checksum that tells apart predictions made on different examples."""
+    return torch.frombuffer(bytearray(hashlib.sha256(images.contiguous().numpy().tobytes()).digest()), dtype=torch.uint8)
 
 
 def _is_done(run: Path) -> bool:

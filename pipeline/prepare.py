@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from pipeline import data
-from pipeline.config.studies import read_protocol
+from pipeline.config.protocols import read_protocol
 from pipeline.data.prepared import write_prepared
 from pipeline.data.splits import hold_out
 from pipeline.execution.stage import stage

@@ -3,15 +3,12 @@
 A stage of its own because it only shows: it trains nothing, scores nothing and tests nothing.
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from pipeline.config.errors import Refusal
-from pipeline.config.files import new_folder, write_text
+from pipeline.config.files import new_folder, read_json, write_text
 from pipeline.config.plan import Plan, read_plan
 from pipeline.execution.stage import stage
 from pipeline.records.store import open_store, read_history, read_record, to_json
@@ -21,7 +18,9 @@ from pipeline.reporting.frames import (
     Records,
     audit_frame,
     curve_frame,
+    member_frame,
     outcome_frame,
+    pass_frame,
     rule_frame,
     run_frame,
     tried_frame,
@@ -32,6 +31,7 @@ from pipeline.reporting.style import png
 from pipeline.reporting.summary import metrics, plots, timing_frame, timing_page
 
 PHASES = ("exploration", "confirmation")
+TABLES = ("scores", "contrasts", "passes", "ensembles", "sizes", "reliability")
 
 
 def main(protocol: str) -> None:
@@ -50,18 +50,24 @@ def read_evidence(artifacts: Path) -> Evidence:
     records = _records(artifacts / "exploration", exploration) | _records(artifacts / "confirmation", confirmation)
     confirmed = run_frame(confirmation, records)
     histories = {name: read_history(artifacts / "confirmation" / name) for name in confirmation.fingerprints()}
-    scores = _table(artifacts / "scores.csv")
+    tables = {name: read_table(artifacts / f"{name}.csv") for name in TABLES}
+    scores = tables["scores"]
     return Evidence(
         exploration=exploration,
         confirmation=confirmation,
         runs=pd.concat([run_frame(exploration, records), confirmed], ignore_index=True),
-        tried=tried_frame(_json(artifacts / "choice.json")["tried"]),
-        contrasts=_table(artifacts / "contrasts.csv"),
+        members=member_frame(confirmation, records),
+        tried=tried_frame(read_json(artifacts / "choice.json")["tried"]),
+        contrasts=tables["contrasts"],
         outcomes=outcome_frame(confirmation, scores),
         curves=curve_frame(confirmed, histories),
         audit=audit_frame(confirmed, records),
         rules=rule_frame(confirmation, scores),
-        test_use=_json(artifacts / "test_use.json"),
+        passes=pass_frame(confirmation, tables["passes"], scores),
+        ensembles=tables["ensembles"],
+        sizes=tables["sizes"],
+        reliability=tables["reliability"],
+        test_use=read_json(artifacts / "test_use.json"),
     )
 
 
@@ -86,24 +92,6 @@ def _write_timing(evidence: Evidence, csv: Path, markdown: Path) -> None:
 
 def _records(folder: Path, plan: Plan) -> Records:
     return {name: read_record(folder / name) for name in plan.fingerprints()}
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Refusal(_absent(path)) from None
-
-
-def _table(path: Path) -> pd.DataFrame:
-    try:
-        return read_table(path)
-    except FileNotFoundError:
-        raise Refusal(_absent(path)) from None
-
-
-def _absent(path: Path) -> str:
-    return f"{path}: does not exist; run the stages before `report` first"
 
 
 if __name__ == "__main__":

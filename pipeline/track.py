@@ -15,8 +15,8 @@ from typing import Any
 
 from pipeline.config.files import write_text
 from pipeline.config.plan import read_plan
+from pipeline.config.protocols import read_parameters
 from pipeline.config.schema import Tracking
-from pipeline.config.studies import read_parameters
 from pipeline.execution.stage import stage
 from pipeline.records.store import Store, open_store, read_history, read_record, to_json
 from pipeline.records.tables import read_table

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from pipeline.config.plan import exploration
-from pipeline.config.studies import read_experiment, read_parameters
+from pipeline.config.protocols import read_parameters
+from pipeline.config.studies import read_experiment
 from pipeline.data.prepared import read_summary
 from pipeline.execution.catalogue import catalogue
 from pipeline.execution.scheduler import complete

@@ -24,7 +24,7 @@ model: {name: resnet, widths: [4, 8], blocks: 1, hidden: 8, grid: 1}
 training: {learning_rate: 0.05, epochs: 2, batch_size: 10, curve_points: 2}
 seeds: {exploration: 2, confirmation: 3}
 margin: 0.01
-studies: [dropout, others]
+studies: [dropout, others, ensembles]
 """
 DROPOUT = """
 question: Does dropout close the gap?
@@ -39,6 +39,15 @@ arms:
     - {name: weight_decay, strength: 0.01}
   shift:
     - {name: augmentation, shift: [0.5, 1.0]}
+"""
+ENSEMBLES = """
+question: What do ensembles buy?
+ensemble: {groups: 2, size: 2}
+arms:
+  snapshots:
+    - {protocol: {training.schedule: cyclic_cosine, training.snapshots: 2}}
+  weight_averaging:
+    - {name: weight_averaging, decay: 0.5}
 """
 PARAMETERS = "protocols: [tiny]\nstudies: null\n"
 
@@ -78,6 +87,7 @@ def write_project(folder: Path) -> None:
     (protocols / "tiny.yaml").write_text(PROTOCOL)
     (folder / "experiments" / "dropout.yaml").write_text(DROPOUT)
     (folder / "experiments" / "others.yaml").write_text(OTHERS)
+    (folder / "experiments" / "ensembles.yaml").write_text(ENSEMBLES)
     (folder / "params.yaml").write_text(PARAMETERS)
 
 

@@ -9,8 +9,10 @@ from torch.nn import functional
 
 from pipeline import models, regularizers
 from pipeline.config.errors import Refusal
+from pipeline.data.arrays import Arrays
 from pipeline.models.standardized import Standardized
 from pipeline.regularizers.base import noise_layers, seed_noise, switch
+from pipeline.training.trainer import train
 
 NAMES = regularizers.names()
 ABSENT = {  # network -> what has no place in it
@@ -18,7 +20,9 @@ ABSENT = {  # network -> what has no place in it
     "cnn": {"stochastic_depth"},
     "foreign": set(),
 }
+STRONG = {"augmentation": {"shift": 1.0}, "stochastic_depth": {"survival": 0.3}, "max_norm": {"strength": 0.3}}
 SHAPE = (1, 12, 12)
+BUILD = models.build
 
 
 class ForeignBlock(nn.Module):
@@ -56,14 +60,17 @@ def foreign() -> nn.Module:
 
 def network(kind: str) -> Standardized:
     torch.manual_seed(0)
+    return built(kind)
+
+
+def built(kind: str) -> Standardized:
     if kind == "foreign":
         return Standardized(foreign(), 1)
-    return models.build({"name": kind, **models.settings()[kind]().model_dump()}, SHAPE, 10)
+    return BUILD({"name": kind, **models.settings()[kind]().model_dump()}, SHAPE, 10)
 
 
 def regularizer(name):
-    strong = {"augmentation": {"shift": 1.0}, "stochastic_depth": {"survival": 0.3}}
-    return regularizers.settings()[name](**strong.get(name, {}))
+    return regularizers.settings()[name](**STRONG.get(name, {}))
 
 
 @pytest.mark.parametrize("kind", ABSENT)
@@ -94,3 +101,30 @@ def test_it_acts_or_says_what_it_looked_for(name, kind):
         assert torch.equal(net(images), net(images))
         copied = copy.deepcopy(net)
         assert torch.equal(net(images), copied(images))
+
+
+@pytest.fixture(scope="module")
+def images(pool):
+    """Digits of 12 by 12 pixels, which leave all three networks something to pool."""
+    larger = functional.interpolate(torch.from_numpy(pool.images[:200]), SHAPE[1:], mode="bilinear")
+    return Arrays(larger.clamp(0, 1).numpy(), pool.labels[:200], pool.classes)
+
+
+@pytest.mark.parametrize("kind", ABSENT)
+@pytest.mark.parametrize("name", NAMES)
+def test_two_steps_lead_elsewhere_than_those_of_the_baseline(name, kind, configure, images, monkeypatch):
+    """Whatever it acts by: layers, the optimizer, batches or callbacks."""
+    if name in ABSENT[kind]:
+        return
+    monkeypatch.setattr(models, "build", lambda given, shape, classes: built(given["name"]))
+
+    def two_steps(*chosen):
+        config = configure(*chosen, epochs=1, batch_size=15, schedule="constant")
+        trained = train(config.model_copy(update={"model": {"name": kind, "of": __name__}}), images)
+        assert trained.cost["updates"] == 2
+        return trained
+
+    own = two_steps({"name": name, **regularizer(name).model_dump()})
+    baseline = two_steps()
+    same = all(torch.equal(own.weights[key], value) for key, value in baseline.weights.items())
+    assert same is (own.audit[name].get("fired") == 0)  # early stopping may rightly not stop

@@ -15,7 +15,7 @@ from scipy import special, stats
 
 from pipeline import choose, compare, evaluate
 from pipeline.config.errors import Refusal
-from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.plan import Plan, PlannedArm, PlannedEnsemble, PlannedMember, PlannedRun, PlannedStudy
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import write_prepared
 from pipeline.records.store import to_json
@@ -23,7 +23,21 @@ from pipeline.records.store import to_json
 CLASSES, TRAIN, VALIDATION, TEST = 3, 30, 40, 50
 MACHINE = {"cpu_capability": "AVX512", "threads": 1, "device": "cpu"}
 ARMS = {"baseline": "deterministic", "noisy": "deterministic", "pooled": "noise_12"}
-KINDS = {"baseline": {}, "noisy": {"augmented": 8, "trained": 8}, "pooled": {"trained": 8}}
+KINDS = {"baseline": {}, "noisy": {"augmented": 8, "trained": 8}, "pooled": {"trained": 8}, "snapshots": {}, "averaged": {}}
+HELD = {  # members by kind on validation and test
+    "baseline": {"crops": 5},
+    "noisy": {"noise": 15, "draws": 8},
+    "pooled": {"noise": 15, "moments": 1},
+    "snapshots": {"snapshots": 3},
+    "averaged": {"raw": 1},
+}
+GROUPS, SIZE = (1000, 1001), 3
+GROUPED = (
+    *(("00", "baseline", 0), ("30", "baseline", 1), ("31", "baseline", 2)),
+    *(("40", "snapshots", 0), ("50", "averaged", 0)),
+)
+MEMBERS = ("30", "31", "40", "50")  # how the fingerprints of those that are not compared begin
+COST = {"training_flops": 7}
 STRENGTHS = {"baseline": ("",), "noisy": ("rate=0.1", "rate=0.5"), "pooled": ("ratio=1.2",)}
 
 
@@ -37,7 +51,7 @@ def folder(tmp_path, monkeypatch):
     explored = {"baseline": ("",), "noisy": STRENGTHS["noisy"]}
     _phase(folder / "exploration", _plan("exploration", range(3), explored), generator)
     confirmed = {"baseline": ("",), "noisy": ("rate=0.5",), "pooled": ("ratio=1.2",)}
-    plan = _plan("confirmation", range(1000, 1004), confirmed)
+    plan = _grouped(_plan("confirmation", range(1000, 1004), confirmed))
     _phase(folder / "confirmation", plan, generator)
     _predictions(folder, plan, generator)
     return folder
@@ -61,6 +75,18 @@ def _plan(phase, seeds, strengths):
     return Plan(protocol="tiny", phase=phase, settings={}, margin=0.01, data_digest="d", studies=studies, runs=tuple(runs))
 
 
+def _grouped(plan):
+    """The plan with a study of ensembles: two groups of three baselines, one with snapshots and one with averaged weights."""
+    members = [
+        PlannedMember(study="many", arm=arm, strength="", seed=seed, member=member, fingerprint=f"{place}e{seed}")
+        for place, arm, member in GROUPED
+        for seed in GROUPS
+    ]
+    arms = tuple(PlannedArm(name=arm, factor=arm, rule="deterministic") for arm in ("baseline", "snapshots", "averaged"))
+    ensemble = PlannedEnsemble(name="many", question="?", groups=GROUPS, size=SIZE, arms=arms)
+    return plan.model_copy(update={"ensembles": (ensemble,), "members": tuple(members)})
+
+
 def _logits(generator, members, labels, skill):
     noise = generator.normal(size=(members, len(labels), CLASSES))
     return (noise + skill * np.eye(CLASSES)[labels]).astype(np.float32)
@@ -70,7 +96,7 @@ def _phase(folder, plan, generator):
     folder.mkdir()
     (folder / "plan.json").write_text(to_json(plan.model_dump(mode="json")))
     labels = generator.integers(0, CLASSES, VALIDATION)
-    for run in plan.runs:
+    for run in (*plan.runs, *plan.members):
         skill = {"rate=0.1": 3.0, "rate=0.5": 1.0}.get(run.strength, 2.0)
         _store(folder / run.fingerprint, {"logits": _logits(generator, 1, labels, skill), "labels": labels})
 
@@ -80,7 +106,7 @@ def _store(folder, tensors, **record):
     content = save(tensors)
     (folder / "validation.safetensors").write_bytes(content)
     files = {"validation.safetensors": hashlib.sha256(content).hexdigest()}
-    (folder / "record.json").write_text(to_json({"state": "done", "machine": MACHINE, "files": files, **record}))
+    (folder / "record.json").write_text(to_json({"state": "done", "machine": MACHINE, "files": files, "cost": COST, **record}))
 
 
 def _predictions(folder, plan, generator):
@@ -88,11 +114,13 @@ def _predictions(folder, plan, generator):
     labels = {"train": generator.integers(0, CLASSES, TRAIN), "validation": generator.integers(0, CLASSES, VALIDATION)}
     known = {**labels, "test": np.load(folder / "data" / "test_labels.npy")}
     sums = {}
-    for run in plan.runs:
+    for run in {run.fingerprint: run for run in (*plan.runs, *plan.members)}.values():
         shapes = {f"{split}/deterministic": 1 for split in known} | {f"train/{kind}": n for kind, n in KINDS[run.arm].items()}
-        shapes |= {"validation/noise": 12, "test/noise": 12} if "trained" in KINDS[run.arm] else {}
+        shapes |= {f"{split}/{kind}": n for kind, n in HELD[run.arm].items() for split in ("validation", "test")}
         tensors = {key: _logits(generator, n, known[key.partition("/")[0]], 1.5) for key, n in shapes.items()}
-        content = save({**tensors, **{f"labels/{split}": values for split, values in labels.items()}})
+        examples = np.frombuffer(hashlib.sha256(str(run.seed).encode()).digest(), np.uint8)
+        own = {f"labels/{split}": values for split, values in labels.items()} | {"examples/validation": examples}
+        content = save({**tensors, **own})
         (folder / "predictions" / f"{run.fingerprint}.safetensors").write_bytes(content)
         sums[f"{run.fingerprint}.safetensors"] = hashlib.sha256(content).hexdigest()
     (folder / "predictions" / "predictions.json").write_text(to_json({"files": sums}))
@@ -190,11 +218,14 @@ def test_evaluate_scores_every_rule_split_and_metric_in_order(folder):
     evaluate.main("tiny")
     scores = _read_scores(folder)
     assert list(scores.columns) == ["fingerprint", "rule", "split", "metric", "value"]
-    assert list(dict.fromkeys(scores["fingerprint"])) == [f"{arm}0e{seed}" for arm in range(3) for seed in range(1000, 1004)]
+    compared = [f"{arm}0e{seed}" for arm in range(3) for seed in range(1000, 1004)]
+    assert list(dict.fromkeys(scores["fingerprint"])) == compared + [f"{place}e{seed}" for place in MEMBERS for seed in GROUPS]
     baseline, pooled = (scores[scores["fingerprint"] == name] for name in ("00e1000", "20e1000"))
-    assert len(baseline) == 3 * 4 + 4
-    assert len(pooled) == 3 * 4 + 4 + 2 * 4
-    assert set(pooled["rule"]) == {"deterministic", "noise_12"}
+    metrics = 5
+    assert len(baseline) == 3 * metrics + 4 + 2 * metrics
+    assert len(pooled) == 3 * metrics + 4 + 2 * 3 * metrics
+    assert set(baseline["rule"]) == {"deterministic", "crops_5"}
+    assert set(pooled["rule"]) == {"deterministic", "noise_12", "noise_15", "moments"}
     keys = list(zip(pooled["rule"], pooled["split"], pooled["metric"], strict=True))
     assert keys == sorted(keys)
     assert len(set(keys)) == len(keys)
@@ -205,7 +236,7 @@ def test_evaluates_numbers_are_those_of_the_predictions(folder):
     scores = _read_scores(folder).set_index(["fingerprint", "rule", "split", "metric"])["value"]
     tensors = load_file(folder / "predictions" / "20e1002.safetensors")
     labels = np.load(folder / "data" / "test_labels.npy")
-    mean = special.softmax(tensors["test/noise"].astype(float), axis=2).mean(axis=0)
+    mean = special.softmax(tensors["test/noise"][:12].astype(float), axis=2).mean(axis=0)
     found = scores["20e1002"]["noise_12"]["test"]
     assert found["accuracy"] == pytest.approx((mean.argmax(axis=1) == labels).mean())
     assert found["nll"] == pytest.approx(-np.log(mean[np.arange(TEST), labels]).mean(), rel=1e-9)
@@ -240,7 +271,7 @@ def test_evaluate_records_that_it_opened_the_test_set(folder):
     evaluate.main("tiny")
     use = json.loads((folder / "test_use.json").read_text())
     scored = sorted(set(_read_scores(folder)["fingerprint"]))
-    assert use == {"phase": "confirmation", "runs": 12, "fingerprints": scored, "test_examples": TEST}
+    assert use == {"phase": "confirmation", "runs": 12 + len(MEMBERS) * 2, "fingerprints": scored, "test_examples": TEST}
 
 
 def test_evaluate_refuses_damaged_missing_and_unlisted_predictions(folder):
@@ -256,9 +287,116 @@ def test_evaluate_refuses_damaged_missing_and_unlisted_predictions(folder):
     (folder / "predictions" / "predictions.json").write_text(to_json({"files": {}}))
     with pytest.raises(Refusal, match="needed is a file for every run that is done") as refused:
         evaluate.main("tiny")
-    assert len(refused.value.lines) == 12
+    assert len(refused.value.lines) == 12 + len(MEMBERS) * 2
     assert not (folder / "scores.csv").exists()
     assert not (folder / "test_use.json").exists()
+
+
+def _ensembles(folder):
+    table = pd.read_csv(folder / "ensembles.csv")
+    return table.set_index(["group", "method", "metric"])["value"]
+
+
+def _probabilities(folder, *keys):
+    """Mean probabilities on the test of members named as file and kind."""
+    members = [load_file(folder / "predictions" / f"{run}.safetensors")[f"test/{kind}"] for run, kind in keys]
+    return special.softmax(np.concatenate(members).astype(float), axis=2).mean(axis=0)
+
+
+@pytest.mark.parametrize(
+    ("method", "places", "kind", "passes", "trainings"),
+    [
+        ("one model", ["00"], "deterministic", 1, 1),
+        ("independent", ["00", "30", "31"], "deterministic", 3, 3),
+        ("crops", ["00"], "crops", 5, 1),
+        ("snapshots", ["40"], "snapshots", 3, 1),
+        ("averaged", ["50"], "deterministic", 1, 1),
+        ("averaged, raw", ["50"], "raw", 1, 1),
+        ("noise passes of noisy", ["10"], "noise", 15, 1),
+        ("augmented views of noisy", ["10"], "draws", 8, 1),
+        ("moments of pooled", ["20"], "moments", 1, 1),
+        ("all arms", ["00", "10", "20"], "deterministic", 3, 3),
+    ],
+)
+def test_every_method_averages_its_own_members(folder, method, places, kind, passes, trainings):
+    evaluate.main("tiny")
+    labels = np.load(folder / "data" / "test_labels.npy")
+    for seed in GROUPS:
+        found = _ensembles(folder)[seed][method]
+        expected = _probabilities(folder, *((f"{place}e{seed}", kind) for place in places))
+        assert found["accuracy"] == pytest.approx((expected.argmax(axis=1) == labels).mean())
+        assert found["nll"] == pytest.approx(-np.log(expected[np.arange(TEST), labels]).mean(), rel=1e-9)
+        assert (found["forward_passes"], found["trainings"], found["training_flops"]) == (passes, trainings, 7 * trainings)
+
+
+def test_temperature_comes_from_validation_alone(folder):
+    evaluate.main("tiny")
+    before = _ensembles(folder)[1000]["one model"]
+    labels = folder / "data" / "test_labels.npy"
+    np.save(labels, (np.load(labels) + 1) % CLASSES)
+    summary = json.loads((folder / "data" / "data.json").read_text())
+    summary["files"]["test_labels.npy"] = hashlib.sha256(labels.read_bytes()).hexdigest()
+    (folder / "data" / "data.json").write_text(json.dumps(summary))
+    evaluate.main("tiny")
+    after = _ensembles(folder)[1000]["one model"]
+    assert after["temperature"] == before["temperature"]
+    assert after["nll_scaled"] != before["nll_scaled"]
+
+
+def test_curves_over_passes_and_members_are_slices(folder):
+    evaluate.main("tiny")
+    labels = np.load(folder / "data" / "test_labels.npy")
+    passes = pd.read_csv(folder / "passes.csv", dtype={"fingerprint": str}).set_index(["fingerprint", "metric", "passes"])[
+        "value"
+    ]
+    assert set(passes.index.get_level_values(0)) == {f"{arm}0e{seed}" for arm in (1, 2) for seed in range(1000, 1004)}
+    logits = load_file(folder / "predictions" / "10e1002.safetensors")["test/noise"].astype(float)
+    for number in (1, 7, 15):
+        mean = special.softmax(logits[:number], axis=2).mean(axis=0)
+        assert passes["10e1002"]["accuracy"][number] == pytest.approx((mean.argmax(axis=1) == labels).mean())
+        assert passes["10e1002"]["nll"][number] == pytest.approx(-np.log(mean[np.arange(TEST), labels]).mean(), rel=1e-9)
+    sizes = pd.read_csv(folder / "sizes.csv").set_index(["group", "method", "metric", "members"])["value"]
+    pairs = [("00", "30"), ("00", "31"), ("30", "31")]
+    found = [_probabilities(folder, *((f"{place}e1001", "deterministic") for place in pair)) for pair in pairs]
+    expected = np.mean([-np.log(mean[np.arange(TEST), labels]).mean() for mean in found])
+    assert sizes[1001]["independent"]["nll"][2] == pytest.approx(expected, rel=1e-9)
+    last = special.softmax(
+        load_file(folder / "predictions" / "40e1001.safetensors")["test/snapshots"][1:].astype(float), axis=2
+    )
+    assert sizes[1001]["snapshots"]["accuracy"][2] == pytest.approx((last.mean(axis=0).argmax(axis=1) == labels).mean())
+
+
+def test_greedy_selection_looks_at_half_of_validation(folder):
+    evaluate.main("tiny")
+    found = _ensembles(folder)[1000]["greedy"]
+    assert found["nll_gain_selecting"] >= 0
+    assert np.isfinite(found["nll_gain_held_out"])
+    assert found["trainings"] == found["forward_passes"]
+
+
+def test_reliability_counts_every_example(folder):
+    evaluate.main("tiny")
+    table = pd.read_csv(folder / "reliability.csv")
+    assert set(table.groupby(["group", "method"])["count"].sum()) == {TEST}
+
+
+def test_a_group_without_all_its_models_is_left_out(folder):
+    _record(folder / "confirmation", "31e1000", state="diverged")
+    _record(folder / "confirmation", "40e1001", state="failed")
+    evaluate.main("tiny")
+    found = _ensembles(folder)
+    assert set(found.index.get_level_values("group")) == {1001}
+    assert "snapshots" not in found.index.get_level_values("method")
+
+
+def test_predictions_of_different_examples_are_not_averaged(folder):
+    path = folder / "predictions" / "30e1000.safetensors"
+    path.write_bytes((folder / "predictions" / "30e1001.safetensors").read_bytes())
+    sums = json.loads((folder / "predictions" / "predictions.json").read_text())
+    sums["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "predictions" / "predictions.json").write_text(to_json(sums))
+    with pytest.raises(Refusal, match="members of one ensemble need the same examples"):
+        evaluate.main("tiny")
 
 
 def test_evaluate_scores_no_run_whose_strength_was_still_open(folder):
@@ -274,7 +412,7 @@ def test_evaluate_follows_the_plan_and_leaves_out_what_is_not_done(folder):
     (folder / "predictions" / "10e1003.safetensors").unlink()
     evaluate.main("tiny")
     assert {"10e1003", "20e1003"}.isdisjoint(_read_scores(folder)["fingerprint"])
-    assert json.loads((folder / "test_use.json").read_text())["runs"] == 10
+    assert json.loads((folder / "test_use.json").read_text())["runs"] == 10 + len(MEMBERS) * 2
 
 
 # compare
@@ -330,7 +468,8 @@ def test_compare_refuses_scores_that_lack_a_done_run(folder):
 
 
 def test_the_same_bytes_twice_and_nothing_left_beside_them(folder):
-    names = ("choice.json", "scores.csv", "test_use.json", "contrasts.csv")
+    tables = ("scores.csv", "passes.csv", "ensembles.csv", "sizes.csv", "reliability.csv", "contrasts.csv")
+    names = ("choice.json", "test_use.json", *tables)
     contents = []
     for _ in range(2):
         for verb in (choose, evaluate, compare):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import report
+from pipeline import evaluate, report
 from pipeline.config.errors import Refusal
 
 STUDIES = {"dropout": ("dropout", ["rate=0.1", "rate=0.5"]), "others": ("weight_decay + augmentation", ["strength=0.01"])}
@@ -147,10 +147,69 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pd.DataFrame(contrast_rows(np.random.default_rng(0))).to_csv(folder / "contrasts.csv", index=False, float_format="%.10g")
     scores = pd.DataFrame(score_rows(), columns=["fingerprint", "rule", "split", "metric", "value"])
     scores.to_csv(folder / "scores.csv", index=False, float_format="%.10g")
+    for name, columns in evaluate.COLUMNS.items():
+        if name != "scores":
+            pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
     (folder / "test_use.json").write_text(
         json.dumps({"phase": "confirmation", "runs": 15, "fingerprints": [], "test_examples": 719})
     )
     return folder
+
+
+METHODS = {"one model": (0.80, 1), "independent": (0.85, 2), "greedy": (0.86, 3)}  # accuracy and trainings
+
+
+def add_averages(folder: Path) -> None:
+    """A study of ensembles, two groups of two models, one of them failed and one missing; and noise passes of `others`."""
+    path = folder / "confirmation" / "plan.json"
+    plan = json.loads(path.read_text())
+    fixed = {"study": "together", "strength": ""}
+    members = [
+        fixed | {"arm": "baseline", "seed": seed, "member": member, "fingerprint": digest("baseline", "", seed + 100 * member)}
+        for seed in (1000, 1001)
+        for member in (0, 1)
+    ]
+    members += [
+        fixed | {"arm": "snap", "seed": seed, "member": 0, "fingerprint": digest("snap", seed)} for seed in (1000, 1001)
+    ]
+    arms = [{"name": name, "factor": name, "rule": "deterministic"} for name in ("baseline", "snap")]
+    plan["members"] = members
+    plan["ensembles"] = [{"name": "together", "question": "Do they | help?", "groups": [1000, 1001], "size": 2, "arms": arms}]
+    path.write_text(json.dumps(plan))
+    for member in members[:4]:
+        write_run(path.parent / member["fingerprint"], member)
+    broken = path.parent / members[4]["fingerprint"]
+    write_run(broken, members[4])
+    record = json.loads((broken / "record.json").read_text())
+    (broken / "record.json").write_text(json.dumps(record | {"state": "failed", "reason": "out of | luck"}))
+    passes = [
+        (digest("others", "strength=0.01", seed), number, metric, value)
+        for seed in range(1000, 1006)
+        for number in (1, 2)
+        for metric, value in (("accuracy", 0.7 + number / 10 + seed % 10 / 100), ("nll", 0.9 - number / 10 - seed % 10 / 100))
+    ]
+    frames = {"passes": passes, "ensembles": [], "sizes": [], "reliability": []}
+    for group in (0, 1):
+        for name, (accuracy, count) in METHODS.items():
+            shift = accuracy + group * count / 100
+            values = {"accuracy": shift, "nll": 1 - shift, "brier": 0.2, "calibration_error": 0.05, "disagreement": None}
+            values |= {"calibration_error_scaled": 0.04, "training_flops": 10.0 * count, "trainings": count}
+            values |= {"forward_passes": count}
+            values |= {"nll_gain_selecting": 0.06 + group / 100, "nll_gain_held_out": 0.01} if name == "greedy" else {}
+            key = ("together", 1000 + group, name)
+            model = "every arm" if name == "greedy" else "baseline"
+            frames["ensembles"] += [(*key, model, "one model", metric, value) for metric, value in values.items()]
+            frames["reliability"] += [(*key, 0.0, 0.5, 0, None, None), (*key, 0.5, 1.0, 30, 0.9, shift)]
+        frames["sizes"] += [
+            ("together", 1000 + group, "independent", size, metric, size / 3 + group / 10)
+            for size in (1, 2)
+            for metric in ("accuracy", "nll")
+        ]
+    for name, found in frames.items():
+        pd.DataFrame(found, columns=list(evaluate.COLUMNS[name])).to_csv(folder / f"{name}.csv", index=False)
+    scores = pd.read_csv(folder / "scores.csv", dtype=str)
+    alone = scores.query("rule == 'deterministic' and metric == 'accuracy'").assign(metric="nll", value="0.5")
+    pd.concat([scores, alone]).to_csv(folder / "scores.csv", index=False)
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -314,7 +373,10 @@ def test_timing_stands_apart_and_is_void_where_no_clock_is_known(artifacts: Path
     assert written(Path("reports/tiny"))["report.md"] == page
 
 
-@pytest.mark.parametrize("name", ["confirmation/plan.json", "choice.json", "scores.csv", "contrasts.csv", "test_use.json"])
+INPUTS = ("confirmation/plan.json", "choice.json", "test_use.json", *(f"{name}.csv" for name in report.TABLES))
+
+
+@pytest.mark.parametrize("name", INPUTS)
 def test_a_missing_input_is_one_clear_line_and_keeps_the_last_report(artifacts: Path, name: str) -> None:
     Path("reports/tiny").mkdir(parents=True)
     Path("reports/tiny/report.md").write_text("earlier")
@@ -329,3 +391,56 @@ def test_an_arm_may_be_called_nan(artifacts: Path) -> None:
         path.write_text(path.read_text().replace("others", "nan"))
     report.main("tiny")
     assert [row["arm"] for row in tables(Path("reports/tiny/report.md").read_text())[0]].count("nan") == 1
+
+
+def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None:
+    add_averages(artifacts)
+    report.main("tiny")
+    page = Path("reports/tiny/report.md").read_text()
+    found = {tuple(table[0]): table for table in tables(page)}
+    passes = next(table for head, table in found.items() if "deterministic" in head)
+    assert [row["1 pass"] for row in passes] == ["82.5", "0.775"]  # the seeds add 0 to 5 hundredths
+    assert [row["difference"] for row in passes] == ["+10.0", "+0.175"]  # 0.9 less 0.8 at every seed, 0.675 less 0.5
+    assert {row["n"] for row in passes} == {"6"}
+    costs = next(table for head, table in found.items() if "method" in head)
+    assert [(row["method"], row["training"], row["accuracy (%)"]) for row in costs] == [
+        ("one model", "1.00", "80.5"),
+        ("independent", "2.00", "86.0"),
+        ("greedy", "3.00", "87.5"),
+    ]
+    assert costs[1]["difference (points)"] == "+5.5 [-0.9, +11.9]"  # 5 and 6: half is 12.706 * 0.7071 / sqrt(2)
+    assert costs[1]["difference (nats)"] == "-0.055 [-0.119, +0.009]"
+    assert "- **together**: Do they \\| help?" in page
+    assert "+0.065 nats [+0.001, +0.129] on that half and +0.010 nats on the other" in page
+    linked = set(re.findall(r"\(figures/([^)]+)\)", page))
+    assert {"passes.png", "ensemble_sizes_together.png", "reliability_together.png"} <= linked
+    assert linked == {path.name for path in Path("reports/tiny/figures").iterdir()}
+    first = written(Path("reports"))
+    report.main("tiny")
+    assert written(Path("reports")) == first
+
+
+def test_lost_models_of_groups_are_counted_and_named(artifacts: Path) -> None:
+    add_averages(artifacts)
+    report.main("tiny")
+    page = Path("reports/tiny/report.md").read_text()
+    assert "**5 runs of 28 not done: 2 failed, 1 diverged, 2 missing.**" in page  # a member 0 is a confirmation run
+    assert "**2 runs of 6 not done: 1 failed, 1 missing.**" in page
+    assert "- confirmation, snap, seed 1000, model 0: failed: out of \\| luck" in page
+    assert "- confirmation, snap, seed 1001, model 0: missing" in page
+    assert json.loads(Path("reports/tiny/metrics.json").read_text())["runs"]["planned"] == 28
+    cells = [
+        row["runs: planned/done/failed/diverged/missing"] for table in tables(page) for row in table if row.get("arm") == "snap"
+    ]
+    assert cells == ["2/0/1/0/1"]
+
+
+def test_a_study_without_a_complete_group_says_so(artifacts: Path) -> None:
+    add_averages(artifacts)
+    for name in ("ensembles", "sizes", "reliability"):
+        pd.read_csv(artifacts / f"{name}.csv").iloc[:0].to_csv(artifacts / f"{name}.csv", index=False)
+    report.main("tiny")
+    page = Path("reports/tiny/report.md").read_text()
+    assert "**No group has all its baseline models done, so nothing was averaged.**" in page
+    assert "### Runs of together" in page
+    assert not list(Path("reports/tiny/figures").glob("*together*"))

@@ -6,7 +6,9 @@ import pytest
 
 from pipeline import data
 from pipeline.config.plan import _config
-from pipeline.config.studies import EXPERIMENTS, PROTOCOLS, read_experiment
+from pipeline.config.protocols import EXPERIMENTS, PROTOCOLS
+from pipeline.config.streams import Streams
+from pipeline.config.studies import read_experiment
 from pipeline.data.splits import hold_out
 from pipeline.execution.catalogue import catalogue
 from pipeline.training.trainer import train
@@ -31,7 +33,7 @@ def shipped(tmp_path):
 @pytest.mark.parametrize("protocol", SHIPPED)
 def test_every_study_plans_under_every_protocol(shipped, protocol):
     experiment = shipped(protocol, "all")
-    assert [study.name for study in experiment.studies] == STUDIES
+    assert sorted(study.name for study in (*experiment.studies, *experiment.ensembles)) == STUDIES
     assert shipped(protocol, "null").studies
     for study in experiment.studies:
         assert study.question.endswith("?")
@@ -40,12 +42,12 @@ def test_every_study_plans_under_every_protocol(shipped, protocol):
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_strength_trains_two_steps(shipped, study):
-    experiment = shipped("digits", f"[{study}]")
+    experiment = shipped("digits", f"[{study}]" if study != "ensembles" else "[dropout, ensembles]")
     arrays = data.read("digits")
     pool = arrays.take(hold_out(arrays.labels, 0.4)[0])
-    for arm in experiment.studies[0].arms:
+    for arm in (*experiment.ensembles, *experiment.studies)[0].arms:
         for strength in arm.strengths:
-            config = _config(strength, seed=0)
+            config = _config(strength, Streams.of(0))
             size = config.training["batch_size"]
             short = config.training | {"epochs": 1, "curve_points": 1}
             config = config.model_copy(update={"training": short, "data": config.data | {"train_size": 2 * size}})

@@ -17,10 +17,10 @@ from pipeline.comparison.intervals import Array, correlation, detectable, equiva
 from pipeline.comparison.significance import holm, verdict
 from pipeline.config.errors import Refusal
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.rules import DETERMINISTIC
 from pipeline.config.studies import BASELINE
 
 PRIMARY = "test_accuracy"
-DETERMINISTIC = "deterministic"
 GAP_SPLIT = "train_validation"
 SCORES = {  # name -> (split, metric), scored under each arm's own test rule
     "test_accuracy": ("test", "accuracy"),

@@ -19,6 +19,7 @@ from pipeline.config.streams import Streams
 
 PACKAGE = Path(__file__).resolve().parent.parent
 SHARED_CODE = (
+    "config/rules.py",
     "config/streams.py",
     "data/arrays.py",
     "data/splits.py",
@@ -29,6 +30,7 @@ SHARED_CODE = (
     "regularizers/base.py",
     "prediction/members.py",
     "prediction/network.py",
+    "prediction/prefix.py",
     "models/standardized.py",
     "training/*.py",
 )

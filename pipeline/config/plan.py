@@ -4,18 +4,19 @@ Separate from `studies.py` because later stages read it back (`plan.json` beside
 need the regularizers, hence torch, to do so. They iterate this plan, never a directory listing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.errors import Refusal
 from pipeline.config.files import read_json
 from pipeline.config.fingerprint import RunConfig, fingerprint, identity
-from pipeline.config.schema import Settings, checked
+from pipeline.config.schema import Ensemble, Settings, checked
 from pipeline.config.streams import Streams
 from pipeline.config.studies import BASELINE, Arm, Experiment, Strength, Study
 
 FIRST_CONFIRMATION_SEED = 1000  # exploration counts from 0 and ends before
+MEMBER_STEP = 1_000_000  # between the seeds of the models of a group: no other run draws from these
 Phase = Literal["exploration", "confirmation"]
 Choice = Mapping[str, Mapping[str, str | None]]  # study -> arm -> label of the chosen strength, None where none can be
 
@@ -47,6 +48,22 @@ class PlannedRun(Settings):
     fingerprint: str
 
 
+class PlannedEnsemble(Settings):
+    """A question about ensembles: `groups` are the seeds whose split a group shares; only its baseline has `size` models."""
+
+    name: str
+    question: str
+    groups: tuple[int, ...]
+    size: int
+    arms: tuple[PlannedArm, ...]
+
+
+class PlannedMember(PlannedRun):
+    """One model of a group. Member 0 is trained under the group's seed alone, as every confirmation run is."""
+
+    member: int
+
+
 class Plan(Settings):
     """All of one phase. `settings` holds the resolved protocol (data, model, training)."""
 
@@ -57,15 +74,35 @@ class Plan(Settings):
     data_digest: str
     studies: tuple[PlannedStudy, ...]
     runs: tuple[PlannedRun, ...]
+    ensembles: tuple[PlannedEnsemble, ...] = ()
+    members: tuple[PlannedMember, ...] = ()
 
     def fingerprints(self) -> tuple[str, ...]:
         """Every run once, in the order of the plan."""
-        return tuple(dict.fromkeys(run.fingerprint for run in self.runs))
+        return tuple(dict.fromkeys(run.fingerprint for run in (*self.runs, *self.members)))
 
     def rules(self) -> dict[str, str]:
         """The test rule of every run."""
-        by_arm = {(study.name, arm.name): arm.rule for study in self.studies for arm in study.arms}
-        return {run.fingerprint: by_arm[run.study, run.arm] for run in self.runs}
+        by_arm = {(study, arm.name): arm.rule for study, arm in self.arms()}
+        return {run.fingerprint: by_arm[run.study, run.arm] for run in (*self.members, *self.runs)}
+
+    def arms(self) -> Iterator[tuple[str, PlannedArm]]:
+        """Every arm with the name of its study, those of ensembles last."""
+        yield from ((study.name, arm) for study in self.studies for arm in study.arms)
+        yield from ((ensemble.name, arm) for ensemble in self.ensembles for arm in ensemble.arms)
+
+    def questions(self) -> dict[str, str]:
+        """The question of every study, those of ensembles last."""
+        return {item.name: item.question for item in self.studies} | {item.name: item.question for item in self.ensembles}
+
+    def groups(self) -> tuple[int, ...]:
+        """The seeds whose models are averaged, of every study of ensembles."""
+        return tuple(sorted({seed for ensemble in self.ensembles for seed in ensemble.groups}))
+
+    def grouped(self) -> tuple[str, ...]:
+        """Every compared run that shares its split with a group, once."""
+        seeds = self.groups()
+        return tuple(dict.fromkeys(run.fingerprint for run in self.runs if run.seed in seeds))
 
 
 Selection = Callable[[Study, Arm], Iterable[Strength]]
@@ -92,7 +129,13 @@ def confirmation(experiment: Experiment, data_digest: str, choice: Choice) -> tu
 
     count = experiment.protocol.seeds.confirmation
     seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + count)
-    return _plan(experiment, data_digest, "confirmation", seeds, chosen)
+    plan, identities = _plan(experiment, data_digest, "confirmation", seeds, chosen)
+    members = [_members(study, seeds, data_digest) for study in experiment.ensembles]
+    added = {
+        "ensembles": tuple(_averaged(study, seeds) for study in experiment.ensembles),
+        "members": tuple(member for found, _ in members for member in found),
+    }
+    return plan.model_copy(update=added), identities | {name: this for _, found in members for name, this in found.items()}
 
 
 def read_plan(folder: Path) -> Plan:
@@ -114,7 +157,7 @@ def _plan(
         for arm in study.arms:
             for strength in strengths(study, arm):
                 for seed in seeds:
-                    this = identity(_config(strength, seed), data_digest)
+                    this = identity(_config(strength, Streams.of(seed)), data_digest)
                     name = fingerprint(this)
                     identities[name] = this
                     runs.append(
@@ -132,11 +175,45 @@ def _plan(
     return plan, identities
 
 
-def _config(strength: Strength, seed: int) -> RunConfig:
+def _members(study: Study, seeds: Sequence[int], data_digest: str) -> tuple[list[PlannedMember], Identities]:
+    """Every model of every group with its identity: several for the baseline, one for each other arm."""
+    members, identities = [], {}
+    ensemble = _ensemble(study)
+    for arm in study.arms:
+        strength = arm.strengths[0]
+        fixed = {"study": study.name, "arm": arm.name, "strength": strength.label}
+        for seed in seeds[: ensemble.groups]:
+            for member in range(ensemble.size if arm.name == BASELINE else 1):
+                this = identity(_config(strength, member_streams(seed, member)), data_digest)
+                name = fingerprint(this)
+                identities[name] = this
+                members.append(PlannedMember(**fixed, seed=seed, member=member, fingerprint=name))
+    return members, identities
+
+
+def member_streams(seed: int, member: int) -> Streams:
+    """The streams of a model of the group `seed`: the group's split, and all other draws of its own from member 1 on."""
+    own = seed + MEMBER_STEP * member
+    return Streams(split=seed, init=own, order=own, augmentation=own, noise=own)
+
+
+def _averaged(study: Study, seeds: Sequence[int]) -> PlannedEnsemble:
+    described, ensemble = _described(study), _ensemble(study)
+    groups = tuple(seeds[: ensemble.groups])
+    return PlannedEnsemble(name=study.name, question=study.question, groups=groups, size=ensemble.size, arms=described.arms)
+
+
+def _ensemble(study: Study) -> Ensemble:
+    if study.ensemble is None:
+        raise ValueError(f"study {study.name} asks about no ensemble")
+    return study.ensemble
+
+
+def _config(strength: Strength, streams: Streams) -> RunConfig:
     regularizers = tuple(
         {"name": type(item).__module__.rpartition(".")[2], **item.model_dump(mode="json")} for item in strength.regularizers
     )
-    return RunConfig(**strength.protocol.settings(), regularizers=regularizers, streams=Streams.of(seed))
+    return RunConfig(**strength.protocol.settings(), regularizers=regularizers, streams=streams)
 
 
 def _described(study: Study) -> PlannedStudy:

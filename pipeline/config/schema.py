@@ -7,9 +7,9 @@ what it means.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.config.errors import Refusal
 
@@ -37,10 +37,17 @@ class Training(Settings):
 
     learning_rate: float = Field(gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
-    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    schedule: Literal["one_cycle", "constant", "cyclic_cosine"] = "one_cycle"
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
     curve_points: int = Field(10, ge=1)
+    snapshots: int = Field(0, ge=0)  # weights kept along the way, evenly; as many cycles has cyclic_cosine
+
+    @model_validator(mode="after")
+    def _cycles_are_counted(self) -> Self:
+        if self.schedule == "cyclic_cosine" and not self.snapshots:
+            raise ValueError("cyclic_cosine with snapshots of at least 1, which counts its cycles")
+        return self
 
 
 class Seeds(Settings):
@@ -48,6 +55,13 @@ class Seeds(Settings):
 
     exploration: int = Field(3, ge=1, le=1000)
     confirmation: int = Field(15, ge=1)
+
+
+class Ensemble(Settings):
+    """How many groups of models are trained to be averaged: a group shares its training split, and nothing else."""
+
+    groups: int = Field(ge=2)
+    size: int = Field(ge=2, le=100)
 
 
 class Execution(Settings):
@@ -98,6 +112,8 @@ def checked(model: type[Model], value: Any, source: Path | str, where: str = "")
 
 def _lines(model: type[BaseModel], error: ValidationError, source: Path | str, where: str) -> Iterator[str]:
     for item in error.errors(include_url=False):
+        if item["type"] == "default_factory_not_called":  # the error of the field that it looks at is enough
+            continue
         places = [str(part) for part in item["loc"] if "[" not in str(part)]  # without the branches of a union
         path = ".".join([where] * bool(where) + places)
         if item["type"] == "extra_forbidden":
@@ -113,9 +129,10 @@ def _lines(model: type[BaseModel], error: ValidationError, source: Path | str, w
 def _owner(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
     """The model that holds the key at the end of `place`."""
     for part in place[:-1]:
-        inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
+        written = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        for inner in (written, *get_args(written)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
     return model
 
 

@@ -7,7 +7,7 @@ because regularizers, models and data stand below this layer.
 
 import itertools
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,45 +16,24 @@ from pydantic import Field
 
 from pipeline.config.documents import read_yaml
 from pipeline.config.errors import Refusal
-from pipeline.config.schema import Data, Parameters, Seeds, Settings, Training, Word, checked
+from pipeline.config.protocols import (
+    EXPERIMENTS,
+    PARAMETERS,
+    Catalogue,
+    Protocol,
+    document_of,
+    multiplied,
+    named,
+    overridden,
+    read_parameters,
+    resolved,
+    unknown,
+    value_of,
+)
+from pipeline.config.schema import Ensemble, Parameters, Settings, Word, checked
 
-EXPERIMENTS = Path("experiments")
-PROTOCOLS = EXPERIMENTS / "protocols"
-PARAMETERS = Path("params.yaml")
 BASELINE = "baseline"
 PLUS = " + "  # between the parts of a factor
-FIXED = ("data.dataset", "data.test_fraction")
-SECTIONS = ("data", "model", "training", "seeds")
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """What a settings file can name. Each maps a name to the model of its settings."""
-
-    regularizers: Mapping[str, type[Settings]]
-    models: Mapping[str, type[Settings]]
-    datasets: tuple[str, ...]
-    rule: Callable[[tuple[Any, ...]], str]  # the test rule of an arm's regularizers
-    effect: Callable[
-        [tuple[Any, ...], dict[str, Any]], tuple[Any, Callable[[], str]]
-    ]  # what they come to under a protocol; how to differ
-
-
-class Protocol(Settings):
-    """What every run of a report shares."""
-
-    name: Word
-    data: Data
-    model: dict[str, Any]
-    training: Training
-    seeds: Seeds = Seeds()
-    margin: float = Field(0.01, gt=0, lt=1)
-    studies: tuple[Word, ...] = Field(min_length=1)
-    seconds_per_run: float = Field(1.0, gt=0)  # for `plan` alone, until runs have been timed
-
-    def settings(self) -> dict[str, Any]:
-        """The part that decides a run's weights, as plain values."""
-        return {"data": self.data.model_dump(), "model": self.model, "training": self.training.model_dump()}
 
 
 @dataclass(frozen=True)
@@ -79,40 +58,28 @@ class Arm:
 
 @dataclass(frozen=True)
 class Study:
-    """A question and its arms, the baseline first."""
+    """A question and its arms, the baseline first. `ensemble`: the arms are averaged, and not compared one by one."""
 
     name: str
     question: str
     arms: tuple[Arm, ...]
+    ensemble: Ensemble | None = None
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A protocol with the studies to reproduce under it."""
+    """A protocol with the studies to reproduce under it; those that ask about ensembles stand apart."""
 
     protocol: Protocol
     studies: tuple[Study, ...]
-
-
-def read_parameters(root: Path = Path()) -> Parameters:
-    """`params.yaml` under `root`. Raises Refusal."""
-    return checked(Parameters, read_yaml(root / PARAMETERS), PARAMETERS)
-
-
-def read_protocol(name: str, datasets: Collection[str], root: Path = Path()) -> Protocol:
-    """The protocol `name`, `params.yaml` applied, its model not yet looked up. Raises Refusal."""
-    document, source = _document(name, read_parameters(root), root)
-    protocol = checked(Protocol, document, source)
-    if protocol.data.dataset not in datasets:
-        raise Refusal(_unknown(source, "data.dataset", protocol.data.dataset, datasets))
-    return protocol
+    ensembles: tuple[Study, ...] = ()
 
 
 def read_experiment(name: str, catalogue: Catalogue, root: Path = Path()) -> Experiment:
     """The protocol `name` with its studies, `params.yaml` applied. Raises Refusal naming every error."""
     parameters = read_parameters(root)
-    document, source = _document(name, parameters, root)
-    protocol = _resolved(document, catalogue, source)
+    document, source = document_of(name, parameters, root)
+    protocol = resolved(document, catalogue, source)
     names = _study_names(protocol, parameters, root)
     studies: list[Study] = []
     errors: list[str] = []
@@ -123,41 +90,10 @@ def read_experiment(name: str, catalogue: Catalogue, root: Path = Path()) -> Exp
             errors += refusal.lines
     if errors:
         raise Refusal(*errors)
-    return Experiment(protocol, tuple(studies))
-
-
-def _document(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:
-    """The protocol's document with the overrides in it, and how an error should name its source."""
-    path = PROTOCOLS / f"{name}.yaml"
-    known = sorted(file.stem for file in (root / PROTOCOLS).glob("*.yaml"))
-    if name not in known:
-        raise Refusal(f"{PARAMETERS}: protocols: {name!r} does not exist; allowed are: {', '.join(known) or 'none yet'}")
-    document = read_yaml(root / path)
-    if "name" in document:
-        raise Refusal(f"{path}: name: unknown key; a protocol is named by its file")
-    document = {"name": name, **document}
-    overridden = []
-    for section in SECTIONS:
-        given = {key: value for key, value in getattr(parameters, section).items() if value is not None}
-        overridden += [f"{section}.{key}" for key in given]
-        if given:
-            document[section] = {**(document.get(section) or {}), **given}
-    if parameters.margin is not None:
-        document["margin"] = parameters.margin
-        overridden.append("margin")
-    return document, f"{path} with {PARAMETERS} ({', '.join(overridden)})" if overridden else str(path)
-
-
-def _resolved(document: dict[str, Any], catalogue: Catalogue, source: Path | str) -> Protocol:
-    """A checked protocol whose model settings are complete."""
-    protocol = checked(Protocol, document, source)
-    if protocol.data.dataset not in catalogue.datasets:
-        raise Refusal(_unknown(source, "data.dataset", protocol.data.dataset, catalogue.datasets))
-    if protocol.training.batch_size > protocol.data.train_size:
-        size, images = protocol.training.batch_size, protocol.data.train_size
-        raise Refusal(f"{source}: training.batch_size: {size} is refused; allowed is at most data.train_size, {images}")
-    model = _named(protocol.model, catalogue.models, source, "model")
-    return protocol.model_copy(update={"model": {"name": protocol.model["name"], **model.model_dump(mode="json")}})
+    compared, averaged = ([study for study in studies if bool(study.ensemble) is wanted] for wanted in (False, True))
+    if not compared:
+        raise Refusal(f"{PARAMETERS}: studies: {', '.join(names)} alone; needed is also a study that compares arms")
+    return Experiment(protocol, tuple(compared), tuple(averaged))
 
 
 def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tuple[str, ...]:
@@ -168,7 +104,7 @@ def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tupl
     names = known if names == "all" else tuple(names)
     missing = [name for name in names if name not in known]
     if missing:
-        raise Refusal(*(_unknown(PARAMETERS, "studies", name, known) for name in missing))
+        raise Refusal(*(unknown(PARAMETERS, "studies", name, known) for name in missing))
     if len(set(names)) < len(names):
         raise Refusal(f"{PARAMETERS}: studies: a study is named twice; allowed is each once")
     return names
@@ -176,6 +112,7 @@ def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tupl
 
 class _Document(Settings):
     question: str = Field(pattern=r"\S")
+    ensemble: Ensemble | None = None
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
 
 
@@ -192,9 +129,11 @@ def _study(name: str, protocol: Protocol, catalogue: Catalogue, root: Path) -> S
         except Refusal as refusal:
             errors += refusal.lines
     errors += [*_repeated(arms, path, catalogue), *_unfit(arms, path), *_mixed(arms, path, catalogue)]
+    if document.ensemble:
+        errors += _unaveraged(document.ensemble, arms, protocol, path)
     if errors:
         raise Refusal(*errors)
-    return Study(name, document.question, tuple(_relative(arm, arms) for arm in arms))
+    return Study(name, document.question, tuple(_relative(arm, arms) for arm in arms), document.ensemble)
 
 
 class _Name(Settings):
@@ -227,6 +166,16 @@ def _mixed(arms: list[Arm], path: Path, catalogue: Catalogue) -> Iterator[str]:
             yield f"{path}: arms.{arm.name}: strengths with the test rules {' and '.join(rules)}; allowed is one in each arm"
 
 
+def _unaveraged(ensemble: Ensemble, arms: list[Arm], protocol: Protocol, path: Path) -> Iterator[str]:
+    """What a study of ensembles cannot do: have more groups than there are fresh seeds, or choose a strength."""
+    seeds = protocol.seeds.confirmation
+    if ensemble.groups > seeds:
+        yield f"{path}: ensemble.groups: {ensemble.groups} is refused; allowed is at most seeds.confirmation, {seeds}"
+    for arm in arms:
+        if len(arm.strengths) > 1:
+            yield f"{path}: arms.{arm.name}: {len(arm.strengths)} strengths; allowed is one in a study of ensembles"
+
+
 def _relative(arm: Arm, arms: list[Arm]) -> Arm:
     """The arm with its factor told against the arm it is compared with: what both have is no difference."""
     if arm.against == BASELINE:
@@ -251,19 +200,21 @@ def _arm(name: str, items: list[dict[str, Any]], protocol: Protocol, catalogue: 
         raise Refusal(f"{path}: {where}: the empty arm is part of every study; allowed is any other name")
     if not items:
         raise Refusal(f"{path}: {where}: empty; allowed is a list of regularizers")
-    overrides = {key: value for item in items if "protocol" in item for key, value in _override(item, path, where)}
+    written = {key: value for item in items if "protocol" in item for key, value in _override(item, path, where)}
+    overrides = multiplied(written, protocol, f"{path}: {where}")
     against = [str(item["against"]) for item in items if set(item) == {"against"}]
     named = [(index, item) for index, item in enumerate(items) if "protocol" not in item and set(item) != {"against"}]
     names = [item.get("name") for _, item in named]
     if len(set(map(str, names))) < len(names):
         raise Refusal(f"{path}: {where}: a regularizer is named twice; allowed is each once")
-    changed = _overridden(protocol, overrides, catalogue, f"{path}: {where}") if overrides else protocol
+    changed = overridden(protocol, overrides, catalogue, f"{path}: {where}") if overrides else protocol
     grids = [list(_grid(item, catalogue, path, f"{where}.{index}")) for index, item in named]
     strengths = tuple(
         Strength(_label(parts, overrides), tuple(regularizer for regularizer, _ in parts), changed)
         for parts in itertools.product(*grids)
     )
-    factor = PLUS.join([*map(str, names), *(f"{key}={_text(value)}" for key, value in overrides.items())])
+    moved = {key: value for key, value in overrides.items() if value_of(protocol, key) != value}
+    factor = PLUS.join([*map(str, names), *(f"{key}={_text(value)}" for key, value in moved.items())])
     return Arm(name, factor, (against or [BASELINE])[0], catalogue.rule(strengths[0].regularizers), strengths)
 
 
@@ -271,18 +222,6 @@ def _override(item: dict[str, Any], path: Path, where: str) -> Iterator[tuple[st
     if set(item) != {"protocol"} or not isinstance(item["protocol"], dict) or not item["protocol"]:
         raise Refusal(f"{path}: {where}.protocol: allowed is a mapping such as {{model.batch_norm: false}}")
     yield from item["protocol"].items()
-
-
-def _overridden(protocol: Protocol, overrides: dict[str, Any], catalogue: Catalogue, source: str) -> Protocol:
-    document = json.loads(protocol.model_dump_json())
-    for key, value in overrides.items():
-        section, _, field = key.partition(".")
-        if section not in ("data", "model", "training") or not field:
-            raise Refusal(f"{source}: protocol.{key}: allowed are keys of data, model and training, as in model.batch_norm")
-        if key in FIXED:
-            raise Refusal(f"{source}: protocol.{key}: all arms share the prepared data; allowed is another protocol")
-        document[section][field] = value
-    return _resolved(document, catalogue, source)
 
 
 Part = tuple[Settings, str]  # a regularizer, and the label of the values that were spelled out
@@ -297,14 +236,7 @@ def _grid(item: dict[str, Any], catalogue: Catalogue, path: Path, where: str) ->
     for values in itertools.product(*choices.values()):
         given = dict(zip(choices, values, strict=True))
         label = ", ".join(f"{key}={_text(value)}" for key, value in given.items() if key != "name")
-        yield _named(given, catalogue.regularizers, path, where), label
-
-
-def _named(given: dict[str, Any], known: Mapping[str, type[Settings]], source: Path | str, where: str) -> Settings:
-    name = given.get("name")
-    if not isinstance(name, str) or name not in known:
-        raise Refusal(_unknown(source, f"{where}.name", name, known))
-    return checked(known[name], {key: value for key, value in given.items() if key != "name"}, source, where)
+        yield named(given, catalogue.regularizers, path, where), label
 
 
 def _label(parts: tuple[Part, ...], overrides: dict[str, Any]) -> str:
@@ -318,7 +250,3 @@ def _name(regularizer: Settings) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _unknown(source: Path | str, where: str, name: Any, known: Collection[str]) -> str:
-    return f"{source}: {where}: {name!r} does not exist; allowed are: {', '.join(sorted(known))}"

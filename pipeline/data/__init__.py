@@ -20,6 +20,11 @@ def images(name: str) -> tuple[tuple[int, int, int], int]:
     return source.SHAPE, source.CLASSES
 
 
+def flips_keep_labels(name: str) -> bool:
+    """Whether the mirror image of an example has its label."""
+    return bool(importlib.import_module(f"pipeline.data.{name}").FLIPS_KEEP_LABELS)
+
+
 def read(name: str) -> Arrays:
     """All examples of a dataset. `name` is one of `names()`. Raises Refusal where they are not what `Arrays` says."""
     source = importlib.import_module(f"pipeline.data.{name}")

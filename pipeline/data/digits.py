@@ -11,6 +11,7 @@ from pipeline.data.arrays import Arrays
 BRIGHTEST = 16.0
 SHAPE = (1, 8, 8)
 CLASSES = 10
+FLIPS_KEEP_LABELS = False  # a mirrored 2 is no 2
 
 
 def read() -> Arrays:

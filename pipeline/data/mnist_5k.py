@@ -12,6 +12,7 @@ from pipeline.data.arrays import Arrays
 BRIGHTEST = 255.0
 SHAPE = (1, 28, 28)
 CLASSES = 10
+FLIPS_KEEP_LABELS = False  # a mirrored 2 is no 2
 
 
 def read() -> Arrays:

@@ -13,6 +13,7 @@ from pipeline.evaluation.averaging import softmax
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Score = Callable[[Array, Labels], float]  # probabilities (N, classes), labels (N,)
 BINS = 15  # Guo et al., ICML 2017
 SMALLEST = float(np.finfo(np.float64).tiny)
 
@@ -45,11 +46,33 @@ def calibration_error(probabilities: Array, labels: Labels, bins: int = BINS) ->
     return float(sum(abs(part.sum()) for part in np.array_split(np.repeat(excess, counts), bins)) / len(labels))
 
 
-METRICS: Mapping[str, Callable[[Array, Labels], float]] = {
+def calibration_error_width(probabilities: Array, labels: Labels, bins: int = BINS) -> float:
+    """Expected calibration error of the top class, 0 to 1, over `bins` bins of equal width.
+
+    The form most papers report (Guo et al., ICML 2017); a few bins hold most examples of a sure network,
+    which is why `calibration_error` stands beside it. Raises ValueError for fewer than one bin.
+    """
+    confidences = probabilities.max(axis=1)
+    excess = confidences - _hits(probabilities, labels)
+    return float(np.abs(np.bincount(confidence_bins(confidences, bins), weights=excess)).sum() / len(labels))
+
+
+def confidence_bins(confidences: Array, bins: int) -> NDArray[np.intp]:
+    """The bin (N,), 0 to bins - 1, of confidences (N,): bins (low, high] of equal width, the first closed.
+
+    NaN counts as the last. Raises ValueError for fewer than one bin.
+    """
+    if bins < 1:
+        raise ValueError(f"bins {bins}: allowed is 1 or more")
+    return np.searchsorted(np.arange(1, bins) / bins, confidences, side="left")
+
+
+METRICS: Mapping[str, Score] = {
     "accuracy": accuracy,
     "nll": nll,
     "brier": brier,
     "calibration_error": calibration_error,
+    "calibration_error_width": calibration_error_width,
 }
 
 

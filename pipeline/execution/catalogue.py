@@ -3,13 +3,17 @@
 Separate because the layer that reads settings stands above all three and must not import them.
 """
 
+import copy
+import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from pipeline import data, models, regularizers
-from pipeline.config.studies import Catalogue
+from pipeline.config.protocols import Catalogue
 from pipeline.regularizers.base import Regularizer
 
 
@@ -23,14 +27,21 @@ def effect(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> tuple[
 
     Raises Refusal where one of them cannot act on the protocol's network.
     """
-    chosen = [item for item in chosen if item != type(item).neutral()]
-    if not any(type(item).effect is not Regularizer.effect for item in chosen):
-        return [[_name(item), item.model_dump(mode="json")] for item in chosen], str
-    shape, classes = data.images(settings["data"]["dataset"])
-    with torch.random.fork_rng(devices=[]):
-        network = models.build(settings["model"], shape, classes)
+    chosen = [item for item in chosen if not item.is_neutral()]
+    if not chosen:
+        return [], str
+    network, shape = _plain(settings["data"]["dataset"], json.dumps(settings["model"]))
+    regularizers.equip(copy.deepcopy(network), chosen)
     effects = [[_name(item), item.effect(network, shape)] for item in chosen]
     return effects, lambda: "".join(item.alternatives(network, shape) for item in chosen)  # long to find, seldom asked
+
+
+@functools.lru_cache(maxsize=32)
+def _plain(dataset: str, model: str) -> tuple[nn.Module, tuple[int, ...]]:
+    """A network as the protocol has it, without regularizers, and the shape of its images."""
+    shape, classes = data.images(dataset)
+    with torch.random.fork_rng(devices=[]):
+        return models.build(json.loads(model), shape, classes), shape
 
 
 def _name(item: Regularizer) -> str:

@@ -60,7 +60,9 @@ def said(failed: list[tuple[Job, Outcome]], total: int, labels: Mapping[str, str
 
 def labels(plan: Plan) -> dict[str, str]:
     """What a person calls each run: arm, strength, seed."""
-    return {run.fingerprint: " ".join(filter(None, [run.arm, run.strength, f"seed {run.seed}"])) for run in reversed(plan.runs)}
+    members = {run.fingerprint: f"{run.arm} seed {run.seed} member {run.member}" for run in plan.members}
+    runs = {run.fingerprint: " ".join(filter(None, [run.arm, run.strength, f"seed {run.seed}"])) for run in reversed(plan.runs)}
+    return members | runs
 
 
 def cores() -> int:

@@ -101,6 +101,18 @@ def residual_blocks(network: nn.Module) -> list[ResidualBlock]:
     return [block for block in innermost if block.branches and block.branches == len(block.additions[False])]
 
 
+def passed_over(network: nn.Module) -> int:
+    """How many modules cannot be traced, and how many sums add two paths with equally many layers, neither the branch."""
+    graphs = [(module, _graph(module, True)) for module in network.modules() if _composed(module)]
+    equal = sum(_is_equal(_sides(node), module) for module, graph in graphs if graph for node in graph.nodes)
+    return equal + sum(graph is None for _, graph in graphs)
+
+
+def _is_equal(sides: Sequence[Addition], block: nn.Module) -> bool:
+    numbers = {side.layers(block) for side in sides}
+    return len(numbers) == 1 and numbers != {0}
+
+
 def _without(additions: Iterable[Addition], block: nn.Module, owners: set[nn.Module]) -> list[Addition]:
     """The additions whose branches hold no block."""
     return [item for item in additions if not any(owners & set(module.modules()) for module in item.modules(block))]
@@ -118,7 +130,7 @@ def _outermost(module: nn.Module, graph: fx.Graph | None) -> list[Addition]:
 
 def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
     """The graph of a module's forward with its submodules as leaves; None where there is none to be had."""
-    if type(module).__module__.startswith("torch.") or not any(True for _ in module.children()):
+    if not _composed(module):
         return None
     before = module.training
     module.training = training
@@ -130,6 +142,11 @@ def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
         module.training = before
 
 
+def _composed(module: nn.Module) -> bool:
+    """Whether a module is a user's, with others in it."""
+    return not type(module).__module__.startswith("torch.") and any(True for _ in module.children())
+
+
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Every submodule is."""
@@ -138,16 +155,18 @@ class _Tracer(fx.Tracer):
 
 def _addition(node: fx.Node, block: nn.Module) -> Addition | None:
     """What a node adds, where it is the sum of a shortcut and a branch."""
+    sides = sorted(_sides(node), key=lambda side: side.layers(block))
+    return sides[1] if sides and sides[0].layers(block) < sides[1].layers(block) else None
+
+
+def _sides(node: fx.Node) -> list[Addition]:
+    """The two ways to see a sum of paths from the input: with either operand for the branch; none where it is no such sum."""
     if node.op not in ("call_function", "call_method") or node.target not in SUMS or len(node.all_input_nodes) != 2:
-        return None
+        return []
     derived = _derived(node.graph)
     if node.kwargs or not set(node.args) <= derived:
-        return None
-    shorter, longer = sorted(
-        (_side(node, shortcut, branch, derived) for shortcut, branch in (node.args, node.args[::-1])),
-        key=lambda side: side.layers(block),
-    )
-    return longer if longer.layers(block) > shorter.layers(block) else None
+        return []
+    return [_side(node, shortcut, branch, derived) for shortcut, branch in (node.args, node.args[::-1])]
 
 
 def _side(node: fx.Node, shortcut: Any, branch: Any, derived: set[fx.Node]) -> Addition:

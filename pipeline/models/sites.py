@@ -4,7 +4,7 @@ Separate from both models and regularizers, so that neither knows the other and 
 modules will do.
 """
 
-from torch import nn
+from torch import fx, nn
 
 Site = tuple[str, nn.Module]  # qualified name, module
 LAYERS = (nn.Linear, nn.Conv2d)
@@ -13,15 +13,13 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 def linear_layers(network: nn.Module) -> list[Site]:
     """The linear layers, in order: what stands before them are their inputs."""
-    return [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    return _in_order(network, nn.Linear)
 
 
 def input_layer(network: nn.Module) -> Site | None:
     """The linear layer that reads the network's input: the first layer with weights, where that is linear."""
-    for name, module in network.named_modules():
-        if isinstance(module, LAYERS):
-            return (name, module) if isinstance(module, nn.Linear) else None
-    return None
+    first = next(iter(_in_order(network, *LAYERS)), None)
+    return first if first and isinstance(first[1], nn.Linear) else None
 
 
 def hidden_layers(network: nn.Module) -> list[Site]:
@@ -32,13 +30,12 @@ def hidden_layers(network: nn.Module) -> list[Site]:
 
 def convolutions(network: nn.Module) -> list[Site]:
     """The convolutions that see more than one pixel, in order: 1x1 shortcuts and projections are left out."""
-    found = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
-    return [(name, module) for name, module in found if module.kernel_size != (1, 1)]
+    return [(name, module) for name, module in _in_order(network, nn.Conv2d) if module.kernel_size != (1, 1)]
 
 
 def pooling_layers(network: nn.Module) -> list[Site]:
     """The max-pooling layers, in order."""
-    return [(name, module) for name, module in network.named_modules() if isinstance(module, nn.MaxPool2d)]
+    return _in_order(network, nn.MaxPool2d)
 
 
 def weights(network: nn.Module) -> list[nn.Parameter]:
@@ -50,3 +47,28 @@ def weights(network: nn.Module) -> list[nn.Parameter]:
         for name, parameter in module.named_parameters(recurse=False)
         if "bias" not in name
     ]
+
+
+def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
+    """The modules of these kinds in the order in which the forward calls them, or the module of torch they are part of.
+
+    Those that it never calls come last, as registered; so do all where the forward cannot be traced.
+    """
+    calls = _calls(network)
+
+    def place(site: Site) -> int:
+        parts = site[0].split(".")
+        wholes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        return next((calls[name] for name in wholes if name in calls), len(calls))
+
+    return sorted(((name, module) for name, module in network.named_modules() if isinstance(module, kinds)), key=place)
+
+
+def _calls(network: nn.Module) -> dict[str, int]:
+    """Name -> place of the modules that a forward calls, torch's own as wholes; empty where it cannot be traced."""
+    try:
+        graph = fx.Tracer().trace(network)
+    except Exception:  # whatever a user's forward raises on meeting a symbol
+        return {}
+    names = dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module")
+    return {name: place for place, name in enumerate(names)}

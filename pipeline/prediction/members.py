@@ -5,11 +5,15 @@ them, and draws are seeded by name, so that T passes are the first T of any larg
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.regularizers.base import DETERMINISTIC, NOISE_PASSES, Regularizer, mode, noise_layers, seed_batch, seed_noise
+from pipeline.config.errors import Refusal
+from pipeline.config.rules import DETERMINISTIC, members
+from pipeline.prediction.prefix import repeated
+from pipeline.regularizers.base import NoiseLayer, Regularizer, mode, noise_layers, seed_batch, seed_noise
 
 CHUNK = 500  # examples at once: fixed, since some draws depend on it
 
@@ -21,8 +25,19 @@ def deterministic(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def noise(network: nn.Module, images: Tensor, passes: int, seed: int) -> Tensor:
-    """Logits (passes, N, classes), noise layers sampling. `seed` is that of the noise stream."""
-    return _noisy(network, [images] * passes, seed)
+    """Logits (passes, N, classes), noise layers sampling; what comes before any noise is computed once.
+
+    `seed` is that of the noise stream. Raises Refusal where `passes` is less than 1.
+    """
+    if passes < 1:
+        raise Refusal(f"noise passes: {passes} is refused; allowed is at least 1")
+    layers = noise_layers(network)
+    with mode(network, training=False, sampling=True):
+        parts = [
+            repeated(network, chunk, [partial(_seed, layers, seed, number, place) for number in range(passes)])
+            for place, chunk in enumerate(images.split(CHUNK))
+        ]
+    return torch.cat(parts, dim=1)
 
 
 def augmented(network: nn.Module, images: Tensor, views: int, regularizers: Sequence[Regularizer], seed: int) -> Tensor:
@@ -36,12 +51,13 @@ def trained(
 ) -> Tensor:
     """Logits (views, N, classes) of the same views with noise layers sampling. `seeds`: augmentation, noise."""
     drawn = [view(images, regularizers, seeds[0], number) for number in range(views)]
-    return _noisy(network, drawn, seeds[1])
+    with mode(network, training=False, sampling=True):
+        return torch.stack([_noisy(network, images, seeds[1], number) for number, images in enumerate(drawn)])
 
 
 def by_rule(network: nn.Module, images: Tensor, rule: str, seed: int) -> Tensor:
     """The members that a test rule averages. `seed` is that of the noise stream."""
-    return deterministic(network, images) if rule == DETERMINISTIC else noise(network, images, NOISE_PASSES, seed)
+    return deterministic(network, images) if rule == DETERMINISTIC else noise(network, images, members(rule), seed)
 
 
 def view(images: Tensor, regularizers: Sequence[Regularizer], seed: int, number: int) -> Tensor:
@@ -54,14 +70,16 @@ def view(images: Tensor, regularizers: Sequence[Regularizer], seed: int, number:
     return images
 
 
-def _noisy(network: nn.Module, passes: Sequence[Tensor], seed: int) -> Tensor:
-    """One noise pass over each of `passes`, seeded by its number."""
-    layers, members = noise_layers(network), []
-    with mode(network, training=False, sampling=True):
-        for number, images in enumerate(passes):
-            seed_noise(layers, seed, "pass", number)
-            members.append(_logits(network, images))
-    return torch.stack(members)
+def _noisy(network: nn.Module, images: Tensor, seed: int, number: int) -> Tensor:
+    """Logits (N, classes) of one noise pass."""
+    layers = noise_layers(network)
+    chunks = enumerate(images.split(CHUNK))
+    return torch.cat([repeated(network, chunk, [partial(_seed, layers, seed, number, place)])[0] for place, chunk in chunks])
+
+
+def _seed(layers: Sequence[NoiseLayer], seed: int, number: int, place: int) -> None:
+    """Seeds a noise pass over one chunk of examples."""
+    seed_noise(layers, seed, "pass", number, place)
 
 
 @torch.no_grad()

@@ -10,7 +10,20 @@ import pandas as pd
 from pipeline.config.errors import Refusal
 from pipeline.config.files import write_text
 
-WORDS = ("fingerprint", "rule", "split", "metric", "study", "arm", "factor", "strength", "verdict")
+WORDS = (
+    "fingerprint",
+    "rule",
+    "split",
+    "metric",
+    "study",
+    "arm",
+    "factor",
+    "strength",
+    "verdict",
+    "method",
+    "model",
+    "against",
+)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.regularizers.base import DETERMINISTIC, Regularizer
+from pipeline.config.errors import Refusal
+from pipeline.config.rules import DETERMINISTIC
+from pipeline.regularizers.base import Regularizer
 
 
 def names() -> tuple[str, ...]:
@@ -26,11 +28,12 @@ def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
     Leaving the neutral ones out is what makes them equal to the baseline bit for bit.
     """
     items = [_built(item["name"], {key: value for key, value in item.items() if key != "name"}) for item in given]
-    return tuple(item for item in items if item != type(item).neutral())
+    return tuple(item for item in items if not item.is_neutral())
 
 
 def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:
-    """Lets every regularizer place its noise in the network, in order; weights stay as they are."""
+    """Lets every regularizer place its noise in the network, in order; weights stay as they are. Raises Refusal."""
+    _require_meaning(regularizers)
     for regularizer in regularizers:
         regularizer.modify_model(network)
 
@@ -39,6 +42,14 @@ def test_rule(regularizers: Sequence[Regularizer]) -> str:
     """The members averaged at test: that of the first regularizer which declares any but the deterministic one."""
     declared = [item.rule for item in regularizers if item.rule != DETERMINISTIC]
     return declared[0] if declared else DETERMINISTIC
+
+
+def _require_meaning(given: Sequence[Regularizer]) -> None:
+    """Refuses regularizers that declare to have no meaning together."""
+    present = {type(item).__module__.rpartition(".")[2]: item for item in given}
+    pairs = [(name, other, why) for name, item in present.items() for other, why in item.clashes.items() if other in present]
+    if pairs:
+        raise Refusal(*(f"{name} with {other}: {why}; allowed is one of the two in an arm" for name, other, why in pairs))
 
 
 def _built(name: str, values: Mapping[str, Any]) -> Regularizer:

@@ -15,7 +15,7 @@ from kornia.geometry.transform import warp_affine
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.regularizers.base import Evidence, Measures, Regularizer, require_effect
+from pipeline.regularizers.base import Evidence, Measures, Regularizer, require_effect, unlikely
 
 Amount = Tensor | float  # one per image (N,), or one for all
 
@@ -23,6 +23,7 @@ COLUMNS = {"shift": 2, "flip": 1, "crop": 3, "rotate": 1, "scale": 1, "shear": 1
 MOVES = ("shift", "crop", "rotate", "scale", "shear")
 COLOURS = ("brightness", "contrast", "pca_jitter")
 ROUNDING = 1e-5  # a mean change below this is no effect but the arithmetic of single precision
+TELLING = 0.9  # at least so large a share of images is taken to look different where it is changed: not blank, no mirror image
 SEEN = 0.1  # at least so large a share of cutouts is taken to hide something that is not black already
 
 
@@ -91,7 +92,7 @@ def pca_jitter(images: Tensor, noise: Amount) -> Tensor:
         return images
     pixels = images.transpose(0, 1).flatten(1)
     covariance = torch.cov(pixels, correction=0).reshape(len(pixels), len(pixels))
-    return images + (noise @ covariance)[:, :, None, None]
+    return images + (noise.to(covariance.dtype) @ covariance)[:, :, None, None]
 
 
 def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
@@ -154,6 +155,10 @@ class Augmentation(Regularizer):
         happened = changes.changed > 0 and changes.distance > floor
         chance = self._idle() ** changes.examples
         require_effect(happened, chance, f"augmentation: none of {changes.examples} images was changed by {self}")
+        due = TELLING * (1 - self._idle())
+        few = changes.changed < due * changes.examples and unlikely(changes.changed, changes.examples, due)
+        rare = f"augmentation: {changes.changed} of {changes.examples} images were changed by {self}"
+        require_effect(not few, 0, f"{rare}; due is a share of at least {due:.3g}")
         return {"changed": changes.changed / changes.examples, "pixel_change": changes.distance / changes.examples}
 
     def _moved(self, images: Tensor, draws: dict[str, Tensor]) -> Tensor:

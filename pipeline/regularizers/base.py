@@ -3,8 +3,9 @@
 Separate so that training and prediction know hooks and noise layers, and no regularizer by name.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -12,13 +13,11 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from pipeline.config.rules import DETERMINISTIC
 from pipeline.config.schema import Settings
 from pipeline.config.streams import derive
 from pipeline.models.standardized import Standardized
 
-NOISE_PASSES = 12
-DETERMINISTIC = "deterministic"
-NOISE = f"noise_{NOISE_PASSES}"  # arithmetic mean of the probabilities of that many noise passes
 NEGLIGIBLE = 1e-6  # a chance below this does not excuse a regularizer that did nothing
 
 Groups = list[dict[str, Any]]  # parameter groups: weights first, then biases and normalization
@@ -52,15 +51,21 @@ class Evidence:
 class Regularizer(Settings):
     """A regularizer's settings and hooks. Every hook is neutral by default; they run in the order listed.
 
-    A class attribute `test_rule` declares which members are averaged at test, before any data is seen.
+    A class attribute `test_rule` declares which members are averaged at test, before any data is seen; `clashes` the
+    regularizers beside which this one would have no meaning, and why.
     """
 
     test_rule: ClassVar[str] = DETERMINISTIC
+    clashes: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def neutral(cls) -> Self | None:
         """The settings without any effect; None where there are none."""
         return None
+
+    def is_neutral(self) -> bool:
+        """Whether these settings have no effect, however they are spelled."""
+        return self == type(self).neutral()
 
     def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
         """What these settings come to on a plain network, left as it is, for images of `shape`: plain values.
@@ -72,6 +77,10 @@ class Regularizer(Settings):
     def alternatives(self, network: nn.Module, shape: tuple[int, ...]) -> str:
         """The nearest settings of another effect, to end the line of a refusal; nothing where any other will do."""
         return ""
+
+    def other_forms(self) -> dict[str, Self]:
+        """These settings with another deterministic form, by its name: shown beside the test rule, for the same weights."""
+        return {}
 
     def modify_model(self, network: nn.Module) -> None:
         """Places noise layers in the network. Leaves its weights as they are."""
@@ -231,6 +240,32 @@ def switch(network: nn.Module, training: bool, sampling: bool) -> None:
 def _train(network: nn.Module, training: bool) -> None:
     if network.training != training:  # walking all modules costs as much as a small layer
         network.train(training)
+
+
+def unlikely(happened: int, draws: int, chance: float) -> bool:
+    """Whether a share of independent draws so far from their mean `chance` would come with negligible chance itself.
+
+    The share s is reached or passed with a chance of at most exp(-draws * divergence of s from the mean): Hoeffding,
+    Probability Inequalities for Sums of Bounded Random Variables, JASA 58, 1963, theorem 1; for unequal chances too.
+    """
+    share = happened / max(draws, 1)
+    return draws * _divergence(share, chance) > math.log(2 / NEGLIGIBLE)
+
+
+def _divergence(share: float, chance: float) -> float:
+    """Of Kullback and Leibler, of two coins; infinite where what happened could not."""
+    pairs = [(one, other) for one, other in ((share, chance), (1 - share, 1 - chance)) if one > 0]
+    return sum(one * math.log(one / other) if other > 0 else math.inf for one, other in pairs)
+
+
+def require_rate(name: str, what: str, dropped: int, drawn: int, rate: float) -> None:
+    """Raises NoEffect where the share dropped is not one that `rate` gives, each drawn on its own.
+
+    `name` of the regularizer, and `what` it drops where, are for the message.
+    """
+    if unlikely(dropped, drawn, rate):
+        share = dropped / max(drawn, 1)
+        raise NoEffect(f"{name}: {dropped} of {drawn} {what} were dropped, a share of {share:.4g}; due is {rate:.4g}")
 
 
 def require_effect(happened: bool, chance: float, what: str) -> None:

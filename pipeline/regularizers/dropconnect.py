@@ -28,6 +28,7 @@ from pipeline.regularizers.base import (
     noise_layers,
     place_instead,
     require_effect,
+    require_rate,
 )
 
 PARTS = 1 << 16  # chances are whole parts of this: a mask costs a 16-bit random word per weight
@@ -117,6 +118,15 @@ class DropConnect(Regularizer):
         """Nothing is ever dropped."""
         return cls(rate=0)
 
+    def is_neutral(self) -> bool:
+        """Nothing is ever dropped, wherever."""
+        return self.rate == 0
+
+    def other_forms(self) -> dict[str, Self]:
+        """`moments`: Gaussian inference in the linear layers that a ReLU follows."""
+        apt = self.where == "linear" and self.inference == "mean" and self.rate > 0
+        return {"moments": self.model_copy(update={"inference": "gaussian"})} if apt else {}
+
     def modify_model(self, network: nn.Module) -> None:
         """Lets a noise layer compute every linear layer, or every convolution of more than one pixel. Raises Refusal."""
         found = self._sites(network)
@@ -133,9 +143,8 @@ class DropConnect(Regularizer):
         drawn, kept = (sum(int(layer.counts[name]) for layer in layers) for name in ("drawn", "kept"))
         require_effect(drawn > 0, 0, "dropconnect: no mask was drawn")
         for layer in layers:
-            chance = (1 - self.rate) ** int(layer.counts["drawn"])
-            none = f"dropconnect: none of {layer.counts['drawn']} weights at {layer.site} was dropped at rate {self.rate}"
-            require_effect(bool(layer.counts["kept"] < layer.counts["drawn"]), chance, none)
+            number, due = int(layer.counts["drawn"]), _parts(self.rate) / PARTS
+            require_rate("dropconnect", f"weights at {layer.site}", number - int(layer.counts["kept"]), number, due)
         return {"sites": sum(len(layer.owners) for layer in layers), "realised_rate": 1 - kept / drawn}
 
     def _sites(self, network: nn.Module) -> list[Site]:
@@ -186,8 +195,7 @@ class Masked(NoiseLayer):
 
     def __init__(self, site: str, rate: float, *owners: nn.Module):
         super().__init__("dropconnect", site)
-        self.dropped = max(round(rate * PARTS), 1) if rate else 0
-        self.dropped = min(self.dropped, PARTS - 1)
+        self.dropped = _parts(rate)
         self.owners = owners
         self.counts = {"drawn": 0, "kept": 0}
 
@@ -304,6 +312,11 @@ def _chunks(masks: Iterable[Tensor], *rows: Tensor) -> Iterator[tuple[Tensor, ..
     for mask in masks:
         yield mask, *(tensor[start : start + len(mask)] for tensor in rows)
         start += len(mask)
+
+
+def _parts(rate: float) -> int:
+    """A rate in whole parts, neither nothing nor all of them by rounding."""
+    return min(max(round(rate * PARTS), 1), PARTS - 1) if rate else 0
 
 
 def _mask(source: np.random.SFC64, shape: tuple[int, ...], dropped: int, dtype: torch.dtype) -> Tensor:

@@ -23,6 +23,7 @@ from pipeline.regularizers.base import (
     place_at_input,
     place_before,
     require_effect,
+    require_rate,
 )
 
 RATES = "a number, at least 0 and less than 1, or one for each hidden layer, as in [[0.1, 0.5]]"
@@ -60,18 +61,28 @@ class Dropout(Regularizer):
         """Nothing is ever dropped."""
         return cls(rate=0)
 
+    def is_neutral(self) -> bool:
+        """Whatever is dropped at rate 0."""
+        return self.rate == 0 or (isinstance(self.rate, tuple) and not any(self.rate))
+
+    def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
+        """The rate of every site: one for all is the same as so many equal ones."""
+        rates = [self.rate] if self.where == "input" else [*self._each(hidden_layers(network))]
+        return {"where": self.where, "rates": rates}
+
     def modify_model(self, network: nn.Module) -> None:
         """Places a layer before every linear layer with hidden inputs, or one at the network's input. Raises Refusal."""
         if isinstance(self.rate, float) and self.where == "input":
             place_at_input(network, DropoutLayer("input", self.rate))
             return
         found = hidden_layers(network)
-        for (site, module), rate in zip(found, self._each(found), strict=True):
-            place_before(module, DropoutLayer(site, rate))
+        for number, ((site, module), rate) in enumerate(zip(found, self._each(found), strict=True)):
+            place_before(module, DropoutLayer(site, rate, number))
 
     def audit(self, evidence: Evidence) -> Measures:
         """Sites, and the share of units that was dropped: of all, and at each site where rates differ."""
-        layers = [layer for layer in noise_layers(evidence.network) if isinstance(layer, DropoutLayer)]
+        placed = [layer for layer in noise_layers(evidence.network) if isinstance(layer, DropoutLayer)]
+        layers = sorted(placed, key=lambda layer: layer.number)
         shares = [_share(layer, rate) for layer, rate in zip(layers, self._each(layers), strict=True)]
         drawn = [int(layer.counts["drawn"]) for layer in layers]
         require_effect(sum(drawn) > 0, 0, "dropout: no mask was drawn")
@@ -93,11 +104,15 @@ class Dropout(Regularizer):
 
 
 class DropoutLayer(NoiseLayer):
-    """Draws a mask of the inputs' shape, and counts what it dropped and how often its output differed."""
+    """Draws a mask of the inputs' shape, and counts what it dropped and how often its output differed.
 
-    def __init__(self, site: str, rate: float):
+    `number`: which of the sites it is, which need not be the order of registration.
+    """
+
+    def __init__(self, site: str, rate: float, number: int = 0):
         super().__init__("dropout", site)
         self.rate = rate
+        self.number = number
         self.counts = {"drawn": 0, "kept": 0, "passes": 0, "changed": 0}
 
     def sample(self, inputs: Tensor) -> Tensor:
@@ -109,13 +124,13 @@ class DropoutLayer(NoiseLayer):
 
 
 def _share(layer: DropoutLayer, rate: float) -> float:
-    """The share of units that a layer dropped. Raises NoEffect where it was to drop some and did not."""
+    """The share of units that a layer dropped. Raises NoEffect where it is not what `rate` gives."""
     drawn, passes = int(layer.counts["drawn"]), int(layer.counts["passes"])
-    dropped, chance = drawn - int(layer.counts["kept"]), (1 - rate) ** drawn
-    require_effect(dropped > 0, chance, f"dropout: none of {drawn} units at {layer.site} was dropped at rate {rate}")
+    dropped = drawn - int(layer.counts["kept"])
+    require_rate("dropout", f"units at {layer.site}", dropped, drawn, rate)
     require_effect(
         int(layer.counts["changed"]) > 0,
-        chance,
+        (1 - rate) ** drawn,
         f"dropout: {layer.site} gave its input in all of {passes} passes at rate {rate}",
     )
     return dropped / max(drawn, 1)

@@ -8,10 +8,11 @@ Test rule: deterministic, with the restored weights.
 from typing import Any, Literal
 
 import pytorch_lightning as lightning
+import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.regularizers.base import Evidence, Measures, Regularizer
+from pipeline.regularizers.base import Evidence, Measures, Regularizer, require_effect
 
 Weights = dict[str, Tensor]
 
@@ -32,8 +33,15 @@ class EarlyStopping(Regularizer):
         return [Stopper(self.patience, self.monitor)]
 
     def audit(self, evidence: Evidence) -> Measures:
-        """Whether it was armed (saw any point) and fired (stopped), and the epoch whose weights were kept."""
+        """Whether it was armed (saw any point) and fired (stopped), and the epoch whose weights were kept.
+
+        It may rightly never fire, but it has to look, and the weights it kept have to be those at the end.
+        """
         (stopper,) = evidence.callbacks
+        require_effect(stopper.best is not None, 0, "early_stopping: no point of the learning curve was looked at")
+        final = evidence.network.state_dict()
+        kept = all(torch.equal(final[name], value) for name, value in stopper.weights.items())
+        require_effect(kept, 0, f"early_stopping: the weights at the end are not those of epoch {stopper.best_epoch}")
         return {
             "armed": float(stopper.best is not None),
             "fired": float(stopper.fired),

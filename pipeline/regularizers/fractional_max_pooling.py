@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from pipeline.config.errors import Refusal
+from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES
 from pipeline.models.regions import (
     Axis,
     Regions,
@@ -28,9 +29,6 @@ from pipeline.models.regions import (
 )
 from pipeline.models.sites import Site, linear_layers, pooling_layers
 from pipeline.regularizers.base import (
-    DETERMINISTIC,
-    NOISE,
-    NOISE_PASSES,
     Evidence,
     Measures,
     NoiseLayer,

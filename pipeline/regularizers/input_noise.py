@@ -12,9 +12,19 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.regularizers.base import Evidence, Measures, NoiseLayer, Regularizer, noise_layers, place_at_input, require_effect
+from pipeline.regularizers.base import (
+    NEGLIGIBLE,
+    Evidence,
+    Measures,
+    NoiseLayer,
+    Regularizer,
+    noise_layers,
+    place_at_input,
+    require_effect,
+)
 
-FINE = 1_000_000  # parts of a squared unit: counts are whole numbers
+FINE = 10**12  # parts of a squared unit: counts are whole numbers
+ROUNDING = 0.01  # of the variance, by single precision
 
 
 def input_noise(inputs: Tensor, noise: Tensor, sigma: float) -> Tensor:
@@ -43,7 +53,17 @@ class InputNoise(Regularizer):
         realised = math.sqrt(squares / max(drawn, 1))
         moved = f"input_noise: none of {drawn} values was moved at sigma {self.sigma}"
         require_effect(realised > 0, float(self.sigma == 0), moved)
+        due = realised == self.sigma or _as_due((realised / self.sigma) ** 2, drawn)
+        require_effect(due, 0, f"input_noise: the deviation of {drawn} values is {realised:.4g}; due is {self.sigma:.4g}")
         return {"values": drawn, "realised_sigma": realised}
+
+
+def _as_due(ratio: float, number: int) -> bool:
+    """Whether the mean of so many squared normal numbers is `ratio` of the one due with more than negligible chance.
+
+    Chernoff's bound for chi squared: at most exp(-number / 2 * (ratio - 1 - log ratio)) on either side.
+    """
+    return abs(ratio - 1) <= ROUNDING or number / 2 * (ratio - 1 - math.log(ratio)) <= math.log(2 / NEGLIGIBLE)
 
 
 class InputNoiseLayer(NoiseLayer):

@@ -18,22 +18,25 @@ from pipeline.regularizers.base import Evidence, Measures, NoEffect, Regularizer
 ROUNDING = 1e-4  # relative
 
 
-def max_norm(weight: Tensor, limit: float) -> Tensor:
-    """`weight` (units, ...) with every unit's vector scaled down to the Euclidean norm `limit` where it is longer."""
-    return weight * _factors(weight, limit)
+def max_norm(weight: Tensor, strength: float) -> Tensor:
+    """`weight` (units, ...) with every unit's vector scaled down to the Euclidean norm `strength` where it is longer."""
+    return weight * _factors(weight, strength)
 
 
-def _factors(weight: Tensor, limit: float) -> Tensor:
+def _factors(weight: Tensor, strength: float) -> Tensor:
     """What each unit's vector is multiplied by, (units, 1, ...) in (0, 1]."""
     norms = torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.dim())), keepdim=True)
-    factors: Tensor = limit / norms.clamp_min(limit)
+    factors: Tensor = strength / norms.clamp_min(strength)
     return factors
 
 
 class MaxNorm(Regularizer):
-    """`limit` is the greatest norm of a unit's incoming weights; the paper's is 3 to 4. No finite limit is without effect."""
+    """`strength` is the largest norm allowed to a unit's incoming weights, so the smaller the stronger; the paper's is 3 to 4.
 
-    limit: float = Field(3.0, gt=0)
+    No finite one is without effect.
+    """
+
+    strength: float = Field(3.0, gt=0)
 
     def modify_model(self, network: nn.Module) -> None:
         """Changes nothing. Raises Refusal where there is nothing to project."""
@@ -42,19 +45,21 @@ class MaxNorm(Regularizer):
 
     def callbacks(self) -> list[Any]:
         """The projection."""
-        return [Projection(self.limit)]
+        return [Projection(self.strength)]
 
     def audit(self, evidence: Evidence) -> Measures:
         """Units; `armed`, the projections made (one per unit and update); `fired`, the share of them that shortened a vector.
 
-        It may rightly never fire, but it has to be armed, and no norm may end above the limit.
+        It may rightly never fire, but it has to be armed, and no norm may end above the strength.
         """
         (projection,) = evidence.callbacks
         found = units(evidence.network)
-        require_effect(projection.armed > 0, 0, f"max_norm: no projection was made at limit {self.limit}")
-        least = min(float(_factors(weight.detach(), self.limit).min()) for weight in found)
+        require_effect(projection.armed > 0, 0, f"max_norm: no projection was made at strength {self.strength}")
+        least = min(float(_factors(weight.detach(), self.strength).min()) for weight in found)
         if least < 1 - ROUNDING:
-            raise NoEffect(f"max_norm: a unit's weights have norm {self.limit / least:.4g}, above the limit {self.limit}")
+            raise NoEffect(
+                f"max_norm: a unit's weights have norm {self.strength / least:.4g}, above the allowed {self.strength}"
+            )
         fired = int(projection.fired) / projection.armed
         return {"units": sum(len(weight) for weight in found), "armed": projection.armed, "fired": fired}
 
@@ -62,8 +67,8 @@ class MaxNorm(Regularizer):
 class Projection(lightning.Callback):
     """Projects right after the optimizer's step, and counts."""
 
-    def __init__(self, limit: float):
-        self.limit = limit
+    def __init__(self, strength: float):
+        self.strength = strength
         self.armed = 0
         self.fired: Tensor | int = 0
 
@@ -77,7 +82,7 @@ class Projection(lightning.Callback):
     def project(self, found: list[Tensor]) -> None:
         """Projects every weight, in place."""
         for weight in found:
-            factors = _factors(weight, self.limit)
+            factors = _factors(weight, self.strength)
             self.armed += len(weight)
             self.fired += (factors < 1).sum()
             weight.mul_(factors)

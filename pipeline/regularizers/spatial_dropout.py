@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from pipeline.config.errors import Refusal
 from pipeline.models.sites import convolutions
-from pipeline.regularizers.base import Evidence, Measures, NoiseLayer, Regularizer, noise_layers, place_after, require_effect
+from pipeline.regularizers.base import (
+    Evidence,
+    Measures,
+    NoiseLayer,
+    Regularizer,
+    noise_layers,
+    place_after,
+    require_effect,
+    require_rate,
+)
 
 
 def spatial_dropout(maps: Tensor, kept: Tensor, rate: float) -> Tensor:
@@ -68,8 +77,7 @@ class SpatialDropoutLayer(NoiseLayer):
 
 
 def _require_acted(layer: SpatialDropoutLayer, rate: float) -> None:
-    drawn, chance = int(layer.counts["drawn"]), (1 - rate) ** int(layer.counts["drawn"])
-    none = f"spatial_dropout: none of {drawn} feature maps at {layer.site} was dropped at rate {rate}"
-    require_effect(int(layer.counts["kept"]) < drawn, chance, none)
+    drawn = int(layer.counts["drawn"])
+    require_rate("spatial_dropout", f"feature maps at {layer.site}", drawn - int(layer.counts["kept"]), drawn, rate)
     same = f"spatial_dropout: {layer.site} gave its input in all of {layer.counts['passes']} passes at rate {rate}"
-    require_effect(int(layer.counts["changed"]) > 0, chance, same)
+    require_effect(int(layer.counts["changed"]) > 0, (1 - rate) ** drawn, same)

@@ -5,9 +5,8 @@ their batch norm unmoved. As in the paper nothing is rescaled in training, and a
 chance of survival. Test rule: deterministic (the paper's).
 """
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pytorch_lightning as lightning
 import torch
@@ -15,8 +14,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.config.errors import Refusal
-from pipeline.models.residuals import Gate, residual_blocks
-from pipeline.regularizers.base import Evidence, Measures, NoiseLayer, Regularizer, noise_layers, require_effect
+from pipeline.models.residuals import Gate, ResidualBlock, passed_over, residual_blocks
+from pipeline.regularizers.base import (
+    Evidence,
+    Measures,
+    NoiseLayer,
+    Regularizer,
+    noise_layers,
+    require_effect,
+    require_rate,
+)
 
 
 def stochastic_depth(shortcut: Tensor, inputs: Sequence[Tensor], branch: Callable[..., Tensor], kept: Sequence[bool]) -> Tensor:
@@ -38,6 +45,8 @@ def stochastic_depth(shortcut: Tensor, inputs: Sequence[Tensor], branch: Callabl
 class StochasticDepth(Regularizer):
     """`survival` is that of the last branch: linear decay falls to it from 1 at the network's input."""
 
+    also_called: ClassVar[tuple[str, ...]] = ("drop_path", "drop_connect", "layer_drop")
+
     survival: float = Field(0.5, gt=0, le=1)
     decay: Literal["linear", "uniform"] = "linear"
     mode: Literal["batch", "example"] = "batch"  # one draw for all examples of a batch, or one for each
@@ -47,6 +56,14 @@ class StochasticDepth(Regularizer):
         """Every branch survives."""
         return cls(survival=1)
 
+    def is_neutral(self) -> bool:
+        """Whatever the decay and the draws."""
+        return self.survival == 1
+
+    def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Every branch's chance: with a single branch, both kinds of decay are one."""
+        return {"chances": self.chances(_branches(_found(network))), "mode": self.mode}
+
     def chances(self, branches: int) -> list[float]:
         """Each branch's chance of survival, in order."""
         steps = [(number / branches if self.decay == "linear" else 1.0) for number in range(1, branches + 1)]
@@ -54,32 +71,30 @@ class StochasticDepth(Regularizer):
 
     def modify_model(self, network: nn.Module) -> None:
         """Places a layer at every addition of a branch."""
-        blocks = residual_blocks(network)
-        chances = iter(self.chances(sum(block.branches for block in blocks)))
+        blocks = _found(network)
+        chances = iter(self.chances(_branches(blocks)))
         for block in blocks:
             names = [f"stochastic_depth_{number}" for number in range(block.branches)]
             block.insert({name: BranchLayer(f"{block.name}.{name}", next(chances), self.mode == "example") for name in names})
-        if not blocks:
-            raise Refusal(
-                "stochastic_depth: this network has no residual branch: no module's forward adds two paths from its input, "
-                "one with more convolutions or linear layers than the other"
-            )
 
     def callbacks(self) -> list[Any]:
         """Prepares the optimizer for weights without gradient."""
         return [_Momenta()]
 
     def audit(self, evidence: Evidence) -> Measures:
-        """Blocks, and the share of branch computations skipped: realised, and expected by the chances of survival."""
+        """Blocks, and the share of branch computations skipped: realised, and expected by the chances of survival.
+
+        `passed_over`: modules that cannot be traced, and sums of which neither side is the branch.
+        """
         layers = [layer for layer in noise_layers(evidence.network) if isinstance(layer, BranchLayer)]
         drawn = [int(layer.counts.get("drawn", 0)) for layer in layers]
         skipped = sum(drawn) - sum(int(layer.counts.get("kept", 0)) for layer in layers)
-        chances = self.chances(len(layers))
-        nothing = math.prod(chance**number for chance, number in zip(chances, drawn, strict=True))
-        described = f"none of {sum(drawn)} computations of {len(layers)} branches was skipped at survival {self.survival}"
-        require_effect(skipped > 0, nothing if sum(drawn) else 0, f"stochastic_depth: {described}")
-        expected = sum((1 - chance) * number for chance, number in zip(chances, drawn, strict=True))
-        return {"blocks": len(layers), "skipped": skipped / sum(drawn), "expected_skipped": expected / sum(drawn)}
+        require_effect(sum(drawn) > 0, 0, f"stochastic_depth: none of {len(layers)} branches was ever asked for")
+        chances = zip(self.chances(len(layers)), drawn, strict=True)
+        expected = sum((1 - chance) * number for chance, number in chances) / sum(drawn)
+        require_rate("stochastic_depth", f"computations of {len(layers)} branches", skipped, sum(drawn), expected)
+        measures: Measures = {"blocks": len(layers), "skipped": skipped / sum(drawn), "expected_skipped": expected}
+        return measures | {"passed_over": passed_over(evidence.network)}
 
 
 class BranchLayer(NoiseLayer, Gate):
@@ -121,6 +136,21 @@ def start_momenta(optimizer: torch.optim.Optimizer) -> None:
             state = optimizer.state[parameter]
             if state.get("momentum_buffer") is None:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _found(network: nn.Module) -> list[ResidualBlock]:
+    """The blocks with a branch to skip. Raises Refusal where there is none."""
+    blocks = residual_blocks(network)
+    if not blocks:
+        raise Refusal(
+            "stochastic_depth: this network has no residual branch: no module's forward adds two paths from its input, "
+            "one with more convolutions or linear layers than the other"
+        )
+    return blocks
+
+
+def _branches(blocks: Sequence[ResidualBlock]) -> int:
+    return sum(block.branches for block in blocks)
 
 
 def _of_rows(branch: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:

@@ -6,7 +6,8 @@ computed anew for the averaged weights; the raw weights are kept beside them. Te
 averaged weights.
 """
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 import pytorch_lightning as lightning
 import torch
@@ -36,6 +37,10 @@ class WeightAveraging(Regularizer):
     the mass that an EMA started at zero would have to be corrected for.
     """
 
+    clashes: ClassVar[Mapping[str, str]] = {
+        "early_stopping": "it watches and restores the raw weights, so that no average would be tested"
+    }
+
     kind: Literal["ema", "mean"] = "ema"
     decay: float = Field(0.98, ge=0, lt=1)
     start: float = Field(0, ge=0, lt=1)
@@ -44,6 +49,14 @@ class WeightAveraging(Regularizer):
     def neutral(cls) -> Self:
         """An average of the last weights alone."""
         return cls(decay=0)
+
+    def is_neutral(self) -> bool:
+        """An average of the last weights alone, whatever its start."""
+        return self.kind == "ema" and self.decay == 0
+
+    def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
+        """A plain mean has no decay."""
+        return self.model_dump(mode="json", exclude={"decay"} if self.kind == "mean" else None)
 
     def callbacks(self) -> list[Any]:
         """The one that averages."""
@@ -57,6 +70,9 @@ class WeightAveraging(Regularizer):
             0,
             f"weight_averaging: the average of {averager.count} weights is the raw weights",
         )
+        final = dict(evidence.network.named_parameters())
+        replaced = [name for name, value in averager.average.items() if not torch.equal(final[name], value)]
+        require_effect(not replaced, 0, f"weight_averaging: {len(replaced)} tensors at the end are not the average of training")
         return {"averaged": float(averager.count), "distance": averager.distance}
 
 

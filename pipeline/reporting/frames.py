@@ -13,7 +13,8 @@ import pandas as pd
 from scipy.stats import t
 
 from pipeline.comparison.intervals import LEVEL
-from pipeline.config.plan import Plan, PlannedArm, PlannedStudy
+from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.rules import DETERMINISTIC
 from pipeline.config.studies import BASELINE
 
 STATES = ("done", "failed", "diverged", "missing")
@@ -24,6 +25,8 @@ TRIED = (
 )
 SMALLEST_LOSS = 1e-12
 COSTS = ("training_flops", "updates", "forward_flops")
+RUN = ("phase", "study", "arm", "strength", "seed", "fingerprint", "state", "reason", *COSTS)
+PASSES = ("study", "arm", "seed", "passes", "metric", "value")
 Records = dict[str, dict[str, Any] | None]  # fingerprint -> record, None where there is none
 Histories = dict[str, list[dict[str, Any]]]  # fingerprint -> rows of (epoch, split)
 
@@ -32,20 +35,30 @@ Histories = dict[str, list[dict[str, Any]]]  # fingerprint -> rows of (epoch, sp
 class Evidence:
     """Everything a report says; each frame is described by the function that makes it.
 
-    `contrasts` and `scores` are the tables of those names; `tried` is the list of tried strengths in the
-    choice; `test_use` tells how often the test set was opened.
+    `contrasts`, `ensembles`, `sizes` and `reliability` are the tables of those names; `tried` is the list of tried
+    strengths in the choice; `test_use` tells how often the test set was opened. `runs` are those of compared arms,
+    `members` those of groups.
     """
 
     exploration: Plan
     confirmation: Plan
     runs: pd.DataFrame
+    members: pd.DataFrame
     tried: pd.DataFrame
     contrasts: pd.DataFrame
     outcomes: pd.DataFrame
     curves: pd.DataFrame
     audit: pd.DataFrame
     rules: pd.DataFrame
+    passes: pd.DataFrame
+    ensembles: pd.DataFrame
+    sizes: pd.DataFrame
+    reliability: pd.DataFrame
     test_use: Mapping[str, Any]
+
+    def planned(self) -> pd.DataFrame:
+        """Every planned run, of compared arms and of groups; one that stands for both is in it twice."""
+        return pd.concat([self.runs, self.members[list(RUN)]], ignore_index=True) if len(self.members) else self.runs
 
     def primary(self) -> pd.DataFrame:
         """The contrasts of the one metric that carries a verdict, best difference first, unknown ones last."""
@@ -57,9 +70,13 @@ class Evidence:
         return bool(self.primary()["arm"].duplicated().any())
 
     def label(self, study: str, arm: str) -> str:
-        """How an arm is called where its study is not plain: with the study only if another study uses the name too."""
+        """How an arm is called where its study is not plain, and what it is compared with if not with the baseline."""
+        return self.named(study, arm) + self.against(study, arm)
+
+    def named(self, study: str, arm: str) -> str:
+        """An arm's name, with the study only if another study uses the name too."""
         shared = arm != BASELINE and (self.primary()["arm"] == arm).sum() > 1
-        return (f"{arm} of {study}" if shared else arm) + self.against(study, arm)
+        return f"{arm} of {study}" if shared else arm
 
     def against(self, study: str, arm: str) -> str:
         """What to add to an arm's name where it is not compared with the baseline but with another arm."""
@@ -88,16 +105,22 @@ def _of(frame: pd.DataFrame, study: str, arm: str) -> pd.DataFrame:
 
 
 def run_frame(plan: Plan, records: Records) -> pd.DataFrame:
-    """One row per planned run: phase, study, arm, strength, seed, fingerprint, state, reason and counted cost."""
+    """One row per planned run of a compared arm: phase, study, arm, strength, seed, fingerprint, state, reason, cost."""
+    return _with_records(plan.phase, plan.runs, records, RUN)
+
+
+def member_frame(plan: Plan, records: Records) -> pd.DataFrame:
+    """The same of every planned model of a group, with its number in the group, `member`."""
+    return _with_records(plan.phase, plan.members, records, (*RUN, "member"))
+
+
+def _with_records(phase: str, runs: Iterable[PlannedRun], records: Records, columns: Iterable[str]) -> pd.DataFrame:
     rows = []
-    for run in plan.runs:
+    for run in runs:
         record = records.get(run.fingerprint) or {"state": "missing"}
         cost = {name: record.get("cost", {}).get(name, np.nan) for name in COSTS}
-        rows.append(
-            {"phase": plan.phase, **run.model_dump(), "state": record["state"], "reason": record.get("reason", ""), **cost}
-        )
-    columns = ["phase", "study", "arm", "strength", "seed", "fingerprint", "state", "reason", *COSTS]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(COSTS, float))
+        rows.append({"phase": phase, **run.model_dump(), "state": record["state"], "reason": record.get("reason", ""), **cost})
+    return pd.DataFrame(rows, columns=list(columns)).astype(dict.fromkeys(COSTS, float))
 
 
 def tally(runs: pd.DataFrame) -> dict[str, int]:
@@ -152,6 +175,21 @@ def rule_frame(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
     runs = pd.DataFrame([run.model_dump() for run in plan.runs])[["study", "arm", "fingerprint"]]
     scored = runs.merge(scores[scores["split"].isin(("validation", "test"))], on="fingerprint")
     return banded(scored, ["study", "arm", "rule", "split", "metric"], "value")
+
+
+def pass_frame(plan: Plan, passes: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """The test scores of every compared run with noise by the number of noise passes averaged; 0 is deterministic.
+
+    Columns: study, arm, seed, passes, metric, value. `passes` and `scores` are the tables of those names.
+    """
+    metrics, noisy = set(passes["metric"]), set(passes["fingerprint"])
+    alone = scores[(scores["rule"] == DETERMINISTIC) & (scores["split"] == "test") & scores["metric"].isin(metrics)]
+    alone = alone[alone["fingerprint"].isin(noisy)].assign(passes=0)
+    runs = pd.DataFrame([run.model_dump() for run in plan.runs])[["study", "arm", "seed", "fingerprint"]]
+    both = pd.concat(
+        [runs.merge(table[list(passes.columns)], on="fingerprint") for table in (alone, passes)], ignore_index=True
+    )
+    return both[list(PASSES)].astype({"passes": int, "value": float})
 
 
 def audit_frame(runs: pd.DataFrame, records: Records) -> pd.DataFrame:

@@ -3,14 +3,19 @@
 Separate from `figures.py`, which draws whatever frame it is given: here is which frame each picture shows.
 """
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.config.plan import PlannedStudy
+from pipeline.config.plan import PlannedEnsemble, PlannedStudy
+from pipeline.config.rules import NOISE
 from pipeline.config.studies import BASELINE
+from pipeline.reporting.diagrams import reliability_diagram, score_curves
 from pipeline.reporting.figures import curves, forest, scatter, strengths
-from pipeline.reporting.frames import Evidence
-from pipeline.reporting.style import colours
+from pipeline.reporting.frames import Evidence, banded
+from pipeline.reporting.methods import TOLD, method_rows, of, pooled, size_frame
+from pipeline.reporting.style import DARK, colours
 from pipeline.reporting.tables import decimals
 
 
@@ -29,6 +34,34 @@ def drawn(evidence: Evidence) -> dict[str, Figure]:
         tried = evidence.tried[evidence.tried["study"] == study.name]
         if len(tried):
             shown[f"strengths_{study.name}.png"] = strengths(tried, palette)
+    if len(evidence.passes):
+        shown["passes.png"] = _passes(evidence, palette)
+    for ensemble in evidence.confirmation.ensembles:
+        shown |= _averaged(evidence, ensemble)
+    return shown
+
+
+def _passes(evidence: Evidence, palette: Mapping[str, str]) -> Figure:
+    names = {(study, arm.name): evidence.named(study, arm.name) for study, arm in evidence.arms()}
+    keys = zip(evidence.passes["study"], evidence.passes["arm"], strict=True)
+    frame = evidence.passes.assign(label=[names[key] for key in keys]).rename(columns={"passes": "number"})
+    colour = {name: palette[arm] for (_, arm), name in names.items()}
+    declared = {names[study, arm.name] for study, arm in evidence.arms() if arm.rule == NOISE} & set(frame["label"])
+    means = banded(frame, ["label", "number", "metric"], "value")
+    return score_curves(means, colour, "noise passes averaged", "deterministic", declared)
+
+
+def _averaged(evidence: Evidence, ensemble: PlannedEnsemble) -> dict[str, Figure]:
+    """The figures of one study of ensembles; none where no group is complete."""
+    scored, sizes, bins = (of(ensemble, frame) for frame in (evidence.ensembles, evidence.sizes, evidence.reliability))
+    if scored.empty:
+        return {}
+    single = next(row for row in method_rows(scored) if row.single)
+    palette = colours([*TOLD[1:], *sizes["method"]]) | {single.name: DARK}
+    shown = {f"reliability_{ensemble.name}.png": reliability_diagram(pooled(bins), palette)}
+    if len(sizes):
+        means = size_frame(sizes, single.means)
+        shown[f"ensemble_sizes_{ensemble.name}.png"] = score_curves(means, palette, "members averaged", single.name)
     return shown
 
 

@@ -5,6 +5,7 @@ Separate from the page around them, so that a table can be re-derived, and shown
 
 import pandas as pd
 
+from pipeline.config.rules import members
 from pipeline.reporting.frames import GAPS, STATES, Evidence, banded
 from pipeline.reporting.tables import (
     CONFIDENCE,
@@ -88,15 +89,15 @@ def cost_table(evidence: Evidence) -> str:
     baseline = means.iloc[0]
     rows = []
     for (study, arm), (_, cost) in zip(evidence.arms(), means.iterrows(), strict=True):
-        members = passes(arm.rule)
+        passes = members(arm.rule)
         rows.append(
             {
                 "arm": evidence.label(study, arm.name),
                 "training FLOPs": count(cost["training_flops"]),
                 "training, of the baseline's": ratio(cost["training_flops"] / baseline["training_flops"]),
                 "updates": count(cost["updates"]),
-                "forward passes at test": str(members),
-                "FLOPs per test image": count(members * cost["forward_flops"]),
+                "forward passes at test": str(passes),
+                "FLOPs per test image": count(passes * cost["forward_flops"]),
                 "n": str(int(((done["study"] == study) & (done["arm"] == arm.name)).sum())),
             }
         )
@@ -107,12 +108,31 @@ def cost_table(evidence: Evidence) -> str:
     return table(pd.DataFrame(rows), caption)
 
 
+def budgets(evidence: Evidence) -> str:
+    """A line for every arm that took another number of updates than the baseline: part of what it is compared by."""
+    done = evidence.runs[(evidence.runs["phase"] == "confirmation") & (evidence.runs["state"] == "done")]
+    means = done.groupby(["study", "arm"], sort=False)["updates"].mean()
+    known = means.reindex([(study, arm.name) for study, arm in evidence.arms()])
+    lines = []
+    for (study, arm), updates in zip(evidence.arms(), known, strict=True):
+        share = updates / known.iloc[0]
+        if share < 1 or share > 1:
+            name = f"**{evidence.label(study, arm.name)}**"
+            lines.append(
+                f"{name} took {count(updates)} updates on average, {ratio(share)} of the baseline's {count(known.iloc[0])}"
+            )
+    if not lines:
+        return "Every arm took as many updates as the baseline."
+    words = "Budgets differ, and so does how far the schedule of the learning rate had come: both are part of the effect."
+    return "\n".join([words, "", *(f"- {line}." for line in lines)])
+
+
 def rules(evidence: Evidence) -> str:
     """Which test rule holds for which arm."""
     named: dict[str, dict[str, None]] = {}
     for _, arm in evidence.arms():
         named.setdefault(arm.rule, {})[arm.name] = None
-    words = {rule: f"{rule} ({counted(passes(rule), 'forward pass', 'es')})" for rule in named}
+    words = {rule: f"{rule} ({counted(members(rule), 'forward pass', 'es')})" for rule in named}
     if len(named) == 1:
         return f"{next(iter(words.values()))} for every arm"
     return "; ".join(f"{words[rule]} for {', '.join(arms)}" for rule, arms in named.items())
@@ -121,12 +141,6 @@ def rules(evidence: Evidence) -> str:
 def family(primary: pd.DataFrame) -> str:
     """How many contrasts the correction is over."""
     return f"{counted(len(primary), 'contrast')} of test accuracy"
-
-
-def passes(rule: str) -> int:
-    """How many forward passes a test rule takes: 1 for `deterministic`, 12 for `noise_12`."""
-    number = rule.rpartition("_")[2]
-    return int(number) if number.isdigit() else 1
 
 
 def gap_of(evidence: Evidence, study: str, arm: str) -> float:

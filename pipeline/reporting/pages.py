@@ -8,11 +8,14 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.intervals import LEVEL, POWER
+from pipeline.config.plan import PlannedEnsemble, PlannedStudy
 from pipeline.config.studies import BASELINE
+from pipeline.reporting.averaging import averaging_section
+from pipeline.reporting.ensembles import ensemble_section
 from pipeline.reporting.frames import Evidence
-from pipeline.reporting.overview import CONTRAST_INTERVAL, cost_table, family, gap_table, headline_table, rules
+from pipeline.reporting.overview import CONTRAST_INTERVAL, budgets, cost_table, family, gap_table, headline_table, rules
 from pipeline.reporting.sections import changes, losses, study_section
-from pipeline.reporting.tables import INTERVAL, amount, count, counted, decimals, percent, points, points_interval, text
+from pipeline.reporting.tables import INTERVAL, amount, count, counted, decimals, listed, percent, points, points_interval, text
 
 VERDICTS = {  # the words after the arm that has a verdict, and after several
     "helps": ("helps", "help"),
@@ -41,7 +44,7 @@ def page(evidence: Evidence) -> str:
         f"# Which regularizers close the gap: {evidence.confirmation.protocol}",
         headline(evidence),
         headline_table(evidence),
-        losses(evidence.runs),
+        losses(evidence.planned()),
         f"![{FOREST}](figures/forest.png)",
         f"## What was asked\n\n{_asked(evidence)}",
         f"## How it was measured\n\n{_measured(evidence)}",
@@ -49,6 +52,9 @@ def page(evidence: Evidence) -> str:
         f"## The gap, decomposed\n\n{gap_table(evidence)}",
         f"![{SCATTER}](figures/gap.png)",
         f"## Cost\n\n{cost_table(evidence)}",
+        budgets(evidence),
+        averaging_section(evidence),
+        *(ensemble_section(evidence, ensemble) for ensemble in evidence.confirmation.ensembles),
         *(study_section(evidence, study) for study in evidence.confirmation.studies),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -63,7 +69,7 @@ def headline(evidence: Evidence) -> str:
     for verdict, words in VERDICTS.items():
         names = [_finding(evidence, row, digits) for row in primary[primary["verdict"] == verdict].to_dict("records")]
         if names:
-            found.append(f"{_listed(names)} {words[len(names) > 1].format(margin)}.")
+            found.append(f"{listed(names)} {words[len(names) > 1].format(margin)}.")
     if not primary["verdict"].str.startswith("helps").any():
         found.insert(0, "no arm has been shown to help.")
     means = evidence.baseline()[["test_accuracy", "gap"]].mean()
@@ -84,17 +90,13 @@ def _finding(evidence: Evidence, row: dict[str, Any], digits: int) -> str:
     return f"{name} ({known}; detectable: {percent(row['detectable'], digits)})"
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def _fresh_seeds(primary: pd.DataFrame) -> str:
     least, most = int(primary["n"].min()), int(primary["n"].max())
     return f"{least} to {counted(most, 'fresh seed')}" if least < most else counted(most, "fresh seed")
 
 
 def _asked(evidence: Evidence) -> str:
-    studies = evidence.confirmation.studies
+    studies: list[PlannedStudy | PlannedEnsemble] = [*evidence.confirmation.studies, *evidence.confirmation.ensembles]
     return "\n".join(f"- **{study.name}**: {text(study.question)} {changes(study)}" for study in studies)
 
 
@@ -111,7 +113,7 @@ def _protocol(evidence: Evidence) -> list[str]:
     return [
         f"**Data**: {text(str(data['dataset']))}, {data['train_size']} training images; {_rest(data, 'dataset', 'train_size')}",
         f"**Model**: {text(str(model['name']))}; {_rest(model, 'name')}",
-        f"**Training**: {training['epochs']} epochs, {count(updates)} updates (every arm, unless its factor says otherwise); "
+        f"**Training**: {training['epochs']} epochs, {count(updates)} updates (every arm, unless named under Cost); "
         f"{_rest(training, 'epochs')}",
         f"**Seeds**: {explored} to explore strengths, {confirmed} to confirm, none of them in both. All arms of a seed share "
         "split, initial weights and batch order",

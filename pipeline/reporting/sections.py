@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.intervals import LEVEL, POWER
-from pipeline.config.plan import PlannedStudy
+from pipeline.config.plan import PlannedEnsemble, PlannedStudy
 from pipeline.config.studies import BASELINE
 from pipeline.reporting.frames import STATES, Evidence, tally
 from pipeline.reporting.overview import CONTRAST_INTERVAL, MEAN_INTERVAL, PAIRS, RUNS, tallied
@@ -37,6 +37,7 @@ Spelling = Callable[[float, int], str]
 IntervalSpelling = Callable[[float, float, int], str]
 LONGEST = 160  # letters of a failure's reason
 IN_PERCENT = ("accuracy", "calibration_error", "gap")  # metrics that are fractions of images; the others are in nats or scores
+SHARED = "The baseline's runs are shared by all studies."
 PRECISION = 3  # decimals of a metric that is no percentage
 
 
@@ -51,9 +52,9 @@ def study_section(evidence: Evidence, study: PlannedStudy) -> str:
         f"### How it learned\n\n![Learning curves of {study.name}: train and validation accuracy and loss of each arm and of "
         f"the baseline, with bands](figures/curves_{study.name}.png)\n\n*{_curve_caption(runs)}*",
         f"### What acted\n\n{audit_table(evidence, study)}",
-        f"### Runs\n\n{_run_table(runs)}",
+        f"### Runs\n\n{run_table(runs, SHARED)}",
         losses(runs),
-        _lost(runs),
+        lost(runs),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -109,7 +110,7 @@ def audit_table(evidence: Evidence, study: PlannedStudy) -> str:
     return table(pd.DataFrame(rows), caption)
 
 
-def changes(study: PlannedStudy) -> str:
+def changes(study: PlannedStudy | PlannedEnsemble) -> str:
     """What the arms of a study change against the baseline."""
     arms = (arm for arm in study.arms if arm.name != BASELINE)
     named = (arm.name if arm.factor == arm.name else f"{text(arm.factor)} (arm {arm.name})" for arm in arms)
@@ -127,13 +128,25 @@ def losses(runs: pd.DataFrame) -> str:
     return f"{start} They are in no mean, and their pairs in no contrast."
 
 
-def _lost(runs: pd.DataFrame) -> str:
+def lost(runs: pd.DataFrame) -> str:
+    """A line for every run that is not done, with its reason."""
     lines = []
     for row in runs[runs["state"] != "done"].to_dict("records"):
         name = f"{row['arm']} ({text(row['strength'])})" if row["strength"] else row["arm"]
+        model = f", model {row['member']}" if "member" in row else ""
         reason = text(row["reason"][:LONGEST])
-        lines.append(f"- {row['phase']}, {name}, seed {row['seed']}: {row['state']}" + f": {reason}" * bool(reason))
+        lines.append(f"- {row['phase']}, {name}, seed {row['seed']}{model}: {row['state']}" + f": {reason}" * bool(reason))
     return "\n".join(lines)
+
+
+def run_table(runs: pd.DataFrame, shared: str) -> str:
+    """What became of the runs of every strength; `shared` says which of them stand elsewhere too."""
+    keys = ["phase", "arm", "strength"]
+    rows = [
+        dict(zip(keys, (phase, arm, text(strength) or VOID), strict=True)) | {RUNS: tallied(tally(group))}
+        for (phase, arm, strength), group in runs.groupby(keys, sort=False)
+    ]
+    return table(pd.DataFrame(rows), f"{shared} Counts of runs: no rule, no interval.")
 
 
 def _strengths(evidence: Evidence, study: PlannedStudy) -> str:
@@ -157,8 +170,9 @@ def _edges(tried: pd.DataFrame) -> Iterator[str]:
 
 
 def _other_rules(evidence: Evidence, study: PlannedStudy) -> str:
-    """Scores under every test rule of the arms that have more than one."""
+    """Scores under every test rule of the arms that have more than one; a rule scored on some of the runs alone is no peer."""
     own = evidence.rules[(evidence.rules["study"] == study.name) & (evidence.rules["split"] == "test")]
+    own = own[own["n"] == own.groupby("arm")["n"].transform("max")]
     declared = {arm.name: arm.rule for arm in study.arms}
     rows = [
         {
@@ -215,16 +229,6 @@ def _metric(name: str) -> str:
     words = name.replace("_", " ").replace("nll", "NLL").replace("brier", "Brier score")
     units = {"accuracy": " (%)", "error": " (%)", "NLL": " (nats)", "score": ""}
     return words + units.get(words.rpartition(" ")[2], " (points)")
-
-
-def _run_table(runs: pd.DataFrame) -> str:
-    keys = ["phase", "arm", "strength"]
-    rows = [
-        dict(zip(keys, (phase, arm, text(strength) or VOID), strict=True)) | {RUNS: tallied(tally(group))}
-        for (phase, arm, strength), group in runs.groupby(keys, sort=False)
-    ]
-    caption = "The baseline's runs are shared by all studies. Counts of runs: no rule, no interval."
-    return table(pd.DataFrame(rows), caption)
 
 
 def _curve_caption(runs: pd.DataFrame) -> str:

@@ -32,7 +32,7 @@ def metrics(evidence: Evidence) -> dict[str, Any]:
     return {
         "baseline": {name: _rounded(baseline[name].mean()) for name in ("test_accuracy", "gap")},
         "arms": arms,
-        "runs": tally(evidence.runs),
+        "runs": tally(evidence.planned()),
     }
 
 

@@ -6,6 +6,7 @@ in points with their sign, a p-value never as 0.000, a missing value as a dash.
 
 import math
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -106,6 +107,11 @@ def p_value(value: float) -> str:
 def counted(number: int, noun: str, ending: str = "s") -> str:
     """A number of things: 1 run, 2 runs."""
     return f"{number} {noun}" + ending * (number != 1)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as prose: a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def count(value: float) -> str:

@@ -74,7 +74,7 @@ class Recorded:
 def run_payloads(plan: Plan, recorded: Mapping[str, Recorded]) -> Iterator[Payload]:
     """One payload for every recorded run of the plan, in its order: a run of several studies comes once."""
     rows: dict[str, list[PlannedRun]] = {}
-    for row in plan.runs:
+    for row in (*plan.runs, *plan.members):
         rows.setdefault(row.fingerprint, []).append(row)
     rules = plan.rules()
     for fingerprint, standing in rows.items():
@@ -85,7 +85,8 @@ def run_payloads(plan: Plan, recorded: Mapping[str, Recorded]) -> Iterator[Paylo
 def report_payload(plans: Sequence[Plan], contrasts: Sequence[Values], images: Mapping[str, Image], texts: Values) -> Payload:
     """The report as one run. Its id is that of the planned runs: another experiment is another report."""
     last = plans[-1]
-    studies = [study.name for study in last.studies]
+    questions = last.questions()
+    studies = list(questions)
     headline = [row for row in contrasts if row["metric"] == PRIMARY]
     config = {"protocol": last.protocol, "phase": "report", "studies": ", ".join(studies), "margin": last.margin}
     return Payload(
@@ -93,7 +94,7 @@ def report_payload(plans: Sequence[Plan], contrasts: Sequence[Values], images: M
         group=last.protocol,
         job_type="report",
         name=f"{last.protocol} report",
-        notes="\n".join(study.question for study in last.studies),
+        notes="\n".join(questions.values()),
         tags=_tags(["report", *studies]),
         config={**config, "data_digest": last.data_digest, **_flat(last.settings, ".")},
         summary={"/".join([row["study"], row["arm"], key]): row.get(key) for row in headline for key in EFFECT},
@@ -113,13 +114,12 @@ def _run(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded) -
     first = standing[0]
     regularizers = [item["name"] for item in run.identity.get("regularizers", ())]
     words = [row.arm for row in standing] + regularizers + [row.study for row in standing]
-    question = next(study.question for study in plan.studies if study.name == first.study)
     return Payload(
         id=first.fingerprint,
         group=first.study,
         job_type=plan.phase,
         name=" ".join(word for word in (first.arm, first.strength, f"seed {first.seed}") if word),
-        notes=question,
+        notes=plan.questions()[first.study],
         tags=_tags(words),
         config=_config(plan, standing, rule, run),
         summary=_summary(run, rule),
@@ -131,7 +131,7 @@ def _run(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded) -
 def _config(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded) -> Values:
     """Flat, because W&B filters and groups by one level: `dropout.rate`, `training.epochs`."""
     first = standing[0]
-    factors = {(study.name, arm.name): arm.factor for study in plan.studies for arm in study.arms}
+    factors = {(study, arm.name): arm.factor for study, arm in plan.arms()}
     regularizers = {
         item["name"]: {key: item[key] for key in item if key != "name"} for item in run.identity.get("regularizers", ())
     }

@@ -12,7 +12,7 @@ import pytorch_lightning as lightning
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from pipeline.config.schema import Training
 from pipeline.config.streams import Streams
@@ -20,6 +20,7 @@ from pipeline.data.loader import Batches
 from pipeline.models.sites import weights
 from pipeline.models.standardized import Standardized
 from pipeline.regularizers.base import Changes, Groups, Regularizer, noise_layers, seed_batch, seed_noise, switch
+from pipeline.training.snapshots import cyclic_cosine
 
 Batch = tuple[Tensor, Tensor]
 
@@ -60,6 +61,11 @@ class Task(lightning.LightningModule):
             loss = loss if penalty is None else loss + penalty
         return loss
 
+    def predict_step(self, batch: Batch, index: int) -> Tensor:
+        """Logits of a batch; noise layers sample where their switch says so, whatever mode the network is in."""
+        logits: Tensor = self.network(batch[0])
+        return logits
+
     def configure_optimizers(self) -> Any:
         """SGD with Nesterov momentum; weights in one group, everything else in a second, in every arm."""
         settings = self.training_settings
@@ -98,6 +104,8 @@ class Task(lightning.LightningModule):
         if settings.schedule == "constant":
             return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
         updates = int(self.trainer.estimated_stepping_batches)
+        if settings.schedule == "cyclic_cosine":
+            return LambdaLR(optimizer, lambda update: cyclic_cosine(min(update, updates - 1), updates, settings.snapshots))
         return OneCycleLR(optimizer, max_lr=settings.learning_rate, total_steps=updates, cycle_momentum=False)
 
     @torch.no_grad()

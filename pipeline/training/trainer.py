@@ -28,6 +28,7 @@ from pipeline.regularizers.base import Evidence, Measures
 from pipeline.training.checkpoints import Checkpoints, latest
 from pipeline.training.cost import counted
 from pipeline.training.curves import Curves, Diverged, Examples, Row
+from pipeline.training.snapshots import Snapshots
 from pipeline.training.task import Task
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -66,12 +67,13 @@ def train(config: RunConfig, pool: Arrays, checkpoints: Path | None = None) -> T
     start = latest(checkpoints) if checkpoints else None
     began = time.perf_counter()
     own = [regularizer.callbacks() for regularizer in chosen]
-    diverged = _fit(task, batches, [curves, *itertools.chain(*own)], checkpoints, start)
+    callbacks = [*itertools.chain(*own), *([Snapshots(training.snapshots)] if training.snapshots else [])]
+    diverged = _fit(task, batches, [curves, *callbacks], checkpoints, start)
     seconds = None if start else time.perf_counter() - began
     logits = None if diverged else by_rule(network, held.images, regularizers.test_rule(chosen), streams.noise)
     audit = {} if diverged else _audit(task, own, curves.rows[-2]["loss"])
     cost = counted(config, pool, batches.size, updates=task.updates)
-    kept = {name: state for item in itertools.chain(*own) if hasattr(item, "kept") for name, state in item.kept().items()}
+    kept = {name: state for item in callbacks if hasattr(item, "kept") for name, state in item.kept().items()}
     return Trained(dict(network.state_dict()), kept, curves.rows, logits, held.labels, audit, cost, diverged, seconds)
 
 

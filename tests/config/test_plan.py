@@ -36,7 +36,7 @@ def test_the_baseline_is_trained_once_for_all_studies(experiment):
         for study in ("dropout", "others")
     }
     assert names["dropout"] == names["others"]
-    assert len(plan.fingerprints()) == 3 * (1 + 1 + 2)
+    assert len({run.fingerprint for run in plan.runs}) == 3 * (1 + 1 + 2)
 
 
 def test_confirmation_takes_the_choice_and_arms_with_one_strength(experiment):
@@ -68,11 +68,42 @@ def test_no_confirmation_seed_has_been_explored(experiment):
 
 
 def test_arms_of_a_seed_share_every_stream(experiment):
-    _, identities = confirmation(experiment, "digest", CHOICE)
+    plan, identities = confirmation(experiment, "digest", CHOICE)
     by_seed = {}
-    for one in identities.values():
+    for one in (identities[run.fingerprint] for run in plan.runs):
         by_seed.setdefault(one["streams"]["split"], set()).add(tuple(sorted(one["streams"].items())))
     assert all(len(streams) == 1 for streams in by_seed.values())
+
+
+def test_a_group_shares_its_split_and_nothing_else(experiment):
+    plan, identities = confirmation(experiment, "digest", CHOICE)
+    baseline = [member for member in plan.members if member.arm == "baseline"]
+    first = FIRST_CONFIRMATION_SEED
+    assert [(member.seed, member.member) for member in baseline] == [(first + group, own) for group in (0, 1) for own in (0, 1)]
+    for group in (0, 1):
+        one, other = (identities[member.fingerprint]["streams"] for member in baseline if member.seed == first + group)
+        assert one["split"] == other["split"]
+        assert all(one[name] != other[name] for name in ("init", "order", "augmentation", "noise"))
+    drawn = [seed for member in baseline for name, seed in identities[member.fingerprint]["streams"].items() if name == "init"]
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_member_zero_is_the_confirmation_run_and_members_are_in_no_contrast(experiment):
+    plan, _ = confirmation(experiment, "digest", CHOICE)
+    runs = {run.fingerprint for run in plan.runs if run.arm == "baseline"}
+    zero = {member.fingerprint for member in plan.members if (member.arm, member.member) == ("baseline", 0)}
+    assert zero < runs
+    new = {member.fingerprint for member in plan.members} - zero
+    assert len(new) == 2 * (1 + 1 + 1)  # groups: another baseline, snapshots, averaged weights
+    assert not new & {run.fingerprint for run in plan.runs}
+    assert "ensembles" not in {study.name for study in plan.studies}
+    assert set(plan.rules()) == set(plan.fingerprints())
+    assert set(plan.grouped()) == {run.fingerprint for run in plan.runs if run.seed < FIRST_CONFIRMATION_SEED + 2}
+
+
+def test_exploration_leaves_ensembles_alone(experiment):
+    plan, _ = exploration(experiment, "digest")
+    assert (plan.members, plan.ensembles) == ((), ())
 
 
 def test_read_back(experiment, tmp_path):

@@ -3,7 +3,8 @@
 import pytest
 
 from pipeline.config.errors import Refusal
-from pipeline.config.studies import read_experiment, read_protocol
+from pipeline.config.protocols import read_protocol
+from pipeline.config.studies import read_experiment
 from pipeline.execution.catalogue import catalogue
 
 QUESTION = "question: Why?\n"
@@ -43,6 +44,33 @@ def arms(text: str) -> str:
         ),
         (arms("  a: [{name: dropout, rate: []}]"), "arms.a.0.rate: an empty list"),
         (arms("  a: [{name: drop_out}]"), "arms.a.0.name: 'drop_out' does not exist; allowed are: augmentation, "),
+        (arms("  a: [{name: drop_out}]"), "; meant is perhaps dropout"),
+        (arms("  a: [{name: DropPath}]"), "; meant is perhaps"),
+        (arms("  a: [{name: drop_connect}]"), "; meant is perhaps stochastic_depth"),
+        (arms("  a: [{name: drop_path}]"), "; meant is perhaps stochastic_depth"),
+        (arms("  a: [{name: fractional_max_pooling, output_sizes: [5, 3]}]"), "arms.a.0.output_sizes"),
+        (arms("  a: [{name: dropout, rate: [[0.1, 0.5, 0.2]]}]"), "arms.a (rate=[0.1, 0.5, 0.2]): dropout: rate: 3 rates for"),
+        (arms("  a: [{protocol: {model.name: x2}}]"), "protocol.model.name: 'x2' is refused; allowed are factors of numbers"),
+        (
+            "question: Why?\nensemble: {groups: 4, size: 2}\narms: {a: [{protocol: {training.snapshots: 2}}]}",
+            "ensemble.groups: 4 is refused; allowed is at most seeds.confirmation, 3",
+        ),
+        (
+            "question: Why?\nensemble: {groups: 2, size: 1}\narms: {a: [{protocol: {training.snapshots: 2}}]}",
+            "ensemble.size: 1 is refused; allowed is a whole number, at least 2 and at most 100",
+        ),
+        (
+            "question: Why?\nensemble: {groups: 2, size: 2}\narms: {a: [{name: dropout, rate: [0.1, 0.2]}]}",
+            "arms.a: 2 strengths; allowed is one in a study of ensembles",
+        ),
+        (
+            arms("  a: [{protocol: {training.schedule: cyclic_cosine}}]"),
+            "allowed is cyclic_cosine with snapshots of at least 1",
+        ),
+        (
+            arms("  a: [{protocol: {training.snapshots: 7}}]"),
+            "training.snapshots: 7 is refused; allowed is at most the number of updates, 6",
+        ),
         (arms("  a: [{rate: 0.1}]"), "arms.a.0.name: None does not exist"),
         (arms("  a: []"), "arms.a: empty"),
         (arms("  a: dropout"), "arms.a"),
@@ -76,7 +104,7 @@ def arms(text: str) -> str:
         (QUESTION + "arms: {}", "arms: {} is refused"),
         (QUESTION, "arms: missing"),
         ("arms: {a: [{name: dropout}]}", "question: missing"),
-        (QUESTION + "arm: {}\narms: {a: [{name: dropout}]}", "arm: unknown key; allowed are: question, arms"),
+        (QUESTION + "arm: {}\narms: {a: [{name: dropout}]}", "arm: unknown key; allowed are: question, ensemble, arms"),
     ],
 )
 def test_a_mistake_in_a_study_is_one_line(project, study, words):
@@ -88,7 +116,7 @@ def test_a_mistake_in_a_study_is_one_line(project, study, words):
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ("protocols: [tiny]\nstudies: [no_such]", "studies: 'no_such' does not exist; allowed are: dropout, others"),
+        ("protocols: [tiny]\nstudies: [no_such]", "studies: 'no_such' does not exist; allowed are: dropout, ensembles, others"),
         ("protocols: [tiny]\nstudies: [../x]", "studies"),
         ("protocols: [tiny]\nstudies: []", "studies: an empty list"),
         ("protocols: []", "protocols: [] is refused"),
@@ -161,3 +189,32 @@ def test_all_studies_by_one_word(project):
         "zeta",
     ]
     assert [study.name for study in read(project, parameters="protocols: [tiny]\nstudies: [zeta]").studies] == ["zeta"]
+
+
+def test_a_factor_is_times_the_protocol_s_value(project):
+    text = "  a: [{protocol: {training.learning_rate: x3, training.epochs: x1/2}}]\n  b: [{protocol: {training.epochs: x1.5}}]"
+    study = read(project, arms(text)).studies[0]
+    first, second = (arm.strengths[0].protocol.training for arm in study.arms[1:])
+    assert (first.learning_rate, first.epochs, second.epochs) == (0.15, 1, 3)
+    assert study.arms[1].factor == "training.learning_rate=0.15 + training.epochs=1"
+    parameters = "protocols: [tiny]\ntraining: {learning_rate: 0.1}\n"
+    moved = read(project, parameters=parameters).studies[0].arms[1].strengths[0].protocol.training
+    assert moved.learning_rate == 0.3
+    (line,) = refused(project, study=arms("  a: [{protocol: {training.epochs: x1/3}}]"))
+    assert "training.epochs" in line
+
+
+def test_an_override_that_changes_nothing_is_no_factor(project):
+    study = read(project, arms("  a:\n    - {protocol: {training.epochs: 2}}\n    - {name: dropout, rate: 0.1}")).studies[0]
+    assert study.arms[1].factor == "dropout"
+
+
+def test_another_model_brings_its_own_settings(project):
+    settings = read(project, parameters="protocols: [tiny]\nmodel: {name: mlp}\n").protocol.model
+    assert settings["name"] == "mlp"
+    assert "blocks" not in settings
+
+
+def test_ensembles_alone_are_refused(project):
+    (line,) = refused(project, parameters="protocols: [tiny]\nstudies: [ensembles]\n")
+    assert line == "params.yaml: studies: ensembles alone; needed is also a study that compares arms"

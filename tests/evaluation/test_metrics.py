@@ -6,7 +6,17 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 
 from pipeline.evaluation.averaging import arithmetic_mean, softmax
-from pipeline.evaluation.metrics import METRICS, accuracy, brier, calibration_error, gap_parts, member_accuracy, nll
+from pipeline.evaluation.metrics import (
+    METRICS,
+    accuracy,
+    brier,
+    calibration_error,
+    calibration_error_width,
+    confidence_bins,
+    gap_parts,
+    member_accuracy,
+    nll,
+)
 
 HAND = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.5, 0.25, 0.25], [0.2, 0.2, 0.6]])
 LABELS = np.array([0, 2, 0, 2])
@@ -61,6 +71,38 @@ def test_calibration_error_of_fewer_examples_than_bins():
     assert calibration_error(HAND, LABELS) == pytest.approx((0.3 + 0.1 + 0.5 + 0.1) / 4)
 
 
+def test_bins_of_equal_width_are_open_below_and_closed_above_but_the_first():
+    edges = np.array([0.0, 0.1, 0.2, 0.3, 0.6, 0.7, 1.0])  # in doubles, 0.1 * 3 lies above 0.3
+    assert confidence_bins(edges, 10).tolist() == [0, 0, 1, 2, 5, 6, 9]
+    assert confidence_bins(np.nextafter(edges[:-1], 2), 10).tolist() == [0, 1, 2, 3, 6, 7]
+    assert confidence_bins(np.array([1 + 1e-15]), 10).tolist() == [9]  # a mean of members may round above 1
+    with pytest.raises(ValueError, match="bins 0: allowed is 1 or more"):
+        confidence_bins(edges, 0)
+
+
+def test_calibration_error_by_width_agrees_with_scikit_learns_uniform_bins(predicted):
+    probabilities, labels = predicted
+    hits, confidences = probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
+    observed, stated = calibration_curve(hits, confidences, n_bins=15, strategy="uniform")
+    counts = np.histogram(confidences, bins=15, range=(0, 1))[0]
+    expected = (np.abs(observed - stated) * counts[counts > 0]).sum() / 300
+    assert calibration_error_width(probabilities, labels) == pytest.approx(expected, rel=1e-12)
+    assert abs(expected - calibration_error(probabilities, labels)) > 1e-3
+
+
+def test_calibration_error_by_width_by_hand():
+    confidences = np.array([0.6, 0.75, 0.8, 0.9])  # five bins: (.4 .6] holds .6; (.6 .8] holds .75 and .8; (.8 1] holds .9
+    probabilities = np.column_stack([confidences, 1 - confidences])
+    expected = (abs(0.6 - 0) + abs(1.55 - 1) + abs(0.9 - 1)) / 4
+    assert calibration_error_width(probabilities, np.array([1, 0, 1, 0]), bins=5) == pytest.approx(expected)
+    assert calibration_error_width(probabilities, np.array([1, 0, 1, 0]), bins=1) == pytest.approx((3.05 - 2) / 4)
+
+
+def test_both_calibration_errors_are_among_the_metrics():
+    assert METRICS["calibration_error"] is calibration_error
+    assert METRICS["calibration_error_width"] is calibration_error_width
+
+
 def test_every_metric_is_blind_to_the_order_of_examples(predicted):
     probabilities, labels = predicted
     order = np.random.default_rng(4).permutation(300)
@@ -71,8 +113,9 @@ def test_every_metric_is_blind_to_the_order_of_examples(predicted):
 def test_a_perfect_and_a_wholly_wrong_prediction():
     right = np.eye(3)[LABELS]
     wrong = np.eye(3)[(LABELS + 1) % 3]
-    assert [metric(right, LABELS) for metric in METRICS.values()] == [1, 0, 0, 0]
+    assert [metric(right, LABELS) for metric in METRICS.values()] == [1, 0, 0, 0, 0]
     assert (accuracy(wrong, LABELS), brier(wrong, LABELS), calibration_error(wrong, LABELS)) == (0, 2, 1)
+    assert calibration_error_width(wrong, LABELS) == 1
     assert np.isfinite(nll(wrong, LABELS))
     assert nll(wrong, LABELS) > 700
 

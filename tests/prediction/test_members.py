@@ -1,13 +1,22 @@
 """Members: the switch alone decides, draws are named, batch norm never moves."""
 
+import itertools
+
 import pytest
+import pytorch_lightning as lightning
 import torch
+from torch import nn
 
 from pipeline import regularizers
+from pipeline.config.errors import Refusal
+from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES
+from pipeline.config.schema import Training
 from pipeline.prediction.members import CHUNK, augmented, by_rule, deterministic, noise, trained, view
 from pipeline.prediction.network import as_images, assemble
-from pipeline.prediction.tensors import VIEWS, predictions
-from pipeline.regularizers.base import DETERMINISTIC, NOISE, NOISE_PASSES, switch
+from pipeline.prediction.tensors import PASSES, VIEWS, Subject, predictions
+from pipeline.regularizers.base import switch
+from pipeline.regularizers.dropout import Dropout
+from pipeline.training.task import Task
 
 DROPOUT = {"name": "dropout", "rate": 0.5}
 SHIFT = {"name": "augmentation", "shift": 1.0}
@@ -85,29 +94,115 @@ def test_prediction_does_not_depend_on_how_many_images_there_are(built, pool):
     assert torch.equal(deterministic(network, images)[:, :CHUNK], deterministic(network, images[:CHUNK]))
 
 
-def test_each_stream_feeds_its_own_members(built, images):
-    network, chosen, streams = built(DROPOUT, SHIFT)
+@pytest.fixture
+def predict(configure, pool, images):
+    """Every tensor of a run with initial weights, on 30 images to train on, 9 to validate and 5 to test."""
     splits = {"train": images, "validation": images[:9], "test": images[:5]}
-    one = predictions(network, splits, chosen, streams)
-    noisy = predictions(network, splits, chosen, streams.model_copy(update={"noise": 9}))
-    moved = predictions(network, splits, chosen, streams.model_copy(update={"augmentation": 9}))
-    differ = {name for name in one if not torch.equal(one[name], noisy[name])}
-    assert differ == {"validation/noise", "test/noise", "train/trained"}
-    assert {name for name in one if not torch.equal(one[name], moved[name])} == {"train/augmented", "train/trained"}
+
+    def made(*items, viewed=False, flips_keep=False, kept=(), streams=None):
+        config = configure(*items, streams=streams)
+        chosen = regularizers.build(config.regularizers)
+        weights = assemble(config, chosen, pool.shape, pool.classes).state_dict()
+        halved = {name: {key: value / 2 for key, value in weights.items()} for name in kept}
+        return predictions(Subject(config, chosen, weights, halved), splits, pool.classes, viewed, flips_keep)
+
+    return made
+
+
+def held(kind):
+    return {f"validation/{kind}", f"test/{kind}"}
+
+
+def test_each_stream_feeds_its_own_members(predict):
+    one = predict(DROPOUT, SHIFT, viewed=True)
+    noisy = predict(DROPOUT, SHIFT, viewed=True, streams={"noise": 9})
+    moved = predict(DROPOUT, SHIFT, viewed=True, streams={"augmentation": 9})
+    assert {name for name in one if not torch.equal(one[name], noisy[name])} == held("noise") | {"train/trained"}
+    changed = {name for name in one if not torch.equal(one[name], moved[name])}
+    assert changed == held("draws") | {"train/augmented", "train/trained"}
 
 
 @pytest.mark.parametrize(
-    ("items", "extra"),
+    ("items", "options", "extra"),
     [
-        ((), set()),
-        ((DROPOUT,), {"validation/noise", "test/noise", "train/trained"}),
-        ((SHIFT,), {"train/augmented"}),
-        ((DROPOUT, SHIFT), {"validation/noise", "test/noise", "train/trained", "train/augmented"}),
+        ((), {}, {}),
+        ((DROPOUT,), {}, dict.fromkeys(held("noise"), PASSES) | {"train/trained": VIEWS}),
+        ((SHIFT,), {}, {"train/augmented": VIEWS}),
+        ((SHIFT,), {"viewed": True}, dict.fromkeys(held("draws"), VIEWS) | {"train/augmented": VIEWS}),
+        ((), {"viewed": True}, dict.fromkeys(held("crops"), 5)),
+        ((), {"viewed": True, "flips_keep": True}, dict.fromkeys(held("crops"), 10)),
+        ((), {"kept": ("raw",)}, dict.fromkeys(held("raw"), 1)),
+        ((), {"kept": ("snapshot_1", "snapshot_2")}, dict.fromkeys(held("snapshots"), 2)),
+        (
+            ({"name": "dropconnect", "rate": 0.5},),
+            {},
+            dict.fromkeys(held("noise"), PASSES) | dict.fromkeys(held("moments"), 1) | {"train/trained": VIEWS},
+        ),
     ],
 )
-def test_every_split_gets_the_members_it_needs(built, images, items, extra):
-    network, chosen, streams = built(*items)
-    tensors = predictions(network, {"train": images, "validation": images[:9], "test": images[:5]}, chosen, streams)
-    assert set(tensors) == {"train/deterministic", "validation/deterministic", "test/deterministic"} | extra
-    for name in extra:
-        assert tensors[name].shape[0] == (VIEWS if name.startswith("train") else NOISE_PASSES)
+def test_every_split_gets_the_members_it_needs(predict, items, options, extra):
+    tensors = predict(*items, **options)
+    plain = {"train/deterministic", "validation/deterministic", "test/deterministic"}
+    assert {name: len(tensor) for name, tensor in tensors.items()} == dict.fromkeys(plain, 1) | extra
+
+
+def test_snapshots_come_in_the_order_of_training(predict):
+    eleven = [f"snapshot_{number}" for number in range(1, 12)]
+    assert len(predict(kept=eleven)["test/snapshots"]) == 11
+    tensors = predict(kept=("raw",))
+    assert not torch.equal(tensors["test/raw"], tensors["test/deterministic"])
+
+
+def test_moments_are_another_form_of_the_same_weights(predict):
+    tensors = predict({"name": "dropconnect", "rate": 0.5})
+    gaussian = predict({"name": "dropconnect", "rate": 0.5, "inference": "gaussian"})
+    assert torch.equal(tensors["test/moments"], gaussian["test/deterministic"])
+    assert not torch.equal(tensors["test/moments"], tensors["test/deterministic"])
+
+
+def test_no_pass_is_refused(built, images):
+    network, _, _ = built(DROPOUT)
+    with pytest.raises(Refusal, match="noise passes: 0 is refused; allowed is at least 1"):
+        noise(network, images, 0, seed=0)
+
+
+def test_noise_samples_inside_lightning_s_predict_with_batch_norm_frozen(configure, pool, images):
+    """Its `predict` puts the network in evaluation mode, which says nothing about noise."""
+    config = configure(DROPOUT)
+    chosen = regularizers.build(config.regularizers)
+    network = assemble(config, chosen, pool.shape, pool.classes)
+    task = Task(network, chosen, Training(**config.training), config.streams)
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(images, torch.zeros(len(images))), batch_size=len(images)
+    )
+    found = []
+    for sampling in (False, True, True):
+        switch(network, training=True, sampling=sampling)
+        found += trainer.predict(task, dataloaders=loader)
+    assert torch.equal(found[0], deterministic(network, images)[0])
+    assert not torch.equal(found[1], found[2])
+    assert all(torch.equal(before[name], value) for name, value in network.named_buffers())
+
+
+def test_many_passes_are_the_mean_over_every_mask_and_better_than_one():
+    """O1.6: brute force over the 16 masks of four hidden units is the limit of T passes; NLL falls with T (Jensen)."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3))
+    images, labels, rate = torch.randn(6, 1, 1, 3), torch.arange(6) % 3, 0.4
+    hidden = network[:3](images).detach()
+    exact, single = torch.zeros(6, 3), torch.zeros(6)
+    for bits in itertools.product((0.0, 1.0), repeat=4):
+        mask = torch.tensor(bits)
+        chance = float((1 - rate) ** mask.sum() * rate ** (4 - mask.sum()))
+        probabilities = network[3](hidden * mask / (1 - rate)).detach().softmax(1)
+        exact += chance * probabilities
+        single -= chance * probabilities[torch.arange(6), labels].log()
+    Dropout(rate=rate).modify_model(network)
+    passes = noise(network, images, 4000, seed=0).softmax(2)
+    assert ((passes.mean(0) - exact).abs() <= 5 * passes.std(0) / 4000**0.5 + 1e-6).all()
+    grouped = {size: passes.view(-1, size, 6, 3).mean(1) for size in (1, 10, 100)}
+    errors = {size: float((means - exact).abs().mean()) for size, means in grouped.items()}
+    assert errors[1] > 2.5 * errors[10] > 6 * errors[100]
+    assert (single >= -exact[torch.arange(6), labels].log()).all()

@@ -350,6 +350,23 @@ def test_a_strength_that_is_never_applied_is_caught(configure, pool, monkeypatch
         train(configure({"name": "augmentation", name: EVERY[name]}, epochs=5), pool)
 
 
+@pytest.mark.parametrize(
+    ("broken", "settings"),
+    [
+        ("move", {"shift": 1.0, "rotate": 10.0, "flip": 0.5}),
+        ("recolour", {"brightness": 0.4, "flip": 0.5}),
+        ("flip", {"flip": 0.9, "cutout": 1}),
+        ("cutout", {"cutout": 3, "flip": 0.01}),
+    ],
+)
+def test_a_part_that_returns_its_input_is_caught_beside_one_that_works(configure, pool, monkeypatch, broken, settings):
+    config = configure({"name": "augmentation", **settings}, epochs=20)
+    assert train(config, pool).audit["augmentation"]
+    monkeypatch.setattr(f"pipeline.regularizers.augmentation.{broken}", lambda images, *rest: images)
+    with pytest.raises(NoEffect, match=r"augmentation: .* of 600 images were changed by .*; due is a share of at least"):
+        train(config, pool)
+
+
 def test_a_rare_flip_may_rightly_never_come():
     assert Augmentation(flip=0.01).audit(evidence(examples=100)) == {"changed": 0, "pixel_change": 0}
     with pytest.raises(NoEffect):

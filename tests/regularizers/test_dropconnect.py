@@ -284,7 +284,7 @@ def test_the_audit_catches_a_rate_never_applied():
     broken = equipped(head(), rate=0.5)
     noise_layers(broken)[1].dropped = 0  # the planted bug
     broken(torch.ones(50, 12))
-    with pytest.raises(NoEffect, match="none of 3400 weights at 3 was dropped at rate 0.5"):
+    with pytest.raises(NoEffect, match="0 of 3400 weights at 3 were dropped, a share of 0; due is 0.5"):
         audited(broken, rate=0.5)
 
 

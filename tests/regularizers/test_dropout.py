@@ -186,7 +186,7 @@ def test_the_audit_catches_a_rate_never_applied_and_an_input_returned(monkeypatc
     broken = nn.Sequential(nn.Linear(50, 50), nn.Linear(50, 50))
     regularizer.modify_model(broken)
     noise_layers(broken)[0].rate = 0.0  # the planted bug
-    with pytest.raises(NoEffect, match="none of 5000 units at 1 was dropped at rate 0.5"):
+    with pytest.raises(NoEffect, match="0 of 5000 units at 1 were dropped, a share of 0; due is 0.5"):
         regularizer.audit(trained_for_a_while(regularizer, broken))
     monkeypatch.setattr(module, "dropout", lambda inputs, kept, rate: inputs)
     with pytest.raises(NoEffect, match="1 gave its input in all of 1 passes"):
@@ -195,3 +195,50 @@ def test_the_audit_catches_a_rate_never_applied_and_an_input_returned(monkeypatc
     regularizer.modify_model(unused)
     with pytest.raises(NoEffect, match="no mask was drawn"):
         regularizer.audit(Evidence(unused, [], 0.0, Changes()))
+
+
+def test_equal_settings_under_two_spellings():
+    network = models.build({"name": "mlp", "hidden": (6, 5)}, (1, 8, 8), 10)
+    one, each = (Dropout(rate=rate).effect(network, (1, 8, 8)) for rate in (0.25, [0.25, 0.25]))
+    assert one == each == {"where": "hidden", "rates": [0.25, 0.25]}
+    assert Dropout(rate=[0.25, 0.5]).effect(network, (1, 8, 8)) != one
+    assert Dropout(rate=0.25, where="input").effect(network, (1, 8, 8)) == {"where": "input", "rates": [0.25]}
+    assert not noise_layers(network)
+    with pytest.raises(Refusal, match="rate: 3 rates for 2 hidden sites"):
+        Dropout(rate=[0.1, 0.2, 0.3]).effect(network, (1, 8, 8))
+
+
+class HeadFirst(nn.Module):
+    """A user's network that registers its layers from the last to the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.hidden, self.first = nn.Linear(5, 3), nn.Linear(6, 5), nn.Linear(4, 6)
+
+    def forward(self, inputs):
+        return self.head(torch.relu(self.hidden(torch.relu(self.first(inputs)))))
+
+
+def test_hidden_layers_and_their_rates_go_by_the_forward_not_by_registration():
+    network = HeadFirst()
+    regularizer = Dropout(rate=[0.1, 0.5])
+    regularizer.modify_model(network)
+    assert {layer.site: layer.rate for layer in noise_layers(network)} == {"hidden": 0.1, "head": 0.5}
+    switch(network, training=True, sampling=True)
+    network(torch.rand(500, 4))
+    measures = regularizer.audit(Evidence(network, [], 0.0, Changes()))
+    assert measures["realised_rate_1"] == pytest.approx(0.1, abs=0.05)
+    assert measures["realised_rate_2"] == pytest.approx(0.5, abs=0.05)
+
+
+class Branching(HeadFirst):
+    """The same, with a decision that cannot be traced."""
+
+    def forward(self, inputs):
+        return super().forward(inputs if inputs.sum() > 0 else -inputs)
+
+
+def test_where_the_forward_cannot_be_traced_layers_go_as_registered():
+    network = Branching()
+    Dropout().modify_model(network)
+    assert {layer.site for layer in noise_layers(network)} == {"hidden", "first"}

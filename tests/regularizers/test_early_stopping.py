@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pipeline.regularizers import early_stopping
+from pipeline.regularizers.base import NoEffect
 from pipeline.regularizers.early_stopping import EarlyStopping, Stopper, improved
 from pipeline.training import checkpoints as checkpoints_module
 from pipeline.training.task import Task
@@ -107,3 +108,16 @@ def test_resumed_it_stops_at_the_same_point(configure, pool, tmp_path, monkeypat
 def test_no_neutral_settings():
     assert EarlyStopping.neutral() is None
     assert early_stopping.EarlyStopping(patience=3).callbacks()[0].patience == 3
+
+
+def test_a_stopper_that_never_looks_is_caught(configure, pool, monkeypatch):
+    monkeypatch.setattr(Stopper, "on_train_epoch_end", lambda self, trainer, module: None)
+    with pytest.raises(NoEffect, match="early_stopping: no point of the learning curve was looked at"):
+        train(configure({"name": "early_stopping"}), pool)
+
+
+def test_weights_that_are_not_restored_are_caught(configure, pool, monkeypatch):
+    monkeypatch.setattr(Stopper, "on_train_end", lambda self, trainer, module: None)
+    item = {"name": "early_stopping", "patience": 1, "monitor": "accuracy"}
+    with pytest.raises(NoEffect, match="early_stopping: the weights at the end are not those of epoch"):
+        train(configure(item, epochs=20, curve_points=20, learning_rate=0.2, schedule="constant"), pool)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from pipeline import regularizers
 from pipeline.config.errors import Refusal
+from pipeline.config.rules import DETERMINISTIC, NOISE
 from pipeline.models.regions import (
     Axis,
     edges,
@@ -26,7 +27,7 @@ from pipeline.models.regions import (
 )
 from pipeline.models.standardized import Standardized
 from pipeline.prediction.members import deterministic, noise
-from pipeline.regularizers.base import DETERMINISTIC, NOISE, Changes, Evidence, NoEffect, mode, noise_layers, seed_noise, switch
+from pipeline.regularizers.base import Changes, Evidence, NoEffect, mode, noise_layers, seed_noise, switch
 from pipeline.regularizers.fractional_max_pooling import DrawnRegions, FixedRegions, FractionalMaxPooling
 
 AXES = [

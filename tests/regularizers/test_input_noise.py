@@ -89,3 +89,20 @@ def test_the_audit_catches_an_input_returned_and_a_sigma_never_applied(monkeypat
     monkeypatch.setattr(module, "input_noise", lambda inputs, noise, sigma: inputs)
     with pytest.raises(NoEffect, match="none of 40 values was moved"):
         regularizer.audit(evidence())
+    monkeypatch.undo()
+    assert regularizer.audit(evidence(sigma=SIGMA))
+    with pytest.raises(NoEffect, match="the deviation of 40 values is 0.0.*; due is 0.3"):
+        regularizer.audit(evidence(sigma=SIGMA / 10))
+    with pytest.raises(NoEffect, match="due is 0.3"):
+        regularizer.audit(evidence(sigma=SIGMA * 3))
+
+
+@pytest.mark.parametrize("sigma", [1e-4, 0.01, 3.0])
+def test_the_deviation_measured_is_precise_at_any_strength(sigma):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    regularizer = InputNoise(sigma=sigma)
+    regularizer.modify_model(network)
+    switch(network, training=True, sampling=True)
+    for _ in range(200):
+        network(torch.randn(50, 1, 8, 8))
+    assert regularizer.audit(Evidence(network, [], 0.0, Changes()))["realised_sigma"] == pytest.approx(sigma, rel=0.01)

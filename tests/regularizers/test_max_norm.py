@@ -8,6 +8,7 @@ from torch import nn
 from pipeline.config.errors import Refusal
 from pipeline.regularizers.base import Changes, Evidence, NoEffect
 from pipeline.regularizers.max_norm import MaxNorm, Projection, max_norm, units
+from pipeline.training.task import Task
 from pipeline.training.trainer import train
 
 
@@ -65,7 +66,7 @@ def test_units_are_rows_and_filters_and_biases_stay():
     assert torch.allclose(torch.cat(norms), torch.ones(7), atol=1e-6)
     assert all((network[number].bias == 5).all() for number in (0, 1, 3))
     assert (network[1].weight == 5).all()
-    measures = MaxNorm(limit=1.0).audit(evidence(network, projection))
+    measures = MaxNorm(strength=1.0).audit(evidence(network, projection))
     assert measures == {"units": 7, "armed": 7, "fired": 1.0}
 
 
@@ -78,7 +79,7 @@ def test_a_run_keeps_every_norm_within_the_limit_after_every_update(configure, p
         longest.append(max(float(weight.detach().flatten(1).norm(dim=1).max()) for weight in found))
 
     monkeypatch.setattr(Projection, "project", watched)
-    trained = train(configure({"name": "max_norm", "limit": 0.6}), pool)
+    trained = train(configure({"name": "max_norm", "strength": 0.6}), pool)
     assert len(longest) == 6
     assert max(longest) <= 0.6 + 1e-6
     measures = trained.audit["max_norm"]
@@ -88,21 +89,36 @@ def test_a_run_keeps_every_norm_within_the_limit_after_every_update(configure, p
     assert max(float(value.flatten(1).norm(dim=1).max()) for value in kernels) <= 0.6 + 1e-6
 
 
+def test_it_projects_after_the_step_not_before_it(configure, pool, monkeypatch):
+    """At a constant rate every step would carry some unit out again: norms as the step has left them."""
+    longest, ended = [], Task.on_train_batch_end
+
+    def watched(self, *arguments):
+        longest.append(max(float(weight.detach().flatten(1).norm(dim=1).max()) for weight in units(self.network)))
+        ended(self, *arguments)
+
+    monkeypatch.setattr(Task, "on_train_batch_end", watched)
+    rates = {"schedule": "constant", "learning_rate": 0.1}
+    train(configure({"name": "max_norm", "strength": 0.5}, **rates), pool)
+    assert len(longest) == 6
+    assert max(longest) <= 0.5 + 1e-6
+
+
 def test_it_may_rightly_never_fire(configure, pool):
-    measures = train(configure({"name": "max_norm", "limit": 100.0}), pool).audit["max_norm"]
+    measures = train(configure({"name": "max_norm", "strength": 100.0}), pool).audit["max_norm"]
     assert measures["fired"] == 0
     assert measures["armed"] == 6 * measures["units"] > 0
 
 
 def test_a_projection_that_is_never_made_is_caught():
-    with pytest.raises(NoEffect, match="no projection was made at limit 3"):
+    with pytest.raises(NoEffect, match="no projection was made at strength 3"):
         MaxNorm().audit(evidence(nn.Linear(2, 2), Projection(3.0)))
 
 
 def test_a_projection_that_returns_its_input_is_caught(configure, pool, monkeypatch):
     monkeypatch.setattr(Projection, "project", lambda self, found: setattr(self, "armed", 1))
-    with pytest.raises(NoEffect, match=r"a unit's weights have norm .*, above the limit 0.3"):
-        train(configure({"name": "max_norm", "limit": 0.3}), pool)
+    with pytest.raises(NoEffect, match=r"a unit's weights have norm .*, above the allowed 0.3"):
+        train(configure({"name": "max_norm", "strength": 0.3}), pool)
 
 
 def test_counts_are_taken_up_again():
@@ -117,8 +133,8 @@ def test_a_network_without_units_is_refused():
         MaxNorm().modify_model(nn.Sequential(nn.Flatten()))
 
 
-@pytest.mark.parametrize("limit", [0, -1, float("inf"), "3", None])
-def test_bad_settings(limit):
+@pytest.mark.parametrize("strength", [0, -1, float("inf"), "3", None])
+def test_bad_settings(strength):
     with pytest.raises(ValidationError):
-        MaxNorm(limit=limit)
+        MaxNorm(strength=strength)
     assert MaxNorm.neutral() is None

@@ -81,7 +81,7 @@ def used(regularizer, change=lambda layer: None):
 
 def test_the_audit_catches_a_rate_never_applied_and_an_input_returned(monkeypatch):
     regularizer = SpatialDropout(rate=0.5)
-    with pytest.raises(NoEffect, match="none of 400 feature maps at 0 was dropped at rate 0.5"):
+    with pytest.raises(NoEffect, match="0 of 400 feature maps at 0 were dropped, a share of 0; due is 0.5"):
         regularizer.audit(used(regularizer, lambda layer: setattr(layer, "rate", 0.0)))
     monkeypatch.setattr(module, "spatial_dropout", lambda maps, kept, rate: maps)
     with pytest.raises(NoEffect, match="0 gave its input in all of 1 passes"):

@@ -318,16 +318,49 @@ def test_bad_settings_are_refused(settings):
 def test_the_audit_catches_branches_that_are_never_skipped_or_never_asked():
     regularizer = StochasticDepth(survival=0.5)
     changed = deepened(own_network())
-    with pytest.raises(NoEffect, match="none of 0 computations of 4 branches"):
+    with pytest.raises(NoEffect, match="none of 4 branches was ever asked for"):
         regularizer.audit(Evidence(changed, [], 0.0, Changes()))
     for layer in noise_layers(changed):
         layer.survival = 1.0  # the planted bug
     for _ in range(20):
         changed(IMAGES)
-    with pytest.raises(NoEffect, match="none of 80 computations of 4 branches was skipped at survival 0.5"):
+    with pytest.raises(NoEffect, match="0 of 80 computations of 4 branches were dropped, a share of 0; due is 0.3125"):
         regularizer.audit(Evidence(changed, [], 0.0, Changes()))
     excused = deepened(own_network())
     for layer in noise_layers(excused):
         layer.survival = 1.0
     excused(IMAGES)
     assert regularizer.audit(Evidence(excused, [], 0.0, Changes()))["skipped"] == 0
+
+
+def test_equal_settings_under_two_spellings():
+    single = models.build({"name": "resnet", "widths": (4,), "blocks": 1}, (1, 8, 8), 10)
+    for network, same in ((single, True), (own_network(), False)):
+        one, other = (StochasticDepth(decay=decay).effect(network, (1, 8, 8)) for decay in ("linear", "uniform"))
+        assert (one == other) is same
+    assert StochasticDepth().effect(single, (1, 8, 8)) == {"chances": [0.5], "mode": "batch"}
+    assert not noise_layers(single)
+
+
+class Even(Basic):
+    """Two paths of one convolution each."""
+
+    def forward(self, x):
+        return self.conv1(x) + self.conv2(x)
+
+
+class Deciding(Basic):
+    """A block that cannot be traced."""
+
+    def forward(self, x):
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+def test_blocks_passed_over_are_counted():
+    regularizer = StochasticDepth(survival=0.5)
+    for blocks, expected in (([], 0), ([Even(4, 4)], 1), ([Deciding(4, 4), Even(4, 4)], 2)):
+        changed = deepened(nn.Sequential(nn.Conv2d(1, 4, 3), Basic(4, 4), *blocks), mode="example")
+        changed(IMAGES)
+        measures = regularizer.audit(Evidence(changed, [], 0.0, Changes()))
+        assert measures["blocks"] == 1
+        assert measures["passed_over"] == expected

@@ -4,6 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline import models, regularizers
+from pipeline.config.errors import Refusal
+from pipeline.data.splits import train_and_validation
 from pipeline.prediction.network import as_images
 from pipeline.regularizers.base import Changes, Evidence, NoEffect
 from pipeline.regularizers.weight_averaging import Averager, WeightAveraging, ema, refresh_statistics, running_mean
@@ -89,3 +92,67 @@ def test_an_average_that_is_the_last_weights_is_caught():
     averager.count = 6
     with pytest.raises(NoEffect, match="the average of 6 weights is the raw weights"):
         WeightAveraging(decay=0.9).audit(Evidence(nn.Identity(), [], 0.0, Changes(), [averager]))
+
+
+def recomputed(weights, model, images, batch_size):
+    """Name -> running mean or variance: the mean over batches of what each batch norm reads, by plain arithmetic."""
+    network = models.build(model, tuple(images.shape[1:]), 10)
+    network.load_state_dict(weights)
+    network.train()
+    seen = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for what, measure in (("mean", torch.mean), ("var", torch.var)):
+                read = seen.setdefault(f"{name}.running_{what}", [])
+                module.register_forward_pre_hook(
+                    lambda owner, arguments, read=read, measure=measure: read.append(measure(arguments[0].double(), (0, 2, 3)))
+                )
+    for batch in images.split(batch_size):
+        network(batch)
+    return {name: torch.stack(read).mean(0) for name, read in seen.items()}
+
+
+@pytest.mark.parametrize("beside", [(), ({"name": "spatial_dropout", "rate": 0.3},)])
+def test_a_run_ends_with_the_statistics_of_its_averaged_weights(configure, pool, beside):
+    """And not with those of the raw weights, nor of noisy passes."""
+    config = configure(*beside, {"name": "weight_averaging", "decay": 0.9})
+    trained = train(config, pool)
+    images = as_images(train_and_validation(pool, 30, 0.0, config.streams.split)[0].images)
+    expected = recomputed(trained.weights, config.model, images, 10)
+    assert len(expected) == 10
+    for name, values in expected.items():
+        assert torch.allclose(trained.weights[name].double(), values, atol=1e-5), name
+    assert any(not torch.allclose(trained.kept["raw"][name].double(), values, atol=1e-2) for name, values in expected.items())
+
+
+@pytest.mark.parametrize("averaging_first", [True, False])
+def test_early_stopping_beside_it_is_refused(configure, pool, averaging_first):
+    """It would restore raw weights over the average, or watch a network that is not tested."""
+    pair = [{"name": "weight_averaging"}, {"name": "early_stopping"}]
+    with pytest.raises(Refusal) as refused:
+        train(configure(*(pair if averaging_first else pair[::-1])), pool)
+    assert refused.value.lines == (
+        "weight_averaging with early_stopping: it watches and restores the raw weights, so that no average would be tested; "
+        "allowed is one of the two in an arm",
+    )
+    assert regularizers.build([{"name": "weight_averaging", "decay": 0}, pair[1]]) == regularizers.build([pair[1]])
+
+
+def test_an_average_that_is_replaced_after_training_is_caught(configure, pool, monkeypatch):
+    end = Averager.on_train_end
+
+    def replaced(self, trainer, module):
+        end(self, trainer, module)
+        module.network.load_state_dict(self.raw)
+
+    monkeypatch.setattr(Averager, "on_train_end", replaced)
+    with pytest.raises(NoEffect, match="weight_averaging: .* tensors at the end are not the average of training"):
+        train(configure({"name": "weight_averaging", "decay": 0.9}), pool)
+
+
+def test_a_mean_has_no_decay():
+    network = nn.Identity()
+    one, other = (WeightAveraging(kind="mean", decay=decay).effect(network, (1, 8, 8)) for decay in (0.5, 0.9))
+    assert one == other
+    assert WeightAveraging(decay=0.5).effect(network, ()) != WeightAveraging(decay=0.9).effect(network, ())
+    assert not WeightAveraging(kind="mean", decay=0).is_neutral()

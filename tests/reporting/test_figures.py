@@ -14,7 +14,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.reporting import figures, style
+from pipeline.reporting import diagrams, figures, style
 
 NAN = math.nan
 ARMS = ["baseline", *(f"arm_{index}" for index in range(14))]
@@ -78,6 +78,26 @@ def unseen_ticks(axis: Axis) -> list[Tick]:
     return [tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
 
 
+def scores(labels: list[str], numbers: list[int]) -> pd.DataFrame:
+    """Means with bands for every label, number (0 is the reference) and metric."""
+    rows = [
+        {"label": label, "number": number, "metric": metric, "mean": 0.8 + number / 100}
+        for label, number, metric in itertools.product(labels, [0, *numbers], diagrams.SCALES)
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.assign(low=frame["mean"] - 0.05, high=frame["mean"] + 0.05)
+
+
+def bins(methods: list[str]) -> pd.DataFrame:
+    """Ten bins of every method, the first of them empty."""
+    rows = [
+        {"method": method, "low": at / 10, "high": (at + 1) / 10, "share": at / 45}
+        | {"confidence": at / 10 + 0.05 if at else NAN, "accuracy": at / 10 if at else NAN}
+        for method, at in itertools.product(methods, range(10))
+    ]
+    return pd.DataFrame(rows)
+
+
 PALETTE = style.colours(ARMS)
 CURVES = pd.DataFrame([row for place, arm in enumerate(ARMS[:4]) for row in curve_rows(arm, 0.8 + place / 100)])
 OUTCOMES = pd.DataFrame(
@@ -93,6 +113,11 @@ FIGURES = {
     "strengths": lambda: figures.strengths(tried(), PALETTE),
     "long_strengths": lambda: figures.strengths(MIXED, PALETTE),
     "scatter": lambda: figures.scatter(OUTCOMES, PALETTE),
+    "passes": lambda: diagrams.score_curves(
+        scores(ARMS[1:11], list(range(1, 51))), PALETTE, "noise passes averaged", "deterministic", {"arm_0"}
+    ),
+    "sizes": lambda: diagrams.score_curves(scores(ARMS[1:5], [1, 2, 3, 4]), PALETTE, "members averaged", "one model"),
+    "reliability": lambda: diagrams.reliability_diagram(bins(ARMS[:5]), PALETTE),
 }
 
 
@@ -119,7 +144,7 @@ def test_colours_are_the_same_everywhere_and_the_baseline_is_grey() -> None:
 
 
 def test_the_bytes_are_the_same_twice_whatever_the_user_has_set() -> None:
-    names = ("forest", "curves", "strengths", "scatter")
+    names = ("forest", "curves", "strengths", "scatter", "passes", "reliability")
     first = {name: style.png(FIGURES[name]()) for name in names}
     with matplotlib.rc_context({"font.size": 30, "figure.facecolor": "red", "savefig.dpi": 20}):
         assert {name: style.png(FIGURES[name]()) for name in names} == first
@@ -178,3 +203,22 @@ def test_without_any_done_run_the_figures_are_empty() -> None:
     columns = list(curve_rows("baseline", 0.8)[0])
     assert style.png(figures.curves(pd.DataFrame(columns=columns), {"arm_0": "arm_0"}, PALETTE))
     assert style.png(figures.scatter(pd.DataFrame(columns=["label", "arm", "gap", "test_accuracy"]), PALETTE))
+
+
+def test_curves_of_averages_draw_their_table_reference_and_star() -> None:
+    frame = scores(["a", "b"], list(range(1, 21)))
+    panels = diagrams.score_curves(frame, {"a": "#111111", "b": "#222222"}, "passes", "deterministic", {"b"}).axes
+    for axes, scale in zip(panels[:2], (100, 1), strict=True):
+        lines = [line.get_ydata() for line in axes.lines]
+        assert any(len(line) == 2 and np.allclose(line, scale * 0.8) for line in lines)
+        assert any(len(line) == 20 and np.allclose(line, scale * (0.8 + np.arange(1, 21) / 100)) for line in lines)
+        edges = np.concatenate([band.get_paths()[0].vertices[:, 1] for band in axes.collections])
+        assert np.isclose(edges, scale * (0.85 + 0.2)).any()
+    stars = [[len(line.get_xdata()) for line in axes.lines if line.get_marker() == "*"] for axes in panels]
+    assert stars == [[0], [0], [1], [1]]
+
+
+def test_a_reliability_diagram_leaves_out_empty_bins() -> None:
+    upper, lower = diagrams.reliability_diagram(bins(["baseline"]), PALETTE).axes
+    assert sorted(len(line.get_xdata()) for line in upper.lines) == [2, 9]
+    assert np.allclose(lower.lines[0].get_ydata(), 100 * np.arange(10) / 45)

@@ -83,12 +83,14 @@ def evidence(studies: dict[str, dict[str, str]], verdicts: dict[str, tuple[float
         exploration=plan("exploration", {}),
         confirmation=confirmation,
         runs=runs,
+        members=frames.member_frame(confirmation, records),
         tried=frames.tried_frame([]),
         contrasts=pd.DataFrame(rows),
         outcomes=frames.outcome_frame(confirmation, scored),
         curves=frames.curve_frame(runs, dict.fromkeys(records, history)),
         audit=frames.audit_frame(runs, records),
         rules=frames.rule_frame(confirmation, scored),
+        **dict.fromkeys(("passes", "ensembles", "sizes", "reliability"), pd.DataFrame()),
         test_use={"phase": "confirmation", "runs": 9, "test_examples": 719},
     )
 
@@ -155,6 +157,8 @@ def test_the_page_keeps_its_order(found: frames.Evidence) -> None:
     places = [text.index(mark) for mark in marks]
     assert places == sorted(places)
     assert "nan" not in text
+    assert "## Averaging at test" not in text
+    assert "## Ensembles" not in text
 
 
 def test_every_table_names_n_rule_and_interval(found: frames.Evidence) -> None:
@@ -204,3 +208,14 @@ def test_pairs_without_numbers_are_shown_as_unknown(found: frames.Evidence) -> N
     text = pages.page(dataclasses.replace(found, contrasts=void))
     assert "**dropout** (no pair of runs)" in text
     assert "nan" not in text
+
+
+def test_an_arm_with_another_budget_is_named(found: frames.Evidence) -> None:
+    assert overview.budgets(found) == "Every arm took as many updates as the baseline."
+    runs = found.runs.copy()
+    early = runs["arm"] == "early"
+    runs.loc[early, "updates"] = runs.loc[early, "updates"] * 0.5
+    said = overview.budgets(dataclasses.replace(found, runs=runs))
+    usual, fewer = (runs.loc[runs["arm"] == arm, "updates"].iloc[0] for arm in ("baseline", "early"))
+    assert said.endswith(f"- **early** took {fewer:.0f} updates on average, 0.50 of the baseline's {usual:.0f}.")
+    assert "**dropout**" not in said

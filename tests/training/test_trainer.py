@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from pipeline import regularizers
+from pipeline.config.rules import NOISE_PASSES
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
-from pipeline.regularizers.base import NOISE_PASSES, NoEffect
+from pipeline.regularizers.base import NoEffect
 from pipeline.training import checkpoints as checkpoints_module
 from pipeline.training.checkpoints import latest
 from pipeline.training.task import Task
@@ -185,7 +186,7 @@ RESUMED = [
     (DROPOUT,),
     (DROPOUT, SHIFT, DECAY),
     ({"name": "mixup", "alpha": 0.5}, {"name": "weight_averaging", "decay": 0.9}),
-    ({"name": "l1_penalty", "strength": 0.01}, {"name": "max_norm", "limit": 0.5}),
+    ({"name": "l1_penalty", "strength": 0.01}, {"name": "max_norm", "strength": 0.5}),
     ({"name": "dropconnect", "rate": 0.5}, {"name": "stochastic_depth", "survival": 0.5}),
     ({"name": "fractional_max_pooling", "ratio": 1.41}, {"name": "spatial_dropout", "rate": 0.2}),
 ]

@@ -1,0 +1,69 @@
+"""Fifty noise passes over one deterministic pass, where the only noise is in the network's head.
+
+Bar: at most 3, since all that comes before the noise is computed once. Also where noise comes first, at the input, which
+spares nothing. Processor time of one thread; median of paired repetitions. Writes benchmarks/results/passes.json.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipeline import models
+from pipeline.execution.processes import keep_freed_memory
+from pipeline.prediction.members import deterministic, noise
+from pipeline.prediction.network import as_images
+from pipeline.regularizers.base import Regularizer
+from pipeline.regularizers.dropconnect import DropConnect
+from pipeline.regularizers.dropout import Dropout
+from pipeline.regularizers.input_noise import InputNoise
+
+REPETITIONS, PASSES, IMAGES = 15, 50, 500
+MODEL = {"name": "resnet", "widths": (8, 16, 32), "blocks": 3, "hidden": 64, "grid": 2, "batch_norm": True}
+ARMS: dict[str, tuple[Regularizer, float | None]] = {
+    "dropout": (Dropout(rate=0.5), 3.0),
+    "dropconnect": (DropConnect(rate=0.5), None),
+    "input_noise": (InputNoise(sigma=0.1), None),
+}
+RESULT = Path(__file__).parent / "results" / "passes.json"
+
+
+def seconds(call: Callable[[], Tensor]) -> float:
+    """Processor time of a call."""
+    began = time.process_time()
+    call()
+    return time.process_time() - began
+
+
+def ratios(network: nn.Module, images: Tensor) -> Sequence[float]:
+    """Noise passes over a deterministic pass, pair by pair, after one that warms up."""
+    found = []
+    for _ in range(REPETITIONS + 1):
+        many = seconds(lambda: noise(network, images, PASSES, seed=0))
+        found.append(many / seconds(lambda: deterministic(network, images)))
+    return found[1:]
+
+
+def main() -> None:
+    """Measures every arm on 28x28 images, and writes the ratios."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    torch.manual_seed(0)
+    images = as_images(torch.rand(IMAGES, 1, 28, 28).numpy())
+    results = {}
+    for name, (regularizer, bar) in ARMS.items():
+        network = models.build(MODEL, (1, 28, 28), 10)
+        regularizer.modify_model(network)
+        found = ratios(network.to(memory_format=torch.channels_last), images)  # type: ignore[call-overload]
+        shown = {"bar": bar, "median_ratio": round(statistics.median(found), 2)}
+        results[name] = {**shown, "lowest": round(min(found), 2), "highest": round(max(found), 2)}
+        print(name, json.dumps(results[name]), flush=True)
+    RESULT.write_text(json.dumps({**results, "passes": PASSES, "images": IMAGES, "repetitions": REPETITIONS}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Many passes over the same inputs, with all that comes before the first noise computed once.
+
+Separate from the members because it is about cost alone: the passes are those of calling the network again and again.
+A network whose only noise is in its head spends nearly everything before it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.regularizers.base import NoiseLayer, noise_layers
+
+
+@torch.no_grad()
+def repeated(network: nn.Module, images: Tensor, prepare: Sequence[Callable[[], None]]) -> Tensor:
+    """Logits (passes, N, classes): one call of the network on `images` (N, ...) after each of `prepare`."""
+    first, *others = prepare
+    first()
+    if not others:
+        return torch.stack([network(images)])
+    with _recorded(network) as outputs:
+        members = [network(images)]
+    for ready in others:
+        ready()
+        with _replayed(outputs):
+            members.append(network(images))
+    return torch.stack(members)
+
+
+@dataclass
+class Output:
+    """What a module gave: itself, and a copy for where a later module works on it in place."""
+
+    given: Tensor
+    copy: Tensor
+    version: int  # torch counts the changes in place
+
+    def again(self) -> Tensor:
+        """The output as it was given; a fresh one where the last was changed."""
+        return self.given if self.given._version == self.version else self.copy.clone()
+
+
+Outputs = dict[nn.Module, list[Output]]  # call by call, before any noise
+
+
+@contextmanager
+def _recorded(network: nn.Module) -> Iterator[Outputs]:
+    """Notes what quiet modules give until the first noise layer is called."""
+    outputs: Outputs = defaultdict(list)
+    begun: list[NoiseLayer] = []
+
+    def note(module: nn.Module, arguments: Any, output: Any) -> None:
+        if not begun and isinstance(output, Tensor):
+            outputs[module].append(Output(output, output.clone(), output._version))
+
+    hooks = [module.register_forward_hook(note) for module in _quiet(network)]
+    hooks += [layer.register_forward_pre_hook(lambda layer, _: begun.append(layer)) for layer in noise_layers(network)]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _replayed(outputs: Outputs) -> Iterator[None]:
+    """Lets the modules give what they gave, as often as they gave it before any noise, and compute from there on."""
+    for module, known in outputs.items():
+        module.__dict__["forward"] = _replay(module, iter(known))
+    try:
+        yield
+    finally:
+        for module in outputs:
+            del module.__dict__["forward"]
+
+
+def _replay(module: nn.Module, known: Iterator[Output]) -> Callable[..., Any]:
+    def forward(*arguments: Any, **named: Any) -> Any:
+        output = next(known, None)
+        return type(module).forward(module, *arguments, **named) if output is None else output.again()
+
+    return forward
+
+
+def _quiet(network: nn.Module) -> Iterator[nn.Module]:
+    """The largest modules without a noise layer in them, whose own forward is that of their class."""
+    for child in network.children():
+        if any(isinstance(module, NoiseLayer) for module in child.modules()) or "forward" in child.__dict__:
+            yield from _quiet(child)
+        else:
+            yield child

@@ -1,0 +1,41 @@
+"""Augmented views at test: crops and mirror images, without any draw.
+
+Krizhevsky, Sutskever and Hinton (NIPS 2012) average ten of them: four corners and the centre, and the mirror image of
+each. Separate from the members because a view knows images alone, and no network.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.config.errors import Refusal
+
+SHARE = 7 / 8  # of the side of an image: 224 of 256 in the paper
+
+
+def flips(images: Tensor, keep_labels: bool) -> Tensor:
+    """Images (N, channels, height, width) and their mirror images: (2, N, ...). Raises Refusal where a flip changes labels."""
+    if not keep_labels:
+        raise Refusal("views: flips: a mirror image has another label in this dataset; allowed are crops and augmented draws")
+    return torch.stack([images, images.flip(-1)])
+
+
+def crops(images: Tensor) -> Tensor:
+    """The four corners and the centre of images (N, channels, height, width), back at full size: (5, N, ...).
+
+    Corners in the order upper left, upper right, lower left, lower right; sides of 7/8, at least one pixel less.
+    """
+    height, width = images.shape[-2:]
+    inner = min(round(height * SHARE), height - 1), min(round(width * SHARE), width - 1)
+    if min(inner) < 1:
+        raise Refusal(f"views: crops of images {height}x{width}; needed are at least 2x2 pixels")
+    down, right = height - inner[0], width - inner[1]
+    corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+    cut = [images[..., top : top + inner[0], left : left + inner[1]] for top, left in corners]
+    resized = [functional.interpolate(part, size=(height, width), mode="bilinear", align_corners=False) for part in cut]
+    return torch.stack([part.contiguous(memory_format=torch.channels_last) for part in resized])
+
+
+def ten_crop(images: Tensor, keep_labels: bool) -> Tensor:
+    """The five crops, then the mirror image of each: (10, N, channels, height, width). Raises Refusal as `flips` does."""
+    return flips(crops(images).flatten(0, 1), keep_labels).view(10, *images.shape)

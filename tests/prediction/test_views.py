@@ -1,0 +1,53 @@
+"""Crops and flips: places, order, sizes, and when a flip is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.config.errors import Refusal
+from pipeline.prediction.members import deterministic
+from pipeline.prediction.views import crops, flips, ten_crop
+
+
+@pytest.fixture
+def image():
+    """One image whose pixels say where they are: ten times the row plus the column."""
+    return (10.0 * torch.arange(8)[:, None] + torch.arange(8))[None, None].repeat(2, 1, 1, 1)
+
+
+def test_five_crops_show_the_corners_and_the_centre_at_full_size(image):
+    found = crops(image)
+    assert found.shape == (5, *image.shape)
+    corners = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 0)]  # a crop of 7 of 8 pixels begins at 0 or 1
+    for view, (top, left) in zip(found, corners, strict=True):
+        inner = image[..., top : top + 7, left : left + 7]
+        assert torch.equal(view[..., 0, 0], inner[..., 0, 0])
+        assert torch.equal(view[..., -1, -1], inner[..., -1, -1])
+    larger = torch.arange(16.0).expand(1, 1, 16, 16)
+    assert float(crops(larger)[4][0, 0, 0, 0]) == 1  # 14 of 16: the centre begins one pixel in
+
+
+def test_ten_crop_is_the_five_and_their_mirror_images(image):
+    found = ten_crop(image, keep_labels=True)
+    assert found.shape == (10, *image.shape)
+    assert torch.equal(found[:5], crops(image))
+    assert torch.equal(found[5:], crops(image).flip(-1))
+
+
+def test_averaging_over_flips_answers_an_image_and_its_mirror_image_alike(image):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+
+    def mean(images):
+        return torch.stack([deterministic(network, view)[0].softmax(1) for view in flips(images, True)]).mean(0)
+
+    assert torch.allclose(mean(image), mean(image.flip(-1)), atol=1e-7)
+    assert torch.equal(flips(flips(image, True)[1], True)[1], image)
+
+
+def test_views_that_change_labels_are_refused(image):
+    for view in (flips, ten_crop):
+        with pytest.raises(Refusal, match="views: flips: a mirror image has another label in this dataset; allowed are crops"):
+            view(image, keep_labels=False)
+    with pytest.raises(Refusal, match="crops of images 1x1"):
+        crops(torch.zeros(1, 1, 1, 1))
