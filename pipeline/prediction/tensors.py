@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from pipeline.config.fingerprint import RunConfig
+from pipeline.config.rules import DETERMINISTIC, NOISE_PASSES
 from pipeline.models.standardized import Standardized
 from pipeline.prediction.members import augmented, deterministic, noise, trained
 from pipeline.prediction.network import assemble
 from pipeline.prediction.views import crops, ten_crop
+from pipeline.regularizers import test_rule
 from pipeline.regularizers.base import Regularizer, noise_layers
 
-PASSES = 20  # noise passes: the test rule's and some more, to see where they stop to help
+PASSES = 20  # noise passes on the test: the test rule's and some more, to see where they stop to help
 VIEWS = 8  # draws of training conditions, for the gap's decomposition and for averaging at test
 HELD_OUT = ("validation", "test")
 
@@ -45,7 +47,8 @@ def predictions(
 ) -> dict[str, Tensor]:
     """ "<split>/<kind>" -> logits (members, N, classes), for splits train, validation and test.
 
-    Always `deterministic`. Where there are noise layers, `noise`; where batches are augmented, `augmented` on train, and
+    Always `deterministic`. Where there are noise layers, `noise`, on validation as many passes as a test rule has, and only
+    where such a rule is declared or the run is `viewed`; where batches are augmented, `augmented` on train, and
     `trained` (augmented and noisy, as in training) where there are noise layers. `moments` and other deterministic forms,
     `raw` and `snapshots` where the run has them. Where `viewed`, `draws` of the run's own augmentation, or `crops` (ten if
     `flips_keep` labels, else five) for a run without regularizers.
@@ -53,7 +56,7 @@ def predictions(
     shape = tuple(next(iter(images.values())).shape[1:])
     network = subject.network(subject.chosen, shape, classes)
     held = {split: images[split] for split in HELD_OUT}
-    found = dict(_plain(network, subject, images))
+    found = dict(_plain(network, subject, images, viewed))
     for form, chosen in _forms(subject.chosen):
         found |= _deterministic(subject.network(chosen, shape, classes), held, form)
     if viewed:
@@ -62,12 +65,13 @@ def predictions(
     return {name: tensor.to(torch.float32).contiguous() for name, tensor in found.items()}
 
 
-def _plain(network: Standardized, subject: Subject, images: Mapping[str, Tensor]) -> Named:
+def _plain(network: Standardized, subject: Subject, images: Mapping[str, Tensor], needed: bool) -> Named:
     streams, train = subject.config.streams, images["train"]
     yield from _deterministic(network, images, "deterministic").items()
     if noise_layers(network):
-        for split in HELD_OUT:
-            yield f"{split}/noise", noise(network, images[split], PASSES, streams.noise)
+        yield "test/noise", noise(network, images["test"], PASSES, streams.noise)
+        if needed or test_rule(subject.chosen) != DETERMINISTIC:
+            yield "validation/noise", noise(network, images["validation"], NOISE_PASSES, streams.noise)
         yield "train/trained", trained(network, train, VIEWS, subject.chosen, (streams.augmentation, streams.noise))
     if _augments(subject):
         yield "train/augmented", augmented(network, train, VIEWS, subject.chosen, streams.augmentation)

@@ -109,6 +109,9 @@ def predict(configure, pool, images):
     return made
 
 
+NOISY = {"test/noise": PASSES, "validation/noise": NOISE_PASSES, "train/trained": VIEWS}
+
+
 def held(kind):
     return {f"validation/{kind}", f"test/{kind}"}
 
@@ -126,7 +129,9 @@ def test_each_stream_feeds_its_own_members(predict):
     ("items", "options", "extra"),
     [
         ((), {}, {}),
-        ((DROPOUT,), {}, dict.fromkeys(held("noise"), PASSES) | {"train/trained": VIEWS}),
+        ((DROPOUT,), {}, {"test/noise": PASSES, "train/trained": VIEWS}),
+        ((DROPOUT,), {"viewed": True}, NOISY),
+        (({"name": "fractional_max_pooling", "ratio": 1.41},), {}, NOISY),
         ((SHIFT,), {}, {"train/augmented": VIEWS}),
         ((SHIFT,), {"viewed": True}, dict.fromkeys(held("draws"), VIEWS) | {"train/augmented": VIEWS}),
         ((), {"viewed": True}, dict.fromkeys(held("crops"), 5)),
@@ -136,7 +141,7 @@ def test_each_stream_feeds_its_own_members(predict):
         (
             ({"name": "dropconnect", "rate": 0.5},),
             {},
-            dict.fromkeys(held("noise"), PASSES) | dict.fromkeys(held("moments"), 1) | {"train/trained": VIEWS},
+            {"test/noise": PASSES, "train/trained": VIEWS} | dict.fromkeys(held("moments"), 1),
         ),
     ],
 )
