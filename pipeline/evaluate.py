@@ -23,6 +23,7 @@ from pipeline.data.prepared import read_test_labels
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.calibration import reliability
 from pipeline.evaluation.methods import (
+    AVERAGED,
     Group,
     Labelled,
     Method,
@@ -91,7 +92,7 @@ def _average(group: Group, key: tuple[str, int], costs: Mapping[str, float], row
     labels: Labelled = (known["labels/validation"].astype(int), known["labels/test"].astype(int))
     greedy, gains = selected(group, labels[0])
     for method in (*methods(group), greedy):
-        values = {**scored(method, labels), "training_flops": sum(costs[run] for run in set(method.runs))}
+        values = {**scored(method, labels), "training_flops": sum(costs[run] for run in method.runs)}
         values |= gains if method is greedy else {}
         about = (method.name, method.model, method.against)
         rows["ensembles"] += [(*key, *about, metric, value) for metric, value in sorted(values.items())]
@@ -104,7 +105,8 @@ def _group(
 ) -> Group | None:
     """The models of one group; None where one of the baseline's is not done."""
     own = {(one.arm, one.member): one.fingerprint for one in plan.members if (one.study, one.seed) == (ensemble.name, seed)}
-    compared = {_label(plan, run): run.fingerprint for run in plan.runs if run.seed == seed and run.fingerprint in done}
+    named = {run.fingerprint: _label(plan, run) for run in reversed(plan.runs) if run.seed == seed and run.fingerprint in done}
+    compared = {arm: run for run, arm in reversed(named.items())}  # each model once, by its first name
     baseline = [own[BASELINE, member] for member in range(ensemble.size)]
     others = {arm: run for (arm, _), run in own.items() if arm != BASELINE and run in done}
     if any(run not in done for run in baseline):
@@ -128,7 +130,8 @@ def _label(plan: Plan, run: PlannedRun) -> str:
 
 
 def _sizes(method: Method, labels: Any) -> Iterator[tuple[int, str, float]]:
-    return sizes(method, labels) if method.model == BASELINE and len(method.test) > 1 else iter(())
+    in_order = method.model == BASELINE and method.name != AVERAGED["crops"]
+    return sizes(method, labels) if in_order and len(method.test) > 1 else iter(())
 
 
 def _bins(method: Method, labels: Any) -> Iterator[tuple[float, ...]]:

@@ -18,6 +18,8 @@ from pipeline.config.errors import Refusal
 from pipeline.config.plan import Plan, PlannedArm, PlannedEnsemble, PlannedMember, PlannedRun, PlannedStudy
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import write_prepared
+from pipeline.evaluation.ensembles import greedy
+from pipeline.evaluation.methods import ROUNDS, START
 from pipeline.records.store import to_json
 
 CLASSES, TRAIN, VALIDATION, TEST = 3, 30, 40, 50
@@ -310,6 +312,7 @@ def _probabilities(folder, *keys):
         ("independent", ["00", "30", "31"], "deterministic", 3, 3),
         ("crops", ["00"], "crops", 5, 1),
         ("snapshots", ["40"], "snapshots", 3, 1),
+        ("last of snapshots", ["40"], "deterministic", 1, 1),
         ("averaged", ["50"], "deterministic", 1, 1),
         ("averaged, raw", ["50"], "raw", 1, 1),
         ("noise passes of noisy", ["10"], "noise", 15, 1),
@@ -369,9 +372,48 @@ def test_curves_over_passes_and_members_are_slices(folder):
 def test_greedy_selection_looks_at_half_of_validation(folder):
     evaluate.main("tiny")
     found = _ensembles(folder)[1000]["greedy"]
-    assert found["nll_gain_selecting"] >= 0
-    assert np.isfinite(found["nll_gain_held_out"])
-    assert found["trainings"] == found["forward_passes"]
+    runs = ["00e1000", "10e1000", "20e1000", "30e1000", "31e1000"]
+    singles = _validation(folder, runs)
+    labels = load_file(folder / "predictions" / "00e1000.safetensors")["labels/validation"]
+    halves = slice(0, None, 2), slice(1, None, 2)
+    counts = greedy(singles[:, halves[0]], labels[halves[0]], ROUNDS, START)
+    for name, half in zip(("nll_gain_selecting", "nll_gain_held_out"), halves, strict=True):
+        mean, chosen = singles[:, half].mean(axis=0), np.average(singles[:, half], axis=0, weights=counts)
+        scores = [-np.log(each[np.arange(len(each)), labels[half]]).mean() for each in (mean, chosen)]
+        assert found[name] == pytest.approx(scores[0] - scores[1], rel=1e-9)
+    assert found["nll_gain_selecting"] != pytest.approx(found["nll_gain_held_out"])
+    assert (found["trainings"], found["training_flops"]) == (len(runs), 7 * len(runs))
+    assert found["forward_passes"] == (counts > 0).sum()
+
+
+def _validation(folder, runs):
+    """Probabilities (models, N, classes) on validation."""
+    logits = [load_file(folder / "predictions" / f"{run}.safetensors")["validation/deterministic"][0] for run in runs]
+    return special.softmax(np.stack(logits).astype(float), axis=2)
+
+
+def test_every_method_is_compared_with_what_it_averages(folder):
+    evaluate.main("tiny")
+    table = pd.read_csv(folder / "ensembles.csv")
+    against = dict(zip(table["method"], table["against"], strict=True))
+    assert against["noise passes of noisy"] == against["augmented views of noisy"] == "one model of noisy"
+    assert against["snapshots"] == "last of snapshots"
+    assert against["independent"] == against["crops"] == against["all arms"] == against["greedy"] == "one model"
+
+
+def test_a_model_under_two_names_is_averaged_once(folder):
+    plan = json.loads((folder / "confirmation" / "plan.json").read_text())
+    plan["runs"] += [run | {"study": "two", "arm": "again"} for run in plan["runs"] if run["arm"] == "noisy"]
+    (folder / "confirmation" / "plan.json").write_text(to_json(plan))
+    evaluate.main("tiny")
+    found = _ensembles(folder)[1000]
+    assert found["all arms"]["forward_passes"] == found["all arms"]["trainings"] == 3
+    assert "one model of again" not in found.index.get_level_values("method")
+
+
+def test_curves_over_members_are_of_what_has_an_order(folder):
+    evaluate.main("tiny")
+    assert set(pd.read_csv(folder / "sizes.csv")["method"]) == {"independent", "snapshots"}
 
 
 def test_reliability_counts_every_example(folder):

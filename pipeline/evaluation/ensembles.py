@@ -64,7 +64,7 @@ def last_curve(logits: Logits, labels: Labels, score: Score) -> Array:
     For snapshots in the order of training: Huang et al., ICLR 2017.
     """
     members = softmax(logits)
-    return np.array([score(members[-size:].mean(axis=0), labels) for size in _sizes(members)])
+    return np.array([score(subset(members[::-1], size).mean(axis=0), labels) for size in _sizes(members)])
 
 
 def disagreement(logits: Logits) -> float:

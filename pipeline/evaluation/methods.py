@@ -19,6 +19,7 @@ SINGLE = "one model"
 INDEPENDENT = "independent"
 AVERAGED = {"noise": "noise passes", "moments": "moments", "draws": "augmented views", "crops": "crops"}  # of one network
 ROUNDS, START = 20, 5  # of greedy selection: additions, and best single models to start from
+HALVES = slice(0, None, 2), slice(1, None, 2)  # of validation: one selects, the other does not
 CURVES = {"accuracy": accuracy, "nll": nll}
 
 Logits = NDArray[np.floating]  # (members, N, classes)
@@ -68,8 +69,11 @@ def methods(group: Group) -> Iterator[Method]:
     if "test/crops" in first.tensors:
         yield _method(AVERAGED["crops"], "baseline", [first], "crops")
     for arm, model in group.others.items():
-        kind = "snapshots" if "test/snapshots" in model.tensors else "deterministic"
-        yield _method(arm, "baseline" if kind == "snapshots" else arm, [model], kind)
+        if "test/snapshots" in model.tensors:
+            last = _method(f"last of {arm}", "baseline", [model])
+            yield from (last, replace(_method(arm, "baseline", [model], "snapshots"), against=last.name))
+        else:
+            yield _method(arm, arm, [model])
         if "test/raw" in model.tensors:
             yield _method(f"{arm}, raw", arm, [model], "raw")
     for arm, model in group.compared.items():
@@ -83,23 +87,23 @@ def methods(group: Group) -> Iterator[Method]:
 def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
     """Greedy selection among all models of the group by NLL on every other validation example (labels of validation).
 
-    With it the gain over the best single model, in nats, on the half that selected and on the half that did not.
+    With it the gain over the plain mean of all models, in nats, on the half that selected and on the half that did not.
+    All models have to be trained for it.
     """
     library = {**group.compared, **{f"baseline {number}": model for number, model in enumerate(group.baseline) if number}}
     validation, test = (
         concatenated([model.logits()[split] for model in library.values()], [model.examples for model in library.values()])
         for split in (0, 1)
     )
-    halves = slice(0, None, 2), slice(1, None, 2)
     singles = softmax(validation)
-    counts = greedy(singles[:, halves[0]], labels[halves[0]], ROUNDS, START)
-    best = int(np.argmin([nll(one[halves[0]], labels[halves[0]]) for one in singles]))
+    selecting, held_out = (singles[:, half] for half in HALVES)
+    counts = greedy(selecting, labels[HALVES[0]], ROUNDS, START)
     gains = {
-        f"nll_gain_{name}": nll(singles[best][half], labels[half]) - nll(weighted(singles[:, half], counts), labels[half])
-        for name, half in zip(("selecting", "held_out"), halves, strict=True)
+        f"nll_gain_{name}": nll(half.mean(axis=0), labels[part]) - nll(weighted(half, counts), labels[part])
+        for name, half, part in zip(("selecting", "held_out"), (selecting, held_out), HALVES, strict=True)
     }
     picked = np.repeat(np.arange(len(counts)), counts)
-    runs = tuple(model.run for model, count in zip(library.values(), counts, strict=True) if count)
+    runs = tuple(model.run for model in library.values())
     return Method("greedy", "every arm", SINGLE, runs, validation[picked], test[picked]), gains
 
 
@@ -113,9 +117,9 @@ def scored(method: Method, labels: Labelled) -> dict[str, float]:
         "nll_scaled": nll(mended, labels[1]),
         "calibration_error_scaled": calibration_error(mended, labels[1]),
         "temperature": temperature,
-        "disagreement": disagreement(method.test),
-        "forward_passes": float(len(np.unique(method.test, axis=0)) if method.name == "greedy" else len(method.test)),
-        "trainings": float(len(set(method.runs))),
+        "disagreement": disagreement(np.unique(method.test, axis=0)),  # a model picked twice is one member
+        "forward_passes": float(len(np.unique(method.test, axis=0))),
+        "trainings": float(len(method.runs)),
     }
 
 

@@ -29,8 +29,7 @@ def noise(network: nn.Module, images: Tensor, passes: int, seed: int) -> Tensor:
 
     `seed` is that of the noise stream. Raises Refusal where `passes` is less than 1.
     """
-    if passes < 1:
-        raise Refusal(f"noise passes: {passes} is refused; allowed is at least 1")
+    _require(passes, "noise passes")
     layers = noise_layers(network)
     with mode(network, training=False, sampling=True):
         parts = [
@@ -42,6 +41,7 @@ def noise(network: nn.Module, images: Tensor, passes: int, seed: int) -> Tensor:
 
 def augmented(network: nn.Module, images: Tensor, views: int, regularizers: Sequence[Regularizer], seed: int) -> Tensor:
     """Logits (views, N, classes) of images as training changes them, without noise. `seed`: augmentation stream."""
+    _require(views, "views")
     drawn = [view(images, regularizers, seed, number) for number in range(views)]
     return torch.cat([deterministic(network, images) for images in drawn])
 
@@ -62,12 +62,29 @@ def by_rule(network: nn.Module, images: Tensor, rule: str, seed: int) -> Tensor:
 
 def view(images: Tensor, regularizers: Sequence[Regularizer], seed: int, number: int) -> Tensor:
     """Images changed as in training, by draw `number`; the global generator is left as it was."""
+    return _changed(images, images.new_zeros(len(images), 1), regularizers, seed, number)[0]
+
+
+def keep_labels(images: Tensor, regularizers: Sequence[Regularizer], seed: int) -> bool:
+    """Whether the changes of training leave targets alone, and change images: what mixes or smooths labels makes no view."""
+    marks = 1 + torch.arange(len(images), dtype=images.dtype)[:, None]
+    views, targets = _changed(images, marks, regularizers, seed, 0)
+    return torch.equal(marks, targets) and not torch.equal(images, views)
+
+
+def _changed(
+    images: Tensor, targets: Tensor, regularizers: Sequence[Regularizer], seed: int, number: int
+) -> tuple[Tensor, Tensor]:
     with torch.random.fork_rng(devices=[]):
-        targets = images.new_zeros(len(images), 1)
         for regularizer in regularizers:
             seed_batch(regularizer, seed, "view", number)
             images, targets = regularizer.modify_batch(images, targets)
-    return images
+    return images, targets
+
+
+def _require(number: int, what: str) -> None:
+    if not isinstance(number, int) or number < 1:
+        raise Refusal(f"{what}: {number} is refused; allowed is a whole number, at least 1")
 
 
 def _noisy(network: nn.Module, images: Tensor, seed: int, number: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from pipeline.config.fingerprint import RunConfig
 from pipeline.config.rules import DETERMINISTIC, NOISE_PASSES
 from pipeline.models.standardized import Standardized
-from pipeline.prediction.members import augmented, deterministic, noise, trained
+from pipeline.prediction.members import augmented, deterministic, keep_labels, noise, trained
 from pipeline.prediction.network import assemble
 from pipeline.prediction.views import crops, ten_crop
 from pipeline.regularizers import test_rule
@@ -47,11 +47,11 @@ def predictions(
 ) -> dict[str, Tensor]:
     """ "<split>/<kind>" -> logits (members, N, classes), for splits train, validation and test.
 
-    Always `deterministic`. Where there are noise layers, `noise`, on validation as many passes as a test rule has, and only
-    where such a rule is declared or the run is `viewed`; where batches are augmented, `augmented` on train, and
-    `trained` (augmented and noisy, as in training) where there are noise layers. `moments` and other deterministic forms,
-    `raw` and `snapshots` where the run has them. Where `viewed`, `draws` of the run's own augmentation, or `crops` (ten if
-    `flips_keep` labels, else five) for a run without regularizers.
+    Always `deterministic`. Where there are noise layers, `noise`, on validation only where a test rule asks for it or the
+    run is `viewed`; where batches are augmented, `augmented` on train, and `trained` (augmented and noisy, as in training)
+    where there are noise layers. `moments` and other deterministic forms, `raw` and `snapshots` where the run has them.
+    Where `viewed`, `draws` of the run's own augmentation if they keep labels, or `crops` (ten if `flips_keep` labels, else
+    five) for a run without regularizers.
     """
     shape = tuple(next(iter(images.values())).shape[1:])
     network = subject.network(subject.chosen, shape, classes)
@@ -71,7 +71,7 @@ def _plain(network: Standardized, subject: Subject, images: Mapping[str, Tensor]
     if noise_layers(network):
         yield "test/noise", noise(network, images["test"], PASSES, streams.noise)
         if needed or test_rule(subject.chosen) != DETERMINISTIC:
-            yield "validation/noise", noise(network, images["validation"], NOISE_PASSES, streams.noise)
+            yield "validation/noise", noise(network, images["validation"], PASSES if needed else NOISE_PASSES, streams.noise)
         yield "train/trained", trained(network, train, VIEWS, subject.chosen, (streams.augmentation, streams.noise))
     if _augments(subject):
         yield "train/augmented", augmented(network, train, VIEWS, subject.chosen, streams.augmentation)
@@ -85,9 +85,12 @@ def _forms(chosen: Sequence[Regularizer]) -> Iterator[tuple[str, list[Regularize
 
 
 def _views(network: Standardized, subject: Subject, held: Mapping[str, Tensor], flips_keep: bool) -> Named:
+    seed = subject.config.streams.augmentation
+    flipped = any(regularizer.flips for regularizer in subject.chosen) and not flips_keep
     for split, images in held.items():
         if _augments(subject):
-            seed = subject.config.streams.augmentation
+            if flipped or not keep_labels(images, subject.chosen, seed):
+                continue
             yield f"{split}/draws", augmented(network, images, VIEWS, subject.chosen, seed)
         elif not subject.chosen:
             views = ten_crop(images, flips_keep) if flips_keep else crops(images)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from pipeline.config.errors import Refusal
 
-SHARE = 7 / 8  # of the side of an image: 224 of 256 in the paper
+SHARE = 8  # one part in so many of the side of an image is cut off: 32 of 256 in the paper
 
 
 def flips(images: Tensor, keep_labels: bool) -> Tensor:
@@ -23,13 +23,14 @@ def flips(images: Tensor, keep_labels: bool) -> Tensor:
 def crops(images: Tensor) -> Tensor:
     """The four corners and the centre of images (N, channels, height, width), back at full size: (5, N, ...).
 
-    Corners in the order upper left, upper right, lower left, lower right; sides of 7/8, at least one pixel less.
+    Corners in the order upper left, upper right, lower left, lower right; sides of about 7/8, an even number of pixels
+    less, so that the centre is one.
     """
     height, width = images.shape[-2:]
-    inner = min(round(height * SHARE), height - 1), min(round(width * SHARE), width - 1)
+    down, right = (max(2, 2 * round(side / SHARE / 2)) for side in (height, width))
+    inner = height - down, width - right
     if min(inner) < 1:
-        raise Refusal(f"views: crops of images {height}x{width}; needed are at least 2x2 pixels")
-    down, right = height - inner[0], width - inner[1]
+        raise Refusal(f"views: crops of images {height}x{width}; needed are at least 3x3 pixels")
     corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
     cut = [images[..., top : top + inner[0], left : left + inner[1]] for top, left in corners]
     resized = [functional.interpolate(part, size=(height, width), mode="bilinear", align_corners=False) for part in cut]

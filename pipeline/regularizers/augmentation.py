@@ -134,6 +134,11 @@ class Augmentation(Regularizer):
         """Images stay as they are."""
         return cls()
 
+    @property
+    def flips(self) -> bool:
+        """Whether any image is ever mirrored."""
+        return self.flip > 0
+
     def modify_batch(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Changes every image of the batch by draws of its own; targets stay."""
         draws = _draw(len(inputs), inputs.shape[1])

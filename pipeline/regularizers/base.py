@@ -111,6 +111,11 @@ class Regularizer(Settings):
         return self.test_rule
 
     @property
+    def flips(self) -> bool:
+        """Whether this regularizer shows mirror images, which in some datasets have another label."""
+        return False
+
+    @property
     def augments(self) -> bool:
         """Whether this regularizer changes batches."""
         return type(self).modify_batch is not Regularizer.modify_batch

@@ -109,7 +109,7 @@ def predict(configure, pool, images):
     return made
 
 
-NOISY = {"test/noise": PASSES, "validation/noise": NOISE_PASSES, "train/trained": VIEWS}
+RULED = {"test/noise": PASSES, "validation/noise": NOISE_PASSES, "train/trained": VIEWS}
 
 
 def held(kind):
@@ -130,8 +130,16 @@ def test_each_stream_feeds_its_own_members(predict):
     [
         ((), {}, {}),
         ((DROPOUT,), {}, {"test/noise": PASSES, "train/trained": VIEWS}),
-        ((DROPOUT,), {"viewed": True}, NOISY),
-        (({"name": "fractional_max_pooling", "ratio": 1.41},), {}, NOISY),
+        ((DROPOUT,), {"viewed": True}, RULED | {"validation/noise": PASSES}),
+        (({"name": "fractional_max_pooling", "ratio": 1.41},), {}, RULED),
+        (({"name": "mixup"},), {"viewed": True}, {"train/augmented": VIEWS}),
+        (({"name": "label_smoothing"},), {"viewed": True}, {"train/augmented": VIEWS}),
+        (({"name": "augmentation", "flip": 0.5},), {"viewed": True}, {"train/augmented": VIEWS}),
+        (
+            ({"name": "augmentation", "flip": 0.5},),
+            {"viewed": True, "flips_keep": True},
+            dict.fromkeys(held("draws"), VIEWS) | {"train/augmented": VIEWS},
+        ),
         ((SHIFT,), {}, {"train/augmented": VIEWS}),
         ((SHIFT,), {"viewed": True}, dict.fromkeys(held("draws"), VIEWS) | {"train/augmented": VIEWS}),
         ((), {"viewed": True}, dict.fromkeys(held("crops"), 5)),
@@ -166,9 +174,19 @@ def test_moments_are_another_form_of_the_same_weights(predict):
 
 
 def test_no_pass_is_refused(built, images):
+    network, chosen, _ = built(DROPOUT)
+    for number in (0, -1, 2.5):
+        with pytest.raises(Refusal, match=f"noise passes: {number} is refused; allowed is a whole number, at least 1"):
+            noise(network, images, number, seed=0)
+        with pytest.raises(Refusal, match=f"views: {number} is refused"):
+            augmented(network, images, number, chosen, seed=0)
+
+
+def test_every_chunk_of_a_pass_draws_its_own_masks(built, pool):
     network, _, _ = built(DROPOUT)
-    with pytest.raises(Refusal, match="noise passes: 0 is refused; allowed is at least 1"):
-        noise(network, images, 0, seed=0)
+    images = as_images(pool.images[:1]).repeat(2 * CHUNK, 1, 1, 1)
+    (member,) = noise(network, images, 1, seed=0)
+    assert not torch.equal(member[:CHUNK], member[CHUNK:])
 
 
 def test_noise_samples_inside_lightning_s_predict_with_batch_norm_frozen(configure, pool, images):

@@ -9,7 +9,7 @@ from torch import nn
 from pipeline import regularizers
 from pipeline.prediction.network import as_images, assemble
 from pipeline.prediction.prefix import repeated
-from pipeline.regularizers.base import noise_layers, seed_noise, switch
+from pipeline.regularizers.base import NoiseLayer, noise_layers, seed_noise, switch
 from pipeline.regularizers.dropout import Dropout
 from pipeline.regularizers.input_noise import InputNoise
 
@@ -78,7 +78,7 @@ def test_only_what_comes_before_the_noise_is_spared_and_work_in_place_does_no_ha
     layers = noise_layers(network)
     before.calls = after.calls = 0
     once = repeated(network, images.clone(), [partial(seed_noise, layers, 0, number) for number in range(5)])
-    assert (before.calls, after.calls) == (1, 5)
+    assert (before.calls, after.calls) == (1, 6)  # the first pass is made again, to see that it is the same
     seed_noise(layers, 0, 4)
     with torch.no_grad():
         assert torch.equal(once[4], network(images.clone()))
@@ -91,4 +91,104 @@ def test_noise_at_the_input_spares_nothing():
     switch(network, training=False, sampling=True)
     last.calls = 0
     both(network, torch.rand(6, 1, 2, 2), passes=4)
-    assert last.calls == 8
+    assert last.calls == 8  # nothing was recorded
+
+
+class Shared(nn.Module):
+    """One activation for two noisy blocks."""
+
+    def __init__(self):
+        super().__init__()
+        relu = nn.ReLU(inplace=True)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), relu, nn.Dropout(0.0), nn.Linear(4, 4)) for _ in range(2))
+
+    def forward(self, inputs):
+        for block in self.blocks:
+            inputs = inputs + block(inputs)
+        return inputs
+
+
+class Tied(nn.Module):
+    """A module inside a quiet one, called itself too, before and after the noise."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+        self.trunk = nn.Sequential(self.inner, nn.Tanh())
+        self.head = nn.Linear(4, 4)
+
+    def forward(self, inputs):
+        return self.inner(self.head(self.inner(inputs) + self.trunk(inputs)))
+
+
+class Ignored(nn.Module):
+    """Works in place and does not look at what comes back."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.relu, self.head = nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 4)
+
+    def forward(self, inputs):
+        hidden = self.first(inputs)
+        self.relu(hidden)
+        return self.head(hidden)
+
+
+class Sum(nn.Module):
+    """Adds a tensor to what is made of it in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.relu, self.head = nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 4)
+
+    def forward(self, inputs):
+        hidden = self.first(inputs)
+        return self.head(hidden + self.relu(hidden))
+
+
+class Pair(nn.Module):
+    """Gives a tuple at first and a tensor afterwards."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head, self.called = Counting(), nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, inputs):
+        return self.head(self.called.forward(inputs) + self.called(inputs))
+
+
+@pytest.mark.parametrize("kind", [Shared, Tied, Ignored, Sum, Pair])
+def test_a_network_of_any_build_gives_the_passes_of_plain_calls(kind):
+    torch.manual_seed(0)
+    network = kind()
+    Dropout(rate=0.5).modify_model(network)
+    switch(network, training=False, sampling=True)
+    once, plainly = both(network, torch.randn(6, 4), passes=4)
+    assert torch.equal(once, plainly)
+    assert not torch.equal(once[0], once[1])
+
+
+def test_a_hook_of_the_user_acts_once():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    network[0].register_forward_hook(lambda module, arguments, output: output + 1)
+    Dropout(rate=0.5).modify_model(network)
+    switch(network, training=False, sampling=True)
+    once, plainly = both(network, torch.randn(6, 4), passes=4)
+    assert torch.equal(once, plainly)
+
+
+class InPlace(NoiseLayer):
+    """Hides values in place, without scaling: the same mask twice is that mask once."""
+
+    def sample(self, inputs):
+        return inputs.mul_(torch.rand(inputs.shape, generator=self.generator) < 0.5)
+
+
+def test_noise_that_works_in_place_finds_what_was_given_before_it():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 4), InPlace("own", "0"), nn.Linear(4, 4))
+    switch(network, training=False, sampling=True)
+    once, plainly = both(network, torch.randn(6, 4), passes=4)
+    assert torch.equal(once, plainly)
+    assert len(once.flatten(1).unique(dim=0)) == 4

@@ -18,13 +18,16 @@ def image():
 def test_five_crops_show_the_corners_and_the_centre_at_full_size(image):
     found = crops(image)
     assert found.shape == (5, *image.shape)
-    corners = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 0)]  # a crop of 7 of 8 pixels begins at 0 or 1
+    corners = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]  # a crop of 6 of 8 pixels
     for view, (top, left) in zip(found, corners, strict=True):
-        inner = image[..., top : top + 7, left : left + 7]
+        inner = image[..., top : top + 6, left : left + 6]
         assert torch.equal(view[..., 0, 0], inner[..., 0, 0])
         assert torch.equal(view[..., -1, -1], inner[..., -1, -1])
-    larger = torch.arange(16.0).expand(1, 1, 16, 16)
-    assert float(crops(larger)[4][0, 0, 0, 0]) == 1  # 14 of 16: the centre begins one pixel in
+    assert len(found.flatten(1).unique(dim=0)) == 5
+    for side, cut in ((28, 4), (32, 4), (16, 2), (3, 2)):
+        ramp = torch.arange(float(side)).expand(1, 1, side, side)
+        assert float(crops(ramp)[4][0, 0, 0, 0]) == cut / 2
+        assert float(crops(ramp.mT)[4][0, 0, 0, 0]) == cut / 2
 
 
 def test_ten_crop_is_the_five_and_their_mirror_images(image):
@@ -49,5 +52,5 @@ def test_views_that_change_labels_are_refused(image):
     for view in (flips, ten_crop):
         with pytest.raises(Refusal, match="views: flips: a mirror image has another label in this dataset; allowed are crops"):
             view(image, keep_labels=False)
-    with pytest.raises(Refusal, match="crops of images 1x1"):
-        crops(torch.zeros(1, 1, 1, 1))
+    with pytest.raises(Refusal, match="crops of images 2x2"):
+        crops(torch.zeros(1, 1, 2, 2))

@@ -7,6 +7,7 @@ import torch
 
 from pipeline import data
 from pipeline.training.snapshots import cyclic_cosine, ends
+from pipeline.training.task import Task
 from pipeline.training.trainer import train
 
 
@@ -46,6 +47,13 @@ def test_a_run_keeps_its_weights_at_the_ends_of_its_cycles(configure, pool):
     assert any(not torch.equal(trained.kept["snapshot_1"][name], value) for name, value in last.items())
     shorter = train(configure(epochs=4), pool).kept
     assert shorter == {}
+
+
+def test_training_uses_the_schedule(configure, pool, monkeypatch):
+    used = []
+    monkeypatch.setattr(Task, "on_before_optimizer_step", lambda task, optimizer: used.append(optimizer.param_groups[0]["lr"]))
+    train(configure(epochs=4, schedule="cyclic_cosine", snapshots=3), pool)
+    assert used == [pytest.approx(0.05 * cyclic_cosine(update, 12, 3)) for update in range(12)]
 
 
 def test_keeping_weights_changes_no_training(configure, pool):
