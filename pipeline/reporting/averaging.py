@@ -38,7 +38,7 @@ def averaging_section(evidence: Evidence) -> str:
         "## Averaging at test",
         "Training adds randomness; a test can average it out over noise passes (noise layers sampling, batch norm frozen), or "
         f"use the standard form of each regularizer, the deterministic rule. {NO_VERDICTS}",
-        " ".join(part for part in (start, most(gains, digits), certain(gains), disagreeing(gains, digits)) if part),
+        " ".join(part for part in (start, most(gains, digits), certain(gains, digits), disagreeing(gains, digits)) if part),
         pass_table(evidence),
         f"![{FIGURE}](figures/passes.png)\n\n*{caption}*",
     ]

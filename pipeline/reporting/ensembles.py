@@ -11,8 +11,8 @@ import pandas as pd
 from pipeline.config.plan import PlannedEnsemble
 from pipeline.config.studies import BASELINE
 from pipeline.reporting.frames import Evidence
-from pipeline.reporting.gains import PRECISION, bounds, shown
-from pipeline.reporting.lessons import cheapest, gained, grown, optimism, trusted
+from pipeline.reporting.gains import PRECISION, SCALED, bounds, shown
+from pipeline.reporting.lessons import cheapest, gained, grown, optimism, scaled, trusted
 from pipeline.reporting.methods import LEAST, Row, method_rows, of
 from pipeline.reporting.overview import MEAN_INTERVAL
 from pipeline.reporting.sections import changes, losses, lost, run_table
@@ -20,6 +20,7 @@ from pipeline.reporting.tables import CONFIDENCE, VOID, counted, decimal, decima
 
 SHARED = "The first baseline model of a group is the confirmation run of its seed."
 SIZES = "Test accuracy and negative log-likelihood against the number averaged, a row of panels for each method, with bands"
+DIFFERENCES = ("difference (points)", "difference (nats)", "difference scaled (nats)")
 DIAGRAM = (
     "Reliability diagram: accuracy against confidence for a few methods, over the diagonal of perfect calibration, and "
     "beneath it how many test images have which confidence"
@@ -27,8 +28,8 @@ DIAGRAM = (
 NO_VERDICTS = "Nothing here has a verdict: intervals are not corrected, and of twenty without effect about one leaves out 0."
 COST = (
     "Training: FLOPs of all trainings behind a row, as a multiple of one baseline training; passes: forward passes per test "
-    "image. Calibration error: over bins of equal mass; scaled: after a temperature fitted on validation. Disagreement: test "
-    "images on which the top classes of two members differ"
+    "image. Calibration error: over bins of equal mass. Scaled: after a temperature fitted on validation, without which NLL "
+    "is not comparable (Ashukha et al., ICLR 2020). Disagreement: test images on which the top classes of two members differ"
 )
 GROWING = (
     f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n: as in the table. Rule: the arithmetic mean of the probabilities of "
@@ -73,7 +74,10 @@ def _found(evidence: Evidence, ensemble: PlannedEnsemble) -> list[str]:
     if scored.empty:
         return ["**No group has all its baseline models done, so nothing was averaged.**"]
     rows, digits = method_rows(scored), decimals(evidence.primary())
-    said = (gained(rows, digits), cheapest(rows, digits), grown(sizes, digits), trusted(bins, digits), optimism(scored))
+    said = (
+        *(tell(rows, digits) for tell in (gained, scaled, cheapest)),
+        *(grown(sizes, digits), trusted(bins, digits), optimism(scored)),
+    )
     images = [f"![{DIAGRAM}](figures/reliability_{ensemble.name}.png)\n\n*{POOLED}*"]
     if len(sizes):
         images.insert(0, f"![{SIZES}](figures/ensemble_sizes_{ensemble.name}.png)\n\n*{GROWING}*")
@@ -101,6 +105,7 @@ def _cells(row: Row, digits: int) -> dict[str, str]:
         "passes": _number(means["forward_passes"]),
         "accuracy (%)": percent(means["accuracy"], digits),
         "NLL (nats)": decimal(means["nll"], PRECISION),
+        "NLL scaled (nats)": decimal(means[SCALED], PRECISION),
         "Brier": decimal(means["brier"], PRECISION),
         "calibration error (%)": percent(means["calibration_error"], digits),
         "scaled (%)": percent(means["calibration_error_scaled"], digits),
@@ -108,7 +113,7 @@ def _cells(row: Row, digits: int) -> dict[str, str]:
         "compared with": VOID if row.single else row.against,
         **{
             title: VOID if row.single else f"{shown(metric, found.mean, digits)} {bounds(metric, found, digits)}".strip()
-            for (metric, found), title in zip(row.gain.by.items(), ("difference (points)", "difference (nats)"), strict=True)
+            for (metric, found), title in zip(row.gain.by.items(), DIFFERENCES, strict=True)
         },
         "n": str(row.n),
     }

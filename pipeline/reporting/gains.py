@@ -16,12 +16,10 @@ from pipeline.reporting.tables import listed, points, points_interval, signed, s
 
 PRECISION = 3  # decimals of nats
 METRICS = {"accuracy": "accuracy", "nll": "NLL"}
-UNITS = {"accuracy": "points", "nll": "nats"}
-GOOD = {"accuracy": 1, "nll": -1}  # the sign of a gain
-MOST = {  # where the best difference is a gain, and where none is
-    "accuracy": ("accuracy rises most for {}", "accuracy rises for none; {} loses least"),
-    "nll": ("NLL falls most for {}", "NLL falls for none; {} loses least"),
-}
+SCALED = "nll_scaled"  # after a temperature fitted on validation
+UNITS = {"accuracy": "points", "nll": "nats", SCALED: "nats"}
+GOOD = {"accuracy": 1, "nll": -1, SCALED: -1}  # the sign of a gain
+MOST = {"accuracy": "accuracy rises", "nll": "NLL falls"}
 
 
 @dataclass(frozen=True)
@@ -31,10 +29,9 @@ class Gain:
     name: str
     by: dict[str, Interval]
 
-    def sign(self, metric: str) -> int:
-        """1 for a gain and -1 for a loss whose interval lies wholly on that side of 0, otherwise 0."""
-        found = self.by[metric]
-        return GOOD[metric] * (int(found.low > 0) - int(found.high < 0))
+    def sign(self, metric: str, digits: int) -> int:
+        """1 for a gain and -1 for a loss whose interval as printed lies wholly on that side of 0, otherwise 0."""
+        return GOOD[metric] * side(metric, self.by[metric], digits)
 
 
 def difference(values: pd.Series, against: pd.Series) -> Interval:
@@ -52,6 +49,12 @@ def shown(metric: str, value: float, digits: int) -> str:
     return points(value, digits) if metric == "accuracy" else signed(value, PRECISION)
 
 
+def side(metric: str, found: Interval, digits: int) -> int:
+    """1 where both printed bounds are above 0, -1 where both are below, 0 where one reads as 0 or is missing."""
+    low, high = (_printed(metric, value, digits) for value in (found.low, found.high))
+    return low if low == high else 0
+
+
 def bounds(metric: str, found: Interval, digits: int) -> str:
     """The interval of a difference; empty where there is none."""
     both = (found.low, found.high)
@@ -65,25 +68,27 @@ def most(gains: Sequence[Gain], digits: int) -> str:
         known = [gain for gain in gains if not isnan(gain.by[metric].mean)]
         if known:
             best = max(known, key=lambda gain: GOOD[metric] * gain.by[metric].mean)
-            said.append(words[GOOD[metric] * best.by[metric].mean <= 0].format(stated(best, metric, digits)))
+            said.append(_best(words, best, metric, digits))
     return f"{'; '.join(said)}." if said else ""
 
 
-def certain(gains: Sequence[Gain]) -> str:
-    """For which the interval leaves out 0, and on which side, in accuracy and in NLL."""
-    return " ".join(_certain(gains, metric) for metric in METRICS)
+def certain(gains: Sequence[Gain], digits: int) -> str:
+    """For which the printed interval leaves out 0, and on which side, in accuracy and in NLL."""
+    return " ".join(_certain(gains, metric, digits) for metric in METRICS)
 
 
 def disagreeing(gains: Sequence[Gain], digits: int) -> str:
     """Those that gain in one metric and lose in the other, as far as the printed digits show."""
-    named = [
-        f"**{gain.name}** ({', '.join(f'{METRICS[metric]} {change(metric, gain.by[metric], digits)}' for metric in METRICS)})"
-        for gain in gains
-        if _printed(gain, "accuracy", digits) * _printed(gain, "nll", digits) < 0
-    ]
+    named = [both(gain, digits) for gain in gains if _direction(gain, "accuracy", digits) * _direction(gain, "nll", digits) < 0]
     if not named:
         return "Accuracy and NLL disagree in sign for none."
     return f"Accuracy and NLL disagree in sign for {listed(named)}."
+
+
+def both(gain: Gain, digits: int) -> str:
+    """A name with its differences in accuracy and in NLL."""
+    said = ", ".join(f"{name} {change(metric, gain.by[metric], digits)}" for metric, name in METRICS.items())
+    return f"**{gain.name}** ({said})"
 
 
 def stated(gain: Gain, metric: str, digits: int) -> str:
@@ -91,10 +96,18 @@ def stated(gain: Gain, metric: str, digits: int) -> str:
     return f"**{gain.name}** ({change(metric, gain.by[metric], digits)})"
 
 
-def _certain(gains: Sequence[Gain], metric: str) -> str:
+def _best(words: str, best: Gain, metric: str, digits: int) -> str:
+    """The best of all, called a gain only where its mean is printed as one, and a loss only where its interval is."""
+    named = stated(best, metric, digits)
+    if _direction(best, metric, digits) > 0:
+        return f"{words} most for {named}"
+    return f"{words} for none; {named} {'loses least' if best.sign(metric, digits) < 0 else 'comes nearest'}"
+
+
+def _certain(gains: Sequence[Gain], metric: str, digits: int) -> str:
     parts = []
     for sign, words in ((1, "a gain"), (-1, "a loss")):
-        names = [f"**{gain.name}**" for gain in gains if gain.sign(metric) == sign]
+        names = [f"**{gain.name}**" for gain in gains if gain.sign(metric, digits) == sign]
         if names:
             parts.append(f"{words} for {listed(names)}")
     if not parts:
@@ -102,7 +115,11 @@ def _certain(gains: Sequence[Gain], metric: str) -> str:
     return f"The interval of {METRICS[metric]} leaves out 0: {'; '.join(parts)}."
 
 
-def _printed(gain: Gain, metric: str, digits: int) -> int:
+def _direction(gain: Gain, metric: str, digits: int) -> int:
     """1 where the printed difference is a gain, -1 where it is a loss, 0 where it reads as 0."""
-    text = shown(metric, gain.by[metric].mean, digits)
-    return GOOD[metric] * {"+": 1, "-": -1}.get(text[0], 0)
+    return GOOD[metric] * _printed(metric, gain.by[metric].mean, digits)
+
+
+def _printed(metric: str, value: float, digits: int) -> int:
+    """The sign of a difference as printed: 0 for what reads as 0, and for a dash."""
+    return {"+": 1, "-": -1}.get(shown(metric, value, digits)[0], 0)

@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.comparison.intervals import Interval, interval
 from pipeline.config.plan import PlannedEnsemble
 from pipeline.reporting.frames import banded
-from pipeline.reporting.gains import METRICS, Gain, difference
+from pipeline.reporting.gains import METRICS, SCALED, Gain, difference
 
 TOLD = ("one model", "independent", "snapshots", "all arms", "greedy")  # whose reliability is shown
 EVERY = "every arm"  # the model of a method that draws on the networks of all arms
@@ -46,6 +46,7 @@ class Row:
 def method_rows(table: pd.DataFrame) -> list[Row]:
     """The rows of one study in the table `ensembles`: one model first, then by training cost and forward passes."""
     wide = table.pivot(index=["method", "group"], columns="metric", values="value").astype(float)
+    wide = wide.reindex(columns=wide.columns.union([SCALED]))
     about = table.drop_duplicates("method").set_index("method")[["model", "against"]]
     compared = {against for name, against in about["against"].items() if name != against}
     single = next(name for name, against in about["against"].items() if name == against)
@@ -64,6 +65,16 @@ def of(ensemble: PlannedEnsemble, frame: pd.DataFrame) -> pd.DataFrame:
 def averages(rows: Iterable[Row]) -> list[Row]:
     """The rows that average something: all but those that others are compared with."""
     return [row for row in rows if not row.reference and not row.single]
+
+
+def unmixed(rows: Iterable[Row]) -> list[Row]:
+    """The averages whose difference holds nothing that other arms do."""
+    return [row for row in averages(rows) if row.model != EVERY]
+
+
+def mixed(rows: Iterable[Row]) -> list[Row]:
+    """The averages that draw on the networks of all arms."""
+    return [row for row in averages(rows) if row.model == EVERY]
 
 
 def size_frame(sizes: pd.DataFrame, single: Mapping[str, float]) -> pd.DataFrame:
@@ -114,7 +125,7 @@ def overconfidence(reliability: pd.DataFrame) -> dict[str, Interval]:
 def _row(wide: pd.DataFrame, name: str, about: tuple[str, str], single: str, compared: bool) -> Row:
     """One row; `about` is its model and the way that it is compared with."""
     own, other = wide.loc[name], wide.loc[about[1]]
-    gain = Gain(name, {metric: difference(own[metric], other[metric]) for metric in METRICS})
+    known = {metric: difference(own[metric], other[metric]) for metric in (*METRICS, SCALED)}
     means = {str(metric): float(value) for metric, value in own.mean().items()}
     cost = float((own[COST] / wide.loc[single, COST]).mean()) if COST in own else nan
-    return Row(name, about[0], len(own), means, cost, gain, about[1], compared)
+    return Row(name, about[0], len(own), means, cost, Gain(name, known), about[1], compared)

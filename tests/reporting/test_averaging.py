@@ -88,13 +88,27 @@ def test_the_best_is_named_by_metric_and_a_loss_is_no_gain() -> None:
 
 def test_only_intervals_without_zero_are_called_certain_and_on_their_side() -> None:
     one, other = found((0.01, 0.02, 0.03), (0.1, 0.2, 0.3), "one"), found((-0.01, 0.02, 0.03), (-0.3, -0.2, -0.1), "other")
-    assert gains.certain([one, other]) == (
+    assert gains.certain([one, other], 1) == (
         "The interval of accuracy leaves out 0: a gain for **one**. "
         "The interval of NLL leaves out 0: a gain for **other**; a loss for **one**."
     )
     assert (
-        gains.certain([found((-1, 0, 1), (NAN, 0.1, NAN))])
+        gains.certain([found((-1, 0, 1), (NAN, 0.1, NAN))], 1)
         == "No interval of accuracy leaves out 0. No interval of NLL leaves out 0."
+    )
+
+
+def test_a_loss_is_one_only_where_its_printed_interval_shows_it() -> None:
+    near = found((-0.003, -0.0016, -0.0004), (0.0004, 0.0012, 0.002))  # printed [-0.3, 0.0] and [0.000, +0.002]
+    assert gains.certain([near], 1) == "No interval of accuracy leaves out 0. No interval of NLL leaves out 0."
+    assert "accuracy leaves out 0: a loss for **one**" in gains.certain([near], 2)
+    assert gains.most([near], 1) == (
+        "accuracy rises for none; **one** (-0.2 points [-0.3, 0.0]) comes nearest; "
+        "NLL falls for none; **one** (+0.001 nats [0.000, +0.002]) comes nearest."
+    )
+    zero = found((-0.001, 0.0001, 0.001), (-0.001, -0.0001, 0.001))
+    assert gains.most([zero], 1).startswith(
+        "accuracy rises for none; **one** (0.0 points [-0.1, +0.1]) comes nearest; NLL falls"
     )
 
 

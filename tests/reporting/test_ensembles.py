@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.reporting import lessons, methods
+from pipeline.reporting import ensembles, lessons, methods
 
 SHIFTS = (-0.01, 0.0, 0.01)  # of the groups, in the baseline and in all that is compared with it
 JITTER = (0.001, -0.001, 0.0)  # of the groups, in a difference
@@ -17,6 +17,7 @@ def scored(*rows: tuple[str, str, str, float, float, float, float], groups: int 
         for group in range(groups):
             jitter = JITTER[group] * (name != against) * (1 + (against != "one model"))
             values = {"accuracy": accuracy + SHIFTS[group] + jitter, "nll": nll + SHIFTS[group] + jitter}
+            values |= dict.fromkeys(("brier", "calibration_error", "calibration_error_scaled", "disagreement"), 0.1)
             values |= {"training_flops": cost, "forward_passes": passes, "trainings": 1.0}
             made += [("s", group, name, model, against, metric, value) for metric, value in values.items()]
     return pd.DataFrame(made, columns=["study", "group", "method", "model", "against", "metric", "value"])
@@ -66,9 +67,54 @@ def test_what_averaging_buys_leaves_out_references_and_names_what_mixes_arms() -
     said = lessons.gained(methods.method_rows(scored(ONE, FOUR, ALONE, NOISE, ALL)), 1)
     assert "one model of a" not in said
     assert "accuracy rises most for **independent** (+5.0" in said or "accuracy rises most for **noise of a** (+5.0" in said
-    assert "NLL falls most for **greedy** (-0.200 nats" in said
-    assert "The difference of **greedy** holds what other arms do" in said
-    assert "holds what other arms do" not in lessons.gained(methods.method_rows(scored(ONE, FOUR)), 1)
+    assert "NLL falls most for **independent** (-0.100 nats" in said
+    before, _, after = said.partition(" What other arms do as well, not averaging alone, is in the difference of ")
+    assert "greedy" not in before
+    assert after.startswith("**greedy** (accuracy -1.0 points [")
+    assert ", NLL -0.200 nats [" in after
+    assert "What other arms do" not in lessons.gained(methods.method_rows(scored(ONE, FOUR)), 1)
+
+
+def test_the_last_snapshot_is_the_reference_of_all_snapshots() -> None:
+    last = ("last of snapshots", "baseline", "one model", 0.9, 0.2, 10.0, 1.0)
+    shots = ("snapshots", "baseline", "last of snapshots", 0.82, 0.48, 10.0, 5.0)
+    rows = methods.method_rows(scored(ONE, shots, last, FOUR))
+    assert [row.name for row in rows] == ["one model", "last of snapshots", "snapshots", "independent"]
+    said = lessons.gained(rows, 1) + lessons.cheapest(rows, 1) + lessons.scaled(rows, 1)
+    assert "last of snapshots" not in said
+    assert "a loss for **snapshots**" in said
+    cells = _cells(ensembles.equal_cost_table(rows, 3, 1))
+    assert cells["last of snapshots"]["compared with"] == "one model"
+    assert cells["snapshots"]["compared with"] == "last of snapshots"
+    assert cells["snapshots"]["difference (points)"].startswith("-8.0 [")
+
+
+def test_a_gain_in_nll_is_followed_through_temperature_scaling() -> None:
+    after = {"one model": 0.3, "kept": 0.25, "gone": 0.3002, "turned": 0.33, "mixed": 0.33, "worse": 0.2}
+    models = {"mixed": "every arm"}
+    ways = [
+        (name, models.get(name, "baseline"), "one model", 0.8, 0.6 if name == "worse" else 0.4, 40.0, 4.0)
+        for name in list(after)[1:]
+    ]
+    table = scored(ONE, *ways)
+    assert lessons.scaled(methods.method_rows(table), 1) == ""
+    more = table[table["metric"] == "nll"].assign(metric="nll_scaled")
+    jitter = more["group"].map(dict(enumerate(JITTER))) * (more["method"] != "one model")
+    rows = methods.method_rows(pd.concat([table, more.assign(value=more["method"].map(after) + jitter)]))
+    assert lessons.scaled(rows, 1) == (
+        "**After temperature scaling**, of the gains in NLL whose interval leaves out 0: those of **kept** remain; those "
+        "of **gone** vanish (the interval of the scaled difference holds 0); those of **turned** turn into losses: "
+        "what these gained is calibration, which one temperature gives as well."
+    )
+    cells = _cells(ensembles.equal_cost_table(rows, 3, 1))["turned"]
+    assert [cells[name] for name in ("NLL (nats)", "NLL scaled (nats)")] == ["0.400", "0.330"]
+    assert cells["difference (nats)"].startswith("-0.100 [")
+    assert cells["difference scaled (nats)"] == "+0.030 [+0.028, +0.032]"  # half is 4.303 * 0.001 / sqrt(3)
+
+
+def test_without_scaled_scores_their_cells_are_void() -> None:
+    cells = _cells(ensembles.equal_cost_table(methods.method_rows(scored(ONE, FOUR)), 3, 1))["independent"]
+    assert (cells["NLL scaled (nats)"], cells["difference scaled (nats)"]) == ("–", "–")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +125,7 @@ def test_what_averaging_buys_leaves_out_references_and_names_what_mixes_arms() -
             "on that half and +0.011 nats [+0.009, +0.013] on the other: the half that selected flatters it, +0.089",
         ),
         ((0.12, 0.08, 0.07), "flatters it not for sure, +0.010"),
+        ((0.0993, 0.09901, 0.09872), "flatters it not for sure, +0.001 nats [0.000, +0.002]"),
         ((0.2, 0.21, 0.22), "no sign that selection flatters it, -0.110"),
     ],
 )
@@ -87,6 +134,9 @@ def test_optimism_follows_the_numbers(unseen: tuple[float, ...], words: str) -> 
     rows += [("s", group, "greedy", lessons.GREEDY[1], value) for group, value in enumerate(unseen)]
     table = pd.DataFrame(rows, columns=["study", "group", "method", "metric", "value"])
     assert words in lessons.optimism(table)
+    assert "its cost is that of all models it picks from. Its gain over the plain mean of all of them (" in lessons.optimism(
+        table
+    )
     assert lessons.optimism(table.iloc[:0]) == ""
 
 
@@ -126,6 +176,12 @@ def test_bins_are_pooled_by_their_counts_and_few_images_show_no_accuracy() -> No
     assert lessons.trusted(table, 1).endswith(
         "greedy +5.0 [-185.6, +195.6]".replace("-185.6, +195.6", _bounds(excess["greedy"])) + "."
     )
+
+
+def _cells(page: str) -> dict[str, dict[str, str]]:
+    """The rows of a table by their first cell."""
+    head, _, *body = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
+    return {row[0]: dict(zip(head, row, strict=True)) for row in body}
 
 
 def _bounds(found) -> str:
