@@ -109,4 +109,4 @@ def _optimistic(difference: Interval) -> str:
     if side("nll", difference, 1) > 0:
         return "the half that selected flatters it"
     above = shown("nll", difference.mean, 1).startswith("+")
-    return "the half that selected flatters it not for sure" if above else "no sign that selection flatters it"
+    return "no clear sign that the selecting half flatters it" if above else "no sign that selection flatters it"
