@@ -1,8 +1,8 @@
 """Fifty noise passes over one deterministic pass, where the only noise is in the network's head.
 
-Bar: at most 3, since all that comes before the noise is computed once; DropConnect draws 4 million exact masks a pass and
-misses it. Also where noise comes first, at the input, which
-spares nothing. Processor time of one thread; median of paired repetitions. Writes benchmarks/results/passes.json.
+Bar: at most 3, since all that comes before the noise is computed once; DropConnect draws 4 million exact masks a pass, of
+8 random bits each at this rate. Also where noise comes first, at the input, which spares nothing.
+Processor time of one thread; median of paired repetitions. Writes benchmarks/results/passes.json.
 """
 
 import json

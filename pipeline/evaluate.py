@@ -24,13 +24,13 @@ from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.calibration import reliability
 from pipeline.evaluation.methods import (
     AVERAGED,
+    GEOMETRIC,
     Group,
     Labelled,
     Method,
     Model,
     methods,
     passes,
-    probabilities_of,
     scored,
     selected,
     sizes,
@@ -130,12 +130,12 @@ def _label(plan: Plan, run: PlannedRun) -> str:
 
 
 def _sizes(method: Method, labels: Any) -> Iterator[tuple[int, str, float]]:
-    in_order = method.model == BASELINE and method.name != AVERAGED["crops"]
+    in_order = method.model == BASELINE and method.name not in (AVERAGED["crops"], GEOMETRIC)
     return sizes(method, labels) if in_order and len(method.test) > 1 else iter(())
 
 
 def _bins(method: Method, labels: Any) -> Iterator[tuple[float, ...]]:
-    found = reliability(probabilities_of(method), labels)
+    found = reliability(method.average(method.test), labels)
     yield from zip(found.low, found.high, found.count, found.confidence, found.accuracy, strict=True)
 
 

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from foreign import ForeignBlock
 from torch import nn
 from torch.nn import functional
 
@@ -23,30 +24,6 @@ ABSENT = {  # network -> what has no place in it
 STRONG = {"augmentation": {"shift": 1.0}, "stochastic_depth": {"survival": 0.3}, "max_norm": {"strength": 0.3}}
 SHAPE = (1, 12, 12)
 BUILD = models.build
-
-
-class ForeignBlock(nn.Module):
-    """A residual block as users write it: the shortcut is added in its own forward."""
-
-    def __init__(self, channels: int, width: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = None
-        if channels != width:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width))
-
-    def forward(self, x):
-        identity = x
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        if self.downsample is not None:
-            identity = self.downsample(x)
-        out += identity
-        return self.relu(out)
 
 
 def foreign() -> nn.Module:

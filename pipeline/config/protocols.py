@@ -72,7 +72,7 @@ def read_protocol(name: str, datasets: Collection[str], root: Path = Path()) -> 
 
 
 def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:
-    """The protocol's document with the overrides in it, and how an error should name its source."""
+    """The protocol's document with the overrides in it, and how an error should name its source. Raises Refusal."""
     path = PROTOCOLS / f"{name}.yaml"
     known = sorted(file.stem for file in (root / PROTOCOLS).glob("*.yaml"))
     if name not in known:
@@ -96,7 +96,7 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
 
 
 def resolved(document: dict[str, Any], catalogue: Catalogue, source: Path | str) -> Protocol:
-    """A checked protocol whose model settings are complete."""
+    """A checked protocol whose model settings are complete. Raises Refusal."""
     protocol = checked(Protocol, document, source)
     if protocol.data.dataset not in catalogue.datasets:
         raise Refusal(unknown(source, "data.dataset", protocol.data.dataset, catalogue.datasets))
@@ -112,6 +112,7 @@ def resolved(document: dict[str, Any], catalogue: Catalogue, source: Path | str)
 
 
 def overridden(protocol: Protocol, overrides: dict[str, Any], catalogue: Catalogue, source: str) -> Protocol:
+    """The protocol with an arm's dotted keys in place of its own values. Raises Refusal."""
     document = json.loads(protocol.model_dump_json())
     for key, value in overrides.items():
         section, _, field = key.partition(".")
@@ -143,6 +144,7 @@ def value_of(protocol: Protocol, key: str) -> Any:
 
 
 def named(given: dict[str, Any], known: Mapping[str, type[Settings]], source: Path | str, where: str) -> Settings:
+    """The checked settings of what `given["name"]` names among `known`. Raises Refusal, with a hint where there is one."""
     name = given.get("name")
     if not isinstance(name, str) or name not in known:
         raise Refusal(unknown(source, f"{where}.name", name, known) + _meant(str(name), known))
@@ -150,6 +152,7 @@ def named(given: dict[str, Any], known: Mapping[str, type[Settings]], source: Pa
 
 
 def unknown(source: Path | str, where: str, name: Any, known: Collection[str]) -> str:
+    """The line for a name that does not exist: where it stands, and which do."""
     return f"{source}: {where}: {name!r} does not exist; allowed are: {', '.join(sorted(known))}"
 
 

@@ -4,19 +4,20 @@ Separate from `ensembles.py`, which averages whatever it is given: here is what 
 what it costs. A group shares its split, so its models can be averaged on the same examples.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.averaging import arithmetic_mean, softmax
+from pipeline.evaluation.averaging import arithmetic_mean, geometric_mean, softmax
 from pipeline.evaluation.calibration import fitted_temperature, tempered
 from pipeline.evaluation.ensembles import concatenated, disagreement, greedy, last_curve, size_curve, weighted
 from pipeline.evaluation.metrics import METRICS, Array, Labels, accuracy, calibration_error, nll
 
 SINGLE = "one model"
 INDEPENDENT = "independent"
+GEOMETRIC = "independent, geometric mean"
 AVERAGED = {"noise": "noise passes", "moments": "moments", "draws": "augmented views", "crops": "crops"}  # of one network
 ROUNDS, START = 20, 5  # of greedy selection: additions, and best single models to start from
 HALVES = slice(0, None, 2), slice(1, None, 2)  # of validation: one selects, the other does not
@@ -51,7 +52,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Method:
-    """Members to average, of `model`, from the trainings `runs`; its gain is over the method `against`."""
+    """Members to average, of `model`, from the trainings `runs`; its gain is over the method `against`.
+
+    `average` is how: the mean of probabilities unless declared otherwise.
+    """
 
     name: str
     model: str
@@ -59,13 +63,16 @@ class Method:
     runs: tuple[str, ...]
     validation: Logits
     test: Logits
+    average: Callable[[Logits], Array] = arithmetic_mean
 
 
 def methods(group: Group) -> Iterator[Method]:
     """Every method of a group but the greedy one; first one model alone."""
     first = group.baseline[0]
     yield _method(SINGLE, "baseline", [first])
-    yield _method(INDEPENDENT, "baseline", group.baseline)
+    independent = _method(INDEPENDENT, "baseline", group.baseline)
+    yield independent
+    yield replace(independent, name=GEOMETRIC, average=geometric_mean)
     if "test/crops" in first.tensors:
         yield _method(AVERAGED["crops"], "baseline", [first], "crops")
     for arm, model in group.others.items():
@@ -109,8 +116,8 @@ def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
 
 def scored(method: Method, labels: Labelled) -> dict[str, float]:
     """Every metric of a method on the test, before and after temperature scaling on validation; its members' diversity."""
-    probabilities = arithmetic_mean(method.test)
-    temperature = fitted_temperature(arithmetic_mean(method.validation), labels[0])
+    probabilities = method.average(method.test)
+    temperature = fitted_temperature(method.average(method.validation), labels[0])
     mended = tempered(probabilities, temperature)
     return {
         **{name: metric(probabilities, labels[1]) for name, metric in METRICS.items()},
@@ -143,8 +150,3 @@ def _method(name: str, model: str, models: Sequence[Model], kind: str = "determi
     digests = [one.examples for one in models]
     validation, test = (concatenated([one.logits(kind)[split] for one in models], digests) for split in (0, 1))
     return Method(name, model, SINGLE, tuple(one.run for one in models), validation, test)
-
-
-def probabilities_of(method: Method) -> Array:
-    """What the method predicts on the test (N, classes)."""
-    return arithmetic_mean(method.test)

@@ -31,7 +31,7 @@ from pipeline.regularizers.base import (
     require_rate,
 )
 
-PARTS = 1 << 16  # chances are whole parts of this: a mask costs a 16-bit random word per weight
+PARTS = 1 << 16  # chances are whole parts of this: a mask costs a 16-bit random word per weight, or 8 bits where these suffice
 LOWEST = -(1 << 63)  # of 64-bit words
 CHUNK = 1 << 17  # weights masked at once: two such tensors stay in the processor's cache
 REMEMBERED = 1 << 20  # masks of so many weights are kept for the backward pass, 4 MiB; more are drawn again
@@ -260,8 +260,8 @@ class SharedLayer(Masked):
 
     def _masks(self, weights: Sequence[Tensor]) -> list[Tensor]:
         sizes = [weight.numel() for weight in weights]
-        words = torch.empty(-(-sum(sizes) // 4), dtype=torch.int64).random_(LOWEST, None, generator=self.generator)
-        kept = _compared(words.view(torch.int16)[: sum(sizes)], self.dropped, weights[0].dtype)
+        words = torch.empty(_words(sum(sizes), self.dropped), dtype=torch.int64).random_(LOWEST, None, generator=self.generator)
+        kept = _kept(words, (sum(sizes),), self.dropped, weights[0].dtype)
         self.count(drawn=kept.numel(), kept=int(kept.sum()))
         parts = kept.mul_(1 / self.keep).split(sizes)
         return [part.as_strided(weight.shape, weight.stride()) for part, weight in zip(parts, weights, strict=True)]
@@ -321,11 +321,23 @@ def _parts(rate: float) -> int:
 
 def _mask(source: np.random.SFC64, shape: tuple[int, ...], dropped: int, dtype: torch.dtype) -> Tensor:
     """1 with chance 1 - dropped / 65536, else 0. Many words come faster from numpy, few from torch."""
-    number = math.prod(shape)
-    words = np.asarray(source.random_raw(-(-number // 4))).view(np.int16)[:number].reshape(shape)
-    return _compared(torch.from_numpy(words), dropped, dtype)
+    words = np.asarray(source.random_raw(_words(math.prod(shape), dropped)))
+    return _kept(torch.from_numpy(words.view(np.int64)), shape, dropped, dtype)
 
 
-def _compared(words: Tensor, dropped: int, dtype: torch.dtype) -> Tensor:
-    """1 where a random word is not among the `dropped` lowest. Floats, since products of mixed types are slow."""
-    return torch.ge(words, dropped - PARTS // 2, out=torch.empty(words.shape, dtype=dtype))
+def _bits(dropped: int) -> int:
+    """How long a random word has to be for the chance of dropped / 65536: rates such as 1/4 and 1/2 need 8 bits alone."""
+    return 16 if dropped % 256 else 8
+
+
+def _words(number: int, dropped: int) -> int:
+    """How many 64-bit words hold enough for `number` weights."""
+    return -(-number * _bits(dropped) // 64)
+
+
+def _kept(words: Tensor, shape: tuple[int, ...], dropped: int, dtype: torch.dtype) -> Tensor:
+    """1 where a part of the 64-bit random words is not among the lowest. Floats, since products of mixed types are slow."""
+    bits = _bits(dropped)
+    parts = words.view(torch.int16 if bits == 16 else torch.int8)[: math.prod(shape)].view(shape)
+    lowest = (dropped - PARTS // 2) >> (16 - bits)
+    return torch.ge(parts, lowest, out=torch.empty(shape, dtype=dtype))

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from foreign import ForeignBlock
 from torch import nn
 from torch.nn import functional
 
@@ -23,28 +24,6 @@ class Adding(Gate):
 
     def forward(self, shortcut, *pieces):
         return shortcut + self.scale * self.branch(*pieces) if self.scale else shortcut.clone()
-
-
-class Basic(nn.Module):
-    """The basic block as torchvision writes it."""
-
-    def __init__(self, channels, width, downsample=False):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = nn.Sequential(nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width)) if downsample else None
-
-    def forward(self, x):
-        identity = x
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        if self.downsample is not None:
-            identity = self.downsample(x)
-        out += identity
-        return self.relu(out)
 
 
 class Shared(nn.Module):
@@ -82,7 +61,7 @@ class Outer(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.body = nn.Sequential(Basic(4, 4), Basic(4, 4))
+        self.body = nn.Sequential(ForeignBlock(4, 4), ForeignBlock(4, 4))
 
     def forward(self, x):
         return x + self.body(x)
@@ -114,8 +93,8 @@ class Untraceable(nn.Module):
 BLOCKS = {
     "own": (lambda: Block(4, 4, True), IMAGES, 1),
     "own_projecting": (lambda: Block(4, 6, True), IMAGES, 1),
-    "basic": (lambda: Basic(4, 4), IMAGES, 1),
-    "downsample": (lambda: Basic(4, 6, downsample=True), IMAGES, 1),
+    "basic": (lambda: ForeignBlock(4, 4), IMAGES, 1),
+    "downsample": (lambda: ForeignBlock(4, 6), IMAGES, 1),
     "shared": (lambda: Shared(4, 6), IMAGES, 1),
     "attending": (lambda: Attending(5), torch.rand(6, 3, 5), 2),
 }
@@ -179,7 +158,7 @@ def test_closed_gates_call_no_layer_of_the_branch(case):
 
 
 def test_a_closed_gate_leaves_the_shortcut_and_what_follows_the_sum():
-    network = nn.Sequential(Basic(4, 6, downsample=True)).eval()
+    network = nn.Sequential(ForeignBlock(4, 6)).eval()
     changed = gated(network, 0.0)
     assert torch.equal(changed(IMAGES), functional.relu(network[0].downsample(IMAGES)))
 
@@ -194,7 +173,7 @@ def test_what_both_paths_need_is_computed_once():
 
 
 def test_a_replaced_submodule_is_the_one_called():
-    changed = gated(nn.Sequential(Basic(4, 4)), 1.0).eval()
+    changed = gated(nn.Sequential(ForeignBlock(4, 4)), 1.0).eval()
     before = changed(IMAGES)
     changed[0].conv2 = nn.Conv2d(4, 4, 3, padding=1)
     assert not torch.equal(changed(IMAGES), before)

@@ -171,7 +171,7 @@ def audited_rate(network):
 
 
 def test_words_give_the_exact_chance():
-    for dropped in (0, 1, 30_000, 65_535):
+    for dropped in (0, 1, 256, 16_384, 30_000, 32_768, 65_280, 65_535):
         mask = module._mask(np.random.SFC64(1), (1 << 20,), dropped, torch.float32)
         chance = dropped / 65_536
         assert set(mask.unique().tolist()) <= {0.0, 1.0}
@@ -180,6 +180,14 @@ def test_words_give_the_exact_chance():
     assert equipped(head(), rate=1e-9)[1].forward.dropped == 1
     assert equipped(head(), rate=0.999999)[1].forward.keep > 0
     assert equipped(head(), rate=0)[1].forward.keep == 1
+
+
+@pytest.mark.parametrize("dropped", [0, 1, 255, 256, 257, 16_384, 32_768, 65_280, 65_535])
+def test_of_all_words_exactly_the_due_share_is_dropped(dropped):
+    bits = 8 if dropped % 256 == 0 else 16
+    every = torch.arange(-(1 << (bits - 1)), 1 << (bits - 1)).to(torch.int8 if bits == 8 else torch.int16)
+    kept = module._kept(every.view(torch.int64), (len(every),), dropped, torch.float32)
+    assert int((kept == 0).sum()) == dropped >> (16 - bits)
 
 
 def test_type_names_weights_and_deterministic_form_are_the_plain_network_s():

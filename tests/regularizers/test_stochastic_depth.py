@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from foreign import ForeignBlock
 from pydantic import ValidationError
 from scipy import stats
 from torch import nn
@@ -24,32 +25,10 @@ MODES = ["batch", "example"]
 IMAGES = torch.rand(20, 1, 8, 8)
 
 
-class Basic(nn.Module):
-    """A block that adds its shortcut in its own forward, activated in place after the sum."""
-
-    def __init__(self, channels, width):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = None if channels == width else nn.Sequential(nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width))
-
-    def forward(self, x):
-        identity = x
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        if self.downsample is not None:
-            identity = self.downsample(x)
-        out += identity
-        return self.relu(out)
-
-
 def user_network():
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10)]
     stem = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True)]
-    return nn.Sequential(*stem, Basic(4, 4), Basic(4, 6), Basic(6, 6), *head)
+    return nn.Sequential(*stem, ForeignBlock(4, 4), ForeignBlock(4, 6), ForeignBlock(6, 6), *head)
 
 
 def own_network():
@@ -342,14 +321,14 @@ def test_equal_settings_under_two_spellings():
     assert not noise_layers(single)
 
 
-class Even(Basic):
+class Even(ForeignBlock):
     """Two paths of one convolution each."""
 
     def forward(self, x):
         return self.conv1(x) + self.conv2(x)
 
 
-class Deciding(Basic):
+class Deciding(ForeignBlock):
     """A block that cannot be traced."""
 
     def forward(self, x):
@@ -359,7 +338,7 @@ class Deciding(Basic):
 def test_blocks_passed_over_are_counted():
     regularizer = StochasticDepth(survival=0.5)
     for blocks, expected in (([], 0), ([Even(4, 4)], 1), ([Deciding(4, 4), Even(4, 4)], 2)):
-        changed = deepened(nn.Sequential(nn.Conv2d(1, 4, 3), Basic(4, 4), *blocks), mode="example")
+        changed = deepened(nn.Sequential(nn.Conv2d(1, 4, 3), ForeignBlock(4, 4), *blocks), mode="example")
         changed(IMAGES)
         measures = regularizer.audit(Evidence(changed, [], 0.0, Changes()))
         assert measures["blocks"] == 1
