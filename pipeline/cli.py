@@ -143,7 +143,7 @@ def _show_plan(experiment: Experiment) -> None:
     table = Table("study", "arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned", **TIGHT)
     for column in table.columns:
         column.overflow = "fold"
-    for study in (*experiment.studies, *experiment.ensembles):
+    for study in experiment.all():
         for arm in study.arms:
             counts = [str(_count(each, study.name, arm.name)) for each in plans]
             labels = "\n".join(strength.label for strength in arm.strengths)
@@ -160,7 +160,7 @@ def _show_plan(experiment: Experiment) -> None:
 
 
 def _count(plan: Plan, study: str, arm: str) -> int:
-    return sum(run.study == study and run.arm == arm for run in (*plan.runs, *plan.members))
+    return sum(run.study == study and run.arm == arm for run in plan.every())
 
 
 def _seconds(experiment: Experiment) -> float:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from safetensors.numpy import load
 
 from pipeline.config.errors import Refusal
 from pipeline.config.files import read_json, write_text
 from pipeline.config.plan import Plan, PlannedEnsemble, PlannedRun, read_plan
-from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES
+from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES, members
 from pipeline.config.studies import BASELINE
 from pipeline.data.prepared import read_test_labels
 from pipeline.evaluation.averaging import arithmetic_mean
@@ -35,7 +36,7 @@ from pipeline.evaluation.methods import (
     selected,
     sizes,
 )
-from pipeline.evaluation.metrics import METRICS, gap_parts, member_accuracy
+from pipeline.evaluation.metrics import METRICS, gap_parts, hits, member_accuracy
 from pipeline.execution.stage import stage
 from pipeline.records.store import read_record, to_json
 from pipeline.records.tables import write_table
@@ -44,6 +45,7 @@ ARTIFACTS = Path("artifacts")
 COLUMNS = {
     "scores": ("fingerprint", "rule", "split", "metric", "value"),
     "passes": ("fingerprint", "passes", "metric", "value"),
+    "images": ("study", "arm", "image", "correct"),
     "ensembles": ("study", "group", "method", "model", "against", "metric", "value"),
     "sizes": ("study", "group", "method", "members", "metric", "value"),
     "reliability": ("study", "group", "method", "low", "high", "count", "confidence", "accuracy"),
@@ -69,11 +71,14 @@ def main(protocol: str) -> None:
         return {**_tensors(folder / "predictions", run, digests), "labels/test": test_labels}
 
     rows: Rows = defaultdict(list)
+    rules, right = plan.rules(), {}
     for run in records:
         tensors = read(run)
+        right[run] = _right(tensors, rules[run])
         rows["scores"] += [(run, *row) for row in sorted([*_scores(tensors), *_gap(tensors)])]
         if "test/noise" in tensors:
             rows["passes"] += [(run, *row) for row in passes(tensors["test/noise"], test_labels)]
+    rows["images"] = list(_images(plan, right))
     costs = {run: record["cost"]["training_flops"] for run, record in records.items()}
     for ensemble in plan.ensembles:
         for seed in ensemble.groups:
@@ -84,6 +89,23 @@ def main(protocol: str) -> None:
     write_text(folder / "test_use.json", to_json(use))
     for name, columns in COLUMNS.items():
         write_table(folder / f"{name}.csv", pd.DataFrame(rows[name], columns=list(columns)))
+
+
+def _right(tensors: Tensors, rule: str) -> Any:
+    """Which test images (N,) a run is right on, under its test rule: 1 or 0."""
+    kind = DETERMINISTIC if rule == DETERMINISTIC else "noise"
+    probabilities = arithmetic_mean(tensors[f"test/{kind}"][: members(rule)])
+    return np.nan_to_num(hits(probabilities, tensors["labels/test"]))
+
+
+def _images(plan: Plan, right: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """(study, arm, image, share of the arm's done runs that are right on it), for every compared arm."""
+    runs: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for run in plan.runs:
+        if run.fingerprint in right:
+            runs[run.study, run.arm].append(right[run.fingerprint])
+    for arm, hit in runs.items():
+        yield from ((*arm, image, float(share)) for image, share in enumerate(np.mean(hit, axis=0)))
 
 
 def _average(group: Group, key: tuple[str, int], costs: Mapping[str, float], rows: Rows) -> None:
@@ -176,8 +198,8 @@ def _scores(tensors: Tensors) -> Iterator[Row]:
         rules = {kind if len(logits) == 1 else f"{kind}_{len(logits)}": logits}
         if kind == "noise":
             rules[NOISE] = logits[:NOISE_PASSES]
-        for rule, members in rules.items():
-            probabilities = arithmetic_mean(members)
+        for rule, averaged in rules.items():
+            probabilities = arithmetic_mean(averaged)
             for metric, score in METRICS.items():
                 yield rule, split, metric, score(probabilities, tensors[f"labels/{split}"])
 

@@ -1,16 +1,20 @@
-"""Writes the report of a protocol: Markdown, figures, metrics and plots, and apart from them the wall clock.
+"""Stage 8: writes the report of a protocol: Markdown, figures, metrics and plots, and apart from them the wall clock.
 
-A stage of its own because it only shows: it trains nothing, scores nothing and tests nothing.
+A stage of its own because it only shows: it trains nothing, scores nothing and tests nothing. With --verify it writes
+nothing, but recomputes what is there from the predictions and compares bytes.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.config.files import new_folder, read_json, write_text
 from pipeline.config.plan import Plan, read_plan
-from pipeline.execution.stage import stage
+from pipeline.config.protocols import read_parameters
+from pipeline.execution.stage import Incomplete, guarded, stage
+from pipeline.execution.verification import differences
 from pipeline.records.store import open_store, read_history, read_record, to_json
 from pipeline.records.tables import read_table, write_table
 from pipeline.reporting.frames import (
@@ -18,6 +22,7 @@ from pipeline.reporting.frames import (
     Records,
     audit_frame,
     curve_frame,
+    draw_frame,
     member_frame,
     outcome_frame,
     pass_frame,
@@ -26,12 +31,14 @@ from pipeline.reporting.frames import (
     tried_frame,
 )
 from pipeline.reporting.gallery import drawn
-from pipeline.reporting.pages import page
+from pipeline.reporting.pages import pages
 from pipeline.reporting.style import png
 from pipeline.reporting.summary import metrics, plots, timing_frame, timing_page
+from pipeline.reporting.tables import counted
 
+PARAGRAPH = "\n\n"
 PHASES = ("exploration", "confirmation")
-TABLES = ("scores", "contrasts", "passes", "ensembles", "sizes", "reliability")
+TABLES = ("scores", "contrasts", "interactions", "variance", "passes", "ensembles", "sizes", "reliability")
 
 
 def main(protocol: str) -> None:
@@ -41,7 +48,26 @@ def main(protocol: str) -> None:
     with new_folder(target) as staging:
         _write(staging, evidence)
     _write_timing(evidence, artifacts / "timing.csv", target / "timing.md")
+    write_text(target.parent / "README.md", index(target.parent))
     print(f"report: {target / 'report.md'}")
+
+
+def verify(protocols: Sequence[str]) -> None:
+    """Recomputes the reports of these protocols, or of all in `params.yaml`. Raises Incomplete where one is another."""
+    found = []
+    for protocol in protocols or read_parameters().protocols:
+        lines = differences(protocol)
+        found += lines
+        print(f"{protocol}: {counted(len(lines), 'difference')}" if lines else f"{protocol}: verified")
+    if found:
+        raise Incomplete("\n".join(found))
+
+
+def index(reports: Path) -> str:
+    """The page that lists every report under a folder with its headline."""
+    texts = {path.parent.name: path.read_text(encoding="utf-8") for path in sorted(reports.glob("*/report.md"))}
+    lines = [f"- [{name}]({name}/report.md): {text.split(PARAGRAPH)[1]}" for name, text in texts.items()]
+    return f"# Reports\n\n{PARAGRAPH.join(lines)}\n"
 
 
 def read_evidence(artifacts: Path) -> Evidence:
@@ -57,8 +83,11 @@ def read_evidence(artifacts: Path) -> Evidence:
         confirmation=confirmation,
         runs=pd.concat([run_frame(exploration, records), confirmed], ignore_index=True),
         members=member_frame(confirmation, records),
+        draws=draw_frame(confirmation, records),
         tried=tried_frame(read_json(artifacts / "choice.json")["tried"]),
         contrasts=tables["contrasts"],
+        interactions=tables["interactions"],
+        variance=tables["variance"],
         outcomes=outcome_frame(confirmation, scores),
         curves=curve_frame(confirmed, histories),
         audit=audit_frame(confirmed, records),
@@ -74,7 +103,9 @@ def read_evidence(artifacts: Path) -> Evidence:
 def _write(folder: Path, evidence: Evidence) -> None:
     (folder / "figures").mkdir()
     (folder / "plots").mkdir()
-    write_text(folder / "report.md", page(evidence))
+    (folder / "pages").mkdir()
+    for name, text in pages(evidence).items():
+        write_text(folder / name, text)
     write_text(folder / "metrics.json", to_json(metrics(evidence)))
     for name, frame in plots(evidence).items():
         write_table(folder / "plots" / name, frame)
@@ -95,4 +126,4 @@ def _records(folder: Path, plan: Plan) -> Records:
 
 
 if __name__ == "__main__":
-    sys.exit(stage(main))
+    sys.exit(guarded(lambda: verify(sys.argv[2:])) if "--verify" in sys.argv[1:2] else stage(main))

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline import evaluate, report
+from pipeline.comparison import interactions, variance
 from pipeline.config.errors import Refusal
 
 STUDIES = {"dropout": ("dropout", ["rate=0.1", "rate=0.5"]), "others": ("weight_decay + augmentation", ["strength=0.01"])}
@@ -20,6 +21,7 @@ SETTINGS = {
     "training": {"epochs": 6, "batch_size": 10, "learning_rate": 0.05},
 }
 METRICS = ("test_accuracy", "validation_accuracy", "test_nll", "validation_nll", "test_brier", "test_calibration_error")
+COSTS = ("training_cost", "test_cost")
 GAPS = ("gap", "gap_noise", "gap_augmentation")
 LOST = {("dropout", 1001): "failed", ("dropout", 1002): "diverged", ("dropout", 1003): "missing"}
 
@@ -96,7 +98,7 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
     for study, (factor, strengths) in STUDIES.items():
         states = [LOST.get((study, seed), "done") for seed in range(1000, 1006)]
         counts = {state: states.count(state) for state in ("done", "failed", "diverged", "missing")}
-        for metric in (*METRICS, *GAPS):
+        for metric in (*METRICS, *GAPS, *COSTS):
             primary, exact = metric == "test_accuracy", metric.startswith("gap_")
             baseline, difference = generator.uniform(0.6, 0.9), 0.0 if exact else generator.uniform(-0.05, 0.05)
             yield {
@@ -115,6 +117,9 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
                 "p_holm": {"dropout": 0.0000123, "others": 0.2345}[study] if primary else None,
                 "verdict": {"dropout": "hurts", "others": "inconclusive"}[study] if primary else "",
                 **{"detectable": 0.0345 if primary else None, "correlation": None if exact else 0.5, "planned": 6, **counts},
+                **{"p_sign_flip": None if exact else 0.0625, "seeds_needed": 321 if primary else None},
+                **{"seed_error": 0.004 if primary else None, "image_error": 0.007 if primary else None},
+                **{"unpaired": 6 - counts["done"], "other_machine": 0},
             }
 
 
@@ -125,6 +130,7 @@ def score_rows() -> Iterator[tuple[str, str, str, str, float]]:
         if (arm, seed) not in LOST:
             for rule in ("deterministic", "noise_12"):
                 yield name, rule, "test", "accuracy", 0.8 + seed % 10 / 100 + (rule == "noise_12") / 10
+            yield name, "deterministic", "train", "accuracy", 0.99 - seed % 10 / 1000
             for metric in (*GAPS, "gap_observed"):
                 yield name, "deterministic", "train_validation", metric, 0.0 if metric in GAPS[1:] else 0.1 + seed % 10 / 200
 
@@ -150,6 +156,8 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, columns in evaluate.COLUMNS.items():
         if name != "scores":
             pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
+    for name, columns in (("interactions", interactions.COLUMNS), ("variance", ("study", *variance.COLUMNS))):
+        pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
     (folder / "test_use.json").write_text(
         json.dumps({"phase": "confirmation", "runs": 15, "fingerprints": [], "test_examples": 719})
     )
@@ -216,6 +224,13 @@ def written(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def whole() -> str:
+    """The front page and, after it, all the others, their links as seen from the front page."""
+    folder = Path("reports/tiny")
+    behind = [path.read_text().replace("../", "") for path in sorted(folder.glob("pages/*.md"))]
+    return "\n".join([(folder / "report.md").read_text(), *behind])
+
+
 def tables(markdown: str) -> list[list[dict[str, str]]]:
     """Every table of a page, in order."""
     found = []
@@ -228,11 +243,12 @@ def tables(markdown: str) -> list[list[dict[str, str]]]:
 def test_it_writes_what_is_promised_and_nothing_else(artifacts: Path) -> None:
     report.main("tiny")
     assert set(written(Path("reports"))) == {
-        *(f"tiny/{name}" for name in ("report.md", "metrics.json", "timing.md")),
+        *("README.md", *(f"tiny/{name}" for name in ("report.md", "metrics.json", "timing.md"))),
+        *(f"tiny/pages/{name}.md" for name in ("method", "gap", "cost", "study_dropout", "study_others")),
         *(f"tiny/plots/{name}.csv" for name in ("contrasts", "curves", "strengths")),
         *(f"tiny/figures/{name}.png" for name in ("forest", "gap", "curves_dropout", "curves_others", "strengths_dropout")),
     }
-    linked = re.findall(r"!\[[^\]]{30,}\]\(([^)]+)\)", Path("reports/tiny/report.md").read_text())
+    linked = re.findall(r"!\[[^\]]{30,}\]\(([^)]+)\)", whole())
     assert {f"tiny/{name}" for name in linked} == {name for name in written(Path("reports")) if name.endswith(".png")}
 
 
@@ -249,7 +265,7 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
     report.main("tiny")
     contrasts = pd.read_csv(artifacts / "contrasts.csv", keep_default_na=False)
     contrasts = contrasts.set_index(["arm", "metric"])
-    headline = tables(Path("reports/tiny/report.md").read_text())[0]
+    headline = tables(whole())[0]
     differences = [float(row["difference (points)"]) for row in headline]
     assert differences == sorted(differences, reverse=True)
     for row in headline:
@@ -273,11 +289,11 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
 
 def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
     report.main("tiny")
-    sentence = Path("reports/tiny/report.md").read_text().splitlines()[2]
+    sentence = whole().splitlines()[2]
     primary = pd.read_csv(artifacts / "contrasts.csv").query("metric == 'test_accuracy'")
     scores = pd.read_csv(artifacts / "scores.csv", dtype={"fingerprint": str})
     baseline = scores[scores["fingerprint"].isin([digest("baseline", "", seed) for seed in range(1000, 1006)])]
-    accuracy = baseline.query("rule == 'deterministic' and metric == 'accuracy'")["value"].mean()
+    accuracy = baseline.query("rule == 'deterministic' and metric == 'accuracy' and split == 'test'")["value"].mean()
     gap = baseline.query("metric == 'gap'")["value"].mean()
     known = {f"{100 * value:+.1f}" for name in ("difference", "low", "high") for value in primary[name]}
     known |= {f"{100 * value:.1f}" for value in (*primary["detectable"], accuracy, gap)} | {"3", "6", "95"}
@@ -287,7 +303,7 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
 
 def test_another_protocol_gives_another_text(artifacts: Path) -> None:
     report.main("tiny")
-    before = Path("reports/tiny/report.md").read_text()
+    before = whole()
     assert "37 training images" in before
     assert "719 images" in before
     for path in artifacts.glob("*/plan.json"):
@@ -297,7 +313,7 @@ def test_another_protocol_gives_another_text(artifacts: Path) -> None:
     use = artifacts / "test_use.json"
     use.write_text(use.read_text().replace("719", "720").replace("15", "14"))
     report.main("tiny")
-    after = Path("reports/tiny/report.md").read_text()
+    after = whole()
     for words in ("41 training images", "720 images", "within 2 points", "14 runs of the confirmation phase"):
         assert words in after
         assert words not in before
@@ -305,7 +321,7 @@ def test_another_protocol_gives_another_text(artifacts: Path) -> None:
 
 def test_lost_runs_are_counted_and_named(artifacts: Path) -> None:
     report.main("tiny")
-    text = Path("reports/tiny/report.md").read_text()
+    text = whole()
     assert "**3 runs of 24 not done: 1 failed, 1 diverged, 1 missing.**" in text
     assert "seed 1001: failed: why it failed" in text
     assert "seed 1002: diverged: why it diverged" in text
@@ -331,7 +347,7 @@ def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
     table.loc[table["metric"] == "test_accuracy", "verdict"] = "inconclusive"
     table.assign(n=0, done=0).to_csv(artifacts / "contrasts.csv", index=False)
     report.main("tiny")
-    assert "**24 runs of 24 not done: 24 missing.**" in Path("reports/tiny/report.md").read_text()
+    assert "**24 runs of 24 not done: 24 missing.**" in whole()
     arms = json.loads(Path("reports/tiny/metrics.json").read_text())["arms"]
     assert arms["dropout/dropout"] == {"test_accuracy": None, "difference": None, "p_holm": None, "gap": None}
 
@@ -390,13 +406,13 @@ def test_an_arm_may_be_called_nan(artifacts: Path) -> None:
     for path in [*artifacts.glob("*/plan.json"), artifacts / "contrasts.csv"]:
         path.write_text(path.read_text().replace("others", "nan"))
     report.main("tiny")
-    assert [row["arm"] for row in tables(Path("reports/tiny/report.md").read_text())[0]].count("nan") == 1
+    assert [row["arm"] for row in tables(whole())[0]].count("nan") == 1
 
 
 def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None:
     add_averages(artifacts)
     report.main("tiny")
-    page = Path("reports/tiny/report.md").read_text()
+    page = whole()
     found = {tuple(table[0]): table for table in tables(page)}
     passes = next(table for head, table in found.items() if "deterministic" in head)
     assert [row["1 pass"] for row in passes] == ["82.5", "0.775"]  # the seeds add 0 to 5 hundredths
@@ -423,7 +439,7 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
 def test_lost_models_of_groups_are_counted_and_named(artifacts: Path) -> None:
     add_averages(artifacts)
     report.main("tiny")
-    page = Path("reports/tiny/report.md").read_text()
+    page = whole()
     assert "**5 runs of 28 not done: 2 failed, 1 diverged, 2 missing.**" in page  # a member 0 is a confirmation run
     assert "**2 runs of 6 not done: 1 failed, 1 missing.**" in page
     assert "- confirmation, snap, seed 1000, model 0: failed: out of \\| luck" in page
@@ -440,7 +456,7 @@ def test_a_study_without_a_complete_group_says_so(artifacts: Path) -> None:
     for name in ("ensembles", "sizes", "reliability"):
         pd.read_csv(artifacts / f"{name}.csv").iloc[:0].to_csv(artifacts / f"{name}.csv", index=False)
     report.main("tiny")
-    page = Path("reports/tiny/report.md").read_text()
+    page = whole()
     assert "**No group has all its baseline models done, so nothing was averaged.**" in page
-    assert "### Runs of together" in page
+    assert "# Study: together" in page
     assert not list(Path("reports/tiny/figures").glob("*together*"))

@@ -4,6 +4,7 @@ Separate from `studies.py` because later stages read it back (`plan.json` beside
 need the regularizers, hence torch, to do so. They iterate this plan, never a directory listing.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,12 +12,14 @@ from typing import Any, Literal
 from pipeline.config.errors import Refusal
 from pipeline.config.files import read_json
 from pipeline.config.fingerprint import RunConfig, fingerprint, identity
-from pipeline.config.schema import Ensemble, Settings, checked
+from pipeline.config.schema import Ensemble, Settings, Variance, checked
 from pipeline.config.streams import Streams
 from pipeline.config.studies import BASELINE, Arm, Experiment, Strength, Study
 
 FIRST_CONFIRMATION_SEED = 1000  # exploration counts from 0 and ends before
 MEMBER_STEP = 1_000_000  # between the seeds of the models of a group: no other run draws from these
+DRAWS = 1000  # where the numbers of a study of variance begin, beyond those of the models of any group
+ALWAYS = ("split", "init", "order")  # streams that every arm draws from; the baseline has no other
 Phase = Literal["exploration", "confirmation"]
 Choice = Mapping[str, Mapping[str, str | None]]  # study -> arm -> label of the chosen strength, None where none can be
 
@@ -64,6 +67,22 @@ class PlannedMember(PlannedRun):
     member: int
 
 
+class PlannedVariance(Settings):
+    """A question about where the spread of a score comes from: `groups` are the seeds around which streams are moved."""
+
+    name: str
+    question: str
+    groups: tuple[int, ...]
+    arms: tuple[PlannedArm, ...]
+
+
+class PlannedDraw(PlannedRun):
+    """A run whose streams are all fed by `seed` but one, `stream`. Draw 0 is fed by the seed alone, whatever the stream."""
+
+    stream: str
+    draw: int
+
+
 class Plan(Settings):
     """All of one phase. `settings` holds the resolved protocol (data, model, training)."""
 
@@ -71,29 +90,39 @@ class Plan(Settings):
     phase: Phase
     settings: dict[str, Any]
     margin: float
+    optimal_error: float = 0.0
     data_digest: str
     studies: tuple[PlannedStudy, ...]
     runs: tuple[PlannedRun, ...]
     ensembles: tuple[PlannedEnsemble, ...] = ()
     members: tuple[PlannedMember, ...] = ()
+    variances: tuple[PlannedVariance, ...] = ()
+    draws: tuple[PlannedDraw, ...] = ()
+
+    def every(self) -> tuple[PlannedRun, ...]:
+        """Every row of the plan: compared runs, models of groups, draws of single streams."""
+        return (*self.runs, *self.members, *self.draws)
+
+    def asked(self) -> tuple[PlannedStudy | PlannedEnsemble | PlannedVariance, ...]:
+        """Every study, those that compare first."""
+        return (*self.studies, *self.ensembles, *self.variances)
 
     def fingerprints(self) -> tuple[str, ...]:
         """Every run once, in the order of the plan."""
-        return tuple(dict.fromkeys(run.fingerprint for run in (*self.runs, *self.members)))
+        return tuple(dict.fromkeys(run.fingerprint for run in self.every()))
 
     def rules(self) -> dict[str, str]:
         """The test rule of every run."""
         by_arm = {(study, arm.name): arm.rule for study, arm in self.arms()}
-        return {run.fingerprint: by_arm[run.study, run.arm] for run in (*self.members, *self.runs)}
+        return {run.fingerprint: by_arm[run.study, run.arm] for run in reversed(self.every())}
 
     def arms(self) -> Iterator[tuple[str, PlannedArm]]:
-        """Every arm with the name of its study, those of ensembles last."""
-        yield from ((study.name, arm) for study in self.studies for arm in study.arms)
-        yield from ((ensemble.name, arm) for ensemble in self.ensembles for arm in ensemble.arms)
+        """Every arm with the name of its study, those that are compared first."""
+        yield from ((study.name, arm) for study in self.asked() for arm in study.arms)
 
     def questions(self) -> dict[str, str]:
-        """The question of every study, those of ensembles last."""
-        return {item.name: item.question for item in self.studies} | {item.name: item.question for item in self.ensembles}
+        """The question of every study."""
+        return {study.name: study.question for study in self.asked()}
 
     def groups(self) -> tuple[int, ...]:
         """The seeds whose models are averaged, of every study of ensembles."""
@@ -131,11 +160,16 @@ def confirmation(experiment: Experiment, data_digest: str, choice: Choice) -> tu
     seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + count)
     plan, identities = _plan(experiment, data_digest, "confirmation", seeds, chosen)
     members = [_members(study, seeds, data_digest) for study in experiment.ensembles]
+    draws = [_draws(study, seeds, data_digest) for study in experiment.variances]
     added = {
         "ensembles": tuple(_averaged(study, seeds) for study in experiment.ensembles),
         "members": tuple(member for found, _ in members for member in found),
+        "variances": tuple(_split(study, seeds) for study in experiment.variances),
+        "draws": tuple(draw for found, _ in draws for draw in found),
     }
-    return plan.model_copy(update=added), identities | {name: this for _, found in members for name, this in found.items()}
+    for _, these in (*members, *draws):
+        identities |= these
+    return plan.model_copy(update=added), identities
 
 
 def read_plan(folder: Path) -> Plan:
@@ -168,6 +202,7 @@ def _plan(
         phase=phase,
         settings=experiment.protocol.settings(),
         margin=experiment.protocol.margin,
+        optimal_error=experiment.protocol.optimal_error,
         data_digest=data_digest,
         studies=tuple(_described(study) for study in experiment.studies),
         runs=tuple(runs),
@@ -195,6 +230,39 @@ def member_streams(seed: int, member: int) -> Streams:
     """The streams of a model of the group `seed`: the group's split, and all other draws of its own from member 1 on."""
     own = seed + MEMBER_STEP * member
     return Streams(split=seed, init=own, order=own, augmentation=own, noise=own)
+
+
+def _draws(study: Study, seeds: Sequence[int], data_digest: str) -> tuple[list[PlannedDraw], Identities]:
+    """For every arm, group and stream the run of the group's seed, and runs in which that stream alone has another."""
+    draws, identities = [], {}
+    variance = _variance(study)
+    for arm in study.arms:
+        strength = arm.strengths[0]
+        fixed = {"study": study.name, "arm": arm.name, "strength": strength.label}
+        streams = ALWAYS if arm.name == BASELINE else tuple(Streams.model_fields)
+        for seed, stream, draw in itertools.product(seeds[: variance.groups], streams, range(variance.draws + 1)):
+            this = identity(_config(strength, drawn_streams(seed, stream, draw)), data_digest)
+            name = fingerprint(this)
+            identities[name] = this
+            draws.append(PlannedDraw(**fixed, seed=seed, stream=stream, draw=draw, fingerprint=name))
+    return draws, identities
+
+
+def drawn_streams(seed: int, stream: str, draw: int) -> Streams:
+    """The streams of a usual run under `seed`, but that `stream` has a seed of its own from draw 1 on."""
+    own = seed + MEMBER_STEP * (DRAWS + draw) if draw else seed
+    return Streams.of(seed).model_copy(update={stream: own})
+
+
+def _split(study: Study, seeds: Sequence[int]) -> PlannedVariance:
+    groups = tuple(seeds[: _variance(study).groups])
+    return PlannedVariance(name=study.name, question=study.question, groups=groups, arms=_described(study).arms)
+
+
+def _variance(study: Study) -> Variance:
+    if study.variance is None:
+        raise ValueError(f"study {study.name} does not ask about variance")
+    return study.variance
 
 
 def _averaged(study: Study, seeds: Sequence[int]) -> PlannedEnsemble:

@@ -49,6 +49,7 @@ class Protocol(Settings):
     training: Training
     seeds: Seeds = Seeds()
     margin: float = Field(0.01, gt=0, lt=1)
+    optimal_error: float = Field(0.0, ge=0, lt=1)  # the best any model could do, a fraction; for the diagnosis
     studies: tuple[Word, ...] = Field(min_length=1)
     seconds_per_run: float = Field(1.0, gt=0)  # for `plan` alone, until runs have been timed
 
@@ -89,9 +90,10 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
             own = document.get(section) or {}
             other = section == "model" and given.get("name", own.get("name")) != own.get("name")
             document[section] = given if other else {**own, **given}  # another model has settings of its own
-    if parameters.margin is not None:
-        document["margin"] = parameters.margin
-        overridden.append("margin")
+    for key in ("margin", "optimal_error"):
+        if (value := getattr(parameters, key)) is not None:
+            document[key] = value
+            overridden.append(key)
     return document, f"{path} with {PARAMETERS} ({', '.join(overridden)})" if overridden else str(path)
 
 

@@ -64,6 +64,13 @@ class Ensemble(Settings):
     size: int = Field(ge=2, le=100)
 
 
+class Variance(Settings):
+    """How often each stream is drawn anew while the others stay: `draws` further seeds for each of `groups` seeds."""
+
+    groups: int = Field(ge=2)
+    draws: int = Field(ge=1, le=100)
+
+
 class Execution(Settings):
     """Where runs are trained; changes no number, so DVC does not track it."""
 
@@ -89,6 +96,7 @@ class Parameters(Settings):
     training: dict[str, Any] = {}
     seeds: dict[str, Any] = {}
     margin: float | None = None
+    optimal_error: float | None = None
     execution: Execution = Execution()
     tracking: Tracking = Tracking()
 

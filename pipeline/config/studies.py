@@ -30,7 +30,7 @@ from pipeline.config.protocols import (
     unknown,
     value_of,
 )
-from pipeline.config.schema import Ensemble, Parameters, Settings, Word, checked
+from pipeline.config.schema import Ensemble, Parameters, Settings, Variance, Word, checked
 
 BASELINE = "baseline"
 PLUS = " + "  # between the parts of a factor
@@ -58,21 +58,30 @@ class Arm:
 
 @dataclass(frozen=True)
 class Study:
-    """A question and its arms, the baseline first. `ensemble`: the arms are averaged, and not compared one by one."""
+    """A question and its arms, the baseline first.
+
+    Not compared one by one are the arms of an `ensemble`, which are averaged, and of a `variance`, which are taken apart.
+    """
 
     name: str
     question: str
     arms: tuple[Arm, ...]
     ensemble: Ensemble | None = None
+    variance: Variance | None = None
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A protocol with the studies to reproduce under it; those that ask about ensembles stand apart."""
+    """A protocol with the studies to reproduce under it; those that ask about ensembles or about variance stand apart."""
 
     protocol: Protocol
     studies: tuple[Study, ...]
     ensembles: tuple[Study, ...] = ()
+    variances: tuple[Study, ...] = ()
+
+    def all(self) -> tuple[Study, ...]:
+        """Every study, those that compare first."""
+        return (*self.studies, *self.ensembles, *self.variances)
 
 
 def read_experiment(name: str, catalogue: Catalogue, root: Path = Path()) -> Experiment:
@@ -90,10 +99,12 @@ def read_experiment(name: str, catalogue: Catalogue, root: Path = Path()) -> Exp
             errors += refusal.lines
     if errors:
         raise Refusal(*errors)
-    compared, averaged = ([study for study in studies if bool(study.ensemble) is wanted] for wanted in (False, True))
+    averaged = tuple(study for study in studies if study.ensemble)
+    split = tuple(study for study in studies if study.variance)
+    compared = tuple(study for study in studies if study not in (*averaged, *split))
     if not compared:
         raise Refusal(f"{PARAMETERS}: studies: {', '.join(names)} alone; needed is also a study that compares arms")
-    return Experiment(protocol, tuple(compared), tuple(averaged))
+    return Experiment(protocol, compared, averaged, split)
 
 
 def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tuple[str, ...]:
@@ -113,6 +124,7 @@ def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tupl
 class _Document(Settings):
     question: str = Field(pattern=r"\S")
     ensemble: Ensemble | None = None
+    variance: Variance | None = None
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
 
 
@@ -129,11 +141,11 @@ def _study(name: str, protocol: Protocol, catalogue: Catalogue, root: Path) -> S
         except Refusal as refusal:
             errors += refusal.lines
     errors += [*_repeated(arms, path, catalogue), *_unfit(arms, path), *_mixed(arms, path, catalogue)]
-    if document.ensemble:
-        errors += _unaveraged(document.ensemble, arms, protocol, path)
+    errors += _ungrouped(document, arms, protocol, path)
     if errors:
         raise Refusal(*errors)
-    return Study(name, document.question, tuple(_relative(arm, arms) for arm in arms), document.ensemble)
+    own = tuple(_relative(arm, arms) for arm in arms)
+    return Study(name, document.question, own, document.ensemble, document.variance)
 
 
 class _Name(Settings):
@@ -166,14 +178,18 @@ def _mixed(arms: list[Arm], path: Path, catalogue: Catalogue) -> Iterator[str]:
             yield f"{path}: arms.{arm.name}: strengths with the test rules {' and '.join(rules)}; allowed is one in each arm"
 
 
-def _unaveraged(ensemble: Ensemble, arms: list[Arm], protocol: Protocol, path: Path) -> Iterator[str]:
-    """What a study of ensembles cannot do: have more groups than there are fresh seeds, or choose a strength."""
-    seeds = protocol.seeds.confirmation
-    if ensemble.groups > seeds:
-        yield f"{path}: ensemble.groups: {ensemble.groups} is refused; allowed is at most seeds.confirmation, {seeds}"
-    for arm in arms:
-        if len(arm.strengths) > 1:
-            yield f"{path}: arms.{arm.name}: {len(arm.strengths)} strengths; allowed is one in a study of ensembles"
+def _ungrouped(document: _Document, arms: list[Arm], protocol: Protocol, path: Path) -> Iterator[str]:
+    """What a study of ensembles or of variance cannot do: have more groups than there are fresh seeds, or choose a strength."""
+    kinds = [(kind, asked) for kind in ("ensemble", "variance") if (asked := getattr(document, kind))]
+    if len(kinds) > 1:
+        yield f"{path}: variance: stands beside ensemble; allowed is one of them in a study"
+    for kind, asked in kinds:
+        seeds = protocol.seeds.confirmation
+        if asked.groups > seeds:
+            yield f"{path}: {kind}.groups: {asked.groups} is refused; allowed is at most seeds.confirmation, {seeds}"
+        for arm in arms:
+            if len(arm.strengths) > 1:
+                yield f"{path}: arms.{arm.name}: {len(arm.strengths)} strengths; allowed is one in a study with {kind}"
 
 
 def _relative(arm: Arm, arms: list[Arm]) -> Arm:

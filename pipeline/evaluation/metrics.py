@@ -18,9 +18,15 @@ BINS = 15  # Guo et al., ICML 2017
 SMALLEST = float(np.finfo(np.float64).tiny)
 
 
+def hits(probabilities: Array, labels: Labels) -> Array:
+    """1 where the most probable class (N, classes) is the label (N,), else 0; NaN where a probability is."""
+    undefined = np.isnan(probabilities).any(axis=1)
+    return np.where(undefined, np.nan, probabilities.argmax(axis=1) == labels)
+
+
 def accuracy(probabilities: Array, labels: Labels) -> float:
     """Fraction of examples whose most probable class is the label, 0 to 1; the first class wins a tie."""
-    return float(_hits(probabilities, labels).mean())
+    return float(hits(probabilities, labels).mean())
 
 
 def nll(probabilities: Array, labels: Labels) -> float:
@@ -40,9 +46,9 @@ def calibration_error(probabilities: Array, labels: Labels, bins: int = BINS) ->
     Sizes differ by one at most. Examples of equal confidence share their mean accuracy, so the result
     does not depend on the order of the examples.
     """
-    hits = _hits(probabilities, labels)
+    right = hits(probabilities, labels)
     confidences, level, counts = np.unique(probabilities.max(axis=1), return_inverse=True, return_counts=True)
-    excess = confidences - np.bincount(level, weights=hits) / counts
+    excess = confidences - np.bincount(level, weights=right) / counts
     return float(sum(abs(part.sum()) for part in np.array_split(np.repeat(excess, counts), bins)) / len(labels))
 
 
@@ -53,7 +59,7 @@ def calibration_error_width(probabilities: Array, labels: Labels, bins: int = BI
     which is why `calibration_error` stands beside it. Raises ValueError for fewer than one bin.
     """
     confidences = probabilities.max(axis=1)
-    excess = confidences - _hits(probabilities, labels)
+    excess = confidences - hits(probabilities, labels)
     return float(np.abs(np.bincount(confidence_bins(confidences, bins), weights=excess)).sum() / len(labels))
 
 
@@ -93,12 +99,6 @@ def gap_parts(train: Mapping[str, float], validation: float) -> dict[str, float]
     trained = train.get("trained", augmented)
     gap, noise, augmentation = clean - validation, trained - augmented, augmented - clean
     return {"gap": gap, "gap_noise": noise, "gap_augmentation": augmentation, "gap_observed": noise + augmentation + gap}
-
-
-def _hits(probabilities: Array, labels: Labels) -> Array:
-    """1 where the most probable class is the label, else 0 (N,)."""
-    undefined = np.isnan(probabilities).any(axis=1)
-    return np.where(undefined, np.nan, probabilities.argmax(axis=1) == labels)
 
 
 def _of_label(probabilities: Array, labels: Labels) -> Array:

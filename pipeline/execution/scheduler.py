@@ -61,8 +61,9 @@ def said(failed: list[tuple[Job, Outcome]], total: int, labels: Mapping[str, str
 def labels(plan: Plan) -> dict[str, str]:
     """What a person calls each run: arm, strength, seed."""
     members = {run.fingerprint: f"{run.arm} seed {run.seed} member {run.member}" for run in plan.members}
+    draws = {run.fingerprint: f"{run.arm} seed {run.seed} {run.stream} {run.draw}" for run in plan.draws}
     runs = {run.fingerprint: " ".join(filter(None, [run.arm, run.strength, f"seed {run.seed}"])) for run in reversed(plan.runs)}
-    return members | runs
+    return draws | members | runs
 
 
 def cores() -> int:

@@ -35,12 +35,12 @@ def averaging_section(evidence: Evidence) -> str:
         "of so many noise passes; a star marks the number that the arm's declared rule averages. Every panel has its own scale."
     )
     parts = [
-        "## Averaging at test",
+        "# Averaging at test",
         "Training adds randomness; a test can average it out over noise passes (noise layers sampling, batch norm frozen), or "
         f"use the standard form of each regularizer, the deterministic rule. {NO_VERDICTS}",
         " ".join(part for part in (start, most(gains, digits), certain(gains, digits), disagreeing(gains, digits)) if part),
         pass_table(evidence),
-        f"![{FIGURE}](figures/passes.png)\n\n*{caption}*",
+        f"![{FIGURE}](../figures/passes.png)\n\n*{caption}*",
     ]
     return "\n\n".join(parts)
 

@@ -1,7 +1,7 @@
-"""Figures of averaged predictions: scores against the number averaged, and reliability.
+"""Figures of averaged predictions and of spread: scores against the number averaged, reliability, standard deviations.
 
-Separate from `figures.py`, which shows arms: here a line is a way to predict. The same style: it reads in
-grey, since every line has a marker or a panel of its own, and bands come from the table.
+Separate from `figures.py`, which shows arms: here a line is a way to predict, or a source of spread. The same style: it reads
+in grey, since every line has a marker or a panel of its own, and bands come from the table.
 """
 
 import itertools
@@ -78,6 +78,28 @@ def reliability_diagram(bins: pd.DataFrame, palette: Mapping[str, str]) -> Figur
         lower.set_ylim(bottom=0)
         figure.align_ylabels()
         _legend(figure, looks | {"perfectly calibrated": diagonal})
+    return figure
+
+
+def deviations(components: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
+    """The standard deviation of test accuracy that every stream brings, with its interval: a panel per arm.
+
+    `components` has arm, stream, sd, low and high, fractions; a row without interval was counted, not measured.
+    """
+    arms = list(dict.fromkeys(components["arm"]))
+    own = [components[components["arm"] == arm] for arm in arms]
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.42 * len(components) + 0.7 * len(arms) + 0.6), layout="constrained")
+        panels = figure.subplots(len(arms), 1, squeeze=False, sharex=True, height_ratios=[len(rows) + 1 for rows in own])[:, 0]
+        for axes, arm, rows in zip(panels, arms, own, strict=True):
+            places = list(range(len(rows)))
+            axes.hlines(places, 100 * rows["low"], 100 * rows["high"], color=palette.get(arm, GREY), linewidth=3)
+            face = [palette.get(arm, GREY) if known else "white" for known in rows["low"].notna()]
+            look = {"marker": "o", "s": 90, "edgecolor": palette.get(arm, GREY), "linewidth": 2, "zorder": 3}
+            axes.scatter(100 * rows["sd"], places, facecolor=face, **look)
+            axes.set_yticks(places, rows["stream"])
+            axes.set(title=arm, ylim=(len(rows) - 0.5, -0.5), xlim=(0, None))
+        panels[-1].set_xlabel("standard deviation of test accuracy (points)")
     return figure
 
 

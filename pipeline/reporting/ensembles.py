@@ -45,12 +45,11 @@ POOLED = (
 def ensemble_section(evidence: Evidence, ensemble: PlannedEnsemble) -> str:
     """Everything about one study of ensembles, from its question to its runs."""
     runs = evidence.members[evidence.members["study"] == ensemble.name]
-    alone = len(evidence.confirmation.ensembles) == 1
     parts = [
-        "## Ensembles" if alone else f"## Ensembles: {ensemble.name}",
+        f"# Study: {ensemble.name}",
         f"{text(ensemble.question)} {changes(ensemble)} {_made(ensemble)} {NO_VERDICTS}",
         *_found(evidence, ensemble),
-        f"### Runs of {ensemble.name}\n\n{run_table(runs, SHARED)}",
+        f"## Runs of {ensemble.name}\n\n{run_table(runs, SHARED)}",
         losses(runs),
         lost(runs),
     ]
@@ -61,9 +60,9 @@ def equal_cost_table(rows: Sequence[Row], groups: int, digits: int) -> str:
     """A row per method: what it costs, how it scores, and its paired gain over the method that it is compared with."""
     caption = (
         f"n: groups, of {groups} planned; means over them. Rule: the arithmetic mean of the probabilities of a row's members, "
-        f"on the test images. {COST}. Differences: from the method that a row is compared with, points of accuracy and nats: "
-        f"a gain is above 0 in accuracy and below 0 in NLL. Interval: {CONFIDENCE} Student-t interval of the mean "
-        "difference, paired over the groups that have both, not corrected."
+        f"or the geometric one where it says so, on the test images. {COST}. Differences: from the method that a row is "
+        "compared with, points of accuracy and nats: a gain is above 0 in accuracy and below 0 in NLL. Interval: "
+        f"{CONFIDENCE} Student-t interval of the mean difference, paired over the groups that have both, not corrected."
     )
     return table(pd.DataFrame([_cells(row, digits) for row in rows]), caption)
 
@@ -78,9 +77,9 @@ def _found(evidence: Evidence, ensemble: PlannedEnsemble) -> list[str]:
         *(tell(rows, digits) for tell in (gained, scaled, cheapest)),
         *(grown(sizes, digits), trusted(bins, digits), optimism(scored)),
     )
-    images = [f"![{DIAGRAM}](figures/reliability_{ensemble.name}.png)\n\n*{POOLED}*"]
+    images = [f"![{DIAGRAM}](../figures/reliability_{ensemble.name}.png)\n\n*{POOLED}*"]
     if len(sizes):
-        images.insert(0, f"![{SIZES}](figures/ensemble_sizes_{ensemble.name}.png)\n\n*{GROWING}*")
+        images.insert(0, f"![{SIZES}](../figures/ensemble_sizes_{ensemble.name}.png)\n\n*{GROWING}*")
     bullets = "\n".join(f"- {sentence}" for sentence in said if sentence)
     return [bullets, equal_cost_table(rows, len(ensemble.groups), digits), *images]
 

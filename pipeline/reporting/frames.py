@@ -35,17 +35,20 @@ Histories = dict[str, list[dict[str, Any]]]  # fingerprint -> rows of (epoch, sp
 class Evidence:
     """Everything a report says; each frame is described by the function that makes it.
 
-    `contrasts`, `ensembles`, `sizes` and `reliability` are the tables of those names; `tried` is the list of tried
-    strengths in the choice; `test_use` tells how often the test set was opened. `runs` are those of compared arms,
-    `members` those of groups.
+    `contrasts`, `interactions`, `variance`, `ensembles`, `sizes` and `reliability` are the tables of those names; `tried`
+    is the list of tried strengths in the choice; `test_use` tells how often the test set was opened. `runs` are those of
+    compared arms, `members` those of groups, `draws` those in which one stream was moved.
     """
 
     exploration: Plan
     confirmation: Plan
     runs: pd.DataFrame
     members: pd.DataFrame
+    draws: pd.DataFrame
     tried: pd.DataFrame
     contrasts: pd.DataFrame
+    interactions: pd.DataFrame
+    variance: pd.DataFrame
     outcomes: pd.DataFrame
     curves: pd.DataFrame
     audit: pd.DataFrame
@@ -57,8 +60,9 @@ class Evidence:
     test_use: Mapping[str, Any]
 
     def planned(self) -> pd.DataFrame:
-        """Every planned run, of compared arms and of groups; one that stands for both is in it twice."""
-        return pd.concat([self.runs, self.members[list(RUN)]], ignore_index=True) if len(self.members) else self.runs
+        """Every planned run, of compared arms, of groups and of moved streams; one that stands for several is in it often."""
+        frames = [frame[list(RUN)] for frame in (self.runs, self.members, self.draws) if len(frame)]
+        return pd.concat(frames, ignore_index=True) if frames else self.runs
 
     def primary(self) -> pd.DataFrame:
         """The contrasts of the one metric that carries a verdict, best difference first, unknown ones last."""
@@ -114,6 +118,11 @@ def member_frame(plan: Plan, records: Records) -> pd.DataFrame:
     return _with_records(plan.phase, plan.members, records, (*RUN, "member"))
 
 
+def draw_frame(plan: Plan, records: Records) -> pd.DataFrame:
+    """The same of every planned run in which one stream was moved, with its `stream` and number `draw`."""
+    return _with_records(plan.phase, plan.draws, records, (*RUN, "stream", "draw"))
+
+
 def _with_records(phase: str, runs: Iterable[PlannedRun], records: Records, columns: Iterable[str]) -> pd.DataFrame:
     rows = []
     for run in runs:
@@ -130,11 +139,13 @@ def tally(runs: pd.DataFrame) -> dict[str, int]:
 
 
 def outcome_frame(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per planned run that was scored: test accuracy under the arm's own test rule, and the parts of the gap."""
+    """One row per planned run that was scored: test accuracy by the arm's own test rule, train accuracy, parts of the gap."""
     frame = pd.DataFrame([run.model_dump() for run in plan.runs])
     tested = scores[(scores["split"] == "test") & (scores["metric"] == "accuracy")]
     tested = tested[tested["rule"] == tested["fingerprint"].map(plan.rules())]
     frame["test_accuracy"] = frame["fingerprint"].map(tested.set_index("fingerprint")["value"])
+    trained = scores[(scores["split"] == "train") & (scores["metric"] == "accuracy") & (scores["rule"] == DETERMINISTIC)]
+    frame["train_accuracy"] = frame["fingerprint"].map(trained.set_index("fingerprint")["value"]).astype(float)
     parts = scores[scores["split"] == "train_validation"].set_index(["metric", "fingerprint"])["value"]
     for name in GAPS:
         known = parts.loc[name] if name in parts.index.get_level_values(0) else {}

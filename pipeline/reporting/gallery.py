@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pipeline.config.plan import PlannedEnsemble, PlannedStudy
 from pipeline.config.rules import NOISE
 from pipeline.config.studies import BASELINE
-from pipeline.reporting.diagrams import reliability_diagram, score_curves
+from pipeline.reporting.diagrams import deviations, reliability_diagram, score_curves
 from pipeline.reporting.figures import curves, forest, scatter, strengths
 from pipeline.reporting.frames import Evidence, banded
 from pipeline.reporting.methods import TOLD, method_rows, of, pooled, size_frame
@@ -38,6 +38,10 @@ def drawn(evidence: Evidence) -> dict[str, Figure]:
         shown["passes.png"] = _passes(evidence, palette)
     for ensemble in evidence.confirmation.ensembles:
         shown |= _averaged(evidence, ensemble)
+    for variance in evidence.confirmation.variances:
+        own = evidence.variance[evidence.variance["study"] == variance.name]
+        if len(own):
+            shown[f"variance_{variance.name}.png"] = deviations(own, palette)
     return shown
 
 

@@ -6,6 +6,7 @@ Separate from the page around them, so that a table can be re-derived, and shown
 import pandas as pd
 
 from pipeline.config.rules import members
+from pipeline.config.studies import BASELINE
 from pipeline.reporting.frames import GAPS, STATES, Evidence, banded
 from pipeline.reporting.tables import (
     CONFIDENCE,
@@ -80,30 +81,51 @@ def gap_table(evidence: Evidence) -> str:
     return f"{GAP_WORDS}\n\n{table(pd.DataFrame(rows), caption)}"
 
 
-def cost_table(evidence: Evidence) -> str:
-    """The counted cost of every arm, in training and at test."""
+def left_out(evidence: Evidence) -> str:
+    """What the contrasts had to leave out, and why; a single pair has no interval. Empty where there is nothing to say."""
+    primary, lines = evidence.primary(), []
+    for row in primary.to_dict("records"):
+        name = f"**{evidence.label(row['study'], row['arm'])}**"
+        if row["unpaired"]:
+            lines.append(
+                f"{name}: {counted(row['unpaired'], 'pair')} of seeds left out, one of the two runs not done or no number"
+            )
+        if row["other_machine"]:
+            lines.append(
+                f"{name}: {counted(row['other_machine'], 'pair')} left out, trained on another kind of machine than the rest: "
+                "runs of different processors or threads are not mixed"
+            )
+    if (primary["n"] == 1).any():
+        lines.append("One pair of seeds has no interval, no p and no verdict: raise seeds.confirmation in params.yaml")
+    return "\n".join(f"- {line}." for line in lines)
+
+
+def cost_table(evidence: Evidence, study: str | None = None) -> str:
+    """The counted cost of every arm, in training and at test; of one study alone where it is named."""
     done = evidence.runs[(evidence.runs["phase"] == "confirmation") & (evidence.runs["state"] == "done")]
     means = done.groupby(["study", "arm"])[["training_flops", "updates", "forward_flops"]].agg("mean")
     keys = [(study, arm.name) for study, arm in evidence.arms()]
     means = means.reindex(pd.MultiIndex.from_tuples(keys))
     baseline = means.iloc[0]
     rows = []
-    for (study, arm), (_, cost) in zip(evidence.arms(), means.iterrows(), strict=True):
+    for (own, arm), (_, cost) in zip(evidence.arms(), means.iterrows(), strict=True):
+        if study not in (None, own) and arm.name != BASELINE:
+            continue
         passes = members(arm.rule)
         rows.append(
             {
-                "arm": evidence.label(study, arm.name),
+                "arm": evidence.label(own, arm.name),
                 "training FLOPs": count(cost["training_flops"]),
                 "training, of the baseline's": ratio(cost["training_flops"] / baseline["training_flops"]),
                 "updates": count(cost["updates"]),
                 "forward passes at test": str(passes),
                 "FLOPs per test image": count(passes * cost["forward_flops"]),
-                "n": str(int(((done["study"] == study) & (done["arm"] == arm.name)).sum())),
+                "n": str(int(((done["study"] == own) & (done["arm"] == arm.name)).sum())),
             }
         )
     caption = (
-        "Counted, not timed (for seconds see timing.md). n: done confirmation runs, of which this is the mean; no interval. "
-        "Rule: the forward passes are those of each arm's test rule."
+        "Counted, not timed (seconds: timing.md beside the report). n: done confirmation runs, of which this is the mean; "
+        "no interval. Rule: the forward passes are those of each arm's test rule."
     )
     return table(pd.DataFrame(rows), caption)
 

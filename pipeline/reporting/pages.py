@@ -1,21 +1,22 @@
-"""The report as one page of Markdown: what was found first, then how, then a section per study.
+"""The pages of a report: a front page that is understood in a minute, and a page for everything behind it.
 
-Separate from the tables and figures it shows: it only chooses words and order.
+Separate from the tables and figures they show: here are only words and order.
 """
 
 from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.intervals import LEVEL, POWER
-from pipeline.config.plan import PlannedEnsemble, PlannedStudy
-from pipeline.config.studies import BASELINE
 from pipeline.reporting.averaging import averaging_section
+from pipeline.reporting.diagnosis import diagnosis, smallest_gap
 from pipeline.reporting.ensembles import ensemble_section
 from pipeline.reporting.frames import Evidence
-from pipeline.reporting.overview import CONTRAST_INTERVAL, budgets, cost_table, family, gap_table, headline_table, rules
-from pipeline.reporting.sections import changes, losses, study_section
-from pipeline.reporting.tables import INTERVAL, amount, count, counted, decimals, listed, percent, points, points_interval, text
+from pipeline.reporting.interplay import interaction_lines
+from pipeline.reporting.method import method_page
+from pipeline.reporting.overview import budgets, cost_table, gap_table, headline_table, left_out
+from pipeline.reporting.sections import losses, study_section
+from pipeline.reporting.spread import spread_sentence, variance_page
+from pipeline.reporting.tables import INTERVAL, amount, counted, decimals, listed, percent, points, points_interval, text
 
 VERDICTS = {  # the words after the arm that has a verdict, and after several
     "helps": ("helps", "help"),
@@ -25,37 +26,45 @@ VERDICTS = {  # the words after the arm that has a verdict, and after several
     "equivalent": ("is equivalent to the baseline within {}", "are equivalent to the baseline within {}"),
     "inconclusive": ("stays inconclusive", "stay inconclusive"),
 }
-READING = f"""\
-- **helps**, **hurts**: the difference in test accuracy is significant after Holm's correction over all arms of this report.
-- **helps, below the margin** (or hurts): significant, and shown to be smaller than the margin of equivalence.
-- **equivalent**: two one-sided tests put the difference inside the margin: evidence that there is no effect that matters.
-- **inconclusive**: neither was shown. This is no evidence of absence: an effect smaller than the *detectable* difference,
-  the one that so many seeds find with {100 * POWER:g} % power, may well be there.
-
-Only test accuracy carries a verdict; every other metric has its interval and an uncorrected p. A small gap is not the aim:
-validation and test performance is."""
 FOREST = "Forest plot: difference in test accuracy of every arm to the baseline, with interval and verdict, over the margin"
 SCATTER = "Scatter: the gap of every confirmation run against its test accuracy, a marker for each arm"
+BACK = "[← the report](../report.md)"
 
 
-def page(evidence: Evidence) -> str:
-    """The whole of `report.md`."""
+def pages(evidence: Evidence) -> dict[str, str]:
+    """File name, relative to the folder of the report, to Markdown."""
+    found = {"method": method_page(evidence), "gap": _gap_page(evidence), "cost": _cost_page(evidence)}
+    averaging = averaging_section(evidence)
+    if averaging:
+        found["averaging"] = averaging
+    plan = evidence.confirmation
+    found |= {study_page(study.name): study_section(evidence, study) for study in plan.studies}
+    found |= {study_page(ensemble.name): ensemble_section(evidence, ensemble) for ensemble in plan.ensembles}
+    found |= {study_page(study.name): variance_page(evidence, study) for study in plan.variances}
+    behind = {f"pages/{name}.md": f"{BACK}\n\n{body}\n" for name, body in found.items()}
+    return {"report.md": front_page(evidence, list(found)), **behind}
+
+
+def study_page(study: str) -> str:
+    """The name of a study's page: no study can take the place of another page."""
+    return f"study_{study}"
+
+
+def front_page(evidence: Evidence, behind: list[str]) -> str:
+    """The whole of `report.md`; `behind` names the other pages."""
+    interactions = interaction_lines(evidence)
     parts = [
         f"# Which regularizers close the gap: {evidence.confirmation.protocol}",
         headline(evidence),
         headline_table(evidence),
         losses(evidence.planned()),
+        left_out(evidence),
         f"![{FOREST}](figures/forest.png)",
-        f"## What was asked\n\n{_asked(evidence)}",
-        f"## How it was measured\n\n{_measured(evidence)}",
-        f"## How to read a verdict\n\n{READING}",
-        f"## The gap, decomposed\n\n{gap_table(evidence)}",
-        f"![{SCATTER}](figures/gap.png)",
-        f"## Cost\n\n{cost_table(evidence)}",
-        budgets(evidence),
-        averaging_section(evidence),
-        *(ensemble_section(evidence, ensemble) for ensemble in evidence.confirmation.ensembles),
-        *(study_section(evidence, study) for study in evidence.confirmation.studies),
+        f"## Diagnosis\n\n{diagnosis(evidence)}",
+        smallest_gap(evidence),
+        f"## What two do together\n\n{interactions}" if interactions else "",
+        f"## More seeds, or more images?\n\n{spread_sentence(evidence)}" if spread_sentence(evidence) else "",
+        f"## Pages\n\n{_contents(evidence, behind)}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -95,46 +104,30 @@ def _fresh_seeds(primary: pd.DataFrame) -> str:
     return f"{least} to {counted(most, 'fresh seed')}" if least < most else counted(most, "fresh seed")
 
 
-def _asked(evidence: Evidence) -> str:
-    studies: list[PlannedStudy | PlannedEnsemble] = [*evidence.confirmation.studies, *evidence.confirmation.ensembles]
-    return "\n".join(f"- **{study.name}**: {text(study.question)} {changes(study)}" for study in studies)
+def _contents(evidence: Evidence, behind: list[str]) -> str:
+    questions = {study_page(name): text(question) for name, question in evidence.confirmation.questions().items()}
+    titles = {
+        "method": "How it was measured, and how to read a verdict",
+        "gap": "The gap, decomposed, and against test accuracy",
+        "cost": "What training and testing cost, counted",
+        "averaging": "Averaging noise passes at test",
+    }
+    lines = []
+    for name in behind:
+        link = f"[{titles.get(name) or name.removeprefix('study_')}](pages/{name}.md)"
+        lines.append(f"- {link}: {questions[name]}" if name in questions else f"- {link}")
+    return "\n".join(lines)
 
 
-def _measured(evidence: Evidence) -> str:
-    return "\n".join(f"- {line}." for line in [*_protocol(evidence), *_statistics(evidence)])
-
-
-def _protocol(evidence: Evidence) -> list[str]:
-    data, model, training = (evidence.confirmation.settings[section] for section in ("data", "model", "training"))
-    runs = evidence.runs
-    updates = runs.loc[(runs["arm"] == BASELINE) & (runs["state"] == "done"), "updates"].max()
-    seeds = runs.groupby("phase")["seed"].nunique()
-    explored, confirmed = (counted(int(seeds.get(phase, 0)), "seed") for phase in ("exploration", "confirmation"))
-    return [
-        f"**Data**: {text(str(data['dataset']))}, {data['train_size']} training images; {_rest(data, 'dataset', 'train_size')}",
-        f"**Model**: {text(str(model['name']))}; {_rest(model, 'name')}",
-        f"**Training**: {training['epochs']} epochs, {count(updates)} updates (every arm, unless named under Cost); "
-        f"{_rest(training, 'epochs')}",
-        f"**Seeds**: {explored} to explore strengths, {confirmed} to confirm, none of them in both. All arms of a seed share "
-        "split, initial weights and batch order",
-        "**Choice of a strength**: highest mean validation accuracy over the exploration seeds",
+def _gap_page(evidence: Evidence) -> str:
+    parts = [
+        "# The gap",
+        smallest_gap(evidence),
+        f"![{SCATTER}](../figures/gap.png)",
+        f"## Decomposed\n\n{gap_table(evidence)}",
     ]
+    return "\n\n".join(part for part in parts if part)
 
 
-def _statistics(evidence: Evidence) -> list[str]:
-    primary, use = evidence.primary(), evidence.test_use
-    names = ", ".join(evidence.label(study, arm) for study, arm in zip(primary["study"], primary["arm"], strict=True))
-    return [
-        "**Primary metric**: test accuracy under the test rule of each arm, declared before any data was seen",
-        f"**Test rule**: {rules(evidence)}",
-        f"**Interval**: {CONTRAST_INTERVAL}. It is conditional on this test set and this pool of images: it covers "
-        "fresh seeds, not fresh data",
-        f"**p**: two-sided paired t test; Holm's correction over {family(primary)} ({names})",
-        f"**Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {amount(evidence.confirmation.margin)}",
-        f"**Test set**: {use['test_examples']} images, opened by `evaluate` alone, for {counted(use['runs'], 'run')} of the "
-        f"{use['phase']} phase, whose strengths were fixed beforehand",
-    ]
-
-
-def _rest(section: dict[str, Any], *said: str) -> str:
-    return ", ".join(f"{key} {text(str(value))}" for key, value in sorted(section.items()) if key not in said)
+def _cost_page(evidence: Evidence) -> str:
+    return "\n\n".join(["# Cost", cost_table(evidence), budgets(evidence)])

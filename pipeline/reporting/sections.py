@@ -1,18 +1,20 @@
-"""The section of one study: what was tried, what was confirmed, how it learned, what acted, what was lost.
+"""The page of one study: what was tried, what was confirmed, how it learned, what it cost, what acted, what was lost.
 
-Separate from the page's overview, so that a section can become a page of its own.
+Separate from the front page, which looks across studies.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.intervals import LEVEL, POWER
-from pipeline.config.plan import PlannedEnsemble, PlannedStudy
+from pipeline.comparison.intervals import POWER
+from pipeline.config.plan import PlannedEnsemble, PlannedStudy, PlannedVariance
 from pipeline.config.studies import BASELINE
 from pipeline.reporting.frames import STATES, Evidence, tally
-from pipeline.reporting.overview import CONTRAST_INTERVAL, MEAN_INTERVAL, PAIRS, RUNS, tallied
+from pipeline.reporting.interplay import interaction_table
+from pipeline.reporting.overview import CONTRAST_INTERVAL, MEAN_INTERVAL, PAIRS, RUNS, cost_table, tallied
 from pipeline.reporting.tables import (
     CONFIDENCE,
     INTERVAL,
@@ -44,15 +46,21 @@ PRECISION = 3  # decimals of a metric that is no percentage
 def study_section(evidence: Evidence, study: PlannedStudy) -> str:
     """Everything about one study, from its question to its runs."""
     runs = evidence.runs[evidence.runs["study"] == study.name]
+    together = interaction_table(evidence, study.name)
     parts = [
-        f"## Study: {study.name}\n\n{text(study.question)} {changes(study)}",
+        f"# Study: {study.name}",
+        f"{text(study.question)} {changes(study)} Protocol: {evidence.confirmation.protocol}, as told in "
+        "[how it was measured](method.md).",
         _strengths(evidence, study),
-        f"### Confirmed\n\n{contrast_table(evidence, study)}",
+        f"## Confirmed\n\n{contrast_table(evidence, study)}",
+        _open(evidence, study),
+        f"## What two do together\n\n{together}" if together else "",
         _other_rules(evidence, study),
-        f"### How it learned\n\n![Learning curves of {study.name}: train and validation accuracy and loss of each arm and of "
-        f"the baseline, with bands](figures/curves_{study.name}.png)\n\n*{_curve_caption(runs)}*",
-        f"### What acted\n\n{audit_table(evidence, study)}",
-        f"### Runs\n\n{run_table(runs, SHARED)}",
+        f"## How it learned\n\n![Learning curves of {study.name}: train and validation accuracy and loss of each arm and of "
+        f"the baseline, with bands](../figures/curves_{study.name}.png)\n\n*{_curve_caption(runs)}*",
+        f"## Cost\n\n{cost_table(evidence, study.name)}",
+        f"## What acted\n\n{audit_table(evidence, study)}",
+        f"## Runs\n\n{run_table(runs, SHARED)}",
         losses(runs),
         lost(runs),
     ]
@@ -65,11 +73,27 @@ def contrast_table(evidence: Evidence, study: PlannedStudy) -> str:
     rows = evidence.contrasts[evidence.contrasts["study"] == study.name].to_dict("records")
     caption = (
         f"n: {PAIRS}. Rule: as named in each row. Differences of percentages are in points. Interval: {CONTRAST_INTERVAL}. "
-        "p: two-sided paired t test, uncorrected; Holm's correction, verdict and detectable difference "
-        f"({100 * POWER:g} % power at level {LEVEL:g}) for the "
-        "primary metric alone. Correlation: of arm and baseline over the pairs."
+        "p: two-sided paired t test, uncorrected, and beside it the exact p of flipping the signs of the differences; Holm's "
+        f"correction, verdict and detectable difference ({100 * POWER:g} % power after the correction) for the primary metric "
+        "alone. Costs are multiples of the baseline's. Correlation: of arm and baseline over the pairs."
     )
     return table(pd.DataFrame([_contrast(row, digits) for row in rows]), caption)
+
+
+def _open(evidence: Evidence, study: PlannedStudy) -> str:
+    """For every inconclusive arm what so many pairs could have found, and how many the observed difference would take."""
+    primary = evidence.primary()
+    rows = primary[(primary["study"] == study.name) & (primary["verdict"] == "inconclusive") & primary["detectable"].notna()]
+    digits = decimals(primary)
+    return "\n".join(
+        f"- **{row['arm']}** stays inconclusive: {counted(row['n'], 'pair')} find a difference of "
+        f"{percent(row['detectable'], digits)} points with {100 * POWER:g} % power; {_needed(row['seeds_needed'])}."
+        for row in rows.to_dict("records")
+    )
+
+
+def _needed(seeds: float) -> str:
+    return "the observed one would take more than 10,000" if math.isinf(seeds) else f"the observed one would take {seeds:,.0f}"
 
 
 def strength_table(tried: pd.DataFrame, digits: int) -> str:
@@ -110,7 +134,7 @@ def audit_table(evidence: Evidence, study: PlannedStudy) -> str:
     return table(pd.DataFrame(rows), caption)
 
 
-def changes(study: PlannedStudy | PlannedEnsemble) -> str:
+def changes(study: PlannedStudy | PlannedEnsemble | PlannedVariance) -> str:
     """What the arms of a study change against the baseline."""
     arms = (arm for arm in study.arms if arm.name != BASELINE)
     named = (arm.name if arm.factor == arm.name else f"{text(arm.factor)} (arm {arm.name})" for arm in arms)
@@ -155,9 +179,9 @@ def _strengths(evidence: Evidence, study: PlannedStudy) -> str:
         return "Every arm has one strength, so there was nothing to choose."
     image = (
         f"![Strengths of {study.name}: mean validation accuracy against strength, {CONFIDENCE} bands, the chosen one starred, "
-        f"the baseline as a dashed line](figures/strengths_{study.name}.png)"
+        f"the baseline as a dashed line](../figures/strengths_{study.name}.png)"
     )
-    parts = [f"### Strengths tried\n\n{strength_table(tried, decimals(evidence.primary()))}", *_edges(tried), image]
+    parts = [f"## Strengths tried\n\n{strength_table(tried, decimals(evidence.primary()))}", *_edges(tried), image]
     return "\n\n".join(parts)
 
 
@@ -191,7 +215,7 @@ def _other_rules(evidence: Evidence, study: PlannedStudy) -> str:
         "The declared rule carries contrasts and verdict; the others stand beside it without. n: done confirmation runs. "
         f"Rule: as named, an average of probabilities. Interval: {MEAN_INTERVAL}."
     )
-    return f"### Every test rule\n\n{table(pd.DataFrame(rows), caption)}"
+    return f"## Every test rule\n\n{table(pd.DataFrame(rows), caption)}"
 
 
 def _spelled(group: pd.DataFrame, metric: str, one: Spelling, both: IntervalSpelling, digits: int) -> str:
@@ -217,6 +241,7 @@ def _contrast(row: dict[str, Any], digits: int) -> dict[str, str]:
         INTERVAL: interval or VOID,
         "n": str(row["n"]),
         "p": p_value(row["p"]),
+        "p (sign flips)": p_value(row["p_sign_flip"]),
         "p (Holm)": p_value(row["p_holm"]),
         "verdict": row["verdict"],
         "detectable": percent(row["detectable"], digits),
@@ -227,7 +252,7 @@ def _contrast(row: dict[str, Any], digits: int) -> dict[str, str]:
 def _metric(name: str) -> str:
     """A metric with its unit."""
     words = name.replace("_", " ").replace("nll", "NLL").replace("brier", "Brier score")
-    units = {"accuracy": " (%)", "error": " (%)", "NLL": " (nats)", "score": ""}
+    units = {"accuracy": " (%)", "error": " (%)", "NLL": " (nats)", "score": "", "cost": " (of the baseline's)"}
     return words + units.get(words.rpartition(" ")[2], " (points)")
 
 

@@ -74,7 +74,7 @@ class Recorded:
 def run_payloads(plan: Plan, recorded: Mapping[str, Recorded]) -> Iterator[Payload]:
     """One payload for every recorded run of the plan, in its order: a run of several studies comes once."""
     rows: dict[str, list[PlannedRun]] = {}
-    for row in (*plan.runs, *plan.members):
+    for row in plan.every():
         rows.setdefault(row.fingerprint, []).append(row)
     rules = plan.rules()
     for fingerprint, standing in rows.items():

@@ -61,7 +61,7 @@ def arms(text: str) -> str:
         ),
         (
             "question: Why?\nensemble: {groups: 2, size: 2}\narms: {a: [{name: dropout, rate: [0.1, 0.2]}]}",
-            "arms.a: 2 strengths; allowed is one in a study of ensembles",
+            "arms.a: 2 strengths; allowed is one in a study with ensemble",
         ),
         (
             arms("  a: [{protocol: {training.schedule: cyclic_cosine}}]"),
