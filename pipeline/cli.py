@@ -17,7 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.comparison.contrasts import PRIMARY
+from pipeline.comparison.matching import PRIMARY
 from pipeline.config.errors import Refusal
 from pipeline.config.plan import Plan, confirmation, exploration, read_plan
 from pipeline.config.protocols import read_parameters

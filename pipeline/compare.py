@@ -1,13 +1,18 @@
-"""Stage 7: compares every arm with its study's baseline: paired differences, intervals, corrected p-values, verdicts.
+"""Stage 7: compares every arm with its study's baseline, and every combination with the sum of its parts.
 
-A stage of its own because it needs scores alone: a question asked otherwise costs no prediction.
+Paired differences, intervals, corrected p-values, verdicts, and where the spread of scores comes from. A stage of its own
+because it needs scores alone: a question asked otherwise costs no prediction.
 """
 
 import sys
 from pathlib import Path
 
 from pipeline.comparison.contrasts import contrasts
-from pipeline.config.plan import read_plan
+from pipeline.comparison.interactions import changed, interactions
+from pipeline.comparison.variance import streams
+from pipeline.config.fingerprint import RunConfig, read_config
+from pipeline.config.plan import Plan, read_plan
+from pipeline.config.studies import BASELINE
 from pipeline.execution.stage import stage
 from pipeline.records.store import read_record
 from pipeline.records.tables import read_table, write_table
@@ -16,14 +21,31 @@ ARTIFACTS = Path("artifacts")
 
 
 def main(protocol: str) -> None:
-    """Writes `artifacts/<protocol>/contrasts.csv`. Raises Refusal where a done run was not scored."""
+    """Writes contrasts.csv, interactions.csv and variance.csv. Raises Refusal where a done run lacks a score."""
     folder = ARTIFACTS / protocol
-    plan = read_plan(folder / "confirmation")
-    records = {name: read_record(folder / "confirmation" / name) or {} for name in plan.fingerprints()}
+    runs = folder / "confirmation"
+    plan = read_plan(runs)
+    records = {name: read_record(runs / name) or {} for name in plan.fingerprints()}
     states = {name: record.get("state", "missing") for name, record in records.items()}
     machines = {name: record.get("machine") for name, record in records.items()}
-    table = contrasts(read_table(folder / "scores.csv"), plan, states, machines)
-    write_table(folder / "contrasts.csv", table)
+    costs = {name: record.get("cost", {}) for name, record in records.items()}
+    scores, images = read_table(folder / "scores.csv"), read_table(folder / "images.csv")
+    compared = contrasts(scores, plan, states, machines, costs, images)
+    combined = interactions(scores, plan, states, machines, _parts(plan, runs))
+    write_table(folder / "contrasts.csv", compared)
+    write_table(folder / "interactions.csv", combined)
+    write_table(folder / "variance.csv", streams(plan, scores, images["image"].nunique()))
+
+
+def _parts(plan: Plan, runs: Path) -> dict[tuple[str, str], frozenset[str]]:
+    """What each arm changes against its study's baseline, by the first run of each that is stored."""
+    configs: dict[tuple[str, str], RunConfig] = {}
+    for run in plan.runs:
+        path = runs / run.fingerprint / "run.json"
+        if (run.study, run.arm) not in configs and path.is_file():
+            configs[run.study, run.arm] = read_config(path)
+    known = {study for study, arm in configs if arm == BASELINE}
+    return {key: changed(config, configs[key[0], BASELINE]) for key, config in configs.items() if key[0] in known}
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pipeline.data.prepared import write_prepared
 from pipeline.evaluation.ensembles import greedy
 from pipeline.evaluation.methods import ROUNDS, START
 from pipeline.records.store import to_json
+from pipeline.records.tables import write_table
 
 CLASSES, TRAIN, VALIDATION, TEST = 3, 30, 40, 50
 MACHINE = {"cpu_capability": "AVX512", "threads": 1, "device": "cpu"}
@@ -39,7 +40,7 @@ GROUPED = (
     *(("40", "snapshots", 0), ("50", "averaged", 0)),
 )
 MEMBERS = ("30", "31", "40", "50")  # how the fingerprints of those that are not compared begin
-COST = {"training_flops": 7}
+COST = {"training_flops": 7, "forward_flops": 3}
 STRENGTHS = {"baseline": ("",), "noisy": ("rate=0.1", "rate=0.5"), "pooled": ("ratio=1.2",)}
 
 
@@ -56,6 +57,7 @@ def folder(tmp_path, monkeypatch):
     plan = _grouped(_plan("confirmation", range(1000, 1004), confirmed))
     _phase(folder / "confirmation", plan, generator)
     _predictions(folder, plan, generator)
+    _images(folder, plan, generator)
     return folder
 
 
@@ -126,6 +128,12 @@ def _predictions(folder, plan, generator):
         (folder / "predictions" / f"{run.fingerprint}.safetensors").write_bytes(content)
         sums[f"{run.fingerprint}.safetensors"] = hashlib.sha256(content).hexdigest()
     (folder / "predictions" / "predictions.json").write_text(to_json({"files": sums}))
+
+
+def _images(folder, plan, generator):
+    rows = [(study, arm.name, image) for study, arm in plan.arms() for image in range(TEST)]
+    table = pd.DataFrame(rows, columns=["study", "arm", "image"])
+    write_table(folder / "images.csv", table.assign(correct=generator.integers(0, 5, len(table)) / 4))
 
 
 def _record(folder, fingerprint, **changed):
@@ -465,12 +473,13 @@ def test_compare_derives_the_table_from_the_scores(folder):
     compare.main("tiny")
     table = pd.read_csv(folder / "contrasts.csv", keep_default_na=False)
     assert ",".join(table.columns) == (
-        "study,arm,factor,strength,metric,rule,n,baseline_mean,arm_mean,difference,low,high,p,p_holm,verdict,detectable,"
-        "correlation,planned,done,failed,diverged,missing"
+        "study,arm,factor,strength,metric,rule,n,baseline_mean,arm_mean,difference,low,high,p,p_sign_flip,p_holm,verdict,"
+        "detectable,seeds_needed,seed_error,image_error,correlation,planned,done,failed,diverged,missing,unpaired,other_machine"
     )
-    assert list(table["arm"]) == ["noisy"] * 9 + ["pooled"] * 9
-    assert ",".join(table["metric"][:9]) == (
-        "test_accuracy,validation_accuracy,test_nll,validation_nll,test_brier,test_calibration_error,gap,gap_noise,gap_augmentation"
+    assert list(table["arm"]) == ["noisy"] * 13 + ["pooled"] * 13
+    assert ",".join(table["metric"][:13]) == (
+        "test_accuracy,validation_accuracy,test_nll,validation_nll,test_brier,validation_brier,test_calibration_error,"
+        "validation_calibration_error,gap,gap_noise,gap_augmentation,training_cost,test_cost"
     )
     scores = _read_scores(folder).set_index(["rule", "split", "metric", "fingerprint"])["value"]
     baseline = scores["deterministic"]["test"]["nll"][[f"00e{seed}" for seed in range(1000, 1004)]].to_numpy()
@@ -491,10 +500,67 @@ def test_compare_counts_lost_runs_and_keeps_machines_apart(folder):
     compare.main("tiny")
     table = pd.read_csv(folder / "contrasts.csv")
     counts = table[table["metric"] == "test_accuracy"].set_index("arm")[
-        ["n", "planned", "done", "failed", "diverged", "missing"]
+        ["n", "planned", "done", "failed", "diverged", "missing", "unpaired", "other_machine"]
     ]
-    assert counts.loc["noisy"].tolist() == [2, 4, 2, 0, 1, 1]
-    assert counts.loc["pooled"].tolist() == [3, 4, 4, 0, 0, 0]
+    assert counts.loc["noisy"].tolist() == [2, 4, 2, 0, 1, 1, 2, 0]
+    assert counts.loc["pooled"].tolist() == [3, 4, 4, 0, 0, 0, 0, 1]
+
+
+def test_compare_takes_costs_from_records_and_image_errors_from_the_images(folder):
+    _record(folder / "confirmation", "10e1000", cost={"training_flops": 14, "forward_flops": 3})
+    evaluate.main("tiny")
+    compare.main("tiny")
+    table = pd.read_csv(folder / "contrasts.csv").set_index(["arm", "metric"])
+    assert table["arm_mean"]["noisy"]["training_cost"] == pytest.approx((2 + 1 + 1 + 1) / 4)
+    assert (table["arm_mean"]["pooled"]["test_cost"], table["arm_mean"]["noisy"]["test_cost"]) == (12, 1)
+    images = pd.read_csv(folder / "images.csv")
+    shares = images[images["study"] == "one"].pivot(index="image", columns="arm", values="correct")
+    expected = (shares["pooled"] - shares["baseline"]).sem()
+    assert table["image_error"]["pooled"]["test_accuracy"] == pytest.approx(expected)
+
+
+def _combined(folder):
+    """The plan with an arm that does what `noisy` and `pooled` do, trained under two seeds; and what each arm is made of."""
+    path = folder / "confirmation" / "plan.json"
+    plan = json.loads(path.read_text())
+    plan["runs"] += [
+        {"study": "one", "arm": "both", "strength": "", "seed": seed, "fingerprint": f"40e{seed}"} for seed in GROUPS
+    ]
+    plan["studies"][0]["arms"].append({**plan["studies"][0]["arms"][1], "name": "both"})
+    path.write_text(to_json(plan))
+    dropout, pooling = {"name": "dropout", "rate": 0.5}, {"name": "pooling", "ratio": 1.2}
+    made = {"00": [], "10": [dropout], "20": [pooling], "40": [pooling, dropout]}
+    for place, regularizers in made.items():
+        for seed in GROUPS:
+            settings = {"data": {}, "model": {"name": "cnn"}, "training": {}, "regularizers": regularizers}
+            streams = dict.fromkeys(("split", "init", "order", "augmentation", "noise"), seed)
+            run = folder / "confirmation" / f"{place}e{seed}" / "run.json"
+            run.write_text(to_json({**settings, "streams": streams, "data_digest": "d"}))
+
+
+def test_compare_finds_an_arms_parts_in_the_stored_runs(folder):
+    _combined(folder)
+    evaluate.main("tiny")
+    compare.main("tiny")
+    table = pd.read_csv(folder / "interactions.csv")
+    assert table[["study", "arm", "first", "second"]].drop_duplicates().to_numpy().tolist() == [
+        ["one", "both", "noisy", "pooled"]
+    ]
+    scores = _read_scores(folder).set_index(["rule", "split", "metric", "fingerprint"])["value"]
+    both, one, neither = (
+        scores["deterministic"]["test"]["accuracy"][[f"{place}e{seed}" for seed in GROUPS]].to_numpy()
+        for place in ("40", "10", "00")
+    )
+    other = scores["noise_12"]["test"]["accuracy"][[f"20e{seed}" for seed in GROUPS]].to_numpy()
+    assert table["n"][0] == 2
+    assert table["difference"][0] == pytest.approx((both - one - other + neither).mean())
+
+
+def test_compare_writes_no_interaction_where_no_arm_has_parts(folder):
+    evaluate.main("tiny")
+    compare.main("tiny")
+    assert (folder / "interactions.csv").read_text().startswith("study,arm,first,second,metric,n,effect,sum,difference,")
+    assert len((folder / "interactions.csv").read_text().splitlines()) == 1
 
 
 def test_compare_refuses_scores_that_lack_a_done_run(folder):
@@ -510,7 +576,16 @@ def test_compare_refuses_scores_that_lack_a_done_run(folder):
 
 
 def test_the_same_bytes_twice_and_nothing_left_beside_them(folder):
-    tables = ("scores.csv", "passes.csv", "ensembles.csv", "sizes.csv", "reliability.csv", "contrasts.csv")
+    tables = (
+        "scores.csv",
+        "passes.csv",
+        "ensembles.csv",
+        "sizes.csv",
+        "reliability.csv",
+        "images.csv",
+        "contrasts.csv",
+        "interactions.csv",
+    )
     names = ("choice.json", "test_use.json", *tables)
     contents = []
     for _ in range(2):

@@ -1,131 +1,106 @@
 """Every arm against its study's baseline, paired by seed: the table that the report is made of.
 
-Separate from `intervals.py` and `significance.py`, which know neither arms nor runs: here is what is
-paired with what, under which rule.
+Separate from `intervals.py` and `significance.py`, which know neither arms nor runs, and from `matching.py`,
+which says which runs are a pair: here is what is asked of the pairs of one arm.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from math import nan
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from pipeline.comparison.intervals import Array, correlation, detectable, equivalence_p, interval, mean
+from pipeline.comparison.intervals import (
+    LEVEL,
+    Array,
+    correlation,
+    detectable,
+    equivalence_p,
+    interval,
+    mean,
+    seeds_needed,
+    sign_flip_p,
+    standard_error,
+)
+from pipeline.comparison.matching import GAPS, PRIMARY, SCORES, Arm, Outcomes, Side, compared, finite, outcomes
 from pipeline.comparison.significance import holm, verdict
 from pipeline.config.errors import Refusal
-from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
-from pipeline.config.rules import DETERMINISTIC
-from pipeline.config.studies import BASELINE
+from pipeline.config.plan import Plan
+from pipeline.config.rules import members
 
-PRIMARY = "test_accuracy"
-GAP_SPLIT = "train_validation"
-SCORES = {  # name -> (split, metric), scored under each arm's own test rule
-    "test_accuracy": ("test", "accuracy"),
-    "validation_accuracy": ("validation", "accuracy"),
-    "test_nll": ("test", "nll"),
-    "validation_nll": ("validation", "nll"),
-    "test_brier": ("test", "brier"),
-    "test_calibration_error": ("test", "calibration_error"),
-}
-GAPS = {name: (GAP_SPLIT, name) for name in ("gap", "gap_noise", "gap_augmentation")}
+COSTS = ("training_cost", "test_cost")  # operations counted, in those of the pair's baseline
+METRICS = (*SCORES, *GAPS, *COSTS)
 COLUMNS = (
     *("study", "arm", "factor", "strength", "metric", "rule", "n", "baseline_mean", "arm_mean", "difference", "low", "high"),
-    *("p", "p_holm", "verdict", "detectable", "correlation", "planned", "done", "failed", "diverged", "missing"),
+    *("p", "p_sign_flip", "p_holm", "verdict", "detectable", "seeds_needed", "seed_error", "image_error", "correlation"),
+    *("planned", "done", "failed", "diverged", "missing", "unpaired", "other_machine"),
 )
 
-Runs = Mapping[int, PlannedRun]  # by seed
-Scores = Mapping[tuple[str, str, str, str], float]  # (fingerprint, rule, split, metric)
+Costs = Mapping[str, Mapping[str, float]]  # fingerprint -> training_flops, forward_flops
+Right = Mapping[tuple[str, str], Array]  # (study, arm) -> by test image, the share of its runs that are right (images,)
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """One arm and its baseline: their runs by seed and their test rules."""
-
-    study: PlannedStudy
-    arm: PlannedArm
-    runs: Runs
-    baseline: Runs
-
-    def rules(self, metric: str) -> tuple[str, str]:
-        """The rules under which baseline and arm are scored."""
-        own = {arm.name: arm.rule for arm in self.study.arms}
-        return (DETERMINISTIC, DETERMINISTIC) if metric in GAPS else (own[self.arm.against], self.arm.rule)
-
-
-def contrasts(scores: pd.DataFrame, plan: Plan, states: Mapping[str, str], machines: Mapping[str, Any]) -> pd.DataFrame:
+def contrasts(
+    scores: pd.DataFrame,
+    plan: Plan,
+    states: Mapping[str, str],
+    machines: Mapping[str, Any],
+    costs: Costs,
+    images: pd.DataFrame,
+) -> pd.DataFrame:
     """One row per (study, arm, metric), in the order of the plan; the columns are `COLUMNS`.
 
-    `scores` has columns fingerprint, rule, split, metric, value. `states` and `machines` map every planned
-    run to its state and to what it was trained on. A pair counts where both runs are done, on equal
-    machines, with numbers for scores. Differences are arm - baseline; p_holm and verdict stand on the primary
-    metric alone, undefined numbers are NaN. Raises Refusal where a done run was not scored.
+    `scores` has columns fingerprint, rule, split, metric, value; `images` has study, arm, image, correct: the share of
+    the arm's runs (0 to 1) that are right on that test image. `states` and `machines` map every planned run to its state
+    and to what it was trained on, `costs` every done one to its training_flops and forward_flops. A pair counts where
+    both runs are done, on equal machines, with numbers for scores: n + unpaired + other_machine = planned.
+
+    Differences are arm - baseline; costs are shares of the baseline's of the same pair, which is 1. On the primary
+    metric alone: p_holm and verdict; `detectable`, the true difference that these pairs would have found with 80 %
+    power, and `seeds_needed`, the pairs that would so find a difference like the one observed. Both are at the level
+    0.05 / contrasts of the plan, the hardest step of Holm's procedure, so that "found" means a verdict whatever the
+    other arms do. `seed_error` is the standard error of the difference over seeds; `image_error` that over test
+    images, were they drawn again (it holds what part of the seeds' noise falls on each image apart).
+
+    Undefined numbers are NaN. Raises Refusal where a done run has no score or no cost.
     """
-    keys = zip(scores["fingerprint"], scores["rule"], scores["split"], scores["metric"], strict=True)
-    values = dict(zip(keys, scores["value"].astype(float), strict=True))
-    rows = [row for contrast in _contrasts(plan) for row in _rows(contrast, plan.margin, values, states, machines)]
-    table = pd.DataFrame(rows, columns=[*COLUMNS, "p_equivalence"])
+    known, arms, right = outcomes(scores, states, machines), [*compared(plan)], _right(images)
+    judge = partial(_judged, level=LEVEL / max(len(arms), 1), margin=plan.margin)
+    table = pd.DataFrame([row for arm in arms for row in _rows(arm, known, costs, judge)], columns=[*COLUMNS, "p_equivalence"])
     primary = table["metric"] == PRIMARY
     table.loc[primary, "p_holm"] = holm(table.loc[primary, "p"].to_numpy(float))
+    table.loc[primary, "image_error"] = [_image_error(arm, right) for arm in arms]
     judged = zip(table["difference"], table["p_holm"], table["p_equivalence"], primary, strict=True)
     table["verdict"] = [verdict(*numbers) if is_primary else "" for *numbers, is_primary in judged]
     return table[list(COLUMNS)]
 
 
-def _contrasts(plan: Plan) -> Iterator[Contrast]:
-    runs: dict[tuple[str, str], dict[int, PlannedRun]] = {}
-    for run in plan.runs:
-        runs.setdefault((run.study, run.arm), {})[run.seed] = run
-    for study in plan.studies:
-        for arm in study.arms:
-            if arm.name != BASELINE:
-                yield Contrast(study, arm, runs.get((study.name, arm.name), {}), runs.get((study.name, arm.against), {}))
+def _rows(arm: Arm, known: Outcomes, costs: Costs, judge: Callable[[Array], dict[str, float]]) -> Iterator[dict[str, Any]]:
+    pair = arm.pair()
+    sides, elsewhere = known.side_by_side(pair)
+    fixed = _fixed(arm, known.states)
+    for metric in METRICS:
+        baseline, own = _costs(sides, pair, metric, costs) if metric in COSTS else known.values(sides, pair, metric)
+        numbers = _numbers(baseline, own)
+        lost = {"unpaired": len(arm.runs) - elsewhere - len(own), "other_machine": elsewhere}
+        judged = judge(own - baseline) if metric == PRIMARY else {}
+        yield {**fixed, "metric": metric, "rule": arm.rule(metric), **numbers, **judged, **lost}
 
 
-def _rows(
-    contrast: Contrast, margin: float, scores: Scores, states: Mapping[str, str], machines: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    pairs = _pairs(contrast, states, machines)
-    counts = Counter(states[run.fingerprint] for run in contrast.runs.values())
-    first = next(iter(contrast.runs.values()), None)
-    fixed = {
-        "study": contrast.study.name,
-        "arm": contrast.arm.name,
-        "factor": contrast.arm.factor,
+def _fixed(arm: Arm, states: Mapping[str, str]) -> dict[str, Any]:
+    """What is the same for every metric."""
+    counts = Counter(states[run.fingerprint] for run in arm.runs.values())
+    first = next(iter(arm.runs.values()), None)
+    return {
+        "study": arm.study.name,
+        "arm": arm.described.name,
+        "factor": arm.described.factor,
         "strength": first.strength if first else "",
-        "planned": len(contrast.runs),
+        "planned": len(arm.runs),
         **{state: counts[state] for state in ("done", "failed", "diverged", "missing")},
     }
-    for metric in (*SCORES, *GAPS):
-        rules = contrast.rules(metric)
-        baseline, arm = _values(pairs, metric, rules, scores)
-        judged = _judged(arm - baseline, margin) if metric == PRIMARY else {}
-        yield {**fixed, "metric": metric, "rule": rules[1], **_numbers(baseline, arm), **judged}
-
-
-def _pairs(contrast: Contrast, states: Mapping[str, str], machines: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Fingerprints of (baseline, arm) for every seed at which both are done, all on the commonest kind of machine."""
-    seeds = [seed for seed in contrast.runs if seed in contrast.baseline]
-    pairs = [(contrast.baseline[seed].fingerprint, contrast.runs[seed].fingerprint) for seed in seeds]
-    done = [pair for pair in pairs if all(states[run] == "done" for run in pair)]
-    kinds = {pair: json.dumps([machines[run] for run in pair], sort_keys=True) for pair in done}
-    alike = Counter(kind for pair, kind in kinds.items() if machines[pair[0]] == machines[pair[1]])
-    return [pair for pair in done if alike and kinds[pair] == alike.most_common(1)[0][0]]
-
-
-def _values(pairs: list[tuple[str, str]], metric: str, rules: tuple[str, str], scores: Scores) -> tuple[Array, Array]:
-    """Scores of baseline and arm (n,), (n,); a pair with a score that is not a number is left out."""
-    split, name = {**SCORES, **GAPS}[metric]
-    try:
-        found = [[scores[run, rule, split, name] for run, rule in zip(pair, rules, strict=True)] for pair in pairs]
-    except KeyError as missing:
-        run, rule, *_ = missing.args[0]
-        raise Refusal(f"scores: no {name} ({split}, {rule}) for run {run}; needed is one for every run that is done") from None
-    both = np.array(found, dtype=float).reshape(-1, 2)
-    baseline, arm = both[np.isfinite(both).all(axis=1)].T
-    return baseline, arm
 
 
 def _numbers(baseline: Array, arm: Array) -> dict[str, float]:
@@ -138,11 +113,39 @@ def _numbers(baseline: Array, arm: Array) -> dict[str, float]:
         "low": between.low,
         "high": between.high,
         "p": between.p,
+        "p_sign_flip": sign_flip_p(arm - baseline),
         "correlation": correlation(baseline, arm),
     }
 
 
-def _judged(differences: Array, margin: float) -> dict[str, float]:
+def _judged(differences: Array, level: float, margin: float) -> dict[str, float]:
     """What only the primary metric carries."""
     between = interval(differences)
-    return {"detectable": detectable(between.sd, between.n), "p_equivalence": equivalence_p(differences, margin)}
+    return {
+        "p_equivalence": equivalence_p(differences, margin),
+        "detectable": detectable(between.sd, between.n, level),
+        "seeds_needed": seeds_needed(between.mean, between.sd, level),
+        "seed_error": standard_error(differences),
+    }
+
+
+def _costs(sides: Sequence[Side], pair: Sequence[Arm], metric: str, costs: Costs) -> Array:
+    """Costs (2, n) of baseline and arm, in those of the baseline: of training, or of one example under each one's rule."""
+    name = "training_flops" if metric == "training_cost" else "forward_flops"
+    factors = [1 if metric == "training_cost" else members(arm.described.rule) for arm in pair]
+    if missing := [run for side in sides for run in side if name not in costs.get(run, {})]:
+        raise Refusal(f"costs: no {name} of run {missing[0]}; needed is one for every run that is done")
+    counted = [[factor * costs[run][name] for run, factor in zip(side, factors, strict=True)] for side in sides]
+    return finite([[cost / side[0] if side[0] else nan for cost in side] for side in counted], 2)
+
+
+def _right(images: pd.DataFrame) -> Right:
+    """The shares by arm, all in one order of the images; NaN for an image that an arm has none of."""
+    table = images.pivot(index="image", columns=["study", "arm"], values="correct")
+    return dict(zip(table.columns, table.to_numpy(float).T, strict=True))
+
+
+def _image_error(arm: Arm, right: Right) -> float:
+    """The standard error of an arm's difference over test images; NaN where either has no done run."""
+    own, other = (right.get(one.key) for one in reversed(arm.pair()))
+    return standard_error(own - other) if own is not None and other is not None else nan

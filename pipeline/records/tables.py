@@ -1,4 +1,4 @@
-"""Tables on disk: `scores.csv` and `contrasts.csv`, the same bytes for the same numbers.
+"""Tables on disk, such as `scores.csv` and `contrasts.csv`: the same bytes for the same numbers.
 
 Separate so that every stage reads words as words: a fingerprint such as 12345e67 is not a number.
 """
@@ -23,6 +23,8 @@ WORDS = (
     "method",
     "model",
     "against",
+    "first",
+    "second",
 )
 
 

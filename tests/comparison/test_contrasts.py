@@ -8,13 +8,15 @@ import pytest
 from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
-from pipeline.comparison.contrasts import COLUMNS, GAPS, SCORES, contrasts
+from pipeline.comparison import contrasts as module
+from pipeline.comparison.contrasts import COLUMNS, COSTS
+from pipeline.comparison.matching import GAPS, SCORES, WHERE
 from pipeline.config.errors import Refusal
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 
 SEEDS = range(1000, 1006)
 RULES = {"baseline": "deterministic", "drop": "deterministic", "pool": "noise_12"}
-METRICS = [*SCORES, *GAPS]
+IMAGES = 40
 
 
 @pytest.fixture
@@ -62,6 +64,35 @@ def machines(plan):
     return {name: {"cpu_capability": "AVX512", "threads": 1, "device": "cpu"} for name in plan.fingerprints()}
 
 
+FORWARD = {"baseline": 100, "drop": 100, "pool": 150}
+
+
+def counted(plan):
+    """Counted costs: those of drop are a fifth more in training, each seed's its own; pooling's forward pass costs half more."""
+    factors = {"baseline": 1, "drop": 1.2, "pool": 1.5}
+    return {
+        run.fingerprint: {
+            "training_flops": factors[run.arm] * (1000 + run.seed),
+            "forward_flops": FORWARD[run.arm],
+            "updates": 7,
+        }
+        for run in plan.runs
+    }
+
+
+def drawn(plan, seed=3):
+    """Shares of runs that are right on each test image."""
+    generator = np.random.default_rng(seed)
+    rows = [(study.name, arm.name, image) for study in plan.studies for arm in study.arms for image in range(IMAGES)]
+    frame = pd.DataFrame(rows, columns=["study", "arm", "image"])
+    return frame.assign(correct=generator.integers(0, 7, len(frame)) / 6)
+
+
+def contrasts(scores, plan, states, machines, costs=None, images=None):
+    costs = counted(plan) if costs is None else costs
+    return module.contrasts(scores, plan, states, machines, costs, drawn(plan) if images is None else images)
+
+
 def of(scores, arm, rule, split, metric, seeds=SEEDS):
     """The scores of an arm in the order of its seeds."""
     found = scores[(scores["rule"] == rule) & (scores["split"] == split) & (scores["metric"] == metric)]
@@ -83,7 +114,7 @@ def test_columns_and_order(scores, plan, states, machines):
     table = contrasts(scores, plan, states, machines)
     assert tuple(table.columns) == COLUMNS
     assert list(zip(table["arm"], table["metric"], strict=True)) == [
-        (arm, metric) for arm in ("drop", "pool") for metric in METRICS
+        (arm, metric) for arm in ("drop", "pool") for metric in (*SCORES, *GAPS, *COSTS)
     ]
     assert set(table["factor"]) == {"the drop", "the pool"}
     assert set(table["strength"]) == {"rate=0.5"}
@@ -91,10 +122,10 @@ def test_columns_and_order(scores, plan, states, machines):
     pd.testing.assert_frame_equal(shuffled, table)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", WHERE)
 def test_every_contrast_is_a_paired_t_test_under_the_arms_own_rules(metric, scores, plan, states, machines):
     found = row(contrasts(scores, plan, states, machines), "pool", metric)
-    split, name = {**SCORES, **GAPS}[metric]
+    split, name = WHERE[metric]
     rule = "deterministic" if metric in GAPS else "noise_12"
     baseline, arm = of(scores, "baseline", "deterministic", split, name), of(scores, "pool", rule, split, name)
     expected = stats.ttest_rel(arm, baseline)
