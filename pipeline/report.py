@@ -14,9 +14,9 @@ from pipeline.config.files import new_folder, read_json, write_text
 from pipeline.config.plan import Plan, read_plan
 from pipeline.config.protocols import read_parameters
 from pipeline.execution.stage import Incomplete, guarded, stage
-from pipeline.execution.verification import differences
 from pipeline.records.store import open_store, read_history, read_record, to_json
 from pipeline.records.tables import read_table, write_table
+from pipeline.records.verification import differences
 from pipeline.reporting.frames import (
     Evidence,
     Records,

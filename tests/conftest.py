@@ -24,7 +24,7 @@ model: {name: resnet, widths: [4, 8], blocks: 1, hidden: 8, grid: 1}
 training: {learning_rate: 0.05, epochs: 2, batch_size: 10, curve_points: 2}
 seeds: {exploration: 2, confirmation: 3}
 margin: 0.01
-studies: [dropout, others, ensembles]
+studies: [dropout, others, ensembles, variance]
 """
 DROPOUT = """
 question: Does dropout close the gap?
@@ -48,6 +48,13 @@ arms:
     - {protocol: {training.schedule: cyclic_cosine, training.snapshots: 2}}
   weight_averaging:
     - {name: weight_averaging, decay: 0.5}
+"""
+VARIANCE = """
+question: Where does the spread come from?
+variance: {groups: 2, draws: 1}
+arms:
+  dropout:
+    - {name: dropout, rate: 0.3}
 """
 PARAMETERS = "protocols: [tiny]\nstudies: null\n"
 
@@ -88,6 +95,7 @@ def write_project(folder: Path) -> None:
     (folder / "experiments" / "dropout.yaml").write_text(DROPOUT)
     (folder / "experiments" / "others.yaml").write_text(OTHERS)
     (folder / "experiments" / "ensembles.yaml").write_text(ENSEMBLES)
+    (folder / "experiments" / "variance.yaml").write_text(VARIANCE)
     (folder / "params.yaml").write_text(PARAMETERS)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,7 @@ def contrasts(whole):
 
 
 def test_every_planned_run_is_recorded_with_its_evidence(whole):
-    for phase, expected in (("exploration", 2 * 5), ("confirmation", 3 * 4 + 2 * 3)):
+    for phase, expected in (("exploration", 2 * 5), ("confirmation", 3 * 4 + 2 * 3 + 2 * 3 + 2 * 6)):
         plan = read_plan(artifacts(whole) / phase)
         assert len(plan.fingerprints()) == expected
         for name in plan.fingerprints():
@@ -164,6 +165,73 @@ def test_the_promised_columns_and_metrics(contrasts):
     assert others[["p_holm", "verdict"]].isna().all().all()
 
 
+def test_the_spread_of_a_stream_derives_again_from_scores(whole, scores):
+    plan = read_plan(artifacts(whole) / "confirmation")
+    test = scores.query("split == 'test' and rule == 'deterministic' and metric == 'accuracy'").set_index("fingerprint")[
+        "value"
+    ]
+    table = pd.read_csv(artifacts(whole) / "variance.csv").set_index(["arm", "stream"])
+    assert [stream for arm, stream in table.index if arm == "baseline"] == ["split", "init", "order", "test set"]
+    for (arm, stream), row in table.query("n_groups > 0").iterrows():
+        pairs = [
+            [test[d.fingerprint] for d in plan.draws if (d.arm, d.stream, d.seed) == (arm, stream, s)] for s in (1000, 1001)
+        ]
+        assert row["variance"] == pytest.approx(np.mean([np.var(pair, ddof=1) for pair in pairs]), abs=1e-9)
+    assert table.loc[("dropout", "augmentation"), "variance"] == 0  # nothing of the arm draws from that stream
+    own = np.mean([test[draw.fingerprint] for draw in plan.draws if draw.arm == "baseline"])
+    assert table.loc[("baseline", "test set"), "variance"] == pytest.approx(own * (1 - own) / 719)
+
+
+def test_a_report_is_verified_and_a_changed_one_is_not(whole, monkeypatch, capsys, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    report.verify(["tiny"])
+    assert capsys.readouterr().out == "tiny: verified\n"
+    page = folder / "reports" / "tiny" / "pages" / "study_dropout.md"
+    faults = {
+        page: (page.read_text().replace("3/3/0/0/0", "2/2/0/0/0", 1), "pages/study_dropout.md: differs from what"),
+        folder / "artifacts" / "tiny" / "contrasts.csv": ("stale", "artifacts/tiny/contrasts.csv: differs"),
+        folder / "reports" / "tiny" / "extra.md": ("more", "reports/tiny/extra.md: is no part of what"),
+        folder / "reports" / "README.md": ("# Reports", "reports/README.md: does not hold the headline of tiny"),
+    }
+    for path, (text, words) in faults.items():
+        before = path.read_bytes() if path.exists() else None
+        path.write_text(text)
+        with pytest.raises(Incomplete, match=words):
+            report.verify(["tiny"])
+        path.write_bytes(before) if before is not None else path.unlink()
+    (folder / "reports" / "tiny" / "figures" / "forest.png").unlink()
+    with pytest.raises(Incomplete, match="figures/forest.png: missing"):
+        report.verify([])
+
+
+def test_verification_finds_a_dropped_failure_and_damaged_inputs(whole, monkeypatch, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    runs = folder / "artifacts" / "tiny" / "confirmation"
+    name = next(run.fingerprint for run in read_plan(runs).runs if run.arm == "dropout")
+    record = json.loads((runs / name / "record.json").read_text())
+    changed = {path: path.read_bytes() for path in (runs / name).iterdir()}
+    (runs / name / "record.json").write_text(json.dumps(record | {"state": "failed", "reason": "hidden"}))
+    with pytest.raises(Incomplete, match="report.md: differs"):
+        report.verify(["tiny"])
+    (runs / name / "record.json").write_bytes(changed[runs / name / "record.json"])
+    with open(runs / name / "history.jsonl", "a") as file:
+        file.write(" ")
+    with pytest.raises(Refusal, match=f"{name}: a file is missing or damaged"):
+        report.verify(["tiny"])
+    (runs / name / "history.jsonl").write_bytes(changed[runs / name / "history.jsonl"])
+    tensors = next((folder / "artifacts" / "tiny" / "predictions").glob("*.safetensors"))
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    with pytest.raises(Refusal, match="verify: evaluate of tiny failed: error: artifacts/tiny/predictions/.*damaged"):
+        report.verify(["tiny"])
+    shutil.rmtree(folder / "artifacts" / "tiny" / "predictions")
+    with pytest.raises(Refusal, match="artifacts/tiny/predictions: missing; needed to verify are the predictions"):
+        report.verify(["tiny"])
+
+
 def test_the_choice_is_the_best_on_validation_alone(whole):
     document = json.loads((artifacts(whole) / "choice.json").read_text())
     plan = read_plan(artifacts(whole) / "exploration")
@@ -183,12 +251,12 @@ def test_only_confirmation_runs_ever_met_the_test_set(whole, scores):
     assert not explored & set(scores["fingerprint"])
     assert not explored & set(use["fingerprints"])
     assert use["test_examples"] == 719
-    assert use["runs"] == 12 + 2 * 3
+    assert use["runs"] == 12 + 2 * 3 + 2 * 3 + 2 * 6
 
 
 def test_the_gap_comes_apart_and_is_exact_without_noise(whole, scores):
     plan = read_plan(artifacts(whole) / "confirmation")
-    arms = {run.fingerprint: run.arm for run in plan.runs}
+    arms = {run.fingerprint: run.arm for run in plan.every()}
     parts = scores[scores["split"] == "train_validation"].pivot(index="fingerprint", columns="metric", values="value")
     assert np.allclose(parts["gap_observed"], parts["gap"] + parts["gap_noise"] + parts["gap_augmentation"])
     for part, arm in (("gap_noise", "dropout"), ("gap_augmentation", "shift")):

@@ -101,9 +101,27 @@ def test_member_zero_is_the_confirmation_run_and_members_are_in_no_contrast(expe
     assert set(plan.grouped()) == {run.fingerprint for run in plan.runs if run.seed < FIRST_CONFIRMATION_SEED + 2}
 
 
+def test_one_stream_moves_and_the_others_stay(experiment):
+    plan, identities = confirmation(experiment, "digest", CHOICE)
+    moved = {}
+    for draw in plan.draws:
+        found = {name: seed != draw.seed for name, seed in identities[draw.fingerprint]["streams"].items()}
+        assert [name for name, other in found.items() if other] == [draw.stream] * (draw.draw > 0)
+        moved.setdefault(draw.arm, {}).setdefault(draw.stream, []).append((draw.seed, draw.draw))
+    every = [(FIRST_CONFIRMATION_SEED + group, draw) for group in (0, 1) for draw in (0, 1)]
+    assert moved["baseline"] == dict.fromkeys(("split", "init", "order"), every)
+    assert moved["dropout"] == dict.fromkeys(("split", "init", "order", "augmentation", "noise"), every)
+    assert {draw.fingerprint for draw in plan.draws if draw.draw == 0 and draw.arm == "baseline"} < {
+        run.fingerprint for run in plan.runs
+    }
+    others = {run.fingerprint for run in (*plan.runs, *plan.members)}
+    assert not others & {draw.fingerprint for draw in plan.draws if draw.draw}
+    assert "variance" not in {study.name for study in plan.studies}
+
+
 def test_exploration_leaves_ensembles_alone(experiment):
     plan, _ = exploration(experiment, "digest")
-    assert (plan.members, plan.ensembles) == ((), ())
+    assert (plan.members, plan.ensembles, plan.draws, plan.variances) == ((), (), (), ())
 
 
 def test_read_back(experiment, tmp_path):

@@ -64,6 +64,22 @@ def arms(text: str) -> str:
             "arms.a: 2 strengths; allowed is one in a study with ensemble",
         ),
         (
+            "question: Why?\nvariance: {groups: 4, draws: 2}\narms: {a: [{name: dropout}]}",
+            "variance.groups: 4 is refused; allowed is at most seeds.confirmation, 3",
+        ),
+        (
+            "question: Why?\nvariance: {groups: 2, draws: 0}\narms: {a: [{name: dropout}]}",
+            "variance.draws: 0 is refused; allowed is a whole number, at least 1 and at most 100",
+        ),
+        (
+            "question: Why?\nvariance: {groups: 2, draws: 1}\narms: {a: [{name: dropout, rate: [0.1, 0.2]}]}",
+            "arms.a: 2 strengths; allowed is one in a study with variance",
+        ),
+        (
+            "question: Why?\nvariance: {groups: 2, draws: 1}\nensemble: {groups: 2, size: 2}\narms: {a: [{name: dropout}]}",
+            "variance: stands beside ensemble; allowed is one of them in a study",
+        ),
+        (
             arms("  a: [{protocol: {training.schedule: cyclic_cosine}}]"),
             "allowed is cyclic_cosine with snapshots of at least 1",
         ),
@@ -104,7 +120,10 @@ def arms(text: str) -> str:
         (QUESTION + "arms: {}", "arms: {} is refused"),
         (QUESTION, "arms: missing"),
         ("arms: {a: [{name: dropout}]}", "question: missing"),
-        (QUESTION + "arm: {}\narms: {a: [{name: dropout}]}", "arm: unknown key; allowed are: question, ensemble, arms"),
+        (
+            QUESTION + "arm: {}\narms: {a: [{name: dropout}]}",
+            "arm: unknown key; allowed are: question, ensemble, variance, arms",
+        ),
     ],
 )
 def test_a_mistake_in_a_study_is_one_line(project, study, words):
