@@ -20,7 +20,7 @@ ARTIFACTS = Path("artifacts")
 
 
 def main(protocol: str) -> None:
-    """Writes `contrasts.csv` and `interactions.csv` in `artifacts/<protocol>/`. Raises Refusal where a done run lacks a score."""
+    """Writes contrasts.csv and interactions.csv in `artifacts/<protocol>/`. Raises Refusal where a done run is not scored."""
     folder = ARTIFACTS / protocol
     runs = folder / "confirmation"
     plan = read_plan(runs)
