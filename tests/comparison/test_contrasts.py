@@ -184,7 +184,7 @@ def test_image_error_is_the_spread_over_test_sets_drawn_again(scores, plan, stat
     population = generator.random((2, 4000 * IMAGES)) * [[1.0], [0.7]]
     means = (population[1] - population[0]).reshape(4000, IMAGES).mean(axis=1)
     errors = []
-    for number in range(12):
+    for number in range(6):
         images = drawn(plan)
         for name, share in zip(("baseline", "drop"), population, strict=True):
             images.loc[images["arm"] == name, "correct"] = share[number * IMAGES : (number + 1) * IMAGES]
