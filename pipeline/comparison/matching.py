@@ -104,8 +104,8 @@ class Outcomes:
 
 def outcomes(scores: pd.DataFrame, states: Mapping[str, str], machines: Mapping[str, Any]) -> Outcomes:
     """From the columns fingerprint, rule, split, metric, value, each planned run's state and what it was trained on."""
-    keys = zip(scores["fingerprint"], scores["rule"], scores["split"], scores["metric"], strict=True)
-    values = dict(zip(keys, scores["value"].astype(float), strict=True))
+    keys = zip(*(scores[name].tolist() for name in ("fingerprint", "rule", "split", "metric")), strict=True)
+    values = dict(zip(keys, scores["value"].astype(float).tolist(), strict=True))
     return Outcomes(states, {run: json.dumps(machine, sort_keys=True) for run, machine in machines.items()}, values)
 
 

@@ -93,8 +93,8 @@ def _pooled(rows: pd.DataFrame) -> tuple[float, ...]:
     if not groups:
         return 0, 0, 0, nan, nan, nan, nan
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in groups)
-    sd = sqrt(squares / degrees)
-    return len(groups), n, degrees, sd**2, sd, *_bounds(sd, degrees)
+    variance = squares / degrees
+    return len(groups), n, degrees, variance, sqrt(variance), *_bounds(sqrt(variance), degrees)
 
 
 def _groups(rows: pd.DataFrame) -> Iterator[Array]:

@@ -9,7 +9,8 @@ from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
 from pipeline.comparison import contrasts as module
-from pipeline.comparison.contrasts import COLUMNS, COSTS
+from pipeline.comparison.contrasts import COLUMNS, COSTS, METRICS
+from pipeline.comparison.intervals import detectable, seeds_needed
 from pipeline.comparison.matching import GAPS, SCORES, WHERE
 from pipeline.config.errors import Refusal
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
@@ -133,6 +134,8 @@ def test_every_contrast_is_a_paired_t_test_under_the_arms_own_rules(metric, scor
     assert (found.baseline_mean, found.arm_mean) == pytest.approx((baseline.mean(), arm.mean()))
     assert (found.difference, found.p) == pytest.approx((arm.mean() - baseline.mean(), expected.pvalue))
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    flips = stats.permutation_test((arm - baseline,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert found.p_sign_flip == pytest.approx(flips.pvalue)
     assert found.correlation == pytest.approx(np.corrcoef(baseline, arm)[0, 1])
 
 
@@ -147,9 +150,106 @@ def test_pairs_are_made_by_seed_not_by_place(scores, plan, states, machines):
 def test_only_the_primary_metric_carries_a_verdict(scores, plan, states, machines):
     table = contrasts(scores, plan, states, machines)
     other = table[table["metric"] != "test_accuracy"]
-    assert other[["p_holm", "detectable"]].isna().all(axis=None)
+    judged = ["p_holm", "detectable", "seeds_needed", "seed_error", "image_error"]
+    assert other[judged].isna().all(axis=None)
     assert set(other["verdict"]) == {""}
-    assert table[table["metric"] == "test_accuracy"][["p_holm", "detectable"]].notna().all(axis=None)
+    assert table[table["metric"] == "test_accuracy"][judged].notna().all(axis=None)
+    assert table[table["metric"].isin([*WHERE])]["p_sign_flip"].notna().all()
+    assert set(table["metric"]) == set(METRICS)
+
+
+def test_detectable_and_seeds_needed_are_at_the_hardest_step_of_holm(scores, plan, states, machines):
+    found = row(contrasts(scores, plan, states, machines), "drop")
+    baseline, arm = (of(scores, name, "deterministic", "test", "accuracy") for name in ("baseline", "drop"))
+    sd = (arm - baseline).std(ddof=1)
+    assert found.detectable == pytest.approx(detectable(sd, 6, 0.05 / 2))
+    assert found.seeds_needed == seeds_needed(found.difference, sd, 0.05 / 2)
+    assert found.seed_error == pytest.approx(stats.sem(arm - baseline))
+
+
+def test_image_error_is_over_test_images_and_by_image(scores, plan, states, machines):
+    images = drawn(plan)
+    table = contrasts(scores, plan, states, machines, images=images.sample(frac=1, random_state=1))
+    right = images.pivot(index="image", columns="arm", values="correct")
+    for arm in ("drop", "pool"):
+        assert row(table, arm).image_error == pytest.approx(stats.sem(right[arm] - right["baseline"]))
+    without = contrasts(scores, plan, states, machines, images=images[images["arm"] != "drop"])
+    assert np.isnan(row(without, "drop").image_error)
+    assert np.isfinite(row(without, "pool").image_error)
+
+
+def test_image_error_is_the_spread_over_test_sets_drawn_again(scores, plan, states, machines):
+    """Against the differences of 4,000 other test sets of 40 images out of the same population."""
+    generator = np.random.default_rng(8)
+    population = generator.random((2, 4000 * IMAGES)) * [[1.0], [0.7]]
+    means = (population[1] - population[0]).reshape(4000, IMAGES).mean(axis=1)
+    errors = []
+    for number in range(6):
+        images = drawn(plan)
+        for name, share in zip(("baseline", "drop"), population, strict=True):
+            images.loc[images["arm"] == name, "correct"] = share[number * IMAGES : (number + 1) * IMAGES]
+        errors.append(row(contrasts(scores, plan, states, machines, images=images), "drop").image_error)
+    assert np.mean(errors) == pytest.approx(means.std(), rel=0.1)
+
+
+def test_costs_are_in_those_of_the_pairs_own_baseline(scores, plan, states, machines):
+    table = contrasts(scores, plan, states, machines)
+    assert set(table.loc[table["metric"].isin(COSTS), "baseline_mean"]) == {1.0}
+    assert row(table, "drop", "training_cost").arm_mean == pytest.approx(1.2)
+    assert row(table, "drop", "test_cost").arm_mean == 1.0
+    assert row(table, "pool", "training_cost").arm_mean == pytest.approx(1.5)
+    found = row(table, "pool", "test_cost")
+    assert (found.arm_mean, found.difference, found.rule, found.n) == (12 * 1.5, 17.0, "noise_12", 6)
+    assert np.isnan([found.low, found.p, found.correlation]).all()
+    assert found.p_sign_flip == 2 / 2**6
+    assert np.isnan(row(table, "drop", "test_cost").p_sign_flip)
+
+
+def test_a_cost_that_varies_has_an_interval(scores, plan, states, machines):
+    costs = counted(plan)
+    for seed, share in zip(SEEDS, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0), strict=True):  # as if it stopped early
+        costs[f"drop{seed}"] = {**costs[f"drop{seed}"], "training_flops": share * costs[f"baseline{seed}"]["training_flops"]}
+    found = row(contrasts(scores, plan, states, machines, costs), "drop", "training_cost")
+    expected = stats.ttest_1samp(np.array([0.5, 0.6, 0.7, 0.8, 0.9, 1.0]) - 1, 0)
+    assert (found.arm_mean, found.p) == pytest.approx((0.75, expected.pvalue))
+
+
+def test_a_done_run_without_costs_is_refused_and_others_need_none(scores, plan, states, machines):
+    costs = counted(plan)
+    states["drop1001"], costs["drop1001"] = "failed", {}
+    assert row(contrasts(scores, plan, states, machines, costs), "drop", "test_cost").n == 5
+    del costs["pool1004"]["forward_flops"]
+    with pytest.raises(Refusal, match="no forward_flops of run pool1004"):
+        contrasts(scores, plan, states, machines, costs)
+
+
+def test_a_network_without_products_has_no_cost_to_compare(scores, plan, states, machines):
+    costs = {run: {"training_flops": 0, "forward_flops": 0} for run in counted(plan)}
+    found = row(contrasts(scores, plan, states, machines, costs), "drop", "training_cost")
+    assert (found.n, found.unpaired) == (0, 6)
+
+
+def test_every_planned_seed_is_counted_once(scores, plan, states, machines):
+    states["drop1000"] = "diverged"
+    states["baseline1001"] = "failed"
+    machines["drop1002"] = {**machines["drop1002"], "threads": 2}
+    at = (scores["fingerprint"] == "drop1003") & (scores["metric"] == "accuracy") & (scores["split"] == "test")
+    scores.loc[at, "value"] = nan
+    thin = plan.model_copy(update={"runs": tuple(run for run in plan.runs if run.fingerprint != "baseline1004")})
+    table = contrasts(scores, thin, states, machines)
+    assert (table["n"] + table["unpaired"] + table["other_machine"] == table["planned"]).all()
+    found = row(table, "drop")
+    assert (found.n, found.unpaired, found.other_machine) == (1, 4, 1)
+    assert (row(table, "drop", "test_nll").n, row(table, "drop", "test_nll").unpaired) == (2, 3)
+
+
+def test_the_commonest_kind_of_machine_stays(scores, plan, states, machines):
+    for run in (f"{arm}{seed}" for arm in RULES for seed in (1000, 1001)):
+        machines[run] = {**machines[run], "cpu_capability": "AVX2"}
+    found = row(contrasts(scores, plan, states, machines), "drop")
+    assert (found.n, found.unpaired, found.other_machine) == (4, 0, 2)
+    baseline, arm = (of(scores, name, "deterministic", "test", "accuracy", [*SEEDS][2:]) for name in ("baseline", "drop"))
+    assert found.p == pytest.approx(stats.ttest_rel(arm, baseline).pvalue)
 
 
 def test_the_family_is_the_primary_rows_of_the_report(scores, plan, states, machines):
@@ -244,7 +344,8 @@ def test_no_spread_gives_neither_interval_nor_p_and_stays_in_the_family(scores, 
     found, other = row(table, "drop"), row(table, "pool")
     assert (found.verdict, found.n) == ("inconclusive", 6)
     assert found.difference == pytest.approx(0.03)
-    assert np.isnan([found.low, found.high, found.p, found.p_holm, found.detectable]).all()
+    assert np.isnan([found.low, found.high, found.p, found.p_holm, found.detectable, found.seeds_needed]).all()
+    assert found.p_sign_flip == 2 / 2**6  # all up: that is something, though Student's t knows no spread
     assert other.p_holm == pytest.approx(min(1, 2 * other.p))
 
 
@@ -263,6 +364,7 @@ def test_fewer_than_two_pairs_decide_nothing(left, scores, plan, states, machine
     found = row(contrasts(scores, plan, states, machines), "drop")
     assert (found.n, found.diverged, found.verdict) == (left, 6 - left, "inconclusive")
     assert np.isnan([found.low, found.high, found.p, found.p_holm, found.detectable, found.correlation]).all()
+    assert np.isnan([found.p_sign_flip, found.seeds_needed, found.seed_error]).all()
     assert np.isfinite(found.difference) == bool(left)
 
 

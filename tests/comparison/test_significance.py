@@ -14,6 +14,14 @@ def test_holm_of_the_hand_worked_example():
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
+@pytest.mark.parametrize("m", [1, 2, 12, 40])
+def test_holm_is_the_running_maximum_of_p_times_what_is_left(m):
+    p = np.random.default_rng(m).beta(0.4, 3, m)
+    order = np.argsort(p)
+    stepped = [min(1, max((m - place) * p[order[place]] for place in range(rank + 1))) for rank in range(m)]
+    assert holm(p)[order] == pytest.approx(stepped)
+
+
 def test_holm_lies_between_no_correction_and_bonferroni_and_keeps_the_order():
     p = np.random.default_rng(7).uniform(0, 0.3, 12)
     adjusted = holm(p)

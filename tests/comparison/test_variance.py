@@ -1,0 +1,113 @@
+"""Variance by stream and by test set, on planted variances and by hand."""
+
+from math import nan, sqrt
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pipeline.comparison.variance import COLUMNS, advice, components, finite_test_set
+
+
+def frame(values, arm="baseline", stream="init"):
+    """Values (groups, runs) as rows."""
+    values = np.asarray(values, dtype=float)
+    groups, runs = values.shape
+    return pd.DataFrame({"arm": arm, "stream": stream, "group": np.repeat(np.arange(groups), runs), "value": values.ravel()})
+
+
+def test_the_variance_is_pooled_inside_groups():
+    """Two groups far apart, of variance 1 and 4; chi-square of 4 degrees of freedom by its table."""
+    found = components(frame([[1, 2, 3], [100, 102, 104]])).iloc[0]
+    assert tuple(found.index) == COLUMNS
+    assert found[["arm", "stream", "n_groups", "n", "df"]].tolist() == ["baseline", "init", 2, 6, 4]
+    assert (found["variance"], found["sd"]) == pytest.approx((2.5, sqrt(2.5)))
+    assert (found["low"], found["high"]) == pytest.approx((sqrt(10 / 11.1433), sqrt(10 / 0.48442)), rel=1e-4)
+
+
+def test_arms_and_streams_are_apart_and_in_their_order():
+    table = components(
+        pd.concat([frame([[1, 3]], stream="split"), frame([[1, 2]], stream="init"), frame([[5, 9]], "dropout", "noise")])
+    )
+    assert list(zip(table["arm"], table["stream"], strict=True)) == [
+        ("baseline", "split"),
+        ("baseline", "init"),
+        ("dropout", "noise"),
+    ]
+    assert table["variance"].tolist() == [2, 0.5, 8]
+
+
+def test_groups_of_unequal_size_weigh_by_their_degrees_of_freedom():
+    rows = pd.concat([frame([[1, 2, 3, 4]]), frame([[7, 9]]).assign(group=1), frame([[5]]).assign(group=2)])
+    found = components(rows).iloc[0]
+    assert (found["n_groups"], found["n"], found["df"]) == (2, 6, 4)
+    assert found["variance"] == pytest.approx((5 + 2) / 4)
+
+
+def test_values_that_are_no_numbers_are_left_out():
+    found = components(frame([[1, 2, nan], [4, nan, nan]])).iloc[0]
+    assert (found["n_groups"], found["n"], found["df"], found["variance"]) == (1, 2, 1, 0.5)
+
+
+def test_without_spread_there_is_no_interval_and_without_groups_nothing():
+    still = components(frame([[0.9, 0.9, 0.9]])).iloc[0]
+    assert (still["df"], still["variance"], still["sd"]) == (2, 0, 0)
+    assert np.isnan([still["low"], still["high"]]).all()
+    alone = components(frame([[0.9], [0.8]])).iloc[0]
+    assert (alone["n_groups"], alone["n"], alone["df"]) == (0, 0, 0)
+    assert alone[["variance", "sd", "low", "high"]].isna().all()
+    empty = components(frame(np.zeros((0, 2))))
+    assert (len(empty), tuple(empty.columns)) == (0, COLUMNS)
+
+
+def test_planted_components_are_recovered():
+    """400 studies at once: three streams of known spread, five anchors apart, four seeds each."""
+    generator = np.random.default_rng(5)
+    planted = {"split": 0.02, "init": 0.01, "order": 0.004}
+    parts = []
+    for study in range(400):
+        for stream, sd in planted.items():
+            anchors = generator.normal(0.9, 0.05, (5, 1))
+            parts.append(frame(anchors + generator.normal(0, sd, (5, 4)), arm=f"a{study}", stream=stream))
+    rows = pd.concat(parts)
+    table = components(rows)
+    for stream, sd in planted.items():
+        found = table[table["stream"] == stream]
+        assert set(found["df"]) == {15}
+        error = sd**2 * sqrt(2 / 15 / 400)
+        assert found["variance"].mean() == pytest.approx(sd**2, abs=4 * error)
+        assert ((found["low"] <= sd) & (sd <= found["high"])).mean() == pytest.approx(0.95, abs=0.04)
+        naive = rows[rows["stream"] == stream].groupby("arm")["value"].var()  # takes the anchors' spread along
+        assert abs(naive.mean() - sd**2) > 4 * error
+
+
+def test_the_spread_over_test_sets_is_binomial():
+    right = np.random.default_rng(6).random((20_000, 500)) < 0.93
+    assert finite_test_set(0.93, 500) == pytest.approx(right.mean(axis=1).var(), rel=0.04)
+    assert sqrt(finite_test_set(0.94, 10_000)) == pytest.approx(0.0024, abs=0.0001)
+    assert finite_test_set(0.93, 500) == pytest.approx(stats.binom(500, 0.93).var() / 500**2)
+    assert finite_test_set(1.0, 500) == 0
+
+
+@pytest.mark.parametrize(
+    ("seed_error", "image_error", "expected"),
+    [
+        (0.004, 0.001, "seeds"),
+        (0.001, 0.004, "images"),
+        (0.002, 0.001, "both"),
+        (0.001, 0.002, "both"),
+        (0.001, 0.001, "both"),
+        (0.001, 0.0, "seeds"),
+        (0.0, 0.0, "both"),
+        (nan, 0.001, ""),
+        (0.001, nan, ""),
+    ],
+)
+def test_advice(seed_error, image_error, expected):
+    assert advice(seed_error, image_error) == expected
+
+
+def test_what_is_advised_against_would_change_little():
+    """Beyond a ratio of two, even an endless number of the other narrows the whole by at most 11 %."""
+    assert 1 - 2 / sqrt(1 + 2**2) < 0.11
