@@ -1,0 +1,147 @@
+"""Time and memory of compare and report against the number of runs, on made-up scores.
+
+Bar: 10,000 runs under 60 seconds and 1 GB for both together, on one processor, and linear in the number of runs. Ten studies
+of ten arms, half of them with noise passes; what grows is the number of seeds. Writes benchmarks/results/scale.json.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import evaluate
+from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.rules import NOISE_PASSES
+from pipeline.evaluation.metrics import METRICS
+from pipeline.records.store import to_json
+from pipeline.records.tables import write_table
+
+STUDIES, ARMS, IMAGES, EPOCHS, PASSES = 10, 10, 1000, 10, 20
+SEEDS = (10, 25, 50, 100)  # with a hundred arms: 1,000 to 10,000 runs, and the baseline's
+SECONDS, MEGABYTES = 60, 1000
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = Path(__file__).parent / "results" / "scale.json"
+GAPS = ("gap", "gap_noise", "gap_augmentation", "gap_observed")
+SPLITS = ("train", "validation", "test")
+
+
+def planned(seeds: int) -> Plan:
+    """A confirmation plan of so many seeds."""
+    studies = tuple(
+        PlannedStudy(name=f"study_{study}", question="Does it help?", arms=tuple(_arms(study))) for study in range(STUDIES)
+    )
+    runs = tuple(
+        PlannedRun(study=study.name, arm=arm.name, strength="", seed=1000 + seed, fingerprint=f"{arm.name}-{seed}")
+        for study in studies
+        for arm in study.arms
+        for seed in range(seeds)
+    )
+    settings = {"data": {"dataset": "made up", "train_size": 1000}, "model": {"name": "none"}, "training": {"epochs": EPOCHS}}
+    return Plan(
+        protocol="big", phase="confirmation", settings=settings, margin=0.01, data_digest="", studies=studies, runs=runs
+    )
+
+
+def write(folder: Path, seeds: int) -> int:
+    """Everything that compare and report read; the number of runs."""
+    plan, generator = planned(seeds), np.random.default_rng(seeds)
+    for phase in ("exploration", "confirmation"):
+        (folder / phase).mkdir(parents=True)
+        kept = plan if phase == "confirmation" else plan.model_copy(update={"phase": phase, "runs": (), "studies": ()})
+        (folder / phase / "plan.json").write_text(to_json(kept.model_dump(mode="json")))
+    runs = plan.fingerprints()
+    skill = {name: generator.normal(0.9, 0.01) for name in runs}
+    for name in runs:
+        _record(folder / "confirmation" / name, skill[name])
+    rules = plan.rules()
+    tables = {
+        "scores": [row for name in runs for row in _scores(name, rules[name], skill[name])],
+        "passes": [row for name in runs if rules[name] != "deterministic" for row in _passes(name, skill[name])],
+        "images": list(_images(plan, generator)),
+    }
+    for name, columns in evaluate.COLUMNS.items():
+        write_table(folder / f"{name}.csv", pd.DataFrame(tables.get(name, []), columns=list(columns)))
+    (folder / "choice.json").write_text(to_json({"choice": {}, "tried": []}))
+    use = {"phase": "confirmation", "runs": len(runs), "fingerprints": [], "test_examples": IMAGES}
+    (folder / "test_use.json").write_text(to_json(use))
+    return len(runs)
+
+
+def _arms(study: int) -> Iterator[PlannedArm]:
+    yield PlannedArm(name="baseline", factor="nothing", rule="deterministic")
+    for arm in range(ARMS):
+        rule = f"noise_{NOISE_PASSES}" if arm % 2 else "deterministic"
+        yield PlannedArm(name=f"arm_{study}_{arm}", factor="something", rule=rule)
+
+
+def _record(folder: Path, skill: float) -> None:
+    folder.mkdir()
+    cost = {"training_flops": 10**9, "updates": 200, "forward_flops": 10**6}
+    record = {"state": "done", "reason": "", "cost": cost, "machine": {}, "files": {}, "audit": {"noise": {"rate": skill}}}
+    (folder / "record.json").write_text(to_json(record))
+    rows = [
+        {"epoch": epoch, "updates": 20 * epoch, "split": split, "loss": 1 / epoch, "accuracy": skill - 1 / (9 + epoch)}
+        for epoch in range(1, EPOCHS + 1)
+        for split in SPLITS[:2]
+    ]
+    (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _scores(name: str, rule: str, skill: float) -> Iterator[tuple[str, str, str, str, float]]:
+    for own in {"deterministic", rule}:
+        yield from ((name, own, split, metric, skill) for split in SPLITS for metric in METRICS)
+    yield from ((name, "deterministic", "train_validation", gap, 1 - skill) for gap in GAPS)
+
+
+def _passes(name: str, skill: float) -> Iterator[tuple[str, int, str, float]]:
+    yield from ((name, number, metric, skill) for number in range(1, PASSES + 1) for metric in ("accuracy", "nll"))
+
+
+def _images(plan: Plan, generator: np.random.Generator) -> Iterator[tuple[str, str, int, float]]:
+    for study, arm in plan.arms():
+        yield from ((study, arm.name, image, share) for image, share in enumerate(generator.random(IMAGES)))
+
+
+def measured(verb: str, folder: Path) -> tuple[float, float]:
+    """Wall seconds and peak megabytes of one stage, on one processor."""
+    code = {"PYTHONPATH": str(ROOT), "GAPWISE_STORE": str(folder / "store")}
+    began = time.perf_counter()
+    child = os.posix_spawn(
+        sys.executable,
+        [
+            sys.executable,
+            "-c",
+            f"import os,runpy,sys; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}}); "
+            f"os.chdir({str(folder)!r}); sys.argv[1:] = ['big']; runpy.run_module('pipeline.{verb}', run_name='__main__')",
+        ],
+        os.environ | code,
+    )
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        sys.exit(f"{verb} failed with status {status}")
+    return time.perf_counter() - began, usage.ru_maxrss / 1000
+
+
+def main() -> None:
+    """Measures every size, and writes seconds and megabytes."""
+    rows = []
+    for seeds in SEEDS:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            runs = write(folder / "artifacts" / "big", seeds)
+            found = {verb: measured(verb, folder) for verb in ("compare", "report")}
+        row = {"runs": runs, **{f"{verb}_seconds": round(seconds, 1) for verb, (seconds, _) in found.items()}}
+        row |= {"seconds": round(sum(seconds for seconds, _ in found.values()), 1)}
+        rows.append(row | {"megabytes": round(max(megabytes for _, megabytes in found.values()))})
+        print(json.dumps(rows[-1]), flush=True)
+    RESULT.write_text(json.dumps({"bars": {"seconds": SECONDS, "megabytes": MEGABYTES}, "sizes": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
