@@ -92,8 +92,8 @@ def _signed_sums(values: Array) -> Array:
 def detectable(sd: float, n: int, level: float) -> float:
     """The smallest true mean difference that a paired two-sided t test at that level finds with 80 % power.
 
-    `sd` is the standard deviation of the differences, n their number; the noncentral t does the rest. NaN for
-    fewer than two differences and where they do not vary.
+    `sd` is the standard deviation of the differences, n their number, the level 0.05 or less; the noncentral t does
+    the rest. NaN for fewer than two differences and where they do not vary.
     """
     return sd * _effect(n, level) if n > 1 and sd > 0 else nan
 

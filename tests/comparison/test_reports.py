@@ -114,7 +114,7 @@ def found(one, level, count):
 
 
 def test_a_planted_effect_of_the_detectable_size_gets_its_verdict_four_times_in_five(one):
-    assert 0.8 - 3 * np.sqrt(0.8 * 0.2 / 400) <= found(one, 0.05 / ARMS, 400) <= 0.9
+    assert 0.8 - 3 * np.sqrt(0.8 * 0.2 / 300) <= found(one, 0.05 / ARMS, 300) <= 0.9
 
 
 def test_a_size_that_forgets_the_correction_is_found_half_as_often(one):
