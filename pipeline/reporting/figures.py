@@ -113,17 +113,23 @@ def strengths(tried: pd.DataFrame, palette: Mapping[str, str], digits: int = 1) 
 
 
 def scatter(outcomes: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
-    """The gap of every confirmation run against its test accuracy; `outcomes` has label, arm, gap and test_accuracy."""
+    """The gap against test accuracy: confirmation runs small, the mean of every arm large.
+
+    `outcomes` has label, arm, gap and test_accuracy.
+    """
     names = dict(zip(outcomes["label"], outcomes["arm"], strict=True))
+    spots = outcomes.assign(gap=100 * outcomes["gap"], test_accuracy=100 * outcomes["test_accuracy"])
     with style():
         beside = columns(names, handle=0.5)
         rows = -(-len(names) // beside)
         figure = Figure(figsize=(WIDTH, 4.6 + 0.28 * rows), layout="constrained")
         axes = figure.subplots()
         for (label, arm), marker in zip(names.items(), itertools.cycle(MARKERS), strict=False):
-            runs = outcomes[outcomes["label"] == label]
-            spots = {"color": palette[arm], "marker": marker, "s": 60, "linewidth": 0.6, "edgecolor": "white"}
-            sns.scatterplot(x=100 * runs["gap"], y=100 * runs["test_accuracy"], ax=axes, label=label, legend=False, **spots)
+            runs = spots.loc[spots["label"] == label, ["gap", "test_accuracy"]]
+            look: dict[str, Any] = {"x": "gap", "y": "test_accuracy", "ax": axes, "color": palette[arm], "marker": marker}
+            sns.scatterplot(runs, s=26, alpha=0.4, linewidth=0, legend=False, **look)
+            mean = runs.mean().to_frame().T
+            sns.scatterplot(mean, s=130, linewidth=1.2, edgecolor="black", zorder=3, label=label, legend=False, **look)
         axes.set(xlabel="gap: train minus validation accuracy (points)", ylabel="test accuracy (%)")
         if names:
             figure.legend(loc="outside lower center", ncols=beside, handletextpad=0.2, columnspacing=1.2)

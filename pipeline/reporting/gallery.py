@@ -18,11 +18,13 @@ from pipeline.reporting.methods import TOLD, method_rows, of, pooled, size_frame
 from pipeline.reporting.style import DARK, colours
 from pipeline.reporting.tables import decimals
 
+MOST = 40  # intervals in one forest plot
+
 
 def drawn(evidence: Evidence) -> dict[str, Figure]:
     """File name to figure; an arm has the same colour in all of them."""
     palette = colours(arm.name for _, arm in evidence.arms())
-    primary = evidence.primary()
+    primary = plotted(evidence.primary())
     labels = [_titled(evidence.label(row.study, row.arm), row.strength) for row in primary.itertuples()]
     shown = {
         "forest.png": forest(primary, labels, evidence.confirmation.margin, palette, decimals(primary)),
@@ -43,6 +45,13 @@ def drawn(evidence: Evidence) -> dict[str, Figure]:
         if len(own):
             shown[f"variance_{variance.name}.png"] = deviations(own, palette)
     return shown
+
+
+def plotted(primary: pd.DataFrame) -> pd.DataFrame:
+    """The contrasts of the forest plot: all, or of very many those of the largest differences, in their order."""
+    if len(primary) <= MOST:
+        return primary
+    return primary.loc[primary["difference"].abs().nlargest(MOST).index.sort_values()]
 
 
 def _passes(evidence: Evidence, palette: Mapping[str, str]) -> Figure:

@@ -15,6 +15,7 @@ from pipeline.reporting.tables import (
     count,
     counted,
     decimals,
+    listed,
     p_value,
     percent,
     percent_interval,
@@ -82,7 +83,7 @@ def gap_table(evidence: Evidence) -> str:
 
 
 def left_out(evidence: Evidence) -> str:
-    """What the contrasts had to leave out, and why; a single pair has no interval. Empty where there is nothing to say."""
+    """What the contrasts left out or count twice, and that one pair has no interval. Empty where there is nothing to say."""
     primary, lines = evidence.primary(), []
     for row in primary.to_dict("records"):
         name = f"**{evidence.label(row['study'], row['arm'])}**"
@@ -95,9 +96,22 @@ def left_out(evidence: Evidence) -> str:
                 f"{name}: {counted(row['other_machine'], 'pair')} left out, trained on another kind of machine than the rest: "
                 "runs of different processors or threads are not mixed"
             )
+    lines += [
+        f"{listed(names)} are the same runs, asked about in two studies: the correction counts both"
+        for names in _twins(evidence)
+    ]
     if (primary["n"] == 1).any():
         lines.append("One pair of seeds has no interval, no p and no verdict: raise seeds.confirmation in params.yaml")
     return "\n".join(f"- {line}." for line in lines)
+
+
+def _twins(evidence: Evidence) -> list[list[str]]:
+    """The names of arms that stand for the same runs."""
+    runs: dict[tuple[str, ...], list[str]] = {}
+    for study, arm in evidence.arms()[1:]:
+        own = [run.fingerprint for run in evidence.confirmation.runs if (run.study, run.arm) == (study, arm.name)]
+        runs.setdefault(tuple(own), []).append(f"**{evidence.label(study, arm.name)}**")
+    return [names for own, names in runs.items() if own and len(names) > 1]
 
 
 def cost_table(evidence: Evidence, study: str | None = None) -> str:

@@ -11,6 +11,7 @@ from pipeline.reporting.averaging import averaging_section
 from pipeline.reporting.diagnosis import diagnosis, smallest_gap
 from pipeline.reporting.ensembles import ensemble_section
 from pipeline.reporting.frames import Evidence
+from pipeline.reporting.gallery import MOST
 from pipeline.reporting.interplay import interaction_lines
 from pipeline.reporting.method import method_page
 from pipeline.reporting.overview import budgets, cost_table, gap_table, headline_table, left_out
@@ -27,7 +28,7 @@ VERDICTS = {  # the words after the arm that has a verdict, and after several
     "inconclusive": ("stays inconclusive", "stay inconclusive"),
 }
 FOREST = "Forest plot: difference in test accuracy of every arm to the baseline, with interval and verdict, over the margin"
-SCATTER = "Scatter: the gap of every confirmation run against its test accuracy, a marker for each arm"
+SCATTER = "Scatter: gap against test accuracy, small for every confirmation run and large for the mean of every arm"
 BACK = "[← the report](../report.md)"
 
 
@@ -60,6 +61,7 @@ def front_page(evidence: Evidence, behind: list[str]) -> str:
         losses(evidence.planned()),
         left_out(evidence),
         f"![{FOREST}](figures/forest.png)",
+        f"*The figure shows the {MOST} largest differences, the table all.*" if len(evidence.primary()) > MOST else "",
         f"## Diagnosis\n\n{diagnosis(evidence)}",
         smallest_gap(evidence),
         f"## What two do together\n\n{interactions}" if interactions else "",

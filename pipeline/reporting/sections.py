@@ -3,18 +3,16 @@
 Separate from the front page, which looks across studies.
 """
 
-import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.intervals import POWER
 from pipeline.config.plan import PlannedEnsemble, PlannedStudy, PlannedVariance
 from pipeline.config.studies import BASELINE
+from pipeline.reporting.confirmed import PRECISION, confirmed
 from pipeline.reporting.frames import STATES, Evidence, tally
 from pipeline.reporting.interplay import interaction_table
-from pipeline.reporting.overview import CONTRAST_INTERVAL, MEAN_INTERVAL, PAIRS, RUNS, cost_table, tallied
+from pipeline.reporting.overview import MEAN_INTERVAL, RUNS, cost_table, tallied
 from pipeline.reporting.tables import (
     CONFIDENCE,
     INTERVAL,
@@ -24,13 +22,8 @@ from pipeline.reporting.tables import (
     decimal_interval,
     decimals,
     measure,
-    p_value,
     percent,
     percent_interval,
-    points,
-    points_interval,
-    signed,
-    signed_interval,
     table,
     text,
 )
@@ -38,9 +31,7 @@ from pipeline.reporting.tables import (
 Spelling = Callable[[float, int], str]
 IntervalSpelling = Callable[[float, float, int], str]
 LONGEST = 160  # letters of a failure's reason
-IN_PERCENT = ("accuracy", "calibration_error", "gap")  # metrics that are fractions of images; the others are in nats or scores
 SHARED = "The baseline's runs are shared by all studies."
-PRECISION = 3  # decimals of a metric that is no percentage
 
 
 def study_section(evidence: Evidence, study: PlannedStudy) -> str:
@@ -52,8 +43,7 @@ def study_section(evidence: Evidence, study: PlannedStudy) -> str:
         f"{text(study.question)} {changes(study)} Protocol: {evidence.confirmation.protocol}, as told in "
         "[how it was measured](method.md).",
         _strengths(evidence, study),
-        f"## Confirmed\n\n{contrast_table(evidence, study)}",
-        _open(evidence, study),
+        f"## Confirmed\n\n{confirmed(evidence, study)}",
         f"## What two do together\n\n{together}" if together else "",
         _other_rules(evidence, study),
         f"## How it learned\n\n![Learning curves of {study.name}: train and validation accuracy and loss of each arm and of "
@@ -65,35 +55,6 @@ def study_section(evidence: Evidence, study: PlannedStudy) -> str:
         lost(runs),
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def contrast_table(evidence: Evidence, study: PlannedStudy) -> str:
-    """Every metric of every arm of a study against the baseline."""
-    digits = decimals(evidence.primary())
-    rows = evidence.contrasts[evidence.contrasts["study"] == study.name].to_dict("records")
-    caption = (
-        f"n: {PAIRS}. Rule: as named in each row. Differences of percentages are in points. Interval: {CONTRAST_INTERVAL}. "
-        "p: two-sided paired t test, uncorrected, and beside it the exact p of flipping the signs of the differences; Holm's "
-        f"correction, verdict and detectable difference ({100 * POWER:g} % power after the correction) for the primary metric "
-        "alone. Costs are multiples of the baseline's. Correlation: of arm and baseline over the pairs."
-    )
-    return table(pd.DataFrame([_contrast(row, digits) for row in rows]), caption)
-
-
-def _open(evidence: Evidence, study: PlannedStudy) -> str:
-    """For every inconclusive arm what so many pairs could have found, and how many the observed difference would take."""
-    primary = evidence.primary()
-    rows = primary[(primary["study"] == study.name) & (primary["verdict"] == "inconclusive") & primary["detectable"].notna()]
-    digits = decimals(primary)
-    return "\n".join(
-        f"- **{row['arm']}** stays inconclusive: {counted(row['n'], 'pair')} find a difference of "
-        f"{percent(row['detectable'], digits)} points with {100 * POWER:g} % power; {_needed(row['seeds_needed'])}."
-        for row in rows.to_dict("records")
-    )
-
-
-def _needed(seeds: float) -> str:
-    return "the observed one would take more than 10,000" if math.isinf(seeds) else f"the observed one would take {seeds:,.0f}"
 
 
 def strength_table(tried: pd.DataFrame, digits: int) -> str:
@@ -221,39 +182,6 @@ def _other_rules(evidence: Evidence, study: PlannedStudy) -> str:
 def _spelled(group: pd.DataFrame, metric: str, one: Spelling, both: IntervalSpelling, digits: int) -> str:
     rows = group[group["metric"] == metric].itertuples()
     return " ".join(f"{one(row.mean, digits)} {both(row.low, row.high, digits)}".strip() for row in rows) or VOID
-
-
-def _contrast(row: dict[str, Any], digits: int) -> dict[str, str]:
-    fraction = any(word in row["metric"] for word in IN_PERCENT)
-    means = [
-        percent(row[name], digits) if fraction else decimal(row[name], PRECISION) for name in ("baseline_mean", "arm_mean")
-    ]
-    difference = points(row["difference"], digits) if fraction else signed(row["difference"], PRECISION)
-    bounds = row["low"], row["high"]
-    interval = points_interval(*bounds, digits) if fraction else signed_interval(*bounds, PRECISION)
-    return {
-        "arm": row["arm"],
-        "metric": _metric(row["metric"]),
-        "rule": row["rule"],
-        "baseline": means[0],
-        "arm mean": means[1],
-        "difference": difference,
-        INTERVAL: interval or VOID,
-        "n": str(row["n"]),
-        "p": p_value(row["p"]),
-        "p (sign flips)": p_value(row["p_sign_flip"]),
-        "p (Holm)": p_value(row["p_holm"]),
-        "verdict": row["verdict"],
-        "detectable": percent(row["detectable"], digits),
-        "correlation": decimal(row["correlation"], 2),
-    }
-
-
-def _metric(name: str) -> str:
-    """A metric with its unit."""
-    words = name.replace("_", " ").replace("nll", "NLL").replace("brier", "Brier score")
-    units = {"accuracy": " (%)", "error": " (%)", "NLL": " (nats)", "score": "", "cost": " (of the baseline's)"}
-    return words + units.get(words.rpartition(" ")[2], " (points)")
 
 
 def _curve_caption(runs: pd.DataFrame) -> str:

@@ -170,8 +170,8 @@ def test_every_page_is_linked_and_links_back(found: frames.Evidence) -> None:
 
 def test_every_table_names_n_rule_and_interval(found: frames.Evidence) -> None:
     captions = re.findall(r"^\|.*\n\n\*(.*)\*$", whole(found), flags=re.M)
-    assert len(captions) == 6
-    for caption in captions[:5]:
+    assert len(captions) == 7
+    for caption in captions[:6]:
         assert "n: " in caption
         assert "rule" in caption.lower()
         assert "interval" in caption.lower()
@@ -343,3 +343,16 @@ def test_the_report_ends_in_advice(found: frames.Evidence, seeds: float, images:
     said = spread.spread_sentence(dataclasses.replace(found, contrasts=told))
     assert f"standard error of {100 * seeds:.2f} points from the seeds" in said
     assert words in said
+
+
+def test_a_metric_that_is_exactly_the_baseline_s_has_no_row_and_a_constant_cost_no_p(found: frames.Evidence) -> None:
+    table = found.contrasts.copy()
+    own = table[(table["arm"] == "dropout") & (table["metric"] == "test_nll")]
+    void = {"p": NAN, "low": NAN, "high": NAN, "p_sign_flip": 0.25}
+    same = own.assign(metric="test_cost", difference=0.0, **void)
+    dearer = own.assign(metric="training_cost", baseline_mean=1.0, arm_mean=1.5, difference=0.5, **void)
+    told = dataclasses.replace(found, contrasts=pd.concat([table, same, dearer], ignore_index=True))
+    page = pages.pages(told)["pages/study_layers.md"]
+    assert "| dropout | training cost (of the baseline's) | 1.000 | 1.500 | +0.500 | – | 3 | – | – |" in page
+    assert "test cost" not in page
+    assert "| dropout | test NLL (nats) | 0.900 | 0.910 | +0.010 | [+0.005, +0.015] | 3 | 0.010 | 0.250 |" in page
