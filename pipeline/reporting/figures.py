@@ -170,7 +170,7 @@ def _curve(axes: Axes, frame: pd.DataFrame, metric: str, scale: float, colour: s
     for split, line in (("train", DASHES), ("validation", "-")):
         rows = frame[frame["split"] == split].astype({name: float for name in frame if name.startswith(metric)})
         look = {"color": colour, "linestyle": line, "marker": "o" if marked else "", "markersize": 5, "markeredgewidth": 0}
-        sns.lineplot(x=rows["epoch"], y=scale * rows[metric], ax=axes, errorbar=None, legend=False, **look)
+        axes.plot(rows["epoch"], scale * rows[metric], **look)
         bounds = scale * rows[f"{metric}_low"], scale * rows[f"{metric}_high"]
         axes.fill_between(rows["epoch"].astype(float), *bounds, color=colour, alpha=BAND, linewidth=0)
     axes.set(xlabel="", ylabel="")
