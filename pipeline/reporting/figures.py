@@ -12,11 +12,13 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
@@ -27,6 +29,8 @@ from pipeline.reporting.tables import INTERVAL, amount, points, points_interval
 STRIP = 0.34  # inches of height for one interval
 TITLE = 50  # letters of a panel's title on a line
 LINE = 62  # letters that fit on a line of that width
+FARTHER = 2  # than most intervals an axis goes
+BEAKS = MarkerStyle("<"), MarkerStyle(">")  # where an interval goes on to the left, to the right
 DASHES = (0, (4, 1.5))
 BAND = 0.22  # opacity
 VERDICT_MARKERS = {  # marker, filled: the way it points is the way the arm moved, hollow is less than its word
@@ -53,17 +57,19 @@ def forest(
     with style():
         figure = Figure(figsize=(WIDTH, sum(heights) + 1.2), layout="constrained")
         axes = figure.subplots()
-        bottoms = list(itertools.accumulate(heights))
+        bottoms, reach = list(itertools.accumulate(heights)), _reach(contrasts, margin)
         for row, lines, bottom in zip(contrasts.itertuples(), stated, bottoms, strict=True):
             place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "bottom", "linespacing": 1.15}
             axes.text(0.01, bottom - STRIP - 0.03, "\n".join(lines), **place)
             _background(axes, margin, bottom)
-            _interval(axes, row, bottom - STRIP / 2, palette[row.arm])
+            _interval(axes, row, bottom - STRIP / 2, palette[row.arm], reach)
         axes.set(ylim=(bottoms[-1] + 0.06, 0), yticks=[], xlabel=f"difference in test accuracy (points), {INTERVAL}")
         axes.grid(visible=False)
-        _widen(axes, contrasts, margin)
+        ends = 100 * contrasts[["difference", "low", "high"]].stack()
+        _widen(axes, ends, margin, reach)
         band = Patch(color="#e2e2e2", label=f"margin of equivalence (±{amount(margin)})")
-        figure.legend(handles=[band], loc="outside lower center")
+        goes_on = Line2D([], [], color="#888888", marker=BEAKS[1], markersize=12, label="goes on beyond the axis")
+        figure.legend(handles=[band, *([goes_on] if (ends.abs() > reach).any() else [])], loc="outside lower center", ncols=2)
     return figure
 
 
@@ -150,26 +156,44 @@ def _background(axes: Axes, margin: float, bottom: float) -> None:
     axes.vlines(0, *strip, color=DARK, linewidth=1.2, zorder=1)
 
 
-def _interval(axes: Axes, row: Any, height: float, colour: str) -> None:
+def _reach(contrasts: pd.DataFrame, margin: float) -> float:
+    """How far from 0 the axis may go (points): twice as far as three quarters of the intervals, lest one squeeze all."""
+    farthest = contrasts[["difference", "low", "high"]].abs().max(axis=1).dropna()
+    return FARTHER * 100 * max(farthest.quantile(0.75) if len(farthest) else 0.0, margin)
+
+
+def _interval(axes: Axes, row: Any, height: float, colour: str, reach: float) -> None:
     marker, filled = VERDICT_MARKERS[row.verdict]
-    if pd.notna(row.low):
-        axes.plot([100 * row.low, 100 * row.high], [height, height], color=colour, linewidth=3, solid_capstyle="butt", zorder=2)
-    face = colour if filled else "white"
-    look = {"marker": marker, "s": 120, "facecolor": face, "edgecolor": colour, "linewidth": 2.2, "zorder": 3}
-    sns.scatterplot(x=[100 * row.difference], y=[height], ax=axes, legend=False, **look)
+    low, middle, high = 100 * row.low, 100 * row.difference, 100 * row.high
+    if pd.notna(low):
+        ends = np.clip([low, high], -reach, reach)
+        axes.plot(ends, [height, height], color=colour, linewidth=3, solid_capstyle="butt", zorder=2)
+        for end, beyond, beak in zip(ends, (low < -reach, high > reach), BEAKS, strict=True):
+            if beyond:
+                axes.plot(end, height, color=colour, marker=beak, markersize=12, zorder=3)
+    if abs(middle) <= reach:
+        face = colour if filled else "white"
+        look = {"marker": marker, "s": 120, "facecolor": face, "edgecolor": colour, "linewidth": 2.2, "zorder": 3}
+        sns.scatterplot(x=[middle], y=[height], ax=axes, legend=False, **look)
 
 
-def _widen(axes: Axes, contrasts: pd.DataFrame, margin: float) -> None:
-    """Room for every interval, the margin and the zero line."""
-    ends = 100 * pd.concat([contrasts[["difference", "low", "high"]].stack(), pd.Series([-margin, margin])])
-    room = 0.06 * (ends.max() - ends.min())
-    axes.set_xlim(ends.min() - room, ends.max() + room)
+def _widen(axes: Axes, ends: pd.Series, margin: float, reach: float) -> None:
+    """Room for every interval, the margin and the zero line, as far as the axis may go."""
+    shown = pd.concat([ends.clip(-reach, reach), pd.Series([-100 * margin, 100 * margin])])
+    room = 0.06 * (shown.max() - shown.min())
+    axes.set_xlim(shown.min() - room, shown.max() + room)
 
 
 def _curve(axes: Axes, frame: pd.DataFrame, metric: str, scale: float, colour: str, marked: bool) -> None:
     for split, line in (("train", DASHES), ("validation", "-")):
         rows = frame[frame["split"] == split].astype({name: float for name in frame if name.startswith(metric)})
-        look = {"color": colour, "linestyle": line, "marker": "o" if marked else "", "markersize": 5, "markeredgewidth": 0}
+        look: dict[str, Any] = {
+            "color": colour,
+            "linestyle": line,
+            "marker": "o" if marked else "",
+            "markersize": 5,
+            "markeredgewidth": 0,
+        }
         axes.plot(rows["epoch"], scale * rows[metric], **look)
         bounds = scale * rows[f"{metric}_low"], scale * rows[f"{metric}_high"]
         axes.fill_between(rows["epoch"].astype(float), *bounds, color=colour, alpha=BAND, linewidth=0)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.comparison.intervals import POWER
 from pipeline.reporting.frames import Evidence
 from pipeline.reporting.tables import (
     CONFIDENCE,
@@ -59,7 +60,7 @@ def _meaning(row: dict[str, Any], digits: int) -> str:
         return "Together they give less than their sum: in part each makes the other redundant."
     if row["low"] > 0:
         return "Together they give more than their sum: they reinforce each other."
-    return f"No interaction was shown; one of {percent(row['detectable'], digits)} points would have been found."
+    return f"No interaction was shown; {100 * POWER:g} % power was for one of {percent(row['detectable'], digits)} points."
 
 
 def _cells(row: dict[str, Any], digits: int) -> dict[str, str]:

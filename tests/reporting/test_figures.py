@@ -14,7 +14,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.reporting import diagrams, figures, style
+from pipeline.reporting import diagrams, figures, gallery, style
 
 NAN = math.nan
 ARMS = ["baseline", *(f"arm_{index}" for index in range(14))]
@@ -169,6 +169,28 @@ def test_a_forest_without_intervals_or_pairs_says_so() -> None:
     words = texts(figures.forest(frame, ["one", "two"], 0.01, PALETTE))
     assert "one: +1.0, inconclusive" in words
     assert "two: no pair of runs" in words
+
+
+def test_one_far_interval_does_not_squeeze_the_others() -> None:
+    frame = contrasts(6)
+    plain = figures.forest(frame, list(frame["arm"]), 0.01, PALETTE)
+    assert not any("goes on" in word for word in texts(plain))
+    far = frame.copy()
+    far.loc[5, ["difference", "low", "high"]] = [-0.5, -0.9, -0.1]
+    cut = figures.forest(far, list(far["arm"]), 0.01, PALETTE)
+    low, high = cut.axes[0].get_xlim()
+    assert high - low < 4 * 100 * (frame["high"].max() - frame["low"].min())
+    assert "goes on beyond the axis" in texts(cut)
+    assert any("-50.0 [-90.0, -10.0]" in word for word in texts(cut))
+
+
+def test_a_forest_of_very_many_arms_shows_the_largest_differences() -> None:
+    frame = pd.concat([contrasts(6)] * 10, ignore_index=True)
+    shown = gallery.plotted(frame)
+    assert len(shown) == gallery.MOST == 40
+    assert list(shown.index) == sorted(shown.index)
+    left = frame.drop(shown.index)["difference"].abs()
+    assert left.max() <= shown["difference"].abs().min()
 
 
 def test_forests_grow_with_the_arms_and_keep_their_width() -> None:

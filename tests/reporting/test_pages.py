@@ -315,7 +315,7 @@ def interacting(found: frames.Evidence, low: float, high: float) -> frames.Evide
     [
         (-0.006, -0.001, "less than their sum"),
         (0.001, 0.006, "more than their sum"),
-        (-0.006, 0.001, "No interaction was shown; one of 4.0 points"),
+        (-0.006, 0.001, "No interaction was shown; 80 % power was for one of 4.0 points."),
         (NAN, NAN, "no interaction can be told"),
     ],
 )
