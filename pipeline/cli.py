@@ -86,6 +86,7 @@ def _run(keep_going: bool) -> None:
         _reproduce(keep_going)
         keep_dvc_lock()
     for name in names:
+        _keep_timing(name)
         _show_report(name)
 
 
@@ -113,6 +114,14 @@ def _reproduce(keep_going: bool) -> None:
         raise KeyboardInterrupt
     if process.returncode:
         raise Incomplete("the run stopped before its report; what it finished is kept: mend what is named above and run again")
+
+
+def _keep_timing(protocol: str) -> None:
+    """Writes the timing where DVC found the report as it was, and so had no reason to run its stage."""
+    if not (REPORTS / protocol / "timing.md").exists():
+        from pipeline import report  # figures are slow to import, and seldom needed here
+
+        report.write_timing(protocol)
 
 
 def _show_report(protocol: str) -> None:

@@ -47,9 +47,19 @@ def main(protocol: str) -> None:
     evidence = read_evidence(artifacts)
     with new_folder(target) as staging:
         _write(staging, evidence)
-    _write_timing(evidence, artifacts / "timing.csv", target / "timing.md")
+    write_timing(protocol, evidence)
     write_text(target.parent / "README.md", index(target.parent))
     print(f"report: {target / 'report.md'}")
+
+
+def write_timing(protocol: str, evidence: Evidence | None = None) -> None:
+    """Writes the wall clock of a protocol's confirmation runs, as far as it is known on this machine."""
+    artifacts, store = Path("artifacts", protocol), open_store()
+    evidence = evidence or read_evidence(artifacts)
+    known = {name: store.timing(name).get("seconds") for name in evidence.confirmation.fingerprints()}
+    timing = timing_frame(evidence, {name: seconds for name, seconds in known.items() if seconds is not None})
+    write_text(artifacts / "timing.csv", timing.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
+    write_text(Path("reports", protocol, "timing.md"), timing_page(evidence, timing))
 
 
 def verify(protocols: Sequence[str]) -> None:
@@ -111,14 +121,6 @@ def _write(folder: Path, evidence: Evidence) -> None:
         write_table(folder / "plots" / name, frame)
     for name, figure in drawn(evidence).items():
         (folder / "figures" / name).write_bytes(png(figure))
-
-
-def _write_timing(evidence: Evidence, csv: Path, markdown: Path) -> None:
-    store = open_store()
-    known = {name: store.timing(name).get("seconds") for name in evidence.confirmation.fingerprints()}
-    timing = timing_frame(evidence, {name: seconds for name, seconds in known.items() if seconds is not None})
-    write_text(csv, timing.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
-    write_text(markdown, timing_page(evidence, timing))
 
 
 def _records(folder: Path, plan: Plan) -> Records:

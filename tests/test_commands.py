@@ -63,6 +63,14 @@ def test_again_is_a_no_op(reproduced, command, checkout):
     assert trained(checkout) == before
 
 
+def test_timing_is_there_even_where_the_report_was_kept(reproduced, command, checkout):
+    timing = checkout / "reports" / "tiny" / "timing.md"
+    before = timing.read_bytes()
+    timing.unlink()  # as in a fresh clone whose runs came out as the committed report has them
+    assert command(*RUN).returncode == 0
+    assert timing.read_bytes() == before
+
+
 def test_dvc_shows_metrics_and_a_graph(reproduced, command):
     shown = command(sys.executable, "-m", "dvc", "metrics", "show")
     assert "reports/tiny/metrics.json" in shown.stdout
