@@ -429,7 +429,7 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
     assert "- **together**: Do they \\| help?" in page
     assert "+0.065 nats [+0.001, +0.129] on that half and +0.010 nats on the other" in page
     linked = set(re.findall(r"\(figures/([^)]+)\)", page))
-    assert {"passes.png", "ensemble_sizes_together.png", "reliability_together.png"} <= linked
+    assert {"passes_others.png", "ensemble_sizes_together.png", "reliability_together.png"} <= linked
     assert linked == {path.name for path in Path("reports/tiny/figures").iterdir()}
     first = written(Path("reports"))
     report.main("tiny")

@@ -1,6 +1,6 @@
-"""The section on noise passes: what averaging them at test buys each arm, in accuracy and in NLL.
+"""Noise passes: what averaging them at test buys each arm, in accuracy and in NLL.
 
-Separate from the sections of studies because it looks across all of them, and because nothing in it has a
+Separate from the pages of studies because it looks across all of them, and because nothing in it has a
 verdict: the declared test rule alone carries those.
 """
 
@@ -12,7 +12,7 @@ from pipeline.config.rules import NOISE, NOISE_PASSES
 from pipeline.reporting.frames import Evidence
 from pipeline.reporting.gains import METRICS, PRECISION, Gain, bounds, certain, difference, disagreeing, most, shown
 from pipeline.reporting.overview import MEAN_INTERVAL
-from pipeline.reporting.tables import CONFIDENCE, INTERVAL, VOID, counted, decimal, decimals, percent, table
+from pipeline.reporting.tables import CONFIDENCE, INTERVAL, VOID, counted, decimal, decimals, listed, percent, table
 
 NAMES = {"accuracy": "accuracy (%)", "nll": "NLL (nats)"}
 KEYS = ["study", "arm"]
@@ -24,25 +24,34 @@ NO_VERDICTS = "Only test accuracy under the declared rule has a verdict: nothing
 
 
 def averaging_section(evidence: Evidence) -> str:
-    """The whole section; empty where no arm has noise."""
+    """The page over all arms with noise; empty where there is none."""
     if evidence.passes.empty:
         return ""
     digits, most_passes = decimals(evidence.primary()), last(evidence.passes)
     gains = pass_gains(evidence)
     start = f"Against each arm's own deterministic score, with {counted(most_passes, 'noise pass', 'es')} averaged:"
-    caption = (
-        f"Lines: mean over seeds. Band: {MEAN_INTERVAL}. n: as in the table. Rule: the arithmetic mean of the probabilities "
-        "of so many noise passes; a star marks the number that the arm's declared rule averages. Every panel has its own scale."
-    )
+    studies = dict.fromkeys(evidence.passes["study"])
     parts = [
         "# Averaging at test",
         "Training adds randomness; a test can average it out over noise passes (noise layers sampling, batch norm frozen), or "
         f"use the standard form of each regularizer, the deterministic rule. {NO_VERDICTS}",
         " ".join(part for part in (start, most(gains, digits), certain(gains, digits), disagreeing(gains, digits)) if part),
         pass_table(evidence),
-        f"![{FIGURE}](../figures/passes.png)\n\n*{caption}*",
+        f"Curves over the number of passes: {listed([f'[{study}](study_{study}.md)' for study in studies])}.",
     ]
     return "\n\n".join(parts)
+
+
+def pass_figure(evidence: Evidence, study: str) -> str:
+    """The curves of one study over the number of passes; empty where no arm of it has noise."""
+    if not (evidence.passes["study"] == study).any():
+        return ""
+    caption = (
+        f"Lines: mean over seeds. Band: {MEAN_INTERVAL}. n: as in [the table](averaging.md). Rule: the arithmetic mean of the "
+        "probabilities of so many noise passes; a star marks the number that the arm's declared rule averages. Every panel has "
+        "its own scale."
+    )
+    return f"![{FIGURE}](../figures/passes_{study}.png)\n\n*{caption}*"
 
 
 def pass_table(evidence: Evidence) -> str:

@@ -36,8 +36,9 @@ def drawn(evidence: Evidence) -> dict[str, Figure]:
         tried = evidence.tried[evidence.tried["study"] == study.name]
         if len(tried):
             shown[f"strengths_{study.name}.png"] = strengths(tried, palette)
-    if len(evidence.passes):
-        shown["passes.png"] = _passes(evidence, palette)
+        passes = evidence.passes[evidence.passes["study"] == study.name]
+        if len(passes):
+            shown[f"passes_{study.name}.png"] = _passes(evidence, passes, palette)
     for ensemble in evidence.confirmation.ensembles:
         shown |= _averaged(evidence, ensemble)
     for variance in evidence.confirmation.variances:
@@ -54,10 +55,10 @@ def plotted(primary: pd.DataFrame) -> pd.DataFrame:
     return primary.loc[primary["difference"].abs().nlargest(MOST).index.sort_values()]
 
 
-def _passes(evidence: Evidence, palette: Mapping[str, str]) -> Figure:
+def _passes(evidence: Evidence, passes: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
     names = {(study, arm.name): evidence.named(study, arm.name) for study, arm in evidence.arms()}
-    keys = zip(evidence.passes["study"], evidence.passes["arm"], strict=True)
-    frame = evidence.passes.assign(label=[names[key] for key in keys]).rename(columns={"passes": "number"})
+    keys = zip(passes["study"], passes["arm"], strict=True)
+    frame = passes.assign(label=[names[key] for key in keys]).rename(columns={"passes": "number"})
     colour = {name: palette[arm] for (_, arm), name in names.items()}
     declared = {names[study, arm.name] for study, arm in evidence.arms() if arm.rule == NOISE} & set(frame["label"])
     means = banded(frame, ["label", "number", "metric"], "value")

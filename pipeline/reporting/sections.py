@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline.config.plan import PlannedEnsemble, PlannedStudy, PlannedVariance
 from pipeline.config.studies import BASELINE
+from pipeline.reporting.averaging import pass_figure
 from pipeline.reporting.confirmed import PRECISION, confirmed
 from pipeline.reporting.frames import STATES, Evidence, tally
 from pipeline.reporting.interplay import interaction_table
@@ -37,7 +38,7 @@ SHARED = "The baseline's runs are shared by all studies."
 def study_section(evidence: Evidence, study: PlannedStudy) -> str:
     """Everything about one study, from its question to its runs."""
     runs = evidence.runs[evidence.runs["study"] == study.name]
-    together = interaction_table(evidence, study.name)
+    together, passes = interaction_table(evidence, study.name), pass_figure(evidence, study.name)
     parts = [
         f"# Study: {study.name}",
         f"{text(study.question)} {changes(study)} Protocol: {evidence.confirmation.protocol}, as told in "
@@ -46,6 +47,7 @@ def study_section(evidence: Evidence, study: PlannedStudy) -> str:
         f"## Confirmed\n\n{confirmed(evidence, study)}",
         f"## What two do together\n\n{together}" if together else "",
         _other_rules(evidence, study),
+        f"## Noise passes averaged\n\n{passes}" if passes else "",
         f"## How it learned\n\n![Learning curves of {study.name}: train and validation accuracy and loss of each arm and of "
         f"the baseline, with bands](../figures/curves_{study.name}.png)\n\n*{_curve_caption(runs)}*",
         f"## Cost\n\n{cost_table(evidence, study.name)}",

@@ -97,7 +97,8 @@ def evidence(studies: dict[str, dict[str, str]], verdicts: dict[str, tuple[float
         curves=frames.curve_frame(runs, dict.fromkeys(records, history)),
         audit=frames.audit_frame(runs, records),
         rules=frames.rule_frame(confirmation, scored),
-        **dict.fromkeys(("passes", "ensembles", "sizes", "reliability"), pd.DataFrame()),
+        passes=pd.DataFrame(columns=list(frames.PASSES)),
+        **dict.fromkeys(("ensembles", "sizes", "reliability"), pd.DataFrame()),
         test_use={"phase": "confirmation", "runs": 9, "test_examples": 719},
     )
 
