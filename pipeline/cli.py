@@ -9,6 +9,7 @@ import re
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,8 @@ from rich.table import Table
 from pipeline.comparison.matching import PRIMARY
 from pipeline.config.errors import Refusal
 from pipeline.config.plan import Plan, confirmation, exploration, read_plan
-from pipeline.config.protocols import read_parameters
+from pipeline.config.protocols import document_of, read_parameters
+from pipeline.config.schema import Parameters
 from pipeline.config.studies import BASELINE, Experiment, read_experiment
 from pipeline.execution.catalogue import catalogue
 from pipeline.execution.scheduler import cores
@@ -163,7 +165,7 @@ def _show_plan(experiment: Experiment) -> None:
     minutes = sum(runs) * _seconds(experiment) / workers / 60
     seeds = protocol.seeds
     print(
-        f"{sum(runs)} runs, each counted once: {runs[0]} on {seeds.exploration} exploration seeds, {runs[1]} on "
+        f"at most {sum(runs)} runs, each counted once: {runs[0]} on {seeds.exploration} exploration seeds, {runs[1]} on "
         f"{seeds.confirmation} fresh ones; about {minutes:.1f} minutes with {workers} workers"
     )
 
@@ -173,8 +175,17 @@ def _count(plan: Plan, study: str, arm: str) -> int:
 
 
 def _seconds(experiment: Experiment) -> float:
-    """Seconds a run: the median of those timed here, else what the protocol expects."""
-    folder, store = ARTIFACTS / experiment.protocol.name / "confirmation", open_store()
-    names = read_plan(folder).fingerprints() if (folder / "plan.json").exists() else ()
-    timed = [seconds for name in names if (seconds := store.timing(name).get("seconds"))]
-    return statistics.median(timed) if timed else experiment.protocol.seconds_per_run
+    """Seconds a run: the median of those timed here, else what the protocol expects, by how many images a run looks at."""
+    protocol, store = experiment.protocol, open_store()
+    folder = ARTIFACTS / protocol.name / "confirmation"
+    last = read_plan(folder) if (folder / "plan.json").exists() else None
+    timed = [seconds for name in last.fingerprints() if (seconds := store.timing(name).get("seconds"))] if last else []
+    if last and timed:
+        return float(statistics.median(timed)) * _images(protocol.settings()) / _images(last.settings)
+    document, _ = document_of(protocol.name, Parameters(protocols=(protocol.name,)), Path())
+    return protocol.seconds_per_run * _images(protocol.settings()) / _images(document)
+
+
+def _images(settings: Mapping[str, Any]) -> int:
+    """How many training images one run looks at, an image in every epoch anew."""
+    return int(settings["data"]["train_size"]) * int(settings["training"]["epochs"])

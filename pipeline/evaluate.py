@@ -125,7 +125,10 @@ def _average(group: Group, key: tuple[str, int], costs: Mapping[str, float], row
 def _group(
     plan: Plan, ensemble: PlannedEnsemble, seed: int, read: Callable[[str], Tensors], done: Collection[str]
 ) -> Group | None:
-    """The models of one group; None where one of the baseline's is not done."""
+    """The models of one group; None where one of the baseline's is not done.
+
+    An arm that was trained on another number of images has no place in it: an average with it would see more data.
+    """
     own = {(one.arm, one.member): one.fingerprint for one in plan.members if (one.study, one.seed) == (ensemble.name, seed)}
     named = {run.fingerprint: _label(plan, run) for run in reversed(plan.runs) if run.seed == seed and run.fingerprint in done}
     compared = {arm: run for run, arm in reversed(named.items())}  # each model once, by its first name
@@ -138,9 +141,12 @@ def _group(
         tensors = read(run)
         return Model(run, tensors, bytes(tensors["examples/validation"]).hex())
 
+    models = [model(run) for run in baseline]
+    images = len(models[0].tensors["labels/train"])
+    known = {arm: model(run) for arm, run in compared.items()}
     return Group(
-        {arm: model(run) for arm, run in compared.items()},
-        [model(run) for run in baseline],
+        {arm: one for arm, one in known.items() if len(one.tensors["labels/train"]) == images},
+        models,
         {arm: model(run) for arm, run in others.items()},
     )
 

@@ -130,6 +130,13 @@ def _predictions(folder, plan, generator):
     (folder / "predictions" / "predictions.json").write_text(to_json({"files": sums}))
 
 
+def _rewrite(folder, path, tensors):
+    path.write_bytes(save(tensors))
+    sums = json.loads((folder / "predictions" / "predictions.json").read_text())
+    sums["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "predictions" / "predictions.json").write_text(to_json(sums))
+
+
 def _images(folder, plan, generator):
     rows = [(study, arm.name, image) for study, arm in plan.arms() for image in range(TEST)]
     table = pd.DataFrame(rows, columns=["study", "arm", "image"])
@@ -439,12 +446,28 @@ def test_a_group_without_all_its_models_is_left_out(folder):
     assert "snapshots" not in found.index.get_level_values("method")
 
 
+def test_an_arm_trained_on_more_images_is_in_no_ensemble(folder):
+    evaluate.main("tiny")
+    before = _ensembles(folder)
+    generator = np.random.default_rng(0)
+    for seed in GROUPS:
+        path = folder / "predictions" / f"10e{seed}.safetensors"
+        tensors = {name: values for name, values in load_file(path).items() if not name.startswith("train/")}
+        labels = generator.integers(0, CLASSES, TRAIN + 5)
+        more = {"labels/train": labels, "train/deterministic": _logits(generator, 1, labels, 1.5)}
+        held = {name: values[:, 5:] for name, values in tensors.items() if name.startswith("validation/")}
+        held |= {"labels/validation": tensors["labels/validation"][5:]}
+        _rewrite(folder, path, tensors | more | held | {"examples/validation": np.zeros(32, np.uint8)})
+    evaluate.main("tiny")
+    for seed, methods in _ensembles(folder).items():
+        assert before[seed]["all arms"]["trainings"] - methods["all arms"]["trainings"] == 1
+        assert "noise passes of noisy" in before[seed]
+        assert "noise passes of noisy" not in methods
+
+
 def test_predictions_of_different_examples_are_not_averaged(folder):
-    path = folder / "predictions" / "30e1000.safetensors"
-    path.write_bytes((folder / "predictions" / "30e1001.safetensors").read_bytes())
-    sums = json.loads((folder / "predictions" / "predictions.json").read_text())
-    sums["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (folder / "predictions" / "predictions.json").write_text(to_json(sums))
+    other = load_file(folder / "predictions" / "30e1001.safetensors")
+    _rewrite(folder, folder / "predictions" / "30e1000.safetensors", other)
     with pytest.raises(Refusal, match="members of one ensemble need the same examples"):
         evaluate.main("tiny")
 

@@ -79,7 +79,7 @@ def test_the_study_plans(extended):
     (extended / "params.yaml").write_text("protocols: [digits]\nstudies: [together, hidden_noise]\n")
     ended = ran(extended, "pipeline", "plan")
     assert ended.returncode == 0, ended.stderr
-    assert "model.batch_norm=false" in ended.stdout
+    assert "shift_and_dropout" in ended.stdout
 
 
 def test_every_make_target_it_names_exists():

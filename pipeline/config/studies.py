@@ -186,7 +186,8 @@ def _ungrouped(document: _Document, arms: list[Arm], protocol: Protocol, path: P
     for kind, asked in kinds:
         seeds = protocol.seeds.confirmation
         if asked.groups > seeds:
-            yield f"{path}: {kind}.groups: {asked.groups} is refused; allowed is at most seeds.confirmation, {seeds}"
+            ways = f"raise that, or leave {path.stem} out of studies"
+            yield f"{path}: {kind}.groups: {asked.groups} is refused; allowed is at most seeds.confirmation, {seeds}: {ways}"
         for arm in arms:
             if len(arm.strengths) > 1:
                 yield f"{path}: arms.{arm.name}: {len(arm.strengths)} strengths; allowed is one in a study with {kind}"

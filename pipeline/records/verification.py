@@ -83,7 +83,7 @@ def _compared(own: Path, other: Path) -> Iterator[str]:
     if not own.exists():
         yield f"{name}: missing"
     elif not other.exists():
-        yield f"{name}: is no part of what the predictions give"
+        yield f"{name}: is no part of what the predictions give; remove it"
     elif own.read_bytes() != other.read_bytes():
         yield f"{name}: differs from what the predictions give{_place(own, other)}"
 

@@ -14,6 +14,7 @@ from pipeline.reporting.frames import Evidence
 from pipeline.reporting.tables import decimals, listed, percent, percent_interval, points, points_interval
 
 Problem = Literal["variance", "bias", "both", "neither"]
+FEW = 4  # arms that are named one by one
 TWICE = 2  # one part outweighs the other where it is so many times as large
 ADVICE = {
     "variance": "The gap outweighs it: the problem is **variance**, the network overfits. That is what regularizers "
@@ -45,9 +46,9 @@ def diagnosis(evidence: Evidence) -> str:
     digits = decimals(evidence.primary())
     found = problem(error.mean - best, gap.mean, evidence.confirmation.margin)
     start = (
-        f"The baseline is wrong on {_spelled(error, digits)} % of its own training images. Against a stated optimal error of "
-        f"{percent(best, digits)} % that is {percent(error.mean - best, digits)} points of avoidable bias. On validation "
-        f"{_spelled(gap, digits)} points come on top: the gap. {ADVICE[found]}"
+        f"The baseline is wrong on {_spelled(error, digits)} % of its own training images. Taking "
+        f"{percent(best, digits)} % as the best possible error (`optimal_error`), {percent(error.mean - best, digits)} points "
+        f"are avoidable bias. On validation {_spelled(gap, digits)} points come on top: the gap. {ADVICE[found]}"
     )
     lines = [line for line in (_helping(evidence, digits), _closing(evidence, digits)) if line]
     if found in ("bias", "both"):
@@ -60,8 +61,9 @@ def _helping(evidence: Evidence, digits: int) -> str:
     rows = primary[primary["verdict"].str.startswith("helps")]
     if rows.empty:
         return "No arm of this report has been shown to raise test accuracy."
-    names = [_named(evidence, row, digits) for row in rows.to_dict("records")]
-    return f"Shown to raise test accuracy, the largest difference first: {listed(names)}."
+    names = [_named(evidence, row, digits) for row in rows.head(FEW).to_dict("records")]
+    more = f"; and {len(rows) - FEW} more in the table above" if len(rows) > FEW else ""
+    return f"Shown to raise test accuracy, the largest difference first: {listed(names)}{more}."
 
 
 def _closing(evidence: Evidence, digits: int) -> str:
@@ -116,14 +118,15 @@ def smallest_gap(evidence: Evidence) -> str:
     means = runs.groupby("label", sort=False)[["gap", "test_accuracy"]].mean().dropna()
     if len(means) < 2 or runs["gap"].nunique() < 2 or runs["test_accuracy"].nunique() < 2:
         return ""
-    together = runs["gap"].corr(runs["test_accuracy"])
+    once = runs.drop_duplicates("fingerprint")
+    together = once["gap"].corr(once["test_accuracy"])
     digits = decimals(evidence.primary())
     least, best = str(means["gap"].idxmin()), str(means["test_accuracy"].idxmax())
     of_least, of_best = (
         f"a gap of {percent(means.loc[name, 'gap'], digits)} points and {percent(means.loc[name, 'test_accuracy'], digits)} %"
         for name in (least, best)
     )
-    words = f"Over {len(runs)} confirmation runs, gap and test accuracy correlate with {together:.2f}."
+    words = f"Over {len(once)} confirmation runs, gap and test accuracy correlate with {together:.2f}."
     if least == best:
         return f"{words} The smallest gap was the best model: **{best}** has {of_best} test accuracy."
     return (

@@ -18,7 +18,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
@@ -30,7 +29,6 @@ STRIP = 0.34  # inches of height for one interval
 TITLE = 50  # letters of a panel's title on a line
 LINE = 62  # letters that fit on a line of that width
 FARTHER = 2  # than most intervals an axis goes
-BEAKS = MarkerStyle("<"), MarkerStyle(">")  # where an interval goes on to the left, to the right
 DASHES = (0, (4, 1.5))
 BAND = 0.22  # opacity
 VERDICT_MARKERS = {  # marker, filled: the way it points is the way the arm moved, hollow is less than its word
@@ -68,8 +66,11 @@ def forest(
         ends = 100 * contrasts[["difference", "low", "high"]].stack()
         _widen(axes, ends, margin, reach)
         band = Patch(color="#e2e2e2", label=f"margin of equivalence (±{amount(margin)})")
-        goes_on = Line2D([], [], color="#888888", marker=BEAKS[1], markersize=12, label="goes on beyond the axis")
-        figure.legend(handles=[band, *([goes_on] if (ends.abs() > reach).any() else [])], loc="outside lower center", ncols=2)
+        cut = [Line2D([], [], color="none", label="←, →: goes on beyond the axis")] if (ends.abs() > reach).any() else []
+        handles = [band, *_verdict_handles(contrasts["verdict"]), *cut]
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=columns([str(handle.get_label()) for handle in handles])
+        )
     return figure
 
 
@@ -114,7 +115,9 @@ def strengths(tried: pd.DataFrame, palette: Mapping[str, str], digits: int = 1) 
             axes.margins(y=0.12)
         star = Line2D([], [], color="white", marker="*", markeredgecolor="black", markerfacecolor="white", markersize=17)
         baseline = Line2D([], [], color=DARK, linestyle="--")
-        figure.legend([star, baseline], ["chosen", "baseline"], loc="outside lower center", ncols=2)
+        around = Patch(color=DARK, alpha=0.1)
+        words = ["chosen", "baseline", f"its {INTERVAL}"]
+        figure.legend([star, baseline, around], words, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -156,6 +159,16 @@ def _background(axes: Axes, margin: float, bottom: float) -> None:
     axes.vlines(0, *strip, color=DARK, linewidth=1.2, zorder=1)
 
 
+def _verdict_handles(verdicts: pd.Series) -> list[Line2D]:
+    """What the marker of every verdict that occurs looks like."""
+    found = [(verdict, *look) for verdict, look in VERDICT_MARKERS.items() if (verdicts == verdict).any()]
+    look: dict[str, Any] = {"linestyle": "", "markersize": 11, "color": "#666666", "markeredgewidth": 2}
+    return [
+        Line2D([], [], marker=marker, markerfacecolor="#666666" if filled else "white", label=verdict, **look)
+        for verdict, marker, filled in found
+    ]
+
+
 def _reach(contrasts: pd.DataFrame, margin: float) -> float:
     """How far from 0 the axis may go (points): twice as far as three quarters of the intervals, lest one squeeze all."""
     farthest = contrasts[["difference", "low", "high"]].abs().max(axis=1).dropna()
@@ -168,9 +181,10 @@ def _interval(axes: Axes, row: Any, height: float, colour: str, reach: float) ->
     if pd.notna(low):
         ends = np.clip([low, high], -reach, reach)
         axes.plot(ends, [height, height], color=colour, linewidth=3, solid_capstyle="butt", zorder=2)
-        for end, beyond, beak in zip(ends, (low < -reach, high > reach), BEAKS, strict=True):
+        for end, beyond in zip(ends, (low < -reach, high > reach), strict=True):
             if beyond:
-                axes.plot(end, height, color=colour, marker=beak, markersize=12, zorder=3)
+                arrow = {"arrowstyle": "->", "color": colour, "linewidth": 2.5, "mutation_scale": 22}
+                axes.annotate("", xy=(1.04 * end, height), xytext=(0.9 * end, height), arrowprops=arrow)
     if abs(middle) <= reach:
         face = colour if filled else "white"
         look = {"marker": marker, "s": 120, "facecolor": face, "edgecolor": colour, "linewidth": 2.2, "zorder": 3}
@@ -233,8 +247,7 @@ def _reference(axes: Axes, baseline: pd.DataFrame) -> None:
 def _strength_curve(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
     low, mean, high = (_accuracies(rows)[name].to_numpy() for name in ("low", "mean", "high"))
     places = list(range(len(rows)))
-    axes.fill_between(places, low, high, color=colour, alpha=BAND, linewidth=0)
-    axes.vlines(places, low, high, color=colour, linewidth=2)
+    axes.vlines(places, low, high, color=colour, linewidth=3)
     sns.lineplot(x=places, y=mean, ax=axes, errorbar=None, color=colour, marker="o", markersize=9, legend=False)
     for place in (index for index, chosen in enumerate(rows["chosen"]) if chosen):
         axes.plot(place, mean[place], marker="*", markersize=21, color=colour, markeredgecolor="black", zorder=5)
@@ -244,7 +257,7 @@ def _accuracies(rows: pd.DataFrame) -> pd.DataFrame:
     """Low, mean and high in percent, NaN where unknown."""
     name = "validation_accuracy"
     frame = rows[[f"{name}_low", name, f"{name}_high"]].set_axis(["low", "mean", "high"], axis="columns")
-    return 100 * frame.astype(float)
+    return 100 * frame.astype(float).clip(0, 1)
 
 
 def _ticks(labels: list[str]) -> tuple[list[str], str]:

@@ -60,7 +60,7 @@ def _meaning(row: dict[str, Any], digits: int) -> str:
         return "Together they give less than their sum: in part each makes the other redundant."
     if row["low"] > 0:
         return "Together they give more than their sum: they reinforce each other."
-    return f"No interaction was shown; {100 * POWER:g} % power was for one of {percent(row['detectable'], digits)} points."
+    return f"None was shown; {100 * POWER:g} % power is for {percent(row['detectable'], digits)} points or more."
 
 
 def _cells(row: dict[str, Any], digits: int) -> dict[str, str]:

@@ -45,15 +45,15 @@ def headline_table(evidence: Evidence) -> str:
         {
             "arm": row["arm"] + evidence.against(row["study"], row["arm"]),
             **({"study": row["study"]} if evidence.ambiguous() else {}),
-            "strength": text(row["strength"]) or VOID,
-            "test accuracy (%)": percent(row["arm_mean"], digits),
-            "baseline (%)": percent(row["baseline_mean"], digits),
+            "verdict": row["verdict"],
             "difference (points)": points(row["difference"], digits),
             INTERVAL: points_interval(row["low"], row["high"], digits) or VOID,
+            "test accuracy (%)": percent(row["arm_mean"], digits),
+            "baseline (%)": percent(row["baseline_mean"], digits),
+            **_gap_cells(evidence, row["study"], row["arm"], digits),
             "n": str(row["n"]),
             "p (Holm)": p_value(row["p_holm"]),
-            "verdict": row["verdict"],
-            "gap (points)": percent(gap_of(evidence, row["study"], row["arm"]), digits),
+            "strength": text(row["strength"]) or VOID,
             RUNS: tallied(row),
         }
         for row in primary.to_dict("records")
@@ -64,6 +64,16 @@ def headline_table(evidence: Evidence) -> str:
         "the intervals are not corrected, so one without 0 may stand beside an inconclusive verdict."
     )
     return table(pd.DataFrame(rows), caption)
+
+
+def _gap_cells(evidence: Evidence, study: str, arm: str, digits: int) -> dict[str, str]:
+    """The mean gap of an arm, and its paired difference to the baseline's."""
+    rows = evidence.contrasts
+    found = rows[(rows["metric"] == "gap") & (rows["study"] == study) & (rows["arm"] == arm)].to_dict("records")
+    change = [
+        f"{points(row['difference'], digits)} {points_interval(row['low'], row['high'], digits)}".strip() for row in found
+    ]
+    return {"gap (points)": percent(gap_of(evidence, study, arm), digits), "gap, difference": (change or [VOID])[0]}
 
 
 def gap_table(evidence: Evidence) -> str:
@@ -138,7 +148,7 @@ def cost_table(evidence: Evidence, study: str | None = None) -> str:
             }
         )
     caption = (
-        "Counted, not timed (seconds: timing.md beside the report). n: done confirmation runs, of which this is the mean; "
+        "Counted, not timed (your own runs write timing.md). n: done confirmation runs, of which this is the mean; "
         "no interval. Rule: the forward passes are those of each arm's test rule."
     )
     return table(pd.DataFrame(rows), caption)

@@ -16,17 +16,18 @@ from pipeline.reporting.interplay import interaction_lines
 from pipeline.reporting.method import method_page
 from pipeline.reporting.overview import budgets, cost_table, gap_table, headline_table, left_out
 from pipeline.reporting.sections import losses, study_section
-from pipeline.reporting.spread import spread_sentence, variance_page
+from pipeline.reporting.spread import largest, spread_sentence, variance_page
 from pipeline.reporting.tables import INTERVAL, amount, counted, decimals, listed, percent, points, points_interval, text
 
-VERDICTS = {  # the words after the arm that has a verdict, and after several
-    "helps": ("helps", "help"),
-    "helps, below the margin": ("helps, but by less than the margin of {}", "help, but by less than the margin of {}"),
-    "hurts": ("hurts", "hurt"),
-    "hurts, below the margin": ("hurts, but by less than the margin of {}", "hurt, but by less than the margin of {}"),
-    "equivalent": ("is equivalent to the baseline within {}", "are equivalent to the baseline within {}"),
-    "inconclusive": ("stays inconclusive", "stay inconclusive"),
+VERDICTS = {  # the words after the arm that has a verdict, and after several; and whether one stands out as the most
+    "helps": ("helps", "help", True),
+    "helps, below the margin": ("helps, but by less than the margin of {}", "help, but by less than the margin of {}", True),
+    "hurts": ("hurts", "hurt", True),
+    "hurts, below the margin": ("hurts, but by less than the margin of {}", "hurt, but by less than the margin of {}", True),
+    "equivalent": ("is equivalent to the baseline within {}", "are equivalent to the baseline within {}", False),
+    "inconclusive": ("stays inconclusive", "stay inconclusive", False),
 }
+NAMED = 3  # arms of one verdict that the headline names; more are counted
 FOREST = "Forest plot: difference in test accuracy of every arm to the baseline, with interval and verdict, over the margin"
 SCATTER = "Scatter: gap against test accuracy, small for every confirmation run and large for the mean of every arm"
 BACK = "[← the report](../report.md)"
@@ -66,6 +67,7 @@ def front_page(evidence: Evidence, behind: list[str]) -> str:
         smallest_gap(evidence),
         f"## What two do together\n\n{interactions}" if interactions else "",
         f"## More seeds, or more images?\n\n{spread_sentence(evidence)}" if spread_sentence(evidence) else "",
+        *(largest(evidence, study) for study in evidence.confirmation.variances),
         f"## Pages\n\n{_contents(evidence, behind)}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -75,12 +77,7 @@ def headline(evidence: Evidence) -> str:
     """The findings in plain language: what helps and by how much, what does not, what stays open, and the baseline's gap."""
     primary = evidence.primary()
     digits = decimals(primary)
-    margin = amount(evidence.confirmation.margin)
-    found = []
-    for verdict, words in VERDICTS.items():
-        names = [_finding(evidence, row, digits) for row in primary[primary["verdict"] == verdict].to_dict("records")]
-        if names:
-            found.append(f"{listed(names)} {words[len(names) > 1].format(margin)}.")
+    found = [_told(evidence, primary, verdict) for verdict in VERDICTS if (primary["verdict"] == verdict).any()]
     if not primary["verdict"].str.startswith("helps").any():
         found.insert(0, "no arm has been shown to help.")
     means = evidence.baseline()[["test_accuracy", "gap"]].mean()
@@ -91,19 +88,32 @@ def headline(evidence: Evidence) -> str:
     return f"After {_fresh_seeds(primary)}, {' '.join(found)} (Differences in points of test accuracy, with {INTERVAL}s.)"
 
 
+def _told(evidence: Evidence, primary: pd.DataFrame, verdict: str) -> str:
+    """What the arms with one verdict do: a few by name, many by number and the one with the largest difference."""
+    one, several, ranked = VERDICTS[verdict]
+    margin, digits = amount(evidence.confirmation.margin), decimals(primary)
+    rows = primary[primary["verdict"] == verdict]
+    if len(rows) <= NAMED:
+        names = [_finding(evidence, row, digits) for row in rows.to_dict("records")]
+        return f"{listed(names)} {(several if len(names) > 1 else one).format(margin)}."
+    words = f"{len(rows)} of {counted(len(primary), 'arm')} {several.format(margin)}"
+    if not ranked:
+        return f"{words}."
+    most = rows.loc[rows["difference"].abs().idxmax()].to_dict()
+    return f"{words}, most of all {_finding(evidence, most, digits)}."
+
+
 def _finding(evidence: Evidence, row: dict[str, Any], digits: int) -> str:
     name = f"**{evidence.label(row['study'], row['arm'])}**"
     if pd.isna(row["difference"]):
         return f"{name} (no pair of runs)"
     known = f"{points(row['difference'], digits)} points {points_interval(row['low'], row['high'], digits)}".strip()
-    if row["verdict"] != "inconclusive" or pd.isna(row["detectable"]):
-        return f"{name} ({known})"
-    return f"{name} ({known}; detectable: {percent(row['detectable'], digits)})"
+    return f"{name} ({known})"
 
 
 def _fresh_seeds(primary: pd.DataFrame) -> str:
     least, most = int(primary["n"].min()), int(primary["n"].max())
-    return f"{least} to {counted(most, 'fresh seed')}" if least < most else counted(most, "fresh seed")
+    return f"up to {counted(most, 'fresh seed')}" if least < most else counted(most, "fresh seed")
 
 
 def _contents(evidence: Evidence, behind: list[str]) -> str:

@@ -67,7 +67,7 @@ def strength_table(tried: pd.DataFrame, digits: int) -> str:
             "arm": row["arm"],
             "strength": text(row["strength"]) or VOID,
             "validation accuracy (%)": percent(row[name], digits),
-            INTERVAL: percent_interval(row[f"{name}_low"], row[f"{name}_high"], digits) or VOID,
+            INTERVAL: percent_interval(max(row[f"{name}_low"], 0.0), min(row[f"{name}_high"], 1.0), digits) or VOID,
             "validation NLL": decimal(row["validation_nll"], PRECISION),
             "n": str(row["n"]),
             "chosen": "**chosen**" if row["chosen"] else "",

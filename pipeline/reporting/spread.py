@@ -42,6 +42,7 @@ def variance_page(evidence: Evidence, study: PlannedVariance) -> str:
         f"# Study: {study.name}",
         f"{text(study.question)} {changes(study)} In each of {counted(len(study.groups), 'group')} every stream but one keeps "
         "the group's seed, and that one is drawn anew. The baseline draws neither noise nor augmentation.",
+        largest(evidence, study),
         component_table(evidence, study),
         f"![{FIGURE}](../figures/variance_{study.name}.png)" if len(_own(evidence, study)) else "",
         spread_sentence(evidence),
@@ -52,20 +53,37 @@ def variance_page(evidence: Evidence, study: PlannedVariance) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def largest(evidence: Evidence, study: PlannedVariance) -> str:
+    """Which stream spreads the scores of every arm most."""
+    lines = []
+    for arm, rows in _own(evidence, study).groupby("arm", sort=False):
+        moved = rows[rows["n_groups"] > 0]
+        if moved["variance"].sum() > 0:
+            most = moved.loc[moved["variance"].idxmax()]
+            share = most["variance"] / moved["variance"].sum()
+            spread = f"{percent(most['sd'], FINEST)} points {percent_interval(most['low'], most['high'], FINEST)}"
+            lines.append(
+                f"- **{arm}**: of what its seeds spread, most comes from **{most['stream']}** ({percent(share, 0)} %): a "
+                f"standard deviation of {spread}."
+            )
+    return "\n".join(lines)
+
+
 def component_table(evidence: Evidence, study: PlannedVariance) -> str:
     """A row per arm and stream: the standard deviation of test accuracy when that stream alone is drawn anew."""
     own = _own(evidence, study)
     if own.empty:
         return "**No run of this study is done, so nothing was taken apart.**"
     digits = max(decimals(evidence.primary()), FINEST)
-    totals = own.groupby("arm")["variance"].transform("sum")
+    moved = own["n_groups"] > 0
+    totals = own["variance"].where(moved).groupby(own["arm"]).transform("sum")
     rows = [
         {
             "arm": row["arm"],
             "stream": row["stream"],
             "sd (points)": percent(row["sd"], digits),
             f"{CONFIDENCE} interval": percent_interval(row["low"], row["high"], digits) or VOID,
-            "share of the variance (%)": percent(row["variance"] / total, 0) if total else VOID,
+            "share of the variance (%)": percent(row["variance"] / total, 0) if total and row["n_groups"] else VOID,
             "groups": str(row["n_groups"]),
             "n": str(row["n"]),
         }
@@ -73,9 +91,9 @@ def component_table(evidence: Evidence, study: PlannedVariance) -> str:
     ]
     caption = (
         "Standard deviation of test accuracy within groups, pooled. n: done runs. Rule: the test rule of each arm. Share: of "
-        f"the sum of an arm's rows. Interval: {CONFIDENCE} chi-square interval of the pooled variance, which assumes normal "
-        "scores. test set: the binomial spread that one run's accuracy would have over other test sets of this size; counted, "
-        "not measured, so it has no interval."
+        f"the sum over an arm's streams. Interval: {CONFIDENCE} chi-square interval of the pooled variance, which assumes "
+        "normal scores. test set: the binomial spread that one run's accuracy would have over other test sets of this size; "
+        "counted, not measured, so it has no interval. 0 without interval: nothing of the arm draws from that stream."
     )
     return table(pd.DataFrame(rows), caption)
 

@@ -22,6 +22,7 @@ DARK = "#333333"
 PALETTE = (  # safe for the colour-blind, neighbours of different lightness
     *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
     *("#56b4e9", "#ca9161", "#fbafe4", "#b8a800"),
+    *("#7b3294", "#00b3b3", "#a50026", "#8c6bb1", "#1b5e20", "#9e9e9e"),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
 STYLE = {

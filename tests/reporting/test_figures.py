@@ -180,7 +180,7 @@ def test_one_far_interval_does_not_squeeze_the_others() -> None:
     cut = figures.forest(far, list(far["arm"]), 0.01, PALETTE)
     low, high = cut.axes[0].get_xlim()
     assert high - low < 4 * 100 * (frame["high"].max() - frame["low"].min())
-    assert "goes on beyond the axis" in texts(cut)
+    assert "←, →: goes on beyond the axis" in texts(cut)
     assert any("-50.0 [-90.0, -10.0]" in word for word in texts(cut))
 
 

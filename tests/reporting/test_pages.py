@@ -125,9 +125,25 @@ def test_the_headline_says_each_verdict_in_plain_language(found: frames.Evidence
     )
     assert "**smoothing** (+0.4 points [-0.1, +0.9]) helps, but by less than the margin of 1 point." in sentence
     assert "**decay** (0.0 points [-0.5, +0.5]) is equivalent to the baseline within 1 point." in sentence
-    assert "**mixup** (-0.4 points [-0.9, +0.1]; detectable: 1.2) stays inconclusive." in sentence
+    assert "**mixup** (-0.4 points [-0.9, +0.1]) stays inconclusive." in sentence
     assert "**early** (-3.0 points [-3.5, -2.5]) hurts." in sentence
     assert "The baseline reaches 89.0 % test accuracy with a gap of 10.1 points" in sentence
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ("helps", "4 of 5 arms help, most of all **a3** (+4.0 points [+3.5, +4.5])."),
+        ("hurts", "4 of 5 arms hurt, most of all **a3** (+4.0 points [+3.5, +4.5])."),
+        ("equivalent", "4 of 5 arms are equivalent to the baseline within 1 point. "),
+        ("inconclusive", "4 of 5 arms stay inconclusive. "),
+    ],
+)
+def test_many_arms_of_one_verdict_are_counted(verdict: str, words: str) -> None:
+    arms = {f"a{number}": ((number + 1) / 100, verdict) for number in range(4)} | {"other": (0.5, "helps, below the margin")}
+    sentence = pages.headline(evidence({"one": dict.fromkeys(arms, "deterministic")}, arms))
+    assert words in sentence
+    assert "**a0**" not in sentence
 
 
 def test_every_verdict_has_its_words() -> None:
@@ -151,7 +167,7 @@ def whole(found: frames.Evidence) -> str:
 
 def test_the_pages_keep_their_order(found: frames.Evidence) -> None:
     made = pages.pages(found)
-    marks = ["# Which", "After 3 fresh seeds", "| arm | strength |", "(figures/forest.png)", "## Diagnosis", "## More seeds"]
+    marks = ["# Which", "After 3 fresh seeds", "| arm | verdict |", "(figures/forest.png)", "## Diagnosis", "## More seeds"]
     places = [made["report.md"].index(mark) for mark in [*marks, "## Pages"]]
     assert places == sorted(places)
     marks = ["# Study: layers", "## Confirmed", "(../figures/curves_layers.png)", "## Cost", "## What acted", "## Runs"]
@@ -215,7 +231,9 @@ def test_pairs_without_numbers_are_shown_as_unknown(found: frames.Evidence) -> N
     numbers += ["p_sign_flip", "seeds_needed", "seed_error", "image_error"]
     void = found.contrasts.assign(n=0, verdict="inconclusive", **dict.fromkeys(numbers, NAN))
     text = whole(dataclasses.replace(found, contrasts=void))
-    assert "**dropout** (no pair of runs)" in text
+    assert "6 of 6 arms stay inconclusive." in text
+    few = void[void["arm"].isin(("dropout", "decay"))]
+    assert "**dropout** (no pair of runs)" in pages.headline(dataclasses.replace(found, contrasts=few))
     assert "nan" not in text
 
 
@@ -270,12 +288,15 @@ def test_the_problem_is_the_part_that_outweighs_the_other(bias: float, gap: floa
 def test_the_diagnosis_tells_errors_gap_and_what_addresses_them(found: frames.Evidence) -> None:
     said = diagnosis.diagnosis(found)
     assert said.startswith("The baseline is wrong on 1.1 [0.9, 1.3] % of its own training images.")  # 1.0, 1.1 and 1.2
-    assert "optimal error of 0.0 % that is 1.1 points of avoidable bias. On validation 10.1 [9.9, 10.3] points" in said
+    assert "Taking 0.0 % as the best possible error (`optimal_error`), 1.1 points are avoidable bias." in said
+    assert "On validation 10.1 [9.9, 10.3] points come on top" in said
     assert "**variance**" in said
     assert "the largest difference first: **augmentation** (+2.0 points [+1.5, +2.5]), **dropout**" in said
     assert "With a smaller gap, but not shown to raise test accuracy: **early** (-3.0 points [-3.5, -2.5])." in said
     stated = found.confirmation.model_copy(update={"optimal_error": 0.008})
-    assert "0.8 % that is 0.3 points" in diagnosis.diagnosis(dataclasses.replace(found, confirmation=stated))
+    assert "Taking 0.8 % as the best possible error (`optimal_error`), 0.3 points" in diagnosis.diagnosis(
+        dataclasses.replace(found, confirmation=stated)
+    )
 
 
 def test_where_bias_is_the_problem_arms_that_fit_better_are_named(found: frames.Evidence) -> None:
@@ -316,7 +337,7 @@ def interacting(found: frames.Evidence, low: float, high: float) -> frames.Evide
     [
         (-0.006, -0.001, "less than their sum"),
         (0.001, 0.006, "more than their sum"),
-        (-0.006, 0.001, "No interaction was shown; 80 % power was for one of 4.0 points."),
+        (-0.006, 0.001, "None was shown; 80 % power is for 4.0 points or more."),
         (NAN, NAN, "no interaction can be told"),
     ],
 )
