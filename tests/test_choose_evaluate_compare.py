@@ -419,6 +419,7 @@ def test_every_method_is_compared_with_what_it_averages(folder):
 def test_a_model_under_two_names_is_averaged_once(folder):
     plan = json.loads((folder / "confirmation" / "plan.json").read_text())
     plan["runs"] += [run | {"study": "two", "arm": "again"} for run in plan["runs"] if run["arm"] == "noisy"]
+    plan["studies"][1]["arms"].append(plan["studies"][0]["arms"][1] | {"name": "again"})
     (folder / "confirmation" / "plan.json").write_text(to_json(plan))
     evaluate.main("tiny")
     found = _ensembles(folder)[1000]
@@ -459,10 +460,11 @@ def test_an_arm_trained_on_more_images_is_in_no_ensemble(folder):
         held |= {"labels/validation": tensors["labels/validation"][5:]}
         _rewrite(folder, path, tensors | more | held | {"examples/validation": np.zeros(32, np.uint8)})
     evaluate.main("tiny")
-    for seed, methods in _ensembles(folder).items():
-        assert before[seed]["all arms"]["trainings"] - methods["all arms"]["trainings"] == 1
-        assert "noise passes of noisy" in before[seed]
-        assert "noise passes of noisy" not in methods
+    after = _ensembles(folder)
+    for seed in GROUPS:
+        assert before[seed]["all arms"]["trainings"] - after[seed]["all arms"]["trainings"] == 1
+    assert "noise passes of noisy" in before.index.get_level_values("method")
+    assert "noise passes of noisy" not in after.index.get_level_values("method")
 
 
 def test_predictions_of_different_examples_are_not_averaged(folder):
@@ -608,6 +610,7 @@ def test_the_same_bytes_twice_and_nothing_left_beside_them(folder):
         "images.csv",
         "contrasts.csv",
         "interactions.csv",
+        "variance.csv",
     )
     names = ("choice.json", "test_use.json", *tables)
     contents = []

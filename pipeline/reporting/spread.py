@@ -54,18 +54,18 @@ def variance_page(evidence: Evidence, study: PlannedVariance) -> str:
 
 
 def largest(evidence: Evidence, study: PlannedVariance) -> str:
-    """Which stream spreads the scores of every arm most."""
+    """Which streams spread the scores of every arm most, the first two of each."""
     lines = []
     for arm, rows in _own(evidence, study).groupby("arm", sort=False):
-        moved = rows[rows["n_groups"] > 0]
-        if moved["variance"].sum() > 0:
-            most = moved.loc[moved["variance"].idxmax()]
-            share = most["variance"] / moved["variance"].sum()
-            spread = f"{percent(most['sd'], FINEST)} points {percent_interval(most['low'], most['high'], FINEST)}"
-            lines.append(
-                f"- **{arm}**: of what its seeds spread, most comes from **{most['stream']}** ({percent(share, 0)} %): a "
-                f"standard deviation of {spread}."
-            )
+        moved = rows[rows["variance"].gt(0) & rows["n_groups"].gt(0)].sort_values("variance", ascending=False)
+        total = moved["variance"].sum()
+        told = [
+            f"**{row['stream']}** ({percent(row['variance'] / total, 0)} %, a standard deviation of "
+            f"{percent(row['sd'], FINEST)} points {percent_interval(row['low'], row['high'], FINEST)})"
+            for row in moved.head(2).to_dict("records")
+        ]
+        if told:
+            lines.append(f"- What seeds spread the scores of **{arm}**: first {', then '.join(told)}.")
     return "\n".join(lines)
 
 

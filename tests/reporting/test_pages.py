@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison import interactions, variance
-from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.plan import Plan, PlannedArm, PlannedDraw, PlannedRun, PlannedStudy, PlannedVariance
 from pipeline.reporting import diagnosis, frames, interplay, overview, pages, sections, spread
 
 NAN = math.nan
@@ -378,3 +378,38 @@ def test_a_metric_that_is_exactly_the_baseline_s_has_no_row_and_a_constant_cost_
     assert "| dropout | training cost (of the baseline's) | 1.000 | 1.500 | +0.500 | – | 3 | – | – |" in page
     assert "test cost" not in page
     assert "| dropout | test NLL (nats) | 0.900 | 0.910 | +0.010 | [+0.005, +0.015] | 3 | 0.010 | 0.250 |" in page
+
+
+def test_a_study_of_variance_has_its_page_and_its_sentence(found: frames.Evidence) -> None:
+    arms = tuple(PlannedArm(name=name, factor=name, rule="deterministic") for name in ("baseline", "dropout"))
+    study = PlannedVariance(name="spread", question="Where from?", groups=(1000, 1001), arms=arms)
+    draws = tuple(
+        PlannedDraw(
+            study="spread", arm=arm.name, strength="", seed=seed, stream="init", draw=1, fingerprint=f"{arm.name}-{seed}"
+        )
+        for arm in arms
+        for seed in (1000, 1001)
+    )
+    plan = found.confirmation.model_copy(update={"variances": (study,), "draws": draws})
+    rows = [
+        ("baseline", "init", 2, 4, 2, 0.0003, 0.0173, 0.009, 0.05),
+        ("baseline", "order", 2, 4, 2, 0.0001, 0.01, 0.005, 0.04),
+        ("baseline", "test set", 0, 0, 0, 0.0004, 0.02, NAN, NAN),
+        ("dropout", "noise", 2, 4, 2, 0.0, 0.0, NAN, NAN),
+    ]
+    table = pd.DataFrame(rows, columns=list(variance.COLUMNS)).assign(study="spread")
+    lost = {name: {"state": "failed", "reason": "why"} for name in ("dropout-1001",)}
+    told = dataclasses.replace(found, confirmation=plan, variance=table, draws=frames.draw_frame(plan, lost))
+    made = pages.pages(told)
+    page = made["pages/study_spread.md"]
+    assert "| baseline | init | 1.73 | [0.90, 5.00] | 75 | 2 | 4 |" in page
+    assert "| baseline | test set | 2.00 | – | – | 0 | 0 |" in page
+    assert "| dropout | noise | 0.00 | – | – | 2 | 4 |" in page
+    assert "4 runs of 4 not done: 1 failed, 3 missing" in page
+    assert "dropout, seed 1001: failed: why" in page
+    sentence = "of **baseline**: first **init** (75 %, a standard deviation of 1.73 points [0.90, 5.00]), then **order** (25 %"
+    assert sentence in page
+    assert sentence in made["report.md"]
+    assert "nan" not in page
+    nothing = dataclasses.replace(told, variance=table.iloc[:0])
+    assert "**No run of this study is done, so nothing was taken apart.**" in pages.pages(nothing)["pages/study_spread.md"]
