@@ -284,6 +284,18 @@ def test_evaluate_decomposes_the_gap(arm, folder):
     assert (parts["gap_augmentation"] == 0) == (arm != 1)
 
 
+def test_evaluate_says_of_every_image_how_many_runs_are_right(folder):
+    evaluate.main("tiny")
+    table = pd.read_csv(folder / "images.csv").set_index(["study", "arm"])["correct"]
+    labels = np.load(folder / "data" / "test_labels.npy")
+    for arm, prefix, kind, count in (("baseline", "00", "deterministic", 1), ("pooled", "20", "noise", 12)):
+        right = []
+        for seed in range(1000, 1004):
+            logits = load_file(folder / "predictions" / f"{prefix}e{seed}.safetensors")[f"test/{kind}"][:count].astype(float)
+            right.append(special.softmax(logits, axis=-1).mean(axis=0).argmax(axis=1) == labels)
+        assert table.loc["one", arm].to_numpy() == pytest.approx(np.mean(right, axis=0), abs=1e-9)
+
+
 def test_evaluate_records_that_it_opened_the_test_set(folder):
     evaluate.main("tiny")
     use = json.loads((folder / "test_use.json").read_text())

@@ -191,7 +191,15 @@ def test_a_report_is_verified_and_a_changed_one_is_not(whole, monkeypatch, capsy
     page = folder / "reports" / "tiny" / "pages" / "study_dropout.md"
     faults = {
         page: (page.read_text().replace("3/3/0/0/0", "2/2/0/0/0", 1), "pages/study_dropout.md: differs from what"),
-        folder / "artifacts" / "tiny" / "contrasts.csv": ("stale", "artifacts/tiny/contrasts.csv: differs"),
+        **{
+            folder / "artifacts" / "tiny" / name: ("stale", f"artifacts/tiny/{name}: differs")
+            for name in ("choice.json", "scores.csv", "images.csv", "contrasts.csv", "interactions.csv", "variance.csv")
+        },
+        folder / "reports" / "tiny" / "metrics.json": ("{}", "metrics.json: differs"),
+        folder / "dvc.lock": (
+            "stages: {confirm@tiny: {outs: [{path: artifacts/tiny/confirmation, md5: 0.dir}]}}",
+            "artifacts/tiny/confirmation: is not what dvc.lock records",
+        ),
         folder / "reports" / "tiny" / "extra.md": ("more", "reports/tiny/extra.md: is no part of what"),
         folder / "reports" / "README.md": ("# Reports", "reports/README.md: does not hold the headline of tiny"),
     }

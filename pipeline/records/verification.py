@@ -1,9 +1,12 @@
 """Recomputes a report from its predictions in a temporary folder, and tells where it differs from the one at hand.
 
-Separate from the report, which is one of the stages that are run again: evaluate, compare, report.
+What went in is held against `dvc.lock`, where that names it. Separate from the report, which is one of the stages that
+are run again: choose, evaluate, compare, report.
 """
 
+import hashlib
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -12,12 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pipeline
+from pipeline.config.documents import read_yaml
 from pipeline.config.errors import Refusal
 from pipeline.config.plan import read_plan
 from pipeline.records.store import checked_record
 
-INPUTS = ("data", "exploration", "confirmation", "choice.json", "predictions")
-VERBS = ("evaluate", "compare", "report")
+INPUTS = ("data", "exploration", "confirmation", "predictions")
+VERBS = ("choose", "evaluate", "compare", "report")
+LOCK = Path("dvc.lock")
 UNSTABLE = ("timing.md", "timing.csv", "tracked.json")  # the wall clock, and what is known to a server
 INDEX = Path("reports", "README.md")
 
@@ -37,7 +42,11 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
         _recompute(protocol, root, again)
         own, other = (place / "artifacts" / protocol for place in (root, again))
         tables = {path.name for path in other.iterdir() if path.is_file() and not path.is_symlink()}
-        found = [*_tables(own, other, tables), *_tree(root / "reports" / protocol, again / "reports" / protocol)]
+        found = [
+            *_unrecorded(protocol, root),
+            *_tables(own, other, tables),
+            *_tree(root / "reports" / protocol, again / "reports" / protocol),
+        ]
         listed = (again / INDEX).read_text().splitlines()[-1]
         index = root / INDEX
         if listed not in (index.read_text().splitlines() if index.exists() else ()):
@@ -50,6 +59,30 @@ def _check_runs(artifacts: Path) -> None:
     for phase in ("exploration", "confirmation"):
         for name in read_plan(artifacts / phase).fingerprints():
             checked_record(artifacts / phase / name)
+
+
+def _unrecorded(protocol: str, root: Path) -> Iterator[str]:
+    """A line for every folder that went in and is not the one whose checksum is in `dvc.lock`."""
+    stages = read_yaml(root / LOCK).get("stages", {}) if (root / LOCK).exists() else {}
+    outs = {out["path"]: out["md5"] for name, stage in stages.items() if name.endswith(f"@{protocol}") for out in stage["outs"]}
+    for name in INPUTS:
+        path = f"artifacts/{protocol}/{name}"
+        if path in outs and folder_md5(root / path) != outs[path]:
+            yield f"{path}: is not what {LOCK} records"
+
+
+def folder_md5(folder: Path) -> str:
+    """The checksum that DVC gives a folder: of the list of its files by name, each with its own."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listed = [
+        {
+            "md5": hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
+            "relpath": path.relative_to(folder).as_posix(),
+        }
+        for path in files
+    ]
+    listed.sort(key=lambda entry: entry["relpath"])
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def _recompute(protocol: str, root: Path, again: Path) -> None:

@@ -19,6 +19,7 @@ from pipeline.reporting.tables import (
     counted,
     decimal,
     decimals,
+    findable,
     p_value,
     percent,
     points,
@@ -53,7 +54,7 @@ def _primary_table(rows: list[dict[str, Any]], digits: int) -> str:
             **_tests(row),
             "p (Holm)": p_value(row["p_holm"]),
             "verdict": row["verdict"],
-            "detectable": percent(row["detectable"], digits),
+            "detectable": findable(row["detectable"], digits),
             "correlation": decimal(row["correlation"], 2),
             "rule": row["rule"],
         }
@@ -113,7 +114,7 @@ def _open(rows: list[dict[str, Any]], digits: int) -> str:
     unsettled = [row for row in rows if row["verdict"] == "inconclusive" and not pd.isna(row["detectable"])]
     return "\n".join(
         f"- **{row['arm']}** stays inconclusive: {counted(row['n'], 'pair')} find a difference of "
-        f"{percent(row['detectable'], digits)} points with {100 * POWER:g} % power; {_needed(row['seeds_needed'])}."
+        f"{findable(row['detectable'], digits)} points with {100 * POWER:g} % power; {_needed(row['seeds_needed'])}."
         for row in unsettled
     )
 

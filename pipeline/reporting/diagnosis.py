@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from pipeline.comparison.intervals import Interval, interval
+from pipeline.comparison.intervals import NEGLIGIBLE, Interval, interval
 from pipeline.reporting.frames import Evidence
-from pipeline.reporting.tables import decimals, listed, percent, percent_interval, points, points_interval
+from pipeline.reporting.tables import decimal, decimals, listed, percent, percent_interval, points, points_interval
 
 Problem = Literal["variance", "bias", "both", "neither"]
 FEW = 4  # arms that are named one by one
+FITTED = 0.99  # train accuracy from which little of the gap is left to it
 TWICE = 2  # one part outweighs the other where it is so many times as large
 ADVICE = {
     "variance": "The gap outweighs it: the problem is **variance**, the network overfits. That is what regularizers "
@@ -44,6 +45,8 @@ def diagnosis(evidence: Evidence) -> str:
     baseline, best = evidence.baseline(), evidence.confirmation.optimal_error
     error, gap = (interval(values.to_numpy(float)) for values in (1 - baseline["train_accuracy"], baseline["gap"]))
     digits = decimals(evidence.primary())
+    if not error.n:
+        return "No baseline run is done, so there is nothing to diagnose."
     found = problem(error.mean - best, gap.mean, evidence.confirmation.margin)
     start = (
         f"The baseline is wrong on {_spelled(error, digits)} % of its own training images. Taking "
@@ -119,17 +122,36 @@ def smallest_gap(evidence: Evidence) -> str:
     if len(means) < 2 or runs["gap"].nunique() < 2 or runs["test_accuracy"].nunique() < 2:
         return ""
     once = runs.drop_duplicates("fingerprint")
-    together = once["gap"].corr(once["test_accuracy"])
+    together, within = _correlations(once)
     digits = decimals(evidence.primary())
     least, best = str(means["gap"].idxmin()), str(means["test_accuracy"].idxmax())
     of_least, of_best = (
         f"a gap of {percent(means.loc[name, 'gap'], digits)} points and {percent(means.loc[name, 'test_accuracy'], digits)} %"
         for name in (least, best)
     )
-    words = f"Over {len(once)} confirmation runs, gap and test accuracy correlate with {together:.2f}."
+    words = (
+        f"Over {len(once)} confirmation runs, the ranks of gap and test accuracy correlate with {decimal(together, 2)}; "
+        f"within arms gap and test accuracy do with {decimal(within, 2)}. {_fitted(runs)}"
+    ).strip()
     if least == best:
         return f"{words} The smallest gap was the best model: **{best}** has {of_best} test accuracy."
     return (
         f"{words} The smallest gap was not the best model: **{least}** has {of_least} test accuracy, **{best}** {of_best}. "
         "(Means over seeds.)"
     )
+
+
+def _correlations(runs: pd.DataFrame) -> tuple[float, float]:
+    """Of gap and test accuracy: Spearman's over all runs, which one collapsed arm cannot decide, and Pearson's within arms."""
+    own = runs[["gap", "test_accuracy"]]
+    centred = own - own.groupby(runs["label"]).transform("mean")
+    varies = centred.abs().max() > NEGLIGIBLE
+    within = centred["gap"].corr(centred["test_accuracy"]) if varies.all() else float("nan")
+    return float(own["gap"].corr(own["test_accuracy"], method="spearman")), float(within)
+
+
+def _fitted(runs: pd.DataFrame) -> str:
+    """Where every arm fits its training images, the gap is the validation error by another name."""
+    if not (runs.groupby("label")["train_accuracy"].mean() > FITTED).all():
+        return ""
+    return "Every arm fits its training images almost perfectly, so its gap is little else than its validation error."

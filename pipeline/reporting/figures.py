@@ -28,6 +28,7 @@ from pipeline.reporting.tables import INTERVAL, amount, points, points_interval
 STRIP = 0.34  # inches of height for one interval
 TITLE = 50  # letters of a panel's title on a line
 LINE = 62  # letters that fit on a line of that width
+QUARTILES = 4  # times the distance of the quartiles a scatter goes beyond them
 FARTHER = 2  # than most intervals an axis goes
 DASHES = (0, (4, 1.5))
 BAND = 0.22  # opacity
@@ -140,9 +141,28 @@ def scatter(outcomes: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
             mean = runs.mean().to_frame().T
             sns.scatterplot(mean, s=130, linewidth=1.2, edgecolor="black", zorder=3, label=label, legend=False, **look)
         axes.set(xlabel="gap: train minus validation accuracy (points)", ylabel="test accuracy (%)")
+        outside = _zoomed(axes, spots)
+        if outside:
+            axes.set_title(f"{outside} of {len(spots)} runs lie outside", fontweight="normal")
         if names:
             figure.legend(loc="outside lower center", ncols=beside, handletextpad=0.2, columnspacing=1.2)
     return figure
+
+
+def _zoomed(axes: Axes, spots: pd.DataFrame) -> int:
+    """Limits the axes to where most runs lie, lest a collapsed arm squeeze all others; how many runs are left outside."""
+    outside = pd.Series(data=False, index=spots.index)
+    for name, limit in (("gap", axes.set_xlim), ("test_accuracy", axes.set_ylim)):
+        values = spots[name].dropna()
+        if values.empty:
+            continue
+        low, high = values.quantile([0.25, 0.75])
+        reach = QUARTILES * (high - low)
+        least, most = max(values.min(), low - reach), min(values.max(), high + reach)
+        outside |= (spots[name] < least) | (spots[name] > most)
+        room = 0.05 * (most - least) or 1.0
+        limit(least - room, most + room)
+    return int(outside.sum())
 
 
 def _stated(label: str, difference: float, low: float, high: float, verdict: str, *, digits: int) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.intervals import POWER
 from pipeline.reporting.frames import Evidence
 from pipeline.reporting.tables import (
     CONFIDENCE,
@@ -24,6 +23,11 @@ from pipeline.reporting.tables import (
 )
 
 PRECISION = 3
+FEWEST = 2  # seeds that have an interval
+LESS_HELP = "Together they give less than their sum: in part each makes the other redundant."
+MORE_HELP = "Together they give more than their sum: they reinforce each other."
+MORE_HARM = "Together they do more harm than their sum: each makes the other worse."
+LESS_HARM = "Together they do less harm than their sum: in part it is the same harm."
 NAMES = {"test_accuracy": "test accuracy (points)", "test_nll": "test NLL (nats)", "gap": "gap (points)"}
 
 
@@ -48,19 +52,25 @@ def interaction_table(evidence: Evidence, study: str) -> str:
 
 def _sentence(row: dict[str, Any], digits: int) -> str:
     pair, both = f"**{row['arm']}**", f"**{row['first']}** and **{row['second']}**"
-    if pd.isna(row["low"]):
+    if row["n"] < FEWEST:
         return f"{pair}: too few seeds have it, {both} and the baseline, so no interaction can be told."
-    known = f"{points(row['difference'], digits)} points {points_interval(row['low'], row['high'], digits)}"
+    known = f"{points(row['difference'], digits)} points {points_interval(row['low'], row['high'], digits)}".strip()
     effects = f"{points(row['effect'], digits)} points, against {points(row['sum'], digits)} for the sum of {both}"
     return f"{pair}: {effects}; interaction {known}. {_meaning(row, digits)}"
 
 
 def _meaning(row: dict[str, Any], digits: int) -> str:
-    if row["high"] < 0:
-        return "Together they give less than their sum: in part each makes the other redundant."
-    if row["low"] > 0:
-        return "Together they give more than their sum: they reinforce each other."
-    return f"None was shown; {100 * POWER:g} % power is for {percent(row['detectable'], digits)} points or more."
+    """What an interaction comes to: the same sign means one thing among arms that help, another among those that hurt."""
+    if pd.isna(row["low"]):
+        return "It does not vary over the seeds, so it has no interval."
+    if row["low"] <= 0 <= row["high"]:
+        return f"None was shown; these seeds would find one of {percent(row['detectable'], digits)} points four times in five."
+    less = row["high"] < 0
+    if row["effect"] > 0 and row["sum"] > 0:
+        return LESS_HELP if less else MORE_HELP
+    if row["effect"] < 0 and row["sum"] < 0:
+        return MORE_HARM if less else LESS_HARM
+    return "Together they come out lower than their sum." if less else "Together they come out higher than their sum."
 
 
 def _cells(row: dict[str, Any], digits: int) -> dict[str, str]:

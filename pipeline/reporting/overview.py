@@ -61,7 +61,9 @@ def headline_table(evidence: Evidence) -> str:
     caption = (
         f"n: {PAIRS}. Rule: {rules(evidence)}; the gap always deterministic. Interval: {CONTRAST_INTERVAL}. "
         f"p: two-sided paired t test, Holm over {family(primary)}; "
-        "the intervals are not corrected, so one without 0 may stand beside an inconclusive verdict."
+        "the intervals are not corrected, so one without 0 may stand beside an inconclusive verdict. "
+        "Equivalent: two one-sided tests at 5 %, not corrected, as where the 90 % interval lies within the margin. Arms are not compared with each other. "
+        "All is conditional on this test set and this pool of images."
     )
     return table(pd.DataFrame(rows), caption)
 
@@ -104,11 +106,16 @@ def left_out(evidence: Evidence) -> str:
         if row["other_machine"]:
             lines.append(
                 f"{name}: {counted(row['other_machine'], 'pair')} left out, trained on another kind of machine than the rest: "
-                "runs of different processors or threads are not mixed"
+                "contrasts and interactions do not mix processors or numbers of threads, other means and figures hold all runs"
             )
     lines += [
         f"{listed(names)} are the same runs, asked about in two studies: the correction counts both"
         for names in _twins(evidence)
+    ]
+    constant = primary[(primary["n"] > 1) & primary["low"].isna()]
+    lines += [
+        f"**{evidence.label(row['study'], row['arm'])}** differs by as much at every seed: without spread there is no interval"
+        for row in constant.to_dict("records")
     ]
     if (primary["n"] == 1).any():
         lines.append("One pair of seeds has no interval, no p and no verdict: raise seeds.confirmation in params.yaml")

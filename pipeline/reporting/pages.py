@@ -17,14 +17,25 @@ from pipeline.reporting.method import method_page
 from pipeline.reporting.overview import budgets, cost_table, gap_table, headline_table, left_out
 from pipeline.reporting.sections import losses, study_section
 from pipeline.reporting.spread import largest, spread_sentence, variance_page
-from pipeline.reporting.tables import INTERVAL, amount, counted, decimals, listed, percent, points, points_interval, text
+from pipeline.reporting.tables import (
+    INTERVAL,
+    amount,
+    counted,
+    decimals,
+    findable,
+    listed,
+    percent,
+    points,
+    points_interval,
+    text,
+)
 
 VERDICTS = {  # the words after the arm that has a verdict, and after several; and whether one stands out as the most
     "helps": ("helps", "help", True),
     "helps, below the margin": ("helps, but by less than the margin of {}", "help, but by less than the margin of {}", True),
     "hurts": ("hurts", "hurt", True),
     "hurts, below the margin": ("hurts, but by less than the margin of {}", "hurt, but by less than the margin of {}", True),
-    "equivalent": ("is equivalent to the baseline within {}", "are equivalent to the baseline within {}", False),
+    "equivalent": ("is equivalent to its baseline within {}", "are equivalent to their baseline within {}", False),
     "inconclusive": ("stays inconclusive", "stay inconclusive", False),
 }
 NAMED = 3  # arms of one verdict that the headline names; more are counted
@@ -100,7 +111,7 @@ def _told(evidence: Evidence, primary: pd.DataFrame, verdict: str) -> str:
     if not ranked:
         return f"{words}."
     most = rows.loc[rows["difference"].abs().idxmax()].to_dict()
-    return f"{words}, most of all {_finding(evidence, most, digits)}."
+    return f"{words}; the largest difference is that of {_finding(evidence, most, digits)}."
 
 
 def _finding(evidence: Evidence, row: dict[str, Any], digits: int) -> str:
@@ -108,7 +119,9 @@ def _finding(evidence: Evidence, row: dict[str, Any], digits: int) -> str:
     if pd.isna(row["difference"]):
         return f"{name} (no pair of runs)"
     known = f"{points(row['difference'], digits)} points {points_interval(row['low'], row['high'], digits)}".strip()
-    return f"{name} ({known})"
+    if row["verdict"] != "inconclusive" or pd.isna(row["detectable"]):
+        return f"{name} ({known})"
+    return f"{name} ({known}; detectable: {findable(row['detectable'], digits)})"
 
 
 def _fresh_seeds(primary: pd.DataFrame) -> str:

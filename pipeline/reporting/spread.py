@@ -14,9 +14,9 @@ from pipeline.reporting.tables import CONFIDENCE, VOID, counted, decimals, perce
 SHARED = "Draw 0 of every group is the run of its seed, whatever the stream; a run may stand in many rows."
 FIGURE = "Standard deviation of test accuracy when one stream is drawn anew, by arm and stream, with intervals"
 WORDS = {
-    "seeds": "More seeds would narrow this report most.",
-    "images": "More test images would say more than more seeds.",
-    "both": "Seeds and test images weigh alike: it takes more of both to narrow this report much.",
+    "seeds": "More seeds would narrow these intervals, and the test images are no bottleneck.",
+    "images": "More test images would say more than more seeds: what these say is sure of this test set alone.",
+    "both": "More seeds would narrow these intervals; for a claim about other test images both errors weigh.",
 }
 FINEST = 2  # decimals of a standard deviation in points
 
@@ -58,14 +58,13 @@ def largest(evidence: Evidence, study: PlannedVariance) -> str:
     lines = []
     for arm, rows in _own(evidence, study).groupby("arm", sort=False):
         moved = rows[rows["variance"].gt(0) & rows["n_groups"].gt(0)].sort_values("variance", ascending=False)
-        total = moved["variance"].sum()
         told = [
-            f"**{row['stream']}** ({percent(row['variance'] / total, 0)} %, a standard deviation of "
-            f"{percent(row['sd'], FINEST)} points {percent_interval(row['low'], row['high'], FINEST)})"
+            f"**{row['stream']}** (a standard deviation of {percent(row['sd'], FINEST)} points "
+            f"{percent_interval(row['low'], row['high'], FINEST)})"
             for row in moved.head(2).to_dict("records")
         ]
         if told:
-            lines.append(f"- What seeds spread the scores of **{arm}**: first {', then '.join(told)}.")
+            lines.append(f"- What spreads the scores of **{arm}** over seeds: first {', then '.join(told)}.")
     return "\n".join(lines)
 
 
@@ -75,25 +74,22 @@ def component_table(evidence: Evidence, study: PlannedVariance) -> str:
     if own.empty:
         return "**No run of this study is done, so nothing was taken apart.**"
     digits = max(decimals(evidence.primary()), FINEST)
-    moved = own["n_groups"] > 0
-    totals = own["variance"].where(moved).groupby(own["arm"]).transform("sum")
     rows = [
         {
             "arm": row["arm"],
             "stream": row["stream"],
             "sd (points)": percent(row["sd"], digits),
             f"{CONFIDENCE} interval": percent_interval(row["low"], row["high"], digits) or VOID,
-            "share of the variance (%)": percent(row["variance"] / total, 0) if total and row["n_groups"] else VOID,
             "groups": str(row["n_groups"]),
             "n": str(row["n"]),
         }
-        for row, total in zip(own.to_dict("records"), totals, strict=True)
+        for row in own.to_dict("records")
     ]
     caption = (
-        "Standard deviation of test accuracy within groups, pooled. n: done runs. Rule: the test rule of each arm. Share: of "
-        f"the sum over an arm's streams. Interval: {CONFIDENCE} chi-square interval of the pooled variance, which assumes "
-        "normal scores. test set: the binomial spread that one run's accuracy would have over other test sets of this size; "
-        "counted, not measured, so it has no interval. 0 without interval: nothing of the arm draws from that stream."
+        "Standard deviation of test accuracy within groups, pooled. n: done runs. Rule: the test rule of each arm. What moves "
+        "with a stream includes its interplay with the others, so the variances need not add up to that of whole runs. "
+        f"Interval: {CONFIDENCE}, by chi-square of the pooled variance, which assumes normal scores. test set: the binomial "
+        "spread that one run's accuracy would have over other test sets of this size; counted, so it has no interval."
     )
     return table(pd.DataFrame(rows), caption)
 

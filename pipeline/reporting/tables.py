@@ -52,6 +52,11 @@ def points(value: float, digits: int = 1) -> str:
     return signed(100 * value, digits)
 
 
+def findable(difference: float, digits: int) -> str:
+    """A detectable difference in points; beyond 100 there is none."""
+    return "none possible" if difference > 1 else percent(difference, digits)
+
+
 def amount(value: float) -> str:
     """A fraction as a number of points, spelled as short as it is exact: 1 point, 0.5 points."""
     shown = f"{100 * value:g}"

@@ -109,6 +109,8 @@ def test_one_stream_moves_and_the_others_stay(experiment):
         assert [name for name, other in found.items() if other] == [draw.stream] * (draw.draw > 0)
         moved.setdefault(draw.arm, {}).setdefault(draw.stream, []).append((draw.seed, draw.draw))
     every = [(FIRST_CONFIRMATION_SEED + group, draw) for group in (0, 1) for draw in (0, 1)]
+    drawn = [identities[draw.fingerprint]["streams"][draw.stream] for draw in plan.draws if draw.draw and draw.arm == "dropout"]
+    assert len(set(drawn)) == 2  # one for each group: a seed of its own, the same in every stream
     assert moved["baseline"] == dict.fromkeys(("split", "init", "order"), every)
     assert moved["dropout"] == dict.fromkeys(("split", "init", "order", "augmentation", "noise"), every)
     assert {draw.fingerprint for draw in plan.draws if draw.draw == 0 and draw.arm == "baseline"} < {
