@@ -130,8 +130,8 @@ def smallest_gap(evidence: Evidence) -> str:
         for name in (least, best)
     )
     words = (
-        f"Over {len(once)} confirmation runs, the ranks of gap and test accuracy correlate with {decimal(together, 2)}; "
-        f"within arms gap and test accuracy do with {decimal(within, 2)}. {_fitted(runs)}"
+        f"Over {len(once)} confirmation runs, the ranks of gap and test accuracy correlate with {decimal(together, 2)}, "
+        f"and within arms with {decimal(within, 2)}. {_fitted(runs)}"
     ).strip()
     if least == best:
         return f"{words} The smallest gap was the best model: **{best}** has {of_best} test accuracy."
@@ -142,11 +142,11 @@ def smallest_gap(evidence: Evidence) -> str:
 
 
 def _correlations(runs: pd.DataFrame) -> tuple[float, float]:
-    """Of gap and test accuracy: Spearman's over all runs, which one collapsed arm cannot decide, and Pearson's within arms."""
+    """Spearman's of gap and test accuracy over all runs and within arms: no single arm that collapsed decides it."""
     own = runs[["gap", "test_accuracy"]]
     centred = own - own.groupby(runs["label"]).transform("mean")
     varies = centred.abs().max() > NEGLIGIBLE
-    within = centred["gap"].corr(centred["test_accuracy"]) if varies.all() else float("nan")
+    within = centred["gap"].corr(centred["test_accuracy"], method="spearman") if varies.all() else float("nan")
     return float(own["gap"].corr(own["test_accuracy"], method="spearman")), float(within)
 
 

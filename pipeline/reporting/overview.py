@@ -62,8 +62,8 @@ def headline_table(evidence: Evidence) -> str:
         f"n: {PAIRS}. Rule: {rules(evidence)}; the gap always deterministic. Interval: {CONTRAST_INTERVAL}. "
         f"p: two-sided paired t test, Holm over {family(primary)}; "
         "the intervals are not corrected, so one without 0 may stand beside an inconclusive verdict. "
-        "Equivalent: two one-sided tests at 5 %, not corrected, as where the 90 % interval lies within the margin. Arms are not compared with each other. "
-        "All is conditional on this test set and this pool of images."
+        "Equivalent: two one-sided tests at 5 %, not corrected, as where the 90 % interval lies within the margin. "
+        "Arms are not compared with each other. All is conditional on this test set and this pool of images."
     )
     return table(pd.DataFrame(rows), caption)
 
