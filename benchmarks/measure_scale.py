@@ -1,7 +1,7 @@
 """Time and memory of compare and report against the number of runs, on made-up scores.
 
 Bar: 10,000 runs under 60 seconds and 1 GB for both together, on one processor, and linear in the number of runs. Ten studies
-of ten arms, half of them with noise passes; what grows is the number of seeds. Writes benchmarks/results/scale.json.
+of ten arms, half of them with noise passes; what grows is the number of seeds. Writes scale.json and scale.png in results.
 """
 
 import json
@@ -9,11 +9,12 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from pipeline import evaluate
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
@@ -21,6 +22,7 @@ from pipeline.config.rules import NOISE_PASSES
 from pipeline.evaluation.metrics import METRICS
 from pipeline.records.store import to_json
 from pipeline.records.tables import write_table
+from pipeline.reporting.style import WIDTH, png, style
 
 STUDIES, ARMS, IMAGES, EPOCHS, PASSES = 10, 10, 1000, 10, 20
 SEEDS = (10, 25, 50, 100)  # with a hundred arms: 1,000 to 10,000 runs, and the baseline's
@@ -128,6 +130,20 @@ def measured(verb: str, folder: Path) -> tuple[float, float]:
     return time.perf_counter() - began, usage.ru_maxrss / 1000
 
 
+def draw(rows: Sequence[Mapping[str, float]]) -> None:
+    """The curve over the number of runs, beside the numbers."""
+    with style():
+        figure = Figure(figsize=(WIDTH, 4), layout="constrained")
+        axes = figure.subplots()
+        for name, marker in (("seconds", "o"), ("compare_seconds", "s")):
+            label = "compare and report" if name == "seconds" else "compare alone"
+            axes.plot([row["runs"] for row in rows], [row[name] for row in rows], marker=marker, label=label)
+        axes.axhline(SECONDS, color="#888888", linestyle="--", label="bar")
+        axes.set(xlabel="runs", ylabel="seconds on one processor", xlim=(0, None), ylim=(0, None))
+        figure.legend(loc="outside lower center", ncols=3)
+    RESULT.with_suffix(".png").write_bytes(png(figure))
+
+
 def main() -> None:
     """Measures every size, and writes seconds and megabytes."""
     rows = []
@@ -140,6 +156,7 @@ def main() -> None:
         row |= {"seconds": round(sum(seconds for seconds, _ in found.values()), 1)}
         rows.append(row | {"megabytes": round(max(megabytes for _, megabytes in found.values()))})
         print(json.dumps(rows[-1]), flush=True)
+    draw(rows)
     RESULT.write_text(json.dumps({"bars": {"seconds": SECONDS, "megabytes": MEGABYTES}, "sizes": rows}, indent=1) + "\n")
 
 
