@@ -191,9 +191,7 @@ def _plan(
         for arm in study.arms:
             for strength in strengths(study, arm):
                 for seed in seeds:
-                    this = identity(_config(strength, Streams.of(seed)), data_digest)
-                    name = fingerprint(this)
-                    identities[name] = this
+                    name = _identified(strength, Streams.of(seed), data_digest, identities)
                     runs.append(
                         PlannedRun(study=study.name, arm=arm.name, strength=strength.label, seed=seed, fingerprint=name)
                     )
@@ -212,16 +210,15 @@ def _plan(
 
 def _members(study: Study, seeds: Sequence[int], data_digest: str) -> tuple[list[PlannedMember], Identities]:
     """Every model of every group with its identity: several for the baseline, one for each other arm."""
-    members, identities = [], {}
+    members: list[PlannedMember] = []
+    identities: Identities = {}
     ensemble = _ensemble(study)
     for arm in study.arms:
         strength = arm.strengths[0]
         fixed = {"study": study.name, "arm": arm.name, "strength": strength.label}
         for seed in seeds[: ensemble.groups]:
             for member in range(ensemble.size if arm.name == BASELINE else 1):
-                this = identity(_config(strength, member_streams(seed, member)), data_digest)
-                name = fingerprint(this)
-                identities[name] = this
+                name = _identified(strength, member_streams(seed, member), data_digest, identities)
                 members.append(PlannedMember(**fixed, seed=seed, member=member, fingerprint=name))
     return members, identities
 
@@ -234,16 +231,15 @@ def member_streams(seed: int, member: int) -> Streams:
 
 def _draws(study: Study, seeds: Sequence[int], data_digest: str) -> tuple[list[PlannedDraw], Identities]:
     """For every arm, group and stream the run of the group's seed, and runs in which that stream alone has another."""
-    draws, identities = [], {}
+    draws: list[PlannedDraw] = []
+    identities: Identities = {}
     variance = _variance(study)
     for arm in study.arms:
         strength = arm.strengths[0]
         fixed = {"study": study.name, "arm": arm.name, "strength": strength.label}
         streams = ALWAYS if arm.name == BASELINE else tuple(Streams.model_fields)
         for seed, stream, draw in itertools.product(seeds[: variance.groups], streams, range(variance.draws + 1)):
-            this = identity(_config(strength, drawn_streams(seed, stream, draw)), data_digest)
-            name = fingerprint(this)
-            identities[name] = this
+            name = _identified(strength, drawn_streams(seed, stream, draw), data_digest, identities)
             draws.append(PlannedDraw(**fixed, seed=seed, stream=stream, draw=draw, fingerprint=name))
     return draws, identities
 
@@ -275,6 +271,14 @@ def _ensemble(study: Study) -> Ensemble:
     if study.ensemble is None:
         raise ValueError(f"study {study.name} asks about no ensemble")
     return study.ensemble
+
+
+def _identified(strength: Strength, streams: Streams, data_digest: str, identities: Identities) -> str:
+    """The fingerprint of a run, whose identity is added to `identities`."""
+    this = identity(_config(strength, streams), data_digest)
+    name = fingerprint(this)
+    identities[name] = this
+    return name
 
 
 def _config(strength: Strength, streams: Streams) -> RunConfig:

@@ -73,13 +73,13 @@ def _unrecorded(protocol: str, root: Path) -> Iterator[str]:
 
 def folder_md5(folder: Path) -> str:
     """The checksum that DVC gives a folder: of the list of its files by name, each with its own."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
     listed = [
         {
             "md5": hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
             "relpath": path.relative_to(folder).as_posix(),
         }
-        for path in files
+        for path in folder.rglob("*")
+        if path.is_file()
     ]
     listed.sort(key=lambda entry: entry["relpath"])
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"

@@ -12,6 +12,7 @@ from pipeline.comparison.intervals import POWER
 from pipeline.comparison.matching import PRIMARY
 from pipeline.config.plan import PlannedStudy
 from pipeline.reporting.frames import Evidence
+from pipeline.reporting.gains import PRECISION
 from pipeline.reporting.overview import CONTRAST_INTERVAL, PAIRS
 from pipeline.reporting.tables import (
     INTERVAL,
@@ -30,7 +31,6 @@ from pipeline.reporting.tables import (
 )
 
 IN_PERCENT = ("accuracy", "calibration_error", "gap")  # metrics that are fractions of images; the others are in nats or scores
-PRECISION = 3  # decimals of a metric that is no percentage
 TESTS = "two-sided paired t test, and beside it the exact one that flips the signs of the differences"
 
 

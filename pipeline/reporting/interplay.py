@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.reporting.frames import Evidence
+from pipeline.reporting.gains import PRECISION
 from pipeline.reporting.tables import (
     CONFIDENCE,
     INTERVAL,
@@ -22,7 +23,6 @@ from pipeline.reporting.tables import (
     table,
 )
 
-PRECISION = 3
 FEWEST = 2  # seeds that have an interval
 LESS_HELP = "Together they give less than their sum: in part each makes the other redundant."
 MORE_HELP = "Together they give more than their sum: they reinforce each other."

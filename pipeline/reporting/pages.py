@@ -65,7 +65,7 @@ def study_page(study: str) -> str:
 
 def front_page(evidence: Evidence, behind: list[str]) -> str:
     """The whole of `report.md`; `behind` names the other pages."""
-    interactions = interaction_lines(evidence)
+    interactions, spread = interaction_lines(evidence), spread_sentence(evidence)
     parts = [
         f"# Which regularizers close the gap: {evidence.confirmation.protocol}",
         headline(evidence),
@@ -77,7 +77,7 @@ def front_page(evidence: Evidence, behind: list[str]) -> str:
         f"## Diagnosis\n\n{diagnosis(evidence)}",
         smallest_gap(evidence),
         f"## What two do together\n\n{interactions}" if interactions else "",
-        f"## More seeds, or more images?\n\n{spread_sentence(evidence)}" if spread_sentence(evidence) else "",
+        f"## More seeds, or more images?\n\n{spread}" if spread else "",
         *(largest(evidence, study) for study in evidence.confirmation.variances),
         f"## Pages\n\n{_contents(evidence, behind)}",
     ]

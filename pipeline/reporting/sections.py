@@ -10,8 +10,9 @@ import pandas as pd
 from pipeline.config.plan import PlannedEnsemble, PlannedStudy, PlannedVariance
 from pipeline.config.studies import BASELINE
 from pipeline.reporting.averaging import pass_figure
-from pipeline.reporting.confirmed import PRECISION, confirmed
+from pipeline.reporting.confirmed import confirmed
 from pipeline.reporting.frames import STATES, Evidence, tally
+from pipeline.reporting.gains import PRECISION
 from pipeline.reporting.interplay import interaction_table
 from pipeline.reporting.overview import MEAN_INTERVAL, RUNS, cost_table, tallied
 from pipeline.reporting.tables import (

@@ -9,7 +9,7 @@ from pipeline.comparison.variance import advice
 from pipeline.config.plan import PlannedVariance
 from pipeline.reporting.frames import Evidence
 from pipeline.reporting.sections import changes, losses, lost, run_table
-from pipeline.reporting.tables import CONFIDENCE, VOID, counted, decimals, percent, percent_interval, table, text
+from pipeline.reporting.tables import CONFIDENCE, INTERVAL, VOID, counted, decimals, percent, percent_interval, table, text
 
 SHARED = "Draw 0 of every group is the run of its seed, whatever the stream; a run may stand in many rows."
 FIGURE = "Standard deviation of test accuracy when one stream is drawn anew, by arm and stream, with intervals"
@@ -79,7 +79,7 @@ def component_table(evidence: Evidence, study: PlannedVariance) -> str:
             "arm": row["arm"],
             "stream": row["stream"],
             "sd (points)": percent(row["sd"], digits),
-            f"{CONFIDENCE} interval": percent_interval(row["low"], row["high"], digits) or VOID,
+            INTERVAL: percent_interval(row["low"], row["high"], digits) or VOID,
             "groups": str(row["n_groups"]),
             "n": str(row["n"]),
         }
