@@ -23,6 +23,7 @@ from measure_run import bare, digits_pool, digits_settings
 
 from pipeline.config.fingerprint import RunConfig
 from pipeline.config.plan import read_plan
+from pipeline.config.schema import Execution
 from pipeline.config.streams import Streams
 from pipeline.execution.processes import keep_freed_memory, run_jobs
 
@@ -64,7 +65,7 @@ def bare_job(job: Mapping[str, Any]) -> dict[str, Any]:
 def bare_seconds() -> float:
     """Mean seconds of a bare run while the other core runs one too."""
     jobs = [{"id": str(seed), "seed": seed} for seed in range(SAMPLE)]
-    return statistics.mean(outcome["seconds"] for _, outcome in run_jobs(jobs, bare_job, WORKERS))
+    return statistics.mean(outcome["seconds"] for _, outcome in run_jobs(jobs, bare_job, Execution(workers=WORKERS)))
 
 
 def main() -> None:

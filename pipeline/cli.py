@@ -25,7 +25,7 @@ from pipeline.config.protocols import document_of, read_parameters
 from pipeline.config.schema import Parameters
 from pipeline.config.studies import BASELINE, Experiment, read_experiment
 from pipeline.execution.catalogue import catalogue
-from pipeline.execution.scheduler import cores
+from pipeline.execution.processes import cores
 from pipeline.execution.stage import Incomplete, end_with_parent, guarded
 from pipeline.records.lock import held, keep_dvc_lock, mend_dvc_lock
 from pipeline.records.store import open_store

@@ -34,7 +34,10 @@ def main(protocol: str) -> None:
     done = [name for name in plan.fingerprints() if _is_done(folder / "confirmation" / name)]
     with new_folder(folder / "predictions") as staging:
         viewed = plan.grouped()
-        jobs = [{"id": name, "folder": str(folder), "target": str(staging), "viewed": name in viewed} for name in done]
+        jobs = [
+            {"id": name, "folder": str(folder.absolute()), "target": str(staging.absolute()), "viewed": name in viewed}
+            for name in done
+        ]
         failed = finish(jobs, perform, read_parameters().execution, f"predictions of {protocol}")
         if failed:
             raise Incomplete(said(failed, len(jobs), labels(plan)))

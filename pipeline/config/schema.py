@@ -75,6 +75,8 @@ class Execution(Settings):
     """Where runs are trained; changes no number, so DVC does not track it."""
 
     workers: int | None = Field(None, ge=1)  # null: one per processor
+    time_limit: float | None = Field(None, gt=0)  # seconds a run may take
+    memory_limit: int | None = Field(None, ge=1)  # megabytes a worker may hold
     keep_going: bool = False  # report with what there is when runs have failed
 
 

@@ -13,24 +13,21 @@ import os
 import platform
 import signal
 import sys
-import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from pipeline.config.errors import Refusal
-from pipeline.execution.stage import end_with_parent, environment_line
+from pipeline.config.schema import Execution
+from pipeline.execution.attempts import Job, Outcome, Perform, attempt
+from pipeline.execution.stage import end_with_parent
 
-Job = Mapping[str, Any]
-Outcome = dict[str, Any]
-Perform = Callable[[Job], Outcome]
 TRIES = 2
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 KEPT, MAPPED = 1 << 30, 1 << 25  # bytes
-PACKAGE = f"{os.sep}pipeline{os.sep}"  # an error is best told by our own line that led to it
 
 
 @dataclass
@@ -42,7 +39,7 @@ class Worker:
     job: Job | None = None
 
 
-def run_jobs(jobs: Sequence[Job], perform: Perform, workers: int) -> Iterator[tuple[Job, Outcome]]:
+def run_jobs(jobs: Sequence[Job], perform: Perform, settings: Execution) -> Iterator[tuple[Job, Outcome]]:
     """Performs every job and yields (job, outcome) as each ends; an outcome has at least `state`.
 
     An exception in a job, or the death of its worker twice, is the outcome {"state": "failed", "reason"}; bad
@@ -51,7 +48,7 @@ def run_jobs(jobs: Sequence[Job], perform: Perform, workers: int) -> Iterator[tu
     """
     queue = deque(jobs)
     tries: dict[str, int] = {}
-    pool = [_start(perform) for _ in range(min(workers, len(jobs)))]
+    pool = [_start(perform) for _ in range(min(settings.workers or cores(), len(jobs)))]
     try:
         while queue or any(worker.job for worker in pool):
             for worker in pool:
@@ -74,6 +71,11 @@ def run_jobs(jobs: Sequence[Job], perform: Perform, workers: int) -> Iterator[tu
         for worker in pool:
             worker.process.kill()
             worker.process.join()
+
+
+def cores() -> int:
+    """The processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
@@ -134,23 +136,4 @@ def _serve(pipe: Connection, perform: Perform) -> None:
             job = json.loads(pipe.recv_bytes())
         except (EOFError, ConnectionResetError):
             os._exit(0)
-        pipe.send_bytes(json.dumps(_attempt(perform, job)).encode())
-
-
-def _attempt(perform: Perform, job: Job) -> Outcome:
-    try:
-        return perform(job)
-    except Refusal as refusal:  # bad input: it is everybody's
-        return {"state": "refused", "reason": "\n".join(refusal.lines)}
-    except OSError as error:
-        line = environment_line(error)
-        return {"state": "refused", "reason": line} if line else _failure(error)
-    except Exception as error:  # whatever a run raises, the others go on
-        return _failure(error)
-
-
-def _failure(error: Exception) -> Outcome:
-    frames = traceback.extract_tb(error.__traceback__)
-    last = next((frame for frame in reversed(frames) if PACKAGE in frame.filename), frames[-1])
-    place = f"{os.path.basename(last.filename)}, line {last.lineno}"
-    return {"state": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())} ({place})"}
+        pipe.send_bytes(json.dumps(attempt(perform, job)).encode())

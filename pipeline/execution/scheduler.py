@@ -10,7 +10,8 @@ from typing import Any
 
 from pipeline.config.plan import Plan
 from pipeline.config.schema import Execution
-from pipeline.execution.processes import Job, Outcome, Perform, run_jobs
+from pipeline.execution import processes
+from pipeline.execution.attempts import Job, Outcome, Perform
 from pipeline.execution.progress import progress
 from pipeline.execution.stage import Incomplete
 from pipeline.records.store import Store
@@ -42,7 +43,7 @@ def finish(jobs: list[dict[str, Any]], perform: Perform, settings: Execution, ti
         return []
     failed = []
     with progress(title, len(jobs)) as tally:
-        for job, outcome in run_jobs(jobs, perform, settings.workers or cores()):
+        for job, outcome in processes.run_jobs(jobs, perform, settings):
             tally.add(outcome["state"])
             if outcome["state"] == "failed":
                 failed.append((job, outcome))
@@ -64,11 +65,6 @@ def labels(plan: Plan) -> dict[str, str]:
     draws = {run.fingerprint: f"{run.arm} seed {run.seed} {run.stream} {run.draw}" for run in plan.draws}
     runs = {run.fingerprint: " ".join(filter(None, [run.arm, run.strength, f"seed {run.seed}"])) for run in reversed(plan.runs)}
     return draws | members | runs
-
-
-def cores() -> int:
-    """The processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _title(plan: Plan, needed: int) -> str:

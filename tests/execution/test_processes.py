@@ -11,6 +11,7 @@ import time
 import pytest
 
 from pipeline.config.errors import Refusal
+from pipeline.config.schema import Execution
 from pipeline.execution.processes import run_jobs
 
 
@@ -34,11 +35,11 @@ def work(job):
 
 
 def ended(jobs, workers=2):
-    return {job["id"]: outcome for job, outcome in run_jobs(jobs, work, workers)}
+    return {job["id"]: outcome for job, outcome in run_jobs(jobs, work, Execution(workers=workers))}
 
 
 def test_every_job_ends_once_on_workers_that_live_on():
-    results = list(run_jobs([{"id": str(number), "do": "run"} for number in range(20)], work, 2))
+    results = list(run_jobs([{"id": str(number), "do": "run"} for number in range(20)], work, Execution(workers=2)))
     assert sorted(job["id"] for job, _ in results) == sorted(str(number) for number in range(20))
     assert len({outcome["pid"] for _, outcome in results}) == 2
     assert os.getpid() not in {outcome["pid"] for _, outcome in results}
@@ -60,7 +61,7 @@ def test_a_job_whose_worker_died_once_is_tried_again(tmp_path):
 
 
 def test_no_worker_outlives_the_pool():
-    results = run_jobs([{"id": "a", "do": "run"}, {"id": "b", "do": "sleep"}], work, 2)
+    results = run_jobs([{"id": "a", "do": "run"}, {"id": "b", "do": "sleep"}], work, Execution(workers=2))
     _, outcome = next(results)
     results.close()
     with pytest.raises(ProcessLookupError):
