@@ -38,7 +38,7 @@ def main(protocol: str) -> None:
             {"id": name, "folder": str(folder.absolute()), "target": str(staging.absolute()), "viewed": name in viewed}
             for name in done
         ]
-        failed = finish(jobs, perform, read_parameters().execution, f"predictions of {protocol}")
+        failed = finish(jobs, perform, read_parameters().execution, f"predictions of {protocol}", [folder.absolute()])
         if failed:
             raise Incomplete(said(failed, len(jobs), labels(plan)))
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(staging.iterdir())}

@@ -90,6 +90,12 @@ def code_digest(path: Path) -> str:
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
 
 
+def package_digest() -> str:
+    """The sha256 of every source file of this package, byte for byte."""
+    sums = {name: hashlib.sha256((PACKAGE / name).read_bytes()).hexdigest() for name in _files("**/*.py")}
+    return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
+
+
 def _code(config: RunConfig) -> Iterator[str]:
     """The files whose code a run uses: the shared ones, its model's, its regularizers' and what those import."""
     for pattern in (*SHARED_CODE, f"models/{config.model['name']}.py"):

@@ -5,11 +5,12 @@ what it means.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.config.errors import Refusal
 
@@ -78,6 +79,15 @@ class Execution(Settings):
     time_limit: float | None = Field(None, gt=0)  # seconds a run may take
     memory_limit: int | None = Field(None, ge=1)  # megabytes a worker may hold
     keep_going: bool = False  # report with what there is when runs have failed
+    executor: Literal["processes", "cluster"] = "processes"
+    address: str = "auto"  # of the cluster's head
+
+    @field_validator("address")
+    @classmethod
+    def _address_is_a_place(cls, address: str) -> str:
+        if not re.fullmatch(r"auto|[^\s/:]+:[0-9]{1,5}", address):
+            raise ValueError("auto, or the host:port of the cluster's head")
+        return address
 
 
 class Tracking(Settings):

@@ -39,11 +39,11 @@ class Worker:
     job: Job | None = None
 
 
-def run_jobs(jobs: Sequence[Job], perform: Perform, settings: Execution) -> Iterator[tuple[Job, Outcome]]:
+def run_jobs(jobs: Sequence[Job], perform: Perform, settings: Execution, allowed: int = TRIES) -> Iterator[tuple[Job, Outcome]]:
     """Performs every job and yields (job, outcome) as each ends; an outcome has at least `state`.
 
-    An exception in a job, or the death of its worker twice, is the outcome {"state": "failed", "reason"}; bad
-    input and a full or read-only disk are everybody's and raise Refusal.
+    An exception in a job, or the death of its worker in as many tries as are `allowed`, is the outcome {"state": "failed",
+    "reason"}, with `died` in the latter case; bad input and a full or read-only disk are everybody's and raise Refusal.
     Every worker has ended when this generator has.
     """
     queue = deque(jobs)
@@ -60,7 +60,7 @@ def run_jobs(jobs: Sequence[Job], perform: Perform, settings: Execution) -> Iter
                 job, outcome = _collect(worker)
                 if outcome["state"] == "died":
                     pool[pool.index(worker)] = _start(perform)
-                    if tries[job["id"]] < TRIES:
+                    if tries[job["id"]] < allowed:
                         queue.append(job)
                         continue
                     outcome["state"] = "failed"
@@ -114,7 +114,7 @@ def _collect(worker: Worker) -> tuple[Job, Outcome]:
         return job, outcome
     except (EOFError, ConnectionResetError):
         worker.process.join()
-        return job, {"state": "died", "reason": _ending(worker.process.exitcode or 0)}
+        return job, {"state": "died", "died": True, "reason": _ending(worker.process.exitcode or 0)}
 
 
 def _ending(code: int) -> str:

@@ -4,13 +4,13 @@ Separate from the executor, which carries jobs and knows nothing of runs.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.plan import Plan
 from pipeline.config.schema import Execution
-from pipeline.execution import processes
+from pipeline.execution import cluster, processes
 from pipeline.execution.attempts import Job, Outcome, Perform
 from pipeline.execution.progress import progress
 from pipeline.execution.stage import Incomplete
@@ -28,7 +28,7 @@ def complete(
     data = str((folder / "data").absolute())
     needed = [name for name in plan.fingerprints() if not store.finished(name)]
     jobs = [{"id": name, "identity": identities[name], "data": data, "store": str(store.root)} for name in needed]
-    failed = finish(jobs, perform, settings, _title(plan, len(needed)))
+    failed = finish(jobs, perform, settings, _title(plan, len(needed)), [store.root, folder.absolute()])
     for job, outcome in failed:
         store.write_failure(job["id"], outcome["reason"])
     store.assemble(plan, folder / plan.phase)
@@ -36,18 +36,28 @@ def complete(
         raise Incomplete(said(failed, len(needed), labels(plan)))
 
 
-def finish(jobs: list[dict[str, Any]], perform: Perform, settings: Execution, title: str) -> list[tuple[Job, Outcome]]:
-    """Performs all jobs under one progress bar; gives the failed ones."""
+def finish(
+    jobs: list[dict[str, Any]], perform: Perform, settings: Execution, title: str, shared: Sequence[Path]
+) -> list[tuple[Job, Outcome]]:
+    """Performs all jobs under one progress bar; gives the failed ones. `shared` are the absolute folders that jobs use."""
     if not jobs:
         print(f"{title}: nothing to do", flush=True)
         return []
     failed = []
     with progress(title, len(jobs)) as tally:
-        for job, outcome in processes.run_jobs(jobs, perform, settings):
+        for job, outcome in _run_jobs(jobs, perform, settings, shared):
             tally.add(outcome["state"])
             if outcome["state"] == "failed":
                 failed.append((job, outcome))
     return failed
+
+
+def _run_jobs(
+    jobs: Sequence[Job], perform: Perform, settings: Execution, shared: Sequence[Path]
+) -> Iterator[tuple[Job, Outcome]]:
+    if settings.executor == "cluster":
+        return cluster.run_jobs(jobs, perform, settings, shared)
+    return processes.run_jobs(jobs, perform, settings)
 
 
 def said(failed: list[tuple[Job, Outcome]], total: int, labels: Mapping[str, str]) -> str:
