@@ -235,7 +235,9 @@ def _join(ray: Any, head: str) -> None:
     except ray.exceptions.AuthenticationError:
         raise Refusal(f"execution.executor: this machine has no token for the cluster at {head}; {needed}") from None
     except ConnectionError:
-        raise Refusal(f"execution.executor: the cluster at {head} refuses this machine's token; {needed}") from None
+        raise Refusal(
+            f"execution.executor: what answers at {head} refuses this machine's token, or is no Ray; {needed}"
+        ) from None
     except (RuntimeError, ValueError) as error:  # other versions, no node on this machine
         raise Refusal(f"execution.executor: the cluster at {head}: {' '.join(str(error).split())}") from None
 

@@ -1,0 +1,317 @@
+"""Jobs on the nodes of a Ray cluster, here two and more of them on one machine: every job ends once, whatever dies."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import node_jobs
+import pytest
+
+from pipeline import choose, compare, confirm, evaluate, predict, prepare, train
+from pipeline.config.errors import Refusal
+from pipeline.config.schema import Execution
+from pipeline.execution import nodes
+from pipeline.execution.cluster import ENVIRONMENT, run_jobs
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = (prepare, train, choose, confirm, predict, evaluate, compare)
+SOON = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 300,
+    "health_check_failure_threshold": 3,
+}  # a dead node is
+DRIVER = """
+import sys
+from pathlib import Path
+import node_jobs
+from pipeline.config.schema import Execution
+from pipeline.execution.cluster import run_jobs
+from pipeline.execution.stage import guarded
+
+folder, address, *jobs = sys.argv[1:]
+jobs = [{"id": str(number), "do": do, "log": f"{folder}/log"} for number, do in enumerate(jobs)]
+
+def carry():
+    for job, outcome in run_jobs(jobs, node_jobs.work, Execution(executor="cluster", address=address), [Path(folder)]):
+        print(job["id"], outcome["state"], outcome["reason"], flush=True)
+
+sys.exit(guarded(carry))
+"""
+
+
+def small(name):
+    return {"num_cpus": 1, "object_store_memory": 80 << 20, "env_vars": {"NODE": name}}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A head and one more node, a processor each, that ask for a token."""
+    token = tmp_path_factory.mktemp("token") / "token"
+    token.write_text("0123456789abcdef" * 4)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(token)}.items():
+            patch.setenv(name, value)
+        patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
+        for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN"):
+            patch.delenv(name, raising=False)
+        pytest.importorskip("ray")  # not earlier: it takes its settings from the environment when it is imported
+        from ray.cluster_utils import Cluster
+
+        started = Cluster(
+            initialize_head=True, head_node_args={**small("head"), "include_dashboard": False, "_system_config": SOON}
+        )
+        try:
+            started.add_node(**small("other"))
+            yield started
+        finally:
+            started.shutdown()
+
+
+@pytest.fixture
+def carry(cluster, tmp_path):
+    """Carries jobs over the cluster: carry("run", {"do": "sleep", "seconds": 1}) gives (id, outcome) as each ends."""
+
+    def carried(*wanted, **settings):
+        chosen = Execution(executor="cluster", address=cluster.address, **settings)
+        jobs = [{"id": str(number), "log": str(tmp_path / "log"), **job} for number, job in enumerate(map(asked, wanted))]
+        return ((job["id"], outcome) for job, outcome in run_jobs(jobs, node_jobs.work, chosen, [tmp_path / "store"]))
+
+    return carried
+
+
+def asked(job):
+    return {"do": job} if isinstance(job, str) else job
+
+
+def begun(folder):
+    """(id, process, node) of every try so far."""
+    return [tuple(line.split()) for line in (folder / "log").read_text().splitlines()] if (folder / "log").exists() else []
+
+
+def until(check, seconds=20):
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
+def working():
+    """Processes of this cluster that perform a job; they are known by the place of its token."""
+    mark = f"RAY_AUTH_TOKEN_PATH={os.environ['RAY_AUTH_TOKEN_PATH']}".encode()
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"ray::_work" in (place / "cmdline").read_bytes() and mark in (place / "environ").read_bytes():
+                found.append(int(place.name))
+        except OSError:
+            continue
+    return found
+
+
+def alive(process):
+    return Path(f"/proc/{process}").exists()
+
+
+def driven(folder, address, *jobs, **environment):
+    """A driver of its own: its exit code, its words, its errors, its seconds."""
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(folder), address, *jobs],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return ended.returncode, ended.stdout, ended.stderr, time.monotonic() - began
+
+
+def test_every_job_ends_once_on_all_nodes(carry, tmp_path):
+    results = list(carry(*[{"do": "sleep", "seconds": 0.1}] * 8))
+    assert sorted(name for name, _ in results) == [str(number) for number in range(8)]
+    assert {outcome["state"] for _, outcome in results} == {"done"}
+    assert len(begun(tmp_path)) == 8
+    assert len({node for _, _, node in begun(tmp_path)}) == 2
+    assert list((tmp_path / "store").iterdir()) == []  # the question has gone
+
+
+def test_bad_jobs_fail_with_their_reasons_and_the_others_finish(carry, tmp_path):
+    results = dict(carry("raise", "exit", "kill", "orphan", *["run"] * 4))
+    assert [results[str(number)]["state"] for number in range(8)] == ["failed"] * 4 + ["done"] * 4
+    assert "ValueError: no good" in results["0"]["reason"]
+    assert results["1"]["reason"] == "its worker ended itself with exit code 7"
+    assert results["2"]["reason"] == "its worker was ended by SIGKILL, often for want of memory"
+    assert "was lost" in results["3"]["reason"]
+    tries = {name: [node for other, _, node in begun(tmp_path) if other == name] for name in results}
+    assert [len(tries[str(number)]) for number in range(8)] == [1, 2, 2, 2, 1, 1, 1, 1]
+    assert all(len(set(tries[name])) == 2 for name in "123")  # the second try was elsewhere
+
+
+def test_no_more_tasks_than_asked_for(carry, tmp_path):
+    results = carry(*[{"do": "sleep", "seconds": 0.5}] * 3, workers=1)
+    next(results)
+    assert len(begun(tmp_path)) == 1
+    results.close()
+
+
+def test_nothing_outlives_the_grid(carry, tmp_path):
+    results = carry("run", {"do": "sleep", "seconds": 60})
+    next(results)
+    until(lambda: len(begun(tmp_path)) == 2)
+    results.close()
+    until(lambda: not any(alive(process) for _, process, _ in begun(tmp_path)))
+
+
+def test_a_node_lost_in_the_midst_changes_nothing(cluster, carry, tmp_path):
+    lost = cluster.add_node(**small("lost"))
+    results = carry(*[{"do": "sleep", "seconds": 0.4}] * 12)
+    ended = [next(results)]
+    until(lambda: any(node == "lost" for _, _, node in begun(tmp_path)))
+    cluster.remove_node(lost, allow_graceful=False)
+    ended += results
+    assert sorted(int(name) for name, _ in ended) == list(range(12))
+    assert {outcome["state"] for _, outcome in ended} == {"done"}
+
+
+def test_a_node_that_joins_is_used(cluster, carry, tmp_path):
+    results = carry(*[{"do": "sleep", "seconds": 0.5}] * 16)
+    next(results)
+    joined = cluster.add_node(**small("joined"))
+    try:
+        assert len(list(results)) == 15
+        assert "joined" in {node for _, _, node in begun(tmp_path)}
+    finally:
+        cluster.remove_node(joined)
+
+
+def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, tmp_path):
+    """A real node whose mount of the store is not ours."""
+    (tmp_path / "store").mkdir()
+    apart = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mount namespaces are not allowed here")
+    start = f"{sys.executable} -m ray.scripts.scripts start --address={cluster.address} --num-cpus=1 --block"
+    hidden = f"mount -t tmpfs none {tmp_path / 'store'} && exec {start} --object-store-memory={80 << 20}"
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        other = subprocess.Popen([*apart, "sh", "-c", hidden], stdout=file, stderr=file)
+    try:
+        until(lambda: "Ray runtime started" in said.read_text())
+        with pytest.raises(
+            Refusal, match=r"^execution.executor: node \S+ does not see \S+/store; needed is one file system"
+        ) as told:
+            list(carry("run"))
+        assert len(told.value.lines) == 1
+        assert begun(tmp_path) == []
+    finally:
+        other.terminate()
+        other.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"RAY_AUTH_TOKEN": "another"}, "refuses this machine's token"),
+        ({"RAY_AUTH_TOKEN_PATH": "", "HOME": "/nowhere"}, "this machine has no token"),
+    ],
+)
+def test_no_token_and_a_wrong_one_are_one_line_each(cluster, tmp_path, environment, words):
+    code, told, errors, seconds = driven(tmp_path, cluster.address, "run", **environment)
+    assert (code, told, len(errors.splitlines())) == (2, "", 1)
+    assert words in errors
+    assert "RAY_AUTH_TOKEN_PATH names another file" in errors
+    assert "another" not in errors.replace("names another file", "")
+    assert seconds < 30
+
+
+def test_no_cluster_is_one_line(cluster, tmp_path):
+    code, told, errors, seconds = driven(tmp_path, "127.0.0.1:1", "run")
+    assert (code, told) == (2, "")
+    assert re.fullmatch(r"error: execution.address: nothing answers at \S+:1 \(.*\); needed is a running cluster .*\n", errors)
+    assert seconds < 30
+
+
+def test_a_cluster_that_asks_for_no_token_is_refused(tmp_path):
+    told = {"facts": nodes.facts(), "token": False, "folders": {}}
+    line = nodes.complaint(told, "10.0.0.3", "", "")
+    assert (
+        line == "execution.executor: node 10.0.0.3 asks for no token; needed is RAY_AUTH_MODE=token where `ray start` is called"
+    )
+
+
+@pytest.mark.parametrize("fact", ["Python", "torch", "processor", "code of pipeline"])
+def test_a_node_that_differs_is_named_with_the_difference(fact):
+    ours = nodes.facts()
+    line = nodes.complaint({"facts": ours | {fact: "other"}, "token": True, "folders": {}}, "10.0.0.3", "", "")
+    assert (
+        line
+        == f"execution.executor: node 10.0.0.3 has {fact} other, this machine {ours[fact]}; needed is the same on every node"
+    )
+
+
+def test_a_node_with_folders_of_its_own_at_the_same_place(tmp_path):
+    told = {"facts": nodes.facts(), "token": True, "folders": {str(tmp_path): ""}}  # it says that it saw and answered
+    assert "sees a folder of its own in place of" in nodes.complaint(told, "10.0.0.3", "question", "node")
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(Refusal, match=r"^execution.executor: cluster needs Ray.*pip install '\.\[ray\]'$"):
+        list(run_jobs([{"id": "a"}], node_jobs.work, Execution(executor="cluster"), []))
+
+
+def tables(project):
+    return {
+        name: (project / "artifacts" / "tiny" / name).read_bytes() for name in ("choice.json", "scores.csv", "contrasts.csv")
+    }
+
+
+def trained_at(project):
+    return {path.parent.name: path.stat().st_mtime_ns for path in (project / ".runs").glob("*/record.json")}
+
+
+def test_a_lost_node_and_a_killed_driver_leave_the_same_tables(cluster, write_project, tmp_path, monkeypatch):
+    for executor in ("processes", "cluster"):
+        write_project(tmp_path / executor)
+        lines = [
+            "protocols: [tiny]",
+            "studies: [dropout]",
+            f"execution: {{executor: {executor}, address: {cluster.address!r}}}",
+        ]
+        (tmp_path / executor / "params.yaml").write_text("\n".join(lines))
+    enter(monkeypatch, tmp_path / "processes")
+    for stage in STAGES:
+        stage.main("tiny")
+    project = enter(monkeypatch, tmp_path / "cluster")
+    prepare.main("tiny")
+    driver = subprocess.Popen([sys.executable, "-m", "pipeline.train", "tiny"], stdout=subprocess.DEVNULL)
+    until(lambda: trained_at(project), 60)
+    driver.kill()
+    driver.wait()
+    until(lambda: not working(), 10)
+    kept = trained_at(project)
+    assert 0 < len(kept) < 6
+    train.main("tiny")
+    assert kept.items() < trained_at(project).items()
+    choose.main("tiny")
+    lost = cluster.add_node(**small("lost"))
+    before = len(trained_at(project))
+    remover = threading.Thread(
+        target=lambda: (until(lambda: len(trained_at(project)) > before, 60), cluster.remove_node(lost, allow_graceful=False))
+    )
+    remover.start()
+    confirm.main("tiny")
+    remover.join()
+    for stage in (predict, evaluate, compare):
+        stage.main("tiny")
+    assert tables(project) == tables(tmp_path / "processes")
+
+
+def enter(monkeypatch, project):
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("GAPWISE_STORE", str(project / ".runs"))
+    return project

@@ -1,0 +1,24 @@
+"""Jobs for the nodes of a cluster, which find them by name: what each is asked to do, and a line in a log that it began."""
+
+import os
+import signal
+import time
+
+
+def work(job):
+    """What the job asks for."""
+    with open(job["log"], "a") as file:
+        file.write(f"{job['id']} {os.getpid()} {os.environ['NODE']}\n")
+    match job["do"]:
+        case "raise":
+            raise ValueError("no good")
+        case "exit":
+            os._exit(7)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "orphan":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(30)
+        case "sleep":
+            time.sleep(job["seconds"])
+    return {"state": "done", "reason": ""}
