@@ -15,7 +15,6 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pipeline.config.errors import Refusal
 from pipeline.config.schema import Execution
 from pipeline.execution import nodes, processes
 from pipeline.execution.attempts import Job, Outcome, Perform
+from pipeline.execution.placement import Grid, Node
 from pipeline.records.sharing import look_again, question
 
 ENVIRONMENT = {
@@ -36,38 +36,6 @@ ENVIRONMENT = {
 REACH = 5.0  # seconds to open a connection to the head
 PATIENCE = 60.0  # seconds for a node to answer; the first task of a node imports torch
 SURVEY = 2.0  # seconds between looks at who has joined
-
-
-@dataclass(frozen=True)
-class Node:
-    """A machine of the cluster that may be given jobs."""
-
-    id: str
-    place: str  # its address
-    processors: int
-
-
-@dataclass
-class Grid:
-    """What is where: jobs to do, jobs under way, and the nodes that have shown what they are."""
-
-    waiting: list[Job]
-    flying: dict[Any, tuple[Job, Node]] = field(default_factory=dict)
-    tried: dict[str, list[str]] = field(default_factory=dict)  # job id -> ids of the nodes it was given to
-    trusted: dict[str, Node] = field(default_factory=dict)
-    refused: set[str] = field(default_factory=set)
-
-    def next(self) -> tuple[Job, Node] | None:
-        """The next job and a free node for it, the least busy one; None where all have enough to do."""
-        load = [node.id for _, node in self.flying.values()]
-        free = [node for node in self.trusted.values() if load.count(node.id) < node.processors]
-        for job in self.waiting if free else ():
-            before = self.tried.get(job["id"], [])
-            elsewhere = set(self.trusted) - set(before)
-            fit = [node for node in free if node.id in elsewhere or not elsewhere]
-            if fit:
-                return job, min(fit, key=lambda node: load.count(node.id) / node.processors)
-        return None
 
 
 def run_jobs(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,9 +17,10 @@ from pipeline.config.errors import Refusal
 from pipeline.config.schema import Execution
 from pipeline.execution import nodes
 from pipeline.execution.cluster import ENVIRONMENT, run_jobs
+from pipeline.execution.placement import Grid, Node
+from pipeline.records import sharing
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES = (prepare, train, choose, confirm, predict, evaluate, compare)
 SOON = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 300,
@@ -253,9 +255,25 @@ def test_a_node_that_differs_is_named_with_the_difference(fact):
     )
 
 
-def test_a_node_with_folders_of_its_own_at_the_same_place(tmp_path):
+def test_a_node_with_folders_of_its_own_at_the_same_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(sharing, "PATIENCE", 0.2)
     told = {"facts": nodes.facts(), "token": True, "folders": {str(tmp_path): ""}}  # it says that it saw and answered
     assert "sees a folder of its own in place of" in nodes.complaint(told, "10.0.0.3", "question", "node")
+
+
+def test_a_job_goes_to_the_least_busy_node_and_a_second_time_elsewhere():
+    one, two = Node("one", "", 1), Node("two", "", 4)
+    grid = Grid([{"id": "a"}, {"id": "b"}], trusted={"one": one, "two": two})
+    grid.flying = {1: ({"id": "x"}, two)}
+    assert grid.next() == ({"id": "a"}, one)
+    grid.tried = {"a": ["one"]}
+    assert grid.next() == ({"id": "a"}, two)
+    grid.flying = {number: ({"id": "x"}, two) for number in range(4)}
+    assert grid.next() == ({"id": "b"}, one)  # the other one waits for its other node
+    grid.trusted = {"one": one}
+    assert grid.next() == ({"id": "a"}, one)  # there is no other any more
+    grid.flying = {1: ({"id": "x"}, one)}
+    assert grid.next() is None
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch):
@@ -264,54 +282,52 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
         list(run_jobs([{"id": "a"}], node_jobs.work, Execution(executor="cluster"), []))
 
 
+def test_a_killed_driver_and_a_lost_node_leave_the_same_tables(cluster, write_project, tmp_path, monkeypatch):
+    alone, spread = tmp_path / "alone", tmp_path / "spread"
+    write_project(alone)
+    enter(monkeypatch, alone, "processes", cluster)
+    run(prepare, train, choose)
+    shutil.copytree(alone, spread)
+    run(confirm, predict, evaluate, compare)
+    enter(monkeypatch, spread, "cluster", cluster)
+    before = set(trained_at(spread))
+    driver = subprocess.Popen([sys.executable, "-m", "pipeline.confirm", "tiny"], stdout=subprocess.DEVNULL)
+    until(lambda: set(trained_at(spread)) > before, 60)
+    driver.kill()
+    driver.wait()
+    until(lambda: not working(), 10)
+    kept = trained_at(spread)
+    assert len(kept) < len(before) + 6
+    lost = cluster.add_node(**small("lost"))
+    remover = threading.Thread(target=remove_once, args=(cluster, lost, lambda: set(trained_at(spread)) > set(kept)))
+    remover.start()
+    run(confirm)
+    remover.join()
+    assert kept.items() < trained_at(spread).items()  # what was finished was not trained again
+    run(predict, evaluate, compare)
+    assert tables(spread) == tables(alone)
+
+
+def run(*stages):
+    for stage in stages:
+        stage.main("tiny")
+
+
+def enter(monkeypatch, project, executor, cluster):
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("GAPWISE_STORE", str(project / ".runs"))
+    execution = f"execution: {{executor: {executor}, address: '{cluster.address}'}}"
+    (project / "params.yaml").write_text(f"protocols: [tiny]\nstudies: [dropout]\n{execution}\n")
+
+
+def remove_once(cluster, node, check):
+    until(check, 60)
+    cluster.remove_node(node, allow_graceful=False)
+
+
 def tables(project):
-    return {
-        name: (project / "artifacts" / "tiny" / name).read_bytes() for name in ("choice.json", "scores.csv", "contrasts.csv")
-    }
+    return {name: (project / "artifacts" / "tiny" / name).read_bytes() for name in ("scores.csv", "contrasts.csv")}
 
 
 def trained_at(project):
     return {path.parent.name: path.stat().st_mtime_ns for path in (project / ".runs").glob("*/record.json")}
-
-
-def test_a_lost_node_and_a_killed_driver_leave_the_same_tables(cluster, write_project, tmp_path, monkeypatch):
-    for executor in ("processes", "cluster"):
-        write_project(tmp_path / executor)
-        lines = [
-            "protocols: [tiny]",
-            "studies: [dropout]",
-            f"execution: {{executor: {executor}, address: {cluster.address!r}}}",
-        ]
-        (tmp_path / executor / "params.yaml").write_text("\n".join(lines))
-    enter(monkeypatch, tmp_path / "processes")
-    for stage in STAGES:
-        stage.main("tiny")
-    project = enter(monkeypatch, tmp_path / "cluster")
-    prepare.main("tiny")
-    driver = subprocess.Popen([sys.executable, "-m", "pipeline.train", "tiny"], stdout=subprocess.DEVNULL)
-    until(lambda: trained_at(project), 60)
-    driver.kill()
-    driver.wait()
-    until(lambda: not working(), 10)
-    kept = trained_at(project)
-    assert 0 < len(kept) < 6
-    train.main("tiny")
-    assert kept.items() < trained_at(project).items()
-    choose.main("tiny")
-    lost = cluster.add_node(**small("lost"))
-    before = len(trained_at(project))
-    remover = threading.Thread(
-        target=lambda: (until(lambda: len(trained_at(project)) > before, 60), cluster.remove_node(lost, allow_graceful=False))
-    )
-    remover.start()
-    confirm.main("tiny")
-    remover.join()
-    for stage in (predict, evaluate, compare):
-        stage.main("tiny")
-    assert tables(project) == tables(tmp_path / "processes")
-
-
-def enter(monkeypatch, project):
-    monkeypatch.chdir(project)
-    monkeypatch.setenv("GAPWISE_STORE", str(project / ".runs"))
-    return project
