@@ -213,11 +213,12 @@ def _join(ray: Any, head: str) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps what Ray's own threads write to the standard error to themselves: the one line says it."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    kept, (unread, nowhere) = os.dup(2), os.pipe()
+    os.set_blocking(nowhere, False)  # what does not fit is dropped
     os.dup2(nowhere, 2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        for end in (kept, unread, nowhere):
+            os.close(end)
