@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -60,14 +61,14 @@ def cluster(tmp_path_factory):
         pytest.importorskip("ray")  # not earlier: it takes its settings from the environment when it is imported
         from ray.cluster_utils import Cluster
 
-        started = Cluster(
-            initialize_head=True, head_node_args={**small("head"), "include_dashboard": False, "_system_config": SOON}
-        )
-        try:
-            started.add_node(**small("other"))
-            yield started
-        finally:
-            started.shutdown()
+        with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:  # its sockets need a short path
+            head = {**small("head"), "include_dashboard": False, "temp_dir": folder, "_system_config": SOON}
+            started = Cluster(initialize_head=True, head_node_args=head)
+            try:
+                started.add_node(**small("other"))
+                yield started
+            finally:
+                started.shutdown()
 
 
 @pytest.fixture
