@@ -23,6 +23,7 @@ from pipeline.config.schema import Execution
 from pipeline.execution import nodes, processes
 from pipeline.execution.attempts import Job, Outcome, Perform
 from pipeline.execution.placement import Grid, Node
+from pipeline.execution.stage import TERMINATED
 from pipeline.records.sharing import look_again, question
 
 ENVIRONMENT = {
@@ -174,6 +175,8 @@ def _connection(address: str) -> Iterator[Any]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminated)  # Ray has put its own in place
         yield ray
+    except SystemExit:  # the signal's own, to which Ray has given another exit code
+        raise SystemExit(TERMINATED) from None
     finally:
         ray.shutdown()
 

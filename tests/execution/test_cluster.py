@@ -149,6 +149,7 @@ def test_bad_jobs_fail_with_their_reasons_and_the_others_finish(carry, tmp_path)
     tries = {name: [node for other, _, node in begun(tmp_path) if other == name] for name in results}
     assert [len(tries[str(number)]) for number in range(8)] == [1, 2, 2, 2, 1, 1, 1, 1]
     assert all(len(set(tries[name])) == 2 for name in "123")  # the second try was elsewhere
+    until(lambda: not any(alive(process) for _, process, _ in begun(tmp_path)))  # nor does a process outlive its task
 
 
 def test_no_more_tasks_than_asked_for(carry, tmp_path):
@@ -164,6 +165,19 @@ def test_nothing_outlives_the_grid(carry, tmp_path):
     until(lambda: len(begun(tmp_path)) == 2)
     results.close()
     until(lambda: not any(alive(process) for _, process, _ in begun(tmp_path)))
+
+
+def test_a_driver_asked_to_end_says_so_and_takes_its_jobs_along(cluster, project):
+    """Exit code 143, as everywhere: Ray would have another one."""
+    (project / "params.yaml").write_text(
+        f"protocols: [tiny]\nstudies: [dropout]\ntraining: {{epochs: 1000}}\nexecution: {{executor: cluster, address: '{cluster.address}'}}\n"
+    )
+    run(prepare)
+    driver = subprocess.Popen([sys.executable, "-m", "pipeline.train", "tiny"], stdout=subprocess.DEVNULL)
+    until(working, 60)
+    driver.terminate()
+    assert driver.wait(20) == 143
+    until(lambda: not working(), 10)
 
 
 def test_a_node_lost_in_the_midst_changes_nothing(cluster, carry, tmp_path):
