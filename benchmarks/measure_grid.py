@@ -1,9 +1,8 @@
-"""Wall time of the train and confirm stages over the sum of the bare training times / 2, on two cores.
+"""Grid efficiency: the sum of the bare training times of the default grid over 2 x the wall time of train and confirm.
 
-Bar: at most 1.35. Three arms (dropout, weight decay, augmentation) in a fresh run store, stages as DVC starts them,
-imports and all. Bare times are those of plain loops on two processes at once, baseline runs (no regularizer is
-cheaper), mean times the number of runs. Median of five repetitions, each with bare loops of its own. Writes
-benchmarks/results/grid.json.
+Bars on two cores: at least 0.85 once workers stand, 0.80 with their start (imports, planning, copying). Stages run as DVC
+starts them, in a fresh run store. Bare times are those of plain loops (measure_run.py) of each kind of run, on two processes
+at once, after the grid and, but for the first, before it. Writes benchmarks/results/grid.json.
 """
 
 import json
@@ -14,81 +13,120 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from measure_run import bare, digits_pool, digits_settings
+from measure_run import bare, development_pool
 
-from pipeline.config.fingerprint import RunConfig
+from pipeline.config.fingerprint import RunConfig, config_of
 from pipeline.config.plan import read_plan
 from pipeline.config.schema import Execution
 from pipeline.config.streams import Streams
+from pipeline.execution import processes, scheduler
 from pipeline.execution.processes import keep_freed_memory, run_jobs
+from pipeline.records.store import Store
 
-REPETITIONS = 5
+REPETITIONS = 2
 WORKERS = 2
-STUDIES = "[dropout, weight_decay, augmentation]"
-SAMPLE = 16  # bare runs a repetition
+SAMPLE = 2  # bare runs of a kind each time
+BARS = {"once_workers_stand": 0.85, "with_their_start": 0.80}
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "grid.json"
 
 
-def staged(folder: Path, verb: str) -> float:
-    """Seconds of one stage in `folder`, as a process of its own."""
+def staged(folder: Path, verb: str) -> dict[str, float]:
+    """Seconds of one stage in `folder`, as a process of its own, and those between its first and last run."""
     environment = os.environ | {"GAPWISE_STORE": str(folder / ".runs"), "PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", f"pipeline.{verb}", "digits"], cwd=folder, env=environment, check=True)
-    return time.perf_counter() - began
+    command = [sys.executable, __file__, verb]
+    ended = subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return {"all": time.perf_counter() - began, "standing": float(ended.stdout.splitlines()[-1])}
 
 
-def grid_seconds() -> tuple[float, int]:
-    """Wall seconds of train + confirm in a fresh folder, and how many runs they trained."""
+def stage(verb: str) -> None:
+    """Runs a stage here and prints how long its workers stood."""
+    standing = 0.0
+
+    def watched(*arguments: Any) -> Iterator[Any]:
+        nonlocal standing
+        began = time.perf_counter()
+        yield from processes.run_jobs(*arguments)
+        standing += time.perf_counter() - began
+
+    scheduler.processes = type(sys)("watched")  # the module as the scheduler sees it
+    scheduler.processes.run_jobs = watched
+    __import__(f"pipeline.{verb}")
+    sys.modules[f"pipeline.{verb}"].main("digits")
+    print(standing)
+
+
+def grid() -> tuple[list[dict[str, float]], Counter[str]]:
+    """Seconds of train and confirm in a fresh folder, and how many runs of each kind they trained."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         shutil.copytree(ROOT / "experiments", folder / "experiments")
-        (folder / "params.yaml").write_text(f"protocols: [digits]\nstudies: {STUDIES}\n")
+        (folder / "params.yaml").write_text("protocols: [digits]\n")
         seconds = {verb: staged(folder, verb) for verb in ("prepare", "train", "choose", "confirm")}
-        plans = [read_plan(folder / "artifacts" / "digits" / phase) for phase in ("exploration", "confirmation")]
-        return seconds["train"] + seconds["confirm"], sum(len(plan.fingerprints()) for plan in plans)
+        store, phases = (
+            Store(folder / ".runs"),
+            (folder / "artifacts" / "digits" / name for name in ("exploration", "confirmation")),
+        )
+        kinds = Counter(kind(store.identity(name)) for phase in phases for name in read_plan(phase).fingerprints())
+        return [seconds["train"], seconds["confirm"]], kinds
+
+
+def kind(identity: Mapping[str, Any]) -> str:
+    """A run's settings without its seeds."""
+    return config_of(identity).model_copy(update={"streams": Streams.of(0)}).model_dump_json()
 
 
 def bare_job(job: Mapping[str, Any]) -> dict[str, Any]:
     """One bare loop in a worker."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    config = RunConfig(**digits_settings(), regularizers=(), streams=Streams.of(job["seed"]))
-    return {"state": "done", "seconds": bare(config, digits_pool())}
+    config = RunConfig.model_validate_json(job["kind"]).model_copy(update={"streams": Streams.of(job["seed"])})
+    return {"state": "done", "seconds": bare(config, development_pool("digits"))}
 
 
-def bare_seconds() -> float:
-    """Mean seconds of a bare run while the other core runs one too."""
-    jobs = [{"id": str(seed), "seed": seed} for seed in range(SAMPLE)]
-    return statistics.mean(outcome["seconds"] for _, outcome in run_jobs(jobs, bare_job, Execution(workers=WORKERS)))
+def bare_seconds(kinds: Counter[str]) -> dict[str, float]:
+    """Seconds of a bare run of each kind while the other core runs one too."""
+    jobs = [
+        {"id": f"{number} {seed}", "kind": name, "seed": seed} for seed in range(SAMPLE) for number, name in enumerate(kinds)
+    ]
+    ended = [(job["kind"], outcome["seconds"]) for job, outcome in run_jobs(jobs, bare_job, Execution(workers=WORKERS))]
+    return {name: statistics.mean(seconds for other, seconds in ended if other == name) for name in kinds}
+
+
+def efficiencies(seconds: list[dict[str, float]], kinds: Counter[str], plain: Mapping[str, float]) -> dict[str, float]:
+    """Both efficiencies of a grid, and the seconds they are made of."""
+    total = sum(count * plain[name] for name, count in kinds.items())
+    walls = {name: sum(stage[key] for stage in seconds) for name, key in zip(BARS, ("standing", "all"), strict=True)}
+    return {name: total / (WORKERS * wall) for name, wall in walls.items()} | {"wall": walls["with_their_start"], "bare": total}
 
 
 def main() -> None:
-    """Measures and writes the ratio."""
-    rows = []
+    """Measures grids, each between two measurements of the bare loops but the first, and writes both efficiencies."""
+    rows: list[dict[str, float]] = []
+    plain: list[dict[str, float]] = []
     for _ in range(REPETITIONS):
-        plain = bare_seconds()
-        wall, runs = grid_seconds()
-        rows.append({"wall": wall, "bare": plain, "runs": runs, "ratio": wall / (runs * plain / WORKERS)})
-    ratios = [row["ratio"] for row in rows]
-    result = {
-        "bar": 1.35,
-        "median_ratio": round(statistics.median(ratios), 3),
-        "lowest": round(min(ratios), 3),
-        "highest": round(max(ratios), 3),
-        "median_wall_seconds": round(statistics.median(row["wall"] for row in rows), 1),
-        "median_bare_seconds_a_run": round(statistics.median(row["bare"] for row in rows), 3),
-        "runs": rows[0]["runs"],
-        "repetitions": REPETITIONS,
-    }
+        seconds, kinds = grid()
+        plain.append(bare_seconds(kinds))
+        near = {name: statistics.mean(each[name] for each in plain[-2:] if name in each) for name in kinds}
+        rows.append(efficiencies(seconds, kinds, near))
+        print(rows[-1], flush=True)
+    result: dict[str, Any] = {name: {"bar": bar, **_told([row[name] for row in rows])} for name, bar in BARS.items()}
+    result |= {"runs": kinds.total(), "repetitions": REPETITIONS}
+    result |= {f"median_{name}_seconds": round(statistics.median(row[name] for row in rows), 1) for name in ("wall", "bare")}
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
 
 
+def _told(values: list[float]) -> dict[str, float]:
+    return {"median": round(statistics.median(values), 3), "lowest": round(min(values), 3)}
+
+
 if __name__ == "__main__":
-    main()
+    stage(sys.argv[1]) if len(sys.argv) > 1 else main()

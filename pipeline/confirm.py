@@ -9,10 +9,10 @@ from pipeline.config.protocols import read_parameters
 from pipeline.config.studies import read_experiment
 from pipeline.data.prepared import read_summary
 from pipeline.execution.catalogue import catalogue
+from pipeline.execution.devices import perform
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
 from pipeline.records.store import open_store
-from pipeline.training.work import perform
 
 
 def main(protocol: str) -> None:

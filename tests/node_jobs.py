@@ -19,6 +19,10 @@ def work(job):
         case "orphan":
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(30)
+        case "grow":
+            held = b"x" * (400 << 20)
+            time.sleep(30)
+            return {"state": "done", "reason": str(len(held))}
         case "sleep":
             time.sleep(job["seconds"])
     return {"state": "done", "reason": ""}

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from interrupted import assert_same_end
 from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
@@ -214,6 +215,10 @@ class TestEvery:
                 images = as_images(pool.images[:1]).expand(40, -1, -1, -1)
                 changed, _ = regularizer.modify_batch(images, torch.zeros(40, 10))
                 assert not torch.allclose(changed, changed[:1].expand_as(changed), atol=1e-3)
+
+    def test_resumed_at_an_epoch_boundary_it_ends_at_the_same_bits(self, name, settings, configure, pool, tmp_path):
+        """Weights, optimizer, averaged weights, counters, history, audit."""
+        assert_same_end(configure(item(name, **settings), epochs=5, curve_points=5), pool, tmp_path, stop=2)
 
     @pytest.mark.parametrize("steps", [0, 3])
     def test_gradients(self, name, settings, steps, configure, pool):

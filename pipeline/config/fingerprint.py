@@ -10,7 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def identity(config: RunConfig, data_digest: str) -> dict[str, Any]:
     return {
         **config.model_dump(mode="json"),
         "data_digest": data_digest,
-        "code": {name: code_digest(PACKAGE / name) for name in _code(config)},
+        "code": _code(config.model["name"], *(item["name"] for item in config.regularizers)),
         "versions": versions(),
     }
 
@@ -96,11 +96,17 @@ def package_digest() -> str:
     return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
 
 
-def _code(config: RunConfig) -> Iterator[str]:
-    """The files whose code a run uses: the shared ones, its model's, its regularizers' and what those import."""
-    for pattern in (*SHARED_CODE, f"models/{config.model['name']}.py"):
+@functools.cache
+def _code(model: str, *regularizers: str) -> dict[str, str]:
+    """File -> digest of the code a run uses."""
+    return {name: code_digest(PACKAGE / name) for name in _files_of(model, regularizers)}
+
+
+def _files_of(model: str, regularizers: Sequence[str]) -> Iterator[str]:
+    """The shared files, those of the model and the regularizers, and what those import."""
+    for pattern in (*SHARED_CODE, f"models/{model}.py"):
         yield from _files(pattern)
-    for name in (f"regularizers/{item['name']}.py" for item in config.regularizers):
+    for name in (f"regularizers/{regularizer}.py" for regularizer in regularizers):
         yield name
         yield from _used(PACKAGE / name)
 

@@ -42,6 +42,7 @@ class Training(Settings):
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
     curve_points: int = Field(10, ge=1)
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     snapshots: int = Field(0, ge=0)  # weights kept along the way, evenly; as many cycles has cyclic_cosine
 
     @model_validator(mode="after")
@@ -72,9 +73,22 @@ class Variance(Settings):
     draws: int = Field(ge=1, le=100)
 
 
-class Execution(Settings):
-    """Where runs are trained; changes no number, so DVC does not track it."""
+class Hardware(Settings):
+    """What one run is trained on, in Lightning's words; noted in its record, since other hardware gives other bits."""
 
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"  # auto: a GPU where there is one
+    devices: int = Field(1, ge=1)  # more than 1: each takes its share of every batch
+    strategy: str = Field("auto", min_length=1)  # how several devices work together
+
+
+class Execution(Hardware):
+    """Where runs are trained; changes no setting of a run, so DVC does not track it."""
+
+    def hardware(self) -> dict[str, Any]:
+        """What a run is trained on, as plain values."""
+        return self.model_dump(include=set(Hardware.model_fields))
+
+    runs_per_gpu: int = Field(4, ge=1)  # at a time
     workers: int | None = Field(None, ge=1)  # null: one per processor
     time_limit: float | None = Field(None, gt=0)  # seconds a run may take
     memory_limit: int | None = Field(None, ge=1)  # megabytes a worker may hold

@@ -25,6 +25,7 @@ class Batches:
         self.size = min(batch_size, len(images))
         self.seed = seed
         self.epoch = 0
+        self.share = 0, 1  # which part of every batch, of how many: for several devices that train one network
 
     def __len__(self) -> int:
         return len(self.images) // self.size
@@ -35,7 +36,7 @@ class Batches:
         return torch.randperm(len(self.images), generator=generator)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = self.order()
+        order, (part, parts) = self.order(), self.share
         for batch in range(len(self)):
-            chosen = order[batch * self.size : (batch + 1) * self.size]
+            chosen = order[batch * self.size + part : (batch + 1) * self.size : parts]
             yield self.images[chosen], self.targets[chosen]

@@ -34,7 +34,9 @@ def attempt(perform: Perform, job: Job) -> Outcome:
 
 
 def _failure(error: Exception) -> Outcome:
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = list(traceback.extract_tb(error.__traceback__))
+    frames = frames[1:] or frames  # the first is the call above
     last = next((frame for frame in reversed(frames) if PACKAGE in frame.filename), frames[-1])
     place = f"{os.path.basename(last.filename)}, line {last.lineno}"
-    return {"state": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())} ({place})"}
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())} ({place})"
+    return {"state": "failed", "reason": reason, "traceback": traceback.format_exc()}

@@ -50,9 +50,11 @@ def run_jobs(
     """
     if not jobs:
         return
+    if settings.accelerator == "gpu":
+        raise Refusal('execution.accelerator: "gpu" is refused with executor: cluster; allowed is cpu, or auto: processors')
     with _connection(settings.address) as ray:
         grid = Grid(list(jobs))
-        complaints = _survey(ray, grid, shared)
+        complaints = _survey(ray, grid, settings, shared)
         if complaints:
             raise Refusal(*complaints)
         while grid.waiting or grid.flying:
@@ -63,19 +65,19 @@ def run_jobs(
                 if outcome["state"] == "refused":
                     raise Refusal(*outcome["reason"].splitlines())
                 yield job, outcome
-            for line in _survey(ray, grid, shared):
+            for line in _survey(ray, grid, settings, shared):
                 print(f"{line}; it is given no runs", file=sys.stderr, flush=True)
         look_again(shared)
 
 
 def _submit(ray: Any, grid: Grid, perform: Perform, settings: Execution) -> None:
     """Gives jobs out until every processor, or as many as the settings allow, has one."""
-    told = settings.model_copy(update={"workers": 1}).model_dump_json()
+    told = settings.model_copy(update={"workers": 1, "accelerator": "cpu"}).model_dump_json()
     while len(grid.flying) < (settings.workers or sys.maxsize) and (found := grid.next()):
         job, node = found
         grid.waiting.remove(job)
         grid.tried.setdefault(job["id"], []).append(node.id)
-        grid.flying[_task(ray, _work, node).remote(_name(perform), json.dumps(job), told)] = job, node
+        grid.flying[_task(ray, _work, node, settings.devices).remote(_name(perform), json.dumps(job), told)] = job, node
 
 
 def _landed(ray: Any, grid: Grid) -> Iterator[tuple[Job, Outcome]]:
@@ -96,6 +98,7 @@ def _landed(ray: Any, grid: Grid) -> Iterator[tuple[Job, Outcome]]:
 
 def _work(perform: str, job: str, settings: str) -> str:
     """The task: one try at one job, by a process of its own on this node."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # one kind of hardware on every node
     module, _, name = perform.partition(":")
     work = getattr(importlib.import_module(module), name)
     try:
@@ -111,7 +114,7 @@ def _name(perform: Perform) -> str:
     return f"{specification.name if specification else perform.__module__}:{perform.__qualname__}"
 
 
-def _task(ray: Any, function: Any, node: Node, processors: int = 1) -> Any:
+def _task(ray: Any, function: Any, node: Node, processors: int) -> Any:
     place = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
     return ray.remote(function).options(num_cpus=processors, max_retries=0, scheduling_strategy=place)
 
@@ -124,12 +127,12 @@ def _loss(ray: Any, error: Exception, node: Node) -> str:
     return f"its worker or the whole node {node.place} was lost ({type(error).__name__})"
 
 
-def _survey(ray: Any, grid: Grid, shared: Sequence[Path]) -> list[str]:
+def _survey(ray: Any, grid: Grid, settings: Execution, shared: Sequence[Path]) -> list[str]:
     """Strikes off nodes that have left, asks those that have joined, and gives a line for each that cannot take part."""
-    alive = {entry["NodeID"]: entry for entry in ray.nodes() if entry["Alive"] and entry["Resources"].get("CPU")}
+    alive = {entry["NodeID"]: entry for entry in ray.nodes() if entry["Alive"] and _room(entry, settings)}
     grid.trusted = {name: node for name, node in grid.trusted.items() if name in alive}
     unknown = [
-        Node(name, entry["NodeManagerAddress"], int(entry["Resources"]["CPU"]))
+        Node(name, entry["NodeManagerAddress"], _room(entry, settings))
         for name, entry in alive.items()
         if name not in grid.trusted and name not in grid.refused
     ]
@@ -139,6 +142,11 @@ def _survey(ray: Any, grid: Grid, shared: Sequence[Path]) -> list[str]:
     grid.trusted |= {node.id: node for node in unknown if node.id not in {*complaints, *gone}}
     grid.refused |= set(complaints)
     return list(complaints.values())
+
+
+def _room(entry: dict[str, Any], settings: Execution) -> int:
+    """How many runs a node holds at a time."""
+    return int(entry["Resources"].get("CPU", 0)) // settings.devices
 
 
 def _ask(ray: Any, unknown: Sequence[Node], shared: Sequence[Path]) -> dict[str, str]:

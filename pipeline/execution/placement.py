@@ -15,7 +15,7 @@ class Node:
 
     id: str
     place: str  # its address
-    processors: int
+    room: int  # runs at a time
 
 
 @dataclass
@@ -31,11 +31,11 @@ class Grid:
     def next(self) -> tuple[Job, Node] | None:
         """The next job and a free node for it, the least busy one; None where all have enough to do."""
         load = [node.id for _, node in self.flying.values()]
-        free = [node for node in self.trusted.values() if load.count(node.id) < node.processors]
+        free = [node for node in self.trusted.values() if load.count(node.id) < node.room]
         for job in self.waiting if free else ():
             before = self.tried.get(job["id"], [])
             elsewhere = set(self.trusted) - set(before)
             fit = [node for node in free if node.id in elsewhere or not elsewhere]
             if fit:
-                return job, min(fit, key=lambda node: load.count(node.id) / node.processors)
+                return job, min(fit, key=lambda node: load.count(node.id) / node.room)
         return None

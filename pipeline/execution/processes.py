@@ -1,7 +1,7 @@
 """A pool of single-thread workers on this machine that live for many jobs.
 
-Separate from the scheduler, which knows runs: here a job is plain values with an id. A worker that dies
-takes its job with it, not the pool; the job is tried once more by a fresh worker. Messages are JSON, so
+Separate from the scheduler, which knows runs: here a job is plain values with an id. A worker that dies or is ended for
+passing a limit takes its job with it, not the pool; the job is tried once more by a fresh worker. Messages are JSON, so
 nothing is unpickled.
 """
 
@@ -13,12 +13,16 @@ import os
 import platform
 import signal
 import sys
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+import psutil
+import torch
 
 from pipeline.config.errors import Refusal
 from pipeline.config.schema import Execution
@@ -26,51 +30,81 @@ from pipeline.execution.attempts import Job, Outcome, Perform, attempt
 from pipeline.execution.stage import end_with_parent
 
 TRIES = 2
+GROWTH = 256  # megabytes that a worker may gain over its first job before a fresh one takes its place
+LOOK = 0.2  # seconds between two looks at the limits
+MEGABYTE = 1 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 KEPT, MAPPED = 1 << 30, 1 << 25  # bytes
+Place = Mapping[str, str]  # what the environment of a worker has of its own
 
 
 @dataclass
 class Worker:
-    """A process and the pipe to it; `job` is the one it works on."""
+    """A process and the pipe to it; `job` is the one it works on, `since` when it got it (seconds)."""
 
     process: BaseProcess
     pipe: Connection
+    place: Place
     job: Job | None = None
+    since: float = 0.0
+    first: float = 0.0  # megabytes it held after its first job
+
+    def megabytes(self) -> float:
+        """What it holds in memory; 0 for one that has ended."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return float(psutil.Process(self.process.pid).memory_info().rss) / MEGABYTE
+        return 0.0
 
 
 def run_jobs(jobs: Sequence[Job], perform: Perform, settings: Execution, allowed: int = TRIES) -> Iterator[tuple[Job, Outcome]]:
     """Performs every job and yields (job, outcome) as each ends; an outcome has at least `state`.
 
-    An exception in a job, or the death of its worker in as many tries as are `allowed`, is the outcome {"state": "failed",
-    "reason"}, with `died` in the latter case; bad input and a full or read-only disk are everybody's and raise Refusal.
+    An exception in a job, or the end of its worker (a signal, a limit of `settings`) in as many tries as are `allowed`, is the
+    outcome {"state": "failed", "reason"}, the latter with `died`; bad input and a full or read-only disk are everybody's and raise Refusal.
     Every worker has ended when this generator has.
     """
-    queue = deque(jobs)
-    tries: dict[str, int] = {}
-    pool = [_start(perform) for _ in range(min(settings.workers or cores(), len(jobs)))]
+    queue, tries = deque(jobs), dict.fromkeys((job["id"] for job in jobs), 0)
+    pool = [_start(perform, place) for place in places(settings)[: len(jobs)]]
     try:
         while queue or any(worker.job for worker in pool):
             for worker in pool:
                 if worker.job is None and queue:
                     _give(worker, queue.popleft(), tries)
-            busy = [worker for worker in pool if worker.job]
-            ready = wait([worker.pipe for worker in busy])
-            for worker in [worker for worker in busy if worker.pipe in ready]:
-                job, outcome = _collect(worker)
-                if outcome["state"] == "died":
-                    pool[pool.index(worker)] = _start(perform)
-                    if tries[job["id"]] < allowed:
-                        queue.append(job)
-                        continue
-                    outcome["state"] = "failed"
-                if outcome["state"] == "refused":
+            for worker, job, outcome in _ended(pool, settings):
+                if outcome["state"] == "died" or worker.megabytes() > worker.first + GROWTH:
+                    _end(worker)
+                    pool[pool.index(worker)] = _start(perform, worker.place)
+                if outcome["state"] == "died" and tries[job["id"]] < allowed:
+                    queue.append(job)
+                elif outcome["state"] == "refused":
                     raise Refusal(*outcome["reason"].splitlines())
-                yield job, outcome
+                else:
+                    yield job, outcome | ({"state": "failed", "died": True} if outcome["state"] == "died" else {})
     finally:
         for worker in pool:
-            worker.process.kill()
-            worker.process.join()
+            _end(worker)
+
+
+def places(settings: Execution) -> list[Place]:
+    """One for each worker: the GPUs it may see, shared out evenly, or nothing where runs are trained on processors.
+
+    Raises Refusal where more GPUs are asked for than there are.
+    """
+    gpus = [] if settings.accelerator == "cpu" else _gpus()
+    if not gpus and settings.accelerator != "gpu":
+        return [{}] * (settings.workers or max(1, cores() // settings.devices))
+    if len(gpus) < settings.devices:
+        raise Refusal(f"execution.devices: {settings.devices} is refused; of GPUs there are {len(gpus)}")
+    groups = [gpus[start : start + settings.devices] for start in range(0, len(gpus) - settings.devices + 1, settings.devices)]
+    shared = settings.workers or len(groups) * (settings.runs_per_gpu if settings.devices == 1 else 1)
+    return [{"CUDA_VISIBLE_DEVICES": ",".join(groups[number % len(groups)])} for number in range(shared)]
+
+
+def _gpus() -> list[str]:
+    """The names of the GPUs that this process may use."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return named[:count] if len(named) >= count and all(named) else [str(number) for number in range(count)]
 
 
 def cores() -> int:
@@ -89,35 +123,66 @@ def keep_freed_memory() -> None:
         library.mallopt(M_MMAP_THRESHOLD, MAPPED)
 
 
-def _start(perform: Perform) -> Worker:
-    context: Any = multiprocessing.get_context("fork" if sys.platform.startswith("linux") else "spawn")
+def _start(perform: Perform, place: Place) -> Worker:
+    how = "fork" if sys.platform.startswith("linux") and not place else "spawn"  # a GPU is lost in a fork
+    context: Any = multiprocessing.get_context(how)
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, perform), daemon=True)
+    process = context.Process(target=_serve, args=(there, perform, dict(place)), daemon=True)
     process.start()
     there.close()
-    return Worker(process, here)
+    return Worker(process, here, place)
+
+
+def _end(worker: Worker) -> None:
+    worker.process.kill()
+    worker.process.join()
+    worker.pipe.close()
 
 
 def _give(worker: Worker, job: Job, tries: dict[str, int]) -> None:
-    tries[job["id"]] = tries.get(job["id"], 0) + 1
-    worker.job = job
+    tries[job["id"]] += 1
+    worker.job, worker.since = job, time.monotonic()
     with contextlib.suppress(BrokenPipeError):  # it died idle: reading from it says so
         worker.pipe.send_bytes(json.dumps(job).encode())
 
 
-def _collect(worker: Worker) -> tuple[Job, Outcome]:
+def _ended(pool: Sequence[Worker], settings: Execution) -> Iterator[tuple[Worker, Job, Outcome]]:
+    """Waits for workers to end their jobs, and ends those that pass a limit."""
+    busy = [worker for worker in pool if worker.job]
+    limited = settings.time_limit is not None or settings.memory_limit is not None
+    ready = wait([worker.pipe for worker in busy], LOOK if limited else None)
+    for worker in busy:
+        passed = "" if worker.pipe in ready else _passed(worker, settings)
+        if passed or worker.pipe in ready:
+            yield worker, *_collect(worker, passed)
+
+
+def _passed(worker: Worker, settings: Execution) -> str:
+    """Which limit a worker has passed, in words; nothing where it has passed none."""
+    if settings.time_limit is not None and time.monotonic() - worker.since > settings.time_limit:
+        return f"took longer than the time limit of {settings.time_limit:g} s (execution.time_limit)"
+    if settings.memory_limit is not None and worker.megabytes() > settings.memory_limit:
+        return f"held more than {settings.memory_limit} MB (execution.memory_limit)"
+    return ""
+
+
+def _collect(worker: Worker, passed: str) -> tuple[Job, Outcome]:
     """The finished job of a worker and its outcome; state `died` where the worker did not live to tell."""
-    job = worker.job or {}
-    worker.job = None
+    job, worker.job = worker.job or {}, None
+    if passed:
+        worker.process.kill()
+        return job, {"state": "died", "reason": passed}
     try:
         outcome: Outcome = json.loads(worker.pipe.recv_bytes())
-        return job, outcome
-    except (EOFError, ConnectionResetError):
+    except (EOFError, OSError):  # the pipe ended, between messages or within one
         worker.process.join()
-        return job, {"state": "died", "died": True, "reason": _ending(worker.process.exitcode or 0)}
+        return job, {"state": "died", "reason": ending(worker.process.exitcode or 0)}
+    worker.first = worker.first or worker.megabytes()
+    return job, outcome
 
 
-def _ending(code: int) -> str:
+def ending(code: int) -> str:
+    """What the exit code of a worker tells of its end."""
     if code < 0:
         name = signal.Signals(-code).name
         hint = ", often for want of memory" if -code == signal.SIGKILL else ""
@@ -125,9 +190,10 @@ def _ending(code: int) -> str:
     return f"its worker ended itself with exit code {code}"
 
 
-def _serve(pipe: Connection, perform: Perform) -> None:
+def _serve(pipe: Connection, perform: Perform, place: Place) -> None:
     """A worker's life: job in, outcome out, until the pipe closes."""
     end_with_parent()
+    os.environ.update(place)
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

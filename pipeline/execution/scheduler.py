@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.plan import Plan
+from pipeline.config.plan import Plan, read_plan
 from pipeline.config.schema import Execution
 from pipeline.execution import cluster, processes
 from pipeline.execution.attempts import Job, Outcome, Perform
+from pipeline.execution.order import longest_first, timed
 from pipeline.execution.progress import progress
 from pipeline.execution.stage import Incomplete
 from pipeline.records.store import Store
@@ -27,13 +28,21 @@ def complete(
     store.sweep()
     data = str((folder / "data").absolute())
     needed = [name for name in plan.fingerprints() if not store.finished(name)]
-    jobs = [{"id": name, "identity": identities[name], "data": data, "store": str(store.root)} for name in needed]
+    places = {"data": data, "store": str(store.root), "hardware": settings.hardware()}
+    jobs = [{"id": name, "identity": identities[name], **places} for name in needed]
+    jobs = longest_first(jobs, timed(store, [*plan.fingerprints(), *_explored(folder)]))
     failed = finish(jobs, perform, settings, _title(plan, len(needed)), [store.root, folder.absolute()])
     for job, outcome in failed:
-        store.write_failure(job["id"], outcome["reason"])
+        store.write_failure(job["id"], outcome["reason"], outcome.get("traceback", ""))
     store.assemble(plan, folder / plan.phase)
     if failed and not (settings.keep_going or os.environ.get("GAPWISE_KEEP_GOING")):
         raise Incomplete(said(failed, len(needed), labels(plan)))
+
+
+def _explored(folder: Path) -> tuple[str, ...]:
+    """The exploration runs of a protocol, once there are any: confirmation trains the same arms."""
+    explored = folder / "exploration"
+    return read_plan(explored).fingerprints() if (explored / "plan.json").exists() else ()
 
 
 def finish(

@@ -16,16 +16,9 @@ def linear_layers(network: nn.Module) -> list[Site]:
     return _in_order(network, nn.Linear)
 
 
-def input_layer(network: nn.Module) -> Site | None:
-    """The linear layer that reads the network's input: the first layer with weights, where that is linear."""
-    first = next(iter(_in_order(network, *LAYERS)), None)
-    return first if first and isinstance(first[1], nn.Linear) else None
-
-
 def hidden_layers(network: nn.Module) -> list[Site]:
-    """The linear layers whose inputs are hidden units."""
-    first = input_layer(network)
-    return [site for site in linear_layers(network) if first is None or site[0] != first[0]]
+    """The linear layers whose inputs are hidden units: all but one that is the first of all layers with weights."""
+    return [site for site in _in_order(network, *LAYERS)[1:] if isinstance(site[1], nn.Linear)]
 
 
 def convolutions(network: nn.Module) -> list[Site]:

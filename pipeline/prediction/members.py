@@ -4,7 +4,7 @@ Separate from averaging, which is a pure function of what is made here. Batch no
 them, and draws are seeded by name, so that T passes are the first T of any larger number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -34,9 +34,9 @@ def noise(network: nn.Module, images: Tensor, passes: int, seed: int) -> Tensor:
     with mode(network, training=False, sampling=True):
         parts = [
             repeated(network, chunk, [partial(_seed, layers, seed, number, place) for number in range(passes)])
-            for place, chunk in enumerate(images.split(CHUNK))
+            for place, chunk in enumerate(_chunks(network, images))
         ]
-    return torch.cat(parts, dim=1)
+    return torch.cat(parts, dim=1).cpu()
 
 
 def augmented(network: nn.Module, images: Tensor, views: int, regularizers: Sequence[Regularizer], seed: int) -> Tensor:
@@ -90,8 +90,10 @@ def _require(number: int, what: str) -> None:
 def _noisy(network: nn.Module, images: Tensor, seed: int, number: int) -> Tensor:
     """Logits (N, classes) of one noise pass."""
     layers = noise_layers(network)
-    chunks = enumerate(images.split(CHUNK))
-    return torch.cat([repeated(network, chunk, [partial(_seed, layers, seed, number, place)])[0] for place, chunk in chunks])
+    chunks = enumerate(_chunks(network, images))
+    return torch.cat(
+        [repeated(network, chunk, [partial(_seed, layers, seed, number, place)])[0] for place, chunk in chunks]
+    ).cpu()
 
 
 def _seed(layers: Sequence[NoiseLayer], seed: int, number: int, place: int) -> None:
@@ -101,4 +103,10 @@ def _seed(layers: Sequence[NoiseLayer], seed: int, number: int, place: int) -> N
 
 @torch.no_grad()
 def _logits(network: nn.Module, images: Tensor) -> Tensor:
-    return torch.cat([network(chunk) for chunk in images.split(CHUNK)])
+    return torch.cat([network(chunk) for chunk in _chunks(network, images)]).cpu()
+
+
+def _chunks(network: nn.Module, images: Tensor) -> Iterator[Tensor]:
+    """So many images at once, where the network is."""
+    device = next(network.parameters()).device
+    return (chunk.to(device) for chunk in images.split(CHUNK))

@@ -81,10 +81,19 @@ class Store:
             if self.finished(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def write_failure(self, fingerprint: str, reason: str) -> None:
-        """Records that a run was tried and failed; the next stage tries it again."""
+    def write_failure(self, fingerprint: str, reason: str, traceback: str = "") -> None:
+        """Records that a run was tried and failed; the next stage tries it again. The traceback stays with its timing."""
         nothing: dict[str, Any] = {"audit": {}, "cost": {}, "machine": {}}
-        self.write(fingerprint, {}, {"state": "failed", "reason": reason, **nothing}, {})
+        self.write(fingerprint, {}, {"state": "failed", "reason": reason, **nothing}, {"traceback": traceback})
+
+    def identity(self, fingerprint: str) -> dict[str, Any]:
+        """What a run was trained from, empty where there is no run."""
+        path = self.folder(fingerprint) / "run.json"
+        try:
+            settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return settings
 
     def timing(self, fingerprint: str) -> dict[str, Any]:
         """Wall-clock facts of a run, empty where there are none."""

@@ -102,7 +102,7 @@ def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
     """
     inside = []
     for axis, size in enumerate(images.shape[-2:]):
-        steps = torch.arange(size) - (centres[:, axis, None] - side // 2)
+        steps = torch.arange(size, device=images.device) - (centres[:, axis, None] - side // 2)
         inside.append((steps >= 0) & (steps < side))
     return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0)
 
@@ -141,7 +141,7 @@ class Augmentation(Regularizer):
 
     def modify_batch(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Changes every image of the batch by draws of its own; targets stay."""
-        draws = _draw(len(inputs), inputs.shape[1])
+        draws = _draw(len(inputs), inputs.shape[1], inputs.device)
         if self.flip:
             inputs = flip(inputs, draws["flip"][:, 0] < self.flip)
         if self._any(MOVES):
@@ -149,7 +149,7 @@ class Augmentation(Regularizer):
         if self._any(COLOURS):
             inputs = self._recoloured(inputs, draws)
         if self.cutout:
-            centres = (draws["cutout"] * torch.tensor(inputs.shape[-2:])).long()
+            centres = (draws["cutout"] * torch.tensor(inputs.shape[-2:], device=inputs.device)).long()
             inputs = cutout(inputs, centres, self.cutout)
         return inputs, targets
 
@@ -193,10 +193,10 @@ class Augmentation(Regularizer):
         return (1 - self.flip) * (1 - SEEN if self.cutout else 1)
 
 
-def _draw(count: int, channels: int) -> dict[str, Tensor]:
+def _draw(count: int, channels: int, device: torch.device) -> dict[str, Tensor]:
     """Uniform numbers in [0, 1) for everything there is, on or off: name -> (count, columns)."""
     columns = {**COLUMNS, "pca_jitter": channels}
-    parts = torch.rand(count, sum(columns.values())).split(list(columns.values()), dim=1)
+    parts = torch.rand(count, sum(columns.values())).to(device).split(list(columns.values()), dim=1)
     return dict(zip(columns, parts, strict=True))
 
 

@@ -124,8 +124,9 @@ class Regularizer(Settings):
 class NoiseLayer(nn.Module, ABC):
     """A layer that either samples its noise or takes its deterministic form, whatever `train()` says.
 
-    It owns its generator, so that turning it on moves no other stream. A layer in training mode that is
-    not sampling is deterministic too: batch norm and noise never move together.
+    It owns its generator, so that turning it on moves no other stream. Draws are made by the processor and moved to where
+    the inputs are: one seed is one noise on every device. A layer in training mode that is not sampling is deterministic
+    too: batch norm and noise never move together.
     """
 
     share = 1.0  # of the operations inside it, how many training computes on average

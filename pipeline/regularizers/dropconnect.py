@@ -217,11 +217,12 @@ class Layer(Masked):
     def sample(self, inputs: Tensor) -> Tensor:
         """Inputs (..., in) -> (..., out)."""
         (module,) = cast(tuple[nn.Linear], self.owners)
-        rows = inputs.reshape(-1, module.in_features)
+        rows = inputs.reshape(-1, module.in_features).to(module.weight.dtype)
         columns = module.in_features + (module.bias is not None)
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=self.generator))
-        masks = Masks(seed, len(rows), (module.out_features, columns), self.dropped, inputs.dtype)
-        output = dropconnect(rows, module.weight, module.bias, masks, self.keep)
+        masks = Masks(seed, len(rows), (module.out_features, columns), self.dropped, rows.dtype)
+        with torch.autocast(inputs.device.type, enabled=False):  # a product of our own knows one type
+            output = dropconnect(rows, module.weight, module.bias, masks, self.keep)
         self.count(drawn=len(rows) * module.out_features * columns, kept=masks.kept)
         return output.view(*inputs.shape[:-1], module.out_features)
 
@@ -263,7 +264,7 @@ class SharedLayer(Masked):
         words = torch.empty(_words(sum(sizes), self.dropped), dtype=torch.int64).random_(LOWEST, None, generator=self.generator)
         kept = _kept(words, (sum(sizes),), self.dropped, weights[0].dtype)
         self.count(drawn=kept.numel(), kept=int(kept.sum()))
-        parts = kept.mul_(1 / self.keep).split(sizes)
+        parts = kept.mul_(1 / self.keep).to(weights[0].device).split(sizes)
         return [part.as_strided(weight.shape, weight.stride()) for part, weight in zip(parts, weights, strict=True)]
 
 
@@ -306,11 +307,11 @@ class _Product(torch.autograd.Function):
         return torch.cat(of_inputs) if of_inputs else None, of_weight, None
 
 
-def _chunks(masks: Iterable[Tensor], *rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
+def _chunks(masks: Iterable[Tensor], *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Each mask with the rows of every tensor that it belongs to."""
     start = 0
     for mask in masks:
-        yield mask, *(tensor[start : start + len(mask)] for tensor in rows)
+        yield mask.to(tensors[0].device), *(tensor[start : start + len(mask)] for tensor in tensors)
         start += len(mask)
 
 

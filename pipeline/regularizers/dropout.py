@@ -117,7 +117,7 @@ class DropoutLayer(NoiseLayer):
 
     def sample(self, inputs: Tensor) -> Tensor:
         """Inputs (N, ...) with a mask of their own for every example."""
-        kept = torch.rand(inputs.shape, generator=self.generator) >= self.rate
+        kept = (torch.rand(inputs.shape, generator=self.generator) >= self.rate).to(inputs.device)
         outputs = dropout(inputs, kept, self.rate)
         self.count(drawn=kept.numel(), kept=kept.sum(), passes=1, changed=not torch.equal(outputs, inputs))
         return outputs

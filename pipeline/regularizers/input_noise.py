@@ -76,7 +76,8 @@ class InputNoiseLayer(NoiseLayer):
 
     def sample(self, inputs: Tensor) -> Tensor:
         """Inputs (N, ...) with noise of its own for every value."""
-        outputs = input_noise(inputs, torch.randn(inputs.shape, generator=self.generator, dtype=inputs.dtype), self.sigma)
+        noise = torch.randn(inputs.shape, generator=self.generator, dtype=inputs.dtype).to(inputs.device)
+        outputs = input_noise(inputs, noise, self.sigma)
         squares = (outputs - inputs).detach().double().square().sum()
         self.count(drawn=inputs.numel(), squares=round(float(squares) * FINE))
         return outputs

@@ -54,7 +54,7 @@ class Mixup(Regularizer):
         """
         share = draw_share(self.alpha)
         share = max(share, 1 - share)
-        partners = torch.randperm(len(inputs))
+        partners = torch.randperm(len(inputs)).to(inputs.device)
         return mixed(inputs, partners, share), mixed(targets, partners, share)
 
     def callbacks(self) -> list[Any]:

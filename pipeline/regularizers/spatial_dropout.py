@@ -70,7 +70,7 @@ class SpatialDropoutLayer(NoiseLayer):
 
     def sample(self, inputs: Tensor) -> Tensor:
         """Maps (N, channels, ...) with a mask of their own for every example."""
-        kept = torch.rand(inputs.shape[:2], generator=self.generator) >= self.rate
+        kept = (torch.rand(inputs.shape[:2], generator=self.generator) >= self.rate).to(inputs.device)
         outputs = spatial_dropout(inputs, kept, self.rate)
         self.count(drawn=kept.numel(), kept=kept.sum(), passes=1, changed=not torch.equal(outputs, inputs))
         return outputs

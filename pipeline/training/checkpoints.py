@@ -25,16 +25,18 @@ class Checkpoints(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Saves where it is time."""
-        if time.monotonic() - self.last < self.seconds or trainer.current_epoch + 1 == trainer.max_epochs:
+        due = time.monotonic() - self.last >= self.seconds and trainer.current_epoch + 1 != trainer.max_epochs
+        if not trainer.strategy.broadcast(due):  # all devices of a run, or none
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         staging = self.folder / "staging"
         trainer.save_checkpoint(staging)
+        self.last = time.monotonic()
+        if not trainer.is_global_zero:
+            return
         digest = hashlib.sha256(staging.read_bytes()).hexdigest()
         os.replace(staging, self.folder / f"{trainer.current_epoch + 1:06d}-{digest}.ckpt")
         for old in sorted(self.folder.glob("*.ckpt"))[:-KEPT]:
             old.unlink()
-        self.last = time.monotonic()
 
 
 def latest(folder: Path) -> Path | None:

@@ -49,8 +49,8 @@ class Task(lightning.LightningModule):
         epoch = self.current_epoch
         batches = self.trainer.train_dataloader
         assert isinstance(batches, Batches)
-        batches.epoch = epoch
-        seed_noise(self.layers, self.streams.noise, epoch)
+        batches.epoch, batches.share = epoch, (self.global_rank, self.trainer.world_size)
+        seed_noise(self.layers, self.streams.noise, epoch, *self._place())
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Cross-entropy against distributions over classes, plus every penalty."""
@@ -108,11 +108,15 @@ class Task(lightning.LightningModule):
             return LambdaLR(optimizer, lambda update: cyclic_cosine(min(update, updates - 1), updates, settings.snapshots))
         return OneCycleLR(optimizer, max_lr=settings.learning_rate, total_steps=updates, cycle_momentum=False)
 
+    def _place(self) -> tuple[int, ...]:
+        """What tells the draws of one device from those of the others, which see other examples of the batch."""
+        return (self.global_rank,) if self.global_rank else ()
+
     @torch.no_grad()
     def _changed(self, batch: Batch, index: int) -> Batch:
         for regularizer, changes in zip(self.regularizers, self.changes, strict=True):
             if regularizer.augments:
-                seed_batch(regularizer, self.streams.augmentation, self.current_epoch, index)
+                seed_batch(regularizer, self.streams.augmentation, self.current_epoch, index, *self._place())
                 before, batch = batch, regularizer.modify_batch(*batch)
                 _tally(changes, before, batch)
         return batch

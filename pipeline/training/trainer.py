@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from pipeline import regularizers
 from pipeline.config.fingerprint import RunConfig
-from pipeline.config.schema import Data, Training
+from pipeline.config.schema import Data, Hardware, Training
 from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
@@ -34,6 +34,8 @@ from pipeline.training.task import Task
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")  # Lightning 2.6.6 against torch 2.13
 
+PROCESSOR = Hardware(accelerator="cpu")
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -48,9 +50,11 @@ class Trained:
     cost: dict[str, int]
     diverged: str  # why, empty where it did not
     seconds: float | None  # of fitting; None for a resumed run
+    device: str  # what it was trained on
+    leads: bool = True  # of several processes that train one run together, the one that has its results
 
 
-def train(config: RunConfig, pool: Arrays, checkpoints: Path | None = None) -> Trained:
+def train(config: RunConfig, pool: Arrays, checkpoints: Path | None = None, hardware: Hardware = PROCESSOR) -> Trained:
     """Trains the run on its split of `pool`, resuming from the newest good checkpoint in `checkpoints`.
 
     Raises NoEffect where a regularizer was due to act and did not.
@@ -68,39 +72,58 @@ def train(config: RunConfig, pool: Arrays, checkpoints: Path | None = None) -> T
     began = time.perf_counter()
     own = [regularizer.callbacks() for regularizer in chosen]
     callbacks = [*itertools.chain(*own), *([Snapshots(training.snapshots)] if training.snapshots else [])]
-    diverged = _fit(task, batches, [curves, *callbacks], checkpoints, start)
+    trainer = _trainer(training, [curves, *callbacks, *([Checkpoints(checkpoints)] if checkpoints else [])], hardware)
+    diverged = _fit(trainer, task, batches, start)
     seconds = None if start else time.perf_counter() - began
     logits = None if diverged else by_rule(network, held.images, regularizers.test_rule(chosen), streams.noise)
     audit = {} if diverged else _audit(task, own, curves.rows[-2]["loss"])
     cost = counted(config, pool, batches.size, updates=task.updates)
     kept = {name: state for item in callbacks if hasattr(item, "kept") for name, state in item.kept().items()}
-    return Trained(dict(network.state_dict()), kept, curves.rows, logits, held.labels, audit, cost, diverged, seconds)
+    weights, device = dict(network.cpu().state_dict()), _device(trainer)
+    return Trained(
+        weights, kept, curves.rows, logits, held.labels, audit, cost, diverged, seconds, device, trainer.is_global_zero
+    )
 
 
 def _examples(split: str, arrays: Arrays) -> Examples:
     return Examples(split, as_images(arrays.images), torch.from_numpy(arrays.labels))
 
 
-def _fit(task: Task, batches: Batches, callbacks: list[Any], checkpoints: Path | None, start: Path | None) -> str:
-    """Runs the training loop; why the run diverged, or nothing."""
-    trainer = lightning.Trainer(
-        max_epochs=task.training_settings.epochs,
-        accelerator="cpu",
-        devices=1,
+def _trainer(training: Training, callbacks: list[Any], hardware: Hardware) -> lightning.Trainer:
+    """Lightning's trainer with nothing of its own that writes, prints or draws."""
+    found = "gpu" if torch.cuda.is_available() else "cpu"
+    accelerator = found if hardware.accelerator == "auto" else hardware.accelerator
+    return lightning.Trainer(
+        max_epochs=training.epochs,
+        accelerator=accelerator,
+        devices=hardware.devices,
+        strategy=hardware.strategy,
+        precision=training.precision,
+        deterministic="warn" if accelerator == "gpu" else None,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        plugins=[],
-        callbacks=[*callbacks, *([Checkpoints(checkpoints)] if checkpoints else [])],
+        callbacks=callbacks,
     )
+
+
+def _fit(trainer: lightning.Trainer, task: Task, batches: Batches, start: Path | None) -> str:
+    """Runs the training loop; why the run diverged, or nothing."""
     try:
         trainer.fit(task, train_dataloaders=batches, ckpt_path=start, weights_only=True)
     except Diverged as diverged:
         return str(diverged)
     return ""
+
+
+def _device(trainer: lightning.Trainer) -> str:
+    """What a run was trained on: cpu, or the GPU's name; how many, where several worked together."""
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return name if trainer.world_size == 1 else f"{trainer.world_size} x {name}, {type(trainer.strategy).__name__}"
 
 
 def _audit(task: Task, own: list[list[Any]], training_loss: float) -> dict[str, Measures]:

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 
 from pipeline.config.fingerprint import config_of
+from pipeline.config.schema import Hardware
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development
 from pipeline.records.store import Store, to_json
@@ -22,18 +23,22 @@ from pipeline.training.trainer import Trained, train
 
 
 def perform(job: Mapping[str, Any]) -> dict[str, str]:
-    """Trains the run `job["identity"]` on the data in `job["data"]` and stores it in `job["store"]`.
+    """Trains the run `job["identity"]` on the data in `job["data"]`, on `job["hardware"]`, and stores it in `job["store"]`.
 
-    Gives its state and, where it is not done, the reason. Raises what training raises.
+    Gives its state and, where it is not done, the reason. Raises what training raises. Of several processes that train
+    one run together, each does this and the one that leads stores it.
     """
     torch.set_num_threads(1)  # the number of threads changes the bits
     store, fingerprint, identity = Store(Path(job["store"])), job["id"], job["identity"]
-    machine = {"cpu_capability": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads(), "device": "cpu"}
-    trained = train(config_of(identity), _pool(job["data"], identity["data_digest"]), store.checkpoints(fingerprint))
+    pool = _pool(job["data"], identity["data_digest"])
+    trained = train(config_of(identity), pool, store.checkpoints(fingerprint), Hardware(**job["hardware"]))
+    capability, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    machine = {"cpu_capability": capability, "threads": threads, "device": trained.device}
     state, reason = ("diverged", trained.diverged) if trained.diverged else ("done", "")
     record = {"state": state, "reason": reason, "audit": trained.audit, "cost": trained.cost, "machine": machine}
     timing = {"seconds": trained.seconds, "machine": platform.machine()}
-    store.write(fingerprint, {"run.json": to_json(identity).encode(), **_files(trained)}, record, timing)
+    if trained.leads:
+        store.write(fingerprint, {"run.json": to_json(identity).encode(), **_files(trained)}, record, timing)
     return {"state": state, "reason": reason}
 
 

@@ -152,6 +152,25 @@ def test_bad_jobs_fail_with_their_reasons_and_the_others_finish(carry, tmp_path)
     until(lambda: not any(alive(process) for _, process, _ in begun(tmp_path)))  # nor does a process outlive its task
 
 
+@pytest.mark.parametrize(
+    ("job", "limit", "reason"),
+    [
+        ({"do": "sleep", "seconds": 30}, {"time_limit": 1.0}, "took longer than the time limit of 1 s (execution.time_limit)"),
+        ({"do": "grow"}, {"memory_limit": 600}, "held more than 600 MB (execution.memory_limit)"),
+    ],
+)
+def test_a_job_past_a_limit_fails_and_the_others_finish(carry, tmp_path, job, limit, reason):
+    results = dict(carry(job, "run", "run", **limit))
+    assert results["0"] == {"state": "failed", "reason": reason}
+    assert results["1"]["state"] == results["2"]["state"] == "done"
+    assert [name for name, _, _ in begun(tmp_path)].count("0") == 2
+
+
+def test_gpus_are_refused(carry):
+    with pytest.raises(Refusal, match=r'^execution.accelerator: "gpu" is refused with executor: cluster'):
+        list(carry("run", accelerator="gpu"))
+
+
 def test_no_more_tasks_than_asked_for(carry, tmp_path):
     results = carry(*[{"do": "sleep", "seconds": 0.5}] * 3, workers=1)
     next(results)

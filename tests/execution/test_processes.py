@@ -12,7 +12,9 @@ import pytest
 
 from pipeline.config.errors import Refusal
 from pipeline.config.schema import Execution
-from pipeline.execution.processes import run_jobs
+from pipeline.execution.processes import places, run_jobs
+
+HELD = []  # what a job leaves behind in its worker
 
 
 def work(job):
@@ -31,11 +33,14 @@ def work(job):
             raise OSError(errno.ENOSPC, "No space left on device", "/some/file")
         case "sleep":
             time.sleep(30)
+        case "grow":
+            HELD.append(bytearray(os.urandom(1 << 20) * job["megabytes"]))
+            time.sleep(job.get("seconds", 0))
     return {"state": "done", "reason": "", "pid": os.getpid()}
 
 
-def ended(jobs, workers=2):
-    return {job["id"]: outcome for job, outcome in run_jobs(jobs, work, Execution(workers=workers))}
+def ended(jobs, workers=2, **limits):
+    return {job["id"]: outcome for job, outcome in run_jobs(jobs, work, Execution(workers=workers, **limits))}
 
 
 def test_every_job_ends_once_on_workers_that_live_on():
@@ -58,6 +63,91 @@ def test_a_bad_job_fails_with_its_reason_and_the_others_finish(do, reason):
 
 def test_a_job_whose_worker_died_once_is_tried_again(tmp_path):
     assert ended([{"id": "a", "do": "once", "mark": str(tmp_path / "mark")}])["a"]["state"] == "done"
+
+
+def others(number=6):
+    return [{"id": str(number), "do": "run"} for number in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("job", "limits", "reason"),
+    [
+        ({"do": "sleep"}, {"time_limit": 0.5}, "took longer than the time limit of 0.5 s (execution.time_limit)"),
+        (
+            {"do": "grow", "megabytes": 2000, "seconds": 30},
+            {"memory_limit": 1500},
+            "held more than 1500 MB (execution.memory_limit)",
+        ),
+    ],
+)
+def test_a_job_past_a_limit_is_ended_and_the_others_finish(job, limits, reason):
+    began = time.monotonic()
+    results = ended([{"id": "bad", **job}, *others()], **limits)
+    assert time.monotonic() - began < 20
+    assert results["bad"]["state"] == "failed"
+    assert results["bad"]["reason"] == reason
+    assert sum(outcome["state"] == "done" for outcome in results.values()) == 6
+
+
+def test_within_its_limits_nothing_is_ended():
+    results = ended(others(), time_limit=20, memory_limit=8000)
+    assert {outcome["state"] for outcome in results.values()} == {"done"}
+
+
+def test_a_worker_that_grows_gives_its_place_to_a_fresh_one():
+    """Jobs of 200 MB that are never freed: nobody holds more than two of them."""
+    jobs = [{"id": str(number), "do": "grow", "megabytes": 200} for number in range(8)]
+    workers = [outcome["pid"] for outcome in ended(jobs, workers=1).values()]
+    assert 3 <= len(set(workers)) <= 4
+    steady = [outcome["pid"] for outcome in ended(others(8), workers=1).values()]
+    assert len(set(steady)) == 1
+
+
+def test_an_exception_brings_its_traceback():
+    outcome = ended([{"id": "bad", "do": "raise"}])["bad"]
+    assert outcome["traceback"].splitlines()[-1] == "ValueError: no good"
+    assert 'raise ValueError("no good")' in outcome["traceback"]
+
+
+def gpus(monkeypatch, count, visible=""):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+
+@pytest.mark.parametrize(
+    ("count", "visible", "settings", "expected"),
+    [
+        (0, "", {"workers": 3}, [None, None, None]),
+        (2, "", {"accelerator": "cpu", "workers": 1}, [None]),
+        (2, "", {"runs_per_gpu": 2}, ["0", "1", "0", "1"]),
+        (2, "4,7", {"runs_per_gpu": 1}, ["4", "7"]),
+        (2, "", {"workers": 3}, ["0", "1", "0"]),
+        (5, "", {"devices": 2}, ["0,1", "2,3"]),
+        (0, "", {"devices": 2, "workers": 1}, [None]),
+    ],
+)
+def test_gpus_are_shared_out_over_the_workers(monkeypatch, count, visible, settings, expected):
+    gpus(monkeypatch, count, visible)
+    assert [place.get("CUDA_VISIBLE_DEVICES") for place in places(Execution(**settings))] == expected
+
+
+@pytest.mark.parametrize(("count", "settings"), [(0, {"accelerator": "gpu"}), (1, {"devices": 2})])
+def test_more_gpus_than_there_are_are_refused(monkeypatch, count, settings):
+    gpus(monkeypatch, count)
+    with pytest.raises(Refusal, match=rf"execution.devices: . is refused; of GPUs there are {count}"):
+        places(Execution(**settings))
+
+
+def test_a_worker_sees_the_gpu_of_its_place(monkeypatch):
+    gpus(monkeypatch, 2)
+    seen = {outcome["gpu"] for _, outcome in run_jobs([{"id": "a"}, {"id": "b"}], where, Execution(runs_per_gpu=1))}
+    assert seen == {"0", "1"}
+
+
+def where(job):
+    """The GPUs that the job may see; long enough that each worker gets one of two."""
+    time.sleep(1)
+    return {"state": "done", "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
 
 
 def test_no_worker_outlives_the_pool():

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
+from interrupted import assert_same_end
 
 from pipeline.regularizers import early_stopping
 from pipeline.regularizers.base import NoEffect
 from pipeline.regularizers.early_stopping import EarlyStopping, Stopper, improved
-from pipeline.training import checkpoints as checkpoints_module
-from pipeline.training.task import Task
 from pipeline.training.trainer import train
 
 
@@ -83,26 +82,10 @@ def test_it_may_rightly_never_fire(configure, pool):
     assert trained.audit["early_stopping"]["armed"] == 1
 
 
-def test_resumed_it_stops_at_the_same_point(configure, pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints_module.Checkpoints.__init__, "__defaults__", (0.0,))
+def test_resumed_it_stops_at_the_same_point(configure, pool, tmp_path):
     item = {"name": "early_stopping", "patience": 2, "monitor": "accuracy"}
     config = configure(item, epochs=20, curve_points=20, learning_rate=0.2, schedule="constant")
-    whole = train(config, pool)
-    start = Task.on_train_epoch_start
-
-    def interrupted(self):
-        start(self)
-        if self.current_epoch == 2:
-            raise RuntimeError("killed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Task, "on_train_epoch_start", interrupted)
-        with pytest.raises(RuntimeError, match="killed"):
-            train(config, pool, tmp_path)
-    resumed = train(config, pool, tmp_path)
-    assert all(torch.equal(whole.weights[name], resumed.weights[name]) for name in whole.weights)
-    assert whole.audit == resumed.audit
-    assert whole.history == resumed.history
+    assert_same_end(config, pool, tmp_path, stop=2)
 
 
 def test_no_neutral_settings():

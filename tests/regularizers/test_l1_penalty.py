@@ -12,8 +12,6 @@ from pipeline.models.sites import weights
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers.base import Changes, Evidence, NoEffect
 from pipeline.regularizers.l1_penalty import L1Penalty, ProximalStep, soft_threshold, step_length
-from pipeline.training import checkpoints
-from pipeline.training.task import Task
 from pipeline.training.trainer import train
 
 STRENGTH = 0.3
@@ -107,25 +105,6 @@ def test_biases_and_normalization_are_left_alone():
     assert (network[0].weight == 0).all()
     assert (network[0].bias == 1e-9).all()
     assert (network[1].weight == 1e-9).all()
-
-
-def test_a_resumed_run_ends_at_the_same_bits_and_counts(configure, pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints.Checkpoints.__init__, "__defaults__", (0.0,))
-    config, start = configure(ITEM, epochs=4), Task.on_train_epoch_start
-    whole = train(config, pool)
-
-    def killed(self):
-        start(self)
-        if self.current_epoch == 2:
-            raise RuntimeError("killed")
-
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
-        patch.setattr(Task, "on_train_epoch_start", killed)
-        train(config, pool, tmp_path)
-    resumed = train(config, pool, tmp_path)
-    assert resumed.seconds is None
-    assert all(torch.equal(whole.weights[name], resumed.weights[name]) for name in whole.weights)
-    assert whole.audit == resumed.audit
 
 
 def test_a_threshold_that_is_never_applied_is_caught(configure, pool, monkeypatch):

@@ -62,21 +62,5 @@ def test_keeping_weights_changes_no_training(configure, pool):
     assert plain.history == kept.history
 
 
-def test_a_resumed_run_keeps_the_same_snapshots(configure, pool, tmp_path, monkeypatch):
-    from pipeline.training import checkpoints
-
-    monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
-    monkeypatch.setattr(checkpoints.Checkpoints.__init__, "__defaults__", (0.0,))
-    config = configure(epochs=4, schedule="cyclic_cosine", snapshots=4)
-    whole = train(config, pool, tmp_path)
-    for path in sorted(tmp_path.glob("*.ckpt"))[1:]:
-        path.unlink()
-    resumed = train(config, pool, tmp_path)
-    assert resumed.seconds is None
-    assert whole.kept.keys() == resumed.kept.keys()
-    for name, state in whole.kept.items():
-        assert all(torch.equal(state[key], resumed.kept[name][key]) for key in state)
-
-
 def test_every_source_says_whether_flips_keep_labels():
     assert {name: data.flips_keep_labels(name) for name in data.names()} == {"digits": False, "mnist_5k": False}

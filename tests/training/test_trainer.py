@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from interrupted import assert_same_end, killed_after
 
 from pipeline import regularizers
 from pipeline.config.rules import NOISE_PASSES
@@ -12,8 +13,8 @@ from pipeline.data.splits import train_and_validation
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers.base import NoEffect
-from pipeline.training import checkpoints as checkpoints_module
 from pipeline.training.checkpoints import latest
+from pipeline.training.snapshots import Snapshots
 from pipeline.training.task import Task
 from pipeline.training.trainer import train
 
@@ -181,54 +182,30 @@ def test_a_regularizer_without_effect_fails_the_run(configure, pool, monkeypatch
         train(configure(SHIFT), pool)
 
 
-RESUMED = [
-    (),
-    (DROPOUT,),
-    (DROPOUT, SHIFT, DECAY),
-    ({"name": "mixup", "alpha": 0.5}, {"name": "weight_averaging", "decay": 0.9}),
-    ({"name": "l1_penalty", "strength": 0.01}, {"name": "max_norm", "strength": 0.5}),
-    ({"name": "dropconnect", "rate": 0.5}, {"name": "stochastic_depth", "survival": 0.5}),
-    ({"name": "fractional_max_pooling", "ratio": 1.41}, {"name": "spatial_dropout", "rate": 0.2}),
-]
+AVERAGED = {"name": "weight_averaging", "decay": 0.9}
+SNAPSHOTS = {"schedule": "cyclic_cosine", "snapshots": 3}
 
 
-@pytest.mark.parametrize("items", RESUMED)
-def test_resume_at_any_epoch_gives_the_same_bits(configure, pool, tmp_path, monkeypatch, items):
-    monkeypatch.setattr(checkpoints_module.Checkpoints.__init__, "__defaults__", (0.0,))
-    config = configure(*items, epochs=6, curve_points=3)
-    whole = train(config, pool)
-    for stop in range(1, 6):
-        folder = tmp_path / str(stop)
-        killed_after(stop, config, pool, folder, monkeypatch)
-        resumed = train(config, pool, folder)
-        assert equal(whole.weights, resumed.weights), stop
-        assert whole.history == resumed.history
-        assert torch.equal(whole.validation_logits, resumed.validation_logits)
-        assert whole.audit == resumed.audit
-        assert resumed.seconds is None
+@pytest.mark.parametrize("stop", range(1, 6))
+@pytest.mark.parametrize(
+    ("items", "training"), [((), SNAPSHOTS), ((DROPOUT, SHIFT, DECAY, {"name": "mixup"}, AVERAGED), SNAPSHOTS)]
+)
+def test_resumed_after_any_epoch_it_ends_at_the_same_bits(configure, pool, tmp_path, items, training, stop):
+    """With snapshots; what each regularizer keeps, the contract asks of every one of them."""
+    assert_same_end(configure(*items, epochs=6, curve_points=3, **training), pool, tmp_path, stop)
 
 
-def killed_after(stop, config, pool, folder, monkeypatch):
-    """Trains until `stop` epochs are checkpointed and the next has begun."""
-    start = Task.on_train_epoch_start
-
-    def interrupted(self):
-        start(self)
-        if self.current_epoch == stop:
-            raise RuntimeError("killed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Task, "on_train_epoch_start", interrupted)
-        with pytest.raises(RuntimeError, match="killed"):
-            train(config, pool, folder)
-    assert latest(folder) is not None
+def test_a_state_that_is_not_taken_up_again_is_seen(configure, pool, tmp_path, monkeypatch):
+    """The planted fault: a callback that forgets what it kept."""
+    monkeypatch.setattr(Snapshots, "load_state_dict", lambda self, state: None)
+    with pytest.raises(AssertionError, match="kept"):
+        assert_same_end(configure(epochs=6, **SNAPSHOTS), pool, tmp_path, stop=4)
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_older(configure, pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints_module.Checkpoints.__init__, "__defaults__", (0.0,))
+def test_a_damaged_checkpoint_falls_back_to_the_older(configure, pool, tmp_path):
     config = configure(DROPOUT, epochs=5)
     whole = train(config, pool)
-    killed_after(4, config, pool, tmp_path, monkeypatch)
+    killed_after(4, config, pool, tmp_path)
     older, newer = sorted(tmp_path.glob("*.ckpt"))
     newer.write_bytes(newer.read_bytes()[:-100])
     assert latest(tmp_path) == older

@@ -1,0 +1,117 @@
+"""A grid with runs that go wrong in every way: each is classified, the others finish, the exit code says so."""
+
+import errno
+import os
+import signal
+import time
+
+import pytest
+
+from pipeline import prepare
+from pipeline.config.plan import exploration, read_plan
+from pipeline.config.schema import Execution
+from pipeline.config.studies import read_experiment
+from pipeline.execution.catalogue import catalogue
+from pipeline.execution.scheduler import complete
+from pipeline.execution.stage import guarded
+from pipeline.records.store import open_store, read_record
+
+LIMITS = {"time_limit": 6.0, "memory_limit": 1500, "workers": 2}
+WAYS = {  # way -> state and reason in the record
+    "raises": ("failed", "ValueError: no good (test_scheduler.py, line "),
+    "hangs": ("failed", "took longer than the time limit of 6 s (execution.time_limit)"),
+    "exhausts": ("failed", "held more than 1500 MB (execution.memory_limit)"),
+    "asks for all": ("failed", "MemoryError: "),
+    "leaves": ("failed", "its worker ended itself with exit code 7"),
+    "is ended": ("failed", "its worker was ended by SIGKILL, often for want of memory"),
+    "diverges": ("diverged", "the train loss is nan after epoch 1"),
+}
+
+
+def behave(way):
+    """What a run does in each way."""
+    match way:
+        case "raises":
+            raise ValueError("no good")
+        case "hangs":
+            time.sleep(60)
+        case "exhausts":
+            held = bytearray(os.urandom(1 << 20) * 1600)
+            time.sleep(60)
+            del held
+        case "asks for all":
+            bytearray(1 << 60)
+        case "leaves":
+            os._exit(7)
+        case "is ended":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def perform(job):
+    """The first runs go wrong, one in each way; the others are done."""
+    ways = dict(zip(sorted(job["all"]), WAYS, strict=False))
+    way = ways.get(job["id"], "")
+    behave(way)
+    state, reason = WAYS[way] if way == "diverges" else ("done", "")
+    record = {"state": state, "reason": reason, "audit": {}, "cost": {}, "machine": {}}
+    open_store().write(job["id"], {"weights.safetensors": b"0"}, record, {"seconds": 1.0})
+    return {"state": state, "reason": reason}
+
+
+@pytest.fixture
+def grid(project):
+    """Completes the exploration of the tiny protocol with hostile runs; gives its exit code."""
+    prepare.main("tiny")
+    plan, identities = exploration(read_experiment("tiny", catalogue()), "")
+    folder = project / "artifacts" / "tiny"
+
+    def ran(perform=perform, **more):
+        def hostile(job):
+            return perform({**job, "all": list(identities)})
+
+        return guarded(lambda: complete(plan, identities, hostile, open_store(), folder, Execution(**LIMITS, **more)))
+
+    return ran
+
+
+def test_every_way_of_going_wrong_is_classified_and_the_others_finish(grid, project, capsys):
+    assert grid() == 1
+    folder = project / "artifacts" / "tiny" / "exploration"
+    names = read_plan(folder).fingerprints()
+    records = {name: read_record(folder / name) for name in sorted(names)}
+    for name, (state, reason) in zip(sorted(names), WAYS.values(), strict=False):
+        assert records[name]["state"] == state
+        assert records[name]["reason"].startswith(reason)
+    assert [record["state"] for record in records.values()].count("done") == len(names) - len(WAYS)
+    said = capsys.readouterr().err
+    assert said.startswith(f"{len(WAYS) - 1} of {len(names)} runs failed:\n")
+    assert all(reason in said for state, reason in WAYS.values() if state == "failed")
+
+
+def test_asked_to_keep_going_the_stage_succeeds_and_counts_them(grid, project):
+    assert grid(keep_going=True) == 0
+    folder = project / "artifacts" / "tiny" / "exploration"
+    assert sum(read_record(folder / name)["state"] == "failed" for name in read_plan(folder).fingerprints()) == len(WAYS) - 1
+
+
+def test_what_failed_is_tried_again_and_what_is_done_is_not(grid, project):
+    grid()
+    before = {path.parent.name: path.stat().st_mtime_ns for path in project.glob(".runs/*/record.json")}
+    assert grid(perform=lambda job: perform({**job, "all": []})) == 0
+    folder = project / "artifacts" / "tiny" / "exploration"
+    states = {name: read_record(folder / name)["state"] for name in read_plan(folder).fingerprints()}
+    assert sorted(states.values()) == ["diverged"] + ["done"] * (len(states) - 1)
+    after = {path.parent.name: path.stat().st_mtime_ns for path in project.glob(".runs/*/record.json")}
+    assert sum(after[name] != before[name] for name in states) == len(WAYS) - 1
+
+
+def test_a_full_disk_ends_the_stage_in_one_line_and_keeps_what_is_done(grid, project, capsys):
+    def full(job):
+        if job["id"] == sorted(job["all"])[-1]:
+            raise OSError(errno.ENOSPC, "No space left on device", "/some/file")
+        return perform({**job, "all": []})
+
+    assert grid(perform=full) == 2
+    assert capsys.readouterr().err == (
+        "error: /some/file: the disk is full; free some space and run again: finished runs are kept\n"
+    )

@@ -1,0 +1,68 @@
+"""A training that is interrupted between two epochs, and everything a run ends with: for the tests of resuming."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.config.fingerprint import RunConfig
+from pipeline.data.arrays import Arrays
+from pipeline.training import checkpoints
+from pipeline.training.checkpoints import latest
+from pipeline.training.task import Task
+from pipeline.training.trainer import Trained, train
+
+
+def killed_after(stop: int, config: RunConfig, pool: Arrays, folder: Path) -> None:
+    """Trains until `stop` epochs are in a checkpoint and the next has begun."""
+    start = Task.on_train_epoch_start
+
+    def interrupted(self: Task) -> None:
+        start(self)
+        if self.current_epoch == stop:
+            raise RuntimeError("killed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Task, "on_train_epoch_start", interrupted)
+        patch.setattr(checkpoints.Checkpoints.__init__, "__defaults__", (0.0,))  # one after every epoch
+        with pytest.raises(RuntimeError, match="killed"):
+            train(config, pool, folder)
+    assert latest(folder) is not None
+
+
+def ended(config: RunConfig, pool: Arrays, folder: Path | None = None) -> tuple[Trained, dict[str, Any]]:
+    """A finished run, and what it held in memory: the optimizer's state and every callback's."""
+    held: dict[str, Any] = {}
+
+    def look(self: Task) -> None:
+        held["optimizer"] = self.trainer.optimizers[0].state_dict()
+        own = [each for each in self.trainer.callbacks if not isinstance(each, checkpoints.Checkpoints)]
+        held["callbacks"] = [each.state_dict() for each in own]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Task, "on_train_end", look)
+        return train(config, pool, folder), held
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal to the last bit, tensors in them included."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def assert_same_end(config: RunConfig, pool: Arrays, folder: Path, stop: int) -> None:
+    """Killed after `stop` epochs and resumed, a run ends with what it ends with uninterrupted."""
+    whole, held = ended(config, pool)
+    killed_after(stop, config, pool, folder)
+    resumed, again = ended(config, pool, folder)
+    assert resumed.seconds is None  # it was resumed, not trained anew
+    for name in ("weights", "kept", "history", "validation_logits", "audit", "cost"):
+        assert same(getattr(whole, name), getattr(resumed, name)), name
+    for name, state in held.items():
+        assert same(state, again[name]), name

@@ -1,0 +1,105 @@
+"""One run on other hardware: another device, lower precision, several devices. `meta` stands in for a device that is not here.
+
+A tensor on `meta` has a place and a shape and no values; what mixes it with one on the processor fails, as with a GPU.
+"""
+
+import contextlib
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+from pipeline import regularizers
+from pipeline.config.schema import Hardware
+from pipeline.data.arrays import Arrays
+from pipeline.data.prepared import read_summary, write_prepared
+from pipeline.execution.devices import perform
+from pipeline.execution.stage import ARTIFACTS
+from pipeline.prediction.network import assemble
+from pipeline.records.store import Store, read_history, read_record
+from pipeline.regularizers.base import mode
+from pipeline.training.trainer import PROCESSOR, train
+
+NAMES = sorted(regularizers.settings())
+ELSEWHERE = torch.device("meta")
+
+
+class Values(TorchFunctionMode):
+    """Gives a value where one is asked of a tensor that has none, as the audit does."""
+
+    ASKED = (torch.equal, torch.Tensor.equal, torch.Tensor.__float__)
+
+    def __torch_function__(self, function, types, arguments=(), named=None):
+        if function in self.ASKED and arguments[0].device == ELSEWHERE:
+            return 0.0
+        return function(*arguments, **(named or {}))
+
+
+def strong(name):
+    """A regularizer with every strength on."""
+    kind = regularizers.settings()[name]
+    more = {"augmentation": {"shift": 1, "flip": 0.5, "crop": 0.1, "rotate": 5, "brightness": 0.1, "cutout": 2}}
+    return kind(**more.get(name, {}))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_regularizer_mixes_devices(configure, pool, name, monkeypatch):
+    """A step, forward and backward, with everything on the other device that a trainer would put there."""
+    monkeypatch.setattr(torch, "autocast", lambda *device, enabled: contextlib.nullcontext())  # which knows no meta
+    chosen = [strong(name)]
+    network = assemble(configure(), chosen, pool.shape, pool.classes).to(ELSEWHERE)
+    images, targets = torch.rand(10, *pool.shape, device=ELSEWHERE), torch.rand(10, 10, device=ELSEWHERE)
+    with Values(), mode(network, training=True, sampling=True):
+        images, targets = chosen[0].modify_batch(images, targets)
+        loss = torch.nn.functional.cross_entropy(network(images), targets)
+        penalty = chosen[0].penalty(network)
+        (loss if penalty is None else loss + penalty).backward()
+    assert {parameter.grad.device for parameter in network.parameters() if parameter.grad is not None} == {ELSEWHERE}
+
+
+def test_a_device_that_is_mixed_up_is_seen(pool, configure):
+    """The planted fault: a mask left where it was drawn."""
+    network = assemble(configure(), [], pool.shape, pool.classes).to(ELSEWHERE)
+    network.register_forward_hook(lambda module, inputs, output: output * torch.rand(10, 10))
+    with pytest.raises(RuntimeError, match="device"):
+        network(torch.rand(10, *pool.shape, device=ELSEWHERE))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_regularizer_trains_in_mixed_precision(configure, pool, name):
+    trained = train(configure({"name": name, **strong(name).model_dump(mode="json")}, precision="bf16-mixed"), pool)
+    assert not trained.diverged
+    assert {tensor.dtype for tensor in trained.weights.values()} == {torch.float32, torch.int64}
+
+
+def test_precision_is_part_of_a_run_and_changes_it(configure, pool):
+    plain, mixed = (train(configure(precision=precision), pool) for precision in ("32-true", "bf16-mixed"))
+    assert plain.history != mixed.history
+    assert plain.history[-1]["loss"] == pytest.approx(mixed.history[-1]["loss"], rel=0.05)
+
+
+def job(pool: Arrays, configure, project, **hardware):
+    """A run on these devices, as the scheduler gives it to an executor."""
+    folder = project / ARTIFACTS / "tiny" / "data"
+    write_prepared(folder, "digits", pool, pool)
+    identity = configure({"name": "dropout"}).model_dump(mode="json") | {"data_digest": read_summary(folder)["digest"]}
+    places = {"data": str(folder), "store": str(project / ".runs")}
+    return {"id": "run", "identity": identity, **places, "hardware": Hardware(**hardware).model_dump()}
+
+
+def test_two_devices_train_one_run(configure, pool, project):
+    """Each takes half of every batch; both together see as many updates and images as one device does."""
+    assert perform(job(pool, configure, project, accelerator="cpu", devices=2, strategy="ddp"))["state"] == "done"
+    record = read_record(Store(project / ".runs").folder("run"))
+    assert record["machine"]["device"] == "2 x cpu, DDPStrategy"
+    assert record["cost"]["updates"] == 6
+    alone = train(configure({"name": "dropout"}), pool, None, PROCESSOR).history
+    together = read_history(Store(project / ".runs").folder("run"))
+    assert [row["epoch"] for row in together] == [row["epoch"] for row in alone]
+    assert together[-1]["loss"] == pytest.approx(alone[-1]["loss"], rel=0.2)
+    assert together != alone
+
+
+def test_a_strategy_that_does_not_exist_fails_with_its_reason(configure, pool, project):
+    with pytest.raises(RuntimeError, match="on 2 devices: .*no_such"):
+        perform(job(pool, configure, project, accelerator="cpu", devices=2, strategy="no_such"))
