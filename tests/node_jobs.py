@@ -20,7 +20,7 @@ def work(job):
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(30)
         case "grow":
-            held = b"x" * (400 << 20)
+            held = b"x" * (700 << 20)
             time.sleep(30)
             return {"state": "done", "reason": str(len(held))}
         case "sleep":

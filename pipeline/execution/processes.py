@@ -59,8 +59,9 @@ class Worker:
 def run_jobs(jobs: Sequence[Job], perform: Perform, settings: Execution, allowed: int = TRIES) -> Iterator[tuple[Job, Outcome]]:
     """Performs every job and yields (job, outcome) as each ends; an outcome has at least `state`.
 
-    An exception in a job, or the end of its worker (a signal, a limit of `settings`) in as many tries as are `allowed`, is the
-    outcome {"state": "failed", "reason"}, the latter with `died`; bad input and a full or read-only disk are everybody's and raise Refusal.
+    An exception in a job, or the end of its worker (a signal, a limit of `settings`) in as many tries as are `allowed`, is
+    the outcome {"state": "failed", "reason"}, the latter with `died`; bad input and a full or read-only disk are everybody's
+    and raise Refusal.
     Every worker has ended when this generator has.
     """
     queue, tries = deque(jobs), dict.fromkeys((job["id"] for job in jobs), 0)
