@@ -37,7 +37,7 @@ ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
 TIGHT: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}  # a headline fits 80 columns
 PARTS = re.compile(r", (?![^(]*\))")  # between the parts of a strength's label
 PHASES = {"exploration": "train", "confirmation": "confirm"}
-REPRODUCE = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
+REPRODUCE = (sys.executable, "-m", "pipeline.execution.reproduction", "--wait-for-lock", "repro")
 
 
 @application.callback()

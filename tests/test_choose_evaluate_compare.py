@@ -20,7 +20,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import write_prepared
 from pipeline.evaluation.ensembles import greedy
 from pipeline.evaluation.methods import ROUNDS, START
-from pipeline.records.store import to_json
+from pipeline.records.store import to_json, write_record
 from pipeline.records.tables import write_table
 
 CLASSES, TRAIN, VALIDATION, TEST = 3, 30, 40, 50
@@ -110,7 +110,7 @@ def _store(folder, tensors, **record):
     content = save(tensors)
     (folder / "validation.safetensors").write_bytes(content)
     files = {"validation.safetensors": hashlib.sha256(content).hexdigest()}
-    (folder / "record.json").write_text(to_json({"state": "done", "machine": MACHINE, "files": files, "cost": COST, **record}))
+    write_record(folder, {"state": "done", "machine": MACHINE, "files": files, "cost": COST, **record})
 
 
 def _predictions(folder, plan, generator):
@@ -144,8 +144,8 @@ def _images(folder, plan, generator):
 
 
 def _record(folder, fingerprint, **changed):
-    path = folder / fingerprint / "record.json"
-    path.write_text(to_json({**json.loads(path.read_text()), **changed}))
+    run = folder / fingerprint
+    write_record(run, {**json.loads((run / "record.json").read_text()), **changed})
 
 
 def _read_scores(folder):

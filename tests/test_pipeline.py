@@ -18,7 +18,7 @@ from pipeline.config.plan import read_plan
 from pipeline.data.splits import hold_out, train_validation
 from pipeline.execution.stage import Incomplete
 from pipeline.prediction.network import assemble
-from pipeline.records.store import read_history, read_record
+from pipeline.records.store import read_history, read_record, write_record
 
 STAGES = (prepare, train, choose, confirm, predict, evaluate, compare, report, track)
 DIVERGING = """
@@ -222,7 +222,7 @@ def test_verification_finds_a_dropped_failure_and_damaged_inputs(whole, monkeypa
     name = next(run.fingerprint for run in read_plan(runs).runs if run.arm == "dropout")
     record = json.loads((runs / name / "record.json").read_text())
     changed = {path: path.read_bytes() for path in (runs / name).iterdir()}
-    (runs / name / "record.json").write_text(json.dumps(record | {"state": "failed", "reason": "hidden"}))
+    write_record(runs / name, record | {"state": "failed", "reason": "hidden"})
     with pytest.raises(Incomplete, match="report.md: differs"):
         report.verify(["tiny"])
     (runs / name / "record.json").write_bytes(changed[runs / name / "record.json"])
