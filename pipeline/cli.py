@@ -35,6 +35,7 @@ from pipeline.reporting.tables import INTERVAL, percent, points, points_interval
 application = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
 TIGHT: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}  # a headline fits 80 columns
+PATIENCE = 10.0  # seconds that DVC may take to end after Control-C
 PARTS = re.compile(r", (?![^(]*\))")  # between the parts of a strength's label
 PHASES = {"exploration": "train", "confirmation": "confirm"}
 REPRODUCE = (sys.executable, "-m", "pipeline.execution.reproduction", "--wait-for-lock", "repro")
@@ -105,17 +106,25 @@ def _retry_failed(names: list[str]) -> None:
 def _reproduce(keep_going: bool) -> None:
     environment = os.environ | ({"GAPWISE_KEEP_GOING": "1"} if keep_going else {})
     process = subprocess.Popen(REPRODUCE, env=environment, preexec_fn=end_with_parent)
-    interrupted = False
-    while process.poll() is None:
-        try:
-            process.wait()
-        except KeyboardInterrupt:  # DVC was interrupted too, and ends after it has put its files in order
-            interrupted = True
-    if interrupted:
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        _end(process)
         print("interrupted; what is finished is kept: run again to go on")
-        raise KeyboardInterrupt
+        raise
     if process.returncode:
         raise Incomplete("the run stopped before its report; what it finished is kept: mend what is named above and run again")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Waits for DVC, which Control-C has reached too, to put its files in order; ends it where nothing but this was told."""
+    while process.poll() is None:
+        try:
+            process.wait(PATIENCE)
+        except KeyboardInterrupt:
+            continue
+        except subprocess.TimeoutExpired:
+            process.terminate()
 
 
 def _keep_timing(protocol: str) -> None:

@@ -5,21 +5,17 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from tiny import RUN, clean_environment, tables, trained, write_clone
 
 from pipeline.config.documents import read_yaml
-
-RUN = [sys.executable, "-m", "pipeline", "run"]
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     """A clean environment: this interpreter's `python` first, no store, no W&B, DVC's own files apart."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "GAPWISE", "DVC"))}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-    return kept | {"PATH": path, "WANDB_MODE": "disabled", "DVC_SITE_CACHE_DIR": str(tmp_path_factory.mktemp("site"))}
+    return clean_environment(tmp_path_factory.mktemp("site")) | {"WANDB_MODE": "disabled"}
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +32,6 @@ def command(checkout, environment):
 def reproduced(command):
     """The first `run`."""
     return command(*RUN)
-
-
-def tables(checkout):
-    files = [*(checkout / "artifacts" / "tiny").glob("*.csv"), *(checkout / "reports" / "tiny").rglob("*")]
-    return {str(path.relative_to(checkout)): path.read_bytes() for path in files if path.is_file() and path.stem != "timing"}
-
-
-def trained(checkout):
-    return {path.parent.name: path.stat().st_mtime_ns for path in (checkout / ".runs").glob("*/record.json")}
 
 
 def test_run_ends_with_the_headline_and_the_report(reproduced, checkout):
@@ -107,8 +94,7 @@ def test_editing_a_regularizer_trains_its_runs_only(reproduced, command, checkou
 def test_killed_at_any_moment_it_goes_on_to_the_same_tables(reproduced, command, checkout, environment, tmp_path, seconds):
     """The whole process group is killed; no finished run is trained again."""
     expected = tables(checkout)
-    fresh = tmp_path / "fresh"
-    subprocess.run(["git", "clone", "-q", str(checkout), str(fresh)], check=True)
+    fresh = write_clone(checkout, tmp_path / "fresh")
     process = subprocess.Popen(
         RUN, cwd=fresh, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -124,8 +110,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_tables(reproduced, command,
 
 def test_interrupted_from_the_keyboard_it_ends_in_good_order(reproduced, checkout, environment, tmp_path):
     """Control-C reaches the whole group: nothing survives, dvc.lock parses, no traceback."""
-    fresh = tmp_path / "fresh"
-    subprocess.run(["git", "clone", "-q", str(checkout), str(fresh)], check=True)
+    fresh = write_clone(checkout, tmp_path / "fresh")
     process = subprocess.Popen(
         RUN,
         cwd=fresh,

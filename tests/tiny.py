@@ -1,4 +1,4 @@
-"""The tiny project: its settings files, and a copy of this project's code under git with them.
+"""The tiny project: its settings files, a copy of this project's code under git with them, and what a run of it leaves.
 
 Separate from the fixtures so that a benchmark can stand on the same project.
 """
@@ -6,8 +6,10 @@ Separate from the fixtures so that a benchmark can stand on the same project.
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+RUN = (sys.executable, "-m", "pipeline", "run")
 ROOT = Path(__file__).resolve().parent.parent
 PROTOCOL = """
 data: {dataset: digits, train_size: 30, label_noise: 0.0, test_fraction: 0.4}
@@ -81,3 +83,27 @@ def write_checkout(folder: Path, wandb: str = "disabled") -> None:
     }
     for command in (["git", "init", "-q"], ["git", "add", "-A"], ["git", "commit", "-qm", "start"]):
         subprocess.run(command, cwd=folder, check=True, env=os.environ | identity)
+
+
+def write_clone(checkout: Path, folder: Path) -> Path:
+    """A fresh clone of a checkout, with an empty run store."""
+    subprocess.run(["git", "clone", "-q", str(checkout), str(folder)], check=True)
+    return folder
+
+
+def clean_environment(site: Path) -> dict[str, str]:
+    """This interpreter's `python` first, no store, nothing of W&B, DVC's own files apart in `site`."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "GAPWISE", "DVC"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return kept | {"PATH": path, "DVC_SITE_CACHE_DIR": str(site)}
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    """Every table and all of the report, the wall clock apart."""
+    files = [*(folder / "artifacts" / "tiny").glob("*.csv"), *(folder / "reports" / "tiny").rglob("*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file() and path.stem != "timing"}
+
+
+def trained(folder: Path) -> dict[str, int]:
+    """Fingerprint -> when its record was written, in nanoseconds."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in (folder / ".runs").glob("*/record.json")}
