@@ -7,18 +7,13 @@ line with what repeats it: python benchmarks/torture.py --only NUMBER
 """
 
 import argparse
-import contextlib
 import itertools
 import json
-import os
 import random
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,8 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from marked import MARK, marked, of_kind, survivors  # noqa: E402
-from tiny import RUN, clean_environment, tables, trained, write_checkout, write_clone  # noqa: E402
+from marked import Run, marked, of_kind  # noqa: E402
+from tiny import clean_environment, tables, trained, write_checkout, write_clone  # noqa: E402
 
 from pipeline.config.documents import read_yaml  # noqa: E402
 from pipeline.config.errors import Refusal  # noqa: E402
@@ -39,7 +34,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 TARGETS = ("dvc", "stage", "worker", "group")
 KINDS = tuple(itertools.product(SIGNALS, TARGETS))
 STEP = 0.1  # seconds between looks at an uninterrupted run
-PATIENCE = 180  # seconds for a run to end
 RESULT = Path(__file__).parent / "results" / "torture.json"
 
 
@@ -87,60 +81,13 @@ class Field:
         return self.moments[target][int(drawn.random() * len(self.moments[target]))] + drawn.random() * STEP
 
 
-class Run:
-    """`python -m pipeline run` in a folder, its processes marked."""
-
-    def __init__(self, folder: Path):
-        self.mark = uuid.uuid4().hex
-        self.output = (folder.parent / "output").open("w+")
-        self.process = subprocess.Popen(
-            RUN,
-            cwd=folder,
-            env=clean_environment(folder.parent / "site") | {MARK: self.mark},
-            stdout=self.output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background is deaf to it
-        )
-
-    def send(self, number: signal.Signals, target: str) -> str | None:
-        """Sends a signal and gives the stage that it met, None where there is no such process now."""
-        processes = marked(self.mark)
-        verbs = {process.verb for process in processes} - {""}
-        found = [self.process] if target == "group" else of_kind(target, processes)
-        if not found or self.process.poll() is not None:
-            return None
-        try:
-            os.killpg(self.process.pid, number) if target == "group" else os.kill(found[-1].pid, number)
-        except ProcessLookupError:
-            return None
-        return next(iter(verbs), "between")
-
-    def end(self) -> tuple[int | None, str]:
-        """Exit code, None where it did not end in time, and everything it printed."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(PATIENCE)
-        with self.output:
-            self.output.seek(0)
-            return self.process.poll(), self.output.read()
-
-    def clear(self) -> int:
-        """Ends what still lives after five seconds; how many that were."""
-        left = survivors(self.mark)
-        for process in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-        self.process.wait()
-        return len(left)
-
-
 def prepared(place: Path) -> Field:
     """A checkout, and an uninterrupted run of it."""
     write_checkout(place / "checkout", wandb="offline")
     folder = write_clone(place / "checkout", place / "uninterrupted")
     moments: dict[str, list[float]] = {target: [] for target in TARGETS}
     began = time.monotonic()
-    run = Run(folder)
+    run = Run(folder, clean_environment(place / "site"))
     while run.process.poll() is None:
         processes, second = marked(run.mark), time.monotonic() - began
         for target in TARGETS:
@@ -160,14 +107,14 @@ def tortured(number: int, field: Field) -> Outcome:
     outcome = Outcome(number, sent.name, target, round(moment, 2))
     with tempfile.TemporaryDirectory(prefix="gapwise-torture-", ignore_cleanup_errors=True) as place:
         folder = write_clone(field.checkout, Path(place) / "clone")
-        run = Run(folder)
+        environment = clean_environment(Path(place) / "site")
+        run = Run(folder, environment)
         outcome.stage = interrupted(run, sent, target, moment)
         outcome.code, output = run.end()
         outcome.survivors = run.clear()
         outcome.damaged_lock = is_damaged(folder / "dvc.lock")
         before = trained(folder)
-        shutil.copyfile(folder.parent / "output", folder.parent / "first")
-        outcome.again, more = Run(folder).end()
+        outcome.again, more = Run(folder, environment).end()
         after = trained(folder)
         outcome.retrained = sum(after.get(name) != when for name, when in before.items())
         outcome.differing = differing(tables(folder), field.expected) + ["dvc.lock"] * is_damaged(folder / "dvc.lock")

@@ -1,11 +1,14 @@
 """A tiny project in a temporary folder, and small runs: what most tests stand on."""
 
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import write_checkout, write_project
+from tiny import RUN, clean_environment, write_checkout, write_project
 
 from pipeline import data
 from pipeline.config.fingerprint import RunConfig
@@ -67,3 +70,36 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout") / "project"
     write_checkout(folder)
     return folder
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What commands run in: this interpreter's `python` first, no store, no W&B, DVC's own files apart."""
+    return clean_environment(tmp_path_factory.mktemp("site")) | {"WANDB_MODE": "disabled"}
+
+
+@pytest.fixture(scope="session")
+def command(checkout: Path, environment: dict[str, str]) -> Command:
+    """Runs a command in the checkout, or in the folder `at`; gives the finished process."""
+
+    def ran(*words: str, at: Path = checkout, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(words, cwd=at, env=environment | more, capture_output=True, text=True, check=False)
+
+    return ran
+
+
+@pytest.fixture(scope="session")
+def reproduced(command: Command) -> subprocess.CompletedProcess[str]:
+    """The first `run` of the checkout."""
+    return command(*RUN)
+
+
+@pytest.fixture
+def copied(reproduced: subprocess.CompletedProcess[str], checkout: Path, tmp_path: Path) -> Path:
+    """A copy of the reproduced checkout, to change."""
+    assert reproduced.returncode == 0, reproduced.stderr
+    shutil.copytree(checkout, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"

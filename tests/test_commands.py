@@ -1,37 +1,11 @@
 """The commands a user types, on a copy of the project: run, run again, change something, kill, make mistakes."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from tiny import RUN, clean_environment, tables, trained, write_clone
-
-from pipeline.config.documents import read_yaml
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """A clean environment: this interpreter's `python` first, no store, no W&B, DVC's own files apart."""
-    return clean_environment(tmp_path_factory.mktemp("site")) | {"WANDB_MODE": "disabled"}
-
-
-@pytest.fixture(scope="module")
-def command(checkout, environment):
-    """Runs a command in the copy; gives the finished process."""
-
-    def ran(*words, **more):
-        return subprocess.run(words, cwd=checkout, env=environment | more, capture_output=True, text=True, check=False)
-
-    return ran
-
-
-@pytest.fixture(scope="module")
-def reproduced(command):
-    """The first `run`."""
-    return command(*RUN)
+from tiny import RUN, tables, trained
 
 
 def test_run_ends_with_the_headline_and_the_report(reproduced, checkout):
@@ -88,49 +62,6 @@ def test_editing_a_regularizer_trains_its_runs_only(reproduced, command, checkou
     again = command(*RUN)
     assert again.returncode == 0
     assert len(trained(checkout)) == len(before) + 4
-
-
-@pytest.mark.parametrize("seconds", [2.5, 4.5, 6.0])
-def test_killed_at_any_moment_it_goes_on_to_the_same_tables(reproduced, command, checkout, environment, tmp_path, seconds):
-    """The whole process group is killed; no finished run is trained again."""
-    expected = tables(checkout)
-    fresh = write_clone(checkout, tmp_path / "fresh")
-    process = subprocess.Popen(
-        RUN, cwd=fresh, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    before = trained(fresh)
-    again = subprocess.run(RUN, cwd=fresh, env=environment, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert {name: when for name, when in trained(fresh).items() if name in before} == before
-    assert tables(fresh) == expected
-
-
-def test_interrupted_from_the_keyboard_it_ends_in_good_order(reproduced, checkout, environment, tmp_path):
-    """Control-C reaches the whole group: nothing survives, dvc.lock parses, no traceback."""
-    fresh = write_clone(checkout, tmp_path / "fresh")
-    process = subprocess.Popen(
-        RUN,
-        cwd=fresh,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite run in the background is deaf to it
-    )
-    deadline = time.monotonic() + 60
-    while not trained(fresh) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "Traceback" not in output
-    assert "stages" in read_yaml(fresh / "dvc.lock")
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
 
 
 def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout, environment):
