@@ -97,10 +97,17 @@ def _retry_failed(names: list[str]) -> None:
     """Sends back to work the phases that were assembled with failed runs, which DVC takes for done."""
     store = open_store()
     for name, (phase, verb) in itertools.product(names, PHASES.items()):
-        folder = ARTIFACTS / name / phase
-        planned = read_plan(folder).fingerprints() if (folder / "plan.json").exists() else ()
-        if any(store.state(run) == "failed" for run in planned):
+        last = _last_plan(ARTIFACTS / name / phase)
+        if last and any(store.state(run) == "failed" for run in last.fingerprints()):
             subprocess.run([*REPRODUCE, "--single-item", "--force", f"{verb}@{name}"], check=False)
+
+
+def _last_plan(folder: Path) -> Plan | None:
+    """The plan in a phase's folder; None where there is none that can be read, and DVC makes another."""
+    try:
+        return read_plan(folder)
+    except Refusal:
+        return None
 
 
 def _reproduce(keep_going: bool) -> None:
@@ -186,8 +193,7 @@ def _count(plan: Plan, study: str, arm: str) -> int:
 def _seconds(experiment: Experiment) -> float:
     """Seconds a run: the median of those timed here, else what the protocol expects, by how many images a run looks at."""
     protocol, store = experiment.protocol, open_store()
-    folder = ARTIFACTS / protocol.name / "confirmation"
-    last = read_plan(folder) if (folder / "plan.json").exists() else None
+    last = _last_plan(ARTIFACTS / protocol.name / "confirmation")
     timed = [seconds for name in last.fingerprints() if (seconds := store.timing(name).get("seconds"))] if last else []
     if last and timed:
         return float(statistics.median(timed)) * _images(protocol.settings()) / _images(last.settings)

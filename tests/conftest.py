@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from stages import run_stages
 from tiny import RUN, clean_environment, write_checkout, write_project
 
 from pipeline import data
@@ -46,6 +47,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _write_project():
     """Writes the settings files of the tiny project into a folder."""
     return write_project
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny project after all nine stages, for this whole session: to read, or to copy."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_project(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("GAPWISE_STORE", str(folder / ".runs"))
+        patch.setenv("WANDB_MODE", "disabled")
+        run_stages()
+    return folder
 
 
 @pytest.fixture

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.errors import Refusal
-from pipeline.config.files import new_folder
+from pipeline.config.files import CHECKSUM, is_sealed, new_folder, sealed
 from pipeline.config.plan import Plan
 
 State = Literal["done", "failed", "diverged", "missing"]
 FINISHED = ("done", "diverged")  # a failed run is tried again, a diverged one is a result
 RECORD = "record.json"
-CHECKSUM = "checksum"  # of all else in a record
 EXPERIMENTS = (".dvc", "tmp", "exps")  # below these `dvc exp run --temp` and its queue make their repositories
 ABANDONED = 600  # seconds; writing a run takes less than one
 TIMING = "timing.json"  # wall clock: kept in the store alone, so that DVC's outputs are the same twice
@@ -92,10 +91,11 @@ class Store:
         """Wall-clock facts of a run, empty where there are none."""
         path = self.folder(fingerprint) / TIMING
         try:
-            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            facts = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return facts
+        sound = isinstance(facts, dict) and isinstance(facts.get("seconds"), int | float | None)
+        return facts if sound else {}
 
     def assemble(self, plan: Plan, target: Path) -> None:
         """Writes a phase's folder from the plan, atomically: `plan.json` and every planned run there is."""
@@ -138,8 +138,7 @@ def open_store(root: Path = Path()) -> Store:
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Writes the record of the run in `folder` with its own checksum."""
-    content = {key: value for key, value in record.items() if key != CHECKSUM}
-    (folder / RECORD).write_text(to_json({**content, CHECKSUM: _checksum(content)}), encoding="utf-8")
+    (folder / RECORD).write_text(to_json(sealed(record)), encoding="utf-8")
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -184,15 +183,10 @@ def to_json(value: Any) -> str:
 def _sound(folder: Path) -> dict[str, Any] | None:
     """The record in `folder`, None where there is none or its checksum is not that of what it says."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        content = {key: value for key, value in record.items() if key != CHECKSUM}
-        return record if record[CHECKSUM] == _checksum(content) else None
-    except (OSError, ValueError, AttributeError, KeyError):
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(to_json(content).encode()).hexdigest()
+    return record if is_sealed(record) else None
 
 
 def _copy(run: Path, target: Path) -> None:
