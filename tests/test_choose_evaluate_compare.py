@@ -15,6 +15,7 @@ from scipy import special, stats
 
 from pipeline import choose, compare, evaluate
 from pipeline.config.errors import Refusal
+from pipeline.config.files import sealed
 from pipeline.config.plan import Plan, PlannedArm, PlannedEnsemble, PlannedMember, PlannedRun, PlannedStudy
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import write_prepared
@@ -366,7 +367,7 @@ def test_temperature_comes_from_validation_alone(folder):
     np.save(labels, (np.load(labels) + 1) % CLASSES)
     summary = json.loads((folder / "data" / "data.json").read_text())
     summary["files"]["test_labels.npy"] = hashlib.sha256(labels.read_bytes()).hexdigest()
-    (folder / "data" / "data.json").write_text(json.dumps(summary))
+    (folder / "data" / "data.json").write_text(json.dumps(sealed(summary)))
     evaluate.main("tiny")
     after = _ensembles(folder)[1000]["one model"]
     assert after["temperature"] == before["temperature"]
