@@ -20,10 +20,9 @@ for stage in (prepare, train, choose, confirm, predict, evaluate, compare):
 """
 
 
-@pytest.mark.parametrize(
-    ("workers", "order", "threads", "seed"), [(1, "in order", "1", "0"), (3, "reversed", "4", "1"), (2, "reversed", "1", "7")]
-)
+@pytest.mark.parametrize(("workers", "order", "threads", "seed"), [(1, "in order", "1", "0"), (3, "reversed", "4", "1")])
 def test_the_same_tables_and_weights(finished, project, workers, order, threads, seed):
+    """As two workers give them, in order and under another hash seed."""
     (project / "params.yaml").write_text(f"protocols: [tiny]\nexecution: {{workers: {workers}}}\n")
     environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", SCRIPT, order], env=environment, capture_output=True, text=True, check=False)

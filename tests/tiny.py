@@ -49,7 +49,7 @@ arms:
   dropout:
     - {name: dropout, rate: 0.3}
 """
-PARAMETERS = "protocols: [tiny]\nstudies: null\n"
+PARAMETERS = "protocols: [tiny]\nstudies: null\nexecution: {workers: 2}\n"
 
 
 def write_project(folder: Path) -> None:
