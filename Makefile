@@ -4,7 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run test lint bench setup
+.PHONY: run test lint bench torture setup
 .DEFAULT_GOAL := run
 
 setup: $(READY)
@@ -31,3 +31,6 @@ lint: $(READY)
 
 bench: $(READY)
 	@for file in benchmarks/measure_*.py; do python $$file || exit 1; done
+
+torture: $(READY)
+	@python benchmarks/torture.py

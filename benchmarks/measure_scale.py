@@ -20,7 +20,7 @@ from pipeline import evaluate
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.rules import NOISE_PASSES
 from pipeline.evaluation.metrics import METRICS
-from pipeline.records.store import to_json
+from pipeline.records.store import to_json, write_record
 from pipeline.records.tables import write_table
 from pipeline.reporting.style import WIDTH, png, style
 
@@ -86,7 +86,7 @@ def _record(folder: Path, skill: float) -> None:
     folder.mkdir()
     cost = {"training_flops": 10**9, "updates": 200, "forward_flops": 10**6}
     record = {"state": "done", "reason": "", "cost": cost, "machine": {}, "files": {}, "audit": {"noise": {"rate": skill}}}
-    (folder / "record.json").write_text(to_json(record))
+    write_record(folder, record)
     rows = [
         {"epoch": epoch, "updates": 20 * epoch, "split": split, "loss": 1 / epoch, "accuracy": skill - 1 / (9 + epoch)}
         for epoch in range(1, EPOCHS + 1)

@@ -1,7 +1,11 @@
 """Gapwise: which regularizers close the train/validation gap, by how much, and at what cost."""
 
 import os
+import signal
+import sys
 
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Control-C during the imports of `python -m` ends it without a traceback
 if "DVC_STAGE" in os.environ:  # before the slow imports of a stage, or a kill meanwhile would leave it training alone
     from pipeline.execution.stage import end_with_parent
 

@@ -35,9 +35,10 @@ from pipeline.reporting.tables import INTERVAL, percent, points, points_interval
 application = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
 TIGHT: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}  # a headline fits 80 columns
+PATIENCE = 10.0  # seconds that DVC may take to end after Control-C
 PARTS = re.compile(r", (?![^(]*\))")  # between the parts of a strength's label
 PHASES = {"exploration": "train", "confirmation": "confirm"}
-REPRODUCE = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
+REPRODUCE = (sys.executable, "-m", "pipeline.execution.reproduction", "--wait-for-lock", "repro")
 
 
 @application.callback()
@@ -96,26 +97,41 @@ def _retry_failed(names: list[str]) -> None:
     """Sends back to work the phases that were assembled with failed runs, which DVC takes for done."""
     store = open_store()
     for name, (phase, verb) in itertools.product(names, PHASES.items()):
-        folder = ARTIFACTS / name / phase
-        planned = read_plan(folder).fingerprints() if (folder / "plan.json").exists() else ()
-        if any(store.state(run) == "failed" for run in planned):
+        last = _last_plan(ARTIFACTS / name / phase)
+        if last and any(store.state(run) == "failed" for run in last.fingerprints()):
             subprocess.run([*REPRODUCE, "--single-item", "--force", f"{verb}@{name}"], check=False)
+
+
+def _last_plan(folder: Path) -> Plan | None:
+    """The plan in a phase's folder; None where there is none that can be read, and DVC makes another."""
+    try:
+        return read_plan(folder)
+    except Refusal:
+        return None
 
 
 def _reproduce(keep_going: bool) -> None:
     environment = os.environ | ({"GAPWISE_KEEP_GOING": "1"} if keep_going else {})
     process = subprocess.Popen(REPRODUCE, env=environment, preexec_fn=end_with_parent)
-    interrupted = False
-    while process.poll() is None:
-        try:
-            process.wait()
-        except KeyboardInterrupt:  # DVC was interrupted too, and ends after it has put its files in order
-            interrupted = True
-    if interrupted:
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        _end(process)
         print("interrupted; what is finished is kept: run again to go on")
-        raise KeyboardInterrupt
+        raise
     if process.returncode:
         raise Incomplete("the run stopped before its report; what it finished is kept: mend what is named above and run again")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Waits for DVC, which Control-C has reached too, to put its files in order; ends it where nothing but this was told."""
+    while process.poll() is None:
+        try:
+            process.wait(PATIENCE)
+        except KeyboardInterrupt:
+            continue
+        except subprocess.TimeoutExpired:
+            process.terminate()
 
 
 def _keep_timing(protocol: str) -> None:
@@ -177,8 +193,7 @@ def _count(plan: Plan, study: str, arm: str) -> int:
 def _seconds(experiment: Experiment) -> float:
     """Seconds a run: the median of those timed here, else what the protocol expects, by how many images a run looks at."""
     protocol, store = experiment.protocol, open_store()
-    folder = ARTIFACTS / protocol.name / "confirmation"
-    last = read_plan(folder) if (folder / "plan.json").exists() else None
+    last = _last_plan(ARTIFACTS / protocol.name / "confirmation")
     timed = [seconds for name in last.fingerprints() if (seconds := store.timing(name).get("seconds"))] if last else []
     if last and timed:
         return float(statistics.median(timed)) * _images(protocol.settings()) / _images(last.settings)

@@ -14,7 +14,7 @@ from pipeline.config.fingerprint import RunConfig, read_config
 from pipeline.config.plan import Plan, read_plan
 from pipeline.config.studies import BASELINE
 from pipeline.execution.stage import stage
-from pipeline.records.store import read_record
+from pipeline.records.store import read_file, read_record
 from pipeline.records.tables import read_table, write_table
 
 ARTIFACTS = Path("artifacts")
@@ -41,9 +41,9 @@ def _parts(plan: Plan, runs: Path) -> dict[tuple[str, str], frozenset[str]]:
     """What each arm changes against its study's baseline, by the first run of each that is stored."""
     configs: dict[tuple[str, str], RunConfig] = {}
     for run in plan.runs:
-        path = runs / run.fingerprint / "run.json"
-        if (run.study, run.arm) not in configs and path.is_file():
-            configs[run.study, run.arm] = read_config(path)
+        folder = runs / run.fingerprint
+        if (run.study, run.arm) not in configs and read_file(folder, "run.json"):
+            configs[run.study, run.arm] = read_config(folder / "run.json")
     known = {study for study, arm in configs if arm == BASELINE}
     return {key: changed(config, configs[key[0], BASELINE]) for key, config in configs.items() if key[0] in known}
 

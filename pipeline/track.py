@@ -18,7 +18,7 @@ from pipeline.config.plan import read_plan
 from pipeline.config.protocols import read_parameters
 from pipeline.config.schema import Tracking
 from pipeline.execution.stage import stage
-from pipeline.records.store import Store, open_store, read_history, read_record, to_json
+from pipeline.records.store import Store, open_store, read_file, read_history, read_record, to_json
 from pipeline.records.tables import read_table
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.payloads import Image, Payload, Recorded, report_payload, run_payloads
@@ -116,8 +116,7 @@ def _recorded(folder: Path, scores: Sequence[dict[str, Any]], store: Store) -> R
     record = read_record(folder)
     if record is None:
         return None
-    path = folder / "run.json"
-    identity = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    identity = json.loads(read_file(folder, "run.json") or b"{}")
     return Recorded(record, read_history(folder), identity, scores, store.timing(folder.name))
 
 

@@ -1,13 +1,15 @@
 """A tiny project in a temporary folder, and small runs: what most tests stand on."""
 
-import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from stages import run_stages
+from tiny import RUN, clean_environment, write_checkout, write_project
 
 from pipeline import data
 from pipeline.config.fingerprint import RunConfig
@@ -15,48 +17,8 @@ from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
 from pipeline.data.splits import hold_out
 
-ROOT = Path(__file__).resolve().parent.parent
 MODEL = {"name": "resnet", "widths": (4, 8), "blocks": 1, "hidden": 8, "grid": 1, "batch_norm": True}
 TRAINING = {"learning_rate": 0.05, "momentum": 0.9, "schedule": "one_cycle", "epochs": 2, "batch_size": 10, "curve_points": 2}
-PROTOCOL = """
-data: {dataset: digits, train_size: 30, label_noise: 0.0, test_fraction: 0.4}
-model: {name: resnet, widths: [4, 8], blocks: 1, hidden: 8, grid: 1}
-training: {learning_rate: 0.05, epochs: 2, batch_size: 10, curve_points: 2}
-seeds: {exploration: 2, confirmation: 3}
-margin: 0.01
-studies: [dropout, others, ensembles, variance]
-"""
-DROPOUT = """
-question: Does dropout close the gap?
-arms:
-  dropout:
-    - {name: dropout, rate: [0.1, 0.5]}
-"""
-OTHERS = """
-question: What do the others do?
-arms:
-  weight_decay:
-    - {name: weight_decay, strength: 0.01}
-  shift:
-    - {name: augmentation, shift: [0.5, 1.0]}
-"""
-ENSEMBLES = """
-question: What do ensembles buy?
-ensemble: {groups: 2, size: 2}
-arms:
-  snapshots:
-    - {protocol: {training.schedule: cyclic_cosine, training.snapshots: 2}}
-  weight_averaging:
-    - {name: weight_averaging, decay: 0.5}
-"""
-VARIANCE = """
-question: Where does the spread come from?
-variance: {groups: 2, draws: 1}
-arms:
-  dropout:
-    - {name: dropout, rate: 0.3}
-"""
-PARAMETERS = "protocols: [tiny]\nstudies: null\n"
 
 
 @pytest.fixture(autouse=True)
@@ -87,16 +49,17 @@ def _write_project():
     return write_project
 
 
-def write_project(folder: Path) -> None:
-    """Settings files of the tiny project."""
-    protocols = folder / "experiments" / "protocols"
-    protocols.mkdir(parents=True)
-    (protocols / "tiny.yaml").write_text(PROTOCOL)
-    (folder / "experiments" / "dropout.yaml").write_text(DROPOUT)
-    (folder / "experiments" / "others.yaml").write_text(OTHERS)
-    (folder / "experiments" / "ensembles.yaml").write_text(ENSEMBLES)
-    (folder / "experiments" / "variance.yaml").write_text(VARIANCE)
-    (folder / "params.yaml").write_text(PARAMETERS)
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny project after all nine stages, for this whole session: to read, or to copy."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_project(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("GAPWISE_STORE", str(folder / ".runs"))
+        patch.setenv("WANDB_MODE", "disabled")
+        run_stages()
+    return folder
 
 
 @pytest.fixture
@@ -119,21 +82,38 @@ def configure():
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this project's code under git, for tests that run its commands or change its files."""
     folder = tmp_path_factory.mktemp("checkout") / "project"
-    keep = shutil.ignore_patterns("__pycache__", "*.egg-info", "cache", "tmp")
-    folder.mkdir()
-    for name in ("pipeline", ".dvc"):
-        shutil.copytree(ROOT / name, folder / name, ignore=keep)
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", "Makefile"):
-        shutil.copyfile(ROOT / name, folder / name)
-    write_project(folder)
-    complete = (ROOT / "params.yaml").read_text().replace("[digits]", "[tiny]").replace("wandb: offline", "wandb: disabled")
-    (folder / "params.yaml").write_text(complete)
-    identity = {
-        "GIT_AUTHOR_NAME": "t",
-        "GIT_AUTHOR_EMAIL": "t@example.org",
-        "GIT_COMMITTER_NAME": "t",
-        "GIT_COMMITTER_EMAIL": "t@example.org",
-    }
-    for command in (["git", "init", "-q"], ["git", "add", "-A"], ["git", "commit", "-qm", "start"]):
-        subprocess.run(command, cwd=folder, check=True, env=os.environ | identity)
+    write_checkout(folder)
     return folder
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What commands run in: this interpreter's `python` first, no store, no W&B, DVC's own files apart."""
+    return clean_environment(tmp_path_factory.mktemp("site")) | {"WANDB_MODE": "disabled"}
+
+
+@pytest.fixture(scope="session")
+def command(checkout: Path, environment: dict[str, str]) -> Command:
+    """Runs a command in the checkout, or in the folder `at`; gives the finished process."""
+
+    def ran(*words: str, at: Path = checkout, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(words, cwd=at, env=environment | more, capture_output=True, text=True, check=False)
+
+    return ran
+
+
+@pytest.fixture(scope="session")
+def reproduced(command: Command) -> subprocess.CompletedProcess[str]:
+    """The first `run` of the checkout."""
+    return command(*RUN)
+
+
+@pytest.fixture
+def copied(reproduced: subprocess.CompletedProcess[str], checkout: Path, tmp_path: Path) -> Path:
+    """A copy of the reproduced checkout, to change."""
+    assert reproduced.returncode == 0, reproduced.stderr
+    shutil.copytree(checkout, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"

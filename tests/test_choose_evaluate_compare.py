@@ -15,12 +15,13 @@ from scipy import special, stats
 
 from pipeline import choose, compare, evaluate
 from pipeline.config.errors import Refusal
+from pipeline.config.files import sealed
 from pipeline.config.plan import Plan, PlannedArm, PlannedEnsemble, PlannedMember, PlannedRun, PlannedStudy
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import write_prepared
 from pipeline.evaluation.ensembles import greedy
 from pipeline.evaluation.methods import ROUNDS, START
-from pipeline.records.store import to_json
+from pipeline.records.store import to_json, write_record
 from pipeline.records.tables import write_table
 
 CLASSES, TRAIN, VALIDATION, TEST = 3, 30, 40, 50
@@ -110,7 +111,7 @@ def _store(folder, tensors, **record):
     content = save(tensors)
     (folder / "validation.safetensors").write_bytes(content)
     files = {"validation.safetensors": hashlib.sha256(content).hexdigest()}
-    (folder / "record.json").write_text(to_json({"state": "done", "machine": MACHINE, "files": files, "cost": COST, **record}))
+    write_record(folder, {"state": "done", "machine": MACHINE, "files": files, "cost": COST, **record})
 
 
 def _predictions(folder, plan, generator):
@@ -144,8 +145,8 @@ def _images(folder, plan, generator):
 
 
 def _record(folder, fingerprint, **changed):
-    path = folder / fingerprint / "record.json"
-    path.write_text(to_json({**json.loads(path.read_text()), **changed}))
+    run = folder / fingerprint
+    write_record(run, {**json.loads((run / "record.json").read_text()), **changed})
 
 
 def _read_scores(folder):
@@ -366,7 +367,7 @@ def test_temperature_comes_from_validation_alone(folder):
     np.save(labels, (np.load(labels) + 1) % CLASSES)
     summary = json.loads((folder / "data" / "data.json").read_text())
     summary["files"]["test_labels.npy"] = hashlib.sha256(labels.read_bytes()).hexdigest()
-    (folder / "data" / "data.json").write_text(json.dumps(summary))
+    (folder / "data" / "data.json").write_text(json.dumps(sealed(summary)))
     evaluate.main("tiny")
     after = _ensembles(folder)[1000]["one model"]
     assert after["temperature"] == before["temperature"]

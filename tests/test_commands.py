@@ -1,50 +1,11 @@
 """The commands a user types, on a copy of the project: run, run again, change something, kill, make mistakes."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-
-from pipeline.config.documents import read_yaml
-
-RUN = [sys.executable, "-m", "pipeline", "run"]
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """A clean environment: this interpreter's `python` first, no store, no W&B, DVC's own files apart."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "GAPWISE", "DVC"))}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-    return kept | {"PATH": path, "WANDB_MODE": "disabled", "DVC_SITE_CACHE_DIR": str(tmp_path_factory.mktemp("site"))}
-
-
-@pytest.fixture(scope="module")
-def command(checkout, environment):
-    """Runs a command in the copy; gives the finished process."""
-
-    def ran(*words, **more):
-        return subprocess.run(words, cwd=checkout, env=environment | more, capture_output=True, text=True, check=False)
-
-    return ran
-
-
-@pytest.fixture(scope="module")
-def reproduced(command):
-    """The first `run`."""
-    return command(*RUN)
-
-
-def tables(checkout):
-    files = [*(checkout / "artifacts" / "tiny").glob("*.csv"), *(checkout / "reports" / "tiny").rglob("*")]
-    return {str(path.relative_to(checkout)): path.read_bytes() for path in files if path.is_file() and path.stem != "timing"}
-
-
-def trained(checkout):
-    return {path.parent.name: path.stat().st_mtime_ns for path in (checkout / ".runs").glob("*/record.json")}
+from tiny import RUN, tables, trained
 
 
 def test_run_ends_with_the_headline_and_the_report(reproduced, checkout):
@@ -101,51 +62,6 @@ def test_editing_a_regularizer_trains_its_runs_only(reproduced, command, checkou
     again = command(*RUN)
     assert again.returncode == 0
     assert len(trained(checkout)) == len(before) + 4
-
-
-@pytest.mark.parametrize("seconds", [2.5, 4.5, 6.0])
-def test_killed_at_any_moment_it_goes_on_to_the_same_tables(reproduced, command, checkout, environment, tmp_path, seconds):
-    """The whole process group is killed; no finished run is trained again."""
-    expected = tables(checkout)
-    fresh = tmp_path / "fresh"
-    subprocess.run(["git", "clone", "-q", str(checkout), str(fresh)], check=True)
-    process = subprocess.Popen(
-        RUN, cwd=fresh, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    before = trained(fresh)
-    again = subprocess.run(RUN, cwd=fresh, env=environment, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert {name: when for name, when in trained(fresh).items() if name in before} == before
-    assert tables(fresh) == expected
-
-
-def test_interrupted_from_the_keyboard_it_ends_in_good_order(reproduced, checkout, environment, tmp_path):
-    """Control-C reaches the whole group: nothing survives, dvc.lock parses, no traceback."""
-    fresh = tmp_path / "fresh"
-    subprocess.run(["git", "clone", "-q", str(checkout), str(fresh)], check=True)
-    process = subprocess.Popen(
-        RUN,
-        cwd=fresh,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite run in the background is deaf to it
-    )
-    deadline = time.monotonic() + 60
-    while not trained(fresh) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "Traceback" not in output
-    assert "stages" in read_yaml(fresh / "dvc.lock")
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
 
 
 def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout, environment):

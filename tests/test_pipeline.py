@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from scipy import stats
+from stages import STAGES, run_stages
 
 from pipeline import choose, compare, confirm, data, evaluate, predict, prepare, regularizers, report, track, train
 from pipeline.config.errors import Refusal
@@ -18,9 +19,8 @@ from pipeline.config.plan import read_plan
 from pipeline.data.splits import hold_out, train_validation
 from pipeline.execution.stage import Incomplete
 from pipeline.prediction.network import assemble
-from pipeline.records.store import read_history, read_record
+from pipeline.records.store import read_history, read_record, write_record
 
-STAGES = (prepare, train, choose, confirm, predict, evaluate, compare, report, track)
 DIVERGING = """
 question: What if the learning rate is absurd?
 arms:
@@ -29,11 +29,6 @@ arms:
   sound:
     - {name: dropout, rate: 0.3}
 """
-
-
-def run(*stages):
-    for stage in stages or STAGES:
-        stage.main("tiny")
 
 
 def artifacts(project):
@@ -52,16 +47,13 @@ def trained_at(project):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, write_project):
-    """The tiny project, reproduced once."""
-    folder = tmp_path_factory.mktemp("whole")
-    write_project(folder)
+def whole(finished):
+    """The tiny project, reproduced once: the current folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("GAPWISE_STORE", str(folder / ".runs"))
+        patch.chdir(finished)
+        patch.setenv("GAPWISE_STORE", str(finished / ".runs"))
         patch.setenv("WANDB_MODE", "disabled")
-        run()
-        yield folder
+        yield finished
 
 
 @pytest.fixture
@@ -222,7 +214,7 @@ def test_verification_finds_a_dropped_failure_and_damaged_inputs(whole, monkeypa
     name = next(run.fingerprint for run in read_plan(runs).runs if run.arm == "dropout")
     record = json.loads((runs / name / "record.json").read_text())
     changed = {path: path.read_bytes() for path in (runs / name).iterdir()}
-    (runs / name / "record.json").write_text(json.dumps(record | {"state": "failed", "reason": "hidden"}))
+    write_record(runs / name, record | {"state": "failed", "reason": "hidden"})
     with pytest.raises(Incomplete, match="report.md: differs"):
         report.verify(["tiny"])
     (runs / name / "record.json").write_bytes(changed[runs / name / "record.json"])
@@ -274,7 +266,7 @@ def test_the_gap_comes_apart_and_is_exact_without_noise(whole, scores):
 
 
 def test_two_clean_runs_give_the_same_bytes(whole, project):
-    run()
+    run_stages()
     one, other = stable_bytes(whole), stable_bytes(project)
     assert one.keys() == other.keys()
     assert [name for name in one if one[name] != other[name]] == []
@@ -282,50 +274,43 @@ def test_two_clean_runs_give_the_same_bytes(whole, project):
 
 
 def test_a_new_strength_trains_its_own_runs_only(project):
-    run(prepare, train)
+    run_stages(prepare, train)
     before = trained_at(project)
     path = project / "experiments" / "dropout.yaml"
     path.write_text(path.read_text().replace("[0.1, 0.5]", "[0.1, 0.3, 0.5]"))
-    run(train)
+    run_stages(train)
     after = trained_at(project)
     assert len(after) == len(before) + 2
     assert {name: after[name] for name in before} == before
 
 
 def test_a_damaged_run_is_trained_again_to_the_same_bits(project):
-    run(prepare, train)
+    run_stages(prepare, train)
     name = read_plan(artifacts(project) / "exploration").fingerprints()[0]
     weights = project / ".runs" / name / "weights.safetensors"
     good, before = weights.read_bytes(), trained_at(project)
     weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    run(train)
+    run_stages(train)
     assert weights.read_bytes() == good
     assert {other for other, when in trained_at(project).items() if before[other] != when} == {name}
-
-
-def test_the_table_does_not_depend_on_workers_or_order(whole, project):
-    (project / "params.yaml").write_text("protocols: [tiny]\nexecution: {workers: 1}\n")
-    run(prepare, train, choose, confirm, predict, evaluate, compare)
-    one, other = (artifacts(folder) / "contrasts.csv" for folder in (whole, project))
-    assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_failed_run_is_named_counted_and_never_a_baseline(project, monkeypatch, capsys):
     kind = regularizers.settings()["augmentation"]
     monkeypatch.setattr(kind, "modify_batch", lambda self, inputs, targets: (inputs, targets))
-    run(prepare)
+    run_stages(prepare)
     with pytest.raises(Incomplete, match="4 of 10 runs failed") as failed:
-        run(train)
+        run_stages(train)
     assert "NoEffect: augmentation: none of 60 images was changed" in str(failed.value)
     assert sum(read_record(project / ".runs" / name)["state"] == "done" for name in trained_at(project)) == 6
 
 
 def test_a_failure_in_confirmation_is_reported_when_asked_to_keep_going(project, monkeypatch):
-    run(prepare, train, choose)
+    run_stages(prepare, train, choose)
     kind = regularizers.settings()["weight_decay"]
     monkeypatch.setattr(kind, "modify_optimizer", lambda self, groups: groups)
     monkeypatch.setenv("GAPWISE_KEEP_GOING", "1")
-    run(confirm, predict, evaluate, compare, report, track)
+    run_stages(confirm, predict, evaluate, compare, report, track)
     row = pd.read_csv(artifacts(project) / "contrasts.csv").query("arm == 'weight_decay' and metric == 'test_accuracy'").iloc[0]
     assert (row["planned"], row["done"], row["failed"], row["n"]) == (3, 0, 3, 0)
     assert row["verdict"] == "inconclusive"
@@ -334,18 +319,18 @@ def test_a_failure_in_confirmation_is_reported_when_asked_to_keep_going(project,
 
 def test_a_diverged_run_is_a_result_and_counted(project):
     (project / "experiments" / "others.yaml").write_text(DIVERGING)
-    run()
+    run_stages()
     row = pd.read_csv(artifacts(project) / "contrasts.csv").query("arm == 'absurd' and metric == 'test_accuracy'").iloc[0]
     assert (row["planned"], row["done"], row["diverged"], row["n"]) == (3, 0, 3, 0)
     before = trained_at(project)
-    run(confirm)
+    run_stages(confirm)
     assert trained_at(project) == before
 
 
 def test_an_arm_without_a_choice_is_reported_as_lost(project):
     text = "question: What if every strength diverges?\narms:\n  absurd:\n    - {name: weight_decay, strength: [1.0e+9, 1.0e+10]}\n"
     (project / "experiments" / "others.yaml").write_text(text)
-    run()
+    run_stages()
     assert json.loads((artifacts(project) / "choice.json").read_text())["choice"]["others"] == {"absurd": None}
     row = pd.read_csv(artifacts(project) / "contrasts.csv").query("arm == 'absurd' and metric == 'test_accuracy'").iloc[0]
     assert (row["planned"], row["n"], row["verdict"]) == (0, 0, "inconclusive")

@@ -13,6 +13,7 @@ import pytest
 from pipeline import evaluate, report
 from pipeline.comparison import interactions, variance
 from pipeline.config.errors import Refusal
+from pipeline.records.store import write_record
 
 STUDIES = {"dropout": ("dropout", ["rate=0.1", "rate=0.5"]), "others": ("weight_decay + augmentation", ["strength=0.01"])}
 SETTINGS = {
@@ -76,7 +77,7 @@ def write_run(folder: Path, run: dict[str, object]) -> None:
     cost = {"training_flops": 2_000_000 if run["arm"] == "others" else 1_000_000, "updates": 24, "forward_flops": 5000}
     record = {"state": state, "reason": f"why it {state}" * (state != "done"), "cost": cost, "machine": {}, "files": {}}
     record["audit"] = {} if run["arm"] == "baseline" else {"dropout": {"realised_rate": 0.1234}}
-    (folder / "record.json").write_text(json.dumps(record))
+    write_record(folder, record)
     rise = int(str(run["seed"])) % 7 / 100
     curve = [
         {
@@ -189,7 +190,7 @@ def add_averages(folder: Path) -> None:
     broken = path.parent / members[4]["fingerprint"]
     write_run(broken, members[4])
     record = json.loads((broken / "record.json").read_text())
-    (broken / "record.json").write_text(json.dumps(record | {"state": "failed", "reason": "out of | luck"}))
+    write_record(broken, record | {"state": "failed", "reason": "out of | luck"})
     passes = [
         (digest("others", "strength=0.01", seed), number, metric, value)
         for seed in range(1000, 1006)

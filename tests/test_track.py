@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline import track
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.execution.stage import guarded
-from pipeline.records.store import to_json
+from pipeline.records.store import to_json, write_record
 from pipeline.tracking.payloads import report_id
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,7 +87,7 @@ def write_run(folder: Path, state: str, regularizers: list[dict[str, Any]]) -> N
     }
     (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "run.json").write_text(to_json({**SETTINGS, "regularizers": regularizers}))
-    (folder / "record.json").write_text(to_json(record))
+    write_record(folder, record)
 
 
 def write_report() -> None:

@@ -3,16 +3,19 @@
 Separate because every writer needs it: a kill at any moment leaves the old content or the new.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.errors import Refusal
+
+CHECKSUM = "checksum"  # of all else in a document
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,6 +34,21 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise Refusal(f"{path}: missing or damaged; needed are the stages before this one: make run") from None
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with a checksum of what it says, whatever its layout: a flipped digit shows."""
+    content = {key: value for key, value in document.items() if key != CHECKSUM}
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return {**content, CHECKSUM: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def is_sealed(document: Any) -> bool:
+    """Whether a document is one that was sealed and still says what it said."""
+    try:
+        return isinstance(document, dict) and sealed(document)[CHECKSUM] == document.get(CHECKSUM)
+    except ValueError:  # not a number
+        return False
 
 
 @contextmanager

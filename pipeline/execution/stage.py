@@ -8,7 +8,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -37,7 +38,10 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
         return _refuse([f"usage: python -m pipeline.{verb} PROTOCOL"])
     end_with_parent()
     signal.signal(signal.SIGTERM, _terminated)
-    return guarded(lambda: _alone(work, given[0], verb))
+    try:
+        return guarded(lambda: _alone(work, given[0], verb))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
@@ -49,7 +53,8 @@ def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
 def guarded(work: Callable[[], None]) -> int:
     """Runs `work` and turns what a user can cause into clear lines and an exit code."""
     try:
-        work()
+        with interruptible():
+            work()
     except Refusal as refusal:
         return _refuse(refusal.lines)
     except Incomplete as incomplete:
@@ -63,6 +68,19 @@ def guarded(work: Callable[[], None]) -> int:
             raise
         return _refuse([line])
     return 0
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Control-C raises KeyboardInterrupt in here where it otherwise ends the process at once, as during its imports."""
+    silent = signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    try:
+        if silent:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        if silent:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def end_with_parent() -> None:

@@ -2,7 +2,7 @@
 
 Separate, and outside DVC's outputs, because DVC deletes an output before the stage that makes it runs:
 here a finished run stays finished whatever happens to the stage. A folder becomes a run by one rename;
-`record.json` names the sha256 of every other file.
+`record.json` names the sha256 of every other file, and of what it says itself.
 """
 
 import hashlib
@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.errors import Refusal
-from pipeline.config.files import new_folder
+from pipeline.config.files import CHECKSUM, is_sealed, new_folder, sealed
 from pipeline.config.plan import Plan
 
 State = Literal["done", "failed", "diverged", "missing"]
 FINISHED = ("done", "diverged")  # a failed run is tried again, a diverged one is a result
 RECORD = "record.json"
+EXPERIMENTS = (".dvc", "tmp", "exps")  # below these `dvc exp run --temp` and its queue make their repositories
 ABANDONED = 600  # seconds; writing a run takes less than one
 TIMING = "timing.json"  # wall clock: kept in the store alone, so that DVC's outputs are the same twice
 
@@ -40,7 +41,7 @@ class Store:
 
     def state(self, fingerprint: str) -> State:
         """The state of a run; a run with a damaged file counts as missing, so it is trained again."""
-        record = read_record(self.folder(fingerprint))
+        record = _sound(self.folder(fingerprint))
         if record is None:
             return "missing"
         return record["state"] if _intact(self.folder(fingerprint), record) else "missing"
@@ -61,7 +62,7 @@ class Store:
                 (staging / name).write_bytes(content)
             (staging / TIMING).write_text(to_json(timing))
             sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-            (staging / RECORD).write_text(to_json({"fingerprint": fingerprint, **record, "files": sums}))
+            write_record(staging, {"fingerprint": fingerprint, **record, "files": sums})
             if not self.finished(fingerprint):
                 shutil.rmtree(self.folder(fingerprint), ignore_errors=True)
                 os.replace(staging, self.folder(fingerprint))
@@ -99,10 +100,11 @@ class Store:
         """Wall-clock facts of a run, empty where there are none."""
         path = self.folder(fingerprint) / TIMING
         try:
-            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            facts = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return facts
+        sound = isinstance(facts, dict) and isinstance(facts.get("seconds"), int | float | None)
+        return facts if sound else {}
 
     def assemble(self, plan: Plan, target: Path) -> None:
         """Writes a phase's folder from the plan, atomically: `plan.json` and every planned run there is."""
@@ -118,33 +120,42 @@ class Store:
         restored = 0
         for source in sources:
             for folder in sorted(path for path in source.glob("*") if (path / RECORD).is_file()):
-                record = read_record(folder)
+                record = _sound(folder)
                 wanted = record is not None and record["state"] in FINISHED and not self.finished(folder.name)
                 if record is not None and wanted and _intact(folder, record):
                     files = {name: (folder / name).read_bytes() for name in record["files"]}
-                    kept = {key: value for key, value in record.items() if key not in ("fingerprint", "files")}
+                    kept = {key: value for key, value in record.items() if key not in ("fingerprint", "files", CHECKSUM)}
                     self.write(folder.name, files, kept, {})
                     restored += 1
         return restored
 
 
 def open_store(root: Path = Path()) -> Store:
-    """The store of the project at `root`: `$GAPWISE_STORE`, else `.runs` at the git root of the main tree."""
+    """The store of the project at `root`: `$GAPWISE_STORE`, else `.runs` at the git root of the main tree.
+
+    The main tree of an experiment that DVC runs in a repository of its own is the one that asked for it.
+    """
     if os.environ.get("GAPWISE_STORE"):
         return Store(Path(os.environ["GAPWISE_STORE"]).absolute())
-    asked = ["git", "-C", str(root), "rev-parse", "--path-format=absolute", "--git-common-dir"]
+    here = root.resolve()
+    here = next((folder.parents[2] for folder in (here, *here.parents) if folder.parts[-3:] == EXPERIMENTS), here)
+    asked = ["git", "-C", str(here), "rev-parse", "--path-format=absolute", "--git-common-dir"]
     found = subprocess.run(asked, capture_output=True, text=True, check=False)
-    top = Path(found.stdout.strip()).parent if found.returncode == 0 else root.absolute()
+    top = Path(found.stdout.strip()).parent if found.returncode == 0 else here
     return Store(top / ".runs")
 
 
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Writes the record of the run in `folder` with its own checksum."""
+    (folder / RECORD).write_text(to_json(sealed(record)), encoding="utf-8")
+
+
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of the run in `folder`, None where there is none or it cannot be read."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and {"state", "files"} <= set(record) else None
+    """The record of the run in `folder`, None where there is none. Raises Refusal where it is not what was written."""
+    record = _sound(folder)
+    if record is None and (folder / RECORD).exists():
+        raise Refusal(f"{folder / RECORD}: damaged; remove {folder.parent} and run: make run")
+    return record
 
 
 def checked_record(folder: Path) -> dict[str, Any] | None:
@@ -154,19 +165,37 @@ def checked_record(folder: Path) -> dict[str, Any] | None:
     """
     record = read_record(folder)
     if record is not None and not _intact(folder, record):
-        raise Refusal(f"{folder}: a file is missing or damaged; needed is what its record.json names: remove {folder.parent}")
+        raise Refusal(f"{folder}: a file is missing or damaged; remove {folder.parent} and run: make run")
     return record
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The curve of a run: one row per (epoch, split), empty where it never got there."""
-    path = folder / "history.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    """The curve of a run: one row per (epoch, split), empty where it never got there. Raises Refusal where it is damaged."""
+    return [json.loads(line) for line in read_file(folder, "history.jsonl").decode().splitlines()]
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    """A file of the run in `folder`, empty where there is none. Raises Refusal where it is not the one its record names."""
+    path, record = folder / name, read_record(folder)
+    content = path.read_bytes() if path.is_file() else b""
+    expected = record["files"].get(name) if record else None
+    if expected and hashlib.sha256(content).hexdigest() != expected:
+        raise Refusal(f"{path}: missing or damaged; remove {folder.parent} and run: make run")
+    return content
 
 
 def to_json(value: Any) -> str:
     """Stable text: sorted keys, one trailing newline, no NaN."""
     return json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def _sound(folder: Path) -> dict[str, Any] | None:
+    """The record in `folder`, None where there is none or its checksum is not that of what it says."""
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if is_sealed(record) else None
 
 
 def _copy(run: Path, target: Path) -> None:

@@ -1,0 +1,121 @@
+"""Every process that a command has started, found by a mark in its environment, orphans included.
+
+Separate because tests and a benchmark send signals to them. Linux only: it reads /proc.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiny import RUN
+
+PATIENCE = 180  # seconds for a run to end
+MARK = "GAPWISE_MARK"
+REPRODUCTION = "pipeline.execution.reproduction"
+
+
+@dataclass(frozen=True)
+class Process:
+    """`words` is its command line."""
+
+    pid: int
+    parent: int
+    words: tuple[str, ...]
+
+    @property
+    def verb(self) -> str:
+        """The stage that it belongs to; empty where it is none."""
+        module = self.words[2] if self.words[1:2] == ("-m",) and len(self.words) == 4 else ""
+        return module.removeprefix("pipeline.") if module.startswith("pipeline.") and module != REPRODUCTION else ""
+
+
+def marked(mark: str) -> list[Process]:
+    """All living processes with `mark` in their environment; zombies are dead."""
+    wanted = f"{MARK}={mark}".encode()
+    found = [_process(Path(entry.path)) for entry in os.scandir("/proc") if entry.name.isdigit() and _holds(entry.path, wanted)]
+    return [process for process in found if process]
+
+
+def of_kind(kind: str, processes: list[Process]) -> list[Process]:
+    """The processes that are `dvc`, a `stage` or a `worker` of one."""
+    if kind == "dvc":
+        return [process for process in processes if REPRODUCTION in process.words]
+    stages = {process.pid for process in processes if process.verb}
+    return [process for process in processes if process.verb and (process.parent in stages) == (kind == "worker")]
+
+
+def survivors(mark: str, seconds: float = 5.0) -> list[Process]:
+    """What still lives after so long."""
+    deadline = time.monotonic() + seconds
+    while (left := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+def _holds(folder: str, wanted: bytes) -> bool:
+    try:
+        return wanted in Path(folder, "environ").read_bytes().split(b"\0")
+    except OSError:  # it has just ended, or is another user's
+        return False
+
+
+def _process(folder: Path) -> Process | None:
+    try:
+        state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+        words = (folder / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+    except OSError:
+        return None
+    return None if state in "ZX" else Process(int(folder.name), int(parent), tuple(words))
+
+
+class Run:
+    """`python -m pipeline run` in a folder, its processes marked; what it prints goes to a file beside the folder."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]):
+        self.mark = uuid.uuid4().hex
+        self.output = (folder.parent / "output").open("w+")
+        self.process = subprocess.Popen(
+            RUN,
+            cwd=folder,
+            env={**environment, MARK: self.mark},
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background is deaf to it
+        )
+
+    def send(self, number: signal.Signals, target: str) -> str | None:
+        """Sends a signal and gives the stage that it met, None where there is no such process now."""
+        processes = marked(self.mark)
+        verbs = {process.verb for process in processes} - {""}
+        found = [self.process] if target == "group" else of_kind(target, processes)
+        if not found or self.process.poll() is not None:
+            return None
+        try:
+            os.killpg(self.process.pid, number) if target == "group" else os.kill(found[-1].pid, number)
+        except ProcessLookupError:
+            return None
+        return next(iter(verbs), "between")
+
+    def end(self) -> tuple[int | None, str]:
+        """Exit code, None where it did not end in time, and everything it printed."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(PATIENCE)
+        with self.output:
+            self.output.seek(0)
+            return self.process.poll(), self.output.read()
+
+    def clear(self) -> int:
+        """Ends what still lives after five seconds; how many that were."""
+        left = survivors(self.mark)
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        self.process.wait()
+        return len(left)

@@ -1,0 +1,157 @@
+"""Damaged files, each kind on its own: trained again, made again by DVC, or refused in one clear line; never a wrong number."""
+
+import json
+import random
+import shutil
+
+import pytest
+from stages import run_stages
+from tiny import RUN, tables, trained
+
+from pipeline import compare, confirm, evaluate, predict, report, track, train
+from pipeline.config.errors import Refusal
+from pipeline.config.plan import read_plan
+from pipeline.records import store as records
+from pipeline.records.store import Store
+
+FLIPS = 200
+
+
+@pytest.fixture
+def damaged(finished, tmp_path, monkeypatch):
+    """A copy of the finished project, the current folder, to damage."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GAPWISE_STORE", str(folder / ".runs"))
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    return folder
+
+
+def flip(path, bit):
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+def flip_middle(path):
+    flip(path, path.stat().st_size * 4)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGES = {"truncated": truncate, "flipped": flip_middle, "empty": lambda path: path.write_bytes(b"")}
+
+
+def meaning(path):
+    """What a file says: the bytes, or for a record the values, since a letter of an exponent may be small or capital."""
+    return json.loads(path.read_bytes()) if path.name == "record.json" else path.read_bytes()
+
+
+def unseen(store, name, draw):
+    """The flips of one bit that change what a run says and leave it finished."""
+    found = []
+    files = sorted(path for path in store.folder(name).iterdir() if path.name != "timing.json")
+    anywhere = [(path, draw.randrange(8 * path.stat().st_size)) for path in draw.choices(files, k=FLIPS)]
+    record = store.folder(name) / "record.json"
+    in_record = [(record, 8 * byte + draw.randrange(8)) for byte in range(record.stat().st_size)]
+    for path, bit in (*anywhere, *in_record):
+        good, said = path.read_bytes(), meaning(path)
+        flip(path, bit)
+        if store.finished(name) and meaning(path) != said:
+            found.append((path.name, bit))
+        path.write_bytes(good)
+    return found
+
+
+def kept_run(folder):
+    """A run with weights beside its own."""
+    return next(path.parent.name for path in sorted(folder.glob(".runs/*/*_weights.safetensors")))
+
+
+def test_no_flipped_bit_of_a_run_goes_unseen(damaged):
+    name = kept_run(damaged)
+    assert unseen(Store(damaged / ".runs"), name, random.Random(1)) == []
+
+
+def test_without_its_own_checksum_a_record_could_lie(damaged, monkeypatch):
+    """The fault that the test above is to find."""
+    monkeypatch.setattr(records, "is_sealed", lambda record: isinstance(record, dict) and {"state", "files"} <= set(record))
+    name, store = kept_run(damaged), Store(damaged / ".runs")
+    assert {path for path, _ in unseen(store, name, random.Random(1))} == {"record.json"}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_runs_are_trained_again_to_the_same_bits_and_no_others(finished, damaged, damage):
+    """Every kind of file, each in a run of its own."""
+    kinds = sorted({path.name for path in damaged.glob(".runs/*/*.*")} - {"timing.json"})
+    assert {"record.json", "run.json", "history.jsonl", "weights.safetensors", "validation.safetensors"} < set(kinds)
+    hit = {}
+    for kind in kinds:
+        path = next(path for path in sorted(damaged.glob(f".runs/*/{kind}")) if path.parent.name not in hit)
+        DAMAGES[damage](path)
+        hit[path.parent.name] = path
+    before = trained(damaged)
+    run_stages(train, confirm)
+    assert {name for name, when in trained(damaged).items() if before[name] != when} == set(hit)
+    for path in hit.values():
+        assert path.read_bytes() == (finished / path.relative_to(damaged)).read_bytes()
+
+
+def first(damaged, pattern):
+    return sorted(damaged.glob(f"artifacts/tiny/{pattern}"))[0]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    ("pattern", "stage", "words"),
+    [
+        ("data/development_images.npy", predict, "run: dvc repro --force prepare@tiny"),
+        ("data/development_labels.npy", predict, "run: dvc repro --force prepare@tiny"),
+        ("data/test_images.npy", predict, "run: dvc repro --force prepare@tiny"),
+        ("data/test_labels.npy", evaluate, "run: dvc repro --force prepare@tiny"),
+        ("data/data.json", train, "data.json: missing or damaged"),
+        ("predictions/*.safetensors", evaluate, "missing or damaged"),
+        ("predictions/predictions.json", evaluate, "predictions.json"),
+        ("confirmation/*/record.json", evaluate, "record.json: damaged; remove artifacts/tiny/confirmation and run: make run"),
+        ("confirmation/*/record.json", compare, "record.json: damaged"),
+        ("confirmation/*/record.json", report, "record.json: damaged"),
+        ("confirmation/*/record.json", track, "record.json: damaged"),
+        ("confirmation/*/history.jsonl", report, "history.jsonl: missing or damaged"),
+        ("confirmation/*/weights.safetensors", predict, "a file is missing or damaged"),
+        ("confirmation/*/*_weights.safetensors", predict, "a file is missing or damaged"),
+    ],
+)
+def test_a_stage_refuses_damaged_input_in_a_line(damaged, damage, pattern, stage, words):
+    """As when a stage is run by hand; under `make run` DVC makes the file again."""
+    DAMAGES[damage](first(damaged, pattern))
+    with pytest.raises(Refusal) as refused:
+        stage.main("tiny")
+    assert words in str(refused.value)
+
+
+def test_damaged_timing_is_as_good_as_none(damaged, finished):
+    for damage, path in zip(DAMAGES.values(), sorted(damaged.glob(".runs/*/timing.json")), strict=False):
+        damage(path)
+    sorted(damaged.glob(".runs/*/timing.json"))[3].write_text("[]")
+    before = trained(damaged)
+    run_stages(train, confirm, report, track)
+    assert trained(damaged) == before
+    assert tables(damaged) == tables(finished)
+
+
+def test_whatever_is_damaged_between_the_stages_is_made_again(copied, command, checkout):
+    """Every kind of file in `artifacts/`, all at once: the next run mends them and trains nothing."""
+    kinds = {path.name if len(path.stem) != 20 else path.suffix: path for path in (copied / "artifacts").rglob("*.*")}
+    for number, path in enumerate(path for path in kinds.values() if path.is_file()):
+        list(DAMAGES.values())[number % 3](path)
+    before = trained(copied)
+    again = command(*RUN, at=copied)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert trained(copied) == before
+    assert tables(copied) == tables(checkout)
+    assert read_plan(copied / "artifacts" / "tiny" / "confirmation") == read_plan(
+        checkout / "artifacts" / "tiny" / "confirmation"
+    )

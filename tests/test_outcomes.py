@@ -1,0 +1,67 @@
+"""How `make run` ends when something is wrong that is nobody's bug: runs that fail, disks that are full or read-only."""
+
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from tiny import RUN, trained, write_clone
+
+FAILING = """
+
+import os
+if "FAIL" in os.environ:
+    def _fail(self, groups):
+        raise RuntimeError("out of luck")
+    WeightDecay.modify_optimizer = _fail
+"""
+ALONE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+
+
+def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(copied, command):
+    """The same code fails under one environment and not under another, as for want of memory."""
+    file = copied / "pipeline" / "regularizers" / "weight_decay.py"
+    file.write_text(file.read_text() + FAILING)
+    stopped = command(*RUN, at=copied, FAIL="1")
+    assert stopped.returncode == 1
+    said = r"3 of 3 runs failed:\nweight_decay strength=0.01 seed 100\d and 2 more: RuntimeError: out of luck \(weight_decay.py"
+    assert re.search(said, stopped.stderr)
+    assert stopped.stderr.endswith("mend what is named above and run again\n")
+    kept = command(*RUN, "--keep-going", at=copied, FAIL="1")
+    assert kept.returncode == 0, kept.stderr
+    assert "Traceback" not in stopped.stderr + kept.stdout + kept.stderr
+    assert _row(copied)["failed"] == 3
+    assert "3/0/3/0/0" in (copied / "reports" / "tiny" / "report.md").read_text()
+    before = trained(copied)
+    again = command(*RUN, at=copied)
+    assert again.returncode == 0, again.stderr
+    assert (_row(copied)["done"], _row(copied)["failed"]) == (3, 0)
+    assert len({name for name, when in trained(copied).items() if before.get(name) != when}) == 3
+
+
+def _row(folder):
+    table = pd.read_csv(folder / "artifacts" / "tiny" / "contrasts.csv")
+    return table.query("arm == 'weight_decay' and metric == 'test_accuracy'").iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("mount", "verb", "words"),
+    [
+        ("-t tmpfs -o size=100k none artifacts", "prepare", "the disk is full; free some space and run again"),
+        ("-t tmpfs -o ro none artifacts", "prepare", "the file system is read-only; allowed is a writable folder"),
+        ("-t tmpfs -o ro none .runs", "train", "the file system is read-only; allowed is a writable folder"),
+    ],
+)
+def test_a_disk_that_cannot_be_written_is_one_line(command, checkout, tmp_path, mount, verb, words):
+    if not sys.platform.startswith("linux") or subprocess.run([*ALONE, "mount -t tmpfs none /mnt"], check=False).returncode:
+        pytest.skip("this system lets no user mount a file system of their own")
+    fresh = write_clone(checkout, tmp_path / "fresh")
+    for folder in ("artifacts", ".runs"):
+        (fresh / folder).mkdir()
+    if verb == "train":
+        assert command(sys.executable, "-m", "pipeline.prepare", "tiny", at=fresh).returncode == 0
+    refused = command(*ALONE, f"mount {mount} && exec {sys.executable} -m pipeline.{verb} tiny", at=fresh)
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert words in refused.stderr

@@ -1,0 +1,75 @@
+"""What was trained elsewhere is not trained again: a fresh clone after `dvc pull`, and experiments in a folder of their own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tiny import RUN, trained, write_clone
+
+from pipeline.records.store import open_store
+
+DVC = (sys.executable, "-m", "dvc")
+
+
+@pytest.fixture
+def committed(copied):
+    """The reproduced checkout, committed."""
+    for words in (("add", "-A"), ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "results")):
+        subprocess.run(["git", *words], cwd=copied, check=True)
+    return copied
+
+
+def trained_here(folder):
+    """The runs that were trained in this store, and not restored into it: they know their seconds."""
+    known = {path.parent.name: json.loads(path.read_text()) for path in (folder / ".runs").glob("*/timing.json")}
+    return {name for name, timing in known.items() if timing.get("seconds")}
+
+
+def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(committed, command, tmp_path):
+    fresh = write_clone(committed, tmp_path / "fresh")
+    for folder in (committed, fresh):
+        assert command(*DVC, "remote", "add", "-d", "shared", str(tmp_path / "remote"), at=folder).returncode == 0
+    assert command(*DVC, "push", at=committed).returncode == 0
+    pulled = command(*DVC, "pull", at=fresh)
+    assert pulled.returncode == 0, pulled.stderr
+    again = command(*RUN, at=fresh)
+    assert again.returncode == 0, again.stderr
+    assert "Running stage" not in again.stdout
+    assert set(trained(fresh)) == set(trained(committed))
+    assert trained_here(fresh) == set()
+    study = fresh / "experiments" / "dropout.yaml"
+    study.write_text(study.read_text() + "  more:\n    - {name: dropout, rate: 0.7}\n")
+    more = command(*DVC, "repro", "confirm@tiny", at=fresh)
+    assert more.returncode == 0, more.stderr
+    new = trained_here(fresh)
+    assert new == set(trained(fresh)) - set(trained(committed))
+    configs = [json.loads((fresh / ".runs" / name / "run.json").read_text()) for name in new]
+    assert sorted(config["streams"]["split"] for config in configs) == [1000, 1001, 1002]
+    assert {item["rate"] for config in configs for item in config["regularizers"]} == {0.7}
+
+
+def test_an_experiment_in_a_temporary_folder_finds_the_store(committed, command):
+    before = trained(committed)
+    ran = command(*DVC, "exp", "run", "--temp", "-S", "seeds.confirmation=4", "confirm@tiny", at=committed)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "exploration of tiny (10 runs kept): nothing to do" in ran.stdout + ran.stderr
+    assert "confirmation of tiny (36 runs kept): 4/4 ended" in ran.stdout + ran.stderr
+    after = trained(committed)
+    assert len(after) == len(before) + 4
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize("place", [".dvc/tmp/exps/standalone/tmp1", ".dvc/tmp/exps/tmp1/"])
+def test_repositories_of_experiments_share_the_store_of_their_project(tmp_path, monkeypatch, place):
+    """As `dvc exp run --temp` and the queue lay them out; in a linked work tree it is the main tree's."""
+    monkeypatch.delenv("GAPWISE_STORE", raising=False)
+    (tmp_path / "main").mkdir()
+    main, linked = tmp_path / "main", tmp_path / "linked"
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    for words in (("init", "-q"), (*identity, "commit", "-q", "--allow-empty", "-m", "x"), ("worktree", "add", "-q", linked)):
+        subprocess.run(["git", *words], cwd=main, check=True)
+    for tree in (main, linked):
+        (tree / place).mkdir(parents=True)
+        subprocess.run(["git", "init", "-q"], cwd=tree / place, check=True)
+        assert open_store(tree / place).root == main / ".runs"

@@ -1,0 +1,109 @@
+"""The tiny project: its settings files, a copy of this project's code under git with them, and what a run of it leaves.
+
+Separate from the fixtures so that a benchmark can stand on the same project.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+RUN = (sys.executable, "-m", "pipeline", "run")
+ROOT = Path(__file__).resolve().parent.parent
+PROTOCOL = """
+data: {dataset: digits, train_size: 30, label_noise: 0.0, test_fraction: 0.4}
+model: {name: resnet, widths: [4, 8], blocks: 1, hidden: 8, grid: 1}
+training: {learning_rate: 0.05, epochs: 2, batch_size: 10, curve_points: 2}
+seeds: {exploration: 2, confirmation: 3}
+margin: 0.01
+studies: [dropout, others, ensembles, variance]
+"""
+DROPOUT = """
+question: Does dropout close the gap?
+arms:
+  dropout:
+    - {name: dropout, rate: [0.1, 0.5]}
+"""
+OTHERS = """
+question: What do the others do?
+arms:
+  weight_decay:
+    - {name: weight_decay, strength: 0.01}
+  shift:
+    - {name: augmentation, shift: [0.5, 1.0]}
+"""
+ENSEMBLES = """
+question: What do ensembles buy?
+ensemble: {groups: 2, size: 2}
+arms:
+  snapshots:
+    - {protocol: {training.schedule: cyclic_cosine, training.snapshots: 2}}
+  weight_averaging:
+    - {name: weight_averaging, decay: 0.5}
+"""
+VARIANCE = """
+question: Where does the spread come from?
+variance: {groups: 2, draws: 1}
+arms:
+  dropout:
+    - {name: dropout, rate: 0.3}
+"""
+PARAMETERS = "protocols: [tiny]\nstudies: null\nexecution: {workers: 2}\n"
+
+
+def write_project(folder: Path) -> None:
+    """Settings files of the tiny project."""
+    protocols = folder / "experiments" / "protocols"
+    protocols.mkdir(parents=True)
+    (protocols / "tiny.yaml").write_text(PROTOCOL)
+    (folder / "experiments" / "dropout.yaml").write_text(DROPOUT)
+    (folder / "experiments" / "others.yaml").write_text(OTHERS)
+    (folder / "experiments" / "ensembles.yaml").write_text(ENSEMBLES)
+    (folder / "experiments" / "variance.yaml").write_text(VARIANCE)
+    (folder / "params.yaml").write_text(PARAMETERS)
+
+
+def write_checkout(folder: Path, wandb: str = "disabled") -> None:
+    """A copy of this project's code in a new folder, under git, with the settings of the tiny project."""
+    keep = shutil.ignore_patterns("__pycache__", "*.egg-info", "cache", "tmp")
+    folder.mkdir()
+    for name in ("pipeline", ".dvc"):
+        shutil.copytree(ROOT / name, folder / name, ignore=keep)
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", "Makefile"):
+        shutil.copyfile(ROOT / name, folder / name)
+    write_project(folder)
+    complete = (ROOT / "params.yaml").read_text().replace("[digits]", "[tiny]").replace("wandb: offline", f"wandb: {wandb}")
+    (folder / "params.yaml").write_text(complete)
+    identity = {
+        "GIT_AUTHOR_NAME": "t",
+        "GIT_AUTHOR_EMAIL": "t@example.org",
+        "GIT_COMMITTER_NAME": "t",
+        "GIT_COMMITTER_EMAIL": "t@example.org",
+    }
+    for command in (["git", "init", "-q"], ["git", "add", "-A"], ["git", "commit", "-qm", "start"]):
+        subprocess.run(command, cwd=folder, check=True, env=os.environ | identity)
+
+
+def write_clone(checkout: Path, folder: Path) -> Path:
+    """A fresh clone of a checkout, with an empty run store."""
+    subprocess.run(["git", "clone", "-q", str(checkout), str(folder)], check=True)
+    return folder
+
+
+def clean_environment(site: Path) -> dict[str, str]:
+    """This interpreter's `python` first, no store, nothing of W&B, DVC's own files apart in `site`."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "GAPWISE", "DVC"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return kept | {"PATH": path, "DVC_SITE_CACHE_DIR": str(site)}
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    """Every table and all of the report, the wall clock apart."""
+    files = [*(folder / "artifacts" / "tiny").glob("*.csv"), *(folder / "reports" / "tiny").rglob("*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file() and path.stem != "timing"}
+
+
+def trained(folder: Path) -> dict[str, int]:
+    """Fingerprint -> when its record was written, in nanoseconds."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in (folder / ".runs").glob("*/record.json")}
