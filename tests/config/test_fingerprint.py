@@ -26,6 +26,7 @@ def clear():
     code_digest.cache_clear()
     module._used.cache_clear()
     module._files.cache_clear()
+    module._code.cache_clear()
 
 
 def names(configure, **changes):
