@@ -7,6 +7,7 @@ line with what repeats it: python benchmarks/torture.py --only NUMBER
 """
 
 import argparse
+import concurrent.futures
 import itertools
 import json
 import random
@@ -175,13 +176,17 @@ def main() -> None:
     """Tortures and writes; with --only repeats one iteration and writes nothing. Exit code 1 where one failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moments", type=int, default=MOMENTS)
+    parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--only", type=int)
     given = parser.parse_args()
     began, outcomes = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="gapwise-torture-", ignore_cleanup_errors=True) as place:
         field = prepared(Path(place))
-        for number in range(given.moments) if given.only is None else [given.only]:
-            outcome = tortured(number, field)
+        numbers = range(given.moments) if given.only is None else [given.only]
+        pool = concurrent.futures.ThreadPoolExecutor(given.at_once)
+        for ended in concurrent.futures.as_completed([pool.submit(tortured, number, field) for number in numbers]):
+            outcome = ended.result()
+            number = outcome.number
             outcomes.append(outcome)
             met = f"{number}: {outcome.signal} to {outcome.target} at {outcome.second} s, {outcome.stage}: "
             print(f"{met}{outcome.failure() or 'well'} (random seed {SEED})", flush=True)

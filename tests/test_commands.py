@@ -67,7 +67,9 @@ def test_editing_a_regularizer_trains_its_runs_only(reproduced, command, checkou
 def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout, environment):
     (checkout / "params.yaml").write_text((checkout / "params.yaml").read_text().replace("epochs: null", "epochs: 3"))
     first = subprocess.Popen(RUN, cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(4)
+    lock, deadline = checkout / ".dvc" / "tmp" / "gapwise" / "lock", time.monotonic() + 60
+    while lock.read_text() != str(first.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
     second = command(*RUN)
     first.terminate()
     first.wait()

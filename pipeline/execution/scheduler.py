@@ -72,7 +72,7 @@ def _run_jobs(
 def said(failed: list[tuple[Job, Outcome]], total: int, labels: Mapping[str, str]) -> str:
     """How many failed and why: a line for each reason, naming the first run with it."""
     reasons: dict[str, list[str]] = {}
-    for job, outcome in failed:
+    for job, outcome in sorted(failed, key=lambda pair: labels[pair[0]["id"]]):  # whichever failed first
         reasons.setdefault(outcome["reason"], []).append(labels[job["id"]])
     lines = [f"{runs[0]}{f' and {len(runs) - 1} more' * (len(runs) > 1)}: {reason}" for reason, runs in reasons.items()]
     return "\n".join([f"{len(failed)} of {total} runs failed:", *lines])

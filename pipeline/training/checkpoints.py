@@ -7,6 +7,7 @@ system, where a kill leaves half a file (its weights-only reading is used all th
 import hashlib
 import os
 import time
+import uuid
 from pathlib import Path
 
 import pytorch_lightning as lightning
@@ -28,7 +29,7 @@ class Checkpoints(lightning.Callback):
         due = time.monotonic() - self.last >= self.seconds and trainer.current_epoch + 1 != trainer.max_epochs
         if not trainer.strategy.broadcast(due):  # all devices of a run, or none
             return
-        staging = self.folder / "staging"
+        staging = self.folder / f"staging-{uuid.uuid4().hex}"  # another process may be training the same run
         trainer.save_checkpoint(staging)
         self.last = time.monotonic()
         if not trainer.is_global_zero:
@@ -36,12 +37,16 @@ class Checkpoints(lightning.Callback):
         digest = hashlib.sha256(staging.read_bytes()).hexdigest()
         os.replace(staging, self.folder / f"{trainer.current_epoch + 1:06d}-{digest}.ckpt")
         for old in sorted(self.folder.glob("*.ckpt"))[:-KEPT]:
-            old.unlink()
+            old.unlink(missing_ok=True)
 
 
 def latest(folder: Path) -> Path | None:
     """The newest checkpoint whose content matches the checksum in its name; None where there is none."""
-    for path in sorted(folder.glob("*.ckpt"), reverse=True):
-        if hashlib.sha256(path.read_bytes()).hexdigest() == path.stem.partition("-")[2]:
-            return path
-    return None
+    return next((path for path in sorted(folder.glob("*.ckpt"), reverse=True) if _is_whole(path)), None)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == path.stem.partition("-")[2]
+    except FileNotFoundError:  # removed by another process that trains the same run
+        return False

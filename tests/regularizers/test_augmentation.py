@@ -342,8 +342,8 @@ def test_a_strength_that_is_never_applied_is_caught(configure, pool, monkeypatch
     drawn = "pipeline.regularizers.augmentation._draw"
     original = __import__("pipeline.regularizers.augmentation", fromlist=["x"])._draw
 
-    def stuck(count, channels):
-        return {key: torch.full_like(value, columns.get(key, 0.5)) for key, value in original(count, channels).items()}
+    def stuck(count, channels, device):
+        return {key: torch.full_like(value, columns.get(key, 0.5)) for key, value in original(count, channels, device).items()}
 
     monkeypatch.setattr(drawn, stuck)
     with pytest.raises(NoEffect, match="none of 150 images was changed"):
