@@ -1,5 +1,6 @@
 """The README says what is true now: its figures are the report's, and its examples work as they stand."""
 
+import json
 import os
 import re
 import shutil
