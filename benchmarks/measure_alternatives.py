@@ -23,7 +23,7 @@ from pipeline.config.schema import Execution
 from pipeline.config.streams import Streams
 from pipeline.data.prepared import read_summary
 
-RUNS, WORKERS, REPETITIONS = 24, 2, 3
+RUNS, WORKERS, REPETITIONS = 24, 2, 2
 ONE = """
 import json, sys
 from pathlib import Path

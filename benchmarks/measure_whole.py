@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-REPETITIONS = 3
+REPETITIONS = 1
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "whole.json"
 

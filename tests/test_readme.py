@@ -1,5 +1,6 @@
 """The README says what is true now: its figures are the report's, and its examples work as they stand."""
 
+import json
 import os
 import re
 import shutil
@@ -96,3 +97,18 @@ def test_every_parameter_it_sets_exists():
         section, _, field = key.partition(".")
         assert section in document
         assert not field or field in document[section]
+
+
+def test_the_figures_of_the_engine_are_those_that_were_measured():
+    results = {
+        name: json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+        for name in ("run", "grid", "alternatives")
+    }
+    factors = [results["alternatives"][f"factor_{way}_for_each_run"]["median"] for way in ("process", "dvc_stage")]
+    words = [
+        *(f"{results['run'][case]['median_ratio']:.2f} times" for case in ("digits", "28x28")),
+        *(f"{results['grid'][part]['median']:.0%}".replace("%", " %") for part in ("once_workers_stand", "with_their_start")),
+        *(f"{factor:.1f} times" for factor in factors),
+    ]
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert not [word for word in words if word not in text]
