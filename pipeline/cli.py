@@ -47,7 +47,7 @@ Protocols = Annotated[list[str] | None, typer.Argument(help="Those of params.yam
 @application.command()
 def plan() -> None:
     """Print the runs, seeds and estimated minutes of every protocol in params.yaml, without training."""
-    sys.exit(guarded(lambda: [show_plan(experiment) for experiment in _experiments()]))
+    sys.exit(guarded(_plan))
 
 
 @application.command()
@@ -62,7 +62,7 @@ def run(
 @application.command()
 def status() -> None:
     """Print how many runs of every study are done, failed, diverged or missing, and why."""
-    sys.exit(guarded(lambda: [show_states(experiment, open_store()) for experiment in _experiments()]))
+    sys.exit(guarded(_status))
 
 
 @application.command()
@@ -108,6 +108,16 @@ def _experiments() -> list[Experiment]:
     if errors:
         raise Refusal(*dict.fromkeys(errors))
     return found
+
+
+def _plan() -> None:
+    for experiment in _experiments():
+        show_plan(experiment)
+
+
+def _status() -> None:
+    for experiment in _experiments():
+        show_states(experiment, open_store())
 
 
 def _run(studies: Sequence[str], keep_going: bool) -> None:

@@ -71,7 +71,8 @@ def _run_jobs(
 
 def said(failed: list[tuple[Job, Outcome]], total: int, labels: Mapping[str, str]) -> str:
     """How many failed and why: a line for each reason, naming the first run with it."""
-    lines = [f"{runs}: {reason}" for reason, runs in grouped({job["id"]: outcome["reason"] for job, outcome in failed}, labels).items()]
+    reasons = {job["id"]: outcome["reason"] for job, outcome in failed}
+    lines = [f"{runs}: {reason}" for reason, runs in grouped(reasons, labels).items()]
     return "\n".join([f"{len(failed)} of {total} runs failed:", *lines])
 
 

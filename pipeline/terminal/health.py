@@ -131,4 +131,4 @@ def _store() -> Finding:
 def _disk() -> Finding:
     root = open_store().root
     free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.is_dir())).free
-    return Finding("disk", f"{free / (1 << 30):.1f} GiB free", "" if free > ROOM else "free 1 GiB, or GAPWISE_STORE moves the store")
+    return Finding("disk", f"{free / (1 << 30):.1f} GiB free", "" if free > ROOM else "free 1 GiB, or move it: GAPWISE_STORE")

@@ -31,14 +31,14 @@ def show_states(experiment: Experiment, store: Store) -> None:
     reasons: list[str] = []
     for phase, plan in plans(experiment, ARTIFACTS / protocol).items():
         if isinstance(plan, str):
-            shown.add_row(phase, plan)
+            reasons.append(f"{phase}: {plan}")
             continue
         states = {name: store.state(name) for name in plan.fingerprints()}
         for study, counts in counted(plan, states).items():
             shown.add_row(phase, study, str(counts.total()), *(str(counts[state] or "") for state in STATES))
         reasons += told(plan, states, store)
     show(shown)
-    print("\n".join(reasons) or "no run has failed")
+    print("\n".join(reasons) or "every run is planned, and none has failed")
 
 
 def plans(experiment: Experiment, folder: Path) -> dict[str, Plan | str]:

@@ -15,7 +15,18 @@ def found(what):
 
 def test_every_look_is_one_line_and_names_what_it_looked_at(project):
     lines = [finding.line() for finding in findings()]
-    assert [line.split()[1] for line in lines] == ["Python", "packages", "torch", "threads", "git", "DVC", "dvc.lock", "W&B", "run", "disk"]
+    assert [line.split()[1] for line in lines] == [
+        "Python",
+        "packages",
+        "torch",
+        "threads",
+        "git",
+        "DVC",
+        "dvc.lock",
+        "W&B",
+        "run",
+        "disk",
+    ]
     assert all(line.startswith(("ok ", "mend ")) and "\n" not in line for line in lines)
 
 
@@ -23,12 +34,20 @@ def test_every_look_is_one_line_and_names_what_it_looked_at(project):
     ("what", "spoil", "mend"),
     [
         ("dvc.lock", lambda folder, patch: Path("dvc.lock").write_text("stages: [1,"), "make run restores it"),
-        ("threads", lambda folder, patch: Path("params.yaml").write_text("protocols: [tiny]\nexecution: {workers: 999}\n"), "set execution.workers to"),
+        (
+            "threads",
+            lambda folder, patch: Path("params.yaml").write_text("protocols: [tiny]\nexecution: {workers: 999}\n"),
+            "set execution.workers to",
+        ),
         ("git", lambda folder, patch: patch.setenv("GIT_DIR", str(folder / "none")), "git init"),
         ("DVC", lambda folder, patch: None, "dvc init"),
         ("packages", lambda folder, patch: patch.setattr(importlib.metadata, "version", lambda name: "0.0.1"), "needed: "),
-        ("disk", lambda folder, patch: patch.setattr(health, "ROOM", 1 << 60), "GAPWISE_STORE moves the store"),
-        ("run store", lambda folder, patch: patch.setenv("GAPWISE_STORE", str(folder / "params.yaml" / "store")), "not writable"),
+        ("disk", lambda folder, patch: patch.setattr(health, "ROOM", 1 << 60), "or move it: GAPWISE_STORE"),
+        (
+            "run store",
+            lambda folder, patch: patch.setenv("GAPWISE_STORE", str(folder / "params.yaml" / "store")),
+            "not writable",
+        ),
     ],
 )
 def test_what_is_wrong_comes_with_its_mend(project, monkeypatch, what, spoil, mend):
