@@ -1,13 +1,20 @@
-"""`python -m pipeline`: the command line over the stages."""
+"""`python -m pipeline`, and the script `gapwise`: the command line over the stages."""
 
 import sys
 
-try:
-    from pipeline.cli import application
-except ModuleNotFoundError as error:
-    if str(error.name).startswith("pipeline"):
-        raise
-    sys.exit(f"error: {error.name} is not installed in {sys.executable}; run: source .venv/bin/activate (made by: make setup)")
+
+def main() -> None:
+    """Runs the command line. One line instead of a traceback where the environment is not the one that was set up."""
+    try:
+        from pipeline.cli import application
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("pipeline"):
+            raise
+        sys.exit(
+            f"error: {error.name} is not installed in {sys.executable}; run: source .venv/bin/activate (made by: make setup)"
+        )
+    application()
+
 
 if __name__ == "__main__":
-    application()
+    main()

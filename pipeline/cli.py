@@ -1,66 +1,99 @@
-"""The command line over the stages: what would run, and running it.
+"""The command line over the stages: what would run, running it, where it stands, and whether it can be trusted.
 
 Separate from the stages, which DVC calls one by one.
 """
 
 import itertools
 import os
-import re
-import statistics
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
-from pipeline.comparison.matching import PRIMARY
 from pipeline.config.errors import Refusal
-from pipeline.config.plan import Plan, confirmation, exploration, read_plan
-from pipeline.config.protocols import document_of, read_parameters
-from pipeline.config.schema import Parameters
-from pipeline.config.studies import BASELINE, Experiment, read_experiment
+from pipeline.config.plan import last_plan
+from pipeline.config.protocols import read_parameters
+from pipeline.config.studies import Experiment, read_experiment
 from pipeline.execution.catalogue import catalogue
-from pipeline.execution.processes import cores
 from pipeline.execution.stage import Incomplete, end_with_parent, guarded
 from pipeline.records.lock import held, keep_dvc_lock, mend_dvc_lock
 from pipeline.records.store import open_store
-from pipeline.records.tables import read_table
-from pipeline.reporting.tables import INTERVAL, percent, points, points_interval
+from pipeline.terminal.headline import show_headline
+from pipeline.terminal.plans import show_plan
+from pipeline.terminal.states import show_states
 
-application = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+EXAMPLES = """Which regularizers close the train/validation gap, by how much, and at what cost.
+
+\b
+python -m pipeline plan                     what would be trained, and for how long
+python -m pipeline run                      every stage that is not up to date, then the headline
+python -m pipeline run dropout mixup        these studies alone, as an experiment of DVC
+python -m pipeline status                   runs by study and state, with reasons
+python -m pipeline verify digits            is the report what its predictions give?
+"""
+application = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=EXAMPLES
+)
 ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
-TIGHT: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}  # a headline fits 80 columns
 PATIENCE = 10.0  # seconds that DVC may take to end after Control-C
-PARTS = re.compile(r", (?![^(]*\))")  # between the parts of a strength's label
 PHASES = {"exploration": "train", "confirmation": "confirm"}
-REPRODUCE = (sys.executable, "-m", "pipeline.execution.reproduction", "--wait-for-lock", "repro")
-
-
-@application.callback()
-def gapwise() -> None:
-    """Which regularizers close the train/validation gap, by how much, and at what cost."""
+DVC = (sys.executable, "-m", "pipeline.execution.reproduction", "--wait-for-lock")
+Protocols = Annotated[list[str] | None, typer.Argument(help="Those of params.yaml where none is named.")]
 
 
 @application.command()
 def plan() -> None:
     """Print the runs, seeds and estimated minutes of every protocol in params.yaml, without training."""
-    sys.exit(guarded(_show_plans))
+    sys.exit(guarded(_plan))
 
 
 @application.command()
-def run(keep_going: Annotated[bool, typer.Option(help="Report with what there is when runs have failed.")] = False) -> None:
+def run(
+    studies: Annotated[list[str] | None, typer.Argument(help="Run these alone, as an experiment of DVC.")] = None,
+    keep_going: Annotated[bool, typer.Option(help="Report with what there is when runs have failed.")] = False,
+) -> None:
     """Reproduce every stage with DVC, then print the headline tables and the reports' paths."""
-    sys.exit(guarded(lambda: _run(keep_going)))
+    sys.exit(guarded(lambda: _run(studies or [], keep_going)))
 
 
-def _show_plans() -> None:
-    for experiment in _experiments():
-        _show_plan(experiment)
+@application.command()
+def status() -> None:
+    """Print how many runs of every study are done, failed, diverged or missing, and why."""
+    sys.exit(guarded(_status))
+
+
+@application.command()
+def report(protocols: Protocols = None) -> None:
+    """Write the reports again from the tables there are, and print their headlines."""
+    sys.exit(guarded(lambda: _each(_report, protocols)))
+
+
+@application.command()
+def verify(protocols: Protocols = None) -> None:
+    """Recompute reports from the stored predictions in a temporary folder and compare bytes."""
+    from pipeline import report as verb
+
+    sys.exit(guarded(lambda: verb.verify(protocols or [])))
+
+
+@application.command()
+def track(
+    protocols: Protocols = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+) -> None:
+    """Mirror to Weights & Biases what it does not have yet."""
+    from pipeline import track as verb
+
+    sys.exit(guarded(lambda: verb.foretell(protocols or []) if dry_run else _each(verb.main, protocols)))
+
+
+@application.command()
+def doctor() -> None:
+    """Look at Python, torch, threads, git, DVC, W&B and the disk: one line each, with the mend."""
+    sys.exit(guarded(_examine))
 
 
 def _experiments() -> list[Experiment]:
@@ -77,42 +110,45 @@ def _experiments() -> list[Experiment]:
     return found
 
 
-def _run(keep_going: bool) -> None:
-    names = [experiment.protocol.name for experiment in _experiments()]
+def _plan() -> None:
+    for experiment in _experiments():
+        show_plan(experiment)
+
+
+def _status() -> None:
+    for experiment in _experiments():
+        show_states(experiment, open_store())
+
+
+def _run(studies: Sequence[str], keep_going: bool) -> None:
+    experiments = _experiments()
+    names = [experiment.protocol.name for experiment in experiments]
     with held():
         mended = mend_dvc_lock()
         if mended:
             print(mended)
-        phases = [ARTIFACTS / name / phase for name in names for phase in ("exploration", "confirmation")]
+        phases = [ARTIFACTS / name / phase for name in names for phase in PHASES]
         open_store().restore(phases)
         _retry_failed(names)
-        _reproduce(keep_going)
+        _reproduce(("exp", "run", "-S", f"studies=[{','.join(studies)}]") if studies else ("repro",), keep_going)
         keep_dvc_lock()
     for name in names:
         _keep_timing(name)
-        _show_report(name)
+        show_headline(name)
 
 
 def _retry_failed(names: list[str]) -> None:
     """Sends back to work the phases that were assembled with failed runs, which DVC takes for done."""
     store = open_store()
     for name, (phase, verb) in itertools.product(names, PHASES.items()):
-        last = _last_plan(ARTIFACTS / name / phase)
+        last = last_plan(ARTIFACTS / name / phase)
         if last and any(store.state(run) == "failed" for run in last.fingerprints()):
-            subprocess.run([*REPRODUCE, "--single-item", "--force", f"{verb}@{name}"], check=False)
+            subprocess.run([*DVC, "repro", "--single-item", "--force", f"{verb}@{name}"], check=False)
 
 
-def _last_plan(folder: Path) -> Plan | None:
-    """The plan in a phase's folder; None where there is none that can be read, and DVC makes another."""
-    try:
-        return read_plan(folder)
-    except Refusal:
-        return None
-
-
-def _reproduce(keep_going: bool) -> None:
+def _reproduce(words: Sequence[str], keep_going: bool) -> None:
     environment = os.environ | ({"GAPWISE_KEEP_GOING": "1"} if keep_going else {})
-    process = subprocess.Popen(REPRODUCE, env=environment, preexec_fn=end_with_parent)
+    process = subprocess.Popen([*DVC, *words], env=environment, preexec_fn=end_with_parent)
     try:
         process.wait()
     except KeyboardInterrupt:
@@ -137,70 +173,29 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _keep_timing(protocol: str) -> None:
     """Writes the timing where DVC found the report as it was, and so had no reason to run its stage."""
     if not (REPORTS / protocol / "timing.md").exists():
-        from pipeline import report  # figures are slow to import, and seldom needed here
+        from pipeline import report as verb  # figures are slow to import, and seldom needed here
 
-        report.write_timing(protocol)
-
-
-def _show_report(protocol: str) -> None:
-    contrasts = read_table(ARTIFACTS / protocol / "contrasts.csv")
-    primary = contrasts[contrasts["metric"] == PRIMARY].sort_values("difference", ascending=False, kind="stable")
-    table = Table("arm", "strength", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy", **TIGHT)
-    for column in table.columns:
-        column.no_wrap, column.overflow = column.header != "strength", "fold"
-    table.add_row(BASELINE, "", f"{percent(primary['baseline_mean'].iloc[0])} %", "", "")
-    for row in primary.to_dict("records"):
-        difference = f"{points(row['difference'])} {points_interval(row['low'], row['high'])}"
-        table.add_row(
-            row["arm"],
-            PARTS.sub("\n", row["strength"]),
-            f"{percent(row['arm_mean'])} %",
-            difference,
-            row["verdict"],
-        )
-    Console().print(table)
-    print(f"Differences in points, with their {INTERVAL}. Verdicts are corrected for the number of arms, intervals are not.")
-    print(f"The whole report: {REPORTS / protocol / 'report.md'}")
+        verb.write_timing(protocol)
 
 
-def _show_plan(experiment: Experiment) -> None:
-    protocol = experiment.protocol
-    first = {study.name: {arm.name: arm.strengths[0].label for arm in study.arms} for study in experiment.studies}
-    plans = exploration(experiment, "")[0], confirmation(experiment, "", first)[0]
-    table = Table("study", "arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned", **TIGHT)
-    for column in table.columns:
-        column.overflow = "fold"
-    for study in experiment.all():
-        for arm in study.arms:
-            counts = [str(_count(each, study.name, arm.name)) for each in plans]
-            labels = "\n".join(strength.label for strength in arm.strengths)
-            table.add_row(study.name, arm.name, labels, *counts)
-    Console().print(table)
-    runs = [len(each.fingerprints()) for each in plans]
-    workers = read_parameters().execution.workers or cores()
-    minutes = sum(runs) * _seconds(experiment) / workers / 60
-    seeds = protocol.seeds
-    print(
-        f"at most {sum(runs)} runs, each counted once: {runs[0]} on {seeds.exploration} exploration seeds, {runs[1]} on "
-        f"{seeds.confirmation} fresh ones; about {minutes:.1f} minutes with {workers} workers"
-    )
+def _each(work: Callable[[str], None], protocols: Sequence[str] | None) -> None:
+    for name in protocols or read_parameters().protocols:
+        work(name)
 
 
-def _count(plan: Plan, study: str, arm: str) -> int:
-    return sum(run.study == study and run.arm == arm for run in plan.every())
+def _report(name: str) -> None:
+    from pipeline import report as verb
+
+    verb.main(name)
+    show_headline(name)
 
 
-def _seconds(experiment: Experiment) -> float:
-    """Seconds a run: the median of those timed here, else what the protocol expects, by how many images a run looks at."""
-    protocol, store = experiment.protocol, open_store()
-    last = _last_plan(ARTIFACTS / protocol.name / "confirmation")
-    timed = [seconds for name in last.fingerprints() if (seconds := store.timing(name).get("seconds"))] if last else []
-    if last and timed:
-        return float(statistics.median(timed)) * _images(protocol.settings()) / _images(last.settings)
-    document, _ = document_of(protocol.name, Parameters(protocols=(protocol.name,)), Path())
-    return protocol.seconds_per_run * _images(protocol.settings()) / _images(document)
+def _examine() -> None:
+    from pipeline.terminal.health import findings
 
-
-def _images(settings: Mapping[str, Any]) -> int:
-    """How many training images one run looks at, an image in every epoch anew."""
-    return int(settings["data"]["train_size"]) * int(settings["training"]["epochs"])
+    troubles = 0
+    for finding in findings():
+        print(finding.line())
+        troubles += bool(finding.mend)
+    if troubles:
+        raise Incomplete(f"{troubles} to mend")

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pipeline.config.files import write_text
 from pipeline.config.plan import read_plan
 from pipeline.config.protocols import read_parameters
 from pipeline.config.schema import Tracking
-from pipeline.execution.stage import stage
+from pipeline.execution.stage import guarded, stage
 from pipeline.records.store import Store, open_store, read_file, read_history, read_record, to_json
 from pipeline.records.tables import read_table
 from pipeline.tracking.mirror import Mirror
@@ -34,7 +35,7 @@ def main(protocol: str) -> None:
     tracking, store = read_parameters().tracking, open_store()
     payloads = list(_payloads(ARTIFACTS / protocol, REPORTS / protocol, store))
     write_text(ARTIFACTS / protocol / "tracked.json", to_json({"ids": sorted(payload.id for payload in payloads)}))
-    mode = os.environ.get("WANDB_MODE") or tracking.wandb
+    mode = _mode(tracking)
     if mode == "disabled":
         print("W&B: disabled, nothing mirrored")
     elif mode in ("offline", "online"):
@@ -43,9 +44,31 @@ def main(protocol: str) -> None:
         _complain(f"WANDB_MODE: {mode!r} is refused; allowed are offline, online and disabled", protocol)
 
 
+def foretell(protocols: Sequence[str]) -> None:
+    """Says what would be sent for these protocols, or for all in `params.yaml`; writes and sends nothing. Raises Refusal."""
+    tracking, store = read_parameters().tracking, open_store()
+    mode = _mode(tracking)
+    place = f"{tracking.entity or 'your default entity'}/{tracking.project}" if mode == "online" else str(_folder() / "wandb")
+    memory = store.root / "tracked" / _memory_name(tracking.model_copy(update={"wandb": mode}))
+    for protocol in protocols or read_parameters().protocols:
+        payloads = list(_payloads(ARTIFACTS / protocol, REPORTS / protocol, store))
+        new = _new(payloads, _read_sent(memory), _folder() / "wandb" if mode == "offline" else None)
+        for (group, kind), count in sorted(Counter((item.group, item.job_type) for item in new).items()):
+            print(f"{group}: {count} {kind}")
+        print(f"{protocol}: {len(new)} of {len(payloads)} runs would be mirrored {mode}, to {place}; nothing was sent")
+
+
+def _mode(tracking: Tracking) -> str:
+    return os.environ.get("WANDB_MODE") or tracking.wandb
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("WANDB_DIR") or ".")
+
+
 def _mirror(payloads: Sequence[Payload], tracking: Tracking, memory: Path, protocol: str) -> None:
     """Sends what is new and prints the one line that says how it went."""
-    folder = Path(os.environ.get("WANDB_DIR") or ".")
+    folder = _folder()
     there, offline = folder / "wandb", tracking.wandb == "offline"
     path = memory / _memory_name(tracking)
     new = _new(payloads, _read_sent(path), there if offline else None)
@@ -152,4 +175,4 @@ def _complain(trouble: str, protocol: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(stage(main))
+    sys.exit(guarded(lambda: foretell(sys.argv[2:])) if "--dry-run" in sys.argv[1:2] else stage(main))

@@ -11,12 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pipeline"
 NOUNS = (
     *("config", "data", "models", "regularizers", "prediction", "records", "training", "execution"),
-    *("evaluation", "comparison", "reporting", "tracking"),
+    *("evaluation", "comparison", "reporting", "tracking", "terminal"),
 )
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 VERBS = ("prepare", "train", "choose", "confirm", "predict", "evaluate", "compare", "report", "track")
 FILES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
-WRITERS = ("config/", "data/", "records/", "training/checkpoints.py")
+WRITERS = ("config/", "data/", "records/", "training/checkpoints.py", "terminal/health.py")
 DISK = {
     "open",
     "read_text",
@@ -105,7 +105,7 @@ def test_verbs_import_no_verb(verb):
         ("wandb", "tracking/"),
         ("ray", "execution/cluster.py"),
         ("pickle", "-"),
-        ("subprocess", ("cli.py", "records/", "execution/devices.py")),
+        ("subprocess", ("cli.py", "records/", "execution/devices.py", "terminal/health.py")),
     ],
 )
 def test_modules_kept_to_their_place(module, allowed):
@@ -113,7 +113,7 @@ def test_modules_kept_to_their_place(module, allowed):
     assert not [file for file in users if not file.startswith(allowed)]
 
 
-@pytest.mark.parametrize("noun", NOUNS[NOUNS.index("evaluation") :])
+@pytest.mark.parametrize("noun", NOUNS[NOUNS.index("evaluation") : NOUNS.index("terminal")])
 def test_no_torch_from_evaluation_on(noun):
     for start in (file for file in FILES if file.startswith(f"{noun}/")):
         for file in reached(start):

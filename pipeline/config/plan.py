@@ -177,6 +177,14 @@ def read_plan(folder: Path) -> Plan:
     return checked(Plan, read_json(folder / "plan.json"), folder / "plan.json")
 
 
+def last_plan(folder: Path) -> Plan | None:
+    """The plan in a phase's folder; None where there is none that can be read, and DVC makes another."""
+    try:
+        return read_plan(folder)
+    except Refusal:
+        return None
+
+
 def _explored(study: Study, arm: Arm) -> Iterable[Strength]:
     needed = any(len(other.strengths) > 1 for other in study.arms)
     return arm.strengths if len(arm.strengths) > 1 or (arm.name == BASELINE and needed) else ()

@@ -71,11 +71,17 @@ def _run_jobs(
 
 def said(failed: list[tuple[Job, Outcome]], total: int, labels: Mapping[str, str]) -> str:
     """How many failed and why: a line for each reason, naming the first run with it."""
-    reasons: dict[str, list[str]] = {}
-    for job, outcome in sorted(failed, key=lambda pair: labels[pair[0]["id"]]):  # whichever failed first
-        reasons.setdefault(outcome["reason"], []).append(labels[job["id"]])
-    lines = [f"{runs[0]}{f' and {len(runs) - 1} more' * (len(runs) > 1)}: {reason}" for reason, runs in reasons.items()]
+    reasons = {job["id"]: outcome["reason"] for job, outcome in failed}
+    lines = [f"{runs}: {reason}" for reason, runs in grouped(reasons, labels).items()]
     return "\n".join([f"{len(failed)} of {total} runs failed:", *lines])
+
+
+def grouped(reasons: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
+    """Reason -> the runs with it: the first by its label, and how many more. `reasons` by fingerprint."""
+    runs: dict[str, list[str]] = {}
+    for name in sorted(reasons, key=lambda name: labels[name]):
+        runs.setdefault(reasons[name], []).append(labels[name])
+    return {reason: f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}" for reason, names in runs.items()}
 
 
 def labels(plan: Plan) -> dict[str, str]:

@@ -37,6 +37,20 @@ def held(folder: Path = PRIVATE, name: str = "lock") -> Iterator[None]:
         yield
 
 
+def who_holds(folder: Path = PRIVATE, name: str = "lock") -> str:
+    """The process that is at work in this tree; nothing where none is."""
+    try:
+        with held(folder, name):
+            return ""
+    except Refusal:
+        return (folder / name).read_text(encoding="utf-8").strip()
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a lock file of DVC parses and every stage in it is whole."""
+    return _parses(path.read_bytes())
+
+
 def mend_dvc_lock(folder: Path = PRIVATE) -> str:
     """Puts a `dvc.lock` back that a kill has damaged, from the last good copy or from git; what was done, or nothing."""
     if not DVC_LOCK.exists() or _parses(DVC_LOCK.read_bytes()):

@@ -87,6 +87,10 @@ class Store:
         nothing: dict[str, Any] = {"audit": {}, "cost": {}, "machine": {}}
         self.write(fingerprint, {}, {"state": "failed", "reason": reason, **nothing}, {"traceback": traceback})
 
+    def record(self, fingerprint: str) -> dict[str, Any] | None:
+        """What is recorded of a run, None where there is no whole record."""
+        return _sound(self.folder(fingerprint))
+
     def identity(self, fingerprint: str) -> dict[str, Any]:
         """What a run was trained from, empty where there is no run."""
         path = self.folder(fingerprint) / "run.json"

@@ -23,7 +23,8 @@ Mode = Literal["offline", "online"]
 PATIENCE = 20  # seconds that W&B itself may take to start or to finish a run
 SEND_SECONDS = 25.0  # for one run; what W&B's own limits miss, such as a wandb-core that has stopped
 CLOSE_SECONDS = 5.0
-REPORT_FILES = "report"  # type of the artifact that holds the texts
+REPORT_FILES, DATA = "report", "dataset"  # types of the artifacts: of the texts, and of what they were made from
+DIGITS = 20  # of the digest in an artifact's name
 
 
 class Mirror:
@@ -121,8 +122,13 @@ def _illustrate(run: "wandb.Run", payload: Payload) -> None:
     media |= {name: wandb.Image(image.path, caption=name) for name, image in payload.images.items()}
     if media:
         run.log(media)
+    if payload.data:
+        dataset, digest = payload.data["dataset"], payload.data["digest"]
+        data = wandb.Artifact(f"data-{digest[:DIGITS]}", type=DATA, description=dataset, metadata=dict(payload.data))
+        # by its digest alone, images stay on this machine; an offline run may log what it cannot use
+        run.log_artifact(data) if run.offline else run.use_artifact(data)
     if payload.texts:
-        files = wandb.Artifact(payload.id, type=REPORT_FILES)
+        files = wandb.Artifact(payload.id, type=REPORT_FILES, metadata=dict(payload.data))
         for name, text in payload.texts.items():
             with files.new_file(name, encoding="utf-8") as file:
                 file.write(text)

@@ -54,6 +54,7 @@ class Payload:
     tables: Mapping[str, Table] = field(default_factory=dict)
     images: Mapping[str, Image] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)  # file name -> content
+    data: Mapping[str, str] = field(default_factory=dict)  # what it was made from: `dataset` and `digest`
 
     def digest(self) -> str:
         """The sha256 of everything said here, so that the same is not said twice."""
@@ -101,6 +102,7 @@ def report_payload(plans: Sequence[Plan], contrasts: Sequence[Values], images: M
         tables={"headline": _table(headline, HEADLINE), "contrasts": _table(contrasts, contrasts[0])} if contrasts else {},
         images=images,
         texts=texts,
+        data={"dataset": str(last.settings["data"]["dataset"]), "digest": last.data_digest},
     )
 
 

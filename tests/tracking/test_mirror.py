@@ -72,10 +72,16 @@ def test_a_run_arrives_with_its_curves_config_and_summary(tmp_path: Path, mirror
 
 def test_the_report_arrives_with_tables_and_files(tmp_path: Path, mirror: Mirror) -> None:
     tables = {"headline": Table(("arm", "p", "verdict"), (("drop", 0.01, "helps"), ("decay", None, None)))}
-    assert mirror.send(replace(PAYLOAD, id="report-1", history=(), tables=tables, texts={"report.md": "# Gap \u2013"}))
+    data = {"dataset": "digits", "digest": "d" * 64}
+    assert mirror.send(
+        replace(PAYLOAD, id="report-1", history=(), tables=tables, texts={"report.md": "# Gap \u2013"}, data=data)
+    )
     records = [json.loads(line) for line in inspected(folder_of(tmp_path, "report-1")).splitlines()]
     kinds = {item["artifact"]["type"] for item in records if item["type"] == "artifact"}
-    assert kinds == {"run_table", "report"}
+    assert kinds == {"run_table", "report", "dataset"}
+    (used,) = (item["artifact"] for item in records if item["type"] == "artifact" and item["artifact"]["type"] == "dataset")
+    assert used["name"] == "data-" + "d" * 20
+    assert json.loads(used["metadata"]) == data
     (table,) = folder_of(tmp_path, "report-1").rglob("headline*.table.json")
     assert json.loads(table.read_text())["data"] == [["drop", 0.01, "helps"], ["decay", None, None]]
 
