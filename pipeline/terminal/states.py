@@ -20,6 +20,7 @@ from pipeline.terminal.tables import show, table
 ARTIFACTS = Path("artifacts")
 STATES = ("done", "failed", "diverged", "missing")
 TROUBLES = ("failed", "diverged")
+SHORT = {"exploration": "explore", "confirmation": "confirm"}
 
 
 def show_states(experiment: Experiment, store: Store) -> None:
@@ -28,6 +29,8 @@ def show_states(experiment: Experiment, store: Store) -> None:
     shown = table("phase", "study", "planned", *STATES, title=f"{protocol}: runs")
     for column in shown.columns[2:]:
         column.justify = "right"
+    for column in (shown.columns[0], *shown.columns[2:]):
+        column.no_wrap = True
     reasons: list[str] = []
     for phase, plan in plans(experiment, ARTIFACTS / protocol).items():
         if isinstance(plan, str):
@@ -35,7 +38,7 @@ def show_states(experiment: Experiment, store: Store) -> None:
             continue
         states = {name: store.state(name) for name in plan.fingerprints()}
         for study, counts in counted(plan, states).items():
-            shown.add_row(phase, study, str(counts.total()), *(str(counts[state] or "") for state in STATES))
+            shown.add_row(SHORT[phase], study, str(counts.total()), *(str(counts[state] or "") for state in STATES))
         reasons += told(plan, states, store)
     show(shown)
     print("\n".join(reasons) or "every run is planned, and none has failed")

@@ -20,7 +20,7 @@ def rows(text):
     found = {}
     for line in text.splitlines():
         phase, study, *numbers = [*line.split(), "", ""]
-        if phase in ("exploration", "confirmation") and numbers[0].isdigit():
+        if phase in ("explore", "confirm") and numbers[0].isdigit():
             found[phase, study] = [int(number) for number in numbers if number]
     return found
 
@@ -34,14 +34,14 @@ def test_before_anything_is_prepared_it_says_what_comes_first(project, capsys):
 def test_missing_done_and_failed_runs_are_counted_with_reasons(project, capsys, monkeypatch):
     prepare.main("tiny")
     capsys.readouterr()
-    assert rows(said(capsys)) == {("exploration", "dropout"): [6, 6], ("exploration", "others"): [6, 6]}
+    assert rows(said(capsys)) == {("explore", "dropout"): [6, 6], ("explore", "others"): [6, 6]}
     kind = regularizers.settings()["augmentation"]
     with monkeypatch.context() as patch, pytest.raises(Incomplete):
         patch.setattr(kind, "modify_batch", lambda self, inputs, targets: (inputs, targets))
         train.main("tiny")
     capsys.readouterr()
     text = said(capsys)
-    assert rows(text) == {("exploration", "dropout"): [6, 6], ("exploration", "others"): [6, 2, 4]}
+    assert rows(text) == {("explore", "dropout"): [6, 6], ("explore", "others"): [6, 2, 4]}
     assert "exploration: failed: shift shift=0.5 seed 0 and " in text
     assert "NoEffect: augmentation: none of 60 images was changed" in text
     train.main("tiny")
