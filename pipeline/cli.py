@@ -5,6 +5,7 @@ Separate from the stages, which DVC calls one by one.
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from pipeline.config.plan import last_plan
 from pipeline.config.protocols import read_parameters
 from pipeline.config.studies import Experiment, read_experiment
 from pipeline.execution.catalogue import catalogue
-from pipeline.execution.stage import Incomplete, end_with_parent, guarded
+from pipeline.execution.stage import Incomplete, end_with_parent, guarded, held_back
 from pipeline.records.lock import held, keep_dvc_lock, mend_dvc_lock
 from pipeline.records.store import open_store
 from pipeline.terminal.headline import show_headline
@@ -37,7 +38,7 @@ python -m pipeline verify digits            is the report what its predictions g
 application = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=EXAMPLES
 )
-ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
+ARTIFACTS, REPORTS, EXPERIMENTS = Path("artifacts"), Path("reports"), Path("experiments")
 PATIENCE = 10.0  # seconds that DVC may take to end after Control-C
 PHASES = {"exploration": "train", "confirmation": "confirm"}
 DVC = (sys.executable, "-m", "pipeline.execution.reproduction", "--wait-for-lock")
@@ -121,8 +122,8 @@ def _status() -> None:
 
 
 def _run(studies: Sequence[str], keep_going: bool) -> None:
-    experiments = _experiments()
-    names = [experiment.protocol.name for experiment in experiments]
+    names = [experiment.protocol.name for experiment in _experiments()]
+    _require_known(studies)
     with held():
         mended = mend_dvc_lock()
         if mended:
@@ -137,18 +138,25 @@ def _run(studies: Sequence[str], keep_going: bool) -> None:
         show_headline(name)
 
 
+def _require_known(studies: Sequence[str]) -> None:
+    """Raises Refusal for a study that does not exist, before DVC writes it into `params.yaml`."""
+    known = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+    unknown = [study for study in studies if study not in known]
+    if unknown:
+        raise Refusal(f"run: {unknown[0]!r} does not exist; allowed are: {', '.join(known)}")
+
+
 def _retry_failed(names: list[str]) -> None:
     """Sends back to work the phases that were assembled with failed runs, which DVC takes for done."""
     store = open_store()
     for name, (phase, verb) in itertools.product(names, PHASES.items()):
         last = last_plan(ARTIFACTS / name / phase)
         if last and any(store.state(run) == "failed" for run in last.fingerprints()):
-            subprocess.run([*DVC, "repro", "--single-item", "--force", f"{verb}@{name}"], check=False)
+            _dvc("repro", "--single-item", "--force", f"{verb}@{name}").wait()
 
 
 def _reproduce(words: Sequence[str], keep_going: bool) -> None:
-    environment = os.environ | ({"GAPWISE_KEEP_GOING": "1"} if keep_going else {})
-    process = subprocess.Popen([*DVC, *words], env=environment, preexec_fn=end_with_parent)
+    process = _dvc(*words, **({"GAPWISE_KEEP_GOING": "1"} if keep_going else {}))
     try:
         process.wait()
     except KeyboardInterrupt:
@@ -157,6 +165,12 @@ def _reproduce(words: Sequence[str], keep_going: bool) -> None:
         raise
     if process.returncode:
         raise Incomplete("the run stopped before its report; what it finished is kept: mend what is named above and run again")
+
+
+def _dvc(*words: str, **environment: str) -> subprocess.Popen[bytes]:
+    """DVC, started so that it ends with this process, and that an interrupt waits until it can answer."""
+    with held_back(signal.SIGINT):
+        return subprocess.Popen([*DVC, *words], env=os.environ | environment, preexec_fn=end_with_parent)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -27,10 +27,11 @@ import torch
 from pipeline.config.errors import Refusal
 from pipeline.config.schema import Execution
 from pipeline.execution.attempts import Job, Outcome, Perform, attempt
-from pipeline.execution.stage import end_with_parent
+from pipeline.execution.stage import end_with_parent, held_back, let_through
 
 TRIES = 2
 GROWTH = 256  # megabytes that a worker may gain over its first job before a fresh one takes its place
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LOOK = 0.2  # seconds between two looks at the limits
 MEGABYTE = 1 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -129,7 +130,8 @@ def _start(perform: Perform, place: Place) -> Worker:
     context: Any = multiprocessing.get_context(how)
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, perform, dict(place)), daemon=True)
-    process.start()
+    with held_back(*SIGNALS):  # or a fork would meet them with the handlers of this process
+        process.start()
     there.close()
     return Worker(process, here, place)
 
@@ -198,6 +200,7 @@ def _serve(pipe: Connection, perform: Perform, place: Place) -> None:
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    let_through(*SIGNALS)
     while True:
         try:
             job = json.loads(pipe.recv_bytes())

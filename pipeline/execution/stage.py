@@ -83,6 +83,25 @@ def interruptible() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@contextmanager
+def held_back(*signals: signal.Signals) -> Iterator[None]:
+    """Signals wait meanwhile, and in a process that is started meanwhile until it lets them through: `let_through`."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through(*signals: signal.Signals) -> None:
+    """Signals that were held back as this process was started arrive now, if they came."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
 def end_with_parent() -> None:
     """Asks Linux to end this process when its parent ends; elsewhere does nothing."""
     if not sys.platform.startswith("linux"):

@@ -188,3 +188,23 @@ def test_a_worker_uses_freed_memory_again():
     given_back, kept = (int(subprocess.run([*command, how], capture_output=True, check=True).stdout) for how in ("", "kept"))
     assert given_back > 10_000
     assert kept < 1_000
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only a fork meets a signal with its parent's handlers")
+def test_a_signal_to_a_worker_that_has_just_been_forked_ends_it_without_a_word(capfd):
+    """Python itself runs hooks after a fork, before any line of ours; the handler of a stage must not be met there."""
+    pid, hooked = os.getpid(), []
+
+    def after_fork():
+        if not hooked and os.getpid() != pid:
+            hooked.append(os.kill(os.getpid(), signal.SIGTERM))
+
+    os.register_at_fork(after_in_child=after_fork)
+    before = signal.signal(signal.SIGTERM, lambda *given: sys.exit(143))
+    try:
+        outcome = ended([{"id": "a", "do": "run"}])["a"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        hooked.append(None)
+    assert outcome["reason"] == "its worker was ended by SIGTERM"
+    assert "Traceback" not in capfd.readouterr().err

@@ -20,5 +20,5 @@ def test_every_setting_stands_with_its_default_and_what_is_allowed(monkeypatch):
     page = cards()
     assert "| `rate` | `0.5` | a number or a list of them |" in page
     assert "| `patience` | `2` | a whole number, at least 1 |" in page
-    assert "| `monitor` | `\"loss\"` | `loss`, `accuracy` |" in page
+    assert '| `monitor` | `"loss"` | `loss`, `accuracy` |' in page
     assert "Test rule: 12 noise passes" in page
