@@ -130,7 +130,7 @@ def _run(studies: Sequence[str], keep_going: bool) -> None:
             print(mended)
         phases = [ARTIFACTS / name / phase for name in names for phase in PHASES]
         open_store().restore(phases)
-        _retry_failed(names)
+        _retry_failed(names, keep_going)
         _reproduce(("exp", "run", "-S", f"studies=[{','.join(studies)}]") if studies else ("repro",), keep_going)
         keep_dvc_lock()
     for name in names:
@@ -146,17 +146,20 @@ def _require_known(studies: Sequence[str]) -> None:
         raise Refusal(f"run: {unknown[0]!r} does not exist; allowed are: {', '.join(known)}")
 
 
-def _retry_failed(names: list[str]) -> None:
-    """Sends back to work the phases that were assembled with failed runs, which DVC takes for done."""
+def _retry_failed(names: list[str], keep_going: bool) -> None:
+    """Sends back to work the phases that were assembled with failed runs, which DVC takes for done. Raises Incomplete."""
     store = open_store()
     for name, (phase, verb) in itertools.product(names, PHASES.items()):
         last = last_plan(ARTIFACTS / name / phase)
-        if last and any(store.state(run) == "failed" for run in last.fingerprints()):
-            _dvc("repro", "--single-item", "--force", f"{verb}@{name}").wait()
+        if last and any(store.state(run) in ("failed", "missing") for run in last.fingerprints()):
+            _reproduce(("repro", "--single-item", "--force", f"{verb}@{name}"), keep_going)
 
 
 def _reproduce(words: Sequence[str], keep_going: bool) -> None:
-    process = _dvc(*words, **({"GAPWISE_KEEP_GOING": "1"} if keep_going else {}))
+    """Lets DVC do it. Raises Incomplete where a stage fails, KeyboardInterrupt once DVC has ended after one."""
+    environment = os.environ | ({"GAPWISE_KEEP_GOING": "1"} if keep_going else {})
+    with held_back(signal.SIGINT):  # until DVC can answer
+        process = subprocess.Popen([*DVC, *words], env=environment, preexec_fn=end_with_parent)
     try:
         process.wait()
     except KeyboardInterrupt:
@@ -165,12 +168,6 @@ def _reproduce(words: Sequence[str], keep_going: bool) -> None:
         raise
     if process.returncode:
         raise Incomplete("the run stopped before its report; what it finished is kept: mend what is named above and run again")
-
-
-def _dvc(*words: str, **environment: str) -> subprocess.Popen[bytes]:
-    """DVC, started so that it ends with this process, and that an interrupt waits until it can answer."""
-    with held_back(signal.SIGINT):
-        return subprocess.Popen([*DVC, *words], env=os.environ | environment, preexec_fn=end_with_parent)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -96,6 +96,13 @@ def package_digest() -> str:
     return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
 
 
+def given_digests() -> dict[str, str]:
+    """What a stage follows besides its data, here and now -> a digest of it."""
+    settings = [Path("params.yaml"), *sorted(Path("experiments").rglob("*.yaml"))]
+    found = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in settings if path.is_file()}
+    return found | {"the code of pipeline": package_digest()}
+
+
 @functools.cache
 def _code(model: str, *regularizers: str) -> dict[str, str]:
     """File -> digest of the code a run uses."""

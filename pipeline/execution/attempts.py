@@ -3,6 +3,7 @@
 Separate because every executor does it the same way. Jobs and outcomes are plain values.
 """
 
+import json
 import os
 import traceback
 from collections.abc import Callable, Mapping
@@ -23,17 +24,19 @@ def attempt(perform: Perform, job: Job) -> Outcome:
     State `refused` is everybody's: bad input, a full or read-only disk; the reason has a line for each error.
     """
     try:
-        return perform(job)
+        outcome = perform(job)
+        json.dumps(outcome)  # what cannot be told is a failure too
+        return outcome
     except Refusal as refusal:  # bad input: it is everybody's
         return {"state": "refused", "reason": "\n".join(refusal.lines)}
     except OSError as error:
         line = environment_line(error)
         return {"state": "refused", "reason": line} if line else _failure(error)
-    except Exception as error:  # whatever a run raises, the others go on
+    except (Exception, KeyboardInterrupt) as error:  # whatever a run raises, the others go on
         return _failure(error)
 
 
-def _failure(error: Exception) -> Outcome:
+def _failure(error: BaseException) -> Outcome:
     frames = list(traceback.extract_tb(error.__traceback__))
     frames = frames[1:] or frames  # the first is the call above
     last = next((frame for frame in reversed(frames) if PACKAGE in frame.filename), frames[-1])

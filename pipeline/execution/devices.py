@@ -6,20 +6,45 @@ alone, not a stage. Several devices are for a network that outgrows one; many ru
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import torch
+
+from pipeline.config.errors import Refusal
 from pipeline.config.fingerprint import PACKAGE
-from pipeline.execution.attempts import Job, Outcome
+from pipeline.data.prepared import read_summary
+from pipeline.execution.attempts import Job, Outcome, attempt
 from pipeline.execution.stage import end_with_parent
 from pipeline.training import work
 
 JOB = "GAPWISE_JOB"  # the environment reaches every process of a run
+TOLD = "outcome: "  # begins the line that matters of what they print
 
 
 def perform(job: Job) -> Outcome:
-    """As `work.perform`, on as many devices as `job["hardware"]` has."""
+    """As `work.perform`, on as many devices as `job["hardware"]` has.
+
+    Raises Refusal where the data are no longer those of the run's identity, or its precision is not to be had here.
+    """
+    _require_data(job)
+    _require_precision(job)
     return dict(work.perform(job)) if job["hardware"]["devices"] == 1 else _together(job)
+
+
+def _require_data(job: Job) -> None:
+    """Or the run would bear the name of another one for good."""
+    folder = Path(job["data"])
+    if read_summary(folder)["digest"] != job["identity"]["data_digest"]:
+        raise Refusal(f"{folder}: prepared anew while runs were at work; run again")
+
+
+def _require_precision(job: Job) -> None:
+    precision = job["identity"]["training"].get("precision")
+    if precision == "16-mixed" and (job["hardware"]["accelerator"] == "cpu" or not torch.cuda.is_available()):
+        raise Refusal(f"training.precision: {json.dumps(precision)} needs a GPU; allowed here are 32-true and bf16-mixed")
 
 
 def _together(job: Job) -> Outcome:
@@ -27,19 +52,23 @@ def _together(job: Job) -> Outcome:
     environment = os.environ | {"PYTHONPATH": code, JOB: json.dumps(job)}
     command = [sys.executable, "-m", "pipeline.execution.devices"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if ended.returncode:
+    told = [line.removeprefix(TOLD) for line in ended.stdout.splitlines() if line.startswith(TOLD)]
+    if ended.returncode or not told:
         lines = ended.stderr.strip().splitlines() or ["no message"]
         raise RuntimeError(f"on {job['hardware']['devices']} devices: {lines[-1]}")
-    outcome: Outcome = json.loads(ended.stdout.splitlines()[-1])
+    outcome: Outcome = json.loads(told[-1])
+    if outcome["state"] == "refused":
+        raise Refusal(*outcome["reason"].splitlines())
     return outcome
 
 
 def main() -> None:
     """One of the processes of a run; the first of them prints the outcome."""
-    end_with_parent()
-    outcome = work.perform(json.loads(os.environ[JOB]))
+    end_with_parent(signal.SIGKILL)  # training puts a handler of its own in place of the one for SIGTERM
+    outcome = attempt(work.perform, json.loads(os.environ[JOB]))
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(json.dumps(outcome))
+        print(f"{TOLD}{json.dumps(outcome)}")
+    sys.exit(outcome["state"] == "failed" and os.environ.get("LOCAL_RANK", "0") != "0")
 
 
 if __name__ == "__main__":

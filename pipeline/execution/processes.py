@@ -32,7 +32,9 @@ from pipeline.execution.stage import end_with_parent, held_back, let_through
 TRIES = 2
 GROWTH = 256  # megabytes that a worker may gain over its first job before a fresh one takes its place
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LOOK = 0.2  # seconds between two looks at the limits
+LOOK = 0.2  # seconds between two looks at workers and their limits
+LAST = 1.0  # seconds that a worker without its pipe has to end
+CLOSED = "its worker closed its pipe and went on"
 MEGABYTE = 1 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 KEPT, MAPPED = 1 << 30, 1 << 25  # bytes
@@ -152,12 +154,13 @@ def _give(worker: Worker, job: Job, tries: dict[str, int]) -> None:
 def _ended(pool: Sequence[Worker], settings: Execution) -> Iterator[tuple[Worker, Job, Outcome]]:
     """Waits for workers to end their jobs, and ends those that pass a limit."""
     busy = [worker for worker in pool if worker.job]
-    limited = settings.time_limit is not None or settings.memory_limit is not None
-    ready = wait([worker.pipe for worker in busy], LOOK if limited else None)
+    ready = wait([worker.pipe for worker in busy], LOOK)
     for worker in busy:
-        passed = "" if worker.pipe in ready else _passed(worker, settings)
-        if passed or worker.pipe in ready:
-            yield worker, *_collect(worker, passed)
+        alive = worker.process.is_alive()
+        if worker.pipe in ready and worker.pipe.poll():
+            yield worker, *_collect(worker)
+        elif not alive or (passed := _passed(worker, settings)):
+            yield worker, *_lost(worker, ending(worker.process.exitcode or 0) if not alive else passed)
 
 
 def _passed(worker: Worker, settings: Execution) -> str:
@@ -169,25 +172,29 @@ def _passed(worker: Worker, settings: Execution) -> str:
     return ""
 
 
-def _collect(worker: Worker, passed: str) -> tuple[Job, Outcome]:
+def _collect(worker: Worker) -> tuple[Job, Outcome]:
     """The finished job of a worker and its outcome; state `died` where the worker did not live to tell."""
-    job, worker.job = worker.job or {}, None
-    if passed:
-        worker.process.kill()
-        return job, {"state": "died", "reason": passed}
     try:
         outcome: Outcome = json.loads(worker.pipe.recv_bytes())
     except (EOFError, OSError):  # the pipe ended, between messages or within one
-        worker.process.join()
-        return job, {"state": "died", "reason": ending(worker.process.exitcode or 0)}
+        worker.process.join(LAST)
+        return _lost(worker, ending(worker.process.exitcode) if worker.process.exitcode is not None else CLOSED)
+    job, worker.job = worker.job or {}, None
     worker.first = worker.first or worker.megabytes()
     return job, outcome
+
+
+def _lost(worker: Worker, reason: str) -> tuple[Job, Outcome]:
+    """The job of a worker that is ended here, if it has not ended itself."""
+    job, worker.job = worker.job or {}, None
+    worker.process.kill()
+    return job, {"state": "died", "reason": reason}
 
 
 def ending(code: int) -> str:
     """What the exit code of a worker tells of its end."""
     if code < 0:
-        name = signal.Signals(-code).name
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         hint = ", often for want of memory" if -code == signal.SIGKILL else ""
         return f"its worker was ended by {name}{hint}"
     return f"its worker ended itself with exit code {code}"
@@ -195,7 +202,7 @@ def ending(code: int) -> str:
 
 def _serve(pipe: Connection, perform: Perform, place: Place) -> None:
     """A worker's life: job in, outcome out, until the pipe closes."""
-    end_with_parent()
+    end_with_parent(signal.SIGKILL)  # training puts a handler of its own in place of the one for SIGTERM
     os.environ.update(place)
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides

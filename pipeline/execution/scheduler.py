@@ -34,7 +34,10 @@ def complete(
     failed = finish(jobs, perform, settings, _title(plan, len(needed)), [store.root, folder.absolute()])
     for job, outcome in failed:
         store.write_failure(job["id"], outcome["reason"], outcome.get("traceback", ""))
-    store.assemble(plan, folder / plan.phase)
+    lost = store.assemble(plan, folder / plan.phase)
+    if lost:
+        name = labels(plan)[lost[0]]
+        raise Incomplete(f"{name}: damaged or removed since it was trained, of {len(lost)} such runs the first; run again")
     if failed and not (settings.keep_going or os.environ.get("GAPWISE_KEEP_GOING")):
         raise Incomplete(said(failed, len(needed), labels(plan)))
 

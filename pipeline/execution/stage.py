@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline.config.errors import Refusal
+from pipeline.config.fingerprint import given_digests
 from pipeline.records.lock import held
 
 ARTIFACTS = Path("artifacts")
@@ -47,7 +48,11 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
 def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
     """Runs the stage unless another process is at it: two writers of one output would mix it."""
     with held(ARTIFACTS, f".{os.path.basename(protocol)}.{verb}.lock"):
+        before = given_digests()
         work(protocol)
+        changed = [name for name, digest in given_digests().items() if before.get(name) != digest]
+        if changed:  # DVC would record the result under what is there now
+            raise Incomplete(f"{changed[0]} was changed while {verb} was at work; what is finished is kept: run again")
 
 
 def guarded(work: Callable[[], None]) -> int:
@@ -102,12 +107,12 @@ def let_through(*signals: signal.Signals) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
-def end_with_parent() -> None:
-    """Asks Linux to end this process when its parent ends; elsewhere does nothing."""
+def end_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
+    """Asks Linux to end this process by a signal when its parent ends; elsewhere does nothing."""
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
         sys.exit(TERMINATED)
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pipeline.config.errors import Refusal
 from pipeline.config.files import CHECKSUM, is_sealed, new_folder, sealed
 from pipeline.config.plan import Plan
+from pipeline.records.lock import exclusive
 
 State = Literal["done", "failed", "diverged", "missing"]
 FINISHED = ("done", "diverged")  # a failed run is tried again, a diverged one is a result
@@ -63,9 +64,10 @@ class Store:
             (staging / TIMING).write_text(to_json(timing))
             sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
             write_record(staging, {"fingerprint": fingerprint, **record, "files": sums})
-            if not self.finished(fingerprint):
-                shutil.rmtree(self.folder(fingerprint), ignore_errors=True)
-                os.replace(staging, self.folder(fingerprint))
+            with exclusive(self.root / ".lock"):
+                if not self.finished(fingerprint):
+                    shutil.rmtree(self.folder(fingerprint), ignore_errors=True)
+                    os.replace(staging, self.folder(fingerprint))
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -110,14 +112,18 @@ class Store:
         sound = isinstance(facts, dict) and isinstance(facts.get("seconds"), int | float | None)
         return facts if sound else {}
 
-    def assemble(self, plan: Plan, target: Path) -> None:
-        """Writes a phase's folder from the plan, atomically: `plan.json` and every planned run there is."""
+    def assemble(self, plan: Plan, target: Path) -> list[str]:
+        """Writes a phase's folder from the plan, atomically: `plan.json` and every planned run there is; gives the others."""
+        lost = []
         with new_folder(target) as staging:
             (staging / "plan.json").write_text(to_json(plan.model_dump(mode="json")))
             for fingerprint in plan.fingerprints():
-                if self.state(fingerprint) != "missing":
+                if self.state(fingerprint) == "missing":
+                    lost.append(fingerprint)
+                else:
                     _copy(self.folder(fingerprint), staging / fingerprint)
         os.sync()  # a stage's end is what must survive a power cut
+        return lost
 
     def restore(self, sources: Iterable[Path]) -> int:
         """Copies finished runs that a pull brought into `sources` (phase folders) and the store lacks; how many."""

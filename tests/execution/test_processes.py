@@ -33,6 +33,15 @@ def work(job):
             raise OSError(errno.ENOSPC, "No space left on device", "/some/file")
         case "sleep":
             time.sleep(30)
+        case "fork and exit" if os.fork():
+            os._exit(7)
+        case "fork and exit":
+            time.sleep(20)
+            os._exit(0)
+        case "real time signal":
+            os.kill(os.getpid(), signal.SIGRTMIN + 3)
+        case "untellable":
+            return {"state": "done", "what": object()}
         case "grow":
             HELD.append(bytearray(os.urandom(1 << 20) * job["megabytes"]))
             time.sleep(job.get("seconds", 0))
@@ -52,7 +61,14 @@ def test_every_job_ends_once_on_workers_that_live_on():
 
 @pytest.mark.parametrize(
     ("do", "reason"),
-    [("raise", "ValueError: no good"), ("exit", "exit code 7"), ("kill", "SIGKILL, often for want of memory")],
+    [
+        ("raise", "ValueError: no good"),
+        ("exit", "exit code 7"),
+        ("kill", "SIGKILL, often for want of memory"),
+        ("fork and exit", "exit code 7"),
+        ("real time signal", "was ended by signal 37"),
+        ("untellable", "TypeError: Object of type object is not JSON serializable"),
+    ],
 )
 def test_a_bad_job_fails_with_its_reason_and_the_others_finish(do, reason):
     results = ended([{"id": "bad", "do": do}, *({"id": str(number), "do": "run"} for number in range(6))])

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from pipeline.config.errors import Refusal
-from pipeline.execution.stage import Incomplete, guarded
+from pipeline.execution.stage import Incomplete, guarded, stage
 
 
 def raising(error):
@@ -113,3 +113,11 @@ def test_two_processes_are_never_at_one_stage(project):
     first.stdout.close()
     assert second.returncode == 2
     assert second.stderr == f"error: another run is at work in this tree (process {first.pid}); wait for it or end it\n"
+
+
+def test_what_was_changed_while_a_stage_was_at_work_ends_it(project, capsys, monkeypatch):
+    """DVC would record its result under the settings that are there when it has ended."""
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert stage(lambda protocol: None, ["tiny"]) == 0
+    assert stage(lambda protocol: (project / "params.yaml").write_text("protocols: [tiny]\n\n"), ["tiny"]) == 1
+    assert "params.yaml was changed while" in capsys.readouterr().err

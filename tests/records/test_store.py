@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -70,7 +72,7 @@ def test_a_killed_writer_leaves_no_run(store, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         store.write("bb", FILES, RECORD, {})
     assert store.state("bb") == "missing"
-    assert [path.name for path in store.root.iterdir()] == ["aa"]
+    assert [path.name for path in store.root.iterdir() if path.name != ".lock"] == ["aa"]
 
 
 def test_sweep_removes_leftovers_and_stale_checkpoints_only(store):
@@ -80,7 +82,7 @@ def test_sweep_removes_leftovers_and_stale_checkpoints_only(store):
     for name in ("aa", "dd"):
         store.checkpoints(name).mkdir(parents=True)
     store.sweep()
-    assert sorted(path.name for path in store.root.iterdir()) == [".dd.456", "aa", "checkpoints"]
+    assert sorted(path.name for path in store.root.iterdir() if path.name != ".lock") == [".dd.456", "aa", "checkpoints"]
     assert [path.name for path in (store.root / "checkpoints").iterdir()] == ["dd"]
 
 
@@ -114,3 +116,24 @@ def test_the_store_stands_at_the_root_of_the_main_tree(checkout, monkeypatch):
     assert open_store(checkout / "pipeline").root == checkout / ".runs"
     monkeypatch.setenv("GAPWISE_STORE", str(checkout / "elsewhere"))
     assert open_store(checkout).root == checkout / "elsewhere"
+
+
+RACE = """
+import sys, time
+from pathlib import Path
+from pipeline.records.store import Store
+store, begin = Store(Path(sys.argv[1])), float(sys.argv[2])
+record = {"state": "done", "reason": "", "audit": {}, "cost": {}, "machine": {}}
+time.sleep(max(0, begin - time.time()))
+for number in range(300):
+    store.write(f"run{number}", {"weights.safetensors": bytes(1000)}, record, {})
+    assert store.finished(f"run{number}"), number
+"""
+
+
+def test_two_processes_that_write_the_same_runs_lose_none(tmp_path):
+    words = [sys.executable, "-c", RACE, str(tmp_path), str(time.time() + 2)]
+    both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate(timeout=60)[1] for process in both] == ["", ""]
+    assert len(list(tmp_path.glob("run*/record.json"))) == 300
+    assert [path.name for path in tmp_path.glob(".*")] == [".lock"]

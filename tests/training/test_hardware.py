@@ -10,6 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pipeline import regularizers
+from pipeline.config.errors import Refusal
 from pipeline.config.schema import Hardware
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_summary, write_prepared
@@ -101,5 +102,29 @@ def test_two_devices_train_one_run(configure, pool, project):
 
 
 def test_a_strategy_that_does_not_exist_fails_with_its_reason(configure, pool, project):
-    with pytest.raises(RuntimeError, match="on 2 devices: .*no_such"):
-        perform(job(pool, configure, project, accelerator="cpu", devices=2, strategy="no_such"))
+    outcome = perform(job(pool, configure, project, accelerator="cpu", devices=2, strategy="no_such"))
+    assert outcome["state"] == "failed"
+    assert "no_such" in outcome["reason"]
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_what_is_everybodys_is_refused_on_any_number_of_devices(configure, pool, project, devices):
+    given = job(pool, configure, project, accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto")
+    images = project / ARTIFACTS / "tiny" / "data" / "development_images.npy"
+    images.write_bytes(images.read_bytes()[:-1])
+    with pytest.raises(Refusal, match="development_images.npy: missing or damaged"):
+        perform(given)
+
+
+def test_data_prepared_anew_meanwhile_are_never_trained_on_under_the_old_name(configure, pool, project):
+    given = job(pool, configure, project, accelerator="cpu")
+    write_prepared(project / ARTIFACTS / "tiny" / "data", "digits", pool.take(range(500)), pool)
+    with pytest.raises(Refusal, match="prepared anew while runs were at work; run again"):
+        perform(given)
+
+
+def test_a_precision_that_is_not_to_be_had_is_refused(configure, pool, project):
+    given = job(pool, configure, project, accelerator="cpu")
+    given["identity"]["training"]["precision"] = "16-mixed"
+    with pytest.raises(Refusal, match="needs a GPU; allowed here are 32-true and bf16-mixed"):
+        perform(given)
