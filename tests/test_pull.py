@@ -36,7 +36,7 @@ def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(comm
     again = command(*RUN, at=fresh)
     assert again.returncode == 0, again.stderr
     assert "Running stage" not in again.stdout
-    assert set(trained(fresh)) == set(trained(committed))
+    assert set(trained(fresh)) <= set(trained(committed))  # whose store may hold what other tests have trained
     assert trained_here(fresh) == set()
     study = fresh / "experiments" / "dropout.yaml"
     study.write_text(study.read_text() + "  more:\n    - {name: dropout, rate: 0.7}\n")
