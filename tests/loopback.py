@@ -6,7 +6,6 @@ Separate because it is no test. Nothing leaves this machine.
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -86,5 +85,4 @@ def absent() -> Iterator[Heard]:
     listener = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     listener.close()
-    time.sleep(0)
     yield Heard(address)

@@ -4,18 +4,15 @@ import os
 import signal
 import time
 
+from misbehaving import misbehave
+
 
 def work(job):
     """What the job asks for."""
     with open(job["log"], "a") as file:
         file.write(f"{job['id']} {os.getpid()} {os.environ['NODE']}\n")
+    misbehave(job["do"])
     match job["do"]:
-        case "raise":
-            raise ValueError("no good")
-        case "exit":
-            os._exit(7)
-        case "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
         case "orphan":
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(30)

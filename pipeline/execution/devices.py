@@ -68,7 +68,8 @@ def main() -> None:
     outcome = attempt(work.perform, json.loads(os.environ[JOB]))
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"{TOLD}{json.dumps(outcome)}")
-    sys.exit(outcome["state"] == "failed" and os.environ.get("LOCAL_RANK", "0") != "0")
+    elif outcome["state"] == "failed":
+        sys.exit(1)  # so that Lightning ends the others
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ KIND = ("model", "training", "regularizers")  # what decides how long an image t
 def longest_first(jobs: Sequence[dict[str, Any]], known: Mapping[str, float]) -> list[dict[str, Any]]:
     """Jobs by the seconds they will take, those of equal length in the order given. `known`: seconds an image, by kind."""
     usual = statistics.median(known.values()) if known else 1.0
-    seconds = {job["id"]: known.get(_kind(job["identity"]), usual) * _images(job["identity"]) for job in jobs}
+    seconds = {job["id"]: known.get(_kind(job["identity"]), usual) * images(job["identity"]) for job in jobs}
     return sorted(jobs, key=lambda job: -seconds[job["id"]])
 
 
@@ -28,7 +28,7 @@ def timed(store: Store, fingerprints: Iterable[str]) -> dict[str, float]:
         seconds = store.timing(name).get("seconds")
         identity = store.identity(name) if seconds else {}
         if seconds and identity:
-            known[_kind(identity)] = seconds / _images(identity)
+            known[_kind(identity)] = seconds / images(identity)
     return known
 
 
@@ -36,6 +36,6 @@ def _kind(identity: Mapping[str, Any]) -> str:
     return json.dumps([identity[key] for key in KIND], sort_keys=True)
 
 
-def _images(identity: Mapping[str, Any]) -> int:
+def images(settings: Mapping[str, Any]) -> int:
     """How many training images a run looks at, an image in every epoch anew."""
-    return int(identity["data"]["train_size"]) * int(identity["training"]["epochs"])
+    return int(settings["data"]["train_size"]) * int(settings["training"]["epochs"])

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.plan import Plan, read_plan
+from pipeline.config.plan import Plan, last_plan
 from pipeline.config.schema import Execution
 from pipeline.execution import cluster, processes
 from pipeline.execution.attempts import Job, Outcome, Perform
@@ -30,7 +30,8 @@ def complete(
     needed = [name for name in plan.fingerprints() if not store.finished(name)]
     places = {"data": data, "store": str(store.root), "hardware": settings.hardware()}
     jobs = [{"id": name, "identity": identities[name], **places} for name in needed]
-    jobs = longest_first(jobs, timed(store, [*plan.fingerprints(), *_explored(folder)]))
+    explored = last_plan(folder / "exploration")  # confirmation trains the same arms
+    jobs = longest_first(jobs, timed(store, [*plan.fingerprints(), *(explored.fingerprints() if explored else ())]))
     failed = finish(jobs, perform, settings, _title(plan, len(needed)), [store.root, folder.absolute()])
     for job, outcome in failed:
         store.write_failure(job["id"], outcome["reason"], outcome.get("traceback", ""))
@@ -40,12 +41,6 @@ def complete(
         raise Incomplete(f"{name}: damaged or removed since it was trained, of {len(lost)} such runs the first; run again")
     if failed and not (settings.keep_going or os.environ.get("GAPWISE_KEEP_GOING")):
         raise Incomplete(said(failed, len(needed), labels(plan)))
-
-
-def _explored(folder: Path) -> tuple[str, ...]:
-    """The exploration runs of a protocol, once there are any: confirmation trains the same arms."""
-    explored = folder / "exploration"
-    return read_plan(explored).fingerprints() if (explored / "plan.json").exists() else ()
 
 
 def finish(

@@ -21,7 +21,7 @@ from pipeline.execution.processes import cores
 from pipeline.records.lock import DVC_LOCK, is_sound, who_holds
 from pipeline.records.store import open_store
 
-NEWEST, OLDEST = (3, 14), (3, 11)
+OLDEST = 3, 11
 ROOM = 1 << 30  # bytes that should be free
 SETUP = "make setup"
 
@@ -47,7 +47,7 @@ def findings() -> Iterator[Finding]:
 
 def _python() -> Finding:
     found = f"{platform.python_version()} at {sys.executable}"
-    fit = OLDEST <= sys.version_info[:2] <= NEWEST
+    fit = sys.version_info[:2] >= OLDEST
     return Finding("Python", found, "" if fit else f"needed is {OLDEST[0]}.{OLDEST[1]} or newer: make PYTHON=python3.12 setup")
 
 

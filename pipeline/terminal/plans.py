@@ -4,14 +4,13 @@ Separate from the plan itself, which stages follow: nothing here is stored.
 """
 
 import statistics
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pipeline.config.plan import Plan, confirmation, exploration, last_plan
 from pipeline.config.protocols import document_of, read_parameters
 from pipeline.config.schema import Parameters
 from pipeline.config.studies import Experiment
+from pipeline.execution.order import images
 from pipeline.execution.processes import cores
 from pipeline.records.store import open_store
 from pipeline.terminal.tables import show, table
@@ -51,11 +50,6 @@ def _seconds(experiment: Experiment) -> float:
     last = last_plan(ARTIFACTS / protocol.name / "confirmation")
     timed = [seconds for name in last.fingerprints() if (seconds := store.timing(name).get("seconds"))] if last else []
     if last and timed:
-        return float(statistics.median(timed)) * _images(protocol.settings()) / _images(last.settings)
+        return float(statistics.median(timed)) * images(protocol.settings()) / images(last.settings)
     document, _ = document_of(protocol.name, Parameters(protocols=(protocol.name,)), Path())
-    return protocol.seconds_per_run * _images(protocol.settings()) / _images(document)
-
-
-def _images(settings: Mapping[str, Any]) -> int:
-    """How many training images one run looks at, an image in every epoch anew."""
-    return int(settings["data"]["train_size"]) * int(settings["training"]["epochs"])
+    return protocol.seconds_per_run * images(protocol.settings()) / images(document)

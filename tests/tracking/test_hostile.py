@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from loopback import absent, answering, silent
+from loopback import Heard, absent, answering, silent
 
 SCRIPT = """
 import json, sys, time
@@ -37,8 +37,6 @@ def mirrored(address, folder, key=CANARY, patience=3):
 @contextlib.contextmanager
 def unknown():
     """A name that no server of names knows."""
-    from loopback import Heard
-
     yield Heard("http://no-such-host.invalid")
 
 
