@@ -17,10 +17,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline import evaluate
+from pipeline.config.files import write_sealed
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.rules import NOISE_PASSES
 from pipeline.evaluation.metrics import METRICS
-from pipeline.records.store import to_json, write_record
+from pipeline.records.store import write_record
 from pipeline.records.tables import write_table
 from pipeline.reporting.style import WIDTH, png, style
 
@@ -56,7 +57,7 @@ def write(folder: Path, seeds: int) -> int:
     for phase in ("exploration", "confirmation"):
         (folder / phase).mkdir(parents=True)
         kept = plan if phase == "confirmation" else plan.model_copy(update={"phase": phase, "runs": (), "studies": ()})
-        (folder / phase / "plan.json").write_text(to_json(kept.model_dump(mode="json")))
+        write_sealed(folder / phase / "plan.json", kept.model_dump(mode="json"))
     runs = plan.fingerprints()
     skill = {name: generator.normal(0.9, 0.01) for name in runs}
     for name in runs:
@@ -69,9 +70,9 @@ def write(folder: Path, seeds: int) -> int:
     }
     for name, columns in evaluate.COLUMNS.items():
         write_table(folder / f"{name}.csv", pd.DataFrame(tables.get(name, []), columns=list(columns)))
-    (folder / "choice.json").write_text(to_json({"choice": {}, "tried": []}))
+    write_sealed(folder / "choice.json", {"choice": {}, "tried": []})
     use = {"phase": "confirmation", "runs": len(runs), "fingerprints": [], "test_examples": IMAGES}
-    (folder / "test_use.json").write_text(to_json(use))
+    write_sealed(folder / "test_use.json", use)
     return len(runs)
 
 

@@ -12,12 +12,12 @@ import pandas as pd
 from safetensors.numpy import load_file
 
 from pipeline.comparison.selection import choice, tried
-from pipeline.config.files import write_text
+from pipeline.config.files import write_sealed
 from pipeline.config.plan import Plan, read_plan
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.metrics import accuracy, nll
 from pipeline.execution.stage import stage
-from pipeline.records.store import checked_record, to_json
+from pipeline.records.store import checked_record
 
 ARTIFACTS = Path("artifacts")
 
@@ -29,7 +29,7 @@ def main(protocol: str) -> None:
     table = tried(_runs(plan, folder / "exploration"))
     chosen = choice(table)
     content = {"choice": {study.name: chosen.get(study.name, {}) for study in plan.studies}, "tried": _rows(table)}
-    write_text(folder / "choice.json", to_json(content))
+    write_sealed(folder / "choice.json", content)
     for study in chosen.values():
         for arm, strength in study.items():
             print(f"{arm}: {strength} chosen" if strength else f"{arm}: nothing chosen, every strength has lost a run")

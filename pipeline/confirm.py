@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pipeline.config.files import read_json
+from pipeline.config.files import read_sealed
 from pipeline.config.plan import confirmation
 from pipeline.config.protocols import read_parameters
 from pipeline.config.studies import read_experiment
@@ -18,7 +18,7 @@ from pipeline.records.store import open_store
 def main(protocol: str) -> None:
     """Writes artifacts/<protocol>/confirmation."""
     folder = Path("artifacts") / protocol
-    choice = read_json(folder / "choice.json")["choice"]
+    choice = read_sealed(folder / "choice.json")["choice"]
     experiment = read_experiment(protocol, catalogue())
     plan, identities = confirmation(experiment, read_summary(folder / "data")["digest"], choice)
     complete(plan, identities, perform, open_store(), folder, read_parameters().execution)

@@ -16,11 +16,11 @@ import pandas as pd
 from safetensors.numpy import load
 
 from pipeline.config.errors import Refusal
-from pipeline.config.files import read_json, write_text
+from pipeline.config.files import read_sealed, write_sealed
 from pipeline.config.plan import Plan, PlannedEnsemble, PlannedRun, read_plan
 from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES, members
 from pipeline.config.studies import BASELINE
-from pipeline.data.prepared import read_test_labels
+from pipeline.data.prepared import read_test_labels, require_digest
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.calibration import reliability
 from pipeline.evaluation.methods import (
@@ -38,7 +38,7 @@ from pipeline.evaluation.methods import (
 )
 from pipeline.evaluation.metrics import METRICS, gap_parts, hits, member_accuracy
 from pipeline.execution.stage import stage
-from pipeline.records.store import read_record, to_json
+from pipeline.records.store import read_record
 from pipeline.records.tables import write_table
 
 ARTIFACTS = Path("artifacts")
@@ -65,6 +65,7 @@ def main(protocol: str) -> None:
         raise Refusal(f"{folder / 'confirmation'}: holds the {plan.phase} phase; allowed on the test set is confirmation alone")
     records = _records(plan, folder / "confirmation")
     digests = _digests(folder / "predictions", list(records))
+    require_digest(folder / "data", plan.data_digest)
     test_labels = read_test_labels(folder / "data")
 
     def read(run: str) -> Tensors:
@@ -86,7 +87,7 @@ def main(protocol: str) -> None:
             if group:
                 _average(group, (ensemble.name, seed), costs, rows)
     use = {"phase": plan.phase, "runs": len(records), "fingerprints": sorted(records), "test_examples": len(test_labels)}
-    write_text(folder / "test_use.json", to_json(use))
+    write_sealed(folder / "test_use.json", use)
     for name, columns in COLUMNS.items():
         write_table(folder / f"{name}.csv", pd.DataFrame(rows[name], columns=list(columns)))
 
@@ -176,7 +177,7 @@ def _records(plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
 def _digests(folder: Path, done: list[str]) -> dict[str, str]:
     """Fingerprint -> sha256 of its predictions. Raises Refusal for a run that was not predicted."""
     path = folder / "predictions.json"
-    files = read_json(path)["files"]
+    files = read_sealed(path)["files"]
     if missing := [fingerprint for fingerprint in done if _name(fingerprint) not in files]:
         raise Refusal(*(f"{path}: names no {_name(run)}; needed is a file for every run that is done" for run in missing))
     return {fingerprint: files[_name(fingerprint)] for fingerprint in done}

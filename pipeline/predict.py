@@ -11,26 +11,27 @@ import torch
 from safetensors.torch import load_file, save
 
 from pipeline import regularizers
-from pipeline.config.files import new_folder
+from pipeline.config.files import new_folder, write_sealed
 from pipeline.config.fingerprint import read_config
 from pipeline.config.plan import read_plan
 from pipeline.config.protocols import read_parameters
 from pipeline.data import flips_keep_labels
 from pipeline.data.arrays import Arrays
-from pipeline.data.prepared import read_development, read_test_images
+from pipeline.data.prepared import read_development, read_test_images, require_digest
 from pipeline.data.splits import train_and_validation
 from pipeline.execution.processes import keep_freed_memory
 from pipeline.execution.scheduler import finish, labels, said
 from pipeline.execution.stage import Incomplete, stage
 from pipeline.prediction.network import as_images
 from pipeline.prediction.tensors import Subject, predictions
-from pipeline.records.store import checked_record, to_json
+from pipeline.records.store import checked_record
 
 
 def main(protocol: str) -> None:
     """Writes artifacts/<protocol>/predictions."""
     folder = Path("artifacts") / protocol
     plan = read_plan(folder / "confirmation")
+    require_digest(folder / "data", plan.data_digest)
     done = [name for name in plan.fingerprints() if _is_done(folder / "confirmation" / name)]
     with new_folder(folder / "predictions") as staging:
         viewed = plan.grouped()
@@ -42,7 +43,7 @@ def main(protocol: str) -> None:
         if failed:
             raise Incomplete(said(failed, len(jobs), labels(plan)))
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(staging.iterdir())}
-        (staging / "predictions.json").write_text(to_json({"files": sums}))
+        write_sealed(staging / "predictions.json", {"files": sums})
 
 
 def perform(job: Mapping[str, Any]) -> dict[str, str]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config.files import new_folder, read_json, write_text
+from pipeline.config.files import new_folder, read_sealed, to_json, write_text
 from pipeline.config.plan import Plan, read_plan
 from pipeline.config.protocols import read_parameters
 from pipeline.execution.stage import Incomplete, guarded, stage
-from pipeline.records.store import open_store, read_history, read_record, to_json
+from pipeline.records.store import open_store, read_history, read_record
 from pipeline.records.tables import read_table, write_table
 from pipeline.records.verification import differences
 from pipeline.reporting.frames import (
@@ -94,7 +94,7 @@ def read_evidence(artifacts: Path) -> Evidence:
         runs=pd.concat([run_frame(exploration, records), confirmed], ignore_index=True),
         members=member_frame(confirmation, records),
         draws=draw_frame(confirmation, records),
-        tried=tried_frame(read_json(artifacts / "choice.json")["tried"]),
+        tried=tried_frame(read_sealed(artifacts / "choice.json")["tried"]),
         contrasts=tables["contrasts"],
         interactions=tables["interactions"],
         variance=tables["variance"],
@@ -106,7 +106,7 @@ def read_evidence(artifacts: Path) -> Evidence:
         ensembles=tables["ensembles"],
         sizes=tables["sizes"],
         reliability=tables["reliability"],
-        test_use=read_json(artifacts / "test_use.json"),
+        test_use=read_sealed(artifacts / "test_use.json"),
     )
 
 

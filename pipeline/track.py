@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.files import write_text
+from pipeline.config.files import to_json, write_text
 from pipeline.config.plan import read_plan
 from pipeline.config.protocols import read_parameters
 from pipeline.config.schema import Tracking
 from pipeline.execution.stage import guarded, stage
-from pipeline.records.store import Store, open_store, read_file, read_history, read_record, to_json
+from pipeline.records.store import Store, open_store, read_file, read_history, read_record
 from pipeline.records.tables import read_table
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.payloads import Image, Payload, Recorded, report_payload, run_payloads

@@ -15,13 +15,13 @@ from scipy import special, stats
 
 from pipeline import choose, compare, evaluate
 from pipeline.config.errors import Refusal
-from pipeline.config.files import sealed
+from pipeline.config.files import read_sealed, to_json, write_sealed
 from pipeline.config.plan import Plan, PlannedArm, PlannedEnsemble, PlannedMember, PlannedRun, PlannedStudy
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import write_prepared
 from pipeline.evaluation.ensembles import greedy
 from pipeline.evaluation.methods import ROUNDS, START
-from pipeline.records.store import to_json, write_record
+from pipeline.records.store import write_record
 from pipeline.records.tables import write_table
 
 CLASSES, TRAIN, VALIDATION, TEST = 3, 30, 40, 50
@@ -51,11 +51,11 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "artifacts" / "tiny"
     generator = np.random.default_rng(10)
-    write_prepared(folder / "data", "tiny", _arrays(generator, TRAIN + VALIDATION), _arrays(generator, TEST))
+    data = write_prepared(folder / "data", "tiny", _arrays(generator, TRAIN + VALIDATION), _arrays(generator, TEST))["digest"]
     explored = {"baseline": ("",), "noisy": STRENGTHS["noisy"]}
-    _phase(folder / "exploration", _plan("exploration", range(3), explored), generator)
+    _phase(folder / "exploration", _plan("exploration", range(3), explored, data), generator)
     confirmed = {"baseline": ("",), "noisy": ("rate=0.5",), "pooled": ("ratio=1.2",)}
-    plan = _grouped(_plan("confirmation", range(1000, 1004), confirmed))
+    plan = _grouped(_plan("confirmation", range(1000, 1004), confirmed, data))
     _phase(folder / "confirmation", plan, generator)
     _predictions(folder, plan, generator)
     _images(folder, plan, generator)
@@ -66,7 +66,7 @@ def _arrays(generator, count):
     return Arrays(np.zeros((count, 1, 2, 2), np.float32), generator.integers(0, CLASSES, count), CLASSES)
 
 
-def _plan(phase, seeds, strengths):
+def _plan(phase, seeds, strengths, data):
     """Fingerprints look like numbers on purpose: 10e1000 must not become one."""
     names = list(ARMS)
     runs = [
@@ -77,7 +77,7 @@ def _plan(phase, seeds, strengths):
     ]
     arms = tuple(PlannedArm(name=arm, factor=arm, rule=rule) for arm, rule in ARMS.items())
     studies = (PlannedStudy(name="one", question="?", arms=arms), PlannedStudy(name="two", question="?", arms=arms[:1]))
-    return Plan(protocol="tiny", phase=phase, settings={}, margin=0.01, data_digest="d", studies=studies, runs=tuple(runs))
+    return Plan(protocol="tiny", phase=phase, settings={}, margin=0.01, data_digest=data, studies=studies, runs=tuple(runs))
 
 
 def _grouped(plan):
@@ -99,7 +99,7 @@ def _logits(generator, members, labels, skill):
 
 def _phase(folder, plan, generator):
     folder.mkdir()
-    (folder / "plan.json").write_text(to_json(plan.model_dump(mode="json")))
+    write_sealed(folder / "plan.json", plan.model_dump(mode="json"))
     labels = generator.integers(0, CLASSES, VALIDATION)
     for run in (*plan.runs, *plan.members):
         skill = {"rate=0.1": 3.0, "rate=0.5": 1.0}.get(run.strength, 2.0)
@@ -128,14 +128,14 @@ def _predictions(folder, plan, generator):
         content = save({**tensors, **own})
         (folder / "predictions" / f"{run.fingerprint}.safetensors").write_bytes(content)
         sums[f"{run.fingerprint}.safetensors"] = hashlib.sha256(content).hexdigest()
-    (folder / "predictions" / "predictions.json").write_text(to_json({"files": sums}))
+    write_sealed(folder / "predictions" / "predictions.json", {"files": sums})
 
 
 def _rewrite(folder, path, tensors):
     path.write_bytes(save(tensors))
     sums = json.loads((folder / "predictions" / "predictions.json").read_text())
     sums["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (folder / "predictions" / "predictions.json").write_text(to_json(sums))
+    write_sealed(folder / "predictions" / "predictions.json", sums)
 
 
 def _images(folder, plan, generator):
@@ -299,7 +299,7 @@ def test_evaluate_says_of_every_image_how_many_runs_are_right(folder):
 
 def test_evaluate_records_that_it_opened_the_test_set(folder):
     evaluate.main("tiny")
-    use = json.loads((folder / "test_use.json").read_text())
+    use = read_sealed(folder / "test_use.json")
     scored = sorted(set(_read_scores(folder)["fingerprint"]))
     assert use == {"phase": "confirmation", "runs": 12 + len(MEMBERS) * 2, "fingerprints": scored, "test_examples": TEST}
 
@@ -314,7 +314,7 @@ def test_evaluate_refuses_damaged_missing_and_unlisted_predictions(folder):
     path.unlink()
     with pytest.raises(Refusal, match=r"10e1000\.safetensors: missing or damaged"):
         evaluate.main("tiny")
-    (folder / "predictions" / "predictions.json").write_text(to_json({"files": {}}))
+    write_sealed(folder / "predictions" / "predictions.json", {"files": {}})
     with pytest.raises(Refusal, match="needed is a file for every run that is done") as refused:
         evaluate.main("tiny")
     assert len(refused.value.lines) == 12 + len(MEMBERS) * 2
@@ -367,7 +367,7 @@ def test_temperature_comes_from_validation_alone(folder):
     np.save(labels, (np.load(labels) + 1) % CLASSES)
     summary = json.loads((folder / "data" / "data.json").read_text())
     summary["files"]["test_labels.npy"] = hashlib.sha256(labels.read_bytes()).hexdigest()
-    (folder / "data" / "data.json").write_text(json.dumps(sealed(summary)))
+    write_sealed(folder / "data" / "data.json", summary)
     evaluate.main("tiny")
     after = _ensembles(folder)[1000]["one model"]
     assert after["temperature"] == before["temperature"]
@@ -433,7 +433,7 @@ def test_a_model_under_two_names_is_averaged_once(folder):
     plan = json.loads((folder / "confirmation" / "plan.json").read_text())
     plan["runs"] += [run | {"study": "two", "arm": "again"} for run in plan["runs"] if run["arm"] == "noisy"]
     plan["studies"][1]["arms"].append(plan["studies"][0]["arms"][1] | {"name": "again"})
-    (folder / "confirmation" / "plan.json").write_text(to_json(plan))
+    write_sealed(folder / "confirmation" / "plan.json", plan)
     evaluate.main("tiny")
     found = _ensembles(folder)[1000]
     assert found["all arms"]["forward_passes"] == found["all arms"]["trainings"] == 3
@@ -489,7 +489,7 @@ def test_predictions_of_different_examples_are_not_averaged(folder):
 
 def test_evaluate_scores_no_run_whose_strength_was_still_open(folder):
     plan = json.loads((folder / "exploration" / "plan.json").read_text())
-    (folder / "confirmation" / "plan.json").write_text(to_json(plan))
+    write_sealed(folder / "confirmation" / "plan.json", plan)
     with pytest.raises(Refusal, match="allowed on the test set is confirmation alone"):
         evaluate.main("tiny")
 
@@ -565,7 +565,7 @@ def _combined(folder):
         {"study": "one", "arm": "both", "strength": "", "seed": seed, "fingerprint": f"40e{seed}"} for seed in GROUPS
     ]
     plan["studies"][0]["arms"].append({**plan["studies"][0]["arms"][1], "name": "both"})
-    path.write_text(to_json(plan))
+    write_sealed(path, plan)
     dropout, pooling = {"name": "dropout", "rate": 0.5}, {"name": "pooling", "ratio": 1.2}
     made = {"00": [], "10": [dropout], "20": [pooling], "40": [pooling, dropout]}
     for place, regularizers in made.items():

@@ -8,7 +8,7 @@ import pytest
 from stages import run_stages
 from tiny import RUN, tables, trained
 
-from pipeline import compare, confirm, evaluate, predict, report, track, train
+from pipeline import choose, compare, confirm, evaluate, predict, report, track, train
 from pipeline.config.errors import Refusal
 from pipeline.config.plan import read_plan
 from pipeline.records import store as records
@@ -113,6 +113,10 @@ def first(damaged, pattern):
         ("data/test_images.npy", predict, "run: dvc repro --force prepare@tiny"),
         ("data/test_labels.npy", evaluate, "run: dvc repro --force prepare@tiny"),
         ("data/data.json", train, "data.json: missing or damaged"),
+        ("exploration/plan.json", choose, "plan.json: missing or damaged"),
+        ("choice.json", confirm, "choice.json: missing or damaged"),
+        ("confirmation/plan.json", compare, "plan.json: missing or damaged"),
+        ("test_use.json", report, "test_use.json: missing or damaged"),
         ("predictions/*.safetensors", evaluate, "missing or damaged"),
         ("predictions/predictions.json", evaluate, "predictions.json"),
         ("confirmation/*/record.json", evaluate, "record.json: damaged; remove artifacts/tiny/confirmation and run: make run"),

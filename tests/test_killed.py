@@ -7,6 +7,7 @@ import time
 
 import pytest
 from marked import MARK, Run, survivors
+from misbehaving import plant
 from tiny import RUN, tables, trained, write_clone
 
 from pipeline.config.documents import read_yaml
@@ -81,6 +82,37 @@ def test_interrupted_it_ends_in_good_order(environment, fresh, target, runs):
     assert output.endswith("interrupted; what is finished is kept: run again to go on\n")
     assert "stages" in read_yaml(fresh / "dvc.lock")
     assert survivors(run.mark) == []
+
+
+def hanging(folder, environment):
+    """A run in which a worker hangs."""
+    mark = folder.parent / "hanging"
+    run = Run(folder, environment | {"HANG": str(mark)})
+    while not mark.exists() and run.process.poll() is None:
+        time.sleep(0.02)
+    return run
+
+
+def test_a_run_that_hangs_ends_with_its_stage(environment, fresh):
+    """Lightning has put its own handler in place of the one for SIGTERM by then."""
+    plant(fresh)
+    run = hanging(fresh, environment)
+    assert run.send(signal.SIGKILL, "stage") == "confirm"
+    code, output = run.end()
+    assert (code, run.clear()) == (1, 0)
+    assert "Traceback" not in output
+
+
+def test_interrupted_while_failed_runs_are_tried_again_it_ends_in_good_order(copied, environment, command):
+    plant(copied)
+    assert command(*RUN, "--keep-going", at=copied, FAIL="1").returncode == 0
+    run = hanging(copied, environment)
+    assert run.send(signal.SIGINT, "group") == "confirm"
+    code, output = run.end()
+    assert (code, run.clear()) == (130, 0)
+    assert "Traceback" not in output
+    again = command(*RUN, at=copied)
+    assert again.returncode == 0, again.stdout + again.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

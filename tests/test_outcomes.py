@@ -6,23 +6,15 @@ import sys
 
 import pandas as pd
 import pytest
+from misbehaving import plant
 from tiny import RUN, trained, write_clone
 
-FAILING = """
-
-import os
-if "FAIL" in os.environ:
-    def _fail(self, groups):
-        raise RuntimeError("out of luck")
-    WeightDecay.modify_optimizer = _fail
-"""
 ALONE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
 
 
 def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(copied, command):
     """The same code fails under one environment and not under another, as for want of memory."""
-    file = copied / "pipeline" / "regularizers" / "weight_decay.py"
-    file.write_text(file.read_text() + FAILING)
+    plant(copied)
     stopped = command(*RUN, at=copied, FAIL="1")
     assert stopped.returncode == 1
     said = r"3 of 3 runs failed:\nweight_decay strength=0.01 seed 100\d and 2 more: RuntimeError: out of luck \(weight_decay.py"
@@ -33,6 +25,9 @@ def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(copied, c
     assert "Traceback" not in stopped.stderr + kept.stdout + kept.stderr
     assert _row(copied)["failed"] == 3
     assert "3/0/3/0/0" in (copied / "reports" / "tiny" / "report.md").read_text()
+    failing = command(*RUN, at=copied, FAIL="1")  # DVC alone would take the stage for done
+    assert failing.returncode == 1
+    assert "weight_decay strength=0.01 seed 100" in failing.stderr
     before = trained(copied)
     again = command(*RUN, at=copied)
     assert again.returncode == 0, again.stderr

@@ -13,6 +13,7 @@ import pytest
 from pipeline import evaluate, report
 from pipeline.comparison import interactions, variance
 from pipeline.config.errors import Refusal
+from pipeline.config.files import write_sealed
 from pipeline.records.store import write_record
 
 STUDIES = {"dropout": ("dropout", ["rate=0.1", "rate=0.5"]), "others": ("weight_decay + augmentation", ["strength=0.01"])}
@@ -64,7 +65,7 @@ def write_phase(folder: Path, phase: str) -> None:
         "studies": studies,
         "runs": runs,
     }
-    (folder / "plan.json").write_text(json.dumps(plan))
+    write_sealed(folder / "plan.json", plan)
     for run in runs:
         write_run(folder / str(run["fingerprint"]), run)
 
@@ -150,7 +151,7 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         | {"done": 2, "failed": 0, "diverged": 0, "missing": 0}
         for arm, strength in [("baseline", ""), ("dropout", "rate=0.1"), ("dropout", "rate=0.5")]
     ]
-    (folder / "choice.json").write_text(json.dumps({"choice": {"dropout": {"dropout": "rate=0.1"}}, "tried": tried}))
+    write_sealed(folder / "choice.json", {"choice": {"dropout": {"dropout": "rate=0.1"}}, "tried": tried})
     pd.DataFrame(contrast_rows(np.random.default_rng(0))).to_csv(folder / "contrasts.csv", index=False, float_format="%.10g")
     scores = pd.DataFrame(score_rows(), columns=["fingerprint", "rule", "split", "metric", "value"])
     scores.to_csv(folder / "scores.csv", index=False, float_format="%.10g")
@@ -159,9 +160,8 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
     for name, columns in (("interactions", interactions.COLUMNS), ("variance", ("study", *variance.COLUMNS))):
         pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
-    (folder / "test_use.json").write_text(
-        json.dumps({"phase": "confirmation", "runs": 15, "fingerprints": [], "test_examples": 719})
-    )
+    use = {"phase": "confirmation", "runs": 15, "fingerprints": [], "test_examples": 719}
+    write_sealed(folder / "test_use.json", use)
     return folder
 
 
@@ -184,7 +184,7 @@ def add_averages(folder: Path) -> None:
     arms = [{"name": name, "factor": name, "rule": "deterministic"} for name in ("baseline", "snap")]
     plan["members"] = members
     plan["ensembles"] = [{"name": "together", "question": "Do they | help?", "groups": [1000, 1001], "size": 2, "arms": arms}]
-    path.write_text(json.dumps(plan))
+    write_sealed(path, plan)
     for member in members[:4]:
         write_run(path.parent / member["fingerprint"], member)
     broken = path.parent / members[4]["fingerprint"]
@@ -311,11 +311,10 @@ def test_another_protocol_gives_another_text(artifacts: Path) -> None:
     assert "37 training images" in before
     assert "719 images" in before
     for path in artifacts.glob("*/plan.json"):
-        path.write_text(
-            path.read_text().replace('"train_size": 37', '"train_size": 41').replace('"margin": 0.01', '"margin": 0.02')
-        )
+        told = path.read_text().replace('"train_size": 37', '"train_size": 41').replace('"margin": 0.01', '"margin": 0.02')
+        write_sealed(path, json.loads(told))
     use = artifacts / "test_use.json"
-    use.write_text(use.read_text().replace("719", "720").replace("15", "14"))
+    write_sealed(use, json.loads(use.read_text()) | {"test_examples": 720, "runs": 14})
     report.main("tiny")
     after = whole()
     for words in ("41 training images", "720 images", "within 2 points", "14 runs of the confirmation phase"):
@@ -407,8 +406,10 @@ def test_a_missing_input_is_one_clear_line_and_keeps_the_last_report(artifacts: 
 
 
 def test_an_arm_may_be_called_nan(artifacts: Path) -> None:
-    for path in [*artifacts.glob("*/plan.json"), artifacts / "contrasts.csv"]:
-        path.write_text(path.read_text().replace("others", "nan"))
+    for path in artifacts.glob("*/plan.json"):
+        write_sealed(path, json.loads(path.read_text().replace("others", "nan")))
+    contrasts = artifacts / "contrasts.csv"
+    contrasts.write_text(contrasts.read_text().replace("others", "nan"))
     report.main("tiny")
     assert [row["arm"] for row in tables(whole())[0]].count("nan") == 1
 

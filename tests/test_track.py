@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from pipeline import track
+from pipeline.config.files import to_json, write_sealed
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.execution.stage import guarded
-from pipeline.records.store import to_json, write_record
+from pipeline.records.store import write_record
 from pipeline.tracking.payloads import report_id
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +65,7 @@ def plan_of(phase: str, seed: int) -> Plan:
 def write_phase(phase: str, seed: int) -> None:
     folder, plan = Path("artifacts/digits", phase), plan_of(phase, seed)
     folder.mkdir(parents=True)
-    (folder / "plan.json").write_text(to_json(plan.model_dump(mode="json")))
+    write_sealed(folder / "plan.json", plan.model_dump(mode="json"))
     for name in plan.fingerprints()[:2]:  # the third is missing
         write_run(folder / name, "done", [{"name": "dropout", "rate": 0.25}] if name.startswith("d") else [])
 

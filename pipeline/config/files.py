@@ -28,12 +28,25 @@ def write_text(path: Path, text: str) -> None:
         staging.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file that an earlier stage wrote. Raises Refusal where it is missing or damaged."""
+def to_json(value: Any) -> str:
+    """Stable text: sorted keys, one trailing newline, no NaN."""
+    return json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def write_sealed(path: Path, document: Mapping[str, Any]) -> None:
+    """Writes what a stage leaves for those after it as JSON, with a checksum of its own."""
+    write_text(path, to_json(sealed(document)))
+
+
+def read_sealed(path: Path, needed: str = "needed are the stages before this one: make run") -> dict[str, Any]:
+    """What an earlier stage left. Raises Refusal, with what is `needed`, where it is missing or not what was written."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise Refusal(f"{path}: missing or damaged; needed are the stages before this one: make run") from None
+        document = None
+    if not is_sealed(document):
+        raise Refusal(f"{path}: missing or damaged; {needed}")
+    return {key: value for key, value in document.items() if key != CHECKSUM}
 
 
 def sealed(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.errors import Refusal
-from pipeline.config.files import read_json
+from pipeline.config.files import read_sealed
 from pipeline.config.fingerprint import RunConfig, fingerprint, identity
 from pipeline.config.schema import Ensemble, Settings, Variance, checked
 from pipeline.config.streams import Streams
@@ -174,7 +174,7 @@ def confirmation(experiment: Experiment, data_digest: str, choice: Choice) -> tu
 
 def read_plan(folder: Path) -> Plan:
     """The plan stored in a phase's folder. Raises Refusal."""
-    return checked(Plan, read_json(folder / "plan.json"), folder / "plan.json")
+    return checked(Plan, read_sealed(folder / "plan.json"), folder / "plan.json")
 
 
 def last_plan(folder: Path) -> Plan | None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.errors import Refusal
-from pipeline.config.files import is_sealed, new_folder, read_json, sealed
+from pipeline.config.files import new_folder, read_sealed, write_sealed
 from pipeline.data.arrays import Arrays
 
 SUMMARY = "data.json"
@@ -43,16 +43,19 @@ def write_prepared(folder: Path, dataset: str, development: Arrays, test: Arrays
             "digest": hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest(),
             "files": sums,
         }
-        (staging / SUMMARY).write_text(json.dumps(sealed(summary), sort_keys=True, indent=1) + "\n")
+        write_sealed(staging / SUMMARY, summary)
     return summary
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """Dataset, classes, shape, counts and digest. Raises Refusal where nothing was prepared, or it is damaged."""
-    summary: dict[str, Any] = read_json(folder / SUMMARY)
-    if not is_sealed(summary):
-        raise Refusal(_advice(folder / SUMMARY))
-    return summary
+    return read_sealed(folder / SUMMARY, _needed(folder))
+
+
+def require_digest(folder: Path, digest: str) -> None:
+    """Raises Refusal where other data were prepared since `digest` became part of a plan, and of its runs' names."""
+    if read_summary(folder)["digest"] != digest:
+        raise Refusal(f"{folder}: prepared anew since these runs were planned; run: make run")
 
 
 def read_development(folder: Path) -> Arrays:
@@ -77,12 +80,12 @@ def _read(folder: Path, name: str) -> Any:
     path = folder / name
     expected = read_summary(folder)["files"][name]
     if not path.is_file() or _digest(path) != expected:
-        raise Refusal(_advice(path))
+        raise Refusal(f"{path}: missing or damaged; {_needed(folder)}")
     return np.load(path, allow_pickle=False)
 
 
-def _advice(path: Path) -> str:
-    return f"{path}: missing or damaged; run: dvc repro --force prepare@{path.parent.parent.name}"
+def _needed(folder: Path) -> str:
+    return f"run: dvc repro --force prepare@{folder.parent.name}"
 
 
 def _digest(path: Path) -> str:

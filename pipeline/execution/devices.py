@@ -9,13 +9,11 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 
 from pipeline.config.errors import Refusal
 from pipeline.config.fingerprint import PACKAGE
-from pipeline.data.prepared import read_summary
 from pipeline.execution.attempts import Job, Outcome, attempt
 from pipeline.execution.stage import end_with_parent
 from pipeline.training import work
@@ -27,18 +25,10 @@ TOLD = "outcome: "  # begins the line that matters of what they print
 def perform(job: Job) -> Outcome:
     """As `work.perform`, on as many devices as `job["hardware"]` has.
 
-    Raises Refusal where the data are no longer those of the run's identity, or its precision is not to be had here.
+    Raises Refusal where its precision is not to be had here.
     """
-    _require_data(job)
     _require_precision(job)
     return dict(work.perform(job)) if job["hardware"]["devices"] == 1 else _together(job)
-
-
-def _require_data(job: Job) -> None:
-    """Or the run would bear the name of another one for good."""
-    folder = Path(job["data"])
-    if read_summary(folder)["digest"] != job["identity"]["data_digest"]:
-        raise Refusal(f"{folder}: prepared anew while runs were at work; run again")
 
 
 def _require_precision(job: Job) -> None:

@@ -177,7 +177,9 @@ def _collect(worker: Worker) -> tuple[Job, Outcome]:
     try:
         outcome: Outcome = json.loads(worker.pipe.recv_bytes())
     except (EOFError, OSError):  # the pipe ended, between messages or within one
-        worker.process.join(LAST)
+        deadline = time.monotonic() + LAST
+        while worker.process.is_alive() and time.monotonic() < deadline:  # a join waits for good where a job closed its files
+            time.sleep(0.01)
         return _lost(worker, ending(worker.process.exitcode) if worker.process.exitcode is not None else CLOSED)
     job, worker.job = worker.job or {}, None
     worker.first = worker.first or worker.megabytes()

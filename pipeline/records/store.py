@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.errors import Refusal
-from pipeline.config.files import CHECKSUM, is_sealed, new_folder, sealed
+from pipeline.config.files import CHECKSUM, is_sealed, new_folder, to_json, write_sealed
 from pipeline.config.plan import Plan
 from pipeline.records.lock import exclusive
 
@@ -116,7 +116,7 @@ class Store:
         """Writes a phase's folder from the plan, atomically: `plan.json` and every planned run there is; gives the others."""
         lost = []
         with new_folder(target) as staging:
-            (staging / "plan.json").write_text(to_json(plan.model_dump(mode="json")))
+            write_sealed(staging / "plan.json", plan.model_dump(mode="json"))
             for fingerprint in plan.fingerprints():
                 if self.state(fingerprint) == "missing":
                     lost.append(fingerprint)
@@ -157,7 +157,7 @@ def open_store(root: Path = Path()) -> Store:
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Writes the record of the run in `folder` with its own checksum."""
-    (folder / RECORD).write_text(to_json(sealed(record)), encoding="utf-8")
+    write_sealed(folder / RECORD, record)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -192,11 +192,6 @@ def read_file(folder: Path, name: str) -> bytes:
     if expected and hashlib.sha256(content).hexdigest() != expected:
         raise Refusal(f"{path}: missing or damaged; remove {folder.parent} and run: make run")
     return content
-
-
-def to_json(value: Any) -> str:
-    """Stable text: sorted keys, one trailing newline, no NaN."""
-    return json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
 def _sound(folder: Path) -> dict[str, Any] | None:

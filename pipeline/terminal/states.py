@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.errors import Refusal
-from pipeline.config.files import read_json
+from pipeline.config.files import read_sealed
 from pipeline.config.plan import Plan, confirmation, exploration
 from pipeline.config.studies import Experiment
 from pipeline.data.prepared import read_summary
@@ -48,7 +48,7 @@ def plans(experiment: Experiment, folder: Path) -> dict[str, Plan | str]:
     """The plan of each phase with the present settings and code, or what has to be done before there is one."""
     try:
         digest = read_summary(folder / "data")["digest"]
-        choice = read_json(folder / "choice.json")["choice"] if (folder / "choice.json").exists() else None
+        choice = read_sealed(folder / "choice.json")["choice"] if (folder / "choice.json").exists() else None
     except Refusal:
         return {"exploration": "planned once data are prepared", "confirmation": "planned once strengths are chosen"}
     explored = exploration(experiment, digest)[0]

@@ -14,19 +14,20 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from pipeline.config.files import to_json
 from pipeline.config.fingerprint import config_of
 from pipeline.config.schema import Hardware
 from pipeline.data.arrays import Arrays
-from pipeline.data.prepared import read_development
-from pipeline.records.store import Store, to_json
+from pipeline.data.prepared import read_development, require_digest
+from pipeline.records.store import Store
 from pipeline.training.trainer import Trained, train
 
 
 def perform(job: Mapping[str, Any]) -> dict[str, str]:
     """Trains the run `job["identity"]` on the data in `job["data"]`, on `job["hardware"]`, and stores it in `job["store"]`.
 
-    Gives its state and, where it is not done, the reason. Raises what training raises. Of several processes that train
-    one run together, each does this and the one that leads stores it.
+    Gives its state and, where it is not done, the reason. Raises what training raises, and Refusal where the data are not
+    those of the identity. Of several processes that train one run together, each does this and the one that leads stores it.
     """
     torch.set_num_threads(1)  # the number of threads changes the bits
     store, fingerprint, identity = Store(Path(job["store"])), job["id"], job["identity"]
@@ -57,4 +58,5 @@ def _files(trained: Trained) -> dict[str, bytes]:
 
 @functools.lru_cache(maxsize=2)
 def _pool(folder: str, digest: str) -> Arrays:
+    require_digest(Path(folder), digest)
     return read_development(Path(folder))

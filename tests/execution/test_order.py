@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
+from pipeline.config.files import to_json
 from pipeline.execution.order import longest_first, timed
-from pipeline.records.store import Store, to_json
+from pipeline.records.store import Store
 
 
 def job(name, epochs=1, train_size=10, rate=0.0):

@@ -34,6 +34,9 @@ def work(job):
         case "fork and exit":
             time.sleep(20)
             os._exit(0)
+        case "close":
+            os.closerange(3, 100)  # its pipe too
+            time.sleep(30)
         case "real time signal":
             os.kill(os.getpid(), signal.SIGRTMIN + 3)
         case "untellable":
@@ -63,6 +66,7 @@ def test_every_job_ends_once_on_workers_that_live_on():
         ("kill", "SIGKILL, often for want of memory"),
         ("fork and exit", "exit code 7"),
         ("real time signal", "was ended by signal 37"),
+        ("close", "its worker closed its pipe and went on"),
         ("untellable", "TypeError: Object of type object is not JSON serializable"),
     ],
 )

@@ -105,6 +105,26 @@ def test_what_failed_is_tried_again_and_what_is_done_is_not(grid, project):
     assert sum(after[name] != before[name] for name in states) == len(WAYS) - 1
 
 
+def test_a_finished_run_that_is_damaged_before_the_end_of_the_stage_ends_it_in_a_line(grid, project, capsys):
+    """The first run is done; the last finds it damaged, as a disk may do or another process."""
+
+    def damaging(job):
+        first, last = min(job["all"]), max(job["all"])
+        if job["id"] == last:
+            while not open_store().finished(first):
+                time.sleep(0.05)
+            (open_store().folder(first) / "weights.safetensors").write_bytes(b"1")
+        return perform({**job, "all": []})
+
+    assert grid(perform=damaging) == 1
+    said = capsys.readouterr().err
+    assert said.endswith(": damaged or removed since it was trained, of 1 such runs the first; run again\n")
+    folder = project / "artifacts" / "tiny" / "exploration"
+    assert (
+        sum((folder / name).is_dir() for name in read_plan(folder).fingerprints()) == len(read_plan(folder).fingerprints()) - 1
+    )
+
+
 def test_a_full_disk_ends_the_stage_in_one_line_and_keeps_what_is_done(grid, project, capsys):
     def full(job):
         if job["id"] == sorted(job["all"])[-1]:

@@ -4,9 +4,12 @@ A tensor on `meta` has a place and a shape and no values; what mixes it with one
 """
 
 import contextlib
+import re
+import sys
 
 import pytest
 import torch
+from tiny import write_clone
 from torch.overrides import TorchFunctionMode
 
 from pipeline import regularizers
@@ -107,6 +110,26 @@ def test_a_strategy_that_does_not_exist_fails_with_its_reason(configure, pool, p
     assert "no_such" in outcome["reason"]
 
 
+def test_a_stage_trains_every_run_on_several_devices(checkout, command, tmp_path):
+    """As set in `params.yaml`, with the processes that Lightning starts by running a program again."""
+    folder = write_clone(checkout, tmp_path / "clone")
+    parameters = folder / "params.yaml"
+    parameters.write_text(
+        re.sub("accelerator: .*", "accelerator: cpu", parameters.read_text())
+        .replace("devices: 1", "devices: 2")
+        .replace("strategy: auto", "strategy: ddp")
+        .replace("studies: null", "studies: [others]")
+    )
+    protocol = folder / "experiments" / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("exploration: 2", "exploration: 1"))
+    for verb in ("prepare", "train"):
+        done = command(sys.executable, "-m", f"pipeline.{verb}", "tiny", at=folder)
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    records = [read_record(path.parent) for path in folder.glob("artifacts/tiny/exploration/*/record.json")]
+    assert {record["machine"]["device"] for record in records} == {"2 x cpu, DDPStrategy"}
+    assert {record["state"] for record in records} == {"done"}
+
+
 @pytest.mark.parametrize("devices", [1, 2])
 def test_what_is_everybodys_is_refused_on_any_number_of_devices(configure, pool, project, devices):
     given = job(pool, configure, project, accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto")
@@ -119,7 +142,7 @@ def test_what_is_everybodys_is_refused_on_any_number_of_devices(configure, pool,
 def test_data_prepared_anew_meanwhile_are_never_trained_on_under_the_old_name(configure, pool, project):
     given = job(pool, configure, project, accelerator="cpu")
     write_prepared(project / ARTIFACTS / "tiny" / "data", "digits", pool.take(range(500)), pool)
-    with pytest.raises(Refusal, match="prepared anew while runs were at work; run again"):
+    with pytest.raises(Refusal, match="prepared anew since these runs were planned; run: make run"):
         perform(given)
 
 
