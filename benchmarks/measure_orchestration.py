@@ -67,7 +67,7 @@ def trivial_runs(place: Path) -> float:
     if len(identities) != 300:
         raise ValueError(f"{len(identities)} runs are planned")
     began = time.perf_counter()
-    complete(plan, identities, trivial, Store(place / "store"), place, Execution(workers=2))
+    complete(plan, identities, trivial, Store(place / "store"), place, Execution(workers=2), {})
     return time.perf_counter() - began
 
 

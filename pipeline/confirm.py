@@ -13,6 +13,7 @@ from pipeline.execution.devices import perform
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
 from pipeline.records.store import open_store
+from pipeline.tracking.live import loggers
 
 
 def main(protocol: str) -> None:
@@ -21,7 +22,9 @@ def main(protocol: str) -> None:
     choice = read_sealed(folder / "choice.json")["choice"]
     experiment = read_experiment(protocol, catalogue())
     plan, identities = confirmation(experiment, read_summary(folder / "data")["digest"], choice)
-    complete(plan, identities, perform, open_store(), folder, read_parameters().execution)
+    settings = read_parameters()
+    live = loggers(settings.tracking, plan, identities)
+    complete(plan, identities, perform, open_store(), folder, settings.execution, live)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ line what is left to do. `python -m pipeline.track PROTOCOL` catches up at any t
 
 import hashlib
 import json
-import os
 import re
 import sys
 from collections import Counter
@@ -21,7 +20,7 @@ from pipeline.config.schema import Tracking
 from pipeline.execution.stage import guarded, stage
 from pipeline.records.store import Store, open_store, read_file, read_history, read_record
 from pipeline.records.tables import read_table
-from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.mirror import Mirror, folder_of, mode_of
 from pipeline.tracking.payloads import Image, Payload, Recorded, report_payload, run_payloads
 
 ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
@@ -35,7 +34,7 @@ def main(protocol: str) -> None:
     tracking, store = read_parameters().tracking, open_store()
     payloads = list(_payloads(ARTIFACTS / protocol, REPORTS / protocol, store))
     write_text(ARTIFACTS / protocol / "tracked.json", to_json({"ids": sorted(payload.id for payload in payloads)}))
-    mode = _mode(tracking)
+    mode = mode_of(tracking)
     if mode == "disabled":
         print("W&B: disabled, nothing mirrored")
     elif mode in ("offline", "online"):
@@ -47,28 +46,20 @@ def main(protocol: str) -> None:
 def foretell(protocols: Sequence[str]) -> None:
     """Says what would be sent for these protocols, or for all in `params.yaml`; writes and sends nothing. Raises Refusal."""
     tracking, store = read_parameters().tracking, open_store()
-    mode = _mode(tracking)
-    place = f"{tracking.entity or 'your default entity'}/{tracking.project}" if mode == "online" else str(_folder() / "wandb")
+    mode = mode_of(tracking)
+    place = f"{tracking.entity or 'your default entity'}/{tracking.project}" if mode == "online" else str(folder_of() / "wandb")
     memory = store.root / "tracked" / _memory_name(tracking.model_copy(update={"wandb": mode}))
     for protocol in protocols or read_parameters().protocols:
         payloads = list(_payloads(ARTIFACTS / protocol, REPORTS / protocol, store))
-        new = _new(payloads, _read_sent(memory), _folder() / "wandb" if mode == "offline" else None)
+        new = _new(payloads, _read_sent(memory), folder_of() / "wandb" if mode == "offline" else None)
         for (group, kind), count in sorted(Counter((item.group, item.job_type) for item in new).items()):
             print(f"{group}: {count} {kind}")
         print(f"{protocol}: {len(new)} of {len(payloads)} runs would be mirrored {mode}, to {place}; nothing was sent")
 
 
-def _mode(tracking: Tracking) -> str:
-    return os.environ.get("WANDB_MODE") or tracking.wandb
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("WANDB_DIR") or ".")
-
-
 def _mirror(payloads: Sequence[Payload], tracking: Tracking, memory: Path, protocol: str) -> None:
     """Sends what is new and prints the one line that says how it went."""
-    folder = _folder()
+    folder = folder_of()
     there, offline = folder / "wandb", tracking.wandb == "offline"
     path = memory / _memory_name(tracking)
     new = _new(payloads, _read_sent(path), there if offline else None)

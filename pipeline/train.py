@@ -12,13 +12,16 @@ from pipeline.execution.devices import perform
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
 from pipeline.records.store import open_store
+from pipeline.tracking.live import loggers
 
 
 def main(protocol: str) -> None:
     """Writes artifacts/<protocol>/exploration."""
     folder = Path("artifacts") / protocol
     plan, identities = exploration(read_experiment(protocol, catalogue()), read_summary(folder / "data")["digest"])
-    complete(plan, identities, perform, open_store(), folder, read_parameters().execution)
+    settings = read_parameters()
+    live = loggers(settings.tracking, plan, identities)
+    complete(plan, identities, perform, open_store(), folder, settings.execution, live)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def test_modules_kept_to_their_place(module, allowed):
 
 @pytest.mark.parametrize("noun", NOUNS[NOUNS.index("evaluation") : NOUNS.index("terminal")])
 def test_no_torch_from_evaluation_on(noun):
-    for start in (file for file in FILES if file.startswith(f"{noun}/")):
+    for start in (file for file in FILES if file.startswith(f"{noun}/") and file != "tracking/live.py"):  # in a run itself
         for file in reached(start):
             assert not [name for name in imported(file) if name.split(".")[0] in ("torch", "kornia", "pytorch_lightning")], (
                 start,

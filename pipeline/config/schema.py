@@ -110,6 +110,7 @@ class Tracking(Settings):
     wandb: Literal["offline", "online", "disabled"] = "offline"
     project: str = "gapwise"
     entity: str | None = None
+    live: bool = False  # curves while runs train, too
 
 
 class Parameters(Settings):

@@ -4,6 +4,7 @@ Separate from the executor, which carries jobs and knows nothing of runs.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,20 +20,29 @@ from pipeline.records.store import Store
 
 
 def complete(
-    plan: Plan, identities: Mapping[str, Any], perform: Perform, store: Store, folder: Path, settings: Execution
+    plan: Plan,
+    identities: Mapping[str, Any],
+    perform: Perform,
+    store: Store,
+    folder: Path,
+    settings: Execution,
+    loggers: Mapping[str, Any],
 ) -> None:
     """Trains what is missing, then assembles `folder`/<phase> from the plan, whatever failed.
 
-    `folder` is the protocol's, with its prepared data. Raises Incomplete naming the failures.
+    `folder` is the protocol's, with its prepared data; `loggers` says by fingerprint who is told of a curve as it comes.
+    Raises Incomplete naming the failures.
     """
     store.sweep()
     data = str((folder / "data").absolute())
     needed = [name for name in plan.fingerprints() if not store.finished(name)]
     places = {"data": data, "store": str(store.root), "hardware": settings.hardware()}
-    jobs = [{"id": name, "identity": identities[name], **places} for name in needed]
+    jobs = [{"id": name, "identity": identities[name], "logger": loggers.get(name), **places} for name in needed]
     explored = last_plan(folder / "exploration")  # confirmation trains the same arms
     jobs = longest_first(jobs, timed(store, [*plan.fingerprints(), *(explored.fingerprints() if explored else ())]))
     failed = finish(jobs, perform, settings, _title(plan, len(needed)), [store.root, folder.absolute()])
+    if jobs and loggers and (trouble := store.muted()):
+        print(f"W&B: {trouble}; live curves rest for some minutes, the mirror makes up for them", file=sys.stderr)
     for job, outcome in failed:
         store.write_failure(job["id"], outcome["reason"], outcome.get("traceback", ""))
     lost = store.assemble(plan, folder / plan.phase)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.errors import Refusal
-from pipeline.config.files import CHECKSUM, is_sealed, new_folder, to_json, write_sealed
+from pipeline.config.files import CHECKSUM, is_sealed, new_folder, read_sealed, to_json, write_sealed
 from pipeline.config.plan import Plan
 from pipeline.records.lock import exclusive
 
@@ -27,6 +27,7 @@ FINISHED = ("done", "diverged")  # a failed run is tried again, a diverged one i
 RECORD = "record.json"
 EXPERIMENTS = (".dvc", "tmp", "exps")  # below these `dvc exp run --temp` and its queue make their repositories
 ABANDONED = 600  # seconds; writing a run takes less than one
+LIVE, MUTED = "live.json", 300  # seconds
 TIMING = "timing.json"  # wall clock: kept in the store alone, so that DVC's outputs are the same twice
 
 
@@ -88,6 +89,18 @@ class Store:
         """Records that a run was tried and failed; the next stage tries it again. The traceback stays with its timing."""
         nothing: dict[str, Any] = {"audit": {}, "cost": {}, "machine": {}}
         self.write(fingerprint, {}, {"state": "failed", "reason": reason, **nothing}, {"traceback": traceback})
+
+    def mute(self, trouble: str) -> None:
+        """Lets nobody stream live curves for a while, so that W&B in trouble costs its patience once."""
+        write_sealed(self.root / LIVE, {"trouble": trouble, "until": time.time() + MUTED})
+
+    def muted(self) -> str:
+        """The trouble for which no curves are streamed now; nothing where they may be."""
+        try:
+            told = read_sealed(self.root / LIVE)
+        except Refusal:
+            return ""
+        return str(told["trouble"]) if told["until"] > time.time() else ""
 
     def record(self, fingerprint: str) -> dict[str, Any] | None:
         """What is recorded of a run, None where there is no whole record."""

@@ -6,14 +6,17 @@ nothing is lost and all of it can be sent again.
 """
 
 import os
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.config.schema import Tracking
 from pipeline.tracking.payloads import Payload
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ PATIENCE = 20  # seconds that W&B itself may take to start or to finish a run
 SEND_SECONDS = 25.0  # for one run; what W&B's own limits miss, such as a wandb-core that has stopped
 CLOSE_SECONDS = 5.0
 REPORT_FILES, DATA = "report", "dataset"  # types of the artifacts: of the texts, and of what they were made from
+STREAMED = "streamed"  # a file in the folder of a run that live curves have begun
 DIGITS = 20  # of the digest in an artifact's name
 
 
@@ -43,10 +47,10 @@ class Mirror:
         if self.trouble:
             return False
         try:
-            with _deadline(SEND_SECONDS):
+            with deadline():
                 return self._replay(payload)
-        except (Exception, _Late) as error:
-            self.trouble = _described(error)
+        except (Exception, Late) as error:
+            self.trouble = described(error)
             return False
 
     def close(self) -> None:
@@ -54,39 +58,57 @@ class Mirror:
         if "wandb" not in sys.modules:
             return
         try:
-            with _deadline(CLOSE_SECONDS):
+            with deadline(CLOSE_SECONDS):
                 sys.modules["wandb"].teardown()
-        except (Exception, _Late, SystemExit) as error:  # it exits with the code of a killed wandb-core
-            self.trouble = self.trouble or _described(error)
+        except (Exception, Late, SystemExit) as error:  # it exits with the code of a killed wandb-core
+            self.trouble = self.trouble or described(error)
 
     def _replay(self, payload: Payload) -> bool:
+        live = [path.parent for path in Path(self.folder, "wandb").glob(f"offline-run-*-{payload.id}/{STREAMED}")]
         run = self._started(payload)
         try:
             _fill(run, payload)
         except (TypeError, ValueError) as error:  # these values, not W&B: the next run may well be taken
-            self.refused[payload.id] = _described(error)
+            self.refused[payload.id] = described(error)
         run.finish(exit_code=int(payload.failed or payload.id in self.refused))
+        for folder in live:
+            shutil.rmtree(folder, ignore_errors=True)
         return payload.id not in self.refused
 
     def _started(self, payload: Payload) -> "wandb.Run":
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # or wandb-core looks for a server even offline
         import wandb  # here, so that it may be absent or broken
 
-        return wandb.init(
-            id=payload.id,
-            project=self.project,
-            entity=self.entity,
-            group=payload.group,
-            job_type=payload.job_type,
-            tags=payload.tags,
-            name=payload.name,
-            notes=payload.notes,
-            config=dict(payload.config),
-            dir=self.folder,
-            mode=self.mode,
-            reinit="create_new",
-            settings=wandb.Settings(**_settings()),
-        )
+        return wandb.init(**arguments(payload, self.mode, self.project, self.entity, self.folder))
+
+
+def mode_of(tracking: Tracking) -> str:
+    """What W&B is asked for: `WANDB_MODE` where it is set, else as in `params.yaml`."""
+    return os.environ.get("WANDB_MODE") or tracking.wandb
+
+
+def folder_of() -> Path:
+    """Where W&B puts its own folder `wandb/`."""
+    return Path(os.environ.get("WANDB_DIR") or ".")
+
+
+def arguments(payload: Payload, mode: str, project: str, entity: str | None, folder: str) -> dict[str, Any]:
+    """What `wandb.init` is given for a run, in plain values."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # or wandb-core looks for a server even offline
+    return {
+        "id": payload.id,
+        "project": project,
+        "entity": entity,
+        "group": payload.group,
+        "job_type": payload.job_type,
+        "tags": payload.tags,
+        "name": payload.name,
+        "notes": payload.notes,
+        "config": dict(payload.config),
+        "dir": folder,
+        "mode": mode,
+        "reinit": "create_new",
+        "settings": _settings(),
+    }
 
 
 def _settings() -> dict[str, Any]:
@@ -135,22 +157,26 @@ def _illustrate(run: "wandb.Run", payload: Payload) -> None:
         run.log_artifact(files)
 
 
-class _Late(BaseException):
+class Late(BaseException):
     """W&B did not answer. No Exception, so that W&B cannot catch it and go on waiting."""
 
 
 @contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
-    """Interrupts what takes longer, in the main thread of a system that has alarms; elsewhere does nothing."""
+def deadline(seconds: float | None = None) -> Iterator[None]:
+    """Interrupts what takes longer than `seconds`, or than W&B may take for one run.
+
+    In the main thread of a system that has alarms; elsewhere does nothing.
+    """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
+    patience = SEND_SECONDS if seconds is None else seconds
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise _Late(f"no answer within {seconds:g} s")
+        raise Late(f"no answer within {patience:g} s")
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, patience)
     try:
         yield
     finally:
@@ -158,7 +184,7 @@ def _deadline(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _described(error: BaseException) -> str:
+def described(error: BaseException) -> str:
     """One short line."""
-    name = "TimeoutError" if isinstance(error, _Late) else type(error).__name__
+    name = "TimeoutError" if isinstance(error, Late) else type(error).__name__
     return f"{name}: {' '.join(str(error).split())}"[:200].rstrip(": ")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.config.plan import Plan, PlannedRun
+from pipeline.records.history import points
 
 Values = Mapping[str, Any]
 TAG_LENGTH = 64  # W&B refuses longer ones
@@ -125,7 +126,7 @@ def _run(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded) -
         tags=_tags(words),
         config=_config(plan, standing, rule, run),
         summary=_summary(run, rule),
-        history=tuple(_curves(run.history)),
+        history=tuple(points(run.history)),
         failed=run.record["state"] == "failed",
     )
 
@@ -165,19 +166,6 @@ def _final(scores: Iterable[Values], rule: str) -> Iterator[tuple[str, Any]]:
         gap = row["split"] == "train_validation"
         other = "" if gap or row["rule"] == rule else f"{row['rule']}/"
         yield f"final/{other}{row['metric'] if gap else row['split'] + '_' + row['metric']}", row["value"]
-
-
-def _curves(history: Iterable[Values]) -> Iterator[Values]:
-    """One row per epoch, with the gap where both accuracies are there."""
-    epochs: dict[int, dict[str, Any]] = {}
-    for row in history:
-        point = epochs.setdefault(row["epoch"], {"epoch": row["epoch"]})
-        point |= {f"{row['split']}/{key}": row[key] for key in ("loss", "accuracy")}
-        point |= {key: row[key] for key in ("updates", "learning_rate") if key in row}
-    for _, point in sorted(epochs.items()):
-        train, validation = point.get("train/accuracy"), point.get("validation/accuracy")
-        gap = {} if train is None or validation is None else {"gap": train - validation}
-        yield {key: value for key, value in {**point, **gap}.items() if value is not None}
 
 
 def _flat(values: Values, separator: str, above: str = "") -> dict[str, Any]:

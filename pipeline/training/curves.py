@@ -4,6 +4,7 @@ Separate from the task because scoring moves no stream and changes no weight: a 
 the same run.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.prediction.members import deterministic
+from pipeline.records.history import points
 from pipeline.regularizers.base import mode
 
 Row = dict[str, Any]
@@ -61,6 +63,8 @@ class Curves(lightning.Callback):
             if not math.isfinite(scores["loss"]):
                 raise Diverged(f"the {split} loss is {scores['loss']} after epoch {epoch}")
             self.rows.append({"epoch": epoch, "updates": trainer.global_step, "split": split, "learning_rate": rate, **scores})
+        for logger, point in itertools.product(trainer.loggers, points(self.rows[-len(scored) :])):
+            logger.log_metrics(point, step=epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far, for a checkpoint."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 from torch.nn import functional
 
@@ -54,9 +55,16 @@ class Trained:
     leads: bool = True  # of several processes that train one run together, the one that has its results
 
 
-def train(config: RunConfig, pool: Arrays, checkpoints: Path | None = None, hardware: Hardware = PROCESSOR) -> Trained:
+def train(
+    config: RunConfig,
+    pool: Arrays,
+    checkpoints: Path | None = None,
+    hardware: Hardware = PROCESSOR,
+    logger: Logger | None = None,
+) -> Trained:
     """Trains the run on its split of `pool`, resuming from the newest good checkpoint in `checkpoints`.
 
+    `logger` is given the points of the learning curve as they come: `loss` and the like, at the epoch as step.
     Raises NoEffect where a regularizer was due to act and did not.
     """
     data, training, streams = Data(**config.data), Training(**config.training), config.streams
@@ -72,7 +80,7 @@ def train(config: RunConfig, pool: Arrays, checkpoints: Path | None = None, hard
     began = time.perf_counter()
     own = [regularizer.callbacks() for regularizer in chosen]
     callbacks = [*itertools.chain(*own), *([Snapshots(training.snapshots)] if training.snapshots else [])]
-    trainer = _trainer(training, [curves, *callbacks, *([Checkpoints(checkpoints)] if checkpoints else [])], hardware)
+    trainer = _trainer(training, [curves, *callbacks, *([Checkpoints(checkpoints)] if checkpoints else [])], hardware, logger)
     diverged = _fit(trainer, task, batches, start)
     seconds = None if start else time.perf_counter() - began
     logits = None if diverged else by_rule(network, held.images, regularizers.test_rule(chosen), streams.noise)
@@ -89,7 +97,7 @@ def _examples(split: str, arrays: Arrays) -> Examples:
     return Examples(split, as_images(arrays.images), torch.from_numpy(arrays.labels))
 
 
-def _trainer(training: Training, callbacks: list[Any], hardware: Hardware) -> lightning.Trainer:
+def _trainer(training: Training, callbacks: list[Any], hardware: Hardware, logger: Logger | None) -> lightning.Trainer:
     """Lightning's trainer with nothing of its own that writes, prints or draws."""
     found = "gpu" if torch.cuda.is_available() else "cpu"
     accelerator = found if hardware.accelerator == "auto" else hardware.accelerator
@@ -100,7 +108,8 @@ def _trainer(training: Training, callbacks: list[Any], hardware: Hardware) -> li
         strategy=hardware.strategy,
         precision=training.precision,
         deterministic="warn" if accelerator == "gpu" else None,
-        logger=False,
+        logger=logger or False,
+        log_every_n_steps=1,  # or it warns of short epochs
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

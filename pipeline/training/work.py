@@ -6,6 +6,7 @@ them, on this machine or another.
 
 import functools
 import json
+import pkgutil
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,8 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
     torch.set_num_threads(1)  # the number of threads changes the bits
     store, fingerprint, identity = Store(Path(job["store"])), job["id"], job["identity"]
     pool = _pool(job["data"], identity["data_digest"])
-    trained = train(config_of(identity), pool, store.checkpoints(fingerprint), Hardware(**job["hardware"]))
+    logger = None if store.muted() else _logger(job)
+    trained = train(config_of(identity), pool, store.checkpoints(fingerprint), Hardware(**job["hardware"]), logger)
     capability, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
     machine = {"cpu_capability": capability, "threads": threads, "device": trained.device}
     state, reason = ("diverged", trained.diverged) if trained.diverged else ("done", "")
@@ -40,7 +42,14 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
     timing = {"seconds": trained.seconds, "machine": platform.machine()}
     if trained.leads:
         store.write(fingerprint, {"run.json": to_json(identity).encode(), **_files(trained)}, record, timing)
+    if logger and logger.trouble:
+        store.mute(logger.trouble)
     return {"state": state, "reason": reason}
+
+
+def _logger(job: Mapping[str, Any]) -> Any:
+    """What a job says is to be told of the run's curve while it trains, made by its name; None where it says nothing."""
+    return pkgutil.resolve_name(job["logger"]["make"])(**job["logger"]["given"]) if job.get("logger") else None
 
 
 def _files(trained: Trained) -> dict[str, bytes]:

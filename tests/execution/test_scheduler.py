@@ -69,7 +69,7 @@ def grid(project):
         def hostile(job):
             return perform({**job, "all": list(identities)})
 
-        return guarded(lambda: complete(plan, identities, hostile, open_store(), folder, Execution(**LIMITS, **more)))
+        return guarded(lambda: complete(plan, identities, hostile, open_store(), folder, Execution(**LIMITS, **more), {}))
 
     return ran
 

@@ -1,7 +1,6 @@
 """What arrives in W&B, read back by W&B's own tool, and what happens when W&B misbehaves."""
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from offline import folder_of, inspected, records
 
 from pipeline.tracking import mirror as module
 from pipeline.tracking.mirror import Mirror
@@ -44,16 +44,6 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
     this.close()
 
 
-def inspected(folder: Path, *options: str) -> str:
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", *options, "--json", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def folder_of(tmp_path: Path, name: str) -> Path:
-    (found,) = (tmp_path / "wandb").glob(f"offline-run-*-{name}")
-    return found
-
-
 def test_a_run_arrives_with_its_curves_config_and_summary(tmp_path: Path, mirror: Mirror) -> None:
     assert mirror.send(PAYLOAD)
     mirror.close()
@@ -63,10 +53,10 @@ def test_a_run_arrives_with_its_curves_config_and_summary(tmp_path: Path, mirror
     assert (seen["state"], seen["step"], seen["tags"]) == ("finished", 18, ["drop", "dropout"])
     assert seen["config"] == PAYLOAD.config
     assert seen["summary"]["final/test_accuracy"] == 0.9
-    records = [json.loads(line) for line in inspected(folder_of(tmp_path, "abc123")).splitlines()]
-    curve = [item["history"]["item"] for item in records if item["type"] == "history"]
+    told = records(folder_of(tmp_path, "abc123"))
+    curve = [item["history"]["item"] for item in told if item["type"] == "history"]
     assert [(point["_step"], point["gap"]) for point in curve] == [(6, 0.1), (12, 0.1), (18, 0.1)]
-    (run,) = (item["run"] for item in records if item["type"] == "run")
+    (run,) = (item["run"] for item in told if item["type"] == "run")
     assert (run["run_group"], run["job_type"]) == ("dropout", "confirmation")
 
 
@@ -76,10 +66,10 @@ def test_the_report_arrives_with_tables_and_files(tmp_path: Path, mirror: Mirror
     assert mirror.send(
         replace(PAYLOAD, id="report-1", history=(), tables=tables, texts={"report.md": "# Gap \u2013"}, data=data)
     )
-    records = [json.loads(line) for line in inspected(folder_of(tmp_path, "report-1")).splitlines()]
-    kinds = {item["artifact"]["type"] for item in records if item["type"] == "artifact"}
+    told = records(folder_of(tmp_path, "report-1"))
+    kinds = {item["artifact"]["type"] for item in told if item["type"] == "artifact"}
     assert kinds == {"run_table", "report", "dataset"}
-    (used,) = (item["artifact"] for item in records if item["type"] == "artifact" and item["artifact"]["type"] == "dataset")
+    (used,) = (item["artifact"] for item in told if item["type"] == "artifact" and item["artifact"]["type"] == "dataset")
     assert used["name"] == "data-" + "d" * 20
     assert json.loads(used["metadata"]) == data
     (table,) = folder_of(tmp_path, "report-1").rglob("headline*.table.json")

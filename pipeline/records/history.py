@@ -1,0 +1,20 @@
+"""The learning curve of a run as one point per epoch.
+
+Separate because a run that is trained streams the points that its finished history gives.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+
+def points(history: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows of a history, one per (epoch, split), merged by epoch, with the gap where both accuracies are there."""
+    epochs: dict[int, dict[str, Any]] = {}
+    for row in history:
+        point = epochs.setdefault(row["epoch"], {"epoch": row["epoch"]})
+        point |= {f"{row['split']}/{key}": row[key] for key in ("loss", "accuracy")}
+        point |= {key: row[key] for key in ("updates", "learning_rate") if key in row}
+    for _, point in sorted(epochs.items()):
+        train, validation = point.get("train/accuracy"), point.get("validation/accuracy")
+        gap = {} if train is None or validation is None else {"gap": train - validation}
+        yield {key: value for key, value in {**point, **gap}.items() if value is not None}

@@ -1,0 +1,135 @@
+"""Live curves: the same run to the last bit whatever W&B does, and nothing twice once the mirror has told it all."""
+
+import signal
+import sys
+import time
+
+import psutil
+import pytest
+from loopback import silent
+from marked import Run
+from offline import curve, folder_of
+from stages import run_stages
+from tiny import write_clone
+
+from pipeline import choose, confirm, prepare, train
+from pipeline.config.plan import read_plan
+from pipeline.config.schema import Execution
+from pipeline.execution.processes import run_jobs
+from pipeline.records.history import points
+from pipeline.records.store import Store, read_history
+from pipeline.tracking import live
+from pipeline.tracking.live import Live
+from pipeline.training import trainer
+
+KEY = "0" * 40
+GIVEN = {"mode": "offline", "project": "gapwise", "entity": None}
+PAYLOAD = {
+    **{"id": "abc123", "group": "dropout", "job_type": "confirmation", "name": "dropout seed 3", "notes": "Does it help?"},
+    **{"tags": ["dropout"], "config": {"arm": "dropout"}, "summary": {"state": "running"}},
+}
+SHIFT = {"name": "augmentation", "shift": 1}  # draws from the generator that every library shares
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path, monkeypatch):
+    for name in ("DATA", "CACHE", "CONFIG"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "home"))
+    yield
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].teardown()
+
+
+def logger(tmp_path):
+    return Live(PAYLOAD, **GIVEN, folder=str(tmp_path))
+
+
+def test_a_run_streams_the_points_of_its_history_and_stays_the_same(tmp_path, configure, pool):
+    told = logger(tmp_path)
+    streamed = trainer.train(configure(SHIFT, epochs=4, curve_points=4), pool, logger=told)
+    alone = trainer.train(configure(SHIFT, epochs=4, curve_points=4), pool)
+    assert told.trouble == ""
+    assert curve(folder_of(tmp_path, "abc123")) == list(points(streamed.history))
+    assert streamed.history == alone.history
+    assert all(value.equal(alone.weights[name]) for name, value in streamed.weights.items())
+
+
+def test_a_killed_wandb_changes_nothing_in_a_run(tmp_path, configure, pool, monkeypatch):
+    """Killed after every point, in a worker, as always: what is left of wandb ends with it."""
+    config, log = configure(epochs=4, curve_points=4), Live.log_metrics
+
+    def killing(self, metrics, step=None):
+        log(self, metrics, step)
+        for core in psutil.Process().children():
+            core.kill()
+            core.wait()
+
+    def streamed(job):
+        told = logger(tmp_path)
+        return {"state": "done", "history": trainer.train(config, pool, logger=told).history, "trouble": told.trouble}
+
+    monkeypatch.setattr(Live, "log_metrics", killing)
+    ((_, outcome),) = run_jobs([{"id": "a"}], streamed, Execution(workers=1, time_limit=60))
+    assert outcome["state"] == "done", outcome
+    assert outcome["trouble"]
+    assert outcome["history"] == trainer.train(config, pool).history
+
+
+def asked_for_live(project):
+    parameters = project / "params.yaml"
+    parameters.write_text(parameters.read_text() + "tracking: {live: true}\n")
+
+
+def test_what_was_streamed_is_there_once_after_the_mirror(project, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    asked_for_live(project)
+    prepare.main("tiny")
+    train.main("tiny")
+    plan = read_plan(project / "artifacts" / "tiny" / "exploration")
+    store = Store(project / ".runs")
+    histories = {name: list(points(read_history(store.folder(name)))) for name in plan.fingerprints()}
+    assert {name: curve(folder_of(project, name)) for name in histories} == histories
+    live_folders = {folder_of(project, name) for name in histories}
+    run_stages()
+    assert {name: curve(folder_of(project, name)) for name in histories} == histories
+    assert not live_folders & {folder_of(project, name) for name in histories}
+
+
+def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, capfd):
+    """A server that accepts and never answers: one wait for the two workers, none for the other runs and the next stage."""
+    monkeypatch.setattr(live, "PATIENCE", 6.0)
+    asked_for_live(project)
+    prepare.main("tiny")
+    with silent() as server:
+        monkeypatch.setenv("WANDB_MODE", "online")
+        monkeypatch.setenv("WANDB_BASE_URL", server.address)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        train.main("tiny")
+    monkeypatch.setattr(live, "Live", None)  # a run that would stream fails
+    run_stages(choose, confirm)
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("W&B: ")]
+    assert said == 2 * [
+        "W&B: TimeoutError: no answer within 6 s; live curves rest for some minutes, the mirror makes up for them"
+    ]
+    store = Store(project / ".runs")
+    assert store.muted()
+    assert all(store.finished(name) for name in read_plan(project / "artifacts" / "tiny" / "exploration").fingerprints())
+
+
+def test_nothing_is_streamed_unless_asked_for(project, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run_stages(prepare, train)
+    assert not (project / "wandb").exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux shows the processes of others")
+def test_killed_while_it_streams_it_leaves_no_process(checkout, environment, tmp_path):
+    fresh = write_clone(checkout, tmp_path / "fresh")
+    parameters = fresh / "params.yaml"
+    parameters.write_text(parameters.read_text().replace("live: false", "live: true"))
+    run = Run(fresh, environment | {"WANDB_MODE": "offline", "WANDB_DIR": str(fresh)})
+    while not list(fresh.glob("wandb/offline-run-*")) and run.process.poll() is None:
+        time.sleep(0.02)
+    assert run.send(signal.SIGKILL, "stage") == "train"
+    code, output = run.end()
+    assert (code, run.clear()) == (1, 0), output
