@@ -1,0 +1,56 @@
+"""The examples of docs/howto.md work as they stand."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import write_clone
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "howto.md").read_text()
+
+
+@pytest.fixture
+def extended(checkout, tmp_path):
+    """A clone with the files of the page, ten epochs less to wait for, and 200 photographs whose brightness tells the class."""
+    folder = write_clone(checkout, tmp_path / "clone")
+    for name, content in re.findall(r"^`([\w/.]+)`\n\n```\w+\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE):
+        (folder / name).write_text(content)
+    labels = np.arange(200) % 2
+    images = np.random.default_rng(1).integers(0, 128, (200, 16, 16, 3)) + 100 * labels[:, None, None, None]
+    np.savez(folder / "photographs.npz", images=images.astype(np.uint8), labels=labels)
+    return folder
+
+
+@pytest.mark.parametrize("model", ["", "{name: lenet, channels: 6, units: 84}"])
+def test_own_data_and_own_model_train(extended, command, model):
+    protocol = extended / "experiments" / "protocols" / "photographs.yaml"
+    text = re.sub("exploration: 3", "exploration: 1", re.sub("studies: .*", "studies: [dropout]", protocol.read_text()))
+    protocol.write_text(re.sub("model: .*", f"model: {model}", text) if model else text)
+    for verb in ("prepare", "train"):
+        done = command(sys.executable, "-m", f"pipeline.{verb}", "photographs", at=extended)
+        assert done.returncode == 0, done.stderr
+    runs = [json.loads(path.read_text()) for path in extended.glob("artifacts/photographs/exploration/*/run.json")]
+    assert {run["model"]["name"] for run in runs} == {"lenet" if model else "cnn"}
+    curves = [path.read_text().splitlines() for path in extended.glob("artifacts/photographs/exploration/*/history.jsonl")]
+    assert all(json.loads(curve[-1])["accuracy"] > 0.9 for curve in curves)
+
+
+def test_what_a_network_has_not_is_refused_where_it_is_planned(extended, command):
+    protocol = extended / "experiments" / "protocols" / "photographs.yaml"
+    protocol.write_text(re.sub("studies: .*", "studies: [depth]", protocol.read_text()))
+    study = "question: Does it help?\narms:\n  depth:\n    - {name: stochastic_depth, survival: 0.8}\n"
+    (extended / "experiments" / "depth.yaml").write_text(study)
+    parameters = extended / "params.yaml"
+    parameters.write_text(parameters.read_text().replace("[tiny]", "[photographs]"))
+    refused = command(sys.executable, "-m", "pipeline", "plan", at=extended)
+    assert refused.returncode == 2
+    assert "depth.yaml" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_what_it_links_to_exists():
+    for target in re.findall(r"\]\(([^)#]+)", PAGE):
+        assert (Path(__file__).resolve().parent.parent / "docs" / target).exists(), target
