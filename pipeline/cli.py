@@ -29,11 +29,11 @@ from pipeline.terminal.states import show_states
 EXAMPLES = """Which regularizers close the train/validation gap, by how much, and at what cost.
 
 \b
-python -m pipeline plan                     what would be trained, and for how long
-python -m pipeline run                      every stage that is not up to date, then the headline
-python -m pipeline run dropout mixup        these studies alone, as an experiment of DVC
-python -m pipeline status                   runs by study and state, with reasons
-python -m pipeline verify digits            is the report what its predictions give?
+gapwise plan                      what would be trained, and for how long
+gapwise run                       every stage that is not up to date, then the headline
+gapwise run dropout mixup         these studies alone, as an experiment of DVC
+gapwise status                    runs by study and state, with reasons
+gapwise verify digits             is the report what its predictions give?
 """
 application = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=EXAMPLES

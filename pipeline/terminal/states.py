@@ -4,9 +4,11 @@ Separate from the scheduler, which acts on it: here the store is looked at and n
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from rich.table import Table
 
 from pipeline.config.errors import Refusal
 from pipeline.config.files import read_sealed
@@ -26,22 +28,30 @@ SHORT = {"exploration": "explore", "confirmation": "confirm"}
 def show_states(experiment: Experiment, store: Store) -> None:
     """A table of runs by phase, study and state, then a line for every reason."""
     protocol = experiment.protocol.name
-    shown = table("phase", "study", "planned", *STATES, title=f"{protocol}: runs")
-    for column in shown.columns[2:]:
-        column.justify = "right"
-    for column in (shown.columns[0], *shown.columns[2:]):
-        column.no_wrap = True
+    rows: list[tuple[str, str, Counter[str]]] = []
     reasons: list[str] = []
     for phase, plan in plans(experiment, ARTIFACTS / protocol).items():
         if isinstance(plan, str):
             reasons.append(f"{phase}: {plan}")
             continue
         states = {name: store.state(name) for name in plan.fingerprints()}
-        for study, counts in counted(plan, states).items():
-            shown.add_row(SHORT[phase], study, str(counts.total()), *(str(counts[state] or "") for state in STATES))
+        rows += [(SHORT[phase], study, counts) for study, counts in counted(plan, states).items()]
         reasons += told(plan, states, store)
-    show(shown)
+    show(_drawn(rows, f"{protocol}: runs"))
     print("\n".join(reasons) or "every run is planned, and none has failed")
+
+
+def _drawn(rows: Sequence[tuple[str, str, Counter[str]]], title: str) -> Table:
+    """A row for each phase and study; of the states those that occur."""
+    states = [state for state in STATES if any(counts[state] for _, _, counts in rows)]
+    drawn = table("phase", "study", "planned", *states, title=title)
+    for column in drawn.columns[2:]:
+        column.justify = "right"
+    for column in (drawn.columns[0], *drawn.columns[2:]):
+        column.no_wrap = True
+    for phase, study, counts in rows:
+        drawn.add_row(phase, study, str(counts.total()), *(str(counts[state] or "") for state in states))
+    return drawn
 
 
 def plans(experiment: Experiment, folder: Path) -> dict[str, Plan | str]:
