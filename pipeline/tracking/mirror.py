@@ -5,12 +5,15 @@ happens here is a state to report, not an error. Everything sent comes from reco
 nothing is lost and all of it can be sent again.
 """
 
+import json
+import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +28,11 @@ SEND_SECONDS = 25.0  # for one run; what W&B's own limits miss, such as a wandb-
 CLOSE_SECONDS = 5.0
 REPORT_FILES, DATA = "report", "dataset"  # types of the artifacts: of the texts, and of what they were made from
 DIGITS = 20  # of the digest in an artifact's name
+ENVIRONMENT = {  # what W&B reads before any settings: or it would look for a server even offline, and say so at every turn
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_SILENT": "true",
+}
+ANSWER, LAST = "api: HTTP error", '"handler: operation stats"'  # in W&B's log: what came of the first is said in the next line
 
 
 class Mirror:
@@ -43,7 +51,7 @@ class Mirror:
         if self.trouble:
             return False
         try:
-            with _deadline(SEND_SECONDS):
+            with _deadline(SEND_SECONDS), _no_stack_for_a_log():
                 return self._replay(payload)
         except (Exception, _Late) as error:
             self.trouble = _described(error)
@@ -54,7 +62,7 @@ class Mirror:
         if "wandb" not in sys.modules:
             return
         try:
-            with _deadline(CLOSE_SECONDS):
+            with _deadline(CLOSE_SECONDS), _no_stack_for_a_log():
                 sys.modules["wandb"].teardown()
         except (Exception, _Late, SystemExit) as error:  # it exits with the code of a killed wandb-core
             self.trouble = self.trouble or _described(error)
@@ -66,10 +74,14 @@ class Mirror:
         except (TypeError, ValueError) as error:  # these values, not W&B: the next run may well be taken
             self.refused[payload.id] = _described(error)
         run.finish(exit_code=int(payload.failed or payload.id in self.refused))
+        lost = _lost(Path(run.settings.log_internal))
+        if lost:
+            self.refused.setdefault(payload.id, lost)
         return payload.id not in self.refused
 
     def _started(self, payload: Payload) -> "wandb.Run":
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # or wandb-core looks for a server even offline
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         import wandb  # here, so that it may be absent or broken
 
         return wandb.init(
@@ -99,9 +111,19 @@ def _settings() -> dict[str, Any]:
         "save_code": False,
         "disable_git": True,
         "console": "off",
-        "silent": True,
+        "program": "pipeline.track",
         "use_dot_wandb": False,
     }
+
+
+def _lost(log: Path) -> str:
+    """The first thing that could not be sent, from W&B's log of a run: for curves and files it raises nothing."""
+    text, ended, _ = log.read_text(encoding="utf-8").partition(LAST)
+    if not ended:
+        return f"{log.name} breaks off, as on a full disk"
+    entries = (json.loads(line) for line in text.splitlines()[:-1])
+    errors = (entry["msg"] for entry in entries if entry["level"].startswith("ERROR"))
+    return next((_short(error) for error in errors if error != ANSWER), "")
 
 
 def _fill(run: "wandb.Run", payload: Payload) -> None:
@@ -158,7 +180,21 @@ def _deadline(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+@contextmanager
+def _no_stack_for_a_log() -> Iterator[None]:
+    """A line that W&B cannot write to its log, as on a full disk, is no stack on the terminal."""
+    before, logging.raiseExceptions = logging.raiseExceptions, False
+    try:
+        yield
+    finally:
+        logging.raiseExceptions = before
+
+
 def _described(error: BaseException) -> str:
     """One short line."""
     name = "TimeoutError" if isinstance(error, _Late) else type(error).__name__
-    return f"{name}: {' '.join(str(error).split())}"[:200].rstrip(": ")
+    return _short(f"{name}: {error}")
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:200].rstrip(": ")
