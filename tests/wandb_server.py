@@ -4,6 +4,7 @@ Separate from `loopback.py`, whose servers misbehave: this one speaks W&B's lang
 does not understand it refuses and keeps in `unknown`. Nothing leaves this machine.
 """
 
+import copy
 import json
 import re
 import threading
@@ -15,8 +16,15 @@ from typing import Any
 
 Values = dict[str, Any]
 PROJECT = {"id": "p", "internalId": "p", "name": "gapwise", "entity": {"id": "e", "name": "me"}}
-NAMES = {"displayName": "name", "groupName": "group", "jobType": "job_type", "tags": "tags", "notes": "notes"}
-HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
+NAMES = {
+    "displayName": "name",
+    "groupName": "group",
+    "jobType": "job_type",
+    "tags": "tags",
+    "notes": "notes",
+    "program": "program",
+}
+HISTORY, SUMMARY, MANIFEST = "wandb-history.jsonl", "wandb-summary.json", "wandb_manifest.json"
 VERSION = {"versionIndex": 0, "state": "COMMITTED", "size": 0, "fileCount": 0, "digest": "0", "commitHash": None}
 LIVES = {"ttlDurationSeconds": 0, "ttlIsInherited": True, "createdAt": "2026-01-01", "updatedAt": None, "historyStep": None}
 
@@ -26,7 +34,7 @@ class Run:
     """One run, as W&B would show it."""
 
     project: str
-    told: Values = field(default_factory=dict)  # name, group, job_type, tags, notes
+    told: Values = field(default_factory=dict)  # by the names that `wandb.init` gives them
     config: Values = field(default_factory=dict)
     streamed: dict[str, list[Values]] = field(default_factory=dict)  # file -> its lines
     exit_code: int | None = None  # None until it has ended
@@ -34,10 +42,10 @@ class Run:
     used: set[str] = field(default_factory=set)  # names of artifacts
 
     def history(self) -> list[Values]:
-        return [_without_clock(row) for row in self.streamed.get(HISTORY, [])]
+        return [_plain(row, "_step") for row in self.streamed.get(HISTORY, [])]
 
     def summary(self) -> Values:
-        return _without_clock(self.streamed[SUMMARY][-1])
+        return _plain(self.streamed[SUMMARY][-1], "path")
 
 
 @dataclass
@@ -49,6 +57,10 @@ class Artifact:
     files: dict[str, bytes] = field(default_factory=dict)
     committed: bool = False
 
+    def contents(self) -> dict[str, bytes]:
+        """Its files, without W&B's list of them."""
+        return {name: content for name, content in self.files.items() if name != MANIFEST}
+
 
 @dataclass
 class Kept:
@@ -59,9 +71,17 @@ class Kept:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)  # path, headers, body
     unknown: list[str] = field(default_factory=list)
+    refusing: str | None = None  # requests with this in their path or the name of their question
+
+    def shown(self) -> tuple[Values, Values]:
+        """What is the same however often it is sent: of runs, and of artifacts."""
+        runs = {name: (run.told, run.config, run.exit_code, run.used, _plain(run.summary())) for name, run in self.runs.items()}
+        return copy.deepcopy(runs), {name: vars(item) | {"files": item.contents()} for name, item in self.artifacts.items()}
 
     def answer(self, path: str, body: bytes) -> Values:
-        """What to say to a request. Raises KeyError, ValueError or AttributeError where it is not understood."""
+        """What to say to a request. Raises PermissionError where it is told to, any other error where it does not understand."""
+        if self.refusing and self.refusing.encode() in path.encode() + body[:60]:
+            raise PermissionError
         folder, *rest = path.strip("/").split("/")
         if folder == "graphql":
             asked = json.loads(body)
@@ -80,6 +100,30 @@ class Kept:
             run.streamed.setdefault(name, [])[chunk["offset"] : chunk["offset"] + len(new)] = new
         run.exit_code = sent["exitcode"] if sent.get("complete") else None
         return {}
+
+    def _on_RunResumeStatus(self, given: Values) -> Values:
+        run = self.runs.get(given["name"])
+        if run is None:
+            return {"model": None}
+        lines = {name: [json.dumps(line) for line in run.streamed.get(name, [])] for name in (HISTORY, SUMMARY)}
+        tails = {
+            "historyTail": json.dumps(lines[HISTORY][-1:]),
+            "eventsTail": "[]",
+            "summaryMetrics": "".join(lines[SUMMARY][-1:]) or None,
+        }
+        counts = {"historyLineCount": len(lines[HISTORY]), "eventsLineCount": 0, "logLineCount": 0}
+        config = json.dumps({key: {"value": value} for key, value in run.config.items()})
+        told = {theirs: run.told.get(ours) for theirs, ours in NAMES.items()}
+        bucket = {
+            "id": given["name"],
+            "name": given["name"],
+            "config": config,
+            "wandbConfig": '{"t": {}}',
+            **told,
+            **tails,
+            **counts,
+        }
+        return {"model": PROJECT | {"bucket": bucket}}
 
     def _on_UpsertBucket(self, given: Values) -> Values:
         new, name = given["name"] not in self.runs, given["name"]
@@ -143,14 +187,19 @@ class Kept:
     _on_FetchArtifactDigestAlgorithm = _on_ArtifactType
 
 
-def _without_clock(row: Values) -> Values:
-    """Without W&B's own columns, the step apart."""
-    return {key: value for key, value in row.items() if key == "_step" or not key.startswith("_")}
+def _plain(value: Any, *kept: str) -> Any:
+    """Without W&B's own entries, such as its clock, and the names that it draws anew each time."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _plain(item, *kept)
+        for key, item in value.items()
+        if key in kept or not (key.startswith("_") or key in ("path", "artifact_path"))
+    }
 
 
 @contextmanager
-def behaving(port: int = 0) -> Iterator[Kept]:
-    """A server at a port of its own, or at this one."""
+def behaving() -> Iterator[Kept]:
     kept, lock = Kept(), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -158,10 +207,12 @@ def behaving(port: int = 0) -> Iterator[Kept]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             with lock:
                 kept.requests.append((self.path, dict(self.headers), body))
+                code, said = 400, {"errors": [{"message": "no"}]}
                 try:
                     code, said = 200, kept.answer(self.path, body)
+                except PermissionError:
+                    pass
                 except Exception as error:
-                    code, said = 400, {"errors": [{"message": "not understood"}]}
                     kept.unknown.append(f"{self.command} {self.path} {error!r} {body[:200]!r}")
             content = json.dumps(said).encode()
             self.send_response(code)
@@ -175,7 +226,7 @@ def behaving(port: int = 0) -> Iterator[Kept]:
         def log_message(self, *given: Any) -> None:
             """Silent."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     kept.address = f"http://127.0.0.1:{server.server_address[1]}"
     try:

@@ -96,6 +96,7 @@ class Mirror:
             config=dict(payload.config),
             dir=self.folder,
             mode=self.mode,
+            resume="allow" if self.mode == "online" else None,  # or a server may put the same curves behind those it has
             reinit="create_new",
             settings=wandb.Settings(**_settings()),
         )
