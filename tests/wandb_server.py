@@ -109,7 +109,7 @@ class Kept:
         tails = {
             "historyTail": json.dumps(lines[HISTORY][-1:]),
             "eventsTail": "[]",
-            "summaryMetrics": "".join(lines[SUMMARY][-1:]) or None,
+            "summaryMetrics": "".join(lines[SUMMARY][-1:]) or "{}",
         }
         counts = {"historyLineCount": len(lines[HISTORY]), "eventsLineCount": 0, "logLineCount": 0}
         config = json.dumps({key: {"value": value} for key, value in run.config.items()})
