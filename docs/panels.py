@@ -1,7 +1,7 @@
 """Draws the panels of docs/wandb.md from mirrored runs, so that the page shows what its groupings and filters give.
 
-`python docs/panels.py PROTOCOL` reads with W&B's own command the offline runs in `wandb/` that the last report stands on, and writes
-docs/panels.png.
+`python docs/panels.py PROTOCOL` reads with W&B's own command the offline runs in `wandb/` that the last report stands on, and
+writes docs/panels.png.
 """
 
 import json

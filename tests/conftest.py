@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout") / "project"
     write_checkout(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def mounting() -> tuple[str, ...]:
+    """The words before a line for the shell that mounts a file system for itself alone."""
+    alone = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+    if not sys.platform.startswith("linux") or subprocess.run([*alone, "mount -t tmpfs none /mnt"], check=False).returncode:
+        pytest.skip("this system lets no user mount a file system of their own")
+    return alone
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -14,7 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from pipeline.config.plan import Plan
 from pipeline.config.schema import Tracking
-from pipeline.tracking.mirror import STREAMED, Late, arguments, deadline, described, folder_of, mode_of
+from pipeline.tracking.mirror import STREAMED, Late, arguments, deadline, described, folder_of, mode_of, no_stack_for_a_log
 from pipeline.tracking.payloads import Payload, Recorded, run_payloads
 
 MAKE = f"{__name__}:Live"
@@ -74,7 +74,7 @@ class Live(Logger):
         if self._logger is None:
             import wandb  # here, so that it may be absent or broken
 
-            run = wandb.init(resume="allow", **self._given)
+            run = wandb.init(**self._given)
             Path(run.settings.sync_dir, STREAMED).touch()
             self._logger = WandbLogger(experiment=run, log_model=False)
         return self._logger
@@ -83,7 +83,7 @@ class Live(Logger):
         if self.trouble:
             return
         try:
-            with deadline(PATIENCE):
+            with deadline(PATIENCE), no_stack_for_a_log():
                 action()
         except (Exception, Late) as error:
             self.trouble = described(error)

@@ -5,6 +5,8 @@ happens here is a state to report, not an error. Everything sent comes from reco
 nothing is lost and all of it can be sent again.
 """
 
+import json
+import logging
 import os
 import shutil
 import signal
@@ -29,6 +31,11 @@ CLOSE_SECONDS = 5.0
 REPORT_FILES, DATA = "report", "dataset"  # types of the artifacts: of the texts, and of what they were made from
 STREAMED = "streamed"  # a file in the folder of a run that live curves have begun
 DIGITS = 20  # of the digest in an artifact's name
+ENVIRONMENT = {  # what W&B reads before any settings: or it would look for a server even offline, and say so at every turn
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_SILENT": "true",
+}
+ANSWER, LAST = "api: HTTP error", '"handler: operation stats"'  # in W&B's log: what came of the first is said in the next line
 
 
 class Mirror:
@@ -47,7 +54,7 @@ class Mirror:
         if self.trouble:
             return False
         try:
-            with deadline():
+            with deadline(), no_stack_for_a_log():
                 return self._replay(payload)
         except (Exception, Late) as error:
             self.trouble = described(error)
@@ -58,7 +65,7 @@ class Mirror:
         if "wandb" not in sys.modules:
             return
         try:
-            with deadline(CLOSE_SECONDS):
+            with deadline(CLOSE_SECONDS), no_stack_for_a_log():
                 sys.modules["wandb"].teardown()
         except (Exception, Late, SystemExit) as error:  # it exits with the code of a killed wandb-core
             self.trouble = self.trouble or described(error)
@@ -71,9 +78,14 @@ class Mirror:
         except (TypeError, ValueError) as error:  # these values, not W&B: the next run may well be taken
             self.refused[payload.id] = described(error)
         run.finish(exit_code=int(payload.failed or payload.id in self.refused))
+        lost = _lost(Path(run.settings.log_internal))
+        if lost:
+            self.refused.setdefault(payload.id, lost)
+        if payload.id in self.refused:
+            return False
         for folder in live:
             shutil.rmtree(folder, ignore_errors=True)
-        return payload.id not in self.refused
+        return True
 
     def _started(self, payload: Payload) -> "wandb.Run":
         import wandb  # here, so that it may be absent or broken
@@ -93,7 +105,8 @@ def folder_of() -> Path:
 
 def arguments(payload: Payload, mode: str, project: str, entity: str | None, folder: str) -> dict[str, Any]:
     """What `wandb.init` is given for a run, in plain values."""
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # or wandb-core looks for a server even offline
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     return {
         "id": payload.id,
         "project": project,
@@ -106,6 +119,7 @@ def arguments(payload: Payload, mode: str, project: str, entity: str | None, fol
         "config": dict(payload.config),
         "dir": folder,
         "mode": mode,
+        "resume": "allow" if mode == "online" else None,  # or a server may put the same curves behind those it has
         "reinit": "create_new",
         "settings": _settings(),
     }
@@ -121,9 +135,19 @@ def _settings() -> dict[str, Any]:
         "save_code": False,
         "disable_git": True,
         "console": "off",
-        "silent": True,
+        "program": "pipeline.track",
         "use_dot_wandb": False,
     }
+
+
+def _lost(log: Path) -> str:
+    """The first thing that could not be sent, from W&B's log of a run: for curves and files it raises nothing."""
+    text, ended, _ = log.read_text(encoding="utf-8").partition(LAST)
+    if not ended:
+        return f"{log.name} breaks off, as on a full disk"
+    entries = (json.loads(line) for line in text.splitlines()[:-1])
+    errors = (entry["msg"] for entry in entries if entry["level"].startswith("ERROR"))
+    return next((_short(error) for error in errors if error != ANSWER), "")
 
 
 def _fill(run: "wandb.Run", payload: Payload) -> None:
@@ -184,7 +208,21 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+@contextmanager
+def no_stack_for_a_log() -> Iterator[None]:
+    """A line that W&B cannot write to its log, as on a full disk, is no stack on the terminal."""
+    before, logging.raiseExceptions = logging.raiseExceptions, False
+    try:
+        yield
+    finally:
+        logging.raiseExceptions = before
+
+
 def described(error: BaseException) -> str:
     """One short line."""
     name = "TimeoutError" if isinstance(error, Late) else type(error).__name__
-    return f"{name}: {' '.join(str(error).split())}"[:200].rstrip(": ")
+    return _short(f"{name}: {error}")
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:200].rstrip(": ")
