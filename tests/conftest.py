@@ -127,3 +127,11 @@ def copied(reproduced: subprocess.CompletedProcess[str], checkout: Path, tmp_pat
     assert reproduced.returncode == 0, reproduced.stderr
     shutil.copytree(checkout, tmp_path / "copy", symlinks=True)
     return tmp_path / "copy"
+
+
+@pytest.fixture
+def committed(copied: Path) -> Path:
+    """The same, its results committed."""
+    for words in (("add", "-A"), ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "results")):
+        subprocess.run(["git", *words], cwd=copied, check=True)
+    return copied

@@ -12,14 +12,6 @@ from pipeline.records.store import open_store
 DVC = (sys.executable, "-m", "dvc")
 
 
-@pytest.fixture
-def committed(copied):
-    """The reproduced checkout, committed."""
-    for words in (("add", "-A"), ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "results")):
-        subprocess.run(["git", *words], cwd=copied, check=True)
-    return copied
-
-
 def trained_here(folder):
     """The runs that were trained in this store, and not restored into it: they know their seconds."""
     known = {path.parent.name: json.loads(path.read_text()) for path in (folder / ".runs").glob("*/timing.json")}

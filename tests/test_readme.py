@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.documents import read_yaml
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -31,6 +33,16 @@ def test_the_headline_is_the_committed_reports():
 def test_what_it_links_to_exists():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_picture_of_the_stages_is_what_dvc_follows():
+    """A chain, since each stage reads something of the one before it, and nothing of a later one."""
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
+    chain = re.findall(r"\w+", re.search(r"^prepare +->.*", README, re.MULTILINE).group())
+    assert chain == list(stages)
+    names = [set(map(str, (o if isinstance(o, str) else next(iter(o)) for o in stages[verb]["outs"]))) for verb in chain]
+    reads = [[before for before, outs in enumerate(names) if outs & set(stages[verb]["deps"])] for verb in chain]
+    assert [max(before, default=None) for before in reads] == [None, *range(len(chain) - 1)]
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +102,6 @@ def test_every_make_target_it_names_exists():
 
 
 def test_every_parameter_it_sets_exists():
-    from pipeline.config.documents import read_yaml
-
     document = read_yaml(ROOT / "params.yaml")
     for key in re.findall(r"-S '?([a-z_.]+)=", README):
         section, _, field = key.partition(".")

@@ -95,6 +95,17 @@ class Evidence:
         pairs = [(study.name, arm) for study in self.confirmation.studies for arm in study.arms]
         return pairs[:1] + [(study, arm) for study, arm in pairs if arm.name != BASELINE]
 
+    def twins(self) -> list[list[tuple[str, str]]]:
+        """Every arm but the baseline as (study, arm); those that compare the same runs with the same runs stand together."""
+        groups: dict[tuple[tuple[str, ...], ...], list[tuple[str, str]]] = {}
+        for study, arm in self.arms()[1:]:
+            own = self._trained(study, arm.name) or (study, arm.name)
+            groups.setdefault((own, self._trained(study, arm.against)), []).append((study, arm.name))
+        return list(groups.values())
+
+    def _trained(self, study: str, arm: str) -> tuple[str, ...]:
+        return tuple(run.fingerprint for run in self.confirmation.runs if (run.study, run.arm) == (study, arm))
+
     def confirmed(self, study: str, arm: str) -> pd.DataFrame:
         """The outcomes of one arm's confirmation runs."""
         return _of(self.outcomes, study, arm)

@@ -109,8 +109,10 @@ def left_out(evidence: Evidence) -> str:
                 "contrasts and interactions do not mix processors or numbers of threads, other means and figures hold all runs"
             )
     lines += [
-        f"{listed(names)} are the same runs, asked about in two studies: the correction counts both"
-        for names in _twins(evidence)
+        f"{listed([f'**{evidence.label(*arm)}**' for arm in arms])} are the same runs, asked about in two studies: "
+        "the correction counts both"
+        for arms in evidence.twins()
+        if len(arms) > 1
     ]
     constant = primary[(primary["n"] > 1) & primary["low"].isna()]
     lines += [
@@ -120,15 +122,6 @@ def left_out(evidence: Evidence) -> str:
     if (primary["n"] == 1).any():
         lines.append("One pair of seeds has no interval, no p and no verdict: raise seeds.confirmation in params.yaml")
     return "\n".join(f"- {line}." for line in lines)
-
-
-def _twins(evidence: Evidence) -> list[list[str]]:
-    """The names of arms that stand for the same runs."""
-    runs: dict[tuple[str, ...], list[str]] = {}
-    for study, arm in evidence.arms()[1:]:
-        own = [run.fingerprint for run in evidence.confirmation.runs if (run.study, run.arm) == (study, arm.name)]
-        runs.setdefault(tuple(own), []).append(f"**{evidence.label(study, arm.name)}**")
-    return [names for own, names in runs.items() if own and len(names) > 1]
 
 
 def cost_table(evidence: Evidence, study: str | None = None) -> str:

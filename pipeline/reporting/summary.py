@@ -3,44 +3,39 @@
 Separate from the page, which is for people; timing because wall clock is never the same twice.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from pipeline.config.studies import BASELINE
 from pipeline.reporting.frames import TRIED, Evidence, tally
-from pipeline.reporting.overview import gap_of
 from pipeline.reporting.tables import VOID, decimal, ratio, table
 
-PLACES = 6
-CONTRAST_COLUMNS = ["study", "arm", "strength", "metric", "rule", "n", "difference", "low", "high"]
+CONTRAST_COLUMNS = ["study", "arm", "strength", "rule", "n", "difference", "low", "high"]
 MEASURED = "measured here"
+PLACES = 2  # of a percent
 
 
 def metrics(evidence: Evidence) -> dict[str, Any]:
-    """The baseline, every arm and the number of runs, rounded; None where a number is unknown."""
-    baseline = evidence.baseline()
-    arms = {
-        f"{row['study']}/{row['arm']}": {
-            "test_accuracy": _rounded(row["arm_mean"]),
-            "difference": _rounded(row["difference"]),
-            "p_holm": _rounded(row["p_holm"]),
-            "gap": _rounded(gap_of(evidence, row["study"], row["arm"])),
-        }
-        for row in evidence.primary().to_dict("records")
-    }
+    """The baseline in percent, every arm's difference in points of test accuracy, the runs; None where a number is unknown.
+
+    Every name here is a column of `dvc exp show`: few, and short.
+    """
+    baseline, runs = evidence.baseline(), tally(evidence.planned())
     return {
-        "baseline": {name: _rounded(baseline[name].mean()) for name in ("test_accuracy", "gap")},
-        "arms": arms,
-        "runs": tally(evidence.planned()),
+        "baseline": {"accuracy": _percent(baseline["test_accuracy"].mean()), "gap": _percent(baseline["gap"].mean())},
+        "points": {row["arm"]: _percent(row["difference"]) for row in _named(evidence, evidence.primary()).to_dict("records")},
+        "runs": {name: runs[name] for name in ("planned", "done")},
     }
 
 
 def plots(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """The long tables behind the figures, by file name."""
+    """The long tables that `.dvc/plots` draws, by file name."""
     return {
-        "contrasts.csv": evidence.primary()[CONTRAST_COLUMNS],
-        "curves.csv": evidence.curves,
+        "contrasts.csv": _named(evidence, evidence.primary())[CONTRAST_COLUMNS],
+        "curves.csv": _named(evidence, evidence.curves),
         "strengths.csv": evidence.tried[list(TRIED)],
     }
 
@@ -76,5 +71,21 @@ def timing_page(evidence: Evidence, timing: pd.DataFrame) -> str:
     return f"# Timing: {evidence.confirmation.protocol}\n\n{table(pd.DataFrame(rows), caption)}\n"
 
 
-def _rounded(value: float) -> float | None:
-    return None if pd.isna(value) else round(float(value), PLACES)
+def _named(evidence: Evidence, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a frame that are about kept arms, under the names of `_names`."""
+    names = _names(evidence)
+    found = [names.get((study, arm)) for study, arm in zip(frame["study"], frame["arm"], strict=True)]
+    return frame.assign(arm=found).dropna(subset=["arm"])
+
+
+def _names(evidence: Evidence) -> dict[tuple[str, str], str]:
+    """Every arm once, where studies share its runs; the name says the study where different runs share one."""
+    kept = [arms[0] for arms in evidence.twins()]
+    often = Counter(arm for _, arm in kept)
+    names = {(study, arm): arm if often[arm] == 1 else f"{arm} of {study}" for study, arm in kept}
+    compared = {key: name + evidence.against(*key) for key, name in names.items()}
+    return {(evidence.confirmation.studies[0].name, BASELINE): BASELINE, **compared}
+
+
+def _percent(value: float) -> float | None:
+    return None if pd.isna(value) else round(100 * float(value), PLACES)

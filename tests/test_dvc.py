@@ -1,0 +1,54 @@
+"""What DVC shows of an experiment beside the last commit: few columns, the ones that matter, and plots of both revisions."""
+
+import csv
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+DVC = (sys.executable, "-m", "dvc")
+ROOT = Path(__file__).resolve().parent.parent
+DROP = re.search(r"dvc exp show --only-changed --drop '(.+?)'", (ROOT / "README.md").read_text()).group(1)
+CHANGED = ("-S", "data.train_size=20", "-S", "studies=[others]")
+METRICS = ["baseline.accuracy", "baseline.gap", "points.dropout", "points.shift", "points.weight_decay"]
+RUNS = ["runs.done", "runs.planned"]
+HEADLINE = re.compile(r"\| (\w+) \| \w+ \| ([+-]?[\d.]+) \|")
+
+
+@pytest.fixture
+def experiment(committed, command):
+    """The committed checkout with an experiment, of one study on fewer images, in its workspace."""
+    ended = command(*DVC, "exp", "run", "-n", "fewer", *CHANGED, at=committed)
+    assert ended.returncode == 0, ended.stderr
+    return committed
+
+
+def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
+    def shown(*words):
+        ended = command(*DVC, *words, at=experiment)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    rows = list(csv.DictReader(shown("exp", "show", "--csv", "--only-changed", "--drop", DROP).splitlines()))
+    assert sorted(rows[0]) == sorted(["Experiment", "rev", "typ", "Created", *METRICS, *RUNS, "studies", "data.train_size"])
+    (fewer,) = [row for row in rows if row["Experiment"] == "fewer"]
+    assert (fewer["data.train_size"], fewer["points.dropout"], fewer["runs.done"]) == ("20", "", fewer["runs.planned"])
+
+    report = (experiment / "reports" / "tiny" / "report.md").read_text()
+    headline = {f"points.{arm}": float(points) for arm, points in HEADLINE.findall(report)}
+    assert headline.keys() == {"points.shift", "points.weight_decay"}
+    assert {name: float(fewer[name]) for name in headline} == pytest.approx(headline, abs=0.051)
+
+    told = json.loads(shown("exp", "diff", "--json"))
+    assert told["params"]["params.yaml"].keys() == {"data.train_size", "studies"}
+    assert told["metrics"]["reports/tiny/metrics.json"].keys() == {*METRICS, *RUNS}
+    assert json.loads(shown("metrics", "diff", "--json")) == told["metrics"]
+    assert json.loads(shown("params", "diff", "--json")).keys() == {"params.yaml"}
+
+    shown("plots", "diff", "HEAD", "-o", "plots")
+    page = (experiment / "plots" / "index.html").read_text()
+    specs = [json.loads(line) for line in re.findall(r"var spec = (\{.*\});", page)]
+    assert [{row["rev"] for row in spec["data"]["values"]} for spec in specs] == [{"HEAD", "workspace"}] * 3
+    assert "DVC_METRIC" not in page
