@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.loggers import Logger
 
 from pipeline.config.fingerprint import RunConfig
 from pipeline.data.arrays import Arrays
@@ -14,7 +15,7 @@ from pipeline.training.task import Task
 from pipeline.training.trainer import Trained, train
 
 
-def killed_after(stop: int, config: RunConfig, pool: Arrays, folder: Path) -> None:
+def killed_after(stop: int, config: RunConfig, pool: Arrays, folder: Path, logger: Logger | None = None) -> None:
     """Trains until `stop` epochs are in a checkpoint and the next has begun."""
     start = Task.on_train_epoch_start
 
@@ -27,7 +28,7 @@ def killed_after(stop: int, config: RunConfig, pool: Arrays, folder: Path) -> No
         patch.setattr(Task, "on_train_epoch_start", interrupted)
         patch.setattr(checkpoints.Checkpoints.__init__, "__defaults__", (0.0,))  # one after every epoch
         with pytest.raises(RuntimeError, match="killed"):
-            train(config, pool, folder)
+            train(config, pool, folder, logger=logger)
     assert latest(folder) is not None
 
 

@@ -227,6 +227,7 @@ def behaving() -> Iterator[Kept]:
             """Silent."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = False  # so that closing waits for the last answer
     threading.Thread(target=server.serve_forever, daemon=True).start()
     kept.address = f"http://127.0.0.1:{server.server_address[1]}"
     try:

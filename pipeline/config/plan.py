@@ -50,6 +50,10 @@ class PlannedRun(Settings):
     seed: int
     fingerprint: str
 
+    def label(self) -> str:
+        """What a person calls it: arm, strength, seed."""
+        return " ".join(filter(None, [self.arm, self.strength, f"seed {self.seed}"]))
+
 
 class PlannedEnsemble(Settings):
     """A question about ensembles: `groups` are the seeds whose split a group shares; only its baseline has `size` models."""
@@ -66,6 +70,10 @@ class PlannedMember(PlannedRun):
 
     member: int
 
+    def label(self) -> str:
+        """Which model of its group it is, too."""
+        return f"{super().label()} member {self.member}"
+
 
 class PlannedVariance(Settings):
     """A question about where the spread of a score comes from: `groups` are the seeds around which streams are moved."""
@@ -81,6 +89,10 @@ class PlannedDraw(PlannedRun):
 
     stream: str
     draw: int
+
+    def label(self) -> str:
+        """Which draw of which stream it is, too."""
+        return f"{super().label()} {self.stream} {self.draw}"
 
 
 class Plan(Settings):

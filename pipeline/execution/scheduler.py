@@ -93,11 +93,8 @@ def grouped(reasons: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, 
 
 
 def labels(plan: Plan) -> dict[str, str]:
-    """What a person calls each run: arm, strength, seed."""
-    members = {run.fingerprint: f"{run.arm} seed {run.seed} member {run.member}" for run in plan.members}
-    draws = {run.fingerprint: f"{run.arm} seed {run.seed} {run.stream} {run.draw}" for run in plan.draws}
-    runs = {run.fingerprint: " ".join(filter(None, [run.arm, run.strength, f"seed {run.seed}"])) for run in reversed(plan.runs)}
-    return draws | members | runs
+    """What a person calls each run, as what it stands for first."""
+    return {run.fingerprint: run.label() for run in reversed(plan.every())}
 
 
 def _title(plan: Plan, needed: int) -> str:

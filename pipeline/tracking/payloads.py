@@ -121,7 +121,7 @@ def _run(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded) -
         id=first.fingerprint,
         group=first.study,
         job_type=plan.phase,
-        name=" ".join(word for word in (first.arm, first.strength, f"seed {first.seed}") if word),
+        name=first.label(),
         notes=plan.questions()[first.study],
         tags=_tags(words),
         config=_config(plan, standing, rule, run),

@@ -6,11 +6,13 @@ import time
 
 import psutil
 import pytest
+from interrupted import killed_after
 from loopback import silent
 from marked import Run
 from offline import curve, folder_of
 from stages import run_stages
 from tiny import write_clone
+from wandb_server import behaving
 
 from pipeline import choose, confirm, prepare, train
 from pipeline.config.plan import read_plan
@@ -20,6 +22,8 @@ from pipeline.records.history import points
 from pipeline.records.store import Store, read_history
 from pipeline.tracking import live
 from pipeline.tracking.live import Live
+from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.payloads import Payload
 from pipeline.training import trainer
 
 KEY = "0" * 40
@@ -73,6 +77,30 @@ def test_a_killed_wandb_changes_nothing_in_a_run(tmp_path, configure, pool, monk
     assert outcome["state"] == "done", outcome
     assert outcome["trouble"]
     assert outcome["history"] == trainer.train(config, pool).history
+
+
+def test_killed_and_resumed_it_is_one_run_on_a_server_and_the_mirror_adds_no_point(tmp_path, configure, pool, monkeypatch):
+    """Killed as its second epoch begins; the whole run is told again afterwards, as the mirror does."""
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    config = configure(epochs=4, curve_points=4)
+    with behaving() as kept:
+        monkeypatch.setenv("WANDB_BASE_URL", kept.address)
+
+        def told():
+            return Live(PAYLOAD, **GIVEN | {"mode": "online", "folder": str(tmp_path)})
+
+        killed_after(2, config, pool, tmp_path / "checkpoints", told())
+        run = kept.runs["abc123"]
+        assert [point["epoch"] for point in run.history()] == [1, 2]
+        trained = trainer.train(config, pool, tmp_path / "checkpoints", logger=told())
+        whole = list(points(trained.history))
+        assert [{key: point[key] for key in whole[0]} for point in run.history()] == whole
+        mirror = Mirror("online", "gapwise", None, str(tmp_path))
+        assert mirror.send(Payload(**PAYLOAD | {"history": tuple(whole), "summary": {"state": "done"}}))
+        mirror.close()
+        assert [{key: point[key] for key in whole[0]} for point in run.history()] == whole
+        assert run.summary()["state"] == "done"
+        assert (list(kept.runs), kept.unknown) == (["abc123"], [])
 
 
 def asked_for_live(project):

@@ -132,6 +132,7 @@ def check_everything(kept, project):
         assert len(own) > 15 or phase == "exploration"
         check_run(kept.runs[name], project / "artifacts" / "tiny" / phase / name, phase, study, own)
     check_report(kept, project)
+    assert len({run.told["name"] for run in kept.runs.values()}) == len(kept.runs)
     assert kept.unknown == []
 
 
