@@ -89,7 +89,7 @@ def score(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) 
 @functools.cache
 def development_pool(dataset: str) -> Arrays:
     """What seeds split into training and validation."""
-    arrays = data.read(dataset)
+    arrays = data.read(dataset, {}).pool
     return arrays.take(hold_out(arrays.labels, 0.4)[0])
 
 

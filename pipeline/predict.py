@@ -15,9 +15,8 @@ from pipeline.config.files import new_folder, write_sealed
 from pipeline.config.fingerprint import read_config
 from pipeline.config.plan import read_plan
 from pipeline.config.protocols import read_parameters
-from pipeline.data import flips_keep_labels
 from pipeline.data.arrays import Arrays
-from pipeline.data.prepared import read_development, read_test_images, require_digest
+from pipeline.data.prepared import read_development, read_summary, read_test_images, require_digest
 from pipeline.data.splits import train_and_validation
 from pipeline.execution.processes import keep_freed_memory
 from pipeline.execution.scheduler import finish, labels, said
@@ -57,7 +56,7 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
     subject = Subject(config, regularizers.build(config.regularizers), load_file(run / "weights.safetensors"), _kept(run))
     train, validation = train_and_validation(pool, config.data["train_size"], config.data["label_noise"], config.streams.split)
     images = {"train": as_images(train.images), "validation": as_images(validation.images), "test": as_images(test)}
-    flips_keep = flips_keep_labels(config.data["dataset"])
+    flips_keep = read_summary(folder / "data")["flips_keep_labels"]
     tensors = predictions(subject, images, pool.classes, job["viewed"], flips_keep)
     labels = {"labels/train": torch.from_numpy(train.labels), "labels/validation": torch.from_numpy(validation.labels)}
     content = save({**tensors, **labels, "examples/validation": _digest(images["validation"])})

@@ -30,7 +30,7 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def pool() -> Arrays:
     """The development pool of the digits."""
-    arrays = data.read("digits")
+    arrays = data.read("digits", {}).pool
     return arrays.take(hold_out(arrays.labels, 0.4)[0])
 
 

@@ -51,7 +51,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "artifacts" / "tiny"
     generator = np.random.default_rng(10)
-    data = write_prepared(folder / "data", "tiny", _arrays(generator, TRAIN + VALIDATION), _arrays(generator, TEST))["digest"]
+    data = write_prepared(folder / "data", "tiny", _arrays(generator, TRAIN + VALIDATION), _arrays(generator, TEST), False)[
+        "digest"
+    ]
     explored = {"baseline": ("",), "noisy": STRENGTHS["noisy"]}
     _phase(folder / "exploration", _plan("exploration", range(3), explored, data), generator)
     confirmed = {"baseline": ("",), "noisy": ("rate=0.5",), "pooled": ("ratio=1.2",)}

@@ -80,7 +80,7 @@ def test_every_planned_run_is_recorded_with_its_evidence(whole):
 
 def test_scores_derive_again_from_weights_and_raw_data(whole, scores):
     """Not one function of prediction, averaging or metrics is used here."""
-    arrays = data.read("digits")
+    arrays = data.read("digits", {}).pool
     development, test = hold_out(arrays.labels, 0.4)
     pool = arrays.take(development)
     for name in read_plan(artifacts(whole) / "confirmation").fingerprints():

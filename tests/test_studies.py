@@ -43,7 +43,7 @@ def test_every_study_plans_under_every_protocol(shipped, protocol):
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_strength_trains_two_steps(shipped, study):
     experiment = shipped("digits", f"[dropout, {study}]" if study != "dropout" else "[dropout]")
-    arrays = data.read("digits")
+    arrays = data.read("digits", {}).pool
     pool = arrays.take(hold_out(arrays.labels, 0.4)[0])
     for arm in next(one for one in experiment.all() if one.name == study).arms:
         for strength in arm.strengths:

@@ -23,7 +23,7 @@ EXPERIMENTS = Path("experiments")
 PROTOCOLS = EXPERIMENTS / "protocols"
 PARAMETERS = Path("params.yaml")
 FIXED = ("data.dataset", "data.test_fraction")
-SECTIONS = ("data", "model", "training", "seeds")
+SECTIONS = ("source", "data", "model", "training", "seeds")
 TIMES = re.compile(r"x[0-9]+(\.[0-9]+|/[1-9][0-9]*)?")  # times the protocol's value
 
 
@@ -33,7 +33,7 @@ class Catalogue:
 
     regularizers: Mapping[str, type[Settings]]
     models: Mapping[str, type[Settings]]
-    datasets: tuple[str, ...]
+    datasets: Mapping[str, type[Settings]]
     rule: Callable[[tuple[Any, ...]], str]  # the test rule of an arm's regularizers
     effect: Callable[
         [tuple[Any, ...], dict[str, Any]], tuple[Any, Callable[[], str]]
@@ -45,6 +45,7 @@ class Protocol(Settings):
 
     name: Word
     data: Data
+    source: dict[str, Any] = Field(default_factory=dict)  # where the data come from; changes no run but by their content
     model: dict[str, Any]
     training: Training
     seeds: Seeds = Seeds()
@@ -63,13 +64,18 @@ def read_parameters(root: Path = Path()) -> Parameters:
     return checked(Parameters, read_yaml(root / PARAMETERS), PARAMETERS)
 
 
-def read_protocol(name: str, datasets: Collection[str], root: Path = Path()) -> Protocol:
+def read_protocol(name: str, datasets: Mapping[str, type[Settings]], root: Path = Path()) -> Protocol:
     """The protocol `name`, `params.yaml` applied, its model not yet looked up. Raises Refusal."""
     document, source = document_of(name, read_parameters(root), root)
-    protocol = checked(Protocol, document, source)
+    return _sourced(checked(Protocol, document, source), datasets, source)
+
+
+def _sourced(protocol: Protocol, datasets: Mapping[str, type[Settings]], source: Path | str) -> Protocol:
+    """The protocol once its dataset is there and takes what is said of where it comes from. Raises Refusal."""
     if protocol.data.dataset not in datasets:
         raise Refusal(unknown(source, "data.dataset", protocol.data.dataset, datasets))
-    return protocol
+    told = checked(datasets[protocol.data.dataset], protocol.source, source, "source")
+    return protocol.model_copy(update={"source": told.model_dump(mode="json")})
 
 
 def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:
@@ -99,9 +105,7 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
 
 def resolved(document: dict[str, Any], catalogue: Catalogue, source: Path | str) -> Protocol:
     """A checked protocol whose model settings are complete. Raises Refusal."""
-    protocol = checked(Protocol, document, source)
-    if protocol.data.dataset not in catalogue.datasets:
-        raise Refusal(unknown(source, "data.dataset", protocol.data.dataset, catalogue.datasets))
+    protocol = _sourced(checked(Protocol, document, source), catalogue.datasets, source)
     if protocol.training.batch_size > protocol.data.train_size:
         size, images = protocol.training.batch_size, protocol.data.train_size
         raise Refusal(f"{source}: training.batch_size: {size} is refused; allowed is at most data.train_size, {images}")

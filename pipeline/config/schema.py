@@ -118,6 +118,7 @@ class Parameters(Settings):
 
     protocols: tuple[Word, ...] = Field(min_length=1)
     studies: Literal["all"] | tuple[Word, ...] | None = None
+    source: dict[str, Any] = {}
     data: dict[str, Any] = {}
     model: dict[str, Any] = {}
     training: dict[str, Any] = {}

@@ -160,7 +160,7 @@ def _repeated(arms: list[Arm], path: Path, catalogue: Catalogue) -> Iterator[str
             where = f"arms.{arm.name}" + f" ({strength.label})" * bool(strength.label)
             settings = strength.protocol.settings()
             try:
-                effect, others = catalogue.effect(strength.regularizers, settings)
+                effect, others = catalogue.effect(strength.regularizers, settings | {"source": strength.protocol.source})
             except Refusal as refusal:
                 yield from (f"{path}: {where}: {line}" for line in refusal.lines)
                 continue

@@ -1,37 +1,62 @@
-"""Data sources, one file each, and what every source shares: splits, batches, prepared arrays."""
+"""Data sources, one file each, and what every source shares: splits, batches, prepared arrays.
+
+A source has the settings it takes (`Source`, the `source` section of a protocol: where the data lie, what to do with a bad
+file), `describe`, which says what it will give without reading it all, and `read`.
+"""
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
 
 from pipeline.config.errors import Refusal
-from pipeline.data.arrays import Arrays
+from pipeline.config.schema import Settings, checked
+from pipeline.data.arrays import Kind, Parts
 
 SHARED = ("arrays", "loader", "prepared", "splits")
+NEEDED = {
+    "Source": "the model of its settings",
+    "describe": "a function describe(source) that gives Kind",
+    "read": "a function read(source) that gives Parts",
+}
 
 
-def names() -> tuple[str, ...]:
-    """The datasets there are: every file of this folder that is a source."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED))
+def settings() -> dict[str, type[Settings]]:
+    """Name -> model of its `source` section, for every file of this folder that is a source."""
+    found = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED)
+    return {name: _module(name).Source for name in found}
 
 
-def images(name: str) -> tuple[tuple[int, int, int], int]:
-    """Shape (channels, height, width) of a dataset's images and the number of classes, without reading it."""
-    source = importlib.import_module(f"pipeline.data.{name}")
-    return source.SHAPE, source.CLASSES
+def describe(name: str, source: Mapping[str, Any]) -> Kind:
+    """What the dataset `name` is, read from where `source` says. Raises Refusal."""
+    kind: Kind = _module(name).describe(_checked(name, source))
+    return kind
 
 
-def flips_keep_labels(name: str) -> bool:
-    """Whether the mirror image of an example has its label."""
-    return bool(importlib.import_module(f"pipeline.data.{name}").FLIPS_KEEP_LABELS)
-
-
-def read(name: str) -> Arrays:
-    """All examples of a dataset. `name` is one of `names()`. Raises Refusal where they are not what `Arrays` says."""
-    source = importlib.import_module(f"pipeline.data.{name}")
-    if not hasattr(source, "read"):
-        raise Refusal(f"pipeline/data/{name}.py: has no read(); needed is a function read() that gives Arrays")
-    arrays: Arrays = source.read()
-    mistakes = list(arrays.mistakes())
+def read(name: str, source: Mapping[str, Any]) -> Parts:
+    """All examples of a dataset. Raises Refusal where they are not what `Arrays` and `describe` say."""
+    module, kind = _module(name), describe(name, source)
+    parts: Parts = module.read(_checked(name, source))
+    mistakes = [
+        f"pipeline/data/{name}.py: read(): {part}: {mistake}"
+        for part, arrays in vars(parts).items()
+        if arrays is not None
+        for mistake in arrays.mistakes(kind)
+    ]
     if mistakes:
-        raise Refusal(*(f"pipeline/data/{name}.py: read(): {mistake}" for mistake in mistakes))
-    return arrays
+        raise Refusal(*mistakes)
+    return parts
+
+
+def _checked(name: str, source: Mapping[str, Any]) -> Settings:
+    model: type[Settings] = _module(name).Source
+    return checked(model, dict(source), f"dataset {name}", "source")
+
+
+def _module(name: str) -> ModuleType:
+    module = importlib.import_module(f"pipeline.data.{name}")
+    for attribute, what in NEEDED.items():
+        if not hasattr(module, attribute):
+            raise Refusal(f"pipeline/data/{name}.py: has no {attribute}; needed is {what}")
+    return module

@@ -6,16 +6,23 @@ Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UC
 import numpy as np
 from sklearn.datasets import load_digits
 
-from pipeline.data.arrays import Arrays
+from pipeline.config.schema import Settings
+from pipeline.data.arrays import Arrays, Kind, Parts
 
 BRIGHTEST = 16.0
-SHAPE = (1, 8, 8)
-CLASSES = 10
-FLIPS_KEEP_LABELS = False  # a mirrored 2 is no 2
 
 
-def read() -> Arrays:
+class Source(Settings):
+    """Nothing to say: the images are part of scikit-learn."""
+
+
+def describe(source: Source) -> Kind:
+    """8x8, grey; a mirrored 2 is no 2."""
+    return Kind((1, 8, 8), 10, flips_keep_labels=False)
+
+
+def read(source: Source) -> Parts:
     """All 1,797 images, pixel values divided by their largest possible value."""
     bunch = load_digits()
     images = (bunch.images / BRIGHTEST).astype(np.float32)[:, None]
-    return Arrays(images, bunch.target.astype(np.int64), 10)
+    return Parts(Arrays(images, bunch.target.astype(np.int64), 10))

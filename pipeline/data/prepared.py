@@ -20,7 +20,7 @@ from pipeline.data.arrays import Arrays
 SUMMARY = "data.json"
 
 
-def write_prepared(folder: Path, dataset: str, development: Arrays, test: Arrays) -> dict[str, Any]:
+def write_prepared(folder: Path, dataset: str, development: Arrays, test: Arrays, flips_keep_labels: bool) -> dict[str, Any]:
     """Writes the folder, whole or not at all, and gives its summary with the digest of everything in it."""
     files: dict[str, NDArray[Any]] = {
         "development_images.npy": development.images,
@@ -38,9 +38,11 @@ def write_prepared(folder: Path, dataset: str, development: Arrays, test: Arrays
             "dataset": dataset,
             "classes": development.classes,
             "shape": list(development.images.shape[1:]),
+            "flips_keep_labels": flips_keep_labels,
             "development": len(development.labels),
+            "validation": development.validation,
             "test": len(test.labels),
-            "digest": hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest(),
+            "digest": _content(sums, development.validation),
             "files": sums,
         }
         write_sealed(staging / SUMMARY, summary)
@@ -61,7 +63,8 @@ def require_digest(folder: Path, digest: str) -> None:
 def read_development(folder: Path) -> Arrays:
     """The development pool: what seeds split into training and validation."""
     images = _read(folder, "development_images.npy")
-    return Arrays(images, _read(folder, "development_labels.npy"), read_summary(folder)["classes"])
+    summary = read_summary(folder)
+    return Arrays(images, _read(folder, "development_labels.npy"), summary["classes"], summary["validation"])
 
 
 def read_test_images(folder: Path) -> NDArray[np.float32]:
@@ -82,6 +85,12 @@ def _read(folder: Path, name: str) -> Any:
     if not path.is_file() or _digest(path) != expected:
         raise Refusal(f"{path}: missing or damaged; {_needed(folder)}")
     return np.load(path, allow_pickle=False)
+
+
+def _content(sums: dict[str, str], validation: int) -> str:
+    """The digest of all arrays, and of which examples validate where the dataset says so."""
+    told = {**sums, **({"validation": str(validation)} if validation else {})}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _needed(folder: Path) -> str:

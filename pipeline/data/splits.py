@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 
 from pipeline.config.errors import Refusal
 from pipeline.config.streams import derive
-from pipeline.data.arrays import Arrays
+from pipeline.data.arrays import Arrays, Parts
 
 TEST_SEED = 0  # one test set for everybody, for ever
 LIMIT = 2**32  # of scikit-learn's seeds
@@ -22,12 +22,27 @@ def hold_out(labels: NDArray[np.int64], fraction: float) -> tuple[Indices, Indic
     return _stratified(labels, round(len(labels) * (1 - fraction)), derive(TEST_SEED, "test"), "data.test_fraction")
 
 
-def train_validation(labels: NDArray[np.int64], train_size: int, seed: int) -> tuple[Indices, Indices]:
+def divided(parts: Parts, test_fraction: float) -> tuple[Arrays, Arrays]:
+    """What is developed on, and the closed test set: the dataset's own, else a fixed share of the pool."""
+    pool, test = parts.pool, parts.test
+    if test is None:
+        development, held = hold_out(pool.labels, test_fraction)
+        pool, test = pool.take(development), pool.take(held)
+    return pool.with_validation(parts.validation) if parts.validation else pool, test
+
+
+def train_validation(labels: NDArray[np.int64], train_size: int, seed: int, given: int = 0) -> tuple[Indices, Indices]:
     """Indices (train, validation) into the development pool, each ascending; the remainder validates.
 
-    `seed` is that of the split stream. Raises Refusal where the pool cannot give both, stratified.
+    The last `given` examples validate alone, for every seed, where the dataset sets them apart. `seed` is that of the split
+    stream. Raises Refusal where the pool cannot give both, stratified.
     """
-    return _stratified(labels, train_size, derive(seed, "split"), "data.train_size")
+    if not given:
+        return _stratified(labels, train_size, derive(seed, "split"), "data.train_size")
+    first = len(labels) - given
+    whole = train_size == first
+    train = np.arange(first) if whole else _stratified(labels[:first], train_size, derive(seed, "split"), "data.train_size")[0]
+    return train, np.arange(first, len(labels))
 
 
 def redraw_labels(labels: NDArray[np.int64], fraction: float, classes: int, seed: int) -> NDArray[np.int64]:
@@ -44,7 +59,7 @@ def redraw_labels(labels: NDArray[np.int64], fraction: float, classes: int, seed
 
 def train_and_validation(pool: Arrays, train_size: int, label_noise: float, seed: int) -> tuple[Arrays, Arrays]:
     """The training and validation examples of one seed; only training labels are noisy."""
-    train, validation = train_validation(pool.labels, train_size, seed)
+    train, validation = train_validation(pool.labels, train_size, seed, pool.validation)
     chosen = pool.take(train)
     labels = redraw_labels(chosen.labels, label_noise, pool.classes, seed)
     return Arrays(chosen.images, labels, pool.classes), pool.take(validation)

@@ -20,7 +20,7 @@ from pipeline.regularizers.base import Regularizer
 def catalogue() -> Catalogue:
     """Everything found by looking into the folders. Sets torch to one thread: single images are slower on several."""
     torch.set_num_threads(1)
-    return Catalogue(regularizers.settings(), models.settings(), data.names(), regularizers.test_rule, effect)
+    return Catalogue(regularizers.settings(), models.settings(), data.settings(), regularizers.test_rule, effect)
 
 
 def effect(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> tuple[list[Any], Callable[[], str]]:
@@ -31,18 +31,18 @@ def effect(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> tuple[
     chosen = [item for item in chosen if not item.is_neutral()]
     if not chosen:
         return [], str
-    network, shape = _plain(settings["data"]["dataset"], json.dumps(settings["model"]))
+    network, shape = _plain(settings["data"]["dataset"], json.dumps(settings["source"]), json.dumps(settings["model"]))
     regularizers.equip(copy.deepcopy(network), chosen)
     effects = [[_name(item), item.effect(network, shape)] for item in chosen]
     return effects, lambda: "".join(item.alternatives(network, shape) for item in chosen)  # long to find, seldom asked
 
 
 @functools.lru_cache(maxsize=32)
-def _plain(dataset: str, model: str) -> tuple[nn.Module, tuple[int, ...]]:
+def _plain(dataset: str, source: str, model: str) -> tuple[nn.Module, tuple[int, ...]]:
     """A network as the protocol has it, without regularizers, and the shape of its images."""
-    shape, classes = data.images(dataset)
+    kind = data.describe(dataset, json.loads(source))
     with torch.random.fork_rng(devices=[]):
-        return models.build(json.loads(model), shape, classes), shape
+        return models.build(json.loads(model), kind.shape, kind.classes), kind.shape
 
 
 def _name(item: Regularizer) -> str:

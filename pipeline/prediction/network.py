@@ -16,6 +16,8 @@ from pipeline.config.streams import derive
 from pipeline.models.standardized import Standardized
 from pipeline.regularizers.base import Regularizer
 
+BRIGHTEST = 255
+
 
 def assemble(config: RunConfig, chosen: Sequence[Regularizer], shape: tuple[int, ...], classes: int) -> Standardized:
     """The network with its noise layers and initial weights, for images of `shape` (channels, height, width).
@@ -29,6 +31,8 @@ def assemble(config: RunConfig, chosen: Sequence[Regularizer], shape: tuple[int,
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # untyped in torch
 
 
-def as_images(images: NDArray[np.float32]) -> Tensor:
-    """Images (N, channels, height, width) as a tensor in channels_last layout, which small networks are faster on."""
-    return torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+def as_images(images: NDArray[np.float32] | NDArray[np.uint8]) -> Tensor:
+    """Images (N, channels, height, width) in [0, 1], bytes as fractions of 255, in the layout small networks are faster on."""
+    values = torch.from_numpy(images)
+    values = values if values.is_floating_point() else values.float() / BRIGHTEST
+    return values.contiguous(memory_format=torch.channels_last)

@@ -42,4 +42,5 @@ def test_one_test_rule_in_an_arm(project):
 def test_what_a_source_says_of_its_images_is_so(pool):
     from pipeline import data
 
-    assert data.images("digits") == (pool.shape, pool.classes)
+    kind = data.describe("digits", {})
+    assert (kind.shape, kind.classes) == (pool.shape, pool.classes)

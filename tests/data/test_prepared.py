@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from pipeline.config.errors import Refusal
+from pipeline.data.arrays import Kind
 from pipeline.data.prepared import read_development, read_summary, read_test_images, read_test_labels, write_prepared
+
+KIND = Kind((1, 8, 8), 10, flips_keep_labels=False)
 
 
 @pytest.fixture
 def folder(tmp_path, pool):
-    write_prepared(tmp_path / "p" / "data", "digits", pool, pool.take(np.arange(20)))
+    write_prepared(tmp_path / "p" / "data", "digits", pool, pool.take(np.arange(20)), False)
     return tmp_path / "p" / "data"
 
 
@@ -22,8 +25,8 @@ def test_read_back(folder, pool):
 
 def test_the_digest_is_that_of_the_content(folder, pool, tmp_path):
     one = read_summary(folder)["digest"]
-    assert write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(20)))["digest"] == one
-    assert write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(1, 21)))["digest"] != one
+    assert write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(20)), False)["digest"] == one
+    assert write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(1, 21)), False)["digest"] != one
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x")])
@@ -34,7 +37,7 @@ def test_damage_is_found(folder, damage):
 
 
 def test_nothing_prepared_says_what_to_run(tmp_path):
-    with pytest.raises(Refusal, match="data.json: missing or damaged; needed are the stages before this one"):
+    with pytest.raises(Refusal, match="data.json: missing or damaged; run: dvc repro --force prepare@p"):
         read_summary(tmp_path / "p" / "data")
 
 
@@ -43,12 +46,13 @@ def test_arrays_that_are_not_as_promised_are_named(pool):
 
     mistakes = {
         "float64": {"images": pool.images.astype(np.float64)},
-        "allowed is float32": {"images": pool.images[:, 0]},
+        "allowed is float32 or uint8": {"images": pool.images[:, 0]},
         "images range from 0 to 255": {"images": pool.images * 255},
+        "allowed is what describe() says": {"classes": 11},
         "labels range from 1 to 10": {"labels": pool.labels + 1},
         "labels are int64 (5,)": {"labels": pool.labels[:5]},
     }
-    assert list(pool.mistakes()) == []
+    assert list(pool.mistakes(KIND)) == []
     for words, changed in mistakes.items():
-        (line,) = dataclasses.replace(pool, **changed).mistakes()
+        (line,) = dataclasses.replace(pool, **changed).mistakes(KIND)
         assert words in line

@@ -11,15 +11,15 @@ from pipeline.data.splits import hold_out, redraw_labels, train_and_validation, 
 
 
 def test_the_digits_are_real_and_scaled():
-    arrays = data.read("digits")
+    arrays = data.read("digits", {}).pool
     assert arrays.images.shape == (1797, 1, 8, 8)
     assert (arrays.images.min(), arrays.images.max(), arrays.classes) == (0, 1, 10)
-    assert "digits" in data.names()
+    assert "digits" in data.settings()
 
 
 def test_the_test_set_never_moves():
     """A change of this digest would open a new test set: every published number would change."""
-    labels = data.read("digits").labels
+    labels = data.read("digits", {}).pool.labels
     development, test = hold_out(labels, 0.4)
     assert hashlib.sha256(test.tobytes()).hexdigest()[:16] == "471bfab3f53ce2cc"
     assert sorted([*development, *test]) == list(range(1797))

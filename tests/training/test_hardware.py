@@ -85,7 +85,7 @@ def test_precision_is_part_of_a_run_and_changes_it(configure, pool):
 def job(pool: Arrays, configure, project, **hardware):
     """A run on these devices, as the scheduler gives it to an executor."""
     folder = project / ARTIFACTS / "tiny" / "data"
-    write_prepared(folder, "digits", pool, pool)
+    write_prepared(folder, "digits", pool, pool, False)
     identity = configure({"name": "dropout"}).model_dump(mode="json") | {"data_digest": read_summary(folder)["digest"]}
     places = {"data": str(folder), "store": str(project / ".runs")}
     return {"id": "run", "identity": identity, **places, "hardware": Hardware(**hardware).model_dump()}
@@ -141,7 +141,7 @@ def test_what_is_everybodys_is_refused_on_any_number_of_devices(configure, pool,
 
 def test_data_prepared_anew_meanwhile_are_never_trained_on_under_the_old_name(configure, pool, project):
     given = job(pool, configure, project, accelerator="cpu")
-    write_prepared(project / ARTIFACTS / "tiny" / "data", "digits", pool.take(range(500)), pool)
+    write_prepared(project / ARTIFACTS / "tiny" / "data", "digits", pool.take(range(500)), pool, False)
     with pytest.raises(Refusal, match="prepared anew since these runs were planned; run: make run"):
         perform(given)
 

@@ -63,4 +63,4 @@ def test_keeping_weights_changes_no_training(configure, pool):
 
 
 def test_every_source_says_whether_flips_keep_labels():
-    assert {name: data.flips_keep_labels(name) for name in data.names()} == {"digits": False, "mnist_5k": False}
+    assert {name: data.describe(name, {}).flips_keep_labels for name in data.settings()} == {"digits": False, "mnist_5k": False}
