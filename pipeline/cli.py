@@ -16,7 +16,7 @@ import typer
 
 from pipeline.config.errors import Refusal
 from pipeline.config.plan import last_plan
-from pipeline.config.protocols import read_parameters
+from pipeline.config.protocols import document_of, read_parameters, resolved
 from pipeline.config.studies import Experiment, read_experiment
 from pipeline.execution.catalogue import catalogue
 from pipeline.execution.stage import Incomplete, end_with_parent, guarded, held_back
@@ -92,9 +92,11 @@ def track(
 
 
 @application.command()
-def doctor() -> None:
+def doctor(
+    model: Annotated[bool, typer.Option("--model", help="Show where in the networks regularizers may act.")] = False,
+) -> None:
     """Look at Python, torch, threads, git, DVC, W&B and the disk: one line each, with the mend."""
-    sys.exit(guarded(_examine))
+    sys.exit(guarded(_networks if model else _examine))
 
 
 def _experiments() -> list[Experiment]:
@@ -199,6 +201,15 @@ def _report(name: str) -> None:
 
     verb.main(name)
     show_headline(name)
+
+
+def _networks() -> None:
+    from pipeline.terminal.sites import show_sites
+
+    parameters = read_parameters()
+    for name in parameters.protocols:
+        document, source = document_of(name, parameters, Path())
+        show_sites(resolved(document, catalogue(), source))
 
 
 def _examine() -> None:

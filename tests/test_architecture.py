@@ -167,4 +167,11 @@ def test_parameters_spell_every_overridable_key():
     assert set(document) == set(Parameters.model_fields)
     for section, kind in (("data", Data), ("training", Training), ("seeds", Seeds)):
         assert list(document[section]) == list(kind.model_fields)
-    assert set(document["model"]) == {"name", *(key for kind in models.settings().values() for key in kind.model_fields)}
+    assert set(document["model"]) == {
+        "name",
+        *(_key(*field) for kind in models.settings().values() for field in kind.model_fields.items()),
+    }
+
+
+def _key(name, field):
+    return field.alias or name

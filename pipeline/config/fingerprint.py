@@ -9,11 +9,13 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.errors import Refusal
 from pipeline.config.schema import Settings
 from pipeline.config.streams import Streams
 
@@ -25,6 +27,7 @@ SHARED_CODE = (
     "data/splits.py",
     "data/loader.py",
     "models/__init__.py",
+    "models/initialization.py",
     "models/sites.py",
     "regularizers/__init__.py",
     "regularizers/base.py",
@@ -54,7 +57,8 @@ def identity(config: RunConfig, data_digest: str) -> dict[str, Any]:
     return {
         **config.model_dump(mode="json"),
         "data_digest": data_digest,
-        "code": _code(config.model["name"], *(item["name"] for item in config.regularizers)),
+        "code": _code(config.model["name"], *(item["name"] for item in config.regularizers))
+        | imported_code(config.model.get("import", "").partition(":")[0]),
         "versions": versions(),
     }
 
@@ -107,6 +111,43 @@ def given_digests() -> dict[str, str]:
 def _code(model: str, *regularizers: str) -> dict[str, str]:
     """File -> digest of the code a run uses."""
     return {name: code_digest(PACKAGE / name) for name in _files_of(model, regularizers)}
+
+
+@functools.cache
+def imported_code(module: str) -> dict[str, str]:
+    """Name -> digest of a module of the user's own and of what it imports from beside it; empty for no name. Raises Refusal."""
+    found: dict[str, str] = {}
+    queue = [module] * bool(module)
+    while queue:
+        name = queue.pop()
+        path = _source_of(name)
+        if path and name not in found:
+            found[name] = code_digest(path)
+            queue += [other for other in _imports(path, name) if other.partition(".")[0] == module.partition(".")[0]]
+    if module and not found:
+        raise Refusal(f"model.import: {module} is not found; needed is a module of Python source, in this folder or installed")
+    return found
+
+
+def _source_of(module: str) -> Path | None:
+    """The file of a module, None where there is none of Python source."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def _imports(path: Path, module: str) -> Iterator[str]:
+    """What a source file may import, `package.module` and `package.module.name` alike."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = importlib.util.resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
+            yield str(start)
+            yield from (f"{start}.{alias.name}" for alias in node.names)
 
 
 def _files_of(model: str, regularizers: Sequence[str]) -> Iterator[str]:

@@ -24,6 +24,7 @@ PROTOCOLS = EXPERIMENTS / "protocols"
 PARAMETERS = Path("params.yaml")
 FIXED = ("data.dataset", "data.test_fraction")
 SECTIONS = ("source", "data", "model", "training", "seeds")
+IMPORTED = "imported"
 TIMES = re.compile(r"x[0-9]+(\.[0-9]+|/[1-9][0-9]*)?")  # times the protocol's value
 
 
@@ -94,7 +95,7 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
         overridden += [f"{section}.{key}" for key in given]
         if given:
             own = document.get(section) or {}
-            other = section == "model" and given.get("name", own.get("name")) != own.get("name")
+            other = section == "model" and (network_of(given) or network_of(own)) != network_of(own)
             document[section] = given if other else {**own, **given}  # another model has settings of its own
     for key in ("margin", "optimal_error"):
         if (value := getattr(parameters, key)) is not None:
@@ -113,8 +114,14 @@ def resolved(document: dict[str, Any], catalogue: Catalogue, source: Path | str)
     if protocol.training.snapshots > updates:
         kept = protocol.training.snapshots
         raise Refusal(f"{source}: training.snapshots: {kept} is refused; allowed is at most the number of updates, {updates}")
-    model = named(protocol.model, catalogue.models, source, "model")
-    return protocol.model_copy(update={"model": {"name": protocol.model["name"], **model.model_dump(mode="json")}})
+    own = {**protocol.model, "name": network_of(protocol.model)}
+    model = named(own, catalogue.models, source, "model").model_dump(mode="json", by_alias=True)
+    return protocol.model_copy(update={"model": {"name": own["name"], **model}})
+
+
+def network_of(model: Mapping[str, Any]) -> Any:
+    """The name of a network: `imported` for one of the user's own, which is named by where it is."""
+    return model.get("name", IMPORTED if "import" in model else None)
 
 
 def overridden(protocol: Protocol, overrides: dict[str, Any], catalogue: Catalogue, source: str) -> Protocol:

@@ -5,13 +5,14 @@ import pkgutil
 from typing import Any
 
 from pipeline.config.schema import Settings
+from pipeline.models.initialization import initialize
 from pipeline.models.standardized import Standardized
 
-SHARED = ("regions", "residuals", "sites", "standardized")
+SHARED = ("initialization", "regions", "residuals", "sites", "standardized")
 
 
 def settings() -> dict[str, type[Settings]]:
-    """Name -> model of its settings, for every file of this folder that is a network."""
+    """Name -> model of its settings, for every file of this folder that is a network, and for `imported` ones."""
     found = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED)
     return {name: importlib.import_module(f"pipeline.models.{name}").Model for name in found}
 
@@ -23,5 +24,7 @@ def build(given: dict[str, Any], shape: tuple[int, ...], classes: int) -> Standa
     """
     values = {key: value for key, value in given.items() if key != "name"}
     module = importlib.import_module(f"pipeline.models.{given['name']}")
-    network = module.build(module.Model.model_validate(values, strict=False), shape, classes)
+    settings = module.Model.model_validate(values, strict=False)
+    network = module.build(settings, shape, classes)
+    initialize(network, settings.initialization)
     return Standardized(network, shape[0])

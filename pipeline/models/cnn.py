@@ -8,10 +8,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from pipeline.config.schema import Settings
+from pipeline.models.initialization import Network
 
 
-class Model(Settings):
+class Model(Network):
     """Settings: channels of each stage, hidden units of the head."""
 
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((16, 32), min_length=1)

@@ -10,10 +10,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from pipeline.config.schema import Settings
+from pipeline.models.initialization import Network
 
 
-class Model(Settings):
+class Model(Network):
     """Settings: units of each hidden layer."""
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((1024, 1024), min_length=1)

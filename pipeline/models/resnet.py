@@ -9,10 +9,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.config.schema import Settings
+from pipeline.models.initialization import Network
 
 
-class Model(Settings):
+class Model(Network):
     """Settings: channels of each stage, blocks per stage, hidden units, side of the last pooling grid."""
 
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((8, 16, 32), min_length=1)

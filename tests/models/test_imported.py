@@ -1,0 +1,141 @@
+"""A network of the user's own: made by name, shown to fit, named by its code, and regularized as any other."""
+
+import sys
+
+import pytest
+import torch
+
+from pipeline import models
+from pipeline.config.errors import Refusal
+from pipeline.config.fingerprint import code_digest, identity, imported_code
+from pipeline.config.studies import read_experiment
+from pipeline.execution.catalogue import catalogue
+
+NET = """
+import torch
+from torch import nn
+from own_networks.parts import width
+
+class Net(nn.Module):
+    def __init__(self, classes, channels=1):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(channels, width(), 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.head = nn.Linear(4 * width(), classes)
+
+    def forward(self, images):
+        return self.head(self.body(images))
+
+class Features(Net):
+    def forward(self, images):
+        return self.body(images)
+
+def number(**given):
+    return 5
+"""
+
+
+@pytest.fixture
+def own(project, monkeypatch):
+    """The tiny project with a package of its own."""
+    folder = project / "own_networks"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "parts.py").write_text("def width():\n    return 4\n")
+    (folder / "networks.py").write_text(NET)
+    monkeypatch.syspath_prepend(str(project))
+    yield folder
+    for name in [name for name in sys.modules if name.partition(".")[0] == "own_networks"]:
+        del sys.modules[name]
+    code_digest.cache_clear()
+    imported_code.cache_clear()
+
+
+def built(target="own_networks.networks:Net", **arguments):
+    return models.build({"name": "imported", "import": target, "arguments": arguments}, (1, 8, 8), 10)
+
+
+def test_it_is_built_with_its_arguments(own):
+    assert built(classes=10)(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "words"),
+    [
+        ("own_networks.networks:Net", {"classes": 9}, r"gives \(2, 9\) for images \(2, 1, 8, 8\); allowed is \(2, 10\)"),
+        ("own_networks.networks:Net", {"classes": 10, "channels": 3}, "fails on images .*: RuntimeError: "),
+        ("own_networks.networks:Net", {"wide": True}, "cannot be made: TypeError: .*wide"),
+        ("own_networks.networks:Features", {"classes": 10}, r"gives \(2, 16\)"),
+        ("own_networks.networks:number", {}, "is a int; allowed is what makes an nn.Module"),
+        ("own_networks.networks:Other", {}, "cannot be made: AttributeError: "),
+        ("own_networks.nowhere:Net", {}, "cannot be made: ModuleNotFoundError: "),
+    ],
+)
+def test_what_does_not_fit_is_one_line(own, target, arguments, words):
+    with pytest.raises(Refusal, match=f"^model.import: {target} {words}") as refused:
+        built(target, **arguments)
+    assert len(refused.value.lines) == 1
+
+
+def use(project, model):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    lines = [line for line in protocol.read_text().splitlines() if not line.startswith("model:")]
+    protocol.write_text("\n".join([*lines, f"model: {model}"]))
+
+
+def test_a_protocol_plans_with_it_and_its_code_is_part_of_a_runs_name(own, project, configure):
+    use(project, "{import: 'own_networks.networks:Net', arguments: {classes: 10}}")
+    experiment = read_experiment("tiny", catalogue())
+    model = experiment.protocol.model
+    assert (model["name"], model["import"]) == ("imported", "own_networks.networks:Net")
+    config = configure().model_copy(update={"model": model})
+    before = identity(config, "d")["code"]
+    assert {"own_networks.networks", "own_networks.parts"} < set(before)
+    (own / "parts.py").write_text("def width():\n    return 5\n")
+    code_digest.cache_clear()
+    imported_code.cache_clear()
+    after = identity(config, "d")["code"]
+    assert [name for name in before if before[name] != after[name]] == ["own_networks.parts"]
+    assert not any("own_networks" in name for name in identity(configure(), "d")["code"])
+
+
+def test_a_module_that_is_not_there_is_refused_where_it_is_planned(own, project, configure):
+    config = configure().model_copy(update={"model": {"name": "imported", "import": "own_networks.nowhere:Net"}})
+    with pytest.raises(Refusal, match="model.import: own_networks.nowhere is not found"):
+        identity(config, "d")
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("{name: cnn, import: 'own_networks.networks:Net'}", "model.import: unknown key"),
+        (
+            "{import: own_networks.networks}",
+            'model.import: "own_networks.networks" is refused; allowed is module:name, as in mypackage.models:Net',
+        ),
+        ("{arguments: {classes: 10}}", "model.name: None does not exist"),
+    ],
+)
+def test_settings_that_say_too_much_or_too_little_are_refused(own, project, model, words):
+    use(project, model)
+    with pytest.raises(Refusal) as refused:
+        read_experiment("tiny", catalogue())
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"), [("he", (2 / 64) ** 0.5), ("xavier", (2 / (64 + 1024)) ** 0.5), ("small", 0.01), ("large", 1.0)]
+)
+def test_weights_begin_as_asked(how, expected):
+    """Standard deviations after the papers' formulas, of 64 x 1024 weights."""
+    network = models.build({"name": "mlp", "hidden": (1024,), "initialization": how}, (1, 8, 8), 10).network
+    first = network[1]
+    assert first.weight.std().item() == pytest.approx(expected, rel=0.02)
+    assert abs(first.weight.mean().item()) < 0.02 * expected
+    assert not first.bias.any()
+
+
+def test_a_network_left_alone_begins_as_it_is_made():
+    torch.manual_seed(1)
+    own = models.build({"name": "mlp", "hidden": (5,)}, (1, 8, 8), 10).network
+    torch.manual_seed(1)
+    assert torch.equal(own[1].weight, torch.nn.Linear(64, 5).weight)
