@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline import data
 from pipeline.config.protocols import read_protocol
+from pipeline.data.examination import notes
 from pipeline.data.prepared import write_prepared
 from pipeline.data.splits import divided
 from pipeline.execution.stage import stage
@@ -18,6 +19,8 @@ def main(protocol: str) -> None:
     folder = Path("artifacts") / protocol / "data"
     summary = write_prepared(folder, dataset, development, test, data.describe(dataset, source).flips_keep_labels)
     print(f"{dataset}: {summary['development']} images to develop on, {summary['test']} kept for the test")
+    for note in notes(development, test):
+        print(f"note: {note}")
 
 
 if __name__ == "__main__":
