@@ -71,7 +71,13 @@ def write(folder: Path, seeds: int) -> int:
     for name, columns in evaluate.COLUMNS.items():
         write_table(folder / f"{name}.csv", pd.DataFrame(tables.get(name, []), columns=list(columns)))
     write_sealed(folder / "choice.json", {"choice": {}, "tried": []})
-    use = {"phase": "confirmation", "runs": len(runs), "fingerprints": [], "test_examples": IMAGES}
+    use = {
+        "phase": "confirmation",
+        "runs": len(runs),
+        "fingerprints": [],
+        "test_examples": IMAGES,
+        "validation_examples": IMAGES,
+    }
     write_sealed(folder / "test_use.json", use)
     return len(runs)
 

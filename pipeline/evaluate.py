@@ -20,7 +20,7 @@ from pipeline.config.files import read_sealed, write_sealed
 from pipeline.config.plan import Plan, PlannedEnsemble, PlannedRun, read_plan
 from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES, members
 from pipeline.config.studies import BASELINE
-from pipeline.data.prepared import read_test_labels, require_digest
+from pipeline.data.prepared import read_summary, read_test_labels, require_digest
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.calibration import reliability
 from pipeline.evaluation.methods import (
@@ -86,10 +86,17 @@ def main(protocol: str) -> None:
             group = _group(plan, ensemble, seed, read, records)
             if group:
                 _average(group, (ensemble.name, seed), costs, rows)
-    use = {"phase": plan.phase, "runs": len(records), "fingerprints": sorted(records), "test_examples": len(test_labels)}
+    examples = {"test_examples": len(test_labels), "validation_examples": _validation(folder, plan)}
+    use = {"phase": plan.phase, "runs": len(records), "fingerprints": sorted(records), **examples}
     write_sealed(folder / "test_use.json", use)
     for name, columns in COLUMNS.items():
         write_table(folder / f"{name}.csv", pd.DataFrame(rows[name], columns=list(columns)))
+
+
+def _validation(folder: Path, plan: Plan) -> int:
+    """How many images validate under the protocol: those that its dataset sets apart, else what training leaves."""
+    summary = read_summary(folder / "data")
+    return int(summary["validation"] or summary["development"] - plan.settings["data"]["train_size"])
 
 
 def _right(tensors: Tensors, rule: str) -> Any:

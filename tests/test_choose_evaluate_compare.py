@@ -41,6 +41,7 @@ GROUPED = (
     *(("40", "snapshots", 0), ("50", "averaged", 0)),
 )
 MEMBERS = ("30", "31", "40", "50")  # how the fingerprints of those that are not compared begin
+EXAMPLES = {"test_examples": TEST, "validation_examples": VALIDATION}
 COST = {"training_flops": 7, "forward_flops": 3}
 STRENGTHS = {"baseline": ("",), "noisy": ("rate=0.1", "rate=0.5"), "pooled": ("ratio=1.2",)}
 
@@ -79,7 +80,15 @@ def _plan(phase, seeds, strengths, data):
     ]
     arms = tuple(PlannedArm(name=arm, factor=arm, rule=rule) for arm, rule in ARMS.items())
     studies = (PlannedStudy(name="one", question="?", arms=arms), PlannedStudy(name="two", question="?", arms=arms[:1]))
-    return Plan(protocol="tiny", phase=phase, settings={}, margin=0.01, data_digest=data, studies=studies, runs=tuple(runs))
+    return Plan(
+        protocol="tiny",
+        phase=phase,
+        settings={"data": {"train_size": TRAIN}},
+        margin=0.01,
+        data_digest=data,
+        studies=studies,
+        runs=tuple(runs),
+    )
 
 
 def _grouped(plan):
@@ -303,7 +312,7 @@ def test_evaluate_records_that_it_opened_the_test_set(folder):
     evaluate.main("tiny")
     use = read_sealed(folder / "test_use.json")
     scored = sorted(set(_read_scores(folder)["fingerprint"]))
-    assert use == {"phase": "confirmation", "runs": 12 + len(MEMBERS) * 2, "fingerprints": scored, "test_examples": TEST}
+    assert use == {"phase": "confirmation", "runs": 12 + len(MEMBERS) * 2, "fingerprints": scored, **EXAMPLES}
 
 
 def test_evaluate_refuses_damaged_missing_and_unlisted_predictions(folder):

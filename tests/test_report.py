@@ -162,7 +162,7 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
     for name, columns in (("interactions", interactions.COLUMNS), ("variance", ("study", *variance.COLUMNS))):
         pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
-    use = {"phase": "confirmation", "runs": 15, "fingerprints": [], "test_examples": 719}
+    use = {"phase": "confirmation", "runs": 15, "fingerprints": [], "test_examples": 719, "validation_examples": 928}
     write_sealed(folder / "test_use.json", use)
     return folder
 

@@ -99,7 +99,7 @@ def evidence(studies: dict[str, dict[str, str]], verdicts: dict[str, tuple[float
         rules=frames.rule_frame(confirmation, scored),
         passes=pd.DataFrame(columns=list(frames.PASSES)),
         **dict.fromkeys(("ensembles", "sizes", "reliability"), pd.DataFrame()),
-        test_use={"phase": "confirmation", "runs": 9, "test_examples": 719},
+        test_use={"phase": "confirmation", "runs": 9, "test_examples": 719, "validation_examples": 928},
     )
 
 
