@@ -104,7 +104,7 @@ def test_verbs_import_no_verb(verb):
     [
         ("wandb", "tracking/"),
         ("ray", "execution/cluster.py"),
-        ("pickle", "-"),
+        ("pickle", "data/cifar.py"),
         ("subprocess", ("cli.py", "records/", "execution/devices.py", "execution/reproduction.py", "terminal/health.py")),
     ],
 )
@@ -160,7 +160,7 @@ def test_no_module_shadows_the_standard_library():
 
 
 def test_parameters_spell_every_overridable_key():
-    from pipeline import models
+    from pipeline import data, models
     from pipeline.config.schema import Data, Parameters, Seeds, Training
 
     document = read_yaml(ROOT / "params.yaml")
@@ -168,3 +168,4 @@ def test_parameters_spell_every_overridable_key():
     for section, kind in (("data", Data), ("training", Training), ("seeds", Seeds)):
         assert list(document[section]) == list(kind.model_fields)
     assert set(document["model"]) == {"name", *(key for kind in models.settings().values() for key in kind.model_fields)}
+    assert set(document["source"]) == {key for kind in data.settings().values() for key in kind.model_fields}
