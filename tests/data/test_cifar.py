@@ -207,6 +207,21 @@ def test_an_archive_bomb_is_not_unpacked(files, tmp_path, monkeypatch):
     refused(source, "data_batch_1: holds more than 1048576 bytes; allowed is the published file")
 
 
+def test_a_member_that_is_a_link_is_passed_over(files, tmp_path, monkeypatch):
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo("cifar-10-batches-py/test_batch")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(member)
+    publish(monkeypatch, {}, packed=hashlib.md5((tmp_path / "a.tar.gz").read_bytes()).hexdigest())
+    refused({"path": "a.tar.gz"}, "a.tar.gz: has no data_batch_1, .*, test_batch; allowed is")
+
+
+def test_a_batch_larger_than_any_official_one_is_not_read(files, tmp_path, monkeypatch):
+    source = put(files | {"data_batch_2": bytes(2 << 20)}, tmp_path)
+    monkeypatch.setattr(official.bounded, "__defaults__", (1 << 20,))
+    refused(source, "data_batch_2: holds more than 1048576 bytes")
+
+
 def test_an_archive_larger_than_the_official_one_is_not_read(files, tmp_path, monkeypatch):
     (tmp_path / "a.tar.gz").write_bytes(bytes(2 << 20))
     monkeypatch.setattr(official.bounded, "__defaults__", (1 << 20,))
