@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from pipeline import data, regularizers
 from pipeline.config.fingerprint import RunConfig
+from pipeline.config.schema import Data
 from pipeline.config.streams import Streams
 from pipeline.config.studies import read_experiment
 from pipeline.data.arrays import Arrays
@@ -39,7 +40,7 @@ RESULT = Path(__file__).parent / "results" / "run.json"
 def bare(config: RunConfig, pool: Arrays) -> float:
     """Seconds of a plain training loop, what a user would write without any framework, and of scoring by the test rule."""
     training, chosen = config.training, regularizers.build(config.regularizers)
-    fit, held = train_and_validation(pool, config.data["train_size"], 0.0, config.streams.split)
+    fit, held = train_and_validation(pool, Data(**config.data), config.streams.split)
     images, labels, held_images, held_labels = (
         as_images(fit.images),
         torch.from_numpy(fit.labels),

@@ -96,7 +96,8 @@ def main(protocol: str) -> None:
 def _validation(folder: Path, plan: Plan) -> int:
     """How many images validate under the protocol: those that its dataset sets apart, else what training leaves."""
     summary = read_summary(folder / "data")
-    return int(summary["validation"] or summary["development"] - plan.settings["data"]["train_size"])
+    settings = plan.settings["data"]
+    return int(summary["validation"] or settings.get("validation_size") or summary["development"] - settings["train_size"])
 
 
 def _right(tensors: Tensors, rule: str) -> Any:

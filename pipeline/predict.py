@@ -15,6 +15,7 @@ from pipeline.config.files import new_folder, write_sealed
 from pipeline.config.fingerprint import read_config
 from pipeline.config.plan import read_plan
 from pipeline.config.protocols import read_parameters
+from pipeline.config.schema import Data
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_summary, read_test_images, require_digest
 from pipeline.data.splits import train_and_validation
@@ -54,7 +55,7 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
     config = read_config(run / "run.json")
     pool, test = _data(str(folder / "data"))
     subject = Subject(config, regularizers.build(config.regularizers), load_file(run / "weights.safetensors"), _kept(run))
-    train, validation = train_and_validation(pool, config.data["train_size"], config.data["label_noise"], config.streams.split)
+    train, validation = train_and_validation(pool, Data(**config.data), config.streams.split)
     images = {"train": as_images(train.images), "validation": as_images(validation.images), "test": as_images(test)}
     flips_keep = read_summary(folder / "data")["flips_keep_labels"]
     tensors = predictions(subject, images, pool.classes, job["viewed"], flips_keep)

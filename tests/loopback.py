@@ -1,6 +1,6 @@
-"""A server on loopback in place of W&B's: one that misbehaves on purpose, and one that writes down what it is sent.
+"""Servers on loopback: in place of W&B's one that misbehaves on purpose and writes down what it is sent, and one of files.
 
-Separate because it is no test. Nothing leaves this machine.
+Separate because they are no tests. Nothing leaves this machine.
 """
 
 import json
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -43,13 +44,42 @@ def answering(code: int, body: Any = None) -> Iterator[Heard]:
         def log_message(self, *given: Any) -> None:
             """Silent."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    heard.address = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with _started(Handler) as heard.address:
         yield heard
+
+
+@contextmanager
+def serving(folder: Path, kept_back: int = 0) -> Iterator[Heard]:
+    """Gives the files of a folder, or says 404; of each it keeps the last bytes back and hangs up."""
+    heard = Heard("")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.requests.append((self.command, self.path, dict(self.headers), ""))
+            file = folder / self.path.removeprefix("/")
+            if not file.is_file():
+                return self.send_error(404)
+            content = file.read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) - kept_back])
+
+        def log_message(self, *given: Any) -> None:
+            """Silent."""
+
+    with _started(Handler) as heard.address:
+        yield heard
+
+
+@contextmanager
+def _started(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address at which it answers."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

@@ -104,7 +104,7 @@ def test_verbs_import_no_verb(verb):
     [
         ("wandb", "tracking/"),
         ("ray", "execution/cluster.py"),
-        ("pickle", "-"),
+        ("pickle", "data/cifar.py"),
         ("subprocess", ("cli.py", "records/", "execution/devices.py", "execution/reproduction.py", "terminal/health.py")),
     ],
 )
@@ -160,18 +160,17 @@ def test_no_module_shadows_the_standard_library():
 
 
 def test_parameters_spell_every_overridable_key():
-    from pipeline import models
+    from pipeline import data, models
     from pipeline.config.schema import Data, Parameters, Seeds, Training
 
     document = read_yaml(ROOT / "params.yaml")
     assert set(document) == set(Parameters.model_fields)
     for section, kind in (("data", Data), ("training", Training), ("seeds", Seeds)):
         assert list(document[section]) == list(kind.model_fields)
-    assert set(document["model"]) == {
-        "name",
-        *(_key(*field) for kind in models.settings().values() for field in kind.model_fields.items()),
-    }
+    assert set(document["model"]) == {"name", *_keys(models)}
+    assert set(document["source"]) == set(_keys(data))
 
 
-def _key(name, field):
-    return field.alias or name
+def _keys(noun):
+    """What the settings of all its files can be told, as a user spells it."""
+    return (field.alias or name for kind in noun.settings().values() for name, field in kind.model_fields.items())

@@ -31,10 +31,14 @@ def shipped(tmp_path):
 
 
 @pytest.mark.parametrize("protocol", SHIPPED)
+def test_every_protocol_plans_its_own_studies(shipped, protocol):
+    assert shipped(protocol, "null").studies
+
+
+@pytest.mark.parametrize("protocol", [name for name in SHIPPED if name != "fashion_mnist"])  # has no residual branches
 def test_every_study_plans_under_every_protocol(shipped, protocol):
     experiment = shipped(protocol, "all")
     assert sorted(study.name for study in experiment.all()) == STUDIES
-    assert shipped(protocol, "null").studies
     for study in experiment.all():
         assert study.question.endswith("?")
         assert study.arms[0].name == "baseline"

@@ -29,6 +29,7 @@ class Data(Settings):
 
     dataset: Word
     train_size: int = Field(ge=2)
+    validation_size: int | None = Field(None, ge=2)  # null: all that training leaves; one the dataset sets apart is kept whole
     label_noise: float = Field(0.0, ge=0, le=1)
     test_fraction: float = Field(0.4, gt=0, lt=1)
 

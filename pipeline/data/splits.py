@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from pipeline.config.errors import Refusal
+from pipeline.config.schema import Data
 from pipeline.config.streams import derive
 from pipeline.data.arrays import Arrays, Parts
 
@@ -31,14 +32,19 @@ def divided(parts: Parts, test_fraction: float) -> tuple[Arrays, Arrays]:
     return pool.with_validation(parts.validation) if parts.validation else pool, test
 
 
-def train_validation(labels: NDArray[np.int64], train_size: int, seed: int, given: int = 0) -> tuple[Indices, Indices]:
-    """Indices (train, validation) into the development pool, each ascending; the remainder validates.
+def train_validation(
+    labels: NDArray[np.int64], train_size: int, seed: int, given: int = 0, size: int | None = None
+) -> tuple[Indices, Indices]:
+    """Indices (train, validation) into the development pool, each ascending; the remainder validates, or `size` of it.
 
     The last `given` examples validate alone, for every seed, where the dataset sets them apart. `seed` is that of the split
     stream. Raises Refusal where the pool cannot give both, stratified.
     """
     if not given:
-        return _stratified(labels, train_size, derive(seed, "split"), "data.train_size")
+        train, rest = _stratified(labels, train_size, derive(seed, "split"), "data.train_size")
+        if size is None or size == len(rest):
+            return train, rest
+        return train, rest[_stratified(labels[rest], size, derive(seed, "split", "validation"), "data.validation_size")[0]]
     first = len(labels) - given
     whole = train_size == first
     train = np.arange(first) if whole else _stratified(labels[:first], train_size, derive(seed, "split"), "data.train_size")[0]
@@ -57,11 +63,11 @@ def redraw_labels(labels: NDArray[np.int64], fraction: float, classes: int, seed
     return noisy
 
 
-def train_and_validation(pool: Arrays, train_size: int, label_noise: float, seed: int) -> tuple[Arrays, Arrays]:
+def train_and_validation(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, Arrays]:
     """The training and validation examples of one seed; only training labels are noisy."""
-    train, validation = train_validation(pool.labels, train_size, seed, pool.validation)
+    train, validation = train_validation(pool.labels, data.train_size, seed, pool.validation, data.validation_size)
     chosen = pool.take(train)
-    labels = redraw_labels(chosen.labels, label_noise, pool.classes, seed)
+    labels = redraw_labels(chosen.labels, data.label_noise, pool.classes, seed)
     return Arrays(chosen.images, labels, pool.classes), pool.take(validation)
 
 

@@ -81,8 +81,8 @@ def _statistics(evidence: Evidence) -> list[str]:
         f"**Detectable difference, seeds needed**: {100 * POWER:g} % power at level {LEVEL:g} over the number of contrasts, "
         "the hardest step of Holm's correction",
         f"**Validation set**: {use['validation_examples']} images. Chance alone moves an accuracy of 90 % on as many by up to "
-        f"{_blur(0.9, use)} points, one of 50 % by {_blur(0.5, use)} (in 95 of 100 draws): a strength that is ahead by less may "
-        "not be better, which is why what is chosen is confirmed",
+        f"{_blur(0.9, use)} points, one of 50 % by {_blur(0.5, use)} (in 95 of 100 draws): a strength that is ahead by less "
+        "may not be better, which is why what is chosen is confirmed",
         f"**Test set**: {use['test_examples']} images, opened by `evaluate` alone, for {counted(use['runs'], 'run')} of the "
         f"{use['phase']} phase, whose strengths were fixed beforehand",
     ]

@@ -68,7 +68,7 @@ def train(
     Raises NoEffect where a regularizer was due to act and did not.
     """
     data, training, streams = Data(**config.data), Training(**config.training), config.streams
-    parts = train_and_validation(pool, data.train_size, data.label_noise, streams.split)
+    parts = train_and_validation(pool, data, streams.split)
     fit, held = (_examples(name, part) for name, part in zip(("train", "validation"), parts, strict=True))
     chosen = regularizers.build(config.regularizers)
     network = assemble(config, chosen, pool.shape, pool.classes)

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline import data
 from pipeline.config.errors import Refusal
+from pipeline.config.schema import Data
 from pipeline.data.splits import hold_out, redraw_labels, train_and_validation, train_validation
 
 
@@ -48,8 +49,8 @@ def test_impossible_sizes_are_refused(pool, size):
 
 
 def test_label_noise(pool):
-    clean, validation = train_and_validation(pool, 500, 0.0, 3)
-    noisy, same = train_and_validation(pool, 500, 0.4, 3)
+    clean, validation = train_and_validation(pool, Data(dataset="digits", train_size=500, label_noise=0.0), 3)
+    noisy, same = train_and_validation(pool, Data(dataset="digits", train_size=500, label_noise=0.4), 3)
     assert (noisy.images == clean.images).all()
     assert (same.labels == validation.labels).all()
     wrong = (noisy.labels != clean.labels).mean()
@@ -57,3 +58,22 @@ def test_label_noise(pool):
     assert (redraw_labels(clean.labels, 0.4, 10, 3) == noisy.labels).all()
     assert (redraw_labels(clean.labels, 0.4, 10, 4) != noisy.labels).any()
     assert (redraw_labels(clean.labels, 0.0, 10, 3) == clean.labels).all()
+
+
+@pytest.mark.parametrize("given", [0, 50])
+def test_validation_may_be_a_stratified_part_of_what_is_left(pool, given):
+    """Trained on is who would be anyway; what a dataset sets apart is never cut."""
+    train, validation = train_validation(pool.labels, 150, 1, given, 100)
+    whole, rest = train_validation(pool.labels, 150, 1, given)
+    assert (train == whole).all()
+    assert set(validation) <= set(rest)
+    assert len(validation) == (given or 100)
+    if not given:
+        shares = [np.bincount(pool.labels[part], minlength=10) / len(part) for part in (validation, rest)]
+        assert np.abs(shares[0] - shares[1]).max() < 0.02
+        assert (train_validation(pool.labels, 150, 1, 0, len(rest))[1] == rest).all()
+
+
+def test_more_validation_than_is_left_is_refused(pool):
+    with pytest.raises(Refusal, match="data.validation_size: 1000 of 928 examples"):
+        train_validation(pool.labels, 150, 1, 0, 1000)

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from pipeline.config.errors import Refusal
+from pipeline.config.schema import Data
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.models.sites import weights
@@ -68,7 +69,7 @@ def test_gradient_away_from_the_kinks():
 def test_a_run_is_a_bare_loop_with_a_step_of_its_own_learning_rate(configure, pool):
     """The schedule moves on before Lightning's end of a batch: the rate has to be that of the step just taken."""
     config = configure(ITEM)
-    fit, _ = train_and_validation(pool, 30, 0.0, 0)
+    fit, _ = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
     network = assemble(config, (), pool.shape, pool.classes)
     images, targets = as_images(fit.images), nn.functional.one_hot(torch.from_numpy(fit.labels), 10).float()
     network.fit(images)

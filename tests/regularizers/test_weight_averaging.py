@@ -6,6 +6,7 @@ from torch import nn
 
 from pipeline import models, regularizers
 from pipeline.config.errors import Refusal
+from pipeline.config.schema import Data
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.network import as_images
 from pipeline.regularizers.base import Changes, Evidence, NoEffect
@@ -117,7 +118,7 @@ def test_a_run_ends_with_the_statistics_of_its_averaged_weights(configure, pool,
     """And not with those of the raw weights, nor of noisy passes."""
     config = configure(*beside, {"name": "weight_averaging", "decay": 0.9})
     trained = train(config, pool)
-    images = as_images(train_and_validation(pool, 30, 0.0, config.streams.split)[0].images)
+    images = as_images(train_and_validation(pool, Data(**config.data), config.streams.split)[0].images)
     expected = recomputed(trained.weights, config.model, images, 10)
     assert len(expected) == 10
     for name, values in expected.items():

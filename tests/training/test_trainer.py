@@ -8,6 +8,7 @@ from interrupted import assert_same_end, killed_after
 
 from pipeline import regularizers
 from pipeline.config.rules import NOISE_PASSES
+from pipeline.config.schema import Data
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.members import deterministic, noise
@@ -31,7 +32,7 @@ def test_a_bare_loop_gives_the_same_weights(configure, pool):
     """Lightning adds nothing of its own: plain PyTorch, written out, ends at the same bits."""
     config = configure(epochs=3)
     trained = train(config, pool)
-    fit, _ = train_and_validation(pool, 30, 0.0, 0)
+    fit, _ = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
     network = assemble(config, (), pool.shape, pool.classes)
     images, targets = as_images(fit.images), torch.nn.functional.one_hot(torch.from_numpy(fit.labels), 10).float()
     network.fit(images)
@@ -63,7 +64,7 @@ def test_every_epoch_visits_in_its_own_derived_order(configure, pool, monkeypatc
         Task, "training_step", lambda self, batch, index: visited.append(batch[0].clone()) or step(self, batch, index)
     )
     train(configure(epochs=3), pool)
-    fit, _ = train_and_validation(pool, 30, 0.0, 0)
+    fit, _ = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
     batches = Batches(as_images(fit.images), torch.zeros(30, 10), 10, 0)
     expected = []
     for epoch in range(3):
@@ -102,7 +103,7 @@ def test_validation_members_are_those_of_the_test_rule(configure, pool):
     chosen = regularizers.build(config.regularizers)
     network = assemble(config, chosen, pool.shape, pool.classes)
     network.load_state_dict(trained.weights)
-    _, held = train_and_validation(pool, 30, 0.0, 0)
+    _, held = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
     expected = noise(network, as_images(held.images), NOISE_PASSES, config.streams.noise)
     assert trained.validation_logits.shape[0] == NOISE_PASSES
     assert torch.equal(trained.validation_logits, expected)
@@ -131,7 +132,7 @@ def test_the_curve_is_clean_deterministic_and_about_as_long_as_asked(configure, 
     config = configure(DROPOUT, SHIFT)
     network = assemble(config, regularizers.build(config.regularizers), pool.shape, pool.classes)
     network.load_state_dict(trained.weights)
-    fit, _ = train_and_validation(pool, 30, 0.0, 0)
+    fit, _ = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
     logits = deterministic(network, as_images(fit.images))[0]
     assert trained.history[-2]["accuracy"] == pytest.approx((logits.argmax(1).numpy() == fit.labels).mean())
 
