@@ -160,11 +160,12 @@ def test_no_module_shadows_the_standard_library():
 
 
 def test_parameters_spell_every_overridable_key():
-    from pipeline import models
+    from pipeline import data, models
     from pipeline.config.schema import Data, Parameters, Seeds, Training
 
     document = read_yaml(ROOT / "params.yaml")
     assert set(document) == set(Parameters.model_fields)
     for section, kind in (("data", Data), ("training", Training), ("seeds", Seeds)):
         assert list(document[section]) == list(kind.model_fields)
+    assert set(document["source"]) == {key for kind in data.settings().values() for key in kind.model_fields}
     assert set(document["model"]) == {"name", *(key for kind in models.settings().values() for key in kind.model_fields)}

@@ -14,7 +14,7 @@ from pipeline.config.errors import Refusal
 from pipeline.config.schema import Settings, checked
 from pipeline.data.arrays import Kind, Parts
 
-SHARED = ("arrays", "loader", "prepared", "splits")
+SHARED = ("arrays", "chunks", "decoding", "layout", "loader", "numpy_files", "prepared", "splits")
 NEEDED = {
     "Source": "the model of its settings",
     "describe": "a function describe(source) that gives Kind",
