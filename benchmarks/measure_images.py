@@ -77,13 +77,17 @@ def started(code: str, name: str, folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code.format(name=name)], cwd=folder, env=environment)
 
 
-def measured(code: str, name: str, folder: Path) -> tuple[float, int]:
-    """Wall seconds and peak megabytes of the code, its imports included."""
+def measured(code: str, name: str, folder: Path) -> dict[str, float]:
+    """Seconds by the clock and of processors, and peak megabytes of the code, its imports included."""
     began = time.perf_counter()
     _, status, usage = os.wait4(started(code, name, folder).pid, 0)
     if status:
         sys.exit(f"{name} failed with status {status}")
-    return round(time.perf_counter() - began, 1), round(usage.ru_maxrss / 1000)
+    return {
+        "seconds": round(time.perf_counter() - began, 1),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "megabytes": round(usage.ru_maxrss / 1000),
+    }
 
 
 def killed(folder: Path) -> int:
@@ -102,23 +106,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write(folder)
-        seconds, megabytes = measured(PREPARE, "files", folder)
-        again, _ = measured(PREPARE, "files", folder)
+        found = {"prepare": measured(PREPARE, "files", folder), "once_more": measured(PREPARE, "files", folder)}
         kept = killed(folder)
-        resumed, _ = measured(PREPARE, "files", folder)
-        preparing, prepared = measured(PREPARE, "many", folder)
-        reading, read = measured(READ, "many", folder)
+        found["after_a_kill"] = measured(PREPARE, "files", folder) | {"images_kept": kept}
+        arrays = {"prepare": measured(PREPARE, "many", folder), "reading_for_a_training": measured(READ, "many", folder)}
+    rates = {kind: round(FILES / found["prepare"][kind]) for kind in ("seconds", "processor_seconds")}
     result = {
         "bars": {"images_per_second": RATE, "megabytes": MEGABYTES},
         "processors": os.cpu_count(),
-        "files": {"count": FILES, "seconds": seconds, "images_per_second": round(FILES / seconds), "megabytes": megabytes},
-        "once_more": {"seconds": again},
-        "killed": {"images_kept": kept, "seconds_to_go_on": resumed},
-        "arrays": {
-            "images": MANY,
-            "prepare": {"seconds": preparing, "megabytes": prepared},
-            "reading_for_a_training": {"seconds": reading, "megabytes": read},
-        },
+        "load": round(os.getloadavg()[0], 1),
+        "files": {"images": FILES, "images_per_second": rates["seconds"], "per_processor": rates["processor_seconds"], **found},
+        "arrays": {"images": MANY, **arrays},
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))

@@ -68,7 +68,8 @@ def _pixels(path: Path, folder: Path, form: Form) -> Pixels:
         if getattr(image, "is_animated", False) and image.format != "MPO":  # a photograph with its preview
             raise ValueError("more than one frame")
         image.draft(None, (GAP * form.size, GAP * form.size))
-        upright = _in_bytes(ImageOps.exif_transpose(image)).convert(form.mode)
+        ImageOps.exif_transpose(image, in_place=True)
+        upright = _in_bytes(image).convert(form.mode)
     fitted = ImageOps.fit(upright, (form.size, form.size), Image.Resampling.BILINEAR)
     return np.asarray(fitted).reshape(form.size, form.size, -1).transpose(2, 0, 1)
 
