@@ -7,27 +7,39 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny import write_clone
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "howto.md").read_text()
 
 
+SOURCES = dict(zip(("folder", "arrays", "table"), re.findall(r"^source: .*\ndata: .*\n", PAGE, re.MULTILINE), strict=True))
+
+
 @pytest.fixture
 def extended(checkout, tmp_path):
-    """A clone with the files of the page, ten epochs less to wait for, and 200 photographs whose brightness tells the class."""
+    """A clone with the files of the page, and 200 images whose brightness tells the class, in each of its three ways."""
     folder = write_clone(checkout, tmp_path / "clone")
     for name, content in re.findall(r"^`([\w/.]+)`\n\n```\w+\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE):
         (folder / name).write_text(content)
     labels = np.arange(200) % 2
     images = np.random.default_rng(1).integers(0, 128, (200, 16, 16, 3)) + 100 * labels[:, None, None, None]
     np.savez(folder / "photographs.npz", images=images.astype(np.uint8), labels=labels)
+    np.savetxt(folder / "table.csv", np.c_[labels, images[:, ::2, ::2, 0].reshape(200, 64) / 16], delimiter=",")
+    for name in ("cat", "dog"):
+        (folder / "photographs" / name).mkdir(parents=True)
+    for number, (image, label) in enumerate(zip(images.astype(np.uint8), labels, strict=True)):
+        Image.fromarray(image).save(folder / "photographs" / ("cat", "dog")[label] / f"{number}.png")
     return folder
 
 
-@pytest.mark.parametrize("model", ["", "{name: lenet, channels: 6, units: 84}"])
-def test_own_data_and_own_model_train(extended, command, model):
+@pytest.mark.parametrize(
+    ("way", "model"), [("folder", ""), ("arrays", "{name: lenet, channels: 6, units: 84}"), ("table", "{name: lenet}")]
+)
+def test_own_data_and_own_model_train(extended, command, way, model):
     protocol = extended / "experiments" / "protocols" / "photographs.yaml"
     text = re.sub("exploration: 3", "exploration: 1", re.sub("studies: .*", "studies: [dropout]", protocol.read_text()))
+    text = text.replace(SOURCES["folder"], SOURCES[way])
     protocol.write_text(re.sub("model: .*", f"model: {model}", text) if model else text)
     for verb in ("prepare", "train"):
         done = command(sys.executable, "-m", f"pipeline.{verb}", "photographs", at=extended)

@@ -20,9 +20,14 @@ CHECKSUM = "checksum"  # of all else in a document
 
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text with Unix line ends in place of whatever was there."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes in place of whatever was there."""
     staging = _beside(path)
     try:
-        staging.write_text(text, encoding="utf-8", newline="\n")
+        staging.write_bytes(content)
         os.replace(staging, path)
     finally:
         staging.unlink(missing_ok=True)

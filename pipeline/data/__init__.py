@@ -14,7 +14,10 @@ from pipeline.config.errors import Refusal
 from pipeline.config.schema import Settings, checked
 from pipeline.data.arrays import Kind, Parts
 
-SHARED = ("arrays", "cifar", "examination", "idx", "loader", "official", "prepared", "splits")
+SHARED = (
+    *("arrays", "chunks", "cifar", "decoding", "examination", "idx", "layout"),
+    *("loader", "numpy_files", "official", "prepared", "splits"),
+)
 NEEDED = {
     "Source": "the model of its settings",
     "describe": "a function describe(source) that gives Kind",

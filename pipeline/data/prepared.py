@@ -5,10 +5,9 @@ reader of their own, which only the stage that scores may call.
 """
 
 import hashlib
-import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +28,7 @@ def write_prepared(folder: Path, dataset: str, development: Arrays, test: Arrays
         "test_labels.npy": test.labels,
     }
     with new_folder(folder) as staging:
-        for name, array in files.items():
-            buffer = io.BytesIO()  # numpy's own writing tells of a full disk without saying so
-            np.save(buffer, array, allow_pickle=False)
-            (staging / name).write_bytes(buffer.getvalue())
-        sums = {name: _digest(staging / name) for name in files}
+        sums = {name: _write(staging / name, array) for name, array in files.items()}
         summary = {
             "dataset": dataset,
             "classes": development.classes,
@@ -79,12 +74,31 @@ def read_test_labels(folder: Path) -> NDArray[np.int64]:
     return labels
 
 
+class _Summed:
+    """A file as numpy writes it: piece by piece, so that a full disk is an error that says so, and summed meanwhile."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file = file
+        self.sum = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.sum.update(content)
+        return self.file.write(content)
+
+
+def _write(path: Path, array: NDArray[Any]) -> str:
+    with path.open("wb") as file:
+        summed = _Summed(file)
+        np.save(summed, array, allow_pickle=False)
+    return summed.sum.hexdigest()
+
+
 def _read(folder: Path, name: str) -> Any:
     path = folder / name
     expected = read_summary(folder)["files"][name]
     if not path.is_file() or _digest(path) != expected:
         raise Refusal(f"{path}: missing or damaged; {_needed(folder)}")
-    return np.load(path, allow_pickle=False)
+    return np.load(path, mmap_mode="c", allow_pickle=False)  # mapped: workers share it, and what is not used is not read
 
 
 def _content(sums: dict[str, str], validation: int) -> str:
@@ -98,4 +112,5 @@ def _needed(folder: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.plan import Plan, last_plan
+from pipeline.config.progress import progress
 from pipeline.config.schema import Execution
 from pipeline.execution import cluster, processes
 from pipeline.execution.attempts import Job, Outcome, Perform
 from pipeline.execution.order import longest_first, timed
-from pipeline.execution.progress import progress
 from pipeline.execution.stage import Incomplete
 from pipeline.records.store import Store
 

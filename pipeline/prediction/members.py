@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.config.errors import Refusal
 from pipeline.config.rules import DETERMINISTIC, members
+from pipeline.prediction.network import as_fractions
 from pipeline.prediction.prefix import repeated
 from pipeline.regularizers.base import NoiseLayer, Regularizer, mode, noise_layers, seed_batch, seed_noise
 
@@ -107,6 +108,6 @@ def _logits(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def _chunks(network: nn.Module, images: Tensor) -> Iterator[Tensor]:
-    """So many images at once, where the network is."""
+    """So many images at once, as fractions, where the network is."""
     device = next(network.parameters()).device
-    return (chunk.to(device) for chunk in images.split(CHUNK))
+    return (as_fractions(chunk.to(device)) for chunk in images.split(CHUNK))

@@ -32,7 +32,10 @@ def assemble(config: RunConfig, chosen: Sequence[Regularizer], shape: tuple[int,
 
 
 def as_images(images: NDArray[np.float32] | NDArray[np.uint8]) -> Tensor:
-    """Images (N, channels, height, width) in [0, 1], bytes as fractions of 255, in the layout small networks are faster on."""
-    values = torch.from_numpy(images)
-    values = values if values.is_floating_point() else values.float() / BRIGHTEST
-    return values.contiguous(memory_format=torch.channels_last)
+    """Images (N, channels, height, width), fractions or bytes as they are, in the layout small networks are faster on."""
+    return torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+
+
+def as_fractions(images: Tensor) -> Tensor:
+    """Images in [0, 1], bytes as fractions of 255: four times the memory, so of few images at once."""
+    return images if images.is_floating_point() else images.float() / BRIGHTEST

@@ -13,7 +13,7 @@ from pipeline.config.fingerprint import RunConfig
 from pipeline.config.rules import DETERMINISTIC, NOISE_PASSES
 from pipeline.models.standardized import Standardized
 from pipeline.prediction.members import augmented, deterministic, keep_labels, noise, trained
-from pipeline.prediction.network import assemble
+from pipeline.prediction.network import as_fractions, assemble
 from pipeline.prediction.views import crops, ten_crop
 from pipeline.regularizers import test_rule
 from pipeline.regularizers.base import Regularizer, noise_layers
@@ -45,7 +45,7 @@ class Subject:
 def predictions(
     subject: Subject, images: Mapping[str, Tensor], classes: int, viewed: bool, flips_keep: bool
 ) -> dict[str, Tensor]:
-    """ "<split>/<kind>" -> logits (members, N, classes), for splits train, validation and test.
+    """ "<split>/<kind>" -> logits (members, N, classes), for splits train (its images as fractions), validation and test.
 
     Always `deterministic`. Where there are noise layers, `noise`, on validation only where a test rule asks for it or the
     run is `viewed`; where batches are augmented, `augmented` on train, and `trained` (augmented and noisy, as in training)
@@ -87,7 +87,7 @@ def _forms(chosen: Sequence[Regularizer]) -> Iterator[tuple[str, list[Regularize
 def _views(network: Standardized, subject: Subject, held: Mapping[str, Tensor], flips_keep: bool) -> Named:
     seed = subject.config.streams.augmentation
     flipped = any(regularizer.flips for regularizer in subject.chosen) and not flips_keep
-    for split, images in held.items():
+    for split, images in ((split, as_fractions(images)) for split, images in held.items()):
         if _augments(subject):
             if flipped or not keep_labels(images, subject.chosen, seed):
                 continue

@@ -24,7 +24,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.members import by_rule
-from pipeline.prediction.network import as_images, assemble
+from pipeline.prediction.network import as_fractions, as_images, assemble
 from pipeline.regularizers.base import Evidence, Measures
 from pipeline.training.checkpoints import Checkpoints, latest
 from pipeline.training.cost import counted
@@ -72,9 +72,10 @@ def train(
     fit, held = (_examples(name, part) for name, part in zip(("train", "validation"), parts, strict=True))
     chosen = regularizers.build(config.regularizers)
     network = assemble(config, chosen, pool.shape, pool.classes)
-    network.fit(fit.images)
+    examples = as_fractions(fit.images)
+    network.fit(examples)
     task = Task(network, chosen, training, streams)
-    batches = Batches(fit.images, functional.one_hot(fit.labels, pool.classes).float(), training.batch_size, streams.order)
+    batches = Batches(examples, functional.one_hot(fit.labels, pool.classes).float(), training.batch_size, streams.order)
     curves = Curves((fit, held), training.curve_points)
     start = latest(checkpoints) if checkpoints else None
     began = time.perf_counter()

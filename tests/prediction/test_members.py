@@ -12,7 +12,7 @@ from pipeline.config.errors import Refusal
 from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES
 from pipeline.config.schema import Training
 from pipeline.prediction.members import CHUNK, augmented, by_rule, deterministic, noise, trained, view
-from pipeline.prediction.network import as_images, assemble
+from pipeline.prediction.network import as_fractions, as_images, assemble
 from pipeline.prediction.tensors import PASSES, VIEWS, Subject, predictions
 from pipeline.regularizers.base import switch
 from pipeline.regularizers.dropout import Dropout
@@ -229,3 +229,11 @@ def test_many_passes_are_the_mean_over_every_mask_and_better_than_one():
     errors = {size: float((means - exact).abs().mean()) for size, means in grouped.items()}
     assert errors[1] > 2.5 * errors[10] > 6 * errors[100]
     assert (single >= -exact[torch.arange(6), labels].log()).all()
+
+
+def test_bytes_are_fractions_by_the_chunk(configure, pool):
+    images = as_images((pool.images[: CHUNK + 7] * 255).round().astype("uint8"))
+    assert images.dtype == torch.uint8
+    network = assemble(configure(), (), pool.shape, pool.classes)
+    assert torch.equal(deterministic(network, images), deterministic(network, as_fractions(images)))
+    assert as_fractions(images).max() == 1

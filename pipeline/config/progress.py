@@ -1,6 +1,6 @@
-"""One progress bar for a whole grid; a few plain lines where nobody watches.
+"""One progress bar for a whole grid of runs, or a whole folder of images; a few plain lines where nobody watches.
 
-Separate so that the scheduler counts and this one shows.
+Separate so that who does the work counts, and this one shows.
 """
 
 import sys
@@ -26,18 +26,18 @@ class Tally:
         self.states: Counter[str] = Counter()
         self.began = time.monotonic()
 
-    def add(self, state: str) -> None:
-        """One more job has ended in `state`."""
-        self.states[state] += 1
+    def add(self, state: str, count: int = 1) -> None:
+        """So many more jobs have ended in `state`."""
+        self.states[state] += count
         if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, advance=1, states=self._troubles())
+            self.bar.update(self.task, advance=count, states=self._troubles())
             self.bar.refresh()
-        elif self._due():
+        elif self._due(count):
             print(self._line(), flush=True)
 
-    def _due(self) -> bool:
+    def _due(self, count: int) -> bool:
         ended, steps = self.states.total(), min(STEPS, self.total)
-        return ended * steps // self.total > (ended - 1) * steps // self.total
+        return ended * steps // self.total > (ended - count) * steps // self.total
 
     def _troubles(self) -> str:
         return ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()) if state != "done")

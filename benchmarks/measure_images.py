@@ -1,0 +1,126 @@
+"""How fast files become arrays, whether a killed `prepare` goes on, and what large data hold in memory.
+
+Bars: 20,000 photographs of 320x240 at 500 a second, on two processors; after a kill no more than one chunk is decoded again;
+100,000 colour images of 32x32 under 1,200 MB, in `prepare` and where a training of 2,000 reads them. Files are of 200
+contents, half of them JPEG, half PNG, and warm in the disk's cache. Writes benchmarks/results/images.json.
+"""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.data.chunks import CHUNK, KEPT
+
+FILES, CLASSES, CONTENTS, MANY = 20_000, 10, 200, 100_000
+RATE, MEGABYTES = 500, 1200
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = Path(__file__).parent / "results" / "images.json"
+PREPARE = "import sys; sys.argv[1:] = [{name!r}]; import runpy; runpy.run_module('pipeline.prepare', run_name='__main__')"
+READ = """
+from pathlib import Path
+from pipeline.data.splits import train_and_validation
+from pipeline.prediction.network import as_fractions, as_images
+from pipeline.training.work import read_development
+train, validation = train_and_validation(read_development(Path("artifacts/{name}/data")), 2000, 0.0, 0)
+held = as_fractions(as_images(train.images)), as_images(validation.images)
+"""
+PROTOCOL = """
+source: {{path: {path}}}
+data: {{dataset: {dataset}, train_size: 2000}}
+model: {{name: cnn}}
+training: {{learning_rate: 0.05, epochs: 1, batch_size: 50}}
+studies: [dropout]
+"""
+
+
+def contents() -> list[tuple[str, bytes]]:
+    """Made-up photographs: smooth colours, half of them JPEG, half PNG; the ends of their names, and the files."""
+    generator, found = np.random.default_rng(0), []
+    for number in range(CONTENTS):
+        coarse = Image.fromarray(generator.integers(0, 256, (12, 16, 3), np.uint8))
+        kind, buffer = ("jpeg", "png")[number % 2], io.BytesIO()
+        coarse.resize((320, 240), Image.Resampling.BICUBIC).save(buffer, kind)
+        found.append((kind, buffer.getvalue()))
+    return found
+
+
+def write(folder: Path) -> None:
+    """Both datasets and their protocols."""
+    for label in range(CLASSES):
+        (folder / "photographs" / f"class_{label}").mkdir(parents=True)
+    kinds = contents()
+    for number in range(FILES):
+        kind, content = kinds[number % CONTENTS]
+        (folder / "photographs" / f"class_{number % CLASSES}" / f"{number:05}.{kind}").write_bytes(content)
+    images = np.random.default_rng(0).integers(0, 256, (MANY, 32, 32, 3), np.uint8)
+    np.savez(folder / "many.npz", images=images, labels=np.arange(MANY) % CLASSES)
+    protocols = folder / "experiments" / "protocols"
+    protocols.mkdir(parents=True)
+    (protocols / "files.yaml").write_text(PROTOCOL.format(path="photographs", dataset="image_folder"))
+    (protocols / "many.yaml").write_text(PROTOCOL.format(path="many.npz", dataset="array_files"))
+    (folder / "params.yaml").write_text("protocols: [files]\n")
+
+
+def started(code: str, name: str, folder: Path) -> subprocess.Popen[bytes]:
+    """A process that runs the code in the folder."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", code.format(name=name)], cwd=folder, env=environment)
+
+
+def measured(code: str, name: str, folder: Path) -> dict[str, float]:
+    """Seconds by the clock and of processors, and peak megabytes of the code, its imports included."""
+    began = time.perf_counter()
+    _, status, usage = os.wait4(started(code, name, folder).pid, 0)
+    if status:
+        sys.exit(f"{name} failed with status {status}")
+    return {
+        "seconds": round(time.perf_counter() - began, 1),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "megabytes": round(usage.ru_maxrss / 1000),
+    }
+
+
+def killed(folder: Path) -> int:
+    """Kills a `prepare` when half of the chunks are there; how many images they hold."""
+    shutil.rmtree(folder / KEPT)
+    child = started(PREPARE, "files", folder)
+    while len(kept := list((folder / KEPT).glob("*/*.npz"))) * CHUNK < FILES / 2:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    return len(kept) * CHUNK
+
+
+def main() -> None:
+    """Measures and writes."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write(folder)
+        found = {"prepare": measured(PREPARE, "files", folder), "once_more": measured(PREPARE, "files", folder)}
+        kept = killed(folder)
+        found["after_a_kill"] = measured(PREPARE, "files", folder) | {"images_kept": kept}
+        arrays = {"prepare": measured(PREPARE, "many", folder), "reading_for_a_training": measured(READ, "many", folder)}
+    rates = {kind: round(FILES / found["prepare"][kind]) for kind in ("seconds", "processor_seconds")}
+    result = {
+        "bars": {"images_per_second": RATE, "megabytes": MEGABYTES},
+        "processors": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "files": {"images": FILES, "images_per_second": rates["seconds"], "per_processor": rates["processor_seconds"], **found},
+        "arrays": {"images": MANY, **arrays},
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Images and labels in NumPy files: what is told apart, what is refused, and that little is read before it is needed."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from pipeline import data
+from pipeline.config.errors import Refusal
+from pipeline.data import numpy_files
+from pipeline.data.arrays import Kind
+
+LABELS = np.arange(12) % 3
+BYTES = np.random.default_rng(0).integers(0, 256, (12, 6, 5, 3), np.uint8)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Writes an .npz file and gives its settings."""
+
+    def wrote(images=BYTES, labels=LABELS, layout=None, **others):
+        np.savez_compressed(tmp_path / "a.npz", **{"images": images, "labels": labels} | others)
+        return {"path": str(tmp_path / "a.npz"), "layout": layout}
+
+    return wrote
+
+
+def refusal(source) -> str:
+    with pytest.raises(Refusal) as refused:
+        data.read("array_files", source)
+    assert len(refused.value.lines) == 1
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "layout", "shape"),
+    [
+        (BYTES[..., 0], None, (1, 6, 5)),
+        (BYTES, None, (3, 6, 5)),
+        (BYTES[..., :1], None, (1, 6, 5)),
+        (np.moveaxis(BYTES, -1, 1), None, (3, 6, 5)),
+        (BYTES[:, :3], "NHWC", (3, 3, 5)),
+        (BYTES[:, :3], "NCHW", (3, 5, 3)),
+        (BYTES[..., :2], "NHWC", (2, 6, 5)),
+    ],
+)
+def test_layouts(saved, images, layout, shape):
+    source = saved(images, layout=layout)
+    assert data.describe("array_files", source) == Kind(shape, 3, flips_keep_labels=False)
+    pool = data.read("array_files", source).pool
+    expected = images[:, None] if images.ndim == 3 else images if images.shape[1:] == shape else np.moveaxis(images, -1, 1)
+    assert (pool.images == expected).all()
+    assert pool.labels.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("images", "layout", "words"),
+    [
+        (BYTES[:, :3], None, "fits NHWC and NCHW; allowed is"),
+        (BYTES[..., :2], None, "fits no known layout"),
+        (BYTES, "NHW", "fits no NHW layout"),
+        (BYTES[..., 0], "NCHW", "fits no NCHW layout"),
+        (BYTES[0, :, :, 0], None, "labels: int64 (12,); allowed are integers (6,)"),
+        (BYTES.astype(np.int64), None, "images: of type int64; allowed are uint8"),
+        (BYTES.astype(np.float32), None, "images: range from 0 to 255; allowed is 0 to 1"),
+        (np.full(BYTES.shape, np.nan), None, "images: range from nan to nan"),
+        (BYTES[:, :0], None, "so empty"),
+        (np.array([None] * 12), None, "images: of type object"),
+    ],
+)
+def test_images_that_are_refused(saved, images, layout, words):
+    assert words in refusal(saved(images, layout=layout))
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (LABELS[:-1], "labels: int64 (11,); allowed are integers (12,)"),
+        (LABELS / 1, "labels: float64 (12,)"),
+        (LABELS[:, None], "labels: int64 (12, 1)"),
+        (LABELS - 1, "labels: range from -1 to 1; allowed are 0"),
+        (2 * LABELS, "no example of 1, the largest label is 4"),
+        (LABELS + 10**12, "no example of 0, 1, 2, the largest label is 1000000000002"),
+        (0 * LABELS, "one class; allowed are two or more"),
+        (LABELS.astype(object), "labels: object (12,)"),
+    ],
+)
+def test_labels_that_are_refused(saved, labels, words):
+    assert words in refusal(saved(labels=labels))
+
+
+def test_given_parts(saved):
+    source = saved(test_images=BYTES[:4], test_labels=LABELS[:4], validation_images=BYTES[:2], validation_labels=LABELS[:2])
+    found = data.read("array_files", source)
+    assert [len(part.labels) for part in (found.pool, found.validation, found.test)] == [12, 2, 4]
+    assert (found.test.images == np.moveaxis(BYTES[:4], -1, 1)).all()
+    assert "a.npz: lacks test_labels; allowed" in refusal(saved(test_images=BYTES[:4]))
+    assert "test_labels: range from 3 to 5; allowed" in refusal(saved(test_images=BYTES[:3], test_labels=LABELS[:3] + 3))
+    assert "test_images: of shape (4, 3, 5, 3)" in refusal(saved(test_images=BYTES[:4, :3], test_labels=LABELS[:4]))
+
+
+def test_floats_become_single(saved):
+    images = data.read("array_files", saved(BYTES / 255)).pool.images
+    assert images.dtype == np.float32
+    assert np.allclose(images, np.moveaxis(BYTES, -1, 1) / 255)
+
+
+def test_two_files_are_mapped(tmp_path):
+    np.save(tmp_path / "x.npy", BYTES)
+    np.save(tmp_path / "y.npy", LABELS.astype(np.uint8))
+    source = {"images": str(tmp_path / "x.npy"), "labels": str(tmp_path / "y.npy")}
+    pool = data.read("array_files", source).pool
+    assert isinstance(pool.images, np.memmap)
+    assert pool.labels.dtype == np.int64
+    assert (pool.images == np.moveaxis(BYTES, -1, 1)).all()
+    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-1])
+    assert "x.npy: not an array NumPy can read, or damaged" in refusal(source)
+    np.savez(tmp_path / "z.npz", images=BYTES)
+    assert "not .npy files; allowed is source.path" in refusal(source | {"images": str(tmp_path / "z.npz")})
+    assert "nowhere.npy: does not exist" in refusal(source | {"images": str(tmp_path / "nowhere.npy")})
+
+
+@pytest.mark.parametrize("source", [{}, {"path": "a.npz", "images": "b.npy"}, {"images": "b.npy"}, {"path": ""}])
+def test_one_file_or_two(source):
+    assert "allowed is path of an .npz file, or images and labels, two .npy files" in refusal(source)
+
+
+def test_describing_reads_no_images(saved, monkeypatch):
+    source, read = saved(), []
+    own = numpy_files.Stored.read
+    monkeypatch.setattr(numpy_files.Stored, "read", lambda self: read.append(self.member) or own(self))
+    data.describe("array_files", source)
+    assert set(read) == {"labels"}
+
+
+def test_what_unpacks_to_too_much_is_refused_unread(saved, tmp_path, monkeypatch):
+    """Zeros pack a thousandfold; and a header may claim any size."""
+    source = saved()
+    monkeypatch.setattr(numpy_files, "LARGEST", BYTES.nbytes - 1)
+    assert "images: unpacks to" in refusal(source)
+    monkeypatch.undo()
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 8, 8)})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", header.getvalue())
+        archive.writestr("labels.npy", header.getvalue())
+    assert "images: unpacks to 61035156 MB; allowed are 8192" in refusal(source)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:200], lambda content: b"text", lambda content: content[:-300] + b"?" * 300]
+)
+def test_damaged_files(saved, tmp_path, damage):
+    source = saved()
+    (tmp_path / "a.npz").write_bytes(damage((tmp_path / "a.npz").read_bytes()))
+    assert "a.npz: " in refusal(source)
+
+
+def test_a_flipped_bit_is_found(saved, tmp_path):
+    source = saved()
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[600] ^= 1
+    (tmp_path / "a.npz").write_bytes(content)
+    assert "or damaged" in refusal(source)
