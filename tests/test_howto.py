@@ -16,6 +16,9 @@ PAGE = (Path(__file__).resolve().parent.parent / "docs" / "howto.md").read_text(
 SOURCES = dict(zip(("folder", "arrays", "table"), re.findall(r"^source: .*\ndata: .*\n", PAGE, re.MULTILINE), strict=True))
 
 
+LENET = "{{import: 'experiments.networks:LeNet', arguments: {{channels: {}, classes: 2}}}}"
+
+
 @pytest.fixture
 def extended(checkout, tmp_path):
     """A clone with the files of the page, and 200 images whose brightness tells the class, in each of its three ways."""
@@ -33,9 +36,7 @@ def extended(checkout, tmp_path):
     return folder
 
 
-@pytest.mark.parametrize(
-    ("way", "model"), [("folder", ""), ("arrays", "{name: lenet, channels: 6, units: 84}"), ("table", "{name: lenet}")]
-)
+@pytest.mark.parametrize(("way", "model"), [("folder", ""), ("arrays", LENET.format(3)), ("table", LENET.format(1))])
 def test_own_data_and_own_model_train(extended, command, way, model):
     protocol = extended / "experiments" / "protocols" / "photographs.yaml"
     text = re.sub("exploration: 3", "exploration: 1", re.sub("studies: .*", "studies: [dropout]", protocol.read_text()))
@@ -45,7 +46,7 @@ def test_own_data_and_own_model_train(extended, command, way, model):
         done = command(sys.executable, "-m", f"pipeline.{verb}", "photographs", at=extended)
         assert done.returncode == 0, done.stderr
     runs = [json.loads(path.read_text()) for path in extended.glob("artifacts/photographs/exploration/*/run.json")]
-    assert {run["model"]["name"] for run in runs} == {"lenet" if model else "cnn"}
+    assert {run["model"]["name"] for run in runs} == {"imported" if model else "cnn"}
     curves = [path.read_text().splitlines() for path in extended.glob("artifacts/photographs/exploration/*/history.jsonl")]
     assert all(json.loads(curve[-1])["accuracy"] > 0.9 for curve in curves)
 

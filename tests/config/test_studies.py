@@ -143,8 +143,11 @@ def test_a_mistake_in_a_study_is_one_line(project, study, words):
             "protocols: [tiny]\ndata: {train_size: few}",
             'data.train_size: "few" is refused; allowed is a whole number, at least 2',
         ),
-        ("protocols: [tiny]\ndata: {dataset: faces}", "data.dataset: 'faces' does not exist; allowed are: digits"),
-        ("protocols: [tiny]\nmodel: {name: vgg}", "model.name: 'vgg' does not exist; allowed are: cnn, mlp, resnet"),
+        (
+            "protocols: [tiny]\ndata: {dataset: faces}",
+            "data.dataset: 'faces' does not exist; allowed are: array_files, cifar10",
+        ),
+        ("protocols: [tiny]\nmodel: {name: vgg}", "model.name: 'vgg' does not exist; allowed are: cnn, imported, mlp, resnet"),
         ("protocols: [tiny]\ntraining: {epoch: 3}", "training.epoch: unknown key; allowed are: learning_rate"),
         (
             "protocols: [tiny]\ntraining: {learning_rate: -1}",

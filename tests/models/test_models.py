@@ -58,7 +58,7 @@ def test_a_constant_channel_stays_finite():
     assert torch.isfinite(module(torch.ones(4, 1, 2, 2))).all()
 
 
-@pytest.mark.parametrize("name", models.settings())
+@pytest.mark.parametrize("name", sorted(set(models.settings()) - {"imported"}))
 def test_every_model_builds_from_its_defaults(name):
     network = models.build({"name": name, **models.settings()[name]().model_dump()}, (1, 8, 8), 10)
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
