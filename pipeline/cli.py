@@ -34,6 +34,8 @@ gapwise run                       every stage that is not up to date, then the h
 gapwise run dropout mixup         these studies alone, as an experiment of DVC
 gapwise status                    runs by study and state, with reasons
 gapwise verify digits             is the report what its predictions give?
+gapwise track --dry-run           what Weights & Biases would be sent
+gapwise doctor --model            where in the networks regularizers may act
 """
 application = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=EXAMPLES

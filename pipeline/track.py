@@ -6,13 +6,16 @@ line what is left to do. `python -m pipeline.track PROTOCOL` catches up at any t
 
 import hashlib
 import json
+import os
 import re
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.errors import Refusal
 from pipeline.config.files import to_json, write_text
 from pipeline.config.plan import read_plan
 from pipeline.config.protocols import read_parameters
@@ -20,11 +23,13 @@ from pipeline.config.schema import Tracking
 from pipeline.execution.stage import guarded, stage
 from pipeline.records.store import Store, open_store, read_file, read_history, read_record
 from pipeline.records.tables import read_table
-from pipeline.tracking.mirror import Mirror, folder_of, mode_of
+from pipeline.tracking.mirror import MODES, Mirror, folder_of, mode_of
 from pipeline.tracking.payloads import Image, Payload, Recorded, report_payload, run_payloads
 
 ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
 PHASES = ("exploration", "confirmation")
+DVC_STAGE = "DVC_STAGE"  # in the environment of a stage that DVC runs
+PATIENCE = 30.0  # seconds
 
 Sent = dict[str, str]  # id -> digest of what was sent
 
@@ -40,13 +45,18 @@ def main(protocol: str) -> None:
     elif mode in ("offline", "online"):
         _mirror(payloads, tracking.model_copy(update={"wandb": mode}), store.root / "tracked", protocol)
     else:
-        _complain(f"WANDB_MODE: {mode!r} is refused; allowed are offline, online and disabled", protocol)
+        _complain(_refused(mode), protocol)
 
 
 def foretell(protocols: Sequence[str]) -> None:
     """Says what would be sent for these protocols, or for all in `params.yaml`; writes and sends nothing. Raises Refusal."""
     tracking, store = read_parameters().tracking, open_store()
     mode = mode_of(tracking)
+    if mode not in MODES:
+        raise Refusal(_refused(mode))
+    if mode == "disabled":
+        print("W&B: disabled, nothing would be mirrored")
+        return
     place = f"{tracking.entity or 'your default entity'}/{tracking.project}" if mode == "online" else str(folder_of() / "wandb")
     memory = store.root / "tracked" / _memory_name(tracking.model_copy(update={"wandb": mode}))
     for protocol in protocols or read_parameters().protocols:
@@ -55,6 +65,10 @@ def foretell(protocols: Sequence[str]) -> None:
         for (group, kind), count in sorted(Counter((item.group, item.job_type) for item in new).items()):
             print(f"{group}: {count} {kind}")
         print(f"{protocol}: {len(new)} of {len(payloads)} runs would be mirrored {mode}, to {place}; nothing was sent")
+
+
+def _refused(mode: str) -> str:
+    return f"WANDB_MODE: {mode!r} is refused; allowed are {', '.join(MODES)}"
 
 
 def _mirror(payloads: Sequence[Payload], tracking: Tracking, memory: Path, protocol: str) -> None:
@@ -72,12 +86,17 @@ def _mirror(payloads: Sequence[Payload], tracking: Tracking, memory: Path, proto
 
 
 def _send(payloads: Sequence[Payload], tracking: Tracking, folder: Path, memory: Path) -> tuple[int, str]:
-    """How many were sent, and what went wrong, empty where nothing did. Every one sent is remembered at once."""
+    """How many were sent, and what went wrong, empty where nothing did. Every one sent is remembered at once.
+
+    A run of the pipeline waits so long for a server and no longer; the command goes on to the end.
+    """
     mirror = Mirror("online" if tracking.wandb == "online" else "offline", tracking.project, tracking.entity, str(folder))
-    count = 0
+    count, began, in_pipeline = 0, time.monotonic(), tracking.wandb == "online" and DVC_STAGE in os.environ
     try:
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
         for payload in payloads:
+            if in_pipeline and time.monotonic() - began > PATIENCE:
+                return count, f"slow, {PATIENCE:g} s were enough"
             if mirror.send(payload):
                 count += 1
                 _remember(memory, payload)
@@ -162,7 +181,8 @@ def _texts(artifacts: Path, reports: Path) -> dict[str, str]:
 
 
 def _complain(trouble: str, protocol: str) -> None:
-    print(f"W&B: {trouble}; run: python -m pipeline.track {protocol}", file=sys.stderr)
+    login = "wandb login, and " if "API key" in trouble else ""
+    print(f"W&B: {trouble}; run: {login}gapwise track {protocol}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -169,6 +169,16 @@ def test_only_what_changed_or_is_gone_is_mirrored_again(capfd: pytest.CaptureFix
     assert "mirrored 2 runs offline, 4 were" in capfd.readouterr().out
 
 
+def test_other_content_takes_the_place_of_what_was_mirrored_offline() -> None:
+    """Or `wandb sync` would put two curves behind one another."""
+    assert run() == 0
+    first = {path.name for path in Path("wandb").glob("offline-run-*")}
+    Path("reports/digits/report.md").write_text("# Another one\n")
+    assert run() == 0
+    assert mirrored() == dict.fromkeys(IDS, 1)
+    assert first != {path.name for path in Path("wandb").glob("offline-run-*")}
+
+
 def test_another_project_is_another_mirror() -> None:
     assert run() == 0
     set_tracking(project="other")
@@ -197,7 +207,7 @@ def test_an_unknown_mode_in_the_environment_ends_well(
     monkeypatch.setenv("WANDB_MODE", "sometimes")
     assert run() == 0
     assert tracked() == IDS
-    assert "'sometimes' is refused; allowed are offline, online and disabled" in capfd.readouterr().err
+    assert "'sometimes' is refused; allowed are offline, online, disabled" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("what", ["wandb.init", "wandb.Run.finish"])
@@ -212,9 +222,7 @@ def test_a_broken_wandb_changes_no_result(
         assert run() == 0
     assert tracked() == IDS
     printed = capfd.readouterr()
-    expected = (
-        "W&B: RuntimeError: on fire; mirrored 0 of 5 runs; the results are complete; run: python -m pipeline.track digits\n"
-    )
+    expected = "W&B: RuntimeError: on fire; mirrored 0 of 5 runs; the results are complete; run: gapwise track digits\n"
     assert printed == ("", expected)
     assert run() == 0
     assert set(mirrored()) == set(IDS)

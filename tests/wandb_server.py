@@ -8,6 +8,7 @@ import copy
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ class Kept:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)  # path, headers, body
     unknown: list[str] = field(default_factory=list)
+    delay: float = 0.0  # seconds before every answer
     refusing: str | None = None  # requests with this in their path or the name of their question
 
     def shown(self) -> tuple[Values, Values]:
@@ -205,6 +207,7 @@ def behaving() -> Iterator[Kept]:
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            time.sleep(kept.delay)
             with lock:
                 kept.requests.append((self.path, dict(self.headers), body))
                 code, said = 400, {"errors": [{"message": "no"}]}

@@ -20,6 +20,7 @@ from pipeline.config.protocols import read_parameters
 from pipeline.execution.processes import cores
 from pipeline.records.lock import DVC_LOCK, is_sound, who_holds
 from pipeline.records.store import open_store
+from pipeline.tracking.mirror import MODES, has_key, mode_of
 
 OLDEST = 3, 11
 ROOM = 1 << 30  # bytes that should be free
@@ -99,17 +100,13 @@ def _lock() -> Finding:
 
 
 def _wandb() -> Finding:
-    mode = os.environ.get("WANDB_MODE") or read_parameters().tracking.wandb
+    mode = mode_of(read_parameters().tracking)
     if not _is_there("wandb"):
         return Finding("W&B", "not installed", SETUP)
-    key = "WANDB_API_KEY" in os.environ or "api.wandb.ai" in _netrc()
-    wanting = "no key found: wandb login" if mode == "online" and not key else ""
+    if mode not in MODES:
+        return Finding("W&B", f"WANDB_MODE is {mode!r}", f"allowed are {', '.join(MODES)}: unset WANDB_MODE")
+    wanting = "no key found: wandb login" if mode == "online" and not has_key() else ""
     return Finding("W&B", f"{importlib.metadata.version('wandb')}, {mode}", wanting)
-
-
-def _netrc() -> str:
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _is_there(name: str) -> bool:

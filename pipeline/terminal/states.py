@@ -30,15 +30,23 @@ def show_states(experiment: Experiment, store: Store) -> None:
     protocol = experiment.protocol.name
     rows: list[tuple[str, str, Counter[str]]] = []
     reasons: list[str] = []
+    states: dict[str, str] = {}
     for phase, plan in plans(experiment, ARTIFACTS / protocol).items():
         if isinstance(plan, str):
             reasons.append(f"{phase}: {plan}")
             continue
-        states = {name: store.state(name) for name in plan.fingerprints()}
-        rows += [(SHORT[phase], study, counts) for study, counts in counted(plan, states).items()]
-        reasons += told(plan, states, store)
-    show(_drawn(rows, f"{protocol}: runs"))
-    print("\n".join(reasons) or "every run is planned, and none has failed")
+        own = {name: store.state(name) for name in plan.fingerprints()}
+        rows += [(SHORT[phase], study, counts) for study, counts in counted(plan, own).items()]
+        reasons += told(plan, own, store)
+        states |= own
+    if rows:
+        show(_drawn(rows, f"{protocol}: runs"))
+    print("\n".join([*reasons, _summed(states)] if states else reasons))
+
+
+def _summed(states: Mapping[str, str]) -> str:
+    done = list(states.values()).count("done")
+    return f"{done} of {len(states)} runs done, each counted once" + (": run make run" if "missing" in states.values() else "")
 
 
 def _drawn(rows: Sequence[tuple[str, str, Counter[str]]], title: str) -> Table:

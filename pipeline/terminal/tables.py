@@ -22,3 +22,8 @@ def table(*columns: str, title: str = "") -> Table:
 def show(made: Table) -> None:
     """Prints it; rich leaves colours out where NO_COLOR is set or the output is no terminal."""
     Console().print(made)
+
+
+def say(sentence: str) -> None:
+    """Prints prose, broken between words where the terminal is narrower."""
+    Console().print(sentence, highlight=False, markup=False)

@@ -5,8 +5,8 @@ provisional: the mirror tells the whole finished run once more, under the same i
 """
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger, WandbLogger
@@ -14,11 +14,12 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from pipeline.config.plan import Plan
 from pipeline.config.schema import Tracking
-from pipeline.tracking.mirror import STREAMED, Late, arguments, deadline, described, folder_of, mode_of, no_stack_for_a_log
+from pipeline.tracking.mirror import Late, arguments, deadline, described, folder_of, mark, mode_of, no_stack_for_a_log
 from pipeline.tracking.payloads import Payload, Recorded, run_payloads
 
 MAKE = f"{__name__}:Live"
 PATIENCE = 10.0  # seconds that the training waits for W&B
+LEAST, SHARE = 5.0, 0.2  # of a run: seconds, and the part of its time, that may go into waiting
 BEGUN = {"state": "running"}
 
 
@@ -41,6 +42,7 @@ class Live(Logger):
     def __init__(self, payload: Mapping[str, Any], **place: Any):
         super().__init__()
         self.trouble = ""
+        self._waited, self._began = 0.0, time.monotonic()
         self._given = arguments(Payload(**payload), **place)
         self._logger: WandbLogger | None = None
 
@@ -75,7 +77,7 @@ class Live(Logger):
             import wandb  # here, so that it may be absent or broken
 
             run = wandb.init(**self._given)
-            Path(run.settings.sync_dir, STREAMED).touch()
+            mark(run, self._given["project"], self._given["entity"])
             self._logger = WandbLogger(experiment=run, log_model=False)
         return self._logger
 
@@ -83,7 +85,11 @@ class Live(Logger):
         if self.trouble:
             return
         try:
+            began = time.monotonic()
             with deadline(PATIENCE), no_stack_for_a_log():
                 action()
+            self._waited += time.monotonic() - began
+            if self._waited > max(LEAST, SHARE * (time.monotonic() - self._began)):
+                self.trouble = f"slow, training has waited {self._waited:.0f} s"
         except (Exception, Late) as error:
             self.trouble = described(error)

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     import wandb
 
 Mode = Literal["offline", "online"]
+MODES = ("offline", "online", "disabled")
 PATIENCE = 20  # seconds that W&B itself may take to start or to finish a run
 SEND_SECONDS = 25.0  # for one run; what W&B's own limits miss, such as a wandb-core that has stopped
 CLOSE_SECONDS = 5.0
 REPORT_FILES, DATA = "report", "dataset"  # types of the artifacts: of the texts, and of what they were made from
-STREAMED = "streamed"  # a file in the folder of a run that live curves have begun
+DESTINATION = "destination"  # a file in the folder of a run that says where it belongs
 DIGITS = 20  # of the digest in an artifact's name
 ENVIRONMENT = {  # what W&B reads before any settings: or it would look for a server even offline, and say so at every turn
     "WANDB_ERROR_REPORTING": "false",
@@ -71,8 +72,9 @@ class Mirror:
             self.trouble = self.trouble or described(error)
 
     def _replay(self, payload: Payload) -> bool:
-        live = [path.parent for path in Path(self.folder, "wandb").glob(f"offline-run-*-{payload.id}/{STREAMED}")]
+        earlier = self._earlier(payload.id)
         run = self._started(payload)
+        mark(run, self.project, self.entity)
         try:
             _fill(run, payload)
         except (TypeError, ValueError) as error:  # these values, not W&B: the next run may well be taken
@@ -83,14 +85,39 @@ class Mirror:
             self.refused.setdefault(payload.id, lost)
         if payload.id in self.refused:
             return False
-        for folder in live:
+        for folder in earlier:  # or `wandb sync` would put the curves of both behind one another
             shutil.rmtree(folder, ignore_errors=True)
         return True
+
+    def _earlier(self, name: str) -> list[Path]:
+        """The folders of the run that were streamed live, or mirrored with other content, for the same project."""
+        marks = Path(self.folder, "wandb").glob(f"offline-run-*-{name}/{DESTINATION}")
+        return [path.parent for path in marks if path.read_text() == destination(self.project, self.entity)]
 
     def _started(self, payload: Payload) -> "wandb.Run":
         import wandb  # here, so that it may be absent or broken
 
         return wandb.init(**arguments(payload, self.mode, self.project, self.entity, self.folder))
+
+
+def mark(run: "wandb.Run", project: str, entity: str | None) -> None:
+    """Notes in the folder of a run which project it is for."""
+    Path(run.settings.sync_dir, DESTINATION).write_text(destination(project, entity))
+
+
+def destination(project: str, entity: str | None) -> str:
+    """The project in W&B and whose it is, in a line."""
+    return f"{entity or ''}/{project}\n"
+
+
+def has_key() -> bool:
+    """Whether W&B would find a key for its server: in the environment, or where `wandb login` puts it."""
+    import wandb
+    from wandb.sdk.lib.wbauth import read_netrc_auth  # here, so that it may be absent or broken
+
+    return "WANDB_API_KEY" in os.environ or bool(
+        read_netrc_auth(host=os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url)
+    )
 
 
 def mode_of(tracking: Tracking) -> str:

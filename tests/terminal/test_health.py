@@ -60,9 +60,19 @@ def test_online_without_a_key_is_told_and_a_key_is_never_shown(project, monkeypa
     monkeypatch.setenv("NETRC", str(project / "netrc"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     assert found("W&B").mend == "no key found: wandb login"
+    monkeypatch.setenv("WANDB_BASE_URL", "https://own.example.org")
+    (project / "netrc").write_text(f"machine own.example.org login user password {'canary' * 7}\n")
+    assert found("W&B").mend == ""
+    monkeypatch.setenv("WANDB_BASE_URL", "https://other.example.org")
+    assert found("W&B").mend == "no key found: wandb login"
     monkeypatch.setenv("WANDB_API_KEY", "canary" * 7)
     assert found("W&B").mend == ""
     assert not [finding for finding in findings() if "canary" in finding.line()]
+
+
+def test_a_mode_that_does_not_exist_is_told(project, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "Offline")
+    assert found("W&B").mend == "allowed are offline, online, disabled: unset WANDB_MODE"
 
 
 def test_a_line_says_ok_or_what_to_mend():

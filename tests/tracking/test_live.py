@@ -144,6 +144,28 @@ def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, cap
     assert all(store.finished(name) for name in read_plan(project / "artifacts" / "tiny" / "exploration").fingerprints())
 
 
+def test_what_is_slow_on_every_point_is_trouble_too(tmp_path, monkeypatch):
+    """Each wait is within its bound, all together are more than their share of the run."""
+    monkeypatch.setattr(live, "LEAST", 0.2)
+    told = logger(tmp_path)
+    monkeypatch.setattr(Live, "_started", lambda self: time.sleep(0.15) or FakeLogger())
+    told.log_metrics({"epoch": 1}, 1)
+    assert told.trouble == ""
+    told.log_metrics({"epoch": 2}, 2)
+    assert told.trouble == "slow, training has waited 0 s"
+
+
+class FakeLogger:
+    """Takes everything at once."""
+
+    class experiment:
+        """Of the run."""
+
+        @staticmethod
+        def log(row, step):
+            """Forgets it."""
+
+
 def test_nothing_is_streamed_unless_asked_for(project, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     run_stages(prepare, train)

@@ -27,7 +27,8 @@ import sys
 from pipeline import track
 from pipeline.execution.stage import stage
 from pipeline.tracking import mirror
-mirror.PATIENCE = float(sys.argv[1])
+mirror.PATIENCE, *rest = map(float, sys.argv[1].split())
+track.PATIENCE = rest[0] if rest else track.PATIENCE
 sys.exit(stage(track.main, ["tiny"]))
 """
 KEY, TOKEN, PASSWORD, SETTING = (f"canary{what}".ljust(40, "0") for what in ("key", "token", "password", "setting"))
@@ -155,7 +156,7 @@ def test_all_arrives_once_with_no_secret_as_soon_as_the_server_is_there(place):
     with absent() as nobody:
         code, out, err = tracked(place, "online", nobody.address, patience=2)
     assert (code, out, err.count("\n")) == (0, "", 1), err
-    assert f"mirrored 0 of {count} runs; the results are complete; run: python -m pipeline.track tiny" in err
+    assert f"mirrored 0 of {count} runs; the results are complete; run: gapwise track tiny" in err
 
     with behaving() as kept:
         look = "look: wandb leet wandb\n"
@@ -176,6 +177,25 @@ def test_all_arrives_once_with_no_secret_as_soon_as_the_server_is_there(place):
         assert len(kept.requests) == requests
         assert kept.unknown == []
     check_secrets(kept, place)
+
+
+def test_a_slow_server_holds_a_run_of_the_pipeline_up_for_so_long_and_the_command_not_at_all(place):
+    """It answers everything, half a second late; the stage has two seconds."""
+    count = len(fingerprints(place / "project")) + 1
+    with behaving() as kept:
+        kept.delay = 0.5
+        begun = time.monotonic()
+        code, out, err = tracked(place, "online", kept.address, patience="20 2", DVC_STAGE="track@tiny")
+        assert time.monotonic() - begun < 20
+        assert (code, out) == (0, "")
+        (done,) = re.findall(
+            rf"^W&B: slow, 2 s were enough; mirrored (\d+) of {count} runs; .*; run: gapwise track tiny\n$", err
+        )
+        assert 0 < int(done) < count
+        kept.delay = 0
+        code, out, err = tracked(place, "online", kept.address)
+        assert out.startswith(f"W&B: mirrored {count - int(done)} runs online, {done} were; ")
+        check_everything(kept, place / "project")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds wandb-core in /proc")
