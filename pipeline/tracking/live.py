@@ -14,7 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from pipeline.config.plan import Plan
 from pipeline.config.schema import Tracking
-from pipeline.tracking.mirror import Late, arguments, deadline, described, folder_of, mark, mode_of, no_stack_for_a_log
+from pipeline.tracking.mirror import Late, arguments, deadline, described, folder_of, mark, mode_of, no_stacks
 from pipeline.tracking.payloads import Payload, Recorded, run_payloads
 
 MAKE = f"{__name__}:Live"
@@ -86,7 +86,7 @@ class Live(Logger):
             return
         try:
             began = time.monotonic()
-            with deadline(PATIENCE), no_stack_for_a_log():
+            with deadline(PATIENCE), no_stacks():
                 action()
             self._waited += time.monotonic() - began
             if self._waited > max(LEAST, SHARE * (time.monotonic() - self._began)):

@@ -55,7 +55,7 @@ class Mirror:
         if self.trouble:
             return False
         try:
-            with deadline(), no_stack_for_a_log():
+            with deadline(), no_stacks():
                 return self._replay(payload)
         except (Exception, Late) as error:
             self.trouble = described(error)
@@ -66,7 +66,7 @@ class Mirror:
         if "wandb" not in sys.modules:
             return
         try:
-            with deadline(CLOSE_SECONDS), no_stack_for_a_log():
+            with deadline(CLOSE_SECONDS), no_stacks():
                 sys.modules["wandb"].teardown()
         except (Exception, Late, SystemExit) as error:  # it exits with the code of a killed wandb-core
             self.trouble = self.trouble or described(error)
@@ -236,13 +236,14 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def no_stack_for_a_log() -> Iterator[None]:
-    """A line that W&B cannot write to its log, as on a full disk, is no stack on the terminal."""
-    before, logging.raiseExceptions = logging.raiseExceptions, False
+def no_stacks() -> Iterator[None]:
+    """A line that W&B cannot write to its log, or a thread of it that loses wandb-core, is no stack on the terminal."""
+    before = logging.raiseExceptions, threading.excepthook
+    logging.raiseExceptions, threading.excepthook = False, lambda lost: None
     try:
         yield
     finally:
-        logging.raiseExceptions = before
+        logging.raiseExceptions, threading.excepthook = before
 
 
 def described(error: BaseException) -> str:
