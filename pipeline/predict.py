@@ -34,12 +34,10 @@ def main(protocol: str) -> None:
     require_digest(folder / "data", plan.data_digest)
     done = [name for name in plan.fingerprints() if _is_done(folder / "confirmation" / name)]
     with new_folder(folder / "predictions") as staging:
-        viewed = plan.grouped()
-        jobs = [
-            {"id": name, "folder": str(folder.absolute()), "target": str(staging.absolute()), "viewed": name in viewed}
-            for name in done
-        ]
-        failed = finish(jobs, perform, read_parameters().execution, f"predictions of {protocol}", [folder.absolute()])
+        viewed, execution = plan.grouped(), read_parameters().execution
+        fixed = {"folder": str(folder.absolute()), "target": str(staging.absolute()), "accelerator": execution.accelerator}
+        jobs = [{"id": name, "viewed": name in viewed, **fixed} for name in done]
+        failed = finish(jobs, perform, execution, f"predictions of {protocol}", [folder.absolute()])
         if failed:
             raise Incomplete(said(failed, len(jobs), labels(plan)))
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(staging.iterdir())}
@@ -54,7 +52,9 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
     run = folder / "confirmation" / job["id"]
     config = read_config(run / "run.json")
     pool, test = _data(str(folder / "data"))
-    subject = Subject(config, regularizers.build(config.regularizers), load_file(run / "weights.safetensors"), _kept(run))
+    device = "cuda" if job["accelerator"] != "cpu" and torch.cuda.is_available() else "cpu"
+    weights = load_file(run / "weights.safetensors")
+    subject = Subject(config, regularizers.build(config.regularizers), weights, _kept(run), device)
     train, validation = train_and_validation(pool, Data(**config.data), config.streams.split)
     images = {
         "train": as_fractions(as_images(train.images)),

@@ -8,14 +8,22 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from pipeline.config.fingerprint import RunConfig
+from pipeline.config.schema import Hardware
 from pipeline.data.arrays import Arrays
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import latest
 from pipeline.training.task import Task
-from pipeline.training.trainer import Trained, train
+from pipeline.training.trainer import PROCESSOR, Trained, train
 
 
-def killed_after(stop: int, config: RunConfig, pool: Arrays, folder: Path, logger: Logger | None = None) -> None:
+def killed_after(
+    stop: int,
+    config: RunConfig,
+    pool: Arrays,
+    folder: Path,
+    logger: Logger | None = None,
+    hardware: Hardware = PROCESSOR,
+) -> None:
     """Trains until `stop` epochs are in a checkpoint and the next has begun."""
     start = Task.on_train_epoch_start
 
@@ -28,11 +36,11 @@ def killed_after(stop: int, config: RunConfig, pool: Arrays, folder: Path, logge
         patch.setattr(Task, "on_train_epoch_start", interrupted)
         patch.setattr(checkpoints.Checkpoints.__init__, "__defaults__", (0.0,))  # one after every epoch
         with pytest.raises(RuntimeError, match="killed"):
-            train(config, pool, folder, logger=logger)
+            train(config, pool, folder, hardware, logger)
     assert latest(folder) is not None
 
 
-def ended(config: RunConfig, pool: Arrays, folder: Path | None = None) -> tuple[Trained, dict[str, Any]]:
+def ended(config: RunConfig, pool: Arrays, folder: Path | None, hardware: Hardware) -> tuple[Trained, dict[str, Any]]:
     """A finished run, and what it held in memory: the optimizer's state and every callback's."""
     held: dict[str, Any] = {}
 
@@ -43,13 +51,13 @@ def ended(config: RunConfig, pool: Arrays, folder: Path | None = None) -> tuple[
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Task, "on_train_end", look)
-        return train(config, pool, folder), held
+        return train(config, pool, folder, hardware), held
 
 
 def same(one: Any, other: Any) -> bool:
     """Equal to the last bit, tensors in them included."""
     if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     if isinstance(one, list | tuple):
@@ -57,11 +65,11 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def assert_same_end(config: RunConfig, pool: Arrays, folder: Path, stop: int) -> None:
+def assert_same_end(config: RunConfig, pool: Arrays, folder: Path, stop: int, hardware: Hardware = PROCESSOR) -> None:
     """Killed after `stop` epochs and resumed, a run ends with what it ends with uninterrupted."""
-    whole, held = ended(config, pool)
-    killed_after(stop, config, pool, folder)
-    resumed, again = ended(config, pool, folder)
+    whole, held = ended(config, pool, None, hardware)
+    killed_after(stop, config, pool, folder, hardware=hardware)
+    resumed, again = ended(config, pool, folder, hardware)
     assert resumed.seconds is None  # it was resumed, not trained anew
     for name in ("weights", "kept", "history", "validation_logits", "audit", "cost"):
         assert same(getattr(whole, name), getattr(resumed, name)), name

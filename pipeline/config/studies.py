@@ -112,7 +112,7 @@ def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tupl
     if parameters.studies == ():
         raise Refusal(f"{PARAMETERS}: studies: an empty list; allowed are null, all, or names of: {', '.join(known)}")
     names = parameters.studies or protocol.studies
-    names = known if names == "all" else tuple(names)
+    names = tuple(name for name in known if _fits(name, protocol, root)) if names == "all" else tuple(names)
     missing = [name for name in names if name not in known]
     if missing:
         raise Refusal(*(unknown(PARAMETERS, "studies", name, known) for name in missing))
@@ -121,8 +121,18 @@ def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tupl
     return names
 
 
+def _fits(study: str, protocol: Protocol, root: Path) -> bool:
+    """Whether a study asks of this protocol; one whose file is wrong does, so that the error is told."""
+    try:
+        asked = read_yaml(root / EXPERIMENTS / f"{study}.yaml").get("protocols")
+    except Refusal:
+        return True
+    return not isinstance(asked, list) or protocol.name in asked
+
+
 class _Document(Settings):
     question: str = Field(pattern=r"\S")
+    protocols: tuple[Word, ...] | None = Field(None, min_length=1)  # that the question makes sense under; null: all
     ensemble: Ensemble | None = None
     variance: Variance | None = None
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
@@ -132,6 +142,11 @@ def _study(name: str, protocol: Protocol, catalogue: Catalogue, root: Path) -> S
     path = EXPERIMENTS / f"{name}.yaml"
     checked(_Name, {"study": name}, path)
     document = checked(_Document, read_yaml(root / path), path)
+    if document.protocols and protocol.name not in document.protocols:
+        own = ", ".join(document.protocols)
+        raise Refusal(
+            f"{path}: protocols: not made for {protocol.name}; allowed under it are studies for all, under this {own}"
+        )
     rule = catalogue.rule(())
     arms = [Arm(BASELINE, "nothing", BASELINE, rule, (Strength("", (), protocol),))]
     errors: list[str] = []

@@ -28,16 +28,20 @@ Named = Iterator[tuple[str, Tensor]]  # "<split>/<kind>", logits (members, N, cl
 
 @dataclass(frozen=True)
 class Subject:
-    """A run to predict with: its settings and regularizers, its weights, and further weights by name (raw, snapshot_1)."""
+    """A run to predict with: its settings and regularizers, its weights, and further weights by name (raw, snapshot_1).
+
+    `device` is where its network computes, in PyTorch's words; logits come back to the processor.
+    """
 
     config: RunConfig
     chosen: Sequence[Regularizer]
     weights: Mapping[str, Tensor]
     kept: States
+    device: str = "cpu"
 
     def network(self, chosen: Sequence[Regularizer], shape: tuple[int, ...], classes: int) -> Standardized:
         """The trained network with these regularizers, for images of `shape`."""
-        network = assemble(self.config, chosen, shape, classes)
+        network = assemble(self.config, chosen, shape, classes).to(self.device)
         network.load_state_dict(dict(self.weights))
         return network
 

@@ -40,7 +40,7 @@ class EarlyStopping(Regularizer):
         (stopper,) = evidence.callbacks
         require_effect(stopper.best is not None, 0, "early_stopping: no point of the learning curve was looked at")
         final = evidence.network.state_dict()
-        kept = all(torch.equal(final[name], value) for name, value in stopper.weights.items())
+        kept = all(torch.equal(final[name], value.to(final[name].device)) for name, value in stopper.weights.items())
         require_effect(kept, 0, f"early_stopping: the weights at the end are not those of epoch {stopper.best_epoch}")
         return {
             "armed": float(stopper.best is not None),

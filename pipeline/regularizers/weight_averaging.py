@@ -121,12 +121,14 @@ class Averager(lightning.Callback):
         self.count, self.average = state_dict["count"], state_dict["average"]
 
     def _blend(self, known: Tensor, value: Tensor) -> Tensor:
+        known = known.to(value.device)  # a checkpoint's lies on the processor
         return ema(known, value, self.decay) if self.kind == "ema" else running_mean(known, value, self.count)
 
 
 @torch.no_grad()
 def refresh_statistics(network: nn.Module, images: Tensor, batch_size: int) -> None:
     """Batch-norm means and variances of the present weights: the mean over one pass of `images` in batches, without noise."""
+    device = next(network.parameters()).device
     norms = [module for module in network.modules() if isinstance(module, NORMS) and module.running_mean is not None]
     before = [norm.momentum for norm in norms]
     for norm in norms:
@@ -135,6 +137,6 @@ def refresh_statistics(network: nn.Module, images: Tensor, batch_size: int) -> N
     with mode(network, training=True, sampling=False):
         for batch in images.split(batch_size):
             if len(batch) == batch_size:
-                network(batch)
+                network(batch.to(device))
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum

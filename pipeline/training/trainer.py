@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,12 @@ def train(
     trainer = _trainer(training, [curves, *callbacks, *([Checkpoints(checkpoints)] if checkpoints else [])], hardware, logger)
     diverged = _fit(trainer, task, batches, start)
     seconds = None if start else time.perf_counter() - began
+    network.to(trainer.strategy.root_device)  # Lightning leaves it on the processor
     logits = None if diverged else by_rule(network, held.images, regularizers.test_rule(chosen), streams.noise)
     audit = {} if diverged else _audit(task, own, curves.rows[-2]["loss"])
     cost = counted(config, pool, batches.size, updates=task.updates)
-    kept = {name: state for item in callbacks if hasattr(item, "kept") for name, state in item.kept().items()}
-    weights, device = dict(network.cpu().state_dict()), _device(trainer)
+    kept = {name: _here(state) for item in callbacks if hasattr(item, "kept") for name, state in item.kept().items()}
+    weights, device = _here(network.state_dict()), _device(trainer)
     return Trained(
         weights, kept, curves.rows, logits, held.labels, audit, cost, diverged, seconds, device, trainer.is_global_zero
     )
@@ -127,6 +129,11 @@ def _fit(trainer: lightning.Trainer, task: Task, batches: Batches, start: Path |
     except Diverged as diverged:
         return str(diverged)
     return ""
+
+
+def _here(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights on the processor."""
+    return {name: value.cpu() for name, value in state.items()}
 
 
 def _device(trainer: lightning.Trainer) -> str:

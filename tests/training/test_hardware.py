@@ -9,10 +9,10 @@ import sys
 
 import pytest
 import torch
+from strengths import NAMES, strong
 from tiny import write_clone
 from torch.overrides import TorchFunctionMode
 
-from pipeline import regularizers
 from pipeline.config.errors import Refusal
 from pipeline.config.schema import Hardware
 from pipeline.data.arrays import Arrays
@@ -24,7 +24,6 @@ from pipeline.records.store import Store, read_history, read_record
 from pipeline.regularizers.base import mode
 from pipeline.training.trainer import PROCESSOR, train
 
-NAMES = sorted(regularizers.settings())
 ELSEWHERE = torch.device("meta")
 
 
@@ -37,13 +36,6 @@ class Values(TorchFunctionMode):
         if function in self.ASKED and arguments[0].device == ELSEWHERE:
             return 0.0
         return function(*arguments, **(named or {}))
-
-
-def strong(name):
-    """A regularizer with every strength on."""
-    kind = regularizers.settings()[name]
-    more = {"augmentation": {"shift": 1, "flip": 0.5, "crop": 0.1, "rotate": 5, "brightness": 0.1, "cutout": 2}}
-    return kind(**more.get(name, {}))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,60 @@
+"""What only a GPU can show: every regularizer trains there, twice the same, and predicts what the processor predicts."""
+
+import pytest
+import torch
+from interrupted import assert_same_end
+from strengths import NAMES, strong
+
+from pipeline.config.schema import Hardware
+from pipeline.prediction.tensors import Subject, predictions
+from pipeline.regularizers import build
+from pipeline.training.trainer import train
+
+GPU = Hardware(accelerator="gpu")
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.fixture
+def one(configure):
+    """The settings of a small run with one regularizer, every strength on."""
+    return lambda name, **training: configure({"name": name, **strong(name).model_dump(mode="json")}, **training)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_regularizer_trains_and_passes_its_audit(one, pool, name, precision):
+    trained = train(one(name, precision=precision), pool, None, GPU)
+    assert (trained.diverged, trained.device) == ("", torch.cuda.get_device_name())
+    assert {tensor.device.type for tensor in trained.weights.values()} == {"cpu"}
+    assert set(trained.audit) == {name}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_is_the_same_run_again(one, pool, name):
+    first, second = (train(one(name), pool, None, GPU) for _ in range(2))
+    assert first.history == second.history
+    assert all(torch.equal(first.weights[key], second.weights[key]) for key in first.weights)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_resumed_it_ends_at_the_same_bits(one, pool, tmp_path, name):
+    """What a checkpoint gives back lies on the processor, what goes on lies on the GPU."""
+    assert_same_end(one(name, epochs=6, curve_points=3, snapshots=2), pool, tmp_path, 4, GPU)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_predictions_are_those_of_the_processor(one, pool, name):
+    """Same weights, same noise, same views: draws are made by the processor wherever a network computes."""
+    config = one(name)
+    trained = train(config, pool)
+    parts = {"train": slice(0, 30), "validation": slice(30, 80), "test": slice(80, 130)}
+    images = {split: torch.from_numpy(pool.images[part]) for split, part in parts.items()}
+    here, there = (
+        predictions(Subject(config, build(config.regularizers), trained.weights, trained.kept, device), images, 10, True, False)
+        for device in ("cpu", "cuda")
+    )
+    assert here.keys() == there.keys()
+    for kind, logits in here.items():
+        assert there[kind].device.type == "cpu"
+        assert torch.allclose(logits, there[kind], atol=1e-3), kind
