@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.interactions import changed, interactions
+from pipeline.comparison.published import published
 from pipeline.comparison.variance import streams
 from pipeline.config.fingerprint import RunConfig, read_config
 from pipeline.config.plan import Plan, read_plan
@@ -21,7 +22,7 @@ ARTIFACTS = Path("artifacts")
 
 
 def main(protocol: str) -> None:
-    """Writes contrasts.csv, interactions.csv and variance.csv. Raises Refusal where a done run lacks a score."""
+    """Writes contrasts.csv, interactions.csv, variance.csv and published.csv. Raises Refusal where a done run lacks a score."""
     folder = ARTIFACTS / protocol
     runs = folder / "confirmation"
     plan = read_plan(runs)
@@ -34,6 +35,8 @@ def main(protocol: str) -> None:
     combined = interactions(scores, plan, states, machines, _parts(plan, runs))
     write_table(folder / "contrasts.csv", compared)
     write_table(folder / "interactions.csv", combined)
+    tables = (read_table(folder / f"{name}.csv") for name in ("passes", "ensembles"))
+    write_table(folder / "published.csv", published(scores, plan, states, machines, costs, *tables))
     write_table(folder / "variance.csv", streams(plan, scores, images["image"].nunique()))
 
 

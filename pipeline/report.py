@@ -38,7 +38,7 @@ from pipeline.reporting.tables import counted
 
 PARAGRAPH = "\n\n"
 PHASES = ("exploration", "confirmation")
-TABLES = ("scores", "contrasts", "interactions", "variance", "passes", "ensembles", "sizes", "reliability")
+TABLES = ("scores", "contrasts", "interactions", "variance", "published", "passes", "ensembles", "sizes", "reliability")
 
 
 def main(protocol: str) -> None:
@@ -98,6 +98,7 @@ def read_evidence(artifacts: Path) -> Evidence:
         contrasts=tables["contrasts"],
         interactions=tables["interactions"],
         variance=tables["variance"],
+        published=tables["published"],
         outcomes=outcome_frame(confirmation, scores),
         curves=curve_frame(confirmed, histories),
         audit=audit_frame(confirmed, records),

@@ -635,6 +635,7 @@ def test_the_same_bytes_twice_and_nothing_left_beside_them(folder):
         "contrasts.csv",
         "interactions.csv",
         "variance.csv",
+        "published.csv",
     )
     names = ("choice.json", "test_use.json", *tables)
     contents = []

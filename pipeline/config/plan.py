@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pipeline.config.errors import Refusal
 from pipeline.config.files import read_sealed
 from pipeline.config.fingerprint import RunConfig, fingerprint, identity
-from pipeline.config.schema import Ensemble, Settings, Variance, checked
+from pipeline.config.schema import Ensemble, Published, Settings, Variance, checked
 from pipeline.config.streams import Streams
 from pipeline.config.studies import BASELINE, Arm, Experiment, Strength, Study
 
@@ -39,6 +39,7 @@ class PlannedStudy(Settings):
     name: str
     question: str
     arms: tuple[PlannedArm, ...]
+    published: tuple[Published, ...] = ()  # what papers report of these arms
 
 
 class PlannedRun(Settings):
@@ -63,6 +64,7 @@ class PlannedEnsemble(Settings):
     groups: tuple[int, ...]
     size: int
     arms: tuple[PlannedArm, ...]
+    published: tuple[Published, ...] = ()
 
 
 class PlannedMember(PlannedRun):
@@ -284,7 +286,7 @@ def _variance(study: Study) -> Variance:
 def _averaged(study: Study, seeds: Sequence[int]) -> PlannedEnsemble:
     described, ensemble = _described(study), _ensemble(study)
     groups = tuple(seeds[: ensemble.groups])
-    return PlannedEnsemble(name=study.name, question=study.question, groups=groups, size=ensemble.size, arms=described.arms)
+    return PlannedEnsemble(**dict(described), groups=groups, size=ensemble.size)
 
 
 def _ensemble(study: Study) -> Ensemble:
@@ -310,4 +312,4 @@ def _config(strength: Strength, streams: Streams) -> RunConfig:
 
 def _described(study: Study) -> PlannedStudy:
     arms = tuple(PlannedArm(name=arm.name, factor=arm.factor, against=arm.against, rule=arm.rule) for arm in study.arms)
-    return PlannedStudy(name=study.name, question=study.question, arms=arms)
+    return PlannedStudy(name=study.name, question=study.question, arms=arms, published=study.published)

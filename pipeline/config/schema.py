@@ -74,6 +74,30 @@ class Variance(Settings):
     draws: int = Field(ge=1, le=100)
 
 
+class Published(Settings):
+    """An effect that a paper reports, for a report to set beside the one it measures: their signs can be compared.
+
+    `against`: an arm of the same study, or `study.arm`; null: what the arm is compared with. `figures`: before and after, as
+    printed there, errors in percent. `datasets`: those it speaks of; null: any, since it is about the method.
+    """
+
+    source: str = Field(pattern=r"\S")
+    setting: str = Field(pattern=r"\S")  # network, data and whatever else the figures belong to
+    arm: Word
+    against: str | None = Field(None, pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")
+    measure: Literal["error", "training_cost", "passes", "crops"] = "error"
+    effect: Literal["lower", "higher", "not_lower"]
+    figures: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = None
+    passes: Annotated[tuple[int, ...], Field(min_length=2, max_length=2)] = (1, 12)  # of noise: few, many
+    datasets: tuple[Word, ...] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _figures_show_the_effect(self) -> Self:
+        if self.figures and self.effect != {True: "lower", False: "higher"}[self.figures[1] < self.figures[0]]:
+            raise ValueError("an effect that its figures show: lower where the second is below the first, else higher")
+        return self
+
+
 class Hardware(Settings):
     """What one run is trained on, in Lightning's words; noted in its record, since other hardware gives other bits."""
 

@@ -30,7 +30,7 @@ from pipeline.config.protocols import (
     unknown,
     value_of,
 )
-from pipeline.config.schema import Ensemble, Parameters, Settings, Variance, Word, checked
+from pipeline.config.schema import Ensemble, Parameters, Published, Settings, Variance, Word, checked
 
 BASELINE = "baseline"
 PLUS = " + "  # between the parts of a factor
@@ -68,6 +68,7 @@ class Study:
     arms: tuple[Arm, ...]
     ensemble: Ensemble | None = None
     variance: Variance | None = None
+    published: tuple[Published, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class _Document(Settings):
     protocols: tuple[Word, ...] | None = Field(None, min_length=1)  # that the question makes sense under; null: all
     ensemble: Ensemble | None = None
     variance: Variance | None = None
+    published: tuple[Published, ...] = ()  # effects that papers report, of these arms
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
 
 
@@ -142,11 +144,7 @@ def _study(name: str, protocol: Protocol, catalogue: Catalogue, root: Path) -> S
     path = EXPERIMENTS / f"{name}.yaml"
     checked(_Name, {"study": name}, path)
     document = checked(_Document, read_yaml(root / path), path)
-    if document.protocols and protocol.name not in document.protocols:
-        own = ", ".join(document.protocols)
-        raise Refusal(
-            f"{path}: protocols: not made for {protocol.name}; allowed under it are studies for all, under this {own}"
-        )
+    _require_made_for(protocol, document, path)
     rule = catalogue.rule(())
     arms = [Arm(BASELINE, "nothing", BASELINE, rule, (Strength("", (), protocol),))]
     errors: list[str] = []
@@ -156,11 +154,31 @@ def _study(name: str, protocol: Protocol, catalogue: Catalogue, root: Path) -> S
         except Refusal as refusal:
             errors += refusal.lines
     errors += [*_repeated(arms, path, catalogue), *_unfit(arms, path), *_mixed(arms, path, catalogue)]
-    errors += _ungrouped(document, arms, protocol, path)
+    errors += [*_ungrouped(document, arms, protocol, path), *_unknown_arms(document, arms, path)]
     if errors:
         raise Refusal(*errors)
-    own = tuple(_relative(arm, arms) for arm in arms)
-    return Study(name, document.question, own, document.ensemble, document.variance)
+    related = tuple(_relative(arm, arms) for arm in arms)
+    return Study(name, document.question, related, document.ensemble, document.variance, _about(document.published, protocol))
+
+
+def _require_made_for(protocol: Protocol, document: _Document, path: Path) -> None:
+    """Raises Refusal where the study names its protocols and this is none of them."""
+    if document.protocols and protocol.name not in document.protocols:
+        own = ", ".join(document.protocols)
+        raise Refusal(f"{path}: protocols: not made for {protocol.name}; allowed are {own}, or another study")
+
+
+def _about(published: tuple[Published, ...], protocol: Protocol) -> tuple[Published, ...]:
+    """The published effects that speak of the protocol's dataset."""
+    return tuple(item for item in published if not item.datasets or protocol.data.dataset in item.datasets)
+
+
+def _unknown_arms(document: _Document, arms: list[Arm], path: Path) -> Iterator[str]:
+    """Published effects of arms that the study has not."""
+    known = [arm.name for arm in arms]
+    for number, item in enumerate(document.published):
+        named = [("arm", item.arm), *([("against", item.against)] if item.against and "." not in item.against else [])]
+        yield from (unknown(path, f"published.{number}.{key}", name, known) for key, name in named if name not in known)
 
 
 class _Name(Settings):

@@ -25,6 +25,11 @@ WORDS = (
     "against",
     "first",
     "second",
+    "measure",
+    "effect",
+    "source",
+    "setting",
+    "outcome",
 )
 
 

@@ -35,9 +35,9 @@ Histories = dict[str, list[dict[str, Any]]]  # fingerprint -> rows of (epoch, sp
 class Evidence:
     """Everything a report says; each frame is described by the function that makes it.
 
-    `contrasts`, `interactions`, `variance`, `ensembles`, `sizes` and `reliability` are the tables of those names; `tried`
-    is the list of tried strengths in the choice; `test_use` tells how often the test set was opened. `runs` are those of
-    compared arms, `members` those of groups, `draws` those in which one stream was moved.
+    `contrasts`, `interactions`, `variance`, `published`, `ensembles`, `sizes` and `reliability` are the tables of those
+    names; `tried` is the list of tried strengths in the choice; `test_use` tells how often the test set was opened. `runs`
+    are those of compared arms, `members` those of groups, `draws` those in which one stream was moved.
     """
 
     exploration: Plan
@@ -49,6 +49,7 @@ class Evidence:
     contrasts: pd.DataFrame
     interactions: pd.DataFrame
     variance: pd.DataFrame
+    published: pd.DataFrame
     outcomes: pd.DataFrame
     curves: pd.DataFrame
     audit: pd.DataFrame

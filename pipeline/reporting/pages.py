@@ -13,6 +13,7 @@ from pipeline.reporting.ensembles import ensemble_section
 from pipeline.reporting.frames import Evidence
 from pipeline.reporting.gallery import MOST
 from pipeline.reporting.interplay import interaction_lines
+from pipeline.reporting.literature import literature_page, literature_sentence
 from pipeline.reporting.method import method_page
 from pipeline.reporting.overview import budgets, cost_table, gap_table, headline_table, left_out
 from pipeline.reporting.sections import losses, study_section
@@ -50,6 +51,8 @@ def pages(evidence: Evidence) -> dict[str, str]:
     averaging = averaging_section(evidence)
     if averaging:
         found["averaging"] = averaging
+    if len(evidence.published):
+        found["published"] = literature_page(evidence)
     plan = evidence.confirmation
     found |= {study_page(study.name): study_section(evidence, study) for study in plan.studies}
     found |= {study_page(ensemble.name): ensemble_section(evidence, ensemble) for ensemble in plan.ensembles}
@@ -66,6 +69,8 @@ def study_page(study: str) -> str:
 def front_page(evidence: Evidence, behind: list[str]) -> str:
     """The whole of `report.md`; `behind` names the other pages."""
     interactions, spread = interaction_lines(evidence), spread_sentence(evidence)
+    literature = literature_sentence(evidence)
+    beside = f"{literature} [Figures and sources](pages/published.md)."
     parts = [
         f"# Which regularizers close the gap: {evidence.confirmation.protocol}",
         headline(evidence),
@@ -77,6 +82,7 @@ def front_page(evidence: Evidence, behind: list[str]) -> str:
         f"## Diagnosis\n\n{diagnosis(evidence)}",
         smallest_gap(evidence),
         f"## What two do together\n\n{interactions}" if interactions else "",
+        f"## Published and measured\n\n{beside}" if literature else "",
         f"## More seeds, or more images?\n\n{spread}" if spread else "",
         *(largest(evidence, study) for study in evidence.confirmation.variances),
         f"## Pages\n\n{_contents(evidence, behind)}",
@@ -136,6 +142,7 @@ def _contents(evidence: Evidence, behind: list[str]) -> str:
         "gap": "The gap, decomposed, and against test accuracy",
         "cost": "What training and testing cost, counted",
         "averaging": "Averaging noise passes at test",
+        "published": "What papers report, beside what was measured here",
     }
     lines = []
     for name in behind:

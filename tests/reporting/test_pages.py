@@ -7,7 +7,7 @@ import re
 import pandas as pd
 import pytest
 
-from pipeline.comparison import interactions, variance
+from pipeline.comparison import interactions, published, variance
 from pipeline.config.plan import Plan, PlannedArm, PlannedDraw, PlannedRun, PlannedStudy, PlannedVariance
 from pipeline.reporting import diagnosis, frames, interplay, overview, pages, sections, spread
 
@@ -91,6 +91,7 @@ def evidence(studies: dict[str, dict[str, str]], verdicts: dict[str, tuple[float
         draws=frames.draw_frame(confirmation, records),
         interactions=pd.DataFrame(columns=list(interactions.COLUMNS)),
         variance=pd.DataFrame(columns=["study", *variance.COLUMNS]),
+        published=pd.DataFrame(columns=list(published.COLUMNS)),
         tried=frames.tried_frame([]),
         contrasts=pd.DataFrame(rows),
         outcomes=frames.outcome_frame(confirmation, scored),

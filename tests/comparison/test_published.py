@@ -1,0 +1,142 @@
+"""Published beside measured: each difference by hand, each outcome by a planted one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.comparison.intervals import interval
+from pipeline.comparison.published import COLUMNS, published
+from pipeline.config.plan import Plan, PlannedArm, PlannedEnsemble, PlannedRun, PlannedStudy
+from pipeline.config.schema import Published
+
+SEEDS = range(1000, 1006)
+ACCURACIES = {"baseline": 0.80, "better": 0.85, "worse": 0.75, "same": 0.80}
+NOISE = np.array([0.001, -0.001, 0.002, -0.002, 0.0005, -0.0005])
+MACHINE = {"device": "cpu"}
+
+
+def claim(arm, **more):
+    return Published(**{"source": "A paper", "setting": "A network", "arm": arm, "effect": "lower"} | more)
+
+
+def plan(*claims, ensembles=()):
+    """One study of four arms, and a second with an arm of its own, all deterministic."""
+    arms = tuple(PlannedArm(name=name, factor=name, rule="deterministic") for name in ACCURACIES)
+    runs = [
+        PlannedRun(study=study, arm=arm, strength="", seed=seed, fingerprint=f"{arm}{seed}")
+        for study in ("one", "two")
+        for arm in ACCURACIES
+        for seed in SEEDS
+    ]
+    studies = (
+        PlannedStudy(name="one", question="?", arms=arms, published=claims),
+        PlannedStudy(name="two", question="?", arms=arms),
+    )
+    fixed = {"protocol": "tiny", "phase": "confirmation", "settings": {}, "margin": 0.01, "data_digest": "d"}
+    return Plan(**fixed, studies=studies, runs=tuple(runs), ensembles=ensembles)
+
+
+def measured(planned, states=None, costs=None, passes=None, ensembles=None):
+    rows = [
+        (run.fingerprint, "deterministic", "test", "accuracy", ACCURACIES[run.arm] + (run.arm != "baseline") * noise)
+        for run in planned.runs
+        for noise in [NOISE[run.seed - SEEDS[0]]]
+    ]
+    scores = pd.DataFrame(rows, columns=["fingerprint", "rule", "split", "metric", "value"]).drop_duplicates()
+    names = planned.fingerprints()
+    return published(
+        scores,
+        planned,
+        dict.fromkeys(names, "done") | (states or {}),
+        dict.fromkeys(names, MACHINE),
+        costs or {name: {"training_flops": 100} for name in names},
+        passes if passes is not None else pd.DataFrame(columns=["fingerprint", "passes", "metric", "value"]),
+        ensembles if ensembles is not None else pd.DataFrame(columns=["study", "group", "method", "metric", "value"]),
+    )
+
+
+def test_errors_are_paired_by_seed_and_stand_beside_what_is_printed():
+    (row,) = measured(plan(claim("better", figures=(1.6, 1.35)))).to_dict("records")
+    expected = interval(-0.05 - NOISE)
+    assert (row["published_before"], row["published_after"], row["n"]) == (1.6, 1.35, 6)
+    assert row["before"] == pytest.approx(0.2)
+    assert row["after"] == pytest.approx(0.15)
+    assert row["difference"] == pytest.approx(expected.mean)
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+    assert row["outcome"] == "agrees"
+
+
+@pytest.mark.parametrize(
+    ("arm", "effect", "outcome"),
+    [
+        *(("better", "lower", "agrees"), ("worse", "lower", "disagrees"), ("same", "lower", "inconclusive")),
+        *(("better", "higher", "disagrees"), ("worse", "higher", "agrees"), ("same", "higher", "inconclusive")),
+        *(("better", "not_lower", "disagrees"), ("worse", "not_lower", "agrees"), ("same", "not_lower", "agrees")),
+    ],
+)
+def test_the_outcome_is_that_of_the_sign(arm, effect, outcome):
+    assert measured(plan(claim(arm, effect=effect)))["outcome"].tolist() == [outcome]
+
+
+def test_no_gain_is_open_where_the_spread_leaves_it_open(monkeypatch):
+    monkeypatch.setitem(globals(), "NOISE", NOISE * 20)
+    assert measured(plan(claim("same", effect="not_lower")))["outcome"].tolist() == ["inconclusive"]
+
+
+def test_an_arm_of_another_study_can_be_what_it_is_against():
+    (row,) = measured(plan(claim("better", against="two.worse"))).to_dict("records")
+    assert (row["against"], round(row["difference"], 6)) == ("two.worse", -0.1)
+
+
+def test_what_the_plan_has_not_is_left_out():
+    table = measured(plan(claim("better", against="three.dropout")))
+    assert table.empty
+    assert list(table) == list(COLUMNS)
+
+
+def test_one_run_that_is_not_done_takes_its_pair_with_it():
+    (row,) = measured(plan(claim("better")), states={"better1000": "failed"}).to_dict("records")
+    assert row["n"] == 5
+
+
+def test_costs_are_shares_of_the_others_and_known_without_error_where_they_do_not_vary():
+    planned = plan(claim("better", measure="training_cost", figures=(75, 60)))
+    costs = {name: {"training_flops": 78 if name.startswith("better") else 100} for name in planned.fingerprints()}
+    (row,) = measured(planned, costs=costs).to_dict("records")
+    assert (row["before"], row["after"], row["outcome"]) == (1, pytest.approx(0.78), "agrees")
+    assert row["low"] == row["high"] == pytest.approx(-0.22)
+
+
+def test_passes_are_those_of_the_same_runs():
+    rows = [
+        (f"{arm}{seed}", number, "accuracy", value + NOISE[seed - SEEDS[0]] * number)
+        for arm, gain in (("better", 0.02), ("worse", -0.9))
+        for seed in SEEDS
+        for number, value in ((1, 0.8), (3, 0.5), (12, 0.8 + gain))
+    ]
+    passes = pd.DataFrame(rows, columns=["fingerprint", "passes", "metric", "value"])
+    (row,) = measured(plan(claim("better", measure="passes")), passes=passes).to_dict("records")
+    assert (row["measure"], row["before"], row["after"]) == ("passes_1_12", pytest.approx(0.2), pytest.approx(0.18))
+    assert row["difference"] == pytest.approx(-0.02)
+
+
+def test_crops_are_those_of_one_model_of_each_group():
+    arms = (PlannedArm(name="baseline", factor="nothing", rule="deterministic"),)
+    asked = PlannedEnsemble(
+        name="many", question="?", groups=(1000, 1001), size=2, arms=arms, published=(claim("baseline", measure="crops"),)
+    )
+    values = {"one model": (0.70, 0.72), "crops": (0.75, 0.78), "independent": (0.1, 0.1)}
+    rows = [
+        ("many", group, method, "accuracy", value)
+        for method, both in values.items()
+        for group, value in zip((1000, 1001), both, strict=True)
+    ]
+    ensembles = pd.DataFrame(rows, columns=["study", "group", "method", "metric", "value"])
+    (row,) = measured(plan(ensembles=(asked,)), ensembles=ensembles).to_dict("records")
+    assert (row["study"], row["n"]) == ("many", 2)
+    assert row["difference"] == pytest.approx(-0.055)
+
+
+def test_figures_have_to_show_the_effect_they_stand_for():
+    with pytest.raises(ValueError, match="an effect that its figures show"):
+        claim("better", effect="higher", figures=(1.6, 1.35))
