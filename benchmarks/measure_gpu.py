@@ -1,4 +1,4 @@
-"""How many small runs one GPU trains at a time: runs an hour with 1, 4 and 8 workers sharing it.
+"""How many small runs one GPU trains at a time: runs an hour with 1 and 4 workers sharing it.
 
 One protocol's baseline, a few epochs of it; workers start before the clock does, since they live for many runs. Writes
 benchmarks/results/gpu.json, with the card's name; without a GPU it says so and measures nothing.
@@ -28,7 +28,7 @@ from pipeline.execution.processes import run_jobs
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "gpu.json"
 PROTOCOL, EPOCHS, ROUNDS = "cifar10_gpu", 10, 3  # of which the first is not timed: workers start meanwhile
-SHARED = (1, 4, 8)
+SHARED = (1, 4)
 
 
 def prepared(folder: Path) -> dict[str, Any]:

@@ -28,10 +28,12 @@ RESULT = Path(__file__).parent / "results" / "images.json"
 PREPARE = "import sys; sys.argv[1:] = [{name!r}]; import runpy; runpy.run_module('pipeline.prepare', run_name='__main__')"
 READ = """
 from pathlib import Path
+from pipeline.config.schema import Data
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.network import as_fractions, as_images
 from pipeline.training.work import read_development
-train, validation = train_and_validation(read_development(Path("artifacts/{name}/data")), 2000, 0.0, 0)
+pool = read_development(Path("artifacts/{name}/data"))
+train, validation = train_and_validation(pool, Data(dataset="array_files", train_size=2000), 0)
 held = as_fractions(as_images(train.images)), as_images(validation.images)
 """
 PROTOCOL = """
