@@ -3,6 +3,7 @@
 Separate from the splits, which follow a rule whatever the images are.
 """
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,15 +19,16 @@ SHARE, SHIFT = 0.05, 0.1  # and that matters: of the examples, and of the images
 def notes(development: Arrays, test: Arrays) -> list[str]:
     """A line for each oddity: identical images, class balance, brightness per channel. No line where all is well."""
     first = len(development.labels) - development.validation
-    train = development.take(np.arange(first))
+    train = _between(development, 0, first)
     parts = {"test": test}
     if development.validation:
-        parts["validation"] = development.take(np.arange(first, len(development.labels)))
+        parts["validation"] = _between(development, first, len(development.labels))
     return [note for name, part in parts.items() for note in _compared(train, part, name)]
 
 
 def _compared(train: Arrays, other: Arrays, name: str) -> Iterator[str]:
-    shared = int(np.isin(_hashes(other.images), _hashes(train.images)).sum())
+    known = set(_digests(train.images))
+    shared = sum(digest in known for digest in _digests(other.images))
     if shared:
         yield f"{shared} of {len(other.labels)} {name} images are also among those to train on: scores on them are too good"
     counts = np.array([np.bincount(part.labels, minlength=train.classes) for part in (train, other)])
@@ -40,11 +42,14 @@ def _compared(train: Arrays, other: Arrays, name: str) -> Iterator[str]:
             yield f"{name}: channel {channel} is on average {two.mean():.3f} bright, {one.mean():.3f} in training"
 
 
-def _hashes(images: NDArray[np.generic]) -> NDArray[np.void]:
-    """The bytes of each image as one value (N,), to be compared as wholes."""
-    flat = np.ascontiguousarray(images.reshape(len(images), -1))
-    whole: NDArray[np.void] = flat.view(np.dtype((np.void, flat.dtype.itemsize * flat.shape[1]))).ravel()
-    return whole
+def _between(arrays: Arrays, first: int, last: int) -> Arrays:
+    """Examples that lie side by side, not copied."""
+    return Arrays(arrays.images[first:last], arrays.labels[first:last], arrays.classes)
+
+
+def _digests(images: NDArray[np.generic]) -> Iterator[bytes]:
+    """What stands for the bytes of each image: to compare images themselves takes several copies of all of them."""
+    return (hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).digest() for image in images)
 
 
 def _brightness(images: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """What is said of a split: planted oddities are found, and nothing is said of a sound one."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -48,3 +49,16 @@ def test_a_given_validation_set_is_looked_at_too():
         "2 of 300 validation images are also among those to train on: scores on them are too good"
     ]
     assert notes(dataclasses.replace(development, validation=0), drawn(2, 500)) == []
+
+
+def test_looking_at_images_takes_little_memory_beside_them():
+    """100,000 colour images must leave room for a training: copies of all of them to sort took twice their size."""
+    images = np.random.default_rng(0).integers(0, 256, (6000, 3, 32, 32), np.uint8)
+    halves = [Arrays(part, np.arange(3000) % 10, 10) for part in (images[:3000], images[3000:])]
+    tracemalloc.start()
+    try:
+        notes(*halves)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < images.nbytes / 8
