@@ -31,6 +31,7 @@ class PlannedArm(Settings):
     factor: str
     against: str = BASELINE  # the arm it is compared with
     rule: str
+    train_size: int | None = None  # training images
 
 
 class PlannedStudy(Settings):
@@ -311,5 +312,14 @@ def _config(strength: Strength, streams: Streams) -> RunConfig:
 
 
 def _described(study: Study) -> PlannedStudy:
-    arms = tuple(PlannedArm(name=arm.name, factor=arm.factor, against=arm.against, rule=arm.rule) for arm in study.arms)
+    arms = tuple(
+        PlannedArm(
+            name=arm.name,
+            factor=arm.factor,
+            against=arm.against,
+            rule=arm.rule,
+            train_size=arm.strengths[0].protocol.data.train_size,
+        )
+        for arm in study.arms
+    )
     return PlannedStudy(name=study.name, question=study.question, arms=arms, published=study.published)

@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator, Nul
 
 from pipeline.config.rules import NOISE_PASSES
 from pipeline.reporting.figures import BAND, DASHES, TITLE
-from pipeline.reporting.style import DARK, MARKERS, WIDTH, columns, style
+from pipeline.reporting.style import DARK, MARKERS, WIDTH, colours, columns, style
 
 SCALES = {"accuracy": ("accuracy (%)", 100.0), "nll": ("NLL (nats)", 1.0)}
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -100,6 +100,37 @@ def deviations(components: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
             axes.set_yticks(places, rows["stream"])
             axes.set(title=arm, ylim=(len(rows) - 0.5, -0.5), xlim=(0, None))
         panels[-1].set_xlabel("standard deviation of test accuracy (points)")
+    return figure
+
+
+def growth_curves(scores: pd.DataFrame, differences: pd.DataFrame) -> Figure:
+    """Test accuracy against the number of training images, a line for each series; beneath it the differences, with bars.
+
+    Both have series, size, mean, low and high, fractions; the series of the scores begin with the baseline's.
+    """
+    series = list(dict.fromkeys(scores["series"]))
+    palette = colours(series)
+    pairs = zip(series, itertools.cycle(MARKERS), strict=False)
+    looks: dict[str, dict[str, Any]] = {name: {"color": palette[name], "marker": marker} for name, marker in pairs}
+    with style():
+        figure = Figure(figsize=(WIDTH, 7.6), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        for name, look in looks.items():
+            own = scores[scores["series"] == name]
+            upper.fill_between(own["size"], 100 * own["low"], 100 * own["high"], color=look["color"], alpha=BAND, linewidth=0)
+            upper.plot(own["size"], 100 * own["mean"], **look)
+            rows = differences[differences["series"] == name]
+            bars = [100 * (rows["mean"] - rows["low"]), 100 * (rows["high"] - rows["mean"])]
+            lower.errorbar(rows["size"], 100 * rows["mean"], yerr=bars, capsize=4, **look)
+        lower.axhline(0, color=DARK, linestyle=DASHES, linewidth=1.5)
+        upper.set_ylabel("test accuracy (%)")
+        lower.set(ylabel="difference (points)", xlabel="training images", xscale="log")
+        sizes = sorted(set(scores["size"]))
+        lower.xaxis.set_major_locator(FixedLocator(sizes))
+        lower.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        lower.xaxis.set_minor_locator(NullLocator())
+        figure.align_ylabels()
+        _legend(figure, looks)
     return figure
 
 

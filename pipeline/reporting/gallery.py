@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from pipeline.config.plan import PlannedEnsemble, PlannedStudy
 from pipeline.config.rules import NOISE
 from pipeline.config.studies import BASELINE
-from pipeline.reporting.diagrams import deviations, reliability_diagram, score_curves
+from pipeline.reporting.diagrams import deviations, growth_curves, reliability_diagram, score_curves
 from pipeline.reporting.figures import curves, forest, scatter, strengths
 from pipeline.reporting.frames import Evidence, banded
+from pipeline.reporting.growth import growth_frames, is_grown
 from pipeline.reporting.methods import TOLD, method_rows, of, pooled, size_frame
 from pipeline.reporting.style import DARK, colours
 from pipeline.reporting.tables import decimals
@@ -33,6 +34,8 @@ def drawn(evidence: Evidence) -> dict[str, Figure]:
     for study in evidence.confirmation.studies:
         frame = evidence.curves[evidence.curves["study"] == study.name]
         shown[f"curves_{study.name}.png"] = curves(frame, _titles(evidence, study), palette)
+        if is_grown(study):
+            shown[f"growth_{study.name}.png"] = growth_curves(*growth_frames(evidence, study))
         tried = evidence.tried[evidence.tried["study"] == study.name]
         if len(tried):
             shown[f"strengths_{study.name}.png"] = strengths(tried, palette)

@@ -13,6 +13,7 @@ from pipeline.reporting.averaging import pass_figure
 from pipeline.reporting.confirmed import confirmed
 from pipeline.reporting.frames import STATES, Evidence, tally
 from pipeline.reporting.gains import PRECISION
+from pipeline.reporting.growth import growth_section
 from pipeline.reporting.interplay import interaction_table
 from pipeline.reporting.overview import MEAN_INTERVAL, RUNS, cost_table, tallied
 from pipeline.reporting.tables import (
@@ -46,6 +47,7 @@ def study_section(evidence: Evidence, study: PlannedStudy) -> str:
         "[how it was measured](method.md).",
         _strengths(evidence, study),
         f"## Confirmed\n\n{confirmed(evidence, study)}",
+        growth_section(evidence, study),
         f"## What two do together\n\n{together}" if together else "",
         _other_rules(evidence, study),
         f"## Noise passes averaged\n\n{passes}" if passes else "",
