@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline import evaluate, report
-from pipeline.comparison import interactions, variance
+from pipeline.comparison import interactions, published, variance
 from pipeline.config.documents import read_yaml
 from pipeline.config.errors import Refusal
 from pipeline.config.files import write_sealed
@@ -160,7 +160,8 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, columns in evaluate.COLUMNS.items():
         if name != "scores":
             pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
-    for name, columns in (("interactions", interactions.COLUMNS), ("variance", ("study", *variance.COLUMNS))):
+    written = {"interactions": interactions.COLUMNS, "variance": ("study", *variance.COLUMNS), "published": published.COLUMNS}
+    for name, columns in written.items():
         pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
     use = {"phase": "confirmation", "runs": 15, "fingerprints": [], "test_examples": 719, "validation_examples": 928}
     write_sealed(folder / "test_use.json", use)
