@@ -61,8 +61,8 @@ def literature_page(evidence: Evidence) -> str:
     caption = (
         "Published and measured stand as before and after, with the change relative to before. n: pairs of seeds (groups for "
         "crops), as in the contrasts. Rule: the test rule of each arm, unless passes or crops are named. Interval: "
-        f"{CONFIDENCE} Student-t interval of the mean difference over seeds, not corrected; a cost that is counted alike at "
-        "every seed has none. Agrees, disagrees: the interval lies on the published side of 0, or on the other; of an effect "
+        f"{CONFIDENCE} Student-t interval of the mean difference over seeds, not corrected; a cost counted alike at every "
+        "seed has no width. Agrees, disagrees: the interval lies on the published side of 0, or on the other; of an effect "
         "published as no gain, agrees also where it is shown to lie within the margin. Signs can be compared; sizes come from "
         "other networks, amounts of data and budgets, and can only roughly."
     )
