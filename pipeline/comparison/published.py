@@ -4,11 +4,10 @@ Separate from `contrasts.py` because nothing here carries a verdict: a study dec
 before any data is seen, and what is measured is laid beside it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import nan
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pipeline.comparison.contrasts import Costs
@@ -22,6 +21,7 @@ COLUMNS = (
     *("study", "arm", "against", "measure", "effect", "source", "setting", "published_before", "published_after"),
     *("n", "before", "after", "difference", "low", "high", "p", "outcome"),
 )
+NOTHING = "not measured"
 ONE, CROPS = "one model", "crops"  # methods of a study of ensembles
 
 Arms = Mapping[str, Arm]  # by "study.arm"
@@ -42,9 +42,9 @@ def published(
     published figures stand as they are printed. `passes` and `ensembles` are the tables of these names; the rest is as in
     `contrasts`.
 
-    `outcome`: agrees (the 95 % interval lies on the published side of 0), disagrees (on the other), inconclusive. Of an
-    effect that is `not_lower`: agrees where the difference is above 0 or shown to lie within the margin, disagrees where it
-    is below 0.
+    `outcome`: agrees (the 95 % interval lies on the published side of 0), disagrees (on the other), inconclusive, or not
+    measured where no pair is done. An effect that is `not_lower` agrees where the difference is above 0 or shown to lie
+    within the margin, and disagrees where it is below 0.
     """
     known, arms = outcomes(scores, states, machines), _arms(plan)
     rows, studies = [], list[PlannedStudy | PlannedEnsemble]([*plan.studies, *plan.ensembles])
@@ -119,17 +119,15 @@ def _row(item: Published, study: str, against: str, values: Array, margin: float
         **dict(zip(("published_before", "published_after"), item.figures or (nan, nan), strict=True)),
         **{"study": study, "against": against, "n": len(before), "before": mean(before), "after": mean(after)},
         **{"difference": between.mean, "low": low, "high": high, "p": between.p},
-        "outcome": "".join(_outcomes(item.effect, low, high, equivalence_p(after - before, margin))) or "inconclusive",
+        "outcome": _outcome(item.effect, low, high, equivalence_p(after - before, margin)) if len(before) else NOTHING,
     }
 
 
-def _outcomes(effect: str, low: float, high: float, p_equivalence: float) -> Iterator[str]:
-    """What the interval of a difference says of the published effect; nothing where it says nothing."""
-    sides = np.array([high < 0, low > 0])
+def _outcome(effect: str, low: float, high: float, p_equivalence: float) -> str:
+    """What the interval of a difference says of the published effect."""
+    below, above = high < 0, low > 0
     if effect == "not_lower":
-        if sides[0]:
-            yield "disagrees"
-        elif sides[1] or p_equivalence < LEVEL:
-            yield "agrees"
-    elif sides.any():
-        yield "agrees" if sides[0 if effect == "lower" else 1] else "disagrees"
+        agrees, disagrees = above or p_equivalence < LEVEL, below
+    else:
+        agrees, disagrees = (below, above) if effect == "lower" else (above, below)
+    return "disagrees" if disagrees else "agrees" if agrees else "inconclusive"

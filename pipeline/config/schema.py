@@ -78,7 +78,8 @@ class Published(Settings):
     """An effect that a paper reports, for a report to set beside the one it measures: their signs can be compared.
 
     `against`: an arm of the same study, or `study.arm`; null: what the arm is compared with. `figures`: before and after, as
-    printed there, errors in percent. `datasets`: those it speaks of; null: any, since it is about the method.
+    printed there, errors in percent. `passes`: of noise, few and many. `datasets`: those it speaks of; null: any, since it
+    is about the method.
     """
 
     source: str = Field(pattern=r"\S")
@@ -88,13 +89,21 @@ class Published(Settings):
     measure: Literal["error", "training_cost", "passes", "crops"] = "error"
     effect: Literal["lower", "higher", "not_lower"]
     figures: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = None
-    passes: Annotated[tuple[int, ...], Field(min_length=2, max_length=2)] = (1, 12)  # of noise: few, many
+    passes: Annotated[tuple[Annotated[int, Field(ge=1, le=20)], ...], Field(min_length=2, max_length=2)] = (1, 12)
     datasets: tuple[Word, ...] | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _figures_show_the_effect(self) -> Self:
-        if self.figures and self.effect != {True: "lower", False: "higher"}[self.figures[1] < self.figures[0]]:
-            raise ValueError("an effect that its figures show: lower where the second is below the first, else higher")
+        before, after = self.figures or (0.0, 0.0)
+        shown = {"lower": after < before, "higher": after > before, "not_lower": after >= before}
+        if self.figures and not shown[self.effect]:
+            raise ValueError("an effect that its figures show: lower, higher or not_lower in the second than in the first")
+        return self
+
+    @model_validator(mode="after")
+    def _more_passes_come_second(self) -> Self:
+        if self.passes[0] >= self.passes[1]:
+            raise ValueError("passes: few, then more of them")
         return self
 
 

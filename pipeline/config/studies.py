@@ -154,7 +154,7 @@ def _study(name: str, protocol: Protocol, catalogue: Catalogue, root: Path) -> S
         except Refusal as refusal:
             errors += refusal.lines
     errors += [*_repeated(arms, path, catalogue), *_unfit(arms, path), *_mixed(arms, path, catalogue)]
-    errors += [*_ungrouped(document, arms, protocol, path), *_unknown_arms(document, arms, path)]
+    errors += [*_ungrouped(document, arms, protocol, path), *_misplaced(document, arms, catalogue, path)]
     if errors:
         raise Refusal(*errors)
     related = tuple(_relative(arm, arms) for arm in arms)
@@ -173,12 +173,20 @@ def _about(published: tuple[Published, ...], protocol: Protocol) -> tuple[Publis
     return tuple(item for item in published if not item.datasets or protocol.data.dataset in item.datasets)
 
 
-def _unknown_arms(document: _Document, arms: list[Arm], path: Path) -> Iterator[str]:
-    """Published effects of arms that the study has not."""
+def _misplaced(document: _Document, arms: list[Arm], catalogue: Catalogue, path: Path) -> Iterator[str]:
+    """Published effects of arms or datasets that there are not, or that this kind of study does not measure."""
     known = [arm.name for arm in arms]
     for number, item in enumerate(document.published):
+        where = f"published.{number}"
+        if document.variance:
+            yield f"{path}: {where}: stands beside variance; allowed is a study that compares or averages"
+        if (item.measure == "crops") != bool(document.ensemble) or (item.measure == "crops" and item.arm != BASELINE):
+            allowed = "crops of the baseline with ensemble, and any other measure without"
+            yield f"{path}: {where}.measure: {item.measure!r} of {item.arm} is refused; allowed are {allowed}"
         named = [("arm", item.arm), *([("against", item.against)] if item.against and "." not in item.against else [])]
-        yield from (unknown(path, f"published.{number}.{key}", name, known) for key, name in named if name not in known)
+        yield from (unknown(path, f"{where}.{key}", name, known) for key, name in named if name not in known)
+        strange = set(item.datasets or ()) - set(catalogue.datasets)
+        yield from (unknown(path, f"{where}.datasets", name, catalogue.datasets) for name in sorted(strange))
 
 
 class _Name(Settings):

@@ -15,6 +15,7 @@ PICTURE = (
     "Test accuracy of each regularizer and of the baseline against the number of training images, and beneath it the "
     "difference to the baseline of the same size, with intervals"
 )
+GROWN = ("data.train_size", "training.epochs")  # what goes with the size alone
 COLUMNS = ("series", "size", "mean", "low", "high")
 
 
@@ -37,14 +38,16 @@ def is_grown(study: PlannedStudy) -> bool:
 def growth_frames(evidence: Evidence, study: PlannedStudy) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Test accuracies and differences (fractions) by series and size: columns `COLUMNS`, the baseline's series first.
 
-    A series is what its arms change besides protocol values; those that change nothing else are the baseline's.
+    A series is what its arms change besides size and epochs; those that change nothing else are the baseline's. Differences
+    are those to an arm of the same size.
     """
     named = {arm.name: (_series(arm), arm.train_size) for arm in study.arms}
     own = evidence.outcomes[evidence.outcomes["study"] == study.name]
     own = own.assign(**{name: [named[arm][place] for arm in own["arm"]] for place, name in enumerate(("series", "size"))})
     scores = banded(own, ["series", "size"], "test_accuracy")
     rows = evidence.primary()
-    rows = rows[(rows["study"] == study.name) & rows["arm"].map(lambda arm: named.get(arm, (BASELINE,))[0] != BASELINE)]
+    alike = [arm.name for arm in study.arms if named[arm.name][0] != BASELINE and named[arm.against][1] == arm.train_size]
+    rows = rows[(rows["study"] == study.name) & rows["arm"].isin(alike)]
     told = [[*named[row["arm"]], row["difference"], row["low"], row["high"]] for row in rows.to_dict("records")]
     differences = pd.DataFrame(told, columns=list(COLUMNS))
     return _ordered(scores), _ordered(differences)
@@ -57,5 +60,5 @@ def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _series(arm: PlannedArm) -> str:
-    parts = [part for part in arm.factor.partition(", against ")[0].split(PLUS) if "=" not in part]
+    parts = [part for part in arm.factor.partition(", against ")[0].split(PLUS) if part.partition("=")[0] not in GROWN]
     return PLUS.join(part for part in parts if part not in ("nothing", "less")) or BASELINE

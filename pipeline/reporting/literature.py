@@ -13,6 +13,7 @@ from pipeline.reporting.tables import (
     INTERVAL,
     VOID,
     counted,
+    decimal,
     decimals,
     listed,
     p_value,
@@ -30,12 +31,13 @@ SHARE = 2  # decimals of a cost
 OUTCOMES = {
     "agrees": ("agrees", "agree"),
     "disagrees": ("disagrees", "disagree"),
-    "inconclusive": ("stays inconclusive", "stay inconclusive"),
+    "inconclusive": ("is inconclusive", "are inconclusive"),
+    "not measured": ("was not measured", "were not measured"),
 }
 ALONE = {"passes": "{} against {} noise passes", "crops": "one view against crops"}  # of one arm, at test
 SIGNS = {"lower": "lower", "higher": "higher", "not_lower": "no gain"}  # of the measure, where no figures are given
 COST = "training_cost"
-ERROR, COSTS = "test error (%)", "training FLOPs, counted, of the other's"
+ERROR, COSTS = "test error (%)", "training FLOPs, as a share of the other's"
 
 
 def literature_sentence(evidence: Evidence) -> str:
@@ -59,12 +61,12 @@ def literature_page(evidence: Evidence) -> str:
     sources = list(dict.fromkeys(row["source"] for row in rows))
     cells = [_cells(row, sources.index(row["source"]) + 1, digits) for row in rows]
     caption = (
-        "Published and measured stand as before and after, with the change relative to before. n: pairs of seeds (groups for "
+        "Each pair of figures stands as before → after (the change in percent of before). n: pairs of seeds (groups for "
         "crops), as in the contrasts. Rule: the test rule of each arm, unless passes or crops are named. Interval: "
-        f"{CONFIDENCE} Student-t interval of the mean difference over seeds, not corrected; a cost counted alike at every "
-        "seed has no width. Agrees, disagrees: the interval lies on the published side of 0, or on the other; of an effect "
-        "published as no gain, agrees also where it is shown to lie within the margin. Signs can be compared; sizes come from "
-        "other networks, amounts of data and budgets, and can only roughly."
+        f"{CONFIDENCE} Student-t interval of the mean difference over seeds; a cost counted alike at every seed has no width. "
+        "p: two-sided paired t test. Neither is corrected. Agrees, disagrees: the interval lies on the published side of 0, or "
+        "on the other; of an effect published as no gain, agrees also where it is shown to lie within the margin. Signs can be "
+        "compared; sizes come from other networks, amounts of data and budgets, and can only roughly."
     )
     listing = "\n".join(f"{number}. {text(source)}" for number, source in enumerate(sources, start=1))
     parts = ["# Published and measured", literature_sentence(evidence), table(pd.DataFrame(cells), caption), listing]
@@ -98,7 +100,7 @@ def _cells(row: dict[str, Any], source: int, digits: int) -> dict[str, str]:
         INTERVAL: spelled or VOID,
         "n": str(row["n"]),
         "p": p_value(row["p"]),
-        "sign": row["outcome"],
+        "outcome": row["outcome"],
     }
 
 
@@ -107,7 +109,8 @@ def _published(row: dict[str, Any]) -> str:
     before, after = row["published_before"], row["published_after"]
     if pd.isna(before):
         return SIGNS[row["effect"]]
-    return f"{before:g} → {after:g} ({_change(before, after)})"
+    digits = max(len(f"{figure:g}".partition(".")[2]) for figure in (before, after))
+    return f"{decimal(before, digits)} → {decimal(after, digits)} ({_change(before, after)})"
 
 
 def _change(before: float, after: float) -> str:

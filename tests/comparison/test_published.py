@@ -137,6 +137,30 @@ def test_crops_are_those_of_one_model_of_each_group():
     assert row["difference"] == pytest.approx(-0.055)
 
 
-def test_figures_have_to_show_the_effect_they_stand_for():
+@pytest.mark.parametrize(
+    ("effect", "figures", "fits"),
+    [
+        *(("lower", (1.6, 1.35), True), ("higher", (1.6, 1.35), False), ("not_lower", (1.6, 1.35), False)),
+        *(("lower", (1.0, 1.0), False), ("higher", (1.0, 1.0), False), ("not_lower", (1.0, 1.0), True)),
+        *(("higher", (1.0, 1.1), True), ("not_lower", (1.0, 1.1), True), ("lower", (1.0, 1.1), False)),
+    ],
+)
+def test_figures_have_to_show_the_effect_they_stand_for(effect, figures, fits):
+    if fits:
+        assert claim("better", effect=effect, figures=figures).figures == figures
+        return
     with pytest.raises(ValueError, match="an effect that its figures show"):
-        claim("better", effect="higher", figures=(1.6, 1.35))
+        claim("better", effect=effect, figures=figures)
+
+
+@pytest.mark.parametrize("passes", [(0, 12), (12, 12), (12, 1), (1, 21), (1,)])
+def test_passes_are_few_and_more_and_no_more_than_there_are(passes):
+    with pytest.raises(ValueError, match="passes"):
+        claim("better", measure="passes", passes=passes)
+
+
+def test_an_arm_without_any_run_was_not_measured():
+    planned = plan(claim("better"))
+    lost = {run.fingerprint: "diverged" for run in planned.runs if run.arm == "better"}
+    (row,) = measured(planned, states=lost).to_dict("records")
+    assert (row["n"], row["outcome"]) == (0, "not measured")

@@ -240,3 +240,40 @@ def test_another_model_brings_its_own_settings(project):
 def test_ensembles_alone_are_refused(project):
     (line,) = refused(project, parameters="protocols: [tiny]\nstudies: [ensembles]\n")
     assert line == "params.yaml: studies: ensembles alone; needed is also a study that compares arms"
+
+
+PUBLISHED = """
+published:
+  - {source: A paper, setting: MNIST, arm: some, effect: lower, figures: [2, 1]}
+"""
+SOME = "  some:\n    - {name: dropout, rate: 0.25}\n"
+
+
+def test_what_papers_report_is_kept_with_the_study(project):
+    experiment = read(project, arms(SOME) + PUBLISHED)
+    (study,) = [study for study in experiment.all() if study.name == "dropout"]
+    assert [(item.arm, item.figures) for item in study.published] == [("some", (2.0, 1.0))]
+
+
+def test_what_papers_report_of_other_data_is_left_out(project):
+    experiment = read(project, arms(SOME) + PUBLISHED.replace("effect", "datasets: [cifar10], effect"))
+    assert not any(study.published for study in experiment.all())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("arm: some", "arm: other", "published.0.arm: 'other' does not exist; allowed are: baseline, some"),
+        ("effect", "against: other, effect", "published.0.against: 'other' does not exist; allowed are: baseline, some"),
+        ("effect", "datasets: [mnst], effect", "published.0.datasets: 'mnst' does not exist; allowed are: "),
+        (
+            "effect",
+            "measure: crops, effect",
+            "published.0.measure: 'crops' of some is refused; allowed are crops of the baseline",
+        ),
+        ("[2, 1]", "[1, 2]", "published.0"),
+    ],
+)
+def test_what_papers_report_has_to_fit_the_study(project, old, new, line):
+    (told,) = refused(project, study=arms(SOME) + PUBLISHED.replace(old, new, 1))
+    assert told.startswith(f"experiments/dropout.yaml: {line}")

@@ -15,13 +15,19 @@ FACTORS = {
     "drop_at_100": ("dropout, against images_100", 100),
     "drop_at_1000": ("dropout", 1000),
     "images_5000": ("data.train_size=5000 + training.epochs=10", 5000),
+    "plain_at_5000": ("model.batch_norm=false + data.train_size=5000", 5000),
     "both_at_5000": ("dropout + augmentation, against images_5000", 5000),
 }
 
 
+def against(factor):
+    return factor.partition(", against ")[2] or "baseline"
+
+
 def study(factors=FACTORS):
     arms = [
-        PlannedArm(name=name, factor=factor, rule="deterministic", train_size=size) for name, (factor, size) in factors.items()
+        PlannedArm(name=name, factor=factor, against=against(factor), rule="deterministic", train_size=size)
+        for name, (factor, size) in factors.items()
     ]
     return PlannedStudy(name="growth", question="?", arms=tuple(arms))
 
@@ -40,16 +46,17 @@ def test_an_arm_is_a_point_of_the_line_of_what_it_adds(report):
     scores, differences = growth_frames(report, study())
     assert list(zip(scores["series"], scores["size"], scores["mean"].round(3), strict=True)) == [
         *(("baseline", 100, 0.6), ("baseline", 1000, 0.5), ("baseline", 5000, 0.9)),
-        *(("dropout", 100, 0.7), ("dropout", 1000, 0.8), ("dropout + augmentation", 5000, 1.0)),
+        *(("dropout", 100, 0.7), ("dropout", 1000, 0.8), ("dropout + augmentation", 5000, 1.1)),
+        ("model.batch_norm=false", 5000, 1.0),
     ]
     assert list(zip(differences["series"], differences["size"], differences["mean"], strict=True)) == [
-        *(("dropout", 100, 0.02), ("dropout", 1000, 0.03), ("dropout + augmentation", 5000, 0.05)),
+        *(("dropout", 100, 0.02), ("dropout", 1000, 0.03), ("dropout + augmentation", 5000, 0.06)),
     ]
 
 
 def test_the_figure_has_a_line_for_each_and_a_tick_for_every_size(report):
     upper, lower = growth_curves(*growth_frames(report, study())).axes
-    assert [list(line.get_xdata()) for line in upper.lines] == [[100, 1000, 5000], [100, 1000], [5000]]
+    assert [list(line.get_xdata()) for line in upper.lines] == [[100, 1000, 5000], [100, 1000], [5000], [5000]]
     assert list(lower.get_xticks()) == [100, 1000, 5000]
 
 

@@ -32,7 +32,7 @@ def shown(*rows):
 
 def test_figures_stand_side_by_side_with_their_changes():
     page = literature_page(shown(ERROR, COST, OPEN))
-    assert "| 1.6 → 1.35 (-16 %) [1] | MNIST | 10.0 → 8.0 (-20 %) | -2.0 | [-3.0, -1.0] | 6 | 0.002 | agrees |" in page
+    assert "| 1.60 → 1.35 (-16 %) [1] | MNIST | 10.0 → 8.0 (-20 %) | -2.0 | [-3.0, -1.0] | 6 | 0.002 | agrees |" in page
     assert "| 75 → 60 (-20 %) [1] | MNIST | 1.00 → 0.78 (-22 %) | -0.22 | [-0.22, -0.22] | 6 | – | agrees |" in page
     assert "| random: 1 against 12 noise passes | test error (%) | lower [2] |" in page
     assert page.endswith("1. A \\| B, 2014\n2. C, 2015")
@@ -42,7 +42,7 @@ def test_the_sentence_counts_and_names_every_outcome():
     disagrees = ERROR | {"against": "two.other", "outcome": "disagrees"}
     assert literature_sentence(shown(ERROR, COST, disagrees, OPEN)) == (
         "Of 4 effects that papers report, judged by sign: 2 agree (**dropout against baseline** and **dropout against "
-        "baseline, cost**); 1 disagrees (**dropout against other**); 1 stays inconclusive (**random: 1 against 12 noise "
+        "baseline, cost**); 1 disagrees (**dropout against other**); 1 is inconclusive (**random: 1 against 12 noise "
         "passes**)."
     )
 
