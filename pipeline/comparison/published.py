@@ -18,7 +18,7 @@ from pipeline.config.schema import Published
 from pipeline.config.studies import BASELINE
 
 COLUMNS = (
-    *("study", "arm", "against", "measure", "effect", "source", "setting", "published_before", "published_after"),
+    *("study", "arm", "against", "measure", "sign", "source", "setting", "published_before", "published_after"),
     *("n", "before", "after", "difference", "low", "high", "p", "outcome"),
 )
 NOTHING = "not measured"
@@ -114,7 +114,8 @@ def _row(item: Published, study: str, against: str, values: Array, margin: float
     if item.measure == "training_cost" and len(before) and not varies(after - before):
         low = high = between.mean  # counted, the same for every seed: known without error
     return {
-        **item.model_dump(include={"arm", "effect", "source", "setting"}),
+        **item.model_dump(include={"arm", "source", "setting"}),
+        "sign": item.effect,
         "measure": "_".join(map(str, ("passes", *item.passes))) if item.measure == "passes" else item.measure,
         **dict(zip(("published_before", "published_after"), item.figures or (nan, nan), strict=True)),
         **{"study": study, "against": against, "n": len(before), "before": mean(before), "after": mean(after)},

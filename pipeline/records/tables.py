@@ -26,7 +26,7 @@ WORDS = (
     "first",
     "second",
     "measure",
-    "effect",
+    "sign",
     "source",
     "setting",
     "outcome",

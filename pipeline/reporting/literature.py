@@ -108,7 +108,7 @@ def _published(row: dict[str, Any]) -> str:
     """The figures as printed and their change; where there are none, the sign alone."""
     before, after = row["published_before"], row["published_after"]
     if pd.isna(before):
-        return SIGNS[row["effect"]]
+        return SIGNS[row["sign"]]
     digits = max(len(f"{figure:g}".partition(".")[2]) for figure in (before, after))
     return f"{decimal(before, digits)} → {decimal(after, digits)} ({_change(before, after)})"
 

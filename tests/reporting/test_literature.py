@@ -10,7 +10,7 @@ from pipeline.reporting.literature import literature_page, literature_sentence
 
 NAN = float("nan")
 ERROR = {
-    **{"study": "dropout", "arm": "dropout", "against": "baseline", "measure": "error", "effect": "lower"},
+    **{"study": "dropout", "arm": "dropout", "against": "baseline", "measure": "error", "sign": "lower"},
     **{"source": "A | B, 2014", "setting": "MNIST", "published_before": 1.6, "published_after": 1.35, "n": 6},
     **{"before": 0.1, "after": 0.08, "difference": -0.02, "low": -0.03, "high": -0.01, "p": 0.002, "outcome": "agrees"},
 }
@@ -54,5 +54,5 @@ def test_a_report_without_published_effects_says_nothing_of_them():
 @pytest.mark.parametrize("effect", ["lower", "not_lower"])
 def test_what_is_published_without_figures_is_told_by_its_sign(effect):
     words = {"lower": "lower [1]", "not_lower": "no gain [1]"}[effect]
-    row = ERROR | {"effect": effect, "published_before": NAN, "published_after": NAN}
+    row = ERROR | {"sign": effect, "published_before": NAN, "published_after": NAN}
     assert f"| {words} |" in literature_page(shown(row))
