@@ -4,14 +4,13 @@ Bars: at most 3 % on 8x8 digits, 1 % on 28x28 images, each as its protocol train
 the other, and the ratio of every pair is taken. Writes benchmarks/results/loader.json.
 """
 
-import json
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from measure_run import development_pool, settings
+from measure_run import development_pool, record, settings
 from torch.nn import functional
 
 from pipeline.config.fingerprint import RunConfig
@@ -20,7 +19,6 @@ from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
-from pipeline.execution.processes import keep_freed_memory
 from pipeline.prediction.network import as_fractions, as_images
 from pipeline.training.trainer import train
 
@@ -57,14 +55,5 @@ def case(protocol: str, pairs: int, bar: float) -> dict[str, Any]:
     return {"bar": bar, "median_share": round(statistics.median(shares), 5), "highest": round(max(shares), 5), "pairs": pairs}
 
 
-def main() -> None:
-    """Measures both and writes their shares."""
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    result = {name: case(*given) for name, given in CASES.items()}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
-
-
 if __name__ == "__main__":
-    main()
+    record(case, CASES, RESULT)

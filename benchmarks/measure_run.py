@@ -9,7 +9,7 @@ import functools
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +133,14 @@ def case(protocol: str, pairs: int, bar: float) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Measures pairs and writes their ratios."""
+def record(measure: Callable[..., dict[str, Any]], cases: Mapping[str, tuple[Any, ...]], target: Path) -> None:
+    """Measures every case as a worker computes, and writes and prints what came of it."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    result = {name: case(*given) for name, given in CASES.items()}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    result = {name: measure(*given) for name, given in cases.items()}
+    target.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    main()
+    record(case, CASES, RESULT)

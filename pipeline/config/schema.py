@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipeline.config.errors import Refusal
 
 Model = TypeVar("Model", bound=BaseModel)
+Pass = Annotated[int, Field(ge=1, le=20)]  # number of one; predictions have 20
 Word = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]  # becomes a folder name
 
 
@@ -89,7 +90,10 @@ class Published(Settings):
     measure: Literal["error", "training_cost", "passes", "crops"] = "error"
     effect: Literal["lower", "higher", "not_lower"]
     figures: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = None
-    passes: Annotated[tuple[Annotated[int, Field(ge=1, le=20)], ...], Field(min_length=2, max_length=2)] = (1, 12)
+    passes: Annotated[tuple[Annotated[int, Field(ge=1, le=20)], ...], Field(min_length=2, max_length=2)] = (
+        1,
+        12,
+    )  # predictions have 20
     datasets: tuple[Word, ...] | None = Field(None, min_length=1)
 
     @model_validator(mode="after")

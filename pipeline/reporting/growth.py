@@ -24,8 +24,8 @@ def growth_section(evidence: Evidence, study: PlannedStudy) -> str:
     if not is_grown(study):
         return ""
     caption = (
-        "n: as under Confirmed. Above: mean over seeds under the test rule of each arm, band or bar: "
-        f"{MEAN_INTERVAL}. Beneath: {CONTRAST_INTERVAL}; above 0 the regularizer helps. The axis of sizes is logarithmic."
+        "n: as under Confirmed. Rule: the test rule of each arm. Above: mean over seeds; band: "
+        f"{MEAN_INTERVAL}. Beneath: difference; bar: {CONTRAST_INTERVAL}. The axis of sizes is logarithmic."
     )
     return f"## As the training set grows\n\n![{PICTURE}](../figures/growth_{study.name}.png)\n\n*{caption}*"
 

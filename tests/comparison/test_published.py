@@ -8,6 +8,7 @@ from pipeline.comparison.intervals import interval
 from pipeline.comparison.published import COLUMNS, published
 from pipeline.config.plan import Plan, PlannedArm, PlannedEnsemble, PlannedRun, PlannedStudy
 from pipeline.config.schema import Published
+from pipeline.prediction.tensors import PASSES
 
 SEEDS = range(1000, 1006)
 ACCURACIES = {"baseline": 0.80, "better": 0.85, "worse": 0.75, "same": 0.80}
@@ -153,10 +154,14 @@ def test_figures_have_to_show_the_effect_they_stand_for(effect, figures, fits):
         claim("better", effect=effect, figures=figures)
 
 
-@pytest.mark.parametrize("passes", [(0, 12), (12, 12), (12, 1), (1, 21), (1,)])
+@pytest.mark.parametrize("passes", [(0, 12), (12, 12), (12, 1), (1, PASSES + 1), (1,)])
 def test_passes_are_few_and_more_and_no_more_than_there_are(passes):
     with pytest.raises(ValueError, match="passes"):
         claim("better", measure="passes", passes=passes)
+
+
+def test_as_many_passes_as_there_are_can_be_asked_for():
+    assert claim("better", measure="passes", passes=(1, PASSES)).passes == (1, PASSES)
 
 
 def test_an_arm_without_any_run_was_not_measured():
