@@ -122,7 +122,7 @@ def arms(text: str) -> str:
         ("arms: {a: [{name: dropout}]}", "question: missing"),
         (
             QUESTION + "arm: {}\narms: {a: [{name: dropout}]}",
-            "arm: unknown key; allowed are: question, ensemble, variance, arms",
+            "arm: unknown key; allowed are: question, protocols, ensemble, variance, published, arms",
         ),
     ],
 )
