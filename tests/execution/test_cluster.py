@@ -62,7 +62,9 @@ def cluster(tmp_path_factory):
         from ray.cluster_utils import Cluster
 
         with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:  # its sockets need a short path
-            head = {**small("head"), "include_dashboard": False, "temp_dir": folder, "_system_config": SOON}
+            patch.setenv("RAY_TMPDIR", folder)  # for all that Ray writes, the address of its last cluster too
+            Path(folder, "ray").mkdir()
+            head = {**small("head"), "include_dashboard": False, "_system_config": SOON}
             started = Cluster(initialize_head=True, head_node_args=head)
             try:
                 started.add_node(**small("other"))
