@@ -134,8 +134,11 @@ def _run(studies: Sequence[str], keep_going: bool) -> None:
             print(mended)
         phases = [ARTIFACTS / name / phase for name in names for phase in PHASES]
         open_store().restore(phases)
+        words = ("exp", "run", "-S", f"studies=[{','.join(studies)}]") if studies else ("repro",)
         _retry_failed(names, keep_going)
-        _reproduce(("exp", "run", "-S", f"studies=[{','.join(studies)}]") if studies else ("repro",), keep_going)
+        _reproduce(words, keep_going)
+        if not keep_going and _retry_failed(names, keep_going):  # from DVC's cache, after a killed retry
+            _reproduce(words, keep_going)
         keep_dvc_lock()
     for name in names:
         _keep_timing(name)
@@ -150,13 +153,18 @@ def _require_known(studies: Sequence[str]) -> None:
         raise Refusal(f"run: {unknown[0]!r} does not exist; allowed are: {', '.join(known)}")
 
 
-def _retry_failed(names: list[str], keep_going: bool) -> None:
-    """Sends back to work the phases that were assembled with failed runs, which DVC takes for done. Raises Incomplete."""
-    store = open_store()
+def _retry_failed(names: list[str], keep_going: bool) -> bool:
+    """Sends back to work the phases that were assembled with failed runs, which DVC takes for done; tells if any was.
+
+    Raises Incomplete where they fail again.
+    """
+    store, found = open_store(), False
     for name, (phase, verb) in itertools.product(names, PHASES.items()):
         last = last_plan(ARTIFACTS / name / phase)
         if last and any(store.state(run) in ("failed", "missing") for run in last.fingerprints()):
+            found = True
             _reproduce(("repro", "--single-item", "--force", f"{verb}@{name}"), keep_going)
+    return found
 
 
 def _reproduce(words: Sequence[str], keep_going: bool) -> None:

@@ -94,7 +94,7 @@ class Run:
         """Sends a signal and gives the stage that it met, None where there is no such process now."""
         processes = marked(self.mark)
         verbs = {process.verb for process in processes} - {""}
-        found = [self.process] if target == "group" else of_kind(target, processes)
+        found = [self.process] if target in ("group", "command") else of_kind(target, processes)
         if not found or self.process.poll() is not None:
             return None
         try:

@@ -5,7 +5,9 @@ import sys
 import time
 
 import pytest
-from tiny import RUN, tables, trained
+from tiny import RUN, tables, trained, write_clone
+
+from pipeline import cli
 
 
 def test_run_ends_with_the_headline_and_the_report(reproduced, checkout):
@@ -90,22 +92,32 @@ def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout,
         ("experiments/protocols/tiny.yaml", "data: {dataset: faces, train_size: 30}", "tiny.yaml"),
     ],
 )
-def test_bad_input_is_a_line_and_exit_code_2_and_loses_nothing(reproduced, command, checkout, file, content, words):
+def test_bad_input_is_a_line_and_exit_code_2_and_loses_nothing(reproduced, checkout, monkeypatch, capsys, file, content, words):
+    """In this process: starting one takes longer than all else."""
     before, kept = trained(checkout), tables(checkout)
+    monkeypatch.chdir(checkout)
     path = checkout / file
     good = path.read_text()
     path.write_text(content)
     try:
-        for words_of_command in (RUN, [sys.executable, "-m", "pipeline", "plan"]):
-            refused = command(*words_of_command)
-            assert refused.returncode == 2
-            assert words in refused.stderr
-            assert all(line.startswith("error: ") for line in refused.stderr.splitlines())
-            assert "Traceback" not in refused.stderr
+        for verb in (cli.run, cli.plan):
+            with pytest.raises(SystemExit, match="^2$"):
+                verb()
+            told = capsys.readouterr().err
+            assert words in told
+            assert all(line.startswith("error: ") for line in told.splitlines())
     finally:
         path.write_text(good)
     assert trained(checkout) == before
     assert tables(checkout) == kept
+
+
+def test_bad_input_ends_a_command_without_a_traceback(command, checkout, tmp_path):
+    folder = write_clone(checkout, tmp_path / "clone")
+    (folder / "params.yaml").write_text("protocols: [no_such]")
+    refused = command(*RUN, at=folder)
+    assert refused.returncode == 2
+    assert refused.stderr == "error: params.yaml: protocols: 'no_such' does not exist; allowed are: tiny\n"
 
 
 def test_a_store_in_an_impossible_place_is_one_line(reproduced, command, checkout):

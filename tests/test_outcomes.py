@@ -1,16 +1,19 @@
 """How `make run` ends when something is wrong that is nobody's bug: runs that fail, disks that are full or read-only."""
 
 import re
+import signal
 import sys
+import time
 
 import pandas as pd
 import pytest
+from marked import Run
 from misbehaving import plant
 from tiny import RUN, trained, write_clone
 
 
-def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(copied, command):
-    """The same code fails under one environment and not under another, as for want of memory."""
+def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(copied, command, environment):
+    """The same code fails under one environment and not under another, as for want of memory; or it hangs."""
     plant(copied)
     stopped = command(*RUN, at=copied, FAIL="1")
     assert stopped.returncode == 1
@@ -25,11 +28,27 @@ def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(copied, c
     failing = command(*RUN, at=copied, FAIL="1")  # DVC alone would take the stage for done
     assert failing.returncode == 1
     assert "weight_decay strength=0.01 seed 100" in failing.stderr
+    if sys.platform.startswith("linux"):  # which alone shows the processes of others
+        for number, target, expected in ((signal.SIGKILL, "stage", 1), (signal.SIGINT, "group", 130)):
+            _end_while_it_hangs(copied, environment, number, target, expected)
     before = trained(copied)
     again = command(*RUN, at=copied)
     assert again.returncode == 0, again.stderr
     assert (_row(copied)["done"], _row(copied)["failed"]) == (3, 0)
     assert len({name for name, when in trained(copied).items() if before.get(name) != when}) == 3
+
+
+def _end_while_it_hangs(folder, environment, number, target, expected):
+    """A stage ends with its workers, in which Lightning has put its own handler in place of the one for SIGTERM by then."""
+    mark = folder.parent / "hanging"
+    mark.unlink(missing_ok=True)
+    run = Run(folder, environment | {"HANG": str(mark)})
+    while not mark.exists() and run.process.poll() is None:
+        time.sleep(0.02)
+    assert run.send(number, target) == "confirm"
+    code, output = run.end()
+    assert (code, run.clear()) == (expected, 0)
+    assert "Traceback" not in output
 
 
 def _row(folder):
