@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.plan import Plan, confirmation
+from pipeline.config.plan import Plan
+from pipeline.config.planning import confirmation
 from pipeline.config.schema import Execution
 from pipeline.config.studies import Experiment, read_experiment
 from pipeline.execution.catalogue import catalogue

@@ -11,9 +11,9 @@ from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.interactions import changed, interactions
 from pipeline.comparison.published import published
 from pipeline.comparison.variance import streams
+from pipeline.config.arms import BASELINE
 from pipeline.config.fingerprint import RunConfig, read_config
 from pipeline.config.plan import Plan, read_plan
-from pipeline.config.studies import BASELINE
 from pipeline.execution.stage import stage
 from pipeline.records.store import read_file, read_record
 from pipeline.records.tables import read_table, write_table

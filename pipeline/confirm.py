@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from pipeline.config.files import read_sealed
-from pipeline.config.plan import confirmation
+from pipeline.config.planning import confirmation
 from pipeline.config.protocols import read_parameters
 from pipeline.config.studies import read_experiment
 from pipeline.data.prepared import read_summary

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load
 
+from pipeline.config.arms import BASELINE
 from pipeline.config.errors import Refusal
 from pipeline.config.files import read_sealed, write_sealed
 from pipeline.config.plan import Plan, PlannedEnsemble, PlannedRun, read_plan
 from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES, members
-from pipeline.config.studies import BASELINE
 from pipeline.data.prepared import read_summary, read_test_labels, require_digest
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.calibration import reliability

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pipeline.config.plan import exploration
+from pipeline.config.planning import exploration
 from pipeline.config.protocols import read_parameters
 from pipeline.config.studies import read_experiment
 from pipeline.data.prepared import read_summary

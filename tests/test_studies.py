@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import data
 from pipeline.config.errors import Refusal
-from pipeline.config.plan import _config
+from pipeline.config.planning import _config
 from pipeline.config.protocols import EXPERIMENTS, PROTOCOLS
 from pipeline.config.streams import Streams
 from pipeline.config.studies import read_experiment

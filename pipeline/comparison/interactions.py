@@ -14,9 +14,9 @@ import pandas as pd
 
 from pipeline.comparison.intervals import LEVEL, detectable, interval, mean, sign_flip_p
 from pipeline.comparison.matching import Arm, Outcomes, compared, outcomes
+from pipeline.config.arms import BASELINE
 from pipeline.config.fingerprint import RunConfig
 from pipeline.config.plan import Plan
-from pipeline.config.studies import BASELINE
 
 METRICS = ("test_accuracy", "test_nll", "gap")
 COLUMNS = (

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.intervals import Array
+from pipeline.config.arms import BASELINE
 from pipeline.config.errors import Refusal
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.rules import DETERMINISTIC
-from pipeline.config.studies import BASELINE
 
 PRIMARY = "test_accuracy"
 GAP_SPLIT = "train_validation"

@@ -13,9 +13,9 @@ import pandas as pd
 from pipeline.comparison.contrasts import Costs
 from pipeline.comparison.intervals import LEVEL, Array, equivalence_p, interval, mean, varies
 from pipeline.comparison.matching import PRIMARY, Arm, Outcomes, compared, finite, outcomes
+from pipeline.config.arms import BASELINE
 from pipeline.config.plan import Plan, PlannedEnsemble, PlannedStudy
 from pipeline.config.schema import Published
-from pipeline.config.studies import BASELINE
 
 COLUMNS = (
     *("study", "arm", "against", "measure", "sign", "source", "setting", "published_before", "published_after"),

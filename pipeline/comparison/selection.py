@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.intervals import interval
-from pipeline.config.studies import BASELINE
+from pipeline.config.arms import BASELINE
 
 STATES = ("done", "diverged", "failed", "missing")
 DIGITS = 12  # more would let the order of a sum break a tie

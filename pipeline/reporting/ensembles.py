@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from pipeline.config.arms import BASELINE
 from pipeline.config.plan import PlannedEnsemble
-from pipeline.config.studies import BASELINE
 from pipeline.reporting.frames import Evidence
 from pipeline.reporting.gains import PRECISION, SCALED, bounds, shown
 from pipeline.reporting.lessons import cheapest, gained, grown, optimism, scaled, trusted

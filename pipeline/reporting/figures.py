@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from pipeline.config.studies import BASELINE
+from pipeline.config.arms import BASELINE
 from pipeline.reporting.style import DARK, MARKERS, WIDTH, columns, style
 from pipeline.reporting.tables import INTERVAL, amount, points, points_interval
 

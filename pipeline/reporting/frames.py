@@ -13,9 +13,9 @@ import pandas as pd
 from scipy.stats import t
 
 from pipeline.comparison.intervals import LEVEL
+from pipeline.config.arms import BASELINE
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.rules import DETERMINISTIC
-from pipeline.config.studies import BASELINE
 
 STATES = ("done", "failed", "diverged", "missing")
 GAPS = ("gap", "gap_noise", "gap_augmentation", "gap_observed")

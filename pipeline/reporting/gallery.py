@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
+from pipeline.config.arms import BASELINE
 from pipeline.config.plan import PlannedEnsemble, PlannedStudy
 from pipeline.config.rules import NOISE
-from pipeline.config.studies import BASELINE
 from pipeline.reporting.diagrams import deviations, growth_curves, reliability_diagram, score_curves
 from pipeline.reporting.figures import curves, forest, scatter, strengths
 from pipeline.reporting.frames import Evidence, banded

@@ -5,8 +5,8 @@ Separate from the other sections because a point here is an arm, and a line seve
 
 import pandas as pd
 
+from pipeline.config.arms import BASELINE, PLUS
 from pipeline.config.plan import PlannedArm, PlannedStudy
-from pipeline.config.studies import BASELINE, PLUS
 from pipeline.reporting.frames import Evidence, banded
 from pipeline.reporting.overview import CONTRAST_INTERVAL, MEAN_INTERVAL
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.comparison.intervals import LEVEL, POWER
-from pipeline.config.studies import BASELINE
+from pipeline.config.arms import BASELINE
 from pipeline.reporting.frames import Evidence
 from pipeline.reporting.overview import CONTRAST_INTERVAL, family, rules
 from pipeline.reporting.sections import changes

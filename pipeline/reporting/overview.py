@@ -5,8 +5,8 @@ Separate from the page around them, so that a table can be re-derived, and shown
 
 import pandas as pd
 
+from pipeline.config.arms import BASELINE
 from pipeline.config.rules import members
-from pipeline.config.studies import BASELINE
 from pipeline.reporting.frames import GAPS, STATES, Evidence, banded
 from pipeline.reporting.tables import (
     CONFIDENCE,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
+from pipeline.config.arms import BASELINE
 from pipeline.config.plan import PlannedEnsemble, PlannedStudy, PlannedVariance
-from pipeline.config.studies import BASELINE
 from pipeline.reporting.averaging import pass_figure
 from pipeline.reporting.confirmed import confirmed
 from pipeline.reporting.frames import STATES, Evidence, tally

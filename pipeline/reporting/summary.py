@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config.studies import BASELINE
+from pipeline.config.arms import BASELINE
 from pipeline.reporting.frames import TRIED, Evidence, tally
 from pipeline.reporting.tables import VOID, decimal, ratio, table
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from pipeline.comparison.matching import PRIMARY
-from pipeline.config.studies import BASELINE
+from pipeline.config.arms import BASELINE
 from pipeline.records.tables import read_table
 from pipeline.reporting.tables import INTERVAL, percent, points, points_interval
 from pipeline.terminal.tables import say, show, table

@@ -6,7 +6,8 @@ Separate from the plan itself, which stages follow: nothing here is stored.
 import statistics
 from pathlib import Path
 
-from pipeline.config.plan import Plan, confirmation, exploration, last_plan
+from pipeline.config.plan import Plan, last_plan
+from pipeline.config.planning import confirmation, exploration
 from pipeline.config.protocols import document_of, read_parameters
 from pipeline.config.schema import Parameters
 from pipeline.config.studies import Experiment

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from pipeline.config.errors import Refusal
 from pipeline.config.files import read_sealed
-from pipeline.config.plan import Plan, confirmation, exploration
+from pipeline.config.plan import Plan
+from pipeline.config.planning import confirmation, exploration
 from pipeline.config.studies import Experiment
 from pipeline.data.prepared import read_summary
 from pipeline.execution.scheduler import grouped, labels

@@ -3,7 +3,8 @@
 import pytest
 
 from pipeline.config.errors import Refusal
-from pipeline.config.plan import FIRST_CONFIRMATION_SEED, confirmation, exploration, read_plan
+from pipeline.config.plan import read_plan
+from pipeline.config.planning import FIRST_CONFIRMATION_SEED, confirmation, exploration
 from pipeline.config.schema import Seeds
 from pipeline.config.studies import read_experiment
 from pipeline.execution.catalogue import catalogue

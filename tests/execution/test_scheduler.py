@@ -8,7 +8,8 @@ import time
 import pytest
 
 from pipeline import prepare
-from pipeline.config.plan import exploration, read_plan
+from pipeline.config.plan import read_plan
+from pipeline.config.planning import exploration
 from pipeline.config.schema import Execution
 from pipeline.config.studies import read_experiment
 from pipeline.execution.catalogue import catalogue
