@@ -1,8 +1,9 @@
 """How fast files become arrays, whether a killed `prepare` goes on, and what large data hold in memory.
 
 Bars: 20,000 photographs of 320x240 at 500 a second, on two processors; after a kill no more than one chunk is decoded again;
-100,000 colour images of 32x32 under 1,200 MB, in `prepare` and where a training of 2,000 reads them. Files are of 200
-contents, half of them JPEG, half PNG, and warm in the disk's cache. Writes benchmarks/results/images.json.
+100,000 colour images of 32x32 under 1,200 MB, in `prepare` and in trainings of an epoch on 2,000 and on 90,000 of them.
+Files are of 200 contents, half of them JPEG, half PNG, and warm in the disk's cache. Photographs with more detail take longer
+to decode. Writes benchmarks/results/images.json.
 """
 
 import io
@@ -22,23 +23,26 @@ from PIL import Image
 from pipeline.data.chunks import CHUNK, KEPT
 
 FILES, CLASSES, CONTENTS, MANY = 20_000, 10, 200, 100_000
+SIZES = 2000, 90_000  # of the images are trained on, the others validate
 RATE, MEGABYTES = 500, 1200
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "images.json"
 PREPARE = "import sys; sys.argv[1:] = [{name!r}]; import runpy; runpy.run_module('pipeline.prepare', run_name='__main__')"
-READ = """
+TRAIN = """
 from pathlib import Path
-from pipeline.config.schema import Data
-from pipeline.data.splits import train_and_validation
-from pipeline.prediction.network import as_fractions, as_images
-from pipeline.training.work import read_development
-pool = read_development(Path("artifacts/{name}/data"))
-train, validation = train_and_validation(pool, Data(dataset="array_files", train_size=2000), 0)
-held = as_fractions(as_images(train.images)), as_images(validation.images)
+from pipeline.config.fingerprint import RunConfig
+from pipeline.config.streams import Streams
+from pipeline.data.prepared import read_development
+from pipeline.training.trainer import train
+data = {{"dataset": "array_files", "train_size": {size}, "label_noise": 0.0, "test_fraction": 0.01}}
+training = {{"learning_rate": 0.01, "momentum": 0.9, "schedule": "constant", "epochs": 1, "batch_size": 50, "curve_points": 1}}
+model = {{"name": "mlp", "hidden": (64,)}}
+config = RunConfig(data=data, model=model, training=training, regularizers=(), streams=Streams.of(0))
+assert not train(config, read_development(Path("artifacts/{name}/data"))).diverged
 """
 PROTOCOL = """
 source: {{path: {path}}}
-data: {{dataset: {dataset}, train_size: 2000}}
+data: {{dataset: {dataset}, train_size: 2000, test_fraction: 0.01}}
 model: {{name: cnn}}
 training: {{learning_rate: 0.05, epochs: 1, batch_size: 50}}
 studies: [dropout]
@@ -73,16 +77,16 @@ def write(folder: Path) -> None:
     (folder / "params.yaml").write_text("protocols: [files]\n")
 
 
-def started(code: str, name: str, folder: Path) -> subprocess.Popen[bytes]:
+def started(code: str, name: str, folder: Path, size: int = 0) -> subprocess.Popen[bytes]:
     """A process that runs the code in the folder."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", code.format(name=name)], cwd=folder, env=environment)
+    return subprocess.Popen([sys.executable, "-c", code.format(name=name, size=size)], cwd=folder, env=environment)
 
 
-def measured(code: str, name: str, folder: Path) -> dict[str, float]:
+def measured(code: str, name: str, folder: Path, size: int = 0) -> dict[str, float]:
     """Seconds by the clock and of processors, and peak megabytes of the code, its imports included."""
     began = time.perf_counter()
-    _, status, usage = os.wait4(started(code, name, folder).pid, 0)
+    _, status, usage = os.wait4(started(code, name, folder, size).pid, 0)
     if status:
         sys.exit(f"{name} failed with status {status}")
     return {
@@ -111,7 +115,9 @@ def main() -> None:
         found = {"prepare": measured(PREPARE, "files", folder), "once_more": measured(PREPARE, "files", folder)}
         kept = killed(folder)
         found["after_a_kill"] = measured(PREPARE, "files", folder) | {"images_kept": kept}
-        arrays = {"prepare": measured(PREPARE, "many", folder), "reading_for_a_training": measured(READ, "many", folder)}
+        arrays = {"prepare": measured(PREPARE, "many", folder)}
+        for size in SIZES:
+            arrays[f"training_on_{size}"] = measured(TRAIN, "many", folder, size)
     rates = {kind: round(FILES / found["prepare"][kind]) for kind in ("seconds", "processor_seconds")}
     result = {
         "bars": {"images_per_second": RATE, "megabytes": MEGABYTES},

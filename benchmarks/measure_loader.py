@@ -17,9 +17,9 @@ from pipeline.config.fingerprint import RunConfig
 from pipeline.config.schema import Data
 from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
-from pipeline.data.loader import Batches
+from pipeline.data.loader import Batches, as_fractions
 from pipeline.data.splits import train_and_validation
-from pipeline.prediction.network import as_fractions, as_images
+from pipeline.prediction.network import as_images
 from pipeline.training.trainer import train
 
 CASES = {"digits": ("digits", 5, 0.03), "28x28": ("mnist_5k", 3, 0.01)}  # protocol, pairs, bar

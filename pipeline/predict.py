@@ -22,7 +22,7 @@ from pipeline.data.splits import train_and_validation
 from pipeline.execution.processes import keep_freed_memory
 from pipeline.execution.scheduler import finish, labels, said
 from pipeline.execution.stage import Incomplete, stage
-from pipeline.prediction.network import as_fractions, as_images
+from pipeline.prediction.network import as_images
 from pipeline.prediction.tensors import Subject, predictions
 from pipeline.records.store import checked_record
 
@@ -57,7 +57,7 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
     subject = Subject(config, regularizers.build(config.regularizers), weights, _kept(run), device)
     train, validation = train_and_validation(pool, Data(**config.data), config.streams.split)
     images = {
-        "train": as_fractions(as_images(train.images)),
+        "train": as_images(train.images),
         "validation": as_images(validation.images),
         "test": as_images(test),
     }

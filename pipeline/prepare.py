@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pipeline import data
 from pipeline.config.protocols import read_protocol
-from pipeline.data.examination import notes
+from pipeline.data.examination import notes, require_examples, require_sizes
 from pipeline.data.prepared import write_prepared
+from pipeline.data.remarks import heard
 from pipeline.data.splits import divided
 from pipeline.execution.stage import stage
 
@@ -15,11 +16,17 @@ def main(protocol: str) -> None:
     """Writes artifacts/<protocol>/data."""
     settings = read_protocol(protocol, data.settings())
     dataset, source = settings.data.dataset, settings.source
-    development, test = divided(data.read(dataset, source), settings.data.test_fraction)
+    kind = data.describe(dataset, source)
+    with heard() as said:
+        parts = data.read(dataset, source)
+    require_examples(parts)
+    development, test = divided(parts, settings.data.test_fraction)
+    require_sizes(development, settings.data)
+    noted = notes(development, test)
     folder = Path("artifacts") / protocol / "data"
-    summary = write_prepared(folder, dataset, development, test, data.describe(dataset, source).flips_keep_labels)
+    summary = write_prepared(folder, dataset, development, test, kind.flips_keep_labels, [*said, *noted])
     print(f"{dataset}: {summary['development']} images to develop on, {summary['test']} kept for the test")
-    for note in notes(development, test):
+    for note in noted:
         print(f"note: {note}")
 
 

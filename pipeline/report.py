@@ -13,6 +13,7 @@ import pandas as pd
 from pipeline.config.files import new_folder, read_sealed, to_json, write_text
 from pipeline.config.plan import Plan, read_plan
 from pipeline.config.protocols import read_parameters
+from pipeline.data.prepared import read_summary
 from pipeline.execution.stage import Incomplete, guarded, stage
 from pipeline.records.store import open_store, read_history, read_record
 from pipeline.records.tables import read_table, write_table
@@ -108,6 +109,7 @@ def read_evidence(artifacts: Path) -> Evidence:
         sizes=tables["sizes"],
         reliability=tables["reliability"],
         test_use=read_sealed(artifacts / "test_use.json"),
+        data=read_summary(artifacts / "data"),
     )
 
 

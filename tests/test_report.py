@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.comparison import interactions, published, variance
 from pipeline.config.documents import read_yaml
 from pipeline.config.errors import Refusal
 from pipeline.config.files import write_sealed
+from pipeline.data.splits import train_validation
 from pipeline.records.store import write_record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -165,6 +167,8 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
     use = {"phase": "confirmation", "runs": 15, "fingerprints": [], "test_examples": 719, "validation_examples": 928}
     write_sealed(folder / "test_use.json", use)
+    (folder / "data").mkdir()
+    write_sealed(folder / "data" / "data.json", {"development": 1078, "validation": 0, "notes": []})
     return folder
 
 
@@ -325,6 +329,60 @@ def test_another_protocol_gives_another_text(artifacts: Path) -> None:
         assert words not in before
 
 
+def test_notes_on_the_data_are_told_where_there_are_some(artifacts: Path) -> None:
+    report.main("tiny")
+    assert "**Notes on the data**" not in whole()
+    path = artifacts / "data" / "data.json"
+    write_sealed(path, json.loads(path.read_text()) | {"notes": ["3 of 719 | test images", "test: channel 0"]})
+    report.main("tiny")
+    protocol = Path("reports/tiny/pages/method.md").read_text().split("\n## ")[2]
+    assert protocol.startswith("Protocol")
+    assert "\n- **Notes on the data**: 3 of 719 \\| test images; test: channel 0.\n" in protocol
+
+
+def test_data_prepared_without_notes_have_none(artifacts: Path) -> None:
+    write_sealed(artifacts / "data" / "data.json", {"development": 1078, "validation": 0})
+    report.main("tiny")
+    assert "**Notes on the data**" not in whole()
+
+
+@pytest.mark.parametrize("images", [100, 1000])
+def test_the_difference_that_chance_makes_on_a_validation_set_is_that_of_simulated_networks(
+    artifacts: Path, images: int
+) -> None:
+    use = artifacts / "test_use.json"
+    write_sealed(use, json.loads(use.read_text()) | {"validation_examples": images})
+    report.main("tiny")
+    found = re.search(r"right on 2 % of them.* by up to (.*) points by chance alone, on 10 % by up to (.*) \(in 95", whole())
+    assert found
+    for told, share in zip(found.groups(), (0.02, 0.1), strict=True):
+        either = round(share * images)
+        right = np.random.default_rng(0).binomial(either, 0.5, 100_000)  # of the first, where exactly one is
+        assert 100 * np.quantile(abs(2 * right - either) / images, 0.95) == pytest.approx(float(told), abs=20 / images + 0.1)
+
+
+@pytest.mark.parametrize("given", [0, 1000])
+def test_what_the_mean_over_seeds_resolves_is_that_of_simulated_seeds(artifacts: Path, given: int) -> None:
+    write_sealed(artifacts / "data" / "data.json", {"development": 1250, "validation": given, "notes": []})
+    use = artifacts / "test_use.json"
+    write_sealed(use, json.loads(use.read_text()) | {"validation_examples": 1000})
+    report.main("tiny")
+    found = re.search(
+        r"over 2 exploration seeds, .* share (.*) % of .* divides that by (.*) \(where.* to (.*) \(where", whole()
+    )
+    assert found
+    share, least, most = map(float, found.groups())
+    labels, generator = np.arange(1250) % 10, np.random.default_rng(0)
+    sets = [train_validation(labels, 250, seed, given)[1] for seed in range(40)]
+    assert np.mean([len(np.intersect1d(*pair)) / 10 for pair in pairwise(sets)]) == pytest.approx(share, abs=1)
+    sums = []
+    for one, other in list(pairwise(sets)) * 100:  # which of two networks is right on the images: 1 the first, -1 the second
+        same, another = generator.choice([-1, 0, 1], p=[0.05, 0.9, 0.05], size=(2, 1250))
+        sums.append((same[one].sum(), same[one].sum() + same[other].sum(), same[one].sum() + another[other].sum()))
+    single, alike, apart = np.std(sums, axis=0)
+    assert [2 * single / alike, 2 * single / apart] == pytest.approx([least, most], abs=0.03)
+
+
 def test_lost_runs_are_counted_and_named(artifacts: Path) -> None:
     report.main("tiny")
     text = whole()
@@ -437,7 +495,13 @@ def test_timing_stands_apart_and_is_void_where_no_clock_is_known(artifacts: Path
     assert written(Path("reports/tiny"))["report.md"] == page
 
 
-INPUTS = ("confirmation/plan.json", "choice.json", "test_use.json", *(f"{name}.csv" for name in report.TABLES))
+INPUTS = (
+    "confirmation/plan.json",
+    "choice.json",
+    "test_use.json",
+    "data/data.json",
+    *(f"{name}.csv" for name in report.TABLES),
+)
 
 
 @pytest.mark.parametrize("name", INPUTS)

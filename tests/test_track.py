@@ -282,15 +282,15 @@ sys.exit(stage(track.main, ["digits"]))
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds wandb-core in /proc")
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
 def test_a_killed_or_stopped_core_costs_little_and_changes_no_result(how: str) -> None:
-    begun = time.monotonic()
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{HOSTILE}", how]
     try:
         with open("stdout", "w") as out, open("stderr", "w") as err:  # a stopped core would keep a pipe open
-            code = subprocess.run(command, stdout=out, stderr=err, timeout=30, check=False).returncode
+            code = subprocess.run(command, stdout=out, stderr=err, timeout=120, check=False).returncode
+        took = time.time() - Path("core").stat().st_mtime
     finally:
         subprocess.run(["kill", "-KILL", Path("core").read_text()], capture_output=True, check=False)
     printed = Path("stderr").read_text()
-    assert time.monotonic() - begun < 20
+    assert took < 20  # seconds since it was hit
     assert (code, Path("stdout").read_text(), printed.count("\n")) == (0, "", 1), printed
     assert "mirrored 1 of 5 runs" in printed
     assert tracked() == IDS

@@ -6,6 +6,7 @@ else. Comments and docstrings do not count.
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -39,6 +40,7 @@ SHARED_CODE = (
 )
 LIBRARIES = ("torch", "numpy", "pytorch-lightning", "kornia", "scikit-learn")
 OWN = ("pipeline.models.", "pipeline.regularizers.")  # where a regularizer may import its code from
+ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")  # what marks a folder of installed packages
 LENGTH = 20  # hexadecimal digits; 80 bits
 
 
@@ -115,27 +117,57 @@ def _code(model: str, *regularizers: str) -> dict[str, str]:
 
 @functools.cache
 def imported_code(module: str) -> dict[str, str]:
-    """Name -> digest of a module of the user's own and of what it imports from beside it; empty for no name. Raises Refusal."""
+    """Name -> digest of a module of the user's own and of what it imports; empty for no name. Raises Refusal.
+
+    Followed are imports from its own package, from the current folder and from this package.
+    """
     found: dict[str, str] = {}
     queue = [module] * bool(module)
     while queue:
         name = queue.pop()
         path = _source_of(name)
-        if path and name not in found:
+        if path and name not in found and (_top(name) in (_top(module), PACKAGE.name) or _is_of_this_folder(path)):
             found[name] = code_digest(path)
-            queue += [other for other in _imports(path, name) if other.partition(".")[0] == module.partition(".")[0]]
+            queue += _run_with(name, path)
     if module and not found:
         raise Refusal(f"model.import: {module} is not found; needed is a module of Python source, in this folder or installed")
     return found
 
 
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
 def _source_of(module: str) -> Path | None:
-    """The file of a module, None where there is none of Python source."""
+    """The file of a module, found without running any; None where there is none of Python source."""
+    top, *rest = module.split(".")
     try:
-        spec = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    if not spec:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    folders = [PACKAGE] if top == PACKAGE.name else [Path(folder) for folder in spec.submodule_search_locations or ()]
+    bare = [folder.joinpath(*rest) for folder in folders]
+    files = [file for path in bare for file in (path / "__init__.py", path.with_name(f"{path.name}.py"))]
+    return next((file for file in files if file.is_file()), None)
+
+
+def _is_of_this_folder(path: Path) -> bool:
+    """Whether a file lies under the current folder, and is not of an environment or of packages installed there."""
+    folders = [folder for folder in path.parents if folder != Path.cwd() and folder.is_relative_to(Path.cwd())]
+    installed = any(folder.name in ("site-packages", "dist-packages") for folder in folders)
+    marked = any((folder / mark).exists() for folder in folders for mark in ENVIRONMENTS)
+    return path.is_relative_to(Path.cwd()) and not installed and not marked
+
+
+def _run_with(module: str, path: Path) -> list[str]:
+    """What else a module runs: its package and what it imports; of this package, what is named for a regularizer too."""
+    if _top(module) == PACKAGE.name:
+        return [other for other in _imports(path, module) if other.startswith(OWN)]
+    return [module.rpartition(".")[0], *_imports(path, module)]
 
 
 def _imports(path: Path, module: str) -> Iterator[str]:
@@ -145,9 +177,10 @@ def _imports(path: Path, module: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            start = importlib.util.resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
-            yield str(start)
-            yield from (f"{start}.{alias.name}" for alias in node.names)
+            with contextlib.suppress(ImportError):  # leads out of the package
+                start = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                yield start
+                yield from (f"{start}.{alias.name}" for alias in node.names)
 
 
 def _files_of(model: str, regularizers: Sequence[str]) -> Iterator[str]:

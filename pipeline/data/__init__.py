@@ -1,7 +1,7 @@
 """Data sources, one file each, and what every source shares: splits, batches, prepared arrays.
 
 A source has the settings it takes (`Source`, the `source` section of a protocol: where the data lie, what to do with a bad
-file), `describe`, which says what it will give without reading it all, and `read`.
+file), `describe`, which says what it will give without reading it all, and `read`, which tells what it leaves out by `remark`.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from pipeline.data.arrays import Kind, Parts
 
 SHARED = (
     *("arrays", "chunks", "cifar", "decoding", "examination", "idx", "layout"),
-    *("loader", "numpy_files", "official", "prepared", "splits"),
+    *("loader", "numpy_files", "official", "places", "prepared", "remarks", "splits"),
 )
 NEEDED = {
     "Source": "the model of its settings",

@@ -16,6 +16,7 @@ from pipeline.config.errors import Refusal
 from pipeline.config.schema import Settings
 from pipeline.data.arrays import Arrays, Kind, Parts
 from pipeline.data.numpy_files import Stored, stored
+from pipeline.data.places import meant
 
 PARTS = {"pool": "", "validation": "validation_", "test": "test_"}  # part -> how the names of its arrays begin
 AXES = {"NHWC": 3, "NCHW": 1}  # layout -> where it has the channels
@@ -65,13 +66,14 @@ def _part(images: Stored, labels: Stored, classes: int, source: Source) -> Array
 def _pairs(source: Source) -> dict[str, Pair]:
     """Part -> its images and labels, of which only the headers were read. Raises Refusal where they are not such."""
     if source.path is None:
-        one, other = (stored(Path(path)) for path in (source.images or "", source.labels or ""))
+        one, other = (stored(meant(path)) for path in (source.images or "", source.labels or ""))
         found = {"images": one, "labels": other}
         if any(list(arrays) != [""] for arrays in found.values()):
             raise Refusal("source.images, source.labels: not .npy files; allowed is source.path for an .npz file")
         pairs = {"pool": (one[""], other[""])}
     else:
-        pairs = _members(Path(source.path), stored(Path(source.path)))
+        path = meant(source.path)
+        pairs = _members(path, stored(path))
     for images, labels in pairs.values():
         _require(images, labels)
         if images.shape[1:] != (shape := pairs["pool"][0].shape)[1:]:

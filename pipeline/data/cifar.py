@@ -8,7 +8,6 @@ Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 20
 
 import io
 import pickle
-import sys
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from pipeline.config.errors import Refusal
 from pipeline.data.arrays import Arrays, Parts
 from pipeline.data.official import bounded, verified
+from pipeline.data.remarks import remark
 
 SHAPE = (3, 32, 32)
 KNOWN = {
@@ -51,7 +51,7 @@ def read(place: Path, edition: Edition) -> Parts:
         allowed = f"{edition.archive} or a folder with {', '.join(edition.sums)}"
         raise Refusal(f"{place}: has no {', '.join(missing)}; allowed is {allowed}")
     if missing:
-        print(f"warning: {place}: has no {', '.join(missing)}: a part of the dataset", file=sys.stderr)
+        remark(place, f"has no {', '.join(missing)}: a part of the dataset", kind="warning: ")
     pool = [name for name in files if name != edition.test]
     return Parts(_arrays(place, files, pool, edition), test=_arrays(place, files, [edition.test], edition))
 

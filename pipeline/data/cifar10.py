@@ -23,7 +23,7 @@ EDITION = cifar.Edition(
     labels=b"labels",
     classes=10,
 )
-PUBLISHED = Published("cifar10", "https://www.cs.toronto.edu/~kriz", (EDITION.archive,))
+PUBLISHED = Published("cifar10", "https://www.cs.toronto.edu/~kriz", (EDITION.archive,), folder=EDITION.folder)
 
 
 def describe(source: Source) -> Kind:

@@ -16,7 +16,7 @@ EDITION = cifar.Edition(
     labels=b"fine_labels",
     classes=100,
 )
-PUBLISHED = Published("cifar100", "https://www.cs.toronto.edu/~kriz", (EDITION.archive,))
+PUBLISHED = Published("cifar100", "https://www.cs.toronto.edu/~kriz", (EDITION.archive,), folder=EDITION.folder)
 
 
 def describe(source: Source) -> Kind:

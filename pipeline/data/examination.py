@@ -1,36 +1,77 @@
-"""What is worth knowing of a split before anything is trained on it: the same image in two parts, parts that differ.
+"""What is worth knowing of a split before anything is trained on it: too few examples, the same image in two parts, parts
+that differ.
 
 Separate from the splits, which follow a rule whatever the images are.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.data.arrays import Arrays
+from pipeline.config.errors import Refusal
+from pipeline.config.schema import Data
+from pipeline.data.arrays import Arrays, Parts
+from pipeline.data.splits import train_validation
 
 LEVEL = 1e-4  # of a difference that chance would hardly make
 SHARE, SHIFT = 0.05, 0.1  # and that matters: of the examples, and of the images' deviation
+SHOWN = 5  # classes named in one line
+
+
+def require_examples(parts: Parts) -> None:
+    """Raises Refusal where a class of the pool has not one example for each part that is made of the pool."""
+    made = 1 + sum(part is None for part in (parts.validation, parts.test))
+    _require_of_each("the pool", parts.pool.labels, parts.pool.classes, made)
+
+
+def require_sizes(development: Arrays, data: Data) -> None:
+    """Raises Refusal where the development pool cannot give what every seed takes from it, some of each class."""
+    drawn = development.labels[: len(development.labels) - development.validation]
+    whole = development.validation and data.train_size == len(drawn)
+    _require_of_each("the development pool", drawn, development.classes, 1 if whole else 2)
+    train_validation(development.labels, data.train_size, 0, development.validation, data.validation_size)
+
+
+def _require_of_each(where: str, labels: NDArray[np.int64], classes: int, fewest: int) -> None:
+    counts = np.bincount(labels, minlength=classes)
+    if few := [f"class {name} ({counts[name]})" for name in np.flatnonzero(counts < fewest)]:
+        raise Refusal(f"{where}: too few examples of {_listed(few)}; allowed are {fewest} or more of each class")
+
+
+def _listed(names: Sequence[str]) -> str:
+    others = f" and {len(names) - SHOWN} others" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + others
 
 
 def notes(development: Arrays, test: Arrays) -> list[str]:
     """A line for each oddity: identical images, class balance, brightness per channel. No line where all is well."""
     first = len(development.labels) - development.validation
-    train = _between(development, 0, first)
-    parts = {"test": test}
-    if development.validation:
-        parts["validation"] = _between(development, first, len(development.labels))
-    return [note for name, part in parts.items() for note in _compared(train, part, name)]
+    train, held = _between(development, 0, first), _between(development, first, len(development.labels))
+    parts = {"test": test, **({"validation": held} if development.validation else {})}
+    differing = (note for name, part in parts.items() for note in _compared(train, part, name))
+    return [*_repeated(train, held, test), *differing]
+
+
+def _repeated(train: Arrays, held: Arrays, test: Arrays) -> Iterator[str]:
+    """Images of one part among those of another, which was to hold none of them."""
+    known, validating, tested = (list(_digests(part.images)) for part in (train, held, test))
+    for use, others, name, own in (
+        ("train", known, "test", tested),
+        ("train", known, "validation", validating),
+        ("validate", validating, "test", tested),
+    ):
+        among = set(others)
+        if shared := sum(digest in among for digest in own):
+            yield f"{shared} of {len(own)} {name} images are also among those to {use} on: scores on them are too good"
 
 
 def _compared(train: Arrays, other: Arrays, name: str) -> Iterator[str]:
-    known = set(_digests(train.images))
-    shared = sum(digest in known for digest in _digests(other.images))
-    if shared:
-        yield f"{shared} of {len(other.labels)} {name} images are also among those to train on: scores on them are too good"
+    present = np.bincount(other.labels, minlength=other.classes)
+    if absent := [f"class {label}" for label in np.flatnonzero(present == 0)]:
+        yield f"{name}: no example of {_listed(absent)}"
     counts = np.array([np.bincount(part.labels, minlength=train.classes) for part in (train, other)])
     counts = counts[:, counts.any(axis=0)]
     shares = counts / counts.sum(axis=1, keepdims=True)

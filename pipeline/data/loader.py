@@ -10,13 +10,20 @@ import torch
 from torch import Tensor
 
 from pipeline.config.streams import derive
+from pipeline.data.arrays import BRIGHTEST
+
+
+def as_fractions(images: Tensor) -> Tensor:
+    """Images in [0, 1], bytes as fractions of 255: four times the memory, so of few images at once."""
+    return images if images.is_floating_point() else images.float() / BRIGHTEST
 
 
 class Batches:
     """Shuffled batches of (images, targets); set `epoch` before iterating. An incomplete last batch is dropped
     unless it is the only one, so that every update of a run sees the same number of examples.
 
-    `images` (N, channels, height, width), `targets` (N, classes) distributions over classes.
+    `images` (N, channels, height, width), fractions or bytes, of which a batch has the fractions; `targets` (N, classes)
+    distributions over classes.
     """
 
     def __init__(self, images: Tensor, targets: Tensor, batch_size: int, seed: int):
@@ -39,4 +46,4 @@ class Batches:
         order, (part, parts) = self.order(), self.share
         for batch in range(len(self)):
             chosen = order[batch * self.size + part : (batch + 1) * self.size : parts]
-            yield self.images[chosen], self.targets[chosen]
+            yield as_fractions(self.images[chosen]), self.targets[chosen]

@@ -18,6 +18,7 @@ from pipeline.config.errors import Refusal
 from pipeline.config.files import new_folder
 from pipeline.config.schema import Settings
 from pipeline.data.arrays import Parts
+from pipeline.data.places import meant
 
 CACHE = Path(".data")  # outside DVC's outputs: a stage that runs anew fetches nothing anew
 PATIENCE = 60  # seconds without a byte
@@ -48,18 +49,20 @@ class Source(Settings):
 
 @dataclass(frozen=True)
 class Published:
-    """A dataset's files, and the address of the folder they are published in; `installed`: where a package puts them."""
+    """A dataset's files, and the address of the folder they are published in; `installed`: where a package puts them;
+    `folder`: what they unpack to, which does as well."""
 
     name: str
     address: str
     files: tuple[str, ...]
     package: str = ""
     installed: Path | None = None
+    folder: str = ""
 
     def parts(self, source: Source, read: Read) -> Parts:
         """What `read` makes of the first place there is, fetched where there is none and that is allowed. Raises Refusal."""
         own = [self.installed] if self.installed else []
-        places = [Path(source.path).expanduser()] if source.path else [*own, CACHE / self.name]
+        places = [meant(source.path)] if source.path else [*own, CACHE / self.name]
         for place in places:
             if place.exists():
                 return read(place)
@@ -71,7 +74,8 @@ class Published:
 
     @property
     def _held(self) -> str:
-        return f"a folder with {', '.join(self.files)}"
+        files = ", ".join(self.files)
+        return f"the folder {self.folder}, or one with {files}" if self.folder else f"a folder with {files}"
 
     def _fetched(self, read: Read) -> Parts:
         """Fetches everything into the cache, which has it once `read` took it, or not at all."""

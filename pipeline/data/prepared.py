@@ -6,6 +6,7 @@ reader of their own, which only the stage that scores may call.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,8 +20,13 @@ from pipeline.data.arrays import Arrays
 SUMMARY = "data.json"
 
 
-def write_prepared(folder: Path, dataset: str, development: Arrays, test: Arrays, flips_keep_labels: bool) -> dict[str, Any]:
-    """Writes the folder, whole or not at all, and gives its summary with the digest of everything in it."""
+def write_prepared(
+    folder: Path, dataset: str, development: Arrays, test: Arrays, flips_keep_labels: bool, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Writes the folder, whole or not at all, and gives its summary with the digest of all arrays in it.
+
+    `notes`: what was noticed of the data, a line each.
+    """
     files: dict[str, NDArray[Any]] = {
         "development_images.npy": development.images,
         "development_labels.npy": development.labels,
@@ -39,13 +45,14 @@ def write_prepared(folder: Path, dataset: str, development: Arrays, test: Arrays
             "test": len(test.labels),
             "digest": _content(sums, development.validation),
             "files": sums,
+            "notes": list(notes),
         }
         write_sealed(staging / SUMMARY, summary)
     return summary
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Dataset, classes, shape, counts and digest. Raises Refusal where nothing was prepared, or it is damaged."""
+    """Dataset, classes, shape, counts, digest and notes. Raises Refusal where nothing was prepared, or it is damaged."""
     return read_sealed(folder / SUMMARY, _needed(folder))
 
 

@@ -64,11 +64,11 @@ def redraw_labels(labels: NDArray[np.int64], fraction: float, classes: int, seed
 
 
 def train_and_validation(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, Arrays]:
-    """The training and validation examples of one seed; only training labels are noisy."""
+    """The training and validation examples of one seed, laid out for networks; only training labels are noisy."""
     train, validation = train_validation(pool.labels, data.train_size, seed, pool.validation, data.validation_size)
-    chosen = pool.take(train)
+    chosen = pool.laid_out(train)
     labels = redraw_labels(chosen.labels, data.label_noise, pool.classes, seed)
-    return Arrays(chosen.images, labels, pool.classes), pool.take(validation)
+    return Arrays(chosen.images, labels, pool.classes), pool.laid_out(validation)
 
 
 def _stratified(labels: NDArray[np.int64], first: int, seed: int, key: str) -> tuple[Indices, Indices]:

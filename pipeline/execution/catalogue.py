@@ -14,6 +14,7 @@ from torch import nn
 
 from pipeline import data, models, regularizers
 from pipeline.config.protocols import Catalogue
+from pipeline.models.imported import require_fit
 from pipeline.regularizers.base import Regularizer
 
 
@@ -26,14 +27,19 @@ def catalogue() -> Catalogue:
 def effect(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> tuple[list[Any], Callable[[], str]]:
     """What regularizers come to under a protocol's settings, neutral ones apart, and how to end a refusal of their equals.
 
-    Raises Refusal where one of them cannot act on the protocol's network.
+    Raises Refusal where one of them cannot act on the protocol's network, or the network is too deep for the images.
     """
     chosen = [item for item in chosen if not item.is_neutral()]
-    if not chosen:
-        return [], str
+
+    def equipped(model: Mapping[str, Any]) -> nn.Module:
+        network = copy.deepcopy(_plain(settings["data"]["dataset"], json.dumps(settings["source"]), json.dumps(model))[0])
+        regularizers.equip(network, chosen)
+        return network
+
     network, shape = _plain(settings["data"]["dataset"], json.dumps(settings["source"]), json.dumps(settings["model"]))
-    regularizers.equip(copy.deepcopy(network), chosen)
+    trial = equipped(settings["model"])
     effects = [[_name(item), item.effect(network, shape)] for item in chosen]
+    require_fit(trial, settings["model"], shape, equipped)  # pooling by less takes deeper networks than plain ones
     return effects, lambda: "".join(item.alternatives(network, shape) for item in chosen)  # long to find, seldom asked
 
 

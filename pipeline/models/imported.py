@@ -1,11 +1,13 @@
 """A network of the user's own: `model: {import: mypackage.models:Net, arguments: {...}}`, any `nn.Module`.
 
 Separate from the networks of this folder because nothing is known of it: it is made by name and has to show what it gives.
+How a network of this folder is asked whether it takes the images is here too.
 """
 
+import copy
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from torch import nn
 
 from pipeline.config.errors import Refusal
 from pipeline.models.initialization import Network
+
+FAILURES = (Exception, SystemExit)  # whatever code of the user raises
 
 
 class Model(Network):
@@ -39,16 +43,43 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     """
     network = _made(settings)
     training = network.training
+    _require_logits(settings, network, shape, classes, training=False)  # which also makes the weights of lazy layers
+    with torch.random.fork_rng(devices=[]):
+        _require_logits(settings, _copied(settings, network), shape, classes, training=True)
+    return network.train(training)
+
+
+def require_fit(
+    network: nn.Module, given: Mapping[str, Any], shape: tuple[int, ...], make: Callable[[dict[str, Any]], nn.Module]
+) -> None:
+    """Raises Refusal where a network, which `make` makes of `given` (name and settings), is too deep for images of `shape`.
+
+    The network is left as it was.
+    """
+    widths = given.get("widths", ())
+    if not widths or _takes(network, shape):
+        return
+    fitting = [number for number in range(1, len(widths)) if _takes(make({**given, "widths": widths[:number]}), shape)]
+    allowed = f"allowed are at most {fitting[-1]}" if fitting else "allowed is another network"
+    pixels = "x".join(map(str, shape[1:]))
+    raise Refusal(f"model.widths: {len(widths)} stages are too many for images of {pixels} pixels; {allowed}")
+
+
+def _takes(network: nn.Module, shape: tuple[int, ...]) -> bool:
+    training = network.training
     try:
         with torch.no_grad():
-            logits = network.eval()(torch.zeros(2, *shape))
-    except Exception as error:
-        raise _refusal(settings, f"fails on images {(2, *shape)}: {_line(error)}") from None
-    network.train(training)
-    if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
-        given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise _refusal(settings, f"gives {given} for images {(2, *shape)}; allowed is {(2, classes)}, logits for each class")
-    return network
+            network.eval()(_images(shape))
+    except RuntimeError:
+        return False
+    finally:
+        network.train(training)
+    return True
+
+
+def _images(shape: tuple[int, ...]) -> torch.Tensor:
+    """Two images as they are once standardized: networks that divide by an image's spread can take them."""
+    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
 
 
 def _made(settings: Model) -> nn.Module:
@@ -56,16 +87,39 @@ def _made(settings: Model) -> nn.Module:
     try:
         make: Callable[..., nn.Module] = getattr(importlib.import_module(name), attribute)
         network = make(**settings.arguments)
-    except Exception as error:  # whatever code of the user raises
+    except FAILURES as error:
         raise _refusal(settings, f"cannot be made: {_line(error)}") from None
     if not isinstance(network, nn.Module):
         raise _refusal(settings, f"is a {type(network).__name__}; allowed is what makes an nn.Module")
     return network
 
 
+def _copied(settings: Model, network: nn.Module) -> nn.Module:
+    """A copy, whose buffers and counters may move."""
+    try:
+        return copy.deepcopy(network)
+    except FAILURES as error:
+        raise _refusal(settings, f"cannot be copied: {_line(error)}") from None
+
+
+def _require_logits(settings: Model, network: nn.Module, shape: tuple[int, ...], classes: int, training: bool) -> None:
+    """Raises Refusal where the network does not give finite logits for two images in this mode, in which it is left."""
+    where = f"images {(2, *shape)}" + " in training mode" * training
+    try:
+        with torch.set_grad_enabled(training):
+            logits = network.train(training)(_images(shape))
+    except FAILURES as error:
+        raise _refusal(settings, f"fails on {where}: {_line(error)}") from None
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
+        given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise _refusal(settings, f"gives {given} for {where}; allowed is {(2, classes)}, logits for each class")
+    if not logits.isfinite().all():
+        raise _refusal(settings, f"gives values that are not finite for {where}; allowed are finite logits")
+
+
 def _refusal(settings: Model, what: str) -> Refusal:
     return Refusal(f"model.import: {settings.target} {what}")
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

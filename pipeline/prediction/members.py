@@ -4,6 +4,7 @@ Separate from averaging, which is a pure function of what is made here. Batch no
 them, and draws are seeded by name, so that T passes are the first T of any larger number.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.config.errors import Refusal
 from pipeline.config.rules import DETERMINISTIC, members
-from pipeline.prediction.network import as_fractions
+from pipeline.data.loader import as_fractions
 from pipeline.prediction.prefix import repeated
 from pipeline.regularizers.base import NoiseLayer, Regularizer, mode, noise_layers, seed_batch, seed_noise
 
@@ -43,17 +44,17 @@ def noise(network: nn.Module, images: Tensor, passes: int, seed: int) -> Tensor:
 def augmented(network: nn.Module, images: Tensor, views: int, regularizers: Sequence[Regularizer], seed: int) -> Tensor:
     """Logits (views, N, classes) of images as training changes them, without noise. `seed`: augmentation stream."""
     _require(views, "views")
-    drawn = [view(images, regularizers, seed, number) for number in range(views)]
-    return torch.cat([deterministic(network, images) for images in drawn])
+    return torch.cat([deterministic(network, view(images, regularizers, seed, number)) for number in range(views)])
 
 
 def trained(
     network: nn.Module, images: Tensor, views: int, regularizers: Sequence[Regularizer], seeds: tuple[int, int]
 ) -> Tensor:
     """Logits (views, N, classes) of the same views with noise layers sampling. `seeds`: augmentation, noise."""
-    drawn = [view(images, regularizers, seeds[0], number) for number in range(views)]
     with mode(network, training=False, sampling=True):
-        return torch.stack([_noisy(network, images, seeds[1], number) for number, images in enumerate(drawn)])
+        return torch.stack(
+            [_noisy(network, view(images, regularizers, seeds[0], number), seeds[1], number) for number in range(views)]
+        )
 
 
 def by_rule(network: nn.Module, images: Tensor, rule: str, seed: int) -> Tensor:
@@ -91,10 +92,11 @@ def _require(number: int, what: str) -> None:
 def _noisy(network: nn.Module, images: Tensor, seed: int, number: int) -> Tensor:
     """Logits (N, classes) of one noise pass."""
     layers = noise_layers(network)
-    chunks = enumerate(_chunks(network, images))
-    return torch.cat(
-        [repeated(network, chunk, [partial(_seed, layers, seed, number, place)])[0] for place, chunk in chunks]
-    ).cpu()
+    passes = (
+        repeated(network, chunk, [partial(_seed, layers, seed, number, place)])[0]
+        for place, chunk in enumerate(_chunks(network, images))
+    )
+    return _gathered(passes, len(images))
 
 
 def _seed(layers: Sequence[NoiseLayer], seed: int, number: int, place: int) -> None:
@@ -104,7 +106,18 @@ def _seed(layers: Sequence[NoiseLayer], seed: int, number: int, place: int) -> N
 
 @torch.no_grad()
 def _logits(network: nn.Module, images: Tensor) -> Tensor:
-    return torch.cat([network(chunk) for chunk in _chunks(network, images)]).cpu()
+    return _gathered((network(chunk) for chunk in _chunks(network, images)), len(images))
+
+
+def _gathered(parts: Iterator[Tensor], count: int) -> Tensor:
+    """The `count` rows of all parts, on the processor, in a tensor made once: small ones kept would break up freed memory."""
+    first = next(parts)
+    rows = first.new_empty(count, *first.shape[1:])
+    end = 0
+    for part in itertools.chain([first], parts):
+        rows[end : end + len(part)] = part
+        end += len(part)
+    return rows.cpu()
 
 
 def _chunks(network: nn.Module, images: Tensor) -> Iterator[Tensor]:

@@ -16,8 +16,6 @@ from pipeline.config.streams import derive
 from pipeline.models.standardized import Standardized
 from pipeline.regularizers.base import Regularizer
 
-BRIGHTEST = 255
-
 
 def assemble(config: RunConfig, chosen: Sequence[Regularizer], shape: tuple[int, ...], classes: int) -> Standardized:
     """The network with its noise layers and initial weights, for images of `shape` (channels, height, width).
@@ -34,8 +32,3 @@ def assemble(config: RunConfig, chosen: Sequence[Regularizer], shape: tuple[int,
 def as_images(images: NDArray[np.float32] | NDArray[np.uint8]) -> Tensor:
     """Images (N, channels, height, width), fractions or bytes as they are, in the layout small networks are faster on."""
     return torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
-
-
-def as_fractions(images: Tensor) -> Tensor:
-    """Images in [0, 1], bytes as fractions of 255: four times the memory, so of few images at once."""
-    return images if images.is_floating_point() else images.float() / BRIGHTEST

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from pipeline.config.fingerprint import RunConfig
 from pipeline.config.rules import DETERMINISTIC, NOISE_PASSES
+from pipeline.data.loader import as_fractions
 from pipeline.models.standardized import Standardized
 from pipeline.prediction.members import augmented, deterministic, keep_labels, noise, trained
-from pipeline.prediction.network import as_fractions, assemble
+from pipeline.prediction.network import assemble
 from pipeline.prediction.views import crops, ten_crop
 from pipeline.regularizers import test_rule
 from pipeline.regularizers.base import Regularizer, noise_layers
@@ -49,7 +50,7 @@ class Subject:
 def predictions(
     subject: Subject, images: Mapping[str, Tensor], classes: int, viewed: bool, flips_keep: bool
 ) -> dict[str, Tensor]:
-    """ "<split>/<kind>" -> logits (members, N, classes), for splits train (its images as fractions), validation and test.
+    """ "<split>/<kind>" -> logits (members, N, classes), for splits train, validation and test, images fractions or bytes.
 
     Always `deterministic`. Where there are noise layers, `noise`, on validation only where a test rule asks for it or the
     run is `viewed`; where batches are augmented, `augmented` on train, and `trained` (augmented and noisy, as in training)
@@ -76,9 +77,12 @@ def _plain(network: Standardized, subject: Subject, images: Mapping[str, Tensor]
         yield "test/noise", noise(network, images["test"], PASSES, streams.noise)
         if needed or test_rule(subject.chosen) != DETERMINISTIC:
             yield "validation/noise", noise(network, images["validation"], PASSES if needed else NOISE_PASSES, streams.noise)
-        yield "train/trained", trained(network, train, VIEWS, subject.chosen, (streams.augmentation, streams.noise))
+        yield (
+            "train/trained",
+            trained(network, as_fractions(train), VIEWS, subject.chosen, (streams.augmentation, streams.noise)),
+        )
     if _augments(subject):
-        yield "train/augmented", augmented(network, train, VIEWS, subject.chosen, streams.augmentation)
+        yield "train/augmented", augmented(network, as_fractions(train), VIEWS, subject.chosen, streams.augmentation)
 
 
 def _forms(chosen: Sequence[Regularizer]) -> Iterator[tuple[str, list[Regularizer]]]:

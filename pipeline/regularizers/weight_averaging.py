@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from pipeline.data.loader import as_fractions
 from pipeline.regularizers.base import Evidence, Measures, Regularizer, mode, require_effect
 
 Weights = dict[str, Tensor]
@@ -137,6 +138,6 @@ def refresh_statistics(network: nn.Module, images: Tensor, batch_size: int) -> N
     with mode(network, training=True, sampling=False):
         for batch in images.split(batch_size):
             if len(batch) == batch_size:
-                network(batch.to(device))
+                network(as_fractions(batch.to(device)))
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum

@@ -28,6 +28,7 @@ COSTS = ("training_flops", "updates", "forward_flops")
 RUN = ("phase", "study", "arm", "strength", "seed", "fingerprint", "state", "reason", *COSTS)
 PASSES = ("study", "arm", "seed", "passes", "metric", "value")
 Records = dict[str, dict[str, Any] | None]  # fingerprint -> record, None where there is none
+Pair = tuple[tuple[str, ...], tuple[str, ...]]  # fingerprints of an arm and of what it is compared with
 Histories = dict[str, list[dict[str, Any]]]  # fingerprint -> rows of (epoch, split)
 
 
@@ -36,8 +37,9 @@ class Evidence:
     """Everything a report says; each frame is described by the function that makes it.
 
     `contrasts`, `interactions`, `variance`, `published`, `ensembles`, `sizes` and `reliability` are the tables of those
-    names; `tried` is the list of tried strengths in the choice; `test_use` tells how often the test set was opened. `runs`
-    are those of compared arms, `members` those of groups, `draws` those in which one stream was moved.
+    names; `tried` is the list of tried strengths in the choice; `test_use` tells how often the test set was opened; `data`
+    is the summary of the prepared data. `runs` are those of compared arms, `members` those of groups, `draws` those in
+    which one stream was moved.
     """
 
     exploration: Plan
@@ -59,6 +61,7 @@ class Evidence:
     sizes: pd.DataFrame
     reliability: pd.DataFrame
     test_use: Mapping[str, Any]
+    data: Mapping[str, Any]
 
     def planned(self) -> pd.DataFrame:
         """Every planned run, of compared arms, of groups and of moved streams; one that stands for several is in it often."""
@@ -98,11 +101,18 @@ class Evidence:
 
     def twins(self) -> list[list[tuple[str, str]]]:
         """Every arm but the baseline as (study, arm); those that compare the same runs with the same runs stand together."""
-        groups: dict[tuple[tuple[str, ...], ...], list[tuple[str, str]]] = {}
+        groups: dict[Pair, list[tuple[str, str]]] = {}
         for study, arm in self.arms()[1:]:
-            own = self._trained(study, arm.name) or (study, arm.name)
-            groups.setdefault((own, self._trained(study, arm.against)), []).append((study, arm.name))
+            groups.setdefault(self.pair(study, arm.name, arm.against), []).append((study, arm.name))
         return list(groups.values())
+
+    def pair(self, study: str, arm: str, against: str) -> Pair:
+        """The runs of an arm and those of `against`, an arm of its study or study.arm: equal for the same two sides.
+
+        An arm without runs has its names in their place, so that it equals no other.
+        """
+        other, _, name = against.rpartition(".")
+        return self._trained(study, arm) or (study, arm), self._trained(other or study, name)
 
     def _trained(self, study: str, arm: str) -> tuple[str, ...]:
         return tuple(run.fingerprint for run in self.confirmation.runs if (run.study, run.arm) == (study, arm))

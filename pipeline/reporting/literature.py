@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.reporting.frames import Evidence
+from pipeline.reporting.frames import Evidence, Pair
 from pipeline.reporting.tables import (
     CONFIDENCE,
     INTERVAL,
@@ -37,12 +37,15 @@ OUTCOMES = {
 ALONE = {"passes": "{} against {} noise passes", "crops": "one view against crops"}  # of one arm, at test
 SIGNS = {"lower": "lower", "higher": "higher", "not_lower": "no gain"}  # of the measure, where no figures are given
 COST = "training_cost"
-ERROR, COSTS = "test error (%)", "training FLOPs, as a share of the other's"
+ERROR, COSTS = "test error (%)", "training FLOPs as counted, a share of the other's"
 
 
 def literature_sentence(evidence: Evidence) -> str:
-    """How many published effects agree in sign with what was measured, and which do not; empty where there is none."""
-    rows = evidence.published.to_dict("records")
+    """How many published effects agree in sign with what was measured, and which do not; empty where there is none.
+
+    The same effect of the same runs counts once, under its first name, however many studies and papers name it.
+    """
+    rows = _once(evidence)
     if not rows:
         return ""
     told = []
@@ -63,14 +66,25 @@ def literature_page(evidence: Evidence) -> str:
     caption = (
         "Each pair of figures stands as before → after (the change in percent of before). n: pairs of seeds (groups for "
         "crops), as in the contrasts. Rule: the test rule of each arm, unless passes or crops are named. Interval: "
-        f"{CONFIDENCE} Student-t interval of the mean difference over seeds; a cost counted alike at every seed has no width. "
-        "p: two-sided paired t test. Neither is corrected. Agrees, disagrees: the interval lies on the published side of 0, or "
-        "on the other; of an effect published as no gain, agrees also where it is shown to lie within the margin. Signs can be "
-        "compared; sizes come from other networks, amounts of data and budgets, and can only roughly."
+        f"{CONFIDENCE} Student-t interval of the mean difference over seeds; a cost is counted, never timed, and where it is "
+        "alike at every seed it follows from the settings and has no width. p: two-sided paired t test. Neither is corrected. "
+        "Agrees, disagrees: the interval lies on the published side of 0, or on the other; of an effect published as no gain, "
+        "agrees also where it is shown to lie within the margin. Rows of the same runs, measure and sign count once in the "
+        "sentence above. Signs can be compared; sizes come from other networks, amounts of data and budgets, and can only "
+        "roughly."
     )
     listing = "\n".join(f"{number}. {text(source)}" for number, source in enumerate(sources, start=1))
     parts = ["# Published and measured", literature_sentence(evidence), table(pd.DataFrame(cells), caption), listing]
     return "\n\n".join(parts)
+
+
+def _once(evidence: Evidence) -> list[dict[str, Any]]:
+    """The first row of every pair of runs, measure and sign."""
+    found: dict[tuple[Pair, str, str], dict[str, Any]] = {}
+    for row in evidence.published.to_dict("records"):
+        pair = evidence.pair(row["study"], row["arm"], row["against"])
+        found.setdefault((pair, row["measure"], row["sign"]), row)
+    return list(found.values())
 
 
 def _name(row: dict[str, Any]) -> str:
@@ -78,7 +92,7 @@ def _name(row: dict[str, Any]) -> str:
     kind = row["measure"].partition("_")[0]
     if kind in ALONE:
         return f"{row['arm']}: {ALONE[kind].format(*_passes(row))}"
-    return f"{row['arm']} against {row['against'].rpartition('.')[2]}" + (", cost" if row["measure"] == COST else "")
+    return f"{row['arm']} against {row['against'].rpartition('.')[2]}" + (", counted cost" if row["measure"] == COST else "")
 
 
 def _passes(row: dict[str, Any]) -> list[str]:

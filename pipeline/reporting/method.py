@@ -4,7 +4,6 @@ Separate from the front page, which has to be understood in a minute.
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from pipeline.comparison.intervals import LEVEL, POWER
@@ -52,10 +51,11 @@ def _protocol(evidence: Evidence) -> list[str]:
     data, model, training = (evidence.confirmation.settings[section] for section in ("data", "model", "training"))
     runs = evidence.runs
     updates = runs.loc[(runs["arm"] == BASELINE) & (runs["state"] == "done"), "updates"].max()
-    seeds = runs.groupby("phase")["seed"].nunique()
-    explored, confirmed = (counted(int(seeds.get(phase, 0)), "seed") for phase in ("exploration", "confirmation"))
+    explored, confirmed = (counted(_seeds(evidence, phase), "seed") for phase in ("exploration", "confirmation"))
+    notes = "; ".join(map(text, evidence.data.get("notes", ())))
     return [
         f"**Data**: {text(str(data['dataset']))}, {data['train_size']} training images; {_rest(data, 'dataset', 'train_size')}",
+        *([f"**Notes on the data**: {notes}"] if notes else []),
         f"**Model**: {text(str(model['name']))}; {_rest(model, 'name')}",
         f"**Training**: {training['epochs']} epochs, {count(updates)} updates (every arm, unless named under [cost](cost.md)); "
         f"{_rest(training, 'epochs')}",
@@ -63,6 +63,12 @@ def _protocol(evidence: Evidence) -> list[str]:
         "split, initial weights and batch order",
         "**Choice of a strength**: highest mean validation accuracy over the exploration seeds",
     ]
+
+
+def _seeds(evidence: Evidence, phase: str) -> int:
+    """How many seeds a phase has."""
+    runs = evidence.runs
+    return int(runs.loc[runs["phase"] == phase, "seed"].nunique())
 
 
 def _statistics(evidence: Evidence) -> list[str]:
@@ -80,17 +86,38 @@ def _statistics(evidence: Evidence) -> list[str]:
         "not corrected for the number of arms; the same as the 90 % interval within the margin",
         f"**Detectable difference, seeds needed**: {100 * POWER:g} % power at level {LEVEL:g} over the number of contrasts, "
         "the hardest step of Holm's correction",
-        f"**Validation set**: {use['validation_examples']} images. Chance alone moves an accuracy of 90 % on as many by up to "
-        f"{_blur(0.9, use)} points, one of 50 % by {_blur(0.5, use)} (in 95 of 100 draws): a strength that is ahead by less "
-        "may not be better, which is why what is chosen is confirmed",
+        f"**Validation set**: {use['validation_examples']} images. {_resolved(evidence)}: a strength that is ahead by less may "
+        "not be better, which is why what is chosen is confirmed",
         f"**Test set**: {use['test_examples']} images, opened by `evaluate` alone, for {counted(use['runs'], 'run')} of the "
         f"{use['phase']} phase, whose strengths were fixed beforehand",
     ]
 
 
-def _blur(accuracy: float, use: Mapping[str, Any]) -> str:
-    """Half of the 95 % interval of an accuracy on so many images, in points (normal approximation of the binomial)."""
-    return f"{100 * NORMAL * math.sqrt(accuracy * (1 - accuracy) / use['validation_examples']):.1f}"
+def _resolved(evidence: Evidence) -> str:
+    """Which difference in accuracy chance alone makes on the validation set of one seed, and in the mean over seeds."""
+    images = evidence.test_use["validation_examples"]
+    few, more = (_by_chance(share, images) for share in (0.02, 0.1))
+    told = (
+        f"Two networks of which exactly one is right on 2 % of them, whichever it is, differ by up to {few} points by chance "
+        f"alone, on 10 % by up to {more} (in 95 of 100 draws)"
+    )
+    seeds = _seeds(evidence, "exploration")
+    if seeds < 2:
+        return told
+    shared = 1 if evidence.data["validation"] else images / evidence.data["development"]  # given, or drawn by each seed
+    least, most = (math.sqrt(seeds / (1 + (seeds - 1) * alike)) for alike in (shared, 0))
+    return (
+        f"{told}. The mean over {seeds} exploration seeds, any two of which share {100 * shared:.0f} % of their validation "
+        f"images, divides that by {least:.2f} (where the same images decide at every seed) to {most:.2f} (where others do)"
+    )
+
+
+def _by_chance(share: float, images: int) -> str:
+    """By how many points two equally good networks differ in 95 of 100 draws, exactly one being right on a share of the images.
+
+    A normal approximation, and at most the share itself.
+    """
+    return f"{100 * min(share, NORMAL * math.sqrt(share / images)):.1f}"
 
 
 def _rest(section: dict[str, Any], *said: str) -> str:

@@ -20,7 +20,7 @@ ARTIFACTS = Path("artifacts")
 
 
 def show_plan(experiment: Experiment) -> None:
-    """The runs of every arm, how many there are in all, and about how long they take."""
+    """The runs of every arm, how many there are in all, and about how long it takes to train them."""
     protocol = experiment.protocol
     first = {study.name: {arm.name: arm.strengths[0].label for arm in study.arms} for study in experiment.studies}
     plans = exploration(experiment, "")[0], confirmation(experiment, "", first)[0]
@@ -37,7 +37,7 @@ def show_plan(experiment: Experiment) -> None:
     seeds = protocol.seeds
     print(
         f"at most {sum(runs)} runs, each counted once: {runs[0]} on {seeds.exploration} exploration seeds, {runs[1]} on "
-        f"{seeds.confirmation} fresh ones; about {minutes:.1f} minutes with {workers} workers"
+        f"{seeds.confirmation} fresh ones; about {minutes:.1f} minutes of training alone, with {workers} workers"
     )
 
 

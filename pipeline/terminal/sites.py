@@ -3,6 +3,7 @@
 Separate from the sites themselves, which regularizers follow; here they are named.
 """
 
+import functools
 from collections.abc import Callable
 
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from pipeline import data, models
 from pipeline.config.protocols import Protocol
 from pipeline.models import residuals, sites
+from pipeline.models.imported import require_fit
 from pipeline.terminal.tables import show, table
 
 FOUND: dict[str, Callable[[nn.Module], list[str]]] = {
@@ -22,9 +24,11 @@ FOUND: dict[str, Callable[[nn.Module], list[str]]] = {
 
 
 def show_sites(protocol: Protocol) -> None:
-    """A row for each kind of site with the modules found. Raises Refusal where the network cannot be made."""
+    """A row for each kind of site with the modules found. Raises Refusal where the network cannot be made or is too deep."""
     kind = data.describe(protocol.data.dataset, protocol.source)
-    network = models.build(protocol.model, kind.shape, kind.classes).network
+    make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
+    network = make(protocol.model).network
+    require_fit(network, protocol.model, kind.shape, make)
     weights = sum(parameter.numel() for parameter in network.parameters())
     title = f"{protocol.name}: {protocol.model.get('import', protocol.model['name'])}, {weights:,} parameters"
     drawn = table("sites", "found", "modules", title=title)

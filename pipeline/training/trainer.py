@@ -25,7 +25,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.members import by_rule
-from pipeline.prediction.network import as_fractions, as_images, assemble
+from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers.base import Evidence, Measures
 from pipeline.training.checkpoints import Checkpoints, latest
 from pipeline.training.cost import counted
@@ -69,14 +69,12 @@ def train(
     Raises NoEffect where a regularizer was due to act and did not.
     """
     data, training, streams = Data(**config.data), Training(**config.training), config.streams
-    parts = train_and_validation(pool, data, streams.split)
-    fit, held = (_examples(name, part) for name, part in zip(("train", "validation"), parts, strict=True))
+    fit, held = _examples(pool, data, streams.split)
     chosen = regularizers.build(config.regularizers)
     network = assemble(config, chosen, pool.shape, pool.classes)
-    examples = as_fractions(fit.images)
-    network.fit(examples)
+    network.fit(fit.images)
     task = Task(network, chosen, training, streams)
-    batches = Batches(examples, functional.one_hot(fit.labels, pool.classes).float(), training.batch_size, streams.order)
+    batches = Batches(fit.images, functional.one_hot(fit.labels, pool.classes).float(), training.batch_size, streams.order)
     curves = Curves((fit, held), training.curve_points)
     start = latest(checkpoints) if checkpoints else None
     began = time.perf_counter()
@@ -96,7 +94,13 @@ def train(
     )
 
 
-def _examples(split: str, arrays: Arrays) -> Examples:
+def _examples(pool: Arrays, data: Data, seed: int) -> tuple[Examples, Examples]:
+    """Those to train on and those to validate on, the only copies of them."""
+    fit, held = train_and_validation(pool, data, seed)
+    return _part("train", fit), _part("validation", held)
+
+
+def _part(split: str, arrays: Arrays) -> Examples:
     return Examples(split, as_images(arrays.images), torch.from_numpy(arrays.labels))
 
 

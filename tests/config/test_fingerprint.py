@@ -2,11 +2,12 @@
 
 import ast
 import shutil
+import sys
 
 import pytest
 
 from pipeline.config import fingerprint as module
-from pipeline.config.fingerprint import PACKAGE, SHARED_CODE, code_digest, config_of, fingerprint, identity
+from pipeline.config.fingerprint import PACKAGE, SHARED_CODE, code_digest, config_of, fingerprint, identity, imported_code
 
 DROPOUT = {"name": "dropout", "rate": 0.5}
 
@@ -27,6 +28,7 @@ def clear():
     module._used.cache_clear()
     module._files.cache_clear()
     module._code.cache_clear()
+    imported_code.cache_clear()
 
 
 def names(configure, **changes):
@@ -117,6 +119,72 @@ def test_what_a_regularizer_imports_of_the_models_counts_for_its_runs(configure,
     after = both()
     assert after[0] != before[0]
     assert after[1] == before[1]
+
+
+OWN = {
+    "mynet.py": "import torch\nfrom blocks import Head\nfrom experiments.deep.parts import *\nfrom pipeline.models.resnet import Block\n",
+    "blocks.py": "import heads.linear\n\nHead = heads.linear.Linear\n",
+    "heads/__init__.py": "WIDTH = 3\n",
+    "heads/linear.py": "from torch import nn\nfrom .more import bias\n\nclass Linear(nn.Linear):\n    pass\n",
+    "heads/more.py": "bias = True\n",
+    "heads/unused.py": "raise RuntimeError('nobody runs this')\n",
+    "experiments/deep/parts.py": "import aside\nimport installed\nimport cloned\n\nDEPTH = 2\n",
+    "aside.py": "from ..nowhere import anything\n",
+    "env/pyvenv.cfg": "",
+    "env/src/cloned.py": "",
+    "lib/site-packages/installed.py": "",
+}
+
+
+@pytest.fixture
+def own(project, monkeypatch):
+    """A folder with a network whose code is scattered, and with what is installed in it."""
+    for name, content in OWN.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(content)
+    for place in ("env/src", "lib/site-packages", "."):
+        monkeypatch.syspath_prepend(str(project / place))
+    known = set(sys.modules)
+    yield project
+    assert not {"blocks", "heads", "aside", "installed", "cloned", "experiments"} & (set(sys.modules) - known)
+    clear()
+
+
+def test_all_of_this_folder_that_an_imported_network_runs_is_found(own):
+    clear()
+    mine = {"mynet", "blocks", "heads", "heads.linear", "heads.more", "experiments.deep.parts", "aside"}
+    assert set(imported_code("mynet")) == {*mine, "pipeline.models.resnet", "pipeline.models.initialization"}
+
+
+@pytest.mark.parametrize("file", ["blocks.py", "heads/__init__.py", "heads/more.py", "experiments/deep/parts.py"])
+def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(configure, own, file):
+    model = {"name": "imported", "import": "mynet:Net", "arguments": {}}
+
+    def both():
+        clear()
+        config = configure()
+        return [fingerprint(identity(given, "digest")) for given in (config.model_copy(update={"model": model}), config)]
+
+    before = both()
+    (own / file).write_text((own / file).read_text() + "# a comment\n")
+    assert both() == before
+    (own / file).write_text((own / file).read_text() + "ADDED = 1\n")
+    after = both()
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+
+
+def test_what_an_imported_network_takes_from_this_package_retrains_its_runs(configure, own, code):
+    def name():
+        clear()
+        config = configure().model_copy(update={"model": {"name": "imported", "import": "mynet:Net", "arguments": {}}})
+        return fingerprint(identity(config, "digest"))
+
+    before = name()
+    (code / "config" / "schema.py").write_text((code / "config" / "schema.py").read_text() + "\nADDED = 1\n")
+    assert name() == before
+    (code / "models" / "resnet.py").write_text((code / "models" / "resnet.py").read_text() + "\nADDED = 1\n")
+    assert name() != before
 
 
 def test_everything_training_imports_is_covered():

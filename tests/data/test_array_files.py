@@ -1,9 +1,13 @@
 """Images and labels in NumPy files: what is told apart, what is refused, and that little is read before it is needed."""
 
+import errno
 import io
+import struct
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from pipeline import data
@@ -134,18 +138,103 @@ def test_describing_reads_no_images(saved, monkeypatch):
     assert set(read) == {"labels"}
 
 
-def test_what_unpacks_to_too_much_is_refused_unread(saved, tmp_path, monkeypatch):
+def free(monkeypatch, size):
+    """Makes so many bytes of memory those that are free."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=size))
+
+
+def test_what_unpacks_to_more_than_memory_holds_is_refused_unread(saved, tmp_path, monkeypatch):
     """Zeros pack a thousandfold; and a header may claim any size."""
     source = saved()
-    monkeypatch.setattr(numpy_files, "LARGEST", BYTES.nbytes - 1)
-    assert "images: unpacks to" in refusal(source)
-    monkeypatch.undo()
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 8, 8)})
+    free(monkeypatch, 2 * BYTES.nbytes)
+    assert len(data.read("array_files", source).pool.labels) == 12
+    free(monkeypatch, 2 * BYTES.nbytes - 1)
+    assert "images: unpacks to 0 MB; allowed are 0, half of the memory that is free, or .npy files" in refusal(source)
+    free(monkeypatch, 16 << 30)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("images.npy", header.getvalue())
-        archive.writestr("labels.npy", header.getvalue())
-    assert "images: unpacks to 61035156 MB; allowed are 8192" in refusal(source)
+        for name, shape in (("images", (10**12, 8, 8)), ("labels", (10**12,))):
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            archive.writestr(f"{name}.npy", header.getvalue())
+    assert "labels: unpacks to 953674 MB; allowed are 8192" in refusal(source)
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 4 GiB"), OSError(errno.ENOMEM, "Cannot allocate memory")])
+def test_memory_that_ends_before_it_should(saved, monkeypatch, error):
+    """A limit on this process alone is not seen beforehand."""
+    source = saved()
+
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(np, "load", full)
+    assert "a.npz: does not fit into the memory there is; allowed are .npy files" in refusal(source)
+
+
+def test_an_error_of_the_disk_is_none_of_the_file(saved, monkeypatch):
+    source = saved()
+
+    def failing(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(np, "load", failing)
+    with pytest.raises(PermissionError):
+        data.read("array_files", source)
+
+
+HEADER = "{'descr': '|u1', 'fortran_order': False, 'shape': (60, 8, 8), }"
+SAYS = "not an array NumPy can read, or damaged: "
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "((((",
+        "(" * 3000,
+        "{'descr': '''",
+        HEADER[:-6],
+        HEADER.replace("8,", "80000000000000000000000,"),
+        HEADER.replace("8,", f"{2**63 - 1},"),
+        HEADER.replace("60, 8, 8", "4294967296, 4294967296"),
+        HEADER.replace("60", "-60"),
+        HEADER.replace("60, 8, 8", "True, 8"),
+        HEADER.replace(", }", ", 1: 2}"),
+        HEADER.replace(", }", ", []: 2}"),
+        HEADER.replace("|u1", "zzz"),
+        HEADER + " " * 20000,
+    ],
+)
+def test_damaged_headers(tmp_path, capsys, header):
+    line = f"{header}\n".encode()
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(line)) + line + bytes(3840))
+    with pytest.raises(Refusal) as refused:
+        numpy_files.stored(tmp_path / "x.npy")[""].read()
+    (said,) = refused.value.lines
+    assert f"x.npy: {SAYS}" in said
+    assert "allow_pickle" not in said
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_damaged_members(tmp_path, packing):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", packing) as archive:
+        for name, array in (("labels", LABELS), ("images", np.random.default_rng(0).integers(0, 256, (12, 40, 40), np.uint8))):
+            member = io.BytesIO()
+            np.save(member, array)
+            archive.writestr(f"{name}.npy", member.getvalue())
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[600:9000] = bytes((7 * value + 13) & 255 for value in content[600:9000])
+    (tmp_path / "a.npz").write_bytes(content)
+    assert f"a.npz: {SAYS}" in refusal({"path": str(tmp_path / "a.npz")})
+
+
+def test_the_home_folder_may_be_meant(saved, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    saved()
+    np.save(tmp_path / "x.npy", BYTES)
+    np.save(tmp_path / "y.npy", LABELS)
+    for source in ({"path": "~/a.npz"}, {"images": "~/x.npy", "labels": "~/y.npy"}):
+        assert len(data.read("array_files", source).pool.labels) == 12
 
 
 @pytest.mark.parametrize(

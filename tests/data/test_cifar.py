@@ -16,6 +16,7 @@ from loopback import serving
 from pipeline import data
 from pipeline.config.errors import Refusal
 from pipeline.data import cifar10, cifar100, official
+from pipeline.data.remarks import heard
 
 GLOBALS = (
     b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"  # as Python 2 wrote an array
@@ -114,8 +115,18 @@ def test_described_without_the_files(name, classes):
 
 def test_some_batches_are_a_part_of_the_dataset(files, tmp_path, capsys):
     some = {name: files[name] for name in ("data_batch_1", "data_batch_4", "test_batch")}
-    assert len(data.read("cifar10", put(some, tmp_path)).pool.labels) == 20
-    assert "has no data_batch_2, data_batch_3, data_batch_5: a part of the dataset" in capsys.readouterr().err
+    with heard() as said:
+        assert len(data.read("cifar10", put(some, tmp_path / "here")).pool.labels) == 20
+    line = "has no data_batch_2, data_batch_3, data_batch_5: a part of the dataset"
+    assert said == [f"here: {line}"]
+    assert capsys.readouterr().err == f"warning: {tmp_path / 'here'}: {line}\n"
+
+
+@pytest.mark.parametrize("home", ["~", "~nobody-of-that-name"])
+def test_the_home_folder_may_be_meant(files, tmp_path, monkeypatch, home):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    put(files, tmp_path / home.removesuffix("~") / "here")
+    assert len(data.read("cifar10", {"path": f"{home}/here"}).pool.labels) == 50
 
 
 @pytest.mark.parametrize("kept", [[], ["test_batch"], ["data_batch_1", "data_batch_2"]])
@@ -247,10 +258,11 @@ def test_a_server_with_another_archive_leaves_nothing(files, tmp_path, monkeypat
     assert not list(Path(".data").iterdir())
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_nowhere_says_where_it_looked_and_every_way(monkeypatch, tmp_path, name):
+@pytest.mark.parametrize(("name", "folder"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")])
+def test_nowhere_says_where_it_looked_and_every_way(monkeypatch, tmp_path, name, folder):
     monkeypatch.chdir(tmp_path)
-    line = refused({}, f"^{name}: nothing at .data/{name}; allowed is source.path that names a folder with cifar-10", name)
+    line = refused({}, f"^{name}: nothing at .data/{name}; allowed is source.path that names the folder {folder}, ", name)
+    assert f"or one with {folder.replace('batches-py', 'python')}.tar.gz" in line
     assert "source.download: true" in line
 
 

@@ -51,6 +51,22 @@ def test_a_given_validation_set_is_looked_at_too():
     assert notes(dataclasses.replace(development, validation=0), drawn(2, 500)) == []
 
 
+def test_what_is_validated_on_is_sought_in_the_test():
+    held, test = drawn(3, 300), drawn(2, 500)
+    test.images[:3] = held.images[5:8]
+    assert notes(drawn(1).with_validation(held), test) == [
+        "3 of 500 test images are also among those to validate on: scores on them are too good"
+    ]
+
+
+def test_classes_without_an_example_are_named():
+    """At most five of them."""
+    test = drawn(2, 500, shares=[0.5, 0, 0.5, 0])
+    assert "test: no example of class 1, class 3" in notes(drawn(1), test)
+    many = [Arrays(part.images, part.labels, 20) for part in (drawn(1), drawn(2, 500))]
+    assert notes(*many) == ["test: no example of class 4, class 5, class 6, class 7, class 8 and 11 others"]
+
+
 def test_looking_at_images_takes_little_memory_beside_them():
     """100,000 colour images must leave room for a training: copies of all of them to sort took twice their size."""
     images = np.random.default_rng(0).integers(0, 256, (6000, 3, 32, 32), np.uint8)

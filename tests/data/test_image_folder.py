@@ -13,6 +13,7 @@ from pipeline import data
 from pipeline.config.errors import Refusal
 from pipeline.data import chunks, decoding
 from pipeline.data.arrays import Arrays, Kind
+from pipeline.data.remarks import heard
 
 RED, BLUE = (200, 30, 10), (10, 30, 200)
 
@@ -69,6 +70,11 @@ def test_given_parts_are_kept(root):
     draw(whole / "val" / "cat" / "9.png", BLUE)
     found = parts(whole)
     assert [len(part.labels) for part in (found.pool, found.validation, found.test)] == [6, 7, 6]
+    (whole / "train" / "cat" / "0.png").unlink()
+    assert len(parts(whole).pool.labels) == 5  # one to train on and one more: the others have folders of their own
+    (whole / "train" / "cat" / "1.png").unlink()
+    assert "train: too few images of cat (1); allowed are 2 or more of each class" in refusal(whole)
+    draw(whole / "train" / "cat" / "1.png", RED)
     shutil.rmtree(whole / "val" / "dog")
     shutil.copytree(root / "cat", whole / "val" / "wolf")
     assert "val: other classes than train: dog, wolf" in refusal(whole)
@@ -190,6 +196,26 @@ def test_the_first_five_are_named(root):
     assert refusal(root).count("not an image") == 5
 
 
+def test_names_with_control_characters_are_shown_escaped(root, capsys):
+    for name in (b"\x1b[31mred.png", b"two\nlines.png", b"\xff.png", "schön.png".encode()):
+        Path(os.fsdecode(bytes(root / "cat") + b"/" + name)).write_bytes(b"")
+    line = refusal(root)
+    assert line.isprintable()
+    for shown in (r"cat/\x1b[31mred.png", r"cat/two\nlines.png", r"cat/\udcff.png", "cat/schön.png"):
+        assert shown in line
+    with heard() as said:
+        parts(root, unreadable="skip")
+    assert all(note.isprintable() for note in said)
+    assert "\x1b" not in capsys.readouterr().err
+    (root / "\x1b[31mred").mkdir()
+    assert r"too few images of \x1b[31mred (0)" in refusal(root)
+
+
+def test_the_home_folder_may_be_meant(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert len(data.read("image_folder", {"path": "~/animals", "size": 8}).pool.labels) == 6
+
+
 def test_links_within_and_hidden_files(root):
     (root / "cat" / "again.png").symlink_to(root / "dog" / "0.png")
     (root / "cat" / ".DS_Store").write_text("not an image")
@@ -201,10 +227,11 @@ def test_folders_that_are_no_classes(root):
     assert "nowhere is no folder" in refusal(root / "nowhere")
     assert "cat: 0 folders of classes; allowed are 2 or more" in refusal(root / "cat")
     (root / "fox").mkdir()
-    assert "too few images of fox (0); allowed are 2 or more of each class" in refusal(root)
-    draw(root / "fox" / "0.png", RED)
-    (root / "fox" / "1.png").write_bytes(b"")
-    assert "too few images of fox (1)" in refusal(root, unreadable="skip")
+    assert "too few images of fox (0); allowed are 3 or more of each class" in refusal(root)
+    for number in range(2):
+        draw(root / "fox" / f"{number}.png", RED)
+    (root / "fox" / "2.png").write_bytes(b"")
+    assert "too few images of fox (2)" in refusal(root, unreadable="skip")
     shutil.rmtree(root / "fox")
     (root / "fox").symlink_to(root.parent, target_is_directory=True)
     assert "fox: links out of the folder" in refusal(root)

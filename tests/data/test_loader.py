@@ -2,7 +2,7 @@
 
 import torch
 
-from pipeline.data.loader import Batches
+from pipeline.data.loader import Batches, as_fractions
 
 
 def batches(count=10, size=3, seed=0):
@@ -44,3 +44,10 @@ def test_iterating_draws_nothing_from_the_global_generator():
 
 def test_a_batch_larger_than_the_data_is_all_of_it():
     assert len(visited(batches(count=4, size=9), 0)) == 4
+
+
+def test_bytes_are_kept_as_they_are_and_a_batch_has_their_fractions():
+    images = torch.randint(0, 256, (9, 3, 4, 4), dtype=torch.uint8)
+    loader, floats = (Batches(given, torch.eye(9), 3, 0) for given in (images, as_fractions(images)))
+    assert loader.images is images
+    assert all(torch.equal(one, other) for (one, _), (other, _) in zip(loader, floats, strict=True))

@@ -29,6 +29,13 @@ def test_the_digest_is_that_of_the_content(folder, pool, tmp_path):
     assert write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(1, 21)), False)["digest"] != one
 
 
+def test_notes_are_kept_and_change_no_digest(folder, pool, tmp_path):
+    assert read_summary(folder)["notes"] == []
+    noted = write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(20)), False, ["some images are twice there"])
+    assert read_summary(tmp_path / "q")["notes"] == ["some images are twice there"]
+    assert noted["digest"] == read_summary(folder)["digest"]
+
+
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x")])
 def test_damage_is_found(folder, damage):
     damage(folder / "development_labels.npy")

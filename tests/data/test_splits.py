@@ -8,7 +8,9 @@ import pytest
 from pipeline import data
 from pipeline.config.errors import Refusal
 from pipeline.config.schema import Data
+from pipeline.data.arrays import Arrays
 from pipeline.data.splits import hold_out, redraw_labels, train_and_validation, train_validation
+from pipeline.prediction.network import as_images
 
 
 def test_the_digits_are_real_and_scaled():
@@ -77,3 +79,18 @@ def test_validation_may_be_a_stratified_part_of_what_is_left(pool, given):
 def test_more_validation_than_is_left_is_refused(pool):
     with pytest.raises(Refusal, match="data.validation_size: 1000 of 928 examples"):
         train_validation(pool.labels, 150, 1, 0, 1000)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_laid_out_for_networks_is_what_is_taken(tmp_path, channels):
+    """From memory and from a file; of colour images the channels come last in memory, so that a network copies nothing."""
+    images = np.random.default_rng(0).integers(0, 256, (1200, channels, 4, 5), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    chosen = np.random.default_rng(1).permutation(1200)[:1100]
+    for given in (images, np.load(tmp_path / "images.npy", mmap_mode="r")):
+        arrays = Arrays(given, np.arange(1200), 2)
+        found, taken = arrays.laid_out(chosen), arrays.take(chosen)
+        assert (found.images == taken.images).all()
+        assert (found.labels == taken.labels).all()
+        assert np.shares_memory(as_images(found.images).numpy(), found.images)
+        assert (given == images).all()

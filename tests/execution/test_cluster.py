@@ -94,7 +94,7 @@ def begun(folder):
     return [tuple(line.split()) for line in (folder / "log").read_text().splitlines()] if (folder / "log").exists() else []
 
 
-def until(check, seconds=20):
+def until(check, seconds=90):
     end = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < end, "it never came"

@@ -29,6 +29,51 @@ class Features(Net):
     def forward(self, images):
         return self.body(images)
 
+class Auxiliary(Net):
+    def forward(self, images):
+        logits = super().forward(images)
+        return (logits, logits) if self.training else logits
+
+class Failing(Net):
+    def forward(self, images):
+        if self.training:
+            raise ValueError("not in training")
+        return super().forward(images)
+
+class Infinite(Net):
+    def forward(self, images):
+        return super().forward(images) / 0
+
+class InfiniteInTraining(Net):
+    def forward(self, images):
+        return super().forward(images) * (float("nan") if self.training else 1)
+
+class Leaving(Net):
+    def __init__(self, classes):
+        raise SystemExit(3)
+
+class LeavingLater(Net):
+    def forward(self, images):
+        raise SystemExit
+
+class Uncopied(Net):
+    def __deepcopy__(self, memo):
+        raise TypeError("one of a kind")
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.LazyConv2d(3, 3), nn.BatchNorm2d(3), nn.Dropout(), nn.Flatten(), nn.LazyLinear(10))
+        self.calls = 0
+
+    def forward(self, images):
+        self.calls += self.training
+        return self.layers(images)
+
+class Scaled(Net):
+    def forward(self, images):
+        return super().forward((images - images.mean()) / images.std())
+
 def number(**given):
     return 5
 """
@@ -42,6 +87,7 @@ def own(project, monkeypatch):
     (folder / "__init__.py").write_text("")
     (folder / "parts.py").write_text("def width():\n    return 4\n")
     (folder / "networks.py").write_text(NET)
+    (folder / "leaving.py").write_text("import sys\n\nsys.exit('no torch here')\n")
     monkeypatch.syspath_prepend(str(project))
     yield folder
     for name in [name for name in sys.modules if name.partition(".")[0] == "own_networks"]:
@@ -68,12 +114,50 @@ def test_it_is_built_with_its_arguments(own):
         ("own_networks.networks:number", {}, "is a int; allowed is what makes an nn.Module"),
         ("own_networks.networks:Other", {}, "cannot be made: AttributeError: "),
         ("own_networks.nowhere:Net", {}, "cannot be made: ModuleNotFoundError: "),
+        ("own_networks.leaving:Net", {}, "cannot be made: SystemExit: no torch here"),
+        ("own_networks.networks:Leaving", {"classes": 10}, "cannot be made: SystemExit: 3"),
+        ("own_networks.networks:LeavingLater", {"classes": 10}, r"fails on images \(2, 1, 8, 8\): SystemExit"),
+        ("own_networks.networks:Uncopied", {"classes": 10}, "cannot be copied: TypeError: one of a kind"),
+        (
+            "own_networks.networks:Auxiliary",
+            {"classes": 10},
+            r"gives tuple for images \(2, 1, 8, 8\) in training mode; allowed is",
+        ),
+        ("own_networks.networks:Failing", {"classes": 10}, r"fails on images .* in training mode: ValueError: not in training"),
+        (
+            "own_networks.networks:Infinite",
+            {"classes": 10},
+            r"gives values that are not finite for images \(2, 1, 8, 8\); allowed",
+        ),
+        (
+            "own_networks.networks:InfiniteInTraining",
+            {"classes": 10},
+            "gives values that are not finite .* in training mode; allowed",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(own, target, arguments, words):
     with pytest.raises(Refusal, match=f"^model.import: {target} {words}") as refused:
         built(target, **arguments)
     assert len(refused.value.lines) == 1
+
+
+def test_showing_that_it_fits_leaves_it_as_it_was_made(own):
+    torch.manual_seed(1)
+    network = built("own_networks.networks:Counting").network
+    state = torch.get_rng_state()
+    torch.manual_seed(1)
+    plain = type(network)()
+    plain.eval()(torch.zeros(1, 1, 8, 8))  # makes the lazy layers
+    assert torch.equal(state, torch.get_rng_state())
+    assert network.training
+    assert network.calls == 0
+    assert network.state_dict().keys() == plain.state_dict().keys()
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in network.state_dict().items())
+
+
+def test_it_may_divide_by_the_spread_of_its_images(own):
+    assert built("own_networks.networks:Scaled", classes=10)
 
 
 def use(project, model):

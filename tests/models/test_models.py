@@ -52,6 +52,17 @@ def test_standardization_uses_the_images_it_was_given():
     assert set(module.state_dict()) == {"mean", "deviation"}
 
 
+def test_bytes_are_standardized_as_their_fractions_are():
+    images = torch.randint(0, 256, (1500, 3, 4, 4), dtype=torch.uint8) // torch.tensor([1, 2, 200], dtype=torch.uint8).view(
+        3, 1, 1
+    )
+    counted, summed = (Standardized(nn.Identity(), 3) for _ in range(2))
+    counted.fit(images)
+    summed.fit(images.double() / 255)
+    assert torch.allclose(counted.mean, summed.mean, rtol=1e-6)
+    assert torch.allclose(counted.deviation, summed.deviation, rtol=1e-6)
+
+
 def test_a_constant_channel_stays_finite():
     module = Standardized(nn.Identity(), 1)
     module.fit(torch.ones(4, 1, 2, 2))

@@ -11,8 +11,9 @@ from pipeline import regularizers
 from pipeline.config.errors import Refusal
 from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES
 from pipeline.config.schema import Training
+from pipeline.data.loader import as_fractions
 from pipeline.prediction.members import CHUNK, augmented, by_rule, deterministic, noise, trained, view
-from pipeline.prediction.network import as_fractions, as_images, assemble
+from pipeline.prediction.network import as_images, assemble
 from pipeline.prediction.tensors import PASSES, VIEWS, Subject, predictions
 from pipeline.regularizers.base import switch
 from pipeline.regularizers.dropout import Dropout

@@ -27,7 +27,8 @@ OPEN = ERROR | {
 def shown(*rows):
     """What the page sees of a report."""
     primary = pd.DataFrame({"low": [0.0], "high": [0.02]})
-    return SimpleNamespace(published=pd.DataFrame(rows, columns=list(COLUMNS)), primary=lambda: primary)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return SimpleNamespace(published=table, primary=lambda: primary, pair=lambda *names: names)
 
 
 def test_figures_stand_side_by_side_with_their_changes():
@@ -38,11 +39,19 @@ def test_figures_stand_side_by_side_with_their_changes():
     assert page.endswith("1. A \\| B, 2014\n2. C, 2015")
 
 
+def test_a_cost_is_said_to_be_counted_and_not_timed():
+    page = literature_page(shown(ERROR, COST))
+    (row,) = [line for line in page.splitlines() if "75 → 60" in line]
+    assert row.startswith("| dropout against baseline, counted cost | training FLOPs as counted, a share of the other's |")
+    assert row.endswith("| agrees |")
+    assert "a cost is counted, never timed" in page
+
+
 def test_the_sentence_counts_and_names_every_outcome():
     disagrees = ERROR | {"against": "two.other", "outcome": "disagrees"}
     assert literature_sentence(shown(ERROR, COST, disagrees, OPEN)) == (
         "Of 4 effects that papers report, judged by sign: 2 agree (**dropout against baseline** and **dropout against "
-        "baseline, cost**); 1 disagrees (**dropout against other**); 1 is inconclusive (**random: 1 against 12 noise "
+        "baseline, counted cost**); 1 disagrees (**dropout against other**); 1 is inconclusive (**random: 1 against 12 noise "
         "passes**)."
     )
 

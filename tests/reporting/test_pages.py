@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.comparison import interactions, published, variance
 from pipeline.config.plan import Plan, PlannedArm, PlannedDraw, PlannedRun, PlannedStudy, PlannedVariance
-from pipeline.reporting import diagnosis, frames, interplay, overview, pages, sections, spread
+from pipeline.reporting import diagnosis, frames, interplay, literature, overview, pages, sections, spread
 
 NAN = math.nan
 SEEDS = (1000, 1001, 1002)
@@ -101,6 +101,7 @@ def evidence(studies: dict[str, dict[str, str]], verdicts: dict[str, tuple[float
         passes=pd.DataFrame(columns=list(frames.PASSES)),
         **dict.fromkeys(("ensembles", "sizes", "reliability"), pd.DataFrame()),
         test_use={"phase": "confirmation", "runs": 9, "test_examples": 719, "validation_examples": 928},
+        data={"development": 1078, "validation": 0, "notes": []},
     )
 
 
@@ -416,6 +417,31 @@ def test_a_study_of_variance_has_its_page_and_its_sentence(found: frames.Evidenc
     assert "nan" not in page
     nothing = dataclasses.replace(told, variance=table.iloc[:0])
     assert "**No run of this study is done, so nothing was taken apart.**" in pages.pages(nothing)["pages/study_spread.md"]
+
+
+def test_a_published_effect_of_the_same_runs_and_measure_counts_once() -> None:
+    found = evidence({"one": {"dropout": "deterministic"}, "two": {"decay": "deterministic"}}, VERDICTS)
+    runs = tuple(
+        run.model_copy(update={"fingerprint": run.fingerprint.replace("twodecay", "onedropout")})
+        for run in found.confirmation.runs
+    )
+    rows = [
+        ("one", "dropout", "baseline", "error", "lower", "agrees"),
+        ("two", "decay", "baseline", "error", "lower", "agrees"),
+        ("two", "decay", "one.baseline", "error", "lower", "agrees"),
+        ("two", "decay", "baseline", "error", "not_lower", "disagrees"),
+        ("two", "decay", "baseline", "training_cost", "lower", "agrees"),
+    ]
+    table = pd.DataFrame(rows, columns=["study", "arm", "against", "measure", "sign", "outcome"])
+    told = dataclasses.replace(found, published=table)
+    apart = literature.literature_sentence(told)
+    assert apart.startswith("Of 4 effects that papers report")
+    assert "**decay against baseline** and **decay against baseline, counted cost**); 1 disagrees" in apart
+    same = dataclasses.replace(told, confirmation=found.confirmation.model_copy(update={"runs": runs}))
+    assert literature.literature_sentence(same) == (
+        "Of 3 effects that papers report, judged by sign: 2 agree (**dropout against baseline** and **decay against baseline, "
+        "counted cost**); 1 disagrees (**decay against baseline**)."
+    )
 
 
 @pytest.mark.parametrize(

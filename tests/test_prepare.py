@@ -1,0 +1,127 @@
+"""The first stage: what no split can be made of is refused before anything is written, and what it notes is kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from stages import run_stages
+
+from pipeline import prepare
+from pipeline.config.errors import Refusal
+from pipeline.data.prepared import read_summary
+
+DATA = Path("artifacts/tiny/data")
+LABELS = np.arange(60) % 3
+IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
+TEST = {"test_images": np.random.default_rng(1).integers(0, 256, (30, 8, 8), np.uint8), "test_labels": LABELS[:30]}
+HELD = {"validation_images": np.random.default_rng(2).integers(0, 256, (30, 8, 8), np.uint8), "validation_labels": LABELS[:30]}
+
+
+def told(source, **data):
+    """Makes the tiny protocol one of these data."""
+    given = {"test_fraction": 0.3, "train_size": 20} | data
+    path = Path("experiments/protocols/tiny.yaml")
+    rest = [line for line in path.read_text().splitlines() if not line.startswith(("data:", "source:"))]
+    path.write_text("\n".join([f"source: {source}", f"data: {given}", *rest]).replace("'", "") + "\n")
+
+
+@pytest.fixture
+def prepared(project):
+    """Prepares the tiny protocol from an .npz file and gives the summary."""
+
+    def done(labels=LABELS, more=None, images=IMAGES, **data):
+        np.savez(project / "a.npz", images=images, labels=labels, **(more or {}))
+        told({"path": str(project / "a.npz")}, dataset="array_files", **data)
+        run_stages(prepare)
+        return read_summary(DATA)
+
+    return done
+
+
+def few(count):
+    """So many examples of class 2."""
+    return np.where(np.arange(60) < count, 2, np.arange(60) % 2)
+
+
+def refusal(prepared, *given, **data) -> str:
+    """The one line in which it is refused, with nothing written."""
+    with pytest.raises(Refusal) as refused:
+        prepared(*given, **data)
+    assert not DATA.exists()
+    (line,) = refused.value.lines
+    return line
+
+
+@pytest.mark.parametrize(
+    ("count", "more", "data", "words"),
+    [
+        (1, {}, {}, "the pool: too few examples of class 2 (1); allowed are 3 or more of each class"),
+        (2, {}, {}, "the pool: too few examples of class 2 (2); allowed are 3 or more of each class"),
+        (1, TEST, {}, "the pool: too few examples of class 2 (1); allowed are 2 or more of each class"),
+        (1, HELD, {}, "the pool: too few examples of class 2 (1); allowed are 2 or more of each class"),
+        (1, HELD | TEST, {}, "the development pool: too few examples of class 2 (1); allowed are 2 or more of each class"),
+        (3, {}, {"test_fraction": 0.9, "train_size": 3}, "the development pool: too few examples of class 2 ("),
+    ],
+)
+def test_a_class_with_too_few_examples_is_named(prepared, count, more, data, words):
+    line = refusal(prepared, few(count), more, **data)
+    assert line.startswith(words)
+
+
+def test_a_class_with_just_enough(prepared):
+    assert prepared(few(3))["development"] == 42
+    assert prepared(few(2), TEST)["test"] == 30
+    assert prepared(few(1), HELD | TEST, train_size=60)["development"] == 90
+
+
+@pytest.mark.parametrize(
+    ("more", "data", "words"),
+    [
+        (
+            {},
+            {"train_size": 50},
+            "data.train_size: 50 of 42 examples in 3 classes; allowed is 3 to 39, two or more of each class",
+        ),
+        (
+            {},
+            {"train_size": 20, "validation_size": 30},
+            "data.validation_size: 30 of 22 examples in 3 classes; allowed is 3 to 19",
+        ),
+        (HELD, {"train_size": 42}, None),
+        (HELD, {"train_size": 41}, "data.train_size: 41 of 42 examples in 3 classes; allowed is 3 to 39"),
+    ],
+)
+def test_sizes_that_the_pool_cannot_give(prepared, more, data, words):
+    if words is None:
+        assert prepared(LABELS, more, **data)["development"] == 72
+    else:
+        assert refusal(prepared, LABELS, more, **data).startswith(words)
+
+
+def test_notes_are_printed_and_kept(prepared, capsys):
+    same = np.concatenate([IMAGES[:4], TEST["test_images"][4:]])
+    notes = prepared(LABELS, TEST | {"test_images": same, "test_labels": LABELS[:30] % 2})["notes"]
+    assert notes[0] == "4 of 30 test images are also among those to train on: scores on them are too good"
+    assert "test: no example of class 2" in notes
+    printed = capsys.readouterr().out
+    assert all(f"note: {note}\n" in printed for note in notes)
+
+
+def test_nothing_to_note(project):
+    run_stages(prepare)
+    assert read_summary(DATA)["notes"] == []
+
+
+def test_files_that_were_left_out_are_kept_as_a_note(project, capsys):
+    for index in range(20):
+        path = project / "animals" / ("cat", "dog")[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(IMAGES[index]).save(path)
+    (project / "animals" / "cat" / "bad.png").write_bytes(b"")
+    source = {"path": str(project / "animals"), "size": 8, "unreadable": "skip"}
+    told(source, dataset="image_folder", train_size=10)
+    run_stages(prepare)
+    line = "animals: 1 of 21 files cannot be read: cat/bad.png (empty); left out"
+    assert line in read_summary(DATA)["notes"]
+    assert capsys.readouterr().err.count("left out") == 1

@@ -1,0 +1,40 @@
+"""What a training holds of many images: their bytes twice, in the file's pages and in its own split, and never as fractions."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = 40_000
+CODE = """
+import sys
+from pathlib import Path
+import numpy as np
+from pipeline.config.fingerprint import RunConfig
+from pipeline.config.streams import Streams
+from pipeline.data.arrays import Arrays
+from pipeline.training.trainer import train
+
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+
+pool = Arrays(np.load("images.npy", mmap_mode="r"), np.arange(int(sys.argv[1])) % 10, 10)
+data = {"dataset": "digits", "train_size": len(pool.labels) - 2000, "label_noise": 0.0, "test_fraction": 0.4}
+training = {"learning_rate": 0.01, "momentum": 0.9, "schedule": "constant", "epochs": 1, "batch_size": 500, "curve_points": 1}
+config = RunConfig(data=data, model={"name": "mlp", "hidden": (4,)}, training=training, regularizers=(), streams=Streams.of(0))
+before = peak()
+assert not train(config, pool).diverged
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_training_holds_bytes(tmp_path):
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (IMAGES, 3, 32, 32), np.uint8))
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{CODE}", str(IMAGES)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    once = IMAGES * 3 * 32 * 32 / 2**20
+    assert float(done.stdout) < 2 * once + 100  # megabytes; as fractions they would be four times as many
