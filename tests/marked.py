@@ -103,6 +103,10 @@ class Run:
             return None
         return next(iter(verbs), "between")
 
+    def begun(self) -> bool:
+        """Whether it has come to a stage."""
+        return "Running stage" in Path(self.output.name).read_text()
+
     def end(self) -> tuple[int | None, str]:
         """Exit code, None where it did not end in time, and everything it printed."""
         with contextlib.suppress(subprocess.TimeoutExpired):

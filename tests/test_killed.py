@@ -22,10 +22,11 @@ def fresh(checkout, tmp_path):
 
 
 def hit(run, folder, number, target, runs):
-    """Sends the signal as soon as the first stage has ended, so many runs are finished and there is such a process."""
+    """Sends the signal as soon as a stage of this run is at work, so many runs are finished and there is such a process."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and run.process.poll() is None:
-        if (folder / "dvc.lock").exists() and len(trained(folder)) >= runs and run.send(number, target) is not None:
+        begun = (folder / "dvc.lock").exists() and run.begun()
+        if begun and len(trained(folder)) >= runs and run.send(number, target) is not None:
             return
         time.sleep(0.02)
     pytest.fail("nothing was hit")

@@ -325,7 +325,7 @@ def test_a_killed_driver_and_a_lost_node_leave_the_same_tables(cluster, write_pr
     enter(monkeypatch, spread, "cluster", cluster)
     before = set(trained_at(spread))
     driver = subprocess.Popen([sys.executable, "-m", "pipeline.confirm", "tiny"], stdout=subprocess.DEVNULL)
-    until(lambda: set(trained_at(spread)) > before, 60)
+    until(lambda: set(trained_at(spread)) > before, 240)
     driver.kill()
     driver.wait()
     until(lambda: not working(), 10)
