@@ -17,12 +17,16 @@ from pipeline.config.fingerprint import RunConfig
 from pipeline.config.schema import Data
 from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
-from pipeline.data.loader import Batches, as_fractions
+from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.network import as_images
 from pipeline.training.trainer import train
 
-CASES = {"digits": ("digits", 5, 0.03), "28x28": ("mnist_5k", 3, 0.01)}  # protocol, pairs, bar
+CASES = {  # protocol, pairs, bar
+    "digits": ("digits", 5, 0.03),
+    "28x28": ("mnist_5k", 3, 0.01),
+    "28x28, bytes": ("fashion_mnist_resnet", 3, 0.01),
+}
 RESULT = Path(__file__).parent / "results" / "loader.json"
 
 
@@ -30,8 +34,7 @@ def drawn(config: RunConfig, pool: Arrays) -> float:
     """Seconds of drawing every batch of a run, and of nothing else."""
     fit, _ = train_and_validation(pool, Data(**config.data), config.streams.split)
     targets = functional.one_hot(torch.from_numpy(fit.labels), pool.classes).float()
-    images = as_fractions(as_images(fit.images))
-    batches = Batches(images, targets, config.training["batch_size"], config.streams.order)
+    batches = Batches(as_images(fit.images), targets, config.training["batch_size"], config.streams.order)
     began = time.perf_counter()
     for epoch in range(config.training["epochs"]):
         batches.epoch = epoch

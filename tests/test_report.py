@@ -340,8 +340,7 @@ def test_notes_on_the_data_are_told_where_there_are_some(artifacts: Path) -> Non
     assert "\n- **Notes on the data**: 3 of 719 \\| test images; test: channel 0.\n" in protocol
 
 
-def test_data_prepared_without_notes_have_none(artifacts: Path) -> None:
-    write_sealed(artifacts / "data" / "data.json", {"development": 1078, "validation": 0})
+def test_without_notes_nothing_is_told(artifacts: Path) -> None:
     report.main("tiny")
     assert "**Notes on the data**" not in whole()
 

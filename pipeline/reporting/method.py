@@ -52,7 +52,7 @@ def _protocol(evidence: Evidence) -> list[str]:
     runs = evidence.runs
     updates = runs.loc[(runs["arm"] == BASELINE) & (runs["state"] == "done"), "updates"].max()
     explored, confirmed = (counted(_seeds(evidence, phase), "seed") for phase in ("exploration", "confirmation"))
-    notes = "; ".join(map(text, evidence.data.get("notes", ())))
+    notes = "; ".join(map(text, evidence.data["notes"]))
     return [
         f"**Data**: {text(str(data['dataset']))}, {data['train_size']} training images; {_rest(data, 'dataset', 'train_size')}",
         *([f"**Notes on the data**: {notes}"] if notes else []),
