@@ -52,7 +52,7 @@ def whole(config: RunConfig, pool: Arrays) -> float:
 
 def case(protocol: str, pairs: int, bar: float) -> dict[str, Any]:
     """The share on one protocol's baseline."""
-    pool = development_pool(protocol)
+    pool = development_pool(settings(protocol)["data"]["dataset"])
     configs = [RunConfig(**settings(protocol), regularizers=(), streams=Streams.of(seed)) for seed in range(pairs)]
     shares = [drawn(config, pool) / whole(config, pool) for config in configs]
     return {"bar": bar, "median_share": round(statistics.median(shares), 5), "highest": round(max(shares), 5), "pairs": pairs}
