@@ -129,6 +129,13 @@ def test_cheap_stages_start_without_torch(verb):
         assert not [name for name in imported(file) if name.split(".")[0] in ("torch", "kornia", "pytorch_lightning")], file
 
 
+@pytest.mark.parametrize("file", ["cli.py", "prepare.py", "predict.py", "execution/catalogue.py"])
+def test_what_trains_nothing_starts_without_lightning(file):
+    """Its import takes longer than torch's."""
+    for other in reached(file):
+        assert not [name for name in imported(other) if name.split(".")[0] == "pytorch_lightning"], other
+
+
 def test_the_disk_is_touched_only_where_it_may_be():
     for file, tree in FILES.items():
         if "/" in file and not file.startswith(WRITERS):

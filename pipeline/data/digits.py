@@ -4,7 +4,6 @@ Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UC
 """
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from pipeline.config.schema import Settings
 from pipeline.data.arrays import Arrays, Kind, Parts
@@ -23,6 +22,8 @@ def describe(source: Source) -> Kind:
 
 def read(source: Source) -> Parts:
     """All 1,797 images, pixel values divided by their largest possible value."""
+    from sklearn.datasets import load_digits  # here, for it takes as long as torch to import
+
     bunch = load_digits()
     images = (bunch.images / BRIGHTEST).astype(np.float32)[:, None]
     return Parts(Arrays(images, bunch.target.astype(np.int64), 10))

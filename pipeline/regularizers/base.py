@@ -98,7 +98,11 @@ class Regularizer(Settings):
         return None
 
     def callbacks(self) -> list[Any]:
-        """Lightning callbacks of one run. One with a method `kept()` has weights of its own to store: name -> state."""
+        """What acts along one run: objects with those of Lightning's callback hooks that they need, and no others.
+
+        `state_dict` and `load_state_dict` among them carry it through a checkpoint. One with a method `kept()` has weights
+        of its own to store: name -> state.
+        """
         return []
 
     def audit(self, evidence: Evidence) -> Measures:

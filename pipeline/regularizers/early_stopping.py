@@ -7,7 +7,6 @@ Test rule: deterministic, with the restored weights.
 
 from typing import Any, Literal
 
-import pytorch_lightning as lightning
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -49,7 +48,7 @@ class EarlyStopping(Regularizer):
         }
 
 
-class Stopper(lightning.Callback):
+class Stopper:
     """Keeps the best weights seen at points of the curve, stops when patience is over, restores them at the end."""
 
     def __init__(self, patience: int, monitor: str):
@@ -59,7 +58,7 @@ class Stopper(lightning.Callback):
         self.fired = False
         self.weights: Weights = {}
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Looks at a new point of the curve, where this epoch made one."""
         if pl_module.scored_epoch != trainer.current_epoch + 1:
             return
@@ -72,7 +71,7 @@ class Stopper(lightning.Callback):
         if self.waited >= self.patience:
             self.fired = trainer.should_stop = True
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Restores the best weights."""
         if self.weights:
             pl_module.network.load_state_dict(self.weights)

@@ -7,7 +7,6 @@ not on biases or normalization. Test rule: deterministic.
 
 from typing import Any, Self
 
-import pytorch_lightning as lightning
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -53,7 +52,7 @@ class L1Penalty(Regularizer):
         return {"zeros": zeros, "share_of_loss": penalty / (penalty + evidence.training_loss)}
 
 
-class ProximalStep(lightning.Callback):
+class ProximalStep:
     """Shrinks the weights right after the optimizer's step, before the learning rate moves on."""
 
     def __init__(self, strength: float):
@@ -61,7 +60,7 @@ class ProximalStep(lightning.Callback):
         self.updates = 0
         self.shrunk = 0  # tensors, over all updates
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Hooks the step into the optimizer."""
         (optimizer,) = trainer.optimizers
         chosen = weights(pl_module.network)

@@ -6,7 +6,6 @@ linear layers and on the filters of convolutions, not on biases. Test rule: dete
 
 from typing import Any
 
-import pytorch_lightning as lightning
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -64,7 +63,7 @@ class MaxNorm(Regularizer):
         return {"units": sum(len(weight) for weight in found), "armed": projection.armed, "fired": fired}
 
 
-class Projection(lightning.Callback):
+class Projection:
     """Projects right after the optimizer's step, and counts."""
 
     def __init__(self, strength: float):
@@ -72,7 +71,7 @@ class Projection(lightning.Callback):
         self.armed = 0
         self.fired: Tensor | int = 0
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Hooks the projection into the optimizer."""
         (optimizer,) = trainer.optimizers
         chosen = units(pl_module.network)

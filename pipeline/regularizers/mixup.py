@@ -6,7 +6,6 @@ batch; one weight per batch, pairs by a permutation. Draws from the global gener
 
 from typing import Any, Self
 
-import pytorch_lightning as lightning
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -71,7 +70,7 @@ class Mixup(Regularizer):
         return {"changed": changes.changed / changes.examples, "pixel_change": changes.distance / changes.examples}
 
 
-class Batches(lightning.Callback):
+class Batches:
     """Counts the batches of a run."""
 
     def __init__(self) -> None:

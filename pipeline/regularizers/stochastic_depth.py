@@ -8,7 +8,6 @@ chance of survival. Test rule: deterministic (the paper's).
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Self
 
-import pytorch_lightning as lightning
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -121,10 +120,10 @@ class BranchLayer(NoiseLayer, Gate):
         return self.sample(inputs, *pieces) if self.sampling else self.deterministic(inputs, *pieces)
 
 
-class _Momenta(lightning.Callback):
+class _Momenta:
     """Starts every momentum at zero: torch's fused SGD fails where some weights have one and others, skipped so far, none."""
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         for optimizer in trainer.optimizers:
             start_momenta(optimizer)
 

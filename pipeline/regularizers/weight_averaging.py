@@ -9,7 +9,6 @@ averaged weights.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-import pytorch_lightning as lightning
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -77,7 +76,7 @@ class WeightAveraging(Regularizer):
         return {"averaged": float(averager.count), "distance": averager.distance}
 
 
-class Averager(lightning.Callback):
+class Averager:
     """Averages after every update from `start` on; puts the average in place at the end."""
 
     def __init__(self, kind: str, decay: float, start: float):
@@ -88,7 +87,7 @@ class Averager(lightning.Callback):
         self.distance = 0.0
 
     @torch.no_grad()
-    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *rest: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
         """Takes the weights after this update into the average."""
         if trainer.global_step <= self.start * trainer.estimated_stepping_batches:
             return

@@ -27,6 +27,7 @@ from pipeline.data.splits import train_and_validation
 from pipeline.prediction.members import by_rule
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers.base import Evidence, Measures
+from pipeline.training.callbacks import Forwarded
 from pipeline.training.checkpoints import Checkpoints, latest
 from pipeline.training.cost import counted
 from pipeline.training.curves import Curves, Diverged, Examples, Row
@@ -79,15 +80,16 @@ def train(
     start = latest(checkpoints) if checkpoints else None
     began = time.perf_counter()
     own = [regularizer.callbacks() for regularizer in chosen]
-    callbacks = [*itertools.chain(*own), *([Snapshots(training.snapshots)] if training.snapshots else [])]
-    trainer = _trainer(training, [curves, *callbacks, *([Checkpoints(checkpoints)] if checkpoints else [])], hardware, logger)
+    acting = [*itertools.chain(*own), *([Snapshots(training.snapshots)] if training.snapshots else [])]
+    writing = [Checkpoints(checkpoints)] if checkpoints else []
+    trainer = _trainer(training, [curves, *map(Forwarded, acting), *writing], hardware, logger)
     diverged = _fit(trainer, task, batches, start)
     seconds = None if start else time.perf_counter() - began
     network.to(trainer.strategy.root_device)  # Lightning leaves it on the processor
     logits = None if diverged else by_rule(network, held.images, regularizers.test_rule(chosen), streams.noise)
     audit = {} if diverged else _audit(task, own, curves.rows[-2]["loss"])
     cost = counted(config, pool, batches.size, updates=task.updates)
-    kept = {name: _here(state) for item in callbacks if hasattr(item, "kept") for name, state in item.kept().items()}
+    kept = {name: _here(state) for item in acting if hasattr(item, "kept") for name, state in item.kept().items()}
     weights, device = _here(network.state_dict()), _device(trainer)
     return Trained(
         weights, kept, curves.rows, logits, held.labels, audit, cost, diverged, seconds, device, trainer.is_global_zero

@@ -1,0 +1,87 @@
+"""What regularizers do along a training, called by Lightning and carried through checkpoints."""
+
+import pytest
+import pytorch_lightning as lightning
+import torch
+from torch import nn
+
+from pipeline.training.callbacks import Forwarded
+
+
+class Network(lightning.LightningModule):
+    """The smallest that trains."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def training_step(self, batch):
+        return self.layer(batch).sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class Counter:
+    """Has four of the hooks, and no base class."""
+
+    def __init__(self):
+        self.started = self.batches = self.epochs = 0
+
+    def on_train_start(self, trainer, pl_module):
+        self.started += 1
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        assert isinstance(pl_module, Network)
+        assert batch_idx in (0, 1)
+        self.batches += 1
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.epochs += 1
+
+    def state_dict(self):
+        return {"batches": self.batches, "epochs": self.epochs}
+
+    def load_state_dict(self, state_dict):
+        self.batches, self.epochs = state_dict["batches"], state_dict["epochs"]
+
+
+class Other(Counter):
+    """Another class, so another state."""
+
+
+def fit(epochs, *own, resumed=None):
+    trainer = lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Forwarded(each) for each in own],
+    )
+    trainer.fit(Network(), torch.utils.data.DataLoader(torch.ones(4, 1), batch_size=2), ckpt_path=resumed, weights_only=True)
+    return trainer
+
+
+def test_the_hooks_that_an_object_has_are_called():
+    counter = Counter()
+    fit(3, counter)
+    assert (counter.started, counter.epochs, counter.batches) == (1, 3, 6)
+
+
+def test_states_go_through_a_checkpoint_by_class(tmp_path):
+    first, second = Counter(), Other()
+    trainer = fit(2, first, second)
+    second.batches = 100
+    trainer.save_checkpoint(tmp_path / "kept.ckpt")
+    first, second = Counter(), Other()
+    fit(3, first, second, resumed=tmp_path / "kept.ckpt")
+    assert (first.batches, first.epochs) == (6, 3)
+    assert (second.batches, second.epochs) == (102, 3)
+
+
+def test_two_of_one_class_with_a_state_are_refused_by_lightning():
+    """Their states would overwrite each other."""
+    with pytest.raises(RuntimeError, match="state_key"):
+        fit(1, Counter(), Counter())
