@@ -17,6 +17,7 @@ from pipeline.config.errors import Refusal
 from pipeline.config.protocols import (
     EXPERIMENTS,
     PARAMETERS,
+    PROTOCOLS,
     Catalogue,
     Protocol,
     document_of,
@@ -61,6 +62,7 @@ def read_experiment(name: str, catalogue: Catalogue, root: Path = Path()) -> Exp
     parameters = read_parameters(root)
     document, source = document_of(name, parameters, root)
     protocol = resolved(document, catalogue, source)
+    _require_network(protocol, catalogue, source)
     names = _study_names(protocol, parameters, root)
     studies: list[Study] = []
     errors: list[str] = []
@@ -79,17 +81,26 @@ def read_experiment(name: str, catalogue: Catalogue, root: Path = Path()) -> Exp
     return Experiment(protocol, compared, averaged, split)
 
 
+def _require_network(protocol: Protocol, catalogue: Catalogue, source: str) -> None:
+    """Raises Refusal where the data or the network itself cannot be had: the protocol's mistake, and no arm's."""
+    try:
+        catalogue.effect((), protocol.settings() | {"source": protocol.source})
+    except Refusal as refusal:
+        raise Refusal(*(f"{source}: {line}" for line in refusal.lines)) from None
+
+
 def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tuple[str, ...]:
     known = tuple(sorted(file.stem for file in (root / EXPERIMENTS).glob("*.yaml")))
     if parameters.studies == ():
         raise Refusal(f"{PARAMETERS}: studies: an empty list; allowed are null, all, or names of: {', '.join(known)}")
+    source = PARAMETERS if parameters.studies else PROTOCOLS / f"{protocol.name}.yaml"
     names = parameters.studies or protocol.studies
     names = tuple(name for name in known if _fits(name, protocol, root)) if names == "all" else tuple(names)
     missing = [name for name in names if name not in known]
     if missing:
-        raise Refusal(*(unknown(PARAMETERS, "studies", name, known) for name in missing))
+        raise Refusal(*(unknown(source, "studies", name, known) for name in missing))
     if len(set(names)) < len(names):
-        raise Refusal(f"{PARAMETERS}: studies: a study is named twice; allowed is each once")
+        raise Refusal(f"{source}: studies: a study is named twice; allowed is each once")
     return names
 
 

@@ -6,8 +6,10 @@ How a network of this folder is asked whether it takes the images is here too.
 
 import copy
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -85,13 +87,38 @@ def _images(shape: tuple[int, ...]) -> torch.Tensor:
 def _made(settings: Model) -> nn.Module:
     name, _, attribute = settings.target.partition(":")
     try:
-        make: Callable[..., nn.Module] = getattr(importlib.import_module(name), attribute)
+        module = importlib.import_module(name)
+        if not hasattr(module, attribute):
+            raise _refusal(settings, f"does not exist; allowed are: {', '.join(_networks(module)) or 'none there yet'}")
+        make: Callable[..., nn.Module] = getattr(module, attribute)
+        _require_arguments(settings, make)
         network = make(**settings.arguments)
+    except Refusal:
+        raise
     except FAILURES as error:
         raise _refusal(settings, f"cannot be made: {_line(error)}") from None
     if not isinstance(network, nn.Module):
         raise _refusal(settings, f"is a {type(network).__name__}; allowed is what makes an nn.Module")
     return network
+
+
+def _networks(module: ModuleType) -> list[str]:
+    """The names of the networks that a module defines."""
+    found = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, nn.Module)]
+    return sorted({value.__name__ for value in found if value.__module__ == module.__name__})
+
+
+def _require_arguments(settings: Model, make: Callable[..., nn.Module]) -> None:
+    """Raises Refusal where what makes the network does not take the arguments, or needs more."""
+    try:
+        signature = inspect.signature(make)
+    except (TypeError, ValueError):  # nothing is known of it, or it is no function at all
+        return
+    try:
+        signature.bind(**settings.arguments)
+    except TypeError as error:
+        known = ", ".join(signature.parameters) or "none"
+        raise Refusal(f"model.arguments: {settings.target}: {error}; allowed are: {known}") from None
 
 
 def _copied(settings: Model, network: nn.Module) -> nn.Module:

@@ -84,7 +84,7 @@ def _git() -> Finding:
     if found.returncode:
         return Finding("git", "no commit here", "git init && git add -A && git commit -m start")
     changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=False).stdout
-    return Finding("git", f"at {found.stdout.strip()}, {len(changed.splitlines())} files changed")
+    return Finding("git", f"at {found.stdout.strip()}, files changed: {len(changed.splitlines())}")
 
 
 def _dvc() -> Finding:

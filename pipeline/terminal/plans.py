@@ -24,12 +24,13 @@ def show_plan(experiment: Experiment) -> None:
     protocol = experiment.protocol
     first = {study.name: {arm.name: arm.strengths[0].label for arm in study.arms} for study in experiment.studies}
     plans = exploration(experiment, "")[0], confirmation(experiment, "", first)[0]
-    shown = table("study", "arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned")
+    shown = table("study, arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned")
     for study in experiment.all():
+        shown.add_row(study.name)
         for arm in study.arms:
             counts = [str(_count(each, study.name, arm.name)) for each in plans]
             labels = "\n".join(strength.label for strength in arm.strengths)
-            shown.add_row(study.name, arm.name, labels, *counts)
+            shown.add_row(f"  {arm.name}", labels, *counts)
     show(shown)
     runs = [len(each.fingerprints()) for each in plans]
     workers = read_parameters().execution.workers or cores()

@@ -133,6 +133,23 @@ def test_a_mistake_in_a_study_is_one_line(project, study, words):
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("dataset: digits", "dataset: array_files", "no.npz: does not exist"),
+        ("model: {name: resnet", "model: {name: cnn, widths: [4, 4, 4, 4, 4]} #", "model.widths: 5 stages are too many"),
+        ("model: {name: resnet", "model: {import: 'torch.nn:Lineal'} #", "model.import: torch.nn:Lineal does not exist"),
+        ("studies: [dropout", "studies: [dropuot", "studies: 'dropuot' does not exist; allowed are: dropout, "),
+    ],
+)
+def test_a_mistake_of_all_arms_is_one_line_that_names_the_protocol(project, before, after, words):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    source = "source: {path: no.npz}\n" if "array_files" in after else ""
+    protocol.write_text(source + protocol.read_text().replace(before, after))
+    (line,) = refused(project)
+    assert line.startswith(f"experiments/protocols/tiny.yaml: {words}")
+
+
+@pytest.mark.parametrize(
     ("parameters", "words"),
     [
         ("protocols: [tiny]\nstudies: [no_such]", "studies: 'no_such' does not exist; allowed are: dropout, ensembles, others"),

@@ -109,10 +109,10 @@ def test_it_is_built_with_its_arguments(own):
     [
         ("own_networks.networks:Net", {"classes": 9}, r"gives \(2, 9\) for images \(2, 1, 8, 8\); allowed is \(2, 10\)"),
         ("own_networks.networks:Net", {"classes": 10, "channels": 3}, "fails on images .*: RuntimeError: "),
-        ("own_networks.networks:Net", {"wide": True}, "cannot be made: TypeError: .*wide"),
         ("own_networks.networks:Features", {"classes": 10}, r"gives \(2, 16\)"),
         ("own_networks.networks:number", {}, "is a int; allowed is what makes an nn.Module"),
-        ("own_networks.networks:Other", {}, "cannot be made: AttributeError: "),
+        ("own_networks.networks:Nett", {}, "does not exist; allowed are: .*Leaving, LeavingLater, .*Net, "),
+        ("own_networks:Net", {}, "does not exist; allowed are: none there yet"),
         ("own_networks.nowhere:Net", {}, "cannot be made: ModuleNotFoundError: "),
         ("own_networks.leaving:Net", {}, "cannot be made: SystemExit: no torch here"),
         ("own_networks.networks:Leaving", {"classes": 10}, "cannot be made: SystemExit: 3"),
@@ -140,6 +140,19 @@ def test_what_does_not_fit_is_one_line(own, target, arguments, words):
     with pytest.raises(Refusal, match=f"^model.import: {target} {words}") as refused:
         built(target, **arguments)
     assert len(refused.value.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"classes": 10, "chanels": 1}, "got an unexpected keyword argument 'chanels'; allowed are: classes, channels"),
+        ({}, "missing a required argument: 'classes'; allowed are: classes, channels"),
+    ],
+)
+def test_arguments_that_it_does_not_take_are_named_with_those_it_takes(own, arguments, words):
+    with pytest.raises(Refusal) as refused:
+        built(**arguments)
+    assert refused.value.lines == (f"model.arguments: own_networks.networks:Net: {words}",)
 
 
 def test_showing_that_it_fits_leaves_it_as_it_was_made(own):
