@@ -77,7 +77,8 @@ def read_experiment(name: str, catalogue: Catalogue, root: Path = Path()) -> Exp
     split = tuple(study for study in studies if study.variance)
     compared = tuple(study for study in studies if study not in (*averaged, *split))
     if not compared:
-        raise Refusal(f"{PARAMETERS}: studies: {', '.join(names)} alone; needed is also a study that compares arms")
+        alone = f"{', '.join(names)} alone; needed is also a study that compares arms"
+        raise Refusal(f"{_asking(protocol, parameters)}: studies: {alone}")
     return Experiment(protocol, compared, averaged, split)
 
 
@@ -93,7 +94,7 @@ def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tupl
     known = tuple(sorted(file.stem for file in (root / EXPERIMENTS).glob("*.yaml")))
     if parameters.studies == ():
         raise Refusal(f"{PARAMETERS}: studies: an empty list; allowed are null, all, or names of: {', '.join(known)}")
-    source = PARAMETERS if parameters.studies else PROTOCOLS / f"{protocol.name}.yaml"
+    source = _asking(protocol, parameters)
     names = parameters.studies or protocol.studies
     names = tuple(name for name in known if _fits(name, protocol, root)) if names == "all" else tuple(names)
     missing = [name for name in names if name not in known]
@@ -102,6 +103,11 @@ def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> tupl
     if len(set(names)) < len(names):
         raise Refusal(f"{source}: studies: a study is named twice; allowed is each once")
     return names
+
+
+def _asking(protocol: Protocol, parameters: Parameters) -> Path | str:
+    """The file that says which studies there are to be."""
+    return PARAMETERS if parameters.studies else PROTOCOLS / f"{protocol.name}.yaml"
 
 
 def _fits(study: str, protocol: Protocol, root: Path) -> bool:

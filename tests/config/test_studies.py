@@ -139,6 +139,7 @@ def test_a_mistake_in_a_study_is_one_line(project, study, words):
         ("model: {name: resnet", "model: {name: cnn, widths: [4, 4, 4, 4, 4]} #", "model.widths: 5 stages are too many"),
         ("model: {name: resnet", "model: {import: 'torch.nn:Lineal'} #", "model.import: torch.nn:Lineal does not exist"),
         ("studies: [dropout", "studies: [dropuot", "studies: 'dropuot' does not exist; allowed are: dropout, "),
+        ("studies: [dropout, others, ensembles, variance]", "studies: [ensembles]", "studies: ensembles alone; needed is"),
     ],
 )
 def test_a_mistake_of_all_arms_is_one_line_that_names_the_protocol(project, before, after, words):

@@ -23,7 +23,7 @@ class Network(lightning.LightningModule):
 
 
 class Counter:
-    """Has four of the hooks, and no base class."""
+    """Has some of the hooks, and no base class."""
 
     def __init__(self):
         self.started = self.batches = self.epochs = 0
