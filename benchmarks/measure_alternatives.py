@@ -18,10 +18,11 @@ from typing import Any
 
 from measure_run import settings
 
-from pipeline.config.fingerprint import RunConfig, fingerprint, identity
-from pipeline.config.schema import Execution
+from pipeline.config.parameters import Execution
+from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data.prepared import read_summary
+from pipeline.planning.fingerprint import fingerprint, identity
 
 RUNS, WORKERS, REPETITIONS = 24, 2, 2
 ONE = """
@@ -60,15 +61,24 @@ def write_jobs(folder: Path) -> list[Path]:
     for seed in range(RUNS):
         config = RunConfig(**settings("digits"), regularizers=(), streams=Streams.of(seed))
         this = identity(config, read_summary(data)["digest"])
-        job: dict[str, Any] = {"id": fingerprint(this), "identity": this, "data": str(data), "store": str(folder / "store")}
+        job: dict[str, Any] = {
+            "id": fingerprint(this),
+            "identity": this,
+            "data": str(data),
+            "store": str(folder / "store"),
+        }
         files.append(folder / "jobs" / f"{job['id']}.json")
-        files[-1].write_text(json.dumps(job | {"hardware": Execution(accelerator="cpu").hardware()}))
+        files[-1].write_text(
+            json.dumps(job | {"hardware": Execution(accelerator="cpu").hardware()})
+        )
     return files
 
 
 def run(folder: Path, *words: str) -> None:
     """Runs this interpreter in `folder`."""
-    subprocess.run([sys.executable, *words], cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, *words], cwd=folder, env=ENVIRONMENT, check=True, capture_output=True
+    )
 
 
 def by_engine(folder: Path, files: list[Path]) -> None:
@@ -115,12 +125,22 @@ def seconds(way: Any) -> float:
 
 def main() -> None:
     """Measures the three ways in turn and writes how many times as long the others take."""
-    ways = {"engine": by_engine, "process_for_each_run": by_processes, "dvc_stage_for_each_run": by_stages}
+    ways = {
+        "engine": by_engine,
+        "process_for_each_run": by_processes,
+        "dvc_stage_for_each_run": by_stages,
+    }
     rows = [{name: seconds(way) for name, way in ways.items()} for _ in range(REPETITIONS)]
-    result: dict[str, Any] = {f"median_{name}_seconds": round(statistics.median(row[name] for row in rows), 1) for name in ways}
+    result: dict[str, Any] = {
+        f"median_{name}_seconds": round(statistics.median(row[name] for row in rows), 1)
+        for name in ways
+    }
     for name in [name for name in ways if name != "engine"]:
         factors = [row[name] / row["engine"] for row in rows]
-        result[f"factor_{name}"] = {"median": round(statistics.median(factors), 2), "lowest": round(min(factors), 2)}
+        result[f"factor_{name}"] = {
+            "median": round(statistics.median(factors), 2),
+            "lowest": round(min(factors), 2),
+        }
     result |= {"runs": RUNS, "workers": WORKERS, "repetitions": REPETITIONS}
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))

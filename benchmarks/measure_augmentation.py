@@ -13,10 +13,10 @@ import torch
 from torch.nn import functional
 
 from pipeline import models, regularizers
-from pipeline.config.schema import Training
+from pipeline.config.run import Training
 from pipeline.config.streams import Streams
 from pipeline.execution.processes import keep_freed_memory
-from pipeline.models.standardized import Standardized
+from pipeline.models._standardized import Standardized
 from pipeline.prediction.network import as_images
 from pipeline.training.task import Task
 
@@ -24,7 +24,14 @@ BAR = 1.20
 ROUNDS, STEPS = 9, 60
 BATCH = 50
 SHAPE = (1, 8, 8)
-MODEL = {"name": "resnet", "widths": (8, 16, 32), "blocks": 3, "hidden": 64, "grid": 2, "batch_norm": True}
+MODEL = {
+    "name": "resnet",
+    "widths": (8, 16, 32),
+    "blocks": 3,
+    "hidden": 64,
+    "grid": 2,
+    "batch_norm": True,
+}
 ARM = {"name": "augmentation", "shift": 1.0, "rotate": 10.0, "scale": 0.1}
 RESULT = Path(__file__).parent / "results" / "augmentation.json"
 
@@ -38,9 +45,14 @@ class Stepper:
         settings = Training(learning_rate=0.05, epochs=1, batch_size=BATCH)
         self.task = Task(network, regularizers.build(arm), settings, Streams.of(0))
         self.task.on_train_start()
-        self.optimizer = torch.optim.SGD(self.task.groups(), lr=0.0, momentum=0.9, nesterov=True, fused=True)
+        self.optimizer = torch.optim.SGD(
+            self.task.groups(), lr=0.0, momentum=0.9, nesterov=True, fused=True
+        )
         labels = torch.arange(BATCH) % 10
-        self.batch = as_images(torch.rand(BATCH, *SHAPE).numpy()), functional.one_hot(labels, 10).float()
+        self.batch = (
+            as_images(torch.rand(BATCH, *SHAPE).numpy()),
+            functional.one_hot(labels, 10).float(),
+        )
 
     def step(self) -> float:
         """Seconds of one training step."""
@@ -70,7 +82,9 @@ def main() -> None:
         "median_ratio": round(statistics.median(ratios), 3),
         "lowest": round(min(ratios), 3),
         "highest": round(max(ratios), 3),
-        "median_plain_milliseconds": round(1000 * statistics.median(seconds for _, seconds in rounds), 2),
+        "median_plain_milliseconds": round(
+            1000 * statistics.median(seconds for _, seconds in rounds), 2
+        ),
         "rounds": ROUNDS,
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")

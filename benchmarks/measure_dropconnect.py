@@ -22,7 +22,14 @@ from pipeline.regularizers.base import Regularizer, noise_layers, switch
 from pipeline.regularizers.dropconnect import DropConnect, SharedLayer
 
 PAIRS, STEPS, BATCH = 60, 5, 50
-MODEL = {"name": "resnet", "widths": (8, 16, 32), "blocks": 3, "hidden": 64, "grid": 2, "batch_norm": True}
+MODEL = {
+    "name": "resnet",
+    "widths": (8, 16, 32),
+    "blocks": 3,
+    "hidden": 64,
+    "grid": 2,
+    "batch_norm": True,
+}
 BARS = {"linear": 1.30, "convolution": 1.05}
 RESULT = Path(__file__).parent / "results" / "dropconnect.json"
 Step = Callable[[], None]
@@ -62,7 +69,9 @@ def step(regularizers: Sequence[Regularizer], kind: type[SharedLayer] | None = N
         layer.__class__ = kind  # a layer of the same state
     switch(network, training=True, sampling=True)
     images, labels = torch.rand(BATCH, 1, 8, 8), torch.randint(0, 10, (BATCH,))
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, nesterov=True, fused=True)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.05, momentum=0.9, nesterov=True, fused=True
+    )
 
     def once() -> None:
         optimizer.zero_grad()
@@ -101,9 +110,15 @@ def main() -> None:
     parts = {name: step(shared, kind) for name, kind in kinds.items()}
     found = ratios({"plain": step(()), **forms, **parts})
     result = {
-        **{name: {"bar": BARS[name], "median_ratio": round(statistics.median(found[name]), 3)} for name in forms},
+        **{
+            name: {"bar": BARS[name], "median_ratio": round(statistics.median(found[name]), 3)}
+            for name in forms
+        },
         "parts": {name: round(statistics.median(found[name]), 3) for name in parts},
-        "quartiles": {name: [round(cut, 3) for cut in statistics.quantiles(found[name], n=4)] for name in forms},
+        "quartiles": {
+            name: [round(cut, 3) for cut in statistics.quantiles(found[name], n=4)]
+            for name in forms
+        },
         "pairs": PAIRS,
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")

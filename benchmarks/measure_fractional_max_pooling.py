@@ -18,16 +18,23 @@ from torch.nn import functional
 
 from pipeline import models
 from pipeline.execution.processes import keep_freed_memory
-from pipeline.models.regions import size
-from pipeline.models.sites import pooling_layers
-from pipeline.models.standardized import Standardized
+from pipeline.models._sites import pooling_layers
+from pipeline.models._standardized import Standardized
+from pipeline.regularizers._regions import size
 from pipeline.regularizers.base import switch
 from pipeline.regularizers.fractional_max_pooling import FractionalMaxPooling
 
 PAIRS = 15
 BATCH = 50
 RATIO = 1.41
-MODEL = {"name": "resnet", "widths": (8, 16, 32), "blocks": 3, "hidden": 64, "grid": 2, "batch_norm": True}
+MODEL = {
+    "name": "resnet",
+    "widths": (8, 16, 32),
+    "blocks": 3,
+    "hidden": 64,
+    "grid": 2,
+    "batch_norm": True,
+}
 STEPS = {8: 20, 32: 3}  # side of the images -> steps of one measurement
 RESULT = Path(__file__).parent / "results" / "fractional_max_pooling.json"
 
@@ -40,7 +47,9 @@ class Kernel(nn.Module):
         examples, channels, height, width = inputs.shape
         samples = torch.rand(examples, 1, 2).expand(examples, channels, 2)
         output = (size(height, RATIO), size(width, RATIO))
-        pooled: Tensor = functional.fractional_max_pool2d(inputs, 2, output, _random_samples=samples)
+        pooled: Tensor = functional.fractional_max_pool2d(
+            inputs, 2, output, _random_samples=samples
+        )
         return pooled
 
 
@@ -88,7 +97,10 @@ def main() -> None:
         for kind in ("random", "disjoint", "plain"):
             found = ratios(kind, side)
             key = f"{kind}_over_kernel_{side}x{side}"
-            result[key] = {"median": round(statistics.median(found), 3), "range": [round(min(found), 3), round(max(found), 3)]}
+            result[key] = {
+                "median": round(statistics.median(found), 3),
+                "range": [round(min(found), 3), round(max(found), 3)],
+            }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
 

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from measure_run import bare, development_pool
 
-from pipeline.config.fingerprint import RunConfig, config_of
+from pipeline.config.parameters import Execution
 from pipeline.config.plan import read_plan
-from pipeline.config.schema import Execution
+from pipeline.config.run import RunConfig, config_of
 from pipeline.config.streams import Streams
 from pipeline.execution import processes, scheduler
 from pipeline.execution.processes import keep_freed_memory, run_jobs
@@ -42,7 +42,9 @@ def staged(folder: Path, verb: str) -> dict[str, float]:
     environment = os.environ | {"GAPWISE_STORE": str(folder / ".runs"), "PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
     command = [sys.executable, __file__, verb]
-    ended = subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    ended = subprocess.run(
+        command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
     return {"all": time.perf_counter() - began, "standing": float(ended.stdout.splitlines()[-1])}
 
 
@@ -74,7 +76,11 @@ def grid() -> tuple[list[dict[str, float]], Counter[str]]:
             Store(folder / ".runs"),
             (folder / "artifacts" / "digits" / name for name in ("exploration", "confirmation")),
         )
-        kinds = Counter(kind(store.identity(name)) for phase in phases for name in read_plan(phase).fingerprints())
+        kinds = Counter(
+            kind(store.identity(name))
+            for phase in phases
+            for name in read_plan(phase).fingerprints()
+        )
         return [seconds["train"], seconds["confirm"]], kinds
 
 
@@ -87,24 +93,42 @@ def bare_job(job: Mapping[str, Any]) -> dict[str, Any]:
     """One bare loop in a worker."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    config = RunConfig.model_validate_json(job["kind"]).model_copy(update={"streams": Streams.of(job["seed"])})
+    config = RunConfig.model_validate_json(job["kind"]).model_copy(
+        update={"streams": Streams.of(job["seed"])}
+    )
     return {"state": "done", "seconds": bare(config, development_pool("digits"))}
 
 
 def bare_seconds(kinds: Counter[str]) -> dict[str, float]:
     """Seconds of a bare run of each kind while the other core runs one too."""
     jobs = [
-        {"id": f"{number} {seed}", "kind": name, "seed": seed} for seed in range(SAMPLE) for number, name in enumerate(kinds)
+        {"id": f"{number} {seed}", "kind": name, "seed": seed}
+        for seed in range(SAMPLE)
+        for number, name in enumerate(kinds)
     ]
-    ended = [(job["kind"], outcome["seconds"]) for job, outcome in run_jobs(jobs, bare_job, Execution(workers=WORKERS))]
-    return {name: statistics.mean(seconds for other, seconds in ended if other == name) for name in kinds}
+    ended = [
+        (job["kind"], outcome["seconds"])
+        for job, outcome in run_jobs(jobs, bare_job, Execution(workers=WORKERS))
+    ]
+    return {
+        name: statistics.mean(seconds for other, seconds in ended if other == name)
+        for name in kinds
+    }
 
 
-def efficiencies(seconds: list[dict[str, float]], kinds: Counter[str], plain: Mapping[str, float]) -> dict[str, float]:
+def efficiencies(
+    seconds: list[dict[str, float]], kinds: Counter[str], plain: Mapping[str, float]
+) -> dict[str, float]:
     """Both efficiencies of a grid, and the seconds they are made of."""
     total = sum(count * plain[name] for name, count in kinds.items())
-    walls = {name: sum(stage[key] for stage in seconds) for name, key in zip(BARS, ("standing", "all"), strict=True)}
-    return {name: total / (WORKERS * wall) for name, wall in walls.items()} | {"wall": walls["with_their_start"], "bare": total}
+    walls = {
+        name: sum(stage[key] for stage in seconds)
+        for name, key in zip(BARS, ("standing", "all"), strict=True)
+    }
+    return {name: total / (WORKERS * wall) for name, wall in walls.items()} | {
+        "wall": walls["with_their_start"],
+        "bare": total,
+    }
 
 
 def main() -> None:
@@ -114,12 +138,20 @@ def main() -> None:
     for _ in range(REPETITIONS):
         seconds, kinds = grid()
         plain.append(bare_seconds(kinds))
-        near = {name: statistics.mean(each[name] for each in plain[-2:] if name in each) for name in kinds}
+        near = {
+            name: statistics.mean(each[name] for each in plain[-2:] if name in each)
+            for name in kinds
+        }
         rows.append(efficiencies(seconds, kinds, near))
         print(rows[-1], flush=True)
-    result: dict[str, Any] = {name: {"bar": bar, **_told([row[name] for row in rows])} for name, bar in BARS.items()}
+    result: dict[str, Any] = {
+        name: {"bar": bar, **_told([row[name] for row in rows])} for name, bar in BARS.items()
+    }
     result |= {"runs": kinds.total(), "repetitions": REPETITIONS}
-    result |= {f"median_{name}_seconds": round(statistics.median(row[name] for row in rows), 1) for name in ("wall", "bare")}
+    result |= {
+        f"median_{name}_seconds": round(statistics.median(row[name] for row in rows), 1)
+        for name in ("wall", "bare")
+    }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
 

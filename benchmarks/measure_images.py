@@ -30,7 +30,7 @@ RESULT = Path(__file__).parent / "results" / "images.json"
 PREPARE = "import sys; sys.argv[1:] = [{name!r}]; import runpy; runpy.run_module('pipeline.prepare', run_name='__main__')"
 TRAIN = """
 from pathlib import Path
-from pipeline.config.fingerprint import RunConfig
+from pipeline.planning.fingerprint import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data.prepared import read_development
 from pipeline.training.trainer import train
@@ -67,12 +67,16 @@ def write(folder: Path) -> None:
     kinds = contents()
     for number in range(FILES):
         kind, content = kinds[number % CONTENTS]
-        (folder / "photographs" / f"class_{number % CLASSES}" / f"{number:05}.{kind}").write_bytes(content)
+        (folder / "photographs" / f"class_{number % CLASSES}" / f"{number:05}.{kind}").write_bytes(
+            content
+        )
     images = np.random.default_rng(0).integers(0, 256, (MANY, 32, 32, 3), np.uint8)
     np.savez(folder / "many.npz", images=images, labels=np.arange(MANY) % CLASSES)
     protocols = folder / "experiments" / "protocols"
     protocols.mkdir(parents=True)
-    (protocols / "files.yaml").write_text(PROTOCOL.format(path="photographs", dataset="image_folder"))
+    (protocols / "files.yaml").write_text(
+        PROTOCOL.format(path="photographs", dataset="image_folder")
+    )
     (protocols / "many.yaml").write_text(PROTOCOL.format(path="many.npz", dataset="array_files"))
     (folder / "params.yaml").write_text("protocols: [files]\n")
 
@@ -80,7 +84,9 @@ def write(folder: Path) -> None:
 def started(code: str, name: str, folder: Path, size: int = 0) -> subprocess.Popen[bytes]:
     """A process that runs the code in the folder."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", code.format(name=name, size=size)], cwd=folder, env=environment)
+    return subprocess.Popen(
+        [sys.executable, "-c", code.format(name=name, size=size)], cwd=folder, env=environment
+    )
 
 
 def measured(code: str, name: str, folder: Path, size: int = 0) -> dict[str, float]:
@@ -112,18 +118,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write(folder)
-        found = {"prepare": measured(PREPARE, "files", folder), "once_more": measured(PREPARE, "files", folder)}
+        found = {
+            "prepare": measured(PREPARE, "files", folder),
+            "once_more": measured(PREPARE, "files", folder),
+        }
         kept = killed(folder)
         found["after_a_kill"] = measured(PREPARE, "files", folder) | {"images_kept": kept}
         arrays = {"prepare": measured(PREPARE, "many", folder)}
         for size in SIZES:
             arrays[f"training_on_{size}"] = measured(TRAIN, "many", folder, size)
-    rates = {kind: round(FILES / found["prepare"][kind]) for kind in ("seconds", "processor_seconds")}
+    rates = {
+        kind: round(FILES / found["prepare"][kind]) for kind in ("seconds", "processor_seconds")
+    }
     result = {
         "bars": {"images_per_second": RATE, "megabytes": MEGABYTES},
         "processors": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
-        "files": {"images": FILES, "images_per_second": rates["seconds"], "per_processor": rates["processor_seconds"], **found},
+        "files": {
+            "images": FILES,
+            "images_per_second": rates["seconds"],
+            "per_processor": rates["processor_seconds"],
+            **found,
+        },
         "arrays": {"images": MANY, **arrays},
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")

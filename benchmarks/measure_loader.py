@@ -13,8 +13,7 @@ import torch
 from measure_run import development_pool, record, settings
 from torch.nn import functional
 
-from pipeline.config.fingerprint import RunConfig
-from pipeline.config.schema import Data
+from pipeline.config.run import Data, RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
@@ -34,7 +33,9 @@ def drawn(config: RunConfig, pool: Arrays) -> float:
     """Seconds of drawing every batch of a run, and of nothing else."""
     fit, _ = train_and_validation(pool, Data(**config.data), config.streams.split)
     targets = functional.one_hot(torch.from_numpy(fit.labels), pool.classes).float()
-    batches = Batches(as_images(fit.images), targets, config.training["batch_size"], config.streams.order)
+    batches = Batches(
+        as_images(fit.images), targets, config.training["batch_size"], config.streams.order
+    )
     began = time.perf_counter()
     for epoch in range(config.training["epochs"]):
         batches.epoch = epoch
@@ -53,9 +54,17 @@ def whole(config: RunConfig, pool: Arrays) -> float:
 def case(protocol: str, pairs: int, bar: float) -> dict[str, Any]:
     """The share on one protocol's baseline."""
     pool = development_pool(settings(protocol)["data"]["dataset"])
-    configs = [RunConfig(**settings(protocol), regularizers=(), streams=Streams.of(seed)) for seed in range(pairs)]
+    configs = [
+        RunConfig(**settings(protocol), regularizers=(), streams=Streams.of(seed))
+        for seed in range(pairs)
+    ]
     shares = [drawn(config, pool) / whole(config, pool) for config in configs]
-    return {"bar": bar, "median_share": round(statistics.median(shares), 5), "highest": round(max(shares), 5), "pairs": pairs}
+    return {
+        "bar": bar,
+        "median_share": round(statistics.median(shares), 5),
+        "highest": round(max(shares), 5),
+        "pairs": pairs,
+    }
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ import psutil
 import torch
 from measure_run import development_pool, settings
 
-from pipeline.config.fingerprint import RunConfig
-from pipeline.config.schema import Execution
+from pipeline.config.parameters import Execution
+from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.execution.processes import run_jobs
 from pipeline.training.trainer import train
@@ -50,7 +50,11 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     number = int(job["id"])
     config = RunConfig(**short(), regularizers=ARMS[number % len(ARMS)], streams=Streams.of(number))
     train(config, development_pool("digits"))
-    return {"state": "done", "megabytes": psutil.Process().memory_info().rss / MEGABYTE, "worker": os.getpid()}
+    return {
+        "state": "done",
+        "megabytes": psutil.Process().memory_info().rss / MEGABYTE,
+        "worker": os.getpid(),
+    }
 
 
 def main() -> None:
@@ -60,7 +64,9 @@ def main() -> None:
     held = [outcome["megabytes"] for outcome in ended]
     result = {
         "bar_megabytes": BAR,
-        "growth": round(statistics.median(held[-20:]) - statistics.median(held[WARM - 10 : WARM + 10]), 1),
+        "growth": round(
+            statistics.median(held[-20:]) - statistics.median(held[WARM - 10 : WARM + 10]), 1
+        ),
         "after_the_first_run": round(held[0]),
         "at_most": round(max(held)),
         "workers": len({outcome["worker"] for outcome in ended}),

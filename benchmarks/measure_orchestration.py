@@ -16,12 +16,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.parameters import Execution
 from pipeline.config.plan import Plan
-from pipeline.config.planning import confirmation
-from pipeline.config.schema import Execution
-from pipeline.config.studies import Experiment, read_experiment
-from pipeline.execution.catalogue import catalogue
 from pipeline.execution.scheduler import complete
+from pipeline.planning.phases import confirmation
+from pipeline.planning.studies import Experiment, read_experiment
 from pipeline.records.store import Store
 
 REPETITIONS = 5
@@ -36,11 +35,17 @@ def write_project(folder: Path, arms: int, seeds: int) -> None:
     names = [f"study_{number}" for number in range(-(-arms // 10))]
     for start, name in enumerate(names):
         rates = range(10 * start, min(10 * start + 10, arms))
-        lines = [f"  arm_{rate}:\n    - {{name: dropout, rate: {(rate + 1) / 1000}}}\n" for rate in rates]
-        (folder / "experiments" / f"{name}.yaml").write_text("question: Does it help?\narms:\n" + "".join(lines))
+        lines = [
+            f"  arm_{rate}:\n    - {{name: dropout, rate: {(rate + 1) / 1000}}}\n" for rate in rates
+        ]
+        (folder / "experiments" / f"{name}.yaml").write_text(
+            "question: Does it help?\narms:\n" + "".join(lines)
+        )
     text = (ROOT / "experiments" / "protocols" / "digits.yaml").read_text()
     text = re.sub(
-        "studies: .*", f"studies: [{', '.join(names)}]", re.sub("confirmation: [0-9]+", f"confirmation: {seeds}", text)
+        "studies: .*",
+        f"studies: [{', '.join(names)}]",
+        re.sub("confirmation: [0-9]+", f"confirmation: {seeds}", text),
     )
     (folder / "experiments" / "protocols" / "many.yaml").write_text(text)
     (folder / "params.yaml").write_text("protocols: [many]\n")
@@ -48,8 +53,11 @@ def write_project(folder: Path, arms: int, seeds: int) -> None:
 
 def planned(folder: Path) -> tuple[Plan, dict[str, Any]]:
     """The confirmation plan of the settings in `folder`."""
-    experiment: Experiment = read_experiment("many", catalogue(), folder)
-    chosen = {study.name: {arm.name: arm.strengths[0].label for arm in study.arms} for study in experiment.studies}
+    experiment: Experiment = read_experiment("many", folder)
+    chosen = {
+        study.name: {arm.name: arm.strengths[0].label for arm in study.arms}
+        for study in experiment.studies
+    }
     return confirmation(experiment, "", chosen)
 
 
@@ -84,10 +92,17 @@ def planning(place: Path) -> float:
 
 def no_op(_: Path) -> float:
     """Seconds of `dvc repro` in this tree, which must be reproduced before."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    }
     began = time.perf_counter()
     ended = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     if "up to date" not in ended.stdout:
         raise ValueError("needed first is `make run`: there was something to do")
@@ -105,9 +120,16 @@ def median(measure: Callable[[Path], float]) -> list[float]:
 
 def main() -> None:
     """Measures and writes."""
-    rows = {name: median(measure) for name, measure in zip(BARS, (trivial_runs, planning, no_op), strict=True)}
+    rows = {
+        name: median(measure)
+        for name, measure in zip(BARS, (trivial_runs, planning, no_op), strict=True)
+    }
     told = {
-        name: {"bar": BARS[name], "median_seconds": round(statistics.median(values), 2), "highest": round(max(values), 2)}
+        name: {
+            "bar": BARS[name],
+            "median_seconds": round(statistics.median(values), 2),
+            "highest": round(max(values), 2),
+        }
         for name, values in rows.items()
     }
     RESULT.write_text(json.dumps(told | {"repetitions": REPETITIONS}, indent=1) + "\n")

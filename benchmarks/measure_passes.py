@@ -24,7 +24,14 @@ from pipeline.regularizers.dropout import Dropout
 from pipeline.regularizers.input_noise import InputNoise
 
 REPETITIONS, PASSES, IMAGES = 15, 50, 500
-MODEL = {"name": "resnet", "widths": (8, 16, 32), "blocks": 3, "hidden": 64, "grid": 2, "batch_norm": True}
+MODEL = {
+    "name": "resnet",
+    "widths": (8, 16, 32),
+    "blocks": 3,
+    "hidden": 64,
+    "grid": 2,
+    "batch_norm": True,
+}
 ARMS: dict[str, tuple[Regularizer, float | None]] = {
     "dropout": (Dropout(rate=0.5), 3.0),
     "dropconnect": (DropConnect(rate=0.5), 3.0),
@@ -63,7 +70,12 @@ def main() -> None:
         shown = {"bar": bar, "median_ratio": round(statistics.median(found), 2)}
         results[name] = {**shown, "lowest": round(min(found), 2), "highest": round(max(found), 2)}
         print(name, json.dumps(results[name]), flush=True)
-    RESULT.write_text(json.dumps({**results, "passes": PASSES, "images": IMAGES, "repetitions": REPETITIONS}, indent=1) + "\n")
+    RESULT.write_text(
+        json.dumps(
+            {**results, "passes": PASSES, "images": IMAGES, "repetitions": REPETITIONS}, indent=1
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -17,15 +17,14 @@ import torch
 from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
-from pipeline import data, regularizers
-from pipeline.config.fingerprint import RunConfig
-from pipeline.config.schema import Data
+from pipeline import regularizers
+from pipeline.config.run import Data, RunConfig
 from pipeline.config.streams import Streams
-from pipeline.config.studies import read_experiment
+from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
 from pipeline.data.splits import hold_out, train_and_validation
-from pipeline.execution.catalogue import catalogue
 from pipeline.execution.processes import keep_freed_memory
+from pipeline.planning.studies import read_experiment
 from pipeline.prediction.members import by_rule
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers.base import Regularizer, mode
@@ -52,10 +51,15 @@ def bare(config: RunConfig, pool: Arrays) -> float:
     targets = functional.one_hot(labels, pool.classes).float()
     began = time.perf_counter()
     size, epochs = training["batch_size"], training["epochs"]
-    optimizer = torch.optim.SGD(network.parameters(), lr=training["learning_rate"], momentum=0.9, nesterov=True, fused=True)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=training["learning_rate"], momentum=0.9, nesterov=True, fused=True
+    )
     start_momenta(optimizer)
     schedule = OneCycleLR(
-        optimizer, training["learning_rate"], total_steps=epochs * (len(images) // size), cycle_momentum=False
+        optimizer,
+        training["learning_rate"],
+        total_steps=epochs * (len(images) // size),
+        cycle_momentum=False,
     )
     for epoch in range(epochs):
         with mode(network, training=True, sampling=True):
@@ -71,20 +75,31 @@ def bare(config: RunConfig, pool: Arrays) -> float:
     return time.perf_counter() - began
 
 
-def _loss(network: torch.nn.Module, chosen: Sequence[Regularizer], inputs: torch.Tensor, targets: torch.Tensor) -> Any:
+def _loss(
+    network: torch.nn.Module,
+    chosen: Sequence[Regularizer],
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+) -> Any:
     for regularizer in chosen:
         inputs, targets = regularizer.modify_batch(inputs, targets)
     loss = functional.cross_entropy(network(inputs), targets)
-    penalties = [penalty for regularizer in chosen if (penalty := regularizer.penalty(network)) is not None]
+    penalties = [
+        penalty for regularizer in chosen if (penalty := regularizer.penalty(network)) is not None
+    ]
     return sum(penalties, loss)
 
 
 @torch.no_grad()
-def score(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+def score(
+    network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor
+) -> tuple[float, float]:
     """Loss and accuracy in evaluation mode, without noise."""
     with mode(network, training=False, sampling=False):
         logits = torch.cat([network(chunk) for chunk in images.split(500)])
-    return float(functional.cross_entropy(logits, labels)), float((logits.argmax(1) == labels).float().mean())
+    return float(functional.cross_entropy(logits, labels)), float(
+        (logits.argmax(1) == labels).float().mean()
+    )
 
 
 @functools.cache
@@ -97,7 +112,7 @@ def development_pool(dataset: str) -> Arrays:
 @functools.cache
 def settings(protocol: str) -> dict[str, Any]:
     """The settings of a protocol."""
-    return read_experiment(protocol, catalogue(), ROOT).protocol.settings()
+    return read_experiment(protocol, ROOT).protocol.settings()
 
 
 def measured(config: RunConfig, pool: Arrays, ours_first: bool) -> tuple[float, float]:
@@ -133,7 +148,9 @@ def case(protocol: str, pairs: int, bar: float) -> dict[str, Any]:
     }
 
 
-def record(measure: Callable[..., dict[str, Any]], cases: Mapping[str, tuple[Any, ...]], target: Path) -> None:
+def record(
+    measure: Callable[..., dict[str, Any]], cases: Mapping[str, tuple[Any, ...]], target: Path
+) -> None:
     """Measures every case as a worker computes, and writes and prints what came of it."""
     torch.set_num_threads(1)
     keep_freed_memory()

@@ -17,13 +17,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline import evaluate
-from pipeline.config.files import write_sealed
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
-from pipeline.config.rules import NOISE_PASSES
+from pipeline.config.test_rules import NOISE_PASSES
 from pipeline.evaluation.metrics import METRICS
 from pipeline.records.store import write_record
 from pipeline.records.tables import write_table
 from pipeline.reporting.style import WIDTH, png, style
+from pipeline.runtime.files import write_sealed
 
 STUDIES, ARMS, IMAGES, EPOCHS, PASSES = 10, 10, 1000, 10, 20
 SEEDS = (10, 25, 50, 100)  # with a hundred arms: 1,000 to 10,000 runs, and the baseline's
@@ -37,17 +37,34 @@ SPLITS = ("train", "validation", "test")
 def planned(seeds: int) -> Plan:
     """A confirmation plan of so many seeds."""
     studies = tuple(
-        PlannedStudy(name=f"study_{study}", question="Does it help?", arms=tuple(_arms(study))) for study in range(STUDIES)
+        PlannedStudy(name=f"study_{study}", question="Does it help?", arms=tuple(_arms(study)))
+        for study in range(STUDIES)
     )
     runs = tuple(
-        PlannedRun(study=study.name, arm=arm.name, strength="", seed=1000 + seed, fingerprint=f"{arm.name}-{seed}")
+        PlannedRun(
+            study=study.name,
+            arm=arm.name,
+            strength="",
+            seed=1000 + seed,
+            fingerprint=f"{arm.name}-{seed}",
+        )
         for study in studies
         for arm in study.arms
         for seed in range(seeds)
     )
-    settings = {"data": {"dataset": "made up", "train_size": 1000}, "model": {"name": "none"}, "training": {"epochs": EPOCHS}}
+    settings = {
+        "data": {"dataset": "made up", "train_size": 1000},
+        "model": {"name": "none"},
+        "training": {"epochs": EPOCHS},
+    }
     return Plan(
-        protocol="big", phase="confirmation", settings=settings, margin=0.01, data_digest="", studies=studies, runs=runs
+        protocol="big",
+        phase="confirmation",
+        settings=settings,
+        margin=0.01,
+        data_digest="",
+        studies=studies,
+        runs=runs,
     )
 
 
@@ -56,7 +73,11 @@ def write(folder: Path, seeds: int) -> int:
     plan, generator = planned(seeds), np.random.default_rng(seeds)
     for phase in ("exploration", "confirmation"):
         (folder / phase).mkdir(parents=True)
-        kept = plan if phase == "confirmation" else plan.model_copy(update={"phase": phase, "runs": (), "studies": ()})
+        kept = (
+            plan
+            if phase == "confirmation"
+            else plan.model_copy(update={"phase": phase, "runs": (), "studies": ()})
+        )
         write_sealed(folder / phase / "plan.json", kept.model_dump(mode="json"))
     runs = plan.fingerprints()
     skill = {name: generator.normal(0.9, 0.01) for name in runs}
@@ -65,11 +86,18 @@ def write(folder: Path, seeds: int) -> int:
     rules = plan.rules()
     tables = {
         "scores": [row for name in runs for row in _scores(name, rules[name], skill[name])],
-        "passes": [row for name in runs if rules[name] != "deterministic" for row in _passes(name, skill[name])],
+        "passes": [
+            row
+            for name in runs
+            if rules[name] != "deterministic"
+            for row in _passes(name, skill[name])
+        ],
         "images": list(_images(plan, generator)),
     }
     for name, columns in evaluate.COLUMNS.items():
-        write_table(folder / f"{name}.csv", pd.DataFrame(tables.get(name, []), columns=list(columns)))
+        write_table(
+            folder / f"{name}.csv", pd.DataFrame(tables.get(name, []), columns=list(columns))
+        )
     write_sealed(folder / "choice.json", {"choice": {}, "tried": []})
     use = {
         "phase": "confirmation",
@@ -92,10 +120,23 @@ def _arms(study: int) -> Iterator[PlannedArm]:
 def _record(folder: Path, skill: float) -> None:
     folder.mkdir()
     cost = {"training_flops": 10**9, "updates": 200, "forward_flops": 10**6}
-    record = {"state": "done", "reason": "", "cost": cost, "machine": {}, "files": {}, "audit": {"noise": {"rate": skill}}}
+    record = {
+        "state": "done",
+        "reason": "",
+        "cost": cost,
+        "machine": {},
+        "files": {},
+        "audit": {"noise": {"rate": skill}},
+    }
     write_record(folder, record)
     rows = [
-        {"epoch": epoch, "updates": 20 * epoch, "split": split, "loss": 1 / epoch, "accuracy": skill - 1 / (9 + epoch)}
+        {
+            "epoch": epoch,
+            "updates": 20 * epoch,
+            "split": split,
+            "loss": 1 / epoch,
+            "accuracy": skill - 1 / (9 + epoch),
+        }
         for epoch in range(1, EPOCHS + 1)
         for split in SPLITS[:2]
     ]
@@ -109,12 +150,18 @@ def _scores(name: str, rule: str, skill: float) -> Iterator[tuple[str, str, str,
 
 
 def _passes(name: str, skill: float) -> Iterator[tuple[str, int, str, float]]:
-    yield from ((name, number, metric, skill) for number in range(1, PASSES + 1) for metric in ("accuracy", "nll"))
+    yield from (
+        (name, number, metric, skill)
+        for number in range(1, PASSES + 1)
+        for metric in ("accuracy", "nll")
+    )
 
 
 def _images(plan: Plan, generator: np.random.Generator) -> Iterator[tuple[str, str, int, float]]:
     for study, arm in plan.arms():
-        yield from ((study, arm.name, image, share) for image, share in enumerate(generator.random(IMAGES)))
+        yield from (
+            (study, arm.name, image, share) for image, share in enumerate(generator.random(IMAGES))
+        )
 
 
 def measured(verb: str, folder: Path) -> tuple[float, float]:
@@ -144,7 +191,12 @@ def draw(rows: Sequence[Mapping[str, float]]) -> None:
         axes = figure.subplots()
         for name, marker in (("seconds", "o"), ("compare_seconds", "s")):
             label = "compare and report" if name == "seconds" else "compare alone"
-            axes.plot([row["runs"] for row in rows], [row[name] for row in rows], marker=marker, label=label)
+            axes.plot(
+                [row["runs"] for row in rows],
+                [row[name] for row in rows],
+                marker=marker,
+                label=label,
+            )
         axes.axhline(SECONDS, color="#888888", linestyle="--", label="bar")
         axes.set(xlabel="runs", ylabel="seconds on one processor", xlim=(0, None), ylim=(0, None))
         figure.legend(loc="outside lower center", ncols=3)
@@ -159,12 +211,18 @@ def main() -> None:
             folder = Path(place)
             runs = write(folder / "artifacts" / "big", seeds)
             found = {verb: measured(verb, folder) for verb in ("compare", "report")}
-        row = {"runs": runs, **{f"{verb}_seconds": round(seconds, 1) for verb, (seconds, _) in found.items()}}
+        row = {
+            "runs": runs,
+            **{f"{verb}_seconds": round(seconds, 1) for verb, (seconds, _) in found.items()},
+        }
         row |= {"seconds": round(sum(seconds for seconds, _ in found.values()), 1)}
         rows.append(row | {"megabytes": round(max(megabytes for _, megabytes in found.values()))})
         print(json.dumps(rows[-1]), flush=True)
     draw(rows)
-    RESULT.write_text(json.dumps({"bars": {"seconds": SECONDS, "megabytes": MEGABYTES}, "sizes": rows}, indent=1) + "\n")
+    RESULT.write_text(
+        json.dumps({"bars": {"seconds": SECONDS, "megabytes": MEGABYTES}, "sizes": rows}, indent=1)
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,11 @@ REPETITIONS = 5
 BAR = 3
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "start.json"
-COMMANDS = {"import_torch": ("-c", "import torch"), "plan": ("-m", "pipeline", "plan"), "status": ("-m", "pipeline", "status")}
+COMMANDS = {
+    "import_torch": ("-c", "import torch"),
+    "plan": ("-m", "pipeline", "plan"),
+    "status": ("-m", "pipeline", "status"),
+}
 
 
 def seconds(arguments: tuple[str, ...]) -> float:
@@ -29,11 +33,16 @@ def main() -> None:
     """Measures and writes."""
     for arguments in COMMANDS.values():
         seconds(arguments)  # files are in memory from here on
-    rounds = [{name: seconds(arguments) for name, arguments in COMMANDS.items()} for _ in range(REPETITIONS)]
+    rounds = [
+        {name: seconds(arguments) for name, arguments in COMMANDS.items()}
+        for _ in range(REPETITIONS)
+    ]
     told = {
         name: {
             "bar": BAR,
-            "ratio": round(statistics.median(each[name] / each["import_torch"] for each in rounds), 2),
+            "ratio": round(
+                statistics.median(each[name] / each["import_torch"] for each in rounds), 2
+            ),
             "median_seconds": round(statistics.median(each[name] for each in rounds), 2),
         }
         for name in COMMANDS

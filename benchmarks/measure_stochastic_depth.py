@@ -24,7 +24,14 @@ from pipeline.execution.processes import keep_freed_memory
 from pipeline.regularizers.base import noise_layers, seed_noise, switch
 from pipeline.regularizers.stochastic_depth import StochasticDepth, start_momenta
 
-NETWORK = {"name": "resnet", "widths": (8, 16, 32), "blocks": 3, "hidden": 64, "grid": 2, "batch_norm": True}
+NETWORK = {
+    "name": "resnet",
+    "widths": (8, 16, 32),
+    "blocks": 3,
+    "hidden": 64,
+    "grid": 2,
+    "batch_norm": True,
+}
 PAIRS, TURNS, STEPS, BATCH = 11, 4, 10, 50
 WARMING = 200
 BARS = (
@@ -42,7 +49,9 @@ def stepping(network: nn.Module, shape: tuple[int, ...]) -> Callable[[], None]:
     """A training step of the network, on images of that shape."""
     images = torch.rand(BATCH, *shape).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (BATCH,))
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True
+    )
     start_momenta(optimizer)
     switch(network, training=True, sampling=True)
     seed_noise(noise_layers(network), 0)
@@ -69,15 +78,22 @@ def measured(mode: str, shape: tuple[int, ...]) -> dict[str, float]:
     changed = copy.deepcopy(plain)
     StochasticDepth.model_validate({"mode": mode}).modify_model(changed)
     steps = stepping(plain, shape), stepping(changed, shape)
-    for _ in range(WARMING // STEPS):  # every number of examples kept has kernels of its own to prepare
+    for _ in range(
+        WARMING // STEPS
+    ):  # every number of examples kept has kernels of its own to prepare
         seconds(steps[0]), seconds(steps[1])
-    pairs = [[sum(times) for times in zip(*(map(seconds, steps) for _ in range(TURNS)), strict=True)] for _ in range(PAIRS)]
+    pairs = [
+        [sum(times) for times in zip(*(map(seconds, steps) for _ in range(TURNS)), strict=True)]
+        for _ in range(PAIRS)
+    ]
     ratios = [after / before for before, after in pairs]
     return {
         "median_ratio": round(statistics.median(ratios), 3),
         "lowest": round(min(ratios), 3),
         "highest": round(max(ratios), 3),
-        "plain_milliseconds": round(statistics.median(before for before, _ in pairs) / TURNS / STEPS * 1000, 2),
+        "plain_milliseconds": round(
+            statistics.median(before for before, _ in pairs) / TURNS / STEPS * 1000, 2
+        ),
     }
 
 
@@ -91,7 +107,16 @@ def main() -> None:
             keep_freed_memory()
         for mode, shape, bar in BARS:
             ratios = measured(mode, shape)
-            results.append({"mode": mode, "shape": list(shape), "memory": memory, "bar": bar, **ratios, "pairs": PAIRS})
+            results.append(
+                {
+                    "mode": mode,
+                    "shape": list(shape),
+                    "memory": memory,
+                    "bar": bar,
+                    **ratios,
+                    "pairs": PAIRS,
+                }
+            )
             print(json.dumps(results[-1]), flush=True)
     RESULT.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -19,9 +19,17 @@ RESULT = Path(__file__).parent / "results" / "whole.json"
 
 def seconds(folder: Path, *command: str) -> float:
     """Wall seconds of a command of this interpreter in `folder`."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    }
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", *command], cwd=folder, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
     return time.perf_counter() - began
 
 
@@ -36,7 +44,11 @@ def repetition() -> float:
 def main() -> None:
     """Measures and writes."""
     values = [repetition() for _ in range(REPETITIONS)]
-    told = {"bar": 300, "median_seconds": round(statistics.median(values), 1), "highest": round(max(values), 1)}
+    told = {
+        "bar": 300,
+        "median_seconds": round(statistics.median(values), 1),
+        "highest": round(max(values), 1),
+    }
     RESULT.write_text(json.dumps(told | {"repetitions": REPETITIONS}, indent=1) + "\n")
     print(json.dumps(told))
 

@@ -26,8 +26,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from marked import Run, marked, of_kind  # noqa: E402
 from tiny import clean_environment, tables, trained, write_checkout, write_clone  # noqa: E402
 
-from pipeline.config.documents import read_yaml  # noqa: E402
-from pipeline.config.errors import Refusal  # noqa: E402
+from pipeline.config.yaml_files import read_yaml  # noqa: E402
+from pipeline.runtime.errors import Refusal  # noqa: E402
 
 SEED = 20
 MOMENTS = 100
@@ -80,7 +80,10 @@ class Field:
     def moment(self, target: str, number: int) -> float:
         """Seconds from the start, uniform over the time in which there is such a process; the same for a number always."""
         drawn = random.Random(f"{SEED}-{number}")  # noqa: S311
-        return self.moments[target][int(drawn.random() * len(self.moments[target]))] + drawn.random() * STEP
+        return (
+            self.moments[target][int(drawn.random() * len(self.moments[target]))]
+            + drawn.random() * STEP
+        )
 
 
 def prepared(place: Path) -> Field:
@@ -107,7 +110,9 @@ def tortured(number: int, field: Field, moment: float | None = None) -> Outcome:
     sent, target = KINDS[number % len(KINDS)]
     moment = field.moment(target, number) if moment is None else moment
     outcome = Outcome(number, sent.name, target, round(moment, 2))
-    with tempfile.TemporaryDirectory(prefix="gapwise-torture-", ignore_cleanup_errors=True) as place:
+    with tempfile.TemporaryDirectory(
+        prefix="gapwise-torture-", ignore_cleanup_errors=True
+    ) as place:
         folder = write_clone(field.checkout, Path(place) / "clone")
         environment = clean_environment(Path(place) / "site")
         run = Run(folder, environment)
@@ -121,7 +126,9 @@ def tortured(number: int, field: Field, moment: float | None = None) -> Outcome:
         outcome.again, more = Run(folder, environment).end()
         after = trained(folder)
         outcome.retrained = sum(after.get(name) != when for name, when in before.items())
-        outcome.differing = differing(tables(folder), field.expected) + ["dvc.lock"] * is_damaged(folder / "dvc.lock")
+        outcome.differing = differing(tables(folder), field.expected) + ["dvc.lock"] * is_damaged(
+            folder / "dvc.lock"
+        )
         outcome.traceback = "Traceback" in output + more
         if outcome.failure():
             print(f"{output}\n--- the next run ---\n{more}", file=sys.stderr, flush=True)
@@ -163,9 +170,14 @@ def summary(outcomes: Iterable[Outcome], seconds: float) -> dict[str, object]:
         "differing_tables": sum(len(outcome.differing) for outcome in outcomes),
         "tracebacks": sum(outcome.traceback for outcome in outcomes),
         "damaged_locks_mended": sum(outcome.damaged_lock for outcome in outcomes),
-        "kinds": dict(sorted(Counter(f"{outcome.signal} to {outcome.target}" for outcome in outcomes).items())),
+        "kinds": dict(
+            sorted(Counter(f"{outcome.signal} to {outcome.target}" for outcome in outcomes).items())
+        ),
         "stages_met": dict(sorted(Counter(outcome.stage for outcome in outcomes).items())),
-        "exit_codes": {str(code): count for code, count in Counter(outcome.code for outcome in outcomes).most_common()},
+        "exit_codes": {
+            str(code): count
+            for code, count in Counter(outcome.code for outcome in outcomes).most_common()
+        },
         "random_seed": SEED,
         "seconds": round(seconds),
         "failed": [asdict(outcome) for outcome in outcomes if outcome.failure()],
@@ -180,18 +192,24 @@ def main() -> None:
     parser.add_argument("--only", type=int)
     given = parser.parse_args()
     began, outcomes = time.monotonic(), []
-    with tempfile.TemporaryDirectory(prefix="gapwise-torture-", ignore_cleanup_errors=True) as place:
+    with tempfile.TemporaryDirectory(
+        prefix="gapwise-torture-", ignore_cleanup_errors=True
+    ) as place:
         field = prepared(Path(place))
         numbers = range(given.moments) if given.only is None else [given.only]
         pool = concurrent.futures.ThreadPoolExecutor(given.at_once)
-        for ended in concurrent.futures.as_completed([pool.submit(tortured, number, field) for number in numbers]):
+        for ended in concurrent.futures.as_completed(
+            [pool.submit(tortured, number, field) for number in numbers]
+        ):
             outcome = ended.result()
             number = outcome.number
             outcomes.append(outcome)
             met = f"{number}: {outcome.signal} to {outcome.target} at {outcome.second} s, {outcome.stage}: "
             print(f"{met}{outcome.failure() or 'well'} (random seed {SEED})", flush=True)
             if given.only is None:
-                RESULT.write_text(json.dumps(summary(outcomes, time.monotonic() - began), indent=1) + "\n")
+                RESULT.write_text(
+                    json.dumps(summary(outcomes, time.monotonic() - began), indent=1) + "\n"
+                )
     sys.exit(any(outcome.failure() for outcome in outcomes))
 
 

@@ -16,7 +16,14 @@ import seaborn as sns
 from pipeline.reporting.style import colours, png, style
 
 ROOT = Path(__file__).resolve().parent.parent
-ARMS = ("baseline", "dropout", "dropconnect", "stochastic_depth", "shift_and_rotation", "no_batch_norm")
+ARMS = (
+    "baseline",
+    "dropout",
+    "dropconnect",
+    "stochastic_depth",
+    "shift_and_rotation",
+    "no_batch_norm",
+)
 
 
 def inspected(name: str, *options: str) -> str:
@@ -38,26 +45,72 @@ def curves(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for run in table.itertuples():
         records = map(json.loads, inspected(run.id).splitlines())
-        rows += [{"arm": run.arm, **record["history"]["item"]} for record in records if record["type"] == "history"]
+        rows += [
+            {"arm": run.arm, **record["history"]["item"]}
+            for record in records
+            if record["type"] == "history"
+        ]
     return pd.DataFrame(rows)
 
 
 def drawn(table: pd.DataFrame) -> bytes:
     """The four panels."""
-    confirmed = table[(table["phase"] == "confirmation") & table["arm"].isin(ARMS) & (table["study"] != "ensembles")]
+    confirmed = table[
+        (table["phase"] == "confirmation")
+        & table["arm"].isin(ARMS)
+        & (table["study"] != "ensembles")
+    ]
     confirmed = confirmed.sort_values("arm", key=lambda arms: arms.map(ARMS.index))
     explored = table[(table["phase"] == "exploration") & (table["arm"] == "dropout")]
     shades = colours(ARMS)
     with style():
-        figure, ((bars, strength), (scatter, lines)) = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
-        sns.barplot(confirmed, x="final/test_accuracy", y="arm", hue="arm", palette=shades, errorbar="se", ax=bars)
-        bars.set(title="confirmation, grouped by arm", xlim=(0.7, 1.0), xticks=(0.7, 0.8, 0.9, 1.0), ylabel="")
-        sns.scatterplot(explored, x="dropout.rate", y="validation/accuracy", color=shades["dropout"], s=70, ax=strength)
+        figure, ((bars, strength), (scatter, lines)) = plt.subplots(
+            2, 2, figsize=(12, 8), layout="constrained"
+        )
+        sns.barplot(
+            confirmed,
+            x="final/test_accuracy",
+            y="arm",
+            hue="arm",
+            palette=shades,
+            errorbar="se",
+            ax=bars,
+        )
+        bars.set(
+            title="confirmation, grouped by arm",
+            xlim=(0.7, 1.0),
+            xticks=(0.7, 0.8, 0.9, 1.0),
+            ylabel="",
+        )
+        sns.scatterplot(
+            explored,
+            x="dropout.rate",
+            y="validation/accuracy",
+            color=shades["dropout"],
+            s=70,
+            ax=strength,
+        )
         strength.set(title="exploration, arm = dropout", xlabel="config.dropout.rate")
-        sns.scatterplot(confirmed, x="final/gap", y="final/test_accuracy", hue="arm", palette=shades, s=50, ax=scatter)
+        sns.scatterplot(
+            confirmed,
+            x="final/gap",
+            y="final/test_accuracy",
+            hue="arm",
+            palette=shades,
+            s=50,
+            ax=scatter,
+        )
         scatter.set(title="confirmation, colour by arm")
         points = curves(confirmed[confirmed["arm"].isin(ARMS[:3])])
-        sns.lineplot(points, x="epoch", y="validation/accuracy", hue="arm", palette=shades, errorbar="se", ax=lines)
+        sns.lineplot(
+            points,
+            x="epoch",
+            y="validation/accuracy",
+            hue="arm",
+            palette=shades,
+            errorbar="se",
+            ax=lines,
+        )
         lines.set(title="confirmation, grouped by arm")
         for axes in (scatter, lines):
             sns.move_legend(axes, "lower left" if axes is scatter else "lower right", title=None)

@@ -7,7 +7,9 @@ import sys
 def main() -> None:
     """Runs the command line. One line instead of a traceback where the environment is not the one that was set up."""
     if sys.path[0] != os.getcwd():
-        sys.path.insert(0, os.getcwd())  # as `python -m` has it: a network of the user's own may lie here
+        sys.path.insert(
+            0, os.getcwd()
+        )  # as `python -m` has it: a network of the user's own may lie here
     try:
         from pipeline.cli import application
     except ModuleNotFoundError as error:

@@ -12,12 +12,12 @@ import pandas as pd
 from safetensors.numpy import load_file
 
 from pipeline.comparison.selection import choice, tried
-from pipeline.config.files import write_sealed
 from pipeline.config.plan import Plan, read_plan
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.metrics import accuracy, nll
 from pipeline.execution.stage import stage
 from pipeline.records.store import checked_record
+from pipeline.runtime.files import write_sealed
 
 ARTIFACTS = Path("artifacts")
 
@@ -28,18 +28,27 @@ def main(protocol: str) -> None:
     plan = read_plan(folder / "exploration")
     table = tried(_runs(plan, folder / "exploration"))
     chosen = choice(table)
-    content = {"choice": {study.name: chosen.get(study.name, {}) for study in plan.studies}, "tried": _rows(table)}
+    content = {
+        "choice": {study.name: chosen.get(study.name, {}) for study in plan.studies},
+        "tried": _rows(table),
+    }
     write_sealed(folder / "choice.json", content)
     for study in chosen.values():
         for arm, strength in study.items():
-            print(f"{arm}: {strength} chosen" if strength else f"{arm}: nothing chosen, every strength has lost a run")
+            print(
+                f"{arm}: {strength} chosen"
+                if strength
+                else f"{arm}: nothing chosen, every strength has lost a run"
+            )
 
 
 def _runs(plan: Plan, folder: Path) -> pd.DataFrame:
     """One row per planned run with its state and its validation scores, NaN where it is not done."""
     scores = {fingerprint: _score(folder / fingerprint) for fingerprint in plan.fingerprints()}
     rows = [(run.study, run.arm, run.strength, *scores[run.fingerprint]) for run in plan.runs]
-    return pd.DataFrame(rows, columns=["study", "arm", "strength", "state", "validation_accuracy", "validation_nll"])
+    return pd.DataFrame(
+        rows, columns=["study", "arm", "strength", "state", "validation_accuracy", "validation_nll"]
+    )
 
 
 def _score(folder: Path) -> tuple[str, float, float]:

@@ -14,14 +14,17 @@ from typing import Annotated
 
 import typer
 
-from pipeline.config.errors import Refusal
+from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import last_plan
-from pipeline.config.protocols import document_of, read_parameters, resolved
-from pipeline.config.studies import Experiment, read_experiment
-from pipeline.execution.catalogue import catalogue
-from pipeline.execution.stage import Incomplete, end_with_parent, guarded, held_back
-from pipeline.records.lock import held, keep_dvc_lock, mend_dvc_lock
+from pipeline.execution.dvc_lock import keep_dvc_lock, mend_dvc_lock
+from pipeline.execution.stage import Incomplete, guarded
+from pipeline.planning.protocols import document_of
+from pipeline.planning.resolution import resolved
+from pipeline.planning.studies import Experiment, read_experiment
 from pipeline.records.store import open_store
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.locks import held
+from pipeline.runtime.signals import end_with_parent, held_back
 from pipeline.terminal.headline import show_headline
 from pipeline.terminal.plans import show_plan
 from pipeline.terminal.states import show_states
@@ -38,13 +41,19 @@ gapwise track --dry-run           what Weights & Biases would be sent
 gapwise doctor --model            where in the networks regularizers may act
 """
 application = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=EXAMPLES
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=EXAMPLES,
 )
 ARTIFACTS, REPORTS, EXPERIMENTS = Path("artifacts"), Path("reports"), Path("experiments")
 PATIENCE = 10.0  # seconds that DVC may take to end after Control-C
 PHASES = {"exploration": "train", "confirmation": "confirm"}
 DVC = (sys.executable, "-m", "pipeline.execution.reproduction", "--wait-for-lock")
-Protocols = Annotated[list[str] | None, typer.Argument(help="Those of params.yaml where none is named.")]
+Protocols = Annotated[
+    list[str] | None, typer.Argument(help="Those of params.yaml where none is named.")
+]
 
 
 @application.command()
@@ -55,8 +64,12 @@ def plan() -> None:
 
 @application.command()
 def run(
-    studies: Annotated[list[str] | None, typer.Argument(help="Run these alone, as an experiment of DVC.")] = None,
-    keep_going: Annotated[bool, typer.Option(help="Report with what there is when runs have failed.")] = False,
+    studies: Annotated[
+        list[str] | None, typer.Argument(help="Run these alone, as an experiment of DVC.")
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option(help="Report with what there is when runs have failed.")
+    ] = False,
 ) -> None:
     """Reproduce every stage with DVC, then print the headline tables and the reports' paths."""
     sys.exit(guarded(lambda: _run(studies or [], keep_going)))
@@ -85,17 +98,23 @@ def verify(protocols: Protocols = None) -> None:
 @application.command()
 def track(
     protocols: Protocols = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")
+    ] = False,
 ) -> None:
     """Mirror to Weights & Biases what it does not have yet."""
     from pipeline import track as verb
 
-    sys.exit(guarded(lambda: verb.foretell(protocols or []) if dry_run else _each(verb.main, protocols)))
+    sys.exit(
+        guarded(lambda: verb.foretell(protocols or []) if dry_run else _each(verb.main, protocols))
+    )
 
 
 @application.command()
 def doctor(
-    model: Annotated[bool, typer.Option("--model", help="Show where in the networks regularizers may act.")] = False,
+    model: Annotated[
+        bool, typer.Option("--model", help="Show where in the networks regularizers may act.")
+    ] = False,
 ) -> None:
     """Look at Python, torch, threads, git, DVC, W&B and the disk: one line each, with the mend."""
     sys.exit(guarded(_networks if model else _examine))
@@ -107,7 +126,7 @@ def _experiments() -> list[Experiment]:
     errors: list[str] = []
     for name in read_parameters().protocols:
         try:
-            found.append(read_experiment(name, catalogue()))
+            found.append(read_experiment(name))
         except Refusal as refusal:
             errors += refusal.lines
     if errors:
@@ -137,7 +156,9 @@ def _run(studies: Sequence[str], keep_going: bool) -> None:
         words = ("exp", "run", "-S", f"studies=[{','.join(studies)}]") if studies else ("repro",)
         _retry_failed(names, keep_going)
         _reproduce(words, keep_going)
-        if not keep_going and _retry_failed(names, keep_going):  # from DVC's cache, after a killed retry
+        if not keep_going and _retry_failed(
+            names, keep_going
+        ):  # from DVC's cache, after a killed retry
             _reproduce(words, keep_going)
         keep_dvc_lock()
     for name in names:
@@ -179,7 +200,9 @@ def _reproduce(words: Sequence[str], keep_going: bool) -> None:
         print("interrupted; what is finished is kept: run again to go on")
         raise
     if process.returncode:
-        raise Incomplete("the run stopped before its report; what it finished is kept: mend what is named above and run again")
+        raise Incomplete(
+            "the run stopped before its report; what it finished is kept: mend what is named above and run again"
+        )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -219,7 +242,7 @@ def _networks() -> None:
     parameters = read_parameters()
     for name in parameters.protocols:
         document, source = document_of(name, parameters, Path())
-        show_sites(resolved(document, catalogue(), source))
+        show_sites(resolved(document, source))
 
 
 def _examine() -> None:

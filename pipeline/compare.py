@@ -11,9 +11,8 @@ from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.interactions import changed, interactions
 from pipeline.comparison.published import published
 from pipeline.comparison.variance import streams
-from pipeline.config.arms import BASELINE
-from pipeline.config.fingerprint import RunConfig, read_config
-from pipeline.config.plan import Plan, read_plan
+from pipeline.config.plan import BASELINE, Plan, read_plan
+from pipeline.config.run import RunConfig, read_config
 from pipeline.execution.stage import stage
 from pipeline.records.store import read_file, read_record
 from pipeline.records.tables import read_table, write_table
@@ -48,7 +47,11 @@ def _parts(plan: Plan, runs: Path) -> dict[tuple[str, str], frozenset[str]]:
         if (run.study, run.arm) not in configs and read_file(folder, "run.json"):
             configs[run.study, run.arm] = read_config(folder / "run.json")
     known = {study for study, arm in configs if arm == BASELINE}
-    return {key: changed(config, configs[key[0], BASELINE]) for key, config in configs.items() if key[0] in known}
+    return {
+        key: changed(config, configs[key[0], BASELINE])
+        for key, config in configs.items()
+        if key[0] in known
+    }
 
 
 if __name__ == "__main__":

@@ -3,16 +3,15 @@
 import sys
 from pathlib import Path
 
-from pipeline.config.files import read_sealed
-from pipeline.config.planning import confirmation
-from pipeline.config.protocols import read_parameters
-from pipeline.config.studies import read_experiment
+from pipeline.config.parameters import read_parameters
 from pipeline.data.prepared import read_summary
-from pipeline.execution.catalogue import catalogue
 from pipeline.execution.devices import perform
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
+from pipeline.planning.phases import confirmation
+from pipeline.planning.studies import read_experiment
 from pipeline.records.store import open_store
+from pipeline.runtime.files import read_sealed
 from pipeline.tracking.live import loggers
 
 
@@ -20,7 +19,7 @@ def main(protocol: str) -> None:
     """Writes artifacts/<protocol>/confirmation."""
     folder = Path("artifacts") / protocol
     choice = read_sealed(folder / "choice.json")["choice"]
-    experiment = read_experiment(protocol, catalogue())
+    experiment = read_experiment(protocol)
     plan, identities = confirmation(experiment, read_summary(folder / "data")["digest"], choice)
     settings = read_parameters()
     live = loggers(settings.tracking, plan, identities)

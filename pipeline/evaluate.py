@@ -15,11 +15,8 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load
 
-from pipeline.config.arms import BASELINE
-from pipeline.config.errors import Refusal
-from pipeline.config.files import read_sealed, write_sealed
-from pipeline.config.plan import Plan, PlannedEnsemble, PlannedRun, read_plan
-from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES, members
+from pipeline.config.plan import BASELINE, Plan, PlannedEnsemble, PlannedRun, read_plan
+from pipeline.config.test_rules import DETERMINISTIC, NOISE, NOISE_PASSES, members
 from pipeline.data.prepared import read_summary, read_test_labels, require_digest
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.calibration import reliability
@@ -40,6 +37,8 @@ from pipeline.evaluation.metrics import METRICS, gap_parts, hits, member_accurac
 from pipeline.execution.stage import stage
 from pipeline.records.store import read_record
 from pipeline.records.tables import write_table
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import read_sealed, write_sealed
 
 ARTIFACTS = Path("artifacts")
 COLUMNS = {
@@ -50,9 +49,16 @@ COLUMNS = {
     "sizes": ("study", "group", "method", "members", "metric", "value"),
     "reliability": ("study", "group", "method", "low", "high", "count", "confidence", "accuracy"),
 }
-FOR_THE_GAP = ("labels", "examples", "augmented", "trained")  # no prediction, or one on the training split alone
+FOR_THE_GAP = (
+    "labels",
+    "examples",
+    "augmented",
+    "trained",
+)  # no prediction, or one on the training split alone
 
-Tensors = Mapping[str, Any]  # "<split>/<member kind>" -> logits (members, N, classes); "labels/<split>" -> (N,)
+Tensors = Mapping[
+    str, Any
+]  # "<split>/<member kind>" -> logits (members, N, classes); "labels/<split>" -> (N,)
 Rows = dict[str, list[tuple[Any, ...]]]  # table -> rows
 Row = tuple[str, str, str, float]  # rule, split, metric, value
 
@@ -62,7 +68,9 @@ def main(protocol: str) -> None:
     folder = ARTIFACTS / protocol
     plan = read_plan(folder / "confirmation")
     if plan.phase != "confirmation":
-        raise Refusal(f"{folder / 'confirmation'}: holds the {plan.phase} phase; allowed on the test set is confirmation alone")
+        raise Refusal(
+            f"{folder / 'confirmation'}: holds the {plan.phase} phase; allowed on the test set is confirmation alone"
+        )
     records = _records(plan, folder / "confirmation")
     digests = _digests(folder / "predictions", list(records))
     require_digest(folder / "data", plan.data_digest)
@@ -97,7 +105,11 @@ def _validation(folder: Path, plan: Plan) -> int:
     """How many images validate under the protocol: those that its dataset sets apart, else what training leaves."""
     summary = read_summary(folder / "data")
     settings = plan.settings["data"]
-    return int(summary["validation"] or settings.get("validation_size") or summary["development"] - settings["train_size"])
+    return int(
+        summary["validation"]
+        or settings.get("validation_size")
+        or summary["development"] - settings["train_size"]
+    )
 
 
 def _right(tensors: Tensors, rule: str) -> Any:
@@ -123,24 +135,43 @@ def _average(group: Group, key: tuple[str, int], costs: Mapping[str, float], row
     labels: Labelled = (known["labels/validation"].astype(int), known["labels/test"].astype(int))
     greedy, gains = selected(group, labels[0])
     for method in (*methods(group), greedy):
-        values = {**scored(method, labels), "training_flops": sum(costs[run] for run in method.runs)}
+        values = {
+            **scored(method, labels),
+            "training_flops": sum(costs[run] for run in method.runs),
+        }
         values |= gains if method is greedy else {}
         about = (method.name, method.model, method.against)
-        rows["ensembles"] += [(*key, *about, metric, value) for metric, value in sorted(values.items())]
+        rows["ensembles"] += [
+            (*key, *about, metric, value) for metric, value in sorted(values.items())
+        ]
         rows["sizes"] += [(*key, method.name, *row) for row in _sizes(method, labels[1])]
         rows["reliability"] += [(*key, method.name, *row) for row in _bins(method, labels[1])]
 
 
 def _group(
-    plan: Plan, ensemble: PlannedEnsemble, seed: int, read: Callable[[str], Tensors], done: Collection[str]
+    plan: Plan,
+    ensemble: PlannedEnsemble,
+    seed: int,
+    read: Callable[[str], Tensors],
+    done: Collection[str],
 ) -> Group | None:
     """The models of one group; None where one of the baseline's is not done.
 
     An arm that was trained on another number of images has no place in it: an average with it would see more data.
     """
-    own = {(one.arm, one.member): one.fingerprint for one in plan.members if (one.study, one.seed) == (ensemble.name, seed)}
-    named = {run.fingerprint: _label(plan, run) for run in reversed(plan.runs) if run.seed == seed and run.fingerprint in done}
-    compared = {arm: run for run, arm in reversed(named.items())}  # each model once, by its first name
+    own = {
+        (one.arm, one.member): one.fingerprint
+        for one in plan.members
+        if (one.study, one.seed) == (ensemble.name, seed)
+    }
+    named = {
+        run.fingerprint: _label(plan, run)
+        for run in reversed(plan.runs)
+        if run.seed == seed and run.fingerprint in done
+    }
+    compared = {
+        arm: run for run, arm in reversed(named.items())
+    }  # each model once, by its first name
     baseline = [own[BASELINE, member] for member in range(ensemble.size)]
     others = {arm: run for (arm, _), run in own.items() if arm != BASELINE and run in done}
     if any(run not in done for run in baseline):
@@ -162,7 +193,9 @@ def _group(
 
 def _label(plan: Plan, run: PlannedRun) -> str:
     """The arm of a run, with its study where two studies mean different things by it."""
-    others = {other.fingerprint for other in plan.runs if (other.arm, other.seed) == (run.arm, run.seed)}
+    others = {
+        other.fingerprint for other in plan.runs if (other.arm, other.seed) == (run.arm, run.seed)
+    }
     return run.arm if len(others) == 1 else f"{run.arm} of {run.study}"
 
 
@@ -173,13 +206,21 @@ def _sizes(method: Method, labels: Any) -> Iterator[tuple[int, str, float]]:
 
 def _bins(method: Method, labels: Any) -> Iterator[tuple[float, ...]]:
     found = reliability(method.average(method.test), labels)
-    yield from zip(found.low, found.high, found.count, found.confidence, found.accuracy, strict=True)
+    yield from zip(
+        found.low, found.high, found.count, found.confidence, found.accuracy, strict=True
+    )
 
 
 def _records(plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
     """The records of finished runs, in the order of the plan."""
-    records = {fingerprint: read_record(folder / fingerprint) for fingerprint in plan.fingerprints()}
-    return {fingerprint: record for fingerprint, record in records.items() if record and record["state"] == "done"}
+    records = {
+        fingerprint: read_record(folder / fingerprint) for fingerprint in plan.fingerprints()
+    }
+    return {
+        fingerprint: record
+        for fingerprint, record in records.items()
+        if record and record["state"] == "done"
+    }
 
 
 def _digests(folder: Path, done: list[str]) -> dict[str, str]:
@@ -187,7 +228,12 @@ def _digests(folder: Path, done: list[str]) -> dict[str, str]:
     path = folder / "predictions.json"
     files = read_sealed(path)["files"]
     if missing := [fingerprint for fingerprint in done if _name(fingerprint) not in files]:
-        raise Refusal(*(f"{path}: names no {_name(run)}; needed is a file for every run that is done" for run in missing))
+        raise Refusal(
+            *(
+                f"{path}: names no {_name(run)}; needed is a file for every run that is done"
+                for run in missing
+            )
+        )
     return {fingerprint: files[_name(fingerprint)] for fingerprint in done}
 
 
@@ -196,7 +242,9 @@ def _tensors(folder: Path, fingerprint: str, digests: Mapping[str, str]) -> Tens
     path = folder / _name(fingerprint)
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != digests[fingerprint]:
-        raise Refusal(f"{path}: missing or damaged; needed is the file whose sha256 predictions.json names")
+        raise Refusal(
+            f"{path}: missing or damaged; needed is the file whose sha256 predictions.json names"
+        )
     return load(content)
 
 
@@ -220,9 +268,15 @@ def _scores(tensors: Tensors) -> Iterator[Row]:
 
 
 def _gap(tensors: Tensors) -> Iterator[Row]:
-    train = {key.partition("/")[2]: logits for key, logits in tensors.items() if key.startswith("train/")}
-    accuracies = {kind: member_accuracy(logits, tensors["labels/train"]) for kind, logits in train.items()}
-    validation = member_accuracy(tensors[f"validation/{DETERMINISTIC}"], tensors["labels/validation"])
+    train = {
+        key.partition("/")[2]: logits for key, logits in tensors.items() if key.startswith("train/")
+    }
+    accuracies = {
+        kind: member_accuracy(logits, tensors["labels/train"]) for kind, logits in train.items()
+    }
+    validation = member_accuracy(
+        tensors[f"validation/{DETERMINISTIC}"], tensors["labels/validation"]
+    )
     for metric, value in gap_parts(accuracies, validation).items():
         yield DETERMINISTIC, "train_validation", metric, value
 

@@ -11,11 +11,9 @@ import torch
 from safetensors.torch import load_file, save
 
 from pipeline import regularizers
-from pipeline.config.files import new_folder, write_sealed
-from pipeline.config.fingerprint import read_config
+from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import read_plan
-from pipeline.config.protocols import read_parameters
-from pipeline.config.schema import Data
+from pipeline.config.run import Data, read_config
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_summary, read_test_images, require_digest
 from pipeline.data.splits import train_and_validation
@@ -25,6 +23,7 @@ from pipeline.execution.stage import Incomplete, stage
 from pipeline.prediction.network import as_images
 from pipeline.prediction.tensors import Subject, predictions
 from pipeline.records.store import checked_record
+from pipeline.runtime.files import new_folder, write_sealed
 
 
 def main(protocol: str) -> None:
@@ -35,12 +34,19 @@ def main(protocol: str) -> None:
     done = [name for name in plan.fingerprints() if _is_done(folder / "confirmation" / name)]
     with new_folder(folder / "predictions") as staging:
         viewed, execution = plan.grouped(), read_parameters().execution
-        fixed = {"folder": str(folder.absolute()), "target": str(staging.absolute()), "accelerator": execution.accelerator}
+        fixed = {
+            "folder": str(folder.absolute()),
+            "target": str(staging.absolute()),
+            "accelerator": execution.accelerator,
+        }
         jobs = [{"id": name, "viewed": name in viewed, **fixed} for name in done]
         failed = finish(jobs, perform, execution, f"predictions of {protocol}", [folder.absolute()])
         if failed:
             raise Incomplete(said(failed, len(jobs), labels(plan)))
-        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(staging.iterdir())}
+        sums = {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(staging.iterdir())
+        }
         write_sealed(staging / "predictions.json", {"files": sums})
 
 
@@ -63,7 +69,10 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
     }
     flips_keep = read_summary(folder / "data")["flips_keep_labels"]
     tensors = predictions(subject, images, pool.classes, job["viewed"], flips_keep)
-    labels = {"labels/train": torch.from_numpy(train.labels), "labels/validation": torch.from_numpy(validation.labels)}
+    labels = {
+        "labels/train": torch.from_numpy(train.labels),
+        "labels/validation": torch.from_numpy(validation.labels),
+    }
     content = save({**tensors, **labels, "examples/validation": _digest(images["validation"])})
     (Path(job["target"]) / f"{job['id']}.safetensors").write_bytes(content)
     return {"state": "done", "reason": ""}
@@ -77,7 +86,9 @@ def _kept(run: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 def _digest(images: torch.Tensor) -> torch.Tensor:
     """The 32 bytes of a checksum that tells apart predictions made on different examples."""
-    return torch.frombuffer(bytearray(hashlib.sha256(images.contiguous().numpy().tobytes()).digest()), dtype=torch.uint8)
+    return torch.frombuffer(
+        bytearray(hashlib.sha256(images.contiguous().numpy().tobytes()).digest()), dtype=torch.uint8
+    )
 
 
 def _is_done(run: Path) -> bool:

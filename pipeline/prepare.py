@@ -3,18 +3,18 @@
 import sys
 from pathlib import Path
 
-from pipeline import data
-from pipeline.config.protocols import read_protocol
-from pipeline.data.examination import notes, require_examples, require_sizes
+from pipeline.data import sources as data
+from pipeline.data.checks import notes, require_examples, require_sizes
 from pipeline.data.prepared import write_prepared
 from pipeline.data.remarks import heard
 from pipeline.data.splits import divided
 from pipeline.execution.stage import stage
+from pipeline.planning.protocols import read_protocol
 
 
 def main(protocol: str) -> None:
     """Writes artifacts/<protocol>/data."""
-    settings = read_protocol(protocol, data.settings())
+    settings = read_protocol(protocol)
     dataset, source = settings.data.dataset, settings.source
     kind = data.describe(dataset, source)
     with heard() as said:
@@ -24,8 +24,12 @@ def main(protocol: str) -> None:
     require_sizes(development, settings.data)
     noted = notes(development, test)
     folder = Path("artifacts") / protocol / "data"
-    summary = write_prepared(folder, dataset, development, test, kind.flips_keep_labels, [*said, *noted])
-    print(f"{dataset}: {summary['development']} images to develop on, {summary['test']} kept for the test")
+    summary = write_prepared(
+        folder, dataset, development, test, kind.flips_keep_labels, [*said, *noted]
+    )
+    print(
+        f"{dataset}: {summary['development']} images to develop on, {summary['test']} kept for the test"
+    )
     for note in noted:
         print(f"note: {note}")
 

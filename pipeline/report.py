@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config.files import new_folder, read_sealed, to_json, write_text
+from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import Plan, read_plan
-from pipeline.config.protocols import read_parameters
 from pipeline.data.prepared import read_summary
 from pipeline.execution.stage import Incomplete, guarded, stage
+from pipeline.execution.verification import differences
 from pipeline.records.store import open_store, read_history, read_record
 from pipeline.records.tables import read_table, write_table
-from pipeline.records.verification import differences
 from pipeline.reporting.frames import (
     Evidence,
     Records,
@@ -36,10 +35,21 @@ from pipeline.reporting.pages import pages
 from pipeline.reporting.style import png
 from pipeline.reporting.summary import metrics, plots, timing_frame, timing_page
 from pipeline.reporting.tables import counted
+from pipeline.runtime.files import new_folder, read_sealed, to_json, write_text
 
 PARAGRAPH = "\n\n"
 PHASES = ("exploration", "confirmation")
-TABLES = ("scores", "contrasts", "interactions", "variance", "published", "passes", "ensembles", "sizes", "reliability")
+TABLES = (
+    "scores",
+    "contrasts",
+    "interactions",
+    "variance",
+    "published",
+    "passes",
+    "ensembles",
+    "sizes",
+    "reliability",
+)
 
 
 def main(protocol: str) -> None:
@@ -57,9 +67,16 @@ def write_timing(protocol: str, evidence: Evidence | None = None) -> None:
     """Writes the wall clock of a protocol's confirmation runs, as far as it is known on this machine."""
     artifacts, store = Path("artifacts", protocol), open_store()
     evidence = evidence or read_evidence(artifacts)
-    known = {name: store.timing(name).get("seconds") for name in evidence.confirmation.fingerprints()}
-    timing = timing_frame(evidence, {name: seconds for name, seconds in known.items() if seconds is not None})
-    write_text(artifacts / "timing.csv", timing.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
+    known = {
+        name: store.timing(name).get("seconds") for name in evidence.confirmation.fingerprints()
+    }
+    timing = timing_frame(
+        evidence, {name: seconds for name, seconds in known.items() if seconds is not None}
+    )
+    write_text(
+        artifacts / "timing.csv",
+        timing.to_csv(index=False, float_format="%.4g", lineterminator="\n"),
+    )
     write_text(Path("reports", protocol, "timing.md"), timing_page(evidence, timing))
 
 
@@ -69,24 +86,36 @@ def verify(protocols: Sequence[str]) -> None:
     for protocol in protocols or read_parameters().protocols:
         lines = differences(protocol)
         found += lines
-        print(f"{protocol}: {counted(len(lines), 'difference')}" if lines else f"{protocol}: verified")
+        print(
+            f"{protocol}: {counted(len(lines), 'difference')}" if lines else f"{protocol}: verified"
+        )
     if found:
         raise Incomplete("\n".join(found))
 
 
 def index(reports: Path) -> str:
     """The page that lists every report under a folder with its headline."""
-    texts = {path.parent.name: path.read_text(encoding="utf-8") for path in sorted(reports.glob("*/report.md"))}
-    lines = [f"- [{name}]({name}/report.md): {text.split(PARAGRAPH)[1]}" for name, text in texts.items()]
+    texts = {
+        path.parent.name: path.read_text(encoding="utf-8")
+        for path in sorted(reports.glob("*/report.md"))
+    }
+    lines = [
+        f"- [{name}]({name}/report.md): {text.split(PARAGRAPH)[1]}" for name, text in texts.items()
+    ]
     return f"# Reports\n\n{PARAGRAPH.join(lines)}\n"
 
 
 def read_evidence(artifacts: Path) -> Evidence:
     """Everything a report needs from a protocol's artifacts. Raises Refusal where a stage has not run."""
     exploration, confirmation = (read_plan(artifacts / phase) for phase in PHASES)
-    records = _records(artifacts / "exploration", exploration) | _records(artifacts / "confirmation", confirmation)
+    records = _records(artifacts / "exploration", exploration) | _records(
+        artifacts / "confirmation", confirmation
+    )
     confirmed = run_frame(confirmation, records)
-    histories = {name: read_history(artifacts / "confirmation" / name) for name in confirmation.fingerprints()}
+    histories = {
+        name: read_history(artifacts / "confirmation" / name)
+        for name in confirmation.fingerprints()
+    }
     tables = {name: read_table(artifacts / f"{name}.csv") for name in TABLES}
     scores = tables["scores"]
     return Evidence(

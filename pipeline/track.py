@@ -15,14 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.errors import Refusal
-from pipeline.config.files import to_json, write_text
+from pipeline.config.parameters import Tracking, read_parameters
 from pipeline.config.plan import read_plan
-from pipeline.config.protocols import read_parameters
-from pipeline.config.schema import Tracking
 from pipeline.execution.stage import guarded, stage
 from pipeline.records.store import Store, open_store, read_file, read_history, read_record
 from pipeline.records.tables import read_table
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import to_json, write_text
 from pipeline.tracking.mirror import MODES, Mirror, folder_of, mode_of
 from pipeline.tracking.payloads import Image, Payload, Recorded, report_payload, run_payloads
 
@@ -38,12 +37,17 @@ def main(protocol: str) -> None:
     """Writes `artifacts/<protocol>/tracked.json`, then mirrors what W&B does not have yet. Raises Refusal."""
     tracking, store = read_parameters().tracking, open_store()
     payloads = list(_payloads(ARTIFACTS / protocol, REPORTS / protocol, store))
-    write_text(ARTIFACTS / protocol / "tracked.json", to_json({"ids": sorted(payload.id for payload in payloads)}))
+    write_text(
+        ARTIFACTS / protocol / "tracked.json",
+        to_json({"ids": sorted(payload.id for payload in payloads)}),
+    )
     mode = mode_of(tracking)
     if mode == "disabled":
         print("W&B: disabled, nothing mirrored")
     elif mode in ("offline", "online"):
-        _mirror(payloads, tracking.model_copy(update={"wandb": mode}), store.root / "tracked", protocol)
+        _mirror(
+            payloads, tracking.model_copy(update={"wandb": mode}), store.root / "tracked", protocol
+        )
     else:
         _complain(_refused(mode), protocol)
 
@@ -57,14 +61,24 @@ def foretell(protocols: Sequence[str]) -> None:
     if mode == "disabled":
         print("W&B: disabled, nothing would be mirrored")
         return
-    place = f"{tracking.entity or 'your default entity'}/{tracking.project}" if mode == "online" else str(folder_of() / "wandb")
+    place = (
+        f"{tracking.entity or 'your default entity'}/{tracking.project}"
+        if mode == "online"
+        else str(folder_of() / "wandb")
+    )
     memory = store.root / "tracked" / _memory_name(tracking.model_copy(update={"wandb": mode}))
     for protocol in protocols or read_parameters().protocols:
         payloads = list(_payloads(ARTIFACTS / protocol, REPORTS / protocol, store))
-        new = _new(payloads, _read_sent(memory), folder_of() / "wandb" if mode == "offline" else None)
-        for (group, kind), count in sorted(Counter((item.group, item.job_type) for item in new).items()):
+        new = _new(
+            payloads, _read_sent(memory), folder_of() / "wandb" if mode == "offline" else None
+        )
+        for (group, kind), count in sorted(
+            Counter((item.group, item.job_type) for item in new).items()
+        ):
             print(f"{group}: {count} {kind}")
-        print(f"{protocol}: {len(new)} of {len(payloads)} runs would be mirrored {mode}, to {place}; nothing was sent")
+        print(
+            f"{protocol}: {len(new)} of {len(payloads)} runs would be mirrored {mode}, to {place}; nothing was sent"
+        )
 
 
 def _refused(mode: str) -> str:
@@ -79,19 +93,34 @@ def _mirror(payloads: Sequence[Payload], tracking: Tracking, memory: Path, proto
     new = _new(payloads, _read_sent(path), there if offline else None)
     count, trouble = _send(new, tracking, folder, path)
     if trouble:
-        _complain(f"{trouble}; mirrored {count} of {len(new)} runs; the results are complete", protocol)
+        _complain(
+            f"{trouble}; mirrored {count} of {len(new)} runs; the results are complete", protocol
+        )
         return
     send = f"; send: wandb sync {there}/offline-run-*" if offline else ""
-    print(f"W&B: mirrored {count} runs {tracking.wandb}, {len(payloads) - count} were; look: wandb leet {there}{send}")
+    print(
+        f"W&B: mirrored {count} runs {tracking.wandb}, {len(payloads) - count} were; look: wandb leet {there}{send}"
+    )
 
 
-def _send(payloads: Sequence[Payload], tracking: Tracking, folder: Path, memory: Path) -> tuple[int, str]:
+def _send(
+    payloads: Sequence[Payload], tracking: Tracking, folder: Path, memory: Path
+) -> tuple[int, str]:
     """How many were sent, and what went wrong, empty where nothing did. Every one sent is remembered at once.
 
     A run of the pipeline waits so long for a server and no longer; the command goes on to the end.
     """
-    mirror = Mirror("online" if tracking.wandb == "online" else "offline", tracking.project, tracking.entity, str(folder))
-    count, began, in_pipeline = 0, time.monotonic(), tracking.wandb == "online" and DVC_STAGE in os.environ
+    mirror = Mirror(
+        "online" if tracking.wandb == "online" else "offline",
+        tracking.project,
+        tracking.entity,
+        str(folder),
+    )
+    count, began, in_pipeline = (
+        0,
+        time.monotonic(),
+        tracking.wandb == "online" and DVC_STAGE in os.environ,
+    )
     try:
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
         for payload in payloads:
@@ -105,14 +134,20 @@ def _send(payloads: Sequence[Payload], tracking: Tracking, folder: Path, memory:
     finally:
         mirror.close()
     refused = [f"{name} was refused ({reason})" for name, reason in mirror.refused.items()]
-    return count, mirror.trouble or "; ".join(refused[:1] + [f"so were {len(refused) - 1} others"] * (len(refused) > 1))
+    return count, mirror.trouble or "; ".join(
+        refused[:1] + [f"so were {len(refused) - 1} others"] * (len(refused) > 1)
+    )
 
 
 def _new(payloads: Sequence[Payload], sent: Sent, offline: Path | None) -> list[Payload]:
     """What was not sent yet, or not like this; and what is no longer in the folder of offline runs."""
     paths = offline.glob("offline-run-*/run-*.wandb") if offline else ()
     there = {path.stem.removeprefix("run-") for path in paths}
-    return [item for item in payloads if sent.get(item.id) != item.digest() or (offline and item.id not in there)]
+    return [
+        item
+        for item in payloads
+        if sent.get(item.id) != item.digest() or (offline and item.id not in there)
+    ]
 
 
 def _memory_name(tracking: Tracking) -> str:
@@ -140,9 +175,13 @@ def _payloads(artifacts: Path, reports: Path, store: Store) -> Iterator[Payload]
     scores = _scores(artifacts / "scores.csv")
     for plan in plans:
         folders = {name: artifacts / plan.phase / name for name in plan.fingerprints()}
-        found = {name: _recorded(folder, scores.get(name, []), store) for name, folder in folders.items()}
+        found = {
+            name: _recorded(folder, scores.get(name, []), store) for name, folder in folders.items()
+        }
         yield from run_payloads(plan, {name: run for name, run in found.items() if run})
-    yield report_payload(plans, _rows(artifacts / "contrasts.csv"), _images(reports), _texts(artifacts, reports))
+    yield report_payload(
+        plans, _rows(artifacts / "contrasts.csv"), _images(reports), _texts(artifacts, reports)
+    )
 
 
 def _recorded(folder: Path, scores: Sequence[dict[str, Any]], store: Store) -> Recorded | None:
@@ -172,7 +211,12 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def _images(reports: Path) -> dict[str, Image]:
     paths = sorted((reports / "figures").glob("*.png"))
-    return {f"figures/{path.stem}": Image(path.as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths}
+    return {
+        f"figures/{path.stem}": Image(
+            path.as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+        for path in paths
+    }
 
 
 def _texts(artifacts: Path, reports: Path) -> dict[str, str]:
@@ -186,4 +230,6 @@ def _complain(trouble: str, protocol: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda: foretell(sys.argv[2:])) if "--dry-run" in sys.argv[1:2] else stage(main))
+    sys.exit(
+        guarded(lambda: foretell(sys.argv[2:])) if "--dry-run" in sys.argv[1:2] else stage(main)
+    )

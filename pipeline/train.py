@@ -3,14 +3,13 @@
 import sys
 from pathlib import Path
 
-from pipeline.config.planning import exploration
-from pipeline.config.protocols import read_parameters
-from pipeline.config.studies import read_experiment
+from pipeline.config.parameters import read_parameters
 from pipeline.data.prepared import read_summary
-from pipeline.execution.catalogue import catalogue
 from pipeline.execution.devices import perform
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
+from pipeline.planning.phases import exploration
+from pipeline.planning.studies import read_experiment
 from pipeline.records.store import open_store
 from pipeline.tracking.live import loggers
 
@@ -18,7 +17,9 @@ from pipeline.tracking.live import loggers
 def main(protocol: str) -> None:
     """Writes artifacts/<protocol>/exploration."""
     folder = Path("artifacts") / protocol
-    plan, identities = exploration(read_experiment(protocol, catalogue()), read_summary(folder / "data")["digest"])
+    plan, identities = exploration(
+        read_experiment(protocol), read_summary(folder / "data")["digest"]
+    )
     settings = read_parameters()
     live = loggers(settings.tracking, plan, identities)
     complete(plan, identities, perform, open_store(), folder, settings.execution, live)

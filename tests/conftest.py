@@ -12,14 +12,28 @@ import torch
 from stages import run_stages
 from tiny import RUN, clean_environment, write_checkout, write_project
 
-from pipeline import data
-from pipeline.config.fingerprint import RunConfig
+from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
+from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
 from pipeline.data.splits import hold_out
 
-MODEL = {"name": "resnet", "widths": (4, 8), "blocks": 1, "hidden": 8, "grid": 1, "batch_norm": True}
-TRAINING = {"learning_rate": 0.05, "momentum": 0.9, "schedule": "one_cycle", "epochs": 2, "batch_size": 10, "curve_points": 2}
+MODEL = {
+    "name": "resnet",
+    "widths": (4, 8),
+    "blocks": 1,
+    "hidden": 8,
+    "grid": 1,
+    "batch_norm": True,
+}
+TRAINING = {
+    "learning_rate": 0.05,
+    "momentum": 0.9,
+    "schedule": "one_cycle",
+    "epochs": 2,
+    "batch_size": 10,
+    "curve_points": 2,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +81,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def configure():
     """Makes a small run's settings: configure({"name": "dropout", "rate": 0.5}, seed=1, epochs=3, streams={"init": 7})."""
 
-    def made(*regularizers: dict[str, Any], seed: int = 0, streams: dict[str, int] | None = None, **training: Any) -> RunConfig:
+    def made(
+        *regularizers: dict[str, Any],
+        seed: int = 0,
+        streams: dict[str, int] | None = None,
+        **training: Any,
+    ) -> RunConfig:
         return RunConfig(
             data={"dataset": "digits", "train_size": 30, "label_noise": 0.0, "test_fraction": 0.4},
             model=MODEL,
@@ -91,7 +110,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mounting() -> tuple[str, ...]:
     """The words before a line for the shell that mounts a file system for itself alone."""
     alone = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
-    if not sys.platform.startswith("linux") or subprocess.run([*alone, "mount -t tmpfs none /mnt"], check=False).returncode:
+    if (
+        not sys.platform.startswith("linux")
+        or subprocess.run([*alone, "mount -t tmpfs none /mnt"], check=False).returncode
+    ):
         pytest.skip("this system lets no user mount a file system of their own")
     return alone
 
@@ -110,7 +132,9 @@ def command(checkout: Path, environment: dict[str, str]) -> Command:
     """Runs a command in the checkout, or in the folder `at`; gives the finished process."""
 
     def ran(*words: str, at: Path = checkout, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(words, cwd=at, env=environment | more, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            words, cwd=at, env=environment | more, capture_output=True, text=True, check=False
+        )
 
     return ran
 
@@ -132,6 +156,9 @@ def copied(reproduced: subprocess.CompletedProcess[str], checkout: Path, tmp_pat
 @pytest.fixture
 def committed(copied: Path) -> Path:
     """The same, its results committed."""
-    for words in (("add", "-A"), ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "results")):
+    for words in (
+        ("add", "-A"),
+        ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "results"),
+    ):
         subprocess.run(["git", *words], cwd=copied, check=True)
     return copied

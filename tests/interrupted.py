@@ -7,8 +7,7 @@ import pytest
 import torch
 from pytorch_lightning.loggers import Logger
 
-from pipeline.config.fingerprint import RunConfig
-from pipeline.config.schema import Hardware
+from pipeline.config.run import Hardware, RunConfig
 from pipeline.data.arrays import Arrays
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import latest
@@ -34,19 +33,25 @@ def killed_after(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Task, "on_train_epoch_start", interrupted)
-        patch.setattr(checkpoints.Checkpoints.__init__, "__defaults__", (0.0,))  # one after every epoch
+        patch.setattr(
+            checkpoints.Checkpoints.__init__, "__defaults__", (0.0,)
+        )  # one after every epoch
         with pytest.raises(RuntimeError, match="killed"):
             train(config, pool, folder, hardware, logger)
     assert latest(folder) is not None
 
 
-def ended(config: RunConfig, pool: Arrays, folder: Path | None, hardware: Hardware) -> tuple[Trained, dict[str, Any]]:
+def ended(
+    config: RunConfig, pool: Arrays, folder: Path | None, hardware: Hardware
+) -> tuple[Trained, dict[str, Any]]:
     """A finished run, and what it held in memory: the optimizer's state and every callback's."""
     held: dict[str, Any] = {}
 
     def look(self: Task) -> None:
         held["optimizer"] = self.trainer.optimizers[0].state_dict()
-        own = [each for each in self.trainer.callbacks if not isinstance(each, checkpoints.Checkpoints)]
+        own = [
+            each for each in self.trainer.callbacks if not isinstance(each, checkpoints.Checkpoints)
+        ]
         held["callbacks"] = [each.state_dict() for each in own]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -57,15 +62,23 @@ def ended(config: RunConfig, pool: Arrays, folder: Path | None, hardware: Hardwa
 def same(one: Any, other: Any) -> bool:
     """Equal to the last bit, tensors in them included."""
     if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())
+        return (
+            isinstance(other, torch.Tensor)
+            and one.dtype == other.dtype
+            and torch.equal(one.cpu(), other.cpu())
+        )
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+        return one.keys() == other.keys() and all(
+            same(value, other[key]) for key, value in one.items()
+        )
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)
 
 
-def assert_same_end(config: RunConfig, pool: Arrays, folder: Path, stop: int, hardware: Hardware = PROCESSOR) -> None:
+def assert_same_end(
+    config: RunConfig, pool: Arrays, folder: Path, stop: int, hardware: Hardware = PROCESSOR
+) -> None:
     """Killed after `stop` epochs and resumed, a run ends with what it ends with uninterrupted."""
     whole, held = ended(config, pool, None, hardware)
     killed_after(stop, config, pool, folder, hardware=hardware)

@@ -32,7 +32,9 @@ def answering(code: int, body: Any = None) -> Iterator[Heard]:
             size = int(self.headers.get("Content-Length") or 0)
             text = self.rfile.read(size).decode(errors="replace")
             heard.requests.append((self.command, self.path, dict(self.headers), text))
-            content = json.dumps(body if body is not None else {"errors": [{"message": "no"}]}).encode()
+            content = json.dumps(
+                body if body is not None else {"errors": [{"message": "no"}]}
+            ).encode()
             self.send_response(code)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))

@@ -32,13 +32,21 @@ class Process:
     def verb(self) -> str:
         """The stage that it belongs to; empty where it is none."""
         module = self.words[2] if self.words[1:2] == ("-m",) and len(self.words) == 4 else ""
-        return module.removeprefix("pipeline.") if module.startswith("pipeline.") and module != REPRODUCTION else ""
+        return (
+            module.removeprefix("pipeline.")
+            if module.startswith("pipeline.") and module != REPRODUCTION
+            else ""
+        )
 
 
 def marked(mark: str) -> list[Process]:
     """All living processes with `mark` in their environment; zombies are dead."""
     wanted = f"{MARK}={mark}".encode()
-    found = [_process(Path(entry.path)) for entry in os.scandir("/proc") if entry.name.isdigit() and _holds(entry.path, wanted)]
+    found = [
+        _process(Path(entry.path))
+        for entry in os.scandir("/proc")
+        if entry.name.isdigit() and _holds(entry.path, wanted)
+    ]
     return [process for process in found if process]
 
 
@@ -47,7 +55,11 @@ def of_kind(kind: str, processes: list[Process]) -> list[Process]:
     if kind == "dvc":
         return [process for process in processes if REPRODUCTION in process.words]
     stages = {process.pid for process in processes if process.verb}
-    return [process for process in processes if process.verb and (process.parent in stages) == (kind == "worker")]
+    return [
+        process
+        for process in processes
+        if process.verb and (process.parent in stages) == (kind == "worker")
+    ]
 
 
 def survivors(mark: str, seconds: float = 5.0) -> list[Process]:
@@ -87,7 +99,9 @@ class Run:
             stdout=self.output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background is deaf to it
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            ),  # what runs in the background is deaf to it
         )
 
     def send(self, number: signal.Signals, target: str) -> str | None:
@@ -98,7 +112,9 @@ class Run:
         if not found or self.process.poll() is not None:
             return None
         try:
-            os.killpg(self.process.pid, number) if target == "group" else os.kill(found[-1].pid, number)
+            os.killpg(self.process.pid, number) if target == "group" else os.kill(
+                found[-1].pid, number
+            )
         except ProcessLookupError:
             return None
         return next(iter(verbs), "between")

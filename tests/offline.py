@@ -18,7 +18,14 @@ def folder_of(place: Path, name: str) -> Path:
 
 def inspected(folder: Path, *options: str) -> str:
     """What `wandb leet inspect` prints of an offline run."""
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", *options, "--json", str(folder)]
+    command = [
+        str(Path(sys.executable).with_name("wandb")),
+        "leet",
+        "inspect",
+        *options,
+        "--json",
+        str(folder),
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -30,4 +37,6 @@ def records(folder: Path) -> list[dict[str, Any]]:
 def curve(folder: Path) -> list[dict[str, Any]]:
     """The points of its history, without what W&B adds to them."""
     points = [item["history"]["item"] for item in records(folder) if item["type"] == "history"]
-    return [{key: value for key, value in point.items() if not key.startswith("_")} for point in points]
+    return [
+        {key: value for key, value in point.items() if not key.startswith("_")} for point in points
+    ]

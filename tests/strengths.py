@@ -3,7 +3,16 @@
 from pipeline import regularizers
 
 NAMES = sorted(regularizers.settings())
-MORE = {"augmentation": {"shift": 1, "flip": 0.5, "crop": 0.1, "rotate": 5, "brightness": 0.1, "cutout": 2}}
+MORE = {
+    "augmentation": {
+        "shift": 1,
+        "flip": 0.5,
+        "crop": 0.1,
+        "rotate": 5,
+        "brightness": 0.1,
+        "cutout": 2,
+    }
+}
 
 
 def strong(name):

@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline import models, regularizers
-from pipeline.config.errors import Refusal
 from pipeline.data.arrays import Arrays
-from pipeline.models.standardized import Standardized
+from pipeline.models._standardized import Standardized
 from pipeline.regularizers.base import noise_layers, seed_noise, switch
+from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
 NAMES = regularizers.names()
@@ -21,7 +21,11 @@ ABSENT = {  # network -> what has no place in it
     "cnn": {"stochastic_depth"},
     "foreign": set(),
 }
-STRONG = {"augmentation": {"shift": 1.0}, "stochastic_depth": {"survival": 0.3}, "max_norm": {"strength": 0.3}}
+STRONG = {
+    "augmentation": {"shift": 1.0},
+    "stochastic_depth": {"survival": 0.3},
+    "max_norm": {"strength": 0.3},
+}
 SHAPE = (1, 12, 12)
 BUILD = models.build
 
@@ -62,14 +66,20 @@ def test_it_acts_or_says_what_it_looked_for(name, kind):
         return
     regularizer(name).modify_model(net)
     assert net.state_dict().keys() == plain.state_dict().keys()
-    assert all(torch.equal(value, plain.state_dict()[key]) for key, value in net.state_dict().items())
+    assert all(
+        torch.equal(value, plain.state_dict()[key]) for key, value in net.state_dict().items()
+    )
     images, labels = torch.rand(16, *SHAPE), torch.arange(16) % 10
     layers = noise_layers(net)
     switch(net, training=True, sampling=True)
     seed_noise(layers, 0, 0)
     for _ in range(3):
         functional.cross_entropy(net(images), labels).backward()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters() if parameter.grad is not None)
+    assert all(
+        torch.isfinite(parameter.grad).all()
+        for parameter in net.parameters()
+        if parameter.grad is not None
+    )
     if layers:
         switch(net, training=False, sampling=True)
         outputs = {tuple(net(images).detach().flatten().tolist()) for _ in range(4)}
@@ -89,7 +99,9 @@ def images(pool):
 
 @pytest.mark.parametrize("kind", ABSENT)
 @pytest.mark.parametrize("name", NAMES)
-def test_two_steps_lead_elsewhere_than_those_of_the_baseline(name, kind, configure, images, monkeypatch):
+def test_two_steps_lead_elsewhere_than_those_of_the_baseline(
+    name, kind, configure, images, monkeypatch
+):
     """Whatever it acts by: layers, the optimizer, batches or callbacks."""
     if name in ABSENT[kind]:
         return

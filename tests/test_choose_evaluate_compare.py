@@ -14,20 +14,33 @@ from safetensors.numpy import load_file, save
 from scipy import special, stats
 
 from pipeline import choose, compare, evaluate
-from pipeline.config.errors import Refusal
-from pipeline.config.files import read_sealed, to_json, write_sealed
-from pipeline.config.plan import Plan, PlannedArm, PlannedEnsemble, PlannedMember, PlannedRun, PlannedStudy
+from pipeline.config.plan import (
+    Plan,
+    PlannedArm,
+    PlannedEnsemble,
+    PlannedMember,
+    PlannedRun,
+    PlannedStudy,
+)
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import write_prepared
 from pipeline.evaluation.ensembles import greedy
 from pipeline.evaluation.methods import ROUNDS, START
 from pipeline.records.store import write_record
 from pipeline.records.tables import write_table
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import read_sealed, to_json, write_sealed
 
 CLASSES, TRAIN, VALIDATION, TEST = 3, 30, 40, 50
 MACHINE = {"cpu_capability": "AVX512", "threads": 1, "device": "cpu"}
 ARMS = {"baseline": "deterministic", "noisy": "deterministic", "pooled": "noise_12"}
-KINDS = {"baseline": {}, "noisy": {"augmented": 8, "trained": 8}, "pooled": {"trained": 8}, "snapshots": {}, "averaged": {}}
+KINDS = {
+    "baseline": {},
+    "noisy": {"augmented": 8, "trained": 8},
+    "pooled": {"trained": 8},
+    "snapshots": {},
+    "averaged": {},
+}
 HELD = {  # members by kind on validation and test
     "baseline": {"crops": 5},
     "noisy": {"noise": 15, "draws": 8},
@@ -52,9 +65,13 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "artifacts" / "tiny"
     generator = np.random.default_rng(10)
-    data = write_prepared(folder / "data", "tiny", _arrays(generator, TRAIN + VALIDATION), _arrays(generator, TEST), False)[
-        "digest"
-    ]
+    data = write_prepared(
+        folder / "data",
+        "tiny",
+        _arrays(generator, TRAIN + VALIDATION),
+        _arrays(generator, TEST),
+        False,
+    )["digest"]
     explored = {"baseline": ("",), "noisy": STRENGTHS["noisy"]}
     _phase(folder / "exploration", _plan("exploration", range(3), explored, data), generator)
     confirmed = {"baseline": ("",), "noisy": ("rate=0.5",), "pooled": ("ratio=1.2",)}
@@ -66,20 +83,31 @@ def folder(tmp_path, monkeypatch):
 
 
 def _arrays(generator, count):
-    return Arrays(np.zeros((count, 1, 2, 2), np.float32), generator.integers(0, CLASSES, count), CLASSES)
+    return Arrays(
+        np.zeros((count, 1, 2, 2), np.float32), generator.integers(0, CLASSES, count), CLASSES
+    )
 
 
 def _plan(phase, seeds, strengths, data):
     """Fingerprints look like numbers on purpose: 10e1000 must not become one."""
     names = list(ARMS)
     runs = [
-        PlannedRun(study="one", arm=arm, strength=label, seed=seed, fingerprint=f"{names.index(arm)}{place}e{seed}")
+        PlannedRun(
+            study="one",
+            arm=arm,
+            strength=label,
+            seed=seed,
+            fingerprint=f"{names.index(arm)}{place}e{seed}",
+        )
         for arm, labels in strengths.items()
         for place, label in enumerate(labels)
         for seed in seeds
     ]
     arms = tuple(PlannedArm(name=arm, factor=arm, rule=rule) for arm, rule in ARMS.items())
-    studies = (PlannedStudy(name="one", question="?", arms=arms), PlannedStudy(name="two", question="?", arms=arms[:1]))
+    studies = (
+        PlannedStudy(name="one", question="?", arms=arms),
+        PlannedStudy(name="two", question="?", arms=arms[:1]),
+    )
     return Plan(
         protocol="tiny",
         phase=phase,
@@ -94,11 +122,21 @@ def _plan(phase, seeds, strengths, data):
 def _grouped(plan):
     """The plan with a study of ensembles: two groups of three baselines, one with snapshots and one with averaged weights."""
     members = [
-        PlannedMember(study="many", arm=arm, strength="", seed=seed, member=member, fingerprint=f"{place}e{seed}")
+        PlannedMember(
+            study="many",
+            arm=arm,
+            strength="",
+            seed=seed,
+            member=member,
+            fingerprint=f"{place}e{seed}",
+        )
         for place, arm, member in GROUPED
         for seed in GROUPS
     ]
-    arms = tuple(PlannedArm(name=arm, factor=arm, rule="deterministic") for arm in ("baseline", "snapshots", "averaged"))
+    arms = tuple(
+        PlannedArm(name=arm, factor=arm, rule="deterministic")
+        for arm in ("baseline", "snapshots", "averaged")
+    )
     ensemble = PlannedEnsemble(name="many", question="?", groups=GROUPS, size=SIZE, arms=arms)
     return plan.model_copy(update={"ensembles": (ensemble,), "members": tuple(members)})
 
@@ -114,7 +152,10 @@ def _phase(folder, plan, generator):
     labels = generator.integers(0, CLASSES, VALIDATION)
     for run in (*plan.runs, *plan.members):
         skill = {"rate=0.1": 3.0, "rate=0.5": 1.0}.get(run.strength, 2.0)
-        _store(folder / run.fingerprint, {"logits": _logits(generator, 1, labels, skill), "labels": labels})
+        _store(
+            folder / run.fingerprint,
+            {"logits": _logits(generator, 1, labels, skill), "labels": labels},
+        )
 
 
 def _store(folder, tensors, **record):
@@ -122,20 +163,36 @@ def _store(folder, tensors, **record):
     content = save(tensors)
     (folder / "validation.safetensors").write_bytes(content)
     files = {"validation.safetensors": hashlib.sha256(content).hexdigest()}
-    write_record(folder, {"state": "done", "machine": MACHINE, "files": files, "cost": COST, **record})
+    write_record(
+        folder, {"state": "done", "machine": MACHINE, "files": files, "cost": COST, **record}
+    )
 
 
 def _predictions(folder, plan, generator):
     (folder / "predictions").mkdir()
-    labels = {"train": generator.integers(0, CLASSES, TRAIN), "validation": generator.integers(0, CLASSES, VALIDATION)}
+    labels = {
+        "train": generator.integers(0, CLASSES, TRAIN),
+        "validation": generator.integers(0, CLASSES, VALIDATION),
+    }
     known = {**labels, "test": np.load(folder / "data" / "test_labels.npy")}
     sums = {}
     for run in {run.fingerprint: run for run in (*plan.runs, *plan.members)}.values():
-        shapes = {f"{split}/deterministic": 1 for split in known} | {f"train/{kind}": n for kind, n in KINDS[run.arm].items()}
-        shapes |= {f"{split}/{kind}": n for kind, n in HELD[run.arm].items() for split in ("validation", "test")}
-        tensors = {key: _logits(generator, n, known[key.partition("/")[0]], 1.5) for key, n in shapes.items()}
+        shapes = {f"{split}/deterministic": 1 for split in known} | {
+            f"train/{kind}": n for kind, n in KINDS[run.arm].items()
+        }
+        shapes |= {
+            f"{split}/{kind}": n
+            for kind, n in HELD[run.arm].items()
+            for split in ("validation", "test")
+        }
+        tensors = {
+            key: _logits(generator, n, known[key.partition("/")[0]], 1.5)
+            for key, n in shapes.items()
+        }
         examples = np.frombuffer(hashlib.sha256(str(run.seed).encode()).digest(), np.uint8)
-        own = {f"labels/{split}": values for split, values in labels.items()} | {"examples/validation": examples}
+        own = {f"labels/{split}": values for split, values in labels.items()} | {
+            "examples/validation": examples
+        }
         content = save({**tensors, **own})
         (folder / "predictions" / f"{run.fingerprint}.safetensors").write_bytes(content)
         sums[f"{run.fingerprint}.safetensors"] = hashlib.sha256(content).hexdigest()
@@ -152,7 +209,9 @@ def _rewrite(folder, path, tensors):
 def _images(folder, plan, generator):
     rows = [(study, arm.name, image) for study, arm in plan.arms() for image in range(TEST)]
     table = pd.DataFrame(rows, columns=["study", "arm", "image"])
-    write_table(folder / "images.csv", table.assign(correct=generator.integers(0, 5, len(table)) / 4))
+    write_table(
+        folder / "images.csv", table.assign(correct=generator.integers(0, 5, len(table)) / 4)
+    )
 
 
 def _record(folder, fingerprint, **changed):
@@ -181,7 +240,15 @@ def test_choose_takes_the_best_on_validation_and_keeps_the_table(folder):
         ("noisy", "rate=0.5", False),
     ]
     assert set(written["tried"][0]) == {
-        *("study", "arm", "strength", "n", "validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
+        *(
+            "study",
+            "arm",
+            "strength",
+            "n",
+            "validation_accuracy",
+            "validation_accuracy_low",
+            "validation_accuracy_high",
+        ),
         *("validation_nll", "chosen", "done", "diverged", "failed", "missing"),
     }
 
@@ -189,26 +256,45 @@ def test_choose_takes_the_best_on_validation_and_keeps_the_table(folder):
 def test_chooses_scores_are_those_of_the_stored_logits(folder):
     choose.main("tiny")
     row = _chosen(folder)["tried"][1]
-    stored = [load_file(folder / "exploration" / f"10e{seed}" / "validation.safetensors") for seed in range(3)]
+    stored = [
+        load_file(folder / "exploration" / f"10e{seed}" / "validation.safetensors")
+        for seed in range(3)
+    ]
     right = [(each["logits"][0].argmax(axis=1) == each["labels"]).mean() for each in stored]
     logs = [
-        special.log_softmax(each["logits"][0].astype(float), axis=1)[np.arange(VALIDATION), each["labels"]] for each in stored
+        special.log_softmax(each["logits"][0].astype(float), axis=1)[
+            np.arange(VALIDATION), each["labels"]
+        ]
+        for each in stored
     ]
-    assert (row["n"], row["done"], row["validation_accuracy"]) == (3, 3, pytest.approx(np.mean(right)))
+    assert (row["n"], row["done"], row["validation_accuracy"]) == (
+        3,
+        3,
+        pytest.approx(np.mean(right)),
+    )
     assert row["validation_nll"] == pytest.approx(-np.mean(logs))
     low, high = stats.ttest_1samp(right, 0).confidence_interval(0.95)
-    assert (row["validation_accuracy_low"], row["validation_accuracy_high"]) == pytest.approx((low, high))
+    assert (row["validation_accuracy_low"], row["validation_accuracy_high"]) == pytest.approx(
+        (low, high)
+    )
 
 
 def test_choose_averages_probabilities_over_the_members(folder):
     labels = np.zeros(4, np.int64)
-    members = np.tile(np.array([[[4.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]], [[0.0, 1.0, 0.0]]], np.float32), (1, 4, 1))
+    members = np.tile(
+        np.array([[[4.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]], [[0.0, 1.0, 0.0]]], np.float32), (1, 4, 1)
+    )
     for seed in range(3):
         _store(folder / "exploration" / f"11e{seed}", {"logits": members, "labels": labels})
     choose.main("tiny")
     row = _chosen(folder)["tried"][2]
-    assert (row["validation_accuracy"], row["validation_accuracy_low"]) == (1.0, None)  # no spread, no interval
-    assert row["validation_nll"] == pytest.approx(-np.log(special.softmax(members[:, 0], axis=1)[:, 0].mean()))
+    assert (row["validation_accuracy"], row["validation_accuracy_low"]) == (
+        1.0,
+        None,
+    )  # no spread, no interval
+    assert row["validation_nll"] == pytest.approx(
+        -np.log(special.softmax(members[:, 0], axis=1)[:, 0].mean())
+    )
 
 
 def test_choose_never_sees_the_test_set_nor_the_confirmation(folder):
@@ -229,7 +315,13 @@ def test_choose_passes_over_a_strength_that_diverged(folder):
     choose.main("tiny")
     written = _chosen(folder)
     assert written["choice"]["one"] == {"noisy": "rate=0.5"}
-    assert [written["tried"][1][key] for key in ("n", "done", "diverged", "failed", "missing")] == [2, 2, 1, 0, 0]
+    assert [written["tried"][1][key] for key in ("n", "done", "diverged", "failed", "missing")] == [
+        2,
+        2,
+        1,
+        0,
+        0,
+    ]
 
 
 def test_choose_says_of_an_arm_that_there_is_nothing_to_choose(folder, capsys):
@@ -248,7 +340,9 @@ def test_evaluate_scores_every_rule_split_and_metric_in_order(folder):
     scores = _read_scores(folder)
     assert list(scores.columns) == ["fingerprint", "rule", "split", "metric", "value"]
     compared = [f"{arm}0e{seed}" for arm in range(3) for seed in range(1000, 1004)]
-    assert list(dict.fromkeys(scores["fingerprint"])) == compared + [f"{place}e{seed}" for place in MEMBERS for seed in GROUPS]
+    assert list(dict.fromkeys(scores["fingerprint"])) == compared + [
+        f"{place}e{seed}" for place in MEMBERS for seed in GROUPS
+    ]
     baseline, pooled = (scores[scores["fingerprint"] == name] for name in ("00e1000", "20e1000"))
     metrics = 5
     assert len(baseline) == 3 * metrics + 4 + 2 * metrics
@@ -269,7 +363,9 @@ def test_evaluates_numbers_are_those_of_the_predictions(folder):
     found = scores["20e1002"]["noise_12"]["test"]
     assert found["accuracy"] == pytest.approx((mean.argmax(axis=1) == labels).mean())
     assert found["nll"] == pytest.approx(-np.log(mean[np.arange(TEST), labels]).mean(), rel=1e-9)
-    assert found["brier"] == pytest.approx(((mean - np.eye(CLASSES)[labels]) ** 2).sum(axis=1).mean(), rel=1e-9)
+    assert found["brier"] == pytest.approx(
+        ((mean - np.eye(CLASSES)[labels]) ** 2).sum(axis=1).mean(), rel=1e-9
+    )
     plain = (tensors["test/deterministic"][0].argmax(axis=1) == labels).mean()
     assert scores["20e1002"]["deterministic"]["test"]["accuracy"] == pytest.approx(plain)
     assert plain != found["accuracy"]
@@ -290,7 +386,9 @@ def test_evaluate_decomposes_the_gap(arm, folder):
     augmented = right.get("train/augmented", clean)
     trained = right.get("train/trained", augmented)
     expected = [clean - right["validation/deterministic"], trained - augmented, augmented - clean]
-    assert [parts[name] for name in ("gap", "gap_noise", "gap_augmentation")] == pytest.approx(expected, abs=1e-9)
+    assert [parts[name] for name in ("gap", "gap_noise", "gap_augmentation")] == pytest.approx(
+        expected, abs=1e-9
+    )
     assert parts["gap_observed"] == pytest.approx(sum(expected), abs=1e-9)
     assert (parts["gap_noise"] == 0) == (arm == 0)
     assert (parts["gap_augmentation"] == 0) == (arm != 1)
@@ -300,10 +398,15 @@ def test_evaluate_says_of_every_image_how_many_runs_are_right(folder):
     evaluate.main("tiny")
     table = pd.read_csv(folder / "images.csv").set_index(["study", "arm"])["correct"]
     labels = np.load(folder / "data" / "test_labels.npy")
-    for arm, prefix, kind, count in (("baseline", "00", "deterministic", 1), ("pooled", "20", "noise", 12)):
+    for arm, prefix, kind, count in (
+        ("baseline", "00", "deterministic", 1),
+        ("pooled", "20", "noise", 12),
+    ):
         right = []
         for seed in range(1000, 1004):
-            logits = load_file(folder / "predictions" / f"{prefix}e{seed}.safetensors")[f"test/{kind}"][:count].astype(float)
+            logits = load_file(folder / "predictions" / f"{prefix}e{seed}.safetensors")[
+                f"test/{kind}"
+            ][:count].astype(float)
             right.append(special.softmax(logits, axis=-1).mean(axis=0).argmax(axis=1) == labels)
         assert table.loc["one", arm].to_numpy() == pytest.approx(np.mean(right, axis=0), abs=1e-9)
 
@@ -312,7 +415,12 @@ def test_evaluate_records_that_it_opened_the_test_set(folder):
     evaluate.main("tiny")
     use = read_sealed(folder / "test_use.json")
     scored = sorted(set(_read_scores(folder)["fingerprint"]))
-    assert use == {"phase": "confirmation", "runs": 12 + len(MEMBERS) * 2, "fingerprints": scored, **EXAMPLES}
+    assert use == {
+        "phase": "confirmation",
+        "runs": 12 + len(MEMBERS) * 2,
+        "fingerprints": scored,
+        **EXAMPLES,
+    }
 
 
 def test_evaluate_refuses_damaged_missing_and_unlisted_predictions(folder):
@@ -340,7 +448,10 @@ def _ensembles(folder):
 
 def _probabilities(folder, *keys):
     """Mean probabilities on the test of members named as file and kind."""
-    members = [load_file(folder / "predictions" / f"{run}.safetensors")[f"test/{kind}"] for run, kind in keys]
+    members = [
+        load_file(folder / "predictions" / f"{run}.safetensors")[f"test/{kind}"]
+        for run, kind in keys
+    ]
     return special.softmax(np.concatenate(members).astype(float), axis=2).mean(axis=0)
 
 
@@ -367,8 +478,14 @@ def test_every_method_averages_its_own_members(folder, method, places, kind, pas
         found = _ensembles(folder)[seed][method]
         expected = _probabilities(folder, *((f"{place}e{seed}", kind) for place in places))
         assert found["accuracy"] == pytest.approx((expected.argmax(axis=1) == labels).mean())
-        assert found["nll"] == pytest.approx(-np.log(expected[np.arange(TEST), labels]).mean(), rel=1e-9)
-        assert (found["forward_passes"], found["trainings"], found["training_flops"]) == (passes, trainings, 7 * trainings)
+        assert found["nll"] == pytest.approx(
+            -np.log(expected[np.arange(TEST), labels]).mean(), rel=1e-9
+        )
+        assert (found["forward_passes"], found["trainings"], found["training_flops"]) == (
+            passes,
+            trainings,
+            7 * trainings,
+        )
 
 
 def test_temperature_comes_from_validation_alone(folder):
@@ -388,24 +505,40 @@ def test_temperature_comes_from_validation_alone(folder):
 def test_curves_over_passes_and_members_are_slices(folder):
     evaluate.main("tiny")
     labels = np.load(folder / "data" / "test_labels.npy")
-    passes = pd.read_csv(folder / "passes.csv", dtype={"fingerprint": str}).set_index(["fingerprint", "metric", "passes"])[
-        "value"
-    ]
-    assert set(passes.index.get_level_values(0)) == {f"{arm}0e{seed}" for arm in (1, 2) for seed in range(1000, 1004)}
+    passes = pd.read_csv(folder / "passes.csv", dtype={"fingerprint": str}).set_index(
+        ["fingerprint", "metric", "passes"]
+    )["value"]
+    assert set(passes.index.get_level_values(0)) == {
+        f"{arm}0e{seed}" for arm in (1, 2) for seed in range(1000, 1004)
+    }
     logits = load_file(folder / "predictions" / "10e1002.safetensors")["test/noise"].astype(float)
     for number in (1, 7, 15):
         mean = special.softmax(logits[:number], axis=2).mean(axis=0)
-        assert passes["10e1002"]["accuracy"][number] == pytest.approx((mean.argmax(axis=1) == labels).mean())
-        assert passes["10e1002"]["nll"][number] == pytest.approx(-np.log(mean[np.arange(TEST), labels]).mean(), rel=1e-9)
-    sizes = pd.read_csv(folder / "sizes.csv").set_index(["group", "method", "metric", "members"])["value"]
+        assert passes["10e1002"]["accuracy"][number] == pytest.approx(
+            (mean.argmax(axis=1) == labels).mean()
+        )
+        assert passes["10e1002"]["nll"][number] == pytest.approx(
+            -np.log(mean[np.arange(TEST), labels]).mean(), rel=1e-9
+        )
+    sizes = pd.read_csv(folder / "sizes.csv").set_index(["group", "method", "metric", "members"])[
+        "value"
+    ]
     pairs = [("00", "30"), ("00", "31"), ("30", "31")]
-    found = [_probabilities(folder, *((f"{place}e1001", "deterministic") for place in pair)) for pair in pairs]
+    found = [
+        _probabilities(folder, *((f"{place}e1001", "deterministic") for place in pair))
+        for pair in pairs
+    ]
     expected = np.mean([-np.log(mean[np.arange(TEST), labels]).mean() for mean in found])
     assert sizes[1001]["independent"]["nll"][2] == pytest.approx(expected, rel=1e-9)
     last = special.softmax(
-        load_file(folder / "predictions" / "40e1001.safetensors")["test/snapshots"][1:].astype(float), axis=2
+        load_file(folder / "predictions" / "40e1001.safetensors")["test/snapshots"][1:].astype(
+            float
+        ),
+        axis=2,
     )
-    assert sizes[1001]["snapshots"]["accuracy"][2] == pytest.approx((last.mean(axis=0).argmax(axis=1) == labels).mean())
+    assert sizes[1001]["snapshots"]["accuracy"][2] == pytest.approx(
+        (last.mean(axis=0).argmax(axis=1) == labels).mean()
+    )
 
 
 def test_greedy_selection_looks_at_half_of_validation(folder):
@@ -417,8 +550,13 @@ def test_greedy_selection_looks_at_half_of_validation(folder):
     halves = slice(0, None, 2), slice(1, None, 2)
     counts = greedy(singles[:, halves[0]], labels[halves[0]], ROUNDS, START)
     for name, half in zip(("nll_gain_selecting", "nll_gain_held_out"), halves, strict=True):
-        mean, chosen = singles[:, half].mean(axis=0), np.average(singles[:, half], axis=0, weights=counts)
-        scores = [-np.log(each[np.arange(len(each)), labels[half]]).mean() for each in (mean, chosen)]
+        mean, chosen = (
+            singles[:, half].mean(axis=0),
+            np.average(singles[:, half], axis=0, weights=counts),
+        )
+        scores = [
+            -np.log(each[np.arange(len(each)), labels[half]]).mean() for each in (mean, chosen)
+        ]
         assert found[name] == pytest.approx(scores[0] - scores[1], rel=1e-9)
     assert found["nll_gain_selecting"] != pytest.approx(found["nll_gain_held_out"])
     assert (found["trainings"], found["training_flops"]) == (len(runs), 7 * len(runs))
@@ -427,7 +565,10 @@ def test_greedy_selection_looks_at_half_of_validation(folder):
 
 def _validation(folder, runs):
     """Probabilities (models, N, classes) on validation."""
-    logits = [load_file(folder / "predictions" / f"{run}.safetensors")["validation/deterministic"][0] for run in runs]
+    logits = [
+        load_file(folder / "predictions" / f"{run}.safetensors")["validation/deterministic"][0]
+        for run in runs
+    ]
     return special.softmax(np.stack(logits).astype(float), axis=2)
 
 
@@ -435,14 +576,26 @@ def test_every_method_is_compared_with_what_it_averages(folder):
     evaluate.main("tiny")
     table = pd.read_csv(folder / "ensembles.csv")
     against = dict(zip(table["method"], table["against"], strict=True))
-    assert against["noise passes of noisy"] == against["augmented views of noisy"] == "one model of noisy"
+    assert (
+        against["noise passes of noisy"]
+        == against["augmented views of noisy"]
+        == "one model of noisy"
+    )
     assert against["snapshots"] == "last of snapshots"
-    assert against["independent"] == against["crops"] == against["all arms"] == against["greedy"] == "one model"
+    assert (
+        against["independent"]
+        == against["crops"]
+        == against["all arms"]
+        == against["greedy"]
+        == "one model"
+    )
 
 
 def test_a_model_under_two_names_is_averaged_once(folder):
     plan = json.loads((folder / "confirmation" / "plan.json").read_text())
-    plan["runs"] += [run | {"study": "two", "arm": "again"} for run in plan["runs"] if run["arm"] == "noisy"]
+    plan["runs"] += [
+        run | {"study": "two", "arm": "again"} for run in plan["runs"] if run["arm"] == "noisy"
+    ]
     plan["studies"][1]["arms"].append(plan["studies"][0]["arms"][1] | {"name": "again"})
     write_sealed(folder / "confirmation" / "plan.json", plan)
     evaluate.main("tiny")
@@ -477,12 +630,22 @@ def test_an_arm_trained_on_more_images_is_in_no_ensemble(folder):
     generator = np.random.default_rng(0)
     for seed in GROUPS:
         path = folder / "predictions" / f"10e{seed}.safetensors"
-        tensors = {name: values for name, values in load_file(path).items() if not name.startswith("train/")}
+        tensors = {
+            name: values
+            for name, values in load_file(path).items()
+            if not name.startswith("train/")
+        }
         labels = generator.integers(0, CLASSES, TRAIN + 5)
         more = {"labels/train": labels, "train/deterministic": _logits(generator, 1, labels, 1.5)}
-        held = {name: values[:, 5:] for name, values in tensors.items() if name.startswith("validation/")}
+        held = {
+            name: values[:, 5:]
+            for name, values in tensors.items()
+            if name.startswith("validation/")
+        }
         held |= {"labels/validation": tensors["labels/validation"][5:]}
-        _rewrite(folder, path, tensors | more | held | {"examples/validation": np.zeros(32, np.uint8)})
+        _rewrite(
+            folder, path, tensors | more | held | {"examples/validation": np.zeros(32, np.uint8)}
+        )
     evaluate.main("tiny")
     after = _ensembles(folder)
     for seed in GROUPS:
@@ -531,14 +694,26 @@ def test_compare_derives_the_table_from_the_scores(folder):
         "validation_calibration_error,gap,gap_noise,gap_augmentation,training_cost,test_cost"
     )
     scores = _read_scores(folder).set_index(["rule", "split", "metric", "fingerprint"])["value"]
-    baseline = scores["deterministic"]["test"]["nll"][[f"00e{seed}" for seed in range(1000, 1004)]].to_numpy()
-    pooled = scores["noise_12"]["test"]["nll"][[f"20e{seed}" for seed in range(1000, 1004)]].to_numpy()
+    baseline = scores["deterministic"]["test"]["nll"][
+        [f"00e{seed}" for seed in range(1000, 1004)]
+    ].to_numpy()
+    pooled = scores["noise_12"]["test"]["nll"][
+        [f"20e{seed}" for seed in range(1000, 1004)]
+    ].to_numpy()
     row = table[(table["arm"] == "pooled") & (table["metric"] == "test_nll")].iloc[0]
     expected = stats.ttest_rel(pooled, baseline)
-    assert (row["rule"], row["n"], row["strength"], row["verdict"], row["p_holm"]) == ("noise_12", 4, "ratio=1.2", "", "")
+    assert (row["rule"], row["n"], row["strength"], row["verdict"], row["p_holm"]) == (
+        "noise_12",
+        4,
+        "ratio=1.2",
+        "",
+        "",
+    )
     assert float(row["difference"]) == pytest.approx((pooled - baseline).mean(), rel=1e-8)
     assert float(row["p"]) == pytest.approx(expected.pvalue, rel=1e-6)
-    assert (float(row["low"]), float(row["high"])) == pytest.approx(tuple(expected.confidence_interval(0.95)), rel=1e-6)
+    assert (float(row["low"]), float(row["high"])) == pytest.approx(
+        tuple(expected.confidence_interval(0.95)), rel=1e-6
+    )
 
 
 def test_compare_counts_lost_runs_and_keeps_machines_apart(folder):
@@ -561,7 +736,10 @@ def test_compare_takes_costs_from_records_and_image_errors_from_the_images(folde
     compare.main("tiny")
     table = pd.read_csv(folder / "contrasts.csv").set_index(["arm", "metric"])
     assert table["arm_mean"]["noisy"]["training_cost"] == pytest.approx((2 + 1 + 1 + 1) / 4)
-    assert (table["arm_mean"]["pooled"]["test_cost"], table["arm_mean"]["noisy"]["test_cost"]) == (12, 1)
+    assert (table["arm_mean"]["pooled"]["test_cost"], table["arm_mean"]["noisy"]["test_cost"]) == (
+        12,
+        1,
+    )
     images = pd.read_csv(folder / "images.csv")
     shares = images[images["study"] == "one"].pivot(index="image", columns="arm", values="correct")
     expected = (shares["pooled"] - shares["baseline"]).sem()
@@ -573,7 +751,8 @@ def _combined(folder):
     path = folder / "confirmation" / "plan.json"
     plan = json.loads(path.read_text())
     plan["runs"] += [
-        {"study": "one", "arm": "both", "strength": "", "seed": seed, "fingerprint": f"40e{seed}"} for seed in GROUPS
+        {"study": "one", "arm": "both", "strength": "", "seed": seed, "fingerprint": f"40e{seed}"}
+        for seed in GROUPS
     ]
     plan["studies"][0]["arms"].append({**plan["studies"][0]["arms"][1], "name": "both"})
     write_sealed(path, plan)
@@ -581,7 +760,12 @@ def _combined(folder):
     made = {"00": [], "10": [dropout], "20": [pooling], "40": [pooling, dropout]}
     for place, regularizers in made.items():
         for seed in GROUPS:
-            settings = {"data": {}, "model": {"name": "cnn"}, "training": {}, "regularizers": regularizers}
+            settings = {
+                "data": {},
+                "model": {"name": "cnn"},
+                "training": {},
+                "regularizers": regularizers,
+            }
             streams = dict.fromkeys(("split", "init", "order", "augmentation", "noise"), seed)
             run = folder / "confirmation" / f"{place}e{seed}" / "run.json"
             run.write_text(to_json({**settings, "streams": streams, "data_digest": "d"}))
@@ -597,7 +781,9 @@ def test_compare_finds_an_arms_parts_in_the_stored_runs(folder):
     ]
     scores = _read_scores(folder).set_index(["rule", "split", "metric", "fingerprint"])["value"]
     both, one, neither = (
-        scores["deterministic"]["test"]["accuracy"][[f"{place}e{seed}" for seed in GROUPS]].to_numpy()
+        scores["deterministic"]["test"]["accuracy"][
+            [f"{place}e{seed}" for seed in GROUPS]
+        ].to_numpy()
         for place in ("40", "10", "00")
     )
     other = scores["noise_12"]["test"]["accuracy"][[f"20e{seed}" for seed in GROUPS]].to_numpy()
@@ -608,7 +794,11 @@ def test_compare_finds_an_arms_parts_in_the_stored_runs(folder):
 def test_compare_writes_no_interaction_where_no_arm_has_parts(folder):
     evaluate.main("tiny")
     compare.main("tiny")
-    assert (folder / "interactions.csv").read_text().startswith("study,arm,first,second,metric,n,effect,sum,difference,")
+    assert (
+        (folder / "interactions.csv")
+        .read_text()
+        .startswith("study,arm,first,second,metric,n,effect,sum,difference,")
+    )
     assert len((folder / "interactions.csv").read_text().splitlines()) == 1
 
 
@@ -644,10 +834,19 @@ def test_the_same_bytes_twice_and_nothing_left_beside_them(folder):
             verb.main("tiny")
         contents.append([(folder / name).read_bytes() for name in names])
     assert contents[0] == contents[1]
-    assert {path.name for path in folder.iterdir()} == {"data", "exploration", "confirmation", "predictions", *names}
+    assert {path.name for path in folder.iterdir()} == {
+        "data",
+        "exploration",
+        "confirmation",
+        "predictions",
+        *names,
+    }
 
 
-@pytest.mark.parametrize(("verb", "name"), [(choose, "choice.json"), (evaluate, "scores.csv"), (compare, "contrasts.csv")])
+@pytest.mark.parametrize(
+    ("verb", "name"),
+    [(choose, "choice.json"), (evaluate, "scores.csv"), (compare, "contrasts.csv")],
+)
 def test_a_write_that_fails_leaves_the_old_file_whole(verb, name, folder, monkeypatch):
     evaluate.main("tiny")
     (folder / name).write_text("old")

@@ -38,7 +38,17 @@ def test_dvc_shows_metrics_and_a_graph(reproduced, command):
     shown = command(sys.executable, "-m", "dvc", "metrics", "show")
     assert "reports/tiny/metrics.json" in shown.stdout
     dag = command(sys.executable, "-m", "dvc", "dag", "--mermaid")
-    for verb in ("prepare", "train", "choose", "confirm", "predict", "evaluate", "compare", "report", "track"):
+    for verb in (
+        "prepare",
+        "train",
+        "choose",
+        "confirm",
+        "predict",
+        "evaluate",
+        "compare",
+        "report",
+        "track",
+    ):
         assert f"{verb}@tiny" in dag.stdout
 
 
@@ -46,7 +56,10 @@ def test_plan_prints_without_training(reproduced, command, checkout):
     before = trained(checkout)
     shown = command(sys.executable, "-m", "pipeline", "plan")
     assert shown.returncode == 0
-    assert "at most 46 runs, each counted once: 10 on 2 exploration seeds, 36 on 3 fresh ones" in shown.stdout
+    assert (
+        "at most 46 runs, each counted once: 10 on 2 exploration seeds, 36 on 3 fresh ones"
+        in shown.stdout
+    )
     assert trained(checkout) == before
 
 
@@ -67,8 +80,12 @@ def test_editing_a_regularizer_trains_its_runs_only(reproduced, command, checkou
 
 
 def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout, environment):
-    (checkout / "params.yaml").write_text((checkout / "params.yaml").read_text().replace("epochs: null", "epochs: 3"))
-    first = subprocess.Popen(RUN, cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    (checkout / "params.yaml").write_text(
+        (checkout / "params.yaml").read_text().replace("epochs: null", "epochs: 3")
+    )
+    first = subprocess.Popen(
+        RUN, cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     lock, deadline = checkout / ".dvc" / "tmp" / "gapwise" / "lock", time.monotonic() + 60
     while lock.read_text() != str(first.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -77,22 +94,39 @@ def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout,
     first.wait()
     subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=checkout, check=True)
     assert second.returncode == 2
-    assert second.stderr == f"error: another run is at work in this tree (process {first.pid}); wait for it or end it\n"
+    assert (
+        second.stderr
+        == f"error: another run is at work in this tree (process {first.pid}); wait for it or end it\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("params.yaml", "protocols: [no_such]", "params.yaml: protocols: 'no_such' does not exist; allowed are: tiny"),
-        ("params.yaml", "protocols: [tiny]\nstudies: [no_such]", "studies: 'no_such' does not exist"),
+        (
+            "params.yaml",
+            "protocols: [no_such]",
+            "params.yaml: protocols: 'no_such' does not exist; allowed are: tiny",
+        ),
+        (
+            "params.yaml",
+            "protocols: [tiny]\nstudies: [no_such]",
+            "studies: 'no_such' does not exist",
+        ),
         ("params.yaml", "protocols: [../tiny]", "protocols.0: "),
-        ("experiments/dropout.yaml", "question: Why?\narms: {a: [{name: dropout, rate: 2}]}", "arms.a.0.rate: 2 is refused"),
+        (
+            "experiments/dropout.yaml",
+            "question: Why?\narms: {a: [{name: dropout, rate: 2}]}",
+            "arms.a.0.rate: 2 is refused",
+        ),
         ("experiments/dropout.yaml", "", "holds nothing"),
         ("experiments/dropout.yaml", "a: &a [1]\nb: *a", "aliases"),
         ("experiments/protocols/tiny.yaml", "data: {dataset: faces, train_size: 30}", "tiny.yaml"),
     ],
 )
-def test_bad_input_is_a_line_and_exit_code_2_and_loses_nothing(reproduced, checkout, monkeypatch, capsys, file, content, words):
+def test_bad_input_is_a_line_and_exit_code_2_and_loses_nothing(
+    reproduced, checkout, monkeypatch, capsys, file, content, words
+):
     """In this process: starting one takes longer than all else."""
     before, kept = trained(checkout), tables(checkout)
     monkeypatch.chdir(checkout)
@@ -117,11 +151,20 @@ def test_bad_input_ends_a_command_without_a_traceback(command, checkout, tmp_pat
     (folder / "params.yaml").write_text("protocols: [no_such]")
     refused = command(*RUN, at=folder)
     assert refused.returncode == 2
-    assert refused.stderr == "error: params.yaml: protocols: 'no_such' does not exist; allowed are: tiny\n"
+    assert (
+        refused.stderr
+        == "error: params.yaml: protocols: 'no_such' does not exist; allowed are: tiny\n"
+    )
 
 
 def test_a_store_in_an_impossible_place_is_one_line(reproduced, command, checkout):
-    refused = command(sys.executable, "-m", "pipeline.train", "tiny", GAPWISE_STORE=str(checkout / "dvc.yaml" / "store"))
+    refused = command(
+        sys.executable,
+        "-m",
+        "pipeline.train",
+        "tiny",
+        GAPWISE_STORE=str(checkout / "dvc.yaml" / "store"),
+    )
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert "a file stands where a folder is needed" in refused.stderr
@@ -130,7 +173,9 @@ def test_a_store_in_an_impossible_place_is_one_line(reproduced, command, checkou
 def test_a_full_disk_is_one_line_and_keeps_what_is_finished(reproduced, command, tmp_path):
     """A file system of 400 kB holds a few runs of the tiny network."""
     inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
-    if subprocess.run([*inside, f"mount -t tmpfs none {tmp_path}"], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        [*inside, f"mount -t tmpfs none {tmp_path}"], capture_output=True, check=False
+    ).returncode:
         pytest.skip("this system lets no user mount a small file system of their own")
     script = f"""
         mount -t tmpfs -o size=400k none {tmp_path} || exit 9
@@ -140,5 +185,9 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(reproduced, command,
     refused = command(*inside, script, GAPWISE_STORE=str(tmp_path))
     assert refused.returncode == 2, refused.stdout + refused.stderr
     assert refused.stderr.count("\n") == 1
-    assert "the disk is full; free some space and run again: finished runs are kept" in refused.stderr
-    assert [name for name in refused.stdout.split() if len(name) == 20], "no run was finished before the disk was full"
+    assert (
+        "the disk is full; free some space and run again: finished runs are kept" in refused.stderr
+    )
+    assert [name for name in refused.stdout.split() if len(name) == 20], (
+        "no run was finished before the disk was full"
+    )

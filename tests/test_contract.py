@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline import regularizers
-from pipeline.config.errors import Refusal
-from pipeline.config.rules import DETERMINISTIC, NOISE
+from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.data.loader import Batches
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers.base import NoEffect, noise_layers, seed_batch, seed_noise, switch
+from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
 NAMES = regularizers.names()
@@ -24,14 +24,31 @@ SHOWN = {
     "weight_decay": {"strength": 0.05},
     "max_norm": {"strength": 0.5},
 }  # where the default does nothing or little
-STRENGTHS = {"flip": 0.5, "crop": 0.4, "scale": 0.3, "shear": 20.0, "brightness": 0.4, "contrast": 0.4, "pca_jitter": 1.0}
+STRENGTHS = {
+    "flip": 0.5,
+    "crop": 0.4,
+    "scale": 0.3,
+    "shear": 20.0,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "pca_jitter": 1.0,
+}
 VARIANTS = {  # options that take another path through the code than the defaults
-    "augmentation": [*({name: value} for name, value in STRENGTHS.items()), {"cutout": 3}, {**STRENGTHS, "cutout": 3}],
+    "augmentation": [
+        *({name: value} for name, value in STRENGTHS.items()),
+        {"cutout": 3},
+        {**STRENGTHS, "cutout": 3},
+    ],
     "dropconnect": [{"where": "convolution"}, {"inference": "gaussian"}],
     "dropout": [{"where": "input"}, {"rate": [0.3, 0.5]}],
     "early_stopping": [{"monitor": "accuracy"}],
     "fractional_max_pooling": [
-        *({"regions": "pseudorandom"}, {"regions": "fixed"}, {"overlapping": False}, {"output_sizes": (6,)}),
+        *(
+            {"regions": "pseudorandom"},
+            {"regions": "fixed"},
+            {"overlapping": False},
+            {"output_sizes": (6,)},
+        )
     ],
     "stochastic_depth": [{"mode": "example"}, {"decay": "uniform"}],
     "weight_averaging": [{"kind": "mean"}, {"start": 0.5}],
@@ -39,7 +56,10 @@ VARIANTS = {  # options that take another path through the code than the default
 ALSO_NEUTRAL = {  # other spellings of settings without effect
     "dropconnect": [{"rate": 0.0, "where": "convolution"}, {"rate": 0.0, "inference": "gaussian"}],
     "dropout": [{"rate": 0.0, "where": "input"}, {"rate": [0.0, 0.0]}],
-    "stochastic_depth": [{"survival": 1.0, "decay": "uniform"}, {"survival": 1.0, "mode": "example"}],
+    "stochastic_depth": [
+        {"survival": 1.0, "decay": "uniform"},
+        {"survival": 1.0, "mode": "example"},
+    ],
     "weight_averaging": [{"decay": 0.0, "start": 0.5}],
 }
 RATED = {  # what applies a share of a layer's rate
@@ -47,14 +67,23 @@ RATED = {  # what applies a share of a layer's rate
     "dropout": lambda layer, share: setattr(layer, "rate", layer.rate * share),
     "input_noise": lambda layer, share: setattr(layer, "sigma", layer.sigma * share),
     "spatial_dropout": lambda layer, share: setattr(layer, "rate", layer.rate * share),
-    "stochastic_depth": lambda layer, share: setattr(layer, "survival", 1 - (1 - layer.survival) * share),
+    "stochastic_depth": lambda layer, share: setattr(
+        layer, "survival", 1 - (1 - layer.survival) * share
+    ),
 }
 
 
 def cases(names=NAMES, defaults=True):
     """Every regularizer with its defaults, then with each of its variants."""
-    chosen = [(name, settings) for name in names for settings in [{}][: int(defaults)] + VARIANTS.get(name, [])]
-    return [pytest.param(name, settings, id="-".join([name, *map(str, settings)])) for name, settings in chosen]
+    chosen = [
+        (name, settings)
+        for name in names
+        for settings in [{}][: int(defaults)] + VARIANTS.get(name, [])
+    ]
+    return [
+        pytest.param(name, settings, id="-".join([name, *map(str, settings)]))
+        for name, settings in chosen
+    ]
 
 
 def item(name, **settings):
@@ -68,18 +97,26 @@ def neutral(name):
     return (
         []
         if settings is None
-        else [{"name": name, **settings.model_dump()}, *(item(name, **o) for o in ALSO_NEUTRAL.get(name, []))]
+        else [
+            {"name": name, **settings.model_dump()},
+            *(item(name, **o) for o in ALSO_NEUTRAL.get(name, [])),
+        ]
     )
 
 
 def shared_in_a_batch(name, settings):
     """By the papers: a block is skipped for the whole batch; convolutions have one mask a batch."""
-    return (name == "stochastic_depth" and settings.get("mode") != "example") or settings.get("where") == "convolution"
+    return (name == "stochastic_depth" and settings.get("mode") != "example") or settings.get(
+        "where"
+    ) == "convolution"
 
 
 def has_a_form_of_its_own(name, settings):
     """Whose deterministic member is not the plain network."""
-    return name in ("stochastic_depth", "fractional_max_pooling") or settings.get("inference") == "gaussian"
+    return (
+        name in ("stochastic_depth", "fractional_max_pooling")
+        or settings.get("inference") == "gaussian"
+    )
 
 
 def equal(one, other):
@@ -95,7 +132,9 @@ def placed(config, pool):
 def smooth(network):
     """Biases away from zero, and no ReLU: a unit whose weights and bias are all dropped would sit on its kink."""
     for owner in list(shaken(network).modules()):
-        for name in [name for name, module in owner.named_children() if isinstance(module, nn.ReLU)]:
+        for name in [
+            name for name, module in owner.named_children() if isinstance(module, nn.ReLU)
+        ]:
             setattr(owner, name, nn.Softplus())
     return network
 
@@ -105,7 +144,9 @@ def shaken(network):
     generator = torch.Generator().manual_seed(0)
     for name, value in network.state_dict().items():
         if value.dim() == 1:
-            value += torch.rand(value.shape, generator=generator) * (0.2 if "var" not in name else 1)
+            value += torch.rand(value.shape, generator=generator) * (
+                0.2 if "var" not in name else 1
+            )
     return network
 
 
@@ -131,16 +172,25 @@ def test_neutral_equals_the_baseline_bit_for_bit(name, configure, pool):
     assert not regularizers.build([item(name)])[0].is_neutral()
 
 
-@pytest.mark.parametrize(("name", "number"), [(name, number) for name in NAMES for number in range(len(neutral(name)))])
-def test_neutral_without_the_short_cut_equals_it_closely(name, number, configure, pool, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, number) for name in NAMES for number in range(len(neutral(name)))]
+)
+def test_neutral_without_the_short_cut_equals_it_closely(
+    name, number, configure, pool, monkeypatch
+):
     given = neutral(name)[number]
-    (settings,) = [regularizers._built(name, {key: value for key, value in given.items() if key != "name"})]
+    (settings,) = [
+        regularizers._built(name, {key: value for key, value in given.items() if key != "name"})
+    ]
     monkeypatch.setattr(regularizers, "build", lambda given: (settings,))
     monkeypatch.setattr(type(settings), "audit", lambda self, evidence: {})
     trained = train(configure(given, epochs=1), pool)
     monkeypatch.undo()
     expected = train(configure(epochs=1), pool).weights
-    assert all(torch.allclose(trained.weights[key].float(), expected[key].float(), atol=1e-4) for key in expected)
+    assert all(
+        torch.allclose(trained.weights[key].float(), expected[key].float(), atol=1e-4)
+        for key in expected
+    )
 
 
 @pytest.mark.parametrize(("name", "settings"), cases())
@@ -148,7 +198,10 @@ class TestEvery:
     """Each regularizer alone, with its defaults and with each of its options."""
 
     def test_initial_weights_untouched(self, name, settings, configure, pool):
-        one, other = (placed(config, pool)[0].state_dict() for config in (configure(), configure(item(name, **settings))))
+        one, other = (
+            placed(config, pool)[0].state_dict()
+            for config in (configure(), configure(item(name, **settings)))
+        )
         assert equal(one, other)
 
     def test_reproducible_whatever_the_global_generator(self, name, settings, configure, pool):
@@ -180,7 +233,12 @@ class TestEvery:
 
     def test_deterministic_member_is_the_plain_network(self, name, settings, configure, pool):
         if not has_a_form_of_its_own(name, settings):
-            assert acts_without_noise(placed(configure(item(name, **settings)), pool)[0], configure, pool) is False
+            assert (
+                acts_without_noise(
+                    placed(configure(item(name, **settings)), pool)[0], configure, pool
+                )
+                is False
+            )
 
     def test_a_pass_draws_nothing_from_the_global_generator(self, name, settings, configure, pool):
         network, _ = placed(configure(item(name, **settings)), pool)
@@ -194,14 +252,20 @@ class TestEvery:
         """Batch order, and what augmentation draws, are the same bit for bit with and without it."""
         shared = () if name == "augmentation" else (item("augmentation"),)
         without, own = configure(*shared), configure(item(name, **settings), *shared)
-        assert drawn(monkeypatch, without, pool, Batches, "__iter__") == drawn(monkeypatch, own, pool, Batches, "__iter__")
+        assert drawn(monkeypatch, without, pool, Batches, "__iter__") == drawn(
+            monkeypatch, own, pool, Batches, "__iter__"
+        )
         if shared:
             kind = regularizers.settings()["augmentation"]
-            one, other = (drawn(monkeypatch, config, pool, kind, "modify_batch") for config in (without, own))
+            one, other = (
+                drawn(monkeypatch, config, pool, kind, "modify_batch") for config in (without, own)
+            )
             assert len(one) == 6
             assert one == other
 
-    def test_equal_examples_of_a_batch_get_noise_of_their_own(self, name, settings, configure, pool):
+    def test_equal_examples_of_a_batch_get_noise_of_their_own(
+        self, name, settings, configure, pool
+    ):
         """From every noise layer alone, unless one draw is for all by design."""
         network, _ = placed(configure(item(name, **settings)), pool)
         for layer in noise_layers(network):
@@ -216,9 +280,13 @@ class TestEvery:
                 changed, _ = regularizer.modify_batch(images, torch.zeros(40, 10))
                 assert not torch.allclose(changed, changed[:1].expand_as(changed), atol=1e-3)
 
-    def test_resumed_at_an_epoch_boundary_it_ends_at_the_same_bits(self, name, settings, configure, pool, tmp_path):
+    def test_resumed_at_an_epoch_boundary_it_ends_at_the_same_bits(
+        self, name, settings, configure, pool, tmp_path
+    ):
         """Weights, optimizer, averaged weights, counters, history, audit."""
-        assert_same_end(configure(item(name, **settings), epochs=5, curve_points=5), pool, tmp_path, stop=2)
+        assert_same_end(
+            configure(item(name, **settings), epochs=5, curve_points=5), pool, tmp_path, stop=2
+        )
 
     @pytest.mark.parametrize("steps", [0, 3])
     def test_gradients(self, name, settings, steps, configure, pool):
@@ -235,14 +303,18 @@ class TestEvery:
         for training in (False, True):
             switch(network, training=training, sampling=True)
             given = (images, *network.parameters())
-            assert torch.autograd.gradcheck(lambda images, *_: loss(network, chosen, images), given, fast_mode=True)
+            assert torch.autograd.gradcheck(
+                lambda images, *_: loss(network, chosen, images), given, fast_mode=True
+            )
 
 
 def acts_without_noise(network, configure, pool):
     """Whether the deterministic member differs from the plain network's output for equal weights."""
     plain, images = assemble(configure(), (), pool.shape, pool.classes), as_images(pool.images[:20])
     plain.load_state_dict(shaken(network).state_dict())
-    return not torch.allclose(deterministic(network, images), deterministic(plain, images), atol=1e-6)
+    return not torch.allclose(
+        deterministic(network, images), deterministic(plain, images), atol=1e-6
+    )
 
 
 def tells_equals_apart(network, layer, pool):
@@ -250,7 +322,9 @@ def tells_equals_apart(network, layer, pool):
     switch(network, training=False, sampling=False)
     layer.sampling, seen = True, []
     seed_noise([layer], 0)
-    hook = layer.register_forward_hook(lambda module, arguments, output: seen.append(output.detach()))
+    hook = layer.register_forward_hook(
+        lambda module, arguments, output: seen.append(output.detach())
+    )
     network(as_images(pool.images[:1]).expand(64, -1, -1, -1))
     hook.remove()
     (rows,) = seen
@@ -264,7 +338,9 @@ def loss(network, chosen, images):
     for regularizer in chosen:
         seed_batch(regularizer, 0)
         images, targets = regularizer.modify_batch(images, targets)
-    penalties = [penalty for regularizer in chosen if (penalty := regularizer.penalty(network)) is not None]
+    penalties = [
+        penalty for regularizer in chosen if (penalty := regularizer.penalty(network)) is not None
+    ]
     return functional.cross_entropy(network(images), targets) + sum(penalties)
 
 
@@ -286,7 +362,10 @@ def drawn(monkeypatch, config, pool, owner, method):
 @pytest.mark.parametrize(("one", "other"), list(itertools.combinations(NAMES, 2)))
 def test_composes_pairwise(one, other, configure, pool):
     """Or is refused in one line, in either order, where a file declares that a pair has no meaning."""
-    if not {one, other} & {*regularizers.settings()[one].clashes, *regularizers.settings()[other].clashes}:
+    if not {one, other} & {
+        *regularizers.settings()[one].clashes,
+        *regularizers.settings()[other].clashes,
+    }:
         trained = train(configure(item(one), item(other), epochs=1), pool)
         assert set(trained.audit) == {one, other}
         assert not trained.diverged
@@ -302,7 +381,9 @@ class TestPlanted:
 
     @pytest.mark.parametrize("share", [0, 0.1])
     @pytest.mark.parametrize(("name", "settings"), cases(RATED))
-    def test_a_rate_never_applied_or_at_a_tenth(self, name, settings, share, configure, pool, monkeypatch):
+    def test_a_rate_never_applied_or_at_a_tenth(
+        self, name, settings, share, configure, pool, monkeypatch
+    ):
         equip = regularizers.equip
 
         def weaker(network, chosen):
@@ -334,9 +415,15 @@ class TestPlanted:
             assert acts_without_noise(network, configure, pool)
             layer.deterministic = plain
 
-    @pytest.mark.parametrize("name", [name for name in NAMES if regularizers.settings()[name]().augments])
+    @pytest.mark.parametrize(
+        "name", [name for name in NAMES if regularizers.settings()[name]().augments]
+    )
     def test_batches_returned_as_they_came(self, name, configure, pool, monkeypatch):
-        monkeypatch.setattr(regularizers.settings()[name], "modify_batch", lambda self, inputs, targets: (inputs, targets))
+        monkeypatch.setattr(
+            regularizers.settings()[name],
+            "modify_batch",
+            lambda self, inputs, targets: (inputs, targets),
+        )
         with pytest.raises(NoEffect, match=f"{name}: none of "):
             train(configure(item(name)), pool)
 

@@ -9,10 +9,10 @@ from stages import run_stages
 from tiny import RUN, tables, trained
 
 from pipeline import choose, compare, confirm, evaluate, predict, report, track, train
-from pipeline.config.errors import Refusal
 from pipeline.config.plan import read_plan
 from pipeline.records import store as records
 from pipeline.records.store import Store
+from pipeline.runtime.errors import Refusal
 
 FLIPS = 200
 
@@ -42,7 +42,11 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-DAMAGES = {"truncated": truncate, "flipped": flip_middle, "empty": lambda path: path.write_bytes(b"")}
+DAMAGES = {
+    "truncated": truncate,
+    "flipped": flip_middle,
+    "empty": lambda path: path.write_bytes(b""),
+}
 
 
 def meaning(path):
@@ -54,7 +58,9 @@ def unseen(store, name, draw):
     """The flips of one bit that change what a run says and leave it finished."""
     found = []
     files = sorted(path for path in store.folder(name).iterdir() if path.name != "timing.json")
-    anywhere = [(path, draw.randrange(8 * path.stat().st_size)) for path in draw.choices(files, k=FLIPS)]
+    anywhere = [
+        (path, draw.randrange(8 * path.stat().st_size)) for path in draw.choices(files, k=FLIPS)
+    ]
     record = store.folder(name) / "record.json"
     in_record = [(record, 8 * byte + draw.randrange(8)) for byte in range(record.stat().st_size)]
     for path, bit in (*anywhere, *in_record):
@@ -78,7 +84,11 @@ def test_no_flipped_bit_of_a_run_goes_unseen(damaged):
 
 def test_without_its_own_checksum_a_record_could_lie(damaged, monkeypatch):
     """The fault that the test above is to find."""
-    monkeypatch.setattr(records, "is_sealed", lambda record: isinstance(record, dict) and {"state", "files"} <= set(record))
+    monkeypatch.setattr(
+        records,
+        "is_sealed",
+        lambda record: isinstance(record, dict) and {"state", "files"} <= set(record),
+    )
     name, store = kept_run(damaged), Store(damaged / ".runs")
     assert {path for path, _ in unseen(store, name, random.Random(1))} == {"record.json"}
 
@@ -87,10 +97,18 @@ def test_without_its_own_checksum_a_record_could_lie(damaged, monkeypatch):
 def test_damaged_runs_are_trained_again_to_the_same_bits_and_no_others(finished, damaged, damage):
     """Every kind of file, each in a run of its own."""
     kinds = sorted({path.name for path in damaged.glob(".runs/*/*.*")} - {"timing.json"})
-    assert {"record.json", "run.json", "history.jsonl", "weights.safetensors", "validation.safetensors"} < set(kinds)
+    assert {
+        "record.json",
+        "run.json",
+        "history.jsonl",
+        "weights.safetensors",
+        "validation.safetensors",
+    } < set(kinds)
     hit = {}
     for kind in kinds:
-        path = next(path for path in sorted(damaged.glob(f".runs/*/{kind}")) if path.parent.name not in hit)
+        path = next(
+            path for path in sorted(damaged.glob(f".runs/*/{kind}")) if path.parent.name not in hit
+        )
         DAMAGES[damage](path)
         hit[path.parent.name] = path
     before = trained(damaged)
@@ -119,7 +137,11 @@ def first(damaged, pattern):
         ("test_use.json", report, "test_use.json: missing or damaged"),
         ("predictions/*.safetensors", evaluate, "missing or damaged"),
         ("predictions/predictions.json", evaluate, "predictions.json"),
-        ("confirmation/*/record.json", evaluate, "record.json: damaged; remove artifacts/tiny/confirmation and run: make run"),
+        (
+            "confirmation/*/record.json",
+            evaluate,
+            "record.json: damaged; remove artifacts/tiny/confirmation and run: make run",
+        ),
         ("confirmation/*/record.json", compare, "record.json: damaged"),
         ("confirmation/*/record.json", report, "record.json: damaged"),
         ("confirmation/*/record.json", track, "record.json: damaged"),
@@ -137,7 +159,9 @@ def test_a_stage_refuses_damaged_input_in_a_line(damaged, damage, pattern, stage
 
 
 def test_damaged_timing_is_as_good_as_none(damaged, finished):
-    for damage, path in zip(DAMAGES.values(), sorted(damaged.glob(".runs/*/timing.json")), strict=False):
+    for damage, path in zip(
+        DAMAGES.values(), sorted(damaged.glob(".runs/*/timing.json")), strict=False
+    ):
         damage(path)
     sorted(damaged.glob(".runs/*/timing.json"))[3].write_text("[]")
     before = trained(damaged)
@@ -148,7 +172,10 @@ def test_damaged_timing_is_as_good_as_none(damaged, finished):
 
 def test_whatever_is_damaged_between_the_stages_is_made_again(copied, command, checkout):
     """Every kind of file in `artifacts/`, all at once: the next run mends them and trains nothing."""
-    kinds = {path.name if len(path.stem) != 20 else path.suffix: path for path in (copied / "artifacts").rglob("*.*")}
+    kinds = {
+        path.name if len(path.stem) != 20 else path.suffix: path
+        for path in (copied / "artifacts").rglob("*.*")
+    }
     for number, path in enumerate(path for path in kinds.values() if path.is_file()):
         list(DAMAGES.values())[number % 3](path)
     before = trained(copied)

@@ -10,9 +10,17 @@ import pytest
 
 DVC = (sys.executable, "-m", "dvc")
 ROOT = Path(__file__).resolve().parent.parent
-DROP = re.search(r"dvc exp show --only-changed --drop '(.+?)'", (ROOT / "README.md").read_text()).group(1)
+DROP = re.search(
+    r"dvc exp show --only-changed --drop '(.+?)'", (ROOT / "README.md").read_text()
+).group(1)
 CHANGED = ("-S", "data.train_size=20", "-S", "studies=[others]")
-METRICS = ["baseline.accuracy", "baseline.gap", "points.dropout", "points.shift", "points.weight_decay"]
+METRICS = [
+    "baseline.accuracy",
+    "baseline.gap",
+    "points.dropout",
+    "points.shift",
+    "points.weight_decay",
+]
 RUNS = ["runs.done", "runs.planned"]
 HEADLINE = re.compile(r"\| (\w+) \| \w+ \| ([+-]?[\d.]+) \|")
 
@@ -31,10 +39,18 @@ def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
-    rows = list(csv.DictReader(shown("exp", "show", "--csv", "--only-changed", "--drop", DROP).splitlines()))
-    assert sorted(rows[0]) == sorted(["Experiment", "rev", "typ", "Created", *METRICS, *RUNS, "studies", "data.train_size"])
+    rows = list(
+        csv.DictReader(shown("exp", "show", "--csv", "--only-changed", "--drop", DROP).splitlines())
+    )
+    assert sorted(rows[0]) == sorted(
+        ["Experiment", "rev", "typ", "Created", *METRICS, *RUNS, "studies", "data.train_size"]
+    )
     (fewer,) = [row for row in rows if row["Experiment"] == "fewer"]
-    assert (fewer["data.train_size"], fewer["points.dropout"], fewer["runs.done"]) == ("20", "", fewer["runs.planned"])
+    assert (fewer["data.train_size"], fewer["points.dropout"], fewer["runs.done"]) == (
+        "20",
+        "",
+        fewer["runs.planned"],
+    )
 
     report = (experiment / "reports" / "tiny" / "report.md").read_text()
     headline = {f"points.{arm}": float(points) for arm, points in HEADLINE.findall(report)}
@@ -50,5 +66,7 @@ def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
     shown("plots", "diff", "HEAD", "-o", "plots")
     page = (experiment / "plots" / "index.html").read_text()
     specs = [json.loads(line) for line in re.findall(r"var spec = (\{.*\});", page)]
-    assert [{row["rev"] for row in spec["data"]["values"]} for spec in specs] == [{"HEAD", "workspace"}] * 3
+    assert [{row["rev"] for row in spec["data"]["values"]} for spec in specs] == [
+        {"HEAD", "workspace"}
+    ] * 3
     assert "DVC_METRIC" not in page

@@ -13,7 +13,13 @@ from tiny import write_clone
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "howto.md").read_text()
 
 
-SOURCES = dict(zip(("folder", "arrays", "table"), re.findall(r"^source: .*\ndata: .*\n", PAGE, re.MULTILINE), strict=True))
+SOURCES = dict(
+    zip(
+        ("folder", "arrays", "table"),
+        re.findall(r"^source: .*\ndata: .*\n", PAGE, re.MULTILINE),
+        strict=True,
+    )
+)
 
 
 LENET = "{{import: 'experiments.networks:LeNet', arguments: {{channels: {}, classes: 2}}}}"
@@ -23,38 +29,63 @@ LENET = "{{import: 'experiments.networks:LeNet', arguments: {{channels: {}, clas
 def extended(checkout, tmp_path):
     """A clone with the files of the page, and 200 images whose brightness tells the class, in each of its three ways."""
     folder = write_clone(checkout, tmp_path / "clone")
-    for name, content in re.findall(r"^`([\w/.]+)`\n\n```\w+\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE):
+    for name, content in re.findall(
+        r"^`([\w/.]+)`\n\n```\w+\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE
+    ):
         (folder / name).write_text(content)
     labels = np.arange(200) % 2
-    images = np.random.default_rng(1).integers(0, 128, (200, 16, 16, 3)) + 100 * labels[:, None, None, None]
+    images = (
+        np.random.default_rng(1).integers(0, 128, (200, 16, 16, 3))
+        + 100 * labels[:, None, None, None]
+    )
     np.savez(folder / "photographs.npz", images=images.astype(np.uint8), labels=labels)
-    np.savetxt(folder / "table.csv", np.c_[labels, images[:, ::2, ::2, 0].reshape(200, 64) / 16], delimiter=",")
+    np.savetxt(
+        folder / "table.csv",
+        np.c_[labels, images[:, ::2, ::2, 0].reshape(200, 64) / 16],
+        delimiter=",",
+    )
     for name in ("cat", "dog"):
         (folder / "photographs" / name).mkdir(parents=True)
     for number, (image, label) in enumerate(zip(images.astype(np.uint8), labels, strict=True)):
-        Image.fromarray(image).save(folder / "photographs" / ("cat", "dog")[label] / f"{number}.png")
+        Image.fromarray(image).save(
+            folder / "photographs" / ("cat", "dog")[label] / f"{number}.png"
+        )
     return folder
 
 
-@pytest.mark.parametrize(("way", "model"), [("folder", ""), ("arrays", LENET.format(3)), ("table", LENET.format(1))])
+@pytest.mark.parametrize(
+    ("way", "model"), [("folder", ""), ("arrays", LENET.format(3)), ("table", LENET.format(1))]
+)
 def test_own_data_and_own_model_train(extended, command, way, model):
     protocol = extended / "experiments" / "protocols" / "photographs.yaml"
-    text = re.sub("exploration: 3", "exploration: 1", re.sub("studies: .*", "studies: [dropout]", protocol.read_text()))
+    text = re.sub(
+        "exploration: 3",
+        "exploration: 1",
+        re.sub("studies: .*", "studies: [dropout]", protocol.read_text()),
+    )
     text = text.replace(SOURCES["folder"], SOURCES[way])
     protocol.write_text(re.sub("model: .*", f"model: {model}", text) if model else text)
     for verb in ("prepare", "train"):
         done = command(sys.executable, "-m", f"pipeline.{verb}", "photographs", at=extended)
         assert done.returncode == 0, done.stderr
-    runs = [json.loads(path.read_text()) for path in extended.glob("artifacts/photographs/exploration/*/run.json")]
+    runs = [
+        json.loads(path.read_text())
+        for path in extended.glob("artifacts/photographs/exploration/*/run.json")
+    ]
     assert {run["model"]["name"] for run in runs} == {"imported" if model else "cnn"}
-    curves = [path.read_text().splitlines() for path in extended.glob("artifacts/photographs/exploration/*/history.jsonl")]
+    curves = [
+        path.read_text().splitlines()
+        for path in extended.glob("artifacts/photographs/exploration/*/history.jsonl")
+    ]
     assert all(json.loads(curve[-1])["accuracy"] > 0.9 for curve in curves)
 
 
 def test_what_a_network_has_not_is_refused_where_it_is_planned(extended, command):
     protocol = extended / "experiments" / "protocols" / "photographs.yaml"
     protocol.write_text(re.sub("studies: .*", "studies: [depth]", protocol.read_text()))
-    study = "question: Does it help?\narms:\n  depth:\n    - {name: stochastic_depth, survival: 0.8}\n"
+    study = (
+        "question: Does it help?\narms:\n  depth:\n    - {name: stochastic_depth, survival: 0.8}\n"
+    )
     (extended / "experiments" / "depth.yaml").write_text(study)
     parameters = extended / "params.yaml"
     parameters.write_text(parameters.read_text().replace("[tiny]", "[photographs]"))

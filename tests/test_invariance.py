@@ -20,15 +20,38 @@ for stage in (prepare, train, choose, confirm, predict, evaluate, compare):
 """
 
 
-@pytest.mark.parametrize(("workers", "order", "threads", "seed"), [(1, "in order", "1", "0"), (3, "reversed", "4", "1")])
+@pytest.mark.parametrize(
+    ("workers", "order", "threads", "seed"), [(1, "in order", "1", "0"), (3, "reversed", "4", "1")]
+)
 def test_the_same_tables_and_weights(finished, project, workers, order, threads, seed):
     """As two workers give them, in order and under another hash seed."""
     (project / "params.yaml").write_text(f"protocols: [tiny]\nexecution: {{workers: {workers}}}\n")
-    environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", SCRIPT, order], env=environment, capture_output=True, text=True, check=False)
+    environment = os.environ | {
+        "OMP_NUM_THREADS": threads,
+        "PYTHONHASHSEED": seed,
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, order],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    names = ["scores.csv", "contrasts.csv", "interactions.csv", "ensembles.csv", "variance.csv", "choice.json"]
+    names = [
+        "scores.csv",
+        "contrasts.csv",
+        "interactions.csv",
+        "ensembles.csv",
+        "variance.csv",
+        "choice.json",
+    ]
     paths = [Path("artifacts", "tiny", name) for name in names]
     paths += [path.relative_to(finished) for path in finished.glob(".runs/*/*weights.safetensors")]
     assert len(paths) > 46
-    assert [str(path) for path in paths if (finished / path).read_bytes() != (project / path).read_bytes()] == []
+    assert [
+        str(path)
+        for path in paths
+        if (finished / path).read_bytes() != (project / path).read_bytes()
+    ] == []

@@ -9,10 +9,12 @@ import pytest
 from marked import MARK, Run, survivors
 from tiny import tables, trained, write_clone
 
-from pipeline.config.documents import read_yaml
+from pipeline.config.yaml_files import read_yaml
 from pipeline.execution.reproduction import Started
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux shows the processes of others")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux shows the processes of others"
+)
 
 
 @pytest.fixture
@@ -63,7 +65,9 @@ def test_it_goes_on_to_the_same_tables(reproduced, checkout, environment, fresh)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("words", [("pipeline.train", "tiny"), ("pipeline", "run")])
 @pytest.mark.parametrize("seconds", [0.2, 0.8])
-def test_killed_during_its_imports_a_stage_leaves_nothing(environment, fresh, number, words, seconds):
+def test_killed_during_its_imports_a_stage_leaves_nothing(
+    environment, fresh, number, words, seconds
+):
     process = subprocess.Popen(
         [sys.executable, "-m", *words],
         cwd=fresh,
@@ -77,21 +81,29 @@ def test_killed_during_its_imports_a_stage_leaves_nothing(environment, fresh, nu
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert (process.returncode, output) == (-number, "")
-    assert not {"artifacts", ".runs", "dvc.lock", "reports"} & {path.name for path in fresh.iterdir()}
+    assert not {"artifacts", ".runs", "dvc.lock", "reports"} & {
+        path.name for path in fresh.iterdir()
+    }
     assert survivors(str(fresh)) == []
 
 
 @pytest.mark.parametrize("start", [Started, subprocess.Popen])
-def test_an_interrupt_before_any_line_of_ours_ends_a_stage_without_a_traceback(start, tmp_path, checkout, environment):
+def test_an_interrupt_before_any_line_of_ours_ends_a_stage_without_a_traceback(
+    start, tmp_path, checkout, environment
+):
     """It comes while Python imports its own modules; plainly started, Python shows where it was."""
-    (tmp_path / "sitecustomize.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    )
     process = start(
         [sys.executable, "-m", "pipeline.compare", "tiny"],
         cwd=checkout,
         env=environment | {"PYTHONPATH": str(tmp_path), "DVC_STAGE": "compare@tiny"},
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite run in the background is deaf to it
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a suite run in the background is deaf to it
     )
     _, said = process.communicate(timeout=60)
     if start is Started:

@@ -48,14 +48,23 @@ def watched(environment, tmp_path):
 
 def namespace() -> tuple[str, ...]:
     """What starts a command without any network, where the system lets a user have that."""
-    tried = subprocess.run([*ALONE, "true"], capture_output=True, check=False) if sys.platform.startswith("linux") else None
+    tried = (
+        subprocess.run([*ALONE, "true"], capture_output=True, check=False)
+        if sys.platform.startswith("linux")
+        else None
+    )
     return ALONE if tried is not None and not tried.returncode else ()
 
 
 def test_a_default_run_uses_no_network(watched, tmp_path):
     write_checkout(tmp_path / "project", wandb="offline")
     done = subprocess.run(
-        [*namespace(), *RUN], cwd=tmp_path / "project", env=watched, capture_output=True, text=True, check=False
+        [*namespace(), *RUN],
+        cwd=tmp_path / "project",
+        env=watched,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "W&B: mirrored 47 runs offline" in done.stdout
@@ -64,7 +73,13 @@ def test_a_default_run_uses_no_network(watched, tmp_path):
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_connection_would_be_seen(watched, fault):
-    done = subprocess.run([sys.executable, "-c", FAULTS[fault]], env=watched, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS[fault]],
+        env=watched,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert "no network: socket." in done.stderr
     assert "socket." in Path(watched["SEEN"]).read_text()

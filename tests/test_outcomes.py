@@ -12,7 +12,9 @@ from misbehaving import plant
 from tiny import RUN, trained, write_clone
 
 
-def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(copied, command, environment):
+def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(
+    copied, command, environment
+):
     """The same code fails under one environment and not under another, as for want of memory; or it hangs."""
     plant(copied)
     stopped = command(*RUN, at=copied, FAIL="1")
@@ -29,7 +31,10 @@ def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(copied, c
     assert failing.returncode == 1
     assert "weight_decay strength=0.01 seed 100" in failing.stderr
     if sys.platform.startswith("linux"):  # which alone shows the processes of others
-        for number, target, expected in ((signal.SIGKILL, "stage", 1), (signal.SIGINT, "group", 130)):
+        for number, target, expected in (
+            (signal.SIGKILL, "stage", 1),
+            (signal.SIGINT, "group", 130),
+        ):
             _end_while_it_hangs(copied, environment, number, target, expected)
     before = trained(copied)
     again = command(*RUN, at=copied)
@@ -59,18 +64,34 @@ def _row(folder):
 @pytest.mark.parametrize(
     ("mount", "verb", "words"),
     [
-        ("-t tmpfs -o size=100k none artifacts", "prepare", "the disk is full; free some space and run again"),
-        ("-t tmpfs -o ro none artifacts", "prepare", "the file system is read-only; allowed is a writable folder"),
-        ("-t tmpfs -o ro none .runs", "train", "the file system is read-only; allowed is a writable folder"),
+        (
+            "-t tmpfs -o size=100k none artifacts",
+            "prepare",
+            "the disk is full; free some space and run again",
+        ),
+        (
+            "-t tmpfs -o ro none artifacts",
+            "prepare",
+            "the file system is read-only; allowed is a writable folder",
+        ),
+        (
+            "-t tmpfs -o ro none .runs",
+            "train",
+            "the file system is read-only; allowed is a writable folder",
+        ),
     ],
 )
-def test_a_disk_that_cannot_be_written_is_one_line(mounting, command, checkout, tmp_path, mount, verb, words):
+def test_a_disk_that_cannot_be_written_is_one_line(
+    mounting, command, checkout, tmp_path, mount, verb, words
+):
     fresh = write_clone(checkout, tmp_path / "fresh")
     for folder in ("artifacts", ".runs"):
         (fresh / folder).mkdir()
     if verb == "train":
         assert command(sys.executable, "-m", "pipeline.prepare", "tiny", at=fresh).returncode == 0
-    refused = command(*mounting, f"mount {mount} && exec {sys.executable} -m pipeline.{verb} tiny", at=fresh)
+    refused = command(
+        *mounting, f"mount {mount} && exec {sys.executable} -m pipeline.{verb} tiny", at=fresh
+    )
     assert refused.returncode == 2, refused.stdout + refused.stderr
     assert refused.stderr.count("\n") == 1
     assert words in refused.stderr

@@ -12,14 +12,26 @@ import torch
 from scipy import stats
 from stages import STAGES, run_stages
 
-from pipeline import choose, compare, confirm, data, evaluate, predict, prepare, regularizers, report, track, train
-from pipeline.config.errors import Refusal
-from pipeline.config.fingerprint import read_config
+from pipeline import (
+    choose,
+    compare,
+    confirm,
+    evaluate,
+    predict,
+    prepare,
+    regularizers,
+    report,
+    track,
+    train,
+)
 from pipeline.config.plan import read_plan
+from pipeline.config.run import read_config
+from pipeline.data import sources as data
 from pipeline.data.splits import hold_out, train_validation
 from pipeline.execution.stage import Incomplete
 from pipeline.prediction.network import assemble
 from pipeline.records.store import read_history, read_record, write_record
+from pipeline.runtime.errors import Refusal
 
 DIVERGING = """
 question: What if the learning rate is absurd?
@@ -37,13 +49,24 @@ def artifacts(project):
 
 def stable_bytes(project):
     """What must be the same twice: all tables and the report, wall clock apart."""
-    files = [*artifacts(project).glob("*.csv"), *artifacts(project).glob("*.json"), *(project / "reports" / "tiny").rglob("*")]
-    return {str(path.relative_to(project)): path.read_bytes() for path in files if path.is_file() and path.stem != "timing"}
+    files = [
+        *artifacts(project).glob("*.csv"),
+        *artifacts(project).glob("*.json"),
+        *(project / "reports" / "tiny").rglob("*"),
+    ]
+    return {
+        str(path.relative_to(project)): path.read_bytes()
+        for path in files
+        if path.is_file() and path.stem != "timing"
+    }
 
 
 def trained_at(project):
     """Fingerprint -> when its record was written."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in (project / ".runs").glob("*/record.json")}
+    return {
+        path.parent.name: path.stat().st_mtime_ns
+        for path in (project / ".runs").glob("*/record.json")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +90,10 @@ def contrasts(whole):
 
 
 def test_every_planned_run_is_recorded_with_its_evidence(whole):
-    for phase, expected in (("exploration", 2 * 5), ("confirmation", 3 * 4 + 2 * 3 + 2 * 3 + 2 * 6)):
+    for phase, expected in (
+        ("exploration", 2 * 5),
+        ("confirmation", 3 * 4 + 2 * 3 + 2 * 3 + 2 * 6),
+    ):
         plan = read_plan(artifacts(whole) / phase)
         assert len(plan.fingerprints()) == expected
         for name in plan.fingerprints():
@@ -75,7 +101,12 @@ def test_every_planned_run_is_recorded_with_its_evidence(whole):
             assert record["state"] == "done"
             assert record["machine"]["threads"] == 1
             assert record["cost"]["updates"] == 6
-            assert [row["epoch"] for row in read_history(artifacts(whole) / phase / name)] == [1, 1, 2, 2]
+            assert [row["epoch"] for row in read_history(artifacts(whole) / phase / name)] == [
+                1,
+                1,
+                2,
+                2,
+            ]
 
 
 def test_scores_derive_again_from_weights_and_raw_data(whole, scores):
@@ -98,9 +129,9 @@ def test_scores_derive_again_from_weights_and_raw_data(whole, scores):
             labels = torch.from_numpy(source.labels[indices])
             accuracies[split] = float((logits.argmax(1) == labels).float().mean())
             nll = float(torch.nn.functional.cross_entropy(logits.double(), labels))
-            own = scores.query("fingerprint == @name and rule == 'deterministic' and split == @split").set_index("metric")[
-                "value"
-            ]
+            own = scores.query(
+                "fingerprint == @name and rule == 'deterministic' and split == @split"
+            ).set_index("metric")["value"]
             assert own["accuracy"] == pytest.approx(accuracies[split], abs=1e-6)
             assert own["nll"] == pytest.approx(nll, rel=1e-4)
         gap = scores.query("fingerprint == @name and metric == 'gap'")["value"].item()
@@ -109,9 +140,9 @@ def test_scores_derive_again_from_weights_and_raw_data(whole, scores):
 
 def test_contrasts_derive_again_from_scores(whole, scores, contrasts):
     plan = read_plan(artifacts(whole) / "confirmation")
-    test = scores.query("split == 'test' and rule == 'deterministic' and metric == 'accuracy'").set_index("fingerprint")[
-        "value"
-    ]
+    test = scores.query(
+        "split == 'test' and rule == 'deterministic' and metric == 'accuracy'"
+    ).set_index("fingerprint")["value"]
     primary = contrasts[contrasts["metric"] == "test_accuracy"]
     assert len(primary) == 3
     for row in primary.itertuples():
@@ -127,8 +158,12 @@ def test_contrasts_derive_again_from_scores(whole, scores, contrasts):
         half = stats.t.ppf(0.975, 2) * difference.std(ddof=1) / 3**0.5
         assert row.n == 3
         assert row.difference == pytest.approx(difference.mean(), abs=1e-9)
-        assert (row.low, row.high) == pytest.approx((difference.mean() - half, difference.mean() + half), abs=1e-8)
-        assert row.p == pytest.approx(stats.ttest_rel(values[row.arm], values["baseline"]).pvalue, rel=1e-5)
+        assert (row.low, row.high) == pytest.approx(
+            (difference.mean() - half, difference.mean() + half), abs=1e-8
+        )
+        assert row.p == pytest.approx(
+            stats.ttest_rel(values[row.arm], values["baseline"]).pvalue, rel=1e-5
+        )
     order = np.argsort(primary["p"].to_numpy())
     by_hand = np.minimum(1, np.maximum.accumulate(primary["p"].to_numpy()[order] * [3, 2, 1]))
     assert primary["p_holm"].to_numpy()[order] == pytest.approx(by_hand, rel=1e-6)
@@ -159,17 +194,31 @@ def test_the_promised_columns_and_metrics(contrasts):
 
 def test_the_spread_of_a_stream_derives_again_from_scores(whole, scores):
     plan = read_plan(artifacts(whole) / "confirmation")
-    test = scores.query("split == 'test' and rule == 'deterministic' and metric == 'accuracy'").set_index("fingerprint")[
-        "value"
-    ]
+    test = scores.query(
+        "split == 'test' and rule == 'deterministic' and metric == 'accuracy'"
+    ).set_index("fingerprint")["value"]
     table = pd.read_csv(artifacts(whole) / "variance.csv").set_index(["arm", "stream"])
-    assert [stream for arm, stream in table.index if arm == "baseline"] == ["split", "init", "order", "test set"]
+    assert [stream for arm, stream in table.index if arm == "baseline"] == [
+        "split",
+        "init",
+        "order",
+        "test set",
+    ]
     for (arm, stream), row in table.query("n_groups > 0").iterrows():
         pairs = [
-            [test[d.fingerprint] for d in plan.draws if (d.arm, d.stream, d.seed) == (arm, stream, s)] for s in (1000, 1001)
+            [
+                test[d.fingerprint]
+                for d in plan.draws
+                if (d.arm, d.stream, d.seed) == (arm, stream, s)
+            ]
+            for s in (1000, 1001)
         ]
-        assert row["variance"] == pytest.approx(np.mean([np.var(pair, ddof=1) for pair in pairs]), abs=1e-9)
-    assert table.loc[("dropout", "augmentation"), "variance"] == 0  # nothing of the arm draws from that stream
+        assert row["variance"] == pytest.approx(
+            np.mean([np.var(pair, ddof=1) for pair in pairs]), abs=1e-9
+        )
+    assert (
+        table.loc[("dropout", "augmentation"), "variance"] == 0
+    )  # nothing of the arm draws from that stream
     own = np.mean([test[draw.fingerprint] for draw in plan.draws if draw.arm == "baseline"])
     assert table.loc[("baseline", "test set"), "variance"] == pytest.approx(own * (1 - own) / 719)
 
@@ -182,18 +231,34 @@ def test_a_report_is_verified_and_a_changed_one_is_not(whole, monkeypatch, capsy
     assert capsys.readouterr().out == "tiny: verified\n"
     page = folder / "reports" / "tiny" / "pages" / "study_dropout.md"
     faults = {
-        page: (page.read_text().replace("3/3/0/0/0", "2/2/0/0/0", 1), "pages/study_dropout.md: differs from what"),
+        page: (
+            page.read_text().replace("3/3/0/0/0", "2/2/0/0/0", 1),
+            "pages/study_dropout.md: differs from what",
+        ),
         **{
             folder / "artifacts" / "tiny" / name: ("stale", f"artifacts/tiny/{name}: differs")
-            for name in ("choice.json", "scores.csv", "images.csv", "contrasts.csv", "interactions.csv", "variance.csv")
+            for name in (
+                "choice.json",
+                "scores.csv",
+                "images.csv",
+                "contrasts.csv",
+                "interactions.csv",
+                "variance.csv",
+            )
         },
         folder / "reports" / "tiny" / "metrics.json": ("{}", "metrics.json: differs"),
         folder / "dvc.lock": (
             "stages: {confirm@tiny: {outs: [{path: artifacts/tiny/confirmation, md5: 0.dir}]}}",
             "artifacts/tiny/confirmation: is not what dvc.lock records",
         ),
-        folder / "reports" / "tiny" / "extra.md": ("more", "reports/tiny/extra.md: is no part of what"),
-        folder / "reports" / "README.md": ("# Reports", "reports/README.md: does not hold the headline of tiny"),
+        folder / "reports" / "tiny" / "extra.md": (
+            "more",
+            "reports/tiny/extra.md: is no part of what",
+        ),
+        folder / "reports" / "README.md": (
+            "# Reports",
+            "reports/README.md: does not hold the headline of tiny",
+        ),
     }
     for path, (text, _) in faults.items():
         path.write_text(text)
@@ -201,7 +266,9 @@ def test_a_report_is_verified_and_a_changed_one_is_not(whole, monkeypatch, capsy
     with pytest.raises(Incomplete) as found:
         report.verify([])
     lines = str(found.value).splitlines()
-    expected = [words for _, words in faults.values()] + ["reports/tiny/figures/forest.png: missing"]
+    expected = [words for _, words in faults.values()] + [
+        "reports/tiny/figures/forest.png: missing"
+    ]
     assert len(lines) == len(expected)
     assert all(any(words in line for line in lines) for words in expected)
     assert capsys.readouterr().out == f"tiny: {len(lines)} differences\n"
@@ -226,10 +293,15 @@ def test_verification_finds_a_dropped_failure_and_damaged_inputs(whole, monkeypa
     (runs / name / "history.jsonl").write_bytes(changed[runs / name / "history.jsonl"])
     tensors = next((folder / "artifacts" / "tiny" / "predictions").glob("*.safetensors"))
     tensors.write_bytes(tensors.read_bytes()[:-1])
-    with pytest.raises(Refusal, match="verify: evaluate of tiny failed: error: artifacts/tiny/predictions/.*damaged"):
+    with pytest.raises(
+        Refusal,
+        match="verify: evaluate of tiny failed: error: artifacts/tiny/predictions/.*damaged",
+    ):
         report.verify(["tiny"])
     shutil.rmtree(folder / "artifacts" / "tiny" / "predictions")
-    with pytest.raises(Refusal, match="artifacts/tiny/predictions: missing; needed to verify are the predictions"):
+    with pytest.raises(
+        Refusal, match="artifacts/tiny/predictions: missing; needed to verify are the predictions"
+    ):
         report.verify(["tiny"])
 
 
@@ -238,7 +310,9 @@ def test_the_choice_is_the_best_on_validation_alone(whole):
     plan = read_plan(artifacts(whole) / "exploration")
     means = {}
     for run in plan.runs:
-        stored = safetensors.torch.load_file(artifacts(whole) / "exploration" / run.fingerprint / "validation.safetensors")
+        stored = safetensors.torch.load_file(
+            artifacts(whole) / "exploration" / run.fingerprint / "validation.safetensors"
+        )
         accuracy = float((stored["logits"][0].argmax(1) == stored["labels"]).double().mean())
         means.setdefault((run.study, run.arm), {}).setdefault(run.strength, []).append(accuracy)
     for study, arm in (("dropout", "dropout"), ("others", "shift")):
@@ -258,8 +332,12 @@ def test_only_confirmation_runs_ever_met_the_test_set(whole, scores):
 def test_the_gap_comes_apart_and_is_exact_without_noise(whole, scores):
     plan = read_plan(artifacts(whole) / "confirmation")
     arms = {run.fingerprint: run.arm for run in plan.every()}
-    parts = scores[scores["split"] == "train_validation"].pivot(index="fingerprint", columns="metric", values="value")
-    assert np.allclose(parts["gap_observed"], parts["gap"] + parts["gap_noise"] + parts["gap_augmentation"])
+    parts = scores[scores["split"] == "train_validation"].pivot(
+        index="fingerprint", columns="metric", values="value"
+    )
+    assert np.allclose(
+        parts["gap_observed"], parts["gap"] + parts["gap_noise"] + parts["gap_augmentation"]
+    )
     for part, arm in (("gap_noise", "dropout"), ("gap_augmentation", "shift")):
         own = parts.index.map(arms) == arm
         assert (parts.loc[~own, part] == 0).all()
@@ -271,7 +349,11 @@ def test_two_clean_runs_give_the_same_bytes(whole, project):
     one, other = stable_bytes(whole), stable_bytes(project)
     assert one.keys() == other.keys()
     assert [name for name in one if one[name] != other[name]] == []
-    assert {"reports/tiny/report.md", "artifacts/tiny/contrasts.csv", "reports/tiny/figures/forest.png"} <= set(one)
+    assert {
+        "reports/tiny/report.md",
+        "artifacts/tiny/contrasts.csv",
+        "reports/tiny/figures/forest.png",
+    } <= set(one)
 
 
 def test_a_new_strength_trains_its_own_runs_only(project):
@@ -303,7 +385,12 @@ def test_a_failed_run_is_named_counted_and_never_a_baseline(project, monkeypatch
     with pytest.raises(Incomplete, match="4 of 10 runs failed") as failed:
         run_stages(train)
     assert "NoEffect: augmentation: none of 60 images was changed" in str(failed.value)
-    assert sum(read_record(project / ".runs" / name)["state"] == "done" for name in trained_at(project)) == 6
+    assert (
+        sum(
+            read_record(project / ".runs" / name)["state"] == "done" for name in trained_at(project)
+        )
+        == 6
+    )
 
 
 def test_a_failure_in_confirmation_is_reported_when_asked_to_keep_going(project, monkeypatch):
@@ -312,7 +399,11 @@ def test_a_failure_in_confirmation_is_reported_when_asked_to_keep_going(project,
     monkeypatch.setattr(kind, "modify_optimizer", lambda self, groups: groups)
     monkeypatch.setenv("GAPWISE_KEEP_GOING", "1")
     run_stages(confirm, predict, evaluate, compare, report, track)
-    row = pd.read_csv(artifacts(project) / "contrasts.csv").query("arm == 'weight_decay' and metric == 'test_accuracy'").iloc[0]
+    row = (
+        pd.read_csv(artifacts(project) / "contrasts.csv")
+        .query("arm == 'weight_decay' and metric == 'test_accuracy'")
+        .iloc[0]
+    )
     assert (row["planned"], row["done"], row["failed"], row["n"]) == (3, 0, 3, 0)
     assert row["verdict"] == "inconclusive"
     assert "3/0/3/0/0" in (project / "reports" / "tiny" / "report.md").read_text()
@@ -321,7 +412,11 @@ def test_a_failure_in_confirmation_is_reported_when_asked_to_keep_going(project,
 def test_a_diverged_run_is_a_result_and_counted(project):
     (project / "experiments" / "others.yaml").write_text(DIVERGING)
     run_stages()
-    row = pd.read_csv(artifacts(project) / "contrasts.csv").query("arm == 'absurd' and metric == 'test_accuracy'").iloc[0]
+    row = (
+        pd.read_csv(artifacts(project) / "contrasts.csv")
+        .query("arm == 'absurd' and metric == 'test_accuracy'")
+        .iloc[0]
+    )
     assert (row["planned"], row["done"], row["diverged"], row["n"]) == (3, 0, 3, 0)
     before = trained_at(project)
     run_stages(confirm)
@@ -332,8 +427,14 @@ def test_an_arm_without_a_choice_is_reported_as_lost(project):
     text = "question: What if every strength diverges?\narms:\n  absurd:\n    - {name: weight_decay, strength: [1.0e+9, 1.0e+10]}\n"
     (project / "experiments" / "others.yaml").write_text(text)
     run_stages()
-    assert json.loads((artifacts(project) / "choice.json").read_text())["choice"]["others"] == {"absurd": None}
-    row = pd.read_csv(artifacts(project) / "contrasts.csv").query("arm == 'absurd' and metric == 'test_accuracy'").iloc[0]
+    assert json.loads((artifacts(project) / "choice.json").read_text())["choice"]["others"] == {
+        "absurd": None
+    }
+    row = (
+        pd.read_csv(artifacts(project) / "contrasts.csv")
+        .query("arm == 'absurd' and metric == 'test_accuracy'")
+        .iloc[0]
+    )
     assert (row["planned"], row["n"], row["verdict"]) == (0, 0, "inconclusive")
     assert "absurd" in (project / "reports" / "tiny" / "report.md").read_text()
 
@@ -348,11 +449,21 @@ def test_a_stage_out_of_order_is_refused_in_one_line(project, stage):
 def test_streams_of_all_arms_of_a_seed_are_paired(whole):
     """Same split, initialization and order: at a seed, arms differ in their regularizers alone."""
     plan = read_plan(artifacts(whole) / "confirmation")
-    for seed, group in itertools.groupby(sorted(plan.runs, key=lambda run: run.seed), key=lambda run: run.seed):
+    for seed, group in itertools.groupby(
+        sorted(plan.runs, key=lambda run: run.seed), key=lambda run: run.seed
+    ):
         identities = [
-            json.loads((artifacts(whole) / "confirmation" / run.fingerprint / "run.json").read_text()) for run in group
+            json.loads(
+                (artifacts(whole) / "confirmation" / run.fingerprint / "run.json").read_text()
+            )
+            for run in group
         ]
-        assert {json.dumps({key: one[key] for key in ("data", "model", "training", "streams")}) for one in identities} == {
-            json.dumps({key: identities[0][key] for key in ("data", "model", "training", "streams")})
+        assert {
+            json.dumps({key: one[key] for key in ("data", "model", "training", "streams")})
+            for one in identities
+        } == {
+            json.dumps(
+                {key: identities[0][key] for key in ("data", "model", "training", "streams")}
+            )
         }
         assert identities[0]["streams"]["split"] == seed

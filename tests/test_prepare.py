@@ -8,22 +8,32 @@ from PIL import Image
 from stages import run_stages
 
 from pipeline import prepare
-from pipeline.config.errors import Refusal
 from pipeline.data.prepared import read_summary
+from pipeline.runtime.errors import Refusal
 
 DATA = Path("artifacts/tiny/data")
 LABELS = np.arange(60) % 3
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
-TEST = {"test_images": np.random.default_rng(1).integers(0, 256, (30, 8, 8), np.uint8), "test_labels": LABELS[:30]}
-HELD = {"validation_images": np.random.default_rng(2).integers(0, 256, (30, 8, 8), np.uint8), "validation_labels": LABELS[:30]}
+TEST = {
+    "test_images": np.random.default_rng(1).integers(0, 256, (30, 8, 8), np.uint8),
+    "test_labels": LABELS[:30],
+}
+HELD = {
+    "validation_images": np.random.default_rng(2).integers(0, 256, (30, 8, 8), np.uint8),
+    "validation_labels": LABELS[:30],
+}
 
 
 def told(source, **data):
     """Makes the tiny protocol one of these data."""
     given = {"test_fraction": 0.3, "train_size": 20} | data
     path = Path("experiments/protocols/tiny.yaml")
-    rest = [line for line in path.read_text().splitlines() if not line.startswith(("data:", "source:"))]
-    path.write_text("\n".join([f"source: {source}", f"data: {given}", *rest]).replace("'", "") + "\n")
+    rest = [
+        line for line in path.read_text().splitlines() if not line.startswith(("data:", "source:"))
+    ]
+    path.write_text(
+        "\n".join([f"source: {source}", f"data: {given}", *rest]).replace("'", "") + "\n"
+    )
 
 
 @pytest.fixture
@@ -56,12 +66,42 @@ def refusal(prepared, *given, **data) -> str:
 @pytest.mark.parametrize(
     ("count", "more", "data", "words"),
     [
-        (1, {}, {}, "the pool: too few examples of class 2 (1); allowed are 3 or more of each class"),
-        (2, {}, {}, "the pool: too few examples of class 2 (2); allowed are 3 or more of each class"),
-        (1, TEST, {}, "the pool: too few examples of class 2 (1); allowed are 2 or more of each class"),
-        (1, HELD, {}, "the pool: too few examples of class 2 (1); allowed are 2 or more of each class"),
-        (1, HELD | TEST, {}, "the development pool: too few examples of class 2 (1); allowed are 2 or more of each class"),
-        (3, {}, {"test_fraction": 0.9, "train_size": 3}, "the development pool: too few examples of class 2 ("),
+        (
+            1,
+            {},
+            {},
+            "the pool: too few examples of class 2 (1); allowed are 3 or more of each class",
+        ),
+        (
+            2,
+            {},
+            {},
+            "the pool: too few examples of class 2 (2); allowed are 3 or more of each class",
+        ),
+        (
+            1,
+            TEST,
+            {},
+            "the pool: too few examples of class 2 (1); allowed are 2 or more of each class",
+        ),
+        (
+            1,
+            HELD,
+            {},
+            "the pool: too few examples of class 2 (1); allowed are 2 or more of each class",
+        ),
+        (
+            1,
+            HELD | TEST,
+            {},
+            "the development pool: too few examples of class 2 (1); allowed are 2 or more of each class",
+        ),
+        (
+            3,
+            {},
+            {"test_fraction": 0.9, "train_size": 3},
+            "the development pool: too few examples of class 2 (",
+        ),
     ],
 )
 def test_a_class_with_too_few_examples_is_named(prepared, count, more, data, words):
@@ -89,7 +129,11 @@ def test_a_class_with_just_enough(prepared):
             "data.validation_size: 30 of 22 examples in 3 classes; allowed is 3 to 19",
         ),
         (HELD, {"train_size": 42}, None),
-        (HELD, {"train_size": 41}, "data.train_size: 41 of 42 examples in 3 classes; allowed is 3 to 39"),
+        (
+            HELD,
+            {"train_size": 41},
+            "data.train_size: 41 of 42 examples in 3 classes; allowed is 3 to 39",
+        ),
     ],
 )
 def test_sizes_that_the_pool_cannot_give(prepared, more, data, words):
@@ -102,7 +146,10 @@ def test_sizes_that_the_pool_cannot_give(prepared, more, data, words):
 def test_notes_are_printed_and_kept(prepared, capsys):
     same = np.concatenate([IMAGES[:4], TEST["test_images"][4:]])
     notes = prepared(LABELS, TEST | {"test_images": same, "test_labels": LABELS[:30] % 2})["notes"]
-    assert notes[0] == "4 of 30 test images are also among those to train on: scores on them are too good"
+    assert (
+        notes[0]
+        == "4 of 30 test images are also among those to train on: scores on them are too good"
+    )
     assert "test: no example of class 2" in notes
     printed = capsys.readouterr().out
     assert all(f"note: {note}\n" in printed for note in notes)

@@ -14,21 +14,33 @@ DVC = (sys.executable, "-m", "dvc")
 
 def trained_here(folder):
     """The runs that were trained in this store, and not restored into it: they know their seconds."""
-    known = {path.parent.name: json.loads(path.read_text()) for path in (folder / ".runs").glob("*/timing.json")}
+    known = {
+        path.parent.name: json.loads(path.read_text())
+        for path in (folder / ".runs").glob("*/timing.json")
+    }
     return {name for name, timing in known.items() if timing.get("seconds")}
 
 
-def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(committed, command, tmp_path):
+def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(
+    committed, command, tmp_path
+):
     fresh = write_clone(committed, tmp_path / "fresh")
     for folder in (committed, fresh):
-        assert command(*DVC, "remote", "add", "-d", "shared", str(tmp_path / "remote"), at=folder).returncode == 0
+        assert (
+            command(
+                *DVC, "remote", "add", "-d", "shared", str(tmp_path / "remote"), at=folder
+            ).returncode
+            == 0
+        )
     assert command(*DVC, "push", at=committed).returncode == 0
     pulled = command(*DVC, "pull", at=fresh)
     assert pulled.returncode == 0, pulled.stderr
     again = command(*RUN, at=fresh)
     assert again.returncode == 0, again.stderr
     assert "Running stage" not in again.stdout
-    assert set(trained(fresh)) <= set(trained(committed))  # whose store may hold what other tests have trained
+    assert set(trained(fresh)) <= set(
+        trained(committed)
+    )  # whose store may hold what other tests have trained
     assert trained_here(fresh) == set()
     study = fresh / "experiments" / "dropout.yaml"
     study.write_text(study.read_text() + "  more:\n    - {name: dropout, rate: 0.7}\n")
@@ -43,7 +55,9 @@ def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(comm
 
 def test_an_experiment_in_a_temporary_folder_finds_the_store(committed, command):
     before = trained(committed)
-    ran = command(*DVC, "exp", "run", "--temp", "-S", "seeds.confirmation=4", "confirm@tiny", at=committed)
+    ran = command(
+        *DVC, "exp", "run", "--temp", "-S", "seeds.confirmation=4", "confirm@tiny", at=committed
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "exploration of tiny (10 runs kept): nothing to do" in ran.stdout + ran.stderr
     assert "confirmation of tiny (36 runs kept): 4/4 ended" in ran.stdout + ran.stderr
@@ -59,7 +73,11 @@ def test_repositories_of_experiments_share_the_store_of_their_project(tmp_path, 
     (tmp_path / "main").mkdir()
     main, linked = tmp_path / "main", tmp_path / "linked"
     identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-    for words in (("init", "-q"), (*identity, "commit", "-q", "--allow-empty", "-m", "x"), ("worktree", "add", "-q", linked)):
+    for words in (
+        ("init", "-q"),
+        (*identity, "commit", "-q", "--allow-empty", "-m", "x"),
+        ("worktree", "add", "-q", linked),
+    ):
         subprocess.run(["git", *words], cwd=main, check=True)
     for tree in (main, linked):
         (tree / place).mkdir(parents=True)

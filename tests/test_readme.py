@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.documents import read_yaml
+from pipeline.config.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -22,7 +22,9 @@ def block(language: str, after: str) -> str:
 
 
 def test_the_headline_is_the_committed_reports():
-    shown = re.search(r"a test compares -->\n(.*?)\n<!-- end of headline", README, re.DOTALL).group(1)
+    shown = re.search(r"a test compares -->\n(.*?)\n<!-- end of headline", README, re.DOTALL).group(
+        1
+    )
     # what is committed: a run on another kind of processor may have written other last digits into the working tree
     committed = ["git", "show", "HEAD:reports/digits/report.md"]
     report = subprocess.run(committed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -40,8 +42,14 @@ def test_the_picture_of_the_stages_is_what_dvc_follows():
     stages = read_yaml(ROOT / "dvc.yaml")["stages"]
     chain = re.findall(r"\w+", re.search(r"^prepare +->.*", README, re.MULTILINE).group())
     assert chain == list(stages)
-    names = [set(map(str, (o if isinstance(o, str) else next(iter(o)) for o in stages[verb]["outs"]))) for verb in chain]
-    reads = [[before for before, outs in enumerate(names) if outs & set(stages[verb]["deps"])] for verb in chain]
+    names = [
+        set(map(str, (o if isinstance(o, str) else next(iter(o)) for o in stages[verb]["outs"])))
+        for verb in chain
+    ]
+    reads = [
+        [before for before, outs in enumerate(names) if outs & set(stages[verb]["deps"])]
+        for verb in chain
+    ]
     assert [max(before, default=None) for before in reads] == [None, *range(len(chain) - 1)]
 
 
@@ -53,8 +61,12 @@ def extended(tmp_path_factory):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("params.yaml", "pyproject.toml"):
         shutil.copyfile(ROOT / name, folder / name)
-    (folder / "pipeline" / "regularizers" / "hidden_noise.py").write_text(block("python", "Another regularizer"))
-    (folder / "tests" / "regularizers" / "test_hidden_noise.py").write_text(block("python", "Its own test"))
+    (folder / "pipeline" / "regularizers" / "hidden_noise.py").write_text(
+        block("python", "Another regularizer")
+    )
+    (folder / "tests" / "regularizers" / "test_hidden_noise.py").write_text(
+        block("python", "Its own test")
+    )
     (folder / "experiments" / "hidden_noise.yaml").write_text(block("yaml", "Its study"))
     (folder / "experiments" / "together.yaml").write_text(block("yaml", "Another study"))
     return folder
@@ -89,7 +101,9 @@ def test_the_regularizer_passes_the_contract_and_its_study_trains(extended):
 
 
 def test_the_study_plans(extended):
-    (extended / "params.yaml").write_text("protocols: [digits]\nstudies: [together, hidden_noise]\n")
+    (extended / "params.yaml").write_text(
+        "protocols: [digits]\nstudies: [together, hidden_noise]\n"
+    )
     ended = ran(extended, "pipeline", "plan")
     assert ended.returncode == 0, ended.stderr
     assert "shift_and_dropout" in ended.stdout
@@ -114,10 +128,16 @@ def test_the_figures_of_the_engine_are_those_that_were_measured():
         name: json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
         for name in ("run", "grid", "alternatives")
     }
-    factors = [results["alternatives"][f"factor_{way}_for_each_run"]["median"] for way in ("process", "dvc_stage")]
+    factors = [
+        results["alternatives"][f"factor_{way}_for_each_run"]["median"]
+        for way in ("process", "dvc_stage")
+    ]
     words = [
         *(f"{results['run'][case]['median_ratio']:.2f} times" for case in ("digits", "28x28")),
-        *(f"{results['grid'][part]['median']:.0%}".replace("%", " %") for part in ("once_workers_stand", "with_their_start")),
+        *(
+            f"{results['grid'][part]['median']:.0%}".replace("%", " %")
+            for part in ("once_workers_stand", "with_their_start")
+        ),
         *(f"{factor:.1f} times" for factor in factors),
     ]
     text = " ".join((ROOT / "README.md").read_text().split())

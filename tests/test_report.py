@@ -13,20 +13,30 @@ import pytest
 
 from pipeline import evaluate, report
 from pipeline.comparison import interactions, published, variance
-from pipeline.config.documents import read_yaml
-from pipeline.config.errors import Refusal
-from pipeline.config.files import write_sealed
+from pipeline.config.yaml_files import read_yaml
 from pipeline.data.splits import train_validation
 from pipeline.records.store import write_record
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import write_sealed
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDIES = {"dropout": ("dropout", ["rate=0.1", "rate=0.5"]), "others": ("weight_decay + augmentation", ["strength=0.01"])}
+STUDIES = {
+    "dropout": ("dropout", ["rate=0.1", "rate=0.5"]),
+    "others": ("weight_decay + augmentation", ["strength=0.01"]),
+}
 SETTINGS = {
     "data": {"dataset": "digits", "train_size": 37},
     "model": {"name": "resnet", "widths": [4, 8]},
     "training": {"epochs": 6, "batch_size": 10, "learning_rate": 0.05},
 }
-METRICS = ("test_accuracy", "validation_accuracy", "test_nll", "validation_nll", "test_brier", "test_calibration_error")
+METRICS = (
+    "test_accuracy",
+    "validation_accuracy",
+    "test_nll",
+    "validation_nll",
+    "test_brier",
+    "test_calibration_error",
+)
 COSTS = ("training_cost", "test_cost")
 GAPS = ("gap", "gap_noise", "gap_augmentation")
 LOST = {("dropout", 1001): "failed", ("dropout", 1002): "diverged", ("dropout", 1003): "missing"}
@@ -39,11 +49,21 @@ def digest(*parts: object) -> str:
 def rows(phase: str) -> Iterator[dict[str, object]]:
     """The runs of a phase; the chosen strength is the first."""
     for study, (_, strengths) in STUDIES.items():
-        tried = strengths if phase == "exploration" and len(strengths) > 1 else strengths[:1] * (phase == "confirmation")
+        tried = (
+            strengths
+            if phase == "exploration" and len(strengths) > 1
+            else strengths[:1] * (phase == "confirmation")
+        )
         for arm, strength in [("baseline", ""), *((study, strength) for strength in tried)]:
             for seed in range(2) if phase == "exploration" else range(1000, 1006):
                 name = digest(arm, strength, seed)
-                yield {"study": study, "arm": arm, "strength": strength, "seed": seed, "fingerprint": name}
+                yield {
+                    "study": study,
+                    "arm": arm,
+                    "strength": strength,
+                    "seed": seed,
+                    "fingerprint": name,
+                }
 
 
 def write_phase(folder: Path, phase: str) -> None:
@@ -54,7 +74,11 @@ def write_phase(folder: Path, phase: str) -> None:
             "question": f"Does {study} | help?",
             "arms": [
                 {"name": "baseline", "factor": "nothing", "rule": "deterministic"},
-                {"name": study, "factor": factor, "rule": "noise_12" if study == "others" else "deterministic"},
+                {
+                    "name": study,
+                    "factor": factor,
+                    "rule": "noise_12" if study == "others" else "deterministic",
+                },
             ],
         }
         for study, (factor, _) in STUDIES.items()
@@ -79,8 +103,18 @@ def write_run(folder: Path, run: dict[str, object]) -> None:
     if state == "missing" or folder.exists():
         return
     folder.mkdir()
-    cost = {"training_flops": 2_000_000 if run["arm"] == "others" else 1_000_000, "updates": 24, "forward_flops": 5000}
-    record = {"state": state, "reason": f"why it {state}" * (state != "done"), "cost": cost, "machine": {}, "files": {}}
+    cost = {
+        "training_flops": 2_000_000 if run["arm"] == "others" else 1_000_000,
+        "updates": 24,
+        "forward_flops": 5000,
+    }
+    record = {
+        "state": state,
+        "reason": f"why it {state}" * (state != "done"),
+        "cost": cost,
+        "machine": {},
+        "files": {},
+    }
     record["audit"] = {} if run["arm"] == "baseline" else {"dropout": {"realised_rate": 0.1234}}
     write_record(folder, record)
     rise = int(str(run["seed"])) % 7 / 100
@@ -106,7 +140,10 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
         counts = {state: states.count(state) for state in ("done", "failed", "diverged", "missing")}
         for metric in (*METRICS, *GAPS, *COSTS):
             primary, exact = metric == "test_accuracy", metric.startswith("gap_")
-            baseline, difference = generator.uniform(0.6, 0.9), 0.0 if exact else generator.uniform(-0.05, 0.05)
+            baseline, difference = (
+                generator.uniform(0.6, 0.9),
+                0.0 if exact else generator.uniform(-0.05, 0.05),
+            )
             yield {
                 **{
                     "study": study,
@@ -116,15 +153,31 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
                     "metric": metric,
                     "rule": "deterministic",
                 },
-                **{"n": counts["done"], "baseline_mean": baseline, "arm_mean": baseline + difference, "difference": difference},
+                **{
+                    "n": counts["done"],
+                    "baseline_mean": baseline,
+                    "arm_mean": baseline + difference,
+                    "difference": difference,
+                },
                 "low": None if exact else difference - 0.0123,
                 "high": None if exact else difference + 0.0123,
                 "p": None if exact else generator.uniform(0, 0.2),
                 "p_holm": {"dropout": 0.0000123, "others": 0.2345}[study] if primary else None,
                 "verdict": {"dropout": "hurts", "others": "inconclusive"}[study] if primary else "",
-                **{"detectable": 0.0345 if primary else None, "correlation": None if exact else 0.5, "planned": 6, **counts},
-                **{"p_sign_flip": None if exact else 0.0625, "seeds_needed": 321 if primary else None},
-                **{"seed_error": 0.004 if primary else None, "image_error": 0.007 if primary else None},
+                **{
+                    "detectable": 0.0345 if primary else None,
+                    "correlation": None if exact else 0.5,
+                    "planned": 6,
+                    **counts,
+                },
+                **{
+                    "p_sign_flip": None if exact else 0.0625,
+                    "seeds_needed": 321 if primary else None,
+                },
+                **{
+                    "seed_error": 0.004 if primary else None,
+                    "image_error": 0.007 if primary else None,
+                },
                 **{"unpaired": 6 - counts["done"], "other_machine": 0},
             }
 
@@ -135,10 +188,22 @@ def score_rows() -> Iterator[tuple[str, str, str, str, float]]:
     ):
         if (arm, seed) not in LOST:
             for rule in ("deterministic", "noise_12"):
-                yield name, rule, "test", "accuracy", 0.8 + seed % 10 / 100 + (rule == "noise_12") / 10
+                yield (
+                    name,
+                    rule,
+                    "test",
+                    "accuracy",
+                    0.8 + seed % 10 / 100 + (rule == "noise_12") / 10,
+                )
             yield name, "deterministic", "train", "accuracy", 0.99 - seed % 10 / 1000
             for metric in (*GAPS, "gap_observed"):
-                yield name, "deterministic", "train_validation", metric, 0.0 if metric in GAPS[1:] else 0.1 + seed % 10 / 200
+                yield (
+                    name,
+                    "deterministic",
+                    "train_validation",
+                    metric,
+                    0.0 if metric in GAPS[1:] else 0.1 + seed % 10 / 200,
+                )
 
 
 @pytest.fixture
@@ -150,29 +215,58 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for phase in ("exploration", "confirmation"):
         write_phase(folder / phase, phase)
     tried = [
-        {"study": "dropout", "arm": arm, "strength": strength, "n": 2, "chosen": strength == "rate=0.1", "validation_nll": 0.5}
-        | {"validation_accuracy": 0.8, "validation_accuracy_low": None, "validation_accuracy_high": None}
+        {
+            "study": "dropout",
+            "arm": arm,
+            "strength": strength,
+            "n": 2,
+            "chosen": strength == "rate=0.1",
+            "validation_nll": 0.5,
+        }
+        | {
+            "validation_accuracy": 0.8,
+            "validation_accuracy_low": None,
+            "validation_accuracy_high": None,
+        }
         | {"done": 2, "failed": 0, "diverged": 0, "missing": 0}
         for arm, strength in [("baseline", ""), ("dropout", "rate=0.1"), ("dropout", "rate=0.5")]
     ]
-    write_sealed(folder / "choice.json", {"choice": {"dropout": {"dropout": "rate=0.1"}}, "tried": tried})
-    pd.DataFrame(contrast_rows(np.random.default_rng(0))).to_csv(folder / "contrasts.csv", index=False, float_format="%.10g")
+    write_sealed(
+        folder / "choice.json", {"choice": {"dropout": {"dropout": "rate=0.1"}}, "tried": tried}
+    )
+    pd.DataFrame(contrast_rows(np.random.default_rng(0))).to_csv(
+        folder / "contrasts.csv", index=False, float_format="%.10g"
+    )
     scores = pd.DataFrame(score_rows(), columns=["fingerprint", "rule", "split", "metric", "value"])
     scores.to_csv(folder / "scores.csv", index=False, float_format="%.10g")
     for name, columns in evaluate.COLUMNS.items():
         if name != "scores":
             pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
-    written = {"interactions": interactions.COLUMNS, "variance": ("study", *variance.COLUMNS), "published": published.COLUMNS}
+    written = {
+        "interactions": interactions.COLUMNS,
+        "variance": ("study", *variance.COLUMNS),
+        "published": published.COLUMNS,
+    }
     for name, columns in written.items():
         pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
-    use = {"phase": "confirmation", "runs": 15, "fingerprints": [], "test_examples": 719, "validation_examples": 928}
+    use = {
+        "phase": "confirmation",
+        "runs": 15,
+        "fingerprints": [],
+        "test_examples": 719,
+        "validation_examples": 928,
+    }
     write_sealed(folder / "test_use.json", use)
     (folder / "data").mkdir()
     write_sealed(folder / "data" / "data.json", {"development": 1078, "validation": 0, "notes": []})
     return folder
 
 
-METHODS = {"one model": (0.80, 1), "independent": (0.85, 2), "greedy": (0.86, 3)}  # accuracy and trainings
+METHODS = {
+    "one model": (0.80, 1),
+    "independent": (0.85, 2),
+    "greedy": (0.86, 3),
+}  # accuracy and trainings
 
 
 def add_averages(folder: Path) -> None:
@@ -181,16 +275,33 @@ def add_averages(folder: Path) -> None:
     plan = json.loads(path.read_text())
     fixed = {"study": "together", "strength": ""}
     members = [
-        fixed | {"arm": "baseline", "seed": seed, "member": member, "fingerprint": digest("baseline", "", seed + 100 * member)}
+        fixed
+        | {
+            "arm": "baseline",
+            "seed": seed,
+            "member": member,
+            "fingerprint": digest("baseline", "", seed + 100 * member),
+        }
         for seed in (1000, 1001)
         for member in (0, 1)
     ]
     members += [
-        fixed | {"arm": "snap", "seed": seed, "member": 0, "fingerprint": digest("snap", seed)} for seed in (1000, 1001)
+        fixed | {"arm": "snap", "seed": seed, "member": 0, "fingerprint": digest("snap", seed)}
+        for seed in (1000, 1001)
     ]
-    arms = [{"name": name, "factor": name, "rule": "deterministic"} for name in ("baseline", "snap")]
+    arms = [
+        {"name": name, "factor": name, "rule": "deterministic"} for name in ("baseline", "snap")
+    ]
     plan["members"] = members
-    plan["ensembles"] = [{"name": "together", "question": "Do they | help?", "groups": [1000, 1001], "size": 2, "arms": arms}]
+    plan["ensembles"] = [
+        {
+            "name": "together",
+            "question": "Do they | help?",
+            "groups": [1000, 1001],
+            "size": 2,
+            "arms": arms,
+        }
+    ]
     write_sealed(path, plan)
     for member in members[:4]:
         write_run(path.parent / member["fingerprint"], member)
@@ -202,34 +313,64 @@ def add_averages(folder: Path) -> None:
         (digest("others", "strength=0.01", seed), number, metric, value)
         for seed in range(1000, 1006)
         for number in (1, 2)
-        for metric, value in (("accuracy", 0.7 + number / 10 + seed % 10 / 100), ("nll", 0.9 - number / 10 - seed % 10 / 100))
+        for metric, value in (
+            ("accuracy", 0.7 + number / 10 + seed % 10 / 100),
+            ("nll", 0.9 - number / 10 - seed % 10 / 100),
+        )
     ]
     frames = {"passes": passes, "ensembles": [], "sizes": [], "reliability": []}
     for group in (0, 1):
         for name, (accuracy, count) in METHODS.items():
             shift = accuracy + group * count / 100
-            values = {"accuracy": shift, "nll": 1 - shift, "brier": 0.2, "calibration_error": 0.05, "disagreement": None}
-            values |= {"calibration_error_scaled": 0.04, "training_flops": 10.0 * count, "trainings": count}
+            values = {
+                "accuracy": shift,
+                "nll": 1 - shift,
+                "brier": 0.2,
+                "calibration_error": 0.05,
+                "disagreement": None,
+            }
+            values |= {
+                "calibration_error_scaled": 0.04,
+                "training_flops": 10.0 * count,
+                "trainings": count,
+            }
             values |= {"forward_passes": count}
-            values |= {"nll_gain_selecting": 0.06 + group / 100, "nll_gain_held_out": 0.01} if name == "greedy" else {}
+            values |= (
+                {"nll_gain_selecting": 0.06 + group / 100, "nll_gain_held_out": 0.01}
+                if name == "greedy"
+                else {}
+            )
             key = ("together", 1000 + group, name)
             model = "every arm" if name == "greedy" else "baseline"
-            frames["ensembles"] += [(*key, model, "one model", metric, value) for metric, value in values.items()]
-            frames["reliability"] += [(*key, 0.0, 0.5, 0, None, None), (*key, 0.5, 1.0, 30, 0.9, shift)]
+            frames["ensembles"] += [
+                (*key, model, "one model", metric, value) for metric, value in values.items()
+            ]
+            frames["reliability"] += [
+                (*key, 0.0, 0.5, 0, None, None),
+                (*key, 0.5, 1.0, 30, 0.9, shift),
+            ]
         frames["sizes"] += [
             ("together", 1000 + group, "independent", size, metric, size / 3 + group / 10)
             for size in (1, 2)
             for metric in ("accuracy", "nll")
         ]
     for name, found in frames.items():
-        pd.DataFrame(found, columns=list(evaluate.COLUMNS[name])).to_csv(folder / f"{name}.csv", index=False)
+        pd.DataFrame(found, columns=list(evaluate.COLUMNS[name])).to_csv(
+            folder / f"{name}.csv", index=False
+        )
     scores = pd.read_csv(folder / "scores.csv", dtype=str)
-    alone = scores.query("rule == 'deterministic' and metric == 'accuracy'").assign(metric="nll", value="0.5")
+    alone = scores.query("rule == 'deterministic' and metric == 'accuracy'").assign(
+        metric="nll", value="0.5"
+    )
     pd.concat([scores, alone]).to_csv(folder / "scores.csv", index=False)
 
 
 def written(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def whole() -> str:
@@ -243,7 +384,10 @@ def tables(markdown: str) -> list[list[dict[str, str]]]:
     """Every table of a page, in order."""
     found = []
     for block in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.M):
-        head, _, *body = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in block.splitlines()]
+        head, _, *body = [
+            [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for line in block.splitlines()
+        ]
         found.append([dict(zip(head, row, strict=True)) for row in body])
     return found
 
@@ -252,12 +396,20 @@ def test_it_writes_what_is_promised_and_nothing_else(artifacts: Path) -> None:
     report.main("tiny")
     assert set(written(Path("reports"))) == {
         *("README.md", *(f"tiny/{name}" for name in ("report.md", "metrics.json", "timing.md"))),
-        *(f"tiny/pages/{name}.md" for name in ("method", "gap", "cost", "study_dropout", "study_others")),
+        *(
+            f"tiny/pages/{name}.md"
+            for name in ("method", "gap", "cost", "study_dropout", "study_others")
+        ),
         *(f"tiny/plots/{name}.csv" for name in ("contrasts", "curves", "strengths")),
-        *(f"tiny/figures/{name}.png" for name in ("forest", "gap", "curves_dropout", "curves_others", "strengths_dropout")),
+        *(
+            f"tiny/figures/{name}.png"
+            for name in ("forest", "gap", "curves_dropout", "curves_others", "strengths_dropout")
+        ),
     }
     linked = re.findall(r"!\[[^\]]{30,}\]\(([^)]+)\)", whole())
-    assert {f"tiny/{name}" for name in linked} == {name for name in written(Path("reports")) if name.endswith(".png")}
+    assert {f"tiny/{name}" for name in linked} == {
+        name for name in written(Path("reports")) if name.endswith(".png")
+    }
 
 
 def test_twice_gives_the_same_bytes_and_leaves_nothing_stale(artifacts: Path) -> None:
@@ -286,10 +438,15 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
             "difference (points)": f"{100 * float(made['difference']):+.1f}",
             "95 % interval": f"[{100 * float(made['low']):+.1f}, {100 * float(made['high']):+.1f}]",
             "n": str(made["n"]),
-            "p (Holm)": "< 0.001" if float(made["p_holm"]) < 0.001 else f"{float(made['p_holm']):.3f}",
+            "p (Holm)": "< 0.001"
+            if float(made["p_holm"]) < 0.001
+            else f"{float(made['p_holm']):.3f}",
             "verdict": made["verdict"],
             "gap, difference": "{:+.1f} [{:+.1f}, {:+.1f}]".format(
-                *(100 * float(contrasts.loc[(row["arm"], "gap"), name]) for name in ("difference", "low", "high"))
+                *(
+                    100 * float(contrasts.loc[(row["arm"], "gap"), name])
+                    for name in ("difference", "low", "high")
+                )
             ),
             "gap (points)": f"{100 * float(contrasts.loc[(row['arm'], 'gap'), 'arm_mean']):.1f}",
             "runs: planned/done/failed/diverged/missing": "/".join(
@@ -303,11 +460,21 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
     sentence = whole().splitlines()[2]
     primary = pd.read_csv(artifacts / "contrasts.csv").query("metric == 'test_accuracy'")
     scores = pd.read_csv(artifacts / "scores.csv", dtype={"fingerprint": str})
-    baseline = scores[scores["fingerprint"].isin([digest("baseline", "", seed) for seed in range(1000, 1006)])]
-    accuracy = baseline.query("rule == 'deterministic' and metric == 'accuracy' and split == 'test'")["value"].mean()
+    baseline = scores[
+        scores["fingerprint"].isin([digest("baseline", "", seed) for seed in range(1000, 1006)])
+    ]
+    accuracy = baseline.query(
+        "rule == 'deterministic' and metric == 'accuracy' and split == 'test'"
+    )["value"].mean()
     gap = baseline.query("metric == 'gap'")["value"].mean()
-    known = {f"{100 * value:+.1f}" for name in ("difference", "low", "high") for value in primary[name]}
-    known |= {f"{100 * value:.1f}" for value in (*primary["detectable"], accuracy, gap)} | {"3", "6", "95"}
+    known = {
+        f"{100 * value:+.1f}" for name in ("difference", "low", "high") for value in primary[name]
+    }
+    known |= {f"{100 * value:.1f}" for value in (*primary["detectable"], accuracy, gap)} | {
+        "3",
+        "6",
+        "95",
+    }
     assert set(re.findall(r"[+-]?\d+(?:\.\d+)?", sentence)) <= known
     assert "After up to 6 fresh seeds, no arm has been shown to help." in sentence
 
@@ -318,13 +485,22 @@ def test_another_protocol_gives_another_text(artifacts: Path) -> None:
     assert "37 training images" in before
     assert "719 images" in before
     for path in artifacts.glob("*/plan.json"):
-        told = path.read_text().replace('"train_size": 37', '"train_size": 41').replace('"margin": 0.01', '"margin": 0.02')
+        told = (
+            path.read_text()
+            .replace('"train_size": 37', '"train_size": 41')
+            .replace('"margin": 0.01', '"margin": 0.02')
+        )
         write_sealed(path, json.loads(told))
     use = artifacts / "test_use.json"
     write_sealed(use, json.loads(use.read_text()) | {"test_examples": 720, "runs": 14})
     report.main("tiny")
     after = whole()
-    for words in ("41 training images", "720 images", "within 2 points", "14 runs of the confirmation phase"):
+    for words in (
+        "41 training images",
+        "720 images",
+        "within 2 points",
+        "14 runs of the confirmation phase",
+    ):
         assert words in after
         assert words not in before
 
@@ -333,7 +509,10 @@ def test_notes_on_the_data_are_told_where_there_are_some(artifacts: Path) -> Non
     report.main("tiny")
     assert "**Notes on the data**" not in whole()
     path = artifacts / "data" / "data.json"
-    write_sealed(path, json.loads(path.read_text()) | {"notes": ["3 of 719 | test images", "test: channel 0"]})
+    write_sealed(
+        path,
+        json.loads(path.read_text()) | {"notes": ["3 of 719 | test images", "test: channel 0"]},
+    )
     report.main("tiny")
     protocol = Path("reports/tiny/pages/method.md").read_text().split("\n## ")[2]
     assert protocol.startswith("Protocol")
@@ -352,32 +531,54 @@ def test_the_difference_that_chance_makes_on_a_validation_set_is_that_of_simulat
     use = artifacts / "test_use.json"
     write_sealed(use, json.loads(use.read_text()) | {"validation_examples": images})
     report.main("tiny")
-    found = re.search(r"right on 2 % of them.* by up to (.*) points by chance alone, on 10 % by up to (.*) \(in 95", whole())
+    found = re.search(
+        r"right on 2 % of them.* by up to (.*) points by chance alone, on 10 % by up to (.*) \(in 95",
+        whole(),
+    )
     assert found
     for told, share in zip(found.groups(), (0.02, 0.1), strict=True):
         either = round(share * images)
-        right = np.random.default_rng(0).binomial(either, 0.5, 100_000)  # of the first, where exactly one is
-        assert 100 * np.quantile(abs(2 * right - either) / images, 0.95) == pytest.approx(float(told), abs=20 / images + 0.1)
+        right = np.random.default_rng(0).binomial(
+            either, 0.5, 100_000
+        )  # of the first, where exactly one is
+        assert 100 * np.quantile(abs(2 * right - either) / images, 0.95) == pytest.approx(
+            float(told), abs=20 / images + 0.1
+        )
 
 
 @pytest.mark.parametrize("given", [0, 1000])
-def test_what_the_mean_over_seeds_resolves_is_that_of_simulated_seeds(artifacts: Path, given: int) -> None:
-    write_sealed(artifacts / "data" / "data.json", {"development": 1250, "validation": given, "notes": []})
+def test_what_the_mean_over_seeds_resolves_is_that_of_simulated_seeds(
+    artifacts: Path, given: int
+) -> None:
+    write_sealed(
+        artifacts / "data" / "data.json", {"development": 1250, "validation": given, "notes": []}
+    )
     use = artifacts / "test_use.json"
     write_sealed(use, json.loads(use.read_text()) | {"validation_examples": 1000})
     report.main("tiny")
     found = re.search(
-        r"over 2 exploration seeds, .* share (.*) % of .* divides that by (.*) \(where.* to (.*) \(where", whole()
+        r"over 2 exploration seeds, .* share (.*) % of .* divides that by (.*) \(where.* to (.*) \(where",
+        whole(),
     )
     assert found
     share, least, most = map(float, found.groups())
     labels, generator = np.arange(1250) % 10, np.random.default_rng(0)
     sets = [train_validation(labels, 250, seed, given)[1] for seed in range(40)]
-    assert np.mean([len(np.intersect1d(*pair)) / 10 for pair in pairwise(sets)]) == pytest.approx(share, abs=1)
+    assert np.mean([len(np.intersect1d(*pair)) / 10 for pair in pairwise(sets)]) == pytest.approx(
+        share, abs=1
+    )
     sums = []
-    for one, other in list(pairwise(sets)) * 100:  # which of two networks is right on the images: 1 the first, -1 the second
+    for one, other in (
+        list(pairwise(sets)) * 100
+    ):  # which of two networks is right on the images: 1 the first, -1 the second
         same, another = generator.choice([-1, 0, 1], p=[0.05, 0.9, 0.05], size=(2, 1250))
-        sums.append((same[one].sum(), same[one].sum() + same[other].sum(), same[one].sum() + another[other].sum()))
+        sums.append(
+            (
+                same[one].sum(),
+                same[one].sum() + same[other].sum(),
+                same[one].sum() + another[other].sum(),
+            )
+        )
     single, alike, apart = np.std(sums, axis=0)
     assert [2 * single / alike, 2 * single / apart] == pytest.approx([least, most], abs=0.03)
 
@@ -406,7 +607,19 @@ def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
     scores = pd.read_csv(artifacts / "scores.csv", dtype=str)
     scores.iloc[:0].to_csv(artifacts / "scores.csv", index=False)
     table = pd.read_csv(artifacts / "contrasts.csv")
-    table[["baseline_mean", "arm_mean", "difference", "low", "high", "p", "p_holm", "detectable", "correlation"]] = np.nan
+    table[
+        [
+            "baseline_mean",
+            "arm_mean",
+            "difference",
+            "low",
+            "high",
+            "p",
+            "p_holm",
+            "detectable",
+            "correlation",
+        ]
+    ] = np.nan
     table.loc[table["metric"] == "test_accuracy", "verdict"] = "inconclusive"
     table.assign(n=0, done=0).to_csv(artifacts / "contrasts.csv", index=False)
     report.main("tiny")
@@ -424,11 +637,18 @@ def test_metrics_and_plots_hold_the_numbers_of_the_report(artifacts: Path) -> No
     contrasts = pd.read_csv(artifacts / "contrasts.csv").set_index(["arm", "metric"])
     differences = contrasts.xs("test_accuracy", level="metric")["difference"]
     assert metrics["points"] == {arm: round(100 * value, 2) for arm, value in differences.items()}
-    assert metrics["baseline"] == {"accuracy": 82.5, "gap": 11.25}  # the seeds add 0 to 5 hundredths, and halves of these
+    assert metrics["baseline"] == {
+        "accuracy": 82.5,
+        "gap": 11.25,
+    }  # the seeds add 0 to 5 hundredths, and halves of these
     curves = pd.read_csv("reports/tiny/plots/curves.csv")
-    one = curves.query("study == 'dropout' and arm == 'dropout' and split == 'train' and epoch == 4").iloc[0]
+    one = curves.query(
+        "study == 'dropout' and arm == 'dropout' and split == 'train' and epoch == 4"
+    ).iloc[0]
     values = 0.5 + np.array([seed % 7 / 100 for seed in (1000, 1004, 1005)])
-    half = 4.302652729911275 * values.std(ddof=1) / np.sqrt(3)  # the 97.5 % point of Student's t with 2 degrees of freedom
+    half = (
+        4.302652729911275 * values.std(ddof=1) / np.sqrt(3)
+    )  # the 97.5 % point of Student's t with 2 degrees of freedom
     assert one["n"] == 3
     assert [one["accuracy"], one["accuracy_low"], one["accuracy_high"]] == pytest.approx(
         [values.mean(), values.mean() - half, values.mean() + half]
@@ -436,7 +656,9 @@ def test_metrics_and_plots_hold_the_numbers_of_the_report(artifacts: Path) -> No
     assert list(pd.read_csv("reports/tiny/plots/strengths.csv")["chosen"]) == [False, True, False]
 
 
-def test_an_arm_of_two_studies_is_one_column_where_it_is_the_same_runs_and_two_where_it_is_not(artifacts: Path) -> None:
+def test_an_arm_of_two_studies_is_one_column_where_it_is_the_same_runs_and_two_where_it_is_not(
+    artifacts: Path,
+) -> None:
     for path in artifacts.glob("*/plan.json"):
         plan = json.loads(path.read_text())
         mine = [run for run in plan["runs"] if run["study"] == "dropout"]
@@ -447,7 +669,10 @@ def test_an_arm_of_two_studies_is_one_column_where_it_is_the_same_runs_and_two_w
     mine = contrasts[contrasts["study"] == "dropout"].assign(study="again")
     pd.concat([contrasts, mine]).to_csv(artifacts / "contrasts.csv", index=False)
     report.main("tiny")
-    assert set(json.loads(Path("reports/tiny/metrics.json").read_text())["points"]) == {"dropout", "others"}
+    assert set(json.loads(Path("reports/tiny/metrics.json").read_text())["points"]) == {
+        "dropout",
+        "others",
+    }
     assert pd.read_csv("reports/tiny/plots/contrasts.csv")["arm"].is_unique
     curves = pd.read_csv("reports/tiny/plots/curves.csv")
     assert not curves.duplicated(["arm", "split", "epoch"]).any()
@@ -464,9 +689,14 @@ def test_an_arm_of_two_studies_is_one_column_where_it_is_the_same_runs_and_two_w
 
 def test_templates_draw_columns_that_the_plots_have(artifacts: Path) -> None:
     report.main("tiny")
-    plots = {path.stem: set(pd.read_csv(path).columns) for path in Path("reports/tiny/plots").glob("*.csv")}
+    plots = {
+        path.stem: set(pd.read_csv(path).columns)
+        for path in Path("reports/tiny/plots").glob("*.csv")
+    }
     stage = read_yaml(ROOT / "dvc.yaml")["stages"]["report"]
-    stated = {Path(name).stem: settings for item in stage["plots"] for name, settings in item.items()}
+    stated = {
+        Path(name).stem: settings for item in stage["plots"] for name, settings in item.items()
+    }
     assert stated.keys() == plots.keys()
     for name, settings in stated.items():
         drawn = (ROOT / ".dvc" / "plots" / f"{settings['template']}.json").read_text()
@@ -479,7 +709,10 @@ def test_templates_draw_columns_that_the_plots_have(artifacts: Path) -> None:
 def test_timing_stands_apart_and_is_void_where_no_clock_is_known(artifacts: Path) -> None:
     report.main("tiny")
     page = written(Path("reports/tiny"))["report.md"]
-    assert [row["median seconds of fit"] for row in tables(Path("reports/tiny/timing.md").read_text())[0]] == ["–"] * 3
+    assert [
+        row["median seconds of fit"]
+        for row in tables(Path("reports/tiny/timing.md").read_text())[0]
+    ] == ["–"] * 3
     seconds = {("baseline", ""): [2.0, 4.0, 3.0], ("others", "strength=0.01"): [None, 6.0]}
     for (arm, strength), clocks in seconds.items():
         for seed, clock in enumerate(clocks, 1000):
@@ -504,7 +737,9 @@ INPUTS = (
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_a_missing_input_is_one_clear_line_and_keeps_the_last_report(artifacts: Path, name: str) -> None:
+def test_a_missing_input_is_one_clear_line_and_keeps_the_last_report(
+    artifacts: Path, name: str
+) -> None:
     Path("reports/tiny").mkdir(parents=True)
     Path("reports/tiny/report.md").write_text("earlier")
     (artifacts / name).unlink()
@@ -529,7 +764,10 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
     found = {tuple(table[0]): table for table in tables(page)}
     passes = next(table for head, table in found.items() if "deterministic" in head)
     assert [row["1 pass"] for row in passes] == ["82.5", "0.775"]  # the seeds add 0 to 5 hundredths
-    assert [row["difference"] for row in passes] == ["+10.0", "+0.175"]  # 0.9 less 0.8 at every seed, 0.675 less 0.5
+    assert [row["difference"] for row in passes] == [
+        "+10.0",
+        "+0.175",
+    ]  # 0.9 less 0.8 at every seed, 0.675 less 0.5
     assert {row["n"] for row in passes} == {"6"}
     costs = next(table for head, table in found.items() if "method" in head)
     assert [(row["method"], row["training"], row["accuracy (%)"]) for row in costs] == [
@@ -537,12 +775,18 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
         ("independent", "2.00", "86.0"),
         ("greedy", "3.00", "87.5"),
     ]
-    assert costs[1]["difference (points)"] == "+5.5 [-0.9, +11.9]"  # 5 and 6: half is 12.706 * 0.7071 / sqrt(2)
+    assert (
+        costs[1]["difference (points)"] == "+5.5 [-0.9, +11.9]"
+    )  # 5 and 6: half is 12.706 * 0.7071 / sqrt(2)
     assert costs[1]["difference (nats)"] == "-0.055 [-0.119, +0.009]"
     assert "- **together**: Do they \\| help?" in page
     assert "+0.065 nats [+0.001, +0.129] on that half and +0.010 nats on the other" in page
     linked = set(re.findall(r"\(figures/([^)]+)\)", page))
-    assert {"passes_others.png", "ensemble_sizes_together.png", "reliability_together.png"} <= linked
+    assert {
+        "passes_others.png",
+        "ensemble_sizes_together.png",
+        "reliability_together.png",
+    } <= linked
     assert linked == {path.name for path in Path("reports/tiny/figures").iterdir()}
     first = written(Path("reports"))
     report.main("tiny")
@@ -553,13 +797,18 @@ def test_lost_models_of_groups_are_counted_and_named(artifacts: Path) -> None:
     add_averages(artifacts)
     report.main("tiny")
     page = whole()
-    assert "**5 runs of 28 not done: 2 failed, 1 diverged, 2 missing.**" in page  # a member 0 is a confirmation run
+    assert (
+        "**5 runs of 28 not done: 2 failed, 1 diverged, 2 missing.**" in page
+    )  # a member 0 is a confirmation run
     assert "**2 runs of 6 not done: 1 failed, 1 missing.**" in page
     assert "- confirmation, snap, seed 1000, model 0: failed: out of \\| luck" in page
     assert "- confirmation, snap, seed 1001, model 0: missing" in page
     assert json.loads(Path("reports/tiny/metrics.json").read_text())["runs"]["planned"] == 28
     cells = [
-        row["runs: planned/done/failed/diverged/missing"] for table in tables(page) for row in table if row.get("arm") == "snap"
+        row["runs: planned/done/failed/diverged/missing"]
+        for table in tables(page)
+        for row in table
+        if row.get("arm") == "snap"
     ]
     assert cells == ["2/0/1/0/1"]
 
@@ -567,7 +816,9 @@ def test_lost_models_of_groups_are_counted_and_named(artifacts: Path) -> None:
 def test_a_study_without_a_complete_group_says_so(artifacts: Path) -> None:
     add_averages(artifacts)
     for name in ("ensembles", "sizes", "reliability"):
-        pd.read_csv(artifacts / f"{name}.csv").iloc[:0].to_csv(artifacts / f"{name}.csv", index=False)
+        pd.read_csv(artifacts / f"{name}.csv").iloc[:0].to_csv(
+            artifacts / f"{name}.csv", index=False
+        )
     report.main("tiny")
     page = whole()
     assert "**No group has all its baseline models done, so nothing was averaged.**" in page

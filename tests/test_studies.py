@@ -4,20 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import data
-from pipeline.config.errors import Refusal
-from pipeline.config.planning import _config
-from pipeline.config.protocols import EXPERIMENTS, PROTOCOLS
 from pipeline.config.streams import Streams
-from pipeline.config.studies import read_experiment
+from pipeline.data import sources as data
 from pipeline.data.splits import hold_out
-from pipeline.execution.catalogue import catalogue
+from pipeline.planning.phases import _config
+from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS
+from pipeline.planning.studies import read_experiment
+from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = sorted(path.stem for path in (ROOT / EXPERIMENTS).glob("*.yaml"))
 DIGITS = {"validation_size": None}  # too few for what other protocols validate on
-MADE_FOR = {"data_size": "digits", "dropout_and_data_size": "mnist_mlp"}  # studies of one protocol alone
+MADE_FOR = {
+    "data_size": "digits",
+    "dropout_and_data_size": "mnist_mlp",
+}  # studies of one protocol alone
 SHIPPED = sorted(path.stem for path in (ROOT / PROTOCOLS).glob("*.yaml"))
 
 
@@ -28,7 +30,7 @@ def shipped(tmp_path):
 
     def read(protocol, studies):
         (tmp_path / "params.yaml").write_text(f"protocols: [{protocol}]\nstudies: {studies}\n")
-        return read_experiment(protocol, catalogue(), tmp_path)
+        return read_experiment(protocol, tmp_path)
 
     return read
 
@@ -39,7 +41,9 @@ def test_every_protocol_plans_its_own_studies(shipped, protocol):
 
 
 # a network without residual branches, or without batch norm and convolutions, cannot be asked everything
-@pytest.mark.parametrize("protocol", [name for name in SHIPPED if name not in ("fashion_mnist", "mnist_mlp")])
+@pytest.mark.parametrize(
+    "protocol", [name for name in SHIPPED if name not in ("fashion_mnist", "mnist_mlp")]
+)
 def test_every_study_plans_under_every_protocol_it_is_made_for(shipped, protocol):
     experiment = shipped(protocol, "all")
     assert sorted(study.name for study in experiment.all()) == [
@@ -52,7 +56,9 @@ def test_every_study_plans_under_every_protocol_it_is_made_for(shipped, protocol
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_strength_trains_two_steps(shipped, study):
-    experiment = shipped(MADE_FOR.get(study, "digits"), f"[dropout, {study}]" if study != "dropout" else "[dropout]")
+    experiment = shipped(
+        MADE_FOR.get(study, "digits"), f"[dropout, {study}]" if study != "dropout" else "[dropout]"
+    )
     arrays = data.read("digits", {}).pool
     pool = arrays.take(hold_out(arrays.labels, 0.4)[0])
     for arm in next(one for one in experiment.all() if one.name == study).arms:
@@ -60,7 +66,9 @@ def test_every_strength_trains_two_steps(shipped, study):
             config = _config(strength, Streams.of(0))
             size = config.training["batch_size"]
             short = config.training | {"epochs": 1, "curve_points": 1}
-            config = config.model_copy(update={"training": short, "data": config.data | DIGITS | {"train_size": 2 * size}})
+            config = config.model_copy(
+                update={"training": short, "data": config.data | DIGITS | {"train_size": 2 * size}}
+            )
             trained = train(config, pool)
             assert trained.cost["updates"] == 2
             assert not trained.diverged
@@ -69,7 +77,8 @@ def test_every_strength_trains_two_steps(shipped, study):
 
 def test_a_study_of_one_protocol_is_refused_under_others(shipped):
     with pytest.raises(
-        Refusal, match=r"dropout_and_data_size.yaml: protocols: not made for digits; allowed are mnist_mlp, or another study"
+        Refusal,
+        match=r"dropout_and_data_size.yaml: protocols: not made for digits; allowed are mnist_mlp, or another study",
     ):
         shipped("digits", "[dropout_and_data_size]")
 

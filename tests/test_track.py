@@ -12,15 +12,19 @@ import pytest
 from PIL import Image
 
 from pipeline import track
-from pipeline.config.files import to_json, write_sealed
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.execution.stage import guarded
 from pipeline.records.store import write_record
+from pipeline.runtime.files import to_json, write_sealed
 from pipeline.tracking.payloads import report_id
 
 ROOT = Path(__file__).resolve().parent.parent
 CANARY = "canary-in-the-mine-canary-in-the-mine-0000"
-SETTINGS: dict[str, Any] = {"data": {"dataset": "digits"}, "model": {"name": "resnet"}, "training": {"epochs": 12}}
+SETTINGS: dict[str, Any] = {
+    "data": {"dataset": "digits"},
+    "model": {"name": "resnet"},
+    "training": {"epochs": 12},
+}
 ARMS = (
     PlannedArm(name="baseline", factor="nothing", rule="deterministic"),
     PlannedArm(name="drop", factor="dropout", rule="deterministic"),
@@ -58,7 +62,13 @@ def plan_of(phase: str, seed: int) -> Plan:
             ("drop", "rate=0.5", f"m{seed}"),
         )
     ]
-    given: dict[str, Any] = {"protocol": "digits", "phase": phase, "settings": SETTINGS, "margin": 0.01, "data_digest": "d"}
+    given: dict[str, Any] = {
+        "protocol": "digits",
+        "phase": phase,
+        "settings": SETTINGS,
+        "margin": 0.01,
+        "data_digest": "d",
+    }
     return Plan(studies=(STUDY,), runs=tuple(runs), **given)
 
 
@@ -67,13 +77,24 @@ def write_phase(phase: str, seed: int) -> None:
     folder.mkdir(parents=True)
     write_sealed(folder / "plan.json", plan.model_dump(mode="json"))
     for name in plan.fingerprints()[:2]:  # the third is missing
-        write_run(folder / name, "done", [{"name": "dropout", "rate": 0.25}] if name.startswith("d") else [])
+        write_run(
+            folder / name,
+            "done",
+            [{"name": "dropout", "rate": 0.25}] if name.startswith("d") else [],
+        )
 
 
 def write_run(folder: Path, state: str, regularizers: list[dict[str, Any]]) -> None:
     folder.mkdir(exist_ok=True)
     rows = [
-        {"epoch": epoch, "updates": epoch, "split": split, "loss": 1 / epoch, "accuracy": accuracy, "learning_rate": 0.05}
+        {
+            "epoch": epoch,
+            "updates": epoch,
+            "split": split,
+            "loss": 1 / epoch,
+            "accuracy": accuracy,
+            "learning_rate": 0.05,
+        }
         for epoch in (6, 12)
         for split, accuracy in (("train", 0.9), ("validation", 0.75))
     ]
@@ -108,14 +129,25 @@ def write_report() -> None:
 
 def mirrored() -> dict[str, int]:
     """Id -> how many times it stands in W&B's folder."""
-    names = [path.stem.removeprefix("run-") for path in Path().glob("wandb/offline-run-*/run-*.wandb")]
+    names = [
+        path.stem.removeprefix("run-") for path in Path().glob("wandb/offline-run-*/run-*.wandb")
+    ]
     return {name: names.count(name) for name in names}
 
 
 def summary_of(name: str) -> dict[str, Any]:
     (folder,) = Path("wandb").glob(f"offline-run-*-{name}")
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--summary", "--json", str(folder)]
-    seen: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    command = [
+        str(Path(sys.executable).with_name("wandb")),
+        "leet",
+        "inspect",
+        "--summary",
+        "--json",
+        str(folder),
+    ]
+    seen: dict[str, Any] = json.loads(
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    )
     return seen
 
 
@@ -132,7 +164,9 @@ REPORT = report_id([plan_of("exploration", 0), plan_of("confirmation", 1000)])
 IDS = sorted(["10000e67", "d0", "11000e67", "d1000", REPORT])
 
 
-def test_every_run_and_the_report_are_mirrored_and_twice_is_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_run_and_the_report_are_mirrored_and_twice_is_once(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     assert run() == 0
     assert tracked() == IDS
     assert mirrored() == dict.fromkeys(IDS, 1)
@@ -189,7 +223,9 @@ def test_another_project_is_another_mirror() -> None:
 
 
 @pytest.mark.parametrize("where", ["environment", "params.yaml"])
-def test_disabled_sends_nothing(where: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_disabled_sends_nothing(
+    where: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("wandb.init", lambda **given: pytest.fail("sent"))
     if where == "environment":
         monkeypatch.setenv("WANDB_MODE", "disabled")
@@ -228,7 +264,9 @@ def test_a_broken_wandb_changes_no_result(
     assert set(mirrored()) == set(IDS)
 
 
-def test_an_unwritable_folder_changes_no_result(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unwritable_folder_changes_no_result(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     Path("file").touch()
     monkeypatch.setenv("WANDB_DIR", "file")
     assert run() == 0
@@ -248,7 +286,9 @@ def test_a_damaged_memory_is_forgotten() -> None:
 def test_a_missing_plan_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     Path("artifacts/digits/confirmation/plan.json").unlink()
     assert run() == 2
-    assert capfd.readouterr().err.startswith("error: artifacts/digits/confirmation/plan.json: missing or damaged")
+    assert capfd.readouterr().err.startswith(
+        "error: artifacts/digits/confirmation/plan.json: missing or damaged"
+    )
 
 
 HOSTILE = """
@@ -282,13 +322,25 @@ sys.exit(stage(track.main, ["digits"]))
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds wandb-core in /proc")
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
 def test_a_killed_or_stopped_core_costs_little_and_changes_no_result(how: str) -> None:
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{HOSTILE}", how]
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{HOSTILE}",
+        how,
+    ]
     try:
-        with open("stdout", "w") as out, open("stderr", "w") as err:  # a stopped core would keep a pipe open
-            code = subprocess.run(command, stdout=out, stderr=err, timeout=120, check=False).returncode
+        with (
+            open("stdout", "w") as out,
+            open("stderr", "w") as err,
+        ):  # a stopped core would keep a pipe open
+            code = subprocess.run(
+                command, stdout=out, stderr=err, timeout=120, check=False
+            ).returncode
         took = time.time() - Path("core").stat().st_mtime
     finally:
-        subprocess.run(["kill", "-KILL", Path("core").read_text()], capture_output=True, check=False)
+        subprocess.run(
+            ["kill", "-KILL", Path("core").read_text()], capture_output=True, check=False
+        )
     printed = Path("stderr").read_text()
     assert took < 20  # seconds since it was hit
     assert (code, Path("stdout").read_text(), printed.count("\n")) == (0, "", 1), printed

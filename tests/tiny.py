@@ -73,7 +73,12 @@ def write_checkout(folder: Path, wandb: str = "disabled") -> None:
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", "Makefile"):
         shutil.copyfile(ROOT / name, folder / name)
     write_project(folder)
-    complete = (ROOT / "params.yaml").read_text().replace("[digits]", "[tiny]").replace("wandb: offline", f"wandb: {wandb}")
+    complete = (
+        (ROOT / "params.yaml")
+        .read_text()
+        .replace("[digits]", "[tiny]")
+        .replace("wandb: offline", f"wandb: {wandb}")
+    )
     (folder / "params.yaml").write_text(complete)
     identity = {
         "GIT_AUTHOR_NAME": "t",
@@ -93,17 +98,31 @@ def write_clone(checkout: Path, folder: Path) -> Path:
 
 def clean_environment(site: Path) -> dict[str, str]:
     """This interpreter's `python` first, no store, nothing of W&B, DVC's own files apart in `site`."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "GAPWISE", "DVC"))}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("WANDB", "GAPWISE", "DVC"))
+    }
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     return kept | {"PATH": path, "DVC_SITE_CACHE_DIR": str(site)}
 
 
 def tables(folder: Path) -> dict[str, bytes]:
     """Every table and all of the report, the wall clock apart."""
-    files = [*(folder / "artifacts" / "tiny").glob("*.csv"), *(folder / "reports" / "tiny").rglob("*")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file() and path.stem != "timing"}
+    files = [
+        *(folder / "artifacts" / "tiny").glob("*.csv"),
+        *(folder / "reports" / "tiny").rglob("*"),
+    ]
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in files
+        if path.is_file() and path.stem != "timing"
+    }
 
 
 def trained(folder: Path) -> dict[str, int]:
     """Fingerprint -> when its record was written, in nanoseconds."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in (folder / ".runs").glob("*/record.json")}
+    return {
+        path.parent.name: path.stat().st_mtime_ns
+        for path in (folder / ".runs").glob("*/record.json")
+    }

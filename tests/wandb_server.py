@@ -26,8 +26,21 @@ NAMES = {
     "program": "program",
 }
 HISTORY, SUMMARY, MANIFEST = "wandb-history.jsonl", "wandb-summary.json", "wandb_manifest.json"
-VERSION = {"versionIndex": 0, "state": "COMMITTED", "size": 0, "fileCount": 0, "digest": "0", "commitHash": None}
-LIVES = {"ttlDurationSeconds": 0, "ttlIsInherited": True, "createdAt": "2026-01-01", "updatedAt": None, "historyStep": None}
+VERSION = {
+    "versionIndex": 0,
+    "state": "COMMITTED",
+    "size": 0,
+    "fileCount": 0,
+    "digest": "0",
+    "commitHash": None,
+}
+LIVES = {
+    "ttlDurationSeconds": 0,
+    "ttlIsInherited": True,
+    "createdAt": "2026-01-01",
+    "updatedAt": None,
+    "historyStep": None,
+}
 
 
 @dataclass
@@ -70,15 +83,22 @@ class Kept:
     address: str = ""
     runs: dict[str, Run] = field(default_factory=dict)
     artifacts: dict[str, Artifact] = field(default_factory=dict)
-    requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)  # path, headers, body
+    requests: list[tuple[str, dict[str, str], bytes]] = field(
+        default_factory=list
+    )  # path, headers, body
     unknown: list[str] = field(default_factory=list)
     delay: float = 0.0  # seconds before every answer
     refusing: str | None = None  # requests with this in their path or the name of their question
 
     def shown(self) -> tuple[Values, Values]:
         """What is the same however often it is sent: of runs, and of artifacts."""
-        runs = {name: (run.told, run.config, run.exit_code, run.used, _plain(run.summary())) for name, run in self.runs.items()}
-        return copy.deepcopy(runs), {name: vars(item) | {"files": item.contents()} for name, item in self.artifacts.items()}
+        runs = {
+            name: (run.told, run.config, run.exit_code, run.used, _plain(run.summary()))
+            for name, run in self.runs.items()
+        }
+        return copy.deepcopy(runs), {
+            name: vars(item) | {"files": item.contents()} for name, item in self.artifacts.items()
+        }
 
     def answer(self, path: str, body: bytes) -> Values:
         """What to say to a request. Raises PermissionError where it is told to, any other error where it does not understand."""
@@ -107,7 +127,10 @@ class Kept:
         run = self.runs.get(given["name"])
         if run is None:
             return {"model": None}
-        lines = {name: [json.dumps(line) for line in run.streamed.get(name, [])] for name in (HISTORY, SUMMARY)}
+        lines = {
+            name: [json.dumps(line) for line in run.streamed.get(name, [])]
+            for name in (HISTORY, SUMMARY)
+        }
         tails = {
             "historyTail": json.dumps(lines[HISTORY][-1:]),
             "eventsTail": "[]",
@@ -130,32 +153,57 @@ class Kept:
     def _on_UpsertBucket(self, given: Values) -> Values:
         new, name = given["name"] not in self.runs, given["name"]
         run = self.runs.setdefault(name, Run(given["project"]))
-        run.told |= {ours: given[theirs] for theirs, ours in NAMES.items() if given[theirs] is not None}
-        run.config = {key: item["value"] for key, item in json.loads(given["config"]).items() if key != "_wandb"}
-        bucket = {"id": name, "name": name, "project": PROJECT, "historyLineCount": len(run.history())}
+        run.told |= {
+            ours: given[theirs] for theirs, ours in NAMES.items() if given[theirs] is not None
+        }
+        run.config = {
+            key: item["value"]
+            for key, item in json.loads(given["config"]).items()
+            if key != "_wandb"
+        }
+        bucket = {
+            "id": name,
+            "name": name,
+            "project": PROJECT,
+            "historyLineCount": len(run.history()),
+        }
         return {"upsertBucket": {"bucket": bucket, "inserted": new}}
 
     def _on_CreateRunFiles(self, given: Values) -> Values:
-        files = [{"name": name, "uploadUrl": f"{self.address}/runs/{given['run']}/{name}"} for name in given["files"]]
+        files = [
+            {"name": name, "uploadUrl": f"{self.address}/runs/{given['run']}/{name}"}
+            for name in given["files"]
+        ]
         return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": files}}
 
     def _on_CreateArtifact(self, given: Values) -> Values:
         sent = given["input"]
         name = sent["artifactCollectionName"]
-        self.artifacts.setdefault(name, Artifact(sent["artifactTypeName"], json.loads(sent["metadata"] or "{}")))
+        self.artifacts.setdefault(
+            name, Artifact(sent["artifactTypeName"], json.loads(sent["metadata"] or "{}"))
+        )
         made = {"id": name, "state": "PENDING", "artifactSequence": {"latestArtifact": None}}
         return {"createArtifact": {"artifact": made}}
 
     def _on_CreateArtifactManifest(self, given: Values) -> Values:
         name = given["artifactID"]
-        file = {"id": name, "uploadUrl": f"{self.address}/artifacts/{name}/{given['name']}", "uploadHeaders": []}
+        file = {
+            "id": name,
+            "uploadUrl": f"{self.address}/artifacts/{name}/{given['name']}",
+            "uploadHeaders": [],
+        }
         return {"createArtifactManifest": {"artifactManifest": {"id": name, "file": file}}}
 
     def _on_CreateArtifactFiles(self, given: Values) -> Values:
         edges = []
         for sent in given["input"]["artifactFiles"]:
             url = f"{self.address}/artifacts/{sent['artifactID']}/{sent['name']}"
-            where = {"storagePath": sent["name"], "uploadUrl": url, "uploadHeaders": [], "uploadMultipartUrls": None}
+            where = {
+                "storagePath": sent["name"],
+                "uploadUrl": url,
+                "uploadHeaders": [],
+                "uploadMultipartUrls": None,
+            }
             edges.append({"node": where | {"artifact": {"id": sent["artifactID"]}}})
         return {"createArtifactFiles": {"files": {"edges": edges}}}
 
@@ -170,12 +218,30 @@ class Kept:
     def _on_ArtifactByID(self, given: Values) -> Values:
         name = given["id"]
         kept = self.artifacts[name]
-        named = {"id": name, "artifactSequence": {"name": name, "project": PROJECT}, "artifactType": {"name": kept.type}}
-        words = {"description": None, "metadata": json.dumps(kept.metadata), "tags": [], "aliases": []}
+        named = {
+            "id": name,
+            "artifactSequence": {"name": name, "project": PROJECT},
+            "artifactType": {"name": kept.type},
+        }
+        words = {
+            "description": None,
+            "metadata": json.dumps(kept.metadata),
+            "tags": [],
+            "aliases": [],
+        }
         return {"artifact": named | words | VERSION | LIVES}
 
     def _on_Viewer(self, given: Values) -> Values:
-        return {"viewer": {"id": "v", "entity": "me", "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}}
+        return {
+            "viewer": {
+                "id": "v",
+                "entity": "me",
+                "username": "me",
+                "email": "",
+                "flags": "{}",
+                "teams": {"edges": []},
+            }
+        }
 
     def _on_ServerFeaturesQuery(self, given: Values) -> Values:
         return {"serverInfo": {"features": []}}

@@ -24,22 +24,57 @@ from pipeline.comparison.intervals import (
     sign_flip_p,
     standard_error,
 )
-from pipeline.comparison.matching import GAPS, PRIMARY, SCORES, Arm, Outcomes, Side, compared, finite, outcomes
+from pipeline.comparison.matching import (
+    GAPS,
+    PRIMARY,
+    SCORES,
+    Arm,
+    Outcomes,
+    Side,
+    compared,
+    finite,
+    outcomes,
+)
 from pipeline.comparison.significance import holm, verdict
-from pipeline.config.errors import Refusal
 from pipeline.config.plan import Plan
-from pipeline.config.rules import members
+from pipeline.config.test_rules import members
+from pipeline.runtime.errors import Refusal
 
 COSTS = ("training_cost", "test_cost")  # operations counted, in those of the pair's baseline
 METRICS = (*SCORES, *GAPS, *COSTS)
 COLUMNS = (
-    *("study", "arm", "factor", "strength", "metric", "rule", "n", "baseline_mean", "arm_mean", "difference", "low", "high"),
-    *("p", "p_sign_flip", "p_holm", "verdict", "detectable", "seeds_needed", "seed_error", "image_error", "correlation"),
+    *(
+        "study",
+        "arm",
+        "factor",
+        "strength",
+        "metric",
+        "rule",
+        "n",
+        "baseline_mean",
+        "arm_mean",
+        "difference",
+        "low",
+        "high",
+    ),
+    *(
+        "p",
+        "p_sign_flip",
+        "p_holm",
+        "verdict",
+        "detectable",
+        "seeds_needed",
+        "seed_error",
+        "image_error",
+        "correlation",
+    ),
     *("planned", "done", "failed", "diverged", "missing", "unpaired", "other_machine"),
 )
 
 Costs = Mapping[str, Mapping[str, float]]  # fingerprint -> training_flops, forward_flops
-Right = Mapping[tuple[str, str], Array]  # (study, arm) -> by test image, the share of its runs that are right (images,)
+Right = Mapping[
+    tuple[str, str], Array
+]  # (study, arm) -> by test image, the share of its runs that are right (images,)
 
 
 def contrasts(
@@ -68,7 +103,10 @@ def contrasts(
     """
     known, arms, right = outcomes(scores, states, machines), [*compared(plan)], _right(images)
     judge = partial(_judged, level=LEVEL / max(len(arms), 1), margin=plan.margin)
-    table = pd.DataFrame([row for arm in arms for row in _rows(arm, known, costs, judge)], columns=[*COLUMNS, "p_equivalence"])
+    table = pd.DataFrame(
+        [row for arm in arms for row in _rows(arm, known, costs, judge)],
+        columns=[*COLUMNS, "p_equivalence"],
+    )
     primary = table["metric"] == PRIMARY
     table.loc[primary, "p_holm"] = holm(table.loc[primary, "p"].to_numpy(float))
     table.loc[primary, "image_error"] = [_image_error(arm, right) for arm in arms]
@@ -77,12 +115,18 @@ def contrasts(
     return table[list(COLUMNS)]
 
 
-def _rows(arm: Arm, known: Outcomes, costs: Costs, judge: Callable[[Array], dict[str, float]]) -> Iterator[dict[str, Any]]:
+def _rows(
+    arm: Arm, known: Outcomes, costs: Costs, judge: Callable[[Array], dict[str, float]]
+) -> Iterator[dict[str, Any]]:
     pair = arm.pair()
     sides, elsewhere = known.side_by_side(pair)
     fixed = _fixed(arm, known.states)
     for metric in METRICS:
-        baseline, own = _costs(sides, pair, metric, costs) if metric in COSTS else known.values(sides, pair, metric)
+        baseline, own = (
+            _costs(sides, pair, metric, costs)
+            if metric in COSTS
+            else known.values(sides, pair, metric)
+        )
         numbers = _numbers(baseline, own)
         lost = {"unpaired": len(arm.runs) - elsewhere - len(own), "other_machine": elsewhere}
         judged = judge(own - baseline) if metric == PRIMARY else {}
@@ -134,8 +178,13 @@ def _costs(sides: Sequence[Side], pair: Sequence[Arm], metric: str, costs: Costs
     name = "training_flops" if metric == "training_cost" else "forward_flops"
     factors = [1 if metric == "training_cost" else members(arm.described.rule) for arm in pair]
     if missing := [run for side in sides for run in side if name not in costs.get(run, {})]:
-        raise Refusal(f"costs: no {name} of run {missing[0]}; needed is one for every run that is done")
-    counted = [[factor * costs[run][name] for run, factor in zip(side, factors, strict=True)] for side in sides]
+        raise Refusal(
+            f"costs: no {name} of run {missing[0]}; needed is one for every run that is done"
+        )
+    counted = [
+        [factor * costs[run][name] for run, factor in zip(side, factors, strict=True)]
+        for side in sides
+    ]
     return finite([[cost / side[0] if side[0] else nan for cost in side] for side in counted], 2)
 
 

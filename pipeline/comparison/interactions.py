@@ -14,17 +14,30 @@ import pandas as pd
 
 from pipeline.comparison.intervals import LEVEL, detectable, interval, mean, sign_flip_p
 from pipeline.comparison.matching import Arm, Outcomes, compared, outcomes
-from pipeline.config.arms import BASELINE
-from pipeline.config.fingerprint import RunConfig
-from pipeline.config.plan import Plan
+from pipeline.config.plan import BASELINE, Plan
+from pipeline.config.run import RunConfig
 
 METRICS = ("test_accuracy", "test_nll", "gap")
 COLUMNS = (
-    *("study", "arm", "first", "second", "metric", "n", "effect", "sum", "difference", "low", "high"),
+    *(
+        "study",
+        "arm",
+        "first",
+        "second",
+        "metric",
+        "n",
+        "effect",
+        "sum",
+        "difference",
+        "low",
+        "high",
+    ),
     *("p", "p_sign_flip", "detectable"),
 )
 
-Parts = Mapping[tuple[str, str], frozenset[str]]  # (study, arm) -> what it changes against the baseline
+Parts = Mapping[
+    tuple[str, str], frozenset[str]
+]  # (study, arm) -> what it changes against the baseline
 
 
 def changed(config: RunConfig, baseline: RunConfig) -> frozenset[str]:
@@ -32,12 +45,18 @@ def changed(config: RunConfig, baseline: RunConfig) -> frozenset[str]:
 
     Equal strengths are equal strings: `{"name": "dropout", "rate": 0.25}`, `model.batch_norm=false`.
     """
-    added = {_text(item) for item in config.regularizers} - {_text(item) for item in baseline.regularizers}
+    added = {_text(item) for item in config.regularizers} - {
+        _text(item) for item in baseline.regularizers
+    }
     return frozenset(added | (_values(config) - _values(baseline)))
 
 
 def interactions(
-    scores: pd.DataFrame, plan: Plan, states: Mapping[str, str], machines: Mapping[str, Any], parts: Parts
+    scores: pd.DataFrame,
+    plan: Plan,
+    states: Mapping[str, str],
+    machines: Mapping[str, Any],
+    parts: Parts,
 ) -> pd.DataFrame:
     """One row per (study, arm, its two parts, metric); the columns are `COLUMNS`. `parts` is what `changed` says of each arm.
 
@@ -59,7 +78,11 @@ Square = tuple[Arm, Arm, Arm, Arm]  # both, the first, the second, neither
 
 def _squares(plan: Plan, parts: Parts) -> Iterator[Square]:
     for _, group in groupby(compared(plan), key=lambda arm: arm.key[0]):
-        arms = {parts[arm.key]: arm for arm in group if arm.described.against == BASELINE and parts.get(arm.key)}
+        arms = {
+            parts[arm.key]: arm
+            for arm in group
+            if arm.described.against == BASELINE and parts.get(arm.key)
+        }
         order = {changes: place for place, changes in enumerate(arms)}
         for both, arm in arms.items():
             for first in arms:
@@ -98,7 +121,11 @@ def _values(config: RunConfig) -> set[str]:
         ("model", config.model),
         ("training", config.training),
     )
-    return {f"{section}.{key}={_text(value)}" for section, values in sections for key, value in values.items()}
+    return {
+        f"{section}.{key}={_text(value)}"
+        for section, values in sections
+        for key, value in values.items()
+    }
 
 
 def _text(value: Any) -> str:

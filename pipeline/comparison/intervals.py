@@ -75,10 +75,14 @@ def sign_flip_p(differences: Array) -> float:
     least = abs(float(differences.sum())) - TIE * scale
     if least <= 0:
         return 1.0
-    half = len(differences) // 2  # sums of all signs, from those of two halves: 2^20 twice instead of 2^40
+    half = (
+        len(differences) // 2
+    )  # sums of all signs, from those of two halves: 2^20 twice instead of 2^40
     first, second = _signed_sums(differences[:half]), _signed_sums(differences[half:])
     above = len(first) * len(second) - int(np.searchsorted(second, least - first).sum())
-    return float(2 * above / 2 ** len(differences))  # as many sums are below -least, all signs being turned
+    return float(
+        2 * above / 2 ** len(differences)
+    )  # as many sums are below -least, all signs being turned
 
 
 def _signed_sums(values: Array) -> Array:

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.intervals import Array
-from pipeline.config.arms import BASELINE
-from pipeline.config.errors import Refusal
-from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
-from pipeline.config.rules import DETERMINISTIC
+from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.test_rules import DETERMINISTIC
+from pipeline.runtime.errors import Refusal
 
 PRIMARY = "test_accuracy"
 GAP_SPLIT = "train_validation"
@@ -31,7 +30,9 @@ SCORES = {  # name -> (split, metric), scored under each arm's own test rule
     "test_calibration_error": ("test", "calibration_error"),
     "validation_calibration_error": ("validation", "calibration_error"),
 }
-GAPS = {name: (GAP_SPLIT, name) for name in ("gap", "gap_noise", "gap_augmentation")}  # scored deterministically
+GAPS = {
+    name: (GAP_SPLIT, name) for name in ("gap", "gap_noise", "gap_augmentation")
+}  # scored deterministically
 WHERE = SCORES | GAPS
 
 Runs = Mapping[int, PlannedRun]  # by seed
@@ -88,7 +89,10 @@ class Outcomes:
         split, name = WHERE[metric]
         rules = [arm.rule(metric) for arm in arms]
         try:
-            found = [[self.scores[run, rule, split, name] for run, rule in zip(side, rules, strict=True)] for side in sides]
+            found = [
+                [self.scores[run, rule, split, name] for run, rule in zip(side, rules, strict=True)]
+                for side in sides
+            ]
         except KeyError as missing:
             run, rule, *_ = missing.args[0]
             raise Refusal(
@@ -102,11 +106,19 @@ class Outcomes:
         return kinds.pop() if len(kinds) == 1 else ""
 
 
-def outcomes(scores: pd.DataFrame, states: Mapping[str, str], machines: Mapping[str, Any]) -> Outcomes:
+def outcomes(
+    scores: pd.DataFrame, states: Mapping[str, str], machines: Mapping[str, Any]
+) -> Outcomes:
     """From the columns fingerprint, rule, split, metric, value, each planned run's state and what it was trained on."""
-    keys = zip(*(scores[name].tolist() for name in ("fingerprint", "rule", "split", "metric")), strict=True)
+    keys = zip(
+        *(scores[name].tolist() for name in ("fingerprint", "rule", "split", "metric")), strict=True
+    )
     values = dict(zip(keys, scores["value"].astype(float).tolist(), strict=True))
-    return Outcomes(states, {run: json.dumps(machine, sort_keys=True) for run, machine in machines.items()}, values)
+    return Outcomes(
+        states,
+        {run: json.dumps(machine, sort_keys=True) for run, machine in machines.items()},
+        values,
+    )
 
 
 def compared(plan: Plan) -> Iterator[Arm]:
@@ -115,7 +127,9 @@ def compared(plan: Plan) -> Iterator[Arm]:
     for run in plan.runs:
         runs.setdefault((run.study, run.arm), {})[run.seed] = run
     for study in plan.studies:
-        alone = {arm.name: Arm(study, arm, runs.get((study.name, arm.name), {})) for arm in study.arms}
+        alone = {
+            arm.name: Arm(study, arm, runs.get((study.name, arm.name), {})) for arm in study.arms
+        }
         for name, arm in alone.items():
             if name != BASELINE:
                 yield Arm(study, arm.described, arm.runs, alone[arm.described.against])

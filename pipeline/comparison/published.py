@@ -13,12 +13,21 @@ import pandas as pd
 from pipeline.comparison.contrasts import Costs
 from pipeline.comparison.intervals import LEVEL, Array, equivalence_p, interval, mean, varies
 from pipeline.comparison.matching import PRIMARY, Arm, Outcomes, compared, finite, outcomes
-from pipeline.config.arms import BASELINE
-from pipeline.config.plan import Plan, PlannedEnsemble, PlannedStudy
+from pipeline.config.plan import BASELINE, Plan, PlannedEnsemble, PlannedStudy
 from pipeline.config.schema import Published
 
 COLUMNS = (
-    *("study", "arm", "against", "measure", "sign", "source", "setting", "published_before", "published_after"),
+    *(
+        "study",
+        "arm",
+        "against",
+        "measure",
+        "sign",
+        "source",
+        "setting",
+        "published_before",
+        "published_after",
+    ),
     *("n", "before", "after", "difference", "low", "high", "p", "outcome"),
 )
 NOTHING = "not measured"
@@ -96,7 +105,9 @@ def _values(
 def _passed(item: Published, runs: list[str], passes: pd.DataFrame) -> Array:
     """Test errors of the same runs with few and with many noise passes averaged."""
     own = passes[(passes["metric"] == "accuracy") & passes["fingerprint"].isin(runs)]
-    table = own.pivot(index="fingerprint", columns="passes", values="value").reindex(columns=list(item.passes))
+    table = own.pivot(index="fingerprint", columns="passes", values="value").reindex(
+        columns=list(item.passes)
+    )
     return finite((1 - table.to_numpy(float)).tolist(), 2)
 
 
@@ -116,11 +127,23 @@ def _row(item: Published, study: str, against: str, values: Array, margin: float
     return {
         **item.model_dump(include={"arm", "source", "setting"}),
         "sign": item.effect,
-        "measure": "_".join(map(str, ("passes", *item.passes))) if item.measure == "passes" else item.measure,
-        **dict(zip(("published_before", "published_after"), item.figures or (nan, nan), strict=True)),
-        **{"study": study, "against": against, "n": len(before), "before": mean(before), "after": mean(after)},
+        "measure": "_".join(map(str, ("passes", *item.passes)))
+        if item.measure == "passes"
+        else item.measure,
+        **dict(
+            zip(("published_before", "published_after"), item.figures or (nan, nan), strict=True)
+        ),
+        **{
+            "study": study,
+            "against": against,
+            "n": len(before),
+            "before": mean(before),
+            "after": mean(after),
+        },
         **{"difference": between.mean, "low": low, "high": high, "p": between.p},
-        "outcome": _outcome(item.effect, low, high, equivalence_p(after - before, margin)) if len(before) else NOTHING,
+        "outcome": _outcome(item.effect, low, high, equivalence_p(after - before, margin))
+        if len(before)
+        else NOTHING,
     }
 
 

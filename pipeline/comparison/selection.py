@@ -9,13 +9,18 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.intervals import interval
-from pipeline.config.arms import BASELINE
+from pipeline.config.plan import BASELINE
 
 STATES = ("done", "diverged", "failed", "missing")
 DIGITS = 12  # more would let the order of a sum break a tie
 COLUMNS = (
     *("study", "arm", "strength", "n"),
-    *("validation_accuracy", "validation_accuracy_low", "validation_accuracy_high", "validation_nll"),
+    *(
+        "validation_accuracy",
+        "validation_accuracy_low",
+        "validation_accuracy_high",
+        "validation_nll",
+    ),
     *("chosen", *STATES),
 )
 
@@ -29,7 +34,11 @@ def tried(runs: pd.DataFrame) -> pd.DataFrame:
     """
     groups = runs.groupby(["study", "arm", "strength"], sort=False)
     table = pd.DataFrame([_summary(group) for _, group in groups], columns=list(COLUMNS))
-    best = [_best(arm) for (_, name), arm in table.groupby(["study", "arm"], sort=False) if name != BASELINE]
+    best = [
+        _best(arm)
+        for (_, name), arm in table.groupby(["study", "arm"], sort=False)
+        if name != BASELINE
+    ]
     table["chosen"] = table.index.isin([row for row in best if row is not None])
     return table
 
@@ -62,5 +71,7 @@ def _best(arm: pd.DataFrame) -> int | None:
     whole = arm[(arm["done"] == arm[list(STATES)].sum(axis=1)) & arm["validation_accuracy"].notna()]
     if whole.empty:
         return None
-    order = whole.sort_values(["validation_accuracy", "validation_nll"], ascending=[False, True], kind="stable")
+    order = whole.sort_values(
+        ["validation_accuracy", "validation_nll"], ascending=[False, True], kind="stable"
+    )
     return int(order.index[0])

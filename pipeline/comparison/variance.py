@@ -45,13 +45,21 @@ def streams(plan: Plan, scores: pd.DataFrame, images: int) -> pd.DataFrame:
     values = tested.set_index(["fingerprint", "rule"])["value"].astype(float).to_dict()
     rules = plan.rules()
     rows = [
-        (draw.study, draw.arm, draw.stream, draw.seed, values[draw.fingerprint, rules[draw.fingerprint]])
+        (
+            draw.study,
+            draw.arm,
+            draw.stream,
+            draw.seed,
+            values[draw.fingerprint, rules[draw.fingerprint]],
+        )
         for draw in plan.draws
         if (draw.fingerprint, rules[draw.fingerprint]) in values
     ]
     frame = pd.DataFrame(rows, columns=["study", "arm", "stream", "group", "value"])
     parts = [
-        pd.concat([components(own), _test_set(str(arm), float(own["value"].mean()), images)]).assign(study=study)
+        pd.concat(
+            [components(own), _test_set(str(arm), float(own["value"].mean()), images)]
+        ).assign(study=study)
         for (study, arm), own in frame.groupby(["study", "arm"], sort=False)
     ]
     columns = ["study", *COLUMNS]
@@ -60,7 +68,9 @@ def streams(plan: Plan, scores: pd.DataFrame, images: int) -> pd.DataFrame:
 
 def _test_set(arm: str, accuracy: float, images: int) -> pd.DataFrame:
     variance = finite_test_set(accuracy, images)
-    return pd.DataFrame([(arm, TEST_SET, 0, 0, 0, variance, sqrt(variance), nan, nan)], columns=list(COLUMNS))
+    return pd.DataFrame(
+        [(arm, TEST_SET, 0, 0, 0, variance, sqrt(variance), nan, nan)], columns=list(COLUMNS)
+    )
 
 
 def finite_test_set(accuracy: float, images: int) -> float:

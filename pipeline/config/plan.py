@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config.arms import BASELINE
-from pipeline.config.errors import Refusal
-from pipeline.config.files import read_sealed
-from pipeline.config.schema import Published, Settings, checked
+from pipeline.config.schema import Published
+from pipeline.config.settings import Settings
+from pipeline.config.validation import checked
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import read_sealed
 
+BASELINE = "baseline"  # the empty arm of every study
+PLUS = " + "  # between the parts of a factor
 Phase = Literal["exploration", "confirmation"]
 
 

@@ -6,7 +6,7 @@ whatever else differs between them.
 
 import hashlib
 
-from pipeline.config.schema import Settings
+from pipeline.config.settings import Settings
 
 Name = str | int
 

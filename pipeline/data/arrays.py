@@ -58,7 +58,10 @@ class Arrays:
 
     def with_validation(self, held: "Arrays") -> "Arrays":
         """These examples and, after them, those that are for validation."""
-        images, labels = (np.concatenate([getattr(self, name), getattr(held, name)]) for name in ("images", "labels"))
+        images, labels = (
+            np.concatenate([getattr(self, name), getattr(held, name)])
+            for name in ("images", "labels")
+        )
         return Arrays(images, labels, self.classes, len(held.labels))
 
     def take(self, indices: NDArray[np.int64]) -> "Arrays":
@@ -70,10 +73,14 @@ class Arrays:
         channels, height, width = self.shape
         if channels == 1:
             return self.take(indices)
-        images = np.empty((len(indices), height, width, channels), self.images.dtype).transpose(0, 3, 1, 2)
+        images = np.empty((len(indices), height, width, channels), self.images.dtype).transpose(
+            0, 3, 1, 2
+        )
         for start in range(0, len(indices), TOGETHER):
             images[start : start + TOGETHER] = self.images[indices[start : start + TOGETHER]]
-        if isinstance(self.images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):  # what was read of a file is not kept as well
+        if isinstance(self.images, np.memmap) and hasattr(
+            mmap, "MADV_DONTNEED"
+        ):  # what was read of a file is not kept as well
             self.images._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # not in its stubs
         return Arrays(images, self.labels[indices], self.classes)
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from pipeline.config.files import write_bytes
-from pipeline.config.fingerprint import code_digest
-from pipeline.config.progress import progress
 from pipeline.data import decoding
 from pipeline.data.decoding import Form, Pixels
+from pipeline.runtime.behaviour import code_digest
+from pipeline.runtime.files import write_bytes
+from pipeline.runtime.progress import progress
 
 KEPT = Path(".data")
 CHUNK = 128  # images
@@ -36,7 +36,11 @@ def decoded(folder: Path, paths: Sequence[Path], form: Form) -> tuple[Pixels, Un
     images = np.zeros((len(paths), *form.shape), np.uint8)
     unreadable: Unreadable = {}
     used: set[Path] = set()
-    with progress(f"images of {folder}", len(paths)) as tally, ThreadPoolExecutor(THREADS) as pool, decoding.bounded():
+    with (
+        progress(f"images of {folder}", len(paths)) as tally,
+        ThreadPoolExecutor(THREADS) as pool,
+        decoding.bounded(),
+    ):
         for start in range(0, len(paths), CHUNK):
             some = paths[start : start + CHUNK]
             kept = place / f"{_key(folder, some)}.npz"
@@ -50,7 +54,9 @@ def decoded(folder: Path, paths: Sequence[Path], form: Form) -> tuple[Pixels, Un
     return images, unreadable
 
 
-def _made(kept: Path, folder: Path, paths: Sequence[Path], form: Form, pool: ThreadPoolExecutor) -> tuple[Pixels, Unreadable]:
+def _made(
+    kept: Path, folder: Path, paths: Sequence[Path], form: Form, pool: ThreadPoolExecutor
+) -> tuple[Pixels, Unreadable]:
     results = list(pool.map(lambda path: decoding.pixels(path, folder, form), paths))
     failed = {index: result for index, result in enumerate(results) if isinstance(result, str)}
     black = np.zeros(form.shape, np.uint8)
@@ -65,14 +71,18 @@ def _load(kept: Path) -> tuple[Pixels, Unreadable] | None:
     """A chunk made before, if it is there and undamaged: the container has checksums."""
     try:
         with np.load(kept, allow_pickle=False) as file:
-            return file["images"], {int(index): why for index, why in json.loads(str(file["unreadable"])).items()}
+            return file["images"], {
+                int(index): why for index, why in json.loads(str(file["unreadable"])).items()
+            }
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
 
 def _key(folder: Path, paths: Sequence[Path]) -> str:
-    made_by = [PIL.__version__, code_digest(Path(decoding.__file__))]
-    return _digest([made_by, [[path.relative_to(folder).as_posix(), *_stamp(path)] for path in paths]])
+    made_by = [PIL.__version__, code_digest(decoding.__name__)]
+    return _digest(
+        [made_by, [[path.relative_to(folder).as_posix(), *_stamp(path)] for path in paths]]
+    )
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.data.layout import is_inside
+from pipeline.data.sources._layout import is_inside
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 GAP = 3  # a JPEG file is decoded at no less than so many times the size: 15 times faster for a photograph, off by 1 in 255
@@ -65,7 +65,9 @@ def _pixels(path: Path, folder: Path, form: Form) -> Pixels:
     if not path.stat().st_size:
         raise ValueError("empty")
     with Image.open(path, formats=FORMATS) as image:
-        if getattr(image, "is_animated", False) and image.format != "MPO":  # a photograph with its preview
+        if (
+            getattr(image, "is_animated", False) and image.format != "MPO"
+        ):  # a photograph with its preview
             raise ValueError("more than one frame")
         image.draft(None, (GAP * form.size, GAP * form.size))
         ImageOps.exif_transpose(image, in_place=True)

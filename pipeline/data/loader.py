@@ -32,7 +32,10 @@ class Batches:
         self.size = min(batch_size, len(images))
         self.seed = seed
         self.epoch = 0
-        self.share = 0, 1  # which part of every batch, of how many: for several devices that train one network
+        self.share = (
+            0,
+            1,
+        )  # which part of every batch, of how many: for several devices that train one network
 
     def __len__(self) -> int:
         return len(self.images) // self.size

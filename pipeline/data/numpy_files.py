@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from pipeline.config.errors import Refusal
+from pipeline.runtime.errors import Refusal
 
 COPIES = 2  # of an unpacked array that memory has to hold: what is cut into parts is there twice meanwhile
 
@@ -44,7 +44,10 @@ class Stored:
                 return file[self.member]  # type: ignore[no-any-return]
 
     def _require_room(self) -> None:
-        size, room = math.prod(self.shape) * self.dtype.itemsize, psutil.virtual_memory().available // COPIES
+        size, room = (
+            math.prod(self.shape) * self.dtype.itemsize,
+            psutil.virtual_memory().available // COPIES,
+        )
         if self.member and size > room:
             allowed = f"allowed are {room >> 20}, half of the memory that is free, or .npy files, which are not unpacked"
             raise Refusal(f"{self}: unpacks to {size >> 20} MB; {allowed}")
@@ -53,13 +56,17 @@ class Stored:
 def stored(path: Path) -> dict[str, Stored]:
     """Name -> array of an .npz file; an .npy file has one, with no name. Raises Refusal."""
     if not path.is_file():
-        raise Refusal(f"{path}: does not exist; allowed is an .npz file, or an .npy file of images and one of labels")
+        raise Refusal(
+            f"{path}: does not exist; allowed is an .npz file, or an .npy file of images and one of labels"
+        )
     with _refused(path):
         if not zipfile.is_zipfile(path):
             with path.open("rb") as stream:
                 return {"": _stored(path, "", stream)}
         with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            names = [
+                name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")
+            ]
             return {name: _member(path, archive, name) for name in names}
 
 
@@ -69,7 +76,10 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Stored:
 
 
 def _stored(path: Path, member: str, stream: IO[bytes]) -> Stored:
-    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
     version = np.lib.format.read_magic(stream)
     if version not in header:
         raise ValueError(f"version {version} of the format, which numbers do not need")
@@ -84,9 +94,15 @@ def _refused(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what NumPy warns of, it can read or raises
             yield
-    except Exception as error:  # a damaged file can raise nearly anything in NumPy and in what unpacks
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-            raise Refusal(f"{path}: does not fit into the memory there is; allowed are .npy files, or fewer images") from None
+    except (
+        Exception
+    ) as error:  # a damaged file can raise nearly anything in NumPy and in what unpacks
+        if isinstance(error, MemoryError) or (
+            isinstance(error, OSError) and error.errno == errno.ENOMEM
+        ):
+            raise Refusal(
+                f"{path}: does not fit into the memory there is; allowed are .npy files, or fewer images"
+            ) from None
         if isinstance(error, OSError) and error.errno:  # of the disk
             raise
         raise Refusal(

@@ -13,15 +13,20 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.errors import Refusal
-from pipeline.config.files import new_folder, read_sealed, write_sealed
 from pipeline.data.arrays import Arrays
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import new_folder, read_sealed, write_sealed
 
 SUMMARY = "data.json"
 
 
 def write_prepared(
-    folder: Path, dataset: str, development: Arrays, test: Arrays, flips_keep_labels: bool, notes: Sequence[str] = ()
+    folder: Path,
+    dataset: str,
+    development: Arrays,
+    test: Arrays,
+    flips_keep_labels: bool,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Writes the folder, whole or not at all, and gives its summary with the digest of all arrays in it.
 
@@ -66,7 +71,9 @@ def read_development(folder: Path) -> Arrays:
     """The development pool: what seeds split into training and validation."""
     images = _read(folder, "development_images.npy")
     summary = read_summary(folder)
-    return Arrays(images, _read(folder, "development_labels.npy"), summary["classes"], summary["validation"])
+    return Arrays(
+        images, _read(folder, "development_labels.npy"), summary["classes"], summary["validation"]
+    )
 
 
 def read_test_images(folder: Path) -> NDArray[np.float32]:
@@ -105,7 +112,9 @@ def _read(folder: Path, name: str) -> Any:
     expected = read_summary(folder)["files"][name]
     if not path.is_file() or _digest(path) != expected:
         raise Refusal(f"{path}: missing or damaged; {_needed(folder)}")
-    return np.load(path, mmap_mode="c", allow_pickle=False)  # mapped: workers share it, and what is not used is not read
+    return np.load(
+        path, mmap_mode="c", allow_pickle=False
+    )  # mapped: workers share it, and what is not used is not read
 
 
 def _content(sums: dict[str, str], validation: int) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from pipeline.data.places import printable
+from pipeline.data.paths import printable
 
 _said: ContextVar[list[str] | None] = ContextVar("said", default=None)
 

@@ -35,11 +35,16 @@ def reliability(probabilities: Array, labels: Labels, bins: int = 10) -> Reliabi
     `calibration_error_width` of the same bins. Raises ValueError for fewer than one bin.
     """
     seen = ~np.isnan(probabilities).any(axis=1)
-    confidences, hits = probabilities[seen].max(axis=1), probabilities[seen].argmax(axis=1) == labels[seen]
+    confidences, hits = (
+        probabilities[seen].max(axis=1),
+        probabilities[seen].argmax(axis=1) == labels[seen],
+    )
     at, edges = confidence_bins(confidences, bins), np.arange(bins + 1) / bins
     count = np.bincount(at, minlength=bins)
     filled = np.where(count > 0, count, np.nan)
-    stated, observed = (np.bincount(at, weights=values, minlength=bins) / filled for values in (confidences, hits))
+    stated, observed = (
+        np.bincount(at, weights=values, minlength=bins) / filled for values in (confidences, hits)
+    )
     return Reliability(edges[:-1], edges[1:], count, stated, observed)
 
 

@@ -12,9 +12,9 @@ from math import comb, nan
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.errors import Refusal
 from pipeline.evaluation.averaging import softmax
 from pipeline.evaluation.metrics import Array, Labels, Score, nll
+from pipeline.runtime.errors import Refusal
 
 Logits = NDArray[np.floating]  # (members, N, classes)
 SUBSETS = 200  # of one size
@@ -44,7 +44,9 @@ def concatenated(parts: Sequence[Logits], examples: Sequence[str]) -> Logits:
 def subset(logits: Logits, size: int) -> Logits:
     """The first `size` members (size, N, classes). Raises Refusal for a size that the group does not have."""
     if not 1 <= size <= len(logits):
-        raise Refusal(f"ensemble size {size}: the group has {len(logits)} members; allowed is 1 to {len(logits)}")
+        raise Refusal(
+            f"ensemble size {size}: the group has {len(logits)} members; allowed is 1 to {len(logits)}"
+        )
     return logits[:size]
 
 
@@ -55,7 +57,12 @@ def size_curve(logits: Logits, labels: Labels, score: Score) -> Array:
     all subsets a score that is convex in the probabilities never rises with the size (Jensen).
     """
     members = softmax(logits)
-    return np.array([_mean_score(members, _subsets(len(members), size), labels, score) for size in _sizes(members)])
+    return np.array(
+        [
+            _mean_score(members, _subsets(len(members), size), labels, score)
+            for size in _sizes(members)
+        ]
+    )
 
 
 def last_curve(logits: Logits, labels: Labels, score: Score) -> Array:
@@ -64,7 +71,9 @@ def last_curve(logits: Logits, labels: Labels, score: Score) -> Array:
     For snapshots in the order of training: Huang et al., ICLR 2017.
     """
     members = softmax(logits)
-    return np.array([score(subset(members[::-1], size).mean(axis=0), labels) for size in _sizes(members)])
+    return np.array(
+        [score(subset(members[::-1], size).mean(axis=0), labels) for size in _sizes(members)]
+    )
 
 
 def disagreement(logits: Logits) -> float:
@@ -79,7 +88,9 @@ def disagreement(logits: Logits) -> float:
     return float(np.mean([np.mean(one != other) for one, other in combinations(tops, 2)]))
 
 
-def greedy(library: Array, labels: Labels, rounds: int, start: int, score: Score = nll) -> NDArray[np.int64]:
+def greedy(
+    library: Array, labels: Labels, rounds: int, start: int, score: Score = nll
+) -> NDArray[np.int64]:
     """How often (L,) each prediction of a library (L, N, classes) is picked: forward selection with replacement.
 
     The picks are the `start` best single predictions in order (all, where there are fewer), then `rounds`
@@ -93,7 +104,13 @@ def greedy(library: Array, labels: Labels, rounds: int, start: int, score: Score
     total, values = np.zeros(library.shape[1:]), []
     for length in range(1, len(picks) + rounds + 1):
         if length > len(picks):
-            picks.append(int(np.argmin(_scores(((total + single) / length for single in library), labels, score))))
+            picks.append(
+                int(
+                    np.argmin(
+                        _scores(((total + single) / length for single in library), labels, score)
+                    )
+                )
+            )
         total = total + library[picks[length - 1]]
         values += _scores([total / length], labels, score)
     best = int(np.argmax(np.array(values) <= min(values) + ROUNDING))
@@ -106,7 +123,9 @@ def weighted(library: Array, counts: NDArray[np.int64]) -> Array:
     A prediction of count 0 has no part in it, even where it is NaN. Raises ValueError for counts without a mean.
     """
     if len(counts) != len(library) or min(counts) < 0 or not any(counts):
-        raise ValueError(f"counts {list(map(int, counts))}: allowed are {len(library)} of 0 or more, not all 0")
+        raise ValueError(
+            f"counts {list(map(int, counts))}: allowed are {len(library)} of 0 or more, not all 0"
+        )
     picked = counts > 0
     mean: Array = np.average(library[picked], axis=0, weights=counts[picked])
     return mean
@@ -130,7 +149,9 @@ def _subsets(members: int, size: int) -> list[tuple[int, ...]]:
     return sorted(drawn)
 
 
-def _mean_score(members: Array, subsets: Iterable[tuple[int, ...]], labels: Labels, score: Score) -> float:
+def _mean_score(
+    members: Array, subsets: Iterable[tuple[int, ...]], labels: Labels, score: Score
+) -> float:
     return float(np.mean([score(members[list(chosen)].mean(axis=0), labels) for chosen in subsets]))
 
 

@@ -47,9 +47,14 @@ def calibration_error(probabilities: Array, labels: Labels, bins: int = BINS) ->
     does not depend on the order of the examples.
     """
     right = hits(probabilities, labels)
-    confidences, level, counts = np.unique(probabilities.max(axis=1), return_inverse=True, return_counts=True)
+    confidences, level, counts = np.unique(
+        probabilities.max(axis=1), return_inverse=True, return_counts=True
+    )
     excess = confidences - np.bincount(level, weights=right) / counts
-    return float(sum(abs(part.sum()) for part in np.array_split(np.repeat(excess, counts), bins)) / len(labels))
+    return float(
+        sum(abs(part.sum()) for part in np.array_split(np.repeat(excess, counts), bins))
+        / len(labels)
+    )
 
 
 def calibration_error_width(probabilities: Array, labels: Labels, bins: int = BINS) -> float:
@@ -60,7 +65,9 @@ def calibration_error_width(probabilities: Array, labels: Labels, bins: int = BI
     """
     confidences = probabilities.max(axis=1)
     excess = confidences - hits(probabilities, labels)
-    return float(np.abs(np.bincount(confidence_bins(confidences, bins), weights=excess)).sum() / len(labels))
+    return float(
+        np.abs(np.bincount(confidence_bins(confidences, bins), weights=excess)).sum() / len(labels)
+    )
 
 
 def confidence_bins(confidences: Array, bins: int) -> NDArray[np.intp]:
@@ -98,7 +105,12 @@ def gap_parts(train: Mapping[str, float], validation: float) -> dict[str, float]
     augmented = train.get("augmented", clean)
     trained = train.get("trained", augmented)
     gap, noise, augmentation = clean - validation, trained - augmented, augmented - clean
-    return {"gap": gap, "gap_noise": noise, "gap_augmentation": augmentation, "gap_observed": noise + augmentation + gap}
+    return {
+        "gap": gap,
+        "gap_noise": noise,
+        "gap_augmentation": augmentation,
+        "gap_observed": noise + augmentation + gap,
+    }
 
 
 def _of_label(probabilities: Array, labels: Labels) -> Array:

@@ -9,8 +9,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.config.errors import Refusal
 from pipeline.execution.stage import environment_line
+from pipeline.runtime.errors import Refusal
 
 Job = Mapping[str, Any]
 Outcome = dict[str, Any]

@@ -18,13 +18,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.errors import Refusal
-from pipeline.config.schema import Execution
+from pipeline.config.parameters import Execution
 from pipeline.execution import nodes, processes
 from pipeline.execution.attempts import Job, Outcome, Perform
 from pipeline.execution.placement import Grid, Node
-from pipeline.execution.stage import TERMINATED
-from pipeline.records.sharing import look_again, question
+from pipeline.execution.sharing import look_again, question
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.signals import TERMINATED
 
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
@@ -51,7 +51,9 @@ def run_jobs(
     if not jobs:
         return
     if settings.accelerator == "gpu":
-        raise Refusal('execution.accelerator: "gpu" is refused with executor: cluster; allowed is cpu, or auto: processors')
+        raise Refusal(
+            'execution.accelerator: "gpu" is refused with executor: cluster; allowed is cpu, or auto: processors'
+        )
     with _connection(settings.address) as ray:
         grid = Grid(list(jobs))
         complaints = _survey(ray, grid, settings, shared)
@@ -60,7 +62,9 @@ def run_jobs(
         while grid.waiting or grid.flying:
             _submit(ray, grid, perform, settings)
             if not grid.trusted and not grid.flying:
-                raise Refusal(f"execution.executor: the cluster at {settings.address} has no node with a processor left")
+                raise Refusal(
+                    f"execution.executor: the cluster at {settings.address} has no node with a processor left"
+                )
             for job, outcome in _landed(ray, grid):
                 if outcome["state"] == "refused":
                     raise Refusal(*outcome["reason"].splitlines())
@@ -77,7 +81,9 @@ def _submit(ray: Any, grid: Grid, perform: Perform, settings: Execution) -> None
         job, node = found
         grid.waiting.remove(job)
         grid.tried.setdefault(job["id"], []).append(node.id)
-        grid.flying[_task(ray, _work, node, settings.devices).remote(_name(perform), json.dumps(job), told)] = job, node
+        grid.flying[
+            _task(ray, _work, node, settings.devices).remote(_name(perform), json.dumps(job), told)
+        ] = job, node
 
 
 def _landed(ray: Any, grid: Grid) -> Iterator[tuple[Job, Outcome]]:
@@ -102,7 +108,9 @@ def _work(perform: str, job: str, settings: str) -> str:
     module, _, name = perform.partition(":")
     work = getattr(importlib.import_module(module), name)
     try:
-        [(_, outcome)] = processes.run_jobs([json.loads(job)], work, Execution.model_validate_json(settings), allowed=1)
+        [(_, outcome)] = processes.run_jobs(
+            [json.loads(job)], work, Execution.model_validate_json(settings), allowed=1
+        )
     except Refusal as refusal:
         outcome = {"state": "refused", "reason": "\n".join(refusal.lines)}
     return json.dumps(outcome)
@@ -116,7 +124,9 @@ def _name(perform: Perform) -> str:
 
 def _task(ray: Any, function: Any, node: Node, processors: int) -> Any:
     place = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
-    return ray.remote(function).options(num_cpus=processors, max_retries=0, scheduling_strategy=place)
+    return ray.remote(function).options(
+        num_cpus=processors, max_retries=0, scheduling_strategy=place
+    )
 
 
 def _loss(ray: Any, error: Exception, node: Node) -> str:
@@ -129,7 +139,9 @@ def _loss(ray: Any, error: Exception, node: Node) -> str:
 
 def _survey(ray: Any, grid: Grid, settings: Execution, shared: Sequence[Path]) -> list[str]:
     """Strikes off nodes that have left, asks those that have joined, and gives a line for each that cannot take part."""
-    alive = {entry["NodeID"]: entry for entry in ray.nodes() if entry["Alive"] and _room(entry, settings)}
+    alive = {
+        entry["NodeID"]: entry for entry in ray.nodes() if entry["Alive"] and _room(entry, settings)
+    }
     grid.trusted = {name: node for name, node in grid.trusted.items() if name in alive}
     unknown = [
         Node(name, entry["NodeManagerAddress"], _room(entry, settings))
@@ -153,7 +165,10 @@ def _ask(ray: Any, unknown: Sequence[Node], shared: Sequence[Path]) -> dict[str,
     """Node id -> a line on what keeps it from work, for those of which there is one to say."""
     with question(shared) as name:
         folders = [str(folder) for folder in shared]
-        asked = {_task(ray, nodes.report, node, 0).remote(folders, name, node.id): node for node in unknown}
+        asked = {
+            _task(ray, nodes.report, node, 0).remote(folders, name, node.id): node
+            for node in unknown
+        }
         ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE)
         lines = {node.id: _reply(ray, task, node, name) for task, node in asked.items()}
     return {node: line for node, line in lines.items() if line}
@@ -176,7 +191,9 @@ def _connection(address: str) -> Iterator[Any]:
     try:
         import ray
     except ImportError:
-        raise Refusal("execution.executor: cluster needs Ray, which is not installed; needed: pip install '.[ray]'") from None
+        raise Refusal(
+            "execution.executor: cluster needs Ray, which is not installed; needed: pip install '.[ray]'"
+        ) from None
     terminated = signal.getsignal(signal.SIGTERM)
     try:
         _join(ray, _head(address))
@@ -197,12 +214,16 @@ def _head(address: str) -> str:
     try:
         head: str = resolved(address)
     except (ConnectionError, ValueError):
-        raise Refusal(f"execution.address: {address} finds no Ray cluster on this machine; {needed}") from None
+        raise Refusal(
+            f"execution.address: {address} finds no Ray cluster on this machine; {needed}"
+        ) from None
     host, _, port = head.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), REACH).close()
     except OSError as error:
-        raise Refusal(f"execution.address: nothing answers at {head} ({error.strerror or error}); {needed}") from None
+        raise Refusal(
+            f"execution.address: nothing answers at {head} ({error.strerror or error}); {needed}"
+        ) from None
     return head
 
 
@@ -212,13 +233,17 @@ def _join(ray: Any, head: str) -> None:
         with _quiet():
             ray.init(head, log_to_driver=False, logging_level="ERROR", namespace="gapwise")
     except ray.exceptions.AuthenticationError:
-        raise Refusal(f"execution.executor: this machine has no token for the cluster at {head}; {needed}") from None
+        raise Refusal(
+            f"execution.executor: this machine has no token for the cluster at {head}; {needed}"
+        ) from None
     except ConnectionError:
         raise Refusal(
             f"execution.executor: what answers at {head} refuses this machine's token, or is no Ray; {needed}"
         ) from None
     except (RuntimeError, ValueError) as error:  # other versions, no node on this machine
-        raise Refusal(f"execution.executor: the cluster at {head}: {' '.join(str(error).split())}") from None
+        raise Refusal(
+            f"execution.executor: the cluster at {head}: {' '.join(str(error).split())}"
+        ) from None
 
 
 @contextlib.contextmanager

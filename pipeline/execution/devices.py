@@ -12,10 +12,10 @@ import sys
 
 import torch
 
-from pipeline.config.errors import Refusal
-from pipeline.config.fingerprint import PACKAGE
 from pipeline.execution.attempts import Job, Outcome, attempt
-from pipeline.execution.stage import end_with_parent
+from pipeline.runtime.behaviour import PACKAGE
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.signals import end_with_parent
 from pipeline.training import work
 
 JOB = "GAPWISE_JOB"  # the environment reaches every process of a run
@@ -33,8 +33,12 @@ def perform(job: Job) -> Outcome:
 
 def _require_precision(job: Job) -> None:
     precision = job["identity"]["training"].get("precision")
-    if precision == "16-mixed" and (job["hardware"]["accelerator"] == "cpu" or not torch.cuda.is_available()):
-        raise Refusal(f"training.precision: {json.dumps(precision)} needs a GPU; allowed here are 32-true and bf16-mixed")
+    if precision == "16-mixed" and (
+        job["hardware"]["accelerator"] == "cpu" or not torch.cuda.is_available()
+    ):
+        raise Refusal(
+            f"training.precision: {json.dumps(precision)} needs a GPU; allowed here are 32-true and bf16-mixed"
+        )
 
 
 def _together(job: Job) -> Outcome:
@@ -54,7 +58,9 @@ def _together(job: Job) -> Outcome:
 
 def main() -> None:
     """One of the processes of a run; the first of them prints the outcome."""
-    end_with_parent(signal.SIGKILL)  # training puts a handler of its own in place of the one for SIGTERM
+    end_with_parent(
+        signal.SIGKILL
+    )  # training puts a handler of its own in place of the one for SIGTERM
     outcome = attempt(work.perform, json.loads(os.environ[JOB]))
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"{TOLD}{json.dumps(outcome)}")

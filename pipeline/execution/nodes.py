@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from pipeline.config.fingerprint import package_digest, versions
-from pipeline.records.sharing import answer, answered
+from pipeline.execution.sharing import answer, answered
+from pipeline.planning.fingerprint import package_digest, versions
 
 OFFENDER = "execution.executor: node"
 
@@ -39,9 +39,13 @@ def facts() -> dict[str, str]:
 def complaint(told: Mapping[str, Any], place: str, question: str, who: str) -> str:
     """One line on the first thing that keeps the node at `place` from work, nothing where all is well."""
     for folder, trouble in told["folders"].items():
-        trouble = trouble or ("" if answered(Path(folder), question, who) else "sees a folder of its own in place of")
+        trouble = trouble or (
+            "" if answered(Path(folder), question, who) else "sees a folder of its own in place of"
+        )
         if trouble:
-            need = "needed is one file system that all nodes share (GAPWISE_STORE moves the run store)"
+            need = (
+                "needed is one file system that all nodes share (GAPWISE_STORE moves the run store)"
+            )
             return f"{OFFENDER} {place} {trouble} {folder}; {need}"
     for name, ours in facts().items():
         if told["facts"].get(name) != ours:

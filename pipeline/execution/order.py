@@ -14,10 +14,15 @@ from pipeline.records.store import Store
 KIND = ("model", "training", "regularizers")  # what decides how long an image takes
 
 
-def longest_first(jobs: Sequence[dict[str, Any]], known: Mapping[str, float]) -> list[dict[str, Any]]:
+def longest_first(
+    jobs: Sequence[dict[str, Any]], known: Mapping[str, float]
+) -> list[dict[str, Any]]:
     """Jobs by the seconds they will take, those of equal length in the order given. `known`: seconds an image, by kind."""
     usual = statistics.median(known.values()) if known else 1.0
-    seconds = {job["id"]: known.get(_kind(job["identity"]), usual) * images(job["identity"]) for job in jobs}
+    seconds = {
+        job["id"]: known.get(_kind(job["identity"]), usual) * images(job["identity"])
+        for job in jobs
+    }
     return sorted(jobs, key=lambda job: -seconds[job["id"]])
 
 

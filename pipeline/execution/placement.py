@@ -24,7 +24,9 @@ class Grid:
 
     waiting: list[Job]
     flying: dict[Hashable, tuple[Job, Node]] = field(default_factory=dict)  # by their tasks
-    tried: dict[str, list[str]] = field(default_factory=dict)  # job id -> ids of the nodes it was given to
+    tried: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # job id -> ids of the nodes it was given to
     trusted: dict[str, Node] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
 

@@ -24,13 +24,15 @@ from typing import Any
 import psutil
 import torch
 
-from pipeline.config.errors import Refusal
-from pipeline.config.schema import Execution
+from pipeline.config.parameters import Execution
 from pipeline.execution.attempts import Job, Outcome, Perform, attempt
-from pipeline.execution.stage import end_with_parent, held_back, let_through
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.signals import end_with_parent, held_back, let_through
 
 TRIES = 2
-GROWTH = 256  # megabytes that a worker may gain over its first job before a fresh one takes its place
+GROWTH = (
+    256  # megabytes that a worker may gain over its first job before a fresh one takes its place
+)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LOOK = 0.2  # seconds between two looks at workers and their limits
 LAST = 1.0  # seconds that a worker without its pipe has to end
@@ -59,7 +61,9 @@ class Worker:
         return 0.0
 
 
-def run_jobs(jobs: Sequence[Job], perform: Perform, settings: Execution, allowed: int = TRIES) -> Iterator[tuple[Job, Outcome]]:
+def run_jobs(
+    jobs: Sequence[Job], perform: Perform, settings: Execution, allowed: int = TRIES
+) -> Iterator[tuple[Job, Outcome]]:
     """Performs every job and yields (job, outcome) as each ends; an outcome has at least `state`.
 
     An exception in a job, or the end of its worker (a signal, a limit of `settings`) in as many tries as are `allowed`, is
@@ -83,7 +87,11 @@ def run_jobs(jobs: Sequence[Job], perform: Perform, settings: Execution, allowed
                 elif outcome["state"] == "refused":
                     raise Refusal(*outcome["reason"].splitlines())
                 else:
-                    yield job, outcome | ({"state": "failed", "died": True} if outcome["state"] == "died" else {})
+                    yield (
+                        job,
+                        outcome
+                        | ({"state": "failed", "died": True} if outcome["state"] == "died" else {}),
+                    )
     finally:
         for worker in pool:
             _end(worker)
@@ -98,17 +106,30 @@ def places(settings: Execution) -> list[Place]:
     if not gpus and settings.accelerator != "gpu":
         return [{}] * (settings.workers or max(1, cores() // settings.devices))
     if len(gpus) < settings.devices:
-        raise Refusal(f"execution.devices: {settings.devices} is refused; of GPUs there are {len(gpus)}")
-    groups = [gpus[start : start + settings.devices] for start in range(0, len(gpus) - settings.devices + 1, settings.devices)]
-    shared = settings.workers or len(groups) * (settings.runs_per_gpu if settings.devices == 1 else 1)
-    return [{"CUDA_VISIBLE_DEVICES": ",".join(groups[number % len(groups)])} for number in range(shared)]
+        raise Refusal(
+            f"execution.devices: {settings.devices} is refused; of GPUs there are {len(gpus)}"
+        )
+    groups = [
+        gpus[start : start + settings.devices]
+        for start in range(0, len(gpus) - settings.devices + 1, settings.devices)
+    ]
+    shared = settings.workers or len(groups) * (
+        settings.runs_per_gpu if settings.devices == 1 else 1
+    )
+    return [
+        {"CUDA_VISIBLE_DEVICES": ",".join(groups[number % len(groups)])} for number in range(shared)
+    ]
 
 
 def _gpus() -> list[str]:
     """The names of the GPUs that this process may use."""
     count = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    return named[:count] if len(named) >= count and all(named) else [str(number) for number in range(count)]
+    return (
+        named[:count]
+        if len(named) >= count and all(named)
+        else [str(number) for number in range(count)]
+    )
 
 
 def cores() -> int:
@@ -128,7 +149,9 @@ def keep_freed_memory() -> None:
 
 
 def _start(perform: Perform, place: Place) -> Worker:
-    how = "fork" if sys.platform.startswith("linux") and not place else "spawn"  # a GPU is lost in a fork
+    how = (
+        "fork" if sys.platform.startswith("linux") and not place else "spawn"
+    )  # a GPU is lost in a fork
     context: Any = multiprocessing.get_context(how)
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, perform, dict(place)), daemon=True)
@@ -160,13 +183,18 @@ def _ended(pool: Sequence[Worker], settings: Execution) -> Iterator[tuple[Worker
         if worker.pipe in ready and worker.pipe.poll():
             yield worker, *_collect(worker)
         elif not alive or (passed := _passed(worker, settings)):
-            yield worker, *_lost(worker, ending(worker.process.exitcode or 0) if not alive else passed)
+            yield (
+                worker,
+                *_lost(worker, ending(worker.process.exitcode or 0) if not alive else passed),
+            )
 
 
 def _passed(worker: Worker, settings: Execution) -> str:
     """Which limit a worker has passed, in words; nothing where it has passed none."""
     if settings.time_limit is not None and time.monotonic() - worker.since > settings.time_limit:
-        return f"took longer than the time limit of {settings.time_limit:g} s (execution.time_limit)"
+        return (
+            f"took longer than the time limit of {settings.time_limit:g} s (execution.time_limit)"
+        )
     if settings.memory_limit is not None and worker.megabytes() > settings.memory_limit:
         return f"held more than {settings.memory_limit} MB (execution.memory_limit)"
     return ""
@@ -178,9 +206,14 @@ def _collect(worker: Worker) -> tuple[Job, Outcome]:
         outcome: Outcome = json.loads(worker.pipe.recv_bytes())
     except (EOFError, OSError):  # the pipe ended, between messages or within one
         deadline = time.monotonic() + LAST
-        while worker.process.is_alive() and time.monotonic() < deadline:  # a join waits for good where a job closed its files
+        while (
+            worker.process.is_alive() and time.monotonic() < deadline
+        ):  # a join waits for good where a job closed its files
             time.sleep(0.01)
-        return _lost(worker, ending(worker.process.exitcode) if worker.process.exitcode is not None else CLOSED)
+        return _lost(
+            worker,
+            ending(worker.process.exitcode) if worker.process.exitcode is not None else CLOSED,
+        )
     job, worker.job = worker.job or {}, None
     worker.first = worker.first or worker.megabytes()
     return job, outcome
@@ -204,7 +237,9 @@ def ending(code: int) -> str:
 
 def _serve(pipe: Connection, perform: Perform, place: Place) -> None:
     """A worker's life: job in, outcome out, until the pipe closes."""
-    end_with_parent(signal.SIGKILL)  # training puts a handler of its own in place of the one for SIGTERM
+    end_with_parent(
+        signal.SIGKILL
+    )  # training puts a handler of its own in place of the one for SIGTERM
     os.environ.update(place)
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides

@@ -12,7 +12,7 @@ from typing import Any
 from dvc.cli import main
 from dvc.env import DVC_STAGE
 
-from pipeline.execution.stage import held_back, interruptible
+from pipeline.runtime.signals import held_back, interruptible
 
 
 class Started(subprocess.Popen[Any]):

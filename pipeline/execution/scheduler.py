@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.parameters import Execution
 from pipeline.config.plan import Plan, last_plan
-from pipeline.config.progress import progress
-from pipeline.config.schema import Execution
 from pipeline.execution import cluster, processes
 from pipeline.execution.attempts import Job, Outcome, Perform
 from pipeline.execution.order import longest_first, timed
 from pipeline.execution.stage import Incomplete
 from pipeline.records.store import Store
+from pipeline.runtime.progress import progress
 
 
 def complete(
@@ -37,24 +37,40 @@ def complete(
     data = str((folder / "data").absolute())
     needed = [name for name in plan.fingerprints() if not store.finished(name)]
     places = {"data": data, "store": str(store.root), "hardware": settings.hardware()}
-    jobs = [{"id": name, "identity": identities[name], "logger": loggers.get(name), **places} for name in needed]
+    jobs = [
+        {"id": name, "identity": identities[name], "logger": loggers.get(name), **places}
+        for name in needed
+    ]
     explored = last_plan(folder / "exploration")  # confirmation trains the same arms
-    jobs = longest_first(jobs, timed(store, [*plan.fingerprints(), *(explored.fingerprints() if explored else ())]))
-    failed = finish(jobs, perform, settings, _title(plan, len(needed)), [store.root, folder.absolute()])
+    jobs = longest_first(
+        jobs, timed(store, [*plan.fingerprints(), *(explored.fingerprints() if explored else ())])
+    )
+    failed = finish(
+        jobs, perform, settings, _title(plan, len(needed)), [store.root, folder.absolute()]
+    )
     if jobs and loggers and (trouble := store.muted()):
-        print(f"W&B: {trouble}; live curves rest for some minutes, the mirror makes up for them", file=sys.stderr)
+        print(
+            f"W&B: {trouble}; live curves rest for some minutes, the mirror makes up for them",
+            file=sys.stderr,
+        )
     for job, outcome in failed:
         store.write_failure(job["id"], outcome["reason"], outcome.get("traceback", ""))
     lost = store.assemble(plan, folder / plan.phase)
     if lost:
         name = labels(plan)[lost[0]]
-        raise Incomplete(f"{name}: damaged or removed since it was trained, of {len(lost)} such runs the first; run again")
+        raise Incomplete(
+            f"{name}: damaged or removed since it was trained, of {len(lost)} such runs the first; run again"
+        )
     if failed and not (settings.keep_going or os.environ.get("GAPWISE_KEEP_GOING")):
         raise Incomplete(said(failed, len(needed), labels(plan)))
 
 
 def finish(
-    jobs: list[dict[str, Any]], perform: Perform, settings: Execution, title: str, shared: Sequence[Path]
+    jobs: list[dict[str, Any]],
+    perform: Perform,
+    settings: Execution,
+    title: str,
+    shared: Sequence[Path],
 ) -> list[tuple[Job, Outcome]]:
     """Performs all jobs under one progress bar; gives the failed ones. `shared` are the absolute folders that jobs use."""
     if not jobs:
@@ -89,7 +105,10 @@ def grouped(reasons: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, 
     runs: dict[str, list[str]] = {}
     for name in sorted(reasons, key=lambda name: labels[name]):
         runs.setdefault(reasons[name], []).append(labels[name])
-    return {reason: f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}" for reason, names in runs.items()}
+    return {
+        reason: f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}"
+        for reason, names in runs.items()
+    }
 
 
 def labels(plan: Plan) -> dict[str, str]:

@@ -3,25 +3,22 @@
 Separate from the stages so that each of them is only what it computes.
 """
 
-import ctypes
 import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from pipeline.config.errors import Refusal
-from pipeline.config.fingerprint import given_digests
-from pipeline.records.lock import held
+from pipeline.planning.fingerprint import input_digests
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.locks import held
+from pipeline.runtime.signals import TERMINATED, end_with_parent, interruptible
 
 ARTIFACTS = Path("artifacts")
 BAD_INPUT = 2
-TERMINATED = 128 + signal.SIGTERM
 INTERRUPTED = 128 + signal.SIGINT
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Incomplete(Exception):
@@ -34,7 +31,11 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
     0 done, 1 some runs failed, 2 bad input (one line per error), 130 and 143 interrupted.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    verb = work.__module__.rpartition(".")[2] if work.__module__ != "__main__" else os.path.basename(sys.argv[0])[:-3]
+    verb = (
+        work.__module__.rpartition(".")[2]
+        if work.__module__ != "__main__"
+        else os.path.basename(sys.argv[0])[:-3]
+    )
     if len(given) != 1 or given[0].startswith("-"):
         return _refuse([f"usage: python -m pipeline.{verb} PROTOCOL"])
     end_with_parent()
@@ -48,11 +49,13 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
 def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
     """Runs the stage unless another process is at it: two writers of one output would mix it."""
     with held(ARTIFACTS, f".{os.path.basename(protocol)}.{verb}.lock"):
-        before = given_digests()
+        before = input_digests()
         work(protocol)
-        changed = [name for name, digest in given_digests().items() if before.get(name) != digest]
+        changed = [name for name, digest in input_digests().items() if before.get(name) != digest]
         if changed:  # DVC would record the result under what is there now
-            raise Incomplete(f"{changed[0]} was changed while {verb} was at work; what is finished is kept: run again")
+            raise Incomplete(
+                f"{changed[0]} was changed while {verb} was at work; what is finished is kept: run again"
+            )
 
 
 def guarded(work: Callable[[], None]) -> int:
@@ -73,48 +76,6 @@ def guarded(work: Callable[[], None]) -> int:
             raise
         return _refuse([line])
     return 0
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Control-C raises KeyboardInterrupt in here where it otherwise ends the process at once, as during its imports."""
-    silent = signal.getsignal(signal.SIGINT) == signal.SIG_DFL
-    try:
-        if silent:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        yield
-    finally:
-        if silent:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@contextmanager
-def held_back(*signals: signal.Signals) -> Iterator[None]:
-    """Signals wait meanwhile, and in a process that is started meanwhile until it lets them through: `let_through`."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def let_through(*signals: signal.Signals) -> None:
-    """Signals that were held back as this process was started arrive now, if they came."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-
-
-def end_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
-    """Asks Linux to end this process by a signal when its parent ends; elsewhere does nothing."""
-    if not sys.platform.startswith("linux"):
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, by)
-    if os.getppid() != parent:
-        sys.exit(TERMINATED)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

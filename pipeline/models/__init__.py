@@ -4,21 +4,21 @@ import importlib
 import pkgutil
 from typing import Any
 
-from pipeline.config.errors import Refusal
-from pipeline.config.schema import Settings
-from pipeline.models.initialization import Network, initialize
-from pipeline.models.standardized import Standardized
-
-SHARED = ("initialization", "regions", "residuals", "sites", "standardized")
+from pipeline.config.settings import Settings
+from pipeline.models._initialization import Network, initialize
+from pipeline.models._standardized import Standardized
+from pipeline.runtime.errors import Refusal
 
 
 def settings() -> dict[str, type[Settings]]:
     """Name -> model of its settings, for every file of this folder that is a network, and for `imported` ones."""
-    found = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED)
+    found = sorted(
+        module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
+    )
     models = {name: importlib.import_module(f"pipeline.models.{name}").Model for name in found}
     if other := [name for name, model in models.items() if not issubclass(model, Network)]:
         raise Refusal(
-            f"pipeline/models/{other[0]}.py: Model: allowed is a class made from pipeline.models.initialization.Network"
+            f"pipeline/models/{other[0]}.py: Model: allowed is a class made from pipeline.models._initialization.Network"
         )
     return models
 

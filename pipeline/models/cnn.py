@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from pipeline.models.initialization import Network
+from pipeline.models._initialization import Network
 
 
 class Model(Network):
@@ -26,8 +26,16 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequentia
     for width in settings.widths:
         for _ in range(2):
             norm = [nn.BatchNorm2d(width)] if settings.batch_norm else []
-            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=not settings.batch_norm), *norm, nn.ReLU()]
+            layers += [
+                nn.Conv2d(channels, width, 3, padding=1, bias=not settings.batch_norm),
+                *norm,
+                nn.ReLU(),
+            ]
             channels = width
         layers.append(nn.MaxPool2d(2))
-    head = [nn.Linear(channels * 4, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, classes)]
+    head = [
+        nn.Linear(channels * 4, settings.hidden),
+        nn.ReLU(),
+        nn.Linear(settings.hidden, classes),
+    ]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), *head)

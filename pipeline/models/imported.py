@@ -16,8 +16,8 @@ import torch
 from pydantic import ConfigDict, Field, field_validator
 from torch import nn
 
-from pipeline.config.errors import Refusal
-from pipeline.models.initialization import Network
+from pipeline.models._initialization import Network
+from pipeline.runtime.errors import Refusal
 
 FAILURES = (Exception, SystemExit)  # whatever code of the user raises
 
@@ -45,14 +45,19 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     """
     network = _made(settings)
     training = network.training
-    _require_logits(settings, network, shape, classes, training=False)  # which also makes the weights of lazy layers
+    _require_logits(
+        settings, network, shape, classes, training=False
+    )  # which also makes the weights of lazy layers
     with torch.random.fork_rng(devices=[]):
         _require_logits(settings, _copied(settings, network), shape, classes, training=True)
     return network.train(training)
 
 
 def require_fit(
-    network: nn.Module, given: Mapping[str, Any], shape: tuple[int, ...], make: Callable[[dict[str, Any]], nn.Module]
+    network: nn.Module,
+    given: Mapping[str, Any],
+    shape: tuple[int, ...],
+    make: Callable[[dict[str, Any]], nn.Module],
 ) -> None:
     """Raises Refusal where a network, which `make` makes of `given` (name and settings), is too deep for images of `shape`.
 
@@ -61,10 +66,16 @@ def require_fit(
     widths = given.get("widths", ())
     if not widths or _takes(network, shape):
         return
-    fitting = [number for number in range(1, len(widths)) if _takes(make({**given, "widths": widths[:number]}), shape)]
+    fitting = [
+        number
+        for number in range(1, len(widths))
+        if _takes(make({**given, "widths": widths[:number]}), shape)
+    ]
     allowed = f"allowed are at most {fitting[-1]}" if fitting else "allowed is another network"
     pixels = "x".join(map(str, shape[1:]))
-    raise Refusal(f"model.widths: {len(widths)} stages are too many for images of {pixels} pixels; {allowed}")
+    raise Refusal(
+        f"model.widths: {len(widths)} stages are too many for images of {pixels} pixels; {allowed}"
+    )
 
 
 def _takes(network: nn.Module, shape: tuple[int, ...]) -> bool:
@@ -89,7 +100,10 @@ def _made(settings: Model) -> nn.Module:
     try:
         module = importlib.import_module(name)
         if not hasattr(module, attribute):
-            raise _refusal(settings, f"does not exist; allowed are: {', '.join(_networks(module)) or 'none there yet'}")
+            raise _refusal(
+                settings,
+                f"does not exist; allowed are: {', '.join(_networks(module)) or 'none there yet'}",
+            )
         make: Callable[..., nn.Module] = getattr(module, attribute)
         _require_arguments(settings, make)
         network = make(**settings.arguments)
@@ -98,13 +112,19 @@ def _made(settings: Model) -> nn.Module:
     except FAILURES as error:
         raise _refusal(settings, f"cannot be made: {_line(error)}") from None
     if not isinstance(network, nn.Module):
-        raise _refusal(settings, f"is a {type(network).__name__}; allowed is what makes an nn.Module")
+        raise _refusal(
+            settings, f"is a {type(network).__name__}; allowed is what makes an nn.Module"
+        )
     return network
 
 
 def _networks(module: ModuleType) -> list[str]:
     """The names of the networks that a module defines."""
-    found = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, nn.Module)]
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, nn.Module)
+    ]
     return sorted({value.__name__ for value in found if value.__module__ == module.__name__})
 
 
@@ -118,7 +138,9 @@ def _require_arguments(settings: Model, make: Callable[..., nn.Module]) -> None:
         signature.bind(**settings.arguments)
     except TypeError as error:
         known = ", ".join(signature.parameters) or "none"
-        raise Refusal(f"model.arguments: {settings.target}: {error}; allowed are: {known}") from None
+        raise Refusal(
+            f"model.arguments: {settings.target}: {error}; allowed are: {known}"
+        ) from None
 
 
 def _copied(settings: Model, network: nn.Module) -> nn.Module:
@@ -129,7 +151,9 @@ def _copied(settings: Model, network: nn.Module) -> nn.Module:
         raise _refusal(settings, f"cannot be copied: {_line(error)}") from None
 
 
-def _require_logits(settings: Model, network: nn.Module, shape: tuple[int, ...], classes: int, training: bool) -> None:
+def _require_logits(
+    settings: Model, network: nn.Module, shape: tuple[int, ...], classes: int, training: bool
+) -> None:
     """Raises Refusal where the network does not give finite logits for two images in this mode, in which it is left."""
     where = f"images {(2, *shape)}" + " in training mode" * training
     try:
@@ -139,9 +163,13 @@ def _require_logits(settings: Model, network: nn.Module, shape: tuple[int, ...],
         raise _refusal(settings, f"fails on {where}: {_line(error)}") from None
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
         given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise _refusal(settings, f"gives {given} for {where}; allowed is {(2, classes)}, logits for each class")
+        raise _refusal(
+            settings, f"gives {given} for {where}; allowed is {(2, classes)}, logits for each class"
+        )
     if not logits.isfinite().all():
-        raise _refusal(settings, f"gives values that are not finite for {where}; allowed are finite logits")
+        raise _refusal(
+            settings, f"gives values that are not finite for {where}; allowed are finite logits"
+        )
 
 
 def _refusal(settings: Model, what: str) -> Refusal:

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from pipeline.models.initialization import Network
+from pipeline.models._initialization import Network
 
 
 class Model(Network):
@@ -22,5 +22,9 @@ class Model(Network):
 def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """The network for images of `shape` (channels, height, width): (N, *shape) -> logits (N, classes)."""
     sizes = [math.prod(shape), *settings.hidden]
-    hidden = [layer for one, other in itertools.pairwise(sizes) for layer in (nn.Linear(one, other), nn.ReLU())]
+    hidden = [
+        layer
+        for one, other in itertools.pairwise(sizes)
+        for layer in (nn.Linear(one, other), nn.ReLU())
+    ]
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], classes))

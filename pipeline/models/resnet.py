@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.models.initialization import Network
+from pipeline.models._initialization import Network
 
 
 class Model(Network):
@@ -27,7 +27,9 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, width: int, batch_norm: bool):
         super().__init__()
-        self.shortcut = nn.Identity() if channels == width else nn.Conv2d(channels, width, 1, bias=False)
+        self.shortcut = (
+            nn.Identity() if channels == width else nn.Conv2d(channels, width, 1, bias=False)
+        )
         self.branch = nn.Sequential(
             _norm(channels, batch_norm),
             nn.ReLU(),
@@ -53,8 +55,17 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequentia
         for _ in range(settings.blocks):
             stages.append(Block(channels, width, settings.batch_norm))
             channels = width
-    features = [_norm(channels, settings.batch_norm), nn.ReLU(), nn.AdaptiveAvgPool2d(settings.grid), nn.Flatten()]
-    head = [nn.Linear(channels * settings.grid**2, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, classes)]
+    features = [
+        _norm(channels, settings.batch_norm),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(settings.grid),
+        nn.Flatten(),
+    ]
+    head = [
+        nn.Linear(channels * settings.grid**2, settings.hidden),
+        nn.ReLU(),
+        nn.Linear(settings.hidden, classes),
+    ]
     return nn.Sequential(stem, *stages, *features, *head)
 
 

@@ -11,11 +11,18 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.errors import Refusal
-from pipeline.config.rules import DETERMINISTIC, members
+from pipeline.config.test_rules import DETERMINISTIC, members
 from pipeline.data.loader import as_fractions
 from pipeline.prediction.prefix import repeated
-from pipeline.regularizers.base import NoiseLayer, Regularizer, mode, noise_layers, seed_batch, seed_noise
+from pipeline.regularizers.base import (
+    NoiseLayer,
+    Regularizer,
+    mode,
+    noise_layers,
+    seed_batch,
+    seed_noise,
+)
+from pipeline.runtime.errors import Refusal
 
 CHUNK = 500  # examples at once: fixed, since some draws depend on it
 
@@ -35,31 +42,53 @@ def noise(network: nn.Module, images: Tensor, passes: int, seed: int) -> Tensor:
     layers = noise_layers(network)
     with mode(network, training=False, sampling=True):
         parts = [
-            repeated(network, chunk, [partial(_seed, layers, seed, number, place) for number in range(passes)])
+            repeated(
+                network,
+                chunk,
+                [partial(_seed, layers, seed, number, place) for number in range(passes)],
+            )
             for place, chunk in enumerate(_chunks(network, images))
         ]
     return torch.cat(parts, dim=1).cpu()
 
 
-def augmented(network: nn.Module, images: Tensor, views: int, regularizers: Sequence[Regularizer], seed: int) -> Tensor:
+def augmented(
+    network: nn.Module, images: Tensor, views: int, regularizers: Sequence[Regularizer], seed: int
+) -> Tensor:
     """Logits (views, N, classes) of images as training changes them, without noise. `seed`: augmentation stream."""
     _require(views, "views")
-    return torch.cat([deterministic(network, view(images, regularizers, seed, number)) for number in range(views)])
+    return torch.cat(
+        [
+            deterministic(network, view(images, regularizers, seed, number))
+            for number in range(views)
+        ]
+    )
 
 
 def trained(
-    network: nn.Module, images: Tensor, views: int, regularizers: Sequence[Regularizer], seeds: tuple[int, int]
+    network: nn.Module,
+    images: Tensor,
+    views: int,
+    regularizers: Sequence[Regularizer],
+    seeds: tuple[int, int],
 ) -> Tensor:
     """Logits (views, N, classes) of the same views with noise layers sampling. `seeds`: augmentation, noise."""
     with mode(network, training=False, sampling=True):
         return torch.stack(
-            [_noisy(network, view(images, regularizers, seeds[0], number), seeds[1], number) for number in range(views)]
+            [
+                _noisy(network, view(images, regularizers, seeds[0], number), seeds[1], number)
+                for number in range(views)
+            ]
         )
 
 
 def by_rule(network: nn.Module, images: Tensor, rule: str, seed: int) -> Tensor:
     """The members that a test rule averages. `seed` is that of the noise stream."""
-    return deterministic(network, images) if rule == DETERMINISTIC else noise(network, images, members(rule), seed)
+    return (
+        deterministic(network, images)
+        if rule == DETERMINISTIC
+        else noise(network, images, members(rule), seed)
+    )
 
 
 def view(images: Tensor, regularizers: Sequence[Regularizer], seed: int, number: int) -> Tensor:

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline import models, regularizers
-from pipeline.config.fingerprint import RunConfig
+from pipeline.config.run import RunConfig
 from pipeline.config.streams import derive
-from pipeline.models.standardized import Standardized
+from pipeline.models._standardized import Standardized
 from pipeline.regularizers.base import Regularizer
 
 
-def assemble(config: RunConfig, chosen: Sequence[Regularizer], shape: tuple[int, ...], classes: int) -> Standardized:
+def assemble(
+    config: RunConfig, chosen: Sequence[Regularizer], shape: tuple[int, ...], classes: int
+) -> Standardized:
     """The network with its noise layers and initial weights, for images of `shape` (channels, height, width).
 
     The global generator is left as it was.

@@ -54,7 +54,9 @@ class Output:
 Outputs = dict[nn.Module, list[Output]]  # call by call, before any noise
 
 
-def _faithful(network: nn.Module, images: Tensor, first: Callable[[], None], outputs: Outputs, given: Tensor) -> bool:
+def _faithful(
+    network: nn.Module, images: Tensor, first: Callable[[], None], outputs: Outputs, given: Tensor
+) -> bool:
     """Whether the replayed first pass is the first pass: modules may share what they change, or be called in other ways."""
     first()
     try:
@@ -75,7 +77,10 @@ def _recorded(network: nn.Module) -> Iterator[Outputs]:
             outputs[module].append(Output(output, output.clone(), output._version))
 
     hooks = [module.register_forward_hook(note) for module in _quiet(network)]
-    hooks += [layer.register_forward_pre_hook(lambda layer, _: begun.append(layer)) for layer in noise_layers(network)]
+    hooks += [
+        layer.register_forward_pre_hook(lambda layer, _: begun.append(layer))
+        for layer in noise_layers(network)
+    ]
     try:
         yield outputs
     finally:
@@ -98,7 +103,9 @@ def _replayed(outputs: Outputs) -> Iterator[None]:
 def _replay(module: nn.Module, known: Iterator[Output]) -> Callable[..., Any]:
     def forward(*arguments: Any, **named: Any) -> Any:
         output = next(known, None)
-        return type(module).forward(module, *arguments, **named) if output is None else output.again()
+        return (
+            type(module).forward(module, *arguments, **named) if output is None else output.again()
+        )
 
     return forward
 
@@ -106,7 +113,10 @@ def _replay(module: nn.Module, known: Iterator[Output]) -> Callable[..., Any]:
 def _quiet(network: nn.Module) -> Iterator[nn.Module]:
     """The largest modules without a noise layer in them, whose own forward is that of their class."""
     for child in network.children():
-        if any(isinstance(module, NoiseLayer) for module in child.modules()) or "forward" in child.__dict__:
+        if (
+            any(isinstance(module, NoiseLayer) for module in child.modules())
+            or "forward" in child.__dict__
+        ):
             yield from _quiet(child)
         else:
             yield child

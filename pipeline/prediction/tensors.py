@@ -9,17 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.config.fingerprint import RunConfig
-from pipeline.config.rules import DETERMINISTIC, NOISE_PASSES
+from pipeline.config.run import RunConfig
+from pipeline.config.test_rules import DETERMINISTIC, NOISE_PASSES
 from pipeline.data.loader import as_fractions
-from pipeline.models.standardized import Standardized
+from pipeline.models._standardized import Standardized
 from pipeline.prediction.members import augmented, deterministic, keep_labels, noise, trained
 from pipeline.prediction.network import assemble
 from pipeline.prediction.views import crops, ten_crop
 from pipeline.regularizers import test_rule
 from pipeline.regularizers.base import Regularizer, noise_layers
 
-PASSES = 20  # noise passes on the test: the test rule's and some more, to see where they stop to help
+PASSES = (
+    20  # noise passes on the test: the test rule's and some more, to see where they stop to help
+)
 VIEWS = 8  # draws of training conditions, for the gap's decomposition and for averaging at test
 HELD_OUT = ("validation", "test")
 
@@ -40,7 +42,9 @@ class Subject:
     kept: States
     device: str = "cpu"
 
-    def network(self, chosen: Sequence[Regularizer], shape: tuple[int, ...], classes: int) -> Standardized:
+    def network(
+        self, chosen: Sequence[Regularizer], shape: tuple[int, ...], classes: int
+    ) -> Standardized:
         """The trained network with these regularizers, for images of `shape`."""
         network = assemble(self.config, chosen, shape, classes).to(self.device)
         network.load_state_dict(dict(self.weights))
@@ -70,19 +74,35 @@ def predictions(
     return {name: tensor.to(torch.float32).contiguous() for name, tensor in found.items()}
 
 
-def _plain(network: Standardized, subject: Subject, images: Mapping[str, Tensor], needed: bool) -> Named:
+def _plain(
+    network: Standardized, subject: Subject, images: Mapping[str, Tensor], needed: bool
+) -> Named:
     streams, train = subject.config.streams, images["train"]
     yield from _deterministic(network, images, "deterministic").items()
     if noise_layers(network):
         yield "test/noise", noise(network, images["test"], PASSES, streams.noise)
         if needed or test_rule(subject.chosen) != DETERMINISTIC:
-            yield "validation/noise", noise(network, images["validation"], PASSES if needed else NOISE_PASSES, streams.noise)
+            yield (
+                "validation/noise",
+                noise(
+                    network, images["validation"], PASSES if needed else NOISE_PASSES, streams.noise
+                ),
+            )
         yield (
             "train/trained",
-            trained(network, as_fractions(train), VIEWS, subject.chosen, (streams.augmentation, streams.noise)),
+            trained(
+                network,
+                as_fractions(train),
+                VIEWS,
+                subject.chosen,
+                (streams.augmentation, streams.noise),
+            ),
         )
     if _augments(subject):
-        yield "train/augmented", augmented(network, as_fractions(train), VIEWS, subject.chosen, streams.augmentation)
+        yield (
+            "train/augmented",
+            augmented(network, as_fractions(train), VIEWS, subject.chosen, streams.augmentation),
+        )
 
 
 def _forms(chosen: Sequence[Regularizer]) -> Iterator[tuple[str, list[Regularizer]]]:
@@ -92,7 +112,9 @@ def _forms(chosen: Sequence[Regularizer]) -> Iterator[tuple[str, list[Regularize
             yield form, [other if one is item else one for one in chosen]
 
 
-def _views(network: Standardized, subject: Subject, held: Mapping[str, Tensor], flips_keep: bool) -> Named:
+def _views(
+    network: Standardized, subject: Subject, held: Mapping[str, Tensor], flips_keep: bool
+) -> Named:
     seed = subject.config.streams.augmentation
     flipped = any(regularizer.flips for regularizer in subject.chosen) and not flips_keep
     for split, images in ((split, as_fractions(images)) for split, images in held.items()):
@@ -116,7 +138,9 @@ def _kept(network: Standardized, kept: States, held: Mapping[str, Tensor]) -> Na
     yield from ((key, torch.cat(members)) for key, members in found.items())
 
 
-def _deterministic(network: Standardized, images: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+def _deterministic(
+    network: Standardized, images: Mapping[str, Tensor], kind: str
+) -> dict[str, Tensor]:
     return {f"{split}/{kind}": deterministic(network, inputs) for split, inputs in images.items()}
 
 

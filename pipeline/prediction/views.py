@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.config.errors import Refusal
+from pipeline.runtime.errors import Refusal
 
 SHARE = 8  # one part in so many of the side of an image is cut off: 32 of 256 in the paper
 
@@ -16,7 +16,9 @@ SHARE = 8  # one part in so many of the side of an image is cut off: 32 of 256 i
 def flips(images: Tensor, keep_labels: bool) -> Tensor:
     """Images (N, channels, height, width) and their mirror images: (2, N, ...). Raises Refusal where a flip changes labels."""
     if not keep_labels:
-        raise Refusal("views: flips: a mirror image has another label in this dataset; allowed are crops and augmented draws")
+        raise Refusal(
+            "views: flips: a mirror image has another label in this dataset; allowed are crops and augmented draws"
+        )
     return torch.stack([images, images.flip(-1)])
 
 
@@ -33,7 +35,10 @@ def crops(images: Tensor) -> Tensor:
         raise Refusal(f"views: crops of images {height}x{width}; needed are at least 3x3 pixels")
     corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
     cut = [images[..., top : top + inner[0], left : left + inner[1]] for top, left in corners]
-    resized = [functional.interpolate(part, size=(height, width), mode="bilinear", align_corners=False) for part in cut]
+    resized = [
+        functional.interpolate(part, size=(height, width), mode="bilinear", align_corners=False)
+        for part in cut
+    ]
     return torch.stack([part.contiguous(memory_format=torch.channels_last) for part in resized])
 
 

@@ -17,18 +17,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config.errors import Refusal
-from pipeline.config.files import CHECKSUM, is_sealed, new_folder, read_sealed, to_json, write_sealed
 from pipeline.config.plan import Plan
-from pipeline.records.lock import exclusive
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import (
+    CHECKSUM,
+    is_sealed,
+    new_folder,
+    read_sealed,
+    to_json,
+    write_sealed,
+)
+from pipeline.runtime.locks import exclusive
 
 State = Literal["done", "failed", "diverged", "missing"]
 FINISHED = ("done", "diverged")  # a failed run is tried again, a diverged one is a result
 RECORD = "record.json"
-EXPERIMENTS = (".dvc", "tmp", "exps")  # below these `dvc exp run --temp` and its queue make their repositories
+EXPERIMENTS = (
+    ".dvc",
+    "tmp",
+    "exps",
+)  # below these `dvc exp run --temp` and its queue make their repositories
 ABANDONED = 600  # seconds; writing a run takes less than one
 LIVE, MUTED = "live.json", 300  # seconds
-TIMING = "timing.json"  # wall clock: kept in the store alone, so that DVC's outputs are the same twice
+TIMING = (
+    "timing.json"  # wall clock: kept in the store alone, so that DVC's outputs are the same twice
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,13 @@ class Store:
         """Whether training this run again would be a waste."""
         return self.state(fingerprint) in FINISHED
 
-    def write(self, fingerprint: str, files: Mapping[str, bytes], record: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
+    def write(
+        self,
+        fingerprint: str,
+        files: Mapping[str, bytes],
+        record: Mapping[str, Any],
+        timing: Mapping[str, Any],
+    ) -> None:
         """Stores a run at once, in place of any earlier one: all of it appears, or nothing.
 
         The first complete run wins: where another process has finished the same one, this one is dropped.
@@ -63,7 +82,9 @@ class Store:
             for name, content in files.items():
                 (staging / name).write_bytes(content)
             (staging / TIMING).write_text(to_json(timing))
-            sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+            sums = {
+                name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())
+            }
             write_record(staging, {"fingerprint": fingerprint, **record, "files": sums})
             with exclusive(self.root / ".lock"):
                 if not self.finished(fingerprint):
@@ -88,7 +109,12 @@ class Store:
     def write_failure(self, fingerprint: str, reason: str, traceback: str = "") -> None:
         """Records that a run was tried and failed; the next stage tries it again. The traceback stays with its timing."""
         nothing: dict[str, Any] = {"audit": {}, "cost": {}, "machine": {}}
-        self.write(fingerprint, {}, {"state": "failed", "reason": reason, **nothing}, {"traceback": traceback})
+        self.write(
+            fingerprint,
+            {},
+            {"state": "failed", "reason": reason, **nothing},
+            {"traceback": traceback},
+        )
 
     def mute(self, trouble: str) -> None:
         """Lets nobody stream live curves for a while, so that W&B in trouble costs its patience once."""
@@ -144,10 +170,18 @@ class Store:
         for source in sources:
             for folder in sorted(path for path in source.glob("*") if (path / RECORD).is_file()):
                 record = _sound(folder)
-                wanted = record is not None and record["state"] in FINISHED and not self.finished(folder.name)
+                wanted = (
+                    record is not None
+                    and record["state"] in FINISHED
+                    and not self.finished(folder.name)
+                )
                 if record is not None and wanted and _intact(folder, record):
                     files = {name: (folder / name).read_bytes() for name in record["files"]}
-                    kept = {key: value for key, value in record.items() if key not in ("fingerprint", "files", CHECKSUM)}
+                    kept = {
+                        key: value
+                        for key, value in record.items()
+                        if key not in ("fingerprint", "files", CHECKSUM)
+                    }
                     self.write(folder.name, files, kept, {})
                     restored += 1
         return restored
@@ -161,7 +195,10 @@ def open_store(root: Path = Path()) -> Store:
     if os.environ.get("GAPWISE_STORE"):
         return Store(Path(os.environ["GAPWISE_STORE"]).absolute())
     here = root.resolve()
-    here = next((folder.parents[2] for folder in (here, *here.parents) if folder.parts[-3:] == EXPERIMENTS), here)
+    here = next(
+        (folder.parents[2] for folder in (here, *here.parents) if folder.parts[-3:] == EXPERIMENTS),
+        here,
+    )
     asked = ["git", "-C", str(here), "rev-parse", "--path-format=absolute", "--git-common-dir"]
     found = subprocess.run(asked, capture_output=True, text=True, check=False)
     top = Path(found.stdout.strip()).parent if found.returncode == 0 else here
@@ -188,7 +225,9 @@ def checked_record(folder: Path) -> dict[str, Any] | None:
     """
     record = read_record(folder)
     if record is not None and not _intact(folder, record):
-        raise Refusal(f"{folder}: a file is missing or damaged; remove {folder.parent} and run: make run")
+        raise Refusal(
+            f"{folder}: a file is missing or damaged; remove {folder.parent} and run: make run"
+        )
     return record
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config.errors import Refusal
-from pipeline.config.files import write_text
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import write_text
 
 WORDS = (
     "fingerprint",
@@ -42,7 +42,9 @@ def read_table(path: Path) -> pd.DataFrame:
     """The table in `path`; an empty cell is NaN in a column of numbers and "" in one of words."""
     if not path.is_file():
         raise Refusal(f"{path}: missing; needed are the stages before this one: make run")
-    table = pd.read_csv(path, dtype=dict.fromkeys(WORDS, str), na_values=[""], keep_default_na=False)
+    table = pd.read_csv(
+        path, dtype=dict.fromkeys(WORDS, str), na_values=[""], keep_default_na=False
+    )
     words = [name for name in WORDS if name in table]
     table[words] = table[words].fillna("")
     return table

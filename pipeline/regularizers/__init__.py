@@ -7,14 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.config.errors import Refusal
-from pipeline.config.rules import DETERMINISTIC
+from pipeline.config.test_rules import DETERMINISTIC
 from pipeline.regularizers.base import Regularizer
+from pipeline.runtime.errors import Refusal
 
 
 def names() -> tuple[str, ...]:
     """Every regularizer there is: the files of this folder."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"))
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in found if name != "base" and not name.startswith("_")))
 
 
 def settings() -> dict[str, type[Regularizer]]:
@@ -27,7 +28,10 @@ def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
 
     Leaving the neutral ones out is what makes them equal to the baseline bit for bit.
     """
-    items = [_built(item["name"], {key: value for key, value in item.items() if key != "name"}) for item in given]
+    items = [
+        _built(item["name"], {key: value for key, value in item.items() if key != "name"})
+        for item in given
+    ]
     return tuple(item for item in items if not item.is_neutral())
 
 
@@ -46,10 +50,20 @@ def test_rule(regularizers: Sequence[Regularizer]) -> str:
 
 def _require_meaning(given: Sequence[Regularizer]) -> None:
     """Refuses regularizers that declare to have no meaning together."""
-    present = {type(item).__module__.rpartition(".")[2]: item for item in given}
-    pairs = [(name, other, why) for name, item in present.items() for other, why in item.clashes.items() if other in present]
+    present = {item.name: item for item in given}
+    pairs = [
+        (name, other, why)
+        for name, item in present.items()
+        for other, why in item.clashes.items()
+        if other in present
+    ]
     if pairs:
-        raise Refusal(*(f"{name} with {other}: {why}; allowed is one of the two in an arm" for name, other, why in pairs))
+        raise Refusal(
+            *(
+                f"{name} with {other}: {why}; allowed is one of the two in an arm"
+                for name, other, why in pairs
+            )
+        )
 
 
 def _built(name: str, values: Mapping[str, Any]) -> Regularizer:
@@ -58,6 +72,14 @@ def _built(name: str, values: Mapping[str, Any]) -> Regularizer:
 
 def _defined(name: str) -> type[Regularizer]:
     module = importlib.import_module(f"pipeline.regularizers.{name}")
-    found = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+    found = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and item.__module__ == module.__name__
+    ]
     (regularizer,) = [item for item in found if issubclass(item, Regularizer)]
+    if getattr(regularizer, "name", None) != name:
+        raise Refusal(
+            f"pipeline/regularizers/{name}.py: {regularizer.__name__}.name: expected {name!r}, the name of its file"
+        )
     return regularizer

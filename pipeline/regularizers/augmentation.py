@@ -8,7 +8,7 @@ Acts on batches, before standardization, and draws from the global generator, wh
 numbers whatever is switched on, so that one strength moves the draws of no other. Test rule: deterministic (clean images).
 """
 
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from kornia.geometry.transform import warp_affine
@@ -19,12 +19,24 @@ from pipeline.regularizers.base import Evidence, Measures, Regularizer, require_
 
 Amount = Tensor | float  # one per image (N,), or one for all
 
-COLUMNS = {"shift": 2, "flip": 1, "crop": 3, "rotate": 1, "scale": 1, "shear": 1, "brightness": 1, "contrast": 1, "cutout": 2}
+COLUMNS = {
+    "shift": 2,
+    "flip": 1,
+    "crop": 3,
+    "rotate": 1,
+    "scale": 1,
+    "shear": 1,
+    "brightness": 1,
+    "contrast": 1,
+    "cutout": 2,
+}
 MOVES = ("shift", "crop", "rotate", "scale", "shear")
 COLOURS = ("brightness", "contrast", "pca_jitter")
 ROUNDING = 1e-5  # a mean change below this is no effect but the arithmetic of single precision
 TELLING = 0.9  # at least so large a share of images is taken to look different where it is changed: not blank, no mirror image
-SEEN = 0.1  # at least so large a share of cutouts is taken to hide something that is not black already
+SEEN = (
+    0.1  # at least so large a share of cutouts is taken to hide something that is not black already
+)
 
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:
@@ -118,6 +130,8 @@ class Augmentation(Regularizer):
     `cutout`: side in pixels of a black square, its middle anywhere.
     """
 
+    name: ClassVar[str] = "augmentation"
+
     shift: float = Field(0, ge=0)
     flip: float = Field(0, ge=0, le=1)
     crop: float = Field(0, ge=0, lt=1)
@@ -149,7 +163,9 @@ class Augmentation(Regularizer):
         if self._any(COLOURS):
             inputs = self._recoloured(inputs, draws)
         if self.cutout:
-            centres = (draws["cutout"] * torch.tensor(inputs.shape[-2:], device=inputs.device)).long()
+            centres = (
+                draws["cutout"] * torch.tensor(inputs.shape[-2:], device=inputs.device)
+            ).long()
             inputs = cutout(inputs, centres, self.cutout)
         return inputs, targets
 
@@ -159,12 +175,23 @@ class Augmentation(Regularizer):
         floor = ROUNDING * changes.examples if self._any(MOVES + COLOURS) else 0.0
         happened = changes.changed > 0 and changes.distance > floor
         chance = self._idle() ** changes.examples
-        require_effect(happened, chance, f"augmentation: none of {changes.examples} images was changed by {self}")
+        require_effect(
+            happened,
+            chance,
+            f"augmentation: none of {changes.examples} images was changed by {self}",
+        )
         due = TELLING * (1 - self._idle())
-        few = changes.changed < due * changes.examples and unlikely(changes.changed, changes.examples, due)
-        rare = f"augmentation: {changes.changed} of {changes.examples} images were changed by {self}"
+        few = changes.changed < due * changes.examples and unlikely(
+            changes.changed, changes.examples, due
+        )
+        rare = (
+            f"augmentation: {changes.changed} of {changes.examples} images were changed by {self}"
+        )
         require_effect(not few, 0, f"{rare}; due is a share of at least {due:.3g}")
-        return {"changed": changes.changed / changes.examples, "pixel_change": changes.distance / changes.examples}
+        return {
+            "changed": changes.changed / changes.examples,
+            "pixel_change": changes.distance / changes.examples,
+        }
 
     def _moved(self, images: Tensor, draws: dict[str, Tensor]) -> Tensor:
         sides = (1 - self.crop * draws["crop"][:, 0]).sqrt()
@@ -179,8 +206,14 @@ class Augmentation(Regularizer):
         )
 
     def _recoloured(self, images: Tensor, draws: dict[str, Tensor]) -> Tensor:
-        noise = torch.special.ndtri(draws["pca_jitter"].clamp_min(1e-7)) * self.pca_jitter if self.pca_jitter else 0.0
-        brightness, contrast = (1 + _both_ways(draws[name]) * getattr(self, name) for name in COLOURS[:2])
+        noise = (
+            torch.special.ndtri(draws["pca_jitter"].clamp_min(1e-7)) * self.pca_jitter
+            if self.pca_jitter
+            else 0.0
+        )
+        brightness, contrast = (
+            1 + _both_ways(draws[name]) * getattr(self, name) for name in COLOURS[:2]
+        )
         return recolour(images, brightness, contrast, noise)
 
     def _any(self, names: tuple[str, ...]) -> bool:

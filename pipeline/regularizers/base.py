@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.rules import DETERMINISTIC
-from pipeline.config.schema import Settings
+from pipeline.config.settings import Settings
 from pipeline.config.streams import derive
-from pipeline.models.standardized import Standardized
+from pipeline.config.test_rules import DETERMINISTIC
+from pipeline.models._standardized import Standardized
 
 NEGLIGIBLE = 1e-6  # a chance below this does not excuse a regularizer that did nothing
 
@@ -55,6 +55,7 @@ class Regularizer(Settings):
     regularizers beside which this one would have no meaning, and why.
     """
 
+    name: ClassVar[str]  # that of its file, and in YAML
     test_rule: ClassVar[str] = DETERMINISTIC
     clashes: ClassVar[Mapping[str, str]] = {}
 
@@ -73,10 +74,6 @@ class Regularizer(Settings):
         Settings of equal effect train the same network. Raises Refusal where they cannot act on it.
         """
         return self.model_dump(mode="json")
-
-    def alternatives(self, network: nn.Module, shape: tuple[int, ...]) -> str:
-        """The nearest settings of another effect, to end the line of a refusal; nothing where any other will do."""
-        return ""
 
     def other_forms(self) -> dict[str, Self]:
         """These settings with another deterministic form, by its name: shown beside the test rule, for the same weights."""
@@ -185,7 +182,9 @@ def place_after(module: nn.Module, layer: NoiseLayer) -> None:
 def place_instead(module: nn.Module, layer: NoiseLayer) -> None:
     """Lets `layer` compute the output of `module`, whose names and type stay; a copy of it gets a copy of the layer."""
     attach(module, layer)
-    module.__dict__["forward"] = layer  # an attribute of this instance; as a submodule it would not be found in time
+    module.__dict__["forward"] = (
+        layer  # an attribute of this instance; as a submodule it would not be found in time
+    )
 
 
 def place_at_input(network: nn.Module, layer: NoiseLayer) -> None:
@@ -222,8 +221,7 @@ def seed_batch(regularizer: Regularizer, seed: int, *names: str | int) -> None:
     `seed` is that of the augmentation stream; `names` an epoch and a batch, or a view.
     """
     # the CPU generator alone: torch.manual_seed queues a call for every absent device, and keeps it
-    own = type(regularizer).__module__.rpartition(".")[2]
-    torch.default_generator.manual_seed(derive(seed, "augmentation", own, *names))
+    torch.default_generator.manual_seed(derive(seed, "augmentation", regularizer.name, *names))
 
 
 @contextmanager
@@ -275,7 +273,9 @@ def require_rate(name: str, what: str, dropped: int, drawn: int, rate: float) ->
     """
     if unlikely(dropped, drawn, rate):
         share = dropped / max(drawn, 1)
-        raise NoEffect(f"{name}: {dropped} of {drawn} {what} were dropped, a share of {share:.4g}; due is {rate:.4g}")
+        raise NoEffect(
+            f"{name}: {dropped} of {drawn} {what} were dropped, a share of {share:.4g}; due is {rate:.4g}"
+        )
 
 
 def require_effect(happened: bool, chance: float, what: str) -> None:

@@ -7,9 +7,10 @@ Not stochastic depth, which some libraries call drop_connect. Inverted scaling. 
 by the paper's Gaussian moments where a ReLU follows.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -17,8 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.config.errors import Refusal
-from pipeline.models.sites import Site, convolutions, linear_layers
+from pipeline.models._sites import Site, convolutions, linear_layers
 from pipeline.regularizers.base import (
     Evidence,
     Measures,
@@ -30,11 +30,16 @@ from pipeline.regularizers.base import (
     require_effect,
     require_rate,
 )
+from pipeline.runtime.errors import Refusal
 
-PARTS = 1 << 16  # chances are whole parts of this: a mask costs a 16-bit random word per weight, or 8 bits where these suffice
+PARTS = (
+    1 << 16
+)  # chances are whole parts of this: a mask costs a 16-bit random word per weight, or 8 bits where these suffice
 LOWEST = -(1 << 63)  # of 64-bit words
 CHUNK = 1 << 17  # weights masked at once: two such tensors stay in the processor's cache
-REMEMBERED = 1 << 20  # masks of so many weights are kept for the backward pass, 4 MiB; more are drawn again
+REMEMBERED = (
+    1 << 20
+)  # masks of so many weights are kept for the backward pass, 4 MiB; more are drawn again
 SETTINGS_OF_STOCHASTIC_DEPTH = (
     *("mode", "survival", "survival_prob", "decay", "drop_path", "drop_path_rate"),
     *("drop_connect", "drop_connect_rate", "drop_prob"),
@@ -43,14 +48,19 @@ BRANCHES = ("branch", "branches", "block", "blocks", "residual", "path", "layer"
 HINT = "stochastic_depth, which drops whole branches (drop_connect in timm and EfficientNet)"
 
 
-def dropconnect(inputs: Tensor, weight: Tensor, bias: Tensor | None, masks: Iterable[Tensor], keep: float) -> Tensor:
+def dropconnect(
+    inputs: Tensor, weight: Tensor, bias: Tensor | None, masks: Iterable[Tensor], keep: float
+) -> Tensor:
     """(M * weight) inputs + m * bias, over `keep`, with a mask for every row of inputs (N, in): (N, out).
 
     `masks`: 1 where kept and 0 elsewhere, (rows, out, in + 1; the last column is the bias's; without bias, in) in chunks of
     rows that add up to N; iterated once forward and once backward. `keep`: the chance of being kept, more than 0.
     """
     if bias is not None:
-        inputs, weight = functional.pad(inputs, (0, 1), value=1.0), torch.cat([weight, bias[:, None]], dim=1)
+        inputs, weight = (
+            functional.pad(inputs, (0, 1), value=1.0),
+            torch.cat([weight, bias[:, None]], dim=1),
+        )
     product: Tensor = _Product.apply(inputs, weight, masks)  # type: ignore[no-untyped-call]  # in torch
     return product / keep
 
@@ -63,12 +73,16 @@ def thinned(weights: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
     products = torch._foreach_mul(list(weights), list(masks))
     # where an axis has length 1 torch may choose strides that push the whole network out of channels_last
     return [
-        product if product.stride() == weight.stride() else product.as_strided(weight.shape, weight.stride())
+        product
+        if product.stride() == weight.stride()
+        else product.as_strided(weight.shape, weight.stride())
         for product, weight in zip(products, weights, strict=True)
     ]
 
 
-def gaussian_moments(inputs: Tensor, weight: Tensor, bias: Tensor | None, rate: float) -> tuple[Tensor, Tensor]:
+def gaussian_moments(
+    inputs: Tensor, weight: Tensor, bias: Tensor | None, rate: float
+) -> tuple[Tensor, Tensor]:
     """Mean and variance (N, out) of a linear layer's output over all masks, the bias's included; inputs (N, in)."""
     squared = None if bias is None else bias.square()
     spread = functional.linear(inputs.square(), weight.square(), squared)
@@ -88,6 +102,8 @@ class DropConnect(Regularizer):
     """`rate` is the chance that a weight is dropped; `where`: linear or convolution; `inference`, the deterministic form:
     mean (the weights themselves) or gaussian (moments, for linear layers that a ReLU follows)."""
 
+    name: ClassVar[str] = "dropconnect"
+
     rate: float = Field(0.5, ge=0, lt=1)
     where: Literal["linear", "convolution"] = "linear"
     inference: Literal["mean", "gaussian"] = "mean"
@@ -95,7 +111,11 @@ class DropConnect(Regularizer):
     @model_validator(mode="before")
     @classmethod
     def _not_stochastic_depth(cls, given: Any) -> Any:
-        strays = [key for key in given if key in SETTINGS_OF_STOCHASTIC_DEPTH] if isinstance(given, dict) else []
+        strays = (
+            [key for key in given if key in SETTINGS_OF_STOCHASTIC_DEPTH]
+            if isinstance(given, dict)
+            else []
+        )
         if strays:
             raise ValueError(f"rate, where and inference; {strays[0]} is for {HINT}")
         return given
@@ -110,7 +130,9 @@ class DropConnect(Regularizer):
     @model_validator(mode="after")
     def _moments_of_linear_layers(self) -> Self:
         if self.where == "convolution" and self.inference == "gaussian":
-            raise ValueError("inference: mean where convolutions are thinned; gaussian is for where: linear")
+            raise ValueError(
+                "inference: mean where convolutions are thinned; gaussian is for where: linear"
+            )
         return self
 
     @classmethod
@@ -131,7 +153,9 @@ class DropConnect(Regularizer):
         """Lets a noise layer compute every linear layer, or every convolution of more than one pixel. Raises Refusal."""
         found = self._sites(network)
         if self.where == "convolution":
-            _place_around(network, found[0], SharedLayer(self.rate, *(module for _, module in found)))
+            _place_around(
+                network, found[0], SharedLayer(self.rate, *(module for _, module in found))
+            )
             return
         for site, module in found:
             layer = GaussianLayer if self._gaussian(network, module) else Layer
@@ -140,26 +164,49 @@ class DropConnect(Regularizer):
     def audit(self, evidence: Evidence) -> Measures:
         """Sites, and the share of weights that was dropped. Every site has to have acted."""
         layers = [layer for layer in noise_layers(evidence.network) if isinstance(layer, Masked)]
-        drawn, kept = (sum(int(layer.counts[name]) for layer in layers) for name in ("drawn", "kept"))
+        drawn, kept = (
+            sum(int(layer.counts[name]) for layer in layers) for name in ("drawn", "kept")
+        )
         require_effect(drawn > 0, 0, "dropconnect: no mask was drawn")
         for layer in layers:
             number, due = int(layer.counts["drawn"]), _parts(self.rate) / PARTS
-            require_rate("dropconnect", f"weights at {layer.site}", number - int(layer.counts["kept"]), number, due)
-        return {"sites": sum(len(layer.owners) for layer in layers), "realised_rate": 1 - kept / drawn}
+            require_rate(
+                "dropconnect",
+                f"weights at {layer.site}",
+                number - int(layer.counts["kept"]),
+                number,
+                due,
+            )
+        return {
+            "sites": sum(len(layer.owners) for layer in layers),
+            "realised_rate": 1 - kept / drawn,
+        }
 
     def _sites(self, network: nn.Module) -> list[Site]:
         found = linear_layers(network) if self.where == "linear" else convolutions(network)
         if not found:
-            what = "linear layer" if self.where == "linear" else "convolution that sees more than one pixel"
+            what = (
+                "linear layer"
+                if self.where == "linear"
+                else "convolution that sees more than one pixel"
+            )
             raise Refusal(f"dropconnect: the network has no {what} (where: {self.where})")
-        if self.inference == "gaussian" and not any(self._gaussian(network, module) for _, module in found):
-            raise Refusal("dropconnect: inference: gaussian: the network has no linear layer that a ReLU follows in a sequence")
+        if self.inference == "gaussian" and not any(
+            self._gaussian(network, module) for _, module in found
+        ):
+            raise Refusal(
+                "dropconnect: inference: gaussian: the network has no linear layer that a ReLU follows in a sequence"
+            )
         return found
 
     def _gaussian(self, network: nn.Module, module: nn.Module) -> bool:
         """Whether moments replace the module's output: its next in a sequence is a ReLU, which lets them pass."""
         chains = [list(owner) for owner in network.modules() if isinstance(owner, nn.Sequential)]
-        followed = any(one is module and isinstance(two, nn.ReLU) for chain in chains for one, two in zip(chain, chain[1:]))  # noqa: B905, RUF007
+        followed = any(
+            one is module and isinstance(two, nn.ReLU)
+            for chain in chains
+            for one, two in itertools.pairwise(chain)
+        )
         return self.inference == "gaussian" and followed
 
 
@@ -169,8 +216,16 @@ class Masks:
     Few are remembered; many are drawn again from their seed.
     """
 
-    def __init__(self, seed: int, rows: int, shape: tuple[int, int], dropped: int, dtype: torch.dtype):
-        self.seed, self.rows, self.shape, self.dropped, self.dtype = seed, rows, shape, dropped, dtype
+    def __init__(
+        self, seed: int, rows: int, shape: tuple[int, int], dropped: int, dtype: torch.dtype
+    ):
+        self.seed, self.rows, self.shape, self.dropped, self.dtype = (
+            seed,
+            rows,
+            shape,
+            dropped,
+            dtype,
+        )
         self.kept = 0  # weights, once all masks have been drawn
         small = rows * math.prod(shape) <= REMEMBERED
         self.remembered = list(self._draw()) if small else None
@@ -182,7 +237,9 @@ class Masks:
         source, self.kept = np.random.SFC64(self.seed), 0
         size = max(1, CHUNK // math.prod(self.shape))
         for start in range(0, self.rows, size):
-            mask = _mask(source, (min(size, self.rows - start), *self.shape), self.dropped, self.dtype)
+            mask = _mask(
+                source, (min(size, self.rows - start), *self.shape), self.dropped, self.dtype
+            )
             self.kept += int(mask.sum())
             yield mask
 
@@ -221,7 +278,9 @@ class Layer(Masked):
         columns = module.in_features + (module.bias is not None)
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=self.generator))
         masks = Masks(seed, len(rows), (module.out_features, columns), self.dropped, rows.dtype)
-        with torch.autocast(inputs.device.type, enabled=False):  # a product of our own knows one type
+        with torch.autocast(
+            inputs.device.type, enabled=False
+        ):  # a product of our own knows one type
             output = dropconnect(rows, module.weight, module.bias, masks, self.keep)
         self.count(drawn=len(rows) * module.out_features * columns, kept=masks.kept)
         return output.view(*inputs.shape[:-1], module.out_features)
@@ -233,7 +292,9 @@ class GaussianLayer(Layer):
     def deterministic(self, inputs: Tensor) -> Tensor:
         """E[relu(u)], u normal with the moments of the output over all masks; never negative."""
         (module,) = cast(tuple[nn.Linear], self.owners)
-        return expected_relu(*gaussian_moments(inputs, module.weight, module.bias, self.dropped / PARTS))
+        return expected_relu(
+            *gaussian_moments(inputs, module.weight, module.bias, self.dropped / PARTS)
+        )
 
 
 class SharedLayer(Masked):
@@ -247,10 +308,19 @@ class SharedLayer(Masked):
 
     def sample(self, inputs: Tensor) -> Tensor:
         """The inputs as they are, once the weights are thinned."""
-        named = [(module, name, own) for module in self.owners for name, own in module._parameters.items() if own is not None]
+        named = [
+            (module, name, own)
+            for module in self.owners
+            for name, own in module._parameters.items()
+            if own is not None
+        ]
         weights: list[Tensor] = [own for _, _, own in named]
-        for (module, name, _), weight in zip(named, thinned(weights, self._masks(weights)), strict=True):
-            module.__dict__[name] = weight  # found before the parameter of that name, which stays the one that is trained
+        for (module, name, _), weight in zip(
+            named, thinned(weights, self._masks(weights)), strict=True
+        ):
+            module.__dict__[name] = (
+                weight  # found before the parameter of that name, which stays the one that is trained
+            )
         return inputs
 
     def restore(self) -> None:
@@ -261,11 +331,16 @@ class SharedLayer(Masked):
 
     def _masks(self, weights: Sequence[Tensor]) -> list[Tensor]:
         sizes = [weight.numel() for weight in weights]
-        words = torch.empty(_words(sum(sizes), self.dropped), dtype=torch.int64).random_(LOWEST, None, generator=self.generator)
+        words = torch.empty(_words(sum(sizes), self.dropped), dtype=torch.int64).random_(
+            LOWEST, None, generator=self.generator
+        )
         kept = _kept(words, (sum(sizes),), self.dropped, weights[0].dtype)
         self.count(drawn=kept.numel(), kept=int(kept.sum()))
         parts = kept.mul_(1 / self.keep).to(weights[0].device).split(sizes)
-        return [part.as_strided(weight.shape, weight.stride()) for part, weight in zip(parts, weights, strict=True)]
+        return [
+            part.as_strided(weight.shape, weight.stride())
+            for part, weight in zip(parts, weights, strict=True)
+        ]
 
 
 def _place_around(network: nn.Module, first: Site, layer: SharedLayer) -> None:
@@ -293,7 +368,12 @@ class _Product(torch.autograd.Function):
         ctx.save_for_backward(inputs, weight)
         ctx.masks = masks
         chunks = _chunks(masks, inputs)
-        return torch.cat([torch.bmm(part[:, None], (mask * weight).transpose(1, 2))[:, 0] for mask, part in chunks])
+        return torch.cat(
+            [
+                torch.bmm(part[:, None], (mask * weight).transpose(1, 2))[:, 0]
+                for mask, part in chunks
+            ]
+        )
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -320,7 +400,9 @@ def _parts(rate: float) -> int:
     return min(max(round(rate * PARTS), 1), PARTS - 1) if rate else 0
 
 
-def _mask(source: np.random.SFC64, shape: tuple[int, ...], dropped: int, dtype: torch.dtype) -> Tensor:
+def _mask(
+    source: np.random.SFC64, shape: tuple[int, ...], dropped: int, dtype: torch.dtype
+) -> Tensor:
     """1 with chance 1 - dropped / 65536, else 0. Many words come faster from numpy, few from torch."""
     words = np.asarray(source.random_raw(_words(math.prod(shape), dropped)))
     return _kept(torch.from_numpy(words.view(np.int64)), shape, dropped, dtype)

@@ -6,14 +6,13 @@ a mask per example; inverted scaling, so nothing changes at test. Test rule: det
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import field_validator, model_validator
 from torch import Tensor, nn
 
-from pipeline.config.errors import Refusal
-from pipeline.models.sites import Site, hidden_layers
+from pipeline.models._sites import Site, hidden_layers
 from pipeline.regularizers.base import (
     Evidence,
     Measures,
@@ -25,6 +24,7 @@ from pipeline.regularizers.base import (
     require_effect,
     require_rate,
 )
+from pipeline.runtime.errors import Refusal
 
 RATES = "a number, at least 0 and less than 1, or one for each hidden layer, as in [[0.1, 0.5]]"
 
@@ -37,6 +37,8 @@ def dropout(inputs: Tensor, kept: Tensor, rate: float) -> Tensor:
 class Dropout(Regularizer):
     """`rate` is the chance that a unit is DROPPED (the paper's p is the chance that it is kept), one for all hidden
     layers or one for each; `where`: hidden (the inputs of linear layers but the network's own) or input (its pixels)."""
+
+    name: ClassVar[str] = "dropout"
 
     rate: float | tuple[float, ...] = 0.5
     where: Literal["hidden", "input"] = "hidden"
@@ -81,19 +83,31 @@ class Dropout(Regularizer):
 
     def audit(self, evidence: Evidence) -> Measures:
         """Sites, and the share of units that was dropped: of all, and at each site where rates differ."""
-        placed = [layer for layer in noise_layers(evidence.network) if isinstance(layer, DropoutLayer)]
+        placed = [
+            layer for layer in noise_layers(evidence.network) if isinstance(layer, DropoutLayer)
+        ]
         layers = sorted(placed, key=lambda layer: layer.number)
-        shares = [_share(layer, rate) for layer, rate in zip(layers, self._each(layers), strict=True)]
+        shares = [
+            _share(layer, rate) for layer, rate in zip(layers, self._each(layers), strict=True)
+        ]
         drawn = [int(layer.counts["drawn"]) for layer in layers]
         require_effect(sum(drawn) > 0, 0, "dropout: no mask was drawn")
-        realised = sum(share * number for share, number in zip(shares, drawn, strict=True)) / sum(drawn)
+        realised = sum(share * number for share, number in zip(shares, drawn, strict=True)) / sum(
+            drawn
+        )
         each = {f"realised_rate_{index}": share for index, share in enumerate(shares, start=1)}
-        return {"sites": len(layers), "realised_rate": realised, **(each if isinstance(self.rate, tuple) else {})}
+        return {
+            "sites": len(layers),
+            "realised_rate": realised,
+            **(each if isinstance(self.rate, tuple) else {}),
+        }
 
     def _each(self, found: Sequence[Site] | Sequence[NoiseLayer]) -> tuple[float, ...]:
         """The rate of each site. Raises Refusal where there is none, or not one for each."""
         if not found:
-            raise Refusal("dropout: the network has no linear layer with hidden inputs; where: input drops what it reads")
+            raise Refusal(
+                "dropout: the network has no linear layer with hidden inputs; where: input drops what it reads"
+            )
         if isinstance(self.rate, float):
             return (self.rate,) * len(found)
         if len(self.rate) != len(found):
@@ -119,7 +133,9 @@ class DropoutLayer(NoiseLayer):
         """Inputs (N, ...) with a mask of their own for every example."""
         kept = (torch.rand(inputs.shape, generator=self.generator) >= self.rate).to(inputs.device)
         outputs = dropout(inputs, kept, self.rate)
-        self.count(drawn=kept.numel(), kept=kept.sum(), passes=1, changed=not torch.equal(outputs, inputs))
+        self.count(
+            drawn=kept.numel(), kept=kept.sum(), passes=1, changed=not torch.equal(outputs, inputs)
+        )
         return outputs
 
 

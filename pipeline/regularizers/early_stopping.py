@@ -5,7 +5,7 @@ regularizing: a stopped run has had fewer updates, and the learning-rate schedul
 Test rule: deterministic, with the restored weights.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -24,6 +24,8 @@ def improved(score: float, best: float | None, monitor: str) -> bool:
 class EarlyStopping(Regularizer):
     """`patience`: points of the curve without improvement that are waited for; `monitor`: the validation score."""
 
+    name: ClassVar[str] = "early_stopping"
+
     patience: int = Field(2, ge=1)
     monitor: Literal["loss", "accuracy"] = "loss"
 
@@ -37,10 +39,21 @@ class EarlyStopping(Regularizer):
         It may rightly never fire, but it has to look, and the weights it kept have to be those at the end.
         """
         (stopper,) = evidence.callbacks
-        require_effect(stopper.best is not None, 0, "early_stopping: no point of the learning curve was looked at")
+        require_effect(
+            stopper.best is not None,
+            0,
+            "early_stopping: no point of the learning curve was looked at",
+        )
         final = evidence.network.state_dict()
-        kept = all(torch.equal(final[name], value.to(final[name].device)) for name, value in stopper.weights.items())
-        require_effect(kept, 0, f"early_stopping: the weights at the end are not those of epoch {stopper.best_epoch}")
+        kept = all(
+            torch.equal(final[name], value.to(final[name].device))
+            for name, value in stopper.weights.items()
+        )
+        require_effect(
+            kept,
+            0,
+            f"early_stopping: the weights at the end are not those of epoch {stopper.best_epoch}",
+        )
         return {
             "armed": float(stopper.best is not None),
             "fired": float(stopper.fired),
@@ -65,7 +78,10 @@ class Stopper:
         score = pl_module.scores["validation"][self.monitor]
         if improved(score, self.best, self.monitor):
             self.best, self.best_epoch, self.waited = score, trainer.current_epoch + 1, 0
-            self.weights = {name: value.detach().clone() for name, value in pl_module.network.state_dict().items()}
+            self.weights = {
+                name: value.detach().clone()
+                for name, value in pl_module.network.state_dict().items()
+            }
             return
         self.waited += 1
         if self.waited >= self.patience:
@@ -78,7 +94,10 @@ class Stopper:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, for a checkpoint."""
-        return {name: getattr(self, name) for name in ("best", "best_epoch", "waited", "fired", "weights")}
+        return {
+            name: getattr(self, name)
+            for name in ("best", "best_epoch", "waited", "fired", "weights")
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up where the checkpoint was written."""

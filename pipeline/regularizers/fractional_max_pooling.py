@@ -14,9 +14,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from pipeline.config.errors import Refusal
-from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES
-from pipeline.models.regions import (
+from pipeline.config.test_rules import DETERMINISTIC, NOISE, NOISE_PASSES
+from pipeline.models._sites import Site, linear_layers, pooling_layers
+from pipeline.regularizers._regions import (
     Axis,
     Regions,
     edges,
@@ -27,7 +27,6 @@ from pipeline.models.regions import (
     random_steps,
     size,
 )
-from pipeline.models.sites import Site, linear_layers, pooling_layers
 from pipeline.regularizers.base import (
     Evidence,
     Measures,
@@ -36,10 +35,13 @@ from pipeline.regularizers.base import (
     mode,
     require_effect,
 )
+from pipeline.runtime.errors import Refusal
 
 NAME = "fractional_max_pooling"
 LOOKED_AT = 10  # sampled batches of which the audit sees the regions
-COMMONEST = 2 / 3  # bound on the chance of any one sequence: pseudorandom regions of ratio 3/2 reach it
+COMMONEST = (
+    2 / 3
+)  # bound on the chance of any one sequence: pseudorandom regions of ratio 3/2 reach it
 
 
 class NoChoice(Refusal):
@@ -58,6 +60,8 @@ def _usual_ratio(given: dict[str, Any]) -> float | None:
 @final
 class FractionalMaxPooling(Regularizer):
     """`ratio`: size before over size after, of every layer; or `output_sizes`: pixels a side after each layer, in order."""
+
+    name: ClassVar[str] = "fractional_max_pooling"
 
     test_rule: ClassVar[str] = NOISE
 
@@ -101,7 +105,9 @@ class FractionalMaxPooling(Regularizer):
         try:
             return self._effect(network, shape)
         except NoChoice as refusal:
-            raise Refusal(refusal.reason + (self.alternatives(network, shape) or refusal.others)) from None
+            raise Refusal(
+                refusal.reason + (self.alternatives(network, shape) or refusal.others)
+            ) from None
 
     def alternatives(self, network: nn.Module, shape: tuple[int, ...]) -> str:
         """The nearest ratios that give this network other sizes, to end a refusal's line; nothing for output_sizes."""
@@ -110,7 +116,10 @@ class FractionalMaxPooling(Regularizer):
         own = self._effect_or_none(network, shape)
 
         def will_do(ratio: float) -> bool:
-            return self.model_copy(update={"ratio": ratio})._effect_or_none(network, shape) not in (None, own)
+            return self.model_copy(update={"ratio": ratio})._effect_or_none(network, shape) not in (
+                None,
+                own,
+            )
 
         return _proposed(nearest(self.ratio, will_do))
 
@@ -119,12 +128,16 @@ class FractionalMaxPooling(Regularizer):
         layers = _layers(evidence.network)
         pooled = [axes for layer in layers for axes in layer.sizing.axes.values()]
         idle = sum(not layer.sizing.axes for layer in layers)
-        require_effect(bool(layers) and not idle, 0, f"{NAME}: {idle} of {len(layers)} layers have not pooled")
+        require_effect(
+            bool(layers) and not idle, 0, f"{NAME}: {idle} of {len(layers)} layers have not pooled"
+        )
         measures: Measures = {"sites": len(layers)}
         for number, (rows, columns) in enumerate(pooled, 1):
             measures |= {f"height_{number}": rows.outgoing, f"width_{number}": columns.outgoing}
         drawn = [layer for layer in layers if isinstance(layer, DrawnRegions)]
-        return measures | {f"sequences_{number}": layer.distinct() for number, layer in enumerate(drawn, 1)}
+        return measures | {
+            f"sequences_{number}": layer.distinct() for number, layer in enumerate(drawn, 1)
+        }
 
     def _effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
         trial = copy.deepcopy(network)
@@ -133,8 +146,12 @@ class FractionalMaxPooling(Regularizer):
             try:
                 trial(torch.zeros(1, *shape))
             except RuntimeError as error:
-                raise Refusal(f"{NAME}: the network cannot take the new sizes: {str(error).splitlines()[0]}") from None
-        axes = [axis for layer in _layers(trial) for pair in layer.sizing.axes.values() for axis in pair]
+                raise Refusal(
+                    f"{NAME}: the network cannot take the new sizes: {str(error).splitlines()[0]}"
+                ) from None
+        axes = [
+            axis for layer in _layers(trial) for pair in layer.sizing.axes.values() for axis in pair
+        ]
         ways = math.prod(axis.sequences(self.regions) for axis in axes)
         if self.regions != "fixed" and ways < NOISE_PASSES:
             few = f"{ways} ways to draw {self.regions} regions, fewer than the {NOISE_PASSES} noise passes"
@@ -182,7 +199,10 @@ class Sizing:
         if axis.choice:
             return axis
         kind = "overlapping" if settings.overlapping else "disjoint"
-        raise NoChoice(f"{NAME} at {self.site}: {axis} pixels leave no choice of {kind} regions of one or two", others)
+        raise NoChoice(
+            f"{NAME} at {self.site}: {axis} pixels leave no choice of {kind} regions of one or two",
+            others,
+        )
 
 
 @final
@@ -229,20 +249,30 @@ class DrawnRegions(NoiseLayer):
 
     def distinct(self) -> int:
         """Sequences of regions seen in the first batches. Raises NoEffect where they were all one, or one a batch."""
-        batches, examples, varied = (int(self.counts.get(name, 0)) for name in ("batches", "examples", "varied"))
+        batches, examples, varied = (
+            int(self.counts.get(name, 0)) for name in ("batches", "examples", "varied")
+        )
         seen = sum(name.startswith("[") for name in self.counts)
         where = f"of {batches} batches at {self.site}"
         require_effect(batches > 0, 0, f"{NAME}: no region was drawn at {self.site}")
-        require_effect(seen > 1, COMMONEST ** (examples - 1), f"{NAME}: all {examples} examples {where} had the same regions")
         require_effect(
-            varied > 0, COMMONEST ** (examples - batches), f"{NAME}: the examples of each {where} shared their regions"
+            seen > 1,
+            COMMONEST ** (examples - 1),
+            f"{NAME}: all {examples} examples {where} had the same regions",
+        )
+        require_effect(
+            varied > 0,
+            COMMONEST ** (examples - batches),
+            f"{NAME}: the examples of each {where} shared their regions",
         )
         return seen
 
     def _look(self, down: Tensor, across: Tensor) -> None:
         if int(self.counts.get("batches", 0)) >= LOOKED_AT:
             return
-        rows, columns = ({str(starts) for starts in drawn[:, ::2].tolist()} for drawn in (down, across))
+        rows, columns = (
+            {str(starts) for starts in drawn[:, ::2].tolist()} for drawn in (down, across)
+        )
         self.count(batches=1, examples=len(down), varied=int(len(rows) > 1))
         self.counts |= dict.fromkeys(rows | columns, 1)  # each sequence by where its regions start
 
@@ -253,17 +283,27 @@ def _fixed(inputs: Tensor, sizing: Sizing) -> Tensor:
 
 
 def _sites(network: nn.Module) -> list[Site]:
-    found = [(site, module) for site, module in pooling_layers(network) if module.stride not in (1, (1, 1))]
+    found = [
+        (site, module)
+        for site, module in pooling_layers(network)
+        if module.stride not in (1, (1, 1))
+    ]
     if not found:
-        raise Refusal(f"{NAME}: no max-pooling layer (nn.MaxPool2d with a stride above 1) was found in the network")
+        raise Refusal(
+            f"{NAME}: no max-pooling layer (nn.MaxPool2d with a stride above 1) was found in the network"
+        )
     indexed = [site for site, module in found if module.return_indices]
     if indexed:
-        raise Refusal(f"{NAME}: {indexed[0]} returns the indices of its maxima; allowed are max-pooling layers that do not")
+        raise Refusal(
+            f"{NAME}: {indexed[0]} returns the indices of its maxima; allowed are max-pooling layers that do not"
+        )
     return found
 
 
 def _layers(network: nn.Module) -> list[FixedRegions | DrawnRegions]:
-    return [module for module in network.modules() if isinstance(module, FixedRegions | DrawnRegions)]
+    return [
+        module for module in network.modules() if isinstance(module, FixedRegions | DrawnRegions)
+    ]
 
 
 def _takes(linear: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -271,7 +311,9 @@ def _takes(linear: nn.Module, arguments: tuple[Tensor, ...]) -> None:
     given, taken = arguments[0].shape[-1], linear.in_features
     if given != taken:
         needed = "needed is a head for any size, such as nn.AdaptiveAvgPool2d before nn.Flatten"
-        raise Refusal(f"{NAME}: the new sizes give a linear layer {given} features, which takes {taken}; {needed}")
+        raise Refusal(
+            f"{NAME}: the new sizes give a linear layer {given} features, which takes {taken}; {needed}"
+        )
 
 
 def _proposed(ratios: list[float]) -> str:

@@ -6,7 +6,7 @@ times the squared gradient of the output with respect to the input. Test rule: d
 """
 
 import math
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from pydantic import Field
@@ -35,6 +35,8 @@ def input_noise(inputs: Tensor, noise: Tensor, sigma: float) -> Tensor:
 class InputNoise(Regularizer):
     """`sigma` is the noise's standard deviation, in standard deviations of the channel's training pixels."""
 
+    name: ClassVar[str] = "input_noise"
+
     sigma: float = Field(0.2, ge=0)
 
     @classmethod
@@ -48,13 +50,19 @@ class InputNoise(Regularizer):
 
     def audit(self, evidence: Evidence) -> Measures:
         """The standard deviation of what was added, measured at the layer's output. It has to be there."""
-        (layer,) = [layer for layer in noise_layers(evidence.network) if isinstance(layer, InputNoiseLayer)]
+        (layer,) = [
+            layer for layer in noise_layers(evidence.network) if isinstance(layer, InputNoiseLayer)
+        ]
         drawn, squares = int(layer.counts["drawn"]), int(layer.counts["squares"]) / FINE
         realised = math.sqrt(squares / max(drawn, 1))
         moved = f"input_noise: none of {drawn} values was moved at sigma {self.sigma}"
         require_effect(realised > 0, float(self.sigma == 0), moved)
         due = realised == self.sigma or _as_due((realised / self.sigma) ** 2, drawn)
-        require_effect(due, 0, f"input_noise: the deviation of {drawn} values is {realised:.4g}; due is {self.sigma:.4g}")
+        require_effect(
+            due,
+            0,
+            f"input_noise: the deviation of {drawn} values is {realised:.4g}; due is {self.sigma:.4g}",
+        )
         return {"values": drawn, "realised_sigma": realised}
 
 
@@ -63,7 +71,9 @@ def _as_due(ratio: float, number: int) -> bool:
 
     Chernoff's bound for chi squared: at most exp(-number / 2 * (ratio - 1 - log ratio)) on either side.
     """
-    return abs(ratio - 1) <= ROUNDING or number / 2 * (ratio - 1 - math.log(ratio)) <= math.log(2 / NEGLIGIBLE)
+    return abs(ratio - 1) <= ROUNDING or number / 2 * (ratio - 1 - math.log(ratio)) <= math.log(
+        2 / NEGLIGIBLE
+    )
 
 
 class InputNoiseLayer(NoiseLayer):
@@ -76,7 +86,9 @@ class InputNoiseLayer(NoiseLayer):
 
     def sample(self, inputs: Tensor) -> Tensor:
         """Inputs (N, ...) with noise of its own for every value."""
-        noise = torch.randn(inputs.shape, generator=self.generator, dtype=inputs.dtype).to(inputs.device)
+        noise = torch.randn(inputs.shape, generator=self.generator, dtype=inputs.dtype).to(
+            inputs.device
+        )
         outputs = input_noise(inputs, noise, self.sigma)
         squares = (outputs - inputs).detach().double().square().sum()
         self.count(drawn=inputs.numel(), squares=round(float(squares) * FINE))

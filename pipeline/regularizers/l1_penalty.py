@@ -5,7 +5,7 @@ al., Comm. Pure Appl. Math. 57, 2004): a subgradient never gives exact zeros, th
 not on biases or normalization. Test rule: deterministic.
 """
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from pipeline.config.errors import Refusal
-from pipeline.models.sites import weights
+from pipeline.models._sites import weights
 from pipeline.regularizers.base import Evidence, Measures, Regularizer, require_effect
+from pipeline.runtime.errors import Refusal
 
 
 def soft_threshold(values: Tensor, threshold: float) -> Tensor:
@@ -25,6 +25,8 @@ def soft_threshold(values: Tensor, threshold: float) -> Tensor:
 
 class L1Penalty(Regularizer):
     """`strength` is the factor of the sum of absolute weights."""
+
+    name: ClassVar[str] = "l1_penalty"
 
     strength: float = Field(0.001, ge=0)
 
@@ -36,7 +38,9 @@ class L1Penalty(Regularizer):
     def modify_model(self, network: nn.Module) -> None:
         """Changes nothing. Raises Refusal where there are no weights."""
         if not weights(network):
-            raise Refusal("l1_penalty: no weights found; looked for parameters other than biases and those of normalization")
+            raise Refusal(
+                "l1_penalty: no weights found; looked for parameters other than biases and those of normalization"
+            )
 
     def callbacks(self) -> list[Any]:
         """The proximal step."""
@@ -45,9 +49,15 @@ class L1Penalty(Regularizer):
     def audit(self, evidence: Evidence) -> Measures:
         """Share of weights that are exactly 0, and the penalty's share of penalty + training loss at the end."""
         (step,) = evidence.callbacks
-        require_effect(step.shrunk > 0, 0, f"l1_penalty: {step.updates} updates shrank no weight at strength {self.strength}")
+        require_effect(
+            step.shrunk > 0,
+            0,
+            f"l1_penalty: {step.updates} updates shrank no weight at strength {self.strength}",
+        )
         found = [parameter.detach() for parameter in weights(evidence.network)]
-        zeros = sum(int((values == 0).sum()) for values in found) / sum(values.numel() for values in found)
+        zeros = sum(int((values == 0).sum()) for values in found) / sum(
+            values.numel() for values in found
+        )
         penalty = self.strength * sum(float(values.abs().sum()) for values in found)
         return {"zeros": zeros, "share_of_loss": penalty / (penalty + evidence.training_loss)}
 
@@ -64,7 +74,9 @@ class ProximalStep:
         """Hooks the step into the optimizer."""
         (optimizer,) = trainer.optimizers
         chosen = weights(pl_module.network)
-        optimizer.register_step_post_hook(lambda stepped, *_: self.shrink(chosen, step_length(stepped) * self.strength))
+        optimizer.register_step_post_hook(
+            lambda stepped, *_: self.shrink(chosen, step_length(stepped) * self.strength)
+        )
 
     @torch.no_grad()
     def shrink(self, parameters: list[nn.Parameter], threshold: float) -> None:

@@ -4,7 +4,7 @@ A share of every target is spread evenly over all classes, so that no logit is d
 of training batches, draws nothing, and is linear, so that it commutes with mixup. Test rule: deterministic.
 """
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field
 from torch import Tensor
@@ -19,6 +19,8 @@ def smoothed(targets: Tensor, amount: float) -> Tensor:
 
 class LabelSmoothing(Regularizer):
     """`amount` is the uniform distribution's share of a target."""
+
+    name: ClassVar[str] = "label_smoothing"
 
     amount: float = Field(0.1, ge=0, lt=1)
 
@@ -35,6 +37,8 @@ class LabelSmoothing(Regularizer):
         """Share of targets changed."""
         changes = evidence.changes
         require_effect(
-            changes.changed > 0, 0, f"label_smoothing: none of {changes.examples} targets was changed by amount {self.amount}"
+            changes.changed > 0,
+            0,
+            f"label_smoothing: none of {changes.examples} targets was changed by amount {self.amount}",
         )
         return {"changed": changes.changed / changes.examples}

@@ -4,15 +4,15 @@ After every update each unit's incoming weight vector is projected onto the ball
 linear layers and on the filters of convolutions, not on biases. Test rule: deterministic.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.config.errors import Refusal
-from pipeline.models.sites import LAYERS
+from pipeline.models._sites import LAYERS
 from pipeline.regularizers.base import Evidence, Measures, NoEffect, Regularizer, require_effect
+from pipeline.runtime.errors import Refusal
 
 ROUNDING = 1e-4  # relative
 
@@ -35,6 +35,8 @@ class MaxNorm(Regularizer):
     No finite one is without effect.
     """
 
+    name: ClassVar[str] = "max_norm"
+
     strength: float = Field(3.0, gt=0)
 
     def modify_model(self, network: nn.Module) -> None:
@@ -53,14 +55,20 @@ class MaxNorm(Regularizer):
         """
         (projection,) = evidence.callbacks
         found = units(evidence.network)
-        require_effect(projection.armed > 0, 0, f"max_norm: no projection was made at strength {self.strength}")
+        require_effect(
+            projection.armed > 0, 0, f"max_norm: no projection was made at strength {self.strength}"
+        )
         least = min(float(_factors(weight.detach(), self.strength).min()) for weight in found)
         if least < 1 - ROUNDING:
             raise NoEffect(
                 f"max_norm: a unit's weights have norm {self.strength / least:.4g}, above the allowed {self.strength}"
             )
         fired = int(projection.fired) / projection.armed
-        return {"units": sum(len(weight) for weight in found), "armed": projection.armed, "fired": fired}
+        return {
+            "units": sum(len(weight) for weight in found),
+            "armed": projection.armed,
+            "fired": fired,
+        }
 
 
 class Projection:

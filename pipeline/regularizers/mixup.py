@@ -4,7 +4,7 @@ Acts on training batches: every image and its target become a weighted mean of t
 batch; one weight per batch, pairs by a permutation. Draws from the global generator. Test rule: deterministic.
 """
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field
@@ -38,6 +38,8 @@ def draw_share(alpha: float) -> float:
 class Mixup(Regularizer):
     """`alpha` is both parameters of the Beta distribution; the paper uses 0.1 to 0.4 on ImageNet and 1 on CIFAR-10."""
 
+    name: ClassVar[str] = "mixup"
+
     alpha: float = Field(0.2, ge=0)
 
     @classmethod
@@ -63,11 +65,18 @@ class Mixup(Regularizer):
     def audit(self, evidence: Evidence) -> Measures:
         """Share of examples changed, and the mean absolute change of a pixel on the scale [0, 1]."""
         changes, (counted,) = evidence.changes, evidence.callbacks
-        chance = (2 * ROUNDING) ** (self.alpha * counted.batches)  # of weights that all round to 1, bounded
+        chance = (2 * ROUNDING) ** (
+            self.alpha * counted.batches
+        )  # of weights that all round to 1, bounded
         require_effect(
-            changes.changed > 0, chance, f"mixup: none of {changes.examples} examples was changed at alpha {self.alpha}"
+            changes.changed > 0,
+            chance,
+            f"mixup: none of {changes.examples} examples was changed at alpha {self.alpha}",
         )
-        return {"changed": changes.changed / changes.examples, "pixel_change": changes.distance / changes.examples}
+        return {
+            "changed": changes.changed / changes.examples,
+            "pixel_change": changes.distance / changes.examples,
+        }
 
 
 class Batches:

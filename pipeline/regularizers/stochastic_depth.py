@@ -12,8 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.config.errors import Refusal
-from pipeline.models.residuals import Gate, ResidualBlock, passed_over, residual_blocks
+from pipeline.models._residuals import Gate, ResidualBlock, passed_over, residual_blocks
 from pipeline.regularizers.base import (
     Evidence,
     Measures,
@@ -23,9 +22,12 @@ from pipeline.regularizers.base import (
     require_effect,
     require_rate,
 )
+from pipeline.runtime.errors import Refusal
 
 
-def stochastic_depth(shortcut: Tensor, inputs: Sequence[Tensor], branch: Callable[..., Tensor], kept: Sequence[bool]) -> Tensor:
+def stochastic_depth(
+    shortcut: Tensor, inputs: Sequence[Tensor], branch: Callable[..., Tensor], kept: Sequence[bool]
+) -> Tensor:
     """shortcut + branch(*inputs) where `kept` (one for all examples, or one for each) is true, else the shortcut.
 
     The branch is computed for the examples kept, and not at all where there are none; batch norm in it sees these alone.
@@ -34,7 +36,9 @@ def stochastic_depth(shortcut: Tensor, inputs: Sequence[Tensor], branch: Callabl
         return shortcut + branch(*inputs)
     if not any(kept):
         return shortcut.clone()  # what follows may work in place
-    rows = torch.tensor([row for row, survives in enumerate(kept) if survives], device=shortcut.device)
+    rows = torch.tensor(
+        [row for row, survives in enumerate(kept) if survives], device=shortcut.device
+    )
     chosen = [_outward(_inward(values).index_select(0, rows), values) for values in inputs]
     part = _of_rows(branch, chosen).expand(len(rows), *shortcut.shape[1:])
     inner = part.movedim(1, -1) if _channels_last(shortcut) else part
@@ -44,11 +48,15 @@ def stochastic_depth(shortcut: Tensor, inputs: Sequence[Tensor], branch: Callabl
 class StochasticDepth(Regularizer):
     """`survival` is that of the last branch: linear decay falls to it from 1 at the network's input."""
 
+    name: ClassVar[str] = "stochastic_depth"
+
     also_called: ClassVar[tuple[str, ...]] = ("drop_path", "drop_connect", "layer_drop")
 
     survival: float = Field(0.5, gt=0, le=1)
     decay: Literal["linear", "uniform"] = "linear"
-    mode: Literal["batch", "example"] = "batch"  # one draw for all examples of a batch, or one for each
+    mode: Literal["batch", "example"] = (
+        "batch"  # one draw for all examples of a batch, or one for each
+    )
 
     @classmethod
     def neutral(cls) -> Self:
@@ -65,7 +73,10 @@ class StochasticDepth(Regularizer):
 
     def chances(self, branches: int) -> list[float]:
         """Each branch's chance of survival, in order."""
-        steps = [(number / branches if self.decay == "linear" else 1.0) for number in range(1, branches + 1)]
+        steps = [
+            (number / branches if self.decay == "linear" else 1.0)
+            for number in range(1, branches + 1)
+        ]
         return [1 - step * (1 - self.survival) for step in steps]
 
     def modify_model(self, network: nn.Module) -> None:
@@ -74,7 +85,12 @@ class StochasticDepth(Regularizer):
         chances = iter(self.chances(_branches(blocks)))
         for block in blocks:
             names = [f"stochastic_depth_{number}" for number in range(block.branches)]
-            block.insert({name: BranchLayer(f"{block.name}.{name}", next(chances), self.mode == "example") for name in names})
+            block.insert(
+                {
+                    name: BranchLayer(f"{block.name}.{name}", next(chances), self.mode == "example")
+                    for name in names
+                }
+            )
 
     def callbacks(self) -> list[Any]:
         """Prepares the optimizer for weights without gradient."""
@@ -85,14 +101,30 @@ class StochasticDepth(Regularizer):
 
         `passed_over`: modules that cannot be traced, and sums of which neither side is the branch.
         """
-        layers = [layer for layer in noise_layers(evidence.network) if isinstance(layer, BranchLayer)]
+        layers = [
+            layer for layer in noise_layers(evidence.network) if isinstance(layer, BranchLayer)
+        ]
         drawn = [int(layer.counts.get("drawn", 0)) for layer in layers]
         skipped = sum(drawn) - sum(int(layer.counts.get("kept", 0)) for layer in layers)
-        require_effect(sum(drawn) > 0, 0, f"stochastic_depth: none of {len(layers)} branches was ever asked for")
+        require_effect(
+            sum(drawn) > 0,
+            0,
+            f"stochastic_depth: none of {len(layers)} branches was ever asked for",
+        )
         chances = zip(self.chances(len(layers)), drawn, strict=True)
         expected = sum((1 - chance) * number for chance, number in chances) / sum(drawn)
-        require_rate("stochastic_depth", f"computations of {len(layers)} branches", skipped, sum(drawn), expected)
-        measures: Measures = {"blocks": len(layers), "skipped": skipped / sum(drawn), "expected_skipped": expected}
+        require_rate(
+            "stochastic_depth",
+            f"computations of {len(layers)} branches",
+            skipped,
+            sum(drawn),
+            expected,
+        )
+        measures: Measures = {
+            "blocks": len(layers),
+            "skipped": skipped / sum(drawn),
+            "expected_skipped": expected,
+        }
         return measures | {"passed_over": passed_over(evidence.network)}
 
 
@@ -117,7 +149,9 @@ class BranchLayer(NoiseLayer, Gate):
 
     def forward(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
         """Sampled or deterministic, by the switch alone."""
-        return self.sample(inputs, *pieces) if self.sampling else self.deterministic(inputs, *pieces)
+        return (
+            self.sample(inputs, *pieces) if self.sampling else self.deterministic(inputs, *pieces)
+        )
 
 
 class _Momenta:

@@ -37,6 +37,8 @@ class WeightAveraging(Regularizer):
     the mass that an EMA started at zero would have to be corrected for.
     """
 
+    name: ClassVar[str] = "weight_averaging"
+
     clashes: ClassVar[Mapping[str, str]] = {
         "early_stopping": "it watches and restores the raw weights, so that no average would be tested"
     }
@@ -71,8 +73,14 @@ class WeightAveraging(Regularizer):
             f"weight_averaging: the average of {averager.count} weights is the raw weights",
         )
         final = dict(evidence.network.named_parameters())
-        replaced = [name for name, value in averager.average.items() if not torch.equal(final[name], value)]
-        require_effect(not replaced, 0, f"weight_averaging: {len(replaced)} tensors at the end are not the average of training")
+        replaced = [
+            name for name, value in averager.average.items() if not torch.equal(final[name], value)
+        ]
+        require_effect(
+            not replaced,
+            0,
+            f"weight_averaging: {len(replaced)} tensors at the end are not the average of training",
+        )
         return {"averaged": float(averager.count), "distance": averager.distance}
 
 
@@ -93,7 +101,9 @@ class Averager:
             return
         for name, value in pl_module.network.named_parameters():
             known = self.average.get(name)
-            self.average[name] = value.detach().clone() if known is None else self._blend(known, value.detach())
+            self.average[name] = (
+                value.detach().clone() if known is None else self._blend(known, value.detach())
+            )
         self.count += 1
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
@@ -102,11 +112,18 @@ class Averager:
             return
         network = pl_module.network
         self.raw = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        difference = torch.cat([(self.average[name] - self.raw[name]).flatten() for name in self.average])
-        self.distance = float(difference.norm() / torch.cat([self.raw[name].flatten() for name in self.average]).norm())
+        difference = torch.cat(
+            [(self.average[name] - self.raw[name]).flatten() for name in self.average]
+        )
+        self.distance = float(
+            difference.norm()
+            / torch.cat([self.raw[name].flatten() for name in self.average]).norm()
+        )
         network.load_state_dict({**self.raw, **self.average})
         if self.decay or self.kind == "mean":
-            refresh_statistics(network, trainer.train_dataloader.images, trainer.train_dataloader.size)
+            refresh_statistics(
+                network, trainer.train_dataloader.images, trainer.train_dataloader.size
+            )
 
     def kept(self) -> dict[str, Weights]:
         """The weights before averaging."""
@@ -122,14 +139,22 @@ class Averager:
 
     def _blend(self, known: Tensor, value: Tensor) -> Tensor:
         known = known.to(value.device)  # a checkpoint's lies on the processor
-        return ema(known, value, self.decay) if self.kind == "ema" else running_mean(known, value, self.count)
+        return (
+            ema(known, value, self.decay)
+            if self.kind == "ema"
+            else running_mean(known, value, self.count)
+        )
 
 
 @torch.no_grad()
 def refresh_statistics(network: nn.Module, images: Tensor, batch_size: int) -> None:
     """Batch-norm means and variances of the present weights: the mean over one pass of `images` in batches, without noise."""
     device = next(network.parameters()).device
-    norms = [module for module in network.modules() if isinstance(module, NORMS) and module.running_mean is not None]
+    norms = [
+        module
+        for module in network.modules()
+        if isinstance(module, NORMS) and module.running_mean is not None
+    ]
     before = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

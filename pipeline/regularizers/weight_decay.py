@@ -4,22 +4,30 @@ Adds strength / 2 times the squared norm of the weights to the loss, not of bias
 plain SGD the optimizer's decay is exactly the gradient of that. Test rule: deterministic.
 """
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.models.sites import weights
+from pipeline.models._sites import weights
 from pipeline.regularizers.base import Evidence, Groups, Measures, Regularizer, require_effect
 
 
 def half_squared_norm(parameters: list[nn.Parameter]) -> Tensor:
     """Half the sum of squares of all parameters, a scalar."""
-    return sum((parameter.square().sum() for parameter in parameters), start=parameters[0].new_zeros(())) / 2
+    return (
+        sum(
+            (parameter.square().sum() for parameter in parameters),
+            start=parameters[0].new_zeros(()),
+        )
+        / 2
+    )
 
 
 class WeightDecay(Regularizer):
     """`strength` is the factor of half the squared norm."""
+
+    name: ClassVar[str] = "weight_decay"
 
     strength: float = Field(0.001, ge=0)
 
@@ -36,6 +44,8 @@ class WeightDecay(Regularizer):
         """Tensors decayed, and the penalty's share of penalty + training loss at the end."""
         decayed = [group for group in evidence.groups if group["weight_decay"] == self.strength]
         tensors = sum(len(group["params"]) for group in decayed)
-        require_effect(tensors > 0, 0, f"weight_decay: no weight is decayed at strength {self.strength}")
+        require_effect(
+            tensors > 0, 0, f"weight_decay: no weight is decayed at strength {self.strength}"
+        )
         penalty = self.strength * float(half_squared_norm(weights(evidence.network)).detach())
         return {"tensors": tensors, "share_of_loss": penalty / (penalty + evidence.training_loss)}

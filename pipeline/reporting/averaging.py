@@ -8,11 +8,31 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from pipeline.config.rules import NOISE, NOISE_PASSES
+from pipeline.config.test_rules import NOISE, NOISE_PASSES
 from pipeline.reporting.frames import Evidence
-from pipeline.reporting.gains import METRICS, PRECISION, Gain, bounds, certain, difference, disagreeing, most, shown
+from pipeline.reporting.gains import (
+    METRICS,
+    PRECISION,
+    Gain,
+    bounds,
+    certain,
+    difference,
+    disagreeing,
+    most,
+    shown,
+)
 from pipeline.reporting.overview import MEAN_INTERVAL
-from pipeline.reporting.tables import CONFIDENCE, INTERVAL, VOID, counted, decimal, decimals, listed, percent, table
+from pipeline.reporting.tables import (
+    CONFIDENCE,
+    INTERVAL,
+    VOID,
+    counted,
+    decimal,
+    decimals,
+    listed,
+    percent,
+    table,
+)
 
 NAMES = {"accuracy": "accuracy (%)", "nll": "NLL (nats)"}
 KEYS = ["study", "arm"]
@@ -35,7 +55,16 @@ def averaging_section(evidence: Evidence) -> str:
         "# Averaging at test",
         "Training adds randomness; a test can average it out over noise passes (noise layers sampling, batch norm frozen), or "
         f"use the standard form of each regularizer, the deterministic rule. {NO_VERDICTS}",
-        " ".join(part for part in (start, most(gains, digits), certain(gains, digits), disagreeing(gains, digits)) if part),
+        " ".join(
+            part
+            for part in (
+                start,
+                most(gains, digits),
+                certain(gains, digits),
+                disagreeing(gains, digits),
+            )
+            if part
+        ),
         pass_table(evidence),
         f"Curves over the number of passes: {listed([f'[{study}](study_{study}.md)' for study in studies])}.",
     ]
@@ -64,9 +93,23 @@ def pass_table(evidence: Evidence) -> str:
         means = own.groupby(["passes", "metric"])["value"].mean().unstack("metric").reindex(numbers)
         marks = {NOISE_PASSES: " (declared)"} if key in declared else {}
         for metric, found in _gain(evidence.named(*key), own, end).by.items():
-            cells = {_titled(at): _spelled(metric, mean, digits) + marks.get(at, "") for at, mean in means[metric].items()}
-            change = {"difference": shown(metric, found.mean, digits), INTERVAL: bounds(metric, found, digits) or VOID}
-            rows.append({"arm": evidence.named(*key), "metric": NAMES[metric], **cells, **change, "n": str(found.n)})
+            cells = {
+                _titled(at): _spelled(metric, mean, digits) + marks.get(at, "")
+                for at, mean in means[metric].items()
+            }
+            change = {
+                "difference": shown(metric, found.mean, digits),
+                INTERVAL: bounds(metric, found, digits) or VOID,
+            }
+            rows.append(
+                {
+                    "arm": evidence.named(*key),
+                    "metric": NAMES[metric],
+                    **cells,
+                    **change,
+                    "n": str(found.n),
+                }
+            )
     caption = (
         "n: done confirmation runs. Rule: the arithmetic mean of the probabilities of so many noise passes, on the test "
         "images; every arm's declared rule is deterministic unless another is marked. Difference: "
@@ -79,7 +122,9 @@ def pass_table(evidence: Evidence) -> str:
 def pass_gains(evidence: Evidence) -> list[Gain]:
     """All noise passes minus deterministic, for every arm with noise."""
     end = last(evidence.passes)
-    return [_gain(evidence.named(study, arm), own, end) for (study, arm), own in _arms(evidence.passes)]
+    return [
+        _gain(evidence.named(study, arm), own, end) for (study, arm), own in _arms(evidence.passes)
+    ]
 
 
 def last(passes: pd.DataFrame) -> int:
@@ -93,8 +138,12 @@ def _arms(passes: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]
 
 
 def _gain(name: str, own: pd.DataFrame, end: int) -> Gain:
-    wide = own.pivot_table(index=["metric", "seed"], columns="passes", values="value").reindex(columns=[0, end])
-    return Gain(name, {metric: difference(wide[end].loc[metric], wide[0].loc[metric]) for metric in METRICS})
+    wide = own.pivot_table(index=["metric", "seed"], columns="passes", values="value").reindex(
+        columns=[0, end]
+    )
+    return Gain(
+        name, {metric: difference(wide[end].loc[metric], wide[0].loc[metric]) for metric in METRICS}
+    )
 
 
 def _titled(number: int) -> str:

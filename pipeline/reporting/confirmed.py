@@ -30,8 +30,14 @@ from pipeline.reporting.tables import (
     table,
 )
 
-IN_PERCENT = ("accuracy", "calibration_error", "gap")  # metrics that are fractions of images; the others are in nats or scores
-TESTS = "two-sided paired t test, and beside it the exact one that flips the signs of the differences"
+IN_PERCENT = (
+    "accuracy",
+    "calibration_error",
+    "gap",
+)  # metrics that are fractions of images; the others are in nats or scores
+TESTS = (
+    "two-sided paired t test, and beside it the exact one that flips the signs of the differences"
+)
 
 
 def confirmed(evidence: Evidence, study: PlannedStudy) -> str:
@@ -40,7 +46,11 @@ def confirmed(evidence: Evidence, study: PlannedStudy) -> str:
     primary = [row for row in rows if row["metric"] == PRIMARY]
     digits = decimals(evidence.primary())
     others = [row for row in rows if row["metric"] != PRIMARY and not _unchanged(row)]
-    parts = [_primary_table(primary, digits), _open(primary, digits), f"### Other metrics\n\n{_other_table(others, digits)}"]
+    parts = [
+        _primary_table(primary, digits),
+        _open(primary, digits),
+        f"### Other metrics\n\n{_other_table(others, digits)}",
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -82,7 +92,8 @@ def _other_table(rows: list[dict[str, Any]], digits: int) -> str:
 def _other(row: dict[str, Any], digits: int) -> dict[str, str]:
     fraction = _is_fraction(row)
     means = [
-        percent(row[name], digits) if fraction else decimal(row[name], PRECISION) for name in ("baseline_mean", "arm_mean")
+        percent(row[name], digits) if fraction else decimal(row[name], PRECISION)
+        for name in ("baseline_mean", "arm_mean")
     ]
     return {
         "arm": row["arm"],
@@ -106,12 +117,17 @@ def _difference(row: dict[str, Any], digits: int) -> dict[str, str]:
 def _tests(row: dict[str, Any]) -> dict[str, str]:
     """Both p-values; none for a cost that is the same in every pair, which is no matter of chance."""
     counted_alike = row["metric"].endswith("_cost") and pd.isna(row["p"])
-    return {"p": p_value(row["p"]), "p (sign flips)": VOID if counted_alike else p_value(row["p_sign_flip"])}
+    return {
+        "p": p_value(row["p"]),
+        "p (sign flips)": VOID if counted_alike else p_value(row["p_sign_flip"]),
+    }
 
 
 def _open(rows: list[dict[str, Any]], digits: int) -> str:
     """For every inconclusive arm what so many pairs could have found, and how many the observed difference would take."""
-    unsettled = [row for row in rows if row["verdict"] == "inconclusive" and not pd.isna(row["detectable"])]
+    unsettled = [
+        row for row in rows if row["verdict"] == "inconclusive" and not pd.isna(row["detectable"])
+    ]
     return "\n".join(
         f"- **{row['arm']}** stays inconclusive: {counted(row['n'], 'pair')} find a difference of "
         f"{findable(row['detectable'], digits)} points with {100 * POWER:g} % power; {_needed(row['seeds_needed'])}."
@@ -120,7 +136,11 @@ def _open(rows: list[dict[str, Any]], digits: int) -> str:
 
 
 def _needed(seeds: float) -> str:
-    return "the observed one would take more than 10,000" if math.isinf(seeds) else f"the observed one would take {seeds:,.0f}"
+    return (
+        "the observed one would take more than 10,000"
+        if math.isinf(seeds)
+        else f"the observed one would take {seeds:,.0f}"
+    )
 
 
 def _unchanged(row: dict[str, Any]) -> bool:
@@ -135,5 +155,11 @@ def _is_fraction(row: dict[str, Any]) -> bool:
 def _metric(name: str) -> str:
     """A metric with its unit."""
     words = name.replace("_", " ").replace("nll", "NLL").replace("brier", "Brier score")
-    units = {"accuracy": " (%)", "error": " (%)", "NLL": " (nats)", "score": "", "cost": " (of the baseline's)"}
+    units = {
+        "accuracy": " (%)",
+        "error": " (%)",
+        "NLL": " (nats)",
+        "score": "",
+        "cost": " (of the baseline's)",
+    }
     return words + units.get(words.rpartition(" ")[2], " (points)")

@@ -11,7 +11,15 @@ import pandas as pd
 
 from pipeline.comparison.intervals import NEGLIGIBLE, Interval, interval
 from pipeline.reporting.frames import Evidence
-from pipeline.reporting.tables import decimal, decimals, listed, percent, percent_interval, points, points_interval
+from pipeline.reporting.tables import (
+    decimal,
+    decimals,
+    listed,
+    percent,
+    percent_interval,
+    points,
+    points_interval,
+)
 
 Problem = Literal["variance", "bias", "both", "neither"]
 FEW = 4  # arms that are named one by one
@@ -43,7 +51,10 @@ def problem(bias: float, gap: float, margin: float) -> Problem:
 def diagnosis(evidence: Evidence) -> str:
     """The section: training error against the stated optimal one, the gap, the problem, and what addresses it."""
     baseline, best = evidence.baseline(), evidence.confirmation.optimal_error
-    error, gap = (interval(values.to_numpy(float)) for values in (1 - baseline["train_accuracy"], baseline["gap"]))
+    error, gap = (
+        interval(values.to_numpy(float))
+        for values in (1 - baseline["train_accuracy"], baseline["gap"])
+    )
     digits = decimals(evidence.primary())
     if not error.n:
         return "No baseline run is done, so there is nothing to diagnose."
@@ -72,13 +83,22 @@ def _helping(evidence: Evidence, digits: int) -> str:
 def _closing(evidence: Evidence, digits: int) -> str:
     """Arms that close the gap without having been shown to help: the warning of the lecture."""
     helping = {
-        (row["study"], row["arm"]) for row in evidence.primary().to_dict("records") if row["verdict"].startswith("helps")
+        (row["study"], row["arm"])
+        for row in evidence.primary().to_dict("records")
+        if row["verdict"].startswith("helps")
     }
     gaps = evidence.contrasts[evidence.contrasts["metric"] == "gap"]
-    rows = [row for row in gaps[gaps["high"] < 0].to_dict("records") if (row["study"], row["arm"]) not in helping]
+    rows = [
+        row
+        for row in gaps[gaps["high"] < 0].to_dict("records")
+        if (row["study"], row["arm"]) not in helping
+    ]
     if not rows:
         return ""
-    names = [_named(evidence, row, digits) for row in sorted(rows, key=lambda row: float(row["difference"]))]
+    names = [
+        _named(evidence, row, digits)
+        for row in sorted(rows, key=lambda row: float(row["difference"]))
+    ]
     return f"With a smaller gap, but not shown to raise test accuracy: {listed(names)}. A small gap is not the aim."
 
 
@@ -110,13 +130,18 @@ def _named(evidence: Evidence, row: dict[str, Any], digits: int) -> str:
 
 
 def _spelled(found: Interval, digits: int) -> str:
-    return f"{percent(found.mean, digits)} {percent_interval(found.low, found.high, digits)}".strip()
+    return (
+        f"{percent(found.mean, digits)} {percent_interval(found.low, found.high, digits)}".strip()
+    )
 
 
 def smallest_gap(evidence: Evidence) -> str:
     """Was the smallest gap the best model? The correlation over all runs, and the two arms in question."""
     runs = pd.concat(
-        [evidence.confirmed(study, arm.name).assign(label=evidence.label(study, arm.name)) for study, arm in evidence.arms()]
+        [
+            evidence.confirmed(study, arm.name).assign(label=evidence.label(study, arm.name))
+            for study, arm in evidence.arms()
+        ]
     )
     means = runs.groupby("label", sort=False)[["gap", "test_accuracy"]].mean().dropna()
     if len(means) < 2 or runs["gap"].nunique() < 2 or runs["test_accuracy"].nunique() < 2:
@@ -134,7 +159,9 @@ def smallest_gap(evidence: Evidence) -> str:
         f"and within arms with {decimal(within, 2)}. {_fitted(runs)}"
     ).strip()
     if least == best:
-        return f"{words} The smallest gap was the best model: **{best}** has {of_best} test accuracy."
+        return (
+            f"{words} The smallest gap was the best model: **{best}** has {of_best} test accuracy."
+        )
     return (
         f"{words} The smallest gap was not the best model: **{least}** has {of_least} test accuracy, **{best}** {of_best}. "
         "(Means over seeds.)"
@@ -146,7 +173,11 @@ def _correlations(runs: pd.DataFrame) -> tuple[float, float]:
     own = runs[["gap", "test_accuracy"]]
     centred = own - own.groupby(runs["label"]).transform("mean")
     varies = centred.abs().max() > NEGLIGIBLE
-    within = centred["gap"].corr(centred["test_accuracy"], method="spearman") if varies.all() else float("nan")
+    within = (
+        centred["gap"].corr(centred["test_accuracy"], method="spearman")
+        if varies.all()
+        else float("nan")
+    )
     return float(own["gap"].corr(own["test_accuracy"], method="spearman")), float(within)
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator, NullLocator
 
-from pipeline.config.rules import NOISE_PASSES
+from pipeline.config.test_rules import NOISE_PASSES
 from pipeline.reporting.figures import BAND, DASHES, TITLE
 from pipeline.reporting.style import DARK, MARKERS, WIDTH, colours, columns, style
 
@@ -27,7 +27,11 @@ STAR: dict[str, Any] = {"marker": "*", "markersize": 17, "markeredgecolor": "bla
 
 
 def score_curves(
-    frame: pd.DataFrame, palette: Mapping[str, str], averaged: str, reference: str, declared: Collection[str] = ()
+    frame: pd.DataFrame,
+    palette: Mapping[str, str],
+    averaged: str,
+    reference: str,
+    declared: Collection[str] = (),
 ) -> Figure:
     """Test accuracy and NLL against the number `averaged`: a row of two panels per label, each with a scale of its own.
 
@@ -41,15 +45,26 @@ def score_curves(
         panels = figure.subplots(len(labels), 2, squeeze=False, sharex=True)
         for row, label in zip(panels, labels, strict=True):
             for axes, metric in zip(row, SCALES, strict=True):
-                own = frame[(frame["label"] == label) & (frame["metric"] == metric)].sort_values("number")
+                own = frame[(frame["label"] == label) & (frame["metric"] == metric)].sort_values(
+                    "number"
+                )
                 _scores(axes, own, metric, palette[label], most)
-                _star(axes, own[(own["number"] == NOISE_PASSES) & (label in declared)], metric, palette[label])
+                _star(
+                    axes,
+                    own[(own["number"] == NOISE_PASSES) & (label in declared)],
+                    metric,
+                    palette[label],
+                )
             row[0].set_title("\n".join(textwrap.wrap(label, TITLE)))
         for axes in panels[-1]:
             _number_axis(axes, most)
             axes.set_xlabel(averaged)
         figure.align_ylabels(panels)
-        star = {"declared rule": {**STAR, "color": "white", "markerfacecolor": "white"}} if declared else {}
+        star = (
+            {"declared rule": {**STAR, "color": "white", "markerfacecolor": "white"}}
+            if declared
+            else {}
+        )
         dashed = {"color": GREY, "linestyle": DASHES}
         _legend(figure, {"average": {"color": GREY, **_marker(most)}, reference: dashed, **star})
     return figure
@@ -62,7 +77,9 @@ def reliability_diagram(bins: pd.DataFrame, palette: Mapping[str, str]) -> Figur
     """
     pairs = zip(dict.fromkeys(bins["method"]), itertools.cycle(MARKERS), strict=False)
     edge = {"markersize": 9, "markeredgecolor": "white", "markeredgewidth": 0.8}
-    looks = {method: {"color": palette[method], "marker": marker, **edge} for method, marker in pairs}
+    looks = {
+        method: {"color": palette[method], "marker": marker, **edge} for method, marker in pairs
+    }
     diagonal: dict[str, Any] = {"color": DARK, "linestyle": DASHES, "linewidth": 1.5}
     with style():
         figure = Figure(figsize=(WIDTH, 8.8), layout="constrained")
@@ -72,7 +89,9 @@ def reliability_diagram(bins: pd.DataFrame, palette: Mapping[str, str]) -> Figur
             own = bins[bins["method"] == method]
             known = own.dropna(subset=["confidence", "accuracy"])
             upper.plot(100 * known["confidence"], 100 * known["accuracy"], **look)
-            lower.plot(50 * (own["low"] + own["high"]), 100 * own["share"], clip_on=False, zorder=3, **look)
+            lower.plot(
+                50 * (own["low"] + own["high"]), 100 * own["share"], clip_on=False, zorder=3, **look
+            )
         upper.set(ylabel="accuracy (%)", xlim=(-1, 101), ylim=(-2, 102))
         lower.set(xlabel="confidence (%)", ylabel="test images (%)")
         lower.set_ylim(bottom=0)
@@ -89,13 +108,29 @@ def deviations(components: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
     arms = list(dict.fromkeys(components["arm"]))
     own = [components[components["arm"] == arm] for arm in arms]
     with style():
-        figure = Figure(figsize=(WIDTH, 0.42 * len(components) + 0.7 * len(arms) + 0.6), layout="constrained")
-        panels = figure.subplots(len(arms), 1, squeeze=False, sharex=True, height_ratios=[len(rows) + 1 for rows in own])[:, 0]
+        figure = Figure(
+            figsize=(WIDTH, 0.42 * len(components) + 0.7 * len(arms) + 0.6), layout="constrained"
+        )
+        panels = figure.subplots(
+            len(arms), 1, squeeze=False, sharex=True, height_ratios=[len(rows) + 1 for rows in own]
+        )[:, 0]
         for axes, arm, rows in zip(panels, arms, own, strict=True):
             places = list(range(len(rows)))
-            axes.hlines(places, 100 * rows["low"], 100 * rows["high"], color=palette.get(arm, GREY), linewidth=3)
+            axes.hlines(
+                places,
+                100 * rows["low"],
+                100 * rows["high"],
+                color=palette.get(arm, GREY),
+                linewidth=3,
+            )
             face = [palette.get(arm, GREY) if known else "white" for known in rows["low"].notna()]
-            look = {"marker": "o", "s": 90, "edgecolor": palette.get(arm, GREY), "linewidth": 2, "zorder": 3}
+            look = {
+                "marker": "o",
+                "s": 90,
+                "edgecolor": palette.get(arm, GREY),
+                "linewidth": 2,
+                "zorder": 3,
+            }
             axes.scatter(100 * rows["sd"], places, facecolor=face, **look)
             axes.set_yticks(places, rows["stream"])
             axes.set(title=arm, ylim=(len(rows) - 0.5, -0.5), xlim=(0, None))
@@ -111,13 +146,22 @@ def growth_curves(scores: pd.DataFrame, differences: pd.DataFrame) -> Figure:
     series = list(dict.fromkeys(scores["series"]))
     palette = colours(series)
     pairs = zip(series, itertools.cycle(MARKERS), strict=False)
-    looks: dict[str, dict[str, Any]] = {name: {"color": palette[name], "marker": marker} for name, marker in pairs}
+    looks: dict[str, dict[str, Any]] = {
+        name: {"color": palette[name], "marker": marker} for name, marker in pairs
+    }
     with style():
         figure = Figure(figsize=(WIDTH, 7.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
         for name, look in looks.items():
             own = scores[scores["series"] == name]
-            upper.fill_between(own["size"], 100 * own["low"], 100 * own["high"], color=look["color"], alpha=BAND, linewidth=0)
+            upper.fill_between(
+                own["size"],
+                100 * own["low"],
+                100 * own["high"],
+                color=look["color"],
+                alpha=BAND,
+                linewidth=0,
+            )
             upper.plot(own["size"], 100 * own["mean"], **look)
             rows = differences[differences["series"] == name]
             bars = [100 * (rows["mean"] - rows["low"]), 100 * (rows["high"] - rows["mean"])]
@@ -139,7 +183,14 @@ def _scores(axes: Axes, own: pd.DataFrame, metric: str, colour: str, most: int) 
     for mean in scale * own.loc[own["number"] == 0, "mean"]:
         axes.axhline(mean, color=colour, linestyle=DASHES, zorder=1)
     rows = own[own["number"] > 0]
-    axes.fill_between(rows["number"], scale * rows["low"], scale * rows["high"], color=colour, alpha=BAND, linewidth=0)
+    axes.fill_between(
+        rows["number"],
+        scale * rows["low"],
+        scale * rows["high"],
+        color=colour,
+        alpha=BAND,
+        linewidth=0,
+    )
     axes.plot(rows["number"], scale * rows["mean"], color=colour, linewidth=2.4, **_marker(most))
     axes.set_ylabel(title)
     axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -150,13 +201,24 @@ def _marker(most: int) -> dict[str, Any]:
 
 
 def _star(axes: Axes, rows: pd.DataFrame, metric: str, colour: str) -> None:
-    axes.plot(rows["number"], SCALES[metric][1] * rows["mean"], color=colour, linestyle="", zorder=5, **STAR)
+    axes.plot(
+        rows["number"],
+        SCALES[metric][1] * rows["mean"],
+        color=colour,
+        linestyle="",
+        zorder=5,
+        **STAR,
+    )
 
 
 def _number_axis(axes: Axes, most: int) -> None:
     if most > FEW:
         axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in (TICKS if most > FEW else range(1, FEW + 1)) if tick <= most]))
+    axes.xaxis.set_major_locator(
+        FixedLocator(
+            [tick for tick in (TICKS if most > FEW else range(1, FEW + 1)) if tick <= most]
+        )
+    )
     axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.xaxis.set_minor_locator(NullLocator())
 

@@ -8,15 +8,25 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipeline.config.arms import BASELINE
-from pipeline.config.plan import PlannedEnsemble
+from pipeline.config.plan import BASELINE, PlannedEnsemble
 from pipeline.reporting.frames import Evidence
 from pipeline.reporting.gains import PRECISION, SCALED, bounds, shown
 from pipeline.reporting.lessons import cheapest, gained, grown, optimism, scaled, trusted
 from pipeline.reporting.methods import LEAST, Row, method_rows, of
 from pipeline.reporting.overview import MEAN_INTERVAL
 from pipeline.reporting.sections import changes, losses, lost, run_table
-from pipeline.reporting.tables import CONFIDENCE, VOID, counted, decimal, decimals, listed, percent, ratio, table, text
+from pipeline.reporting.tables import (
+    CONFIDENCE,
+    VOID,
+    counted,
+    decimal,
+    decimals,
+    listed,
+    percent,
+    ratio,
+    table,
+    text,
+)
 
 SHARED = "The first baseline model of a group is the confirmation run of its seed."
 SIZES = "Test accuracy and negative log-likelihood against the number averaged, a row of panels for each method, with bands"
@@ -69,7 +79,9 @@ def equal_cost_table(rows: Sequence[Row], groups: int, digits: int) -> str:
 
 def _found(evidence: Evidence, ensemble: PlannedEnsemble) -> list[str]:
     """The table, its sentences and the figures; one line instead where no group is complete."""
-    scored, sizes, bins = (of(ensemble, frame) for frame in (evidence.ensembles, evidence.sizes, evidence.reliability))
+    scored, sizes, bins = (
+        of(ensemble, frame) for frame in (evidence.ensembles, evidence.sizes, evidence.reliability)
+    )
     if scored.empty:
         return ["**No group has all its baseline models done, so nothing was averaged.**"]
     rows, digits = method_rows(scored), decimals(evidence.primary())
@@ -79,7 +91,9 @@ def _found(evidence: Evidence, ensemble: PlannedEnsemble) -> list[str]:
     )
     images = [f"![{DIAGRAM}](../figures/reliability_{ensemble.name}.png)\n\n*{POOLED}*"]
     if len(sizes):
-        images.insert(0, f"![{SIZES}](../figures/ensemble_sizes_{ensemble.name}.png)\n\n*{GROWING}*")
+        images.insert(
+            0, f"![{SIZES}](../figures/ensemble_sizes_{ensemble.name}.png)\n\n*{GROWING}*"
+        )
     bullets = "\n".join(f"- {sentence}" for sentence in said if sentence)
     return [bullets, equal_cost_table(rows, len(ensemble.groups), digits), *images]
 
@@ -111,7 +125,9 @@ def _cells(row: Row, digits: int) -> dict[str, str]:
         "disagreement (%)": percent(means["disagreement"], digits),
         "compared with": VOID if row.single else row.against,
         **{
-            title: VOID if row.single else f"{shown(metric, found.mean, digits)} {bounds(metric, found, digits)}".strip()
+            title: VOID
+            if row.single
+            else f"{shown(metric, found.mean, digits)} {bounds(metric, found, digits)}".strip()
             for (metric, found), title in zip(row.gain.by.items(), DIFFERENCES, strict=True)
         },
         "n": str(row.n),

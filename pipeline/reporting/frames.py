@@ -13,14 +13,21 @@ import pandas as pd
 from scipy.stats import t
 
 from pipeline.comparison.intervals import LEVEL
-from pipeline.config.arms import BASELINE
-from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
-from pipeline.config.rules import DETERMINISTIC
+from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.test_rules import DETERMINISTIC
 
 STATES = ("done", "failed", "diverged", "missing")
 GAPS = ("gap", "gap_noise", "gap_augmentation", "gap_observed")
 TRIED = (
-    *("study", "arm", "strength", "n", "validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
+    *(
+        "study",
+        "arm",
+        "strength",
+        "n",
+        "validation_accuracy",
+        "validation_accuracy_low",
+        "validation_accuracy_high",
+    ),
     *("validation_nll", "chosen"),
 )
 SMALLEST_LOSS = 1e-12
@@ -28,7 +35,9 @@ COSTS = ("training_flops", "updates", "forward_flops")
 RUN = ("phase", "study", "arm", "strength", "seed", "fingerprint", "state", "reason", *COSTS)
 PASSES = ("study", "arm", "seed", "passes", "metric", "value")
 Records = dict[str, dict[str, Any] | None]  # fingerprint -> record, None where there is none
-Pair = tuple[tuple[str, ...], tuple[str, ...]]  # fingerprints of an arm and of what it is compared with
+Pair = tuple[
+    tuple[str, ...], tuple[str, ...]
+]  # fingerprints of an arm and of what it is compared with
 Histories = dict[str, list[dict[str, Any]]]  # fingerprint -> rows of (epoch, split)
 
 
@@ -71,7 +80,9 @@ class Evidence:
     def primary(self) -> pd.DataFrame:
         """The contrasts of the one metric that carries a verdict, best difference first, unknown ones last."""
         rows = self.contrasts[self.contrasts["metric"] == "test_accuracy"]
-        return rows.sort_values("difference", ascending=False, kind="stable", na_position="last").reset_index(drop=True)
+        return rows.sort_values(
+            "difference", ascending=False, kind="stable", na_position="last"
+        ).reset_index(drop=True)
 
     def ambiguous(self) -> bool:
         """Whether two studies use one arm name, so that a name alone does not say which is meant."""
@@ -115,7 +126,11 @@ class Evidence:
         return self._trained(study, arm) or (study, arm), self._trained(other or study, name)
 
     def _trained(self, study: str, arm: str) -> tuple[str, ...]:
-        return tuple(run.fingerprint for run in self.confirmation.runs if (run.study, run.arm) == (study, arm))
+        return tuple(
+            run.fingerprint
+            for run in self.confirmation.runs
+            if (run.study, run.arm) == (study, arm)
+        )
 
     def confirmed(self, study: str, arm: str) -> pd.DataFrame:
         """The outcomes of one arm's confirmation runs."""
@@ -145,19 +160,32 @@ def draw_frame(plan: Plan, records: Records) -> pd.DataFrame:
     return _with_records(plan.phase, plan.draws, records, (*RUN, "stream", "draw"))
 
 
-def _with_records(phase: str, runs: Iterable[PlannedRun], records: Records, columns: Iterable[str]) -> pd.DataFrame:
+def _with_records(
+    phase: str, runs: Iterable[PlannedRun], records: Records, columns: Iterable[str]
+) -> pd.DataFrame:
     rows = []
     for run in runs:
         record = records.get(run.fingerprint) or {"state": "missing"}
         cost = {name: record.get("cost", {}).get(name, np.nan) for name in COSTS}
-        rows.append({"phase": phase, **run.model_dump(), "state": record["state"], "reason": record.get("reason", ""), **cost})
+        rows.append(
+            {
+                "phase": phase,
+                **run.model_dump(),
+                "state": record["state"],
+                "reason": record.get("reason", ""),
+                **cost,
+            }
+        )
     return pd.DataFrame(rows, columns=list(columns)).astype(dict.fromkeys(COSTS, float))
 
 
 def tally(runs: pd.DataFrame) -> dict[str, int]:
     """How many runs were planned and what became of them; a run that stands in many rows counts once."""
     once = runs.drop_duplicates("fingerprint")
-    return {"planned": len(once), **{state: int((once["state"] == state).sum()) for state in STATES}}
+    return {
+        "planned": len(once),
+        **{state: int((once["state"] == state).sum()) for state in STATES},
+    }
 
 
 def outcome_frame(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
@@ -166,9 +194,17 @@ def outcome_frame(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
     tested = scores[(scores["split"] == "test") & (scores["metric"] == "accuracy")]
     tested = tested[tested["rule"] == tested["fingerprint"].map(plan.rules())]
     frame["test_accuracy"] = frame["fingerprint"].map(tested.set_index("fingerprint")["value"])
-    trained = scores[(scores["split"] == "train") & (scores["metric"] == "accuracy") & (scores["rule"] == DETERMINISTIC)]
-    frame["train_accuracy"] = frame["fingerprint"].map(trained.set_index("fingerprint")["value"]).astype(float)
-    parts = scores[scores["split"] == "train_validation"].set_index(["metric", "fingerprint"])["value"]
+    trained = scores[
+        (scores["split"] == "train")
+        & (scores["metric"] == "accuracy")
+        & (scores["rule"] == DETERMINISTIC)
+    ]
+    frame["train_accuracy"] = (
+        frame["fingerprint"].map(trained.set_index("fingerprint")["value"]).astype(float)
+    )
+    parts = scores[scores["split"] == "train_validation"].set_index(["metric", "fingerprint"])[
+        "value"
+    ]
     for name in GAPS:
         known = parts.loc[name] if name in parts.index.get_level_values(0) else {}
         frame[name] = frame["fingerprint"].map(known).astype(float)
@@ -191,7 +227,8 @@ def curve_frame(runs: pd.DataFrame, histories: Histories) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=[*keys, "accuracy", "loss"])
     frame["loss"] = np.log(frame["loss"].astype(float).clip(lower=SMALLEST_LOSS))
     accuracy, loss = (
-        banded(frame, keys, name).rename(columns={"mean": name, **_bounds(name)}) for name in ("accuracy", "loss")
+        banded(frame, keys, name).rename(columns={"mean": name, **_bounds(name)})
+        for name in ("accuracy", "loss")
     )
     sides = list(_bounds("accuracy").values())
     accuracy[sides] = accuracy[sides].clip(0, 1)
@@ -216,11 +253,18 @@ def pass_frame(plan: Plan, passes: pd.DataFrame, scores: pd.DataFrame) -> pd.Dat
     Columns: study, arm, seed, passes, metric, value. `passes` and `scores` are the tables of those names.
     """
     metrics, noisy = set(passes["metric"]), set(passes["fingerprint"])
-    alone = scores[(scores["rule"] == DETERMINISTIC) & (scores["split"] == "test") & scores["metric"].isin(metrics)]
+    alone = scores[
+        (scores["rule"] == DETERMINISTIC)
+        & (scores["split"] == "test")
+        & scores["metric"].isin(metrics)
+    ]
     alone = alone[alone["fingerprint"].isin(noisy)].assign(passes=0)
-    runs = pd.DataFrame([run.model_dump() for run in plan.runs])[["study", "arm", "seed", "fingerprint"]]
+    runs = pd.DataFrame([run.model_dump() for run in plan.runs])[
+        ["study", "arm", "seed", "fingerprint"]
+    ]
     both = pd.concat(
-        [runs.merge(table[list(passes.columns)], on="fingerprint") for table in (alone, passes)], ignore_index=True
+        [runs.merge(table[list(passes.columns)], on="fingerprint") for table in (alone, passes)],
+        ignore_index=True,
     )
     return both[list(PASSES)].astype({"passes": int, "value": float})
 
@@ -228,7 +272,13 @@ def pass_frame(plan: Plan, passes: pd.DataFrame, scores: pd.DataFrame) -> pd.Dat
 def audit_frame(runs: pd.DataFrame, records: Records) -> pd.DataFrame:
     """What the regularizers of every arm did: the mean of each measure over its done runs, and their number."""
     rows = [
-        {"study": study, "arm": arm, "regularizer": regularizer, "measure": measure, "value": float(value)}
+        {
+            "study": study,
+            "arm": arm,
+            "regularizer": regularizer,
+            "measure": measure,
+            "value": float(value),
+        }
         for study, arm, name in zip(runs["study"], runs["arm"], runs["fingerprint"], strict=True)
         for record in [records.get(name)]
         if record is not None and record["state"] == "done"
@@ -247,10 +297,16 @@ def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def banded(frame: pd.DataFrame, by: Iterable[str], value: str) -> pd.DataFrame:
     """`n`, `mean`, `low` and `high` of `value` in every group: the Student-t interval of the mean, NaN where n < 2."""
-    groups = frame.groupby(list(by), sort=False)[value].agg(n="count", mean="mean", spread="std").reset_index()
+    groups = (
+        frame.groupby(list(by), sort=False)[value]
+        .agg(n="count", mean="mean", spread="std")
+        .reset_index()
+    )
     freedom = np.maximum(groups["n"] - 1, 1)
     half = t.ppf(1 - LEVEL / 2, freedom) * groups["spread"] / np.sqrt(groups["n"])
-    return groups.drop(columns="spread").assign(low=groups["mean"] - half, high=groups["mean"] + half)
+    return groups.drop(columns="spread").assign(
+        low=groups["mean"] - half, high=groups["mean"] + half
+    )
 
 
 def _bounds(name: str) -> dict[str, str]:

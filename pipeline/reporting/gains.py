@@ -58,7 +58,11 @@ def side(metric: str, found: Interval, digits: int) -> int:
 def bounds(metric: str, found: Interval, digits: int) -> str:
     """The interval of a difference; empty where there is none."""
     both = (found.low, found.high)
-    return points_interval(*both, digits) if metric == "accuracy" else signed_interval(*both, PRECISION)
+    return (
+        points_interval(*both, digits)
+        if metric == "accuracy"
+        else signed_interval(*both, PRECISION)
+    )
 
 
 def most(gains: Sequence[Gain], digits: int) -> str:
@@ -79,7 +83,11 @@ def certain(gains: Sequence[Gain], digits: int) -> str:
 
 def disagreeing(gains: Sequence[Gain], digits: int) -> str:
     """Those that gain in one metric and lose in the other, as far as the printed digits show."""
-    named = [both(gain, digits) for gain in gains if _direction(gain, "accuracy", digits) * _direction(gain, "nll", digits) < 0]
+    named = [
+        both(gain, digits)
+        for gain in gains
+        if _direction(gain, "accuracy", digits) * _direction(gain, "nll", digits) < 0
+    ]
     if not named:
         return "Accuracy and NLL disagree in sign for none."
     return f"Accuracy and NLL disagree in sign for {listed(named)}."
@@ -87,7 +95,9 @@ def disagreeing(gains: Sequence[Gain], digits: int) -> str:
 
 def both(gain: Gain, digits: int) -> str:
     """A name with its differences in accuracy and in NLL."""
-    said = ", ".join(f"{name} {change(metric, gain.by[metric], digits)}" for metric, name in METRICS.items())
+    said = ", ".join(
+        f"{name} {change(metric, gain.by[metric], digits)}" for metric, name in METRICS.items()
+    )
     return f"**{gain.name}** ({said})"
 
 

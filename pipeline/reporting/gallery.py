@@ -8,9 +8,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.config.arms import BASELINE
-from pipeline.config.plan import PlannedEnsemble, PlannedStudy
-from pipeline.config.rules import NOISE
+from pipeline.config.plan import BASELINE, PlannedEnsemble, PlannedStudy
+from pipeline.config.test_rules import NOISE
 from pipeline.reporting.diagrams import deviations, growth_curves, reliability_diagram, score_curves
 from pipeline.reporting.figures import curves, forest, scatter, strengths
 from pipeline.reporting.frames import Evidence, banded
@@ -26,9 +25,13 @@ def drawn(evidence: Evidence) -> dict[str, Figure]:
     """File name to figure; an arm has the same colour in all of them."""
     palette = colours(arm.name for _, arm in evidence.arms())
     primary = plotted(evidence.primary())
-    labels = [_titled(evidence.label(row.study, row.arm), row.strength) for row in primary.itertuples()]
+    labels = [
+        _titled(evidence.label(row.study, row.arm), row.strength) for row in primary.itertuples()
+    ]
     shown = {
-        "forest.png": forest(primary, labels, evidence.confirmation.margin, palette, decimals(primary)),
+        "forest.png": forest(
+            primary, labels, evidence.confirmation.margin, palette, decimals(primary)
+        ),
         "gap.png": scatter(_labelled(evidence), palette),
     }
     for study in evidence.confirmation.studies:
@@ -63,14 +66,18 @@ def _passes(evidence: Evidence, passes: pd.DataFrame, palette: Mapping[str, str]
     keys = zip(passes["study"], passes["arm"], strict=True)
     frame = passes.assign(label=[names[key] for key in keys]).rename(columns={"passes": "number"})
     colour = {name: palette[arm] for (_, arm), name in names.items()}
-    declared = {names[study, arm.name] for study, arm in evidence.arms() if arm.rule == NOISE} & set(frame["label"])
+    declared = {
+        names[study, arm.name] for study, arm in evidence.arms() if arm.rule == NOISE
+    } & set(frame["label"])
     means = banded(frame, ["label", "number", "metric"], "value")
     return score_curves(means, colour, "noise passes averaged", "deterministic", declared)
 
 
 def _averaged(evidence: Evidence, ensemble: PlannedEnsemble) -> dict[str, Figure]:
     """The figures of one study of ensembles; none where no group is complete."""
-    scored, sizes, bins = (of(ensemble, frame) for frame in (evidence.ensembles, evidence.sizes, evidence.reliability))
+    scored, sizes, bins = (
+        of(ensemble, frame) for frame in (evidence.ensembles, evidence.sizes, evidence.reliability)
+    )
     if scored.empty:
         return {}
     single = next(row for row in method_rows(scored) if row.single)
@@ -78,19 +85,28 @@ def _averaged(evidence: Evidence, ensemble: PlannedEnsemble) -> dict[str, Figure
     shown = {f"reliability_{ensemble.name}.png": reliability_diagram(pooled(bins), palette)}
     if len(sizes):
         means = size_frame(sizes, single.means)
-        shown[f"ensemble_sizes_{ensemble.name}.png"] = score_curves(means, palette, "members averaged", single.name)
+        shown[f"ensemble_sizes_{ensemble.name}.png"] = score_curves(
+            means, palette, "members averaged", single.name
+        )
     return shown
 
 
 def _labelled(evidence: Evidence) -> pd.DataFrame:
     arms = [(study, arm.name) for study, arm in evidence.arms()]
-    return pd.concat(evidence.confirmed(study, arm).assign(label=evidence.label(study, arm)) for study, arm in arms)
+    return pd.concat(
+        evidence.confirmed(study, arm).assign(label=evidence.label(study, arm))
+        for study, arm in arms
+    )
 
 
 def _titles(evidence: Evidence, study: PlannedStudy) -> dict[str, str]:
     primary = evidence.primary()
     rows = primary[primary["study"] == study.name].set_index("arm")["strength"]
-    return {arm.name: _titled(arm.name, rows.get(arm.name, "")) for arm in study.arms if arm.name != BASELINE}
+    return {
+        arm.name: _titled(arm.name, rows.get(arm.name, ""))
+        for arm in study.arms
+        if arm.name != BASELINE
+    }
 
 
 def _titled(name: str, strength: str) -> str:

@@ -5,8 +5,7 @@ Separate from the other sections because a point here is an arm, and a line seve
 
 import pandas as pd
 
-from pipeline.config.arms import BASELINE, PLUS
-from pipeline.config.plan import PlannedArm, PlannedStudy
+from pipeline.config.plan import BASELINE, PLUS, PlannedArm, PlannedStudy
 from pipeline.reporting.frames import Evidence, banded
 from pipeline.reporting.overview import CONTRAST_INTERVAL, MEAN_INTERVAL
 
@@ -43,12 +42,24 @@ def growth_frames(evidence: Evidence, study: PlannedStudy) -> tuple[pd.DataFrame
     """
     named = {arm.name: (_series(arm), arm.train_size) for arm in study.arms}
     own = evidence.outcomes[evidence.outcomes["study"] == study.name]
-    own = own.assign(**{name: [named[arm][place] for arm in own["arm"]] for place, name in enumerate(("series", "size"))})
+    own = own.assign(
+        **{
+            name: [named[arm][place] for arm in own["arm"]]
+            for place, name in enumerate(("series", "size"))
+        }
+    )
     scores = banded(own, ["series", "size"], "test_accuracy")
     rows = evidence.primary()
-    alike = [arm.name for arm in study.arms if named[arm.name][0] != BASELINE and named[arm.against][1] == arm.train_size]
+    alike = [
+        arm.name
+        for arm in study.arms
+        if named[arm.name][0] != BASELINE and named[arm.against][1] == arm.train_size
+    ]
     rows = rows[(rows["study"] == study.name) & rows["arm"].isin(alike)]
-    told = [[*named[row["arm"]], row["difference"], row["low"], row["high"]] for row in rows.to_dict("records")]
+    told = [
+        [*named[row["arm"]], row["difference"], row["low"], row["high"]]
+        for row in rows.to_dict("records")
+    ]
     differences = pd.DataFrame(told, columns=list(COLUMNS))
     return _ordered(scores), _ordered(differences)
 
@@ -60,5 +71,9 @@ def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _series(arm: PlannedArm) -> str:
-    parts = [part for part in arm.factor.partition(", against ")[0].split(PLUS) if part.partition("=")[0] not in GROWN]
+    parts = [
+        part
+        for part in arm.factor.partition(", against ")[0].split(PLUS)
+        if part.partition("=")[0] not in GROWN
+    ]
     return PLUS.join(part for part in parts if part not in ("nothing", "less")) or BASELINE

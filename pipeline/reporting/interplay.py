@@ -28,13 +28,19 @@ LESS_HELP = "Together they give less than their sum: in part each makes the othe
 MORE_HELP = "Together they give more than their sum: they reinforce each other."
 MORE_HARM = "Together they do more harm than their sum: each makes the other worse."
 LESS_HARM = "Together they do less harm than their sum: in part it is the same harm."
-NAMES = {"test_accuracy": "test accuracy (points)", "test_nll": "test NLL (nats)", "gap": "gap (points)"}
+NAMES = {
+    "test_accuracy": "test accuracy (points)",
+    "test_nll": "test NLL (nats)",
+    "gap": "gap (points)",
+}
 
 
 def interaction_lines(evidence: Evidence) -> str:
     """A sentence for every pair of parts that was also tried alone; empty where there is none."""
     rows = evidence.interactions[evidence.interactions["metric"] == "test_accuracy"]
-    return "\n".join(f"- {_sentence(row, decimals(evidence.primary()))}" for row in rows.to_dict("records"))
+    return "\n".join(
+        f"- {_sentence(row, decimals(evidence.primary()))}" for row in rows.to_dict("records")
+    )
 
 
 def interaction_table(evidence: Evidence, study: str) -> str:
@@ -70,15 +76,24 @@ def _meaning(row: dict[str, Any], digits: int) -> str:
         return LESS_HELP if less else MORE_HELP
     if row["effect"] < 0 and row["sum"] < 0:
         return MORE_HARM if less else LESS_HARM
-    return "Together they come out lower than their sum." if less else "Together they come out higher than their sum."
+    return (
+        "Together they come out lower than their sum."
+        if less
+        else "Together they come out higher than their sum."
+    )
 
 
 def _cells(row: dict[str, Any], digits: int) -> dict[str, str]:
     nats = row["metric"] == "test_nll"
     effect, total, difference = (
-        signed(row[name], PRECISION) if nats else points(row[name], digits) for name in ("effect", "sum", "difference")
+        signed(row[name], PRECISION) if nats else points(row[name], digits)
+        for name in ("effect", "sum", "difference")
     )
-    bounds = signed_interval(row["low"], row["high"], PRECISION) if nats else points_interval(row["low"], row["high"], digits)
+    bounds = (
+        signed_interval(row["low"], row["high"], PRECISION)
+        if nats
+        else points_interval(row["low"], row["high"], digits)
+    )
     return {
         "pair": row["arm"],
         "parts": f"{row['first']}, {row['second']}",

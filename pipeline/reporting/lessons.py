@@ -10,7 +10,17 @@ from math import isnan
 import pandas as pd
 
 from pipeline.comparison.intervals import Interval, interval
-from pipeline.reporting.gains import METRICS, SCALED, both, certain, change, disagreeing, most, shown, side
+from pipeline.reporting.gains import (
+    METRICS,
+    SCALED,
+    both,
+    certain,
+    change,
+    disagreeing,
+    most,
+    shown,
+    side,
+)
 from pipeline.reporting.methods import Row, averages, mixed, overconfidence, steps, unmixed
 from pipeline.reporting.tables import counted, decimal, listed, points, points_interval, ratio
 
@@ -36,7 +46,11 @@ def scaled(rows: Sequence[Row], digits: int) -> str:
 
     NLL before it is not comparable: Ashukha, Lyzhov, Molchanov and Vetrov, ICLR 2020.
     """
-    gains = [row.gain for row in unmixed(rows) if row.gain.sign("nll", digits) > 0 and not isnan(row.gain.by[SCALED].low)]
+    gains = [
+        row.gain
+        for row in unmixed(rows)
+        if row.gain.sign("nll", digits) > 0 and not isnan(row.gain.by[SCALED].low)
+    ]
     said = []
     for sign, words in FATES.items():
         names = [f"**{gain.name}**" for gain in gains if gain.sign(SCALED, digits) == sign]
@@ -52,7 +66,11 @@ def cheapest(rows: Sequence[Row], digits: int) -> str:
         row = next((row for row in averages(rows) if row.gain.sign(metric, digits) > 0), None)
         passes = counted_mean(row.means["forward_passes"], "forward pass", "es") if row else ""
         cost = f"{ratio(row.cost)} of one baseline training and {passes}" if row else ""
-        known = f"**{row.name}** ({cost}; {change(metric, row.gain.by[metric], digits)})" if row else "none"
+        known = (
+            f"**{row.name}** ({cost}; {change(metric, row.gain.by[metric], digits)})"
+            if row
+            else "none"
+        )
         said.append(f"in {name}, {known}")
     return f"**The cheapest whose interval shows a gain**: {'; '.join(said)}."
 
@@ -66,7 +84,9 @@ def grown(sizes: pd.DataFrame, digits: int) -> str:
             for metric, name in METRICS.items()
         ]
         said.append(f"  - {method}, 1 to {counted(size, 'member')}: {'; '.join(changes)}.")
-    return "\n".join(["**How many members**: all of a method's against one.", *said]) if said else ""
+    return (
+        "\n".join(["**How many members**: all of a method's against one.", *said]) if said else ""
+    )
 
 
 def trusted(reliability: pd.DataFrame, digits: int) -> str:
@@ -82,8 +102,14 @@ def trusted(reliability: pd.DataFrame, digits: int) -> str:
 
 def optimism(table: pd.DataFrame) -> str:
     """What greedy selection gains on the half of validation that it saw, and on the half that it did not."""
-    selecting, held_out = (table[table["metric"] == metric].set_index("group")["value"].astype(float) for metric in GREEDY)
-    found = [interval(values.dropna().to_numpy()) for values in (selecting, held_out, selecting - held_out)]
+    selecting, held_out = (
+        table[table["metric"] == metric].set_index("group")["value"].astype(float)
+        for metric in GREEDY
+    )
+    found = [
+        interval(values.dropna().to_numpy())
+        for values in (selecting, held_out, selecting - held_out)
+    ]
     if isnan(found[2].mean):
         return ""
     seen, unseen, more = (change("nll", value, 1) for value in found)
@@ -96,17 +122,29 @@ def optimism(table: pd.DataFrame) -> str:
 
 def counted_mean(value: float, noun: str, ending: str = "s") -> str:
     """A mean number of things: 4 passes, 6.2 passes."""
-    return counted(int(value), noun, ending) if value == int(value) else f"{decimal(value, 1)} {noun}{ending}"
+    return (
+        counted(int(value), noun, ending)
+        if value == int(value)
+        else f"{decimal(value, 1)} {noun}{ending}"
+    )
 
 
 def _mixed(rows: Sequence[Row], digits: int) -> str:
     """The differences of the methods that draw on other arms than the one model that they are compared with."""
     said = [both(row.gain, digits) for row in mixed(rows)]
-    return f" What other arms do as well, not averaging alone, is in the difference of {listed(said)}." if said else ""
+    return (
+        f" What other arms do as well, not averaging alone, is in the difference of {listed(said)}."
+        if said
+        else ""
+    )
 
 
 def _optimistic(difference: Interval) -> str:
     if side("nll", difference, 1) > 0:
         return "the half that selected flatters it"
     above = shown("nll", difference.mean, 1).startswith("+")
-    return "no clear sign that the selecting half flatters it" if above else "no sign that selection flatters it"
+    return (
+        "no clear sign that the selecting half flatters it"
+        if above
+        else "no sign that selection flatters it"
+    )

@@ -34,8 +34,15 @@ OUTCOMES = {
     "inconclusive": ("is inconclusive", "are inconclusive"),
     "not measured": ("was not measured", "were not measured"),
 }
-ALONE = {"passes": "{} against {} noise passes", "crops": "one view against crops"}  # of one arm, at test
-SIGNS = {"lower": "lower", "higher": "higher", "not_lower": "no gain"}  # of the measure, where no figures are given
+ALONE = {
+    "passes": "{} against {} noise passes",
+    "crops": "one view against crops",
+}  # of one arm, at test
+SIGNS = {
+    "lower": "lower",
+    "higher": "higher",
+    "not_lower": "no gain",
+}  # of the measure, where no figures are given
 COST = "training_cost"
 ERROR, COSTS = "test error (%)", "training FLOPs as counted, a share of the other's"
 
@@ -73,8 +80,15 @@ def literature_page(evidence: Evidence) -> str:
         "sentence above. Signs can be compared; sizes come from other networks, amounts of data and budgets, and can only "
         "roughly."
     )
-    listing = "\n".join(f"{number}. {text(source)}" for number, source in enumerate(sources, start=1))
-    parts = ["# Published and measured", literature_sentence(evidence), table(pd.DataFrame(cells), caption), listing]
+    listing = "\n".join(
+        f"{number}. {text(source)}" for number, source in enumerate(sources, start=1)
+    )
+    parts = [
+        "# Published and measured",
+        literature_sentence(evidence),
+        table(pd.DataFrame(cells), caption),
+        listing,
+    ]
     return "\n\n".join(parts)
 
 
@@ -92,7 +106,9 @@ def _name(row: dict[str, Any]) -> str:
     kind = row["measure"].partition("_")[0]
     if kind in ALONE:
         return f"{row['arm']}: {ALONE[kind].format(*_passes(row))}"
-    return f"{row['arm']} against {row['against'].rpartition('.')[2]}" + (", counted cost" if row["measure"] == COST else "")
+    return f"{row['arm']} against {row['against'].rpartition('.')[2]}" + (
+        ", counted cost" if row["measure"] == COST else ""
+    )
 
 
 def _passes(row: dict[str, Any]) -> list[str]:
@@ -102,15 +118,23 @@ def _passes(row: dict[str, Any]) -> list[str]:
 
 def _cells(row: dict[str, Any], source: int, digits: int) -> dict[str, str]:
     cost = row["measure"] == COST
-    before, after = (ratio(row[side]) if cost else percent(row[side], digits) for side in ("before", "after"))
-    spelled = signed_interval(row["low"], row["high"], SHARE) if cost else points_interval(row["low"], row["high"], digits)
+    before, after = (
+        ratio(row[side]) if cost else percent(row[side], digits) for side in ("before", "after")
+    )
+    spelled = (
+        signed_interval(row["low"], row["high"], SHARE)
+        if cost
+        else points_interval(row["low"], row["high"], digits)
+    )
     return {
         "effect": _name(row),
         "measured as": COSTS if cost else ERROR,
         "published": f"{_published(row)} [{source}]",
         "published for": text(row["setting"]),
         "here": f"{before} → {after} ({_change(row['before'], row['after'])})",
-        "difference": signed(row["difference"], SHARE) if cost else points(row["difference"], digits),
+        "difference": signed(row["difference"], SHARE)
+        if cost
+        else points(row["difference"], digits),
         INTERVAL: spelled or VOID,
         "n": str(row["n"]),
         "p": p_value(row["p"]),

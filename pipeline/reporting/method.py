@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from pipeline.comparison.intervals import LEVEL, POWER
-from pipeline.config.arms import BASELINE
+from pipeline.config.plan import BASELINE
 from pipeline.reporting.frames import Evidence
 from pipeline.reporting.overview import CONTRAST_INTERVAL, family, rules
 from pipeline.reporting.sections import changes
@@ -40,7 +40,10 @@ def method_page(evidence: Evidence) -> str:
 
 def asked(evidence: Evidence) -> str:
     """The question of every study and what its arms change."""
-    return "\n".join(f"- **{study.name}**: {text(study.question)} {changes(study)}" for study in evidence.confirmation.asked())
+    return "\n".join(
+        f"- **{study.name}**: {text(study.question)} {changes(study)}"
+        for study in evidence.confirmation.asked()
+    )
 
 
 def _listed(lines: list[str]) -> str:
@@ -48,10 +51,14 @@ def _listed(lines: list[str]) -> str:
 
 
 def _protocol(evidence: Evidence) -> list[str]:
-    data, model, training = (evidence.confirmation.settings[section] for section in ("data", "model", "training"))
+    data, model, training = (
+        evidence.confirmation.settings[section] for section in ("data", "model", "training")
+    )
     runs = evidence.runs
     updates = runs.loc[(runs["arm"] == BASELINE) & (runs["state"] == "done"), "updates"].max()
-    explored, confirmed = (counted(_seeds(evidence, phase), "seed") for phase in ("exploration", "confirmation"))
+    explored, confirmed = (
+        counted(_seeds(evidence, phase), "seed") for phase in ("exploration", "confirmation")
+    )
     notes = "; ".join(map(text, evidence.data["notes"]))
     return [
         f"**Data**: {text(str(data['dataset']))}, {data['train_size']} training images; {_rest(data, 'dataset', 'train_size')}",
@@ -73,7 +80,10 @@ def _seeds(evidence: Evidence, phase: str) -> int:
 
 def _statistics(evidence: Evidence) -> list[str]:
     primary, use = evidence.primary(), evidence.test_use
-    names = ", ".join(evidence.label(study, arm) for study, arm in zip(primary["study"], primary["arm"], strict=True))
+    names = ", ".join(
+        evidence.label(study, arm)
+        for study, arm in zip(primary["study"], primary["arm"], strict=True)
+    )
     return [
         "**Primary metric**: test accuracy under the test rule of each arm, declared before any data was seen",
         f"**Test rule**: {rules(evidence)}",
@@ -104,7 +114,9 @@ def _resolved(evidence: Evidence) -> str:
     seeds = _seeds(evidence, "exploration")
     if seeds < 2:
         return told
-    shared = 1 if evidence.data["validation"] else images / evidence.data["development"]  # given, or drawn by each seed
+    shared = (
+        1 if evidence.data["validation"] else images / evidence.data["development"]
+    )  # given, or drawn by each seed
     least, most = (math.sqrt(seeds / (1 + (seeds - 1) * alike)) for alike in (shared, 0))
     return (
         f"{told}. The mean over {seeds} exploration seeds, any two of which share {100 * shared:.0f} % of their validation "
@@ -121,4 +133,6 @@ def _by_chance(share: float, images: int) -> str:
 
 
 def _rest(section: dict[str, Any], *said: str) -> str:
-    return ", ".join(f"{key} {text(str(value))}" for key, value in sorted(section.items()) if key not in said)
+    return ", ".join(
+        f"{key} {text(str(value))}" for key, value in sorted(section.items()) if key not in said
+    )

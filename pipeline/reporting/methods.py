@@ -54,7 +54,9 @@ def method_rows(table: pd.DataFrame) -> list[Row]:
         _row(wide, str(name), (str(model), str(against)), str(single), name in compared)
         for name, model, against in about.itertuples(name=None)
     ]
-    return sorted(rows, key=lambda row: (not row.single, round(row.cost, 2), row.means["forward_passes"]))
+    return sorted(
+        rows, key=lambda row: (not row.single, round(row.cost, 2), row.means["forward_passes"])
+    )
 
 
 def of(ensemble: PlannedEnsemble, frame: pd.DataFrame) -> pd.DataFrame:
@@ -85,7 +87,9 @@ def size_frame(sizes: pd.DataFrame, single: Mapping[str, float]) -> pd.DataFrame
     named = sizes.rename(columns={"method": "label", "members": "number"}).astype({"value": float})
     means = banded(named, ["label", "number", "metric"], "value")
     starts = means[means["number"] == 1].drop(columns=["n", "low", "high"])
-    return pd.concat([starts.assign(number=0, mean=starts["metric"].map(single)), means], ignore_index=True)
+    return pd.concat(
+        [starts.assign(number=0, mean=starts["metric"].map(single)), means], ignore_index=True
+    )
 
 
 def steps(sizes: pd.DataFrame) -> Iterator[tuple[str, int, Gain, Gain]]:
@@ -94,7 +98,13 @@ def steps(sizes: pd.DataFrame) -> Iterator[tuple[str, int, Gain, Gain]]:
         wide = own.pivot(index=["metric", "group"], columns="members", values="value").astype(float)
         most = int(wide.columns.max())
         whole, second = (
-            Gain(str(method), {metric: difference(wide[size].loc[metric], wide[1].loc[metric]) for metric in METRICS})
+            Gain(
+                str(method),
+                {
+                    metric: difference(wide[size].loc[metric], wide[1].loc[metric])
+                    for metric in METRICS
+                },
+            )
             for size in (most, 2)
         )
         yield str(method), most, whole, second
@@ -106,18 +116,30 @@ def pooled(reliability: pd.DataFrame) -> pd.DataFrame:
     Confidence and accuracy of a bin with fewer than `LEAST` images are NaN: chance alone would place it.
     """
     told = reliability[reliability["method"].isin(TOLD)]
-    sums = told.assign(**{name: told[name].astype(float) * told["count"] for name in ("confidence", "accuracy")})
-    bins = sums.groupby(["method", "low", "high"], sort=False)[["count", "confidence", "accuracy"]].sum().reset_index()
+    sums = told.assign(
+        **{name: told[name].astype(float) * told["count"] for name in ("confidence", "accuracy")}
+    )
+    bins = (
+        sums.groupby(["method", "low", "high"], sort=False)[["count", "confidence", "accuracy"]]
+        .sum()
+        .reset_index()
+    )
     filled = bins["count"].where(bins["count"] >= LEAST)
     shares = bins["count"] / bins.groupby("method")["count"].transform("sum")
-    return bins.assign(share=shares, confidence=bins["confidence"] / filled, accuracy=bins["accuracy"] / filled)
+    return bins.assign(
+        share=shares, confidence=bins["confidence"] / filled, accuracy=bins["accuracy"] / filled
+    )
 
 
 def overconfidence(reliability: pd.DataFrame) -> dict[str, Interval]:
     """Mean confidence minus accuracy of the told methods over groups: above 0 is too sure."""
     told = reliability[reliability["method"].isin(TOLD)]
     excess = (told["confidence"] - told["accuracy"]).astype(float).fillna(0.0) * told["count"]
-    sums = told.assign(excess=excess).groupby(["method", "group"], sort=False)[["excess", "count"]].sum()
+    sums = (
+        told.assign(excess=excess)
+        .groupby(["method", "group"], sort=False)[["excess", "count"]]
+        .sum()
+    )
     means = (sums["excess"] / sums["count"]).groupby("method", sort=False)
     return {str(name): interval(values.to_numpy()) for name, values in means}
 

@@ -5,8 +5,8 @@ Separate from the page around them, so that a table can be re-derived, and shown
 
 import pandas as pd
 
-from pipeline.config.arms import BASELINE
-from pipeline.config.rules import members
+from pipeline.config.plan import BASELINE
+from pipeline.config.test_rules import members
 from pipeline.reporting.frames import GAPS, STATES, Evidence, banded
 from pipeline.reporting.tables import (
     CONFIDENCE,
@@ -26,11 +26,15 @@ from pipeline.reporting.tables import (
     text,
 )
 
-CONTRAST_INTERVAL = f"{CONFIDENCE} Student-t interval of the mean difference, arm minus baseline, paired by seed"
+CONTRAST_INTERVAL = (
+    f"{CONFIDENCE} Student-t interval of the mean difference, arm minus baseline, paired by seed"
+)
 PAIRS = "pairs of seeds, both runs done on the same kind of machine"
 MEAN_INTERVAL = f"{CONFIDENCE} Student-t interval of the mean"
 RUNS = "runs: planned/done/failed/diverged/missing"
-GAP_PARTS = dict(zip(GAPS, ("true gap", "noise", "augmentation", "as training sees it"), strict=True))
+GAP_PARTS = dict(
+    zip(GAPS, ("true gap", "noise", "augmentation", "as training sees it"), strict=True)
+)
 GAP_WORDS = (
     "True gap: train minus validation accuracy of the same weights, deterministic, on clean inputs. Noise and augmentation: "
     "what they take from the accuracy on the training images, so a training log shows the sum of the three."
@@ -71,11 +75,17 @@ def headline_table(evidence: Evidence) -> str:
 def _gap_cells(evidence: Evidence, study: str, arm: str, digits: int) -> dict[str, str]:
     """The mean gap of an arm, and its paired difference to the baseline's."""
     rows = evidence.contrasts
-    found = rows[(rows["metric"] == "gap") & (rows["study"] == study) & (rows["arm"] == arm)].to_dict("records")
+    found = rows[
+        (rows["metric"] == "gap") & (rows["study"] == study) & (rows["arm"] == arm)
+    ].to_dict("records")
     change = [
-        f"{points(row['difference'], digits)} {points_interval(row['low'], row['high'], digits)}".strip() for row in found
+        f"{points(row['difference'], digits)} {points_interval(row['low'], row['high'], digits)}".strip()
+        for row in found
     ]
-    return {"gap (points)": percent(gap_of(evidence, study, arm), digits), "gap, difference": (change or [VOID])[0]}
+    return {
+        "gap (points)": percent(gap_of(evidence, study, arm), digits),
+        "gap, difference": (change or [VOID])[0],
+    }
 
 
 def gap_table(evidence: Evidence) -> str:
@@ -120,14 +130,20 @@ def left_out(evidence: Evidence) -> str:
         for row in constant.to_dict("records")
     ]
     if (primary["n"] == 1).any():
-        lines.append("One pair of seeds has no interval, no p and no verdict: raise seeds.confirmation in params.yaml")
+        lines.append(
+            "One pair of seeds has no interval, no p and no verdict: raise seeds.confirmation in params.yaml"
+        )
     return "\n".join(f"- {line}." for line in lines)
 
 
 def cost_table(evidence: Evidence, study: str | None = None) -> str:
     """The counted cost of every arm, in training and at test; of one study alone where it is named."""
-    done = evidence.runs[(evidence.runs["phase"] == "confirmation") & (evidence.runs["state"] == "done")]
-    means = done.groupby(["study", "arm"])[["training_flops", "updates", "forward_flops"]].agg("mean")
+    done = evidence.runs[
+        (evidence.runs["phase"] == "confirmation") & (evidence.runs["state"] == "done")
+    ]
+    means = done.groupby(["study", "arm"])[["training_flops", "updates", "forward_flops"]].agg(
+        "mean"
+    )
     keys = [(study, arm.name) for study, arm in evidence.arms()]
     means = means.reindex(pd.MultiIndex.from_tuples(keys))
     baseline = means.iloc[0]
@@ -140,7 +156,9 @@ def cost_table(evidence: Evidence, study: str | None = None) -> str:
             {
                 "arm": evidence.label(own, arm.name),
                 "training FLOPs": count(cost["training_flops"]),
-                "training, of the baseline's": ratio(cost["training_flops"] / baseline["training_flops"]),
+                "training, of the baseline's": ratio(
+                    cost["training_flops"] / baseline["training_flops"]
+                ),
                 "updates": count(cost["updates"]),
                 "forward passes at test": str(passes),
                 "FLOPs per test image": count(passes * cost["forward_flops"]),
@@ -156,7 +174,9 @@ def cost_table(evidence: Evidence, study: str | None = None) -> str:
 
 def budgets(evidence: Evidence) -> str:
     """A line for every arm that took another number of updates than the baseline: part of what it is compared by."""
-    done = evidence.runs[(evidence.runs["phase"] == "confirmation") & (evidence.runs["state"] == "done")]
+    done = evidence.runs[
+        (evidence.runs["phase"] == "confirmation") & (evidence.runs["state"] == "done")
+    ]
     means = done.groupby(["study", "arm"], sort=False)["updates"].mean()
     known = means.reindex([(study, arm.name) for study, arm in evidence.arms()])
     lines = []
@@ -192,7 +212,9 @@ def family(primary: pd.DataFrame) -> str:
 def gap_of(evidence: Evidence, study: str, arm: str) -> float:
     """The mean gap of an arm as its contrast has it, a fraction; NaN where there is none."""
     rows = evidence.contrasts
-    found = rows.loc[(rows["metric"] == "gap") & (rows["study"] == study) & (rows["arm"] == arm), "arm_mean"]
+    found = rows.loc[
+        (rows["metric"] == "gap") & (rows["study"] == study) & (rows["arm"] == arm), "arm_mean"
+    ]
     return float(found.iloc[0]) if len(found) else float("nan")
 
 

@@ -33,10 +33,22 @@ from pipeline.reporting.tables import (
 
 VERDICTS = {  # the words after the arm that has a verdict, and after several; and whether one stands out as the most
     "helps": ("helps", "help", True),
-    "helps, below the margin": ("helps, but by less than the margin of {}", "help, but by less than the margin of {}", True),
+    "helps, below the margin": (
+        "helps, but by less than the margin of {}",
+        "help, but by less than the margin of {}",
+        True,
+    ),
     "hurts": ("hurts", "hurt", True),
-    "hurts, below the margin": ("hurts, but by less than the margin of {}", "hurt, but by less than the margin of {}", True),
-    "equivalent": ("is equivalent to its baseline within {}", "are equivalent to their baseline within {}", False),
+    "hurts, below the margin": (
+        "hurts, but by less than the margin of {}",
+        "hurt, but by less than the margin of {}",
+        True,
+    ),
+    "equivalent": (
+        "is equivalent to its baseline within {}",
+        "are equivalent to their baseline within {}",
+        False,
+    ),
     "inconclusive": ("stays inconclusive", "stay inconclusive", False),
 }
 NAMED = 3  # arms of one verdict that the headline names; more are counted
@@ -47,7 +59,11 @@ BACK = "[← the report](../report.md)"
 
 def pages(evidence: Evidence) -> dict[str, str]:
     """File name, relative to the folder of the report, to Markdown."""
-    found = {"method": method_page(evidence), "gap": _gap_page(evidence), "cost": _cost_page(evidence)}
+    found = {
+        "method": method_page(evidence),
+        "gap": _gap_page(evidence),
+        "cost": _cost_page(evidence),
+    }
     averaging = averaging_section(evidence)
     if averaging:
         found["averaging"] = averaging
@@ -55,7 +71,10 @@ def pages(evidence: Evidence) -> dict[str, str]:
         found["published"] = literature_page(evidence)
     plan = evidence.confirmation
     found |= {study_page(study.name): study_section(evidence, study) for study in plan.studies}
-    found |= {study_page(ensemble.name): ensemble_section(evidence, ensemble) for ensemble in plan.ensembles}
+    found |= {
+        study_page(ensemble.name): ensemble_section(evidence, ensemble)
+        for ensemble in plan.ensembles
+    }
     found |= {study_page(study.name): variance_page(evidence, study) for study in plan.variances}
     behind = {f"pages/{name}.md": f"{BACK}\n\n{body}\n" for name, body in found.items()}
     return {"report.md": front_page(evidence, list(found)), **behind}
@@ -78,7 +97,9 @@ def front_page(evidence: Evidence, behind: list[str]) -> str:
         losses(evidence.planned()),
         left_out(evidence),
         f"![{FOREST}](figures/forest.png)",
-        f"*The figure shows the {MOST} largest differences, the table all.*" if len(evidence.primary()) > MOST else "",
+        f"*The figure shows the {MOST} largest differences, the table all.*"
+        if len(evidence.primary()) > MOST
+        else "",
         f"## Diagnosis\n\n{diagnosis(evidence)}",
         smallest_gap(evidence),
         f"## What two do together\n\n{interactions}" if interactions else "",
@@ -94,7 +115,11 @@ def headline(evidence: Evidence) -> str:
     """The findings in plain language: what helps and by how much, what does not, what stays open, and the baseline's gap."""
     primary = evidence.primary()
     digits = decimals(primary)
-    found = [_told(evidence, primary, verdict) for verdict in VERDICTS if (primary["verdict"] == verdict).any()]
+    found = [
+        _told(evidence, primary, verdict)
+        for verdict in VERDICTS
+        if (primary["verdict"] == verdict).any()
+    ]
     if not primary["verdict"].str.startswith("helps").any():
         found.insert(0, "no arm has been shown to help.")
     means = evidence.baseline()[["test_accuracy", "gap"]].mean()
@@ -136,7 +161,10 @@ def _fresh_seeds(primary: pd.DataFrame) -> str:
 
 
 def _contents(evidence: Evidence, behind: list[str]) -> str:
-    questions = {study_page(name): text(question) for name, question in evidence.confirmation.questions().items()}
+    questions = {
+        study_page(name): text(question)
+        for name, question in evidence.confirmation.questions().items()
+    }
     titles = {
         "method": "How it was measured, and how to read a verdict",
         "gap": "The gap, decomposed, and against test accuracy",

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from pipeline.config.arms import BASELINE
-from pipeline.config.plan import PlannedEnsemble, PlannedStudy, PlannedVariance
+from pipeline.config.plan import BASELINE, PlannedEnsemble, PlannedStudy, PlannedVariance
 from pipeline.reporting.averaging import pass_figure
 from pipeline.reporting.confirmed import confirmed
 from pipeline.reporting.frames import STATES, Evidence, tally
@@ -70,7 +69,10 @@ def strength_table(tried: pd.DataFrame, digits: int) -> str:
             "arm": row["arm"],
             "strength": text(row["strength"]) or VOID,
             "validation accuracy (%)": percent(row[name], digits),
-            INTERVAL: percent_interval(max(row[f"{name}_low"], 0.0), min(row[f"{name}_high"], 1.0), digits) or VOID,
+            INTERVAL: percent_interval(
+                max(row[f"{name}_low"], 0.0), min(row[f"{name}_high"], 1.0), digits
+            )
+            or VOID,
             "validation NLL": decimal(row["validation_nll"], PRECISION),
             "n": str(row["n"]),
             "chosen": "**chosen**" if row["chosen"] else "",
@@ -103,7 +105,10 @@ def audit_table(evidence: Evidence, study: PlannedStudy) -> str:
 def changes(study: PlannedStudy | PlannedEnsemble | PlannedVariance) -> str:
     """What the arms of a study change against the baseline."""
     arms = (arm for arm in study.arms if arm.name != BASELINE)
-    named = (arm.name if arm.factor == arm.name else f"{text(arm.factor)} (arm {arm.name})" for arm in arms)
+    named = (
+        arm.name if arm.factor == arm.name else f"{text(arm.factor)} (arm {arm.name})"
+        for arm in arms
+    )
     return f"Changed against the baseline: {'; '.join(named)}."
 
 
@@ -125,7 +130,10 @@ def lost(runs: pd.DataFrame) -> str:
         name = f"{row['arm']} ({text(row['strength'])})" if row["strength"] else row["arm"]
         model = f", model {row['member']}" if "member" in row else ""
         reason = text(row["reason"][:LONGEST])
-        lines.append(f"- {row['phase']}, {name}, seed {row['seed']}{model}: {row['state']}" + f": {reason}" * bool(reason))
+        lines.append(
+            f"- {row['phase']}, {name}, seed {row['seed']}{model}: {row['state']}"
+            + f": {reason}" * bool(reason)
+        )
     return "\n".join(lines)
 
 
@@ -133,7 +141,8 @@ def run_table(runs: pd.DataFrame, shared: str) -> str:
     """What became of the runs of every strength; `shared` says which of them stand elsewhere too."""
     keys = ["phase", "arm", "strength"]
     rows = [
-        dict(zip(keys, (phase, arm, text(strength) or VOID), strict=True)) | {RUNS: tallied(tally(group))}
+        dict(zip(keys, (phase, arm, text(strength) or VOID), strict=True))
+        | {RUNS: tallied(tally(group))}
         for (phase, arm, strength), group in runs.groupby(keys, sort=False)
     ]
     return table(pd.DataFrame(rows), f"{shared} Counts of runs: no rule, no interval.")
@@ -147,7 +156,11 @@ def _strengths(evidence: Evidence, study: PlannedStudy) -> str:
         f"![Strengths of {study.name}: mean validation accuracy against strength, {CONFIDENCE} bands, the chosen one starred, "
         f"the baseline as a dashed line](../figures/strengths_{study.name}.png)"
     )
-    parts = [f"## Strengths tried\n\n{strength_table(tried, decimals(evidence.primary()))}", *_edges(tried), image]
+    parts = [
+        f"## Strengths tried\n\n{strength_table(tried, decimals(evidence.primary()))}",
+        *_edges(tried),
+        image,
+    ]
     return "\n\n".join(parts)
 
 
@@ -161,14 +174,18 @@ def _edges(tried: pd.DataFrame) -> Iterator[str]:
 
 def _other_rules(evidence: Evidence, study: PlannedStudy) -> str:
     """Scores under every test rule of the arms that have more than one; a rule scored on some of the runs alone is no peer."""
-    own = evidence.rules[(evidence.rules["study"] == study.name) & (evidence.rules["split"] == "test")]
+    own = evidence.rules[
+        (evidence.rules["study"] == study.name) & (evidence.rules["split"] == "test")
+    ]
     own = own[own["n"] == own.groupby("arm")["n"].transform("max")]
     declared = {arm.name: arm.rule for arm in study.arms}
     rows = [
         {
             "arm": arm,
             "rule": f"{rule} (declared)" if declared[arm] == rule else rule,
-            "test accuracy (%)": _spelled(group, "accuracy", percent, percent_interval, decimals(evidence.primary())),
+            "test accuracy (%)": _spelled(
+                group, "accuracy", percent, percent_interval, decimals(evidence.primary())
+            ),
             "test NLL (nats)": _spelled(group, "nll", decimal, decimal_interval, PRECISION),
             "n": str(group["n"].iloc[0]),
         }
@@ -184,13 +201,24 @@ def _other_rules(evidence: Evidence, study: PlannedStudy) -> str:
     return f"## Every test rule\n\n{table(pd.DataFrame(rows), caption)}"
 
 
-def _spelled(group: pd.DataFrame, metric: str, one: Spelling, both: IntervalSpelling, digits: int) -> str:
+def _spelled(
+    group: pd.DataFrame, metric: str, one: Spelling, both: IntervalSpelling, digits: int
+) -> str:
     rows = group[group["metric"] == metric].itertuples()
-    return " ".join(f"{one(row.mean, digits)} {both(row.low, row.high, digits)}".strip() for row in rows) or VOID
+    return (
+        " ".join(
+            f"{one(row.mean, digits)} {both(row.low, row.high, digits)}".strip() for row in rows
+        )
+        or VOID
+    )
 
 
 def _curve_caption(runs: pd.DataFrame) -> str:
-    done = runs[(runs["phase"] == "confirmation") & (runs["state"] == "done")].groupby("arm", sort=False).size()
+    done = (
+        runs[(runs["phase"] == "confirmation") & (runs["state"] == "done")]
+        .groupby("arm", sort=False)
+        .size()
+    )
     counts = ", ".join(f"{arm} {number}" for arm, number in done.items())
     return (
         f"n: done confirmation runs ({counts or 'none'}). Rule: deterministic, clean inputs. Band: {MEAN_INTERVAL}; "

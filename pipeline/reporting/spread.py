@@ -9,7 +9,17 @@ from pipeline.comparison.variance import advice
 from pipeline.config.plan import PlannedVariance
 from pipeline.reporting.frames import Evidence
 from pipeline.reporting.sections import changes, losses, lost, run_table
-from pipeline.reporting.tables import CONFIDENCE, INTERVAL, VOID, counted, decimals, percent, percent_interval, table, text
+from pipeline.reporting.tables import (
+    CONFIDENCE,
+    INTERVAL,
+    VOID,
+    counted,
+    decimals,
+    percent,
+    percent_interval,
+    table,
+    text,
+)
 
 SHARED = "Draw 0 of every group is the run of its seed, whatever the stream; a run may stand in many rows."
 FIGURE = "Standard deviation of test accuracy when one stream is drawn anew, by arm and stream, with intervals"
@@ -57,14 +67,18 @@ def largest(evidence: Evidence, study: PlannedVariance) -> str:
     """Which streams spread the scores of every arm most, the first two of each."""
     lines = []
     for arm, rows in _own(evidence, study).groupby("arm", sort=False):
-        moved = rows[rows["variance"].gt(0) & rows["n_groups"].gt(0)].sort_values("variance", ascending=False)
+        moved = rows[rows["variance"].gt(0) & rows["n_groups"].gt(0)].sort_values(
+            "variance", ascending=False
+        )
         told = [
             f"**{row['stream']}** (a standard deviation of {percent(row['sd'], FINEST)} points "
             f"{percent_interval(row['low'], row['high'], FINEST)})"
             for row in moved.head(2).to_dict("records")
         ]
         if told:
-            lines.append(f"- What spreads the scores of **{arm}** over seeds: first {', then '.join(told)}.")
+            lines.append(
+                f"- What spreads the scores of **{arm}** over seeds: first {', then '.join(told)}."
+            )
     return "\n".join(lines)
 
 

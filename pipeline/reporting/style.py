@@ -12,7 +12,7 @@ import matplotlib
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from pipeline.config.arms import BASELINE
+from pipeline.config.plan import BASELINE
 
 matplotlib.use("Agg")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config.arms import BASELINE
+from pipeline.config.plan import BASELINE
 from pipeline.reporting.frames import TRIED, Evidence, tally
 from pipeline.reporting.tables import VOID, decimal, ratio, table
 
@@ -25,8 +25,14 @@ def metrics(evidence: Evidence) -> dict[str, Any]:
     """
     baseline, runs = evidence.baseline(), tally(evidence.planned())
     return {
-        "baseline": {"accuracy": _percent(baseline["test_accuracy"].mean()), "gap": _percent(baseline["gap"].mean())},
-        "points": {row["arm"]: _percent(row["difference"]) for row in _named(evidence, evidence.primary()).to_dict("records")},
+        "baseline": {
+            "accuracy": _percent(baseline["test_accuracy"].mean()),
+            "gap": _percent(baseline["gap"].mean()),
+        },
+        "points": {
+            row["arm"]: _percent(row["difference"])
+            for row in _named(evidence, evidence.primary()).to_dict("records")
+        },
         "runs": {name: runs[name] for name in ("planned", "done")},
     }
 
@@ -47,8 +53,14 @@ def timing_frame(evidence: Evidence, seconds: Mapping[str, float]) -> pd.DataFra
     """
     runs = evidence.runs[evidence.runs["phase"] == "confirmation"]
     clocks = runs.assign(seconds=runs["fingerprint"].map(dict(seconds)).astype(float))
-    keys = pd.MultiIndex.from_tuples([(study, arm.name) for study, arm in evidence.arms()], names=["study", "arm"])
-    medians = clocks.groupby(["study", "arm"])["seconds"].agg(n="count", median_seconds="median").reindex(keys)
+    keys = pd.MultiIndex.from_tuples(
+        [(study, arm.name) for study, arm in evidence.arms()], names=["study", "arm"]
+    )
+    medians = (
+        clocks.groupby(["study", "arm"])["seconds"]
+        .agg(n="count", median_seconds="median")
+        .reindex(keys)
+    )
     medians["ratio"] = medians["median_seconds"] / medians["median_seconds"].iloc[0]
     return medians.assign(source=MEASURED).reset_index()
 
@@ -74,7 +86,9 @@ def timing_page(evidence: Evidence, timing: pd.DataFrame) -> str:
 def _named(evidence: Evidence, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of a frame that are about kept arms, under the names of `_names`."""
     names = _names(evidence)
-    found = [names.get((study, arm)) for study, arm in zip(frame["study"], frame["arm"], strict=True)]
+    found = [
+        names.get((study, arm)) for study, arm in zip(frame["study"], frame["arm"], strict=True)
+    ]
     return frame.assign(arm=found).dropna(subset=["arm"])
 
 

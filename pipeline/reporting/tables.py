@@ -15,7 +15,9 @@ from pipeline.comparison.intervals import LEVEL
 CONFIDENCE = f"{100 * (1 - LEVEL):g} %"
 INTERVAL = f"{CONFIDENCE} interval"
 VOID = "–"
-FINE = 0.002  # half an interval; below it (0.2 points) one decimal of a percent would hide the result
+FINE = (
+    0.002  # half an interval; below it (0.2 points) one decimal of a percent would hide the result
+)
 PREFIXES = ("", " k", " M", " G", " T", " P", " E")
 NUMBER = re.compile(r"^(-|\+|<|≥)? ?\d.*|^–$")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from pipeline import regularizers
-from pipeline.config.documents import read_yaml
+from pipeline.config.yaml_files import read_yaml
 from pipeline.regularizers.base import Regularizer
 
 EXPERIMENTS = Path("experiments")
@@ -33,9 +33,19 @@ def cards() -> str:
 def card(name: str, kind: type[Regularizer]) -> str:
     """What it is and where it acts, its settings, and the study that asks about it."""
     about = inspect.getdoc(sys.modules[kind.__module__]) or ""
-    rows = [f"| `{field}` | {_default(info)} | {_allowed(info)} |" for field, info in kind.model_fields.items()]
-    table = "\n".join(["| setting | default | allowed |", "| --- | --- | --- |", *rows]) if rows else "No settings."
-    return "\n\n".join([f"## {name}", about, table, inspect.getdoc(kind) or "", *_also(name, kind)]) + "\n"
+    rows = [
+        f"| `{field}` | {_default(info)} | {_allowed(info)} |"
+        for field, info in kind.model_fields.items()
+    ]
+    table = (
+        "\n".join(["| setting | default | allowed |", "| --- | --- | --- |", *rows])
+        if rows
+        else "No settings."
+    )
+    return (
+        "\n\n".join([f"## {name}", about, table, inspect.getdoc(kind) or "", *_also(name, kind)])
+        + "\n"
+    )
 
 
 def _default(info: FieldInfo) -> str:
@@ -45,12 +55,21 @@ def _default(info: FieldInfo) -> str:
 
 def _allowed(info: FieldInfo) -> str:
     """Its type in YAML's words, and its bounds."""
-    written = getattr(info.annotation, "__name__", "") if isinstance(info.annotation, type) else str(info.annotation)
+    written = (
+        getattr(info.annotation, "__name__", "")
+        if isinstance(info.annotation, type)
+        else str(info.annotation)
+    )
     words = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a word"}
     if "Literal" in written:
         return ", ".join(f"`{choice}`" for choice in re.findall(r"'([^']*)'", written))
     kinds = [word for kind, word in words.items() if re.search(rf"\b{kind}\b", written)]
-    bounds = [f"{sign} {getattr(rule, key):g}" for rule in info.metadata for key, sign in SIGNS.items() if hasattr(rule, key)]
+    bounds = [
+        f"{sign} {getattr(rule, key):g}"
+        for rule in info.metadata
+        for key, sign in SIGNS.items()
+        if hasattr(rule, key)
+    ]
     many = " or a list of them" if "tuple" in written else ""
     return ", ".join([" or ".join(kinds) + many, *bounds])
 

@@ -6,13 +6,13 @@ Separate from the plan itself, which stages follow: nothing here is stored.
 import statistics
 from pathlib import Path
 
+from pipeline.config.parameters import Parameters, read_parameters
 from pipeline.config.plan import Plan, last_plan
-from pipeline.config.planning import confirmation, exploration
-from pipeline.config.protocols import document_of, read_parameters
-from pipeline.config.schema import Parameters
-from pipeline.config.studies import Experiment
 from pipeline.execution.order import images
 from pipeline.execution.processes import cores
+from pipeline.planning.phases import confirmation, exploration
+from pipeline.planning.protocols import document_of
+from pipeline.planning.studies import Experiment
 from pipeline.records.store import open_store
 from pipeline.terminal.tables import show, table
 
@@ -22,9 +22,14 @@ ARTIFACTS = Path("artifacts")
 def show_plan(experiment: Experiment) -> None:
     """The runs of every arm, how many there are in all, and about how long it takes to train them."""
     protocol = experiment.protocol
-    first = {study.name: {arm.name: arm.strengths[0].label for arm in study.arms} for study in experiment.studies}
+    first = {
+        study.name: {arm.name: arm.strengths[0].label for arm in study.arms}
+        for study in experiment.studies
+    }
     plans = exploration(experiment, "")[0], confirmation(experiment, "", first)[0]
-    shown = table("study, arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned")
+    shown = table(
+        "study, arm", "strengths", "explore", "confirm", title=f"{protocol.name}: runs planned"
+    )
     for study in experiment.all():
         shown.add_row(study.name)
         for arm in study.arms:
@@ -50,7 +55,11 @@ def _seconds(experiment: Experiment) -> float:
     """Seconds a run: the median of those timed here, else what the protocol expects, by how many images a run looks at."""
     protocol, store = experiment.protocol, open_store()
     last = last_plan(ARTIFACTS / protocol.name / "confirmation")
-    timed = [seconds for name in last.fingerprints() if (seconds := store.timing(name).get("seconds"))] if last else []
+    timed = (
+        [seconds for name in last.fingerprints() if (seconds := store.timing(name).get("seconds"))]
+        if last
+        else []
+    )
     if last and timed:
         return float(statistics.median(timed)) * images(protocol.settings()) / images(last.settings)
     document, _ = document_of(protocol.name, Parameters(protocols=(protocol.name,)), Path())

@@ -8,15 +8,19 @@ from collections.abc import Callable
 
 from torch import nn
 
-from pipeline import data, models
-from pipeline.config.protocols import Protocol
-from pipeline.models import residuals, sites
+from pipeline import models
+from pipeline.data import sources as data
+from pipeline.models import _residuals as residuals
+from pipeline.models import _sites as sites
 from pipeline.models.imported import require_fit
+from pipeline.planning.protocols import Protocol
 from pipeline.terminal.tables import show, table
 
 FOUND: dict[str, Callable[[nn.Module], list[str]]] = {
     "linear layers": lambda network: [name for name, _ in sites.linear_layers(network)],
-    "of these with hidden inputs": lambda network: [name for name, _ in sites.hidden_layers(network)],
+    "of these with hidden inputs": lambda network: [
+        name for name, _ in sites.hidden_layers(network)
+    ],
     "convolutions above 1x1": lambda network: [name for name, _ in sites.convolutions(network)],
     "max-pooling layers": lambda network: [name for name, _ in sites.pooling_layers(network)],
     "residual blocks": lambda network: [block.name for block in residuals.residual_blocks(network)],
@@ -37,4 +41,6 @@ def show_sites(protocol: Protocol) -> None:
         drawn.add_row(name, str(len(modules)), ", ".join(modules))
     show(drawn)
     if left := residuals.passed_over(network):
-        print(f"{left} modules or sums could not be told for residual blocks or not: stochastic depth leaves them alone")
+        print(
+            f"{left} modules or sums could not be told for residual blocks or not: stochastic depth leaves them alone"
+        )

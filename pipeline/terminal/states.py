@@ -10,14 +10,14 @@ from typing import Any
 
 from rich.table import Table
 
-from pipeline.config.errors import Refusal
-from pipeline.config.files import read_sealed
 from pipeline.config.plan import Plan
-from pipeline.config.planning import confirmation, exploration
-from pipeline.config.studies import Experiment
 from pipeline.data.prepared import read_summary
 from pipeline.execution.scheduler import grouped, labels
+from pipeline.planning.phases import confirmation, exploration
+from pipeline.planning.studies import Experiment
 from pipeline.records.store import Store
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import read_sealed
 from pipeline.terminal.tables import show, table
 
 ARTIFACTS = Path("artifacts")
@@ -47,7 +47,9 @@ def show_states(experiment: Experiment, store: Store) -> None:
 
 def _summed(states: Mapping[str, str]) -> str:
     done = list(states.values()).count("done")
-    return f"{done} of {len(states)} runs done, each counted once" + (": run make run" if "missing" in states.values() else "")
+    return f"{done} of {len(states)} runs done, each counted once" + (
+        ": run make run" if "missing" in states.values() else ""
+    )
 
 
 def _drawn(rows: Sequence[tuple[str, str, Counter[str]]], title: str) -> Table:
@@ -59,7 +61,9 @@ def _drawn(rows: Sequence[tuple[str, str, Counter[str]]], title: str) -> Table:
     for column in (drawn.columns[0], *drawn.columns[2:]):
         column.no_wrap = True
     for phase, study, counts in rows:
-        drawn.add_row(phase, study, str(counts.total()), *(str(counts[state] or "") for state in states))
+        drawn.add_row(
+            phase, study, str(counts.total()), *(str(counts[state] or "") for state in states)
+        )
     return drawn
 
 
@@ -67,9 +71,16 @@ def plans(experiment: Experiment, folder: Path) -> dict[str, Plan | str]:
     """The plan of each phase with the present settings and code, or what has to be done before there is one."""
     try:
         digest = read_summary(folder / "data")["digest"]
-        choice = read_sealed(folder / "choice.json")["choice"] if (folder / "choice.json").exists() else None
+        choice = (
+            read_sealed(folder / "choice.json")["choice"]
+            if (folder / "choice.json").exists()
+            else None
+        )
     except Refusal:
-        return {"exploration": "planned once data are prepared", "confirmation": "planned once strengths are chosen"}
+        return {
+            "exploration": "planned once data are prepared",
+            "confirmation": "planned once strengths are chosen",
+        }
     explored = exploration(experiment, digest)[0]
     if choice is None:
         return {"exploration": explored, "confirmation": "planned once strengths are chosen"}

@@ -12,9 +12,18 @@ from typing import Any
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from pipeline.config.parameters import Tracking
 from pipeline.config.plan import Plan
-from pipeline.config.schema import Tracking
-from pipeline.tracking.mirror import Late, arguments, deadline, described, folder_of, mark, mode_of, no_stacks
+from pipeline.tracking.mirror import (
+    Late,
+    arguments,
+    deadline,
+    described,
+    folder_of,
+    mark,
+    mode_of,
+    no_stacks,
+)
 from pipeline.tracking.payloads import Payload, Recorded, run_payloads
 
 MAKE = f"{__name__}:Live"
@@ -23,13 +32,20 @@ LEAST, SHARE = 5.0, 0.2  # of a run: seconds, and the part of its time, that may
 BEGUN = {"state": "running"}
 
 
-def loggers(tracking: Tracking, plan: Plan, identities: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def loggers(
+    tracking: Tracking, plan: Plan, identities: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
     """Fingerprint -> what makes the logger of that run, in plain values; empty where nothing is to be streamed."""
     mode = mode_of(tracking)
     if not tracking.live or mode not in ("offline", "online"):
         return {}
     begun = {name: Recorded(BEGUN, identity=identity) for name, identity in identities.items()}
-    place = {"mode": mode, "project": tracking.project, "entity": tracking.entity, "folder": str(folder_of().absolute())}
+    place = {
+        "mode": mode,
+        "project": tracking.project,
+        "entity": tracking.entity,
+        "folder": str(folder_of().absolute()),
+    }
     return {
         payload.id: {"make": MAKE, "given": {"payload": dataclasses.asdict(payload), **place}}
         for payload in run_payloads(plan, begun)

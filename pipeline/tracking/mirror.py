@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.config.schema import Tracking
+from pipeline.config.parameters import Tracking
 from pipeline.tracking.payloads import Payload
 
 if TYPE_CHECKING:
@@ -27,16 +27,24 @@ if TYPE_CHECKING:
 Mode = Literal["offline", "online"]
 MODES = ("offline", "online", "disabled")
 PATIENCE = 20  # seconds that W&B itself may take to start or to finish a run
-SEND_SECONDS = 25.0  # for one run; what W&B's own limits miss, such as a wandb-core that has stopped
+SEND_SECONDS = (
+    25.0  # for one run; what W&B's own limits miss, such as a wandb-core that has stopped
+)
 CLOSE_SECONDS = 5.0
-REPORT_FILES, DATA = "report", "dataset"  # types of the artifacts: of the texts, and of what they were made from
+REPORT_FILES, DATA = (
+    "report",
+    "dataset",
+)  # types of the artifacts: of the texts, and of what they were made from
 DESTINATION = "destination"  # a file in the folder of a run that says where it belongs
 DIGITS = 20  # of the digest in an artifact's name
 ENVIRONMENT = {  # what W&B reads before any settings: or it would look for a server even offline, and say so at every turn
     "WANDB_ERROR_REPORTING": "false",
     "WANDB_SILENT": "true",
 }
-ANSWER, LAST = "api: HTTP error", '"handler: operation stats"'  # in W&B's log: what came of the first is said in the next line
+ANSWER, LAST = (
+    "api: HTTP error",
+    '"handler: operation stats"',
+)  # in W&B's log: what came of the first is said in the next line
 
 
 class Mirror:
@@ -68,7 +76,11 @@ class Mirror:
         try:
             with deadline(CLOSE_SECONDS), no_stacks():
                 sys.modules["wandb"].teardown()
-        except (Exception, Late, SystemExit) as error:  # it exits with the code of a killed wandb-core
+        except (
+            Exception,
+            Late,
+            SystemExit,
+        ) as error:  # it exits with the code of a killed wandb-core
             self.trouble = self.trouble or described(error)
 
     def _replay(self, payload: Payload) -> bool:
@@ -77,7 +89,10 @@ class Mirror:
         mark(run, self.project, self.entity)
         try:
             _fill(run, payload)
-        except (TypeError, ValueError) as error:  # these values, not W&B: the next run may well be taken
+        except (
+            TypeError,
+            ValueError,
+        ) as error:  # these values, not W&B: the next run may well be taken
             self.refused[payload.id] = described(error)
         run.finish(exit_code=int(payload.failed or payload.id in self.refused))
         lost = _lost(Path(run.settings.log_internal))
@@ -92,7 +107,11 @@ class Mirror:
     def _earlier(self, name: str) -> list[Path]:
         """The folders of the run that were streamed live, or mirrored with other content, for the same project."""
         marks = Path(self.folder, "wandb").glob(f"offline-run-*-{name}/{DESTINATION}")
-        return [path.parent for path in marks if path.read_text() == destination(self.project, self.entity)]
+        return [
+            path.parent
+            for path in marks
+            if path.read_text() == destination(self.project, self.entity)
+        ]
 
     def _started(self, payload: Payload) -> "wandb.Run":
         import wandb  # here, so that it may be absent or broken
@@ -130,7 +149,9 @@ def folder_of() -> Path:
     return Path(os.environ.get("WANDB_DIR") or ".")
 
 
-def arguments(payload: Payload, mode: str, project: str, entity: str | None, folder: str) -> dict[str, Any]:
+def arguments(
+    payload: Payload, mode: str, project: str, entity: str | None, folder: str
+) -> dict[str, Any]:
     """What `wandb.init` is given for a run, in plain values."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -146,7 +167,9 @@ def arguments(payload: Payload, mode: str, project: str, entity: str | None, fol
         "config": dict(payload.config),
         "dir": folder,
         "mode": mode,
-        "resume": "allow" if mode == "online" else None,  # or a server may put the same curves behind those it has
+        "resume": "allow"
+        if mode == "online"
+        else None,  # or a server may put the same curves behind those it has
         "reinit": "create_new",
         "settings": _settings(),
     }
@@ -154,7 +177,12 @@ def arguments(payload: Payload, mode: str, project: str, entity: str | None, fol
 
 def _settings() -> dict[str, Any]:
     """Quiet, bounded in time, and nothing of this machine or its command line."""
-    private = {"x_disable_meta": True, "x_disable_machine_info": True, "x_disable_stats": True, "x_save_requirements": False}
+    private = {
+        "x_disable_meta": True,
+        "x_disable_machine_info": True,
+        "x_disable_stats": True,
+        "x_save_requirements": False,
+    }
     bounded = {"init_timeout": PATIENCE, "finish_timeout": PATIENCE, "finish_timeout_raises": True}
     return {
         **private,
@@ -197,7 +225,9 @@ def _illustrate(run: "wandb.Run", payload: Payload) -> None:
         run.log(media)
     if payload.data:
         dataset, digest = payload.data["dataset"], payload.data["digest"]
-        data = wandb.Artifact(f"data-{digest[:DIGITS]}", type=DATA, description=dataset, metadata=dict(payload.data))
+        data = wandb.Artifact(
+            f"data-{digest[:DIGITS]}", type=DATA, description=dataset, metadata=dict(payload.data)
+        )
         # by its digest alone, images stay on this machine; an offline run may log what it cannot use
         run.log_artifact(data) if run.offline else run.use_artifact(data)
     if payload.texts:
@@ -218,7 +248,9 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
 
     In the main thread of a system that has alarms; elsewhere does nothing.
     """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+    if threading.current_thread() is not threading.main_thread() or not hasattr(
+        signal, "setitimer"
+    ):
         yield
         return
     patience = SEND_SECONDS if seconds is None else seconds

@@ -16,7 +16,19 @@ Values = Mapping[str, Any]
 TAG_LENGTH = 64  # W&B refuses longer ones
 PRIMARY = "test_accuracy"
 HEADLINE = (
-    *("study", "arm", "factor", "strength", "rule", "n", "baseline_mean", "arm_mean", "difference", "low", "high"),
+    *(
+        "study",
+        "arm",
+        "factor",
+        "strength",
+        "rule",
+        "n",
+        "baseline_mean",
+        "arm_mean",
+        "difference",
+        "low",
+        "high",
+    ),
     *("p", "p_holm", "verdict", "detectable", "planned", "done", "failed", "diverged", "missing"),
 )
 EFFECT = ("difference", "low", "high", "verdict")
@@ -55,7 +67,9 @@ class Payload:
     tables: Mapping[str, Table] = field(default_factory=dict)
     images: Mapping[str, Image] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)  # file name -> content
-    data: Mapping[str, str] = field(default_factory=dict)  # what it was made from: `dataset` and `digest`
+    data: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what it was made from: `dataset` and `digest`
 
     def digest(self) -> str:
         """The sha256 of everything said here, so that the same is not said twice."""
@@ -84,13 +98,20 @@ def run_payloads(plan: Plan, recorded: Mapping[str, Recorded]) -> Iterator[Paylo
             yield _run(plan, standing, rules[fingerprint], recorded[fingerprint])
 
 
-def report_payload(plans: Sequence[Plan], contrasts: Sequence[Values], images: Mapping[str, Image], texts: Values) -> Payload:
+def report_payload(
+    plans: Sequence[Plan], contrasts: Sequence[Values], images: Mapping[str, Image], texts: Values
+) -> Payload:
     """The report as one run. Its id is that of the planned runs: another experiment is another report."""
     last = plans[-1]
     questions = last.questions()
     studies = list(questions)
     headline = [row for row in contrasts if row["metric"] == PRIMARY]
-    config = {"protocol": last.protocol, "phase": "report", "studies": ", ".join(studies), "margin": last.margin}
+    config = {
+        "protocol": last.protocol,
+        "phase": "report",
+        "studies": ", ".join(studies),
+        "margin": last.margin,
+    }
     return Payload(
         id=report_id(plans),
         group=last.protocol,
@@ -99,8 +120,17 @@ def report_payload(plans: Sequence[Plan], contrasts: Sequence[Values], images: M
         notes="\n".join(questions.values()),
         tags=_tags(["report", *studies]),
         config={**config, "data_digest": last.data_digest, **_flat(last.settings, ".")},
-        summary={"/".join([row["study"], row["arm"], key]): row.get(key) for row in headline for key in EFFECT},
-        tables={"headline": _table(headline, HEADLINE), "contrasts": _table(contrasts, contrasts[0])} if contrasts else {},
+        summary={
+            "/".join([row["study"], row["arm"], key]): row.get(key)
+            for row in headline
+            for key in EFFECT
+        },
+        tables={
+            "headline": _table(headline, HEADLINE),
+            "contrasts": _table(contrasts, contrasts[0]),
+        }
+        if contrasts
+        else {},
         images=images,
         texts=texts,
         data={"dataset": str(last.settings["data"]["dataset"]), "digest": last.data_digest},
@@ -109,7 +139,9 @@ def report_payload(plans: Sequence[Plan], contrasts: Sequence[Values], images: M
 
 def report_id(plans: Sequence[Plan]) -> str:
     """The name of the report of these plans in W&B."""
-    planned = json.dumps([[plan.protocol, plan.margin, sorted(plan.fingerprints())] for plan in plans])
+    planned = json.dumps(
+        [[plan.protocol, plan.margin, sorted(plan.fingerprints())] for plan in plans]
+    )
     return f"report-{hashlib.sha256(planned.encode()).hexdigest()[:20]}"
 
 
@@ -136,9 +168,14 @@ def _config(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded
     first = standing[0]
     factors = {(study, arm.name): arm.factor for study, arm in plan.arms()}
     regularizers = {
-        item["name"]: {key: item[key] for key in item if key != "name"} for item in run.identity.get("regularizers", ())
+        item["name"]: {key: item[key] for key in item if key != "name"}
+        for item in run.identity.get("regularizers", ())
     }
-    nested = {key: run.identity[key] for key in ("data", "model", "training", "streams", "versions") if key in run.identity}
+    nested = {
+        key: run.identity[key]
+        for key in ("data", "model", "training", "streams", "versions")
+        if key in run.identity
+    }
     return {
         **{key: getattr(first, key) for key in ("fingerprint", "study", "arm", "strength", "seed")},
         "protocol": plan.protocol,
@@ -156,7 +193,9 @@ def _config(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded
 def _summary(run: Recorded, rule: str) -> Values:
     cost = {**run.record.get("cost", {}), "seconds": run.timing.get("seconds")}
     said = {"state": run.record["state"], "reason": run.record.get("reason") or None, "cost": cost}
-    values = _flat({**said, "audit": run.record.get("audit", {})}, "/") | dict(_final(run.scores, rule))
+    values = _flat({**said, "audit": run.record.get("audit", {})}, "/") | dict(
+        _final(run.scores, rule)
+    )
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -165,7 +204,10 @@ def _final(scores: Iterable[Values], rule: str) -> Iterator[tuple[str, Any]]:
     for row in scores:
         gap = row["split"] == "train_validation"
         other = "" if gap or row["rule"] == rule else f"{row['rule']}/"
-        yield f"final/{other}{row['metric'] if gap else row['split'] + '_' + row['metric']}", row["value"]
+        yield (
+            f"final/{other}{row['metric'] if gap else row['split'] + '_' + row['metric']}",
+            row["value"],
+        )
 
 
 def _flat(values: Values, separator: str, above: str = "") -> dict[str, Any]:
@@ -173,7 +215,11 @@ def _flat(values: Values, separator: str, above: str = "") -> dict[str, Any]:
     level: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{above}{key}"
-        level |= _flat(value, separator, name + separator) if isinstance(value, Mapping) else {name: value}
+        level |= (
+            _flat(value, separator, name + separator)
+            if isinstance(value, Mapping)
+            else {name: value}
+        )
     return level
 
 

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytorch_lightning as lightning
 
-HOOKS = [name for name, value in vars(lightning.Callback).items() if not name.startswith("_") and callable(value)]
+HOOKS = [
+    name
+    for name, value in vars(lightning.Callback).items()
+    if not name.startswith("_") and callable(value)
+]
 
 
 class Forwarded(lightning.Callback):

@@ -24,12 +24,19 @@ class Checkpoints(lightning.Callback):
         self.seconds = seconds
         self.last = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Saves where it is time."""
-        due = time.monotonic() - self.last >= self.seconds and trainer.current_epoch + 1 != trainer.max_epochs
+        due = (
+            time.monotonic() - self.last >= self.seconds
+            and trainer.current_epoch + 1 != trainer.max_epochs
+        )
         if not trainer.strategy.broadcast(due):  # all devices of a run, or none
             return
-        staging = self.folder / f"staging-{uuid.uuid4().hex}"  # another process may be training the same run
+        staging = (
+            self.folder / f"staging-{uuid.uuid4().hex}"
+        )  # another process may be training the same run
         trainer.save_checkpoint(staging)
         self.last = time.monotonic()
         if not trainer.is_global_zero:
@@ -42,7 +49,9 @@ class Checkpoints(lightning.Callback):
 
 def latest(folder: Path) -> Path | None:
     """The newest checkpoint whose content matches the checksum in its name; None where there is none."""
-    return next((path for path in sorted(folder.glob("*.ckpt"), reverse=True) if _is_whole(path)), None)
+    return next(
+        (path for path in sorted(folder.glob("*.ckpt"), reverse=True) if _is_whole(path)), None
+    )
 
 
 def _is_whole(path: Path) -> bool:

@@ -11,10 +11,10 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline import regularizers
-from pipeline.config.fingerprint import RunConfig
+from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
-from pipeline.models.standardized import Standardized
+from pipeline.models._standardized import Standardized
 from pipeline.prediction.network import assemble
 from pipeline.regularizers.base import NoiseLayer, mode
 
@@ -42,17 +42,29 @@ def _step(network: Standardized, shape: tuple[int, ...], batch_size: int) -> int
 
     Backward takes twice the operations of forward; which module a backward operation is of, torch tells wrongly.
     """
-    skipping = {name: layer for name, layer in network.named_modules() if isinstance(layer, NoiseLayer) and layer.share < 1}
+    skipping = {
+        name: layer
+        for name, layer in network.named_modules()
+        if isinstance(layer, NoiseLayer) and layer.share < 1
+    }
     with mode(network, training=True, sampling=True), FlopCounterMode(display=False) as counter:
         for layer in skipping.values():
             layer.sampling = False
         logits = network(torch.zeros(batch_size, *shape))
         functional.cross_entropy(logits, torch.zeros(batch_size, dtype=torch.int64)).backward()
-    with torch.no_grad(), mode(network, training=False, sampling=False), FlopCounterMode(display=False) as forward:
+    with (
+        torch.no_grad(),
+        mode(network, training=False, sampling=False),
+        FlopCounterMode(display=False) as forward,
+    ):
         network(torch.zeros(batch_size, *shape))
-    counts = {name: sum(operations.values()) for name, operations in forward.get_flop_counts().items()}
+    counts = {
+        name: sum(operations.values()) for name, operations in forward.get_flop_counts().items()
+    }
     root = type(network).__name__
-    saved = sum((1 - layer.share) * 3 * counts[f"{root}.{name}"] for name, layer in skipping.items())
+    saved = sum(
+        (1 - layer.share) * 3 * counts[f"{root}.{name}"] for name, layer in skipping.items()
+    )
     return round(float(counter.get_total_flops() - saved))
 
 

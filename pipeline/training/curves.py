@@ -57,12 +57,22 @@ class Curves(lightning.Callback):
             return
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         with mode(pl_module.network, training=False, sampling=False):
-            scored = [(examples.split, score(pl_module.network, examples)) for examples in self.splits]
+            scored = [
+                (examples.split, score(pl_module.network, examples)) for examples in self.splits
+            ]
         pl_module.scores, pl_module.scored_epoch = dict(scored), epoch
         for split, scores in scored:
             if not math.isfinite(scores["loss"]):
                 raise Diverged(f"the {split} loss is {scores['loss']} after epoch {epoch}")
-            self.rows.append({"epoch": epoch, "updates": trainer.global_step, "split": split, "learning_rate": rate, **scores})
+            self.rows.append(
+                {
+                    "epoch": epoch,
+                    "updates": trainer.global_step,
+                    "split": split,
+                    "learning_rate": rate,
+                    **scores,
+                }
+            )
         for logger, point in itertools.product(trainer.loggers, points(self.rows[-len(scored) :])):
             logger.log_metrics(point, step=epoch)
 

@@ -26,7 +26,9 @@ def cyclic_cosine(update: int, updates: int, cycles: int) -> float:
     """The share of the highest learning rate at `update` (from 0): (cos(pi t / C) + 1) / 2 at step t of a cycle of C."""
     last = [0, *ends(updates, cycles)]
     cycle = next((number for number in range(1, cycles) if update < last[number]), cycles)
-    return (math.cos(math.pi * (update - last[cycle - 1]) / (last[cycle] - last[cycle - 1])) + 1) / 2
+    return (
+        math.cos(math.pi * (update - last[cycle - 1]) / (last[cycle] - last[cycle - 1])) + 1
+    ) / 2
 
 
 class Snapshots(lightning.Callback):
@@ -37,7 +39,12 @@ class Snapshots(lightning.Callback):
         self.states: dict[str, dict[str, Tensor]] = {}
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Keeps a copy where an end is reached."""
         kept_at = ends(int(trainer.estimated_stepping_batches), self.snapshots)

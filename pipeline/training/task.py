@@ -14,12 +14,20 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from pipeline.config.schema import Training
+from pipeline.config.run import Training
 from pipeline.config.streams import Streams
 from pipeline.data.loader import Batches
-from pipeline.models.sites import weights
-from pipeline.models.standardized import Standardized
-from pipeline.regularizers.base import Changes, Groups, Regularizer, noise_layers, seed_batch, seed_noise, switch
+from pipeline.models._sites import weights
+from pipeline.models._standardized import Standardized
+from pipeline.regularizers.base import (
+    Changes,
+    Groups,
+    Regularizer,
+    noise_layers,
+    seed_batch,
+    seed_noise,
+    switch,
+)
 from pipeline.training.snapshots import cyclic_cosine
 
 Batch = tuple[Tensor, Tensor]
@@ -28,7 +36,13 @@ Batch = tuple[Tensor, Tensor]
 class Task(lightning.LightningModule):
     """A network, its regularizers, and how it is optimized."""
 
-    def __init__(self, network: Standardized, regularizers: Sequence[Regularizer], training: Training, streams: Streams):
+    def __init__(
+        self,
+        network: Standardized,
+        regularizers: Sequence[Regularizer],
+        training: Training,
+        streams: Streams,
+    ):
         super().__init__()
         self.network = network
         self.regularizers = tuple(regularizers)
@@ -38,7 +52,9 @@ class Task(lightning.LightningModule):
         self.changes = [Changes() for _ in self.regularizers]
         self.updates = 0
         self.scored_epoch = 0  # epochs done when the curve was last scored
-        self.scores: dict[str, dict[str, float]] = {}  # split -> loss and accuracy at the last point of the curve
+        self.scores: dict[
+            str, dict[str, float]
+        ] = {}  # split -> loss and accuracy at the last point of the curve
 
     def on_train_start(self) -> None:
         """Training mode, noise sampling; whoever scores in between puts both back."""
@@ -70,9 +86,16 @@ class Task(lightning.LightningModule):
         """SGD with Nesterov momentum; weights in one group, everything else in a second, in every arm."""
         settings = self.training_settings
         optimizer = torch.optim.SGD(
-            self.groups(), lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=True
+            self.groups(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            nesterov=settings.momentum > 0,
+            fused=True,
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"},
+        }
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Counts the updates, which stopping early makes fewer."""
@@ -80,8 +103,13 @@ class Task(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the audit counts, so that a resumed run is audited whole."""
-        counts = [{name: int(count) for name, count in layer.counts.items()} for layer in self.layers]
-        checkpoint["audit"] = {"changes": [asdict(changes) for changes in self.changes], "counts": counts}
+        counts = [
+            {name: int(count) for name, count in layer.counts.items()} for layer in self.layers
+        ]
+        checkpoint["audit"] = {
+            "changes": [asdict(changes) for changes in self.changes],
+            "counts": counts,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the counts up again."""
@@ -94,7 +122,10 @@ class Task(lightning.LightningModule):
         chosen = weights(self.network)
         known = {id(parameter) for parameter in chosen}
         rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
-        groups: Groups = [{"params": chosen, "weight_decay": 0.0}, {"params": rest, "weight_decay": 0.0}]
+        groups: Groups = [
+            {"params": chosen, "weight_decay": 0.0},
+            {"params": rest, "weight_decay": 0.0},
+        ]
         for regularizer in self.regularizers:
             groups = regularizer.modify_optimizer(groups)
         return groups
@@ -105,8 +136,13 @@ class Task(lightning.LightningModule):
             return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
         updates = int(self.trainer.estimated_stepping_batches)
         if settings.schedule == "cyclic_cosine":
-            return LambdaLR(optimizer, lambda update: cyclic_cosine(min(update, updates - 1), updates, settings.snapshots))
-        return OneCycleLR(optimizer, max_lr=settings.learning_rate, total_steps=updates, cycle_momentum=False)
+            return LambdaLR(
+                optimizer,
+                lambda update: cyclic_cosine(min(update, updates - 1), updates, settings.snapshots),
+            )
+        return OneCycleLR(
+            optimizer, max_lr=settings.learning_rate, total_steps=updates, cycle_momentum=False
+        )
 
     def _place(self) -> tuple[int, ...]:
         """What tells the draws of one device from those of the others, which see other examples of the batch."""
@@ -116,7 +152,13 @@ class Task(lightning.LightningModule):
     def _changed(self, batch: Batch, index: int) -> Batch:
         for regularizer, changes in zip(self.regularizers, self.changes, strict=True):
             if regularizer.augments:
-                seed_batch(regularizer, self.streams.augmentation, self.current_epoch, index, *self._place())
+                seed_batch(
+                    regularizer,
+                    self.streams.augmentation,
+                    self.current_epoch,
+                    index,
+                    *self._place(),
+                )
                 before, batch = batch, regularizer.modify_batch(*batch)
                 _tally(changes, before, batch)
         return batch

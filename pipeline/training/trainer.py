@@ -19,8 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline import regularizers
-from pipeline.config.fingerprint import RunConfig
-from pipeline.config.schema import Data, Hardware, Training
+from pipeline.config.run import Data, Hardware, RunConfig, Training
 from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
@@ -35,7 +34,9 @@ from pipeline.training.snapshots import Snapshots
 from pipeline.training.task import Task
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")  # Lightning 2.6.6 against torch 2.13
+warnings.filterwarnings(
+    "ignore", message=".*LeafSpec.*is deprecated"
+)  # Lightning 2.6.6 against torch 2.13
 
 PROCESSOR = Hardware(accelerator="cpu")
 
@@ -54,7 +55,9 @@ class Trained:
     diverged: str  # why, empty where it did not
     seconds: float | None  # of fitting; None for a resumed run
     device: str  # what it was trained on
-    leads: bool = True  # of several processes that train one run together, the one that has its results
+    leads: bool = (
+        True  # of several processes that train one run together, the one that has its results
+    )
 
 
 def train(
@@ -75,24 +78,51 @@ def train(
     network = assemble(config, chosen, pool.shape, pool.classes)
     network.fit(fit.images)
     task = Task(network, chosen, training, streams)
-    batches = Batches(fit.images, functional.one_hot(fit.labels, pool.classes).float(), training.batch_size, streams.order)
+    batches = Batches(
+        fit.images,
+        functional.one_hot(fit.labels, pool.classes).float(),
+        training.batch_size,
+        streams.order,
+    )
     curves = Curves((fit, held), training.curve_points)
     start = latest(checkpoints) if checkpoints else None
     began = time.perf_counter()
     own = [regularizer.callbacks() for regularizer in chosen]
-    acting = [*itertools.chain(*own), *([Snapshots(training.snapshots)] if training.snapshots else [])]
+    acting = [
+        *itertools.chain(*own),
+        *([Snapshots(training.snapshots)] if training.snapshots else []),
+    ]
     writing = [Checkpoints(checkpoints)] if checkpoints else []
     trainer = _trainer(training, [curves, *map(Forwarded, acting), *writing], hardware, logger)
     diverged = _fit(trainer, task, batches, start)
     seconds = None if start else time.perf_counter() - began
     network.to(trainer.strategy.root_device)  # Lightning leaves it on the processor
-    logits = None if diverged else by_rule(network, held.images, regularizers.test_rule(chosen), streams.noise)
+    logits = (
+        None
+        if diverged
+        else by_rule(network, held.images, regularizers.test_rule(chosen), streams.noise)
+    )
     audit = {} if diverged else _audit(task, own, curves.rows[-2]["loss"])
     cost = counted(config, pool, batches.size, updates=task.updates)
-    kept = {name: _here(state) for item in acting if hasattr(item, "kept") for name, state in item.kept().items()}
+    kept = {
+        name: _here(state)
+        for item in acting
+        if hasattr(item, "kept")
+        for name, state in item.kept().items()
+    }
     weights, device = _here(network.state_dict()), _device(trainer)
     return Trained(
-        weights, kept, curves.rows, logits, held.labels, audit, cost, diverged, seconds, device, trainer.is_global_zero
+        weights,
+        kept,
+        curves.rows,
+        logits,
+        held.labels,
+        audit,
+        cost,
+        diverged,
+        seconds,
+        device,
+        trainer.is_global_zero,
     )
 
 
@@ -106,7 +136,9 @@ def _part(split: str, arrays: Arrays) -> Examples:
     return Examples(split, as_images(arrays.images), torch.from_numpy(arrays.labels))
 
 
-def _trainer(training: Training, callbacks: list[Any], hardware: Hardware, logger: Logger | None) -> lightning.Trainer:
+def _trainer(
+    training: Training, callbacks: list[Any], hardware: Hardware, logger: Logger | None
+) -> lightning.Trainer:
     """Lightning's trainer with nothing of its own that writes, prints or draws."""
     found = "gpu" if torch.cuda.is_available() else "cpu"
     accelerator = found if hardware.accelerator == "auto" else hardware.accelerator
@@ -146,14 +178,26 @@ def _device(trainer: lightning.Trainer) -> str:
     """What a run was trained on: cpu, or the GPU's name; how many, where several worked together."""
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return name if trainer.world_size == 1 else f"{trainer.world_size} x {name}, {type(trainer.strategy).__name__}"
+    return (
+        name
+        if trainer.world_size == 1
+        else f"{trainer.world_size} x {name}, {type(trainer.strategy).__name__}"
+    )
 
 
 def _audit(task: Task, own: list[list[Any]], training_loss: float) -> dict[str, Measures]:
-    names = [type(regularizer).__module__.rpartition(".")[2] for regularizer in task.regularizers]
+    names = [regularizer.name for regularizer in task.regularizers]
     return {
         name: regularizer.audit(
-            Evidence(task.network, task.trainer.optimizers[0].param_groups, training_loss, changes, callbacks)
+            Evidence(
+                task.network,
+                task.trainer.optimizers[0].param_groups,
+                training_loss,
+                changes,
+                callbacks,
+            )
         )
-        for name, regularizer, changes, callbacks in zip(names, task.regularizers, task.changes, own, strict=True)
+        for name, regularizer, changes, callbacks in zip(
+            names, task.regularizers, task.changes, own, strict=True
+        )
     }

@@ -15,12 +15,11 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from pipeline.config.files import to_json
-from pipeline.config.fingerprint import config_of
-from pipeline.config.schema import Hardware
+from pipeline.config.run import Hardware, config_of
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, require_digest
 from pipeline.records.store import Store
+from pipeline.runtime.files import to_json
 from pipeline.training.trainer import Trained, train
 
 
@@ -34,14 +33,28 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
     store, fingerprint, identity = Store(Path(job["store"])), job["id"], job["identity"]
     pool = _pool(job["data"], identity["data_digest"])
     logger = None if store.muted() else _logger(job)
-    trained = train(config_of(identity), pool, store.checkpoints(fingerprint), Hardware(**job["hardware"]), logger)
+    trained = train(
+        config_of(identity),
+        pool,
+        store.checkpoints(fingerprint),
+        Hardware(**job["hardware"]),
+        logger,
+    )
     capability, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
     machine = {"cpu_capability": capability, "threads": threads, "device": trained.device}
     state, reason = ("diverged", trained.diverged) if trained.diverged else ("done", "")
-    record = {"state": state, "reason": reason, "audit": trained.audit, "cost": trained.cost, "machine": machine}
+    record = {
+        "state": state,
+        "reason": reason,
+        "audit": trained.audit,
+        "cost": trained.cost,
+        "machine": machine,
+    }
     timing = {"seconds": trained.seconds, "machine": platform.machine()}
     if trained.leads:
-        store.write(fingerprint, {"run.json": to_json(identity).encode(), **_files(trained)}, record, timing)
+        store.write(
+            fingerprint, {"run.json": to_json(identity).encode(), **_files(trained)}, record, timing
+        )
     if logger and logger.trouble:
         store.mute(logger.trouble)
     return {"state": state, "reason": reason}
@@ -49,16 +62,24 @@ def perform(job: Mapping[str, Any]) -> dict[str, str]:
 
 def _logger(job: Mapping[str, Any]) -> Any:
     """What a job says is to be told of the run's curve while it trains, made by its name; None where it says nothing."""
-    return pkgutil.resolve_name(job["logger"]["make"])(**job["logger"]["given"]) if job.get("logger") else None
+    return (
+        pkgutil.resolve_name(job["logger"]["make"])(**job["logger"]["given"])
+        if job.get("logger")
+        else None
+    )
 
 
 def _files(trained: Trained) -> dict[str, bytes]:
     files = {
         "history.jsonl": "".join(json.dumps(row) + "\n" for row in trained.history).encode(),
-        "weights.safetensors": safetensors.torch.save({name: value.contiguous() for name, value in trained.weights.items()}),
+        "weights.safetensors": safetensors.torch.save(
+            {name: value.contiguous() for name, value in trained.weights.items()}
+        ),
     }
     for name, state in trained.kept.items():
-        files[f"{name}_weights.safetensors"] = safetensors.torch.save({key: value.contiguous() for key, value in state.items()})
+        files[f"{name}_weights.safetensors"] = safetensors.torch.save(
+            {key: value.contiguous() for key, value in state.items()}
+        )
     if trained.validation_logits is not None:
         logits = {"logits": trained.validation_logits, "labels": trained.validation_labels}
         files["validation.safetensors"] = safetensors.torch.save(logits)

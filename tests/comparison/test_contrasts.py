@@ -12,8 +12,8 @@ from pipeline.comparison import contrasts as module
 from pipeline.comparison.contrasts import COLUMNS, COSTS, METRICS
 from pipeline.comparison.intervals import detectable, seeds_needed
 from pipeline.comparison.matching import GAPS, SCORES, WHERE
-from pipeline.config.errors import Refusal
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.runtime.errors import Refusal
 
 SEEDS = range(1000, 1006)
 RULES = {"baseline": "deterministic", "drop": "deterministic", "pool": "noise_12"}
@@ -22,10 +22,16 @@ IMAGES = 40
 
 @pytest.fixture
 def plan():
-    arms = tuple(PlannedArm(name=name, factor=f"the {name}", rule=rule) for name, rule in RULES.items())
+    arms = tuple(
+        PlannedArm(name=name, factor=f"the {name}", rule=rule) for name, rule in RULES.items()
+    )
     runs = [
         PlannedRun(
-            study="one", arm=arm, strength="" if arm == "baseline" else "rate=0.5", seed=seed, fingerprint=f"{arm}{seed}"
+            study="one",
+            arm=arm,
+            strength="" if arm == "baseline" else "rate=0.5",
+            seed=seed,
+            fingerprint=f"{arm}{seed}",
         )
         for arm in RULES
         for seed in SEEDS
@@ -48,7 +54,13 @@ def scores(plan):
     wanted = [("deterministic", *where) for where in (*SCORES.values(), *GAPS.values())]
     wanted += [("noise_12", *where) for where in SCORES.values()]
     rows = [
-        (run.fingerprint, rule, split, metric, generator.uniform(0.5, 0.6) + 0.2 * (rule == "noise_12"))
+        (
+            run.fingerprint,
+            rule,
+            split,
+            metric,
+            generator.uniform(0.5, 0.6) + 0.2 * (rule == "noise_12"),
+        )
         for run in plan.runs
         for rule, split, metric in wanted
     ]
@@ -62,7 +74,10 @@ def states(plan):
 
 @pytest.fixture
 def machines(plan):
-    return {name: {"cpu_capability": "AVX512", "threads": 1, "device": "cpu"} for name in plan.fingerprints()}
+    return {
+        name: {"cpu_capability": "AVX512", "threads": 1, "device": "cpu"}
+        for name in plan.fingerprints()
+    }
 
 
 FORWARD = {"baseline": 100, "drop": 100, "pool": 150}
@@ -84,25 +99,40 @@ def counted(plan):
 def drawn(plan, seed=3):
     """Shares of runs that are right on each test image."""
     generator = np.random.default_rng(seed)
-    rows = [(study.name, arm.name, image) for study in plan.studies for arm in study.arms for image in range(IMAGES)]
+    rows = [
+        (study.name, arm.name, image)
+        for study in plan.studies
+        for arm in study.arms
+        for image in range(IMAGES)
+    ]
     frame = pd.DataFrame(rows, columns=["study", "arm", "image"])
     return frame.assign(correct=generator.integers(0, 7, len(frame)) / 6)
 
 
 def contrasts(scores, plan, states, machines, costs=None, images=None):
     costs = counted(plan) if costs is None else costs
-    return module.contrasts(scores, plan, states, machines, costs, drawn(plan) if images is None else images)
+    return module.contrasts(
+        scores, plan, states, machines, costs, drawn(plan) if images is None else images
+    )
 
 
 def of(scores, arm, rule, split, metric, seeds=SEEDS):
     """The scores of an arm in the order of its seeds."""
-    found = scores[(scores["rule"] == rule) & (scores["split"] == split) & (scores["metric"] == metric)]
-    return found.set_index("fingerprint")["value"].loc[[f"{arm}{seed}" for seed in seeds]].to_numpy()
+    found = scores[
+        (scores["rule"] == rule) & (scores["split"] == split) & (scores["metric"] == metric)
+    ]
+    return (
+        found.set_index("fingerprint")["value"].loc[[f"{arm}{seed}" for seed in seeds]].to_numpy()
+    )
 
 
 def put(scores, arm, values, split="test", metric="accuracy"):
     """`scores` with an arm's values replaced, under both rules."""
-    at = scores["fingerprint"].str.startswith(arm) & (scores["split"] == split) & (scores["metric"] == metric)
+    at = (
+        scores["fingerprint"].str.startswith(arm)
+        & (scores["split"] == split)
+        & (scores["metric"] == metric)
+    )
     scores.loc[at, "value"] = [values[int(name[-1])] for name in scores.loc[at, "fingerprint"]]
     return scores
 
@@ -124,24 +154,35 @@ def test_columns_and_order(scores, plan, states, machines):
 
 
 @pytest.mark.parametrize("metric", WHERE)
-def test_every_contrast_is_a_paired_t_test_under_the_arms_own_rules(metric, scores, plan, states, machines):
+def test_every_contrast_is_a_paired_t_test_under_the_arms_own_rules(
+    metric, scores, plan, states, machines
+):
     found = row(contrasts(scores, plan, states, machines), "pool", metric)
     split, name = WHERE[metric]
     rule = "deterministic" if metric in GAPS else "noise_12"
-    baseline, arm = of(scores, "baseline", "deterministic", split, name), of(scores, "pool", rule, split, name)
+    baseline, arm = (
+        of(scores, "baseline", "deterministic", split, name),
+        of(scores, "pool", rule, split, name),
+    )
     expected = stats.ttest_rel(arm, baseline)
     assert (found.rule, found.n) == (rule, 6)
     assert (found.baseline_mean, found.arm_mean) == pytest.approx((baseline.mean(), arm.mean()))
-    assert (found.difference, found.p) == pytest.approx((arm.mean() - baseline.mean(), expected.pvalue))
+    assert (found.difference, found.p) == pytest.approx(
+        (arm.mean() - baseline.mean(), expected.pvalue)
+    )
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
-    flips = stats.permutation_test((arm - baseline,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    flips = stats.permutation_test(
+        (arm - baseline,), np.mean, permutation_type="samples", n_resamples=np.inf
+    )
     assert found.p_sign_flip == pytest.approx(flips.pvalue)
     assert found.correlation == pytest.approx(np.corrcoef(baseline, arm)[0, 1])
 
 
 def test_pairs_are_made_by_seed_not_by_place(scores, plan, states, machines):
     table = contrasts(scores, plan, states, machines)
-    reversed_plan = plan.model_copy(update={"runs": plan.runs[:6] + plan.runs[11:5:-1] + plan.runs[12:]})
+    reversed_plan = plan.model_copy(
+        update={"runs": plan.runs[:6] + plan.runs[11:5:-1] + plan.runs[12:]}
+    )
     again = contrasts(scores, reversed_plan, states, machines)
     assert row(again, "drop").p == pytest.approx(row(table, "drop").p)
     assert row(again, "drop").correlation == pytest.approx(row(table, "drop").correlation)
@@ -158,9 +199,13 @@ def test_only_the_primary_metric_carries_a_verdict(scores, plan, states, machine
     assert set(table["metric"]) == set(METRICS)
 
 
-def test_detectable_and_seeds_needed_are_at_the_hardest_step_of_holm(scores, plan, states, machines):
+def test_detectable_and_seeds_needed_are_at_the_hardest_step_of_holm(
+    scores, plan, states, machines
+):
     found = row(contrasts(scores, plan, states, machines), "drop")
-    baseline, arm = (of(scores, name, "deterministic", "test", "accuracy") for name in ("baseline", "drop"))
+    baseline, arm = (
+        of(scores, name, "deterministic", "test", "accuracy") for name in ("baseline", "drop")
+    )
     sd = (arm - baseline).std(ddof=1)
     assert found.detectable == pytest.approx(detectable(sd, 6, 0.05 / 2))
     assert found.seeds_needed == seeds_needed(found.difference, sd, 0.05 / 2)
@@ -172,7 +217,9 @@ def test_image_error_is_over_test_images_and_by_image(scores, plan, states, mach
     table = contrasts(scores, plan, states, machines, images=images.sample(frac=1, random_state=1))
     right = images.pivot(index="image", columns="arm", values="correct")
     for arm in ("drop", "pool"):
-        assert row(table, arm).image_error == pytest.approx(stats.sem(right[arm] - right["baseline"]))
+        assert row(table, arm).image_error == pytest.approx(
+            stats.sem(right[arm] - right["baseline"])
+        )
     without = contrasts(scores, plan, states, machines, images=images[images["arm"] != "drop"])
     assert np.isnan(row(without, "drop").image_error)
     assert np.isfinite(row(without, "pool").image_error)
@@ -187,8 +234,12 @@ def test_image_error_is_the_spread_over_test_sets_drawn_again(scores, plan, stat
     for number in range(6):
         images = drawn(plan)
         for name, share in zip(("baseline", "drop"), population, strict=True):
-            images.loc[images["arm"] == name, "correct"] = share[number * IMAGES : (number + 1) * IMAGES]
-        errors.append(row(contrasts(scores, plan, states, machines, images=images), "drop").image_error)
+            images.loc[images["arm"] == name, "correct"] = share[
+                number * IMAGES : (number + 1) * IMAGES
+            ]
+        errors.append(
+            row(contrasts(scores, plan, states, machines, images=images), "drop").image_error
+        )
     assert np.mean(errors) == pytest.approx(means.std(), rel=0.1)
 
 
@@ -199,7 +250,12 @@ def test_costs_are_in_those_of_the_pairs_own_baseline(scores, plan, states, mach
     assert row(table, "drop", "test_cost").arm_mean == 1.0
     assert row(table, "pool", "training_cost").arm_mean == pytest.approx(1.5)
     found = row(table, "pool", "test_cost")
-    assert (found.arm_mean, found.difference, found.rule, found.n) == (12 * 1.5, 17.0, "noise_12", 6)
+    assert (found.arm_mean, found.difference, found.rule, found.n) == (
+        12 * 1.5,
+        17.0,
+        "noise_12",
+        6,
+    )
     assert np.isnan([found.low, found.p, found.correlation]).all()
     assert found.p_sign_flip == 2 / 2**6
     assert np.isnan(row(table, "drop", "test_cost").p_sign_flip)
@@ -207,8 +263,13 @@ def test_costs_are_in_those_of_the_pairs_own_baseline(scores, plan, states, mach
 
 def test_a_cost_that_varies_has_an_interval(scores, plan, states, machines):
     costs = counted(plan)
-    for seed, share in zip(SEEDS, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0), strict=True):  # as if it stopped early
-        costs[f"drop{seed}"] = {**costs[f"drop{seed}"], "training_flops": share * costs[f"baseline{seed}"]["training_flops"]}
+    for seed, share in zip(
+        SEEDS, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0), strict=True
+    ):  # as if it stopped early
+        costs[f"drop{seed}"] = {
+            **costs[f"drop{seed}"],
+            "training_flops": share * costs[f"baseline{seed}"]["training_flops"],
+        }
     found = row(contrasts(scores, plan, states, machines, costs), "drop", "training_cost")
     expected = stats.ttest_1samp(np.array([0.5, 0.6, 0.7, 0.8, 0.9, 1.0]) - 1, 0)
     assert (found.arm_mean, found.p) == pytest.approx((0.75, expected.pvalue))
@@ -233,9 +294,15 @@ def test_every_planned_seed_is_counted_once(scores, plan, states, machines):
     states["drop1000"] = "diverged"
     states["baseline1001"] = "failed"
     machines["drop1002"] = {**machines["drop1002"], "threads": 2}
-    at = (scores["fingerprint"] == "drop1003") & (scores["metric"] == "accuracy") & (scores["split"] == "test")
+    at = (
+        (scores["fingerprint"] == "drop1003")
+        & (scores["metric"] == "accuracy")
+        & (scores["split"] == "test")
+    )
     scores.loc[at, "value"] = nan
-    thin = plan.model_copy(update={"runs": tuple(run for run in plan.runs if run.fingerprint != "baseline1004")})
+    thin = plan.model_copy(
+        update={"runs": tuple(run for run in plan.runs if run.fingerprint != "baseline1004")}
+    )
     table = contrasts(scores, thin, states, machines)
     assert (table["n"] + table["unpaired"] + table["other_machine"] == table["planned"]).all()
     found = row(table, "drop")
@@ -248,7 +315,10 @@ def test_the_commonest_kind_of_machine_stays(scores, plan, states, machines):
         machines[run] = {**machines[run], "cpu_capability": "AVX2"}
     found = row(contrasts(scores, plan, states, machines), "drop")
     assert (found.n, found.unpaired, found.other_machine) == (4, 0, 2)
-    baseline, arm = (of(scores, name, "deterministic", "test", "accuracy", [*SEEDS][2:]) for name in ("baseline", "drop"))
+    baseline, arm = (
+        of(scores, name, "deterministic", "test", "accuracy", [*SEEDS][2:])
+        for name in ("baseline", "drop")
+    )
     assert found.p == pytest.approx(stats.ttest_rel(arm, baseline).pvalue)
 
 
@@ -277,24 +347,32 @@ def test_verdicts_of_planted_effects(shift, spread, expected, scores, plan, stat
     scores = put(put(scores, "baseline", baseline), "drop", arm)
     found = row(contrasts(scores, plan, states, machines), "drop")
     assert found.verdict == expected
-    assert ("margin" in expected or expected == "equivalent") == (ttost_paired(arm, baseline, -0.01, 0.01)[0] < 0.05)
+    assert ("margin" in expected or expected == "equivalent") == (
+        ttost_paired(arm, baseline, -0.01, 0.01)[0] < 0.05
+    )
 
 
 def test_the_margin_is_the_plans(scores, plan, states, machines):
     baseline = np.array([0.80, 0.85, 0.82, 0.88, 0.81, 0.86])
-    scores = put(put(scores, "baseline", baseline), "drop", baseline + 0.02 * np.array([1, -1, 1, -1, 1, -1]))
+    scores = put(
+        put(scores, "baseline", baseline), "drop", baseline + 0.02 * np.array([1, -1, 1, -1, 1, -1])
+    )
     assert row(contrasts(scores, plan, states, machines), "drop").verdict == "inconclusive"
     wide = plan.model_copy(update={"margin": 0.1})
     assert row(contrasts(scores, wide, states, machines), "drop").verdict == "equivalent"
 
 
 @pytest.mark.parametrize("state", ["diverged", "failed", "missing"])
-def test_an_unfinished_run_takes_its_pair_with_it_and_is_counted(state, scores, plan, states, machines):
+def test_an_unfinished_run_takes_its_pair_with_it_and_is_counted(
+    state, scores, plan, states, machines
+):
     scores = scores[scores["fingerprint"] != "drop1002"]
     states["drop1002"] = state
     table = contrasts(scores, plan, states, machines)
     found, kept = row(table, "drop"), [seed for seed in SEEDS if seed != 1002]
-    baseline, arm = (of(scores, name, "deterministic", "test", "accuracy", kept) for name in ("baseline", "drop"))
+    baseline, arm = (
+        of(scores, name, "deterministic", "test", "accuracy", kept) for name in ("baseline", "drop")
+    )
     assert (found.n, found.planned, found.done, found[state]) == (5, 6, 5, 1)
     assert found.p == pytest.approx(stats.ttest_rel(arm, baseline).pvalue)
     assert found.baseline_mean == pytest.approx(baseline.mean())
@@ -338,20 +416,30 @@ def test_a_done_run_without_scores_is_refused(scores, plan, states, machines):
         contrasts(scores[scores["fingerprint"] != "pool1004"], plan, states, machines)
 
 
-def test_no_spread_gives_neither_interval_nor_p_and_stays_in_the_family(scores, plan, states, machines):
+def test_no_spread_gives_neither_interval_nor_p_and_stays_in_the_family(
+    scores, plan, states, machines
+):
     baseline = np.array([0.80, 0.85, 0.82, 0.88, 0.81, 0.86])
-    table = contrasts(put(put(scores, "baseline", baseline), "drop", baseline + 0.03), plan, states, machines)
+    table = contrasts(
+        put(put(scores, "baseline", baseline), "drop", baseline + 0.03), plan, states, machines
+    )
     found, other = row(table, "drop"), row(table, "pool")
     assert (found.verdict, found.n) == ("inconclusive", 6)
     assert found.difference == pytest.approx(0.03)
-    assert np.isnan([found.low, found.high, found.p, found.p_holm, found.detectable, found.seeds_needed]).all()
-    assert found.p_sign_flip == 2 / 2**6  # all up: that is something, though Student's t knows no spread
+    assert np.isnan(
+        [found.low, found.high, found.p, found.p_holm, found.detectable, found.seeds_needed]
+    ).all()
+    assert (
+        found.p_sign_flip == 2 / 2**6
+    )  # all up: that is something, though Student's t knows no spread
     assert other.p_holm == pytest.approx(min(1, 2 * other.p))
 
 
 def test_a_gap_part_that_is_zero_everywhere_has_no_correlation(scores, plan, states, machines):
     zeros = np.zeros(6)
-    scores = put(put(scores, "baseline", zeros, *GAPS["gap_noise"]), "drop", zeros, *GAPS["gap_noise"])
+    scores = put(
+        put(scores, "baseline", zeros, *GAPS["gap_noise"]), "drop", zeros, *GAPS["gap_noise"]
+    )
     found = row(contrasts(scores, plan, states, machines), "drop", "gap_noise")
     assert (found.difference, found.baseline_mean) == (0, 0)
     assert np.isnan([found.low, found.p, found.correlation]).all()
@@ -363,7 +451,9 @@ def test_fewer_than_two_pairs_decide_nothing(left, scores, plan, states, machine
         states[f"drop{seed}"] = "diverged"
     found = row(contrasts(scores, plan, states, machines), "drop")
     assert (found.n, found.diverged, found.verdict) == (left, 6 - left, "inconclusive")
-    assert np.isnan([found.low, found.high, found.p, found.p_holm, found.detectable, found.correlation]).all()
+    assert np.isnan(
+        [found.low, found.high, found.p, found.p_holm, found.detectable, found.correlation]
+    ).all()
     assert np.isnan([found.p_sign_flip, found.seeds_needed, found.seed_error]).all()
     assert np.isfinite(found.difference) == bool(left)
 

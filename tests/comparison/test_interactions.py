@@ -10,14 +10,24 @@ from scipy import stats
 from pipeline.comparison.interactions import COLUMNS, METRICS, changed, interactions
 from pipeline.comparison.intervals import detectable
 from pipeline.comparison.matching import WHERE
-from pipeline.config.errors import Refusal
-from pipeline.config.fingerprint import RunConfig
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
+from pipeline.runtime.errors import Refusal
 
 SEEDS = range(1000, 1008)
-RULES = {"baseline": "deterministic", "pool": "noise_12", "shift": "deterministic", "both": "noise_12"}
-PARTS = {"baseline": (), "pool": ("pooling",), "shift": ("augmentation",), "both": ("augmentation", "pooling")}
+RULES = {
+    "baseline": "deterministic",
+    "pool": "noise_12",
+    "shift": "deterministic",
+    "both": "noise_12",
+}
+PARTS = {
+    "baseline": (),
+    "pool": ("pooling",),
+    "shift": ("augmentation",),
+    "both": ("augmentation", "pooling"),
+}
 
 
 def planned(studies):
@@ -26,17 +36,28 @@ def planned(studies):
         PlannedStudy(
             name=study,
             question="?",
-            arms=tuple(PlannedArm(name=arm, factor=arm, rule=rule, against=against) for arm, (rule, against) in arms.items()),
+            arms=tuple(
+                PlannedArm(name=arm, factor=arm, rule=rule, against=against)
+                for arm, (rule, against) in arms.items()
+            ),
         )
         for study, arms in studies.items()
     )
     runs = tuple(
-        PlannedRun(study=study, arm=arm, strength="", seed=seed, fingerprint=f"{study}.{arm}.{seed}")
+        PlannedRun(
+            study=study, arm=arm, strength="", seed=seed, fingerprint=f"{study}.{arm}.{seed}"
+        )
         for study, arms in studies.items()
         for arm in arms
         for seed in SEEDS
     )
-    protocol = {"protocol": "tiny", "phase": "confirmation", "settings": {}, "margin": 0.01, "data_digest": "d"}
+    protocol = {
+        "protocol": "tiny",
+        "phase": "confirmation",
+        "settings": {},
+        "margin": 0.01,
+        "data_digest": "d",
+    }
     return Plan(**protocol, studies=described, runs=runs)
 
 
@@ -79,8 +100,14 @@ def machines(plan):
 def of(scores, arm, metric, seeds=SEEDS):
     rule = "deterministic" if metric == "gap" else RULES[arm]
     split, name = WHERE[metric]
-    found = scores[(scores["rule"] == rule) & (scores["split"] == split) & (scores["metric"] == name)]
-    return found.set_index("fingerprint")["value"].loc[[f"one.{arm}.{seed}" for seed in seeds]].to_numpy()
+    found = scores[
+        (scores["rule"] == rule) & (scores["split"] == split) & (scores["metric"] == name)
+    ]
+    return (
+        found.set_index("fingerprint")["value"]
+        .loc[[f"one.{arm}.{seed}" for seed in seeds]]
+        .to_numpy()
+    )
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -91,33 +118,72 @@ def test_an_interaction_is_the_effect_of_both_less_the_sum_under_each_arms_own_r
     assert tuple(table.columns) == COLUMNS
     assert list(table["metric"]) == list(METRICS)
     found = table[table["metric"] == metric].iloc[0]
-    pool, shift, both = (of(scores, arm, metric) - of(scores, "baseline", metric) for arm in ("pool", "shift", "both"))
+    pool, shift, both = (
+        of(scores, arm, metric) - of(scores, "baseline", metric)
+        for arm in ("pool", "shift", "both")
+    )
     expected = stats.ttest_1samp(both - pool - shift, 0)
-    assert found[["study", "arm", "first", "second", "n"]].tolist() == ["one", "both", "pool", "shift", 8]
-    assert (found["effect"], found["sum"]) == pytest.approx((both.mean(), pool.mean() + shift.mean()))
-    assert (found["difference"], found["p"]) == pytest.approx(((both - pool - shift).mean(), expected.pvalue))
+    assert found[["study", "arm", "first", "second", "n"]].tolist() == [
+        "one",
+        "both",
+        "pool",
+        "shift",
+        8,
+    ]
+    assert (found["effect"], found["sum"]) == pytest.approx(
+        (both.mean(), pool.mean() + shift.mean())
+    )
+    assert (found["difference"], found["p"]) == pytest.approx(
+        ((both - pool - shift).mean(), expected.pvalue)
+    )
     assert (found["low"], found["high"]) == pytest.approx(tuple(expected.confidence_interval(0.95)))
-    assert found["detectable"] == pytest.approx(detectable((both - pool - shift).std(ddof=1), 8, 0.05))
-    flips = stats.permutation_test((both - pool - shift,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert found["detectable"] == pytest.approx(
+        detectable((both - pool - shift).std(ddof=1), 8, 0.05)
+    )
+    flips = stats.permutation_test(
+        (both - pool - shift,), np.mean, permutation_type="samples", n_resamples=np.inf
+    )
     assert found["p_sign_flip"] == pytest.approx(flips.pvalue)
 
 
 def test_only_whole_and_equal_parts_make_a_pair(scores, plan, states, machines, parts):
     assert len(interactions(scores, plan, states, machines, parts)) == 3
-    for changes in (("augmentation", "pooling of another strength"), ("augmentation",), ("augmentation", "pooling", "more")):
+    for changes in (
+        ("augmentation", "pooling of another strength"),
+        ("augmentation",),
+        ("augmentation", "pooling", "more"),
+    ):
         other = {**parts, ("one", "both"): frozenset(changes)}
         assert interactions(scores, plan, states, machines, other).empty
-    overlapping = {**parts, ("one", "pool"): frozenset({"pooling", "augmentation"}), ("one", "both"): frozenset({"pooling"})}
-    assert interactions(scores, plan, states, machines, overlapping)["arm"].unique().tolist() == ["pool"]
+    overlapping = {
+        **parts,
+        ("one", "pool"): frozenset({"pooling", "augmentation"}),
+        ("one", "both"): frozenset({"pooling"}),
+    }
+    assert interactions(scores, plan, states, machines, overlapping)["arm"].unique().tolist() == [
+        "pool"
+    ]
     unknown = {key: value for key, value in parts.items() if key[1] != "shift"}
     assert interactions(scores, plan, states, machines, unknown).empty
     assert tuple(interactions(scores, plan, states, machines, unknown).columns) == COLUMNS
 
 
 def test_an_arm_of_three_has_every_pair_of_parts_there_is():
-    plan = planned({"one": dict.fromkeys(["baseline", "a", "b", "c", "ab", "abc"], ("deterministic", "baseline"))})
-    parts = {("one", arm): frozenset(arm if arm != "baseline" else "") for arm in ("baseline", "a", "b", "c", "ab", "abc")}
-    states, machines = dict.fromkeys(plan.fingerprints(), "done"), dict.fromkeys(plan.fingerprints(), "x")
+    plan = planned(
+        {
+            "one": dict.fromkeys(
+                ["baseline", "a", "b", "c", "ab", "abc"], ("deterministic", "baseline")
+            )
+        }
+    )
+    parts = {
+        ("one", arm): frozenset(arm if arm != "baseline" else "")
+        for arm in ("baseline", "a", "b", "c", "ab", "abc")
+    }
+    states, machines = (
+        dict.fromkeys(plan.fingerprints(), "done"),
+        dict.fromkeys(plan.fingerprints(), "x"),
+    )
     table = interactions(drawn(plan), plan, states, machines, parts)
     found = table[["arm", "first", "second"]].drop_duplicates().to_numpy().tolist()
     assert found == [["ab", "a", "b"], ["abc", "c", "ab"]]
@@ -126,30 +192,48 @@ def test_an_arm_of_three_has_every_pair_of_parts_there_is():
 def test_parts_are_looked_for_in_one_study_and_against_the_baseline_alone():
     arms = dict.fromkeys(("baseline", "pool", "both"), ("deterministic", "baseline"))
     plan = planned({"one": arms, "two": {"baseline": arms["baseline"], "shift": arms["pool"]}})
-    parts = {("one", arm): frozenset(PARTS[arm]) for arm in arms} | {("two", "shift"): frozenset(PARTS["shift"])}
-    states, machines = dict.fromkeys(plan.fingerprints(), "done"), dict.fromkeys(plan.fingerprints(), "x")
+    parts = {("one", arm): frozenset(PARTS[arm]) for arm in arms} | {
+        ("two", "shift"): frozenset(PARTS["shift"])
+    }
+    states, machines = (
+        dict.fromkeys(plan.fingerprints(), "done"),
+        dict.fromkeys(plan.fingerprints(), "x"),
+    )
     assert interactions(drawn(plan), plan, states, machines, parts).empty
     plan = planned({"one": arms | {"shift": ("deterministic", "pool")}})
     parts = {("one", arm): frozenset(PARTS[arm]) for arm in PARTS}
-    states, machines = dict.fromkeys(plan.fingerprints(), "done"), dict.fromkeys(plan.fingerprints(), "x")
+    states, machines = (
+        dict.fromkeys(plan.fingerprints(), "done"),
+        dict.fromkeys(plan.fingerprints(), "x"),
+    )
     assert interactions(drawn(plan), plan, states, machines, parts).empty
 
 
-def test_a_seed_counts_where_all_four_are_done_on_one_kind_of_machine(scores, plan, states, machines, parts):
+def test_a_seed_counts_where_all_four_are_done_on_one_kind_of_machine(
+    scores, plan, states, machines, parts
+):
     states["one.shift.1001"] = "diverged"
     states["one.baseline.1002"] = "missing"
     machines["one.both.1003"] = {"cpu_capability": "AVX2", "threads": 1}
-    scores.loc[(scores["fingerprint"] == "one.pool.1004") & (scores["metric"] == "nll"), "value"] = nan
+    scores.loc[
+        (scores["fingerprint"] == "one.pool.1004") & (scores["metric"] == "nll"), "value"
+    ] = nan
     table = interactions(scores, plan, states, machines, parts).set_index("metric")
     assert table["n"].to_dict() == {"test_accuracy": 5, "test_nll": 4, "gap": 5}
     kept = [1000, 1004, 1005, 1006, 1007]
-    values = [of(scores, arm, "test_accuracy", kept) for arm in ("both", "pool", "shift", "baseline")]
+    values = [
+        of(scores, arm, "test_accuracy", kept) for arm in ("both", "pool", "shift", "baseline")
+    ]
     both, pool, shift, baseline = values
-    assert table["difference"]["test_accuracy"] == pytest.approx((both - pool - shift + baseline).mean())
+    assert table["difference"]["test_accuracy"] == pytest.approx(
+        (both - pool - shift + baseline).mean()
+    )
     assert table["sum"]["test_accuracy"] == pytest.approx((pool + shift - 2 * baseline).mean())
 
 
-def test_one_seed_has_no_interval_and_a_lost_score_is_refused(scores, plan, states, machines, parts):
+def test_one_seed_has_no_interval_and_a_lost_score_is_refused(
+    scores, plan, states, machines, parts
+):
     for seed in [*SEEDS][1:]:
         states[f"one.both.{seed}"] = "failed"
     found = interactions(scores, plan, states, machines, parts).iloc[0]
@@ -157,11 +241,17 @@ def test_one_seed_has_no_interval_and_a_lost_score_is_refused(scores, plan, stat
     assert np.isfinite(found["difference"])
     assert found[["low", "high", "p", "p_sign_flip", "detectable"]].isna().all()
     with pytest.raises(Refusal, match=r"one\.shift\.1000"):
-        interactions(scores[scores["fingerprint"] != "one.shift.1000"], plan, states, machines, parts)
+        interactions(
+            scores[scores["fingerprint"] != "one.shift.1000"], plan, states, machines, parts
+        )
 
 
 def config(*regularizers, seed=0, **model):
-    settings = {"data": {"dataset": "digits"}, "model": {"batch_norm": True, **model}, "training": {"epochs": 2}}
+    settings = {
+        "data": {"dataset": "digits"},
+        "model": {"batch_norm": True, **model},
+        "training": {"epochs": 2},
+    }
     return RunConfig(**settings, regularizers=regularizers, streams=Streams.of(seed))
 
 
@@ -171,8 +261,12 @@ def test_what_an_arm_changes_is_its_regularizers_and_protocol_values():
         '{"name": "dropout", "rate": 0.5}',
         "model.batch_norm=false",
     }
-    assert changed(config({"rate": 0.5, "name": "dropout"}), config()) == changed(config(dropout), config())
-    assert changed(config({**dropout, "rate": 0.25}), config()).isdisjoint(changed(config(dropout), config()))
+    assert changed(config({"rate": 0.5, "name": "dropout"}), config()) == changed(
+        config(dropout), config()
+    )
+    assert changed(config({**dropout, "rate": 0.25}), config()).isdisjoint(
+        changed(config(dropout), config())
+    )
     assert changed(config(), config(seed=1)) == frozenset()
 
 
@@ -183,15 +277,31 @@ PLANTED = 0.03
 
 def reports(effect, count, seed):
     """So many tables of interactions at once, each a study of its own whose interaction is `effect`; accuracy alone is of interest."""
-    plan = planned({f"s{number}": dict.fromkeys(RULES, ("deterministic", "baseline")) for number in range(count)})
-    generator = np.random.default_rng(seed)
-    shared, own = generator.normal(0.9, 0.02, (count, 1, len(SEEDS))), generator.normal(0, 0.01, (count, 4, len(SEEDS)))
-    truth = np.array([0, 0.02, 0.03, 0.02 + 0.03 + effect])[:, None]  # baseline, pool, shift, both
-    scores = pd.DataFrame({"fingerprint": plan.fingerprints(), "value": (shared + own + truth).ravel()})
-    scores = pd.concat(
-        [scores.assign(rule="deterministic", split=split, metric=name) for split, name in map(WHERE.get, METRICS)]
+    plan = planned(
+        {
+            f"s{number}": dict.fromkeys(RULES, ("deterministic", "baseline"))
+            for number in range(count)
+        }
     )
-    states, machines = dict.fromkeys(plan.fingerprints(), "done"), dict.fromkeys(plan.fingerprints(), "x")
+    generator = np.random.default_rng(seed)
+    shared, own = (
+        generator.normal(0.9, 0.02, (count, 1, len(SEEDS))),
+        generator.normal(0, 0.01, (count, 4, len(SEEDS))),
+    )
+    truth = np.array([0, 0.02, 0.03, 0.02 + 0.03 + effect])[:, None]  # baseline, pool, shift, both
+    scores = pd.DataFrame(
+        {"fingerprint": plan.fingerprints(), "value": (shared + own + truth).ravel()}
+    )
+    scores = pd.concat(
+        [
+            scores.assign(rule="deterministic", split=split, metric=name)
+            for split, name in map(WHERE.get, METRICS)
+        ]
+    )
+    states, machines = (
+        dict.fromkeys(plan.fingerprints(), "done"),
+        dict.fromkeys(plan.fingerprints(), "x"),
+    )
     parts = {(study.name, arm): frozenset(PARTS[arm]) for study in plan.studies for arm in RULES}
     table = interactions(scores, plan, states, machines, parts)
     return table[table["metric"] == "test_accuracy"]

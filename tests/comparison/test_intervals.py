@@ -9,7 +9,14 @@ from scipy import integrate, special, stats
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from pipeline.comparison.intervals import correlation, detectable, equivalence_p, interval, seeds_needed, sign_flip_p
+from pipeline.comparison.intervals import (
+    correlation,
+    detectable,
+    equivalence_p,
+    interval,
+    seeds_needed,
+    sign_flip_p,
+)
 
 
 @pytest.fixture
@@ -24,7 +31,9 @@ def test_interval_agrees_with_the_paired_t_test(pairs):
     expected = stats.ttest_rel(arm, baseline)
     found = interval(arm - baseline)
     assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
-    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)), rel=1e-9)
+    assert (found.low, found.high) == pytest.approx(
+        tuple(expected.confidence_interval(0.95)), rel=1e-9
+    )
     assert (found.mean, found.sd, found.n) == (
         pytest.approx((arm - baseline).mean()),
         pytest.approx((arm - baseline).std(ddof=1)),
@@ -54,12 +63,22 @@ def test_fewer_than_two_pairs_have_no_interval(differences):
     assert np.isnan(equivalence_p(np.array(differences), 0.01))
 
 
-@pytest.mark.parametrize("values", [np.zeros(4), np.full(4, 0.03), 0.03 + np.array([0, 1e-10, -1e-10])])
+@pytest.mark.parametrize(
+    "values", [np.zeros(4), np.full(4, 0.03), 0.03 + np.array([0, 1e-10, -1e-10])]
+)
 def test_no_spread_is_no_certainty(values):
     """The last of these differ by what a table of ten digits rounds away."""
     found = interval(values)
     assert found.sd == 0
-    assert np.isnan([found.low, found.high, found.p, equivalence_p(values, 0.1), detectable(found.sd, found.n, 0.05)]).all()
+    assert np.isnan(
+        [
+            found.low,
+            found.high,
+            found.p,
+            equivalence_p(values, 0.1),
+            detectable(found.sd, found.n, 0.05),
+        ]
+    ).all()
 
 
 def test_a_score_that_is_no_number_leaves_everything_undefined():
@@ -70,7 +89,9 @@ def test_a_score_that_is_no_number_leaves_everything_undefined():
 @pytest.mark.parametrize("margin", [0.005, 0.01, 0.03])
 def test_equivalence_agrees_with_statsmodels(pairs, margin):
     baseline, arm = pairs
-    assert equivalence_p(arm - baseline, margin) == pytest.approx(ttost_paired(arm, baseline, -margin, margin)[0], rel=1e-6)
+    assert equivalence_p(arm - baseline, margin) == pytest.approx(
+        ttost_paired(arm, baseline, -margin, margin)[0], rel=1e-6
+    )
 
 
 def test_equivalence_takes_the_worse_side():
@@ -86,7 +107,8 @@ TABLED_AT_TEN = [(5, 3.15), (8, 1.81), (10, 1.48), (20, 0.91)]  # ten comparison
 
 
 @pytest.mark.parametrize(
-    ("n", "level", "effect"), [(n, 0.05, d) for n, d in TABLED] + [(n, 0.005, d) for n, d in TABLED_AT_TEN]
+    ("n", "level", "effect"),
+    [(n, 0.05, d) for n, d in TABLED] + [(n, 0.005, d) for n, d in TABLED_AT_TEN],
 )
 def test_detectable_difference_is_the_tabled_effect_times_the_spread(n, level, effect):
     assert detectable(1.0, n, level) == pytest.approx(effect, abs=0.006)
@@ -119,7 +141,9 @@ def _power(effect, n, level):
 @pytest.mark.parametrize("level", [0.05, 0.05 / 12])
 def test_detectable_difference_is_found_four_times_in_five(level):
     draws = np.random.default_rng(6).normal(detectable(1.0, 8, level), 1.0, (20_000, 8))
-    assert (stats.ttest_1samp(draws, 0, axis=1).pvalue < level).mean() == pytest.approx(0.8, abs=0.01)
+    assert (stats.ttest_1samp(draws, 0, axis=1).pvalue < level).mean() == pytest.approx(
+        0.8, abs=0.01
+    )
 
 
 def test_detectable_difference_of_one_pair_is_undefined():
@@ -127,7 +151,10 @@ def test_detectable_difference_of_one_pair_is_undefined():
     assert np.isnan(detectable(1.0, 1, 0.05))
 
 
-@pytest.mark.parametrize(("mean", "level"), [(0.66, 0.05), (-0.9, 0.05 / 12), (0.1, 0.05), (3.0, 0.05 / 12), (80.0, 0.05)])
+@pytest.mark.parametrize(
+    ("mean", "level"),
+    [(0.66, 0.05), (-0.9, 0.05 / 12), (0.1, 0.05), (3.0, 0.05 / 12), (80.0, 0.05)],
+)
 def test_seeds_needed_is_the_first_number_with_eighty_per_cent_power(mean, level):
     needed = seeds_needed(mean, 1.0, level)
     assert _power(abs(mean), int(needed), level) >= 0.8 - 2e-4
@@ -147,7 +174,9 @@ def test_seeds_that_nobody_has_are_infinitely_many():
     assert seeds_needed(0.0, 1.0, 0.05) == np.inf
 
 
-@pytest.mark.parametrize(("mean", "sd"), [(0.1, 0.0), (0.1, np.nan), (np.nan, np.nan), (np.nan, 1.0)])
+@pytest.mark.parametrize(
+    ("mean", "sd"), [(0.1, 0.0), (0.1, np.nan), (np.nan, np.nan), (np.nan, 1.0)]
+)
 def test_seeds_needed_where_nothing_varies_is_undefined(mean, sd):
     assert np.isnan(seeds_needed(mean, sd, 0.05))
 
@@ -162,15 +191,22 @@ def flipped(differences):
 @pytest.mark.parametrize("n", [2, 3, 5, 6, 9, 12])
 def test_sign_flips_agree_with_brute_force_and_scipy(n):
     generator = np.random.default_rng(n)
-    for differences in (generator.normal(0.3, 1, n), generator.exponential(1, n) - 0.4, generator.integers(-3, 5, n) / 1797):
+    for differences in (
+        generator.normal(0.3, 1, n),
+        generator.exponential(1, n) - 0.4,
+        generator.integers(-3, 5, n) / 1797,
+    ):
         found = sign_flip_p(differences)
         assert found == pytest.approx(flipped(differences), rel=1e-12)
-        tested = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
+        tested = stats.permutation_test(
+            (differences,), np.mean, permutation_type="samples", n_resamples=np.inf
+        )
         assert found == pytest.approx(tested.pvalue, rel=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("n", "least"), [(3, 0.25), (5, 0.0625), (6, 0.03125), (8, 0.0078125), (9, 0.00390625), (10, 0.001953125)]
+    ("n", "least"),
+    [(3, 0.25), (5, 0.0625), (6, 0.03125), (8, 0.0078125), (9, 0.00390625), (10, 0.001953125)],
 )
 def test_the_least_p_of_sign_flips_is_two_of_all(n, least):
     assert sign_flip_p(np.random.default_rng(n).uniform(1, 2, n)) == least
@@ -185,13 +221,19 @@ def test_sign_flips_by_hand():
 def test_ties_count_though_sums_of_doubles_differ():
     differences = np.array([0.1, 0.2, -0.3, 0.1, 0.2, 0.4])
     assert sign_flip_p(differences) == flipped((differences * 10).round())
-    rounded = np.round(np.array([3, -1, 2, 2, -3, 1, 5, 1]) / 719 + 0.9, 10) - 0.9  # as a table of ten digits has them
+    rounded = (
+        np.round(np.array([3, -1, 2, 2, -3, 1, 5, 1]) / 719 + 0.9, 10) - 0.9
+    )  # as a table of ten digits has them
     assert sign_flip_p(rounded) == flipped(np.array([3.0, -1, 2, 2, -3, 1, 5, 1]))
 
 
 def test_sign_flips_do_not_look_at_scale_or_at_pairs_without_a_difference():
     differences = np.random.default_rng(1).normal(0.5, 1, 9)
-    assert sign_flip_p(differences * 1e-5) == sign_flip_p(differences * 1e5) == sign_flip_p(differences)
+    assert (
+        sign_flip_p(differences * 1e-5)
+        == sign_flip_p(differences * 1e5)
+        == sign_flip_p(differences)
+    )
     assert sign_flip_p(np.append(differences, 0.0)) == sign_flip_p(differences)
 
 
@@ -221,7 +263,9 @@ def test_sign_flips_are_uniform_without_an_effect():
     p = np.array([sign_flip_p(row) for row in draws])
     for level in (0.05, 0.25, 0.5):
         exact = np.floor(level * 2**7) / 2**7  # the levels there are, with eight signs
-        assert (p <= level).mean() == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 2000))
+        assert (p <= level).mean() == pytest.approx(
+            exact, abs=4 * np.sqrt(exact * (1 - exact) / 2000)
+        )
 
 
 def coverage(draws, truth, bounds):
@@ -264,6 +308,8 @@ def test_a_pair_of_equally_skewed_scores_has_a_symmetric_difference():
 def test_correlation():
     rising = np.array([1.0, 2.0, 4.0])
     assert correlation(rising, -rising) == pytest.approx(-1)
-    assert correlation(rising, np.array([2.0, 1.0, 5.0])) == pytest.approx(np.corrcoef(rising, [2, 1, 5])[0, 1])
+    assert correlation(rising, np.array([2.0, 1.0, 5.0])) == pytest.approx(
+        np.corrcoef(rising, [2, 1, 5])[0, 1]
+    )
     assert np.isnan(correlation(rising, np.full(3, 0.9)))
     assert np.isnan(correlation(rising[:1], rising[:1]))

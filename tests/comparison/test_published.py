@@ -17,7 +17,9 @@ MACHINE = {"device": "cpu"}
 
 
 def claim(arm, **more):
-    return Published(**{"source": "A paper", "setting": "A network", "arm": arm, "effect": "lower"} | more)
+    return Published(
+        **{"source": "A paper", "setting": "A network", "arm": arm, "effect": "lower"} | more
+    )
 
 
 def plan(*claims, ensembles=()):
@@ -33,17 +35,31 @@ def plan(*claims, ensembles=()):
         PlannedStudy(name="one", question="?", arms=arms, published=claims),
         PlannedStudy(name="two", question="?", arms=arms),
     )
-    fixed = {"protocol": "tiny", "phase": "confirmation", "settings": {}, "margin": 0.01, "data_digest": "d"}
+    fixed = {
+        "protocol": "tiny",
+        "phase": "confirmation",
+        "settings": {},
+        "margin": 0.01,
+        "data_digest": "d",
+    }
     return Plan(**fixed, studies=studies, runs=tuple(runs), ensembles=ensembles)
 
 
 def measured(planned, states=None, costs=None, passes=None, ensembles=None):
     rows = [
-        (run.fingerprint, "deterministic", "test", "accuracy", ACCURACIES[run.arm] + (run.arm != "baseline") * noise)
+        (
+            run.fingerprint,
+            "deterministic",
+            "test",
+            "accuracy",
+            ACCURACIES[run.arm] + (run.arm != "baseline") * noise,
+        )
         for run in planned.runs
         for noise in [NOISE[run.seed - SEEDS[0]]]
     ]
-    scores = pd.DataFrame(rows, columns=["fingerprint", "rule", "split", "metric", "value"]).drop_duplicates()
+    scores = pd.DataFrame(
+        rows, columns=["fingerprint", "rule", "split", "metric", "value"]
+    ).drop_duplicates()
     names = planned.fingerprints()
     return published(
         scores,
@@ -51,8 +67,12 @@ def measured(planned, states=None, costs=None, passes=None, ensembles=None):
         dict.fromkeys(names, "done") | (states or {}),
         dict.fromkeys(names, MACHINE),
         costs or {name: {"training_flops": 100} for name in names},
-        passes if passes is not None else pd.DataFrame(columns=["fingerprint", "passes", "metric", "value"]),
-        ensembles if ensembles is not None else pd.DataFrame(columns=["study", "group", "method", "metric", "value"]),
+        passes
+        if passes is not None
+        else pd.DataFrame(columns=["fingerprint", "passes", "metric", "value"]),
+        ensembles
+        if ensembles is not None
+        else pd.DataFrame(columns=["study", "group", "method", "metric", "value"]),
     )
 
 
@@ -70,9 +90,21 @@ def test_errors_are_paired_by_seed_and_stand_beside_what_is_printed():
 @pytest.mark.parametrize(
     ("arm", "effect", "outcome"),
     [
-        *(("better", "lower", "agrees"), ("worse", "lower", "disagrees"), ("same", "lower", "inconclusive")),
-        *(("better", "higher", "disagrees"), ("worse", "higher", "agrees"), ("same", "higher", "inconclusive")),
-        *(("better", "not_lower", "disagrees"), ("worse", "not_lower", "agrees"), ("same", "not_lower", "agrees")),
+        *(
+            ("better", "lower", "agrees"),
+            ("worse", "lower", "disagrees"),
+            ("same", "lower", "inconclusive"),
+        ),
+        *(
+            ("better", "higher", "disagrees"),
+            ("worse", "higher", "agrees"),
+            ("same", "higher", "inconclusive"),
+        ),
+        *(
+            ("better", "not_lower", "disagrees"),
+            ("worse", "not_lower", "agrees"),
+            ("same", "not_lower", "agrees"),
+        ),
     ],
 )
 def test_the_outcome_is_that_of_the_sign(arm, effect, outcome):
@@ -102,7 +134,10 @@ def test_one_run_that_is_not_done_takes_its_pair_with_it():
 
 def test_costs_are_shares_of_the_others_and_known_without_error_where_they_do_not_vary():
     planned = plan(claim("better", measure="training_cost", figures=(75, 60)))
-    costs = {name: {"training_flops": 78 if name.startswith("better") else 100} for name in planned.fingerprints()}
+    costs = {
+        name: {"training_flops": 78 if name.startswith("better") else 100}
+        for name in planned.fingerprints()
+    }
     (row,) = measured(planned, costs=costs).to_dict("records")
     assert (row["before"], row["after"], row["outcome"]) == (1, pytest.approx(0.78), "agrees")
     assert row["low"] == row["high"] == pytest.approx(-0.22)
@@ -117,14 +152,23 @@ def test_passes_are_those_of_the_same_runs():
     ]
     passes = pd.DataFrame(rows, columns=["fingerprint", "passes", "metric", "value"])
     (row,) = measured(plan(claim("better", measure="passes")), passes=passes).to_dict("records")
-    assert (row["measure"], row["before"], row["after"]) == ("passes_1_12", pytest.approx(0.2), pytest.approx(0.18))
+    assert (row["measure"], row["before"], row["after"]) == (
+        "passes_1_12",
+        pytest.approx(0.2),
+        pytest.approx(0.18),
+    )
     assert row["difference"] == pytest.approx(-0.02)
 
 
 def test_crops_are_those_of_one_model_of_each_group():
     arms = (PlannedArm(name="baseline", factor="nothing", rule="deterministic"),)
     asked = PlannedEnsemble(
-        name="many", question="?", groups=(1000, 1001), size=2, arms=arms, published=(claim("baseline", measure="crops"),)
+        name="many",
+        question="?",
+        groups=(1000, 1001),
+        size=2,
+        arms=arms,
+        published=(claim("baseline", measure="crops"),),
     )
     values = {"one model": (0.70, 0.72), "crops": (0.75, 0.78), "independent": (0.1, 0.1)}
     rows = [
@@ -141,9 +185,21 @@ def test_crops_are_those_of_one_model_of_each_group():
 @pytest.mark.parametrize(
     ("effect", "figures", "fits"),
     [
-        *(("lower", (1.6, 1.35), True), ("higher", (1.6, 1.35), False), ("not_lower", (1.6, 1.35), False)),
-        *(("lower", (1.0, 1.0), False), ("higher", (1.0, 1.0), False), ("not_lower", (1.0, 1.0), True)),
-        *(("higher", (1.0, 1.1), True), ("not_lower", (1.0, 1.1), True), ("lower", (1.0, 1.1), False)),
+        *(
+            ("lower", (1.6, 1.35), True),
+            ("higher", (1.6, 1.35), False),
+            ("not_lower", (1.6, 1.35), False),
+        ),
+        *(
+            ("lower", (1.0, 1.0), False),
+            ("higher", (1.0, 1.0), False),
+            ("not_lower", (1.0, 1.0), True),
+        ),
+        *(
+            ("higher", (1.0, 1.1), True),
+            ("not_lower", (1.0, 1.1), True),
+            ("lower", (1.0, 1.1), False),
+        ),
     ],
 )
 def test_figures_have_to_show_the_effect_they_stand_for(effect, figures, fits):

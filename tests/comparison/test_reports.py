@@ -41,18 +41,29 @@ class Reports:
             for study, arms in studies.items()
         )
         runs = tuple(
-            PlannedRun(study=study, arm=arm, strength="", seed=seed, fingerprint=f"{study}.{arm}.{seed}")
+            PlannedRun(
+                study=study, arm=arm, strength="", seed=seed, fingerprint=f"{study}.{arm}.{seed}"
+            )
             for study, arms in studies.items()
             for arm in arms
             for seed in range(seeds)
         )
-        protocol = {"protocol": "tiny", "phase": "confirmation", "settings": {}, "margin": margin, "data_digest": "d"}
+        protocol = {
+            "protocol": "tiny",
+            "phase": "confirmation",
+            "settings": {},
+            "margin": margin,
+            "data_digest": "d",
+        }
         self.plan = Plan(**protocol, studies=described, runs=runs)
         names = self.plan.fingerprints()
         self.states, self.machines = dict.fromkeys(names, "done"), dict.fromkeys(names, "one kind")
         self.costs = dict.fromkeys(names, COST)
         places = pd.DataFrame({"fingerprint": names, "rule": "deterministic"})
-        self.scores = pd.concat([places.assign(split=split, metric=name) for split, name in WHERE.values()], ignore_index=True)
+        self.scores = pd.concat(
+            [places.assign(split=split, metric=name) for split, name in WHERE.values()],
+            ignore_index=True,
+        )
         self.images = pd.DataFrame({"study": [], "arm": [], "image": [], "correct": []})
 
     def table(self, accuracies):
@@ -76,7 +87,11 @@ def one():
 
 def noise(generator, arms=ARMS + 1, seeds=SEEDS):
     """Accuracies of arms that are all the same: what a seed does to all of them, and what it does to each."""
-    return 0.9 + generator.normal(0, 0.02, seeds) + generator.normal(0, SPREAD / np.sqrt(2), (arms, seeds))
+    return (
+        0.9
+        + generator.normal(0, 0.02, seeds)
+        + generator.normal(0, SPREAD / np.sqrt(2), (arms, seeds))
+    )
 
 
 def significant(verdicts):
@@ -90,13 +105,17 @@ def unpaired(accuracies):
     return np.abs(arms.mean(axis=1) - baseline.mean()) > 1.96 * error
 
 
-@pytest.mark.parametrize("common", [True, False], ids=["seeds that matter to all arms", "seeds that do not"])
+@pytest.mark.parametrize(
+    "common", [True, False], ids=["seeds that matter to all arms", "seeds that do not"]
+)
 def test_false_verdicts_of_a_thousand_null_reports(common, one):
     """Twelve arms equal to their baseline, in 500 reports of each kind: at most one in twenty holds a false verdict."""
     generator, count = np.random.default_rng(10 + common), 500
     false = {"verdict": 0, "uncorrected": 0, "unpaired": 0}
     for _ in range(count):
-        accuracies = noise(generator) if common else generator.normal(0.9, SPREAD, (ARMS + 1, SEEDS))
+        accuracies = (
+            noise(generator) if common else generator.normal(0.9, SPREAD, (ARMS + 1, SEEDS))
+        )
         table = one.table(accuracies)
         false["verdict"] += significant(table["verdict"]).any()
         false["uncorrected"] += (table["p"] < 0.05).any()
@@ -110,7 +129,12 @@ def found(one, level, count):
     """How often an effect of the size that is detectable at that level gets its verdict, among eleven arms without effect."""
     generator, effect = np.random.default_rng(12), np.zeros((ARMS + 1, 1))
     effect[5] = detectable(SPREAD, SEEDS, level)
-    return np.mean([one.table(noise(generator) + effect)["verdict"].iloc[4].startswith("helps") for _ in range(count)])
+    return np.mean(
+        [
+            one.table(noise(generator) + effect)["verdict"].iloc[4].startswith("helps")
+            for _ in range(count)
+        ]
+    )
 
 
 def test_a_planted_effect_of_the_detectable_size_gets_its_verdict_four_times_in_five(one):
@@ -138,10 +162,14 @@ def test_equivalence_is_found_where_it_is_and_rarely_at_the_margin(one):
         table = one.table(0.45 + noise(generator) / 2 + effect)
         within = table["verdict"].str.contains("equivalent|below the margin")
         naive = table["difference"].abs() < MARGIN
-        shares.append([(table["verdict"][:6] == "equivalent").mean(), within[6:].mean(), naive[6:].mean()])
+        shares.append(
+            [(table["verdict"][:6] == "equivalent").mean(), within[6:].mean(), naive[6:].mean()]
+        )
     equal, at_margin, by_eye = np.mean(shares, axis=0)
     assert equal > 0.9
-    assert at_margin <= share(0.05, 6 * count / 2)  # arms of one report share their baseline: worth about half
+    assert at_margin <= share(
+        0.05, 6 * count / 2
+    )  # arms of one report share their baseline: worth about half
     assert by_eye > 0.4
 
 
@@ -181,7 +209,16 @@ def test_constant_scores_give_neither_warning_nor_certainty(one):
     """Warnings are errors here: nothing is divided by a spread of 0."""
     table = one.table(np.full((ARMS + 1, SEEDS), 0.9))
     assert set(table["verdict"]) == {"inconclusive"}
-    undefined = ["low", "high", "p", "p_sign_flip", "p_holm", "detectable", "seeds_needed", "correlation"]
+    undefined = [
+        "low",
+        "high",
+        "p",
+        "p_sign_flip",
+        "p_holm",
+        "detectable",
+        "seeds_needed",
+        "correlation",
+    ]
     assert table[undefined].isna().all(axis=None)
     better = one.table(np.linspace(0.5, 0.9, ARMS + 1)[:, None] * np.ones(SEEDS))
     assert set(better["verdict"]) == {"inconclusive"}
@@ -194,5 +231,7 @@ def test_one_seed_says_nothing(monkeypatch):
     assert set(table["verdict"]) == {"inconclusive"}
     assert table[["low", "high", "p", "p_sign_flip", "p_holm", "seed_error"]].isna().all(axis=None)
     assert table["difference"].gt(0).all()
-    monkeypatch.setattr(module, "holm", lambda p: np.where(np.isnan(p), 0.0, p))  # what a wrong correction would do
+    monkeypatch.setattr(
+        module, "holm", lambda p: np.where(np.isnan(p), 0.0, p)
+    )  # what a wrong correction would do
     assert set(reports.table(np.linspace(0.5, 0.9, ARMS + 1))["verdict"]) == {"helps"}

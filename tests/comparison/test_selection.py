@@ -50,15 +50,25 @@ def test_the_highest_mean_is_chosen_and_the_whole_table_is_kept():
     assert choice(table) == {"one": {"dropout": "rate=0.5"}}
     expected = stats.ttest_1samp([0.90, 0.84, 0.87], 0).confidence_interval(0.95)
     row = table.iloc[2]
-    assert (row.validation_accuracy, row.validation_nll, row.n) == (pytest.approx(0.87), pytest.approx(0.9), 3)
-    assert (row.validation_accuracy_low, row.validation_accuracy_high) == pytest.approx(tuple(expected))
+    assert (row.validation_accuracy, row.validation_nll, row.n) == (
+        pytest.approx(0.87),
+        pytest.approx(0.9),
+        3,
+    )
+    assert (row.validation_accuracy_low, row.validation_accuracy_high) == pytest.approx(
+        tuple(expected)
+    )
 
 
 def test_ties_go_to_the_lower_nll_then_to_the_plan():
     # the same accuracies in another order: sums of doubles differ in the last bit
     values = [0.1, 0.2, 0.3]
     assert np.mean(values) != np.mean(values[::-1])
-    by_nll = runs(("a", "x", values, [0.5] * 3), ("a", "y", values[::-1], [0.4] * 3), ("a", "z", values, [0.6] * 3))
+    by_nll = runs(
+        ("a", "x", values, [0.5] * 3),
+        ("a", "y", values[::-1], [0.4] * 3),
+        ("a", "z", values, [0.6] * 3),
+    )
     assert choice(tried(by_nll)) == {"one": {"a": "y"}}
     by_plan = runs(("a", "z", values, [0.5] * 3), ("a", "x", values[::-1], [0.5] * 3))
     assert choice(tried(by_plan)) == {"one": {"a": "z"}}
@@ -95,12 +105,17 @@ def test_a_baseline_that_diverged_stops_no_arm():
 def test_a_score_that_is_no_number_is_not_chosen():
     table = tried(runs(("a", "x", [nan, 0.9], [nan, 0.1]), ("a", "y", [0.5, 0.5], [0.1] * 2)))
     assert choice(table) == {"one": {"a": "y"}}
-    assert choice(tried(runs(("a", "x", [nan], [nan]), ("a", "y", [nan], [nan])))) == {"one": {"a": None}}
+    assert choice(tried(runs(("a", "x", [nan], [nan]), ("a", "y", [nan], [nan])))) == {
+        "one": {"a": None}
+    }
 
 
 def test_equal_names_in_two_studies_are_chosen_apart():
     frame = pd.concat(
-        [runs(("a", "x", [0.9], [0.1]), ("a", "y", [0.8], [0.1])), runs(("a", "x", [0.7], [0.1]), ("a", "y", [0.8], [0.1]))]
+        [
+            runs(("a", "x", [0.9], [0.1]), ("a", "y", [0.8], [0.1])),
+            runs(("a", "x", [0.7], [0.1]), ("a", "y", [0.8], [0.1])),
+        ]
     )
     frame["study"] = ["one", "one", "two", "two"]
     assert choice(tried(frame)) == {"one": {"a": "x"}, "two": {"a": "y"}}

@@ -18,7 +18,9 @@ def test_holm_of_the_hand_worked_example():
 def test_holm_is_the_running_maximum_of_p_times_what_is_left(m):
     p = np.random.default_rng(m).beta(0.4, 3, m)
     order = np.argsort(p)
-    stepped = [min(1, max((m - place) * p[order[place]] for place in range(rank + 1))) for rank in range(m)]
+    stepped = [
+        min(1, max((m - place) * p[order[place]] for place in range(rank + 1))) for rank in range(m)
+    ]
     assert holm(p)[order] == pytest.approx(stepped)
 
 
@@ -75,4 +77,7 @@ def test_null_reports_rarely_find_anything_and_uncorrected_ones_often_do():
 def _null_report(generator, arms=6, seeds=8):
     """p-values of arms that all equal the baseline they share."""
     shared, baseline = generator.normal(0, 1, (2, seeds))
-    return [interval(shared + generator.normal(0, 1, seeds) - (shared + baseline)).p for _ in range(arms)]
+    return [
+        interval(shared + generator.normal(0, 1, seeds) - (shared + baseline)).p
+        for _ in range(arms)
+    ]

@@ -14,7 +14,14 @@ def frame(values, arm="baseline", stream="init"):
     """Values (groups, runs) as rows."""
     values = np.asarray(values, dtype=float)
     groups, runs = values.shape
-    return pd.DataFrame({"arm": arm, "stream": stream, "group": np.repeat(np.arange(groups), runs), "value": values.ravel()})
+    return pd.DataFrame(
+        {
+            "arm": arm,
+            "stream": stream,
+            "group": np.repeat(np.arange(groups), runs),
+            "value": values.ravel(),
+        }
+    )
 
 
 def test_the_variance_is_pooled_inside_groups():
@@ -23,12 +30,20 @@ def test_the_variance_is_pooled_inside_groups():
     assert tuple(found.index) == COLUMNS
     assert found[["arm", "stream", "n_groups", "n", "df"]].tolist() == ["baseline", "init", 2, 6, 4]
     assert (found["variance"], found["sd"]) == pytest.approx((2.5, sqrt(2.5)))
-    assert (found["low"], found["high"]) == pytest.approx((sqrt(10 / 11.1433), sqrt(10 / 0.48442)), rel=1e-4)
+    assert (found["low"], found["high"]) == pytest.approx(
+        (sqrt(10 / 11.1433), sqrt(10 / 0.48442)), rel=1e-4
+    )
 
 
 def test_arms_and_streams_are_apart_and_in_their_order():
     table = components(
-        pd.concat([frame([[1, 3]], stream="split"), frame([[1, 2]], stream="init"), frame([[5, 9]], "dropout", "noise")])
+        pd.concat(
+            [
+                frame([[1, 3]], stream="split"),
+                frame([[1, 2]], stream="init"),
+                frame([[5, 9]], "dropout", "noise"),
+            ]
+        )
     )
     assert list(zip(table["arm"], table["stream"], strict=True)) == [
         ("baseline", "split"),
@@ -39,7 +54,9 @@ def test_arms_and_streams_are_apart_and_in_their_order():
 
 
 def test_groups_of_unequal_size_weigh_by_their_degrees_of_freedom():
-    rows = pd.concat([frame([[1, 2, 3, 4]]), frame([[7, 9]]).assign(group=1), frame([[5]]).assign(group=2)])
+    rows = pd.concat(
+        [frame([[1, 2, 3, 4]]), frame([[7, 9]]).assign(group=1), frame([[5]]).assign(group=2)]
+    )
     found = components(rows).iloc[0]
     assert (found["n_groups"], found["n"], found["df"]) == (2, 6, 4)
     assert found["variance"] == pytest.approx((5 + 2) / 4)
@@ -69,7 +86,9 @@ def test_planted_components_are_recovered():
     for study in range(400):
         for stream, sd in planted.items():
             anchors = generator.normal(0.9, 0.05, (5, 1))
-            parts.append(frame(anchors + generator.normal(0, sd, (5, 4)), arm=f"a{study}", stream=stream))
+            parts.append(
+                frame(anchors + generator.normal(0, sd, (5, 4)), arm=f"a{study}", stream=stream)
+            )
     rows = pd.concat(parts)
     table = components(rows)
     for stream, sd in planted.items():
@@ -77,8 +96,12 @@ def test_planted_components_are_recovered():
         assert set(found["df"]) == {15}
         error = sd**2 * sqrt(2 / 15 / 400)
         assert found["variance"].mean() == pytest.approx(sd**2, abs=4 * error)
-        assert ((found["low"] <= sd) & (sd <= found["high"])).mean() == pytest.approx(0.95, abs=0.04)
-        naive = rows[rows["stream"] == stream].groupby("arm")["value"].var()  # takes the anchors' spread along
+        assert ((found["low"] <= sd) & (sd <= found["high"])).mean() == pytest.approx(
+            0.95, abs=0.04
+        )
+        naive = (
+            rows[rows["stream"] == stream].groupby("arm")["value"].var()
+        )  # takes the anchors' spread along
         assert abs(naive.mean() - sd**2) > 4 * error
 
 

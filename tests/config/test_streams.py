@@ -19,7 +19,16 @@ def test_fits_a_generator(seed, names):
 
 
 def test_names_do_not_run_together():
-    paths = [(1, "a", "b"), (1, "ab"), (1, "a", 1), (1, "a", "1"), (1, "a1"), (11, "a"), (1, 1, "a"), (1, "b", "a")]
+    paths = [
+        (1, "a", "b"),
+        (1, "ab"),
+        (1, "a", 1),
+        (1, "a", "1"),
+        (1, "a1"),
+        (11, "a"),
+        (1, 1, "a"),
+        (1, "b", "a"),
+    ]
     assert all(derive(*one) != derive(*other) for one, other in itertools.combinations(paths, 2))
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline import data
-from pipeline.config.errors import Refusal
 from pipeline.data import numpy_files
+from pipeline.data import sources as data
 from pipeline.data.arrays import Kind
+from pipeline.runtime.errors import Refusal
 
 LABELS = np.arange(12) % 3
 BYTES = np.random.default_rng(0).integers(0, 256, (12, 6, 5, 3), np.uint8)
@@ -53,7 +53,13 @@ def test_layouts(saved, images, layout, shape):
     source = saved(images, layout=layout)
     assert data.describe("array_files", source) == Kind(shape, 3, flips_keep_labels=False)
     pool = data.read("array_files", source).pool
-    expected = images[:, None] if images.ndim == 3 else images if images.shape[1:] == shape else np.moveaxis(images, -1, 1)
+    expected = (
+        images[:, None]
+        if images.ndim == 3
+        else images
+        if images.shape[1:] == shape
+        else np.moveaxis(images, -1, 1)
+    )
     assert (pool.images == expected).all()
     assert pool.labels.tolist() == LABELS.tolist()
 
@@ -95,13 +101,22 @@ def test_labels_that_are_refused(saved, labels, words):
 
 
 def test_given_parts(saved):
-    source = saved(test_images=BYTES[:4], test_labels=LABELS[:4], validation_images=BYTES[:2], validation_labels=LABELS[:2])
+    source = saved(
+        test_images=BYTES[:4],
+        test_labels=LABELS[:4],
+        validation_images=BYTES[:2],
+        validation_labels=LABELS[:2],
+    )
     found = data.read("array_files", source)
     assert [len(part.labels) for part in (found.pool, found.validation, found.test)] == [12, 2, 4]
     assert (found.test.images == np.moveaxis(BYTES[:4], -1, 1)).all()
     assert "a.npz: lacks test_labels; allowed" in refusal(saved(test_images=BYTES[:4]))
-    assert "test_labels: range from 3 to 5; allowed" in refusal(saved(test_images=BYTES[:3], test_labels=LABELS[:3] + 3))
-    assert "test_images: of shape (4, 3, 5, 3)" in refusal(saved(test_images=BYTES[:4, :3], test_labels=LABELS[:4]))
+    assert "test_labels: range from 3 to 5; allowed" in refusal(
+        saved(test_images=BYTES[:3], test_labels=LABELS[:3] + 3)
+    )
+    assert "test_images: of shape (4, 3, 5, 3)" in refusal(
+        saved(test_images=BYTES[:4, :3], test_labels=LABELS[:4])
+    )
 
 
 def test_floats_become_single(saved):
@@ -121,19 +136,29 @@ def test_two_files_are_mapped(tmp_path):
     (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-1])
     assert "x.npy: not an array NumPy can read, or damaged" in refusal(source)
     np.savez(tmp_path / "z.npz", images=BYTES)
-    assert "not .npy files; allowed is source.path" in refusal(source | {"images": str(tmp_path / "z.npz")})
-    assert "nowhere.npy: does not exist" in refusal(source | {"images": str(tmp_path / "nowhere.npy")})
+    assert "not .npy files; allowed is source.path" in refusal(
+        source | {"images": str(tmp_path / "z.npz")}
+    )
+    assert "nowhere.npy: does not exist" in refusal(
+        source | {"images": str(tmp_path / "nowhere.npy")}
+    )
 
 
-@pytest.mark.parametrize("source", [{}, {"path": "a.npz", "images": "b.npy"}, {"images": "b.npy"}, {"path": ""}])
+@pytest.mark.parametrize(
+    "source", [{}, {"path": "a.npz", "images": "b.npy"}, {"images": "b.npy"}, {"path": ""}]
+)
 def test_one_file_or_two(source):
-    assert "allowed is path of an .npz file, or images and labels, two .npy files" in refusal(source)
+    assert "allowed is path of an .npz file, or images and labels, two .npy files" in refusal(
+        source
+    )
 
 
 def test_describing_reads_no_images(saved, monkeypatch):
     source, read = saved(), []
     own = numpy_files.Stored.read
-    monkeypatch.setattr(numpy_files.Stored, "read", lambda self: read.append(self.member) or own(self))
+    monkeypatch.setattr(
+        numpy_files.Stored, "read", lambda self: read.append(self.member) or own(self)
+    )
     data.describe("array_files", source)
     assert set(read) == {"labels"}
 
@@ -149,17 +174,25 @@ def test_what_unpacks_to_more_than_memory_holds_is_refused_unread(saved, tmp_pat
     free(monkeypatch, 2 * BYTES.nbytes)
     assert len(data.read("array_files", source).pool.labels) == 12
     free(monkeypatch, 2 * BYTES.nbytes - 1)
-    assert "images: unpacks to 0 MB; allowed are 0, half of the memory that is free, or .npy files" in refusal(source)
+    assert (
+        "images: unpacks to 0 MB; allowed are 0, half of the memory that is free, or .npy files"
+        in refusal(source)
+    )
     free(monkeypatch, 16 << 30)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         for name, shape in (("images", (10**12, 8, 8)), ("labels", (10**12,))):
             header = io.BytesIO()
-            np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            np.lib.format.write_array_header_1_0(
+                header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+            )
             archive.writestr(f"{name}.npy", header.getvalue())
     assert "labels: unpacks to 953674 MB; allowed are 8192" in refusal(source)
 
 
-@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 4 GiB"), OSError(errno.ENOMEM, "Cannot allocate memory")])
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("Unable to allocate 4 GiB"), OSError(errno.ENOMEM, "Cannot allocate memory")],
+)
 def test_memory_that_ends_before_it_should(saved, monkeypatch, error):
     """A limit on this process alone is not seen beforehand."""
     source = saved()
@@ -206,7 +239,9 @@ SAYS = "not an array NumPy can read, or damaged: "
 )
 def test_damaged_headers(tmp_path, capsys, header):
     line = f"{header}\n".encode()
-    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(line)) + line + bytes(3840))
+    (tmp_path / "x.npy").write_bytes(
+        b"\x93NUMPY\x01\x00" + struct.pack("<H", len(line)) + line + bytes(3840)
+    )
     with pytest.raises(Refusal) as refused:
         numpy_files.stored(tmp_path / "x.npy")[""].read()
     (said,) = refused.value.lines
@@ -218,7 +253,10 @@ def test_damaged_headers(tmp_path, capsys, header):
 @pytest.mark.parametrize("packing", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
 def test_damaged_members(tmp_path, packing):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", packing) as archive:
-        for name, array in (("labels", LABELS), ("images", np.random.default_rng(0).integers(0, 256, (12, 40, 40), np.uint8))):
+        for name, array in (
+            ("labels", LABELS),
+            ("images", np.random.default_rng(0).integers(0, 256, (12, 40, 40), np.uint8)),
+        ):
             member = io.BytesIO()
             np.save(member, array)
             archive.writestr(f"{name}.npy", member.getvalue())
@@ -238,7 +276,12 @@ def test_the_home_folder_may_be_meant(saved, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda content: content[:200], lambda content: b"text", lambda content: content[:-300] + b"?" * 300]
+    "damage",
+    [
+        lambda content: content[:200],
+        lambda content: b"text",
+        lambda content: content[:-300] + b"?" * 300,
+    ],
 )
 def test_damaged_files(saved, tmp_path, damage):
     source = saved()

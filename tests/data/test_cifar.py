@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from loopback import serving
 
-from pipeline import data
-from pipeline.config.errors import Refusal
-from pipeline.data import cifar10, cifar100, official
+from pipeline.data import sources as data
 from pipeline.data.remarks import heard
+from pipeline.data.sources import _download as official
+from pipeline.data.sources import cifar10, cifar100
+from pipeline.runtime.errors import Refusal
 
 GLOBALS = (
     b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"  # as Python 2 wrote an array
@@ -31,14 +32,22 @@ def integer(number):
 def pickled_array(pixels):
     """The pickle of an array of bytes (N, 3072) in the words of the official files, which numpy no longer writes."""
     raw = pixels.tobytes()
-    return GLOBALS % (integer(len(pixels)), integer(pixels.shape[1]), len(raw).to_bytes(4, "little") + raw)
+    return GLOBALS % (
+        integer(len(pixels)),
+        integer(pixels.shape[1]),
+        len(raw).to_bytes(4, "little") + raw,
+    )
 
 
 def batch(count, key=b"labels", classes=10, seed=0):
     """A batch of the official format, protocol 2: its pixels and the file."""
     generator = np.random.default_rng(seed)
     pixels = generator.integers(0, 256, (count, 3072), np.uint8)
-    labels = b"](" + b"".join(b"K" + bytes([label]) for label in generator.integers(0, classes, count)) + b"e"
+    labels = (
+        b"]("
+        + b"".join(b"K" + bytes([label]) for label in generator.integers(0, classes, count))
+        + b"e"
+    )
     array = pickled_array(pixels).removeprefix(b"\x80\x02").removesuffix(b".")
     keyed = b"U" + bytes([len(key)]) + key
     return pixels, b"\x80\x02}(U\x04data" + array + keyed + labels + b"u."
@@ -47,7 +56,9 @@ def batch(count, key=b"labels", classes=10, seed=0):
 def publish(monkeypatch, files, module=cifar10, packed=""):
     """Declares this content to be the official one."""
     sums = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
-    edition = dataclasses.replace(module.EDITION, sums={**module.EDITION.sums, **sums}, packed=packed)
+    edition = dataclasses.replace(
+        module.EDITION, sums={**module.EDITION.sums, **sums}, packed=packed
+    )
     monkeypatch.setattr(module, "EDITION", edition)
 
 
@@ -100,7 +111,10 @@ def test_all_batches_in_their_order(files, tmp_path, capsys):
 
 
 def test_the_fine_labels_of_a_hundred_classes(monkeypatch, tmp_path):
-    made = {name: batch(300, b"fine_labels", 100, seed)[1] for seed, name in enumerate(cifar100.EDITION.sums)}
+    made = {
+        name: batch(300, b"fine_labels", 100, seed)[1]
+        for seed, name in enumerate(cifar100.EDITION.sums)
+    }
     publish(monkeypatch, made, cifar100)
     parts = data.read("cifar100", put(made, tmp_path))
     assert len(parts.pool.images) == len(parts.test.images) == 300
@@ -137,7 +151,10 @@ def test_too_few_batches(files, tmp_path, kept):
 
 
 def test_a_batch_that_is_not_the_official_one(files, tmp_path):
-    source = put(files | {"data_batch_3": files["data_batch_3"][:-9] + b"}" + files["data_batch_3"][-8:]}, tmp_path)
+    source = put(
+        files | {"data_batch_3": files["data_batch_3"][:-9] + b"}" + files["data_batch_3"][-8:]},
+        tmp_path,
+    )
     expected = hashlib.md5(files["data_batch_3"]).hexdigest()
     refused(source, f"data_batch_3: its md5 is .*; allowed is the published file, {expected}")
 
@@ -157,7 +174,11 @@ def test_what_a_file_asks_for_is_not_run(files, tmp_path, monkeypatch, trusted):
     files["test_batch"] = pickle.dumps({"data": Attack(f"touch {tmp_path}/ran")}, protocol=2)
     if trusted:
         publish(monkeypatch, files)
-    words = "test_batch: asks for posix.system; allowed are arrays of bytes alone" if trusted else "test_batch: its md5 is"
+    words = (
+        "test_batch: asks for posix.system; allowed are arrays of bytes alone"
+        if trusted
+        else "test_batch: its md5 is"
+    )
     refused(put(files, tmp_path), words)
     assert not (tmp_path / "ran").exists()
 
@@ -187,11 +208,18 @@ def test_an_array_of_objects_cannot_be_made(files, tmp_path, monkeypatch):
 def test_labels_out_of_range(files, tmp_path, monkeypatch):
     files["data_batch_1"] = batch(200, classes=12)[1]
     publish(monkeypatch, files)
-    refused(put(files, tmp_path), r"cifar10.py: read\(\): pool: labels range from 0 to 11; allowed is 0 to 9")
+    refused(
+        put(files, tmp_path),
+        r"cifar10.py: read\(\): pool: labels range from 0 to 11; allowed is 0 to 9",
+    )
 
 
 def test_the_archive_is_read_without_being_unpacked(files, tmp_path, monkeypatch):
-    source = archived(monkeypatch, {"cifar-10-batches-py/batches.meta": b"x", **official_members(files)}, tmp_path / "a.tar.gz")
+    source = archived(
+        monkeypatch,
+        {"cifar-10-batches-py/batches.meta": b"x", **official_members(files)},
+        tmp_path / "a.tar.gz",
+    )
     parts = data.read("cifar10", source)
     assert len(parts.pool.labels) == 50
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
@@ -213,7 +241,11 @@ def test_members_with_other_paths_are_passed_over(files, tmp_path, monkeypatch):
 
 
 def test_an_archive_bomb_is_not_unpacked(files, tmp_path, monkeypatch):
-    source = archived(monkeypatch, official_members(files | {"data_batch_1": bytes(32 << 20)}), tmp_path / "a.tar.gz")
+    source = archived(
+        monkeypatch,
+        official_members(files | {"data_batch_1": bytes(32 << 20)}),
+        tmp_path / "a.tar.gz",
+    )
     monkeypatch.setattr(official.bounded, "__defaults__", (1 << 20,))
     refused(source, "data_batch_1: holds more than 1048576 bytes; allowed is the published file")
 
@@ -243,7 +275,9 @@ def test_fetched_as_the_archive(files, tmp_path, monkeypatch):
     (tmp_path / "server").mkdir()
     archived(monkeypatch, official_members(files), tmp_path / "server" / cifar10.EDITION.archive)
     with serving(tmp_path / "server") as heard:
-        monkeypatch.setattr(cifar10, "PUBLISHED", dataclasses.replace(cifar10.PUBLISHED, address=heard.address))
+        monkeypatch.setattr(
+            cifar10, "PUBLISHED", dataclasses.replace(cifar10.PUBLISHED, address=heard.address)
+        )
         assert len(data.read("cifar10", {"download": True}).pool.labels) == 50
         assert len(data.read("cifar10", {}).pool.labels) == 50
     assert len(heard.requests) == 1
@@ -253,15 +287,25 @@ def test_fetched_as_the_archive(files, tmp_path, monkeypatch):
 def test_a_server_with_another_archive_leaves_nothing(files, tmp_path, monkeypatch):
     put({cifar10.EDITION.archive: gzip.compress(b"x")}, tmp_path / "server")
     with serving(tmp_path / "server") as heard:
-        monkeypatch.setattr(cifar10, "PUBLISHED", dataclasses.replace(cifar10.PUBLISHED, address=heard.address))
-        assert refused({"download": True}, "its md5 is").startswith(f"{heard.address}/{cifar10.EDITION.archive}")
+        monkeypatch.setattr(
+            cifar10, "PUBLISHED", dataclasses.replace(cifar10.PUBLISHED, address=heard.address)
+        )
+        assert refused({"download": True}, "its md5 is").startswith(
+            f"{heard.address}/{cifar10.EDITION.archive}"
+        )
     assert not list(Path(".data").iterdir())
 
 
-@pytest.mark.parametrize(("name", "folder"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")])
+@pytest.mark.parametrize(
+    ("name", "folder"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")]
+)
 def test_nowhere_says_where_it_looked_and_every_way(monkeypatch, tmp_path, name, folder):
     monkeypatch.chdir(tmp_path)
-    line = refused({}, f"^{name}: nothing at .data/{name}; allowed is source.path that names the folder {folder}, ", name)
+    line = refused(
+        {},
+        f"^{name}: nothing at .data/{name}; allowed is source.path that names the folder {folder}, ",
+        name,
+    )
     assert f"or one with {folder.replace('batches-py', 'python')}.tar.gz" in line
     assert "source.download: true" in line
 

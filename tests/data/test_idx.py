@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from loopback import absent, serving
 
-from pipeline import data
-from pipeline.config.errors import Refusal
-from pipeline.data import fashion_mnist, idx, mnist, official
+from pipeline.data import sources as data
+from pipeline.data.sources import _download as official
+from pipeline.data.sources import _idx as idx
+from pipeline.data.sources import fashion_mnist, mnist
+from pipeline.runtime.errors import Refusal
 
 LABELS = "train-labels-idx1-ubyte"
 IMAGES = "train-images-idx3-ubyte"
@@ -39,7 +41,9 @@ def files(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(idx, "EXAMPLES", {"train": 20, "t10k": 10})
-    monkeypatch.setattr(fashion_mnist, "PUBLISHED", dataclasses.replace(fashion_mnist.PUBLISHED, installed=None))
+    monkeypatch.setattr(
+        fashion_mnist, "PUBLISHED", dataclasses.replace(fashion_mnist.PUBLISHED, installed=None)
+    )
     made = {name: written(name) for name in idx.FILES}
     publish(monkeypatch, made)
     return made
@@ -48,7 +52,9 @@ def files(monkeypatch, tmp_path):
 def put(files, folder, packed=False):
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (folder / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
+        (folder / (f"{name}.gz" if packed else name)).write_bytes(
+            gzip.compress(content) if packed else content
+        )
     return {"path": str(folder)}
 
 
@@ -82,7 +88,11 @@ def test_described_without_the_files(name, flips):
         (IMAGES, lambda content: content[:-1], "holds 15695 bytes that begin with 00000803"),
         (IMAGES, lambda content: content + b"x", "holds more than 15696 bytes"),
         (LABELS, lambda content: b"\0\0\x0d" + content[3:], "begin with 00000d01"),
-        (LABELS, lambda content: content[:4] + struct.pack(">I", 19) + content[8:], "allowed are 28 bytes that begin with"),
+        (
+            LABELS,
+            lambda content: content[:4] + struct.pack(">I", 19) + content[8:],
+            "allowed are 28 bytes that begin with",
+        ),
         (LABELS, lambda content: b"", "holds 0 bytes"),
         (LABELS, lambda content: content[:-1] + bytes([9 - content[-1]]), "its md5 is"),
     ],
@@ -95,7 +105,11 @@ def test_a_file_that_is_not_the_published_one(files, tmp_path, name, damage, wor
 
 def test_a_gzip_file_that_ends_early_or_is_none(files, tmp_path):
     source = put(files, tmp_path, packed=True)
-    for content in (gzip.compress(files[LABELS])[:-9], b"no gzip", b"\x1f\x8b\x08\0" + bytes(6) + b"\xff" * 20):
+    for content in (
+        gzip.compress(files[LABELS])[:-9],
+        b"no gzip",
+        b"\x1f\x8b\x08\0" + bytes(6) + b"\xff" * 20,
+    ):
         (tmp_path / f"{LABELS}.gz").write_bytes(content)
         refused(source, f"{LABELS}.gz: no whole gzip file .*; allowed is the published file")
 
@@ -112,23 +126,35 @@ def test_a_gzip_bomb_is_not_unpacked(files, tmp_path, monkeypatch):
 def test_labels_out_of_range(files, tmp_path, monkeypatch):
     wrong = files | {LABELS: files[LABELS][:-1] + b"\x0a"}
     publish(monkeypatch, wrong)
-    refused(put(wrong, tmp_path), r"fashion_mnist.py: read\(\): pool: labels range from 0 to 10; allowed is 0 to 9")
+    refused(
+        put(wrong, tmp_path),
+        r"fashion_mnist.py: read\(\): pool: labels range from 0 to 10; allowed is 0 to 9",
+    )
 
 
 def test_a_file_that_is_missing(files, tmp_path):
     source = put(files, tmp_path)
     (tmp_path / LABELS).unlink()
-    assert refused(source).startswith(f"{tmp_path}: has neither {LABELS} nor {LABELS}.gz; allowed is a folder with")
+    assert refused(source).startswith(
+        f"{tmp_path}: has neither {LABELS} nor {LABELS}.gz; allowed is a folder with"
+    )
 
 
 def test_nowhere_says_where_it_looked_and_every_way(files, monkeypatch):
-    monkeypatch.setattr(official, "urlopen", lambda *_, **__: pytest.fail("asked the network, which nobody allowed"))
+    monkeypatch.setattr(
+        official, "urlopen", lambda *_, **__: pytest.fail("asked the network, which nobody allowed")
+    )
     for source, place in (({}, ".data/fashion_mnist"), ({"path": "elsewhere"}, "elsewhere")):
-        line = refused(source, f"^fashion_mnist: nothing at {place}; allowed is source.path that names a folder with ")
+        line = refused(
+            source,
+            f"^fashion_mnist: nothing at {place}; allowed is source.path that names a folder with ",
+        )
         assert "source.download: true" in line
         assert "apt-get install dataset-fashion-mnist" in line
     assert not Path(".data").exists()
-    with pytest.raises(Refusal, match="mnist: nothing at .data/mnist; allowed is source.path") as error:
+    with pytest.raises(
+        Refusal, match="mnist: nothing at .data/mnist; allowed is source.path"
+    ) as error:
         data.read("mnist", {})
     assert "apt-get" not in str(error.value)
 
@@ -146,7 +172,11 @@ def at(monkeypatch):
     """Makes an address the one where the files are published."""
 
     def moved(address):
-        monkeypatch.setattr(fashion_mnist, "PUBLISHED", dataclasses.replace(fashion_mnist.PUBLISHED, address=address))
+        monkeypatch.setattr(
+            fashion_mnist,
+            "PUBLISHED",
+            dataclasses.replace(fashion_mnist.PUBLISHED, address=address),
+        )
 
     return moved
 
@@ -159,20 +189,38 @@ def test_fetched_once(files, tmp_path, at):
         again = data.read("fashion_mnist", {"download": True})
     assert [path for _, path, _, _ in heard.requests] == [f"/{name}" for name in idx.PACKED]
     assert (fetched.pool.images == again.pool.images).all()
-    assert sorted(path.name for path in Path(".data").rglob("*")) == sorted([*idx.PACKED, "fashion_mnist"])
+    assert sorted(path.name for path in Path(".data").rglob("*")) == sorted(
+        [*idx.PACKED, "fashion_mnist"]
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "kept_back", "words"),
     [
-        (lambda folder: (folder / f"{LABELS}.gz").unlink(), 0, f"{LABELS}.gz: cannot be fetched \\(HTTP Error 404"),
+        (
+            lambda folder: (folder / f"{LABELS}.gz").unlink(),
+            0,
+            f"{LABELS}.gz: cannot be fetched \\(HTTP Error 404",
+        ),
         (lambda folder: None, 12, f"{IMAGES}.gz: no whole gzip file"),
-        (lambda folder: (folder / f"{LABELS}.gz").write_bytes(b"<html>"), 0, f"{LABELS}.gz: no whole gzip file"),
-        (lambda folder: (folder / f"{LABELS}.gz").write_bytes(gzip.compress(written(LABELS)[:-1] + b"\0")), 0, "its md5 is"),
+        (
+            lambda folder: (folder / f"{LABELS}.gz").write_bytes(b"<html>"),
+            0,
+            f"{LABELS}.gz: no whole gzip file",
+        ),
+        (
+            lambda folder: (folder / f"{LABELS}.gz").write_bytes(
+                gzip.compress(written(LABELS)[:-1] + b"\0")
+            ),
+            0,
+            "its md5 is",
+        ),
     ],
     ids=["404", "truncated", "a page", "other content"],
 )
-def test_a_server_without_the_published_files_leaves_nothing(files, tmp_path, at, change, kept_back, words):
+def test_a_server_without_the_published_files_leaves_nothing(
+    files, tmp_path, at, change, kept_back, words
+):
     put(files, tmp_path / "server", packed=True)
     change(tmp_path / "server")
     with serving(tmp_path / "server", kept_back) as heard:
@@ -186,14 +234,20 @@ def test_an_endless_answer_is_cut_short(files, tmp_path, at, monkeypatch):
     put(files, tmp_path / "server", packed=True)
     with serving(tmp_path / "server") as heard:
         at(heard.address)
-        refused({"download": True}, f"{IMAGES}.gz: holds more than 100 bytes; allowed is the published file")
+        refused(
+            {"download": True},
+            f"{IMAGES}.gz: holds more than 100 bytes; allowed is the published file",
+        )
     assert not list(Path(".data").iterdir())
 
 
 def test_no_network_says_what_to_do_instead(files, at):
     with absent() as nobody:
         at(nobody.address)
-        line = refused({"download": True}, r"cannot be fetched \(.*refused.*\); allowed is source.path: a folder with")
+        line = refused(
+            {"download": True},
+            r"cannot be fetched \(.*refused.*\); allowed is source.path: a folder with",
+        )
     assert line.startswith(f"{nobody.address}/{IMAGES}.gz")
     assert not list(Path(".data").iterdir())
 

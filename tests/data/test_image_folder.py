@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import data
-from pipeline.config.errors import Refusal
 from pipeline.data import chunks, decoding
+from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays, Kind
 from pipeline.data.remarks import heard
+from pipeline.runtime.errors import Refusal
 
 RED, BLUE = (200, 30, 10), (10, 30, 200)
 
@@ -58,7 +58,12 @@ def test_classes_are_the_folders_and_images_come_sorted(root):
     assert pool.images.shape == (7, 3, 8, 8)
     assert pool.images.dtype == np.uint8
     assert pool.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
-    assert pool.images[:, :, 0, 0].tolist() == [list(RED)] * 3 + [list(BLUE), [1, 2, 3], list(BLUE), list(BLUE)]  # 0, 00, 1
+    assert pool.images[:, :, 0, 0].tolist() == [list(RED)] * 3 + [
+        list(BLUE),
+        [1, 2, 3],
+        list(BLUE),
+        list(BLUE),
+    ]  # 0, 00, 1
     told = {"path": str(root), "flips_keep_labels": True}
     assert data.describe("image_folder", told) == Kind((3, 32, 32), 2, flips_keep_labels=True)
 
@@ -71,7 +76,9 @@ def test_given_parts_are_kept(root):
     found = parts(whole)
     assert [len(part.labels) for part in (found.pool, found.validation, found.test)] == [6, 7, 6]
     (whole / "train" / "cat" / "0.png").unlink()
-    assert len(parts(whole).pool.labels) == 5  # one to train on and one more: the others have folders of their own
+    assert (
+        len(parts(whole).pool.labels) == 5
+    )  # one to train on and one more: the others have folders of their own
     (whole / "train" / "cat" / "1.png").unlink()
     assert "train: too few images of cat (1); allowed are 2 or more of each class" in refusal(whole)
     draw(whole / "train" / "cat" / "1.png", RED)
@@ -88,11 +95,15 @@ def test_a_class_may_be_called_train(root):
     assert len(parts(root).pool.labels) == 6
 
 
-@pytest.mark.parametrize(("size", "kept"), [((20, 10), [1]), ((10, 20), [1]), ((3, 90), [1]), ((5, 5), [0, 1, 2])])
+@pytest.mark.parametrize(
+    ("size", "kept"), [((20, 10), [1]), ((10, 20), [1]), ((3, 90), [1]), ((5, 5), [0, 1, 2])]
+)
 def test_the_middle_of_the_longer_side_is_kept(root, size, kept):
     """Three bands of brightness along the longer side; the middle one is a half of it."""
     along = max(size)
-    line = np.repeat([50, 150, 250], [along // 4, along - 2 * (along // 4), along // 4]).astype(np.uint8)
+    line = np.repeat([50, 150, 250], [along // 4, along - 2 * (along // 4), along // 4]).astype(
+        np.uint8
+    )
     bands = np.broadcast_to(line if size[0] >= size[1] else line[:, None], size[::-1])
     Image.fromarray(np.ascontiguousarray(bands)).save(root / "cat" / "0.png")
     image = parts(root, size=4).pool.images[0, 0]
@@ -105,7 +116,9 @@ def test_as_resize_and_centre_crop(root):
     rough = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
     image = Image.fromarray(rough).resize((160, 120), Image.Resampling.BICUBIC)
     image.save(root / "cat" / "0.png")
-    expected = np.asarray(image.resize((32, 24), Image.Resampling.BILINEAR).crop((4, 0, 28, 24))).transpose(2, 0, 1)
+    expected = np.asarray(
+        image.resize((32, 24), Image.Resampling.BILINEAR).crop((4, 0, 28, 24))
+    ).transpose(2, 0, 1)
     assert np.abs(parts(root, size=24).pool.images[0].astype(int) - expected).max() <= 1
 
 
@@ -122,7 +135,14 @@ def test_upright_as_the_camera_noted(root):
 
 @pytest.mark.parametrize(
     ("mode", "value", "grey"),
-    [("L", 77, 77), ("1", 1, 255), ("P", 5, 5), ("RGBA", (9, 9, 9, 0), 9), ("LA", (40, 1), 40), ("I;16", 0x8000, 128)],
+    [
+        ("L", 77, 77),
+        ("1", 1, 255),
+        ("P", 5, 5),
+        ("RGBA", (9, 9, 9, 0), 9),
+        ("LA", (40, 1), 40),
+        ("I;16", 0x8000, 128),
+    ],
 )
 def test_every_mode_becomes_bytes(root, mode, value, grey):
     image = Image.new(mode, (8, 8), value)
@@ -176,7 +196,9 @@ FAULTS = {
 
 @pytest.mark.parametrize("why", FAULTS)
 def test_what_cannot_be_read_is_refused_or_left_out(root, monkeypatch, capsys, why):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000 if "pixels" in why else Image.MAX_IMAGE_PIXELS)
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 2000 if "pixels" in why else Image.MAX_IMAGE_PIXELS
+    )
     FAULTS[why](root / "cat" / "bad.png")
     line = refusal(root)
     assert "animals: 1 of 7 files cannot be read: cat/bad.png (" in line
@@ -201,7 +223,12 @@ def test_names_with_control_characters_are_shown_escaped(root, capsys):
         Path(os.fsdecode(bytes(root / "cat") + b"/" + name)).write_bytes(b"")
     line = refusal(root)
     assert line.isprintable()
-    for shown in (r"cat/\x1b[31mred.png", r"cat/two\nlines.png", r"cat/\udcff.png", "cat/schön.png"):
+    for shown in (
+        r"cat/\x1b[31mred.png",
+        r"cat/two\nlines.png",
+        r"cat/\udcff.png",
+        "cat/schön.png",
+    ):
         assert shown in line
     with heard() as said:
         parts(root, unreadable="skip")

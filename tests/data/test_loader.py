@@ -48,6 +48,8 @@ def test_a_batch_larger_than_the_data_is_all_of_it():
 
 def test_bytes_are_kept_as_they_are_and_a_batch_has_their_fractions():
     images = torch.randint(0, 256, (9, 3, 4, 4), dtype=torch.uint8)
-    loader, floats = (Batches(given, torch.eye(9), 3, 0) for given in (images, as_fractions(images)))
+    loader, floats = (
+        Batches(given, torch.eye(9), 3, 0) for given in (images, as_fractions(images))
+    )
     assert loader.images is images
     assert all(torch.equal(one, other) for (one, _), (other, _) in zip(loader, floats, strict=True))

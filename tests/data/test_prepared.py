@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from pipeline.config.errors import Refusal
 from pipeline.data.arrays import Kind
-from pipeline.data.prepared import read_development, read_summary, read_test_images, read_test_labels, write_prepared
+from pipeline.data.prepared import (
+    read_development,
+    read_summary,
+    read_test_images,
+    read_test_labels,
+    write_prepared,
+)
+from pipeline.runtime.errors import Refusal
 
 KIND = Kind((1, 8, 8), 10, flips_keep_labels=False)
 
@@ -25,18 +31,34 @@ def test_read_back(folder, pool):
 
 def test_the_digest_is_that_of_the_content(folder, pool, tmp_path):
     one = read_summary(folder)["digest"]
-    assert write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(20)), False)["digest"] == one
-    assert write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(1, 21)), False)["digest"] != one
+    assert (
+        write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(20)), False)["digest"]
+        == one
+    )
+    assert (
+        write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(1, 21)), False)["digest"]
+        != one
+    )
 
 
 def test_notes_are_kept_and_change_no_digest(folder, pool, tmp_path):
     assert read_summary(folder)["notes"] == []
-    noted = write_prepared(tmp_path / "q", "digits", pool, pool.take(np.arange(20)), False, ["some images are twice there"])
+    noted = write_prepared(
+        tmp_path / "q",
+        "digits",
+        pool,
+        pool.take(np.arange(20)),
+        False,
+        ["some images are twice there"],
+    )
     assert read_summary(tmp_path / "q")["notes"] == ["some images are twice there"]
     assert noted["digest"] == read_summary(folder)["digest"]
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x")])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x")],
+)
 def test_damage_is_found(folder, damage):
     damage(folder / "development_labels.npy")
     with pytest.raises(Refusal, match=r"development_labels.npy: missing or damaged; run"):
@@ -44,7 +66,9 @@ def test_damage_is_found(folder, damage):
 
 
 def test_nothing_prepared_says_what_to_run(tmp_path):
-    with pytest.raises(Refusal, match="data.json: missing or damaged; run: dvc repro --force prepare@p"):
+    with pytest.raises(
+        Refusal, match="data.json: missing or damaged; run: dvc repro --force prepare@p"
+    ):
         read_summary(tmp_path / "p" / "data")
 
 

@@ -5,12 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 
-from pipeline import data
-from pipeline.config.errors import Refusal
-from pipeline.config.schema import Data
+from pipeline.config.run import Data
+from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
 from pipeline.data.splits import hold_out, redraw_labels, train_and_validation, train_validation
 from pipeline.prediction.network import as_images
+from pipeline.runtime.errors import Refusal
 
 
 def test_the_digits_are_real_and_scaled():
@@ -51,8 +51,12 @@ def test_impossible_sizes_are_refused(pool, size):
 
 
 def test_label_noise(pool):
-    clean, validation = train_and_validation(pool, Data(dataset="digits", train_size=500, label_noise=0.0), 3)
-    noisy, same = train_and_validation(pool, Data(dataset="digits", train_size=500, label_noise=0.4), 3)
+    clean, validation = train_and_validation(
+        pool, Data(dataset="digits", train_size=500, label_noise=0.0), 3
+    )
+    noisy, same = train_and_validation(
+        pool, Data(dataset="digits", train_size=500, label_noise=0.4), 3
+    )
     assert (noisy.images == clean.images).all()
     assert (same.labels == validation.labels).all()
     wrong = (noisy.labels != clean.labels).mean()
@@ -71,7 +75,9 @@ def test_validation_may_be_a_stratified_part_of_what_is_left(pool, given):
     assert set(validation) <= set(rest)
     assert len(validation) == (given or 100)
     if not given:
-        shares = [np.bincount(pool.labels[part], minlength=10) / len(part) for part in (validation, rest)]
+        shares = [
+            np.bincount(pool.labels[part], minlength=10) / len(part) for part in (validation, rest)
+        ]
         assert np.abs(shares[0] - shares[1]).max() < 0.02
         assert (train_validation(pool.labels, 150, 1, 0, len(rest))[1] == rest).all()
 

@@ -15,7 +15,9 @@ def logits():
 
 
 def test_softmax_agrees_with_scipy_and_sums_to_one(logits):
-    assert softmax(logits) == pytest.approx(special.softmax(logits.astype(float), axis=-1), rel=1e-13)
+    assert softmax(logits) == pytest.approx(
+        special.softmax(logits.astype(float), axis=-1), rel=1e-13
+    )
     assert softmax(logits).sum(axis=-1) == pytest.approx(1, rel=1e-13)
     assert softmax(logits).dtype == np.float64
 
@@ -60,12 +62,19 @@ def test_jensen_the_mean_is_never_worse_than_its_members_on_any_example(logits):
     labels = np.random.default_rng(1).integers(0, 7, 40)
     rows, onehot = np.arange(40), np.eye(7)[labels]
     members, mean = softmax(logits), arithmetic_mean(logits)
-    assert (-np.log(mean[rows, labels]) <= -np.log(members[:, rows, labels]).mean(axis=0) + 1e-12).all()
-    assert (((mean - onehot) ** 2).sum(axis=-1) <= ((members - onehot) ** 2).sum(axis=-1).mean(axis=0) + 1e-12).all()
+    assert (
+        -np.log(mean[rows, labels]) <= -np.log(members[:, rows, labels]).mean(axis=0) + 1e-12
+    ).all()
+    assert (
+        ((mean - onehot) ** 2).sum(axis=-1)
+        <= ((members - onehot) ** 2).sum(axis=-1).mean(axis=0) + 1e-12
+    ).all()
 
 
 def test_ambiguity_identity_of_the_arithmetic_mean(logits):
     target = np.eye(7)[np.random.default_rng(2).integers(0, 7, 40)]
     members, mean = softmax(logits), arithmetic_mean(logits)
     spread = ((members - mean) ** 2).mean(axis=0)
-    assert (mean - target) ** 2 == pytest.approx(((members - target) ** 2).mean(axis=0) - spread, abs=1e-13)
+    assert (mean - target) ** 2 == pytest.approx(
+        ((members - target) ** 2).mean(axis=0) - spread, abs=1e-13
+    )

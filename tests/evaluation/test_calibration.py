@@ -68,7 +68,9 @@ def test_an_undefined_example_is_in_no_bin_and_spoils_none():
 def test_tempered_by_hand():
     probabilities = np.array([[0.8, 0.2]])
     assert tempered(probabilities, 2.0) == pytest.approx(np.array([[2 / 3, 1 / 3]]))  # roots 2 : 1
-    assert tempered(probabilities, 0.5) == pytest.approx(np.array([[16 / 17, 1 / 17]]))  # squares 16 : 1
+    assert tempered(probabilities, 0.5) == pytest.approx(
+        np.array([[16 / 17, 1 / 17]])
+    )  # squares 16 : 1
     assert tempered(probabilities, 1e9) == pytest.approx(np.array([[0.5, 0.5]]))
 
 
@@ -91,7 +93,9 @@ def test_a_temperature_that_is_not_above_zero_is_an_error(temperature):
 @given(st.floats(-4, 4), st.integers(0, 99))
 def test_a_temperature_never_changes_accuracy(log_temperature, seed):
     probabilities, labels = drawn(60, sharpness=3, seed=seed)
-    assert accuracy(tempered(probabilities, np.exp(log_temperature)), labels) == accuracy(probabilities, labels)
+    assert accuracy(tempered(probabilities, np.exp(log_temperature)), labels) == accuracy(
+        probabilities, labels
+    )
 
 
 def test_an_undefined_example_stays_undefined_alone():
@@ -116,43 +120,65 @@ def test_a_fitted_temperature_mends_calibration_of_unseen_examples():
 def test_no_temperature_of_a_fine_grid_is_better():
     probabilities, labels = drawn(300, sharpness=2, seed=3)
     best = nll(tempered(probabilities, fitted_temperature(probabilities, labels)), labels)
-    grid = [nll(tempered(probabilities, temperature), labels) for temperature in np.exp(np.linspace(-4, 4, 801))]
+    grid = [
+        nll(tempered(probabilities, temperature), labels)
+        for temperature in np.exp(np.linspace(-4, 4, 801))
+    ]
     assert best <= min(grid) + 1e-9
 
 
 def test_sharper_probabilities_need_as_much_more_temperature():
     probabilities, labels = drawn(1000, seed=4)
-    once, twice = fitted_temperature(probabilities, labels), fitted_temperature(tempered(probabilities, 0.5), labels)
+    once, twice = (
+        fitted_temperature(probabilities, labels),
+        fitted_temperature(tempered(probabilities, 0.5), labels),
+    )
     assert twice == pytest.approx(2 * once, rel=1e-4)
 
 
 @given(st.integers(0, 999), st.integers(1, 30), st.sampled_from([0.0, 0.1, 1.0, 30.0, 1000.0]))
 def test_the_nll_of_the_fitting_set_never_rises(seed, count, sharpness):
     generator = np.random.default_rng(seed)
-    probabilities, labels = softmax(sharpness * generator.normal(size=(count, 3))), generator.integers(0, 3, count)
+    probabilities, labels = (
+        softmax(sharpness * generator.normal(size=(count, 3))),
+        generator.integers(0, 3, count),
+    )
     temperature = fitted_temperature(probabilities, labels)
     assert LOWEST <= temperature <= HIGHEST
-    assert nll(tempered(probabilities, temperature), labels) <= nll(probabilities, labels) * (1 + 1e-12)
+    assert nll(tempered(probabilities, temperature), labels) <= nll(probabilities, labels) * (
+        1 + 1e-12
+    )
 
 
 def test_all_correct_sharpens_to_the_bound_and_all_wrong_flattens_to_the_other():
     probabilities = np.tile([0.52, 0.48], (20, 1))
-    assert fitted_temperature(probabilities, np.zeros(20, dtype=int)) == pytest.approx(LOWEST, rel=1e-3)
-    assert fitted_temperature(probabilities, np.ones(20, dtype=int)) == pytest.approx(HIGHEST, rel=1e-3)
+    assert fitted_temperature(probabilities, np.zeros(20, dtype=int)) == pytest.approx(
+        LOWEST, rel=1e-3
+    )
+    assert fitted_temperature(probabilities, np.ones(20, dtype=int)) == pytest.approx(
+        HIGHEST, rel=1e-3
+    )
 
 
 def test_a_zero_probability_of_the_label_asks_for_a_finite_temperature_above_one():
-    probabilities, labels = np.vstack([np.tile([0.9, 0.1], (50, 1)), [[1.0, 0.0]]]), np.array([*[0] * 50, 1])
+    probabilities, labels = (
+        np.vstack([np.tile([0.9, 0.1], (50, 1)), [[1.0, 0.0]]]),
+        np.array([*[0] * 50, 1]),
+    )
     temperature = fitted_temperature(probabilities, labels)
     assert 1 < temperature < HIGHEST
     assert nll(tempered(probabilities, temperature), labels) < nll(probabilities, labels)
 
 
-@pytest.mark.parametrize("probabilities", [np.eye(2), np.full((2, 2), 0.5), np.full((2, 2), np.nan)])
+@pytest.mark.parametrize(
+    "probabilities", [np.eye(2), np.full((2, 2), 0.5), np.full((2, 2), np.nan)]
+)
 def test_where_no_temperature_is_better_it_is_one(probabilities):
     assert fitted_temperature(probabilities, np.array([0, 1])) == 1.0
 
 
 def test_a_tempered_prediction_has_every_metric():
     probabilities, labels = drawn(100)
-    assert all(np.isfinite(metric(tempered(probabilities, 2.0), labels)) for metric in METRICS.values())
+    assert all(
+        np.isfinite(metric(tempered(probabilities, 2.0), labels)) for metric in METRICS.values()
+    )

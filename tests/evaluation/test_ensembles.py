@@ -8,10 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.config.errors import Refusal
 from pipeline.evaluation.averaging import arithmetic_mean, geometric_mean, softmax
-from pipeline.evaluation.ensembles import concatenated, disagreement, greedy, last_curve, size_curve, subset, weighted
+from pipeline.evaluation.ensembles import (
+    concatenated,
+    disagreement,
+    greedy,
+    last_curve,
+    size_curve,
+    subset,
+    weighted,
+)
 from pipeline.evaluation.metrics import accuracy, brier, nll
+from pipeline.runtime.errors import Refusal
 
 PROPER = (nll, brier)  # both convex in the probabilities
 MEMBERS, EXAMPLES, CLASSES = 5, 12, 4
@@ -19,7 +27,9 @@ MEMBERS, EXAMPLES, CLASSES = 5, 12, 4
 
 def random_logits(seed=0, scale=2.0, members=MEMBERS):
     generator = np.random.default_rng(seed)
-    return generator.normal(scale=scale, size=(members, EXAMPLES, CLASSES)), generator.integers(0, CLASSES, EXAMPLES)
+    return generator.normal(scale=scale, size=(members, EXAMPLES, CLASSES)), generator.integers(
+        0, CLASSES, EXAMPLES
+    )
 
 
 def random_library(seed, size=6, scale=1.5):
@@ -43,7 +53,10 @@ def assert_jensen(logits, labels, score):
 
 
 @pytest.mark.parametrize("score", PROPER)
-@given(logits=arrays(float, (3, 2, 4), elements=st.floats(-300, 300)), labels=arrays(int, 2, elements=st.integers(0, 3)))
+@given(
+    logits=arrays(float, (3, 2, 4), elements=st.floats(-300, 300)),
+    labels=arrays(int, 2, elements=st.integers(0, 3)),
+)
 def test_jensen_no_example_of_the_mean_is_worse_than_its_members_on_average(score, logits, labels):
     assert_jensen(logits, labels, score)
 
@@ -73,7 +86,9 @@ def test_brier_of_the_mean_is_the_mean_brier_less_the_spread_of_the_members(scal
 def test_the_mean_of_probabilities_is_not_that_of_logits():
     logits = np.log(np.array([[[0.9, 0.1]], [[0.5, 0.5]]]))
     assert arithmetic_mean(logits) == pytest.approx(np.array([[0.7, 0.3]]))
-    assert geometric_mean(logits) == pytest.approx(np.array([[0.75, 0.25]]))  # roots of .45 and .05, 3 : 1
+    assert geometric_mean(logits) == pytest.approx(
+        np.array([[0.75, 0.25]])
+    )  # roots of .45 and .05, 3 : 1
     assert size_curve(logits, np.array([1]), nll)[1] == pytest.approx(-np.log(0.3))
     assert last_curve(logits, np.array([1]), nll)[1] == pytest.approx(-np.log(0.3))
 
@@ -105,7 +120,9 @@ def test_members_of_other_examples_are_refused_in_one_line(shape, digest, found)
     parts = [np.zeros((3, 12, 4)), np.zeros(shape)]
     with pytest.raises(Refusal) as refused:
         concatenated(parts, ["ab", digest])
-    assert refused.value.lines == (f"ensemble: {found}; members of one ensemble need the same examples and classes",)
+    assert refused.value.lines == (
+        f"ensemble: {found}; members of one ensemble need the same examples and classes",
+    )
 
 
 def test_no_parts_are_refused():
@@ -128,7 +145,9 @@ def test_a_subset_is_the_first_members():
 def test_a_size_that_the_group_does_not_have_is_refused(size):
     with pytest.raises(Refusal) as refused:
         subset(random_logits(members=4)[0], size)
-    assert refused.value.lines == (f"ensemble size {size}: the group has 4 members; allowed is 1 to 4",)
+    assert refused.value.lines == (
+        f"ensemble size {size}: the group has 4 members; allowed is 1 to 4",
+    )
 
 
 # Curves
@@ -139,7 +158,12 @@ def test_the_size_curve_is_the_mean_over_all_subsets(score):
     logits, labels = random_logits(seed=1)
     curve = size_curve(logits, labels, score)
     expected = [
-        np.mean([score(arithmetic_mean(logits[list(chosen)]), labels) for chosen in combinations(range(5), size)])
+        np.mean(
+            [
+                score(arithmetic_mean(logits[list(chosen)]), labels)
+                for chosen in combinations(range(5), size)
+            ]
+        )
         for size in range(1, 6)
     ]
     assert curve == pytest.approx(np.array(expected), rel=1e-12)
@@ -163,10 +187,16 @@ def test_copies_equal_one():
 def test_the_order_of_members_matters_to_the_last_curve_alone():
     logits, labels = random_logits(seed=4)
     turned = logits[[3, 0, 4, 2, 1]]
-    assert size_curve(turned, labels, nll) == pytest.approx(size_curve(logits, labels, nll), rel=1e-12)
+    assert size_curve(turned, labels, nll) == pytest.approx(
+        size_curve(logits, labels, nll), rel=1e-12
+    )
     assert disagreement(turned) == pytest.approx(disagreement(logits), rel=1e-12)
-    assert last_curve(turned, labels, nll)[-1] == pytest.approx(last_curve(logits, labels, nll)[-1], rel=1e-12)
-    assert np.abs(last_curve(turned, labels, nll) - last_curve(logits, labels, nll))[:-1].min() > 1e-3
+    assert last_curve(turned, labels, nll)[-1] == pytest.approx(
+        last_curve(logits, labels, nll)[-1], rel=1e-12
+    )
+    assert (
+        np.abs(last_curve(turned, labels, nll) - last_curve(logits, labels, nll))[:-1].min() > 1e-3
+    )
 
 
 def test_the_last_curve_starts_at_the_last_member():
@@ -186,7 +216,9 @@ def test_many_subsets_are_sampled_once_each_and_the_same_every_time():
     assert len(seen) == 12 + 66 + 200 * 7 + 66 + 12 + 1  # C(12, m) where that is 200 or less
     assert len(set(seen)) == len(seen)
     assert curve.tolist() == size_curve(logits, labels, nll).tolist()
-    whole = [nll(arithmetic_mean(logits[list(chosen)]), labels) for chosen in combinations(range(12), 6)]
+    whole = [
+        nll(arithmetic_mean(logits[list(chosen)]), labels) for chosen in combinations(range(12), 6)
+    ]
     assert curve[5] == pytest.approx(np.mean(whole), abs=4 * np.std(whole) / np.sqrt(200))
 
 
@@ -197,7 +229,9 @@ def test_a_group_with_more_subsets_than_memory_has_a_curve():
 
 def test_disagreement_by_hand():
     sure = np.eye(3)
-    logits = np.array([sure[[0, 0, 0, 0]], sure[[0, 0, 1, 2]], sure[[0, 1, 1, 1]]])  # pairs differ on 2, 3 and 2 of 4
+    logits = np.array(
+        [sure[[0, 0, 0, 0]], sure[[0, 0, 1, 2]], sure[[0, 1, 1, 1]]]
+    )  # pairs differ on 2, 3 and 2 of 4
     assert disagreement(logits) == pytest.approx((2 + 3 + 2) / 12)
 
 
@@ -224,9 +258,13 @@ def naive_greedy(library, labels, rounds, start, score):
     singles = [score(single, labels) for single in library]
     picks = sorted(range(len(library)), key=lambda index: singles[index])[:start]
     for _ in range(rounds):
-        trials = [score(library[[*picks, index]].mean(axis=0), labels) for index in range(len(library))]
+        trials = [
+            score(library[[*picks, index]].mean(axis=0), labels) for index in range(len(library))
+        ]
         picks.append(int(np.argmin(trials)))
-    prefixes = [score(library[picks[:length]].mean(axis=0), labels) for length in range(1, len(picks) + 1)]
+    prefixes = [
+        score(library[picks[:length]].mean(axis=0), labels) for length in range(1, len(picks) + 1)
+    ]
     return np.bincount(picks[: int(np.argmin(prefixes)) + 1], minlength=len(library))
 
 
@@ -244,7 +282,10 @@ def test_one_round_after_the_best_single_equals_brute_force_over_the_second_pick
     for seed in range(20):
         library, labels = random_library(seed, size=4)
         best = int(np.argmin([nll(single, labels) for single in library]))
-        tried = [nll(library[best], labels), *(nll((library[best] + other) / 2, labels) for other in library)]
+        tried = [
+            nll(library[best], labels),
+            *(nll((library[best] + other) / 2, labels) for other in library),
+        ]
         counts = greedy(library, labels, rounds=1, start=1)
         assert counts[best] >= 1
         assert nll(weighted(library, counts), labels) == pytest.approx(min(tried), rel=1e-12)
@@ -254,7 +295,12 @@ def test_greedy_weighs_by_picking_again():
     """Seven labels of ten are the first class: of 0.9 and 0.3, twice and once make the 0.7 that is best."""
     library = np.array([np.tile([0.9, 0.1], (10, 1)), np.tile([0.3, 0.7], (10, 1))])
     labels = np.array([0] * 7 + [1] * 3)
-    assert [greedy(library, labels, rounds, 1).tolist() for rounds in range(4)] == [[1, 0], [1, 1], [2, 1], [2, 1]]
+    assert [greedy(library, labels, rounds, 1).tolist() for rounds in range(4)] == [
+        [1, 0],
+        [1, 1],
+        [2, 1],
+        [2, 1],
+    ]
     assert weighted(library, np.array([2, 1])) == pytest.approx(np.tile([0.7, 0.3], (10, 1)))
 
 
@@ -279,7 +325,9 @@ def test_greedy_is_never_worse_than_the_best_single_where_it_selected(score, sta
 
 
 def test_the_score_decides_what_is_best():
-    library = np.array([[[0.5, 0.3, 0.2], [0.4, 0.35, 0.25]], [[0.9, 0.05, 0.05], [0.4, 0.41, 0.19]]])
+    library = np.array(
+        [[[0.5, 0.3, 0.2], [0.4, 0.35, 0.25]], [[0.9, 0.05, 0.05], [0.4, 0.41, 0.19]]]
+    )
     labels = np.array([0, 0])
     assert greedy(library, labels, 0, 1, error).tolist() == [1, 0]
     assert greedy(library, labels, 0, 1).tolist() == [0, 1]
@@ -322,7 +370,9 @@ def test_what_greedy_refuses(size, rounds, start, line):
 
 
 def best_single(library, labels, score):
-    return np.eye(len(library), dtype=int)[int(np.argmin([score(single, labels) for single in library]))]
+    return np.eye(len(library), dtype=int)[
+        int(np.argmin([score(single, labels) for single in library]))
+    ]
 
 
 def all_alike(library, labels, score):
@@ -336,7 +386,10 @@ def gains_over_random_predictors(score, rival, draws=300):
         generator = np.random.default_rng(seed)
         library, labels = softmax(generator.normal(size=(8, 120, 3))), generator.integers(0, 3, 120)
         counts = greedy(library[:, :60], labels[:60], 6, 1, score)
-        ours, theirs = weighted(library, counts), weighted(library, rival(library[:, :60], labels[:60], score))
+        ours, theirs = (
+            weighted(library, counts),
+            weighted(library, rival(library[:, :60], labels[:60], score)),
+        )
         seen.append(score(theirs[:60], labels[:60]) - score(ours[:60], labels[:60]))
         unseen.append(score(theirs[60:], labels[60:]) - score(ours[60:], labels[60:]))
     return np.array(seen), np.array(unseen)
@@ -362,7 +415,9 @@ def test_greedy_over_random_predictors_beats_their_plain_mean_only_where_it_sele
 
 def test_weighted_is_the_mean_by_counts():
     library, _ = random_library(0, size=3)
-    assert weighted(library, np.array([3, 0, 1])) == pytest.approx(0.75 * library[0] + 0.25 * library[2], rel=1e-12)
+    assert weighted(library, np.array([3, 0, 1])) == pytest.approx(
+        0.75 * library[0] + 0.25 * library[2], rel=1e-12
+    )
     assert weighted(library, np.array([0, 5, 0])) == pytest.approx(library[1], rel=1e-15)
 
 

@@ -39,15 +39,24 @@ def test_scikit_learn_agrees(predicted):
     probabilities, labels = predicted
     assert accuracy(probabilities, labels) == accuracy_score(labels, probabilities.argmax(axis=1))
     assert nll(probabilities, labels) == pytest.approx(log_loss(labels, probabilities), rel=1e-12)
-    assert brier(probabilities, labels) == pytest.approx(brier_score_loss(labels, probabilities), rel=1e-12)
+    assert brier(probabilities, labels) == pytest.approx(
+        brier_score_loss(labels, probabilities), rel=1e-12
+    )
 
 
 def test_calibration_error_agrees_with_scikit_learns_quantile_bins(predicted):
     probabilities, labels = predicted
     hits, confidences = probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
-    observed, stated = calibration_curve(hits, confidences, n_bins=15, strategy="quantile")  # 20 examples in each
-    assert calibration_error(probabilities, labels) == pytest.approx(np.abs(observed - stated).mean(), rel=1e-12)
-    assert calibration_error(probabilities, labels) > calibration_error(probabilities, labels, bins=10) + 0.001
+    observed, stated = calibration_curve(
+        hits, confidences, n_bins=15, strategy="quantile"
+    )  # 20 examples in each
+    assert calibration_error(probabilities, labels) == pytest.approx(
+        np.abs(observed - stated).mean(), rel=1e-12
+    )
+    assert (
+        calibration_error(probabilities, labels)
+        > calibration_error(probabilities, labels, bins=10) + 0.001
+    )
 
 
 def test_calibration_error_weighs_bins_by_mass():
@@ -75,7 +84,9 @@ def test_bins_of_equal_width_are_open_below_and_closed_above_but_the_first():
     edges = np.array([0.0, 0.1, 0.2, 0.3, 0.6, 0.7, 1.0])  # in doubles, 0.1 * 3 lies above 0.3
     assert confidence_bins(edges, 10).tolist() == [0, 0, 1, 2, 5, 6, 9]
     assert confidence_bins(np.nextafter(edges[:-1], 2), 10).tolist() == [0, 1, 2, 3, 6, 7]
-    assert confidence_bins(np.array([1 + 1e-15]), 10).tolist() == [9]  # a mean of members may round above 1
+    assert confidence_bins(np.array([1 + 1e-15]), 10).tolist() == [
+        9
+    ]  # a mean of members may round above 1
     with pytest.raises(ValueError, match="bins 0: allowed is 1 or more"):
         confidence_bins(edges, 0)
 
@@ -91,11 +102,17 @@ def test_calibration_error_by_width_agrees_with_scikit_learns_uniform_bins(predi
 
 
 def test_calibration_error_by_width_by_hand():
-    confidences = np.array([0.6, 0.75, 0.8, 0.9])  # five bins: (.4 .6] holds .6; (.6 .8] holds .75 and .8; (.8 1] holds .9
+    confidences = np.array(
+        [0.6, 0.75, 0.8, 0.9]
+    )  # five bins: (.4 .6] holds .6; (.6 .8] holds .75 and .8; (.8 1] holds .9
     probabilities = np.column_stack([confidences, 1 - confidences])
     expected = (abs(0.6 - 0) + abs(1.55 - 1) + abs(0.9 - 1)) / 4
-    assert calibration_error_width(probabilities, np.array([1, 0, 1, 0]), bins=5) == pytest.approx(expected)
-    assert calibration_error_width(probabilities, np.array([1, 0, 1, 0]), bins=1) == pytest.approx((3.05 - 2) / 4)
+    assert calibration_error_width(probabilities, np.array([1, 0, 1, 0]), bins=5) == pytest.approx(
+        expected
+    )
+    assert calibration_error_width(probabilities, np.array([1, 0, 1, 0]), bins=1) == pytest.approx(
+        (3.05 - 2) / 4
+    )
 
 
 def test_both_calibration_errors_are_among_the_metrics():
@@ -107,14 +124,20 @@ def test_every_metric_is_blind_to_the_order_of_examples(predicted):
     probabilities, labels = predicted
     order = np.random.default_rng(4).permutation(300)
     for metric in METRICS.values():
-        assert metric(probabilities[order], labels[order]) == pytest.approx(metric(probabilities, labels), rel=1e-12)
+        assert metric(probabilities[order], labels[order]) == pytest.approx(
+            metric(probabilities, labels), rel=1e-12
+        )
 
 
 def test_a_perfect_and_a_wholly_wrong_prediction():
     right = np.eye(3)[LABELS]
     wrong = np.eye(3)[(LABELS + 1) % 3]
     assert [metric(right, LABELS) for metric in METRICS.values()] == [1, 0, 0, 0, 0]
-    assert (accuracy(wrong, LABELS), brier(wrong, LABELS), calibration_error(wrong, LABELS)) == (0, 2, 1)
+    assert (accuracy(wrong, LABELS), brier(wrong, LABELS), calibration_error(wrong, LABELS)) == (
+        0,
+        2,
+        1,
+    )
     assert calibration_error_width(wrong, LABELS) == 1
     assert np.isfinite(nll(wrong, LABELS))
     assert nll(wrong, LABELS) > 700

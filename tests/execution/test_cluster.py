@@ -14,16 +14,19 @@ import node_jobs
 import pytest
 
 from pipeline import choose, compare, confirm, evaluate, predict, prepare, train
-from pipeline.config.errors import Refusal
-from pipeline.config.schema import Execution
-from pipeline.execution import nodes
+from pipeline.config.parameters import Execution
+from pipeline.execution import nodes, sharing
 from pipeline.execution.cluster import ENVIRONMENT, run_jobs
 from pipeline.execution.placement import Grid, Node
-from pipeline.records import sharing
+from pipeline.runtime.errors import Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
 # a dead node is noticed in about a second instead of fifteen
-SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
+SOON = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 300,
+    "health_check_failure_threshold": 3,
+}
 DRIVER = """
 import sys
 from pathlib import Path
@@ -58,11 +61,17 @@ def cluster(tmp_path_factory):
         patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
         for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN"):
             patch.delenv(name, raising=False)
-        pytest.importorskip("ray")  # not earlier: it takes its settings from the environment when it is imported
+        pytest.importorskip(
+            "ray"
+        )  # not earlier: it takes its settings from the environment when it is imported
         from ray.cluster_utils import Cluster
 
-        with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:  # its sockets need a short path
-            patch.setenv("RAY_TMPDIR", folder)  # for all that Ray writes, the address of its last cluster too
+        with tempfile.TemporaryDirectory(
+            prefix="ray", ignore_cleanup_errors=True
+        ) as folder:  # its sockets need a short path
+            patch.setenv(
+                "RAY_TMPDIR", folder
+            )  # for all that Ray writes, the address of its last cluster too
             Path(folder, "ray").mkdir()
             head = {**small("head"), "include_dashboard": False, "_system_config": SOON}
             started = Cluster(initialize_head=True, head_node_args=head)
@@ -79,8 +88,14 @@ def carry(cluster, tmp_path):
 
     def carried(*wanted, **settings):
         chosen = Execution(executor="cluster", address=cluster.address, **settings)
-        jobs = [{"id": str(number), "log": str(tmp_path / "log"), **job} for number, job in enumerate(map(asked, wanted))]
-        return ((job["id"], outcome) for job, outcome in run_jobs(jobs, node_jobs.work, chosen, [tmp_path / "store"]))
+        jobs = [
+            {"id": str(number), "log": str(tmp_path / "log"), **job}
+            for number, job in enumerate(map(asked, wanted))
+        ]
+        return (
+            (job["id"], outcome)
+            for job, outcome in run_jobs(jobs, node_jobs.work, chosen, [tmp_path / "store"])
+        )
 
     return carried
 
@@ -91,7 +106,11 @@ def asked(job):
 
 def begun(folder):
     """(id, process, node) of every try so far."""
-    return [tuple(line.split()) for line in (folder / "log").read_text().splitlines()] if (folder / "log").exists() else []
+    return (
+        [tuple(line.split()) for line in (folder / "log").read_text().splitlines()]
+        if (folder / "log").exists()
+        else []
+    )
 
 
 def until(check, seconds=90):
@@ -107,7 +126,10 @@ def working():
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            if b"ray::_work" in (place / "cmdline").read_bytes() and mark in (place / "environ").read_bytes():
+            if (
+                b"ray::_work" in (place / "cmdline").read_bytes()
+                and mark in (place / "environ").read_bytes()
+            ):
                 found.append(int(place.name))
         except OSError:
             continue
@@ -148,16 +170,24 @@ def test_bad_jobs_fail_with_their_reasons_and_the_others_finish(carry, tmp_path)
     assert results["1"]["reason"] == "its worker ended itself with exit code 7"
     assert results["2"]["reason"] == "its worker was ended by SIGKILL, often for want of memory"
     assert "was lost" in results["3"]["reason"]
-    tries = {name: [node for other, _, node in begun(tmp_path) if other == name] for name in results}
+    tries = {
+        name: [node for other, _, node in begun(tmp_path) if other == name] for name in results
+    }
     assert [len(tries[str(number)]) for number in range(8)] == [1, 2, 2, 2, 1, 1, 1, 1]
     assert all(len(set(tries[name])) == 2 for name in "123")  # the second try was elsewhere
-    until(lambda: not any(alive(process) for _, process, _ in begun(tmp_path)))  # nor does a process outlive its task
+    until(
+        lambda: not any(alive(process) for _, process, _ in begun(tmp_path))
+    )  # nor does a process outlive its task
 
 
 @pytest.mark.parametrize(
     ("job", "limit", "reason"),
     [
-        ({"do": "sleep", "seconds": 30}, {"time_limit": 1.0}, "took longer than the time limit of 1 s (execution.time_limit)"),
+        (
+            {"do": "sleep", "seconds": 30},
+            {"time_limit": 1.0},
+            "took longer than the time limit of 1 s (execution.time_limit)",
+        ),
         ({"do": "grow"}, {"memory_limit": 600}, "held more than 600 MB (execution.memory_limit)"),
     ],
 )
@@ -169,7 +199,9 @@ def test_a_job_past_a_limit_fails_and_the_others_finish(carry, tmp_path, job, li
 
 
 def test_gpus_are_refused(carry):
-    with pytest.raises(Refusal, match=r'^execution.accelerator: "gpu" is refused with executor: cluster'):
+    with pytest.raises(
+        Refusal, match=r'^execution.accelerator: "gpu" is refused with executor: cluster'
+    ):
         list(carry("run", accelerator="gpu"))
 
 
@@ -194,7 +226,9 @@ def test_a_driver_asked_to_end_says_so_and_takes_its_jobs_along(cluster, project
         f"protocols: [tiny]\nstudies: [dropout]\ntraining: {{epochs: 1000}}\nexecution: {{executor: cluster, address: '{cluster.address}'}}\n"
     )
     run(prepare)
-    driver = subprocess.Popen([sys.executable, "-m", "pipeline.train", "tiny"], stdout=subprocess.DEVNULL)
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.train", "tiny"], stdout=subprocess.DEVNULL
+    )
     until(working, 60)
     driver.terminate()
     assert driver.wait(20) == 143
@@ -230,14 +264,17 @@ def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, t
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         pytest.skip("mount namespaces are not allowed here")
     start = f"{sys.executable} -m ray.scripts.scripts start --address={cluster.address} --num-cpus=1 --block"
-    hidden = f"mount -t tmpfs none {tmp_path / 'store'} && exec {start} --object-store-memory={80 << 20}"
+    hidden = (
+        f"mount -t tmpfs none {tmp_path / 'store'} && exec {start} --object-store-memory={80 << 20}"
+    )
     said = tmp_path / "said"
     with said.open("w") as file:
         other = subprocess.Popen([*apart, "sh", "-c", hidden], stdout=file, stderr=file)
     try:
         until(lambda: "Ray runtime started" in said.read_text())
         with pytest.raises(
-            Refusal, match=r"^execution.executor: node \S+ does not see \S+/store; needed is one file system"
+            Refusal,
+            match=r"^execution.executor: node \S+ does not see \S+/store; needed is one file system",
         ) as told:
             list(carry("run"))
         assert len(told.value.lines) == 1
@@ -266,7 +303,10 @@ def test_no_token_and_a_wrong_one_are_one_line_each(cluster, tmp_path, environme
 def test_no_cluster_is_one_line(cluster, tmp_path):
     code, told, errors, seconds = driven(tmp_path, "127.0.0.1:1", "run")
     assert (code, told) == (2, "")
-    assert re.fullmatch(r"error: execution.address: nothing answers at \S+:1 \(.*\); needed is a running cluster .*\n", errors)
+    assert re.fullmatch(
+        r"error: execution.address: nothing answers at \S+:1 \(.*\); needed is a running cluster .*\n",
+        errors,
+    )
     assert seconds < 30
 
 
@@ -274,14 +314,17 @@ def test_a_cluster_that_asks_for_no_token_is_refused(tmp_path):
     told = {"facts": nodes.facts(), "token": False, "folders": {}}
     line = nodes.complaint(told, "10.0.0.3", "", "")
     assert (
-        line == "execution.executor: node 10.0.0.3 asks for no token; needed is RAY_AUTH_MODE=token where `ray start` is called"
+        line
+        == "execution.executor: node 10.0.0.3 asks for no token; needed is RAY_AUTH_MODE=token where `ray start` is called"
     )
 
 
 @pytest.mark.parametrize("fact", ["Python", "torch", "processor", "code of pipeline"])
 def test_a_node_that_differs_is_named_with_the_difference(fact):
     ours = nodes.facts()
-    line = nodes.complaint({"facts": ours | {fact: "other"}, "token": True, "folders": {}}, "10.0.0.3", "", "")
+    line = nodes.complaint(
+        {"facts": ours | {fact: "other"}, "token": True, "folders": {}}, "10.0.0.3", "", ""
+    )
     assert (
         line
         == f"execution.executor: node 10.0.0.3 has {fact} other, this machine {ours[fact]}; needed is the same on every node"
@@ -290,8 +333,14 @@ def test_a_node_that_differs_is_named_with_the_difference(fact):
 
 def test_a_node_with_folders_of_its_own_at_the_same_place(tmp_path, monkeypatch):
     monkeypatch.setattr(sharing, "PATIENCE", 0.2)
-    told = {"facts": nodes.facts(), "token": True, "folders": {str(tmp_path): ""}}  # it says that it saw and answered
-    assert "sees a folder of its own in place of" in nodes.complaint(told, "10.0.0.3", "question", "node")
+    told = {
+        "facts": nodes.facts(),
+        "token": True,
+        "folders": {str(tmp_path): ""},
+    }  # it says that it saw and answered
+    assert "sees a folder of its own in place of" in nodes.complaint(
+        told, "10.0.0.3", "question", "node"
+    )
 
 
 def test_a_job_goes_to_the_least_busy_node_and_a_second_time_elsewhere():
@@ -311,11 +360,15 @@ def test_a_job_goes_to_the_least_busy_node_and_a_second_time_elsewhere():
 
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(Refusal, match=r"^execution.executor: cluster needs Ray.*pip install '\.\[ray\]'$"):
+    with pytest.raises(
+        Refusal, match=r"^execution.executor: cluster needs Ray.*pip install '\.\[ray\]'$"
+    ):
         list(run_jobs([{"id": "a"}], node_jobs.work, Execution(executor="cluster"), []))
 
 
-def test_a_killed_driver_and_a_lost_node_leave_the_same_tables(cluster, write_project, tmp_path, monkeypatch):
+def test_a_killed_driver_and_a_lost_node_leave_the_same_tables(
+    cluster, write_project, tmp_path, monkeypatch
+):
     alone, spread = tmp_path / "alone", tmp_path / "spread"
     write_project(alone)
     enter(monkeypatch, alone, "processes", cluster)
@@ -324,7 +377,9 @@ def test_a_killed_driver_and_a_lost_node_leave_the_same_tables(cluster, write_pr
     run(confirm, predict, evaluate, compare)
     enter(monkeypatch, spread, "cluster", cluster)
     before = set(trained_at(spread))
-    driver = subprocess.Popen([sys.executable, "-m", "pipeline.confirm", "tiny"], stdout=subprocess.DEVNULL)
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.confirm", "tiny"], stdout=subprocess.DEVNULL
+    )
     until(lambda: set(trained_at(spread)) > before, 240)
     driver.kill()
     driver.wait()
@@ -332,7 +387,9 @@ def test_a_killed_driver_and_a_lost_node_leave_the_same_tables(cluster, write_pr
     kept = trained_at(spread)
     assert len(kept) < len(before) + 6
     lost = cluster.add_node(**small("lost"))
-    remover = threading.Thread(target=remove_once, args=(cluster, lost, lambda: set(trained_at(spread)) > set(kept)))
+    remover = threading.Thread(
+        target=remove_once, args=(cluster, lost, lambda: set(trained_at(spread)) > set(kept))
+    )
     remover.start()
     run(confirm)
     remover.join()
@@ -359,8 +416,14 @@ def remove_once(cluster, node, check):
 
 
 def tables(project):
-    return {name: (project / "artifacts" / "tiny" / name).read_bytes() for name in ("scores.csv", "contrasts.csv")}
+    return {
+        name: (project / "artifacts" / "tiny" / name).read_bytes()
+        for name in ("scores.csv", "contrasts.csv")
+    }
 
 
 def trained_at(project):
-    return {path.parent.name: path.stat().st_mtime_ns for path in (project / ".runs").glob("*/record.json")}
+    return {
+        path.parent.name: path.stat().st_mtime_ns
+        for path in (project / ".runs").glob("*/record.json")
+    }

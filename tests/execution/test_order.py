@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from pipeline.config.files import to_json
 from pipeline.execution.order import longest_first, timed
 from pipeline.records.store import Store
+from pipeline.runtime.files import to_json
 
 
 def job(name, epochs=1, train_size=10, rate=0.0):

@@ -11,9 +11,9 @@ import time
 import pytest
 from misbehaving import misbehave
 
-from pipeline.config.errors import Refusal
-from pipeline.config.schema import Execution
+from pipeline.config.parameters import Execution
 from pipeline.execution.processes import places, run_jobs
+from pipeline.runtime.errors import Refusal
 
 HELD = []  # what a job leaves behind in its worker
 
@@ -48,11 +48,18 @@ def work(job):
 
 
 def ended(jobs, workers=2, **limits):
-    return {job["id"]: outcome for job, outcome in run_jobs(jobs, work, Execution(workers=workers, **limits))}
+    return {
+        job["id"]: outcome
+        for job, outcome in run_jobs(jobs, work, Execution(workers=workers, **limits))
+    }
 
 
 def test_every_job_ends_once_on_workers_that_live_on():
-    results = list(run_jobs([{"id": str(number), "do": "run"} for number in range(20)], work, Execution(workers=2)))
+    results = list(
+        run_jobs(
+            [{"id": str(number), "do": "run"} for number in range(20)], work, Execution(workers=2)
+        )
+    )
     assert sorted(job["id"] for job, _ in results) == sorted(str(number) for number in range(20))
     assert len({outcome["pid"] for _, outcome in results}) == 2
     assert os.getpid() not in {outcome["pid"] for _, outcome in results}
@@ -71,14 +78,18 @@ def test_every_job_ends_once_on_workers_that_live_on():
     ],
 )
 def test_a_bad_job_fails_with_its_reason_and_the_others_finish(do, reason):
-    results = ended([{"id": "bad", "do": do}, *({"id": str(number), "do": "run"} for number in range(6))])
+    results = ended(
+        [{"id": "bad", "do": do}, *({"id": str(number), "do": "run"} for number in range(6))]
+    )
     assert results["bad"]["state"] == "failed"
     assert reason in results["bad"]["reason"]
     assert sum(outcome["state"] == "done" for outcome in results.values()) == 6
 
 
 def test_a_job_whose_worker_died_once_is_tried_again(tmp_path):
-    assert ended([{"id": "a", "do": "once", "mark": str(tmp_path / "mark")}])["a"]["state"] == "done"
+    assert (
+        ended([{"id": "a", "do": "once", "mark": str(tmp_path / "mark")}])["a"]["state"] == "done"
+    )
 
 
 def others(number=6):
@@ -88,7 +99,11 @@ def others(number=6):
 @pytest.mark.parametrize(
     ("job", "limits", "reason"),
     [
-        ({"do": "sleep"}, {"time_limit": 0.5}, "took longer than the time limit of 0.5 s (execution.time_limit)"),
+        (
+            {"do": "sleep"},
+            {"time_limit": 0.5},
+            "took longer than the time limit of 0.5 s (execution.time_limit)",
+        ),
         (
             {"do": "grow", "megabytes": 2000, "seconds": 30},
             {"memory_limit": 1500},
@@ -144,19 +159,26 @@ def gpus(monkeypatch, count, visible=""):
 )
 def test_gpus_are_shared_out_over_the_workers(monkeypatch, count, visible, settings, expected):
     gpus(monkeypatch, count, visible)
-    assert [place.get("CUDA_VISIBLE_DEVICES") for place in places(Execution(**settings))] == expected
+    assert [
+        place.get("CUDA_VISIBLE_DEVICES") for place in places(Execution(**settings))
+    ] == expected
 
 
 @pytest.mark.parametrize(("count", "settings"), [(0, {"accelerator": "gpu"}), (1, {"devices": 2})])
 def test_more_gpus_than_there_are_are_refused(monkeypatch, count, settings):
     gpus(monkeypatch, count)
-    with pytest.raises(Refusal, match=rf"execution.devices: . is refused; of GPUs there are {count}"):
+    with pytest.raises(
+        Refusal, match=rf"execution.devices: . is refused; of GPUs there are {count}"
+    ):
         places(Execution(**settings))
 
 
 def test_a_worker_sees_the_gpu_of_its_place(monkeypatch):
     gpus(monkeypatch, 2)
-    seen = {outcome["gpu"] for _, outcome in run_jobs([{"id": "a"}, {"id": "b"}], where, Execution(runs_per_gpu=1))}
+    seen = {
+        outcome["gpu"]
+        for _, outcome in run_jobs([{"id": "a"}, {"id": "b"}], where, Execution(runs_per_gpu=1))
+    }
     assert seen == {"0", "1"}
 
 
@@ -167,7 +189,9 @@ def where(job):
 
 
 def test_no_worker_outlives_the_pool():
-    results = run_jobs([{"id": "a", "do": "run"}, {"id": "b", "do": "sleep"}], work, Execution(workers=2))
+    results = run_jobs(
+        [{"id": "a", "do": "run"}, {"id": "b", "do": "sleep"}], work, Execution(workers=2)
+    )
     _, outcome = next(results)
     results.close()
     with pytest.raises(ProcessLookupError):
@@ -175,7 +199,10 @@ def test_no_worker_outlives_the_pool():
 
 
 def test_a_full_disk_stops_everything_with_one_line():
-    with pytest.raises(Refusal, match="/some/file: the disk is full; free some space and run again: finished runs are kept"):
+    with pytest.raises(
+        Refusal,
+        match="/some/file: the disk is full; free some space and run again: finished runs are kept",
+    ):
         ended([{"id": "a", "do": "full"}, {"id": "b", "do": "sleep"}])
 
 
@@ -201,12 +228,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_a_worker_uses_freed_memory_again():
     """Page faults of allocating sixteen arrays of 1 MiB and freeing them, twenty times."""
     command = [sys.executable, "-c", FAULTS]
-    given_back, kept = (int(subprocess.run([*command, how], capture_output=True, check=True).stdout) for how in ("", "kept"))
+    given_back, kept = (
+        int(subprocess.run([*command, how], capture_output=True, check=True).stdout)
+        for how in ("", "kept")
+    )
     assert given_back > 10_000
     assert kept < 1_000
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only a fork meets a signal with its parent's handlers")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"),
+    reason="only a fork meets a signal with its parent's handlers",
+)
 def test_a_signal_to_a_worker_that_has_just_been_forked_ends_it_without_a_word(capfd):
     """Python itself runs hooks after a fork, before any line of ours; the handler of a stage must not be met there."""
     pid, hooked = os.getpid(), []

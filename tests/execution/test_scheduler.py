@@ -8,13 +8,12 @@ import time
 import pytest
 
 from pipeline import prepare
+from pipeline.config.parameters import Execution
 from pipeline.config.plan import read_plan
-from pipeline.config.planning import exploration
-from pipeline.config.schema import Execution
-from pipeline.config.studies import read_experiment
-from pipeline.execution.catalogue import catalogue
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import guarded
+from pipeline.planning.phases import exploration
+from pipeline.planning.studies import read_experiment
 from pipeline.records.store import open_store, read_record
 
 LIMITS = {"time_limit": 6.0, "memory_limit": 1500, "workers": 2}
@@ -63,14 +62,18 @@ def perform(job):
 def grid(project):
     """Completes the exploration of the tiny protocol with hostile runs; gives its exit code."""
     prepare.main("tiny")
-    plan, identities = exploration(read_experiment("tiny", catalogue()), "")
+    plan, identities = exploration(read_experiment("tiny"), "")
     folder = project / "artifacts" / "tiny"
 
     def ran(perform=perform, **more):
         def hostile(job):
             return perform({**job, "all": list(identities)})
 
-        return guarded(lambda: complete(plan, identities, hostile, open_store(), folder, Execution(**LIMITS, **more), {}))
+        return guarded(
+            lambda: complete(
+                plan, identities, hostile, open_store(), folder, Execution(**LIMITS, **more), {}
+            )
+        )
 
     return ran
 
@@ -92,21 +95,35 @@ def test_every_way_of_going_wrong_is_classified_and_the_others_finish(grid, proj
 def test_asked_to_keep_going_the_stage_succeeds_and_counts_them(grid, project):
     assert grid(keep_going=True) == 0
     folder = project / "artifacts" / "tiny" / "exploration"
-    assert sum(read_record(folder / name)["state"] == "failed" for name in read_plan(folder).fingerprints()) == len(WAYS) - 1
+    assert (
+        sum(
+            read_record(folder / name)["state"] == "failed"
+            for name in read_plan(folder).fingerprints()
+        )
+        == len(WAYS) - 1
+    )
 
 
 def test_what_failed_is_tried_again_and_what_is_done_is_not(grid, project):
     grid()
-    before = {path.parent.name: path.stat().st_mtime_ns for path in project.glob(".runs/*/record.json")}
+    before = {
+        path.parent.name: path.stat().st_mtime_ns for path in project.glob(".runs/*/record.json")
+    }
     assert grid(perform=lambda job: perform({**job, "all": []})) == 0
     folder = project / "artifacts" / "tiny" / "exploration"
-    states = {name: read_record(folder / name)["state"] for name in read_plan(folder).fingerprints()}
+    states = {
+        name: read_record(folder / name)["state"] for name in read_plan(folder).fingerprints()
+    }
     assert sorted(states.values()) == ["diverged"] + ["done"] * (len(states) - 1)
-    after = {path.parent.name: path.stat().st_mtime_ns for path in project.glob(".runs/*/record.json")}
+    after = {
+        path.parent.name: path.stat().st_mtime_ns for path in project.glob(".runs/*/record.json")
+    }
     assert sum(after[name] != before[name] for name in states) == len(WAYS) - 1
 
 
-def test_a_finished_run_that_is_damaged_before_the_end_of_the_stage_ends_it_in_a_line(grid, project, capsys):
+def test_a_finished_run_that_is_damaged_before_the_end_of_the_stage_ends_it_in_a_line(
+    grid, project, capsys
+):
     """The first run is done; the last finds it damaged, as a disk may do or another process."""
 
     def damaging(job):
@@ -119,10 +136,13 @@ def test_a_finished_run_that_is_damaged_before_the_end_of_the_stage_ends_it_in_a
 
     assert grid(perform=damaging) == 1
     said = capsys.readouterr().err
-    assert said.endswith(": damaged or removed since it was trained, of 1 such runs the first; run again\n")
+    assert said.endswith(
+        ": damaged or removed since it was trained, of 1 such runs the first; run again\n"
+    )
     folder = project / "artifacts" / "tiny" / "exploration"
     assert (
-        sum((folder / name).is_dir() for name in read_plan(folder).fingerprints()) == len(read_plan(folder).fingerprints()) - 1
+        sum((folder / name).is_dir() for name in read_plan(folder).fingerprints())
+        == len(read_plan(folder).fingerprints()) - 1
     )
 
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from pipeline.config.errors import Refusal
 from pipeline.execution.stage import Incomplete, guarded, stage
+from pipeline.runtime.errors import Refusal
 
 
 def raising(error):
@@ -57,21 +57,30 @@ sys.exit(stage(main, {arguments}))
 @pytest.mark.parametrize("arguments", ["[]", "['a', 'b']", "['--help']"])
 def test_usage(arguments):
     ended = subprocess.run(
-        [sys.executable, "-c", STAGE.format(arguments=arguments)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", STAGE.format(arguments=arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode == 2
     assert "usage: python -m pipeline." in ended.stderr
 
 
 def test_sigterm_ends_a_stage_with_143():
-    process = subprocess.Popen([sys.executable, "-c", STAGE.format(arguments="['tiny']")], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", STAGE.format(arguments="['tiny']")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout.readline() == "at work\n"
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == 143
     process.stdout.close()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can end a child with its parent")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux can end a child with its parent"
+)
 def test_a_stage_ends_with_its_parent(tmp_path):
     """As when DVC is killed: the stage must not train on alone."""
     script = textwrap.dedent(f"""
@@ -103,21 +112,34 @@ def alive(pid):
 def test_two_processes_are_never_at_one_stage(project):
     """The second is refused, whoever started it; another stage or protocol is not."""
     code = "import sys; sys.argv[0] = 'train.py'\n" + STAGE
-    first = subprocess.Popen([sys.executable, "-c", code.format(arguments="['tiny']")], stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        [sys.executable, "-c", code.format(arguments="['tiny']")], stdout=subprocess.PIPE, text=True
+    )
     assert first.stdout.readline() == "at work\n"
     second = subprocess.run(
-        [sys.executable, "-c", code.format(arguments="['tiny']")], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code.format(arguments="['tiny']")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     first.kill()
     first.wait()
     first.stdout.close()
     assert second.returncode == 2
-    assert second.stderr == f"error: another run is at work in this tree (process {first.pid}); wait for it or end it\n"
+    assert (
+        second.stderr
+        == f"error: another run is at work in this tree (process {first.pid}); wait for it or end it\n"
+    )
 
 
 def test_what_was_changed_while_a_stage_was_at_work_ends_it(project, capsys, monkeypatch):
     """DVC would record its result under the settings that are there when it has ended."""
     monkeypatch.setattr(sys, "argv", ["train.py"])
     assert stage(lambda protocol: None, ["tiny"]) == 0
-    assert stage(lambda protocol: (project / "params.yaml").write_text("protocols: [tiny]\n\n"), ["tiny"]) == 1
+    assert (
+        stage(
+            lambda protocol: (project / "params.yaml").write_text("protocols: [tiny]\n\n"), ["tiny"]
+        )
+        == 1
+    )
     assert "params.yaml was changed while" in capsys.readouterr().err

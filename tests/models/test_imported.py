@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from pipeline import models
-from pipeline.config.errors import Refusal
-from pipeline.config.fingerprint import code_digest, identity, imported_code
-from pipeline.config.studies import read_experiment
-from pipeline.execution.catalogue import catalogue
+from pipeline.planning.fingerprint import code_digest, identity, imported_code
+from pipeline.planning.studies import read_experiment
+from pipeline.runtime.errors import Refusal
 
 NET = """
 import torch
@@ -97,7 +96,9 @@ def own(project, monkeypatch):
 
 
 def built(target="own_networks.networks:Net", **arguments):
-    return models.build({"name": "imported", "import": target, "arguments": arguments}, (1, 8, 8), 10)
+    return models.build(
+        {"name": "imported", "import": target, "arguments": arguments}, (1, 8, 8), 10
+    )
 
 
 def test_it_is_built_with_its_arguments(own):
@@ -107,23 +108,47 @@ def test_it_is_built_with_its_arguments(own):
 @pytest.mark.parametrize(
     ("target", "arguments", "words"),
     [
-        ("own_networks.networks:Net", {"classes": 9}, r"gives \(2, 9\) for images \(2, 1, 8, 8\); allowed is \(2, 10\)"),
-        ("own_networks.networks:Net", {"classes": 10, "channels": 3}, "fails on images .*: RuntimeError: "),
+        (
+            "own_networks.networks:Net",
+            {"classes": 9},
+            r"gives \(2, 9\) for images \(2, 1, 8, 8\); allowed is \(2, 10\)",
+        ),
+        (
+            "own_networks.networks:Net",
+            {"classes": 10, "channels": 3},
+            "fails on images .*: RuntimeError: ",
+        ),
         ("own_networks.networks:Features", {"classes": 10}, r"gives \(2, 16\)"),
         ("own_networks.networks:number", {}, "is a int; allowed is what makes an nn.Module"),
-        ("own_networks.networks:Nett", {}, "does not exist; allowed are: .*Leaving, LeavingLater, .*Net, "),
+        (
+            "own_networks.networks:Nett",
+            {},
+            "does not exist; allowed are: .*Leaving, LeavingLater, .*Net, ",
+        ),
         ("own_networks:Net", {}, "does not exist; allowed are: none there yet"),
         ("own_networks.nowhere:Net", {}, "cannot be made: ModuleNotFoundError: "),
         ("own_networks.leaving:Net", {}, "cannot be made: SystemExit: no torch here"),
         ("own_networks.networks:Leaving", {"classes": 10}, "cannot be made: SystemExit: 3"),
-        ("own_networks.networks:LeavingLater", {"classes": 10}, r"fails on images \(2, 1, 8, 8\): SystemExit"),
-        ("own_networks.networks:Uncopied", {"classes": 10}, "cannot be copied: TypeError: one of a kind"),
+        (
+            "own_networks.networks:LeavingLater",
+            {"classes": 10},
+            r"fails on images \(2, 1, 8, 8\): SystemExit",
+        ),
+        (
+            "own_networks.networks:Uncopied",
+            {"classes": 10},
+            "cannot be copied: TypeError: one of a kind",
+        ),
         (
             "own_networks.networks:Auxiliary",
             {"classes": 10},
             r"gives tuple for images \(2, 1, 8, 8\) in training mode; allowed is",
         ),
-        ("own_networks.networks:Failing", {"classes": 10}, r"fails on images .* in training mode: ValueError: not in training"),
+        (
+            "own_networks.networks:Failing",
+            {"classes": 10},
+            r"fails on images .* in training mode: ValueError: not in training",
+        ),
         (
             "own_networks.networks:Infinite",
             {"classes": 10},
@@ -145,7 +170,10 @@ def test_what_does_not_fit_is_one_line(own, target, arguments, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"classes": 10, "chanels": 1}, "got an unexpected keyword argument 'chanels'; allowed are: classes, channels"),
+        (
+            {"classes": 10, "chanels": 1},
+            "got an unexpected keyword argument 'chanels'; allowed are: classes, channels",
+        ),
         ({}, "missing a required argument: 'classes'; allowed are: classes, channels"),
     ],
 )
@@ -166,7 +194,9 @@ def test_showing_that_it_fits_leaves_it_as_it_was_made(own):
     assert network.training
     assert network.calls == 0
     assert network.state_dict().keys() == plain.state_dict().keys()
-    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in network.state_dict().items())
+    assert all(
+        torch.equal(value, plain.state_dict()[name]) for name, value in network.state_dict().items()
+    )
 
 
 def test_it_may_divide_by_the_spread_of_its_images(own):
@@ -181,7 +211,7 @@ def use(project, model):
 
 def test_a_protocol_plans_with_it_and_its_code_is_part_of_a_runs_name(own, project, configure):
     use(project, "{import: 'own_networks.networks:Net', arguments: {classes: 10}}")
-    experiment = read_experiment("tiny", catalogue())
+    experiment = read_experiment("tiny")
     model = experiment.protocol.model
     assert (model["name"], model["import"]) == ("imported", "own_networks.networks:Net")
     config = configure().model_copy(update={"model": model})
@@ -196,7 +226,9 @@ def test_a_protocol_plans_with_it_and_its_code_is_part_of_a_runs_name(own, proje
 
 
 def test_a_module_that_is_not_there_is_refused_where_it_is_planned(own, project, configure):
-    config = configure().model_copy(update={"model": {"name": "imported", "import": "own_networks.nowhere:Net"}})
+    config = configure().model_copy(
+        update={"model": {"name": "imported", "import": "own_networks.nowhere:Net"}}
+    )
     with pytest.raises(Refusal, match="model.import: own_networks.nowhere is not found"):
         identity(config, "d")
 
@@ -215,16 +247,24 @@ def test_a_module_that_is_not_there_is_refused_where_it_is_planned(own, project,
 def test_settings_that_say_too_much_or_too_little_are_refused(own, project, model, words):
     use(project, model)
     with pytest.raises(Refusal) as refused:
-        read_experiment("tiny", catalogue())
+        read_experiment("tiny")
     assert words in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("how", "expected"), [("he", (2 / 64) ** 0.5), ("xavier", (2 / (64 + 1024)) ** 0.5), ("small", 0.01), ("large", 1.0)]
+    ("how", "expected"),
+    [
+        ("he", (2 / 64) ** 0.5),
+        ("xavier", (2 / (64 + 1024)) ** 0.5),
+        ("small", 0.01),
+        ("large", 1.0),
+    ],
 )
 def test_weights_begin_as_asked(how, expected):
     """Standard deviations after the papers' formulas, of 64 x 1024 weights."""
-    network = models.build({"name": "mlp", "hidden": (1024,), "initialization": how}, (1, 8, 8), 10).network
+    network = models.build(
+        {"name": "mlp", "hidden": (1024,), "initialization": how}, (1, 8, 8), 10
+    ).network
     first = network[1]
     assert first.weight.std().item() == pytest.approx(expected, rel=0.02)
     assert abs(first.weight.mean().item()) < 0.02 * expected

@@ -5,10 +5,17 @@ import torch
 from torch import nn
 
 from pipeline import models
-from pipeline.models.sites import linear_layers, weights
-from pipeline.models.standardized import Standardized
+from pipeline.models._sites import linear_layers, weights
+from pipeline.models._standardized import Standardized
 
-DIGITS = {"name": "resnet", "widths": (8, 16, 32), "blocks": 3, "hidden": 64, "grid": 2, "batch_norm": True}
+DIGITS = {
+    "name": "resnet",
+    "widths": (8, 16, 32),
+    "blocks": 3,
+    "hidden": 64,
+    "grid": 2,
+    "batch_norm": True,
+}
 
 
 def test_the_digits_network_is_the_one_described():
@@ -53,9 +60,9 @@ def test_standardization_uses_the_images_it_was_given():
 
 
 def test_bytes_are_standardized_as_their_fractions_are():
-    images = torch.randint(0, 256, (1500, 3, 4, 4), dtype=torch.uint8) // torch.tensor([1, 2, 200], dtype=torch.uint8).view(
-        3, 1, 1
-    )
+    images = torch.randint(0, 256, (1500, 3, 4, 4), dtype=torch.uint8) // torch.tensor(
+        [1, 2, 200], dtype=torch.uint8
+    ).view(3, 1, 1)
     counted, summed = (Standardized(nn.Identity(), 3) for _ in range(2))
     counted.fit(images)
     summed.fit(images.double() / 255)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline import models
-from pipeline.models.residuals import Gate, residual_blocks
+from pipeline.models._residuals import Gate, residual_blocks
 from pipeline.models.resnet import Block
 
 IMAGES = torch.rand(6, 4, 5, 5)
@@ -126,16 +126,27 @@ def test_open_gates_change_nothing(case, training):
         values = inputs.clone().requires_grad_()
         result = one.train(training)(values)
         result.square().sum().backward()
-        outputs.append((result, values.grad, *(parameter.grad for parameter in one.parameters()), *one.buffers()))
+        outputs.append(
+            (
+                result,
+                values.grad,
+                *(parameter.grad for parameter in one.parameters()),
+                *one.buffers(),
+            )
+        )
     assert all(torch.equal(one, other) for one, other in zip(*outputs, strict=True))
-    assert {type(part) for part in changed.modules()} - {Adding} == {type(part) for part in network.modules()}
+    assert {type(part) for part in changed.modules()} - {Adding} == {
+        type(part) for part in network.modules()
+    }
 
 
 def test_names_and_weights_stay_and_a_copy_is_on_its_own(case):
     network, inputs, branches = case
     changed = gated(network, *[1.0] * branches).eval()
     assert list(changed.state_dict()) == list(network.state_dict())
-    assert [name for name, _ in changed.named_parameters()] == [name for name, _ in network.named_parameters()]
+    assert [name for name, _ in changed.named_parameters()] == [
+        name for name, _ in network.named_parameters()
+    ]
     before = changed(inputs)
     copied = copy.deepcopy(changed)
     with torch.no_grad():

@@ -8,15 +8,23 @@ import torch
 from torch import nn
 
 from pipeline import regularizers
-from pipeline.config.errors import Refusal
-from pipeline.config.rules import DETERMINISTIC, NOISE, NOISE_PASSES
-from pipeline.config.schema import Training
+from pipeline.config.run import Training
+from pipeline.config.test_rules import DETERMINISTIC, NOISE, NOISE_PASSES
 from pipeline.data.loader import as_fractions
-from pipeline.prediction.members import CHUNK, augmented, by_rule, deterministic, noise, trained, view
+from pipeline.prediction.members import (
+    CHUNK,
+    augmented,
+    by_rule,
+    deterministic,
+    noise,
+    trained,
+    view,
+)
 from pipeline.prediction.network import as_images, assemble
 from pipeline.prediction.tensors import PASSES, VIEWS, Subject, predictions
 from pipeline.regularizers.base import switch
 from pipeline.regularizers.dropout import Dropout
+from pipeline.runtime.errors import Refusal
 from pipeline.training.task import Task
 
 DROPOUT = {"name": "dropout", "rate": 0.5}
@@ -52,22 +60,36 @@ def test_batch_norm_is_frozen_and_the_mode_put_back(built, images):
     network, chosen, _ = built(DROPOUT, SHIFT)
     switch(network, training=True, sampling=True)
     before = {name: value.clone() for name, value in network.named_buffers() if "running" in name}
-    deterministic(network, images), noise(network, images, 2, 0), trained(network, images, 2, chosen, (0, 0))
-    assert all(torch.equal(before[name], value) for name, value in network.named_buffers() if name in before)
+    (
+        deterministic(network, images),
+        noise(network, images, 2, 0),
+        trained(network, images, 2, chosen, (0, 0)),
+    )
+    assert all(
+        torch.equal(before[name], value)
+        for name, value in network.named_buffers()
+        if name in before
+    )
     assert network.training
 
 
 def test_the_global_generator_is_left_alone(built, images):
     network, chosen, _ = built(DROPOUT, SHIFT)
     before = torch.random.get_rng_state()
-    augmented(network, images, 2, chosen, 0), trained(network, images, 2, chosen, (0, 0)), noise(network, images, 2, 0)
+    (
+        augmented(network, images, 2, chosen, 0),
+        trained(network, images, 2, chosen, (0, 0)),
+        noise(network, images, 2, 0),
+    )
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_the_mean_of_many_passes_of_a_linear_head_is_the_deterministic_one(built, images):
     """O1.1, where dropout acts on the last layer alone."""
     network, _, _ = built(DROPOUT)
-    for layer in (module for module in network.modules() if type(module).__name__ == "DropoutLayer"):
+    for layer in (
+        module for module in network.modules() if type(module).__name__ == "DropoutLayer"
+    ):
         layer.rate = 0.5 if layer.site.endswith(str(len(network.network) - 1)) else 0.0
     passes = noise(network, images, 400, seed=0)
     error = passes.mean(0) - deterministic(network, images)[0]
@@ -80,7 +102,9 @@ def test_views_are_those_of_training_and_shared_by_both_members(built, images):
     assert torch.equal(one, view(images, chosen, seed=3, number=0))
     assert not torch.equal(one, view(images, chosen, seed=3, number=1))
     assert not torch.equal(one, images)
-    assert torch.equal(augmented(network, images, 3, chosen, 3), trained(network, images, 3, chosen, (3, 0)))
+    assert torch.equal(
+        augmented(network, images, 3, chosen, 3), trained(network, images, 3, chosen, (3, 0))
+    )
 
 
 def test_the_rule_names_its_members(built, images):
@@ -92,7 +116,9 @@ def test_the_rule_names_its_members(built, images):
 def test_prediction_does_not_depend_on_how_many_images_there_are(built, pool):
     network, _, _ = built()
     images = as_images(pool.images[: CHUNK + 7])
-    assert torch.equal(deterministic(network, images)[:, :CHUNK], deterministic(network, images[:CHUNK]))
+    assert torch.equal(
+        deterministic(network, images)[:, :CHUNK], deterministic(network, images[:CHUNK])
+    )
 
 
 @pytest.fixture
@@ -105,7 +131,9 @@ def predict(configure, pool, images):
         chosen = regularizers.build(config.regularizers)
         weights = assemble(config, chosen, pool.shape, pool.classes).state_dict()
         halved = {name: {key: value / 2 for key, value in weights.items()} for name in kept}
-        return predictions(Subject(config, chosen, weights, halved), splits, pool.classes, viewed, flips_keep)
+        return predictions(
+            Subject(config, chosen, weights, halved), splits, pool.classes, viewed, flips_keep
+        )
 
     return made
 
@@ -121,7 +149,9 @@ def test_each_stream_feeds_its_own_members(predict):
     one = predict(DROPOUT, SHIFT, viewed=True)
     noisy = predict(DROPOUT, SHIFT, viewed=True, streams={"noise": 9})
     moved = predict(DROPOUT, SHIFT, viewed=True, streams={"augmentation": 9})
-    assert {name for name in one if not torch.equal(one[name], noisy[name])} == held("noise") | {"train/trained"}
+    assert {name for name in one if not torch.equal(one[name], noisy[name])} == held("noise") | {
+        "train/trained"
+    }
     changed = {name for name in one if not torch.equal(one[name], moved[name])}
     assert changed == held("draws") | {"train/augmented", "train/trained"}
 
@@ -142,7 +172,11 @@ def test_each_stream_feeds_its_own_members(predict):
             dict.fromkeys(held("draws"), VIEWS) | {"train/augmented": VIEWS},
         ),
         ((SHIFT,), {}, {"train/augmented": VIEWS}),
-        ((SHIFT,), {"viewed": True}, dict.fromkeys(held("draws"), VIEWS) | {"train/augmented": VIEWS}),
+        (
+            (SHIFT,),
+            {"viewed": True},
+            dict.fromkeys(held("draws"), VIEWS) | {"train/augmented": VIEWS},
+        ),
         ((), {"viewed": True}, dict.fromkeys(held("crops"), 5)),
         ((), {"viewed": True, "flips_keep": True}, dict.fromkeys(held("crops"), 10)),
         ((), {"kept": ("raw",)}, dict.fromkeys(held("raw"), 1)),
@@ -157,7 +191,9 @@ def test_each_stream_feeds_its_own_members(predict):
 def test_every_split_gets_the_members_it_needs(predict, items, options, extra):
     tensors = predict(*items, **options)
     plain = {"train/deterministic", "validation/deterministic", "test/deterministic"}
-    assert {name: len(tensor) for name, tensor in tensors.items()} == dict.fromkeys(plain, 1) | extra
+    assert {name: len(tensor) for name, tensor in tensors.items()} == dict.fromkeys(
+        plain, 1
+    ) | extra
 
 
 def test_snapshots_come_in_the_order_of_training(predict):
@@ -177,7 +213,10 @@ def test_moments_are_another_form_of_the_same_weights(predict):
 def test_no_pass_is_refused(built, images):
     network, chosen, _ = built(DROPOUT)
     for number in (0, -1, 2.5):
-        with pytest.raises(Refusal, match=f"noise passes: {number} is refused; allowed is a whole number, at least 1"):
+        with pytest.raises(
+            Refusal,
+            match=f"noise passes: {number} is refused; allowed is a whole number, at least 1",
+        ):
             noise(network, images, number, seed=0)
         with pytest.raises(Refusal, match=f"views: {number} is refused"):
             augmented(network, images, number, chosen, seed=0)
@@ -197,7 +236,9 @@ def test_noise_samples_inside_lightning_s_predict_with_batch_norm_frozen(configu
     network = assemble(config, chosen, pool.shape, pool.classes)
     task = Task(network, chosen, Training(**config.training), config.streams)
     before = {name: value.clone() for name, value in network.named_buffers()}
-    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    trainer = lightning.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False
+    )
     loader = torch.utils.data.DataLoader(
         torch.utils.data.TensorDataset(images, torch.zeros(len(images))), batch_size=len(images)
     )

@@ -77,8 +77,13 @@ def test_only_what_comes_before_the_noise_is_spared_and_work_in_place_does_no_ha
     images = torch.rand(6, 4)
     layers = noise_layers(network)
     before.calls = after.calls = 0
-    once = repeated(network, images.clone(), [partial(seed_noise, layers, 0, number) for number in range(5)])
-    assert (before.calls, after.calls) == (1, 6)  # the first pass is made again, to see that it is the same
+    once = repeated(
+        network, images.clone(), [partial(seed_noise, layers, 0, number) for number in range(5)]
+    )
+    assert (before.calls, after.calls) == (
+        1,
+        6,
+    )  # the first pass is made again, to see that it is the same
     seed_noise(layers, 0, 4)
     with torch.no_grad():
         assert torch.equal(once[4], network(images.clone()))
@@ -100,7 +105,9 @@ class Shared(nn.Module):
     def __init__(self):
         super().__init__()
         relu = nn.ReLU(inplace=True)
-        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), relu, nn.Dropout(0.0), nn.Linear(4, 4)) for _ in range(2))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(4, 4), relu, nn.Dropout(0.0), nn.Linear(4, 4)) for _ in range(2)
+        )
 
     def forward(self, inputs):
         for block in self.blocks:

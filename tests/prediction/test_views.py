@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config.errors import Refusal
 from pipeline.prediction.members import deterministic
 from pipeline.prediction.views import crops, flips, ten_crop
+from pipeline.runtime.errors import Refusal
 
 
 @pytest.fixture
@@ -42,7 +42,9 @@ def test_averaging_over_flips_answers_an_image_and_its_mirror_image_alike(image)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
 
     def mean(images):
-        return torch.stack([deterministic(network, view)[0].softmax(1) for view in flips(images, True)]).mean(0)
+        return torch.stack(
+            [deterministic(network, view)[0].softmax(1) for view in flips(images, True)]
+        ).mean(0)
 
     assert torch.allclose(mean(image), mean(image.flip(-1)), atol=1e-7)
     assert torch.equal(flips(flips(image, True)[1], True)[1], image)
@@ -50,7 +52,10 @@ def test_averaging_over_flips_answers_an_image_and_its_mirror_image_alike(image)
 
 def test_views_that_change_labels_are_refused(image):
     for view in (flips, ten_crop):
-        with pytest.raises(Refusal, match="views: flips: a mirror image has another label in this dataset; allowed are crops"):
+        with pytest.raises(
+            Refusal,
+            match="views: flips: a mirror image has another label in this dataset; allowed are crops",
+        ):
             view(image, keep_labels=False)
     with pytest.raises(Refusal, match="crops of images 2x2"):
         crops(torch.zeros(1, 1, 2, 2))

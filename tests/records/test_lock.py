@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from pipeline.config.errors import Refusal
-from pipeline.records.lock import held, keep_dvc_lock, mend_dvc_lock
+from pipeline.execution.dvc_lock import keep_dvc_lock, mend_dvc_lock
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.locks import held
 
 GOOD = """schema: '2.0'
 stages:
@@ -21,9 +22,11 @@ stages:
 
 
 def test_the_second_says_who_holds_it(tmp_path):
-    code = f"from pathlib import Path\nfrom pipeline.records.lock import held\nwith held(Path({str(tmp_path)!r})): pass"
+    code = f"from pathlib import Path\nfrom pipeline.runtime.locks import held\nwith held(Path({str(tmp_path)!r})): pass"
     with held(tmp_path):
-        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        other = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
     assert f"another run is at work in this tree (process {os.getpid()})" in other.stderr
     with held(tmp_path):
         pass
@@ -36,7 +39,15 @@ def test_held_again_in_one_process_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "damaged",
-    ["", GOOD[:18], "\0\0\0", "- a", GOOD[: GOOD.index("    cmd")], GOOD[: GOOD.index("      md5")], GOOD[: GOOD.index("x\n")]],
+    [
+        "",
+        GOOD[:18],
+        "\0\0\0",
+        "- a",
+        GOOD[: GOOD.index("    cmd")],
+        GOOD[: GOOD.index("      md5")],
+        GOOD[: GOOD.index("x\n")],
+    ],
 )
 def test_a_damaged_dvc_lock_is_restored(tmp_path, monkeypatch, damaged):
     monkeypatch.chdir(tmp_path)

@@ -11,7 +11,11 @@ import pytest
 from pipeline.config.plan import Plan, PlannedRun, read_plan
 from pipeline.records.store import Store, open_store, read_history, read_record
 
-FILES = {"run.json": b"{}", "history.jsonl": b'{"epoch": 1}\n{"epoch": 2}\n', "weights.safetensors": b"w" * 100}
+FILES = {
+    "run.json": b"{}",
+    "history.jsonl": b'{"epoch": 1}\n{"epoch": 2}\n',
+    "weights.safetensors": b"w" * 100,
+}
 RECORD = {"state": "done", "reason": "", "audit": {}, "cost": {"updates": 3}, "machine": {}}
 
 
@@ -23,8 +27,19 @@ def store(tmp_path):
 
 
 def plan(*names):
-    runs = tuple(PlannedRun(study="s", arm="a", strength="", seed=seed, fingerprint=name) for seed, name in enumerate(names))
-    return Plan(protocol="p", phase="exploration", settings={}, margin=0.01, data_digest="d", studies=(), runs=runs)
+    runs = tuple(
+        PlannedRun(study="s", arm="a", strength="", seed=seed, fingerprint=name)
+        for seed, name in enumerate(names)
+    )
+    return Plan(
+        protocol="p",
+        phase="exploration",
+        settings={},
+        margin=0.01,
+        data_digest="d",
+        studies=(),
+        runs=runs,
+    )
 
 
 def test_written_and_read(store):
@@ -82,7 +97,11 @@ def test_sweep_removes_leftovers_and_stale_checkpoints_only(store):
     for name in ("aa", "dd"):
         store.checkpoints(name).mkdir(parents=True)
     store.sweep()
-    assert sorted(path.name for path in store.root.iterdir() if path.name != ".lock") == [".dd.456", "aa", "checkpoints"]
+    assert sorted(path.name for path in store.root.iterdir() if path.name != ".lock") == [
+        ".dd.456",
+        "aa",
+        "checkpoints",
+    ]
     assert [path.name for path in (store.root / "checkpoints").iterdir()] == ["dd"]
 
 
@@ -92,7 +111,9 @@ def test_assembled_from_the_plan_alone_and_the_same_twice(store, tmp_path):
     for _ in range(2):
         store.assemble(plan("aa", "bb"), target)
         assert sorted(path.name for path in target.iterdir()) == ["aa", "plan.json"]
-        assert sorted(path.name for path in (target / "aa").iterdir()) == sorted([*FILES, "record.json"])
+        assert sorted(path.name for path in (target / "aa").iterdir()) == sorted(
+            [*FILES, "record.json"]
+        )
     assert read_plan(target) == plan("aa", "bb")
     assert sorted(path.name for path in target.parent.iterdir()) == ["exploration"]
 

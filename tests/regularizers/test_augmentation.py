@@ -6,7 +6,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline.regularizers.augmentation import Augmentation, cutout, flip, move, pca_jitter, recolour
+from pipeline.regularizers.augmentation import (
+    Augmentation,
+    cutout,
+    flip,
+    move,
+    pca_jitter,
+    recolour,
+)
 from pipeline.regularizers.base import Changes, Evidence, NoEffect
 from pipeline.training.trainer import train
 
@@ -35,7 +42,9 @@ def images():
 def coordinates(count, size):
     """Images (count, 2, size, size) whose pixels hold their own column and row."""
     steps = torch.arange(size, dtype=torch.float64)
-    return torch.stack([steps.expand(size, size), steps[:, None].expand(size, size)]).expand(count, 2, size, size)
+    return torch.stack([steps.expand(size, size), steps[:, None].expand(size, size)]).expand(
+        count, 2, size, size
+    )
 
 
 def evidence(**changes):
@@ -88,7 +97,13 @@ def test_the_mean_over_both_mirror_images_is_the_same_for_an_image_and_its_mirro
 
 def test_a_crop_fills_the_image_with_its_window():
     """Half the side, at the left top, the middle and the right bottom: the window's own coordinates, spread out."""
-    out = move(coordinates(3, 9), torch.zeros(3, 2), 0.0, sides=0.5, places=torch.tensor([[-1.0, -1], [0, 0], [1, 1]]))
+    out = move(
+        coordinates(3, 9),
+        torch.zeros(3, 2),
+        0.0,
+        sides=0.5,
+        places=torch.tensor([[-1.0, -1], [0, 0], [1, 1]]),
+    )
     for number, start in enumerate((0.0, 2.0, 4.0)):
         expected = start + torch.arange(9, dtype=torch.float64) / 2
         assert torch.allclose(out[number, 0], expected.expand(9, 9), atol=1e-10)
@@ -97,7 +112,13 @@ def test_a_crop_fills_the_image_with_its_window():
 
 def test_scale_and_shear_move_pixels_where_they_should():
     centre, size = 10.0, 21
-    out = move(coordinates(2, size), torch.zeros(2, 2), 0.0, factors=torch.tensor([2.0, 1.0]), slants=torch.tensor([0.0, 45.0]))
+    out = move(
+        coordinates(2, size),
+        torch.zeros(2, 2),
+        0.0,
+        factors=torch.tensor([2.0, 1.0]),
+        slants=torch.tensor([0.0, 45.0]),
+    )
     x, y = coordinates(1, size)[0]
     assert torch.allclose(out[0, 0], centre + (x - centre) / 2, atol=1e-10)
     assert torch.allclose(out[0, 1], centre + (y - centre) / 2, atol=1e-10)
@@ -111,15 +132,27 @@ def test_fused_is_crop_then_shear_then_turn_then_scale_then_shift():
     angle, slant, factor, side = math.radians(25), math.radians(15), 0.9, 0.8
     shift, place, centre = (1.5, -0.5), (0.5, -1.0), 10.0
     whole = move(
-        coordinates(1, 21), torch.tensor([shift], dtype=torch.float64), 25.0, factor, 15.0, side, torch.tensor([place])
+        coordinates(1, 21),
+        torch.tensor([shift], dtype=torch.float64),
+        25.0,
+        factor,
+        15.0,
+        side,
+        torch.tensor([place]),
     )
     seen = 0
     for row in range(21):
         for column in range(21):
             x, y = (column - centre - shift[0]) / factor, (row - centre - shift[1]) / factor
-            x, y = math.cos(angle) * x - math.sin(angle) * y, math.sin(angle) * x + math.cos(angle) * y
+            x, y = (
+                math.cos(angle) * x - math.sin(angle) * y,
+                math.sin(angle) * x + math.cos(angle) * y,
+            )
             x -= math.tan(slant) * y
-            x, y = (centre + place[axis] * (1 - side) * centre + value * side for axis, value in enumerate((x, y)))
+            x, y = (
+                centre + place[axis] * (1 - side) * centre + value * side
+                for axis, value in enumerate((x, y))
+            )
             if 0 <= x <= 20 and 0 <= y <= 20:
                 seen += 1
                 assert float(whole[0, 0, row, column]) == pytest.approx(x, abs=1e-5)
@@ -150,7 +183,9 @@ def test_recolouring_by_factors_of_one_is_identity(images):
 def test_brightness_contrast_and_clipping():
     images = torch.tensor([[[[0.2, 0.4], [0.6, 0.8]]]])
     assert torch.allclose(recolour(images, torch.tensor([1.5]), 1.0), (images * 1.5).clamp(max=1))
-    assert torch.allclose(recolour(images, 1.0, torch.tensor([0.5])), torch.tensor([[[[0.35, 0.45], [0.55, 0.65]]]]))
+    assert torch.allclose(
+        recolour(images, 1.0, torch.tensor([0.5])), torch.tensor([[[[0.35, 0.45], [0.55, 0.65]]]])
+    )
     assert recolour(images, 1.0, torch.tensor([0.0])).unique().tolist() == pytest.approx([0.5])
     extreme = recolour(images, 2.0, 2.0)
     assert (extreme.min(), extreme.max()) == (0, 1)
@@ -159,7 +194,10 @@ def test_brightness_contrast_and_clipping():
 def test_colour_jitter_is_the_papers_formula(images):
     """Sum over components of p_i alpha_i lambda_i, lambda being VARIANCES, the same for all pixels of an image."""
     torch.manual_seed(2)
-    images, noise = torch.rand(5, 3, 6, 6, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64) * 0.1
+    images, noise = (
+        torch.rand(5, 3, 6, 6, dtype=torch.float64),
+        torch.randn(5, 3, dtype=torch.float64) * 0.1,
+    )
     pixels = images.permute(0, 2, 3, 1).reshape(-1, 3)
     centred = pixels - pixels.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(pixels))
@@ -173,7 +211,9 @@ def test_colour_jitter_is_the_papers_formula(images):
 def test_colour_jitter_has_the_papers_covariance():
     """0.01 P L^2 P' at AlexNet's deviation 0.1."""
     torch.manual_seed(3)
-    images = (torch.randn(4000, 3, 1, 2) @ torch.eye(2)) * torch.tensor([0.3, 0.1, 0.05])[:, None, None]
+    images = (torch.randn(4000, 3, 1, 2) @ torch.eye(2)) * torch.tensor([0.3, 0.1, 0.05])[
+        :, None, None
+    ]
     images[:, 1] += images[:, 0]
     added = (pca_jitter(images, torch.randn(4000, 3) * 0.1) - images)[:, :, 0, 0]
     values, vectors = torch.linalg.eigh(torch.cov(images.transpose(0, 1).flatten(1), correction=0))
@@ -199,7 +239,9 @@ def test_the_area_cut_out_at_every_centre(side):
     assert areas.max() == side**2
     assert areas.min() > 0
     reach = side - 1 - side // 2
-    inside = (centres >= side // 2).all(1) & (centres[:, 0] + reach < 6) & (centres[:, 1] + reach < 7)
+    inside = (
+        (centres >= side // 2).all(1) & (centres[:, 0] + reach < 6) & (centres[:, 1] + reach < 7)
+    )
     assert torch.equal(areas[:, 0] == side**2, inside)
     for (row, column), image in zip(centres, out, strict=True):
         assert image[0, row, column] == 0
@@ -249,12 +291,17 @@ def test_flips_come_at_their_chance(images):
     many = images[:1].expand(2000, -1, -1, -1)
     for chance in (0.3, 1.0):
         mirrored = (changed(Augmentation(flip=chance), many) != many).flatten(1).any(1)
-        assert abs(float(mirrored.float().mean()) - chance) <= 4 * (chance * (1 - chance) / 2000) ** 0.5
+        assert (
+            abs(float(mirrored.float().mean()) - chance)
+            <= 4 * (chance * (1 - chance) / 2000) ** 0.5
+        )
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_each_strength_alone_changes_images_and_zero_does_not(images, name):
-    assert not torch.allclose(changed(Augmentation(**{name: EVERY[name]}), images), images, atol=1e-3)
+    assert not torch.allclose(
+        changed(Augmentation(**{name: EVERY[name]}), images), images, atol=1e-3
+    )
     assert changed(Augmentation(**{name: 0}), images) is images
     assert Augmentation(**{name: 0}) == Augmentation.neutral()
 
@@ -268,13 +315,17 @@ def test_a_strength_moves_no_draw_of_another(images, name):
     assert torch.equal(torch.random.get_rng_state(), expected)
     bright = images + 0.1
     alone = changed(Augmentation(cutout=2), bright) == 0
-    both = changed(Augmentation(**{"cutout": 2, name: max(EVERY[name] * 0.01, 2 * (name == "cutout"))}), bright)
+    both = changed(
+        Augmentation(**{"cutout": 2, name: max(EVERY[name] * 0.01, 2 * (name == "cutout"))}), bright
+    )
     assert (both[alone] == 0).all()
 
 
 def test_draws_of_an_image_do_not_depend_on_how_many_follow(images):
     regularizer = Augmentation(shift=1, rotate=20, crop=0.5, cutout=2)
-    assert torch.allclose(changed(regularizer, images)[:2], changed(regularizer, images[:2]), atol=1e-6)
+    assert torch.allclose(
+        changed(regularizer, images)[:2], changed(regularizer, images[:2]), atol=1e-6
+    )
 
 
 def test_all_together_stay_in_range_and_targets_stay(images):
@@ -301,11 +352,15 @@ def test_every_epoch_draws_anew(configure, pool, monkeypatch):
     monkeypatch.setattr(
         Augmentation,
         "modify_batch",
-        lambda self, *batch: seen.append(change(self, constant, batch[1])[0]) or change(self, *batch),
+        lambda self, *batch: (
+            seen.append(change(self, constant, batch[1])[0]) or change(self, *batch)
+        ),
     )
     train(configure({"name": "augmentation", "shift": 1.0}), pool)
     assert len(seen) == 6
-    assert all(not torch.allclose(one, other) for one, other in zip(seen[:3], seen[3:], strict=True))
+    assert all(
+        not torch.allclose(one, other) for one, other in zip(seen[:3], seen[3:], strict=True)
+    )
 
 
 def test_gradient_flows_through_a_move():
@@ -316,9 +371,20 @@ def test_gradient_flows_through_a_move():
 
 def test_gradients_in_double_precision():
     images = (torch.rand(2, 3, 4, 4, dtype=torch.float64) * 0.4 + 0.3).requires_grad_()
-    noise, shifts = torch.randn(2, 3, dtype=torch.float64) * 0.1, torch.rand(2, 2, dtype=torch.float64)
+    noise, shifts = (
+        torch.randn(2, 3, dtype=torch.float64) * 0.1,
+        torch.rand(2, 2, dtype=torch.float64),
+    )
     for change in (
-        lambda given: move(given, shifts, torch.tensor([10.0, -20.0]), 1.1, 5.0, 0.8, torch.tensor([[0.3, 0.1], [0.0, 1.0]])),
+        lambda given: move(
+            given,
+            shifts,
+            torch.tensor([10.0, -20.0]),
+            1.1,
+            5.0,
+            0.8,
+            torch.tensor([[0.3, 0.1], [0.0, 1.0]]),
+        ),
         lambda given: flip(given, torch.tensor([True, False])),
         lambda given: recolour(given, torch.tensor([1.1, 0.9]), torch.tensor([0.8, 1.1])),
         lambda given: pca_jitter(given, noise),
@@ -343,7 +409,10 @@ def test_a_strength_that_is_never_applied_is_caught(configure, pool, monkeypatch
     original = __import__("pipeline.regularizers.augmentation", fromlist=["x"])._draw
 
     def stuck(count, channels, device):
-        return {key: torch.full_like(value, columns.get(key, 0.5)) for key, value in original(count, channels, device).items()}
+        return {
+            key: torch.full_like(value, columns.get(key, 0.5))
+            for key, value in original(count, channels, device).items()
+        }
 
     monkeypatch.setattr(drawn, stuck)
     with pytest.raises(NoEffect, match="none of 150 images was changed"):
@@ -359,23 +428,48 @@ def test_a_strength_that_is_never_applied_is_caught(configure, pool, monkeypatch
         ("cutout", {"cutout": 3, "flip": 0.01}),
     ],
 )
-def test_a_part_that_returns_its_input_is_caught_beside_one_that_works(configure, pool, monkeypatch, broken, settings):
+def test_a_part_that_returns_its_input_is_caught_beside_one_that_works(
+    configure, pool, monkeypatch, broken, settings
+):
     config = configure({"name": "augmentation", **settings}, epochs=20)
     assert train(config, pool).audit["augmentation"]
-    monkeypatch.setattr(f"pipeline.regularizers.augmentation.{broken}", lambda images, *rest: images)
-    with pytest.raises(NoEffect, match=r"augmentation: .* of 600 images were changed by .*; due is a share of at least"):
+    monkeypatch.setattr(
+        f"pipeline.regularizers.augmentation.{broken}", lambda images, *rest: images
+    )
+    with pytest.raises(
+        NoEffect,
+        match=r"augmentation: .* of 600 images were changed by .*; due is a share of at least",
+    ):
         train(config, pool)
 
 
 def test_a_rare_flip_may_rightly_never_come():
-    assert Augmentation(flip=0.01).audit(evidence(examples=100)) == {"changed": 0, "pixel_change": 0}
+    assert Augmentation(flip=0.01).audit(evidence(examples=100)) == {
+        "changed": 0,
+        "pixel_change": 0,
+    }
     with pytest.raises(NoEffect):
         Augmentation(flip=0.5).audit(evidence(examples=100))
 
 
 BAD = [
-    *({"shift": -1}, {"flip": 1.1}, {"crop": 1}, {"rotate": 181}, {"scale": -0.1}, {"shear": 90}, {"brightness": 2}),
-    *({"contrast": -1}, {"pca_jitter": -1}, {"cutout": 1.5}, {"cutout": -1}, {"zoom": 1}, {"shift": float("nan")}),
+    *(
+        {"shift": -1},
+        {"flip": 1.1},
+        {"crop": 1},
+        {"rotate": 181},
+        {"scale": -0.1},
+        {"shear": 90},
+        {"brightness": 2},
+    ),
+    *(
+        {"contrast": -1},
+        {"pca_jitter": -1},
+        {"cutout": 1.5},
+        {"cutout": -1},
+        {"zoom": 1},
+        {"shift": float("nan")},
+    ),
 ]
 
 

@@ -107,7 +107,10 @@ def test_unlikely_is_never_less_strict_than_the_binomial_tails(draws, chance):
     """Of all shares called unlikely the two tails together weigh less than 1e-6, and not far less."""
     spread = range(max(0, int(draws * chance) - 400), min(draws, int(draws * chance) + 4000) + 1)
     called = [happened for happened in spread if unlikely(happened, draws, chance)]
-    low, high = [one for one in called if one < draws * chance], [one for one in called if one > draws * chance]
+    low, high = (
+        [one for one in called if one < draws * chance],
+        [one for one in called if one > draws * chance],
+    )
     weights = [stats.binom.cdf(max(low), draws, chance)] if low else []
     weights += [stats.binom.sf(min(high) - 1, draws, chance)] if high else []
     assert sum(weights) < 1e-6
@@ -125,5 +128,7 @@ def test_what_cannot_happen_is_unlikely_and_no_draw_is_not():
 
 def test_a_rate_that_was_not_realised():
     require_rate("dropout", "units", 480, 1000, 0.5)
-    with pytest.raises(NoEffect, match=r"^dropout: 50 of 1000 units were dropped, a share of 0.05; due is 0.5$"):
+    with pytest.raises(
+        NoEffect, match=r"^dropout: 50 of 1000 units were dropped, a share of 0.05; due is 0.5$"
+    ):
         require_rate("dropout", "units", 50, 1000, 0.5)

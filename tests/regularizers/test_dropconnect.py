@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
 
-from pipeline.config.errors import Refusal
-from pipeline.config.schema import checked
+from pipeline.config.validation import checked
 from pipeline.regularizers import dropconnect as module
 from pipeline.regularizers.base import Changes, Evidence, NoEffect, noise_layers, seed_noise, switch
 from pipeline.regularizers.dropconnect import (
@@ -24,6 +23,7 @@ from pipeline.regularizers.dropconnect import (
     gaussian_moments,
     thinned,
 )
+from pipeline.runtime.errors import Refusal
 
 RATE = 0.3
 DOUBLE = torch.float64
@@ -93,7 +93,9 @@ def test_moments_beat_the_mean_and_the_more_so_the_more_inputs():
             mean, variance = gaussian_moments(inputs[None], weight, bias, RATE)
             assert exact >= float(mean.relu()) - 1e-12
             assert float(expected_relu(mean, variance)) >= float(mean.relu())
-            found.append((abs(exact - float(expected_relu(mean, variance))), abs(exact - float(mean.relu()))))
+            found.append(
+                (abs(exact - float(expected_relu(mean, variance))), abs(exact - float(mean.relu())))
+            )
         errors[fan_in] = [sum(column) / len(found) for column in zip(*found, strict=True)]
     assert errors[4][0] < errors[4][1] / 2
     assert errors[11][0] < errors[11][1] / 4
@@ -106,7 +108,10 @@ def test_expected_relu_is_the_limit_of_sampling():
     mean, variance = torch.tensor(0.3, dtype=DOUBLE), torch.tensor(0.8, dtype=DOUBLE)
     for number in (10_000, 1_000_000):
         sampled = (mean + variance.sqrt() * torch.randn(number, dtype=DOUBLE)).relu()
-        assert abs(float(sampled.mean() - expected_relu(mean, variance))) < 4 * float(sampled.std()) / number**0.5
+        assert (
+            abs(float(sampled.mean() - expected_relu(mean, variance)))
+            < 4 * float(sampled.std()) / number**0.5
+        )
     exact = expected_relu(torch.tensor([-2.0, 0.0, 3.0]), torch.zeros(3))
     assert torch.allclose(exact, torch.tensor([0.0, 0.0, 3.0]), atol=1e-12)
 
@@ -114,13 +119,21 @@ def test_expected_relu_is_the_limit_of_sampling():
 def test_gradients_with_given_masks():
     torch.manual_seed(0)
     masks = (torch.rand(5, 3, 5) > RATE).to(DOUBLE)
-    inputs, weight, bias = (torch.randn(*shape, dtype=DOUBLE, requires_grad=True) for shape in ((5, 4), (3, 4), (3,)))
+    inputs, weight, bias = (
+        torch.randn(*shape, dtype=DOUBLE, requires_grad=True) for shape in ((5, 4), (3, 4), (3,))
+    )
     given = [masks[:2], masks[2:]]
-    assert torch.autograd.gradcheck(lambda *values: dropconnect(*values, given, 0.7), (inputs, weight, bias))
+    assert torch.autograd.gradcheck(
+        lambda *values: dropconnect(*values, given, 0.7), (inputs, weight, bias)
+    )
     plain = [masks[:, :, :4]]
-    assert torch.autograd.gradcheck(lambda v, w: dropconnect(v, w, None, plain, 0.7), (inputs, weight))
+    assert torch.autograd.gradcheck(
+        lambda v, w: dropconnect(v, w, None, plain, 0.7), (inputs, weight)
+    )
     assert torch.autograd.gradcheck(lambda w: thinned([w], [masks[0, :, :4] / 0.7]), (weight,))
-    assert torch.autograd.gradcheck(lambda *v: expected_relu(*gaussian_moments(*v, RATE)), (inputs, weight, bias))
+    assert torch.autograd.gradcheck(
+        lambda *v: expected_relu(*gaussian_moments(*v, RATE)), (inputs, weight, bias)
+    )
 
 
 def test_masks_drawn_again_in_the_backward_pass_are_the_same(monkeypatch):
@@ -158,7 +171,9 @@ def test_every_example_has_masks_of_its_own_and_dropping_is_binomial():
     first = network[1](torch.ones(4000, 12)).detach()
     assert len({tuple(row.tolist()) for row in first}) == 4000
     expected = plain[1](torch.ones(1, 12))[0]
-    deviation = gaussian_moments(torch.ones(1, 12), plain[1].weight, plain[1].bias, RATE)[1].sqrt()[0]
+    deviation = gaussian_moments(torch.ones(1, 12), plain[1].weight, plain[1].bias, RATE)[1].sqrt()[
+        0
+    ]
     assert ((first.mean(0) - expected).abs() < 4.5 * deviation / 4000**0.5).all()
     assert torch.allclose(first.std(0), deviation, rtol=0.1)
     drawn = 4000 * 16 * 13
@@ -175,7 +190,9 @@ def test_words_give_the_exact_chance():
         mask = module._mask(np.random.SFC64(1), (1 << 20,), dropped, torch.float32)
         chance = dropped / 65_536
         assert set(mask.unique().tolist()) <= {0.0, 1.0}
-        assert abs(float(mask.mean()) - (1 - chance)) <= 4.5 * math.sqrt(chance * (1 - chance) / (1 << 20))
+        assert abs(float(mask.mean()) - (1 - chance)) <= 4.5 * math.sqrt(
+            chance * (1 - chance) / (1 << 20)
+        )
     assert equipped(head(), rate=0.3)[1].forward.keep == 1 - round(0.3 * 65_536) / 65_536
     assert equipped(head(), rate=1e-9)[1].forward.dropped == 1
     assert equipped(head(), rate=0.999999)[1].forward.keep > 0
@@ -185,7 +202,9 @@ def test_words_give_the_exact_chance():
 @pytest.mark.parametrize("dropped", [0, 1, 255, 256, 257, 16_384, 32_768, 65_280, 65_535])
 def test_of_all_words_exactly_the_due_share_is_dropped(dropped):
     bits = 8 if dropped % 256 == 0 else 16
-    every = torch.arange(-(1 << (bits - 1)), 1 << (bits - 1)).to(torch.int8 if bits == 8 else torch.int16)
+    every = torch.arange(-(1 << (bits - 1)), 1 << (bits - 1)).to(
+        torch.int8 if bits == 8 else torch.int16
+    )
     kept = module._kept(every.view(torch.int64), (len(every),), dropped, torch.float32)
     assert int((kept == 0).sum()) == dropped >> (16 - bits)
 
@@ -241,7 +260,9 @@ def test_a_convolution_has_one_mask_for_the_batch(bias):
     outputs = network(ones)
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs, network(ones))
-    assert torch.allclose(torch.stack([network(ones) for _ in range(4000)]).mean(0), plain(ones), atol=0.05)
+    assert torch.allclose(
+        torch.stack([network(ones) for _ in range(4000)]).mean(0), plain(ones), atol=0.05
+    )
     outputs.sum().backward()
     dropped = network[0].weight.grad == 0
     assert 0.2 < float(dropped.float().mean()) < 0.8
@@ -292,7 +313,9 @@ def test_the_audit_catches_a_rate_never_applied():
     broken = equipped(head(), rate=0.5)
     noise_layers(broken)[1].dropped = 0  # the planted bug
     broken(torch.ones(50, 12))
-    with pytest.raises(NoEffect, match="0 of 3400 weights at 3 were dropped, a share of 0; due is 0.5"):
+    with pytest.raises(
+        NoEffect, match="0 of 3400 weights at 3 were dropped, a share of 0; due is 0.5"
+    ):
         audited(broken, rate=0.5)
 
 

@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline import models
-from pipeline.config.errors import Refusal
-from pipeline.config.schema import checked
+from pipeline.config.validation import checked
 from pipeline.regularizers import dropout as module
 from pipeline.regularizers.base import Changes, Evidence, NoEffect, noise_layers, seed_noise, switch
 from pipeline.regularizers.dropout import Dropout, DropoutLayer, dropout
+from pipeline.runtime.errors import Refusal
 
 RATE = 0.3
 
@@ -39,7 +39,10 @@ def test_normalised_geometric_mean_is_weight_scaling():
     """O1.2: one softmax layer; the arithmetic mean is not."""
     torch.manual_seed(0)
     layer, inputs = nn.Linear(7, 4).double(), torch.randn(7, dtype=torch.float64)
-    softmax = [(chance, functional.softmax(layer(dropout(inputs, kept, RATE)), 0)) for kept, chance in masks(7)]
+    softmax = [
+        (chance, functional.softmax(layer(dropout(inputs, kept, RATE)), 0))
+        for kept, chance in masks(7)
+    ]
     geometric = torch.exp(sum(chance * probabilities.log() for chance, probabilities in softmax))
     scaled = functional.softmax(layer(inputs), 0)
     assert torch.allclose(geometric / geometric.sum(), scaled, atol=1e-14)
@@ -50,12 +53,18 @@ def test_normalised_geometric_mean_is_weight_scaling():
 def test_ridge_identity():
     """O1.3: the expected squared error is that of the mean plus rate / (1 - rate) times a penalty."""
     torch.manual_seed(1)
-    inputs, weights, targets = (torch.randn(*shape, dtype=torch.float64) for shape in ((5, 4), (4,), (5,)))
+    inputs, weights, targets = (
+        torch.randn(*shape, dtype=torch.float64) for shape in ((5, 4), (4,), (5,))
+    )
     expected = torch.zeros((), dtype=torch.float64)
     for row, target in zip(inputs, targets, strict=True):
-        expected += sum(chance * (target - dropout(row, kept, RATE) @ weights) ** 2 for kept, chance in masks(4))
+        expected += sum(
+            chance * (target - dropout(row, kept, RATE) @ weights) ** 2 for kept, chance in masks(4)
+        )
     penalty = ((inputs.square().sum(0)) * weights.square()).sum() * RATE / (1 - RATE)
-    assert torch.allclose(expected, (targets - inputs @ weights).square().sum() + penalty, atol=1e-12)
+    assert torch.allclose(
+        expected, (targets - inputs @ weights).square().sum() + penalty, atol=1e-12
+    )
 
 
 def test_kept_share_is_binomial_and_masks_are_per_example():
@@ -122,7 +131,9 @@ def test_input_drops_standardized_pixels_of_each_example(name):
     assert list(network.state_dict()) == before
     (layer,) = noise_layers(network)
     seen = []
-    layer.register_forward_hook(lambda module, arguments, output: seen.append((arguments[0], output)))
+    layer.register_forward_hook(
+        lambda module, arguments, output: seen.append((arguments[0], output))
+    )
     switch(network, training=True, sampling=True)
     assert network(torch.ones(100, 1, 8, 8)).shape == (100, 10)
     ((read, given),) = seen  # once, with what stands after standardization
@@ -135,7 +146,10 @@ def test_input_drops_standardized_pixels_of_each_example(name):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"rate": 1}, "a number, at least 0 and less than 1, or one for each hidden layer, as in [[0.1, 0.5]]"),
+        (
+            {"rate": 1},
+            "a number, at least 0 and less than 1, or one for each hidden layer, as in [[0.1, 0.5]]",
+        ),
         ({"rate": [0.1, 1.5]}, "[0.1, 1.5] is refused; allowed is a number"),
         ({"rate": [0.1, True]}, "is refused"),
         ({"rate": []}, "is refused"),
@@ -154,7 +168,9 @@ def test_bad_settings_are_one_line(given, words):
 def test_settings_survive_a_record():
     for given in ({"rate": 0}, {"rate": [0.1, 0]}, {"rate": 0.2, "where": "input"}):
         settings = checked(Dropout, given, "a.yaml")
-        assert Dropout.model_validate(json.loads(settings.model_dump_json()), strict=False) == settings
+        assert (
+            Dropout.model_validate(json.loads(settings.model_dump_json()), strict=False) == settings
+        )
         assert Dropout(**given) == settings
 
 
@@ -186,7 +202,9 @@ def test_the_audit_catches_a_rate_never_applied_and_an_input_returned(monkeypatc
     broken = nn.Sequential(nn.Linear(50, 50), nn.Linear(50, 50))
     regularizer.modify_model(broken)
     noise_layers(broken)[0].rate = 0.0  # the planted bug
-    with pytest.raises(NoEffect, match="0 of 5000 units at 1 were dropped, a share of 0; due is 0.5"):
+    with pytest.raises(
+        NoEffect, match="0 of 5000 units at 1 were dropped, a share of 0; due is 0.5"
+    ):
         regularizer.audit(trained_for_a_while(regularizer, broken))
     monkeypatch.setattr(module, "dropout", lambda inputs, kept, rate: inputs)
     with pytest.raises(NoEffect, match="1 gave its input in all of 1 passes"):
@@ -202,7 +220,10 @@ def test_equal_settings_under_two_spellings():
     one, each = (Dropout(rate=rate).effect(network, (1, 8, 8)) for rate in (0.25, [0.25, 0.25]))
     assert one == each == {"where": "hidden", "rates": [0.25, 0.25]}
     assert Dropout(rate=[0.25, 0.5]).effect(network, (1, 8, 8)) != one
-    assert Dropout(rate=0.25, where="input").effect(network, (1, 8, 8)) == {"where": "input", "rates": [0.25]}
+    assert Dropout(rate=0.25, where="input").effect(network, (1, 8, 8)) == {
+        "where": "input",
+        "rates": [0.25],
+    }
     assert not noise_layers(network)
     with pytest.raises(Refusal, match="rate: 3 rates for 2 hidden sites"):
         Dropout(rate=[0.1, 0.2, 0.3]).effect(network, (1, 8, 8))
@@ -223,7 +244,10 @@ def test_hidden_layers_and_their_rates_go_by_the_forward_not_by_registration():
     network = HeadFirst()
     regularizer = Dropout(rate=[0.1, 0.5])
     regularizer.modify_model(network)
-    assert {layer.site: layer.rate for layer in noise_layers(network)} == {"hidden": 0.1, "head": 0.5}
+    assert {layer.site: layer.rate for layer in noise_layers(network)} == {
+        "hidden": 0.1,
+        "head": 0.5,
+    }
     switch(network, training=True, sampling=True)
     network(torch.rand(500, 4))
     measures = regularizer.audit(Evidence(network, [], 0.0, Changes()))

@@ -32,7 +32,10 @@ def stopped(losses, patience, monitor="loss"):
         trainer.current_epoch = epoch - 1
         torch.nn.init.constant_(module.network.weight, epoch)
         if loss is not None:
-            module.scores, module.scored_epoch = {"validation": {"loss": loss, "accuracy": loss}}, epoch
+            module.scores, module.scored_epoch = (
+                {"validation": {"loss": loss, "accuracy": loss}},
+                epoch,
+            )
         stopper.on_train_epoch_end(trainer, module)
         if trainer.should_stop:
             break
@@ -72,7 +75,9 @@ def test_a_real_run_keeps_the_best_point_and_counts_its_updates(configure, pool)
     assert points[int(audit["best_epoch"]) - 1] == max(points)
     assert len(points) < 20
     assert trained.cost["updates"] == 3 * len(points)
-    accuracy = float((trained.validation_logits[0].argmax(1) == trained.validation_labels).float().mean())
+    accuracy = float(
+        (trained.validation_logits[0].argmax(1) == trained.validation_labels).float().mean()
+    )
     assert accuracy == pytest.approx(max(points))
 
 
@@ -95,12 +100,19 @@ def test_no_neutral_settings():
 
 def test_a_stopper_that_never_looks_is_caught(configure, pool, monkeypatch):
     monkeypatch.setattr(Stopper, "on_train_epoch_end", lambda self, trainer, module: None)
-    with pytest.raises(NoEffect, match="early_stopping: no point of the learning curve was looked at"):
+    with pytest.raises(
+        NoEffect, match="early_stopping: no point of the learning curve was looked at"
+    ):
         train(configure({"name": "early_stopping"}), pool)
 
 
 def test_weights_that_are_not_restored_are_caught(configure, pool, monkeypatch):
     monkeypatch.setattr(Stopper, "on_train_end", lambda self, trainer, module: None)
     item = {"name": "early_stopping", "patience": 1, "monitor": "accuracy"}
-    with pytest.raises(NoEffect, match="early_stopping: the weights at the end are not those of epoch"):
-        train(configure(item, epochs=20, curve_points=20, learning_rate=0.2, schedule="constant"), pool)
+    with pytest.raises(
+        NoEffect, match="early_stopping: the weights at the end are not those of epoch"
+    ):
+        train(
+            configure(item, epochs=20, curve_points=20, learning_rate=0.2, schedule="constant"),
+            pool,
+        )

@@ -12,9 +12,10 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline import regularizers
-from pipeline.config.errors import Refusal
-from pipeline.config.rules import DETERMINISTIC, NOISE
-from pipeline.models.regions import (
+from pipeline.config.test_rules import DETERMINISTIC, NOISE
+from pipeline.models._standardized import Standardized
+from pipeline.prediction.members import deterministic, noise
+from pipeline.regularizers._regions import (
     Axis,
     edges,
     fixed_edges,
@@ -25,10 +26,21 @@ from pipeline.models.regions import (
     size,
     sizes,
 )
-from pipeline.models.standardized import Standardized
-from pipeline.prediction.members import deterministic, noise
-from pipeline.regularizers.base import Changes, Evidence, NoEffect, mode, noise_layers, seed_noise, switch
-from pipeline.regularizers.fractional_max_pooling import DrawnRegions, FixedRegions, FractionalMaxPooling
+from pipeline.regularizers.base import (
+    Changes,
+    Evidence,
+    NoEffect,
+    mode,
+    noise_layers,
+    seed_noise,
+    switch,
+)
+from pipeline.regularizers.fractional_max_pooling import (
+    DrawnRegions,
+    FixedRegions,
+    FractionalMaxPooling,
+)
+from pipeline.runtime.errors import Refusal
 
 AXES = [
     Axis(incoming, outgoing, overlapping)
@@ -44,7 +56,9 @@ def network(pools=1, head=True):
     layers = [nn.Conv2d(1, 4, 3, padding=1)]
     for _ in range(pools):
         layers += [nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, padding=1)]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2) if head else nn.Identity(), nn.Flatten(), nn.Linear(16, 3))
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(2) if head else nn.Identity(), nn.Flatten(), nn.Linear(16, 3)
+    )
 
 
 def sampled(plain, inputs, **settings):
@@ -62,7 +76,9 @@ def brute(inputs, rows, columns):
     examples, channels = inputs.shape[:2]
     height, width = rows.shape[1] // 2, columns.shape[1] // 2
     out = torch.empty(examples, channels, height, width, dtype=inputs.dtype)
-    for n, c, i, j in itertools.product(range(examples), range(channels), range(height), range(width)):
+    for n, c, i, j in itertools.product(
+        range(examples), range(channels), range(height), range(width)
+    ):
         (top, bottom), (left, right) = rows[n, 2 * i : 2 * i + 2], columns[n, 2 * j : 2 * j + 2]
         out[n, c, i, j] = inputs[n, c, top : bottom + 1, left : right + 1].max()
     return out
@@ -98,7 +114,9 @@ def test_counts_of_disjoint_steps():
 def test_rounding_never_loses_the_last_pixel():
     """25 -> 18 with u = 0.72: the offset is 1 exactly, and rounding can miss it on the last tick."""
     for axis in AXES:
-        offsets = torch.cat([torch.arange(0, 1, 0.01), torch.arange(axis.span) / axis.span])[:, None]
+        offsets = torch.cat([torch.arange(0, 1, 0.01), torch.arange(axis.span) / axis.span])[
+            :, None
+        ]
         for given in (
             offsets,
             offsets.double(),
@@ -125,9 +143,9 @@ def test_the_formula_as_printed_takes_three_pixels_and_ours_does_not():
 def test_disjoint_regions_partition_the_input(axis, kind):
     """O4.2: each pixel once."""
     for first, last in drawn_pairs(axis, kind):
-        assert [pixel for one, other in zip(first, last, strict=True) for pixel in range(one, other + 1)] == list(
-            range(axis.incoming)
-        )
+        assert [
+            pixel for one, other in zip(first, last, strict=True) for pixel in range(one, other + 1)
+        ] == list(range(axis.incoming))
 
 
 @pytest.mark.parametrize("axis", [Axis(8, 5, True), Axis(5, 3, True), Axis(26, 15, True)])
@@ -157,7 +175,14 @@ def test_random_orders_are_all_equally_likely():
 
 @pytest.mark.parametrize(
     ("incoming", "outgoing", "overlapping", "number"),
-    [(36, 25, False, 25), (28, 20, False, 5), (32, 22, False, 11), (36, 25, True, 12), (28, 20, True, 19), (32, 22, True, 7)],
+    [
+        (36, 25, False, 25),
+        (28, 20, False, 5),
+        (32, 22, False, 11),
+        (36, 25, True, 12),
+        (28, 20, True, 19),
+        (32, 22, True, 7),
+    ],
 )
 def test_number_of_pseudorandom_sequences(incoming, outgoing, overlapping, number):
     """The reduced denominator of span / steps, against every offset on a fine grid."""
@@ -184,7 +209,9 @@ def test_no_sequence_is_commoner_than_the_audit_assumes():
 def test_maxima_by_a_plain_loop(overlapping, layout):
     torch.manual_seed(2)
     inputs = torch.randn(3, 2, 8, 7).contiguous(memory_format=layout)
-    rows, columns = (edges(axis, drawn(axis, 3)) for axis in (Axis(8, 5, overlapping), Axis(7, 5, overlapping)))
+    rows, columns = (
+        edges(axis, drawn(axis, 3)) for axis in (Axis(8, 5, overlapping), Axis(7, 5, overlapping))
+    )
     assert torch.equal(fractional_max_pool(inputs, rows, columns), brute(inputs, rows, columns))
 
 
@@ -197,13 +224,18 @@ def test_the_largest_stays_nothing_is_invented_and_order_is_kept():
         rows, columns = edges(axis, drawn(axis, 20)), edges(axis, drawn(axis, 20))
         out = fractional_max_pool(inputs, rows, columns)
         assert torch.equal(out.amax((2, 3)), inputs.amax((2, 3)))
-        assert all(set(o.flatten().tolist()) <= set(i.flatten().tolist()) for o, i in zip(out, inputs, strict=True))
+        assert all(
+            set(o.flatten().tolist()) <= set(i.flatten().tolist())
+            for o, i in zip(out, inputs, strict=True)
+        )
         assert (fractional_max_pool(inputs + torch.rand_like(inputs), rows, columns) >= out).all()
         assert (fractional_max_pool(torch.full_like(inputs, 0.3), rows, columns) == 0.3).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("shape", [(8, 8, 5, 5), (5, 5, 3, 3), (9, 14, 6, 9), (25, 25, 18, 18), (32, 32, 22, 22)])
+@pytest.mark.parametrize(
+    "shape", [(8, 8, 5, 5), (5, 5, 3, 3), (9, 14, 6, 9), (25, 25, 18, 18), (32, 32, 22, 22)]
+)
 @pytest.mark.parametrize("values", ["normal", "ties"])
 def test_equal_to_pytorchs_kernel_output_and_gradient(shape, dtype, values):
     """O4.4: for the kernel's offsets (index 0 of a sample is the width), with a weight on each output, and with ties."""
@@ -213,16 +245,23 @@ def test_equal_to_pytorchs_kernel_output_and_gradient(shape, dtype, values):
     inputs = inputs.relu().round() if values == "ties" else inputs
     samples = torch.rand(6, 1, 2, dtype=dtype)
     one, other = inputs.clone().requires_grad_(), inputs.clone().requires_grad_()
-    theirs = functional.fractional_max_pool2d(one, 2, (out_height, out_width), _random_samples=samples.expand(6, 3, 2))
+    theirs = functional.fractional_max_pool2d(
+        one, 2, (out_height, out_width), _random_samples=samples.expand(6, 3, 2)
+    )
     rows = Axis(height, out_height, True)
     columns = Axis(width, out_width, True)
-    steps = pseudorandom_steps(rows, samples[:, 0, 1:]), pseudorandom_steps(columns, samples[:, 0, :1])
+    steps = (
+        pseudorandom_steps(rows, samples[:, 0, 1:]),
+        pseudorandom_steps(columns, samples[:, 0, :1]),
+    )
     ours = fractional_max_pool(other, edges(rows, steps[0]), edges(columns, steps[1]))
     assert torch.equal(ours, theirs)
     weight = torch.randn_like(theirs)
     (ours * weight).sum().backward()
     (theirs * weight).sum().backward()
-    assert torch.allclose(one.grad, other.grad, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-14)
+    assert torch.allclose(
+        one.grad, other.grad, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-14
+    )
     assert torch.equal(one.grad != 0, other.grad != 0)
 
 
@@ -242,7 +281,9 @@ def test_gradient(overlapping):
     axis = Axis(6, 4, overlapping)
     inputs = torch.randn(2, 2, 6, 6, dtype=torch.float64, requires_grad=True)
     rows, columns = edges(axis, drawn(axis, 2)), edges(axis, drawn(axis, 2))
-    assert torch.autograd.gradcheck(lambda values: fractional_max_pool(values, rows, columns), inputs)
+    assert torch.autograd.gradcheck(
+        lambda values: fractional_max_pool(values, rows, columns), inputs
+    )
 
 
 # O4.6, O4.7: the layers
@@ -250,7 +291,9 @@ def test_gradient(overlapping):
 
 @pytest.mark.parametrize("regions", ["random", "pseudorandom"])
 @pytest.mark.parametrize("overlapping", [False, True])
-def test_regions_are_of_an_example_shared_by_its_channels_and_other_for_rows_and_columns(regions, overlapping):
+def test_regions_are_of_an_example_shared_by_its_channels_and_other_for_rows_and_columns(
+    regions, overlapping
+):
     """O4.6: read off an input whose value is its row, and its column."""
     plane = torch.arange(8.0).view(1, 1, 8, 1).expand(64, 1, 8, 8)
     inputs = torch.cat([plane, plane, plane.transpose(2, 3)], dim=1)
@@ -289,11 +332,14 @@ def test_variance_falls_with_the_number_of_passes_and_so_does_the_loss():
     chances = logits.softmax(-1)
     for passes in (2, 4):
         means = chances.unflatten(0, (-1, passes)).mean(1)
-        assert float(means.var(0).sum() / chances.var(0).sum()) == pytest.approx(1 / passes, rel=0.2)
+        assert float(means.var(0).sum() / chances.var(0).sum()) == pytest.approx(
+            1 / passes, rel=0.2
+        )
     losses = [
         float(
             functional.nll_loss(
-                chances.unflatten(0, (-1, passes)).mean(1).log().transpose(1, 2), labels.expand(480 // passes, 8)
+                chances.unflatten(0, (-1, passes)).mean(1).log().transpose(1, 2),
+                labels.expand(480 // passes, 8),
             )
         )
         for passes in (1, 2, 4, 12)
@@ -323,9 +369,19 @@ def test_fixed_regions_are_pseudorandom_ones():
 
 
 def test_the_test_rule_is_that_of_the_settings():
-    given = [{"name": "fractional_max_pooling", "regions": regions} for regions in ("random", "pseudorandom", "fixed")]
-    assert [regularizers.test_rule(regularizers.build([item])) for item in given] == [NOISE, NOISE, DETERMINISTIC]
-    assert regularizers.test_rule(regularizers.build([{"name": "dropout", "rate": 0.5}])) == DETERMINISTIC
+    given = [
+        {"name": "fractional_max_pooling", "regions": regions}
+        for regions in ("random", "pseudorandom", "fixed")
+    ]
+    assert [regularizers.test_rule(regularizers.build([item])) for item in given] == [
+        NOISE,
+        NOISE,
+        DETERMINISTIC,
+    ]
+    assert (
+        regularizers.test_rule(regularizers.build([{"name": "dropout", "rate": 0.5}]))
+        == DETERMINISTIC
+    )
     both = [{"name": "dropout", "rate": 0.5}, {"name": "fractional_max_pooling"}]
     assert regularizers.test_rule(regularizers.build(both)) == NOISE
 
@@ -335,7 +391,11 @@ def test_the_test_rule_is_that_of_the_settings():
 
 def test_it_acts_on_pooling_layers_that_shrink_and_changes_no_name_type_or_weight():
     plain = nn.Sequential(
-        *(nn.Conv2d(1, 4, 3, padding=1), nn.MaxPool2d(3, stride=1, padding=1), nn.MaxPool2d(3, stride=2, padding=1)),
+        *(
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.MaxPool2d(3, stride=1, padding=1),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        ),
         *(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3)),
     )
     own = equipped(plain)
@@ -357,7 +417,13 @@ def test_one_layer_called_twice_and_sides_that_differ():
     out, own, regularizer = sampled(Shared(), torch.randn(40, 2, 12, 20))
     assert out.shape == (40, 2, 5, 9)
     measures = regularizer.audit(Evidence(own, [], 0.0, Changes()))
-    assert [measures[name] for name in ("sites", "height_1", "width_1", "height_2", "width_2")] == [1, 8, 14, 5, 9]
+    assert [measures[name] for name in ("sites", "height_1", "width_1", "height_2", "width_2")] == [
+        1,
+        8,
+        14,
+        5,
+        9,
+    ]
 
 
 def test_a_copy_of_a_network_has_layers_of_its_own():
@@ -372,11 +438,15 @@ def test_a_copy_of_a_network_has_layers_of_its_own():
 
 
 def test_a_network_without_a_place_for_it_is_refused():
-    with pytest.raises(Refusal, match=r"no max-pooling layer \(nn.MaxPool2d with a stride above 1\) was found"):
+    with pytest.raises(
+        Refusal, match=r"no max-pooling layer \(nn.MaxPool2d with a stride above 1\) was found"
+    ):
         FractionalMaxPooling().modify_model(nn.Sequential(nn.Linear(4, 2)))
     with pytest.raises(Refusal, match="0 returns the indices of its maxima"):
         FractionalMaxPooling().modify_model(nn.Sequential(nn.MaxPool2d(2, return_indices=True)))
-    with pytest.raises(Refusal, match="1 output_sizes; allowed is one for each of 2 max-pooling layers"):
+    with pytest.raises(
+        Refusal, match="1 output_sizes; allowed is one for each of 2 max-pooling layers"
+    ):
         FractionalMaxPooling(output_sizes=(5,)).modify_model(network(2))
 
 
@@ -389,12 +459,15 @@ def test_a_head_that_cannot_take_the_new_size_is_refused_in_one_line():
         lambda: FractionalMaxPooling().effect(plain, (1, 8, 8)),
     ):
         with pytest.raises(
-            Refusal, match="a linear layer 100 features, which takes 64; needed is a head for any size"
+            Refusal,
+            match="a linear layer 100 features, which takes 64; needed is a head for any size",
         ) as caught:
             act()
         assert len(caught.value.lines) == 1
     with pytest.raises(Refusal, match="the network cannot take the new sizes"):
-        FractionalMaxPooling().effect(nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.BatchNorm1d(16)), (1, 8, 8))
+        FractionalMaxPooling().effect(
+            nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.BatchNorm1d(16)), (1, 8, 8)
+        )
 
 
 # settings
@@ -411,7 +484,13 @@ def test_sizes_are_exact_for_the_decimal_ratio():
 @pytest.mark.parametrize(
     "given",
     [
-        *({"ratio": 1}, {"ratio": 2}, {"ratio": None}, {"ratio": 1.5, "output_sizes": [5]}, {"output_sizes": [0]}),
+        *(
+            {"ratio": 1},
+            {"ratio": 2},
+            {"ratio": None},
+            {"ratio": 1.5, "output_sizes": [5]},
+            {"output_sizes": [0]},
+        ),
         *({"regions": "none"}, {"overlapping": 1}, {"rate": 0.5}),
     ],
 )
@@ -421,7 +500,11 @@ def test_bad_settings_are_refused(given):
 
 
 def test_settings_survive_being_written_down():
-    for settings in (FractionalMaxPooling(), FractionalMaxPooling(output_sizes=(5, 3)), FractionalMaxPooling(ratio=1.3)):
+    for settings in (
+        FractionalMaxPooling(),
+        FractionalMaxPooling(output_sizes=(5, 3)),
+        FractionalMaxPooling(ratio=1.3),
+    ):
         assert FractionalMaxPooling.model_validate_json(settings.model_dump_json()) == settings
         assert FractionalMaxPooling.model_validate(settings.model_dump()) == settings
     assert FractionalMaxPooling(output_sizes=(5, 3)).ratio is None
@@ -437,12 +520,24 @@ def test_output_sizes_do_what_the_ratio_that_gives_them_does():
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"ratio": 1.9}, "at 1: 8 -> 4 pixels leave no choice of overlapping regions .*ratios that will do: 1.6"),
-        ({"ratio": 1.2}, "at 3: 6 -> 5 pixels leave no choice of overlapping regions .*ratios that will do: 1.21"),
-        ({"ratio": 1.1}, "at 1: 8 -> 7 pixels leave no choice of overlapping regions .*ratios that will do: 1.21"),
+        (
+            {"ratio": 1.9},
+            "at 1: 8 -> 4 pixels leave no choice of overlapping regions .*ratios that will do: 1.6",
+        ),
+        (
+            {"ratio": 1.2},
+            "at 3: 6 -> 5 pixels leave no choice of overlapping regions .*ratios that will do: 1.21",
+        ),
+        (
+            {"ratio": 1.1},
+            "at 1: 8 -> 7 pixels leave no choice of overlapping regions .*ratios that will do: 1.21",
+        ),
         ({"output_sizes": (4, 2)}, "at 1: 8 -> 4 pixels leave no choice .*; allowed are: 5, 6$"),
         ({"output_sizes": (6, 2)}, "at 3: 6 -> 2 pixels leave no choice .*; allowed are: 4$"),
-        ({"ratio": 1.9, "overlapping": False}, "at 1: 8 -> 4 pixels leave no choice of disjoint regions"),
+        (
+            {"ratio": 1.9, "overlapping": False},
+            "at 1: 8 -> 4 pixels leave no choice of disjoint regions",
+        ),
         ({"ratio": 1.9, "regions": "fixed"}, "at 1: 8 -> 4 pixels leave no choice"),
     ],
 )
@@ -461,7 +556,8 @@ def test_fewer_ways_to_pool_than_noise_passes_are_refused():
     """14 -> 9 pseudorandom and overlapping: 2 sequences, hence 4 ways, in a network with one pooling layer."""
     given = {"ratio": 1.5, "regions": "pseudorandom"}
     with pytest.raises(
-        Refusal, match="14 -> 9, 14 -> 9 pixels leave 4 ways to draw pseudorandom regions, .*will do: 1.27 and 1.56"
+        Refusal,
+        match="14 -> 9, 14 -> 9 pixels leave 4 ways to draw pseudorandom regions, .*will do: 1.27 and 1.56",
     ):
         FractionalMaxPooling(**given).effect(network(), (1, 14, 14))
     FractionalMaxPooling(**given, overlapping=False).effect(network(), (1, 14, 14))
@@ -475,13 +571,20 @@ def test_ratios_of_equal_sizes_have_equal_effects_and_the_nearest_others_are_nam
     def effect(**settings):
         return FractionalMaxPooling(**settings).effect(plain, (1, 8, 8))
 
-    assert effect(ratio=1.41) == effect(ratio=1.5) == effect(ratio=1.6) == effect(output_sizes=(5, 3))
+    assert (
+        effect(ratio=1.41) == effect(ratio=1.5) == effect(ratio=1.6) == effect(output_sizes=(5, 3))
+    )
     assert effect(ratio=1.3) != effect(ratio=1.5)
     assert effect(ratio=1.5, regions="fixed") != effect(ratio=1.5)
     assert effect(ratio=1.5, overlapping=False) != effect(ratio=1.5)
-    assert FractionalMaxPooling(ratio=1.5).alternatives(plain, (1, 8, 8)) == "; the nearest ratios that will do: 1.33"
+    assert (
+        FractionalMaxPooling(ratio=1.5).alternatives(plain, (1, 8, 8))
+        == "; the nearest ratios that will do: 1.33"
+    )
     disjoint = FractionalMaxPooling(ratio=1.3, overlapping=False)
-    assert disjoint.alternatives(plain, (1, 8, 8)) == "; the nearest ratios that will do: 1.2 and 1.34"
+    assert (
+        disjoint.alternatives(plain, (1, 8, 8)) == "; the nearest ratios that will do: 1.2 and 1.34"
+    )
     assert noise_layers(plain) == []
     assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
 
@@ -501,15 +604,31 @@ def evidence(own):
 def test_the_audit_tells_sites_sizes_and_sequences():
     _, own, regularizer = sampled(network(2), torch.randn(300, 1, 8, 8), overlapping=False)
     assert regularizer.audit(evidence(own)) == {
-        **{"sites": 2, "height_1": 5, "width_1": 5, "height_2": 3, "width_2": 3, "sequences_1": 10, "sequences_2": 3},
+        **{
+            "sites": 2,
+            "height_1": 5,
+            "width_1": 5,
+            "height_2": 3,
+            "width_2": 3,
+            "sequences_1": 10,
+            "sequences_2": 3,
+        }
     }
     _, own, regularizer = sampled(network(2), torch.randn(3, 1, 8, 8), regions="fixed")
-    assert regularizer.audit(evidence(own)) == {"sites": 2, "height_1": 5, "width_1": 5, "height_2": 3, "width_2": 3}
+    assert regularizer.audit(evidence(own)) == {
+        "sites": 2,
+        "height_1": 5,
+        "width_1": 5,
+        "height_2": 3,
+        "width_2": 3,
+    }
 
 
 def test_the_audit_catches_draws_that_are_all_equal(monkeypatch):
     draw = DrawnRegions.draw
-    monkeypatch.setattr(DrawnRegions, "draw", lambda self, axis, number: draw(self, axis, 1).expand(number, -1))
+    monkeypatch.setattr(
+        DrawnRegions, "draw", lambda self, axis, number: draw(self, axis, 1).expand(number, -1)
+    )
     _, own, regularizer = sampled(network(), torch.randn(50, 1, 8, 8))
     with pytest.raises(NoEffect, match="all 50 examples of 1 batches at 1 had the same regions"):
         regularizer.audit(evidence(own))
@@ -517,12 +636,16 @@ def test_the_audit_catches_draws_that_are_all_equal(monkeypatch):
 
 def test_the_audit_catches_one_draw_for_a_whole_batch(monkeypatch):
     draw = DrawnRegions.draw
-    monkeypatch.setattr(DrawnRegions, "draw", lambda self, axis, number: draw(self, axis, 1).expand(number, -1))
+    monkeypatch.setattr(
+        DrawnRegions, "draw", lambda self, axis, number: draw(self, axis, 1).expand(number, -1)
+    )
     _, own, regularizer = sampled(network(), torch.randn(20, 1, 8, 8))
     with mode(own, training=True, sampling=True):
         for _ in range(9):
             own(torch.randn(20, 1, 8, 8))
-    with pytest.raises(NoEffect, match="the examples of each of 10 batches at 1 shared their regions"):
+    with pytest.raises(
+        NoEffect, match="the examples of each of 10 batches at 1 shared their regions"
+    ):
         regularizer.audit(evidence(own))
 
 

@@ -29,13 +29,21 @@ def test_moments_and_a_draw_of_its_own_for_every_value():
 def test_it_is_a_penalty_on_the_squared_gradient():
     """Bishop 1995: for a linear output the expected squared error grows by sigma^2 |w|^2, exactly; two draws +-1 average so."""
     torch.manual_seed(0)
-    weights, inputs, target = torch.randn(3).double(), torch.randn(3).double(), torch.tensor(0.7).double()
+    weights, inputs, target = (
+        torch.randn(3).double(),
+        torch.randn(3).double(),
+        torch.tensor(0.7).double(),
+    )
     error = sum(
-        (input_noise(inputs, sign * 3**0.5 * torch.eye(3).double()[axis], SIGMA) @ weights - target) ** 2 / 6
+        (input_noise(inputs, sign * 3**0.5 * torch.eye(3).double()[axis], SIGMA) @ weights - target)
+        ** 2
+        / 6
         for axis in range(3)
         for sign in (1, -1)
     )
-    assert torch.allclose(error, (inputs @ weights - target) ** 2 + SIGMA**2 * weights.square().sum())
+    assert torch.allclose(
+        error, (inputs @ weights - target) ** 2 + SIGMA**2 * weights.square().sum()
+    )
 
 
 @pytest.mark.parametrize("name", ["resnet", "mlp", "cnn"])
@@ -48,7 +56,9 @@ def test_it_acts_once_on_the_standardized_input(name):
     assert list(network.state_dict()) == before
     (layer,) = noise_layers(network)
     seen = []
-    layer.register_forward_hook(lambda owner, arguments, output: seen.append((arguments[0], output)))
+    layer.register_forward_hook(
+        lambda owner, arguments, output: seen.append((arguments[0], output))
+    )
     switch(network, training=True, sampling=True)
     seed_noise([layer], 0, 0)
     network(torch.full((100, 1, 8, 8), 0.5))
@@ -105,4 +115,6 @@ def test_the_deviation_measured_is_precise_at_any_strength(sigma):
     switch(network, training=True, sampling=True)
     for _ in range(200):
         network(torch.randn(50, 1, 8, 8))
-    assert regularizer.audit(Evidence(network, [], 0.0, Changes()))["realised_sigma"] == pytest.approx(sigma, rel=0.01)
+    assert regularizer.audit(Evidence(network, [], 0.0, Changes()))[
+        "realised_sigma"
+    ] == pytest.approx(sigma, rel=0.01)

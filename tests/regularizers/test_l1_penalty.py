@@ -5,14 +5,14 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from pipeline.config.errors import Refusal
-from pipeline.config.schema import Data
+from pipeline.config.run import Data
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
-from pipeline.models.sites import weights
+from pipeline.models._sites import weights
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers.base import Changes, Evidence, NoEffect
 from pipeline.regularizers.l1_penalty import L1Penalty, ProximalStep, soft_threshold, step_length
+from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
 STRENGTH = 0.3
@@ -23,10 +23,14 @@ def test_it_is_the_proximal_step():
     """The minimum of (x - value)^2 / 2 + threshold |x|, by brute force over a grid that holds 0."""
     grid = torch.arange(-3000, 3001, dtype=torch.float64) / 1000
     values = torch.tensor([-2.0, -0.31, -0.3, -0.1, 0.0, 0.25, 0.3, 0.7, 1.5], dtype=torch.float64)
-    best = [float(grid[((grid - value) ** 2 / 2 + STRENGTH * grid.abs()).argmin()]) for value in values]
+    best = [
+        float(grid[((grid - value) ** 2 / 2 + STRENGTH * grid.abs()).argmin()]) for value in values
+    ]
     assert soft_threshold(values, STRENGTH).tolist() == pytest.approx(best, abs=1e-3)
     assert torch.equal(soft_threshold(values, 0), values)
-    assert (soft_threshold(values, STRENGTH) == 0).tolist() == [abs(float(value)) <= STRENGTH for value in values]
+    assert (soft_threshold(values, STRENGTH) == 0).tolist() == [
+        abs(float(value)) <= STRENGTH for value in values
+    ]
 
 
 def trained(momentum, proximal):
@@ -71,10 +75,17 @@ def test_a_run_is_a_bare_loop_with_a_step_of_its_own_learning_rate(configure, po
     config = configure(ITEM)
     fit, _ = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
     network = assemble(config, (), pool.shape, pool.classes)
-    images, targets = as_images(fit.images), nn.functional.one_hot(torch.from_numpy(fit.labels), 10).float()
+    images, targets = (
+        as_images(fit.images),
+        nn.functional.one_hot(torch.from_numpy(fit.labels), 10).float(),
+    )
     network.fit(images)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, nesterov=True, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=6, cycle_momentum=False)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.05, momentum=0.9, nesterov=True, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.05, total_steps=6, cycle_momentum=False
+    )
     batches = Batches(images, targets, 10, 0)
     network.train()
     for epoch in range(2):
@@ -109,7 +120,9 @@ def test_biases_and_normalization_are_left_alone():
 
 
 def test_a_threshold_that_is_never_applied_is_caught(configure, pool, monkeypatch):
-    monkeypatch.setattr("pipeline.regularizers.l1_penalty.soft_threshold", lambda values, threshold: values)
+    monkeypatch.setattr(
+        "pipeline.regularizers.l1_penalty.soft_threshold", lambda values, threshold: values
+    )
     with pytest.raises(NoEffect, match="l1_penalty: 6 updates shrank no weight at strength 0.01"):
         train(configure(ITEM), pool)
 

@@ -21,7 +21,9 @@ def evidence(**changes):
 def test_targets_stay_distributions_with_known_entries():
     soft = smoothed(TARGETS, 0.2)
     assert torch.allclose(soft.sum(1), torch.ones(4, dtype=torch.float64), atol=1e-15)
-    assert torch.allclose(soft.diagonal(), torch.full((4,), 0.8 + 0.05, dtype=torch.float64), atol=1e-15)
+    assert torch.allclose(
+        soft.diagonal(), torch.full((4,), 0.8 + 0.05, dtype=torch.float64), atol=1e-15
+    )
     assert float(soft[0, 1]) == pytest.approx(0.05, abs=1e-15)
     assert torch.equal(smoothed(TARGETS, 0), TARGETS)
 
@@ -30,7 +32,9 @@ def test_targets_stay_distributions_with_known_entries():
 def test_the_loss_is_that_of_torch(amount):
     logits, labels = torch.randn(4, 4, dtype=torch.float64), torch.arange(4)
     own = functional.cross_entropy(logits, smoothed(TARGETS, amount))
-    assert torch.allclose(own, functional.cross_entropy(logits, labels, label_smoothing=amount), atol=1e-14)
+    assert torch.allclose(
+        own, functional.cross_entropy(logits, labels, label_smoothing=amount), atol=1e-14
+    )
 
 
 def test_the_best_logits_are_finite():

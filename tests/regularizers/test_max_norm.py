@@ -5,9 +5,9 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from pipeline.config.errors import Refusal
 from pipeline.regularizers.base import Changes, Evidence, NoEffect
 from pipeline.regularizers.max_norm import MaxNorm, Projection, max_norm, units
+from pipeline.runtime.errors import Refusal
 from pipeline.training.task import Task
 from pipeline.training.trainer import train
 
@@ -19,7 +19,9 @@ def evidence(network, projection):
 @pytest.mark.parametrize("shape", [(5, 7), (5, 2, 3, 3)])
 def test_every_unit_is_projected_onto_the_ball(shape):
     torch.manual_seed(0)
-    weight = torch.randn(*shape, dtype=torch.float64) * torch.linspace(0.1, 2, 5).reshape(-1, *[1] * (len(shape) - 1))
+    weight = torch.randn(*shape, dtype=torch.float64) * torch.linspace(0.1, 2, 5).reshape(
+        -1, *[1] * (len(shape) - 1)
+    )
     out = max_norm(weight, 1.5)
     fired = 0
     for before, after in zip(weight, out, strict=True):
@@ -85,7 +87,9 @@ def test_a_run_keeps_every_norm_within_the_limit_after_every_update(configure, p
     measures = trained.audit["max_norm"]
     assert 0 < measures["fired"] < 1
     assert measures["armed"] == 6 * measures["units"]
-    kernels = [value for value in trained.weights.values() if value.dim() in (2, 4) and value.numel() > 8]
+    kernels = [
+        value for value in trained.weights.values() if value.dim() in (2, 4) and value.numel() > 8
+    ]
     assert max(float(value.flatten(1).norm(dim=1).max()) for value in kernels) <= 0.6 + 1e-6
 
 
@@ -94,7 +98,12 @@ def test_it_projects_after_the_step_not_before_it(configure, pool, monkeypatch):
     longest, ended = [], Task.on_train_batch_end
 
     def watched(self, *arguments):
-        longest.append(max(float(weight.detach().flatten(1).norm(dim=1).max()) for weight in units(self.network)))
+        longest.append(
+            max(
+                float(weight.detach().flatten(1).norm(dim=1).max())
+                for weight in units(self.network)
+            )
+        )
         ended(self, *arguments)
 
     monkeypatch.setattr(Task, "on_train_batch_end", watched)
@@ -129,7 +138,9 @@ def test_counts_are_taken_up_again():
 
 
 def test_a_network_without_units_is_refused():
-    with pytest.raises(Refusal, match="max_norm: no units found; looked for linear layers and convolutions"):
+    with pytest.raises(
+        Refusal, match="max_norm: no units found; looked for linear layers and convolutions"
+    ):
         MaxNorm().modify_model(nn.Sequential(nn.Flatten()))
 
 

@@ -36,7 +36,9 @@ def test_inputs_and_targets_are_mixed_alike(batch):
     torch.manual_seed(3)
     inputs, targets = Mixup(alpha=1).modify_batch(*batch)
     assert torch.allclose(targets.sum(1), torch.ones(6), atol=1e-6)
-    assert torch.allclose(targets.sum(0), torch.ones(6), atol=1e-6)  # a permutation: each is partner once
+    assert torch.allclose(
+        targets.sum(0), torch.ones(6), atol=1e-6
+    )  # a permutation: each is partner once
     assert torch.allclose(inputs.flatten(1), targets @ batch[0].flatten(1), atol=1e-6)
     weights = targets[(targets > 0) & (targets < 1)]
     assert len(weights) > 0
@@ -83,7 +85,9 @@ def test_linear_in_the_targets():
     one, other = torch.rand(5, 3, dtype=torch.float64), torch.rand(5, 3, dtype=torch.float64)
     partners = torch.randperm(5)
     together = mixed(2 * one + 3 * other, partners, 0.6)
-    assert torch.allclose(together, 2 * mixed(one, partners, 0.6) + 3 * mixed(other, partners, 0.6), atol=1e-14)
+    assert torch.allclose(
+        together, 2 * mixed(one, partners, 0.6) + 3 * mixed(other, partners, 0.6), atol=1e-14
+    )
 
 
 def test_the_global_generator_decides(batch):
@@ -99,7 +103,9 @@ def test_the_global_generator_decides(batch):
 
 def test_gradient():
     inputs = torch.rand(3, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda values: mixed(values, torch.tensor([2, 0, 1]), 0.3), inputs)
+    assert torch.autograd.gradcheck(
+        lambda values: mixed(values, torch.tensor([2, 0, 1]), 0.3), inputs
+    )
 
 
 @pytest.mark.parametrize("alpha", [-1, "1", float("inf"), None])

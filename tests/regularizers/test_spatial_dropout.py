@@ -8,10 +8,14 @@ import torch
 from torch import nn
 
 from pipeline import models
-from pipeline.config.errors import Refusal
 from pipeline.regularizers import spatial_dropout as module
 from pipeline.regularizers.base import Changes, Evidence, NoEffect, noise_layers, switch
-from pipeline.regularizers.spatial_dropout import SpatialDropout, SpatialDropoutLayer, spatial_dropout
+from pipeline.regularizers.spatial_dropout import (
+    SpatialDropout,
+    SpatialDropoutLayer,
+    spatial_dropout,
+)
+from pipeline.runtime.errors import Refusal
 
 RATE = 0.3
 
@@ -49,7 +53,9 @@ def test_it_acts_after_the_convolutions(name, sites):
     switch(network, training=True, sampling=True)
     seen = []
     for _, convolution in module.convolutions(network):
-        convolution.register_forward_hook(lambda owner, arguments, output: seen.append(output.flatten(2).abs().sum(2) == 0))
+        convolution.register_forward_hook(
+            lambda owner, arguments, output: seen.append(output.flatten(2).abs().sum(2) == 0)
+        )
     network(torch.rand(50, 1, 8, 8))
     assert len(seen) == sites
     assert all(0.3 < float(dropped.float().mean()) < 0.7 for dropped in seen)
@@ -81,7 +87,9 @@ def used(regularizer, change=lambda layer: None):
 
 def test_the_audit_catches_a_rate_never_applied_and_an_input_returned(monkeypatch):
     regularizer = SpatialDropout(rate=0.5)
-    with pytest.raises(NoEffect, match="0 of 400 feature maps at 0 were dropped, a share of 0; due is 0.5"):
+    with pytest.raises(
+        NoEffect, match="0 of 400 feature maps at 0 were dropped, a share of 0; due is 0.5"
+    ):
         regularizer.audit(used(regularizer, lambda layer: setattr(layer, "rate", 0.0)))
     monkeypatch.setattr(module, "spatial_dropout", lambda maps, kept, rate: maps)
     with pytest.raises(NoEffect, match="0 gave its input in all of 1 passes"):

@@ -13,10 +13,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline import models
-from pipeline.config.errors import Refusal
 from pipeline.models.resnet import Block
 from pipeline.regularizers.base import Changes, Evidence, NoEffect, noise_layers, seed_noise, switch
 from pipeline.regularizers.stochastic_depth import StochasticDepth, start_momenta, stochastic_depth
+from pipeline.runtime.errors import Refusal
 from pipeline.training import checkpoints
 from pipeline.training.task import Task
 from pipeline.training.trainer import train
@@ -61,7 +61,9 @@ def fixed(network, draws):
 
 def test_chances_fall_linearly_to_the_last_or_are_uniform():
     assert StochasticDepth(survival=0.5).chances(4) == [0.875, 0.75, 0.625, 0.5]
-    assert sum(StochasticDepth(survival=0.5).chances(54)) == pytest.approx(40.25)  # "about 40" in the paper
+    assert sum(StochasticDepth(survival=0.5).chances(54)) == pytest.approx(
+        40.25
+    )  # "about 40" in the paper
     assert sum(StochasticDepth(survival=0.2).chances(54)) == pytest.approx(32.0)
     assert StochasticDepth(survival=0.7, decay="uniform").chances(3) == [0.7] * 3
     layers = noise_layers(deepened(own_network(), survival=0.5))
@@ -82,7 +84,8 @@ def test_blocks_survive_at_their_chances(mode):
     variance = sum(chance * (1 - chance) for chance in chances)
     assert abs(sum(kept) / draws - sum(chances)) < 4 * math.sqrt(variance / draws)
     square = sum(
-        (count - draws * chance) ** 2 / (draws * chance * (1 - chance)) for count, chance in zip(kept, chances, strict=True)
+        (count - draws * chance) ** 2 / (draws * chance * (1 - chance))
+        for count, chance in zip(kept, chances, strict=True)
     )
     assert stats.chi2.sf(square, len(chances)) > 1e-4
 
@@ -100,11 +103,18 @@ def test_sums_are_unscaled_in_training_and_scaled_at_test(mode):
             return x + self.layer(x)
 
     torch.manual_seed(1)
-    changed = deepened(nn.Sequential(*(Linear() for _ in range(4))), survival=0.3, mode=mode).double()
+    changed = deepened(
+        nn.Sequential(*(Linear() for _ in range(4))), survival=0.3, mode=mode
+    ).double()
     inputs = torch.randn(2, 3, dtype=torch.float64)
-    chances, mean = [layer.survival for layer in noise_layers(changed)], torch.zeros(2, 3, dtype=torch.float64)
+    chances, mean = (
+        [layer.survival for layer in noise_layers(changed)],
+        torch.zeros(2, 3, dtype=torch.float64),
+    )
     for outcome in itertools.product([True, False], repeat=4):
-        weight = math.prod(chance if kept else 1 - chance for chance, kept in zip(chances, outcome, strict=True))
+        weight = math.prod(
+            chance if kept else 1 - chance for chance, kept in zip(chances, outcome, strict=True)
+        )
         mean += weight * fixed(copy.deepcopy(changed), outcome)(inputs)
     switch(changed, training=False, sampling=False)
     assert torch.allclose(changed(inputs), mean, atol=1e-14)
@@ -128,11 +138,18 @@ def test_a_dropped_branch_is_not_computed(network, mode):
         for number, (layer, block) in enumerate(zip(layers, parts, strict=True)):
             site = layer.site.rpartition(".")[0]
             for name, module in block.named_modules():
-                if any(True for _ in module.parameters(recurse=False)) and not name.startswith(("shortcut", "downsample")):
+                if any(True for _ in module.parameters(recurse=False)) and not name.startswith(
+                    ("shortcut", "downsample")
+                ):
                     assert (f"{site}.{name}" in called) is (number == alone)
-                    assert all((weight.grad is not None) is (number == alone) for weight in module.parameters())
+                    assert all(
+                        (weight.grad is not None) is (number == alone)
+                        for weight in module.parameters()
+                    )
                     if isinstance(module, nn.BatchNorm2d):
-                        moved = not torch.equal(module.running_mean, before[f"{site}.{name}.running_mean"])
+                        moved = not torch.equal(
+                            module.running_mean, before[f"{site}.{name}.running_mean"]
+                        )
                         assert moved is (number == alone)
                         assert int(module.num_batches_tracked) == (number == alone)
 
@@ -158,7 +175,9 @@ def test_certain_survival_is_the_plain_network_bit_for_bit(network, mode):
     """O3.5: over training steps, without the short-cut that leaves neutral regularizers out."""
     results = []
     for one in (copy.deepcopy(network), deepened(network, survival=1, mode=mode)):
-        optimizer = torch.optim.SGD(one.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True)
+        optimizer = torch.optim.SGD(
+            one.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True
+        )
         one.train()
         for _ in range(3):
             optimizer.zero_grad()
@@ -175,7 +194,9 @@ def test_kept_examples_go_through_and_the_others_around(network, layout):
     changed = deepened(network, mode="example").double().to(memory_format=layout)
     switch(changed, training=False, sampling=True)  # batch norm frozen, so that examples do not mix
     images = IMAGES.double().requires_grad_()
-    draws = (torch.rand(len(noise_layers(changed)), 20, generator=torch.Generator().manual_seed(0)) < 0.6).tolist()
+    draws = (
+        torch.rand(len(noise_layers(changed)), 20, generator=torch.Generator().manual_seed(0)) < 0.6
+    ).tolist()
     together = fixed(copy.deepcopy(changed), draws)
     weights = torch.rand(20, 10, dtype=torch.float64)
     result = together(images)
@@ -195,8 +216,12 @@ def test_kept_examples_go_through_and_the_others_around(network, layout):
 def test_gradient(mode, steps):
     """In float64 with fixed noise, at initialization and after some training."""
     torch.manual_seed(2)
-    changed = deepened(nn.Sequential(Block(2, 3, True), nn.Tanh(), Block(3, 3, False)), mode=mode).double()
-    inputs = torch.randn(4, 2, 3, 3, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    changed = deepened(
+        nn.Sequential(Block(2, 3, True), nn.Tanh(), Block(3, 3, False)), mode=mode
+    ).double()
+    inputs = torch.randn(4, 2, 3, 3, dtype=torch.float64).contiguous(
+        memory_format=torch.channels_last
+    )
     optimizer = torch.optim.SGD(changed.parameters(), lr=0.1, momentum=0.9)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -231,7 +256,9 @@ def test_momenta_at_zero_change_no_step_and_let_the_fused_one_skip_blocks():
     plain, results = own_network(), []
     for start in (True, False):
         one = copy.deepcopy(plain)
-        optimizer = torch.optim.SGD(one.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True)
+        optimizer = torch.optim.SGD(
+            one.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True
+        )
         if start:
             start_momenta(optimizer)
         for _ in range(3):
@@ -241,7 +268,9 @@ def test_momenta_at_zero_change_no_step_and_let_the_fused_one_skip_blocks():
         results.append(list(one.state_dict().values()))
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
     changed = deepened(plain)
-    optimizer = torch.optim.SGD(changed.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True)
+    optimizer = torch.optim.SGD(
+        changed.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True
+    )
     start_momenta(optimizer)
     for last in (False, True):
         optimizer.zero_grad()
@@ -251,7 +280,13 @@ def test_momenta_at_zero_change_no_step_and_let_the_fused_one_skip_blocks():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_training_skips_the_share_it_should(mode, configure, pool):
-    trained = train(configure({"name": "stochastic_depth", "survival": 0.3, "decay": "uniform", "mode": mode}, epochs=8), pool)
+    trained = train(
+        configure(
+            {"name": "stochastic_depth", "survival": 0.3, "decay": "uniform", "mode": mode},
+            epochs=8,
+        ),
+        pool,
+    )
     measures, draws = trained.audit["stochastic_depth"], 2 * 24 * (1 if mode == "batch" else 10)
     assert measures["blocks"] == 2
     assert measures["expected_skipped"] == pytest.approx(0.7)
@@ -287,7 +322,8 @@ def test_a_network_without_residual_branches_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"survival": 0}, {"survival": 1.1}, {"survival": -0.5}, {"decay": "cosine"}, {"mode": "row"}]
+    "settings",
+    [{"survival": 0}, {"survival": 1.1}, {"survival": -0.5}, {"decay": "cosine"}, {"mode": "row"}],
 )
 def test_bad_settings_are_refused(settings):
     with pytest.raises(ValidationError):
@@ -303,7 +339,10 @@ def test_the_audit_catches_branches_that_are_never_skipped_or_never_asked():
         layer.survival = 1.0  # the planted bug
     for _ in range(20):
         changed(IMAGES)
-    with pytest.raises(NoEffect, match="0 of 80 computations of 4 branches were dropped, a share of 0; due is 0.3125"):
+    with pytest.raises(
+        NoEffect,
+        match="0 of 80 computations of 4 branches were dropped, a share of 0; due is 0.3125",
+    ):
         regularizer.audit(Evidence(changed, [], 0.0, Changes()))
     excused = deepened(own_network())
     for layer in noise_layers(excused):
@@ -315,7 +354,10 @@ def test_the_audit_catches_branches_that_are_never_skipped_or_never_asked():
 def test_equal_settings_under_two_spellings():
     single = models.build({"name": "resnet", "widths": (4,), "blocks": 1}, (1, 8, 8), 10)
     for network, same in ((single, True), (own_network(), False)):
-        one, other = (StochasticDepth(decay=decay).effect(network, (1, 8, 8)) for decay in ("linear", "uniform"))
+        one, other = (
+            StochasticDepth(decay=decay).effect(network, (1, 8, 8))
+            for decay in ("linear", "uniform")
+        )
         assert (one == other) is same
     assert StochasticDepth().effect(single, (1, 8, 8)) == {"chances": [0.5], "mode": "batch"}
     assert not noise_layers(single)
@@ -338,7 +380,9 @@ class Deciding(ForeignBlock):
 def test_blocks_passed_over_are_counted():
     regularizer = StochasticDepth(survival=0.5)
     for blocks, expected in (([], 0), ([Even(4, 4)], 1), ([Deciding(4, 4), Even(4, 4)], 2)):
-        changed = deepened(nn.Sequential(nn.Conv2d(1, 4, 3), ForeignBlock(4, 4), *blocks), mode="example")
+        changed = deepened(
+            nn.Sequential(nn.Conv2d(1, 4, 3), ForeignBlock(4, 4), *blocks), mode="example"
+        )
         changed(IMAGES)
         measures = regularizer.audit(Evidence(changed, [], 0.0, Changes()))
         assert measures["blocks"] == 1

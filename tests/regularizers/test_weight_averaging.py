@@ -5,12 +5,18 @@ import torch
 from torch import nn
 
 from pipeline import models, regularizers
-from pipeline.config.errors import Refusal
-from pipeline.config.schema import Data
+from pipeline.config.run import Data
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.network import as_images
 from pipeline.regularizers.base import Changes, Evidence, NoEffect
-from pipeline.regularizers.weight_averaging import Averager, WeightAveraging, ema, refresh_statistics, running_mean
+from pipeline.regularizers.weight_averaging import (
+    Averager,
+    WeightAveraging,
+    ema,
+    refresh_statistics,
+    running_mean,
+)
+from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
 
@@ -20,7 +26,9 @@ def test_ema_closed_form():
     average = values[0]
     for value in values[1:]:
         average = ema(average, value, 0.9)
-    masses = torch.tensor([0.9**6, *(0.1 * 0.9 ** (6 - index) for index in range(1, 7))], dtype=torch.float64)
+    masses = torch.tensor(
+        [0.9**6, *(0.1 * 0.9 ** (6 - index) for index in range(1, 7))], dtype=torch.float64
+    )
     assert float(masses.sum()) == pytest.approx(1)
     assert torch.allclose(average, (masses[:, None] * values).sum(0), atol=1e-14)
 
@@ -51,7 +59,9 @@ def test_a_run_averages_its_own_weights(configure, pool, monkeypatch, kind, star
     original = Averager.on_train_batch_end
 
     def recorded(self, trainer, module, *rest):
-        seen.append({name: value.detach().clone() for name, value in module.network.named_parameters()})
+        seen.append(
+            {name: value.detach().clone() for name, value in module.network.named_parameters()}
+        )
         original(self, trainer, module, *rest)
 
     monkeypatch.setattr(Averager, "on_train_batch_end", recorded)
@@ -64,7 +74,9 @@ def test_a_run_averages_its_own_weights(configure, pool, monkeypatch, kind, star
         expected = used[0][name]
         for count, weights in enumerate(used[1:], start=1):
             expected = (
-                0.8 * expected + 0.2 * weights[name] if kind == "ema" else expected + (weights[name] - expected) / (count + 1)
+                0.8 * expected + 0.2 * weights[name]
+                if kind == "ema"
+                else expected + (weights[name] - expected) / (count + 1)
             )
         assert torch.allclose(trained.weights[name], expected, atol=1e-6)
         assert torch.equal(trained.kept["raw"][name], seen[-1][name])
@@ -73,7 +85,9 @@ def test_a_run_averages_its_own_weights(configure, pool, monkeypatch, kind, star
 def test_raw_weights_are_those_of_the_baseline(configure, pool):
     trained = train(configure({"name": "weight_averaging", "decay": 0.9}), pool)
     baseline = train(configure(), pool)
-    assert all(torch.equal(trained.kept["raw"][name], baseline.weights[name]) for name in baseline.weights)
+    assert all(
+        torch.equal(trained.kept["raw"][name], baseline.weights[name]) for name in baseline.weights
+    )
 
 
 def test_statistics_are_those_of_the_averaged_weights():
@@ -106,7 +120,9 @@ def recomputed(weights, model, images, batch_size):
             for what, measure in (("mean", torch.mean), ("var", torch.var)):
                 read = seen.setdefault(f"{name}.running_{what}", [])
                 module.register_forward_pre_hook(
-                    lambda owner, arguments, read=read, measure=measure: read.append(measure(arguments[0].double(), (0, 2, 3)))
+                    lambda owner, arguments, read=read, measure=measure: read.append(
+                        measure(arguments[0].double(), (0, 2, 3))
+                    )
                 )
     for batch in images.split(batch_size):
         network(batch)
@@ -118,12 +134,17 @@ def test_a_run_ends_with_the_statistics_of_its_averaged_weights(configure, pool,
     """And not with those of the raw weights, nor of noisy passes."""
     config = configure(*beside, {"name": "weight_averaging", "decay": 0.9})
     trained = train(config, pool)
-    images = as_images(train_and_validation(pool, Data(**config.data), config.streams.split)[0].images)
+    images = as_images(
+        train_and_validation(pool, Data(**config.data), config.streams.split)[0].images
+    )
     expected = recomputed(trained.weights, config.model, images, 10)
     assert len(expected) == 10
     for name, values in expected.items():
         assert torch.allclose(trained.weights[name].double(), values, atol=1e-5), name
-    assert any(not torch.allclose(trained.kept["raw"][name].double(), values, atol=1e-2) for name, values in expected.items())
+    assert any(
+        not torch.allclose(trained.kept["raw"][name].double(), values, atol=1e-2)
+        for name, values in expected.items()
+    )
 
 
 @pytest.mark.parametrize("averaging_first", [True, False])
@@ -136,7 +157,9 @@ def test_early_stopping_beside_it_is_refused(configure, pool, averaging_first):
         "weight_averaging with early_stopping: it watches and restores the raw weights, so that no average would be tested; "
         "allowed is one of the two in an arm",
     )
-    assert regularizers.build([{"name": "weight_averaging", "decay": 0}, pair[1]]) == regularizers.build([pair[1]])
+    assert regularizers.build(
+        [{"name": "weight_averaging", "decay": 0}, pair[1]]
+    ) == regularizers.build([pair[1]])
 
 
 def test_an_average_that_is_replaced_after_training_is_caught(configure, pool, monkeypatch):
@@ -147,13 +170,19 @@ def test_an_average_that_is_replaced_after_training_is_caught(configure, pool, m
         module.network.load_state_dict(self.raw)
 
     monkeypatch.setattr(Averager, "on_train_end", replaced)
-    with pytest.raises(NoEffect, match="weight_averaging: .* tensors at the end are not the average of training"):
+    with pytest.raises(
+        NoEffect, match="weight_averaging: .* tensors at the end are not the average of training"
+    ):
         train(configure({"name": "weight_averaging", "decay": 0.9}), pool)
 
 
 def test_a_mean_has_no_decay():
     network = nn.Identity()
-    one, other = (WeightAveraging(kind="mean", decay=decay).effect(network, (1, 8, 8)) for decay in (0.5, 0.9))
+    one, other = (
+        WeightAveraging(kind="mean", decay=decay).effect(network, (1, 8, 8)) for decay in (0.5, 0.9)
+    )
     assert one == other
-    assert WeightAveraging(decay=0.5).effect(network, ()) != WeightAveraging(decay=0.9).effect(network, ())
+    assert WeightAveraging(decay=0.5).effect(network, ()) != WeightAveraging(decay=0.9).effect(
+        network, ()
+    )
     assert not WeightAveraging(kind="mean", decay=0).is_neutral()

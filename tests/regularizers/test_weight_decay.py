@@ -37,16 +37,24 @@ def test_decay_is_the_gradient_of_the_penalty():
 
 def test_a_linear_net_converges_to_ridge():
     torch.manual_seed(1)
-    inputs, targets = torch.randn(20, 3, dtype=torch.float64), torch.randn(20, 1, dtype=torch.float64)
+    inputs, targets = (
+        torch.randn(20, 3, dtype=torch.float64),
+        torch.randn(20, 1, dtype=torch.float64),
+    )
     layer = nn.Linear(3, 1, bias=False).double()
     optimizer = torch.optim.SGD(
-        WeightDecay(strength=STRENGTH).modify_optimizer([{"params": [layer.weight], "weight_decay": 0.0}]), lr=0.02
+        WeightDecay(strength=STRENGTH).modify_optimizer(
+            [{"params": [layer.weight], "weight_decay": 0.0}]
+        ),
+        lr=0.02,
     )
     for _ in range(3000):
         optimizer.zero_grad()
         ((layer(inputs) - targets).square().sum() / 2).backward()
         optimizer.step()
-    ridge = torch.linalg.solve(inputs.T @ inputs + STRENGTH * torch.eye(3, dtype=torch.float64), inputs.T @ targets)
+    ridge = torch.linalg.solve(
+        inputs.T @ inputs + STRENGTH * torch.eye(3, dtype=torch.float64), inputs.T @ targets
+    )
     assert torch.allclose(layer.weight, ridge.T, atol=1e-10)
 
 
@@ -64,7 +72,9 @@ def test_gradient_and_value():
 
 
 def test_audit():
-    network = models.build({"name": "resnet", "widths": (4,), "blocks": 1, "hidden": 4, "grid": 1}, (1, 8, 8), 10)
+    network = models.build(
+        {"name": "resnet", "widths": (4,), "blocks": 1, "hidden": 4, "grid": 1}, (1, 8, 8), 10
+    )
     regularizer = WeightDecay(strength=STRENGTH)
     decayed = regularizer.modify_optimizer(groups(network))
     measures = regularizer.audit(Evidence(network, decayed, 0.5, Changes()))

@@ -40,7 +40,13 @@ def contrasts(count: int) -> pd.DataFrame:
 def curve_rows(arm: str, height: float) -> list[dict[str, object]]:
     rows = []
     for split, epoch in itertools.product(("train", "validation"), (2, 4, 6)):
-        row = {"arm": arm, "split": split, "epoch": epoch, "accuracy": height * epoch / 6, "loss": 1 / epoch}
+        row = {
+            "arm": arm,
+            "split": split,
+            "epoch": epoch,
+            "accuracy": height * epoch / 6,
+            "loss": 1 / epoch,
+        }
         bounds = {
             f"{name}_{side}": row[name] + sign * 0.05
             for name in ("accuracy", "loss")
@@ -51,9 +57,19 @@ def curve_rows(arm: str, height: float) -> list[dict[str, object]]:
 
 
 def tried(label: str = "rate={}", arm: str = "arm_0") -> pd.DataFrame:
-    columns = ["arm", "strength", "validation_accuracy", "validation_accuracy_low", "validation_accuracy_high", "chosen"]
+    columns = [
+        "arm",
+        "strength",
+        "validation_accuracy",
+        "validation_accuracy_low",
+        "validation_accuracy_high",
+        "chosen",
+    ]
     rows = [("baseline", "", 0.9, 0.89, 0.91, False)]
-    rows += [(arm, label.format(rate), 0.9 + rate / 10, 0.88, 0.98, rate == 0.25) for rate in (0.1, 0.25, 0.5)]
+    rows += [
+        (arm, label.format(rate), 0.9 + rate / 10, 0.88, 0.98, rate == 0.25)
+        for rate in (0.1, 0.25, 0.5)
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -66,8 +82,17 @@ def boxes(figure: Figure) -> list[tuple[str, matplotlib.transforms.Bbox]]:
     canvas = FigureCanvasAgg(figure)
     with style.style():
         canvas.draw()
-        unseen = {id(tick.label1) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for tick in unseen_ticks(axis)}
-        shown = [text for text in figure.findobj(matplotlib.text.Text) if text.get_text().strip() and text.get_visible()]
+        unseen = {
+            id(tick.label1)
+            for axes in figure.axes
+            for axis in (axes.xaxis, axes.yaxis)
+            for tick in unseen_ticks(axis)
+        }
+        shown = [
+            text
+            for text in figure.findobj(matplotlib.text.Text)
+            if text.get_text().strip() and text.get_visible()
+        ]
     places = [(text, text.get_window_extent(canvas.get_renderer())) for text in shown]
     return [(text.get_text(), box) for text, box in places if id(text) not in unseen]
 
@@ -99,24 +124,44 @@ def bins(methods: list[str]) -> pd.DataFrame:
 
 
 PALETTE = style.colours(ARMS)
-CURVES = pd.DataFrame([row for place, arm in enumerate(ARMS[:4]) for row in curve_rows(arm, 0.8 + place / 100)])
+CURVES = pd.DataFrame(
+    [row for place, arm in enumerate(ARMS[:4]) for row in curve_rows(arm, 0.8 + place / 100)]
+)
 OUTCOMES = pd.DataFrame(
-    [{"label": arm, "arm": arm, "gap": 0.1 + i / 100, "test_accuracy": 0.9 - i / 50} for arm in ARMS for i in range(2)]
+    [
+        {"label": arm, "arm": arm, "gap": 0.1 + i / 100, "test_accuracy": 0.9 - i / 50}
+        for arm in ARMS
+        for i in range(2)
+    ]
 )
 MIXED = pd.concat([tried(LONG), tried("a very long name of a strength {}", "arm_1")])
-NAMES = ["dropout (rate=0.25)", "weight_decay (strength=0.005)", "augmentation (shift=1, rotation=10)"]
+NAMES = [
+    "dropout (rate=0.25)",
+    "weight_decay (strength=0.005)",
+    "augmentation (shift=1, rotation=10)",
+]
 FIGURES = {
     "forest": lambda: figures.forest(contrasts(3), NAMES, 0.01, PALETTE),
-    "many": lambda: figures.forest(contrasts(14), [f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:]], 0.01, PALETTE),
+    "many": lambda: figures.forest(
+        contrasts(14), [f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:]], 0.01, PALETTE
+    ),
     "curves": lambda: figures.curves(CURVES, {"arm_0": "arm_0 (rate=0.25)"}, PALETTE),
-    "many_curves": lambda: figures.curves(CURVES, {arm: f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:4]}, PALETTE),
+    "many_curves": lambda: figures.curves(
+        CURVES, {arm: f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:4]}, PALETTE
+    ),
     "strengths": lambda: figures.strengths(tried(), PALETTE),
     "long_strengths": lambda: figures.strengths(MIXED, PALETTE),
     "scatter": lambda: figures.scatter(OUTCOMES, PALETTE),
     "passes": lambda: diagrams.score_curves(
-        scores(ARMS[1:11], list(range(1, 51))), PALETTE, "noise passes averaged", "deterministic", {"arm_0"}
+        scores(ARMS[1:11], list(range(1, 51))),
+        PALETTE,
+        "noise passes averaged",
+        "deterministic",
+        {"arm_0"},
     ),
-    "sizes": lambda: diagrams.score_curves(scores(ARMS[1:5], [1, 2, 3, 4]), PALETTE, "members averaged", "one model"),
+    "sizes": lambda: diagrams.score_curves(
+        scores(ARMS[1:5], [1, 2, 3, 4]), PALETTE, "members averaged", "one model"
+    ),
     "reliability": lambda: diagrams.reliability_diagram(bins(ARMS[:5]), PALETTE),
 }
 
@@ -126,7 +171,12 @@ def test_no_text_overlaps_or_leaves_the_figure(name: str) -> None:
     figure = FIGURES[name]()
     shown = boxes(figure)
     for (one, left), (other, right) in itertools.combinations(shown, 2):
-        apart = left.x1 <= right.x0 + 1 or right.x1 <= left.x0 + 1 or left.y1 <= right.y0 + 2 or right.y1 <= left.y0 + 2
+        apart = (
+            left.x1 <= right.x0 + 1
+            or right.x1 <= left.x0 + 1
+            or left.y1 <= right.y0 + 2
+            or right.y1 <= left.y0 + 2
+        )
         assert apart, (one, other)
     width, height = figure.get_size_inches() * figure.dpi
     for text, box in shown:
@@ -158,9 +208,15 @@ def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:
     figure = figures.forest(frame, list(frame["arm"]), 0.01, PALETTE)
     words = "\n".join(texts(figure))
     for row in frame.itertuples():
-        assert f"{row.arm}: {100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}], {row.verdict}" in words
+        assert (
+            f"{row.arm}: {100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}], {row.verdict}"
+            in words
+        )
     drawn = [spots for spots in figure.axes[0].collections if isinstance(spots, PathCollection)]
-    looks = {(spot.get_paths()[0].vertices.tobytes(), tuple(spot.get_facecolor()[0]) == (1, 1, 1, 1)) for spot in drawn}
+    looks = {
+        (spot.get_paths()[0].vertices.tobytes(), tuple(spot.get_facecolor()[0]) == (1, 1, 1, 1))
+        for spot in drawn
+    }
     assert len(drawn) == len(looks) == 6
 
 
@@ -194,7 +250,10 @@ def test_a_forest_of_very_many_arms_shows_the_largest_differences() -> None:
 
 
 def test_forests_grow_with_the_arms_and_keep_their_width() -> None:
-    sizes = [figures.forest(contrasts(n), list(contrasts(n)["arm"]), 0.01, PALETTE).get_size_inches() for n in (3, 14)]
+    sizes = [
+        figures.forest(contrasts(n), list(contrasts(n)["arm"]), 0.01, PALETTE).get_size_inches()
+        for n in (3, 14)
+    ]
     assert sizes[0][0] == sizes[1][0] == style.WIDTH
     assert sizes[1][1] > 3 * sizes[0][1]
 
@@ -203,7 +262,11 @@ def test_curves_draw_the_bands_of_the_table() -> None:
     frame = pd.DataFrame(curve_rows("baseline", 0.8) + curve_rows("arm_0", 0.9))
     axes = figures.curves(frame, {"arm_0": "arm_0"}, PALETTE).axes[0]
     rows = frame[(frame["arm"] == "arm_0") & (frame["split"] == "validation")]
-    assert any(np.allclose(line.get_ydata(), 100 * rows["accuracy"]) for line in axes.lines if len(line.get_ydata()) == 3)
+    assert any(
+        np.allclose(line.get_ydata(), 100 * rows["accuracy"])
+        for line in axes.lines
+        if len(line.get_ydata()) == 3
+    )
     edges = np.concatenate([band.get_paths()[0].vertices[:, 1] for band in axes.collections])
     assert set(np.round(100 * rows["accuracy_low"], 6)) <= set(np.round(edges, 6))
 
@@ -211,32 +274,49 @@ def test_curves_draw_the_bands_of_the_table() -> None:
 def test_the_chosen_strength_is_starred() -> None:
     axes = figures.strengths(tried(), PALETTE).axes[0]
     stars = [line for line in axes.lines if line.get_marker() == "*"]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in stars] == [(1, pytest.approx(92.5))]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in stars] == [
+        (1, pytest.approx(92.5))
+    ]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "0.25", "0.5"]
     assert axes.get_xlabel() == "strength: rate=…"
 
 
 def test_strengths_of_which_no_run_was_done_leave_an_empty_place() -> None:
-    frame = tried().assign(validation_accuracy=NAN, validation_accuracy_low=NAN, validation_accuracy_high=NAN, chosen=False)
+    frame = tried().assign(
+        validation_accuracy=NAN,
+        validation_accuracy_low=NAN,
+        validation_accuracy_high=NAN,
+        chosen=False,
+    )
     assert style.png(figures.strengths(frame, PALETTE))
 
 
 def test_without_any_done_run_the_figures_are_empty() -> None:
     columns = list(curve_rows("baseline", 0.8)[0])
     assert style.png(figures.curves(pd.DataFrame(columns=columns), {"arm_0": "arm_0"}, PALETTE))
-    assert style.png(figures.scatter(pd.DataFrame(columns=["label", "arm", "gap", "test_accuracy"]), PALETTE))
+    assert style.png(
+        figures.scatter(pd.DataFrame(columns=["label", "arm", "gap", "test_accuracy"]), PALETTE)
+    )
 
 
 def test_curves_of_averages_draw_their_table_reference_and_star() -> None:
     frame = scores(["a", "b"], list(range(1, 21)))
-    panels = diagrams.score_curves(frame, {"a": "#111111", "b": "#222222"}, "passes", "deterministic", {"b"}).axes
+    panels = diagrams.score_curves(
+        frame, {"a": "#111111", "b": "#222222"}, "passes", "deterministic", {"b"}
+    ).axes
     for axes, scale in zip(panels[:2], (100, 1), strict=True):
         lines = [line.get_ydata() for line in axes.lines]
         assert any(len(line) == 2 and np.allclose(line, scale * 0.8) for line in lines)
-        assert any(len(line) == 20 and np.allclose(line, scale * (0.8 + np.arange(1, 21) / 100)) for line in lines)
+        assert any(
+            len(line) == 20 and np.allclose(line, scale * (0.8 + np.arange(1, 21) / 100))
+            for line in lines
+        )
         edges = np.concatenate([band.get_paths()[0].vertices[:, 1] for band in axes.collections])
         assert np.isclose(edges, scale * (0.85 + 0.2)).any()
-    stars = [[len(line.get_xdata()) for line in axes.lines if line.get_marker() == "*"] for axes in panels]
+    stars = [
+        [len(line.get_xdata()) for line in axes.lines if line.get_marker() == "*"]
+        for axes in panels
+    ]
     assert stars == [[0], [0], [1], [1]]
 
 

@@ -26,7 +26,9 @@ def against(factor):
 
 def study(factors=FACTORS):
     arms = [
-        PlannedArm(name=name, factor=factor, against=against(factor), rule="deterministic", train_size=size)
+        PlannedArm(
+            name=name, factor=factor, against=against(factor), rule="deterministic", train_size=size
+        )
         for name, (factor, size) in factors.items()
     ]
     return PlannedStudy(name="growth", question="?", arms=tuple(arms))
@@ -35,8 +37,16 @@ def study(factors=FACTORS):
 @pytest.fixture
 def report():
     """Two seeds of every arm, and the contrast of every arm but the baseline."""
-    outcomes = [("growth", arm, 0.5 + place / 10 + shift) for place, arm in enumerate(FACTORS) for shift in (-0.01, 0.01)]
-    rows = [("growth", arm, place / 100, place / 100 - 0.01, place / 100 + 0.01) for place, arm in enumerate(FACTORS) if place]
+    outcomes = [
+        ("growth", arm, 0.5 + place / 10 + shift)
+        for place, arm in enumerate(FACTORS)
+        for shift in (-0.01, 0.01)
+    ]
+    rows = [
+        ("growth", arm, place / 100, place / 100 - 0.01, place / 100 + 0.01)
+        for place, arm in enumerate(FACTORS)
+        if place
+    ]
     primary = pd.DataFrame(rows, columns=["study", "arm", "difference", "low", "high"])
     frame = pd.DataFrame(outcomes, columns=["study", "arm", "test_accuracy"])
     return SimpleNamespace(outcomes=frame, primary=lambda: primary)
@@ -49,14 +59,21 @@ def test_an_arm_is_a_point_of_the_line_of_what_it_adds(report):
         *(("dropout", 100, 0.7), ("dropout", 1000, 0.8), ("dropout + augmentation", 5000, 1.1)),
         ("model.batch_norm=false", 5000, 1.0),
     ]
-    assert list(zip(differences["series"], differences["size"], differences["mean"], strict=True)) == [
-        *(("dropout", 100, 0.02), ("dropout", 1000, 0.03), ("dropout + augmentation", 5000, 0.06)),
+    assert list(
+        zip(differences["series"], differences["size"], differences["mean"], strict=True)
+    ) == [
+        *(("dropout", 100, 0.02), ("dropout", 1000, 0.03), ("dropout + augmentation", 5000, 0.06))
     ]
 
 
 def test_the_figure_has_a_line_for_each_and_a_tick_for_every_size(report):
     upper, lower = growth_curves(*growth_frames(report, study())).axes
-    assert [list(line.get_xdata()) for line in upper.lines] == [[100, 1000, 5000], [100, 1000], [5000], [5000]]
+    assert [list(line.get_xdata()) for line in upper.lines] == [
+        [100, 1000, 5000],
+        [100, 1000],
+        [5000],
+        [5000],
+    ]
     assert list(lower.get_xticks()) == [100, 1000, 5000]
 
 

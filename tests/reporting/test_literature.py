@@ -10,16 +10,48 @@ from pipeline.reporting.literature import literature_page, literature_sentence
 
 NAN = float("nan")
 ERROR = {
-    **{"study": "dropout", "arm": "dropout", "against": "baseline", "measure": "error", "sign": "lower"},
-    **{"source": "A | B, 2014", "setting": "MNIST", "published_before": 1.6, "published_after": 1.35, "n": 6},
-    **{"before": 0.1, "after": 0.08, "difference": -0.02, "low": -0.03, "high": -0.01, "p": 0.002, "outcome": "agrees"},
+    **{
+        "study": "dropout",
+        "arm": "dropout",
+        "against": "baseline",
+        "measure": "error",
+        "sign": "lower",
+    },
+    **{
+        "source": "A | B, 2014",
+        "setting": "MNIST",
+        "published_before": 1.6,
+        "published_after": 1.35,
+        "n": 6,
+    },
+    **{
+        "before": 0.1,
+        "after": 0.08,
+        "difference": -0.02,
+        "low": -0.03,
+        "high": -0.01,
+        "p": 0.002,
+        "outcome": "agrees",
+    },
 }
 COST = ERROR | {
-    **{"measure": "training_cost", "published_before": 75.0, "published_after": 60.0, "before": 1.0, "after": 0.78},
+    **{
+        "measure": "training_cost",
+        "published_before": 75.0,
+        "published_after": 60.0,
+        "before": 1.0,
+        "after": 0.78,
+    },
     **{"difference": -0.22, "low": -0.22, "high": -0.22, "p": NAN},
 }
 OPEN = ERROR | {
-    **{"arm": "random", "measure": "passes_1_12", "published_before": NAN, "published_after": NAN, "source": "C, 2015"},
+    **{
+        "arm": "random",
+        "measure": "passes_1_12",
+        "published_before": NAN,
+        "published_after": NAN,
+        "source": "C, 2015",
+    },
     **{"low": NAN, "high": NAN, "outcome": "inconclusive"},
 }
 
@@ -33,8 +65,14 @@ def shown(*rows):
 
 def test_figures_stand_side_by_side_with_their_changes():
     page = literature_page(shown(ERROR, COST, OPEN))
-    assert "| 1.60 → 1.35 (-16 %) [1] | MNIST | 10.0 → 8.0 (-20 %) | -2.0 | [-3.0, -1.0] | 6 | 0.002 | agrees |" in page
-    assert "| 75 → 60 (-20 %) [1] | MNIST | 1.00 → 0.78 (-22 %) | -0.22 | [-0.22, -0.22] | 6 | – | agrees |" in page
+    assert (
+        "| 1.60 → 1.35 (-16 %) [1] | MNIST | 10.0 → 8.0 (-20 %) | -2.0 | [-3.0, -1.0] | 6 | 0.002 | agrees |"
+        in page
+    )
+    assert (
+        "| 75 → 60 (-20 %) [1] | MNIST | 1.00 → 0.78 (-22 %) | -0.22 | [-0.22, -0.22] | 6 | – | agrees |"
+        in page
+    )
     assert "| random: 1 against 12 noise passes | test error (%) | lower [2] |" in page
     assert page.endswith("1. A \\| B, 2014\n2. C, 2015")
 
@@ -42,7 +80,9 @@ def test_figures_stand_side_by_side_with_their_changes():
 def test_a_cost_is_said_to_be_counted_and_not_timed():
     page = literature_page(shown(ERROR, COST))
     (row,) = [line for line in page.splitlines() if "75 → 60" in line]
-    assert row.startswith("| dropout against baseline, counted cost | training FLOPs as counted, a share of the other's |")
+    assert row.startswith(
+        "| dropout against baseline, counted cost | training FLOPs as counted, a share of the other's |"
+    )
     assert row.endswith("| agrees |")
     assert "a cost is counted, never timed" in page
 

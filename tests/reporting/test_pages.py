@@ -8,8 +8,24 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison import interactions, published, variance
-from pipeline.config.plan import Plan, PlannedArm, PlannedDraw, PlannedRun, PlannedStudy, PlannedVariance
-from pipeline.reporting import diagnosis, frames, interplay, literature, overview, pages, sections, spread
+from pipeline.config.plan import (
+    Plan,
+    PlannedArm,
+    PlannedDraw,
+    PlannedRun,
+    PlannedStudy,
+    PlannedVariance,
+)
+from pipeline.reporting import (
+    diagnosis,
+    frames,
+    interplay,
+    literature,
+    overview,
+    pages,
+    sections,
+    spread,
+)
 
 NAN = math.nan
 SEEDS = (1000, 1001, 1002)
@@ -23,7 +39,10 @@ def plan(phase: str, studies: dict[str, dict[str, str]]) -> Plan:
             question=f"Is {study} worth it?",
             arms=(
                 PlannedArm(name="baseline", factor="nothing", rule="deterministic"),
-                *(PlannedArm(name=arm, factor=f"{arm} layers", rule=rule) for arm, rule in arms.items()),
+                *(
+                    PlannedArm(name=arm, factor=f"{arm} layers", rule=rule)
+                    for arm, rule in arms.items()
+                ),
             ),
         )
         for study, arms in studies.items()
@@ -40,16 +59,36 @@ def plan(phase: str, studies: dict[str, dict[str, str]]) -> Plan:
         for arm in study.arms
         for seed in SEEDS
     )
-    settings = {"data": {"dataset": "digits", "train_size": 7}, "model": {"name": "resnet"}, "training": {"epochs": 2}}
-    return Plan(protocol="tiny", phase=phase, settings=settings, margin=0.01, data_digest="d", studies=described, runs=runs)
+    settings = {
+        "data": {"dataset": "digits", "train_size": 7},
+        "model": {"name": "resnet"},
+        "training": {"epochs": 2},
+    }
+    return Plan(
+        protocol="tiny",
+        phase=phase,
+        settings=settings,
+        margin=0.01,
+        data_digest="d",
+        studies=described,
+        runs=runs,
+    )
 
 
-def evidence(studies: dict[str, dict[str, str]], verdicts: dict[str, tuple[float, str]]) -> frames.Evidence:
+def evidence(
+    studies: dict[str, dict[str, str]], verdicts: dict[str, tuple[float, str]]
+) -> frames.Evidence:
     """Evidence in which each arm has this difference and this verdict."""
     confirmation = plan("confirmation", studies)
     cost = {"training_flops": 1_230_000_000, "updates": 180, "forward_flops": 2_000_000}
-    records = {name: {"state": "done", "cost": cost, "files": {}, "audit": {}} for name in confirmation.fingerprints()}
-    history = [{"epoch": 2, "updates": 6, "split": split, "loss": 0.1, "accuracy": 0.9} for split in ("train", "validation")]
+    records = {
+        name: {"state": "done", "cost": cost, "files": {}, "audit": {}}
+        for name in confirmation.fingerprints()
+    }
+    history = [
+        {"epoch": 2, "updates": 6, "split": split, "loss": 0.1, "accuracy": 0.9}
+        for split in ("train", "validation")
+    ]
     scores = [
         row
         for place, name in enumerate(confirmation.fingerprints())
@@ -57,13 +96,29 @@ def evidence(studies: dict[str, dict[str, str]], verdicts: dict[str, tuple[float
             (name, confirmation.rules()[name], "test", "accuracy", 0.9 - place % 3 / 100),
             (name, "deterministic", "train", "accuracy", 0.99 - place / 1000),
             *(
-                (name, "deterministic", "train_validation", part, 0.1 + place / 1000 if "i" not in part else 0.0)
+                (
+                    name,
+                    "deterministic",
+                    "train_validation",
+                    part,
+                    0.1 + place / 1000 if "i" not in part else 0.0,
+                )
                 for part in frames.GAPS
             ),
         ]
     ]
     rows = [
-        {**{"study": study, "arm": arm, "factor": arm, "strength": "", "metric": metric, "rule": "deterministic", "n": 3}}
+        {
+            **{
+                "study": study,
+                "arm": arm,
+                "factor": arm,
+                "strength": "",
+                "metric": metric,
+                "rule": "deterministic",
+                "n": 3,
+            }
+        }
         | {
             "baseline_mean": 0.9,
             "arm_mean": 0.9 + shift,
@@ -72,8 +127,19 @@ def evidence(studies: dict[str, dict[str, str]], verdicts: dict[str, tuple[float
             "high": shift + 0.005,
             "p": 0.01,
         }
-        | {"p_holm": 0.02 if metric == "test_accuracy" else NAN, "verdict": verdict if metric == "test_accuracy" else ""}
-        | {"detectable": 0.0123, "correlation": 0.5, "planned": 3, "done": 3, "failed": 0, "diverged": 0, "missing": 0}
+        | {
+            "p_holm": 0.02 if metric == "test_accuracy" else NAN,
+            "verdict": verdict if metric == "test_accuracy" else "",
+        }
+        | {
+            "detectable": 0.0123,
+            "correlation": 0.5,
+            "planned": 3,
+            "done": 3,
+            "failed": 0,
+            "diverged": 0,
+            "missing": 0,
+        }
         | {"p_sign_flip": 0.25, "seeds_needed": 1234.0, "seed_error": 0.002, "image_error": 0.005}
         | {"unpaired": 0, "other_machine": 0}
         for study, arms in studies.items()
@@ -100,7 +166,12 @@ def evidence(studies: dict[str, dict[str, str]], verdicts: dict[str, tuple[float
         rules=frames.rule_frame(confirmation, scored),
         passes=pd.DataFrame(columns=list(frames.PASSES)),
         **dict.fromkeys(("ensembles", "sizes", "reliability"), pd.DataFrame()),
-        test_use={"phase": "confirmation", "runs": 9, "test_examples": 719, "validation_examples": 928},
+        test_use={
+            "phase": "confirmation",
+            "runs": 9,
+            "test_examples": 719,
+            "validation_examples": 928,
+        },
         data={"development": 1078, "validation": 0, "notes": []},
     )
 
@@ -125,8 +196,14 @@ def test_the_headline_says_each_verdict_in_plain_language(found: frames.Evidence
     assert sentence.startswith(
         "After 3 fresh seeds, **augmentation** (+2.0 points [+1.5, +2.5]) and **dropout** (+1.0 points [+0.5, +1.5]) help."
     )
-    assert "**smoothing** (+0.4 points [-0.1, +0.9]) helps, but by less than the margin of 1 point." in sentence
-    assert "**decay** (0.0 points [-0.5, +0.5]) is equivalent to its baseline within 1 point." in sentence
+    assert (
+        "**smoothing** (+0.4 points [-0.1, +0.9]) helps, but by less than the margin of 1 point."
+        in sentence
+    )
+    assert (
+        "**decay** (0.0 points [-0.5, +0.5]) is equivalent to its baseline within 1 point."
+        in sentence
+    )
     assert "**mixup** (-0.4 points [-0.9, +0.1]; detectable: 1.2) stays inconclusive." in sentence
     assert "**early** (-3.0 points [-3.5, -2.5]) hurts." in sentence
     assert "The baseline reaches 89.0 % test accuracy with a gap of 10.1 points" in sentence
@@ -135,14 +212,22 @@ def test_the_headline_says_each_verdict_in_plain_language(found: frames.Evidence
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        ("helps", "4 of 5 arms help; the largest difference is that of **a3** (+4.0 points [+3.5, +4.5])."),
-        ("hurts", "4 of 5 arms hurt; the largest difference is that of **a3** (+4.0 points [+3.5, +4.5])."),
+        (
+            "helps",
+            "4 of 5 arms help; the largest difference is that of **a3** (+4.0 points [+3.5, +4.5]).",
+        ),
+        (
+            "hurts",
+            "4 of 5 arms hurt; the largest difference is that of **a3** (+4.0 points [+3.5, +4.5]).",
+        ),
         ("equivalent", "4 of 5 arms are equivalent to their baseline within 1 point. "),
         ("inconclusive", "4 of 5 arms stay inconclusive. "),
     ],
 )
 def test_many_arms_of_one_verdict_are_counted(verdict: str, words: str) -> None:
-    arms = {f"a{number}": ((number + 1) / 100, verdict) for number in range(4)} | {"other": (0.5, "helps, below the margin")}
+    arms = {f"a{number}": ((number + 1) / 100, verdict) for number in range(4)} | {
+        "other": (0.5, "helps, below the margin")
+    }
     sentence = pages.headline(evidence({"one": dict.fromkeys(arms, "deterministic")}, arms))
     assert words in sentence
     assert "**a0**" not in sentence
@@ -151,7 +236,9 @@ def test_many_arms_of_one_verdict_are_counted(verdict: str, words: str) -> None:
 def test_every_verdict_has_its_words() -> None:
     for verdict in pages.VERDICTS:
         assert (
-            pages.headline(evidence({"layers": {"dropout": "deterministic"}}, {"dropout": (0.0, verdict)})).count("**dropout**")
+            pages.headline(
+                evidence({"layers": {"dropout": "deterministic"}}, {"dropout": (0.0, verdict)})
+            ).count("**dropout**")
             == 1
         )
 
@@ -169,13 +256,30 @@ def whole(found: frames.Evidence) -> str:
 
 def test_the_pages_keep_their_order(found: frames.Evidence) -> None:
     made = pages.pages(found)
-    marks = ["# Which", "After 3 fresh seeds", "| arm | verdict |", "(figures/forest.png)", "## Diagnosis", "## More seeds"]
+    marks = [
+        "# Which",
+        "After 3 fresh seeds",
+        "| arm | verdict |",
+        "(figures/forest.png)",
+        "## Diagnosis",
+        "## More seeds",
+    ]
     places = [made["report.md"].index(mark) for mark in [*marks, "## Pages"]]
     assert places == sorted(places)
-    marks = ["# Study: layers", "## Confirmed", "(../figures/curves_layers.png)", "## Cost", "## What acted", "## Runs"]
+    marks = [
+        "# Study: layers",
+        "## Confirmed",
+        "(../figures/curves_layers.png)",
+        "## Cost",
+        "## What acted",
+        "## Runs",
+    ]
     places = [made["pages/study_layers.md"].index(mark) for mark in marks]
     assert places == sorted(places)
-    assert list(made) == ["report.md", *(f"pages/{name}.md" for name in ("method", "gap", "cost", "study_layers"))]
+    assert list(made) == [
+        "report.md",
+        *(f"pages/{name}.md" for name in ("method", "gap", "cost", "study_layers")),
+    ]
     assert "nan" not in whole(found)
 
 
@@ -199,7 +303,10 @@ def test_every_table_names_n_rule_and_interval(found: frames.Evidence) -> None:
 
 
 def test_the_study_is_named_only_where_the_arm_is_not_plain() -> None:
-    studies = {"one": {"dropout": "deterministic", "decay": "deterministic"}, "two": {"dropout": "noise_12"}}
+    studies = {
+        "one": {"dropout": "deterministic", "decay": "deterministic"},
+        "two": {"dropout": "noise_12"},
+    }
     shown = evidence(studies, VERDICTS)
     assert "| arm | study |" in whole(shown)
     assert "**dropout of one**" in pages.headline(shown)
@@ -211,14 +318,20 @@ def test_the_study_is_named_only_where_the_arm_is_not_plain() -> None:
 
 
 def test_cost_counts_the_passes_of_the_rule() -> None:
-    text = overview.cost_table(evidence({"one": {"dropout": "deterministic", "decay": "noise_12"}}, VERDICTS))
+    text = overview.cost_table(
+        evidence({"one": {"dropout": "deterministic", "decay": "noise_12"}}, VERDICTS)
+    )
     assert "| dropout | 1.23 G | 1.00 | 180 | 1 | 2.00 M | 3 |" in text
     assert "| decay | 1.23 G | 1.00 | 180 | 12 | 24.0 M | 3 |" in text
 
 
 def test_parts_of_the_gap_that_are_exactly_zero_are_so_shown(found: frames.Evidence) -> None:
-    row = next(line for line in overview.gap_table(found).splitlines() if line.startswith("| baseline"))
-    assert re.fullmatch(r"\| baseline \| 3 \| 10\.1 \[9\.9, 10\.3\] \| 0 \| 0 \| 10\.1 \[9\.9, 10\.3\] \|", row)
+    row = next(
+        line for line in overview.gap_table(found).splitlines() if line.startswith("| baseline")
+    )
+    assert re.fullmatch(
+        r"\| baseline \| 3 \| 10\.1 \[9\.9, 10\.3\] \| 0 \| 0 \| 10\.1 \[9\.9, 10\.3\] \|", row
+    )
 
 
 def test_lost_runs_are_counted_once_however_many_studies_share_them(found: frames.Evidence) -> None:
@@ -229,13 +342,25 @@ def test_lost_runs_are_counted_once_however_many_studies_share_them(found: frame
 
 
 def test_pairs_without_numbers_are_shown_as_unknown(found: frames.Evidence) -> None:
-    numbers = ["baseline_mean", "arm_mean", "difference", "low", "high", "p", "p_holm", "detectable", "correlation"]
+    numbers = [
+        "baseline_mean",
+        "arm_mean",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "p_holm",
+        "detectable",
+        "correlation",
+    ]
     numbers += ["p_sign_flip", "seeds_needed", "seed_error", "image_error"]
     void = found.contrasts.assign(n=0, verdict="inconclusive", **dict.fromkeys(numbers, NAN))
     text = whole(dataclasses.replace(found, contrasts=void))
     assert "6 of 6 arms stay inconclusive." in text
     few = void[void["arm"].isin(("dropout", "decay"))]
-    assert "**dropout** (no pair of runs)" in pages.headline(dataclasses.replace(found, contrasts=few))
+    assert "**dropout** (no pair of runs)" in pages.headline(
+        dataclasses.replace(found, contrasts=few)
+    )
     assert "nan" not in text
 
 
@@ -245,8 +370,12 @@ def test_an_arm_with_another_budget_is_named(found: frames.Evidence) -> None:
     early = runs["arm"] == "early"
     runs.loc[early, "updates"] = runs.loc[early, "updates"] * 0.5
     said = overview.budgets(dataclasses.replace(found, runs=runs))
-    usual, fewer = (runs.loc[runs["arm"] == arm, "updates"].iloc[0] for arm in ("baseline", "early"))
-    assert said.endswith(f"- **early** took {fewer:.0f} updates on average, 0.50 of the baseline's {usual:.0f}.")
+    usual, fewer = (
+        runs.loc[runs["arm"] == arm, "updates"].iloc[0] for arm in ("baseline", "early")
+    )
+    assert said.endswith(
+        f"- **early** took {fewer:.0f} updates on average, 0.50 of the baseline's {usual:.0f}."
+    )
     assert "**dropout**" not in said
 
 
@@ -268,7 +397,10 @@ def test_an_inconclusive_arm_says_what_would_settle_it(found: frames.Evidence) -
         "- **mixup** stays inconclusive: 3 pairs find a difference of 1.2 points with 80 % power; the observed one would take 1,234."
     ) in page
     many = found.contrasts.assign(seeds_needed=math.inf)
-    assert "more than 10,000." in pages.pages(dataclasses.replace(found, contrasts=many))["pages/study_layers.md"]
+    assert (
+        "more than 10,000."
+        in pages.pages(dataclasses.replace(found, contrasts=many))["pages/study_layers.md"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -283,21 +415,35 @@ def test_an_inconclusive_arm_says_what_would_settle_it(found: frames.Evidence) -
         (-0.1, 0.02, "variance"),
     ],
 )
-def test_the_problem_is_the_part_that_outweighs_the_other(bias: float, gap: float, named: str) -> None:
+def test_the_problem_is_the_part_that_outweighs_the_other(
+    bias: float, gap: float, named: str
+) -> None:
     assert diagnosis.problem(bias, gap, margin=0.01) == named
 
 
 def test_the_diagnosis_tells_errors_gap_and_what_addresses_them(found: frames.Evidence) -> None:
     said = diagnosis.diagnosis(found)
-    assert said.startswith("The baseline is wrong on 1.1 [0.9, 1.3] % of its own training images.")  # 1.0, 1.1 and 1.2
-    assert "Taking 0.0 % as the best possible error (`optimal_error`), 1.1 points are avoidable bias." in said
+    assert said.startswith(
+        "The baseline is wrong on 1.1 [0.9, 1.3] % of its own training images."
+    )  # 1.0, 1.1 and 1.2
+    assert (
+        "Taking 0.0 % as the best possible error (`optimal_error`), 1.1 points are avoidable bias."
+        in said
+    )
     assert "On validation 10.1 [9.9, 10.3] points come on top" in said
     assert "**variance**" in said
-    assert "the largest difference first: **augmentation** (+2.0 points [+1.5, +2.5]), **dropout**" in said
-    assert "With a smaller gap, but not shown to raise test accuracy: **early** (-3.0 points [-3.5, -2.5])." in said
+    assert (
+        "the largest difference first: **augmentation** (+2.0 points [+1.5, +2.5]), **dropout**"
+        in said
+    )
+    assert (
+        "With a smaller gap, but not shown to raise test accuracy: **early** (-3.0 points [-3.5, -2.5])."
+        in said
+    )
     stated = found.confirmation.model_copy(update={"optimal_error": 0.008})
-    assert "Taking 0.8 % as the best possible error (`optimal_error`), 0.3 points" in diagnosis.diagnosis(
-        dataclasses.replace(found, confirmation=stated)
+    assert (
+        "Taking 0.8 % as the best possible error (`optimal_error`), 0.3 points"
+        in diagnosis.diagnosis(dataclasses.replace(found, confirmation=stated))
     )
 
 
@@ -308,7 +454,10 @@ def test_where_bias_is_the_problem_arms_that_fit_better_are_named(found: frames.
     said = diagnosis.diagnosis(dataclasses.replace(found, outcomes=outcomes))
     assert "**bias**" in said
     assert "add a regularizer only once it overfits" in said
-    assert "With less training error than the baseline (intervals not corrected): **mixup** (+11.0 points" in said
+    assert (
+        "With less training error than the baseline (intervals not corrected): **mixup** (+11.0 points"
+        in said
+    )
 
 
 def test_whether_the_smallest_gap_is_the_best_model(found: frames.Evidence) -> None:
@@ -318,17 +467,36 @@ def test_whether_the_smallest_gap_is_the_best_model(found: frames.Evidence) -> N
     said = diagnosis.smallest_gap(dataclasses.replace(found, outcomes=outcomes))
     assert "Over 21 confirmation runs" in said
     assert (
-        "was not the best model: **decay** has a gap of 2.0 points and 90.0 % test accuracy, **dropout** a gap of 10.0" in said
+        "was not the best model: **decay** has a gap of 2.0 points and 90.0 % test accuracy, **dropout** a gap of 10.0"
+        in said
     )
     outcomes.loc[outcomes["arm"] == "decay", "test_accuracy"] = 0.96
     said = diagnosis.smallest_gap(dataclasses.replace(found, outcomes=outcomes))
     assert "The smallest gap was the best model: **decay**" in said
-    assert f"correlate with {outcomes['gap'].rank().corr(outcomes['test_accuracy'].rank()):.2f}, and within arms" in said
+    assert (
+        f"correlate with {outcomes['gap'].rank().corr(outcomes['test_accuracy'].rank()):.2f}, and within arms"
+        in said
+    )
 
 
 def interacting(found: frames.Evidence, low: float, high: float) -> frames.Evidence:
-    row = {"study": "layers", "arm": "both", "first": "dropout", "second": "decay", "n": 3, "p": 0.5, "p_sign_flip": 0.5}
-    row |= {"effect": 0.02, "sum": 0.023, "difference": (low + high) / 2, "low": low, "high": high, "detectable": 0.04}
+    row = {
+        "study": "layers",
+        "arm": "both",
+        "first": "dropout",
+        "second": "decay",
+        "n": 3,
+        "p": 0.5,
+        "p_sign_flip": 0.5,
+    }
+    row |= {
+        "effect": 0.02,
+        "sum": 0.023,
+        "difference": (low + high) / 2,
+        "low": low,
+        "high": high,
+        "detectable": 0.04,
+    }
     rows = [row | {"metric": metric} for metric in ("test_accuracy", "test_nll", "gap")]
     return dataclasses.replace(found, interactions=pd.DataFrame(rows))
 
@@ -338,11 +506,17 @@ def interacting(found: frames.Evidence, low: float, high: float) -> frames.Evide
     [
         (-0.006, -0.001, "less than their sum"),
         (0.001, 0.006, "more than their sum"),
-        (-0.006, 0.001, "None was shown; these seeds would find one of 4.0 points four times in five."),
+        (
+            -0.006,
+            0.001,
+            "None was shown; these seeds would find one of 4.0 points four times in five.",
+        ),
         (NAN, NAN, "It does not vary over the seeds, so it has no interval."),
     ],
 )
-def test_interactions_are_told_by_their_interval(found: frames.Evidence, low: float, high: float, words: str) -> None:
+def test_interactions_are_told_by_their_interval(
+    found: frames.Evidence, low: float, high: float, words: str
+) -> None:
     said = interplay.interaction_lines(interacting(found, low, high))
     assert said.count("**both**") == 1
     assert words in said
@@ -360,34 +534,58 @@ def test_interactions_stand_on_both_pages(found: frames.Evidence) -> None:
 
 @pytest.mark.parametrize(
     ("seeds", "images", "words"),
-    [(0.01, 0.001, "More seeds"), (0.001, 0.01, "More test images"), (0.01, 0.01, "both errors weigh")],
+    [
+        (0.01, 0.001, "More seeds"),
+        (0.001, 0.01, "More test images"),
+        (0.01, 0.01, "both errors weigh"),
+    ],
 )
-def test_the_report_ends_in_advice(found: frames.Evidence, seeds: float, images: float, words: str) -> None:
+def test_the_report_ends_in_advice(
+    found: frames.Evidence, seeds: float, images: float, words: str
+) -> None:
     told = found.contrasts.assign(seed_error=seeds, image_error=images)
     said = spread.spread_sentence(dataclasses.replace(found, contrasts=told))
     assert f"standard error of {100 * seeds:.2f} points from the seeds" in said
     assert words in said
 
 
-def test_a_metric_that_is_exactly_the_baseline_s_has_no_row_and_a_constant_cost_no_p(found: frames.Evidence) -> None:
+def test_a_metric_that_is_exactly_the_baseline_s_has_no_row_and_a_constant_cost_no_p(
+    found: frames.Evidence,
+) -> None:
     table = found.contrasts.copy()
     own = table[(table["arm"] == "dropout") & (table["metric"] == "test_nll")]
     void = {"p": NAN, "low": NAN, "high": NAN, "p_sign_flip": 0.25}
     same = own.assign(metric="test_cost", difference=0.0, **void)
-    dearer = own.assign(metric="training_cost", baseline_mean=1.0, arm_mean=1.5, difference=0.5, **void)
+    dearer = own.assign(
+        metric="training_cost", baseline_mean=1.0, arm_mean=1.5, difference=0.5, **void
+    )
     told = dataclasses.replace(found, contrasts=pd.concat([table, same, dearer], ignore_index=True))
     page = pages.pages(told)["pages/study_layers.md"]
-    assert "| dropout | training cost (of the baseline's) | 1.000 | 1.500 | +0.500 | – | 3 | – | – |" in page
+    assert (
+        "| dropout | training cost (of the baseline's) | 1.000 | 1.500 | +0.500 | – | 3 | – | – |"
+        in page
+    )
     assert "test cost" not in page
-    assert "| dropout | test NLL (nats) | 0.900 | 0.910 | +0.010 | [+0.005, +0.015] | 3 | 0.010 | 0.250 |" in page
+    assert (
+        "| dropout | test NLL (nats) | 0.900 | 0.910 | +0.010 | [+0.005, +0.015] | 3 | 0.010 | 0.250 |"
+        in page
+    )
 
 
 def test_a_study_of_variance_has_its_page_and_its_sentence(found: frames.Evidence) -> None:
-    arms = tuple(PlannedArm(name=name, factor=name, rule="deterministic") for name in ("baseline", "dropout"))
+    arms = tuple(
+        PlannedArm(name=name, factor=name, rule="deterministic") for name in ("baseline", "dropout")
+    )
     study = PlannedVariance(name="spread", question="Where from?", groups=(1000, 1001), arms=arms)
     draws = tuple(
         PlannedDraw(
-            study="spread", arm=arm.name, strength="", seed=seed, stream="init", draw=1, fingerprint=f"{arm.name}-{seed}"
+            study="spread",
+            arm=arm.name,
+            strength="",
+            seed=seed,
+            stream="init",
+            draw=1,
+            fingerprint=f"{arm.name}-{seed}",
         )
         for arm in arms
         for seed in (1000, 1001)
@@ -401,7 +599,9 @@ def test_a_study_of_variance_has_its_page_and_its_sentence(found: frames.Evidenc
     ]
     table = pd.DataFrame(rows, columns=list(variance.COLUMNS)).assign(study="spread")
     lost = {name: {"state": "failed", "reason": "why"} for name in ("dropout-1001",)}
-    told = dataclasses.replace(found, confirmation=plan, variance=table, draws=frames.draw_frame(plan, lost))
+    told = dataclasses.replace(
+        found, confirmation=plan, variance=table, draws=frames.draw_frame(plan, lost)
+    )
     made = pages.pages(told)
     page = made["pages/study_spread.md"]
     assert "| baseline | init | 1.73 | [0.90, 5.00] | 2 | 4 |" in page
@@ -409,18 +609,21 @@ def test_a_study_of_variance_has_its_page_and_its_sentence(found: frames.Evidenc
     assert "| dropout | noise | 0.00 | – | 2 | 4 |" in page
     assert "4 runs of 4 not done: 1 failed, 3 missing" in page
     assert "dropout, seed 1001: failed: why" in page
-    sentence = (
-        "of **baseline** over seeds: first **init** (a standard deviation of 1.73 points [0.90, 5.00]), then **order** (a"
-    )
+    sentence = "of **baseline** over seeds: first **init** (a standard deviation of 1.73 points [0.90, 5.00]), then **order** (a"
     assert sentence in page
     assert sentence in made["report.md"]
     assert "nan" not in page
     nothing = dataclasses.replace(told, variance=table.iloc[:0])
-    assert "**No run of this study is done, so nothing was taken apart.**" in pages.pages(nothing)["pages/study_spread.md"]
+    assert (
+        "**No run of this study is done, so nothing was taken apart.**"
+        in pages.pages(nothing)["pages/study_spread.md"]
+    )
 
 
 def test_a_published_effect_of_the_same_runs_and_measure_counts_once() -> None:
-    found = evidence({"one": {"dropout": "deterministic"}, "two": {"decay": "deterministic"}}, VERDICTS)
+    found = evidence(
+        {"one": {"dropout": "deterministic"}, "two": {"decay": "deterministic"}}, VERDICTS
+    )
     runs = tuple(
         run.model_copy(update={"fingerprint": run.fingerprint.replace("twodecay", "onedropout")})
         for run in found.confirmation.runs
@@ -436,8 +639,13 @@ def test_a_published_effect_of_the_same_runs_and_measure_counts_once() -> None:
     told = dataclasses.replace(found, published=table)
     apart = literature.literature_sentence(told)
     assert apart.startswith("Of 4 effects that papers report")
-    assert "**decay against baseline** and **decay against baseline, counted cost**); 1 disagrees" in apart
-    same = dataclasses.replace(told, confirmation=found.confirmation.model_copy(update={"runs": runs}))
+    assert (
+        "**decay against baseline** and **decay against baseline, counted cost**); 1 disagrees"
+        in apart
+    )
+    same = dataclasses.replace(
+        told, confirmation=found.confirmation.model_copy(update={"runs": runs})
+    )
     assert literature.literature_sentence(same) == (
         "Of 3 effects that papers report, judged by sign: 2 agree (**dropout against baseline** and **decay against baseline, "
         "counted cost**); 1 disagrees (**decay against baseline**)."
@@ -464,7 +672,9 @@ def test_an_interaction_means_another_thing_where_arms_hurt(
 
 
 def test_within_arms_a_collapsed_arm_decides_nothing(found: frames.Evidence) -> None:
-    outcomes = found.outcomes.assign(gap=[0.01, 0.02, 0.03] * 7, test_accuracy=[0.99, 0.98, 0.97] * 7, train_accuracy=1.0)
+    outcomes = found.outcomes.assign(
+        gap=[0.01, 0.02, 0.03] * 7, test_accuracy=[0.99, 0.98, 0.97] * 7, train_accuracy=1.0
+    )
     outcomes.loc[outcomes["arm"] == "early", ["gap", "test_accuracy"]] = [[0.0, 0.1]] * 3
     said = diagnosis.smallest_gap(dataclasses.replace(found, outcomes=outcomes))
     assert "and within arms with -0.97." in said
@@ -473,14 +683,31 @@ def test_within_arms_a_collapsed_arm_decides_nothing(found: frames.Evidence) -> 
 
 def test_without_a_baseline_there_is_no_diagnosis(found: frames.Evidence) -> None:
     outcomes = found.outcomes[found.outcomes["arm"] != "baseline"]
-    assert "nothing to diagnose" in diagnosis.diagnosis(dataclasses.replace(found, outcomes=outcomes))
+    assert "nothing to diagnose" in diagnosis.diagnosis(
+        dataclasses.replace(found, outcomes=outcomes)
+    )
 
 
-def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(found: frames.Evidence) -> None:
+def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(
+    found: frames.Evidence,
+) -> None:
     table = found.contrasts.copy()
     primary = (table["metric"] == "test_accuracy") & (table["arm"] == "dropout")
-    numbers = {"baseline_mean": 0.81, "arm_mean": 0.845, "difference": 0.035, "low": 0.012, "high": 0.058, "n": 7}
-    numbers |= {"p": 0.0123, "p_sign_flip": 0.0156, "p_holm": 0.074, "detectable": 0.0271, "correlation": -0.42}
+    numbers = {
+        "baseline_mean": 0.81,
+        "arm_mean": 0.845,
+        "difference": 0.035,
+        "low": 0.012,
+        "high": 0.058,
+        "n": 7,
+    }
+    numbers |= {
+        "p": 0.0123,
+        "p_sign_flip": 0.0156,
+        "p_holm": 0.074,
+        "detectable": 0.0271,
+        "correlation": -0.42,
+    }
     table.loc[primary, list(numbers)] = list(numbers.values())
     page = pages.pages(dataclasses.replace(found, contrasts=table))["pages/study_layers.md"]
     row = "| dropout | 81.0 | 84.5 | +3.5 | [+1.2, +5.8] | 7 | 0.012 | 0.016 | 0.074 | helps | 2.7 | -0.42 | deterministic |"

@@ -45,7 +45,14 @@ def test_numbers_are_spelled_for_people(shown: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(1e-12, "< 0.001"), (0.00099, "< 0.001"), (0.001, "0.001"), (0.0321, "0.032"), (0.04996, "0.0500"), (0.0496, "0.0496")],
+    [
+        (1e-12, "< 0.001"),
+        (0.00099, "< 0.001"),
+        (0.001, "0.001"),
+        (0.0321, "0.032"),
+        (0.04996, "0.0500"),
+        (0.0496, "0.0496"),
+    ],
 )
 def test_p_values(value: float, expected: str) -> None:
     assert tables.p_value(value) == expected

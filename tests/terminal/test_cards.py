@@ -12,7 +12,9 @@ def test_the_page_is_what_the_code_says(monkeypatch):
     monkeypatch.chdir(ROOT)
     page = (ROOT / "docs" / "regularizers.md").read_text()
     assert page == cards(), "run: python -m pipeline.terminal.cards > docs/regularizers.md"
-    assert [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")] == list(regularizers.names())
+    assert [
+        line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")
+    ] == list(regularizers.names())
 
 
 def test_every_setting_stands_with_its_default_and_what_is_allowed(monkeypatch):

@@ -33,19 +33,37 @@ def test_every_look_is_one_line_and_names_what_it_looked_at(project):
 @pytest.mark.parametrize(
     ("what", "spoil", "mend"),
     [
-        ("dvc.lock", lambda folder, patch: Path("dvc.lock").write_text("stages: [1,"), "make run restores it"),
+        (
+            "dvc.lock",
+            lambda folder, patch: Path("dvc.lock").write_text("stages: [1,"),
+            "make run restores it",
+        ),
         (
             "threads",
-            lambda folder, patch: Path("params.yaml").write_text("protocols: [tiny]\nexecution: {workers: 999}\n"),
+            lambda folder, patch: Path("params.yaml").write_text(
+                "protocols: [tiny]\nexecution: {workers: 999}\n"
+            ),
             "set execution.workers to",
         ),
         ("git", lambda folder, patch: patch.setenv("GIT_DIR", str(folder / "none")), "git init"),
         ("DVC", lambda folder, patch: None, "dvc init"),
-        ("packages", lambda folder, patch: patch.setattr(importlib.metadata, "version", lambda name: "0.0.1"), "needed: "),
-        ("disk", lambda folder, patch: patch.setattr(health, "ROOM", 1 << 60), "or move it: GAPWISE_STORE"),
+        (
+            "packages",
+            lambda folder, patch: patch.setattr(
+                importlib.metadata, "version", lambda name: "0.0.1"
+            ),
+            "needed: ",
+        ),
+        (
+            "disk",
+            lambda folder, patch: patch.setattr(health, "ROOM", 1 << 60),
+            "or move it: GAPWISE_STORE",
+        ),
         (
             "run store",
-            lambda folder, patch: patch.setenv("GAPWISE_STORE", str(folder / "params.yaml" / "store")),
+            lambda folder, patch: patch.setenv(
+                "GAPWISE_STORE", str(folder / "params.yaml" / "store")
+            ),
             "not writable",
         ),
     ],

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.errors import Refusal
-from pipeline.config.protocols import document_of, read_parameters, resolved
-from pipeline.execution.catalogue import catalogue
+from pipeline.config.parameters import read_parameters
+from pipeline.planning.protocols import document_of
+from pipeline.planning.resolution import resolved
+from pipeline.runtime.errors import Refusal
 from pipeline.terminal.sites import show_sites
 
 NET = """
@@ -23,7 +24,7 @@ class Net(nn.Sequential):
 
 def show(project):
     document, source = document_of("tiny", read_parameters(), project)
-    show_sites(resolved(document, catalogue(), source))
+    show_sites(resolved(document, source))
 
 
 def use(project, model):
@@ -78,7 +79,9 @@ def test_a_network_too_deep_for_the_images_is_refused(project, model, line):
     assert refused.value.lines == (line,)
 
 
-@pytest.mark.parametrize("model", ["{name: cnn, widths: [4, 4, 4]}", "{name: resnet, widths: [4, 4, 4, 4], blocks: 1}"])
+@pytest.mark.parametrize(
+    "model", ["{name: cnn, widths: [4, 4, 4]}", "{name: resnet, widths: [4, 4, 4, 4], blocks: 1}"]
+)
 def test_the_deepest_network_that_fits_is_shown(project, capsys, model):
     use(project, model)
     show(project)

@@ -3,15 +3,14 @@
 import pytest
 
 from pipeline import prepare, regularizers, train
-from pipeline.config.studies import read_experiment
-from pipeline.execution.catalogue import catalogue
 from pipeline.execution.stage import Incomplete
+from pipeline.planning.studies import read_experiment
 from pipeline.records.store import open_store
 from pipeline.terminal.states import show_states
 
 
 def said(capsys):
-    show_states(read_experiment("tiny", catalogue()), open_store())
+    show_states(read_experiment("tiny"), open_store())
     return capsys.readouterr().out
 
 

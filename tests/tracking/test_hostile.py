@@ -27,10 +27,18 @@ CANARY = "canary" * 7  # a key has at least forty characters
 def mirrored(address, folder, key=CANARY, patience=3):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     own = {f"WANDB_{name}_DIR": str(folder / "home") for name in ("DATA", "CACHE", "CONFIG")}
-    given = {**kept, **own, "HOME": str(folder / "home"), "WANDB_BASE_URL": address, "NETRC": str(folder / "netrc")}
+    given = {
+        **kept,
+        **own,
+        "HOME": str(folder / "home"),
+        "WANDB_BASE_URL": address,
+        "NETRC": str(folder / "netrc"),
+    }
     given |= {"WANDB_API_KEY": key} if key else {}
     command = [sys.executable, "-c", SCRIPT, str(folder), str(patience)]
-    ended = subprocess.run(command, env=given, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        command, env=given, capture_output=True, text=True, timeout=60, check=False
+    )
     return ended, json.loads(ended.stdout.splitlines()[-1])
 
 
@@ -64,7 +72,9 @@ def test_whatever_the_server_does_there_is_one_line_and_an_end(name, patience, t
     assert told["seconds"] <= 30
     assert bool(heard.requests) == (name in ASKED)
     left = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    assert not [text for text in [ended.stdout.encode(), ended.stderr.encode(), *left] if b"canary" in text]
+    assert not [
+        text for text in [ended.stdout.encode(), ended.stderr.encode(), *left] if b"canary" in text
+    ]
 
 
 def test_without_a_key_it_does_not_ask(tmp_path):

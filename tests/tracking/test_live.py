@@ -15,8 +15,8 @@ from tiny import write_clone
 from wandb_server import behaving
 
 from pipeline import choose, confirm, prepare, train
+from pipeline.config.parameters import Execution
 from pipeline.config.plan import read_plan
-from pipeline.config.schema import Execution
 from pipeline.execution.processes import run_jobs
 from pipeline.records.history import points
 from pipeline.records.store import Store, read_history
@@ -29,7 +29,13 @@ from pipeline.training import trainer
 KEY = "0" * 40
 GIVEN = {"mode": "offline", "project": "gapwise", "entity": None}
 PAYLOAD = {
-    **{"id": "abc123", "group": "dropout", "job_type": "confirmation", "name": "dropout seed 3", "notes": "Does it help?"},
+    **{
+        "id": "abc123",
+        "group": "dropout",
+        "job_type": "confirmation",
+        "name": "dropout seed 3",
+        "notes": "Does it help?",
+    },
     **{"tags": ["dropout"], "config": {"arm": "dropout"}, "summary": {"state": "running"}},
 }
 SHIFT = {"name": "augmentation", "shift": 1}  # draws from the generator that every library shares
@@ -70,7 +76,11 @@ def test_a_killed_wandb_changes_nothing_in_a_run(tmp_path, configure, pool, monk
 
     def streamed(job):
         told = logger(tmp_path)
-        return {"state": "done", "history": trainer.train(config, pool, logger=told).history, "trouble": told.trouble}
+        return {
+            "state": "done",
+            "history": trainer.train(config, pool, logger=told).history,
+            "trouble": told.trouble,
+        }
 
     monkeypatch.setattr(Live, "log_metrics", killing)
     ((_, outcome),) = run_jobs([{"id": "a"}], streamed, Execution(workers=1, time_limit=60))
@@ -79,7 +89,9 @@ def test_a_killed_wandb_changes_nothing_in_a_run(tmp_path, configure, pool, monk
     assert outcome["history"] == trainer.train(config, pool).history
 
 
-def test_killed_and_resumed_it_is_one_run_on_a_server_and_the_mirror_adds_no_point(tmp_path, configure, pool, monkeypatch):
+def test_killed_and_resumed_it_is_one_run_on_a_server_and_the_mirror_adds_no_point(
+    tmp_path, configure, pool, monkeypatch
+):
     """Killed as its second epoch begins; the whole run is told again afterwards, as the mirror does."""
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     config = configure(epochs=4, curve_points=4)
@@ -96,7 +108,9 @@ def test_killed_and_resumed_it_is_one_run_on_a_server_and_the_mirror_adds_no_poi
         whole = list(points(trained.history))
         assert [{key: point[key] for key in whole[0]} for point in run.history()] == whole
         mirror = Mirror("online", "gapwise", None, str(tmp_path))
-        assert mirror.send(Payload(**PAYLOAD | {"history": tuple(whole), "summary": {"state": "done"}}))
+        assert mirror.send(
+            Payload(**PAYLOAD | {"history": tuple(whole), "summary": {"state": "done"}})
+        )
         mirror.close()
         assert [{key: point[key] for key in whole[0]} for point in run.history()] == whole
         assert run.summary()["state"] == "done"
@@ -115,7 +129,9 @@ def test_what_was_streamed_is_there_once_after_the_mirror(project, monkeypatch):
     train.main("tiny")
     plan = read_plan(project / "artifacts" / "tiny" / "exploration")
     store = Store(project / ".runs")
-    histories = {name: list(points(read_history(store.folder(name)))) for name in plan.fingerprints()}
+    histories = {
+        name: list(points(read_history(store.folder(name)))) for name in plan.fingerprints()
+    }
     assert {name: curve(folder_of(project, name)) for name in histories} == histories
     live_folders = {folder_of(project, name) for name in histories}
     run_stages()
@@ -141,7 +157,10 @@ def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, cap
     ]
     store = Store(project / ".runs")
     assert store.muted()
-    assert all(store.finished(name) for name in read_plan(project / "artifacts" / "tiny" / "exploration").fingerprints())
+    assert all(
+        store.finished(name)
+        for name in read_plan(project / "artifacts" / "tiny" / "exploration").fingerprints()
+    )
 
 
 def test_what_is_slow_on_every_point_is_trouble_too(tmp_path, monkeypatch):
@@ -172,7 +191,9 @@ def test_nothing_is_streamed_unless_asked_for(project, monkeypatch):
     assert not (project / "wandb").exists()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux shows the processes of others")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux shows the processes of others"
+)
 def test_killed_while_it_streams_it_leaves_no_process(checkout, environment, tmp_path):
     fresh = write_clone(checkout, tmp_path / "fresh")
     parameters = fresh / "params.yaml"

@@ -49,7 +49,12 @@ def test_a_run_arrives_with_its_curves_config_and_summary(tmp_path: Path, mirror
     mirror.close()
     assert mirror.trouble == ""
     seen = json.loads(inspected(folder_of(tmp_path, "abc123"), "--summary"))
-    assert (seen["run_id"], seen["name"], seen["notes"], seen["project"]) == ("abc123", PAYLOAD.name, PAYLOAD.notes, "gapwise")
+    assert (seen["run_id"], seen["name"], seen["notes"], seen["project"]) == (
+        "abc123",
+        PAYLOAD.name,
+        PAYLOAD.notes,
+        "gapwise",
+    )
     assert (seen["state"], seen["step"], seen["tags"]) == ("finished", 18, ["drop", "dropout"])
     assert seen["config"] == PAYLOAD.config
     assert seen["summary"]["final/test_accuracy"] == 0.9
@@ -61,15 +66,28 @@ def test_a_run_arrives_with_its_curves_config_and_summary(tmp_path: Path, mirror
 
 
 def test_the_report_arrives_with_tables_and_files(tmp_path: Path, mirror: Mirror) -> None:
-    tables = {"headline": Table(("arm", "p", "verdict"), (("drop", 0.01, "helps"), ("decay", None, None)))}
+    tables = {
+        "headline": Table(("arm", "p", "verdict"), (("drop", 0.01, "helps"), ("decay", None, None)))
+    }
     data = {"dataset": "digits", "digest": "d" * 64}
     assert mirror.send(
-        replace(PAYLOAD, id="report-1", history=(), tables=tables, texts={"report.md": "# Gap \u2013"}, data=data)
+        replace(
+            PAYLOAD,
+            id="report-1",
+            history=(),
+            tables=tables,
+            texts={"report.md": "# Gap \u2013"},
+            data=data,
+        )
     )
     told = records(folder_of(tmp_path, "report-1"))
     kinds = {item["artifact"]["type"] for item in told if item["type"] == "artifact"}
     assert kinds == {"run_table", "report", "dataset"}
-    (used,) = (item["artifact"] for item in told if item["type"] == "artifact" and item["artifact"]["type"] == "dataset")
+    (used,) = (
+        item["artifact"]
+        for item in told
+        if item["type"] == "artifact" and item["artifact"]["type"] == "dataset"
+    )
     assert used["name"] == "data-" + "d" * 20
     assert json.loads(used["metadata"]) == data
     (table,) = folder_of(tmp_path, "report-1").rglob("headline*.table.json")
@@ -77,11 +95,15 @@ def test_the_report_arrives_with_tables_and_files(tmp_path: Path, mirror: Mirror
 
 
 def test_a_failed_run_is_shown_as_failed(tmp_path: Path, mirror: Mirror) -> None:
-    assert mirror.send(replace(PAYLOAD, failed=True, history=({"epoch": 1, "train/loss": float("nan")},)))
+    assert mirror.send(
+        replace(PAYLOAD, failed=True, history=({"epoch": 1, "train/loss": float("nan")},))
+    )
     assert json.loads(inspected(folder_of(tmp_path, "abc123"), "--summary"))["state"] == "failed"
 
 
-def test_no_secret_and_no_command_line_is_mirrored(tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_and_no_command_line_is_mirrored(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "argv", ["track", "--token=canary"])
     assert mirror.send(PAYLOAD)
     mirror.close()
@@ -97,15 +119,22 @@ def test_one_refused_run_does_not_stop_the_others(mirror: Mirror) -> None:
     assert mirror.trouble == ""
 
 
-def test_an_absent_wandb_is_trouble_not_an_error(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_wandb_is_trouble_not_an_error(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert not mirror.send(PAYLOAD)
     assert mirror.trouble.startswith("ModuleNotFoundError: ")
     mirror.close()
 
 
-@pytest.mark.parametrize("error", [RuntimeError("two\nlines"), TypeError("bad"), OSError("refused"), AttributeError("gone")])
-def test_nothing_is_tried_after_trouble(mirror: Mirror, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("two\nlines"), TypeError("bad"), OSError("refused"), AttributeError("gone")],
+)
+def test_nothing_is_tried_after_trouble(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     tries = []
 
     def init(**given: Any) -> None:
@@ -119,7 +148,9 @@ def test_nothing_is_tried_after_trouble(mirror: Mirror, monkeypatch: pytest.Monk
     assert mirror.trouble == f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def test_an_error_at_the_end_of_a_run_is_trouble(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_at_the_end_of_a_run_is_trouble(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def finish(self: object, exit_code: int) -> None:
         raise ValueError("the end")
 

@@ -5,9 +5,20 @@ import dataclasses
 import pytest
 
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
-from pipeline.tracking.payloads import Image, Payload, Recorded, report_id, report_payload, run_payloads
+from pipeline.tracking.payloads import (
+    Image,
+    Payload,
+    Recorded,
+    report_id,
+    report_payload,
+    run_payloads,
+)
 
-SETTINGS = {"data": {"dataset": "digits", "train_size": 150}, "model": {"name": "resnet"}, "training": {"epochs": 60}}
+SETTINGS = {
+    "data": {"dataset": "digits", "train_size": 150},
+    "model": {"name": "resnet"},
+    "training": {"epochs": 60},
+}
 BASELINE = PlannedArm(name="baseline", factor="nothing", rule="deterministic")
 DROPOUT = PlannedArm(name="drop", factor="dropout", rule="noise_12")
 IDENTITY = {
@@ -19,9 +30,30 @@ IDENTITY = {
     "code": {"models/resnet.py": "0"},
 }
 HISTORY = [
-    {"epoch": 12, "updates": 36, "split": "train", "loss": 0.5, "accuracy": 0.9, "learning_rate": 0.05},
-    {"epoch": 6, "updates": 18, "split": "train", "loss": 1.0, "accuracy": 0.7, "learning_rate": 0.02},
-    {"epoch": 6, "updates": 18, "split": "validation", "loss": 1.1, "accuracy": 0.6, "learning_rate": 0.02},
+    {
+        "epoch": 12,
+        "updates": 36,
+        "split": "train",
+        "loss": 0.5,
+        "accuracy": 0.9,
+        "learning_rate": 0.05,
+    },
+    {
+        "epoch": 6,
+        "updates": 18,
+        "split": "train",
+        "loss": 1.0,
+        "accuracy": 0.7,
+        "learning_rate": 0.02,
+    },
+    {
+        "epoch": 6,
+        "updates": 18,
+        "split": "validation",
+        "loss": 1.1,
+        "accuracy": 0.6,
+        "learning_rate": 0.02,
+    },
 ]
 RECORD = {
     "state": "done",
@@ -34,7 +66,10 @@ RECORD = {
 
 
 def plan(*runs: PlannedRun) -> Plan:
-    studies = [PlannedStudy(name=name, question=f"Does {name} help?", arms=(BASELINE, DROPOUT)) for name in ("one", "two")]
+    studies = [
+        PlannedStudy(name=name, question=f"Does {name} help?", arms=(BASELINE, DROPOUT))
+        for name in ("one", "two")
+    ]
     return Plan(
         protocol="digits",
         phase="confirmation",
@@ -57,7 +92,9 @@ def one(**changes: object) -> Payload:
 
 def test_a_shared_run_comes_once_under_its_first_study_and_is_tagged_with_all() -> None:
     runs = [row("one", "baseline", "f0"), row("one", "drop", "f1"), row("two", "baseline", "f0")]
-    first, second = run_payloads(plan(*runs), {"f0": Recorded(RECORD), "f1": Recorded(RECORD, (), IDENTITY)})
+    first, second = run_payloads(
+        plan(*runs), {"f0": Recorded(RECORD), "f1": Recorded(RECORD, (), IDENTITY)}
+    )
     assert (first.id, first.group, first.tags) == ("f0", "one", ("baseline", "one", "two"))
     assert first.config["studies"] == "one, two"
     assert first.config["regularizers"] == "none"
@@ -75,9 +112,27 @@ def test_config_is_flat_and_holds_the_values_of_the_run_over_those_of_the_protoc
     config = one().config
     assert not [key for key, value in config.items() if isinstance(value, dict)]
     expected = {
-        **{"arm": "drop", "strength": "rate=0.25", "study": "one", "protocol": "digits", "phase": "confirmation", "seed": 1000},
-        **{"factor": "dropout", "test_rule": "noise_12", "regularizers": "dropout", "fingerprint": "f1", "data_digest": "d1"},
-        **{"dropout.rate": 0.25, "dropout.sites.head": True, "data.train_size": 75, "model.widths": [8, 16]},
+        **{
+            "arm": "drop",
+            "strength": "rate=0.25",
+            "study": "one",
+            "protocol": "digits",
+            "phase": "confirmation",
+            "seed": 1000,
+        },
+        **{
+            "factor": "dropout",
+            "test_rule": "noise_12",
+            "regularizers": "dropout",
+            "fingerprint": "f1",
+            "data_digest": "d1",
+        },
+        **{
+            "dropout.rate": 0.25,
+            "dropout.sites.head": True,
+            "data.train_size": 75,
+            "model.widths": [8, 16],
+        },
         **{"training.epochs": 60, "streams.noise": 1000, "machine.threads": 1},
     }
     assert {key: config.get(key) for key in expected} == expected
@@ -94,14 +149,25 @@ def test_curves_come_by_epoch_with_the_gap_where_both_splits_are_there() -> None
     assert first["gap"] == pytest.approx(0.1)
     assert first["validation/loss"] == 1.1
     assert first["learning_rate"] == 0.02
-    assert second == {"epoch": 12, "train/loss": 0.5, "train/accuracy": 0.9, "updates": 36, "learning_rate": 0.05}
+    assert second == {
+        "epoch": 12,
+        "train/loss": 0.5,
+        "train/accuracy": 0.9,
+        "updates": 36,
+        "learning_rate": 0.05,
+    }
 
 
 def test_summary_has_scores_gap_audit_cost_and_state() -> None:
     scores = [
         {"rule": "noise_12", "split": "test", "metric": "accuracy", "value": 0.95},
         {"rule": "deterministic", "split": "test", "metric": "accuracy", "value": 0.94},
-        {"rule": "deterministic", "split": "train_validation", "metric": "gap_noise", "value": 0.01},
+        {
+            "rule": "deterministic",
+            "split": "train_validation",
+            "metric": "gap_noise",
+            "value": 0.01,
+        },
     ]
     assert one(scores=scores, timing={"seconds": 1.5}).summary == {
         "state": "done",
@@ -139,10 +205,20 @@ def test_the_report_holds_the_headline_and_the_whole_table() -> None:
             "high": 0.03,
             "verdict": "helps",
         },
-        {"study": "one", "arm": "drop", "metric": "gap", "difference": -0.02, "low": None, "high": None, "verdict": None},
+        {
+            "study": "one",
+            "arm": "drop",
+            "metric": "gap",
+            "difference": -0.02,
+            "low": None,
+            "high": None,
+            "verdict": None,
+        },
     ]
     plans = [plan(row("one", "drop", "f1"))]
-    payload = report_payload(plans, contrasts, {"figures/forest": Image("forest.png", "0")}, {"report.md": "# Report"})
+    payload = report_payload(
+        plans, contrasts, {"figures/forest": Image("forest.png", "0")}, {"report.md": "# Report"}
+    )
     assert (payload.job_type, payload.group, payload.id) == ("report", "digits", report_id(plans))
     assert payload.tags == ("report", "one", "two")
     assert len(payload.tables["headline"].rows) == 1
@@ -153,7 +229,9 @@ def test_the_report_holds_the_headline_and_the_whole_table() -> None:
 
 
 def test_other_runs_are_another_report() -> None:
-    assert report_id([plan(row("one", "drop", "f1"))]) != report_id([plan(row("one", "drop", "f2"))])
+    assert report_id([plan(row("one", "drop", "f1"))]) != report_id(
+        [plan(row("one", "drop", "f2"))]
+    )
 
 
 def test_a_report_of_nothing_is_still_one() -> None:

@@ -31,7 +31,9 @@ mirror.PATIENCE, *rest = map(float, sys.argv[1].split())
 track.PATIENCE = rest[0] if rest else track.PATIENCE
 sys.exit(stage(track.main, ["tiny"]))
 """
-KEY, TOKEN, PASSWORD, SETTING = (f"canary{what}".ljust(40, "0") for what in ("key", "token", "password", "setting"))
+KEY, TOKEN, PASSWORD, SETTING = (
+    f"canary{what}".ljust(40, "0") for what in ("key", "token", "password", "setting")
+)
 SECRETS = (b"canary", base64.b64encode(f"api:{KEY}".encode()))
 
 
@@ -48,15 +50,27 @@ def place(finished, tmp_path):
 
 
 def environment(place, mode, address):
-    own = {"HOME": str(place / "home"), "TMPDIR": str(place / "tmp"), "NETRC": str(place / "home" / "netrc")}
-    given = {"WANDB_MODE": mode, "WANDB_BASE_URL": address, "WANDB_API_KEY": KEY, "SOME_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
+    own = {
+        "HOME": str(place / "home"),
+        "TMPDIR": str(place / "tmp"),
+        "NETRC": str(place / "home" / "netrc"),
+    }
+    given = {
+        "WANDB_MODE": mode,
+        "WANDB_BASE_URL": address,
+        "WANDB_API_KEY": KEY,
+        "SOME_TOKEN": TOKEN,
+        "PYTHONPATH": str(ROOT),
+    }
     return clean_environment(place / "site") | own | given
 
 
 def start(place, mode, address, patience=20, before=(), **more):
     command = [*before, sys.executable, "-c", STAGE, str(patience)]
     ended = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=place / "project", env=environment(place, mode, address) | more, **ended)
+    return subprocess.Popen(
+        command, cwd=place / "project", env=environment(place, mode, address) | more, **ended
+    )
 
 
 def tracked(*given, **named):
@@ -68,15 +82,29 @@ def tracked(*given, **named):
 
 def fingerprints(project):
     """Every run of the plans -> its phase and first study."""
-    plans = [read_plan(project / "artifacts" / "tiny" / phase) for phase in ("confirmation", "exploration")]
-    return {row.fingerprint: (plan.phase, row.study) for plan in plans for row in reversed(list(plan.every()))}
+    plans = [
+        read_plan(project / "artifacts" / "tiny" / phase)
+        for phase in ("confirmation", "exploration")
+    ]
+    return {
+        row.fingerprint: (plan.phase, row.study)
+        for plan in plans
+        for row in reversed(list(plan.every()))
+    }
 
 
 def check_run(run, folder, phase, study, scores):
     """Against the files of the run."""
-    record, identity = (json.loads((folder / name).read_text()) for name in ("record.json", "run.json"))
+    record, identity = (
+        json.loads((folder / name).read_text()) for name in ("record.json", "run.json")
+    )
     regularizers = [item["name"] for item in identity["regularizers"]]
-    assert (run.project, run.told["group"], run.told["job_type"], run.exit_code) == ("gapwise", study, phase, 0)
+    assert (run.project, run.told["group"], run.told["job_type"], run.exit_code) == (
+        "gapwise",
+        study,
+        phase,
+        0,
+    )
     assert {study, run.config["arm"], *regularizers} <= set(run.told["tags"])
     assert run.told["name"].startswith(run.config["arm"])
     assert run.told["notes"].endswith("?")
@@ -84,13 +112,19 @@ def check_run(run, folder, phase, study, scores):
     assert run.told["program"] == "pipeline.track"
     assert not [value for value in run.config.values() if isinstance(value, dict)]
     rows = pd.read_json(folder / "history.jsonl", lines=True).pivot(index="epoch", columns="split")
-    assert [row["_step"] for row in run.history()] == [row["epoch"] for row in run.history()] == list(rows.index)
+    assert (
+        [row["_step"] for row in run.history()]
+        == [row["epoch"] for row in run.history()]
+        == list(rows.index)
+    )
     for row in run.history():
         there = rows.loc[row["epoch"]]
         for split in ("train", "validation"):
             assert row[f"{split}/loss"] == pytest.approx(there["loss", split])
             assert row[f"{split}/accuracy"] == pytest.approx(there["accuracy", split])
-        assert row["gap"] == pytest.approx(there["accuracy", "train"] - there["accuracy", "validation"])
+        assert row["gap"] == pytest.approx(
+            there["accuracy", "train"] - there["accuracy", "validation"]
+        )
         assert row["learning_rate"] == pytest.approx(there["learning_rate", "train"])
     said = run.summary()
     assert (said["state"], said["cost/updates"]) == ("done", record["cost"]["updates"])
@@ -98,7 +132,9 @@ def check_run(run, folder, phase, study, scores):
     for name, audit in record["audit"].items():
         assert [said[f"audit/{name}/{key}"] for key in audit] == list(audit.values())
     for (split, metric), value in scores.items():
-        assert said[f"final/{metric}" if split == "train_validation" else f"final/{split}_{metric}"] == pytest.approx(value)
+        assert said[
+            f"final/{metric}" if split == "train_validation" else f"final/{split}_{metric}"
+        ] == pytest.approx(value)
 
 
 def check_report(kept, project):
@@ -108,7 +144,9 @@ def check_report(kept, project):
     table = pd.read_csv(project / "artifacts" / "tiny" / "contrasts.csv")
     figures = {path.stem: path.read_bytes() for path in (report / "figures").glob("*.png")}
     said = run.summary()
-    assert all(set(figures) < {key.removeprefix("figures/") for key in row} for row in run.history())
+    assert all(
+        set(figures) < {key.removeprefix("figures/") for key in row} for row in run.history()
+    )
     assert said["headline"]["nrows"] == sum(table["metric"] == "test_accuracy")
     assert (said["contrasts"]["nrows"], said["contrasts"]["ncols"]) == table.shape
     assert {figure: run.files[said[f"figures/{figure}"]["path"]] for figure in figures} == figures
@@ -126,7 +164,9 @@ def check_report(kept, project):
 def check_everything(kept, project):
     planned = fingerprints(project)
     assert set(planned) == {name for name in kept.runs if not name.startswith("report-")}
-    scores = pd.read_csv(project / "artifacts" / "tiny" / "scores.csv").set_index(["split", "metric"])
+    scores = pd.read_csv(project / "artifacts" / "tiny" / "scores.csv").set_index(
+        ["split", "metric"]
+    )
     scores = scores[scores["rule"] == "deterministic"]
     for name, (phase, study) in planned.items():
         own = scores[scores["fingerprint"] == name]["value"]
@@ -147,7 +187,10 @@ def check_secrets(kept, place):
         others = {name: value for name, value in headers.items() if name != "Authorization"}
         said = path.encode() + json.dumps(others).encode() + body
         assert not [secret for secret in SECRETS if secret in said]
-    assert {headers.get("Authorization") for _, headers, _ in kept.requests} == {f"Basic {SECRETS[1].decode()}", None}
+    assert {headers.get("Authorization") for _, headers, _ in kept.requests} == {
+        f"Basic {SECRETS[1].decode()}",
+        None,
+    }
 
 
 def test_all_arrives_once_with_no_secret_as_soon_as_the_server_is_there(place):
@@ -160,13 +203,25 @@ def test_all_arrives_once_with_no_secret_as_soon_as_the_server_is_there(place):
 
     with behaving() as kept:
         look = "look: wandb leet wandb\n"
-        assert tracked(place, "online", kept.address) == (0, f"W&B: mirrored {count} runs online, 0 were; {look}", "")
+        assert tracked(place, "online", kept.address) == (
+            0,
+            f"W&B: mirrored {count} runs online, 0 were; {look}",
+            "",
+        )
         check_everything(kept, project)
         shown, requests = kept.shown(), len(kept.requests)
-        assert tracked(place, "online", kept.address) == (0, f"W&B: mirrored 0 runs online, {count} were; {look}", "")
+        assert tracked(place, "online", kept.address) == (
+            0,
+            f"W&B: mirrored 0 runs online, {count} were; {look}",
+            "",
+        )
         assert len(kept.requests) == requests
         shutil.rmtree(project / ".runs" / "tracked")
-        assert tracked(place, "online", kept.address) == (0, f"W&B: mirrored {count} runs online, 0 were; {look}", "")
+        assert tracked(place, "online", kept.address) == (
+            0,
+            f"W&B: mirrored {count} runs online, 0 were; {look}",
+            "",
+        )
         assert len(kept.requests) > 1.5 * requests
         check_everything(kept, project)
         assert kept.shown() == shown
@@ -185,11 +240,14 @@ def test_a_slow_server_holds_a_run_of_the_pipeline_up_for_so_long_and_the_comman
     with behaving() as kept:
         kept.delay = 0.5
         begun = time.monotonic()
-        code, out, err = tracked(place, "online", kept.address, patience="20 2", DVC_STAGE="track@tiny")
+        code, out, err = tracked(
+            place, "online", kept.address, patience="20 2", DVC_STAGE="track@tiny"
+        )
         assert time.monotonic() - begun < 20
         assert (code, out) == (0, "")
         (done,) = re.findall(
-            rf"^W&B: slow, 2 s were enough; mirrored (\d+) of {count} runs; .*; run: gapwise track tiny\n$", err
+            rf"^W&B: slow, 2 s were enough; mirrored (\d+) of {count} runs; .*; run: gapwise track tiny\n$",
+            err,
         )
         assert 0 < int(done) < count
         kept.delay = 0
@@ -219,15 +277,23 @@ def test_a_core_killed_on_the_way_costs_one_line_and_the_next_time_completes(pla
 
 
 def core_of(pid: int) -> int:
-    children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
-    return next(int(child) for child in children if "wandb-core" in Path("/proc", child, "cmdline").read_text())
+    children = " ".join(
+        path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")
+    ).split()
+    return next(
+        int(child)
+        for child in children
+        if "wandb-core" in Path("/proc", child, "cmdline").read_text()
+    )
 
 
 def test_a_full_disk_costs_one_line_and_nothing_half_written_counts(place, mounting):
     (place / "small").mkdir()
     copied = f'"$0" "$@"; code=$?; cp -r {place}/small/wandb {place}/wandb; exit $code'
     before = (*mounting, f"mount -t tmpfs -o size=100k none {place}/small; {copied}")
-    code, out, err = tracked(place, "offline", "http://127.0.0.1:9", before=before, WANDB_DIR=str(place / "small"))
+    code, out, err = tracked(
+        place, "offline", "http://127.0.0.1:9", before=before, WANDB_DIR=str(place / "small")
+    )
     assert (code, out, err.count("\n")) == (0, "", 1), err
     assert "No space left on device" in err
     (memory,) = (place / "project" / ".runs" / "tracked").iterdir()
@@ -235,21 +301,45 @@ def test_a_full_disk_costs_one_line_and_nothing_half_written_counts(place, mount
     assert f"mirrored {len(sent)} of " in err
     for name in sent:
         (folder,) = (place / "wandb").glob(f"offline-run-*-{name}")
-        command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--summary", "--json", str(folder)]
-        seen = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        command = [
+            str(Path(sys.executable).with_name("wandb")),
+            "leet",
+            "inspect",
+            "--summary",
+            "--json",
+            str(folder),
+        ]
+        seen = json.loads(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        )
         assert (seen["state"], seen["summary"]["state"]) == ("finished", "done")
 
 
-@pytest.mark.parametrize("refused", ["file_stream", "CreateRunFiles", "/runs/one/", "/artifacts/one/", "CommitArtifact"])
+@pytest.mark.parametrize(
+    "refused", ["file_stream", "CreateRunFiles", "/runs/one/", "/artifacts/one/", "CommitArtifact"]
+)
 def test_what_the_server_does_not_take_is_not_taken_for_sent(refused, tmp_path, monkeypatch):
     """W&B raises nothing for these."""
     for name, value in {"HOME": str(tmp_path), "WANDB_API_KEY": KEY}.items():
         monkeypatch.setenv(name, value)
-    words = {"group": "dropout", "job_type": "report", "name": "one", "notes": "", "tags": (), "config": {}, "summary": {}}
-    payload = Payload(id="one", **words, history=({"epoch": 1, "gap": 0.1},), texts={"report.md": "# Gap\n"})
+    words = {
+        "group": "dropout",
+        "job_type": "report",
+        "name": "one",
+        "notes": "",
+        "tags": (),
+        "config": {},
+        "summary": {},
+    }
+    payload = Payload(
+        id="one", **words, history=({"epoch": 1, "gap": 0.1},), texts={"report.md": "# Gap\n"}
+    )
     with behaving() as kept:
         monkeypatch.setenv("WANDB_BASE_URL", kept.address)
-        for folder, refusing, said in ((tmp_path / "first", refused, ["one"]), (tmp_path / "again", None, [])):
+        for folder, refusing, said in (
+            (tmp_path / "first", refused, ["one"]),
+            (tmp_path / "again", None, []),
+        ):
             kept.refusing = refusing
             with closing(Mirror("online", "gapwise", None, str(folder))) as mirror:
                 assert mirror.send(payload) == (not said)

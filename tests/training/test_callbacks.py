@@ -60,7 +60,12 @@ def fit(epochs, *own, resumed=None):
         enable_model_summary=False,
         callbacks=[Forwarded(each) for each in own],
     )
-    trainer.fit(Network(), torch.utils.data.DataLoader(torch.ones(4, 1), batch_size=2), ckpt_path=resumed, weights_only=True)
+    trainer.fit(
+        Network(),
+        torch.utils.data.DataLoader(torch.ones(4, 1), batch_size=2),
+        ckpt_path=resumed,
+        weights_only=True,
+    )
     return trainer
 
 

@@ -5,7 +5,7 @@ import torch
 from interrupted import assert_same_end
 from strengths import NAMES, strong
 
-from pipeline.config.schema import Hardware
+from pipeline.config.run import Hardware
 from pipeline.prediction.tensors import Subject, predictions
 from pipeline.regularizers import build
 from pipeline.training.trainer import train
@@ -18,7 +18,9 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 @pytest.fixture
 def one(configure):
     """The settings of a small run with one regularizer, every strength on."""
-    return lambda name, **training: configure({"name": name, **strong(name).model_dump(mode="json")}, **training)
+    return lambda name, **training: configure(
+        {"name": name, **strong(name).model_dump(mode="json")}, **training
+    )
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
@@ -51,7 +53,13 @@ def test_predictions_are_those_of_the_processor(one, pool, name):
     parts = {"train": slice(0, 30), "validation": slice(30, 80), "test": slice(80, 130)}
     images = {split: torch.from_numpy(pool.images[part]) for split, part in parts.items()}
     here, there = (
-        predictions(Subject(config, build(config.regularizers), trained.weights, trained.kept, device), images, 10, True, False)
+        predictions(
+            Subject(config, build(config.regularizers), trained.weights, trained.kept, device),
+            images,
+            10,
+            True,
+            False,
+        )
         for device in ("cpu", "cuda")
     )
     assert here.keys() == there.keys()

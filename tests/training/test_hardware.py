@@ -13,8 +13,7 @@ from strengths import NAMES, strong
 from tiny import write_clone
 from torch.overrides import TorchFunctionMode
 
-from pipeline.config.errors import Refusal
-from pipeline.config.schema import Hardware
+from pipeline.config.run import Hardware
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_summary, write_prepared
 from pipeline.execution.devices import perform
@@ -22,6 +21,7 @@ from pipeline.execution.stage import ARTIFACTS
 from pipeline.prediction.network import assemble
 from pipeline.records.store import Store, read_history, read_record
 from pipeline.regularizers.base import mode
+from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import PROCESSOR, train
 
 ELSEWHERE = torch.device("meta")
@@ -41,16 +41,23 @@ class Values(TorchFunctionMode):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_regularizer_mixes_devices(configure, pool, name, monkeypatch):
     """A step, forward and backward, with everything on the other device that a trainer would put there."""
-    monkeypatch.setattr(torch, "autocast", lambda *device, enabled: contextlib.nullcontext())  # which knows no meta
+    monkeypatch.setattr(
+        torch, "autocast", lambda *device, enabled: contextlib.nullcontext()
+    )  # which knows no meta
     chosen = [strong(name)]
     network = assemble(configure(), chosen, pool.shape, pool.classes).to(ELSEWHERE)
-    images, targets = torch.rand(10, *pool.shape, device=ELSEWHERE), torch.rand(10, 10, device=ELSEWHERE)
+    images, targets = (
+        torch.rand(10, *pool.shape, device=ELSEWHERE),
+        torch.rand(10, 10, device=ELSEWHERE),
+    )
     with Values(), mode(network, training=True, sampling=True):
         images, targets = chosen[0].modify_batch(images, targets)
         loss = torch.nn.functional.cross_entropy(network(images), targets)
         penalty = chosen[0].penalty(network)
         (loss if penalty is None else loss + penalty).backward()
-    assert {parameter.grad.device for parameter in network.parameters() if parameter.grad is not None} == {ELSEWHERE}
+    assert {
+        parameter.grad.device for parameter in network.parameters() if parameter.grad is not None
+    } == {ELSEWHERE}
 
 
 def test_a_device_that_is_mixed_up_is_seen(pool, configure):
@@ -63,13 +70,18 @@ def test_a_device_that_is_mixed_up_is_seen(pool, configure):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_regularizer_trains_in_mixed_precision(configure, pool, name):
-    trained = train(configure({"name": name, **strong(name).model_dump(mode="json")}, precision="bf16-mixed"), pool)
+    trained = train(
+        configure({"name": name, **strong(name).model_dump(mode="json")}, precision="bf16-mixed"),
+        pool,
+    )
     assert not trained.diverged
     assert {tensor.dtype for tensor in trained.weights.values()} == {torch.float32, torch.int64}
 
 
 def test_precision_is_part_of_a_run_and_changes_it(configure, pool):
-    plain, mixed = (train(configure(precision=precision), pool) for precision in ("32-true", "bf16-mixed"))
+    plain, mixed = (
+        train(configure(precision=precision), pool) for precision in ("32-true", "bf16-mixed")
+    )
     assert plain.history != mixed.history
     assert plain.history[-1]["loss"] == pytest.approx(mixed.history[-1]["loss"], rel=0.05)
 
@@ -78,14 +90,26 @@ def job(pool: Arrays, configure, project, **hardware):
     """A run on these devices, as the scheduler gives it to an executor."""
     folder = project / ARTIFACTS / "tiny" / "data"
     write_prepared(folder, "digits", pool, pool, False)
-    identity = configure({"name": "dropout"}).model_dump(mode="json") | {"data_digest": read_summary(folder)["digest"]}
+    identity = configure({"name": "dropout"}).model_dump(mode="json") | {
+        "data_digest": read_summary(folder)["digest"]
+    }
     places = {"data": str(folder), "store": str(project / ".runs")}
-    return {"id": "run", "identity": identity, **places, "hardware": Hardware(**hardware).model_dump()}
+    return {
+        "id": "run",
+        "identity": identity,
+        **places,
+        "hardware": Hardware(**hardware).model_dump(),
+    }
 
 
 def test_two_devices_train_one_run(configure, pool, project):
     """Each takes half of every batch; both together see as many updates and images as one device does."""
-    assert perform(job(pool, configure, project, accelerator="cpu", devices=2, strategy="ddp"))["state"] == "done"
+    assert (
+        perform(job(pool, configure, project, accelerator="cpu", devices=2, strategy="ddp"))[
+            "state"
+        ]
+        == "done"
+    )
     record = read_record(Store(project / ".runs").folder("run"))
     assert record["machine"]["device"] == "2 x cpu, DDPStrategy"
     assert record["cost"]["updates"] == 6
@@ -97,7 +121,9 @@ def test_two_devices_train_one_run(configure, pool, project):
 
 
 def test_a_strategy_that_does_not_exist_fails_with_its_reason(configure, pool, project):
-    outcome = perform(job(pool, configure, project, accelerator="cpu", devices=2, strategy="no_such"))
+    outcome = perform(
+        job(pool, configure, project, accelerator="cpu", devices=2, strategy="no_such")
+    )
     assert outcome["state"] == "failed"
     assert "no_such" in outcome["reason"]
 
@@ -117,23 +143,36 @@ def test_a_stage_trains_every_run_on_several_devices(checkout, command, tmp_path
     for verb in ("prepare", "train"):
         done = command(sys.executable, "-m", f"pipeline.{verb}", "tiny", at=folder)
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
-    records = [read_record(path.parent) for path in folder.glob("artifacts/tiny/exploration/*/record.json")]
+    records = [
+        read_record(path.parent) for path in folder.glob("artifacts/tiny/exploration/*/record.json")
+    ]
     assert {record["machine"]["device"] for record in records} == {"2 x cpu, DDPStrategy"}
     assert {record["state"] for record in records} == {"done"}
 
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_what_is_everybodys_is_refused_on_any_number_of_devices(configure, pool, project, devices):
-    given = job(pool, configure, project, accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto")
+    given = job(
+        pool,
+        configure,
+        project,
+        accelerator="cpu",
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+    )
     images = project / ARTIFACTS / "tiny" / "data" / "development_images.npy"
     images.write_bytes(images.read_bytes()[:-1])
     with pytest.raises(Refusal, match="development_images.npy: missing or damaged"):
         perform(given)
 
 
-def test_data_prepared_anew_meanwhile_are_never_trained_on_under_the_old_name(configure, pool, project):
+def test_data_prepared_anew_meanwhile_are_never_trained_on_under_the_old_name(
+    configure, pool, project
+):
     given = job(pool, configure, project, accelerator="cpu")
-    write_prepared(project / ARTIFACTS / "tiny" / "data", "digits", pool.take(range(500)), pool, False)
+    write_prepared(
+        project / ARTIFACTS / "tiny" / "data", "digits", pool.take(range(500)), pool, False
+    )
     with pytest.raises(Refusal, match="prepared anew since these runs were planned; run: make run"):
         perform(given)
 

@@ -13,7 +13,7 @@ CODE = """
 import sys
 from pathlib import Path
 import numpy as np
-from pipeline.config.fingerprint import RunConfig
+from pipeline.planning.fingerprint import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
 from pipeline.training.trainer import train
@@ -33,8 +33,18 @@ print(peak() - before)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_training_holds_bytes(tmp_path):
-    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (IMAGES, 3, 32, 32), np.uint8))
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{CODE}", str(IMAGES)]
+    np.save(
+        tmp_path / "images.npy",
+        np.random.default_rng(0).integers(0, 256, (IMAGES, 3, 32, 32), np.uint8),
+    )
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{CODE}",
+        str(IMAGES),
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     once = IMAGES * 3 * 32 * 32 / 2**20
-    assert float(done.stdout) < 2 * once + 100  # megabytes; as fractions they would be four times as many
+    assert (
+        float(done.stdout) < 2 * once + 100
+    )  # megabytes; as fractions they would be four times as many

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pipeline import data
+from pipeline.data import sources as data
 from pipeline.training.snapshots import cyclic_cosine, ends
 from pipeline.training.task import Task
 from pipeline.training.trainer import train
@@ -44,14 +44,20 @@ def test_a_run_keeps_its_weights_at_the_ends_of_its_cycles(configure, pool):
     assert list(trained.kept) == ["snapshot_1", "snapshot_2", "snapshot_3"]
     last = trained.kept["snapshot_3"]
     assert all(torch.equal(last[name], value) for name, value in trained.weights.items())
-    assert any(not torch.equal(trained.kept["snapshot_1"][name], value) for name, value in last.items())
+    assert any(
+        not torch.equal(trained.kept["snapshot_1"][name], value) for name, value in last.items()
+    )
     shorter = train(configure(epochs=4), pool).kept
     assert shorter == {}
 
 
 def test_training_uses_the_schedule(configure, pool, monkeypatch):
     used = []
-    monkeypatch.setattr(Task, "on_before_optimizer_step", lambda task, optimizer: used.append(optimizer.param_groups[0]["lr"]))
+    monkeypatch.setattr(
+        Task,
+        "on_before_optimizer_step",
+        lambda task, optimizer: used.append(optimizer.param_groups[0]["lr"]),
+    )
     train(configure(epochs=4, schedule="cyclic_cosine", snapshots=3), pool)
     assert used == [pytest.approx(0.05 * cyclic_cosine(update, 12, 3)) for update in range(12)]
 
@@ -63,4 +69,6 @@ def test_keeping_weights_changes_no_training(configure, pool):
 
 
 def test_no_mirrored_digit_keeps_its_label():
-    assert not any(data.describe(name, {}).flips_keep_labels for name in ("digits", "mnist_5k", "mnist"))
+    assert not any(
+        data.describe(name, {}).flips_keep_labels for name in ("digits", "mnist_5k", "mnist")
+    )

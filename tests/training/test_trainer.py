@@ -7,8 +7,8 @@ import torch
 from interrupted import assert_same_end, killed_after
 
 from pipeline import regularizers
-from pipeline.config.rules import NOISE_PASSES
-from pipeline.config.schema import Data
+from pipeline.config.run import Data
+from pipeline.config.test_rules import NOISE_PASSES
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.members import deterministic, noise
@@ -34,11 +34,16 @@ def test_a_bare_loop_gives_the_same_weights(configure, pool):
     trained = train(config, pool)
     fit, _ = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
     network = assemble(config, (), pool.shape, pool.classes)
-    images, targets = as_images(fit.images), torch.nn.functional.one_hot(torch.from_numpy(fit.labels), 10).float()
+    images, targets = (
+        as_images(fit.images),
+        torch.nn.functional.one_hot(torch.from_numpy(fit.labels), 10).float(),
+    )
     network.fit(images)
     task = Task(network, (), *parsed(config))
     optimizer = torch.optim.SGD(task.groups(), lr=0.05, momentum=0.9, nesterov=True, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=9, cycle_momentum=False)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.05, total_steps=9, cycle_momentum=False
+    )
     batches = Batches(images, targets, 10, 0)
     for epoch in range(3):
         batches.epoch = epoch
@@ -52,7 +57,7 @@ def test_a_bare_loop_gives_the_same_weights(configure, pool):
 
 
 def parsed(config):
-    from pipeline.config.schema import Training
+    from pipeline.config.run import Training
 
     return Training(**config.training), config.streams
 
@@ -61,7 +66,9 @@ def test_every_epoch_visits_in_its_own_derived_order(configure, pool, monkeypatc
     visited = []
     step = Task.training_step
     monkeypatch.setattr(
-        Task, "training_step", lambda self, batch, index: visited.append(batch[0].clone()) or step(self, batch, index)
+        Task,
+        "training_step",
+        lambda self, batch, index: visited.append(batch[0].clone()) or step(self, batch, index),
     )
     train(configure(epochs=3), pool)
     fit, _ = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
@@ -121,7 +128,9 @@ def test_the_audit_is_given_the_training_loss_and_the_real_optimizer(configure, 
 
 def test_streams_without_a_user_change_nothing(configure, pool):
     one = train(configure(), pool)
-    assert equal(one.weights, train(configure(streams={"augmentation": 9, "noise": 9}), pool).weights)
+    assert equal(
+        one.weights, train(configure(streams={"augmentation": 9, "noise": 9}), pool).weights
+    )
 
 
 def test_the_curve_is_clean_deterministic_and_about_as_long_as_asked(configure, pool):
@@ -134,12 +143,15 @@ def test_the_curve_is_clean_deterministic_and_about_as_long_as_asked(configure, 
     network.load_state_dict(trained.weights)
     fit, _ = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
     logits = deterministic(network, as_images(fit.images))[0]
-    assert trained.history[-2]["accuracy"] == pytest.approx((logits.argmax(1).numpy() == fit.labels).mean())
+    assert trained.history[-2]["accuracy"] == pytest.approx(
+        (logits.argmax(1).numpy() == fit.labels).mean()
+    )
 
 
 def test_scoring_more_often_is_the_same_run(configure, pool):
     assert equal(
-        train(configure(DROPOUT, curve_points=1), pool).weights, train(configure(DROPOUT, curve_points=2), pool).weights
+        train(configure(DROPOUT, curve_points=1), pool).weights,
+        train(configure(DROPOUT, curve_points=2), pool).weights,
     )
 
 
@@ -151,7 +163,9 @@ def test_cost_is_counted(configure, pool):
     head = 8 * 8 + 8 * 10
     assert cost["forward_flops"] == 2 * (stem + first + second + head)
     assert cost["updates"] == 6
-    assert 2.5 * 60 * cost["forward_flops"] < cost["training_flops"] < 3 * 60 * cost["forward_flops"]
+    assert (
+        2.5 * 60 * cost["forward_flops"] < cost["training_flops"] < 3 * 60 * cost["forward_flops"]
+    )
 
 
 def test_what_stochastic_depth_skips_is_counted_by_its_chance(configure, pool):
@@ -189,9 +203,12 @@ SNAPSHOTS = {"schedule": "cyclic_cosine", "snapshots": 3}
 
 @pytest.mark.parametrize("stop", range(1, 6))
 @pytest.mark.parametrize(
-    ("items", "training"), [((), SNAPSHOTS), ((DROPOUT, SHIFT, DECAY, {"name": "mixup"}, AVERAGED), SNAPSHOTS)]
+    ("items", "training"),
+    [((), SNAPSHOTS), ((DROPOUT, SHIFT, DECAY, {"name": "mixup"}, AVERAGED), SNAPSHOTS)],
 )
-def test_resumed_after_any_epoch_it_ends_at_the_same_bits(configure, pool, tmp_path, items, training, stop):
+def test_resumed_after_any_epoch_it_ends_at_the_same_bits(
+    configure, pool, tmp_path, items, training, stop
+):
     """With snapshots; what each regularizer keeps, the contract asks of every one of them."""
     assert_same_end(configure(*items, epochs=6, curve_points=3, **training), pool, tmp_path, stop)
 

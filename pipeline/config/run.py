@@ -1,0 +1,74 @@
+"""The settings that decide one training, and the hardware it runs on."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.config.settings import Settings, Word
+from pipeline.config.streams import Streams
+
+
+class Data(Settings):
+    """What is learned from."""
+
+    dataset: Word
+    train_size: int = Field(ge=2)
+    validation_size: int | None = Field(
+        None, ge=2
+    )  # null: all that training leaves; one the dataset sets apart is kept whole
+    label_noise: float = Field(0.0, ge=0, le=1)
+    test_fraction: float = Field(0.4, gt=0, lt=1)
+
+
+class Training(Settings):
+    """How a network is trained; the same for every arm unless an arm says otherwise."""
+
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    schedule: Literal["one_cycle", "constant", "cyclic_cosine"] = "one_cycle"
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    curve_points: int = Field(10, ge=1)
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    snapshots: int = Field(
+        0, ge=0
+    )  # weights kept along the way, evenly; as many cycles has cyclic_cosine
+
+    @model_validator(mode="after")
+    def _cycles_are_counted(self) -> Self:
+        if self.schedule == "cyclic_cosine" and not self.snapshots:
+            raise ValueError("cyclic_cosine with snapshots of at least 1, which counts its cycles")
+        return self
+
+
+class RunConfig(Settings):
+    """Everything that decides one training: protocol values, regularizers with concrete strengths, streams."""
+
+    data: dict[str, Any]
+    model: dict[str, Any]
+    training: dict[str, Any]
+    regularizers: tuple[dict[str, Any], ...]
+    streams: Streams
+
+
+class Hardware(Settings):
+    """What one run is trained on, in Lightning's words; noted in its record, since other hardware gives other bits."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"  # auto: a GPU where there is one
+    devices: int = Field(1, ge=1)  # more than 1: each takes its share of every batch
+    strategy: str = Field("auto", min_length=1)  # how several devices work together
+
+
+def config_of(identity: Mapping[str, Any]) -> RunConfig:
+    """The settings inside an identity. Raises pydantic's ValidationError where it is not one."""
+    return RunConfig.model_validate_json(
+        json.dumps({key: identity[key] for key in RunConfig.model_fields})
+    )
+
+
+def read_config(path: Path) -> RunConfig:
+    """The settings of a stored run, from its `run.json`."""
+    return config_of(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,13 @@
+"""The base of every model of settings."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Word = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]  # becomes a folder name
+
+
+class Settings(BaseModel):
+    """A frozen, strict model: unknown keys, wrong types and numbers out of range are refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)

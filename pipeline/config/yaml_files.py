@@ -1,0 +1,98 @@
+"""Reads YAML the way DVC reads it (version 1.2), and refuses what a settings file never needs.
+
+Separate so that there is one reader: `1e-3` and `no` mean the same here and in `dvc.yaml`.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
+
+from pipeline.runtime.errors import Refusal
+
+LARGEST = 64 * 1024  # bytes; a study is a page, not a book
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML 1.2 file, made of str, int, float, bool, None, list and dict only.
+
+    Raises Refusal for a missing, oversized or malformed file, an alias (an "alias bomb" grows without
+    bound), a duplicate key, or a value that is not one of these types.
+    """
+    return parse_yaml(_text(path), path)
+
+
+def parse_yaml(text: str, path: Path) -> dict[str, Any]:
+    """The mapping in `text`, under the same rules; `path` is named in errors."""
+    try:
+        if text.lstrip().startswith("%"):
+            raise Refusal(f"{path}: directives such as %YAML are not allowed; the version is 1.2")
+        if any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
+            raise Refusal(f"{path}: aliases (*name) are not allowed; write the value out")
+        document = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise Refusal(f"{path}: {_problem(error)}") from None
+    except (
+        ValueError,
+        KeyError,
+        OverflowError,
+    ) as error:  # a value that is not what its form or tag says
+        raise Refusal(f"{path}: not valid YAML: {error}") from None
+    except RecursionError:
+        raise Refusal(f"{path}: nested too deeply; allowed are a few levels") from None
+    if not isinstance(document, dict):
+        raise Refusal(f"{path}: holds {_kind(document)}; allowed is a mapping of keys to values")
+    strays = list(_strays(document, ""))
+    if strays:
+        raise Refusal(*(f"{path}: {where}: {what}" for where, what in strays))
+    return document
+
+
+def _problem(error: YAMLError) -> str:
+    """What is wrong and in which line, without the parser's advice."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    words = " ".join(str(problem or error).split())
+    if "duplicate key" in words:
+        words = words.partition(" with value")[0].replace("found ", "")
+    if "'\\t'" in words:
+        words = "a tab; indent with spaces"
+    return f"not valid YAML{f', line {mark.line + 1}' if mark else ''}: {words}"
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise Refusal(f"{path}: {path.stat().st_size} bytes; allowed are at most {LARGEST}")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Refusal(f"{path}: does not exist") from None
+    except IsADirectoryError:
+        raise Refusal(f"{path}: is a folder; allowed is a file") from None
+    except UnicodeDecodeError:
+        raise Refusal(f"{path}: not UTF-8 text") from None
+
+
+def _strays(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                yield f"{where}{key}", "keys must be text"
+            yield from _strays(item, f"{where}{key}.")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _strays(item, f"{where}{index}.")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield where.rstrip("."), f"{value} is not a finite number"
+    elif not isinstance(value, str | int | float | bool | type(None)):
+        yield (
+            where.rstrip("."),
+            f"{value} is {_kind(value)}; allowed are text, numbers, true, false and null",
+        )
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,42 @@
+"""How weights begin: He et al. (ICCV 2015), Glorot and Bengio (AISTATS 2010), or too small and too large on purpose.
+
+Separate from the networks, since it is the same for all of them.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from pipeline.config.settings import Settings
+
+Initialization = Literal["own", "he", "xavier", "small", "large"]
+SMALL, LARGE = (
+    0.01,
+    1.0,
+)  # standard deviations: signals vanish with the one and saturate or explode with the other
+
+
+class Network(Settings):
+    """What every network can be told: `own` leaves it as PyTorch, or the network itself, makes it."""
+
+    initialization: Initialization = Field("own")
+
+
+def initialize(network: nn.Module, how: Initialization) -> None:
+    """Draws the weights of linear layers and convolutions anew, from the global generator, and sets their biases to 0."""
+    draw = DRAWS.get(how)
+    for layer in network.modules() if draw else ():
+        if draw and isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
+            draw(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "he": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
+    "xavier": nn.init.xavier_normal_,
+    "small": lambda weight: nn.init.normal_(weight, std=SMALL),
+    "large": lambda weight: nn.init.normal_(weight, std=LARGE),
+}

@@ -1,0 +1,74 @@
+"""Finds, by type, the places of a network where a regularizer may act.
+
+Separate from both models and regularizers, so that neither knows the other and any network of standard
+modules will do.
+"""
+
+from torch import fx, nn
+
+Site = tuple[str, nn.Module]  # qualified name, module
+LAYERS = (nn.Linear, nn.Conv2d)
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+def linear_layers(network: nn.Module) -> list[Site]:
+    """The linear layers, in order: what stands before them are their inputs."""
+    return _in_order(network, nn.Linear)
+
+
+def hidden_layers(network: nn.Module) -> list[Site]:
+    """The linear layers whose inputs are hidden units: all but one that is the first of all layers with weights."""
+    return [site for site in _in_order(network, *LAYERS)[1:] if isinstance(site[1], nn.Linear)]
+
+
+def convolutions(network: nn.Module) -> list[Site]:
+    """The convolutions that see more than one pixel, in order: 1x1 shortcuts and projections are left out."""
+    return [
+        (name, module)
+        for name, module in _in_order(network, nn.Conv2d)
+        if module.kernel_size != (1, 1)
+    ]
+
+
+def pooling_layers(network: nn.Module) -> list[Site]:
+    """The max-pooling layers, in order."""
+    return _in_order(network, nn.MaxPool2d)
+
+
+def weights(network: nn.Module) -> list[nn.Parameter]:
+    """The weight tensors that a norm penalty acts on: not biases, not those of normalization layers."""
+    return [
+        parameter
+        for module in network.modules()
+        if not isinstance(module, NORMS)
+        for name, parameter in module.named_parameters(recurse=False)
+        if "bias" not in name
+    ]
+
+
+def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
+    """The modules of these kinds in the order in which the forward calls them, or the module of torch they are part of.
+
+    Those that it never calls come last, as registered; so do all where the forward cannot be traced.
+    """
+    calls = _calls(network)
+
+    def place(site: Site) -> int:
+        parts = site[0].split(".")
+        wholes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        return next((calls[name] for name in wholes if name in calls), len(calls))
+
+    return sorted(
+        ((name, module) for name, module in network.named_modules() if isinstance(module, kinds)),
+        key=place,
+    )
+
+
+def _calls(network: nn.Module) -> dict[str, int]:
+    """Name -> place of the modules that a forward calls, torch's own as wholes; empty where it cannot be traced."""
+    try:
+        graph = fx.Tracer().trace(network)
+    except Exception:  # whatever a user's forward raises on meeting a symbol
+        return {}
+    names = dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module")
+    return {name: place for place, name in enumerate(names)}

@@ -1,0 +1,52 @@
+"""What regularizers come to on a protocol's network: settings of equal effect train the same network."""
+
+import copy
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline import models, regularizers
+from pipeline.data import sources
+from pipeline.models.imported import require_fit
+from pipeline.regularizers.base import Regularizer
+
+
+def effects(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> list[Any]:
+    """Return the name and effect of every regularizer that is not neutral.
+
+    Args:
+        chosen: the regularizers of one setting, in order.
+        settings: `source`, `data` and `model` of the protocol, as plain values.
+
+    Raises:
+        Refusal: a regularizer cannot act on the network, or the network is too deep for the images.
+    """
+    acting = [item for item in chosen if not item.is_neutral()]
+    dataset, source = settings["data"]["dataset"], json.dumps(settings["source"])
+
+    def plain(model: Mapping[str, Any]) -> tuple[nn.Module, tuple[int, ...]]:
+        return _plain(dataset, source, json.dumps(model))
+
+    def equipped(model: Mapping[str, Any]) -> nn.Module:
+        network = copy.deepcopy(plain(model)[0])
+        regularizers.equip(network, acting)
+        return network
+
+    network, shape = plain(settings["model"])
+    trial = equipped(settings["model"])
+    found = [[item.name, item.effect(network, shape)] for item in acting]
+    require_fit(trial, settings["model"], shape, equipped)  # pooling by less takes deeper networks
+    return found
+
+
+@functools.lru_cache(maxsize=32)
+def _plain(dataset: str, source: str, model: str) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return a network as the protocol has it, without regularizers, and the shape of its images."""
+    torch.set_num_threads(1)  # single images are slower on several
+    kind = sources.describe(dataset, json.loads(source))
+    with torch.random.fork_rng(devices=[]):
+        return models.build(json.loads(model), kind.shape, kind.classes), kind.shape

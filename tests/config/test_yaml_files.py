@@ -1,0 +1,64 @@
+"""One YAML, version 1.2, and nothing that a settings file never needs."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.yaml_files import read_yaml
+from pipeline.runtime.errors import Refusal
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "file.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_version_1_2(tmp_path):
+    """The values that YAML 1.1 reads otherwise."""
+    assert read_yaml(written(tmp_path, "a: 1e-3\nb: no\nc: 0o10\nd: on\n")) == {
+        "a": 0.001,
+        "b": "no",
+        "c": 8,
+        "d": "on",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: &x [1]\nb: [*x, *x]", "aliases"),
+        ("a: 1\na: 2", "duplicate key"),
+        ("- 1", "a list"),
+        ("", "nothing"),
+        ("a: [1", "not valid YAML"),
+        ("a: .nan", "a: nan is not a finite number"),
+        ("a: {b: [.inf]}", "a.b.0: inf"),
+        ("a: 2020-01-01", "a: 2020-01-01 is a date"),
+        ("1: a", "keys must be text"),
+        ("a: !!python/object/apply:os.system [ls]", "not valid YAML"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("a: " + "x" * 70000, "allowed are at most"),
+    ],
+)
+def test_refused_in_one_line(tmp_path, text, words):
+    with pytest.raises(Refusal) as refused:
+        read_yaml(written(tmp_path, text))
+    (line,) = refused.value.lines
+    assert words in line
+    assert "file.yaml" in line
+    assert "\n" not in line
+
+
+def test_missing_and_binary_files(tmp_path):
+    with pytest.raises(Refusal, match="does not exist"):
+        read_yaml(tmp_path / "no.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(Refusal, match="not UTF-8"):
+        read_yaml(tmp_path / "binary.yaml")
+
+
+def test_a_bomb_is_refused_before_it_grows(tmp_path):
+    levels = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))
+    with pytest.raises(Refusal, match="aliases"):
+        read_yaml(written(tmp_path, f"a0: &a0 [x]\n{levels}"))

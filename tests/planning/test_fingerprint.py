@@ -1,0 +1,254 @@
+"""What retrains a run, and what does not."""
+
+import shutil
+import sys
+
+import pytest
+
+from pipeline.config.run import config_of
+from pipeline.planning import fingerprint as module
+from pipeline.planning.fingerprint import fingerprint, identity
+from pipeline.runtime import behaviour
+from pipeline.runtime.behaviour import PACKAGE, code_digest, modules
+
+DROPOUT = {"name": "dropout", "rate": 0.5}
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch):
+    """A copy of the package whose files may be edited."""
+    copy = tmp_path / "pipeline"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(behaviour, "PACKAGE", copy)
+    clear()
+    yield copy
+    clear()
+
+
+def clear():
+    for cached in (behaviour.code_digest, behaviour._source, behaviour._file_of):
+        cached.cache_clear()
+
+
+def names(configure, **changes):
+    clear()
+    return {
+        kind: fingerprint(identity(configure(*items, **changes), "digest"))
+        for kind, items in {"dropout": [DROPOUT], "none": []}.items()
+    }
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_the_same_twice_and_readable_back(configure):
+    assert names(configure) == names(configure)
+    read = config_of(identity(configure(DROPOUT), "digest"))
+    assert read.model_dump(mode="json") == configure(DROPOUT).model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"epochs": 3},
+        {"learning_rate": 0.1},
+        *({"streams": {name: 9}} for name in ("split", "init", "order", "augmentation", "noise")),
+    ],
+)
+def test_settings_and_every_stream_count(configure, changes):
+    before, after = names(configure), names(configure, **changes)
+    assert before["none"] != after["none"]
+    assert before["dropout"] != after["dropout"]
+
+
+def test_data_and_versions_count(configure, monkeypatch):
+    one = fingerprint(identity(configure(), "digest"))
+    assert one != fingerprint(identity(configure(), "other"))
+    monkeypatch.setattr(module, "versions", lambda: {"torch": "0"})
+    assert one != fingerprint(identity(configure(), "digest"))
+
+
+IGNORED = {  # what is done to dropout.py, as (old, new)
+    "a docstring": ('"""Nothing is ever dropped."""', '"""Other words."""'),
+    "a comment": ("class DropoutLayer", "# a comment\nclass DropoutLayer"),
+    "layout": (") -> Self:", ")    ->    Self:"),
+    "an annotation": ("rate: float, number: int = 0)", "rate, number=0)"),
+    "an import that nothing uses": ("import torch\n", "import torch\nimport csv\n"),
+    "the text of an error": ('"dropout: the network has', '"dropout: this network has'),
+}
+
+
+@pytest.mark.parametrize("change", IGNORED)
+def test_what_does_nothing_does_not_count(configure, code, change):
+    before = names(configure)
+    edit(code / "regularizers" / "dropout.py", *IGNORED[change])
+    assert names(configure) == before
+
+
+def test_a_file_that_moves_does_not_count(configure, code):
+    before = names(configure)
+    (code / "models" / "_sites.py").rename(code / "models" / "_places.py")
+    for path in code.rglob("*.py"):
+        path.write_text(path.read_text().replace("models._sites", "models._places"))
+    assert names(configure) == before
+
+
+def test_another_function_behind_the_same_name_counts(configure, code):
+    before = names(configure)
+    file = code / "regularizers" / "dropout.py"
+    edit(file, "import Site, hidden_layers", "import Site, linear_layers as hidden_layers")
+    after = names(configure)
+    assert after["dropout"] != before["dropout"]
+    assert after["none"] == before["none"]
+
+
+def test_another_function_of_a_library_counts(configure, code):
+    file = code / "regularizers" / "dropout.py"
+    edit(file, "import torch\n", "import torch\nfrom math import floor as rounded\n")
+    edit(file, "return inputs * kept", "rounded(0.5)\n    return inputs * kept")
+    before = names(configure)
+    edit(file, "from math import floor as rounded", "from math import ceil as rounded")
+    assert names(configure)["dropout"] != before["dropout"]
+
+
+def test_a_regularizers_code_retrains_its_own_runs_only(configure, code):
+    before = names(configure)
+    edit(code / "regularizers" / "dropout.py", ">= self.rate", "> self.rate")
+    after = names(configure)
+    assert after["dropout"] != before["dropout"]
+    assert after["none"] == before["none"]
+
+
+SHARED = ("training/task.py", "data/loader.py", "models/resnet.py", "config/streams.py")
+
+
+@pytest.mark.parametrize("file", SHARED)
+def test_shared_code_retrains_all(configure, code, file):
+    before = names(configure)
+    (code / file).write_text((code / file).read_text() + "\nADDED = 1\n")
+    after = names(configure)
+    assert after["dropout"] != before["dropout"]
+    assert after["none"] != before["none"]
+
+
+UNUSED = (
+    "execution/scheduler.py",
+    "regularizers/weight_decay.py",
+    "data/sources/digits.py",
+    "config/parameters.py",
+    "config/plan.py",
+    "records/store.py",
+)
+
+
+@pytest.mark.parametrize("file", UNUSED)
+def test_code_that_computes_nothing_of_a_run_does_not_count(configure, code, file):
+    before = names(configure)
+    (code / file).write_text((code / file).read_text() + "\nADDED = 1\n")
+    assert names(configure) == before
+
+
+def test_what_a_regularizer_imports_counts_for_its_runs(configure, code):
+    pooling = {"name": "fractional_max_pooling", "ratio": 1.41}
+
+    def both():
+        clear()
+        return [fingerprint(identity(configure(*items), "digest")) for items in ((pooling,), ())]
+
+    before = both()
+    regions = code / "regularizers" / "_regions.py"
+    regions.write_text(regions.read_text() + "\nADDED = 1\n")
+    after = both()
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+
+
+OWN = {
+    "mynet.py": "import torch\nfrom blocks import Head\nfrom experiments.deep.parts import *\n"
+    "from pipeline.models.resnet import Block\n\nclass Net(Block):\n    head = Head\n",
+    "blocks.py": "import heads.linear\n\nHead = heads.linear.Linear\n",
+    "heads/__init__.py": "WIDTH = 3\n",
+    "heads/linear.py": "from torch import nn\nfrom .more import bias\n\n"
+    "class Linear(nn.Linear):\n    bias = bias\n",
+    "heads/more.py": "bias = True\n",
+    "heads/unused.py": "raise RuntimeError('nobody runs this')\n",
+    "experiments/deep/parts.py": "import aside\nimport installed\nimport cloned\n\n"
+    "DEPTH = aside, installed, cloned\n",
+    "aside.py": "from ..nowhere import anything\n",
+    "env/pyvenv.cfg": "",
+    "env/src/cloned.py": "",
+    "lib/site-packages/installed.py": "",
+}
+
+
+@pytest.fixture
+def own(project, monkeypatch):
+    """A folder with a network whose code is scattered, and with what is installed in it."""
+    for name, content in OWN.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(content)
+    for place in ("env/src", "lib/site-packages", "."):
+        monkeypatch.syspath_prepend(str(project / place))
+    known = set(sys.modules)
+    clear()
+    yield project
+    mine = {"blocks", "heads", "aside", "installed", "cloned", "experiments"}
+    assert not mine & (set(sys.modules) - known)
+    clear()
+
+
+def test_all_of_this_folder_that_an_imported_network_runs_is_found(own):
+    found = set(modules("mynet"))
+    mine = {name for name in found if not name.startswith("pipeline.")}
+    assert mine == {
+        *("mynet", "blocks", "heads", "heads.linear", "heads.more"),
+        *("experiments.deep.parts", "aside"),
+    }
+    assert {"pipeline.models.resnet", "pipeline.models._initialization"} <= found
+
+
+@pytest.mark.parametrize(
+    "file", ["blocks.py", "heads/__init__.py", "heads/more.py", "experiments/deep/parts.py"]
+)
+def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(configure, own, file):
+    model = {"name": "imported", "import": "mynet:Net", "arguments": {}}
+
+    def both():
+        clear()
+        config = configure()
+        return [
+            fingerprint(identity(given, "digest"))
+            for given in (config.model_copy(update={"model": model}), config)
+        ]
+
+    before = both()
+    (own / file).write_text((own / file).read_text() + "# a comment\n")
+    assert both() == before
+    (own / file).write_text((own / file).read_text() + "ADDED = 1\n")
+    after = both()
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+
+
+def test_the_code_of_a_run_is_what_training_imports(configure):
+    """Nothing that stores, schedules or reports; all that computes."""
+    clear()
+    found = {name.removeprefix("pipeline.") for name in modules(module.TRAINER)}
+    folders = {name.partition(".")[0] for name in found}
+    assert folders <= {
+        *("config", "data", "models", "prediction", "records", "regularizers"),
+        *("runtime", "training"),
+    }
+    assert {"training.task", "data.loader", "prediction.members", "models._sites"} <= found
+    assert not {"config.plan", "config.parameters", "records.store"} & found
+
+
+def test_equal_code_has_equal_digests_whatever_the_process():
+    clear()
+    first = code_digest("pipeline.models.mlp")
+    clear()
+    assert code_digest("pipeline.models.mlp") == first

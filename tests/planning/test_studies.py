@@ -1,0 +1,369 @@
+"""What a study may say, what it means, and the line a mistake gives."""
+
+import pytest
+
+from pipeline.planning.protocols import read_protocol
+from pipeline.planning.studies import read_experiment
+from pipeline.runtime.errors import Refusal
+
+QUESTION = "question: Why?\n"
+
+
+def read(project, study: str = "", parameters: str = ""):
+    if study:
+        (project / "experiments" / "dropout.yaml").write_text(study)
+    if parameters:
+        (project / "params.yaml").write_text(parameters)
+    return read_experiment("tiny")
+
+
+def refused(project, **files) -> tuple[str, ...]:
+    with pytest.raises(Refusal) as refusal:
+        read(project, **files)
+    assert all("\n" not in line for line in refusal.value.lines)
+    return refusal.value.lines
+
+
+def arms(text: str) -> str:
+    return QUESTION + "arms:\n" + text
+
+
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [
+        (arms("  a: [{name: dropout, rte: 0.1}]"), "arms.a.0.rte: unknown key; allowed are: rate"),
+        (
+            arms("  a: [{name: dropout, rate: high}]"),
+            'arms.a.0.rate: "high" is refused; allowed is a number, at least 0 and less than 1',
+        ),
+        (arms("  a: [{name: dropout, rate: true}]"), "arms.a.0.rate: true is refused"),
+        (
+            arms("  a: [{name: dropout, rate: [0.1, 1.5]}]"),
+            "arms.a.0.rate: 1.5 is refused; allowed is a number, at least 0 and less than 1",
+        ),
+        (arms("  a: [{name: dropout, rate: []}]"), "arms.a.0.rate: an empty list"),
+        (
+            arms("  a: [{name: drop_out}]"),
+            "arms.a.0.name: 'drop_out' does not exist; allowed are: augmentation, ",
+        ),
+        (arms("  a: [{name: drop_out}]"), "; meant is perhaps dropout"),
+        (arms("  a: [{name: DropPath}]"), "; meant is perhaps"),
+        (arms("  a: [{name: drop_connect}]"), "; meant is perhaps stochastic_depth"),
+        (arms("  a: [{name: drop_path}]"), "; meant is perhaps stochastic_depth"),
+        (
+            arms("  a: [{name: fractional_max_pooling, output_sizes: [5, 3]}]"),
+            "arms.a.0.output_sizes",
+        ),
+        (
+            arms("  a: [{name: dropout, rate: [[0.1, 0.5, 0.2]]}]"),
+            "arms.a (rate=[0.1, 0.5, 0.2]): dropout: rate: 3 rates for",
+        ),
+        (
+            arms("  a: [{protocol: {model.name: x2}}]"),
+            "protocol.model.name: 'x2' is refused; allowed are factors of numbers",
+        ),
+        (
+            "question: Why?\nensemble: {groups: 4, size: 2}\narms: {a: [{protocol: {training.snapshots: 2}}]}",
+            "ensemble.groups: 4 is refused; allowed is at most seeds.confirmation, 3",
+        ),
+        (
+            "question: Why?\nensemble: {groups: 2, size: 1}\narms: {a: [{protocol: {training.snapshots: 2}}]}",
+            "ensemble.size: 1 is refused; allowed is a whole number, at least 2 and at most 100",
+        ),
+        (
+            "question: Why?\nensemble: {groups: 2, size: 2}\narms: {a: [{name: dropout, rate: [0.1, 0.2]}]}",
+            "arms.a: 2 strengths; allowed is one in a study with ensemble",
+        ),
+        (
+            "question: Why?\nvariance: {groups: 4, draws: 2}\narms: {a: [{name: dropout}]}",
+            "variance.groups: 4 is refused; allowed is at most seeds.confirmation, 3",
+        ),
+        (
+            "question: Why?\nvariance: {groups: 2, draws: 0}\narms: {a: [{name: dropout}]}",
+            "variance.draws: 0 is refused; allowed is a whole number, at least 1 and at most 100",
+        ),
+        (
+            "question: Why?\nvariance: {groups: 2, draws: 1}\narms: {a: [{name: dropout, rate: [0.1, 0.2]}]}",
+            "arms.a: 2 strengths; allowed is one in a study with variance",
+        ),
+        (
+            "question: Why?\nvariance: {groups: 2, draws: 1}\nensemble: {groups: 2, size: 2}\narms: {a: [{name: dropout}]}",
+            "variance: stands beside ensemble; allowed is one of them in a study",
+        ),
+        (
+            arms("  a: [{protocol: {training.schedule: cyclic_cosine}}]"),
+            "allowed is cyclic_cosine with snapshots of at least 1",
+        ),
+        (
+            arms("  a: [{protocol: {training.snapshots: 7}}]"),
+            "training.snapshots: 7 is refused; allowed is at most the number of updates, 6",
+        ),
+        (arms("  a: [{rate: 0.1}]"), "arms.a.0.name: None does not exist"),
+        (arms("  a: []"), "arms.a: empty"),
+        (arms("  a: dropout"), "arms.a"),
+        (arms("  a/b: [{name: dropout}]"), "arms.a/b"),
+        (arms("  ..: [{name: dropout}]"), "arms..."),
+        (
+            arms("  baseline: [{name: dropout}]"),
+            "arms.baseline: the empty arm is part of every study",
+        ),
+        (arms("  a: [{name: dropout}]\n  a: [{name: dropout, rate: 0.1}]"), "duplicate key"),
+        (
+            arms("  a: [{name: dropout, rate: 0.1}]\n  b: [{name: dropout, rate: 0.1}]"),
+            "arms.b (rate=0.1): the same network as arms.a (rate=0.1)",
+        ),
+        (arms("  a: [{name: dropout, rate: [0.1, 0.1]}]"), "the same network as arms.a (rate=0.1)"),
+        (arms("  a: [{name: dropout}, {name: dropout}]"), "a regularizer is named twice"),
+        (
+            arms("  a: [{name: [dropout, weight_decay]}]"),
+            "arms.a.0.name: ['dropout', 'weight_decay'] does not exist",
+        ),
+        (
+            arms("  a: [{protocol: {data.test_fraction: 0.9}}]"),
+            "protocol.data.test_fraction: all arms share the prepared data",
+        ),
+        (arms("  a: [{protocol: {model.widths: [0, 8]}}]"), "model.widths.0: 0 is refused"),
+        ('question: "  "\narms: {a: [{name: dropout}]}', "question: "),
+        ("question: 2020-13-45\narms: {}", "not valid YAML"),
+        ("question: !!int foo\narms: {}", "not valid YAML"),
+        ("%YAML 1.1\n---\nquestion: a", "directives"),
+        (
+            arms("  a: [{name: dropout, rate: 0}]"),
+            "arms.a (rate=0): the same network as arms.baseline",
+        ),
+        (arms("  a: [{protocol: {model.depth: 3}}]"), "model.depth: unknown key"),
+        (
+            arms("  a: [{protocol: {seeds.exploration: 3}}]"),
+            "protocol.seeds.exploration: allowed are keys of data, model and training",
+        ),
+        (
+            arms("  a: [{protocol: {training.epochs: 0}}]"),
+            "training.epochs: 0 is refused; allowed is a whole number, at least 1",
+        ),
+        (QUESTION + "arms: {}", "arms: {} is refused"),
+        (QUESTION, "arms: missing"),
+        ("arms: {a: [{name: dropout}]}", "question: missing"),
+        (
+            QUESTION + "arm: {}\narms: {a: [{name: dropout}]}",
+            "arm: unknown key; allowed are: question, protocols, ensemble, variance, published, arms",
+        ),
+    ],
+)
+def test_a_mistake_in_a_study_is_one_line(project, study, words):
+    (line,) = refused(project, study=study)
+    assert words in line
+    assert "experiments/dropout.yaml" in line
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("dataset: digits", "dataset: array_files", "no.npz: does not exist"),
+        (
+            "model: {name: resnet",
+            "model: {name: cnn, widths: [4, 4, 4, 4, 4]} #",
+            "model.widths: 5 stages are too many",
+        ),
+        (
+            "model: {name: resnet",
+            "model: {import: 'torch.nn:Lineal'} #",
+            "model.import: torch.nn:Lineal does not exist",
+        ),
+        (
+            "studies: [dropout",
+            "studies: [dropuot",
+            "studies: 'dropuot' does not exist; allowed are: dropout, ",
+        ),
+        (
+            "studies: [dropout, others, ensembles, variance]",
+            "studies: [ensembles]",
+            "studies: ensembles alone; needed is",
+        ),
+    ],
+)
+def test_a_mistake_of_all_arms_is_one_line_that_names_the_protocol(project, before, after, words):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    source = "source: {path: no.npz}\n" if "array_files" in after else ""
+    protocol.write_text(source + protocol.read_text().replace(before, after))
+    (line,) = refused(project)
+    assert line.startswith(f"experiments/protocols/tiny.yaml: {words}")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        (
+            "protocols: [tiny]\nstudies: [no_such]",
+            "studies: 'no_such' does not exist; allowed are: dropout, ensembles, others",
+        ),
+        ("protocols: [tiny]\nstudies: [../x]", "studies"),
+        ("protocols: [tiny]\nstudies: []", "studies: an empty list"),
+        ("protocols: []", "protocols: [] is refused"),
+        (
+            "protocols: [tiny]\ndata: {train_size: few}",
+            'data.train_size: "few" is refused; allowed is a whole number, at least 2',
+        ),
+        (
+            "protocols: [tiny]\ndata: {dataset: faces}",
+            "data.dataset: 'faces' does not exist; allowed are: array_files, cifar10",
+        ),
+        (
+            "protocols: [tiny]\nmodel: {name: vgg}",
+            "model.name: 'vgg' does not exist; allowed are: cnn, imported, mlp, resnet",
+        ),
+        (
+            "protocols: [tiny]\ntraining: {epoch: 3}",
+            "training.epoch: unknown key; allowed are: learning_rate",
+        ),
+        (
+            "protocols: [tiny]\ntraining: {learning_rate: -1}",
+            "training.learning_rate: -1 is refused; allowed is a number, more than 0",
+        ),
+        ("protocols: [tiny]\nmargin: 2", "margin: 2"),
+        ("protocols: tiny", 'protocols: "tiny" is refused'),
+        ("protocol: [tiny]", "protocols: missing"),
+    ],
+)
+def test_a_mistake_in_the_parameters_is_named(project, parameters, words):
+    lines = refused(project, parameters=parameters)
+    assert words in lines[0]
+    assert all("params.yaml" in line for line in lines)
+
+
+def test_a_protocol_that_does_not_exist_names_those_that_do(project):
+    with pytest.raises(Refusal, match=r"'\.\./tiny' does not exist; allowed are: tiny"):
+        read_experiment("../tiny")
+    with pytest.raises(Refusal, match="allowed are: tiny"):
+        read_protocol("other")
+
+
+def test_all_errors_of_all_files_at_once(project):
+    (project / "experiments" / "others.yaml").write_text(arms("  c: [{name: dropout, rate: 2}]"))
+    lines = refused(project, study=arms("  a: [{name: dropout, rate: -1}]\n  b: [{name: dropuot}]"))
+    assert len(lines) == 3
+    assert "others.yaml" in lines[2]
+
+
+def test_lists_multiply_and_labels_spell_what_was_given(project):
+    text = arms(
+        "  a: [{name: augmentation, shift: [1, 2], rotate: [5, 10]}]\n  b: [{name: dropout, rate: 0.1}, {name: augmentation, shift: 1}]"
+    )
+    a, b = read(project, study=text).studies[0].arms[1:]
+    assert [strength.label for strength in a.strengths] == [
+        "shift=1, rotate=5", "shift=1, rotate=10", "shift=2, rotate=5", "shift=2, rotate=10",
+    ]  # fmt: skip
+    assert [strength.label for strength in b.strengths] == [
+        "dropout(rate=0.1), augmentation(shift=1)"
+    ]
+    assert b.factor == "dropout + augmentation"
+
+
+def test_protocol_values_can_be_a_factor(project):
+    text = arms("  a: [{protocol: {model.batch_norm: false, training.epochs: 3}}, {name: dropout}]")
+    (strength,) = read(project, study=text).studies[0].arms[1].strengths
+    assert strength.protocol.model["batch_norm"] is False
+    assert strength.protocol.training.epochs == 3
+    assert strength.label == "model.batch_norm=false, training.epochs=3"
+
+
+def test_parameters_override_the_protocol_and_null_does_not(project):
+    protocol = read(
+        project, parameters="protocols: [tiny]\ntraining: {epochs: 7, momentum: null}\nmargin: 0.02"
+    ).protocol
+    assert (protocol.training.epochs, protocol.training.momentum, protocol.margin) == (7, 0.9, 0.02)
+
+
+def test_all_studies_by_one_word(project):
+    (project / "experiments" / "zeta.yaml").write_text(arms("  a: [{name: dropout}]"))
+    assert [
+        study.name for study in read(project, parameters="protocols: [tiny]\nstudies: all").studies
+    ] == ["dropout", "others", "zeta"]
+    assert [
+        study.name
+        for study in read(project, parameters="protocols: [tiny]\nstudies: [zeta]").studies
+    ] == ["zeta"]
+
+
+def test_a_factor_is_times_the_protocol_s_value(project):
+    text = "  a: [{protocol: {training.learning_rate: x3, training.epochs: x1/2}}]\n  b: [{protocol: {training.epochs: x1.5}}]"
+    study = read(project, arms(text)).studies[0]
+    first, second = (arm.strengths[0].protocol.training for arm in study.arms[1:])
+    assert (first.learning_rate, first.epochs, second.epochs) == (0.15, 1, 3)
+    assert study.arms[1].factor == "training.learning_rate=0.15 + training.epochs=1"
+    parameters = "protocols: [tiny]\ntraining: {learning_rate: 0.1}\n"
+    moved = read(project, parameters=parameters).studies[0].arms[1].strengths[0].protocol.training
+    assert moved.learning_rate == 0.3
+    (line,) = refused(project, study=arms("  a: [{protocol: {training.epochs: x1/3}}]"))
+    assert "training.epochs" in line
+
+
+def test_an_override_that_changes_nothing_is_no_factor(project):
+    study = read(
+        project,
+        arms("  a:\n    - {protocol: {training.epochs: 2}}\n    - {name: dropout, rate: 0.1}"),
+    ).studies[0]
+    assert study.arms[1].factor == "dropout"
+
+
+def test_another_model_brings_its_own_settings(project):
+    settings = read(project, parameters="protocols: [tiny]\nmodel: {name: mlp}\n").protocol.model
+    assert settings["name"] == "mlp"
+    assert "blocks" not in settings
+
+
+def test_ensembles_alone_are_refused(project):
+    (line,) = refused(project, parameters="protocols: [tiny]\nstudies: [ensembles]\n")
+    assert (
+        line == "params.yaml: studies: ensembles alone; needed is also a study that compares arms"
+    )
+
+
+PUBLISHED = """
+published:
+  - {source: A paper, setting: MNIST, arm: some, effect: lower, figures: [2, 1]}
+"""
+SOME = "  some:\n    - {name: dropout, rate: 0.25}\n"
+
+
+def test_what_papers_report_is_kept_with_the_study(project):
+    experiment = read(project, arms(SOME) + PUBLISHED)
+    (study,) = [study for study in experiment.all() if study.name == "dropout"]
+    assert [(item.arm, item.figures) for item in study.published] == [("some", (2.0, 1.0))]
+
+
+def test_what_papers_report_of_other_data_is_left_out(project):
+    experiment = read(
+        project, arms(SOME) + PUBLISHED.replace("effect", "datasets: [cifar10], effect")
+    )
+    assert not any(study.published for study in experiment.all())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "arm: some",
+            "arm: other",
+            "published.0.arm: 'other' does not exist; allowed are: baseline, some",
+        ),
+        (
+            "effect",
+            "against: other, effect",
+            "published.0.against: 'other' does not exist; allowed are: baseline, some",
+        ),
+        (
+            "effect",
+            "datasets: [mnst], effect",
+            "published.0.datasets: 'mnst' does not exist; allowed are: ",
+        ),
+        (
+            "effect",
+            "measure: crops, effect",
+            "published.0.measure: 'crops' of some is refused; allowed are crops of the baseline",
+        ),
+        ("[2, 1]", "[1, 2]", "published.0"),
+    ],
+)
+def test_what_papers_report_has_to_fit_the_study(project, old, new, line):
+    (told,) = refused(project, study=arms(SOME) + PUBLISHED.replace(old, new, 1))
+    assert told.startswith(f"experiments/dropout.yaml: {line}")
