@@ -1,4 +1,4 @@
-# The two commands: `make run` takes data to a report, `make test` runs the suite. Both set everything up.
+# `make run` runs the pipeline up to the report, `make test` runs all tests. Both install everything first.
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -9,12 +9,12 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 setup: $(READY)
 
-# torch comes first and exactly pinned; the constraints pin everything that it and the others pull in.
+# torch comes first; .constraints.txt pins every package.
 $(READY): pyproject.toml .constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python %d.%d found; Gapwise needs 3.11 or newer: make PYTHON=python3.12 run" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing dependencies into $(VENV) (once, about two minutes)"
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt torch==2.13.0
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt torch
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable '.[data,dev]'
 	@touch $@
 

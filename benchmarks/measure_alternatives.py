@@ -1,8 +1,8 @@
-"""The same runs on the same machine, three ways: by this engine, a process for each run, a DVC stage for each run.
+"""The same runs three ways: in long-lived workers, one process per run, one DVC stage per run.
 
-A process for each run is what sweep agents and multirun launchers do; two at a time, as here two workers. DVC runs the stages
-of a pipeline one after another. Baseline runs of the default protocol, stored by the same code; everything from an empty
-store. Writes benchmarks/results/alternatives.json.
+One process per run is what sweep agents and multirun launchers do; here two at a time, as there are
+two workers. DVC runs the stages of a pipeline one after another. All are baseline runs of the
+default protocol from an empty store. Writes benchmarks/results/alternatives.json.
 """
 
 import json
@@ -28,17 +28,18 @@ RUNS, WORKERS, REPETITIONS = 24, 2, 2
 ONE = """
 import json, sys
 from pathlib import Path
-from pipeline.training.work import perform
-perform(json.loads(Path(sys.argv[1]).read_text()))
+from pipeline.training.job import run_training
+run_training(json.loads(Path(sys.argv[1]).read_text()))
 """
 MANY = """
 import json, sys
 from pathlib import Path
-from pipeline.config.schema import Execution
+from pipeline.config.parameters import Execution
 from pipeline.execution.processes import run_jobs
-from pipeline.training.work import perform
+from pipeline.training.job import run_training
 jobs = [json.loads(path.read_text()) for path in sorted(Path("jobs").iterdir())]
-assert all(outcome["state"] == "done" for _, outcome in run_jobs(jobs, perform, Execution(workers=int(sys.argv[1]))))
+outcomes = run_jobs(jobs, run_training, Execution(workers=int(sys.argv[1])))
+assert all(outcome["state"] == "done" for _, outcome in outcomes)
 """
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "alternatives.json"
@@ -50,7 +51,7 @@ ENVIRONMENT = os.environ | {
 
 
 def write_jobs(folder: Path) -> list[Path]:
-    """Prepared data and a file for each run."""
+    """Write the prepared data and a file for each run."""
     (folder / "experiments" / "protocols").mkdir(parents=True)
     text = (ROOT / "experiments" / "protocols" / "digits.yaml").read_text()
     (folder / "experiments" / "protocols" / "digits.yaml").write_text(text)
@@ -75,25 +76,25 @@ def write_jobs(folder: Path) -> list[Path]:
 
 
 def run(folder: Path, *words: str) -> None:
-    """Runs this interpreter in `folder`."""
+    """Run this interpreter in `folder`."""
     subprocess.run(
         [sys.executable, *words], cwd=folder, env=ENVIRONMENT, check=True, capture_output=True
     )
 
 
 def by_engine(folder: Path, files: list[Path]) -> None:
-    """Workers that live for many runs."""
+    """Train in workers that live for many runs."""
     run(folder, "-c", MANY, str(WORKERS))
 
 
 def by_processes(folder: Path, files: list[Path]) -> None:
-    """A process for each run, two at a time."""
+    """Train each run in a process, two at a time."""
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(lambda file: run(folder, "-c", ONE, str(file)), files))
 
 
 def by_stages(folder: Path, files: list[Path]) -> None:
-    """A DVC stage for each run."""
+    """Train each run in a DVC stage."""
     (folder / "one.py").write_text(ONE)
     stages = {
         f"run_{number}": {
@@ -110,7 +111,7 @@ def by_stages(folder: Path, files: list[Path]) -> None:
 
 
 def seconds(way: Any) -> float:
-    """Wall seconds of all runs from an empty store."""
+    """Return the wall seconds of all runs from an empty store."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         files = write_jobs(folder)
@@ -124,7 +125,7 @@ def seconds(way: Any) -> float:
 
 
 def main() -> None:
-    """Measures the three ways in turn and writes how many times as long the others take."""
+    """Measure the three ways in turn and write their ratios to the first."""
     ways = {
         "engine": by_engine,
         "process_for_each_run": by_processes,

@@ -1,7 +1,8 @@
-"""One training step of the digits network with augmentation (shift + rotate + scale, fused) over the plain step.
+"""Time a training step of the digits network with augmentation over the plain step.
 
-Bar: at most 1.20, counting the tally that the audit reads. Batches of 50; ratios of the median step in one process,
-plain and augmented steps taking turns, median of several rounds. Writes benchmarks/results/augmentation.json.
+The augmentation shifts, rotates and scales in one resampling. Bar: at most 1.20, counting the tally
+that the audit reads. Batches of 50; ratios of the median step in one process, plain and augmented
+steps taking turns, median of several rounds. Writes benchmarks/results/augmentation.json.
 """
 
 import json

@@ -1,9 +1,10 @@
-"""A training step with DropConnect over the plain step of the digits network: forward, backward and update.
+"""A training step with DropConnect over the plain step of the digits network.
 
-Bars: at most 1.30 with exact masks for every example on the head's linear layers, at most 1.05 with one mask a batch on the
-convolutions. Processor time of one thread, so that other programs matter less; ratios are taken pair by pair, each in the
-other order than the one before. `parts` takes the shared mask apart: the layer alone, then only drawing and
-counting, or only multiplying. Writes benchmarks/results/dropconnect.json.
+Bars: at most 1.30 with exact masks for every example on the linear layers of the head, at most 1.05
+with one mask per batch on the convolutions. A step is forward, backward and update, in processor
+time of one thread; ratios are taken pair by pair in alternating order. `parts` splits the shared
+mask: the layer alone, with drawing and counting, with multiplying. Writes
+benchmarks/results/dropconnect.json.
 """
 
 import json
@@ -18,8 +19,9 @@ from torch.nn import functional
 
 from pipeline import models
 from pipeline.execution.processes import keep_freed_memory
-from pipeline.regularizers.base import Regularizer, noise_layers, switch
-from pipeline.regularizers.dropconnect import DropConnect, SharedLayer
+from pipeline.regularizers._noise import layers_of, switch
+from pipeline.regularizers._regularizer import Regularizer
+from pipeline.regularizers.dropconnect import ConvolutionsLayer, DropConnect
 
 PAIRS, STEPS, BATCH = 60, 5, 50
 MODEL = {
@@ -35,38 +37,37 @@ RESULT = Path(__file__).parent / "results" / "dropconnect.json"
 Step = Callable[[], None]
 
 
-class Untouched(SharedLayer):
-    """Lets the convolutions see their own weights."""
+def untouched(layer: ConvolutionsLayer) -> None:
+    """Let the convolutions keep their own weights."""
+    layer.sample = lambda inputs: inputs  # type: ignore[method-assign]
 
-    def sample(self, inputs: Tensor) -> Tensor:
+
+def drawing(layer: ConvolutionsLayer) -> None:
+    """Draw and count masks, and leave the weights alone."""
+
+    def sample(inputs: Tensor) -> Tensor:
+        layer._masks([module.weight for module in layer.owners])
         return inputs
 
-
-class Drawing(SharedLayer):
-    """Draws and counts its masks, and leaves the weights alone."""
-
-    def sample(self, inputs: Tensor) -> Tensor:
-        self._masks([module.weight for module in self.owners])
-        return inputs
+    layer.sample = sample  # type: ignore[method-assign]
 
 
-class Multiplying(SharedLayer):
-    """Multiplies by the same masks again and again."""
-
-    def _masks(self, weights: Sequence[Tensor]) -> list[Tensor]:
-        if not hasattr(self, "ones"):
-            self.ones = [torch.ones_like(weight) for weight in weights]
-        return self.ones
+def multiplying(layer: ConvolutionsLayer) -> None:
+    """Multiply by the same masks every time."""
+    ones = [torch.ones_like(module.weight) for module in layer.owners]
+    layer._masks = lambda weights: ones  # type: ignore[method-assign]
 
 
-def step(regularizers: Sequence[Regularizer], kind: type[SharedLayer] | None = None) -> Step:
-    """One training step of a network of its own."""
+def step(
+    regularizers: Sequence[Regularizer], part: Callable[[ConvolutionsLayer], None] | None = None
+) -> Step:
+    """Return one training step of a new network, with a part of the layer alone if given."""
     network = models.build(MODEL, (1, 8, 8), 10)
     for regularizer in regularizers:
         regularizer.modify_model(network)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for layer in noise_layers(network) if kind else []:
-        layer.__class__ = kind  # a layer of the same state
+    for layer in layers_of(network, ConvolutionsLayer) if part else []:
+        part(layer)
     switch(network, training=True, sampling=True)
     images, labels = torch.rand(BATCH, 1, 8, 8), torch.randint(0, 10, (BATCH,))
     optimizer = torch.optim.SGD(
@@ -82,7 +83,7 @@ def step(regularizers: Sequence[Regularizer], kind: type[SharedLayer] | None = N
 
 
 def seconds(once: Step) -> float:
-    """Processor time of a few steps."""
+    """Return the processor time of a few steps."""
     began = time.process_time()
     for _ in range(STEPS):
         once()
@@ -90,7 +91,7 @@ def seconds(once: Step) -> float:
 
 
 def ratios(steps: dict[str, Step]) -> dict[str, list[float]]:
-    """Each step over the plain one, pair by pair, after one round that warms up."""
+    """Return the ratio of each step to the plain one, by pairs, after a warm-up round."""
     found: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(PAIRS + 1):
         order = list(steps) if number % 2 else list(steps)[::-1]
@@ -101,13 +102,13 @@ def ratios(steps: dict[str, Step]) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Measures both forms and the parts of the shared one, and writes their ratios."""
+    """Measure both forms and the parts of the shared one, and write their ratios."""
     torch.set_num_threads(1)
     keep_freed_memory()
     shared = (DropConnect(rate=0.5, where="convolution"),)
     forms = {"linear": step((DropConnect(rate=0.5),)), "convolution": step(shared)}
-    kinds = {"layer": Untouched, "drawing": Drawing, "multiplying": Multiplying}
-    parts = {name: step(shared, kind) for name, kind in kinds.items()}
+    kinds = {"layer": untouched, "drawing": drawing, "multiplying": multiplying}
+    parts = {name: step(shared, part) for name, part in kinds.items()}
     found = ratios({"plain": step(()), **forms, **parts})
     result = {
         **{

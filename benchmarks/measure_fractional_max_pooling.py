@@ -1,9 +1,9 @@
-"""A training step with random regions over the same network's step with PyTorch's own kernel, forward and backward.
+"""A training step with random regions over a step with PyTorch's own kernel, forward and backward.
 
-Bar: at most 1.00 at 8x8 and at 32x32 inputs, batch 50, channels_last, the digits network, one thread. The kernel is given
-one offset per example for all its channels, as the paper has it, and the same output sizes. Processor time, so that
-other work on the machine counts less; ratios pair by pair in one process, in either order by turns, median over all
-pairs after one that warms up. Beside it, without a bar: disjoint regions, and plain 2x2 pooling, whose later layers are
+Bar: at most 1.00 at 8x8 and at 32x32 inputs, batch 50, channels_last, the digits network, one
+thread. The kernel gets one offset per example for all its channels, as in the paper, and the same
+output sizes. Ratios of processor time, by pairs in alternating order, median after a warm-up pair.
+Also measured, without a bar: disjoint regions, and plain 2x2 pooling, whose later layers are
 smaller. Writes benchmarks/results/fractional_max_pooling.json.
 """
 
@@ -20,8 +20,8 @@ from pipeline import models
 from pipeline.execution.processes import keep_freed_memory
 from pipeline.models._sites import pooling_layers
 from pipeline.models._standardized import Standardized
+from pipeline.regularizers._noise import switch
 from pipeline.regularizers._regions import size
-from pipeline.regularizers.base import switch
 from pipeline.regularizers.fractional_max_pooling import FractionalMaxPooling
 
 PAIRS = 15
@@ -40,10 +40,10 @@ RESULT = Path(__file__).parent / "results" / "fractional_max_pooling.json"
 
 
 class Kernel(nn.Module):
-    """PyTorch's own: pseudorandom, overlapping."""
+    """PyTorch's fractional max pooling: pseudorandom, overlapping."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, h, w)."""
+        """Return (N, C, h, w) of inputs (N, C, H, W)."""
         examples, channels, height, width = inputs.shape
         samples = torch.rand(examples, 1, 2).expand(examples, channels, 2)
         output = (size(height, RATIO), size(width, RATIO))
@@ -54,7 +54,7 @@ class Kernel(nn.Module):
 
 
 def network(kind: str, side: int) -> Standardized:
-    """The digits network for images of so many pixels a side: `kernel`, `random`, `disjoint` or `plain`."""
+    """Return the digits network for images of `side` pixels; its pooling is of that kind."""
     torch.manual_seed(0)
     made = models.build(MODEL, (1, side, side), 10)
     if kind == "kernel":
@@ -67,7 +67,7 @@ def network(kind: str, side: int) -> Standardized:
 
 
 def seconds(made: Standardized, images: Tensor, labels: Tensor, steps: int) -> float:
-    """Processor time of so many forward and backward passes."""
+    """Return the processor time of `steps` forward and backward passes."""
     began = time.process_time()
     for _ in range(steps):
         made.zero_grad()
@@ -76,7 +76,7 @@ def seconds(made: Standardized, images: Tensor, labels: Tensor, steps: int) -> f
 
 
 def ratios(kind: str, side: int) -> list[float]:
-    """`kind` over the kernel, pair by pair."""
+    """Return the ratios of `kind` to the kernel, by pairs."""
     images = torch.rand(BATCH, 1, side, side).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (BATCH,))
     nets = {name: network(name, side) for name in (kind, "kernel")}
@@ -89,7 +89,7 @@ def ratios(kind: str, side: int) -> list[float]:
 
 
 def main() -> None:
-    """Measures pairs and writes their ratios."""
+    """Measure pairs and write their ratios."""
     torch.set_num_threads(1)
     keep_freed_memory()
     result: dict[str, object] = {"bar": 1.0, "pairs": PAIRS, "batch": BATCH, "ratio": RATIO}

@@ -1,7 +1,8 @@
-"""How many small runs one GPU trains at a time: runs an hour with 1 and 4 workers sharing it.
+"""Throughput of one GPU shared by 1 and by 4 workers, in runs per hour.
 
-One protocol's baseline, a few epochs of it; workers start before the clock does, since they live for many runs. Writes
-benchmarks/results/gpu.json, with the card's name; without a GPU it says so and measures nothing.
+Runs are a few epochs of the baseline of one protocol. The first run of each worker is not timed,
+since workers live for many runs. Writes benchmarks/results/gpu.json; without a GPU nothing is
+measured.
 """
 
 import json
@@ -19,34 +20,30 @@ from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data import sources as data
 from pipeline.data.prepared import read_summary, write_prepared
-from pipeline.data.splits import divided
+from pipeline.data.splits import development_and_test
 from pipeline.execution.devices import perform
 from pipeline.execution.processes import run_jobs
 from pipeline.planning.studies import read_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "gpu.json"
-PROTOCOL, EPOCHS, ROUNDS = (
-    "cifar10_gpu",
-    10,
-    3,
-)  # of which the first is not timed: workers start meanwhile
+PROTOCOL, EPOCHS = "cifar10_gpu", 10
+ROUNDS = 3  # the first is not timed
 SHARED = (1, 4)
 
 
 def prepared(folder: Path) -> dict[str, Any]:
-    """Writes the protocol's data and gives the settings of its baseline, a few epochs of it."""
+    """Write the data of the protocol and return the settings of its baseline, with few epochs."""
     protocol = read_experiment(PROTOCOL, ROOT).protocol
-    parts = data.read(protocol.data.dataset, protocol.source)
-    write_prepared(
-        folder / "data", protocol.data.dataset, *divided(parts, protocol.data.test_fraction), True
-    )
+    splits = data.read(protocol.data.dataset, protocol.source)
+    development, test = development_and_test(splits, protocol.data.test_fraction)
+    write_prepared(folder / "data", protocol.data.dataset, development, test, True)
     settings = protocol.settings()
     return {**settings, "training": {**settings["training"], "epochs": EPOCHS}}
 
 
 def jobs(settings: dict[str, Any], folder: Path, workers: int) -> list[dict[str, Any]]:
-    """So many rounds of runs that differ by their seed."""
+    """Return runs that differ in their seed, `ROUNDS` for each worker."""
     digest, execution = read_summary(folder / "data")["digest"], Execution(accelerator="gpu")
     places = {
         "data": str(folder / "data"),
@@ -69,7 +66,7 @@ def jobs(settings: dict[str, Any], folder: Path, workers: int) -> list[dict[str,
 
 
 def measured(settings: dict[str, Any], folder: Path, workers: int) -> dict[str, float]:
-    """Seconds of a run and runs an hour once every worker has ended its first."""
+    """Return seconds per run and runs per hour after the first run of each worker."""
     ended = []
     for job, outcome in run_jobs(
         jobs(settings, folder, workers), perform, Execution(accelerator="gpu", runs_per_gpu=workers)
@@ -84,9 +81,9 @@ def measured(settings: dict[str, Any], folder: Path, workers: int) -> dict[str, 
 
 
 def main() -> None:
-    """Measures and writes the result."""
+    """Measure and write the result."""
     if not torch.cuda.is_available():
-        print("no GPU here: nothing measured")
+        print("no GPU found: nothing measured")
         return
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

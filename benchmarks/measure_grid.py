@@ -1,8 +1,10 @@
-"""Grid efficiency: the sum of the bare training times of the default grid over 2 x the wall time of train and confirm.
+"""Grid efficiency: the bare training times of the default grid over twice the wall time.
 
-Bars on two cores: at least 0.85 once workers stand, 0.80 with their start (imports, planning, copying). Stages run as DVC
-starts them, in a fresh run store. Bare times are those of plain loops (measure_run.py) of each kind of run, on two processes
-at once, after the grid and, but for the first, before it. Writes benchmarks/results/grid.json.
+Bars on two cores: at least 0.85 while workers run, 0.80 with their start (imports, planning,
+copying). Wall times are those of the stages train and confirm, run as DVC runs them, in an empty
+run store. Bare times are those of plain loops (measure_run.py) of each kind of run, on two
+processes, after each grid and, except for the first, before it. Writes
+benchmarks/results/grid.json.
 """
 
 import json
@@ -31,14 +33,14 @@ from pipeline.records.store import Store
 
 REPETITIONS = 2
 WORKERS = 2
-SAMPLE = 2  # bare runs of a kind each time
+SAMPLE = 2  # bare runs of each kind
 BARS = {"once_workers_stand": 0.85, "with_their_start": 0.80}
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "grid.json"
 
 
 def staged(folder: Path, verb: str) -> dict[str, float]:
-    """Seconds of one stage in `folder`, as a process of its own, and those between its first and last run."""
+    """Return the seconds of one stage, run as a process in `folder`, and those of its workers."""
     environment = os.environ | {"GAPWISE_STORE": str(folder / ".runs"), "PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
     command = [sys.executable, __file__, verb]
@@ -49,7 +51,7 @@ def staged(folder: Path, verb: str) -> dict[str, float]:
 
 
 def stage(verb: str) -> None:
-    """Runs a stage here and prints how long its workers stood."""
+    """Run a stage in this process and print the seconds of its workers."""
     standing = 0.0
 
     def watched(*arguments: Any) -> Iterator[Any]:
@@ -66,7 +68,7 @@ def stage(verb: str) -> None:
 
 
 def grid() -> tuple[list[dict[str, float]], Counter[str]]:
-    """Seconds of train and confirm in a fresh folder, and how many runs of each kind they trained."""
+    """Return the seconds of train and confirm, and how many runs of each kind they trained."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         shutil.copytree(ROOT / "experiments", folder / "experiments")
@@ -85,12 +87,12 @@ def grid() -> tuple[list[dict[str, float]], Counter[str]]:
 
 
 def kind(identity: Mapping[str, Any]) -> str:
-    """A run's settings without its seeds."""
+    """Return the settings of a run without its seeds."""
     return config_of(identity).model_copy(update={"streams": Streams.of(0)}).model_dump_json()
 
 
 def bare_job(job: Mapping[str, Any]) -> dict[str, Any]:
-    """One bare loop in a worker."""
+    """Run one bare loop in a worker."""
     torch.set_num_threads(1)
     keep_freed_memory()
     config = RunConfig.model_validate_json(job["kind"]).model_copy(
@@ -100,7 +102,7 @@ def bare_job(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bare_seconds(kinds: Counter[str]) -> dict[str, float]:
-    """Seconds of a bare run of each kind while the other core runs one too."""
+    """Return the seconds of a bare run of each kind while the other core runs one too."""
     jobs = [
         {"id": f"{number} {seed}", "kind": name, "seed": seed}
         for seed in range(SAMPLE)
@@ -119,7 +121,7 @@ def bare_seconds(kinds: Counter[str]) -> dict[str, float]:
 def efficiencies(
     seconds: list[dict[str, float]], kinds: Counter[str], plain: Mapping[str, float]
 ) -> dict[str, float]:
-    """Both efficiencies of a grid, and the seconds they are made of."""
+    """Return both efficiencies of a grid, with wall and bare seconds."""
     total = sum(count * plain[name] for name, count in kinds.items())
     walls = {
         name: sum(stage[key] for stage in seconds)
@@ -132,7 +134,7 @@ def efficiencies(
 
 
 def main() -> None:
-    """Measures grids, each between two measurements of the bare loops but the first, and writes both efficiencies."""
+    """Measure grids and bare loops alternately, and write both efficiencies."""
     rows: list[dict[str, float]] = []
     plain: list[dict[str, float]] = []
     for _ in range(REPETITIONS):
@@ -145,7 +147,7 @@ def main() -> None:
         rows.append(efficiencies(seconds, kinds, near))
         print(rows[-1], flush=True)
     result: dict[str, Any] = {
-        name: {"bar": bar, **_told([row[name] for row in rows])} for name, bar in BARS.items()
+        name: {"bar": bar, **_summary([row[name] for row in rows])} for name, bar in BARS.items()
     }
     result |= {"runs": kinds.total(), "repetitions": REPETITIONS}
     result |= {
@@ -156,7 +158,7 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def _told(values: list[float]) -> dict[str, float]:
+def _summary(values: list[float]) -> dict[str, float]:
     return {"median": round(statistics.median(values), 3), "lowest": round(min(values), 3)}
 
 

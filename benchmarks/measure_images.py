@@ -1,9 +1,10 @@
-"""How fast files become arrays, whether a killed `prepare` goes on, and what large data hold in memory.
+"""Rate of decoding image files, resuming after a kill, and peak memory of large data.
 
-Bars: 20,000 photographs of 320x240 at 500 a second, on two processors; after a kill no more than one chunk is decoded again;
-100,000 colour images of 32x32 under 1,200 MB, in `prepare` and in trainings of an epoch on 2,000 and on 90,000 of them.
-Files are of 200 contents, half of them JPEG, half PNG, and warm in the disk's cache. Photographs with more detail take longer
-to decode. Writes benchmarks/results/images.json.
+Bars: 20,000 photographs of 320x240 at 500 per second on two processors; after a kill at most one
+chunk is decoded again; 100,000 color images of 32x32 under 1,200 MB, in `prepare` and in trainings
+of one epoch on 2,000 and on 90,000 of them. The files have 200 different contents, half of them
+JPEG, half PNG, and are in the cache of the disk. More detail takes longer to decode. Writes
+benchmarks/results/images.json.
 """
 
 import io
@@ -20,24 +21,32 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.data.chunks import CHUNK, KEPT
+from pipeline.data.chunks import CACHE, CHUNK
 
 FILES, CLASSES, CONTENTS, MANY = 20_000, 10, 200, 100_000
-SIZES = 2000, 90_000  # of the images are trained on, the others validate
+SIZES = 2000, 90_000  # of training sets; the other images are for validation
 RATE, MEGABYTES = 500, 1200
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "images.json"
-PREPARE = "import sys; sys.argv[1:] = [{name!r}]; import runpy; runpy.run_module('pipeline.prepare', run_name='__main__')"
+PREPARE = """
+import runpy, sys
+sys.argv[1:] = [{name!r}]
+runpy.run_module("pipeline.prepare", run_name="__main__")
+"""
 TRAIN = """
 from pathlib import Path
-from pipeline.planning.fingerprint import RunConfig
+from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data.prepared import read_development
 from pipeline.training.trainer import train
-data = {{"dataset": "array_files", "train_size": {size}, "label_noise": 0.0, "test_fraction": 0.01}}
-training = {{"learning_rate": 0.01, "momentum": 0.9, "schedule": "constant", "epochs": 1, "batch_size": 50, "curve_points": 1}}
-model = {{"name": "mlp", "hidden": (64,)}}
-config = RunConfig(data=data, model=model, training=training, regularizers=(), streams=Streams.of(0))
+data = dict(dataset="array_files", train_size={size}, label_noise=0.0, test_fraction=0.01)
+training = dict(
+    learning_rate=0.01, momentum=0.9, schedule="constant", epochs=1, batch_size=50, curve_points=1
+)
+model = dict(name="mlp", hidden=(64,))
+config = RunConfig(
+    data=data, model=model, training=training, regularizers=(), streams=Streams.of(0)
+)
 assert not train(config, read_development(Path("artifacts/{name}/data"))).diverged
 """
 PROTOCOL = """
@@ -50,7 +59,7 @@ studies: [dropout]
 
 
 def contents() -> list[tuple[str, bytes]]:
-    """Made-up photographs: smooth colours, half of them JPEG, half PNG; the ends of their names, and the files."""
+    """Return (suffix, content) of synthetic photographs: smooth colors, JPEG and PNG."""
     generator, found = np.random.default_rng(0), []
     for number in range(CONTENTS):
         coarse = Image.fromarray(generator.integers(0, 256, (12, 16, 3), np.uint8))
@@ -61,7 +70,7 @@ def contents() -> list[tuple[str, bytes]]:
 
 
 def write(folder: Path) -> None:
-    """Both datasets and their protocols."""
+    """Write both datasets and their protocols."""
     for label in range(CLASSES):
         (folder / "photographs" / f"class_{label}").mkdir(parents=True)
     kinds = contents()
@@ -82,7 +91,7 @@ def write(folder: Path) -> None:
 
 
 def started(code: str, name: str, folder: Path, size: int = 0) -> subprocess.Popen[bytes]:
-    """A process that runs the code in the folder."""
+    """Start a process that runs the code in the folder."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-c", code.format(name=name, size=size)], cwd=folder, env=environment
@@ -90,7 +99,7 @@ def started(code: str, name: str, folder: Path, size: int = 0) -> subprocess.Pop
 
 
 def measured(code: str, name: str, folder: Path, size: int = 0) -> dict[str, float]:
-    """Seconds by the clock and of processors, and peak megabytes of the code, its imports included."""
+    """Return wall and processor seconds, and peak megabytes, of the code with its imports."""
     began = time.perf_counter()
     _, status, usage = os.wait4(started(code, name, folder, size).pid, 0)
     if status:
@@ -103,10 +112,10 @@ def measured(code: str, name: str, folder: Path, size: int = 0) -> dict[str, flo
 
 
 def killed(folder: Path) -> int:
-    """Kills a `prepare` when half of the chunks are there; how many images they hold."""
-    shutil.rmtree(folder / KEPT)
+    """Kill `prepare` when half of the chunks exist; return how many images they hold."""
+    shutil.rmtree(folder / CACHE)
     child = started(PREPARE, "files", folder)
-    while len(kept := list((folder / KEPT).glob("*/*.npz"))) * CHUNK < FILES / 2:
+    while len(kept := list((folder / CACHE).glob("*/*.npz"))) * CHUNK < FILES / 2:
         time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -114,7 +123,7 @@ def killed(folder: Path) -> int:
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Measure and write the result."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write(folder)

@@ -1,7 +1,7 @@
-"""What the in-memory loader costs: the time of a run's batches, drawn alone, over the time of the whole run.
+"""Time of drawing the batches of a run over the time of the whole run.
 
-Bars: at most 3 % on 8x8 digits, 1 % on 28x28 images, each as its protocol trains it. Both are timed in one process, one after
-the other, and the ratio of every pair is taken. Writes benchmarks/results/loader.json.
+Bars: at most 3 % on 8x8 digits, 1 % on 28x28 images, each trained as its protocol says. Both are
+timed in one process, one after the other. Writes benchmarks/results/loader.json.
 """
 
 import statistics
@@ -29,8 +29,8 @@ CASES = {  # protocol, pairs, bar
 RESULT = Path(__file__).parent / "results" / "loader.json"
 
 
-def drawn(config: RunConfig, pool: Arrays) -> float:
-    """Seconds of drawing every batch of a run, and of nothing else."""
+def draw_batches(config: RunConfig, pool: Arrays) -> float:
+    """Return the seconds of drawing every batch of a run."""
     fit, _ = train_and_validation(pool, Data(**config.data), config.streams.split)
     targets = functional.one_hot(torch.from_numpy(fit.labels), pool.classes).float()
     batches = Batches(
@@ -44,21 +44,21 @@ def drawn(config: RunConfig, pool: Arrays) -> float:
     return time.perf_counter() - began
 
 
-def whole(config: RunConfig, pool: Arrays) -> float:
-    """Seconds of the run."""
+def run(config: RunConfig, pool: Arrays) -> float:
+    """Return the seconds of the run."""
     began = time.perf_counter()
     train(config, pool)
     return time.perf_counter() - began
 
 
 def case(protocol: str, pairs: int, bar: float) -> dict[str, Any]:
-    """The share on one protocol's baseline."""
+    """Return the share of the baseline of a protocol."""
     pool = development_pool(settings(protocol)["data"]["dataset"])
     configs = [
         RunConfig(**settings(protocol), regularizers=(), streams=Streams.of(seed))
         for seed in range(pairs)
     ]
-    shares = [drawn(config, pool) / whole(config, pool) for config in configs]
+    shares = [draw_batches(config, pool) / run(config, pool) for config in configs]
     return {
         "bar": bar,
         "median_share": round(statistics.median(shares), 5),

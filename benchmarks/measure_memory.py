@@ -1,7 +1,7 @@
-"""What a worker holds in memory over 500 runs: it must not grow.
+"""Growth of the memory of a worker over 500 runs.
 
-Bar: under 50 MB from the 50th run to the last, every kind of arm of the default protocol in turn, short runs of its network on
-one worker. Writes benchmarks/results/memory.json.
+Bar: under 50 MB from the 50th run to the last. Short runs of the default protocol's network with
+every kind of arm in turn, on one worker. Writes benchmarks/results/memory.json.
 """
 
 import functools
@@ -39,13 +39,13 @@ ARMS: tuple[tuple[dict[str, Any], ...], ...] = (
 
 @functools.cache
 def short() -> dict[str, Any]:
-    """The default protocol's settings with two epochs."""
+    """Return the settings of the default protocol with two epochs."""
     given = settings("digits")
     return given | {"training": given["training"] | {"epochs": 2, "curve_points": 2}}
 
 
 def work(job: Mapping[str, Any]) -> dict[str, Any]:
-    """A short run; what its worker holds after it."""
+    """Train a short run and return the memory of its worker after it."""
     torch.set_num_threads(1)
     number = int(job["id"])
     config = RunConfig(**short(), regularizers=ARMS[number % len(ARMS)], streams=Streams.of(number))
@@ -58,7 +58,7 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Measure and write the result."""
     jobs = [{"id": str(number)} for number in range(RUNS)]
     ended = [outcome for _, outcome in run_jobs(jobs, work, Execution(workers=1))]
     held = [outcome["megabytes"] for outcome in ended]

@@ -1,7 +1,8 @@
-"""What the engine itself costs: 300 trivial runs, planning 10,000 runs, a `dvc repro` that finds nothing to do.
+"""Overhead of the engine: 300 trivial runs, planning 10,000 runs, a `dvc repro` with nothing to do.
 
-Bars: under 5, 3 and 2 seconds. A trivial run trains nothing and stores a small record. The plan is that of a hundred arms
-of the digits protocol on a hundred seeds. Medians of five; writes benchmarks/results/orchestration.json.
+Bars: under 5, 3 and 2 seconds. A trivial run trains nothing and stores a small record. The plan has
+a hundred arms of the digits protocol on a hundred seeds. Medians of five. Writes
+benchmarks/results/orchestration.json.
 """
 
 import json
@@ -30,7 +31,7 @@ RESULT = Path(__file__).parent / "results" / "orchestration.json"
 
 
 def write_project(folder: Path, arms: int, seeds: int) -> None:
-    """Settings of so many arms, ten to a study, confirmed on so many seeds."""
+    """Write settings of arms, ten per study, and of the number of confirmation seeds."""
     (folder / "experiments" / "protocols").mkdir(parents=True)
     names = [f"study_{number}" for number in range(-(-arms // 10))]
     for start, name in enumerate(names):
@@ -52,17 +53,17 @@ def write_project(folder: Path, arms: int, seeds: int) -> None:
 
 
 def planned(folder: Path) -> tuple[Plan, dict[str, Any]]:
-    """The confirmation plan of the settings in `folder`."""
+    """Return the confirmation plan of the settings in `folder`."""
     experiment: Experiment = read_experiment("many", folder)
     chosen = {
-        study.name: {arm.name: arm.strengths[0].label for arm in study.arms}
+        study.name: {arm.name: arm.trials[0].setting for arm in study.arms}
         for study in experiment.studies
     }
     return confirmation(experiment, "", chosen)
 
 
 def trivial(job: Mapping[str, Any]) -> dict[str, Any]:
-    """A run that trains nothing."""
+    """Store a run without training."""
     files = {"weights.safetensors": b"0" * 10_000, "history.jsonl": b"{}\n" * 20, "run.json": b"{}"}
     record = {"state": "done", "reason": "", "audit": {}, "cost": {}, "machine": {}}
     Store(Path(job["store"])).write(job["id"], files, record, {"seconds": 0.0})
@@ -70,7 +71,7 @@ def trivial(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def trivial_runs(place: Path) -> float:
-    """Seconds that the engine takes for 300 of them: workers, records, the assembled folder."""
+    """Return the seconds of 300 trivial runs: workers, records, the assembled folder."""
     write_project(place, arms=29, seeds=10)
     plan, identities = planned(place)
     if len(identities) != 300:
@@ -81,7 +82,7 @@ def trivial_runs(place: Path) -> float:
 
 
 def planning(place: Path) -> float:
-    """Seconds from YAML to 10,000 named runs."""
+    """Return the seconds from YAML to 10,000 named runs."""
     write_project(place, arms=99, seeds=100)
     began = time.perf_counter()
     _, identities = planned(place)
@@ -91,7 +92,7 @@ def planning(place: Path) -> float:
 
 
 def no_op(_: Path) -> float:
-    """Seconds of `dvc repro` in this tree, which must be reproduced before."""
+    """Return the seconds of `dvc repro` in this folder, which must be up to date."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     }
@@ -105,12 +106,12 @@ def no_op(_: Path) -> float:
         check=True,
     )
     if "up to date" not in ended.stdout:
-        raise ValueError("needed first is `make run`: there was something to do")
+        raise ValueError("dvc repro had something to do; run `make run` first")
     return time.perf_counter() - began
 
 
 def median(measure: Callable[[Path], float]) -> list[float]:
-    """Seconds of each repetition, in folders of their own."""
+    """Return the seconds of each repetition, each in a new folder."""
     seconds = []
     for _ in range(REPETITIONS):
         with tempfile.TemporaryDirectory() as place:
@@ -119,12 +120,12 @@ def median(measure: Callable[[Path], float]) -> list[float]:
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Measure and write the result."""
     rows = {
         name: median(measure)
         for name, measure in zip(BARS, (trivial_runs, planning, no_op), strict=True)
     }
-    told = {
+    results = {
         name: {
             "bar": BARS[name],
             "median_seconds": round(statistics.median(values), 2),
@@ -132,8 +133,8 @@ def main() -> None:
         }
         for name, values in rows.items()
     }
-    RESULT.write_text(json.dumps(told | {"repetitions": REPETITIONS}, indent=1) + "\n")
-    print(json.dumps(told))
+    RESULT.write_text(json.dumps(results | {"repetitions": REPETITIONS}, indent=1) + "\n")
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Fifty noise passes over one deterministic pass, where the only noise is in the network's head.
+"""Fifty noise passes over one deterministic pass, with noise only in the head of the network.
 
-Bar: at most 3, since all that comes before the noise is computed once; DropConnect draws 4 million exact masks a pass, of
-8 random bits each at this rate. Also where noise comes first, at the input, which spares nothing.
-Processor time of one thread; median of paired repetitions. Writes benchmarks/results/passes.json.
+Bar: at most 3, since everything before the noise is computed once; DropConnect draws 4 million
+exact masks per pass, of 8 random bits each. Also measured, without a bar: noise at the input, where
+nothing can be shared. Processor time of one thread; median of paired repetitions. Writes
+benchmarks/results/passes.json.
 """
 
 import json
@@ -18,7 +19,7 @@ from pipeline import models
 from pipeline.execution.processes import keep_freed_memory
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images
-from pipeline.regularizers.base import Regularizer
+from pipeline.regularizers._regularizer import Regularizer
 from pipeline.regularizers.dropconnect import DropConnect
 from pipeline.regularizers.dropout import Dropout
 from pipeline.regularizers.input_noise import InputNoise
@@ -41,14 +42,14 @@ RESULT = Path(__file__).parent / "results" / "passes.json"
 
 
 def seconds(call: Callable[[], Tensor]) -> float:
-    """Processor time of a call."""
+    """Return the processor time of a call."""
     began = time.process_time()
     call()
     return time.process_time() - began
 
 
 def ratios(network: nn.Module, images: Tensor) -> Sequence[float]:
-    """Noise passes over a deterministic pass, pair by pair, after one that warms up."""
+    """Return the ratios of noise passes to a deterministic pass, after a warm-up."""
     found = []
     for _ in range(REPETITIONS + 1):
         many = seconds(lambda: noise(network, images, PASSES, seed=0))
@@ -57,7 +58,7 @@ def ratios(network: nn.Module, images: Tensor) -> Sequence[float]:
 
 
 def main() -> None:
-    """Measures every arm on 28x28 images, and writes the ratios."""
+    """Measure every arm on 28x28 images and write the ratios."""
     torch.set_num_threads(1)
     keep_freed_memory()
     torch.manual_seed(0)

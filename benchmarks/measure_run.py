@@ -1,8 +1,8 @@
-"""One run's training time over a bare PyTorch loop with the same network, regularizers, batches and evaluations.
+"""Time of a run over a bare PyTorch loop with the same network, batches and evaluations.
 
-Bars: at most 1.10 on 8x8 digits, 1.02 on 28x28 images, each as its protocol trains it. Ratios are taken pair by pair in one
-process (the machine's speed drifts), median of the pairs after one that warms up, each in the other order than the one
-before. Writes benchmarks/results/run.json.
+Bars: at most 1.10 on 8x8 digits, 1.02 on 28x28 images, each trained as its protocol says. Ratios
+are taken pair by pair in one process, since the speed of a machine drifts, in alternating order;
+median after a warm-up pair. Writes benchmarks/results/run.json.
 """
 
 import functools
@@ -27,7 +27,8 @@ from pipeline.execution.processes import keep_freed_memory
 from pipeline.planning.studies import read_experiment
 from pipeline.prediction.members import by_rule
 from pipeline.prediction.network import as_images, assemble
-from pipeline.regularizers.base import Regularizer, mode
+from pipeline.regularizers._noise import mode
+from pipeline.regularizers._regularizer import Regularizer
 from pipeline.regularizers.stochastic_depth import start_momenta
 from pipeline.training.trainer import train
 
@@ -37,7 +38,7 @@ RESULT = Path(__file__).parent / "results" / "run.json"
 
 
 def bare(config: RunConfig, pool: Arrays) -> float:
-    """Seconds of a plain training loop, what a user would write without any framework, and of scoring by the test rule."""
+    """Return the seconds of a training loop without framework, and of scoring by the test rule."""
     training, chosen = config.training, regularizers.build(config.regularizers)
     fit, held = train_and_validation(pool, Data(**config.data), config.streams.split)
     images, labels, held_images, held_labels = (
@@ -82,19 +83,16 @@ def _loss(
     targets: torch.Tensor,
 ) -> Any:
     for regularizer in chosen:
-        inputs, targets = regularizer.modify_batch(inputs, targets)
-    loss = functional.cross_entropy(network(inputs), targets)
-    penalties = [
-        penalty for regularizer in chosen if (penalty := regularizer.penalty(network)) is not None
-    ]
-    return sum(penalties, loss)
+        generator = torch.Generator().manual_seed(0)
+        inputs, targets = regularizer.modify_batch(inputs, targets, generator)
+    return functional.cross_entropy(network(inputs), targets)
 
 
 @torch.no_grad()
 def score(
     network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor
 ) -> tuple[float, float]:
-    """Loss and accuracy in evaluation mode, without noise."""
+    """Return loss and accuracy in evaluation mode, without noise."""
     with mode(network, training=False, sampling=False):
         logits = torch.cat([network(chunk) for chunk in images.split(500)])
     return float(functional.cross_entropy(logits, labels)), float(
@@ -104,19 +102,19 @@ def score(
 
 @functools.cache
 def development_pool(dataset: str) -> Arrays:
-    """What seeds split into training and validation."""
+    """Return the development pool of a dataset."""
     arrays = data.read(dataset, {}).pool
     return arrays.take(hold_out(arrays.labels, 0.4)[0])
 
 
 @functools.cache
 def settings(protocol: str) -> dict[str, Any]:
-    """The settings of a protocol."""
+    """Return the settings of a protocol."""
     return read_experiment(protocol, ROOT).protocol.settings()
 
 
 def measured(config: RunConfig, pool: Arrays, ours_first: bool) -> tuple[float, float]:
-    """Seconds of (ours, bare)."""
+    """Return the seconds of (ours, bare)."""
     if ours_first:
         return _ours(config, pool), bare(config, pool)
     plain = bare(config, pool)
@@ -124,14 +122,14 @@ def measured(config: RunConfig, pool: Arrays, ours_first: bool) -> tuple[float, 
 
 
 def _ours(config: RunConfig, pool: Arrays) -> float:
-    """Seconds of a whole run, from its settings to all that is stored, in memory."""
+    """Return the seconds of a run, from its settings to its results in memory."""
     began = time.perf_counter()
     train(config, pool)
     return time.perf_counter() - began
 
 
 def case(protocol: str, pairs: int, bar: float) -> dict[str, Any]:
-    """The ratio on one protocol's baseline."""
+    """Return the ratio of the baseline of a protocol."""
     pool, rows = development_pool(protocol), []
     for seed in range(pairs + 1):
         config = RunConfig(**settings(protocol), regularizers=(), streams=Streams.of(seed))
@@ -151,7 +149,7 @@ def case(protocol: str, pairs: int, bar: float) -> dict[str, Any]:
 def record(
     measure: Callable[..., dict[str, Any]], cases: Mapping[str, tuple[Any, ...]], target: Path
 ) -> None:
-    """Measures every case as a worker computes, and writes and prints what came of it."""
+    """Measure every case with the settings of a worker; write and print the results."""
     torch.set_num_threads(1)
     keep_freed_memory()
     result = {name: measure(*given) for name, given in cases.items()}

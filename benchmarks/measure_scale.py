@@ -1,11 +1,13 @@
-"""Time and memory of compare and report against the number of runs, on made-up scores.
+"""Time and memory of compare and report by the number of runs, on synthetic scores.
 
-Bar: 10,000 runs under 60 seconds and 1 GB for both together, on one processor, and linear in the number of runs. Ten studies
-of ten arms, half of them with noise passes; what grows is the number of seeds. Writes scale.json and scale.png in results.
+Bar: 10,000 runs under 60 seconds and 1 GB for both together, on one processor, and linear in the
+number of runs. Ten studies of ten arms, half of them with noise passes; the number of seeds grows.
+Writes scale.json and scale.png in benchmarks/results.
 """
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,8 +19,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline import evaluate
-from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
-from pipeline.config.test_rules import NOISE_PASSES
+from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 from pipeline.evaluation.metrics import METRICS
 from pipeline.records.store import write_record
 from pipeline.records.tables import write_table
@@ -30,30 +32,32 @@ SEEDS = (10, 25, 50, 100)  # with a hundred arms: 1,000 to 10,000 runs, and the 
 SECONDS, MEGABYTES = 60, 1000
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "scale.json"
+STAGE = """
+import os, runpy, sys
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+sys.argv[1:] = ["big"]
+runpy.run_module("pipeline.{verb}", run_name="__main__")
+"""
 GAPS = ("gap", "gap_noise", "gap_augmentation", "gap_observed")
 SPLITS = ("train", "validation", "test")
 
 
 def planned(seeds: int) -> Plan:
-    """A confirmation plan of so many seeds."""
+    """Return a confirmation plan with that number of seeds."""
     studies = tuple(
         PlannedStudy(name=f"study_{study}", question="Does it help?", arms=tuple(_arms(study)))
         for study in range(STUDIES)
     )
     runs = tuple(
         PlannedRun(
-            study=study.name,
-            arm=arm.name,
-            strength="",
-            seed=1000 + seed,
-            fingerprint=f"{arm.name}-{seed}",
+            study=study.name, arm=arm.name, seed=1000 + seed, fingerprint=f"{arm.name}-{seed}"
         )
         for study in studies
         for arm in study.arms
         for seed in range(seeds)
     )
     settings = {
-        "data": {"dataset": "made up", "train_size": 1000},
+        "data": {"dataset": "synthetic", "train_size": 1000},
         "model": {"name": "none"},
         "training": {"epochs": EPOCHS},
     }
@@ -69,7 +73,7 @@ def planned(seeds: int) -> Plan:
 
 
 def write(folder: Path, seeds: int) -> int:
-    """Everything that compare and report read; the number of runs."""
+    """Write everything that compare and report read; return the number of runs."""
     plan, generator = planned(seeds), np.random.default_rng(seeds)
     for phase in ("exploration", "confirmation"):
         (folder / phase).mkdir(parents=True)
@@ -87,10 +91,7 @@ def write(folder: Path, seeds: int) -> int:
     tables = {
         "scores": [row for name in runs for row in _scores(name, rules[name], skill[name])],
         "passes": [
-            row
-            for name in runs
-            if rules[name] != "deterministic"
-            for row in _passes(name, skill[name])
+            row for name in runs if rules[name] == NOISE for row in _passes(name, skill[name])
         ],
         "images": list(_images(plan, generator)),
     }
@@ -107,14 +108,19 @@ def write(folder: Path, seeds: int) -> int:
         "validation_examples": IMAGES,
     }
     write_sealed(folder / "test_use.json", use)
+    (folder / "data").mkdir()
+    data = {"development": 10 * IMAGES, "validation": 0, "notes": []}
+    write_sealed(folder / "data" / "data.json", data)
     return len(runs)
 
 
 def _arms(study: int) -> Iterator[PlannedArm]:
-    yield PlannedArm(name="baseline", factor="nothing", rule="deterministic")
+    yield PlannedArm(name="baseline")
     for arm in range(ARMS):
-        rule = f"noise_{NOISE_PASSES}" if arm % 2 else "deterministic"
-        yield PlannedArm(name=f"arm_{study}_{arm}", factor="something", rule=rule)
+        rule = NOISE if arm % 2 else DETERMINISTIC
+        yield PlannedArm(
+            name=f"arm_{study}_{arm}", factor=Factor(regularizers=("something",)), rule=rule
+        )
 
 
 def _record(folder: Path, skill: float) -> None:
@@ -143,10 +149,16 @@ def _record(folder: Path, skill: float) -> None:
     (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _scores(name: str, rule: str, skill: float) -> Iterator[tuple[str, str, str, str, float]]:
-    for own in {"deterministic", rule}:
-        yield from ((name, own, split, metric, skill) for split in SPLITS for metric in METRICS)
-    yield from ((name, "deterministic", "train_validation", gap, 1 - skill) for gap in GAPS)
+def _scores(
+    name: str, rule: TestRule, skill: float
+) -> Iterator[tuple[str, str, int, str, str, float]]:
+    for own in dict.fromkeys((DETERMINISTIC, rule)):
+        yield from (
+            (name, own.view, own.members, split, metric, skill)
+            for split in SPLITS
+            for metric in METRICS
+        )
+    yield from ((name, "deterministic", 1, "train_validation", gap, 1 - skill) for gap in GAPS)
 
 
 def _passes(name: str, skill: float) -> Iterator[tuple[str, int, str, float]]:
@@ -165,27 +177,19 @@ def _images(plan: Plan, generator: np.random.Generator) -> Iterator[tuple[str, s
 
 
 def measured(verb: str, folder: Path) -> tuple[float, float]:
-    """Wall seconds and peak megabytes of one stage, on one processor."""
-    code = {"PYTHONPATH": str(ROOT), "GAPWISE_STORE": str(folder / "store")}
+    """Return wall seconds and peak megabytes of one stage, on one processor."""
+    environment = {"PYTHONPATH": str(ROOT), "GAPWISE_STORE": str(folder / "store")}
+    code = STAGE.format(verb=verb)
     began = time.perf_counter()
-    child = os.posix_spawn(
-        sys.executable,
-        [
-            sys.executable,
-            "-c",
-            f"import os,runpy,sys; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}}); "
-            f"os.chdir({str(folder)!r}); sys.argv[1:] = ['big']; runpy.run_module('pipeline.{verb}', run_name='__main__')",
-        ],
-        os.environ | code,
-    )
-    _, status, usage = os.wait4(child, 0)
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=os.environ | environment)
+    _, status, usage = os.wait4(child.pid, 0)
     if status:
         sys.exit(f"{verb} failed with status {status}")
     return time.perf_counter() - began, usage.ru_maxrss / 1000
 
 
 def draw(rows: Sequence[Mapping[str, float]]) -> None:
-    """The curve over the number of runs, beside the numbers."""
+    """Draw seconds over the number of runs."""
     with style():
         figure = Figure(figsize=(WIDTH, 4), layout="constrained")
         axes = figure.subplots()
@@ -204,7 +208,7 @@ def draw(rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def main() -> None:
-    """Measures every size, and writes seconds and megabytes."""
+    """Measure every size; write seconds and megabytes."""
     rows = []
     for seeds in SEEDS:
         with tempfile.TemporaryDirectory() as place:

@@ -1,7 +1,6 @@
-"""How long a command takes before it says anything: `plan` and `status` of this tree, against a bare `import torch`.
+"""Time of the commands `plan` and `status` in this folder over the time of `import torch`.
 
-Bar: 3 times as long as the import (5 times while regularizers imported Lightning). Ratios of pairs, median of five; writes
-benchmarks/results/start.json.
+Bar: 3. Ratios of pairs, median of five. Writes benchmarks/results/start.json.
 """
 
 import json
@@ -23,21 +22,21 @@ COMMANDS = {
 
 
 def seconds(arguments: tuple[str, ...]) -> float:
-    """Wall seconds of a fresh interpreter."""
+    """Return the wall seconds of a new interpreter."""
     began = time.perf_counter()
     subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
     return time.perf_counter() - began
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Measure and write the result."""
     for arguments in COMMANDS.values():
-        seconds(arguments)  # files are in memory from here on
+        seconds(arguments)  # fills the cache of the disk
     rounds = [
         {name: seconds(arguments) for name, arguments in COMMANDS.items()}
         for _ in range(REPETITIONS)
     ]
-    told = {
+    results = {
         name: {
             "bar": BAR,
             "ratio": round(
@@ -48,8 +47,8 @@ def main() -> None:
         for name in COMMANDS
         if name != "import_torch"
     }
-    RESULT.write_text(json.dumps(told | {"repetitions": REPETITIONS}, indent=1) + "\n")
-    print(json.dumps(told))
+    RESULT.write_text(json.dumps(results | {"repetitions": REPETITIONS}, indent=1) + "\n")
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""A training step with stochastic depth over the plain step: survival 0.5, linear decay, the nine blocks of the digits network.
+"""A training step with stochastic depth over the plain step of the digits network.
 
-Bars: a draw for the batch at most 0.84; a draw for each example at most 1.15 at 8x8, 0.86 at 28x28 and 0.80 at 32x32 in
-three colours; batches of 50. Computing branches and masking them gives 1.0 or more. Ratios are of processor time of the
-one thread (neighbours do not count), plain and changed network taking turns of ten steps in one process, sums of forty
-each; medians of eleven such pairs after 200 steps that warm up. Everything is measured twice: in a process as it begins,
-where the C library gives freed memory back to the system and the plain step takes more of it anew, and as in a worker,
-which keeps it and so makes the plain step itself faster. Writes benchmarks/results/stochastic_depth.json.
+Bars at survival 0.5 with linear decay: a draw per batch at most 0.84; a draw per example at most
+1.15 at 8x8, 0.86 at 28x28 and 0.80 at 32x32 in color; batches of 50. Computing branches and masking
+them gives 1.0 or more. Ratios of processor time of one thread: plain and changed network alternate
+in turns of ten steps, 40 steps per pair; medians of eleven pairs after 200 warm-up steps. All are
+measured twice: as a process begins, where the C library returns freed memory to the system, and
+as in a worker, which keeps it and so makes the plain step faster. Writes
+benchmarks/results/stochastic_depth.json.
 """
 
 import copy
@@ -21,7 +22,7 @@ from torch.nn import functional
 
 from pipeline import models
 from pipeline.execution.processes import keep_freed_memory
-from pipeline.regularizers.base import noise_layers, seed_noise, switch
+from pipeline.regularizers._noise import noise_layers, seed_noise, switch
 from pipeline.regularizers.stochastic_depth import StochasticDepth, start_momenta
 
 NETWORK = {
@@ -46,7 +47,7 @@ RESULT = Path(__file__).parent / "results" / "stochastic_depth.json"
 
 
 def stepping(network: nn.Module, shape: tuple[int, ...]) -> Callable[[], None]:
-    """A training step of the network, on images of that shape."""
+    """Return a training step of the network on images of that shape."""
     images = torch.rand(BATCH, *shape).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (BATCH,))
     optimizer = torch.optim.SGD(
@@ -65,7 +66,7 @@ def stepping(network: nn.Module, shape: tuple[int, ...]) -> Callable[[], None]:
 
 
 def seconds(step: Callable[[], None]) -> float:
-    """Processor time of one turn."""
+    """Return the processor time of one turn."""
     began = time.process_time()
     for _ in range(STEPS):
         step()
@@ -73,14 +74,12 @@ def seconds(step: Callable[[], None]) -> float:
 
 
 def measured(mode: str, shape: tuple[int, ...]) -> dict[str, float]:
-    """The median ratio, the lowest and the highest, and milliseconds of a plain step."""
+    """Return the ratio, median, lowest and highest, and milliseconds of a plain step."""
     plain: nn.Module = models.build(NETWORK, shape, 10).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     changed = copy.deepcopy(plain)
     StochasticDepth.model_validate({"mode": mode}).modify_model(changed)
     steps = stepping(plain, shape), stepping(changed, shape)
-    for _ in range(
-        WARMING // STEPS
-    ):  # every number of examples kept has kernels of its own to prepare
+    for _ in range(WARMING // STEPS):  # each number of kept examples compiles its kernels
         seconds(steps[0]), seconds(steps[1])
     pairs = [
         [sum(times) for times in zip(*(map(seconds, steps) for _ in range(TURNS)), strict=True)]
@@ -98,7 +97,7 @@ def measured(mode: str, shape: tuple[int, ...]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures every mode and shape, and writes the ratios."""
+    """Measure every mode and shape, and write the ratios."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     results = []

@@ -1,6 +1,6 @@
-"""Seconds of the whole default run after installation: a fresh clone of what is committed, with an empty run store.
+"""Seconds of the default run in a fresh clone of the committed project, with an empty run store.
 
-Bar: under 300 s on two cores. Writes benchmarks/results/whole.json.
+Bar: under 300 s on two cores, after installation. Writes benchmarks/results/whole.json.
 """
 
 import json
@@ -18,7 +18,7 @@ RESULT = Path(__file__).parent / "results" / "whole.json"
 
 
 def seconds(folder: Path, *command: str) -> float:
-    """Wall seconds of a command of this interpreter in `folder`."""
+    """Return the wall seconds of a module run in `folder`."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     }
@@ -34,7 +34,7 @@ def seconds(folder: Path, *command: str) -> float:
 
 
 def repetition() -> float:
-    """Seconds of the whole run."""
+    """Return the seconds of the run."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "clone"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
@@ -42,15 +42,15 @@ def repetition() -> float:
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Measure and write the result."""
     values = [repetition() for _ in range(REPETITIONS)]
-    told = {
+    result = {
         "bar": 300,
         "median_seconds": round(statistics.median(values), 1),
         "highest": round(max(values), 1),
     }
-    RESULT.write_text(json.dumps(told | {"repetitions": REPETITIONS}, indent=1) + "\n")
-    print(json.dumps(told))
+    RESULT.write_text(json.dumps(result | {"repetitions": REPETITIONS}, indent=1) + "\n")
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

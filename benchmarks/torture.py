@@ -1,9 +1,10 @@
-"""Killed at any moment: `python -m pipeline run` is sent signals at random moments, and has to come out right each time.
+"""Interrupts `python -m pipeline run` by signals at random moments and checks the recovery.
 
-Separate from the suite, whose few cases are a sample of these. SIGINT, SIGTERM and SIGKILL go to DVC, the stage, a worker or
-the whole group, on a protocol of seconds; then nothing of it may live on, the next run must end well with the tables of
-an uninterrupted one, and nothing finished may be trained again. Writes benchmarks/results/torture.json; a failure is one
-line with what repeats it: python benchmarks/torture.py --only NUMBER
+The test suite holds a few of these cases. SIGINT, SIGTERM and SIGKILL go to DVC, the stage, a
+worker or the whole group, on a protocol of seconds. Then no process may survive, the next run must
+end with the tables of an uninterrupted one, and nothing finished may be trained again. Writes
+benchmarks/results/torture.json. A failure is one line with its number:
+python benchmarks/torture.py --only NUMBER repeats it.
 """
 
 import argparse
@@ -41,13 +42,13 @@ RESULT = Path(__file__).parent / "results" / "torture.json"
 
 @dataclass
 class Outcome:
-    """One iteration: what was sent where and when, and what came of it."""
+    """One iteration: the signal, its target and moment, and the result."""
 
     number: int
     signal: str
     target: str
     second: float
-    stage: str = ""  # that was met; "between" where none was
+    stage: str = ""  # interrupted; "between" where none was running
     code: int | None = None
     survivors: int = 0
     traceback: bool = False
@@ -57,10 +58,10 @@ class Outcome:
     differing: list[str] = field(default_factory=list)
 
     def failure(self) -> str:
-        """What went wrong; nothing where all is well."""
+        """Return what went wrong, or nothing."""
         wrong = {
             "does not end": self.code is None,
-            f"{self.survivors} processes live on": self.survivors,
+            f"{self.survivors} processes survive": self.survivors,
             "a traceback": self.traceback,
             f"the next run ends with {self.again}": self.again,
             f"{self.retrained} runs trained again": self.retrained,
@@ -71,14 +72,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Field:
-    """Where it happens: a checkout to clone, what an uninterrupted run of it gave, and when it had each kind of process."""
+    """A checkout to clone, and the tables and process times of its uninterrupted run."""
 
     checkout: Path
     expected: Mapping[str, bytes]
     moments: Mapping[str, Sequence[float]]
 
     def moment(self, target: str, number: int) -> float:
-        """Seconds from the start, uniform over the time in which there is such a process; the same for a number always."""
+        """Return the seconds from the start, uniform over the time of such a process."""
         drawn = random.Random(f"{SEED}-{number}")  # noqa: S311
         return (
             self.moments[target][int(drawn.random() * len(self.moments[target]))]
@@ -87,7 +88,7 @@ class Field:
 
 
 def prepared(place: Path) -> Field:
-    """A checkout, and an uninterrupted run of it."""
+    """Write a checkout and run it without interruption."""
     write_checkout(place / "checkout", wandb="offline")
     folder = write_clone(place / "checkout", place / "uninterrupted")
     moments: dict[str, list[float]] = {target: [] for target in TARGETS}
@@ -105,8 +106,8 @@ def prepared(place: Path) -> Field:
     return Field(place / "checkout", tables(folder), moments)
 
 
-def tortured(number: int, field: Field, moment: float | None = None) -> Outcome:
-    """One iteration in a fresh clone; once more, at an earlier moment, where the run was faster and had ended."""
+def iteration(number: int, field: Field, moment: float | None = None) -> Outcome:
+    """Run one iteration in a new clone; repeat it earlier where the run had already ended."""
     sent, target = KINDS[number % len(KINDS)]
     moment = field.moment(target, number) if moment is None else moment
     outcome = Outcome(number, sent.name, target, round(moment, 2))
@@ -120,7 +121,7 @@ def tortured(number: int, field: Field, moment: float | None = None) -> Outcome:
         outcome.code, output = run.end()
         outcome.survivors = run.clear()
         if outcome.stage == TOO_LATE and not outcome.code:
-            return tortured(number, field, EARLIER * moment)
+            return iteration(number, field, EARLIER * moment)
         outcome.damaged_lock = is_damaged(folder / "dvc.lock")
         before = trained(folder)
         outcome.again, more = Run(folder, environment).end()
@@ -136,7 +137,7 @@ def tortured(number: int, field: Field, moment: float | None = None) -> Outcome:
 
 
 def interrupted(run: Run, sent: signal.Signals, target: str, moment: float) -> str:
-    """Sends the signal at a moment or, where there is no such process then, at once when there is; the stage met."""
+    """Send the signal at a moment, or once there is such a process; return the stage."""
     time.sleep(moment)
     while run.process.poll() is None:
         met = run.send(sent, target)
@@ -147,12 +148,12 @@ def interrupted(run: Run, sent: signal.Signals, target: str, moment: float) -> s
 
 
 def differing(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> list[str]:
-    """The files that are not the same in both."""
+    """Return the files that differ."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 def is_damaged(lock: Path) -> bool:
-    """Whether there is a `dvc.lock` that does not parse."""
+    """Return whether `dvc.lock` exists and does not parse."""
     try:
         return lock.exists() and not isinstance(read_yaml(lock)["stages"], dict)
     except (Refusal, KeyError):
@@ -160,7 +161,7 @@ def is_damaged(lock: Path) -> bool:
 
 
 def summary(outcomes: Iterable[Outcome], seconds: float) -> dict[str, object]:
-    """The figures of all iterations."""
+    """Return the totals of all iterations."""
     outcomes = list(outcomes)
     return {
         "iterations": len(outcomes),
@@ -185,7 +186,7 @@ def summary(outcomes: Iterable[Outcome], seconds: float) -> dict[str, object]:
 
 
 def main() -> None:
-    """Tortures and writes; with --only repeats one iteration and writes nothing. Exit code 1 where one failed."""
+    """Run all iterations and write the result, or only one; exit with 1 where one failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moments", type=int, default=MOMENTS)
     parser.add_argument("--at-once", type=int, default=2)
@@ -199,13 +200,13 @@ def main() -> None:
         numbers = range(given.moments) if given.only is None else [given.only]
         pool = concurrent.futures.ThreadPoolExecutor(given.at_once)
         for ended in concurrent.futures.as_completed(
-            [pool.submit(tortured, number, field) for number in numbers]
+            [pool.submit(iteration, number, field) for number in numbers]
         ):
             outcome = ended.result()
             number = outcome.number
             outcomes.append(outcome)
-            met = f"{number}: {outcome.signal} to {outcome.target} at {outcome.second} s, {outcome.stage}: "
-            print(f"{met}{outcome.failure() or 'well'} (random seed {SEED})", flush=True)
+            sent = f"{outcome.signal} to {outcome.target} at {outcome.second} s, {outcome.stage}"
+            print(f"{number}: {sent}: {outcome.failure() or 'passed'}", flush=True)
             if given.only is None:
                 RESULT.write_text(
                     json.dumps(summary(outcomes, time.monotonic() - began), indent=1) + "\n"

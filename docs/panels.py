@@ -1,7 +1,7 @@
-"""Draws the panels of docs/wandb.md from mirrored runs, so that the page shows what its groupings and filters give.
+"""Draw the panels of docs/wandb.md from mirrored runs: what its groupings and filters give.
 
-`python docs/panels.py PROTOCOL` reads with W&B's own command the offline runs in `wandb/` that the last report stands on, and
-writes docs/panels.png.
+`python docs/panels.py PROTOCOL` reads the offline runs of the last report from `wandb/` with W&B's
+own command, and writes docs/panels.png.
 """
 
 import json
@@ -17,105 +17,61 @@ from pipeline.reporting.style import colours, png, style
 
 ROOT = Path(__file__).resolve().parent.parent
 ARMS = (
-    "baseline",
-    "dropout",
-    "dropconnect",
-    "stochastic_depth",
-    "shift_and_rotation",
-    "no_batch_norm",
+    *("baseline", "dropout", "dropconnect", "stochastic_depth"),
+    *("shift_and_rotation", "no_batch_norm"),
 )
+ACCURACY, VALIDATION = "final/test_accuracy", "validation/accuracy"
 
 
-def inspected(name: str, *options: str) -> str:
-    """What W&B reads of the newest offline run of that id."""
+def inspect_run(name: str, *options: str) -> str:
+    """Return what W&B reads of the newest offline run of that id."""
     folder = max((ROOT / "wandb").glob(f"offline-run-*-{name}"))
     command = ["wandb", "leet", "inspect", "--json", *options, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def runs(protocol: str) -> pd.DataFrame:
-    """A row for every run: its config, its summary, its id."""
-    told = json.loads((ROOT / "artifacts" / protocol / "tracked.json").read_text())["ids"]
-    seen = [json.loads(inspected(name, "--summary")) for name in told]
-    return pd.DataFrame([{"id": run["run_id"], **run["config"], **run["summary"]} for run in seen])
+def read_runs(protocol: str) -> pd.DataFrame:
+    """Return a row for every run: its id, config and summary."""
+    tracked = json.loads((ROOT / "artifacts" / protocol / "tracked.json").read_text())
+    runs = [json.loads(inspect_run(name, "--summary")) for name in tracked["ids"]]
+    return pd.DataFrame([{"id": run["run_id"], **run["config"], **run["summary"]} for run in runs])
 
 
-def curves(table: pd.DataFrame) -> pd.DataFrame:
-    """The points of all histories, with the arm of their run."""
+def read_curves(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the points of all histories, with the arm of their run."""
     rows = []
-    for run in table.itertuples():
-        records = map(json.loads, inspected(run.id).splitlines())
-        rows += [
-            {"arm": run.arm, **record["history"]["item"]}
-            for record in records
-            if record["type"] == "history"
-        ]
+    for run in runs.itertuples():
+        records = map(json.loads, inspect_run(run.id).splitlines())
+        points = [record["history"]["item"] for record in records if record["type"] == "history"]
+        rows += [{"arm": run.arm, **point} for point in points]
     return pd.DataFrame(rows)
 
 
-def drawn(table: pd.DataFrame) -> bytes:
-    """The four panels."""
-    confirmed = table[
-        (table["phase"] == "confirmation")
-        & table["arm"].isin(ARMS)
-        & (table["study"] != "ensembles")
-    ]
+def draw_panels(runs: pd.DataFrame) -> bytes:
+    """Return the four panels as PNG."""
+    confirmed = runs[runs["phase"].eq("confirmation") & runs["arm"].isin(ARMS)]
+    confirmed = confirmed[confirmed["study"] != "ensembles"]
     confirmed = confirmed.sort_values("arm", key=lambda arms: arms.map(ARMS.index))
-    explored = table[(table["phase"] == "exploration") & (table["arm"] == "dropout")]
-    shades = colours(ARMS)
+    explored = runs[(runs["phase"] == "exploration") & (runs["arm"] == "dropout")]
+    by_arm = {"hue": "arm", "palette": colours(ARMS)}
+    rate = {"x": "dropout.rate", "y": VALIDATION, "color": by_arm["palette"]["dropout"]}
     with style():
-        figure, ((bars, strength), (scatter, lines)) = plt.subplots(
-            2, 2, figsize=(12, 8), layout="constrained"
-        )
-        sns.barplot(
-            confirmed,
-            x="final/test_accuracy",
-            y="arm",
-            hue="arm",
-            palette=shades,
-            errorbar="se",
-            ax=bars,
-        )
-        bars.set(
-            title="confirmation, grouped by arm",
-            xlim=(0.7, 1.0),
-            xticks=(0.7, 0.8, 0.9, 1.0),
-            ylabel="",
-        )
-        sns.scatterplot(
-            explored,
-            x="dropout.rate",
-            y="validation/accuracy",
-            color=shades["dropout"],
-            s=70,
-            ax=strength,
-        )
+        figure, axes = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
+        bars, strength, scatter, lines = axes.flat
+        sns.barplot(confirmed, x=ACCURACY, y="arm", errorbar="se", ax=bars, **by_arm)
+        ticks = (0.7, 0.8, 0.9, 1.0)
+        bars.set(title="confirmation, grouped by arm", xlim=(0.7, 1.0), xticks=ticks, ylabel="")
+        sns.scatterplot(explored, s=70, ax=strength, **rate)
         strength.set(title="exploration, arm = dropout", xlabel="config.dropout.rate")
-        sns.scatterplot(
-            confirmed,
-            x="final/gap",
-            y="final/test_accuracy",
-            hue="arm",
-            palette=shades,
-            s=50,
-            ax=scatter,
-        )
+        sns.scatterplot(confirmed, x="final/gap", y=ACCURACY, s=50, ax=scatter, **by_arm)
         scatter.set(title="confirmation, colour by arm")
-        points = curves(confirmed[confirmed["arm"].isin(ARMS[:3])])
-        sns.lineplot(
-            points,
-            x="epoch",
-            y="validation/accuracy",
-            hue="arm",
-            palette=shades,
-            errorbar="se",
-            ax=lines,
-        )
+        curves = read_curves(confirmed[confirmed["arm"].isin(ARMS[:3])])
+        sns.lineplot(curves, x="epoch", y=VALIDATION, errorbar="se", ax=lines, **by_arm)
         lines.set(title="confirmation, grouped by arm")
-        for axes in (scatter, lines):
-            sns.move_legend(axes, "lower left" if axes is scatter else "lower right", title=None)
+        sns.move_legend(scatter, "lower left", title=None)
+        sns.move_legend(lines, "lower right", title=None)
         return png(figure)
 
 
 if __name__ == "__main__":
-    (ROOT / "docs" / "panels.png").write_bytes(drawn(runs(sys.argv[1])))
+    (ROOT / "docs" / "panels.png").write_bytes(draw_panels(read_runs(sys.argv[1])))

@@ -1,22 +1,21 @@
-"""`python -m pipeline`, and the script `gapwise`: the command line over the stages."""
+"""The command line over the stages: `python -m pipeline`, and the script `gapwise`."""
 
 import os
 import sys
 
 
 def main() -> None:
-    """Runs the command line. One line instead of a traceback where the environment is not the one that was set up."""
+    """Run the command line; print one line where a library is not installed."""
     if sys.path[0] != os.getcwd():
-        sys.path.insert(
-            0, os.getcwd()
-        )  # as `python -m` has it: a network of the user's own may lie here
+        sys.path.insert(0, os.getcwd())  # as for `python -m`: the user's own network may be here
     try:
         from pipeline.cli import application
     except ModuleNotFoundError as error:
         if str(error.name).startswith("pipeline"):
             raise
         sys.exit(
-            f"error: {error.name} is not installed in {sys.executable}; run: source .venv/bin/activate (made by: make setup)"
+            f"error: {error.name} is not installed in {sys.executable}; "
+            "run: source .venv/bin/activate (made by: make setup)"
         )
     application()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from declarations import MODEL
 from stages import run_stages
 from tiny import RUN, clean_environment, write_checkout, write_project
 
@@ -18,14 +19,6 @@ from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
 from pipeline.data.splits import hold_out
 
-MODEL = {
-    "name": "resnet",
-    "widths": (4, 8),
-    "blocks": 1,
-    "hidden": 8,
-    "grid": 1,
-    "batch_norm": True,
-}
 TRAINING = {
     "learning_rate": 0.05,
     "momentum": 0.9,

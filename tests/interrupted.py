@@ -1,4 +1,5 @@
-"""A training that is interrupted between two epochs, and everything a run ends with: for the tests of resuming."""
+"""A training that is interrupted between two epochs, and everything a run ends with: for the tests
+of resuming."""
 
 from pathlib import Path
 from typing import Any

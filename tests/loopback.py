@@ -1,7 +1,4 @@
-"""Servers on loopback: in place of W&B's one that misbehaves on purpose and writes down what it is sent, and one of files.
-
-Separate because they are no tests. Nothing leaves this machine.
-"""
+"""Servers on the loopback interface: of files, and faulty ones in place of W&B's."""
 
 import json
 import socket
@@ -15,23 +12,23 @@ from typing import Any
 
 
 @dataclass
-class Heard:
-    """What was sent: (method, path, headers, body) of every request."""
+class Server:
+    """The address of a server and its requests: (method, path, headers, body)."""
 
     address: str
     requests: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
 
 
 @contextmanager
-def answering(code: int, body: Any = None) -> Iterator[Heard]:
-    """Answers everything with one code."""
-    heard = Heard("")
+def answering(code: int, body: Any = None) -> Iterator[Server]:
+    """Answer every request with one status code."""
+    server = Server("")
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             size = int(self.headers.get("Content-Length") or 0)
             text = self.rfile.read(size).decode(errors="replace")
-            heard.requests.append((self.command, self.path, dict(self.headers), text))
+            server.requests.append((self.command, self.path, dict(self.headers), text))
             content = json.dumps(
                 body if body is not None else {"errors": [{"message": "no"}]}
             ).encode()
@@ -44,20 +41,20 @@ def answering(code: int, body: Any = None) -> Iterator[Heard]:
         do_GET = do_POST = do_PUT = _answer
 
         def log_message(self, *given: Any) -> None:
-            """Silent."""
+            """Print nothing."""
 
-    with _started(Handler) as heard.address:
-        yield heard
+    with _started(Handler) as server.address:
+        yield server
 
 
 @contextmanager
-def serving(folder: Path, kept_back: int = 0) -> Iterator[Heard]:
-    """Gives the files of a folder, or says 404; of each it keeps the last bytes back and hangs up."""
-    heard = Heard("")
+def serving(folder: Path, kept_back: int = 0) -> Iterator[Server]:
+    """Serve the files of a folder, each without its last `kept_back` bytes, or answer 404."""
+    server = Server("")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            heard.requests.append((self.command, self.path, dict(self.headers), ""))
+            server.requests.append((self.command, self.path, dict(self.headers), ""))
             file = folder / self.path.removeprefix("/")
             if not file.is_file():
                 return self.send_error(404)
@@ -68,28 +65,28 @@ def serving(folder: Path, kept_back: int = 0) -> Iterator[Heard]:
             self.wfile.write(content[: len(content) - kept_back])
 
         def log_message(self, *given: Any) -> None:
-            """Silent."""
+            """Print nothing."""
 
-    with _started(Handler) as heard.address:
-        yield heard
+    with _started(Handler) as server.address:
+        yield server
 
 
 @contextmanager
 def _started(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address at which it answers."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    """Run a server in a thread and yield its address."""
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    listener.daemon_threads = True
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http://127.0.0.1:{listener.server_address[1]}"
     finally:
-        server.shutdown()
-        server.server_close()
+        listener.shutdown()
+        listener.server_close()
 
 
 @contextmanager
-def silent() -> Iterator[Heard]:
-    """Accepts every connection and never answers."""
+def silent() -> Iterator[Server]:
+    """Accept every connection and never answer."""
     listener = socket.create_server(("127.0.0.1", 0))
     open_ones: list[socket.socket] = []
     ended = threading.Event()
@@ -103,7 +100,7 @@ def silent() -> Iterator[Heard]:
 
     threading.Thread(target=accept, daemon=True).start()
     try:
-        yield Heard(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        yield Server(f"http://127.0.0.1:{listener.getsockname()[1]}")
     finally:
         ended.set()
         listener.close()
@@ -112,9 +109,9 @@ def silent() -> Iterator[Heard]:
 
 
 @contextmanager
-def absent() -> Iterator[Heard]:
-    """An address where nobody listens."""
+def absent() -> Iterator[Server]:
+    """Yield an address at which no server listens."""
     listener = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     listener.close()
-    yield Heard(address)
+    yield Server(address)

@@ -17,7 +17,7 @@ from tiny import RUN
 
 PATIENCE = 180  # seconds for a run to end
 MARK = "GAPWISE_MARK"
-REPRODUCTION = "pipeline.execution.reproduction"
+DVC = "pipeline.execution.dvc"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Process:
         module = self.words[2] if self.words[1:2] == ("-m",) and len(self.words) == 4 else ""
         return (
             module.removeprefix("pipeline.")
-            if module.startswith("pipeline.") and module != REPRODUCTION
+            if module.startswith("pipeline.") and module != DVC
             else ""
         )
 
@@ -53,7 +53,7 @@ def marked(mark: str) -> list[Process]:
 def of_kind(kind: str, processes: list[Process]) -> list[Process]:
     """The processes that are `dvc`, a `stage` or a `worker` of one."""
     if kind == "dvc":
-        return [process for process in processes if REPRODUCTION in process.words]
+        return [process for process in processes if DVC in process.words]
     stages = {process.pid for process in processes if process.verb}
     return [
         process

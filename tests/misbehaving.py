@@ -13,7 +13,7 @@ if "FAIL" in os.environ:
         raise RuntimeError("out of luck")
     WeightDecay.modify_optimizer = _fail
 if "HANG" in os.environ:
-    def _hang(self, inputs, targets):
+    def _hang(self, inputs, targets, generator):
         Path(os.environ["HANG"]).touch()
         time.sleep(600)
     WeightDecay.modify_batch = _hang

@@ -1,9 +1,12 @@
-"""Every regularizer on networks that were not written for it: a plain CNN, an MLP, a residual net with its own forward."""
+"""Every regularizer on networks that were not written for it: a plain CNN, an MLP, a residual net
+with its own forward."""
 
 import copy
+import itertools
 
 import pytest
 import torch
+from declarations import NAMES, strong
 from foreign import ForeignBlock
 from torch import nn
 from torch.nn import functional
@@ -11,21 +14,11 @@ from torch.nn import functional
 from pipeline import models, regularizers
 from pipeline.data.arrays import Arrays
 from pipeline.models._standardized import Standardized
-from pipeline.regularizers.base import noise_layers, seed_noise, switch
+from pipeline.regularizers._noise import noise_layers, seed_noise, switch
 from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
-NAMES = regularizers.names()
-ABSENT = {  # network -> what has no place in it
-    "mlp": {"spatial_dropout", "fractional_max_pooling", "stochastic_depth"},
-    "cnn": {"stochastic_depth"},
-    "foreign": set(),
-}
-STRONG = {
-    "augmentation": {"shift": 1.0},
-    "stochastic_depth": {"survival": 0.3},
-    "max_norm": {"strength": 0.3},
-}
+KINDS = ("mlp", "cnn", "foreign")
 SHAPE = (1, 12, 12)
 BUILD = models.build
 
@@ -51,20 +44,36 @@ def built(kind: str) -> Standardized:
 
 
 def regularizer(name):
-    return regularizers.settings()[name](**STRONG.get(name, {}))
+    return regularizers.settings()[name](**strong(name))
 
 
-@pytest.mark.parametrize("kind", ABSENT)
-@pytest.mark.parametrize("name", NAMES)
-def test_it_acts_or_says_what_it_looked_for(name, kind):
+def has_sites(name, kind):
+    return len(regularizer(name).sites(network(kind))) > 0
+
+
+PAIRS = list(itertools.product(NAMES, KINDS))
+APPLICABLE = [pair for pair in PAIRS if has_sites(*pair)]
+ABSENT = [pair for pair in PAIRS if not has_sites(*pair)]
+
+
+def test_every_regularizer_acts_on_some_network_and_some_on_none():
+    assert {name for name, _ in APPLICABLE} == set(NAMES)
+    assert ("stochastic_depth", "mlp") in ABSENT
+    assert ("spatial_dropout", "mlp") in ABSENT
+
+
+@pytest.mark.parametrize(("name", "kind"), ABSENT)
+def test_without_a_site_it_says_what_it_looked_for(name, kind):
+    with pytest.raises(Refusal, match=f"^{name}: the network has no ") as refused:
+        regularizers.equip(network(kind), [regularizer(name)])
+    assert len(refused.value.lines) == 1
+
+
+@pytest.mark.parametrize(("name", "kind"), APPLICABLE)
+def test_it_acts_and_leaves_names_and_weights(name, kind):
     net = network(kind)
     plain = copy.deepcopy(net)
-    if name in ABSENT[kind]:
-        with pytest.raises(Refusal, match=name) as refused:
-            regularizer(name).modify_model(net)
-        assert len(refused.value.lines) == 1
-        return
-    regularizer(name).modify_model(net)
+    regularizers.equip(net, [regularizer(name)])
     assert net.state_dict().keys() == plain.state_dict().keys()
     assert all(
         torch.equal(value, plain.state_dict()[key]) for key, value in net.state_dict().items()
@@ -97,14 +106,11 @@ def images(pool):
     return Arrays(larger.clamp(0, 1).numpy(), pool.labels[:200], pool.classes)
 
 
-@pytest.mark.parametrize("kind", ABSENT)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "kind"), APPLICABLE)
 def test_two_steps_lead_elsewhere_than_those_of_the_baseline(
     name, kind, configure, images, monkeypatch
 ):
     """Whatever it acts by: layers, the optimizer, batches or callbacks."""
-    if name in ABSENT[kind]:
-        return
     monkeypatch.setattr(models, "build", lambda given, shape, classes: built(given["name"]))
 
     def two_steps(*chosen):

@@ -1,10 +1,11 @@
-"""The stages choose, evaluate and compare on small artifacts written here, their numbers derived again."""
+"""The stages choose, evaluate and compare on small artifacts, their numbers derived again."""
 
-import hashlib
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +15,33 @@ from safetensors.numpy import load_file, save
 from scipy import special, stats
 
 from pipeline import choose, compare, evaluate
-from pipeline.config.plan import (
-    Plan,
-    PlannedArm,
-    PlannedEnsemble,
-    PlannedMember,
-    PlannedRun,
-    PlannedStudy,
-)
+from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import write_prepared
 from pipeline.evaluation.ensembles import greedy
 from pipeline.evaluation.methods import ROUNDS, START
+from pipeline.records.predictions import (
+    Predictions,
+    View,
+    read_predictions,
+    seal_predictions,
+    write_predictions,
+)
 from pipeline.records.store import write_record
-from pipeline.records.tables import write_table
+from pipeline.records.tables import read_table, write_table
+from pipeline.reporting.evidence import TABLES
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import read_sealed, to_json, write_sealed
 
 CLASSES, TRAIN, VALIDATION, TEST = 3, 30, 40, 50
 MACHINE = {"cpu_capability": "AVX512", "threads": 1, "device": "cpu"}
-ARMS = {"baseline": "deterministic", "noisy": "deterministic", "pooled": "noise_12"}
+ARMS = {"baseline": DETERMINISTIC, "noisy": DETERMINISTIC, "pooled": NOISE}
+FACTORS = {
+    "baseline": Factor(),
+    "noisy": Factor(regularizers=("dropout",)),
+    "pooled": Factor(regularizers=("fractional_max_pooling",), protocol={"training.epochs": 3}),
+}
 KINDS = {
     "baseline": {},
     "noisy": {"augmented": 8, "trained": 8},
@@ -56,7 +64,8 @@ GROUPED = (
 MEMBERS = ("30", "31", "40", "50")  # how the fingerprints of those that are not compared begin
 EXAMPLES = {"test_examples": TEST, "validation_examples": VALIDATION}
 COST = {"training_flops": 7, "forward_flops": 3}
-STRENGTHS = {"baseline": ("",), "noisy": ("rate=0.1", "rate=0.5"), "pooled": ("ratio=1.2",)}
+WEAK, STRONG = {"dropout": {"rate": 0.1}}, {"dropout": {"rate": 0.5}}
+POOLED = {"fractional_max_pooling": {"ratio": 1.2}, "protocol": {"training.epochs": 3}}
 
 
 @pytest.fixture
@@ -72,9 +81,9 @@ def folder(tmp_path, monkeypatch):
         _arrays(generator, TEST),
         False,
     )["digest"]
-    explored = {"baseline": ("",), "noisy": STRENGTHS["noisy"]}
+    explored = {"baseline": ({},), "noisy": (WEAK, STRONG)}
     _phase(folder / "exploration", _plan("exploration", range(3), explored, data), generator)
-    confirmed = {"baseline": ("",), "noisy": ("rate=0.5",), "pooled": ("ratio=1.2",)}
+    confirmed = {"baseline": ({},), "noisy": (STRONG,), "pooled": (POOLED,)}
     plan = _grouped(_plan("confirmation", range(1000, 1004), confirmed, data))
     _phase(folder / "confirmation", plan, generator)
     _predictions(folder, plan, generator)
@@ -88,22 +97,22 @@ def _arrays(generator, count):
     )
 
 
-def _plan(phase, seeds, strengths, data):
+def _plan(phase, seeds, settings, data):
     """Fingerprints look like numbers on purpose: 10e1000 must not become one."""
     names = list(ARMS)
     runs = [
         PlannedRun(
             study="one",
             arm=arm,
-            strength=label,
+            setting=setting,
             seed=seed,
             fingerprint=f"{names.index(arm)}{place}e{seed}",
         )
-        for arm, labels in strengths.items()
-        for place, label in enumerate(labels)
+        for arm, tried in settings.items()
+        for place, setting in enumerate(tried)
         for seed in seeds
     ]
-    arms = tuple(PlannedArm(name=arm, factor=arm, rule=rule) for arm, rule in ARMS.items())
+    arms = tuple(PlannedArm(name=arm, factor=FACTORS[arm], rule=rule) for arm, rule in ARMS.items())
     studies = (
         PlannedStudy(name="one", question="?", arms=arms),
         PlannedStudy(name="two", question="?", arms=arms[:1]),
@@ -120,25 +129,19 @@ def _plan(phase, seeds, strengths, data):
 
 
 def _grouped(plan):
-    """The plan with a study of ensembles: two groups of three baselines, one with snapshots and one with averaged weights."""
-    members = [
-        PlannedMember(
-            study="many",
-            arm=arm,
-            strength="",
-            seed=seed,
-            member=member,
-            fingerprint=f"{place}e{seed}",
-        )
+    """The plan with two groups of three baselines, one run of snapshots and one of an average."""
+    members = tuple(
+        PlannedRun(study="many", arm=arm, seed=seed, member=member, fingerprint=f"{place}e{seed}")
         for place, arm, member in GROUPED
         for seed in GROUPS
-    ]
-    arms = tuple(
-        PlannedArm(name=arm, factor=arm, rule="deterministic")
-        for arm in ("baseline", "snapshots", "averaged")
     )
-    ensemble = PlannedEnsemble(name="many", question="?", groups=GROUPS, size=SIZE, arms=arms)
-    return plan.model_copy(update={"ensembles": (ensemble,), "members": tuple(members)})
+    arms = tuple(PlannedArm(name=arm) for arm in ("baseline", "snapshots", "averaged"))
+    study = PlannedStudy(
+        name="many", question="?", kind="ensemble", groups=GROUPS, size=SIZE, arms=arms
+    )
+    return plan.model_copy(
+        update={"studies": (*plan.studies, study), "runs": (*plan.runs, *members)}
+    )
 
 
 def _logits(generator, members, labels, skill):
@@ -150,8 +153,8 @@ def _phase(folder, plan, generator):
     folder.mkdir()
     write_sealed(folder / "plan.json", plan.model_dump(mode="json"))
     labels = generator.integers(0, CLASSES, VALIDATION)
-    for run in (*plan.runs, *plan.members):
-        skill = {"rate=0.1": 3.0, "rate=0.5": 1.0}.get(run.strength, 2.0)
+    for run in plan.runs:
+        skill = 3.0 if run.setting == WEAK else 1.0 if run.setting == STRONG else 2.0
         _store(
             folder / run.fingerprint,
             {"logits": _logits(generator, 1, labels, skill), "labels": labels},
@@ -162,7 +165,7 @@ def _store(folder, tensors, **record):
     folder.mkdir(exist_ok=True)
     content = save(tensors)
     (folder / "validation.safetensors").write_bytes(content)
-    files = {"validation.safetensors": hashlib.sha256(content).hexdigest()}
+    files = {"validation.safetensors": sha256(content).hexdigest()}
     write_record(
         folder, {"state": "done", "machine": MACHINE, "files": files, "cost": COST, **record}
     )
@@ -175,35 +178,35 @@ def _predictions(folder, plan, generator):
         "validation": generator.integers(0, CLASSES, VALIDATION),
     }
     known = {**labels, "test": np.load(folder / "data" / "test_labels.npy")}
-    sums = {}
-    for run in {run.fingerprint: run for run in (*plan.runs, *plan.members)}.values():
-        shapes = {f"{split}/deterministic": 1 for split in known} | {
-            f"train/{kind}": n for kind, n in KINDS[run.arm].items()
+    for run in {run.fingerprint: run for run in plan.runs}.values():
+        members = {View(split, "deterministic"): 1 for split in known}
+        members |= {View("train", kind): count for kind, count in KINDS[run.arm].items()}
+        for split in ("validation", "test"):
+            members |= {View(split, kind): count for kind, count in HELD[run.arm].items()}
+        logits = {
+            view: _logits(generator, count, known[view.split], 1.5)
+            for view, count in members.items()
         }
-        shapes |= {
-            f"{split}/{kind}": n
-            for kind, n in HELD[run.arm].items()
-            for split in ("validation", "test")
-        }
-        tensors = {
-            key: _logits(generator, n, known[key.partition("/")[0]], 1.5)
-            for key, n in shapes.items()
-        }
-        examples = np.frombuffer(hashlib.sha256(str(run.seed).encode()).digest(), np.uint8)
-        own = {f"labels/{split}": values for split, values in labels.items()} | {
-            "examples/validation": examples
-        }
-        content = save({**tensors, **own})
-        (folder / "predictions" / f"{run.fingerprint}.safetensors").write_bytes(content)
-        sums[f"{run.fingerprint}.safetensors"] = hashlib.sha256(content).hexdigest()
-    write_sealed(folder / "predictions" / "predictions.json", {"files": sums})
+        written = Predictions(logits, labels, examples=f"images of {run.seed}")
+        write_predictions(folder / "predictions", run.fingerprint, written)
+    seal_predictions(folder / "predictions")
 
 
-def _rewrite(folder, path, tensors):
-    path.write_bytes(save(tensors))
-    sums = json.loads((folder / "predictions" / "predictions.json").read_text())
-    sums["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    write_sealed(folder / "predictions" / "predictions.json", sums)
+def _predicted(folder, run):
+    """The predictions of a run, whatever its checksum."""
+    path = folder / "predictions" / f"{run}.safetensors"
+    return read_predictions(folder / "predictions", run, sha256(path.read_bytes()).hexdigest())
+
+
+def _tested(folder, run, kind):
+    """Logits (members, N, classes) of a run on the test, in double precision."""
+    return _predicted(folder, run).logits[View("test", kind)].astype(float)
+
+
+def _rewrite(folder, run, predictions):
+    (folder / "predictions" / "predictions.json").unlink()
+    write_predictions(folder / "predictions", run, predictions)
+    seal_predictions(folder / "predictions")
 
 
 def _images(folder, plan, generator):
@@ -220,7 +223,10 @@ def _record(folder, fingerprint, **changed):
 
 
 def _read_scores(folder):
-    return pd.read_csv(folder / "scores.csv", dtype={"fingerprint": str})
+    table = pd.read_csv(folder / "scores.csv", dtype={"fingerprint": str})
+    scores = table.set_index(["fingerprint", "view", "members", "split", "metric"])["value"]
+    assert scores.index.is_unique
+    return scores
 
 
 def _chosen(folder):
@@ -230,25 +236,19 @@ def _chosen(folder):
 # choose
 
 
-def test_choose_takes_the_best_on_validation_and_keeps_the_table(folder):
+def test_choose_takes_the_best_on_validation_and_keeps_the_table(folder, capsys):
     choose.main("tiny")
+    assert "noisy: rate=0.1 chosen" in capsys.readouterr().out
     written = _chosen(folder)
-    assert written["choice"] == {"one": {"noisy": "rate=0.1"}, "two": {}}
-    assert [(row["arm"], row["strength"], row["chosen"]) for row in written["tried"]] == [
-        ("baseline", "", False),
-        ("noisy", "rate=0.1", True),
-        ("noisy", "rate=0.5", False),
+    assert written["choice"] == {"one": {"noisy": WEAK}, "two": {}}
+    assert [(row["arm"], row["setting"], row["chosen"]) for row in written["tried"]] == [
+        ("baseline", {}, False),
+        ("noisy", WEAK, True),
+        ("noisy", STRONG, False),
     ]
     assert set(written["tried"][0]) == {
-        *(
-            "study",
-            "arm",
-            "strength",
-            "n",
-            "validation_accuracy",
-            "validation_accuracy_low",
-            "validation_accuracy_high",
-        ),
+        *("study", "arm", "setting", "n"),
+        *("validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
         *("validation_nll", "chosen", "done", "diverged", "failed", "missing"),
     }
 
@@ -310,11 +310,11 @@ def test_choose_never_sees_the_test_set_nor_the_confirmation(folder):
     assert (folder / "choice.json").read_bytes() == before
 
 
-def test_choose_passes_over_a_strength_that_diverged(folder):
+def test_choose_passes_over_a_setting_that_diverged(folder):
     _record(folder / "exploration", "10e1", state="diverged")
     choose.main("tiny")
     written = _chosen(folder)
-    assert written["choice"]["one"] == {"noisy": "rate=0.5"}
+    assert written["choice"]["one"] == {"noisy": STRONG}
     assert [written["tried"][1][key] for key in ("n", "done", "diverged", "failed", "missing")] == [
         2,
         2,
@@ -335,10 +335,10 @@ def test_choose_says_of_an_arm_that_there_is_nothing_to_choose(folder, capsys):
 # evaluate
 
 
-def test_evaluate_scores_every_rule_split_and_metric_in_order(folder):
+def test_evaluate_scores_every_view_split_and_metric_in_order(folder):
     evaluate.main("tiny")
-    scores = _read_scores(folder)
-    assert list(scores.columns) == ["fingerprint", "rule", "split", "metric", "value"]
+    scores = pd.read_csv(folder / "scores.csv", dtype={"fingerprint": str})
+    assert list(scores.columns) == [*("fingerprint", "view", "members", "split", "metric", "value")]
     compared = [f"{arm}0e{seed}" for arm in range(3) for seed in range(1000, 1004)]
     assert list(dict.fromkeys(scores["fingerprint"])) == compared + [
         f"{place}e{seed}" for place in MEMBERS for seed in GROUPS
@@ -347,45 +347,53 @@ def test_evaluate_scores_every_rule_split_and_metric_in_order(folder):
     metrics = 5
     assert len(baseline) == 3 * metrics + 4 + 2 * metrics
     assert len(pooled) == 3 * metrics + 4 + 2 * 3 * metrics
-    assert set(baseline["rule"]) == {"deterministic", "crops_5"}
-    assert set(pooled["rule"]) == {"deterministic", "noise_12", "noise_15", "moments"}
-    keys = list(zip(pooled["rule"], pooled["split"], pooled["metric"], strict=True))
+    assert set(zip(baseline["view"], baseline["members"], strict=True)) == {
+        ("deterministic", 1),
+        ("crops", 5),
+    }
+    assert set(zip(pooled["view"], pooled["members"], strict=True)) == {
+        *(("deterministic", 1), ("noise", 12), ("noise", 15), ("moments", 1))
+    }
+    columns = ("view", "members", "split", "metric")
+    keys = list(zip(*(pooled[name] for name in columns), strict=True))
     assert keys == sorted(keys)
     assert len(set(keys)) == len(keys)
 
 
 def test_evaluates_numbers_are_those_of_the_predictions(folder):
     evaluate.main("tiny")
-    scores = _read_scores(folder).set_index(["fingerprint", "rule", "split", "metric"])["value"]
-    tensors = load_file(folder / "predictions" / "20e1002.safetensors")
+    scores = _read_scores(folder)["20e1002"]
     labels = np.load(folder / "data" / "test_labels.npy")
-    mean = special.softmax(tensors["test/noise"][:12].astype(float), axis=2).mean(axis=0)
-    found = scores["20e1002"]["noise_12"]["test"]
+    passes = special.softmax(_tested(folder, "20e1002", "noise"), axis=2)
+    mean = passes[:12].mean(axis=0)
+    found = scores["noise"][12]["test"]
     assert found["accuracy"] == pytest.approx((mean.argmax(axis=1) == labels).mean())
     assert found["nll"] == pytest.approx(-np.log(mean[np.arange(TEST), labels]).mean(), rel=1e-9)
     assert found["brier"] == pytest.approx(
         ((mean - np.eye(CLASSES)[labels]) ** 2).sum(axis=1).mean(), rel=1e-9
     )
-    plain = (tensors["test/deterministic"][0].argmax(axis=1) == labels).mean()
-    assert scores["20e1002"]["deterministic"]["test"]["accuracy"] == pytest.approx(plain)
+    every = -np.log(passes.mean(axis=0)[np.arange(TEST), labels]).mean()
+    assert scores["noise"][15]["test"]["nll"] == pytest.approx(every, rel=1e-9)
+    (plain,) = (_tested(folder, "20e1002", "deterministic").argmax(axis=2) == labels).mean(axis=1)
+    assert scores["deterministic"][1]["test"]["accuracy"] == pytest.approx(plain)
     assert plain != found["accuracy"]
 
 
 @pytest.mark.parametrize("arm", [0, 1, 2])
 def test_evaluate_decomposes_the_gap(arm, folder):
     evaluate.main("tiny")
-    scores = _read_scores(folder).set_index(["fingerprint", "split", "metric"])["value"]
-    parts = scores[f"{arm}0e1001"]["train_validation"]
-    tensors = load_file(folder / "predictions" / f"{arm}0e1001.safetensors")
+    parts = _read_scores(folder)[f"{arm}0e1001"]["deterministic"][1]["train_validation"]
+    predicted = _predicted(folder, f"{arm}0e1001")
     right = {
-        key: (values.argmax(axis=-1) == tensors[f"labels/{key.partition('/')[0]}"]).mean()
-        for key, values in tensors.items()
-        if key.startswith(("train/", "validation/"))
+        view: (values.argmax(axis=-1) == predicted.labels[view.split]).mean()
+        for view, values in predicted.logits.items()
+        if view.split in ("train", "validation")
     }
-    clean = right["train/deterministic"]
-    augmented = right.get("train/augmented", clean)
-    trained = right.get("train/trained", augmented)
-    expected = [clean - right["validation/deterministic"], trained - augmented, augmented - clean]
+    clean = right["train", "deterministic"]
+    augmented = right.get(("train", "augmented"), clean)
+    trained = right.get(("train", "trained"), augmented)
+    expected = [clean - right["validation", "deterministic"], trained - augmented]
+    expected.append(augmented - clean)
     assert [parts[name] for name in ("gap", "gap_noise", "gap_augmentation")] == pytest.approx(
         expected, abs=1e-9
     )
@@ -404,9 +412,7 @@ def test_evaluate_says_of_every_image_how_many_runs_are_right(folder):
     ):
         right = []
         for seed in range(1000, 1004):
-            logits = load_file(folder / "predictions" / f"{prefix}e{seed}.safetensors")[
-                f"test/{kind}"
-            ][:count].astype(float)
+            logits = _tested(folder, f"{prefix}e{seed}", kind)[:count]
             right.append(special.softmax(logits, axis=-1).mean(axis=0).argmax(axis=1) == labels)
         assert table.loc["one", arm].to_numpy() == pytest.approx(np.mean(right, axis=0), abs=1e-9)
 
@@ -414,7 +420,7 @@ def test_evaluate_says_of_every_image_how_many_runs_are_right(folder):
 def test_evaluate_records_that_it_opened_the_test_set(folder):
     evaluate.main("tiny")
     use = read_sealed(folder / "test_use.json")
-    scored = sorted(set(_read_scores(folder)["fingerprint"]))
+    scored = sorted(set(_read_scores(folder).index.get_level_values("fingerprint")))
     assert use == {
         "phase": "confirmation",
         "runs": 12 + len(MEMBERS) * 2,
@@ -448,11 +454,8 @@ def _ensembles(folder):
 
 def _probabilities(folder, *keys):
     """Mean probabilities on the test of members named as file and kind."""
-    members = [
-        load_file(folder / "predictions" / f"{run}.safetensors")[f"test/{kind}"]
-        for run, kind in keys
-    ]
-    return special.softmax(np.concatenate(members).astype(float), axis=2).mean(axis=0)
+    members = [_tested(folder, run, kind) for run, kind in keys]
+    return special.softmax(np.concatenate(members), axis=2).mean(axis=0)
 
 
 @pytest.mark.parametrize(
@@ -494,7 +497,7 @@ def test_temperature_comes_from_validation_alone(folder):
     labels = folder / "data" / "test_labels.npy"
     np.save(labels, (np.load(labels) + 1) % CLASSES)
     summary = json.loads((folder / "data" / "data.json").read_text())
-    summary["files"]["test_labels.npy"] = hashlib.sha256(labels.read_bytes()).hexdigest()
+    summary["files"]["test_labels.npy"] = sha256(labels.read_bytes()).hexdigest()
     write_sealed(folder / "data" / "data.json", summary)
     evaluate.main("tiny")
     after = _ensembles(folder)[1000]["one model"]
@@ -511,7 +514,7 @@ def test_curves_over_passes_and_members_are_slices(folder):
     assert set(passes.index.get_level_values(0)) == {
         f"{arm}0e{seed}" for arm in (1, 2) for seed in range(1000, 1004)
     }
-    logits = load_file(folder / "predictions" / "10e1002.safetensors")["test/noise"].astype(float)
+    logits = _tested(folder, "10e1002", "noise")
     for number in (1, 7, 15):
         mean = special.softmax(logits[:number], axis=2).mean(axis=0)
         assert passes["10e1002"]["accuracy"][number] == pytest.approx(
@@ -530,12 +533,7 @@ def test_curves_over_passes_and_members_are_slices(folder):
     ]
     expected = np.mean([-np.log(mean[np.arange(TEST), labels]).mean() for mean in found])
     assert sizes[1001]["independent"]["nll"][2] == pytest.approx(expected, rel=1e-9)
-    last = special.softmax(
-        load_file(folder / "predictions" / "40e1001.safetensors")["test/snapshots"][1:].astype(
-            float
-        ),
-        axis=2,
-    )
+    last = special.softmax(_tested(folder, "40e1001", "snapshots")[1:], axis=2)
     assert sizes[1001]["snapshots"]["accuracy"][2] == pytest.approx(
         (last.mean(axis=0).argmax(axis=1) == labels).mean()
     )
@@ -546,7 +544,7 @@ def test_greedy_selection_looks_at_half_of_validation(folder):
     found = _ensembles(folder)[1000]["greedy"]
     runs = ["00e1000", "10e1000", "20e1000", "30e1000", "31e1000"]
     singles = _validation(folder, runs)
-    labels = load_file(folder / "predictions" / "00e1000.safetensors")["labels/validation"]
+    labels = _predicted(folder, "00e1000").labels["validation"]
     halves = slice(0, None, 2), slice(1, None, 2)
     counts = greedy(singles[:, halves[0]], labels[halves[0]], ROUNDS, START)
     for name, half in zip(("nll_gain_selecting", "nll_gain_held_out"), halves, strict=True):
@@ -565,11 +563,9 @@ def test_greedy_selection_looks_at_half_of_validation(folder):
 
 def _validation(folder, runs):
     """Probabilities (models, N, classes) on validation."""
-    logits = [
-        load_file(folder / "predictions" / f"{run}.safetensors")["validation/deterministic"][0]
-        for run in runs
-    ]
-    return special.softmax(np.stack(logits).astype(float), axis=2)
+    view = View("validation", "deterministic")
+    logits = [_predicted(folder, run).logits[view].astype(float) for run in runs]
+    return special.softmax(np.concatenate(logits), axis=2)
 
 
 def test_every_method_is_compared_with_what_it_averages(folder):
@@ -629,23 +625,19 @@ def test_an_arm_trained_on_more_images_is_in_no_ensemble(folder):
     before = _ensembles(folder)
     generator = np.random.default_rng(0)
     for seed in GROUPS:
-        path = folder / "predictions" / f"10e{seed}.safetensors"
-        tensors = {
-            name: values
-            for name, values in load_file(path).items()
-            if not name.startswith("train/")
+        before_this = _predicted(folder, f"10e{seed}")
+        labels = {
+            "train": generator.integers(0, CLASSES, TRAIN + 5),
+            "validation": before_this.labels["validation"][5:],
         }
-        labels = generator.integers(0, CLASSES, TRAIN + 5)
-        more = {"labels/train": labels, "train/deterministic": _logits(generator, 1, labels, 1.5)}
-        held = {
-            name: values[:, 5:]
-            for name, values in tensors.items()
-            if name.startswith("validation/")
+        logits = {
+            view: values[:, 5:] if view.split == "validation" else values
+            for view, values in before_this.logits.items()
+            if view.split != "train"
         }
-        held |= {"labels/validation": tensors["labels/validation"][5:]}
-        _rewrite(
-            folder, path, tensors | more | held | {"examples/validation": np.zeros(32, np.uint8)}
-        )
+        train = _logits(generator, 1, labels["train"], 1.5)
+        logits[View("train", "deterministic")] = train
+        _rewrite(folder, f"10e{seed}", Predictions(logits, labels, examples="fewer images"))
     evaluate.main("tiny")
     after = _ensembles(folder)
     for seed in GROUPS:
@@ -655,13 +647,17 @@ def test_an_arm_trained_on_more_images_is_in_no_ensemble(folder):
 
 
 def test_predictions_of_different_examples_are_not_averaged(folder):
-    other = load_file(folder / "predictions" / "30e1001.safetensors")
-    _rewrite(folder, folder / "predictions" / "30e1000.safetensors", other)
-    with pytest.raises(Refusal, match="members of one ensemble need the same examples"):
+    same = _predicted(folder, "30e1000")
+    _rewrite(folder, "30e1000", replace(same, examples="images of 1001"))
+    with pytest.raises(
+        Refusal, match=r"^ensemble: part 4: 40 examples \(.*\) in 3 classes; expected"
+    ):
         evaluate.main("tiny")
+    _rewrite(folder, "30e1000", same)
+    evaluate.main("tiny")
 
 
-def test_evaluate_scores_no_run_whose_strength_was_still_open(folder):
+def test_evaluate_scores_no_run_whose_setting_was_still_open(folder):
     plan = json.loads((folder / "exploration" / "plan.json").read_text())
     write_sealed(folder / "confirmation" / "plan.json", plan)
     with pytest.raises(Refusal, match="allowed on the test set is confirmation alone"):
@@ -673,7 +669,9 @@ def test_evaluate_follows_the_plan_and_leaves_out_what_is_not_done(folder):
     shutil.rmtree(folder / "confirmation" / "20e1003")
     (folder / "predictions" / "10e1003.safetensors").unlink()
     evaluate.main("tiny")
-    assert {"10e1003", "20e1003"}.isdisjoint(_read_scores(folder)["fingerprint"])
+    scored = set(_read_scores(folder).index.get_level_values("fingerprint"))
+    assert len(scored) == 10 + len(MEMBERS) * 2
+    assert {"10e1003", "20e1003"}.isdisjoint(scored)
     assert json.loads((folder / "test_use.json").read_text())["runs"] == 10 + len(MEMBERS) * 2
 
 
@@ -685,35 +683,39 @@ def test_compare_derives_the_table_from_the_scores(folder):
     compare.main("tiny")
     table = pd.read_csv(folder / "contrasts.csv", keep_default_na=False)
     assert ",".join(table.columns) == (
-        "study,arm,factor,strength,metric,rule,n,baseline_mean,arm_mean,difference,low,high,p,p_sign_flip,p_holm,verdict,"
-        "detectable,seeds_needed,seed_error,image_error,correlation,planned,done,failed,diverged,missing,unpaired,other_machine"
+        "study,arm,factor,setting,metric,view,members,n,baseline_mean,arm_mean,difference,low,high,"
+        "p,p_sign_flip,p_holm,verdict,detectable,seeds_needed,seed_error,image_error,correlation,"
+        "planned,done,failed,diverged,missing,unpaired,other_machine"
     )
     assert list(table["arm"]) == ["noisy"] * 13 + ["pooled"] * 13
     assert ",".join(table["metric"][:13]) == (
-        "test_accuracy,validation_accuracy,test_nll,validation_nll,test_brier,validation_brier,test_calibration_error,"
-        "validation_calibration_error,gap,gap_noise,gap_augmentation,training_cost,test_cost"
+        "test_accuracy,validation_accuracy,test_nll,validation_nll,test_brier,validation_brier,"
+        "test_calibration_error,validation_calibration_error,gap,gap_noise,gap_augmentation,"
+        "training_cost,test_cost"
     )
-    scores = _read_scores(folder).set_index(["rule", "split", "metric", "fingerprint"])["value"]
-    baseline = scores["deterministic"]["test"]["nll"][
-        [f"00e{seed}" for seed in range(1000, 1004)]
-    ].to_numpy()
-    pooled = scores["noise_12"]["test"]["nll"][
-        [f"20e{seed}" for seed in range(1000, 1004)]
-    ].to_numpy()
+    scores = _read_scores(folder)
+    baseline, pooled = (
+        np.array([scores[f"{place}e{seed}", *rule, "test", "nll"] for seed in range(1000, 1004)])
+        for place, rule in (("00", ("deterministic", 1)), ("20", ("noise", 12)))
+    )
     row = table[(table["arm"] == "pooled") & (table["metric"] == "test_nll")].iloc[0]
     expected = stats.ttest_rel(pooled, baseline)
-    assert (row["rule"], row["n"], row["strength"], row["verdict"], row["p_holm"]) == (
-        "noise_12",
-        4,
-        "ratio=1.2",
-        "",
-        "",
-    )
+    assert (row["view"], row["members"], row["n"]) == ("noise", 12, 4)
+    assert (row["verdict"], row["p_holm"]) == ("", "")
+    assert json.loads(row["setting"]) == POOLED
+    assert json.loads(row["factor"]) == {
+        "regularizers": ["fractional_max_pooling"],
+        "protocol": {"training.epochs": 3},
+    }
     assert float(row["difference"]) == pytest.approx((pooled - baseline).mean(), rel=1e-8)
     assert float(row["p"]) == pytest.approx(expected.pvalue, rel=1e-6)
     assert (float(row["low"]), float(row["high"])) == pytest.approx(
         tuple(expected.confidence_interval(0.95)), rel=1e-6
     )
+    read = read_table(folder / "contrasts.csv")
+    assert read["setting"].tolist() == [STRONG] * 13 + [POOLED] * 13
+    factors = [FACTORS[arm].model_dump(mode="json") for arm in ("noisy", "pooled")]
+    assert read["factor"].tolist() == [factors[0]] * 13 + [factors[1]] * 13
 
 
 def test_compare_counts_lost_runs_and_keeps_machines_apart(folder):
@@ -747,11 +749,11 @@ def test_compare_takes_costs_from_records_and_image_errors_from_the_images(folde
 
 
 def _combined(folder):
-    """The plan with an arm that does what `noisy` and `pooled` do, trained under two seeds; and what each arm is made of."""
+    """Add an arm that does what `noisy` and `pooled` do, under two seeds, and settings of runs."""
     path = folder / "confirmation" / "plan.json"
     plan = json.loads(path.read_text())
     plan["runs"] += [
-        {"study": "one", "arm": "both", "strength": "", "seed": seed, "fingerprint": f"40e{seed}"}
+        {"study": "one", "arm": "both", "seed": seed, "fingerprint": f"40e{seed}"}
         for seed in GROUPS
     ]
     plan["studies"][0]["arms"].append({**plan["studies"][0]["arms"][1], "name": "both"})
@@ -779,14 +781,12 @@ def test_compare_finds_an_arms_parts_in_the_stored_runs(folder):
     assert table[["study", "arm", "first", "second"]].drop_duplicates().to_numpy().tolist() == [
         ["one", "both", "noisy", "pooled"]
     ]
-    scores = _read_scores(folder).set_index(["rule", "split", "metric", "fingerprint"])["value"]
-    both, one, neither = (
-        scores["deterministic"]["test"]["accuracy"][
-            [f"{place}e{seed}" for seed in GROUPS]
-        ].to_numpy()
-        for place in ("40", "10", "00")
+    scores = _read_scores(folder)
+    plain, noisy = ("deterministic", 1), ("noise", 12)
+    both, one, other, neither = (
+        np.array([scores[f"{place}e{seed}", *rule, "test", "accuracy"] for seed in GROUPS])
+        for place, rule in (("40", plain), ("10", plain), ("20", noisy), ("00", plain))
     )
-    other = scores["noise_12"]["test"]["accuracy"][[f"20e{seed}" for seed in GROUPS]].to_numpy()
     assert table["n"][0] == 2
     assert table["difference"][0] == pytest.approx((both - one - other + neither).mean())
 
@@ -822,10 +822,7 @@ def test_the_same_bytes_twice_and_nothing_left_beside_them(folder):
         "sizes.csv",
         "reliability.csv",
         "images.csv",
-        "contrasts.csv",
-        "interactions.csv",
-        "variance.csv",
-        "published.csv",
+        *(f"{name}.csv" for name in TABLES),
     )
     names = ("choice.json", "test_use.json", *tables)
     contents = []
@@ -864,7 +861,10 @@ def _full(*_):
 
 
 def test_no_torch_is_needed():
-    source = "import sys; from pipeline import choose, evaluate, compare; sys.exit('torch' in sys.modules)"
+    source = (
+        "import sys; from pipeline import choose, evaluate, compare; "
+        "sys.exit('torch' in sys.modules)"
+    )
     root = Path(choose.__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", source], cwd=root, check=False).returncode == 0
 

@@ -96,7 +96,7 @@ def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout,
     assert second.returncode == 2
     assert (
         second.stderr
-        == f"error: another run is at work in this tree (process {first.pid}); wait for it or end it\n"
+        == f"error: another run is in progress (process {first.pid}); wait for it or end it\n"
     )
 
 
@@ -167,7 +167,7 @@ def test_a_store_in_an_impossible_place_is_one_line(reproduced, command, checkou
     )
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
-    assert "a file stands where a folder is needed" in refused.stderr
+    assert "a file is where a folder is needed" in refused.stderr
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_is_finished(reproduced, command, tmp_path):

@@ -1,122 +1,53 @@
-"""What every regularizer promises, asked of each one that the folder holds, and of its named options."""
+"""What every regularizer promises, tested for each one in the folder and for its declared
+variants."""
 
+import functools
 import itertools
 
 import pytest
 import torch
+from declarations import (
+    NAMES,
+    Undeclared,
+    augments,
+    cases,
+    declared,
+    draws_per_image,
+    faults,
+    has_own_form,
+    is_noisy,
+    item,
+    neutral,
+    shares_a_draw,
+)
 from interrupted import assert_same_end
 from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
 
 from pipeline import regularizers
+from pipeline.config.run import RunConfig
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.data.loader import Batches
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
-from pipeline.regularizers.base import NoEffect, noise_layers, seed_batch, seed_noise, switch
+from pipeline.regularizers._audit import NoEffect
+from pipeline.regularizers._noise import noise_layers, seed_noise, switch
+from pipeline.regularizers._regularizer import batch_generator
+from pipeline.regularizers.dropout import Dropout
 from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
-NAMES = regularizers.names()
-SHOWN = {
-    "augmentation": {"shift": 1.0, "rotate": 10.0},
-    "weight_decay": {"strength": 0.05},
-    "max_norm": {"strength": 0.5},
-}  # where the default does nothing or little
-STRENGTHS = {
-    "flip": 0.5,
-    "crop": 0.4,
-    "scale": 0.3,
-    "shear": 20.0,
-    "brightness": 0.4,
-    "contrast": 0.4,
-    "pca_jitter": 1.0,
-}
-VARIANTS = {  # options that take another path through the code than the defaults
-    "augmentation": [
-        *({name: value} for name, value in STRENGTHS.items()),
-        {"cutout": 3},
-        {**STRENGTHS, "cutout": 3},
-    ],
-    "dropconnect": [{"where": "convolution"}, {"inference": "gaussian"}],
-    "dropout": [{"where": "input"}, {"rate": [0.3, 0.5]}],
-    "early_stopping": [{"monitor": "accuracy"}],
-    "fractional_max_pooling": [
-        *(
-            {"regions": "pseudorandom"},
-            {"regions": "fixed"},
-            {"overlapping": False},
-            {"output_sizes": (6,)},
-        )
-    ],
-    "stochastic_depth": [{"mode": "example"}, {"decay": "uniform"}],
-    "weight_averaging": [{"kind": "mean"}, {"start": 0.5}],
-}
-ALSO_NEUTRAL = {  # other spellings of settings without effect
-    "dropconnect": [{"rate": 0.0, "where": "convolution"}, {"rate": 0.0, "inference": "gaussian"}],
-    "dropout": [{"rate": 0.0, "where": "input"}, {"rate": [0.0, 0.0]}],
-    "stochastic_depth": [
-        {"survival": 1.0, "decay": "uniform"},
-        {"survival": 1.0, "mode": "example"},
-    ],
-    "weight_averaging": [{"decay": 0.0, "start": 0.5}],
-}
-RATED = {  # what applies a share of a layer's rate
-    "dropconnect": lambda layer, share: setattr(layer, "dropped", round(layer.dropped * share)),
-    "dropout": lambda layer, share: setattr(layer, "rate", layer.rate * share),
-    "input_noise": lambda layer, share: setattr(layer, "sigma", layer.sigma * share),
-    "spatial_dropout": lambda layer, share: setattr(layer, "rate", layer.rate * share),
-    "stochastic_depth": lambda layer, share: setattr(
-        layer, "survival", 1 - (1 - layer.survival) * share
-    ),
-}
 
+@pytest.fixture(scope="module")
+def trained(pool):
+    """A run by its settings, trained once for this module."""
 
-def cases(names=NAMES, defaults=True):
-    """Every regularizer with its defaults, then with each of its variants."""
-    chosen = [
-        (name, settings)
-        for name in names
-        for settings in [{}][: int(defaults)] + VARIANTS.get(name, [])
-    ]
-    return [
-        pytest.param(name, settings, id="-".join([name, *map(str, settings)]))
-        for name, settings in chosen
-    ]
+    @functools.cache
+    def by_text(text):
+        return train(RunConfig.model_validate_json(text), pool)
 
-
-def item(name, **settings):
-    values = settings or SHOWN.get(name, {})
-    return {"name": name, **regularizers.settings()[name](**values).model_dump()}
-
-
-def neutral(name):
-    """Every spelling of settings without effect."""
-    settings = regularizers.settings()[name].neutral()
-    return (
-        []
-        if settings is None
-        else [
-            {"name": name, **settings.model_dump()},
-            *(item(name, **o) for o in ALSO_NEUTRAL.get(name, [])),
-        ]
-    )
-
-
-def shared_in_a_batch(name, settings):
-    """By the papers: a block is skipped for the whole batch; convolutions have one mask a batch."""
-    return (name == "stochastic_depth" and settings.get("mode") != "example") or settings.get(
-        "where"
-    ) == "convolution"
-
-
-def has_a_form_of_its_own(name, settings):
-    """Whose deterministic member is not the plain network."""
-    return (
-        name in ("stochastic_depth", "fractional_max_pooling")
-        or settings.get("inference") == "gaussian"
-    )
+    return lambda config: by_text(config.model_dump_json())
 
 
 def equal(one, other):
@@ -130,12 +61,12 @@ def placed(config, pool):
 
 
 def smooth(network):
-    """Biases away from zero, and no ReLU: a unit whose weights and bias are all dropped would sit on its kink."""
+    """Biases away from zero, and no ReLU: a unit whose weights and bias are dropped is on its
+    kink."""
     for owner in list(shaken(network).modules()):
-        for name in [
-            name for name, module in owner.named_children() if isinstance(module, nn.ReLU)
-        ]:
-            setattr(owner, name, nn.Softplus())
+        for name, module in list(owner.named_children()):
+            if isinstance(module, nn.ReLU):
+                setattr(owner, name, nn.Softplus())
     return network
 
 
@@ -144,9 +75,7 @@ def shaken(network):
     generator = torch.Generator().manual_seed(0)
     for name, value in network.state_dict().items():
         if value.dim() == 1:
-            value += torch.rand(value.shape, generator=generator) * (
-                0.2 if "var" not in name else 1
-            )
+            value += torch.rand(value.shape, generator=generator) * (1 if "var" in name else 0.2)
     return network
 
 
@@ -154,149 +83,102 @@ def shaken(network):
 def test_default_constructible_frozen_and_documented(name):
     kind = regularizers.settings()[name]
     settings = kind()
+    assert kind.name == name
+    assert settings.test_rule in (DETERMINISTIC, NOISE)
+    assert "Test rule:" in __import__(kind.__module__, fromlist=["x"]).__doc__
+    assert kind.__doc__
     for field in kind.model_fields:
         with pytest.raises(ValidationError):
             setattr(settings, field, 0.1)
-    assert kind.test_rule in (DETERMINISTIC, NOISE)
-    module = __import__(kind.__module__, fromlist=["x"])
-    assert "Test rule:" in module.__doc__
-    assert kind.__doc__
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_neutral_equals_the_baseline_bit_for_bit(name, configure, pool):
-    """However it is spelled."""
-    for given in neutral(name):
-        assert regularizers.build([given]) == ()
-        assert equal(train(configure(given), pool).weights, train(configure(), pool).weights)
+def test_settings_that_act_are_not_neutral(name):
     assert not regularizers.build([item(name)])[0].is_neutral()
 
 
-@pytest.mark.parametrize(
-    ("name", "number"), [(name, number) for name in NAMES for number in range(len(neutral(name)))]
-)
+@pytest.mark.parametrize("given", neutral())
+def test_neutral_equals_the_baseline_bit_for_bit(given, configure, trained, pool):
+    assert regularizers.build([given]) == ()
+    assert equal(train(configure(given), pool).weights, trained(configure()).weights)
+
+
+@pytest.mark.parametrize("given", neutral())
 def test_neutral_without_the_short_cut_equals_it_closely(
-    name, number, configure, pool, monkeypatch
+    given, configure, trained, pool, monkeypatch
 ):
-    given = neutral(name)[number]
-    (settings,) = [
-        regularizers._built(name, {key: value for key, value in given.items() if key != "name"})
-    ]
+    settings = regularizers.parse(given)
+    expected = trained(configure(epochs=1)).weights
     monkeypatch.setattr(regularizers, "build", lambda given: (settings,))
-    monkeypatch.setattr(type(settings), "audit", lambda self, evidence: {})
-    trained = train(configure(given, epochs=1), pool)
-    monkeypatch.undo()
-    expected = train(configure(epochs=1), pool).weights
+    monkeypatch.setattr(type(settings), "audit", lambda self, inputs: {})
+    own = train(configure(given, epochs=1), pool).weights
     assert all(
-        torch.allclose(trained.weights[key].float(), expected[key].float(), atol=1e-4)
-        for key in expected
+        torch.allclose(own[key].float(), expected[key].float(), atol=1e-4) for key in expected
     )
 
 
 @pytest.mark.parametrize(("name", "settings"), cases())
 class TestEvery:
-    """Each regularizer alone, with its defaults and with each of its options."""
+    """Each regularizer alone, with strong settings and with each of its variants."""
 
     def test_initial_weights_untouched(self, name, settings, configure, pool):
-        one, other = (
+        own, plain = (
             placed(config, pool)[0].state_dict()
-            for config in (configure(), configure(item(name, **settings)))
+            for config in (configure(item(name, settings)), configure())
         )
-        assert equal(one, other)
+        assert equal(own, plain)
 
-    def test_reproducible_whatever_the_global_generator(self, name, settings, configure, pool):
+    def test_reproducible_whatever_the_global_generator(
+        self, name, settings, configure, trained, pool
+    ):
         torch.manual_seed(1)
-        one = train(configure(item(name, **settings)), pool)
+        one = trained(configure(item(name, settings)))
         torch.manual_seed(2)
-        other = train(configure(item(name, **settings)), pool)
+        before = torch.random.get_rng_state()
+        other = train(configure(item(name, settings)), pool)
         assert equal(one.weights, other.weights)
         assert one.history == other.history
         assert torch.equal(one.validation_logits, other.validation_logits)
         assert one.audit == other.audit
-
-    def test_has_an_effect_and_says_so(self, name, settings, configure, pool):
-        trained = train(configure(item(name, **settings)), pool)
-        assert trained.audit[name]
-        if trained.audit[name].get("fired") != 0:  # what may rightly never fire says whether it did
-            assert not equal(trained.weights, train(configure(), pool).weights)
-
-    def test_deterministic_member_ignores_the_noise_stream(self, name, settings, configure, pool):
-        network, _ = placed(configure(item(name, **settings)), pool)
-        images = as_images(pool.images[:20])
-        one = deterministic(network, images)
-        for layer in noise_layers(network):
-            layer.generator.manual_seed(123)
-        assert torch.equal(one, deterministic(network, images))
-        if noise_layers(network):
-            passes = noise(network, images, 6, seed=0)
-            assert any(not torch.equal(passes[0], other) for other in passes[1:])
-
-    def test_deterministic_member_is_the_plain_network(self, name, settings, configure, pool):
-        if not has_a_form_of_its_own(name, settings):
-            assert (
-                acts_without_noise(
-                    placed(configure(item(name, **settings)), pool)[0], configure, pool
-                )
-                is False
-            )
-
-    def test_a_pass_draws_nothing_from_the_global_generator(self, name, settings, configure, pool):
-        network, _ = placed(configure(item(name, **settings)), pool)
-        images, before = as_images(pool.images[:20]), torch.random.get_rng_state()
-        for training in (True, False):
-            switch(network, training=training, sampling=True)
-            network(images)
         assert torch.equal(torch.random.get_rng_state(), before)
 
+    def test_has_an_effect_and_says_so(self, name, settings, configure, trained):
+        own = trained(configure(item(name, settings)))
+        assert own.audit[name]
+        # a regularizer that may rightly never fire measures whether it did
+        if own.audit[name].get("fired") != 0:
+            assert not equal(own.weights, trained(configure()).weights)
+
     def test_moves_no_other_stream(self, name, settings, configure, pool, monkeypatch):
-        """Batch order, and what augmentation draws, are the same bit for bit with and without it."""
+        """Batch order and the draws of augmentation are the same bit for bit with and without
+        it."""
         shared = () if name == "augmentation" else (item("augmentation"),)
-        without, own = configure(*shared), configure(item(name, **settings), *shared)
-        assert drawn(monkeypatch, without, pool, Batches, "__iter__") == drawn(
-            monkeypatch, own, pool, Batches, "__iter__"
-        )
+        without, own = configure(*shared), configure(item(name, settings), *shared)
+        orders = [watched(monkeypatch, config, pool, order_of) for config in (without, own)]
+        assert orders[0] == orders[1]
+        assert len(orders[0]) > 0
         if shared:
-            kind = regularizers.settings()["augmentation"]
-            one, other = (
-                drawn(monkeypatch, config, pool, kind, "modify_batch") for config in (without, own)
-            )
+            one, other = (watched(monkeypatch, config, pool, draws_of) for config in (without, own))
             assert len(one) == 6
             assert one == other
-
-    def test_equal_examples_of_a_batch_get_noise_of_their_own(
-        self, name, settings, configure, pool
-    ):
-        """From every noise layer alone, unless one draw is for all by design."""
-        network, _ = placed(configure(item(name, **settings)), pool)
-        for layer in noise_layers(network):
-            assert tells_equals_apart(network, layer, pool) is not shared_in_a_batch(name, settings)
-
-    def test_equal_images_of_a_batch_are_changed_differently(self, name, settings, configure, pool):
-        """By what draws for each image; mixup draws for a batch, and a mixture of equal images is that image."""
-        for regularizer in placed(configure(item(name, **settings)), pool)[1]:
-            if regularizer.augments and name not in ("mixup", "label_smoothing"):
-                seed_batch(regularizer, 0)
-                images = as_images(pool.images[:1]).expand(40, -1, -1, -1)
-                changed, _ = regularizer.modify_batch(images, torch.zeros(40, 10))
-                assert not torch.allclose(changed, changed[:1].expand_as(changed), atol=1e-3)
 
     def test_resumed_at_an_epoch_boundary_it_ends_at_the_same_bits(
         self, name, settings, configure, pool, tmp_path
     ):
         """Weights, optimizer, averaged weights, counters, history, audit."""
-        assert_same_end(
-            configure(item(name, **settings), epochs=5, curve_points=5), pool, tmp_path, stop=2
-        )
+        config = configure(item(name, settings), epochs=5, curve_points=5)
+        assert_same_end(config, pool, tmp_path, stop=2)
 
     @pytest.mark.parametrize("steps", [0, 3])
-    def test_gradients(self, name, settings, steps, configure, pool):
-        """Of the loss, penalties included, for images and every weight: float64, fixed noise, both modes of batch norm."""
-        config = configure(item(name, **settings), epochs=1)
+    def test_gradients(self, name, settings, steps, configure, trained, pool):
+        """Of the loss for images and every weight: float64, fixed noise, both modes of batch
+        norm."""
+        config = configure(item(name, settings), epochs=1)
         network, chosen = placed(config, pool)
         if steps:
-            trained = train(config, pool)
-            assert trained.cost["updates"] == steps
-            network.load_state_dict(trained.weights)
+            run = trained(config)
+            assert run.cost["updates"] == steps
+            network.load_state_dict(run.weights)
         smooth(network.double())
         torch.manual_seed(0)
         images = (torch.rand(4, *pool.shape, dtype=torch.float64) * 0.6 + 0.2).requires_grad_()
@@ -308,17 +190,147 @@ class TestEvery:
             )
 
 
+@pytest.mark.parametrize(("name", "settings"), cases(is_noisy))
+class TestNoise:
+    """Every case with noise layers."""
+
+    def test_deterministic_member_ignores_the_noise_stream(self, name, settings, configure, pool):
+        network, _ = placed(configure(item(name, settings)), pool)
+        images = as_images(pool.images[:20])
+        one = deterministic(network, images)
+        for layer in noise_layers(network):
+            layer.generator.manual_seed(123)
+        assert torch.equal(one, deterministic(network, images))
+        passes = noise(network, images, 6, seed=0)
+        assert any(not torch.equal(passes[0], other) for other in passes[1:])
+
+    def test_a_pass_draws_nothing_from_the_global_generator(self, name, settings, configure, pool):
+        network, _ = placed(configure(item(name, settings)), pool)
+        images, before = as_images(pool.images[:20]), torch.random.get_rng_state()
+        for training in (True, False):
+            switch(network, training=training, sampling=True)
+            network(images)
+        assert torch.equal(torch.random.get_rng_state(), before)
+
+    def test_equal_examples_of_a_batch_get_different_noise(self, name, settings, configure, pool):
+        """From every noise layer alone, unless one draw is for all by design."""
+        network, _ = placed(configure(item(name, settings)), pool)
+        for layer in noise_layers(network):
+            assert separates_equals(network, layer, pool) is not shares_a_draw(name, settings)
+
+    def test_one_draw_for_a_whole_batch_would_be_seen(self, name, settings, configure, pool):
+        network, _ = placed(configure(item(name, settings)), pool)
+        for layer in noise_layers(network):
+            layer.sample = repeating(layer.sample)
+            assert separates_equals(network, layer, pool) is False
+
+
+def is_plain(name, settings):
+    return is_noisy(name, settings) and not has_own_form(name, settings)
+
+
+def reads_its_input(name, settings):
+    """A layer over convolutions returns its input unread."""
+    return is_plain(name, settings) and settings.get("where") != "convolution"
+
+
+@pytest.mark.parametrize(("name", "settings"), cases(is_plain))
+def test_deterministic_member_is_the_plain_network(name, settings, configure, pool):
+    network, _ = placed(configure(item(name, settings)), pool)
+    assert not acts_without_noise(network, configure, pool)
+
+
+@pytest.mark.parametrize(("name", "settings"), cases(reads_its_input))
+def test_acting_in_the_deterministic_member_would_be_seen(name, settings, configure, pool):
+    network, _ = placed(configure(item(name, settings)), pool)
+    for layer in noise_layers(network):
+        plain, layer.deterministic = layer.deterministic, scaled(layer.deterministic)
+        assert acts_without_noise(network, configure, pool)
+        layer.deterministic = plain
+
+
+@pytest.mark.parametrize(("name", "settings"), cases(augments))
+def test_a_batch_is_changed_by_the_given_generator_alone(name, settings, pool):
+    (regularizer,) = regularizers.build([item(name, settings)])
+    images, targets = as_images(pool.images[:20]), torch.eye(20)
+    before = torch.random.get_rng_state()
+    one, again = (
+        regularizer.modify_batch(images, targets, batch_generator(name, 0)) for _ in range(2)
+    )
+    assert all(torch.equal(first, second) for first, second in zip(one, again, strict=True))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("name", "settings"), cases(draws_per_image))
+def test_equal_images_of_a_batch_are_changed_differently(name, settings, pool):
+    (regularizer,) = regularizers.build([item(name, settings)])
+    images = as_images(pool.images[:1]).expand(40, -1, -1, -1)
+    changed, _ = regularizer.modify_batch(images, torch.zeros(40, 10), batch_generator(name, 0))
+    assert not torch.allclose(changed, changed[:1].expand_as(changed), atol=1e-3)
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(NAMES, 2)))
+def test_composes_pairwise(one, other, configure, pool):
+    """Or is rejected in one line, in either order, if a file declares that the two clash."""
+    kinds = regularizers.settings()
+    if other not in kinds[one].clashes and one not in kinds[other].clashes:
+        own = train(configure(item(one), item(other), epochs=1), pool)
+        assert set(own.audit) == {one, other}
+        assert not own.diverged
+        return
+    for pair in ((one, other), (other, one)):
+        with pytest.raises(Refusal, match=f"({one} with {other}|{other} with {one}): ") as refused:
+            train(configure(*(item(name) for name in pair)), pool)
+        assert len(refused.value.lines) == 1
+
+
+def require_noticed(name, settings, fault, configure, run, pool, monkeypatch):
+    """Fail unless the audit passes a sound run, with measures, and no run with the fault."""
+    config = configure(item(name, settings), epochs=20)
+    assert run(config).audit[name]
+    fault(monkeypatch)
+    with pytest.raises(NoEffect, match=f"^{name}: ") as noticed:
+        train(config, pool)
+    assert "\n" not in str(noticed.value)
+
+
+@pytest.mark.parametrize(("name", "settings", "fault"), faults())
+def test_the_audit_notices_planted_faults(
+    name, settings, fault, configure, trained, pool, monkeypatch
+):
+    require_noticed(name, settings, fault, configure, trained, pool, monkeypatch)
+
+
+@pytest.mark.parametrize("measures", [{}, {"sites": 1.0}])
+def test_a_forgotten_audit_is_caught(measures, configure, pool, monkeypatch):
+    """One that measures nothing, and one that never raises."""
+    monkeypatch.setattr(Dropout, "audit", lambda self, inputs: measures)
+    fault = declared("dropout").FAULTS[0]
+    run = functools.partial(train, pool=pool)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        require_noticed("dropout", {}, fault, configure, run, pool, monkeypatch)
+
+
+def test_a_test_file_without_a_planted_fault_is_caught(tmp_path):
+    with pytest.raises(Undeclared, match=r"test_dropout.py: missing"):
+        declared("dropout", tmp_path)
+    (tmp_path / "test_dropout.py").write_text("STRONG = {}\n")
+    with pytest.raises(Undeclared, match=r"test_dropout.py: FAULTS: missing"):
+        declared("dropout", tmp_path)
+
+
 def acts_without_noise(network, configure, pool):
-    """Whether the deterministic member differs from the plain network's output for equal weights."""
+    """Whether the deterministic member differs from the plain network's output for equal
+    weights."""
     plain, images = assemble(configure(), (), pool.shape, pool.classes), as_images(pool.images[:20])
     plain.load_state_dict(shaken(network).state_dict())
-    return not torch.allclose(
-        deterministic(network, images), deterministic(plain, images), atol=1e-6
-    )
+    own, other = deterministic(network, images), deterministic(plain, images)
+    return not torch.allclose(own, other, atol=1e-6)
 
 
-def tells_equals_apart(network, layer, pool):
-    """Whether equal examples of a batch leave `layer` as different ones, each fed what it reads in a real pass."""
+def separates_equals(network, layer, pool):
+    """Whether equal examples leave `layer` as different ones, each given what it reads in a
+    pass."""
     switch(network, training=False, sampling=False)
     layer.sampling, seen = True, []
     seed_noise([layer], 0)
@@ -336,105 +348,55 @@ def loss(network, chosen, images):
     seed_noise(noise_layers(network), 0)
     targets = functional.one_hot(torch.arange(len(images)), 10).to(images.dtype)
     for regularizer in chosen:
-        seed_batch(regularizer, 0)
-        images, targets = regularizer.modify_batch(images, targets)
-    penalties = [
-        penalty for regularizer in chosen if (penalty := regularizer.penalty(network)) is not None
-    ]
-    return functional.cross_entropy(network(images), targets) + sum(penalties)
+        generator = batch_generator(regularizer.name, 0)
+        images, targets = regularizer.modify_batch(images, targets, generator)
+    return functional.cross_entropy(network(images), targets)
 
 
-def drawn(monkeypatch, config, pool, owner, method):
-    """The global generator's state and the epoch's order at each call of a method during training."""
-    record, original = [], getattr(owner, method)
+def order_of(record):
+    """What to watch for the order of batches."""
+    original = Batches.__iter__
 
-    def watched(self, *arguments):
-        order = tuple(self.order().tolist()) if isinstance(self, Batches) else ()
-        record.append(order or hash(torch.random.get_rng_state().numpy().tobytes()))
-        return original(self, *arguments)
+    def watching(self):
+        record.append(tuple(self.order().tolist()))
+        return original(self)
 
+    return Batches, "__iter__", watching
+
+
+def draws_of(record):
+    """What to watch for the draws of augmentation: its generator before and after each batch."""
+    kind = regularizers.settings()["augmentation"]
+    original = kind.modify_batch
+
+    def watching(self, inputs, targets, generator):
+        record.append(generator.get_state().numpy().tobytes())
+        changed = original(self, inputs, targets, generator)
+        record[-1] += generator.get_state().numpy().tobytes()
+        return changed
+
+    return kind, "modify_batch", watching
+
+
+def watched(monkeypatch, config, pool, what):
+    """The record of a method's calls during training."""
+    record = []
     with monkeypatch.context() as patch:
-        patch.setattr(owner, method, watched)
+        patch.setattr(*what(record))
         train(config, pool)
     return record
 
 
-@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(NAMES, 2)))
-def test_composes_pairwise(one, other, configure, pool):
-    """Or is refused in one line, in either order, where a file declares that a pair has no meaning."""
-    if not {one, other} & {
-        *regularizers.settings()[one].clashes,
-        *regularizers.settings()[other].clashes,
-    }:
-        trained = train(configure(item(one), item(other), epochs=1), pool)
-        assert set(trained.audit) == {one, other}
-        assert not trained.diverged
-        return
-    for pair in ((one, other), (other, one)):
-        with pytest.raises(Refusal, match=f"({one} with {other}|{other} with {one}): ") as refused:
-            train(configure(*(item(name) for name in pair)), pool)
-        assert len(refused.value.lines) == 1
-
-
-class TestPlanted:
-    """The bugs that a regularizer can have unseen: each is planted, and the audit or the contract above notices."""
-
-    @pytest.mark.parametrize("share", [0, 0.1])
-    @pytest.mark.parametrize(("name", "settings"), cases(RATED))
-    def test_a_rate_never_applied_or_at_a_tenth(
-        self, name, settings, share, configure, pool, monkeypatch
-    ):
-        equip = regularizers.equip
-
-        def weaker(network, chosen):
-            equip(network, chosen)
-            for layer in noise_layers(network):
-                RATED[name](layer, share)
-
-        config = configure(item(name, **settings), epochs=20)
-        assert train(config, pool).audit[name]
-        monkeypatch.setattr(regularizers, "equip", weaker)
-        with pytest.raises(NoEffect, match=f"^{name}: ") as noticed:
-            train(config, pool)
-        assert "\n" not in str(noticed.value)
-
-    @pytest.mark.parametrize(("name", "settings"), cases())
-    def test_one_draw_for_a_whole_batch(self, name, settings, configure, pool):
-        network, _ = placed(configure(item(name, **settings)), pool)
-        for layer in noise_layers(network):
-            layer.sample = repeating(layer.sample)
-            assert tells_equals_apart(network, layer, pool) is False
-
-    @pytest.mark.parametrize(("name", "settings"), cases())
-    def test_acting_in_the_deterministic_member(self, name, settings, configure, pool):
-        if has_a_form_of_its_own(name, settings) or settings.get("where") == "convolution":
-            return  # the first differ anyway; the layer over convolutions hands its input on unread
-        network, _ = placed(configure(item(name, **settings)), pool)
-        for layer in noise_layers(network):
-            plain, layer.deterministic = layer.deterministic, scaled(layer.deterministic)
-            assert acts_without_noise(network, configure, pool)
-            layer.deterministic = plain
-
-    @pytest.mark.parametrize(
-        "name", [name for name in NAMES if regularizers.settings()[name]().augments]
-    )
-    def test_batches_returned_as_they_came(self, name, configure, pool, monkeypatch):
-        monkeypatch.setattr(
-            regularizers.settings()[name],
-            "modify_batch",
-            lambda self, inputs, targets: (inputs, targets),
-        )
-        with pytest.raises(NoEffect, match=f"{name}: none of "):
-            train(configure(item(name)), pool)
-
-
 def repeating(sample):
     """The draw of the first example for all of them."""
-    return lambda inputs, *pieces: sample(inputs[:1], *(piece[:1] for piece in pieces)).expand(
-        len(inputs), *[-1] * (inputs.dim() - 1)
-    )
+
+    def repeated(inputs, *pieces):
+        one = sample(inputs[:1], *(piece[:1] for piece in pieces))
+        return one.expand(len(inputs), *[-1] * (inputs.dim() - 1))
+
+    return repeated
 
 
 def scaled(form):
-    """The deterministic form times 1 - rate, as if nothing had been rescaled in training."""
+    """The deterministic form times 0.9, as if nothing had been rescaled in training."""
     return lambda inputs: form(inputs) * 0.9

@@ -1,4 +1,4 @@
-"""What must not change a number: workers, the order of runs, threads of libraries, Python's hash seed."""
+"""What must not change a number: workers, order of runs, threads of libraries, the hash seed."""
 
 import os
 import subprocess
@@ -48,7 +48,10 @@ def test_the_same_tables_and_weights(finished, project, workers, order, threads,
         "choice.json",
     ]
     paths = [Path("artifacts", "tiny", name) for name in names]
-    paths += [path.relative_to(finished) for path in finished.glob(".runs/*/*weights.safetensors")]
+    stored = sorted(path.relative_to(finished) for path in finished.glob(".runs/*/*.safetensors"))
+    kinds = {path.name for path in stored}
+    assert {"weights.safetensors", "raw_1.safetensors", "snapshots_2.safetensors"} < kinds
+    paths += stored
     assert len(paths) > 46
     assert [
         str(path)

@@ -10,7 +10,6 @@ from marked import MARK, Run, survivors
 from tiny import tables, trained, write_clone
 
 from pipeline.config.yaml_files import read_yaml
-from pipeline.execution.reproduction import Started
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="only Linux shows the processes of others"
@@ -55,7 +54,7 @@ def test_it_goes_on_to_the_same_tables(reproduced, checkout, environment, fresh)
         assert "Traceback" not in output
         assert survivors(run.mark) == []
         if code == 130:
-            assert output.endswith("interrupted; what is finished is kept: run again to go on\n")
+            assert output.endswith("interrupted; finished runs are kept: run again to continue\n")
             assert "stages" in read_yaml(fresh / "dvc.lock")
         before, finished = finished, trained(fresh)
         assert {name: when for name, when in finished.items() if name in before} == before
@@ -80,34 +79,10 @@ def test_killed_during_its_imports_a_stage_leaves_nothing(
     time.sleep(seconds)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
-    assert (process.returncode, output) == (-number, "")
+    ended = {-number, 130} if number == signal.SIGINT else {-number}
+    assert process.returncode in ended
+    assert output == ""
     assert not {"artifacts", ".runs", "dvc.lock", "reports"} & {
         path.name for path in fresh.iterdir()
     }
     assert survivors(str(fresh)) == []
-
-
-@pytest.mark.parametrize("start", [Started, subprocess.Popen])
-def test_an_interrupt_before_any_line_of_ours_ends_a_stage_without_a_traceback(
-    start, tmp_path, checkout, environment
-):
-    """It comes while Python imports its own modules; plainly started, Python shows where it was."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
-    )
-    process = start(
-        [sys.executable, "-m", "pipeline.compare", "tiny"],
-        cwd=checkout,
-        env=environment | {"PYTHONPATH": str(tmp_path), "DVC_STAGE": "compare@tiny"},
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a suite run in the background is deaf to it
-    )
-    _, said = process.communicate(timeout=60)
-    if start is Started:
-        assert (process.returncode, said) == (-signal.SIGINT, "")
-    else:
-        assert "Traceback" in said
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

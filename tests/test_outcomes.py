@@ -1,4 +1,4 @@
-"""How `make run` ends when something is wrong that is nobody's bug: runs that fail, disks that are full or read-only."""
+"""How `make run` ends when runs fail, and on disks that are full or read-only."""
 
 import re
 import signal
@@ -15,13 +15,16 @@ from tiny import RUN, trained, write_clone
 def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(
     copied, command, environment
 ):
-    """The same code fails under one environment and not under another, as for want of memory; or it hangs."""
+    """The same code fails or hangs under one environment and not under another."""
     plant(copied)
     stopped = command(*RUN, at=copied, FAIL="1")
     assert stopped.returncode == 1
-    said = r"3 of 3 runs failed:\nweight_decay strength=0.01 seed 100\d and 2 more: RuntimeError: out of luck \(weight_decay.py"
+    said = (
+        r"3 of 3 runs failed:\nweight_decay strength=0.01 seed 100\d and 2 more: "
+        r"RuntimeError: out of luck \(weight_decay.py"
+    )
     assert re.search(said, stopped.stderr)
-    assert stopped.stderr.endswith("mend what is named above and run again\n")
+    assert stopped.stderr.endswith("correct what is named above and run again\n")
     kept = command(*RUN, "--keep-going", at=copied, FAIL="1")
     assert kept.returncode == 0, kept.stderr
     assert "Traceback" not in stopped.stderr + kept.stdout + kept.stderr
@@ -44,7 +47,7 @@ def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(
 
 
 def _end_while_it_hangs(folder, environment, number, target, expected):
-    """A stage ends with its workers, in which Lightning has put its own handler in place of the one for SIGTERM by then."""
+    """A stage ends with its workers, in which Lightning handles SIGTERM by then."""
     mark = folder.parent / "hanging"
     mark.unlink(missing_ok=True)
     run = Run(folder, environment | {"HANG": str(mark)})
@@ -72,12 +75,12 @@ def _row(folder):
         (
             "-t tmpfs -o ro none artifacts",
             "prepare",
-            "the file system is read-only; allowed is a writable folder",
+            "the file system is read-only; expected a writable folder",
         ),
         (
             "-t tmpfs -o ro none .runs",
             "train",
-            "the file system is read-only; allowed is a writable folder",
+            "the file system is read-only; expected a writable folder",
         ),
     ],
 )

@@ -130,7 +130,7 @@ def test_scores_derive_again_from_weights_and_raw_data(whole, scores):
             accuracies[split] = float((logits.argmax(1) == labels).float().mean())
             nll = float(torch.nn.functional.cross_entropy(logits.double(), labels))
             own = scores.query(
-                "fingerprint == @name and rule == 'deterministic' and split == @split"
+                "fingerprint == @name and view == 'deterministic' and split == @split"
             ).set_index("metric")["value"]
             assert own["accuracy"] == pytest.approx(accuracies[split], abs=1e-6)
             assert own["nll"] == pytest.approx(nll, rel=1e-4)
@@ -141,7 +141,7 @@ def test_scores_derive_again_from_weights_and_raw_data(whole, scores):
 def test_contrasts_derive_again_from_scores(whole, scores, contrasts):
     plan = read_plan(artifacts(whole) / "confirmation")
     test = scores.query(
-        "split == 'test' and rule == 'deterministic' and metric == 'accuracy'"
+        "split == 'test' and view == 'deterministic' and metric == 'accuracy'"
     ).set_index("fingerprint")["value"]
     primary = contrasts[contrasts["metric"] == "test_accuracy"]
     assert len(primary) == 3
@@ -149,7 +149,7 @@ def test_contrasts_derive_again_from_scores(whole, scores, contrasts):
         values = {
             arm: [
                 test[run.fingerprint]
-                for run in sorted(plan.runs, key=lambda run: run.seed)
+                for run in sorted(plan.runs_of("comparison"), key=lambda run: run.seed)
                 if (run.study, run.arm) == (row.study, arm)
             ]
             for arm in ("baseline", row.arm)
@@ -173,9 +173,11 @@ def test_the_promised_columns_and_metrics(contrasts):
     promised = [
         "study",
         "arm",
-        "strength",
+        "factor",
+        "setting",
         "metric",
-        "rule",
+        "view",
+        "members",
         "n",
         "baseline_mean",
         "arm_mean",
@@ -190,13 +192,18 @@ def test_the_promised_columns_and_metrics(contrasts):
     assert {"test_accuracy", "validation_accuracy", "test_nll", "gap"} <= set(contrasts["metric"])
     others = contrasts[contrasts["metric"] != "test_accuracy"]
     assert others[["p_holm", "verdict"]].isna().all().all()
+    arms = contrasts.drop_duplicates(["study", "arm"]).set_index("arm")
+    assert json.loads(arms["setting"]["weight_decay"]) == {"weight_decay": {"strength": 0.01}}
+    assert json.loads(arms["factor"]["shift"]) == {"regularizers": ["augmentation"], "protocol": {}}
 
 
 def test_the_spread_of_a_stream_derives_again_from_scores(whole, scores):
     plan = read_plan(artifacts(whole) / "confirmation")
     test = scores.query(
-        "split == 'test' and rule == 'deterministic' and metric == 'accuracy'"
+        "split == 'test' and view == 'deterministic' and metric == 'accuracy'"
     ).set_index("fingerprint")["value"]
+    draws = plan.runs_of("variance")
+    assert len(draws) == 2 * 2 * (3 + 5)
     table = pd.read_csv(artifacts(whole) / "variance.csv").set_index(["arm", "stream"])
     assert [stream for arm, stream in table.index if arm == "baseline"] == [
         "split",
@@ -206,11 +213,7 @@ def test_the_spread_of_a_stream_derives_again_from_scores(whole, scores):
     ]
     for (arm, stream), row in table.query("n_groups > 0").iterrows():
         pairs = [
-            [
-                test[d.fingerprint]
-                for d in plan.draws
-                if (d.arm, d.stream, d.seed) == (arm, stream, s)
-            ]
+            [test[d.fingerprint] for d in draws if (d.arm, d.stream, d.seed) == (arm, stream, s)]
             for s in (1000, 1001)
         ]
         assert row["variance"] == pytest.approx(
@@ -219,7 +222,7 @@ def test_the_spread_of_a_stream_derives_again_from_scores(whole, scores):
     assert (
         table.loc[("dropout", "augmentation"), "variance"] == 0
     )  # nothing of the arm draws from that stream
-    own = np.mean([test[draw.fingerprint] for draw in plan.draws if draw.arm == "baseline"])
+    own = np.mean([test[draw.fingerprint] for draw in draws if draw.arm == "baseline"])
     assert table.loc[("baseline", "test set"), "variance"] == pytest.approx(own * (1 - own) / 719)
 
 
@@ -244,6 +247,8 @@ def test_a_report_is_verified_and_a_changed_one_is_not(whole, monkeypatch, capsy
                 "contrasts.csv",
                 "interactions.csv",
                 "variance.csv",
+                "equal_cost.csv",
+                "curves.csv",
             )
         },
         folder / "reports" / "tiny" / "metrics.json": ("{}", "metrics.json: differs"),
@@ -253,7 +258,7 @@ def test_a_report_is_verified_and_a_changed_one_is_not(whole, monkeypatch, capsy
         ),
         folder / "reports" / "tiny" / "extra.md": (
             "more",
-            "reports/tiny/extra.md: is no part of what",
+            "reports/tiny/extra.md: not among the files",
         ),
         folder / "reports" / "README.md": (
             "# Reports",
@@ -300,7 +305,7 @@ def test_verification_finds_a_dropped_failure_and_damaged_inputs(whole, monkeypa
         report.verify(["tiny"])
     shutil.rmtree(folder / "artifacts" / "tiny" / "predictions")
     with pytest.raises(
-        Refusal, match="artifacts/tiny/predictions: missing; needed to verify are the predictions"
+        Refusal, match="artifacts/tiny/predictions: missing; expected the predictions"
     ):
         report.verify(["tiny"])
 
@@ -314,10 +319,12 @@ def test_the_choice_is_the_best_on_validation_alone(whole):
             artifacts(whole) / "exploration" / run.fingerprint / "validation.safetensors"
         )
         accuracy = float((stored["logits"][0].argmax(1) == stored["labels"]).double().mean())
-        means.setdefault((run.study, run.arm), {}).setdefault(run.strength, []).append(accuracy)
+        label = json.dumps(run.setting)
+        means.setdefault((run.study, run.arm), {}).setdefault(label, []).append(accuracy)
     for study, arm in (("dropout", "dropout"), ("others", "shift")):
-        tried = {strength: np.mean(values) for strength, values in means[study, arm].items()}
-        assert tried[document["choice"][study][arm]] == max(tried.values())
+        tried = {label: np.mean(values) for label, values in means[study, arm].items()}
+        assert len(tried) == 2
+        assert tried[json.dumps(document["choice"][study][arm])] == max(tried.values())
 
 
 def test_only_confirmation_runs_ever_met_the_test_set(whole, scores):
@@ -331,7 +338,7 @@ def test_only_confirmation_runs_ever_met_the_test_set(whole, scores):
 
 def test_the_gap_comes_apart_and_is_exact_without_noise(whole, scores):
     plan = read_plan(artifacts(whole) / "confirmation")
-    arms = {run.fingerprint: run.arm for run in plan.every()}
+    arms = {run.fingerprint: run.arm for run in plan.runs}
     parts = scores[scores["split"] == "train_validation"].pivot(
         index="fingerprint", columns="metric", values="value"
     )
@@ -356,7 +363,7 @@ def test_two_clean_runs_give_the_same_bytes(whole, project):
     } <= set(one)
 
 
-def test_a_new_strength_trains_its_own_runs_only(project):
+def test_a_new_setting_trains_its_own_runs_only(project):
     run_stages(prepare, train)
     before = trained_at(project)
     path = project / "experiments" / "dropout.yaml"
@@ -380,7 +387,9 @@ def test_a_damaged_run_is_trained_again_to_the_same_bits(project):
 
 def test_a_failed_run_is_named_counted_and_never_a_baseline(project, monkeypatch, capsys):
     kind = regularizers.settings()["augmentation"]
-    monkeypatch.setattr(kind, "modify_batch", lambda self, inputs, targets: (inputs, targets))
+    monkeypatch.setattr(
+        kind, "modify_batch", lambda self, inputs, targets, generator: (inputs, targets)
+    )
     run_stages(prepare)
     with pytest.raises(Incomplete, match="4 of 10 runs failed") as failed:
         run_stages(train)
@@ -424,7 +433,10 @@ def test_a_diverged_run_is_a_result_and_counted(project):
 
 
 def test_an_arm_without_a_choice_is_reported_as_lost(project):
-    text = "question: What if every strength diverges?\narms:\n  absurd:\n    - {name: weight_decay, strength: [1.0e+9, 1.0e+10]}\n"
+    text = (
+        "question: What if every strength diverges?\n"
+        "arms:\n  absurd:\n    - {name: weight_decay, strength: [1.0e+9, 1.0e+10]}\n"
+    )
     (project / "experiments" / "others.yaml").write_text(text)
     run_stages()
     assert json.loads((artifacts(project) / "choice.json").read_text())["choice"]["others"] == {
@@ -450,7 +462,7 @@ def test_streams_of_all_arms_of_a_seed_are_paired(whole):
     """Same split, initialization and order: at a seed, arms differ in their regularizers alone."""
     plan = read_plan(artifacts(whole) / "confirmation")
     for seed, group in itertools.groupby(
-        sorted(plan.runs, key=lambda run: run.seed), key=lambda run: run.seed
+        sorted(plan.runs_of("comparison"), key=lambda run: run.seed), key=lambda run: run.seed
     ):
         identities = [
             json.loads(

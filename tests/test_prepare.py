@@ -1,4 +1,4 @@
-"""The first stage: what no split can be made of is refused before anything is written, and what it notes is kept."""
+"""The first stage: data that cannot be split are an error before anything is written; notes are kept."""
 
 from pathlib import Path
 
@@ -24,8 +24,8 @@ HELD = {
 }
 
 
-def told(source, **data):
-    """Makes the tiny protocol one of these data."""
+def set_source(source, **data):
+    """Make the tiny protocol use these data."""
     given = {"test_fraction": 0.3, "train_size": 20} | data
     path = Path("experiments/protocols/tiny.yaml")
     rest = [
@@ -38,11 +38,11 @@ def told(source, **data):
 
 @pytest.fixture
 def prepared(project):
-    """Prepares the tiny protocol from an .npz file and gives the summary."""
+    """Return a function that prepares the tiny protocol from arrays and returns the summary."""
 
     def done(labels=LABELS, more=None, images=IMAGES, **data):
         np.savez(project / "a.npz", images=images, labels=labels, **(more or {}))
-        told({"path": str(project / "a.npz")}, dataset="array_files", **data)
+        set_source({"path": str(project / "a.npz")}, dataset="array_files", **data)
         run_stages(prepare)
         return read_summary(DATA)
 
@@ -50,12 +50,12 @@ def prepared(project):
 
 
 def few(count):
-    """So many examples of class 2."""
+    """Return labels with `count` examples of class 2."""
     return np.where(np.arange(60) < count, 2, np.arange(60) % 2)
 
 
 def refusal(prepared, *given, **data) -> str:
-    """The one line in which it is refused, with nothing written."""
+    """Return the one line of the error; nothing is written."""
     with pytest.raises(Refusal) as refused:
         prepared(*given, **data)
     assert not DATA.exists()
@@ -66,41 +66,21 @@ def refusal(prepared, *given, **data) -> str:
 @pytest.mark.parametrize(
     ("count", "more", "data", "words"),
     [
-        (
-            1,
-            {},
-            {},
-            "the pool: too few examples of class 2 (1); allowed are 3 or more of each class",
-        ),
-        (
-            2,
-            {},
-            {},
-            "the pool: too few examples of class 2 (2); allowed are 3 or more of each class",
-        ),
-        (
-            1,
-            TEST,
-            {},
-            "the pool: too few examples of class 2 (1); allowed are 2 or more of each class",
-        ),
-        (
-            1,
-            HELD,
-            {},
-            "the pool: too few examples of class 2 (1); allowed are 2 or more of each class",
-        ),
+        (1, {}, {}, "pool: too few examples of class 2 (1); expected >= 3 of each class"),
+        (2, {}, {}, "pool: too few examples of class 2 (2); expected >= 3 of each class"),
+        (1, TEST, {}, "pool: too few examples of class 2 (1); expected >= 2 of each class"),
+        (1, HELD, {}, "pool: too few examples of class 2 (1); expected >= 2 of each class"),
         (
             1,
             HELD | TEST,
             {},
-            "the development pool: too few examples of class 2 (1); allowed are 2 or more of each class",
+            "development pool: too few examples of class 2 (1); expected >= 2 of each class",
         ),
         (
             3,
             {},
             {"test_fraction": 0.9, "train_size": 3},
-            "the development pool: too few examples of class 2 (",
+            "development pool: too few examples of class 2 (",
         ),
     ],
 )
@@ -121,18 +101,18 @@ def test_a_class_with_just_enough(prepared):
         (
             {},
             {"train_size": 50},
-            "data.train_size: 50 of 42 examples in 3 classes; allowed is 3 to 39, two or more of each class",
+            "data.train_size: 50 of 42 examples in 3 classes; expected 3 to 39, and >= 2 of each class",
         ),
         (
             {},
             {"train_size": 20, "validation_size": 30},
-            "data.validation_size: 30 of 22 examples in 3 classes; allowed is 3 to 19",
+            "data.validation_size: 30 of 22 examples in 3 classes; expected 3 to 19",
         ),
         (HELD, {"train_size": 42}, None),
         (
             HELD,
             {"train_size": 41},
-            "data.train_size: 41 of 42 examples in 3 classes; allowed is 3 to 39",
+            "data.train_size: 41 of 42 examples in 3 classes; expected 3 to 39",
         ),
     ],
 )
@@ -146,10 +126,7 @@ def test_sizes_that_the_pool_cannot_give(prepared, more, data, words):
 def test_notes_are_printed_and_kept(prepared, capsys):
     same = np.concatenate([IMAGES[:4], TEST["test_images"][4:]])
     notes = prepared(LABELS, TEST | {"test_images": same, "test_labels": LABELS[:30] % 2})["notes"]
-    assert (
-        notes[0]
-        == "4 of 30 test images are also among those to train on: scores on them are too good"
-    )
+    assert notes[0] == "4 of 30 test images are also training images: scores on them are too high"
     assert "test: no example of class 2" in notes
     printed = capsys.readouterr().out
     assert all(f"note: {note}\n" in printed for note in notes)
@@ -167,8 +144,8 @@ def test_files_that_were_left_out_are_kept_as_a_note(project, capsys):
         Image.fromarray(IMAGES[index]).save(path)
     (project / "animals" / "cat" / "bad.png").write_bytes(b"")
     source = {"path": str(project / "animals"), "size": 8, "unreadable": "skip"}
-    told(source, dataset="image_folder", train_size=10)
+    set_source(source, dataset="image_folder", train_size=10)
     run_stages(prepare)
-    line = "animals: 1 of 21 files cannot be read: cat/bad.png (empty); left out"
+    line = "animals: 1 of 21 files unreadable: cat/bad.png (empty); left out"
     assert line in read_summary(DATA)["notes"]
     assert capsys.readouterr().err.count("left out") == 1

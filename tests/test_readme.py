@@ -1,4 +1,5 @@
-"""The README says what is true now: its figures are the report's, and its examples work as they stand."""
+"""The README says what is true now: its figures are the report's, and its examples work as they
+stand."""
 
 import json
 import os
@@ -38,7 +39,8 @@ def test_what_it_links_to_exists():
 
 
 def test_the_picture_of_the_stages_is_what_dvc_follows():
-    """A chain, since each stage reads something of the one before it, and nothing of a later one."""
+    """A chain, since each stage reads something of the one before it, and nothing of a later
+    one."""
     stages = read_yaml(ROOT / "dvc.yaml")["stages"]
     chain = re.findall(r"\w+", re.search(r"^prepare +->.*", README, re.MULTILINE).group())
     assert chain == list(stages)
@@ -61,13 +63,13 @@ def extended(tmp_path_factory):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("params.yaml", "pyproject.toml"):
         shutil.copyfile(ROOT / name, folder / name)
-    (folder / "pipeline" / "regularizers" / "hidden_noise.py").write_text(
+    (folder / "pipeline" / "regularizers" / "feature_noise.py").write_text(
         block("python", "Another regularizer")
     )
-    (folder / "tests" / "regularizers" / "test_hidden_noise.py").write_text(
+    (folder / "tests" / "regularizers" / "test_feature_noise.py").write_text(
         block("python", "Its own test")
     )
-    (folder / "experiments" / "hidden_noise.yaml").write_text(block("yaml", "Its study"))
+    (folder / "experiments" / "feature_noise.yaml").write_text(block("yaml", "Its study"))
     (folder / "experiments" / "together.yaml").write_text(block("yaml", "Another study"))
     return folder
 
@@ -91,10 +93,10 @@ def test_the_regularizer_passes_the_contract_and_its_study_trains(extended):
         "-p",
         "no:cacheprovider",
         "tests/test_contract.py",
-        "tests/regularizers/test_hidden_noise.py",
+        "tests/regularizers/test_feature_noise.py",
         "tests/test_studies.py",
         "-k",
-        "hidden_noise",
+        "feature_noise",
     )
     assert ended.returncode == 0, ended.stdout
     assert int(re.search(r"(\d+) passed", ended.stdout).group(1)) >= 10
@@ -102,7 +104,7 @@ def test_the_regularizer_passes_the_contract_and_its_study_trains(extended):
 
 def test_the_study_plans(extended):
     (extended / "params.yaml").write_text(
-        "protocols: [digits]\nstudies: [together, hidden_noise]\n"
+        "protocols: [digits]\nstudies: [together, feature_noise]\n"
     )
     ended = ran(extended, "pipeline", "plan")
     assert ended.returncode == 0, ended.stderr

@@ -40,30 +40,30 @@ def test_every_protocol_plans_its_own_studies(shipped, protocol):
     assert shipped(protocol, "null").studies
 
 
-# a network without residual branches, or without batch norm and convolutions, cannot be asked everything
+# a network without residual branches, or batch norm and convolutions, cannot be asked everything
 @pytest.mark.parametrize(
     "protocol", [name for name in SHIPPED if name not in ("fashion_mnist", "mnist_mlp")]
 )
 def test_every_study_plans_under_every_protocol_it_is_made_for(shipped, protocol):
     experiment = shipped(protocol, "all")
-    assert sorted(study.name for study in experiment.all()) == [
+    assert sorted(study.name for study in experiment.studies) == [
         name for name in STUDIES if MADE_FOR.get(name, protocol) == protocol
     ]
-    for study in experiment.all():
+    for study in experiment.studies:
         assert study.question.endswith("?")
         assert study.arms[0].name == "baseline"
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_every_strength_trains_two_steps(shipped, study):
+def test_every_setting_trains_two_steps(shipped, study):
     experiment = shipped(
         MADE_FOR.get(study, "digits"), f"[dropout, {study}]" if study != "dropout" else "[dropout]"
     )
     arrays = data.read("digits", {}).pool
     pool = arrays.take(hold_out(arrays.labels, 0.4)[0])
-    for arm in next(one for one in experiment.all() if one.name == study).arms:
-        for strength in arm.strengths:
-            config = _config(strength, Streams.of(0))
+    for arm in next(one for one in experiment.studies if one.name == study).arms:
+        for trial in arm.trials:
+            config = _config(trial, Streams.of(0))
             size = config.training["batch_size"]
             short = config.training | {"epochs": 1, "curve_points": 1}
             config = config.model_copy(
@@ -78,7 +78,8 @@ def test_every_strength_trains_two_steps(shipped, study):
 def test_a_study_of_one_protocol_is_refused_under_others(shipped):
     with pytest.raises(
         Refusal,
-        match=r"dropout_and_data_size.yaml: protocols: not made for digits; allowed are mnist_mlp, or another study",
+        match=r"dropout_and_data_size.yaml: protocols: not made for digits; "
+        "allowed are mnist_mlp, or another study",
     ):
         shipped("digits", "[dropout_and_data_size]")
 

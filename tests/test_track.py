@@ -8,13 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from pipeline import track
-from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
-from pipeline.execution.stage import guarded
+from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.execution.stage import report_errors
 from pipeline.records.store import write_record
+from pipeline.records.tables import write_table
 from pipeline.runtime.files import to_json, write_sealed
 from pipeline.tracking.payloads import report_id
 
@@ -26,8 +28,8 @@ SETTINGS: dict[str, Any] = {
     "training": {"epochs": 12},
 }
 ARMS = (
-    PlannedArm(name="baseline", factor="nothing", rule="deterministic"),
-    PlannedArm(name="drop", factor="dropout", rule="deterministic"),
+    PlannedArm(name="baseline"),
+    PlannedArm(name="drop", factor=Factor(regularizers=("dropout",))),
 )
 STUDY = PlannedStudy(name="dropout", question="Does dropout close the gap?", arms=ARMS)
 
@@ -55,11 +57,11 @@ def set_tracking(**values: str) -> None:
 
 def plan_of(phase: str, seed: int) -> Plan:
     runs = [
-        PlannedRun(study="dropout", arm=arm, strength=strength, seed=seed, fingerprint=name)
-        for arm, strength, name in (
-            ("baseline", "", f"1{seed:04}e67"),
-            ("drop", "rate=0.25", f"d{seed}"),
-            ("drop", "rate=0.5", f"m{seed}"),
+        PlannedRun(study="dropout", arm=arm, setting=setting, seed=seed, fingerprint=name)
+        for arm, setting, name in (
+            ("baseline", {}, f"1{seed:04}e67"),
+            ("drop", {"dropout": {"rate": 0.25}}, f"d{seed}"),
+            ("drop", {"dropout": {"rate": 0.5}}, f"m{seed}"),
         )
     ]
     given: dict[str, Any] = {
@@ -114,13 +116,26 @@ def write_run(folder: Path, state: str, regularizers: list[dict[str, Any]]) -> N
 
 def write_report() -> None:
     Path("artifacts/digits/scores.csv").write_text(
-        "fingerprint,rule,split,metric,value\n11000e67,deterministic,test,accuracy,0.9\nd1000,deterministic,test,accuracy,0.93\n"
+        "fingerprint,view,members,split,metric,value\n"
+        "11000e67,deterministic,1,test,accuracy,0.9\n"
+        "d1000,deterministic,1,test,accuracy,0.93\n"
+        "d1000,noise,12,test,accuracy,0.94\n"
     )
-    Path("artifacts/digits/contrasts.csv").write_text(
-        "study,arm,factor,strength,metric,rule,n,difference,low,high,p_holm,verdict\n"
-        "dropout,drop,dropout,rate=0.25,test_accuracy,deterministic,1,0.03,,,,inconclusive\n"
-        "dropout,drop,dropout,rate=0.25,gap,deterministic,1,-0.02,,,,\n"
-    )
+    fixed = {
+        "study": "dropout",
+        "arm": "drop",
+        "factor": ARMS[1].factor.model_dump(mode="json"),
+        "setting": {"dropout": {"rate": 0.25}},
+        "view": "deterministic",
+        "members": 1,
+        "n": 1,
+        **dict.fromkeys(("low", "high", "p_holm")),
+    }
+    rows = [
+        {**fixed, "metric": "test_accuracy", "difference": 0.03, "verdict": "inconclusive"},
+        {**fixed, "metric": "gap", "difference": -0.02, "verdict": ""},
+    ]
+    write_table(Path("artifacts/digits/contrasts.csv"), pd.DataFrame(rows))
     figures = Path("reports/digits/figures")
     figures.mkdir(parents=True)
     Image.new("RGB", (4, 4)).save(figures / "forest.png")
@@ -152,7 +167,7 @@ def summary_of(name: str) -> dict[str, Any]:
 
 
 def run() -> int:
-    return guarded(lambda: track.main("digits"))
+    return report_errors(lambda: track.main("digits"))
 
 
 def tracked() -> list[str]:
@@ -170,13 +185,21 @@ def test_every_run_and_the_report_are_mirrored_and_twice_is_once(
     assert run() == 0
     assert tracked() == IDS
     assert mirrored() == dict.fromkeys(IDS, 1)
-    expected = "W&B: mirrored 5 runs offline, 0 were; look: wandb leet wandb; send: wandb sync wandb/offline-run-*\n"
+    expected = (
+        "W&B: mirrored 5 runs offline, 0 were; look: wandb leet wandb; "
+        "send: wandb sync wandb/offline-run-*\n"
+    )
     assert capfd.readouterr() == (expected, "")
 
     seen = summary_of("d1000")
     assert seen["config"]["dropout.rate"] == 0.25
+    assert seen["config"]["setting.dropout.rate"] == 0.25
+    assert seen["config"]["factor.regularizers"] == ["dropout"]
+    assert seen["config"]["test_rule.view"] == "deterministic"
+    assert seen["config"]["test_rule.members"] == 1
     assert seen["config"]["phase"] == "confirmation"
     assert seen["summary"]["final/test_accuracy"] == 0.93
+    assert seen["summary"]["final/noise_12/test_accuracy"] == 0.94
     assert seen["summary"]["gap"] == pytest.approx(0.15)
     assert summary_of("11000e67")["summary"]["final/test_accuracy"] == 0.9
     report = summary_of(REPORT)["summary"]
@@ -243,7 +266,7 @@ def test_an_unknown_mode_in_the_environment_ends_well(
     monkeypatch.setenv("WANDB_MODE", "sometimes")
     assert run() == 0
     assert tracked() == IDS
-    assert "'sometimes' is refused; allowed are offline, online, disabled" in capfd.readouterr().err
+    assert "'sometimes'; expected one of offline, online, disabled" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("what", ["wandb.init", "wandb.Run.finish"])
@@ -258,7 +281,10 @@ def test_a_broken_wandb_changes_no_result(
         assert run() == 0
     assert tracked() == IDS
     printed = capfd.readouterr()
-    expected = "W&B: RuntimeError: on fire; mirrored 0 of 5 runs; the results are complete; run: gapwise track digits\n"
+    expected = (
+        "W&B: RuntimeError: on fire; mirrored 0 of 5 runs; the results are complete; "
+        "run: gapwise track digits\n"
+    )
     assert printed == ("", expected)
     assert run() == 0
     assert set(mirrored()) == set(IDS)
@@ -303,8 +329,10 @@ mirror.SEND_SECONDS = mirror.CLOSE_SECONDS = 3.0
 real, begun = wandb.init, []
 
 def core():
-    children = " ".join(path.read_text() for path in Path("/proc/self/task").glob("*/children")).split()
-    return next(int(pid) for pid in children if "wandb-core" in Path("/proc", pid, "cmdline").read_text())
+    tasks = Path("/proc/self/task").glob("*/children")
+    children = " ".join(path.read_text() for path in tasks).split()
+    names = {pid: Path("/proc", pid, "cmdline").read_text() for pid in children}
+    return next(int(pid) for pid, name in names.items() if "wandb-core" in name)
 
 def init(**given):
     begun.append(given["id"])

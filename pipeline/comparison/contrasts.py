@@ -1,29 +1,23 @@
-"""Every arm against its study's baseline, paired by seed: the table that the report is made of.
-
-Separate from `intervals.py` and `significance.py`, which know neither arms nor runs, and from `matching.py`,
-which says which runs are a pair: here is what is asked of the pairs of one arm.
-"""
+"""Every arm against the arm it is compared with, paired by seed: the main table of a report."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from math import nan
 from typing import Any
 
 import pandas as pd
 
 from pipeline.comparison.intervals import (
-    LEVEL,
     Array,
     correlation,
     detectable,
-    equivalence_p,
     interval,
     mean,
     seeds_needed,
     sign_flip_p,
     standard_error,
 )
+from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.matching import (
     GAPS,
     PRIMARY,
@@ -33,137 +27,128 @@ from pipeline.comparison.matching import (
     Side,
     compared,
     finite,
-    outcomes,
 )
-from pipeline.comparison.significance import holm, verdict
+from pipeline.comparison.significance import equivalence_p, holm, verdict
 from pipeline.config.plan import Plan
-from pipeline.config.test_rules import members
 from pipeline.runtime.errors import Refusal
 
-COSTS = ("training_cost", "test_cost")  # operations counted, in those of the pair's baseline
+COSTS = ("training_cost", "test_cost")  # FLOPs, as a multiple of the reference's
 METRICS = (*SCORES, *GAPS, *COSTS)
 COLUMNS = (
-    *(
-        "study",
-        "arm",
-        "factor",
-        "strength",
-        "metric",
-        "rule",
-        "n",
-        "baseline_mean",
-        "arm_mean",
-        "difference",
-        "low",
-        "high",
-    ),
-    *(
-        "p",
-        "p_sign_flip",
-        "p_holm",
-        "verdict",
-        "detectable",
-        "seeds_needed",
-        "seed_error",
-        "image_error",
-        "correlation",
-    ),
+    *("study", "arm", "factor", "setting", "metric", "view", "members", "n", "baseline_mean"),
+    *("arm_mean", "difference", "low", "high", "p", "p_sign_flip", "p_holm", "verdict"),
+    *("detectable", "seeds_needed", "seed_error", "image_error", "correlation"),
     *("planned", "done", "failed", "diverged", "missing", "unpaired", "other_machine"),
 )
 
 Costs = Mapping[str, Mapping[str, float]]  # fingerprint -> training_flops, forward_flops
-Right = Mapping[
-    tuple[str, str], Array
-]  # (study, arm) -> by test image, the share of its runs that are right (images,)
 
 
 def contrasts(
-    scores: pd.DataFrame,
     plan: Plan,
-    states: Mapping[str, str],
-    machines: Mapping[str, Any],
+    outcomes: Outcomes,
     costs: Costs,
     images: pd.DataFrame,
+    metrics: Sequence[str] = METRICS,
 ) -> pd.DataFrame:
-    """One row per (study, arm, metric), in the order of the plan; the columns are `COLUMNS`.
+    """Return one row per (study, arm, metric), in the order of the plan.
 
-    `scores` has columns fingerprint, rule, split, metric, value; `images` has study, arm, image, correct: the share of
-    the arm's runs (0 to 1) that are right on that test image. `states` and `machines` map every planned run to its state
-    and to what it was trained on, `costs` every done one to its training_flops and forward_flops. A pair counts where
-    both runs are done, on equal machines, with numbers for scores: n + unpaired + other_machine = planned.
+    A pair counts where both runs are done, on equal machines, with finite scores:
+    n + unpaired + other_machine = planned. Differences are arm minus reference; costs are multiples
+    of the reference's in the same pair. On the primary metric alone:
 
-    Differences are arm - baseline; costs are shares of the baseline's of the same pair, which is 1. On the primary
-    metric alone: p_holm and verdict; `detectable`, the true difference that these pairs would have found with 80 %
-    power, and `seeds_needed`, the pairs that would so find a difference like the one observed. Both are at the level
-    0.05 / contrasts of the plan, the hardest step of Holm's procedure, so that "found" means a verdict whatever the
-    other arms do. `seed_error` is the standard error of the difference over seeds; `image_error` that over test
-    images, were they drawn again (it holds what part of the seeds' noise falls on each image apart).
+    - `p_holm` and `verdict`;
+    - `detectable`: the true difference that these pairs find with 80 % power;
+    - `seeds_needed`: the pairs that find a difference like the observed one with 80 % power. Both
+      are at level 0.05 / contrasts, the hardest step of Holm's procedure, so that "found" means a
+      verdict whatever the other arms do;
+    - `seed_error`, `image_error`: standard errors of the difference over seeds, and over test
+      images were they drawn again (which includes the part of seed noise that differs by image).
 
-    Undefined numbers are NaN. Raises Refusal where a done run has no score or no cost.
+    Args:
+        plan: the confirmation plan.
+        outcomes: states, machines and scores of its runs.
+        costs: `training_flops` and `forward_flops` of every run that is done.
+        images: columns study, arm, image, correct: the share (0 to 1) of the arm's runs that
+            classify that test image correctly.
+        metrics: a part of `METRICS`.
+
+    Returns:
+        A table with `COLUMNS`; undefined numbers are NaN.
+
+    Raises:
+        Refusal: a run that is done has no score or no cost.
     """
-    known, arms, right = outcomes(scores, states, machines), [*compared(plan)], _right(images)
-    judge = partial(_judged, level=LEVEL / max(len(arms), 1), margin=plan.margin)
-    table = pd.DataFrame(
-        [row for arm in arms for row in _rows(arm, known, costs, judge)],
-        columns=[*COLUMNS, "p_equivalence"],
-    )
+    arms = list(compared(plan))
+    level = LEVEL / max(len(arms), 1)
+    rows: list[dict[str, Any]] = []
+    for arm in arms:
+        rows += _rows(arm, outcomes, costs, metrics, level, plan.margin)
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "p_equivalence"])
     primary = table["metric"] == PRIMARY
-    table.loc[primary, "p_holm"] = holm(table.loc[primary, "p"].to_numpy(float))
-    table.loc[primary, "image_error"] = [_image_error(arm, right) for arm in arms]
+    if primary.any():
+        correct = _correct_by_arm(images)
+        table.loc[primary, "p_holm"] = holm(table.loc[primary, "p"].to_numpy(float))
+        table.loc[primary, "image_error"] = [_image_error(arm, correct) for arm in arms]
     judged = zip(table["difference"], table["p_holm"], table["p_equivalence"], primary, strict=True)
     table["verdict"] = [verdict(*numbers) if is_primary else "" for *numbers, is_primary in judged]
     return table[list(COLUMNS)]
 
 
 def _rows(
-    arm: Arm, known: Outcomes, costs: Costs, judge: Callable[[Array], dict[str, float]]
+    arm: Arm, outcomes: Outcomes, costs: Costs, metrics: Sequence[str], level: float, margin: float
 ) -> Iterator[dict[str, Any]]:
     pair = arm.pair()
-    sides, elsewhere = known.side_by_side(pair)
-    fixed = _fixed(arm, known.states)
-    for metric in METRICS:
-        baseline, own = (
-            _costs(sides, pair, metric, costs)
-            if metric in COSTS
-            else known.values(sides, pair, metric)
-        )
-        numbers = _numbers(baseline, own)
-        lost = {"unpaired": len(arm.runs) - elsewhere - len(own), "other_machine": elsewhere}
-        judged = judge(own - baseline) if metric == PRIMARY else {}
-        yield {**fixed, "metric": metric, "rule": arm.rule(metric), **numbers, **judged, **lost}
+    sides, other_machine = outcomes.sides(pair)
+    described = _description(arm, outcomes.states)
+    for metric in metrics:
+        if metric in COSTS:
+            reference, own = _cost_values(sides, pair, metric, costs)
+        else:
+            reference, own = outcomes.values(sides, pair, metric)
+        yield {
+            **described,
+            "metric": metric,
+            **arm.rule(metric).model_dump(),
+            **_statistics(reference, own),
+            **(_judgement(own - reference, level, margin) if metric == PRIMARY else {}),
+            "unpaired": len(arm.runs) - other_machine - len(own),
+            "other_machine": other_machine,
+        }
 
 
-def _fixed(arm: Arm, states: Mapping[str, str]) -> dict[str, Any]:
-    """What is the same for every metric."""
+def _description(arm: Arm, states: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is the same for every metric."""
     counts = Counter(states[run.fingerprint] for run in arm.runs.values())
     first = next(iter(arm.runs.values()), None)
     return {
         "study": arm.study.name,
         "arm": arm.described.name,
-        "factor": arm.described.factor,
-        "strength": first.strength if first else "",
+        "factor": arm.described.factor.model_dump(mode="json"),
+        "setting": first.setting if first else {},
         "planned": len(arm.runs),
         **{state: counts[state] for state in ("done", "failed", "diverged", "missing")},
     }
 
 
-def _numbers(baseline: Array, arm: Array) -> dict[str, float]:
-    between = interval(arm - baseline)
+def _statistics(reference: Array, arm: Array) -> dict[str, float]:
+    differences = arm - reference
+    between = interval(differences)
     return {
         "n": between.n,
-        "baseline_mean": mean(baseline),
+        "baseline_mean": mean(reference),
         "arm_mean": mean(arm),
         "difference": between.mean,
         "low": between.low,
         "high": between.high,
         "p": between.p,
-        "p_sign_flip": sign_flip_p(arm - baseline),
-        "correlation": correlation(baseline, arm),
+        "p_sign_flip": sign_flip_p(differences),
+        "correlation": correlation(reference, arm),
     }
 
 
-def _judged(differences: Array, level: float, margin: float) -> dict[str, float]:
-    """What only the primary metric carries."""
+def _judgement(differences: Array, level: float, margin: float) -> dict[str, float]:
+    """Return what only the primary metric has."""
     between = interval(differences)
     return {
         "p_equivalence": equivalence_p(differences, margin),
@@ -173,28 +158,32 @@ def _judged(differences: Array, level: float, margin: float) -> dict[str, float]
     }
 
 
-def _costs(sides: Sequence[Side], pair: Sequence[Arm], metric: str, costs: Costs) -> Array:
-    """Costs (2, n) of baseline and arm, in those of the baseline: of training, or of one example under each one's rule."""
-    name = "training_flops" if metric == "training_cost" else "forward_flops"
-    factors = [1 if metric == "training_cost" else members(arm.described.rule) for arm in pair]
-    if missing := [run for side in sides for run in side if name not in costs.get(run, {})]:
-        raise Refusal(
-            f"costs: no {name} of run {missing[0]}; needed is one for every run that is done"
+def _cost_values(sides: Sequence[Side], pair: Sequence[Arm], metric: str, costs: Costs) -> Array:
+    """Return costs (2, n) as multiples of the reference's: of training, or of one test example."""
+    training = metric == "training_cost"
+    name = "training_flops" if training else "forward_flops"
+    passes = [1 if training else arm.described.rule.members for arm in pair]
+    rows = []
+    for side in sides:
+        for run in side:
+            if name not in costs.get(run, {}):
+                raise Refusal(
+                    f"costs: no {name} of run {run}; needed is one for every run that is done"
+                )
+        reference, own = (
+            number * costs[run][name] for number, run in zip(passes, side, strict=True)
         )
-    counted = [
-        [factor * costs[run][name] for run, factor in zip(side, factors, strict=True)]
-        for side in sides
-    ]
-    return finite([[cost / side[0] if side[0] else nan for cost in side] for side in counted], 2)
+        rows.append([1.0, own / reference] if reference else [nan, nan])
+    return finite(rows, 2)
 
 
-def _right(images: pd.DataFrame) -> Right:
-    """The shares by arm, all in one order of the images; NaN for an image that an arm has none of."""
+def _correct_by_arm(images: pd.DataFrame) -> dict[tuple[str, str], Array]:
+    """Return the shares (images,) by (study, arm), all in one order of the images."""
     table = images.pivot(index="image", columns=["study", "arm"], values="correct")
     return dict(zip(table.columns, table.to_numpy(float).T, strict=True))
 
 
-def _image_error(arm: Arm, right: Right) -> float:
-    """The standard error of an arm's difference over test images; NaN where either has no done run."""
-    own, other = (right.get(one.key) for one in reversed(arm.pair()))
-    return standard_error(own - other) if own is not None and other is not None else nan
+def _image_error(arm: Arm, correct: Mapping[tuple[str, str], Array]) -> float:
+    """Return the standard error over test images; NaN where either arm has no run that is done."""
+    reference, own = (correct.get(one.key) for one in arm.pair())
+    return nan if own is None or reference is None else standard_error(own - reference)

@@ -1,89 +1,74 @@
-"""Two things at once: is what they do together the sum of what each does alone?
+"""Interactions: is the effect of two changes together the sum of the effects of each alone?
 
-Separate from `contrasts.py`, which asks of one arm against one other: an interaction takes four runs of a seed,
-with both, with the one, with the other and with neither. Its sign says whether they add to each other or get in
-each other's way; it carries no verdict.
+An interaction takes four runs of a seed: with both changes, with either, with neither.
+It carries no verdict.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.intervals import LEVEL, detectable, interval, mean, sign_flip_p
-from pipeline.comparison.matching import Arm, Outcomes, compared, outcomes
+from pipeline.comparison.intervals import detectable, interval, mean, sign_flip_p
+from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.matching import Arm, Outcomes, compared
 from pipeline.config.plan import BASELINE, Plan
 from pipeline.config.run import RunConfig
 
 METRICS = ("test_accuracy", "test_nll", "gap")
 COLUMNS = (
-    *(
-        "study",
-        "arm",
-        "first",
-        "second",
-        "metric",
-        "n",
-        "effect",
-        "sum",
-        "difference",
-        "low",
-        "high",
-    ),
-    *("p", "p_sign_flip", "detectable"),
+    *("study", "arm", "first", "second", "metric", "n", "effect", "sum", "difference", "low"),
+    *("high", "p", "p_sign_flip", "detectable"),
 )
 
-Parts = Mapping[
-    tuple[str, str], frozenset[str]
-]  # (study, arm) -> what it changes against the baseline
+Parts = Mapping[tuple[str, str], frozenset[str]]  # (study, arm) -> its changes to the baseline
+Factorial = tuple[Arm, Arm, Arm, Arm]  # both, the first, the second, neither
 
 
-def changed(config: RunConfig, baseline: RunConfig) -> frozenset[str]:
-    """What a run changes against the baseline's: each regularizer with its resolved settings, each protocol value.
+def changes(config: RunConfig, baseline: RunConfig) -> frozenset[str]:
+    """Return what a run changes against the baseline's: regularizers and protocol values.
 
-    Equal strengths are equal strings: `{"name": "dropout", "rate": 0.25}`, `model.batch_norm=false`.
+    Each is one text, equal for equal values: it is compared and never read.
     """
-    added = {_text(item) for item in config.regularizers} - {
-        _text(item) for item in baseline.regularizers
-    }
-    return frozenset(added | (_values(config) - _values(baseline)))
+    return frozenset(_parts(config) - _parts(baseline))
 
 
-def interactions(
-    scores: pd.DataFrame,
-    plan: Plan,
-    states: Mapping[str, str],
-    machines: Mapping[str, Any],
-    parts: Parts,
-) -> pd.DataFrame:
-    """One row per (study, arm, its two parts, metric); the columns are `COLUMNS`. `parts` is what `changed` says of each arm.
+def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
+    """Return one row per (study, arm, its two parts, metric).
 
-    `scores`, `states` and `machines` as in `contrasts`. An arm has parts where what it changes is what two other arms
-    change, neither more nor less, at the same strengths; all three are compared with the baseline. Each metric is
-    scored under each arm's own test rule. A seed counts where all four runs are done, on equal machines: `effect` is
-    the mean of arm - baseline there, `sum` that of both parts' effects, `difference` is effect - sum, with its interval
-    and p; `detectable` is the interaction that these seeds would have found with 80 % power at level 0.05.
+    An arm has two parts where it changes exactly what two other arms change, with the same values,
+    and all three are compared with the baseline. A seed counts where all four runs are done on
+    equal machines. `effect` is the mean of arm minus baseline there, `sum` that of both parts'
+    effects, `difference` is effect minus sum, with interval and p; `detectable` is the interaction
+    that these seeds find with 80 % power at level 0.05.
 
-    Undefined numbers are NaN. Raises Refusal where a done run has no score.
+    Args:
+        plan: the confirmation plan.
+        outcomes: states, machines and scores of its runs.
+        parts: the `changes` of each arm.
+
+    Returns:
+        A table with `COLUMNS`; undefined numbers are NaN.
+
+    Raises:
+        Refusal: a run that is done has no score.
     """
-    known = outcomes(scores, states, machines)
-    rows = [row for square in _squares(plan, parts) for row in _rows(square, known)]
+    rows: list[dict[str, Any]] = []
+    for factorial in _factorials(plan, parts):
+        rows += _rows(factorial, outcomes)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-Square = tuple[Arm, Arm, Arm, Arm]  # both, the first, the second, neither
-
-
-def _squares(plan: Plan, parts: Parts) -> Iterator[Square]:
-    for _, group in groupby(compared(plan), key=lambda arm: arm.key[0]):
+def _factorials(plan: Plan, parts: Parts) -> Iterator[Factorial]:
+    for _, group in groupby(compared(plan), key=lambda arm: arm.study.name):
         arms = {
             parts[arm.key]: arm
             for arm in group
             if arm.described.against == BASELINE and parts.get(arm.key)
         }
-        order = {changes: place for place, changes in enumerate(arms)}
+        order = {changed: number for number, changed in enumerate(arms)}
         for both, arm in arms.items():
             for first in arms:
                 second = both - first
@@ -91,14 +76,15 @@ def _squares(plan: Plan, parts: Parts) -> Iterator[Square]:
                     yield arm, arms[first], arms[second], arm.pair()[0]
 
 
-def _rows(square: Square, known: Outcomes) -> Iterator[dict[str, Any]]:
-    sides, _ = known.side_by_side(square)
-    arm, first, second = (one.described.name for one in square[:3])
+def _rows(factorial: Factorial, outcomes: Outcomes) -> Iterator[dict[str, Any]]:
+    sides, _ = outcomes.sides(factorial)
+    arm, first, second, _ = (one.described.name for one in factorial)
     for metric in METRICS:
-        both, one, other, neither = known.values(sides, square, metric)
-        between = interval(both - one - other + neither)
+        both, one, other, neither = outcomes.values(sides, factorial, metric)
+        differences = both - one - other + neither
+        between = interval(differences)
         yield {
-            "study": square[0].study.name,
+            "study": factorial[0].study.name,
             "arm": arm,
             "first": first,
             "second": second,
@@ -110,23 +96,14 @@ def _rows(square: Square, known: Outcomes) -> Iterator[dict[str, Any]]:
             "low": between.low,
             "high": between.high,
             "p": between.p,
-            "p_sign_flip": sign_flip_p(both - one - other + neither),
+            "p_sign_flip": sign_flip_p(differences),
             "detectable": detectable(between.sd, between.n, LEVEL),
         }
 
 
-def _values(config: RunConfig) -> set[str]:
-    sections: Sequence[tuple[str, Mapping[str, Any]]] = (
-        ("data", config.data),
-        ("model", config.model),
-        ("training", config.training),
-    )
-    return {
-        f"{section}.{key}={_text(value)}"
-        for section, values in sections
-        for key, value in values.items()
-    }
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+def _parts(config: RunConfig) -> set[str]:
+    values = {"data": config.data, "model": config.model, "training": config.training}
+    protocol = [
+        [f"{section}.{key}", value] for section in values for key, value in values[section].items()
+    ]
+    return {json.dumps(item, sort_keys=True) for item in (*config.regularizers, *protocol)}

@@ -1,31 +1,32 @@
-"""What a few paired differences say: their mean, its interval, and what they could have detected.
+"""Statistics of a few paired differences: mean, interval, sign-flip test and power.
 
-Separate from `significance.py`, which looks at all contrasts of a report at once: here is one contrast.
-Student's t is undefined (NaN) for fewer than two differences and for differences without spread; no
-p-value is ever exactly 0 because nothing varied.
+Student's t is undefined (NaN) for fewer than two differences and for differences without spread.
+Its distribution is taken from `scipy.special`: `scipy.stats.t` calls the same functions, but takes
+thirty times as long, and a report needs thousands of intervals.
 """
 
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
 from math import inf, nan, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pipeline.comparison.levels import LEVEL, POWER
+
 Array = NDArray[np.float64]
-LEVEL = 0.05
-POWER = 0.8
 NEGLIGIBLE = 1e-9  # scores are stored with ten digits: a smaller spread is rounding
-TIE = 1e-6  # of the sum of absolute differences: sums closer than that are the same, for the same reason
+TIE = 1e-6  # of the sum of absolute differences: closer sums are equal, up to rounding
 MOST_SIGNS = 40  # 2 x 2^20 sums; more would take minutes
 MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean of n values, its 95 % Student-t interval, their standard deviation, and the p-value of a mean of 0."""
+    """The mean of n values, its 95 % Student-t interval, the standard deviation, and p of 0."""
 
     mean: float
     low: float
@@ -36,38 +37,37 @@ class Interval:
 
 
 def interval(differences: Array) -> Interval:
-    """Student-t interval and two-sided p of the mean difference (n,): the paired t test.
+    """Return the Student-t interval and two-sided p of the mean of differences (n,).
 
-    It covers the truth 95 times in 100 where differences are normal, whatever n. Where they are skewed it
-    covers less: exponential differences are covered 89 % of the time at n = 3, 88 % at 5, 90 % at 10, 92 % at
-    20. The difference of two scores that are equally skewed is symmetric, and covered as stated.
+    This is the paired t test. Coverage is 95 % for normal differences, at any n, and lower for
+    skewed ones: of exponential differences 89 % at n = 3, 88 % at 5, 90 % at 10, 92 % at 20. The
+    difference of two equally skewed scores is symmetric.
     """
     n, middle = len(differences), mean(differences)
     if not varies(differences):
         return Interval(middle, nan, nan, 0.0 if n > 1 and np.isfinite(middle) else nan, nan, n)
     error = standard_error(differences)
-    half = _critical(n, LEVEL) * error
+    half = float(half_width(error, n))
     p = 2 * float(special.stdtr(n - 1, -abs(middle) / error))
     return Interval(middle, middle - half, middle + half, error * sqrt(n), p, n)
 
 
-def equivalence_p(differences: Array, margin: float) -> float:
-    """p of two one-sided t tests (TOST): small where the mean difference lies within -margin and margin.
+def half_width(error: float | Array, n: int | NDArray[np.integer[Any]]) -> Array:
+    """Return half of the 95 % Student-t interval of a mean of n values with that standard error.
 
-    Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987. The larger of both p-values is that of the nearer side.
+    NaN where the error is, as for fewer than two values.
     """
-    if not varies(differences):
-        return nan
-    beyond = (abs(mean(differences)) - margin) / standard_error(differences)
-    return float(special.stdtr(len(differences) - 1, beyond))
+    half: Array = -special.stdtrit(np.maximum(n, 2) - 1, LEVEL / 2) * error
+    return half
 
 
 def sign_flip_p(differences: Array) -> float:
-    """Exact two-sided p of the mean difference (n,), 2 / 2^n to 1: the share of all 2^n choices of signs with as large a mean.
+    """Return the exact two-sided p of the mean of differences (n,) by flipping signs.
 
-    Fisher, The Design of Experiments, 1935, section 21: it asks only that a difference is as likely up as down. Equal
-    differences other than 0 do have a p, 2 / 2^n, for it looks at signs and not at spread. NaN for fewer than two
-    differences, more than 40, any that is not a number, and where all are 0.
+    It is the share of all 2^n choices of signs with as large a mean, from 2 / 2^n to 1, and assumes
+    only that a difference is as likely up as down (Fisher, The Design of Experiments, 1935, section
+    21). Equal differences other than 0 have p = 2 / 2^n. NaN for fewer than two differences, more
+    than 40, any that is not finite, and where all are 0.
     """
     scale = float(np.abs(differences).sum())
     if not 2 <= len(differences) <= MOST_SIGNS or not NEGLIGIBLE < scale < inf:
@@ -75,18 +75,14 @@ def sign_flip_p(differences: Array) -> float:
     least = abs(float(differences.sum())) - TIE * scale
     if least <= 0:
         return 1.0
-    half = (
-        len(differences) // 2
-    )  # sums of all signs, from those of two halves: 2^20 twice instead of 2^40
+    half = len(differences) // 2  # 2^20 sums of each half instead of 2^40 of all
     first, second = _signed_sums(differences[:half]), _signed_sums(differences[half:])
     above = len(first) * len(second) - int(np.searchsorted(second, least - first).sum())
-    return float(
-        2 * above / 2 ** len(differences)
-    )  # as many sums are below -least, all signs being turned
+    return float(2 * above / 2 ** len(differences))  # by symmetry as many sums are <= -least
 
 
 def _signed_sums(values: Array) -> Array:
-    """All 2^n sums of +-values, in rising order."""
+    """Return all 2^n sums of +-values, ascending."""
     sums = np.zeros(1)
     for value in values:
         sums = np.concatenate([sums - value, sums + value])
@@ -94,56 +90,59 @@ def _signed_sums(values: Array) -> Array:
 
 
 def detectable(sd: float, n: int, level: float) -> float:
-    """The smallest true mean difference that a paired two-sided t test at that level finds with 80 % power.
+    """Return the smallest true mean difference that a paired t test finds with 80 % power.
 
-    `sd` is the standard deviation of the differences, n their number, the level 0.05 or less; the noncentral t does
-    the rest. NaN for fewer than two differences and where they do not vary.
+    `sd` is the standard deviation of the differences, n their number; the test is two-sided at a
+    `level` of at most 0.05. NaN for fewer than two differences and where they do not vary.
     """
     return sd * _effect(n, level) if n > 1 and sd > 0 else nan
 
 
 def seeds_needed(mean: float, sd: float, level: float) -> float:
-    """The least number of pairs with which a true mean difference of the size of `mean` is found with 80 % power.
+    """Return the smallest number of pairs that finds a true difference `mean` with 80 % power.
 
-    By the paired two-sided t test at that level. inf for more than 10,000; NaN where sd is 0 or either is no number.
+    The test is the paired two-sided t test at that level. inf for more than 10,000 pairs; NaN where
+    sd is 0 or either is not finite.
     """
     if not sd > 0 or not np.isfinite(mean):
         return nan
     numbers = range(2, MOST_SEEDS + 1)
-    place = bisect_left(numbers, -abs(mean) / sd, key=lambda n: -_effect(n, level))
-    return float(numbers[place]) if place < len(numbers) else inf
+    index = bisect_left(numbers, -abs(mean) / sd, key=lambda n: -_effect(n, level))
+    return float(numbers[index]) if index < len(numbers) else inf
 
 
 @cache
 def _effect(n: int, level: float) -> float:
-    """The mean over the standard deviation that n pairs find with 80 % power; the other tail is below 1e-5 of it.
+    """Return the effect, mean over standard deviation, that n pairs find with 80 % power.
 
-    Inverted by scipy: the solver of statsmodels 0.15 stops early at small levels, with a power of 4 % called 80 %.
+    The other tail is neglected (< 1e-5). The solver of statsmodels 0.15 stops early at small
+    levels, at a power of 4 % instead of 80 %.
     """
     return float(special.nctdtrinc(n - 1, 1 - POWER, _critical(n, level))) / sqrt(n)
 
 
 @cache
 def _critical(n: int, level: float) -> float:
-    """What |t| of n differences has to exceed in a two-sided test at that level."""
+    """Return the critical |t| of n differences in a two-sided test at that level."""
     return -float(special.stdtrit(n - 1, level / 2))
 
 
 def standard_error(values: Array) -> float:
-    """The standard error of the mean of (n,) values; NaN of fewer than two."""
+    """Return the standard error of the mean of values (n,); NaN for fewer than two."""
     return float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else nan
 
 
 def correlation(first: Array, second: Array) -> float:
-    """Pearson's correlation, -1 to 1; NaN where either does not vary."""
+    """Return Pearson's correlation, -1 to 1; NaN where either does not vary."""
     return float(np.corrcoef(first, second)[0, 1]) if varies(first) and varies(second) else nan
 
 
 def mean(values: Array) -> float:
-    """The mean of (n,) values; NaN of none."""
-    return float(values.mean()) if len(values) else nan
+    """Return the mean of values (n,); NaN for none."""
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        return float(values.mean()) if len(values) else nan
 
 
 def varies(values: Array) -> bool:
-    """Whether there are at least two values, all numbers, that differ by more than rounding."""
-    return len(values) > 1 and bool(np.ptp(values) > NEGLIGIBLE)
+    """Return whether there are >= 2 values, all finite, that differ by more than rounding."""
+    return len(values) > 1 and bool(np.isfinite(values).all() and np.ptp(values) > NEGLIGIBLE)

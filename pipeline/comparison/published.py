@@ -1,7 +1,7 @@
-"""What papers report, beside what these runs measure: the same contrast, paired by seed, and whether the signs agree.
+"""Published effects next to measured ones: the same contrast, paired by seed; do the signs agree?
 
-Separate from `contrasts.py` because nothing here carries a verdict: a study declares the effect, its source and its sign
-before any data is seen, and what is measured is laid beside it.
+A study declares the effect, its source and its sign before any data is seen. Nothing here carries a
+verdict.
 """
 
 from collections.abc import Mapping
@@ -11,95 +11,92 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.contrasts import Costs
-from pipeline.comparison.intervals import LEVEL, Array, equivalence_p, interval, mean, varies
-from pipeline.comparison.matching import PRIMARY, Arm, Outcomes, compared, finite, outcomes
-from pipeline.config.plan import BASELINE, Plan, PlannedEnsemble, PlannedStudy
+from pipeline.comparison.intervals import Array, interval, mean, varies
+from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.matching import PRIMARY, Arm, Outcomes, compared, finite
+from pipeline.comparison.significance import equivalence_p
+from pipeline.config.plan import BASELINE, Plan, PlannedStudy
 from pipeline.config.schema import Published
 
 COLUMNS = (
-    *(
-        "study",
-        "arm",
-        "against",
-        "measure",
-        "sign",
-        "source",
-        "setting",
-        "published_before",
-        "published_after",
-    ),
+    *("study", "arm", "against_study", "against", "measure", "passes_before", "passes_after"),
+    *("sign", "source", "published_setting", "published_before", "published_after"),
     *("n", "before", "after", "difference", "low", "high", "p", "outcome"),
 )
 NOTHING = "not measured"
 ONE, CROPS = "one model", "crops"  # methods of a study of ensembles
 
-Arms = Mapping[str, Arm]  # by "study.arm"
+Key = tuple[str, str]  # study, arm
+Arms = Mapping[Key, Arm]
 
 
 def published(
-    scores: pd.DataFrame,
-    plan: Plan,
-    states: Mapping[str, str],
-    machines: Mapping[str, Any],
-    costs: Costs,
-    passes: pd.DataFrame,
-    ensembles: pd.DataFrame,
+    plan: Plan, outcomes: Outcomes, costs: Costs, passes: pd.DataFrame, ensembles: pd.DataFrame
 ) -> pd.DataFrame:
-    """A row for every published effect of the plan whose arms are in it, in the order of the plan; columns `COLUMNS`.
+    """Return a row for every published effect whose arms are in the plan, in its order.
 
-    Errors are fractions, costs shares of the first arm's; a measure of passes has their numbers, as in passes_1_12. The
-    published figures stand as they are printed. `passes` and `ensembles` are the tables of these names; the rest is as in
-    `contrasts`.
+    Errors are fractions, costs multiples of the first arm's; `passes_before` and `passes_after` are
+    the numbers of noise passes of a measure of passes. Published figures are as printed.
 
-    `outcome`: agrees (the 95 % interval lies on the published side of 0), disagrees (on the other), inconclusive, or not
-    measured where no pair is done. An effect that is `not_lower` agrees where the difference is above 0 or shown to lie
-    within the margin, and disagrees where it is below 0.
+    `outcome`: agrees (the 95 % interval lies on the published side of 0), disagrees (on the other
+    side), inconclusive, or not measured where no pair is done. An effect that is `not_lower` agrees
+    where the difference is above 0 or shown to lie within the margin, and disagrees where it is
+    below 0.
+
+    Args:
+        plan: the confirmation plan.
+        outcomes: states, machines and scores of its runs.
+        costs: `training_flops` of every run that is done.
+        passes: the table of that name.
+        ensembles: the table of that name.
+
+    Returns:
+        A table with `COLUMNS`.
     """
-    known, arms = outcomes(scores, states, machines), _arms(plan)
-    rows, studies = [], list[PlannedStudy | PlannedEnsemble]([*plan.studies, *plan.ensembles])
-    for study in studies:
+    arms = _arms(plan)
+    rows = []
+    for study in plan.studies:
         for item in study.published:
-            values = _values(item, study, known, arms, costs, passes, ensembles)
+            against = _against(item, study)
+            if item.measure == "crops":
+                values = _cropped(ensembles[ensembles["study"] == study.name])
+            else:
+                pair = arms.get(against), arms.get((study.name, item.arm))
+                values = _values(item, pair, outcomes, costs, passes)
             if values is not None:
-                rows.append(_row(item, study.name, _against(item, study), values, plan.margin))
+                rows.append(_row(item, study.name, against, values, plan.margin))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _arms(plan: Plan) -> Arms:
-    """Every compared arm, and what they are compared with."""
-    found = [arm for pair in compared(plan) for arm in pair.pair()]
-    return {".".join(arm.key): arm for arm in found}
+    """Return every compared arm, and what they are compared with."""
+    return {arm.key: arm for pair in compared(plan) for arm in pair.pair()}
 
 
-def _against(item: Published, study: PlannedStudy | PlannedEnsemble) -> str:
-    """What a published effect is against: an arm of the study unless its name has a study before it."""
-    own = next((arm.against for arm in study.arms if arm.name == item.arm), BASELINE)
-    return item.against or own
+def _against(item: Published, study: PlannedStudy) -> Key:
+    """Return the study and the arm that a published effect is against."""
+    reference = next((arm.against for arm in study.arms if arm.name == item.arm), BASELINE)
+    return item.against_study or study.name, item.against or reference
 
 
 def _values(
     item: Published,
-    study: PlannedStudy | PlannedEnsemble,
-    known: Outcomes,
-    arms: Arms,
+    pair: tuple[Arm | None, Arm | None],
+    outcomes: Outcomes,
     costs: Costs,
     passes: pd.DataFrame,
-    ensembles: pd.DataFrame,
 ) -> Array | None:
-    """Before and after (2, n), a column for each seed or group; None where the plan has not what it takes."""
-    if item.measure == "crops":
-        return _cropped(ensembles[ensembles["study"] == study.name])
-    other = _against(item, study)
-    pair = [arms.get(name if "." in name else f"{study.name}.{name}") for name in (other, item.arm)]
-    if pair[0] is None or pair[1] is None:
+    """Return before and after (2, n), one column per seed; None where the plan lacks an arm."""
+    before, after = pair
+    if before is None or after is None:
         return None
     if item.measure == "passes":
-        return _passed(item, [run.fingerprint for run in pair[1].runs.values()], passes)
-    sides, _ = known.side_by_side((pair[0], pair[1]))
+        return _passed(item, [run.fingerprint for run in after.runs.values()], passes)
+    sides, _ = outcomes.sides((before, after))
     if item.measure == "training_cost":
         counted = [[costs[run]["training_flops"] for run in side] for side in sides]
         return finite([[1.0, own / base if base else nan] for base, own in counted], 2)
-    return 1 - known.values(sides, (pair[0], pair[1]), PRIMARY)
+    return 1 - outcomes.values(sides, (before, after), PRIMARY)
 
 
 def _passed(item: Published, runs: list[str], passes: pd.DataFrame) -> Array:
@@ -118,32 +115,37 @@ def _cropped(ensembles: pd.DataFrame) -> Array | None:
     return finite((1 - table.to_numpy(float)).tolist(), 2)
 
 
-def _row(item: Published, study: str, against: str, values: Array, margin: float) -> dict[str, Any]:
+def _row(item: Published, study: str, against: Key, values: Array, margin: float) -> dict[str, Any]:
     before, after = values
     between = interval(after - before)
     low, high = between.low, between.high
     if item.measure == "training_cost" and len(before) and not varies(after - before):
         low = high = between.mean  # counted, the same for every seed: known without error
+    passes = item.passes if item.measure == "passes" else (nan, nan)
+    figures = item.figures or (nan, nan)
+    p_equivalence = equivalence_p(after - before, margin)
+    outcome = _outcome(item.effect, low, high, p_equivalence) if len(before) else NOTHING
     return {
-        **item.model_dump(include={"arm", "source", "setting"}),
+        "study": study,
+        "arm": item.arm,
+        "against_study": against[0],
+        "against": against[1],
+        "measure": item.measure,
+        "passes_before": passes[0],
+        "passes_after": passes[1],
         "sign": item.effect,
-        "measure": "_".join(map(str, ("passes", *item.passes)))
-        if item.measure == "passes"
-        else item.measure,
-        **dict(
-            zip(("published_before", "published_after"), item.figures or (nan, nan), strict=True)
-        ),
-        **{
-            "study": study,
-            "against": against,
-            "n": len(before),
-            "before": mean(before),
-            "after": mean(after),
-        },
-        **{"difference": between.mean, "low": low, "high": high, "p": between.p},
-        "outcome": _outcome(item.effect, low, high, equivalence_p(after - before, margin))
-        if len(before)
-        else NOTHING,
+        "source": item.source,
+        "published_setting": item.setting,
+        "published_before": figures[0],
+        "published_after": figures[1],
+        "n": len(before),
+        "before": mean(before),
+        "after": mean(after),
+        "difference": between.mean,
+        "low": low,
+        "high": high,
+        "p": between.p,
+        "outcome": outcome,
     }
 
 

@@ -1,24 +1,35 @@
-"""Verdicts on a whole family of contrasts: Holm's correction, and which words a result has earned.
+"""Tests of equivalence, Holm's correction over a family of contrasts, and verdicts."""
 
-Separate from `intervals.py` because a corrected p-value depends on every other contrast of the report.
-"""
+from math import nan
 
 import numpy as np
-from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
 
-from pipeline.comparison.intervals import LEVEL
+from pipeline.comparison.intervals import Array, varies
+from pipeline.comparison.levels import LEVEL
 
 HELPS, HURTS = "helps", "hurts"
 BELOW_MARGIN = ", below the margin"
 EQUIVALENT, INCONCLUSIVE = "equivalent", "inconclusive"
 
 
-def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Holm's adjusted p-values, in the order given (Holm, Scand. J. Statist. 6, 1979).
+def equivalence_p(differences: Array, margin: float) -> float:
+    """Return p of two one-sided t tests (TOST) of the mean of differences (n,).
 
-    The family is what was planned: an undefined p (NaN) stays undefined and counts in it as 1, so an
-    arm that failed makes no other arm significant.
+    It is small where the mean lies between -margin and margin, and NaN where the differences do not
+    vary. Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987.
+    """
+    if not varies(differences):
+        return nan
+    return float(DescrStatsW(differences).ttost_mean(-margin, margin)[0])
+
+
+def holm(p_values: Array) -> Array:
+    """Return Holm's adjusted p-values, in the order given (Holm, Scand. J. Statist. 6, 1979).
+
+    The family is what was planned: an undefined p (NaN) stays undefined and counts as 1, so that a
+    failed arm makes no other arm significant.
     """
     undefined = np.isnan(p_values)
     if undefined.all():
@@ -28,10 +39,10 @@ def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def verdict(difference: float, p_holm: float, p_equivalence: float) -> str:
-    """The words for one contrast of a score that is better when higher.
+    """Return the verdict on one contrast of a score that is better when higher.
 
-    A significant difference comes first, and says so when it also lies within the margin; then
-    equivalence; undefined p-values (NaN) decide nothing.
+    A significant difference takes precedence over equivalence and is marked where it lies within
+    the margin. Undefined p-values (NaN) decide nothing.
     """
     within = p_equivalence < LEVEL
     if p_holm < LEVEL:

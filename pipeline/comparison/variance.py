@@ -1,60 +1,53 @@
-"""Where the spread of scores comes from: each stream of randomness by itself, and the test set's size.
+"""Components of the variance of scores: each stream of randomness, and the size of the test set."""
 
-Separate from `intervals.py`, which asks of the spread only how sure a mean is: here the spread is what is asked
-about, and what to buy for less of it, seeds or test images.
-"""
-
-from collections.abc import Iterator
 from math import nan, sqrt
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pipeline.comparison.intervals import LEVEL, NEGLIGIBLE, Array
+from pipeline.comparison.intervals import NEGLIGIBLE
+from pipeline.comparison.levels import LEVEL
 from pipeline.config.plan import Plan
 
 COLUMNS = ("arm", "stream", "n_groups", "n", "df", "variance", "sd", "low", "high")
-TEST_SET = "test set"  # beside the streams: the one source of spread that no seed moves
-RATIO = 2  # of two standard errors; without the lesser, both together would be at most 11 % less
+ERRORS = ("n", "seed_error", "image_error", "advice")
+TEST_SET = "test set"  # the source of variance that no seed changes
+RATIO = 2  # of standard errors: without the smaller, both together are at most 11 % less
 SEEDS, IMAGES, BOTH, UNKNOWN = "seeds", "images", "both", ""
 
 
 def components(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per (arm, stream), in the order of `scores`; the columns are `COLUMNS`.
+    """Return one row per (arm, stream), in the order of `scores`; the columns are `COLUMNS`.
 
-    `scores` has columns arm, stream, group, value: one value a run. In a group every stream is fixed but the named
-    one, which takes several seeds, the anchor's own among them. `variance` is the sample variance inside a group,
-    pooled over groups with `df` = runs - groups degrees of freedom; `sd` is its root; low and high are the 95 %
-    interval of the sd by chi-square, exact for normal values (what is skewed or heavy-tailed is covered less).
+    `scores` has columns arm, stream, group, value: one row per run. In a group only the stream of
+    the row varies. `variance` is the sample variance inside a group, pooled over groups with `df` =
+    runs - groups degrees of freedom; `sd` is its root; low and high are the 95 % interval of the sd
+    by chi-square, which is exact for normal values.
 
-    A value that is not a number is left out, and so is a group with fewer than two. Without any group the variance is
-    NaN; without spread it is 0 and has no interval.
+    Values that are not finite and groups with fewer than two values are left out. Without any group
+    the variance is NaN; without spread it is 0 and has no interval.
     """
     groups = scores.groupby(["arm", "stream"], sort=False)
     return pd.DataFrame([(*key, *_pooled(rows)) for key, rows in groups], columns=list(COLUMNS))
 
 
 def streams(plan: Plan, scores: pd.DataFrame, images: int) -> pd.DataFrame:
-    """The components of every study of variance in a plan, of test accuracy under each arm's test rule: study and `COLUMNS`.
+    """Return the components of test accuracy in every study of variance: study and `COLUMNS`.
 
-    `scores` as in `contrasts`, of a test set of so many images. After the streams of an arm stands `TEST_SET`, what its runs
-    would differ by over other test sets: counted from their mean accuracy, so without interval.
+    `scores` is as in `contrasts`; `images` is the size of the test set. The last row of an arm is
+    `TEST_SET`, the variance over other test sets of that size, from the mean accuracy of its runs.
     """
     tested = scores[(scores["split"] == "test") & (scores["metric"] == "accuracy")]
-    values = tested.set_index(["fingerprint", "rule"])["value"].astype(float).to_dict()
+    keys = ["fingerprint", "view", "members"]
+    values = tested.set_index(keys)["value"].astype(float).to_dict()
     rules = plan.rules()
-    rows = [
-        (
-            draw.study,
-            draw.arm,
-            draw.stream,
-            draw.seed,
-            values[draw.fingerprint, rules[draw.fingerprint]],
-        )
-        for draw in plan.draws
-        if (draw.fingerprint, rules[draw.fingerprint]) in values
-    ]
+    rows = []
+    for run in plan.runs_of("variance"):
+        rule = rules[run.fingerprint]
+        value = values.get((run.fingerprint, rule.view, rule.members))
+        if value is not None:
+            rows.append((run.study, run.arm, run.stream, run.seed, value))
     frame = pd.DataFrame(rows, columns=["study", "arm", "stream", "group", "value"])
     parts = [
         pd.concat(
@@ -74,19 +67,19 @@ def _test_set(arm: str, accuracy: float, images: int) -> pd.DataFrame:
 
 
 def finite_test_set(accuracy: float, images: int) -> float:
-    """The variance p (1 - p) / images of one run's accuracy p, 0 to 1, over test sets of that many images.
+    """Return the variance p (1 - p) / images of a run's accuracy p, 0 to 1, over test sets.
 
-    Binomial: the run stays, the test set is drawn again. It says nothing of the difference of two runs, which are
-    right on much the same images: that is `image_error` of the contrasts.
+    This is binomial, and not the variance of the difference of two runs, which are right on mostly
+    the same images: that is `image_error` of the contrasts.
     """
     return accuracy * (1 - accuracy) / images
 
 
 def advice(seed_error: float, image_error: float) -> str:
-    """What makes a difference surer: more "seeds", more test "images", or "both"; "" where either error is NaN.
+    """Return what reduces the error of a difference: "seeds", test "images" or "both".
 
-    From its standard errors over seeds and over test images, as the contrasts have them. "both" where neither is more
-    than twice the other: below that, halving the lesser still counts.
+    The arguments are its standard errors over seeds and over test images. The result is "both"
+    where neither is more than twice the other, and "" where either is NaN.
     """
     if np.isnan(seed_error) or np.isnan(image_error):
         return UNKNOWN
@@ -95,30 +88,32 @@ def advice(seed_error: float, image_error: float) -> str:
     return IMAGES if image_error > RATIO * seed_error else BOTH
 
 
+def standard_errors(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Return the median standard errors of the contrasts over seeds and over test images, one row.
+
+    Columns `ERRORS`: the errors are fractions, n counts the contrasts that have both, and `advice`
+    is that of the function of this name. `contrasts` is the table of that name.
+    """
+    known = contrasts[["seed_error", "image_error"]].dropna()
+    seeds, images = known.median()
+    return pd.DataFrame([(len(known), seeds, images, advice(seeds, images))], columns=list(ERRORS))
+
+
 def _pooled(rows: pd.DataFrame) -> tuple[float, ...]:
-    """All columns but arm and stream."""
-    groups = [*_groups(rows)]
-    n = sum(len(values) for values in groups)
-    degrees = n - len(groups)
-    if not groups:
-        return 0, 0, 0, nan, nan, nan, nan
-    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in groups)
-    variance = squares / degrees
-    return len(groups), n, degrees, variance, sqrt(variance), *_bounds(sqrt(variance), degrees)
-
-
-def _groups(rows: pd.DataFrame) -> Iterator[Array]:
+    """Return all columns but arm and stream."""
+    groups = []
     for _, group in rows.groupby("group", sort=False):
         values = group["value"].to_numpy(float)
         values = values[np.isfinite(values)]
         if len(values) > 1:
-            yield values
-
-
-def _bounds(sd: float, degrees: int) -> tuple[float, float]:
-    """The 95 % interval of a standard deviation."""
-    if sd <= NEGLIGIBLE:
-        return nan, nan
-    tails = stats.chi2.ppf([1 - LEVEL / 2, LEVEL / 2], degrees)
-    low, high = sd * np.sqrt(degrees / tails)
-    return float(low), float(high)
+            groups.append(values)
+    if not groups:
+        return 0, 0, 0, nan, nan, nan, nan
+    n = sum(len(values) for values in groups)
+    degrees = n - len(groups)
+    variance = sum(float(((values - values.mean()) ** 2).sum()) for values in groups) / degrees
+    sd, low, high = sqrt(variance), nan, nan
+    if sd > NEGLIGIBLE:
+        tails = stats.chi2.ppf([1 - LEVEL / 2, LEVEL / 2], degrees)
+        low, high = (sd * np.sqrt(degrees / tails)).tolist()
+    return len(groups), n, degrees, variance, sd, low, high

@@ -15,19 +15,29 @@ PARAMETERS = Path("params.yaml")
 
 
 class Execution(Hardware):
-    """Where runs are trained; changes no setting of a run, so DVC does not track it."""
+    """Where and how runs are executed; changes no result, so DVC does not track it.
+
+    Attributes:
+        runs_per_gpu: runs at a time on one GPU.
+        workers: null: one per processor.
+        time_limit: seconds that a run may take.
+        memory_limit: megabytes that a worker may hold.
+        keep_going: write the report although runs have failed.
+        executor: processes on this machine, or tasks on a Ray cluster.
+        address: host:port of the cluster's head; auto: the cluster of this machine.
+    """
+
+    runs_per_gpu: int = Field(4, ge=1)
+    workers: int | None = Field(None, ge=1)
+    time_limit: float | None = Field(None, gt=0)
+    memory_limit: int | None = Field(None, ge=1)
+    keep_going: bool = False
+    executor: Literal["processes", "cluster"] = "processes"
+    address: str = "auto"
 
     def hardware(self) -> dict[str, Any]:
-        """What a run is trained on, as plain values."""
+        """Return what a run is trained on, as plain values."""
         return self.model_dump(include=set(Hardware.model_fields))
-
-    runs_per_gpu: int = Field(4, ge=1)  # at a time
-    workers: int | None = Field(None, ge=1)  # null: one per processor
-    time_limit: float | None = Field(None, gt=0)  # seconds a run may take
-    memory_limit: int | None = Field(None, ge=1)  # megabytes a worker may hold
-    keep_going: bool = False  # report with what there is when runs have failed
-    executor: Literal["processes", "cluster"] = "processes"
-    address: str = "auto"  # of the cluster's head
 
     @field_validator("address")
     @classmethod
@@ -38,16 +48,16 @@ class Execution(Hardware):
 
 
 class Tracking(Settings):
-    """How results are mirrored; changes no number, so DVC does not track it."""
+    """How results are mirrored; changes no result, so DVC does not track it."""
 
     wandb: Literal["offline", "online", "disabled"] = "offline"
     project: str = "gapwise"
     entity: str | None = None
-    live: bool = False  # curves while runs train, too
+    live: bool = False  # learning curves while runs train
 
 
 class Parameters(Settings):
-    """`params.yaml`: what to reproduce, and overrides of the protocol (null: the protocol's value)."""
+    """What to reproduce, and overrides of the protocol (null: the protocol's value)."""
 
     protocols: tuple[Word, ...] = Field(min_length=1)
     studies: Literal["all"] | tuple[Word, ...] | None = None

@@ -1,100 +1,95 @@
-"""The plan of one phase: which runs stand behind which arm of which study.
+"""The plan of one phase: which run answers for which arm of which study.
 
-Separate from `planning.py`, which makes it, because later stages read it back (`plan.json` beside the runs) and must not
-need the regularizers, hence torch, to do so. They iterate this plan, never a directory listing.
+Stages after training read it back from `plan.json` next to the runs and iterate it, never a
+directory listing.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from pipeline.config.schema import Published
 from pipeline.config.settings import Settings
+from pipeline.config.test_rules import TestRule
 from pipeline.config.validation import checked
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import read_sealed
 
 BASELINE = "baseline"  # the empty arm of every study
-PLUS = " + "  # between the parts of a factor
+PROTOCOL = "protocol"  # the key of a setting that holds changed protocol values
 Phase = Literal["exploration", "confirmation"]
+Kind = Literal["comparison", "ensemble", "variance"]
+Setting = dict[str, dict[str, Any]]
+
+
+class Factor(Settings):
+    """What an arm changes against the arm it is compared with.
+
+    Attributes:
+        regularizers: names of the regularizers that it adds.
+        protocol: protocol values that it changes, by dotted key.
+    """
+
+    regularizers: tuple[str, ...] = ()
+    protocol: dict[str, Any] = Field(default_factory=dict)
 
 
 class PlannedArm(Settings):
-    """One arm as later stages need it: its name, what it changes and which members are averaged at test."""
+    """One arm: what it changes, what it is compared with and how it is tested."""
 
     name: str
-    factor: str
-    against: str = BASELINE  # the arm it is compared with
-    rule: str
+    factor: Factor = Factor()
+    against: str = BASELINE
+    rule: TestRule = TestRule()
     train_size: int | None = None  # training images
 
 
 class PlannedStudy(Settings):
-    """A question with its arms, the baseline first."""
+    """One question with its arms, the baseline first.
+
+    Attributes:
+        kind: whether arms are compared one by one, averaged as ensembles, or their variance is
+            decomposed by stream.
+        groups: seeds; the models of a group share the split of its seed (ensemble), or its runs
+            have its seed in every stream but one (variance).
+        size: models of the baseline in each group of an ensemble.
+        published: effects that papers report of these arms.
+    """
 
     name: str
     question: str
+    kind: Kind = "comparison"
     arms: tuple[PlannedArm, ...]
-    published: tuple[Published, ...] = ()  # what papers report of these arms
-
-
-class PlannedRun(Settings):
-    """One row: this arm, at this strength, under this seed, is that run. Runs may stand in many rows."""
-
-    study: str
-    arm: str
-    strength: str
-    seed: int
-    fingerprint: str
-
-    def label(self) -> str:
-        """What a person calls it: arm, strength, seed."""
-        return " ".join(filter(None, [self.arm, self.strength, f"seed {self.seed}"]))
-
-
-class PlannedEnsemble(Settings):
-    """A question about ensembles: `groups` are the seeds whose split a group shares; only its baseline has `size` models."""
-
-    name: str
-    question: str
-    groups: tuple[int, ...]
-    size: int
-    arms: tuple[PlannedArm, ...]
+    groups: tuple[int, ...] = ()
+    size: int = 0
     published: tuple[Published, ...] = ()
 
 
-class PlannedMember(PlannedRun):
-    """One model of a group. Member 0 is trained under the group's seed alone, as every confirmation run is."""
+class PlannedRun(Settings):
+    """One row of a plan: this arm with this setting and seed is that run. A run may have many.
 
-    member: int
+    Attributes:
+        setting: the values spelled out by the arm: regularizer -> its values, and under `protocol`
+            the changed protocol values by dotted key.
+        member: number of the model in its group (ensemble); 0 is trained under the group's seed.
+        stream: the stream that has another seed than `seed` (variance), unless `draw` is 0.
+        draw: number of the draw of that stream (variance).
+    """
 
-    def label(self) -> str:
-        """Which model of its group it is, too."""
-        return f"{super().label()} member {self.member}"
-
-
-class PlannedVariance(Settings):
-    """A question about where the spread of a score comes from: `groups` are the seeds around which streams are moved."""
-
-    name: str
-    question: str
-    groups: tuple[int, ...]
-    arms: tuple[PlannedArm, ...]
-
-
-class PlannedDraw(PlannedRun):
-    """A run whose streams are all fed by `seed` but one, `stream`. Draw 0 is fed by the seed alone, whatever the stream."""
-
-    stream: str
-    draw: int
-
-    def label(self) -> str:
-        """Which draw of which stream it is, too."""
-        return f"{super().label()} {self.stream} {self.draw}"
+    study: str
+    arm: str
+    setting: Setting = Field(default_factory=dict)
+    seed: int
+    fingerprint: str
+    member: int | None = None
+    stream: str | None = None
+    draw: int | None = None
 
 
 class Plan(Settings):
-    """All of one phase. `settings` holds the resolved protocol (data, model, training)."""
+    """All runs of one phase. `settings` holds the resolved protocol (data, model, training)."""
 
     protocol: str
     phase: Phase
@@ -104,53 +99,43 @@ class Plan(Settings):
     data_digest: str
     studies: tuple[PlannedStudy, ...]
     runs: tuple[PlannedRun, ...]
-    ensembles: tuple[PlannedEnsemble, ...] = ()
-    members: tuple[PlannedMember, ...] = ()
-    variances: tuple[PlannedVariance, ...] = ()
-    draws: tuple[PlannedDraw, ...] = ()
 
-    def every(self) -> tuple[PlannedRun, ...]:
-        """Every row of the plan: compared runs, models of groups, draws of single streams."""
-        return (*self.runs, *self.members, *self.draws)
+    def studies_of(self, kind: Kind) -> tuple[PlannedStudy, ...]:
+        """Return the studies of one kind."""
+        return tuple(study for study in self.studies if study.kind == kind)
 
-    def asked(self) -> tuple[PlannedStudy | PlannedEnsemble | PlannedVariance, ...]:
-        """Every study, those that compare first."""
-        return (*self.studies, *self.ensembles, *self.variances)
+    def runs_of(self, kind: Kind) -> tuple[PlannedRun, ...]:
+        """Return the rows of the studies of one kind."""
+        names = {study.name for study in self.studies_of(kind)}
+        return tuple(run for run in self.runs if run.study in names)
 
     def fingerprints(self) -> tuple[str, ...]:
-        """Every run once, in the order of the plan."""
-        return tuple(dict.fromkeys(run.fingerprint for run in self.every()))
+        """Return every run once, in the order of the plan."""
+        return tuple(dict.fromkeys(run.fingerprint for run in self.runs))
 
-    def rules(self) -> dict[str, str]:
-        """The test rule of every run."""
+    def rules(self) -> dict[str, TestRule]:
+        """Return the test rule of every run."""
         by_arm = {(study, arm.name): arm.rule for study, arm in self.arms()}
-        return {run.fingerprint: by_arm[run.study, run.arm] for run in reversed(self.every())}
+        return {run.fingerprint: by_arm[run.study, run.arm] for run in reversed(self.runs)}
 
     def arms(self) -> Iterator[tuple[str, PlannedArm]]:
-        """Every arm with the name of its study, those that are compared first."""
-        yield from ((study.name, arm) for study in self.asked() for arm in study.arms)
-
-    def questions(self) -> dict[str, str]:
-        """The question of every study."""
-        return {study.name: study.question for study in self.asked()}
-
-    def groups(self) -> tuple[int, ...]:
-        """The seeds whose models are averaged, of every study of ensembles."""
-        return tuple(sorted({seed for ensemble in self.ensembles for seed in ensemble.groups}))
+        """Yield every arm with the name of its study."""
+        yield from ((study.name, arm) for study in self.studies for arm in study.arms)
 
     def grouped(self) -> tuple[str, ...]:
-        """Every compared run that shares its split with a group, once."""
-        seeds = self.groups()
-        return tuple(dict.fromkeys(run.fingerprint for run in self.runs if run.seed in seeds))
+        """Return every compared run that shares its split with a group of an ensemble, once."""
+        seeds = {seed for study in self.studies_of("ensemble") for seed in study.groups}
+        shared = (run for run in self.runs_of("comparison") if run.seed in seeds)
+        return tuple(dict.fromkeys(run.fingerprint for run in shared))
 
 
 def read_plan(folder: Path) -> Plan:
-    """The plan stored in a phase's folder. Raises Refusal."""
+    """Return the plan stored in a phase's folder. Raises Refusal."""
     return checked(Plan, read_sealed(folder / "plan.json"), folder / "plan.json")
 
 
 def last_plan(folder: Path) -> Plan | None:
-    """The plan in a phase's folder; None where there is none that can be read, and DVC makes another."""
+    """Return the plan in a phase's folder; None where none can be read: DVC then makes another."""
     try:
         return read_plan(folder)
     except Refusal:

@@ -12,19 +12,29 @@ from pipeline.config.streams import Streams
 
 
 class Data(Settings):
-    """What is learned from."""
+    """The dataset and the sizes of its splits.
+
+    Attributes:
+        validation_size: null: all images that training leaves; a validation set of the dataset's
+            own is kept whole.
+        label_noise: share of training labels drawn at random.
+        test_fraction: share of a dataset without a test set that is held out as one.
+    """
 
     dataset: Word
     train_size: int = Field(ge=2)
-    validation_size: int | None = Field(
-        None, ge=2
-    )  # null: all that training leaves; one the dataset sets apart is kept whole
+    validation_size: int | None = Field(None, ge=2)
     label_noise: float = Field(0.0, ge=0, le=1)
     test_fraction: float = Field(0.4, gt=0, lt=1)
 
 
 class Training(Settings):
-    """How a network is trained; the same for every arm unless an arm says otherwise."""
+    """How a network is trained; the same for every arm unless an arm changes it.
+
+    Attributes:
+        curve_points: points of the learning curve.
+        snapshots: weights kept along the way, evenly spaced; also the cycles of cyclic_cosine.
+    """
 
     learning_rate: float = Field(gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -33,9 +43,7 @@ class Training(Settings):
     batch_size: int = Field(ge=2)
     curve_points: int = Field(10, ge=1)
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
-    snapshots: int = Field(
-        0, ge=0
-    )  # weights kept along the way, evenly; as many cycles has cyclic_cosine
+    snapshots: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _cycles_are_counted(self) -> Self:
@@ -45,7 +53,7 @@ class Training(Settings):
 
 
 class RunConfig(Settings):
-    """Everything that decides one training: protocol values, regularizers with concrete strengths, streams."""
+    """Everything that decides one training: protocol values, regularizers and streams."""
 
     data: dict[str, Any]
     model: dict[str, Any]
@@ -55,20 +63,25 @@ class RunConfig(Settings):
 
 
 class Hardware(Settings):
-    """What one run is trained on, in Lightning's words; noted in its record, since other hardware gives other bits."""
+    """What one run is trained on, as Lightning names it; other hardware gives other bits.
 
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"  # auto: a GPU where there is one
-    devices: int = Field(1, ge=1)  # more than 1: each takes its share of every batch
-    strategy: str = Field("auto", min_length=1)  # how several devices work together
+    Attributes:
+        accelerator: auto: a GPU where there is one.
+        devices: of several, each takes its share of every batch.
+        strategy: how several devices cooperate.
+    """
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = Field(1, ge=1)
+    strategy: str = Field("auto", min_length=1)
 
 
 def config_of(identity: Mapping[str, Any]) -> RunConfig:
-    """The settings inside an identity. Raises pydantic's ValidationError where it is not one."""
-    return RunConfig.model_validate_json(
-        json.dumps({key: identity[key] for key in RunConfig.model_fields})
-    )
+    """Return the settings inside an identity. Raises ValidationError where it is none."""
+    settings = {key: identity[key] for key in RunConfig.model_fields}
+    return RunConfig.model_validate_json(json.dumps(settings))
 
 
 def read_config(path: Path) -> RunConfig:
-    """The settings of a stored run, from its `run.json`."""
+    """Return the settings of a stored run, from its `run.json`."""
     return config_of(json.loads(path.read_text(encoding="utf-8")))

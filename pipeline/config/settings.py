@@ -8,6 +8,6 @@ Word = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]  # becomes 
 
 
 class Settings(BaseModel):
-    """A frozen, strict model: unknown keys, wrong types and numbers out of range are refused."""
+    """A frozen, strict model: unknown keys, wrong types and values out of range are errors."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)

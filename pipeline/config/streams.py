@@ -1,7 +1,6 @@
 """The five named sources of randomness of a run, and the seeds derived from them.
 
-Separate because pairing rests on it: two runs that share a stream's seed share its draws bit for bit,
-whatever else differs between them.
+Two runs that share a stream's seed share its draws bit for bit, whatever else differs between them.
 """
 
 import hashlib
@@ -12,7 +11,7 @@ Name = str | int
 
 
 class Streams(Settings):
-    """Which seed feeds each stream of one run."""
+    """The seed of each stream of one run."""
 
     split: int
     init: int
@@ -22,12 +21,12 @@ class Streams(Settings):
 
     @classmethod
     def of(cls, seed: int) -> "Streams":
-        """Every stream fed by one seed: the usual run."""
+        """Return the streams of a usual run: one seed for all."""
         return cls(split=seed, init=seed, order=seed, augmentation=seed, noise=seed)
 
 
 def derive(seed: int, *names: Name) -> int:
-    """A 63-bit seed that depends on `seed` and on every name, and on nothing else.
+    """Return a 63-bit seed that depends on `seed` and every name, and on nothing else.
 
     >>> derive(0, "noise", "dropout", "head.1", 3) == derive(0, "noise", "dropout", "head.1", 3)
     True

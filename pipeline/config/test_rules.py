@@ -1,14 +1,24 @@
-"""The test rules by name: which members of a network are averaged at test.
+"""Test rules: which members of a network are averaged at test."""
 
-Separate because both those who make members and those who score them, without torch, have to agree on it.
-"""
+from typing import ClassVar
 
-DETERMINISTIC = "deterministic"
-NOISE_PASSES = 12
-NOISE = f"noise_{NOISE_PASSES}"  # arithmetic mean of the probabilities of that many noise passes
+from pydantic import Field
+
+from pipeline.config.settings import Settings
 
 
-def members(rule: str) -> int:
-    """How many members a rule averages: 1 for `deterministic`, 12 for `noise_12`."""
-    number = rule.rpartition("_")[2]
-    return int(number) if number.isdigit() else 1
+class TestRule(Settings):
+    """Average `members` members of one kind, as arithmetic mean of their probabilities.
+
+    `view` is the kind of member: deterministic, noise, draws (augmented views), crops, snapshots,
+    raw, or another deterministic form that a regularizer offers, such as moments.
+    """
+
+    __test__: ClassVar[bool] = False  # the name begins as those of tests do
+
+    view: str = "deterministic"
+    members: int = Field(1, ge=1)
+
+
+DETERMINISTIC = TestRule()
+NOISE = TestRule(view="noise", members=12)

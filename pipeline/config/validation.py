@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.runtime.errors import Refusal
 
 Model = TypeVar("Model", bound=BaseModel)
-
+SIGNS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 WORDS = {
     "tuple_type": "a list, as in [one, other]",
     "list_type": "a list",
@@ -21,7 +21,15 @@ WORDS = {
 
 
 def checked(model: type[Model], value: Any, source: Path | str, where: str = "") -> Model:
-    """`value` as a `model`, or a Refusal with one line per error: file, key, value, what is allowed."""
+    """Return `value` as a `model`.
+
+    Args:
+        source: the file of the value, for errors.
+        where: the key above the value in that file, for errors.
+
+    Raises:
+        Refusal: with one line per error: file, key, value and what is allowed.
+    """
     try:
         return model.model_validate_json(json.dumps(value))
     except ValidationError as error:
@@ -32,47 +40,46 @@ def _lines(
     model: type[BaseModel], error: ValidationError, source: Path | str, where: str
 ) -> Iterator[str]:
     for item in error.errors(include_url=False):
-        if (
-            item["type"] == "default_factory_not_called"
-        ):  # the error of the field that it looks at is enough
+        if item["type"] == "default_factory_not_called":  # follows from the error of another field
             continue
-        places = [
-            str(part) for part in item["loc"] if "[" not in str(part)
-        ]  # without the branches of a union
-        path = ".".join([where] * bool(where) + places)
+        branchless = [str(part) for part in item["loc"] if "[" not in str(part)]  # of a union
+        key = ".".join([where, *branchless] if where else branchless)
         if item["type"] == "extra_forbidden":
             keys = ", ".join(_owner(model, item["loc"]).model_fields)
-            yield f"{source}: {path}: unknown key; allowed are: {keys or 'none'}"
+            yield f"{source}: {key}: unknown key; allowed are: {keys or 'none'}"
         elif item["type"] == "missing":
-            yield f"{source}: {path}: missing"
+            yield f"{source}: {key}: missing"
         else:
-            rule = WORDS.get(item["type"]) or item["msg"].removeprefix(
-                "Input should be "
-            ).removeprefix("Value error, ")
-            yield f"{source}: {path}: {json.dumps(item['input'])} is refused; allowed is {_range(model, item['loc']) or rule}"
+            allowed = _bounds(model, item["loc"]) or WORDS.get(item["type"]) or _rule(item["msg"])
+            yield f"{source}: {key}: {json.dumps(item['input'])} is refused; allowed is {allowed}"
+
+
+def _rule(message: str) -> str:
+    """Return what a message of pydantic allows."""
+    return message.removeprefix("Input should be ").removeprefix("Value error, ")
 
 
 def _owner(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that holds the key at the end of `place`."""
+    """Return the model that holds the key at the end of `place`."""
     for part in place[:-1]:
-        written = (
-            model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        )
-        for inner in (written, *get_args(written)):
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        for inner in (annotation, *get_args(annotation)):
             if isinstance(inner, type) and issubclass(inner, BaseModel):
                 model = inner
     return model
 
 
-def _range(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
-    """Every bound of a number's field at once, so that one reading of the error is enough."""
+def _bounds(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """Return the type and all bounds of a number's field, empty where it has no bounds."""
     field = _owner(model, place).model_fields.get(str(place[-1])) if place else None
-    signs = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    if field is None:
+        return ""
     bounds = [
         f"{sign} {getattr(rule, name):g}"
-        for rule in (field.metadata if field else ())
-        for name, sign in signs.items()
+        for rule in field.metadata
+        for name, sign in SIGNS.items()
         if hasattr(rule, name)
     ]
-    kind = "a whole number" if field and field.annotation is int else "a number"
+    kind = "a whole number" if field.annotation is int else "a number"
     return f"{kind}, {' and '.join(bounds)}" if bounds else ""

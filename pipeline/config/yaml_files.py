@@ -1,6 +1,6 @@
-"""Reads YAML the way DVC reads it (version 1.2), and refuses what a settings file never needs.
+"""The one reader of YAML files: version 1.2, as DVC reads it, without what settings never need.
 
-Separate so that there is one reader: `1e-3` and `no` mean the same here and in `dvc.yaml`.
+`1e-3` and `no` mean the same here and in `dvc.yaml`.
 """
 
 import math
@@ -14,20 +14,21 @@ from ruamel.yaml.events import AliasEvent
 
 from pipeline.runtime.errors import Refusal
 
-LARGEST = 64 * 1024  # bytes; a study is a page, not a book
+LARGEST = 64 * 1024  # bytes
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML 1.2 file, made of str, int, float, bool, None, list and dict only.
+    """Return the mapping in a file, made of str, int, float, bool, None, list and dict only.
 
-    Raises Refusal for a missing, oversized or malformed file, an alias (an "alias bomb" grows without
-    bound), a duplicate key, or a value that is not one of these types.
+    Raises:
+        Refusal: the file is missing, oversized or malformed, or holds an alias (these can grow
+            without bound), a duplicate key or a value of another type.
     """
     return parse_yaml(_text(path), path)
 
 
 def parse_yaml(text: str, path: Path) -> dict[str, Any]:
-    """The mapping in `text`, under the same rules; `path` is named in errors."""
+    """Return the mapping in `text`, under the same rules; `path` is for errors."""
     try:
         if text.lstrip().startswith("%"):
             raise Refusal(f"{path}: directives such as %YAML are not allowed; the version is 1.2")
@@ -36,11 +37,7 @@ def parse_yaml(text: str, path: Path) -> dict[str, Any]:
         document = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise Refusal(f"{path}: {_problem(error)}") from None
-    except (
-        ValueError,
-        KeyError,
-        OverflowError,
-    ) as error:  # a value that is not what its form or tag says
+    except (ValueError, KeyError, OverflowError) as error:  # not what its form or tag says
         raise Refusal(f"{path}: not valid YAML: {error}") from None
     except RecursionError:
         raise Refusal(f"{path}: nested too deeply; allowed are a few levels") from None
@@ -53,7 +50,7 @@ def parse_yaml(text: str, path: Path) -> dict[str, Any]:
 
 
 def _problem(error: YAMLError) -> str:
-    """What is wrong and in which line, without the parser's advice."""
+    """Return what is wrong and in which line, without the parser's advice."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     words = " ".join(str(problem or error).split())
     if "duplicate key" in words:

@@ -1,7 +1,7 @@
-"""All images of a folder, decoded in threads and kept in chunks: the second try goes on where the first one ended.
+"""Decoding all images of a folder in threads, in chunks kept on disk: an interrupted run resumes.
 
-Separate from decoding one file. A chunk is named by all it was made of, so a changed file, setting or decoder makes a
-new one, and it appears whole or not at all.
+The name of a chunk is a digest of its files, settings and decoder, so a change of any makes a new
+chunk. Chunks are written atomically.
 """
 
 import hashlib
@@ -10,85 +10,86 @@ import json
 import os
 import zipfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import PIL
 
 from pipeline.data import decoding
-from pipeline.data.decoding import Form, Pixels
+from pipeline.data.decoding import ImageFormat, Pixels
 from pipeline.runtime.behaviour import code_digest
 from pipeline.runtime.files import write_bytes
 from pipeline.runtime.progress import progress
 
-KEPT = Path(".data")
+CACHE = Path(".data")
 CHUNK = 128  # images
 THREADS = min(8, os.cpu_count() or 1)  # each may hold one image of Pillow's largest size
 
-Unreadable = dict[int, str]  # place -> why
+Unreadable = dict[int, str]  # index -> reason
 
 
-def decoded(folder: Path, paths: Sequence[Path], form: Form) -> tuple[Pixels, Unreadable]:
-    """Images (N, channels, height, width) of the files in `folder`, and which of them cannot be read; those are black."""
-    place = KEPT / _digest([str(folder.resolve()), form.size, form.mode])
-    place.mkdir(parents=True, exist_ok=True)
-    images = np.zeros((len(paths), *form.shape), np.uint8)
+def decode_folder(
+    folder: Path, paths: Sequence[Path], image_format: ImageFormat
+) -> tuple[Pixels, Unreadable]:
+    """Return images (N, channels, height, width), black where unreadable, and the reasons."""
+    cache = CACHE / _digest([str(folder.resolve()), image_format.size, image_format.mode])
+    cache.mkdir(parents=True, exist_ok=True)
+    images = np.zeros((len(paths), *image_format.shape), np.uint8)
     unreadable: Unreadable = {}
     used: set[Path] = set()
     with (
         progress(f"images of {folder}", len(paths)) as tally,
         ThreadPoolExecutor(THREADS) as pool,
-        decoding.bounded(),
+        decoding.strict_pixel_limit(),
     ):
         for start in range(0, len(paths), CHUNK):
-            some = paths[start : start + CHUNK]
-            kept = place / f"{_key(folder, some)}.npz"
-            found, failed = _load(kept) or _made(kept, folder, some, form, pool)
-            images[start : start + CHUNK] = found
-            unreadable |= {start + index: why for index, why in failed.items()}
-            used.add(kept)
-            tally.add("done", len(some))
-    for stray in set(place.iterdir()) - used:
-        stray.unlink()
+            files = paths[start : start + CHUNK]
+            chunk = cache / f"{_key(folder, files)}.npz"
+            pixels, reasons = _load(chunk) or _decode(chunk, folder, files, image_format, pool)
+            images[start : start + CHUNK] = pixels
+            unreadable |= {start + index: reason for index, reason in reasons.items()}
+            used.add(chunk)
+            tally.add("done", len(files))
+    for outdated in set(cache.iterdir()) - used:
+        outdated.unlink()
     return images, unreadable
 
 
-def _made(
-    kept: Path, folder: Path, paths: Sequence[Path], form: Form, pool: ThreadPoolExecutor
+def _decode(
+    chunk: Path, folder: Path, paths: Sequence[Path], image_format: ImageFormat, pool: Executor
 ) -> tuple[Pixels, Unreadable]:
-    results = list(pool.map(lambda path: decoding.pixels(path, folder, form), paths))
-    failed = {index: result for index, result in enumerate(results) if isinstance(result, str)}
-    black = np.zeros(form.shape, np.uint8)
-    images = np.stack([black if isinstance(result, str) else result for result in results])
+    """Decode the images of a chunk and keep it."""
+    images = np.zeros((len(paths), *image_format.shape), np.uint8)
+    reasons: Unreadable = {}
+    results = pool.map(lambda path: decoding.decode(path, folder, image_format), paths)
+    for index, result in enumerate(results):
+        if isinstance(result, str):
+            reasons[index] = result
+        else:
+            images[index] = result
     buffer = io.BytesIO()
-    np.savez(buffer, images=images, unreadable=np.array(json.dumps(failed)))
-    write_bytes(kept, buffer.getvalue())
-    return images, failed
+    np.savez(buffer, images=images, unreadable=np.array(json.dumps(reasons)))
+    write_bytes(chunk, buffer.getvalue())
+    return images, reasons
 
 
-def _load(kept: Path) -> tuple[Pixels, Unreadable] | None:
-    """A chunk made before, if it is there and undamaged: the container has checksums."""
+def _load(chunk: Path) -> tuple[Pixels, Unreadable] | None:
+    """Return a kept chunk, or None where it is missing or damaged, by the checksums of zip."""
     try:
-        with np.load(kept, allow_pickle=False) as file:
-            return file["images"], {
-                int(index): why for index, why in json.loads(str(file["unreadable"])).items()
-            }
+        with np.load(chunk, allow_pickle=False) as file:
+            reasons = json.loads(str(file["unreadable"]))
+            return file["images"], {int(index): reason for index, reason in reasons.items()}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
 
 def _key(folder: Path, paths: Sequence[Path]) -> str:
-    made_by = [PIL.__version__, code_digest(decoding.__name__)]
-    return _digest(
-        [made_by, [[path.relative_to(folder).as_posix(), *_stamp(path)] for path in paths]]
-    )
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time of the last change of a file; of the link itself where it leads nowhere."""
-    found = path.stat() if path.exists() else path.lstat()
-    return found.st_size, found.st_mtime_ns
+    files = []
+    for path in paths:
+        status = path.stat() if path.exists() else path.lstat()  # a broken link
+        files.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
+    return _digest([[PIL.__version__, code_digest(decoding.__name__)], files])
 
 
 def _digest(value: object) -> str:

@@ -1,7 +1,6 @@
-"""Batches from memory, in an order that depends on a seed and the epoch alone.
+"""Batches from memory, in an order that depends only on a seed and the epoch.
 
-Separate from Lightning's loaders because resuming must not need the state of a generator: the order of
-an epoch is derived when the epoch begins, not carried over from the one before.
+Resuming needs no generator state, which Lightning's loaders would: each epoch derives its order.
 """
 
 from collections.abc import Iterator
@@ -10,20 +9,20 @@ import torch
 from torch import Tensor
 
 from pipeline.config.streams import derive
-from pipeline.data.arrays import BRIGHTEST
+from pipeline.data.arrays import MAX_PIXEL
 
 
 def as_fractions(images: Tensor) -> Tensor:
-    """Images in [0, 1], bytes as fractions of 255: four times the memory, so of few images at once."""
-    return images if images.is_floating_point() else images.float() / BRIGHTEST
+    """Return images in [0, 1]; bytes are divided by 255, which takes four times their memory."""
+    return images if images.is_floating_point() else images.float() / MAX_PIXEL
 
 
 class Batches:
-    """Shuffled batches of (images, targets); set `epoch` before iterating. An incomplete last batch is dropped
-    unless it is the only one, so that every update of a run sees the same number of examples.
+    """Shuffled batches of (images, targets); set `epoch` before iterating.
 
-    `images` (N, channels, height, width), fractions or bytes, of which a batch has the fractions; `targets` (N, classes)
-    distributions over classes.
+    An incomplete last batch is dropped unless it is the only one, so that every update of a run
+    sees the same number of examples. `images` (N, channels, height, width) are fractions or bytes,
+    batches hold fractions; `targets` (N, classes) are distributions over classes.
     """
 
     def __init__(self, images: Tensor, targets: Tensor, batch_size: int, seed: int):
@@ -32,21 +31,19 @@ class Batches:
         self.size = min(batch_size, len(images))
         self.seed = seed
         self.epoch = 0
-        self.share = (
-            0,
-            1,
-        )  # which part of every batch, of how many: for several devices that train one network
+        self.share = (0, 1)  # (part, parts) of every batch, where several devices train a network
 
     def __len__(self) -> int:
         return len(self.images) // self.size
 
     def order(self) -> Tensor:
-        """The order (N,) in which this epoch visits the examples."""
+        """Return the order (N,) in which this epoch visits the examples."""
         generator = torch.Generator().manual_seed(derive(self.seed, "order", self.epoch))
         return torch.randperm(len(self.images), generator=generator)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order, (part, parts) = self.order(), self.share
-        for batch in range(len(self)):
-            chosen = order[batch * self.size + part : (batch + 1) * self.size : parts]
+        order = self.order()
+        part, parts = self.share
+        for start in range(0, len(self) * self.size, self.size):
+            chosen = order[start + part : start + self.size : parts]
             yield as_fractions(self.images[chosen]), self.targets[chosen]

@@ -1,6 +1,6 @@
-"""Arrays in .npy and .npz files: their shapes and types are known before they are read.
+"""Arrays in untrusted .npy and .npz files: shapes and types are read before the arrays.
 
-Separate because a file from elsewhere is not to be trusted: no objects, and nothing that unpacks to more than memory holds.
+No file may load objects, or unpack to more than the memory holds.
 """
 
 import errno
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from pipeline.runtime.errors import Refusal
 
-COPIES = 2  # of an unpacked array that memory has to hold: what is cut into parts is there twice meanwhile
+COPIES = 2  # of an unpacked array in memory: while it is split it exists twice
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @dataclass(frozen=True)
-class Stored:
+class ArrayFile:
     """One array in a file: `member` of an .npz file, or all of an .npy file."""
 
     path: Path
@@ -35,83 +36,71 @@ class Stored:
         return f"{self.path}: {self.member}" if self.member else str(self.path)
 
     def read(self) -> NDArray[Any]:
-        """The array: from an .npy file mapped, so that what is not used is not read. Raises Refusal where it is damaged."""
-        self._require_room()
-        with _refused(self.path):
+        """Return the array; that of an .npy file is mapped, so unused parts are not read.
+
+        Raise Refusal where the file is damaged or the array exceeds the free memory.
+        """
+        size = math.prod(self.shape) * self.dtype.itemsize
+        limit = psutil.virtual_memory().available // COPIES
+        if self.member and size > limit:
+            raise Refusal(
+                f"{self}: unpacks to {size >> 20} MB; expected <= {limit >> 20} MB, half of the "
+                "free memory, or .npy files, which are not unpacked"
+            )
+        with _read_errors(self.path):
             if not self.member:
                 return np.load(self.path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
             with np.load(self.path, allow_pickle=False) as file:
                 return file[self.member]  # type: ignore[no-any-return]
 
-    def _require_room(self) -> None:
-        size, room = (
-            math.prod(self.shape) * self.dtype.itemsize,
-            psutil.virtual_memory().available // COPIES,
-        )
-        if self.member and size > room:
-            allowed = f"allowed are {room >> 20}, half of the memory that is free, or .npy files, which are not unpacked"
-            raise Refusal(f"{self}: unpacks to {size >> 20} MB; {allowed}")
 
-
-def stored(path: Path) -> dict[str, Stored]:
-    """Name -> array of an .npz file; an .npy file has one, with no name. Raises Refusal."""
+def list_arrays(path: Path) -> dict[str, ArrayFile]:
+    """Return the arrays of an .npz file by name; that of an .npy file has the name ""."""
     if not path.is_file():
         raise Refusal(
-            f"{path}: does not exist; allowed is an .npz file, or an .npy file of images and one of labels"
+            f"{path}: does not exist; expected an .npz file, or .npy files of images and of labels"
         )
-    with _refused(path):
+    with _read_errors(path):
         if not zipfile.is_zipfile(path):
             with path.open("rb") as stream:
-                return {"": _stored(path, "", stream)}
+                return {"": _header(path, "", stream)}
+        found = {}
         with zipfile.ZipFile(path) as archive:
-            names = [
-                name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")
-            ]
-            return {name: _member(path, archive, name) for name in names}
+            for member in archive.namelist():
+                if member.endswith(".npy"):
+                    name = member.removesuffix(".npy")
+                    with archive.open(member) as stream:
+                        found[name] = _header(path, name, stream)
+        return found
 
 
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Stored:
-    with archive.open(f"{name}.npy") as stream:
-        return _stored(path, name, stream)
-
-
-def _stored(path: Path, member: str, stream: IO[bytes]) -> Stored:
-    header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
+def _header(path: Path, member: str, stream: IO[bytes]) -> ArrayFile:
     version = np.lib.format.read_magic(stream)
-    if version not in header:
-        raise ValueError(f"version {version} of the format, which numbers do not need")
-    shape, _, dtype = header[version](stream)
-    return Stored(path, member, shape, dtype)
+    if version not in HEADERS:
+        raise ValueError(f"format version {version}, which numeric arrays do not need")
+    shape, _, dtype = HEADERS[version](stream)
+    return ArrayFile(path, member, shape, dtype)
 
 
 @contextmanager
-def _refused(path: Path) -> Iterator[None]:
-    """What reading a file that is not what it should be can raise, as one line."""
+def _read_errors(path: Path) -> Iterator[None]:
+    """Turn what a damaged file raises into one line; errors of the disk pass."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what NumPy warns of, it can read or raises
+            warnings.simplefilter("ignore")  # numpy reads what it warns of, or raises
             yield
-    except (
-        Exception
-    ) as error:  # a damaged file can raise nearly anything in NumPy and in what unpacks
-        if isinstance(error, MemoryError) or (
-            isinstance(error, OSError) and error.errno == errno.ENOMEM
-        ):
+    except Exception as error:  # nearly any type, from numpy and from decompression
+        number = error.errno if isinstance(error, OSError) else None
+        if isinstance(error, MemoryError) or number == errno.ENOMEM:
             raise Refusal(
-                f"{path}: does not fit into the memory there is; allowed are .npy files, or fewer images"
+                f"{path}: does not fit into memory; expected .npy files, or fewer images"
             ) from None
-        if isinstance(error, OSError) and error.errno:  # of the disk
+        if number:
             raise
+        reason = str(error) or type(error).__name__
+        if "allow_pickle" in reason:  # numpy advises to trust the file
+            reason = "it holds objects, or a longer header than numeric arrays need"
         raise Refusal(
-            f"{path}: not an array NumPy can read, or damaged: {_why(error)}; allowed is what numpy.save writes"
+            f"{path}: damaged, or not an array for NumPy: {reason}; "
+            "expected a file written by numpy.save"
         ) from None
-
-
-def _why(error: Exception) -> str:
-    """NumPy's words, but for its advice to trust the file all the same."""
-    if "allow_pickle" in str(error):
-        return "it holds objects, or a longer header than numbers need"
-    return str(error) or type(error).__name__

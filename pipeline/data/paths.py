@@ -1,19 +1,21 @@
-"""Paths as users write them, and names as a terminal may show them.
-
-Separate because every source that reads files needs both, whatever is in the files.
-"""
+"""Paths as users write them, links out of a folder, and names as a terminal may show them."""
 
 import os
 from pathlib import Path
 
 
-def meant(path: str) -> Path:
-    """What a path in the settings means: ~ is the home folder."""
-    return Path(os.path.expanduser(path))  # pathlib's raises where there is no such user
+def expand_user(path: str) -> Path:
+    """Return a path of the settings with a leading ~ replaced by the home folder."""
+    return Path(os.path.expanduser(path))  # Path.expanduser raises for an unknown user
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Return whether a path, with its links followed, lies in the folder."""
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def printable(text: str) -> str:
-    """The text with what a terminal would act upon, or cannot show, escaped: the name of a file may hold anything."""
+    """Return the text with every character escaped that a terminal cannot show or would act on."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )

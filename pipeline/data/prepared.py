@@ -1,8 +1,4 @@
-"""The prepared arrays of a protocol on disk, and the digest that stands for them in every fingerprint.
-
-Separate from the sources: whatever they are, later stages see these six files. The test labels have a
-reader of their own, which only the stage that scores may call.
-"""
+"""The prepared arrays of a protocol on disk, and the digest of them in every fingerprint."""
 
 import hashlib
 import json
@@ -28,9 +24,9 @@ def write_prepared(
     flips_keep_labels: bool,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Writes the folder, whole or not at all, and gives its summary with the digest of all arrays in it.
+    """Write the folder atomically and return its summary, with the digest of all arrays.
 
-    `notes`: what was noticed of the data, a line each.
+    `notes` are the results of the checks of the data, one line each.
     """
     files: dict[str, NDArray[Any]] = {
         "development_images.npy": development.images,
@@ -40,15 +36,17 @@ def write_prepared(
     }
     with new_folder(folder) as staging:
         sums = {name: _write(staging / name, array) for name, array in files.items()}
+        given = {"validation": str(development.validation)} if development.validation else {}
+        digest = hashlib.sha256(json.dumps(sums | given, sort_keys=True).encode()).hexdigest()
         summary = {
             "dataset": dataset,
             "classes": development.classes,
-            "shape": list(development.images.shape[1:]),
+            "shape": list(development.shape),
             "flips_keep_labels": flips_keep_labels,
             "development": len(development.labels),
             "validation": development.validation,
             "test": len(test.labels),
-            "digest": _content(sums, development.validation),
+            "digest": digest,
             "files": sums,
             "notes": list(notes),
         }
@@ -57,76 +55,70 @@ def write_prepared(
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Dataset, classes, shape, counts, digest and notes. Raises Refusal where nothing was prepared, or it is damaged."""
-    return read_sealed(folder / SUMMARY, _needed(folder))
+    """Return dataset, classes, shape, counts, digest and notes; raise Refusal if damaged."""
+    return read_sealed(folder / SUMMARY, _command(folder))
 
 
 def require_digest(folder: Path, digest: str) -> None:
-    """Raises Refusal where other data were prepared since `digest` became part of a plan, and of its runs' names."""
+    """Raise Refusal unless the prepared data are those of a plan, which holds their `digest`."""
     if read_summary(folder)["digest"] != digest:
-        raise Refusal(f"{folder}: prepared anew since these runs were planned; run: make run")
+        raise Refusal(f"{folder}: changed after these runs were planned; run: make run")
 
 
 def read_development(folder: Path) -> Arrays:
-    """The development pool: what seeds split into training and validation."""
+    """Return the development pool, which seeds split into training and validation."""
     images = _read(folder, "development_images.npy")
+    labels = _read(folder, "development_labels.npy")
     summary = read_summary(folder)
-    return Arrays(
-        images, _read(folder, "development_labels.npy"), summary["classes"], summary["validation"]
-    )
+    return Arrays(images, labels, summary["classes"], summary["validation"])
 
 
 def read_test_images(folder: Path) -> NDArray[np.float32]:
-    """Test images (N, channels, height, width): to predict on, not to score."""
-    images: NDArray[np.float32] = _read(folder, "test_images.npy")
-    return images
+    """Return the test images (N, channels, height, width), for predictions."""
+    return _read(folder, "test_images.npy")
 
 
 def read_test_labels(folder: Path) -> NDArray[np.int64]:
-    """Test labels (N,). Reading them opens the test set; only `evaluate` does."""
-    labels: NDArray[np.int64] = _read(folder, "test_labels.npy")
-    return labels
+    """Return the test labels (N,). Only `evaluate` may call this: it opens the test set."""
+    return _read(folder, "test_labels.npy")
 
 
-class _Summed:
-    """A file as numpy writes it: piece by piece, so that a full disk is an error that says so, and summed meanwhile."""
+class _HashingWriter:
+    """A file and the sha256 of what is written to it.
+
+    It hides the file descriptor, so numpy writes in pieces and a full disk raises a clear error.
+    """
 
     def __init__(self, file: IO[bytes]):
         self.file = file
-        self.sum = hashlib.sha256()
+        self.hash = hashlib.sha256()
 
     def write(self, content: bytes) -> int:
-        self.sum.update(content)
+        self.hash.update(content)
         return self.file.write(content)
 
 
 def _write(path: Path, array: NDArray[Any]) -> str:
     with path.open("wb") as file:
-        summed = _Summed(file)
-        np.save(summed, array, allow_pickle=False)
-    return summed.sum.hexdigest()
+        writer = _HashingWriter(file)
+        np.save(writer, array, allow_pickle=False)
+    return writer.hash.hexdigest()
 
 
-def _read(folder: Path, name: str) -> Any:
+def _read(folder: Path, name: str) -> NDArray[Any]:
+    """Return an array, mapped: workers share its memory, and unused parts are not read."""
     path = folder / name
     expected = read_summary(folder)["files"][name]
-    if not path.is_file() or _digest(path) != expected:
-        raise Refusal(f"{path}: missing or damaged; {_needed(folder)}")
-    return np.load(
-        path, mmap_mode="c", allow_pickle=False
-    )  # mapped: workers share it, and what is not used is not read
+    if not path.is_file() or _file_digest(path) != expected:
+        raise Refusal(f"{path}: missing or damaged; {_command(folder)}")
+    array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+    return array
 
 
-def _content(sums: dict[str, str], validation: int) -> str:
-    """The digest of all arrays, and of which examples validate where the dataset says so."""
-    told = {**sums, **({"validation": str(validation)} if validation else {})}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-def _needed(folder: Path) -> str:
+def _command(folder: Path) -> str:
     return f"run: dvc repro --force prepare@{folder.parent.name}"
 
 
-def _digest(path: Path) -> str:
+def _file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

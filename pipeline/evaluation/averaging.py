@@ -1,33 +1,28 @@
-"""Averages the members of a prediction: logits (members, examples, classes) in, probabilities out.
-
-Separate from `metrics.py` because how members are averaged is a choice declared before any data is
-seen, while a metric is the same for every choice.
-"""
+"""Averages of the members of a prediction: logits (members, examples, classes) to probabilities."""
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 Array = NDArray[np.float64]
 
 
 def softmax(logits: NDArray[np.floating]) -> Array:
-    """Probabilities (..., classes) in double precision; NaN where a logit is NaN or plus infinity."""
-    wide = np.asarray(logits, dtype=np.float64)
-    with np.errstate(invalid="ignore"):  # an overflowed network is scored NaN, not warned about
-        weights = np.exp(wide - wide.max(axis=-1, keepdims=True))
-    probabilities: Array = weights / weights.sum(axis=-1, keepdims=True)
+    """Return probabilities (..., classes), float64; NaN where a logit is NaN or plus infinity."""
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        probabilities: Array = special.softmax(np.asarray(logits, np.float64), axis=-1)
     return probabilities
 
 
 def arithmetic_mean(logits: NDArray[np.floating]) -> Array:
-    """The mean of the members' probabilities: (members, N, classes) -> (N, classes). The default rule."""
+    """Return the mean (N, classes) of the members' probabilities, the default rule."""
     mean: Array = softmax(logits).mean(axis=0)
     return mean
 
 
 def geometric_mean(logits: NDArray[np.floating]) -> Array:
-    """The normalized geometric mean of the members' probabilities: (members, N, classes) -> (N, classes).
+    """Return the normalized geometric mean (N, classes) of the members' probabilities.
 
-    It is the softmax of the mean logits: what softmax subtracts from a member is the same for all classes.
+    It is the softmax of the mean logits: softmax subtracts the same value from all classes.
     """
     return softmax(np.asarray(logits, dtype=np.float64).mean(axis=0))

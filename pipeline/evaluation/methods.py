@@ -1,14 +1,12 @@
-"""Every way to predict with the models of one group, side by side: one model, its averages over members, ensembles.
+"""Every way to predict with the models of one group: one model, averages over members, ensembles.
 
-Separate from `ensembles.py`, which averages whatever it is given: here is what is given, what it is compared with and
-what it costs. A group shares its split, so its models can be averaged on the same examples.
+The models of a group share a split, so that they can be averaged on the same examples.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.evaluation.averaging import arithmetic_mean, geometric_mean, softmax
 from pipeline.evaluation.calibration import fitted_temperature, tempered
@@ -21,6 +19,7 @@ from pipeline.evaluation.ensembles import (
     weighted,
 )
 from pipeline.evaluation.metrics import METRICS, Array, Labels, accuracy, calibration_error, nll
+from pipeline.records.predictions import Logits, Predictions, View
 
 SINGLE = "one model"
 INDEPENDENT = "independent"
@@ -31,31 +30,39 @@ AVERAGED = {
     "draws": "augmented views",
     "crops": "crops",
 }  # of one network
-ROUNDS, START = 20, 5  # of greedy selection: additions, and best single models to start from
-HALVES = slice(0, None, 2), slice(1, None, 2)  # of validation: one selects, the other does not
+ROUNDS, START = 20, 5  # of greedy selection: additions, and best single models to start with
+HALVES = slice(0, None, 2), slice(1, None, 2)  # of validation: selecting, held out
 CURVES = {"accuracy": accuracy, "nll": nll}
 
-Logits = NDArray[np.floating]  # (members, N, classes)
-Tensors = Mapping[str, Logits]  # "<split>/<kind>"
 Labelled = tuple[Labels, Labels]  # of validation and of test
 
 
 @dataclass(frozen=True)
 class Model:
-    """One trained model of a group: its run, its predictions, and the digest of the examples they were made on."""
+    """One trained model of a group: its run and its predictions."""
 
     run: str
-    tensors: Tensors
-    examples: str
+    predictions: Predictions
+
+    @property
+    def examples(self) -> str:
+        """The digest of the validation images, which all models of a group share."""
+        return self.predictions.examples
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of members there are on the test set."""
+        return self.predictions.kinds("test")
 
     def logits(self, kind: str = "deterministic") -> tuple[Logits, Logits]:
-        """Its members of a kind on validation and test."""
-        return self.tensors[f"validation/{kind}"], self.tensors[f"test/{kind}"]
+        """Return its members of a kind on validation and test."""
+        logits = self.predictions.logits
+        return logits[View("validation", kind)], logits[View("test", kind)]
 
 
 @dataclass(frozen=True)
 class Group:
-    """The models of one group: one for each compared arm, and those of the study of ensembles, the baseline's several."""
+    """The models of one group: one per compared arm, and those of the study of ensembles."""
 
     compared: Mapping[str, Model]
     baseline: Sequence[Model]
@@ -64,10 +71,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Method:
-    """Members to average, of `model`, from the trainings `runs`; its gain is over the method `against`.
-
-    `average` is how: the mean of probabilities unless declared otherwise.
-    """
+    """Members to average, of `model`, from the trainings `runs`; the gain is over `against`."""
 
     name: str
     model: str
@@ -79,16 +83,16 @@ class Method:
 
 
 def methods(group: Group) -> Iterator[Method]:
-    """Every method of a group but the greedy one; first one model alone."""
+    """Yield every method of a group but the greedy one; first one model alone."""
     first = group.baseline[0]
     yield _method(SINGLE, "baseline", [first])
     independent = _method(INDEPENDENT, "baseline", group.baseline)
     yield independent
     yield replace(independent, name=GEOMETRIC, average=geometric_mean)
-    if "test/crops" in first.tensors:
+    if "crops" in first.kinds:
         yield _method(AVERAGED["crops"], "baseline", [first], "crops")
     for arm, model in group.others.items():
-        if "test/snapshots" in model.tensors:
+        if "snapshots" in model.kinds:
             last = _method(f"last of {arm}", "baseline", [model])
             yield from (
                 last,
@@ -96,10 +100,10 @@ def methods(group: Group) -> Iterator[Method]:
             )
         else:
             yield _method(arm, arm, [model])
-        if "test/raw" in model.tensors:
+        if "raw" in model.kinds:
             yield _method(f"{arm}, raw", arm, [model], "raw")
     for arm, model in group.compared.items():
-        kinds = [kind for kind in AVERAGED if f"test/{kind}" in model.tensors and kind != "crops"]
+        kinds = [kind for kind in AVERAGED if kind in model.kinds and kind != "crops"]
         alone = _method(f"{SINGLE} of {arm}", arm, [model])
         yield from [alone] if kinds else []
         yield from (
@@ -110,79 +114,61 @@ def methods(group: Group) -> Iterator[Method]:
 
 
 def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
-    """Greedy selection among all models of the group by NLL on every other validation example (labels of validation).
+    """Return the greedy selection among all models of the group, and its gains in nats.
 
-    With it the gain over the plain mean of all models, in nats, on the half that selected and on the half that did not.
-    All models have to be trained for it.
+    It minimizes the NLL of every other validation example, whose `labels` are given. Gains are over
+    the mean of all models, on the selecting half and on the other.
     """
-    library = {
-        **group.compared,
-        **{f"baseline {number}": model for number, model in enumerate(group.baseline) if number},
-    }
-    validation, test = (
-        concatenated(
-            [model.logits()[split] for model in library.values()],
-            [model.examples for model in library.values()],
-        )
-        for split in (0, 1)
-    )
-    singles = softmax(validation)
-    selecting, held_out = (singles[:, half] for half in HALVES)
-    counts = greedy(selecting, labels[HALVES[0]], ROUNDS, START)
-    gains = {
-        f"nll_gain_{name}": nll(half.mean(axis=0), labels[part])
-        - nll(weighted(half, counts), labels[part])
-        for name, half, part in zip(
-            ("selecting", "held_out"), (selecting, held_out), HALVES, strict=True
-        )
-    }
+    library = [*group.compared.values(), *group.baseline[1:]]
+    every = _method("greedy", "every arm", library)
+    singles = softmax(every.validation)
+    counts = greedy(singles[:, HALVES[0]], labels[HALVES[0]], ROUNDS, START)
+    gains = {}
+    for name, half in zip(("selecting", "held_out"), HALVES, strict=True):
+        mean, chosen = singles[:, half].mean(axis=0), weighted(singles[:, half], counts)
+        gains[f"nll_gain_{name}"] = nll(mean, labels[half]) - nll(chosen, labels[half])
     picked = np.repeat(np.arange(len(counts)), counts)
-    runs = tuple(model.run for model in library.values())
-    return Method("greedy", "every arm", SINGLE, runs, validation[picked], test[picked]), gains
+    return replace(every, validation=every.validation[picked], test=every.test[picked]), gains
 
 
 def scored(method: Method, labels: Labelled) -> dict[str, float]:
-    """Every metric of a method on the test, before and after temperature scaling on validation; its members' diversity."""
+    """Return every metric of a method on test, also after temperature scaling, and its costs."""
     probabilities = method.average(method.test)
     temperature = fitted_temperature(method.average(method.validation), labels[0])
-    mended = tempered(probabilities, temperature)
+    scaled = tempered(probabilities, temperature)
+    distinct = np.unique(method.test, axis=0)  # a model picked twice is one member
     return {
         **{name: metric(probabilities, labels[1]) for name, metric in METRICS.items()},
-        "nll_scaled": nll(mended, labels[1]),
-        "calibration_error_scaled": calibration_error(mended, labels[1]),
+        "nll_scaled": nll(scaled, labels[1]),
+        "calibration_error_scaled": calibration_error(scaled, labels[1]),
         "temperature": temperature,
-        "disagreement": disagreement(
-            np.unique(method.test, axis=0)
-        ),  # a model picked twice is one member
-        "forward_passes": float(len(np.unique(method.test, axis=0))),
+        "disagreement": disagreement(distinct),
+        "forward_passes": float(len(distinct)),
         "trainings": float(len(method.runs)),
     }
 
 
 def sizes(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
-    """(members, metric, value) of averages of 1 to all members: over all subsets where independent, else the last."""
+    """Yield (members, metric, value) of all subsets where independent, else of the last members."""
     curve = size_curve if method.name == INDEPENDENT else last_curve
     for metric, score in CURVES.items():
-        yield from (
-            (size, metric, float(value))
-            for size, value in enumerate(curve(method.test, labels, score), start=1)
-        )
+        for size, value in enumerate(curve(method.test, labels, score), start=1):
+            yield size, metric, float(value)
 
 
 def passes(logits: Logits, labels: Labels) -> Iterator[tuple[int, str, float]]:
-    """(passes, metric, value) of the averages of the first 1 to T noise passes (T, N, classes)."""
+    """Yield (passes, metric, value) of averages of the first 1 to T passes (T, N, classes)."""
     counts = np.arange(1, len(logits) + 1)[:, None, None]
     means = softmax(logits).cumsum(axis=0) / counts
     for metric, score in CURVES.items():
-        yield from (
-            (number, metric, score(mean, labels)) for number, mean in enumerate(means, start=1)
-        )
+        for number, mean in enumerate(means, start=1):
+            yield number, metric, score(mean, labels)
 
 
 def _method(name: str, model: str, models: Sequence[Model], kind: str = "deterministic") -> Method:
-    """Members of a kind of several models as one method, compared with one model alone."""
-    digests = [one.examples for one in models]
-    validation, test = (
-        concatenated([one.logits(kind)[split] for one in models], digests) for split in (0, 1)
-    )
-    return Method(name, model, SINGLE, tuple(one.run for one in models), validation, test)
+    """Return members of a kind of several models as one method, compared with one model."""
+    digests = [each.examples for each in models]
+    members = [each.logits(kind) for each in models]
+    validation = concatenated([on_validation for on_validation, _ in members], digests)
+    test = concatenated([on_test for _, on_test in members], digests)
+    return Method(name, model, SINGLE, tuple(each.run for each in models), validation, test)

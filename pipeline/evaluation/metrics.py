@@ -1,7 +1,6 @@
-"""Scores of predicted probabilities against labels, and the parts of the gap.
+"""Metrics of predicted probabilities, and the parts of the gap.
 
-Separate from `averaging.py`: a metric never knows how many members stand behind a probability. Every
-metric takes probabilities (N, classes) and labels (N,) and is NaN where a probability is.
+Every metric takes probabilities (N, classes) and labels (N,) and is NaN where a probability is.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,64 +18,61 @@ SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 def hits(probabilities: Array, labels: Labels) -> Array:
-    """1 where the most probable class (N, classes) is the label (N,), else 0; NaN where a probability is."""
+    """Return (N,): 1 where the most probable class is the label, else 0."""
     undefined = np.isnan(probabilities).any(axis=1)
     return np.where(undefined, np.nan, probabilities.argmax(axis=1) == labels)
 
 
 def accuracy(probabilities: Array, labels: Labels) -> float:
-    """Fraction of examples whose most probable class is the label, 0 to 1; the first class wins a tie."""
+    """Return the share of examples whose top class is the label, 0 to 1; the first wins a tie."""
     return float(hits(probabilities, labels).mean())
 
 
 def nll(probabilities: Array, labels: Labels) -> float:
-    """Mean negative log-likelihood in nats, 0 or more; a probability of 0 counts as 2.2e-308."""
-    return float(-np.log(np.maximum(_of_label(probabilities, labels), SMALLEST)).mean())
+    """Return the mean negative log-likelihood in nats, >= 0; probability 0 counts as 2.2e-308."""
+    return float(-np.log(np.maximum(at_labels(probabilities, labels), SMALLEST)).mean())
 
 
 def brier(probabilities: Array, labels: Labels) -> float:
-    """Mean squared distance to the one-hot label, summed over classes, 0 to 2 (Brier 1950)."""
-    of_label = _of_label(probabilities, labels)
+    """Return the mean squared distance to the one-hot label, 0 to 2 (Brier 1950)."""
+    of_label = at_labels(probabilities, labels)
     return float((np.square(probabilities).sum(axis=1) - 2 * of_label + 1).mean())
 
 
 def calibration_error(probabilities: Array, labels: Labels, bins: int = BINS) -> float:
-    """Expected calibration error of the top class, 0 to 1, over `bins` bins of equal mass.
+    """Return the expected calibration error of the top class, 0 to 1, in bins of equal mass.
 
-    Sizes differ by one at most. Examples of equal confidence share their mean accuracy, so the result
-    does not depend on the order of the examples.
+    Sizes of bins differ by at most one. Examples of equal confidence share their mean accuracy, so
+    the order of the examples does not matter.
     """
-    right = hits(probabilities, labels)
+    correct = hits(probabilities, labels)
     confidences, level, counts = np.unique(
         probabilities.max(axis=1), return_inverse=True, return_counts=True
     )
-    excess = confidences - np.bincount(level, weights=right) / counts
-    return float(
-        sum(abs(part.sum()) for part in np.array_split(np.repeat(excess, counts), bins))
-        / len(labels)
-    )
+    excess = confidences - np.bincount(level, weights=correct) / counts
+    parts = np.array_split(np.repeat(excess, counts), bins)
+    return float(sum(abs(part.sum()) for part in parts) / len(labels))
 
 
 def calibration_error_width(probabilities: Array, labels: Labels, bins: int = BINS) -> float:
-    """Expected calibration error of the top class, 0 to 1, over `bins` bins of equal width.
+    """Return the expected calibration error of the top class, 0 to 1, in bins of equal width.
 
-    The form most papers report (Guo et al., ICML 2017); a few bins hold most examples of a sure network,
-    which is why `calibration_error` stands beside it. Raises ValueError for fewer than one bin.
+    Most papers report this form (Guo et al., ICML 2017), although a few bins hold most examples of
+    a confident network. Raises ValueError for fewer than one bin.
     """
     confidences = probabilities.max(axis=1)
     excess = confidences - hits(probabilities, labels)
-    return float(
-        np.abs(np.bincount(confidence_bins(confidences, bins), weights=excess)).sum() / len(labels)
-    )
+    sums = np.bincount(confidence_bins(confidences, bins), weights=excess)
+    return float(np.abs(sums).sum() / len(labels))
 
 
 def confidence_bins(confidences: Array, bins: int) -> NDArray[np.intp]:
-    """The bin (N,), 0 to bins - 1, of confidences (N,): bins (low, high] of equal width, the first closed.
+    """Return the bin (N,), 0 to bins - 1, of confidences (N,): bins (low, high] of equal width.
 
-    NaN counts as the last. Raises ValueError for fewer than one bin.
+    The first bin is closed; NaN counts as the last. Raises ValueError for fewer than one bin.
     """
     if bins < 1:
-        raise ValueError(f"bins {bins}: allowed is 1 or more")
+        raise ValueError(f"bins: invalid value {bins}; expected an integer >= 1")
     return np.searchsorted(np.arange(1, bins) / bins, confidences, side="left")
 
 
@@ -90,12 +86,12 @@ METRICS: Mapping[str, Score] = {
 
 
 def member_accuracy(logits: NDArray[np.floating], labels: Labels) -> float:
-    """The mean over members (members, N, classes) of each member's own accuracy."""
+    """Return the mean of the accuracies of the members (members, N, classes)."""
     return float(np.mean([accuracy(softmax(member), labels) for member in logits]))
 
 
 def gap_parts(train: Mapping[str, float], validation: float) -> dict[str, float]:
-    """The gap and what a network in training sees of it, as differences of accuracies.
+    """Return the gap and its parts during training, as differences of accuracies.
 
     `train` maps a kind of member to its accuracy on the training split: "deterministic" always,
     "augmented" and "trained" only where they differ from it. `validation` is deterministic. Without
@@ -113,6 +109,7 @@ def gap_parts(train: Mapping[str, float], validation: float) -> dict[str, float]
     }
 
 
-def _of_label(probabilities: Array, labels: Labels) -> Array:
-    of_label: Array = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
-    return of_label
+def at_labels(values: Array, labels: Labels) -> Array:
+    """Return of values (N, classes) those of the labels (N,)."""
+    chosen: Array = np.take_along_axis(values, labels[:, None], axis=1)[:, 0]
+    return chosen

@@ -1,7 +1,7 @@
-"""A run on one device in this process, or on several in processes of its own.
+"""Train a run on one device in this process, or on several in processes of their own.
 
-Separate because Lightning starts such processes by running the program again that asks for them: that must be the run
-alone, not a stage. Several devices are for a network that outgrows one; many runs are shared out over them otherwise.
+Lightning starts such processes by running the calling program again, which must therefore be the
+run alone and not a stage: `python -m pipeline.execution.devices`.
 """
 
 import json
@@ -12,58 +12,59 @@ import sys
 
 import torch
 
-from pipeline.execution.attempts import Job, Outcome, attempt
+from pipeline.execution.jobs import Job, Outcome, run_guarded
 from pipeline.runtime.behaviour import PACKAGE
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.signals import end_with_parent
-from pipeline.training import work
+from pipeline.training.job import run_training
 
 JOB = "GAPWISE_JOB"  # the environment reaches every process of a run
-TOLD = "outcome: "  # begins the line that matters of what they print
+OUTCOME = "outcome: "  # begins the line of the output that has the outcome
 
 
 def perform(job: Job) -> Outcome:
-    """As `work.perform`, on as many devices as `job["hardware"]` has.
+    """Train a run on as many devices as `job["hardware"]` has.
 
-    Raises Refusal where its precision is not to be had here.
+    Raises:
+        Refusal: The run's precision is not available here.
     """
     _require_precision(job)
-    return dict(work.perform(job)) if job["hardware"]["devices"] == 1 else _together(job)
+    if job["hardware"]["devices"] == 1:
+        return dict(run_training(job))
+    return _perform_together(job)
 
 
 def _require_precision(job: Job) -> None:
     precision = job["identity"]["training"].get("precision")
-    if precision == "16-mixed" and (
-        job["hardware"]["accelerator"] == "cpu" or not torch.cuda.is_available()
-    ):
+    gpu = job["hardware"]["accelerator"] != "cpu" and torch.cuda.is_available()
+    if precision == "16-mixed" and not gpu:
         raise Refusal(
-            f"training.precision: {json.dumps(precision)} needs a GPU; allowed here are 32-true and bf16-mixed"
+            'training.precision: invalid value "16-mixed" without a GPU; '
+            "expected 32-true or bf16-mixed"
         )
 
 
-def _together(job: Job) -> Outcome:
+def _perform_together(job: Job) -> Outcome:
     code = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": code, JOB: json.dumps(job)}
     command = [sys.executable, "-m", "pipeline.execution.devices"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    told = [line.removeprefix(TOLD) for line in ended.stdout.splitlines() if line.startswith(TOLD)]
-    if ended.returncode or not told:
-        lines = ended.stderr.strip().splitlines() or ["no message"]
-        raise RuntimeError(f"on {job['hardware']['devices']} devices: {lines[-1]}")
-    outcome: Outcome = json.loads(told[-1])
+    lines = [line for line in ended.stdout.splitlines() if line.startswith(OUTCOME)]
+    if ended.returncode or not lines:
+        errors = ended.stderr.strip().splitlines() or ["no message"]
+        raise RuntimeError(f"on {job['hardware']['devices']} devices: {errors[-1]}")
+    outcome: Outcome = json.loads(lines[-1].removeprefix(OUTCOME))
     if outcome["state"] == "refused":
         raise Refusal(*outcome["reason"].splitlines())
     return outcome
 
 
 def main() -> None:
-    """One of the processes of a run; the first of them prints the outcome."""
-    end_with_parent(
-        signal.SIGKILL
-    )  # training puts a handler of its own in place of the one for SIGTERM
-    outcome = attempt(work.perform, json.loads(os.environ[JOB]))
+    """Be one of the processes of a run; the first of them prints the outcome."""
+    end_with_parent(signal.SIGKILL)  # training replaces the handler of SIGTERM
+    outcome = run_guarded(run_training, json.loads(os.environ[JOB]))
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"{TOLD}{json.dumps(outcome)}")
+        print(f"{OUTCOME}{json.dumps(outcome)}")
     elif outcome["state"] == "failed":
         sys.exit(1)  # so that Lightning ends the others
 

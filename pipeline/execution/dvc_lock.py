@@ -1,4 +1,4 @@
-"""Keeps `dvc.lock` readable: DVC does not write it atomically, so a kill can damage it."""
+"""Repair of `dvc.lock`, which DVC does not write atomically: a kill can damage it."""
 
 import subprocess
 from pathlib import Path
@@ -6,54 +6,52 @@ from typing import Any
 
 from pipeline.config.yaml_files import parse_yaml
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.files import write_text
-from pipeline.runtime.locks import PRIVATE
+from pipeline.runtime.files import write_bytes
+from pipeline.runtime.locks import RUN_LOCK
 
 DVC_LOCK = Path("dvc.lock")
+COPY = RUN_LOCK.with_name("dvc.lock")
 
 
-def is_sound(path: Path) -> bool:
-    """Whether a lock file of DVC parses and every stage in it is whole."""
-    return _parses(path.read_bytes())
-
-
-def mend_dvc_lock(folder: Path = PRIVATE) -> str:
-    """Puts a `dvc.lock` back that a kill has damaged, from the last good copy or from git; what was done, or nothing."""
-    if not DVC_LOCK.exists() or _parses(DVC_LOCK.read_bytes()):
+def repair_dvc_lock() -> str:
+    """Restore a damaged `dvc.lock` from the last good copy or from git; return what was done."""
+    if not DVC_LOCK.exists() or is_sound(DVC_LOCK.read_bytes()):
         return ""
-    kept = folder / "dvc.lock"
-    shown = subprocess.run(["git", "show", "HEAD:dvc.lock"], capture_output=True, check=False)
-    for name, content in (
-        ("the last good copy", kept.read_bytes() if kept.exists() else b""),
-        ("git", shown.stdout),
-    ):
-        if content and _parses(content):
-            write_text(DVC_LOCK, content.decode())
-            return f"dvc.lock was damaged, as by a kill; restored from {name}"
+    committed = ["git", "show", "HEAD:dvc.lock"]
+    sources = {
+        "the last good copy": COPY.read_bytes() if COPY.exists() else b"",
+        "git": subprocess.run(committed, capture_output=True, check=False).stdout,
+    }
+    for name, content in sources.items():
+        if is_sound(content):
+            write_bytes(DVC_LOCK, content)
+            return f"dvc.lock was damaged, probably by a kill; restored from {name}"
     DVC_LOCK.unlink()
-    return "dvc.lock was damaged, as by a kill, and no good copy was found; removed: finished runs are kept all the same"
+    return (
+        "dvc.lock was damaged, probably by a kill, and there is no good copy; "
+        "removed: finished runs are kept"
+    )
+
+
+def keep_dvc_lock() -> None:
+    """Keep a copy of `dvc.lock` for the next repair."""
+    if DVC_LOCK.exists():
+        COPY.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(COPY, DVC_LOCK.read_bytes())
+
+
+def is_sound(content: bytes) -> bool:
+    """Return whether the content of a lock file parses and every stage in it is whole."""
+    try:
+        document = parse_yaml(content.decode(), DVC_LOCK)
+        return "schema" in document and all(map(_is_stage, document["stages"].values()))
+    except (Refusal, UnicodeDecodeError, KeyError, AttributeError, TypeError):
+        return False
 
 
 def _is_stage(entry: Any) -> bool:
-    """What DVC asks of an entry: a command, and files with a path and a hash."""
+    """Return whether an entry has what DVC needs: a command, and files with a path and a hash."""
     files = [file for kind in ("deps", "outs") for file in entry.get(kind, ())]
     return isinstance(entry["cmd"], str) and all(
         {"path", "md5", "hash"} <= set(file) for file in files
     )
-
-
-def keep_dvc_lock(folder: Path = PRIVATE) -> None:
-    """Keeps a copy of `dvc.lock` for the next mending."""
-    if DVC_LOCK.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "dvc.lock", DVC_LOCK.read_text(encoding="utf-8"))
-
-
-def _parses(content: bytes) -> bool:
-    try:
-        document = parse_yaml(content.decode(), DVC_LOCK)
-        return "schema" in document and all(
-            _is_stage(entry) for entry in document["stages"].values()
-        )
-    except (Refusal, UnicodeDecodeError, KeyError, AttributeError, TypeError):
-        return False

@@ -1,7 +1,7 @@
-"""Which run goes first: the longest, so that no worker is left alone with one at the end.
+"""The order of runs: longest first, so that no worker is left alone with a long one at the end.
 
-Graham, Bounds on Multiprocessing Timing Anomalies, SIAM J. Appl. Math. 17, 1969: longest first ends at most a third later
-than any order could. Separate from the scheduler because it is about time alone and changes no result.
+Graham, Bounds on Multiprocessing Timing Anomalies, SIAM J. Appl. Math. 17, 1969: longest first ends
+at most a third later than the best order.
 """
 
 import json
@@ -17,17 +17,17 @@ KIND = ("model", "training", "regularizers")  # what decides how long an image t
 def longest_first(
     jobs: Sequence[dict[str, Any]], known: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """Jobs by the seconds they will take, those of equal length in the order given. `known`: seconds an image, by kind."""
+    """Return jobs by the seconds they will take; `known` is seconds per image, by kind of run."""
     usual = statistics.median(known.values()) if known else 1.0
-    seconds = {
-        job["id"]: known.get(_kind(job["identity"]), usual) * images(job["identity"])
-        for job in jobs
-    }
-    return sorted(jobs, key=lambda job: -seconds[job["id"]])
+
+    def seconds(job: dict[str, Any]) -> float:
+        return known.get(_kind(job["identity"]), usual) * images(job["identity"])
+
+    return sorted(jobs, key=seconds, reverse=True)
 
 
 def timed(store: Store, fingerprints: Iterable[str]) -> dict[str, float]:
-    """Seconds that an image took in training, by kind: the last of each among finished runs."""
+    """Return the seconds per image of finished runs, by kind of run: the last of each kind."""
     known = {}
     for name in fingerprints:
         seconds = store.timing(name).get("seconds")
@@ -42,5 +42,5 @@ def _kind(identity: Mapping[str, Any]) -> str:
 
 
 def images(settings: Mapping[str, Any]) -> int:
-    """How many training images a run looks at, an image in every epoch anew."""
+    """Return how many training images a run processes, over all epochs."""
     return int(settings["data"]["train_size"]) * int(settings["training"]["epochs"])

@@ -1,7 +1,4 @@
-"""Brings a plan to completion: every planned run that the store lacks is trained.
-
-Separate from the executor, which carries jobs and knows nothing of runs.
-"""
+"""Bring a plan to completion: train every planned run that the store lacks."""
 
 import os
 import sys
@@ -11,9 +8,11 @@ from typing import Any
 
 from pipeline.config.parameters import Execution
 from pipeline.config.plan import Plan, last_plan
-from pipeline.execution import cluster, processes
-from pipeline.execution.attempts import Job, Outcome, Perform
+from pipeline.execution import processes, ray
+from pipeline.execution.failures import format_failures, run_labels
+from pipeline.execution.jobs import Job, Outcome, Perform
 from pipeline.execution.order import longest_first, timed
+from pipeline.execution.plans import write_current_plan
 from pipeline.execution.stage import Incomplete
 from pipeline.records.store import Store
 from pipeline.runtime.progress import progress
@@ -28,41 +27,53 @@ def complete(
     settings: Execution,
     loggers: Mapping[str, Any],
 ) -> None:
-    """Trains what is missing, then assembles `folder`/<phase> from the plan, whatever failed.
+    """Train what is missing, then assemble `folder`/<phase> from the plan, also after failures.
 
-    `folder` is the protocol's, with its prepared data; `loggers` says by fingerprint who is told of a curve as it comes.
-    Raises Incomplete naming the failures.
+    Args:
+        plan: The runs of a phase.
+        identities: What is trained in each run, by fingerprint.
+        perform: The function that trains one run.
+        store: Where finished runs are.
+        folder: The protocol's artifacts, with its prepared data.
+        settings: Where and how runs are trained.
+        loggers: What makes the logger of live curves of a run, by fingerprint.
+
+    Raises:
+        Incomplete: Runs failed, or a finished one was damaged; the message names them.
     """
     store.sweep()
-    data = str((folder / "data").absolute())
+    write_current_plan(store, plan)
     needed = [name for name in plan.fingerprints() if not store.finished(name)]
-    places = {"data": data, "store": str(store.root), "hardware": settings.hardware()}
+    shared = {
+        "data": str((folder / "data").absolute()),
+        "store": str(store.root),
+        "hardware": settings.hardware(),
+    }
     jobs = [
-        {"id": name, "identity": identities[name], "logger": loggers.get(name), **places}
+        {"id": name, "identity": identities[name], "logger": loggers.get(name), **shared}
         for name in needed
     ]
     explored = last_plan(folder / "exploration")  # confirmation trains the same arms
-    jobs = longest_first(
-        jobs, timed(store, [*plan.fingerprints(), *(explored.fingerprints() if explored else ())])
-    )
-    failed = finish(
-        jobs, perform, settings, _title(plan, len(needed)), [store.root, folder.absolute()]
-    )
+    past = [*plan.fingerprints(), *(explored.fingerprints() if explored else ())]
+    jobs = longest_first(jobs, timed(store, past))
+    folders = [store.root, folder.absolute()]
+    failed = finish(jobs, perform, settings, _title(plan, len(needed)), folders)
     if jobs and loggers and (trouble := store.muted()):
         print(
-            f"W&B: {trouble}; live curves rest for some minutes, the mirror makes up for them",
+            f"W&B: {trouble}; no live curves for some minutes, the mirror sends them later",
             file=sys.stderr,
         )
-    for job, outcome in failed:
-        store.write_failure(job["id"], outcome["reason"], outcome.get("traceback", ""))
-    lost = store.assemble(plan, folder / plan.phase)
-    if lost:
-        name = labels(plan)[lost[0]]
+    for fingerprint, outcome in failed.items():
+        store.write_failure(fingerprint, outcome["reason"], outcome.get("traceback", ""))
+    labels = run_labels(plan)
+    damaged = store.assemble(plan, folder / plan.phase)
+    if damaged:
         raise Incomplete(
-            f"{name}: damaged or removed since it was trained, of {len(lost)} such runs the first; run again"
+            f"{labels[damaged[0]]}: damaged or removed since it was trained, "
+            f"the first of {len(damaged)} such runs; run again"
         )
     if failed and not (settings.keep_going or os.environ.get("GAPWISE_KEEP_GOING")):
-        raise Incomplete(said(failed, len(needed), labels(plan)))
+        raise Incomplete(format_failures(failed, len(needed), labels))
 
 
 def finish(
@@ -71,17 +82,20 @@ def finish(
     settings: Execution,
     title: str,
     shared: Sequence[Path],
-) -> list[tuple[Job, Outcome]]:
-    """Performs all jobs under one progress bar; gives the failed ones. `shared` are the absolute folders that jobs use."""
+) -> dict[str, Outcome]:
+    """Perform all jobs under one progress bar; return the outcomes of the failed ones by id.
+
+    `shared` are the absolute folders that jobs use.
+    """
     if not jobs:
         print(f"{title}: nothing to do", flush=True)
-        return []
-    failed = []
-    with progress(title, len(jobs)) as tally:
+        return {}
+    failed = {}
+    with progress(title, len(jobs)) as counter:
         for job, outcome in _run_jobs(jobs, perform, settings, shared):
-            tally.add(outcome["state"])
+            counter.add(outcome["state"])
             if outcome["state"] == "failed":
-                failed.append((job, outcome))
+                failed[job["id"]] = outcome
     return failed
 
 
@@ -89,31 +103,8 @@ def _run_jobs(
     jobs: Sequence[Job], perform: Perform, settings: Execution, shared: Sequence[Path]
 ) -> Iterator[tuple[Job, Outcome]]:
     if settings.executor == "cluster":
-        return cluster.run_jobs(jobs, perform, settings, shared)
+        return ray.run_jobs(jobs, perform, settings, shared)
     return processes.run_jobs(jobs, perform, settings)
-
-
-def said(failed: list[tuple[Job, Outcome]], total: int, labels: Mapping[str, str]) -> str:
-    """How many failed and why: a line for each reason, naming the first run with it."""
-    reasons = {job["id"]: outcome["reason"] for job, outcome in failed}
-    lines = [f"{runs}: {reason}" for reason, runs in grouped(reasons, labels).items()]
-    return "\n".join([f"{len(failed)} of {total} runs failed:", *lines])
-
-
-def grouped(reasons: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
-    """Reason -> the runs with it: the first by its label, and how many more. `reasons` by fingerprint."""
-    runs: dict[str, list[str]] = {}
-    for name in sorted(reasons, key=lambda name: labels[name]):
-        runs.setdefault(reasons[name], []).append(labels[name])
-    return {
-        reason: f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}"
-        for reason, names in runs.items()
-    }
-
-
-def labels(plan: Plan) -> dict[str, str]:
-    """What a person calls each run, as what it stands for first."""
-    return {run.fingerprint: run.label() for run in reversed(plan.every())}
 
 
 def _title(plan: Plan, needed: int) -> str:

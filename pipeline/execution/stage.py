@@ -1,7 +1,4 @@
-"""How every stage starts and ends: bad input is one line per error, a kill leaves nothing behind.
-
-Separate from the stages so that each of them is only what it computes.
-"""
+"""How every stage starts and ends: one line per error of the user, nothing alive after a kill."""
 
 import errno
 import os
@@ -11,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from pipeline.planning.fingerprint import input_digests
+from pipeline.execution.inputs import changed_inputs, input_digests
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.locks import held
+from pipeline.runtime.locks import exclusive_lock
 from pipeline.runtime.signals import TERMINATED, end_with_parent, interruptible
 
 ARTIFACTS = Path("artifacts")
@@ -22,11 +19,11 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 class Incomplete(Exception):
-    """A stage did all it could, and some of it failed: the message names what. Exit code 1."""
+    """Part of a stage failed; the message names what. Ends a command with exit code 1."""
 
 
 def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -> int:
-    """Runs one stage for the protocol named on the command line and gives its exit code.
+    """Run one stage for the protocol named on the command line and return its exit code.
 
     0 done, 1 some runs failed, 2 bad input (one line per error), 130 and 143 interrupted.
     """
@@ -41,25 +38,25 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
     end_with_parent()
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        return guarded(lambda: _alone(work, given[0], verb))
+        return report_errors(lambda: _alone(work, given[0], verb))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
-    """Runs the stage unless another process is at it: two writers of one output would mix it."""
-    with held(ARTIFACTS, f".{os.path.basename(protocol)}.{verb}.lock"):
+    """Run a stage unless another process runs it: two writers of one output would mix it."""
+    with exclusive_lock(ARTIFACTS / f".{os.path.basename(protocol)}.{verb}.lock"):
         before = input_digests()
         work(protocol)
-        changed = [name for name, digest in input_digests().items() if before.get(name) != digest]
+        changed = changed_inputs(before)
         if changed:  # DVC would record the result under what is there now
             raise Incomplete(
-                f"{changed[0]} was changed while {verb} was at work; what is finished is kept: run again"
+                f"{changed[0]} was changed during {verb}; finished runs are kept: run again"
             )
 
 
-def guarded(work: Callable[[], None]) -> int:
-    """Runs `work` and turns what a user can cause into clear lines and an exit code."""
+def report_errors(work: Callable[[], None]) -> int:
+    """Run `work`, print what a user can cause as clear lines, and return an exit code."""
     try:
         with interruptible():
             work()
@@ -89,13 +86,14 @@ def _refuse(lines: Sequence[str]) -> int:
 
 
 def environment_line(error: OSError) -> str | None:
-    """What a user can do about an error of the disk; None for any other error, which is our own mistake."""
-    place = "allowed is a writable folder (GAPWISE_STORE moves the run store)"
-    what = {
+    """Return what a user can do about an error of the disk; None for any other error."""
+    place = "expected a writable folder (GAPWISE_STORE moves the run store)"
+    remedies = {
         errno.ENOSPC: "the disk is full; free some space and run again: finished runs are kept",
-        errno.EDQUOT: "the disk quota is used up; free some space and run again: finished runs are kept",
-        errno.ENOTDIR: f"a file stands where a folder is needed; {place}",
+        errno.EDQUOT: "the disk quota is used up; free some space: finished runs are kept",
+        errno.ENOTDIR: f"a file is where a folder is needed; {place}",
         errno.EROFS: f"the file system is read-only; {place}",
         errno.EACCES: f"permission denied; {place}",
-    }.get(error.errno or 0)
-    return f"{error.filename or 'write'}: {what}" if what else None
+    }
+    remedy = remedies.get(error.errno or 0)
+    return f"{error.filename or 'write'}: {remedy}" if remedy else None

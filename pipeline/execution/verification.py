@@ -1,7 +1,6 @@
-"""Recomputes a report from its predictions in a temporary folder, and tells where it differs from the one at hand.
+"""Verification: recompute a report from its predictions in a temporary folder and compare.
 
-What went in is held against `dvc.lock`, where that names it. Separate from the report, which is one of the stages that
-are run again: choose, evaluate, compare, report.
+The inputs are compared with the checksums in `dvc.lock`; the stages from choose on run again.
 """
 
 import hashlib
@@ -23,52 +22,51 @@ from pipeline.runtime.errors import Refusal
 INPUTS = ("data", "exploration", "confirmation", "predictions")
 VERBS = ("choose", "evaluate", "compare", "report")
 LOCK = Path("dvc.lock")
-UNSTABLE = (
-    "timing.md",
-    "timing.csv",
-    "tracked.json",
-)  # the wall clock, and what is known to a server
+UNSTABLE = ("timing.md", "timing.csv", "tracked.json")  # depend on the wall clock or a server
 INDEX = Path("reports", "README.md")
 
 
 def differences(protocol: str, root: Path = Path()) -> list[str]:
-    """One line for every file under `root` that is not what the predictions of a protocol give; none where all agree.
+    """Return one line for every file under `root` that differs from what the predictions give.
 
-    Raises Refusal where there are no predictions, where one or a run is damaged, or where a stage fails.
+    Raises:
+        Refusal: Predictions are missing, one of them or a run is damaged, or a stage fails.
     """
     artifacts, root = root / "artifacts" / protocol, root.resolve()
     missing = [name for name in INPUTS if not (artifacts / name).exists()]
     if missing:
         raise Refusal(
-            f"{artifacts / missing[0]}: missing; needed to verify are the predictions: make run, or dvc pull"
+            f"{artifacts / missing[0]}: missing; expected the predictions: make run, or dvc pull"
         )
     _check_runs(artifacts)
     with tempfile.TemporaryDirectory(prefix="gapwise-verify-") as folder:
         again = Path(folder)
         _recompute(protocol, root, again)
-        own, other = (place / "artifacts" / protocol for place in (root, again))
-        tables = {path.name for path in other.iterdir() if path.is_file() and not path.is_symlink()}
-        found = [
-            *_unrecorded(protocol, root),
-            *_tables(own, other, tables),
-            *_tree(root / "reports" / protocol, again / "reports" / protocol),
-        ]
-        listed = (again / INDEX).read_text().splitlines()[-1]
+        tables, reports = Path("artifacts", protocol), Path("reports", protocol)
+        names = {tables / path.name for path in (again / tables).iterdir() if path.is_file()}
+        for place in (root, again):
+            files = (path for path in (place / reports).rglob("*") if path.is_file())
+            names |= {path.relative_to(place) for path in files}
+        compared = sorted(name for name in names if name.name not in UNSTABLE)
+        found = list(_unrecorded(protocol, root))
+        for name in compared:
+            found += _difference(root / name, again / name)
+        headline = (again / INDEX).read_text().splitlines()[-1]
         index = root / INDEX
-        if listed not in (index.read_text().splitlines() if index.exists() else ()):
+        if headline not in (index.read_text().splitlines() if index.exists() else ()):
             found.append(f"{INDEX}: does not hold the headline of {protocol}")
     return found
 
 
 def _check_runs(artifacts: Path) -> None:
-    """Raises Refusal for a run whose files are not those of its record."""
+    """Raise Refusal for a run whose files are not those of its record."""
     for phase in ("exploration", "confirmation"):
         for name in read_plan(artifacts / phase).fingerprints():
             checked_record(artifacts / phase / name)
 
 
 def _unrecorded(protocol: str, root: Path) -> Iterator[str]:
-    """A line for every folder that went in and is not the one whose checksum is in `dvc.lock`."""
+    """Yield a line for every input folder whose checksum is not the one in `dvc.lock`."""
     stages = read_yaml(root / LOCK).get("stages", {}) if (root / LOCK).exists() else {}
     outs = {
         out["path"]: out["md5"]
@@ -83,7 +81,7 @@ def _unrecorded(protocol: str, root: Path) -> Iterator[str]:
 
 
 def folder_md5(folder: Path) -> str:
-    """The checksum that DVC gives a folder: of the list of its files by name, each with its own."""
+    """Return the checksum DVC gives a folder: that of the sorted list of its files."""
     listed = [
         {
             "md5": hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
@@ -112,47 +110,26 @@ def _recompute(protocol: str, root: Path, again: Path) -> None:
             command, cwd=again, env=environment, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise Refusal(
-                f"verify: {verb} of {protocol} failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}"
-            )
+            last = (done.stderr.strip() or "no message").splitlines()[-1]
+            raise Refusal(f"verify: {verb} of {protocol} failed: {last}")
 
 
-def _tables(own: Path, other: Path, names: set[str]) -> Iterator[str]:
-    for name in sorted(names.difference(UNSTABLE)):
-        yield from _compared(own / name, other / name)
-
-
-def _tree(own: Path, other: Path) -> Iterator[str]:
-    """Compares two folders with all that is in them, whichever has it."""
-    names = {
-        path.relative_to(place)
-        for place in (own, other)
-        for path in place.rglob("*")
-        if path.is_file()
-    }
-    for name in sorted(name for name in names if name.name not in UNSTABLE):
-        yield from _compared(own / name, other / name)
-
-
-def _compared(own: Path, other: Path) -> Iterator[str]:
+def _difference(own: Path, other: Path) -> Iterator[str]:
     name = os.path.relpath(own)
     if not own.exists():
         yield f"{name}: missing"
     elif not other.exists():
-        yield f"{name}: is no part of what the predictions give; remove it"
+        yield f"{name}: not among the files the predictions give; remove it"
     elif own.read_bytes() != other.read_bytes():
         yield f"{name}: differs from what the predictions give{_place(own, other)}"
 
 
 def _place(own: Path, other: Path) -> str:
-    """Where two texts differ first; nothing for pictures."""
+    """Return where two texts differ first; "" for pictures."""
     if own.suffix == ".png":
         return ""
-    lines = (
-        path.read_text(encoding="utf-8", errors="replace").splitlines() for path in (own, other)
-    )
-    pairs = itertools.zip_longest(*lines)
-    return next(
-        (f", first in line {number}" for number, (one, two) in enumerate(pairs, 1) if one != two),
-        "",
-    )
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in (own, other))
+    lines = itertools.zip_longest(*(text.splitlines() for text in texts))
+    different = (number for number, (one, two) in enumerate(lines, 1) if one != two)
+    number = next(different, None)
+    return f", first in line {number}" if number else ""

@@ -11,22 +11,26 @@ from pipeline.runtime.errors import Refusal
 
 
 def settings() -> dict[str, type[Settings]]:
-    """Name -> model of its settings, for every file of this folder that is a network, and for `imported` ones."""
+    """Return name -> class of its settings, for every file of this folder that is a network."""
     found = sorted(
         module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
     )
     models = {name: importlib.import_module(f"pipeline.models.{name}").Model for name in found}
     if other := [name for name, model in models.items() if not issubclass(model, Network)]:
         raise Refusal(
-            f"pipeline/models/{other[0]}.py: Model: allowed is a class made from pipeline.models._initialization.Network"
+            f"pipeline/models/{other[0]}.py: Model: expected a subclass of "
+            "pipeline.models._initialization.Network"
         )
     return models
 
 
 def build(given: dict[str, Any], shape: tuple[int, ...], classes: int) -> Standardized:
-    """The network that `given` (its name and settings) describes, for images of `shape` (channels, height, width).
+    """Return a network with its standardization; seed the global generator first.
 
-    Initial weights come from the global generator; seed it first.
+    Args:
+        given: its name and settings.
+        shape: (channels, height, width) of the images.
+        classes: the number of logits.
     """
     values = {key: value for key, value in given.items() if key != "name"}
     module = importlib.import_module(f"pipeline.models.{given['name']}")

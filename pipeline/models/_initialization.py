@@ -1,7 +1,4 @@
-"""How weights begin: He et al. (ICCV 2015), Glorot and Bengio (AISTATS 2010), or too small and too large on purpose.
-
-Separate from the networks, since it is the same for all of them.
-"""
+"""Initial weights: He et al. (ICCV 2015), Glorot and Bengio (AISTATS 2010), too small, large."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -12,20 +9,18 @@ from torch import Tensor, nn
 from pipeline.config.settings import Settings
 
 Initialization = Literal["own", "he", "xavier", "small", "large"]
-SMALL, LARGE = (
-    0.01,
-    1.0,
-)  # standard deviations: signals vanish with the one and saturate or explode with the other
+# standard deviations: signals vanish with the one and saturate or explode with the other
+SMALL, LARGE = 0.01, 1.0
 
 
 class Network(Settings):
-    """What every network can be told: `own` leaves it as PyTorch, or the network itself, makes it."""
+    """Settings of every network; `own` keeps the weights that PyTorch or the network draws."""
 
     initialization: Initialization = Field("own")
 
 
 def initialize(network: nn.Module, how: Initialization) -> None:
-    """Draws the weights of linear layers and convolutions anew, from the global generator, and sets their biases to 0."""
+    """Redraw the weights of linear layers and convolutions, and set their biases to 0."""
     draw = DRAWS.get(how)
     for layer in network.modules() if draw else ():
         if draw and isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):

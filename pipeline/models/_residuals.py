@@ -1,13 +1,12 @@
-"""Finds residual branches, and lets a gate decide whether they are computed.
+"""Residual branches, found by graph, and gates that decide whether they are computed.
 
-By graph, not by type: the forward of every module is traced through torch.fx with its submodules as leaves, so that
-a block which adds its shortcut in its own forward (`out += identity`) is found whoever wrote it. Separate from
-`sites.py`, which finds layers by type.
+The forward of every module is traced through torch.fx with its submodules as leaves, so that any
+block which adds its shortcut in its own forward (`out += identity`) is found.
 """
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -20,14 +19,14 @@ SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
 
 class Gate(nn.Module):
-    """Called as gate(shortcut, *pieces) where shortcut + branch(*pieces) stood; decides whether to call the branch."""
+    """Replaces shortcut + branch(*pieces) as gate(shortcut, *pieces), and may skip the branch."""
 
     branch: Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
 class Addition:
-    """One addition in a traced forward: its operands, the nodes of the branch and the nodes it reads from outside."""
+    """One addition in a traced forward: its operands, the branch's nodes and those it reads."""
 
     node: fx.Node
     shortcut: fx.Node
@@ -37,7 +36,7 @@ class Addition:
     pieces: tuple[fx.Node, ...]
 
     def layers(self, block: nn.Module) -> int:
-        """The number of convolutions and linear layers in the branch."""
+        """Return the number of convolutions and linear layers in the branch."""
         modules = [
             part
             for module in self.modules(block)
@@ -47,7 +46,7 @@ class Addition:
         return len(modules) + sum(node.target in CALLS for node in self.own)
 
     def modules(self, block: nn.Module) -> list[nn.Module]:
-        """The modules that the branch calls."""
+        """Return the modules that the branch calls."""
         return [
             block.get_submodule(str(node.target)) for node in self.own if node.op == "call_module"
         ]
@@ -55,7 +54,7 @@ class Addition:
 
 @dataclass(frozen=True)
 class ResidualBlock:
-    """A module whose forward adds branches to shortcuts, as traced in each mode (`module.training`)."""
+    """A module whose forward adds branches to shortcuts, as traced in each mode."""
 
     name: str
     module: nn.Module
@@ -63,11 +62,11 @@ class ResidualBlock:
 
     @property
     def branches(self) -> int:
-        """How many there are: one in most networks, two in a transformer's block."""
+        """Their number: one in most networks, two in a transformer's block."""
         return len(self.additions[True])
 
     def insert(self, gates: Mapping[str, Gate]) -> None:
-        """Puts gates, one for each branch in order, into the block under their names. Other names and weights stay."""
+        """Insert gates under their names, one for each branch; other names and weights stay."""
         for number, (name, gate) in enumerate(gates.items()):
             self.module.add_module(name, gate)
             gate.branch = self._traced(lambda additions, number=number: _branch(additions[number]))
@@ -82,9 +81,10 @@ class ResidualBlock:
 
 @final
 class Traced:
-    """A traced function of a module, as it reads in each mode: tracing turns `self.training` into a constant.
+    """A traced function of a module in each mode: tracing turns `self.training` into a constant.
 
-    Reaches every submodule and weight through the module itself, so a deep copy or a replaced submodule is followed.
+    Reaches every submodule and weight through the module itself, so a deep copy or a replaced
+    submodule is followed.
     """
 
     def __init__(self, owner: nn.Module, functions: Mapping[bool, Callable[..., Tensor]]):
@@ -92,28 +92,21 @@ class Traced:
         self.functions = dict(functions)
 
     def __call__(self, *inputs: Any, **named: Any) -> Tensor:
-        """The function of the mode that the module is in."""
+        """Call the function of the mode that the module is in."""
         return self.functions[self.owner.training](self.owner, *inputs, **named)
 
 
 def residual_blocks(network: nn.Module) -> list[ResidualBlock]:
-    """The blocks, in order, whose forward adds two paths from its input, one with more layers than the other: the branch.
+    """Return the blocks, in order, whose forward adds two paths from its input.
 
-    Where a branch holds further blocks, these count and it does not. Modules that cannot be traced are passed over.
+    The path with more layers is the branch. If it holds further blocks, these count and it does
+    not. Modules that cannot be traced are passed over.
     """
     found = [
         ResidualBlock(name, module, _additions(module)) for name, module in network.named_modules()
     ]
     owners = {block.module for block in found if block.branches}
-    innermost = [
-        ResidualBlock(
-            block.name,
-            block.module,
-            {mode: _without(items, block.module, owners) for mode, items in both.items()},
-        )
-        for block in found
-        for both in [block.additions]
-    ]
+    innermost = [_innermost(block, owners) for block in found]
     return [
         block
         for block in innermost
@@ -122,7 +115,7 @@ def residual_blocks(network: nn.Module) -> list[ResidualBlock]:
 
 
 def passed_over(network: nn.Module) -> int:
-    """How many modules cannot be traced, and how many sums add two paths with equally many layers, neither the branch."""
+    """Return the number of modules that cannot be traced and of sums of paths with equal layers."""
     graphs = [(module, _graph(module, True)) for module in network.modules() if _composed(module)]
     equal = sum(
         _is_equal(_sides(node), module) for module, graph in graphs if graph for node in graph.nodes
@@ -135,19 +128,18 @@ def _is_equal(sides: Sequence[Addition], block: nn.Module) -> bool:
     return len(numbers) == 1 and numbers != {0}
 
 
-def _without(
-    additions: Iterable[Addition], block: nn.Module, owners: set[nn.Module]
-) -> list[Addition]:
-    """The additions whose branches hold no block."""
-    return [
-        item
-        for item in additions
-        if not any(owners & set(module.modules()) for module in item.modules(block))
-    ]
+def _innermost(block: ResidualBlock, owners: set[nn.Module]) -> ResidualBlock:
+    """Return a block with only the additions whose branches hold no block."""
+
+    def is_innermost(item: Addition) -> bool:
+        return not any(owners & set(module.modules()) for module in item.modules(block.module))
+
+    additions = {mode: list(filter(is_innermost, items)) for mode, items in block.additions.items()}
+    return replace(block, additions=additions)
 
 
 def _additions(module: nn.Module) -> dict[bool, list[Addition]]:
-    """The residual additions in a module's own forward, outermost only, by mode."""
+    """Return the residual additions in a module's own forward, outermost only, by mode."""
     return {mode: _outermost(module, _graph(module, mode)) for mode in (True, False)}
 
 
@@ -159,7 +151,7 @@ def _outermost(module: nn.Module, graph: fx.Graph | None) -> list[Addition]:
 
 
 def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
-    """The graph of a module's forward with its submodules as leaves; None where there is none to be had."""
+    """Return the graph of a module's forward with its submodules as leaves, or None."""
     if not _composed(module):
         return None
     before = module.training
@@ -173,24 +165,24 @@ def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
 
 
 def _composed(module: nn.Module) -> bool:
-    """Whether a module is a user's, with others in it."""
+    """Return whether a module is a user's and has submodules."""
     return not type(module).__module__.startswith("torch.") and any(True for _ in module.children())
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Every submodule is."""
+        """Return True: every submodule is."""
         return True
 
 
 def _addition(node: fx.Node, block: nn.Module) -> Addition | None:
-    """What a node adds, where it is the sum of a shortcut and a branch."""
+    """Return a node as the sum of a shortcut and a branch, or None."""
     sides = sorted(_sides(node), key=lambda side: side.layers(block))
     return sides[1] if sides and sides[0].layers(block) < sides[1].layers(block) else None
 
 
 def _sides(node: fx.Node) -> list[Addition]:
-    """The two ways to see a sum of paths from the input: with either operand for the branch; none where it is no such sum."""
+    """Return a sum of paths from the input with either operand as the branch; [] if it is none."""
     if (
         node.op not in ("call_function", "call_method")
         or node.target not in SUMS
@@ -206,7 +198,7 @@ def _sides(node: fx.Node) -> list[Addition]:
 
 
 def _side(node: fx.Node, shortcut: Any, branch: Any, derived: set[fx.Node]) -> Addition:
-    """The addition with one operand taken for the branch."""
+    """Return the addition with one operand as the branch."""
     (output,) = (found for found in node.graph.nodes if found.op == "output")
     needed, elsewhere = _ancestors(branch), _ancestors(output, {node: [shortcut]})
     own = frozenset(found for found in needed - elsewhere if found.op != "placeholder")
@@ -222,7 +214,7 @@ def _side(node: fx.Node, shortcut: Any, branch: Any, derived: set[fx.Node]) -> A
 def _ancestors(
     start: fx.Node, instead: Mapping[fx.Node, list[fx.Node]] | None = None
 ) -> set[fx.Node]:
-    """A node and all it depends on; `instead` overrules what single nodes depend on."""
+    """Return a node and all it depends on; `instead` replaces what single nodes depend on."""
     found: set[fx.Node] = set()
     waiting = [start]
     while waiting:
@@ -234,7 +226,7 @@ def _ancestors(
 
 
 def _derived(graph: fx.Graph) -> set[fx.Node]:
-    """The inputs of a graph and all that depends on them."""
+    """Return the inputs of a graph and all that depends on them."""
     found: set[fx.Node] = set()
     for node in graph.nodes:
         if node.op == "placeholder" or found.intersection(node.all_input_nodes):
@@ -243,7 +235,7 @@ def _derived(graph: fx.Graph) -> set[fx.Node]:
 
 
 def _branch(addition: Addition) -> fx.Graph:
-    """pieces -> branch."""
+    """Return the graph pieces -> branch."""
     graph = fx.Graph()
     copies = {node: graph.placeholder(node.name) for node in addition.pieces}
     for node in addition.computed:
@@ -253,7 +245,7 @@ def _branch(addition: Addition) -> fx.Graph:
 
 
 def _rest(additions: Sequence[Addition], names: Sequence[str]) -> fx.Graph:
-    """The whole forward, with a call of the gate of that name for every addition."""
+    """Return the whole forward, with a call of the gate of that name for every addition."""
     graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
     gates = {
         addition.node: (name, addition) for name, addition in zip(names, additions, strict=True)
@@ -271,6 +263,6 @@ def _rest(additions: Sequence[Addition], names: Sequence[str]) -> fx.Graph:
 
 
 def _compiled(block: nn.Module, graph: fx.Graph) -> Callable[..., Tensor]:
-    """A graph as a function whose first argument is the block."""
+    """Return a graph as a function whose first argument is the block."""
     function: Callable[..., Tensor] = type(fx.GraphModule(block, graph)).forward
     return function

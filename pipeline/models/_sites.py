@@ -1,8 +1,4 @@
-"""Finds, by type, the places of a network where a regularizer may act.
-
-Separate from both models and regularizers, so that neither knows the other and any network of standard
-modules will do.
-"""
+"""The layers of a network on which a regularizer may act, found by type, and its weights."""
 
 from torch import fx, nn
 
@@ -12,17 +8,17 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def linear_layers(network: nn.Module) -> list[Site]:
-    """The linear layers, in order: what stands before them are their inputs."""
+    """Return the linear layers, in order."""
     return _in_order(network, nn.Linear)
 
 
 def hidden_layers(network: nn.Module) -> list[Site]:
-    """The linear layers whose inputs are hidden units: all but one that is the first of all layers with weights."""
+    """Return the linear layers with hidden inputs: all but a first layer of the network."""
     return [site for site in _in_order(network, *LAYERS)[1:] if isinstance(site[1], nn.Linear)]
 
 
 def convolutions(network: nn.Module) -> list[Site]:
-    """The convolutions that see more than one pixel, in order: 1x1 shortcuts and projections are left out."""
+    """Return the convolutions that see more than one pixel, in order: no 1x1 projections."""
     return [
         (name, module)
         for name, module in _in_order(network, nn.Conv2d)
@@ -31,12 +27,12 @@ def convolutions(network: nn.Module) -> list[Site]:
 
 
 def pooling_layers(network: nn.Module) -> list[Site]:
-    """The max-pooling layers, in order."""
+    """Return the max-pooling layers, in order."""
     return _in_order(network, nn.MaxPool2d)
 
 
 def weights(network: nn.Module) -> list[nn.Parameter]:
-    """The weight tensors that a norm penalty acts on: not biases, not those of normalization layers."""
+    """Return the weights that a norm penalty acts on: no biases, none of normalization layers."""
     return [
         parameter
         for module in network.modules()
@@ -47,9 +43,10 @@ def weights(network: nn.Module) -> list[nn.Parameter]:
 
 
 def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
-    """The modules of these kinds in the order in which the forward calls them, or the module of torch they are part of.
+    """Return the modules of these kinds in the order in which the forward calls them.
 
-    Those that it never calls come last, as registered; so do all where the forward cannot be traced.
+    A part of one of torch's modules is called where that is. Modules that are never called come
+    last, as registered; so do all if the forward cannot be traced.
     """
     calls = _calls(network)
 
@@ -65,7 +62,7 @@ def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
 
 
 def _calls(network: nn.Module) -> dict[str, int]:
-    """Name -> place of the modules that a forward calls, torch's own as wholes; empty where it cannot be traced."""
+    """Return name -> place of the modules that a forward calls; {} if it cannot be traced."""
     try:
         graph = fx.Tracer().trace(network)
     except Exception:  # whatever a user's forward raises on meeting a symbol

@@ -1,16 +1,16 @@
-"""A network together with the mean and deviation of its inputs, so that its weights file is complete.
+"""A network with the mean and deviation of its inputs, so that its weights file is complete.
 
-Separate from the loader because augmentation works on images in [0, 1], before standardization.
+Not the loader's task, because augmentation works on images in [0, 1], before standardization.
 """
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.arrays import BRIGHTEST, TOGETHER
+from pipeline.data.arrays import COPY_CHUNK, MAX_PIXEL
 
 
 class Standardized(nn.Module):
-    """network((images - mean) / deviation), per channel; identity until `fit` has seen training images."""
+    """network((images - mean) / deviation), per channel; mean 0 and deviation 1 before `fit`."""
 
     mean: Tensor
     deviation: Tensor
@@ -22,7 +22,7 @@ class Standardized(nn.Module):
         self.register_buffer("deviation", torch.ones(1, channels, 1, 1))
 
     def fit(self, images: Tensor) -> None:
-        """Takes mean and deviation per channel from the training images (N, channels, height, width) alone.
+        """Compute mean and deviation per channel of training images (N, channels, height, width).
 
         Fractions, or bytes, which are counted and not copied.
         """
@@ -31,7 +31,7 @@ class Standardized(nn.Module):
         self.deviation.copy_(deviation.clamp_min(1e-6))  # a constant channel stays finite
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, channels, height, width) in [0, 1] -> logits (N, classes)."""
+        """Return logits (N, classes) for images (N, channels, height, width) in [0, 1]."""
         logits: Tensor = self.network((images - self.mean) / self.deviation)
         return logits
 
@@ -41,19 +41,17 @@ def _summed(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _counted(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Deviation and mean (1, channels, 1, 1) of bytes as fractions: exact, from how often each value occurs."""
-    counts = torch.zeros(images.shape[1], BRIGHTEST + 1, dtype=torch.double)
-    for chunk in images.split(TOGETHER):
+    """Return deviation and mean (1, channels, 1, 1) of bytes as fractions, exact, from counts."""
+    counts = torch.zeros(images.shape[1], MAX_PIXEL + 1, dtype=torch.double)
+    for chunk in images.split(COPY_CHUNK):
         counts += torch.stack(
             [
-                torch.bincount(channel.flatten(), minlength=BRIGHTEST + 1)
+                torch.bincount(channel.flatten(), minlength=MAX_PIXEL + 1)
                 for channel in chunk.unbind(1)
             ]
         )
-    shares, values = (
-        counts / counts.sum(1, keepdim=True),
-        torch.arange(BRIGHTEST + 1).double() / BRIGHTEST,
-    )
+    shares = counts / counts.sum(1, keepdim=True)
+    values = torch.arange(MAX_PIXEL + 1).double() / MAX_PIXEL
     mean = shares @ values
     deviation = (shares * (values - mean[:, None]) ** 2).sum(1).sqrt()
     return deviation.view(1, -1, 1, 1), mean.view(1, -1, 1, 1)

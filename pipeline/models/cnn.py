@@ -1,7 +1,4 @@
-"""A plain convolutional network: per stage two 3x3 convolutions, batch norm, ReLU, then 2x2 max pooling.
-
-Separate from the regularizers, which find its layers by type (`sites.py`).
-"""
+"""A plain network: stages of two 3x3 convolutions, batch norm, ReLU and 2x2 max pooling."""
 
 from typing import Annotated
 
@@ -20,7 +17,7 @@ class Model(Network):
 
 
 def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    """The network for images of `shape` (channels, height, width): (N, *shape) -> logits (N, classes)."""
+    """Return the network (N, *shape) -> logits (N, classes), shape (channels, height, width)."""
     layers: list[nn.Module] = []
     channels = shape[0]
     for width in settings.widths:

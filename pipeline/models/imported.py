@@ -1,7 +1,6 @@
-"""A network of the user's own: `model: {import: mypackage.models:Net, arguments: {...}}`, any `nn.Module`.
+"""A user's own network: `model: {import: mypackage.models:Net, arguments: {...}}`, any `nn.Module`.
 
-Separate from the networks of this folder because nothing is known of it: it is made by name and has to show what it gives.
-How a network of this folder is asked whether it takes the images is here too.
+Nothing is known of it, so it is made by name and tried on images.
 """
 
 import copy
@@ -23,7 +22,7 @@ FAILURES = (Exception, SystemExit)  # whatever code of the user raises
 
 
 class Model(Network):
-    """Settings: the module and what in it makes the network, and the arguments it is given."""
+    """Settings: a module and the name in it that makes the network, and its arguments."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", populate_by_name=True)
 
@@ -39,15 +38,15 @@ class Model(Network):
 
 
 def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
-    """The network, once it has shown that it takes images of `shape` (channels, height, width) to logits (N, classes).
+    """Return the network, once it has returned logits (N, classes) for images of `shape`.
 
-    Raises Refusal where it cannot be imported or made, or gives something else.
+    Raises:
+        Refusal: it cannot be imported or made, or returns something else.
     """
     network = _made(settings)
     training = network.training
-    _require_logits(
-        settings, network, shape, classes, training=False
-    )  # which also makes the weights of lazy layers
+    # the first pass also makes the weights of lazy layers
+    _require_logits(settings, network, shape, classes, training=False)
     with torch.random.fork_rng(devices=[]):
         _require_logits(settings, _copied(settings, network), shape, classes, training=True)
     return network.train(training)
@@ -59,9 +58,9 @@ def require_fit(
     shape: tuple[int, ...],
     make: Callable[[dict[str, Any]], nn.Module],
 ) -> None:
-    """Raises Refusal where a network, which `make` makes of `given` (name and settings), is too deep for images of `shape`.
+    """Raise Refusal if a network is too deep for images of `shape`; leave the network unchanged.
 
-    The network is left as it was.
+    `make` makes it of `given`, its name and settings, and others to find the allowed depth.
     """
     widths = given.get("widths", ())
     if not widths or _takes(network, shape):
@@ -71,10 +70,11 @@ def require_fit(
         for number in range(1, len(widths))
         if _takes(make({**given, "widths": widths[:number]}), shape)
     ]
-    allowed = f"allowed are at most {fitting[-1]}" if fitting else "allowed is another network"
+    expected = f"at most {fitting[-1]}" if fitting else "another network"
     pixels = "x".join(map(str, shape[1:]))
     raise Refusal(
-        f"model.widths: {len(widths)} stages are too many for images of {pixels} pixels; {allowed}"
+        f"model.widths: {len(widths)} stages are too many for images of {pixels} pixels; "
+        f"expected {expected}"
     )
 
 
@@ -91,7 +91,7 @@ def _takes(network: nn.Module, shape: tuple[int, ...]) -> bool:
 
 
 def _images(shape: tuple[int, ...]) -> torch.Tensor:
-    """Two images as they are once standardized: networks that divide by an image's spread can take them."""
+    """Return two images with some spread, by which a network may divide."""
     return torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -100,10 +100,8 @@ def _made(settings: Model) -> nn.Module:
     try:
         module = importlib.import_module(name)
         if not hasattr(module, attribute):
-            raise _refusal(
-                settings,
-                f"does not exist; allowed are: {', '.join(_networks(module)) or 'none there yet'}",
-            )
+            existing = ", ".join(_networks(module)) or "none in that module yet"
+            raise _refusal(settings, f"does not exist; allowed are: {existing}")
         make: Callable[..., nn.Module] = getattr(module, attribute)
         _require_arguments(settings, make)
         network = make(**settings.arguments)
@@ -112,39 +110,38 @@ def _made(settings: Model) -> nn.Module:
     except FAILURES as error:
         raise _refusal(settings, f"cannot be made: {_line(error)}") from None
     if not isinstance(network, nn.Module):
-        raise _refusal(
-            settings, f"is a {type(network).__name__}; allowed is what makes an nn.Module"
-        )
+        raise _refusal(settings, f"is a {type(network).__name__}; expected what makes an nn.Module")
     return network
 
 
 def _networks(module: ModuleType) -> list[str]:
-    """The names of the networks that a module defines."""
-    found = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, nn.Module)
-    ]
-    return sorted({value.__name__ for value in found if value.__module__ == module.__name__})
+    """Return the names of the networks that a module defines."""
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, nn.Module)
+        and value.__module__ == module.__name__
+    )
 
 
 def _require_arguments(settings: Model, make: Callable[..., nn.Module]) -> None:
-    """Raises Refusal where what makes the network does not take the arguments, or needs more."""
+    """Raise Refusal where the network does not take the arguments, or needs more."""
     try:
         signature = inspect.signature(make)
-    except (TypeError, ValueError):  # nothing is known of it, or it is no function at all
+    except (TypeError, ValueError):  # nothing is known of it
         return
     try:
         signature.bind(**settings.arguments)
     except TypeError as error:
-        known = ", ".join(signature.parameters) or "none"
+        names = ", ".join(signature.parameters) or "none"
         raise Refusal(
-            f"model.arguments: {settings.target}: {error}; allowed are: {known}"
+            f"model.arguments: {settings.target}: {error}; allowed are: {names}"
         ) from None
 
 
 def _copied(settings: Model, network: nn.Module) -> nn.Module:
-    """A copy, whose buffers and counters may move."""
+    """Return a copy, whose buffers and counters may change."""
     try:
         return copy.deepcopy(network)
     except FAILURES as error:
@@ -154,7 +151,7 @@ def _copied(settings: Model, network: nn.Module) -> nn.Module:
 def _require_logits(
     settings: Model, network: nn.Module, shape: tuple[int, ...], classes: int, training: bool
 ) -> None:
-    """Raises Refusal where the network does not give finite logits for two images in this mode, in which it is left."""
+    """Raise Refusal unless the network returns finite logits in this mode, in which it is left."""
     where = f"images {(2, *shape)}" + " in training mode" * training
     try:
         with torch.set_grad_enabled(training):
@@ -164,11 +161,11 @@ def _require_logits(
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
         given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise _refusal(
-            settings, f"gives {given} for {where}; allowed is {(2, classes)}, logits for each class"
+            settings, f"returns {given} for {where}; expected logits of shape {(2, classes)}"
         )
     if not logits.isfinite().all():
         raise _refusal(
-            settings, f"gives values that are not finite for {where}; allowed are finite logits"
+            settings, f"returns values that are not finite for {where}; expected finite logits"
         )
 
 

@@ -1,7 +1,4 @@
-"""A multilayer perceptron: the network of the dropout and DropConnect papers, 1024 ReLU units twice by default.
-
-Separate from the regularizers, which find its layers by type (`sites.py`).
-"""
+"""A multilayer perceptron, the network of the dropout and DropConnect papers."""
 
 import itertools
 import math
@@ -20,7 +17,7 @@ class Model(Network):
 
 
 def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    """The network for images of `shape` (channels, height, width): (N, *shape) -> logits (N, classes)."""
+    """Return the network (N, *shape) -> logits (N, classes), shape (channels, height, width)."""
     sizes = [math.prod(shape), *settings.hidden]
     hidden = [
         layer

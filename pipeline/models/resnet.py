@@ -1,7 +1,6 @@
-"""A pre-activation residual network (He et al., Identity Mappings in Deep Residual Networks, ECCV 2016).
+"""A pre-activation residual network (He et al., Identity Mappings in Deep Residual Networks, 2016).
 
 Stages of blocks with max pooling between them, adaptive average pooling, one hidden linear layer.
-Separate from the regularizers, which find their places in it by type (`sites.py`).
 """
 
 from typing import Annotated
@@ -13,7 +12,7 @@ from pipeline.models._initialization import Network
 
 
 class Model(Network):
-    """Settings: channels of each stage, blocks per stage, hidden units, side of the last pooling grid."""
+    """Settings: channels of each stage, blocks per stage, hidden units, side of the last grid."""
 
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((8, 16, 32), min_length=1)
     blocks: int = Field(3, ge=1)
@@ -40,13 +39,13 @@ class Block(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, channels, H, W) -> (N, width, H, W)."""
+        """Return (N, width, H, W) for inputs (N, channels, H, W)."""
         output: Tensor = self.shortcut(inputs) + self.branch(inputs)
         return output
 
 
 def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    """The network for images of `shape` (channels, height, width): (N, *shape) -> logits (N, classes)."""
+    """Return the network (N, *shape) -> logits (N, classes), shape (channels, height, width)."""
     stem = nn.Conv2d(shape[0], settings.widths[0], 3, padding=1, bias=False)
     stages: list[nn.Module] = []
     channels = settings.widths[0]

@@ -1,1 +1,1 @@
-"""Planning: from settings files to the planned runs of a phase, and the fingerprint that names each run."""
+"""Planning: from settings files to the planned runs of a phase and their fingerprints."""

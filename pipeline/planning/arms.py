@@ -1,182 +1,178 @@
-"""What an arm of a study says, made concrete: every strength it tries, with its regularizers and its protocol.
-
-Separate from the studies that hold arms: this is the only place that knows how an arm is spelled.
-"""
+"""Arms of a study: every setting they try, with its regularizers and its protocol."""
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline import regularizers
-from pipeline.config.plan import BASELINE, PLUS
+from pipeline.config.labels import format_rule, format_setting
+from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
+from pipeline.config.test_rules import TestRule
 from pipeline.planning.effects import effects
 from pipeline.planning.protocols import Protocol, multiplied, value_of
 from pipeline.planning.resolution import named, overridden
-from pipeline.regularizers.base import Regularizer
+from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
+
+AGAINST = "against"  # the key that names the arm an arm is compared with
 
 
 @dataclass(frozen=True)
-class Strength:
-    """One concrete setting of an arm: its label, its regularizers and the protocol it trains under."""
+class Trial:
+    """One setting of an arm, resolved: its regularizers and the protocol it trains under."""
 
-    label: str
+    setting: Setting
     regularizers: tuple[Regularizer, ...]
     protocol: Protocol
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Everything one arm tries. `factor` says what it changes against the arm it is compared `against`."""
+    """Everything one arm tries. `factor` is what it changes against the arm named by `against`."""
 
     name: str
-    factor: str
+    factor: Factor
     against: str
-    rule: str
-    strengths: tuple[Strength, ...]
+    rule: TestRule
+    trials: tuple[Trial, ...]
+
+
+def baseline(protocol: Protocol) -> Arm:
+    """Return the empty arm."""
+    trial = Trial({}, (), protocol)
+    return Arm(BASELINE, Factor(), BASELINE, regularizers.test_rule(()), (trial,))
 
 
 def read_arm(name: str, items: list[dict[str, Any]], protocol: Protocol, path: Path) -> Arm:
-    """An arm from the list of what it switches on. Raises Refusal at the first mistake."""
-    where = f"arms.{name}"
+    """Return an arm from the list of what it switches on. Raises Refusal at the first mistake."""
+    where = f"{path}: arms.{name}"
     if name == BASELINE:
-        raise Refusal(
-            f"{path}: {where}: the empty arm is part of every study; allowed is any other name"
-        )
+        raise Refusal(f"{where}: the empty arm is part of every study; allowed is any other name")
     if not items:
-        raise Refusal(f"{path}: {where}: empty; allowed is a list of regularizers")
-    written = {
+        raise Refusal(f"{where}: empty; allowed is a list of regularizers")
+    written: dict[str, Any] = {}
+    against = BASELINE
+    grids: dict[str, list[tuple[dict[str, Any], Regularizer]]] = {}
+    for index, item in enumerate(items):
+        if PROTOCOL in item:
+            written |= _protocol_values(item, where)
+        elif set(item) == {AGAINST}:
+            against = str(item[AGAINST])
+        else:
+            grid = list(_grid(item, path, f"arms.{name}.{index}"))
+            if str(item["name"]) in grids:
+                raise Refusal(f"{where}: a regularizer is named twice; allowed is each once")
+            grids[str(item["name"])] = grid
+    changes = multiplied(written, protocol, where)
+    changed = overridden(protocol, changes, where) if changes else protocol
+    trials = tuple(_trials(grids, changes, changed))
+    moved = {key: value for key, value in changes.items() if value_of(protocol, key) != value}
+    factor = Factor(regularizers=tuple(grids), protocol=moved)
+    return Arm(name, factor, against, regularizers.test_rule(trials[0].regularizers), trials)
+
+
+def relative(arm: Arm, arms: Sequence[Arm]) -> Arm:
+    """Return the arm with its factor against its reference: what both have is left out."""
+    if arm.against == BASELINE:
+        return arm
+    other = next(one.factor for one in arms if one.name == arm.against)
+    added = tuple(name for name in arm.factor.regularizers if name not in other.regularizers)
+    changed = {
         key: value
-        for item in items
-        if "protocol" in item
-        for key, value in _override(item, path, where)
+        for key, value in arm.factor.protocol.items()
+        if (key, value) not in other.protocol.items()
     }
-    overrides = multiplied(written, protocol, f"{path}: {where}")
-    against = [str(item["against"]) for item in items if set(item) == {"against"}]
-    named = [
-        (index, item)
-        for index, item in enumerate(items)
-        if "protocol" not in item and set(item) != {"against"}
-    ]
-    names = [item.get("name") for _, item in named]
-    if len(set(map(str, names))) < len(names):
-        raise Refusal(f"{path}: {where}: a regularizer is named twice; allowed is each once")
-    changed = overridden(protocol, overrides, f"{path}: {where}") if overrides else protocol
-    grids = [list(_grid(item, path, f"{where}.{index}")) for index, item in named]
-    strengths = tuple(
-        Strength(_label(parts, overrides), tuple(regularizer for regularizer, _ in parts), changed)
-        for parts in itertools.product(*grids)
-    )
-    moved = {key: value for key, value in overrides.items() if value_of(protocol, key) != value}
-    factor = PLUS.join(
-        [*map(str, names), *(f"{key}={_text(value)}" for key, value in moved.items())]
-    )
-    return Arm(
-        name,
-        factor,
-        (against or [BASELINE])[0],
-        regularizers.test_rule(strengths[0].regularizers),
-        strengths,
-    )
+    return replace(arm, factor=Factor(regularizers=added, protocol=changed))
 
 
-def _override(item: dict[str, Any], path: Path, where: str) -> Iterator[tuple[str, Any]]:
-    if set(item) != {"protocol"} or not isinstance(item["protocol"], dict) or not item["protocol"]:
-        raise Refusal(
-            f"{path}: {where}.protocol: allowed is a mapping such as {{model.batch_norm: false}}"
-        )
-    yield from item["protocol"].items()
+def mistakes(arms: Sequence[Arm], path: Path) -> Iterator[str]:
+    """Yield a line for everything that is wrong with the arms of a study side by side."""
+    yield from _duplicates(arms, path)
+    yield from _unknown_references(arms, path)
+    yield from _mixed_rules(arms, path)
 
 
-Part = tuple[Regularizer, str]  # a regularizer, and the label of the values that were spelled out
+def _protocol_values(item: dict[str, Any], where: str) -> dict[str, Any]:
+    values = item[PROTOCOL]
+    if set(item) != {PROTOCOL} or not isinstance(values, dict) or not values:
+        raise Refusal(f"{where}.protocol: allowed is a mapping such as {{model.batch_norm: false}}")
+    return values
 
 
-def _grid(item: dict[str, Any], path: Path, where: str) -> Iterator[Part]:
-    """Every combination of the listed strengths of one regularizer."""
-    choices = {
-        key: value if isinstance(value, list) and key != "name" else [value]
+def _grid(
+    item: dict[str, Any], path: Path, where: str
+) -> Iterator[tuple[dict[str, Any], Regularizer]]:
+    """Yield every combination of the listed values of one regularizer, as written and resolved."""
+    choices: dict[str, list[Any]] = {
+        key: value if isinstance(value, list) else [value]
         for key, value in item.items()
+        if key != "name"
     }
-    empty = [key for key, value in choices.items() if not value]
+    empty = [key for key, choice in choices.items() if not choice]
     if empty:
         raise Refusal(
             f"{path}: {where}.{empty[0]}: an empty list; allowed is at least one strength"
         )
-    for values in itertools.product(*choices.values()):
-        given = dict(zip(choices, values, strict=True))
-        label = ", ".join(f"{key}={_text(value)}" for key, value in given.items() if key != "name")
-        yield named(given, regularizers.settings(), path, where), label
+    for combination in itertools.product(*choices.values()):
+        values = dict(zip(choices, combination, strict=True))
+        given = {"name": item.get("name"), **values}
+        yield values, named(given, regularizers.settings(), path, where)
 
 
-def _label(parts: tuple[Part, ...], overrides: dict[str, Any]) -> str:
-    words = [label if len(parts) == 1 else f"{_name(item)}({label})" for item, label in parts]
-    return ", ".join(
-        [word for word in words if word]
-        + [f"{key}={_text(value)}" for key, value in overrides.items()]
-    )
+def _trials(
+    grids: Mapping[str, list[tuple[dict[str, Any], Regularizer]]],
+    changes: dict[str, Any],
+    protocol: Protocol,
+) -> Iterator[Trial]:
+    """Yield every combination of the settings of all regularizers of an arm."""
+    for combination in itertools.product(*grids.values()):
+        setting = {name: values for name, (values, _) in zip(grids, combination, strict=True)}
+        if changes:
+            setting[PROTOCOL] = changes
+        yield Trial(setting, tuple(regularizer for _, regularizer in combination), protocol)
 
 
-def _name(regularizer: Regularizer) -> str:
-    return regularizer.name
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def mistakes(arms: Sequence[Arm], path: Path) -> Iterator[str]:
-    """What is wrong with the arms of a study beside each other, a line each."""
-    yield from _repeated(arms, path)
-    yield from _unfit(arms, path)
-    yield from _mixed(arms, path)
-
-
-def relative(arm: Arm, arms: Sequence[Arm]) -> Arm:
-    """The arm with its factor told against the arm it is compared with: what both have is no difference."""
-    if arm.against == BASELINE:
-        return arm
-    shared = next(other.factor for other in arms if other.name == arm.against).split(PLUS)
-    own = [part for part in arm.factor.split(PLUS) if part not in shared]
-    return replace(arm, factor=f"{PLUS.join(own) or 'less'}, against {arm.against}")
-
-
-def _repeated(arms: Sequence[Arm], path: Path) -> Iterator[str]:
-    """Arms or strengths that would train the same network twice under two names, or one that cannot be."""
+def _duplicates(arms: Sequence[Arm], path: Path) -> Iterator[str]:
+    """Yield a line for each setting that trains the same network as another, or that cannot act."""
     seen: dict[str, str] = {}
     for arm in arms:
-        for strength in arm.strengths:
-            where = f"arms.{arm.name}" + f" ({strength.label})" * bool(strength.label)
-            settings = strength.protocol.settings()
+        for trial in arm.trials:
+            label = format_setting(trial.setting)
+            where = f"arms.{arm.name} ({label})" if label else f"arms.{arm.name}"
+            settings = trial.protocol.settings()
             try:
-                effect = effects(
-                    strength.regularizers, settings | {"source": strength.protocol.source}
-                )
+                found = effects(trial.regularizers, settings | {"source": trial.protocol.source})
             except Refusal as refusal:
                 yield from (f"{path}: {where}: {line}" for line in refusal.lines)
                 continue
-            key = json.dumps([effect, settings])
+            key = json.dumps([found, settings])
             if key in seen:
                 yield f"{path}: {where}: the same network as {seen[key]}; allowed is each once"
             seen.setdefault(key, where)
 
 
-def _unfit(arms: Sequence[Arm], path: Path) -> Iterator[str]:
-    """Arms compared against one that is not there, or that has strengths to choose from."""
-    fit = {arm.name for arm in arms if len(arm.strengths) == 1}
+def _unknown_references(arms: Sequence[Arm], path: Path) -> Iterator[str]:
+    """Yield a line for each arm compared with one that does not exist or has several settings."""
+    fit = {arm.name for arm in arms if len(arm.trials) == 1}
     for arm in arms:
         if arm.against not in fit or arm.against == arm.name != BASELINE:
             others = ", ".join(sorted(fit - {arm.name}))
-            yield f"{path}: arms.{arm.name}.against: {arm.against!r} is refused; allowed are arms with one strength: {others}"
+            yield (
+                f"{path}: arms.{arm.name}.against: {arm.against!r} is refused; "
+                f"allowed are arms with one strength: {others}"
+            )
 
 
-def _mixed(arms: Sequence[Arm], path: Path) -> Iterator[str]:
-    """Arms whose strengths are averaged differently at test."""
+def _mixed_rules(arms: Sequence[Arm], path: Path) -> Iterator[str]:
+    """Yield a line for each arm whose settings are averaged differently at test."""
     for arm in arms:
-        rules = sorted(
-            {regularizers.test_rule(strength.regularizers) for strength in arm.strengths}
-        )
+        found = {regularizers.test_rule(trial.regularizers) for trial in arm.trials}
+        rules = sorted(format_rule(rule) for rule in found)
         if len(rules) > 1:
-            yield f"{path}: arms.{arm.name}: strengths with the test rules {' and '.join(rules)}; allowed is one in each arm"
+            yield (
+                f"{path}: arms.{arm.name}: strengths with the test rules {' and '.join(rules)}; "
+                "allowed is one in each arm"
+            )

@@ -1,4 +1,4 @@
-"""What regularizers come to on a protocol's network: settings of equal effect train the same network."""
+"""The effect of regularizers on a network: settings of equal effect train the same network."""
 
 import copy
 import functools
@@ -12,7 +12,7 @@ from torch import nn
 from pipeline import models, regularizers
 from pipeline.data import sources
 from pipeline.models.imported import require_fit
-from pipeline.regularizers.base import Regularizer
+from pipeline.regularizers._regularizer import Regularizer
 
 
 def effects(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> list[Any]:
@@ -45,7 +45,7 @@ def effects(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> list[
 
 @functools.lru_cache(maxsize=32)
 def _plain(dataset: str, source: str, model: str) -> tuple[nn.Module, tuple[int, ...]]:
-    """Return a network as the protocol has it, without regularizers, and the shape of its images."""
+    """Return the network of a protocol without regularizers, and the shape of its images."""
     torch.set_num_threads(1)  # single images are slower on several
     kind = sources.describe(dataset, json.loads(source))
     with torch.random.fork_rng(devices=[]):

@@ -1,21 +1,20 @@
 """The identity of a run and the fingerprint that names it.
 
-The fingerprint decides what is trained again. It covers the resolved settings, the streams, the data,
-the behaviour of the code that a run uses (`runtime/behaviour.py`) and the versions of the libraries.
+The fingerprint decides what is trained again. It covers the resolved settings, the streams, the
+data, the behaviour of the code that a run uses (`runtime/behaviour.py`) and library versions.
 """
 
 import functools
 import hashlib
 import importlib.metadata
 import json
-from pathlib import Path
 from typing import Any
 
 from pipeline.config.run import RunConfig
 from pipeline.runtime import behaviour
 
 TRAINER = "pipeline.training.trainer"  # the module whose imports are the code of every run
-LIBRARIES = ("torch", "numpy", "pytorch-lightning", "kornia", "scikit-learn")
+LIBRARIES = ("torch", "numpy", "pytorch-lightning", "scikit-learn")
 LENGTH = 20  # hexadecimal digits; 80 bits
 
 
@@ -41,31 +40,8 @@ def fingerprint(identity: dict[str, Any]) -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Return the version of each library that computes a run, without a build suffix such as +cpu."""
+    """Return the version of each library that computes a run, without a suffix such as +cpu."""
     return {name: importlib.metadata.version(name).partition("+")[0] for name in LIBRARIES}
-
-
-def package_digest() -> str:
-    """Return the sha256 of every source file of this package, byte for byte."""
-    files = sorted(behaviour.PACKAGE.rglob("*.py"))
-    sums = {
-        file.relative_to(behaviour.PACKAGE).as_posix(): hashlib.sha256(
-            file.read_bytes()
-        ).hexdigest()
-        for file in files
-    }
-    return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
-
-
-def input_digests() -> dict[str, str]:
-    """Return a digest of each input of a stage other than its data: settings files and code."""
-    settings = [Path("params.yaml"), *sorted(Path("experiments").rglob("*.yaml"))]
-    digests = {
-        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in settings
-        if path.is_file()
-    }
-    return digests | {"the code of pipeline": package_digest()}
 
 
 def _code(config: RunConfig) -> dict[str, str]:

@@ -1,6 +1,5 @@
-"""The protocol: what every run of a report shares, with the overrides of `params.yaml` and of an arm applied."""
+"""The protocol: what every run of a report shares, with the overrides of `params.yaml` applied."""
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from fractions import Fraction
@@ -20,32 +19,33 @@ from pipeline.runtime.errors import Refusal
 
 EXPERIMENTS = Path("experiments")
 PROTOCOLS = EXPERIMENTS / "protocols"
-FIXED = ("data.dataset", "data.test_fraction")
 SECTIONS = ("source", "data", "model", "training", "seeds")
 IMPORTED = "imported"
-TIMES = re.compile(r"x[0-9]+(\.[0-9]+|/[1-9][0-9]*)?")  # times the protocol's value
+FACTOR = re.compile(r"x[0-9]+(\.[0-9]+|/[1-9][0-9]*)?")  # x3, x0.5 or x1/3: times the protocol's
 
 
 class Protocol(Settings):
-    """What every run of a report shares."""
+    """What every run of a report shares.
+
+    Attributes:
+        source: where the data come from; a run depends on their content alone.
+        optimal_error: error of the best possible model, a fraction; for the diagnosis.
+        seconds_per_run: for `plan` alone, until runs have been timed.
+    """
 
     name: Word
     data: Data
-    source: dict[str, Any] = Field(
-        default_factory=dict
-    )  # where the data come from; changes no run but by their content
+    source: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any]
     training: Training
     seeds: Seeds = Seeds()
     margin: float = Field(0.01, gt=0, lt=1)
-    optimal_error: float = Field(
-        0.0, ge=0, lt=1
-    )  # the best any model could do, a fraction; for the diagnosis
+    optimal_error: float = Field(0.0, ge=0, lt=1)
     studies: tuple[Word, ...] = Field(min_length=1)
-    seconds_per_run: float = Field(1.0, gt=0)  # for `plan` alone, until runs have been timed
+    seconds_per_run: float = Field(1.0, gt=0)
 
     def settings(self) -> dict[str, Any]:
-        """The part that decides a run's weights, as plain values."""
+        """Return the part that decides a run's weights, as plain values."""
         return {
             "data": self.data.model_dump(),
             "model": self.model,
@@ -54,87 +54,101 @@ class Protocol(Settings):
 
 
 def read_protocol(name: str, root: Path = Path()) -> Protocol:
-    """The protocol `name`, `params.yaml` applied, its model not yet looked up. Raises Refusal."""
+    """Return the protocol `name` with overrides, its model settings not yet checked.
+
+    Raises:
+        Refusal: with one line per error.
+    """
     document, source = document_of(name, read_parameters(root), root)
-    return sourced(checked(Protocol, document, source), source)
-
-
-def sourced(protocol: Protocol, source: Path | str) -> Protocol:
-    """The protocol once its dataset is there and takes what is said of where it comes from. Raises Refusal."""
-    datasets = sources.settings()
-    if protocol.data.dataset not in datasets:
-        raise Refusal(unknown(source, "data.dataset", protocol.data.dataset, datasets))
-    told = checked(datasets[protocol.data.dataset], protocol.source, source, "source")
-    return protocol.model_copy(update={"source": told.model_dump(mode="json")})
+    return with_source(checked(Protocol, document, source), source)
 
 
 def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:
-    """The protocol's document with the overrides in it, and how an error should name its source. Raises Refusal."""
-    path = PROTOCOLS / f"{name}.yaml"
-    known = sorted(file.stem for file in (root / PROTOCOLS).glob("*.yaml"))
-    if name not in known:
+    """Return the document of a protocol with overrides, and how errors name where it comes from.
+
+    Raises:
+        Refusal: there is no such protocol, or its file is malformed.
+    """
+    existing = sorted(file.stem for file in (root / PROTOCOLS).glob("*.yaml"))
+    if name not in existing:
         raise Refusal(
-            f"{PARAMETERS}: protocols: {name!r} does not exist; allowed are: {', '.join(known) or 'none yet'}"
+            f"{PARAMETERS}: protocols: {name!r} does not exist; "
+            f"allowed are: {', '.join(existing) or 'none yet'}"
         )
+    path = PROTOCOLS / f"{name}.yaml"
     document = read_yaml(root / path)
     if "name" in document:
         raise Refusal(f"{path}: name: unknown key; a protocol is named by its file")
     document = {"name": name, **document}
-    overridden = []
+    changed = []
     for section in SECTIONS:
-        given = {
+        overrides = {
             key: value for key, value in getattr(parameters, section).items() if value is not None
         }
-        overridden += [f"{section}.{key}" for key in given]
-        if given:
-            own = document.get(section) or {}
-            other = section == "model" and (network_of(given) or network_of(own)) != network_of(own)
-            document[section] = (
-                given if other else {**own, **given}
-            )  # another model has settings of its own
+        if overrides:
+            document[section] = _overridden(section, document.get(section) or {}, overrides)
+            changed += [f"{section}.{key}" for key in overrides]
     for key in ("margin", "optimal_error"):
         if (value := getattr(parameters, key)) is not None:
             document[key] = value
-            overridden.append(key)
-    return document, f"{path} with {PARAMETERS} ({', '.join(overridden)})" if overridden else str(
-        path
-    )
+            changed.append(key)
+    return document, f"{path} with {PARAMETERS} ({', '.join(changed)})" if changed else str(path)
+
+
+def with_source(protocol: Protocol, source: Path | str) -> Protocol:
+    """Return the protocol with complete `source` settings. Raises Refusal."""
+    datasets = sources.settings()
+    dataset = protocol.data.dataset
+    if dataset not in datasets:
+        raise Refusal(unknown(source, "data.dataset", dataset, datasets))
+    settings = checked(datasets[dataset], protocol.source, source, "source")
+    return protocol.model_copy(update={"source": settings.model_dump(mode="json")})
 
 
 def network_of(model: Mapping[str, Any]) -> Any:
-    """The name of a network: `imported` for one of the user's own, which is named by where it is."""
+    """Return the name of a network: `imported` for the user's own, which has none."""
     return model.get("name", IMPORTED if "import" in model else None)
 
 
 def multiplied(overrides: dict[str, Any], protocol: Protocol, source: str) -> dict[str, Any]:
-    """The overrides with every factor, such as x3 or x1/3, in place of the protocol's value times that."""
-    found = dict(overrides)
+    """Return the overrides with each factor, such as x3 or x1/3, replaced by its product.
+
+    Raises:
+        Refusal: the protocol's value is not a number.
+    """
+    values = dict(overrides)
     for key, value in overrides.items():
-        if isinstance(value, str) and TIMES.fullmatch(value):
-            own = value_of(protocol, key)
-            if isinstance(own, bool) or not isinstance(own, int | float):
+        if isinstance(value, str) and FACTOR.fullmatch(value):
+            base = value_of(protocol, key)
+            if isinstance(base, bool) or not isinstance(base, int | float):
                 raise Refusal(
-                    f"{source}: protocol.{key}: {value!r} is refused; allowed are factors of numbers alone"
+                    f"{source}: protocol.{key}: {value!r} is refused; "
+                    "allowed are factors of numbers alone"
                 )
-            number = Fraction(value[1:]) * Fraction(str(own))
-            found[key] = (
-                int(number)
-                if isinstance(own, int) and number.denominator == 1
-                else float(f"{float(number):.6g}")
-            )
-    return found
+            product = Fraction(value[1:]) * Fraction(str(base))
+            whole = isinstance(base, int) and product.denominator == 1
+            values[key] = int(product) if whole else float(f"{float(product):.6g}")
+    return values
 
 
 def value_of(protocol: Protocol, key: str) -> Any:
-    """What a protocol says of a dotted key; None where it says nothing."""
+    """Return the protocol's value of a dotted key, None where it has none."""
     section, _, field = key.partition(".")
     return (
-        json.loads(protocol.model_dump_json()).get(section, {}).get(field)
+        protocol.model_dump(mode="json").get(section, {}).get(field)
         if section in SECTIONS
         else None
     )
 
 
 def unknown(source: Path | str, where: str, name: Any, known: Collection[str]) -> str:
-    """The line for a name that does not exist: where it stands, and which do."""
+    """Return the error line for a name that does not exist."""
     return f"{source}: {where}: {name!r} does not exist; allowed are: {', '.join(sorted(known))}"
+
+
+def _overridden(section: str, written: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Return a section with overrides; another model keeps none of the protocol's settings."""
+    network = network_of(written)
+    if section == "model" and (network_of(overrides) or network) != network:
+        return overrides
+    return {**written, **overrides}

@@ -1,7 +1,7 @@
-"""The members of one network: deterministic, noise passes, augmented views; logits with a member axis.
+"""The members of one network, as logits: deterministic, noise passes, augmented views.
 
-Separate from averaging, which is a pure function of what is made here. Batch norm is frozen in all of
-them, and draws are seeded by name, so that T passes are the first T of any larger number.
+Batch norm is frozen in all of them, and draws are seeded by name, so that T passes are the first T
+of any larger number.
 """
 
 import itertools
@@ -11,58 +11,56 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.test_rules import DETERMINISTIC, members
+from pipeline.config.test_rules import DETERMINISTIC, TestRule
 from pipeline.data.loader import as_fractions
 from pipeline.prediction.prefix import repeated
-from pipeline.regularizers.base import (
-    NoiseLayer,
-    Regularizer,
-    mode,
-    noise_layers,
-    seed_batch,
-    seed_noise,
-)
+from pipeline.regularizers._noise import NoiseLayer, mode, noise_layers, seed_noise
+from pipeline.regularizers._regularizer import Regularizer, batch_generator
 from pipeline.runtime.errors import Refusal
 
 CHUNK = 500  # examples at once: fixed, since some draws depend on it
 
 
 def deterministic(network: nn.Module, images: Tensor) -> Tensor:
-    """Logits (1, N, classes) without noise, by each regularizer's standard form."""
+    """Return logits (1, N, classes) without noise, by each regularizer's deterministic form."""
     with mode(network, training=False, sampling=False):
         return _logits(network, images)[None]
 
 
 def noise(network: nn.Module, images: Tensor, passes: int, seed: int) -> Tensor:
-    """Logits (passes, N, classes), noise layers sampling; what comes before any noise is computed once.
+    """Return logits (passes, N, classes) with noise layers sampling.
 
-    `seed` is that of the noise stream. Raises Refusal where `passes` is less than 1.
+    What comes before any noise is computed once.
+
+    Args:
+        network: with noise layers.
+        images: (N, channels, height, width), fractions or bytes.
+        passes: at least 1.
+        seed: that of the noise stream.
+
+    Raises:
+        Refusal: `passes` is no integer of at least 1.
     """
     _require(passes, "noise passes")
     layers = noise_layers(network)
+    parts = []
     with mode(network, training=False, sampling=True):
-        parts = [
-            repeated(
-                network,
-                chunk,
-                [partial(_seed, layers, seed, number, place) for number in range(passes)],
-            )
-            for place, chunk in enumerate(_chunks(network, images))
-        ]
+        for place, chunk in enumerate(_chunks(network, images)):
+            prepare = [partial(_seed, layers, seed, number, place) for number in range(passes)]
+            parts.append(repeated(network, chunk, prepare))
     return torch.cat(parts, dim=1).cpu()
 
 
 def augmented(
     network: nn.Module, images: Tensor, views: int, regularizers: Sequence[Regularizer], seed: int
 ) -> Tensor:
-    """Logits (views, N, classes) of images as training changes them, without noise. `seed`: augmentation stream."""
+    """Return logits (views, N, classes) of images as training changes them, without noise.
+
+    `seed` is that of the augmentation stream. Raise Refusal if `views` is no integer of at least 1.
+    """
     _require(views, "views")
-    return torch.cat(
-        [
-            deterministic(network, view(images, regularizers, seed, number))
-            for number in range(views)
-        ]
-    )
+    changed = (view(images, regularizers, seed, number) for number in range(views))
+    return torch.cat([deterministic(network, given) for given in changed])
 
 
 def trained(
@@ -72,32 +70,38 @@ def trained(
     regularizers: Sequence[Regularizer],
     seeds: tuple[int, int],
 ) -> Tensor:
-    """Logits (views, N, classes) of the same views with noise layers sampling. `seeds`: augmentation, noise."""
+    """Return logits (views, N, classes) of the same views with noise layers sampling.
+
+    `seeds` are those of the augmentation and the noise stream.
+    """
+    members = []
     with mode(network, training=False, sampling=True):
-        return torch.stack(
-            [
-                _noisy(network, view(images, regularizers, seeds[0], number), seeds[1], number)
-                for number in range(views)
-            ]
-        )
+        for number in range(views):
+            changed = view(images, regularizers, seeds[0], number)
+            members.append(_noisy(network, changed, seeds[1], number))
+    return torch.stack(members)
 
 
-def by_rule(network: nn.Module, images: Tensor, rule: str, seed: int) -> Tensor:
-    """The members that a test rule averages. `seed` is that of the noise stream."""
-    return (
-        deterministic(network, images)
-        if rule == DETERMINISTIC
-        else noise(network, images, members(rule), seed)
-    )
+def by_rule(network: nn.Module, images: Tensor, rule: TestRule, seed: int) -> Tensor:
+    """Return the logits (members, N, classes) that a test rule averages.
+
+    `seed` is that of the noise stream.
+    """
+    if rule == DETERMINISTIC:
+        return deterministic(network, images)
+    return noise(network, images, rule.members, seed)
 
 
 def view(images: Tensor, regularizers: Sequence[Regularizer], seed: int, number: int) -> Tensor:
-    """Images changed as in training, by draw `number`; the global generator is left as it was."""
+    """Return images changed as in training, by draw `number`."""
     return _changed(images, images.new_zeros(len(images), 1), regularizers, seed, number)[0]
 
 
 def keep_labels(images: Tensor, regularizers: Sequence[Regularizer], seed: int) -> bool:
-    """Whether the changes of training leave targets alone, and change images: what mixes or smooths labels makes no view."""
+    """Return whether the changes of training move images and no target.
+
+    What mixes or smooths labels makes no view.
+    """
     marks = 1 + torch.arange(len(images), dtype=images.dtype)[:, None]
     views, targets = _changed(images, marks, regularizers, seed, 0)
     return torch.equal(marks, targets) and not torch.equal(images, views)
@@ -106,20 +110,19 @@ def keep_labels(images: Tensor, regularizers: Sequence[Regularizer], seed: int) 
 def _changed(
     images: Tensor, targets: Tensor, regularizers: Sequence[Regularizer], seed: int, number: int
 ) -> tuple[Tensor, Tensor]:
-    with torch.random.fork_rng(devices=[]):
-        for regularizer in regularizers:
-            seed_batch(regularizer, seed, "view", number)
-            images, targets = regularizer.modify_batch(images, targets)
+    for regularizer in regularizers:
+        generator = batch_generator(regularizer.name, seed, "view", number)
+        images, targets = regularizer.modify_batch(images, targets, generator)
     return images, targets
 
 
 def _require(number: int, what: str) -> None:
     if not isinstance(number, int) or number < 1:
-        raise Refusal(f"{what}: {number} is refused; allowed is a whole number, at least 1")
+        raise Refusal(f"{what}: invalid value {number}; expected an integer >= 1")
 
 
 def _noisy(network: nn.Module, images: Tensor, seed: int, number: int) -> Tensor:
-    """Logits (N, classes) of one noise pass."""
+    """Return logits (N, classes) of one noise pass."""
     layers = noise_layers(network)
     passes = (
         repeated(network, chunk, [partial(_seed, layers, seed, number, place)])[0]
@@ -129,7 +132,7 @@ def _noisy(network: nn.Module, images: Tensor, seed: int, number: int) -> Tensor
 
 
 def _seed(layers: Sequence[NoiseLayer], seed: int, number: int, place: int) -> None:
-    """Seeds a noise pass over one chunk of examples."""
+    """Seed a noise pass over one chunk of examples."""
     seed_noise(layers, seed, "pass", number, place)
 
 
@@ -139,7 +142,10 @@ def _logits(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def _gathered(parts: Iterator[Tensor], count: int) -> Tensor:
-    """The `count` rows of all parts, on the processor, in a tensor made once: small ones kept would break up freed memory."""
+    """Return the `count` rows of all parts on the CPU.
+
+    In a tensor made once: many small ones would fragment freed memory.
+    """
     first = next(parts)
     rows = first.new_empty(count, *first.shape[1:])
     end = 0
@@ -150,6 +156,6 @@ def _gathered(parts: Iterator[Tensor], count: int) -> Tensor:
 
 
 def _chunks(network: nn.Module, images: Tensor) -> Iterator[Tensor]:
-    """So many images at once, as fractions, where the network is."""
+    """Return CHUNK images at a time, as fractions, on the network's device."""
     device = next(network.parameters()).device
     return (as_fractions(chunk.to(device)) for chunk in images.split(CHUNK))

@@ -1,7 +1,4 @@
-"""A run's network, put together from its identity: what training begins with and prediction loads weights into.
-
-Separate so that there is one way to build it.
-"""
+"""A run's network, built from its identity, for training and for prediction."""
 
 from collections.abc import Sequence
 
@@ -14,17 +11,27 @@ from pipeline import models, regularizers
 from pipeline.config.run import RunConfig
 from pipeline.config.streams import derive
 from pipeline.models._standardized import Standardized
-from pipeline.regularizers.base import Regularizer
+from pipeline.regularizers._regularizer import Regularizer
 
 
 def assemble(
     config: RunConfig, chosen: Sequence[Regularizer], shape: tuple[int, ...], classes: int
 ) -> Standardized:
-    """The network with its noise layers and initial weights, for images of `shape` (channels, height, width).
+    """Return the network with its noise layers and initial weights.
 
-    The global generator is left as it was.
+    torch draws initial weights from the global generator, which is restored.
+
+    Args:
+        config: the settings and streams of the run.
+        chosen: the regularizers that place noise.
+        shape: (channels, height, width) of the images.
+        classes: the number of logits.
+
+    Raises:
+        Refusal: the network cannot take the images, or a regularizer cannot act on it.
     """
     with torch.random.fork_rng(devices=[]):
+        # the CPU generator alone: torch.manual_seed queues a call for every absent device
         torch.default_generator.manual_seed(derive(config.streams.init, "init"))
         network = models.build(config.model, shape, classes)
     regularizers.equip(network, chosen)
@@ -32,5 +39,8 @@ def assemble(
 
 
 def as_images(images: NDArray[np.float32] | NDArray[np.uint8]) -> Tensor:
-    """Images (N, channels, height, width), fractions or bytes as they are, in the layout small networks are faster on."""
+    """Return images (N, channels, height, width), fractions or bytes, in channels_last layout.
+
+    Small networks are faster on it.
+    """
     return torch.from_numpy(images).contiguous(memory_format=torch.channels_last)

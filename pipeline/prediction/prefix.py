@@ -1,7 +1,7 @@
-"""Many passes over the same inputs, with all that comes before the first noise computed once.
+"""Many passes over the same inputs, with everything before the first noise computed once.
 
-Separate from the members because it is about cost alone: the passes are those of calling the network again and again.
-A network whose only noise is in its head spends nearly everything before it.
+The passes are those of calling the network repeatedly. A network whose only noise is in its head
+spends nearly all of a pass before it.
 """
 
 from collections import defaultdict
@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.regularizers.base import NoiseLayer, noise_layers
+from pipeline.regularizers._noise import NoiseLayer, noise_layers
 
 
 @torch.no_grad()
 def repeated(network: nn.Module, images: Tensor, prepare: Sequence[Callable[[], None]]) -> Tensor:
-    """Logits (passes, N, classes): one call of the network on `images` (N, ...) after each of `prepare`.
+    """Return logits (passes, N, classes): one call on `images` after each of `prepare`.
 
-    The first pass is made again from what was recorded; a network for which that gives other bits is called plainly.
+    The first pass is repeated from what was recorded; a network for which that gives other bits is
+    called in full.
     """
     first, *others = prepare
     first()
@@ -40,14 +41,14 @@ def repeated(network: nn.Module, images: Tensor, prepare: Sequence[Callable[[], 
 
 @dataclass
 class Output:
-    """What a module gave: itself, and a copy for where a later module works on it in place."""
+    """What a module returned, and a copy in case a later module works on it in place."""
 
     given: Tensor
     copy: Tensor
     version: int  # torch counts the changes in place
 
     def again(self) -> Tensor:
-        """The output as it was given; a fresh one where the last was changed."""
+        """Return the output as it was; a copy if it has been changed."""
         return self.given if self.given._version == self.version else self.copy.clone()
 
 
@@ -57,18 +58,21 @@ Outputs = dict[nn.Module, list[Output]]  # call by call, before any noise
 def _faithful(
     network: nn.Module, images: Tensor, first: Callable[[], None], outputs: Outputs, given: Tensor
 ) -> bool:
-    """Whether the replayed first pass is the first pass: modules may share what they change, or be called in other ways."""
+    """Return whether the replayed first pass equals it.
+
+    Modules may share what they change, or be called in other ways.
+    """
     first()
     try:
         with _replayed(outputs):
             return torch.equal(network(images), given)
-    except Exception:  # whatever stands in the way, calling the network again is right
+    except Exception:  # whatever the reason, calling the network again is right
         return False
 
 
 @contextmanager
 def _recorded(network: nn.Module) -> Iterator[Outputs]:
-    """Notes what quiet modules give until the first noise layer is called."""
+    """Record what quiet modules return until the first noise layer is called."""
     outputs: Outputs = defaultdict(list)
     begun: list[NoiseLayer] = []
 
@@ -90,7 +94,7 @@ def _recorded(network: nn.Module) -> Iterator[Outputs]:
 
 @contextmanager
 def _replayed(outputs: Outputs) -> Iterator[None]:
-    """Lets the modules give what they gave, as often as they gave it before any noise, and compute from there on."""
+    """Replay what the modules returned, as often as they did before any noise, then compute."""
     for module, known in outputs.items():
         module.__dict__["forward"] = _replay(module, iter(known))
     try:
@@ -111,7 +115,7 @@ def _replay(module: nn.Module, known: Iterator[Output]) -> Callable[..., Any]:
 
 
 def _quiet(network: nn.Module) -> Iterator[nn.Module]:
-    """The largest modules without a noise layer in them, whose own forward is that of their class."""
+    """Yield the largest modules without a noise layer, whose forward is that of their class."""
     for child in network.children():
         if (
             any(isinstance(module, NoiseLayer) for module in child.modules())

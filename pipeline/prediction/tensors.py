@@ -1,7 +1,4 @@
-"""Every tensor of logits that the report is made of, for one trained network.
-
-Separate from `members.py` (how a member is made): here is which members which split needs.
-"""
+"""Every tensor of logits that the tables are computed from, for one trained network."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,139 +7,135 @@ import torch
 from torch import Tensor
 
 from pipeline.config.run import RunConfig
-from pipeline.config.test_rules import DETERMINISTIC, NOISE_PASSES
+from pipeline.config.test_rules import NOISE
 from pipeline.data.loader import as_fractions
 from pipeline.models._standardized import Standardized
 from pipeline.prediction.members import augmented, deterministic, keep_labels, noise, trained
 from pipeline.prediction.network import assemble
 from pipeline.prediction.views import crops, ten_crop
+from pipeline.records.predictions import View
 from pipeline.regularizers import test_rule
-from pipeline.regularizers.base import Regularizer, noise_layers
+from pipeline.regularizers._noise import noise_layers
+from pipeline.regularizers._regularizer import Regularizer
 
-PASSES = (
-    20  # noise passes on the test: the test rule's and some more, to see where they stop to help
-)
-VIEWS = 8  # draws of training conditions, for the gap's decomposition and for averaging at test
+PASSES = 20  # noise passes on the test set: more than a test rule has, to see where gains end
+VIEWS = 8  # draws of training conditions, to decompose the gap and to average at test
 HELD_OUT = ("validation", "test")
 
-States = Mapping[str, Mapping[str, Tensor]]  # name -> state of a network
-Named = Iterator[tuple[str, Tensor]]  # "<split>/<kind>", logits (members, N, classes)
+States = Mapping[str, Sequence[Mapping[str, Tensor]]]  # kind -> states of a network, in order
+Images = Mapping[str, Tensor]  # split -> images (N, channels, height, width), fractions or bytes
+Views = dict[View, Tensor]  # logits (members, N, classes)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A run to predict with: its settings and regularizers, its weights, and further weights by name (raw, snapshot_1).
+class TrainedRun:
+    """A run to predict with: its settings, regularizers, weights and further weights it has kept.
 
-    `device` is where its network computes, in PyTorch's words; logits come back to the processor.
+    `device` is where its network computes, as PyTorch names it; logits come back to the CPU.
     """
 
     config: RunConfig
-    chosen: Sequence[Regularizer]
+    regularizers: Sequence[Regularizer]
     weights: Mapping[str, Tensor]
     kept: States
     device: str = "cpu"
 
     def network(
-        self, chosen: Sequence[Regularizer], shape: tuple[int, ...], classes: int
+        self, regularizers: Sequence[Regularizer], shape: tuple[int, ...], classes: int
     ) -> Standardized:
-        """The trained network with these regularizers, for images of `shape`."""
-        network = assemble(self.config, chosen, shape, classes).to(self.device)
+        """Return the trained network with these regularizers, for images of `shape`."""
+        network = assemble(self.config, regularizers, shape, classes).to(self.device)
         network.load_state_dict(dict(self.weights))
         return network
 
+    @property
+    def augments(self) -> bool:
+        """Whether batches were changed in training."""
+        return any(regularizer.augments for regularizer in self.regularizers)
+
 
 def predictions(
-    subject: Subject, images: Mapping[str, Tensor], classes: int, viewed: bool, flips_keep: bool
-) -> dict[str, Tensor]:
-    """ "<split>/<kind>" -> logits (members, N, classes), for splits train, validation and test, images fractions or bytes.
+    run: TrainedRun, images: Images, classes: int, viewed: bool, flips_keep: bool
+) -> Views:
+    """Return the logits of the splits train, validation and test.
 
-    Always `deterministic`. Where there are noise layers, `noise`, on validation only where a test rule asks for it or the
-    run is `viewed`; where batches are augmented, `augmented` on train, and `trained` (augmented and noisy, as in training)
-    where there are noise layers. `moments` and other deterministic forms, `raw` and `snapshots` where the run has them.
-    Where `viewed`, `draws` of the run's own augmentation if they keep labels, or `crops` (ten if `flips_keep` labels, else
-    five) for a run without regularizers.
+    Kinds of members:
+
+    - `deterministic`: always.
+    - `noise`: with noise layers; on validation only for a test rule of noise, or if `viewed`.
+    - `augmented` on train: images changed as in training; `trained`: noise layers sampling, too.
+    - `moments` and other deterministic forms of a regularizer, `raw` and `snapshots`: if there are.
+    - `draws` (the run's own augmentation, where it keeps labels) or `crops` (of a run without
+      regularizers; ten if `flips_keep`, else five): if `viewed`.
     """
     shape = tuple(next(iter(images.values())).shape[1:])
-    network = subject.network(subject.chosen, shape, classes)
-    held = {split: images[split] for split in HELD_OUT}
-    found = dict(_plain(network, subject, images, viewed))
-    for form, chosen in _forms(subject.chosen):
-        found |= _deterministic(subject.network(chosen, shape, classes), held, form)
-    if viewed:
-        found |= dict(_views(network, subject, held, flips_keep))
-    found |= dict(_kept(network, subject.kept, held))
-    return {name: tensor.to(torch.float32).contiguous() for name, tensor in found.items()}
-
-
-def _plain(
-    network: Standardized, subject: Subject, images: Mapping[str, Tensor], needed: bool
-) -> Named:
-    streams, train = subject.config.streams, images["train"]
-    yield from _deterministic(network, images, "deterministic").items()
+    network = run.network(run.regularizers, shape, classes)
+    held_out = {split: images[split] for split in HELD_OUT}
+    views = _deterministic(network, images, "deterministic")
     if noise_layers(network):
-        yield "test/noise", noise(network, images["test"], PASSES, streams.noise)
-        if needed or test_rule(subject.chosen) != DETERMINISTIC:
-            yield (
-                "validation/noise",
-                noise(
-                    network, images["validation"], PASSES if needed else NOISE_PASSES, streams.noise
-                ),
-            )
-        yield (
-            "train/trained",
-            trained(
-                network,
-                as_fractions(train),
-                VIEWS,
-                subject.chosen,
-                (streams.augmentation, streams.noise),
-            ),
-        )
-    if _augments(subject):
-        yield (
-            "train/augmented",
-            augmented(network, as_fractions(train), VIEWS, subject.chosen, streams.augmentation),
-        )
+        views |= _noisy(network, run, images, viewed)
+    if run.augments:
+        train, seed = as_fractions(images["train"]), run.config.streams.augmentation
+        views[View("train", "augmented")] = augmented(network, train, VIEWS, run.regularizers, seed)
+    for form, regularizers in _forms(run.regularizers):
+        views |= _deterministic(run.network(regularizers, shape, classes), held_out, form)
+    if viewed:
+        views |= _averaged_views(network, run, held_out, flips_keep)
+    views |= _kept(network, run.kept, held_out)
+    return {view: logits.to(torch.float32).contiguous() for view, logits in views.items()}
 
 
-def _forms(chosen: Sequence[Regularizer]) -> Iterator[tuple[str, list[Regularizer]]]:
-    """Every other deterministic form of one of the regularizers, the rest as they are."""
-    for item in chosen:
+def _deterministic(network: Standardized, images: Images, kind: str) -> Views:
+    return {View(split, kind): deterministic(network, inputs) for split, inputs in images.items()}
+
+
+def _noisy(network: Standardized, run: TrainedRun, images: Images, viewed: bool) -> Views:
+    streams = run.config.streams
+    views = {View("test", "noise"): noise(network, images["test"], PASSES, streams.noise)}
+    if viewed or test_rule(run.regularizers).view == "noise":
+        passes = PASSES if viewed else NOISE.members
+        validation = noise(network, images["validation"], passes, streams.noise)
+        views[View("validation", "noise")] = validation
+    train, seeds = as_fractions(images["train"]), (streams.augmentation, streams.noise)
+    views[View("train", "trained")] = trained(network, train, VIEWS, run.regularizers, seeds)
+    return views
+
+
+def _forms(regularizers: Sequence[Regularizer]) -> Iterator[tuple[str, list[Regularizer]]]:
+    """Yield every other deterministic form of one of the regularizers, the rest as they are."""
+    for item in regularizers:
         for form, other in item.other_forms().items():
-            yield form, [other if one is item else one for one in chosen]
+            yield form, [other if one is item else one for one in regularizers]
 
 
-def _views(
-    network: Standardized, subject: Subject, held: Mapping[str, Tensor], flips_keep: bool
-) -> Named:
-    seed = subject.config.streams.augmentation
-    flipped = any(regularizer.flips for regularizer in subject.chosen) and not flips_keep
-    for split, images in ((split, as_fractions(images)) for split, images in held.items()):
-        if _augments(subject):
-            if flipped or not keep_labels(images, subject.chosen, seed):
-                continue
-            yield f"{split}/draws", augmented(network, images, VIEWS, subject.chosen, seed)
-        elif not subject.chosen:
-            views = ten_crop(images, flips_keep) if flips_keep else crops(images)
-            yield f"{split}/crops", torch.cat([deterministic(network, view) for view in views])
+def _averaged_views(
+    network: Standardized, run: TrainedRun, held_out: Images, flips_keep: bool
+) -> Views:
+    """Return what can be averaged of one network at test: draws of its augmentation, or crops."""
+    seed = run.config.streams.augmentation
+    flipped = any(regularizer.flips for regularizer in run.regularizers) and not flips_keep
+    views: Views = {}
+    for split, stored in held_out.items():
+        images = as_fractions(stored)
+        if run.augments:
+            if not flipped and keep_labels(images, run.regularizers, seed):
+                draws = augmented(network, images, VIEWS, run.regularizers, seed)
+                views[View(split, "draws")] = draws
+        elif not run.regularizers:
+            cropped = ten_crop(images, flips_keep) if flips_keep else crops(images)
+            logits = [deterministic(network, view) for view in cropped]
+            views[View(split, "crops")] = torch.cat(logits)
+    return views
 
 
-def _kept(network: Standardized, kept: States, held: Mapping[str, Tensor]) -> Named:
-    """Members of the weights kept beside the last: snapshots in their order as one kind, others by their name."""
-    found: dict[str, list[Tensor]] = {}
-    for name in sorted(kept, key=lambda name: (len(name), name)):
-        network.load_state_dict(dict(kept[name]))
-        kind = "snapshots" if name.startswith("snapshot_") else name
-        for key, logits in _deterministic(network, held, kind).items():
-            found.setdefault(key, []).append(logits)
-    yield from ((key, torch.cat(members)) for key, members in found.items())
-
-
-def _deterministic(
-    network: Standardized, images: Mapping[str, Tensor], kind: str
-) -> dict[str, Tensor]:
-    return {f"{split}/{kind}": deterministic(network, inputs) for split, inputs in images.items()}
-
-
-def _augments(subject: Subject) -> bool:
-    return any(regularizer.augments for regularizer in subject.chosen)
+def _kept(network: Standardized, kept: States, held_out: Images) -> Views:
+    """Return the members of the weights that were kept along training, in their order."""
+    views: Views = {}
+    for kind, states in kept.items():
+        members: dict[View, list[Tensor]] = {}
+        for state in states:
+            network.load_state_dict(dict(state))
+            for view, logits in _deterministic(network, held_out, kind).items():
+                members.setdefault(view, []).append(logits)
+        views |= {view: torch.cat(logits) for view, logits in members.items()}
+    return views

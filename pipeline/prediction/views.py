@@ -1,7 +1,7 @@
-"""Augmented views at test: crops and mirror images, without any draw.
+"""Views of images at test: crops and mirror images, without any draw.
 
-Krizhevsky, Sutskever and Hinton (NIPS 2012) average ten of them: four corners and the centre, and the mirror image of
-each. Separate from the members because a view knows images alone, and no network.
+Krizhevsky, Sutskever and Hinton (NIPS 2012) average ten of them: the four corners, the centre, and
+the mirror image of each. A view knows images alone, and no network.
 """
 
 import torch
@@ -14,19 +14,33 @@ SHARE = 8  # one part in so many of the side of an image is cut off: 32 of 256 i
 
 
 def flips(images: Tensor, keep_labels: bool) -> Tensor:
-    """Images (N, channels, height, width) and their mirror images: (2, N, ...). Raises Refusal where a flip changes labels."""
+    """Return images (N, channels, height, width) and their mirror images: (2, N, ...).
+
+    Raises:
+        Refusal: a flip changes labels in this dataset.
+    """
     if not keep_labels:
         raise Refusal(
-            "views: flips: a mirror image has another label in this dataset; allowed are crops and augmented draws"
+            "views: flips: a mirror image has another label in this dataset; "
+            "allowed are crops and augmented draws"
         )
     return torch.stack([images, images.flip(-1)])
 
 
 def crops(images: Tensor) -> Tensor:
-    """The four corners and the centre of images (N, channels, height, width), back at full size: (5, N, ...).
+    """Return the four corners and the centre of images, resized to full size.
 
-    Corners in the order upper left, upper right, lower left, lower right; sides of about 7/8, an even number of pixels
-    less, so that the centre is one.
+    The sides of a crop are about 7/8 of those of the image. An even number of pixels is cut off, so
+    that the centre has whole pixels.
+
+    Args:
+        images: (N, channels, height, width).
+
+    Returns:
+        (5, N, channels, height, width): upper left, upper right, lower left, lower right, centre.
+
+    Raises:
+        Refusal: images below 3x3 pixels.
     """
     height, width = images.shape[-2:]
     down, right = (max(2, 2 * round(side / SHARE / 2)) for side in (height, width))
@@ -43,5 +57,9 @@ def crops(images: Tensor) -> Tensor:
 
 
 def ten_crop(images: Tensor, keep_labels: bool) -> Tensor:
-    """The five crops, then the mirror image of each: (10, N, channels, height, width). Raises Refusal as `flips` does."""
+    """Return the five crops, then the mirror image of each: (10, N, channels, height, width).
+
+    Raises:
+        Refusal: as `flips` and `crops` do.
+    """
     return flips(crops(images).flatten(0, 1), keep_labels).view(10, *images.shape)

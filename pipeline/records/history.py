@@ -1,14 +1,11 @@
-"""The learning curve of a run as one point per epoch.
-
-Separate because a run that is trained streams the points that its finished history gives.
-"""
+"""The learning curve of a run as one point per epoch, streamed or read from its history."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
 def points(history: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows of a history, one per (epoch, split), merged by epoch, with the gap where both accuracies are there."""
+    """Yield the rows of a history, one per (epoch, split), merged by epoch, with the gap."""
     epochs: dict[int, dict[str, Any]] = {}
     for row in history:
         point = epochs.setdefault(row["epoch"], {"epoch": row["epoch"]})

@@ -1,8 +1,8 @@
 """The run store: the only reader and writer of runs, content-addressed by fingerprint.
 
-Separate, and outside DVC's outputs, because DVC deletes an output before the stage that makes it runs:
-here a finished run stays finished whatever happens to the stage. A folder becomes a run by one rename;
-`record.json` names the sha256 of every other file, and of what it says itself.
+It lies outside DVC's outputs, because DVC deletes an output before the stage that makes it runs: a
+finished run stays finished whatever happens to the stage. A folder becomes a run by one rename;
+`record.json` holds the sha256 of every other file, and of its own content.
 """
 
 import hashlib
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock
+
 from pipeline.config.plan import Plan
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import (
@@ -27,21 +29,15 @@ from pipeline.runtime.files import (
     to_json,
     write_sealed,
 )
-from pipeline.runtime.locks import exclusive
 
 State = Literal["done", "failed", "diverged", "missing"]
 FINISHED = ("done", "diverged")  # a failed run is tried again, a diverged one is a result
 RECORD = "record.json"
-EXPERIMENTS = (
-    ".dvc",
-    "tmp",
-    "exps",
-)  # below these `dvc exp run --temp` and its queue make their repositories
+TIMING = "timing.json"  # wall clock; in the store alone, so that DVC's outputs are reproducible
+LIVE = "live.json"
+EXPERIMENTS = (".dvc", "tmp", "exps")  # `dvc exp run --temp` makes its repositories below these
 ABANDONED = 600  # seconds; writing a run takes less than one
-LIVE, MUTED = "live.json", 300  # seconds
-TIMING = (
-    "timing.json"  # wall clock: kept in the store alone, so that DVC's outputs are the same twice
-)
+MUTED = 300  # seconds
 
 
 @dataclass(frozen=True)
@@ -51,19 +47,35 @@ class Store:
     root: Path
 
     def folder(self, fingerprint: str) -> Path:
-        """Where the run stands, or will stand."""
+        """Return the folder of a run, whether it exists or not."""
         return self.root / fingerprint
 
+    def checkpoints(self, fingerprint: str) -> Path:
+        """Return the folder of a run's checkpoints while it is trained."""
+        return self.root / "checkpoints" / fingerprint
+
     def state(self, fingerprint: str) -> State:
-        """The state of a run; a run with a damaged file counts as missing, so it is trained again."""
-        record = _sound(self.folder(fingerprint))
-        if record is None:
-            return "missing"
-        return record["state"] if _intact(self.folder(fingerprint), record) else "missing"
+        """Return the state of a run; one with a damaged file is missing, so it is trained again."""
+        folder = self.folder(fingerprint)
+        record = _valid_record(folder)
+        return record["state"] if record and _intact(folder, record) else "missing"
 
     def finished(self, fingerprint: str) -> bool:
-        """Whether training this run again would be a waste."""
+        """Whether a run needs no further training."""
         return self.state(fingerprint) in FINISHED
+
+    def record(self, fingerprint: str) -> dict[str, Any] | None:
+        """Return the record of a run, None where there is no valid one."""
+        return _valid_record(self.folder(fingerprint))
+
+    def identity(self, fingerprint: str) -> dict[str, Any]:
+        """Return what a run was trained from, empty where there is no run."""
+        return _read_mapping(self.folder(fingerprint) / "run.json")
+
+    def timing(self, fingerprint: str) -> dict[str, Any]:
+        """Return wall-clock facts of a run, empty where there are none."""
+        facts = _read_mapping(self.folder(fingerprint) / TIMING)
+        return facts if isinstance(facts.get("seconds"), int | float | None) else {}
 
     def write(
         self,
@@ -72,9 +84,9 @@ class Store:
         record: Mapping[str, Any],
         timing: Mapping[str, Any],
     ) -> None:
-        """Stores a run at once, in place of any earlier one: all of it appears, or nothing.
+        """Store a run atomically, in place of any earlier one.
 
-        The first complete run wins: where another process has finished the same one, this one is dropped.
+        The first complete run wins: where another process has finished it, this one is dropped.
         """
         staging = self.root / f".{fingerprint}.{uuid.uuid4().hex}"
         try:
@@ -82,23 +94,23 @@ class Store:
             for name, content in files.items():
                 (staging / name).write_bytes(content)
             (staging / TIMING).write_text(to_json(timing))
-            sums = {
-                name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())
-            }
+            sums = {name: _sha256(content) for name, content in sorted(files.items())}
             write_record(staging, {"fingerprint": fingerprint, **record, "files": sums})
-            with exclusive(self.root / ".lock"):
+            with FileLock(self.root / ".lock"):
                 if not self.finished(fingerprint):
                     shutil.rmtree(self.folder(fingerprint), ignore_errors=True)
                     os.replace(staging, self.folder(fingerprint))
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def checkpoints(self, fingerprint: str) -> Path:
-        """Where a run that is being trained keeps its checkpoints; gone once it is finished."""
-        return self.root / "checkpoints" / fingerprint
+    def write_failure(self, fingerprint: str, reason: str, traceback: str = "") -> None:
+        """Record that a run failed; the next stage tries it again."""
+        empty: dict[str, Any] = {"audit": {}, "cost": {}, "machine": {}}
+        record = {"state": "failed", "reason": reason, **empty}
+        self.write(fingerprint, {}, record, {"traceback": traceback})
 
     def sweep(self) -> None:
-        """Removes what killed writers left half-written, and checkpoints of finished runs."""
+        """Remove what killed writers left, and checkpoints of finished runs."""
         for folder in self.root.glob(".*.*"):
             if time.time() - folder.stat().st_mtime > ABANDONED:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -106,122 +118,103 @@ class Store:
             if self.finished(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def write_failure(self, fingerprint: str, reason: str, traceback: str = "") -> None:
-        """Records that a run was tried and failed; the next stage tries it again. The traceback stays with its timing."""
-        nothing: dict[str, Any] = {"audit": {}, "cost": {}, "machine": {}}
-        self.write(
-            fingerprint,
-            {},
-            {"state": "failed", "reason": reason, **nothing},
-            {"traceback": traceback},
-        )
-
     def mute(self, trouble: str) -> None:
-        """Lets nobody stream live curves for a while, so that W&B in trouble costs its patience once."""
+        """Stop live curves of all runs for some minutes, so that each does not wait for W&B."""
         write_sealed(self.root / LIVE, {"trouble": trouble, "until": time.time() + MUTED})
 
     def muted(self) -> str:
-        """The trouble for which no curves are streamed now; nothing where they may be."""
+        """Return why live curves are stopped, empty where they are not."""
         try:
-            told = read_sealed(self.root / LIVE)
+            stopped = read_sealed(self.root / LIVE)
         except Refusal:
             return ""
-        return str(told["trouble"]) if told["until"] > time.time() else ""
-
-    def record(self, fingerprint: str) -> dict[str, Any] | None:
-        """What is recorded of a run, None where there is no whole record."""
-        return _sound(self.folder(fingerprint))
-
-    def identity(self, fingerprint: str) -> dict[str, Any]:
-        """What a run was trained from, empty where there is no run."""
-        path = self.folder(fingerprint) / "run.json"
-        try:
-            settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return settings
-
-    def timing(self, fingerprint: str) -> dict[str, Any]:
-        """Wall-clock facts of a run, empty where there are none."""
-        path = self.folder(fingerprint) / TIMING
-        try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        sound = isinstance(facts, dict) and isinstance(facts.get("seconds"), int | float | None)
-        return facts if sound else {}
+        return str(stopped["trouble"]) if stopped["until"] > time.time() else ""
 
     def assemble(self, plan: Plan, target: Path) -> list[str]:
-        """Writes a phase's folder from the plan, atomically: `plan.json` and every planned run there is; gives the others."""
-        lost = []
+        """Write a phase's folder, atomically: `plan.json` and every planned run that exists.
+
+        Returns:
+            The fingerprints of missing runs.
+        """
+        missing = []
         with new_folder(target) as staging:
             write_sealed(staging / "plan.json", plan.model_dump(mode="json"))
             for fingerprint in plan.fingerprints():
                 if self.state(fingerprint) == "missing":
-                    lost.append(fingerprint)
+                    missing.append(fingerprint)
                 else:
                     _copy(self.folder(fingerprint), staging / fingerprint)
         os.sync()  # a stage's end is what must survive a power cut
-        return lost
+        return missing
 
-    def restore(self, sources: Iterable[Path]) -> int:
-        """Copies finished runs that a pull brought into `sources` (phase folders) and the store lacks; how many."""
-        restored = 0
-        for source in sources:
-            for folder in sorted(path for path in source.glob("*") if (path / RECORD).is_file()):
-                record = _sound(folder)
-                wanted = (
-                    record is not None
-                    and record["state"] in FINISHED
-                    and not self.finished(folder.name)
-                )
-                if record is not None and wanted and _intact(folder, record):
-                    files = {name: (folder / name).read_bytes() for name in record["files"]}
-                    kept = {
-                        key: value
-                        for key, value in record.items()
-                        if key not in ("fingerprint", "files", CHECKSUM)
-                    }
-                    self.write(folder.name, files, kept, {})
-                    restored += 1
-        return restored
+    def restore(self, phases: Iterable[Path]) -> int:
+        """Copy finished runs that a pull brought into phase folders and the store lacks.
+
+        Returns:
+            The number of runs copied.
+        """
+        folders = [path for phase in phases for path in sorted(phase.glob("*"))]
+        return sum(self._restore_run(path) for path in folders if (path / RECORD).is_file())
+
+    def _restore_run(self, folder: Path) -> bool:
+        record = _valid_record(folder)
+        if record is None or record["state"] not in FINISHED or self.finished(folder.name):
+            return False
+        if not _intact(folder, record):
+            return False
+        files = {name: (folder / name).read_bytes() for name in record["files"]}
+        written = ("fingerprint", "files", CHECKSUM)
+        kept = {key: value for key, value in record.items() if key not in written}
+        self.write(folder.name, files, kept, {})
+        return True
 
 
 def open_store(root: Path = Path()) -> Store:
-    """The store of the project at `root`: `$GAPWISE_STORE`, else `.runs` at the git root of the main tree.
+    """Return the store of the project at `root`: `$GAPWISE_STORE`, else `.runs` at its git root.
 
-    The main tree of an experiment that DVC runs in a repository of its own is the one that asked for it.
+    An experiment that DVC runs in a repository of its own uses the store of the main tree.
     """
     if os.environ.get("GAPWISE_STORE"):
         return Store(Path(os.environ["GAPWISE_STORE"]).absolute())
     here = root.resolve()
-    here = next(
-        (folder.parents[2] for folder in (here, *here.parents) if folder.parts[-3:] == EXPERIMENTS),
-        here,
-    )
-    asked = ["git", "-C", str(here), "rev-parse", "--path-format=absolute", "--git-common-dir"]
-    found = subprocess.run(asked, capture_output=True, text=True, check=False)
-    top = Path(found.stdout.strip()).parent if found.returncode == 0 else here
+    for folder in (here, *here.parents):
+        if folder.parts[-3:] == EXPERIMENTS:
+            here = folder.parents[2]
+            break
+    command = ["git", "-C", str(here), "rev-parse", "--path-format=absolute", "--git-common-dir"]
+    git = subprocess.run(command, capture_output=True, text=True, check=False)
+    top = Path(git.stdout.strip()).parent if git.returncode == 0 else here
     return Store(top / ".runs")
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Writes the record of the run in `folder` with its own checksum."""
+    """Write the record of the run in `folder` with its own checksum."""
     write_sealed(folder / RECORD, record)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of the run in `folder`, None where there is none. Raises Refusal where it is not what was written."""
-    record = _sound(folder)
+    """Return the record of the run in `folder`, None where there is none.
+
+    Raises:
+        Refusal: the record is damaged.
+    """
+    record = _valid_record(folder)
     if record is None and (folder / RECORD).exists():
         raise Refusal(f"{folder / RECORD}: damaged; remove {folder.parent} and run: make run")
     return record
 
 
-def checked_record(folder: Path) -> dict[str, Any] | None:
-    """The record of the run in `folder` once its files are the ones that were written, None where there is no record.
+def done_records(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the records of the runs in a phase's folder that are done, in the order given."""
+    records = {run: read_record(folder / run) for run in runs}
+    return {run: record for run, record in records.items() if record and record["state"] == "done"}
 
-    Raises Refusal where a file is missing or damaged.
+
+def checked_record(folder: Path) -> dict[str, Any] | None:
+    """Return the record of the run in `folder`, None where there is none.
+
+    Raises:
+        Refusal: the record or a file of the run is missing or damaged.
     """
     record = read_record(folder)
     if record is not None and not _intact(folder, record):
@@ -232,31 +225,45 @@ def checked_record(folder: Path) -> dict[str, Any] | None:
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The curve of a run: one row per (epoch, split), empty where it never got there. Raises Refusal where it is damaged."""
+    """Return the learning curve of a run: one row per (epoch, split), empty where it has none.
+
+    Raises:
+        Refusal: the curve is damaged.
+    """
     return [json.loads(line) for line in read_file(folder, "history.jsonl").decode().splitlines()]
 
 
 def read_file(folder: Path, name: str) -> bytes:
-    """A file of the run in `folder`, empty where there is none. Raises Refusal where it is not the one its record names."""
+    """Return a file of the run in `folder`, empty where there is none.
+
+    Raises:
+        Refusal: it is not the file that the record names.
+    """
     path, record = folder / name, read_record(folder)
     content = path.read_bytes() if path.is_file() else b""
     expected = record["files"].get(name) if record else None
-    if expected and hashlib.sha256(content).hexdigest() != expected:
+    if expected and _sha256(content) != expected:
         raise Refusal(f"{path}: missing or damaged; remove {folder.parent} and run: make run")
     return content
 
 
-def _sound(folder: Path) -> dict[str, Any] | None:
-    """The record in `folder`, None where there is none or its checksum is not that of what it says."""
-    try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def _valid_record(folder: Path) -> dict[str, Any] | None:
+    """Return the record in `folder`, None where there is none or its checksum is wrong."""
+    record = _read_mapping(folder / RECORD)
     return record if is_sealed(record) else None
 
 
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """Return a mapping stored as JSON, empty where it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _copy(run: Path, target: Path) -> None:
-    """All files of a run but its timing, which is never the same twice."""
+    """Copy all files of a run but its timing, which is never the same twice."""
     target.mkdir()
     for path in sorted(run.iterdir()):
         if path.name != TIMING:
@@ -265,10 +272,13 @@ def _copy(run: Path, target: Path) -> None:
 
 def _intact(folder: Path, record: Mapping[str, Any]) -> bool:
     try:
-        return all(_digest(folder / name) == digest for name, digest in record["files"].items())
+        return all(
+            _sha256((folder / name).read_bytes()) == digest
+            for name, digest in record["files"].items()
+        )
     except OSError:
         return False
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,50 +1,46 @@
-"""Tables on disk, such as `scores.csv` and `contrasts.csv`: the same bytes for the same numbers.
+"""Tables on disk, such as `scores.csv` and `contrasts.csv`: the same bytes for the same numbers."""
 
-Separate so that every stage reads words as words: a fingerprint such as 12345e67 is not a number.
-"""
-
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_text
 
-WORDS = (
-    "fingerprint",
-    "rule",
-    "split",
-    "metric",
-    "study",
-    "arm",
-    "factor",
-    "strength",
-    "verdict",
-    "method",
-    "model",
-    "against",
-    "first",
-    "second",
-    "measure",
-    "sign",
-    "source",
-    "setting",
-    "outcome",
+MAPPINGS = ("setting", "factor")  # columns of mappings, stored as JSON
+WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
+    *("fingerprint", "view", "split", "metric", "study", "arm", "verdict", "method", "model"),
+    *("against", "against_study", "first", "second", "measure", "sign", "source", "outcome"),
+    *("published_setting", "stream", "regularizer", "role", "scope", "problem", "advice"),
 )
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Writes CSV with ten significant digits; an undefined number is an empty cell."""
-    write_text(path, table.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
+    """Write CSV with ten significant digits; an undefined number is an empty cell."""
+    encoded = {name: table[name].map(json.dumps) for name in MAPPINGS if name in table}
+    text = table.assign(**encoded).to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    write_text(path, text)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The table in `path`; an empty cell is NaN in a column of numbers and "" in one of words."""
+    """Return the table in `path`; an empty cell is NaN in a column of numbers, "" in one of text.
+
+    Raises:
+        Refusal: the table is missing.
+    """
     if not path.is_file():
         raise Refusal(f"{path}: missing; needed are the stages before this one: make run")
-    table = pd.read_csv(
-        path, dtype=dict.fromkeys(WORDS, str), na_values=[""], keep_default_na=False
-    )
+    text = dict.fromkeys((*WORDS, *MAPPINGS), str)
+    table = pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
     words = [name for name in WORDS if name in table]
     table[words] = table[words].fillna("")
-    return table
+    decoded = {name: table[name].map(json.loads) for name in MAPPINGS if name in table}
+    return table.assign(**decoded)
+
+
+def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as plain values, None where a number is undefined."""
+    rows: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+    return rows

@@ -1,4 +1,7 @@
-"""Regularizers, one file each: the file's name is its name in YAML, and there is no list to edit."""
+"""Regularizers, one file each: the file's name is its name in YAML, and there is no list to edit.
+
+Files whose name begins with an underscore are shared.
+"""
 
 import importlib
 import pkgutil
@@ -7,79 +10,78 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.config.test_rules import DETERMINISTIC
-from pipeline.regularizers.base import Regularizer
+from pipeline.config.test_rules import DETERMINISTIC, TestRule
+from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 
 
 def names() -> tuple[str, ...]:
-    """Every regularizer there is: the files of this folder."""
+    """Return the names of all regularizers: the files of this folder, in order."""
     found = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in found if name != "base" and not name.startswith("_")))
+    return tuple(sorted(name for name in found if not name.startswith("_")))
 
 
 def settings() -> dict[str, type[Regularizer]]:
-    """Name -> the regularizer class that its file defines."""
-    return {name: _defined(name) for name in names()}
+    """Return name -> the regularizer class that its file defines."""
+    return {name: _class_of(name) for name in names()}
 
 
 def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
-    """Regularizers from plain values (`name` and settings), without those that are neutral.
+    """Return regularizers from plain values (`name` and settings), without those that are neutral.
 
-    Leaving the neutral ones out is what makes them equal to the baseline bit for bit.
+    Leaving the neutral ones out makes them equal to the baseline bit for bit.
     """
-    items = [
-        _built(item["name"], {key: value for key, value in item.items() if key != "name"})
-        for item in given
-    ]
-    return tuple(item for item in items if not item.is_neutral())
+    return tuple(item for item in map(parse, given) if not item.is_neutral())
+
+
+def parse(given: Mapping[str, Any]) -> Regularizer:
+    """Return the regularizer of plain values, neutral or not."""
+    values = {key: value for key, value in given.items() if key != "name"}
+    return _class_of(given["name"]).model_validate(values, strict=False)
 
 
 def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:
-    """Lets every regularizer place its noise in the network, in order; weights stay as they are. Raises Refusal."""
-    _require_meaning(regularizers)
+    """Place the noise of every regularizer in the network, in order; weights stay unchanged.
+
+    Raises:
+        Refusal: a regularizer cannot act on the network, or two of them clash.
+    """
+    _require_no_clash(regularizers)
     for regularizer in regularizers:
         regularizer.modify_model(network)
 
 
-def test_rule(regularizers: Sequence[Regularizer]) -> str:
-    """The members averaged at test: that of the first regularizer which declares any but the deterministic one."""
-    declared = [item.rule for item in regularizers if item.rule != DETERMINISTIC]
-    return declared[0] if declared else DETERMINISTIC
+def test_rule(regularizers: Sequence[Regularizer]) -> TestRule:
+    """Return the test rule of the first regularizer that declares one with noise."""
+    declared = (item.test_rule for item in regularizers)
+    return next((rule for rule in declared if rule != DETERMINISTIC), DETERMINISTIC)
 
 
-def _require_meaning(given: Sequence[Regularizer]) -> None:
-    """Refuses regularizers that declare to have no meaning together."""
-    present = {item.name: item for item in given}
+def _require_no_clash(given: Sequence[Regularizer]) -> None:
+    present = {item.name for item in given}
     pairs = [
-        (name, other, why)
-        for name, item in present.items()
-        for other, why in item.clashes.items()
+        f"{item.name} with {other}: {reason}; expected one of the two in an arm"
+        for item in given
+        for other, reason in item.clashes.items()
         if other in present
     ]
     if pairs:
-        raise Refusal(
-            *(
-                f"{name} with {other}: {why}; allowed is one of the two in an arm"
-                for name, other, why in pairs
-            )
-        )
+        raise Refusal(*pairs)
 
 
-def _built(name: str, values: Mapping[str, Any]) -> Regularizer:
-    return _defined(name).model_validate(values, strict=False)
-
-
-def _defined(name: str) -> type[Regularizer]:
+def _class_of(name: str) -> type[Regularizer]:
+    """Return the one regularizer class of a file. Raise Refusal unless it has the file's name."""
+    file = f"pipeline/regularizers/{name}.py"
     module = importlib.import_module(f"pipeline.regularizers.{name}")
     found = [
         item
         for item in vars(module).values()
-        if isinstance(item, type) and item.__module__ == module.__name__
+        if isinstance(item, type)
+        and issubclass(item, Regularizer)
+        and item.__module__ == module.__name__
     ]
-    (regularizer,) = [item for item in found if issubclass(item, Regularizer)]
-    if getattr(regularizer, "name", None) != name:
-        raise Refusal(
-            f"pipeline/regularizers/{name}.py: {regularizer.__name__}.name: expected {name!r}, the name of its file"
-        )
-    return regularizer
+    if len(found) != 1:
+        raise Refusal(f"{file}: {len(found)} subclasses of Regularizer; expected one")
+    if getattr(found[0], "name", None) != name:
+        raise Refusal(f"{file}: {found[0].__name__}.name: expected {name!r}, the name of the file")
+    return found[0]

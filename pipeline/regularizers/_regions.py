@@ -1,13 +1,12 @@
-"""The regions of fractional pooling: how many there can be, where they lie for given draws, and their maxima.
+"""Regions of fractional pooling: their number, their places for given draws, and their maxima.
 
-Separate from the regularizer, which decides when to draw them: here is the arithmetic, with every draw an argument.
-Regions are those of the paper's own code (Graham, SparseConvNet, Regions.cpp): ticks start at 0, so that none exceeds
-two pixels, as the first can in the formula of arXiv 1412.6071 as printed, above a ratio of 1.5.
+Every draw is an argument. Regions are those of the paper's own code (Graham, SparseConvNet,
+Regions.cpp): ticks start at 0, so that none exceeds two pixels, as the first can in the formula of
+arXiv 1412.6071 as printed, above a ratio of 1.5.
 """
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -16,16 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-RATIOS = tuple(
-    number / 100 for number in range(101, 200)
-)  # what a refusal takes its proposals from
-
 Regions = Literal["random", "pseudorandom", "fixed"]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of one layer: `incoming` pixels become `outgoing` regions that start 1 or 2 pixels after each other."""
+    """One axis of one layer: `incoming` pixels become `outgoing` regions, 1 or 2 pixels apart."""
 
     incoming: int
     outgoing: int
@@ -36,21 +31,26 @@ class Axis:
 
     @property
     def steps(self) -> int:
-        """Number of steps: from first to last start where regions overlap, else to the end of the last region."""
+        """Their number: to the last start if regions overlap, else to the end of the last one."""
         return self.outgoing - self.overlapping
 
     @property
     def span(self) -> int:
-        """What the steps add up to."""
+        """The sum of the steps."""
         return self.incoming - 2 * self.overlapping
 
     @property
+    def possible(self) -> range:
+        """The outgoing sizes with steps of both lengths, so that there is an order to draw."""
+        return range(self.incoming // 2 + 1, self.incoming - self.overlapping)
+
+    @property
     def choice(self) -> bool:
-        """Whether steps of both lengths occur, so that there is an order to draw."""
-        return self.steps < self.span < 2 * self.steps
+        """Whether the outgoing size is a possible one."""
+        return self.outgoing in self.possible
 
     def sequences(self, regions: Regions) -> int:
-        """How many different sequences of steps can occur, given that there is a choice."""
+        """Return how many different sequences of steps can occur, given that there is a choice."""
         if regions == "fixed":
             return 1
         if regions == "pseudorandom":
@@ -59,22 +59,15 @@ class Axis:
 
 
 def size(incoming: int, ratio: float) -> int:
-    """Pixels after pooling: incoming / ratio rounded down, with the ratio as the decimal number that was written."""
+    """Return the pixels after pooling, incoming / ratio rounded down, for the ratio as written."""
     return math.floor(incoming / Fraction(str(ratio)))
 
 
-def sizes(incoming: int, ratio: float, layers: int) -> tuple[int, ...]:
-    """Pixels after each of so many layers, every one pooling what the one before it gives."""
-    after = [incoming]
-    for _ in range(layers):
-        after.append(size(after[-1], ratio))
-    return tuple(after[1:])
-
-
 def pseudorandom_steps(axis: Axis, offsets: Tensor) -> Tensor:
-    """Steps (N, axis.steps) for `offsets` u (N, 1) in [0, 1): ticks int((i + u) a) - int(u a) with a = span / steps.
+    """Return steps (N, axis.steps) for `offsets` u (N, 1) in [0, 1).
 
-    In the offsets' precision, as PyTorch's kernel has it; the last tick is set, as rounding can miss it by 1.
+    Ticks are int((i + u) a) - int(u a) with a = span / steps, in the offsets' precision as in
+    PyTorch's kernel; the last tick is set, as rounding can miss it by 1.
     """
     ratio = torch.tensor(axis.span, dtype=offsets.dtype) / axis.steps
     ticks = ((torch.arange(axis.steps + 1) + offsets) * ratio).long() - (offsets * ratio).long()
@@ -83,7 +76,10 @@ def pseudorandom_steps(axis: Axis, offsets: Tensor) -> Tensor:
 
 
 def random_steps(axis: Axis, keys: Tensor) -> Tensor:
-    """Steps (N, axis.steps): all the 1s and 2s that fit, in the order that sorts `keys` (same shape, uniform) row by row."""
+    """Return steps (N, axis.steps), all 1s and 2s that fit, in random order.
+
+    The order sorts each row of `keys`, uniform draws (N, axis.steps).
+    """
     return _lengths(axis).take(keys.argsort(dim=1))
 
 
@@ -93,7 +89,7 @@ def _lengths(axis: Axis) -> Tensor:
 
 
 def edges(axis: Axis, steps: Tensor) -> Tensor:
-    """First and last pixel of every region (N, 2 * outgoing), twice the same where it has one pixel."""
+    """Return first and last pixel of every region (N, 2 * outgoing), equal if it has one pixel."""
     ends = steps.cumsum(1)
     first = functional.pad(ends, (1, 0)) if axis.overlapping else ends - steps
     last = first + 1 if axis.overlapping else ends - 1
@@ -102,14 +98,15 @@ def edges(axis: Axis, steps: Tensor) -> Tensor:
 
 @functools.cache
 def fixed_edges(axis: Axis) -> Tensor:
-    """The edges (1, 2 * outgoing) of the pseudorandom regions with offset 1/2."""
+    """Return the edges (1, 2 * outgoing) of the pseudorandom regions with offset 1/2."""
     return edges(axis, pseudorandom_steps(axis, torch.full((1, 1), 0.5)))
 
 
 def corners(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Inputs (N, C, H, W) at `rows` (N, 2 * h) and `columns` (N, 2 * w): (N, C, 2 * h, 2 * w), in channels_last layout.
+    """Return inputs (N, C, H, W) at `rows` (N, 2h) and `columns` (N, 2w): (N, C, 2h, 2w).
 
-    Each square of two by two is a region. Moves whole pixels, hence fast for inputs in that layout too.
+    Each square of two by two is a region. The layout is channels_last: whole pixels move, which is
+    fast for inputs in that layout.
     """
     examples, channels, height, width = inputs.shape
     starts = torch.arange(0, examples * height * width, height * width)[:, None]
@@ -120,12 +117,8 @@ def corners(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def fractional_max_pool(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Maxima (N, C, h, w) of inputs (N, C, H, W) over the regions with edges `rows` (N, 2 * h) and `columns` (N, 2 * w)."""
+    """Return the maxima (N, C, h, w) of inputs (N, C, H, W) over the regions with these edges.
+
+    `rows` (N, 2 * h) and `columns` (N, 2 * w) are those of `edges`.
+    """
     return functional.max_pool2d(corners(inputs, rows, columns), 2)
-
-
-def nearest(ratio: float, allowed: Callable[[float], bool]) -> list[float]:
-    """The allowed ratios next to `ratio`, below and above, in hundredths."""
-    below = next((other for other in reversed(RATIOS) if other < ratio and allowed(other)), None)
-    above = next((other for other in RATIOS if other > ratio and allowed(other)), None)
-    return [other for other in (below, above) if other is not None]

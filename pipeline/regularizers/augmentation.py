@@ -1,25 +1,29 @@
-"""Augmentation: each training image is moved, recoloured or partly hidden at random, anew in every epoch.
+"""Augmentation: each training image is moved, recoloured or partly hidden at random, in every epoch
+differently.
 
-Affine moves (Simard et al., Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis,
-ICDAR 2003); mirroring, random crops and PCA colour jitter (Krizhevsky et al., ImageNet Classification with Deep
-Convolutional Neural Networks, NIPS 2012); cutout (DeVries and Taylor, Improved Regularization of Convolutional Neural
-Networks with Cutout, arXiv 1708.04552, 2017). Labels stay as they are, so mirroring digits is a negative control.
-Acts on batches, before standardization, and draws from the global generator, which belongs to it alone: the same
-numbers whatever is switched on, so that one strength moves the draws of no other. Test rule: deterministic (clean images).
+Affine moves (Simard et al., Best Practices for Convolutional Neural Networks Applied to Visual
+Document Analysis, ICDAR 2003); mirroring, random crops and PCA colour jitter (Krizhevsky et al.,
+ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012); cutout (DeVries and
+Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, arXiv 1708.04552,
+2017). Labels stay the same, so mirroring digits is a negative control. Acts on batches, before
+standardization, and draws the same numbers whatever is switched on, so that one strength moves the
+draws of no other.
+Test rule: deterministic (clean images).
 """
 
-from typing import ClassVar, Self
+from typing import ClassVar, final
 
 import torch
-from kornia.geometry.transform import warp_affine
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
-from pipeline.regularizers.base import Evidence, Measures, Regularizer, require_effect, unlikely
+from pipeline.regularizers._audit import AuditInputs, Measures, require_effect, unlikely
+from pipeline.regularizers._regularizer import Regularizer
 
 Amount = Tensor | float  # one per image (N,), or one for all
 
-COLUMNS = {
+COLUMNS = {  # uniform numbers per image; colour jitter takes one per channel
     "shift": 2,
     "flip": 1,
     "crop": 3,
@@ -32,15 +36,15 @@ COLUMNS = {
 }
 MOVES = ("shift", "crop", "rotate", "scale", "shear")
 COLOURS = ("brightness", "contrast", "pca_jitter")
-ROUNDING = 1e-5  # a mean change below this is no effect but the arithmetic of single precision
-TELLING = 0.9  # at least so large a share of images is taken to look different where it is changed: not blank, no mirror image
-SEEN = (
-    0.1  # at least so large a share of cutouts is taken to hide something that is not black already
-)
+ROUNDING = 1e-5  # a mean change below this is the arithmetic of single precision
+# the shares of images assumed to look different when they are changed: not blank, not symmetric,
+# and for a cutout not black already
+TELLING = 0.9
+SEEN = 0.1
 
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:
-    """Images (N, channels, height, width), left and right exchanged where `mirrored` (N,; bool) is true."""
+    """Return images (N, channels, height, width), mirrored where `mirrored` (N,; bool) is true."""
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
@@ -53,40 +57,48 @@ def move(
     sides: Amount = 1.0,
     places: Amount = 0.0,
 ) -> Tensor:
-    """Images (N, channels, height, width) cropped, slanted, turned and scaled about their centre, and shifted: one resampling.
+    """Return images cropped, slanted, turned and scaled about their centre, and shifted.
 
-    `shifts` (N, 2) right and down in pixels; `angles` in degrees, counter-clockwise; `factors` of magnification; `slants`
-    in degrees, lower rows to the right; `sides` in (0, 1], the crop's side over the image's, magnified to fill it; `places`
-    (N, 2) in [-1, 1], where the crop lies between left or top and right or bottom. Bilinear, black beyond the border.
+    One bilinear resampling, black beyond the border.
+
+    Args:
+        images: (N, channels, height, width).
+        shifts: right and down in pixels, (N, 2).
+        angles: in degrees, counter-clockwise.
+        factors: of magnification.
+        slants: in degrees, lower rows to the right.
+        sides: the crop's side over the image's, in (0, 1]; the crop is magnified to fill the image.
+        places: where the crop is between left or top (-1) and right or bottom (1), (N, 2).
     """
-    height, width = images.shape[-2:]
-    centre = images.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    linear = _linear(len(images), images, angles, slants) * _column(factors / sides, images)
-    source = centre + places * (1 - _column(sides, images)[..., 0]) * centre
-    offset = centre + shifts - (linear @ source.expand(len(images), 2)[..., None])[..., 0]
-    matrix = torch.cat([linear, offset[..., None]], dim=2)
-    moved: Tensor = warp_affine(images, matrix, (height, width), align_corners=True)
-    return moved
-
-
-def _linear(count: int, like: Tensor, angles: Amount, slants: Amount) -> Tensor:
-    """Rotation times horizontal shear, (count, 2, 2); y points down."""
-    turn, slant = (torch.deg2rad(_column(amount, like)[..., 0, 0]) for amount in (angles, slants))
-    cosine, sine, tangent = turn.cos(), turn.sin(), slant.tan()
-    rows = torch.broadcast_tensors(cosine, cosine * tangent + sine, -sine, cosine - sine * tangent)
-    return torch.stack(rows, dim=1).reshape(-1, 2, 2).expand(count, 2, 2)
-
-
-def _column(amount: Amount, like: Tensor) -> Tensor:
-    """An amount as (N or 1, 1, 1)."""
-    return torch.as_tensor(amount, dtype=like.dtype).reshape(-1, 1, 1)
+    angle, factor, slant, side = (
+        torch.as_tensor(amount, dtype=images.dtype, device=images.device).expand(len(images))
+        for amount in (angles, factors, slants, sides)
+    )
+    half_width, half_height = (max(size - 1, 1) / 2 for size in (images.shape[3], images.shape[2]))
+    turn, tangent, zoom = torch.deg2rad(angle), torch.deg2rad(slant).tan(), side / factor
+    cosine, sine = turn.cos() * zoom, turn.sin() * zoom
+    # the inverse of rotation times horizontal shear, times zoom; y points down
+    xx, xy = cosine - sine * tangent, -sine - cosine * tangent
+    yx, yy = sine, cosine
+    right, down = shifts.to(images.dtype).unbind(1)
+    place = torch.as_tensor(places, dtype=images.dtype, device=images.device).expand(len(images), 2)
+    across = place[:, 0] * (1 - side) - (xx * right + xy * down) / half_width
+    along = place[:, 1] * (1 - side) - (yx * right + yy * down) / half_height
+    ratio = half_height / half_width
+    rows = (xx, xy * ratio, across, yx / ratio, yy, along)
+    theta = torch.stack(rows, dim=1).view(-1, 2, 3)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=True)
+    return functional.grid_sample(images, grid, align_corners=True)
 
 
 def recolour(images: Tensor, brightness: Amount, contrast: Amount, noise: Amount = 0.0) -> Tensor:
-    """Images (N, channels, height, width) in [0, 1] with contrast, brightness and colour changed, clipped to [0, 1].
+    """Return images in [0, 1] with contrast, brightness and colour changed, clipped to [0, 1].
 
-    `contrast` (N,) multiplies the distance from the image's mean, `brightness` (N,) all of it; both 1 leave it alone.
-    `noise` (N, channels): see `pca_jitter`.
+    Args:
+        images: (N, channels, height, width).
+        brightness: factor of all of the image (N,); 1 leaves it unchanged.
+        contrast: factor of the distance from the image's mean (N,); 1 leaves it unchanged.
+        noise: see `pca_jitter`.
     """
     mean = images.mean((1, 2, 3), keepdim=True)
     factors = [torch.as_tensor(amount).reshape(-1, 1, 1, 1) for amount in (contrast, brightness)]
@@ -94,11 +106,15 @@ def recolour(images: Tensor, brightness: Amount, contrast: Amount, noise: Amount
 
 
 def pca_jitter(images: Tensor, noise: Amount) -> Tensor:
-    """Adds to every pixel of an image the principal components of colour, times their VARIANCE, times normal numbers.
+    """Return images plus the principal components of colour, times their VARIANCE, times `noise`.
 
-    `noise` (N, channels) is normal with AlexNet's deviation 0.1 or another, on images in [0, 1]. Sum p_i alpha_i lambda_i
-    of the paper is the covariance times a normal vector: alpha are that vector's coordinates along the components, normal
-    themselves. The covariance is that of the pixels of this batch, since the hook does not see all training images.
+    Sum p_i alpha_i lambda_i of the paper is the covariance times a normal vector: alpha are that
+    vector's coordinates along the components, normal themselves. The covariance is that of the
+    pixels of this batch, since the hook does not see all training images.
+
+    Args:
+        images: (N, channels, height, width) in [0, 1].
+        noise: normal with AlexNet's deviation 0.1 or another (N, channels), or a number for none.
     """
     if not isinstance(noise, Tensor):
         return images
@@ -108,9 +124,10 @@ def pca_jitter(images: Tensor, noise: Amount) -> Tensor:
 
 
 def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
-    """Images (N, channels, height, width) with a black square of `side` pixels each, clipped at the border.
+    """Return images (N, channels, height, width) with a black square each, clipped at the border.
 
-    `centres` (N, 2): row and column of the pixel in its middle (the lower right of the four for an even side).
+    `centres` (N, 2): row and column of the square's middle pixel, the lower right of the four for
+    an even `side` (in pixels).
     """
     inside = []
     for axis, size in enumerate(images.shape[-2:]):
@@ -119,18 +136,21 @@ def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
     return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0)
 
 
+@final
 class Augmentation(Regularizer):
     """Every strength is off at 0, and drawn uniformly for each image.
 
-    `shift`: up to so many pixels each way. `flip`: the chance of being mirrored left to right. `crop`: up to so large a
-    share of the area is cut away, the rest (from anywhere, of the image's own proportions) magnified to the full size.
-    `rotate`: up to so many degrees each way. `scale`: magnified or reduced by up to 1 + scale (uniform on a log scale).
-    `shear`: slanted by up to so many degrees each way. `brightness`, `contrast`: multiplied by 1 - strength to 1 +
-    strength. `pca_jitter`: standard deviation of the coordinates along the principal components of colour (AlexNet: 0.1).
-    `cutout`: side in pixels of a black square, its middle anywhere.
+    `shift`: up to this many pixels each way. `flip`: the chance of being mirrored left to right.
+    `crop`: up to this share of the area is cut away, the rest (from anywhere, of the image's own
+    proportions) magnified to the full size. `rotate`: up to this many degrees each way. `scale`:
+    magnified or reduced by up to 1 + scale (uniform on a log scale). `shear`: slanted by up to this
+    many degrees each way. `brightness`, `contrast`: multiplied by 1 - strength to 1 + strength.
+    `pca_jitter`: standard deviation of the coordinates along the principal components of colour
+    (AlexNet: 0.1). `cutout`: side in pixels of a black square, its middle anywhere.
     """
 
-    name: ClassVar[str] = "augmentation"
+    name: ClassVar = "augmentation"
+    off: ClassVar = dict.fromkeys([*COLUMNS, "pca_jitter"], 0)
 
     shift: float = Field(0, ge=0)
     flip: float = Field(0, ge=0, le=1)
@@ -143,19 +163,16 @@ class Augmentation(Regularizer):
     pca_jitter: float = Field(0, ge=0)
     cutout: int = Field(0, ge=0)
 
-    @classmethod
-    def neutral(cls) -> Self:
-        """Images stay as they are."""
-        return cls()
-
     @property
     def flips(self) -> bool:
         """Whether any image is ever mirrored."""
         return self.flip > 0
 
-    def modify_batch(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Changes every image of the batch by draws of its own; targets stay."""
-        draws = _draw(len(inputs), inputs.shape[1], inputs.device)
+    def modify_batch(
+        self, inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Change every image of the batch by its own draws; targets stay the same."""
+        draws = _draw(inputs, generator)
         if self.flip:
             inputs = flip(inputs, draws["flip"][:, 0] < self.flip)
         if self._any(MOVES):
@@ -163,75 +180,65 @@ class Augmentation(Regularizer):
         if self._any(COLOURS):
             inputs = self._recoloured(inputs, draws)
         if self.cutout:
-            centres = (
-                draws["cutout"] * torch.tensor(inputs.shape[-2:], device=inputs.device)
-            ).long()
-            inputs = cutout(inputs, centres, self.cutout)
+            size = torch.tensor(inputs.shape[-2:], device=inputs.device)
+            inputs = cutout(inputs, (draws["cutout"] * size).long(), self.cutout)
         return inputs, targets
 
-    def audit(self, evidence: Evidence) -> Measures:
-        """Share of images changed, and the mean absolute change of a pixel on the scale [0, 1]."""
-        changes = evidence.changes
+    def audit(self, inputs: AuditInputs) -> Measures:
+        """Return the share of images changed and the mean absolute change of a pixel in [0, 1]."""
+        changes = inputs.changes
         floor = ROUNDING * changes.examples if self._any(MOVES + COLOURS) else 0.0
-        happened = changes.changed > 0 and changes.distance > floor
-        chance = self._idle() ** changes.examples
         require_effect(
-            happened,
-            chance,
-            f"augmentation: none of {changes.examples} images was changed by {self}",
+            changes.changed > 0 and changes.distance > floor,
+            self._idle() ** changes.examples,
+            f"{self.name}: none of {changes.examples} images was changed by {self}",
         )
-        due = TELLING * (1 - self._idle())
-        few = changes.changed < due * changes.examples and unlikely(
-            changes.changed, changes.examples, due
+        least = TELLING * (1 - self._idle())
+        few = changes.changed < least * changes.examples
+        require_effect(
+            not (few and unlikely(changes.changed, changes.examples, least)),
+            0,
+            f"{self.name}: {changes.changed} of {changes.examples} images were changed by {self}; "
+            f"expected a share of at least {least:.3g}",
         )
-        rare = (
-            f"augmentation: {changes.changed} of {changes.examples} images were changed by {self}"
-        )
-        require_effect(not few, 0, f"{rare}; due is a share of at least {due:.3g}")
-        return {
-            "changed": changes.changed / changes.examples,
-            "pixel_change": changes.distance / changes.examples,
-        }
+        return changes.measures()
 
     def _moved(self, images: Tensor, draws: dict[str, Tensor]) -> Tensor:
-        sides = (1 - self.crop * draws["crop"][:, 0]).sqrt()
         return move(
             images,
             _both_ways(draws["shift"]) * self.shift,
-            _both_ways(draws["rotate"]) * self.rotate,
+            _both_ways(draws["rotate"][:, 0]) * self.rotate,
             (1 + self.scale) ** _both_ways(draws["scale"][:, 0]),
-            _both_ways(draws["shear"]) * self.shear,
-            sides,
+            _both_ways(draws["shear"][:, 0]) * self.shear,
+            (1 - self.crop * draws["crop"][:, 0]).sqrt(),
             _both_ways(draws["crop"][:, 1:]),
         )
 
     def _recoloured(self, images: Tensor, draws: dict[str, Tensor]) -> Tensor:
-        noise = (
-            torch.special.ndtri(draws["pca_jitter"].clamp_min(1e-7)) * self.pca_jitter
-            if self.pca_jitter
-            else 0.0
-        )
-        brightness, contrast = (
-            1 + _both_ways(draws[name]) * getattr(self, name) for name in COLOURS[:2]
-        )
+        noise: Amount = 0.0
+        if self.pca_jitter:
+            noise = torch.special.ndtri(draws["pca_jitter"].clamp_min(1e-7)) * self.pca_jitter
+        brightness = 1 + _both_ways(draws["brightness"]) * self.brightness
+        contrast = 1 + _both_ways(draws["contrast"]) * self.contrast
         return recolour(images, brightness, contrast, noise)
 
     def _any(self, names: tuple[str, ...]) -> bool:
         return any(getattr(self, name) for name in names)
 
     def _idle(self) -> float:
-        """A bound on the chance that an image rightly stays as it is."""
+        """Return a bound on the chance that an image validly stays the same."""
         if self._any(MOVES + COLOURS):
             return 0.0
         return (1 - self.flip) * (1 - SEEN if self.cutout else 1)
 
 
-def _draw(count: int, channels: int, device: torch.device) -> dict[str, Tensor]:
-    """Uniform numbers in [0, 1) for everything there is, on or off: name -> (count, columns)."""
-    columns = {**COLUMNS, "pca_jitter": channels}
-    parts = torch.rand(count, sum(columns.values())).to(device).split(list(columns.values()), dim=1)
-    return dict(zip(columns, parts, strict=True))
+def _draw(images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return uniform numbers in [0, 1) for every strength, on or off: name -> (N, columns)."""
+    columns = {**COLUMNS, "pca_jitter": images.shape[1]}
+    drawn = torch.rand(len(images), sum(columns.values()), generator=generator).to(images.device)
+    return dict(zip(columns, drawn.split(list(columns.values()), dim=1), strict=True))
 
 
 def _both_ways(draws: Tensor) -> Tensor:
+    """Return draws in [0, 1) moved to [-1, 1)."""
     return draws * 2 - 1

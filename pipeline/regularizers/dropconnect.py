@@ -1,77 +1,70 @@
-"""DropConnect (Wan, Zeiler, Zhang, LeCun and Fergus, Regularization of Neural Networks using DropConnect, ICML 2013): single
-weights, biases among them, are zeroed at random while training.
+"""DropConnect (Wan, Zeiler, Zhang, LeCun and Fergus, Regularization of Neural Networks using
+DropConnect, ICML 2013): single weights, biases among them, are zeroed at random while training.
 
-Acts on linear layers with a mask of its own for every example, as in the paper and exactly: masks are drawn chunk by chunk
-and drawn again in the backward pass, so memory stays bounded. Convolutions get one mask a batch, a compromise for speed.
-Not stochastic depth, which some libraries call drop_connect. Inverted scaling. Test rule: deterministic, by the mean weights or
-by the paper's Gaussian moments where a ReLU follows.
+Acts on linear layers with a mask for every example, as in the paper and exactly: masks are drawn
+chunk by chunk and drawn again in the backward pass, so memory stays bounded. Convolutions get one
+mask a batch, a compromise for speed. Not stochastic depth, which some libraries call drop_connect.
+Inverted scaling.
+Test rule: deterministic, by the mean weights or by the paper's Gaussian moments where a ReLU
+follows.
 """
 
 import itertools
 import math
+from abc import ABC
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast, final
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.models._sites import Site, convolutions, linear_layers
-from pipeline.regularizers.base import (
-    Evidence,
-    Measures,
-    NoiseLayer,
-    Regularizer,
-    attach,
-    noise_layers,
-    place_instead,
-    require_effect,
-    require_rate,
-)
+from pipeline.regularizers._audit import AuditInputs, Measures, require_rate
+from pipeline.regularizers._masks import mean_rate
+from pipeline.regularizers._noise import NoiseLayer, attach, layers_of, place_instead
+from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 
-PARTS = (
-    1 << 16
-)  # chances are whole parts of this: a mask costs a 16-bit random word per weight, or 8 bits where these suffice
+# chances are integer parts of this: a mask costs 16 random bits per weight, or 8 if these suffice
+PARTS = 1 << 16
 LOWEST = -(1 << 63)  # of 64-bit words
 CHUNK = 1 << 17  # weights masked at once: two such tensors stay in the processor's cache
-REMEMBERED = (
-    1 << 20
-)  # masks of so many weights are kept for the backward pass, 4 MiB; more are drawn again
-SETTINGS_OF_STOCHASTIC_DEPTH = (
-    *("mode", "survival", "survival_prob", "decay", "drop_path", "drop_path_rate"),
-    *("drop_connect", "drop_connect_rate", "drop_prob"),
-)
-BRANCHES = ("branch", "branches", "block", "blocks", "residual", "path", "layer", "layers")
-HINT = "stochastic_depth, which drops whole branches (drop_connect in timm and EfficientNet)"
+REMEMBERED = 1 << 20  # weights whose masks are kept for the backward pass, 4 MiB; more are redrawn
 
 
 def dropconnect(
     inputs: Tensor, weight: Tensor, bias: Tensor | None, masks: Iterable[Tensor], keep: float
 ) -> Tensor:
-    """(M * weight) inputs + m * bias, over `keep`, with a mask for every row of inputs (N, in): (N, out).
+    """Return ((M * weight) inputs + m * bias) / keep, (N, out), with a mask for every row of
+    inputs.
 
-    `masks`: 1 where kept and 0 elsewhere, (rows, out, in + 1; the last column is the bias's; without bias, in) in chunks of
-    rows that add up to N; iterated once forward and once backward. `keep`: the chance of being kept, more than 0.
+    Args:
+        inputs: (N, in).
+        weight: (out, in).
+        bias: (out,) or None.
+        masks: 1 where kept and 0 elsewhere, (rows, out, in + 1; the last column is the bias's;
+            without bias, in) in chunks of rows that add up to N; iterated once forward and once
+            backward.
+        keep: the chance of being kept, in (0, 1].
     """
     if bias is not None:
-        inputs, weight = (
-            functional.pad(inputs, (0, 1), value=1.0),
-            torch.cat([weight, bias[:, None]], dim=1),
-        )
+        inputs = functional.pad(inputs, (0, 1), value=1.0)
+        weight = torch.cat([weight, bias[:, None]], dim=1)
     product: Tensor = _Product.apply(inputs, weight, masks)  # type: ignore[no-untyped-call]  # in torch
     return product / keep
 
 
 def thinned(weights: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
-    """Each of the weights times its mask (same shape), in the layout of the weights; all at once, which is fastest.
+    """Return each of the weights times its mask (same shape), in the layout of the weights.
 
-    `masks`: one over the chance of being kept where a weight is kept, and 0 elsewhere.
+    All at once, which is fastest. A mask is one over the chance of being kept where a weight is
+    kept, and 0 elsewhere.
     """
     products = torch._foreach_mul(list(weights), list(masks))
-    # where an axis has length 1 torch may choose strides that push the whole network out of channels_last
+    # where an axis has length 1 torch may choose strides that push the network out of channels_last
     return [
         product
         if product.stride() == weight.stride()
@@ -83,14 +76,14 @@ def thinned(weights: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
 def gaussian_moments(
     inputs: Tensor, weight: Tensor, bias: Tensor | None, rate: float
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance (N, out) of a linear layer's output over all masks, the bias's included; inputs (N, in)."""
+    """Return mean and variance (N, out) of a linear layer over all masks, for inputs (N, in)."""
     squared = None if bias is None else bias.square()
     spread = functional.linear(inputs.square(), weight.square(), squared)
     return functional.linear(inputs, weight, bias), spread * (rate / (1 - rate))
 
 
 def expected_relu(mean: Tensor, variance: Tensor) -> Tensor:
-    """E[max(u, 0)] of normal u: mean Phi(mean / s) + s phi(mean / s), with s the standard deviation."""
+    """Return E[max(u, 0)] of normal u: mean Phi(mean / s) + s phi(mean / s), s its deviation."""
     deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
     ratio = mean / deviation
     density = torch.exp(-ratio.square() / 2) / math.sqrt(2 * math.pi)
@@ -98,34 +91,22 @@ def expected_relu(mean: Tensor, variance: Tensor) -> Tensor:
     return expected
 
 
+@final
 class DropConnect(Regularizer):
-    """`rate` is the chance that a weight is dropped; `where`: linear or convolution; `inference`, the deterministic form:
-    mean (the weights themselves) or gaussian (moments, for linear layers that a ReLU follows)."""
+    """`rate` is the chance that a weight is dropped; `where`: linear or convolution; `inference`,
+    the deterministic form: mean (the weights themselves) or gaussian (moments, for linear layers
+    that a ReLU follows)."""
 
-    name: ClassVar[str] = "dropconnect"
+    name: ClassVar = "dropconnect"
+    needs: ClassVar = (
+        "linear layer (where: linear) or convolution that sees more than one pixel "
+        "(where: convolution)"
+    )
+    off: ClassVar = {"rate": 0}
 
     rate: float = Field(0.5, ge=0, lt=1)
     where: Literal["linear", "convolution"] = "linear"
     inference: Literal["mean", "gaussian"] = "mean"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_stochastic_depth(cls, given: Any) -> Any:
-        strays = (
-            [key for key in given if key in SETTINGS_OF_STOCHASTIC_DEPTH]
-            if isinstance(given, dict)
-            else []
-        )
-        if strays:
-            raise ValueError(f"rate, where and inference; {strays[0]} is for {HINT}")
-        return given
-
-    @field_validator("where", mode="before")
-    @classmethod
-    def _not_a_branch(cls, given: Any) -> Any:
-        if given in BRANCHES:
-            raise ValueError(f"linear or convolution; {given} is for {HINT}")
-        return given
 
     @model_validator(mode="after")
     def _moments_of_linear_layers(self) -> Self:
@@ -135,83 +116,57 @@ class DropConnect(Regularizer):
             )
         return self
 
-    @classmethod
-    def neutral(cls) -> Self:
-        """Nothing is ever dropped."""
-        return cls(rate=0)
-
-    def is_neutral(self) -> bool:
-        """Nothing is ever dropped, wherever."""
-        return self.rate == 0
-
     def other_forms(self) -> dict[str, Self]:
-        """`moments`: Gaussian inference in the linear layers that a ReLU follows."""
-        apt = self.where == "linear" and self.inference == "mean" and self.rate > 0
-        return {"moments": self.model_copy(update={"inference": "gaussian"})} if apt else {}
+        if self.where == "convolution" or self.inference == "gaussian":
+            return {}
+        return {"moments": self.model_copy(update={"inference": "gaussian"})}
+
+    def sites(self, network: nn.Module) -> list[Site]:
+        return linear_layers(network) if self.where == "linear" else convolutions(network)
 
     def modify_model(self, network: nn.Module) -> None:
-        """Lets a noise layer compute every linear layer, or every convolution of more than one pixel. Raises Refusal."""
-        found = self._sites(network)
+        """Compute every site by a noise layer.
+
+        Raises:
+            Refusal: there is no site, or with Gaussian inference none that a ReLU follows.
+        """
+        found = self.require_sites(network)
         if self.where == "convolution":
-            _place_around(
-                network, found[0], SharedLayer(self.rate, *(module for _, module in found))
-            )
+            _place_around(network, found[0], ConvolutionsLayer(self.rate, [m for _, m in found]))
             return
-        for site, module in found:
-            layer = GaussianLayer if self._gaussian(network, module) else Layer
-            place_instead(module, layer(site, self.rate, module))
-
-    def audit(self, evidence: Evidence) -> Measures:
-        """Sites, and the share of weights that was dropped. Every site has to have acted."""
-        layers = [layer for layer in noise_layers(evidence.network) if isinstance(layer, Masked)]
-        drawn, kept = (
-            sum(int(layer.counts[name]) for layer in layers) for name in ("drawn", "kept")
-        )
-        require_effect(drawn > 0, 0, "dropconnect: no mask was drawn")
-        for layer in layers:
-            number, due = int(layer.counts["drawn"]), _parts(self.rate) / PARTS
-            require_rate(
-                "dropconnect",
-                f"weights at {layer.site}",
-                number - int(layer.counts["kept"]),
-                number,
-                due,
-            )
-        return {
-            "sites": sum(len(layer.owners) for layer in layers),
-            "realised_rate": 1 - kept / drawn,
-        }
-
-    def _sites(self, network: nn.Module) -> list[Site]:
-        found = linear_layers(network) if self.where == "linear" else convolutions(network)
-        if not found:
-            what = (
-                "linear layer"
-                if self.where == "linear"
-                else "convolution that sees more than one pixel"
-            )
-            raise Refusal(f"dropconnect: the network has no {what} (where: {self.where})")
-        if self.inference == "gaussian" and not any(
-            self._gaussian(network, module) for _, module in found
-        ):
+        gaussian = _followed_by_relu(network) if self.inference == "gaussian" else set()
+        if self.inference == "gaussian" and not any(module in gaussian for _, module in found):
             raise Refusal(
-                "dropconnect: inference: gaussian: the network has no linear layer that a ReLU follows in a sequence"
+                f"{self.name}: inference: gaussian: the network has no linear layer that a ReLU "
+                "follows in a sequence"
             )
-        return found
+        for site, module in found:
+            layer = LinearLayer(site, self.rate, module, module in gaussian)
+            place_instead(module, layer, "dropconnect_noise")
 
-    def _gaussian(self, network: nn.Module, module: nn.Module) -> bool:
-        """Whether moments replace the module's output: its next in a sequence is a ReLU, which lets them pass."""
-        chains = [list(owner) for owner in network.modules() if isinstance(owner, nn.Sequential)]
-        followed = any(
-            one is module and isinstance(two, nn.ReLU)
-            for chain in chains
-            for one, two in itertools.pairwise(chain)
-        )
-        return self.inference == "gaussian" and followed
+    def audit(self, inputs: AuditInputs) -> Measures:
+        """Return sites and the share of weights dropped; every site has to have acted."""
+        layers = [
+            *layers_of(inputs.network, LinearLayer),
+            *layers_of(inputs.network, ConvolutionsLayer),
+        ]
+        realised = mean_rate(self.name, layers)
+        for layer in layers:
+            drawn, kept = int(layer.counts["drawn"]), int(layer.counts["kept"])
+            expected = _parts(self.rate) / PARTS
+            require_rate(self.name, f"weights at {layer.site}", drawn - kept, drawn, expected)
+        return {"sites": sum(len(layer.owners) for layer in layers), "realised_rate": realised}
+
+
+def _followed_by_relu(network: nn.Module) -> set[nn.Module]:
+    """Return the modules whose next in a sequence is a ReLU."""
+    chains = [list(owner) for owner in network.modules() if isinstance(owner, nn.Sequential)]
+    pairs = itertools.chain.from_iterable(map(itertools.pairwise, chains))
+    return {one for one, two in pairs if isinstance(two, nn.ReLU)}
 
 
 class Masks:
-    """Masks of `rows` examples for weights of `shape`, chunk by chunk; the same ones however often they are iterated.
+    """Masks of `rows` examples for weights of `shape`, in chunks; the same ones in every iteration.
 
     Few are remembered; many are drawn again from their seed.
     """
@@ -219,13 +174,11 @@ class Masks:
     def __init__(
         self, seed: int, rows: int, shape: tuple[int, int], dropped: int, dtype: torch.dtype
     ):
-        self.seed, self.rows, self.shape, self.dropped, self.dtype = (
-            seed,
-            rows,
-            shape,
-            dropped,
-            dtype,
-        )
+        self.seed = seed
+        self.rows = rows
+        self.shape = shape
+        self.dropped = dropped
+        self.dtype = dtype
         self.kept = 0  # weights, once all masks have been drawn
         small = rows * math.prod(shape) <= REMEMBERED
         self.remembered = list(self._draw()) if small else None
@@ -237,23 +190,22 @@ class Masks:
         source, self.kept = np.random.SFC64(self.seed), 0
         size = max(1, CHUNK // math.prod(self.shape))
         for start in range(0, self.rows, size):
-            mask = _mask(
-                source, (min(size, self.rows - start), *self.shape), self.dropped, self.dtype
-            )
+            shape = (min(size, self.rows - start), *self.shape)
+            mask = _mask(source, shape, self.dropped, self.dtype)
             self.kept += int(mask.sum())
             yield mask
 
 
-class Masked(NoiseLayer):
+class WeightMaskLayer(NoiseLayer, ABC):
     """Drops part of the weights of `owners`, and counts them.
 
-    The modules stand in a tuple, since as submodules they would be their own descendants.
+    The modules are in a tuple: as submodules they would be their own descendants.
     """
 
-    def __init__(self, site: str, rate: float, *owners: nn.Module):
+    def __init__(self, site: str, rate: float, owners: Iterable[nn.Module]):
         super().__init__("dropconnect", site)
         self.dropped = _parts(rate)
-        self.owners = owners
+        self.owners = tuple(owners)
         self.counts = {"drawn": 0, "kept": 0}
 
     @property
@@ -262,78 +214,75 @@ class Masked(NoiseLayer):
         return 1 - self.dropped / PARTS
 
 
-class Layer(Masked):
-    """A linear layer with a mask of its own for every row of its input."""
+@final
+class LinearLayer(WeightMaskLayer):
+    """A linear layer with a mask for every row of its input.
+
+    With `gaussian` the deterministic form is the expected output of the ReLU that follows.
+    """
+
+    def __init__(self, site: str, rate: float, module: nn.Module, gaussian: bool = False):
+        super().__init__(site, rate, [module])
+        self.gaussian = gaussian
 
     def deterministic(self, inputs: Tensor) -> Tensor:
-        """The linear layer's own output: the mean over masks."""
-        (module,) = self.owners
-        output: Tensor = type(module).forward(module, inputs)
-        return output
+        """Return the linear layer's own output, or E[relu(u)] of normal u with its moments."""
+        (module,) = cast(tuple[nn.Linear], self.owners)
+        if not self.gaussian:
+            output: Tensor = type(module).forward(module, inputs)
+            return output
+        rate = self.dropped / PARTS
+        return expected_relu(*gaussian_moments(inputs, module.weight, module.bias, rate))
 
     def sample(self, inputs: Tensor) -> Tensor:
-        """Inputs (..., in) -> (..., out)."""
+        """Return (..., out) for inputs (..., in)."""
         (module,) = cast(tuple[nn.Linear], self.owners)
         rows = inputs.reshape(-1, module.in_features).to(module.weight.dtype)
         columns = module.in_features + (module.bias is not None)
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=self.generator))
         masks = Masks(seed, len(rows), (module.out_features, columns), self.dropped, rows.dtype)
-        with torch.autocast(
-            inputs.device.type, enabled=False
-        ):  # a product of our own knows one type
+        # the custom product knows one type of numbers
+        with torch.autocast(inputs.device.type, enabled=False):
             output = dropconnect(rows, module.weight, module.bias, masks, self.keep)
         self.count(drawn=len(rows) * module.out_features * columns, kept=masks.kept)
         return output.view(*inputs.shape[:-1], module.out_features)
 
 
-class GaussianLayer(Layer):
-    """The same, with the expected output of the ReLU that follows as its deterministic form."""
+@final
+class ConvolutionsLayer(WeightMaskLayer):
+    """Thins the weights of a network's convolutions while it runs, with one mask for the whole
+    batch.
 
-    def deterministic(self, inputs: Tensor) -> Tensor:
-        """E[relu(u)], u normal with the moments of the output over all masks; never negative."""
-        (module,) = cast(tuple[nn.Linear], self.owners)
-        return expected_relu(
-            *gaussian_moments(inputs, module.weight, module.bias, self.dropped / PARTS)
-        )
-
-
-class SharedLayer(Masked):
-    """Lets the convolutions of a network see thinned weights while it runs.
-
-    One mask for the whole batch. All of them are drawn and multiplied at once: one by one costs several times as much.
+    All are drawn and multiplied at once: one by one costs several times as much.
     """
 
-    def __init__(self, rate: float, *owners: nn.Module):
-        super().__init__("convolutions", rate, *owners)
+    def __init__(self, rate: float, owners: Iterable[nn.Module]):
+        super().__init__("convolutions", rate, owners)
 
     def sample(self, inputs: Tensor) -> Tensor:
-        """The inputs as they are, once the weights are thinned."""
+        """Return the inputs unchanged, once the weights are thinned."""
         named = [
-            (module, name, own)
+            (module, name, weight)
             for module in self.owners
-            for name, own in module._parameters.items()
-            if own is not None
+            for name, weight in module.named_parameters(recurse=False)
         ]
-        weights: list[Tensor] = [own for _, _, own in named]
-        for (module, name, _), weight in zip(
-            named, thinned(weights, self._masks(weights)), strict=True
-        ):
-            module.__dict__[name] = (
-                weight  # found before the parameter of that name, which stays the one that is trained
-            )
+        weights: list[Tensor] = [weight for _, _, weight in named]
+        products = thinned(weights, self._masks(weights))
+        for (module, name, _), product in zip(named, products, strict=True):
+            # found before the parameter of that name, which stays the one that is trained
+            module.__dict__[name] = product
         return inputs
 
     def restore(self) -> None:
-        """Lets the convolutions see their own weights again."""
+        """Restore the convolutions' own weights."""
         for module in self.owners:
             for name in ("weight", "bias"):
                 module.__dict__.pop(name, None)
 
     def _masks(self, weights: Sequence[Tensor]) -> list[Tensor]:
         sizes = [weight.numel() for weight in weights]
-        words = torch.empty(_words(sum(sizes), self.dropped), dtype=torch.int64).random_(
-            LOWEST, None, generator=self.generator
-        )
+        words = torch.empty(_words(sum(sizes), self.dropped), dtype=torch.int64)
+        words.random_(LOWEST, None, generator=self.generator)
         kept = _kept(words, (sum(sizes),), self.dropped, weights[0].dtype)
         self.count(drawn=kept.numel(), kept=int(kept.sum()))
         parts = kept.mul_(1 / self.keep).to(weights[0].device).split(sizes)
@@ -343,10 +292,11 @@ class SharedLayer(Masked):
         ]
 
 
-def _place_around(network: nn.Module, first: Site, layer: SharedLayer) -> None:
-    """Thins the weights before `network` runs and restores them after, even if it fails.
+def _place_around(network: nn.Module, first: Site, layer: ConvolutionsLayer) -> None:
+    """Thin the weights before `network` runs and restore them after, even if it fails.
 
-    The layer is a child of the first convolution: a network that is a sequence would run it as one more step.
+    The layer is a child of the first convolution: a network that is a sequence would run it as one
+    more step.
     """
     path = f"{first[0]}.{attach(first[1], layer)}"
 
@@ -354,7 +304,7 @@ def _place_around(network: nn.Module, first: Site, layer: SharedLayer) -> None:
         owner.get_submodule(path)(arguments[0])
 
     def restore(owner: nn.Module, arguments: Any, output: Any) -> None:
-        cast(SharedLayer, owner.get_submodule(path)).restore()
+        cast(ConvolutionsLayer, owner.get_submodule(path)).restore()
 
     network.register_forward_pre_hook(thin)
     network.register_forward_hook(restore, always_call=True)
@@ -388,7 +338,7 @@ class _Product(torch.autograd.Function):
 
 
 def _chunks(masks: Iterable[Tensor], *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Each mask with the rows of every tensor that it belongs to."""
+    """Yield each mask with its rows of every tensor."""
     start = 0
     for mask in masks:
         yield mask.to(tensors[0].device), *(tensor[start : start + len(mask)] for tensor in tensors)
@@ -396,30 +346,36 @@ def _chunks(masks: Iterable[Tensor], *tensors: Tensor) -> Iterator[tuple[Tensor,
 
 
 def _parts(rate: float) -> int:
-    """A rate in whole parts, neither nothing nor all of them by rounding."""
+    """Return a rate in integer parts, by rounding neither none nor all of them."""
     return min(max(round(rate * PARTS), 1), PARTS - 1) if rate else 0
 
 
 def _mask(
     source: np.random.SFC64, shape: tuple[int, ...], dropped: int, dtype: torch.dtype
 ) -> Tensor:
-    """1 with chance 1 - dropped / 65536, else 0. Many words come faster from numpy, few from torch."""
+    """Return 1 with chance 1 - dropped / 65536, else 0.
+
+    Many words come faster from numpy, few from torch.
+    """
     words = np.asarray(source.random_raw(_words(math.prod(shape), dropped)))
     return _kept(torch.from_numpy(words.view(np.int64)), shape, dropped, dtype)
 
 
 def _bits(dropped: int) -> int:
-    """How long a random word has to be for the chance of dropped / 65536: rates such as 1/4 and 1/2 need 8 bits alone."""
+    """Return the random bits that a chance of dropped / 65536 needs: 8 for 1/4 or 1/2."""
     return 16 if dropped % 256 else 8
 
 
 def _words(number: int, dropped: int) -> int:
-    """How many 64-bit words hold enough for `number` weights."""
+    """Return the number of 64-bit words for `number` weights."""
     return -(-number * _bits(dropped) // 64)
 
 
 def _kept(words: Tensor, shape: tuple[int, ...], dropped: int, dtype: torch.dtype) -> Tensor:
-    """1 where a part of the 64-bit random words is not among the lowest. Floats, since products of mixed types are slow."""
+    """Return 1 where a part of the 64-bit random words is not among the lowest, else 0.
+
+    Floats, since products of mixed types are slow.
+    """
     bits = _bits(dropped)
     parts = words.view(torch.int16 if bits == 16 else torch.int8)[: math.prod(shape)].view(shape)
     lowest = (dropped - PARTS // 2) >> (16 - bits)

@@ -1,11 +1,13 @@
-"""L1 penalty, also the lasso (Tibshirani, Regression Shrinkage and Selection via the Lasso, JRSS B 58, 1996).
+"""L1 penalty, also the lasso (Tibshirani, Regression Shrinkage and Selection via the Lasso, JRSS B
+58, 1996).
 
-Adds strength times the sum of absolute weights to the objective, by a proximal step after every update (Daubechies et
-al., Comm. Pure Appl. Math. 57, 2004): a subgradient never gives exact zeros, the proximal step does. Acts on weights,
-not on biases or normalization. Test rule: deterministic.
+Adds strength times the sum of absolute weights to the objective, by a proximal step after every
+update (Daubechies et al., Comm. Pure Appl. Math. 57, 2004): a subgradient never gives exact zeros,
+the proximal step does. Acts on weights, not on biases or normalization.
+Test rule: deterministic.
 """
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, final
 
 import torch
 from pydantic import Field
@@ -14,93 +16,83 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from pipeline.models._sites import weights
-from pipeline.regularizers.base import Evidence, Measures, Regularizer, require_effect
-from pipeline.runtime.errors import Refusal
+from pipeline.regularizers._audit import AuditInputs, Measures, require_effect
+from pipeline.regularizers._callback import TrainingCallback
+from pipeline.regularizers._regularizer import Regularizer
 
 
 def soft_threshold(values: Tensor, threshold: float) -> Tensor:
-    """sign(values) * max(|values| - threshold, 0): the proximal step of threshold times the sum of absolute values."""
+    """Return sign(values) * max(|values| - threshold, 0), the proximal step of an L1 norm."""
     return functional.softshrink(values, threshold)
 
 
+@final
 class L1Penalty(Regularizer):
     """`strength` is the factor of the sum of absolute weights."""
 
-    name: ClassVar[str] = "l1_penalty"
+    name: ClassVar = "l1_penalty"
+    needs: ClassVar = "weight other than biases and those of normalization"
+    off: ClassVar = {"strength": 0}
 
     strength: float = Field(0.001, ge=0)
 
-    @classmethod
-    def neutral(cls) -> Self:
-        """No shrinkage."""
-        return cls(strength=0)
+    def sites(self, network: nn.Module) -> list[nn.Parameter]:
+        return weights(network)
 
-    def modify_model(self, network: nn.Module) -> None:
-        """Changes nothing. Raises Refusal where there are no weights."""
-        if not weights(network):
-            raise Refusal(
-                "l1_penalty: no weights found; looked for parameters other than biases and those of normalization"
-            )
-
-    def callbacks(self) -> list[Any]:
-        """The proximal step."""
+    def callbacks(self) -> list[TrainingCallback]:
         return [ProximalStep(self.strength)]
 
-    def audit(self, evidence: Evidence) -> Measures:
-        """Share of weights that are exactly 0, and the penalty's share of penalty + training loss at the end."""
-        (step,) = evidence.callbacks
+    def audit(self, inputs: AuditInputs) -> Measures:
+        """Return the share of weights that are 0, and the share of the penalty in the loss."""
+        (step,) = inputs.callbacks
         require_effect(
             step.shrunk > 0,
             0,
-            f"l1_penalty: {step.updates} updates shrank no weight at strength {self.strength}",
+            f"{self.name}: {step.updates} updates shrank no weight at strength {self.strength}",
         )
-        found = [parameter.detach() for parameter in weights(evidence.network)]
-        zeros = sum(int((values == 0).sum()) for values in found) / sum(
-            values.numel() for values in found
-        )
+        found = [parameter.detach() for parameter in weights(inputs.network)]
+        zeros = sum(int((values == 0).sum()) for values in found)
         penalty = self.strength * sum(float(values.abs().sum()) for values in found)
-        return {"zeros": zeros, "share_of_loss": penalty / (penalty + evidence.training_loss)}
+        return {
+            "zeros": zeros / sum(values.numel() for values in found),
+            "share_of_loss": penalty / (penalty + inputs.training_loss),
+        }
 
 
-class ProximalStep:
-    """Shrinks the weights right after the optimizer's step, before the learning rate moves on."""
+@final
+class ProximalStep(TrainingCallback):
+    """Shrinks the weights right after the optimizer's step, before the learning rate changes."""
+
+    state: ClassVar = ("updates", "shrunk")
 
     def __init__(self, strength: float):
         self.strength = strength
         self.updates = 0
         self.shrunk = 0  # tensors, over all updates
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Hooks the step into the optimizer."""
+    def on_train_start(self, trainer: Any, task: Any) -> None:
         (optimizer,) = trainer.optimizers
-        chosen = weights(pl_module.network)
+        chosen = weights(task.network)
         optimizer.register_step_post_hook(
-            lambda stepped, *_: self.shrink(chosen, step_length(stepped) * self.strength)
+            lambda stepped, *_: self._shrink(chosen, step_length(stepped) * self.strength)
         )
 
     @torch.no_grad()
-    def shrink(self, parameters: list[nn.Parameter], threshold: float) -> None:
-        """One proximal step, in place."""
+    def _shrink(self, parameters: list[nn.Parameter], threshold: float) -> None:
+        """Take one proximal step, in place."""
         for parameter in parameters:
             shrunk = soft_threshold(parameter, threshold)
             self.shrunk += not torch.equal(shrunk, parameter)
             parameter.copy_(shrunk)
         self.updates += 1
 
-    def state_dict(self) -> dict[str, Any]:
-        """What the audit counts, for a checkpoint."""
-        return {"updates": self.updates, "shrunk": self.shrunk}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the counts up again."""
-        self.updates, self.shrunk = state_dict["updates"], state_dict["shrunk"]
-
 
 def step_length(optimizer: Optimizer) -> float:
-    """How far a constant gradient is followed in the step just taken: learning rate / (1 - momentum).
+    """Return how far a constant gradient is followed in one step: learning rate / (1 - momentum).
 
-    Without the momentum's part the strength would count for 1 - momentum of what it says, since the gradient of the
-    loss is followed that much further than the learning rate: at a minimum both pulls have to be equal.
+    At a minimum the pulls of loss and penalty have to be equal; without the momentum's part the
+    strength would count for 1 - momentum of its value, since the loss is followed that much
+    further.
     """
     group = optimizer.param_groups[0]
     return float(group["lr"]) / (1 - float(group.get("momentum", 0)))

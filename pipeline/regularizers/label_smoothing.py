@@ -1,44 +1,48 @@
-"""Label smoothing (Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016).
+"""Label smoothing (Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR
+2016).
 
-A share of every target is spread evenly over all classes, so that no logit is driven to infinity. Acts on the targets
-of training batches, draws nothing, and is linear, so that it commutes with mixup. Test rule: deterministic.
+A share of every target is spread evenly over all classes, so that no logit is driven to infinity.
+Acts on the targets of training batches, draws nothing, and is linear, so that it commutes with
+mixup.
+Test rule: deterministic.
 """
 
-from typing import ClassVar, Self
+from typing import ClassVar, final
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.regularizers.base import Evidence, Measures, Regularizer, require_effect
+from pipeline.regularizers._audit import AuditInputs, Measures, require_effect
+from pipeline.regularizers._regularizer import Regularizer
 
 
 def smoothed(targets: Tensor, amount: float) -> Tensor:
-    """Targets (N, classes), distributions over classes, mixed with the uniform one, whose share is `amount`."""
+    """Return (1 - amount) * targets + amount / classes, for distributions targets (N, classes)."""
     return targets * (1 - amount) + amount / targets.shape[1]
 
 
+@final
 class LabelSmoothing(Regularizer):
     """`amount` is the uniform distribution's share of a target."""
 
-    name: ClassVar[str] = "label_smoothing"
+    name: ClassVar = "label_smoothing"
+    off: ClassVar = {"amount": 0}
 
     amount: float = Field(0.1, ge=0, lt=1)
 
-    @classmethod
-    def neutral(cls) -> Self:
-        """Targets stay as they are."""
-        return cls(amount=0)
-
-    def modify_batch(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Smooths the targets; inputs stay."""
+    def modify_batch(
+        self, inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return the same inputs and smoothed targets."""
         return inputs, smoothed(targets, self.amount)
 
-    def audit(self, evidence: Evidence) -> Measures:
-        """Share of targets changed."""
-        changes = evidence.changes
+    def audit(self, inputs: AuditInputs) -> Measures:
+        """Return the share of targets changed."""
+        changes = inputs.changes
         require_effect(
             changes.changed > 0,
             0,
-            f"label_smoothing: none of {changes.examples} targets was changed by amount {self.amount}",
+            f"{self.name}: none of {changes.examples} targets was changed by amount {self.amount}",
         )
         return {"changed": changes.changed / changes.examples}

@@ -1,78 +1,78 @@
-"""Stochastic depth (Huang et al., Deep Networks with Stochastic Depth, ECCV 2016): whole branches are left out.
+"""Stochastic depth (Huang et al., Deep Networks with Stochastic Depth, ECCV 2016): whole branches
+are left out.
 
-Acts on the residual branches of a network, which are skipped at random while training: not computed, without gradient,
-their batch norm unmoved. As in the paper nothing is rescaled in training, and at test every branch is multiplied by its
-chance of survival. Test rule: deterministic (the paper's).
+Acts on the residual branches of a network, which are skipped at random while training: not
+computed, without gradient, their batch norm unmoved. As in the paper nothing is rescaled in
+training, and at test every branch is multiplied by its chance of survival. Other libraries call it
+drop path or drop connect.
+Test rule: deterministic (the paper's).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.models._residuals import Gate, ResidualBlock, passed_over, residual_blocks
-from pipeline.regularizers.base import (
-    Evidence,
-    Measures,
-    NoiseLayer,
-    Regularizer,
-    noise_layers,
-    require_effect,
-    require_rate,
-)
-from pipeline.runtime.errors import Refusal
+from pipeline.regularizers._audit import AuditInputs, Measures, require_effect, require_rate
+from pipeline.regularizers._callback import TrainingCallback
+from pipeline.regularizers._noise import NoiseLayer, layers_of
+from pipeline.regularizers._regularizer import Regularizer
 
 
 def stochastic_depth(
     shortcut: Tensor, inputs: Sequence[Tensor], branch: Callable[..., Tensor], kept: Sequence[bool]
 ) -> Tensor:
-    """shortcut + branch(*inputs) where `kept` (one for all examples, or one for each) is true, else the shortcut.
+    """Return shortcut + branch(*inputs) where `kept` is true, else the shortcut.
 
-    The branch is computed for the examples kept, and not at all where there are none; batch norm in it sees these alone.
+    The branch is computed for the examples kept, and not at all if there are none; batch norm in it
+    sees these alone.
+
+    Args:
+        shortcut: (N, ...).
+        inputs: what the branch reads, each (N, ...).
+        branch: the function that is left out.
+        kept: one for all examples, or one for each.
     """
     if all(kept):
         return shortcut + branch(*inputs)
     if not any(kept):
-        return shortcut.clone()  # what follows may work in place
-    rows = torch.tensor(
-        [row for row, survives in enumerate(kept) if survives], device=shortcut.device
-    )
+        return shortcut.clone()  # the next module may work in place
+    survivors = [row for row, survives in enumerate(kept) if survives]
+    rows = torch.tensor(survivors, device=shortcut.device)
     chosen = [_outward(_inward(values).index_select(0, rows), values) for values in inputs]
     part = _of_rows(branch, chosen).expand(len(rows), *shortcut.shape[1:])
     inner = part.movedim(1, -1) if _channels_last(shortcut) else part
     return _outward(_inward(shortcut).index_add(0, rows, inner), shortcut)
 
 
+@final
 class StochasticDepth(Regularizer):
-    """`survival` is that of the last branch: linear decay falls to it from 1 at the network's input."""
+    """`survival` is the chance of the last branch: linear decay falls to it from 1 at the input."""
 
-    name: ClassVar[str] = "stochastic_depth"
-
-    also_called: ClassVar[tuple[str, ...]] = ("drop_path", "drop_connect", "layer_drop")
+    name: ClassVar = "stochastic_depth"
+    also_called: ClassVar = ("drop_path", "drop_connect", "layer_drop")
+    needs: ClassVar = (
+        "residual branch: no module's forward adds two paths from its input, one with more "
+        "convolutions or linear layers than the other"
+    )
+    off: ClassVar = {"survival": 1}
 
     survival: float = Field(0.5, gt=0, le=1)
     decay: Literal["linear", "uniform"] = "linear"
-    mode: Literal["batch", "example"] = (
-        "batch"  # one draw for all examples of a batch, or one for each
-    )
+    mode: Literal["batch", "example"] = "batch"  # one draw for a batch, or one for each example
 
-    @classmethod
-    def neutral(cls) -> Self:
-        """Every branch survives."""
-        return cls(survival=1)
-
-    def is_neutral(self) -> bool:
-        """Whatever the decay and the draws."""
-        return self.survival == 1
+    def sites(self, network: nn.Module) -> list[ResidualBlock]:
+        return residual_blocks(network)
 
     def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Every branch's chance: with a single branch, both kinds of decay are one."""
-        return {"chances": self.chances(_branches(_found(network))), "mode": self.mode}
+        """Return every branch's chance: with a single branch, both kinds of decay are one."""
+        return {"chances": self.chances(_branches(self.require_sites(network))), "mode": self.mode}
 
     def chances(self, branches: int) -> list[float]:
-        """Each branch's chance of survival, in order."""
+        """Return each branch's chance of survival, in order."""
         steps = [
             (number / branches if self.decay == "linear" else 1.0)
             for number in range(1, branches + 1)
@@ -80,56 +80,45 @@ class StochasticDepth(Regularizer):
         return [1 - step * (1 - self.survival) for step in steps]
 
     def modify_model(self, network: nn.Module) -> None:
-        """Places a layer at every addition of a branch."""
-        blocks = _found(network)
+        blocks = self.require_sites(network)
         chances = iter(self.chances(_branches(blocks)))
         for block in blocks:
             names = [f"stochastic_depth_{number}" for number in range(block.branches)]
-            block.insert(
-                {
-                    name: BranchLayer(f"{block.name}.{name}", next(chances), self.mode == "example")
-                    for name in names
-                }
-            )
+            layers = {
+                name: BranchLayer(f"{block.name}.{name}", next(chances), self.mode == "example")
+                for name in names
+            }
+            block.insert(layers)
 
-    def callbacks(self) -> list[Any]:
-        """Prepares the optimizer for weights without gradient."""
-        return [_Momenta()]
+    def callbacks(self) -> list[TrainingCallback]:
+        return [Momenta()]
 
-    def audit(self, evidence: Evidence) -> Measures:
-        """Blocks, and the share of branch computations skipped: realised, and expected by the chances of survival.
+    def audit(self, inputs: AuditInputs) -> Measures:
+        """Return blocks and the share of branch computations skipped: realised, and expected.
 
         `passed_over`: modules that cannot be traced, and sums of which neither side is the branch.
         """
-        layers = [
-            layer for layer in noise_layers(evidence.network) if isinstance(layer, BranchLayer)
-        ]
+        layers = layers_of(inputs.network, BranchLayer)
         drawn = [int(layer.counts.get("drawn", 0)) for layer in layers]
         skipped = sum(drawn) - sum(int(layer.counts.get("kept", 0)) for layer in layers)
         require_effect(
-            sum(drawn) > 0,
-            0,
-            f"stochastic_depth: none of {len(layers)} branches was ever asked for",
+            sum(drawn) > 0, 0, f"{self.name}: none of {len(layers)} branches was ever reached"
         )
         chances = zip(self.chances(len(layers)), drawn, strict=True)
         expected = sum((1 - chance) * number for chance, number in chances) / sum(drawn)
-        require_rate(
-            "stochastic_depth",
-            f"computations of {len(layers)} branches",
-            skipped,
-            sum(drawn),
-            expected,
-        )
-        measures: Measures = {
+        what = f"computations of {len(layers)} branches"
+        require_rate(self.name, what, skipped, sum(drawn), expected)
+        return {
             "blocks": len(layers),
             "skipped": skipped / sum(drawn),
             "expected_skipped": expected,
+            "passed_over": passed_over(inputs.network),
         }
-        return measures | {"passed_over": passed_over(evidence.network)}
 
 
+@final
 class BranchLayer(NoiseLayer, Gate):
-    """Stands where shortcut and branch are added, and calls the branch or leaves it."""
+    """Replaces the addition of shortcut and branch, and computes the branch or skips it."""
 
     def __init__(self, site: str, survival: float, each: bool):
         super().__init__("stochastic_depth", site)
@@ -137,33 +126,36 @@ class BranchLayer(NoiseLayer, Gate):
         self.each = each  # a draw for each example
 
     def sample(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
-        """Shortcut and the pieces that the branch reads -> sum, unscaled."""
+        """Return the unscaled sum of the shortcut `inputs` and the branch of `pieces`, if kept."""
         draws = torch.rand(len(inputs) if self.each else 1, generator=self.generator).tolist()
         kept = [draw < self.survival for draw in draws]
         self.count(drawn=len(kept), kept=sum(kept))
         return stochastic_depth(inputs, pieces, self.branch, kept)
 
     def deterministic(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
-        """The sum with the branch multiplied by its chance of survival."""
+        """Return the sum with the branch multiplied by its chance of survival."""
         return torch.add(inputs, self.branch(*pieces), alpha=self.survival)
 
     def forward(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
-        """Sampled or deterministic, by the switch alone."""
-        return (
-            self.sample(inputs, *pieces) if self.sampling else self.deterministic(inputs, *pieces)
-        )
+        """Return the sampled or the deterministic form, by the switch alone."""
+        form = self.sample if self.sampling else self.deterministic
+        return form(inputs, *pieces)
 
 
-class _Momenta:
-    """Starts every momentum at zero: torch's fused SGD fails where some weights have one and others, skipped so far, none."""
+@final
+class Momenta(TrainingCallback):
+    """Starts every momentum at zero.
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    torch's fused SGD fails if some weights have one and others, skipped so far, have none.
+    """
+
+    def on_train_start(self, trainer: Any, task: Any) -> None:
         for optimizer in trainer.optimizers:
             start_momenta(optimizer)
 
 
 def start_momenta(optimizer: torch.optim.Optimizer) -> None:
-    """Zeros where an optimizer with momentum has none yet; its steps stay the same bit for bit."""
+    """Set missing momenta to zero, which leaves the optimizer's steps the same bit for bit."""
     for group in optimizer.param_groups:
         for parameter in group["params"] if group.get("momentum") else ():
             state = optimizer.state[parameter]
@@ -171,35 +163,24 @@ def start_momenta(optimizer: torch.optim.Optimizer) -> None:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
-def _found(network: nn.Module) -> list[ResidualBlock]:
-    """The blocks with a branch to skip. Raises Refusal where there is none."""
-    blocks = residual_blocks(network)
-    if not blocks:
-        raise Refusal(
-            "stochastic_depth: this network has no residual branch: no module's forward adds two paths from its input, "
-            "one with more convolutions or linear layers than the other"
-        )
-    return blocks
-
-
 def _branches(blocks: Sequence[ResidualBlock]) -> int:
     return sum(block.branches for block in blocks)
 
 
 def _of_rows(branch: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
-    """The branch of some examples; one alone goes twice, for batch norm refuses a single value, not two equal ones."""
+    """Return the branch of some examples; one is doubled: batch norm rejects a single value."""
     if len(inputs[0]) > 1:
         return branch(*inputs)
     return branch(*(torch.cat([values, values]) for values in inputs))[:1]
 
 
 def _inward(values: Tensor) -> Tensor:
-    """The values as they lie in memory, example by example: rows are copied several times as fast as by indexing."""
+    """Return the values as they are in memory, where rows are copied several times as fast."""
     return values.movedim(1, -1) if _channels_last(values) else values
 
 
 def _outward(inner: Tensor, values: Tensor) -> Tensor:
-    """Back from the order in which `values` lie."""
+    """Undo `_inward`, given values in the original order of axes."""
     return inner.movedim(-1, 1) if _channels_last(values) else inner
 
 

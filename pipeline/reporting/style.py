@@ -1,30 +1,39 @@
-"""How every figure looks: its width, type, colours and markers, and its bytes.
+"""How every figure looks: width, type, colours and markers, and its bytes.
 
-Separate from what the figures show, so that one arm has one colour everywhere and no user's settings change a picture.
+One column about 7 inches wide with large type, to be read at full size and on a phone. What colour
+distinguishes is also distinguished by a marker, a line or a word.
 """
 
 import io
 import itertools
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from pipeline.config.plan import BASELINE
+from pipeline.reporting.evidence import METHODS, ReportData
 
 matplotlib.use("Agg")
 
 WIDTH = 7.0  # inches
 DPI = 150
-DARK = "#333333"
+TITLE = 50  # letters of a panel's title on a line
+DARK, GREY = "#333333", "#888888"
+DASHES = (0, (4, 1.5))
+BAND = 0.22  # opacity
 PALETTE = (  # safe for the colour-blind, neighbours of different lightness
     *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
     *("#56b4e9", "#ca9161", "#fbafe4", "#b8a800"),
     *("#7b3294", "#00b3b3", "#a50026", "#8c6bb1", "#1b5e20", "#9e9e9e"),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
+STAR: dict[str, Any] = {"marker": "*", "markersize": 17, "markeredgecolor": "black"}
 STYLE = {
     **sns.axes_style("whitegrid"),
     "font.family": ["DejaVu Sans"],
@@ -45,14 +54,24 @@ STYLE = {
 }
 
 
-def colours(arms: Iterable[str]) -> dict[str, str]:
-    """A colour for every arm name: the baseline dark grey, the others by their place among all arms of the report."""
-    others = [arm for arm in dict.fromkeys(arms) if arm != BASELINE]
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour for every name: dark grey for the baseline, others by their place."""
+    others = [name for name in dict.fromkeys(names) if name != BASELINE]
     return {BASELINE: DARK, **dict(zip(others, itertools.cycle(PALETTE), strict=False))}
 
 
+def arm_colours(data: ReportData) -> dict[str, str]:
+    """Return the colour of every arm, the same in all figures of a report."""
+    return colours(arm.name for _, arm in data.planned_arms)
+
+
+def method_colours(single: str, others: Iterable[str]) -> dict[str, str]:
+    """Return the colour of every way to predict: dark grey for the single model."""
+    return colours([*METHODS[1:], *others]) | {single: DARK}
+
+
 def png(figure: Figure) -> bytes:
-    """The figure as PNG without date or version: the same bytes for the same figure."""
+    """Return a figure as PNG without date or version: the same bytes for the same figure."""
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
@@ -61,14 +80,29 @@ def png(figure: Figure) -> bytes:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The library's defaults and the house style on top, whatever the user's own settings are."""
+    """Apply matplotlib's defaults and the house style on top, whatever the user has set."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield
 
 
-def columns(names: Iterable[str], handle: float = 0.7) -> int:
-    """How many legend entries (a handle so many inches wide, and a name) fit side by side: all, or as the longest allows."""
+def wrap_title(title: str) -> str:
+    """Return the title of a panel, broken into lines."""
+    return "\n".join(textwrap.wrap(title, TITLE))
+
+
+def add_legend(figure: Figure, looks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add a legend of lines below a figure; `looks` maps names to properties of the line."""
+    lines = [Line2D([], [], **look) for look in looks.values()]
+    columns = legend_columns(looks)
+    figure.legend(lines, list(looks), loc="outside lower center", ncols=columns)
+
+
+def legend_columns(names: Iterable[str], handle: float = 0.7) -> int:
+    """Return how many entries of a legend fit in a row: all, or as the longest name allows.
+
+    `handle` is the width of a handle in inches.
+    """
     inches = [0.11 * len(name) + handle for name in names]
     return max(1, len(inches) if sum(inches) <= WIDTH else int(WIDTH / max(inches)))

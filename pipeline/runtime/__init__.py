@@ -1,1 +1,1 @@
-"""Runtime: errors, atomic files, locks, signals and progress. Imports nothing else of this package."""
+"""Runtime: errors, atomic files, locks, signals and progress. Imports no other folder."""

@@ -1,8 +1,8 @@
 """A digest of what code does: files may move and messages may change, and the digest stays.
 
 Imports, docstrings, comments, layout, type annotations and the texts inside `raise` do not count.
-Which names a module takes from elsewhere does count, as far as it uses them: another function behind
-the same name is another behaviour.
+Which names a module takes from elsewhere does count, as far as it uses them:
+another function behind the same name is another behaviour.
 """
 
 import ast
@@ -36,7 +36,7 @@ class Source:
 def code_digest(module: str) -> str:
     """Return the sha256 of the behaviour of a module and of everything it imports and uses.
 
-    Followed are imports from this package, from the module's own package and from the current folder.
+    Imports from this package, the module's own package and the current folder are followed.
 
     Raises:
         Refusal: the module is not found.
@@ -91,7 +91,7 @@ def _line(module: str, path: Path, start: str) -> str:
 
 
 def _origin(target: str, start: str) -> str:
-    """Return what an imported name is: the code it comes from where that is followed, else its name."""
+    """Return what an imported name is: its code where that is followed, else its name."""
     for module, _, attribute in ((target, "", ""), target.rpartition(".")):
         path = _file_of(module) if module else None
         if path and _is_followed(module, path, start):

@@ -1,11 +1,11 @@
-"""The one exception for bad input, separate so that every layer can raise it.
+"""The exception for bad input.
 
-A `Refusal` is shown to the user as it is, one line per error, and ends a command with exit code 2.
+A command shows a `Refusal` as it is, one line per error, and ends with exit code 2.
 """
 
 
 class Refusal(Exception):
-    """Bad input. Each line names the offender and what is allowed."""
+    """Bad input. Each line names the file and key at fault and what is expected."""
 
     def __init__(self, *lines: str):
         self.lines = tuple(line.replace("\n", " ") for line in lines)

@@ -1,6 +1,6 @@
-"""Files and folders that appear whole or not at all: written beside their place, then moved into it.
+"""Files and folders that appear whole or not at all: written next to their place, then moved.
 
-Separate because every writer needs it: a kill at any moment leaves the old content or the new.
+A kill at any moment leaves the old content or the new.
 """
 
 import hashlib
@@ -15,17 +15,17 @@ from typing import Any
 
 from pipeline.runtime.errors import Refusal
 
-CHECKSUM = "checksum"  # of all else in a document
+CHECKSUM = "checksum"  # of the other values of a document
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text with Unix line ends in place of whatever was there."""
+    """Write UTF-8 text with Unix line ends, replacing the file."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes in place of whatever was there."""
-    staging = _beside(path)
+    """Write bytes, replacing the file."""
+    staging = _temporary(path)
     try:
         staging.write_bytes(content)
         os.replace(staging, path)
@@ -34,19 +34,23 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def to_json(value: Any) -> str:
-    """Stable text: sorted keys, one trailing newline, no NaN."""
-    return json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    """Return indented JSON with keys in their order and one trailing newline. NaN is an error."""
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 
 def write_sealed(path: Path, document: Mapping[str, Any]) -> None:
-    """Writes what a stage leaves for those after it as JSON, with a checksum of its own."""
+    """Write a document for later stages as JSON with its checksum."""
     write_text(path, to_json(sealed(document)))
 
 
 def read_sealed(
     path: Path, needed: str = "needed are the stages before this one: make run"
 ) -> dict[str, Any]:
-    """What an earlier stage left. Raises Refusal, with what is `needed`, where it is missing or not what was written."""
+    """Return a document that an earlier stage wrote.
+
+    Raises:
+        Refusal: It is missing or not what was written; the line ends with `needed`.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -57,24 +61,24 @@ def read_sealed(
 
 
 def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with a checksum of what it says, whatever its layout: a flipped digit shows."""
+    """Return the document with a checksum of its values."""
     content = {key: value for key, value in document.items() if key != CHECKSUM}
     text = json.dumps(content, sort_keys=True, allow_nan=False)
     return {**content, CHECKSUM: hashlib.sha256(text.encode()).hexdigest()}
 
 
 def is_sealed(document: Any) -> bool:
-    """Whether a document is one that was sealed and still says what it said."""
+    """Return whether a document has the checksum of its values."""
     try:
         return isinstance(document, dict) and sealed(document)[CHECKSUM] == document.get(CHECKSUM)
-    except ValueError:  # not a number
+    except ValueError:  # NaN
         return False
 
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """An empty folder to fill, which takes the place of `target` if nothing is raised meanwhile."""
-    staging, earlier = _beside(target), _beside(target)
+    """Yield an empty folder, which replaces `target` at the end unless an exception is raised."""
+    staging, earlier = _temporary(target), _temporary(target)
     try:
         staging.mkdir(parents=True)
         yield staging
@@ -86,5 +90,5 @@ def new_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _beside(path: Path) -> Path:
+def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}")

@@ -1,49 +1,52 @@
-"""One `run` at a time in a tree, and a `dvc.lock` that parses.
+"""File locks: one run at a time in a project, one process at a time in a stage."""
 
-Separate from the store: these guard DVC's own files, which DVC does not write atomically.
-"""
-
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, Timeout
+
 from pipeline.runtime.errors import Refusal
 
-PRIVATE = Path(".dvc/tmp/gapwise")
+RUN_LOCK = Path(".dvc/tmp/gapwise/lock")
 
 
 @contextmanager
-def held(folder: Path = PRIVATE, name: str = "lock") -> Iterator[None]:
-    """Holds a lock, this tree's by default, while a run is at work. Raises Refusal naming the process that holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / name).open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise Refusal(
-                f"another run is at work in this tree (process {file.read().strip()}); wait for it or end it"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+def exclusive_lock(path: Path = RUN_LOCK) -> Iterator[None]:
+    """Hold a lock file, which contains the number of this process, while the context lasts.
 
+    The system releases the lock of a process that has ended, however it ended.
 
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Waits until no other process is in here by the same path: for what takes milliseconds."""
-    with path.open("a", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def who_holds(folder: Path = PRIVATE, name: str = "lock") -> str:
-    """The process that is at work in this tree; nothing where none is."""
+    Raises:
+        Refusal: Another process holds the lock; its number is named.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with held(folder, name):
+        acquired = _lock(path).acquire()
+    except Timeout:
+        raise Refusal(
+            f"another run is in progress (process {_holder(path)}); wait for it or end it"
+        ) from None
+    with acquired:
+        path.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+
+
+def lock_holder(path: Path = RUN_LOCK) -> str:
+    """Return the number of the process that holds a lock file; "" where none does."""
+    if not path.exists():
+        return ""
+    try:
+        with _lock(path):
             return ""
-    except Refusal:
-        return (folder / name).read_text(encoding="utf-8").strip()
+    except Timeout:
+        return _holder(path)
+
+
+def _lock(path: Path) -> BaseFileLock:
+    return FileLock(path, blocking=False, fallback_to_soft=False)  # a soft lock survives a kill
+
+
+def _holder(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip()

@@ -1,7 +1,4 @@
-"""One progress bar for a whole grid of runs, or a whole folder of images; a few plain lines where nobody watches.
-
-Separate so that who does the work counts, and this one shows.
-"""
+"""One progress bar for a grid of runs or a folder of images; plain lines without a terminal."""
 
 import sys
 import time
@@ -15,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 STEPS = 5  # plain lines per grid
 
 
-class Tally:
-    """Counts the states of finished jobs and says so."""
+class ProgressCounter:
+    """Count finished jobs by state and show the counts."""
 
     def __init__(self, title: str, total: int, bar: Progress | None):
         self.title = title
@@ -27,7 +24,7 @@ class Tally:
         self.began = time.monotonic()
 
     def add(self, state: str, count: int = 1) -> None:
-        """So many more jobs have ended in `state`."""
+        """Count `count` more jobs that have ended in `state`."""
         self.states[state] += count
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, advance=count, states=self._troubles())
@@ -52,10 +49,13 @@ class Tally:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Tally]:
-    """A tally of `total` jobs, drawn as a bar on a terminal. Draws without a thread, so workers may fork meanwhile."""
+def progress(title: str, total: int) -> Iterator[ProgressCounter]:
+    """Yield a counter of `total` jobs, drawn as a bar on a terminal.
+
+    The bar has no thread of its own, so that workers may be forked meanwhile.
+    """
     if not sys.stderr.isatty():
-        yield Tally(title, total, None)
+        yield ProgressCounter(title, total, None)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -65,4 +65,4 @@ def progress(title: str, total: int) -> Iterator[Tally]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
-        yield Tally(title, total, bar)
+        yield ProgressCounter(title, total, bar)

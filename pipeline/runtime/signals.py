@@ -1,4 +1,4 @@
-"""Signals: hold them back, let them through, and end with the parent process."""
+"""Signals: handle Control-C, block signals while a process starts, end with the parent process."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Control-C raises KeyboardInterrupt in here where it otherwise ends the process at once, as during its imports."""
+    """Let Control-C raise KeyboardInterrupt, where it otherwise ends the process at once."""
     silent = signal.getsignal(signal.SIGINT) == signal.SIG_DFL
     try:
         if silent:
@@ -25,8 +25,8 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def held_back(*signals: signal.Signals) -> Iterator[None]:
-    """Signals wait meanwhile, and in a process that is started meanwhile until it lets them through: `let_through`."""
+def signals_blocked(*signals: signal.Signals) -> Iterator[None]:
+    """Block signals here, and in a process started meanwhile until it calls `unblock_signals`."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -37,14 +37,14 @@ def held_back(*signals: signal.Signals) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def let_through(*signals: signal.Signals) -> None:
-    """Signals that were held back as this process was started arrive now, if they came."""
+def unblock_signals(*signals: signal.Signals) -> None:
+    """Deliver signals that were blocked when this process was started."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def end_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
-    """Asks Linux to end this process by a signal when its parent ends; elsewhere does nothing."""
+    """Ask Linux to end this process by a signal when its parent ends; elsewhere do nothing."""
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()

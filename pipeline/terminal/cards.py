@@ -1,80 +1,78 @@
-"""A card for every regularizer, made of its own docstrings: `python -m pipeline.terminal.cards > docs/regularizers.md`.
+"""A card for every regularizer from its docstrings and settings.
 
-Separate because nobody else reads docstrings. A test holds the page against the code, so it cannot drift.
+`python -m pipeline.terminal.cards > docs/regularizers.md`; a test compares the page with the code.
 """
 
 import inspect
 import json
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-from pydantic.fields import FieldInfo
+from typing import Any
 
 from pipeline import regularizers
 from pipeline.config.yaml_files import read_yaml
-from pipeline.regularizers.base import Regularizer
+from pipeline.regularizers._regularizer import Regularizer
 
 EXPERIMENTS = Path("experiments")
-SIGNS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+WORDS = {
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "string": "a word",
+    "null": "null",
+}
+BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
 HEAD = """# Regularizers
 
-A card for each, made from the docstrings of `pipeline/regularizers/` by `python -m pipeline.terminal.cards`. A study names a
-regularizer and its settings, and a list is the strengths to explore: `- {name: dropout, rate: [0.1, 0.25, 0.5]}`.
+A card for each, made from the docstrings of `pipeline/regularizers/` by
+`python -m pipeline.terminal.cards`. A study names a regularizer and its settings, and a list is the
+strengths to explore: `- {name: dropout, rate: [0.1, 0.25, 0.5]}`.
 """
 
 
 def cards() -> str:
-    """The whole page, Markdown."""
+    """Return the whole page, Markdown."""
     return "\n".join([HEAD, *(card(name, kind) for name, kind in regularizers.settings().items())])
 
 
 def card(name: str, kind: type[Regularizer]) -> str:
-    """What it is and where it acts, its settings, and the study that asks about it."""
+    """Return what a regularizer is and where it acts, its settings, and its study."""
     about = inspect.getdoc(sys.modules[kind.__module__]) or ""
-    rows = [
-        f"| `{field}` | {_default(info)} | {_allowed(info)} |"
-        for field, info in kind.model_fields.items()
-    ]
-    table = (
-        "\n".join(["| setting | default | allowed |", "| --- | --- | --- |", *rows])
-        if rows
-        else "No settings."
-    )
-    return (
-        "\n\n".join([f"## {name}", about, table, inspect.getdoc(kind) or "", *_also(name, kind)])
-        + "\n"
-    )
+    parts = [f"## {name}", about, _settings(kind), inspect.getdoc(kind) or "", *_notes(name, kind)]
+    return "\n\n".join(parts) + "\n"
 
 
-def _default(info: FieldInfo) -> str:
-    value = info.get_default(call_default_factory=True, validated_data={})
-    return f"`{json.dumps(value)}`"
+def _settings(kind: type[Regularizer]) -> str:
+    """Return a table with a row for each setting: its default and what is allowed."""
+    schemas = kind.model_json_schema().get("properties", {})
+    rows = []
+    for name, info in kind.model_fields.items():
+        default = json.dumps(info.get_default(call_default_factory=True, validated_data={}))
+        rows.append(f"| `{name}` | `{default}` | {_allowed(schemas[name])} |")
+    if not rows:
+        return "No settings."
+    return "\n".join(["| setting | default | allowed |", "| --- | --- | --- |", *rows])
 
 
-def _allowed(info: FieldInfo) -> str:
-    """Its type in YAML's words, and its bounds."""
-    written = (
-        getattr(info.annotation, "__name__", "")
-        if isinstance(info.annotation, type)
-        else str(info.annotation)
-    )
-    words = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a word"}
-    if "Literal" in written:
-        return ", ".join(f"`{choice}`" for choice in re.findall(r"'([^']*)'", written))
-    kinds = [word for kind, word in words.items() if re.search(rf"\b{kind}\b", written)]
-    bounds = [
-        f"{sign} {getattr(rule, key):g}"
-        for rule in info.metadata
-        for key, sign in SIGNS.items()
-        if hasattr(rule, key)
-    ]
-    many = " or a list of them" if "tuple" in written else ""
-    return ", ".join([" or ".join(kinds) + many, *bounds])
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """Return in words what a JSON schema allows: choices, or types with their bounds."""
+    if "enum" in schema:
+        return ", ".join(f"`{choice}`" for choice in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(_allowed(each) for each in schema["anyOf"])
+    if schema["type"] == "array":
+        return f"a list (each {_allowed(schema['items'])})"
+    bounds = [f"{words} {schema[key]:g}" for key, words in BOUNDS.items() if key in schema]
+    return ", ".join([WORDS[schema["type"]], *bounds])
 
 
-def _also(name: str, kind: type[Regularizer]) -> Iterator[str]:
+def _notes(name: str, kind: type[Regularizer]) -> Iterator[str]:
     for other, why in kind.clashes.items():
         yield f"Not beside `{other}`: {why}."
     study = EXPERIMENTS / f"{name}.yaml"

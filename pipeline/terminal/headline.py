@@ -1,39 +1,39 @@
-"""The headline of a report at the terminal.
+"""The headline of a report on a terminal, from the tables alone."""
 
-Separate because it is read from the tables alone, without torch.
-"""
-
-import re
 from pathlib import Path
 
 from pipeline.comparison.matching import PRIMARY
+from pipeline.config.labels import setting_parts
 from pipeline.config.plan import BASELINE
 from pipeline.records.tables import read_table
-from pipeline.reporting.tables import INTERVAL, percent, points, points_interval
+from pipeline.reporting.markdown import INTERVAL, Formatter
 from pipeline.terminal.tables import say, show, table
 
 ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
-PARTS = re.compile(r", (?![^(]*\))")  # between the parts of a strength's label
 
 
 def show_headline(protocol: str) -> None:
-    """Every arm's test accuracy with its difference, interval and verdict, and where the whole report lies. Raises Refusal."""
+    """Print the test accuracy, difference, interval and verdict of every arm. Raise Refusal."""
     contrasts = read_table(ARTIFACTS / protocol / "contrasts.csv")
-    primary = contrasts[contrasts["metric"] == PRIMARY].sort_values(
-        "difference", ascending=False, kind="stable"
-    )
-    shown = table("arm", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy")
-    for column in shown.columns[1:]:
+    primary = contrasts[contrasts["metric"] == PRIMARY]
+    primary = primary.sort_values("difference", ascending=False, kind="stable")
+    rows = table("arm", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy")
+    for column in rows.columns[1:]:
         column.no_wrap = True
-    shown.add_row(BASELINE, f"{percent(primary['baseline_mean'].iloc[0])} %", "", "")
+    formatter = Formatter()
+    rows.add_row(BASELINE, f"{formatter.percent(primary['baseline_mean'].iloc[0])} %", "", "")
     for row in primary.to_dict("records"):
-        strength = "".join(f"\n  {part}" for part in PARTS.split(row["strength"]) if part)
-        difference = f"{points(row['difference'])} {points_interval(row['low'], row['high'])}"
-        shown.add_row(
-            f"{row['arm']}{strength}", f"{percent(row['arm_mean'])} %", difference, row["verdict"]
+        setting = "".join(f"\n  {part}" for part in setting_parts(row["setting"]))
+        difference = formatter.change(row, unit="")
+        rows.add_row(
+            f"{row['arm']}{setting}",
+            f"{formatter.percent(row['arm_mean'])} %",
+            difference,
+            row["verdict"],
         )
-    show(shown)
+    show(rows)
     say(
-        f"Differences in points, with their {INTERVAL}. Verdicts are corrected for the number of arms, intervals are not."
+        f"Differences in percentage points, with their {INTERVAL}. "
+        "Verdicts are corrected for the number of arms, intervals are not."
     )
     say(f"The whole report: {REPORTS / protocol / 'report.md'}")

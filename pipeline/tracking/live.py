@@ -1,7 +1,6 @@
 """Live curves in W&B while a run trains, through Lightning's `WandbLogger`.
 
-Separate from the mirror because it lives in the process that trains, and alone imports Lightning here. What it streams is
-provisional: the mirror tells the whole finished run once more, under the same id and in its place.
+They are provisional: the mirror replaces them with the whole finished run, under the same id.
 """
 
 import dataclasses
@@ -15,27 +14,27 @@ from pytorch_lightning.utilities import rank_zero_only
 from pipeline.config.parameters import Tracking
 from pipeline.config.plan import Plan
 from pipeline.tracking.mirror import (
-    Late,
+    WandbTimeout,
     arguments,
     deadline,
-    described,
-    folder_of,
     mark,
     mode_of,
     no_stacks,
+    short_error,
+    wandb_parent,
 )
 from pipeline.tracking.payloads import Payload, Recorded, run_payloads
 
-MAKE = f"{__name__}:Live"
+MAKE = f"{__name__}:LiveLogger"
 PATIENCE = 10.0  # seconds that the training waits for W&B
-LEAST, SHARE = 5.0, 0.2  # of a run: seconds, and the part of its time, that may go into waiting
+LEAST, SHARE = 5.0, 0.2  # seconds, and the part of its time, that a run may spend waiting
 BEGUN = {"state": "running"}
 
 
 def loggers(
     tracking: Tracking, plan: Plan, identities: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Fingerprint -> what makes the logger of that run, in plain values; empty where nothing is to be streamed."""
+    """Return what makes the logger of each run, by fingerprint; nothing where none is streamed."""
     mode = mode_of(tracking)
     if not tracking.live or mode not in ("offline", "online"):
         return {}
@@ -44,7 +43,7 @@ def loggers(
         "mode": mode,
         "project": tracking.project,
         "entity": tracking.entity,
-        "folder": str(folder_of().absolute()),
+        "folder": str(wandb_parent().absolute()),
     }
     return {
         payload.id: {"make": MAKE, "given": {"payload": dataclasses.asdict(payload), **place}}
@@ -52,8 +51,8 @@ def loggers(
     }
 
 
-class Live(Logger):
-    """Streams one run. It never raises, and is silent once W&B was in trouble: `trouble` says why."""
+class LiveLogger(Logger):
+    """Stream one run. It never raises, and does nothing after W&B had trouble: `trouble`."""
 
     def __init__(self, payload: Mapping[str, Any], **place: Any):
         super().__init__()
@@ -64,29 +63,29 @@ class Live(Logger):
 
     @property
     def name(self) -> str:
-        """The project in W&B."""
+        """Return the project in W&B."""
         return str(self._given["project"])
 
     @property
     def version(self) -> str:
-        """The run's id in W&B, its fingerprint."""
+        """Return the run's id in W&B, its fingerprint."""
         return str(self._given["id"])
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Sends one point of the curve; the first one starts the run."""
-        self._told(lambda: self._started().experiment.log(dict(metrics), step=step))
+        """Send one point of the curve; the first one starts the run."""
+        self._guard(lambda: self._started().experiment.log(dict(metrics), step=step))
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the config of the run was given at its start."""
+        """Do nothing: the config of the run was given at its start."""
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Ends the run."""
+        """End the run."""
         if self._logger is not None:
             run = self._logger.experiment
-            self._told(lambda: run.finish(exit_code=int(status != "success")))
+            self._guard(lambda: run.finish(exit_code=int(status != "success")))
 
     def _started(self) -> WandbLogger:
         if self._logger is None:
@@ -97,7 +96,7 @@ class Live(Logger):
             self._logger = WandbLogger(experiment=run, log_model=False)
         return self._logger
 
-    def _told(self, action: Callable[[], None]) -> None:
+    def _guard(self, action: Callable[[], None]) -> None:
         if self.trouble:
             return
         try:
@@ -107,5 +106,5 @@ class Live(Logger):
             self._waited += time.monotonic() - began
             if self._waited > max(LEAST, SHARE * (time.monotonic() - self._began)):
                 self.trouble = f"slow, training has waited {self._waited:.0f} s"
-        except (Exception, Late) as error:
-            self.trouble = described(error)
+        except (Exception, WandbTimeout) as error:
+            self.trouble = short_error(error)

@@ -1,8 +1,7 @@
-"""The mirror in Weights & Biases: the only place that knows wandb, and it never raises.
+"""The mirror in Weights & Biases, which never raises.
 
-Separate because W&B may be absent, broken, slow or killed while the results are complete: whatever
-happens here is a state to report, not an error. Everything sent comes from records of finished runs, so
-nothing is lost and all of it can be sent again.
+W&B may be absent, broken, slow or killed while the results are complete: whatever happens here is a
+state to report. Everything sent comes from records of finished runs and can be sent again.
 """
 
 import json
@@ -27,28 +26,19 @@ if TYPE_CHECKING:
 Mode = Literal["offline", "online"]
 MODES = ("offline", "online", "disabled")
 PATIENCE = 20  # seconds that W&B itself may take to start or to finish a run
-SEND_SECONDS = (
-    25.0  # for one run; what W&B's own limits miss, such as a wandb-core that has stopped
-)
+SEND_SECONDS = 25.0  # for one run; W&B's own limits do not cover a stopped wandb-core
 CLOSE_SECONDS = 5.0
-REPORT_FILES, DATA = (
-    "report",
-    "dataset",
-)  # types of the artifacts: of the texts, and of what they were made from
-DESTINATION = "destination"  # a file in the folder of a run that says where it belongs
+REPORT_FILES, DATA = "report", "dataset"  # types of artifacts
+DESTINATION = "destination"  # a file in the folder of a run with the name of its project
 DIGITS = 20  # of the digest in an artifact's name
-ENVIRONMENT = {  # what W&B reads before any settings: or it would look for a server even offline, and say so at every turn
-    "WANDB_ERROR_REPORTING": "false",
-    "WANDB_SILENT": "true",
-}
-ANSWER, LAST = (
-    "api: HTTP error",
-    '"handler: operation stats"',
-)  # in W&B's log: what came of the first is said in the next line
+# read by W&B before any settings: it contacts a server even offline otherwise, and prints so
+ENVIRONMENT = {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
+ANSWER = "api: HTTP error"  # in W&B's log; the next line has the consequence
+LAST = '"handler: operation stats"'  # near the end of a complete log
 
 
 class Mirror:
-    """Sends payloads until W&B is in trouble; `trouble` says why, `refused` which runs it would not take.
+    """Send payloads until W&B has trouble: `trouble`; `rejected` has the reasons of single runs.
 
     `folder` is where W&B puts its own folder `wandb/`.
     """
@@ -56,32 +46,28 @@ class Mirror:
     def __init__(self, mode: Mode, project: str, entity: str | None, folder: str):
         self.mode, self.project, self.entity, self.folder = mode, project, entity, folder
         self.trouble = ""
-        self.refused: dict[str, str] = {}
+        self.rejected: dict[str, str] = {}
 
     def send(self, payload: Payload) -> bool:
-        """Replays one run and says whether all of it got there. Does nothing once there is trouble."""
+        """Replay one run and return whether all of it was sent; do nothing after trouble."""
         if self.trouble:
             return False
         try:
             with deadline(), no_stacks():
                 return self._replay(payload)
-        except (Exception, Late) as error:
-            self.trouble = described(error)
+        except (Exception, WandbTimeout) as error:
+            self.trouble = short_error(error)
             return False
 
     def close(self) -> None:
-        """Ends W&B's own process, so that nothing is left to wait for, or to print, at exit."""
+        """End W&B's own process, so that nothing waits or prints at exit."""
         if "wandb" not in sys.modules:
             return
         try:
             with deadline(CLOSE_SECONDS), no_stacks():
                 sys.modules["wandb"].teardown()
-        except (
-            Exception,
-            Late,
-            SystemExit,
-        ) as error:  # it exits with the code of a killed wandb-core
-            self.trouble = self.trouble or described(error)
+        except (Exception, WandbTimeout, SystemExit) as error:  # exits as a killed wandb-core did
+            self.trouble = self.trouble or short_error(error)
 
     def _replay(self, payload: Payload) -> bool:
         earlier = self._earlier(payload.id)
@@ -89,23 +75,20 @@ class Mirror:
         mark(run, self.project, self.entity)
         try:
             _fill(run, payload)
-        except (
-            TypeError,
-            ValueError,
-        ) as error:  # these values, not W&B: the next run may well be taken
-            self.refused[payload.id] = described(error)
-        run.finish(exit_code=int(payload.failed or payload.id in self.refused))
+        except (TypeError, ValueError) as error:  # of these values: the next run may be accepted
+            self.rejected[payload.id] = short_error(error)
+        run.finish(exit_code=int(payload.failed or payload.id in self.rejected))
         lost = _lost(Path(run.settings.log_internal))
         if lost:
-            self.refused.setdefault(payload.id, lost)
-        if payload.id in self.refused:
+            self.rejected.setdefault(payload.id, lost)
+        if payload.id in self.rejected:
             return False
-        for folder in earlier:  # or `wandb sync` would put the curves of both behind one another
+        for folder in earlier:  # `wandb sync` would append its curves to these
             shutil.rmtree(folder, ignore_errors=True)
         return True
 
     def _earlier(self, name: str) -> list[Path]:
-        """The folders of the run that were streamed live, or mirrored with other content, for the same project."""
+        """Return the folders of a run that was streamed live or mirrored with other content."""
         marks = Path(self.folder, "wandb").glob(f"offline-run-*-{name}/{DESTINATION}")
         return [
             path.parent
@@ -116,21 +99,22 @@ class Mirror:
     def _started(self, payload: Payload) -> "wandb.Run":
         import wandb  # here, so that it may be absent or broken
 
+        Path(self.folder, "wandb").mkdir(parents=True, exist_ok=True)
         return wandb.init(**arguments(payload, self.mode, self.project, self.entity, self.folder))
 
 
 def mark(run: "wandb.Run", project: str, entity: str | None) -> None:
-    """Notes in the folder of a run which project it is for."""
+    """Write the project of a run into its folder."""
     Path(run.settings.sync_dir, DESTINATION).write_text(destination(project, entity))
 
 
 def destination(project: str, entity: str | None) -> str:
-    """The project in W&B and whose it is, in a line."""
+    """Return a line with the owner and name of a project."""
     return f"{entity or ''}/{project}\n"
 
 
 def has_key() -> bool:
-    """Whether W&B would find a key for its server: in the environment, or where `wandb login` puts it."""
+    """Return whether W&B finds a key: in the environment, or where `wandb login` puts it."""
     import wandb
     from wandb.sdk.lib.wbauth import read_netrc_auth  # here, so that it may be absent or broken
 
@@ -140,19 +124,19 @@ def has_key() -> bool:
 
 
 def mode_of(tracking: Tracking) -> str:
-    """What W&B is asked for: `WANDB_MODE` where it is set, else as in `params.yaml`."""
+    """Return `WANDB_MODE` where it is set, else the mode of `params.yaml`."""
     return os.environ.get("WANDB_MODE") or tracking.wandb
 
 
-def folder_of() -> Path:
-    """Where W&B puts its own folder `wandb/`."""
+def wandb_parent() -> Path:
+    """Return the folder in which W&B puts its own folder `wandb/`."""
     return Path(os.environ.get("WANDB_DIR") or ".")
 
 
 def arguments(
     payload: Payload, mode: str, project: str, entity: str | None, folder: str
 ) -> dict[str, Any]:
-    """What `wandb.init` is given for a run, in plain values."""
+    """Return the arguments of `wandb.init` for a run, as plain values."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     return {
@@ -167,16 +151,14 @@ def arguments(
         "config": dict(payload.config),
         "dir": folder,
         "mode": mode,
-        "resume": "allow"
-        if mode == "online"
-        else None,  # or a server may put the same curves behind those it has
+        "resume": "allow" if mode == "online" else None,  # a server may append the curves otherwise
         "reinit": "create_new",
         "settings": _settings(),
     }
 
 
 def _settings() -> dict[str, Any]:
-    """Quiet, bounded in time, and nothing of this machine or its command line."""
+    """Return settings that are quiet, bounded in time and tell nothing of this machine."""
     private = {
         "x_disable_meta": True,
         "x_disable_machine_info": True,
@@ -196,7 +178,7 @@ def _settings() -> dict[str, Any]:
 
 
 def _lost(log: Path) -> str:
-    """The first thing that could not be sent, from W&B's log of a run: for curves and files it raises nothing."""
+    """Return the first error in W&B's log of a run: for curves and files it raises nothing."""
     text, ended, _ = log.read_text(encoding="utf-8").partition(LAST)
     if not ended:
         return f"{log.name} breaks off, as on a full disk"
@@ -213,7 +195,7 @@ def _fill(run: "wandb.Run", payload: Payload) -> None:
 
 
 def _illustrate(run: "wandb.Run", payload: Payload) -> None:
-    """The report's tables, figures and files."""
+    """Log the report's tables, figures and files."""
     import wandb
 
     media: dict[str, Any] = {
@@ -228,7 +210,7 @@ def _illustrate(run: "wandb.Run", payload: Payload) -> None:
         data = wandb.Artifact(
             f"data-{digest[:DIGITS]}", type=DATA, description=dataset, metadata=dict(payload.data)
         )
-        # by its digest alone, images stay on this machine; an offline run may log what it cannot use
+        # the digest alone: images stay on this machine; an offline run cannot use an artifact
         run.log_artifact(data) if run.offline else run.use_artifact(data)
     if payload.texts:
         files = wandb.Artifact(payload.id, type=REPORT_FILES, metadata=dict(payload.data))
@@ -238,15 +220,15 @@ def _illustrate(run: "wandb.Run", payload: Payload) -> None:
         run.log_artifact(files)
 
 
-class Late(BaseException):
-    """W&B did not answer. No Exception, so that W&B cannot catch it and go on waiting."""
+class WandbTimeout(BaseException):
+    """W&B did not answer. Not an Exception, so that W&B cannot catch it and wait on."""
 
 
 @contextmanager
 def deadline(seconds: float | None = None) -> Iterator[None]:
-    """Interrupts what takes longer than `seconds`, or than W&B may take for one run.
+    """Raise WandbTimeout after `seconds`, by default those that W&B may take for one run.
 
-    In the main thread of a system that has alarms; elsewhere does nothing.
+    In the main thread of a system that has alarms; elsewhere do nothing.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(
         signal, "setitimer"
@@ -256,7 +238,7 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
     patience = SEND_SECONDS if seconds is None else seconds
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise Late(f"no answer within {patience:g} s")
+        raise WandbTimeout(f"no answer within {patience:g} s")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, patience)
@@ -269,7 +251,7 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
 
 @contextmanager
 def no_stacks() -> Iterator[None]:
-    """A line that W&B cannot write to its log, or a thread of it that loses wandb-core, is no stack on the terminal."""
+    """Suppress stack traces of W&B's logging and threads, as when wandb-core is lost."""
     before = logging.raiseExceptions, threading.excepthook
     logging.raiseExceptions, threading.excepthook = False, lambda lost: None
     try:
@@ -278,9 +260,9 @@ def no_stacks() -> Iterator[None]:
         logging.raiseExceptions, threading.excepthook = before
 
 
-def described(error: BaseException) -> str:
-    """One short line."""
-    name = "TimeoutError" if isinstance(error, Late) else type(error).__name__
+def short_error(error: BaseException) -> str:
+    """Return one short line."""
+    name = "TimeoutError" if isinstance(error, WandbTimeout) else type(error).__name__
     return _short(f"{name}: {error}")
 
 

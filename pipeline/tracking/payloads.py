@@ -1,6 +1,6 @@
 """What W&B is told about each run and about the report, as plain values.
 
-Separate from `mirror.py`, which sends them: what is said can be read, tested and digested without W&B.
+What is said can be read, tested and digested without W&B; `mirror.py` sends it.
 """
 
 import hashlib
@@ -9,27 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.config.plan import Plan, PlannedRun
+from pipeline.config.labels import format_factor, format_rule, format_run, format_setting
+from pipeline.config.plan import Factor, Plan, PlannedRun
+from pipeline.config.test_rules import TestRule
 from pipeline.records.history import points
 
 Values = Mapping[str, Any]
 TAG_LENGTH = 64  # W&B refuses longer ones
 PRIMARY = "test_accuracy"
 HEADLINE = (
-    *(
-        "study",
-        "arm",
-        "factor",
-        "strength",
-        "rule",
-        "n",
-        "baseline_mean",
-        "arm_mean",
-        "difference",
-        "low",
-        "high",
-    ),
-    *("p", "p_holm", "verdict", "detectable", "planned", "done", "failed", "diverged", "missing"),
+    *("study", "arm", "factor", "setting", "view", "members", "n", "baseline_mean", "arm_mean"),
+    *("difference", "low", "high", "p", "p_holm", "verdict", "detectable"),
+    *("planned", "done", "failed", "diverged", "missing"),
 )
 EFFECT = ("difference", "low", "high", "verdict")
 
@@ -78,7 +69,12 @@ class Payload:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What is known of one finished run. `identity` is its run.json, `scores` its rows of scores.csv."""
+    """What is known of one finished run.
+
+    Attributes:
+        identity: its run.json.
+        scores: its rows of scores.csv.
+    """
 
     record: Values
     history: Sequence[Values] = ()
@@ -88,9 +84,12 @@ class Recorded:
 
 
 def run_payloads(plan: Plan, recorded: Mapping[str, Recorded]) -> Iterator[Payload]:
-    """One payload for every recorded run of the plan, in its order: a run of several studies comes once."""
+    """Yield a payload for every recorded run of the plan, in its order.
+
+    A run of several studies comes once.
+    """
     rows: dict[str, list[PlannedRun]] = {}
-    for row in plan.every():
+    for row in plan.runs:
         rows.setdefault(row.fingerprint, []).append(row)
     rules = plan.rules()
     for fingerprint, standing in rows.items():
@@ -101,10 +100,14 @@ def run_payloads(plan: Plan, recorded: Mapping[str, Recorded]) -> Iterator[Paylo
 def report_payload(
     plans: Sequence[Plan], contrasts: Sequence[Values], images: Mapping[str, Image], texts: Values
 ) -> Payload:
-    """The report as one run. Its id is that of the planned runs: another experiment is another report."""
+    """Return the report as one run.
+
+    Its id is a digest of the planned runs: another experiment is another report.
+    """
     last = plans[-1]
-    questions = last.questions()
-    studies = list(questions)
+    studies = [study.name for study in last.studies]
+    against = {(study, arm.name): arm.against for study, arm in last.arms()}
+    contrasts = [_labelled(row, against[row["study"], row["arm"]]) for row in contrasts]
     headline = [row for row in contrasts if row["metric"] == PRIMARY]
     config = {
         "protocol": last.protocol,
@@ -117,7 +120,7 @@ def report_payload(
         group=last.protocol,
         job_type="report",
         name=f"{last.protocol} report",
-        notes="\n".join(questions.values()),
+        notes="\n".join(study.question for study in last.studies),
         tags=_tags(["report", *studies]),
         config={**config, "data_digest": last.data_digest, **_flat(last.settings, ".")},
         summary={
@@ -145,7 +148,14 @@ def report_id(plans: Sequence[Plan]) -> str:
     return f"report-{hashlib.sha256(planned.encode()).hexdigest()[:20]}"
 
 
-def _run(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded) -> Payload:
+def _labelled(row: Values, against: str) -> Values:
+    """Return a row of contrasts with its mappings as labels, as cells of a table need them."""
+    factor = Factor.model_validate_json(json.dumps(row["factor"]))
+    labels = {"factor": format_factor(factor, against), "setting": format_setting(row["setting"])}
+    return {**row, **labels}
+
+
+def _run(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Recorded) -> Payload:
     first = standing[0]
     regularizers = [item["name"] for item in run.identity.get("regularizers", ())]
     words = [row.arm for row in standing] + regularizers + [row.study for row in standing]
@@ -153,8 +163,8 @@ def _run(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded) -
         id=first.fingerprint,
         group=first.study,
         job_type=plan.phase,
-        name=first.label(),
-        notes=plan.questions()[first.study],
+        name=format_run(first),
+        notes=_question(plan, first.study),
         tags=_tags(words),
         config=_config(plan, standing, rule, run),
         summary=_summary(run, rule),
@@ -163,7 +173,11 @@ def _run(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded) -
     )
 
 
-def _config(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded) -> Values:
+def _question(plan: Plan, study: str) -> str:
+    return next(planned.question for planned in plan.studies if planned.name == study)
+
+
+def _config(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Recorded) -> Values:
     """Flat, because W&B filters and groups by one level: `dropout.rate`, `training.epochs`."""
     first = standing[0]
     factors = {(study, arm.name): arm.factor for study, arm in plan.arms()}
@@ -177,20 +191,20 @@ def _config(plan: Plan, standing: Sequence[PlannedRun], rule: str, run: Recorded
         if key in run.identity
     }
     return {
-        **{key: getattr(first, key) for key in ("fingerprint", "study", "arm", "strength", "seed")},
+        **{key: getattr(first, key) for key in ("fingerprint", "study", "arm", "seed")},
         "protocol": plan.protocol,
         "phase": plan.phase,
         "studies": ", ".join(dict.fromkeys(row.study for row in standing)),
-        "factor": factors[first.study, first.arm],
-        "test_rule": rule,
         "regularizers": " + ".join(regularizers) or "none",
         "data_digest": plan.data_digest,
         **_flat({**plan.settings, **nested, "machine": run.record.get("machine", {})}, "."),
+        **_flat({"setting": first.setting, "test_rule": rule.model_dump()}, "."),
+        **_flat({"factor": factors[first.study, first.arm].model_dump(mode="json")}, "."),
         **_flat(regularizers, "."),
     }
 
 
-def _summary(run: Recorded, rule: str) -> Values:
+def _summary(run: Recorded, rule: TestRule) -> Values:
     cost = {**run.record.get("cost", {}), "seconds": run.timing.get("seconds")}
     said = {"state": run.record["state"], "reason": run.record.get("reason") or None, "cost": cost}
     values = _flat({**said, "audit": run.record.get("audit", {})}, "/") | dict(
@@ -199,11 +213,16 @@ def _summary(run: Recorded, rule: str) -> Values:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _final(scores: Iterable[Values], rule: str) -> Iterator[tuple[str, Any]]:
-    """Scores under the arm's test rule as `final/test_accuracy`; other rules are named: `final/noise_12/test_accuracy`."""
+def _final(scores: Iterable[Values], rule: TestRule) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values of scores under the test rule of the arm and under others.
+
+    The rule of the arm is not named: `final/test_accuracy`.
+    Another one is: `final/noise_12/test_accuracy`.
+    """
     for row in scores:
         gap = row["split"] == "train_validation"
-        other = "" if gap or row["rule"] == rule else f"{row['rule']}/"
+        found = TestRule(view=row["view"], members=int(row["members"]))
+        other = "" if gap or found == rule else f"{format_rule(found)}/"
         yield (
             f"final/{other}{row['metric'] if gap else row['split'] + '_' + row['metric']}",
             row["value"],

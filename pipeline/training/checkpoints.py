@@ -1,7 +1,7 @@
-"""Checkpoints at epoch boundaries: atomic, checksummed, the last two kept.
+"""Checkpoints at epoch boundaries: atomic, with checksums, the last two kept.
 
-Separate, and not Lightning's own, because those stage in a temporary folder that may lie on another file
-system, where a kill leaves half a file (its weights-only reading is used all the same).
+Lightning writes its own to a temporary folder, maybe on another file system, where a kill leaves
+half a file; its weights-only reading is used.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ SECONDS = 20.0  # between checkpoints: a short run never writes one
 
 
 class Checkpoints(lightning.Callback):
-    """Saves at the end of an epoch once `seconds` have passed since the last checkpoint or the start."""
+    """Saves at the end of an epoch if `seconds` have passed since the last one or the start."""
 
     def __init__(self, folder: Path, seconds: float = SECONDS):
         self.folder = folder
@@ -27,16 +27,13 @@ class Checkpoints(lightning.Callback):
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Saves where it is time."""
-        due = (
-            time.monotonic() - self.last >= self.seconds
-            and trainer.current_epoch + 1 != trainer.max_epochs
-        )
-        if not trainer.strategy.broadcast(due):  # all devices of a run, or none
+        """Save if it is time, on all devices of a run or none."""
+        waited = time.monotonic() - self.last >= self.seconds
+        due = waited and trainer.current_epoch + 1 != trainer.max_epochs
+        if not trainer.strategy.broadcast(due):
             return
-        staging = (
-            self.folder / f"staging-{uuid.uuid4().hex}"
-        )  # another process may be training the same run
+        # a unique name: another process may be training the same run
+        staging = self.folder / f"staging-{uuid.uuid4().hex}"
         trainer.save_checkpoint(staging)
         self.last = time.monotonic()
         if not trainer.is_global_zero:
@@ -48,10 +45,9 @@ class Checkpoints(lightning.Callback):
 
 
 def latest(folder: Path) -> Path | None:
-    """The newest checkpoint whose content matches the checksum in its name; None where there is none."""
-    return next(
-        (path for path in sorted(folder.glob("*.ckpt"), reverse=True) if _is_whole(path)), None
-    )
+    """Return the newest checkpoint whose content matches the checksum in its name, or None."""
+    newest_first = sorted(folder.glob("*.ckpt"), reverse=True)
+    return next((path for path in newest_first if _is_whole(path)), None)
 
 
 def _is_whole(path: Path) -> bool:

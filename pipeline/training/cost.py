@@ -1,7 +1,6 @@
 """Counted cost: floating-point operations of matrix products and convolutions.
 
-Separate from wall clock, which differs from machine to machine and has no place in a report that must be
-the same twice.
+Unlike wall clock it is the same on every machine.
 """
 
 import functools
@@ -16,13 +15,17 @@ from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
 from pipeline.models._standardized import Standardized
 from pipeline.prediction.network import assemble
-from pipeline.regularizers.base import NoiseLayer, mode
+from pipeline.regularizers._noise import NoiseLayer, mode
 
 
 def counted(config: RunConfig, pool: Arrays, batch_size: int, updates: int) -> dict[str, int]:
-    """`updates`, `training_flops` of all of them (forward and backward), `forward_flops` of one example at test.
+    """Return the cost of a run in operations.
 
-    Counted on a network of its own, once for all seeds, so that nothing of the run is touched.
+    Counted on another network, once for all seeds, so that nothing of the run changes.
+
+    Returns:
+        `updates`; `training_flops` of all of them, forward and backward; `forward_flops` of one
+        example at test.
     """
     unseeded = config.model_copy(update={"streams": Streams.of(0)}).model_dump_json()
     step, forward = _flops(unseeded, pool.shape, pool.classes, batch_size)
@@ -31,16 +34,17 @@ def counted(config: RunConfig, pool: Arrays, batch_size: int, updates: int) -> d
 
 @functools.lru_cache(maxsize=256)
 def _flops(config: str, shape: tuple[int, ...], classes: int, batch_size: int) -> tuple[int, int]:
-    """Operations of (one training step, one deterministic forward pass of one example)."""
+    """Return the operations of a training step and of a forward pass of one example."""
     settings = RunConfig.model_validate_json(config)
     network = assemble(settings, regularizers.build(settings.regularizers), shape, classes)
-    return _step(network, shape, batch_size), _forward(network, shape)
+    return _step(network, shape, batch_size), _forward(network, shape, 1).get_total_flops()
 
 
 def _step(network: Standardized, shape: tuple[int, ...], batch_size: int) -> int:
-    """The expected operations of a step: what is skipped at times is counted whole, then by its share.
+    """Return the expected operations of a step.
 
-    Backward takes twice the operations of forward; which module a backward operation is of, torch tells wrongly.
+    Layers that skip operations are counted whole, then by their share: backward takes twice the
+    operations of forward, and torch attributes backward operations to the wrong modules.
     """
     skipping = {
         name: layer
@@ -52,24 +56,18 @@ def _step(network: Standardized, shape: tuple[int, ...], batch_size: int) -> int
             layer.sampling = False
         logits = network(torch.zeros(batch_size, *shape))
         functional.cross_entropy(logits, torch.zeros(batch_size, dtype=torch.int64)).backward()
-    with (
-        torch.no_grad(),
-        mode(network, training=False, sampling=False),
-        FlopCounterMode(display=False) as forward,
-    ):
-        network(torch.zeros(batch_size, *shape))
-    counts = {
-        name: sum(operations.values()) for name, operations in forward.get_flop_counts().items()
-    }
+    counts = _forward(network, shape, batch_size).get_flop_counts()
     root = type(network).__name__
     saved = sum(
-        (1 - layer.share) * 3 * counts[f"{root}.{name}"] for name, layer in skipping.items()
+        (1 - layer.share) * 3 * sum(counts[f"{root}.{name}"].values())
+        for name, layer in skipping.items()
     )
     return round(float(counter.get_total_flops() - saved))
 
 
-@torch.no_grad()
-def _forward(network: Standardized, shape: tuple[int, ...]) -> int:
-    with mode(network, training=False, sampling=False), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, *shape))
-    return int(counter.get_total_flops())
+def _forward(network: Standardized, shape: tuple[int, ...], examples: int) -> FlopCounterMode:
+    """Return the counter of a deterministic forward pass."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), mode(network, training=False, sampling=False), counter:
+        network(torch.zeros(examples, *shape))
+    return counter

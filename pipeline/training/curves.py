@@ -1,7 +1,6 @@
 """The learning curve of a run: about ten points, scored clean and deterministic.
 
-Separate from the task because scoring moves no stream and changes no weight: a run with more points is
-the same run.
+Scoring moves no stream and changes no weight: a run with more points is the same run.
 """
 
 import itertools
@@ -16,13 +15,13 @@ from torch.nn import functional
 
 from pipeline.prediction.members import deterministic
 from pipeline.records.history import points
-from pipeline.regularizers.base import mode
+from pipeline.regularizers._noise import mode
 
 Row = dict[str, Any]
 
 
 class Diverged(Exception):
-    """The loss is no longer a finite number: a result of its own, not an error."""
+    """The loss is no longer a finite number, which is a result and not an error."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Examples:
 
 
 def score(network: torch.nn.Module, examples: Examples) -> dict[str, float]:
-    """Mean cross-entropy (natural log) and accuracy (fraction), deterministic."""
+    """Return mean cross-entropy (natural log) and accuracy (fraction), deterministic."""
     logits = deterministic(network, examples.images)[0]
     loss = functional.cross_entropy(logits, examples.labels)
     accuracy = (logits.argmax(1) == examples.labels).float().mean()
@@ -43,7 +42,10 @@ def score(network: torch.nn.Module, examples: Examples) -> dict[str, float]:
 
 
 class Curves(lightning.Callback):
-    """Scores every split at about `points` epochs, the last one always. Raises Diverged on a loss that is not finite."""
+    """Scores every split at about `points` epochs, always at the last one.
+
+    Raises Diverged on a loss that is not finite.
+    """
 
     def __init__(self, splits: tuple[Examples, ...], points: int):
         self.splits = splits
@@ -51,35 +53,30 @@ class Curves(lightning.Callback):
         self.rows: list[Row] = []
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Adds one row per split where this epoch is due."""
+        """Add one row per split if this epoch has a point."""
         epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
         if epoch % math.ceil(epochs / self.points) and epoch < epochs:
             return
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        with mode(pl_module.network, training=False, sampling=False):
-            scored = [
-                (examples.split, score(pl_module.network, examples)) for examples in self.splits
-            ]
-        pl_module.scores, pl_module.scored_epoch = dict(scored), epoch
-        for split, scores in scored:
-            if not math.isfinite(scores["loss"]):
-                raise Diverged(f"the {split} loss is {scores['loss']} after epoch {epoch}")
-            self.rows.append(
-                {
-                    "epoch": epoch,
-                    "updates": trainer.global_step,
-                    "split": split,
-                    "learning_rate": rate,
-                    **scores,
-                }
-            )
-        for logger, point in itertools.product(trainer.loggers, points(self.rows[-len(scored) :])):
+        common = {
+            "epoch": epoch,
+            "updates": trainer.global_step,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+        }
+        network = pl_module.network
+        with mode(network, training=False, sampling=False):
+            scores = {examples.split: score(network, examples) for examples in self.splits}
+        pl_module.scores, pl_module.scored_epoch = scores, epoch
+        for split, values in scores.items():
+            if not math.isfinite(values["loss"]):
+                raise Diverged(f"the {split} loss is {values['loss']} after epoch {epoch}")
+            self.rows.append({**common, "split": split, **values})
+        for logger, point in itertools.product(trainer.loggers, points(self.rows[-len(scores) :])):
             logger.log_metrics(point, step=epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far, for a checkpoint."""
+        """Return the rows so far."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The rows up to the checkpoint; later ones are scored again."""
+        """Restore the rows up to the checkpoint; later ones are scored again."""
         self.rows = list(state_dict["rows"])

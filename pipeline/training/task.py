@@ -1,7 +1,7 @@
 """The one LightningModule: what a training step is, for every network and every arm.
 
-Separate from the trainer, which decides when steps happen. All randomness is derived here, from
-(seed, stream, epoch) as an epoch begins, so resuming needs no state of any generator.
+All randomness is derived here, from (seed, stream, epoch) as an epoch begins, so that resuming
+needs no state of any generator.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,9 @@ from pipeline.config.streams import Streams
 from pipeline.data.loader import Batches
 from pipeline.models._sites import weights
 from pipeline.models._standardized import Standardized
-from pipeline.regularizers.base import (
-    Changes,
-    Groups,
-    Regularizer,
-    noise_layers,
-    seed_batch,
-    seed_noise,
-    switch,
-)
+from pipeline.regularizers._audit import BatchChanges, Groups
+from pipeline.regularizers._noise import noise_layers, seed_noise, switch
+from pipeline.regularizers._regularizer import Regularizer, batch_generator
 from pipeline.training.snapshots import cyclic_cosine
 
 Batch = tuple[Tensor, Tensor]
@@ -49,19 +43,17 @@ class Task(lightning.LightningModule):
         self.training_settings = training
         self.streams = streams
         self.layers = noise_layers(network)
-        self.changes = [Changes() for _ in self.regularizers]
+        self.changes = [BatchChanges() for _ in self.regularizers]
         self.updates = 0
         self.scored_epoch = 0  # epochs done when the curve was last scored
-        self.scores: dict[
-            str, dict[str, float]
-        ] = {}  # split -> loss and accuracy at the last point of the curve
+        self.scores: dict[str, dict[str, float]] = {}  # of the last point, by split
 
     def on_train_start(self) -> None:
-        """Training mode, noise sampling; whoever scores in between puts both back."""
+        """Switch to training mode with noise; code that scores in between restores both."""
         switch(self.network, training=True, sampling=True)
 
     def on_train_epoch_start(self) -> None:
-        """Derives this epoch's order and noise from the run's streams."""
+        """Derive this epoch's order and noise from the run's streams."""
         epoch = self.current_epoch
         batches = self.trainer.train_dataloader
         assert isinstance(batches, Batches)
@@ -69,21 +61,12 @@ class Task(lightning.LightningModule):
         seed_noise(self.layers, self.streams.noise, epoch, *self._place())
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Cross-entropy against distributions over classes, plus every penalty."""
+        """Return the cross-entropy against distributions over classes, a scalar."""
         inputs, targets = self._changed(batch, index)
-        loss = functional.cross_entropy(self.network(inputs), targets)
-        for regularizer in self.regularizers:
-            penalty = regularizer.penalty(self.network)
-            loss = loss if penalty is None else loss + penalty
-        return loss
-
-    def predict_step(self, batch: Batch, index: int) -> Tensor:
-        """Logits of a batch; noise layers sample where their switch says so, whatever mode the network is in."""
-        logits: Tensor = self.network(batch[0])
-        return logits
+        return functional.cross_entropy(self.network(inputs), targets)
 
     def configure_optimizers(self) -> Any:
-        """SGD with Nesterov momentum; weights in one group, everything else in a second, in every arm."""
+        """Return SGD with Nesterov momentum; weights and everything else are two groups."""
         settings = self.training_settings
         optimizer = torch.optim.SGD(
             self.groups(),
@@ -92,33 +75,29 @@ class Task(lightning.LightningModule):
             nesterov=settings.momentum > 0,
             fused=True,
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"},
-        }
+        scheduler = {"scheduler": self._schedule(optimizer), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Counts the updates, which stopping early makes fewer."""
+        """Count the updates; early stopping makes them fewer."""
         self.updates = self.trainer.global_step
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what the audit counts, so that a resumed run is audited whole."""
+        """Add what the audit counts, so that a resumed run is audited as a whole."""
         counts = [
             {name: int(count) for name, count in layer.counts.items()} for layer in self.layers
         ]
-        checkpoint["audit"] = {
-            "changes": [asdict(changes) for changes in self.changes],
-            "counts": counts,
-        }
+        changes = [asdict(changes) for changes in self.changes]
+        checkpoint["audit"] = {"changes": changes, "counts": counts}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the counts up again."""
-        self.changes = [Changes(**changes) for changes in checkpoint["audit"]["changes"]]
+        """Restore the counts."""
+        self.changes = [BatchChanges(**changes) for changes in checkpoint["audit"]["changes"]]
         for layer, counts in zip(self.layers, checkpoint["audit"]["counts"], strict=True):
             layer.counts = counts
 
     def groups(self) -> Groups:
-        """The optimizer's parameter groups after every regularizer's say."""
+        """Return the optimizer's parameter groups, as the regularizers change them."""
         chosen = weights(self.network)
         known = {id(parameter) for parameter in chosen}
         rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
@@ -145,28 +124,26 @@ class Task(lightning.LightningModule):
         )
 
     def _place(self) -> tuple[int, ...]:
-        """What tells the draws of one device from those of the others, which see other examples of the batch."""
+        """Return what separates the draws of a device from those of the first, by its rank."""
         return (self.global_rank,) if self.global_rank else ()
 
     @torch.no_grad()
     def _changed(self, batch: Batch, index: int) -> Batch:
+        """Return the batch as every regularizer changes it, in order."""
+        place = (self.current_epoch, index, *self._place())
         for regularizer, changes in zip(self.regularizers, self.changes, strict=True):
             if regularizer.augments:
-                seed_batch(
-                    regularizer,
-                    self.streams.augmentation,
-                    self.current_epoch,
-                    index,
-                    *self._place(),
-                )
-                before, batch = batch, regularizer.modify_batch(*batch)
+                generator = batch_generator(regularizer.name, self.streams.augmentation, *place)
+                before, batch = batch, regularizer.modify_batch(*batch, generator)
                 _tally(changes, before, batch)
         return batch
 
 
-def _tally(changes: Changes, before: Batch, after: Batch) -> None:
+def _tally(changes: BatchChanges, before: Batch, after: Batch) -> None:
+    """Add the changes of one batch."""
     moved = (after[0] - before[0]).abs().flatten(1).mean(1)
     relabelled = (after[1] != before[1]).flatten(1).any(1)
+    changes.batches += 1
     changes.examples += len(moved)
     changes.changed += int(((moved > 0) | relabelled).sum())
     changes.distance += float(moved.sum())

@@ -1,7 +1,4 @@
-"""Trains one run from its identity: the only user of Lightning's Trainer.
-
-Separate from the task (what a step is) and from the store (where results go).
-"""
+"""Trains one run from its identity: the only user of Lightning's Trainer."""
 
 import itertools
 import logging
@@ -25,7 +22,8 @@ from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.members import by_rule
 from pipeline.prediction.network import as_images, assemble
-from pipeline.regularizers.base import Evidence, Measures
+from pipeline.regularizers._audit import AuditInputs, Measures
+from pipeline.regularizers._callback import TrainingCallback
 from pipeline.training.callbacks import Forwarded
 from pipeline.training.checkpoints import Checkpoints, latest
 from pipeline.training.cost import counted
@@ -34,30 +32,30 @@ from pipeline.training.snapshots import Snapshots
 from pipeline.training.task import Task
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-warnings.filterwarnings(
-    "ignore", message=".*LeafSpec.*is deprecated"
-)  # Lightning 2.6.6 against torch 2.13
+# Lightning 2.6.6 against torch 2.13
+warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
 
 PROCESSOR = Hardware(accelerator="cpu")
 
 
+State = dict[str, Tensor]  # of a network
+
+
 @dataclass(frozen=True)
 class Trained:
-    """What a run leaves: weights, curve, validation logits (members, N, classes) by its test rule, audit, cost."""
+    """The results of a run: its weights on the CPU, learning curve, audit and cost."""
 
     weights: dict[str, Tensor]
-    kept: dict[str, dict[str, Tensor]]  # further weights by name, such as those before averaging
+    kept: dict[str, list[State]]  # further states by kind: snapshots, or raw before averaging
     history: list[Row]
-    validation_logits: Tensor | None
-    validation_labels: Tensor
-    audit: dict[str, Measures]
+    validation_logits: Tensor | None  # (members, N, classes) by the test rule; None if diverged
+    validation_labels: Tensor  # (N,)
+    audit: dict[str, Measures]  # by regularizer
     cost: dict[str, int]
-    diverged: str  # why, empty where it did not
+    diverged: str  # the reason, empty for a run that did not
     seconds: float | None  # of fitting; None for a resumed run
     device: str  # what it was trained on
-    leads: bool = (
-        True  # of several processes that train one run together, the one that has its results
-    )
+    leads: bool  # whether this process, of several that train one run, has the results
 
 
 def train(
@@ -67,67 +65,67 @@ def train(
     hardware: Hardware = PROCESSOR,
     logger: Logger | None = None,
 ) -> Trained:
-    """Trains the run on its split of `pool`, resuming from the newest good checkpoint in `checkpoints`.
+    """Train a run on its split of the pool, from the newest good checkpoint if there is one.
 
-    `logger` is given the points of the learning curve as they come: `loss` and the like, at the epoch as step.
-    Raises NoEffect where a regularizer was due to act and did not.
+    Args:
+        config: the settings and streams of the run.
+        pool: the development examples.
+        checkpoints: the folder of the run's checkpoints; None for a run without any.
+        hardware: the devices to train on.
+        logger: is sent the points of the learning curve, at the epoch as step.
+
+    Raises:
+        NoEffect: a regularizer should have acted and did not.
+        Refusal: the network cannot take the images, or a regularizer cannot act on it.
     """
+    torch.set_num_threads(1)  # the number of threads changes the bits
     data, training, streams = Data(**config.data), Training(**config.training), config.streams
     fit, held = _examples(pool, data, streams.split)
     chosen = regularizers.build(config.regularizers)
     network = assemble(config, chosen, pool.shape, pool.classes)
     network.fit(fit.images)
     task = Task(network, chosen, training, streams)
-    batches = Batches(
-        fit.images,
-        functional.one_hot(fit.labels, pool.classes).float(),
-        training.batch_size,
-        streams.order,
-    )
+    targets = functional.one_hot(fit.labels, pool.classes).float()
+    batches = Batches(fit.images, targets, training.batch_size, streams.order)
     curves = Curves((fit, held), training.curve_points)
+    own = [regularizer.callbacks() for regularizer in chosen]
+    acting = [*itertools.chain(*own)]
+    if training.snapshots:
+        acting.append(Snapshots(training.snapshots))
+    writing = [Checkpoints(checkpoints)] if checkpoints else []
+    callbacks = [curves, *map(Forwarded, acting), *writing]
     start = latest(checkpoints) if checkpoints else None
     began = time.perf_counter()
-    own = [regularizer.callbacks() for regularizer in chosen]
-    acting = [
-        *itertools.chain(*own),
-        *([Snapshots(training.snapshots)] if training.snapshots else []),
-    ]
-    writing = [Checkpoints(checkpoints)] if checkpoints else []
-    trainer = _trainer(training, [curves, *map(Forwarded, acting), *writing], hardware, logger)
+    trainer = _trainer(training, callbacks, hardware, logger)
     diverged = _fit(trainer, task, batches, start)
     seconds = None if start else time.perf_counter() - began
-    network.to(trainer.strategy.root_device)  # Lightning leaves it on the processor
-    logits = (
-        None
-        if diverged
-        else by_rule(network, held.images, regularizers.test_rule(chosen), streams.noise)
-    )
-    audit = {} if diverged else _audit(task, own, curves.rows[-2]["loss"])
-    cost = counted(config, pool, batches.size, updates=task.updates)
-    kept = {
-        name: _here(state)
-        for item in acting
-        if hasattr(item, "kept")
-        for name, state in item.kept().items()
-    }
-    weights, device = _here(network.state_dict()), _device(trainer)
+    network.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
+    logits, audit = None, {}
+    if not diverged:
+        rule = regularizers.test_rule(chosen)
+        logits = by_rule(network, held.images, rule, streams.noise)
+        audit = _audit(task, own, training_loss=curves.rows[-2]["loss"])
     return Trained(
-        weights,
-        kept,
-        curves.rows,
-        logits,
-        held.labels,
-        audit,
-        cost,
-        diverged,
-        seconds,
-        device,
-        trainer.is_global_zero,
+        weights=_on_cpu(network.state_dict()),
+        kept={
+            kind: [_on_cpu(state) for state in states]
+            for callback in acting
+            for kind, states in callback.kept_weights().items()
+        },
+        history=curves.rows,
+        validation_logits=logits,
+        validation_labels=held.labels,
+        audit=audit,
+        cost=counted(config, pool, batches.size, updates=task.updates),
+        diverged=diverged,
+        seconds=seconds,
+        device=_device(trainer),
+        leads=trainer.is_global_zero,
     )
 
 
 def _examples(pool: Arrays, data: Data, seed: int) -> tuple[Examples, Examples]:
-    """Those to train on and those to validate on, the only copies of them."""
+    """Return the training and the validation examples, the only copies of them."""
     fit, held = train_and_validation(pool, data, seed)
     return _part("train", fit), _part("validation", held)
 
@@ -137,9 +135,12 @@ def _part(split: str, arrays: Arrays) -> Examples:
 
 
 def _trainer(
-    training: Training, callbacks: list[Any], hardware: Hardware, logger: Logger | None
+    training: Training,
+    callbacks: list[lightning.Callback],
+    hardware: Hardware,
+    logger: Logger | None,
 ) -> lightning.Trainer:
-    """Lightning's trainer with nothing of its own that writes, prints or draws."""
+    """Return Lightning's trainer with everything off that writes, prints or draws."""
     found = "gpu" if torch.cuda.is_available() else "cpu"
     accelerator = found if hardware.accelerator == "auto" else hardware.accelerator
     return lightning.Trainer(
@@ -161,7 +162,7 @@ def _trainer(
 
 
 def _fit(trainer: lightning.Trainer, task: Task, batches: Batches, start: Path | None) -> str:
-    """Runs the training loop; why the run diverged, or nothing."""
+    """Run the training loop and return why the run diverged, or an empty text."""
     try:
         trainer.fit(task, train_dataloaders=batches, ckpt_path=start, weights_only=True)
     except Diverged as diverged:
@@ -169,35 +170,26 @@ def _fit(trainer: lightning.Trainer, task: Task, batches: Batches, start: Path |
     return ""
 
 
-def _here(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights on the processor."""
+def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.cpu() for name, value in state.items()}
 
 
 def _device(trainer: lightning.Trainer) -> str:
-    """What a run was trained on: cpu, or the GPU's name; how many, where several worked together."""
+    """Return cpu or the GPU's name, and for several devices their number and strategy."""
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return (
-        name
-        if trainer.world_size == 1
-        else f"{trainer.world_size} x {name}, {type(trainer.strategy).__name__}"
-    )
+    if trainer.world_size == 1:
+        return name
+    return f"{trainer.world_size} x {name}, {type(trainer.strategy).__name__}"
 
 
-def _audit(task: Task, own: list[list[Any]], training_loss: float) -> dict[str, Measures]:
-    names = [regularizer.name for regularizer in task.regularizers]
-    return {
-        name: regularizer.audit(
-            Evidence(
-                task.network,
-                task.trainer.optimizers[0].param_groups,
-                training_loss,
-                changes,
-                callbacks,
-            )
-        )
-        for name, regularizer, changes, callbacks in zip(
-            names, task.regularizers, task.changes, own, strict=True
-        )
-    }
+def _audit(
+    task: Task, callbacks: list[list[TrainingCallback]], training_loss: float
+) -> dict[str, Measures]:
+    """Return the measures of every regularizer's audit, by name."""
+    groups: list[dict[str, Any]] = task.trainer.optimizers[0].param_groups
+    audits = {}
+    for item, changes, own in zip(task.regularizers, task.changes, callbacks, strict=True):
+        inputs = AuditInputs(task.network, groups, training_loss, changes, own)
+        audits[item.name] = item.audit(inputs)
+    return audits

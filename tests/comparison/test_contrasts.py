@@ -1,4 +1,4 @@
-"""What is paired with what: seeds, test rules, states, machines; and the columns that come of it."""
+"""What is paired with what: seeds, test rules, states, machines; and the columns of the table."""
 
 from math import nan
 
@@ -11,27 +11,34 @@ from statsmodels.stats.weightstats import ttost_paired
 from pipeline.comparison import contrasts as module
 from pipeline.comparison.contrasts import COLUMNS, COSTS, METRICS
 from pipeline.comparison.intervals import detectable, seeds_needed
-from pipeline.comparison.matching import GAPS, SCORES, WHERE
-from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.comparison.matching import GAPS, SCORES, WHERE, outcomes
+from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 from pipeline.runtime.errors import Refusal
 
 SEEDS = range(1000, 1006)
-RULES = {"baseline": "deterministic", "drop": "deterministic", "pool": "noise_12"}
+RULES = {"baseline": DETERMINISTIC, "drop": DETERMINISTIC, "pool": NOISE}
+FACTORS = {
+    "baseline": Factor(),
+    "drop": Factor(regularizers=("dropout",)),
+    "pool": Factor(regularizers=("fractional_max_pooling",), protocol={"training.epochs": 3}),
+}
+SETTINGS = {
+    "baseline": {},
+    "drop": {"dropout": {"rate": 0.5}},
+    "pool": {"fractional_max_pooling": {"ratio": 1.5}, "protocol": {"training.epochs": 3}},
+}
 IMAGES = 40
 
 
 @pytest.fixture
 def plan():
     arms = tuple(
-        PlannedArm(name=name, factor=f"the {name}", rule=rule) for name, rule in RULES.items()
+        PlannedArm(name=name, factor=FACTORS[name], rule=rule) for name, rule in RULES.items()
     )
     runs = [
         PlannedRun(
-            study="one",
-            arm=arm,
-            strength="" if arm == "baseline" else "rate=0.5",
-            seed=seed,
-            fingerprint=f"{arm}{seed}",
+            study="one", arm=arm, setting=SETTINGS[arm], seed=seed, fingerprint=f"{arm}{seed}"
         )
         for arm in RULES
         for seed in SEEDS
@@ -51,20 +58,18 @@ def plan():
 def scores(plan):
     """Random scores under both rules, those of the noise rule far from the deterministic ones."""
     generator = np.random.default_rng(9)
-    wanted = [("deterministic", *where) for where in (*SCORES.values(), *GAPS.values())]
-    wanted += [("noise_12", *where) for where in SCORES.values()]
+    wanted = [(DETERMINISTIC, *where) for where in (*SCORES.values(), *GAPS.values())]
+    wanted += [(NOISE, *where) for where in SCORES.values()]
     rows = [
         (
-            run.fingerprint,
-            rule,
-            split,
-            metric,
-            generator.uniform(0.5, 0.6) + 0.2 * (rule == "noise_12"),
+            *(run.fingerprint, rule.view, rule.members, split, metric),
+            generator.uniform(0.5, 0.6) + 0.2 * (rule == NOISE),
         )
         for run in plan.runs
         for rule, split, metric in wanted
     ]
-    return pd.DataFrame(rows, columns=["fingerprint", "rule", "split", "metric", "value"])
+    columns = ["fingerprint", "view", "members", "split", "metric", "value"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 @pytest.fixture
@@ -84,7 +89,7 @@ FORWARD = {"baseline": 100, "drop": 100, "pool": 150}
 
 
 def counted(plan):
-    """Counted costs: those of drop are a fifth more in training, each seed's its own; pooling's forward pass costs half more."""
+    """Counted costs: drop trains for a fifth more, pool for half more, forward passes included."""
     factors = {"baseline": 1, "drop": 1.2, "pool": 1.5}
     return {
         run.fingerprint: {
@@ -111,15 +116,17 @@ def drawn(plan, seed=3):
 
 def contrasts(scores, plan, states, machines, costs=None, images=None):
     costs = counted(plan) if costs is None else costs
-    return module.contrasts(
-        scores, plan, states, machines, costs, drawn(plan) if images is None else images
-    )
+    images = drawn(plan) if images is None else images
+    return module.contrasts(plan, outcomes(scores, states, machines), costs, images)
 
 
 def of(scores, arm, rule, split, metric, seeds=SEEDS):
     """The scores of an arm in the order of its seeds."""
     found = scores[
-        (scores["rule"] == rule) & (scores["split"] == split) & (scores["metric"] == metric)
+        (scores["view"] == rule.view)
+        & (scores["members"] == rule.members)
+        & (scores["split"] == split)
+        & (scores["metric"] == metric)
     ]
     return (
         found.set_index("fingerprint")["value"].loc[[f"{arm}{seed}" for seed in seeds]].to_numpy()
@@ -147,8 +154,9 @@ def test_columns_and_order(scores, plan, states, machines):
     assert list(zip(table["arm"], table["metric"], strict=True)) == [
         (arm, metric) for arm in ("drop", "pool") for metric in (*SCORES, *GAPS, *COSTS)
     ]
-    assert set(table["factor"]) == {"the drop", "the pool"}
-    assert set(table["strength"]) == {"rate=0.5"}
+    for name, group in table.groupby("arm"):
+        assert group["factor"].tolist() == [FACTORS[name].model_dump(mode="json")] * len(group)
+        assert group["setting"].tolist() == [SETTINGS[name]] * len(group)
     shuffled = contrasts(scores.sample(frac=1, random_state=0), plan, states, machines)
     pd.testing.assert_frame_equal(shuffled, table)
 
@@ -159,13 +167,13 @@ def test_every_contrast_is_a_paired_t_test_under_the_arms_own_rules(
 ):
     found = row(contrasts(scores, plan, states, machines), "pool", metric)
     split, name = WHERE[metric]
-    rule = "deterministic" if metric in GAPS else "noise_12"
+    rule = DETERMINISTIC if metric in GAPS else NOISE
     baseline, arm = (
-        of(scores, "baseline", "deterministic", split, name),
+        of(scores, "baseline", DETERMINISTIC, split, name),
         of(scores, "pool", rule, split, name),
     )
     expected = stats.ttest_rel(arm, baseline)
-    assert (found.rule, found.n) == (rule, 6)
+    assert (found["view"], found["members"], found["n"]) == (rule.view, rule.members, 6)
     assert (found.baseline_mean, found.arm_mean) == pytest.approx((baseline.mean(), arm.mean()))
     assert (found.difference, found.p) == pytest.approx(
         (arm.mean() - baseline.mean(), expected.pvalue)
@@ -204,7 +212,7 @@ def test_detectable_and_seeds_needed_are_at_the_hardest_step_of_holm(
 ):
     found = row(contrasts(scores, plan, states, machines), "drop")
     baseline, arm = (
-        of(scores, name, "deterministic", "test", "accuracy") for name in ("baseline", "drop")
+        of(scores, name, DETERMINISTIC, "test", "accuracy") for name in ("baseline", "drop")
     )
     sd = (arm - baseline).std(ddof=1)
     assert found.detectable == pytest.approx(detectable(sd, 6, 0.05 / 2))
@@ -250,12 +258,8 @@ def test_costs_are_in_those_of_the_pairs_own_baseline(scores, plan, states, mach
     assert row(table, "drop", "test_cost").arm_mean == 1.0
     assert row(table, "pool", "training_cost").arm_mean == pytest.approx(1.5)
     found = row(table, "pool", "test_cost")
-    assert (found.arm_mean, found.difference, found.rule, found.n) == (
-        12 * 1.5,
-        17.0,
-        "noise_12",
-        6,
-    )
+    assert (found["view"], found["members"]) == ("noise", 12)
+    assert (found.arm_mean, found.difference, found.n) == (12 * 1.5, 17.0, 6)
     assert np.isnan([found.low, found.p, found.correlation]).all()
     assert found.p_sign_flip == 2 / 2**6
     assert np.isnan(row(table, "drop", "test_cost").p_sign_flip)
@@ -316,7 +320,7 @@ def test_the_commonest_kind_of_machine_stays(scores, plan, states, machines):
     found = row(contrasts(scores, plan, states, machines), "drop")
     assert (found.n, found.unpaired, found.other_machine) == (4, 0, 2)
     baseline, arm = (
-        of(scores, name, "deterministic", "test", "accuracy", [*SEEDS][2:])
+        of(scores, name, DETERMINISTIC, "test", "accuracy", [*SEEDS][2:])
         for name in ("baseline", "drop")
     )
     assert found.p == pytest.approx(stats.ttest_rel(arm, baseline).pvalue)
@@ -371,7 +375,7 @@ def test_an_unfinished_run_takes_its_pair_with_it_and_is_counted(
     table = contrasts(scores, plan, states, machines)
     found, kept = row(table, "drop"), [seed for seed in SEEDS if seed != 1002]
     baseline, arm = (
-        of(scores, name, "deterministic", "test", "accuracy", kept) for name in ("baseline", "drop")
+        of(scores, name, DETERMINISTIC, "test", "accuracy", kept) for name in ("baseline", "drop")
     )
     assert (found.n, found.planned, found.done, found[state]) == (5, 6, 5, 1)
     assert found.p == pytest.approx(stats.ttest_rel(arm, baseline).pvalue)
@@ -412,8 +416,34 @@ def test_a_score_that_is_no_number_drops_its_pair(scores, plan, states, machines
 
 
 def test_a_done_run_without_scores_is_refused(scores, plan, states, machines):
-    with pytest.raises(Refusal, match="pool1004"):
+    with pytest.raises(Refusal) as refused:
         contrasts(scores[scores["fingerprint"] != "pool1004"], plan, states, machines)
+    assert refused.value.lines == (
+        "scores: no accuracy (test, noise_12) for run pool1004; "
+        "needed is one for every run that is done",
+    )
+
+
+def test_a_rule_is_its_view_and_its_number_of_members(scores, plan, states, machines):
+    few = scores.assign(members=scores["members"].replace(12, 11))
+    with pytest.raises(Refusal, match="noise_12"):
+        contrasts(few, plan, states, machines)
+    more = pd.concat([scores, few.assign(value=0.0)]).drop_duplicates(
+        ["fingerprint", "view", "members", "split", "metric"]
+    )
+    assert len(more) > len(scores)
+    again = contrasts(more, plan, states, machines)
+    pd.testing.assert_frame_equal(again, contrasts(scores, plan, states, machines))
+    arms = tuple(
+        arm.model_copy(update={"rule": TestRule(view="noise", members=11)})
+        if arm.name == "pool"
+        else arm
+        for arm in plan.studies[0].arms
+    )
+    study = plan.studies[0].model_copy(update={"arms": arms})
+    fewer = contrasts(more, plan.model_copy(update={"studies": (study,)}), states, machines)
+    found = row(fewer, "pool")
+    assert (found["view"], found["members"], found["arm_mean"]) == ("noise", 11, 0.0)
 
 
 def test_no_spread_gives_neither_interval_nor_p_and_stays_in_the_family(
@@ -461,4 +491,4 @@ def test_fewer_than_two_pairs_decide_nothing(left, scores, plan, states, machine
 def test_an_arm_without_planned_runs_has_its_row(scores, plan, states, machines):
     thin = plan.model_copy(update={"runs": plan.runs[:12]})
     found = row(contrasts(scores, thin, states, machines), "pool")
-    assert (found.planned, found.n, found.strength, found.verdict) == (0, 0, "", "inconclusive")
+    assert (found.planned, found.n, found.setting, found.verdict) == (0, 0, {}, "inconclusive")

@@ -1,4 +1,4 @@
-"""What two things do together against the sum of what each does: which arms, which seeds, which numbers."""
+"""What two things do together against the sum of what each does: arms, seeds and numbers."""
 
 from math import nan
 
@@ -7,21 +7,18 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline.comparison.interactions import COLUMNS, METRICS, changed, interactions
+from pipeline.comparison import interactions as module
+from pipeline.comparison.interactions import COLUMNS, METRICS, changes
 from pipeline.comparison.intervals import detectable
-from pipeline.comparison.matching import WHERE
+from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
+from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.runtime.errors import Refusal
 
 SEEDS = range(1000, 1008)
-RULES = {
-    "baseline": "deterministic",
-    "pool": "noise_12",
-    "shift": "deterministic",
-    "both": "noise_12",
-}
+RULES = {"baseline": DETERMINISTIC, "pool": NOISE, "shift": DETERMINISTIC, "both": NOISE}
 PARTS = {
     "baseline": (),
     "pool": ("pooling",),
@@ -37,16 +34,14 @@ def planned(studies):
             name=study,
             question="?",
             arms=tuple(
-                PlannedArm(name=arm, factor=arm, rule=rule, against=against)
+                PlannedArm(name=arm, rule=rule, against=against)
                 for arm, (rule, against) in arms.items()
             ),
         )
         for study, arms in studies.items()
     )
     runs = tuple(
-        PlannedRun(
-            study=study, arm=arm, strength="", seed=seed, fingerprint=f"{study}.{arm}.{seed}"
-        )
+        PlannedRun(study=study, arm=arm, seed=seed, fingerprint=f"{study}.{arm}.{seed}")
         for study, arms in studies.items()
         for arm in arms
         for seed in SEEDS
@@ -79,12 +74,17 @@ def scores(plan):
 def drawn(plan):
     generator = np.random.default_rng(4)
     rows = [
-        (run, rule, *WHERE[metric], generator.normal(0.8, 0.05) + 0.1 * (rule == "noise_12"))
+        (
+            *(run, rule.view, rule.members, *WHERE[metric]),
+            generator.normal(0.8, 0.05) + 0.1 * (rule == NOISE),
+        )
         for run in plan.fingerprints()
         for metric in METRICS
-        for rule in (("deterministic",) if metric == "gap" else ("deterministic", "noise_12"))
+        for rule in ((DETERMINISTIC,) if metric == "gap" else (DETERMINISTIC, NOISE))
     ]
-    return pd.DataFrame(rows, columns=["fingerprint", "rule", "split", "metric", "value"])
+    return pd.DataFrame(
+        rows, columns=["fingerprint", "view", "members", "split", "metric", "value"]
+    )
 
 
 @pytest.fixture
@@ -97,12 +97,15 @@ def machines(plan):
     return {run: {"cpu_capability": "AVX512", "threads": 1} for run in plan.fingerprints()}
 
 
+def interactions(scores, plan, states, machines, parts):
+    return module.interactions(plan, outcomes(scores, states, machines), parts)
+
+
 def of(scores, arm, metric, seeds=SEEDS):
-    rule = "deterministic" if metric == "gap" else RULES[arm]
+    rule = DETERMINISTIC if metric == "gap" else RULES[arm]
     split, name = WHERE[metric]
-    found = scores[
-        (scores["rule"] == rule) & (scores["split"] == split) & (scores["metric"] == name)
-    ]
+    members = (scores["view"] == rule.view) & (scores["members"] == rule.members)
+    found = scores[members & (scores["split"] == split) & (scores["metric"] == name)]
     return (
         found.set_index("fingerprint")["value"]
         .loc[[f"one.{arm}.{seed}" for seed in seeds]]
@@ -148,12 +151,12 @@ def test_an_interaction_is_the_effect_of_both_less_the_sum_under_each_arms_own_r
 
 def test_only_whole_and_equal_parts_make_a_pair(scores, plan, states, machines, parts):
     assert len(interactions(scores, plan, states, machines, parts)) == 3
-    for changes in (
+    for parts_of_both in (
         ("augmentation", "pooling of another strength"),
         ("augmentation",),
         ("augmentation", "pooling", "more"),
     ):
-        other = {**parts, ("one", "both"): frozenset(changes)}
+        other = {**parts, ("one", "both"): frozenset(parts_of_both)}
         assert interactions(scores, plan, states, machines, other).empty
     overlapping = {
         **parts,
@@ -172,7 +175,7 @@ def test_an_arm_of_three_has_every_pair_of_parts_there_is():
     plan = planned(
         {
             "one": dict.fromkeys(
-                ["baseline", "a", "b", "c", "ab", "abc"], ("deterministic", "baseline")
+                ["baseline", "a", "b", "c", "ab", "abc"], (DETERMINISTIC, "baseline")
             )
         }
     )
@@ -190,7 +193,7 @@ def test_an_arm_of_three_has_every_pair_of_parts_there_is():
 
 
 def test_parts_are_looked_for_in_one_study_and_against_the_baseline_alone():
-    arms = dict.fromkeys(("baseline", "pool", "both"), ("deterministic", "baseline"))
+    arms = dict.fromkeys(("baseline", "pool", "both"), (DETERMINISTIC, "baseline"))
     plan = planned({"one": arms, "two": {"baseline": arms["baseline"], "shift": arms["pool"]}})
     parts = {("one", arm): frozenset(PARTS[arm]) for arm in arms} | {
         ("two", "shift"): frozenset(PARTS["shift"])
@@ -200,7 +203,7 @@ def test_parts_are_looked_for_in_one_study_and_against_the_baseline_alone():
         dict.fromkeys(plan.fingerprints(), "x"),
     )
     assert interactions(drawn(plan), plan, states, machines, parts).empty
-    plan = planned({"one": arms | {"shift": ("deterministic", "pool")}})
+    plan = planned({"one": arms | {"shift": (DETERMINISTIC, "pool")}})
     parts = {("one", arm): frozenset(PARTS[arm]) for arm in PARTS}
     states, machines = (
         dict.fromkeys(plan.fingerprints(), "done"),
@@ -257,17 +260,17 @@ def config(*regularizers, seed=0, **model):
 
 def test_what_an_arm_changes_is_its_regularizers_and_protocol_values():
     dropout = {"name": "dropout", "rate": 0.5}
-    assert changed(config(dropout, seed=3, batch_norm=False), config()) == {
+    assert changes(config(dropout, seed=3, batch_norm=False), config()) == {
         '{"name": "dropout", "rate": 0.5}',
-        "model.batch_norm=false",
+        '["model.batch_norm", false]',
     }
-    assert changed(config({"rate": 0.5, "name": "dropout"}), config()) == changed(
+    assert changes(config({"rate": 0.5, "name": "dropout"}), config()) == changes(
         config(dropout), config()
     )
-    assert changed(config({**dropout, "rate": 0.25}), config()).isdisjoint(
-        changed(config(dropout), config())
+    assert changes(config({**dropout, "rate": 0.25}), config()).isdisjoint(
+        changes(config(dropout), config())
     )
-    assert changed(config(), config(seed=1)) == frozenset()
+    assert changes(config(), config(seed=1)) == frozenset()
 
 
 # in simulation
@@ -276,12 +279,9 @@ PLANTED = 0.03
 
 
 def reports(effect, count, seed):
-    """So many tables of interactions at once, each a study of its own whose interaction is `effect`; accuracy alone is of interest."""
+    """Tables of `count` studies at once, each with the interaction `effect` of accuracy alone."""
     plan = planned(
-        {
-            f"s{number}": dict.fromkeys(RULES, ("deterministic", "baseline"))
-            for number in range(count)
-        }
+        {f"s{number}": dict.fromkeys(RULES, (DETERMINISTIC, "baseline")) for number in range(count)}
     )
     generator = np.random.default_rng(seed)
     shared, own = (
@@ -294,7 +294,7 @@ def reports(effect, count, seed):
     )
     scores = pd.concat(
         [
-            scores.assign(rule="deterministic", split=split, metric=name)
+            scores.assign(view="deterministic", members=1, split=split, metric=name)
             for split, name in map(WHERE.get, METRICS)
         ]
     )

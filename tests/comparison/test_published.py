@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.intervals import interval
+from pipeline.comparison.matching import outcomes
 from pipeline.comparison.published import COLUMNS, published
-from pipeline.config.plan import Plan, PlannedArm, PlannedEnsemble, PlannedRun, PlannedStudy
+from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.schema import Published
 from pipeline.prediction.tensors import PASSES
 
@@ -23,12 +24,13 @@ def claim(arm, **more):
 
 
 def plan(*claims, ensembles=()):
-    """One study of four arms, and a second with an arm of its own, all deterministic."""
-    arms = tuple(PlannedArm(name=name, factor=name, rule="deterministic") for name in ACCURACIES)
+    """Two studies of the same four arms, and of ensembles; `worse` of the second is `same`."""
+    arms = tuple(PlannedArm(name=name) for name in ACCURACIES)
     runs = [
-        PlannedRun(study=study, arm=arm, strength="", seed=seed, fingerprint=f"{arm}{seed}")
-        for study in ("one", "two")
+        PlannedRun(study=study, arm=arm, seed=seed, fingerprint=f"{run}{seed}")
+        for study, others in (("one", {}), ("two", {"worse": "same"}))
         for arm in ACCURACIES
+        for run in [others.get(arm, arm)]
         for seed in SEEDS
     ]
     studies = (
@@ -42,30 +44,26 @@ def plan(*claims, ensembles=()):
         "margin": 0.01,
         "data_digest": "d",
     }
-    return Plan(**fixed, studies=studies, runs=tuple(runs), ensembles=ensembles)
+    return Plan(**fixed, studies=studies + ensembles, runs=tuple(runs))
 
 
 def measured(planned, states=None, costs=None, passes=None, ensembles=None):
     rows = [
         (
-            run.fingerprint,
-            "deterministic",
-            "test",
-            "accuracy",
-            ACCURACIES[run.arm] + (run.arm != "baseline") * noise,
+            *(run.fingerprint, "deterministic", 1, "test", "accuracy"),
+            ACCURACIES[name] + (name != "baseline") * NOISE[run.seed - SEEDS[0]],
         )
         for run in planned.runs
-        for noise in [NOISE[run.seed - SEEDS[0]]]
+        for name in [run.fingerprint.removesuffix(str(run.seed))]
     ]
     scores = pd.DataFrame(
-        rows, columns=["fingerprint", "rule", "split", "metric", "value"]
+        rows, columns=["fingerprint", "view", "members", "split", "metric", "value"]
     ).drop_duplicates()
     names = planned.fingerprints()
+    states = dict.fromkeys(names, "done") | (states or {})
     return published(
-        scores,
         planned,
-        dict.fromkeys(names, "done") | (states or {}),
-        dict.fromkeys(names, MACHINE),
+        outcomes(scores, states, dict.fromkeys(names, MACHINE)),
         costs or {name: {"training_flops": 100} for name in names},
         passes
         if passes is not None
@@ -79,6 +77,11 @@ def measured(planned, states=None, costs=None, passes=None, ensembles=None):
 def test_errors_are_paired_by_seed_and_stand_beside_what_is_printed():
     (row,) = measured(plan(claim("better", figures=(1.6, 1.35)))).to_dict("records")
     expected = interval(-0.05 - NOISE)
+    assert (row["source"], row["published_setting"], row["sign"]) == (
+        *("A paper", "A network"),
+        "lower",
+    )
+    assert (row["study"], row["arm"], row["measure"]) == ("one", "better", "error")
     assert (row["published_before"], row["published_after"], row["n"]) == (1.6, 1.35, 6)
     assert row["before"] == pytest.approx(0.2)
     assert row["after"] == pytest.approx(0.15)
@@ -117,14 +120,42 @@ def test_no_gain_is_open_where_the_spread_leaves_it_open(monkeypatch):
 
 
 def test_an_arm_of_another_study_can_be_what_it_is_against():
-    (row,) = measured(plan(claim("better", against="two.worse"))).to_dict("records")
-    assert (row["against"], round(row["difference"], 6)) == ("two.worse", -0.1)
+    item = claim("better", against="worse", against_study="two")
+    (row,) = measured(plan(item)).to_dict("records")
+    assert (row["study"], row["against_study"], row["against"]) == ("one", "two", "worse")
+    assert row["difference"] == pytest.approx(-0.05)
+    (row,) = measured(plan(claim("better", against="worse"))).to_dict("records")
+    assert row["difference"] == pytest.approx(-0.1)
+
+
+def test_what_it_is_against_is_of_its_own_study_unless_another_is_named():
+    planned = plan(claim("better"), claim("better", against="worse"))
+    lost = {run.fingerprint: "failed" for run in planned.runs if run.arm == "worse"}
+    rows = measured(planned, states=lost).to_dict("records")
+    assert [(row["against_study"], row["against"], row["n"]) for row in rows] == [
+        ("one", "baseline", 6),
+        ("one", "worse", 0),
+    ]
+
+
+def test_without_words_it_is_against_what_the_arm_is_compared_with():
+    planned = plan(claim("better"))
+    arms = tuple(
+        arm.model_copy(update={"against": "worse"}) if arm.name == "better" else arm
+        for arm in planned.studies[0].arms
+    )
+    study = planned.studies[0].model_copy(update={"arms": arms})
+    moved = planned.model_copy(update={"studies": (study, planned.studies[1])})
+    (row,) = measured(moved).to_dict("records")
+    assert (row["against"], row["difference"]) == ("worse", pytest.approx(-0.1))
 
 
 def test_what_the_plan_has_not_is_left_out():
-    table = measured(plan(claim("better", against="three.dropout")))
+    elsewhere = claim("better", against="dropout", against_study="three")
+    table = measured(plan(elsewhere))
     assert table.empty
     assert list(table) == list(COLUMNS)
+    assert len(measured(plan(elsewhere, claim("better")))) == 1
 
 
 def test_one_run_that_is_not_done_takes_its_pair_with_it():
@@ -141,6 +172,7 @@ def test_costs_are_shares_of_the_others_and_known_without_error_where_they_do_no
     (row,) = measured(planned, costs=costs).to_dict("records")
     assert (row["before"], row["after"], row["outcome"]) == (1, pytest.approx(0.78), "agrees")
     assert row["low"] == row["high"] == pytest.approx(-0.22)
+    assert np.isnan([row["passes_before"], row["passes_after"]]).all()
 
 
 def test_passes_are_those_of_the_same_runs():
@@ -152,22 +184,23 @@ def test_passes_are_those_of_the_same_runs():
     ]
     passes = pd.DataFrame(rows, columns=["fingerprint", "passes", "metric", "value"])
     (row,) = measured(plan(claim("better", measure="passes")), passes=passes).to_dict("records")
-    assert (row["measure"], row["before"], row["after"]) == (
-        "passes_1_12",
-        pytest.approx(0.2),
-        pytest.approx(0.18),
-    )
+    assert (row["measure"], row["passes_before"], row["passes_after"]) == ("passes", 1, 12)
+    assert (row["before"], row["after"]) == pytest.approx((0.2, 0.18))
     assert row["difference"] == pytest.approx(-0.02)
+    few = plan(claim("better", measure="passes", passes=(3, 12)))
+    (row,) = measured(few, passes=passes).to_dict("records")
+    assert (row["passes_before"], row["passes_after"]) == (3, 12)
+    assert row["before"] == pytest.approx(0.5)
 
 
 def test_crops_are_those_of_one_model_of_each_group():
-    arms = (PlannedArm(name="baseline", factor="nothing", rule="deterministic"),)
-    asked = PlannedEnsemble(
+    asked = PlannedStudy(
         name="many",
         question="?",
+        kind="ensemble",
         groups=(1000, 1001),
         size=2,
-        arms=arms,
+        arms=(PlannedArm(name="baseline"),),
         published=(claim("baseline", measure="crops"),),
     )
     values = {"one model": (0.70, 0.72), "crops": (0.75, 0.78), "independent": (0.1, 0.1)}

@@ -1,7 +1,7 @@
-"""Whole reports in simulation: what is claimed of a page of verdicts, each claim with a method that breaks it.
+"""Whole reports in simulation: claims about a page of verdicts, each with a method that breaks it.
 
-Every report is made by `contrasts` itself, from scores that were drawn; where a wrong method is tried beside it, it is
-tried on the same scores.
+Every report is made by `contrasts` itself, from scores that were drawn; a wrong method is tried on
+the same scores.
 """
 
 import gc
@@ -14,7 +14,7 @@ from scipy import stats
 from pipeline.comparison import contrasts as module
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.intervals import detectable
-from pipeline.comparison.matching import WHERE
+from pipeline.comparison.matching import PRIMARY, WHERE, outcomes
 from pipeline.comparison.selection import choice, tried
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 
@@ -24,26 +24,20 @@ COST = {"training_flops": 2, "forward_flops": 1}
 
 
 def share(expected, count):
-    """The most that a share of `count` draws may be when it is expected to be that: 3 standard errors more."""
+    """The most that a share of `count` draws may be: 3 standard errors more than expected."""
     return expected + 3 * np.sqrt(expected * (1 - expected) / count)
 
 
 class Reports:
-    """One plan of arms that share a baseline, made into a report from accuracies (arms, seeds), the baseline's first."""
+    """One plan of arms, made into reports from accuracies (arms, seeds), the baseline's first."""
 
     def __init__(self, studies, seeds, margin=MARGIN):
         described = tuple(
-            PlannedStudy(
-                name=study,
-                question="?",
-                arms=tuple(PlannedArm(name=arm, factor=arm, rule="deterministic") for arm in arms),
-            )
+            PlannedStudy(name=study, question="?", arms=tuple(PlannedArm(name=arm) for arm in arms))
             for study, arms in studies.items()
         )
         runs = tuple(
-            PlannedRun(
-                study=study, arm=arm, strength="", seed=seed, fingerprint=f"{study}.{arm}.{seed}"
-            )
+            PlannedRun(study=study, arm=arm, seed=seed, fingerprint=f"{study}.{arm}.{seed}")
             for study, arms in studies.items()
             for arm in arms
             for seed in range(seeds)
@@ -59,7 +53,7 @@ class Reports:
         names = self.plan.fingerprints()
         self.states, self.machines = dict.fromkeys(names, "done"), dict.fromkeys(names, "one kind")
         self.costs = dict.fromkeys(names, COST)
-        places = pd.DataFrame({"fingerprint": names, "rule": "deterministic"})
+        places = pd.DataFrame({"fingerprint": names, "view": "deterministic", "members": 1})
         self.scores = pd.concat(
             [places.assign(split=split, metric=name) for split, name in WHERE.values()],
             ignore_index=True,
@@ -68,13 +62,13 @@ class Reports:
 
     def table(self, accuracies):
         scores = self.scores.assign(value=np.tile(np.ravel(accuracies), len(WHERE)))
-        table = contrasts(scores, self.plan, self.states, self.machines, self.costs, self.images)
-        return table[table["metric"] == "test_accuracy"]
+        known = outcomes(scores, self.states, self.machines)
+        return contrasts(self.plan, known, self.costs, self.images, metrics=(PRIMARY,))
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _little_garbage():
-    """statsmodels collects garbage at every call: keep what all other tests have left out of that."""
+    """Keep what other tests left out of the garbage that statsmodels collects at every call."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -86,7 +80,7 @@ def one():
 
 
 def noise(generator, arms=ARMS + 1, seeds=SEEDS):
-    """Accuracies of arms that are all the same: what a seed does to all of them, and what it does to each."""
+    """Accuracies of equal arms: what a seed does to all of them, and what it does to each."""
     return (
         0.9
         + generator.normal(0, 0.02, seeds)
@@ -109,7 +103,7 @@ def unpaired(accuracies):
     "common", [True, False], ids=["seeds that matter to all arms", "seeds that do not"]
 )
 def test_false_verdicts_of_a_thousand_null_reports(common, one):
-    """Twelve arms equal to their baseline, in 500 reports of each kind: at most one in twenty holds a false verdict."""
+    """Of 500 reports on arms equal to their baseline, one in twenty may hold a false verdict."""
     generator, count = np.random.default_rng(10 + common), 500
     false = {"verdict": 0, "uncorrected": 0, "unpaired": 0}
     for _ in range(count):
@@ -126,7 +120,7 @@ def test_false_verdicts_of_a_thousand_null_reports(common, one):
 
 
 def found(one, level, count):
-    """How often an effect of the size that is detectable at that level gets its verdict, among eleven arms without effect."""
+    """How often the one effect among twelve arms, of the detectable size, gets its verdict."""
     generator, effect = np.random.default_rng(12), np.zeros((ARMS + 1, 1))
     effect[5] = detectable(SPREAD, SEEDS, level)
     return np.mean(
@@ -146,7 +140,7 @@ def test_a_size_that_forgets_the_correction_is_found_half_as_often(one):
 
 
 def test_the_detectable_difference_of_a_report_is_that_of_its_verdict(one):
-    """Measured on these seeds it is the true one, up to the bias of a measured standard deviation."""
+    """It is the true one, up to the bias of a measured standard deviation."""
     generator = np.random.default_rng(13)
     stated = np.mean([one.table(noise(generator))["detectable"].mean() for _ in range(60)])
     assert stated == pytest.approx(detectable(SPREAD, SEEDS, 0.05 / ARMS), rel=0.08)
@@ -154,7 +148,7 @@ def test_the_detectable_difference_of_a_report_is_that_of_its_verdict(one):
 
 
 def test_equivalence_is_found_where_it_is_and_rarely_at_the_margin(one):
-    """Half of the arms equal the baseline, half lie just at the margin: of those at most 5 % are called equivalent."""
+    """Of arms that lie just at the margin at most 5 % are called equivalent."""
     generator, count, effect = np.random.default_rng(14), 250, np.zeros((ARMS + 1, 1))
     effect[7:] = MARGIN
     shares = []
@@ -174,7 +168,7 @@ def test_equivalence_is_found_where_it_is_and_rarely_at_the_margin(one):
 
 
 def test_a_smaller_p_than_the_correction_allows_is_no_verdict(one):
-    """The family counts arms that failed: p = 0.01 is not enough among twelve, though eleven have no p at all."""
+    """The family counts arms that failed: p = 0.01 is not enough, though eleven have no p."""
     accuracies = noise(np.random.default_rng(15))
     base = np.array([-3, -1, 1, 3, -2, 2, -1, 1.0])
     accuracies[1] = accuracies[0] + 0.01 * (base + stats.t.isf(0.005, 7) * stats.sem(base))
@@ -187,16 +181,20 @@ def test_a_smaller_p_than_the_correction_allows_is_no_verdict(one):
 
 
 def test_the_chosen_of_twenty_equal_strengths_is_as_good_as_any_on_fresh_seeds():
-    """Winner's curse. At one seed the best of twenty looks 1.87 standard deviations better than it is."""
+    """At one seed the best of twenty looks 1.87 standard deviations better than it is."""
     count, strengths, seeds, generator = 150, 20, 12, np.random.default_rng(16)
-    labels = [f"rate={number}" for number in range(strengths)]
+    settings = [{"dropout": {"rate": number / strengths}} for number in range(strengths)]
     frame = pd.DataFrame(
-        [(f"s{study}", "arm", label, "done", 0.1) for study in range(count) for label in labels],
-        columns=["study", "arm", "strength", "state", "validation_nll"],
+        [
+            (f"s{study}", "arm", setting, "done", 0.1)
+            for study in range(count)
+            for setting in settings
+        ],
+        columns=["study", "arm", "setting", "state", "validation_nll"],
     )
     explored = generator.normal(0.9, SPREAD, (count, strengths))
     picked = choice(tried(frame.assign(validation_accuracy=explored.ravel())))
-    places = [labels.index(picked[f"s{study}"]["arm"]) for study in range(count)]
+    places = [settings.index(picked[f"s{study}"]["arm"]) for study in range(count)]
     looked = (explored[np.arange(count), places].mean() - 0.9) / SPREAD
     assert looked == pytest.approx(1.87, abs=0.15)
     fresh = generator.normal(0.9, SPREAD, (count, strengths, seeds))[np.arange(count), places]

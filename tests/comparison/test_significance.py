@@ -58,7 +58,7 @@ def test_verdicts(difference, p_holm, p_equivalence, expected):
 
 @pytest.fixture
 def _little_garbage():
-    """statsmodels collects garbage at every call: keep what all other tests have left out of that."""
+    """Keep what other tests left out of the garbage that statsmodels collects at every call."""
     gc.freeze()
     yield
     gc.unfreeze()

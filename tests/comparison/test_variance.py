@@ -7,7 +7,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline.comparison.variance import COLUMNS, advice, components, finite_test_set
+from pipeline.comparison.variance import (
+    COLUMNS,
+    TEST_SET,
+    advice,
+    components,
+    finite_test_set,
+    streams,
+)
+from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.test_rules import NOISE
 
 
 def frame(values, arm="baseline", stream="init"):
@@ -25,7 +34,7 @@ def frame(values, arm="baseline", stream="init"):
 
 
 def test_the_variance_is_pooled_inside_groups():
-    """Two groups far apart, of variance 1 and 4; chi-square of 4 degrees of freedom by its table."""
+    """Two groups far apart, of variance 1 and 4; chi-square of 4 degrees by its table."""
     found = components(frame([[1, 2, 3], [100, 102, 104]])).iloc[0]
     assert tuple(found.index) == COLUMNS
     assert found[["arm", "stream", "n_groups", "n", "df"]].tolist() == ["baseline", "init", 2, 6, 4]
@@ -113,6 +122,94 @@ def test_the_spread_over_test_sets_is_binomial():
     assert finite_test_set(1.0, 500) == 0
 
 
+ACCURACIES = {  # arm -> stream -> group -> accuracies of its draws
+    "baseline": {"init": [[0.5, 0.6], [0.7, 0.9]], "order": [[0.5, 0.5], [0.7, 0.9]]},
+    "pool": {"noise": [[0.6, 0.7], [0.8, 0.8]]},
+}
+
+
+def drawn():
+    """A plan of variance beside a comparison, and the scores of all its runs under two rules."""
+    runs, rows = [], []
+    for arm, found in ACCURACIES.items():
+        places = [
+            (stream, group, draw, value)
+            for stream, groups in found.items()
+            for group, values in enumerate(groups)
+            for draw, value in enumerate(values)
+        ]
+        for stream, group, draw, value in places:
+            name = f"{arm}-{group}" if draw == 0 else f"{arm}-{group}-{stream}"
+            where = {"study": "spread", "stream": stream, "draw": draw}
+            runs.append(PlannedRun(arm=arm, seed=1000 + group, fingerprint=name, **where))
+            other = value if arm == "baseline" else 0.0
+            rows.append((name, "deterministic", 1, "test", "accuracy", other))
+            rows.append((name, "noise", 12, "test", "accuracy", 1 - other if other else value))
+            rows.append((name, "deterministic", 1, "validation", "accuracy", 0.1))
+            rows.append((name, "deterministic", 1, "test", "nll", 9.0))
+    seen = [("baseline-0", 0), ("baseline-1", 1), ("drop-0", 0)]
+    runs += [
+        PlannedRun(study="one", arm=name[:-2], seed=1000 + group, fingerprint=name)
+        for name, group in seen
+    ]
+    rows.append(("drop-0", "deterministic", 1, "test", "accuracy", 0.3))
+    arms = (PlannedArm(name="baseline"), PlannedArm(name="pool", rule=NOISE))
+    alone = (PlannedArm(name="baseline"), PlannedArm(name="drop"))
+    plan = Plan(
+        protocol="tiny",
+        phase="confirmation",
+        settings={},
+        margin=0.01,
+        data_digest="d",
+        studies=(
+            PlannedStudy(name="one", question="?", arms=alone),
+            PlannedStudy(name="spread", question="?", kind="variance", arms=arms, groups=(0, 1)),
+        ),
+        runs=tuple(runs),
+    )
+    columns = ["fingerprint", "view", "members", "split", "metric", "value"]
+    return plan, pd.DataFrame(rows, columns=columns).drop_duplicates()
+
+
+def test_streams_are_of_test_accuracy_under_each_arms_own_rule():
+    plan, scores = drawn()
+    table = streams(plan, scores, images=50)
+    assert tuple(table.columns) == ("study", *COLUMNS)
+    assert set(table["study"]) == {"spread"}
+    found = table[["arm", "stream", "n_groups", "n", "df"]].to_numpy().tolist()
+    assert found == [
+        ["baseline", "init", 2, 4, 2],
+        ["baseline", "order", 2, 4, 2],
+        ["baseline", TEST_SET, 0, 0, 0],
+        ["pool", "noise", 2, 4, 2],
+        ["pool", TEST_SET, 0, 0, 0],
+    ]
+    baseline = (0.5 + 0.6 + 0.7 + 0.9 + 0.5 + 0.5 + 0.7 + 0.9) / 8
+    pool = (0.6 + 0.7 + 0.8 + 0.8) / 4
+    assert table["variance"].tolist() == pytest.approx(
+        [
+            *((0.005 + 0.02) / 2, 0.02 / 2, baseline * (1 - baseline) / 50),
+            *(0.005 / 2, pool * (1 - pool) / 50),
+        ]
+    )
+
+
+def test_a_run_without_a_score_has_no_part_in_the_variance():
+    plan, scores = drawn()
+    table = streams(plan, scores[scores["fingerprint"] != "baseline-1-init"], images=50)
+    row = table[(table["arm"] == "baseline") & (table["stream"] == "init")].iloc[0]
+    assert (row["n_groups"], row["n"], row["variance"]) == (1, 2, pytest.approx(0.005))
+
+
+def test_a_plan_without_variance_has_an_empty_table():
+    plan, scores = drawn()
+    compared = plan.model_copy(
+        update={"studies": plan.studies_of("comparison"), "runs": plan.runs_of("comparison")}
+    )
+    table = streams(compared, scores, images=50)
+    assert (len(table), tuple(table.columns)) == (0, ("study", *COLUMNS))
+
+
 @pytest.mark.parametrize(
     ("seed_error", "image_error", "expected"),
     [
@@ -132,5 +229,5 @@ def test_advice(seed_error, image_error, expected):
 
 
 def test_what_is_advised_against_would_change_little():
-    """Beyond a ratio of two, even an endless number of the other narrows the whole by at most 11 %."""
+    """Beyond a ratio of two, any number of the other narrows the whole by at most 11 %."""
     assert 1 - 2 / sqrt(1 + 2**2) < 0.11

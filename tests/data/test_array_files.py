@@ -1,4 +1,4 @@
-"""Images and labels in NumPy files: what is told apart, what is refused, and that little is read before it is needed."""
+"""Images and labels in NumPy files: layouts, errors, and that images are not read early."""
 
 import errno
 import io
@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.data import numpy_files
 from pipeline.data import sources as data
-from pipeline.data.arrays import Kind
+from pipeline.data.arrays import DatasetInfo
 from pipeline.runtime.errors import Refusal
 
 LABELS = np.arange(12) % 3
@@ -21,7 +21,7 @@ BYTES = np.random.default_rng(0).integers(0, 256, (12, 6, 5, 3), np.uint8)
 
 @pytest.fixture
 def saved(tmp_path):
-    """Writes an .npz file and gives its settings."""
+    """Return a function that writes an .npz file and returns its settings."""
 
     def wrote(images=BYTES, labels=LABELS, layout=None, **others):
         np.savez_compressed(tmp_path / "a.npz", **{"images": images, "labels": labels} | others)
@@ -51,7 +51,7 @@ def refusal(source) -> str:
 )
 def test_layouts(saved, images, layout, shape):
     source = saved(images, layout=layout)
-    assert data.describe("array_files", source) == Kind(shape, 3, flips_keep_labels=False)
+    assert data.describe("array_files", source) == DatasetInfo(shape, 3, flips_keep_labels=False)
     pool = data.read("array_files", source).pool
     expected = (
         images[:, None]
@@ -67,16 +67,16 @@ def test_layouts(saved, images, layout, shape):
 @pytest.mark.parametrize(
     ("images", "layout", "words"),
     [
-        (BYTES[:, :3], None, "fits NHWC and NCHW; allowed is"),
+        (BYTES[:, :3], None, "fits NHWC and NCHW; expected"),
         (BYTES[..., :2], None, "fits no known layout"),
         (BYTES, "NHW", "fits no NHW layout"),
         (BYTES[..., 0], "NCHW", "fits no NCHW layout"),
-        (BYTES[0, :, :, 0], None, "labels: int64 (12,); allowed are integers (6,)"),
-        (BYTES.astype(np.int64), None, "images: of type int64; allowed are uint8"),
-        (BYTES.astype(np.float32), None, "images: range from 0 to 255; allowed is 0 to 1"),
+        (BYTES[0, :, :, 0], None, "labels: int64 (12,); expected integers (6,)"),
+        (BYTES.astype(np.int64), None, "images: type int64; expected uint8"),
+        (BYTES.astype(np.float32), None, "images: range from 0 to 255; expected 0 to 1"),
         (np.full(BYTES.shape, np.nan), None, "images: range from nan to nan"),
-        (BYTES[:, :0], None, "so empty"),
-        (np.array([None] * 12), None, "images: of type object"),
+        (BYTES[:, :0], None, "expected at least one image"),
+        (np.array([None] * 12), None, "images: type object"),
     ],
 )
 def test_images_that_are_refused(saved, images, layout, words):
@@ -86,13 +86,13 @@ def test_images_that_are_refused(saved, images, layout, words):
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (LABELS[:-1], "labels: int64 (11,); allowed are integers (12,)"),
+        (LABELS[:-1], "labels: int64 (11,); expected integers (12,)"),
         (LABELS / 1, "labels: float64 (12,)"),
         (LABELS[:, None], "labels: int64 (12, 1)"),
-        (LABELS - 1, "labels: range from -1 to 1; allowed are 0"),
-        (2 * LABELS, "no example of 1, the largest label is 4"),
-        (LABELS + 10**12, "no example of 0, 1, 2, the largest label is 1000000000002"),
-        (0 * LABELS, "one class; allowed are two or more"),
+        (LABELS - 1, "labels: range from -1 to 1, no example of 2; expected 0"),
+        (2 * LABELS, "range from 0 to 4, no example of 1; expected 0 to k - 1"),
+        (LABELS + 10**12, "to 1000000000002, no example of 0, 1, 2;"),
+        (0 * LABELS, "one class; expected >= 2"),
         (LABELS.astype(object), "labels: object (12,)"),
     ],
 )
@@ -110,11 +110,11 @@ def test_given_parts(saved):
     found = data.read("array_files", source)
     assert [len(part.labels) for part in (found.pool, found.validation, found.test)] == [12, 2, 4]
     assert (found.test.images == np.moveaxis(BYTES[:4], -1, 1)).all()
-    assert "a.npz: lacks test_labels; allowed" in refusal(saved(test_images=BYTES[:4]))
-    assert "test_labels: range from 3 to 5; allowed" in refusal(
+    assert "a.npz: test_labels: missing; expected" in refusal(saved(test_images=BYTES[:4]))
+    assert "test_labels: range from 3 to 5; expected" in refusal(
         saved(test_images=BYTES[:3], test_labels=LABELS[:3] + 3)
     )
-    assert "test_images: of shape (4, 3, 5, 3)" in refusal(
+    assert "test_images: shape (4, 3, 5, 3); expected (N, 6, 5, 3)" in refusal(
         saved(test_images=BYTES[:4, :3], test_labels=LABELS[:4])
     )
 
@@ -134,9 +134,9 @@ def test_two_files_are_mapped(tmp_path):
     assert pool.labels.dtype == np.int64
     assert (pool.images == np.moveaxis(BYTES, -1, 1)).all()
     (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-1])
-    assert "x.npy: not an array NumPy can read, or damaged" in refusal(source)
+    assert "x.npy: damaged, or not an array for NumPy" in refusal(source)
     np.savez(tmp_path / "z.npz", images=BYTES)
-    assert "not .npy files; allowed is source.path" in refusal(
+    assert "not .npy files; expected source.path" in refusal(
         source | {"images": str(tmp_path / "z.npz")}
     )
     assert "nowhere.npy: does not exist" in refusal(
@@ -148,23 +148,21 @@ def test_two_files_are_mapped(tmp_path):
     "source", [{}, {"path": "a.npz", "images": "b.npy"}, {"images": "b.npy"}, {"path": ""}]
 )
 def test_one_file_or_two(source):
-    assert "allowed is path of an .npz file, or images and labels, two .npy files" in refusal(
-        source
-    )
+    assert "path of an .npz file, or images and labels, two .npy files" in refusal(source)
 
 
 def test_describing_reads_no_images(saved, monkeypatch):
     source, read = saved(), []
-    own = numpy_files.Stored.read
+    original = numpy_files.ArrayFile.read
     monkeypatch.setattr(
-        numpy_files.Stored, "read", lambda self: read.append(self.member) or own(self)
+        numpy_files.ArrayFile, "read", lambda self: read.append(self.member) or original(self)
     )
     data.describe("array_files", source)
     assert set(read) == {"labels"}
 
 
 def free(monkeypatch, size):
-    """Makes so many bytes of memory those that are free."""
+    """Set the bytes of free memory."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=size))
 
 
@@ -175,7 +173,7 @@ def test_what_unpacks_to_more_than_memory_holds_is_refused_unread(saved, tmp_pat
     assert len(data.read("array_files", source).pool.labels) == 12
     free(monkeypatch, 2 * BYTES.nbytes - 1)
     assert (
-        "images: unpacks to 0 MB; allowed are 0, half of the memory that is free, or .npy files"
+        "images: unpacks to 0 MB; expected <= 0 MB, half of the free memory, or .npy files"
         in refusal(source)
     )
     free(monkeypatch, 16 << 30)
@@ -186,7 +184,7 @@ def test_what_unpacks_to_more_than_memory_holds_is_refused_unread(saved, tmp_pat
                 header, {"descr": "|u1", "fortran_order": False, "shape": shape}
             )
             archive.writestr(f"{name}.npy", header.getvalue())
-    assert "labels: unpacks to 953674 MB; allowed are 8192" in refusal(source)
+    assert "labels: unpacks to 953674 MB; expected <= 8192 MB" in refusal(source)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +199,7 @@ def test_memory_that_ends_before_it_should(saved, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(np, "load", full)
-    assert "a.npz: does not fit into the memory there is; allowed are .npy files" in refusal(source)
+    assert "a.npz: does not fit into memory; expected .npy files" in refusal(source)
 
 
 def test_an_error_of_the_disk_is_none_of_the_file(saved, monkeypatch):
@@ -216,7 +214,7 @@ def test_an_error_of_the_disk_is_none_of_the_file(saved, monkeypatch):
 
 
 HEADER = "{'descr': '|u1', 'fortran_order': False, 'shape': (60, 8, 8), }"
-SAYS = "not an array NumPy can read, or damaged: "
+SAYS = "damaged, or not an array for NumPy: "
 
 
 @pytest.mark.parametrize(
@@ -243,10 +241,10 @@ def test_damaged_headers(tmp_path, capsys, header):
         b"\x93NUMPY\x01\x00" + struct.pack("<H", len(line)) + line + bytes(3840)
     )
     with pytest.raises(Refusal) as refused:
-        numpy_files.stored(tmp_path / "x.npy")[""].read()
-    (said,) = refused.value.lines
-    assert f"x.npy: {SAYS}" in said
-    assert "allow_pickle" not in said
+        numpy_files.list_arrays(tmp_path / "x.npy")[""].read()
+    (line,) = refused.value.lines
+    assert f"x.npy: {SAYS}" in line
+    assert "allow_pickle" not in line
     assert not capsys.readouterr().err
 
 
@@ -294,4 +292,4 @@ def test_a_flipped_bit_is_found(saved, tmp_path):
     content = bytearray((tmp_path / "a.npz").read_bytes())
     content[600] ^= 1
     (tmp_path / "a.npz").write_bytes(content)
-    assert "or damaged" in refusal(source)
+    assert "a.npz: damaged" in refusal(source)

@@ -1,13 +1,14 @@
-"""What is said of a split: planted oddities are found, and nothing is said of a sound one."""
+"""Checks of splits: planted problems are found, and a sound split has none; logged warnings are kept."""
 
 import dataclasses
+import logging
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from pipeline.data.arrays import Arrays
-from pipeline.data.checks import notes
+from pipeline.data.checks import collect_notes, compare_splits
 
 CLASSES = 4
 
@@ -20,65 +21,78 @@ def drawn(seed, count=2000, shares=None, brighter=0):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_nothing_is_said_of_a_sound_split(seed):
-    assert notes(drawn(seed), drawn(seed + 100, 500)) == []
+def test_a_sound_split_has_no_notes(seed):
+    assert compare_splits(drawn(seed), drawn(seed + 100, 500)) == []
 
 
 def test_digits_are_sound(pool):
-    assert notes(pool.take(np.arange(500)), pool.take(np.arange(500, 1000))) == []
+    assert compare_splits(pool.take(np.arange(500)), pool.take(np.arange(500, 1000))) == []
 
 
 def test_identical_images_are_counted():
     train, test = drawn(1), drawn(2, 500)
     test.images[:7] = train.images[100:107]
-    assert notes(train, test) == [
-        "7 of 500 test images are also among those to train on: scores on them are too good"
+    assert compare_splits(train, test) == [
+        "7 of 500 test images are also training images: scores on them are too high"
     ]
 
 
-def test_another_share_of_classes_and_another_brightness_are_told():
-    (said,) = notes(drawn(1), drawn(2, 500, shares=[0.4, 0.2, 0.2, 0.2]))
-    assert said.startswith("test: classes are shared out differently than in training: 1")
-    (said,) = notes(drawn(1), drawn(2, 500, brighter=20))
-    assert said.startswith("test: channel 1 is on average 0.4")
+def test_other_class_shares_and_brightness_are_noted():
+    (note,) = compare_splits(drawn(1), drawn(2, 500, shares=[0.4, 0.2, 0.2, 0.2]))
+    assert note.startswith("test: class shares differ from those in training by 1")
+    (note,) = compare_splits(drawn(1), drawn(2, 500, brighter=20))
+    assert note.startswith("test: mean brightness of channel 1 is 0.4")
 
 
-def test_a_given_validation_set_is_looked_at_too():
+def test_the_validation_set_of_a_dataset_is_compared_too():
     train, held = drawn(1), drawn(3, 300)
     held.images[:2] = train.images[:2]
     development = train.with_validation(held)
-    assert notes(development, drawn(2, 500)) == [
-        "2 of 300 validation images are also among those to train on: scores on them are too good"
+    assert compare_splits(development, drawn(2, 500)) == [
+        "2 of 300 validation images are also training images: scores on them are too high"
     ]
-    assert notes(dataclasses.replace(development, validation=0), drawn(2, 500)) == []
+    assert compare_splits(dataclasses.replace(development, validation=0), drawn(2, 500)) == []
 
 
-def test_what_is_validated_on_is_sought_in_the_test():
+def test_validation_images_in_the_test_set_are_counted():
     held, test = drawn(3, 300), drawn(2, 500)
     test.images[:3] = held.images[5:8]
-    assert notes(drawn(1).with_validation(held), test) == [
-        "3 of 500 test images are also among those to validate on: scores on them are too good"
+    assert compare_splits(drawn(1).with_validation(held), test) == [
+        "3 of 500 test images are also validation images: scores on them are too high"
     ]
 
 
 def test_classes_without_an_example_are_named():
     """At most five of them."""
     test = drawn(2, 500, shares=[0.5, 0, 0.5, 0])
-    assert "test: no example of class 1, class 3" in notes(drawn(1), test)
+    assert "test: no example of class 1, class 3" in compare_splits(drawn(1), test)
     many = [Arrays(part.images, part.labels, 20) for part in (drawn(1), drawn(2, 500))]
-    assert notes(*many) == [
+    assert compare_splits(*many) == [
         "test: no example of class 4, class 5, class 6, class 7, class 8 and 11 others"
     ]
 
 
-def test_looking_at_images_takes_little_memory_beside_them():
-    """100,000 colour images must leave room for a training: copies of all of them to sort took twice their size."""
+def test_comparing_images_takes_little_memory():
+    """Sorted copies of the images would take twice their size."""
     images = np.random.default_rng(0).integers(0, 256, (6000, 3, 32, 32), np.uint8)
     halves = [Arrays(part, np.arange(3000) % 10, 10) for part in (images[:3000], images[3000:])]
     tracemalloc.start()
     try:
-        notes(*halves)
+        compare_splits(*halves)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < images.nbytes / 8
+
+
+def test_warnings_of_sources_are_printed_at_once_and_kept_without_their_folder(tmp_path, capsys):
+    logger = logging.getLogger("pipeline.data.sources.table")
+    with collect_notes() as notes:
+        logger.warning("%s: %d of %d rows left out", tmp_path / "a\x1b[31m.csv", 2, 9)
+        assert capsys.readouterr().err == (
+            f"warning: {tmp_path}/a\\x1b[31m.csv: 2 of 9 rows left out\n"
+        )
+        logger.info("not a warning")
+        logger.warning("100 % of it")
+    logger.warning("after it")
+    assert notes == ["a\\x1b[31m.csv: 2 of 9 rows left out", "100 % of it"]

@@ -1,4 +1,5 @@
-"""CIFAR-10 and CIFAR-100: official batches from a folder, an archive or the network, and nothing that a file asks to run."""
+"""CIFAR-10 and CIFAR-100: official batches from a folder, an archive or the network;
+nothing that a file names is run."""
 
 import dataclasses
 import gzip
@@ -14,9 +15,8 @@ import pytest
 from loopback import serving
 
 from pipeline.data import sources as data
-from pipeline.data.remarks import heard
-from pipeline.data.sources import _download as official
-from pipeline.data.sources import cifar10, cifar100
+from pipeline.data.checks import collect_notes
+from pipeline.data.sources import _download, cifar10, cifar100
 from pipeline.runtime.errors import Refusal
 
 GLOBALS = (
@@ -53,13 +53,13 @@ def batch(count, key=b"labels", classes=10, seed=0):
     return pixels, b"\x80\x02}(U\x04data" + array + keyed + labels + b"u."
 
 
-def publish(monkeypatch, files, module=cifar10, packed=""):
-    """Declares this content to be the official one."""
+def publish(monkeypatch, files, module=cifar10, archive_md5=""):
+    """Declare this content to be the official one."""
     sums = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
-    edition = dataclasses.replace(
-        module.EDITION, sums={**module.EDITION.sums, **sums}, packed=packed
+    variant = dataclasses.replace(
+        module.VARIANT, md5={**module.VARIANT.md5, **sums}, archive_md5=archive_md5
     )
-    monkeypatch.setattr(module, "EDITION", edition)
+    monkeypatch.setattr(module, "VARIANT", variant)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def files(monkeypatch, tmp_path):
     """Six small batches that pass for the official ones, and nothing of them on this machine; name -> content."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("no_proxy", "*")
-    made = {name: batch(10, seed=seed)[1] for seed, name in enumerate(cifar10.EDITION.sums)}
+    made = {name: batch(10, seed=seed)[1] for seed, name in enumerate(cifar10.VARIANT.md5)}
     publish(monkeypatch, made)
     return made
 
@@ -86,7 +86,7 @@ def archived(monkeypatch, members, path):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    publish(monkeypatch, {}, packed=hashlib.md5(path.read_bytes()).hexdigest())
+    publish(monkeypatch, {}, archive_md5=hashlib.md5(path.read_bytes()).hexdigest())
     return {"path": str(path)}
 
 
@@ -95,7 +95,7 @@ def official_members(files):
 
 
 def refused(source, pattern, name="cifar10"):
-    """The one line in which reading is refused."""
+    """Return the one line of the error of reading."""
     with pytest.raises(Refusal, match=pattern) as error:
         data.read(name, source)
     (line,) = error.value.lines
@@ -113,7 +113,7 @@ def test_all_batches_in_their_order(files, tmp_path, capsys):
 def test_the_fine_labels_of_a_hundred_classes(monkeypatch, tmp_path):
     made = {
         name: batch(300, b"fine_labels", 100, seed)[1]
-        for seed, name in enumerate(cifar100.EDITION.sums)
+        for seed, name in enumerate(cifar100.VARIANT.md5)
     }
     publish(monkeypatch, made, cifar100)
     parts = data.read("cifar100", put(made, tmp_path))
@@ -127,12 +127,12 @@ def test_described_without_the_files(name, classes):
     assert (kind.shape, kind.classes, kind.flips_keep_labels) == ((3, 32, 32), classes, True)
 
 
-def test_some_batches_are_a_part_of_the_dataset(files, tmp_path, capsys):
+def test_missing_training_batches_are_a_warning(files, tmp_path, capsys):
     some = {name: files[name] for name in ("data_batch_1", "data_batch_4", "test_batch")}
-    with heard() as said:
+    with collect_notes() as notes:
         assert len(data.read("cifar10", put(some, tmp_path / "here")).pool.labels) == 20
-    line = "has no data_batch_2, data_batch_3, data_batch_5: a part of the dataset"
-    assert said == [f"here: {line}"]
+    line = "data_batch_2, data_batch_3, data_batch_5: missing; using the other batches"
+    assert notes == [f"here: {line}"]
     assert capsys.readouterr().err == f"warning: {tmp_path / 'here'}: {line}\n"
 
 
@@ -146,8 +146,8 @@ def test_the_home_folder_may_be_meant(files, tmp_path, monkeypatch, home):
 @pytest.mark.parametrize("kept", [[], ["test_batch"], ["data_batch_1", "data_batch_2"]])
 def test_too_few_batches(files, tmp_path, kept):
     source = put({name: files[name] for name in kept}, tmp_path)
-    line = refused(source, "allowed is cifar-10-python.tar.gz or a folder with data_batch_1, ")
-    assert line.startswith(f"{tmp_path}: has no ")
+    line = refused(source, "expected cifar-10-python.tar.gz or a folder with data_batch_1, ")
+    assert line.startswith(f"{tmp_path}: data_batch_")
 
 
 def test_a_batch_that_is_not_the_official_one(files, tmp_path):
@@ -156,7 +156,7 @@ def test_a_batch_that_is_not_the_official_one(files, tmp_path):
         tmp_path,
     )
     expected = hashlib.md5(files["data_batch_3"]).hexdigest()
-    refused(source, f"data_batch_3: its md5 is .*; allowed is the published file, {expected}")
+    refused(source, f"data_batch_3: md5 .*; expected the published file, {expected}")
 
 
 class Attack:
@@ -175,9 +175,9 @@ def test_what_a_file_asks_for_is_not_run(files, tmp_path, monkeypatch, trusted):
     if trusted:
         publish(monkeypatch, files)
     words = (
-        "test_batch: asks for posix.system; allowed are arrays of bytes alone"
+        "test_batch: names posix.system; expected only arrays of bytes"
         if trusted
-        else "test_batch: its md5 is"
+        else "test_batch: md5 "
     )
     refused(put(files, tmp_path), words)
     assert not (tmp_path / "ran").exists()
@@ -210,7 +210,7 @@ def test_labels_out_of_range(files, tmp_path, monkeypatch):
     publish(monkeypatch, files)
     refused(
         put(files, tmp_path),
-        r"cifar10.py: read\(\): pool: labels range from 0 to 11; allowed is 0 to 9",
+        r"cifar10.py: read\(\): pool: labels range from 0 to 11; expected 0 to 9",
     )
 
 
@@ -227,8 +227,8 @@ def test_the_archive_is_read_without_being_unpacked(files, tmp_path, monkeypatch
 
 def test_an_archive_that_is_not_the_official_one(files, tmp_path, monkeypatch):
     source = archived(monkeypatch, official_members(files), tmp_path / "a.tar.gz")
-    publish(monkeypatch, {}, packed="0" * 32)
-    refused(source, f"a.tar.gz: its md5 is .*; allowed is the published file, {'0' * 32}")
+    publish(monkeypatch, {}, archive_md5="0" * 32)
+    refused(source, f"a.tar.gz: md5 .*; expected the published file, {'0' * 32}")
 
 
 def test_members_with_other_paths_are_passed_over(files, tmp_path, monkeypatch):
@@ -236,7 +236,7 @@ def test_members_with_other_paths_are_passed_over(files, tmp_path, monkeypatch):
     wicked |= {f"{tmp_path}/cifar-10-batches-py/{name}": content for name, content in files.items()}
     (tmp_path / "in").mkdir()
     source = archived(monkeypatch, wicked, tmp_path / "in" / "a.tar.gz")
-    refused(source, "a.tar.gz: has no data_batch_1, data_batch_2")
+    refused(source, "a.tar.gz: data_batch_1, data_batch_2, .*: missing")
     assert [path.name for path in tmp_path.rglob("*")] == ["in", "a.tar.gz"]
 
 
@@ -246,8 +246,8 @@ def test_an_archive_bomb_is_not_unpacked(files, tmp_path, monkeypatch):
         official_members(files | {"data_batch_1": bytes(32 << 20)}),
         tmp_path / "a.tar.gz",
     )
-    monkeypatch.setattr(official.bounded, "__defaults__", (1 << 20,))
-    refused(source, "data_batch_1: holds more than 1048576 bytes; allowed is the published file")
+    monkeypatch.setattr(_download.read_limited, "__defaults__", (1 << 20,))
+    refused(source, "data_batch_1: more than 1048576 bytes; expected the published file")
 
 
 def test_a_member_that_is_a_link_is_passed_over(files, tmp_path, monkeypatch):
@@ -255,43 +255,45 @@ def test_a_member_that_is_a_link_is_passed_over(files, tmp_path, monkeypatch):
         member = tarfile.TarInfo("cifar-10-batches-py/test_batch")
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(member)
-    publish(monkeypatch, {}, packed=hashlib.md5((tmp_path / "a.tar.gz").read_bytes()).hexdigest())
-    refused({"path": "a.tar.gz"}, "a.tar.gz: has no data_batch_1, .*, test_batch; allowed is")
+    publish(
+        monkeypatch, {}, archive_md5=hashlib.md5((tmp_path / "a.tar.gz").read_bytes()).hexdigest()
+    )
+    refused({"path": "a.tar.gz"}, "a.tar.gz: data_batch_1, .*, test_batch: missing; expected")
 
 
 def test_a_batch_larger_than_any_official_one_is_not_read(files, tmp_path, monkeypatch):
     source = put(files | {"data_batch_2": bytes(2 << 20)}, tmp_path)
-    monkeypatch.setattr(official.bounded, "__defaults__", (1 << 20,))
-    refused(source, "data_batch_2: holds more than 1048576 bytes")
+    monkeypatch.setattr(_download.read_limited, "__defaults__", (1 << 20,))
+    refused(source, "data_batch_2: more than 1048576 bytes")
 
 
 def test_an_archive_larger_than_the_official_one_is_not_read(files, tmp_path, monkeypatch):
     (tmp_path / "a.tar.gz").write_bytes(bytes(2 << 20))
-    monkeypatch.setattr(official.bounded, "__defaults__", (1 << 20,))
-    refused({"path": "a.tar.gz"}, "a.tar.gz: holds more than 1048576 bytes")
+    monkeypatch.setattr(_download.read_limited, "__defaults__", (1 << 20,))
+    refused({"path": "a.tar.gz"}, "a.tar.gz: more than 1048576 bytes")
 
 
 def test_fetched_as_the_archive(files, tmp_path, monkeypatch):
     (tmp_path / "server").mkdir()
-    archived(monkeypatch, official_members(files), tmp_path / "server" / cifar10.EDITION.archive)
-    with serving(tmp_path / "server") as heard:
+    archived(monkeypatch, official_members(files), tmp_path / "server" / cifar10.VARIANT.archive)
+    with serving(tmp_path / "server") as server:
         monkeypatch.setattr(
-            cifar10, "PUBLISHED", dataclasses.replace(cifar10.PUBLISHED, address=heard.address)
+            cifar10, "PUBLISHED", dataclasses.replace(cifar10.PUBLISHED, url=server.address)
         )
         assert len(data.read("cifar10", {"download": True}).pool.labels) == 50
         assert len(data.read("cifar10", {}).pool.labels) == 50
-    assert len(heard.requests) == 1
-    assert [path.name for path in Path(".data/cifar10").iterdir()] == [cifar10.EDITION.archive]
+    assert len(server.requests) == 1
+    assert [path.name for path in Path(".data/cifar10").iterdir()] == [cifar10.VARIANT.archive]
 
 
 def test_a_server_with_another_archive_leaves_nothing(files, tmp_path, monkeypatch):
-    put({cifar10.EDITION.archive: gzip.compress(b"x")}, tmp_path / "server")
-    with serving(tmp_path / "server") as heard:
+    put({cifar10.VARIANT.archive: gzip.compress(b"x")}, tmp_path / "server")
+    with serving(tmp_path / "server") as server:
         monkeypatch.setattr(
-            cifar10, "PUBLISHED", dataclasses.replace(cifar10.PUBLISHED, address=heard.address)
+            cifar10, "PUBLISHED", dataclasses.replace(cifar10.PUBLISHED, url=server.address)
         )
-        assert refused({"download": True}, "its md5 is").startswith(
-            f"{heard.address}/{cifar10.EDITION.archive}"
+        assert refused({"download": True}, "md5 ").startswith(
+            f"{server.address}/{cifar10.VARIANT.archive}"
         )
     assert not list(Path(".data").iterdir())
 
@@ -302,11 +304,9 @@ def test_a_server_with_another_archive_leaves_nothing(files, tmp_path, monkeypat
 def test_nowhere_says_where_it_looked_and_every_way(monkeypatch, tmp_path, name, folder):
     monkeypatch.chdir(tmp_path)
     line = refused(
-        {},
-        f"^{name}: nothing at .data/{name}; allowed is source.path that names the folder {folder}, ",
-        name,
+        {}, f"^{name}: nothing at .data/{name}; expected source.path of the folder {folder}, ", name
     )
-    assert f"or one with {folder.replace('batches-py', 'python')}.tar.gz" in line
+    assert f"or of a folder with {folder.replace('batches-py', 'python')}.tar.gz" in line
     assert "source.download: true" in line
 
 

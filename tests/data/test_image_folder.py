@@ -1,4 +1,4 @@
-"""Images in class folders: which ones, what becomes of each, what is refused, and that a second try goes on."""
+"""Images in class folders: which files, how they are decoded, errors, and resuming."""
 
 import os
 import shutil
@@ -11,8 +11,8 @@ from PIL import Image
 
 from pipeline.data import chunks, decoding
 from pipeline.data import sources as data
-from pipeline.data.arrays import Arrays, Kind
-from pipeline.data.remarks import heard
+from pipeline.data.arrays import Arrays, DatasetInfo
+from pipeline.data.checks import collect_notes
 from pipeline.runtime.errors import Refusal
 
 RED, BLUE = (200, 30, 10), (10, 30, 200)
@@ -22,31 +22,31 @@ RED, BLUE = (200, 30, 10), (10, 30, 200)
 def root(tmp_path, monkeypatch):
     """Three small images of each of two classes."""
     monkeypatch.chdir(tmp_path)
-    for name, colour in (("cat", RED), ("dog", BLUE)):
+    for name, color in (("cat", RED), ("dog", BLUE)):
         for number in range(3):
-            draw(tmp_path / "animals" / name / f"{number}.png", colour)
+            draw(tmp_path / "animals" / name / f"{number}.png", color)
     return tmp_path / "animals"
 
 
-def draw(path: Path, colour, size=(12, 8), **saved) -> Path:
+def draw(path: Path, color, size=(12, 8), **saved) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).save(path, **saved)
+    Image.new("RGB", size, color).save(path, **saved)
     return path
 
 
-def parts(root: Path, **told):
-    return data.read("image_folder", {"path": str(root), "size": 8} | told)
+def read(root: Path, **settings):
+    return data.read("image_folder", {"path": str(root), "size": 8} | settings)
 
 
-def refusal(root: Path, **told) -> str:
+def refusal(root: Path, **settings) -> str:
     with pytest.raises(Refusal) as refused:
-        parts(root, **told)
+        read(root, **settings)
     assert len(refused.value.lines) == 1
     return str(refused.value)
 
 
 def only(arrays: Arrays) -> list[int]:
-    """The first image, which has one colour, as that colour."""
+    """Return the color of the first image, which has only one."""
     image = arrays.images[0]
     assert (image == image[:, :1, :1]).all()
     return image[:, 0, 0].tolist()
@@ -54,7 +54,7 @@ def only(arrays: Arrays) -> list[int]:
 
 def test_classes_are_the_folders_and_images_come_sorted(root):
     draw(root / "dog" / "00.png", (1, 2, 3))
-    pool = parts(root).pool
+    pool = read(root).pool
     assert pool.images.shape == (7, 3, 8, 8)
     assert pool.images.dtype == np.uint8
     assert pool.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
@@ -64,8 +64,10 @@ def test_classes_are_the_folders_and_images_come_sorted(root):
         list(BLUE),
         list(BLUE),
     ]  # 0, 00, 1
-    told = {"path": str(root), "flips_keep_labels": True}
-    assert data.describe("image_folder", told) == Kind((3, 32, 32), 2, flips_keep_labels=True)
+    source = {"path": str(root), "flips_keep_labels": True}
+    assert data.describe("image_folder", source) == DatasetInfo(
+        (3, 32, 32), 2, flips_keep_labels=True
+    )
 
 
 def test_given_parts_are_kept(root):
@@ -73,26 +75,26 @@ def test_given_parts_are_kept(root):
     for part in ("train", "val", "test"):
         shutil.copytree(root, whole / part)
     draw(whole / "val" / "cat" / "9.png", BLUE)
-    found = parts(whole)
+    found = read(whole)
     assert [len(part.labels) for part in (found.pool, found.validation, found.test)] == [6, 7, 6]
     (whole / "train" / "cat" / "0.png").unlink()
     assert (
-        len(parts(whole).pool.labels) == 5
+        len(read(whole).pool.labels) == 5
     )  # one to train on and one more: the others have folders of their own
     (whole / "train" / "cat" / "1.png").unlink()
-    assert "train: too few images of cat (1); allowed are 2 or more of each class" in refusal(whole)
+    assert "train: too few images of cat (1); expected >= 2 of each class" in refusal(whole)
     draw(whole / "train" / "cat" / "1.png", RED)
     shutil.rmtree(whole / "val" / "dog")
     shutil.copytree(root / "cat", whole / "val" / "wolf")
-    assert "val: other classes than train: dog, wolf" in refusal(whole)
+    assert "val: dog, wolf: not in both this folder and train" in refusal(whole)
     shutil.rmtree(whole / "val")
     shutil.copytree(root, whole / "validation")
-    assert "holds test, train, validation; allowed are" in refusal(whole)
+    assert "folders test, train, validation; expected" in refusal(whole)
 
 
 def test_a_class_may_be_called_train(root):
     (root / "cat").rename(root / "train")
-    assert len(parts(root).pool.labels) == 6
+    assert len(read(root).pool.labels) == 6
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_the_middle_of_the_longer_side_is_kept(root, size, kept):
     )
     bands = np.broadcast_to(line if size[0] >= size[1] else line[:, None], size[::-1])
     Image.fromarray(np.ascontiguousarray(bands)).save(root / "cat" / "0.png")
-    image = parts(root, size=4).pool.images[0, 0]
+    image = read(root, size=4).pool.images[0, 0]
     seen = image.mean(0 if size[0] >= size[1] else 1)
     assert {int(np.argmin(np.abs(np.array([50, 150, 250]) - value))) for value in seen} == set(kept)
 
@@ -119,7 +121,7 @@ def test_as_resize_and_centre_crop(root):
     expected = np.asarray(
         image.resize((32, 24), Image.Resampling.BILINEAR).crop((4, 0, 28, 24))
     ).transpose(2, 0, 1)
-    assert np.abs(parts(root, size=24).pool.images[0].astype(int) - expected).max() <= 1
+    assert np.abs(read(root, size=24).pool.images[0].astype(int) - expected).max() <= 1
 
 
 def test_upright_as_the_camera_noted(root):
@@ -128,13 +130,13 @@ def test_upright_as_the_camera_noted(root):
     noted = Image.Exif()
     noted[0x0112] = 6  # to be turned by a quarter, clockwise
     picture.save(root / "cat" / "0.png", exif=noted)
-    image = parts(root).pool.images[0]
+    image = read(root).pool.images[0]
     assert image[:, 0, 0].tolist() == list(RED)
     assert image[:, 0, 7].tolist() == list(BLUE)
 
 
 @pytest.mark.parametrize(
-    ("mode", "value", "grey"),
+    ("mode", "value", "gray"),
     [
         ("L", 77, 77),
         ("1", 1, 255),
@@ -144,20 +146,20 @@ def test_upright_as_the_camera_noted(root):
         ("I;16", 0x8000, 128),
     ],
 )
-def test_every_mode_becomes_bytes(root, mode, value, grey):
+def test_every_mode_becomes_bytes(root, mode, value, gray):
     image = Image.new(mode, (8, 8), value)
     if mode == "P":
         image.putpalette([shade for index in range(256) for shade in (index, index, index)])
     image.save(root / "cat" / "0.png")
-    assert only(parts(root, colour="grey").pool) == [grey]
-    assert only(parts(root).pool) == [grey] * 3
+    assert only(read(root, color="grayscale").pool) == [gray]
+    assert only(read(root).pool) == [gray] * 3
 
 
 @pytest.mark.parametrize("kind", ["jpg", "bmp", "webp", "gif", "tif", "ppm"])
 def test_kinds_of_files(root, kind):
     draw(root / "cat" / f"0.{kind}", (128, 128, 128))
     (root / "cat" / "0.png").unlink()
-    assert np.abs(np.array(only(parts(root).pool)) - 128).max() <= 2
+    assert np.abs(np.array(only(read(root).pool)) - 128).max() <= 2
 
 
 def empty(path):
@@ -188,34 +190,37 @@ FAULTS = {
     "more than one frame": animated,
     "a link out of the folder": linked_out,
     "mode F": floating,
-    "not an image of a known kind": lambda path: path.write_text("a note"),
+    "unknown image format": lambda path: path.write_text("a note"),
     "not a file": os.mkfifo,
     "more than 2000 pixels": lambda path: draw(path, RED, (50, 41)),
 }
 
 
 @pytest.mark.parametrize("why", FAULTS)
-def test_what_cannot_be_read_is_refused_or_left_out(root, monkeypatch, capsys, why):
+def test_an_unreadable_file_is_an_error_or_left_out(root, monkeypatch, capsys, why):
     monkeypatch.setattr(
         Image, "MAX_IMAGE_PIXELS", 2000 if "pixels" in why else Image.MAX_IMAGE_PIXELS
     )
     FAULTS[why](root / "cat" / "bad.png")
     line = refusal(root)
-    assert "animals: 1 of 7 files cannot be read: cat/bad.png (" in line
+    assert "animals: 1 of 7 files unreadable: cat/bad.png (" in line
     assert why in line
     assert "source.unreadable: skip" in line
     capsys.readouterr()
-    pool = parts(root, unreadable="skip").pool
+    with collect_notes() as notes:
+        pool = read(root, unreadable="skip").pool
     assert pool.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert pool.images[:, 0, 0, 0].tolist() == [200] * 3 + [10] * 3
-    assert capsys.readouterr().err.strip().endswith("left out")
+    assert notes[0].startswith("animals: 1 of 7 files unreadable: cat/bad.png")
+    assert notes[0].endswith("; left out")
+    assert capsys.readouterr().err.endswith("left out\n")
 
 
 def test_the_first_five_are_named(root):
     for number in range(7):
         (root / "cat" / f"x{number}").write_text("no image")
     assert "7 of 13 files" in refusal(root)
-    assert refusal(root).count("not an image") == 5
+    assert refusal(root).count("unknown image format") == 5
 
 
 def test_names_with_control_characters_are_shown_escaped(root, capsys):
@@ -230,9 +235,9 @@ def test_names_with_control_characters_are_shown_escaped(root, capsys):
         "cat/schön.png",
     ):
         assert shown in line
-    with heard() as said:
-        parts(root, unreadable="skip")
-    assert all(note.isprintable() for note in said)
+    with collect_notes() as notes:
+        read(root, unreadable="skip")
+    assert all(note.isprintable() for note in notes)
     assert "\x1b" not in capsys.readouterr().err
     (root / "\x1b[31mred").mkdir()
     assert r"too few images of \x1b[31mred (0)" in refusal(root)
@@ -247,14 +252,14 @@ def test_links_within_and_hidden_files(root):
     (root / "cat" / "again.png").symlink_to(root / "dog" / "0.png")
     (root / "cat" / ".DS_Store").write_text("not an image")
     (root / ".cache").mkdir()
-    assert parts(root).pool.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert read(root).pool.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
 
 
 def test_folders_that_are_no_classes(root):
-    assert "nowhere is no folder" in refusal(root / "nowhere")
-    assert "cat: 0 folders of classes; allowed are 2 or more" in refusal(root / "cat")
+    assert "nowhere: no folder" in refusal(root / "nowhere")
+    assert "cat: 0 folders of classes; expected >= 2" in refusal(root / "cat")
     (root / "fox").mkdir()
-    assert "too few images of fox (0); allowed are 3 or more of each class" in refusal(root)
+    assert "too few images of fox (0); expected >= 3 of each class" in refusal(root)
     for number in range(2):
         draw(root / "fox" / f"{number}.png", RED)
     (root / "fox" / "2.png").write_bytes(b"")
@@ -267,26 +272,26 @@ def test_folders_that_are_no_classes(root):
 @pytest.mark.skipif(sys.platform != "linux", reason="the file system may not tell cases apart")
 def test_classes_that_differ_in_case_alone(root):
     shutil.copytree(root / "cat", root / "Cat")
-    assert "Cat and cat differ in case alone" in refusal(root)
+    assert "Cat and cat differ only in case" in refusal(root)
 
 
-def test_a_second_try_goes_on(root, monkeypatch):
+def test_an_interrupted_run_resumes(root, monkeypatch):
     """Killed after the first of three chunks, it decodes the others; then nothing, but for a chunk that was changed or damaged."""
     monkeypatch.setattr(chunks, "CHUNK", 2)
-    seen, own = [], decoding.pixels
+    seen, decode = [], decoding.decode
 
     def noted(path, *others):
         if len(seen) == stop:
             raise KeyboardInterrupt
         seen.append(f"{path.parent.name}{path.stem}")
-        return own(path, *others)
+        return decode(path, *others)
 
     def tried():
         seen.clear()
-        found = parts(root).pool.images
+        found = read(root).pool.images
         return sorted(seen), found
 
-    monkeypatch.setattr(decoding, "pixels", noted)
+    monkeypatch.setattr(decoding, "decode", noted)
     monkeypatch.setattr(chunks, "THREADS", 1)
     stop = 3
     with pytest.raises(KeyboardInterrupt):
@@ -310,7 +315,7 @@ def test_a_second_try_goes_on(root, monkeypatch):
     assert (repaired == images).all()
 
 
-def test_another_size_is_made_anew(root):
-    assert parts(root, size=8).pool.images.shape[-1] == 8
-    assert parts(root, size=4).pool.images.shape[-1] == 4
-    assert parts(root, colour="grey").pool.images.shape[1] == 1
+def test_another_size_or_color_is_decoded_again(root):
+    assert read(root, size=8).pool.images.shape[-1] == 8
+    assert read(root, size=4).pool.images.shape[-1] == 4
+    assert read(root, color="grayscale").pool.images.shape[1] == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.data.arrays import Kind
+from pipeline.data.arrays import DatasetInfo
 from pipeline.data.prepared import (
     read_development,
     read_summary,
@@ -13,7 +13,7 @@ from pipeline.data.prepared import (
 )
 from pipeline.runtime.errors import Refusal
 
-KIND = Kind((1, 8, 8), 10, flips_keep_labels=False)
+INFO = DatasetInfo((1, 8, 8), 10, flips_keep_labels=False)
 
 
 @pytest.fixture
@@ -77,13 +77,13 @@ def test_arrays_that_are_not_as_promised_are_named(pool):
 
     mistakes = {
         "float64": {"images": pool.images.astype(np.float64)},
-        "allowed is float32 or uint8": {"images": pool.images[:, 0]},
+        "expected float32 or uint8": {"images": pool.images[:, 0]},
         "images range from 0 to 255": {"images": pool.images * 255},
-        "allowed is what describe() says": {"classes": 11},
+        "as describe() returns": {"classes": 11},
         "labels range from 1 to 10": {"labels": pool.labels + 1},
         "labels are int64 (5,)": {"labels": pool.labels[:5]},
     }
-    assert list(pool.mistakes(KIND)) == []
+    assert list(pool.errors(INFO)) == []
     for words, changed in mistakes.items():
-        (line,) = dataclasses.replace(pool, **changed).mistakes(KIND)
+        (line,) = dataclasses.replace(pool, **changed).errors(INFO)
         assert words in line

@@ -8,6 +8,7 @@ import pytest
 from pipeline.config.run import Data
 from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
+from pipeline.data.sources import digits
 from pipeline.data.splits import hold_out, redraw_labels, train_and_validation, train_validation
 from pipeline.prediction.network import as_images
 from pipeline.runtime.errors import Refusal
@@ -88,15 +89,21 @@ def test_more_validation_than_is_left_is_refused(pool):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_laid_out_for_networks_is_what_is_taken(tmp_path, channels):
-    """From memory and from a file; of colour images the channels come last in memory, so that a network copies nothing."""
+def test_channels_last_holds_the_same_examples(tmp_path, channels):
+    """From memory and from a file; channels last in memory, so that a network copies nothing."""
     images = np.random.default_rng(0).integers(0, 256, (1200, channels, 4, 5), np.uint8)
     np.save(tmp_path / "images.npy", images)
     chosen = np.random.default_rng(1).permutation(1200)[:1100]
     for given in (images, np.load(tmp_path / "images.npy", mmap_mode="r")):
         arrays = Arrays(given, np.arange(1200), 2)
-        found, taken = arrays.laid_out(chosen), arrays.take(chosen)
+        found, taken = arrays.take_channels_last(chosen), arrays.take(chosen)
         assert (found.images == taken.images).all()
         assert (found.labels == taken.labels).all()
         assert np.shares_memory(as_images(found.images).numpy(), found.images)
         assert (given == images).all()
+
+
+def test_a_source_that_lacks_a_function_is_named(monkeypatch):
+    monkeypatch.delattr(digits, "read")
+    with pytest.raises(Refusal, match=r"sources/digits.py: read: missing; see .*__init__.py"):
+        data.read("digits", {})

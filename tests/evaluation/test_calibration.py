@@ -86,7 +86,9 @@ def test_a_temperature_of_one_leaves_probabilities_even_zeros():
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, np.nan])
 def test_a_temperature_that_is_not_above_zero_is_an_error(temperature):
-    with pytest.raises(ValueError, match=f"temperature {temperature}: allowed is a number above 0"):
+    with pytest.raises(
+        ValueError, match=f"temperature: invalid value {temperature}; expected a number > 0"
+    ):
         tempered(np.array([[0.8, 0.2]]), temperature)
 
 

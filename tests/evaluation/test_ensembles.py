@@ -1,4 +1,4 @@
-"""Ensembles: identities that hold for any members, brute force for small ones, and the optimism of a selection."""
+"""Ensembles: identities for any members, brute force for few, the optimism of a selection."""
 
 from itertools import combinations
 
@@ -15,7 +15,6 @@ from pipeline.evaluation.ensembles import (
     greedy,
     last_curve,
     size_curve,
-    subset,
     weighted,
 )
 from pipeline.evaluation.metrics import accuracy, brier, nll
@@ -111,9 +110,9 @@ def test_an_ensemble_of_groups_is_the_mean_over_all_members_not_over_groups():
 @pytest.mark.parametrize(
     ("shape", "digest", "found"),
     [
-        ((1, 12, 4), "cd", "part 2 was made on examples cd, part 1 on ab"),
-        ((1, 11, 4), "ab", "part 2 has 11 examples, part 1 has 12"),
-        ((1, 12, 5), "ab", "part 2 has 5 classes, part 1 has 4"),
+        ((1, 12, 4), "cd", "12 examples (cd) in 4 classes"),
+        ((1, 11, 4), "ab", "11 examples (ab) in 4 classes"),
+        ((1, 12, 5), "ab", "12 examples (ab) in 5 classes"),
     ],
 )
 def test_members_of_other_examples_are_refused_in_one_line(shape, digest, found):
@@ -121,33 +120,18 @@ def test_members_of_other_examples_are_refused_in_one_line(shape, digest, found)
     with pytest.raises(Refusal) as refused:
         concatenated(parts, ["ab", digest])
     assert refused.value.lines == (
-        f"ensemble: {found}; members of one ensemble need the same examples and classes",
+        f"ensemble: part 2: {found}; expected 12 examples (ab) in 4 classes",
     )
 
 
 def test_no_parts_are_refused():
-    with pytest.raises(Refusal, match="^ensemble: no parts; needed is at least one"):
+    with pytest.raises(Refusal, match="^ensemble: no parts; expected at least one"):
         concatenated([], [])
 
 
 def test_every_part_needs_its_digest():
     with pytest.raises(ValueError, match="zip"):
         concatenated([np.zeros((1, 2, 2)), np.zeros((1, 2, 2))], ["ab"])
-
-
-def test_a_subset_is_the_first_members():
-    logits, _ = random_logits()
-    assert subset(logits, 2).tolist() == logits[:2].tolist()
-    assert subset(logits, 5).tolist() == logits.tolist()
-
-
-@pytest.mark.parametrize("size", [-1, 0, 6])
-def test_a_size_that_the_group_does_not_have_is_refused(size):
-    with pytest.raises(Refusal) as refused:
-        subset(random_logits(members=4)[0], size)
-    assert refused.value.lines == (
-        f"ensemble size {size}: the group has 4 members; allowed is 1 to 4",
-    )
 
 
 # Curves
@@ -278,7 +262,7 @@ def test_greedy_is_its_definition(score, rounds, start):
 
 
 def test_one_round_after_the_best_single_equals_brute_force_over_the_second_pick():
-    """The first pick is fixed, so this is the best of {best} and all {best, other}, not of all pairs."""
+    """The first pick is fixed: this is the best of {best} and all {best, other}, not of all."""
     for seed in range(20):
         library, labels = random_library(seed, size=4)
         best = int(np.argmin([nll(single, labels) for single in library]))
@@ -292,7 +276,7 @@ def test_one_round_after_the_best_single_equals_brute_force_over_the_second_pick
 
 
 def test_greedy_weighs_by_picking_again():
-    """Seven labels of ten are the first class: of 0.9 and 0.3, twice and once make the 0.7 that is best."""
+    """Seven labels of ten are the first class: twice 0.9 and once 0.3 make the best, 0.7."""
     library = np.array([np.tile([0.9, 0.1], (10, 1)), np.tile([0.3, 0.7], (10, 1))])
     labels = np.array([0] * 7 + [1] * 3)
     assert [greedy(library, labels, rounds, 1).tolist() for rounds in range(4)] == [
@@ -358,9 +342,9 @@ def test_a_start_beyond_the_library_is_the_whole_library():
 @pytest.mark.parametrize(
     ("size", "rounds", "start", "line"),
     [
-        (0, 1, 1, "greedy selection: library 0; allowed is 1 or more"),
-        (2, -1, 1, "greedy selection: rounds -1; allowed is 0 or more"),
-        (2, 1, 0, "greedy selection: start 0; allowed is 1 or more"),
+        (0, 1, 1, "greedy selection: library: invalid value 0; expected >= 1"),
+        (2, -1, 1, "greedy selection: rounds: invalid value -1; expected >= 0"),
+        (2, 1, 0, "greedy selection: start: invalid value 0; expected >= 1"),
     ],
 )
 def test_what_greedy_refuses(size, rounds, start, line):
@@ -380,7 +364,7 @@ def all_alike(library, labels, score):
 
 
 def gains_over_random_predictors(score, rival, draws=300):
-    """What greedy selection gains on a rival choice, both made on one half: (draws,) on that half and on the other."""
+    """What greedy selection on one half gains on a rival: (draws,) there and on the other half."""
     seen, unseen = [], []
     for seed in range(draws):
         generator = np.random.default_rng(seed)
@@ -396,7 +380,7 @@ def gains_over_random_predictors(score, rival, draws=300):
 
 
 def test_greedy_over_random_predictors_gains_accuracy_where_it_selected_and_nowhere_else():
-    """Of error and not of NLL: the mean of unrelated sure predictors is truly better than one of them by NLL."""
+    """Of error, since by NLL the mean of unrelated sure predictors is truly better than one."""
     seen, unseen = gains_over_random_predictors(error, best_single)
     noise = unseen.std(ddof=1) / np.sqrt(len(unseen))
     assert seen.min() >= 0
@@ -406,7 +390,7 @@ def test_greedy_over_random_predictors_gains_accuracy_where_it_selected_and_nowh
 
 @pytest.mark.parametrize("score", PROPER)
 def test_greedy_over_random_predictors_beats_their_plain_mean_only_where_it_selected(score):
-    """No weights fixed beforehand beat equal ones in expectation, where predictors are alike and the score is convex."""
+    """No weights fixed beforehand beat equal ones where predictors are alike, of a convex score."""
     seen, unseen = gains_over_random_predictors(score, all_alike)
     noise = unseen.std(ddof=1) / np.sqrt(len(unseen))
     assert seen.mean() > 10 * noise
@@ -423,5 +407,7 @@ def test_weighted_is_the_mean_by_counts():
 
 @pytest.mark.parametrize("counts", [[0, 0, 0], [2, -1, 0], [1, 1]])
 def test_counts_that_weigh_nothing_are_an_error(counts):
-    with pytest.raises(ValueError, match=r"counts \[.*\]: allowed are 3 of 0 or more, not all 0"):
+    with pytest.raises(
+        ValueError, match=r"counts: invalid value \[.*\]; expected 3 integers >= 0, not all 0"
+    ):
         weighted(random_library(0, size=3)[0], np.array(counts))

@@ -87,7 +87,7 @@ def test_bins_of_equal_width_are_open_below_and_closed_above_but_the_first():
     assert confidence_bins(np.array([1 + 1e-15]), 10).tolist() == [
         9
     ]  # a mean of members may round above 1
-    with pytest.raises(ValueError, match="bins 0: allowed is 1 or more"):
+    with pytest.raises(ValueError, match="bins: invalid value 0; expected an integer >= 1"):
         confidence_bins(edges, 0)
 
 

@@ -12,7 +12,7 @@ import pytest
 from misbehaving import misbehave
 
 from pipeline.config.parameters import Execution
-from pipeline.execution.processes import places, run_jobs
+from pipeline.execution.processes import run_jobs, worker_environments
 from pipeline.runtime.errors import Refusal
 
 HELD = []  # what a job leaves behind in its worker
@@ -160,7 +160,7 @@ def gpus(monkeypatch, count, visible=""):
 def test_gpus_are_shared_out_over_the_workers(monkeypatch, count, visible, settings, expected):
     gpus(monkeypatch, count, visible)
     assert [
-        place.get("CUDA_VISIBLE_DEVICES") for place in places(Execution(**settings))
+        place.get("CUDA_VISIBLE_DEVICES") for place in worker_environments(Execution(**settings))
     ] == expected
 
 
@@ -168,9 +168,10 @@ def test_gpus_are_shared_out_over_the_workers(monkeypatch, count, visible, setti
 def test_more_gpus_than_there_are_are_refused(monkeypatch, count, settings):
     gpus(monkeypatch, count)
     with pytest.raises(
-        Refusal, match=rf"execution.devices: . is refused; of GPUs there are {count}"
+        Refusal,
+        match=rf"execution.devices: invalid value .; expected at most {count}, the GPUs here",
     ):
-        places(Execution(**settings))
+        worker_environments(Execution(**settings))
 
 
 def test_a_worker_sees_the_gpu_of_its_place(monkeypatch):

@@ -11,7 +11,7 @@ from pipeline import prepare
 from pipeline.config.parameters import Execution
 from pipeline.config.plan import read_plan
 from pipeline.execution.scheduler import complete
-from pipeline.execution.stage import guarded
+from pipeline.execution.stage import report_errors
 from pipeline.planning.phases import exploration
 from pipeline.planning.studies import read_experiment
 from pipeline.records.store import open_store, read_record
@@ -69,7 +69,7 @@ def grid(project):
         def hostile(job):
             return perform({**job, "all": list(identities)})
 
-        return guarded(
+        return report_errors(
             lambda: complete(
                 plan, identities, hostile, open_store(), folder, Execution(**LIMITS, **more), {}
             )
@@ -137,7 +137,7 @@ def test_a_finished_run_that_is_damaged_before_the_end_of_the_stage_ends_it_in_a
     assert grid(perform=damaging) == 1
     said = capsys.readouterr().err
     assert said.endswith(
-        ": damaged or removed since it was trained, of 1 such runs the first; run again\n"
+        ": damaged or removed since it was trained, the first of 1 such runs; run again\n"
     )
     folder = project / "artifacts" / "tiny" / "exploration"
     assert (

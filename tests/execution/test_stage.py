@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pipeline.execution.stage import Incomplete, guarded, stage
+from pipeline.execution.stage import Incomplete, report_errors, stage
 from pipeline.runtime.errors import Refusal
 
 
@@ -35,13 +35,13 @@ def raising(error):
     ],
 )
 def test_what_a_user_can_cause_is_a_line_and_a_code(capsys, error, code, line):
-    assert guarded(raising(error)) == code
+    assert report_errors(raising(error)) == code
     assert capsys.readouterr().err.startswith(line)
 
 
 def test_our_own_mistakes_are_not_hidden():
     with pytest.raises(FileNotFoundError):
-        guarded(raising(FileNotFoundError(errno.ENOENT, "x")))
+        report_errors(raising(FileNotFoundError(errno.ENOENT, "x")))
 
 
 STAGE = """
@@ -128,7 +128,7 @@ def test_two_processes_are_never_at_one_stage(project):
     assert second.returncode == 2
     assert (
         second.stderr
-        == f"error: another run is at work in this tree (process {first.pid}); wait for it or end it\n"
+        == f"error: another run is in progress (process {first.pid}); wait for it or end it\n"
     )
 
 
@@ -142,4 +142,4 @@ def test_what_was_changed_while_a_stage_was_at_work_ends_it(project, capsys, mon
         )
         == 1
     )
-    assert "params.yaml was changed while" in capsys.readouterr().err
+    assert "params.yaml was changed during" in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""Residual branches found by graph, in blocks of every style, and gates put where they are added."""
+"""Residual branches found by graph, in blocks of every style, and gates put where they are
+added."""
 
 import copy
 
@@ -45,7 +46,8 @@ class Shared(nn.Module):
 
 
 class Attending(nn.Module):
-    """Two branches in one block, as transformers have them, with functional dropout that depends on the mode."""
+    """Two branches in one block, as transformers have them, with functional dropout that depends on
+    the mode."""
 
     def __init__(self, width):
         super().__init__()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 
@@ -18,30 +19,31 @@ def test_ratios_of_equal_sizes(project):
     with pytest.raises(Refusal) as caught:
         read(project, "ratio: [1.3, 1.41, 1.5]")
     assert caught.value.lines == (
-        "experiments/pooling.yaml: arms.pooling (ratio=1.5): the same network as arms.pooling (ratio=1.41); "
-        "allowed is each once",
+        "experiments/pooling.yaml: arms.pooling (ratio=1.5): "
+        "the same network as arms.pooling (ratio=1.41); allowed is each once",
     )
-    assert read(project, "ratio: [1.3, 1.5]").rule == "noise_12"
+    assert read(project, "ratio: [1.3, 1.5]").rule == NOISE
 
 
 def test_sizes_without_randomness(project):
     with pytest.raises(
         Refusal,
-        match=r"arms.pooling \(ratio=1.9\): .* 8 -> 4 pixels leave no choice .* will do: 1.6",
+        match=r"arms.pooling \(ratio=1.9\): .* 8 -> 4 pixels leave no choice .*; expected 5 to 6 pixels",
     ):
         read(project, "ratio: [1.3, 1.9]")
     with pytest.raises(Refusal, match="one for each of 1 max-pooling layers"):
         read(project, "output_sizes: [[5, 3]]")
-    assert len(read(project, "output_sizes: [[5], [6]]").strengths) == 2
+    assert len(read(project, "output_sizes: [[5], [6]]").trials) == 2
 
 
 def test_one_test_rule_in_an_arm(project):
     with pytest.raises(
         Refusal,
-        match="arms.pooling: strengths with the test rules deterministic and noise_12; allowed is one",
+        match="arms.pooling: strengths with the test rules deterministic and noise_12; "
+        "allowed is one",
     ):
         read(project, "regions: [random, fixed]")
-    assert read(project, "regions: fixed").rule == "deterministic"
+    assert read(project, "regions: fixed").rule == DETERMINISTIC
 
 
 def test_what_a_source_says_of_its_images_is_so(pool):

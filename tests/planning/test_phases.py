@@ -2,14 +2,17 @@
 
 import pytest
 
-from pipeline.config.plan import read_plan
+from pipeline.config.plan import PROTOCOL, read_plan
 from pipeline.config.schema import Seeds
 from pipeline.planning.phases import FIRST_CONFIRMATION_SEED, confirmation, exploration
 from pipeline.planning.studies import read_experiment
 from pipeline.records.store import Store
 from pipeline.runtime.errors import Refusal
 
-CHOICE = {"dropout": {"dropout": "rate=0.5"}, "others": {"shift": "shift=1.0"}}
+CHOICE = {
+    "dropout": {"dropout": {"dropout": {"rate": 0.5}}},
+    "others": {"shift": {"augmentation": {"shift": 1.0}}},
+}
 
 
 @pytest.fixture
@@ -17,19 +20,29 @@ def experiment(project):
     return read_experiment("tiny")
 
 
-def rows(plan):
-    return {(run.study, run.arm, run.strength, run.seed) for run in plan.runs}
+def compared(plan):
+    return plan.runs_of("comparison")
+
+
+def settings(plan):
+    """Every setting that is trained: study, arm and the values it spells out."""
+    found = []
+    for run in compared(plan):
+        if (row := (run.study, run.arm, run.setting)) not in found:
+            found.append(row)
+    return found
 
 
 def test_exploration_counts(experiment):
     plan, identities = exploration(experiment, "digest")
-    arms = {(run.study, run.arm) for run in plan.runs}
-    assert arms == {
-        ("dropout", "baseline"),
-        ("dropout", "dropout"),
-        ("others", "baseline"),
-        ("others", "shift"),
-    }
+    assert settings(plan) == [
+        ("dropout", "baseline", {}),
+        ("dropout", "dropout", {"dropout": {"rate": 0.1}}),
+        ("dropout", "dropout", {"dropout": {"rate": 0.5}}),
+        ("others", "baseline", {}),
+        ("others", "shift", {"augmentation": {"shift": 0.5}}),
+        ("others", "shift", {"augmentation": {"shift": 1.0}}),
+    ]
     assert len(plan.fingerprints()) == 2 * (1 + 2 + 2)
     assert set(identities) == set(plan.fingerprints())
 
@@ -41,29 +54,49 @@ def test_the_baseline_is_trained_once_for_all_studies(experiment):
         for study in ("dropout", "others")
     }
     assert names["dropout"] == names["others"]
-    assert len({run.fingerprint for run in plan.runs}) == 3 * (1 + 1 + 2)
+    assert len(names["dropout"]) == 3
+    assert len({run.fingerprint for run in compared(plan)}) == 3 * (1 + 1 + 2)
 
 
 def test_confirmation_takes_the_choice_and_arms_with_one_strength(experiment):
     plan, _ = confirmation(experiment, "digest", CHOICE)
-    assert {(study, arm, strength) for study, arm, strength, _ in rows(plan)} == {
-        ("dropout", "baseline", ""),
-        ("dropout", "dropout", "rate=0.5"),
-        ("others", "baseline", ""),
-        ("others", "weight_decay", "strength=0.01"),
-        ("others", "shift", "shift=1.0"),
-    }
+    assert settings(plan) == [
+        ("dropout", "baseline", {}),
+        ("dropout", "dropout", {"dropout": {"rate": 0.5}}),
+        ("others", "baseline", {}),
+        ("others", "weight_decay", {"weight_decay": {"strength": 0.01}}),
+        ("others", "shift", {"augmentation": {"shift": 1.0}}),
+    ]
+
+
+def test_changed_protocol_values_stand_in_the_setting_by_their_key(experiment):
+    plan, _ = confirmation(experiment, "digest", CHOICE)
+    found = [run.setting for run in plan.runs if run.arm == "snapshots"]
+    changed = {"training.schedule": "cyclic_cosine", "training.snapshots": 2}
+    assert found == [{PROTOCOL: changed}] * 2
 
 
 def test_a_stale_choice_is_refused_and_no_choice_is_not(experiment):
-    with pytest.raises(
-        Refusal, match="study dropout, arm dropout: 'rate=0.9' is no strength of it"
-    ):
-        confirmation(experiment, "digest", CHOICE | {"dropout": {"dropout": "rate=0.9"}})
-    with pytest.raises(Refusal, match="'' is no strength"):
+    stale = {"dropout": {"dropout": {"dropout": {"rate": 0.9}}}}
+    with pytest.raises(Refusal) as refused:
+        confirmation(experiment, "digest", CHOICE | stale)
+    assert refused.value.lines == (
+        "choice.json: study dropout, arm dropout: {'dropout': {'rate': 0.9}} is no setting of it; "
+        "run: make run",
+    )
+    with pytest.raises(Refusal, match="study dropout, arm dropout: {} is no setting of it"):
         confirmation(experiment, "digest", {})
     plan, _ = confirmation(experiment, "digest", CHOICE | {"dropout": {"dropout": None}})
     assert ("dropout", "dropout") not in {(run.study, run.arm) for run in plan.runs}
+
+
+def test_a_choice_is_compared_by_its_values_whatever_their_order(project):
+    text = "question: Does it?\narms:\n  a: [{name: augmentation, shift: [1, 2], rotate: 5}]\n"
+    (project / "experiments" / "dropout.yaml").write_text(text)
+    chosen = {"dropout": {"a": {"augmentation": {"rotate": 5, "shift": 2}}}}
+    plan, _ = confirmation(read_experiment("tiny"), "digest", CHOICE | chosen)
+    found = [run.setting for run in plan.runs if run.arm == "a"]
+    assert found == [{"augmentation": {"shift": 2, "rotate": 5}}] * 3
 
 
 def test_no_confirmation_seed_has_been_explored(experiment):
@@ -79,16 +112,17 @@ def test_no_confirmation_seed_has_been_explored(experiment):
 def test_arms_of_a_seed_share_every_stream(experiment):
     plan, identities = confirmation(experiment, "digest", CHOICE)
     by_seed = {}
-    for one in (identities[run.fingerprint] for run in plan.runs):
+    for one in (identities[run.fingerprint] for run in compared(plan)):
         by_seed.setdefault(one["streams"]["split"], set()).add(
             tuple(sorted(one["streams"].items()))
         )
+    assert len(by_seed) == 3
     assert all(len(streams) == 1 for streams in by_seed.values())
 
 
 def test_a_group_shares_its_split_and_nothing_else(experiment):
     plan, identities = confirmation(experiment, "digest", CHOICE)
-    baseline = [member for member in plan.members if member.arm == "baseline"]
+    baseline = [member for member in plan.runs_of("ensemble") if member.arm == "baseline"]
     first = FIRST_CONFIRMATION_SEED
     assert [(member.seed, member.member) for member in baseline] == [
         (first + group, own) for group in (0, 1) for own in (0, 1)
@@ -112,27 +146,40 @@ def test_a_group_shares_its_split_and_nothing_else(experiment):
 
 def test_member_zero_is_the_confirmation_run_and_members_are_in_no_contrast(experiment):
     plan, _ = confirmation(experiment, "digest", CHOICE)
-    runs = {run.fingerprint for run in plan.runs if run.arm == "baseline"}
+    members = plan.runs_of("ensemble")
+    runs = {run.fingerprint for run in compared(plan) if run.arm == "baseline"}
     zero = {
-        member.fingerprint
-        for member in plan.members
-        if (member.arm, member.member) == ("baseline", 0)
+        member.fingerprint for member in members if (member.arm, member.member) == ("baseline", 0)
     }
+    assert len(zero) == 2
     assert zero < runs
-    new = {member.fingerprint for member in plan.members} - zero
+    new = {member.fingerprint for member in members} - zero
     assert len(new) == 2 * (1 + 1 + 1)  # groups: another baseline, snapshots, averaged weights
-    assert not new & {run.fingerprint for run in plan.runs}
-    assert "ensembles" not in {study.name for study in plan.studies}
+    assert not new & {run.fingerprint for run in compared(plan)}
+    assert {run.study for run in members} == {"ensembles"}
+    assert all(run.member is None for run in plan.runs if run.study != "ensembles")
     assert set(plan.rules()) == set(plan.fingerprints())
     assert set(plan.grouped()) == {
-        run.fingerprint for run in plan.runs if run.seed < FIRST_CONFIRMATION_SEED + 2
+        run.fingerprint for run in compared(plan) if run.seed < FIRST_CONFIRMATION_SEED + 2
     }
+
+
+def test_studies_are_in_the_plan_by_kind_with_their_groups(experiment):
+    plan, _ = confirmation(experiment, "digest", CHOICE)
+    first = FIRST_CONFIRMATION_SEED
+    assert [(study.name, study.kind, study.groups, study.size) for study in plan.studies] == [
+        ("dropout", "comparison", (), 0),
+        ("others", "comparison", (), 0),
+        ("ensembles", "ensemble", (first, first + 1), 2),
+        ("variance", "variance", (first, first + 1), 0),
+    ]
 
 
 def test_one_stream_moves_and_the_others_stay(experiment):
     plan, identities = confirmation(experiment, "digest", CHOICE)
+    draws = plan.runs_of("variance")
     moved = {}
-    for draw in plan.draws:
+    for draw in draws:
         found = {
             name: seed != draw.seed
             for name, seed in identities[draw.fingerprint]["streams"].items()
@@ -142,7 +189,7 @@ def test_one_stream_moves_and_the_others_stay(experiment):
     every = [(FIRST_CONFIRMATION_SEED + group, draw) for group in (0, 1) for draw in (0, 1)]
     drawn = [
         identities[draw.fingerprint]["streams"][draw.stream]
-        for draw in plan.draws
+        for draw in draws
         if draw.draw and draw.arm == "dropout"
     ]
     assert len(set(drawn)) == 2  # one for each group: a seed of its own, the same in every stream
@@ -150,17 +197,22 @@ def test_one_stream_moves_and_the_others_stay(experiment):
     assert moved["dropout"] == dict.fromkeys(
         ("split", "init", "order", "augmentation", "noise"), every
     )
-    assert {
-        draw.fingerprint for draw in plan.draws if draw.draw == 0 and draw.arm == "baseline"
-    } < {run.fingerprint for run in plan.runs}
-    others = {run.fingerprint for run in (*plan.runs, *plan.members)}
-    assert not others & {draw.fingerprint for draw in plan.draws if draw.draw}
-    assert "variance" not in {study.name for study in plan.studies}
+    anchors = {draw.fingerprint for draw in draws if draw.draw == 0 and draw.arm == "baseline"}
+    assert len(anchors) == 2
+    assert anchors < {run.fingerprint for run in compared(plan)}
+    others = {run.fingerprint for run in (*compared(plan), *plan.runs_of("ensemble"))}
+    assert not others & {draw.fingerprint for draw in draws if draw.draw}
+    assert {run.study for run in draws} == {"variance"}
+    assert {(run.stream, run.draw) for run in plan.runs if run.study != "variance"} == {
+        (None, None)
+    }
 
 
 def test_exploration_leaves_ensembles_alone(experiment):
     plan, _ = exploration(experiment, "digest")
-    assert (plan.members, plan.ensembles, plan.draws, plan.variances) == ((), (), (), ())
+    assert [study.name for study in plan.studies] == ["dropout", "others"]
+    assert {run.study for run in plan.runs} == {"dropout", "others"}
+    assert plan.grouped() == ()
 
 
 def test_read_back(experiment, tmp_path):

@@ -2,11 +2,14 @@
 
 import pytest
 
+from pipeline.config.plan import PROTOCOL, Factor
 from pipeline.planning.protocols import read_protocol
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 
 QUESTION = "question: Why?\n"
+SNAPSHOTS = "arms: {a: [{protocol: {training.snapshots: 2}}]}"
+SEARCHED = "arms: {a: [{name: dropout, rate: [0.1, 0.2]}]}"
 
 
 def read(project, study: str = "", parameters: str = ""):
@@ -63,15 +66,15 @@ def arms(text: str) -> str:
             "protocol.model.name: 'x2' is refused; allowed are factors of numbers",
         ),
         (
-            "question: Why?\nensemble: {groups: 4, size: 2}\narms: {a: [{protocol: {training.snapshots: 2}}]}",
+            QUESTION + "ensemble: {groups: 4, size: 2}\n" + SNAPSHOTS,
             "ensemble.groups: 4 is refused; allowed is at most seeds.confirmation, 3",
         ),
         (
-            "question: Why?\nensemble: {groups: 2, size: 1}\narms: {a: [{protocol: {training.snapshots: 2}}]}",
+            QUESTION + "ensemble: {groups: 2, size: 1}\n" + SNAPSHOTS,
             "ensemble.size: 1 is refused; allowed is a whole number, at least 2 and at most 100",
         ),
         (
-            "question: Why?\nensemble: {groups: 2, size: 2}\narms: {a: [{name: dropout, rate: [0.1, 0.2]}]}",
+            QUESTION + "ensemble: {groups: 2, size: 2}\n" + SEARCHED,
             "arms.a: 2 strengths; allowed is one in a study with ensemble",
         ),
         (
@@ -83,11 +86,13 @@ def arms(text: str) -> str:
             "variance.draws: 0 is refused; allowed is a whole number, at least 1 and at most 100",
         ),
         (
-            "question: Why?\nvariance: {groups: 2, draws: 1}\narms: {a: [{name: dropout, rate: [0.1, 0.2]}]}",
+            QUESTION + "variance: {groups: 2, draws: 1}\n" + SEARCHED,
             "arms.a: 2 strengths; allowed is one in a study with variance",
         ),
         (
-            "question: Why?\nvariance: {groups: 2, draws: 1}\nensemble: {groups: 2, size: 2}\narms: {a: [{name: dropout}]}",
+            QUESTION
+            + "variance: {groups: 2, draws: 1}\nensemble: {groups: 2, size: 2}\n"
+            + "arms: {a: [{name: dropout}]}",
             "variance: stands beside ensemble; allowed is one of them in a study",
         ),
         (
@@ -145,7 +150,8 @@ def arms(text: str) -> str:
         ("arms: {a: [{name: dropout}]}", "question: missing"),
         (
             QUESTION + "arm: {}\narms: {a: [{name: dropout}]}",
-            "arm: unknown key; allowed are: question, protocols, ensemble, variance, published, arms",
+            "arm: unknown key; allowed are: "
+            "question, protocols, ensemble, variance, published, arms",
         ),
     ],
 )
@@ -167,7 +173,7 @@ def test_a_mistake_in_a_study_is_one_line(project, study, words):
         (
             "model: {name: resnet",
             "model: {import: 'torch.nn:Lineal'} #",
-            "model.import: torch.nn:Lineal does not exist",
+            "model.import: torch.nn:Lineal cannot be made",
         ),
         (
             "studies: [dropout",
@@ -244,26 +250,61 @@ def test_all_errors_of_all_files_at_once(project):
     assert "others.yaml" in lines[2]
 
 
-def test_lists_multiply_and_labels_spell_what_was_given(project):
+def test_lists_multiply_and_settings_hold_what_was_given(project):
     text = arms(
-        "  a: [{name: augmentation, shift: [1, 2], rotate: [5, 10]}]\n  b: [{name: dropout, rate: 0.1}, {name: augmentation, shift: 1}]"
+        "  a: [{name: augmentation, shift: [1, 2], rotate: [5, 10]}]\n"
+        "  b: [{name: dropout, rate: 0.1}, {name: augmentation, shift: 1}]"
     )
     a, b = read(project, study=text).studies[0].arms[1:]
-    assert [strength.label for strength in a.strengths] == [
-        "shift=1, rotate=5", "shift=1, rotate=10", "shift=2, rotate=5", "shift=2, rotate=10",
-    ]  # fmt: skip
-    assert [strength.label for strength in b.strengths] == [
-        "dropout(rate=0.1), augmentation(shift=1)"
+    assert [trial.setting for trial in a.trials] == [
+        {"augmentation": {"shift": shift, "rotate": rotate}}
+        for shift, rotate in ((1, 5), (1, 10), (2, 5), (2, 10))
     ]
-    assert b.factor == "dropout + augmentation"
+    assert [item.rotate for trial in a.trials for item in trial.regularizers] == [5, 10, 5, 10]
+    (trial,) = b.trials
+    assert trial.setting == {"dropout": {"rate": 0.1}, "augmentation": {"shift": 1}}
+    assert list(trial.setting) == ["dropout", "augmentation"]
+    assert b.factor == Factor(regularizers=("dropout", "augmentation"))
+
+
+def test_a_list_within_a_list_is_one_value(project):
+    text = arms("  a: [{name: fractional_max_pooling, output_sizes: [[5], [6]]}]")
+    trials = read(project, study=text).studies[0].arms[1].trials
+    assert [trial.setting for trial in trials] == [
+        {"fractional_max_pooling": {"output_sizes": [5]}},
+        {"fractional_max_pooling": {"output_sizes": [6]}},
+    ]
 
 
 def test_protocol_values_can_be_a_factor(project):
     text = arms("  a: [{protocol: {model.batch_norm: false, training.epochs: 3}}, {name: dropout}]")
-    (strength,) = read(project, study=text).studies[0].arms[1].strengths
-    assert strength.protocol.model["batch_norm"] is False
-    assert strength.protocol.training.epochs == 3
-    assert strength.label == "model.batch_norm=false, training.epochs=3"
+    arm = read(project, study=text).studies[0].arms[1]
+    (trial,) = arm.trials
+    assert trial.protocol.model["batch_norm"] is False
+    assert trial.protocol.training.epochs == 3
+    changed = {"model.batch_norm": False, "training.epochs": 3}
+    assert trial.setting == {"dropout": {}, PROTOCOL: changed}
+    assert arm.factor == Factor(regularizers=("dropout",), protocol=changed)
+
+
+def test_a_factor_leaves_out_what_the_reference_has_too(project):
+    text = arms(
+        "  a: [{name: dropout, rate: 0.1}, {protocol: {training.epochs: 3}}]\n"
+        "  b: [{name: dropout, rate: 0.1}, {name: weight_decay, strength: 0.1},"
+        " {protocol: {training.epochs: 3, model.batch_norm: false}}, {against: a}]\n"
+        "  c: [{name: dropout, rate: 0.1}, {against: b}]\n"
+        "  d: [{name: dropout, rate: 0.1}, {protocol: {training.epochs: 4}}, {against: a}]"
+    )
+    found = {
+        arm.name: (arm.against, arm.factor) for arm in read(project, study=text).studies[0].arms
+    }
+    assert found == {
+        "baseline": ("baseline", Factor()),
+        "a": ("baseline", Factor(regularizers=("dropout",), protocol={"training.epochs": 3})),
+        "b": ("a", Factor(regularizers=("weight_decay",), protocol={"model.batch_norm": False})),
+        "c": ("b", Factor()),
+        "d": ("a", Factor(protocol={"training.epochs": 4})),
+    }
 
 
 def test_parameters_override_the_protocol_and_null_does_not(project):
@@ -275,23 +316,35 @@ def test_parameters_override_the_protocol_and_null_does_not(project):
 
 def test_all_studies_by_one_word(project):
     (project / "experiments" / "zeta.yaml").write_text(arms("  a: [{name: dropout}]"))
-    assert [
-        study.name for study in read(project, parameters="protocols: [tiny]\nstudies: all").studies
-    ] == ["dropout", "others", "zeta"]
-    assert [
-        study.name
-        for study in read(project, parameters="protocols: [tiny]\nstudies: [zeta]").studies
-    ] == ["zeta"]
+
+    def kinds(studies):
+        found = read(project, parameters=f"protocols: [tiny]\nstudies: {studies}").studies
+        return [(study.name, study.kind) for study in found]
+
+    assert kinds("all") == [
+        ("dropout", "comparison"),
+        ("others", "comparison"),
+        ("zeta", "comparison"),
+        ("ensembles", "ensemble"),
+        ("variance", "variance"),
+    ]
+    assert kinds("[zeta]") == [("zeta", "comparison")]
+    assert kinds("[variance, zeta]") == [("zeta", "comparison"), ("variance", "variance")]
 
 
 def test_a_factor_is_times_the_protocol_s_value(project):
-    text = "  a: [{protocol: {training.learning_rate: x3, training.epochs: x1/2}}]\n  b: [{protocol: {training.epochs: x1.5}}]"
+    text = (
+        "  a: [{protocol: {training.learning_rate: x3, training.epochs: x1/2}}]\n"
+        "  b: [{protocol: {training.epochs: x1.5}}]"
+    )
     study = read(project, arms(text)).studies[0]
-    first, second = (arm.strengths[0].protocol.training for arm in study.arms[1:])
+    first, second = (arm.trials[0].protocol.training for arm in study.arms[1:])
     assert (first.learning_rate, first.epochs, second.epochs) == (0.15, 1, 3)
-    assert study.arms[1].factor == "training.learning_rate=0.15 + training.epochs=1"
+    changed = {"training.learning_rate": 0.15, "training.epochs": 1}
+    assert study.arms[1].factor == Factor(protocol=changed)
+    assert study.arms[1].trials[0].setting == {PROTOCOL: changed}
     parameters = "protocols: [tiny]\ntraining: {learning_rate: 0.1}\n"
-    moved = read(project, parameters=parameters).studies[0].arms[1].strengths[0].protocol.training
+    moved = read(project, parameters=parameters).studies[0].arms[1].trials[0].protocol.training
     assert moved.learning_rate == 0.3
     (line,) = refused(project, study=arms("  a: [{protocol: {training.epochs: x1/3}}]"))
     assert "training.epochs" in line
@@ -302,7 +355,11 @@ def test_an_override_that_changes_nothing_is_no_factor(project):
         project,
         arms("  a:\n    - {protocol: {training.epochs: 2}}\n    - {name: dropout, rate: 0.1}"),
     ).studies[0]
-    assert study.arms[1].factor == "dropout"
+    assert study.arms[1].factor == Factor(regularizers=("dropout",))
+    assert study.arms[1].trials[0].setting == {
+        "dropout": {"rate": 0.1},
+        PROTOCOL: {"training.epochs": 2},
+    }
 
 
 def test_another_model_brings_its_own_settings(project):
@@ -327,7 +384,7 @@ SOME = "  some:\n    - {name: dropout, rate: 0.25}\n"
 
 def test_what_papers_report_is_kept_with_the_study(project):
     experiment = read(project, arms(SOME) + PUBLISHED)
-    (study,) = [study for study in experiment.all() if study.name == "dropout"]
+    (study,) = [study for study in experiment.studies if study.name == "dropout"]
     assert [(item.arm, item.figures) for item in study.published] == [("some", (2.0, 1.0))]
 
 
@@ -335,7 +392,7 @@ def test_what_papers_report_of_other_data_is_left_out(project):
     experiment = read(
         project, arms(SOME) + PUBLISHED.replace("effect", "datasets: [cifar10], effect")
     )
-    assert not any(study.published for study in experiment.all())
+    assert not any(study.published for study in experiment.studies)
 
 
 @pytest.mark.parametrize(
@@ -350,6 +407,11 @@ def test_what_papers_report_of_other_data_is_left_out(project):
             "effect",
             "against: other, effect",
             "published.0.against: 'other' does not exist; allowed are: baseline, some",
+        ),
+        (
+            "effect",
+            "against: dropout.some, effect",
+            'published.0.against: "dropout.some" is refused; allowed is ',
         ),
         (
             "effect",

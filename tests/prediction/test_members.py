@@ -3,13 +3,11 @@
 import itertools
 
 import pytest
-import pytorch_lightning as lightning
 import torch
 from torch import nn
 
 from pipeline import regularizers
-from pipeline.config.run import Training
-from pipeline.config.test_rules import DETERMINISTIC, NOISE, NOISE_PASSES
+from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 from pipeline.data.loader import as_fractions
 from pipeline.prediction.members import (
     CHUNK,
@@ -21,11 +19,11 @@ from pipeline.prediction.members import (
     view,
 )
 from pipeline.prediction.network import as_images, assemble
-from pipeline.prediction.tensors import PASSES, VIEWS, Subject, predictions
-from pipeline.regularizers.base import switch
+from pipeline.prediction.tensors import PASSES, VIEWS, TrainedRun, predictions
+from pipeline.records.predictions import View
+from pipeline.regularizers._noise import switch
 from pipeline.regularizers.dropout import Dropout
 from pipeline.runtime.errors import Refusal
-from pipeline.training.task import Task
 
 DROPOUT = {"name": "dropout", "rate": 0.5}
 SHIFT = {"name": "augmentation", "shift": 1.0}
@@ -85,7 +83,7 @@ def test_the_global_generator_is_left_alone(built, images):
 
 
 def test_the_mean_of_many_passes_of_a_linear_head_is_the_deterministic_one(built, images):
-    """O1.1, where dropout acts on the last layer alone."""
+    """Where dropout acts on the last layer alone."""
     network, _, _ = built(DROPOUT)
     for layer in (
         module for module in network.modules() if type(module).__name__ == "DropoutLayer"
@@ -110,7 +108,9 @@ def test_views_are_those_of_training_and_shared_by_both_members(built, images):
 def test_the_rule_names_its_members(built, images):
     network, _, _ = built(DROPOUT)
     assert torch.equal(by_rule(network, images, DETERMINISTIC, 0), deterministic(network, images))
-    assert torch.equal(by_rule(network, images, NOISE, 0), noise(network, images, NOISE_PASSES, 0))
+    assert torch.equal(by_rule(network, images, NOISE, 0), noise(network, images, 12, 0))
+    fewer = TestRule(view="noise", members=3)
+    assert torch.equal(by_rule(network, images, fewer, 0), noise(network, images, 3, 0))
 
 
 def test_prediction_does_not_depend_on_how_many_images_there_are(built, pool):
@@ -123,102 +123,119 @@ def test_prediction_does_not_depend_on_how_many_images_there_are(built, pool):
 
 @pytest.fixture
 def predict(configure, pool, images):
-    """Every tensor of a run with initial weights, on 30 images to train on, 9 to validate and 5 to test."""
+    """Predictions of initial weights, on 30 images to train on, 9 to validate and 5 to test."""
     splits = {"train": images, "validation": images[:9], "test": images[:5]}
 
-    def made(*items, viewed=False, flips_keep=False, kept=(), streams=None):
+    def made(*items, viewed=False, flips_keep=False, kept=None, streams=None):
         config = configure(*items, streams=streams)
         chosen = regularizers.build(config.regularizers)
         weights = assemble(config, chosen, pool.shape, pool.classes).state_dict()
-        halved = {name: {key: value / 2 for key, value in weights.items()} for name in kept}
-        return predictions(
-            Subject(config, chosen, weights, halved), splits, pool.classes, viewed, flips_keep
-        )
+        states = {
+            kind: [{key: value * scale for key, value in weights.items()} for scale in scales]
+            for kind, scales in (kept or {}).items()
+        }
+        run = TrainedRun(config, chosen, weights, states)
+        return predictions(run, splits, pool.classes, viewed, flips_keep)
 
     return made
 
 
-RULED = {"test/noise": PASSES, "validation/noise": NOISE_PASSES, "train/trained": VIEWS}
+TRAINED = View("train", "trained")
+AUGMENTED = View("train", "augmented")
+NOISY = {View("test", "noise"): PASSES, TRAINED: VIEWS}
+RULED = NOISY | {View("validation", "noise"): NOISE.members}
+SEEN = NOISY | {View("validation", "noise"): PASSES}
 
 
 def held(kind):
-    return {f"validation/{kind}", f"test/{kind}"}
+    return {View("validation", kind), View("test", kind)}
 
 
 def test_each_stream_feeds_its_own_members(predict):
     one = predict(DROPOUT, SHIFT, viewed=True)
     noisy = predict(DROPOUT, SHIFT, viewed=True, streams={"noise": 9})
     moved = predict(DROPOUT, SHIFT, viewed=True, streams={"augmentation": 9})
-    assert {name for name in one if not torch.equal(one[name], noisy[name])} == held("noise") | {
-        "train/trained"
-    }
-    changed = {name for name in one if not torch.equal(one[name], moved[name])}
-    assert changed == held("draws") | {"train/augmented", "train/trained"}
+    changed = {view for view in one if not torch.equal(one[view], noisy[view])}
+    assert changed == held("noise") | {TRAINED}
+    changed = {view for view in one if not torch.equal(one[view], moved[view])}
+    assert changed == held("draws") | {AUGMENTED, TRAINED}
 
 
 @pytest.mark.parametrize(
     ("items", "options", "extra"),
     [
         ((), {}, {}),
-        ((DROPOUT,), {}, {"test/noise": PASSES, "train/trained": VIEWS}),
-        ((DROPOUT,), {"viewed": True}, RULED | {"validation/noise": PASSES}),
+        ((DROPOUT,), {}, NOISY),
+        ((DROPOUT,), {"viewed": True}, SEEN),
         (({"name": "fractional_max_pooling", "ratio": 1.41},), {}, RULED),
-        (({"name": "mixup"},), {"viewed": True}, {"train/augmented": VIEWS}),
-        (({"name": "label_smoothing"},), {"viewed": True}, {"train/augmented": VIEWS}),
-        (({"name": "augmentation", "flip": 0.5},), {"viewed": True}, {"train/augmented": VIEWS}),
+        (({"name": "mixup"},), {"viewed": True}, {AUGMENTED: VIEWS}),
+        (({"name": "label_smoothing"},), {"viewed": True}, {AUGMENTED: VIEWS}),
+        (({"name": "augmentation", "flip": 0.5},), {"viewed": True}, {AUGMENTED: VIEWS}),
         (
             ({"name": "augmentation", "flip": 0.5},),
             {"viewed": True, "flips_keep": True},
-            dict.fromkeys(held("draws"), VIEWS) | {"train/augmented": VIEWS},
+            dict.fromkeys(held("draws"), VIEWS) | {AUGMENTED: VIEWS},
         ),
-        ((SHIFT,), {}, {"train/augmented": VIEWS}),
-        (
-            (SHIFT,),
-            {"viewed": True},
-            dict.fromkeys(held("draws"), VIEWS) | {"train/augmented": VIEWS},
-        ),
+        ((SHIFT,), {}, {AUGMENTED: VIEWS}),
+        ((SHIFT,), {"viewed": True}, dict.fromkeys(held("draws"), VIEWS) | {AUGMENTED: VIEWS}),
         ((), {"viewed": True}, dict.fromkeys(held("crops"), 5)),
         ((), {"viewed": True, "flips_keep": True}, dict.fromkeys(held("crops"), 10)),
-        ((), {"kept": ("raw",)}, dict.fromkeys(held("raw"), 1)),
-        ((), {"kept": ("snapshot_1", "snapshot_2")}, dict.fromkeys(held("snapshots"), 2)),
+        ((), {"kept": {"raw": (0.5,)}}, dict.fromkeys(held("raw"), 1)),
         (
-            ({"name": "dropconnect", "rate": 0.5},),
-            {},
-            {"test/noise": PASSES, "train/trained": VIEWS} | dict.fromkeys(held("moments"), 1),
+            (),
+            {"kept": {"snapshots": (0.5, 0.25), "raw": (0.5,)}},
+            dict.fromkeys(held("snapshots"), 2) | dict.fromkeys(held("raw"), 1),
         ),
+        (({"name": "dropconnect", "rate": 0.5},), {}, NOISY | dict.fromkeys(held("moments"), 1)),
     ],
 )
 def test_every_split_gets_the_members_it_needs(predict, items, options, extra):
-    tensors = predict(*items, **options)
-    plain = {"train/deterministic", "validation/deterministic", "test/deterministic"}
-    assert {name: len(tensor) for name, tensor in tensors.items()} == dict.fromkeys(
-        plain, 1
-    ) | extra
+    found = predict(*items, **options)
+    plain = {View(split, "deterministic"): 1 for split in ("train", "validation", "test")}
+    assert {view: len(logits) for view, logits in found.items()} == plain | extra
+    sizes = {"train": 30, "validation": 9, "test": 5}
+    assert all(logits.shape[1:] == (sizes[view.split], 10) for view, logits in found.items())
+    assert all(logits.dtype == torch.float32 for logits in found.values())
 
 
 def test_snapshots_come_in_the_order_of_training(predict):
-    eleven = [f"snapshot_{number}" for number in range(1, 12)]
-    assert len(predict(kept=eleven)["test/snapshots"]) == 11
-    tensors = predict(kept=("raw",))
-    assert not torch.equal(tensors["test/raw"], tensors["test/deterministic"])
+    scales = [1 / number for number in range(1, 12)]
+    test = View("test", "snapshots")
+    snapshots = predict(kept={"snapshots": scales})[test]
+    assert len(snapshots) == 11
+    for place, scale in enumerate(scales):
+        (alone,) = predict(kept={"snapshots": [scale]})[test]
+        assert torch.equal(snapshots[place], alone)
+    assert len(torch.unique(snapshots, dim=0)) == 11
+
+
+def test_kept_weights_predict_and_leave_the_run_s_own_alone(predict):
+    found = predict(kept={"raw": (0.5,), "snapshots": (0.5, 1.0)})
+    plain = predict()
+    for split in ("validation", "test"):
+        own = found[View(split, "deterministic")]
+        assert torch.equal(own, plain[View(split, "deterministic")])
+        assert not torch.equal(found[View(split, "raw")], own)
+        assert torch.equal(found[View(split, "snapshots")][0], found[View(split, "raw")][0])
+        assert torch.equal(found[View(split, "snapshots")][1], own[0])
 
 
 def test_moments_are_another_form_of_the_same_weights(predict):
-    tensors = predict({"name": "dropconnect", "rate": 0.5})
+    found = predict({"name": "dropconnect", "rate": 0.5})
     gaussian = predict({"name": "dropconnect", "rate": 0.5, "inference": "gaussian"})
-    assert torch.equal(tensors["test/moments"], gaussian["test/deterministic"])
-    assert not torch.equal(tensors["test/moments"], tensors["test/deterministic"])
+    moments, plain = View("test", "moments"), View("test", "deterministic")
+    assert torch.equal(found[moments], gaussian[plain])
+    assert not torch.equal(found[moments], found[plain])
 
 
 def test_no_pass_is_refused(built, images):
     network, chosen, _ = built(DROPOUT)
     for number in (0, -1, 2.5):
         with pytest.raises(
-            Refusal,
-            match=f"noise passes: {number} is refused; allowed is a whole number, at least 1",
+            Refusal, match=f"noise passes: invalid value {number}; expected an integer >= 1"
         ):
             noise(network, images, number, seed=0)
-        with pytest.raises(Refusal, match=f"views: {number} is refused"):
+        with pytest.raises(Refusal, match=f"views: invalid value {number}"):
             augmented(network, images, number, chosen, seed=0)
 
 
@@ -229,30 +246,8 @@ def test_every_chunk_of_a_pass_draws_its_own_masks(built, pool):
     assert not torch.equal(member[:CHUNK], member[CHUNK:])
 
 
-def test_noise_samples_inside_lightning_s_predict_with_batch_norm_frozen(configure, pool, images):
-    """Its `predict` puts the network in evaluation mode, which says nothing about noise."""
-    config = configure(DROPOUT)
-    chosen = regularizers.build(config.regularizers)
-    network = assemble(config, chosen, pool.shape, pool.classes)
-    task = Task(network, chosen, Training(**config.training), config.streams)
-    before = {name: value.clone() for name, value in network.named_buffers()}
-    trainer = lightning.Trainer(
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False
-    )
-    loader = torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(images, torch.zeros(len(images))), batch_size=len(images)
-    )
-    found = []
-    for sampling in (False, True, True):
-        switch(network, training=True, sampling=sampling)
-        found += trainer.predict(task, dataloaders=loader)
-    assert torch.equal(found[0], deterministic(network, images)[0])
-    assert not torch.equal(found[1], found[2])
-    assert all(torch.equal(before[name], value) for name, value in network.named_buffers())
-
-
 def test_many_passes_are_the_mean_over_every_mask_and_better_than_one():
-    """O1.6: brute force over the 16 masks of four hidden units is the limit of T passes; NLL falls with T (Jensen)."""
+    """The 16 masks of four hidden units are the limit of T passes; NLL falls with T (Jensen)."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3))
     images, labels, rate = torch.randn(6, 1, 1, 3), torch.arange(6) % 3, 0.4

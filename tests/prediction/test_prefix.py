@@ -9,7 +9,7 @@ from torch import nn
 from pipeline import regularizers
 from pipeline.prediction.network import as_images, assemble
 from pipeline.prediction.prefix import repeated
-from pipeline.regularizers.base import NoiseLayer, noise_layers, seed_noise, switch
+from pipeline.regularizers._noise import NoiseLayer, noise_layers, seed_noise, switch
 from pipeline.regularizers.dropout import Dropout
 from pipeline.regularizers.input_noise import InputNoise
 

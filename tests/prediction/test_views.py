@@ -54,7 +54,8 @@ def test_views_that_change_labels_are_refused(image):
     for view in (flips, ten_crop):
         with pytest.raises(
             Refusal,
-            match="views: flips: a mirror image has another label in this dataset; allowed are crops",
+            match="views: flips: a mirror image has another label in this dataset; "
+            "allowed are crops",
         ):
             view(image, keep_labels=False)
     with pytest.raises(Refusal, match="crops of images 2x2"):

@@ -28,7 +28,9 @@ def store(tmp_path):
 
 def plan(*names):
     runs = tuple(
-        PlannedRun(study="s", arm="a", strength="", seed=seed, fingerprint=name)
+        PlannedRun(
+            study="s", arm="a", setting={"dropout": {"rate": 0.5}}, seed=seed, fingerprint=name
+        )
         for seed, name in enumerate(names)
     )
     return Plan(

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from declarations import unchanged_batches
 from pydantic import ValidationError
 
+from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
 from pipeline.regularizers.augmentation import (
     Augmentation,
     cutout,
@@ -14,11 +16,9 @@ from pipeline.regularizers.augmentation import (
     pca_jitter,
     recolour,
 )
-from pipeline.regularizers.base import Changes, Evidence, NoEffect
 from pipeline.training.trainer import train
 
-TARGETS = torch.eye(3)
-NONE = torch.zeros(3)
+STRONG = {"shift": 1.0, "flip": 0.5, "crop": 0.1, "rotate": 10.0, "brightness": 0.1, "cutout": 2}
 EVERY = {
     "shift": 1.0,
     "flip": 0.5,
@@ -31,6 +31,12 @@ EVERY = {
     "pca_jitter": 0.5,
     "cutout": 3,
 }
+VARIANTS = [*({name: value} for name, value in EVERY.items()), EVERY]
+FAULTS = [unchanged_batches(Augmentation)]
+
+
+TARGETS = torch.eye(3)
+NONE = torch.zeros(3)
 
 
 @pytest.fixture
@@ -48,12 +54,15 @@ def coordinates(count, size):
 
 
 def evidence(**changes):
-    return Evidence(torch.nn.Identity(), [], 0.0, Changes(**changes))
+    return AuditInputs(torch.nn.Identity(), [], 0.0, BatchChanges(**changes))
+
+
+def generator(seed=1):
+    return torch.Generator().manual_seed(seed)
 
 
 def changed(regularizer, images, seed=1):
-    torch.manual_seed(seed)
-    return regularizer.modify_batch(images, torch.zeros(len(images), 1))[0]
+    return regularizer.modify_batch(images, torch.zeros(len(images), 1), generator(seed))[0]
 
 
 def test_no_move_is_identity(images):
@@ -96,7 +105,8 @@ def test_the_mean_over_both_mirror_images_is_the_same_for_an_image_and_its_mirro
 
 
 def test_a_crop_fills_the_image_with_its_window():
-    """Half the side, at the left top, the middle and the right bottom: the window's own coordinates, spread out."""
+    """Half the side, at the left top, the middle and the right bottom: the window's own
+    coordinates, spread out."""
     out = move(
         coordinates(3, 9),
         torch.zeros(3, 2),
@@ -161,7 +171,8 @@ def test_fused_is_crop_then_shear_then_turn_then_scale_then_shift():
 
 
 def test_crops_lie_within_the_image_and_keep_at_least_their_share():
-    """A white image has no black border, whatever is cropped; the smallest window keeps 1 - crop of the area."""
+    """A white image has no black border, whatever is cropped; the smallest window keeps 1 - crop of
+    the area."""
     regularizer = Augmentation(crop=0.75)
     white = changed(regularizer, torch.ones(500, 1, 8, 8))
     assert torch.allclose(white, torch.ones(500, 1, 8, 8), atol=1e-4)
@@ -192,7 +203,8 @@ def test_brightness_contrast_and_clipping():
 
 
 def test_colour_jitter_is_the_papers_formula(images):
-    """Sum over components of p_i alpha_i lambda_i, lambda being VARIANCES, the same for all pixels of an image."""
+    """Sum over components of p_i alpha_i lambda_i, lambda being VARIANCES, the same for all pixels
+    of an image."""
     torch.manual_seed(2)
     images, noise = (
         torch.rand(5, 3, 6, 6, dtype=torch.float64),
@@ -308,11 +320,12 @@ def test_each_strength_alone_changes_images_and_zero_does_not(images, name):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_strength_moves_no_draw_of_another(images, name):
-    """The generator is where it was without it, and so are the moves: a cutout of the same squares shows it."""
-    changed(Augmentation(), images)
-    expected = torch.random.get_rng_state()
-    changed(Augmentation(**{name: EVERY[name]}), images)
-    assert torch.equal(torch.random.get_rng_state(), expected)
+    """The generator is where it was without it, and so are the moves: a cutout of the same squares
+    shows it."""
+    one, other = generator(), generator()
+    Augmentation().modify_batch(images, TARGETS, one)
+    Augmentation(**{name: EVERY[name]}).modify_batch(images, TARGETS, other)
+    assert torch.equal(one.get_state(), other.get_state())
     bright = images + 0.1
     alone = changed(Augmentation(cutout=2), bright) == 0
     both = changed(
@@ -329,33 +342,31 @@ def test_draws_of_an_image_do_not_depend_on_how_many_follow(images):
 
 
 def test_all_together_stay_in_range_and_targets_stay(images):
-    out, targets = Augmentation(**EVERY).modify_batch(images, TARGETS)
+    out, targets = Augmentation(**EVERY).modify_batch(images, TARGETS, generator())
     assert targets is TARGETS
     assert out.shape == images.shape
     assert out.min() >= 0
     assert out.max() <= 1
 
 
-def test_targets_stay_and_the_global_generator_decides(images):
-    regularizer = Augmentation(shift=1, rotate=10)
-    torch.manual_seed(2)
-    one, targets = regularizer.modify_batch(images, TARGETS)
+def test_targets_stay_and_the_generator_decides(images):
+    regularizer, draws = Augmentation(shift=1, rotate=10), generator(2)
+    one, targets = regularizer.modify_batch(images, TARGETS, draws)
     assert targets is TARGETS
-    torch.manual_seed(2)
-    assert torch.equal(one, regularizer.modify_batch(images, TARGETS)[0])
-    assert not torch.equal(one, regularizer.modify_batch(images, TARGETS)[0])
+    assert torch.equal(one, regularizer.modify_batch(images, TARGETS, generator(2))[0])
+    assert not torch.equal(one, regularizer.modify_batch(images, TARGETS, draws)[0])
 
 
-def test_every_epoch_draws_anew(configure, pool, monkeypatch):
+def test_every_epoch_draws_differently(configure, pool, monkeypatch):
     seen, change = [], Augmentation.modify_batch
     constant = torch.rand(10, 1, 8, 8)
-    monkeypatch.setattr(
-        Augmentation,
-        "modify_batch",
-        lambda self, *batch: (
-            seen.append(change(self, constant, batch[1])[0]) or change(self, *batch)
-        ),
-    )
+
+    def watched(self, inputs, targets, generator):
+        state = generator.get_state()
+        seen.append(change(self, constant, targets, generator)[0])
+        return change(self, inputs, targets, generator.set_state(state))
+
+    monkeypatch.setattr(Augmentation, "modify_batch", watched)
     train(configure({"name": "augmentation", "shift": 1.0}), pool)
     assert len(seen) == 6
     assert all(
@@ -403,15 +414,16 @@ def test_an_augmentation_that_returns_its_input_is_caught():
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_strength_that_is_never_applied_is_caught(configure, pool, monkeypatch, name):
-    """Every draw lands where nothing moves; resampling alone, which changes the last bits, is no effect."""
+    """Every draw lands where nothing moves; resampling alone, which changes the last bits, is no
+    effect."""
     columns = {"flip": 1.0, "crop": 0.0, "cutout": 2.0}
     drawn = "pipeline.regularizers.augmentation._draw"
     original = __import__("pipeline.regularizers.augmentation", fromlist=["x"])._draw
 
-    def stuck(count, channels, device):
+    def stuck(images, generator):
         return {
             key: torch.full_like(value, columns.get(key, 0.5))
-            for key, value in original(count, channels, device).items()
+            for key, value in original(images, generator).items()
         }
 
     monkeypatch.setattr(drawn, stuck)
@@ -438,7 +450,7 @@ def test_a_part_that_returns_its_input_is_caught_beside_one_that_works(
     )
     with pytest.raises(
         NoEffect,
-        match=r"augmentation: .* of 600 images were changed by .*; due is a share of at least",
+        match=r"augmentation: .* of 600 images were changed by .*; expected a share of at least",
     ):
         train(config, pool)
 

@@ -6,15 +6,22 @@ import math
 
 import pytest
 import torch
+from declarations import weakened
 from torch import nn
 from torch.nn import functional
 
 from pipeline import models
 from pipeline.config.validation import checked
 from pipeline.regularizers import dropout as module
-from pipeline.regularizers.base import Changes, Evidence, NoEffect, noise_layers, seed_noise, switch
+from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
+from pipeline.regularizers._noise import noise_layers, seed_noise, switch
 from pipeline.regularizers.dropout import Dropout, DropoutLayer, dropout
 from pipeline.runtime.errors import Refusal
+
+VARIANTS = [{"where": "input"}, {"rate": [0.3, 0.5]}]
+ALSO_NEUTRAL = [{"rate": 0.0, "where": "input"}, {"rate": [0.0, 0.0]}]
+FAULTS = weakened("rate")
+
 
 RATE = 0.3
 
@@ -51,7 +58,8 @@ def test_normalised_geometric_mean_is_weight_scaling():
 
 
 def test_ridge_identity():
-    """O1.3: the expected squared error is that of the mean plus rate / (1 - rate) times a penalty."""
+    """O1.3: the expected squared error is that of the mean plus rate / (1 - rate) times a
+    penalty."""
     torch.manual_seed(1)
     inputs, weights, targets = (
         torch.randn(*shape, dtype=torch.float64) for shape in ((5, 4), (4,), (5,))
@@ -113,10 +121,10 @@ def test_one_rate_for_each_hidden_layer():
     regularizer = Dropout(rate=[0.1, 0.5])
     regularizer.modify_model(network)
     assert shares(network, 2, 3) == pytest.approx([0.1, 0.5], abs=0.05)
-    measures = regularizer.audit(Evidence(network, [], 0.0, Changes()))
+    measures = regularizer.audit(AuditInputs(network, [], 0.0, BatchChanges()))
     assert measures["realised_rate_1"] == pytest.approx(0.1, abs=0.05)
     assert measures["realised_rate_2"] == pytest.approx(0.5, abs=0.05)
-    with pytest.raises(Refusal, match="rate: 2 rates for 1 hidden sites; allowed are 1, or one"):
+    with pytest.raises(Refusal, match="rate: 2 rates for 1 hidden layers; expected 1, or one"):
         regularizer.modify_model(nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 2)))
     with pytest.raises(Refusal, match="no linear layer with hidden inputs"):
         Dropout().modify_model(nn.Sequential(nn.Linear(8, 6)))
@@ -146,10 +154,7 @@ def test_input_drops_standardized_pixels_of_each_example(name):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (
-            {"rate": 1},
-            "a number, at least 0 and less than 1, or one for each hidden layer, as in [[0.1, 0.5]]",
-        ),
+        ({"rate": 1}, "a number, at least 0 and less than 1, or one for each hidden layer"),
         ({"rate": [0.1, 1.5]}, "[0.1, 1.5] is refused; allowed is a number"),
         ({"rate": [0.1, True]}, "is refused"),
         ({"rate": []}, "is refused"),
@@ -186,7 +191,7 @@ def trained_for_a_while(regularizer, network=None):
         regularizer.modify_model(network)
     switch(network, training=True, sampling=True)
     network(torch.ones(100, 50))
-    return Evidence(network, [], 0.0, Changes())
+    return AuditInputs(network, [], 0.0, BatchChanges())
 
 
 def test_the_audit_counts_what_was_dropped():
@@ -203,16 +208,16 @@ def test_the_audit_catches_a_rate_never_applied_and_an_input_returned(monkeypatc
     regularizer.modify_model(broken)
     noise_layers(broken)[0].rate = 0.0  # the planted bug
     with pytest.raises(
-        NoEffect, match="0 of 5000 units at 1 were dropped, a share of 0; due is 0.5"
+        NoEffect, match="0 of 5000 units at 1 were dropped, a share of 0; expected 0.5"
     ):
         regularizer.audit(trained_for_a_while(regularizer, broken))
     monkeypatch.setattr(module, "dropout", lambda inputs, kept, rate: inputs)
-    with pytest.raises(NoEffect, match="1 gave its input in all of 1 passes"):
+    with pytest.raises(NoEffect, match="the output of 1 equals its input in all of 1 passes"):
         regularizer.audit(trained_for_a_while(regularizer))
     unused = nn.Sequential(nn.Linear(50, 50), nn.Linear(50, 50))
     regularizer.modify_model(unused)
     with pytest.raises(NoEffect, match="no mask was drawn"):
-        regularizer.audit(Evidence(unused, [], 0.0, Changes()))
+        regularizer.audit(AuditInputs(unused, [], 0.0, BatchChanges()))
 
 
 def test_equal_settings_under_two_spellings():
@@ -225,7 +230,7 @@ def test_equal_settings_under_two_spellings():
         "rates": [0.25],
     }
     assert not noise_layers(network)
-    with pytest.raises(Refusal, match="rate: 3 rates for 2 hidden sites"):
+    with pytest.raises(Refusal, match="rate: 3 rates for 2 hidden layers"):
         Dropout(rate=[0.1, 0.2, 0.3]).effect(network, (1, 8, 8))
 
 
@@ -250,7 +255,7 @@ def test_hidden_layers_and_their_rates_go_by_the_forward_not_by_registration():
     }
     switch(network, training=True, sampling=True)
     network(torch.rand(500, 4))
-    measures = regularizer.audit(Evidence(network, [], 0.0, Changes()))
+    measures = regularizer.audit(AuditInputs(network, [], 0.0, BatchChanges()))
     assert measures["realised_rate_1"] == pytest.approx(0.1, abs=0.05)
     assert measures["realised_rate_2"] == pytest.approx(0.5, abs=0.05)
 

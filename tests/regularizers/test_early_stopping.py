@@ -1,13 +1,18 @@
-"""Early stopping: the best point's weights, patience counted in points, armed and fired told apart."""
+"""Early stopping: the best point's weights, patience counted in points, armed and fired told
+apart."""
 
 import pytest
 import torch
+from declarations import replaced
 from interrupted import assert_same_end
 
 from pipeline.regularizers import early_stopping
-from pipeline.regularizers.base import NoEffect
+from pipeline.regularizers._audit import NoEffect
 from pipeline.regularizers.early_stopping import EarlyStopping, Stopper, improved
 from pipeline.training.trainer import train
+
+VARIANTS = [{"monitor": "accuracy"}]
+FAULTS = [replaced(Stopper, "on_train_epoch_end", lambda self, trainer, task: None)]
 
 
 class Trainer:

@@ -2,13 +2,18 @@
 
 import pytest
 import torch
+from declarations import weakened
 from pydantic import ValidationError
 from torch import nn
 
 from pipeline import models
 from pipeline.regularizers import input_noise as module
-from pipeline.regularizers.base import Changes, Evidence, NoEffect, noise_layers, seed_noise, switch
+from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
+from pipeline.regularizers._noise import noise_layers, seed_noise, switch
 from pipeline.regularizers.input_noise import InputNoise, InputNoiseLayer, input_noise
+
+FAULTS = weakened("sigma")
+
 
 SIGMA = 0.3
 
@@ -27,7 +32,8 @@ def test_moments_and_a_draw_of_its_own_for_every_value():
 
 
 def test_it_is_a_penalty_on_the_squared_gradient():
-    """Bishop 1995: for a linear output the expected squared error grows by sigma^2 |w|^2, exactly; two draws +-1 average so."""
+    """Bishop 1995: for a linear output the expected squared error grows by sigma^2 |w|^2, exactly;
+    two draws +-1 average so."""
     torch.manual_seed(0)
     weights, inputs, target = (
         torch.randn(3).double(),
@@ -65,7 +71,7 @@ def test_it_acts_once_on_the_standardized_input(name):
     ((read, given),) = seen
     assert torch.allclose(read, torch.tensor(5.0))
     assert abs(float((given - read).std()) - SIGMA) < 0.02
-    measures = regularizer.audit(Evidence(network, [], 0.0, Changes()))
+    measures = regularizer.audit(AuditInputs(network, [], 0.0, BatchChanges()))
     assert measures["values"] == 6400
     assert abs(measures["realised_sigma"] - SIGMA) < 4.5 * SIGMA / 12_800**0.5
 
@@ -91,19 +97,19 @@ def test_the_audit_catches_an_input_returned_and_a_sigma_never_applied(monkeypat
         noise_layers(network)[0].sigma = sigma
         switch(network, training=True, sampling=True)
         network(torch.rand(10, 4))
-        return Evidence(network, [], 0.0, Changes())
+        return AuditInputs(network, [], 0.0, BatchChanges())
 
     assert regularizer.audit(evidence())["realised_sigma"] > 0
-    with pytest.raises(NoEffect, match="none of 40 values was moved at sigma 0.3"):
+    with pytest.raises(NoEffect, match="none of 40 values was changed at sigma 0.3"):
         regularizer.audit(evidence(sigma=0.0))
     monkeypatch.setattr(module, "input_noise", lambda inputs, noise, sigma: inputs)
-    with pytest.raises(NoEffect, match="none of 40 values was moved"):
+    with pytest.raises(NoEffect, match="none of 40 values was changed"):
         regularizer.audit(evidence())
     monkeypatch.undo()
     assert regularizer.audit(evidence(sigma=SIGMA))
-    with pytest.raises(NoEffect, match="the deviation of 40 values is 0.0.*; due is 0.3"):
+    with pytest.raises(NoEffect, match="the deviation of 40 values is 0.0.*; expected 0.3"):
         regularizer.audit(evidence(sigma=SIGMA / 10))
-    with pytest.raises(NoEffect, match="due is 0.3"):
+    with pytest.raises(NoEffect, match="expected 0.3"):
         regularizer.audit(evidence(sigma=SIGMA * 3))
 
 
@@ -115,6 +121,6 @@ def test_the_deviation_measured_is_precise_at_any_strength(sigma):
     switch(network, training=True, sampling=True)
     for _ in range(200):
         network(torch.randn(50, 1, 8, 8))
-    assert regularizer.audit(Evidence(network, [], 0.0, Changes()))[
+    assert regularizer.audit(AuditInputs(network, [], 0.0, BatchChanges()))[
         "realised_sigma"
     ] == pytest.approx(sigma, rel=0.01)

@@ -4,18 +4,23 @@ import math
 
 import pytest
 import torch
+from declarations import unchanged_batches
 from pydantic import ValidationError
 from torch.nn import functional
 
-from pipeline.regularizers.base import Changes, Evidence, NoEffect
+from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
 from pipeline.regularizers.label_smoothing import LabelSmoothing, smoothed
 from pipeline.regularizers.mixup import mixed
+
+PER_IMAGE = False
+FAULTS = [unchanged_batches(LabelSmoothing)]
+
 
 TARGETS = torch.eye(4, dtype=torch.float64)
 
 
 def evidence(**changes):
-    return Evidence(torch.nn.Identity(), [], 0.0, Changes(**changes))
+    return AuditInputs(torch.nn.Identity(), [], 0.0, BatchChanges(**changes))
 
 
 def test_targets_stay_distributions_with_known_entries():
@@ -38,7 +43,8 @@ def test_the_loss_is_that_of_torch(amount):
 
 
 def test_the_best_logits_are_finite():
-    """The minimum is where the softmax equals the target: a logit gap of log(K (1 - a) / a + 1), not infinity."""
+    """The minimum is where the softmax equals the target: a logit gap of log(K (1 - a) / a + 1),
+    not infinity."""
     amount = 0.1
     gap = math.log(4 * (1 - amount) / amount + 1)
     logits = torch.tensor([[gap, 0, 0, 0]], dtype=torch.float64, requires_grad=True)
@@ -55,11 +61,12 @@ def test_it_commutes_with_mixup():
 
 
 def test_inputs_stay_and_nothing_is_drawn():
-    inputs, before = torch.rand(4, 1, 2, 2), torch.random.get_rng_state()
-    kept, soft = LabelSmoothing(amount=0.2).modify_batch(inputs, TARGETS)
+    inputs, generator = torch.rand(4, 1, 2, 2), torch.Generator()
+    before = generator.get_state()
+    kept, soft = LabelSmoothing(amount=0.2).modify_batch(inputs, TARGETS, generator)
     assert kept is inputs
     assert torch.equal(soft, smoothed(TARGETS, 0.2))
-    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(before, generator.get_state())
 
 
 def test_gradient():

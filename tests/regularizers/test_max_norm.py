@@ -2,18 +2,22 @@
 
 import pytest
 import torch
+from declarations import replaced
 from pydantic import ValidationError
 from torch import nn
 
-from pipeline.regularizers.base import Changes, Evidence, NoEffect
+from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
 from pipeline.regularizers.max_norm import MaxNorm, Projection, max_norm, units
 from pipeline.runtime.errors import Refusal
 from pipeline.training.task import Task
 from pipeline.training.trainer import train
 
+STRONG = {"strength": 0.3}
+FAULTS = [replaced(Projection, "_project", lambda self, found: None)]
+
 
 def evidence(network, projection):
-    return Evidence(network, [], 0.0, Changes(), [projection])
+    return AuditInputs(network, [], 0.0, BatchChanges(), [projection])
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 2, 3, 3)])
@@ -63,7 +67,7 @@ def test_units_are_rows_and_filters_and_biases_stay():
         for parameter in network.parameters():
             parameter.fill_(5.0)
     projection = Projection(1.0)
-    projection.project(units(network))
+    projection._project(units(network))
     norms = [weight.detach().flatten(1).norm(dim=1) for weight in units(network)]
     assert torch.allclose(torch.cat(norms), torch.ones(7), atol=1e-6)
     assert all((network[number].bias == 5).all() for number in (0, 1, 3))
@@ -74,13 +78,13 @@ def test_units_are_rows_and_filters_and_biases_stay():
 
 def test_a_run_keeps_every_norm_within_the_limit_after_every_update(configure, pool, monkeypatch):
     longest = []
-    project = Projection.project
+    project = Projection._project
 
     def watched(self, found):
         project(self, found)
         longest.append(max(float(weight.detach().flatten(1).norm(dim=1).max()) for weight in found))
 
-    monkeypatch.setattr(Projection, "project", watched)
+    monkeypatch.setattr(Projection, "_project", watched)
     trained = train(configure({"name": "max_norm", "strength": 0.6}), pool)
     assert len(longest) == 6
     assert max(longest) <= 0.6 + 1e-6
@@ -94,7 +98,8 @@ def test_a_run_keeps_every_norm_within_the_limit_after_every_update(configure, p
 
 
 def test_it_projects_after_the_step_not_before_it(configure, pool, monkeypatch):
-    """At a constant rate every step would carry some unit out again: norms as the step has left them."""
+    """At a constant rate every step would carry some unit out again: norms as the step has left
+    them."""
     longest, ended = [], Task.on_train_batch_end
 
     def watched(self, *arguments):
@@ -125,22 +130,20 @@ def test_a_projection_that_is_never_made_is_caught():
 
 
 def test_a_projection_that_returns_its_input_is_caught(configure, pool, monkeypatch):
-    monkeypatch.setattr(Projection, "project", lambda self, found: setattr(self, "armed", 1))
-    with pytest.raises(NoEffect, match=r"a unit's weights have norm .*, above the allowed 0.3"):
+    monkeypatch.setattr(Projection, "_project", lambda self, found: setattr(self, "armed", 1))
+    with pytest.raises(NoEffect, match=r"the weights of a unit have norm .*; expected at most 0.3"):
         train(configure({"name": "max_norm", "strength": 0.3}), pool)
 
 
 def test_counts_are_taken_up_again():
     one, other = Projection(0.1), Projection(0.1)
-    one.project([torch.ones(2, 3)])
+    one._project([torch.ones(2, 3)])
     other.load_state_dict(one.state_dict())
     assert (other.armed, other.fired) == (2, 2)
 
 
 def test_a_network_without_units_is_refused():
-    with pytest.raises(
-        Refusal, match="max_norm: no units found; looked for linear layers and convolutions"
-    ):
+    with pytest.raises(Refusal, match="max_norm: the network has no linear layer or convolution"):
         MaxNorm().modify_model(nn.Sequential(nn.Flatten()))
 
 

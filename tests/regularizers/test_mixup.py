@@ -2,12 +2,16 @@
 
 import pytest
 import torch
+from declarations import unchanged_batches
 from pydantic import ValidationError
 from scipy import stats
 
-from pipeline.regularizers.base import Changes, Evidence, NoEffect
-from pipeline.regularizers.mixup import Batches, Mixup, draw_share, mixed
+from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
+from pipeline.regularizers.mixup import Mixup, draw_share, mixed
 from pipeline.training.trainer import train
+
+PER_IMAGE = False
+FAULTS = [unchanged_batches(Mixup)]
 
 
 @pytest.fixture
@@ -16,10 +20,12 @@ def batch():
     return torch.rand(6, 2, 4, 4), torch.eye(6)
 
 
-def evidence(batches, **changes):
-    counted = Batches()
-    counted.batches = batches
-    return Evidence(torch.nn.Identity(), [], 0.0, Changes(**changes), [counted])
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def inputs_of_audit(**changes):
+    return AuditInputs(torch.nn.Identity(), [], 0.0, BatchChanges(**changes))
 
 
 def test_every_example_is_the_weighted_mean_of_itself_and_its_partner(batch):
@@ -33,8 +39,7 @@ def test_every_example_is_the_weighted_mean_of_itself_and_its_partner(batch):
 
 def test_inputs_and_targets_are_mixed_alike(batch):
     """Targets are rows of the unit matrix, so that they tell weight and partner of each image."""
-    torch.manual_seed(3)
-    inputs, targets = Mixup(alpha=1).modify_batch(*batch)
+    inputs, targets = Mixup(alpha=1).modify_batch(*batch, generator(3))
     assert torch.allclose(targets.sum(1), torch.ones(6), atol=1e-6)
     assert torch.allclose(
         targets.sum(0), torch.ones(6), atol=1e-6
@@ -48,8 +53,8 @@ def test_inputs_and_targets_are_mixed_alike(batch):
 @pytest.mark.parametrize("alpha", [0.001, 0.2, 1.0, 4.0])
 def test_moments_of_the_weight(alpha):
     """Mean 1/2, variance 1 / (4 (2 alpha + 1))."""
-    torch.manual_seed(1)
-    drawn = torch.tensor([draw_share(alpha) for _ in range(3000)], dtype=torch.float64)
+    draws = generator(1)
+    drawn = torch.tensor([draw_share(alpha, draws) for _ in range(3000)], dtype=torch.float64)
     variance = 1 / (4 * (2 * alpha + 1))
     assert abs(float(drawn.mean()) - 0.5) < 4 * (variance / 3000) ** 0.5
     assert float(drawn.var()) == pytest.approx(variance, rel=0.1)
@@ -58,22 +63,22 @@ def test_moments_of_the_weight(alpha):
 
 
 def test_alpha_towards_zero_is_identity(batch):
-    torch.manual_seed(2)
     for alpha in (0, 1e-5):
-        inputs, targets = Mixup(alpha=alpha).modify_batch(*batch)
+        inputs, targets = Mixup(alpha=alpha).modify_batch(*batch, generator(2))
         assert torch.allclose(inputs, batch[0], atol=1e-5)
         assert torch.allclose(targets, batch[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [0.3, 1.0, 2.5])
 def test_the_weight_has_the_beta_distribution(alpha):
-    torch.manual_seed(4)
-    drawn = [draw_share(alpha) for _ in range(1000)]
+    draws = generator(4)
+    drawn = [draw_share(alpha, draws) for _ in range(1000)]
     assert stats.kstest(drawn, stats.beta(alpha, alpha).cdf).pvalue > 1e-3
 
 
 def test_the_greater_weight_for_oneself_is_the_same_batch(batch):
-    """Exchanging the weights gives the same pairs of image and target, by the inverse permutation."""
+    """Exchanging the weights gives the same pairs of image and target, by the inverse
+    permutation."""
     inputs, _ = batch
     partners = torch.tensor([1, 2, 0, 4, 5, 3])
     lesser, greater = mixed(inputs, partners, 0.2), mixed(inputs, partners.argsort(), 0.8)
@@ -90,13 +95,11 @@ def test_linear_in_the_targets():
     )
 
 
-def test_the_global_generator_decides(batch):
-    regularizer = Mixup(alpha=1)
-    torch.manual_seed(2)
-    one = regularizer.modify_batch(*batch)
-    again = regularizer.modify_batch(*batch)
-    torch.manual_seed(2)
-    other = regularizer.modify_batch(*batch)
+def test_the_generator_decides(batch):
+    regularizer, draws = Mixup(alpha=1), generator(2)
+    one = regularizer.modify_batch(*batch, draws)
+    again = regularizer.modify_batch(*batch, draws)
+    other = regularizer.modify_batch(*batch, generator(2))
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert not torch.equal(one[0], again[0])
 
@@ -118,20 +121,26 @@ def test_a_run_counts_its_batches_and_what_changed(configure, pool):
     trained = train(configure({"name": "mixup", "alpha": 1.0}), pool)
     assert 0.5 < trained.audit["mixup"]["changed"] <= 1
     assert 0 < trained.audit["mixup"]["pixel_change"] < 0.5
-    counted = Batches()
-    counted.on_train_batch_end()
-    resumed = Batches()
-    resumed.load_state_dict(counted.state_dict())
-    assert resumed.batches == 1
+
+
+def test_the_audit_knows_the_number_of_batches(configure, pool, monkeypatch):
+    """On it depends how likely it is that every weight rounds to 1."""
+    seen = []
+    monkeypatch.setattr(Mixup, "audit", lambda self, inputs: seen.append(inputs) or {"x": 1.0})
+    train(configure({"name": "mixup"}), pool)
+    assert (seen[0].changes.batches, seen[0].changes.examples) == (6, 60)
 
 
 def test_a_mixup_that_returns_its_input_is_caught(configure, pool, monkeypatch):
-    monkeypatch.setattr(Mixup, "modify_batch", lambda self, inputs, targets: (inputs, targets))
+    unchanged_batches(Mixup)(monkeypatch)
     with pytest.raises(NoEffect, match="none of 60 examples was changed at alpha 0.2"):
         train(configure({"name": "mixup", "alpha": 0.2}), pool)
 
 
 def test_a_weight_that_rightly_rounds_to_one_is_excused():
-    assert Mixup(alpha=0.001).audit(evidence(6, examples=60)) == {"changed": 0, "pixel_change": 0}
+    assert Mixup(alpha=0.001).audit(inputs_of_audit(batches=6, examples=60)) == {
+        "changed": 0,
+        "pixel_change": 0,
+    }
     with pytest.raises(NoEffect):
-        Mixup(alpha=0.001).audit(evidence(2000, examples=20000))
+        Mixup(alpha=0.001).audit(inputs_of_audit(batches=2000, examples=20000))

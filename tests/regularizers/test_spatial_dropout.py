@@ -5,17 +5,22 @@ import math
 
 import pytest
 import torch
+from declarations import weakened
 from torch import nn
 
 from pipeline import models
 from pipeline.regularizers import spatial_dropout as module
-from pipeline.regularizers.base import Changes, Evidence, NoEffect, noise_layers, switch
+from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
+from pipeline.regularizers._noise import noise_layers, switch
 from pipeline.regularizers.spatial_dropout import (
     SpatialDropout,
     SpatialDropoutLayer,
     spatial_dropout,
 )
 from pipeline.runtime.errors import Refusal
+
+FAULTS = weakened("rate")
+
 
 RATE = 0.3
 
@@ -59,7 +64,7 @@ def test_it_acts_after_the_convolutions(name, sites):
     network(torch.rand(50, 1, 8, 8))
     assert len(seen) == sites
     assert all(0.3 < float(dropped.float().mean()) < 0.7 for dropped in seen)
-    measures = regularizer.audit(Evidence(network, [], 0.0, Changes()))
+    measures = regularizer.audit(AuditInputs(network, [], 0.0, BatchChanges()))
     assert measures["sites"] == sites
     assert abs(measures["realised_rate"] - 0.5) < 0.05
 
@@ -82,17 +87,17 @@ def used(regularizer, change=lambda layer: None):
     change(noise_layers(network)[0])
     switch(network, training=True, sampling=True)
     network(torch.rand(50, 1, 5, 5))
-    return Evidence(network, [], 0.0, Changes())
+    return AuditInputs(network, [], 0.0, BatchChanges())
 
 
 def test_the_audit_catches_a_rate_never_applied_and_an_input_returned(monkeypatch):
     regularizer = SpatialDropout(rate=0.5)
     with pytest.raises(
-        NoEffect, match="0 of 400 feature maps at 0 were dropped, a share of 0; due is 0.5"
+        NoEffect, match="0 of 400 feature maps at 0 were dropped, a share of 0; expected 0.5"
     ):
         regularizer.audit(used(regularizer, lambda layer: setattr(layer, "rate", 0.0)))
     monkeypatch.setattr(module, "spatial_dropout", lambda maps, kept, rate: maps)
-    with pytest.raises(NoEffect, match="0 gave its input in all of 1 passes"):
+    with pytest.raises(NoEffect, match="the output of 0 equals its input in all of 1 passes"):
         regularizer.audit(used(regularizer))
     with pytest.raises(NoEffect, match="no mask was drawn"):
-        regularizer.audit(Evidence(nn.Sequential(), [], 0.0, Changes()))
+        regularizer.audit(AuditInputs(nn.Sequential(), [], 0.0, BatchChanges()))

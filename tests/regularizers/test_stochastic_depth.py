@@ -1,4 +1,5 @@
-"""Stochastic depth against enumeration, and against computing everything and masking it (oracles O3.1 to O3.5)."""
+"""Stochastic depth against enumeration, and against computing everything and masking it (oracles
+O3.1 to O3.5)."""
 
 import copy
 import itertools
@@ -6,6 +7,7 @@ import math
 
 import pytest
 import torch
+from declarations import changed_layers
 from foreign import ForeignBlock
 from pydantic import ValidationError
 from scipy import stats
@@ -14,12 +16,38 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline import models
 from pipeline.models.resnet import Block
-from pipeline.regularizers.base import Changes, Evidence, NoEffect, noise_layers, seed_noise, switch
+from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
+from pipeline.regularizers._noise import noise_layers, seed_noise, switch
 from pipeline.regularizers.stochastic_depth import StochasticDepth, start_momenta, stochastic_depth
 from pipeline.runtime.errors import Refusal
 from pipeline.training import checkpoints
 from pipeline.training.task import Task
 from pipeline.training.trainer import train
+
+STRONG = {"survival": 0.3}
+VARIANTS = [{"mode": "example"}, {"decay": "uniform"}]
+ALSO_NEUTRAL = [{"survival": 1.0, "decay": "uniform"}, {"survival": 1.0, "mode": "example"}]
+
+
+def skips_at(share):
+    """A fault: branches are skipped at a share of their chance."""
+    return changed_layers(
+        lambda layer: setattr(layer, "survival", 1 - (1 - layer.survival) * share)
+    )
+
+
+FAULTS = [skips_at(0), skips_at(0.1)]
+
+
+def shares_a_draw(settings):
+    """By the paper a block is skipped for the whole batch."""
+    return settings.get("mode") != "example"
+
+
+def has_own_form(settings):
+    """Branches are scaled by their chance of survival."""
+    return True
+
 
 MODES = ["batch", "example"]
 IMAGES = torch.rand(20, 1, 8, 8)
@@ -51,7 +79,8 @@ def deepened(network, seed=0, **settings):
 
 
 def fixed(network, draws):
-    """The network with layers that draw what is given: one bool a layer, or one list of bools a layer."""
+    """The network with layers that draw what is given: one bool a layer, or one list of bools a
+    layer."""
     for layer, kept in zip(noise_layers(network), draws, strict=True):
         layer.sample = lambda inputs, *pieces, layer=layer, kept=kept: stochastic_depth(
             inputs, pieces, layer.branch, kept if isinstance(kept, list) else [kept]
@@ -295,7 +324,8 @@ def test_training_skips_the_share_it_should(mode, configure, pool):
 
 @pytest.mark.parametrize("stop", [1, 2])
 def test_a_resumed_run_ends_at_the_same_bits(stop, configure, pool, tmp_path, monkeypatch):
-    """Also where the last block was never computed before the checkpoint, so that its momentum is not there yet."""
+    """Also where the last block was never computed before the checkpoint, so that its momentum is
+    not there yet."""
     monkeypatch.setattr(checkpoints.Checkpoints.__init__, "__defaults__", (0.0,))
     config = configure({"name": "stochastic_depth", "survival": 0.2}, epochs=4)
     whole, start = train(config, pool), Task.on_train_epoch_start
@@ -333,22 +363,22 @@ def test_bad_settings_are_refused(settings):
 def test_the_audit_catches_branches_that_are_never_skipped_or_never_asked():
     regularizer = StochasticDepth(survival=0.5)
     changed = deepened(own_network())
-    with pytest.raises(NoEffect, match="none of 4 branches was ever asked for"):
-        regularizer.audit(Evidence(changed, [], 0.0, Changes()))
+    with pytest.raises(NoEffect, match="none of 4 branches was ever reached"):
+        regularizer.audit(AuditInputs(changed, [], 0.0, BatchChanges()))
     for layer in noise_layers(changed):
         layer.survival = 1.0  # the planted bug
     for _ in range(20):
         changed(IMAGES)
     with pytest.raises(
         NoEffect,
-        match="0 of 80 computations of 4 branches were dropped, a share of 0; due is 0.3125",
+        match="0 of 80 computations of 4 branches were dropped, a share of 0; expected 0.3125",
     ):
-        regularizer.audit(Evidence(changed, [], 0.0, Changes()))
+        regularizer.audit(AuditInputs(changed, [], 0.0, BatchChanges()))
     excused = deepened(own_network())
     for layer in noise_layers(excused):
         layer.survival = 1.0
     excused(IMAGES)
-    assert regularizer.audit(Evidence(excused, [], 0.0, Changes()))["skipped"] == 0
+    assert regularizer.audit(AuditInputs(excused, [], 0.0, BatchChanges()))["skipped"] == 0
 
 
 def test_equal_settings_under_two_spellings():
@@ -384,6 +414,6 @@ def test_blocks_passed_over_are_counted():
             nn.Sequential(nn.Conv2d(1, 4, 3), ForeignBlock(4, 4), *blocks), mode="example"
         )
         changed(IMAGES)
-        measures = regularizer.audit(Evidence(changed, [], 0.0, Changes()))
+        measures = regularizer.audit(AuditInputs(changed, [], 0.0, BatchChanges()))
         assert measures["blocks"] == 1
         assert measures["passed_over"] == expected

@@ -1,14 +1,16 @@
-"""Weight averaging against closed forms (SCIENCE: EMA mass of the first weights, plain mean, variance reduction)."""
+"""Weight averaging against closed forms (SCIENCE: EMA mass of the first weights, plain mean,
+variance reduction)."""
 
 import pytest
 import torch
+from declarations import replaced
 from torch import nn
 
 from pipeline import models, regularizers
 from pipeline.config.run import Data
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.network import as_images
-from pipeline.regularizers.base import Changes, Evidence, NoEffect
+from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
 from pipeline.regularizers.weight_averaging import (
     Averager,
     WeightAveraging,
@@ -19,9 +21,14 @@ from pipeline.regularizers.weight_averaging import (
 from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
+VARIANTS = [{"kind": "mean"}, {"start": 0.5}]
+ALSO_NEUTRAL = [{"decay": 0.0, "start": 0.5}]
+FAULTS = [replaced(Averager, "on_train_batch_end", lambda self, trainer, task: None)]
+
 
 def test_ema_closed_form():
-    """The first weight is copied: it keeps the mass decay^(n-1), the others (1 - decay) decay^(n-i)."""
+    """The first weight is copied: it keeps the mass decay^(n-1), the others (1 - decay)
+    decay^(n-i)."""
     values = torch.randn(7, 3, dtype=torch.float64)
     average = values[0]
     for value in values[1:]:
@@ -79,14 +86,15 @@ def test_a_run_averages_its_own_weights(configure, pool, monkeypatch, kind, star
                 else expected + (weights[name] - expected) / (count + 1)
             )
         assert torch.allclose(trained.weights[name], expected, atol=1e-6)
-        assert torch.equal(trained.kept["raw"][name], seen[-1][name])
+        assert torch.equal(trained.kept["raw"][0][name], seen[-1][name])
 
 
 def test_raw_weights_are_those_of_the_baseline(configure, pool):
     trained = train(configure({"name": "weight_averaging", "decay": 0.9}), pool)
     baseline = train(configure(), pool)
     assert all(
-        torch.equal(trained.kept["raw"][name], baseline.weights[name]) for name in baseline.weights
+        torch.equal(trained.kept["raw"][0][name], baseline.weights[name])
+        for name in baseline.weights
     )
 
 
@@ -106,11 +114,14 @@ def test_an_average_that_is_the_last_weights_is_caught():
     averager = Averager("ema", 0.9, 0.0)
     averager.count = 6
     with pytest.raises(NoEffect, match="the average of 6 weights is the raw weights"):
-        WeightAveraging(decay=0.9).audit(Evidence(nn.Identity(), [], 0.0, Changes(), [averager]))
+        WeightAveraging(decay=0.9).audit(
+            AuditInputs(nn.Identity(), [], 0.0, BatchChanges(), [averager])
+        )
 
 
 def recomputed(weights, model, images, batch_size):
-    """Name -> running mean or variance: the mean over batches of what each batch norm reads, by plain arithmetic."""
+    """Name -> running mean or variance: the mean over batches of what each batch norm reads, by
+    plain arithmetic."""
     network = models.build(model, tuple(images.shape[1:]), 10)
     network.load_state_dict(weights)
     network.train()
@@ -142,7 +153,7 @@ def test_a_run_ends_with_the_statistics_of_its_averaged_weights(configure, pool,
     for name, values in expected.items():
         assert torch.allclose(trained.weights[name].double(), values, atol=1e-5), name
     assert any(
-        not torch.allclose(trained.kept["raw"][name].double(), values, atol=1e-2)
+        not torch.allclose(trained.kept["raw"][0][name].double(), values, atol=1e-2)
         for name, values in expected.items()
     )
 
@@ -154,8 +165,8 @@ def test_early_stopping_beside_it_is_refused(configure, pool, averaging_first):
     with pytest.raises(Refusal) as refused:
         train(configure(*(pair if averaging_first else pair[::-1])), pool)
     assert refused.value.lines == (
-        "weight_averaging with early_stopping: it watches and restores the raw weights, so that no average would be tested; "
-        "allowed is one of the two in an arm",
+        "weight_averaging with early_stopping: it restores the raw weights, so that no average "
+        "would be tested; expected one of the two in an arm",
     )
     assert regularizers.build(
         [{"name": "weight_averaging", "decay": 0}, pair[1]]

@@ -2,11 +2,16 @@
 
 import pytest
 import torch
+from declarations import replaced
 from torch import nn
 
 from pipeline import models
-from pipeline.regularizers.base import Changes, Evidence, NoEffect
+from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
 from pipeline.regularizers.weight_decay import WeightDecay, half_squared_norm
+
+STRONG = {"strength": 0.05}
+FAULTS = [replaced(WeightDecay, "modify_optimizer", lambda self, groups: groups)]
+
 
 STRENGTH = 0.1
 
@@ -77,7 +82,7 @@ def test_audit():
     )
     regularizer = WeightDecay(strength=STRENGTH)
     decayed = regularizer.modify_optimizer(groups(network))
-    measures = regularizer.audit(Evidence(network, decayed, 0.5, Changes()))
+    measures = regularizer.audit(AuditInputs(network, decayed, 0.5, BatchChanges()))
     assert 0 < measures["share_of_loss"] < 1
     with pytest.raises(NoEffect, match="no weight is decayed"):
-        regularizer.audit(Evidence(network, groups(network), 0.5, Changes()))
+        regularizer.audit(AuditInputs(network, groups(network), 0.5, BatchChanges()))

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.parameters import read_parameters
-from pipeline.planning.protocols import document_of
-from pipeline.planning.resolution import resolved
 from pipeline.runtime.errors import Refusal
 from pipeline.terminal.sites import show_sites
 
@@ -22,18 +19,13 @@ class Net(nn.Sequential):
 """
 
 
-def show(project):
-    document, source = document_of("tiny", read_parameters(), project)
-    show_sites(resolved(document, source))
-
-
 def use(project, model):
     protocol = project / "experiments" / "protocols" / "tiny.yaml"
     protocol.write_text(re.sub("model: .*", f"model: {model}", protocol.read_text()))
 
 
 def test_every_kind_of_site_is_named(project, capsys):
-    show(project)
+    show_sites("tiny")
     shown = dict(re.findall(r"^ (\w.*?) {2,}(\d+)  ", capsys.readouterr().out, re.MULTILINE))
     assert shown == {
         "linear layers": "2",
@@ -64,18 +56,18 @@ def test_the_script_finds_a_network_of_this_folder(project, command):
     [
         (
             "{name: cnn, widths: [4, 4, 4, 4, 4]}",
-            "model.widths: 5 stages are too many for images of 8x8 pixels; allowed are at most 3",
+            "model.widths: 5 stages are too many for images of 8x8 pixels; expected at most 3",
         ),
         (
             "{name: resnet, widths: [4, 4, 4, 4, 4, 4], blocks: 1}",
-            "model.widths: 6 stages are too many for images of 8x8 pixels; allowed are at most 4",
+            "model.widths: 6 stages are too many for images of 8x8 pixels; expected at most 4",
         ),
     ],
 )
 def test_a_network_too_deep_for_the_images_is_refused(project, model, line):
     use(project, model)
     with pytest.raises(Refusal) as refused:
-        show(project)
+        show_sites("tiny")
     assert refused.value.lines == (line,)
 
 
@@ -84,5 +76,5 @@ def test_a_network_too_deep_for_the_images_is_refused(project, model, line):
 )
 def test_the_deepest_network_that_fits_is_shown(project, capsys, model):
     use(project, model)
-    show(project)
+    show_sites("tiny")
     assert "parameters" in capsys.readouterr().out

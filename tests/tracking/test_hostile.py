@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from loopback import Heard, absent, answering, silent
+from loopback import Server, absent, answering, silent
 
 SCRIPT = """
 import json, sys, time
@@ -45,7 +45,7 @@ def mirrored(address, folder, key=CANARY, patience=3):
 @contextlib.contextmanager
 def unknown():
     """A name that no server of names knows."""
-    yield Heard("http://no-such-host.invalid")
+    yield Server("http://no-such-host.invalid")
 
 
 SERVERS = {

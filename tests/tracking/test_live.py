@@ -1,4 +1,4 @@
-"""Live curves: the same run to the last bit whatever W&B does, and nothing twice once the mirror has told it all."""
+"""LiveLogger curves: the same run to the last bit whatever W&B does, and nothing twice once the mirror has told it all."""
 
 import signal
 import sys
@@ -21,7 +21,7 @@ from pipeline.execution.processes import run_jobs
 from pipeline.records.history import points
 from pipeline.records.store import Store, read_history
 from pipeline.tracking import live
-from pipeline.tracking.live import Live
+from pipeline.tracking.live import LiveLogger
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.payloads import Payload
 from pipeline.training import trainer
@@ -51,7 +51,7 @@ def _own_folders(tmp_path, monkeypatch):
 
 
 def logger(tmp_path):
-    return Live(PAYLOAD, **GIVEN, folder=str(tmp_path))
+    return LiveLogger(PAYLOAD, **GIVEN, folder=str(tmp_path))
 
 
 def test_a_run_streams_the_points_of_its_history_and_stays_the_same(tmp_path, configure, pool):
@@ -66,7 +66,7 @@ def test_a_run_streams_the_points_of_its_history_and_stays_the_same(tmp_path, co
 
 def test_a_killed_wandb_changes_nothing_in_a_run(tmp_path, configure, pool, monkeypatch):
     """Killed after every point, in a worker, as always: what is left of wandb ends with it."""
-    config, log = configure(epochs=4, curve_points=4), Live.log_metrics
+    config, log = configure(epochs=4, curve_points=4), LiveLogger.log_metrics
 
     def killing(self, metrics, step=None):
         log(self, metrics, step)
@@ -82,7 +82,7 @@ def test_a_killed_wandb_changes_nothing_in_a_run(tmp_path, configure, pool, monk
             "trouble": told.trouble,
         }
 
-    monkeypatch.setattr(Live, "log_metrics", killing)
+    monkeypatch.setattr(LiveLogger, "log_metrics", killing)
     ((_, outcome),) = run_jobs([{"id": "a"}], streamed, Execution(workers=1, time_limit=60))
     assert outcome["state"] == "done", outcome
     assert outcome["trouble"]
@@ -99,7 +99,7 @@ def test_killed_and_resumed_it_is_one_run_on_a_server_and_the_mirror_adds_no_poi
         monkeypatch.setenv("WANDB_BASE_URL", kept.address)
 
         def told():
-            return Live(PAYLOAD, **GIVEN | {"mode": "online", "folder": str(tmp_path)})
+            return LiveLogger(PAYLOAD, **GIVEN | {"mode": "online", "folder": str(tmp_path)})
 
         killed_after(2, config, pool, tmp_path / "checkpoints", told())
         run = kept.runs["abc123"]
@@ -149,11 +149,11 @@ def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, cap
         monkeypatch.setenv("WANDB_BASE_URL", server.address)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         train.main("tiny")
-    monkeypatch.setattr(live, "Live", None)  # a run that would stream fails
+    monkeypatch.setattr(live, "LiveLogger", None)  # a run that would stream fails
     run_stages(choose, confirm)
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("W&B: ")]
     assert said == 2 * [
-        "W&B: TimeoutError: no answer within 6 s; live curves rest for some minutes, the mirror makes up for them"
+        "W&B: TimeoutError: no answer within 6 s; no live curves for some minutes, the mirror sends them later"
     ]
     store = Store(project / ".runs")
     assert store.muted()
@@ -167,7 +167,7 @@ def test_what_is_slow_on_every_point_is_trouble_too(tmp_path, monkeypatch):
     """Each wait is within its bound, all together are more than their share of the run."""
     monkeypatch.setattr(live, "LEAST", 0.2)
     told = logger(tmp_path)
-    monkeypatch.setattr(Live, "_started", lambda self: time.sleep(0.15) or FakeLogger())
+    monkeypatch.setattr(LiveLogger, "_started", lambda self: time.sleep(0.15) or FakeLogger())
     told.log_metrics({"epoch": 1}, 1)
     assert told.trouble == ""
     told.log_metrics({"epoch": 2}, 2)

@@ -114,7 +114,7 @@ def test_no_secret_and_no_command_line_is_mirrored(
 
 def test_one_refused_run_does_not_stop_the_others(mirror: Mirror) -> None:
     assert not mirror.send(replace(PAYLOAD, id="bad", history=({"epoch": "six"},)))
-    assert list(mirror.refused) == ["bad"]
+    assert list(mirror.rejected) == ["bad"]
     assert mirror.send(PAYLOAD)
     assert mirror.trouble == ""
 
@@ -156,7 +156,7 @@ def test_an_error_at_the_end_of_a_run_is_trouble(
 
     monkeypatch.setattr("wandb.Run.finish", finish)
     assert not mirror.send(PAYLOAD)
-    assert (mirror.trouble, mirror.refused) == ("ValueError: the end", {})
+    assert (mirror.trouble, mirror.rejected) == ("ValueError: the end", {})
 
 
 def test_waiting_for_wandb_is_bounded(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,13 @@
 """What W&B is told, without W&B."""
 
 import dataclasses
+import json
+from typing import Any
 
 import pytest
 
-from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.test_rules import NOISE
 from pipeline.tracking.payloads import (
     Image,
     Payload,
@@ -19,8 +22,14 @@ SETTINGS = {
     "model": {"name": "resnet"},
     "training": {"epochs": 60},
 }
-BASELINE = PlannedArm(name="baseline", factor="nothing", rule="deterministic")
-DROPOUT = PlannedArm(name="drop", factor="dropout", rule="noise_12")
+BASELINE = PlannedArm(name="baseline")
+DROPOUT = PlannedArm(
+    name="drop",
+    factor=Factor(regularizers=("dropout",), protocol={"data.train_size": 75}),
+    rule=NOISE,
+)
+MORE = PlannedArm(name="more", factor=Factor(regularizers=("mixup",)), against="drop")
+SETTING = {"dropout": {"rate": 0.25}, "protocol": {"data.train_size": 75}}
 IDENTITY = {
     "data": {"dataset": "digits", "train_size": 75},
     "model": {"name": "resnet", "widths": [8, 16]},
@@ -67,7 +76,7 @@ RECORD = {
 
 def plan(*runs: PlannedRun) -> Plan:
     studies = [
-        PlannedStudy(name=name, question=f"Does {name} help?", arms=(BASELINE, DROPOUT))
+        PlannedStudy(name=name, question=f"Does {name} help?", arms=(BASELINE, DROPOUT, MORE))
         for name in ("one", "two")
     ]
     return Plan(
@@ -81,13 +90,13 @@ def plan(*runs: PlannedRun) -> Plan:
     )
 
 
-def row(study: str, arm: str, fingerprint: str, strength: str = "", seed: int = 1000) -> PlannedRun:
-    return PlannedRun(study=study, arm=arm, strength=strength, seed=seed, fingerprint=fingerprint)
+def row(study: str, arm: str, fingerprint: str, **more: object) -> PlannedRun:
+    return PlannedRun(study=study, arm=arm, seed=1000, fingerprint=fingerprint, **more)  # type: ignore[arg-type]
 
 
 def one(**changes: object) -> Payload:
     recorded = dataclasses.replace(Recorded(RECORD, HISTORY, IDENTITY), **changes)  # type: ignore[arg-type]
-    return next(run_payloads(plan(row("one", "drop", "f1", "rate=0.25")), {"f1": recorded}))
+    return next(run_payloads(plan(row("one", "drop", "f1", setting=SETTING)), {"f1": recorded}))
 
 
 def test_a_shared_run_comes_once_under_its_first_study_and_is_tagged_with_all() -> None:
@@ -104,8 +113,20 @@ def test_a_shared_run_comes_once_under_its_first_study_and_is_tagged_with_all() 
 def test_a_run_says_what_it_is() -> None:
     payload = one()
     assert payload.job_type == "confirmation"
-    assert payload.name == "drop rate=0.25 seed 1000"
+    assert payload.name == "drop rate=0.25, data.train_size=75 seed 1000"
     assert payload.notes == "Does one help?"
+
+
+def test_a_model_of_a_group_and_a_draw_say_which_they_are() -> None:
+    runs = (
+        row("one", "baseline", "f0", member=2),
+        row("one", "baseline", "f1", stream="init", draw=3),
+    )
+    payloads = run_payloads(plan(*runs), {name: Recorded(RECORD) for name in ("f0", "f1")})
+    assert [payload.name for payload in payloads] == [
+        "baseline seed 1000 member 2",
+        "baseline seed 1000 init 3",
+    ]
 
 
 def test_config_is_flat_and_holds_the_values_of_the_run_over_those_of_the_protocol() -> None:
@@ -114,19 +135,20 @@ def test_config_is_flat_and_holds_the_values_of_the_run_over_those_of_the_protoc
     expected = {
         **{
             "arm": "drop",
-            "strength": "rate=0.25",
             "study": "one",
             "protocol": "digits",
             "phase": "confirmation",
             "seed": 1000,
         },
         **{
-            "factor": "dropout",
-            "test_rule": "noise_12",
-            "regularizers": "dropout",
-            "fingerprint": "f1",
-            "data_digest": "d1",
+            "setting.dropout.rate": 0.25,
+            "setting.protocol.data.train_size": 75,
+            "factor.regularizers": ["dropout"],
+            "factor.protocol.data.train_size": 75,
+            "test_rule.view": "noise",
+            "test_rule.members": 12,
         },
+        **{"regularizers": "dropout", "fingerprint": "f1", "data_digest": "d1"},
         **{
             "dropout.rate": 0.25,
             "dropout.sites.head": True,
@@ -160,14 +182,13 @@ def test_curves_come_by_epoch_with_the_gap_where_both_splits_are_there() -> None
 
 def test_summary_has_scores_gap_audit_cost_and_state() -> None:
     scores = [
-        {"rule": "noise_12", "split": "test", "metric": "accuracy", "value": 0.95},
-        {"rule": "deterministic", "split": "test", "metric": "accuracy", "value": 0.94},
-        {
-            "rule": "deterministic",
-            "split": "train_validation",
-            "metric": "gap_noise",
-            "value": 0.01,
-        },
+        {"view": view, "members": members, "split": split, "metric": metric, "value": value}
+        for view, members, split, metric, value in (
+            ("noise", 12, "test", "accuracy", 0.95),
+            ("noise", 20, "test", "accuracy", 0.96),
+            ("deterministic", 1, "test", "accuracy", 0.94),
+            ("deterministic", 1, "train_validation", "gap_noise", 0.01),
+        )
     ]
     assert one(scores=scores, timing={"seconds": 1.5}).summary == {
         "state": "done",
@@ -176,6 +197,7 @@ def test_summary_has_scores_gap_audit_cost_and_state() -> None:
         "cost/seconds": 1.5,
         "audit/dropout/drop_rate": 0.249,
         "final/test_accuracy": 0.95,
+        "final/noise_20/test_accuracy": 0.96,
         "final/deterministic/test_accuracy": 0.94,
         "final/gap_noise": 0.01,
     }
@@ -194,11 +216,34 @@ def test_the_digest_tells_any_change_and_nothing_else() -> None:
     assert one(history=[{**HISTORY[0], "loss": float("nan")}]).digest()
 
 
+def contrast(arm: str) -> dict[str, Any]:
+    """The start of a row of contrasts.csv, as it is read back."""
+    factor = next(one.factor for one in (DROPOUT, MORE) if one.name == arm)
+    return {
+        "study": "one",
+        "arm": arm,
+        "factor": json.loads(factor.model_dump_json()),
+        "setting": SETTING,
+    }
+
+
+def test_the_tables_of_the_report_hold_labels_in_place_of_mappings() -> None:
+    rows = [{**contrast(arm), "metric": "test_accuracy"} for arm in ("drop", "more")]
+    tables = report_payload([plan(row("one", "drop", "f1"))], rows, {}, {}).tables
+    for name in ("headline", "contrasts"):
+        at = {column: place for place, column in enumerate(tables[name].columns)}
+        labels = [(cells[at["factor"]], cells[at["setting"]]) for cells in tables[name].rows]
+        setting = "rate=0.25, data.train_size=75"
+        assert labels == [
+            ("dropout + data.train_size=75", setting),
+            ("mixup, against drop", setting),
+        ]
+
+
 def test_the_report_holds_the_headline_and_the_whole_table() -> None:
     contrasts = [
         {
-            "study": "one",
-            "arm": "drop",
+            **contrast("drop"),
             "metric": "test_accuracy",
             "difference": 0.02,
             "low": 0.01,
@@ -206,8 +251,7 @@ def test_the_report_holds_the_headline_and_the_whole_table() -> None:
             "verdict": "helps",
         },
         {
-            "study": "one",
-            "arm": "drop",
+            **contrast("drop"),
             "metric": "gap",
             "difference": -0.02,
             "low": None,

@@ -1,4 +1,4 @@
-"""What W&B's own client sends a server, from a finished project: everything once, no secret, and all of it after a fall."""
+"""What W&B's own client sends a server: everything once, no secret, and all of it after a fall."""
 
 import base64
 import json
@@ -19,6 +19,7 @@ from tiny import ROOT, clean_environment
 from wandb_server import behaving
 
 from pipeline.config.plan import read_plan
+from pipeline.runtime.files import read_sealed
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.payloads import Payload
 
@@ -26,9 +27,9 @@ STAGE = """
 import sys
 from pipeline import track
 from pipeline.execution.stage import stage
-from pipeline.tracking import mirror
+from pipeline.tracking import mirror, sync
 mirror.PATIENCE, *rest = map(float, sys.argv[1].split())
-track.PATIENCE = rest[0] if rest else track.PATIENCE
+sync.STAGE_SECONDS = rest[0] if rest else sync.STAGE_SECONDS
 sys.exit(stage(track.main, ["tiny"]))
 """
 KEY, TOKEN, PASSWORD, SETTING = (
@@ -87,9 +88,7 @@ def fingerprints(project):
         for phase in ("confirmation", "exploration")
     ]
     return {
-        row.fingerprint: (plan.phase, row.study)
-        for plan in plans
-        for row in reversed(list(plan.every()))
+        row.fingerprint: (plan.phase, row.study) for plan in plans for row in reversed(plan.runs)
     }
 
 
@@ -167,7 +166,7 @@ def check_everything(kept, project):
     scores = pd.read_csv(project / "artifacts" / "tiny" / "scores.csv").set_index(
         ["split", "metric"]
     )
-    scores = scores[scores["rule"] == "deterministic"]
+    scores = scores[scores["view"] == "deterministic"]
     for name, (phase, study) in planned.items():
         own = scores[scores["fingerprint"] == name]["value"]
         assert len(own) > 15 or phase == "exploration"
@@ -246,7 +245,7 @@ def test_a_slow_server_holds_a_run_of_the_pipeline_up_for_so_long_and_the_comman
         assert time.monotonic() - begun < 20
         assert (code, out) == (0, "")
         (done,) = re.findall(
-            rf"^W&B: slow, 2 s were enough; mirrored (\d+) of {count} runs; .*; run: gapwise track tiny\n$",
+            rf"^W&B: slow, stopped after 2 s; mirrored (\d+) of {count} runs; .*; run: gapwise track tiny\n$",
             err,
         )
         assert 0 < int(done) < count
@@ -297,7 +296,7 @@ def test_a_full_disk_costs_one_line_and_nothing_half_written_counts(place, mount
     assert (code, out, err.count("\n")) == (0, "", 1), err
     assert "No space left on device" in err
     (memory,) = (place / "project" / ".runs" / "tracked").iterdir()
-    sent = json.loads(memory.read_text())
+    sent = read_sealed(memory)
     assert f"mirrored {len(sent)} of " in err
     for name in sent:
         (folder,) = (place / "wandb").glob(f"offline-run-*-{name}")
@@ -343,6 +342,6 @@ def test_what_the_server_does_not_take_is_not_taken_for_sent(refused, tmp_path, 
             kept.refusing = refusing
             with closing(Mirror("online", "gapwise", None, str(folder))) as mirror:
                 assert mirror.send(payload) == (not said)
-            assert (list(mirror.refused), mirror.trouble) == (said, "")
+            assert (list(mirror.rejected), mirror.trouble) == (said, "")
         assert kept.runs["one"].history() == [{"_step": 1, "epoch": 1, "gap": 0.1}]
         assert kept.artifacts["one"].contents() == {"report.md": b"# Gap\n"}

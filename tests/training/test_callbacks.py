@@ -5,6 +5,7 @@ import pytorch_lightning as lightning
 import torch
 from torch import nn
 
+from pipeline.regularizers._callback import TrainingCallback
 from pipeline.training.callbacks import Forwarded
 
 
@@ -22,22 +23,26 @@ class Network(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-class Counter:
-    """Has some of the hooks, and no base class."""
+class Counter(TrainingCallback):
+    """Has some of the hooks."""
 
     def __init__(self):
         self.started = self.batches = self.epochs = 0
+        self.ended = False
 
-    def on_train_start(self, trainer, pl_module):
+    def on_train_start(self, trainer, task):
         self.started += 1
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        assert isinstance(pl_module, Network)
-        assert batch_idx in (0, 1)
+    def on_train_batch_end(self, trainer, task):
+        assert isinstance(task, Network)
+        assert trainer.global_step > 0
         self.batches += 1
 
-    def on_train_epoch_end(self, trainer, pl_module):
+    def on_train_epoch_end(self, trainer, task):
         self.epochs += 1
+
+    def on_train_end(self, trainer, task):
+        self.ended = True
 
     def state_dict(self):
         return {"batches": self.batches, "epochs": self.epochs}
@@ -73,6 +78,20 @@ def test_the_hooks_that_an_object_has_are_called():
     counter = Counter()
     fit(3, counter)
     assert (counter.started, counter.epochs, counter.batches) == (1, 3, 6)
+    assert counter.ended
+
+
+def test_every_hook_of_the_base_class_is_passed_on():
+    hooks = {name for name, value in vars(TrainingCallback).items() if callable(value)}
+    hooks = {name for name in hooks if not name.startswith("_")}
+    assert hooks - {"kept_weights"} <= set(vars(Forwarded))
+
+
+@pytest.mark.parametrize("name", ["on_train_batch_ends", "on_epoch_end", "kept", "save_state"])
+def test_a_misspelt_hook_is_an_error_when_its_class_is_created(name):
+    with pytest.raises(TypeError, match=f"Stopper.{name}: unknown hook; expected one of on_train_"):
+        type("Stopper", (TrainingCallback,), {name: lambda self, trainer, task: None})
+    type("Stopper", (TrainingCallback,), {f"_{name}": lambda self: None})
 
 
 def test_states_go_through_a_checkpoint_by_class(tmp_path):

@@ -1,12 +1,13 @@
-"""What only a GPU can show: every regularizer trains there, twice the same, and predicts what the processor predicts."""
+"""What only a GPU can show: every regularizer trains there, twice the same, and predicts what the
+processor predicts."""
 
 import pytest
 import torch
+from declarations import NAMES, item
 from interrupted import assert_same_end
-from strengths import NAMES, strong
 
 from pipeline.config.run import Hardware
-from pipeline.prediction.tensors import Subject, predictions
+from pipeline.prediction.tensors import TrainedRun, predictions
 from pipeline.regularizers import build
 from pipeline.training.trainer import train
 
@@ -17,10 +18,8 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 @pytest.fixture
 def one(configure):
-    """The settings of a small run with one regularizer, every strength on."""
-    return lambda name, **training: configure(
-        {"name": name, **strong(name).model_dump(mode="json")}, **training
-    )
+    """The settings of a small run with one regularizer, strong settings."""
+    return lambda name, **training: configure(item(name), **training)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
@@ -47,14 +46,15 @@ def test_resumed_it_ends_at_the_same_bits(one, pool, tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_predictions_are_those_of_the_processor(one, pool, name):
-    """Same weights, same noise, same views: draws are made by the processor wherever a network computes."""
+    """Same weights, same noise, same views: draws are made by the processor wherever a network
+    computes."""
     config = one(name)
     trained = train(config, pool)
     parts = {"train": slice(0, 30), "validation": slice(30, 80), "test": slice(80, 130)}
     images = {split: torch.from_numpy(pool.images[part]) for split, part in parts.items()}
     here, there = (
         predictions(
-            Subject(config, build(config.regularizers), trained.weights, trained.kept, device),
+            TrainedRun(config, build(config.regularizers), trained.weights, trained.kept, device),
             images,
             10,
             True,

@@ -1,4 +1,5 @@
-"""What a training holds of many images: their bytes twice, in the file's pages and in its own split, and never as fractions."""
+"""What a training holds of many images: their bytes twice, in the file's pages and in its own
+split, and never as fractions."""
 
 import subprocess
 import sys
@@ -22,9 +23,15 @@ def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 pool = Arrays(np.load("images.npy", mmap_mode="r"), np.arange(int(sys.argv[1])) % 10, 10)
-data = {"dataset": "digits", "train_size": len(pool.labels) - 2000, "label_noise": 0.0, "test_fraction": 0.4}
-training = {"learning_rate": 0.01, "momentum": 0.9, "schedule": "constant", "epochs": 1, "batch_size": 500, "curve_points": 1}
-config = RunConfig(data=data, model={"name": "mlp", "hidden": (4,)}, training=training, regularizers=(), streams=Streams.of(0))
+size = len(pool.labels) - 2000
+config = RunConfig(
+    data={"dataset": "digits", "train_size": size, "label_noise": 0.0, "test_fraction": 0.4},
+    model={"name": "mlp", "hidden": (4,)},
+    training={"learning_rate": 0.01, "momentum": 0.9, "schedule": "constant", "epochs": 1,
+              "batch_size": 500, "curve_points": 1},
+    regularizers=(),
+    streams=Streams.of(0),
+)
 before = peak()
 assert not train(config, pool).diverged
 print(peak() - before)

@@ -8,12 +8,12 @@ from interrupted import assert_same_end, killed_after
 
 from pipeline import regularizers
 from pipeline.config.run import Data
-from pipeline.config.test_rules import NOISE_PASSES
+from pipeline.config.test_rules import NOISE
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
-from pipeline.regularizers.base import NoEffect
+from pipeline.regularizers._audit import NoEffect
 from pipeline.training.checkpoints import latest
 from pipeline.training.snapshots import Snapshots
 from pipeline.training.task import Task
@@ -94,9 +94,9 @@ def test_augmentation_draws_anew_in_every_epoch(configure, pool, monkeypatch):
     kind, drawn = regularizers.settings()["augmentation"], []
     modify = kind.modify_batch
 
-    def watched(self, inputs, targets):
-        drawn.append(torch.random.get_rng_state())
-        return modify(self, inputs, targets)
+    def watched(self, inputs, targets, generator):
+        drawn.append(generator.get_state())
+        return modify(self, inputs, targets, generator)
 
     monkeypatch.setattr(kind, "modify_batch", watched)
     train(configure(SHIFT, epochs=3), pool)
@@ -111,19 +111,26 @@ def test_validation_members_are_those_of_the_test_rule(configure, pool):
     network = assemble(config, chosen, pool.shape, pool.classes)
     network.load_state_dict(trained.weights)
     _, held = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
-    expected = noise(network, as_images(held.images), NOISE_PASSES, config.streams.noise)
-    assert trained.validation_logits.shape[0] == NOISE_PASSES
+    expected = noise(network, as_images(held.images), NOISE.members, config.streams.noise)
+    assert trained.validation_logits.shape[0] == NOISE.members
     assert torch.equal(trained.validation_logits, expected)
 
 
 def test_the_audit_is_given_the_training_loss_and_the_real_optimizer(configure, pool, monkeypatch):
     kind, seen = regularizers.settings()["weight_decay"], []
-    monkeypatch.setattr(kind, "audit", lambda self, evidence: seen.append(evidence) or {"x": 1.0})
+    monkeypatch.setattr(kind, "audit", lambda self, inputs: seen.append(inputs) or {"x": 1.0})
     trained = train(configure(DECAY), pool)
-    (evidence,) = seen
-    assert evidence.training_loss == trained.history[-2]["loss"] != trained.history[-1]["loss"]
-    assert "momentum_buffer" not in evidence.groups[0]
-    assert evidence.groups[0]["lr"] == pytest.approx(trained.history[-1]["learning_rate"])
+    (inputs,) = seen
+    assert inputs.training_loss == trained.history[-2]["loss"] != trained.history[-1]["loss"]
+    assert "momentum_buffer" not in inputs.groups[0]
+    assert inputs.groups[0]["lr"] == pytest.approx(trained.history[-1]["learning_rate"])
+
+
+def test_a_run_computes_on_one_thread(configure, pool):
+    """Their number changes the bits."""
+    torch.set_num_threads(2)
+    train(configure(), pool)
+    assert torch.get_num_threads() == 1
 
 
 def test_streams_without_a_user_change_nothing(configure, pool):
@@ -156,7 +163,8 @@ def test_scoring_more_often_is_the_same_run(configure, pool):
 
 
 def test_cost_is_counted(configure, pool):
-    """Three convolutions, two linear layers, counted by hand for one example: 2 operations per multiplication."""
+    """Three convolutions, two linear layers, counted by hand for one example: 2 operations per
+    multiplication."""
     cost = train(configure(epochs=2), pool).cost
     stem, first = 64 * 9 * 1 * 4, 2 * 64 * 9 * 4 * 4
     second = 16 * (4 * 8) + 16 * 9 * 4 * 8 + 16 * 9 * 8 * 8
@@ -169,7 +177,8 @@ def test_cost_is_counted(configure, pool):
 
 
 def test_what_stochastic_depth_skips_is_counted_by_its_chance(configure, pool):
-    """The branches of a network of two blocks, by hand: forward and backward cost three times the forward."""
+    """The branches of a network of two blocks, by hand: forward and backward cost three times the
+    forward."""
     plain = train(configure(), pool).cost
     skipping = train(configure({"name": "stochastic_depth", "survival": 0.5}), pool).cost
     first, second = 2 * 64 * 9 * 4 * 4, 16 * 9 * 4 * 8 + 16 * 9 * 8 * 8
@@ -192,7 +201,9 @@ def test_a_run_that_diverges_is_a_result(configure, pool):
 
 def test_a_regularizer_without_effect_fails_the_run(configure, pool, monkeypatch):
     kind = regularizers.settings()["augmentation"]
-    monkeypatch.setattr(kind, "modify_batch", lambda self, inputs, targets: (inputs, targets))
+    monkeypatch.setattr(
+        kind, "modify_batch", lambda self, inputs, targets, generator: (inputs, targets)
+    )
     with pytest.raises(NoEffect, match="augmentation: none of 60 images was changed"):
         train(configure(SHIFT), pool)
 

@@ -1,7 +1,8 @@
-"""Data sources, one file each, and what every source shares: splits, batches, prepared arrays.
+"""Data sources, one file each; files whose name begins with `_` are shared.
 
-A source has the settings it takes (`Source`, the `source` section of a protocol: where the data lie, what to do with a bad
-file), `describe`, which says what it will give without reading it all, and `read`, which tells what it leaves out by `remark`.
+A source defines `Source`, the model of the `source` section of a protocol; `describe(source)`,
+which returns the `DatasetInfo` without reading all data; and `read(source)`, which returns the
+`Splits`. It logs what it leaves out as a warning.
 """
 
 import importlib
@@ -12,43 +13,35 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.config.validation import checked
-from pipeline.data.arrays import Kind, Parts
+from pipeline.data.arrays import DatasetInfo, Splits
 from pipeline.runtime.errors import Refusal
 
-NEEDED = {
-    "Source": "the model of its settings",
-    "describe": "a function describe(source) that gives Kind",
-    "read": "a function read(source) that gives Parts",
-}
+REQUIRED = ("Source", "describe", "read")
 
 
 def settings() -> dict[str, type[Settings]]:
-    """Name -> model of its `source` section, for every file of this folder that is a source."""
-    found = sorted(
-        module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
-    )
-    return {name: _module(name).Source for name in found}
+    """Return the model of the `source` section of every data source, by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return {name: _module(name).Source for name in names if not name.startswith("_")}
 
 
-def describe(name: str, source: Mapping[str, Any]) -> Kind:
-    """What the dataset `name` is, read from where `source` says. Raises Refusal."""
-    kind: Kind = _module(name).describe(_checked(name, source))
-    return kind
+def describe(name: str, source: Mapping[str, Any]) -> DatasetInfo:
+    """Return what the dataset `name` is, read from where `source` says."""
+    info: DatasetInfo = _module(name).describe(_checked(name, source))
+    return info
 
 
-def read(name: str, source: Mapping[str, Any]) -> Parts:
-    """All examples of a dataset. Raises Refusal where they are not what `Arrays` and `describe` say."""
-    module, kind = _module(name), describe(name, source)
-    parts: Parts = module.read(_checked(name, source))
-    mistakes = [
-        f"pipeline/data/sources/{name}.py: read(): {part}: {mistake}"
-        for part, arrays in vars(parts).items()
-        if arrays is not None
-        for mistake in arrays.mistakes(kind)
-    ]
-    if mistakes:
-        raise Refusal(*mistakes)
-    return parts
+def read(name: str, source: Mapping[str, Any]) -> Splits:
+    """Return all examples; raise Refusal unless they are what `Arrays` and `describe` promise."""
+    info = describe(name, source)
+    splits: Splits = _module(name).read(_checked(name, source))
+    errors = []
+    for split, arrays in vars(splits).items():
+        if arrays is not None:
+            errors += [f"{_file(name)}: read(): {split}: {line}" for line in arrays.errors(info)]
+    if errors:
+        raise Refusal(*errors)
+    return splits
 
 
 def _checked(name: str, source: Mapping[str, Any]) -> Settings:
@@ -58,7 +51,10 @@ def _checked(name: str, source: Mapping[str, Any]) -> Settings:
 
 def _module(name: str) -> ModuleType:
     module = importlib.import_module(f"pipeline.data.sources.{name}")
-    for attribute, what in NEEDED.items():
-        if not hasattr(module, attribute):
-            raise Refusal(f"pipeline/data/sources/{name}.py: has no {attribute}; needed is {what}")
+    if missing := [attribute for attribute in REQUIRED if not hasattr(module, attribute)]:
+        raise Refusal(f"{_file(name)}: {', '.join(missing)}: missing; see {_file('__init__')}")
     return module
+
+
+def _file(name: str) -> str:
+    return f"pipeline/data/sources/{name}.py"

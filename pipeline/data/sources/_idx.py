@@ -1,13 +1,13 @@
-"""The four idx files of MNIST, and of the datasets that took over its format: 28x28 grey images in ten classes.
+"""The four idx files of MNIST and of datasets in its format: 28x28 grayscale images, ten classes.
 
-Separate because these datasets differ by their content alone. A file begins with two zero bytes, the type of its values
-(8: bytes) and the number of its dimensions, then each dimension in four bytes, most significant first, then the values.
+A file holds four bytes for the type and number of dimensions, four for each dimension, and the
+values, one byte each.
+
 Source: LeCun, Cortes and Burges, The MNIST database of handwritten digits, 1998.
 """
 
 import gzip
 import math
-import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.arrays import Arrays, Parts
-from pipeline.data.sources._download import bounded, verified
+from pipeline.data.arrays import Arrays, Splits
+from pipeline.data.sources._download import read_limited, require_md5
 from pipeline.runtime.errors import Refusal
 
-BYTES = 0x0800
 EXAMPLES = {"train": 60_000, "t10k": 10_000}
 SHAPE = (28, 28)
 CLASSES = 10
@@ -29,48 +28,37 @@ FILES = tuple(
 PACKED = tuple(f"{name}.gz" for name in FILES)
 
 
-def read(folder: Path, sums: Mapping[str, str]) -> Parts:
-    """Both parts, each file as it is or packed by gzip; `sums`: the md5 of each, unpacked. Raises Refusal."""
-    pool, test = (_part(folder, part, sums) for part in EXAMPLES)
-    return Parts(pool, test=test)
+def read(folder: Path, md5: Mapping[str, str]) -> Splits:
+    """Return both parts of the dataset; raise Refusal unless each file has its published md5.
+
+    A file may be packed by gzip; the checksum is that of its content.
+    """
+    pool, test = (_arrays(folder, part, md5) for part in EXAMPLES)
+    return Splits(pool, test=test)
 
 
-def _part(folder: Path, part: str, sums: Mapping[str, str]) -> Arrays:
+def _arrays(folder: Path, part: str, md5: Mapping[str, str]) -> Arrays:
     count = EXAMPLES[part]
     images, labels = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
-    pixels = _values(folder, images, (count, *SHAPE), sums[images])
-    return Arrays(
-        pixels[:, None], _values(folder, labels, (count,), sums[labels]).astype(np.int64), CLASSES
-    )
+    pixels = _values(folder, images, (count, *SHAPE), md5[images])
+    classes = _values(folder, labels, (count,), md5[labels])
+    return Arrays(pixels[:, None], classes.astype(np.int64), CLASSES)
 
 
 def _values(folder: Path, name: str, shape: tuple[int, ...], md5: str) -> NDArray[np.uint8]:
-    header = struct.pack(f">{1 + len(shape)}I", BYTES | len(shape), *shape)
-    path, size = _place(folder, name), len(header) + math.prod(shape)
-    content = _content(path, size)
-    if len(content) != size or not content.startswith(header):
-        begin = content[: len(header)].hex()
-        allowed = f"{size} bytes that begin with {header.hex()}"
+    header = 4 * (1 + len(shape))
+    found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+    if not found:
         raise Refusal(
-            f"{path}: holds {len(content)} bytes that begin with {begin}; allowed are {allowed}"
+            f"{folder}: neither {name} nor {name}.gz; expected a folder with {', '.join(FILES)}"
         )
-    return np.frombuffer(verified(content, md5, path), np.uint8, offset=len(header)).reshape(shape)
-
-
-def _place(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise Refusal(
-        f"{folder}: has neither {name} nor {name}.gz; allowed is a folder with {', '.join(FILES)}"
-    )
-
-
-def _content(path: Path, size: int) -> bytes:
+    path = found[0]
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            return bounded(stream, path, size)
+            content = read_limited(stream, path, header + math.prod(shape))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Refusal(
-            f"{path}: no whole gzip file ({error}); allowed is the published file"
+            f"{path}: incomplete gzip file ({error}); expected the published file"
         ) from None
+    require_md5(content, md5, path)  # proves the header as well
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -1,6 +1,6 @@
-"""Which files of a folder are examples of which class, in an order that is the same everywhere.
+"""Images of a folder and their classes, in the same order on every machine.
 
-Separate from reading them: this much is cheap, and enough to plan with. Names that begin with a dot are no part of it.
+Hidden files and folders (names beginning with a dot) are ignored.
 """
 
 from collections import Counter
@@ -11,104 +11,99 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.paths import printable
+from pipeline.data.paths import is_inside, printable
 from pipeline.runtime.errors import Refusal
 
-PARTS = {"train": "pool", "val": "validation", "test": "test"}  # folder -> what it is to us
-FEWEST = 2  # images of a class: fewer cannot be split
+SPLITS = {"train": "pool", "val": "validation", "test": "test"}  # folder -> field of `Splits`
+MINIMUM = 2  # images of a class: one alone cannot be split
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The classes, sorted, and the folder in which each part has theirs."""
+    """The sorted class names, and the folder of each split that holds their folders."""
 
     classes: tuple[str, ...]
-    parts: dict[str, Path]
+    folders: dict[str, Path]
 
-    def fewest(self, part: str) -> int:
-        """Images that a class needs there: one to train on and, from the pool, one for each part without a folder."""
-        return max(FEWEST, 1 + len(PARTS) - len(self.parts)) if part == "pool" else FEWEST
+    def minimum(self, split: str) -> int:
+        """Return how many images a class needs in a split.
+
+        The pool needs one to train on and one for each split without a folder.
+        """
+        drawn = 1 + len(SPLITS) - len(self.folders) if split == "pool" else 0
+        return max(MINIMUM, drawn)
 
 
-def layout(root: Path) -> Layout:
-    """What the folder names say. Raises Refusal where they are not classes, the same ones in every part."""
+def find_layout(root: Path) -> Layout:
+    """Return the layout that the folder names give; raise Refusal where they give none."""
     if not root.is_dir():
-        raise _refusal(
-            f"source.path: {root} is no folder; allowed is a folder that holds one folder for each class"
-        )
-    parts = _parts(root)
-    classes = {part: _classes(folder) for part, folder in parts.items()}
-    for part, folder in parts.items():
-        if odd := set(classes[part]) ^ set(classes["pool"]):
+        raise _refusal(f"source.path: {root}: no folder; expected a folder with one for each class")
+    folders = _split_folders(root)
+    classes = {split: _classes(folder) for split, folder in folders.items()}
+    for split, folder in folders.items():
+        if different := sorted(set(classes[split]) ^ set(classes["pool"])):
             raise _refusal(
-                f"{folder}: other classes than train: {', '.join(sorted(odd))}; allowed are the same in every part"
+                f"{folder}: {', '.join(different)}: not in both this folder and train; "
+                "expected the same classes in every split"
             )
-    return Layout(classes["pool"], parts)
+    return Layout(classes["pool"], folders)
 
 
-def files(
-    folder: Path, classes: Sequence[str], fewest: int
+def list_images(
+    folder: Path, classes: Sequence[str], minimum: int
 ) -> tuple[list[Path], NDArray[np.int64]]:
-    """Every file below the folders of the classes, and its label, sorted. Raises Refusal where a class has too few."""
-    paths = [sorted(_visible(folder / name)) for name in classes]
-    labels = np.repeat(np.arange(len(classes)), [len(found) for found in paths])
-    require_enough(folder, classes, labels, fewest)
-    return [path for found in paths for path in found], labels
+    """Return every file in the class folders, sorted, and its label."""
+    files = [sorted(_visible(folder / name)) for name in classes]
+    labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in files])
+    require_images(folder, classes, labels, minimum)
+    return [path for paths in files for path in paths], labels
 
 
-def require_enough(
-    folder: Path, classes: Sequence[str], labels: NDArray[np.int64], fewest: int
+def require_images(
+    folder: Path, classes: Sequence[str], labels: NDArray[np.int64], minimum: int
 ) -> None:
-    """Raises Refusal where a class has fewer images than that."""
-    counts = np.bincount(labels, minlength=len(classes))
-    if few := [
-        f"{name} ({count})" for name, count in zip(classes, counts, strict=True) if count < fewest
-    ]:
+    """Raise Refusal where a class has fewer than `minimum` images."""
+    counts = zip(classes, np.bincount(labels, minlength=len(classes)), strict=True)
+    if few := [f"{name} ({count})" for name, count in counts if count < minimum]:
         raise _refusal(
-            f"{folder}: too few images of {', '.join(few)}; allowed are {fewest} or more of each class"
+            f"{folder}: too few images of {', '.join(few)}; expected >= {minimum} of each class"
         )
-
-
-def is_inside(path: Path, folder: Path) -> bool:
-    """Whether what a path leads to, links followed, lies in the folder."""
-    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _refusal(line: str) -> Refusal:
-    return Refusal(printable(line))  # folders may be called anything
+    return Refusal(printable(line))  # the names of folders may hold anything
 
 
-def _parts(root: Path) -> dict[str, Path]:
+def _split_folders(root: Path) -> dict[str, Path]:
     names = _folders(root)
-    if not any(
-        name in PARTS and _folders(root / name) for name in names
-    ):  # a class may well be called train
-        return {"pool": root}
-    if "train" not in names or set(names) - set(PARTS):
+    if not any(name in SPLITS and _folders(root / name) for name in names):
+        return {"pool": root}  # a class may be called train
+    if "train" not in names or set(names) - set(SPLITS):
         raise _refusal(
-            f"{root}: holds {', '.join(names)}; allowed are folders of classes, or train with val and test beside it"
+            f"{root}: folders {', '.join(names)}; "
+            "expected classes, or train with optional val and test"
         )
-    return {PARTS[name]: root / name for name in names}
+    return {SPLITS[name]: root / name for name in names}
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
     names = _folders(folder)
-    if len(names) < FEWEST:
-        raise _refusal(f"{folder}: {len(names)} folders of classes; allowed are {FEWEST} or more")
-    folded = Counter(name.casefold() for name in names)
-    if same := [name for name in names if folded[name.casefold()] > 1]:
+    if len(names) < MINIMUM:
+        raise _refusal(f"{folder}: {len(names)} folders of classes; expected >= {MINIMUM}")
+    counts = Counter(name.casefold() for name in names)
+    if same := [name for name in names if counts[name.casefold()] > 1]:
         raise _refusal(
-            f"{folder}: {' and '.join(same)} differ in case alone; allowed are names that no file system mixes up"
+            f"{folder}: {' and '.join(same)} differ only in case; "
+            "expected names that differ on every file system"
         )
     return tuple(names)
 
 
 def _folders(folder: Path) -> list[str]:
     found = sorted(path for path in _visible(folder) if path.is_dir())
-    if away := [path.name for path in found if path.is_symlink() and not is_inside(path, folder)]:
-        raise _refusal(
-            f"{folder}: {', '.join(away)}: links out of the folder; allowed are folders in it"
-        )
+    links = [path.name for path in found if path.is_symlink() and not is_inside(path, folder)]
+    if links:
+        raise _refusal(f"{folder}: {', '.join(links)}: links out of the folder")
     return [path.name for path in found]
 
 

@@ -1,31 +1,31 @@
-"""CIFAR-100: 60,000 colour 32x32 images in a hundred classes (its fine labels), 10,000 of them for the test.
+"""CIFAR-100: 60,000 color 32x32 images in 100 classes (fine labels), 10,000 for the test.
 
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """
 
-from pipeline.data.arrays import Kind, Parts
+from pipeline.data.arrays import DatasetInfo, Splits
 from pipeline.data.sources import _cifar as cifar
-from pipeline.data.sources._download import Published, Source
+from pipeline.data.sources._download import PublishedDataset, Source
 
-EDITION = cifar.Edition(
+VARIANT = cifar.CifarVariant(
     folder="cifar-100-python",
     archive="cifar-100-python.tar.gz",
-    packed="eb9058c3a382ffc7106e4002c42a8d85",
-    sums={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+    archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
+    md5={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
     test="test",
     labels=b"fine_labels",
     classes=100,
 )
-PUBLISHED = Published(
-    "cifar100", "https://www.cs.toronto.edu/~kriz", (EDITION.archive,), folder=EDITION.folder
+PUBLISHED = PublishedDataset(
+    "cifar100", "https://www.cs.toronto.edu/~kriz", (VARIANT.archive,), folder=VARIANT.folder
 )
 
 
-def describe(source: Source) -> Kind:
-    """32x32, colour; a mirrored horse is a horse."""
-    return Kind(cifar.SHAPE, EDITION.classes, flips_keep_labels=True)
+def describe(source: Source) -> DatasetInfo:
+    """Return shape and classes; flipping preserves labels."""
+    return DatasetInfo(cifar.SHAPE, VARIANT.classes, flips_keep_labels=True)
 
 
-def read(source: Source) -> Parts:
-    """All images, with the test set that CIFAR-100 has. Raises Refusal."""
-    return PUBLISHED.parts(source, lambda place: cifar.read(place, EDITION))
+def read(source: Source) -> Splits:
+    """Return all images, with the official test set."""
+    return PUBLISHED.load(source, lambda path: cifar.read(path, VARIANT))

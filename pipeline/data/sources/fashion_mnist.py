@@ -1,21 +1,21 @@
-"""Fashion-MNIST: 70,000 grey 28x28 images of clothes, shoes and bags, 10,000 of them for the test.
+"""Fashion-MNIST: 70,000 grayscale 28x28 images of clothes, shoes and bags, 10,000 for the test.
 
-Source: Xiao, Rasul and Vollgraf, Fashion-MNIST, arXiv 1708.07747, 2017 (MIT licence); Debian has it as a package.
+Source: Xiao, Rasul and Vollgraf, Fashion-MNIST, arXiv 1708.07747, 2017 (MIT licence).
 """
 
 from pathlib import Path
 
-from pipeline.data.arrays import Kind, Parts
+from pipeline.data.arrays import DatasetInfo, Splits
 from pipeline.data.sources import _idx as idx
-from pipeline.data.sources._download import Published, Source
+from pipeline.data.sources._download import PublishedDataset, Source
 
-SUMS = {
+MD5 = {
     "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
     "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
     "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
     "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
 }
-PUBLISHED = Published(
+PUBLISHED = PublishedDataset(
     "fashion_mnist",
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     idx.PACKED,
@@ -24,11 +24,11 @@ PUBLISHED = Published(
 )
 
 
-def describe(source: Source) -> Kind:
-    """28x28, grey; a mirrored shoe is a shoe."""
-    return Kind((1, *idx.SHAPE), idx.CLASSES, flips_keep_labels=True)
+def describe(source: Source) -> DatasetInfo:
+    """Return shape and classes; flipping preserves labels."""
+    return DatasetInfo((1, *idx.SHAPE), idx.CLASSES, flips_keep_labels=True)
 
 
-def read(source: Source) -> Parts:
-    """All images, with the test set that Fashion-MNIST has. Raises Refusal."""
-    return PUBLISHED.parts(source, lambda folder: idx.read(folder, SUMS))
+def read(source: Source) -> Splits:
+    """Return all images, with the official test set."""
+    return PUBLISHED.load(source, lambda folder: idx.read(folder, MD5))

@@ -1,9 +1,10 @@
-"""Images in folders named by their class: `<path>/<class>/<image>`, or the same below `train`, `val` and `test`.
+"""Images in folders named by their class: `<path>/<class>/<image>`.
 
-Separate from `layout.py` (which files), `decoding.py` (one file) and `chunks.py` (all of them, resumed).
+The class folders may also lie below `train`, `val` and `test`, which are then kept as they are.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,70 +12,63 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.config.settings import Settings
-from pipeline.data.arrays import Arrays, Kind, Parts
-from pipeline.data.chunks import decoded
-from pipeline.data.decoding import Form
-from pipeline.data.paths import meant, printable
-from pipeline.data.remarks import remark
-from pipeline.data.sources._layout import files, layout, require_enough
+from pipeline.data.arrays import Arrays, DatasetInfo, Splits
+from pipeline.data.chunks import decode_folder
+from pipeline.data.decoding import ImageFormat
+from pipeline.data.paths import expand_user, printable
+from pipeline.data.sources._layout import find_layout, list_images, require_images
 from pipeline.runtime.errors import Refusal
 
-SHOWN = 5  # of the files that cannot be read
+logger = logging.getLogger(__name__)
+
+NAMED = 5  # unreadable files named in one line
 
 
 class Source(Settings):
-    """Where the folder is, and what becomes of its images."""
+    """The folder, and the format of its decoded images."""
 
     path: str = Field(min_length=1)
-    size: int = Field(32, ge=4, le=512)  # pixels, both sides
-    colour: Literal["rgb", "grey"] = "rgb"
+    size: int = Field(32, ge=4, le=512)  # pixels of each side
+    color: Literal["rgb", "grayscale"] = "rgb"
     unreadable: Literal["refuse", "skip"] = "refuse"
     flips_keep_labels: bool = False
 
-    def form(self) -> Form:
-        """What every image is made into."""
-        return Form(self.size, "RGB" if self.colour == "rgb" else "L")
+    def image_format(self) -> ImageFormat:
+        """Return the format into which every image is decoded."""
+        return ImageFormat(self.size, "RGB" if self.color == "rgb" else "L")
 
 
-def describe(source: Source) -> Kind:
-    """As the settings say; the classes are the names of the folders. Raises Refusal."""
-    return Kind(
-        source.form().shape, len(layout(meant(source.path)).classes), source.flips_keep_labels
-    )
+def describe(source: Source) -> DatasetInfo:
+    """Return the shape that the settings give, and one class per folder."""
+    classes = find_layout(expand_user(source.path)).classes
+    return DatasetInfo(source.image_format().shape, len(classes), source.flips_keep_labels)
 
 
-def read(source: Source) -> Parts:
-    """Every image, by class and name; the parts the folder sets apart stay apart. Raises Refusal."""
-    found = layout(meant(source.path))
-    return Parts(
-        **{
-            part: _part(folder, found.classes, found.fewest(part), source)
-            for part, folder in found.parts.items()
-        }
-    )
+def read(source: Source) -> Splits:
+    """Return every image, by class and name, in the splits of the folder."""
+    layout = find_layout(expand_user(source.path))
+    splits = {}
+    for split, folder in layout.folders.items():
+        splits[split] = _arrays(folder, layout.classes, layout.minimum(split), source)
+    return Splits(**splits)
 
 
-def _part(folder: Path, classes: Sequence[str], fewest: int, source: Source) -> Arrays:
-    paths, labels = files(folder, classes, fewest)
-    images, unreadable = decoded(folder, paths, source.form())
+def _arrays(folder: Path, classes: Sequence[str], minimum: int, source: Source) -> Arrays:
+    paths, labels = list_images(folder, classes, minimum)
+    images, unreadable = decode_folder(folder, paths, source.image_format())
     if unreadable:
-        _tell(
-            folder, [str(path.relative_to(folder)) for path in paths], unreadable, source.unreadable
-        )
+        reasons = [
+            f"{paths[index].relative_to(folder)} ({reason})"
+            for index, reason in sorted(unreadable.items())[:NAMED]
+        ]
+        more = "; ..." if len(unreadable) > NAMED else ""
+        count = f"{len(unreadable)} of {len(paths)} files unreadable"
+        line = printable(f"{count}: {'; '.join(reasons)}{more}")
+        if source.unreadable == "refuse":
+            name = printable(str(folder))
+            raise Refusal(f"{name}: {line}; expected still images, or source.unreadable: skip")
+        logger.warning("%s: %s; left out", folder, line)
         readable = np.setdiff1d(np.arange(len(paths)), list(unreadable))
         images, labels = images[readable], labels[readable]
-        require_enough(folder, classes, labels, fewest)
+        require_images(folder, classes, labels, minimum)
     return Arrays(images, labels, len(classes))
-
-
-def _tell(folder: Path, names: Sequence[str], unreadable: Mapping[int, str], rule: str) -> None:
-    """One line of how many files cannot be read, and why the first of them. Raises Refusal where the rule is to refuse."""
-    first = "; ".join(
-        f"{names[index]} ({why})" for index, why in sorted(unreadable.items())[:SHOWN]
-    )
-    line = f"{len(unreadable)} of {len(names)} files cannot be read: {first}{'; ...' * (len(unreadable) > SHOWN)}"
-    if rule == "refuse":
-        raise Refusal(
-            printable(f"{folder}: {line}; allowed are still images, or source.unreadable: skip")
-        )
-    remark(folder, f"{line}; left out")

@@ -1,0 +1,71 @@
+"""Bias or variance: which part of the baseline's error is the problem, and which arms fit better.
+
+The recipe of Ng, Machine Learning Yearning, 2018: compare the training error with the best possible
+one, and the validation error with the training error.
+"""
+
+from typing import Literal
+
+import pandas as pd
+
+from pipeline.comparison.intervals import Array, interval
+from pipeline.config.plan import BASELINE, Plan
+
+Problem = Literal["variance", "bias", "both", "neither"]
+COLUMNS = ("study", "arm", "measure", "n", "mean", "low", "high", "problem")
+TWICE = 2  # one part outweighs the other where it is at least this many times as large
+
+
+def problem(bias: float, gap: float, margin: float) -> Problem:
+    """Return which part of the validation error is the problem, neither if both are in the margin.
+
+    All are fractions: avoidable bias, gap and margin. A part is the problem alone if it is at least
+    twice the other.
+    """
+    if max(bias, gap) <= margin:
+        return "neither"
+    if gap >= TWICE * bias:
+        return "variance"
+    return "bias" if bias >= TWICE * gap else "both"
+
+
+def diagnosis(plan: Plan, outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Return what the problem of the baseline is, and which arms change the fit of training images.
+
+    Columns `COLUMNS`. The baseline has the measures training_error, avoidable_bias (over
+    `optimal_error`) and gap, with the problem; every other arm has train_accuracy, its difference
+    to the baseline paired by seed. All are fractions. `outcomes` is the table of that name.
+    """
+    baseline = outcomes[(outcomes["study"] == plan.studies[0].name) & (outcomes["arm"] == BASELINE)]
+    error = (1 - baseline["train_accuracy"]).to_numpy(float)
+    measures = {
+        "training_error": error,
+        "avoidable_bias": error - plan.optimal_error,
+        "gap": baseline["gap"].to_numpy(float),
+    }
+    rows = [
+        {"study": plan.studies[0].name, "arm": BASELINE, **_row(name, values)}
+        for name, values in measures.items()
+    ]
+    named = ""
+    if len(baseline):
+        bias = float(error.mean()) - plan.optimal_error
+        named = problem(bias, float(measures["gap"].mean()), plan.margin)
+    table = pd.DataFrame([row | {"problem": named} for row in rows], columns=list(COLUMNS))
+    return pd.concat([table, _train_changes(outcomes, baseline)], ignore_index=True)
+
+
+def _train_changes(outcomes: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
+    start = baseline.set_index("seed")["train_accuracy"]
+    arms = outcomes[outcomes["arm"] != BASELINE].groupby(["study", "arm"], sort=False)
+    rows = []
+    for (study, arm), own in arms:
+        change = (own.set_index("seed")["train_accuracy"] - start).dropna().to_numpy(float)
+        rows.append({"study": study, "arm": arm, **_row("train_accuracy", change), "problem": ""})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(measure: str, values: Array) -> dict[str, float | str]:
+    found = interval(values)
+    numbers = {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high}
+    return {"measure": measure, **numbers}

@@ -1,0 +1,95 @@
+"""Ways to predict with the models of a group, side by side: cost, scores and paired gains."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from pipeline.comparison.gains import GAIN, gain
+from pipeline.comparison.intervals import interval
+
+COST = "training_flops"
+COLUMNS = (
+    *("study", "method", "model", "against", "role", "metric"),
+    *("n", "mean", "low", "high", *GAIN),
+)
+EVERY = "every arm"  # the model of a method that draws on the networks of all arms
+SINGLE, REFERENCE, MIXED, AVERAGE = "single", "reference", "mixed", "average"
+SELECTING, HELD_OUT = "nll_gain_selecting", "nll_gain_held_out"  # of greedy selection alone
+
+
+def equal_cost(ensembles: pd.DataFrame, reliability: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per study, method and metric: the mean over groups and the paired gain.
+
+    `ensembles` and `reliability` are the tables of those names. Added to their metrics are
+    `training_cost` (training_flops as a multiple of the single model's), `overconfidence` (mean
+    confidence minus accuracy) and, for greedy selection, `optimism` (its gain in NLL on the half of
+    validation that it saw, minus that on the other half). Gains are those over the method
+    `against`, paired by group.
+
+    `role` is single (the one model that the others start from), reference (others are compared with
+    it), mixed (it draws on the networks of all arms) or average. Methods are in the order of
+    training cost and forward passes, the single model first.
+    """
+    rows = [
+        row
+        for study, own in ensembles.groupby("study", sort=False)
+        for row in _methods(str(study), own, reliability[reliability["study"] == study])
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _methods(
+    study: str, ensembles: pd.DataFrame, reliability: pd.DataFrame
+) -> Iterator[dict[str, object]]:
+    about = ensembles.drop_duplicates("method").set_index("method")[["model", "against"]]
+    roles = _roles(about)
+    single = next(name for name, role in roles.items() if role == SINGLE)
+    wide = _by_group(ensembles, reliability, single)
+    order = wide.groupby("method")[["training_cost", "forward_passes"]].mean()
+    order = order.assign(later=order.index != single, cost=order["training_cost"].round(2))
+    # a stable sort from the order in which the methods were made
+    ordered = order.loc[list(about.index)].sort_values(
+        ["later", "cost", "forward_passes"], kind="stable"
+    )
+    for name in ordered.index:
+        own, other = wide.loc[name], wide.loc[about.loc[name, "against"]]
+        fixed = {"study": study, "method": name, **about.loc[name], "role": roles[name]}
+        for metric in [metric for metric in wide if own[metric].notna().any()]:
+            mean = interval(own[metric].dropna().to_numpy(float))
+            numbers = {"n": len(own), "mean": mean.mean, "low": mean.low, "high": mean.high}
+            yield {**fixed, "metric": metric, **numbers, **gain(own[metric] - other[metric])}
+
+
+def _roles(about: pd.DataFrame) -> dict[str, str]:
+    """The role of every method, from its model and the method that it is compared with."""
+    others = {against for name, against in about["against"].items() if name != against}
+    roles = {}
+    for name, model, against in about.itertuples(name=None):
+        if name == against:
+            roles[name] = SINGLE
+        elif name in others:
+            roles[name] = REFERENCE
+        else:
+            roles[name] = MIXED if model == EVERY else AVERAGE
+    return roles
+
+
+def _by_group(ensembles: pd.DataFrame, reliability: pd.DataFrame, single: str) -> pd.DataFrame:
+    """All metrics (columns) by method and group."""
+    wide = ensembles.pivot(index=["method", "group"], columns="metric", values="value")
+    wide = wide.astype(float)
+    training = wide.get(COST, pd.Series(index=wide.index, dtype=float))
+    starts = wide.index.get_level_values("group").map(training.loc[single])
+    wide["training_cost"] = training / starts
+    wide["overconfidence"] = _overconfidence(reliability)
+    if SELECTING in wide:
+        wide["optimism"] = wide[SELECTING] - wide[HELD_OUT]
+    return wide
+
+
+def _overconfidence(reliability: pd.DataFrame) -> pd.Series:
+    """Mean confidence minus accuracy over all bins, by method and group."""
+    excess = (reliability["confidence"] - reliability["accuracy"]).astype(float).fillna(0.0)
+    weighted = reliability.assign(excess=excess * reliability["count"])
+    sums = weighted.groupby(["method", "group"])[["excess", "count"]].sum()
+    return sums["excess"] / sums["count"]

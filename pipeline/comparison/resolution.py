@@ -1,0 +1,38 @@
+"""How small a difference in accuracy a validation set can tell from chance."""
+
+from math import inf, nan, sqrt
+
+import pandas as pd
+
+COLUMNS = ("share", "images", "difference", "seeds", "overlap", "least", "most")
+SHARES = (0.02, 0.1)  # of the images on which exactly one of two networks is right
+NORMAL = 1.96  # standard deviations to either side of 95 % of a normal distribution
+
+
+def resolution(images: int, seeds: int, overlap: float) -> pd.DataFrame:
+    """Return a row per share in `SHARES`, with the columns `COLUMNS`.
+
+    `difference` (fraction) is what two equally good networks differ by in 95 of 100 draws of a
+    validation set of so many `images`, exactly one of them being right on the share. `overlap` is
+    the part (0 to 1) of their validation images that two of the exploration `seeds` share; the mean
+    over seeds divides the difference by `least` (the same images decide at every seed) to `most`
+    (others do), NaN for fewer than two seeds.
+    """
+    bounds = (_divisor(seeds, overlap), _divisor(seeds, 0)) if seeds > 1 else (nan, nan)
+    rows = [
+        (share, images, chance_difference(share, images), seeds, overlap, *bounds)
+        for share in SHARES
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def chance_difference(share: float, images: int) -> float:
+    """Return the difference in accuracy (fraction) that chance exceeds in 5 of 100 draws.
+
+    A normal approximation, and at most the share itself.
+    """
+    return min(share, NORMAL * sqrt(share / images) if images else inf)
+
+
+def _divisor(seeds: int, overlap: float) -> float:
+    return sqrt(seeds / (1 + (seeds - 1) * overlap))

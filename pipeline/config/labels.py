@@ -1,0 +1,59 @@
+"""Labels for people: settings, factors, test rules and runs as text. Nothing reads them back."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.config.plan import BASELINE, PROTOCOL, Factor, PlannedRun, Setting
+from pipeline.config.test_rules import TestRule
+
+
+def format_setting(setting: Setting) -> str:
+    """Return a setting as one line, as in `dropout(rate=0.25), model.batch_norm=false`."""
+    return ", ".join(setting_parts(setting))
+
+
+def setting_parts(setting: Setting) -> list[str]:
+    """Return the parts of a setting; a single regularizer is not named."""
+    regularizers = {name: values for name, values in setting.items() if name != PROTOCOL}
+    if len(regularizers) == 1:
+        (values,) = regularizers.values()
+        parts = [format_values(values)]
+    else:
+        parts = [f"{name}({format_values(values)})" for name, values in regularizers.items()]
+    return [part for part in [*parts, format_values(setting.get(PROTOCOL, {}))] if part]
+
+
+def format_values(values: Mapping[str, Any]) -> str:
+    """Return values as in `rate=0.1, where=input`."""
+    return ", ".join(f"{key}={format_value(value)}" for key, value in values.items())
+
+
+def format_value(value: Any) -> str:
+    """Return one value: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def format_factor(factor: Factor, against: str = BASELINE) -> str:
+    """Return what an arm changes against `against`, as in `dropout + data.train_size=100`."""
+    changes = [*factor.regularizers]
+    changes += [f"{key}={format_value(value)}" for key, value in factor.protocol.items()]
+    text = " + ".join(changes)
+    if against == BASELINE:
+        return text or "nothing"
+    return f"{text or 'less'}, against {against}"
+
+
+def format_rule(rule: TestRule) -> str:
+    """Return a test rule, as in `deterministic` or `noise_12`."""
+    return rule.view if rule.members == 1 else f"{rule.view}_{rule.members}"
+
+
+def format_run(run: PlannedRun) -> str:
+    """Return what a person calls a run: arm, setting, seed, and member or draw if it has one."""
+    parts = [run.arm, format_setting(run.setting), f"seed {run.seed}"]
+    if run.member is not None:
+        parts.append(f"member {run.member}")
+    if run.stream is not None:
+        parts.append(f"{run.stream} {run.draw}")
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,105 @@
+"""Groups of models that share a split, and the tables of every way to predict with them."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from pipeline.config.plan import BASELINE, Plan, PlannedRun, PlannedStudy
+from pipeline.evaluation.calibration import reliability
+from pipeline.evaluation.methods import (
+    AVERAGED,
+    GEOMETRIC,
+    Group,
+    Labelled,
+    Method,
+    Model,
+    methods,
+    scored,
+    selected,
+    sizes,
+)
+from pipeline.records.predictions import Predictions
+
+Row = tuple[Any, ...]
+
+
+def read_group(
+    plan: Plan,
+    study: PlannedStudy,
+    seed: int,
+    read: Callable[[str], Predictions],
+    done: Collection[str],
+) -> Group | None:
+    """Return the models of one group; None where one of the baseline's is not done.
+
+    Compared runs of the same seed share the split and belong to it, each model once. An arm trained
+    on another number of images does not: an average with it would see more data.
+    """
+    members = {
+        (run.arm, run.member): run.fingerprint
+        for run in plan.runs
+        if (run.study, run.seed) == (study.name, seed)
+    }
+    baseline = [members[BASELINE, number] for number in range(study.size)]
+    if any(run not in done for run in baseline):
+        return None
+
+    def model(run: str) -> Model:
+        return Model(run, read(run))
+
+    models = [model(run) for run in baseline]
+    images = len(models[0].predictions.labels["train"])
+    compared = {arm: model(run) for arm, run in _compared(plan, seed, done).items()}
+    return Group(
+        compared={
+            arm: one
+            for arm, one in compared.items()
+            if len(one.predictions.labels["train"]) == images
+        },
+        baseline=models,
+        others={
+            arm: model(run) for (arm, _), run in members.items() if arm != BASELINE and run in done
+        },
+    )
+
+
+def group_tables(
+    group: Group, labels: Labelled, costs: Mapping[str, float]
+) -> dict[str, list[Row]]:
+    """Return the rows of `ensembles`, `sizes` and `reliability`, without study and group.
+
+    Args:
+        labels: of validation and of test.
+        costs: training FLOPs by run.
+    """
+    tables: dict[str, list[Row]] = {"ensembles": [], "sizes": [], "reliability": []}
+    greedy, gains = selected(group, labels[0])
+    for method in (*methods(group), greedy):
+        flops = sum(costs[run] for run in method.runs)
+        values = {**scored(method, labels), "training_flops": flops}
+        if method is greedy:
+            values |= gains
+        about = (method.name, method.model, method.against)
+        tables["ensembles"] += [(*about, *item) for item in sorted(values.items())]
+        tables["sizes"] += [(method.name, *row) for row in _sizes(method, labels[1])]
+        bins = reliability(method.average(method.test), labels[1])
+        columns = (bins.low, bins.high, bins.count, bins.confidence, bins.accuracy)
+        tables["reliability"] += [(method.name, *row) for row in zip(*columns, strict=True)]
+    return tables
+
+
+def _compared(plan: Plan, seed: int, done: Collection[str]) -> dict[str, str]:
+    """Return the compared runs of a seed by arm, each run once, under its first name."""
+    runs = [run for run in plan.runs_of("comparison") if run.fingerprint in done]
+    named = {run.fingerprint: _arm_name(run, runs) for run in reversed(runs) if run.seed == seed}
+    return {arm: run for run, arm in reversed(named.items())}
+
+
+def _arm_name(run: PlannedRun, runs: Collection[PlannedRun]) -> str:
+    """Return the arm of a run, with its study where two studies mean different things by it."""
+    same = {other.fingerprint for other in runs if (other.arm, other.seed) == (run.arm, run.seed)}
+    return run.arm if len(same) == 1 else f"{run.arm} of {run.study}"
+
+
+def _sizes(method: Method, labels: Any) -> Iterator[tuple[int, str, float]]:
+    unordered = method.model != BASELINE or method.name in (AVERAGED["crops"], GEOMETRIC)
+    return iter(()) if unordered or len(method.test) < 2 else sizes(method, labels)

@@ -1,0 +1,69 @@
+"""Scores of one run: every kind of member on every split, and the parts of the gap."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
+from pipeline.evaluation.averaging import arithmetic_mean
+from pipeline.evaluation.metrics import METRICS, Labels, gap_parts, hits, member_accuracy
+from pipeline.records.predictions import Logits, Predictions, View
+
+GAP_SPLIT = "train_validation"
+TRAINING_VIEWS = ("augmented", "trained")  # of the training split, for the gap alone
+
+
+class Score(NamedTuple):
+    """One value: of which members (`view`, how many), on which split, under which metric."""
+
+    view: str
+    members: int
+    split: str
+    metric: str
+    value: float
+
+
+def run_scores(predictions: Predictions, test_labels: Labels) -> list[Score]:
+    """Return every score of a run and the parts of its gap, sorted."""
+    return sorted([*_view_scores(predictions, test_labels), *_gap_scores(predictions)])
+
+
+def correct_images(
+    predictions: Predictions, rule: TestRule, test_labels: Labels
+) -> NDArray[np.float64]:
+    """Return which test images (N,) a run classifies correctly under its test rule: 1 or 0."""
+    logits = predictions.logits[View("test", rule.view)][: rule.members]
+    correct: NDArray[np.float64] = np.nan_to_num(hits(arithmetic_mean(logits), test_labels))
+    return correct
+
+
+def _view_scores(predictions: Predictions, test_labels: Labels) -> Iterator[Score]:
+    labels = {**predictions.labels, "test": test_labels}
+    for view, logits in predictions.logits.items():
+        if view.kind in TRAINING_VIEWS:
+            continue
+        for averaged in _averaged(view.kind, logits):
+            probabilities = arithmetic_mean(averaged)
+            for metric, score in METRICS.items():
+                value = score(probabilities, labels[view.split])
+                yield Score(view.kind, len(averaged), view.split, metric, value)
+
+
+def _averaged(kind: str, logits: Logits) -> Iterator[Logits]:
+    """Yield what is averaged: all members; of noise passes also as many as the test rule has."""
+    yield logits
+    if kind == NOISE.view and len(logits) != NOISE.members:
+        yield logits[: NOISE.members]
+
+
+def _gap_scores(predictions: Predictions) -> Iterator[Score]:
+    def accuracy(view: View) -> float:
+        return member_accuracy(predictions.logits[view], predictions.labels[view.split])
+
+    train = {kind: accuracy(View("train", kind)) for kind in predictions.kinds("train")}
+    validation = accuracy(View("validation", DETERMINISTIC.view))
+    parts: dict[str, Any] = gap_parts(train, validation)
+    for metric, value in parts.items():
+        yield Score(DETERMINISTIC.view, 1, GAP_SPLIT, metric, value)

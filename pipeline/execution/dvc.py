@@ -1,0 +1,106 @@
+"""DVC: bring every stage up to date, pass Control-C on, and train again what failed.
+
+DVC itself runs as `python -m pipeline.execution.dvc`, which Control-C ends without a traceback also
+during the imports of DVC.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.config.plan import last_plan
+from pipeline.execution.dvc_lock import keep_dvc_lock, repair_dvc_lock
+from pipeline.execution.stage import Incomplete
+from pipeline.records.store import open_store
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.locks import exclusive_lock
+from pipeline.runtime.signals import end_with_parent, interruptible
+
+ARTIFACTS, EXPERIMENTS = Path("artifacts"), Path("experiments")
+DVC = (sys.executable, "-m", "pipeline.execution.dvc", "--wait-for-lock")
+END_SECONDS = 10.0  # that DVC may take to end after Control-C
+PHASES = {"exploration": "train", "confirmation": "confirm"}
+
+
+def reproduce(protocols: Sequence[str], studies: Sequence[str], keep_going: bool) -> None:
+    """Bring every stage of the protocols up to date.
+
+    Args:
+        protocols: Names of protocols in `params.yaml`.
+        studies: Names of studies to run alone, as an experiment of DVC; empty for a plain run.
+        keep_going: Whether failed runs leave the report without them.
+
+    Raises:
+        Refusal: A study does not exist, or another run is in progress.
+        Incomplete: A stage failed.
+        KeyboardInterrupt: Control-C was pressed; DVC has ended.
+    """
+    _require_known(studies)
+    words = ("exp", "run", "-S", f"studies=[{','.join(studies)}]") if studies else ("repro",)
+    with exclusive_lock():
+        repaired = repair_dvc_lock()
+        if repaired:
+            print(repaired)
+        open_store().restore([ARTIFACTS / name / phase for name in protocols for phase in PHASES])
+        _retry_failed(protocols, keep_going)
+        _dvc(words, keep_going)
+        if not keep_going and _retry_failed(protocols, keep_going):  # restored from DVC's cache
+            _dvc(words, keep_going)
+        keep_dvc_lock()
+
+
+def _require_known(studies: Sequence[str]) -> None:
+    """Raise Refusal for a study that does not exist, before DVC writes it into `params.yaml`."""
+    known = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+    unknown = [study for study in studies if study not in known]
+    if unknown:
+        raise Refusal(f"run: {unknown[0]!r} does not exist; expected one of: {', '.join(known)}")
+
+
+def _retry_failed(protocols: Sequence[str], keep_going: bool) -> bool:
+    """Force phases with failed runs, which DVC takes for done; return whether there were any."""
+    store, retried = open_store(), False
+    for name, (phase, verb) in itertools.product(protocols, PHASES.items()):
+        plan = last_plan(ARTIFACTS / name / phase)
+        if plan and any(store.state(run) in ("failed", "missing") for run in plan.fingerprints()):
+            retried = True
+            _dvc(("repro", "--single-item", "--force", f"{verb}@{name}"), keep_going)
+    return retried
+
+
+def _dvc(words: Sequence[str], keep_going: bool) -> None:
+    environment = os.environ | ({"GAPWISE_KEEP_GOING": "1"} if keep_going else {})
+    process = subprocess.Popen([*DVC, *words], env=environment, preexec_fn=end_with_parent)
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        _end(process)
+        print("interrupted; finished runs are kept: run again to continue")
+        raise
+    if process.returncode:
+        raise Incomplete(
+            "the run stopped before its report; finished runs are kept: "
+            "correct what is named above and run again"
+        )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for DVC, which Control-C usually reaches too, to put its files in order; else end it."""
+    while process.poll() is None:
+        try:
+            process.wait(END_SECONDS)
+        except KeyboardInterrupt:
+            continue
+        except subprocess.TimeoutExpired:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    with interruptible():
+        from dvc.cli import main
+
+        code = main(sys.argv[1:])
+    sys.exit(code)

@@ -1,0 +1,33 @@
+"""Failed runs in words: one line for each reason."""
+
+from collections.abc import Mapping
+
+from pipeline.config.labels import format_run
+from pipeline.config.plan import Plan
+from pipeline.execution.jobs import Outcome
+
+
+def format_failures(failed: Mapping[str, Outcome], total: int, labels: Mapping[str, str]) -> str:
+    """Return how many of `total` runs failed, and a line for each reason.
+
+    `failed` are the outcomes of the failed runs and `labels` of all runs, by fingerprint.
+    """
+    reasons = {fingerprint: outcome["reason"] for fingerprint, outcome in failed.items()}
+    lines = [f"{runs}: {reason}" for reason, runs in group_by_reason(reasons, labels).items()]
+    return "\n".join([f"{len(reasons)} of {total} runs failed:", *lines])
+
+
+def group_by_reason(reasons: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
+    """Return for each reason the label of the first run with it, and how many more there are."""
+    runs: dict[str, list[str]] = {}
+    for fingerprint in sorted(reasons, key=lambda fingerprint: labels[fingerprint]):
+        runs.setdefault(reasons[fingerprint], []).append(labels[fingerprint])
+    return {
+        reason: names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+        for reason, names in runs.items()
+    }
+
+
+def run_labels(plan: Plan) -> dict[str, str]:
+    """Return the label of every run, by fingerprint: the first of its rows in the plan."""
+    return {run.fingerprint: format_run(run) for run in reversed(plan.runs)}

@@ -1,0 +1,32 @@
+"""Digests of what a stage depends on besides its data: settings files and code."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from pipeline.runtime.behaviour import PACKAGE
+
+CODE = "the code of pipeline"
+
+
+def input_digests() -> dict[str, str]:
+    """Return the sha256 of `params.yaml`, of every file of settings and of the package, by name."""
+    settings = [Path("params.yaml"), *sorted(Path("experiments").rglob("*.yaml"))]
+    digests = {str(path): _digest(path) for path in settings if path.is_file()}
+    return digests | {CODE: package_digest()}
+
+
+def changed_inputs(before: dict[str, str]) -> list[str]:
+    """Return the names of the inputs that are new or differ from those in `before`."""
+    return [name for name, digest in input_digests().items() if before.get(name) != digest]
+
+
+def package_digest() -> str:
+    """Return the sha256 of every source file of this package, byte for byte."""
+    files = sorted(PACKAGE.rglob("*.py"))
+    sums = {file.relative_to(PACKAGE).as_posix(): _digest(file) for file in files}
+    return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,117 @@
+"""Predictions of one run on disk: logits by view, with the labels of train and validation."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import read_sealed, write_sealed
+
+INDEX = "predictions.json"
+Logits = NDArray[np.floating[Any]]  # (members, N, classes)
+
+
+class View(NamedTuple):
+    """Which members on which split: the key of a tensor of logits."""
+
+    split: str  # train, validation or test
+    kind: str  # deterministic, noise, augmented, trained, draws, crops, snapshots, raw, ...
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """All logits (members, N, classes) of one run.
+
+    Attributes:
+        logits: by view.
+        labels: (N,) by split; test labels are elsewhere, and opened by `evaluate` alone.
+        examples: digest of the validation images; equal where two runs validate on the same ones.
+    """
+
+    logits: Mapping[View, Logits]
+    labels: Mapping[str, NDArray[np.int64]]
+    examples: str
+
+    def kinds(self, split: str) -> list[str]:
+        """Return the kinds of members there are on a split."""
+        return [view.kind for view in self.logits if view.split == split]
+
+
+def write_predictions(folder: Path, run: str, predictions: Predictions) -> None:
+    """Write the predictions of one run into `folder`."""
+    tensors: dict[str, NDArray[Any]] = {}
+    entries = []
+    for view, logits in predictions.logits.items():
+        entries.append({"tensor": f"logits_{len(tensors)}", **view._asdict()})
+        tensors[f"logits_{len(tensors)}"] = np.ascontiguousarray(logits)
+    for split, labels in predictions.labels.items():
+        tensors[f"labels_{split}"] = labels
+    described = {
+        "logits": entries,
+        "labels": {split: f"labels_{split}" for split in predictions.labels},
+        "examples": predictions.examples,
+    }
+    content = save(tensors, metadata={"index": json.dumps(described)})
+    (folder / _name(run)).write_bytes(content)
+
+
+def seal_predictions(folder: Path) -> None:
+    """Write the sha256 of every file in `folder` into its index."""
+    write_sealed(
+        folder / INDEX, {"files": {path.name: _digest(path) for path in sorted(folder.iterdir())}}
+    )
+
+
+def require_predictions(folder: Path, runs: list[str]) -> dict[str, str]:
+    """Return the sha256 of the predictions of every run.
+
+    Raises:
+        Refusal: a run was not predicted.
+    """
+    files = read_sealed(folder / INDEX)["files"]
+    missing = [
+        f"{folder / INDEX}: names no {_name(run)}; needed is a file for every run that is done"
+        for run in runs
+        if _name(run) not in files
+    ]
+    if missing:
+        raise Refusal(*missing)
+    return {run: files[_name(run)] for run in runs}
+
+
+def read_predictions(folder: Path, run: str, digest: str) -> Predictions:
+    """Return the predictions of one run.
+
+    Raises:
+        Refusal: the file is not the one with `digest`.
+    """
+    path = folder / _name(run)
+    if not path.is_file() or _digest(path) != digest:
+        raise Refusal(f"{path}: missing or damaged; needed is the file whose sha256 {INDEX} names")
+    with safe_open(path, framework="numpy") as file:
+        index = json.loads(file.metadata()["index"])
+        return Predictions(
+            logits={
+                View(entry["split"], entry["kind"]): file.get_tensor(entry["tensor"])
+                for entry in index["logits"]
+            },
+            labels={split: file.get_tensor(name) for split, name in index["labels"].items()},
+            examples=index["examples"],
+        )
+
+
+def _name(run: str) -> str:
+    return f"{run}.safetensors"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,93 @@
+"""The audit of a regularizer: what it may read when training has ended, and the tests it makes.
+
+Counts are compared with the rates that the settings give by Hoeffding's bound, so that a
+regularizer that never acted, or acted at another rate, fails its run.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+NEGLIGIBLE = 1e-6  # a chance below this does not excuse a regularizer that did nothing
+
+Groups = list[dict[str, Any]]  # the optimizer's parameter groups: weights, then everything else
+Measures = dict[str, float]
+
+
+class NoEffect(Exception):
+    """A regularizer should have acted and did not, so that its run would equal the baseline."""
+
+
+@dataclass
+class BatchChanges:
+    """How much one regularizer's `modify_batch` changed the batches of a run."""
+
+    batches: int = 0
+    examples: int = 0
+    changed: int = 0  # examples with any pixel or target changed
+    distance: float = 0.0  # sum over examples of the mean absolute change of a pixel
+
+    def measures(self) -> Measures:
+        """Return the share of examples changed and the mean change of a pixel in [0, 1]."""
+        return {
+            "changed": self.changed / self.examples,
+            "pixel_change": self.distance / self.examples,
+        }
+
+
+@dataclass(frozen=True)
+class AuditInputs:
+    """What an audit may read when training has ended.
+
+    Attributes:
+        network: the network with its noise layers, as training left it.
+        groups: the optimizer's parameter groups.
+        training_loss: the last training loss of the learning curve.
+        changes: how the regularizer's `modify_batch` changed the batches.
+        callbacks: the regularizer's own, as `callbacks()` made them for this run.
+    """
+
+    network: nn.Module
+    groups: Groups
+    training_loss: float
+    changes: BatchChanges
+    callbacks: Sequence[Any] = ()
+
+
+def require_effect(happened: bool, chance: float, message: str) -> None:
+    """Raise NoEffect if nothing happened although the chance of that is negligible."""
+    if not happened and chance < NEGLIGIBLE:
+        raise NoEffect(message)
+
+
+def require_rate(name: str, units: str, dropped: int, drawn: int, rate: float) -> None:
+    """Raise NoEffect if the share dropped is not one that independent draws at `rate` give.
+
+    `name` of the regularizer and `units`, what it drops where, are for the message.
+    """
+    if unlikely(dropped, drawn, rate):
+        share = dropped / max(drawn, 1)
+        raise NoEffect(
+            f"{name}: {dropped} of {drawn} {units} were dropped, a share of {share:.4g}; "
+            f"expected {rate:.4g}"
+        )
+
+
+def unlikely(happened: int, draws: int, chance: float) -> bool:
+    """Return whether a share this far from its mean has a negligible chance in independent draws.
+
+    A share s is reached or passed with a chance of at most exp(-draws * divergence of s from the
+    mean), for unequal chances too: Hoeffding, Probability Inequalities for Sums of Bounded Random
+    Variables, JASA 58, 1963, theorem 1.
+    """
+    share = happened / max(draws, 1)
+    return draws * _divergence(share, chance) > math.log(2 / NEGLIGIBLE)
+
+
+def _divergence(share: float, chance: float) -> float:
+    """Return the Kullback-Leibler divergence of two coins, infinite for an impossible share."""
+    pairs = [(one, other) for one, other in ((share, chance), (1 - share, 1 - chance)) if one > 0]
+    return sum(one * math.log(one / other) if other > 0 else math.inf for one, other in pairs)

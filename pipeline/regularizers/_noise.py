@@ -1,0 +1,143 @@
+"""Noise layers: their switch, their generators, and where they are placed in a network."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config.streams import derive
+from pipeline.models._standardized import Standardized
+
+
+class NoiseLayer(nn.Module, ABC):
+    """A layer that either samples noise or takes its deterministic form, whatever `train()` says.
+
+    It has its own generator, so that adding it moves no other stream. Draws are made on the CPU and
+    moved to the device of the inputs: one seed is the same noise on every device.
+
+    Attributes:
+        regularizer: name of the regularizer.
+        site: name of the module it acts on; both seed its noise.
+        sampling: the switch. A layer in training mode that is not sampling is deterministic.
+        counts: what the audit reads; kept in checkpoints.
+        share: expected share of the operations of its submodules that training computes, in (0, 1];
+            `training/cost.py` multiplies by it.
+    """
+
+    share = 1.0
+
+    def __init__(self, regularizer: str, site: str):
+        super().__init__()
+        self.regularizer = regularizer
+        self.site = site
+        self.sampling = False
+        self.generator = torch.Generator()
+        self.counts: dict[str, Tensor | int] = {}
+
+    def count(self, **amounts: Tensor | int) -> None:
+        """Add to the counts of this layer."""
+        for name, amount in amounts.items():
+            self.counts[name] = self.counts.get(name, 0) + amount
+
+    @abstractmethod
+    def sample(self, inputs: Tensor) -> Tensor:
+        """Return one noisy view of the inputs."""
+
+    def deterministic(self, inputs: Tensor) -> Tensor:
+        """Return the form used without noise, by default the inputs."""
+        return inputs
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the sampled or the deterministic form, by the switch alone."""
+        return self.sample(inputs) if self.sampling else self.deterministic(inputs)
+
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def layers_of(network: nn.Module, kind: type[Layer]) -> list[Layer]:
+    """Return the modules of one class, in order of registration."""
+    return [module for module in network.modules() if isinstance(module, kind)]
+
+
+def noise_layers(network: nn.Module) -> list[NoiseLayer]:
+    """Return every noise layer of a network, in order of registration."""
+    return layers_of(network, NoiseLayer)  # type: ignore[type-abstract]  # isinstance takes it
+
+
+def place_before(module: nn.Module, layer: NoiseLayer) -> None:
+    """Apply `layer` to the input of `module`; names and types in the network stay the same."""
+    name = attach(module, layer)
+    module.register_forward_pre_hook(
+        lambda owner, given: (owner.get_submodule(name)(given[0]), *given[1:])
+    )
+
+
+def place_after(module: nn.Module, layer: NoiseLayer) -> None:
+    """Apply `layer` to the output of `module`; names and types in the network stay the same."""
+    name = attach(module, layer)
+    module.register_forward_hook(lambda owner, _, output: owner.get_submodule(name)(output))
+
+
+def place_instead(module: nn.Module, layer: nn.Module, name: str) -> None:
+    """Compute the output of `module` by `layer`, its child `name`; a copy gets a copy of it."""
+    module.add_module(name, layer)
+    # an attribute of this instance: a submodule of that name would be found after the method
+    module.__dict__["forward"] = layer
+
+
+def place_at_input(network: nn.Module, layer: NoiseLayer) -> None:
+    """Apply `layer` to what the network reads, after standardization."""
+    first = network.network if isinstance(network, Standardized) else network
+    # a child of a sequence would run as one more step of it
+    while isinstance(first, nn.Sequential) and len(first) and _is_plain(first):
+        first = first[0]
+    place_before(first, layer)
+
+
+def _is_plain(sequence: nn.Sequential) -> bool:
+    return type(sequence).forward is nn.Sequential.forward
+
+
+def attach(module: nn.Module, layer: NoiseLayer) -> str:
+    """Make `layer` a child of `module` and return its name, one that was free."""
+    name = f"{layer.regularizer}_noise"
+    while hasattr(module, name):
+        name += "_"
+    module.add_module(name, layer)
+    return name
+
+
+def seed_noise(layers: Iterable[NoiseLayer], seed: int, *names: str | int) -> None:
+    """Seed layers by the noise stream's `seed`, their regularizer, site and `names` (an epoch)."""
+    for layer in layers:
+        layer.generator.manual_seed(derive(seed, "noise", layer.regularizer, layer.site, *names))
+
+
+@contextmanager
+def mode(network: nn.Module, training: bool, sampling: bool) -> Iterator[None]:
+    """Set training mode (batch norm) and the noise switch independently, and restore both."""
+    layers = noise_layers(network)
+    before = network.training, [layer.sampling for layer in layers]
+    switch(network, training, sampling)
+    try:
+        yield
+    finally:
+        _train(network, before[0])
+        for layer, sampled in zip(layers, before[1], strict=True):
+            layer.sampling = sampled
+
+
+def switch(network: nn.Module, training: bool, sampling: bool) -> None:
+    """Set training mode for batch norm and sampling for noise layers."""
+    _train(network, training)
+    for layer in noise_layers(network):
+        layer.sampling = sampling
+
+
+def _train(network: nn.Module, training: bool) -> None:
+    if network.training != training:  # walking all modules costs as much as a small layer
+        network.train(training)

@@ -1,0 +1,67 @@
+"""What DVC shows of a report: a few numbers for `dvc metrics`, long tables for `dvc plots`."""
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config.labels import format_setting
+from pipeline.config.plan import BASELINE
+from pipeline.reporting.evidence import TRIED, Key, ReportData, count_states
+
+CONTRAST_COLUMNS = ["study", "arm", "strength", "view", "members", "n", "difference", "low", "high"]
+STRENGTH_COLUMNS = ("study", "arm", "strength", *TRIED[3:])
+PLACES = 2  # of a percent
+
+
+def metrics(data: ReportData) -> dict[str, Any]:
+    """Return baseline (percent), differences of arms (points) and runs; None if unknown.
+
+    Every name is a column of `dvc exp show`: few, and short.
+    """
+    runs = count_states(data.runs)
+    primary = _once(data, data.primary)
+    return {
+        "baseline": {
+            "accuracy": _percent(data.baseline("test_accuracy")["mean"]),
+            "gap": _percent(data.baseline("gap")["mean"]),
+        },
+        "points": {row["arm"]: _percent(row["difference"]) for row in primary.to_dict("records")},
+        "runs": {name: runs[name] for name in ("planned", "done")},
+    }
+
+
+def plots(data: ReportData) -> dict[str, pd.DataFrame]:
+    """Return the tables that the templates in `.dvc/plots` draw, by file name."""
+    return {
+        "contrasts.csv": _labelled(_once(data, data.primary))[CONTRAST_COLUMNS],
+        "curves.csv": _once(data, data.curves),
+        "strengths.csv": _labelled(data.tried)[[*STRENGTH_COLUMNS]],
+    }
+
+
+def _labelled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with its settings as text, `strength`."""
+    return frame.assign(strength=frame["setting"].map(format_setting))
+
+
+def _once(data: ReportData, frame: pd.DataFrame) -> pd.DataFrame:
+    """Every arm of a frame once, if studies share its runs, under a name that is unique."""
+    names = _names(data)
+    keys = zip(frame["study"], frame["arm"], strict=True)
+    return frame.assign(arm=[names.get(key) for key in keys]).dropna(subset=["arm"])
+
+
+def _names(data: ReportData) -> dict[Key, str]:
+    """Names of arms, with the study where studies use one name for different runs."""
+    first = [twins[0] for twins in data.twins]
+    often = Counter(arm for _, arm in first)
+    names = {(data.confirmation.studies[0].name, BASELINE): BASELINE}
+    for study, arm in first:
+        name = arm if often[arm] == 1 else f"{arm} of {study}"
+        names[study, arm] = name + data.reference(study, arm)
+    return names
+
+
+def _percent(value: float) -> float | None:
+    return None if pd.isna(value) else round(100 * float(value), PLACES)

@@ -1,0 +1,195 @@
+"""What a report reads: plans, runs and the tables of the stages before it."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from pipeline.comparison.bands import BAND
+from pipeline.comparison.matching import PRIMARY
+from pipeline.config.plan import BASELINE, Plan, PlannedArm
+from pipeline.reporting.markdown import Formatter
+
+STATES = ("done", "failed", "diverged", "missing")
+TABLES = (
+    *("contrasts", "interactions", "published", "variance", "standard_errors"),
+    *("outcomes", "arms", "rules", "audits", "curves", "diagnosis", "correlations", "resolution"),
+    *("pass_gains", "member_gains", "equal_cost", "calibration"),
+)
+RUN = (
+    *("phase", "study", "arm", "setting", "seed", "fingerprint", "state", "reason"),
+    *("member", "stream", "draw"),
+)
+TRIED = (
+    *("study", "arm", "setting", "n", "validation_accuracy", "validation_accuracy_low"),
+    *("validation_accuracy_high", "validation_nll", "chosen"),
+)
+METHODS = ("one model", "independent", "snapshots", "all arms", "greedy")  # with reliability
+MOST = 40  # contrasts in the forest plot
+FINE = 0.002  # half an interval, a fraction; below it one decimal of a percent hides the result
+
+Key = tuple[str, str]  # study, arm
+Pair = tuple[tuple[str, ...], tuple[str, ...]]  # fingerprints of an arm and of its reference
+Records = dict[str, dict[str, Any] | None]  # fingerprint -> record, None if there is none
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything a report says. The frames named in `TABLES` are the tables of `compare`.
+
+    `runs` are all planned runs, a row for each row of the plans; `tried` are the settings in the
+    choice, `test_use` says how often the test set was opened, `data` is the summary of the prepared
+    data. Settings are mappings.
+    """
+
+    confirmation: Plan
+    runs: pd.DataFrame
+    tried: pd.DataFrame
+    test_use: Mapping[str, Any]
+    data: Mapping[str, Any]
+    contrasts: pd.DataFrame
+    interactions: pd.DataFrame
+    published: pd.DataFrame
+    variance: pd.DataFrame
+    standard_errors: pd.DataFrame
+    outcomes: pd.DataFrame
+    arms: pd.DataFrame
+    rules: pd.DataFrame
+    audits: pd.DataFrame
+    curves: pd.DataFrame
+    diagnosis: pd.DataFrame
+    correlations: pd.DataFrame
+    resolution: pd.DataFrame
+    pass_gains: pd.DataFrame
+    member_gains: pd.DataFrame
+    equal_cost: pd.DataFrame
+    calibration: pd.DataFrame
+
+    @cached_property
+    def primary(self) -> pd.DataFrame:
+        """The contrasts that carry a verdict, best difference first, unknown ones last."""
+        rows = self.contrasts[self.contrasts["metric"] == PRIMARY].sort_values(
+            "difference", ascending=False, kind="stable", na_position="last"
+        )
+        return self.labelled(rows).reset_index(drop=True)
+
+    @cached_property
+    def format(self) -> Formatter:
+        """How scores are spelled: one decimal of a percent, or two if intervals are narrow."""
+        rows = self.contrasts[self.contrasts["metric"] == PRIMARY]
+        return Formatter(decimals(rows))
+
+    @cached_property
+    def ambiguous(self) -> frozenset[str]:
+        """The names that arms of several studies share."""
+        counts = Counter(arm.name for _, arm in self.planned_arms[1:])
+        return frozenset(name for name, count in counts.items() if count > 1)
+
+    @cached_property
+    def planned_arms(self) -> list[tuple[str, PlannedArm]]:
+        """The baseline once, under the first study, then all other arms in the plan's order."""
+        studies = self.confirmation.studies_of("comparison")
+        pairs = [(study.name, arm) for study in studies for arm in study.arms]
+        return pairs[:1] + [(study, arm) for study, arm in pairs if arm.name != BASELINE]
+
+    @cached_property
+    def twins(self) -> list[list[Key]]:
+        """Every arm but the baseline; those that compare the same runs are in one list."""
+        groups: dict[Pair, list[Key]] = {}
+        for study, arm in self.planned_arms[1:]:
+            groups.setdefault(self.pair((study, arm.name), (study, arm.against)), []).append(
+                (study, arm.name)
+            )
+        return list(groups.values())
+
+    def label(self, study: str, arm: str) -> str:
+        """Return the name of an arm, with its study and its reference if they are not plain."""
+        return self.named(study, arm) + self.reference(study, arm)
+
+    def named(self, study: str, arm: str) -> str:
+        """Return the name of an arm, with the study if another study uses the name too."""
+        return f"{arm} of {study}" if arm in self.ambiguous else arm
+
+    def reference(self, study: str, arm: str) -> str:
+        """Return what to add to the name of an arm that is not compared with the baseline."""
+        other = self._references[study, arm]
+        return "" if other == BASELINE else f" (against {other})"
+
+    def labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of `frame` with the label of their arm, the shared baseline once."""
+        labels = {
+            (study, arm.name): self.label(study, arm.name) for study, arm in self.planned_arms
+        }
+        found = [labels.get(key) for key in zip(frame["study"], frame["arm"], strict=True)]
+        return frame.assign(label=found).dropna(subset=["label"])
+
+    def pair(self, arm: Key, against: Key) -> Pair:
+        """Return the runs of an arm and of the arm it is compared with.
+
+        An arm without runs has its names instead, so that it equals no other.
+        """
+        return self._fingerprints.get(arm, arm), self._fingerprints.get(against, ())
+
+    def outcome(self, study: str, arm: str, metric: str) -> Mapping[str, float]:
+        """Return n, mean, low and high of an outcome or cost of an arm; n = 0 if it has none."""
+        empty = {"n": 0, **dict.fromkeys(BAND[1:], float("nan"))}
+        return self._means.get((study, arm, metric), empty)
+
+    def baseline(self, metric: str) -> Mapping[str, float]:
+        """Return the same of the baseline, which all studies share."""
+        return self.outcome(self.planned_arms[0][0], BASELINE, metric)
+
+    @cached_property
+    def _references(self) -> dict[Key, str]:
+        studies = self.confirmation.studies
+        return {(study.name, arm.name): arm.against for study in studies for arm in study.arms}
+
+    @cached_property
+    def _fingerprints(self) -> dict[Key, tuple[str, ...]]:
+        found: dict[Key, tuple[str, ...]] = {}
+        for run in self.confirmation.runs:
+            key = run.study, run.arm
+            found[key] = (*found.get(key, ()), run.fingerprint)
+        return found
+
+    @cached_property
+    def _means(self) -> dict[tuple[str, str, str], Mapping[str, float]]:
+        rows = self.arms.to_dict("records")
+        return {(row["study"], row["arm"], row["metric"]): row for row in rows}
+
+
+def of(frame: pd.DataFrame, study: str) -> pd.DataFrame:
+    """Return the rows of one study."""
+    return frame[frame["study"] == study]
+
+
+def decimals(contrasts: pd.DataFrame) -> int:
+    """Return how many decimals of a percent a report shows: one, or two if intervals are narrow."""
+    half = ((contrasts["high"] - contrasts["low"]) / 2).median()
+    return 2 if half < FINE else 1
+
+
+def run_frame(plan: Plan, records: Records) -> pd.DataFrame:
+    """Return one row per row of a plan, with the columns `RUN`."""
+    rows = []
+    for run in plan.runs:
+        record = records.get(run.fingerprint) or {"state": "missing"}
+        state = {"state": record["state"], "reason": record.get("reason", "")}
+        rows.append({"phase": plan.phase, **run.model_dump(), **state})
+    return pd.DataFrame(rows, columns=list(RUN))
+
+
+def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the strengths tried, as the choice has them; None is NaN."""
+    frame = pd.DataFrame(rows, columns=[*TRIED, *STATES])
+    return frame.astype({name: float for name in TRIED if name.startswith("validation")})
+
+
+def count_states(runs: pd.DataFrame) -> dict[str, int]:
+    """Return how many runs were planned and how many ended in each state, each run once."""
+    once = runs.drop_duplicates("fingerprint")
+    counts = {state: int((once["state"] == state).sum()) for state in STATES}
+    return {"planned": len(once), **counts}

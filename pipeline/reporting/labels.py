@@ -1,0 +1,69 @@
+"""Labels of a report: settings, factors and test rules as cells, titles and ticks."""
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.config.labels import format_factor, format_rule, format_setting, format_value
+from pipeline.config.plan import BASELINE, Factor, PlannedArm, Setting
+from pipeline.config.test_rules import TestRule
+from pipeline.reporting.markdown import VOID, escape, format_count
+
+WIDEST = 50  # letters of all ticks of an axis
+SIZE_ALONE = ("data.train_size", "training.epochs")  # what changes with the training-set size
+VARIED = "…"
+
+
+def setting_cell(setting: Setting) -> str:
+    """Return a setting as a cell of a table."""
+    return escape(format_setting(setting)) or VOID
+
+
+def arm_title(name: str, setting: Setting) -> str:
+    """Return an arm with its setting: dropout (rate=0.5)."""
+    label = format_setting(setting)
+    return f"{name} ({label})" if label else name
+
+
+def factor_label(arm: PlannedArm) -> str:
+    """Return what an arm changes, with its name if that says something else."""
+    label = format_factor(arm.factor, arm.against)
+    return arm.name if label == arm.name else f"{escape(label)} (arm {arm.name})"
+
+
+def rule_label(rule: TestRule) -> str:
+    """Return a test rule with its cost: noise_12 (12 forward passes)."""
+    return f"{format_rule(rule)} ({format_count(rule.members, 'forward pass', 'es')})"
+
+
+def series_label(arm: PlannedArm) -> str:
+    """Return what an arm changes besides the training-set size and the epochs that go with it."""
+    protocol = {key: value for key, value in arm.factor.protocol.items() if key not in SIZE_ALONE}
+    factor = Factor(regularizers=arm.factor.regularizers, protocol=protocol)
+    return BASELINE if factor == Factor() else format_factor(factor)
+
+
+def setting_ticks(settings: Sequence[Setting]) -> tuple[list[str], str]:
+    """Return the labels of an axis of settings, and its name with what all of them share.
+
+    Settings are numbered as in their table if the labels are too long or the keys differ.
+    """
+    numbered = [str(number) for number in range(1, len(settings) + 1)]
+    flat = [_flattened(setting) for setting in settings]
+    if len({tuple(values) for values in flat}) > 1:
+        return numbered, "strength, numbered as in the table"
+    varied = [key for key in flat[0] if len({json.dumps(values[key]) for values in flat}) > 1]
+    ticks = [", ".join(format_value(values[key]) for key in varied) for values in flat]
+    if sum(len(tick) + 2 for tick in ticks) > WIDEST:
+        return numbered, "strength, numbered as in the table"
+    shared: Setting = {
+        part: {key: VARIED if (part, key) in varied else value for key, value in values.items()}
+        for part, values in settings[0].items()
+    }
+    return ticks, "\n".join(textwrap.wrap(f"strength: {format_setting(shared)}", WIDEST))
+
+
+def _flattened(setting: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Any]:
+    """Return the values of a setting by (regularizer, key)."""
+    return {(part, key): value for part in setting for key, value in setting[part].items()}

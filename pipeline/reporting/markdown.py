@@ -1,0 +1,181 @@
+"""Numbers, lists and tables as Markdown text, spelled the same way on every page."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pipeline.comparison.levels import LEVEL
+
+CONFIDENCE = f"{100 * (1 - LEVEL):g} %"
+INTERVAL = f"{CONFIDENCE} interval"
+VOID = "–"
+NATS = 3  # decimals of what is not a fraction
+PREFIXES = ("", " k", " M", " G", " T", " P", " E")
+NUMBER = re.compile(r"^(-|\+|<|≥)? ?\d.*|^–$")
+FRACTIONS = ("accuracy", "error", "gap")  # words in the names of metrics that are fractions
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Formatter:
+    """Spells the scores of one report, all with the same number of decimals.
+
+    Fractions are shown in percent or points. What rounds to zero has no sign, and NaN is a dash; an
+    interval without bounds is an empty text.
+    """
+
+    decimals: int = 1
+
+    def percent(self, value: float) -> str:
+        """Return a fraction in percent: 0.9124 is 91.2."""
+        return format_number(100 * value, self.decimals)
+
+    def points(self, value: float) -> str:
+        """Return a difference of fractions in signed percentage points: 0.0125 is +1.2."""
+        return format_signed(100 * value, self.decimals)
+
+    def percent_interval(self, low: float, high: float) -> str:
+        """Return an interval of fractions in percent: [90.4, 91.9]."""
+        return format_interval(self.percent(low), self.percent(high))
+
+    def points_interval(self, low: float, high: float) -> str:
+        """Return an interval of fractions in points: [+0.4, +1.9]."""
+        return format_interval(self.points(low), self.points(high))
+
+    def percent_band(self, band: Row) -> str:
+        """Return `mean` in percent with the interval from `low` to `high` if there is one."""
+        interval = self.percent_interval(band["low"], band["high"])
+        return f"{self.percent(band['mean'])} {interval}".strip()
+
+    def detectable(self, difference: float) -> str:
+        """Return a detectable difference in points; beyond 100 there is none."""
+        return "none possible" if difference > 1 else self.percent(difference)
+
+    def score(self, metric: str, value: float) -> str:
+        """Return a score in percent or, if it is no fraction, in nats."""
+        return self.percent(value) if is_fraction(metric) else format_number(value, NATS)
+
+    def difference(self, metric: str, value: float) -> str:
+        """Return a difference of scores, in points or nats."""
+        return self.points(value) if is_fraction(metric) else format_signed(value, NATS)
+
+    def bounds(self, metric: str, low: float, high: float) -> str:
+        """Return the interval of a difference of scores, in points or nats."""
+        return format_interval(self.difference(metric, low), self.difference(metric, high))
+
+    def change(self, row: Row, metric: str = "accuracy", unit: str | None = None) -> str:
+        """Return `difference` with its unit and its interval: +1.3 points [+0.4, +2.2]."""
+        name = ("points" if is_fraction(metric) else "nats") if unit is None else unit
+        shown = f"{self.difference(metric, row['difference'])} {name}".strip()
+        return f"{shown} {self.bounds(metric, row['low'], row['high'])}".strip()
+
+
+def is_fraction(metric: str) -> bool:
+    """Return whether a metric is a fraction of images, not nats, a score or a cost."""
+    return any(word in metric for word in FRACTIONS)
+
+
+def format_table(rows: Sequence[Mapping[str, str]], caption: str) -> str:
+    """Return a table of texts with its caption; columns of numbers are aligned to the right."""
+    frame = pd.DataFrame(rows)
+    numeric = [all(NUMBER.match(cell) for cell in frame[column]) for column in frame]
+    lines = [
+        list(frame.columns),
+        ["---:" if right else "---" for right in numeric],
+        *frame.itertuples(index=False, name=None),
+    ]
+    return "\n".join([*(f"| {' | '.join(cells)} |" for cells in lines), "", f"*{caption}*"])
+
+
+def format_bullets(lines: Sequence[str]) -> str:
+    """Return lines as a list."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def section(title: str, text: str, level: int = 2) -> str:
+    """Return a text under a heading; empty if the text is."""
+    return f"{'#' * level} {title}\n\n{text}" if text else ""
+
+
+def join_parts(*parts: str) -> str:
+    """Return the parts that are not empty as paragraphs."""
+    return "\n\n".join(part for part in parts if part)
+
+
+def escape(value: str) -> str:
+    """Return free text as one line without cells, tags or emphasis of Markdown."""
+    return re.sub(r"([|*`\[\]\\])", r"\\\1", " ".join(value.split())).replace("<", "&lt;")
+
+
+def format_margin(value: float) -> str:
+    """Return a fraction as a number of points, as short as it is exact: 1 point, 0.5 points."""
+    shown = f"{100 * value:g}"
+    return f"{shown} point" if shown == "1" else f"{shown} points"
+
+
+def format_number(value: float, digits: int) -> str:
+    """Return a number with fixed decimals; what rounds to zero is 0, never -0."""
+    if math.isnan(value):
+        return VOID
+    shown = f"{value:.{digits}f}"
+    return shown if float(shown) else shown.lstrip("-")
+
+
+def format_signed(value: float, digits: int) -> str:
+    """Return a number with its sign; what rounds to zero has none."""
+    if math.isnan(value):
+        return VOID
+    shown = f"{value:+.{digits}f}"
+    return shown if float(shown) else shown[1:]
+
+
+def format_interval(low: str, high: str) -> str:
+    """Return two bounds in brackets, an empty text if one is unknown."""
+    return "" if VOID in (low, high) else f"[{low}, {high}]"
+
+
+def format_p(value: float) -> str:
+    """Return a p-value with three decimals, more if these would read 0.050, and never 0.000."""
+    if math.isnan(value):
+        return VOID
+    if value < 0.001:
+        return "< 0.001"
+    shown = f"{value:.3f}"
+    return f"{value:.4f}" if shown == "0.050" else shown
+
+
+def format_count(number: int, noun: str, ending: str = "s") -> str:
+    """Return a number of things: 1 run, 2 runs."""
+    return f"{number} {noun}" + ending * (number != 1)
+
+
+def format_list(names: Sequence[str]) -> str:
+    """Return names as prose: a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def format_operations(value: float) -> str:
+    """Return a number of operations with a prefix and three digits: 1.23 G."""
+    if math.isnan(value) or value < 0:
+        return VOID
+    exponent = int(f"{value:.2e}".partition("e")[2])
+    step = min(max(exponent // 3, 0), len(PREFIXES) - 1)
+    digits = 0 if step == 0 else max(2 - (exponent - 3 * step), 0)
+    return f"{value / 1000**step:.{digits}f}{PREFIXES[step]}"
+
+
+def format_ratio(value: float) -> str:
+    """Return a cost as a multiple of the baseline's."""
+    return VOID if math.isnan(value) else f"{value:.2f}"
+
+
+def format_measure(value: float) -> str:
+    """Return a number of unknown size with four digits."""
+    if math.isnan(value):
+        return VOID
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"

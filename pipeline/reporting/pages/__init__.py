@@ -1,0 +1,32 @@
+"""The pages of a report, one file each: `pages(data)` yields those that have something to say.
+
+The front page is `front`; the others follow in the order of their `ORDER`.
+"""
+
+import importlib
+import pkgutil
+
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.pages._page import Page
+from pipeline.reporting.pages.front import front_page
+
+BACK = "[← the report](../report.md)"
+
+
+def all_pages(data: ReportData) -> dict[str, str]:
+    """Return Markdown by file name, relative to the folder of the report; the front page first."""
+    pages = behind_pages(data)
+    behind = {f"pages/{page.name}.md": f"{BACK}\n\n{page.body}\n" for page in pages}
+    return {"report.md": front_page(data, pages), **behind}
+
+
+def behind_pages(data: ReportData) -> list[Page]:
+    """Return every page but the front page, as the modules of this folder give them."""
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    modules = [
+        importlib.import_module(f"{__name__}.{name}")
+        for name in names
+        if name != "front" and not name.startswith("_")
+    ]
+    ordered = sorted(modules, key=lambda module: module.ORDER)
+    return [page for module in ordered for page in module.pages(data)]

@@ -1,0 +1,123 @@
+"""The contrasts of one study: the primary metric with verdicts, then all others without."""
+
+import math
+
+import pandas as pd
+
+from pipeline.comparison.levels import POWER
+from pipeline.comparison.matching import PRIMARY
+from pipeline.config.labels import format_rule
+from pipeline.config.plan import PlannedStudy
+from pipeline.config.test_rules import TestRule
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.pages._page import CONTRAST_INTERVAL, PAIRS
+
+TESTS = (
+    "two-sided paired t test, and beside it the exact one that flips the signs of the differences"
+)
+UNITS = {
+    "accuracy": " (%)",
+    "error": " (%)",
+    "NLL": " (nats)",
+    "score": "",
+    "cost": " (of the baseline's)",
+}
+
+
+def confirmed(data: ReportData, study: PlannedStudy) -> str:
+    """Return both tables, and what it would take to settle what stays inconclusive."""
+    rows = of(data.contrasts, study.name).to_dict("records")
+    primary = [row for row in rows if row["metric"] == PRIMARY]
+    others = [row for row in rows if row["metric"] != PRIMARY and not _is_unchanged(row)]
+    return md.join_parts(
+        _primary_table(data, primary),
+        _inconclusive(data, primary),
+        f"### Other metrics\n\n{_other_table(data, others)}",
+    )
+
+
+def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
+    cells = [
+        {
+            "arm": row["arm"],
+            "baseline (%)": data.format.percent(row["baseline_mean"]),
+            "arm (%)": data.format.percent(row["arm_mean"]),
+            **_tests(data, row),
+            "p (Holm)": md.format_p(row["p_holm"]),
+            "verdict": row["verdict"],
+            "detectable": data.format.detectable(row["detectable"]),
+            "correlation": md.format_number(row["correlation"], 2),
+            "rule": format_rule(TestRule(view=row["view"], members=row["members"])),
+        }
+        for row in rows
+    ]
+    caption = (
+        f"Test accuracy, differences in points. n: {PAIRS}. Rule: the arm's. "
+        f"Interval: {CONTRAST_INTERVAL}. p: {TESTS}; Holm's correction of the first over all arms "
+        f"of the report. Detectable: with {100 * POWER:g} % power after the correction. "
+        "Correlation: of arm and baseline over the pairs."
+    )
+    return md.format_table(cells, caption)
+
+
+def _other_table(data: ReportData, rows: list[md.Row]) -> str:
+    if not rows:
+        return "Every other metric is exactly the baseline's."
+    cells = [
+        {
+            "arm": row["arm"],
+            "metric": _metric(row["metric"]),
+            "baseline": data.format.score(row["metric"], row["baseline_mean"]),
+            "arm mean": data.format.score(row["metric"], row["arm_mean"]),
+            **_tests(data, row),
+        }
+        for row in rows
+    ]
+    caption = (
+        "Differences of percentages are in points; costs are multiples of the baseline's, counted. "
+        f"A metric that is not listed is exactly the baseline's. n: {PAIRS}. Rule: the arm's, for "
+        f"the gap deterministic. Interval: {CONTRAST_INTERVAL}. p: {TESTS}, not corrected: no "
+        "verdict."
+    )
+    return md.format_table(cells, caption)
+
+
+def _tests(data: ReportData, row: md.Row) -> dict[str, str]:
+    """Difference, interval and p; no exact p for a cost that is the same in every pair."""
+    metric = row["metric"]
+    constant_cost = metric.endswith("_cost") and pd.isna(row["p"])
+    return {
+        "difference": data.format.difference(metric, row["difference"]),
+        md.INTERVAL: data.format.bounds(metric, row["low"], row["high"]) or md.VOID,
+        "n": str(row["n"]),
+        "p": md.format_p(row["p"]),
+        "p (sign flips)": md.VOID if constant_cost else md.format_p(row["p_sign_flip"]),
+    }
+
+
+def _inconclusive(data: ReportData, rows: list[md.Row]) -> str:
+    """For every inconclusive arm what its pairs could find, and how many more it would take."""
+    lines = [
+        f"**{row['arm']}** stays inconclusive: {md.format_count(row['n'], 'pair')} find a "
+        f"difference of {data.format.detectable(row['detectable'])} points with {100 * POWER:g} % "
+        f"power; the observed one would take {_needed(row['seeds_needed'])}."
+        for row in rows
+        if row["verdict"] == "inconclusive" and not pd.isna(row["detectable"])
+    ]
+    return md.format_bullets(lines)
+
+
+def _needed(seeds: float) -> str:
+    return "more than 10,000" if math.isinf(seeds) else f"{seeds:,.0f}"
+
+
+def _is_unchanged(row: md.Row) -> bool:
+    """Whether no pair differs: such a metric needs no row."""
+    return bool(row["difference"] == 0 and pd.isna(row["low"]))
+
+
+def _metric(name: str) -> str:
+    """A metric with its unit."""
+    words = name.replace("_", " ").replace("nll", "NLL").replace("brier", "Brier score")
+    return words + UNITS.get(words.rpartition(" ")[2], " (points)")

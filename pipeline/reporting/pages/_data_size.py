@@ -1,0 +1,28 @@
+"""The section of a study that tries several training-set sizes."""
+
+from pipeline.config.plan import PlannedStudy
+from pipeline.reporting.pages._page import CONTRAST_INTERVAL, MEAN_INTERVAL
+
+FEWEST = 3  # sizes that make a curve
+FIGURE = (
+    "Test accuracy of each regularizer and of the baseline against the number of training images, "
+    "and beneath it the difference to the baseline of the same size, with intervals"
+)
+
+
+def data_size_section(study: PlannedStudy) -> str:
+    """Return the figure with its caption; empty for a study without enough sizes."""
+    if not has_sizes(study):
+        return ""
+    caption = (
+        "n: as under Confirmed. Rule: the test rule of each arm. Above: mean over seeds; band: "
+        f"{MEAN_INTERVAL}. Beneath: difference; bar: {CONTRAST_INTERVAL}. The axis of sizes is "
+        "logarithmic."
+    )
+    image = f"![{FIGURE}](../figures/growth_{study.name}.png)"
+    return f"## As the training set grows\n\n{image}\n\n*{caption}*"
+
+
+def has_sizes(study: PlannedStudy) -> bool:
+    """Return whether the arms of a study have enough training-set sizes for a curve."""
+    return len({arm.train_size for arm in study.arms} - {None}) >= FEWEST

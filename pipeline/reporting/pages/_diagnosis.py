@@ -1,0 +1,88 @@
+"""The diagnosis of a protocol in words: bias or variance, and which arms address it."""
+
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.markdown import Row, format_bullets, format_list
+
+FEW = 4  # arms that are named one by one
+ADVICE = {
+    "variance": "The gap outweighs it: the problem is **variance**, the network overfits. That is "
+    "what regularizers and more data are for.",
+    "bias": "The avoidable bias outweighs it: the problem is **bias**, the network does not fit "
+    "its own training images. A larger network or longer training comes first; add a regularizer "
+    "only once it overfits.",
+    "both": "Neither outweighs the other: the problem is **both** bias and variance. A larger "
+    "network or longer training for the first, and regularizers for the second, as far as they do "
+    "not make the first worse.",
+    "neither": "Both are within the margin: there is little left for a regularizer to mend.",
+}
+
+
+def diagnosis_section(data: ReportData) -> str:
+    """Return the baseline's errors, the problem, and which arms address it."""
+    rows = data.diagnosis[data.diagnosis["problem"] != ""].set_index("measure")
+    if rows.empty:
+        return "No baseline run is done, so there is nothing to diagnose."
+    problem = rows["problem"].iloc[0]
+    error, gap = (rows.loc[name].to_dict() for name in ("training_error", "gap"))
+    percent, best = data.format.percent, data.confirmation.optimal_error
+    start = (
+        f"The baseline is wrong on {data.format.percent_band(error)} % of its own training images. "
+        f"Taking {percent(best)} % as the best possible error (`optimal_error`), "
+        f"{percent(rows.loc['avoidable_bias', 'mean'])} points are avoidable bias. On validation "
+        f"{data.format.percent_band(gap)} points come on top: the gap. {ADVICE[problem]}"
+    )
+    lines = [_helping(data), _closing(data)]
+    if problem in ("bias", "both"):
+        lines.append(_fitting(data))
+    return f"{start}\n\n{format_bullets([line for line in lines if line])}"
+
+
+def _helping(data: ReportData) -> str:
+    rows = data.primary[data.primary["verdict"].str.startswith("helps")]
+    if rows.empty:
+        return "No arm of this report has been shown to raise test accuracy."
+    names = [_arm(data, row) for row in rows.head(FEW).to_dict("records")]
+    more = f"; and {len(rows) - FEW} more in the table above" if len(rows) > FEW else ""
+    return (
+        f"Shown to raise test accuracy, the largest difference first: {format_list(names)}{more}."
+    )
+
+
+def _closing(data: ReportData) -> str:
+    """Arms that close the gap without having been shown to help."""
+    helps = data.primary["verdict"].str.startswith("helps")
+    helping = set(data.primary.loc[helps, "label"])
+    gaps = data.contrasts[(data.contrasts["metric"] == "gap") & (data.contrasts["high"] < 0)]
+    names = [
+        _arm(data, row)
+        for row in gaps.sort_values("difference", kind="stable").to_dict("records")
+        if data.label(row["study"], row["arm"]) not in helping
+    ]
+    if not names:
+        return ""
+    return (
+        "With a smaller gap, but not shown to raise test accuracy: "
+        f"{format_list(names)}. A small gap is not the aim."
+    )
+
+
+def _fitting(data: ReportData) -> str:
+    """Arms that fit the training images better than the baseline, paired by seed."""
+    rows = data.diagnosis[(data.diagnosis["measure"] == "train_accuracy")]
+    rows = rows[rows["low"] > 0].sort_values("mean", ascending=False, kind="stable")
+    if rows.empty:
+        return "No arm of this report fits the training images better than the baseline."
+    names = [
+        f"**{data.label(row['study'], row['arm'])}** "
+        f"({data.format.points(row['mean'])} points of train accuracy "
+        f"{data.format.points_interval(row['low'], row['high'])})"
+        for row in rows.to_dict("records")
+    ]
+    return (
+        "With less training error than the baseline (intervals not corrected): "
+        f"{format_list(names)}."
+    )
+
+
+def _arm(data: ReportData, row: Row) -> str:
+    return f"**{data.label(row['study'], row['arm'])}** ({data.format.change(row)})"

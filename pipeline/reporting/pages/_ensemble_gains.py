@@ -1,0 +1,143 @@
+"""What ensembles gain, in sentences: scores, cost, number of members, confidence, selection."""
+
+from collections.abc import Sequence
+from math import isnan
+
+import pandas as pd
+
+from pipeline.reporting import markdown as md
+from pipeline.reporting.pages._gains import METRICS, SCALED, Gain, format_gains, gain_of
+
+FATES = {  # of a gain in NLL, by the sign of its interval after temperature scaling
+    1: "of {} remain",
+    0: "of {} vanish (the interval of the scaled difference holds 0)",
+    -1: "of {} turn into losses: what these gained is calibration, which one temperature gives as "
+    "well",
+}
+
+
+def methods_of(table: pd.DataFrame, formatter: md.Formatter) -> list[Gain]:
+    """Return the methods of one study in the order of the table `equal_cost`."""
+    methods = table.groupby("method", sort=False)
+    return [gain_of(str(name), rows, formatter) for name, rows in methods]
+
+
+def with_role(methods: Sequence[Gain], *roles: str) -> list[Gain]:
+    """Return the methods with one of these roles in the table `equal_cost`."""
+    return [method for method in methods if method.rows["accuracy"]["role"] in roles]
+
+
+def averaging_gains(methods: Sequence[Gain]) -> str:
+    """Return what averaging gains in accuracy and in NLL, and last what mixes arms."""
+    gains = with_role(methods, "average")
+    if not gains:
+        return ""
+    mixed = [method.both() for method in with_role(methods, "mixed")]
+    words = " ".join(format_gains(gains))
+    start = f"**What averaging buys**, each against what it is compared with: {words}"
+    if not mixed:
+        return start
+    return (
+        f"{start} What other arms do as well, not averaging alone, is in the difference of "
+        f"{md.format_list(mixed)}."
+    )
+
+
+def scaled_gains(methods: Sequence[Gain]) -> str:
+    """Return which gains in NLL remain after temperature scaling, vanish, or turn into losses.
+
+    NLL before it is not comparable: Ashukha, Lyzhov, Molchanov and Vetrov, ICLR 2020.
+    """
+    gains = [
+        gain
+        for gain in with_role(methods, "average")
+        if gain.sign("nll") > 0 and not isnan(gain.value(SCALED, "difference_low"))
+    ]
+    parts = []
+    for sign, words in FATES.items():
+        names = [f"**{gain.name}**" for gain in gains if gain.sign(SCALED) == sign]
+        if names:
+            parts.append(f"those {words.format(md.format_list(names))}")
+    start = "**After temperature scaling**, of the gains in NLL whose interval leaves out 0"
+    return f"{start}: {'; '.join(parts)}." if parts else ""
+
+
+def cheapest_gains(methods: Sequence[Gain]) -> str:
+    """Return the first method, in order of cost, whose interval shows a gain, by metric."""
+    averages = with_role(methods, "average", "mixed")
+    parts = []
+    for metric, name in METRICS.items():
+        found = [method for method in averages if method.sign(metric) > 0]
+        parts.append(f"in {name}, {_priced(found[0], metric) if found else 'none'}")
+    return f"**The cheapest whose interval shows a gain**: {'; '.join(parts)}."
+
+
+def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
+    """Return what all members of a method gain over one, and how much of it the second brings."""
+    lines = []
+    for method, own in sizes.groupby("method", sort=False):
+        most = int(own["members"].max())
+        whole, second = (
+            gain_of(str(method), own[own["members"] == size], formatter) for size in (most, 2)
+        )
+        changes = [
+            f"{name} {whole.change(metric)}, the second alone {second.change(metric)}"
+            for metric, name in METRICS.items()
+        ]
+        lines.append(f"  - {method}, 1 to {md.format_count(most, 'member')}: {'; '.join(changes)}.")
+    if not lines:
+        return ""
+    return "\n".join(["**How many members**: all of a method's against one.", *lines])
+
+
+def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.Formatter) -> str:
+    """Return mean confidence minus accuracy of the methods `shown`: above 0 is too sure."""
+    by_name = {method.name: method.rows.get("overconfidence", {}) for method in methods}
+    parts = []
+    for name in shown:
+        row = by_name.get(name)
+        if row:
+            interval = formatter.points_interval(row["low"], row["high"])
+            parts.append(f"{name} {formatter.points(row['mean'])} {interval}".strip())
+    if not parts:
+        return ""
+    return (
+        "**Confidence** minus accuracy, in points (above 0 is too sure, below 0 not sure enough): "
+        f"{', '.join(parts)}."
+    )
+
+
+def optimism(methods: Sequence[Gain]) -> str:
+    """Return what greedy selection gains on the half of validation it saw, and on the other."""
+    greedy = next((method for method in methods if "optimism" in method.rows), None)
+    if greedy is None:
+        return ""
+    names = ("nll_gain_selecting", "nll_gain_held_out", "optimism")
+    rows = [{**greedy.rows[name], "difference": greedy.value(name)} for name in names]
+    seen, unseen, more = (greedy.format.change(row, "nll") for row in rows)
+    signs = {greedy.format.difference("nll", rows[-1][side])[0] for side in ("low", "high")}
+    if signs == {"+"}:
+        words = "the half that selected flatters it"
+    elif more.startswith("+"):
+        words = "no clear sign that the selecting half flatters it"
+    else:
+        words = "no sign that selection flatters it"
+    return (
+        "**Greedy selection** picks by the NLL of one half of validation; its cost is that of all "
+        "models it picks from. Its gain over the plain mean of all of them (above 0 is better) is "
+        f"{seen} on that half and {unseen} on the other: {words}, {more}."
+    )
+
+
+def mean_number(mean: float) -> str:
+    """Return a mean number of things: 4, or 6.2."""
+    return md.format_number(mean, 0 if mean == round(mean) else 1)
+
+
+def _priced(method: Gain, metric: str) -> str:
+    passes = method.value("forward_passes")
+    ending = "" if passes == 1 else "es"
+    return (
+        f"**{method.name}** ({md.format_ratio(method.value('training_cost'))} of one baseline "
+        f"training and {mean_number(passes)} forward pass{ending}; {method.change(metric)})"
+    )

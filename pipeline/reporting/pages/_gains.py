@@ -1,0 +1,110 @@
+"""Gains of one way to predict over another in words, accuracy and NLL apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+
+import pandas as pd
+
+from pipeline.reporting.markdown import Formatter, Row, format_list
+
+METRICS = {"accuracy": "accuracy", "nll": "NLL"}
+SCALED = "nll_scaled"  # after a temperature fitted on validation
+GOOD = {"accuracy": 1, "nll": -1, SCALED: -1}  # the sign of a gain
+MOST = {"accuracy": "accuracy rises", "nll": "NLL falls"}
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One way to predict and its paired differences to another: by metric a row of its table."""
+
+    name: str
+    rows: dict[str, Row]
+    format: Formatter
+
+    def value(self, metric: str, column: str = "mean") -> float:
+        """Return a number of the table; NaN if the metric is not known."""
+        return float(self.rows[metric][column]) if metric in self.rows else float("nan")
+
+    def change(self, metric: str, unit: str | None = None) -> str:
+        """Return a difference with its unit and interval."""
+        names = ("difference", "low", "high")
+        row = dict(zip(names, self._difference(metric), strict=True))
+        return self.format.change(row, metric, unit)
+
+    def both(self) -> str:
+        """Return the name with its differences in accuracy and in NLL."""
+        changes = [f"{name} {self.change(metric)}" for metric, name in METRICS.items()]
+        return f"**{self.name}** ({', '.join(changes)})"
+
+    def sign(self, metric: str) -> int:
+        """Return 1 for a gain and -1 for a loss whose printed interval excludes 0, otherwise 0."""
+        _, *bounds = self._difference(metric)
+        low, high = (self._printed(metric, value) for value in bounds)
+        return GOOD[metric] * low if low == high else 0
+
+    def direction(self, metric: str) -> int:
+        """Return 1 if the printed difference is a gain, -1 if it is a loss, 0 if it reads as 0."""
+        return GOOD[metric] * self._printed(metric, self.value(metric, "difference"))
+
+    def _difference(self, metric: str) -> list[float]:
+        names = ("difference", "difference_low", "difference_high")
+        return [self.value(metric, name) for name in names]
+
+    def _printed(self, metric: str, value: float) -> int:
+        return {"+": 1, "-": -1}.get(self.format.difference(metric, value)[0], 0)
+
+
+def gain_of(name: str, rows: pd.DataFrame, formatter: Formatter) -> Gain:
+    """Return the gain in a table with a row per metric."""
+    return Gain(name, rows.set_index("metric").to_dict("index"), formatter)
+
+
+def format_gains(gains: Sequence[Gain]) -> list[str]:
+    """Return what gains most, which intervals exclude 0, and where accuracy and NLL disagree."""
+    return [largest_gains(gains), certain_gains(gains), disagreements(gains)]
+
+
+def largest_gains(gains: Sequence[Gain]) -> str:
+    """Return which gains most in accuracy, and which in NLL."""
+    parts = []
+    for metric, words in MOST.items():
+        known = [gain for gain in gains if not isnan(gain.value(metric, "difference"))]
+        if known:
+            best = max(known, key=lambda gain: GOOD[metric] * gain.value(metric, "difference"))
+            parts.append(_largest(words, best, metric))
+    return f"{'; '.join(parts)}." if parts else ""
+
+
+def certain_gains(gains: Sequence[Gain]) -> str:
+    """Return for which the printed interval excludes 0, in accuracy and in NLL."""
+    return " ".join(_certain(gains, metric) for metric in METRICS)
+
+
+def disagreements(gains: Sequence[Gain]) -> str:
+    """Return those that gain in one metric and lose in the other, by the printed digits."""
+    named = [
+        gain.both() for gain in gains if gain.direction("accuracy") * gain.direction("nll") < 0
+    ]
+    return f"Accuracy and NLL disagree in sign for {format_list(named) if named else 'none'}."
+
+
+def _largest(words: str, best: Gain, metric: str) -> str:
+    """The best of all: a gain if its mean is printed as one, a loss if its interval is."""
+    named = f"**{best.name}** ({best.change(metric)})"
+    if best.direction(metric) > 0:
+        return f"{words} most for {named}"
+    return (
+        f"{words} for none; {named} {'loses least' if best.sign(metric) < 0 else 'comes nearest'}"
+    )
+
+
+def _certain(gains: Sequence[Gain], metric: str) -> str:
+    parts = []
+    for sign, words in ((1, "a gain"), (-1, "a loss")):
+        names = [f"**{gain.name}**" for gain in gains if gain.sign(metric) == sign]
+        if names:
+            parts.append(f"{words} for {format_list(names)}")
+    if not parts:
+        return f"No interval of {METRICS[metric]} leaves out 0."
+    return f"The interval of {METRICS[metric]} leaves out 0: {'; '.join(parts)}."

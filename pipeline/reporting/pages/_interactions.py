@@ -1,0 +1,84 @@
+"""Interactions in words: what two parts do together against the sum of what each does alone."""
+
+import pandas as pd
+
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData, of
+
+FEWEST = 2  # seeds that have an interval
+LESS_HELP = "Together they give less than their sum: in part each makes the other redundant."
+MORE_HELP = "Together they give more than their sum: they reinforce each other."
+MORE_HARM = "Together they do more harm than their sum: each makes the other worse."
+LESS_HARM = "Together they do less harm than their sum: in part it is the same harm."
+NAMES = {
+    "test_accuracy": "test accuracy (points)",
+    "test_nll": "test NLL (nats)",
+    "gap": "gap (points)",
+}
+
+
+def interaction_lines(data: ReportData) -> str:
+    """Return a sentence for every pair of parts that was also tried alone; empty without pairs."""
+    rows = data.interactions[data.interactions["metric"] == "test_accuracy"]
+    return md.format_bullets([_sentence(data, row) for row in rows.to_dict("records")])
+
+
+def interaction_table(data: ReportData, study: str) -> str:
+    """Return the interactions of one study, metric by metric; empty without pairs."""
+    rows = of(data.interactions, study).to_dict("records")
+    if not rows:
+        return ""
+    caption = (
+        "n: seeds at which all four are done on the same kind of machine. Rule: the test rule of "
+        f"each arm; the gap always deterministic. Interval: {md.CONFIDENCE} Student-t interval of "
+        "the mean over seeds of pair minus baseline, less what each part does alone. p: two-sided "
+        "paired t test, and the exact one of flipping signs; not corrected, no verdict."
+    )
+    return md.format_table([_cells(data, row) for row in rows], caption)
+
+
+def _sentence(data: ReportData, row: md.Row) -> str:
+    pair, both = f"**{row['arm']}**", f"**{row['first']}** and **{row['second']}**"
+    if row["n"] < FEWEST:
+        return (
+            f"{pair}: too few seeds have it, {both} and the baseline, "
+            "so no interaction can be told."
+        )
+    points = data.format.points
+    return (
+        f"{pair}: {points(row['effect'])} points, against {points(row['sum'])} for the sum of "
+        f"{both}; interaction {data.format.change(row)}. {_meaning(data, row)}"
+    )
+
+
+def _meaning(data: ReportData, row: md.Row) -> str:
+    """What an interaction comes to: its sign means one thing for help, another for harm."""
+    if pd.isna(row["low"]):
+        return "It does not vary over the seeds, so it has no interval."
+    if row["low"] <= 0 <= row["high"]:
+        detectable = data.format.percent(row["detectable"])
+        return (
+            f"None was shown; these seeds would find one of {detectable} points four times in five."
+        )
+    less = row["high"] < 0
+    if row["effect"] > 0 and row["sum"] > 0:
+        return LESS_HELP if less else MORE_HELP
+    if row["effect"] < 0 and row["sum"] < 0:
+        return MORE_HARM if less else LESS_HARM
+    return f"Together they come out {'lower' if less else 'higher'} than their sum."
+
+
+def _cells(data: ReportData, row: md.Row) -> dict[str, str]:
+    metric, difference = row["metric"], data.format.difference
+    return {
+        "pair": row["arm"],
+        "parts": f"{row['first']}, {row['second']}",
+        "metric": NAMES[metric],
+        "together": difference(metric, row["effect"]),
+        "sum of parts": difference(metric, row["sum"]),
+        "interaction": difference(metric, row["difference"]),
+        md.INTERVAL: data.format.bounds(metric, row["low"], row["high"]) or md.VOID,
+        "n": str(row["n"]),
+        "p": md.format_p(row["p"]),
+        "p (sign flips)": md.format_p(row["p_sign_flip"]),
+    }

@@ -1,0 +1,96 @@
+"""What pages share: their form, their captions, and how they list runs."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.config.plan import BASELINE, PlannedStudy
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import STATES, ReportData, count_states
+from pipeline.reporting.labels import arm_title, factor_label, rule_label, setting_cell
+
+CONTRAST_INTERVAL = (
+    f"{md.CONFIDENCE} Student-t interval of the mean difference, arm minus baseline, paired by seed"
+)
+PAIRS = "pairs of seeds, both runs done on the same kind of machine"
+MEAN_INTERVAL = f"{md.CONFIDENCE} Student-t interval of the mean"
+RUNS = "runs: planned/done/failed/diverged/missing"
+LONGEST = 160  # letters of a failure's reason
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page behind the front page: `name` is its file, `title` and `question` its link."""
+
+    name: str
+    title: str
+    body: str
+    question: str = ""
+
+
+def study_page(name: str, question: str, body: str) -> Page:
+    """Return the page of a study; its name cannot be that of another page."""
+    return Page(f"study_{name}", name, body, md.escape(question))
+
+
+def changes(study: PlannedStudy) -> str:
+    """Return what the arms of a study change against the baseline."""
+    named = [factor_label(arm) for arm in study.arms if arm.name != BASELINE]
+    return f"Changed against the baseline: {'; '.join(named)}."
+
+
+def rules(data: ReportData) -> str:
+    """Return which test rule holds for which arm."""
+    arms: dict[str, dict[str, None]] = {}
+    for _, arm in data.planned_arms:
+        arms.setdefault(rule_label(arm.rule), {})[arm.name] = None
+    if len(arms) == 1:
+        return f"{next(iter(arms))} for every arm"
+    return "; ".join(f"{label} for {', '.join(names)}" for label, names in arms.items())
+
+
+def family(data: ReportData) -> str:
+    """Return how many contrasts the correction is over."""
+    return f"{md.format_count(len(data.primary), 'contrast')} of test accuracy"
+
+
+def format_states(counts: md.Row) -> str:
+    """Return planned, done, failed, diverged and missing runs as one cell."""
+    return "/".join(str(counts[state]) for state in ("planned", *STATES))
+
+
+def incomplete_runs(runs: pd.DataFrame) -> str:
+    """Return how many of these runs failed, diverged or are missing; empty if all are done."""
+    counts = count_states(runs)
+    incomplete = counts["planned"] - counts["done"]
+    if not incomplete:
+        return ""
+    kinds = ", ".join(f"{counts[state]} {state}" for state in STATES[1:] if counts[state])
+    start = f"**{md.format_count(incomplete, 'run')} of {counts['planned']} not done: {kinds}.**"
+    return f"{start} They are in no mean, and their pairs in no contrast."
+
+
+def _incomplete_list(runs: pd.DataFrame) -> str:
+    lines = []
+    for row in runs[runs["state"] != "done"].to_dict("records"):
+        name = md.escape(arm_title(row["arm"], row["setting"]))
+        model = "" if pd.isna(row["member"]) else f", model {row['member']:g}"
+        reason = md.escape(row["reason"][:LONGEST])
+        state = f"{row['state']}: {reason}" if reason else row["state"]
+        lines.append(f"- {row['phase']}, {name}, seed {row['seed']}{model}: {state}")
+    return "\n".join(lines)
+
+
+def runs_section(runs: pd.DataFrame, shared: str, title: str = "Runs") -> str:
+    """Return what became of these runs; `shared` says which of them belong to other studies."""
+    table = _run_table(runs, shared)
+    return md.join_parts(f"## {title}\n\n{table}", incomplete_runs(runs), _incomplete_list(runs))
+
+
+def _run_table(runs: pd.DataFrame, shared: str) -> str:
+    rows = []
+    cells_of = runs["setting"].map(setting_cell)
+    for (phase, arm, cell), group in runs.groupby(["phase", "arm", cells_of], sort=False):
+        cells = {"phase": phase, "arm": arm, "strength": cell}
+        rows.append(cells | {RUNS: format_states(count_states(group))})
+    return md.format_table(rows, f"{shared} Counts of runs: no rule, no interval.")

@@ -1,0 +1,26 @@
+"""Wall clock as Markdown; it is never the same twice and no part of the report."""
+
+import pandas as pd
+
+from pipeline.comparison.timing import MEASURED
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.markdown import VOID, format_number, format_ratio, format_table
+
+
+def timing_page(data: ReportData, timing: pd.DataFrame) -> str:
+    """Return the page `timing.md`; `timing` is the table of that name."""
+    rows = [
+        {
+            "arm": data.label(row["study"], row["arm"]),
+            "median seconds of fit": format_number(row["median_seconds"], 2),
+            "of the baseline's": format_ratio(row["ratio"]),
+            "n": str(row["n"]),
+        }
+        for row in timing.to_dict("records")
+    ]
+    caption = (
+        f"Wall clock, {MEASURED}: not the same twice, and no part of the report. n: confirmation "
+        f"runs whose clock is known; {VOID} where there is none, as after a resume or a download. "
+        "Rule: none. No interval."
+    )
+    return f"# Timing: {data.confirmation.protocol}\n\n{format_table(rows, caption)}\n"

@@ -1,0 +1,112 @@
+"""Noise passes: what averaging them at test gains, for every arm with noise."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from pipeline.config.test_rules import NOISE
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.pages._gains import METRICS, Gain, format_gains, gain_of
+from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
+
+ORDER = 40
+NAMES = {"accuracy": "accuracy (%)", "nll": "NLL (nats)"}
+FIGURE = (
+    "Test accuracy and negative log-likelihood against the number of noise passes averaged, a row "
+    "of panels for each arm with noise, with bands, its deterministic score as a dashed line"
+)
+WORDS = (
+    "Training adds randomness; a test can average it out over noise passes (noise layers sampling, "
+    "batch norm frozen), or use the standard form of each regularizer, the deterministic rule. "
+    "Only test accuracy under the declared rule has a verdict: nothing in this section has one, "
+    "nor a corrected p."
+)
+
+
+def pages(data: ReportData) -> Iterator[Page]:
+    """Yield the page over all arms with noise, if there are any."""
+    if data.pass_gains.empty:
+        return
+    last, gains = last_number(data.pass_gains), pass_gains(data)
+    start = (
+        "Against each arm's own deterministic score, with "
+        f"{md.format_count(last, 'noise pass', 'es')} averaged:"
+    )
+    links = [f"[{study}](study_{study}.md)" for study in dict.fromkeys(data.pass_gains["study"])]
+    body = md.join_parts(
+        "# Averaging at test",
+        WORDS,
+        " ".join(part for part in (start, *format_gains(gains)) if part),
+        pass_table(data, gains),
+        f"Curves over the number of passes: {md.format_list(links)}.",
+    )
+    yield Page("averaging", "Averaging noise passes at test", body)
+
+
+def pass_figure(data: ReportData, study: str) -> str:
+    """Return the curves of one study over the number of passes; empty without noise."""
+    if of(data.pass_gains, study).empty:
+        return ""
+    caption = (
+        f"Lines: mean over seeds. Band: {MEAN_INTERVAL}. n: as in [the table](averaging.md). Rule: "
+        "the arithmetic mean of the probabilities of so many noise passes; a star marks the number "
+        "that the arm's declared rule averages. Every panel has its own scale."
+    )
+    return f"![{FIGURE}](../figures/passes_{study}.png)\n\n*{caption}*"
+
+
+def pass_table(data: ReportData, gains: list[Gain]) -> str:
+    """Return two rows per arm, accuracy and NLL, with a few numbers of passes and the gain."""
+    last = last_number(data.pass_gains)
+    arms = data.pass_gains.groupby(["study", "arm"], sort=False)
+    noisy = {(study, arm.name) for study, arm in data.planned_arms if arm.rule == NOISE}
+    rows = []
+    for (key, own), gain in zip(arms, gains, strict=True):
+        for metric in METRICS:
+            means = own[own["metric"] == metric].set_index("passes")["mean"]
+            low, high = (gain.value(metric, f"difference_{side}") for side in ("low", "high"))
+            rows.append(
+                {
+                    "arm": gain.name,
+                    "metric": NAMES[metric],
+                    **_pass_cells(data, means, last, metric, declared=key in noisy),
+                    "difference": data.format.difference(metric, gain.value(metric, "difference")),
+                    md.INTERVAL: data.format.bounds(metric, low, high) or md.VOID,
+                    "n": f"{gain.value(metric, 'pairs'):.0f}",
+                }
+            )
+    caption = (
+        "n: done confirmation runs. Rule: the arithmetic mean of the probabilities of so many "
+        "noise passes, on the test images; every arm's declared rule is deterministic unless "
+        f"another is marked. Difference: {md.format_count(last, 'pass', 'es')} minus "
+        "deterministic, points of accuracy and nats: a gain is above 0 in accuracy and below 0 in "
+        f"NLL. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired by "
+        "seed, not corrected."
+    )
+    return md.format_table(rows, caption)
+
+
+def pass_gains(data: ReportData) -> list[Gain]:
+    """Return all noise passes minus deterministic, for every arm with noise."""
+    last = last_number(data.pass_gains)
+    return [
+        gain_of(data.named(study, arm), own[own["passes"] == last], data.format)
+        for (study, arm), own in data.pass_gains.groupby(["study", "arm"], sort=False)
+    ]
+
+
+def last_number(passes: pd.DataFrame) -> int:
+    """Return the largest number of noise passes."""
+    return int(passes["passes"].max())
+
+
+def _pass_cells(
+    data: ReportData, means: pd.Series, last: int, metric: str, *, declared: bool
+) -> dict[str, str]:
+    cells = {}
+    for number in sorted({0, 1, min(NOISE.members, last), last}):
+        title = md.format_count(number, "pass", "es") if number else "deterministic"
+        mark = " (declared)" if declared and number == NOISE.members else ""
+        cells[title] = data.format.score(metric, means.get(number, float("nan"))) + mark
+    return cells

@@ -1,0 +1,194 @@
+"""The front page: the answer in a minute, and links to everything behind it."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import MOST, ReportData
+from pipeline.reporting.labels import setting_cell
+from pipeline.reporting.pages._diagnosis import diagnosis_section
+from pipeline.reporting.pages._interactions import interaction_lines
+from pipeline.reporting.pages._page import (
+    CONTRAST_INTERVAL,
+    PAIRS,
+    RUNS,
+    Page,
+    family,
+    format_states,
+    incomplete_runs,
+    rules,
+)
+from pipeline.reporting.pages.gap import smallest_gap
+from pipeline.reporting.pages.published import published_sentence
+from pipeline.reporting.pages.variance import largest_streams, standard_error_sentence
+
+BELOW = ", but by less than the margin of {}"
+VERDICTS = {  # after one arm and after several
+    "helps": ("helps", "help"),
+    "helps, below the margin": (f"helps{BELOW}", f"help{BELOW}"),
+    "hurts": ("hurts", "hurt"),
+    "hurts, below the margin": (f"hurts{BELOW}", f"hurt{BELOW}"),
+    "equivalent": (
+        "is equivalent to its baseline within {}",
+        "are equivalent to their baseline within {}",
+    ),
+    "inconclusive": ("stays inconclusive", "stay inconclusive"),
+}
+RANKED = ("helps", "hurts")  # verdicts whose largest difference is named
+NAMED = 3  # arms of one verdict that the headline names; more are counted
+FOREST = (
+    "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
+    "verdict, over the margin"
+)
+
+
+def front_page(data: ReportData, pages: Sequence[Page]) -> str:
+    """Return the whole of `report.md`; `pages` are those behind it."""
+    published = published_sentence(data)
+    sources = f"{published} [Figures and sources](pages/published.md)." if published else ""
+    note = f"*The figure shows the {MOST} largest differences, the table all.*"
+    parts = [
+        f"# Which regularizers close the gap: {data.confirmation.protocol}",
+        headline(data),
+        headline_table(data),
+        incomplete_runs(data.runs),
+        left_out(data),
+        f"![{FOREST}](figures/forest.png)",
+        note if len(data.primary) > MOST else "",
+        md.section("Diagnosis", diagnosis_section(data)),
+        smallest_gap(data),
+        md.section("What two do together", interaction_lines(data)),
+        md.section("Published and measured", sources),
+        md.section("More seeds, or more images?", standard_error_sentence(data)),
+        *(largest_streams(data, study.name) for study in data.confirmation.studies_of("variance")),
+        md.section("Pages", _contents(pages)),
+    ]
+    return md.join_parts(*parts) + "\n"
+
+
+def headline(data: ReportData) -> str:
+    """Return the findings in plain language: verdict by verdict, then the baseline's gap."""
+    verdicts = data.primary["verdict"]
+    found = [_verdict_sentence(data, name) for name in VERDICTS if (verdicts == name).any()]
+    if not verdicts.str.startswith("helps").any():
+        found.insert(0, "no arm has been shown to help.")
+    accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
+    found.append(
+        f"The baseline reaches {data.format.percent(accuracy)} % test accuracy with a gap of "
+        f"{data.format.percent(gap)} points between train and validation accuracy."
+    )
+    note = f"(Differences in points of test accuracy, with {md.INTERVAL}s.)"
+    return f"After {_fresh_seeds(data.primary)}, {' '.join(found)} {note}"
+
+
+def headline_table(data: ReportData) -> str:
+    """Return a table with a row per arm, the best difference first."""
+    caption = (
+        f"n: {PAIRS}. Rule: {rules(data)}; the gap always deterministic. "
+        f"Interval: {CONTRAST_INTERVAL}. "
+        f"p: two-sided paired t test, Holm over {family(data)}; "
+        "the intervals are not corrected, so one without 0 may stand beside an inconclusive "
+        "verdict. Equivalent: two one-sided tests at 5 %, not corrected, as where the 90 % "
+        "interval lies within the margin. Arms are not compared with each other. All is "
+        "conditional on this test set and this pool of images."
+    )
+    gaps = data.contrasts[data.contrasts["metric"] == "gap"].to_dict("records")
+    by_arm = {(row["study"], row["arm"]): row for row in gaps}
+    rows = [
+        _headline_cells(data, row, by_arm.get((row["study"], row["arm"])))
+        for row in data.primary.to_dict("records")
+    ]
+    return md.format_table(rows, caption)
+
+
+def left_out(data: ReportData) -> str:
+    """Return what the contrasts left out or count twice; empty if there is nothing to say."""
+    primary, lines = data.primary, []
+    for row in primary.to_dict("records"):
+        if row["unpaired"]:
+            lines.append(
+                f"**{row['label']}**: {md.format_count(row['unpaired'], 'pair')} of seeds left "
+                "out, one of the two runs not done or no number."
+            )
+        if row["other_machine"]:
+            lines.append(
+                f"**{row['label']}**: {md.format_count(row['other_machine'], 'pair')} left out, "
+                "trained on another kind of machine than the rest: contrasts and interactions do "
+                "not mix processors or numbers of threads, other means and figures hold all runs."
+            )
+    for twins in data.twins:
+        if len(twins) > 1:
+            names = md.format_list([f"**{data.label(*key)}**" for key in twins])
+            lines.append(
+                f"{names} are the same runs, asked about in two studies: the correction counts "
+                "both."
+            )
+    lines += [
+        f"**{label}** differs by as much at every seed: without spread there is no interval."
+        for label in primary.loc[(primary["n"] > 1) & primary["low"].isna(), "label"]
+    ]
+    if (primary["n"] == 1).any():
+        lines.append(
+            "One pair of seeds has no interval, no p and no verdict: raise seeds.confirmation in "
+            "params.yaml."
+        )
+    return md.format_bullets(lines)
+
+
+def _verdict_sentence(data: ReportData, verdict: str) -> str:
+    """What the arms with one verdict do: a few by name, many by number and the largest."""
+    one, several = VERDICTS[verdict]
+    margin = md.format_margin(data.confirmation.margin)
+    rows = data.primary[data.primary["verdict"] == verdict]
+    if len(rows) <= NAMED:
+        names = [_finding(data, row) for row in rows.to_dict("records")]
+        return f"{md.format_list(names)} {(several if len(names) > 1 else one).format(margin)}."
+    words = f"{len(rows)} of {md.format_count(len(data.primary), 'arm')} {several.format(margin)}"
+    if not verdict.startswith(RANKED):
+        return f"{words}."
+    largest = rows.loc[rows["difference"].abs().idxmax()].to_dict()
+    return f"{words}; the largest difference is that of {_finding(data, largest)}."
+
+
+def _finding(data: ReportData, row: md.Row) -> str:
+    name = f"**{row['label']}**"
+    if pd.isna(row["difference"]):
+        return f"{name} (no pair of runs)"
+    known = data.format.change(row)
+    if row["verdict"] != "inconclusive" or pd.isna(row["detectable"]):
+        return f"{name} ({known})"
+    return f"{name} ({known}; detectable: {data.format.detectable(row['detectable'])})"
+
+
+def _fresh_seeds(primary: pd.DataFrame) -> str:
+    least, most = int(primary["n"].min()), int(primary["n"].max())
+    seeds = md.format_count(most, "fresh seed")
+    return f"up to {seeds}" if least < most else seeds
+
+
+def _headline_cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
+    study = {"study": row["study"]} if data.ambiguous else {}
+    return {
+        "arm": row["arm"] + data.reference(row["study"], row["arm"]),
+        **study,
+        "verdict": row["verdict"],
+        "difference (points)": data.format.points(row["difference"]),
+        md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
+        "test accuracy (%)": data.format.percent(row["arm_mean"]),
+        "baseline (%)": data.format.percent(row["baseline_mean"]),
+        "gap (points)": data.format.percent(gap["arm_mean"]) if gap else md.VOID,
+        "gap, difference": data.format.change(gap, unit="") if gap else md.VOID,
+        "n": str(row["n"]),
+        "p (Holm)": md.format_p(row["p_holm"]),
+        "strength": setting_cell(row["setting"]),
+        RUNS: format_states(row),
+    }
+
+
+def _contents(pages: Sequence[Page]) -> str:
+    lines = []
+    for page in pages:
+        link = f"[{page.title}](pages/{page.name}.md)"
+        lines.append(f"{link}: {page.question}" if page.question else link)
+    return md.format_bullets(lines)

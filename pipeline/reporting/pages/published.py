@@ -1,0 +1,141 @@
+"""What papers report beside what was measured here: sign and size, with intervals.
+
+The effects of papers come from other networks, data and budgets: only their signs are judged.
+"""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import Pair, ReportData
+from pipeline.reporting.pages._page import Page
+
+ORDER = 50
+SHARE = 2  # decimals of a cost
+OUTCOMES = {  # the word for one effect and for several
+    "agrees": ("agrees", "agree"),
+    "disagrees": ("disagrees", "disagree"),
+    "inconclusive": ("is inconclusive", "are inconclusive"),
+    "not measured": ("was not measured", "were not measured"),
+}
+ONE_ARM = {"passes": "{} against {} noise passes", "crops": "one view against crops"}  # at test
+SIGNS = {"lower": "lower", "higher": "higher", "not_lower": "no gain"}  # published without figures
+COST = "training_cost"
+ERROR, COSTS = "test error (%)", "training FLOPs as counted, a share of the other's"
+
+
+def pages(data: ReportData) -> Iterator[Page]:
+    """Yield the page, if a study names published effects."""
+    if len(data.published):
+        title = "What papers report, beside what was measured here"
+        yield Page("published", title, published_body(data))
+
+
+def published_body(data: ReportData) -> str:
+    """Return the table of published effects and their sources."""
+    rows = data.published.to_dict("records")
+    sources = list(dict.fromkeys(row["source"] for row in rows))
+    cells = [_cells(data, row, sources.index(row["source"]) + 1) for row in rows]
+    caption = (
+        "Each pair of figures stands as before → after (the change in percent of before). n: pairs "
+        "of seeds (groups for crops), as in the contrasts. Rule: the test rule of each arm, unless "
+        f"passes or crops are named. Interval: {md.CONFIDENCE} Student-t interval of the mean "
+        "difference over seeds; a cost is counted, never timed, and where it is alike at every "
+        "seed it follows from the settings and has no width. p: two-sided paired t test. Neither "
+        "is corrected. Agrees, disagrees: the interval lies on the published side of 0, or on the "
+        "other; of an effect published as no gain, agrees also where it is shown to lie within the "
+        "margin. Rows of the same runs, measure and sign count once in the sentence above. Signs "
+        "can be compared; sizes come from other networks, amounts of data and budgets, and can "
+        "only roughly."
+    )
+    listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
+    return md.join_parts(
+        "# Published and measured",
+        published_sentence(data),
+        md.format_table(cells, caption),
+        listing,
+    )
+
+
+def published_sentence(data: ReportData) -> str:
+    """Return how many published effects agree in sign with what was measured; empty without any.
+
+    The same effect of the same runs counts once, under its first name.
+    """
+    rows = _distinct(data)
+    parts = []
+    for outcome, (one, several) in OUTCOMES.items():
+        names = [f"**{_name(row)}**" for row in rows if row["outcome"] == outcome]
+        if names:
+            word = one if len(names) == 1 else several
+            parts.append(f"{len(names)} {word} ({md.format_list(names)})")
+    if not parts:
+        return ""
+    total = md.format_count(len(rows), "effect")
+    return f"Of {total} that papers report, judged by sign: {'; '.join(parts)}."
+
+
+def _distinct(data: ReportData) -> list[md.Row]:
+    """The first row of every pair of runs, measure and sign."""
+    found: dict[tuple[Pair, tuple[str, ...], str], md.Row] = {}
+    for row in data.published.to_dict("records"):
+        pair = data.pair((row["study"], row["arm"]), (row["against_study"], row["against"]))
+        found.setdefault((pair, _measure(row), row["sign"]), row)
+    return list(found.values())
+
+
+def _measure(row: md.Row) -> tuple[str, ...]:
+    """What was measured, with the numbers of noise passes where it is passes."""
+    numbers = (row["passes_before"], row["passes_after"])
+    return (row["measure"], *(f"{number:g}" for number in numbers if pd.notna(number)))
+
+
+def _name(row: md.Row) -> str:
+    """What an effect is called in a sentence."""
+    if row["measure"] in ONE_ARM:
+        _, *passes = _measure(row)
+        return f"{row['arm']}: {ONE_ARM[row['measure']].format(*passes)}"
+    cost = ", counted cost" if row["measure"] == COST else ""
+    return f"{row['arm']} against {row['against']}{cost}"
+
+
+def _cells(data: ReportData, row: md.Row, source: int) -> dict[str, str]:
+    if row["measure"] == COST:
+        measured, spell = COSTS, md.format_ratio
+        difference, low, high = (
+            md.format_signed(row[name], SHARE) for name in ("difference", "low", "high")
+        )
+    else:
+        measured, spell = ERROR, data.format.percent
+        difference, low, high = (
+            data.format.points(row[name]) for name in ("difference", "low", "high")
+        )
+    change = _relative(row["before"], row["after"])
+    return {
+        "effect": _name(row),
+        "measured as": measured,
+        "published": f"{_published(row)} [{source}]",
+        "published for": md.escape(row["published_setting"]),
+        "here": f"{spell(row['before'])} → {spell(row['after'])} ({change})",
+        "difference": difference,
+        md.INTERVAL: md.format_interval(low, high) or md.VOID,
+        "n": str(row["n"]),
+        "p": md.format_p(row["p"]),
+        "outcome": row["outcome"],
+    }
+
+
+def _published(row: md.Row) -> str:
+    """The figures as printed and their change; the sign alone if there are none."""
+    before, after = row["published_before"], row["published_after"]
+    if pd.isna(before):
+        return SIGNS[row["sign"]]
+    digits = max(len(f"{figure:g}".partition(".")[2]) for figure in (before, after))
+    change = _relative(before, after)
+    return f"{md.format_number(before, digits)} → {md.format_number(after, digits)} ({change})"
+
+
+def _relative(before: float, after: float) -> str:
+    """The change relative to what was before, in percent."""
+    return f"{md.format_signed(100 * (after / before - 1), 0)} %" if before > 0 else md.VOID

@@ -1,0 +1,186 @@
+"""The page of one study: strengths tried, contrasts, curves, cost, audits and runs."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from pipeline.config.labels import format_rule
+from pipeline.config.plan import BASELINE, PlannedStudy
+from pipeline.config.test_rules import TestRule
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import STATES, ReportData, of
+from pipeline.reporting.labels import setting_cell
+from pipeline.reporting.pages._confirmed import confirmed
+from pipeline.reporting.pages._data_size import data_size_section
+from pipeline.reporting.pages._interactions import interaction_table
+from pipeline.reporting.pages._page import (
+    MEAN_INTERVAL,
+    RUNS,
+    Page,
+    changes,
+    format_states,
+    runs_section,
+    study_page,
+)
+from pipeline.reporting.pages.averaging import pass_figure
+from pipeline.reporting.pages.cost import cost_table
+
+ORDER = 60
+SHARED = "The baseline's runs are shared by all studies."
+NAME = "validation_accuracy"
+
+
+def pages(data: ReportData) -> Iterator[Page]:
+    """Yield a page for every study that compares."""
+    for study in data.confirmation.studies_of("comparison"):
+        yield study_page(study.name, study.question, study_body(data, study))
+
+
+def study_body(data: ReportData, study: PlannedStudy) -> str:
+    """Return everything about one study, from its question to its runs."""
+    runs = of(data.runs, study.name)
+    return md.join_parts(
+        f"# Study: {study.name}",
+        f"{md.escape(study.question)} {changes(study)} Protocol: {data.confirmation.protocol}, as "
+        "told in [how it was measured](method.md).",
+        strengths_section(data, study.name),
+        md.section("Confirmed", confirmed(data, study)),
+        data_size_section(study),
+        md.section("What two do together", interaction_table(data, study.name)),
+        rules_section(data, study),
+        md.section("Noise passes averaged", pass_figure(data, study.name)),
+        md.section("How it learned", _curves(data, study)),
+        md.section("Cost", cost_table(data, study.name)),
+        md.section("What acted", audit_table(data, study)),
+        runs_section(runs, SHARED),
+    )
+
+
+def strengths_section(data: ReportData, study: str) -> str:
+    """Return the strengths tried, with a note where the best may lie beyond them."""
+    tried = of(data.tried, study)
+    if tried.empty:
+        return "Every arm has one strength, so there was nothing to choose."
+    image = (
+        f"![Strengths of {study}: mean validation accuracy against strength, {md.CONFIDENCE} "
+        "bands, the chosen one starred, the baseline as a dashed line]"
+        f"(../figures/strengths_{study}.png)"
+    )
+    edges = [
+        f"The strength chosen for {arm} stands at an end of its list: a better one may lie beyond "
+        "what was tried."
+        for arm in arms_at_edge(tried)
+    ]
+    return md.join_parts(f"## Strengths tried\n\n{strength_table(data, tried)}", *edges, image)
+
+
+def arms_at_edge(tried: pd.DataFrame) -> list[str]:
+    """Return the arms whose chosen strength is the first or the last of its list."""
+    arms = tried[tried["arm"] != BASELINE].groupby("arm", sort=False)["chosen"]
+    return [str(arm) for arm, chosen in arms if chosen.iloc[0] or chosen.iloc[-1]]
+
+
+def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
+    """Return every tried strength of a study, the chosen one marked."""
+    rows = []
+    for row in tried.to_dict("records"):
+        low, high = max(row[f"{NAME}_low"], 0.0), min(row[f"{NAME}_high"], 1.0)
+        counts = {"planned": sum(row[state] for state in STATES), **row}
+        rows.append(
+            {
+                "arm": row["arm"],
+                "strength": setting_cell(row["setting"]),
+                "validation accuracy (%)": data.format.percent(row[NAME]),
+                md.INTERVAL: data.format.percent_interval(low, high) or md.VOID,
+                "validation NLL": md.format_number(row["validation_nll"], md.NATS),
+                "n": str(row["n"]),
+                "chosen": "**chosen**" if row["chosen"] else "",
+                RUNS: format_states(counts),
+            }
+        )
+    caption = (
+        "n: exploration seeds. Rule: the test rule of each arm, on validation images. "
+        f"Interval: {MEAN_INTERVAL}."
+    )
+    return md.format_table(rows, caption)
+
+
+def rules_section(data: ReportData, study: PlannedStudy) -> str:
+    """Return scores under every test rule of the arms that have several; empty without any.
+
+    A rule that was scored on some of the runs alone is left out.
+    """
+    own = of(data.rules, study.name)
+    own = own[own["split"] == "test"]
+    own = own[own["n"] == own.groupby("arm")["n"].transform("max")]
+    own = own.assign(rule=list(zip(own["view"], own["members"], strict=True)))
+    own = own[own.groupby("arm")["rule"].transform("nunique") > 1]
+    declared = {arm.name: arm.rule for arm in study.arms}
+    rows = []
+    for (arm, view, members), group in own.groupby(["arm", "view", "members"], sort=False):
+        rule = TestRule(view=view, members=members)
+        name = format_rule(rule)
+        bands = group.set_index("metric")
+        rows.append(
+            {
+                "arm": arm,
+                "rule": f"{name} (declared)" if declared[arm] == rule else name,
+                "test accuracy (%)": _band(data, bands, "accuracy"),
+                "test NLL (nats)": _band(data, bands, "nll"),
+                "n": str(group["n"].iloc[0]),
+            }
+        )
+    if not rows:
+        return ""
+    caption = (
+        "The declared rule carries contrasts and verdict; the others stand beside it without. n: "
+        "done confirmation runs. Rule: as named, an average of probabilities. "
+        f"Interval: {MEAN_INTERVAL}."
+    )
+    return f"## Every test rule\n\n{md.format_table(rows, caption)}"
+
+
+def audit_table(data: ReportData, study: PlannedStudy) -> str:
+    """Return what the regularizers of each arm did, measured while they trained."""
+    rows = [
+        {
+            "arm": row["arm"],
+            "regularizer": md.escape(row["regularizer"]),
+            "measure": md.escape(row["measure"].replace("_", " ")),
+            "mean": md.format_measure(row["mean"]),
+            "n": str(row["n"]),
+        }
+        for row in of(data.audits, study.name).to_dict("records")
+    ]
+    if not rows:
+        return "No run of this study has an audit."
+    caption = (
+        "n: done confirmation runs, of which this is the mean; no interval. Rule: none, measured "
+        "in training."
+    )
+    return md.format_table(rows, caption)
+
+
+def _band(data: ReportData, bands: pd.DataFrame, metric: str) -> str:
+    if metric not in bands.index:
+        return md.VOID
+    mean, low, high = (
+        data.format.score(metric, bands.loc[metric, name]) for name in ("mean", "low", "high")
+    )
+    return f"{mean} {md.format_interval(low, high)}".strip()
+
+
+def _curves(data: ReportData, study: PlannedStudy) -> str:
+    runs = of(data.runs, study.name)
+    done = runs[(runs["phase"] == "confirmation") & (runs["state"] == "done")]
+    numbers = done.groupby("arm", sort=False).size().items()
+    counts = ", ".join(f"{arm} {number}" for arm, number in numbers)
+    caption = (
+        f"n: done confirmation runs ({counts or 'none'}). Rule: deterministic, clean inputs. "
+        f"Band: {MEAN_INTERVAL}; the mean of the loss is geometric."
+    )
+    image = (
+        f"![Learning curves of {study.name}: train and validation accuracy and loss of each arm "
+        f"and of the baseline, with bands](../figures/curves_{study.name}.png)"
+    )
+    return f"{image}\n\n*{caption}*"

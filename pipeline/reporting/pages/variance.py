@@ -1,0 +1,103 @@
+"""Where the spread of a score comes from: each stream of randomness, and the test images."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.pages._page import Page, changes, runs_section, study_page
+
+ORDER = 80
+SHARED = (
+    "Draw 0 of every group is the run of its seed, whatever the stream; a run may stand in many "
+    "rows."
+)
+FIGURE = (
+    "Standard deviation of test accuracy when one stream is drawn anew, by arm and stream, with "
+    "intervals"
+)
+ADVICE = {
+    "seeds": "More seeds would narrow these intervals, and the test images are no bottleneck.",
+    "images": "More test images would say more than more seeds: what these say is sure of this "
+    "test set alone.",
+    "both": "More seeds would narrow these intervals; for a claim about other test images both "
+    "errors weigh.",
+}
+FINE = md.Formatter(2)  # for standard deviations and errors
+
+
+def pages(data: ReportData) -> Iterator[Page]:
+    """Yield a page for every study of variance."""
+    for study in data.confirmation.studies_of("variance"):
+        own = of(data.variance, study.name)
+        groups = md.format_count(len(study.groups), "group")
+        body = md.join_parts(
+            f"# Study: {study.name}",
+            f"{md.escape(study.question)} {changes(study)} In each of {groups} every stream but "
+            "one keeps the group's seed, and that one is drawn anew. The baseline draws neither "
+            "noise nor augmentation.",
+            largest_streams(data, study.name),
+            component_table(data, own),
+            f"![{FIGURE}](../figures/variance_{study.name}.png)" if len(own) else "",
+            standard_error_sentence(data),
+            runs_section(of(data.runs, study.name), SHARED),
+        )
+        yield study_page(study.name, study.question, body)
+
+
+def standard_error_sentence(data: ReportData) -> str:
+    """Return whether more seeds or more test images would help; empty if neither error is known."""
+    row = data.standard_errors.iloc[0]
+    if not row["n"]:
+        return ""
+    return (
+        f"A difference to the baseline has a standard error of {FINE.percent(row['seed_error'])} "
+        "points from the seeds and, were the test images drawn anew, of "
+        f"{FINE.percent(row['image_error'])} points from these {data.test_use['test_examples']} "
+        f"images (medians over {md.format_count(int(row['n']), 'contrast')}); the intervals of "
+        f"this report hold the first alone. {ADVICE[row['advice']]}"
+    )
+
+
+def largest_streams(data: ReportData, study: str) -> str:
+    """Return which streams spread the scores of every arm most, the first two of each."""
+    lines = []
+    for arm, rows in of(data.variance, study).groupby("arm", sort=False):
+        moved = rows[rows["variance"].gt(0) & rows["n_groups"].gt(0)]
+        streams = [
+            f"**{row['stream']}** (a standard deviation of {FINE.percent(row['sd'])} points "
+            f"{FINE.percent_interval(row['low'], row['high'])})"
+            for row in moved.sort_values("variance", ascending=False).head(2).to_dict("records")
+        ]
+        if streams:
+            order = ", then ".join(streams)
+            lines.append(f"What spreads the scores of **{arm}** over seeds: first {order}.")
+    return md.format_bullets(lines)
+
+
+def component_table(data: ReportData, rows: pd.DataFrame) -> str:
+    """Return the standard deviation of test accuracy by arm and stream."""
+    if rows.empty:
+        return "**No run of this study is done, so nothing was taken apart.**"
+    formatter = md.Formatter(max(data.format.decimals, FINE.decimals))
+    cells = [
+        {
+            "arm": row["arm"],
+            "stream": row["stream"],
+            "sd (points)": formatter.percent(row["sd"]),
+            md.INTERVAL: formatter.percent_interval(row["low"], row["high"]) or md.VOID,
+            "groups": str(row["n_groups"]),
+            "n": str(row["n"]),
+        }
+        for row in rows.to_dict("records")
+    ]
+    caption = (
+        "Standard deviation of test accuracy within groups, pooled. n: done runs. Rule: the test "
+        "rule of each arm. What moves with a stream includes its interplay with the others, so the "
+        "variances need not add up to that of whole runs. "
+        f"Interval: {md.CONFIDENCE}, by chi-square of the pooled variance, which assumes normal "
+        "scores. test set: the binomial spread that one run's accuracy would have over other test "
+        "sets of this size; counted, so it has no interval."
+    )
+    return md.format_table(cells, caption)

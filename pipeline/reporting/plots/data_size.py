@@ -1,0 +1,95 @@
+"""Test accuracy and differences against the number of training images."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
+
+from pipeline.config.plan import BASELINE, PlannedStudy
+from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.labels import series_label
+from pipeline.reporting.pages._data_size import has_sizes
+from pipeline.reporting.style import BAND, DARK, DASHES, MARKERS, WIDTH, add_legend, colours, style
+
+COLUMNS = ("series", "size", "mean", "low", "high")
+
+
+def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
+    """Yield a figure for every study that tries several training-set sizes."""
+    for study in data.confirmation.studies_of("comparison"):
+        if has_sizes(study):
+            yield f"growth_{study.name}", data_size(*size_frames(data, study))
+
+
+def size_frames(data: ReportData, study: PlannedStudy) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return accuracies and differences (fractions) by series and size, with columns `COLUMNS`.
+
+    A series is what its arms change besides size and epochs; those that change nothing else are the
+    baseline's, which comes first. Differences are those to an arm of the same size.
+    """
+    arms = {arm.name: arm for arm in study.arms}
+    series = {name: series_label(arm) for name, arm in arms.items()}
+    primary = of(data.primary, study.name).set_index("arm")
+    scores: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
+    for name, arm in arms.items():
+        point = {"series": series[name], "size": arm.train_size}
+        scores.append({**data.outcome(study.name, name, "test_accuracy"), **point})
+        same_size = arms[arm.against].train_size == arm.train_size
+        if series[name] != BASELINE and same_size and name in primary.index:
+            row = primary.loc[name]
+            bounds = {"mean": row["difference"], "low": row["low"], "high": row["high"]}
+            differences.append(point | bounds)
+    known = [row for row in scores if row["n"]]
+    return _in_order(known), _in_order(differences)
+
+
+def data_size(scores: pd.DataFrame, differences: pd.DataFrame) -> Figure:
+    """Return a figure with a line per series: above the accuracies, beneath the differences.
+
+    Both have the columns `COLUMNS`, in fractions.
+    """
+    series = list(dict.fromkeys(scores["series"]))
+    palette, markers = colours(series), itertools.cycle(MARKERS)
+    looks = {name: {"color": palette[name], "marker": next(markers)} for name in series}
+    with style():
+        figure = Figure(figsize=(WIDTH, 7.6), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        for name, look in looks.items():
+            draw_scores(upper, scores[scores["series"] == name], **look)
+            draw_differences(lower, differences[differences["series"] == name], **look)
+        lower.axhline(0, color=DARK, linestyle=DASHES, linewidth=1.5)
+        upper.set_ylabel("test accuracy (%)")
+        lower.set(ylabel="difference (points)", xlabel="training images", xscale="log")
+        lower.xaxis.set_major_locator(FixedLocator(sorted(set(scores["size"]))))
+        lower.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        lower.xaxis.set_minor_locator(NullLocator())
+        figure.align_ylabels()
+        add_legend(figure, looks)
+    return figure
+
+
+def draw_scores(ax: Axes, rows: pd.DataFrame, color: str, marker: str) -> None:
+    """Draw the accuracies of one series with their band."""
+    low, high = 100 * rows["low"], 100 * rows["high"]
+    ax.fill_between(rows["size"], low, high, color=color, alpha=BAND, linewidth=0)
+    ax.plot(rows["size"], 100 * rows["mean"], color=color, marker=marker)
+
+
+def draw_differences(ax: Axes, rows: pd.DataFrame, color: str, marker: str) -> None:
+    """Draw the differences of one series with their intervals as bars."""
+    bars = [100 * (rows["mean"] - rows["low"]), 100 * (rows["high"] - rows["mean"])]
+    mean = 100 * rows["mean"]
+    ax.errorbar(rows["size"], mean, yerr=bars, capsize=4, color=color, marker=marker)
+
+
+def _in_order(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """By series, the baseline's first, and by size."""
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    order = frame.assign(other=frame["series"] != BASELINE)
+    order = order.sort_values(["other", "series", "size"])
+    return order[list(COLUMNS)].reset_index(drop=True)

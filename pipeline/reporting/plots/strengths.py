@@ -1,0 +1,84 @@
+"""Validation accuracy of the strengths tried, a panel per arm."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from pipeline.config.plan import BASELINE
+from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.labels import setting_ticks
+from pipeline.reporting.markdown import INTERVAL
+from pipeline.reporting.style import DARK, STAR, WIDTH, arm_colours, style
+
+NAME = "validation_accuracy"
+
+
+def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
+    """Yield a figure for every study with a choice of strengths."""
+    for study in data.confirmation.studies_of("comparison"):
+        tried = of(data.tried, study.name)
+        if len(tried):
+            yield f"strengths_{study.name}", strengths(tried, arm_colours(data))
+
+
+def strengths(tried: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
+    """Return a figure of mean validation accuracy against strength, the chosen one starred.
+
+    `tried` has arm, setting, chosen and validation_accuracy (fraction) with its _low and _high.
+    """
+    arms = [arm for arm in dict.fromkeys(tried["arm"]) if arm != BASELINE]
+    with style():
+        figure = Figure(figsize=(WIDTH, 3.1 * len(arms) + 0.6), layout="constrained")
+        panels = figure.subplots(len(arms), 1, squeeze=False)[:, 0]
+        for ax, arm in zip(panels, arms, strict=True):
+            draw_baseline(ax, tried[tried["arm"] == BASELINE])
+            draw_strengths(ax, tried[tried["arm"] == arm], palette[arm])
+            ax.set_title(arm)
+        star = Line2D([], [], color="white", markerfacecolor="white", **STAR)
+        baseline = Line2D([], [], color=DARK, linestyle="--")
+        around = Patch(color=DARK, alpha=0.1)
+        words = ["chosen", "baseline", f"its {INTERVAL}"]
+        figure.legend([star, baseline, around], words, loc="outside lower center", ncols=3)
+    return figure
+
+
+def draw_baseline(ax: Axes, baseline: pd.DataFrame) -> None:
+    """Draw the baseline as a dashed line with its band over the whole panel."""
+    for low, mean, high in _percent(baseline).itertuples(index=False):
+        if pd.notna(mean):
+            ax.axhline(mean, color=DARK, linestyle="--", zorder=1)
+        if pd.notna(low):
+            ax.axhspan(low, high, color=DARK, alpha=0.1, linewidth=0, zorder=0)
+
+
+def draw_strengths(ax: Axes, rows: pd.DataFrame, colour: str) -> None:
+    """Draw the strengths of one arm at equal distances, with intervals and a star."""
+    values = _percent(rows)
+    places = list(range(len(rows)))
+    ax.vlines(places, values["low"], values["high"], color=colour, linewidth=3)
+    dots: dict[str, Any] = {
+        "marker": "o",
+        "markersize": 9,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.75,
+    }
+    ax.plot(places, values["mean"], color=colour, **dots)
+    for place, chosen in zip(places, rows["chosen"], strict=True):
+        if chosen:
+            mean = values["mean"].iloc[place]
+            ax.plot(place, mean, color=colour, zorder=5, **{**STAR, "markersize": 21})
+    ticks, name = setting_ticks(list(rows["setting"]))
+    ax.set_xticks(places, ticks)
+    ax.set(xlabel=name, ylabel="validation accuracy (%)", xlim=(-0.4, len(rows) - 0.6))
+    ax.margins(y=0.12)
+
+
+def _percent(rows: pd.DataFrame) -> pd.DataFrame:
+    """Low, mean and high in percent, NaN where unknown."""
+    frame = rows[[f"{NAME}_low", NAME, f"{NAME}_high"]].astype(float).clip(0, 1)
+    return 100 * frame.set_axis(["low", "mean", "high"], axis="columns")

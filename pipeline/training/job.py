@@ -1,0 +1,110 @@
+"""One run in a worker: read the data, train, write the record.
+
+Plain values in and out, so that any executor can carry them, on this machine or another.
+"""
+
+import functools
+import json
+import pkgutil
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from pipeline.config.run import Hardware, config_of
+from pipeline.data.arrays import Arrays
+from pipeline.data.prepared import read_development, require_digest
+from pipeline.records.store import Store
+from pipeline.runtime.files import to_json
+from pipeline.training.trainer import Trained, train
+
+
+def run_training(job: Mapping[str, Any]) -> dict[str, str]:
+    """Train the run of a job and store it.
+
+    Several processes that train one run together each do this, and the first of them stores it.
+
+    Args:
+        job: `id`, the fingerprint; `identity` of the run; the folders `data` and `store`;
+            `hardware`; and maybe `logger`, which is sent the learning curve (`make` names its
+            function, `given` are its arguments).
+
+    Returns:
+        `state` (done or diverged) and `reason`.
+
+    Raises:
+        Refusal: the data are not those of the identity, or the network cannot take them.
+        NoEffect: a regularizer should have acted and did not.
+    """
+    store, fingerprint, identity = Store(Path(job["store"])), job["id"], job["identity"]
+    pool = _pool(job["data"], identity["data_digest"])
+    logger = None if store.muted() else _logger(job)
+    hardware = Hardware(**job["hardware"])
+    config = config_of(identity)
+    trained = train(config, pool, store.checkpoints(fingerprint), hardware, logger)
+    if trained.leads:
+        files = {"run.json": to_json(identity).encode(), **_files(trained)}
+        timing = {"seconds": trained.seconds, "machine": platform.machine()}
+        store.write(fingerprint, files, _record(trained), timing)
+    if logger and logger.trouble:
+        store.mute(logger.trouble)
+    return _outcome(trained)
+
+
+def _outcome(trained: Trained) -> dict[str, str]:
+    return {"state": "diverged" if trained.diverged else "done", "reason": trained.diverged}
+
+
+def _record(trained: Trained) -> dict[str, Any]:
+    machine = {
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "device": trained.device,
+    }
+    return {
+        **_outcome(trained),
+        "audit": trained.audit,
+        "cost": trained.cost,
+        "machine": machine,
+        "kept": {kind: _kept_names(kind, states) for kind, states in trained.kept.items()},
+    }
+
+
+def _kept_names(kind: str, states: Sequence[Any]) -> list[str]:
+    """Return the names of the files of kept weights of one kind, in order."""
+    return [f"{kind}_{number}.safetensors" for number in range(1, len(states) + 1)]
+
+
+def _logger(job: Mapping[str, Any]) -> Any:
+    """Return the logger that a job names, or None."""
+    given = job.get("logger")
+    return pkgutil.resolve_name(given["make"])(**given["given"]) if given else None
+
+
+def _files(trained: Trained) -> dict[str, bytes]:
+    """Return the files of a run by name."""
+    tensors = {"weights.safetensors": trained.weights}
+    for kind, states in trained.kept.items():
+        tensors |= dict(zip(_kept_names(kind, states), states, strict=True))
+    if trained.validation_logits is not None:
+        tensors["validation.safetensors"] = {
+            "logits": trained.validation_logits,
+            "labels": trained.validation_labels,
+        }
+    history = "".join(json.dumps(row) + "\n" for row in trained.history)
+    files = {name: _packed(state) for name, state in tensors.items()}
+    return {"history.jsonl": history.encode(), **files}
+
+
+def _packed(state: Mapping[str, Tensor]) -> bytes:
+    return safetensors.torch.save({name: value.contiguous() for name, value in state.items()})
+
+
+@functools.lru_cache(maxsize=2)
+def _pool(folder: str, digest: str) -> Arrays:
+    require_digest(Path(folder), digest)
+    return read_development(Path(folder))

@@ -1,0 +1,407 @@
+"""Jobs on the nodes of a Ray cluster, here two and more of them on one machine: every job ends once, whatever dies."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import node_jobs
+import pytest
+
+from pipeline import choose, compare, confirm, evaluate, predict, prepare, train
+from pipeline.config.parameters import Execution
+from pipeline.execution import ray
+from pipeline.execution.ray import ENVIRONMENT, facts, hidden, problem, run_jobs
+from pipeline.runtime.errors import Refusal
+
+ROOT = Path(__file__).resolve().parents[2]
+# a dead node is noticed in about a second instead of fifteen
+SOON = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 300,
+    "health_check_failure_threshold": 3,
+}
+DRIVER = """
+import sys
+from pathlib import Path
+import node_jobs
+from pipeline.config.parameters import Execution
+from pipeline.execution.ray import run_jobs
+from pipeline.execution.stage import report_errors
+
+folder, address, *jobs = sys.argv[1:]
+jobs = [{"id": str(number), "do": do, "log": f"{folder}/log"} for number, do in enumerate(jobs)]
+
+def carry():
+    for job, outcome in run_jobs(jobs, node_jobs.work, Execution(executor="cluster", address=address), [Path(folder)]):
+        print(job["id"], outcome["state"], outcome["reason"], flush=True)
+
+sys.exit(report_errors(carry))
+"""
+
+
+def small(name):
+    return {"num_cpus": 1, "object_store_memory": 80 << 20, "env_vars": {"NODE": name}}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A head and one more node, a processor each, that ask for a token."""
+    token = tmp_path_factory.mktemp("token") / "token"
+    token.write_text("0123456789abcdef" * 4)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(token)}.items():
+            patch.setenv(name, value)
+        patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
+        for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN"):
+            patch.delenv(name, raising=False)
+        pytest.importorskip(
+            "ray"
+        )  # not earlier: it takes its settings from the environment when it is imported
+        from ray.cluster_utils import Cluster
+
+        with tempfile.TemporaryDirectory(
+            prefix="ray", ignore_cleanup_errors=True
+        ) as folder:  # its sockets need a short path
+            patch.setenv(
+                "RAY_TMPDIR", folder
+            )  # for all that Ray writes, the address of its last cluster too
+            Path(folder, "ray").mkdir()
+            head = {**small("head"), "include_dashboard": False, "_system_config": SOON}
+            started = Cluster(initialize_head=True, head_node_args=head)
+            try:
+                started.add_node(**small("other"))
+                yield started
+            finally:
+                started.shutdown()
+
+
+@pytest.fixture
+def carry(cluster, tmp_path):
+    """Carries jobs over the cluster: carry("run", {"do": "sleep", "seconds": 1}) gives (id, outcome) as each ends."""
+
+    def carried(*wanted, **settings):
+        chosen = Execution(executor="cluster", address=cluster.address, **settings)
+        jobs = [
+            {"id": str(number), "log": str(tmp_path / "log"), **job}
+            for number, job in enumerate(map(asked, wanted))
+        ]
+        return (
+            (job["id"], outcome)
+            for job, outcome in run_jobs(jobs, node_jobs.work, chosen, [tmp_path / "store"])
+        )
+
+    return carried
+
+
+def asked(job):
+    return {"do": job} if isinstance(job, str) else job
+
+
+def begun(folder):
+    """(id, process, node) of every try so far."""
+    return (
+        [tuple(line.split()) for line in (folder / "log").read_text().splitlines()]
+        if (folder / "log").exists()
+        else []
+    )
+
+
+def until(check, seconds=90):
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
+def working():
+    """Processes of this cluster that perform a job; they are known by the place of its token."""
+    mark = f"RAY_AUTH_TOKEN_PATH={os.environ['RAY_AUTH_TOKEN_PATH']}".encode()
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if (
+                b"ray::_work" in (place / "cmdline").read_bytes()
+                and mark in (place / "environ").read_bytes()
+            ):
+                found.append(int(place.name))
+        except OSError:
+            continue
+    return found
+
+
+def alive(process):
+    return Path(f"/proc/{process}").exists()
+
+
+def driven(folder, address, *jobs, **environment):
+    """A driver of its own: its exit code, its words, its errors, its seconds."""
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(folder), address, *jobs],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return ended.returncode, ended.stdout, ended.stderr, time.monotonic() - began
+
+
+def test_every_job_ends_once_on_all_nodes(carry, tmp_path):
+    results = list(carry(*[{"do": "sleep", "seconds": 0.1}] * 8))
+    assert sorted(name for name, _ in results) == [str(number) for number in range(8)]
+    assert {outcome["state"] for _, outcome in results} == {"done"}
+    assert len(begun(tmp_path)) == 8
+    assert len({node for _, _, node in begun(tmp_path)}) == 2
+    assert list((tmp_path / "store").iterdir()) == []  # the question has gone
+
+
+def test_bad_jobs_fail_with_their_reasons_and_the_others_finish(carry, tmp_path):
+    results = dict(carry("raise", "exit", "kill", "orphan", *["run"] * 4))
+    assert [results[str(number)]["state"] for number in range(8)] == ["failed"] * 4 + ["done"] * 4
+    assert "ValueError: no good" in results["0"]["reason"]
+    assert results["1"]["reason"] == "its worker ended itself with exit code 7"
+    assert results["2"]["reason"] == "its worker was ended by SIGKILL, often for want of memory"
+    assert "was lost" in results["3"]["reason"]
+    tries = {
+        name: [node for other, _, node in begun(tmp_path) if other == name] for name in results
+    }
+    assert [len(tries[str(number)]) for number in range(8)] == [1, 2, 2, 2, 1, 1, 1, 1]
+    until(
+        lambda: not any(alive(process) for _, process, _ in begun(tmp_path))
+    )  # nor does a process outlive its task
+
+
+@pytest.mark.parametrize(
+    ("job", "limit", "reason"),
+    [
+        (
+            {"do": "sleep", "seconds": 30},
+            {"time_limit": 1.0},
+            "took longer than the time limit of 1 s (execution.time_limit)",
+        ),
+        ({"do": "grow"}, {"memory_limit": 600}, "held more than 600 MB (execution.memory_limit)"),
+    ],
+)
+def test_a_job_past_a_limit_fails_and_the_others_finish(carry, tmp_path, job, limit, reason):
+    results = dict(carry(job, "run", "run", **limit))
+    assert results["0"] == {"state": "failed", "reason": reason}
+    assert results["1"]["state"] == results["2"]["state"] == "done"
+    assert [name for name, _, _ in begun(tmp_path)].count("0") == 2
+
+
+def test_gpus_are_refused(carry):
+    with pytest.raises(
+        Refusal,
+        match=r'^execution.accelerator: invalid value "gpu" with executor: cluster; expected cpu or auto',
+    ):
+        list(carry("run", accelerator="gpu"))
+
+
+def test_no_more_tasks_than_asked_for(carry, tmp_path):
+    results = carry(*[{"do": "sleep", "seconds": 0.5}] * 3, workers=1)
+    next(results)
+    assert len(begun(tmp_path)) == 1
+    results.close()
+
+
+def test_nothing_outlives_the_grid(carry, tmp_path):
+    results = carry("run", {"do": "sleep", "seconds": 60})
+    next(results)
+    until(lambda: len(begun(tmp_path)) == 2)
+    results.close()
+    until(lambda: not any(alive(process) for _, process, _ in begun(tmp_path)))
+
+
+def test_a_driver_asked_to_end_says_so_and_takes_its_jobs_along(cluster, project):
+    """Exit code 143, as everywhere: Ray would have another one."""
+    (project / "params.yaml").write_text(
+        f"protocols: [tiny]\nstudies: [dropout]\ntraining: {{epochs: 1000}}\nexecution: {{executor: cluster, address: '{cluster.address}'}}\n"
+    )
+    run(prepare)
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.train", "tiny"], stdout=subprocess.DEVNULL
+    )
+    until(working, 60)
+    driver.terminate()
+    assert driver.wait(20) == 143
+    until(lambda: not working(), 10)
+
+
+def test_a_node_lost_in_the_midst_changes_nothing(cluster, carry, tmp_path):
+    lost = cluster.add_node(**small("lost"))
+    results = carry(*[{"do": "sleep", "seconds": 0.4}] * 12)
+    ended = [next(results)]
+    until(lambda: any(node == "lost" for _, _, node in begun(tmp_path)))
+    cluster.remove_node(lost, allow_graceful=False)
+    ended += results
+    assert sorted(int(name) for name, _ in ended) == list(range(12))
+    assert {outcome["state"] for _, outcome in ended} == {"done"}
+
+
+def test_a_node_that_joins_is_used(cluster, carry, tmp_path):
+    results = carry(*[{"do": "sleep", "seconds": 0.5}] * 16)
+    next(results)
+    joined = cluster.add_node(**small("joined"))
+    try:
+        assert len(list(results)) == 15
+        assert "joined" in {node for _, _, node in begun(tmp_path)}
+    finally:
+        cluster.remove_node(joined)
+
+
+def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, tmp_path):
+    """A real node whose mount of the store is not ours."""
+    (tmp_path / "store").mkdir()
+    apart = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mount namespaces are not allowed here")
+    start = f"{sys.executable} -m ray.scripts.scripts start --address={cluster.address} --num-cpus=1 --block"
+    hidden = (
+        f"mount -t tmpfs none {tmp_path / 'store'} && exec {start} --object-store-memory={80 << 20}"
+    )
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        other = subprocess.Popen([*apart, "sh", "-c", hidden], stdout=file, stderr=file)
+    try:
+        until(lambda: "Ray runtime started" in said.read_text())
+        with pytest.raises(
+            Refusal,
+            match=r"^execution.executor: node \S+ does not see \S+/store; expected one file system",
+        ) as told:
+            list(carry("run"))
+        assert len(told.value.lines) == 1
+        assert begun(tmp_path) == []
+    finally:
+        other.terminate()
+        other.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"RAY_AUTH_TOKEN": "another"}, "rejects the token"),
+        ({"RAY_AUTH_TOKEN_PATH": "", "HOME": "/nowhere"}, "no token for the cluster here"),
+    ],
+)
+def test_no_token_and_a_wrong_one_are_one_line_each(cluster, tmp_path, environment, words):
+    code, told, errors, seconds = driven(tmp_path, cluster.address, "run", **environment)
+    assert (code, told, len(errors.splitlines())) == (2, "", 1)
+    assert words in errors
+    assert "RAY_AUTH_TOKEN_PATH: another file" in errors
+    assert "another" not in errors.replace(": another file", "")
+    assert seconds < 30
+
+
+def test_no_cluster_is_one_line(cluster, tmp_path):
+    code, told, errors, seconds = driven(tmp_path, "127.0.0.1:1", "run")
+    assert (code, told) == (2, "")
+    assert re.fullmatch(
+        r"error: execution.address: nothing answers at \S+:1 \(.*\); expected a running cluster .*\n",
+        errors,
+    )
+    assert seconds < 30
+
+
+def test_a_node_that_requires_no_token_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    expected = "requires no token; expected RAY_AUTH_MODE=token where `ray start` is called"
+    assert problem(facts(), [], "", "node") == expected
+
+
+@pytest.mark.parametrize("fact", ["Python", "torch", "processor", "code of pipeline"])
+def test_a_node_that_differs_is_named_with_the_difference(fact):
+    line = problem(facts() | {fact: "other"}, [], "", "node")
+    assert line == f"has {fact} {facts()[fact]}, this machine other; expected the same everywhere"
+
+
+def test_a_node_must_see_every_folder_and_be_seen_in_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray, "SHARE_SECONDS", 0.2)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    assert problem(facts(), [str(theirs)], "probe", "node").startswith(f"does not see {theirs};")
+    for folder in (ours, theirs):
+        (folder / "probe").mkdir(parents=True)
+    assert problem(facts(), [str(theirs)], "probe", "node") == ""
+    assert hidden([theirs], "probe", "node") == ""
+    assert hidden([ours], "probe", "node").startswith(f"has another folder at the place of {ours};")
+    (theirs / "probe" / "full").mkdir()
+    line = problem(facts(), [str(theirs)], "probe", "full")
+    assert line.startswith(f"cannot write to {theirs};")
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(
+        Refusal, match=r"^execution.executor: Ray is not installed; run: pip install '\.\[ray\]'$"
+    ):
+        list(run_jobs([{"id": "a"}], node_jobs.work, Execution(executor="cluster"), []))
+
+
+def test_a_killed_driver_and_a_lost_node_leave_the_same_tables(
+    cluster, write_project, tmp_path, monkeypatch
+):
+    alone, spread = tmp_path / "alone", tmp_path / "spread"
+    write_project(alone)
+    enter(monkeypatch, alone, "processes", cluster)
+    run(prepare, train, choose)
+    shutil.copytree(alone, spread)
+    run(confirm, predict, evaluate, compare)
+    enter(monkeypatch, spread, "cluster", cluster)
+    before = set(trained_at(spread))
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.confirm", "tiny"], stdout=subprocess.DEVNULL
+    )
+    until(lambda: set(trained_at(spread)) > before, 240)
+    driver.kill()
+    driver.wait()
+    until(lambda: not working(), 10)
+    kept = trained_at(spread)
+    assert len(kept) < len(before) + 6
+    lost = cluster.add_node(**small("lost"))
+    remover = threading.Thread(
+        target=remove_once, args=(cluster, lost, lambda: set(trained_at(spread)) > set(kept))
+    )
+    remover.start()
+    run(confirm)
+    remover.join()
+    assert kept.items() < trained_at(spread).items()  # what was finished was not trained again
+    run(predict, evaluate, compare)
+    assert tables(spread) == tables(alone)
+
+
+def run(*stages):
+    for stage in stages:
+        stage.main("tiny")
+
+
+def enter(monkeypatch, project, executor, cluster):
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("GAPWISE_STORE", str(project / ".runs"))
+    execution = f"execution: {{executor: {executor}, address: '{cluster.address}'}}"
+    (project / "params.yaml").write_text(f"protocols: [tiny]\nstudies: [dropout]\n{execution}\n")
+
+
+def remove_once(cluster, node, check):
+    until(check, 60)
+    cluster.remove_node(node, allow_graceful=False)
+
+
+def tables(project):
+    return {
+        name: (project / "artifacts" / "tiny" / name).read_bytes()
+        for name in ("scores.csv", "contrasts.csv")
+    }
+
+
+def trained_at(project):
+    return {
+        path.parent.name: path.stat().st_mtime_ns
+        for path in (project / ".runs").glob("*/record.json")
+    }

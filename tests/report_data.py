@@ -1,0 +1,153 @@
+"""Report data made by hand: arms with the differences and verdicts that a test wants."""
+
+import math
+
+import pandas as pd
+
+from pipeline.comparison import arms as arm_tables
+from pipeline.comparison import equal_cost, interactions, published, variance
+from pipeline.comparison.bands import BAND
+from pipeline.comparison.calibration import COLUMNS as BINS
+from pipeline.comparison.correlations import gap_correlations
+from pipeline.comparison.curves import curve_means
+from pipeline.comparison.diagnosis import diagnosis
+from pipeline.comparison.gains import GAIN, MEMBERS, PASSES
+from pipeline.comparison.resolution import resolution
+from pipeline.comparison.variance import standard_errors
+from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.test_rules import DETERMINISTIC, NOISE
+from pipeline.reporting.evidence import ReportData, run_frame, tried_frame
+
+NAN = math.nan
+RULES = {"deterministic": DETERMINISTIC, "noise_12": NOISE}
+SEEDS = (1000, 1001, 1002)
+COST = {"training_flops": 1_230_000_000, "updates": 180, "forward_flops": 2_000_000}
+USE = {"phase": "confirmation", "runs": 9, "test_examples": 719, "validation_examples": 928}
+DATA = {"development": 1078, "validation": 0, "notes": []}
+SETTINGS = {
+    "data": {"dataset": "digits", "train_size": 7},
+    "model": {"name": "resnet"},
+    "training": {"epochs": 2},
+}
+VERDICTS = {
+    "augmentation": (0.02, "helps"),
+    "dropout": (0.01, "helps"),
+    "smoothing": (0.004, "helps, below the margin"),
+    "decay": (0.0, "equivalent"),
+    "mixup": (-0.004, "inconclusive"),
+    "early": (-0.03, "hurts"),
+}
+Studies = dict[str, dict[str, str]]  # study -> arm -> test rule
+
+
+def planned(phase: str, studies: Studies) -> Plan:
+    """Return a plan with three runs of every arm; the baseline's are shared."""
+    described, runs = [], []
+    for study, rules in studies.items():
+        arms = [PlannedArm(name="baseline")]
+        arms += [
+            PlannedArm(
+                name=arm, factor=Factor(regularizers=(arm, "layers")), rule=RULES[rules[arm]]
+            )
+            for arm in rules
+        ]
+        question = f"Is {study} worth it?"
+        described.append(PlannedStudy(name=study, question=question, arms=tuple(arms)))
+        for arm in arms:
+            shared = "" if arm.name == "baseline" else study
+            for seed in SEEDS:
+                key = {"study": study, "arm": arm.name, "seed": seed}
+                runs.append(PlannedRun(**key, fingerprint=f"{shared}{arm.name}{seed}"))
+    return Plan(
+        protocol="tiny",
+        phase=phase,
+        settings=SETTINGS,
+        margin=0.01,
+        data_digest="d",
+        studies=tuple(described),
+        runs=tuple(runs),
+    )
+
+
+def report_data(studies: Studies, verdicts: dict[str, tuple[float, str]]) -> ReportData:
+    """Return data in which each arm has this difference and this verdict."""
+    plan = planned("confirmation", studies)
+    record = {"state": "done", "cost": COST, "files": {}, "audit": {}}
+    records = dict.fromkeys(plan.fingerprints(), record)
+    columns = ["fingerprint", "view", "members", "split", "metric", "value"]
+    scores = pd.DataFrame(_scores(plan), columns=columns)
+    outcomes = arm_tables.run_outcomes(plan, scores)
+    history = [
+        {"epoch": 2, "updates": 6, "split": split, "loss": 0.1, "accuracy": 0.9}
+        for split in ("train", "validation")
+    ]
+    contrasts = pd.DataFrame(_contrasts(studies, verdicts))
+    return ReportData(
+        confirmation=plan,
+        runs=run_frame(plan, records),
+        tried=tried_frame([]),
+        test_use=USE,
+        data=DATA,
+        contrasts=contrasts,
+        interactions=pd.DataFrame(columns=list(interactions.COLUMNS)),
+        published=pd.DataFrame(columns=list(published.COLUMNS)),
+        variance=pd.DataFrame(columns=["study", *variance.COLUMNS]),
+        standard_errors=standard_errors(contrasts),
+        outcomes=outcomes,
+        arms=arm_tables.arm_means(outcomes, plan, records),
+        rules=arm_tables.rule_means(plan, scores),
+        audits=arm_tables.audit_means(plan, records),
+        curves=curve_means(plan, dict.fromkeys(records, history)),
+        diagnosis=diagnosis(plan, outcomes),
+        correlations=gap_correlations(outcomes),
+        resolution=resolution(928, 0, 928 / 1078),
+        pass_gains=pd.DataFrame(columns=[*PASSES, *BAND, *GAIN]),
+        member_gains=pd.DataFrame(columns=[*MEMBERS, *BAND, *GAIN]),
+        equal_cost=pd.DataFrame(columns=list(equal_cost.COLUMNS)),
+        calibration=pd.DataFrame(columns=list(BINS)),
+    )
+
+
+def derived(data: ReportData, outcomes: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the tables that follow from other outcomes, to replace those of `data`."""
+    plan = data.confirmation
+    return {
+        "outcomes": outcomes,
+        "arms": arm_tables.arm_means(outcomes, plan, {}),
+        "diagnosis": diagnosis(plan, outcomes),
+        "correlations": gap_correlations(outcomes),
+    }
+
+
+def _scores(plan: Plan) -> list[tuple[str, str, int, str, str, float]]:
+    rows = []
+    for place, name in enumerate(plan.fingerprints()):
+        rule = plan.rules()[name]
+        tested = 0.9 - place % 3 / 100
+        rows.append((name, rule.view, rule.members, "test", "accuracy", tested))
+        rows.append((name, "deterministic", 1, "train", "accuracy", 0.99 - place / 1000))
+        for part in arm_tables.GAPS:
+            value = 0.1 + place / 1000 if part in ("gap", "gap_observed") else 0.0
+            rows.append((name, "deterministic", 1, "train_validation", part, value))
+    return rows
+
+
+def _contrasts(studies: Studies, verdicts: dict[str, tuple[float, str]]) -> list[dict[str, object]]:
+    fixed = {
+        **{"view": "deterministic", "members": 1, "n": 3, "baseline_mean": 0.9, "p": 0.01},
+        **{"p_sign_flip": 0.25, "detectable": 0.0123, "seeds_needed": 1234.0, "correlation": 0.5},
+        **{"seed_error": 0.002, "image_error": 0.005, "unpaired": 0, "other_machine": 0},
+        **{"planned": 3, "done": 3, "failed": 0, "diverged": 0, "missing": 0},
+    }
+    rows = []
+    for study, arms in studies.items():
+        for arm in arms:
+            shift, verdict = verdicts[arm]
+            for metric in ("test_accuracy", "test_nll", "gap"):
+                primary = metric == "test_accuracy"
+                row = {"study": study, "arm": arm, "setting": {}, "metric": metric, **fixed}
+                row |= {"arm_mean": 0.9 + shift, "difference": shift}
+                row |= {"low": shift - 0.005, "high": shift + 0.005}
+                row |= {"p_holm": 0.02 if primary else NAN, "verdict": verdict if primary else ""}
+                rows.append(row)
+    return rows

@@ -1,0 +1,88 @@
+"""Lines over the size of the training set: which arm is a point of which line, and that other studies draw none."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from pipeline.config.plan import Factor, PlannedArm, PlannedStudy
+from pipeline.reporting.pages._data_size import data_size_section, has_sizes
+from pipeline.reporting.plots.data_size import data_size, size_frames
+
+
+def size_alone(images, epochs):
+    """Return the factor of an arm that changes the size, and the epochs that go with it."""
+    return Factor(protocol={"data.train_size": images, "training.epochs": epochs})
+
+
+FACTORS = {  # arm -> what it changes, what it is compared with, its training images
+    "baseline": (Factor(), "baseline", 1000),
+    "images_100": (size_alone(100, 500), "baseline", 100),
+    "drop_at_100": (Factor(regularizers=("dropout",)), "images_100", 100),
+    "drop_at_1000": (Factor(regularizers=("dropout",)), "baseline", 1000),
+    "images_5000": (size_alone(5000, 10), "baseline", 5000),
+    "plain_at_5000": (
+        Factor(protocol={"model.batch_norm": False, "data.train_size": 5000}),
+        "baseline",
+        5000,
+    ),
+    "both_at_5000": (Factor(regularizers=("dropout", "augmentation")), "images_5000", 5000),
+}
+
+
+def study(factors=FACTORS):
+    arms = [
+        PlannedArm(name=name, factor=factor, against=against, train_size=size)
+        for name, (factor, against, size) in factors.items()
+    ]
+    return PlannedStudy(name="growth", question="?", arms=tuple(arms))
+
+
+@pytest.fixture
+def report():
+    """The mean of every arm, and the contrast of every arm but the baseline."""
+    means = {arm: 0.5 + place / 10 for place, arm in enumerate(FACTORS)}
+    rows = [
+        ("growth", arm, place / 100, place / 100 - 0.01, place / 100 + 0.01)
+        for place, arm in enumerate(FACTORS)
+        if place
+    ]
+    primary = pd.DataFrame(rows, columns=["study", "arm", "difference", "low", "high"])
+
+    def outcome(study, arm, metric):
+        assert (study, metric) == ("growth", "test_accuracy")
+        return {"n": 2, "mean": means[arm], "low": means[arm] - 0.1, "high": means[arm] + 0.1}
+
+    return SimpleNamespace(outcome=outcome, primary=primary)
+
+
+def test_an_arm_is_a_point_of_the_line_of_what_it_adds(report):
+    scores, differences = size_frames(report, study())
+    assert list(zip(scores["series"], scores["size"], scores["mean"].round(3), strict=True)) == [
+        *(("baseline", 100, 0.6), ("baseline", 1000, 0.5), ("baseline", 5000, 0.9)),
+        *(("dropout", 100, 0.7), ("dropout", 1000, 0.8), ("dropout + augmentation", 5000, 1.1)),
+        ("model.batch_norm=false", 5000, 1.0),
+    ]
+    assert list(
+        zip(differences["series"], differences["size"], differences["mean"], strict=True)
+    ) == [
+        *(("dropout", 100, 0.02), ("dropout", 1000, 0.03), ("dropout + augmentation", 5000, 0.06))
+    ]
+
+
+def test_the_figure_has_a_line_for_each_and_a_tick_for_every_size(report):
+    upper, lower = data_size(*size_frames(report, study())).axes
+    assert [list(line.get_xdata()) for line in upper.lines] == [
+        [100, 1000, 5000],
+        [100, 1000],
+        [5000],
+        [5000],
+    ]
+    assert list(lower.get_xticks()) == [100, 1000, 5000]
+
+
+def test_a_study_of_one_size_has_no_such_section():
+    plain = study({name: (factor, other, 1000) for name, (factor, other, _) in FACTORS.items()})
+    assert not has_sizes(plain)
+    assert data_size_section(plain) == ""
+    assert "figures/growth_growth.png" in data_size_section(study())

@@ -1,0 +1,354 @@
+"""What figures show: every arm, bands from the table, words that do not overlap, the same bytes twice."""
+
+import io
+import itertools
+import math
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axis import Axis, Tick
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pipeline.reporting import evidence, plots, style
+from pipeline.reporting.markdown import Formatter
+from pipeline.reporting.plots import _scores, curves, forest, gap, reliability, strengths
+
+NAN = math.nan
+ARMS = ["baseline", *(f"arm_{index}" for index in range(14))]
+LONG = "dropout(rate={}), augmentation(shift=1, rotation=10)"
+
+
+def contrasts(count: int) -> pd.DataFrame:
+    """As many contrasts as asked, all verdicts in turn."""
+    verdicts = itertools.cycle(forest.VERDICT_MARKERS)
+    rows = [
+        {
+            "arm": arm,
+            "difference": 0.02 - 0.003 * place,
+            "low": 0.01 - 0.003 * place,
+            "high": 0.03 - 0.003 * place,
+            "verdict": verdict,
+            "title": arm,
+        }
+        for place, (arm, verdict) in enumerate(zip(ARMS[1 : count + 1], verdicts, strict=False))
+    ]
+    return pd.DataFrame(rows)
+
+
+def drawn_forest(frame: pd.DataFrame) -> Figure:
+    return forest.forest(frame, 0.01, PALETTE, Formatter())
+
+
+def drawn_scatter(runs: pd.DataFrame) -> Figure:
+    means = runs.groupby("label", sort=False)[list(gap.AXES)].mean().reset_index()
+    return gap.scatter(runs, means, PALETTE)
+
+
+def curve_rows(arm: str, height: float) -> list[dict[str, object]]:
+    rows = []
+    for split, epoch in itertools.product(("train", "validation"), (2, 4, 6)):
+        row = {
+            "arm": arm,
+            "split": split,
+            "epoch": epoch,
+            "accuracy": height * epoch / 6,
+            "loss": 1 / epoch,
+        }
+        bounds = {
+            f"{name}_{side}": row[name] + sign * 0.05
+            for name in ("accuracy", "loss")
+            for side, sign in (("low", -1), ("high", 1))
+        }
+        rows.append(row | bounds)
+    return rows
+
+
+def tried(arm: str = "arm_0", value: str = "", **shared: dict[str, Any]) -> pd.DataFrame:
+    """Three rates of an arm, as numbers or as texts, and what they share."""
+    columns = [
+        "arm",
+        "setting",
+        "validation_accuracy",
+        "validation_accuracy_low",
+        "validation_accuracy_high",
+        "chosen",
+    ]
+    rows = [("baseline", {}, 0.9, 0.89, 0.91, False)]
+    rows += [
+        (
+            arm,
+            {"dropout": {"rate": value.format(rate) or rate}, **shared},
+            0.9 + rate / 10,
+            0.88,
+            0.98,
+            rate == 0.25,
+        )
+        for rate in (0.1, 0.25, 0.5)
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
+
+
+def boxes(figure: Figure) -> list[tuple[str, matplotlib.transforms.Bbox]]:
+    """Every visible text with the place it takes once drawn."""
+    canvas = FigureCanvasAgg(figure)
+    with style.style():
+        canvas.draw()
+        unseen = {
+            id(tick.label1)
+            for axes in figure.axes
+            for axis in (axes.xaxis, axes.yaxis)
+            for tick in unseen_ticks(axis)
+        }
+        shown = [
+            text
+            for text in figure.findobj(matplotlib.text.Text)
+            if text.get_text().strip() and text.get_visible()
+        ]
+    places = [(text, text.get_window_extent(canvas.get_renderer())) for text in shown]
+    return [(text.get_text(), box) for text, box in places if id(text) not in unseen]
+
+
+def unseen_ticks(axis: Axis) -> list[Tick]:
+    """Ticks that exist but lie outside the axis."""
+    low, high = sorted(axis.get_view_interval())
+    return [tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+
+
+def scores(labels: list[str], numbers: list[int]) -> pd.DataFrame:
+    """Means with bands for every label, number (0 is the reference) and metric."""
+    rows = [
+        {"label": label, "number": number, "metric": metric, "mean": 0.8 + number / 100}
+        for label, number, metric in itertools.product(labels, [0, *numbers], _scores.SCALES)
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.assign(low=frame["mean"] - 0.05, high=frame["mean"] + 0.05)
+
+
+def bins(methods: list[str]) -> pd.DataFrame:
+    """Ten bins of every method, the first of them empty."""
+    rows = [
+        {"method": method, "low": at / 10, "high": (at + 1) / 10, "share": at / 45}
+        | {"confidence": at / 10 + 0.05 if at else NAN, "accuracy": at / 10 if at else NAN}
+        for method, at in itertools.product(methods, range(10))
+    ]
+    return pd.DataFrame(rows)
+
+
+PALETTE = style.colours(ARMS)
+CURVES = pd.DataFrame(
+    [row for place, arm in enumerate(ARMS[:4]) for row in curve_rows(arm, 0.8 + place / 100)]
+)
+OUTCOMES = pd.DataFrame(
+    [
+        {"label": arm, "arm": arm, "gap": 0.1 + i / 100, "test_accuracy": 0.9 - i / 50}
+        for arm in ARMS
+        for i in range(2)
+    ]
+)
+MIXED = pd.concat(
+    [
+        tried(augmentation={"shift": 1, "rotation": 10}),
+        tried("arm_1", value="a very long name of a setting {}"),
+    ]
+)
+NAMES = [
+    "dropout (rate=0.25)",
+    "weight_decay (strength=0.005)",
+    "augmentation (shift=1, rotation=10)",
+]
+FIGURES = {
+    "forest": lambda: drawn_forest(contrasts(3).assign(title=NAMES)),
+    "many": lambda: drawn_forest(
+        contrasts(14).assign(title=[f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:]])
+    ),
+    "curves": lambda: curves.curves(CURVES, {"arm_0": "arm_0 (rate=0.25)"}, PALETTE),
+    "many_curves": lambda: curves.curves(
+        CURVES, {arm: f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:4]}, PALETTE
+    ),
+    "strengths": lambda: strengths.strengths(tried(), PALETTE),
+    "long_strengths": lambda: strengths.strengths(MIXED, PALETTE),
+    "scatter": lambda: drawn_scatter(OUTCOMES),
+    "passes": lambda: _scores.score_curves(
+        scores(ARMS[1:11], list(range(1, 51))),
+        PALETTE,
+        "noise passes averaged",
+        "deterministic",
+        {"arm_0"},
+    ),
+    "sizes": lambda: _scores.score_curves(
+        scores(ARMS[1:5], [1, 2, 3, 4]), PALETTE, "members averaged", "one model"
+    ),
+    "reliability": lambda: reliability.reliability(bins(ARMS[:5]), PALETTE),
+}
+
+
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_no_text_overlaps_or_leaves_the_figure(name: str) -> None:
+    figure = FIGURES[name]()
+    shown = boxes(figure)
+    for (one, left), (other, right) in itertools.combinations(shown, 2):
+        apart = (
+            left.x1 <= right.x0 + 1
+            or right.x1 <= left.x0 + 1
+            or left.y1 <= right.y0 + 2
+            or right.y1 <= left.y0 + 2
+        )
+        assert apart, (one, other)
+    width, height = figure.get_size_inches() * figure.dpi
+    for text, box in shown:
+        assert box.x0 >= -1, text
+        assert box.x1 <= width + 1, text
+        assert box.y0 >= -1, text
+        assert box.y1 <= height + 1, text
+
+
+def test_colours_are_the_same_everywhere_and_the_baseline_is_grey() -> None:
+    palette = style.colours(ARMS)
+    assert palette["baseline"] == style.DARK == style.colours(["a", "b"])["baseline"]
+    assert len({palette[arm] for arm in ARMS[1:10]}) == 9
+    assert style.colours([*ARMS, *ARMS]) == palette
+
+
+def test_the_bytes_are_the_same_twice_whatever_the_user_has_set() -> None:
+    names = ("forest", "curves", "strengths", "scatter", "passes", "reliability")
+    first = {name: style.png(FIGURES[name]()) for name in names}
+    with matplotlib.rc_context({"font.size": 30, "figure.facecolor": "red", "savefig.dpi": 20}):
+        assert {name: style.png(FIGURES[name]()) for name in names} == first
+    with Image.open(io.BytesIO(first["forest"])) as image:
+        assert image.width == style.WIDTH * style.DPI
+        assert "Software" not in image.info
+
+
+def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:
+    frame = contrasts(6)
+    figure = drawn_forest(frame)
+    words = "\n".join(texts(figure))
+    for row in frame.itertuples():
+        assert (
+            f"{row.arm}: {100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}], {row.verdict}"
+            in words
+        )
+    drawn = [spots for spots in figure.axes[0].collections if isinstance(spots, PathCollection)]
+    looks = {
+        (spot.get_paths()[0].vertices.tobytes(), tuple(spot.get_facecolor()[0]) == (1, 1, 1, 1))
+        for spot in drawn
+    }
+    assert len(drawn) == len(looks) == 6
+
+
+def test_a_forest_without_intervals_or_pairs_says_so() -> None:
+    frame = contrasts(2).assign(verdict="inconclusive", low=NAN, high=NAN, difference=[0.01, NAN])
+    words = texts(drawn_forest(frame.assign(title=["one", "two"])))
+    assert "one: +1.0, inconclusive" in words
+    assert "two: no pair of runs" in words
+
+
+def test_one_far_interval_does_not_squeeze_the_others() -> None:
+    frame = contrasts(6)
+    plain = drawn_forest(frame)
+    assert not any("goes on" in word for word in texts(plain))
+    far = frame.copy()
+    far.loc[5, ["difference", "low", "high"]] = [-0.5, -0.9, -0.1]
+    cut = drawn_forest(far)
+    low, high = cut.axes[0].get_xlim()
+    assert high - low < 4 * 100 * (frame["high"].max() - frame["low"].min())
+    assert "←, →: goes on beyond the axis" in texts(cut)
+    assert any("-50.0 [-90.0, -10.0]" in word for word in texts(cut))
+
+
+def test_a_forest_of_very_many_arms_shows_the_largest_differences() -> None:
+    frame = pd.concat([contrasts(6)] * 10, ignore_index=True)
+    shown = forest.largest(frame)
+    assert len(shown) == evidence.MOST == 40
+    assert list(shown.index) == sorted(shown.index)
+    left = frame.drop(shown.index)["difference"].abs()
+    assert left.max() <= shown["difference"].abs().min()
+
+
+def test_forests_grow_with_the_arms_and_keep_their_width() -> None:
+    sizes = [drawn_forest(contrasts(count)).get_size_inches() for count in (3, 14)]
+    assert sizes[0][0] == sizes[1][0] == style.WIDTH
+    assert sizes[1][1] > 3 * sizes[0][1]
+
+
+def test_curves_draw_the_bands_of_the_table() -> None:
+    frame = pd.DataFrame(curve_rows("baseline", 0.8) + curve_rows("arm_0", 0.9))
+    axes = curves.curves(frame, {"arm_0": "arm_0"}, PALETTE).axes[0]
+    rows = frame[(frame["arm"] == "arm_0") & (frame["split"] == "validation")]
+    assert any(
+        np.allclose(line.get_ydata(), 100 * rows["accuracy"])
+        for line in axes.lines
+        if len(line.get_ydata()) == 3
+    )
+    edges = np.concatenate([band.get_paths()[0].vertices[:, 1] for band in axes.collections])
+    assert set(np.round(100 * rows["accuracy_low"], 6)) <= set(np.round(edges, 6))
+
+
+def test_the_chosen_strength_is_starred() -> None:
+    axes = strengths.strengths(tried(), PALETTE).axes[0]
+    stars = [line for line in axes.lines if line.get_marker() == "*"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in stars] == [
+        (1, pytest.approx(92.5))
+    ]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "0.25", "0.5"]
+    assert axes.get_xlabel() == "strength: rate=…"
+
+
+def test_strengths_of_which_no_run_was_done_leave_an_empty_place() -> None:
+    frame = tried().assign(
+        validation_accuracy=NAN,
+        validation_accuracy_low=NAN,
+        validation_accuracy_high=NAN,
+        chosen=False,
+    )
+    assert style.png(strengths.strengths(frame, PALETTE))
+
+
+def test_without_any_done_run_the_figures_are_empty() -> None:
+    columns = list(curve_rows("baseline", 0.8)[0])
+    assert style.png(curves.curves(pd.DataFrame(columns=columns), {"arm_0": "arm_0"}, PALETTE))
+    assert style.png(drawn_scatter(pd.DataFrame(columns=["label", "arm", *gap.AXES])))
+
+
+def test_curves_of_averages_draw_their_table_reference_and_star() -> None:
+    frame = scores(["a", "b"], list(range(1, 21)))
+    panels = _scores.score_curves(
+        frame, {"a": "#111111", "b": "#222222"}, "passes", "deterministic", {"b"}
+    ).axes
+    for axes, scale in zip(panels[:2], (100, 1), strict=True):
+        lines = [line.get_ydata() for line in axes.lines]
+        assert any(len(line) == 2 and np.allclose(line, scale * 0.8) for line in lines)
+        assert any(
+            len(line) == 20 and np.allclose(line, scale * (0.8 + np.arange(1, 21) / 100))
+            for line in lines
+        )
+        edges = np.concatenate([band.get_paths()[0].vertices[:, 1] for band in axes.collections])
+        assert np.isclose(edges, scale * (0.85 + 0.2)).any()
+    stars = [
+        [len(line.get_xdata()) for line in axes.lines if line.get_marker() == "*"]
+        for axes in panels
+    ]
+    assert stars == [[], [], [1], [1]]
+
+
+def test_a_reliability_diagram_leaves_out_empty_bins() -> None:
+    upper, lower = reliability.reliability(bins(["baseline"]), PALETTE).axes
+    assert sorted(len(line.get_xdata()) for line in upper.lines) == [2, 9]
+    assert np.allclose(lower.lines[0].get_ydata(), 100 * np.arange(10) / 45)
+
+
+def test_a_figure_is_added_by_a_file_alone(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "extra.py").write_text("def figures(data):\n    yield f'extra_{data}', None\n")
+    (tmp_path / "_shared.py").write_text("raise AssertionError\n")
+    monkeypatch.setattr(plots, "__path__", [str(tmp_path)])
+    assert plots.all_figures("tiny") == {"extra_tiny.png": None}

@@ -1,0 +1,59 @@
+"""What a study's section adds to the tables: other test rules, and strengths at the end of their list."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from pipeline.comparison.arms import rule_means
+from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.reporting.markdown import Formatter
+from pipeline.reporting.pages.study import arms_at_edge, rules_section
+
+
+def planned(fingerprints):
+    runs = tuple(
+        PlannedRun(study="s", arm="a", seed=seed, fingerprint=name)
+        for seed, name in enumerate(fingerprints)
+    )
+    return Plan(
+        protocol="p",
+        phase="confirmation",
+        settings={},
+        margin=0.01,
+        data_digest="d",
+        studies=(PlannedStudy(name="s", question="?", arms=()),),
+        runs=runs,
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [([True, False, False], True), ([False, False, True], True), ([False, True, False], False)],
+)
+def test_a_choice_at_the_end_of_its_list_is_said(chosen, said):
+    tried = pd.DataFrame({"arm": ["baseline", *["dropout"] * 3], "chosen": [False, *chosen]})
+    assert arms_at_edge(tried) == ["dropout"] * said
+
+
+def test_a_rule_scored_on_some_of_the_runs_alone_is_not_shown_beside_the_others():
+    rows = [
+        (name, "deterministic", 1, "test", metric, 0.7)
+        for name in ("x", "y")
+        for metric in ("accuracy", "nll")
+    ]
+    rows += [
+        (name, "noise", 12, "test", metric, 0.8)
+        for name in ("x", "y")
+        for metric in ("accuracy", "nll")
+    ]
+    rows += [("x", "crops", 5, "test", metric, 0.9) for metric in ("accuracy", "nll")]
+    study = PlannedStudy(name="s", question="?", arms=(PlannedArm(name="a"),))
+    plan = planned(["x", "y"])
+    scores = pd.DataFrame(
+        rows, columns=["fingerprint", "view", "members", "split", "metric", "value"]
+    )
+    data = SimpleNamespace(rules=rule_means(plan, scores), format=Formatter())
+    shown = rules_section(data, study)
+    assert "| a | noise_12 | 80.0" in shown
+    assert "crops" not in shown

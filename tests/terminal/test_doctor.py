@@ -1,0 +1,98 @@
+"""`doctor`: one line each, and the mend where there is one."""
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from pipeline.terminal import doctor
+from pipeline.terminal.doctor import Finding, findings
+
+
+def found(what):
+    return next(finding for finding in findings() if finding.what == what)
+
+
+def test_every_look_is_one_line_and_names_what_it_looked_at(project):
+    lines = [finding.line() for finding in findings()]
+    assert [line.split()[1] for line in lines] == [
+        "Python",
+        "packages",
+        "torch",
+        "threads",
+        "git",
+        "DVC",
+        "dvc.lock",
+        "W&B",
+        "run",
+        "disk",
+    ]
+    assert all(line.startswith(("ok ", "fix ")) and "\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("what", "spoil", "mend"),
+    [
+        (
+            "dvc.lock",
+            lambda folder, patch: Path("dvc.lock").write_text("stages: [1,"),
+            "make run restores it",
+        ),
+        (
+            "threads",
+            lambda folder, patch: Path("params.yaml").write_text(
+                "protocols: [tiny]\nexecution: {workers: 999}\n"
+            ),
+            "set execution.workers to",
+        ),
+        ("git", lambda folder, patch: patch.setenv("GIT_DIR", str(folder / "none")), "git init"),
+        ("DVC", lambda folder, patch: None, "dvc init"),
+        (
+            "packages",
+            lambda folder, patch: patch.setattr(
+                importlib.metadata, "version", lambda name: "0.0.1"
+            ),
+            "expected ",
+        ),
+        (
+            "disk",
+            lambda folder, patch: patch.setattr(doctor, "ROOM", 1 << 60),
+            "or move it: GAPWISE_STORE",
+        ),
+        (
+            "run store",
+            lambda folder, patch: patch.setenv(
+                "GAPWISE_STORE", str(folder / "params.yaml" / "store")
+            ),
+            "not writable",
+        ),
+    ],
+)
+def test_what_is_wrong_comes_with_its_mend(project, monkeypatch, what, spoil, mend):
+    spoil(project, monkeypatch)
+    assert mend in found(what).remedy
+
+
+def test_online_without_a_key_is_told_and_a_key_is_never_shown(project, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("NETRC", str(project / "netrc"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    assert found("W&B").remedy == "no key found: wandb login"
+    monkeypatch.setenv("WANDB_BASE_URL", "https://own.example.org")
+    (project / "netrc").write_text(f"machine own.example.org login user password {'canary' * 7}\n")
+    assert found("W&B").remedy == ""
+    monkeypatch.setenv("WANDB_BASE_URL", "https://other.example.org")
+    assert found("W&B").remedy == "no key found: wandb login"
+    monkeypatch.setenv("WANDB_API_KEY", "canary" * 7)
+    assert found("W&B").remedy == ""
+    assert not [finding for finding in findings() if "canary" in finding.line()]
+
+
+def test_a_mode_that_does_not_exist_is_told(project, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "Offline")
+    assert found("W&B").remedy == "expected one of offline, online, disabled: unset WANDB_MODE"
+
+
+def test_a_line_says_ok_or_what_to_mend():
+    assert Finding("git", "at abc").line() == "ok   git        at abc"
+    assert Finding("DVC", "3", "dvc init").line() == "fix  DVC        3; dvc init"

@@ -1,0 +1,30 @@
+"""`plan`: how many runs there would be, and how many are to train."""
+
+from pipeline import choose, confirm, prepare, train
+from pipeline.planning.studies import read_experiment
+from pipeline.terminal.plan import show_plan
+
+
+def shown(capsys):
+    show_plan(read_experiment("tiny"))
+    return capsys.readouterr().out.splitlines()[-2:]
+
+
+def test_the_minutes_are_those_of_training_alone(project, capsys):
+    planned, missing = shown(capsys)
+    assert planned == (
+        "at most 46 runs, each counted once: 10 on 2 exploration seeds, 36 on 3 fresh ones"
+    )
+    assert missing.startswith("46 runs to train: about ")
+    assert missing.endswith(" minutes of training alone, with 2 workers")
+
+
+def test_what_is_trained_is_not_to_train(project, capsys):
+    for verb in (prepare, train):
+        verb.main("tiny")
+    capsys.readouterr()
+    assert shown(capsys)[1].startswith("36 runs to train: ")
+    choose.main("tiny")
+    confirm.main("tiny")
+    capsys.readouterr()
+    assert shown(capsys)[1].startswith("0 runs to train: about 0.0 minutes")

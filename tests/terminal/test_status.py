@@ -1,0 +1,119 @@
+"""`status`: every planned run is counted once in each of its studies, with the reasons of those that failed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import prepare, regularizers, train
+from pipeline.execution.stage import Incomplete
+from pipeline.records.store import open_store
+from pipeline.terminal.status import show_status
+
+LIGHT = """
+import sys
+from pipeline.terminal.status import show_status
+show_status("tiny")
+loaded = {name for name in sys.modules if name == "torch" or name.startswith("pipeline.planning")}
+sys.exit(f"imported: {loaded}" if loaded else 0)
+"""
+
+
+def said(capsys):
+    show_status("tiny")
+    return capsys.readouterr().out
+
+
+def rows(text):
+    """(phase, study) -> the numbers of its row, where there are any."""
+    found = {}
+    for line in text.splitlines():
+        phase, study, *numbers = [*line.split(), "", ""]
+        if phase in ("explore", "confirm") and numbers[0].isdigit():
+            found[phase, study] = [int(number) for number in numbers if number]
+    return found
+
+
+def test_before_anything_is_planned_it_says_what_to_do(project, capsys):
+    text = said(capsys)
+    assert "exploration: not planned yet; run: gapwise run" in text
+    assert "confirmation: not planned yet; run: gapwise run" in text
+    assert rows(text) == {}
+
+
+def test_missing_done_and_failed_runs_are_counted_with_reasons(project, capsys, monkeypatch):
+    prepare.main("tiny")
+    kind = regularizers.settings()["augmentation"]
+    with monkeypatch.context() as patch, pytest.raises(Incomplete):
+        patch.setattr(
+            kind, "modify_batch", lambda self, inputs, targets, generator: (inputs, targets)
+        )
+        train.main("tiny")
+    capsys.readouterr()
+    text = said(capsys)
+    assert rows(text) == {("explore", "dropout"): [6, 6], ("explore", "others"): [6, 2, 4]}
+    assert "exploration: failed: shift shift=0.5 seed 0 and " in text
+    assert "NoEffect: augmentation: none of 60 images was changed" in text
+    assert "has changed" not in text
+    for folder in list(open_store().root.glob("*/record.json"))[:2]:
+        folder.unlink()
+    assert "missing" in said(capsys)
+    train.main("tiny")
+    capsys.readouterr()
+    text = said(capsys)
+    assert "failed: " not in text
+    assert rows(text) == {("explore", "dropout"): [6, 6], ("explore", "others"): [6, 6]}
+    assert "10 of 10 runs done, each counted once" in text
+
+
+def test_a_plan_is_stored_before_its_runs_are_trained(project, capsys, monkeypatch):
+    """A kill during training leaves a plan of missing runs."""
+    prepare.main("tiny")
+    monkeypatch.setattr("pipeline.execution.scheduler.finish", lambda *given: sys.exit(9))
+    with pytest.raises(SystemExit):
+        train.main("tiny")
+    capsys.readouterr()
+    assert rows(said(capsys)) == {("explore", "dropout"): [6, 6], ("explore", "others"): [6, 6]}
+
+
+def test_changed_settings_are_named(finished, monkeypatch, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / "copy" / ".runs"))
+    assert "has changed" not in said(capsys)
+    study = tmp_path / "copy" / "experiments" / "dropout.yaml"
+    study.write_text(study.read_text() + "\n")
+    text = said(capsys)
+    for phase in ("exploration", "confirmation"):
+        assert f"{phase}: experiments/dropout.yaml has changed since this plan; run:" in text
+
+
+def test_without_a_stored_plan_it_is_the_one_of_the_artifacts(
+    finished, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.chdir(finished)
+    monkeypatch.setenv("GAPWISE_STORE", str(finished / ".runs"))
+    with_store = rows(said(capsys))
+    monkeypatch.setenv("GAPWISE_STORE", str(tmp_path))
+    without = rows(said(capsys))
+    assert {key: numbers[0] for key, numbers in without.items()} == {
+        key: numbers[0] for key, numbers in with_store.items()
+    }
+    assert "run make run" in said(capsys)  # this store is empty
+
+
+def test_it_needs_neither_torch_nor_the_planning(finished):
+    code = str(Path(__file__).resolve().parents[2])
+    ended = subprocess.run(
+        [sys.executable, "-c", LIGHT],
+        cwd=finished,
+        env=os.environ | {"PYTHONPATH": code, "GAPWISE_STORE": str(finished / ".runs")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "tiny: runs" in ended.stdout
