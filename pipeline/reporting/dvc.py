@@ -20,7 +20,7 @@ def metrics(data: ReportData) -> dict[str, Any]:
     Every name is a column of `dvc exp show`: few, and short.
     """
     runs = count_states(data.runs)
-    primary = _once(data, data.primary)
+    primary = _once(data, data.primary).sort_values("arm")
     return {
         "baseline": {
             "accuracy": _percent(data.baseline("test_accuracy")["mean"]),
