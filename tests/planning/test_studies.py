@@ -173,7 +173,7 @@ def test_a_mistake_in_a_study_is_one_line(project, study, words):
         (
             "model: {name: resnet",
             "model: {import: 'torch.nn:Lineal'} #",
-            "model.import: torch.nn:Lineal cannot be made",
+            "model.import: torch.nn:Lineal does not exist",
         ),
         (
             "studies: [dropout",
