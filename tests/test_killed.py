@@ -27,8 +27,10 @@ def hit(run, folder, number, target, runs):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and run.process.poll() is None:
         begun = (folder / "dvc.lock").exists() and run.begun()
-        if begun and len(trained(folder)) >= runs and run.send(number, target) is not None:
-            return
+        if begun and len(trained(folder)) >= runs:
+            time.sleep(0.3)  # a stage has just been started; Python itself still starts
+            if run.send(number, target) is not None:
+                return
         time.sleep(0.02)
     pytest.fail("nothing was hit")
 
