@@ -24,20 +24,20 @@ ARTIFACTS = Path("artifacts")
 def show_plan(experiment: Experiment) -> None:
     """Print the runs of every arm, how many are still to train, and about how long that takes."""
     protocol = experiment.protocol
-    plans = _plans(experiment)
-    rows = table(
-        "study, arm", "settings", "explore", "confirm", title=f"{protocol.name}: runs planned"
-    )
+    plans, store = _plans(experiment), open_store()
+    missing = {name for plan in plans for name in plan.fingerprints() if not store.finished(name)}
+    title = f"{protocol.name}: runs planned"
+    rows = table("study, arm", "settings", "explore", "confirm", "to train", title=title)
     for study in experiment.studies:
         rows.add_row(study.name)
         for arm in study.arms:
-            counts = [str(_count(plan, study.name, arm.name)) for plan in plans]
+            planned = [_fingerprints(plan, study.name, arm.name) for plan in plans]
+            left = {name for names in planned for name in names} & missing
+            counts = [len(names) for names in planned]
             labels = "\n".join(format_setting(trial.setting) for trial in arm.trials)
-            rows.add_row(f"  {arm.name}", labels, *counts)
+            rows.add_row(f"  {arm.name}", labels, *map(str, (*counts, len(left))))
     show(rows)
     runs = [len(plan.fingerprints()) for plan in plans]
-    store = open_store()
-    missing = [name for plan in plans for name in plan.fingerprints() if not store.finished(name)]
     workers = read_parameters().execution.workers or cores()
     minutes = len(missing) * _seconds(experiment) / workers / 60
     print(
@@ -73,8 +73,8 @@ def _plans(experiment: Experiment) -> tuple[Plan, Plan]:
     return exploration(experiment, digest)[0], confirmed
 
 
-def _count(plan: Plan, study: str, arm: str) -> int:
-    return sum(run.study == study and run.arm == arm for run in plan.runs)
+def _fingerprints(plan: Plan, study: str, arm: str) -> list[str]:
+    return [run.fingerprint for run in plan.runs if (run.study, run.arm) == (study, arm)]
 
 
 def _seconds(experiment: Experiment) -> float:

@@ -10,6 +10,13 @@ def shown(capsys):
     return capsys.readouterr().out.splitlines()[-2:]
 
 
+def baseline(capsys):
+    """The numbers of the first baseline: explored, confirmed, to train."""
+    show_plan(read_experiment("tiny"))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    return next(row[1:] for row in rows if row[:1] == ["baseline"])
+
+
 def test_the_minutes_are_those_of_training_alone(project, capsys):
     planned, missing = shown(capsys)
     assert planned == (
@@ -24,7 +31,9 @@ def test_what_is_trained_is_not_to_train(project, capsys):
         verb.main("tiny")
     capsys.readouterr()
     assert shown(capsys)[1].startswith("36 runs to train: ")
+    assert baseline(capsys) == ["2", "3", "3"]
     choose.main("tiny")
     confirm.main("tiny")
     capsys.readouterr()
     assert shown(capsys)[1].startswith("0 runs to train: about 0.0 minutes")
+    assert baseline(capsys) == ["2", "3", "0"]
