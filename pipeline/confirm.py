@@ -16,7 +16,7 @@ from pipeline.tracking.live import loggers
 
 
 def main(protocol: str) -> None:
-    """Writes artifacts/<protocol>/confirmation."""
+    """Write artifacts/<protocol>/confirmation."""
     folder = Path("artifacts") / protocol
     choice = read_sealed(folder / "choice.json")["choice"]
     experiment = read_experiment(protocol)

@@ -15,7 +15,7 @@ from pipeline.tracking.live import loggers
 
 
 def main(protocol: str) -> None:
-    """Writes artifacts/<protocol>/exploration."""
+    """Write artifacts/<protocol>/exploration."""
     folder = Path("artifacts") / protocol
     plan, identities = exploration(
         read_experiment(protocol), read_summary(folder / "data")["digest"]
