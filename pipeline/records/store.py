@@ -61,7 +61,7 @@ class Store:
         return record["state"] if record and _intact(folder, record) else "missing"
 
     def finished(self, fingerprint: str) -> bool:
-        """Whether a run needs no further training."""
+        """Return whether a run needs no further training."""
         return self.state(fingerprint) in FINISHED
 
     def record(self, fingerprint: str) -> dict[str, Any] | None:

@@ -141,7 +141,7 @@ def report_payload(
 
 
 def report_id(plans: Sequence[Plan]) -> str:
-    """The name of the report of these plans in W&B."""
+    """Return the name of the report of these plans in W&B."""
     planned = json.dumps(
         [[plan.protocol, plan.margin, sorted(plan.fingerprints())] for plan in plans]
     )
