@@ -160,7 +160,7 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
                     "factor": {"regularizers": names, "protocol": {}},
                     "setting": settings[0],
                     "metric": metric,
-                    **DETERMINISTIC,
+                    **(TWELVE_PASSES if study == "others" and primary else DETERMINISTIC),
                 },
                 **{
                     "n": counts["done"],
@@ -596,7 +596,15 @@ def test_metrics_and_plots_hold_the_numbers_of_the_report(artifacts: Path) -> No
     assert [one["accuracy"], one["accuracy_low"], one["accuracy_high"]] == pytest.approx(
         [values.mean(), values.mean() - half, values.mean() + half]
     )
-    assert list(pd.read_csv("reports/tiny/plots/strengths.csv")["chosen"]) == [False, True, False]
+    strengths = pd.read_csv("reports/tiny/plots/strengths.csv", keep_default_na=False)
+    assert list(strengths["chosen"]) == [False, True, False]
+    assert list(strengths["strength"]) == ["", "rate=0.1", "rate=0.5"]
+    shown = pd.read_csv("reports/tiny/plots/contrasts.csv").set_index("arm")
+    cells = shown[["strength", "view", "members"]].T.to_dict("list")
+    assert cells == {
+        "dropout": ["rate=0.1", "deterministic", 1],
+        "others": ["strength=0.01", "noise", 12],
+    }
 
 
 def test_an_arm_of_two_studies_is_one_column_where_it_is_the_same_runs_and_two_where_it_is_not(

@@ -6,7 +6,7 @@ from report_data import COST
 from report_data import planned as planned_studies
 
 from pipeline.comparison.arms import arm_means, audit_means, rule_means, run_outcomes
-from pipeline.config.plan import Plan, PlannedRun, PlannedStudy
+from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 
 SCORES = ["fingerprint", "view", "members", "split", "metric", "value"]
 PLAIN, NOISY = ("deterministic", 1), ("noise", 12)
@@ -92,3 +92,37 @@ def test_audits_are_means_over_done_runs():
     }
     (row,) = audit_means(plan, records).to_dict("records")
     assert (row["arm"], row["measure"], row["n"], row["mean"]) == ("noisy", "rate", 2, 1.5)
+
+
+def test_train_accuracy_is_deterministic():
+    plan = planned_studies("confirmation", STUDIES)
+    names = list(plan.fingerprints())
+    scores = outcome_scores(names)
+    # what a fit saw under noise: a higher score that comes last
+    noisy = pd.DataFrame([(name, *NOISY, "train", "accuracy", 1.0) for name in names])
+    noisy.columns = SCORES
+    table = run_outcomes(plan, pd.concat([scores, noisy], ignore_index=True))
+    assert set(table["train_accuracy"]) == {0.99}
+
+
+def test_models_of_groups_are_in_no_mean():
+    plan = planned_studies("confirmation", STUDIES)
+    snap = PlannedArm(name="snap")
+    groups = PlannedStudy(name="groups", question="?", kind="ensemble", arms=(snap,))
+    member = PlannedRun(study="groups", arm="snap", seed=1000, fingerprint="member", member=1)
+    both = plan.model_copy(
+        update={"studies": (*plan.studies, groups), "runs": (*plan.runs, member)}
+    )
+    names = [*plan.fingerprints(), "member"]
+    scores = outcome_scores(names)
+    audit = {"dropout": {"rate": 0.5}}
+    records = {name: {"state": "done", "cost": COST, "audit": audit} for name in names}
+    outcomes = run_outcomes(both, scores)
+    tables = (
+        outcomes,
+        arm_means(outcomes, both, records),
+        rule_means(both, scores),
+        audit_means(both, records),
+    )
+    for table in tables:
+        assert set(table["study"]) == {"one", "two"}

@@ -86,6 +86,14 @@ def test_one_arm_that_collapsed_decides_nothing_within_arms() -> None:
     assert list(table["n"]) == [6, 6]
 
 
+def test_a_run_that_arms_share_counts_once() -> None:
+    found = outcomes(baseline=[0.9, 0.8, 0.7], a=[0.5, 0.7, 0.6])
+    again = found[found["arm"] == "baseline"].assign(study="two")
+    table = gap_correlations(pd.concat([found, again], ignore_index=True))
+    pd.testing.assert_frame_equal(table, gap_correlations(found))
+    assert list(table["n"]) == [6, 6]
+
+
 @pytest.mark.parametrize("arms", [{"a": [0.9, 0.8]}, {"a": [0.9, 0.9], "b": [0.9, 0.9]}])
 def test_a_correlation_needs_two_arms_that_vary(arms: dict[str, list[float]]) -> None:
     assert gap_correlations(outcomes(**arms))["spearman"].isna().all()

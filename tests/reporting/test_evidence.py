@@ -50,3 +50,15 @@ def test_an_outcome_that_is_not_known_has_no_runs() -> None:
     data = report_data({"one": {"dropout": "deterministic"}}, VERDICTS)
     assert data.outcome("one", "dropout", "test_accuracy")["n"] == 3
     assert data.outcome("one", "other", "test_accuracy")["n"] == 0
+
+
+def test_a_pair_is_told_by_its_runs_and_by_its_names_where_it_has_none() -> None:
+    rules = {"dropout": "deterministic"}
+    data = report_data({"one": rules, "two": rules}, VERDICTS)
+    assert data.pair(("one", "dropout"), ("one", "baseline")) == (
+        ("onedropout1000", "onedropout1001", "onedropout1002"),
+        ("baseline1000", "baseline1001", "baseline1002"),
+    )
+    lost = [data.pair((study, "gone"), (study, "baseline")) for study in ("one", "two")]
+    assert [arm for arm, _ in lost] == [("one", "gone"), ("two", "gone")]
+    assert data.pair(("one", "dropout"), ("one", "gone"))[1] == ()

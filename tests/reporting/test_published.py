@@ -99,6 +99,14 @@ def test_the_sentence_counts_and_names_every_outcome():
     )
 
 
+def test_an_effect_is_told_apart_by_the_study_it_is_against_and_by_its_passes():
+    elsewhere = ERROR | {"against_study": "two"}
+    more = OPEN | {"passes_after": 20}
+    said = published_sentence(shown(ERROR, elsewhere, OPEN, more, ERROR, OPEN))
+    assert said.startswith("Of 4 effects that papers report")
+    assert "**random: 1 against 12 noise passes** and **random: 1 against 20 noise passes**" in said
+
+
 def test_a_report_without_published_effects_says_nothing_of_them():
     assert published_sentence(shown()) == ""
 

@@ -1,0 +1,82 @@
+"""Labels of settings, factors and test rules: cells, titles and ticks."""
+
+import pytest
+
+from pipeline.config.plan import Factor, PlannedArm
+from pipeline.config.test_rules import DETERMINISTIC, NOISE
+from pipeline.reporting.labels import (
+    arm_title,
+    factor_label,
+    rule_label,
+    series_label,
+    setting_cell,
+    setting_ticks,
+)
+
+
+@pytest.mark.parametrize(
+    ("setting", "cell"),
+    [
+        ({}, "–"),
+        ({"dropout": {"rate": 0.5}}, "rate=0.5"),
+        ({"dropout": {"where": "a|b"}}, "where=a\\|b"),
+        (
+            {"dropout": {"rate": 0.5}, "mixup": {"alpha": 1}, "protocol": {"model.depth": 2}},
+            "dropout(rate=0.5), mixup(alpha=1), model.depth=2",
+        ),
+    ],
+)
+def test_a_setting_is_one_cell(setting: dict[str, dict[str, object]], cell: str) -> None:
+    assert setting_cell(setting) == cell
+
+
+def test_a_title_has_its_setting_where_there_is_one() -> None:
+    assert arm_title("dropout", {"dropout": {"rate": 0.5}}) == "dropout (rate=0.5)"
+    assert arm_title("baseline", {}) == "baseline"
+
+
+def test_a_factor_has_the_name_of_its_arm_where_that_says_something_else() -> None:
+    alone = Factor(regularizers=("dropout",))
+    assert factor_label(PlannedArm(name="dropout", factor=alone)) == "dropout"
+    assert factor_label(PlannedArm(name="drop", factor=alone)) == "dropout (arm drop)"
+    piped = PlannedArm(name="x", factor=Factor(protocol={"model.name": "a|b"}), against="y")
+    assert factor_label(piped) == "model.name=a\\|b, against y (arm x)"
+
+
+def test_a_rule_has_its_cost() -> None:
+    assert rule_label(DETERMINISTIC) == "deterministic (1 forward pass)"
+    assert rule_label(NOISE) == f"noise_{NOISE.members} ({NOISE.members} forward passes)"
+
+
+def test_a_series_leaves_out_the_size_and_the_epochs_that_go_with_it() -> None:
+    size = {"data.train_size": 100, "training.epochs": 50}
+    named = {
+        "baseline": Factor(protocol=size),
+        "dropout": Factor(regularizers=("dropout",), protocol=size),
+        "model.batch_norm=false": Factor(protocol=size | {"model.batch_norm": False}),
+    }
+    found = [series_label(PlannedArm(name="x", factor=factor)) for factor in named.values()]
+    assert found == list(named)
+
+
+def test_ticks_show_what_varies_and_the_axis_what_is_shared() -> None:
+    settings = [{"dropout": {"rate": rate, "where": "input"}} for rate in (0.1, 0.5)]
+    assert setting_ticks(settings) == (["0.1", "0.5"], "strength: rate=…, where=input")
+
+
+def test_one_key_of_two_regularizers_is_two_ticks() -> None:
+    settings = [{"a": {"rate": one}, "b": {"rate": 0.5}} for one in (0.1, 0.2)]
+    assert setting_ticks(settings) == (["0.1", "0.2"], "strength: a(rate=…), b(rate=0.5)")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [{"dropout": {"rate": 0.1}}, {"dropout": {"keep": 0.1}}],
+        [{"dropout": {"where": letter * 30}} for letter in "xy"],
+    ],
+)
+def test_settings_that_share_no_keys_or_are_long_are_numbered(
+    settings: list[dict[str, dict[str, object]]],
+) -> None:
+    assert setting_ticks(settings) == (["1", "2"], "strength, numbered as in the table")
