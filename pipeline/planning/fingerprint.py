@@ -8,13 +8,14 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config.run import RunConfig
 from pipeline.runtime import behaviour
 
 TRAINER = "pipeline.training.trainer"  # the module whose imports are the code of every run
-LIBRARIES = ("torch", "numpy", "pytorch-lightning", "scikit-learn")
+CHECKS_ONLY = {"pydantic"}  # it computes nothing: the values that it has checked are hashed
 LENGTH = 20  # hexadecimal digits; 80 bits
 
 
@@ -24,11 +25,12 @@ def identity(config: RunConfig, data_digest: str) -> dict[str, Any]:
     Raises:
         Refusal: the module of the user's own network is not found.
     """
+    modules = _modules(config)
     return {
         **config.model_dump(mode="json"),
         "data_digest": data_digest,
-        "code": _code(config),
-        "versions": versions(),
+        "code": {part: behaviour.code_digest(module) for part, module in modules.items()},
+        "versions": versions(*modules.values()),
     }
 
 
@@ -39,17 +41,38 @@ def fingerprint(identity: dict[str, Any]) -> str:
 
 
 @functools.cache
-def versions() -> dict[str, str]:
-    """Return the version of each library that computes a run, without a suffix such as +cpu."""
-    return {name: importlib.metadata.version(name).partition("+")[0] for name in LIBRARIES}
+def versions(*modules: str) -> dict[str, str]:
+    """Return the version of each library that the code of a run imports.
+
+    Args:
+        modules: Where the code begins; by default what every run uses.
+
+    Returns:
+        Distribution name -> version, without a suffix such as +cpu.
+    """
+    names = set().union(*(behaviour.libraries(module) for module in modules or (TRAINER,)))
+    distributions = sorted({name for top in names - CHECKS_ONLY for name in _distributions(top)})
+    return {name: importlib.metadata.version(name).partition("+")[0] for name in distributions}
 
 
-def _code(config: RunConfig) -> dict[str, str]:
-    """Return the digest of the code of each part of a run."""
-    parts = {"training": behaviour.code_digest(TRAINER)}
-    parts["model"] = behaviour.code_digest(f"pipeline.models.{config.model['name']}")
+def _distributions(package: str) -> Sequence[str]:
+    """Return the names under which the owners of a top-level package are installed; none if so."""
+    try:
+        return [importlib.metadata.distribution(package).name]
+    except importlib.metadata.PackageNotFoundError:
+        return _by_package().get(package, [])
+
+
+@functools.cache
+def _by_package() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+def _modules(config: RunConfig) -> dict[str, str]:
+    """Return the module where the code of each part of a run begins."""
+    parts = {"training": TRAINER, "model": f"pipeline.models.{config.model['name']}"}
     for item in config.regularizers:
-        parts[item["name"]] = behaviour.code_digest(f"pipeline.regularizers.{item['name']}")
+        parts[item["name"]] = f"pipeline.regularizers.{item['name']}"
     if "import" in config.model:
-        parts["import"] = behaviour.code_digest(config.model["import"].partition(":")[0])
+        parts["import"] = config.model["import"].partition(":")[0]
     return parts

@@ -1,8 +1,9 @@
 """A digest of what code does: files may move and messages may change, and the digest stays.
 
-Imports, docstrings, comments, layout, type annotations and the texts inside `raise` do not count.
-Which names a module takes from elsewhere does count, as far as it uses them:
-another function behind the same name is another behaviour.
+Docstrings, comments, layout, the order of imports and the text of a raised error do not count.
+What an imported name stands for does count: another function behind it is another behaviour.
+Code of this package is also read without type annotations and without imports it does not use;
+code of the user may act on its annotations or by being imported, so it keeps both.
 """
 
 import ast
@@ -10,6 +11,8 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +27,14 @@ ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")  # what marks a folder of installed 
 class Source:
     """The behaviour of one source file.
 
-    `code` is its normalized text; `imports` are pairs of a used name and where it comes from, as in
-    ("weights", "pipeline.models._sites.weights").
+    Attributes:
+        code: Its normalized text.
+        imports: Triples of a name, how many earlier imports bind that name, and its origin, as in
+            ("weights", 0, "pipeline.models._sites.weights").
     """
 
     code: str
-    imports: tuple[tuple[str, str], ...]
+    imports: tuple[tuple[str, int, str], ...]
 
 
 @functools.cache
@@ -39,7 +44,7 @@ def code_digest(module: str) -> str:
     Imports from this package, the module's own package and the current folder are followed.
 
     Raises:
-        Refusal: the module is not found.
+        Refusal: The module is not found.
     """
     lines = sorted(_line(name, path, module) for name, path in modules(module).items())
     return _sha256("\n".join(lines))
@@ -49,7 +54,7 @@ def modules(module: str) -> dict[str, Path]:
     """Return the name and file of a module and of everything it imports and uses, found by reading.
 
     Raises:
-        Refusal: the module is not found.
+        Refusal: The module is not found.
     """
     found: dict[str, Path] = {}
     queue = [module]
@@ -68,25 +73,46 @@ def modules(module: str) -> dict[str, Path]:
     return found
 
 
+def libraries(module: str) -> set[str]:
+    """Return the top-level names of the installed packages that a module's code imports.
+
+    The standard library does not count.
+
+    Raises:
+        Refusal: The module is not found.
+    """
+    names = {
+        _top(target)
+        for name, path in modules(module).items()
+        for _, _, target in _source(path, name).imports
+        if not _is_followed(_top(target), _file_of(_top(target)), module)
+    }
+    return names - sys.stdlib_module_names - {PACKAGE.name}
+
+
 def _imported_modules(module: str, path: Path) -> Iterator[str]:
     """Yield the names that may be modules a module runs, its own package among them."""
-    if _top(module) != PACKAGE.name:  # of this package, an `__init__` counts where it is named
+    if not _is_of_package(module):  # of this package, an `__init__` counts where it is named
         yield module.rpartition(".")[0]
-    for _, target in _source(path, module).imports:
+    for _, _, target in _source(path, module).imports:
         yield target
         yield target.rpartition(".")[0]
 
 
-def _is_followed(name: str, path: Path, start: str) -> bool:
-    if name == PACKAGE.name:
+def _is_of_package(module: str) -> bool:
+    return _top(module) == PACKAGE.name
+
+
+def _is_followed(name: str, path: Path | None, start: str) -> bool:
+    if path is None or name == PACKAGE.name:
         return False
-    return _top(name) in (_top(start), PACKAGE.name) or _is_of_this_folder(path)
+    return _is_of_package(name) or _top(name) == _top(start) or _is_of_this_folder(path)
 
 
 def _line(module: str, path: Path, start: str) -> str:
-    """Return the digest of one file with the origin of every name it uses."""
+    """Return the digest of one file with the origin of every name it imports."""
     source = _source(path, module)
-    origins = sorted(f"{name}={_origin(target, start)}" for name, target in source.imports)
+    origins = [f"{name}.{number}={_origin(o, start)}" for name, number, o in source.imports]
     return _sha256("\n".join([source.code, *origins]))
 
 
@@ -102,28 +128,53 @@ def _origin(target: str, start: str) -> str:
 @functools.cache
 def _source(path: Path, module: str) -> Source:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    imports = list(_imports(tree, path, module))
-    code = ast.unparse(_Normalized().visit(tree))
-    used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)} | {"*"}
-    return Source(code, tuple(sorted({pair for pair in imports if pair[0] in used})))
+    bound: Counter[str] = Counter()
+    imports = []
+    for name, target in _imports(tree, path, module):
+        imports.append((name, bound[name], target))
+        bound[name] += 1
+    of_package = _is_of_package(module)
+    code = ast.unparse(_Normalized(keeps_annotations=not of_package).visit(tree))
+    if of_package and path.name != "__init__.py":  # an `__init__` imports for others
+        read = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+        imports = [entry for entry in imports if entry[0] in {*read, "*"}]
+    return Source(code, tuple(sorted(imports)))
 
 
 def _imports(tree: ast.Module, path: Path, module: str) -> Iterator[tuple[str, str]]:
-    """Yield (name as used, absolute name) of everything a file imports."""
+    """Yield (name as used, absolute name) of everything a file imports, in the order of lines."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(tree):
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset)):
         if isinstance(node, ast.Import):
-            yield from ((alias.asname or _top(alias.name), alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            with contextlib.suppress(ImportError):  # leads out of the package
-                start = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-                yield from (
-                    (alias.asname or alias.name, f"{start}.{alias.name}") for alias in node.names
-                )
+            yield from ((_bound(alias, node), alias.name) for alias in node.names)
+            continue
+        with contextlib.suppress(ImportError):  # leads out of the package
+            start = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            yield from ((_bound(alias, node), f"{start}.{alias.name}") for alias in node.names)
+
+
+def _bound(alias: ast.alias, node: ast.Import | ast.ImportFrom) -> str:
+    """Return the name that an import makes."""
+    name = alias.name if isinstance(node, ast.ImportFrom) else _top(alias.name)
+    return alias.asname or name
 
 
 class _Normalized(ast.NodeTransformer):
-    """Removes what does not count from a syntax tree."""
+    """Removes what does not count from a syntax tree.
+
+    Args:
+        keeps_annotations: Whether type annotations count.
+    """
+
+    def __init__(self, keeps_annotations: bool) -> None:
+        self.keeps_annotations = keeps_annotations
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        """Remove the imports of the file as a whole."""
+        imports = ast.Import | ast.ImportFrom
+        node.body = [line for line in node.body if not isinstance(line, imports)]
+        return self.generic_visit(node)
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         """Visit the children; put `pass` where nothing is left of a body."""
@@ -135,45 +186,50 @@ class _Normalized(ast.NodeTransformer):
             node.body = [ast.Pass()]  # type: ignore[attr-defined]
         return node
 
-    def visit_Import(self, node: ast.Import) -> None:
-        """Remove an import; the names it binds are counted apart."""
+    def visit_Import(self, node: ast.Import) -> ast.AST:
+        """Keep the place and the names of an import inside a function or a condition."""
+        return ast.Import([ast.alias(_bound(alias, node)) for alias in node.names])
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Remove an import; the names it binds are counted apart."""
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        """Keep the place and the names of an import inside a function or a condition."""
+        return ast.Import([ast.alias(_bound(alias, node)) for alias in node.names])
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """Remove the annotation of the result."""
-        node.returns = None
+        if not self.keeps_annotations:
+            node.returns = None
         return self.generic_visit(node)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
         """Remove the annotation of the result."""
-        node.returns = None
+        if not self.keeps_annotations:
+            node.returns = None
         return self.generic_visit(node)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         """Remove the annotation of an argument."""
-        node.annotation = None
+        if not self.keeps_annotations:
+            node.annotation = None
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         """Remove the annotation of a variable; that it is declared stays."""
-        node.annotation = ast.Constant(None)
+        if not self.keeps_annotations:
+            node.annotation = ast.Constant(None)
         return self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        """Blank every text of a message."""
-        return _Blanked().visit(node)  # type: ignore[no-any-return]
+        """Blank the texts that a raised error is made with, and nothing inside them."""
+        if isinstance(node.exc, ast.Call):
+            node.exc.args = [
+                ast.Constant("") if _is_text(argument) else argument for argument in node.exc.args
+            ]
+        return self.generic_visit(node)
 
 
-class _Blanked(ast.NodeTransformer):
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        """Blank a text."""
-        return ast.Constant("") if isinstance(node.value, str) else node
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        """Blank a text with values in it."""
-        return ast.Constant("")
+def _is_text(node: ast.expr) -> bool:
+    is_string = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return is_string or isinstance(node, ast.JoinedStr)
 
 
 @functools.cache

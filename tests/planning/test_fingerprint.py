@@ -68,7 +68,7 @@ def test_settings_and_every_stream_count(configure, changes):
 def test_data_and_versions_count(configure, monkeypatch):
     one = fingerprint(identity(configure(), "digest"))
     assert one != fingerprint(identity(configure(), "other"))
-    monkeypatch.setattr(module, "versions", lambda: {"torch": "0"})
+    monkeypatch.setattr(module, "versions", lambda *modules: {"torch": "0"})
     assert one != fingerprint(identity(configure(), "digest"))
 
 
@@ -116,6 +116,74 @@ def test_another_function_of_a_library_counts(configure, code):
     before = names(configure)
     edit(file, "from math import floor as rounded", "from math import ceil as rounded")
     assert names(configure)["dropout"] != before["dropout"]
+
+
+def digest(tmp_path, monkeypatch, text):
+    """Return the digest of a user's module with this text and write it."""
+    (tmp_path / "users_net.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    clear()
+    return code_digest("users_net")
+
+
+DIFFERENT = {  # pairs of modules that do different things
+    "imports inside two functions change places": (
+        "def a():\n    from math import floor as f\n    return f(.5)\n"
+        "def b():\n    from math import ceil as f\n    return f(.5)\n",
+        "def a():\n    from math import ceil as f\n    return f(.5)\n"
+        "def b():\n    from math import floor as f\n    return f(.5)\n",
+    ),
+    "an import moves from one function to another": (
+        "from math import ceil as f\ndef a():\n    from math import floor as f\n    return f(.5)\n"
+        "def b():\n    return f(.5)\n",
+        "from math import ceil as f\ndef a():\n    return f(.5)\n"
+        "def b():\n    from math import floor as f\n    return f(.5)\n",
+    ),
+    "the branches of a condition change places": (
+        "if FAST:\n    from math import floor as f\nelse:\n    from math import ceil as f\n",
+        "if FAST:\n    from math import ceil as f\nelse:\n    from math import floor as f\n",
+    ),
+    "a later import of the same name changes places with the first": (
+        "from math import floor as f\nfrom math import ceil as f\n",
+        "from math import ceil as f\nfrom math import floor as f\n",
+    ),
+    "an error is made with another value": (
+        "raise Stop(LEVELS['low'])",
+        "raise Stop(LEVELS['up'])",
+    ),
+    "an error is made with the result of another call": (
+        "raise Stop(level('low'))",
+        "raise Stop(level('up'))",
+    ),
+    "a decorator reads another annotation": (
+        "@register\ndef forward(x: 'small'): ...\n",
+        "@register\ndef forward(x: 'large'): ...\n",
+    ),
+    "a field has another range": ("x: Annotated[int, 1] = 0", "x: Annotated[int, 2] = 0"),
+    "a module is imported for what it does": ("import math", "import cmath"),
+}
+
+
+@pytest.mark.parametrize("change", DIFFERENT)
+def test_what_a_users_module_does_counts(tmp_path, monkeypatch, change):
+    before, after = (digest(tmp_path, monkeypatch, text) for text in DIFFERENT[change])
+    assert before != after
+
+
+def test_the_text_of_a_users_error_does_not_count(tmp_path, monkeypatch):
+    texts = ("'low'", "f'{1} low'")
+    digests = {digest(tmp_path, monkeypatch, f"raise Stop({text})") for text in texts}
+    assert len(digests) == 1
+
+
+def test_the_libraries_of_a_users_module_count(tmp_path, monkeypatch, configure):
+    digest(tmp_path, monkeypatch, "import numpy\nimport scipy.linalg\nfrom ruamel import yaml\n")
+    model = {"name": "imported", "import": "users_net:Net", "arguments": {}}
+    config = configure()
+    own = config.model_copy(update={"model": model})
+    always, with_own = (set(identity(given, "d")["versions"]) for given in (config, own))
+    assert always == {"torch", "numpy", "pytorch-lightning", "scikit-learn"}
+    assert with_own - always == {"scipy", "ruamel.yaml"}
 
 
 def test_a_regularizers_code_retrains_its_own_runs_only(configure, code):
@@ -171,14 +239,17 @@ def test_what_a_regularizer_imports_counts_for_its_runs(configure, code):
 
 
 OWN = {
-    "mynet.py": "import torch\nfrom blocks import Head\nfrom experiments.deep.parts import *\n"
+    "mynet.py": "import torch\nimport patches\nfrom blocks import Head\nfrom experiments.deep.parts import *\n"
     "from pipeline.models.resnet import Block\n\nclass Net(Block):\n    head = Head\n",
-    "blocks.py": "import heads.linear\n\nHead = heads.linear.Linear\n",
+    "blocks.py": "import heads.linear\nfrom layers import Activation\n\nHead = heads.linear.Linear\n",
     "heads/__init__.py": "WIDTH = 3\n",
     "heads/linear.py": "from torch import nn\nfrom .more import bias\n\n"
     "class Linear(nn.Linear):\n    bias = bias\n",
     "heads/more.py": "bias = True\n",
     "heads/unused.py": "raise RuntimeError('nobody runs this')\n",
+    "layers/__init__.py": "from .activation import Activation\n",
+    "layers/activation.py": "class Activation:\n    slope = 0.1\n",
+    "patches.py": "import torch\n\ntorch.nn.ReLU.slope = 1\n",
     "experiments/deep/parts.py": "import aside\nimport installed\nimport cloned\n\n"
     "DEPTH = aside, installed, cloned\n",
     "aside.py": "from ..nowhere import anything\n",
@@ -199,7 +270,7 @@ def own(project, monkeypatch):
     known = set(sys.modules)
     clear()
     yield project
-    mine = {"blocks", "heads", "aside", "installed", "cloned", "experiments"}
+    mine = {"blocks", "heads", "aside", "installed", "cloned", "experiments", "layers", "patches"}
     assert not mine & (set(sys.modules) - known)
     clear()
 
@@ -209,13 +280,17 @@ def test_all_of_this_folder_that_an_imported_network_runs_is_found(own):
     mine = {name for name in found if not name.startswith("pipeline.")}
     assert mine == {
         *("mynet", "blocks", "heads", "heads.linear", "heads.more"),
-        *("experiments.deep.parts", "aside"),
+        *("experiments.deep.parts", "aside", "patches", "layers", "layers.activation"),
     }
     assert {"pipeline.models.resnet", "pipeline.models._initialization"} <= found
 
 
 @pytest.mark.parametrize(
-    "file", ["blocks.py", "heads/__init__.py", "heads/more.py", "experiments/deep/parts.py"]
+    "file",
+    [
+        *("blocks.py", "heads/__init__.py", "heads/more.py", "experiments/deep/parts.py"),
+        *("layers/activation.py", "patches.py"),
+    ],
 )
 def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(configure, own, file):
     model = {"name": "imported", "import": "mynet:Net", "arguments": {}}
