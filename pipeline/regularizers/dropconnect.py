@@ -12,10 +12,9 @@ follows.
 import itertools
 import math
 from abc import ABC
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, Self, cast, final
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -26,13 +25,17 @@ from pipeline.regularizers._audit import AuditInputs, Measures, require_rate
 from pipeline.regularizers._masks import mean_rate
 from pipeline.regularizers._noise import NoiseLayer, attach, layers_of, place_instead
 from pipeline.regularizers._regularizer import Regularizer
+from pipeline.regularizers._weight_masks import (
+    PARTS,
+    MaskedProduct,
+    Masks,
+    mask_of,
+    parts,
+    word_count,
+)
 from pipeline.runtime.errors import Refusal
 
-# chances are integer parts of this: a mask costs 16 random bits per weight, or 8 if these suffice
-PARTS = 1 << 16
 LOWEST = -(1 << 63)  # of 64-bit words
-CHUNK = 1 << 17  # weights masked at once: two such tensors stay in the processor's cache
-REMEMBERED = 1 << 20  # weights whose masks are kept for the backward pass, 4 MiB; more are redrawn
 
 
 def dropconnect(
@@ -53,7 +56,7 @@ def dropconnect(
     if bias is not None:
         inputs = functional.pad(inputs, (0, 1), value=1.0)
         weight = torch.cat([weight, bias[:, None]], dim=1)
-    product: Tensor = _Product.apply(inputs, weight, masks)  # type: ignore[no-untyped-call]  # in torch
+    product: Tensor = MaskedProduct.apply(inputs, weight, masks)  # type: ignore[no-untyped-call]  # in torch
     return product / keep
 
 
@@ -132,7 +135,8 @@ class DropConnect(Regularizer):
         """
         found = self.require_sites(network)
         if self.where == "convolution":
-            _place_around(network, found[0], ConvolutionsLayer(self.rate, [m for _, m in found]))
+            owners = [module for _, module in found]
+            _place_around(network, found[0], ConvolutionsLayer("convolutions", self.rate, owners))
             return
         gaussian = _followed_by_relu(network) if self.inference == "gaussian" else set()
         if self.inference == "gaussian" and not any(module in gaussian for _, module in found):
@@ -146,14 +150,11 @@ class DropConnect(Regularizer):
 
     def audit(self, inputs: AuditInputs) -> Measures:
         """Return sites and the share of weights dropped; every site has to have acted."""
-        layers = [
-            *layers_of(inputs.network, LinearLayer),
-            *layers_of(inputs.network, ConvolutionsLayer),
-        ]
+        layers = layers_of(inputs.network, WeightMaskLayer)  # type: ignore[type-abstract]
         realised = mean_rate(self.name, layers)
+        expected = parts(self.rate) / PARTS
         for layer in layers:
             drawn, kept = int(layer.counts["drawn"]), int(layer.counts["kept"])
-            expected = _parts(self.rate) / PARTS
             require_rate(self.name, f"weights at {layer.site}", drawn - kept, drawn, expected)
         return {"sites": sum(len(layer.owners) for layer in layers), "realised_rate": realised}
 
@@ -165,37 +166,6 @@ def _followed_by_relu(network: nn.Module) -> set[nn.Module]:
     return {one for one, two in pairs if isinstance(two, nn.ReLU)}
 
 
-class Masks:
-    """Masks of `rows` examples for weights of `shape`, in chunks; the same ones in every iteration.
-
-    Few are remembered; many are drawn again from their seed.
-    """
-
-    def __init__(
-        self, seed: int, rows: int, shape: tuple[int, int], dropped: int, dtype: torch.dtype
-    ):
-        self.seed = seed
-        self.rows = rows
-        self.shape = shape
-        self.dropped = dropped
-        self.dtype = dtype
-        self.kept = 0  # weights, once all masks have been drawn
-        small = rows * math.prod(shape) <= REMEMBERED
-        self.remembered = list(self._draw()) if small else None
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return self._draw() if self.remembered is None else iter(self.remembered)
-
-    def _draw(self) -> Iterator[Tensor]:
-        source, self.kept = np.random.SFC64(self.seed), 0
-        size = max(1, CHUNK // math.prod(self.shape))
-        for start in range(0, self.rows, size):
-            shape = (min(size, self.rows - start), *self.shape)
-            mask = _mask(source, shape, self.dropped, self.dtype)
-            self.kept += int(mask.sum())
-            yield mask
-
-
 class WeightMaskLayer(NoiseLayer, ABC):
     """Drops part of the weights of `owners`, and counts them.
 
@@ -204,7 +174,7 @@ class WeightMaskLayer(NoiseLayer, ABC):
 
     def __init__(self, site: str, rate: float, owners: Iterable[nn.Module]):
         super().__init__("dropconnect", site)
-        self.dropped = _parts(rate)
+        self.dropped = parts(rate)
         self.owners = tuple(owners)
         self.counts = {"drawn": 0, "kept": 0}
 
@@ -256,9 +226,6 @@ class ConvolutionsLayer(WeightMaskLayer):
     All are drawn and multiplied at once: one by one costs several times as much.
     """
 
-    def __init__(self, rate: float, owners: Iterable[nn.Module]):
-        super().__init__("convolutions", rate, owners)
-
     def sample(self, inputs: Tensor) -> Tensor:
         """Return the inputs unchanged, once the weights are thinned."""
         named = [
@@ -266,7 +233,7 @@ class ConvolutionsLayer(WeightMaskLayer):
             for module in self.owners
             for name, weight in module.named_parameters(recurse=False)
         ]
-        weights: list[Tensor] = [weight for _, _, weight in named]
+        weights = [weight for _, _, weight in named]
         products = thinned(weights, self._masks(weights))
         for (module, name, _), product in zip(named, products, strict=True):
             # found before the parameter of that name, which stays the one that is trained
@@ -281,14 +248,14 @@ class ConvolutionsLayer(WeightMaskLayer):
 
     def _masks(self, weights: Sequence[Tensor]) -> list[Tensor]:
         sizes = [weight.numel() for weight in weights]
-        words = torch.empty(_words(sum(sizes), self.dropped), dtype=torch.int64)
+        words = torch.empty(word_count(sum(sizes), self.dropped), dtype=torch.int64)
         words.random_(LOWEST, None, generator=self.generator)
-        kept = _kept(words, (sum(sizes),), self.dropped, weights[0].dtype)
+        kept = mask_of(words, (sum(sizes),), self.dropped, weights[0].dtype)
         self.count(drawn=kept.numel(), kept=int(kept.sum()))
-        parts = kept.mul_(1 / self.keep).to(weights[0].device).split(sizes)
+        masks = kept.mul_(1 / self.keep).to(weights[0].device).split(sizes)
         return [
-            part.as_strided(weight.shape, weight.stride())
-            for part, weight in zip(parts, weights, strict=True)
+            mask.as_strided(weight.shape, weight.stride())
+            for mask, weight in zip(masks, weights, strict=True)
         ]
 
 
@@ -308,75 +275,3 @@ def _place_around(network: nn.Module, first: Site, layer: ConvolutionsLayer) -> 
 
     network.register_forward_pre_hook(thin)
     network.register_forward_hook(restore, always_call=True)
-
-
-class _Product(torch.autograd.Function):
-    """inputs (N, in), weight (out, in), masks in chunks (rows, out, in) -> (N, out)."""
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, masks: Iterable[Tensor]) -> Tensor:
-        ctx.save_for_backward(inputs, weight)
-        ctx.masks = masks
-        chunks = _chunks(masks, inputs)
-        return torch.cat(
-            [
-                torch.bmm(part[:, None], (mask * weight).transpose(1, 2))[:, 0]
-                for mask, part in chunks
-            ]
-        )
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
-        inputs, weight = ctx.saved_tensors
-        of_inputs, of_weight = [], torch.zeros_like(weight)
-        for mask, part, back in _chunks(ctx.masks, inputs, gradient):
-            if ctx.needs_input_grad[0]:
-                of_inputs.append(torch.bmm(back[:, None], mask * weight)[:, 0])
-            of_weight += (mask * part[:, None]).mul_(back[:, :, None]).sum(0)
-        return torch.cat(of_inputs) if of_inputs else None, of_weight, None
-
-
-def _chunks(masks: Iterable[Tensor], *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield each mask with its rows of every tensor."""
-    start = 0
-    for mask in masks:
-        yield mask.to(tensors[0].device), *(tensor[start : start + len(mask)] for tensor in tensors)
-        start += len(mask)
-
-
-def _parts(rate: float) -> int:
-    """Return a rate in integer parts, by rounding neither none nor all of them."""
-    return min(max(round(rate * PARTS), 1), PARTS - 1) if rate else 0
-
-
-def _mask(
-    source: np.random.SFC64, shape: tuple[int, ...], dropped: int, dtype: torch.dtype
-) -> Tensor:
-    """Return 1 with chance 1 - dropped / 65536, else 0.
-
-    Many words come faster from numpy, few from torch.
-    """
-    words = np.asarray(source.random_raw(_words(math.prod(shape), dropped)))
-    return _kept(torch.from_numpy(words.view(np.int64)), shape, dropped, dtype)
-
-
-def _bits(dropped: int) -> int:
-    """Return the random bits that a chance of dropped / 65536 needs: 8 for 1/4 or 1/2."""
-    return 16 if dropped % 256 else 8
-
-
-def _words(number: int, dropped: int) -> int:
-    """Return the number of 64-bit words for `number` weights."""
-    return -(-number * _bits(dropped) // 64)
-
-
-def _kept(words: Tensor, shape: tuple[int, ...], dropped: int, dtype: torch.dtype) -> Tensor:
-    """Return 1 where a part of the 64-bit random words is not among the lowest, else 0.
-
-    Floats, since products of mixed types are slow.
-    """
-    bits = _bits(dropped)
-    parts = words.view(torch.int16 if bits == 16 else torch.int8)[: math.prod(shape)].view(shape)
-    lowest = (dropped - PARTS // 2) >> (16 - bits)
-    return torch.ge(parts, lowest, out=torch.empty(shape, dtype=dtype))

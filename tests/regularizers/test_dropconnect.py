@@ -14,12 +14,11 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.config.validation import checked
-from pipeline.regularizers import dropconnect as module
+from pipeline.regularizers import _weight_masks as module
 from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
 from pipeline.regularizers._noise import noise_layers, seed_noise, switch
 from pipeline.regularizers.dropconnect import (
     DropConnect,
-    Masks,
     dropconnect,
     expected_relu,
     gaussian_moments,
@@ -177,7 +176,7 @@ def test_memory_is_bounded():
     layer(torch.ones(256, 512)).sum().backward()
     assert tracemalloc.get_traced_memory()[1] < 8e6
     tracemalloc.stop()
-    masks = Masks(0, 256, (512, 513), 1000, torch.float32)
+    masks = module.Masks(0, 256, (512, 513), 1000, torch.float32)
     assert masks.remembered is None
     assert max(mask.numel() for mask in masks) <= max(module.CHUNK, 512 * 513)
     assert sum(len(mask) for mask in masks) == 256
@@ -205,7 +204,7 @@ def audited_rate(network):
 
 def test_words_give_the_exact_chance():
     for dropped in (0, 1, 256, 16_384, 30_000, 32_768, 65_280, 65_535):
-        mask = module._mask(np.random.SFC64(1), (1 << 20,), dropped, torch.float32)
+        mask = module.draw_mask(np.random.SFC64(1), (1 << 20,), dropped, torch.float32)
         chance = dropped / 65_536
         assert set(mask.unique().tolist()) <= {0.0, 1.0}
         assert abs(float(mask.mean()) - (1 - chance)) <= 4.5 * math.sqrt(
@@ -223,7 +222,7 @@ def test_of_all_words_exactly_the_due_share_is_dropped(dropped):
     every = torch.arange(-(1 << (bits - 1)), 1 << (bits - 1)).to(
         torch.int8 if bits == 8 else torch.int16
     )
-    kept = module._kept(every.view(torch.int64), (len(every),), dropped, torch.float32)
+    kept = module.mask_of(every.view(torch.int64), (len(every),), dropped, torch.float32)
     assert int((kept == 0).sum()) == dropped >> (16 - bits)
 
 
