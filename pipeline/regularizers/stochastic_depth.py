@@ -15,7 +15,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.models._residuals import Gate, ResidualBlock, passed_over, residual_blocks
+from pipeline.models._additions import passed_over
+from pipeline.models._residuals import Gate, ResidualBlock, residual_blocks
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect, require_rate
 from pipeline.regularizers._callback import TrainingCallback
 from pipeline.regularizers._noise import NoiseLayer, layers_of

@@ -9,8 +9,9 @@ from torch import nn
 from pipeline import models
 from pipeline.config.parameters import read_parameters
 from pipeline.data import sources as data
-from pipeline.models import _residuals as residuals
 from pipeline.models import _sites as sites
+from pipeline.models._additions import passed_over
+from pipeline.models._residuals import residual_blocks
 from pipeline.models.imported import require_fit
 from pipeline.planning.protocols import document_of
 from pipeline.planning.resolution import resolved
@@ -23,7 +24,7 @@ KINDS: dict[str, Callable[[nn.Module], list[str]]] = {
     ],
     "convolutions above 1x1": lambda network: [name for name, _ in sites.convolutions(network)],
     "max-pooling layers": lambda network: [name for name, _ in sites.pooling_layers(network)],
-    "residual blocks": lambda network: [block.name for block in residuals.residual_blocks(network)],
+    "residual blocks": lambda network: [block.name for block in residual_blocks(network)],
 }
 
 
@@ -45,7 +46,7 @@ def show_sites(name: str) -> None:
         modules = find(network)
         rows.add_row(label, str(len(modules)), ", ".join(modules))
     show(rows)
-    if left := residuals.passed_over(network):
+    if left := passed_over(network):
         print(
             f"{left} modules or sums may or may not be residual blocks: "
             "stochastic depth leaves them unchanged"

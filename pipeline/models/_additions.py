@@ -1,0 +1,152 @@
+"""Sums of two paths from the input of a module's forward, found in its graph.
+
+The forward is traced through torch.fx with submodules as leaves, so that any module which adds its
+shortcut in its own forward (`out += identity`) is found.
+"""
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+CALLS = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
+SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
+
+
+@dataclass(frozen=True)
+class Addition:
+    """One addition in a traced forward: its operands, the branch's nodes and those it reads."""
+
+    node: fx.Node
+    shortcut: fx.Node
+    branch: fx.Node
+    own: frozenset[fx.Node]  # nothing but the branch needs them
+    computed: tuple[fx.Node, ...]  # own, and constants that others need too
+    pieces: tuple[fx.Node, ...]
+
+    def layers(self, block: nn.Module) -> int:
+        """Return the number of convolutions and linear layers in the branch."""
+        modules = [
+            part
+            for module in self.modules(block)
+            for part in module.modules()
+            if isinstance(part, LAYERS)
+        ]
+        return len(modules) + sum(node.target in CALLS for node in self.own)
+
+    def modules(self, block: nn.Module) -> list[nn.Module]:
+        """Return the modules that the branch calls."""
+        return [
+            block.get_submodule(str(node.target)) for node in self.own if node.op == "call_module"
+        ]
+
+
+def find_additions(module: nn.Module, training: bool) -> list[Addition]:
+    """Return the sums of a shortcut and a branch in a module's own forward, outermost only."""
+    graph = _graph(module, training)
+    sums = [_addition(node, module) for node in (graph.nodes if graph else ())]
+    found = [addition for addition in sums if addition]
+    return [item for item in found if not any(item.node in other.own for other in found)]
+
+
+def passed_over(network: nn.Module) -> int:
+    """Return the number of modules that cannot be traced and of sums of paths with equal layers."""
+    graphs = [(module, _graph(module, True)) for module in network.modules() if _composed(module)]
+    equal = sum(
+        _is_equal(_sides(node), module) for module, graph in graphs if graph for node in graph.nodes
+    )
+    return equal + sum(graph is None for _, graph in graphs)
+
+
+def _is_equal(sides: Sequence[Addition], block: nn.Module) -> bool:
+    numbers = {side.layers(block) for side in sides}
+    return len(numbers) == 1 and numbers != {0}
+
+
+def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
+    """Return the graph of a module's forward with its submodules as leaves, or None."""
+    if not _composed(module):
+        return None
+    before = module.training
+    module.training = training
+    try:
+        return _Tracer().trace(module)
+    except Exception:  # whatever a user's forward raises on meeting a symbol: it cannot be traced
+        return None
+    finally:
+        module.training = before
+
+
+def _composed(module: nn.Module) -> bool:
+    """Return whether a module is a user's and has submodules."""
+    return not type(module).__module__.startswith("torch.") and any(True for _ in module.children())
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Return True: every submodule is."""
+        return True
+
+
+def _addition(node: fx.Node, block: nn.Module) -> Addition | None:
+    """Return a node as the sum of a shortcut and a branch, or None."""
+    sides = sorted(_sides(node), key=lambda side: side.layers(block))
+    return sides[1] if sides and sides[0].layers(block) < sides[1].layers(block) else None
+
+
+def _sides(node: fx.Node) -> list[Addition]:
+    """Return a sum of paths from the input with either operand as the branch; [] if it is none."""
+    if (
+        node.op not in ("call_function", "call_method")
+        or node.target not in SUMS
+        or len(node.all_input_nodes) != 2
+    ):
+        return []
+    derived = _derived(node.graph)
+    if node.kwargs or not set(node.args) <= derived:
+        return []
+    return [
+        _side(node, shortcut, branch, derived) for shortcut, branch in (node.args, node.args[::-1])
+    ]
+
+
+def _side(node: fx.Node, shortcut: Any, branch: Any, derived: set[fx.Node]) -> Addition:
+    """Return the addition with one operand as the branch."""
+    (output,) = (found for found in node.graph.nodes if found.op == "output")
+    needed, elsewhere = _ancestors(branch), _ancestors(output, {node: [shortcut]})
+    own = frozenset(found for found in needed - elsewhere if found.op != "placeholder")
+    computed = tuple(
+        found for found in node.graph.nodes if found in own or found in needed - derived
+    )
+    pieces = dict.fromkeys(
+        source for found in computed for source in found.all_input_nodes if source not in computed
+    )
+    return Addition(node, shortcut, branch, own, computed, tuple(pieces))
+
+
+def _ancestors(
+    start: fx.Node, instead: Mapping[fx.Node, list[fx.Node]] | None = None
+) -> set[fx.Node]:
+    """Return a node and all it depends on; `instead` replaces what single nodes depend on."""
+    found: set[fx.Node] = set()
+    waiting = [start]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += (instead or {}).get(node, node.all_input_nodes)
+    return found
+
+
+def _derived(graph: fx.Graph) -> set[fx.Node]:
+    """Return the inputs of a graph and all that depends on them."""
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node.op == "placeholder" or found.intersection(node.all_input_nodes):
+            found.add(node)
+    return found
