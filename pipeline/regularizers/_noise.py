@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from pipeline.config.streams import derive
 from pipeline.models._standardized import Standardized
 
+Counts = dict[str | tuple[int, ...], Tensor | int]  # by name, or by what was drawn
+
 
 class NoiseLayer(nn.Module, ABC):
     """A layer that either samples noise or takes its deterministic form, whatever `train()` says.
@@ -35,7 +37,7 @@ class NoiseLayer(nn.Module, ABC):
         self.site = site
         self.sampling = False
         self.generator = torch.Generator()
-        self.counts: dict[str, Tensor | int] = {}
+        self.counts: Counts = {}
 
     def count(self, **amounts: Tensor | int) -> None:
         """Add to the counts of this layer."""

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.runtime.errors import Refusal
+
 Regions = Literal["random", "pseudorandom", "fixed"]
 
 
@@ -48,6 +50,17 @@ class Axis:
     def choice(self) -> bool:
         """Whether the outgoing size is a possible one."""
         return self.outgoing in self.possible
+
+    def require_choice(self, where: str) -> None:
+        """Raise Refusal, which begins with `where`, unless the outgoing size is a possible one."""
+        if self.choice:
+            return
+        kind, possible = "overlapping" if self.overlapping else "disjoint", self.possible
+        sizes = f"{possible[0]} to {possible[-1]} pixels after it" if possible else "larger images"
+        raise Refusal(
+            f"{where}: {self} pixels leave no choice of {kind} regions of one or two; "
+            f"expected {sizes}"
+        )
 
     def sequences(self, regions: Regions) -> int:
         """Return how many different sequences of steps can occur, given that there is a choice."""

@@ -163,17 +163,8 @@ class Sizing:
         else:
             outgoing = size(incoming, settings.ratio or 1.0)
         axis = Axis(incoming, outgoing, settings.overlapping)
-        if axis.choice:
-            return axis
-        kind = "overlapping" if settings.overlapping else "disjoint"
-        possible = axis.possible
-        expected = (
-            f"{possible[0]} to {possible[-1]} pixels after it" if possible else "larger images"
-        )
-        raise Refusal(
-            f"{NAME} at {self.site}: {axis} pixels leave no choice of {kind} regions of one or "
-            f"two; expected {expected}"
-        )
+        axis.require_choice(f"{NAME} at {self.site}")
+        return axis
 
 
 @final
@@ -227,7 +218,7 @@ class DrawnRegions(NoiseLayer):
         batches, examples, varied = (
             int(self.counts.get(name, 0)) for name in ("batches", "examples", "varied")
         )
-        seen = sum(name.startswith("[") for name in self.counts)
+        seen = sum(isinstance(key, tuple) for key in self.counts)
         where = f"of {batches} batches at {self.site}"
         require_effect(batches > 0, 0, f"{NAME}: no region was drawn at {self.site}")
         require_effect(
@@ -246,9 +237,7 @@ class DrawnRegions(NoiseLayer):
         """Count the sequences of a batch, each by where its regions start."""
         if int(self.counts.get("batches", 0)) >= LOOKED_AT:
             return
-        rows, columns = (
-            {str(starts) for starts in drawn[:, ::2].tolist()} for drawn in (down, across)
-        )
+        rows, columns = (set(map(tuple, drawn[:, ::2].tolist())) for drawn in (down, across))
         self.count(batches=1, examples=len(down), varied=int(len(rows) > 1))
         self.counts |= dict.fromkeys(rows | columns, 1)
 
