@@ -13,16 +13,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from pipeline.config.parameters import Tracking
 from pipeline.config.plan import Plan
-from pipeline.tracking.mirror import (
-    WandbTimeout,
-    arguments,
-    deadline,
-    mark,
-    mode_of,
-    no_stacks,
-    short_error,
-    wandb_parent,
-)
+from pipeline.tracking.guards import WandbTimeout, deadline, no_stacks, short_error
+from pipeline.tracking.mirror import arguments, mark, mode_of, wandb_parent
 from pipeline.tracking.payloads import Payload, Recorded, run_payloads
 
 MAKE = f"{__name__}:LiveLogger"

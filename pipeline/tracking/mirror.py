@@ -5,19 +5,14 @@ state to report. Everything sent comes from records of finished runs and can be 
 """
 
 import json
-import logging
 import os
 import shutil
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config.parameters import Tracking
+from pipeline.tracking.guards import WandbTimeout, deadline, no_stacks, short_error, short_text
 from pipeline.tracking.payloads import Payload
 
 if TYPE_CHECKING:
@@ -53,7 +48,7 @@ class Mirror:
         if self.trouble:
             return False
         try:
-            with deadline(), no_stacks():
+            with deadline(SEND_SECONDS), no_stacks():
                 return self._replay(payload)
         except (Exception, WandbTimeout) as error:
             self.trouble = short_error(error)
@@ -184,7 +179,7 @@ def _lost(log: Path) -> str:
         return f"{log.name} breaks off, as on a full disk"
     entries = (json.loads(line) for line in text.splitlines()[:-1])
     errors = (entry["msg"] for entry in entries if entry["level"].startswith("ERROR"))
-    return next((_short(error) for error in errors if error != ANSWER), "")
+    return next((short_text(error) for error in errors if error != ANSWER), "")
 
 
 def _fill(run: "wandb.Run", payload: Payload) -> None:
@@ -218,53 +213,3 @@ def _illustrate(run: "wandb.Run", payload: Payload) -> None:
             with files.new_file(name, encoding="utf-8") as file:
                 file.write(text)
         run.log_artifact(files)
-
-
-class WandbTimeout(BaseException):
-    """W&B did not answer. Not an Exception, so that W&B cannot catch it and wait on."""
-
-
-@contextmanager
-def deadline(seconds: float | None = None) -> Iterator[None]:
-    """Raise WandbTimeout after `seconds`, by default those that W&B may take for one run.
-
-    In the main thread of a system that has alarms; elsewhere do nothing.
-    """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(
-        signal, "setitimer"
-    ):
-        yield
-        return
-    patience = SEND_SECONDS if seconds is None else seconds
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise WandbTimeout(f"no answer within {patience:g} s")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, patience)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def no_stacks() -> Iterator[None]:
-    """Suppress stack traces of W&B's logging and threads, as when wandb-core is lost."""
-    before = logging.raiseExceptions, threading.excepthook
-    logging.raiseExceptions, threading.excepthook = False, lambda lost: None
-    try:
-        yield
-    finally:
-        logging.raiseExceptions, threading.excepthook = before
-
-
-def short_error(error: BaseException) -> str:
-    """Return one short line."""
-    name = "TimeoutError" if isinstance(error, WandbTimeout) else type(error).__name__
-    return _short(f"{name}: {error}")
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:200].rstrip(": ")
