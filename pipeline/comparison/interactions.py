@@ -5,7 +5,7 @@ It carries no verdict.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -33,6 +33,22 @@ def changes(config: RunConfig, baseline: RunConfig) -> frozenset[str]:
     Each is one text, equal for equal values: it is compared and never read.
     """
     return frozenset(_parts(config) - _parts(baseline))
+
+
+def arm_changes(plan: Plan, read: Callable[[str], RunConfig | None]) -> Parts:
+    """Return the `changes` of each arm against its study's baseline, by its first stored run.
+
+    `read` returns the settings of a run by its fingerprint, None where it is not stored.
+    """
+    configs: dict[tuple[str, str], RunConfig] = {}
+    for run in plan.runs_of("comparison"):
+        if (run.study, run.arm) not in configs and (config := read(run.fingerprint)):
+            configs[run.study, run.arm] = config
+    return {
+        (study, arm): changes(config, configs[study, BASELINE])
+        for (study, arm), config in configs.items()
+        if (study, BASELINE) in configs
+    }
 
 
 def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:

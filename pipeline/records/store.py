@@ -20,6 +20,7 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from pipeline.config.plan import Plan
+from pipeline.config.run import RunConfig, read_config
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import (
     CHECKSUM,
@@ -222,6 +223,15 @@ def checked_record(folder: Path) -> dict[str, Any] | None:
             f"{folder}: a file is missing or damaged; remove {folder.parent} and run: make run"
         )
     return record
+
+
+def read_settings(folder: Path) -> RunConfig | None:
+    """Return the settings of the run in `folder`, None where there is none.
+
+    Raises:
+        Refusal: they are damaged.
+    """
+    return read_config(folder / "run.json") if read_file(folder, "run.json") else None
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

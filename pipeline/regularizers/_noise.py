@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from pipeline.config.streams import derive
 from pipeline.models._standardized import Standardized
 
-Counts = dict[str | tuple[int, ...], Tensor | int]  # by name, or by what was drawn
-
 
 class NoiseLayer(nn.Module, ABC):
     """A layer that either samples noise or takes its deterministic form, whatever `train()` says.
@@ -24,7 +22,7 @@ class NoiseLayer(nn.Module, ABC):
         regularizer: name of the regularizer.
         site: name of the module it acts on; both seed its noise.
         sampling: the switch. A layer in training mode that is not sampling is deterministic.
-        counts: what the audit reads; kept in checkpoints.
+        counts: what the audit reads, by name or by what was drawn; kept in checkpoints.
         share: expected share of the operations of its submodules that training computes, in (0, 1];
             `training/cost.py` multiplies by it.
     """
@@ -37,7 +35,7 @@ class NoiseLayer(nn.Module, ABC):
         self.site = site
         self.sampling = False
         self.generator = torch.Generator()
-        self.counts: Counts = {}
+        self.counts: dict[str | tuple[int, ...], Tensor | int] = {}
 
     def count(self, **amounts: Tensor | int) -> None:
         """Add to the counts of this layer."""

@@ -1,0 +1,69 @@
+"""The tables of a protocol's confirmation phase: every statistic of the report, by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from pipeline.comparison.arms import Records, arm_means, audit_means, rule_means, run_outcomes
+from pipeline.comparison.calibration import pooled_bins
+from pipeline.comparison.contrasts import contrasts
+from pipeline.comparison.correlations import gap_correlations
+from pipeline.comparison.curves import Histories, curve_means
+from pipeline.comparison.diagnosis import diagnosis
+from pipeline.comparison.equal_cost import equal_cost
+from pipeline.comparison.gains import member_gains, pass_gains
+from pipeline.comparison.interactions import Parts, interactions
+from pipeline.comparison.matching import outcomes
+from pipeline.comparison.published import published
+from pipeline.comparison.variance import standard_errors, streams
+from pipeline.config.plan import Plan
+
+Tables = Mapping[str, pd.DataFrame]  # name of the CSV file -> table
+
+
+def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) -> Tables:
+    """Return the tables in which arms are compared.
+
+    Args:
+        plan: the confirmation plan.
+        records: of its runs; a missing run has an empty one.
+        parts: what each arm changes against the baseline.
+        scored: the tables of `evaluate`.
+
+    Raises:
+        Refusal: a run that is done has no score.
+    """
+    states = {name: record.get("state", "missing") for name, record in records.items()}
+    machines: dict[str, Any] = {name: record.get("machine") for name, record in records.items()}
+    costs = {name: record.get("cost", {}) for name, record in records.items()}
+    known = outcomes(scored["scores"], states, machines)
+    compared = contrasts(plan, known, costs, scored["images"])
+    return {
+        "contrasts": compared,
+        "interactions": interactions(plan, known, parts),
+        "published": published(plan, known, costs, scored["passes"], scored["ensembles"]),
+        "variance": streams(plan, scored["scores"], scored["images"]["image"].nunique()),
+        "standard_errors": standard_errors(compared),
+    }
+
+
+def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tables) -> Tables:
+    """Return the tables of means over runs and groups, and what follows from them.
+
+    `histories` are those of the runs that are compared and done; the rest as `contrast_tables`.
+    """
+    by_run = run_outcomes(plan, scored["scores"])
+    return {
+        "outcomes": by_run,
+        "arms": arm_means(by_run, plan, records),
+        "rules": rule_means(plan, scored["scores"]),
+        "audits": audit_means(plan, records),
+        "curves": curve_means(plan, histories),
+        "diagnosis": diagnosis(plan, by_run),
+        "correlations": gap_correlations(by_run),
+        "pass_gains": pass_gains(plan, scored["passes"], scored["scores"]),
+        "member_gains": member_gains(scored["sizes"]),
+        "equal_cost": equal_cost(scored["ensembles"], scored["reliability"]),
+        "calibration": pooled_bins(scored["reliability"]),
+    }
