@@ -225,6 +225,12 @@ def checked_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
+def is_done(folder: Path) -> bool:
+    """Return whether the run in `folder` is done. Raise Refusal as `checked_record`."""
+    record = checked_record(folder)
+    return record is not None and record["state"] == "done"
+
+
 def read_settings(folder: Path) -> RunConfig | None:
     """Return the settings of the run in `folder`, None where there is none.
 
