@@ -5,18 +5,16 @@ The only stage that opens the test labels, and it records that it did.
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from pipeline.config.plan import Plan, read_plan
-from pipeline.data.prepared import read_summary, read_test_labels, require_digest
-from pipeline.evaluation.groups import group_tables, read_group
+from pipeline.config.plan import read_plan
+from pipeline.data.prepared import read_test_labels, require_digest, validation_size
+from pipeline.evaluation.groups import ensemble_rows
 from pipeline.evaluation.methods import passes
-from pipeline.evaluation.scores import correct_images, run_scores
+from pipeline.evaluation.scores import correct_images, image_rows, run_scores
 from pipeline.execution.stage import stage
 from pipeline.records.predictions import Predictions, View, read_predictions, require_predictions
 from pipeline.records.store import done_records
@@ -62,44 +60,19 @@ def main(protocol: str) -> None:
         noisy = predictions.logits.get(View("test", "noise"))
         if noisy is not None:
             rows["passes"] += [(run, *row) for row in passes(noisy, labels)]
-    rows["images"] = list(_images(plan, correct))
-    costs = {run: record["cost"]["training_flops"] for run, record in records.items()}
-    for study in plan.studies_of("ensemble"):
-        for seed in study.groups:
-            group = read_group(plan, study, seed, read, records)
-            if group:
-                validation = group.baseline[0].predictions.labels["validation"]
-                tables = group_tables(group, (validation, labels), costs)
-                for name, found in tables.items():
-                    rows[name] += [(study.name, seed, *row) for row in found]
+    rows["images"] = list(image_rows(plan, correct))
+    for name, row in ensemble_rows(plan, read, records, labels):
+        rows[name].append(row)
     use = {
         "phase": plan.phase,
         "runs": len(records),
         "fingerprints": sorted(records),
         "test_examples": len(labels),
-        "validation_examples": _validation_size(folder, plan),
+        "validation_examples": validation_size(folder / "data", plan.settings["data"]),
     }
     write_sealed(folder / "test_use.json", use)
     for name, columns in COLUMNS.items():
         write_table(folder / f"{name}.csv", pd.DataFrame(rows[name], columns=list(columns)))
-
-
-def _validation_size(folder: Path, plan: Plan) -> int:
-    """Return the number of validation images: the dataset's own, else what training leaves."""
-    summary, settings = read_summary(folder / "data"), plan.settings["data"]
-    left = summary["development"] - settings["train_size"]
-    return int(summary["validation"] or settings.get("validation_size") or left)
-
-
-def _images(plan: Plan, correct: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Yield (study, arm, image, share of the arm's done runs that are right) of compared arms."""
-    runs: dict[tuple[str, str], list[Any]] = defaultdict(list)
-    for run in plan.runs_of("comparison"):
-        if run.fingerprint in correct:
-            runs[run.study, run.arm].append(correct[run.fingerprint])
-    for arm, found in runs.items():
-        for image, share in enumerate(np.mean(found, axis=0)):
-            yield (*arm, image, float(share))
 
 
 if __name__ == "__main__":

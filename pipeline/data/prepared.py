@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -57,6 +57,16 @@ def write_prepared(
 def read_summary(folder: Path) -> dict[str, Any]:
     """Return dataset, classes, shape, counts, digest and notes; raise Refusal if damaged."""
     return read_sealed(folder / SUMMARY, _command(folder))
+
+
+def validation_size(folder: Path, data: Mapping[str, Any]) -> int:
+    """Return the number of validation images: the dataset's own, else what training leaves.
+
+    `data` are the protocol's settings of that name.
+    """
+    summary = read_summary(folder)
+    left = summary["development"] - data["train_size"]
+    return int(summary["validation"] or data.get("validation_size") or left)
 
 
 def require_digest(folder: Path, digest: str) -> None:

@@ -17,6 +17,7 @@ from pipeline.evaluation.methods import (
     selected,
     sizes,
 )
+from pipeline.evaluation.metrics import Labels
 from pipeline.records.predictions import Predictions
 
 Row = tuple[Any, ...]
@@ -60,6 +61,27 @@ def read_group(
             arm: model(run) for (arm, _), run in members.items() if arm != BASELINE and run in done
         },
     )
+
+
+def ensemble_rows(
+    plan: Plan, read: Callable[[str], Predictions], records: Mapping[str, Any], test_labels: Labels
+) -> Iterator[tuple[str, Row]]:
+    """Yield the rows of `ensembles`, `sizes` and `reliability`, each with the name of its table.
+
+    Args:
+        plan: the confirmation plan.
+        read: returns the predictions of a run.
+        records: of the runs that are done.
+        test_labels: (N,).
+    """
+    costs = {run: record["cost"]["training_flops"] for run, record in records.items()}
+    for study in plan.studies_of("ensemble"):
+        for seed in study.groups:
+            group = read_group(plan, study, seed, read, records)
+            if group:
+                validation = group.baseline[0].predictions.labels["validation"]
+                for name, rows in group_tables(group, (validation, test_labels), costs).items():
+                    yield from ((name, (study.name, seed, *row)) for row in rows)
 
 
 def group_tables(

@@ -1,11 +1,12 @@
 """Scores of one run: every kind of member on every split, and the parts of the gap."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config.plan import Plan
 from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.metrics import METRICS, Labels, gap_parts, hits, member_accuracy
@@ -37,6 +38,22 @@ def correct_images(
     logits = predictions.logits[View("test", rule.view)][: rule.members]
     correct: NDArray[np.float64] = np.nan_to_num(hits(arithmetic_mean(logits), test_labels))
     return correct
+
+
+def image_rows(
+    plan: Plan, correct: Mapping[str, NDArray[np.float64]]
+) -> Iterator[tuple[str, str, int, float]]:
+    """Yield (study, arm, image, share of the arm's runs that are right) of compared arms.
+
+    `correct` holds the `correct_images` of the runs that are done.
+    """
+    runs: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
+    for run in plan.runs_of("comparison"):
+        if run.fingerprint in correct:
+            runs.setdefault((run.study, run.arm), []).append(correct[run.fingerprint])
+    for arm, found in runs.items():
+        for image, share in enumerate(np.mean(found, axis=0)):
+            yield (*arm, image, float(share))
 
 
 def _view_scores(predictions: Predictions, test_labels: Labels) -> Iterator[Score]:
