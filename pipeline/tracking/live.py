@@ -15,7 +15,8 @@ from pipeline.config.parameters import Tracking
 from pipeline.config.plan import Plan
 from pipeline.tracking.guards import WandbTimeout, deadline, no_stacks, short_error
 from pipeline.tracking.mirror import arguments, mark, mode_of, wandb_parent
-from pipeline.tracking.payloads import Payload, Recorded, run_payloads
+from pipeline.tracking.payloads import Payload, run_payloads
+from pipeline.tracking.recorded import Recorded
 
 MAKE = f"{__name__}:LiveLogger"
 PATIENCE = 10.0  # seconds that the training waits for W&B

@@ -13,6 +13,7 @@ from pipeline.config.labels import format_factor, format_rule, format_run, forma
 from pipeline.config.plan import Factor, Plan, PlannedRun
 from pipeline.config.test_rules import TestRule
 from pipeline.records.history import points
+from pipeline.tracking.recorded import Recorded
 
 Values = Mapping[str, Any]
 TAG_LENGTH = 64  # W&B refuses longer ones
@@ -58,29 +59,11 @@ class Payload:
     tables: Mapping[str, Table] = field(default_factory=dict)
     images: Mapping[str, Image] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)  # file name -> content
-    data: Mapping[str, str] = field(
-        default_factory=dict
-    )  # what it was made from: `dataset` and `digest`
+    data: Mapping[str, str] = field(default_factory=dict)  # its `dataset` and `digest`
 
     def digest(self) -> str:
-        """The sha256 of everything said here, so that the same is not said twice."""
+        """Return the sha256 of everything said here, so that the same is not said twice."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What is known of one finished run.
-
-    Attributes:
-        identity: its run.json.
-        scores: its rows of scores.csv.
-    """
-
-    record: Values
-    history: Sequence[Values] = ()
-    identity: Values = field(default_factory=dict)
-    scores: Sequence[Values] = ()
-    timing: Values = field(default_factory=dict)
 
 
 def run_payloads(plan: Plan, recorded: Mapping[str, Recorded]) -> Iterator[Payload]:
@@ -164,7 +147,7 @@ def _run(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Record
         group=first.study,
         job_type=plan.phase,
         name=format_run(first),
-        notes=_question(plan, first.study),
+        notes=next(study.question for study in plan.studies if study.name == first.study),
         tags=_tags(words),
         config=_config(plan, standing, rule, run),
         summary=_summary(run, rule),
@@ -173,12 +156,8 @@ def _run(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Record
     )
 
 
-def _question(plan: Plan, study: str) -> str:
-    return next(planned.question for planned in plan.studies if planned.name == study)
-
-
 def _config(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Recorded) -> Values:
-    """Flat, because W&B filters and groups by one level: `dropout.rate`, `training.epochs`."""
+    """Return one level, by which W&B filters and groups: `dropout.rate`, `training.epochs`."""
     first = standing[0]
     factors = {(study, arm.name): arm.factor for study, arm in plan.arms()}
     regularizers = {
@@ -207,9 +186,8 @@ def _config(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Rec
 def _summary(run: Recorded, rule: TestRule) -> Values:
     cost = {**run.record.get("cost", {}), "seconds": run.timing.get("seconds")}
     said = {"state": run.record["state"], "reason": run.record.get("reason") or None, "cost": cost}
-    values = _flat({**said, "audit": run.record.get("audit", {})}, "/") | dict(
-        _final(run.scores, rule)
-    )
+    values = _flat({**said, "audit": run.record.get("audit", {})}, "/")
+    values |= _final(run.scores, rule)
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -223,22 +201,17 @@ def _final(scores: Iterable[Values], rule: TestRule) -> Iterator[tuple[str, Any]
         gap = row["split"] == "train_validation"
         found = TestRule(view=row["view"], members=int(row["members"]))
         other = "" if gap or found == rule else f"{format_rule(found)}/"
-        yield (
-            f"final/{other}{row['metric'] if gap else row['split'] + '_' + row['metric']}",
-            row["value"],
-        )
+        name = row["metric"] if gap else f"{row['split']}_{row['metric']}"
+        yield f"final/{other}{name}", row["value"]
 
 
 def _flat(values: Values, separator: str, above: str = "") -> dict[str, Any]:
-    """Nested mappings as one level; lists stay values."""
+    """Return nested mappings as one level; lists stay values."""
     level: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{above}{key}"
-        level |= (
-            _flat(value, separator, name + separator)
-            if isinstance(value, Mapping)
-            else {name: value}
-        )
+        nested = isinstance(value, Mapping)
+        level |= _flat(value, separator, name + separator) if nested else {name: value}
     return level
 
 

@@ -8,14 +8,8 @@ import pytest
 
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import NOISE
-from pipeline.tracking.payloads import (
-    Image,
-    Payload,
-    Recorded,
-    report_id,
-    report_payload,
-    run_payloads,
-)
+from pipeline.tracking.payloads import Image, Payload, report_id, report_payload, run_payloads
+from pipeline.tracking.recorded import Recorded
 
 SETTINGS = {
     "data": {"dataset": "digits", "train_size": 150},

@@ -1,0 +1,53 @@
+"""What is known of the runs of a plan when W&B is told about them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.plan import Plan
+from pipeline.records.store import Store, read_file, read_history, read_record
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is known of one finished run.
+
+    Attributes:
+        identity: its run.json.
+        scores: its rows of scores.csv.
+    """
+
+    record: Values
+    history: Sequence[Values] = ()
+    identity: Values = field(default_factory=dict)
+    scores: Sequence[Values] = ()
+    timing: Values = field(default_factory=dict)
+
+
+def recorded_runs(
+    plan: Plan, folder: Path, scores: Iterable[Values], store: Store
+) -> dict[str, Recorded]:
+    """Return the planned runs in a phase's folder, by fingerprint; `scores` are all rows of it.
+
+    Raises:
+        Refusal: a run is damaged.
+    """
+    by_run: dict[str, list[Values]] = {}
+    for row in scores:
+        by_run.setdefault(row["fingerprint"], []).append(row)
+    records = {name: read_record(folder / name) for name in plan.fingerprints()}
+    return {
+        name: Recorded(
+            record=record,
+            history=read_history(folder / name),
+            identity=json.loads(read_file(folder / name, "run.json") or b"{}"),
+            scores=by_run.get(name, ()),
+            timing=store.timing(name),
+        )
+        for name, record in records.items()
+        if record is not None
+    }
