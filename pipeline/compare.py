@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 from pipeline.comparison.interactions import arm_changes
-from pipeline.comparison.resolution import validation_resolution
+from pipeline.comparison.resolution import resolution
 from pipeline.comparison.tables import contrast_tables, mean_tables
 from pipeline.config.plan import read_plan
+from pipeline.config.run import RunConfig, read_config
 from pipeline.data.prepared import read_summary
 from pipeline.execution.stage import stage
-from pipeline.records.store import read_history, read_record, read_settings
+from pipeline.records.store import read_file, read_history, read_record
 from pipeline.records.tables import read_table, write_table
 from pipeline.runtime.files import read_sealed
 
@@ -27,17 +28,23 @@ def main(protocol: str) -> None:
     plan = read_plan(runs)
     records = {name: read_record(runs / name) or {} for name in plan.fingerprints()}
     scored = {name: read_table(folder / f"{name}.csv") for name in SCORED}
-    parts = arm_changes(plan, lambda name: read_settings(runs / name))
+
+    def settings(name: str) -> RunConfig | None:
+        return read_config(runs / name / "run.json") if read_file(runs / name, "run.json") else None
+
     compared = sorted({run.fingerprint for run in plan.runs_of("comparison")})
     histories = {
         name: read_history(runs / name) for name in compared if records[name].get("state") == "done"
     }
     images = read_sealed(folder / "test_use.json")["validation_examples"]
-    exploration, summary = read_plan(folder / "exploration"), read_summary(folder / "data")
+    summary = read_summary(folder / "data")
+    explored = {run.seed for run in read_plan(folder / "exploration").runs}
+    # a validation set that the dataset gives is the same for all seeds; others are drawn by each
+    overlap = 1 if summary["validation"] else images / summary["development"]
     tables = {
-        **contrast_tables(plan, records, parts, scored),
+        **contrast_tables(plan, records, arm_changes(plan, settings), scored),
         **mean_tables(plan, records, histories, scored),
-        "resolution": validation_resolution(images, exploration, summary),
+        "resolution": resolution(images, len(explored), overlap),
     }
     for name, table in tables.items():
         write_table(folder / f"{name}.csv", table)

@@ -11,7 +11,7 @@ from pipeline.execution.scheduler import finish
 from pipeline.execution.stage import Incomplete, stage
 from pipeline.prediction.job import run_prediction
 from pipeline.records.predictions import seal_predictions
-from pipeline.records.store import is_done
+from pipeline.records.store import checked_record
 from pipeline.runtime.files import new_folder
 
 
@@ -21,6 +21,7 @@ def main(protocol: str) -> None:
     plan = read_plan(folder / "confirmation")
     require_digest(folder / "data", plan.data_digest)
     viewed, execution = plan.grouped(), read_parameters().execution
+    records = {name: checked_record(folder / "confirmation" / name) for name in plan.fingerprints()}
     with new_folder(folder / "predictions") as staging:
         jobs = [
             {
@@ -30,8 +31,8 @@ def main(protocol: str) -> None:
                 "target": str(staging.absolute()),
                 "accelerator": execution.accelerator,
             }
-            for name in plan.fingerprints()
-            if is_done(folder / "confirmation" / name)
+            for name, record in records.items()
+            if record and record["state"] == "done"
         ]
         title = f"predictions of {protocol}"
         failed = finish(jobs, run_prediction, execution, title, [folder.absolute()])

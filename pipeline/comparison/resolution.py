@@ -1,12 +1,8 @@
 """How small a difference in accuracy a validation set can tell from chance."""
 
-from collections.abc import Mapping
 from math import inf, nan, sqrt
-from typing import Any
 
 import pandas as pd
-
-from pipeline.config.plan import Plan
 
 COLUMNS = ("share", "images", "difference", "seeds", "overlap", "least", "most")
 SHARES = (0.02, 0.1)  # of the images on which exactly one of two networks is right
@@ -28,19 +24,6 @@ def resolution(images: int, seeds: int, overlap: float) -> pd.DataFrame:
         for share in SHARES
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def validation_resolution(
-    images: int, exploration: Plan, summary: Mapping[str, Any]
-) -> pd.DataFrame:
-    """Return the `resolution` of the validation set of so many `images` in the exploration phase.
-
-    A validation set that the dataset gives is the same for all seeds; others are drawn by each from
-    the development images. `summary` is that of the prepared data.
-    """
-    seeds = {run.seed for run in exploration.runs}
-    overlap = 1 if summary["validation"] else images / summary["development"]
-    return resolution(images, len(seeds), overlap)
 
 
 def chance_difference(share: float, images: int) -> float:

@@ -23,16 +23,9 @@ Tables = Mapping[str, pd.DataFrame]  # name of the CSV file -> table
 
 
 def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) -> Tables:
-    """Return the tables in which arms are compared.
+    """Return the tables in which arms are compared, from those of `evaluate`: `scored`.
 
-    Args:
-        plan: the confirmation plan.
-        records: of its runs; a missing run has an empty one.
-        parts: what each arm changes against the baseline.
-        scored: the tables of `evaluate`.
-
-    Raises:
-        Refusal: a run that is done has no score.
+    `records` has an empty one of a missing run. Raise Refusal if a done run has no score.
     """
     states = {name: record.get("state", "missing") for name, record in records.items()}
     machines: dict[str, Any] = {name: record.get("machine") for name, record in records.items()}
@@ -51,7 +44,7 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
 def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tables) -> Tables:
     """Return the tables of means over runs and groups, and what follows from them.
 
-    `histories` are those of the runs that are compared and done; the rest as `contrast_tables`.
+    `histories` are those of the runs that are compared and done.
     """
     by_run = run_outcomes(plan, scored["scores"])
     return {

@@ -68,11 +68,7 @@ def ensemble_rows(
 ) -> Iterator[tuple[str, Row]]:
     """Yield the rows of `ensembles`, `sizes` and `reliability`, each with the name of its table.
 
-    Args:
-        plan: the confirmation plan.
-        read: returns the predictions of a run.
-        records: of the runs that are done.
-        test_labels: (N,).
+    `read` returns the predictions of a run; `records` are those of the done runs.
     """
     costs = {run: record["cost"]["training_flops"] for run, record in records.items()}
     for study in plan.studies_of("ensemble"):

@@ -4,6 +4,7 @@ The forward is traced through torch.fx with submodules as leaves, so that any mo
 shortcut in its own forward (`out += identity`) is found.
 """
 
+import itertools
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,13 +32,9 @@ class Addition:
 
     def layers(self, block: nn.Module) -> int:
         """Return the number of convolutions and linear layers in the branch."""
-        modules = [
-            part
-            for module in self.modules(block)
-            for part in module.modules()
-            if isinstance(part, LAYERS)
-        ]
-        return len(modules) + sum(node.target in CALLS for node in self.own)
+        parts = itertools.chain(*(module.modules() for module in self.modules(block)))
+        layers = sum(isinstance(part, LAYERS) for part in parts)
+        return layers + sum(node.target in CALLS for node in self.own)
 
     def modules(self, block: nn.Module) -> list[nn.Module]:
         """Return the modules that the branch calls."""

@@ -20,7 +20,6 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from pipeline.config.plan import Plan
-from pipeline.config.run import RunConfig, read_config
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import (
     CHECKSUM,
@@ -223,21 +222,6 @@ def checked_record(folder: Path) -> dict[str, Any] | None:
             f"{folder}: a file is missing or damaged; remove {folder.parent} and run: make run"
         )
     return record
-
-
-def is_done(folder: Path) -> bool:
-    """Return whether the run in `folder` is done. Raise Refusal as `checked_record`."""
-    record = checked_record(folder)
-    return record is not None and record["state"] == "done"
-
-
-def read_settings(folder: Path) -> RunConfig | None:
-    """Return the settings of the run in `folder`, None where there is none.
-
-    Raises:
-        Refusal: they are damaged.
-    """
-    return read_config(folder / "run.json") if read_file(folder, "run.json") else None
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ suffice. Masks come in chunks and are drawn again in the backward pass: memory s
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,22 @@ CHUNK = 1 << 17  # weights masked at once: two such tensors stay in the processo
 REMEMBERED = 1 << 20  # weights whose masks are kept for the backward pass, 4 MiB; more are redrawn
 
 
+@dataclass
 class Masks:
     """Masks of `rows` examples for weights of `shape`, in chunks; the same ones in every iteration.
 
     Few are remembered; many are drawn again from their seed.
     """
 
-    def __init__(
-        self, seed: int, rows: int, shape: tuple[int, int], dropped: int, dtype: torch.dtype
-    ):
-        self.seed = seed
-        self.rows = rows
-        self.shape = shape
-        self.dropped = dropped
-        self.dtype = dtype
-        self.kept = 0  # weights, once all masks have been drawn
-        small = rows * math.prod(shape) <= REMEMBERED
+    seed: int
+    rows: int
+    shape: tuple[int, int]
+    dropped: int  # parts of the chance
+    dtype: torch.dtype
+    kept: int = 0  # weights, once all masks have been drawn
+
+    def __post_init__(self) -> None:
+        small = self.rows * math.prod(self.shape) <= REMEMBERED
         self.remembered = list(self._draw()) if small else None
 
     def __iter__(self) -> Iterator[Tensor]:

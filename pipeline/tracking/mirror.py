@@ -154,16 +154,14 @@ def arguments(
 
 def _settings() -> dict[str, Any]:
     """Return settings that are quiet, bounded in time and tell nothing of this machine."""
-    private = {
+    return {
         "x_disable_meta": True,
         "x_disable_machine_info": True,
         "x_disable_stats": True,
         "x_save_requirements": False,
-    }
-    bounded = {"init_timeout": PATIENCE, "finish_timeout": PATIENCE, "finish_timeout_raises": True}
-    return {
-        **private,
-        **bounded,
+        "init_timeout": PATIENCE,
+        "finish_timeout": PATIENCE,
+        "finish_timeout_raises": True,
         "save_code": False,
         "disable_git": True,
         "console": "off",
