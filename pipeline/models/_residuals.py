@@ -36,13 +36,12 @@ class ResidualBlock:
         self.module.forward = self._traced(lambda additions: _rest(additions, tuple(gates)))
 
     def _traced(self, graph: Callable[..., fx.Graph]) -> "Traced":
-        return Traced(
-            self.module,
-            {mode: _compiled(self.module, graph(found)) for mode, found in self.additions.items()},
-        )
+        module, additions = self.module, self.additions.items()
+        return Traced(module, {mode: _compiled(module, graph(found)) for mode, found in additions})
 
 
 @final
+@dataclass(frozen=True, eq=False)
 class Traced:
     """A traced function of a module in each mode: tracing turns `self.training` into a constant.
 
@@ -50,9 +49,8 @@ class Traced:
     submodule is followed.
     """
 
-    def __init__(self, owner: nn.Module, functions: Mapping[bool, Callable[..., Tensor]]):
-        self.owner = owner
-        self.functions = dict(functions)
+    owner: nn.Module
+    functions: Mapping[bool, Callable[..., Tensor]]
 
     def __call__(self, *inputs: Any, **named: Any) -> Tensor:
         """Call the function of the mode that the module is in."""

@@ -105,8 +105,7 @@ class Store:
 
     def write_failure(self, fingerprint: str, reason: str, traceback: str = "") -> None:
         """Record that a run failed; the next stage tries it again."""
-        empty: dict[str, Any] = {"audit": {}, "cost": {}, "machine": {}}
-        record = {"state": "failed", "reason": reason, **empty}
+        record = {"state": "failed", "reason": reason, "audit": {}, "cost": {}, "machine": {}}
         self.write(fingerprint, {}, record, {"traceback": traceback})
 
     def sweep(self) -> None:
@@ -158,9 +157,9 @@ class Store:
 
     def _restore_run(self, folder: Path) -> bool:
         record = _valid_record(folder)
-        if record is None or record["state"] not in FINISHED or self.finished(folder.name):
+        if record is None or record["state"] not in FINISHED:
             return False
-        if not _intact(folder, record):
+        if self.finished(folder.name) or not _intact(folder, record):
             return False
         files = {name: (folder / name).read_bytes() for name in record["files"]}
         written = ("fingerprint", "files", CHECKSUM)

@@ -1,11 +1,11 @@
 """Masks of single weights, one for every example: how they are drawn, and the product with them.
 
-Chances are integer parts of 65536, so a mask costs 16 random bits per weight, or 8 if these
-suffice. Masks come in chunks and are drawn again in the backward pass: memory stays bounded.
+Masks come in chunks and are drawn again in the backward pass, so memory stays bounded. Chances are
+integer parts of 65536, which takes few random bits.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,11 +40,11 @@ class Masks:
         return self._draw() if self.remembered is None else iter(self.remembered)
 
     def _draw(self) -> Iterator[Tensor]:
-        source, self.kept = np.random.SFC64(self.seed), 0
+        draw, self.kept = words_of(np.random.SFC64(self.seed)), 0
         size = max(1, CHUNK // math.prod(self.shape))
         for start in range(0, self.rows, size):
             shape = (min(size, self.rows - start), *self.shape)
-            mask = draw_mask(source, shape, self.dropped, self.dtype)
+            mask = draw_mask(draw, shape, self.dropped, self.dtype)
             self.kept += int(mask.sum())
             yield mask
 
@@ -88,32 +88,20 @@ def parts(rate: float) -> int:
 
 
 def draw_mask(
-    source: np.random.SFC64, shape: tuple[int, ...], dropped: int, dtype: torch.dtype
+    draw: Callable[[int], Tensor], shape: tuple[int, ...], dropped: int, dtype: torch.dtype
 ) -> Tensor:
-    """Return 1 with chance 1 - dropped / 65536, else 0.
+    """Return 1 with chance 1 - dropped / 65536, else 0; floats, since mixed products are slow.
 
-    Many words come faster from numpy, few from torch.
+    `draw` returns as many random 64-bit words. A weight costs 16 bits of them, or 8 if these
+    suffice, as for 1/4 or 1/2; the lowest numbers are dropped.
     """
-    words = np.asarray(source.random_raw(word_count(math.prod(shape), dropped)))
-    return mask_of(torch.from_numpy(words.view(np.int64)), shape, dropped, dtype)
-
-
-def word_count(number: int, dropped: int) -> int:
-    """Return the number of 64-bit words for `number` weights."""
-    return -(-number * _bits(dropped) // 64)
-
-
-def mask_of(words: Tensor, shape: tuple[int, ...], dropped: int, dtype: torch.dtype) -> Tensor:
-    """Return 1 where a part of the 64-bit random words is not among the lowest, else 0.
-
-    Floats, since products of mixed types are slow.
-    """
-    bits = _bits(dropped)
-    numbers = words.view(torch.int16 if bits == 16 else torch.int8)[: math.prod(shape)].view(shape)
+    number, bits = math.prod(shape), 16 if dropped % 256 else 8
+    words = draw(-(-number * bits // 64))
+    numbers = words.view(torch.int16 if bits == 16 else torch.int8)[:number].view(shape)
     lowest = (dropped - PARTS // 2) >> (16 - bits)
     return torch.ge(numbers, lowest, out=torch.empty(shape, dtype=dtype))
 
 
-def _bits(dropped: int) -> int:
-    """Return the random bits that a chance of dropped / 65536 needs: 8 for 1/4 or 1/2."""
-    return 16 if dropped % 256 else 8
+def words_of(source: np.random.SFC64) -> Callable[[int], Tensor]:
+    """Return what draws words from numpy: many come faster from it, few from torch."""
+    return lambda number: torch.from_numpy(np.asarray(source.random_raw(number)).view(np.int64))

@@ -25,14 +25,7 @@ from pipeline.regularizers._audit import AuditInputs, Measures, require_rate
 from pipeline.regularizers._masks import mean_rate
 from pipeline.regularizers._noise import NoiseLayer, attach, layers_of, place_instead
 from pipeline.regularizers._regularizer import Regularizer
-from pipeline.regularizers._weight_masks import (
-    PARTS,
-    MaskedProduct,
-    Masks,
-    mask_of,
-    parts,
-    word_count,
-)
+from pipeline.regularizers._weight_masks import PARTS, MaskedProduct, Masks, draw_mask, parts
 from pipeline.runtime.errors import Refusal
 
 LOWEST = -(1 << 63)  # of 64-bit words
@@ -247,10 +240,12 @@ class ConvolutionsLayer(WeightMaskLayer):
                 module.__dict__.pop(name, None)
 
     def _masks(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        def words(number: int) -> Tensor:
+            empty = torch.empty(number, dtype=torch.int64)
+            return empty.random_(LOWEST, None, generator=self.generator)
+
         sizes = [weight.numel() for weight in weights]
-        words = torch.empty(word_count(sum(sizes), self.dropped), dtype=torch.int64)
-        words.random_(LOWEST, None, generator=self.generator)
-        kept = mask_of(words, (sum(sizes),), self.dropped, weights[0].dtype)
+        kept = draw_mask(words, (sum(sizes),), self.dropped, weights[0].dtype)
         self.count(drawn=kept.numel(), kept=int(kept.sum()))
         masks = kept.mul_(1 / self.keep).to(weights[0].device).split(sizes)
         return [

@@ -9,6 +9,7 @@ Test rule: 12 noise passes (deterministic with `regions: fixed`, which has no no
 
 import copy
 import math
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self, final
 
 import torch
@@ -140,14 +141,14 @@ class FractionalMaxPooling(Regularizer):
 
 
 @final
+@dataclass
 class Sizing:
-    """Which axes one layer pools, by the settings and the size of its input."""
+    """Which axes the layer of this number pools, by the settings and the size of its input."""
 
-    def __init__(self, settings: FractionalMaxPooling, site: str, number: int):
-        self.settings = settings
-        self.site = site
-        self.number = number
-        self.axes: dict[tuple[int, int], tuple[Axis, Axis]] = {}  # by height and width
+    settings: FractionalMaxPooling
+    site: str
+    number: int
+    axes: dict[tuple[int, int], tuple[Axis, Axis]] = field(default_factory=dict)  # by input size
 
     def of(self, inputs: Tensor) -> tuple[Axis, Axis]:
         """Return rows and columns for inputs (N, C, H, W). Raise Refusal if there is no choice."""

@@ -204,7 +204,8 @@ def audited_rate(network):
 
 def test_words_give_the_exact_chance():
     for dropped in (0, 1, 256, 16_384, 30_000, 32_768, 65_280, 65_535):
-        mask = module.draw_mask(np.random.SFC64(1), (1 << 20,), dropped, torch.float32)
+        words = module.words_of(np.random.SFC64(1))
+        mask = module.draw_mask(words, (1 << 20,), dropped, torch.float32)
         chance = dropped / 65_536
         assert set(mask.unique().tolist()) <= {0.0, 1.0}
         assert abs(float(mask.mean()) - (1 - chance)) <= 4.5 * math.sqrt(
@@ -222,7 +223,8 @@ def test_of_all_words_exactly_the_due_share_is_dropped(dropped):
     every = torch.arange(-(1 << (bits - 1)), 1 << (bits - 1)).to(
         torch.int8 if bits == 8 else torch.int16
     )
-    kept = module.mask_of(every.view(torch.int64), (len(every),), dropped, torch.float32)
+    words = every.view(torch.int64)
+    kept = module.draw_mask(lambda number: words, (len(every),), dropped, torch.float32)
     assert int((kept == 0).sum()) == dropped >> (16 - bits)
 
 
