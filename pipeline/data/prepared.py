@@ -59,14 +59,11 @@ def read_summary(folder: Path) -> dict[str, Any]:
     return read_sealed(folder / SUMMARY, _command(folder))
 
 
-def validation_size(folder: Path, data: Mapping[str, Any]) -> int:
-    """Return the number of validation images: the dataset's own, else what training leaves.
-
-    `data` are the protocol's settings of that name.
-    """
+def validation_size(folder: Path, settings: Mapping[str, Any]) -> int:
+    """Return the number of validation images: the dataset's own, else what training leaves."""
     summary = read_summary(folder)
-    left = summary["development"] - data["train_size"]
-    return int(summary["validation"] or data.get("validation_size") or left)
+    left = summary["development"] - settings["train_size"]
+    return int(summary["validation"] or settings.get("validation_size") or left)
 
 
 def require_digest(folder: Path, digest: str) -> None:

@@ -75,8 +75,8 @@ def ensemble_rows(
         for seed in study.groups:
             group = read_group(plan, study, seed, read, records)
             if group:
-                validation = group.baseline[0].predictions.labels["validation"]
-                for name, rows in group_tables(group, (validation, test_labels), costs).items():
+                labels = group.baseline[0].predictions.labels["validation"], test_labels
+                for name, rows in group_tables(group, labels, costs).items():
                     yield from ((name, (study.name, seed, *row)) for row in rows)
 
 

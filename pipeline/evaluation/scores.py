@@ -43,10 +43,7 @@ def correct_images(
 def image_rows(
     plan: Plan, correct: Mapping[str, NDArray[np.float64]]
 ) -> Iterator[tuple[str, str, int, float]]:
-    """Yield (study, arm, image, share of the arm's runs that are right) of compared arms.
-
-    `correct` holds the `correct_images` of the runs that are done.
-    """
+    """Yield (study, arm, image, share of the arm's runs in `correct` that are) of compared arms."""
     runs: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     for run in plan.runs_of("comparison"):
         if run.fingerprint in correct:

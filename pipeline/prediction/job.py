@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load
 from torch import Tensor
 
@@ -39,11 +37,8 @@ def run_prediction(job: Mapping[str, Any]) -> dict[str, str]:
     run = _trained_run(folder / "confirmation" / job["id"], job["accelerator"])
     split = run.config.streams.split
     train, validation = train_and_validation(pool, Data(**run.config.data), split)
-    images = {
-        "train": as_images(train.images),
-        "validation": as_images(validation.images),
-        "test": as_images(test),
-    }
+    arrays = {"train": train.images, "validation": validation.images, "test": test}
+    images = {name: as_images(array) for name, array in arrays.items()}
     logits = predictions(run, images, pool.classes, job["viewed"], flips_keep)
     written = Predictions(
         logits={view: tensor.numpy() for view, tensor in logits.items()},
@@ -77,7 +72,7 @@ def _digest(images: Tensor) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _data(folder: Path) -> tuple[Arrays, NDArray[np.float32], bool]:
+def _data(folder: Path) -> tuple[Arrays, Any, bool]:
     """Return the development pool, the test images, and whether flips keep labels."""
     flips_keep = bool(read_summary(folder)["flips_keep_labels"])
     return read_development(folder), read_test_images(folder), flips_keep
