@@ -74,10 +74,8 @@ class StochasticDepth(Regularizer):
 
     def chances(self, branches: int) -> list[float]:
         """Return each branch's chance of survival, in order."""
-        steps = [
-            (number / branches if self.decay == "linear" else 1.0)
-            for number in range(1, branches + 1)
-        ]
+        numbers = range(1, branches + 1)
+        steps = [number / branches if self.decay == "linear" else 1.0 for number in numbers]
         return [1 - step * (1 - self.survival) for step in steps]
 
     def modify_model(self, network: nn.Module) -> None:

@@ -85,11 +85,8 @@ class Mirror:
     def _earlier(self, name: str) -> list[Path]:
         """Return the folders of a run that was streamed live or mirrored with other content."""
         marks = Path(self.folder, "wandb").glob(f"offline-run-*-{name}/{DESTINATION}")
-        return [
-            path.parent
-            for path in marks
-            if path.read_text() == destination(self.project, self.entity)
-        ]
+        own = destination(self.project, self.entity)
+        return [path.parent for path in marks if path.read_text() == own]
 
     def _started(self, payload: Payload) -> "wandb.Run":
         import wandb  # here, so that it may be absent or broken
@@ -113,9 +110,8 @@ def has_key() -> bool:
     import wandb
     from wandb.sdk.lib.wbauth import read_netrc_auth  # here, so that it may be absent or broken
 
-    return "WANDB_API_KEY" in os.environ or bool(
-        read_netrc_auth(host=os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url)
-    )
+    host = os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url
+    return "WANDB_API_KEY" in os.environ or bool(read_netrc_auth(host=host))
 
 
 def mode_of(tracking: Tracking) -> str:

@@ -13,9 +13,8 @@ from pipeline.config.labels import format_factor, format_rule, format_run, forma
 from pipeline.config.plan import Factor, Plan, PlannedRun
 from pipeline.config.test_rules import TestRule
 from pipeline.records.history import points
-from pipeline.tracking.recorded import Recorded
+from pipeline.tracking.recorded import Recorded, Values
 
-Values = Mapping[str, Any]
 TAG_LENGTH = 64  # W&B refuses longer ones
 PRIMARY = "test_accuracy"
 HEADLINE = (
@@ -24,6 +23,7 @@ HEADLINE = (
     *("planned", "done", "failed", "diverged", "missing"),
 )
 EFFECT = ("difference", "low", "high", "verdict")
+NESTED = ("data", "model", "training", "streams", "versions")  # of the identity of a run
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,8 @@ def report_payload(
 
 def report_id(plans: Sequence[Plan]) -> str:
     """Return the name of the report of these plans in W&B."""
-    planned = json.dumps(
-        [[plan.protocol, plan.margin, sorted(plan.fingerprints())] for plan in plans]
-    )
-    return f"report-{hashlib.sha256(planned.encode()).hexdigest()[:20]}"
+    planned = [[plan.protocol, plan.margin, sorted(plan.fingerprints())] for plan in plans]
+    return f"report-{hashlib.sha256(json.dumps(planned).encode()).hexdigest()[:20]}"
 
 
 def _labelled(row: Values, against: str) -> Values:
@@ -164,11 +162,7 @@ def _config(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Rec
         item["name"]: {key: item[key] for key in item if key != "name"}
         for item in run.identity.get("regularizers", ())
     }
-    nested = {
-        key: run.identity[key]
-        for key in ("data", "model", "training", "streams", "versions")
-        if key in run.identity
-    }
+    nested = {key: run.identity[key] for key in NESTED if key in run.identity}
     return {
         **{key: getattr(first, key) for key in ("fingerprint", "study", "arm", "seed")},
         "protocol": plan.protocol,
