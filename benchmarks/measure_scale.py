@@ -22,7 +22,7 @@ from pipeline import evaluate
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 from pipeline.evaluation.metrics import METRICS
-from pipeline.records.store import write_record
+from pipeline.records.runs import write_record
 from pipeline.records.tables import write_table
 from pipeline.reporting.style import WIDTH, png, style
 from pipeline.runtime.files import write_sealed

@@ -16,7 +16,7 @@ from pipeline.config.plan import Plan, read_plan
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.metrics import accuracy, nll
 from pipeline.execution.stage import stage
-from pipeline.records.store import checked_record
+from pipeline.records.runs import checked_record
 from pipeline.records.tables import plain_rows
 from pipeline.runtime.files import write_sealed
 

@@ -13,7 +13,7 @@ from pipeline.config.plan import read_plan
 from pipeline.config.run import RunConfig, read_config
 from pipeline.data.prepared import read_summary
 from pipeline.execution.stage import stage
-from pipeline.records.store import read_file, read_history, read_record
+from pipeline.records.runs import read_file, read_history, read_record
 from pipeline.records.tables import read_table, write_table
 from pipeline.runtime.files import read_sealed
 

@@ -17,7 +17,7 @@ from pipeline.evaluation.methods import passes
 from pipeline.evaluation.scores import correct_images, image_rows, run_scores
 from pipeline.execution.stage import stage
 from pipeline.records.predictions import Predictions, View, read_predictions, require_predictions
-from pipeline.records.store import done_records
+from pipeline.records.runs import done_records
 from pipeline.records.tables import write_table
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_sealed

@@ -11,7 +11,7 @@ from pipeline.execution.scheduler import finish
 from pipeline.execution.stage import Incomplete, stage
 from pipeline.prediction.job import run_prediction
 from pipeline.records.predictions import seal_predictions
-from pipeline.records.store import checked_record
+from pipeline.records.runs import checked_record
 from pipeline.runtime.files import new_folder
 
 

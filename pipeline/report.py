@@ -16,7 +16,8 @@ from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_summary
 from pipeline.execution.stage import Incomplete, report_errors, stage
 from pipeline.execution.verification import differences
-from pipeline.records.store import open_store, read_record
+from pipeline.records.runs import read_record
+from pipeline.records.store import open_store
 from pipeline.records.tables import read_table, write_table
 from pipeline.reporting.dvc import metrics, plots
 from pipeline.reporting.evidence import TABLES, Records, ReportData, run_frame, tried_frame

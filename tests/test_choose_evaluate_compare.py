@@ -28,7 +28,7 @@ from pipeline.records.predictions import (
     seal_predictions,
     write_predictions,
 )
-from pipeline.records.store import write_record
+from pipeline.records.runs import write_record
 from pipeline.records.tables import read_table, write_table
 from pipeline.reporting.evidence import TABLES
 from pipeline.runtime.errors import Refusal

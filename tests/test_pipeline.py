@@ -30,7 +30,7 @@ from pipeline.data import sources as data
 from pipeline.data.splits import hold_out, train_validation
 from pipeline.execution.stage import Incomplete
 from pipeline.prediction.network import assemble
-from pipeline.records.store import read_history, read_record, write_record
+from pipeline.records.runs import read_history, read_record, write_record
 from pipeline.runtime.errors import Refusal
 
 DIVERGING = """

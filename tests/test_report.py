@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import compare, evaluate, report
 from pipeline.config.yaml_files import read_yaml
-from pipeline.records.store import write_record
+from pipeline.records.runs import write_record
 from pipeline.records.tables import write_table
 from pipeline.reporting.pages import all_pages
 from pipeline.runtime.errors import Refusal

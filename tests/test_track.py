@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline import track
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.execution.stage import report_errors
-from pipeline.records.store import write_record
+from pipeline.records.runs import write_record
 from pipeline.records.tables import write_table
 from pipeline.runtime.files import to_json, write_sealed
 from pipeline.tracking.payloads import report_id

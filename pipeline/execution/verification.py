@@ -16,7 +16,7 @@ from pathlib import Path
 import pipeline
 from pipeline.config.plan import read_plan
 from pipeline.config.yaml_files import read_yaml
-from pipeline.records.store import checked_record
+from pipeline.records.runs import checked_record
 from pipeline.runtime.errors import Refusal
 
 INPUTS = ("data", "exploration", "confirmation", "predictions")

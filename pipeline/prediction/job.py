@@ -21,7 +21,7 @@ from pipeline.data.splits import train_and_validation
 from pipeline.prediction.network import as_images
 from pipeline.prediction.tensors import TrainedRun, predictions
 from pipeline.records.predictions import Predictions, write_predictions
-from pipeline.records.store import checked_record, read_file
+from pipeline.records.runs import checked_record, read_file
 
 
 def run_prediction(job: Mapping[str, Any]) -> dict[str, str]:

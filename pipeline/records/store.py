@@ -1,12 +1,9 @@
 """The run store: the only reader and writer of runs, content-addressed by fingerprint.
 
 It lies outside DVC's outputs, because DVC deletes an output before the stage that makes it runs: a
-finished run stays finished whatever happens to the stage. A folder becomes a run by one rename;
-`record.json` holds the sha256 of every other file, and of its own content.
+finished run stays finished whatever happens to the stage. A folder becomes a run by one rename.
 """
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -15,24 +12,24 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock
 
 from pipeline.config.plan import Plan
-from pipeline.runtime.errors import Refusal
-from pipeline.runtime.files import (
-    CHECKSUM,
-    is_sealed,
-    new_folder,
-    read_sealed,
-    to_json,
-    write_sealed,
+from pipeline.records.runs import (
+    FINISHED,
+    RECORD,
+    State,
+    is_intact,
+    read_mapping,
+    sha256,
+    valid_record,
+    write_record,
 )
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import CHECKSUM, new_folder, read_sealed, to_json, write_sealed
 
-State = Literal["done", "failed", "diverged", "missing"]
-FINISHED = ("done", "diverged")  # a failed run is tried again, a diverged one is a result
-RECORD = "record.json"
 TIMING = "timing.json"  # wall clock; in the store alone, so that DVC's outputs are reproducible
 LIVE = "live.json"
 EXPERIMENTS = (".dvc", "tmp", "exps")  # `dvc exp run --temp` makes its repositories below these
@@ -57,8 +54,8 @@ class Store:
     def state(self, fingerprint: str) -> State:
         """Return the state of a run; one with a damaged file is missing, so it is trained again."""
         folder = self.folder(fingerprint)
-        record = _valid_record(folder)
-        return record["state"] if record and _intact(folder, record) else "missing"
+        record = valid_record(folder)
+        return record["state"] if record and is_intact(folder, record) else "missing"
 
     def finished(self, fingerprint: str) -> bool:
         """Return whether a run needs no further training."""
@@ -66,15 +63,15 @@ class Store:
 
     def record(self, fingerprint: str) -> dict[str, Any] | None:
         """Return the record of a run, None where there is no valid one."""
-        return _valid_record(self.folder(fingerprint))
+        return valid_record(self.folder(fingerprint))
 
     def identity(self, fingerprint: str) -> dict[str, Any]:
         """Return what a run was trained from, empty where there is no run."""
-        return _read_mapping(self.folder(fingerprint) / "run.json")
+        return read_mapping(self.folder(fingerprint) / "run.json")
 
     def timing(self, fingerprint: str) -> dict[str, Any]:
         """Return wall-clock facts of a run, empty where there are none."""
-        facts = _read_mapping(self.folder(fingerprint) / TIMING)
+        facts = read_mapping(self.folder(fingerprint) / TIMING)
         return facts if isinstance(facts.get("seconds"), int | float | None) else {}
 
     def write(
@@ -94,7 +91,7 @@ class Store:
             for name, content in files.items():
                 (staging / name).write_bytes(content)
             (staging / TIMING).write_text(to_json(timing))
-            sums = {name: _sha256(content) for name, content in sorted(files.items())}
+            sums = {name: sha256(content) for name, content in sorted(files.items())}
             write_record(staging, {"fingerprint": fingerprint, **record, "files": sums})
             with FileLock(self.root / ".lock"):
                 if not self.finished(fingerprint):
@@ -156,10 +153,10 @@ class Store:
         return sum(self._restore_run(path) for path in folders if (path / RECORD).is_file())
 
     def _restore_run(self, folder: Path) -> bool:
-        record = _valid_record(folder)
+        record = valid_record(folder)
         if record is None or record["state"] not in FINISHED:
             return False
-        if self.finished(folder.name) or not _intact(folder, record):
+        if self.finished(folder.name) or not is_intact(folder, record):
             return False
         files = {name: (folder / name).read_bytes() for name in record["files"]}
         written = ("fingerprint", "files", CHECKSUM)
@@ -186,98 +183,9 @@ def open_store(root: Path = Path()) -> Store:
     return Store(top / ".runs")
 
 
-def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write the record of the run in `folder` with its own checksum."""
-    write_sealed(folder / RECORD, record)
-
-
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record of the run in `folder`, None where there is none.
-
-    Raises:
-        Refusal: the record is damaged.
-    """
-    record = _valid_record(folder)
-    if record is None and (folder / RECORD).exists():
-        raise Refusal(f"{folder / RECORD}: damaged; remove {folder.parent} and run: make run")
-    return record
-
-
-def done_records(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the records of the runs in a phase's folder that are done, in the order given."""
-    records = {run: read_record(folder / run) for run in runs}
-    return {run: record for run, record in records.items() if record and record["state"] == "done"}
-
-
-def checked_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record of the run in `folder`, None where there is none.
-
-    Raises:
-        Refusal: the record or a file of the run is missing or damaged.
-    """
-    record = read_record(folder)
-    if record is not None and not _intact(folder, record):
-        raise Refusal(
-            f"{folder}: a file is missing or damaged; remove {folder.parent} and run: make run"
-        )
-    return record
-
-
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Return the learning curve of a run: one row per (epoch, split), empty where it has none.
-
-    Raises:
-        Refusal: the curve is damaged.
-    """
-    return [json.loads(line) for line in read_file(folder, "history.jsonl").decode().splitlines()]
-
-
-def read_file(folder: Path, name: str) -> bytes:
-    """Return a file of the run in `folder`, empty where there is none.
-
-    Raises:
-        Refusal: it is not the file that the record names.
-    """
-    path, record = folder / name, read_record(folder)
-    content = path.read_bytes() if path.is_file() else b""
-    expected = record["files"].get(name) if record else None
-    if expected and _sha256(content) != expected:
-        raise Refusal(f"{path}: missing or damaged; remove {folder.parent} and run: make run")
-    return content
-
-
-def _valid_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record in `folder`, None where there is none or its checksum is wrong."""
-    record = _read_mapping(folder / RECORD)
-    return record if is_sealed(record) else None
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    """Return a mapping stored as JSON, empty where it is missing or damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _copy(run: Path, target: Path) -> None:
     """Copy all files of a run but its timing, which is never the same twice."""
     target.mkdir()
     for path in sorted(run.iterdir()):
         if path.name != TIMING:
             shutil.copyfile(path, target / path.name)
-
-
-def _intact(folder: Path, record: Mapping[str, Any]) -> bool:
-    try:
-        return all(
-            _sha256((folder / name).read_bytes()) == digest
-            for name, digest in record["files"].items()
-        )
-    except OSError:
-        return False
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

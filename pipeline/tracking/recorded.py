@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.plan import Plan
-from pipeline.records.store import Store, read_file, read_history, read_record
+from pipeline.records.runs import read_file, read_history, read_record
+from pipeline.records.store import Store
 
 Values = Mapping[str, Any]
 

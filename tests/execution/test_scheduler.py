@@ -14,7 +14,8 @@ from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import report_errors
 from pipeline.planning.phases import exploration
 from pipeline.planning.studies import read_experiment
-from pipeline.records.store import open_store, read_record
+from pipeline.records.runs import read_record
+from pipeline.records.store import open_store
 
 LIMITS = {"time_limit": 6.0, "memory_limit": 1500, "workers": 2}
 WAYS = {  # way -> state and reason in the record

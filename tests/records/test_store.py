@@ -9,7 +9,8 @@ import time
 import pytest
 
 from pipeline.config.plan import Plan, PlannedRun, read_plan
-from pipeline.records.store import Store, open_store, read_history, read_record
+from pipeline.records.runs import read_history, read_record
+from pipeline.records.store import Store, open_store
 
 FILES = {
     "run.json": b"{}",

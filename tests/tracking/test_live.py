@@ -19,7 +19,8 @@ from pipeline.config.parameters import Execution
 from pipeline.config.plan import read_plan
 from pipeline.execution.processes import run_jobs
 from pipeline.records.history import points
-from pipeline.records.store import Store, read_history
+from pipeline.records.runs import read_history
+from pipeline.records.store import Store
 from pipeline.tracking import live
 from pipeline.tracking.live import LiveLogger
 from pipeline.tracking.mirror import Mirror

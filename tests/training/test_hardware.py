@@ -21,7 +21,8 @@ from pipeline.data.prepared import read_summary, write_prepared
 from pipeline.execution.devices import perform
 from pipeline.execution.stage import ARTIFACTS
 from pipeline.prediction.network import assemble
-from pipeline.records.store import Store, read_history, read_record
+from pipeline.records.runs import read_history, read_record
+from pipeline.records.store import Store
 from pipeline.regularizers import build
 from pipeline.regularizers._noise import mode
 from pipeline.regularizers._regularizer import batch_generator

@@ -1,0 +1,108 @@
+"""The files of one run: a folder whose `record.json` holds the sha256 of every other file.
+
+The record also has a checksum of its own content.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import is_sealed, write_sealed
+
+State = Literal["done", "failed", "diverged", "missing"]
+FINISHED = ("done", "diverged")  # a failed run is tried again, a diverged one is a result
+RECORD = "record.json"
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the record of the run in `folder` with its own checksum."""
+    write_sealed(folder / RECORD, record)
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Return the record of the run in `folder`, None where there is none.
+
+    Raises:
+        Refusal: The record is damaged.
+    """
+    record = valid_record(folder)
+    if record is None and (folder / RECORD).exists():
+        raise Refusal(f"{folder / RECORD}: damaged; remove {folder.parent} and run: make run")
+    return record
+
+
+def done_records(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the records of the runs in a phase's folder that are done, in the order given."""
+    records = {run: read_record(folder / run) for run in runs}
+    return {run: record for run, record in records.items() if record and record["state"] == "done"}
+
+
+def checked_record(folder: Path) -> dict[str, Any] | None:
+    """Return the record of the run in `folder`, None where there is none.
+
+    Raises:
+        Refusal: The record or a file of the run is missing or damaged.
+    """
+    record = read_record(folder)
+    if record is not None and not is_intact(folder, record):
+        raise Refusal(
+            f"{folder}: a file is missing or damaged; remove {folder.parent} and run: make run"
+        )
+    return record
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Return the learning curve of a run: one row per (epoch, split), empty where it has none.
+
+    Raises:
+        Refusal: The curve is damaged.
+    """
+    return [json.loads(line) for line in read_file(folder, "history.jsonl").decode().splitlines()]
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    """Return a file of the run in `folder`, empty where there is none.
+
+    Raises:
+        Refusal: It is not the file that the record names.
+    """
+    path, record = folder / name, read_record(folder)
+    content = path.read_bytes() if path.is_file() else b""
+    expected = record["files"].get(name) if record else None
+    if expected and sha256(content) != expected:
+        raise Refusal(f"{path}: missing or damaged; remove {folder.parent} and run: make run")
+    return content
+
+
+def valid_record(folder: Path) -> dict[str, Any] | None:
+    """Return the record in `folder`, None where there is none or its checksum is wrong."""
+    record = read_mapping(folder / RECORD)
+    return record if is_sealed(record) else None
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return a mapping stored as JSON, empty where it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def is_intact(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Return whether every file that a record names is there with its checksum."""
+    try:
+        return all(
+            sha256((folder / name).read_bytes()) == digest
+            for name, digest in record["files"].items()
+        )
+    except OSError:
+        return False
+
+
+def sha256(content: bytes) -> str:
+    """Return the checksum of a file's content."""
+    return hashlib.sha256(content).hexdigest()
