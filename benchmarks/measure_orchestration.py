@@ -77,7 +77,8 @@ def trivial_runs(place: Path) -> float:
     if len(identities) != 300:
         raise ValueError(f"{len(identities)} runs are planned")
     began = time.perf_counter()
-    complete(plan, identities, trivial, Store(place / "store"), place, Execution(workers=2), {})
+    entry, settings = f"{__name__}:trivial", Execution(workers=2)
+    complete(plan, identities, entry, Store(place / "store"), place, settings, {})
     return time.perf_counter() - began
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from pipeline.config.parameters import read_parameters
 from pipeline.data.prepared import read_summary
-from pipeline.execution.devices import perform
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
 from pipeline.planning.phases import confirmation
@@ -13,6 +12,8 @@ from pipeline.planning.studies import read_experiment
 from pipeline.records.store import open_store
 from pipeline.runtime.files import read_sealed
 from pipeline.tracking.live import loggers
+
+TRAINING = "pipeline.execution.devices:perform"
 
 
 def main(protocol: str) -> None:
@@ -23,7 +24,7 @@ def main(protocol: str) -> None:
     plan, identities = confirmation(experiment, read_summary(folder / "data")["digest"], choice)
     settings = read_parameters()
     live = loggers(settings.tracking, plan, identities)
-    complete(plan, identities, perform, open_store(), folder, settings.execution, live)
+    complete(plan, identities, TRAINING, open_store(), folder, settings.execution, live)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from pipeline.data.prepared import require_digest
 from pipeline.execution.failures import format_failures, run_labels
 from pipeline.execution.scheduler import finish
 from pipeline.execution.stage import Incomplete, stage
-from pipeline.prediction.job import run_prediction
 from pipeline.records.predictions import seal_predictions
 from pipeline.records.runs import checked_record
 from pipeline.runtime.files import new_folder
+
+PREDICTION = "pipeline.prediction.job:run_prediction"
 
 
 def main(protocol: str) -> None:
@@ -35,7 +36,7 @@ def main(protocol: str) -> None:
             if record and record["state"] == "done"
         ]
         title = f"predictions of {protocol}"
-        failed = finish(jobs, run_prediction, execution, title, [folder.absolute()])
+        failed = finish(jobs, PREDICTION, execution, title, [folder.absolute()])
         if failed:
             raise Incomplete(format_failures(failed, len(jobs), run_labels(plan)))
         seal_predictions(staging)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +13,14 @@ from pipeline.runtime.errors import Refusal
 Job = Mapping[str, Any]
 Outcome = dict[str, Any]
 Perform = Callable[[Job], Outcome]
+Entry = str  # module:function of a `Perform`; read only where there are jobs
 PACKAGE = f"{os.sep}pipeline{os.sep}"
+
+
+def load(entry: Entry) -> Perform:
+    """Return the function that an entry names; its module is imported now."""
+    perform: Perform = pkgutil.resolve_name(entry)
+    return perform
 
 
 def run_guarded(perform: Perform, job: Job) -> Outcome:

@@ -10,7 +10,7 @@ from pipeline.config.parameters import Execution
 from pipeline.config.plan import Plan, last_plan
 from pipeline.execution import processes, ray
 from pipeline.execution.failures import format_failures, run_labels
-from pipeline.execution.jobs import Job, Outcome, Perform
+from pipeline.execution.jobs import Entry, Job, Outcome, Perform, load
 from pipeline.execution.order import longest_first, timed
 from pipeline.execution.plans import write_current_plan
 from pipeline.execution.stage import Incomplete
@@ -21,7 +21,7 @@ from pipeline.runtime.progress import progress
 def complete(
     plan: Plan,
     identities: Mapping[str, Any],
-    perform: Perform,
+    entry: Entry,
     store: Store,
     folder: Path,
     settings: Execution,
@@ -32,7 +32,7 @@ def complete(
     Args:
         plan: The runs of a phase.
         identities: What is trained in each run, by fingerprint.
-        perform: The function that trains one run.
+        entry: The function that trains one run.
         store: Where finished runs are.
         folder: The protocol's artifacts, with its prepared data.
         settings: Where and how runs are trained.
@@ -57,7 +57,7 @@ def complete(
     past = [*plan.fingerprints(), *(explored.fingerprints() if explored else ())]
     jobs = longest_first(jobs, timed(store, past))
     folders = [store.root, folder.absolute()]
-    failed = finish(jobs, perform, settings, _title(plan, len(needed)), folders)
+    failed = finish(jobs, entry, settings, _title(plan, len(needed)), folders)
     if jobs and loggers and (trouble := store.muted()):
         print(
             f"W&B: {trouble}; no live curves for some minutes, the mirror sends them later",
@@ -78,19 +78,20 @@ def complete(
 
 def finish(
     jobs: list[dict[str, Any]],
-    perform: Perform,
+    entry: Entry,
     settings: Execution,
     title: str,
     shared: Sequence[Path],
 ) -> dict[str, Outcome]:
     """Perform all jobs under one progress bar; return the outcomes of the failed ones by id.
 
-    `shared` are the absolute folders that jobs use.
+    `shared` are the absolute folders that jobs use. The module of `entry` is imported once, before
+    workers are forked, and only where there are jobs.
     """
     if not jobs:
         print(f"{title}: nothing to do", flush=True)
         return {}
-    failed = {}
+    failed, perform = {}, load(entry)
     with progress(title, len(jobs)) as counter:
         for job, outcome in _run_jobs(jobs, perform, settings, shared):
             counter.add(outcome["state"])

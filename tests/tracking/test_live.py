@@ -21,8 +21,8 @@ from pipeline.execution.processes import run_jobs
 from pipeline.records.history import points
 from pipeline.records.runs import read_history
 from pipeline.records.store import Store
-from pipeline.tracking import live
-from pipeline.tracking.live import LiveLogger
+from pipeline.tracking import logger as module
+from pipeline.tracking.logger import LiveLogger
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.payloads import Payload
 from pipeline.training import trainer
@@ -142,7 +142,7 @@ def test_what_was_streamed_is_there_once_after_the_mirror(project, monkeypatch):
 
 def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, capfd):
     """A server that accepts and never answers: one wait for the two workers, none for the other runs and the next stage."""
-    monkeypatch.setattr(live, "PATIENCE", 6.0)
+    monkeypatch.setattr(module, "PATIENCE", 6.0)
     asked_for_live(project)
     prepare.main("tiny")
     with silent() as server:
@@ -150,7 +150,7 @@ def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, cap
         monkeypatch.setenv("WANDB_BASE_URL", server.address)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         train.main("tiny")
-    monkeypatch.setattr(live, "LiveLogger", None)  # a run that would stream fails
+    monkeypatch.setattr(module, "LiveLogger", None)  # a run that would stream fails
     run_stages(choose, confirm)
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("W&B: ")]
     assert said == 2 * [
@@ -166,7 +166,7 @@ def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, cap
 
 def test_what_is_slow_on_every_point_is_trouble_too(tmp_path, monkeypatch):
     """Each wait is within its bound, all together are more than their share of the run."""
-    monkeypatch.setattr(live, "LEAST", 0.2)
+    monkeypatch.setattr(module, "LEAST", 0.2)
     told = logger(tmp_path)
     monkeypatch.setattr(LiveLogger, "_started", lambda self: time.sleep(0.15) or FakeLogger())
     told.log_metrics({"epoch": 1}, 1)
