@@ -1,34 +1,29 @@
 """Stage 8: write the report of a protocol: Markdown, figures, metrics and plots.
 
-It trains, scores and tests nothing. With --verify it writes nothing, but recomputes what is there
-from the predictions and compares bytes.
+It trains, scores and tests nothing.
 """
 
+import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.comparison.timing import timing
-from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_summary
-from pipeline.execution.stage import Incomplete, report_errors, stage
-from pipeline.execution.verification import differences
+from pipeline.execution.stage import stage
 from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
 from pipeline.records.tables import read_table, write_table
 from pipeline.reporting.dvc import metrics, plots
 from pipeline.reporting.evidence import TABLES, Records, ReportData, run_frame, tried_frame
-from pipeline.reporting.markdown import format_count
+from pipeline.reporting.index import Summary, index_page
 from pipeline.reporting.pages import all_pages
-from pipeline.reporting.pages._timing import timing_page
 from pipeline.reporting.plots import all_figures
 from pipeline.reporting.style import png
+from pipeline.reporting.timing import timing_page
 from pipeline.runtime.files import new_folder, read_sealed, to_json, write_text
-
-PARAGRAPH = "\n\n"
 
 
 def main(protocol: str) -> None:
@@ -38,7 +33,7 @@ def main(protocol: str) -> None:
     with new_folder(target) as staging:
         _write(staging, data)
     write_timing(protocol, data)
-    write_text(target.parent / "README.md", index(target.parent))
+    write_text(target.parent / "README.md", index_page(read_summaries(target.parent)))
     print(f"report: {target / 'report.md'}")
 
 
@@ -55,25 +50,15 @@ def write_timing(protocol: str, data: ReportData | None = None) -> None:
     write_text(Path("reports", protocol, "timing.md"), timing_page(data, table))
 
 
-def verify(protocols: Sequence[str]) -> None:
-    """Recompute reports, by default all of `params.yaml`. Raise Incomplete if one differs."""
-    found = []
-    for protocol in protocols or read_parameters().protocols:
-        lines = differences(protocol)
-        found += lines
-        result = format_count(len(lines), "difference") if lines else "verified"
-        print(f"{protocol}: {result}")
-    if found:
-        raise Incomplete("\n".join(found))
-
-
-def index(reports: Path) -> str:
-    """Return the page that lists every report under a folder with its headline."""
-    lines = []
-    for path in sorted(reports.glob("*/report.md")):
-        name, text = path.parent.name, path.read_text(encoding="utf-8")
-        lines.append(f"- [{name}]({name}/report.md): {text.split(PARAGRAPH)[1]}")
-    return f"# Reports\n\n{PARAGRAPH.join(lines)}\n"
+def read_summaries(reports: Path) -> dict[str, Summary]:
+    """Return what the index shows of every report under a folder, by protocol."""
+    return {
+        path.parent.name: Summary(
+            json.loads(path.read_text(encoding="utf-8")),
+            read_table(path.parent / "plots" / "contrasts.csv"),
+        )
+        for path in sorted(reports.glob("*/metrics.json"))
+    }
 
 
 def read_report_data(artifacts: Path) -> ReportData:
@@ -111,6 +96,4 @@ def _records(artifacts: Path, plan: Plan) -> Records:
 
 
 if __name__ == "__main__":
-    sys.exit(
-        report_errors(lambda: verify(sys.argv[2:])) if "--verify" in sys.argv[1:2] else stage(main)
-    )
+    sys.exit(stage(main))

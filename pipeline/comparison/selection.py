@@ -11,8 +11,8 @@ import pandas as pd
 
 from pipeline.comparison.intervals import interval
 from pipeline.config.plan import BASELINE, Setting
+from pipeline.records.runs import STATES
 
-STATES = ("done", "diverged", "failed", "missing")
 DIGITS = 12  # more would let the order of a sum break a tie
 COLUMNS = (
     *("study", "arm", "setting", "n"),

@@ -66,7 +66,7 @@ def test_the_headline_says_each_verdict_in_plain_language(found: ReportData) -> 
 )
 def test_many_arms_of_one_verdict_are_counted(verdict: str, words: str) -> None:
     arms = {f"a{number}": ((number + 1) / 100, verdict) for number in range(4)} | {
-        "other": (0.5, "helps, below the margin")
+        "other": (0.5, "helps", True)
     }
     sentence = front.headline(report_data({"one": dict.fromkeys(arms, "deterministic")}, arms))
     assert words in sentence
@@ -74,10 +74,10 @@ def test_many_arms_of_one_verdict_are_counted(verdict: str, words: str) -> None:
 
 
 def test_every_verdict_has_its_words() -> None:
-    for verdict in front.VERDICTS:
+    for judged in front.VERDICTS:
         assert (
             front.headline(
-                report_data({"layers": {"dropout": "deterministic"}}, {"dropout": (0.0, verdict)})
+                report_data({"layers": {"dropout": "deterministic"}}, {"dropout": (0.0, *judged)})
             ).count("**dropout**")
             == 1
         )
