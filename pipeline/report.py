@@ -45,32 +45,27 @@ def write_timing(protocol: str, data: ReportData | None = None) -> None:
     seconds = {name: store.timing(name).get("seconds") for name in plan.fingerprints()}
     known = {name: value for name, value in seconds.items() if value is not None}
     table = timing(plan, known)
-    text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
-    write_text(artifacts / "timing.csv", text)
+    write_table(artifacts / "timing.csv", table)
     write_text(Path("reports", protocol, "timing.md"), timing_page(data, table))
 
 
 def read_summaries(reports: Path) -> dict[str, Summary]:
     """Return what the index shows of every report under a folder, by protocol."""
-    return {
-        path.parent.name: Summary(
-            json.loads(path.read_text(encoding="utf-8")),
-            read_table(path.parent / "plots" / "contrasts.csv"),
-        )
-        for path in sorted(reports.glob("*/metrics.json"))
-    }
+    found = {}
+    for path in sorted(reports.glob("*/metrics.json")):
+        written = json.loads(path.read_text(encoding="utf-8"))
+        contrasts = read_table(path.parent / "plots" / "contrasts.csv")
+        found[path.parent.name] = Summary(written, contrasts)
+    return found
 
 
 def read_report_data(artifacts: Path) -> ReportData:
     """Return what a report needs of a protocol's artifacts. Raise Refusal if a stage is missing."""
-    exploration, confirmation = (
-        read_plan(artifacts / phase) for phase in ("exploration", "confirmation")
-    )
-    records = _records(artifacts, exploration) | _records(artifacts, confirmation)
-    runs = [run_frame(plan, records) for plan in (exploration, confirmation)]
+    plans = [read_plan(artifacts / phase) for phase in ("exploration", "confirmation")]
+    runs = [run_frame(plan, _records(artifacts, plan)) for plan in plans]
     tables = {name: read_table(artifacts / f"{name}.csv") for name in TABLES}
     return ReportData(
-        confirmation=confirmation,
+        confirmation=plans[-1],
         runs=pd.concat(runs, ignore_index=True),
         tried=tried_frame(read_sealed(artifacts / "choice.json")["tried"]),
         test_use=read_sealed(artifacts / "test_use.json"),

@@ -41,7 +41,7 @@ def tried(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def choice(table: pd.DataFrame) -> dict[str, dict[str, Setting | None]]:
-    """Return study -> arm -> the setting that `tried` marked, None where there is none."""
+    """Return study -> arm -> the setting that `tried` marked, None if none is."""
     picked: dict[str, dict[str, Setting | None]] = {}
     arms = table[table["arm"] != BASELINE].groupby(["study", "arm"], sort=False)
     for (study, arm), rows in arms:

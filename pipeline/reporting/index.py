@@ -38,10 +38,11 @@ class Summary:
 def index_page(reports: Mapping[str, Summary]) -> str:
     """Return the page over all reports, given by the names of their protocols."""
     baselines = [_baseline_cells(name, summary.metrics) for name, summary in reports.items()]
+    differences = difference_rows(reports)
     parts = [
         "# Reports",
         format_table(baselines, BASELINES, words=("report",)),
-        format_table(difference_rows(reports), DIFFERENCES, words=("arm",)),
+        format_table(differences, DIFFERENCES, words=("arm",)) if differences else "",
     ]
     return join_parts(*parts) + "\n"
 

@@ -1,6 +1,6 @@
-"""What W&B is told about each run and about the report, as plain values.
+"""What is sent to W&B for each run and for the report, as plain values.
 
-What is said can be read, tested and digested without W&B; `mirror.py` sends it.
+They can be read, tested and digested without W&B; `mirror.py` sends them.
 """
 
 import hashlib

@@ -195,7 +195,8 @@ def test_pairs_without_numbers_are_shown_as_unknown(found: ReportData) -> None:
         "correlation",
     ]
     numbers += ["p_sign_flip", "seeds_needed", "seed_error", "image_error"]
-    void = found.contrasts.assign(n=0, verdict="inconclusive", **dict.fromkeys(numbers, NAN))
+    judged = {"verdict": "inconclusive", "below_margin": False}
+    void = found.contrasts.assign(n=0, **judged, **dict.fromkeys(numbers, NAN))
     errors = standard_errors(void)
     text = whole(dataclasses.replace(found, contrasts=void, standard_errors=errors))
     assert "6 of 6 arms stay inconclusive." in text

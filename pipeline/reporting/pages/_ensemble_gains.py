@@ -35,7 +35,7 @@ def averaging_gains(methods: Sequence[Gain]) -> str:
         return ""
     mixed = [method.both() for method in with_role(methods, MIXED)]
     words = " ".join(format_gains(gains))
-    start = f"**What averaging buys**, each against what it is compared with: {words}"
+    start = f"**What averaging gains**, each against what it is compared with: {words}"
     if not mixed:
         return start
     return (
@@ -59,7 +59,7 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
         names = [f"**{gain.name}**" for gain in gains if gain.sign(SCALED) == sign]
         if names:
             parts.append(f"those {words.format(md.format_list(names))}")
-    start = "**After temperature scaling**, of the gains in NLL whose interval leaves out 0"
+    start = "**After temperature scaling**, of the gains in NLL whose interval excludes 0"
     return f"{start}: {'; '.join(parts)}." if parts else ""
 
 

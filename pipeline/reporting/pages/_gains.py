@@ -104,5 +104,5 @@ def _certain(gains: Sequence[Gain], metric: str) -> str:
         if names:
             parts.append(f"{words} for {format_list(names)}")
     if not parts:
-        return f"No interval of {NAMES[metric]} leaves out 0."
-    return f"The interval of {NAMES[metric]} leaves out 0: {'; '.join(parts)}."
+        return f"No interval of {NAMES[metric]} excludes 0."
+    return f"The interval of {NAMES[metric]} excludes 0: {'; '.join(parts)}."

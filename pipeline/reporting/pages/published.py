@@ -1,4 +1,4 @@
-"""What papers report beside what was measured here: sign and size, with intervals.
+"""What papers report and what was measured here: sign and size, with intervals.
 
 The effects of papers come from other networks, data and budgets: only their signs are judged.
 """
@@ -31,7 +31,7 @@ ERROR, COSTS = "test error (%)", "training FLOPs as counted, a share of the othe
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield the page, if a study names published effects."""
     if len(data.published):
-        title = "What papers report, beside what was measured here"
+        title = "What papers report, and what was measured here"
         yield Page("published", title, published_body(data))
 
 

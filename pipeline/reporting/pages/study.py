@@ -69,7 +69,7 @@ def strengths_section(data: ReportData, study: str) -> str:
         f"(../figures/strengths_{study}.png)"
     )
     edges = [
-        f"The strength chosen for {arm} stands at an end of its list: a better one may lie beyond "
+        f"The strength chosen for {arm} is at an end of its list: a better one may lie beyond "
         "what was tried."
         for arm in arms_at_edge(tried)
     ]
