@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-from pipeline.reporting.style import colours, png, style
+from pipeline.reporting.style import colors, png, style
 
 ROOT = Path(__file__).resolve().parent.parent
 ARMS = (
@@ -53,7 +53,7 @@ def draw_panels(runs: pd.DataFrame) -> bytes:
     confirmed = confirmed[confirmed["study"] != "ensembles"]
     confirmed = confirmed.sort_values("arm", key=lambda arms: arms.map(ARMS.index))
     explored = runs[(runs["phase"] == "exploration") & (runs["arm"] == "dropout")]
-    by_arm = {"hue": "arm", "palette": colours(ARMS)}
+    by_arm = {"hue": "arm", "palette": colors(ARMS)}
     rate = {"x": "dropout.rate", "y": VALIDATION, "color": by_arm["palette"]["dropout"]}
     with style():
         figure, axes = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
@@ -64,7 +64,7 @@ def draw_panels(runs: pd.DataFrame) -> bytes:
         sns.scatterplot(explored, s=70, ax=strength, **rate)
         strength.set(title="exploration, arm = dropout", xlabel="config.dropout.rate")
         sns.scatterplot(confirmed, x="final/gap", y=ACCURACY, s=50, ax=scatter, **by_arm)
-        scatter.set(title="confirmation, colour by arm")
+        scatter.set(title="confirmation, color by arm")
         curves = read_curves(confirmed[confirmed["arm"].isin(ARMS[:3])])
         sns.lineplot(curves, x="epoch", y=VALIDATION, errorbar="se", ax=lines, **by_arm)
         lines.set(title="confirmation, grouped by arm")

@@ -103,9 +103,9 @@ def report(protocols: Protocols = None) -> None:
 @command
 def verify(protocols: Protocols = None) -> None:
     """Recompute reports from the stored predictions in a temporary folder and compare bytes."""
-    from pipeline import report as verb
+    from pipeline.execution.verification import verify as verify_reports
 
-    verb.verify(protocols or [])
+    verify_reports(protocols or [])
 
 
 @command

@@ -1,34 +1,29 @@
 """Stage 8: write the report of a protocol: Markdown, figures, metrics and plots.
 
-It trains, scores and tests nothing. With --verify it writes nothing, but recomputes what is there
-from the predictions and compares bytes.
+It trains, scores and tests nothing.
 """
 
+import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.comparison.timing import timing
-from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_summary
-from pipeline.execution.stage import Incomplete, report_errors, stage
-from pipeline.execution.verification import differences
+from pipeline.execution.stage import stage
 from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
 from pipeline.records.tables import read_table, write_table
 from pipeline.reporting.dvc import metrics, plots
 from pipeline.reporting.evidence import TABLES, Records, ReportData, run_frame, tried_frame
-from pipeline.reporting.markdown import format_count
+from pipeline.reporting.index import Summary, index_page
 from pipeline.reporting.pages import all_pages
-from pipeline.reporting.pages._timing import timing_page
 from pipeline.reporting.plots import all_figures
 from pipeline.reporting.style import png
+from pipeline.reporting.timing import timing_page
 from pipeline.runtime.files import new_folder, read_sealed, to_json, write_text
-
-PARAGRAPH = "\n\n"
 
 
 def main(protocol: str) -> None:
@@ -38,7 +33,7 @@ def main(protocol: str) -> None:
     with new_folder(target) as staging:
         _write(staging, data)
     write_timing(protocol, data)
-    write_text(target.parent / "README.md", index(target.parent))
+    write_text(target.parent / "README.md", index_page(read_summaries(target.parent)))
     print(f"report: {target / 'report.md'}")
 
 
@@ -50,42 +45,27 @@ def write_timing(protocol: str, data: ReportData | None = None) -> None:
     seconds = {name: store.timing(name).get("seconds") for name in plan.fingerprints()}
     known = {name: value for name, value in seconds.items() if value is not None}
     table = timing(plan, known)
-    text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
-    write_text(artifacts / "timing.csv", text)
+    write_table(artifacts / "timing.csv", table)
     write_text(Path("reports", protocol, "timing.md"), timing_page(data, table))
 
 
-def verify(protocols: Sequence[str]) -> None:
-    """Recompute reports, by default all of `params.yaml`. Raise Incomplete if one differs."""
-    found = []
-    for protocol in protocols or read_parameters().protocols:
-        lines = differences(protocol)
-        found += lines
-        result = format_count(len(lines), "difference") if lines else "verified"
-        print(f"{protocol}: {result}")
-    if found:
-        raise Incomplete("\n".join(found))
-
-
-def index(reports: Path) -> str:
-    """Return the page that lists every report under a folder with its headline."""
-    lines = []
-    for path in sorted(reports.glob("*/report.md")):
-        name, text = path.parent.name, path.read_text(encoding="utf-8")
-        lines.append(f"- [{name}]({name}/report.md): {text.split(PARAGRAPH)[1]}")
-    return f"# Reports\n\n{PARAGRAPH.join(lines)}\n"
+def read_summaries(reports: Path) -> dict[str, Summary]:
+    """Return what the index shows of every report under a folder, by protocol."""
+    found = {}
+    for path in sorted(reports.glob("*/metrics.json")):
+        written = json.loads(path.read_text(encoding="utf-8"))
+        contrasts = read_table(path.parent / "plots" / "contrasts.csv")
+        found[path.parent.name] = Summary(written, contrasts)
+    return found
 
 
 def read_report_data(artifacts: Path) -> ReportData:
     """Return what a report needs of a protocol's artifacts. Raise Refusal if a stage is missing."""
-    exploration, confirmation = (
-        read_plan(artifacts / phase) for phase in ("exploration", "confirmation")
-    )
-    records = _records(artifacts, exploration) | _records(artifacts, confirmation)
-    runs = [run_frame(plan, records) for plan in (exploration, confirmation)]
+    plans = [read_plan(artifacts / phase) for phase in ("exploration", "confirmation")]
+    runs = [run_frame(plan, _records(artifacts, plan)) for plan in plans]
     tables = {name: read_table(artifacts / f"{name}.csv") for name in TABLES}
     return ReportData(
-        confirmation=confirmation,
+        confirmation=plans[-1],
         runs=pd.concat(runs, ignore_index=True),
         tried=tried_frame(read_sealed(artifacts / "choice.json")["tried"]),
         test_use=read_sealed(artifacts / "test_use.json"),
@@ -111,6 +91,4 @@ def _records(artifacts: Path, plan: Plan) -> Records:
 
 
 if __name__ == "__main__":
-    sys.exit(
-        report_errors(lambda: verify(sys.argv[2:])) if "--verify" in sys.argv[1:2] else stage(main)
-    )
+    sys.exit(stage(main))

@@ -32,12 +32,13 @@ SETTINGS = {
 VERDICTS = {
     "augmentation": (0.02, "helps"),
     "dropout": (0.01, "helps"),
-    "smoothing": (0.004, "helps, below the margin"),
+    "smoothing": (0.004, "helps", True),
     "decay": (0.0, "equivalent"),
     "mixup": (-0.004, "inconclusive"),
     "early": (-0.03, "hurts"),
 }
 Studies = dict[str, dict[str, str]]  # study -> arm -> test rule
+Judged = tuple[float, str] | tuple[float, str, bool]  # difference, verdict, below the margin
 
 
 def planned(phase: str, studies: Studies) -> Plan:
@@ -69,7 +70,7 @@ def planned(phase: str, studies: Studies) -> Plan:
     )
 
 
-def report_data(studies: Studies, verdicts: dict[str, tuple[float, str]]) -> ReportData:
+def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
     """Return data in which each arm has this difference and this verdict."""
     plan = planned("confirmation", studies)
     record = {"state": "done", "cost": COST, "files": {}, "audit": {}}
@@ -126,13 +127,13 @@ def _scores(plan: Plan) -> list[tuple[str, str, int, str, str, float]]:
         tested = 0.9 - place % 3 / 100
         rows.append((name, rule.view, rule.members, "test", "accuracy", tested))
         rows.append((name, "deterministic", 1, "train", "accuracy", 0.99 - place / 1000))
-        for part in arm_tables.GAPS:
+        for part in arm_tables.PARTS:
             value = 0.1 + place / 1000 if part in ("gap", "gap_observed") else 0.0
             rows.append((name, "deterministic", 1, "train_validation", part, value))
     return rows
 
 
-def _contrasts(studies: Studies, verdicts: dict[str, tuple[float, str]]) -> list[dict[str, object]]:
+def _contrasts(studies: Studies, verdicts: dict[str, Judged]) -> list[dict[str, object]]:
     fixed = {
         **{"view": "deterministic", "members": 1, "n": 3, "baseline_mean": 0.9, "p": 0.01},
         **{"p_sign_flip": 0.25, "detectable": 0.0123, "seeds_needed": 1234.0, "correlation": 0.5},
@@ -142,12 +143,13 @@ def _contrasts(studies: Studies, verdicts: dict[str, tuple[float, str]]) -> list
     rows = []
     for study, arms in studies.items():
         for arm in arms:
-            shift, verdict = verdicts[arm]
+            shift, verdict, *below = verdicts[arm]
             for metric in ("test_accuracy", "test_nll", "gap"):
                 primary = metric == "test_accuracy"
                 row = {"study": study, "arm": arm, "setting": {}, "metric": metric, **fixed}
                 row |= {"arm_mean": 0.9 + shift, "difference": shift}
                 row |= {"low": shift - 0.005, "high": shift + 0.005}
                 row |= {"p_holm": 0.02 if primary else NAN, "verdict": verdict if primary else ""}
+                row["below_margin"] = primary and any(below)
                 rows.append(row)
     return rows

@@ -29,6 +29,7 @@ from pipeline.config.run import read_config
 from pipeline.data import sources as data
 from pipeline.data.splits import hold_out, train_validation
 from pipeline.execution.stage import Incomplete
+from pipeline.execution.verification import verify
 from pipeline.prediction.network import assemble
 from pipeline.records.runs import read_history, read_record, write_record
 from pipeline.runtime.errors import Refusal
@@ -230,7 +231,7 @@ def test_a_report_is_verified_and_a_changed_one_is_not(whole, monkeypatch, capsy
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder, symlinks=True)
     monkeypatch.chdir(folder)
-    report.verify(["tiny"])
+    verify(["tiny"])
     assert capsys.readouterr().out == "tiny: verified\n"
     page = folder / "reports" / "tiny" / "pages" / "study_dropout.md"
     faults = {
@@ -260,16 +261,13 @@ def test_a_report_is_verified_and_a_changed_one_is_not(whole, monkeypatch, capsy
             "more",
             "reports/tiny/extra.md: not among the files",
         ),
-        folder / "reports" / "README.md": (
-            "# Reports",
-            "reports/README.md: does not hold the headline of tiny",
-        ),
+        folder / "reports" / "README.md": ("# Reports", "reports/README.md: differs from what"),
     }
     for path, (text, _) in faults.items():
         path.write_text(text)
     (folder / "reports" / "tiny" / "figures" / "forest.png").unlink()
     with pytest.raises(Incomplete) as found:
-        report.verify([])
+        verify([])
     lines = str(found.value).splitlines()
     expected = [words for _, words in faults.values()] + [
         "reports/tiny/figures/forest.png: missing"
@@ -289,12 +287,12 @@ def test_verification_finds_a_dropped_failure_and_damaged_inputs(whole, monkeypa
     changed = {path: path.read_bytes() for path in (runs / name).iterdir()}
     write_record(runs / name, record | {"state": "failed", "reason": "hidden"})
     with pytest.raises(Incomplete, match="report.md: differs"):
-        report.verify(["tiny"])
+        verify(["tiny"])
     (runs / name / "record.json").write_bytes(changed[runs / name / "record.json"])
     with open(runs / name / "history.jsonl", "a") as file:
         file.write(" ")
     with pytest.raises(Refusal, match=f"{name}: a file is missing or damaged"):
-        report.verify(["tiny"])
+        verify(["tiny"])
     (runs / name / "history.jsonl").write_bytes(changed[runs / name / "history.jsonl"])
     tensors = next((folder / "artifacts" / "tiny" / "predictions").glob("*.safetensors"))
     tensors.write_bytes(tensors.read_bytes()[:-1])
@@ -302,12 +300,12 @@ def test_verification_finds_a_dropped_failure_and_damaged_inputs(whole, monkeypa
         Refusal,
         match="verify: evaluate of tiny failed: error: artifacts/tiny/predictions/.*damaged",
     ):
-        report.verify(["tiny"])
+        verify(["tiny"])
     shutil.rmtree(folder / "artifacts" / "tiny" / "predictions")
     with pytest.raises(
         Refusal, match="artifacts/tiny/predictions: missing; expected the predictions"
     ):
-        report.verify(["tiny"])
+        verify(["tiny"])
 
 
 def test_the_choice_is_the_best_on_validation_alone(whole):

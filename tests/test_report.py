@@ -173,6 +173,7 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
                 "p": None if exact else generator.uniform(0, 0.2),
                 "p_holm": {"dropout": 0.0000123, "others": 0.2345}[study] if primary else None,
                 "verdict": {"dropout": "hurts", "others": "inconclusive"}[study] if primary else "",
+                "below_margin": False,
                 **{
                     "detectable": 0.0345 if primary else None,
                     "correlation": None if exact else 0.5,

@@ -8,10 +8,12 @@ import pandas as pd
 from pipeline.comparison.bands import bands
 from pipeline.config.plan import Plan
 from pipeline.config.test_rules import DETERMINISTIC
+from pipeline.evaluation.metrics import GAPS, OBSERVED
+from pipeline.evaluation.scores import GAP_SPLIT
 
-GAPS = ("gap", "gap_noise", "gap_augmentation", "gap_observed")
+PARTS = (*GAPS, OBSERVED)
 COSTS = ("training_flops", "updates", "forward_flops")
-OUTCOMES = ("test_accuracy", "train_accuracy", *GAPS)
+OUTCOMES = ("test_accuracy", "train_accuracy", *PARTS)
 KEYS = ("study", "arm")
 Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
 
@@ -29,9 +31,9 @@ def run_outcomes(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
     tested = accuracy[accuracy["split"] == "test"].merge(declared)
     deterministic = accuracy["view"] == DETERMINISTIC.view
     trained = accuracy[(accuracy["split"] == "train") & deterministic]
-    gaps = scores[scores["split"] == "train_validation"]
+    gaps = scores[scores["split"] == GAP_SPLIT]
     found = {"test_accuracy": tested, "train_accuracy": trained}
-    found |= {name: gaps[gaps["metric"] == name] for name in GAPS}
+    found |= {name: gaps[gaps["metric"] == name] for name in PARTS}
     for name, rows in found.items():
         values = rows.set_index("fingerprint")["value"].astype(float)
         frame[name] = frame["fingerprint"].map(values).astype(float)

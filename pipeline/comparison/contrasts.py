@@ -18,18 +18,12 @@ from pipeline.comparison.intervals import (
     standard_error,
 )
 from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.matching import (
-    GAPS,
-    PRIMARY,
-    SCORES,
-    Arm,
-    Outcomes,
-    Side,
-    compared,
-    finite,
-)
-from pipeline.comparison.significance import equivalence_p, holm, verdict
+from pipeline.comparison.matching import PRIMARY, SCORES, Arm, Outcomes, Side, compared, finite
+from pipeline.comparison.significance import equivalence_p, holm
+from pipeline.comparison.verdicts import judge
 from pipeline.config.plan import Plan
+from pipeline.evaluation.metrics import GAPS
+from pipeline.records.runs import STATES
 from pipeline.runtime.errors import Refusal
 
 COSTS = ("training_cost", "test_cost")  # FLOPs, as a multiple of the reference's
@@ -37,8 +31,8 @@ METRICS = (*SCORES, *GAPS, *COSTS)
 COLUMNS = (
     *("study", "arm", "factor", "setting", "metric", "view", "members", "n", "baseline_mean"),
     *("arm_mean", "difference", "low", "high", "p", "p_sign_flip", "p_holm", "verdict"),
-    *("detectable", "seeds_needed", "seed_error", "image_error", "correlation"),
-    *("planned", "done", "failed", "diverged", "missing", "unpaired", "other_machine"),
+    *("below_margin", "detectable", "seeds_needed", "seed_error", "image_error", "correlation"),
+    *("planned", *STATES, "unpaired", "other_machine"),
 )
 
 Costs = Mapping[str, Mapping[str, float]]  # fingerprint -> training_flops, forward_flops
@@ -57,7 +51,7 @@ def contrasts(
     n + unpaired + other_machine = planned. Differences are arm minus reference; costs are multiples
     of the reference's in the same pair. On the primary metric alone:
 
-    - `p_holm` and `verdict`;
+    - `p_holm`, `verdict` and whether it is `below_margin`;
     - `detectable`: the true difference that these pairs find with 80 % power;
     - `seeds_needed`: the pairs that find a difference like the observed one with 80 % power. Both
       are at level 0.05 / contrasts, the hardest step of Holm's procedure, so that "found" means a
@@ -90,8 +84,11 @@ def contrasts(
         correct = _correct_by_arm(images)
         table.loc[primary, "p_holm"] = holm(table.loc[primary, "p"].to_numpy(float))
         table.loc[primary, "image_error"] = [_image_error(arm, correct) for arm in arms]
-    judged = zip(table["difference"], table["p_holm"], table["p_equivalence"], primary, strict=True)
-    table["verdict"] = [verdict(*numbers) if is_primary else "" for *numbers, is_primary in judged]
+    numbers = table.loc[primary, ["difference", "p_holm", "p_equivalence"]]
+    judged = [judge(*row) for row in numbers.itertuples(index=False)]
+    table = table.assign(verdict="", below_margin=False)
+    table.loc[primary, "verdict"] = [str(verdict) for verdict, _ in judged]
+    table.loc[primary, "below_margin"] = [below for _, below in judged]
     return table[list(COLUMNS)]
 
 
@@ -127,7 +124,7 @@ def _description(arm: Arm, states: Mapping[str, str]) -> dict[str, Any]:
         "factor": arm.described.factor.model_dump(mode="json"),
         "setting": first.setting if first else {},
         "planned": len(arm.runs),
-        **{state: counts[state] for state in ("done", "failed", "diverged", "missing")},
+        **{state: counts[state] for state in STATES},
     }
 
 

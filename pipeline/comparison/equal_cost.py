@@ -6,13 +6,13 @@ import pandas as pd
 
 from pipeline.comparison.gains import GAIN, gain
 from pipeline.comparison.intervals import interval
+from pipeline.evaluation.methods import EVERY_ARM
 
 COST = "training_flops"
 COLUMNS = (
     *("study", "method", "model", "against", "role", "metric"),
     *("n", "mean", "low", "high", *GAIN),
 )
-EVERY = "every arm"  # the model of a method that draws on the networks of all arms
 SINGLE, REFERENCE, MIXED, AVERAGE = "single", "reference", "mixed", "average"
 SELECTING, HELD_OUT = "nll_gain_selecting", "nll_gain_held_out"  # of greedy selection alone
 
@@ -70,7 +70,7 @@ def _roles(about: pd.DataFrame) -> dict[str, str]:
         elif name in others:
             roles[name] = REFERENCE
         else:
-            roles[name] = MIXED if model == EVERY else AVERAGE
+            roles[name] = MIXED if model == EVERY_ARM else AVERAGE
     return roles
 
 

@@ -13,19 +13,17 @@ from pipeline.comparison.intervals import Array
 from pipeline.config.labels import format_rule
 from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
+from pipeline.evaluation.metrics import GAPS
+from pipeline.evaluation.scores import GAP_SPLIT
 from pipeline.runtime.errors import Refusal
 
 PRIMARY = "test_accuracy"
-GAP_SPLIT = "train_validation"
 SCORES = {  # name -> (split, metric), scored under each arm's test rule
     f"{split}_{metric}": (split, metric)
     for metric in ("accuracy", "nll", "brier", "calibration_error")
     for split in ("test", "validation")
 }
-GAPS = {  # scored deterministically
-    name: (GAP_SPLIT, name) for name in ("gap", "gap_noise", "gap_augmentation")
-}
-WHERE = SCORES | GAPS
+WHERE = SCORES | {name: (GAP_SPLIT, name) for name in GAPS}  # gaps are scored deterministically
 
 Side = tuple[str, ...]  # fingerprints of runs that are compared, one of each arm
 

@@ -15,16 +15,17 @@ from pipeline.comparison.intervals import Array, interval, mean, varies
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.matching import PRIMARY, Arm, Outcomes, compared, finite
 from pipeline.comparison.significance import equivalence_p
+from pipeline.comparison.verdicts import Agreement
 from pipeline.config.plan import BASELINE, Plan, PlannedStudy
 from pipeline.config.schema import Published
+from pipeline.evaluation.methods import AVERAGED, SINGLE
 
 COLUMNS = (
     *("study", "arm", "against_study", "against", "measure", "passes_before", "passes_after"),
     *("sign", "source", "published_setting", "published_before", "published_after"),
     *("n", "before", "after", "difference", "low", "high", "p", "outcome"),
 )
-NOTHING = "not measured"
-ONE, CROPS = "one model", "crops"  # methods of a study of ensembles
+VIEWS = [SINGLE, AVERAGED["crops"]]  # methods of a study of ensembles
 
 Key = tuple[str, str]  # study, arm
 Arms = Mapping[Key, Arm]
@@ -110,8 +111,8 @@ def _passed(item: Published, runs: list[str], passes: pd.DataFrame) -> Array:
 
 def _cropped(ensembles: pd.DataFrame) -> Array | None:
     """Test errors of one model of every group on the image and on the average over its crops."""
-    own = ensembles[(ensembles["metric"] == "accuracy") & ensembles["method"].isin((ONE, CROPS))]
-    table = own.pivot(index="group", columns="method", values="value").reindex(columns=[ONE, CROPS])
+    own = ensembles[(ensembles["metric"] == "accuracy") & ensembles["method"].isin(VIEWS)]
+    table = own.pivot(index="group", columns="method", values="value").reindex(columns=VIEWS)
     return finite((1 - table.to_numpy(float)).tolist(), 2)
 
 
@@ -124,7 +125,9 @@ def _row(item: Published, study: str, against: Key, values: Array, margin: float
     passes = item.passes if item.measure == "passes" else (nan, nan)
     figures = item.figures or (nan, nan)
     p_equivalence = equivalence_p(after - before, margin)
-    outcome = _outcome(item.effect, low, high, p_equivalence) if len(before) else NOTHING
+    outcome = Agreement.NOT_MEASURED
+    if len(before):
+        outcome = _outcome(item.effect, low, high, p_equivalence)
     return {
         "study": study,
         "arm": item.arm,
@@ -145,15 +148,17 @@ def _row(item: Published, study: str, against: Key, values: Array, margin: float
         "low": low,
         "high": high,
         "p": between.p,
-        "outcome": outcome,
+        "outcome": str(outcome),
     }
 
 
-def _outcome(effect: str, low: float, high: float, p_equivalence: float) -> str:
+def _outcome(effect: str, low: float, high: float, p_equivalence: float) -> Agreement:
     """What the interval of a difference says of the published effect."""
     below, above = high < 0, low > 0
     if effect == "not_lower":
         agrees, disagrees = above or p_equivalence < LEVEL, below
     else:
         agrees, disagrees = (below, above) if effect == "lower" else (above, below)
-    return "disagrees" if disagrees else "agrees" if agrees else "inconclusive"
+    if disagrees:
+        return Agreement.DISAGREES
+    return Agreement.AGREES if agrees else Agreement.INCONCLUSIVE

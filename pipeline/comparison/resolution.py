@@ -1,4 +1,4 @@
-"""How small a difference in accuracy a validation set can tell from chance."""
+"""How small a difference in accuracy a validation set can distinguish from chance."""
 
 from math import inf, nan, sqrt
 
@@ -13,7 +13,7 @@ def resolution(images: int, seeds: int, overlap: float) -> pd.DataFrame:
     """Return a row per share in `SHARES`, with the columns `COLUMNS`.
 
     `difference` (fraction) is what two equally good networks differ by in 95 of 100 draws of a
-    validation set of so many `images`, exactly one of them being right on the share. `overlap` is
+    validation set of that number of `images`, exactly one of them being right on the share. `overlap` is
     the part (0 to 1) of their validation images that two of the exploration `seeds` share; the mean
     over seeds divides the difference by `least` (the same images decide at every seed) to `most`
     (others do), NaN for fewer than two seeds.

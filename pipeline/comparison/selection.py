@@ -11,8 +11,8 @@ import pandas as pd
 
 from pipeline.comparison.intervals import interval
 from pipeline.config.plan import BASELINE, Setting
+from pipeline.records.runs import STATES
 
-STATES = ("done", "diverged", "failed", "missing")
 DIGITS = 12  # more would let the order of a sum break a tie
 COLUMNS = (
     *("study", "arm", "setting", "n"),
@@ -41,7 +41,7 @@ def tried(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def choice(table: pd.DataFrame) -> dict[str, dict[str, Setting | None]]:
-    """Return study -> arm -> the setting that `tried` marked, None where there is none."""
+    """Return study -> arm -> the setting that `tried` marked, None if none is."""
     picked: dict[str, dict[str, Setting | None]] = {}
     arms = table[table["arm"] != BASELINE].groupby(["study", "arm"], sort=False)
     for (study, arm), rows in arms:

@@ -1,4 +1,4 @@
-"""Tests of equivalence, Holm's correction over a family of contrasts, and verdicts."""
+"""Tests of equivalence, and Holm's correction over a family of contrasts."""
 
 from math import nan
 
@@ -7,11 +7,6 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from pipeline.comparison.intervals import Array, varies
-from pipeline.comparison.levels import LEVEL
-
-HELPS, HURTS = "helps", "hurts"
-BELOW_MARGIN = ", below the margin"
-EQUIVALENT, INCONCLUSIVE = "equivalent", "inconclusive"
 
 
 def equivalence_p(differences: Array, margin: float) -> float:
@@ -36,15 +31,3 @@ def holm(p_values: Array) -> Array:
         return p_values.copy()
     adjusted = multipletests(np.where(undefined, 1.0, p_values), method="holm")[1]
     return np.where(undefined, np.nan, adjusted)
-
-
-def verdict(difference: float, p_holm: float, p_equivalence: float) -> str:
-    """Return the verdict on one contrast of a score that is better when higher.
-
-    A significant difference takes precedence over equivalence and is marked where it lies within
-    the margin. Undefined p-values (NaN) decide nothing.
-    """
-    within = p_equivalence < LEVEL
-    if p_holm < LEVEL:
-        return (HELPS if difference > 0 else HURTS) + BELOW_MARGIN * within
-    return EQUIVALENT if within else INCONCLUSIVE

@@ -13,7 +13,7 @@ MEASURED = "measured here"
 def timing(plan: Plan, seconds: Mapping[str, float]) -> pd.DataFrame:
     """Return the median seconds of fit of every arm's runs and their ratio to the baseline's.
 
-    `seconds` maps the runs whose clock is known; an arm without one has NaN. Columns: study, arm,
+    `seconds` maps the runs whose time is known; an arm without one has NaN. Columns: study, arm,
     n, median_seconds, ratio, source.
     """
     runs = planned_runs(plan)

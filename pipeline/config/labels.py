@@ -1,4 +1,8 @@
-"""Labels for people: settings, factors, test rules and runs as text. Nothing reads them back."""
+"""Plain labels for people: settings, factors, test rules and runs as one line of text.
+
+Every layer may print them; nothing reads them back. `reporting/labels.py` makes cells, titles and
+ticks of them.
+"""
 
 import json
 from collections.abc import Mapping

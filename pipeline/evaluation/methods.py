@@ -24,6 +24,8 @@ from pipeline.records.predictions import Logits, Predictions, View
 SINGLE = "one model"
 INDEPENDENT = "independent"
 GEOMETRIC = "independent, geometric mean"
+ALL_ARMS, GREEDY = "all arms", "greedy"
+EVERY_ARM = "every arm"  # the model of a method that draws on the networks of all arms
 AVERAGED = {
     "noise": "noise passes",
     "moments": "moments",
@@ -110,7 +112,7 @@ def methods(group: Group) -> Iterator[Method]:
             replace(_method(f"{AVERAGED[kind]} of {arm}", arm, [model], kind), against=alone.name)
             for kind in kinds
         )
-    yield _method("all arms", "every arm", list(group.compared.values()))
+    yield _method(ALL_ARMS, EVERY_ARM, list(group.compared.values()))
 
 
 def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
@@ -120,7 +122,7 @@ def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
     the mean of all models, on the selecting half and on the other.
     """
     library = [*group.compared.values(), *group.baseline[1:]]
-    every = _method("greedy", "every arm", library)
+    every = _method(GREEDY, EVERY_ARM, library)
     singles = softmax(every.validation)
     counts = greedy(singles[:, HALVES[0]], labels[HALVES[0]], ROUNDS, START)
     gains = {}

@@ -13,6 +13,8 @@ from pipeline.evaluation.averaging import softmax
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Score = Callable[[Array, Labels], float]  # probabilities (N, classes), labels (N,)
+GAPS = ("gap", "gap_noise", "gap_augmentation")  # the true gap, and what training adds to it
+OBSERVED = "gap_observed"  # their sum, as a training log shows it
 BINS = 15  # Guo et al., ICML 2017
 SMALLEST = float(np.finfo(np.float64).tiny)
 
@@ -101,12 +103,8 @@ def gap_parts(train: Mapping[str, float], validation: float) -> dict[str, float]
     augmented = train.get("augmented", clean)
     trained = train.get("trained", augmented)
     gap, noise, augmentation = clean - validation, trained - augmented, augmented - clean
-    return {
-        "gap": gap,
-        "gap_noise": noise,
-        "gap_augmentation": augmentation,
-        "gap_observed": noise + augmentation + gap,
-    }
+    parts = dict(zip(GAPS, (gap, noise, augmentation), strict=True))
+    return parts | {OBSERVED: noise + augmentation + gap}
 
 
 def at_labels(values: Array, labels: Labels) -> Array:

@@ -7,12 +7,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import is_sealed, write_sealed
 
 State = Literal["done", "failed", "diverged", "missing"]
+STATES: tuple[State, ...] = get_args(State)
 FINISHED = ("done", "diverged")  # a failed run is tried again, a diverged one is a result
 RECORD = "record.json"
 

@@ -7,10 +7,10 @@ import pandas as pd
 
 from pipeline.config.labels import format_setting
 from pipeline.config.plan import BASELINE
-from pipeline.reporting.evidence import TRIED, Key, ReportData, count_states
+from pipeline.reporting.evidence import VALIDATION, Key, ReportData, count_states
 
 CONTRAST_COLUMNS = ["study", "arm", "strength", "view", "members", "n", "difference", "low", "high"]
-STRENGTH_COLUMNS = ("study", "arm", "strength", *TRIED[3:])
+STRENGTH_COLUMNS = ["study", "arm", "strength", "n", *VALIDATION, "chosen"]
 PLACES = 2  # of a percent
 
 
@@ -36,7 +36,7 @@ def plots(data: ReportData) -> dict[str, pd.DataFrame]:
     return {
         "contrasts.csv": _labelled(_once(data, data.primary))[CONTRAST_COLUMNS],
         "curves.csv": _once(data, data.curves),
-        "strengths.csv": _labelled(data.tried)[[*STRENGTH_COLUMNS]],
+        "strengths.csv": _labelled(data.tried)[STRENGTH_COLUMNS],
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -11,23 +11,20 @@ import pandas as pd
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.matching import PRIMARY
 from pipeline.config.plan import BASELINE, Plan, PlannedArm
+from pipeline.evaluation.methods import ALL_ARMS, GREEDY, INDEPENDENT, SINGLE
+from pipeline.records.runs import STATES
 from pipeline.reporting.markdown import Formatter
 
-STATES = ("done", "failed", "diverged", "missing")
-TABLES = (
-    *("contrasts", "interactions", "published", "variance", "standard_errors"),
-    *("outcomes", "arms", "rules", "audits", "curves", "diagnosis", "correlations", "resolution"),
-    *("pass_gains", "member_gains", "equal_cost", "calibration"),
-)
 RUN = (
     *("phase", "study", "arm", "setting", "seed", "fingerprint", "state", "reason"),
     *("member", "stream", "draw"),
 )
-TRIED = (
-    *("study", "arm", "setting", "n", "validation_accuracy", "validation_accuracy_low"),
-    *("validation_accuracy_high", "validation_nll", "chosen"),
+VALIDATION = (
+    *("validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
+    "validation_nll",
 )
-METHODS = ("one model", "independent", "snapshots", "all arms", "greedy")  # with reliability
+TRIED = ("study", "arm", "setting", "n", *VALIDATION, "chosen")
+METHODS = (SINGLE, INDEPENDENT, "snapshots", ALL_ARMS, GREEDY)  # with reliability
 MOST = 40  # contrasts in the forest plot
 FINE = 0.002  # half an interval, a fraction; below it one decimal of a percent hides the result
 
@@ -38,7 +35,7 @@ Records = dict[str, dict[str, Any] | None]  # fingerprint -> record, None if the
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything a report says. The frames named in `TABLES` are the tables of `compare`.
+    """Everything a report says. The fields from `contrasts` on are the tables of `compare`.
 
     `runs` are all planned runs, a row for each row of the plans; `tried` are the settings in the
     choice, `test_use` says how often the test set was opened, `data` is the summary of the prepared
@@ -161,6 +158,10 @@ class ReportData:
         return {(row["study"], row["arm"], row["metric"]): row for row in rows}
 
 
+NO_TABLES = ("confirmation", "runs", "tried", "test_use", "data")  # of `compare`
+TABLES = tuple(field.name for field in fields(ReportData) if field.name not in NO_TABLES)
+
+
 def of(frame: pd.DataFrame, study: str) -> pd.DataFrame:
     """Return the rows of one study."""
     return frame[frame["study"] == study]
@@ -185,11 +186,11 @@ def run_frame(plan: Plan, records: Records) -> pd.DataFrame:
 def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the strengths tried, as the choice has them; None is NaN."""
     frame = pd.DataFrame(rows, columns=[*TRIED, *STATES])
-    return frame.astype({name: float for name in TRIED if name.startswith("validation")})
+    return frame.astype(dict.fromkeys(VALIDATION, float))
 
 
 def count_states(runs: pd.DataFrame) -> dict[str, int]:
     """Return how many runs were planned and how many ended in each state, each run once."""
     once = runs.drop_duplicates("fingerprint")
-    counts = {state: int((once["state"] == state).sum()) for state in STATES}
+    counts: dict[str, int] = {state: int((once["state"] == state).sum()) for state in STATES}
     return {"planned": len(once), **counts}

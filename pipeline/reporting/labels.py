@@ -1,4 +1,8 @@
-"""Labels of a report: settings, factors and test rules as cells, titles and ticks."""
+"""Labels of a report: verdicts, settings, factors and test rules as cells, titles and ticks.
+
+They are made of the plain labels of `config/labels.py`, which planning, execution and tracking also
+use, and which know nothing of Markdown or of an axis.
+"""
 
 import json
 import textwrap
@@ -13,6 +17,11 @@ from pipeline.reporting.markdown import VOID, escape, format_count
 WIDEST = 50  # letters of all ticks of an axis
 SIZE_ALONE = ("data.train_size", "training.epochs")  # what changes with the training-set size
 VARIED = "…"
+
+
+def verdict_label(row: Mapping[str, Any]) -> str:
+    """Return the verdict of a contrast: helps, or helps, below the margin."""
+    return f"{row['verdict']}, below the margin" if row["below_margin"] else row["verdict"]
 
 
 def setting_cell(setting: Setting) -> str:

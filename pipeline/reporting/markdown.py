@@ -2,21 +2,19 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import pandas as pd
-
 from pipeline.comparison.levels import LEVEL
+from pipeline.reporting.units import METRICS
 
 CONFIDENCE = f"{100 * (1 - LEVEL):g} %"
 INTERVAL = f"{CONFIDENCE} interval"
 VOID = "–"
 NATS = 3  # decimals of what is not a fraction
 PREFIXES = ("", " k", " M", " G", " T", " P", " E")
-NUMBER = re.compile(r"^(-|\+|<|≥)? ?\d.*|^–$")
-FRACTIONS = ("accuracy", "error", "gap")  # words in the names of metrics that are fractions
 
 Row = Mapping[str, Any]
 
@@ -41,11 +39,11 @@ class Formatter:
 
     def percent_interval(self, low: float, high: float) -> str:
         """Return an interval of fractions in percent: [90.4, 91.9]."""
-        return format_interval(self.percent(low), self.percent(high))
+        return format_interval(low, high, self.percent)
 
     def points_interval(self, low: float, high: float) -> str:
         """Return an interval of fractions in points: [+0.4, +1.9]."""
-        return format_interval(self.points(low), self.points(high))
+        return format_interval(low, high, self.points)
 
     def percent_band(self, band: Row) -> str:
         """Return `mean` in percent with the interval from `low` to `high` if there is one."""
@@ -57,37 +55,43 @@ class Formatter:
         return "none possible" if difference > 1 else self.percent(difference)
 
     def score(self, metric: str, value: float) -> str:
-        """Return a score in percent or, if it is no fraction, in nats."""
-        return self.percent(value) if is_fraction(metric) else format_number(value, NATS)
+        """Return a score in percent or, if it is no fraction, as a number."""
+        fraction = METRICS[metric].fraction
+        return self.percent(value) if fraction else format_number(value, NATS)
 
     def difference(self, metric: str, value: float) -> str:
-        """Return a difference of scores, in points or nats."""
-        return self.points(value) if is_fraction(metric) else format_signed(value, NATS)
+        """Return a difference of scores, in points or as a number."""
+        fraction = METRICS[metric].fraction
+        return self.points(value) if fraction else format_signed(value, NATS)
+
+    def sign(self, metric: str, value: float) -> int:
+        """Return the sign of a difference as it is shown; 0 if it rounds to zero or is NaN."""
+        fraction = METRICS[metric].fraction
+        shown = round(100 * value, self.decimals) if fraction else round(value, NATS)
+        return (shown > 0) - (shown < 0)
 
     def bounds(self, metric: str, low: float, high: float) -> str:
-        """Return the interval of a difference of scores, in points or nats."""
-        return format_interval(self.difference(metric, low), self.difference(metric, high))
+        """Return the interval of a difference of scores, in points or as numbers."""
+        return format_interval(low, high, partial(self.difference, metric))
 
     def change(self, row: Row, metric: str = "accuracy", unit: str | None = None) -> str:
         """Return `difference` with its unit and its interval: +1.3 points [+0.4, +2.2]."""
-        name = ("points" if is_fraction(metric) else "nats") if unit is None else unit
+        name = METRICS[metric].difference_unit if unit is None else unit
         shown = f"{self.difference(metric, row['difference'])} {name}".strip()
         return f"{shown} {self.bounds(metric, row['low'], row['high'])}".strip()
 
 
-def is_fraction(metric: str) -> bool:
-    """Return whether a metric is a fraction of images, not nats, a score or a cost."""
-    return any(word in metric for word in FRACTIONS)
+def format_table(rows: Sequence[Mapping[str, str]], caption: str, words: Collection[str]) -> str:
+    """Return a table of texts with its caption.
 
-
-def format_table(rows: Sequence[Mapping[str, str]], caption: str) -> str:
-    """Return a table of texts with its caption; columns of numbers are aligned to the right."""
-    frame = pd.DataFrame(rows)
-    numeric = [all(NUMBER.match(cell) for cell in frame[column]) for column in frame]
+    All rows have the keys of the first. Columns named in `words` are aligned to the left, all
+    others are numbers, aligned to the right.
+    """
+    columns = list(rows[0])
     lines = [
-        list(frame.columns),
-        ["---:" if right else "---" for right in numeric],
-        *frame.itertuples(index=False, name=None),
+        columns,
+        ["---" if column in words else "---:" for column in columns],
+        *([row[column] for column in columns] for row in rows),
     ]
     return "\n".join([*(f"| {' | '.join(cells)} |" for cells in lines), "", f"*{caption}*"])
 
@@ -122,21 +126,19 @@ def format_number(value: float, digits: int) -> str:
     """Return a number with fixed decimals; what rounds to zero is 0, never -0."""
     if math.isnan(value):
         return VOID
-    shown = f"{value:.{digits}f}"
-    return shown if float(shown) else shown.lstrip("-")
+    return f"{value:z.{digits}f}"
 
 
 def format_signed(value: float, digits: int) -> str:
     """Return a number with its sign; what rounds to zero has none."""
     if math.isnan(value):
         return VOID
-    shown = f"{value:+.{digits}f}"
-    return shown if float(shown) else shown[1:]
+    return f"{value:+.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
 
 
-def format_interval(low: str, high: str) -> str:
-    """Return two bounds in brackets, an empty text if one is unknown."""
-    return "" if VOID in (low, high) else f"[{low}, {high}]"
+def format_interval(low: float, high: float, spell: Callable[[float], str]) -> str:
+    """Return two bounds, as `spell` makes them, in brackets; an empty text if one is unknown."""
+    return "" if math.isnan(low) or math.isnan(high) else f"[{spell(low)}, {spell(high)}]"
 
 
 def format_p(value: float) -> str:

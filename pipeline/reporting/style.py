@@ -1,6 +1,6 @@
-"""How every figure looks: width, type, colours and markers, and its bytes.
+"""How every figure looks: width, type, colors and markers, and its bytes.
 
-One column about 7 inches wide with large type, to be read at full size and on a phone. What colour
+One column about 7 inches wide with large type, to be read at full size and on a phone. What color
 distinguishes is also distinguished by a marker, a line or a word.
 """
 
@@ -27,7 +27,7 @@ TITLE = 50  # letters of a panel's title on a line
 DARK, GREY = "#333333", "#888888"
 DASHES = (0, (4, 1.5))
 BAND = 0.22  # opacity
-PALETTE = (  # safe for the colour-blind, neighbours of different lightness
+PALETTE = (  # safe for the color-blind, neighbours of different lightness
     *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
     *("#56b4e9", "#ca9161", "#fbafe4", "#b8a800"),
     *("#7b3294", "#00b3b3", "#a50026", "#8c6bb1", "#1b5e20", "#9e9e9e"),
@@ -54,20 +54,20 @@ STYLE = {
 }
 
 
-def colours(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour for every name: dark grey for the baseline, others by their place."""
+def colors(names: Iterable[str]) -> dict[str, str]:
+    """Return a color for every name: dark grey for the baseline, others by their place."""
     others = [name for name in dict.fromkeys(names) if name != BASELINE]
     return {BASELINE: DARK, **dict(zip(others, itertools.cycle(PALETTE), strict=False))}
 
 
-def arm_colours(data: ReportData) -> dict[str, str]:
-    """Return the colour of every arm, the same in all figures of a report."""
-    return colours(arm.name for _, arm in data.planned_arms)
+def arm_colors(data: ReportData) -> dict[str, str]:
+    """Return the color of every arm, the same in all figures of a report."""
+    return colors(arm.name for _, arm in data.planned_arms)
 
 
-def method_colours(single: str, others: Iterable[str]) -> dict[str, str]:
-    """Return the colour of every way to predict: dark grey for the single model."""
-    return colours([*METHODS[1:], *others]) | {single: DARK}
+def method_colors(single: str, others: Iterable[str]) -> dict[str, str]:
+    """Return the color of every way to predict: dark grey for the single model."""
+    return colors([*METHODS[1:], *others]) | {single: DARK}
 
 
 def png(figure: Figure) -> bytes:

@@ -6,6 +6,7 @@ from pipeline.comparison.matching import PRIMARY
 from pipeline.config.labels import setting_parts
 from pipeline.config.plan import BASELINE
 from pipeline.records.tables import read_table
+from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import INTERVAL, Formatter
 from pipeline.terminal.tables import say, show, table
 
@@ -29,7 +30,7 @@ def show_headline(protocol: str) -> None:
             f"{row['arm']}{setting}",
             f"{formatter.percent(row['arm_mean'])} %",
             difference,
-            row["verdict"],
+            verdict_label(row),
         )
     show(rows)
     say(

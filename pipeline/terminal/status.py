@@ -8,10 +8,10 @@ from rich.table import Table
 from pipeline.config.plan import Phase, Plan
 from pipeline.execution.failures import group_by_reason, run_labels
 from pipeline.execution.plans import read_current_plan
+from pipeline.records.runs import STATES
 from pipeline.records.store import Store, open_store
 from pipeline.terminal.tables import show, table
 
-STATES = ("done", "failed", "diverged", "missing")
 PROBLEMS = ("failed", "diverged")
 PHASES: dict[Phase, str] = {"exploration": "explore", "confirmation": "confirm"}  # and in tables
 

@@ -1,6 +1,6 @@
-"""What W&B is told about each run and about the report, as plain values.
+"""What is sent to W&B for each run and for the report, as plain values.
 
-What is said can be read, tested and digested without W&B; `mirror.py` sends it.
+They can be read, tested and digested without W&B; `mirror.py` sends them.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ TAG_LENGTH = 64  # W&B refuses longer ones
 PRIMARY = "test_accuracy"
 HEADLINE = (
     *("study", "arm", "factor", "setting", "view", "members", "n", "baseline_mean", "arm_mean"),
-    *("difference", "low", "high", "p", "p_holm", "verdict", "detectable"),
+    *("difference", "low", "high", "p", "p_holm", "verdict", "below_margin", "detectable"),
     *("planned", "done", "failed", "diverged", "missing"),
 )
-EFFECT = ("difference", "low", "high", "verdict")
+EFFECT = ("difference", "low", "high", "verdict", "below_margin")
 NESTED = ("data", "model", "training", "streams", "versions")  # of the identity of a run
 
 

@@ -1,4 +1,4 @@
-"""What is known of the runs of a plan when W&B is told about them."""
+"""What is known of the runs of a plan when they are sent to W&B."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

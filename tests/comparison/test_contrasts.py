@@ -11,9 +11,10 @@ from statsmodels.stats.weightstats import ttost_paired
 from pipeline.comparison import contrasts as module
 from pipeline.comparison.contrasts import COLUMNS, COSTS, METRICS
 from pipeline.comparison.intervals import detectable, seeds_needed
-from pipeline.comparison.matching import GAPS, SCORES, WHERE, outcomes
+from pipeline.comparison.matching import SCORES, WHERE, outcomes
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
+from pipeline.evaluation.metrics import GAPS
 from pipeline.runtime.errors import Refusal
 
 SEEDS = range(1000, 1006)
@@ -58,7 +59,7 @@ def plan():
 def scores(plan):
     """Random scores under both rules, those of the noise rule far from the deterministic ones."""
     generator = np.random.default_rng(9)
-    wanted = [(DETERMINISTIC, *where) for where in (*SCORES.values(), *GAPS.values())]
+    wanted = [(DETERMINISTIC, *where) for where in WHERE.values()]
     wanted += [(NOISE, *where) for where in SCORES.values()]
     rows = [
         (
@@ -202,6 +203,7 @@ def test_only_the_primary_metric_carries_a_verdict(scores, plan, states, machine
     judged = ["p_holm", "detectable", "seeds_needed", "seed_error", "image_error"]
     assert other[judged].isna().all(axis=None)
     assert set(other["verdict"]) == {""}
+    assert not other["below_margin"].any()
     assert table[table["metric"] == "test_accuracy"][judged].notna().all(axis=None)
     assert table[table["metric"].isin([*WHERE])]["p_sign_flip"].notna().all()
     assert set(table["metric"]) == set(METRICS)
@@ -337,12 +339,12 @@ def test_the_family_is_the_primary_rows_of_the_report(scores, plan, states, mach
 @pytest.mark.parametrize(
     ("shift", "spread", "expected"),
     [
-        (0.05, 0.004, "helps"),
-        (-0.05, 0.004, "hurts"),
-        (0.004, 0.0005, "helps, below the margin"),
-        (-0.004, 0.0005, "hurts, below the margin"),
-        (0.0, 0.004, "equivalent"),
-        (0.0, 0.05, "inconclusive"),
+        (0.05, 0.004, ("helps", False)),
+        (-0.05, 0.004, ("hurts", False)),
+        (0.004, 0.0005, ("helps", True)),
+        (-0.004, 0.0005, ("hurts", True)),
+        (0.0, 0.004, ("equivalent", False)),
+        (0.0, 0.05, ("inconclusive", False)),
     ],
 )
 def test_verdicts_of_planted_effects(shift, spread, expected, scores, plan, states, machines):
@@ -350,8 +352,8 @@ def test_verdicts_of_planted_effects(shift, spread, expected, scores, plan, stat
     arm = baseline + shift + spread * np.array([1, -1, 1, -1, 1, -1])
     scores = put(put(scores, "baseline", baseline), "drop", arm)
     found = row(contrasts(scores, plan, states, machines), "drop")
-    assert found.verdict == expected
-    assert ("margin" in expected or expected == "equivalent") == (
+    assert (found.verdict, found.below_margin) == expected
+    assert (found.below_margin or found.verdict == "equivalent") == (
         ttost_paired(arm, baseline, -0.01, 0.01)[0] < 0.05
     )
 
@@ -468,7 +470,7 @@ def test_no_spread_gives_neither_interval_nor_p_and_stays_in_the_family(
 def test_a_gap_part_that_is_zero_everywhere_has_no_correlation(scores, plan, states, machines):
     zeros = np.zeros(6)
     scores = put(
-        put(scores, "baseline", zeros, *GAPS["gap_noise"]), "drop", zeros, *GAPS["gap_noise"]
+        put(scores, "baseline", zeros, *WHERE["gap_noise"]), "drop", zeros, *WHERE["gap_noise"]
     )
     found = row(contrasts(scores, plan, states, machines), "drop", "gap_noise")
     assert (found.difference, found.baseline_mean) == (0, 0)

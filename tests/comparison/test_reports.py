@@ -16,6 +16,7 @@ from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.intervals import detectable
 from pipeline.comparison.matching import PRIMARY, WHERE, outcomes
 from pipeline.comparison.selection import choice, tried
+from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 
 ARMS, SEEDS, SPREAD, MARGIN = 12, 8, 0.01, 0.01
@@ -89,7 +90,7 @@ def noise(generator, arms=ARMS + 1, seeds=SEEDS):
 
 
 def significant(verdicts):
-    return verdicts.str.startswith(("helps", "hurts"))
+    return verdicts.isin([Verdict.HELPS, Verdict.HURTS])
 
 
 def unpaired(accuracies):
@@ -125,7 +126,7 @@ def found(one, level, count):
     effect[5] = detectable(SPREAD, SEEDS, level)
     return np.mean(
         [
-            one.table(noise(generator) + effect)["verdict"].iloc[4].startswith("helps")
+            one.table(noise(generator) + effect)["verdict"].iloc[4] == Verdict.HELPS
             for _ in range(count)
         ]
     )
@@ -154,7 +155,7 @@ def test_equivalence_is_found_where_it_is_and_rarely_at_the_margin(one):
     shares = []
     for _ in range(count):
         table = one.table(0.45 + noise(generator) / 2 + effect)
-        within = table["verdict"].str.contains("equivalent|below the margin")
+        within = (table["verdict"] == Verdict.EQUIVALENT) | table["below_margin"]
         naive = table["difference"].abs() < MARGIN
         shares.append(
             [(table["verdict"][:6] == "equivalent").mean(), within[6:].mean(), naive[6:].mean()]

@@ -1,4 +1,4 @@
-"""Holm's correction and the precedence of verdicts."""
+"""Holm's correction."""
 
 import gc
 from math import nan
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.comparison.intervals import interval
-from pipeline.comparison.significance import holm, verdict
+from pipeline.comparison.significance import holm
 
 
 def test_holm_of_the_hand_worked_example():
@@ -36,24 +36,6 @@ def test_an_arm_without_a_p_value_stays_in_the_family_and_undefined():
     assert holm(np.array([0.02, nan, 0.03])) == pytest.approx([0.06, nan, 0.06], nan_ok=True)
     assert np.isnan(holm(np.array([nan, nan]))).all()
     assert holm(np.array([])).size == 0
-
-
-@pytest.mark.parametrize(
-    ("difference", "p_holm", "p_equivalence", "expected"),
-    [
-        (0.02, 0.01, 0.6, "helps"),
-        (-0.02, 0.01, 0.6, "hurts"),
-        (0.005, 0.01, 0.001, "helps, below the margin"),
-        (-0.005, 0.01, 0.001, "hurts, below the margin"),
-        (0.001, 0.4, 0.01, "equivalent"),
-        (0.02, 0.4, 0.2, "inconclusive"),
-        (0.02, 0.05, 0.05, "inconclusive"),
-        (0.02, nan, nan, "inconclusive"),
-        (nan, nan, nan, "inconclusive"),
-    ],
-)
-def test_verdicts(difference, p_holm, p_equivalence, expected):
-    assert verdict(difference, p_holm, p_equivalence) == expected
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_a_gain_in_nll_is_followed_through_temperature_scaling() -> None:
     more = more.assign(value=more["method"].map(SCALED) + jitter)
     found = methods_of(pd.concat([scores, more]))
     assert sentences.scaled_gains(found) == (
-        "**After temperature scaling**, of the gains in NLL whose interval leaves out 0: those of "
+        "**After temperature scaling**, of the gains in NLL whose interval excludes 0: those of "
         "**kept** remain; those of **gone** vanish (the interval of the scaled difference holds 0); "
         "those of **turned** turn into losses: what these gained is calibration, which one "
         "temperature gives as well."

@@ -42,12 +42,12 @@ def test_only_intervals_without_zero_are_called_certain_and_on_their_side() -> N
         found((-0.01, 0.02, 0.03), (-0.3, -0.2, -0.1), "other"),
     )
     assert _gains.certain_gains([one, other]) == (
-        "The interval of accuracy leaves out 0: a gain for **one**. "
-        "The interval of NLL leaves out 0: a gain for **other**; a loss for **one**."
+        "The interval of accuracy excludes 0: a gain for **one**. "
+        "The interval of NLL excludes 0: a gain for **other**; a loss for **one**."
     )
     assert (
         _gains.certain_gains([found((-1, 0, 1), (NAN, 0.1, NAN))])
-        == "No interval of accuracy leaves out 0. No interval of NLL leaves out 0."
+        == "No interval of accuracy excludes 0. No interval of NLL excludes 0."
     )
 
 
@@ -57,9 +57,9 @@ def test_a_loss_is_one_only_where_its_printed_interval_shows_it() -> None:
     finer = found(*bounds, decimals=2)
     assert (
         _gains.certain_gains([near])
-        == "No interval of accuracy leaves out 0. No interval of NLL leaves out 0."
+        == "No interval of accuracy excludes 0. No interval of NLL excludes 0."
     )
-    assert "accuracy leaves out 0: a loss for **one**" in _gains.certain_gains([finer])
+    assert "accuracy excludes 0: a loss for **one**" in _gains.certain_gains([finer])
     assert _gains.largest_gains([near]) == (
         "accuracy rises for none; **one** (-0.2 points [-0.3, 0.0]) comes nearest; "
         "NLL falls for none; **one** (+0.001 nats [0.000, +0.002]) comes nearest."

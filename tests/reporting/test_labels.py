@@ -11,6 +11,7 @@ from pipeline.reporting.labels import (
     series_label,
     setting_cell,
     setting_ticks,
+    verdict_label,
 )
 
 
@@ -28,6 +29,11 @@ from pipeline.reporting.labels import (
 )
 def test_a_setting_is_one_cell(setting: dict[str, dict[str, object]], cell: str) -> None:
     assert setting_cell(setting) == cell
+
+
+def test_a_verdict_says_whether_it_is_below_the_margin() -> None:
+    assert verdict_label({"verdict": "helps", "below_margin": False}) == "helps"
+    assert verdict_label({"verdict": "helps", "below_margin": True}) == "helps, below the margin"
 
 
 def test_a_title_has_its_setting_where_there_is_one() -> None:

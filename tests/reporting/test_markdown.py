@@ -46,6 +46,22 @@ def test_numbers_are_spelled_for_people(shown: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("metric", "value", "expected"),
+    [
+        ("accuracy", 0.0006, 1),
+        ("accuracy", -0.0004, 0),
+        ("nll", -0.0006, -1),
+        ("nll", 0.0004, 0),
+        ("nll", NAN, 0),
+    ],
+)
+def test_the_sign_of_a_difference_is_that_of_its_digits(
+    metric: str, value: float, expected: int
+) -> None:
+    assert Formatter().sign(metric, value) == expected
+
+
+@pytest.mark.parametrize(
     ("value", "expected"),
     [
         (1e-12, "< 0.001"),
@@ -91,7 +107,7 @@ def test_a_count_reads_back_within_its_three_digits(value: int) -> None:
 
 def test_a_table_is_markdown_with_its_caption() -> None:
     rows = [{"arm": "dropout", "p": "< 0.001"}, {"arm": "noise", "p": md.VOID}]
-    assert md.format_table(rows, "n: 3").splitlines() == [
+    assert md.format_table(rows, "n: 3", words=("arm",)).splitlines() == [
         "| arm | p |",
         "| --- | ---: |",
         "| dropout | < 0.001 |",

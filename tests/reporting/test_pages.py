@@ -66,7 +66,7 @@ def test_the_headline_says_each_verdict_in_plain_language(found: ReportData) -> 
 )
 def test_many_arms_of_one_verdict_are_counted(verdict: str, words: str) -> None:
     arms = {f"a{number}": ((number + 1) / 100, verdict) for number in range(4)} | {
-        "other": (0.5, "helps, below the margin")
+        "other": (0.5, "helps", True)
     }
     sentence = front.headline(report_data({"one": dict.fromkeys(arms, "deterministic")}, arms))
     assert words in sentence
@@ -74,10 +74,10 @@ def test_many_arms_of_one_verdict_are_counted(verdict: str, words: str) -> None:
 
 
 def test_every_verdict_has_its_words() -> None:
-    for verdict in front.VERDICTS:
+    for judged in front.VERDICTS:
         assert (
             front.headline(
-                report_data({"layers": {"dropout": "deterministic"}}, {"dropout": (0.0, verdict)})
+                report_data({"layers": {"dropout": "deterministic"}}, {"dropout": (0.0, *judged)})
             ).count("**dropout**")
             == 1
         )
@@ -195,7 +195,8 @@ def test_pairs_without_numbers_are_shown_as_unknown(found: ReportData) -> None:
         "correlation",
     ]
     numbers += ["p_sign_flip", "seeds_needed", "seed_error", "image_error"]
-    void = found.contrasts.assign(n=0, verdict="inconclusive", **dict.fromkeys(numbers, NAN))
+    judged = {"verdict": "inconclusive", "below_margin": False}
+    void = found.contrasts.assign(n=0, **judged, **dict.fromkeys(numbers, NAN))
     errors = standard_errors(void)
     text = whole(dataclasses.replace(found, contrasts=void, standard_errors=errors))
     assert "6 of 6 arms stay inconclusive." in text

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline.reporting import evidence, plots, style
+from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import Formatter
 from pipeline.reporting.plots import _scores, curves, forest, gap, reliability, strengths
 
@@ -34,9 +35,12 @@ def contrasts(count: int) -> pd.DataFrame:
             "low": 0.01 - 0.003 * place,
             "high": 0.03 - 0.003 * place,
             "verdict": verdict,
+            "below_margin": below,
             "title": arm,
         }
-        for place, (arm, verdict) in enumerate(zip(ARMS[1 : count + 1], verdicts, strict=False))
+        for place, (arm, (verdict, below)) in enumerate(
+            zip(ARMS[1 : count + 1], verdicts, strict=False)
+        )
     ]
     return pd.DataFrame(rows)
 
@@ -144,7 +148,7 @@ def bins(methods: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-PALETTE = style.colours(ARMS)
+PALETTE = style.colors(ARMS)
 CURVES = pd.DataFrame(
     [row for place, arm in enumerate(ARMS[:4]) for row in curve_rows(arm, 0.8 + place / 100)]
 )
@@ -212,11 +216,11 @@ def test_no_text_overlaps_or_leaves_the_figure(name: str) -> None:
         assert box.y1 <= height + 1, text
 
 
-def test_colours_are_the_same_everywhere_and_the_baseline_is_grey() -> None:
-    palette = style.colours(ARMS)
-    assert palette["baseline"] == style.DARK == style.colours(["a", "b"])["baseline"]
+def test_colors_are_the_same_everywhere_and_the_baseline_is_grey() -> None:
+    palette = style.colors(ARMS)
+    assert palette["baseline"] == style.DARK == style.colors(["a", "b"])["baseline"]
     assert len({palette[arm] for arm in ARMS[1:10]}) == 9
-    assert style.colours([*ARMS, *ARMS]) == palette
+    assert style.colors([*ARMS, *ARMS]) == palette
 
 
 def test_the_bytes_are_the_same_twice_whatever_the_user_has_set() -> None:
@@ -235,7 +239,7 @@ def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:
     words = "\n".join(texts(figure))
     for row in frame.itertuples():
         assert (
-            f"{row.arm}: {100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}], {row.verdict}"
+            f"{row.arm}: {100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}], {verdict_label(row._asdict())}"
             in words
         )
     drawn = [spots for spots in figure.axes[0].collections if isinstance(spots, PathCollection)]
@@ -247,7 +251,9 @@ def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:
 
 
 def test_a_forest_without_intervals_or_pairs_says_so() -> None:
-    frame = contrasts(2).assign(verdict="inconclusive", low=NAN, high=NAN, difference=[0.01, NAN])
+    frame = contrasts(2).assign(
+        verdict="inconclusive", below_margin=False, low=NAN, high=NAN, difference=[0.01, NAN]
+    )
     words = texts(drawn_forest(frame.assign(title=["one", "two"])))
     assert "one: +1.0, inconclusive" in words
     assert "two: no pair of runs" in words

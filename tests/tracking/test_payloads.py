@@ -243,6 +243,7 @@ def test_the_report_holds_the_headline_and_the_whole_table() -> None:
             "low": 0.01,
             "high": 0.03,
             "verdict": "helps",
+            "below_margin": True,
         },
         {
             **contrast("drop"),
@@ -251,6 +252,7 @@ def test_the_report_holds_the_headline_and_the_whole_table() -> None:
             "low": None,
             "high": None,
             "verdict": None,
+            "below_margin": False,
         },
     ]
     plans = [plan(row("one", "drop", "f1"))]
@@ -261,8 +263,10 @@ def test_the_report_holds_the_headline_and_the_whole_table() -> None:
     assert payload.tags == ("report", "one", "two")
     assert len(payload.tables["headline"].rows) == 1
     assert payload.tables["contrasts"].columns == tuple(contrasts[0])
-    assert payload.tables["contrasts"].rows[1][-1] is None
+    verdicts = payload.tables["contrasts"].columns.index("verdict")
+    assert payload.tables["contrasts"].rows[1][verdicts] is None
     assert payload.summary["one/drop/verdict"] == "helps"
+    assert payload.summary["one/drop/below_margin"] is True
     assert payload.config["training.epochs"] == 60
 
 

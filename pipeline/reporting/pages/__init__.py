@@ -3,14 +3,15 @@
 The front page is `front`; the others follow in the order of their `ORDER`.
 """
 
-import importlib
-import pkgutil
+from types import FunctionType
 
 from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.modules import load_modules, public_names
 from pipeline.reporting.pages._page import Page
 from pipeline.reporting.pages.front import front_page
 
 BACK = "[← the report](../report.md)"
+REQUIRED = {"ORDER": int, "pages": FunctionType}
 
 
 def all_pages(data: ReportData) -> dict[str, str]:
@@ -22,11 +23,7 @@ def all_pages(data: ReportData) -> dict[str, str]:
 
 def behind_pages(data: ReportData) -> list[Page]:
     """Return every page but the front page, as the modules of this folder give them."""
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    modules = [
-        importlib.import_module(f"{__name__}.{name}")
-        for name in names
-        if name != "front" and not name.startswith("_")
-    ]
+    names = [name for name in public_names(__path__) if name != "front"]
+    modules = load_modules(__name__, names, REQUIRED)
     ordered = sorted(modules, key=lambda module: module.ORDER)
     return [page for module in ordered for page in module.pages(data)]

@@ -4,25 +4,20 @@ import math
 
 import pandas as pd
 
+from pipeline.comparison.contrasts import COSTS
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.matching import PRIMARY
+from pipeline.comparison.verdicts import Verdict
 from pipeline.config.labels import format_rule
 from pipeline.config.plan import PlannedStudy
 from pipeline.config.test_rules import TestRule
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, PAIRS
+from pipeline.reporting.units import METRICS
 
-TESTS = (
-    "two-sided paired t test, and beside it the exact one that flips the signs of the differences"
-)
-UNITS = {
-    "accuracy": " (%)",
-    "error": " (%)",
-    "NLL": " (nats)",
-    "score": "",
-    "cost": " (of the baseline's)",
-}
+TESTS = "two-sided paired t test, and the exact test that flips the signs of the differences"
 
 
 def confirmed(data: ReportData, study: PlannedStudy) -> str:
@@ -45,7 +40,7 @@ def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
             "arm (%)": data.format.percent(row["arm_mean"]),
             **_tests(data, row),
             "p (Holm)": md.format_p(row["p_holm"]),
-            "verdict": row["verdict"],
+            "verdict": verdict_label(row),
             "detectable": data.format.detectable(row["detectable"]),
             "correlation": md.format_number(row["correlation"], 2),
             "rule": format_rule(TestRule(view=row["view"], members=row["members"])),
@@ -58,7 +53,7 @@ def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
         f"of the report. Detectable: with {100 * POWER:g} % power after the correction. "
         "Correlation: of arm and baseline over the pairs."
     )
-    return md.format_table(cells, caption)
+    return md.format_table(cells, caption, words=("arm", "verdict", "rule"))
 
 
 def _other_table(data: ReportData, rows: list[md.Row]) -> str:
@@ -67,7 +62,7 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
     cells = [
         {
             "arm": row["arm"],
-            "metric": _metric(row["metric"]),
+            "metric": METRICS[row["metric"]].label,
             "baseline": data.format.score(row["metric"], row["baseline_mean"]),
             "arm mean": data.format.score(row["metric"], row["arm_mean"]),
             **_tests(data, row),
@@ -80,13 +75,13 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
         f"the gap deterministic. Interval: {CONTRAST_INTERVAL}. p: {TESTS}, not corrected: no "
         "verdict."
     )
-    return md.format_table(cells, caption)
+    return md.format_table(cells, caption, words=("arm", "metric"))
 
 
 def _tests(data: ReportData, row: md.Row) -> dict[str, str]:
     """Difference, interval and p; no exact p for a cost that is the same in every pair."""
     metric = row["metric"]
-    constant_cost = metric.endswith("_cost") and pd.isna(row["p"])
+    constant_cost = metric in COSTS and pd.isna(row["p"])
     return {
         "difference": data.format.difference(metric, row["difference"]),
         md.INTERVAL: data.format.bounds(metric, row["low"], row["high"]) or md.VOID,
@@ -103,7 +98,7 @@ def _inconclusive(data: ReportData, rows: list[md.Row]) -> str:
         f"difference of {data.format.detectable(row['detectable'])} points with {100 * POWER:g} % "
         f"power; the observed one would take {_needed(row['seeds_needed'])}."
         for row in rows
-        if row["verdict"] == "inconclusive" and not pd.isna(row["detectable"])
+        if row["verdict"] == Verdict.INCONCLUSIVE and not pd.isna(row["detectable"])
     ]
     return md.format_bullets(lines)
 
@@ -115,9 +110,3 @@ def _needed(seeds: float) -> str:
 def _is_unchanged(row: md.Row) -> bool:
     """Whether no pair differs: such a metric needs no row."""
     return bool(row["difference"] == 0 and pd.isna(row["low"]))
-
-
-def _metric(name: str) -> str:
-    """A metric with its unit."""
-    words = name.replace("_", " ").replace("nll", "NLL").replace("brier", "Brier score")
-    return words + UNITS.get(words.rpartition(" ")[2], " (points)")

@@ -1,5 +1,6 @@
 """The diagnosis of a protocol in words: bias or variance, and which arms address it."""
 
+from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.markdown import Row, format_bullets, format_list
 
@@ -13,7 +14,7 @@ ADVICE = {
     "both": "Neither outweighs the other: the problem is **both** bias and variance. A larger "
     "network or longer training for the first, and regularizers for the second, as far as they do "
     "not make the first worse.",
-    "neither": "Both are within the margin: there is little left for a regularizer to mend.",
+    "neither": "Both are within the margin: there is little left for a regularizer to improve.",
 }
 
 
@@ -38,7 +39,7 @@ def diagnosis_section(data: ReportData) -> str:
 
 
 def _helping(data: ReportData) -> str:
-    rows = data.primary[data.primary["verdict"].str.startswith("helps")]
+    rows = data.primary[data.primary["verdict"] == Verdict.HELPS]
     if rows.empty:
         return "No arm of this report has been shown to raise test accuracy."
     names = [_arm(data, row) for row in rows.head(FEW).to_dict("records")]
@@ -50,7 +51,7 @@ def _helping(data: ReportData) -> str:
 
 def _closing(data: ReportData) -> str:
     """Arms that close the gap without having been shown to help."""
-    helps = data.primary["verdict"].str.startswith("helps")
+    helps = data.primary["verdict"] == Verdict.HELPS
     helping = set(data.primary.loc[helps, "label"])
     gaps = data.contrasts[(data.contrasts["metric"] == "gap") & (data.contrasts["high"] < 0)]
     names = [

@@ -5,8 +5,9 @@ from math import isnan
 
 import pandas as pd
 
+from pipeline.comparison.equal_cost import AVERAGE, MIXED
 from pipeline.reporting import markdown as md
-from pipeline.reporting.pages._gains import METRICS, SCALED, Gain, format_gains, gain_of
+from pipeline.reporting.pages._gains import NAMES, SCALED, Gain, format_gains, gain_of
 
 FATES = {  # of a gain in NLL, by the sign of its interval after temperature scaling
     1: "of {} remain",
@@ -29,12 +30,12 @@ def with_role(methods: Sequence[Gain], *roles: str) -> list[Gain]:
 
 def averaging_gains(methods: Sequence[Gain]) -> str:
     """Return what averaging gains in accuracy and in NLL, and last what mixes arms."""
-    gains = with_role(methods, "average")
+    gains = with_role(methods, AVERAGE)
     if not gains:
         return ""
-    mixed = [method.both() for method in with_role(methods, "mixed")]
+    mixed = [method.both() for method in with_role(methods, MIXED)]
     words = " ".join(format_gains(gains))
-    start = f"**What averaging buys**, each against what it is compared with: {words}"
+    start = f"**What averaging gains**, each against what it is compared with: {words}"
     if not mixed:
         return start
     return (
@@ -50,7 +51,7 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
     """
     gains = [
         gain
-        for gain in with_role(methods, "average")
+        for gain in with_role(methods, AVERAGE)
         if gain.sign("nll") > 0 and not isnan(gain.value(SCALED, "difference_low"))
     ]
     parts = []
@@ -58,15 +59,15 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
         names = [f"**{gain.name}**" for gain in gains if gain.sign(SCALED) == sign]
         if names:
             parts.append(f"those {words.format(md.format_list(names))}")
-    start = "**After temperature scaling**, of the gains in NLL whose interval leaves out 0"
+    start = "**After temperature scaling**, of the gains in NLL whose interval excludes 0"
     return f"{start}: {'; '.join(parts)}." if parts else ""
 
 
 def cheapest_gains(methods: Sequence[Gain]) -> str:
     """Return the first method, in order of cost, whose interval shows a gain, by metric."""
-    averages = with_role(methods, "average", "mixed")
+    averages = with_role(methods, AVERAGE, MIXED)
     parts = []
-    for metric, name in METRICS.items():
+    for metric, name in NAMES.items():
         found = [method for method in averages if method.sign(metric) > 0]
         parts.append(f"in {name}, {_priced(found[0], metric) if found else 'none'}")
     return f"**The cheapest whose interval shows a gain**: {'; '.join(parts)}."
@@ -82,7 +83,7 @@ def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
         )
         changes = [
             f"{name} {whole.change(metric)}, the second alone {second.change(metric)}"
-            for metric, name in METRICS.items()
+            for metric, name in NAMES.items()
         ]
         lines.append(f"  - {method}, 1 to {md.format_count(most, 'member')}: {'; '.join(changes)}.")
     if not lines:
@@ -91,7 +92,7 @@ def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
 
 
 def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.Formatter) -> str:
-    """Return mean confidence minus accuracy of the methods `shown`: above 0 is too sure."""
+    """Return mean confidence minus accuracy of the methods `shown`: above 0 is overconfident."""
     by_name = {method.name: method.rows.get("overconfidence", {}) for method in methods}
     parts = []
     for name in shown:
@@ -115,10 +116,10 @@ def optimism(methods: Sequence[Gain]) -> str:
     names = ("nll_gain_selecting", "nll_gain_held_out", "optimism")
     rows = [{**greedy.rows[name], "difference": greedy.value(name)} for name in names]
     seen, unseen, more = (greedy.format.change(row, "nll") for row in rows)
-    signs = {greedy.format.difference("nll", rows[-1][side])[0] for side in ("low", "high")}
-    if signs == {"+"}:
+    low, middle = (greedy.format.sign("nll", rows[-1][side]) for side in ("low", "difference"))
+    if low > 0:
         words = "the half that selected flatters it"
-    elif more.startswith("+"):
+    elif middle > 0:
         words = "no clear sign that the selecting half flatters it"
     else:
         words = "no sign that selection flatters it"

@@ -7,8 +7,9 @@ from math import isnan
 import pandas as pd
 
 from pipeline.reporting.markdown import Formatter, Row, format_list
+from pipeline.reporting.units import METRICS
 
-METRICS = {"accuracy": "accuracy", "nll": "NLL"}
+NAMES = {metric: METRICS[metric].title for metric in ("accuracy", "nll")}
 SCALED = "nll_scaled"  # after a temperature fitted on validation
 GOOD = {"accuracy": 1, "nll": -1, SCALED: -1}  # the sign of a gain
 MOST = {"accuracy": "accuracy rises", "nll": "NLL falls"}
@@ -34,25 +35,22 @@ class Gain:
 
     def both(self) -> str:
         """Return the name with its differences in accuracy and in NLL."""
-        changes = [f"{name} {self.change(metric)}" for metric, name in METRICS.items()]
+        changes = [f"{name} {self.change(metric)}" for metric, name in NAMES.items()]
         return f"**{self.name}** ({', '.join(changes)})"
 
     def sign(self, metric: str) -> int:
         """Return 1 for a gain and -1 for a loss whose printed interval excludes 0, otherwise 0."""
         _, *bounds = self._difference(metric)
-        low, high = (self._printed(metric, value) for value in bounds)
+        low, high = (self.format.sign(metric, value) for value in bounds)
         return GOOD[metric] * low if low == high else 0
 
     def direction(self, metric: str) -> int:
         """Return 1 if the printed difference is a gain, -1 if it is a loss, 0 if it reads as 0."""
-        return GOOD[metric] * self._printed(metric, self.value(metric, "difference"))
+        return GOOD[metric] * self.format.sign(metric, self.value(metric, "difference"))
 
     def _difference(self, metric: str) -> list[float]:
         names = ("difference", "difference_low", "difference_high")
         return [self.value(metric, name) for name in names]
-
-    def _printed(self, metric: str, value: float) -> int:
-        return {"+": 1, "-": -1}.get(self.format.difference(metric, value)[0], 0)
 
 
 def gain_of(name: str, rows: pd.DataFrame, formatter: Formatter) -> Gain:
@@ -78,7 +76,7 @@ def largest_gains(gains: Sequence[Gain]) -> str:
 
 def certain_gains(gains: Sequence[Gain]) -> str:
     """Return for which the printed interval excludes 0, in accuracy and in NLL."""
-    return " ".join(_certain(gains, metric) for metric in METRICS)
+    return " ".join(_certain(gains, metric) for metric in NAMES)
 
 
 def disagreements(gains: Sequence[Gain]) -> str:
@@ -106,5 +104,5 @@ def _certain(gains: Sequence[Gain], metric: str) -> str:
         if names:
             parts.append(f"{words} for {format_list(names)}")
     if not parts:
-        return f"No interval of {METRICS[metric]} leaves out 0."
-    return f"The interval of {METRICS[metric]} leaves out 0: {'; '.join(parts)}."
+        return f"No interval of {NAMES[metric]} excludes 0."
+    return f"The interval of {NAMES[metric]} excludes 0: {'; '.join(parts)}."

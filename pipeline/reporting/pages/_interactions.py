@@ -4,17 +4,13 @@ import pandas as pd
 
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.units import METRICS
 
 FEWEST = 2  # seeds that have an interval
 LESS_HELP = "Together they give less than their sum: in part each makes the other redundant."
 MORE_HELP = "Together they give more than their sum: they reinforce each other."
 MORE_HARM = "Together they do more harm than their sum: each makes the other worse."
 LESS_HARM = "Together they do less harm than their sum: in part it is the same harm."
-NAMES = {
-    "test_accuracy": "test accuracy (points)",
-    "test_nll": "test NLL (nats)",
-    "gap": "gap (points)",
-}
 
 
 def interaction_lines(data: ReportData) -> str:
@@ -34,15 +30,16 @@ def interaction_table(data: ReportData, study: str) -> str:
         "the mean over seeds of pair minus baseline, less what each part does alone. p: two-sided "
         "paired t test, and the exact one of flipping signs; not corrected, no verdict."
     )
-    return md.format_table([_cells(data, row) for row in rows], caption)
+    cells = [_cells(data, row) for row in rows]
+    return md.format_table(cells, caption, words=("pair", "parts", "metric"))
 
 
 def _sentence(data: ReportData, row: md.Row) -> str:
     pair, both = f"**{row['arm']}**", f"**{row['first']}** and **{row['second']}**"
     if row["n"] < FEWEST:
         return (
-            f"{pair}: too few seeds have it, {both} and the baseline, "
-            "so no interaction can be told."
+            f"{pair}: too few seeds have the pair, {both} and the baseline, "
+            "so no interaction can be estimated."
         )
     points = data.format.points
     return (
@@ -73,7 +70,7 @@ def _cells(data: ReportData, row: md.Row) -> dict[str, str]:
     return {
         "pair": row["arm"],
         "parts": f"{row['first']}, {row['second']}",
-        "metric": NAMES[metric],
+        "metric": METRICS[metric].difference_label,
         "together": difference(metric, row["effect"]),
         "sum of parts": difference(metric, row["sum"]),
         "interaction": difference(metric, row["difference"]),

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.config.plan import BASELINE, PlannedStudy
+from pipeline.records.runs import STATES
 from pipeline.reporting import markdown as md
-from pipeline.reporting.evidence import STATES, ReportData, count_states
+from pipeline.reporting.evidence import ReportData, count_states
 from pipeline.reporting.labels import arm_title, factor_label, rule_label, setting_cell
 
 CONTRAST_INTERVAL = (
@@ -93,4 +94,5 @@ def _run_table(runs: pd.DataFrame, shared: str) -> str:
     for (phase, arm, cell), group in runs.groupby(["phase", "arm", cells_of], sort=False):
         cells = {"phase": phase, "arm": arm, "strength": cell}
         rows.append(cells | {RUNS: format_states(count_states(group))})
-    return md.format_table(rows, f"{shared} Counts of runs: no rule, no interval.")
+    caption = f"{shared} Counts of runs: no rule, no interval."
+    return md.format_table(rows, caption, words=("phase", "arm", "strength"))

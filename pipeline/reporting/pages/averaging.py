@@ -7,11 +7,11 @@ import pandas as pd
 from pipeline.config.test_rules import NOISE
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
-from pipeline.reporting.pages._gains import METRICS, Gain, format_gains, gain_of
+from pipeline.reporting.pages._gains import NAMES, Gain, format_gains, gain_of
 from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
+from pipeline.reporting.units import METRICS
 
 ORDER = 40
-NAMES = {"accuracy": "accuracy (%)", "nll": "NLL (nats)"}
 FIGURE = (
     "Test accuracy and negative log-likelihood against the number of noise passes averaged, a row "
     "of panels for each arm with noise, with bands, its deterministic score as a dashed line"
@@ -50,8 +50,8 @@ def pass_figure(data: ReportData, study: str) -> str:
         return ""
     caption = (
         f"Lines: mean over seeds. Band: {MEAN_INTERVAL}. n: as in [the table](averaging.md). Rule: "
-        "the arithmetic mean of the probabilities of so many noise passes; a star marks the number "
-        "that the arm's declared rule averages. Every panel has its own scale."
+        "the arithmetic mean of the probabilities of that number of noise passes; a star marks the "
+        "number that the declared rule of the arm averages. Every panel has its own scale."
     )
     return f"![{FIGURE}](../figures/passes_{study}.png)\n\n*{caption}*"
 
@@ -63,13 +63,13 @@ def pass_table(data: ReportData, gains: list[Gain]) -> str:
     noisy = {(study, arm.name) for study, arm in data.planned_arms if arm.rule == NOISE}
     rows = []
     for (key, own), gain in zip(arms, gains, strict=True):
-        for metric in METRICS:
+        for metric in NAMES:
             means = own[own["metric"] == metric].set_index("passes")["mean"]
             low, high = (gain.value(metric, f"difference_{side}") for side in ("low", "high"))
             rows.append(
                 {
                     "arm": gain.name,
-                    "metric": NAMES[metric],
+                    "metric": METRICS[metric].label,
                     **_pass_cells(data, means, last, metric, declared=key in noisy),
                     "difference": data.format.difference(metric, gain.value(metric, "difference")),
                     md.INTERVAL: data.format.bounds(metric, low, high) or md.VOID,
@@ -77,14 +77,15 @@ def pass_table(data: ReportData, gains: list[Gain]) -> str:
                 }
             )
     caption = (
-        "n: done confirmation runs. Rule: the arithmetic mean of the probabilities of so many "
-        "noise passes, on the test images; every arm's declared rule is deterministic unless "
+        "n: done confirmation runs. Rule: the arithmetic mean of the probabilities of "
+        "the named number of noise passes, on the test images; every arm's declared rule is "
+        "deterministic unless "
         f"another is marked. Difference: {md.format_count(last, 'pass', 'es')} minus "
         "deterministic, points of accuracy and nats: a gain is above 0 in accuracy and below 0 in "
         f"NLL. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired by "
         "seed, not corrected."
     )
-    return md.format_table(rows, caption)
+    return md.format_table(rows, caption, words=("arm", "metric"))
 
 
 def pass_gains(data: ReportData) -> list[Gain]:

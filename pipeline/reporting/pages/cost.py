@@ -43,7 +43,7 @@ def cost_table(data: ReportData, study: str | None = None) -> str:
         "Counted, not timed (your own runs write timing.md). n: done confirmation runs, of which "
         "this is the mean; no interval. Rule: the forward passes are those of each arm's test rule."
     )
-    return md.format_table(rows, caption)
+    return md.format_table(rows, caption, words=("arm",))
 
 
 def budgets(data: ReportData) -> str:

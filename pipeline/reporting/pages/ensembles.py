@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from pipeline.comparison.calibration import FEWEST
+from pipeline.comparison.equal_cost import SINGLE
 from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import METHODS, ReportData, of
@@ -14,7 +15,7 @@ ORDER = 70
 SHARED = "The first baseline model of a group is the confirmation run of its seed."
 NO_VERDICTS = (
     "Nothing here has a verdict: intervals are not corrected, and of twenty without effect about "
-    "one leaves out 0."
+    "one excludes 0."
 )
 COST = (
     "Training: FLOPs of all trainings behind a row, as a multiple of one baseline training; "
@@ -28,9 +29,9 @@ SIZES = (
 )
 GROWING = (
     f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n: as in the table. Rule: the arithmetic "
-    "mean of the probabilities of so many members: of independent models the mean over all subsets "
-    "of a size, of others the last ones. Every panel has its own scale; the dashed line, the same "
-    "in all, is the first baseline model of every group."
+    "mean of the probabilities of that number of members: of independent models the mean over all "
+    "subsets of a size, of others the last ones. Every panel has its own scale; the dashed line, "
+    "the same in all, is the first baseline model of every group."
 )
 DIAGRAM = (
     "Reliability diagram: accuracy against confidence for a few methods, over the diagonal of "
@@ -65,7 +66,8 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired over the "
         "groups that have both, not corrected."
     )
-    return md.format_table([_cells(method, formatter) for method in methods], caption)
+    cells = [_cells(method, formatter) for method in methods]
+    return md.format_table(cells, caption, words=("method", "compared with"))
 
 
 def _results(data: ReportData, study: PlannedStudy) -> list[str]:
@@ -119,7 +121,7 @@ def _cells(method: Gain, formatter: md.Formatter) -> dict[str, str]:
         SCALED: "difference scaled (nats)",
     }
     about = method.rows["accuracy"]
-    single = about["role"] == "single"
+    single = about["role"] == SINGLE
     return {
         "method": method.name,
         "trainings": gains.mean_number(method.value("trainings")),

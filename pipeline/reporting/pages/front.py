@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import MOST, ReportData
-from pipeline.reporting.labels import setting_cell
+from pipeline.reporting.labels import setting_cell, verdict_label
 from pipeline.reporting.pages._diagnosis import diagnosis_section
 from pipeline.reporting.pages._interactions import interaction_lines
 from pipeline.reporting.pages._page import (
@@ -24,18 +25,18 @@ from pipeline.reporting.pages.published import published_sentence
 from pipeline.reporting.pages.variance import largest_streams, standard_error_sentence
 
 BELOW = ", but by less than the margin of {}"
-VERDICTS = {  # after one arm and after several
-    "helps": ("helps", "help"),
-    "helps, below the margin": (f"helps{BELOW}", f"help{BELOW}"),
-    "hurts": ("hurts", "hurt"),
-    "hurts, below the margin": (f"hurts{BELOW}", f"hurt{BELOW}"),
-    "equivalent": (
+VERDICTS = {  # (verdict, below the margin): the words after one arm and after several
+    (Verdict.HELPS, False): ("helps", "help"),
+    (Verdict.HELPS, True): (f"helps{BELOW}", f"help{BELOW}"),
+    (Verdict.HURTS, False): ("hurts", "hurt"),
+    (Verdict.HURTS, True): (f"hurts{BELOW}", f"hurt{BELOW}"),
+    (Verdict.EQUIVALENT, False): (
         "is equivalent to its baseline within {}",
         "are equivalent to their baseline within {}",
     ),
-    "inconclusive": ("stays inconclusive", "stay inconclusive"),
+    (Verdict.INCONCLUSIVE, False): ("stays inconclusive", "stay inconclusive"),
 }
-RANKED = ("helps", "hurts")  # verdicts whose largest difference is named
+RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
 NAMED = 3  # arms of one verdict that the headline names; more are counted
 FOREST = (
     "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
@@ -69,9 +70,9 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
 
 def headline(data: ReportData) -> str:
     """Return the findings in plain language: verdict by verdict, then the baseline's gap."""
-    verdicts = data.primary["verdict"]
-    found = [_verdict_sentence(data, name) for name in VERDICTS if (verdicts == name).any()]
-    if not verdicts.str.startswith("helps").any():
+    sentences = [_verdict_sentence(data, *judged) for judged in VERDICTS]
+    found = [sentence for sentence in sentences if sentence]
+    if not (data.primary["verdict"] == Verdict.HELPS).any():
         found.insert(0, "no arm has been shown to help.")
     accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
     found.append(
@@ -88,9 +89,9 @@ def headline_table(data: ReportData) -> str:
         f"n: {PAIRS}. Rule: {rules(data)}; the gap always deterministic. "
         f"Interval: {CONTRAST_INTERVAL}. "
         f"p: two-sided paired t test, Holm over {family(data)}; "
-        "the intervals are not corrected, so one without 0 may stand beside an inconclusive "
-        "verdict. Equivalent: two one-sided tests at 5 %, not corrected, as where the 90 % "
-        "interval lies within the margin. Arms are not compared with each other. All is "
+        "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
+        "inconclusive. Equivalent: two one-sided tests at 5 %, not corrected, the same as a 90 % "
+        "interval within the margin. Arms are not compared with each other. All is "
         "conditional on this test set and this pool of images."
     )
     gaps = data.contrasts[data.contrasts["metric"] == "gap"].to_dict("records")
@@ -99,7 +100,7 @@ def headline_table(data: ReportData) -> str:
         _headline_cells(data, row, by_arm.get((row["study"], row["arm"])))
         for row in data.primary.to_dict("records")
     ]
-    return md.format_table(rows, caption)
+    return md.format_table(rows, caption, words=("arm", "study", "verdict", "strength"))
 
 
 def left_out(data: ReportData) -> str:
@@ -120,12 +121,9 @@ def left_out(data: ReportData) -> str:
     for twins in data.twins:
         if len(twins) > 1:
             names = md.format_list([f"**{data.label(*key)}**" for key in twins])
-            lines.append(
-                f"{names} are the same runs, asked about in two studies: the correction counts "
-                "both."
-            )
+            lines.append(f"{names} are the same runs in two studies: the correction counts both.")
     lines += [
-        f"**{label}** differs by as much at every seed: without spread there is no interval."
+        f"**{label}** has the same difference at every seed: without spread it has no interval."
         for label in primary.loc[(primary["n"] > 1) & primary["low"].isna(), "label"]
     ]
     if (primary["n"] == 1).any():
@@ -136,16 +134,19 @@ def left_out(data: ReportData) -> str:
     return md.format_bullets(lines)
 
 
-def _verdict_sentence(data: ReportData, verdict: str) -> str:
-    """What the arms with one verdict do: a few by name, many by number and the largest."""
-    one, several = VERDICTS[verdict]
+def _verdict_sentence(data: ReportData, verdict: Verdict, below: bool) -> str:
+    """Return what the arms with one verdict do: a few by name, many by number and the largest."""
+    one, several = VERDICTS[verdict, below]
     margin = md.format_margin(data.confirmation.margin)
-    rows = data.primary[data.primary["verdict"] == verdict]
+    primary = data.primary
+    rows = primary[(primary["verdict"] == verdict) & (primary["below_margin"] == below)]
+    if rows.empty:
+        return ""
     if len(rows) <= NAMED:
         names = [_finding(data, row) for row in rows.to_dict("records")]
         return f"{md.format_list(names)} {(several if len(names) > 1 else one).format(margin)}."
     words = f"{len(rows)} of {md.format_count(len(data.primary), 'arm')} {several.format(margin)}"
-    if not verdict.startswith(RANKED):
+    if verdict not in RANKED:
         return f"{words}."
     largest = rows.loc[rows["difference"].abs().idxmax()].to_dict()
     return f"{words}; the largest difference is that of {_finding(data, largest)}."
@@ -156,7 +157,7 @@ def _finding(data: ReportData, row: md.Row) -> str:
     if pd.isna(row["difference"]):
         return f"{name} (no pair of runs)"
     known = data.format.change(row)
-    if row["verdict"] != "inconclusive" or pd.isna(row["detectable"]):
+    if row["verdict"] != Verdict.INCONCLUSIVE or pd.isna(row["detectable"]):
         return f"{name} ({known})"
     return f"{name} ({known}; detectable: {data.format.detectable(row['detectable'])})"
 
@@ -172,7 +173,7 @@ def _headline_cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[s
     return {
         "arm": row["arm"] + data.reference(row["study"], row["arm"]),
         **study,
-        "verdict": row["verdict"],
+        "verdict": verdict_label(row),
         "difference (points)": data.format.points(row["difference"]),
         md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
         "test accuracy (%)": data.format.percent(row["arm_mean"]),

@@ -50,7 +50,7 @@ def gap_table(data: ReportData) -> str:
         "Points of accuracy; 0 is exact. n: done confirmation runs. Rule: deterministic; noise and "
         f"augmentation each averaged over passes. Interval: {MEAN_INTERVAL}."
     )
-    return f"{WORDS}\n\n{format_table(rows, caption)}"
+    return f"{WORDS}\n\n{format_table(rows, caption, words=('arm',))}"
 
 
 def smallest_gap(data: ReportData) -> str:

@@ -17,7 +17,7 @@ seen.
 it covers fresh seeds, not fresh data. Of normal differences it covers 95 %, of very skewed ones \
 (exponential) 88 to 92 % at 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The exact p of \
-flipping the signs of the differences, which assumes no normal distribution, stands beside it on \
+flipping the signs of the differences, which assumes no normal distribution, is next to it on \
 the page of each study.
 - **Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {{margin}}, not \
 corrected for the number of arms; the same as the 90 % interval within the margin.
@@ -36,8 +36,8 @@ equivalence.
 evidence that there is no effect that matters.
 - **inconclusive**: neither was shown. This is no evidence of absence: an effect smaller \
 than the *detectable* difference,
-  the one that so many seeds find with {100 * POWER:g} % power after the correction, may \
-well be there.
+  which this number of seeds finds with {100 * POWER:g} % power after the correction, is \
+still possible.
 
 Only test accuracy carries a verdict; every other metric has its interval and an uncorrected p. \
 A small gap is not the aim:

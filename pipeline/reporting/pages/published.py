@@ -1,34 +1,37 @@
-"""What papers report beside what was measured here: sign and size, with intervals.
+"""What papers report and what was measured here: sign and size, with intervals.
 
 The effects of papers come from other networks, data and budgets: only their signs are judged.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 
+from pipeline.comparison.verdicts import Agreement
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import Pair, ReportData
 from pipeline.reporting.pages._page import Page
 
 ORDER = 50
 SHARE = 2  # decimals of a cost
-OUTCOMES = {  # the word for one effect and for several
-    "agrees": ("agrees", "agree"),
-    "disagrees": ("disagrees", "disagree"),
-    "inconclusive": ("is inconclusive", "are inconclusive"),
-    "not measured": ("was not measured", "were not measured"),
+OUTCOMES = {  # the words for one effect and for several
+    Agreement.AGREES: ("agrees", "agree"),
+    Agreement.DISAGREES: ("disagrees", "disagree"),
+    Agreement.INCONCLUSIVE: ("is inconclusive", "are inconclusive"),
+    Agreement.NOT_MEASURED: ("was not measured", "were not measured"),
 }
 ONE_ARM = {"passes": "{} against {} noise passes", "crops": "one view against crops"}  # at test
 SIGNS = {"lower": "lower", "higher": "higher", "not_lower": "no gain"}  # published without figures
 COST = "training_cost"
+WORDS = ("effect", "measured as", "published", "published for", "here", "outcome")  # columns
 ERROR, COSTS = "test error (%)", "training FLOPs as counted, a share of the other's"
 
 
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield the page, if a study names published effects."""
     if len(data.published):
-        title = "What papers report, beside what was measured here"
+        title = "What papers report, and what was measured here"
         yield Page("published", title, published_body(data))
 
 
@@ -38,7 +41,7 @@ def published_body(data: ReportData) -> str:
     sources = list(dict.fromkeys(row["source"] for row in rows))
     cells = [_cells(data, row, sources.index(row["source"]) + 1) for row in rows]
     caption = (
-        "Each pair of figures stands as before → after (the change in percent of before). n: pairs "
+        "Pairs of figures: before → after (the change in percent of before). n: pairs "
         "of seeds (groups for crops), as in the contrasts. Rule: the test rule of each arm, unless "
         f"passes or crops are named. Interval: {md.CONFIDENCE} Student-t interval of the mean "
         "difference over seeds; a cost is counted, never timed, and where it is alike at every "
@@ -53,7 +56,7 @@ def published_body(data: ReportData) -> str:
     return md.join_parts(
         "# Published and measured",
         published_sentence(data),
-        md.format_table(cells, caption),
+        md.format_table(cells, caption, WORDS),
         listing,
     )
 
@@ -101,16 +104,10 @@ def _name(row: md.Row) -> str:
 
 
 def _cells(data: ReportData, row: md.Row, source: int) -> dict[str, str]:
+    measured, spell, spell_difference = ERROR, data.format.percent, data.format.points
     if row["measure"] == COST:
         measured, spell = COSTS, md.format_ratio
-        difference, low, high = (
-            md.format_signed(row[name], SHARE) for name in ("difference", "low", "high")
-        )
-    else:
-        measured, spell = ERROR, data.format.percent
-        difference, low, high = (
-            data.format.points(row[name]) for name in ("difference", "low", "high")
-        )
+        spell_difference = partial(md.format_signed, digits=SHARE)
     change = _relative(row["before"], row["after"])
     return {
         "effect": _name(row),
@@ -118,8 +115,8 @@ def _cells(data: ReportData, row: md.Row, source: int) -> dict[str, str]:
         "published": f"{_published(row)} [{source}]",
         "published for": md.escape(row["published_setting"]),
         "here": f"{spell(row['before'])} → {spell(row['after'])} ({change})",
-        "difference": difference,
-        md.INTERVAL: md.format_interval(low, high) or md.VOID,
+        "difference": spell_difference(row["difference"]),
+        md.INTERVAL: md.format_interval(row["low"], row["high"], spell_difference) or md.VOID,
         "n": str(row["n"]),
         "p": md.format_p(row["p"]),
         "outcome": row["outcome"],

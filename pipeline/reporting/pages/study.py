@@ -1,14 +1,16 @@
 """The page of one study: strengths tried, contrasts, curves, cost, audits and runs."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 
 from pipeline.config.labels import format_rule
 from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.config.test_rules import TestRule
+from pipeline.records.runs import STATES
 from pipeline.reporting import markdown as md
-from pipeline.reporting.evidence import STATES, ReportData, of
+from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import setting_cell
 from pipeline.reporting.pages._confirmed import confirmed
 from pipeline.reporting.pages._data_size import data_size_section
@@ -41,8 +43,8 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
     runs = of(data.runs, study.name)
     return md.join_parts(
         f"# Study: {study.name}",
-        f"{md.escape(study.question)} {changes(study)} Protocol: {data.confirmation.protocol}, as "
-        "told in [how it was measured](method.md).",
+        f"{md.escape(study.question)} {changes(study)} Protocol: {data.confirmation.protocol}, "
+        "described in [how it was measured](method.md).",
         strengths_section(data, study.name),
         md.section("Confirmed", confirmed(data, study)),
         data_size_section(study),
@@ -67,7 +69,7 @@ def strengths_section(data: ReportData, study: str) -> str:
         f"(../figures/strengths_{study}.png)"
     )
     edges = [
-        f"The strength chosen for {arm} stands at an end of its list: a better one may lie beyond "
+        f"The strength chosen for {arm} is at an end of its list: a better one may lie beyond "
         "what was tried."
         for arm in arms_at_edge(tried)
     ]
@@ -102,7 +104,7 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
         "n: exploration seeds. Rule: the test rule of each arm, on validation images. "
         f"Interval: {MEAN_INTERVAL}."
     )
-    return md.format_table(rows, caption)
+    return md.format_table(rows, caption, words=("arm", "strength", "chosen"))
 
 
 def rules_section(data: ReportData, study: PlannedStudy) -> str:
@@ -133,11 +135,12 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
     if not rows:
         return ""
     caption = (
-        "The declared rule carries contrasts and verdict; the others stand beside it without. n: "
-        "done confirmation runs. Rule: as named, an average of probabilities. "
+        "The declared rule carries contrasts and verdict; the others have neither. n: done "
+        "confirmation runs. Rule: as named, an average of probabilities. "
         f"Interval: {MEAN_INTERVAL}."
     )
-    return f"## Every test rule\n\n{md.format_table(rows, caption)}"
+    table = md.format_table(rows, caption, words=("arm", "rule"))
+    return f"## Every test rule\n\n{table}"
 
 
 def audit_table(data: ReportData, study: PlannedStudy) -> str:
@@ -158,16 +161,15 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
         "n: done confirmation runs, of which this is the mean; no interval. Rule: none, measured "
         "in training."
     )
-    return md.format_table(rows, caption)
+    return md.format_table(rows, caption, words=("arm", "regularizer", "measure"))
 
 
 def _band(data: ReportData, bands: pd.DataFrame, metric: str) -> str:
     if metric not in bands.index:
         return md.VOID
-    mean, low, high = (
-        data.format.score(metric, bands.loc[metric, name]) for name in ("mean", "low", "high")
-    )
-    return f"{mean} {md.format_interval(low, high)}".strip()
+    mean, low, high = (bands.loc[metric, name] for name in ("mean", "low", "high"))
+    spell = partial(data.format.score, metric)
+    return f"{spell(mean)} {md.format_interval(low, high, spell)}".strip()
 
 
 def _curves(data: ReportData, study: PlannedStudy) -> str:

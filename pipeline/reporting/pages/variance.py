@@ -14,7 +14,7 @@ SHARED = (
     "rows."
 )
 FIGURE = (
-    "Standard deviation of test accuracy when one stream is drawn anew, by arm and stream, with "
+    "Standard deviation of test accuracy when one stream is redrawn, by arm and stream, with "
     "intervals"
 )
 ADVICE = {
@@ -35,7 +35,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         body = md.join_parts(
             f"# Study: {study.name}",
             f"{md.escape(study.question)} {changes(study)} In each of {groups} every stream but "
-            "one keeps the group's seed, and that one is drawn anew. The baseline draws neither "
+            "one keeps the group's seed, and that one is redrawn. The baseline draws neither "
             "noise nor augmentation.",
             largest_streams(data, study.name),
             component_table(data, own),
@@ -53,7 +53,7 @@ def standard_error_sentence(data: ReportData) -> str:
         return ""
     return (
         f"A difference to the baseline has a standard error of {FINE.percent(row['seed_error'])} "
-        "points from the seeds and, were the test images drawn anew, of "
+        "points from the seeds and, were the test images redrawn, of "
         f"{FINE.percent(row['image_error'])} points from these {data.test_use['test_examples']} "
         f"images (medians over {md.format_count(int(row['n']), 'contrast')}); the intervals of "
         f"this report hold the first alone. {ADVICE[row['advice']]}"
@@ -100,4 +100,4 @@ def component_table(data: ReportData, rows: pd.DataFrame) -> str:
         "scores. test set: the binomial spread that one run's accuracy would have over other test "
         "sets of this size; counted, so it has no interval."
     )
-    return md.format_table(cells, caption)
+    return md.format_table(cells, caption, words=("arm", "stream"))

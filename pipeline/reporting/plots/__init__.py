@@ -3,20 +3,17 @@
 Drawing functions take a data frame and draw into a given `ax`.
 """
 
-import importlib
-import pkgutil
+from types import FunctionType
 
 from matplotlib.figure import Figure
 
 from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.modules import load_modules, public_names
 
 
 def all_figures(data: ReportData) -> dict[str, Figure]:
     """Return every figure by its file name, as the modules of this folder give them."""
     found: dict[str, Figure] = {}
-    for module in sorted(
-        module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
-    ):
-        figures = importlib.import_module(f"{__name__}.{module}").figures
-        found |= {f"{name}.png": figure for name, figure in figures(data)}
+    for module in load_modules(__name__, public_names(__path__), {"figures": FunctionType}):
+        found |= {f"{name}.png": figure for name, figure in module.figures(data)}
     return found

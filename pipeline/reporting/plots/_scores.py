@@ -10,8 +10,9 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator, Nul
 
 from pipeline.config.test_rules import NOISE
 from pipeline.reporting.style import BAND, DASHES, GREY, STAR, WIDTH, add_legend, style, wrap_title
+from pipeline.reporting.units import METRICS
 
-SCALES = {"accuracy": ("accuracy (%)", 100.0), "nll": ("NLL (nats)", 1.0)}
+SCALES = {"accuracy": 100.0, "nll": 1.0}  # of a score on its axis
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 FEW = 10  # up to this number all have a tick and a marker; beyond, the axis is logarithmic
 
@@ -50,23 +51,23 @@ def score_curves(
     return figure
 
 
-def draw_scores(ax: Axes, rows: pd.DataFrame, metric: str, colour: str, most: int) -> None:
+def draw_scores(ax: Axes, rows: pd.DataFrame, metric: str, color: str, most: int) -> None:
     """Draw one metric of one label with its band and its reference."""
-    title, scale = SCALES[metric]
+    scale = SCALES[metric]
     for mean in scale * rows.loc[rows["number"] == 0, "mean"]:
-        ax.axhline(mean, color=colour, linestyle=DASHES, zorder=1)
+        ax.axhline(mean, color=color, linestyle=DASHES, zorder=1)
     rows = rows[rows["number"] > 0]
     low, high = scale * rows["low"], scale * rows["high"]
-    ax.fill_between(rows["number"], low, high, color=colour, alpha=BAND, linewidth=0)
-    ax.plot(rows["number"], scale * rows["mean"], color=colour, linewidth=2.4, **_marker(most))
-    ax.set_ylabel(title)
+    ax.fill_between(rows["number"], low, high, color=color, alpha=BAND, linewidth=0)
+    ax.plot(rows["number"], scale * rows["mean"], color=color, linewidth=2.4, **_marker(most))
+    ax.set_ylabel(METRICS[metric].label)
     ax.yaxis.set_major_locator(MaxNLocator(4))
 
 
-def draw_star(ax: Axes, rows: pd.DataFrame, metric: str, colour: str) -> None:
+def draw_star(ax: Axes, rows: pd.DataFrame, metric: str, color: str) -> None:
     """Mark the number that the test rule averages."""
-    means = SCALES[metric][1] * rows["mean"]
-    ax.plot(rows["number"], means, color=colour, linestyle="", zorder=5, **STAR)
+    means = SCALES[metric] * rows["mean"]
+    ax.plot(rows["number"], means, color=color, linestyle="", zorder=5, **STAR)
 
 
 def set_number_axis(ax: Axes, most: int) -> None:

@@ -18,7 +18,7 @@ from pipeline.reporting.style import (
     DASHES,
     GREY,
     WIDTH,
-    arm_colours,
+    arm_colors,
     legend_columns,
     style,
     wrap_title,
@@ -29,7 +29,7 @@ LINES = {"train": DASHES, "validation": "-"}
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Yield a figure for every study that compares."""
-    palette = arm_colours(data)
+    palette = arm_colors(data)
     for study in data.confirmation.studies_of("comparison"):
         settings = of(data.primary, study.name).set_index("arm")["setting"]
         arms = [arm.name for arm in study.arms if arm.name != BASELINE]
@@ -88,10 +88,10 @@ def set_logarithmic(ax: Axes, values: pd.Series) -> None:
 
 
 def _add_legend(figure: Figure, arms: Sequence[str], palette: Mapping[str, str]) -> None:
-    name, colour = (arms[0], palette[arms[0]]) if len(arms) == 1 else ("the arm", GREY)
+    name, color = (arms[0], palette[arms[0]]) if len(arms) == 1 else ("the arm", GREY)
     lines = {
         BASELINE: Line2D([], [], color=DARK),
-        name: Line2D([], [], color=colour, marker="o"),
+        name: Line2D([], [], color=color, marker="o"),
         "validation": Line2D([], [], color=GREY),
         "train": Line2D([], [], color=GREY, linestyle=DASHES),
     }

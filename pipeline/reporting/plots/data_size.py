@@ -13,7 +13,7 @@ from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import series_label
 from pipeline.reporting.pages._data_size import has_sizes
-from pipeline.reporting.style import BAND, DARK, DASHES, MARKERS, WIDTH, add_legend, colours, style
+from pipeline.reporting.style import BAND, DARK, DASHES, MARKERS, WIDTH, add_legend, colors, style
 
 COLUMNS = ("series", "size", "mean", "low", "high")
 
@@ -54,7 +54,7 @@ def data_size(scores: pd.DataFrame, differences: pd.DataFrame) -> Figure:
     Both have the columns `COLUMNS`, in fractions.
     """
     series = list(dict.fromkeys(scores["series"]))
-    palette, markers = colours(series), itertools.cycle(MARKERS)
+    palette, markers = colors(series), itertools.cycle(MARKERS)
     looks = {name: {"color": palette[name], "marker": next(markers)} for name in series}
     with style():
         figure = Figure(figsize=(WIDTH, 7.6), layout="constrained")

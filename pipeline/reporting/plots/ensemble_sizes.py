@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
+from pipeline.comparison.equal_cost import SINGLE
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.plots._scores import score_curves
-from pipeline.reporting.style import method_colours
+from pipeline.reporting.style import method_colors
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -16,9 +17,9 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
         sizes = of(data.member_gains, study.name)
         methods = of(data.equal_cost, study.name)
         if len(sizes) and len(methods):
-            single = methods[methods["role"] == "single"].set_index("metric")
+            single = methods[methods["role"] == SINGLE].set_index("metric")
             frame = size_frame(sizes, single["mean"])
-            palette = method_colours(single["method"].iloc[0], sizes["method"])
+            palette = method_colors(single["method"].iloc[0], sizes["method"])
             words = ("members averaged", single["method"].iloc[0])
             yield f"ensemble_sizes_{study.name}", score_curves(frame, palette, *words)
 

@@ -12,22 +12,23 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting.evidence import MOST, ReportData
-from pipeline.reporting.labels import arm_title
+from pipeline.reporting.labels import arm_title, verdict_label
 from pipeline.reporting.markdown import INTERVAL, Formatter, format_margin
-from pipeline.reporting.style import DARK, WIDTH, arm_colours, legend_columns, style
+from pipeline.reporting.style import DARK, WIDTH, arm_colors, legend_columns, style
 
 STRIP = 0.34  # inches of height for one interval
 LINE = 62  # letters that fit on a line
 FARTHER = 2  # times the reach of most intervals that an axis goes
 SHADE, GREY = "#e2e2e2", "#666666"
-VERDICT_MARKERS = {  # marker, filled: it points where the arm moved, hollow is below the margin
-    "helps": (">", True),
-    "helps, below the margin": (">", False),
-    "equivalent": ("s", True),
-    "inconclusive": ("o", False),
-    "hurts, below the margin": ("<", False),
-    "hurts": ("<", True),
+VERDICT_MARKERS = {  # (verdict, below the margin): marker and whether it is filled
+    (Verdict.HELPS, False): (">", True),
+    (Verdict.HELPS, True): (">", False),
+    (Verdict.EQUIVALENT, False): ("s", True),
+    (Verdict.INCONCLUSIVE, False): ("o", False),
+    (Verdict.HURTS, True): ("<", False),
+    (Verdict.HURTS, False): ("<", True),
 }
 
 
@@ -36,7 +37,7 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     rows = largest(data.primary)
     titles = [arm_title(*pair) for pair in zip(rows["label"], rows["setting"], strict=True)]
     rows = rows.assign(title=titles)
-    yield "forest", forest(rows, data.confirmation.margin, arm_colours(data), data.format)
+    yield "forest", forest(rows, data.confirmation.margin, arm_colors(data), data.format)
 
 
 def largest(contrasts: pd.DataFrame) -> pd.DataFrame:
@@ -51,8 +52,8 @@ def forest(
 ) -> Figure:
     """Return a figure of every contrast, the first row on top.
 
-    `contrasts` has arm, title, difference, low, high (fractions) and verdict; `margin` is a
-    fraction.
+    `contrasts` has arm, title, difference, low, high (fractions), verdict and below_margin;
+    `margin` is a fraction.
     """
     lines = [_lines(row, formatter) for row in contrasts.to_dict("records")]
     heights = [STRIP + 0.16 + 0.235 * len(words) for words in lines]
@@ -70,7 +71,7 @@ def forest(
         ax.grid(visible=False)
         ends = 100 * contrasts[["difference", "low", "high"]].stack()
         _set_limits(ax, ends, margin, reach)
-        _add_legend(figure, contrasts["verdict"], margin, cut=bool((ends.abs() > reach).any()))
+        _add_legend(figure, contrasts, margin, cut=bool((ends.abs() > reach).any()))
     return figure
 
 
@@ -88,28 +89,28 @@ def draw_margin(ax: Axes, margin: float, bottom: float) -> None:
     ax.vlines(0, *strip, color=DARK, linewidth=1.2, zorder=1)
 
 
-def draw_interval(ax: Axes, row: Any, height: float, colour: str, reach: float) -> None:
+def draw_interval(ax: Axes, row: Any, height: float, color: str, reach: float) -> None:
     """Draw one contrast; an arrow shows what is beyond `reach` (points)."""
-    marker, filled = VERDICT_MARKERS[row.verdict]
+    marker, filled = VERDICT_MARKERS[row.verdict, row.below_margin]
     low, middle, high = 100 * row.low, 100 * row.difference, 100 * row.high
     if pd.notna(low):
         ends = np.clip([low, high], -reach, reach)
         line: dict[str, Any] = {"linewidth": 3, "solid_capstyle": "butt", "zorder": 2}
-        ax.plot(ends, [height, height], color=colour, **line)
-        arrow = {"arrowstyle": "->", "color": colour, "linewidth": 2.5, "mutation_scale": 22}
+        ax.plot(ends, [height, height], color=color, **line)
+        arrow = {"arrowstyle": "->", "color": color, "linewidth": 2.5, "mutation_scale": 22}
         for end, beyond in zip(ends, (low < -reach, high > reach), strict=True):
             if beyond:
                 start, tip = (0.9 * end, height), (1.04 * end, height)
                 ax.annotate("", xy=tip, xytext=start, arrowprops=arrow)
     if abs(middle) <= reach:
-        look: dict[str, Any] = {"edgecolor": colour, "linewidth": 2.2, "zorder": 3}
-        face = colour if filled else "white"
+        look: dict[str, Any] = {"edgecolor": color, "linewidth": 2.2, "zorder": 3}
+        face = color if filled else "white"
         ax.scatter([middle], [height], s=120, marker=marker, facecolor=face, **look)
 
 
 def _lines(row: Mapping[str, Any], formatter: Formatter) -> list[str]:
     """One contrast in words, broken into lines."""
-    words = f"{formatter.change(row, unit='')}, {row['verdict']}"
+    words = f"{formatter.change(row, unit='')}, {verdict_label(row)}"
     if pd.isna(row["difference"]):
         words = "no pair of runs"
     line = f"{row['title']}: {words}"
@@ -129,16 +130,18 @@ def _set_limits(ax: Axes, ends: pd.Series, margin: float, reach: float) -> None:
     ax.set_xlim(ends.min() - room, ends.max() + room)
 
 
-def _add_legend(figure: Figure, verdicts: pd.Series, margin: float, *, cut: bool) -> None:
+def _add_legend(figure: Figure, contrasts: pd.DataFrame, margin: float, *, cut: bool) -> None:
     handles: list[Any] = [
         Patch(color=SHADE, label=f"margin of equivalence (±{format_margin(margin)})")
     ]
+    rows = contrasts.to_dict("records")
     look: dict[str, Any] = {"markersize": 11, "color": GREY, "markeredgewidth": 2}
-    for verdict, (marker, filled) in VERDICT_MARKERS.items():
-        if (verdicts == verdict).any():
+    labels = {(row["verdict"], row["below_margin"]): verdict_label(row) for row in rows}
+    for judged, (marker, filled) in VERDICT_MARKERS.items():
+        if judged in labels:
             face = GREY if filled else "white"
             handle = Line2D([], [], linestyle="", marker=marker, markerfacecolor=face, **look)
-            handle.set_label(verdict)
+            handle.set_label(labels[judged])
             handles.append(handle)
     if cut:
         handles.append(Line2D([], [], color="none", label="←, →: goes on beyond the axis"))

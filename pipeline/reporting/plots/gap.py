@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.reporting.evidence import ReportData
-from pipeline.reporting.style import MARKERS, WIDTH, arm_colours, legend_columns, style
+from pipeline.reporting.style import MARKERS, WIDTH, arm_colors, legend_columns, style
 
 QUARTILES = 4  # times the distance of the quartiles that an axis goes beyond them
 AXES = ("gap", "test_accuracy")
@@ -19,7 +19,7 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Yield the scatter plot."""
     means = data.arms.pivot(index=["study", "arm"], columns="metric", values="mean").reset_index()
     runs, means = (data.labelled(frame) for frame in (data.outcomes, means))
-    yield "gap", scatter(runs, means, arm_colours(data))
+    yield "gap", scatter(runs, means, arm_colors(data))
 
 
 def scatter(runs: pd.DataFrame, means: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
@@ -47,9 +47,9 @@ def scatter(runs: pd.DataFrame, means: pd.DataFrame, palette: Mapping[str, str])
     return figure
 
 
-def draw_arm(ax: Axes, runs: pd.DataFrame, mean: pd.DataFrame, colour: str, marker: str) -> None:
+def draw_arm(ax: Axes, runs: pd.DataFrame, mean: pd.DataFrame, color: str, marker: str) -> None:
     """Draw the runs of one arm (percent) and their mean (fractions)."""
-    look: dict[str, Any] = {"color": colour, "marker": marker}
+    look: dict[str, Any] = {"color": color, "marker": marker}
     ax.scatter(runs["gap"], runs["test_accuracy"], s=26, alpha=0.4, linewidth=0, **look)
     spot: dict[str, Any] = {"s": 130, "linewidth": 1.2, "edgecolor": "black", "zorder": 3}
     label = str(mean["label"].iloc[0])

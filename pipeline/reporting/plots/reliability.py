@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.comparison.equal_cost import SINGLE
 from pipeline.reporting.evidence import METHODS, ReportData, of
-from pipeline.reporting.style import DARK, DASHES, MARKERS, WIDTH, add_legend, method_colours, style
+from pipeline.reporting.style import DARK, DASHES, MARKERS, WIDTH, add_legend, method_colors, style
 
 DIAGONAL: dict[str, Any] = {"color": DARK, "linestyle": DASHES, "linewidth": 1.5}
 
@@ -20,10 +21,10 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
         bins = of(data.calibration, study.name)
         methods = of(data.equal_cost, study.name)
         if len(methods):
-            single = methods.loc[methods["role"] == "single", "method"].iloc[0]
+            single = methods.loc[methods["role"] == SINGLE, "method"].iloc[0]
             sizes = of(data.member_gains, study.name)["method"]
             shown = bins[bins["method"].isin(METHODS)]
-            yield f"reliability_{study.name}", reliability(shown, method_colours(single, sizes))
+            yield f"reliability_{study.name}", reliability(shown, method_colors(single, sizes))
 
 
 def reliability(bins: pd.DataFrame, palette: Mapping[str, str]) -> Figure:

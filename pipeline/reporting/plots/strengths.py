@@ -13,7 +13,7 @@ from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import setting_ticks
 from pipeline.reporting.markdown import INTERVAL
-from pipeline.reporting.style import DARK, STAR, WIDTH, arm_colours, style
+from pipeline.reporting.style import DARK, STAR, WIDTH, arm_colors, style
 
 NAME = "validation_accuracy"
 
@@ -23,7 +23,7 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     for study in data.confirmation.studies_of("comparison"):
         tried = of(data.tried, study.name)
         if len(tried):
-            yield f"strengths_{study.name}", strengths(tried, arm_colours(data))
+            yield f"strengths_{study.name}", strengths(tried, arm_colors(data))
 
 
 def strengths(tried: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
@@ -56,22 +56,22 @@ def draw_baseline(ax: Axes, baseline: pd.DataFrame) -> None:
             ax.axhspan(low, high, color=DARK, alpha=0.1, linewidth=0, zorder=0)
 
 
-def draw_strengths(ax: Axes, rows: pd.DataFrame, colour: str) -> None:
+def draw_strengths(ax: Axes, rows: pd.DataFrame, color: str) -> None:
     """Draw the strengths of one arm at equal distances, with intervals and a star."""
     values = _percent(rows)
     places = list(range(len(rows)))
-    ax.vlines(places, values["low"], values["high"], color=colour, linewidth=3)
+    ax.vlines(places, values["low"], values["high"], color=color, linewidth=3)
     dots: dict[str, Any] = {
         "marker": "o",
         "markersize": 9,
         "markeredgecolor": "white",
         "markeredgewidth": 0.75,
     }
-    ax.plot(places, values["mean"], color=colour, **dots)
+    ax.plot(places, values["mean"], color=color, **dots)
     for place, chosen in zip(places, rows["chosen"], strict=True):
         if chosen:
             mean = values["mean"].iloc[place]
-            ax.plot(place, mean, color=colour, zorder=5, **{**STAR, "markersize": 21})
+            ax.plot(place, mean, color=color, zorder=5, **{**STAR, "markersize": 21})
     ticks, name = setting_ticks(list(rows["setting"]))
     ax.set_xticks(places, ticks)
     ax.set(xlabel=name, ylabel="validation accuracy (%)", xlim=(-0.4, len(rows) - 0.6))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.reporting.evidence import ReportData, of
-from pipeline.reporting.style import GREY, WIDTH, arm_colours, style
+from pipeline.reporting.style import GREY, WIDTH, arm_colors, style
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -16,7 +16,7 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     for study in data.confirmation.studies_of("variance"):
         own = of(data.variance, study.name)
         if len(own):
-            yield f"variance_{study.name}", deviations(own, arm_colours(data))
+            yield f"variance_{study.name}", deviations(own, arm_colors(data))
 
 
 def deviations(components: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
@@ -39,18 +39,12 @@ def deviations(components: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
     return figure
 
 
-def draw_deviations(ax: Axes, rows: pd.DataFrame, colour: str) -> None:
+def draw_deviations(ax: Axes, rows: pd.DataFrame, color: str) -> None:
     """Draw the streams of one arm, the first on top."""
     places = list(range(len(rows)))
-    ax.hlines(places, 100 * rows["low"], 100 * rows["high"], color=colour, linewidth=3)
-    face = [colour if known else "white" for known in rows["low"].notna()]
-    look: dict[str, Any] = {
-        "marker": "o",
-        "s": 90,
-        "edgecolor": colour,
-        "linewidth": 2,
-        "zorder": 3,
-    }
+    ax.hlines(places, 100 * rows["low"], 100 * rows["high"], color=color, linewidth=3)
+    face = [color if known else "white" for known in rows["low"].notna()]
+    look: dict[str, Any] = {"marker": "o", "s": 90, "edgecolor": color, "linewidth": 2, "zorder": 3}
     ax.scatter(100 * rows["sd"], places, facecolor=face, **look)
     ax.set_yticks(places, rows["stream"])
     ax.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, None))

@@ -20,7 +20,9 @@ def timing_page(data: ReportData, timing: pd.DataFrame) -> str:
     ]
     caption = (
         f"Wall clock, {MEASURED}: not the same twice, and no part of the report. n: confirmation "
-        f"runs whose clock is known; {VOID} where there is none, as after a resume or a download. "
+        f"runs whose time is known; {VOID} if none is, for instance after a resume or a download. "
         "Rule: none. No interval."
     )
-    return f"# Timing: {data.confirmation.protocol}\n\n{format_table(rows, caption)}\n"
+    return (
+        f"# Timing: {data.confirmation.protocol}\n\n{format_table(rows, caption, words=('arm',))}\n"
+    )

@@ -1,0 +1,56 @@
+"""The metrics of a report: what each is called, and the units of its scores and differences."""
+
+from dataclasses import dataclass, replace
+
+from pipeline.comparison.matching import SCORES
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric in words.
+
+    Attributes:
+        title: its name.
+        unit: the unit of a score, "" for none.
+        difference_unit: the unit of a difference of scores, "" for none.
+        fraction: whether scores are fractions, which are shown times 100.
+    """
+
+    title: str
+    unit: str = ""
+    difference_unit: str = ""
+    fraction: bool = False
+
+    @property
+    def label(self) -> str:
+        """The title with the unit of a score."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def difference_label(self) -> str:
+        """The title with the unit of a difference."""
+        return f"{self.title} ({self.difference_unit})" if self.difference_unit else self.title
+
+
+OF_PREDICTIONS = {
+    "accuracy": Metric("accuracy", "%", "points", fraction=True),
+    "nll": Metric("NLL", "nats", "nats"),
+    "brier": Metric("Brier score"),
+    "calibration_error": Metric("calibration error", "%", "points", fraction=True),
+}
+METRICS = {
+    **OF_PREDICTIONS,
+    "nll_scaled": replace(OF_PREDICTIONS["nll"], title="scaled NLL"),
+    "calibration_error_scaled": replace(
+        OF_PREDICTIONS["calibration_error"], title="scaled calibration error"
+    ),
+    **{
+        name: replace(OF_PREDICTIONS[metric], title=f"{split} {OF_PREDICTIONS[metric].title}")
+        for name, (split, metric) in SCORES.items()
+    },
+    "gap": Metric("gap", "points", "points", fraction=True),
+    "gap_noise": Metric("gap noise", "points", "points", fraction=True),
+    "gap_augmentation": Metric("gap augmentation", "points", "points", fraction=True),
+    "training_cost": Metric("training cost", "of the baseline's"),
+    "test_cost": Metric("test cost", "of the baseline's"),
+}
