@@ -13,10 +13,10 @@ def resolution(images: int, seeds: int, overlap: float) -> pd.DataFrame:
     """Return a row per share in `SHARES`, with the columns `COLUMNS`.
 
     `difference` (fraction) is what two equally good networks differ by in 95 of 100 draws of a
-    validation set of that number of `images`, exactly one of them being right on the share. `overlap` is
-    the part (0 to 1) of their validation images that two of the exploration `seeds` share; the mean
-    over seeds divides the difference by `least` (the same images decide at every seed) to `most`
-    (others do), NaN for fewer than two seeds.
+    validation set of that number of `images`, if exactly one of them is right on the share.
+    `overlap` is the part (0 to 1) of their validation images that two of the exploration `seeds`
+    share. The mean over seeds divides the difference by `least` (the same images decide at every
+    seed) to `most` (other images do), NaN for fewer than two seeds.
     """
     bounds = (_divisor(seeds, overlap), _divisor(seeds, 0)) if seeds > 1 else (nan, nan)
     rows = [
