@@ -15,7 +15,7 @@ class Nodes:
     """The nodes of a cluster that may get jobs: those in which nothing wrong has been found."""
 
     def __init__(self, ray: Any, processors: int, shared: Sequence[Path]) -> None:
-        """Prepare for jobs of so many processors that use the folders `shared`."""
+        """Prepare for jobs that take `processors` each and use the folders `shared`."""
         self.ray = ray
         self.processors = processors
         self.shared = shared
@@ -109,10 +109,11 @@ class Nodes:
 
 
 def _call_by_name(ray: Any) -> Callable[..., tuple[str, str]]:
-    """Return a function that calls another one, by its module and name, and never raises.
+    """Return a function that calls another one, by its module and name, and raises nothing.
 
-    Ray sends an inner function as code, so it also runs where this package cannot be imported, and
-    says on which node that is.
+    Ray sends an inner function as code, so it also runs where this package cannot be imported. It
+    returns the name of such a node, which the exception of a Ray task does not carry: Ray's own
+    `retry_exceptions` often repeats a task on the same node, the idle one, since it fails fast.
     """
 
     def call(module: str, name: str, *arguments: Any) -> tuple[str, str]:

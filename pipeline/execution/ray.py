@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "RAY_task_oom_retries": "1",  # without end by default
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray prints a warning otherwise
 }
-SURVEY_SECONDS = 2.0  # between two looks at who has joined
+SURVEY_SECONDS = 2.0  # between two looks at which nodes there are
 ACCESS = "expected the token of its head in ~/.ray/auth_token (RAY_AUTH_TOKEN_PATH: another file)"
 
 
@@ -70,7 +70,7 @@ def run_jobs(
                 few = "execution.executor: no node of the cluster has enough processors"
                 raise Refusal(*(nodes.problems.values() or [few]))
             room = min(sum(slots.values()), settings.workers or sys.maxsize)
-            while waiting and len(running) < room:  # no more: those go to nodes that join later
+            while waiting and len(running) < room:  # the rest can use nodes that join
                 job = waiting.popleft()
                 running[_submit(nodes, job, perform, settings)] = job
             ready, _ = ray.wait(list(running), timeout=SURVEY_SECONDS)
