@@ -45,7 +45,9 @@ WRITERS = (
     *("execution/dvc_lock.py", "terminal/doctor.py"),  # the lock file of DVC
     *("execution/inputs.py", "execution/verification.py"),  # what a report was made of
     "execution/plans.py",
-    "execution/ray.py",  # looks whether nodes share their folders
+    "execution/address.py",  # of the last cluster
+    "execution/ray.py",  # the null device
+    "execution/node_check.py",  # looks whether nodes share their folders
     "tracking/mirror.py",
 )
 DISK = {

@@ -1,37 +1,28 @@
 """Run jobs as Ray tasks on all nodes of a cluster, with the contract of `processes.run_jobs`.
 
 Ray places the tasks and repeats one whose worker or node is lost; a task may run twice, and the
-first complete record counts. A task performs its job in a process of its own, as on one machine,
-so that failures and limits read the same. A node gets jobs only after a check has shown that it
-sees the same folders and has the same code, libraries and processor. Messages are JSON.
+first complete record counts. A job that a node could not even begin goes to another one. A task
+performs its job in a process of its own, as on one machine, so that failures and limits read the
+same. Messages are JSON.
 """
 
 import contextlib
-import functools
 import importlib
 import json
 import os
-import platform
-import shutil
 import signal
-import socket
 import sys
-import tempfile
 import threading
-import time
-import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipeline.config.parameters import Execution
 from pipeline.execution import processes
-from pipeline.execution.inputs import package_digest
+from pipeline.execution.address import require_listener
 from pipeline.execution.jobs import Job, Outcome, Perform
-from pipeline.planning.fingerprint import versions
+from pipeline.execution.nodes import Nodes
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.signals import TERMINATED
 
@@ -44,12 +35,7 @@ ENVIRONMENT = {
     "RAY_task_oom_retries": "1",  # without end by default
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray prints a warning otherwise
 }
-CONNECT_SECONDS = 5.0
-CHECK_SECONDS = 60.0  # the first task of a node imports torch
-SHARE_SECONDS = 5.0  # network file systems show new files late
-SURVEY_SECONDS = 2.0  # between two looks at who has joined
-NODE_ID = "ray.io/node-id"
-SHARED = "expected one file system that all nodes share (GAPWISE_STORE moves the run store)"
+SURVEY_SECONDS = 2.0  # between two looks at which nodes there are
 ACCESS = "expected the token of its head in ~/.ray/auth_token (RAY_AUTH_TOKEN_PATH: another file)"
 
 
@@ -58,12 +44,12 @@ def run_jobs(
 ) -> Iterator[tuple[Job, Outcome]]:
     """Perform every job and yield (job, outcome) as each ends; all tasks have ended when this has.
 
-    `shared` are the absolute folders that every node must see. A node that joins later and differs
-    is named once and gets no jobs.
+    `shared` are the absolute folders that every node must see. A node that joins later and differs,
+    or on which a job cannot begin, is named once and gets no more jobs.
 
     Raises:
-        Refusal: There is no cluster, one of its nodes differs, or a job met bad input or a disk
-            that cannot be written.
+        Refusal: There is no cluster, one of its nodes differs, no node can work, or a job met bad
+            input or a disk that cannot be written.
     """
     if not jobs:
         return
@@ -74,42 +60,50 @@ def run_jobs(
         )
     waiting: deque[Job] = deque(jobs)
     running: dict[Any, Job] = {}  # by task
-    accepted: dict[str, int] = {}  # node -> jobs at a time
-    rejected: dict[str, str] = {}  # node -> what is wrong with it
     with _connection(settings.address) as ray:
-        _survey(ray, settings.devices, shared, accepted, rejected)
-        if rejected:
-            raise Refusal(*rejected.values())
+        nodes = Nodes(ray, settings.devices, shared)
+        if differing := nodes.survey():
+            raise Refusal(*differing)
         while waiting or running:
-            room = min(sum(accepted.values()), settings.workers or sys.maxsize)
-            while waiting and len(running) < room:
+            slots = nodes.slots()
+            if not slots:
+                few = "execution.executor: no node of the cluster has enough processors"
+                raise Refusal(*(nodes.problems.values() or [few]))
+            room = min(sum(slots.values()), settings.workers or sys.maxsize)
+            while waiting and len(running) < room:  # the rest can use nodes that join
                 job = waiting.popleft()
-                running[_submit(ray, job, perform, settings, accepted)] = job
-            if not running:
-                raise Refusal("execution.executor: no node of the cluster has enough processors")
+                running[_submit(nodes, job, perform, settings)] = job
             ready, _ = ray.wait(list(running), timeout=SURVEY_SECONDS)
+            lines = nodes.survey()
             for task in ready:
-                outcome = _outcome(ray, task)
-                if outcome["state"] == "refused":
+                job = running.pop(task)
+                unfit, outcome = _collect(ray, nodes, task)
+                if unfit:
+                    lines += nodes.reject(unfit, outcome["reason"])
+                    waiting.append(job)
+                elif outcome["state"] == "refused":
                     raise Refusal(*outcome["reason"].splitlines())
-                yield running.pop(task), outcome
-            for line in _survey(ray, settings.devices, shared, accepted, rejected):
+                else:
+                    yield job, outcome
+            for line in lines:
                 print(f"{line}; it gets no jobs", file=sys.stderr, flush=True)
     for folder in shared:
         os.listdir(folder)  # an NFS client remembers until then which files were missing
 
 
-def _submit(ray: Any, job: Job, perform: Perform, settings: Execution, nodes: Iterable[str]) -> Any:
+def _submit(nodes: Nodes, job: Job, perform: Perform, settings: Execution) -> Any:
     one = settings.model_copy(update={"workers": 1, "accelerator": "cpu"})
     specification = getattr(sys.modules[perform.__module__], "__spec__", None)
     module = specification.name if specification else perform.__module__  # `__main__` has a name
-    task = ray.remote(_work).options(
+    arguments = module, perform.__qualname__, json.dumps(job), one.model_dump_json()
+    return nodes.call(
+        nodes.slots(),
+        _work,
+        *arguments,
         num_cpus=settings.devices,
         max_retries=1,
         scheduling_strategy="SPREAD",
-        label_selector={NODE_ID: f"in({','.join(nodes)})"},
     )
-    return task.remote(module, perform.__qualname__, json.dumps(job), one.model_dump_json())
 
 
 def _work(module: str, name: str, job: str, settings: str) -> str:
@@ -124,132 +118,14 @@ def _work(module: str, name: str, job: str, settings: str) -> str:
     return json.dumps(outcome)
 
 
-def _outcome(ray: Any, task: Any) -> Outcome:
+def _collect(ray: Any, nodes: Nodes, task: Any) -> tuple[str, Outcome]:
+    """Return the outcome of a job, after the node that could not begin it or ""."""
     try:
-        outcome: Outcome = json.loads(ray.get(task))
-        return outcome
-    except ray.exceptions.RayTaskError as error:  # the node, as `_work` itself raises nothing
-        reason = f"a node cannot work: {_last_line(error)}"
+        unfit, text = nodes.answer(task)
     except ray.exceptions.RayError as error:
         reason = f"its worker or the whole node was lost ({type(error).__name__})"
-    return {"state": "failed", "reason": reason}
-
-
-def _survey(
-    ray: Any,
-    processors: int,
-    shared: Sequence[Path],
-    accepted: dict[str, int],
-    rejected: dict[str, str],
-) -> list[str]:
-    """Check the nodes that have joined and remove those that have left; return the new problems."""
-    nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
-    for node in set(accepted) - set(nodes):
-        del accepted[node]
-    room = {
-        name: int(node["Resources"].get("CPU", 0)) // processors for name, node in nodes.items()
-    }
-    new = [node for node in nodes if room[node] and node not in {*accepted, *rejected}]
-    if not new:
-        return []
-    with _probe(shared) as probe:
-        arguments = facts(), [str(folder) for folder in shared], probe
-        asked = ray.remote(problem)
-        tasks = {
-            node: asked.options(num_cpus=0, max_retries=0, label_selector={NODE_ID: node}).remote(
-                *arguments, node
-            )
-            for node in new
-        }
-        ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=CHECK_SECONDS)
-        problems = {node: _answer(ray, task) for node, task in tasks.items()}
-        for node in new:
-            problems[node] = problems[node] or hidden(shared, probe, node)
-    left = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
-    found = {
-        node: f"execution.executor: node {nodes[node]['NodeManagerAddress']} {text}"
-        for node, text in problems.items()
-        if text and node not in left
-    }
-    rejected |= found
-    accepted |= {node: room[node] for node in new if node not in {*found, *left}}
-    return list(found.values())
-
-
-def _answer(ray: Any, task: Any) -> str:
-    try:
-        return str(ray.get(task, timeout=0))
-    except ray.exceptions.GetTimeoutError:
-        return f"did not answer within {CHECK_SECONDS:.0f} s; expected a node that starts workers"
-    except ray.exceptions.RayError as error:
-        return f"cannot work ({_last_line(error)}); expected the same installation on every node"
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]
-
-
-def problem(ours: Mapping[str, str], folders: Sequence[str], probe: str, node: str) -> str:
-    """Return what keeps this node from taking part, and leave an answer in each folder's probe.
-
-    `ours` are the facts of the machine that asks.
-    """
-    for folder in folders:
-        place = Path(folder, probe)
-        if not _soon(place.is_dir):
-            return f"does not see {folder}; {SHARED}"
-        if not _soon(lambda place=place: (place / node).write_text(node)):  # type: ignore[misc]
-            return f"cannot write to {folder}; {SHARED}"
-    for fact, theirs in facts().items():
-        if ours.get(fact) != theirs:
-            return (
-                f"has {fact} {theirs}, this machine {ours.get(fact)}; expected the same everywhere"
-            )
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        return "requires no token; expected RAY_AUTH_MODE=token where `ray start` is called"
-    return ""
-
-
-def hidden(folders: Sequence[Path], probe: str, node: str) -> str:
-    """Return where the answer of a node cannot be seen: it has another folder at the same path."""
-    for folder in folders:
-        if not _soon((folder / probe / node).exists):
-            return f"has another folder at the place of {folder}; {SHARED}"
-    return ""
-
-
-@functools.cache
-def facts() -> dict[str, str]:
-    """Return what must be equal on all nodes for a run to give the same bytes on each."""
-    return {
-        "Python": platform.python_version(),
-        **versions(),
-        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        "code of pipeline": package_digest()[:12],
-    }
-
-
-@contextlib.contextmanager
-def _probe(folders: Sequence[Path]) -> Iterator[str]:
-    """Make a folder of one new name in every folder while the context lasts; yield the name."""
-    name = f".probe.{uuid.uuid4().hex}"
-    try:
-        for folder in folders:
-            (folder / name).mkdir(parents=True)
-        yield name
-    finally:
-        for folder in folders:
-            shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _soon(check: Callable[[], object]) -> bool:
-    end = time.monotonic() + SHARE_SECONDS
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            if check():
-                return True
-        time.sleep(0.1)
-    return False
+        return "", {"state": "failed", "reason": reason}
+    return unfit, {"state": "failed", "reason": text} if unfit else json.loads(text)
 
 
 @contextlib.contextmanager
@@ -262,7 +138,7 @@ def _connection(address: str) -> Iterator[Any]:
         raise Refusal(
             "execution.executor: Ray is not installed; run: pip install '.[ray]'"
         ) from None
-    _require_listener(address)
+    require_listener(address)
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         _connect(ray, address)
@@ -290,28 +166,13 @@ def _connect(ray: Any, address: str) -> None:
         raise Refusal(f"execution.executor: the cluster at {address}: {error}") from None
 
 
-def _require_listener(address: str) -> None:
-    """Raise Refusal where nothing listens: `ray.init` tries for minutes, then ends the process."""
-    last = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray", "ray_current_cluster")
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS") or (last.read_text() if last.exists() else "")
-    host, _, port = address.strip().rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port or 0)), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise Refusal(
-            f"execution.address: nothing answers at {address or 'auto'} "
-            f"({error.strerror or error}); "
-            "expected a running cluster that this machine belongs to: ray start"
-        ) from None
-
-
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """Drop what Ray's own threads write to the standard error."""
     kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
     try:
         yield
     finally:

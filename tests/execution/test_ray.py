@@ -15,8 +15,9 @@ import pytest
 
 from pipeline import choose, compare, confirm, evaluate, predict, prepare, train
 from pipeline.config.parameters import Execution
-from pipeline.execution import ray
-from pipeline.execution.ray import ENVIRONMENT, facts, hidden, problem, run_jobs
+from pipeline.execution import node_check
+from pipeline.execution.node_check import facts, hidden, problem
+from pipeline.execution.ray import ENVIRONMENT, run_jobs
 from pipeline.runtime.errors import Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,15 +246,36 @@ def test_a_node_lost_in_the_midst_changes_nothing(cluster, carry, tmp_path):
     assert {outcome["state"] for _, outcome in ended} == {"done"}
 
 
-def test_a_node_that_joins_is_used(cluster, carry, tmp_path):
+def test_a_node_that_joins_is_used_and_a_broken_one_gets_no_more_jobs(
+    cluster, carry, tmp_path, capsys
+):
+    """The jobs that could not begin on it get a second try on a healthy node."""
+    broken = {
+        **small("broken"),
+        "env_vars": {"NODE": "broken", "PYTHONPATH": f"{broken_module(tmp_path)}:{ROOT}"},
+    }
     results = carry(*[{"do": "sleep", "seconds": 0.5}] * 16)
-    next(results)
-    joined = cluster.add_node(**small("joined"))
+    ended = [next(results)]
+    joined = [cluster.add_node(**broken), cluster.add_node(**small("joined"))]
     try:
-        assert len(list(results)) == 15
-        assert "joined" in {node for _, _, node in begun(tmp_path)}
+        ended += results
     finally:
-        cluster.remove_node(joined)
+        for node in joined:
+            cluster.remove_node(node)
+    assert sorted(int(name) for name, _ in ended) == list(range(16))
+    assert {outcome["state"] for _, outcome in ended} == {"done"}
+    assert {node for _, _, node in begun(tmp_path)} == {"head", "other", "joined"}
+    [line] = capsys.readouterr().err.splitlines()
+    assert "cannot work (ImportError: no library)" in line
+    assert line.endswith("it gets no jobs")
+
+
+def broken_module(folder):
+    """A folder in which the module of the jobs cannot be imported."""
+    place = folder / "broken"
+    place.mkdir()
+    (place / "node_jobs.py").write_text("raise ImportError('no library')\n")
+    return place
 
 
 def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, tmp_path):
@@ -322,7 +344,7 @@ def test_a_node_that_differs_is_named_with_the_difference(fact):
 
 
 def test_a_node_must_see_every_folder_and_be_seen_in_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray, "SHARE_SECONDS", 0.2)
+    monkeypatch.setattr(node_check, "SHARE_SECONDS", 0.2)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     assert problem(facts(), [str(theirs)], "probe", "node").startswith(f"does not see {theirs};")
@@ -364,15 +386,16 @@ def test_a_killed_driver_and_a_lost_node_leave_the_same_tables(
     until(lambda: not working(), 10)
     kept = trained_at(spread)
     assert len(kept) < len(before) + 6
-    lost = cluster.add_node(**small("lost"))
-    remover = threading.Thread(
-        target=remove_once, args=(cluster, lost, lambda: set(trained_at(spread)) > set(kept))
-    )
-    remover.start()
+    enter(monkeypatch, spread, "processes", cluster)
     run(confirm)
-    remover.join()
     assert kept.items() < trained_at(spread).items()  # what was finished was not trained again
-    run(predict, evaluate, compare)
+    enter(monkeypatch, spread, "cluster", cluster)
+    lost = cluster.add_node(**small("lost"))
+    remover = threading.Thread(target=remove_once, args=(cluster, lost, lambda: predicted(spread)))
+    remover.start()
+    run(predict)
+    remover.join()
+    run(evaluate, compare)
     assert tables(spread) == tables(alone)
 
 
@@ -391,6 +414,11 @@ def enter(monkeypatch, project, executor, cluster):
 def remove_once(cluster, node, check):
     until(check, 60)
     cluster.remove_node(node, allow_graceful=False)
+
+
+def predicted(project):
+    """Whether `predict` has written something."""
+    return any((project / "artifacts" / "tiny").glob("*predictions*/*"))
 
 
 def tables(project):

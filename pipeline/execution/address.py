@@ -1,0 +1,35 @@
+"""Look whether a cluster answers at an address."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+from pipeline.runtime.errors import Refusal
+
+CONNECT_SECONDS = 5.0
+
+
+def require_listener(address: str) -> None:
+    """Raise Refusal where nothing listens at the address of a cluster.
+
+    `ray.init` tries for minutes there and then ends the process.
+    """
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or _last_address()
+    host, _, port = address.strip().rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port or 0)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise Refusal(
+            f"execution.address: nothing answers at {address or 'auto'} "
+            f"({error.strerror or error}); "
+            "expected a running cluster that this machine belongs to: ray start"
+        ) from None
+
+
+def _last_address() -> str:
+    """Return where `ray start` has last started or joined a cluster on this machine."""
+    folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    file = Path(folder, "ray", "ray_current_cluster")
+    return file.read_text() if file.exists() else ""

@@ -1,0 +1,86 @@
+"""Check that a machine gives the same bytes as another one and shares its folders.
+
+The machine that asks makes a probe, a new folder in every shared one. The other machine looks for
+the probes and leaves an answer in each, which the first one then looks for.
+"""
+
+import contextlib
+import functools
+import os
+import platform
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from pipeline.execution.inputs import package_digest
+from pipeline.planning.fingerprint import versions
+
+SHARE_SECONDS = 5.0  # network file systems show new files late
+SHARED = "expected one file system that all nodes share (GAPWISE_STORE moves the run store)"
+
+
+@functools.cache
+def facts() -> dict[str, str]:
+    """Return what must be equal on all nodes for a run to give the same bytes on each."""
+    return {
+        "Python": platform.python_version(),
+        **versions(),
+        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "code of pipeline": package_digest()[:12],
+    }
+
+
+@contextlib.contextmanager
+def probes(folders: Sequence[Path]) -> Iterator[str]:
+    """Make a folder of one new name in every folder while the context lasts; yield the name."""
+    name = f".probe.{uuid.uuid4().hex}"
+    try:
+        for folder in folders:
+            (folder / name).mkdir(parents=True)
+        yield name
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def problem(ours: Mapping[str, str], folders: Sequence[str], probe: str, node: str) -> str:
+    """Return what keeps this node from taking part, and leave its answer in every probe.
+
+    `ours` are the facts of the machine that asks, `node` is the name of this one.
+    """
+    for folder in folders:
+        place = Path(folder, probe)
+        if not _soon(place.is_dir):
+            return f"does not see {folder}; {SHARED}"
+        if not _soon(functools.partial((place / node).write_text, node)):
+            return f"cannot write to {folder}; {SHARED}"
+    for fact, theirs in facts().items():
+        if ours.get(fact) != theirs:
+            return (
+                f"has {fact} {theirs}, this machine {ours.get(fact)}; expected the same everywhere"
+            )
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return "requires no token; expected RAY_AUTH_MODE=token where `ray start` is called"
+    return ""
+
+
+def hidden(folders: Sequence[Path], probe: str, node: str) -> str:
+    """Return where the answer of a node cannot be seen: it has another folder at the same path."""
+    for folder in folders:
+        if not _soon((folder / probe / node).exists):
+            return f"has another folder at the place of {folder}; {SHARED}"
+    return ""
+
+
+def _soon(check: Callable[[], object]) -> bool:
+    end = time.monotonic() + SHARE_SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            if check():
+                return True
+        time.sleep(0.1)
+    return False

@@ -1,0 +1,125 @@
+"""The nodes of a Ray cluster: which of them may get jobs, and calls to functions on them."""
+
+import importlib
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.execution.node_check import facts, hidden, probes, problem
+
+CHECK_SECONDS = 60.0  # the first task of a node imports torch
+NODE_ID = "ray.io/node-id"
+
+
+class Nodes:
+    """The nodes of a cluster that may get jobs: those in which nothing wrong has been found."""
+
+    def __init__(self, ray: Any, processors: int, shared: Sequence[Path]) -> None:
+        """Prepare for jobs that take `processors` each and use the folders `shared`."""
+        self.ray = ray
+        self.processors = processors
+        self.shared = shared
+        self.checked: set[str] = set()
+        self.problems: dict[str, str] = {}  # node -> a line on what is wrong with it
+        self.by_name = ray.remote(_call_by_name(ray))
+
+    def slots(self) -> dict[str, int]:
+        """Return how many jobs each node that may get some can perform at a time."""
+        return {
+            node: slots
+            for node, slots in self._present().items()
+            if node in self.checked and node not in self.problems
+        }
+
+    def survey(self) -> list[str]:
+        """Check the nodes that have joined; return a line for each that is not to get jobs."""
+        new = [node for node in self._present() if node not in self.checked]
+        if not new:
+            return []
+        found = self._check(new)
+        present = self._present()
+        lines = []
+        for node in new:
+            if node in present:  # and has not left meanwhile
+                self.checked.add(node)
+                lines += self.reject(node, found[node]) if found[node] else []
+        return lines
+
+    def reject(self, node: str, what: str) -> list[str]:
+        """Give a node no more jobs; return a line that says why, the first time."""
+        if node in self.problems:
+            return []
+        addresses = {each["NodeID"]: each["NodeManagerAddress"] for each in self.ray.nodes()}
+        self.problems[node] = f"execution.executor: node {addresses[node]} {what}"
+        return [self.problems[node]]
+
+    def call(
+        self, nodes: Collection[str], function: Callable[..., str], *arguments: Any, **options: Any
+    ) -> Any:
+        """Start a function on one of `nodes`; return the task, of which `answer` is the result."""
+        options["label_selector"] = {NODE_ID: f"in({','.join(nodes)})"}
+        options["name"] = function.__name__
+        task = self.by_name.options(**options)
+        return task.remote(function.__module__, function.__name__, *arguments)
+
+    def answer(self, task: Any, timeout: float | None = None) -> tuple[str, str]:
+        """Return what a function returned, after ""; or a node that cannot work, and in which way.
+
+        Raises:
+            ray.exceptions.RayError: The worker or the node was lost, or did not end in time.
+        """
+        node, text = self.ray.get(task, timeout=timeout)
+        if node:
+            text = f"cannot work ({text}); expected the same installation on every node"
+        return node, text
+
+    def _present(self) -> dict[str, int]:
+        """Return how many jobs at a time each node has processors for; not those without any."""
+        slots = {
+            node["NodeID"]: int(node["Resources"].get("CPU", 0)) // self.processors
+            for node in self.ray.nodes()
+            if node["Alive"]
+        }
+        return {node: count for node, count in slots.items() if count}
+
+    def _check(self, nodes: Sequence[str]) -> dict[str, str]:
+        """Return for each node what keeps it from taking part; "" for nothing."""
+        folders = [str(folder) for folder in self.shared]
+        with probes(self.shared) as probe:
+            asked = {}
+            for node in nodes:
+                arguments = facts(), folders, probe, node
+                asked[node] = self.call([node], problem, *arguments, num_cpus=0, max_retries=0)
+            tasks = list(asked.values())
+            self.ray.wait(tasks, num_returns=len(tasks), timeout=CHECK_SECONDS)
+            return {
+                node: self._found(task) or hidden(self.shared, probe, node)
+                for node, task in asked.items()
+            }
+
+    def _found(self, task: Any) -> str:
+        errors = self.ray.exceptions
+        try:
+            _, text = self.answer(task, timeout=0)
+            return text
+        except errors.GetTimeoutError:
+            return f"did not answer within {CHECK_SECONDS:.0f} s; expected one that starts workers"
+        except errors.RayError as error:
+            return f"cannot work ({type(error).__name__}); expected one that starts workers"
+
+
+def _call_by_name(ray: Any) -> Callable[..., tuple[str, str]]:
+    """Return a function that calls another one, by its module and name, and raises nothing.
+
+    Ray sends an inner function as code, so it also runs where this package cannot be imported. It
+    returns the name of such a node, which the exception of a Ray task does not carry: Ray's own
+    `retry_exceptions` often repeats a task on the same node, the idle one, since it fails fast.
+    """
+
+    def call(module: str, name: str, *arguments: Any) -> tuple[str, str]:
+        try:
+            return "", getattr(importlib.import_module(module), name)(*arguments)
+        except Exception as error:
+            return ray.get_runtime_context().get_node_id(), f"{type(error).__name__}: {error}"
+
+    return call
