@@ -10,7 +10,7 @@ from tiny import RUN, tables, trained
 
 from pipeline import choose, compare, confirm, evaluate, predict, report, track, train
 from pipeline.config.plan import read_plan
-from pipeline.records import store as records
+from pipeline.records import runs as records
 from pipeline.records.store import Store
 from pipeline.runtime.errors import Refusal
 
