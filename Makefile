@@ -22,7 +22,7 @@ run: $(READY)
 	@python -m pipeline run
 
 test: $(READY)
-	@python -m pytest -n 2
+	@python -m pytest -n 2 --dist loadgroup
 
 lint: $(READY)
 	@ruff check .

@@ -1,5 +1,9 @@
-"""A tiny project in a temporary folder, and small runs: what most tests stand on."""
+"""A tiny project in a temporary folder, and small runs: what most tests stand on.
 
+The first run of the project is made once for all workers, and copied by each.
+"""
+
+import json
 import shutil
 import subprocess
 import sys
@@ -10,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 from declarations import MODEL
-from stages import run_stages
-from tiny import RUN, clean_environment, write_checkout, write_project
+from filelock import FileLock
+from tiny import clean_environment, write_checkout, write_project
+from watched import watched_run
 
 from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
@@ -27,6 +32,19 @@ TRAINING = {
     "batch_size": 10,
     "curve_points": 2,
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, and while one worker makes the first run with others than its users."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.name == "test_a_default_run_uses_no_network":
+        return 0
+    if item.get_closest_marker("long"):
+        return 1
+    return 2 if "first_run" in getattr(item, "fixturenames", ()) else 3
 
 
 @pytest.fixture(autouse=True)
@@ -58,15 +76,33 @@ def _write_project():
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny project after all nine stages, for this whole session: to read, or to copy."""
+def first_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder of the first run of the tiny project, made by one worker for all of them.
+
+    `project` is the project after it; `run.json` says how it ended and which addresses it asked for.
+    """
+    root = tmp_path_factory.getbasetemp()
+    folder = (root if worker_id == "master" else root.parent) / "first_run"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "run.json").exists():
+            watched_run(folder)
+    return folder
+
+
+def copy_results(first_run: Path, folder: Path, *more: str) -> None:
+    """Copy what the first run has left into another folder with the settings of the project."""
+    unmirrored = shutil.ignore_patterns("tracked")  # what W&B has of it
+    for name in ("artifacts", "reports", ".runs", *more):
+        source = first_run / "project" / name
+        shutil.copytree(source, folder / name, ignore=unmirrored, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def finished(first_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny project after all nine stages, without code: to read, or to copy."""
     folder = tmp_path_factory.mktemp("finished")
     write_project(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("GAPWISE_STORE", str(folder / ".runs"))
-        patch.setenv("WANDB_MODE", "disabled")
-        run_stages()
+    copy_results(first_run, folder)
     return folder
 
 
@@ -133,9 +169,12 @@ def command(checkout: Path, environment: dict[str, str]) -> Command:
 
 
 @pytest.fixture(scope="session")
-def reproduced(command: Command) -> subprocess.CompletedProcess[str]:
-    """The first `run` of the checkout."""
-    return command(*RUN)
+def reproduced(first_run: Path, checkout: Path) -> subprocess.CompletedProcess[str]:
+    """The first `run` of the checkout, which has its results from now on."""
+    copy_results(first_run, checkout, ".dvc")
+    shutil.copyfile(first_run / "project" / "dvc.lock", checkout / "dvc.lock")
+    ended = json.loads((first_run / "run.json").read_text())
+    return subprocess.CompletedProcess([], ended["code"], ended["output"], ended["errors"])
 
 
 @pytest.fixture

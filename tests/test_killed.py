@@ -35,18 +35,17 @@ def hit(run, folder, number, target, runs):
     pytest.fail("nothing was hit")
 
 
+@pytest.mark.long
 def test_it_goes_on_to_the_same_tables(reproduced, checkout, environment, fresh):
     """Hit again and again: nothing lives on, no finished run is trained again, every table is that of a run in peace.
 
-    Control-C reaches the whole group, `kill -INT` the command alone; the death of a worker costs one try.
+    Control-C reaches the whole group; the death of a worker costs one try. `make torture` has more ways.
     """
     finished = {}
     for number, target, runs, expected in (
-        (signal.SIGINT, "command", 0, 130),
         (signal.SIGINT, "group", 1, 130),
         (signal.SIGKILL, "group", 3, -9),
         (signal.SIGTERM, "dvc", 12, 1),
-        (signal.SIGINT, "stage", 20, 1),
         (signal.SIGKILL, "worker", 20, 0),
     ):
         run = Run(fresh, environment)

@@ -1,33 +1,13 @@
-"""A default run needs no network: Weights & Biases offline, DVC without telemetry, data that comes with scikit-learn."""
+"""A default run needs no network; that a connection would be noticed is tried with planted ones."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tiny import RUN, write_checkout
+from watched import watching
 
-WATCH = """
-import os, sys
-
-def watch(event, arguments):
-    if event == "socket.getaddrinfo" or event == "socket.gethostbyname":
-        wanted = str(arguments[0])
-        fine = wanted in ("None", "localhost", "127.0.0.1", "::1", "")
-    elif event in ("socket.connect", "socket.sendto"):
-        address = arguments[1]
-        wanted = str(address)
-        fine = not isinstance(address, tuple) or address[0].startswith("127.") or address[0] in ("::1", "localhost")
-    else:
-        return
-    if not fine:
-        with open(os.environ["SEEN"], "a") as file:
-            file.write(f"{sys.argv}: {event} {wanted}\\n")
-        raise SystemExit(f"no network: {event} {wanted}")
-
-sys.addaudithook(watch)
-"""
-ALONE = ("unshare", "--user", "--map-root-user", "--net")
 FAULTS = {
     "connect": "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)",
     "name": "import socket; socket.getaddrinfo('example.org', 80)",
@@ -36,43 +16,16 @@ FAULTS = {
 }
 
 
-@pytest.fixture
-def watched(environment, tmp_path):
-    """An environment in which every Python process writes down, and is ended by, a connection to elsewhere."""
-    (tmp_path / "watch").mkdir()
-    (tmp_path / "watch" / "sitecustomize.py").write_text(WATCH)
-    (tmp_path / "seen").touch()
-    kept = {key: value for key, value in environment.items() if key != "WANDB_MODE"}
-    return kept | {"PYTHONPATH": str(tmp_path / "watch"), "SEEN": str(tmp_path / "seen")}
-
-
-def namespace() -> tuple[str, ...]:
-    """What starts a command without any network, where the system lets a user have that."""
-    tried = (
-        subprocess.run([*ALONE, "true"], capture_output=True, check=False)
-        if sys.platform.startswith("linux")
-        else None
-    )
-    return ALONE if tried is not None and not tried.returncode else ()
-
-
-def test_a_default_run_uses_no_network(watched, tmp_path):
-    write_checkout(tmp_path / "project", wandb="offline")
-    done = subprocess.run(
-        [*namespace(), *RUN],
-        cwd=tmp_path / "project",
-        env=watched,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "W&B: mirrored 47 runs offline" in done.stdout
-    assert Path(watched["SEEN"]).read_text() == ""
+def test_a_default_run_uses_no_network(first_run):
+    ended = json.loads((first_run / "run.json").read_text())
+    assert ended["code"] == 0, ended["output"] + ended["errors"]
+    assert "W&B: mirrored 47 runs offline" in ended["output"]
+    assert ended["seen"] == ""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_connection_would_be_seen(watched, fault):
+def test_a_connection_would_be_seen(tmp_path, fault):
+    watched = watching(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", FAULTS[fault]],
         env=watched,

@@ -11,51 +11,66 @@ from marked import Run
 from misbehaving import plant
 from tiny import RUN, trained, write_clone
 
+together = pytest.mark.xdist_group("failing")
 
-def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(
-    copied, command, environment
-):
-    """The same code fails or hangs under one environment and not under another."""
-    plant(copied)
-    stopped = command(*RUN, at=copied, FAIL="1")
+
+@pytest.fixture(scope="module")
+def failing(checkout, command, tmp_path_factory):
+    """A project of one study in which weight decay failed, and how two runs of it ended.
+
+    The first stopped at the failure, the second was to keep going. The same code fails or hangs
+    under one environment and not under another.
+    """
+    folder = write_clone(checkout, tmp_path_factory.mktemp("failing") / "project")
+    parameters = folder / "params.yaml"
+    parameters.write_text(parameters.read_text().replace("studies: null", "studies: [others]"))
+    plant(folder)
+    stopped = command(*RUN, at=folder, FAIL="1")
+    return folder, stopped, command(*RUN, "--keep-going", at=folder, FAIL="1")
+
+
+@together
+@pytest.mark.long
+def test_a_failing_arm_stops_the_run_or_is_reported(failing):
+    folder, stopped, kept = failing
     assert stopped.returncode == 1
-    said = (
-        r"3 of 3 runs failed:\nweight_decay strength=0.01 seed 100\d and 2 more: "
-        r"RuntimeError: out of luck \(weight_decay.py"
+    assert re.search(
+        r"3 of 9 runs failed:\nweight_decay strength=0.01 seed 100\d and 2 more: "
+        r"RuntimeError: out of luck \(weight_decay.py",
+        stopped.stderr,
     )
-    assert re.search(said, stopped.stderr)
     assert stopped.stderr.endswith("correct what is named above and run again\n")
-    kept = command(*RUN, "--keep-going", at=copied, FAIL="1")
     assert kept.returncode == 0, kept.stderr
     assert "Traceback" not in stopped.stderr + kept.stdout + kept.stderr
-    assert _row(copied)["failed"] == 3
-    assert "3/0/3/0/0" in (copied / "reports" / "tiny" / "report.md").read_text()
-    failing = command(*RUN, at=copied, FAIL="1")  # DVC alone would take the stage for done
-    assert failing.returncode == 1
-    assert "weight_decay strength=0.01 seed 100" in failing.stderr
+    assert _row(folder)["failed"] == 3
+    assert "3/0/3/0/0" in (folder / "reports" / "tiny" / "report.md").read_text()
+
+
+@together
+@pytest.mark.long
+def test_what_failed_is_tried_again(failing, command, environment):
+    folder, _, _ = failing
+    again = command(*RUN, at=folder, FAIL="1")  # DVC alone would take the stage for done
+    assert again.returncode == 1
+    assert "weight_decay strength=0.01 seed 100" in again.stderr
     if sys.platform.startswith("linux"):  # which alone shows the processes of others
-        for number, target, expected in (
-            (signal.SIGKILL, "stage", 1),
-            (signal.SIGINT, "group", 130),
-        ):
-            _end_while_it_hangs(copied, environment, number, target, expected)
-    before = trained(copied)
-    again = command(*RUN, at=copied)
-    assert again.returncode == 0, again.stderr
-    assert (_row(copied)["done"], _row(copied)["failed"]) == (3, 0)
-    assert len({name for name, when in trained(copied).items() if before.get(name) != when}) == 3
+        _end_while_it_hangs(folder, environment)
+    before = trained(folder)
+    done = command(*RUN, at=folder)
+    assert done.returncode == 0, done.stderr
+    assert (_row(folder)["done"], _row(folder)["failed"]) == (3, 0)
+    assert len({name for name, when in trained(folder).items() if before.get(name) != when}) == 3
 
 
-def _end_while_it_hangs(folder, environment, number, target, expected):
-    """A stage ends with its workers, in which Lightning handles SIGTERM by then."""
+def _end_while_it_hangs(folder, environment):
+    """A stage that is killed ends with its workers, in which Lightning handles SIGTERM by then."""
     mark = folder.parent / "hanging"
-    mark.unlink(missing_ok=True)
     run = Run(folder, environment | {"HANG": str(mark)})
     while not mark.exists() and run.process.poll() is None:
         time.sleep(0.02)
-    assert run.send(number, target) == "confirm"
+    assert run.send(signal.SIGKILL, "stage") == "confirm"
     code, output = run.end()
-    assert (code, run.clear()) == (expected, 0)
+    assert (code, run.clear()) == (1, 0)
     assert "Traceback" not in output
 
 

@@ -36,8 +36,8 @@ def test_every_kind_of_site_is_named(project, capsys):
     }
 
 
-def test_the_command_shows_it(copied, command):
-    shown = command(sys.executable, "-m", "pipeline", "doctor", "--model", at=copied)
+def test_the_command_shows_it(command):
+    shown = command(sys.executable, "-m", "pipeline", "doctor", "--model")
     assert shown.returncode == 0, shown.stderr
     assert "tiny: resnet, " in shown.stdout
 

@@ -120,9 +120,11 @@ def test_killed_and_resumed_it_is_one_run_on_a_server_and_the_mirror_adds_no_poi
 
 def asked_for_live(project):
     parameters = project / "params.yaml"
-    parameters.write_text(parameters.read_text() + "tracking: {live: true}\n")
+    few = parameters.read_text().replace("studies: null", "studies: [others]")
+    parameters.write_text(few + "tracking: {live: true}\n")
 
 
+@pytest.mark.long
 def test_what_was_streamed_is_there_once_after_the_mirror(project, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     asked_for_live(project)
@@ -140,6 +142,7 @@ def test_what_was_streamed_is_there_once_after_the_mirror(project, monkeypatch):
     assert not live_folders & {folder_of(project, name) for name in histories}
 
 
+@pytest.mark.long
 def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, capfd):
     """A server that accepts and never answers: one wait for the two workers, none for the other runs and the next stage."""
     monkeypatch.setattr(module, "PATIENCE", 6.0)
@@ -192,6 +195,7 @@ def test_nothing_is_streamed_unless_asked_for(project, monkeypatch):
     assert not (project / "wandb").exists()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="only Linux shows the processes of others"
 )

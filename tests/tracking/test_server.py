@@ -192,6 +192,7 @@ def check_secrets(kept, place):
     }
 
 
+@pytest.mark.long
 def test_all_arrives_once_with_no_secret_as_soon_as_the_server_is_there(place):
     """Down, up, up again, up with nothing remembered, and offline."""
     project, count = place / "project", len(fingerprints(place / "project")) + 1

@@ -135,6 +135,7 @@ def test_a_strategy_that_does_not_exist_fails_with_its_reason(configure, pool, p
     assert "no_such" in outcome["reason"]
 
 
+@pytest.mark.long
 def test_a_stage_trains_every_run_on_several_devices(checkout, command, tmp_path):
     """As set in `params.yaml`, with the processes that Lightning starts by running a program
     again."""
@@ -148,6 +149,8 @@ def test_a_stage_trains_every_run_on_several_devices(checkout, command, tmp_path
     )
     protocol = folder / "experiments" / "protocols" / "tiny.yaml"
     protocol.write_text(protocol.read_text().replace("exploration: 2", "exploration: 1"))
+    study = "question: One?\narms: {one: [{name: dropout, rate: 0.5}]}\n"
+    (folder / "experiments" / "others.yaml").write_text(study)
     for verb in ("prepare", "train"):
         done = command(sys.executable, "-m", f"pipeline.{verb}", "tiny", at=folder)
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
