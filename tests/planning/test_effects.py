@@ -20,7 +20,7 @@ def test_ratios_of_equal_sizes(project):
         read(project, "ratio: [1.3, 1.41, 1.5]")
     assert caught.value.lines == (
         "experiments/pooling.yaml: arms.pooling (ratio=1.5): "
-        "the same network as arms.pooling (ratio=1.41); allowed is each once",
+        "the same network as arms.pooling (ratio=1.41); expected each once",
     )
     assert read(project, "ratio: [1.3, 1.5]").rule == NOISE
 
@@ -40,7 +40,7 @@ def test_one_test_rule_in_an_arm(project):
     with pytest.raises(
         Refusal,
         match="arms.pooling: strengths with the test rules deterministic and noise_12; "
-        "allowed is one",
+        "expected one",
     ):
         read(project, "regions: [random, fixed]")
     assert read(project, "regions: fixed").rule == DETERMINISTIC
