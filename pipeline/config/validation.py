@@ -77,8 +77,9 @@ def one_of(names: Collection[str]) -> str:
 
 def suggestion(name: str, known: Collection[str]) -> str:
     """Return the end of an error line that suggests the closest name, "" where none is close."""
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    lowercase = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), lowercase, n=1)
+    return f"; did you mean {lowercase[near[0]]!r}?" if near else ""
 
 
 def _lines(
