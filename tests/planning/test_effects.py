@@ -31,7 +31,7 @@ def test_sizes_without_randomness(project):
         match=r"arms.pooling \(ratio=1.9\): .* 8 -> 4 pixels leave no choice .*; expected 5 to 6 pixels",
     ):
         read(project, "ratio: [1.3, 1.9]")
-    with pytest.raises(Refusal, match="one for each of 1 max-pooling layers"):
+    with pytest.raises(Refusal, match="expected 1, one for each max-pooling layer"):
         read(project, "output_sizes: [[5, 3]]")
     assert len(read(project, "output_sizes: [[5], [6]]").trials) == 2
 

@@ -62,7 +62,7 @@ def arms(text: str) -> str:
         ),
         (
             arms("  a: [{name: dropout, rate: [[0.1, 0.5, 0.2]]}]"),
-            "arms.a (rate=[0.1, 0.5, 0.2]): dropout: rate: 3 rates for",
+            "arms.a (rate=[0.1, 0.5, 0.2]): dropout: rate: 3 rates; expected",
         ),
         (
             arms("  a: [{protocol: {model.name: x2}}]"),
