@@ -24,7 +24,7 @@ def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(
         r"RuntimeError: out of luck \(weight_decay.py"
     )
     assert re.search(said, stopped.stderr)
-    assert stopped.stderr.endswith("correct what is named above and run again\n")
+    assert stopped.stderr.endswith("fix the errors above and run again\n")
     kept = command(*RUN, "--keep-going", at=copied, FAIL="1")
     assert kept.returncode == 0, kept.stderr
     assert "Traceback" not in stopped.stderr + kept.stdout + kept.stderr
