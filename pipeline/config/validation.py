@@ -8,6 +8,7 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -43,6 +44,15 @@ def checked(model: type[Model], value: Any, source: Path | str, where: str = "")
         return model.model_validate_json(json.dumps(value))
     except ValidationError as error:
         raise Refusal(*dict.fromkeys(_lines(model, error, source, where))) from None
+
+
+@contextmanager
+def errors_in(source: Path | str) -> Iterator[None]:
+    """Begin every line of a Refusal with the file that caused it."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise Refusal(*(f"{source}: {line}" for line in refusal.lines)) from None
 
 
 def invalid(where: str, value: Any, expected: str) -> str:

@@ -119,7 +119,7 @@ def multiplied(overrides: dict[str, Any], protocol: Protocol, source: str) -> di
             base = value_of(protocol, key)
             if isinstance(base, bool) or not isinstance(base, int | float):
                 where = f"{source}: protocol.{key}"
-                raise Refusal(invalid(where, value, "a value: only a number has factors"))
+                raise Refusal(invalid(where, value, "a value, since only numbers have factors"))
             product = Fraction(value[1:]) * Fraction(str(base))
             whole = isinstance(base, int) and product.denominator == 1
             values[key] = int(product) if whole else float(f"{float(product):.6g}")

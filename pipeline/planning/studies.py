@@ -11,7 +11,7 @@ from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
 from pipeline.config.plan import BASELINE, Kind
 from pipeline.config.schema import Ensemble, Published, Variance
 from pipeline.config.settings import Settings, Word
-from pipeline.config.validation import checked, invalid, unknown_name
+from pipeline.config.validation import checked, errors_in, invalid, unknown_name
 from pipeline.config.yaml_files import read_yaml
 from pipeline.data import sources
 from pipeline.planning.arms import Arm, baseline, mistakes, read_arm, relative
@@ -94,10 +94,8 @@ def read_experiment(name: str, root: Path = Path()) -> Experiment:
 
 def _require_network(protocol: Protocol, source: str) -> None:
     """Raise Refusal where the data or the network cannot be made: a mistake of the protocol."""
-    try:
+    with errors_in(source):
         effects((), protocol.settings() | {"source": protocol.source})
-    except Refusal as refusal:
-        raise Refusal(*(f"{source}: {line}" for line in refusal.lines)) from None
 
 
 def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> Sequence[str]:

@@ -91,7 +91,7 @@ def _torch() -> Finding:
 def _threads() -> Finding:
     workers = read_parameters().execution.workers or cores()
     found = f"{cores()} processors, {workers} workers of one thread each"
-    remedy = f"set execution.workers to {cores()} at most: params.yaml"
+    remedy = f"params.yaml: execution.workers: expected an integer <= {cores()}"
     return Finding("threads", found, "" if workers <= cores() else remedy)
 
 

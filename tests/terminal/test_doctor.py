@@ -43,7 +43,7 @@ def test_every_look_is_one_line_and_names_what_it_looked_at(project):
             lambda folder, patch: Path("params.yaml").write_text(
                 "protocols: [tiny]\nexecution: {workers: 999}\n"
             ),
-            "set execution.workers to",
+            "params.yaml: execution.workers: expected",
         ),
         ("git", lambda folder, patch: patch.setenv("GIT_DIR", str(folder / "none")), "git init"),
         ("DVC", lambda folder, patch: None, "dvc init"),
