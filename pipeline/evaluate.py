@@ -40,8 +40,8 @@ def main(protocol: str) -> None:
     plan = read_plan(folder / "confirmation")
     if plan.phase != "confirmation":
         raise Refusal(
-            f"{folder / 'confirmation'}: holds the {plan.phase} phase; "
-            "allowed on the test set is confirmation alone"
+            f'{folder / "confirmation" / "plan.json"}: phase: invalid value "{plan.phase}"; '
+            "expected confirmation, the only phase that uses the test set"
         )
     records = done_records(folder / "confirmation", plan.fingerprints())
     digests = require_predictions(folder / "predictions", list(records))

@@ -440,7 +440,7 @@ def test_evaluate_refuses_damaged_missing_and_unlisted_predictions(folder):
     with pytest.raises(Refusal, match=r"10e1000\.safetensors: missing or damaged"):
         evaluate.main("tiny")
     write_sealed(folder / "predictions" / "predictions.json", {"files": {}})
-    with pytest.raises(Refusal, match="needed is a file for every run that is done") as refused:
+    with pytest.raises(Refusal, match="missing; expected a file for every run") as refused:
         evaluate.main("tiny")
     assert len(refused.value.lines) == 12 + len(MEMBERS) * 2
     assert not (folder / "scores.csv").exists()
@@ -660,7 +660,7 @@ def test_predictions_of_different_examples_are_not_averaged(folder):
 def test_evaluate_scores_no_run_whose_setting_was_still_open(folder):
     plan = json.loads((folder / "exploration" / "plan.json").read_text())
     write_sealed(folder / "confirmation" / "plan.json", plan)
-    with pytest.raises(Refusal, match="allowed on the test set is confirmation alone"):
+    with pytest.raises(Refusal, match="phase: invalid value .exploration.; expected confirmation"):
         evaluate.main("tiny")
 
 

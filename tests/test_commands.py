@@ -106,21 +106,17 @@ def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout,
         (
             "params.yaml",
             "protocols: [no_such]",
-            "params.yaml: protocols: 'no_such' does not exist; allowed are: tiny",
+            "params.yaml: protocols: unknown name 'no_such'; expected one of: tiny",
         ),
-        (
-            "params.yaml",
-            "protocols: [tiny]\nstudies: [no_such]",
-            "studies: 'no_such' does not exist",
-        ),
+        ("params.yaml", "protocols: [tiny]\nstudies: [no_such]", "studies: unknown name 'no_such'"),
         ("params.yaml", "protocols: [../tiny]", "protocols.0: "),
         (
             "experiments/dropout.yaml",
             "question: Why?\narms: {a: [{name: dropout, rate: 2}]}",
-            "arms.a.0.rate: 2 is refused",
+            "arms.a.0.rate: invalid value 2",
         ),
         ("experiments/dropout.yaml", "", "holds nothing"),
-        ("experiments/dropout.yaml", "a: &a [1]\nb: *a", "aliases"),
+        ("experiments/dropout.yaml", "a: &a [1]\nb: *a", "an alias"),
         ("experiments/protocols/tiny.yaml", "data: {dataset: faces, train_size: 30}", "tiny.yaml"),
     ],
 )
@@ -153,7 +149,7 @@ def test_bad_input_ends_a_command_without_a_traceback(command, checkout, tmp_pat
     assert refused.returncode == 2
     assert (
         refused.stderr
-        == "error: params.yaml: protocols: 'no_such' does not exist; allowed are: tiny\n"
+        == "error: params.yaml: protocols: unknown name 'no_such'; expected one of: tiny\n"
     )
 
 

@@ -78,8 +78,8 @@ def test_every_setting_trains_two_steps(shipped, study):
 def test_a_study_of_one_protocol_is_refused_under_others(shipped):
     with pytest.raises(
         Refusal,
-        match=r"dropout_and_data_size.yaml: protocols: not made for digits; "
-        "allowed are mnist_mlp, or another study",
+        match=r"dropout_and_data_size.yaml: protocols: invalid value \[\"mnist_mlp\"\]; "
+        "expected a list with digits",
     ):
         shipped("digits", "[dropout_and_data_size]")
 

@@ -272,7 +272,10 @@ def test_an_unknown_mode_in_the_environment_ends_well(
     monkeypatch.setenv("WANDB_MODE", "sometimes")
     assert run() == 0
     assert tracked() == IDS
-    assert "'sometimes'; expected one of offline, online, disabled" in capfd.readouterr().err
+    assert (
+        'WANDB_MODE: invalid value "sometimes"; expected one of: offline, online, disabled'
+        in capfd.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("what", ["wandb.init", "wandb.Run.finish"])

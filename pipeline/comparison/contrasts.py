@@ -165,7 +165,7 @@ def _cost_values(sides: Sequence[Side], pair: Sequence[Arm], metric: str, costs:
         for run in side:
             if name not in costs.get(run, {}):
                 raise Refusal(
-                    f"costs: no {name} of run {run}; needed is one for every run that is done"
+                    f"costs: {run}: {name}: missing; expected one for every run that is done"
                 )
         reference, own = (
             number * costs[run][name] for number, run in zip(passes, side, strict=True)

@@ -107,8 +107,8 @@ class Outcomes:
         except KeyError:
             rule = format_rule(TestRule(view=view, members=members))
             raise Refusal(
-                f"scores: no {metric} ({split}, {rule}) for run {run}; "
-                "needed is one for every run that is done"
+                f"scores: {run}: {metric} ({split}, {rule}): missing; "
+                "expected one for every run that is done"
             ) from None
 
     def _kind(self, side: Side) -> str:

@@ -43,7 +43,7 @@ class Execution(Hardware):
     @classmethod
     def _address_is_a_place(cls, address: str) -> str:
         if not re.fullmatch(r"auto|[^\s/:]+:[0-9]{1,5}", address):
-            raise ValueError("auto, or the host:port of the cluster's head")
+            raise ValueError("auto, or host:port of the cluster's head")
         return address
 
 

@@ -48,7 +48,7 @@ class Training(Settings):
     @model_validator(mode="after")
     def _cycles_are_counted(self) -> Self:
         if self.schedule == "cyclic_cosine" and not self.snapshots:
-            raise ValueError("cyclic_cosine with snapshots of at least 1, which counts its cycles")
+            raise ValueError("snapshots >= 1 with schedule cyclic_cosine: the number of its cycles")
         return self
 
 

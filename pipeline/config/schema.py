@@ -59,12 +59,12 @@ class Published(Settings):
         if self.figures and not shown[self.effect]:
             raise ValueError(
                 "an effect that its figures show: "
-                "lower, higher or not_lower in the second than in the first"
+                "lower, higher or not_lower, the second against the first"
             )
         return self
 
     @model_validator(mode="after")
     def _more_passes_come_second(self) -> Self:
         if self.passes[0] >= self.passes[1]:
-            raise ValueError("passes: few, then more of them")
+            raise ValueError("passes in ascending order, as in [1, 12]")
         return self

@@ -1,23 +1,33 @@
-"""Checks plain values against a model of settings; one line per error."""
+"""Checks plain values against a model of settings, and the form of every error line.
 
+A line is `FILE: KEY: invalid value VALUE; expected WHAT`, or names a missing key, an unknown key or
+an unknown name, with a suggestion where one is close.
+"""
+
+import difflib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from pipeline.runtime.errors import Refusal
 
 Model = TypeVar("Model", bound=BaseModel)
-SIGNS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-WORDS = {
-    "tuple_type": "a list, as in [one, other]",
-    "list_type": "a list",
-    "dict_type": "a mapping of keys to values",
-    "model_type": "a mapping of keys to values",
-    "string_pattern_mismatch": "a name of small letters, digits and _",
-}
+Place = tuple[int | str, ...]
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+LENGTHS = {"min_length": ">=", "max_length": "<="}
+CONTAINERS = {"Dictionary": "a mapping", "Tuple": "a list", "List": "a list"}
+ITEMS: dict[Any, int] = {tuple: 0, list: 0, dict: 1}  # which argument is that of the items
+MAPPING = "a mapping of keys to values"
+NAME = "a name of lowercase letters, digits and _"
+PATTERNS = {r"^[a-z0-9_]+$": NAME, r"\S": "text that is not blank"}
+LONGEST = 80  # characters of a value in a line
 
 
 def checked(model: type[Model], value: Any, source: Path | str, where: str = "") -> Model:
@@ -28,12 +38,58 @@ def checked(model: type[Model], value: Any, source: Path | str, where: str = "")
         where: the key above the value in that file, for errors.
 
     Raises:
-        Refusal: with one line per error: file, key, value and what is allowed.
+        Refusal: with one line per error: file, key, value and what is expected.
     """
     try:
         return model.model_validate_json(json.dumps(value))
     except ValidationError as error:
         raise Refusal(*dict.fromkeys(_lines(model, error, source, where))) from None
+
+
+@contextmanager
+def errors_in(source: Path | str) -> Iterator[None]:
+    """Begin every line of a Refusal with the file that caused it."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise Refusal(*(f"{source}: {line}" for line in refusal.lines)) from None
+
+
+def invalid(where: str, value: Any, expected: str) -> str:
+    """Return the error line for a value; `where` is the file and the key."""
+    shown = json.dumps(value)
+    if len(shown) > LONGEST:
+        shown = f"{shown[: LONGEST - 3]}..."
+    return f"{where}: invalid value {shown}; expected {expected}"
+
+
+def unknown_name(
+    where: str, name: str, known: Collection[str], synonyms: Mapping[str, str] | None = None
+) -> str:
+    """Return the error line for a name that does not exist, with the closest that does.
+
+    `synonyms` maps names used elsewhere, in lowercase, to those known here.
+    """
+    line = f"{where}: unknown name {name!r}; expected {one_of(sorted(known))}"
+    return line + suggestion((synonyms or {}).get(name.lower(), name), known)
+
+
+def unknown_key(where: str, known: Collection[str]) -> str:
+    """Return the error line for a key that does not exist, with the closest that does."""
+    key = re.split("[. ]", where)[-1]
+    return f"{where}: unknown key; expected {one_of(known)}" + suggestion(key, known)
+
+
+def one_of(names: Collection[str]) -> str:
+    """Return the names that are expected, in words."""
+    return f"one of: {', '.join(names)}" if names else "none"
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """Return the end of an error line that suggests the closest name, "" where none is close."""
+    lowercase = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), lowercase, n=1)
+    return f"; did you mean {lowercase[near[0]]!r}?" if near else ""
 
 
 def _lines(
@@ -42,44 +98,115 @@ def _lines(
     for item in error.errors(include_url=False):
         if item["type"] == "default_factory_not_called":  # follows from the error of another field
             continue
-        branchless = [str(part) for part in item["loc"] if "[" not in str(part)]  # of a union
+        place = item["loc"]
+        branchless = [str(part) for part in place if "[" not in str(part)]  # of a union
         key = ".".join([where, *branchless] if where else branchless)
+        full = f"{source}: {key}" if key else str(source)
         if item["type"] == "extra_forbidden":
-            keys = ", ".join(_owner(model, item["loc"]).model_fields)
-            yield f"{source}: {key}: unknown key; allowed are: {keys or 'none'}"
+            yield unknown_key(full, list(_fields(_annotation(model, place[:-1])[0])))
         elif item["type"] == "missing":
-            yield f"{source}: {key}: missing"
+            yield f"{full}: missing; expected {_description(*_annotation(model, place))}"
         else:
-            allowed = _bounds(model, item["loc"]) or WORDS.get(item["type"]) or _rule(item["msg"])
-            yield f"{source}: {key}: {json.dumps(item['input'])} is refused; allowed is {allowed}"
+            line = invalid(full, item["input"], _expected(model, item))
+            yield line + _suggested_choice(model, item)
 
 
-def _rule(message: str) -> str:
-    """Return what a message of pydantic allows."""
-    return message.removeprefix("Input should be ").removeprefix("Value error, ")
+def _expected(model: type[BaseModel], item: Mapping[str, Any]) -> str:
+    """Return what an error of pydantic expects instead of the value."""
+    context = item.get("ctx", {})
+    if item["type"] == "value_error":
+        return str(item["msg"]).removeprefix("Value error, ")
+    for name, sign in LENGTHS.items():
+        if name in context:
+            container = CONTAINERS.get(context.get("field_type", ""), "text")
+            return f"{container} of length {sign} {context[name]}"
+    if item["loc"] and item["loc"][-1] == "[key]":
+        return NAME
+    return _description(*_annotation(model, item["loc"]))
 
 
-def _owner(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
-    """Return the model that holds the key at the end of `place`."""
-    for part in place[:-1]:
-        field = model.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        for inner in (annotation, *get_args(annotation)):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                model = inner
-    return model
-
-
-def _bounds(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
-    """Return the type and all bounds of a number's field, empty where it has no bounds."""
-    field = _owner(model, place).model_fields.get(str(place[-1])) if place else None
-    if field is None:
+def _suggested_choice(model: type[BaseModel], item: Mapping[str, Any]) -> str:
+    if item["type"] != "literal_error" or not isinstance(item["input"], str):
         return ""
-    bounds = [
+    kind, _ = _annotation(model, item["loc"])
+    choices = [choice for part in _branches(kind) for choice in _choices(part)]
+    return suggestion(item["input"], choices)
+
+
+def _annotation(model: type[BaseModel], place: Place) -> tuple[Any, list[Any]]:
+    """Return the annotation and the constraints of what is at `place`."""
+    kind: Any = model
+    rules: list[Any] = []
+    for part in place:
+        fields = _fields(kind)
+        if part in fields:
+            kind, rules = fields[str(part)].annotation, fields[str(part)].metadata
+        elif not _is_label(part, kind):
+            items = [_item(branch) for branch in _branches(kind) if _item(branch)]
+            kind, rules = items[0] if items else Any, []
+    return kind, rules
+
+
+def _fields(kind: Any) -> dict[str, FieldInfo]:
+    """Return the fields of a model by their keys in YAML."""
+    for branch in _branches(kind):
+        if isinstance(branch, type) and issubclass(branch, BaseModel):
+            return {info.alias or name: info for name, info in branch.model_fields.items()}
+    return {}
+
+
+def _branches(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _is_label(part: int | str, kind: Any) -> bool:
+    """Return whether a part of a place names a branch of a union, as in `tuple[float, ...]`."""
+    branches = [branch for branch in _branches(kind) if branch is not type(None)]
+    return isinstance(part, str) and len(branches) > 1
+
+
+def _item(kind: Any) -> Any:
+    """Return the annotation of the items of a list or of the values of a mapping."""
+    position = ITEMS.get(get_origin(kind))
+    return None if position is None else get_args(kind)[position]
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def _description(kind: Any, rules: list[Any]) -> str:
+    """Return in words what an annotation with its constraints accepts."""
+    if get_origin(kind) is Annotated:
+        inner, *given = get_args(kind)
+        return _description(inner, [rule for each in given for rule in _constraints(each)])
+    if len(branches := _branches(kind)) > 1:
+        return " or ".join(_description(branch, rules) for branch in branches)
+    if choices := _choices(kind):
+        return one_of(choices) if len(choices) > 1 else choices[0]
+    if kind in (int, float):
+        bounds = " and ".join(_bounds(rules))
+        return f"{'an integer' if kind is int else 'a number'} {bounds}".strip()
+    if get_origin(kind) in (tuple, list):
+        return f"a list (each {_description(_item(kind), [])})"
+    if kind is str:
+        return _text(rules)
+    return {bool: "true or false", type(None): "null"}.get(kind, MAPPING)
+
+
+def _constraints(rule: Any) -> list[Any]:
+    return rule.metadata if isinstance(rule, FieldInfo) else [rule]
+
+
+def _bounds(rules: list[Any]) -> list[str]:
+    return [
         f"{sign} {getattr(rule, name):g}"
-        for rule in field.metadata
+        for rule in rules
         for name, sign in SIGNS.items()
         if hasattr(rule, name)
     ]
-    kind = "a whole number" if field.annotation is int else "a number"
-    return f"{kind}, {' and '.join(bounds)}" if bounds else ""
+
+
+def _text(rules: list[Any]) -> str:
+    patterns = [rule.pattern for rule in rules if getattr(rule, "pattern", None)]
+    return PATTERNS.get(patterns[0], f"text that matches {patterns[0]}") if patterns else "text"

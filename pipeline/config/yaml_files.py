@@ -31,18 +31,18 @@ def parse_yaml(text: str, path: Path) -> dict[str, Any]:
     """Return the mapping in `text`, under the same rules; `path` is for errors."""
     try:
         if text.lstrip().startswith("%"):
-            raise Refusal(f"{path}: directives such as %YAML are not allowed; the version is 1.2")
+            raise Refusal(f"{path}: a directive such as %YAML; expected plain YAML 1.2")
         if any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
-            raise Refusal(f"{path}: aliases (*name) are not allowed; write the value out")
+            raise Refusal(f"{path}: an alias (*name); expected the value itself")
         document = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise Refusal(f"{path}: {_problem(error)}") from None
     except (ValueError, KeyError, OverflowError) as error:  # not what its form or tag says
         raise Refusal(f"{path}: not valid YAML: {error}") from None
     except RecursionError:
-        raise Refusal(f"{path}: nested too deeply; allowed are a few levels") from None
+        raise Refusal(f"{path}: nested too deeply; expected a few levels") from None
     if not isinstance(document, dict):
-        raise Refusal(f"{path}: holds {_kind(document)}; allowed is a mapping of keys to values")
+        raise Refusal(f"{path}: holds {_kind(document)}; expected a mapping of keys to values")
     strays = list(_strays(document, ""))
     if strays:
         raise Refusal(*(f"{path}: {where}: {what}" for where, what in strays))
@@ -63,31 +63,31 @@ def _problem(error: YAMLError) -> str:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST:
-            raise Refusal(f"{path}: {path.stat().st_size} bytes; allowed are at most {LARGEST}")
+            raise Refusal(f"{path}: {path.stat().st_size} bytes; expected <= {LARGEST}")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Refusal(f"{path}: does not exist") from None
+        raise Refusal(f"{path}: missing; expected a YAML file") from None
     except IsADirectoryError:
-        raise Refusal(f"{path}: is a folder; allowed is a file") from None
+        raise Refusal(f"{path}: is a folder; expected a YAML file") from None
     except UnicodeDecodeError:
-        raise Refusal(f"{path}: not UTF-8 text") from None
+        raise Refusal(f"{path}: is not UTF-8 text; expected a YAML file") from None
 
 
 def _strays(value: Any, where: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                yield f"{where}{key}", "keys must be text"
+                yield f"{where}{key}", "invalid key; expected text"
             yield from _strays(item, f"{where}{key}.")
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _strays(item, f"{where}{index}.")
     elif isinstance(value, float) and not math.isfinite(value):
-        yield where.rstrip("."), f"{value} is not a finite number"
+        yield where.rstrip("."), f"invalid value {value}; expected a finite number"
     elif not isinstance(value, str | int | float | bool | type(None)):
         yield (
             where.rstrip("."),
-            f"{value} is {_kind(value)}; allowed are text, numbers, true, false and null",
+            f"invalid value {value}; expected text, a number, true, false or null",
         )
 
 

@@ -58,7 +58,7 @@ def list_arrays(path: Path) -> dict[str, ArrayFile]:
     """Return the arrays of an .npz file by name; that of an .npy file has the name ""."""
     if not path.is_file():
         raise Refusal(
-            f"{path}: does not exist; expected an .npz file, or .npy files of images and of labels"
+            f"{path}: missing; expected an .npz file, or .npy files of images and of labels"
         )
     with _read_errors(path):
         if not zipfile.is_zipfile(path):

@@ -28,7 +28,7 @@ def concatenated(parts: Sequence[Logits], examples: Sequence[str]) -> Logits:
     parts that differ in examples or classes.
     """
     if not parts:
-        raise Refusal("ensemble: no parts; expected at least one")
+        raise Refusal("ensemble: no parts; expected >= 1")
     made_on = [
         f"{part.shape[1]} examples ({digest}) in {part.shape[2]} classes"
         for part, digest in zip(parts, examples, strict=True)

@@ -24,7 +24,7 @@ def require_listener(address: str) -> None:
         raise Refusal(
             f"execution.address: nothing answers at {address or 'auto'} "
             f"({error.strerror or error}); "
-            "expected a running cluster that this machine belongs to: ray start"
+            "expected a running cluster that this machine belongs to; run: ray start"
         ) from None
 
 

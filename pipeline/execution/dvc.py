@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config.plan import last_plan
+from pipeline.config.validation import unknown_name
 from pipeline.execution.dvc_lock import keep_dvc_lock, repair_dvc_lock
 from pipeline.execution.stage import Incomplete
 from pipeline.records.store import open_store
@@ -57,7 +58,7 @@ def _require_known(studies: Sequence[str]) -> None:
     known = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
     unknown = [study for study in studies if study not in known]
     if unknown:
-        raise Refusal(f"run: {unknown[0]!r} does not exist; expected one of: {', '.join(known)}")
+        raise Refusal(*(unknown_name("run: studies", study, known) for study in unknown))
 
 
 def _retry_failed(protocols: Sequence[str], keep_going: bool) -> bool:
@@ -83,7 +84,7 @@ def _dvc(words: Sequence[str], keep_going: bool) -> None:
     if process.returncode:
         raise Incomplete(
             "the run stopped before its report; finished runs are kept: "
-            "correct what is named above and run again"
+            "fix the errors above and run again"
         )
 
 

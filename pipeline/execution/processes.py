@@ -110,7 +110,8 @@ def worker_environments(settings: Execution) -> list[Environment]:
     size = settings.devices
     if len(gpus) < size:
         raise Refusal(
-            f"execution.devices: invalid value {size}; expected at most {len(gpus)}, the GPUs here"
+            f"execution.devices: invalid value {size}; "
+            f"expected an integer <= {len(gpus)} (the GPUs here)"
         )
     groups = [gpus[start : start + size] for start in range(0, len(gpus) - size + 1, size)]
     count = settings.workers or len(groups) * (settings.runs_per_gpu if size == 1 else 1)

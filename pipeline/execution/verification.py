@@ -48,9 +48,7 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
     artifacts, root = root / "artifacts" / protocol, root.resolve()
     missing = [name for name in INPUTS if not (artifacts / name).exists()]
     if missing:
-        raise Refusal(
-            f"{artifacts / missing[0]}: missing; expected the predictions: make run, or dvc pull"
-        )
+        raise Refusal(f"{artifacts / missing[0]}: missing; run: make run, or dvc pull")
     _check_runs(artifacts)
     with tempfile.TemporaryDirectory(prefix="gapwise-verify-") as folder:
         again = Path(folder)

@@ -18,8 +18,8 @@ def settings() -> dict[str, type[Settings]]:
     models = {name: importlib.import_module(f"pipeline.models.{name}").Model for name in found}
     if other := [name for name, model in models.items() if not issubclass(model, Network)]:
         raise Refusal(
-            f"pipeline/models/{other[0]}.py: Model: expected a subclass of "
-            "pipeline.models._initialization.Network"
+            f"pipeline/models/{other[0]}.py: Model: invalid value {models[other[0]].__name__}; "
+            "expected a subclass of pipeline.models._initialization.Network"
         )
     return models
 

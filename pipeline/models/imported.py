@@ -15,6 +15,7 @@ import torch
 from pydantic import ConfigDict, Field, field_validator
 from torch import nn
 
+from pipeline.config.validation import suggestion
 from pipeline.models._initialization import Network
 from pipeline.runtime.errors import Refusal
 
@@ -73,8 +74,7 @@ def require_fit(
     expected = f"at most {fitting[-1]}" if fitting else "another network"
     pixels = "x".join(map(str, shape[1:]))
     raise Refusal(
-        f"model.widths: {len(widths)} stages are too many for images of {pixels} pixels; "
-        f"expected {expected}"
+        f"model.widths: {len(widths)} stages; expected {expected} for images of {pixels} pixels"
     )
 
 
@@ -101,7 +101,11 @@ def _made(settings: Model) -> nn.Module:
         module = importlib.import_module(name)
         if not hasattr(module, attribute):
             existing = ", ".join(_networks(module)) or "none in that module yet"
-            raise _refusal(settings, f"does not exist; allowed are: {existing}")
+            raise _refusal(
+                settings,
+                f"is an unknown name; expected one of: {existing}"
+                f"{suggestion(attribute, _networks(module))}",
+            )
         make: Callable[..., nn.Module] = getattr(module, attribute)
         _require_arguments(settings, make)
         network = make(**settings.arguments)
@@ -136,7 +140,7 @@ def _require_arguments(settings: Model, make: Callable[..., nn.Module]) -> None:
     except TypeError as error:
         names = ", ".join(signature.parameters) or "none"
         raise Refusal(
-            f"model.arguments: {settings.target}: {error}; allowed are: {names}"
+            f"model.arguments: {settings.target}: {error}; expected arguments: {names}"
         ) from None
 
 

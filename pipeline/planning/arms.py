@@ -11,6 +11,7 @@ from pipeline import regularizers
 from pipeline.config.labels import format_rule, format_setting
 from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
 from pipeline.config.test_rules import TestRule
+from pipeline.config.validation import invalid, one_of, suggestion
 from pipeline.planning.effects import effects
 from pipeline.planning.protocols import Protocol, multiplied, value_of
 from pipeline.planning.resolution import named, overridden
@@ -50,9 +51,9 @@ def read_arm(name: str, items: list[dict[str, Any]], protocol: Protocol, path: P
     """Return an arm from the list of what it switches on. Raises Refusal at the first mistake."""
     where = f"{path}: arms.{name}"
     if name == BASELINE:
-        raise Refusal(f"{where}: the empty arm is part of every study; allowed is any other name")
+        raise Refusal(f"{where}: the name of the empty arm, part of every study; expected another")
     if not items:
-        raise Refusal(f"{where}: empty; allowed is a list of regularizers")
+        raise Refusal(invalid(where, items, "a list of regularizers"))
     written: dict[str, Any] = {}
     against = BASELINE
     grids: dict[str, list[tuple[dict[str, Any], Regularizer]]] = {}
@@ -64,7 +65,7 @@ def read_arm(name: str, items: list[dict[str, Any]], protocol: Protocol, path: P
         else:
             grid = list(_grid(item, path, f"arms.{name}.{index}"))
             if str(item["name"]) in grids:
-                raise Refusal(f"{where}: a regularizer is named twice; allowed is each once")
+                raise Refusal(f"{where}: {item['name']} is listed twice; expected each once")
             grids[str(item["name"])] = grid
     changes = multiplied(written, protocol, where)
     changed = overridden(protocol, changes, where) if changes else protocol
@@ -98,7 +99,8 @@ def mistakes(arms: Sequence[Arm], path: Path) -> Iterator[str]:
 def _protocol_values(item: dict[str, Any], where: str) -> dict[str, Any]:
     values = item[PROTOCOL]
     if set(item) != {PROTOCOL} or not isinstance(values, dict) or not values:
-        raise Refusal(f"{where}.protocol: allowed is a mapping such as {{model.batch_norm: false}}")
+        expected = "a mapping such as {protocol: {model.batch_norm: false}}"
+        raise Refusal(invalid(where, item, expected))
     return values
 
 
@@ -113,9 +115,7 @@ def _grid(
     }
     empty = [key for key, choice in choices.items() if not choice]
     if empty:
-        raise Refusal(
-            f"{path}: {where}.{empty[0]}: an empty list; allowed is at least one strength"
-        )
+        raise Refusal(invalid(f"{path}: {where}.{empty[0]}", [], "a list of length >= 1"))
     for combination in itertools.product(*choices.values()):
         values = dict(zip(choices, combination, strict=True))
         given = {"name": item.get("name"), **values}
@@ -150,7 +150,7 @@ def _duplicates(arms: Sequence[Arm], path: Path) -> Iterator[str]:
                 continue
             key = json.dumps([found, settings])
             if key in seen:
-                yield f"{path}: {where}: the same network as {seen[key]}; allowed is each once"
+                yield f"{path}: {where}: the same network as {seen[key]}; expected each once"
             seen.setdefault(key, where)
 
 
@@ -159,11 +159,10 @@ def _unknown_references(arms: Sequence[Arm], path: Path) -> Iterator[str]:
     fit = {arm.name for arm in arms if len(arm.trials) == 1}
     for arm in arms:
         if arm.against not in fit or arm.against == arm.name != BASELINE:
-            others = ", ".join(sorted(fit - {arm.name}))
-            yield (
-                f"{path}: arms.{arm.name}.against: {arm.against!r} is refused; "
-                f"allowed are arms with one strength: {others}"
-            )
+            others = sorted(fit - {arm.name})
+            expected = f"{one_of(others)} (arms with one strength)"
+            line = invalid(f"{path}: arms.{arm.name}.against", arm.against, expected)
+            yield line + suggestion(arm.against, others)
 
 
 def _mixed_rules(arms: Sequence[Arm], path: Path) -> Iterator[str]:
@@ -174,5 +173,5 @@ def _mixed_rules(arms: Sequence[Arm], path: Path) -> Iterator[str]:
         if len(rules) > 1:
             yield (
                 f"{path}: arms.{arm.name}: strengths with the test rules {' and '.join(rules)}; "
-                "allowed is one in each arm"
+                "expected one in each arm"
             )

@@ -15,6 +15,7 @@ from pipeline.config.plan import (
 )
 from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
+from pipeline.config.validation import invalid
 from pipeline.planning.arms import Arm, Trial
 from pipeline.planning.fingerprint import fingerprint, identity
 from pipeline.planning.studies import Experiment, Study
@@ -57,10 +58,8 @@ def confirmation(
         setting = choice.get(study.name, {}).get(arm.name, {})
         found = [trial for trial in arm.trials if trial.setting == setting]
         if not found and setting is not None:
-            raise Refusal(
-                f"choice.json: study {study.name}, arm {arm.name}: {setting} is no setting of it; "
-                "run: make run"
-            )
+            where = f"choice.json: {study.name}.{arm.name}"
+            raise Refusal(invalid(where, setting, "a setting of this arm; run: make run"))
         return found
 
     count = experiment.protocol.seeds.confirmation

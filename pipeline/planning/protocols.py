@@ -1,7 +1,7 @@
 """The protocol: what every run of a report shares, with the overrides of `params.yaml` applied."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
 from pipeline.config.run import Data, Training
 from pipeline.config.schema import Seeds
 from pipeline.config.settings import Settings, Word
-from pipeline.config.validation import checked
+from pipeline.config.validation import checked, invalid, unknown_name
 from pipeline.config.yaml_files import read_yaml
 from pipeline.data import sources
 from pipeline.runtime.errors import Refusal
@@ -71,14 +71,11 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
     """
     existing = sorted(file.stem for file in (root / PROTOCOLS).glob("*.yaml"))
     if name not in existing:
-        raise Refusal(
-            f"{PARAMETERS}: protocols: {name!r} does not exist; "
-            f"allowed are: {', '.join(existing) or 'none yet'}"
-        )
+        raise Refusal(unknown_name(f"{PARAMETERS}: protocols", name, existing))
     path = PROTOCOLS / f"{name}.yaml"
     document = read_yaml(root / path)
     if "name" in document:
-        raise Refusal(f"{path}: name: unknown key; a protocol is named by its file")
+        raise Refusal(f"{path}: name: unknown key; expected none: the file gives the name")
     document = {"name": name, **document}
     changed = []
     for section in SECTIONS:
@@ -100,7 +97,7 @@ def with_source(protocol: Protocol, source: Path | str) -> Protocol:
     datasets = sources.settings()
     dataset = protocol.data.dataset
     if dataset not in datasets:
-        raise Refusal(unknown(source, "data.dataset", dataset, datasets))
+        raise Refusal(unknown_name(f"{source}: data.dataset", dataset, datasets))
     settings = checked(datasets[dataset], protocol.source, source, "source")
     return protocol.model_copy(update={"source": settings.model_dump(mode="json")})
 
@@ -121,10 +118,8 @@ def multiplied(overrides: dict[str, Any], protocol: Protocol, source: str) -> di
         if isinstance(value, str) and FACTOR.fullmatch(value):
             base = value_of(protocol, key)
             if isinstance(base, bool) or not isinstance(base, int | float):
-                raise Refusal(
-                    f"{source}: protocol.{key}: {value!r} is refused; "
-                    "allowed are factors of numbers alone"
-                )
+                where = f"{source}: protocol.{key}"
+                raise Refusal(invalid(where, value, "a value, since only numbers have factors"))
             product = Fraction(value[1:]) * Fraction(str(base))
             whole = isinstance(base, int) and product.denominator == 1
             values[key] = int(product) if whole else float(f"{float(product):.6g}")
@@ -139,11 +134,6 @@ def value_of(protocol: Protocol, key: str) -> Any:
         if section in SECTIONS
         else None
     )
-
-
-def unknown(source: Path | str, where: str, name: Any, known: Collection[str]) -> str:
-    """Return the error line for a name that does not exist."""
-    return f"{source}: {where}: {name!r} does not exist; allowed are: {', '.join(sorted(known))}"
 
 
 def _overridden(section: str, written: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 """Protocols with complete model settings, and with the overrides of an arm applied."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import models
 from pipeline.config.settings import Settings
-from pipeline.config.validation import checked
-from pipeline.planning.protocols import Protocol, network_of, unknown, with_source
+from pipeline.config.validation import checked, invalid, one_of, unknown_name
+from pipeline.planning.protocols import Protocol, network_of, with_source
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 
@@ -21,16 +20,12 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
     protocol = with_source(checked(Protocol, document, source), source)
     data, training = protocol.data, protocol.training
     if training.batch_size > data.train_size:
-        raise Refusal(
-            f"{source}: training.batch_size: {training.batch_size} is refused; "
-            f"allowed is at most data.train_size, {data.train_size}"
-        )
+        expected = f"an integer <= {data.train_size} (data.train_size)"
+        raise Refusal(invalid(f"{source}: training.batch_size", training.batch_size, expected))
     updates = training.epochs * (data.train_size // training.batch_size)
     if training.snapshots > updates:
-        raise Refusal(
-            f"{source}: training.snapshots: {training.snapshots} is refused; "
-            f"allowed is at most the number of updates, {updates}"
-        )
+        expected = f"an integer <= {updates} (the number of updates)"
+        raise Refusal(invalid(f"{source}: training.snapshots", training.snapshots, expected))
     given = {**protocol.model, "name": network_of(protocol.model)}
     settings = named(given, models.settings(), source, "model")
     model = {"name": given["name"], **settings.model_dump(mode="json", by_alias=True)}
@@ -48,13 +43,13 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
         section, _, field = key.partition(".")
         if section not in ("data", "model", "training") or not field:
             raise Refusal(
-                f"{source}: protocol.{key}: allowed are keys of data, model and training, "
-                "as in model.batch_norm"
+                f"{source}: protocol.{key}: unknown key; "
+                "expected a key of data, model or training, as in model.batch_norm"
             )
         if key in FIXED:
             raise Refusal(
-                f"{source}: protocol.{key}: all arms share the prepared data; "
-                "allowed is another protocol"
+                f"{source}: protocol.{key}: the same for all arms, which share the prepared data; "
+                "expected another protocol"
             )
         document[section][field] = value
     return resolved(document, source)
@@ -65,19 +60,21 @@ def named(
 ) -> Named:
     """Return the checked settings of what `given["name"]` names. Raises Refusal, with a hint."""
     name = given.get("name")
-    if not isinstance(name, str) or name not in known:
-        hint = _suggestion(str(name), known)
-        raise Refusal(unknown(source, f"{where}.name", name, known) + hint)
+    if name is None:
+        raise Refusal(f"{source}: {where}.name: missing; expected {one_of(sorted(known))}")
+    if not isinstance(name, str):
+        raise Refusal(invalid(f"{source}: {where}.name", name, one_of(sorted(known))))
+    if name not in known:
+        raise Refusal(unknown_name(f"{source}: {where}.name", name, known, _synonyms(known)))
     values = {key: value for key, value in given.items() if key != "name"}
     return checked(known[name], values, source, where)
 
 
-def _suggestion(name: str, known: Mapping[str, type[Settings]]) -> str:
-    """Return a hint where a name is misspelt, or is that of a method in another library."""
-    elsewhere = [
-        own
-        for own, kind in known.items()
-        if issubclass(kind, Regularizer) and name.lower() in kind.also_called
-    ]
-    near = elsewhere or difflib.get_close_matches(name.lower(), known, n=1)
-    return f"; meant is perhaps {near[0]}" if near else ""
+def _synonyms(known: Mapping[str, type[Settings]]) -> dict[str, str]:
+    """Return the names of regularizers in other libraries, with those they have here."""
+    return {
+        other: name
+        for name, kind in known.items()
+        if issubclass(kind, Regularizer)
+        for other in kind.also_called
+    }

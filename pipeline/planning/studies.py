@@ -11,12 +11,12 @@ from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
 from pipeline.config.plan import BASELINE, Kind
 from pipeline.config.schema import Ensemble, Published, Variance
 from pipeline.config.settings import Settings, Word
-from pipeline.config.validation import checked
+from pipeline.config.validation import checked, errors_in, invalid, unknown_name
 from pipeline.config.yaml_files import read_yaml
 from pipeline.data import sources
 from pipeline.planning.arms import Arm, baseline, mistakes, read_arm, relative
 from pipeline.planning.effects import effects
-from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, unknown
+from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of
 from pipeline.planning.resolution import resolved
 from pipeline.runtime.errors import Refusal
 
@@ -86,37 +86,31 @@ def read_experiment(name: str, root: Path = Path()) -> Experiment:
     if errors:
         raise Refusal(*errors)
     if not any(study.kind == "comparison" for study in studies):
-        raise Refusal(
-            f"{_naming(protocol, parameters)}: studies: {', '.join(names)} alone; "
-            "needed is also a study that compares arms"
-        )
+        where = f"{_naming(protocol, parameters)}: studies"
+        raise Refusal(invalid(where, list(names), "also a study that compares arms"))
     studies.sort(key=lambda study: ORDER.index(study.kind))
     return Experiment(protocol, tuple(studies))
 
 
 def _require_network(protocol: Protocol, source: str) -> None:
     """Raise Refusal where the data or the network cannot be made: a mistake of the protocol."""
-    try:
+    with errors_in(source):
         effects((), protocol.settings() | {"source": protocol.source})
-    except Refusal as refusal:
-        raise Refusal(*(f"{source}: {line}" for line in refusal.lines)) from None
 
 
 def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> Sequence[str]:
     existing = sorted(file.stem for file in (root / EXPERIMENTS).glob("*.yaml"))
     if parameters.studies == ():
-        raise Refusal(
-            f"{PARAMETERS}: studies: an empty list; "
-            f"allowed are null, all, or names of: {', '.join(existing)}"
-        )
+        expected = f"null, all, or a list of: {', '.join(existing)}"
+        raise Refusal(invalid(f"{PARAMETERS}: studies", [], expected))
     names: Sequence[str] | str = parameters.studies or protocol.studies
     if isinstance(names, str):
         return [study for study in existing if _fits(study, protocol, root)]
-    source = _naming(protocol, parameters)
+    where = f"{_naming(protocol, parameters)}: studies"
     if missing := [study for study in names if study not in existing]:
-        raise Refusal(*(unknown(source, "studies", study, existing) for study in missing))
+        raise Refusal(*(unknown_name(where, study, existing) for study in missing))
     if len(set(names)) < len(names):
-        raise Refusal(f"{source}: studies: a study is named twice; allowed is each once")
+        raise Refusal(invalid(where, list(names), "each study once"))
     return names
 
 
@@ -139,10 +133,8 @@ def _read_study(name: str, protocol: Protocol, root: Path) -> Study:
     checked(_Name, {"study": name}, path)
     document = checked(_Document, read_yaml(root / path), path)
     if document.protocols and protocol.name not in document.protocols:
-        raise Refusal(
-            f"{path}: protocols: not made for {protocol.name}; "
-            f"allowed are {', '.join(document.protocols)}, or another study"
-        )
+        expected = f"a list with {protocol.name}; or leave {name} out of studies"
+        raise Refusal(invalid(f"{path}: protocols", list(document.protocols), expected))
     arms = [baseline(protocol)]
     errors: list[str] = []
     for arm, items in document.arms.items():
@@ -172,21 +164,20 @@ def _group_mistakes(
     """Yield what a study of ensembles or variance cannot do: too many groups, or a search."""
     kinds = {"ensemble": document.ensemble, "variance": document.variance}
     if all(kinds.values()):
-        yield f"{path}: variance: stands beside ensemble; allowed is one of them in a study"
+        yield f"{path}: ensemble, variance: both given; expected one of the two"
     seeds = protocol.seeds.confirmation
     for kind, grouped in kinds.items():
         if grouped is None:
             continue
         if grouped.groups > seeds:
-            yield (
-                f"{path}: {kind}.groups: {grouped.groups} is refused; allowed is at most "
-                f"seeds.confirmation, {seeds}: raise that, or leave {path.stem} out of studies"
-            )
+            expected = f"an integer <= {seeds} (seeds.confirmation)"
+            line = invalid(f"{path}: {kind}.groups", grouped.groups, expected)
+            yield f"{line}; or leave {path.stem} out of studies"
         for arm in arms:
             if len(arm.trials) > 1:
                 yield (
                     f"{path}: arms.{arm.name}: {len(arm.trials)} strengths; "
-                    f"allowed is one in a study with {kind}"
+                    f"expected 1 in a study with {kind}"
                 )
 
 
@@ -195,21 +186,16 @@ def _published_mistakes(document: _Document, arms: list[Arm], path: Path) -> Ite
     names = [arm.name for arm in arms]
     datasets = sources.settings()
     for number, item in enumerate(document.published):
-        where = f"published.{number}"
+        where = f"{path}: published.{number}"
         if document.variance:
-            yield (
-                f"{path}: {where}: stands beside variance; "
-                "allowed is a study that compares or averages"
-            )
+            yield f"{where}: given with variance; expected a study that compares or averages"
         crops = item.measure == "crops"
         if crops != bool(document.ensemble) or (crops and item.arm != BASELINE):
-            yield (
-                f"{path}: {where}.measure: {item.measure!r} of {item.arm} is refused; allowed are "
-                "crops of the baseline with ensemble, and any other measure without"
-            )
+            expected = "crops for the baseline of a study with ensemble, else another measure"
+            yield invalid(f"{where}.measure", item.measure, expected)
         if item.arm not in names:
-            yield unknown(path, f"{where}.arm", item.arm, names)
+            yield unknown_name(f"{where}.arm", item.arm, names)
         if item.against and not item.against_study and item.against not in names:
-            yield unknown(path, f"{where}.against", item.against, names)
+            yield unknown_name(f"{where}.against", item.against, names)
         for name in sorted(set(item.datasets or ()) - set(datasets)):
-            yield unknown(path, f"{where}.datasets", name, datasets)
+            yield unknown_name(f"{where}.datasets", name, datasets)

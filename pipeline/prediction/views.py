@@ -21,8 +21,8 @@ def flips(images: Tensor, keep_labels: bool) -> Tensor:
     """
     if not keep_labels:
         raise Refusal(
-            "views: flips: a mirror image has another label in this dataset; "
-            "allowed are crops and augmented draws"
+            'views: invalid value "flips" for a dataset with flips_keep_labels: false; '
+            "expected crops or augmented draws"
         )
     return torch.stack([images, images.flip(-1)])
 
@@ -46,7 +46,7 @@ def crops(images: Tensor) -> Tensor:
     down, right = (max(2, 2 * round(side / SHARE / 2)) for side in (height, width))
     inner = height - down, width - right
     if min(inner) < 1:
-        raise Refusal(f"views: crops of images {height}x{width}; needed are at least 3x3 pixels")
+        raise Refusal(f"views: crops of images of {height}x{width} pixels; expected >= 3x3")
     corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
     cut = [images[..., top : top + inner[0], left : left + inner[1]] for top, left in corners]
     resized = [

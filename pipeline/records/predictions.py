@@ -78,7 +78,7 @@ def require_predictions(folder: Path, runs: list[str]) -> dict[str, str]:
     """
     files = read_sealed(folder / INDEX)["files"]
     missing = [
-        f"{folder / INDEX}: names no {_name(run)}; needed is a file for every run that is done"
+        f"{folder / INDEX}: files.{_name(run)}: missing; expected a file for every run that is done"
         for run in runs
         if _name(run) not in files
     ]
@@ -95,7 +95,7 @@ def read_predictions(folder: Path, run: str, digest: str) -> Predictions:
     """
     path = folder / _name(run)
     if not path.is_file() or _digest(path) != digest:
-        raise Refusal(f"{path}: missing or damaged; needed is the file whose sha256 {INDEX} names")
+        raise Refusal(f"{path}: missing or damaged; expected sha256 {digest}, as in {INDEX}")
     with safe_open(path, framework="numpy") as file:
         index = json.loads(file.metadata()["index"])
         return Predictions(

@@ -31,7 +31,7 @@ def read_table(path: Path) -> pd.DataFrame:
         Refusal: the table is missing.
     """
     if not path.is_file():
-        raise Refusal(f"{path}: missing; needed are the stages before this one: make run")
+        raise Refusal(f"{path}: missing; run: make run")
     text = dict.fromkeys((*WORDS, *MAPPINGS), str)
     table = pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
     words = [name for name in WORDS if name in table]

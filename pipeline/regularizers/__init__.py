@@ -83,5 +83,8 @@ def _class_of(name: str) -> type[Regularizer]:
     if len(found) != 1:
         raise Refusal(f"{file}: {len(found)} subclasses of Regularizer; expected one")
     if getattr(found[0], "name", None) != name:
-        raise Refusal(f"{file}: {found[0].__name__}.name: expected {name!r}, the name of the file")
+        raise Refusal(
+            f"{file}: {found[0].__name__}.name: invalid value "
+            f"{getattr(found[0], 'name', None)!r}; expected {name!r}, the name of the file"
+        )
     return found[0]

@@ -134,8 +134,8 @@ class DropConnect(Regularizer):
         gaussian = _followed_by_relu(network) if self.inference == "gaussian" else set()
         if self.inference == "gaussian" and not any(module in gaussian for _, module in found):
             raise Refusal(
-                f"{self.name}: inference: gaussian: the network has no linear layer that a ReLU "
-                "follows in a sequence"
+                f'{self.name}: inference: invalid value "gaussian"; expected mean, since the '
+                "network has no linear layer that a ReLU follows in a sequence"
             )
         for site, module in found:
             layer = LinearLayer(site, self.rate, module, module in gaussian)

@@ -92,8 +92,8 @@ class Dropout(Regularizer):
             return [self.rate] * len(sites)
         if len(self.rate) != len(sites):
             raise Refusal(
-                f"{self.name}: rate: {len(self.rate)} rates for {len(sites)} hidden layers; "
-                f"expected {len(sites)}, or one"
+                f"{self.name}: rate: {len(self.rate)} rates; "
+                f"expected {len(sites)}, one for each hidden layer, or one for all"
             )
         return list(self.rate)
 

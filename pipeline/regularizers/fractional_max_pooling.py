@@ -59,7 +59,7 @@ class FractionalMaxPooling(Regularizer):
     @model_validator(mode="after")
     def _either(self) -> Self:
         if (self.ratio is None) == (self.output_sizes is None):
-            raise ValueError("either a ratio or output_sizes")
+            raise ValueError("either ratio or output_sizes")
         return self
 
     @property
@@ -85,8 +85,8 @@ class FractionalMaxPooling(Regularizer):
             )
         if self.output_sizes is not None and len(self.output_sizes) != len(found):
             raise Refusal(
-                f"{NAME}: {len(self.output_sizes)} output_sizes; "
-                f"expected one for each of {len(found)} max-pooling layers"
+                f"{NAME}: output_sizes: {len(self.output_sizes)} sizes; "
+                f"expected {len(found)}, one for each max-pooling layer"
             )
         kind = FixedRegions if self.regions == "fixed" else DrawnRegions
         for number, (site, module) in enumerate(found):
@@ -105,7 +105,7 @@ class FractionalMaxPooling(Regularizer):
         if self.regions != "fixed" and ways < NOISE.members:
             raise Refusal(
                 f"{NAME}: {', '.join(map(str, axes))} pixels leave {ways} ways to draw "
-                f"{self.regions} regions; expected at least {NOISE.members} (noise passes)"
+                f"{self.regions} regions; expected >= {NOISE.members}, the number of noise passes"
             )
         own = self.model_dump(mode="json", exclude={"ratio", "output_sizes"})
         return {**own, "sizes": [[axis.incoming, axis.outgoing] for axis in axes]}

@@ -67,7 +67,7 @@ def modules(module: str) -> dict[str, Path]:
         queue += _imported_modules(name, path)
     if not found:
         raise Refusal(
-            f"model.import: {module} is not found; "
+            f"model.import: unknown name {module!r}; "
             "expected a module of Python source, in this folder or installed"
         )
     return found

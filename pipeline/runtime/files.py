@@ -43,20 +43,18 @@ def write_sealed(path: Path, document: Mapping[str, Any]) -> None:
     write_text(path, to_json(sealed(document)))
 
 
-def read_sealed(
-    path: Path, needed: str = "needed are the stages before this one: make run"
-) -> dict[str, Any]:
+def read_sealed(path: Path, remedy: str = "run: make run") -> dict[str, Any]:
     """Return a document that an earlier stage wrote.
 
     Raises:
-        Refusal: It is missing or not what was written; the line ends with `needed`.
+        Refusal: It is missing or not what was written; the line ends with `remedy`.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         document = None
     if not is_sealed(document):
-        raise Refusal(f"{path}: missing or damaged; {needed}")
+        raise Refusal(f"{path}: missing or damaged; {remedy}")
     return {key: value for key, value in document.items() if key != CHECKSUM}
 
 

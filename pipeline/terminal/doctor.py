@@ -14,6 +14,7 @@ import torch
 from packaging.requirements import Requirement
 
 from pipeline.config.parameters import read_parameters
+from pipeline.config.validation import one_of
 from pipeline.execution.dvc_lock import DVC_LOCK, is_sound
 from pipeline.execution.processes import cores
 from pipeline.execution.stage import Incomplete
@@ -90,7 +91,7 @@ def _torch() -> Finding:
 def _threads() -> Finding:
     workers = read_parameters().execution.workers or cores()
     found = f"{cores()} processors, {workers} workers of one thread each"
-    remedy = f"set execution.workers to {cores()} at most: params.yaml"
+    remedy = f"params.yaml: execution.workers: expected an integer <= {cores()}"
     return Finding("threads", found, "" if workers <= cores() else remedy)
 
 
@@ -128,7 +129,7 @@ def _wandb() -> Finding:
     except importlib.metadata.PackageNotFoundError:
         return Finding("W&B", "not installed", SETUP)
     if mode not in MODES:
-        expected = f"expected one of {', '.join(MODES)}: unset WANDB_MODE"
+        expected = f"expected {one_of(MODES)}; run: unset WANDB_MODE"
         return Finding("W&B", f"WANDB_MODE is {mode!r}", expected)
     missing = "no key found: wandb login" if mode == "online" and not has_key() else ""
     return Finding("W&B", f"{version}, {mode}", missing)

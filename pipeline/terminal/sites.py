@@ -8,6 +8,7 @@ from torch import nn
 
 from pipeline import models
 from pipeline.config.parameters import read_parameters
+from pipeline.config.validation import errors_in
 from pipeline.data import sources as data
 from pipeline.models import _sites as sites
 from pipeline.models._additions import passed_over
@@ -34,11 +35,13 @@ def show_sites(name: str) -> None:
     Raises:
         Refusal: The protocol is invalid, or its network cannot be built.
     """
-    protocol = resolved(*document_of(name, read_parameters(), Path()))
-    kind = data.describe(protocol.data.dataset, protocol.source)
-    make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
-    network = make(protocol.model).network
-    require_fit(network, protocol.model, kind.shape, make)
+    document, source = document_of(name, read_parameters(), Path())
+    protocol = resolved(document, source)
+    with errors_in(source):
+        kind = data.describe(protocol.data.dataset, protocol.source)
+        make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
+        network = make(protocol.model).network
+        require_fit(network, protocol.model, kind.shape, make)
     weights = sum(parameter.numel() for parameter in network.parameters())
     model = protocol.model.get("import", protocol.model["name"])
     rows = table("sites", "found", "modules", title=f"{name}: {model}, {weights:,} parameters")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from pipeline.config.parameters import read_parameters
+from pipeline.config.validation import invalid, one_of, suggestion
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import read_sealed, write_sealed
 from pipeline.tracking.mirror import MODES, Mirror, Mode, mode_of, wandb_parent
@@ -62,7 +63,7 @@ def find_target(memory: Path) -> Target | None:
     tracking = read_parameters().tracking
     mode = mode_of(tracking)
     if mode not in MODES:
-        raise Refusal(f"WANDB_MODE: invalid value {mode!r}; expected one of {', '.join(MODES)}")
+        raise Refusal(invalid("WANDB_MODE", mode, one_of(MODES)) + suggestion(mode, MODES))
     if mode == "disabled":
         return None
     name = f"{mode}-{tracking.project}-{tracking.entity or 'default'}"

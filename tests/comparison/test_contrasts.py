@@ -286,7 +286,7 @@ def test_a_done_run_without_costs_is_refused_and_others_need_none(scores, plan, 
     states["drop1001"], costs["drop1001"] = "failed", {}
     assert row(contrasts(scores, plan, states, machines, costs), "drop", "test_cost").n == 5
     del costs["pool1004"]["forward_flops"]
-    with pytest.raises(Refusal, match="no forward_flops of run pool1004"):
+    with pytest.raises(Refusal, match="pool1004: forward_flops: missing"):
         contrasts(scores, plan, states, machines, costs)
 
 
@@ -421,8 +421,8 @@ def test_a_done_run_without_scores_is_refused(scores, plan, states, machines):
     with pytest.raises(Refusal) as refused:
         contrasts(scores[scores["fingerprint"] != "pool1004"], plan, states, machines)
     assert refused.value.lines == (
-        "scores: no accuracy (test, noise_12) for run pool1004; "
-        "needed is one for every run that is done",
+        "scores: pool1004: accuracy (test, noise_12): missing; "
+        "expected one for every run that is done",
     )
 
 

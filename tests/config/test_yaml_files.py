@@ -27,18 +27,18 @@ def test_version_1_2(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: &x [1]\nb: [*x, *x]", "aliases"),
+        ("a: &x [1]\nb: [*x, *x]", "an alias"),
         ("a: 1\na: 2", "duplicate key"),
         ("- 1", "a list"),
         ("", "nothing"),
         ("a: [1", "not valid YAML"),
-        ("a: .nan", "a: nan is not a finite number"),
-        ("a: {b: [.inf]}", "a.b.0: inf"),
-        ("a: 2020-01-01", "a: 2020-01-01 is a date"),
-        ("1: a", "keys must be text"),
+        ("a: .nan", "a: invalid value nan; expected a finite number"),
+        ("a: {b: [.inf]}", "a.b.0: invalid value inf"),
+        ("a: 2020-01-01", "a: invalid value 2020-01-01; expected text"),
+        ("1: a", "1: invalid key"),
         ("a: !!python/object/apply:os.system [ls]", "not valid YAML"),
         ("a: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
-        ("a: " + "x" * 70000, "allowed are at most"),
+        ("a: " + "x" * 70000, "bytes; expected <="),
     ],
 )
 def test_refused_in_one_line(tmp_path, text, words):
@@ -51,7 +51,7 @@ def test_refused_in_one_line(tmp_path, text, words):
 
 
 def test_missing_and_binary_files(tmp_path):
-    with pytest.raises(Refusal, match="does not exist"):
+    with pytest.raises(Refusal, match="no.yaml: missing"):
         read_yaml(tmp_path / "no.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(Refusal, match="not UTF-8"):
@@ -60,5 +60,5 @@ def test_missing_and_binary_files(tmp_path):
 
 def test_a_bomb_is_refused_before_it_grows(tmp_path):
     levels = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))
-    with pytest.raises(Refusal, match="aliases"):
+    with pytest.raises(Refusal, match="an alias"):
         read_yaml(written(tmp_path, f"a0: &a0 [x]\n{levels}"))

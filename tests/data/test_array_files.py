@@ -75,7 +75,7 @@ def test_layouts(saved, images, layout, shape):
         (BYTES.astype(np.int64), None, "images: type int64; expected uint8"),
         (BYTES.astype(np.float32), None, "images: range from 0 to 255; expected 0 to 1"),
         (np.full(BYTES.shape, np.nan), None, "images: range from nan to nan"),
-        (BYTES[:, :0], None, "expected at least one image"),
+        (BYTES[:, :0], None, "expected >= 1 image"),
         (np.array([None] * 12), None, "images: type object"),
     ],
 )
@@ -136,10 +136,10 @@ def test_two_files_are_mapped(tmp_path):
     (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-1])
     assert "x.npy: damaged, or not an array for NumPy" in refusal(source)
     np.savez(tmp_path / "z.npz", images=BYTES)
-    assert "not .npy files; expected source.path" in refusal(
+    assert "not .npy files; expected .npy files, or source.path" in refusal(
         source | {"images": str(tmp_path / "z.npz")}
     )
-    assert "nowhere.npy: does not exist" in refusal(
+    assert "nowhere.npy: missing; expected" in refusal(
         source | {"images": str(tmp_path / "nowhere.npy")}
     )
 
@@ -148,7 +148,7 @@ def test_two_files_are_mapped(tmp_path):
     "source", [{}, {"path": "a.npz", "images": "b.npy"}, {"images": "b.npy"}, {"path": ""}]
 )
 def test_one_file_or_two(source):
-    assert "path of an .npz file, or images and labels, two .npy files" in refusal(source)
+    assert "path of an .npz file, or images and labels of two .npy files" in refusal(source)
 
 
 def test_describing_reads_no_images(saved, monkeypatch):

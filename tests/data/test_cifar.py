@@ -304,7 +304,7 @@ def test_a_server_with_another_archive_leaves_nothing(files, tmp_path, monkeypat
 def test_nowhere_says_where_it_looked_and_every_way(monkeypatch, tmp_path, name, folder):
     monkeypatch.chdir(tmp_path)
     line = refused(
-        {}, f"^{name}: nothing at .data/{name}; expected source.path of the folder {folder}, ", name
+        {}, f"^{name}: .data/{name}: missing; expected source.path of the folder {folder}, ", name
     )
     assert f"or of a folder with {folder.replace('batches-py', 'python')}.tar.gz" in line
     assert "source.download: true" in line

@@ -131,7 +131,7 @@ def test_a_file_that_is_missing(files, tmp_path):
     source = put(files, tmp_path)
     (tmp_path / LABELS).unlink()
     assert refused(source).startswith(
-        f"{tmp_path}: neither {LABELS} nor {LABELS}.gz; expected a folder with"
+        f"{tmp_path}: {LABELS} and {LABELS}.gz: missing; expected a folder with"
     )
 
 
@@ -141,14 +141,12 @@ def test_nowhere_says_where_it_looked_and_every_way(files, monkeypatch):
     )
     for source, place in (({}, ".data/fashion_mnist"), ({"path": "elsewhere"}, "elsewhere")):
         line = refused(
-            source, f"^fashion_mnist: nothing at {place}; expected source.path of a folder with "
+            source, f"^fashion_mnist: {place}: missing; expected source.path of a folder with "
         )
         assert "source.download: true" in line
         assert "apt-get install dataset-fashion-mnist" in line
     assert not Path(".data").exists()
-    with pytest.raises(
-        Refusal, match="mnist: nothing at .data/mnist; expected source.path"
-    ) as error:
+    with pytest.raises(Refusal, match="mnist: .data/mnist: missing; expected source.path") as error:
         data.read("mnist", {})
     assert "apt-get" not in str(error.value)
 

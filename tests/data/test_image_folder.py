@@ -256,7 +256,7 @@ def test_links_within_and_hidden_files(root):
 
 
 def test_folders_that_are_no_classes(root):
-    assert "nowhere: no folder" in refusal(root / "nowhere")
+    assert "nowhere: missing; expected a folder" in refusal(root / "nowhere")
     assert "cat: 0 folders of classes; expected >= 2" in refusal(root / "cat")
     (root / "fox").mkdir()
     assert "too few images of fox (0); expected >= 3 of each class" in refusal(root)

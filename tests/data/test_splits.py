@@ -105,5 +105,7 @@ def test_channels_last_holds_the_same_examples(tmp_path, channels):
 
 def test_a_source_that_lacks_a_function_is_named(monkeypatch):
     monkeypatch.delattr(digits, "read")
-    with pytest.raises(Refusal, match=r"sources/digits.py: read: missing; see .*__init__.py"):
+    with pytest.raises(
+        Refusal, match=r"sources/digits.py: read: missing; expected Source, .*__init__.py"
+    ):
         data.read("digits", {})

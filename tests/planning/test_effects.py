@@ -20,7 +20,7 @@ def test_ratios_of_equal_sizes(project):
         read(project, "ratio: [1.3, 1.41, 1.5]")
     assert caught.value.lines == (
         "experiments/pooling.yaml: arms.pooling (ratio=1.5): "
-        "the same network as arms.pooling (ratio=1.41); allowed is each once",
+        "the same network as arms.pooling (ratio=1.41); expected each once",
     )
     assert read(project, "ratio: [1.3, 1.5]").rule == NOISE
 
@@ -31,7 +31,7 @@ def test_sizes_without_randomness(project):
         match=r"arms.pooling \(ratio=1.9\): .* 8 -> 4 pixels leave no choice .*; expected 5 to 6 pixels",
     ):
         read(project, "ratio: [1.3, 1.9]")
-    with pytest.raises(Refusal, match="one for each of 1 max-pooling layers"):
+    with pytest.raises(Refusal, match="expected 1, one for each max-pooling layer"):
         read(project, "output_sizes: [[5, 3]]")
     assert len(read(project, "output_sizes: [[5], [6]]").trials) == 2
 
@@ -40,7 +40,7 @@ def test_one_test_rule_in_an_arm(project):
     with pytest.raises(
         Refusal,
         match="arms.pooling: strengths with the test rules deterministic and noise_12; "
-        "allowed is one",
+        "expected one",
     ):
         read(project, "regions: [random, fixed]")
     assert read(project, "regions: fixed").rule == DETERMINISTIC

@@ -81,10 +81,10 @@ def test_a_stale_choice_is_refused_and_no_choice_is_not(experiment):
     with pytest.raises(Refusal) as refused:
         confirmation(experiment, "digest", CHOICE | stale)
     assert refused.value.lines == (
-        "choice.json: study dropout, arm dropout: {'dropout': {'rate': 0.9}} is no setting of it; "
-        "run: make run",
+        'choice.json: dropout.dropout: invalid value {"dropout": {"rate": 0.9}}; '
+        "expected a setting of this arm; run: make run",
     )
-    with pytest.raises(Refusal, match="study dropout, arm dropout: {} is no setting of it"):
+    with pytest.raises(Refusal, match="dropout.dropout: invalid value {}; expected"):
         confirmation(experiment, "digest", {})
     plan, _ = confirmation(experiment, "digest", CHOICE | {"dropout": {"dropout": None}})
     assert ("dropout", "dropout") not in {(run.study, run.arm) for run in plan.runs}

@@ -52,11 +52,7 @@ def test_averaging_over_flips_answers_an_image_and_its_mirror_image_alike(image)
 
 def test_views_that_change_labels_are_refused(image):
     for view in (flips, ten_crop):
-        with pytest.raises(
-            Refusal,
-            match="views: flips: a mirror image has another label in this dataset; "
-            "allowed are crops",
-        ):
+        with pytest.raises(Refusal, match='views: invalid value "flips" .*; expected crops'):
             view(image, keep_labels=False)
-    with pytest.raises(Refusal, match="crops of images 2x2"):
+    with pytest.raises(Refusal, match="crops of images of 2x2"):
         crops(torch.zeros(1, 1, 2, 2))

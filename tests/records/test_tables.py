@@ -86,6 +86,4 @@ def test_rows_are_plain_values_with_none_for_what_is_undefined(table):
 def test_a_missing_table_is_refused(tmp_path):
     with pytest.raises(Refusal) as refused:
         read_table(tmp_path / "scores.csv")
-    assert refused.value.lines == (
-        f"{tmp_path / 'scores.csv'}: missing; needed are the stages before this one: make run",
-    )
+    assert refused.value.lines == (f"{tmp_path / 'scores.csv'}: missing; run: make run",)

@@ -344,8 +344,8 @@ def test_the_audit_catches_a_rate_never_applied():
     [
         ({"survival": 0.8}, "survival"),
         ({"rate": 0.2, "drop_path": 0.1}, "drop_path"),
-        ({"where": "everywhere"}, "'linear' or 'convolution'"),
-        ({"rate": 1}, "at least 0 and less than 1"),
+        ({"where": "everywhere"}, "expected one of: linear, convolution"),
+        ({"rate": 1}, "expected a number >= 0 and < 1"),
         ({"where": "convolution", "inference": "gaussian"}, "gaussian is for where: linear"),
     ],
 )

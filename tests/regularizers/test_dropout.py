@@ -124,7 +124,7 @@ def test_one_rate_for_each_hidden_layer():
     measures = regularizer.audit(AuditInputs(network, [], 0.0, BatchChanges()))
     assert measures["realised_rate_1"] == pytest.approx(0.1, abs=0.05)
     assert measures["realised_rate_2"] == pytest.approx(0.5, abs=0.05)
-    with pytest.raises(Refusal, match="rate: 2 rates for 1 hidden layers; expected 1, or one"):
+    with pytest.raises(Refusal, match="rate: 2 rates; expected 1, one for each hidden layer"):
         regularizer.modify_model(nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 2)))
     with pytest.raises(Refusal, match="no linear layer with hidden inputs"):
         Dropout().modify_model(nn.Sequential(nn.Linear(8, 6)))
@@ -155,12 +155,12 @@ def test_input_drops_standardized_pixels_of_each_example(name):
     ("given", "words"),
     [
         ({"rate": 1}, "a number, at least 0 and less than 1, or one for each hidden layer"),
-        ({"rate": [0.1, 1.5]}, "[0.1, 1.5] is refused; allowed is a number"),
-        ({"rate": [0.1, True]}, "is refused"),
-        ({"rate": []}, "is refused"),
-        ({"rate": None}, "is refused"),
+        ({"rate": [0.1, 1.5]}, "invalid value [0.1, 1.5]; expected a number"),
+        ({"rate": [0.1, True]}, "invalid value"),
+        ({"rate": []}, "invalid value"),
+        ({"rate": None}, "invalid value"),
         ({"rate": [0.1], "where": "input"}, "one rate where the input is dropped"),
-        ({"where": "everywhere"}, "'hidden' or 'input'"),
+        ({"where": "everywhere"}, "expected one of: hidden, input"),
     ],
 )
 def test_bad_settings_are_one_line(given, words):
@@ -230,7 +230,7 @@ def test_equal_settings_under_two_spellings():
         "rates": [0.25],
     }
     assert not noise_layers(network)
-    with pytest.raises(Refusal, match="rate: 3 rates for 2 hidden layers"):
+    with pytest.raises(Refusal, match="rate: 3 rates; expected 2"):
         Dropout(rate=[0.1, 0.2, 0.3]).effect(network, (1, 8, 8))
 
 

@@ -472,7 +472,7 @@ def test_a_network_without_a_place_for_it_is_refused():
     with pytest.raises(Refusal, match="0 returns the indices of its maxima"):
         FractionalMaxPooling().modify_model(nn.Sequential(nn.MaxPool2d(2, return_indices=True)))
     with pytest.raises(
-        Refusal, match="1 output_sizes; expected one for each of 2 max-pooling layers"
+        Refusal, match="output_sizes: 1 sizes; expected 2, one for each max-pooling layer"
     ):
         FractionalMaxPooling(output_sizes=(5,)).modify_model(network(2))
 
@@ -584,7 +584,7 @@ def test_fewer_ways_to_pool_than_noise_passes_are_an_error():
     given = {"ratio": 1.5, "regions": "pseudorandom"}
     with pytest.raises(
         Refusal,
-        match="14 -> 9, 14 -> 9 pixels leave 4 ways to draw pseudorandom .*; expected at least 12",
+        match="14 -> 9, 14 -> 9 pixels leave 4 ways to draw pseudorandom .*; expected >= 12",
     ):
         FractionalMaxPooling(**given).effect(network(), (1, 14, 14))
     FractionalMaxPooling(**given, overlapping=False).effect(network(), (1, 14, 14))

@@ -49,7 +49,9 @@ def test_a_class_without_an_audit_cannot_be_made():
 
 def test_a_class_that_is_not_named_as_its_file_is_an_error(monkeypatch):
     monkeypatch.setattr(Dropout, "name", "drop")
-    with pytest.raises(Refusal, match=r"dropout.py: Dropout.name: expected 'dropout'"):
+    with pytest.raises(
+        Refusal, match=r"dropout.py: Dropout.name: invalid value .*; expected 'dropout'"
+    ):
         regularizers.settings()
 
 

@@ -43,7 +43,7 @@ def test_every_look_is_one_line_and_names_what_it_looked_at(project):
             lambda folder, patch: Path("params.yaml").write_text(
                 "protocols: [tiny]\nexecution: {workers: 999}\n"
             ),
-            "set execution.workers to",
+            "params.yaml: execution.workers: expected",
         ),
         ("git", lambda folder, patch: patch.setenv("GIT_DIR", str(folder / "none")), "git init"),
         ("DVC", lambda folder, patch: None, "dvc init"),
@@ -90,7 +90,9 @@ def test_online_without_a_key_is_told_and_a_key_is_never_shown(project, monkeypa
 
 def test_a_mode_that_does_not_exist_is_told(project, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "Offline")
-    assert found("W&B").remedy == "expected one of offline, online, disabled: unset WANDB_MODE"
+    assert (
+        found("W&B").remedy == "expected one of: offline, online, disabled; run: unset WANDB_MODE"
+    )
 
 
 def test_a_line_says_ok_or_what_to_mend():

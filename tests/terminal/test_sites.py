@@ -56,11 +56,11 @@ def test_the_script_finds_a_network_of_this_folder(project, command):
     [
         (
             "{name: cnn, widths: [4, 4, 4, 4, 4]}",
-            "model.widths: 5 stages are too many for images of 8x8 pixels; expected at most 3",
+            "model.widths: 5 stages; expected at most 3 for images of 8x8 pixels",
         ),
         (
             "{name: resnet, widths: [4, 4, 4, 4, 4, 4], blocks: 1}",
-            "model.widths: 6 stages are too many for images of 8x8 pixels; expected at most 4",
+            "model.widths: 6 stages; expected at most 4 for images of 8x8 pixels",
         ),
     ],
 )
@@ -68,7 +68,9 @@ def test_a_network_too_deep_for_the_images_is_refused(project, model, line):
     use(project, model)
     with pytest.raises(Refusal) as refused:
         show_sites("tiny")
-    assert refused.value.lines == (line,)
+    (told,) = refused.value.lines
+    assert told.startswith("experiments/protocols/tiny.yaml")
+    assert told.endswith(f": {line}")
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,10 @@ def _checked(name: str, source: Mapping[str, Any]) -> Settings:
 def _module(name: str) -> ModuleType:
     module = importlib.import_module(f"pipeline.data.sources.{name}")
     if missing := [attribute for attribute in REQUIRED if not hasattr(module, attribute)]:
-        raise Refusal(f"{_file(name)}: {', '.join(missing)}: missing; see {_file('__init__')}")
+        raise Refusal(
+            f"{_file(name)}: {', '.join(missing)}: missing; "
+            f"expected {', '.join(REQUIRED)}, as in {_file('__init__')}"
+        )
     return module
 
 

@@ -67,7 +67,7 @@ class PublishedDataset:
             return self._download(read)
         package = f"; or: apt-get install {self.package}" if self.package else ""
         raise Refusal(
-            f"{self.name}: nothing at {' or '.join(map(str, locations))}; "
+            f"{self.name}: {' and '.join(map(str, locations))}: missing; "
             f"expected source.path of {self._folder}, these files in {CACHE / self.name}, "
             f"or source.download: true{package}"
         )

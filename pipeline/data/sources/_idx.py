@@ -50,7 +50,7 @@ def _values(folder: Path, name: str, shape: tuple[int, ...], md5: str) -> NDArra
     found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
     if not found:
         raise Refusal(
-            f"{folder}: neither {name} nor {name}.gz; expected a folder with {', '.join(FILES)}"
+            f"{folder}: {name} and {name}.gz: missing; expected a folder with {', '.join(FILES)}"
         )
     path = found[0]
     try:

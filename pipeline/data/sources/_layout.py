@@ -37,7 +37,7 @@ class Layout:
 def find_layout(root: Path) -> Layout:
     """Return the layout that the folder names give; raise Refusal where they give none."""
     if not root.is_dir():
-        raise _refusal(f"source.path: {root}: no folder; expected a folder with one for each class")
+        raise _refusal(f"source.path: {root}: missing; expected a folder with one for each class")
     folders = _split_folders(root)
     classes = {split: _classes(folder) for split, folder in folders.items()}
     for split, folder in folders.items():
@@ -103,7 +103,7 @@ def _folders(folder: Path) -> list[str]:
     found = sorted(path for path in _visible(folder) if path.is_dir())
     links = [path.name for path in found if path.is_symlink() and not is_inside(path, folder)]
     if links:
-        raise _refusal(f"{folder}: {', '.join(links)}: links out of the folder")
+        raise _refusal(f"{folder}: {', '.join(links)}: links out of the folder; expected folders")
     return [path.name for path in found]
 
 

