@@ -1,4 +1,4 @@
-"""Protocols with complete model settings, and with the overrides of an arm applied."""
+"""Complete the model settings of a protocol and apply the protocol changes of an arm."""
 
 import difflib
 from collections.abc import Mapping
@@ -17,7 +17,11 @@ Named = TypeVar("Named", bound=Settings)
 
 
 def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
-    """Return a checked protocol whose model settings are complete. Raises Refusal."""
+    """Return a checked protocol whose model settings are complete.
+
+    Raises:
+        Refusal: A value is invalid, or two values do not fit together.
+    """
     protocol = with_source(checked(Protocol, document, source), source)
     data, training = protocol.data, protocol.training
     if training.batch_size > data.train_size:
@@ -38,10 +42,10 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
 
 
 def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Protocol:
-    """Return the protocol with the values of an arm, by dotted key, replacing its own.
+    """Return the protocol with the values of an arm, by dotted key, in place of its own.
 
     Raises:
-        Refusal: a key cannot be changed by an arm, or a value is invalid.
+        Refusal: An arm cannot change a key, or a value is invalid.
     """
     document = protocol.model_dump(mode="json")
     for key, value in overrides.items():
@@ -61,23 +65,33 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
 
 
 def named(
-    given: dict[str, Any], known: Mapping[str, type[Named]], source: Path | str, where: str
+    given: dict[str, Any], classes: Mapping[str, type[Named]], source: Path | str, where: str
 ) -> Named:
-    """Return the checked settings of what `given["name"]` names. Raises Refusal, with a hint."""
+    """Return the checked settings of the class that `given["name"]` names.
+
+    Args:
+        given: The name and the settings, as plain values.
+        classes: The classes of settings by name.
+        source: The file of the values, for error messages.
+        where: The key of the values in that file, for error messages.
+
+    Raises:
+        Refusal: There is no such class, or a setting is invalid.
+    """
     name = given.get("name")
-    if not isinstance(name, str) or name not in known:
-        hint = _suggestion(str(name), known)
-        raise Refusal(unknown(source, f"{where}.name", name, known) + hint)
+    if not isinstance(name, str) or name not in classes:
+        hint = _suggestion(str(name), classes)
+        raise Refusal(unknown(source, f"{where}.name", name, classes) + hint)
     values = {key: value for key, value in given.items() if key != "name"}
-    return checked(known[name], values, source, where)
+    return checked(classes[name], values, source, where)
 
 
-def _suggestion(name: str, known: Mapping[str, type[Settings]]) -> str:
+def _suggestion(name: str, classes: Mapping[str, type[Settings]]) -> str:
     """Return a hint where a name is misspelt, or is that of a method in another library."""
     elsewhere = [
-        own
-        for own, kind in known.items()
+        candidate
+        for candidate, kind in classes.items()
         if issubclass(kind, Regularizer) and name.lower() in kind.also_called
     ]
-    near = elsewhere or difflib.get_close_matches(name.lower(), known, n=1)
+    near = elsewhere or difflib.get_close_matches(name.lower(), classes, n=1)
     return f"; meant is perhaps {near[0]}" if near else ""
