@@ -1,4 +1,4 @@
-"""Tables on disk, such as `scores.csv` and `contrasts.csv`: the same bytes for the same numbers."""
+"""Read and write tables, such as `scores.csv`: the same bytes for the same numbers."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """Return the table in `path`; an empty cell is NaN in a column of numbers, "" in one of text.
 
     Raises:
-        Refusal: the table is missing.
+        Refusal: The table is missing.
     """
     if not path.is_file():
         raise Refusal(f"{path}: missing; needed are the stages before this one: make run")
