@@ -1,4 +1,4 @@
-"""Noise layers: their switch, their generators, and where they are placed in a network."""
+"""Define noise layers: their switch, their generators, and their places in a network."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -13,17 +13,17 @@ from pipeline.models._standardized import Standardized
 
 
 class NoiseLayer(nn.Module, ABC):
-    """A layer that either samples noise or takes its deterministic form, whatever `train()` says.
+    """A layer that either samples noise or takes its deterministic form, whatever `train()` sets.
 
     It has its own generator, so that adding it moves no other stream. Draws are made on the CPU and
     moved to the device of the inputs: one seed is the same noise on every device.
 
     Attributes:
-        regularizer: name of the regularizer.
-        site: name of the module it acts on; both seed its noise.
-        sampling: the switch. A layer in training mode that is not sampling is deterministic.
-        counts: what the audit reads, by name or by what was drawn; kept in checkpoints.
-        share: expected share of the operations of its submodules that training computes, in (0, 1];
+        regularizer: The name of the regularizer.
+        site: The name of the module it acts on; both seed its noise.
+        sampling: The switch. A layer in training mode that is not sampling is deterministic.
+        counts: What the audit reads, by name or by what was drawn; kept in checkpoints.
+        share: Expected share of the operations of its submodules that training computes, in (0, 1];
             `training/cost.py` multiplies by it.
     """
 

@@ -1,4 +1,4 @@
-"""Regions of fractional pooling: their number, their places for given draws, and their maxima.
+"""Compute regions of fractional pooling: their number, their places for given draws, their maxima.
 
 Every draw is an argument. Regions are those of the paper's own code (Graham, SparseConvNet,
 Regions.cpp): ticks start at 0, so that none exceeds two pixels, as the first can in the formula of
@@ -33,26 +33,30 @@ class Axis:
 
     @property
     def steps(self) -> int:
-        """Their number: to the last start if regions overlap, else to the end of the last one."""
+        """Return the number of steps: to the last start if regions overlap, else to the end."""
         return self.outgoing - self.overlapping
 
     @property
     def span(self) -> int:
-        """The sum of the steps."""
+        """Return the sum of the steps."""
         return self.incoming - 2 * self.overlapping
 
     @property
     def possible(self) -> range:
-        """The outgoing sizes with steps of both lengths, so that there is an order to draw."""
+        """Return the outgoing sizes with steps of both lengths, which leave an order to draw."""
         return range(self.incoming // 2 + 1, self.incoming - self.overlapping)
 
     @property
     def choice(self) -> bool:
-        """Whether the outgoing size is a possible one."""
+        """Return whether the outgoing size is a possible one."""
         return self.outgoing in self.possible
 
     def require_choice(self, where: str) -> None:
-        """Raise Refusal, which begins with `where`, unless the outgoing size is a possible one."""
+        """Check that the outgoing size is a possible one.
+
+        Raises:
+            Refusal: It is not; the error begins with `where`.
+        """
         if self.choice:
             return
         kind, possible = "overlapping" if self.overlapping else "disjoint", self.possible

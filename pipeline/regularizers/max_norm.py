@@ -1,8 +1,10 @@
-"""Max-norm (Srebro and Shraibman, Rank, Trace-Norm and Max-Norm, COLT 2005; with dropout:
-Srivastava et al., JMLR 15, 2014).
+"""Max-norm: each unit's incoming weight vector is kept within the ball of a given radius.
 
-After every update each unit's incoming weight vector is projected onto the ball of a given radius.
-Acts on the rows of linear layers and on the filters of convolutions, not on biases.
+Srebro and Shraibman, Rank, Trace-Norm and Max-Norm, COLT 2005; with dropout: Srivastava et al.,
+JMLR 15, 2014.
+
+Projects after every update. Acts on the rows of linear layers and on the filters of convolutions,
+not on biases.
 Test rule: deterministic.
 """
 
@@ -39,10 +41,11 @@ def _factors(weight: Tensor, strength: float) -> Tensor:
 
 @final
 class MaxNorm(Regularizer):
-    """`strength` is the largest norm allowed to a unit's incoming weights, so the smaller the
-    stronger; the paper's is 3 to 4.
+    """Settings of max-norm; no finite strength is without effect.
 
-    No finite one is without effect.
+    Attributes:
+        strength: The largest norm allowed to a unit's incoming weights, so the smaller the
+            stronger; the paper's is 3 to 4.
     """
 
     name: ClassVar = "max_norm"
@@ -51,9 +54,11 @@ class MaxNorm(Regularizer):
     strength: float = Field(3.0, gt=0)
 
     def sites(self, network: nn.Module) -> list[Tensor]:
+        """Return the weights of linear layers and convolutions."""
         return units(network)
 
     def callbacks(self) -> list[TrainingCallback]:
+        """Return a new projection."""
         return [Projection(self.strength)]
 
     def audit(self, inputs: AuditInputs) -> Measures:
@@ -94,6 +99,7 @@ class Projection(TrainingCallback):
         self.fired: Tensor | int = 0
 
     def on_train_start(self, trainer: Any, task: Any) -> None:
+        """Register the projection with the optimizer."""
         (optimizer,) = trainer.optimizers
         chosen = units(task.network)
         optimizer.register_step_post_hook(lambda *_: self._project(chosen))

@@ -1,5 +1,4 @@
-"""Weight averaging: the network tested is a mean of the weights along training, not the last of
-them.
+"""Weight averaging: the network tested is a mean of the weights along training, not the last ones.
 
 Exponential (EMA), or the plain mean of Polyak and Juditsky (Acceleration of Stochastic
 Approximation by Averaging, SIAM J. Control Optim. 30, 1992) and of SWA (Izmailov et al., UAI 2018),
@@ -36,11 +35,15 @@ def running_mean(average: Tensor, value: Tensor, count: int) -> Tensor:
 
 @final
 class WeightAveraging(Regularizer):
-    """`kind`: ema or mean; `decay` of the EMA per update; `start`: share of training after which
-    averaging begins.
+    """Settings of weight averaging.
 
     A decay of 0 keeps the last weights, so it is neutral. The first weights averaged are copied,
     which gives them the mass that an EMA started at zero would have to be corrected for.
+
+    Attributes:
+        kind: ema or mean.
+        decay: That of the EMA, per update.
+        start: The share of training after which averaging begins.
     """
 
     name: ClassVar = "weight_averaging"
@@ -58,6 +61,7 @@ class WeightAveraging(Regularizer):
         return self.model_dump(mode="json", exclude={"decay"} if self.kind == "mean" else None)
 
     def callbacks(self) -> list[TrainingCallback]:
+        """Return a new averager."""
         return [Averager(self.kind, self.decay, self.start)]
 
     def audit(self, inputs: AuditInputs) -> Measures:
@@ -120,6 +124,7 @@ class Averager(TrainingCallback):
             refresh_statistics(network, batches.images, batches.size)
 
     def kept_weights(self) -> dict[str, list[Weights]]:
+        """Return the raw weights, to store next to the average."""
         return {"raw": [self.raw]} if self.raw else {}
 
     def _blend(self, known: Tensor, value: Tensor) -> Tensor:
