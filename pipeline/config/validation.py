@@ -1,4 +1,4 @@
-"""Checks plain values against a model of settings; one line per error."""
+"""Check plain values against a model of settings, with one line per error."""
 
 import json
 from collections.abc import Iterator
@@ -24,11 +24,13 @@ def checked(model: type[Model], value: Any, source: Path | str, where: str = "")
     """Return `value` as a `model`.
 
     Args:
-        source: the file of the value, for errors.
-        where: the key above the value in that file, for errors.
+        model: The class of settings.
+        value: The plain values.
+        source: The file of the value, for errors.
+        where: The key above the value in that file, for errors.
 
     Raises:
-        Refusal: with one line per error: file, key, value and what is allowed.
+        Refusal: A value is invalid; the error has one line for each: file, key, value and rule.
     """
     try:
         return model.model_validate_json(json.dumps(value))
@@ -55,7 +57,7 @@ def _lines(
 
 
 def _rule(message: str) -> str:
-    """Return what a message of pydantic allows."""
+    """Return the values that a message of pydantic allows."""
     return message.removeprefix("Input should be ").removeprefix("Value error, ")
 
 

@@ -42,7 +42,7 @@ def run_scores(predictions: Predictions, test_labels: Labels) -> list[Score]:
 def correct_images(
     predictions: Predictions, rule: TestRule, test_labels: Labels
 ) -> NDArray[np.float64]:
-    """Return (examples,): 1 where a run classifies a test image correctly under its rule, else 0."""
+    """Return (examples,): 1 where a run classifies a test image correctly by its rule, else 0."""
     logits = predictions.logits[View("test", rule.view)][: rule.members]
     correct: NDArray[np.float64] = np.nan_to_num(hits(arithmetic_mean(logits), test_labels))
     return correct

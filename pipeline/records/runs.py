@@ -1,6 +1,6 @@
 """Read and write the files of one run: a folder whose `record.json` holds their sha256.
 
-The record also has a checksum of its own content.
+The record also has a checksum of its content.
 """
 
 import hashlib

@@ -22,7 +22,7 @@ from pipeline.regularizers._regularizer import Regularizer
 
 Amount = Tensor | float  # one per image (N,), or one for all
 
-COLUMNS = {  # uniform numbers per image; colour jitter takes one per channel
+COLUMNS = {  # uniform numbers per image; color jitter takes one per channel
     "shift": 2,
     "flip": 1,
     "crop": 3,

@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def card(name: str, kind: type[Regularizer]) -> str:
 def _as_markdown(docstring: str) -> str:
     """Return a docstring with its `Attributes:` section as a list."""
     text, _, attributes = docstring.partition("Attributes:\n")
-    return text + ENTRY.sub(r"- `\1`:", inspect.cleandoc(attributes))
+    return text + ENTRY.sub(r"- `\1`:", textwrap.dedent(attributes))
 
 
 def _settings(kind: type[Regularizer]) -> str:
