@@ -1,5 +1,4 @@
-"""A training that is interrupted between two epochs, and everything a run ends with: for the tests
-of resuming."""
+"""A training that is interrupted between two epochs, and everything that a run ends with."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ def killed_after(
 def ended(
     config: RunConfig, pool: Arrays, folder: Path | None, hardware: Hardware
 ) -> tuple[Trained, dict[str, Any]]:
-    """A finished run, and what it held in memory: the optimizer's state and every callback's."""
+    """Return a finished run, and what it held in memory: the states of optimizer and callbacks."""
     held: dict[str, Any] = {}
 
     def look(self: Task) -> None:

@@ -27,7 +27,7 @@ def plant(checkout: Path) -> None:
 
 
 def misbehave(how: str) -> None:
-    """Raises, ends its process with a code, or is ended by a signal; does nothing for any other word."""
+    """Raise, end the process with a code or by a signal; do nothing for any other word."""
     match how:
         case "raise":
             raise ValueError("no good")

@@ -129,7 +129,7 @@ def _plan(phase, seeds, settings, data):
 
 
 def _grouped(plan):
-    """The plan with two groups of three baselines, one run of snapshots and one of an average."""
+    """Return the plan with two groups of three baselines, a run of snapshots and one of an average."""
     members = tuple(
         PlannedRun(study="many", arm=arm, seed=seed, member=member, fingerprint=f"{place}e{seed}")
         for place, arm, member in GROUPED
@@ -193,7 +193,7 @@ def _predictions(folder, plan, generator):
 
 
 def _predicted(folder, run):
-    """The predictions of a run, whatever its checksum."""
+    """Return the predictions of a run, whatever its checksum."""
     path = folder / "predictions" / f"{run}.safetensors"
     return read_predictions(folder / "predictions", run, sha256(path.read_bytes()).hexdigest())
 

@@ -38,7 +38,10 @@ FAULTS = {
 
 @pytest.fixture
 def watched(environment, tmp_path):
-    """An environment in which every Python process writes down, and is ended by, a connection to elsewhere."""
+    """Return an environment in which a connection to elsewhere ends every Python process.
+
+    It also writes the connection down.
+    """
     (tmp_path / "watch").mkdir()
     (tmp_path / "watch" / "sitecustomize.py").write_text(WATCH)
     (tmp_path / "seen").touch()
@@ -47,7 +50,7 @@ def watched(environment, tmp_path):
 
 
 def namespace() -> tuple[str, ...]:
-    """What starts a command without any network, where the system lets a user have that."""
+    """Return the start of a command without any network, where the system allows that."""
     tried = (
         subprocess.run([*ALONE, "true"], capture_output=True, check=False)
         if sys.platform.startswith("linux")

@@ -47,7 +47,7 @@ def test_a_failing_arm_stops_the_run_or_is_reported_and_is_tried_again(
 
 
 def _end_while_it_hangs(folder, environment, number, target, expected):
-    """A stage ends with its workers, in which Lightning handles SIGTERM by then."""
+    """End a stage with its workers, in which Lightning handles SIGTERM by then."""
     mark = folder.parent / "hanging"
     mark.unlink(missing_ok=True)
     run = Run(folder, environment | {"HANG": str(mark)})

@@ -51,7 +51,7 @@ def digest(*parts: object) -> str:
 
 
 def rows(phase: str) -> Iterator[dict[str, object]]:
-    """The runs of a phase; the chosen setting is the first."""
+    """Return the runs of a phase; the chosen setting is the first."""
     for study, (_, settings) in STUDIES.items():
         tried = (
             settings
@@ -210,7 +210,7 @@ def score_rows() -> Iterator[tuple[str, str, int, str, str, float]]:
 
 @pytest.fixture
 def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder with everything that `report` reads for the protocol `tiny`; three runs are lost."""
+    """Return a project folder with all that `report` reads of `tiny`; three runs are lost."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / "store"))
     folder = tmp_path / "artifacts" / "tiny"
@@ -273,7 +273,10 @@ METHODS = {
 
 
 def add_averages(folder: Path) -> None:
-    """A study of ensembles, two groups of two models, one of them failed and one missing; and noise passes of `others`."""
+    """Add a study of ensembles, two groups of two models, and noise passes of `others`.
+
+    One of the models failed and one is missing.
+    """
     path = folder / "confirmation" / "plan.json"
     plan = json.loads(path.read_text())
     fixed = {"study": "together", "setting": {}}
@@ -376,7 +379,7 @@ def pages(artifacts: Path) -> dict[str, str]:
 
 
 def whole(artifacts: Path) -> str:
-    """The front page and, after it, all the others, their links as seen from the front page."""
+    """Return the front page and all the others, their links as seen from the front page."""
     front, *behind = pages(artifacts).values()
     return "\n".join([front, *(page.replace("../", "") for page in behind)])
 

@@ -91,7 +91,7 @@ class Kept:
     refusing: str | None = None  # requests with this in their path or the name of their question
 
     def shown(self) -> tuple[Values, Values]:
-        """What is the same however often it is sent: of runs, and of artifacts."""
+        """Return what is the same however often it is sent: of runs, and of artifacts."""
         runs = {
             name: (run.told, run.config, run.exit_code, run.used, _plain(run.summary()))
             for name, run in self.runs.items()
@@ -101,7 +101,12 @@ class Kept:
         }
 
     def answer(self, path: str, body: bytes) -> Values:
-        """What to say to a request. Raises PermissionError where it is told to, any other error where it does not understand."""
+        """Return the answer to a request.
+
+        Raises:
+            PermissionError: It is set to refuse the request.
+            Exception: It does not understand the request.
+        """
         if self.refusing and self.refusing.encode() in path.encode() + body[:60]:
             raise PermissionError
         folder, *rest = path.strip("/").split("/")

@@ -90,7 +90,7 @@ FORWARD = {"baseline": 100, "drop": 100, "pool": 150}
 
 
 def counted(plan):
-    """Counted costs: drop trains for a fifth more, pool for half more, forward passes included."""
+    """Return costs: drop trains for a fifth more, pool for half more, forward passes included."""
     factors = {"baseline": 1, "drop": 1.2, "pool": 1.5}
     return {
         run.fingerprint: {
@@ -122,7 +122,7 @@ def contrasts(scores, plan, states, machines, costs=None, images=None):
 
 
 def of(scores, arm, rule, split, metric, seeds=SEEDS):
-    """The scores of an arm in the order of its seeds."""
+    """Return the scores of an arm in the order of its seeds."""
     found = scores[
         (scores["view"] == rule.view)
         & (scores["members"] == rule.members)

@@ -28,7 +28,7 @@ PARTS = {
 
 
 def planned(studies):
-    """A plan of studies, each a mapping from arm to (rule, arm that it is compared with)."""
+    """Return a plan of studies, each a mapping from arm to (rule, arm that it is compared with)."""
     described = tuple(
         PlannedStudy(
             name=study,

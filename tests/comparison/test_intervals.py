@@ -272,7 +272,7 @@ def test_sign_flips_are_uniform_without_an_effect():
 
 
 def coverage(draws, truth, bounds):
-    """The share of rows (reports, n) whose interval holds the truth."""
+    """Return the share of rows (reports, n) whose interval holds the truth."""
     found = np.array([bounds(row) for row in draws])
     return ((found[:, 0] <= truth) & (truth <= found[:, 1])).mean()
 
@@ -283,7 +283,7 @@ def student(row):
 
 
 def normal(row):
-    """What is often printed: 1.96 standard errors, as if the spread were known."""
+    """Return what is often printed: 1.96 standard errors, as if the spread were known."""
     half = 1.96 * row.std(ddof=1) / np.sqrt(len(row))
     return row.mean() - half, row.mean() + half
 

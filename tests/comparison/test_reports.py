@@ -25,7 +25,7 @@ COST = {"training_flops": 2, "forward_flops": 1}
 
 
 def share(expected, count):
-    """The most that a share of `count` draws may be: 3 standard errors more than expected."""
+    """Return the most that a share of `count` draws may be: 3 standard errors above its mean."""
     return expected + 3 * np.sqrt(expected * (1 - expected) / count)
 
 
@@ -94,7 +94,7 @@ def significant(verdicts):
 
 
 def unpaired(accuracies):
-    """A z interval of two means, as if nothing were paired and the spread known."""
+    """Return a z interval of two means, as if nothing were paired and the spread known."""
     baseline, arms = accuracies[0], accuracies[1:]
     error = np.sqrt((arms.var(axis=1, ddof=1) + baseline.var(ddof=1)) / SEEDS)
     return np.abs(arms.mean(axis=1) - baseline.mean()) > 1.96 * error

@@ -129,7 +129,7 @@ ACCURACIES = {  # arm -> stream -> group -> accuracies of its draws
 
 
 def drawn():
-    """A plan of variance beside a comparison, and the scores of all its runs under two rules."""
+    """Return a plan with variance and a comparison, and scores of all its runs under two rules."""
     runs, rows = [], []
     for arm, found in ACCURACIES.items():
         places = [

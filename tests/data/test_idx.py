@@ -20,7 +20,7 @@ IMAGES = "train-images-idx3-ubyte"
 
 
 def written(name):
-    """A small file of the format: 20 examples to train on, 10 for the test."""
+    """Return a small file of the format: 20 examples to train on, 10 for the test."""
     generator = np.random.default_rng(len(name))
     count = idx.EXAMPLES[name.partition("-")[0]]
     shape = (count, 28, 28) if "images" in name else (count,)

@@ -37,7 +37,7 @@ def shares_a_draw(settings):
 
 
 def has_own_form(settings):
-    """The expected output of a ReLU is not that of the mean weights."""
+    """Return whether the expected output of a ReLU is used, not that of the mean weights."""
     return settings.get("inference") == "gaussian"
 
 
@@ -169,8 +169,10 @@ def test_masks_drawn_again_in_the_backward_pass_are_the_same(monkeypatch):
 
 
 def test_memory_is_bounded():
-    """O2.6: masks of 256 x 512 x 513 weights would be 269 MB; numpy's words are traced, torch's own
-    are of the same size."""
+    """O2.6: masks of 256 x 512 x 513 weights would be 269 MB.
+
+    Numpy's words are traced; torch's are of the same size.
+    """
     layer = equipped(nn.Sequential(nn.Linear(512, 512)), rate=0.5)[0]
     tracemalloc.start()
     layer(torch.ones(256, 512)).sum().backward()
@@ -307,8 +309,7 @@ def test_convolutions_own_their_weights_again_once_the_network_has_run():
 
 
 def test_thinned_weights_keep_the_layout_that_makes_networks_fast():
-    """Where an axis has length 1 torch's product has other strides, and the network leaves
-    channels_last after it."""
+    """Torch's product has other strides where an axis has length 1, which undoes channels_last."""
     weight = torch.rand(8, 1, 3, 3).to(memory_format=torch.channels_last)
     (product,) = thinned([weight], [torch.ones_like(weight)])
     assert product.stride() == weight.stride() != (weight * weight).stride()
