@@ -23,7 +23,7 @@ def killed_after(
     logger: Logger | None = None,
     hardware: Hardware = PROCESSOR,
 ) -> None:
-    """Trains until `stop` epochs are in a checkpoint and the next has begun."""
+    """Train until `stop` epochs are in a checkpoint and the next has begun."""
     start = Task.on_train_epoch_start
 
     def interrupted(self: Task) -> None:
@@ -60,7 +60,7 @@ def ended(
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal to the last bit, tensors in them included."""
+    """Return whether two values are equal to the last bit, tensors in them included."""
     if isinstance(one, torch.Tensor):
         return (
             isinstance(other, torch.Tensor)
@@ -79,7 +79,7 @@ def same(one: Any, other: Any) -> bool:
 def assert_same_end(
     config: RunConfig, pool: Arrays, folder: Path, stop: int, hardware: Hardware = PROCESSOR
 ) -> None:
-    """Killed after `stop` epochs and resumed, a run ends with what it ends with uninterrupted."""
+    """Assert that a run killed after `stop` epochs and resumed ends as if uninterrupted."""
     whole, held = ended(config, pool, None, hardware)
     killed_after(stop, config, pool, folder, hardware=hardware)
     resumed, again = ended(config, pool, folder, hardware)

@@ -30,7 +30,7 @@ class Process:
 
     @property
     def verb(self) -> str:
-        """The stage that it belongs to; empty where it is none."""
+        """Return the stage that it belongs to; empty where it is none."""
         module = self.words[2] if self.words[1:2] == ("-m",) and len(self.words) == 4 else ""
         return (
             module.removeprefix("pipeline.")
@@ -40,7 +40,7 @@ class Process:
 
 
 def marked(mark: str) -> list[Process]:
-    """All living processes with `mark` in their environment; zombies are dead."""
+    """Return all living processes with `mark` in their environment; zombies are dead."""
     wanted = f"{MARK}={mark}".encode()
     found = [
         _process(Path(entry.path))
@@ -120,11 +120,11 @@ class Run:
         return next(iter(verbs), "between")
 
     def begun(self) -> bool:
-        """Whether it has come to a stage."""
+        """Return whether it has come to a stage."""
         return "Running stage" in Path(self.output.name).read_text()
 
     def end(self) -> tuple[int | None, str]:
-        """Exit code, None where it did not end in time, and everything it printed."""
+        """Return the exit code, None where it did not end in time, and everything it printed."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(PATIENCE)
         with self.output:

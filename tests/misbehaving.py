@@ -21,7 +21,11 @@ if "HANG" in os.environ:
 
 
 def plant(checkout: Path) -> None:
-    """Lets runs with weight decay fail where FAIL is in the environment, and hang, once the file HANG is there, where HANG is."""
+    """Let runs with weight decay fail or hang.
+
+    They fail where FAIL is in the environment, and hang, once the file HANG is there, where HANG
+    is.
+    """
     file = checkout / "pipeline" / "regularizers" / "weight_decay.py"
     file.write_text(file.read_text() + IN_TRAINING)
 

@@ -27,7 +27,7 @@ def inspected(folder: Path, *options: str) -> str:
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
-    """Every record of an offline run, in order."""
+    """Return every record of an offline run, in order."""
     return [json.loads(line) for line in inspected(folder).splitlines()]
 
 

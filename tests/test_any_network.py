@@ -100,7 +100,7 @@ def test_it_acts_and_leaves_names_and_weights(name, kind):
 
 @pytest.fixture(scope="module")
 def images(pool):
-    """Digits of 12 by 12 pixels, which leave all three networks something to pool."""
+    """Return digits of 12 by 12 pixels, which leave all three networks something to pool."""
     larger = functional.interpolate(torch.from_numpy(pool.images[:200]), SHAPE[1:], mode="bilinear")
     return Arrays(larger.clamp(0, 1).numpy(), pool.labels[:200], pool.classes)
 

@@ -65,7 +65,7 @@ DISK = {
 
 
 def imported(file: str):
-    """Absolute names of the modules a file imports, `pipeline.a.b` or `torch.nn`."""
+    """Return absolute names of the modules a file imports, `pipeline.a.b` or `torch.nn`."""
     for node in ast.walk(FILES[file]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -75,7 +75,7 @@ def imported(file: str):
 
 
 def entries(file: str):
-    """Names of functions that a file gives as text, as in "pipeline.execution.devices:perform"."""
+    """Return names of functions that a file gives as text, such as "pipeline.choose:main"."""
     for node in ast.walk(FILES[file]):
         text = node.value if isinstance(node, ast.Constant) else None
         if isinstance(text, str) and re.fullmatch(r"pipeline(\.\w+)+:\w+", text):

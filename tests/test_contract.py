@@ -72,7 +72,7 @@ def smooth(network):
 
 
 def shaken(network):
-    """Biases and batch-norm statistics away from where they begin."""
+    """Move biases and batch-norm statistics away from where they begin."""
     generator = torch.Generator().manual_seed(0)
     for name, value in network.state_dict().items():
         if value.dim() == 1:
@@ -229,7 +229,7 @@ def is_plain(name, settings):
 
 
 def reads_its_input(name, settings):
-    """Return False for a layer over convolutions, which returns its input unread."""
+    """Return whether a noise layer reads its input: one over convolutions returns it unread."""
     return is_plain(name, settings) and settings.get("where") != "convolution"
 
 
@@ -284,7 +284,7 @@ def test_composes_pairwise(one, other, configure, pool):
 
 
 def require_noticed(name, settings, fault, configure, run, pool, monkeypatch):
-    """Fail unless the audit passes a sound run, with measures, and no run with the fault."""
+    """Check that the audit passes a sound run, with measures, and no run with the fault."""
     config = configure(item(name, settings), epochs=20)
     assert run(config).audit[name]
     fault(monkeypatch)

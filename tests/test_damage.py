@@ -74,7 +74,7 @@ def unseen(store, name, draw):
 
 
 def kept_run(folder):
-    """Return a run with weights stored next to its own."""
+    """Return the name of a run that has stored snapshots."""
     return next(path.parent.name for path in sorted(folder.glob(".runs/*/snapshots_2.safetensors")))
 
 

@@ -63,7 +63,7 @@ def stable_bytes(project):
 
 
 def trained_at(project):
-    """Fingerprint -> when its record was written."""
+    """Return fingerprint -> when its record was written."""
     return {
         path.parent.name: path.stat().st_mtime_ns
         for path in (project / ".runs").glob("*/record.json")

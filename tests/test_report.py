@@ -73,7 +73,7 @@ def rows(phase: str) -> Iterator[dict[str, object]]:
 def arm(
     name: str, regularizers: list[str], rule: dict[str, object] = DETERMINISTIC
 ) -> dict[str, object]:
-    """One arm of a planned study."""
+    """Return one arm of a planned study."""
     factor = {"regularizers": regularizers, "protocol": {}}
     return {"name": name, "factor": factor, "against": "baseline", "rule": rule, "train_size": 37}
 
@@ -143,7 +143,7 @@ def write_run(folder: Path, run: dict[str, object]) -> None:
 
 
 def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]:
-    """Contrasts with arbitrary numbers: the report shows what it is given."""
+    """Return contrasts with arbitrary numbers: the report shows what it is given."""
     for study, (names, settings) in STUDIES.items():
         states = [LOST.get((study, seed), "done") for seed in range(1000, 1006)]
         counts = {state: states.count(state) for state in ("done", "failed", "diverged", "missing")}
@@ -374,7 +374,7 @@ def written(folder: Path) -> dict[str, bytes]:
 
 
 def pages(artifacts: Path) -> dict[str, str]:
-    """All pages by name, without their figures."""
+    """Return all pages by name, without their figures."""
     return all_pages(report.read_report_data(artifacts))
 
 
@@ -385,7 +385,7 @@ def whole(artifacts: Path) -> str:
 
 
 def tables(markdown: str) -> list[list[dict[str, str]]]:
-    """Every table of a page, in order."""
+    """Return every table of a page, in order."""
     found = []
     for block in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.M):
         head, _, *body = [

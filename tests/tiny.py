@@ -111,7 +111,7 @@ def clean_environment(site: Path) -> dict[str, str]:
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    """Every table and all of the report, the wall clock apart."""
+    """Return every table and all of the report, the wall clock apart."""
     files = [
         *(folder / "artifacts" / "tiny").glob("*.csv"),
         *(folder / "reports" / "tiny").rglob("*"),
@@ -124,7 +124,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 
 def trained(folder: Path) -> dict[str, int]:
-    """Fingerprint -> when its record was written, in nanoseconds."""
+    """Return fingerprint -> when its record was written, in nanoseconds."""
     return {
         path.parent.name: path.stat().st_mtime_ns
         for path in (folder / ".runs").glob("*/record.json")

@@ -24,7 +24,7 @@ def identity(config: RunConfig, data_digest: str) -> dict[str, Any]:
 
     Args:
         config: The resolved settings of the run.
-        data_digest: The sha256 of the prepared data.
+        data_digest: The digest of the prepared data.
 
     Raises:
         Refusal: The module of the user's own network is not found.

@@ -35,7 +35,7 @@ def exploration(experiment: Experiment, data_digest: str) -> tuple[Plan, Identit
 
     Args:
         experiment: The protocol and its studies; only studies that compare arms are explored.
-        data_digest: The sha256 of the prepared data.
+        data_digest: The digest of the prepared data.
 
     Returns:
         The plan, and the identity of each of its runs by fingerprint.
@@ -57,7 +57,7 @@ def confirmation(
 
     Args:
         experiment: The protocol and its studies.
-        data_digest: The sha256 of the prepared data.
+        data_digest: The digest of the prepared data.
         choice: The chosen setting of every arm that has several; an arm with None gets no runs.
 
     Returns:

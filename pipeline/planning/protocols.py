@@ -36,7 +36,7 @@ class Protocol(Settings):
         seeds: The number of seeds of each phase.
         margin: The largest difference in accuracy (fraction) that counts as equivalent.
         optimal_error: The error (fraction) of the best possible model, for the diagnosis.
-        studies: The names of the studies to reproduce, or `all`.
+        studies: The names of the studies to reproduce.
         seconds_per_run: The time that `plan` assumes until runs have been timed.
     """
 

@@ -81,7 +81,7 @@ def one():
 
 
 def noise(generator, arms=ARMS + 1, seeds=SEEDS):
-    """Accuracies of equal arms: what a seed does to all of them, and what it does to each."""
+    """Return accuracies of equal arms: what a seed does to all of them, and to each."""
     return (
         0.9
         + generator.normal(0, 0.02, seeds)
@@ -121,7 +121,7 @@ def test_false_verdicts_of_a_thousand_null_reports(common, one):
 
 
 def found(one, level, count):
-    """How often the one effect among twelve arms, of the detectable size, gets its verdict."""
+    """Return how often the one effect among twelve arms, of detectable size, gets its verdict."""
     generator, effect = np.random.default_rng(12), np.zeros((ARMS + 1, 1))
     effect[5] = detectable(SPREAD, SEEDS, level)
     return np.mean(

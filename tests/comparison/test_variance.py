@@ -20,7 +20,7 @@ from pipeline.config.test_rules import NOISE
 
 
 def frame(values, arm="baseline", stream="init"):
-    """Values (groups, runs) as rows."""
+    """Return values (groups, runs) as rows."""
     values = np.asarray(values, dtype=float)
     groups, runs = values.shape
     return pd.DataFrame(

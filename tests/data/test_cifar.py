@@ -69,7 +69,10 @@ def publish(monkeypatch, files, module=cifar10, archive_md5=""):
 
 @pytest.fixture
 def files(monkeypatch, tmp_path):
-    """Six small batches that pass for the official ones, and nothing of them on this machine; name -> content."""
+    """Return small batches that pass for the official ones: name -> content.
+
+    Nothing of them is on this machine.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("no_proxy", "*")
     made = {name: batch(10, seed=seed)[1] for seed, name in enumerate(cifar10.VARIANT.md5)}

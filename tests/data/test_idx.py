@@ -36,7 +36,10 @@ def publish(monkeypatch, files):
 
 @pytest.fixture
 def files(monkeypatch, tmp_path):
-    """Four small files that pass for the published ones, and nothing of them on this machine; name -> content."""
+    """Return small files that pass for the published ones: name -> content.
+
+    Nothing of them is on this machine.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(idx, "EXAMPLES", {"train": 20, "t10k": 10})

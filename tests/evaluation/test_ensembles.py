@@ -364,7 +364,7 @@ def all_alike(library, labels, score):
 
 
 def gains_over_random_predictors(score, rival, draws=300):
-    """Return the gain of greedy selection on one half over a rival: (draws,) there and elsewhere."""
+    """Return gains of greedy selection over a rival: (draws,) on its half and on the other."""
     seen, unseen = [], []
     for seed in range(draws):
         generator = np.random.default_rng(seed)

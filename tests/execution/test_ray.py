@@ -108,7 +108,7 @@ def asked(job):
 
 
 def begun(folder):
-    """(id, process, node) of every try so far."""
+    """Return (id, process, node) of every try so far."""
     return (
         [tuple(line.split()) for line in (folder / "log").read_text().splitlines()]
         if (folder / "log").exists()
@@ -420,7 +420,7 @@ def remove_once(cluster, node, check):
 
 
 def predicted(project):
-    """Whether `predict` has written something."""
+    """Return whether `predict` has written something."""
     return any((project / "artifacts" / "tiny").glob("*predictions*/*"))
 
 

@@ -83,7 +83,7 @@ def number(**given):
 
 @pytest.fixture
 def own(project, monkeypatch):
-    """Return the tiny project with a package beside it."""
+    """Return the folder of a package in the tiny project."""
     folder = project / "own_networks"
     folder.mkdir()
     (folder / "__init__.py").write_text("")

@@ -46,7 +46,7 @@ def images():
 
 
 def coordinates(count, size):
-    """Images (count, 2, size, size) whose pixels hold their own column and row."""
+    """Return images (count, 2, size, size) whose pixels hold their own column and row."""
     steps = torch.arange(size, dtype=torch.float64)
     return torch.stack([steps.expand(size, size), steps[:, None].expand(size, size)]).expand(
         count, 2, size, size

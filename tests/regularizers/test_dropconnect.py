@@ -32,7 +32,7 @@ FAULTS = weakened("dropped")
 
 
 def shares_a_draw(settings):
-    """Convolutions have one mask a batch."""
+    """Return whether these settings have one mask a batch, as for convolutions."""
     return settings.get("where") == "convolution"
 
 
@@ -46,14 +46,17 @@ DOUBLE = torch.float64
 
 
 def every_mask(number):
-    """All masks of `number` weights (2^number, 1, number) and their chances."""
+    """Return all masks of `number` weights (2^number, 1, number) and their chances."""
     masks = torch.tensor(list(itertools.product([1.0, 0.0], repeat=number)), dtype=DOUBLE)[:, None]
     kept = masks.sum((1, 2))
     return masks, (1 - RATE) ** kept * RATE ** (number - kept)
 
 
 def every_output(inputs, weight, bias):
-    """One unit's output under every mask of its weights and bias, with chances; inputs (in,)."""
+    """Return one unit's output under every mask of its weights and bias, with chances.
+
+    Inputs are (in,).
+    """
     masks, chances = every_mask(inputs.numel() + 1)
     rows = inputs.expand(len(masks), -1)
     return dropconnect(rows, weight, bias, [masks[:100], masks[100:]], 1 - RATE)[:, 0], chances

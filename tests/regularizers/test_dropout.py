@@ -27,7 +27,7 @@ RATE = 0.3
 
 
 def masks(size):
-    """Every mask of `size` units with its probability."""
+    """Return every mask of `size` units with its probability."""
     for bits in itertools.product([True, False], repeat=size):
         kept = torch.tensor(bits)
         yield kept, math.prod(1 - RATE if bit else RATE for bit in bits)

@@ -42,7 +42,7 @@ VARIANTS = [
 
 
 def never_pools(monkeypatch):
-    """Every pooling layer keeps the output it had."""
+    """Plant a fault: every pooling layer keeps the output it had."""
     place = FractionalMaxPooling.modify_model
 
     def forgotten(self, network):

@@ -39,12 +39,12 @@ FAULTS = [skips_at(0), skips_at(0.1)]
 
 
 def shares_a_draw(settings):
-    """By the paper a block is skipped for the whole batch."""
+    """Return whether a block is skipped for the whole batch, as in the paper."""
     return settings.get("mode") != "example"
 
 
 def has_own_form(settings):
-    """Branches are scaled by their chance of survival."""
+    """Return True: branches are scaled by their chance of survival."""
     return True
 
 

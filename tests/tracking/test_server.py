@@ -82,7 +82,7 @@ def tracked(*given, **named):
 
 
 def fingerprints(project):
-    """Every run of the plans -> its phase and first study."""
+    """Return every run of the plans -> its phase and first study."""
     plans = [
         read_plan(project / "artifacts" / "tiny" / phase)
         for phase in ("confirmation", "exploration")
@@ -93,7 +93,7 @@ def fingerprints(project):
 
 
 def check_run(run, folder, phase, study, scores):
-    """Against the files of the run."""
+    """Compare a run with its files."""
     record, identity = (
         json.loads((folder / name).read_text()) for name in ("record.json", "run.json")
     )

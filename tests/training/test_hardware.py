@@ -43,7 +43,7 @@ class Values(TorchFunctionMode):
 
 
 def runs_on_meta(name, settings):
-    """torch.cov asks for values that a tensor on `meta` has not."""
+    """Return whether it runs on `meta`: torch.cov asks for values, which a tensor there has not."""
     return "pca_jitter" not in settings
 
 
