@@ -30,7 +30,12 @@ Factorial = tuple[Arm, Arm, Arm, Arm]  # both, the first, the second, neither
 def changes(config: RunConfig, baseline: RunConfig) -> frozenset[str]:
     """Return what a run changes against the baseline's: regularizers and protocol values.
 
-    Each change is one text, equal for equal values, which is compared and never read.
+    Args:
+        config: The settings of the run.
+        baseline: The settings of the baseline's run.
+
+    Returns:
+        One text for each change, equal for equal values; it is compared and never read.
     """
     return frozenset(_parts(config) - _parts(baseline))
 

@@ -62,9 +62,15 @@ def interval(differences: Array) -> Interval:
 
 
 def half_width(error: float | Array, n: int | NDArray[np.integer[Any]]) -> Array:
-    """Return half of the 95 % Student-t interval of a mean of n values with that standard error.
+    """Return half of the 95 % Student-t interval of a mean.
 
-    NaN where the error is NaN, as for fewer than two values.
+    Args:
+        error: The standard error of the mean.
+        n: The number of values.
+
+    Returns:
+        The half, in the units of the error; NaN where the error is NaN, as for fewer than two
+        values.
     """
     half: Array = -special.stdtrit(np.maximum(n, 2) - 1, LEVEL / 2) * error
     return half
@@ -154,7 +160,7 @@ def standard_error(values: Array) -> float:
 
 
 def correlation(first: Array, second: Array) -> float:
-    """Return Pearson's correlation, -1 to 1; NaN where either does not vary."""
+    """Return Pearson's correlation of two arrays (n,), -1 to 1; NaN where either does not vary."""
     return float(np.corrcoef(first, second)[0, 1]) if varies(first) and varies(second) else nan
 
 

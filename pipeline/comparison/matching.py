@@ -161,7 +161,12 @@ def compared(plan: Plan) -> Iterator[Arm]:
 
 
 def finite(rows: Sequence[Sequence[float]], width: int) -> Array:
-    """Return (width, n) from n rows of that width, without rows that hold NaN or infinity."""
+    """Return (width, n) from n rows, without rows that hold NaN or infinity.
+
+    Args:
+        rows: n rows of numbers.
+        width: The length of each, also where there are no rows.
+    """
     table = np.array(rows, dtype=float).reshape(-1, width)
     kept: Array = table[np.isfinite(table).all(axis=1)].T
     return kept

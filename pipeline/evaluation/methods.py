@@ -179,6 +179,10 @@ def sizes(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
     """Yield (members, metric, value) by number of members.
 
     All subsets of a size are averaged where the members are independent, else the last members.
+
+    Args:
+        method: The members, of which those on test are used.
+        labels: The labels (examples,) of test.
     """
     curve = size_curve if method.name == INDEPENDENT else last_curve
     for metric, score in CURVES.items():

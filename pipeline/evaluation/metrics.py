@@ -50,6 +50,11 @@ def calibration_error(probabilities: Array, labels: Labels, bins: int = BINS) ->
 
     Sizes of bins differ by at most one. Examples of equal confidence share their mean accuracy, so
     the order of the examples does not matter.
+
+    Args:
+        probabilities: (examples, classes).
+        labels: (examples,).
+        bins: The number of bins.
     """
     correct = hits(probabilities, labels)
     confidences, level, counts = np.unique(
@@ -66,6 +71,11 @@ def calibration_error_width(probabilities: Array, labels: Labels, bins: int = BI
     Most papers report this form (Guo et al., ICML 2017), although a few bins hold most examples of
     a confident network.
 
+    Args:
+        probabilities: (examples, classes).
+        labels: (examples,).
+        bins: The number of bins, at least 1.
+
     Raises:
         ValueError: There are fewer than one bin.
     """
@@ -76,9 +86,13 @@ def calibration_error_width(probabilities: Array, labels: Labels, bins: int = BI
 
 
 def confidence_bins(confidences: Array, bins: int) -> NDArray[np.intp]:
-    """Return the bin (examples,), 0 to bins - 1, of confidences (examples,).
+    """Return the bin (examples,), 0 to bins - 1, of each example.
 
     Bins are (low, high] and of equal width, the first closed; NaN counts as the last.
+
+    Args:
+        confidences: The probability of the top class (examples,).
+        bins: The number of bins, at least 1.
 
     Raises:
         ValueError: There are fewer than one bin.
@@ -129,6 +143,11 @@ def gap_parts(train: Mapping[str, float], validation: float) -> dict[str, float]
 
 
 def at_labels(values: Array, labels: Labels) -> Array:
-    """Return of values (examples, classes) those of the labels (examples,)."""
+    """Return (examples,): of each row of values the one at its label.
+
+    Args:
+        values: (examples, classes).
+        labels: (examples,).
+    """
     chosen: Array = np.take_along_axis(values, labels[:, None], axis=1)[:, 0]
     return chosen

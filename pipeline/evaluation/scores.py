@@ -35,14 +35,25 @@ class Score(NamedTuple):
 
 
 def run_scores(predictions: Predictions, test_labels: Labels) -> list[Score]:
-    """Return every score of a run and the parts of its gap, sorted."""
+    """Return every score of a run and the parts of its gap, sorted.
+
+    Args:
+        predictions: The logits of the run, with the labels of train and validation.
+        test_labels: (examples,).
+    """
     return sorted([*_view_scores(predictions, test_labels), *_gap_scores(predictions)])
 
 
 def correct_images(
     predictions: Predictions, rule: TestRule, test_labels: Labels
 ) -> NDArray[np.float64]:
-    """Return (examples,): 1 where a run classifies a test image correctly by its rule, else 0."""
+    """Return (examples,): 1 where a run classifies a test image correctly, else 0.
+
+    Args:
+        predictions: The logits of the run.
+        rule: The test rule of its arm.
+        test_labels: (examples,).
+    """
     logits = predictions.logits[View("test", rule.view)][: rule.members]
     correct: NDArray[np.float64] = np.nan_to_num(hits(arithmetic_mean(logits), test_labels))
     return correct

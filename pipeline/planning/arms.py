@@ -119,7 +119,12 @@ def relative(arm: Arm, arms: Sequence[Arm]) -> Arm:
 
 
 def mistakes(arms: Sequence[Arm], path: Path) -> Iterator[str]:
-    """Yield an error line for each arm or setting that does not fit with the rest of its study."""
+    """Yield an error line for each arm or setting that does not fit with the rest of its study.
+
+    Args:
+        arms: All arms of the study.
+        path: The study's file, for the lines.
+    """
     yield from _duplicates(arms, path)
     yield from _unknown_references(arms, path)
     yield from _mixed_rules(arms, path)

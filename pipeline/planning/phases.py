@@ -86,9 +86,13 @@ def confirmation(
 
 
 def member_streams(seed: int, member: int) -> Streams:
-    """Return the streams of a model of the group `seed`.
+    """Return the streams of a model of a group.
 
     The models of a group share the split; every other stream differs from model to model.
+
+    Args:
+        seed: The seed of the group.
+        member: The number of the model; 0 has the group's seed in every stream.
     """
     model_seed = seed + MEMBER_STEP * member
     return Streams(
@@ -97,7 +101,13 @@ def member_streams(seed: int, member: int) -> Streams:
 
 
 def drawn_streams(seed: int, stream: str, draw: int) -> Streams:
-    """Return the streams of a run under `seed`, with another seed for `stream` from draw 1 on."""
+    """Return the streams of a run in which one stream may have another seed.
+
+    Args:
+        seed: The seed of all other streams.
+        stream: The name of that stream.
+        draw: The number of its draw; 0 is drawn under `seed`, too.
+    """
     drawn_seed = seed + MEMBER_STEP * (DRAWS + draw) if draw else seed
     return Streams.of(seed).model_copy(update={stream: drawn_seed})
 

@@ -61,7 +61,11 @@ class Protocol(Settings):
 
 
 def read_protocol(name: str, root: Path = Path()) -> Protocol:
-    """Read the protocol `name` with overrides; its model settings are not yet checked.
+    """Read a protocol with overrides; its model settings are not yet checked.
+
+    Args:
+        name: The name of its file, without the suffix.
+        root: The folder of the project.
 
     Raises:
         Refusal: A value is invalid; the error has a line for each.
@@ -72,6 +76,11 @@ def read_protocol(name: str, root: Path = Path()) -> Protocol:
 
 def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:
     """Return the values of a protocol with overrides, and the names of their files for errors.
+
+    Args:
+        name: The name of its file, without the suffix.
+        parameters: The overrides.
+        root: The folder of the project.
 
     Raises:
         Refusal: There is no such protocol, or its file is malformed.
@@ -151,7 +160,12 @@ def multiplied(overrides: dict[str, Any], protocol: Protocol, source: str) -> di
 
 
 def value_of(protocol: Protocol, key: str) -> Any:
-    """Return the protocol's value of a dotted key, None where it has none."""
+    """Return the protocol's value of a dotted key, None where it has none.
+
+    Args:
+        protocol: The protocol.
+        key: The key, such as model.batch_norm.
+    """
     section, _, field = key.partition(".")
     return (
         protocol.model_dump(mode="json").get(section, {}).get(field)
@@ -161,7 +175,14 @@ def value_of(protocol: Protocol, key: str) -> Any:
 
 
 def unknown(source: Path | str, where: str, name: Any, allowed: Collection[str]) -> str:
-    """Return the error line for a name that does not exist, with the names that do."""
+    """Return the error line for a name that does not exist, with the names that do.
+
+    Args:
+        source: The file of the name.
+        where: Its key in that file.
+        name: The name.
+        allowed: The names that exist.
+    """
     return f"{source}: {where}: {name!r} does not exist; allowed are: {', '.join(sorted(allowed))}"
 
 

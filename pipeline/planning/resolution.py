@@ -19,6 +19,10 @@ Named = TypeVar("Named", bound=Settings)
 def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
     """Return a checked protocol whose model settings are complete.
 
+    Args:
+        document: The plain values of the protocol.
+        source: Their file, for error messages.
+
     Raises:
         Refusal: A value is invalid, or two values do not fit together.
     """
@@ -42,7 +46,12 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
 
 
 def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Protocol:
-    """Return the protocol with the values of an arm, by dotted key, in place of its own.
+    """Return the protocol with the values of an arm in place of its own.
+
+    Args:
+        protocol: The protocol of the study.
+        overrides: The values by dotted key, such as model.batch_norm.
+        source: Their place, for error messages.
 
     Raises:
         Refusal: An arm cannot change a key, or a value is invalid.

@@ -25,10 +25,16 @@ ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance")
 
 @dataclass(frozen=True)
 class Study:
-    """One question and the arms that answer it, the baseline first.
+    """One question and the arms that answer it.
 
-    The arms of an `ensemble` are averaged and those of a `variance` decomposed; all others are
-    compared one by one.
+    Attributes:
+        name: The name of its file, without the suffix.
+        question: The question, for the report.
+        arms: The arms, the baseline first.
+        ensemble: The groups of a study whose arms are averaged, else None.
+        variance: The draws of a study whose arms are decomposed, else None; all other studies
+            compare their arms one by one.
+        published: Effects that papers report of these arms.
     """
 
     name: str

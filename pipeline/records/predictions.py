@@ -79,6 +79,10 @@ def seal_predictions(folder: Path) -> None:
 def require_predictions(folder: Path, runs: list[str]) -> dict[str, str]:
     """Return the sha256 of the predictions of every run.
 
+    Args:
+        folder: The folder of the predictions.
+        runs: The fingerprints of the runs.
+
     Raises:
         Refusal: A run was not predicted.
     """
@@ -96,8 +100,13 @@ def require_predictions(folder: Path, runs: list[str]) -> dict[str, str]:
 def read_predictions(folder: Path, run: str, digest: str) -> Predictions:
     """Return the predictions of one run.
 
+    Args:
+        folder: The folder of the predictions.
+        run: The fingerprint of the run.
+        digest: The sha256 of its file, as the index has it.
+
     Raises:
-        Refusal: The file is missing, or its sha256 is not `digest`.
+        Refusal: The file is missing, or has another sha256.
     """
     path = folder / _name(run)
     if not path.is_file() or _digest(path) != digest:

@@ -108,7 +108,13 @@ class Store:
             shutil.rmtree(staging, ignore_errors=True)
 
     def write_failure(self, fingerprint: str, reason: str, traceback: str = "") -> None:
-        """Record that a run failed; the next stage tries it again."""
+        """Record that a run failed; the next stage tries it again.
+
+        Args:
+            fingerprint: The name of the run.
+            reason: One line for people.
+            traceback: The traceback, if any.
+        """
         record = {"state": "failed", "reason": reason, "audit": {}, "cost": {}, "machine": {}}
         self.write(fingerprint, {}, record, {"traceback": traceback})
 
@@ -135,6 +141,10 @@ class Store:
 
     def assemble(self, plan: Plan, target: Path) -> list[str]:
         """Write a phase's folder, atomically: `plan.json` and every planned run that exists.
+
+        Args:
+            plan: The plan of the phase.
+            target: The folder, which is replaced.
 
         Returns:
             The fingerprints of missing runs.

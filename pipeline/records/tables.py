@@ -18,7 +18,12 @@ WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write CSV with ten significant digits; an undefined number is an empty cell."""
+    """Write CSV with ten significant digits.
+
+    Args:
+        path: The file, which is replaced.
+        table: The table; an undefined number is an empty cell, a mapping is JSON.
+    """
     encoded = {name: table[name].map(json.dumps) for name in MAPPINGS if name in table}
     text = table.assign(**encoded).to_csv(index=False, float_format="%.10g", lineterminator="\n")
     write_text(path, text)

@@ -23,7 +23,14 @@ class NoEffect(Exception):
 
 @dataclass
 class BatchChanges:
-    """How much one regularizer's `modify_batch` changed the batches of a run."""
+    """How much one regularizer's `modify_batch` changed the batches of a run.
+
+    Attributes:
+        batches: The number of batches.
+        examples: The number of examples in them.
+        changed: The number of examples of which a pixel or the target changed.
+        distance: The sum over examples of the mean absolute change of a pixel.
+    """
 
     batches: int = 0
     examples: int = 0
@@ -99,6 +106,11 @@ def unlikely(happened: int, draws: int, chance: float) -> bool:
     A share s is reached or passed with a chance of at most exp(-draws * divergence of s from the
     mean), for unequal chances too: Hoeffding, Probability Inequalities for Sums of Bounded Random
     Variables, JASA 58, 1963, theorem 1.
+
+    Args:
+        happened: The number of draws in which the event happened.
+        draws: The number of draws.
+        chance: The mean chance of the event, 0 to 1.
     """
     share = happened / max(draws, 1)
     return draws * _divergence(share, chance) > math.log(2 / NEGLIGIBLE)

@@ -112,14 +112,26 @@ def attach(module: nn.Module, layer: NoiseLayer) -> str:
 
 
 def seed_noise(layers: Iterable[NoiseLayer], seed: int, *names: str | int) -> None:
-    """Seed layers by the noise stream's `seed`, their regularizer, site and `names` (an epoch)."""
+    """Seed the generators of noise layers.
+
+    Args:
+        layers: The layers; the regularizer and the site of each are part of its seed.
+        seed: The seed of the noise stream.
+        names: Further parts of the seed, such as the epoch.
+    """
     for layer in layers:
         layer.generator.manual_seed(derive(seed, "noise", layer.regularizer, layer.site, *names))
 
 
 @contextmanager
 def mode(network: nn.Module, training: bool, sampling: bool) -> Iterator[None]:
-    """Set training mode (batch norm) and the noise switch independently, and restore both."""
+    """Set training mode (batch norm) and the noise switch independently, and restore both.
+
+    Args:
+        network: The network.
+        training: Whether batch norm is in training mode.
+        sampling: Whether noise layers sample.
+    """
     layers = noise_layers(network)
     before = network.training, [layer.sampling for layer in layers]
     switch(network, training, sampling)
@@ -132,7 +144,13 @@ def mode(network: nn.Module, training: bool, sampling: bool) -> Iterator[None]:
 
 
 def switch(network: nn.Module, training: bool, sampling: bool) -> None:
-    """Set training mode for batch norm and sampling for noise layers."""
+    """Set training mode for batch norm and sampling for noise layers.
+
+    Args:
+        network: The network.
+        training: Whether batch norm is in training mode.
+        sampling: Whether noise layers sample.
+    """
     _train(network, training)
     for layer in noise_layers(network):
         layer.sampling = sampling

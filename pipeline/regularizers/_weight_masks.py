@@ -20,9 +20,17 @@ REMEMBERED = 1 << 20  # weights whose masks are kept for the backward pass, 4 Mi
 
 @dataclass
 class Masks:
-    """Masks of `rows` examples for weights of `shape`, in chunks; the same ones in every iteration.
+    """Masks of single weights, in chunks of rows; the same ones in every iteration.
 
     Few are kept in memory; many are drawn again from their seed.
+
+    Attributes:
+        seed: The seed of all masks.
+        rows: The number of examples.
+        shape: The shape of the weights.
+        dropped: The chance of being dropped, in parts of 65536.
+        dtype: The type of the masks, which are 1 and 0.
+        kept: The number of weights kept, once all masks have been drawn.
     """
 
     seed: int
@@ -97,8 +105,14 @@ def draw_mask(
 ) -> Tensor:
     """Return 1 with chance 1 - dropped / 65536, else 0; floats, since mixed products are slow.
 
-    `draw` returns as many random 64-bit words. A weight costs 16 bits of them, or 8 if these
-    suffice, as for 1/4 or 1/2; the lowest numbers are dropped.
+    A weight costs 16 bits, or 8 if these suffice, as for 1/4 or 1/2; the lowest numbers are
+    dropped.
+
+    Args:
+        draw: A function from a number to as many random 64-bit words.
+        shape: The shape of the mask.
+        dropped: The chance of being dropped, in parts of 65536.
+        dtype: The type of the mask.
     """
     number, bits = math.prod(shape), 16 if dropped % 256 else 8
     words = draw(-(-number * bits // 64))

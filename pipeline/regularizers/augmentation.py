@@ -43,7 +43,12 @@ SEEN = 0.1
 
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:
-    """Return images (N, channels, height, width), mirrored where `mirrored` (N,; bool) is true."""
+    """Return mirrored images.
+
+    Args:
+        images: (N, channels, height, width).
+        mirrored: Whether an image is mirrored left to right, (N,), bool.
+    """
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 

@@ -58,10 +58,14 @@ def dropconnect(
 
 
 def thinned(weights: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
-    """Return each of the weights times its mask (same shape), in the layout of the weights.
+    """Return each of the weights times its mask, in the layout of the weights.
 
-    All at once, which is fastest. A mask is one over the chance of being kept where a weight is
-    kept, and 0 elsewhere.
+    All at once, which is fastest.
+
+    Args:
+        weights: Any shapes.
+        masks: One over the chance of being kept where a weight is kept, and 0 elsewhere; the same
+            shapes.
     """
     products = torch._foreach_mul(list(weights), list(masks))
     # where an axis has length 1 torch may choose strides that push the network out of channels_last
@@ -76,10 +80,16 @@ def thinned(weights: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
 def gaussian_moments(
     inputs: Tensor, weight: Tensor, bias: Tensor | None, rate: float
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (N, out) of a linear layer over all masks, for inputs (N, in).
+    """Return mean and variance (N, out) of a linear layer over all masks.
 
     Wan et al., ICML 2013: with inverted scaling the mean is that of the plain layer, and the
     variance rate / (1 - rate) times the sum of squared weight times squared input.
+
+    Args:
+        inputs: (N, in).
+        weight: (out, in).
+        bias: (out,) or None.
+        rate: The chance of being dropped, in [0, 1).
     """
     squared = None if bias is None else bias.square()
     spread = functional.linear(inputs.square(), weight.square(), squared)
@@ -87,7 +97,12 @@ def gaussian_moments(
 
 
 def expected_relu(mean: Tensor, variance: Tensor) -> Tensor:
-    """Return E[max(u, 0)] of normal u: mean Phi(mean / s) + s phi(mean / s), s its deviation."""
+    """Return E[max(u, 0)] of normal u: mean Phi(mean / s) + s phi(mean / s), s its deviation.
+
+    Args:
+        mean: The means of u, any shape.
+        variance: The variances of u, the same shape.
+    """
     deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
     ratio = mean / deviation
     density = torch.exp(-ratio.square() / 2) / math.sqrt(2 * math.pi)

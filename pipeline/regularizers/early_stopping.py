@@ -20,7 +20,13 @@ from pipeline.regularizers._regularizer import Regularizer
 
 
 def improved(score: float, best: float | None, monitor: str) -> bool:
-    """Return whether a validation score beats the best so far: a lower loss, a higher accuracy."""
+    """Return whether a validation score beats the best so far.
+
+    Args:
+        score: The score.
+        best: The best so far, None for the first.
+        monitor: loss, better when lower, or accuracy, better when higher.
+    """
     return best is None or (score < best if monitor == "loss" else score > best)
 
 

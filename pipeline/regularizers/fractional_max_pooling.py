@@ -151,7 +151,14 @@ class FractionalMaxPooling(Regularizer):
 @final
 @dataclass
 class Sizing:
-    """Which axes the layer of this number pools, by the settings and the size of its input."""
+    """The sizes of one layer, by the settings and the size of its input.
+
+    Attributes:
+        settings: The settings of the regularizer.
+        site: The name of the layer.
+        number: Its place among the layers that are pooled.
+        axes: Rows and columns by input size, as far as they have been computed.
+    """
 
     settings: FractionalMaxPooling
     site: str
@@ -159,7 +166,10 @@ class Sizing:
     axes: dict[tuple[int, int], tuple[Axis, Axis]] = field(default_factory=dict)  # by input size
 
     def of(self, inputs: Tensor) -> tuple[Axis, Axis]:
-        """Return rows and columns for inputs (N, C, H, W).
+        """Return the axes of rows and columns.
+
+        Args:
+            inputs: (N, C, H, W).
 
         Raises:
             Refusal: The sizes leave no choice of regions.

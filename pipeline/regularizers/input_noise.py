@@ -24,7 +24,13 @@ ROUNDING = 0.01  # of the variance, by single precision
 
 
 def input_noise(inputs: Tensor, noise: Tensor, sigma: float) -> Tensor:
-    """Return inputs plus `sigma` times standard normal `noise` (same shape)."""
+    """Return inputs with Gaussian noise added.
+
+    Args:
+        inputs: Any shape.
+        noise: Standard normal draws of the same shape.
+        sigma: The standard deviation of what is added.
+    """
     return inputs + sigma * noise
 
 

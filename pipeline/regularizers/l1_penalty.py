@@ -23,7 +23,14 @@ from pipeline.regularizers._regularizer import Regularizer
 
 
 def soft_threshold(values: Tensor, threshold: float) -> Tensor:
-    """Return sign(values) * max(|values| - threshold, 0), the proximal step of an L1 norm."""
+    """Return sign(values) * max(|values| - threshold, 0), the proximal step of an L1 norm.
+
+    Daubechies et al., Comm. Pure Appl. Math. 57, 2004.
+
+    Args:
+        values: Any shape.
+        threshold: A number >= 0.
+    """
     return functional.softshrink(values, threshold)
 
 

@@ -18,7 +18,14 @@ from pipeline.regularizers._regularizer import Regularizer
 
 
 def smoothed(targets: Tensor, amount: float) -> Tensor:
-    """Return (1 - amount) * targets + amount / classes, for distributions targets (N, classes)."""
+    """Return (1 - amount) * targets + amount / classes.
+
+    Szegedy et al., CVPR 2016, section 7.
+
+    Args:
+        targets: Distributions over classes (N, classes).
+        amount: The share of the uniform distribution, in [0, 1).
+    """
     return targets * (1 - amount) + amount / targets.shape[1]
 
 

@@ -23,7 +23,12 @@ ROUNDING = 1e-4  # relative
 
 
 def max_norm(weight: Tensor, strength: float) -> Tensor:
-    """Return `weight` (units, ...) with the norm of each unit's vector at most `strength`."""
+    """Return weights with the norm of each unit's vector at most `strength`.
+
+    Args:
+        weight: (units, ...).
+        strength: The largest norm, above 0.
+    """
     return weight * _factors(weight, strength)
 
 
@@ -66,6 +71,9 @@ class MaxNorm(Regularizer):
 
         A projection is made per unit and update. It may validly never fire, but it has to be armed,
         and no norm may end above the strength.
+
+        Raises:
+            NoEffect: No projection was made, or a norm is above the strength.
         """
         (projection,) = inputs.callbacks
         found = units(inputs.network)

@@ -37,6 +37,10 @@ def draw_share(alpha: float, generator: torch.Generator) -> float:
 
     Mean 1/2, variance 1 / (4 (2 alpha + 1)). By numpy, seeded from `generator`: torch's Beta takes
     no generator, and gives 1/2 for small alpha, where the limit is one example alone.
+
+    Args:
+        alpha: Both parameters of the distribution, at least 0.
+        generator: The source of the draw, on the CPU.
     """
     if alpha == 0:
         return 1.0

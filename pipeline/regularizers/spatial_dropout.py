@@ -23,7 +23,13 @@ from pipeline.regularizers._regularizer import Regularizer
 
 
 def spatial_dropout(maps: Tensor, kept: Tensor, rate: float) -> Tensor:
-    """Return maps (N, channels, ...) / (1 - rate) where `kept` (N, channels; bool), else zero."""
+    """Return maps / (1 - rate) where kept, and zero elsewhere.
+
+    Args:
+        maps: (N, channels, ...).
+        kept: The mask (N, channels), bool.
+        rate: The chance that a map is dropped, in [0, 1).
+    """
     factors = kept.to(maps.dtype) * (1 / (1 - rate))
     return maps * factors.view(*factors.shape, *[1] * (maps.dim() - 2))
 

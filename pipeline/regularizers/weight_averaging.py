@@ -24,12 +24,24 @@ NORMS = nn.modules.batchnorm._BatchNorm
 
 
 def ema(average: Tensor, value: Tensor, decay: float) -> Tensor:
-    """Return decay * average + (1 - decay) * value."""
+    """Return decay * average + (1 - decay) * value.
+
+    Args:
+        average: The average so far.
+        value: The new weights, of the same shape.
+        decay: In [0, 1).
+    """
     return average.lerp(value, 1 - decay)
 
 
 def running_mean(average: Tensor, value: Tensor, count: int) -> Tensor:
-    """Return the mean of count + 1 values, from the mean of the first `count` and the new one."""
+    """Return the mean of count + 1 values.
+
+    Args:
+        average: The mean of the first `count` values.
+        value: The new one, of the same shape.
+        count: The number of values so far.
+    """
     return average + (value - average) / (count + 1)
 
 
@@ -138,8 +150,12 @@ class Averager(TrainingCallback):
 def refresh_statistics(network: nn.Module, images: Tensor, batch_size: int) -> None:
     """Recompute batch-norm means and variances for the present weights.
 
-    They are the means over one pass of `images` (N, channels, height, width) in whole batches,
-    without noise.
+    They are the means over one pass in whole batches, without noise.
+
+    Args:
+        network: The network, changed in place.
+        images: (N, channels, height, width).
+        batch_size: The number of images in a batch.
     """
     device = next(network.parameters()).device
     norms = [
