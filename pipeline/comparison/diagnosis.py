@@ -77,6 +77,6 @@ def _train_changes(outcomes: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFra
 
 
 def _row(measure: str, values: Array) -> dict[str, float | str]:
-    between = interval(values)
-    numbers = {"n": between.n, "mean": between.mean, "low": between.low, "high": between.high}
+    estimate = interval(values)
+    numbers = {"n": estimate.n, "mean": estimate.mean, "low": estimate.low, "high": estimate.high}
     return {"measure": measure, **numbers}

@@ -38,8 +38,8 @@ def equal_cost(ensembles: pd.DataFrame, reliability: pd.DataFrame) -> pd.DataFra
     """
     rows = [
         row
-        for study, rows in ensembles.groupby("study", sort=False)
-        for row in _methods(str(study), rows, reliability[reliability["study"] == study])
+        for study, methods in ensembles.groupby("study", sort=False)
+        for row in _methods(str(study), methods, reliability[reliability["study"] == study])
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

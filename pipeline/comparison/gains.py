@@ -20,8 +20,8 @@ def gain(differences: pd.Series) -> dict[str, float]:
 
     A pair without difference does not count. The bounds are those of `intervals.interval`.
     """
-    between = interval(differences.dropna().to_numpy(float))
-    return dict(zip(GAIN, (between.n, between.mean, between.low, between.high), strict=True))
+    estimate = interval(differences.dropna().to_numpy(float))
+    return dict(zip(GAIN, (estimate.n, estimate.mean, estimate.low, estimate.high), strict=True))
 
 
 def pass_gains(plan: Plan, passes: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:

@@ -66,7 +66,7 @@ def _count_states(plan: Plan, states: Mapping[str, str]) -> dict[str, Counter[st
     runs: dict[str, dict[str, str]] = {}
     for run in plan.runs:
         runs.setdefault(run.study, {})[run.fingerprint] = states[run.fingerprint]
-    return {study: Counter(runs_by_study.values()) for study, runs_by_study in runs.items()}
+    return {study: Counter(by_run.values()) for study, by_run in runs.items()}
 
 
 def _format_reasons(plan: Plan, states: Mapping[str, str], store: Store) -> Iterator[str]:
