@@ -56,7 +56,7 @@ class Stepper:
         )
 
     def step(self) -> float:
-        """Seconds of one training step."""
+        """Return the seconds of one training step."""
         began = time.perf_counter()
         self.optimizer.zero_grad()
         self.task.training_step(self.batch, 0).backward()
@@ -65,14 +65,14 @@ class Stepper:
 
 
 def ratio(plain: Stepper, augmented: Stepper) -> tuple[float, float]:
-    """Ratio of the median steps, and the plain one's seconds."""
+    """Return the ratio of the median steps, and the plain one's seconds."""
     pairs = [(plain.step(), augmented.step()) for _ in range(STEPS)]
     without, own = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
     return own / without, without
 
 
 def main() -> None:
-    """Measures rounds after one that warms up, and writes their ratios."""
+    """Measure rounds after one that warms up, and write their ratios."""
     torch.set_num_threads(1)
     keep_freed_memory()
     plain, augmented = Stepper(), Stepper(ARM)

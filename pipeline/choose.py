@@ -1,4 +1,4 @@
-"""Stage 3: chooses each arm's setting from the exploration runs, on their validation splits alone.
+"""Stage 3: choose each arm's setting from the exploration runs, on their validation splits alone.
 
 The choice is written down before any confirmation run exists.
 """

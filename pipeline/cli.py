@@ -1,4 +1,4 @@
-"""The command line: what would run, running it, its progress, and whether it can be trusted."""
+"""Define the command line: plan, run, show progress, and verify."""
 
 import functools
 import sys
@@ -140,19 +140,23 @@ def doctor(
 
 
 def _experiments() -> "list[Experiment]":
-    """Return every protocol to reproduce. Raise Refusal with the errors of all of them."""
+    """Return every protocol to reproduce.
+
+    Raises:
+        Refusal: A protocol is invalid; the error has the lines of all of them.
+    """
     from pipeline.planning.studies import read_experiment
 
-    found: list[Experiment] = []
+    experiments: list[Experiment] = []
     errors: list[str] = []
     for name in read_parameters().protocols:
         try:
-            found.append(read_experiment(name))
+            experiments.append(read_experiment(name))
         except Refusal as refusal:
             errors += refusal.lines
     if errors:
         raise Refusal(*dict.fromkeys(errors))
-    return found
+    return experiments
 
 
 def _named(protocols: Sequence[str] | None) -> Sequence[str]:

@@ -1,6 +1,6 @@
 """Stage 7: compare every arm with its reference and compute every statistic of the report.
 
-It needs scores and records alone, so a question asked differently costs no prediction.
+It needs scores and records alone, so another comparison costs no prediction.
 """
 
 import sys
@@ -22,7 +22,11 @@ SCORED = ("scores", "images", "passes", "ensembles", "sizes", "reliability")
 
 
 def main(protocol: str) -> None:
-    """Write the tables of a protocol. Raise Refusal if a done run lacks a score."""
+    """Write the tables of a protocol.
+
+    Raises:
+        Refusal: A run that is done has no score.
+    """
     folder = ARTIFACTS / protocol
     runs = folder / "confirmation"
     plan = read_plan(runs)

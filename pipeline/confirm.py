@@ -1,4 +1,4 @@
-"""Stage 4: trains the chosen arms and the baseline on fresh seeds, which no choice has seen."""
+"""Stage 4: train the chosen arms and the baseline on fresh seeds, which no choice has used."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Stage 6: scores every confirmation run, and every way to average the models of a group.
+"""Stage 6: score every confirmation run, and every way to average the models of a group.
 
 The only stage that opens the test labels, and it records that it did.
 """
@@ -35,7 +35,11 @@ COLUMNS = {
 
 
 def main(protocol: str) -> None:
-    """Write `test_use.json`, then the tables of `COLUMNS`. Raises Refusal."""
+    """Write `test_use.json`, then the tables of `COLUMNS`.
+
+    Raises:
+        Refusal: Predictions are missing or damaged, or the prepared data have changed.
+    """
     folder = ARTIFACTS / protocol
     plan = read_plan(folder / "confirmation")
     if plan.phase != "confirmation":

@@ -1,4 +1,4 @@
-"""Stage 5: the logits of every confirmation run, with a member axis; test labels stay closed."""
+"""Stage 5: predict with every confirmation run: logits with a member axis, no test labels."""
 
 import sys
 from pathlib import Path

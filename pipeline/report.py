@@ -43,24 +43,28 @@ def write_timing(protocol: str, data: ReportData | None = None) -> None:
     data = data or read_report_data(artifacts)
     plan = data.confirmation
     seconds = {name: store.timing(name).get("seconds") for name in plan.fingerprints()}
-    known = {name: value for name, value in seconds.items() if value is not None}
-    table = timing(plan, known)
+    measured = {name: value for name, value in seconds.items() if value is not None}
+    table = timing(plan, measured)
     write_table(artifacts / "timing.csv", table)
     write_text(Path("reports", protocol, "timing.md"), timing_page(data, table))
 
 
 def read_summaries(reports: Path) -> dict[str, Summary]:
     """Return what the index shows of every report under a folder, by protocol."""
-    found = {}
+    summaries = {}
     for path in sorted(reports.glob("*/metrics.json")):
         written = json.loads(path.read_text(encoding="utf-8"))
         contrasts = read_table(path.parent / "plots" / "contrasts.csv")
-        found[path.parent.name] = Summary(written, contrasts)
-    return found
+        summaries[path.parent.name] = Summary(written, contrasts)
+    return summaries
 
 
 def read_report_data(artifacts: Path) -> ReportData:
-    """Return what a report needs of a protocol's artifacts. Raise Refusal if a stage is missing."""
+    """Return what a report needs of a protocol's artifacts.
+
+    Raises:
+        Refusal: A stage is missing.
+    """
     plans = [read_plan(artifacts / phase) for phase in ("exploration", "confirmation")]
     runs = [run_frame(plan, _records(artifacts, plan)) for plan in plans]
     tables = {name: read_table(artifacts / f"{name}.csv") for name in TABLES}

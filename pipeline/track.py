@@ -44,7 +44,11 @@ def main(protocol: str) -> None:
 
 
 def dry_run(protocol: str) -> None:
-    """Print what would be sent; write and send nothing. Raise Refusal."""
+    """Print what would be sent; write and send nothing.
+
+    Raises:
+        Refusal: A stage is missing, or a run is damaged.
+    """
     store = open_store()
     target = find_target(store.root / "tracked")
     if target is None:

@@ -1,4 +1,4 @@
-"""Stage 2: trains every exploration run that is not yet recorded."""
+"""Stage 2: train every exploration run that is not yet recorded."""
 
 import sys
 from pathlib import Path

@@ -54,14 +54,14 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def pool() -> Arrays:
-    """The development pool of the digits."""
+    """Return the development pool of the digits."""
     arrays = data.read("digits", {}).pool
     return arrays.take(hold_out(arrays.labels, 0.4)[0])
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tiny project: the current folder, with a run store of its own."""
+    """Return a tiny project: the current folder, with a separate run store."""
     write_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / ".runs"))
@@ -71,15 +71,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session", name="write_project")
 def _write_project():
-    """Writes the settings files of the tiny project into a folder."""
+    """Write the settings files of the tiny project into a folder."""
     return write_project
 
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The folder of the first run of the tiny project, made by one worker for all of them.
+    """Return the folder of the first run of the tiny project, made by one worker for all.
 
-    `project` is the project after it; `run.json` says how it ended and which addresses it asked for.
+    `project` is the project after it; `run.json` says how it ended and what it connected to.
     """
     root = tmp_path_factory.getbasetemp()
     folder = (root if worker_id == "master" else root.parent) / "first_run"
@@ -99,7 +99,7 @@ def copy_results(first_run: Path, folder: Path, *more: str) -> None:
 
 @pytest.fixture(scope="session")
 def finished(first_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny project after all nine stages, without code: to read, or to copy."""
+    """Return the tiny project after all nine stages, without code: to read, or to copy."""
     folder = tmp_path_factory.mktemp("finished")
     write_project(folder)
     copy_results(first_run, folder)
@@ -108,7 +108,10 @@ def finished(first_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def configure():
-    """Makes a small run's settings: configure({"name": "dropout", "rate": 0.5}, seed=1, epochs=3, streams={"init": 7})."""
+    """Return a function that makes a small run's settings.
+
+    It is called as in `configure({"name": "dropout", "rate": 0.5}, seed=1, epochs=3)`.
+    """
 
     def made(
         *regularizers: dict[str, Any],
@@ -129,7 +132,7 @@ def configure():
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this project's code under git, for tests that run its commands or change its files."""
+    """Return a copy of this project's code under git, to run its commands or change its files."""
     folder = tmp_path_factory.mktemp("checkout") / "project"
     write_checkout(folder)
     return folder
@@ -137,7 +140,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def mounting() -> tuple[str, ...]:
-    """The words before a line for the shell that mounts a file system for itself alone."""
+    """Return the words before a line for the shell that mounts a file system for itself alone."""
     alone = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
     if (
         not sys.platform.startswith("linux")
@@ -152,13 +155,16 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What commands run in: this interpreter's `python` first, no store, no W&B, DVC's own files apart."""
+    """Return the environment of commands: this interpreter's `python` first, no store, no W&B.
+
+    DVC's own files are in another folder.
+    """
     return clean_environment(tmp_path_factory.mktemp("site")) | {"WANDB_MODE": "disabled"}
 
 
 @pytest.fixture(scope="session")
 def command(checkout: Path, environment: dict[str, str]) -> Command:
-    """Runs a command in the checkout, or in the folder `at`; gives the finished process."""
+    """Run a command in the checkout, or in the folder `at`; return the finished process."""
 
     def ran(*words: str, at: Path = checkout, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -170,7 +176,7 @@ def command(checkout: Path, environment: dict[str, str]) -> Command:
 
 @pytest.fixture(scope="session")
 def reproduced(first_run: Path, checkout: Path) -> subprocess.CompletedProcess[str]:
-    """The first `run` of the checkout, which has its results from now on."""
+    """Return the first `run` of the checkout, which has its results from now on."""
     copy_results(first_run, checkout, ".dvc")
     shutil.copyfile(first_run / "project" / "dvc.lock", checkout / "dvc.lock")
     ended = json.loads((first_run / "run.json").read_text())
@@ -179,7 +185,7 @@ def reproduced(first_run: Path, checkout: Path) -> subprocess.CompletedProcess[s
 
 @pytest.fixture
 def copied(reproduced: subprocess.CompletedProcess[str], checkout: Path, tmp_path: Path) -> Path:
-    """A copy of the reproduced checkout, to change."""
+    """Return a copy of the reproduced checkout, to change."""
     assert reproduced.returncode == 0, reproduced.stderr
     shutil.copytree(checkout, tmp_path / "copy", symlinks=True)
     return tmp_path / "copy"
@@ -187,7 +193,7 @@ def copied(reproduced: subprocess.CompletedProcess[str], checkout: Path, tmp_pat
 
 @pytest.fixture
 def committed(copied: Path) -> Path:
-    """The same, its results committed."""
+    """Return the reproduced checkout with its results committed."""
     for words in (
         ("add", "-A"),
         ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "results"),

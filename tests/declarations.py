@@ -1,5 +1,4 @@
-"""What the test file of a regularizer declares for the tests that ask the same of every
-regularizer.
+"""What the test file of a regularizer declares for the tests of every regularizer.
 
 tests/regularizers/test_<name>.py has at module level
 

@@ -9,7 +9,7 @@ JITTER = (0.001, -0.001, 0.0)  # of the groups, in a difference
 def ensemble_scores(
     *rows: tuple[str, str, str, float, float, float, float], groups: int = 3
 ) -> pd.DataFrame:
-    """The table `ensembles` from (method, model, against, accuracy, nll, cost, passes)."""
+    """Return the table `ensembles` from (method, model, against, accuracy, nll, cost, passes)."""
     made = []
     for name, model, against, accuracy, nll, cost, passes in rows:
         for group in range(groups):

@@ -1,5 +1,4 @@
-"""A training that is interrupted between two epochs, and everything a run ends with: for the tests
-of resuming."""
+"""A training that is interrupted between two epochs, and everything that a run ends with."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ def killed_after(
     logger: Logger | None = None,
     hardware: Hardware = PROCESSOR,
 ) -> None:
-    """Trains until `stop` epochs are in a checkpoint and the next has begun."""
+    """Train until `stop` epochs are in a checkpoint and the next has begun."""
     start = Task.on_train_epoch_start
 
     def interrupted(self: Task) -> None:
@@ -45,7 +44,7 @@ def killed_after(
 def ended(
     config: RunConfig, pool: Arrays, folder: Path | None, hardware: Hardware
 ) -> tuple[Trained, dict[str, Any]]:
-    """A finished run, and what it held in memory: the optimizer's state and every callback's."""
+    """Return a finished run, and what it held in memory: the states of optimizer and callbacks."""
     held: dict[str, Any] = {}
 
     def look(self: Task) -> None:
@@ -61,7 +60,7 @@ def ended(
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal to the last bit, tensors in them included."""
+    """Return whether two values are equal to the last bit, tensors in them included."""
     if isinstance(one, torch.Tensor):
         return (
             isinstance(other, torch.Tensor)
@@ -80,7 +79,7 @@ def same(one: Any, other: Any) -> bool:
 def assert_same_end(
     config: RunConfig, pool: Arrays, folder: Path, stop: int, hardware: Hardware = PROCESSOR
 ) -> None:
-    """Killed after `stop` epochs and resumed, a run ends with what it ends with uninterrupted."""
+    """Assert that a run killed after `stop` epochs and resumed ends as if uninterrupted."""
     whole, held = ended(config, pool, None, hardware)
     killed_after(stop, config, pool, folder, hardware=hardware)
     resumed, again = ended(config, pool, folder, hardware)

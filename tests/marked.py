@@ -1,6 +1,6 @@
-"""Every process that a command has started, found by a mark in its environment, orphans included.
+"""Every process that a command has started, found by a mark in its environment, with orphans.
 
-Separate because tests and a benchmark send signals to them. Linux only: it reads /proc.
+Linux only: it reads /proc.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ class Process:
 
     @property
     def verb(self) -> str:
-        """The stage that it belongs to; empty where it is none."""
+        """Return the stage that it belongs to; empty where it is none."""
         module = self.words[2] if self.words[1:2] == ("-m",) and len(self.words) == 4 else ""
         return (
             module.removeprefix("pipeline.")
@@ -40,7 +40,7 @@ class Process:
 
 
 def marked(mark: str) -> list[Process]:
-    """All living processes with `mark` in their environment; zombies are dead."""
+    """Return all living processes with `mark` in their environment; zombies are dead."""
     wanted = f"{MARK}={mark}".encode()
     found = [
         _process(Path(entry.path))
@@ -51,7 +51,7 @@ def marked(mark: str) -> list[Process]:
 
 
 def of_kind(kind: str, processes: list[Process]) -> list[Process]:
-    """The processes that are `dvc`, a `stage` or a `worker` of one."""
+    """Return the processes that are `dvc`, a `stage` or a `worker` of one."""
     if kind == "dvc":
         return [process for process in processes if DVC in process.words]
     stages = {process.pid for process in processes if process.verb}
@@ -63,7 +63,7 @@ def of_kind(kind: str, processes: list[Process]) -> list[Process]:
 
 
 def survivors(mark: str, seconds: float = 5.0) -> list[Process]:
-    """What still lives after so long."""
+    """Return the processes that still live after this time."""
     deadline = time.monotonic() + seconds
     while (left := marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -105,7 +105,7 @@ class Run:
         )
 
     def send(self, number: signal.Signals, target: str) -> str | None:
-        """Sends a signal and gives the stage that it met, None where there is no such process now."""
+        """Send a signal and return the stage that it met, None where no process was left."""
         processes = marked(self.mark)
         verbs = {process.verb for process in processes} - {""}
         found = [self.process] if target in ("group", "command") else of_kind(target, processes)
@@ -120,11 +120,11 @@ class Run:
         return next(iter(verbs), "between")
 
     def begun(self) -> bool:
-        """Whether it has come to a stage."""
+        """Return whether it has come to a stage."""
         return "Running stage" in Path(self.output.name).read_text()
 
     def end(self) -> tuple[int | None, str]:
-        """Exit code, None where it did not end in time, and everything it printed."""
+        """Return the exit code, None where it did not end in time, and everything it printed."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(PATIENCE)
         with self.output:
@@ -132,7 +132,7 @@ class Run:
             return self.process.poll(), self.output.read()
 
     def clear(self) -> int:
-        """Ends what still lives after five seconds; how many that were."""
+        """End what still lives after five seconds; return how many processes that were."""
         left = survivors(self.mark)
         for process in left:
             with contextlib.suppress(ProcessLookupError):

@@ -21,13 +21,17 @@ if "HANG" in os.environ:
 
 
 def plant(checkout: Path) -> None:
-    """Lets runs with weight decay fail where FAIL is in the environment, and hang, once the file HANG is there, where HANG is."""
+    """Let runs with weight decay fail or hang.
+
+    They fail where FAIL is in the environment, and hang, once the file HANG is there, where HANG
+    is.
+    """
     file = checkout / "pipeline" / "regularizers" / "weight_decay.py"
     file.write_text(file.read_text() + IN_TRAINING)
 
 
 def misbehave(how: str) -> None:
-    """Raises, ends its process with a code, or is ended by a signal; does nothing for any other word."""
+    """Raise, end the process with a code or by a signal; do nothing for any other word."""
     match how:
         case "raise":
             raise ValueError("no good")

@@ -8,7 +8,7 @@ from misbehaving import misbehave
 
 
 def work(job):
-    """What the job asks for."""
+    """Return what the job asks for."""
     with open(job["log"], "a") as file:
         file.write(f"{job['id']} {os.getpid()} {os.environ['NODE']}\n")
     misbehave(job["do"])

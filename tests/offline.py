@@ -1,7 +1,4 @@
-"""What W&B's own command reads in the folder of offline runs.
-
-Separate because the tests of the mirror and of live curves look there.
-"""
+"""What W&B's own command reads in the folder of offline runs."""
 
 import json
 import subprocess
@@ -11,13 +8,13 @@ from typing import Any
 
 
 def folder_of(place: Path, name: str) -> Path:
-    """The one folder of the run `name` under `place`."""
+    """Return the one folder of the run `name` under `place`."""
     (found,) = (place / "wandb").glob(f"offline-run-*-{name}")
     return found
 
 
 def inspected(folder: Path, *options: str) -> str:
-    """What `wandb leet inspect` prints of an offline run."""
+    """Return what `wandb leet inspect` prints of an offline run."""
     command = [
         str(Path(sys.executable).with_name("wandb")),
         "leet",
@@ -30,12 +27,12 @@ def inspected(folder: Path, *options: str) -> str:
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
-    """Every record of an offline run, in order."""
+    """Return every record of an offline run, in order."""
     return [json.loads(line) for line in inspected(folder).splitlines()]
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:
-    """The points of its history, without what W&B adds to them."""
+    """Return the points of its history, without what W&B adds to them."""
     points = [item["history"]["item"] for item in records(folder) if item["type"] == "history"]
     return [
         {key: value for key, value in point.items() if not key.startswith("_")} for point in points

@@ -1,7 +1,4 @@
-"""The stages in this process, on the tiny protocol of the current folder.
-
-Separate because tests of the numbers, of damage and of what must not matter all run them.
-"""
+"""The stages in this process, on the tiny protocol of the current folder."""
 
 from types import ModuleType
 
@@ -11,6 +8,6 @@ STAGES = (prepare, train, choose, confirm, predict, evaluate, compare, report, t
 
 
 def run_stages(*stages: ModuleType) -> None:
-    """Runs these stages, or all nine."""
+    """Run these stages, or all nine."""
     for stage in stages or STAGES:
         stage.main("tiny")

@@ -1,5 +1,4 @@
-"""Every regularizer on networks that were not written for it: a plain CNN, an MLP, a residual net
-with its own forward."""
+"""Every regularizer on networks that were not written for it: a CNN, an MLP, a residual net."""
 
 import copy
 import itertools
@@ -24,7 +23,7 @@ BUILD = models.build
 
 
 def foreign() -> nn.Module:
-    """A small residual net in that style, pooling included."""
+    """Return a small residual net in that style, pooling included."""
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1),
         *(ForeignBlock(4, 4), ForeignBlock(4, 8), nn.MaxPool2d(2), ForeignBlock(8, 8)),
@@ -101,7 +100,7 @@ def test_it_acts_and_leaves_names_and_weights(name, kind):
 
 @pytest.fixture(scope="module")
 def images(pool):
-    """Digits of 12 by 12 pixels, which leave all three networks something to pool."""
+    """Return digits of 12 by 12 pixels, which leave all three networks something to pool."""
     larger = functional.interpolate(torch.from_numpy(pool.images[:200]), SHAPE[1:], mode="bilinear")
     return Arrays(larger.clamp(0, 1).numpy(), pool.labels[:200], pool.classes)
 

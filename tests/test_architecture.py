@@ -65,7 +65,7 @@ DISK = {
 
 
 def imported(file: str):
-    """Absolute names of the modules a file imports, `pipeline.a.b` or `torch.nn`."""
+    """Return absolute names of the modules a file imports, `pipeline.a.b` or `torch.nn`."""
     for node in ast.walk(FILES[file]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -75,7 +75,7 @@ def imported(file: str):
 
 
 def entries(file: str):
-    """Names of functions that a file gives as text, as in "pipeline.execution.devices:perform"."""
+    """Return names of functions that a file gives as text, such as "pipeline.choose:main"."""
     for node in ast.walk(FILES[file]):
         text = node.value if isinstance(node, ast.Constant) else None
         if isinstance(text, str) and re.fullmatch(r"pipeline(\.\w+)+:\w+", text):
@@ -89,7 +89,7 @@ def nouns(file: str) -> set[str]:
 
 
 def reached(file: str, later: bool = False) -> set[str]:
-    """The files that importing `file` can run, with `later` also those that it names as entries.
+    """Return the files that importing `file` can run, with `later` also those named as entries.
 
     A folder imported as such finds its files by looking, so all of them.
     """
@@ -157,7 +157,7 @@ def test_nouns_import_only_nouns_above_them(file):
 
 
 def file_of(name: str) -> str | None:
-    """The file of an absolute name: a module, a folder, or what a module defines."""
+    """Return the file of an absolute name: a module, a folder, or what a module defines."""
     path = name.removeprefix("pipeline.").replace(".", "/")
     owner = path.rpartition("/")[0]
     files = (f"{path}.py", f"{path}/__init__.py", f"{owner}.py", f"{owner}/__init__.py")
@@ -297,7 +297,7 @@ def test_parameters_spell_every_overridable_key():
 
 
 def _keys(noun):
-    """What the settings of all its files can be told, as a user spells it."""
+    """Return the settings in all its files, as a user spells them."""
     return (
         field.alias or name
         for kind in noun.settings().values()

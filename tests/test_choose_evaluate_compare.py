@@ -70,7 +70,7 @@ POOLED = {"fractional_max_pooling": {"ratio": 1.2}, "protocol": {"training.epoch
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """`artifacts/tiny` with prepared data, an exploration, a confirmation and its predictions."""
+    """Return `artifacts/tiny` with data, an exploration, a confirmation and predictions."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "artifacts" / "tiny"
     generator = np.random.default_rng(10)
@@ -98,7 +98,7 @@ def _arrays(generator, count):
 
 
 def _plan(phase, seeds, settings, data):
-    """Fingerprints look like numbers on purpose: 10e1000 must not become one."""
+    """Return a plan with fingerprints that look like numbers: 10e1000 must not become one."""
     names = list(ARMS)
     runs = [
         PlannedRun(
@@ -129,7 +129,7 @@ def _plan(phase, seeds, settings, data):
 
 
 def _grouped(plan):
-    """The plan with two groups of three baselines, one run of snapshots and one of an average."""
+    """Return the plan with two groups of three baselines, a run of snapshots, one of an average."""
     members = tuple(
         PlannedRun(study="many", arm=arm, seed=seed, member=member, fingerprint=f"{place}e{seed}")
         for place, arm, member in GROUPED
@@ -193,13 +193,13 @@ def _predictions(folder, plan, generator):
 
 
 def _predicted(folder, run):
-    """The predictions of a run, whatever its checksum."""
+    """Return the predictions of a run, whatever its checksum."""
     path = folder / "predictions" / f"{run}.safetensors"
     return read_predictions(folder / "predictions", run, sha256(path.read_bytes()).hexdigest())
 
 
 def _tested(folder, run, kind):
-    """Logits (members, N, classes) of a run on the test, in double precision."""
+    """Return logits (members, N, classes) of a run on the test, in double precision."""
     return _predicted(folder, run).logits[View("test", kind)].astype(float)
 
 
@@ -453,7 +453,7 @@ def _ensembles(folder):
 
 
 def _probabilities(folder, *keys):
-    """Mean probabilities on the test of members named as file and kind."""
+    """Return mean probabilities on the test of members named as file and kind."""
     members = [_tested(folder, run, kind) for run, kind in keys]
     return special.softmax(np.concatenate(members), axis=2).mean(axis=0)
 
@@ -562,7 +562,7 @@ def test_greedy_selection_looks_at_half_of_validation(folder):
 
 
 def _validation(folder, runs):
-    """Probabilities (models, N, classes) on validation."""
+    """Return probabilities (models, N, classes) on validation."""
     view = View("validation", "deterministic")
     logits = [_predicted(folder, run).logits[view].astype(float) for run in runs]
     return special.softmax(np.concatenate(logits), axis=2)

@@ -1,5 +1,4 @@
-"""What every regularizer promises, tested for each one in the folder and for its declared
-variants."""
+"""What every regularizer promises, tested for each one in the folder and its declared variants."""
 
 import functools
 import itertools
@@ -41,7 +40,7 @@ from pipeline.training.trainer import train
 
 @pytest.fixture(scope="module")
 def trained(pool):
-    """A run by its settings, trained once for this module."""
+    """Return a run by its settings, trained once for this module."""
 
     @functools.cache
     def by_text(text):
@@ -55,14 +54,16 @@ def equal(one, other):
 
 
 def placed(config, pool):
-    """The network of a run before training, and its regularizers."""
+    """Return the network of a run before training, and its regularizers."""
     chosen = regularizers.build(config.regularizers)
     return assemble(config, chosen, pool.shape, pool.classes), chosen
 
 
 def smooth(network):
-    """Biases away from zero, and no ReLU: a unit whose weights and bias are dropped is on its
-    kink."""
+    """Move biases away from zero and replace ReLU.
+
+    A unit whose weights and bias are dropped is on its kink.
+    """
     for owner in list(shaken(network).modules()):
         for name, module in list(owner.named_children()):
             if isinstance(module, nn.ReLU):
@@ -71,7 +72,7 @@ def smooth(network):
 
 
 def shaken(network):
-    """Biases and batch-norm statistics away from where they begin."""
+    """Move biases and batch-norm statistics away from where they begin."""
     generator = torch.Generator().manual_seed(0)
     for name, value in network.state_dict().items():
         if value.dim() == 1:
@@ -150,8 +151,7 @@ class TestEvery:
             assert not equal(own.weights, trained(configure()).weights)
 
     def test_moves_no_other_stream(self, name, settings, configure, pool, monkeypatch):
-        """Batch order and the draws of augmentation are the same bit for bit with and without
-        it."""
+        """Batch order and the draws of augmentation are the same bits with and without it."""
         shared = () if name == "augmentation" else (item("augmentation"),)
         without, own = configure(*shared), configure(item(name, settings), *shared)
         orders = [watched(monkeypatch, config, pool, order_of) for config in (without, own)]
@@ -171,8 +171,7 @@ class TestEvery:
 
     @pytest.mark.parametrize("steps", [0, 3])
     def test_gradients(self, name, settings, steps, configure, trained, pool):
-        """Of the loss for images and every weight: float64, fixed noise, both modes of batch
-        norm."""
+        """Of the loss for images and weights: float64, fixed noise, both modes of batch norm."""
         config = configure(item(name, settings), epochs=1)
         network, chosen = placed(config, pool)
         if steps:
@@ -230,7 +229,7 @@ def is_plain(name, settings):
 
 
 def reads_its_input(name, settings):
-    """A layer over convolutions returns its input unread."""
+    """Return whether a noise layer reads its input: one over convolutions returns it unread."""
     return is_plain(name, settings) and settings.get("where") != "convolution"
 
 
@@ -285,7 +284,7 @@ def test_composes_pairwise(one, other, configure, pool):
 
 
 def require_noticed(name, settings, fault, configure, run, pool, monkeypatch):
-    """Fail unless the audit passes a sound run, with measures, and no run with the fault."""
+    """Check that the audit passes a sound run, with measures, and no run with the fault."""
     config = configure(item(name, settings), epochs=20)
     assert run(config).audit[name]
     fault(monkeypatch)
@@ -320,8 +319,7 @@ def test_a_test_file_without_a_planted_fault_is_caught(tmp_path):
 
 
 def acts_without_noise(network, configure, pool):
-    """Whether the deterministic member differs from the plain network's output for equal
-    weights."""
+    """Return whether the deterministic member differs from the plain network for equal weights."""
     plain, images = assemble(configure(), (), pool.shape, pool.classes), as_images(pool.images[:20])
     plain.load_state_dict(shaken(network).state_dict())
     own, other = deterministic(network, images), deterministic(plain, images)
@@ -329,8 +327,7 @@ def acts_without_noise(network, configure, pool):
 
 
 def separates_equals(network, layer, pool):
-    """Whether equal examples leave `layer` as different ones, each given what it reads in a
-    pass."""
+    """Return whether equal examples leave `layer` as different ones, given its input in a pass."""
     switch(network, training=False, sampling=False)
     layer.sampling, seen = True, []
     seed_noise([layer], 0)
@@ -344,7 +341,7 @@ def separates_equals(network, layer, pool):
 
 
 def loss(network, chosen, images):
-    """What a training step minimizes, with the same draws at every call."""
+    """Return what a training step minimizes, with the same draws at every call."""
     seed_noise(noise_layers(network), 0)
     targets = functional.one_hot(torch.arange(len(images)), 10).to(images.dtype)
     for regularizer in chosen:
@@ -354,7 +351,7 @@ def loss(network, chosen, images):
 
 
 def order_of(record):
-    """What to watch for the order of batches."""
+    """Return what to watch for the order of batches."""
     original = Batches.__iter__
 
     def watching(self):
@@ -365,7 +362,7 @@ def order_of(record):
 
 
 def draws_of(record):
-    """What to watch for the draws of augmentation: its generator before and after each batch."""
+    """Return what to watch for the draws of augmentation: the generator around each batch."""
     kind = regularizers.settings()["augmentation"]
     original = kind.modify_batch
 
@@ -379,7 +376,7 @@ def draws_of(record):
 
 
 def watched(monkeypatch, config, pool, what):
-    """The record of a method's calls during training."""
+    """Return the record of a method's calls during training."""
     record = []
     with monkeypatch.context() as patch:
         patch.setattr(*what(record))
@@ -388,7 +385,7 @@ def watched(monkeypatch, config, pool, what):
 
 
 def repeating(sample):
-    """The draw of the first example for all of them."""
+    """Return the draw of the first example for all of them."""
 
     def repeated(inputs, *pieces):
         one = sample(inputs[:1], *(piece[:1] for piece in pieces))
@@ -398,5 +395,5 @@ def repeating(sample):
 
 
 def scaled(form):
-    """The deterministic form times 0.9, as if nothing had been rescaled in training."""
+    """Return the deterministic form times 0.9, as if nothing had been rescaled in training."""
     return lambda inputs: form(inputs) * 0.9

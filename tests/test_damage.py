@@ -20,7 +20,7 @@ RUNS = f".runs/{'[0-9a-f]' * 20}"
 
 @pytest.fixture
 def damaged(finished, tmp_path, monkeypatch):
-    """A copy of the finished project, the current folder, to damage."""
+    """Return a copy of the finished project, the current folder, to damage."""
     folder = tmp_path / "damaged"
     shutil.copytree(finished, folder)
     monkeypatch.chdir(folder)
@@ -51,12 +51,12 @@ DAMAGES = {
 
 
 def meaning(path):
-    """What a file says: the bytes, or the values of a record, since 1e-05 is 1E-05."""
+    """Return the meaning of a file: its bytes, or the values of a record, since 1e-05 is 1E-05."""
     return json.loads(path.read_bytes()) if path.name == "record.json" else path.read_bytes()
 
 
 def unseen(store, name, draw):
-    """The flips of one bit that change what a run says and leave it finished."""
+    """Return the flips of one bit that change the meaning of a run and leave it finished."""
     found = []
     files = sorted(path for path in store.folder(name).iterdir() if path.name != "timing.json")
     anywhere = [
@@ -74,7 +74,7 @@ def unseen(store, name, draw):
 
 
 def kept_run(folder):
-    """A run with weights beside its own."""
+    """Return the name of a run that has stored snapshots."""
     return next(path.parent.name for path in sorted(folder.glob(".runs/*/snapshots_2.safetensors")))
 
 

@@ -27,7 +27,7 @@ HEADLINE = re.compile(r"\| (\w+) \| \w+ \| ([+-]?[\d.]+) \|")
 
 @pytest.fixture
 def experiment(committed, command):
-    """The committed checkout with an experiment, of one study on fewer images, in its workspace."""
+    """Return the committed checkout with an experiment in its workspace: a study, fewer images."""
     ended = command(*DVC, "exp", "run", "-n", "fewer", *CHANGED, at=committed)
     assert ended.returncode == 0, ended.stderr
     return committed

@@ -27,7 +27,10 @@ LENET = "{{import: 'experiments.networks:LeNet', arguments: {{channels: {}, clas
 
 @pytest.fixture
 def extended(checkout, tmp_path):
-    """A clone with the files of the page, and 200 images whose brightness tells the class, in each of its three ways."""
+    """Return a clone with the files of the page, and 200 images, in each of its three ways.
+
+    Their brightness gives the class.
+    """
     folder = write_clone(checkout, tmp_path / "clone")
     for name, content in re.findall(
         r"^`([\w/.]+)`\n\n```\w+\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE

@@ -18,12 +18,15 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def fresh(checkout, tmp_path):
-    """A clone in which nothing was run yet."""
+    """Return a clone in which nothing was run yet."""
     return write_clone(checkout, tmp_path / "fresh")
 
 
 def hit(run, folder, number, target, runs):
-    """Sends the signal as soon as a stage of this run is at work, so many runs are finished and there is such a process."""
+    """Send the signal as soon as a stage of this run is at work, so many runs are finished.
+
+    There is such a process then.
+    """
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and run.process.poll() is None:
         begun = (folder / "dvc.lock").exists() and run.begun()

@@ -39,8 +39,7 @@ def test_a_failing_arm_stops_the_run_or_is_reported(failing):
         r"RuntimeError: out of luck \(weight_decay.py",
         stopped.stderr,
     )
-    assert stopped.stderr.endswith("fix the errors above and run again
-")
+    assert stopped.stderr.endswith("fix the errors above and run again\n")
     assert kept.returncode == 0, kept.stderr
     assert "Traceback" not in stopped.stderr + kept.stdout + kept.stderr
     assert _row(folder)["failed"] == 3

@@ -49,7 +49,7 @@ def artifacts(project):
 
 
 def stable_bytes(project):
-    """What must be the same twice: all tables and the report, wall clock apart."""
+    """Return what must be the same twice: all tables and the report, wall clock apart."""
     files = [
         *artifacts(project).glob("*.csv"),
         *artifacts(project).glob("*.json"),
@@ -63,7 +63,7 @@ def stable_bytes(project):
 
 
 def trained_at(project):
-    """Fingerprint -> when its record was written."""
+    """Return fingerprint -> when its record was written."""
     return {
         path.parent.name: path.stat().st_mtime_ns
         for path in (project / ".runs").glob("*/record.json")
@@ -72,7 +72,7 @@ def trained_at(project):
 
 @pytest.fixture(scope="module")
 def whole(finished):
-    """The tiny project, reproduced once: the current folder."""
+    """Return the tiny project, reproduced once: the current folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(finished)
         patch.setenv("GAPWISE_STORE", str(finished / ".runs"))

@@ -13,7 +13,7 @@ DVC = (sys.executable, "-m", "dvc")
 
 
 def trained_here(folder):
-    """The runs that were trained in this store, and not restored into it: they know their seconds."""
+    """Return the runs trained in this store, and not restored into it: their seconds are stored."""
     known = {
         path.parent.name: json.loads(path.read_text())
         for path in (folder / ".runs").glob("*/timing.json")

@@ -1,5 +1,4 @@
-"""The README says what is true now: its figures are the report's, and its examples work as they
-stand."""
+"""The README is true: its figures are the report's, and its examples work as printed."""
 
 import json
 import os
@@ -18,7 +17,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def block(language: str, after: str) -> str:
-    """The first code block of a language after some words."""
+    """Return the first code block of a language after some words."""
     return re.search(rf"```{language}\n(.*?)```", README[README.index(after) :], re.DOTALL).group(1)
 
 
@@ -39,8 +38,7 @@ def test_what_it_links_to_exists():
 
 
 def test_the_picture_of_the_stages_is_what_dvc_follows():
-    """A chain, since each stage reads something of the one before it, and nothing of a later
-    one."""
+    """A chain: each stage reads something of the one before it, and nothing of a later one."""
     stages = read_yaml(ROOT / "dvc.yaml")["stages"]
     chain = re.findall(r"\w+", re.search(r"^prepare +->.*", README, re.MULTILINE).group())
     assert chain == list(stages)
@@ -57,7 +55,7 @@ def test_the_picture_of_the_stages_is_what_dvc_follows():
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory):
-    """A copy of the project with the README's regularizer and study in it."""
+    """Return a copy of the project with the README's regularizer and study in it."""
     folder = tmp_path_factory.mktemp("extended")
     for name in ("pipeline", "tests", "experiments"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -51,7 +51,7 @@ def digest(*parts: object) -> str:
 
 
 def rows(phase: str) -> Iterator[dict[str, object]]:
-    """The runs of a phase; the chosen setting is the first."""
+    """Return the runs of a phase; the chosen setting is the first."""
     for study, (_, settings) in STUDIES.items():
         tried = (
             settings
@@ -73,7 +73,7 @@ def rows(phase: str) -> Iterator[dict[str, object]]:
 def arm(
     name: str, regularizers: list[str], rule: dict[str, object] = DETERMINISTIC
 ) -> dict[str, object]:
-    """One arm of a planned study."""
+    """Return one arm of a planned study."""
     factor = {"regularizers": regularizers, "protocol": {}}
     return {"name": name, "factor": factor, "against": "baseline", "rule": rule, "train_size": 37}
 
@@ -143,7 +143,7 @@ def write_run(folder: Path, run: dict[str, object]) -> None:
 
 
 def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]:
-    """Contrasts with arbitrary numbers: the report shows what it is given."""
+    """Return contrasts with arbitrary numbers: the report shows what it is given."""
     for study, (names, settings) in STUDIES.items():
         states = [LOST.get((study, seed), "done") for seed in range(1000, 1006)]
         counts = {state: states.count(state) for state in ("done", "failed", "diverged", "missing")}
@@ -210,7 +210,7 @@ def score_rows() -> Iterator[tuple[str, str, int, str, str, float]]:
 
 @pytest.fixture
 def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder with everything that `report` reads for the protocol `tiny`; three runs are lost."""
+    """Return a project folder with all that `report` reads of `tiny`; three runs are lost."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / "store"))
     folder = tmp_path / "artifacts" / "tiny"
@@ -273,7 +273,10 @@ METHODS = {
 
 
 def add_averages(folder: Path) -> None:
-    """A study of ensembles, two groups of two models, one of them failed and one missing; and noise passes of `others`."""
+    """Add a study of ensembles, two groups of two models, and noise passes of `others`.
+
+    One of the models failed and one is missing.
+    """
     path = folder / "confirmation" / "plan.json"
     plan = json.loads(path.read_text())
     fixed = {"study": "together", "setting": {}}
@@ -371,18 +374,18 @@ def written(folder: Path) -> dict[str, bytes]:
 
 
 def pages(artifacts: Path) -> dict[str, str]:
-    """All pages by name, without their figures."""
+    """Return all pages by name, without their figures."""
     return all_pages(report.read_report_data(artifacts))
 
 
 def whole(artifacts: Path) -> str:
-    """The front page and, after it, all the others, their links as seen from the front page."""
+    """Return the front page and all the others, their links as seen from the front page."""
     front, *behind = pages(artifacts).values()
     return "\n".join([front, *(page.replace("../", "") for page in behind)])
 
 
 def tables(markdown: str) -> list[list[dict[str, str]]]:
-    """Every table of a page, in order."""
+    """Return every table of a page, in order."""
     found = []
     for block in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.M):
         head, _, *body = [

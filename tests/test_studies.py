@@ -25,7 +25,7 @@ SHIPPED = sorted(path.stem for path in (ROOT / PROTOCOLS).glob("*.yaml"))
 
 @pytest.fixture
 def shipped(tmp_path):
-    """Reads a shipped protocol with some studies, as params.yaml would ask for them."""
+    """Read a shipped protocol with some studies, as params.yaml would ask for them."""
     (tmp_path / "experiments").symlink_to(ROOT / EXPERIMENTS)
 
     def read(protocol, studies):

@@ -149,7 +149,7 @@ def write_report() -> None:
 
 
 def mirrored() -> dict[str, int]:
-    """Id -> how many times it stands in W&B's folder."""
+    """Return id -> how many times it is in W&B's folder."""
     names = [
         path.stem.removeprefix("run-") for path in Path().glob("wandb/offline-run-*/run-*.wandb")
     ]

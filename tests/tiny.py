@@ -53,7 +53,7 @@ PARAMETERS = "protocols: [tiny]\nstudies: null\nexecution: {workers: 2}\n"
 
 
 def write_project(folder: Path) -> None:
-    """Settings files of the tiny project."""
+    """Write the settings files of the tiny project."""
     protocols = folder / "experiments" / "protocols"
     protocols.mkdir(parents=True)
     (protocols / "tiny.yaml").write_text(PROTOCOL)
@@ -65,7 +65,7 @@ def write_project(folder: Path) -> None:
 
 
 def write_checkout(folder: Path, wandb: str = "disabled") -> None:
-    """A copy of this project's code in a new folder, under git, with the settings of the tiny project."""
+    """Write a copy of this project's code to a new folder, under git, with tiny settings."""
     keep = shutil.ignore_patterns("__pycache__", "*.egg-info", "cache", "tmp")
     folder.mkdir()
     for name in ("pipeline", ".dvc"):
@@ -91,13 +91,16 @@ def write_checkout(folder: Path, wandb: str = "disabled") -> None:
 
 
 def write_clone(checkout: Path, folder: Path) -> Path:
-    """A fresh clone of a checkout, with an empty run store."""
+    """Make a fresh clone of a checkout, with an empty run store."""
     subprocess.run(["git", "clone", "-q", str(checkout), str(folder)], check=True)
     return folder
 
 
 def clean_environment(site: Path) -> dict[str, str]:
-    """This interpreter's `python` first, no store, nothing of W&B, DVC's own files apart in `site`."""
+    """Return an environment with this interpreter's `python` first, no store and nothing of W&B.
+
+    DVC's own files are in `site`.
+    """
     kept = {
         key: value
         for key, value in os.environ.items()
@@ -108,7 +111,7 @@ def clean_environment(site: Path) -> dict[str, str]:
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    """Every table and all of the report, the wall clock apart."""
+    """Return every table and all of the report, the wall clock apart."""
     files = [
         *(folder / "artifacts" / "tiny").glob("*.csv"),
         *(folder / "reports" / "tiny").rglob("*"),
@@ -121,7 +124,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 
 def trained(folder: Path) -> dict[str, int]:
-    """Fingerprint -> when its record was written, in nanoseconds."""
+    """Return fingerprint -> when its record was written, in nanoseconds."""
     return {
         path.parent.name: path.stat().st_mtime_ns
         for path in (folder / ".runs").glob("*/record.json")

@@ -72,7 +72,7 @@ class Artifact:
     committed: bool = False
 
     def contents(self) -> dict[str, bytes]:
-        """Its files, without W&B's list of them."""
+        """Return its files, without W&B's list of them."""
         return {name: content for name, content in self.files.items() if name != MANIFEST}
 
 
@@ -91,7 +91,7 @@ class Kept:
     refusing: str | None = None  # requests with this in their path or the name of their question
 
     def shown(self) -> tuple[Values, Values]:
-        """What is the same however often it is sent: of runs, and of artifacts."""
+        """Return what is the same however often it is sent: of runs, and of artifacts."""
         runs = {
             name: (run.told, run.config, run.exit_code, run.used, _plain(run.summary()))
             for name, run in self.runs.items()
@@ -101,7 +101,12 @@ class Kept:
         }
 
     def answer(self, path: str, body: bytes) -> Values:
-        """What to say to a request. Raises PermissionError where it is told to, any other error where it does not understand."""
+        """Return the answer to a request.
+
+        Raises:
+            PermissionError: It is set to refuse the request.
+            Exception: It does not understand the request.
+        """
         if self.refusing and self.refusing.encode() in path.encode() + body[:60]:
             raise PermissionError
         folder, *rest = path.strip("/").split("/")
@@ -116,7 +121,7 @@ class Kept:
         return {}
 
     def _stream(self, run: Run, sent: Values) -> Values:
-        """Lines overwrite what stands from their offset on."""
+        """Write lines over those from their offset on."""
         for name, chunk in (sent.get("files") or {}).items():
             new = [json.loads(line) for line in chunk["content"]]
             run.streamed.setdefault(name, [])[chunk["offset"] : chunk["offset"] + len(new)] = new
@@ -256,7 +261,7 @@ class Kept:
 
 
 def _plain(value: Any, *kept: str) -> Any:
-    """Without W&B's own entries, such as its clock, and the names that it draws anew each time."""
+    """Return values without W&B's own entries, such as its clock, and names drawn each time."""
     if not isinstance(value, dict):
         return value
     return {
@@ -293,7 +298,7 @@ def behaving() -> Iterator[Kept]:
         do_GET = do_POST = do_PUT = _answer
 
         def log_message(self, *given: Any) -> None:
-            """Silent."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = False  # so that closing waits for the last answer

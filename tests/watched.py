@@ -34,7 +34,7 @@ ALONE = ("unshare", "--user", "--map-root-user", "--net")
 
 
 def watching(folder: Path) -> dict[str, str]:
-    """An environment in which every Python process writes down, and is ended by, a connection to elsewhere."""
+    """Return an environment in which a connection to elsewhere is noted and ends the process."""
     (folder / "watch").mkdir()
     (folder / "watch" / "sitecustomize.py").write_text(WATCH)
     (folder / "seen").touch()
@@ -43,7 +43,7 @@ def watching(folder: Path) -> dict[str, str]:
 
 
 def namespace() -> tuple[str, ...]:
-    """What starts a command without any network, where the system lets a user have that."""
+    """Return the start of a command without any network, where the system allows that."""
     if not sys.platform.startswith("linux"):
         return ()
     tried = subprocess.run([*ALONE, "true"], capture_output=True, check=False)

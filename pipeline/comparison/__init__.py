@@ -1,1 +1,1 @@
-"""Comparison: which strength, which difference, how sure. Frames and arrays in, values out."""
+"""Compute the statistics of a report from the scores of its runs."""

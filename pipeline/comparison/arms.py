@@ -1,4 +1,4 @@
-"""What the confirmation runs of every arm came to: outcomes by run, and means over runs."""
+"""Summarize the confirmation runs of every arm: outcomes by run, and means over runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,11 @@ def run_outcomes(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
     """Return one row per scored run: study, arm, seed, fingerprint and the columns `OUTCOMES`.
 
     All outcomes are fractions. Test accuracy is under the test rule of the arm; train accuracy and
-    the parts of the gap are deterministic. `scores` is the table of that name.
+    the parts of the gap are deterministic.
+
+    Args:
+        plan: The confirmation plan.
+        scores: The table `scores`.
     """
     frame = planned_runs(plan)
     accuracy = scores[scores["metric"] == "accuracy"]
@@ -32,18 +36,26 @@ def run_outcomes(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
     deterministic = accuracy["view"] == DETERMINISTIC.view
     trained = accuracy[(accuracy["split"] == "train") & deterministic]
     gaps = scores[scores["split"] == GAP_SPLIT]
-    found = {"test_accuracy": tested, "train_accuracy": trained}
-    found |= {name: gaps[gaps["metric"] == name] for name in PARTS}
-    for name, rows in found.items():
+    outcome_rows = {"test_accuracy": tested, "train_accuracy": trained}
+    outcome_rows |= {name: gaps[gaps["metric"] == name] for name in PARTS}
+    for name, rows in outcome_rows.items():
         values = rows.set_index("fingerprint")["value"].astype(float)
         frame[name] = frame["fingerprint"].map(values).astype(float)
     return frame.dropna(subset=["test_accuracy", "gap"]).reset_index(drop=True)
 
 
 def arm_means(outcomes: pd.DataFrame, plan: Plan, records: Records) -> pd.DataFrame:
-    """Return n, mean, low and high of every outcome and cost: study, arm, metric, n, mean, ...
+    """Return the mean of every outcome and cost over the runs of an arm, with its interval.
 
     Outcomes are those of `run_outcomes`; costs are operations and updates of the done runs.
+
+    Args:
+        outcomes: The table that `run_outcomes` returns.
+        plan: The confirmation plan.
+        records: The records of its runs.
+
+    Returns:
+        A table with the columns study, arm, metric, n, mean, low, high.
     """
     costs = planned_runs(plan)
     costs = costs[[_is_done(records, name) for name in costs["fingerprint"]]]
@@ -60,7 +72,12 @@ def arm_means(outcomes: pd.DataFrame, plan: Plan, records: Records) -> pd.DataFr
 def rule_means(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
     """Return the mean of every score under every test rule, declared or not, over scored runs.
 
-    Columns: study, arm, view, members, split, metric, n, mean, low, high.
+    Args:
+        plan: The confirmation plan.
+        scores: The table `scores`.
+
+    Returns:
+        A table with the columns study, arm, view, members, split, metric, n, mean, low, high.
     """
     used = scores[scores["split"].isin(("validation", "test"))]
     scored = planned_runs(plan).merge(used, on="fingerprint")
@@ -70,7 +87,12 @@ def rule_means(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
 def audit_means(plan: Plan, records: Records) -> pd.DataFrame:
     """Return the mean of what regularizers measured of themselves, over the done runs of an arm.
 
-    Columns: study, arm, regularizer, measure, n, mean, low, high.
+    Args:
+        plan: The confirmation plan.
+        records: The records of its runs.
+
+    Returns:
+        A table with the columns study, arm, regularizer, measure, n, mean, low, high.
     """
     rows = []
     for run in plan.runs_of("comparison"):

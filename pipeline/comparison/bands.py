@@ -1,4 +1,4 @@
-"""Mean and Student-t interval in every group of a table."""
+"""Compute the mean and its Student-t interval in every group of a table."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,16 @@ BAND = ("n", "mean", "low", "high")
 def bands(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
     """Return n, mean, low and high of the column `value` for every group, in order of appearance.
 
-    Missing values do not count in n. The bounds are NaN for n < 2; a group whose values are all
-    equal has them at its mean.
+    Missing values do not count in n. The bounds are those of the 95 % interval, NaN for n < 2; a
+    group whose values are all equal has them at its mean.
+
+    Args:
+        frame: A table with the columns `by` and `value`.
+        by: The columns that name a group.
+        value: The column of the values.
+
+    Returns:
+        A table with the columns `by` and `BAND`.
     """
     grouped = frame.groupby(list(by), sort=False)[value]
     table = grouped.agg(n="count", mean="mean", error="sem").reset_index()

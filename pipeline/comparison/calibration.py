@@ -1,4 +1,4 @@
-"""Accuracy by confidence, all groups of a study pooled."""
+"""Pool the reliability diagrams of all groups of a study."""
 
 import pandas as pd
 
@@ -7,10 +7,14 @@ FEWEST = 20  # images in a bin whose accuracy is known better than by chance
 
 
 def pooled_bins(reliability: pd.DataFrame) -> pd.DataFrame:
-    """Return the bins of every method over all groups together, with the columns `COLUMNS`.
+    """Return the bins of every method over all groups together.
 
-    `reliability` is the table of that name. Bounds, share, confidence and accuracy are fractions;
-    confidence and accuracy of a bin with fewer than `FEWEST` images are NaN.
+    Args:
+        reliability: The table `reliability`.
+
+    Returns:
+        A table with `COLUMNS`. Bounds, share, confidence and accuracy are fractions; confidence and
+        accuracy of a bin with fewer than `FEWEST` images are NaN.
     """
     means = ["confidence", "accuracy"]
     sums = reliability.assign(

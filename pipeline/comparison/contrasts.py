@@ -1,4 +1,4 @@
-"""Every arm against the arm it is compared with, paired by seed: the main table of a report."""
+"""Compare every arm with its reference, paired by seed: the main table of a report."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,24 +54,24 @@ def contrasts(
     - `p_holm`, `verdict` and whether it is `below_margin`;
     - `detectable`: the true difference that these pairs find with 80 % power;
     - `seeds_needed`: the pairs that find a difference like the observed one with 80 % power. Both
-      are at level 0.05 / contrasts, the hardest step of Holm's procedure, so that "found" means a
+      are at level 0.05 / contrasts, the hardest step of Holm's procedure, so that "find" means a
       verdict whatever the other arms do;
     - `seed_error`, `image_error`: standard errors of the difference over seeds, and over test
-      images were they drawn again (which includes the part of seed noise that differs by image).
+      images if they were drawn again (which includes the part of seed noise that differs by image).
 
     Args:
-        plan: the confirmation plan.
-        outcomes: states, machines and scores of its runs.
+        plan: The confirmation plan.
+        outcomes: States, machines and scores of its runs.
         costs: `training_flops` and `forward_flops` of every run that is done.
-        images: columns study, arm, image, correct: the share (0 to 1) of the arm's runs that
+        images: Columns study, arm, image, correct: the share (0 to 1) of the arm's runs that
             classify that test image correctly.
-        metrics: a part of `METRICS`.
+        metrics: A part of `METRICS`.
 
     Returns:
         A table with `COLUMNS`; undefined numbers are NaN.
 
     Raises:
-        Refusal: a run that is done has no score or no cost.
+        Refusal: A run that is done has no score or no cost.
     """
     arms = list(compared(plan))
     level = LEVEL / max(len(arms), 1)
@@ -100,22 +100,22 @@ def _rows(
     described = _description(arm, outcomes.states)
     for metric in metrics:
         if metric in COSTS:
-            reference, own = _cost_values(sides, pair, metric, costs)
+            reference, measured = _cost_values(sides, pair, metric, costs)
         else:
-            reference, own = outcomes.values(sides, pair, metric)
+            reference, measured = outcomes.values(sides, pair, metric)
         yield {
             **described,
             "metric": metric,
             **arm.rule(metric).model_dump(),
-            **_statistics(reference, own),
-            **(_judgement(own - reference, level, margin) if metric == PRIMARY else {}),
-            "unpaired": len(arm.runs) - other_machine - len(own),
+            **_statistics(reference, measured),
+            **(_judgement(measured - reference, level, margin) if metric == PRIMARY else {}),
+            "unpaired": len(arm.runs) - other_machine - len(measured),
             "other_machine": other_machine,
         }
 
 
 def _description(arm: Arm, states: Mapping[str, str]) -> dict[str, Any]:
-    """Return what is the same for every metric."""
+    """Return the columns that are the same for every metric."""
     counts = Counter(states[run.fingerprint] for run in arm.runs.values())
     first = next(iter(arm.runs.values()), None)
     return {
@@ -145,7 +145,7 @@ def _statistics(reference: Array, arm: Array) -> dict[str, float]:
 
 
 def _judgement(differences: Array, level: float, margin: float) -> dict[str, float]:
-    """Return what only the primary metric has."""
+    """Return the columns that only the primary metric has."""
     between = interval(differences)
     return {
         "p_equivalence": equivalence_p(differences, margin),
@@ -167,10 +167,10 @@ def _cost_values(sides: Sequence[Side], pair: Sequence[Arm], metric: str, costs:
                 raise Refusal(
                     f"costs: {run}: {name}: missing; expected one for every run that is done"
                 )
-        reference, own = (
+        reference, cost = (
             number * costs[run][name] for number, run in zip(passes, side, strict=True)
         )
-        rows.append([1.0, own / reference] if reference else [nan, nan])
+        rows.append([1.0, cost / reference] if reference else [nan, nan])
     return finite(rows, 2)
 
 
@@ -182,5 +182,7 @@ def _correct_by_arm(images: pd.DataFrame) -> dict[tuple[str, str], Array]:
 
 def _image_error(arm: Arm, correct: Mapping[tuple[str, str], Array]) -> float:
     """Return the standard error over test images; NaN where either arm has no run that is done."""
-    reference, own = (correct.get(one.key) for one in arm.pair())
-    return nan if own is None or reference is None else standard_error(own - reference)
+    reference, shares = (correct.get(one.key) for one in arm.pair())
+    if reference is None or shares is None:
+        return nan
+    return standard_error(shares - reference)

@@ -1,4 +1,4 @@
-"""Whether a smaller gap goes with a better model: rank correlations over runs."""
+"""Correlate the gap with test accuracy over runs, by rank."""
 
 import pandas as pd
 
@@ -14,16 +14,22 @@ DIGITS = 12  # more would let rounding break a tie of ranks
 def gap_correlations(outcomes: pd.DataFrame) -> pd.DataFrame:
     """Return Spearman's correlation of gap and test accuracy, over all runs and within arms.
 
-    Columns `COLUMNS`. A run that several arms share counts once. Within arms, the mean of each arm
-    is subtracted first, so that one arm that collapsed does not decide the number. NaN for fewer
-    than two arms and where either does not vary.
+    A run that several arms share counts once. Within arms, the mean of each arm is subtracted
+    first, so that one arm that collapsed does not decide the number.
+
+    Args:
+        outcomes: The table `outcomes`.
+
+    Returns:
+        A table with `COLUMNS`. The correlation is from -1 to 1, NaN for fewer than two arms and
+        where either does not vary.
     """
     runs = outcomes.drop_duplicates("fingerprint")
     arms = runs.groupby(["study", "arm"])[PAIR]
     centred = (runs[PAIR] - arms.transform("mean")).round(DIGITS)
-    known = arms.ngroups >= FEWEST
+    enough = arms.ngroups >= FEWEST
     rows = [
-        (scope, len(runs), _spearman(values) if known else float("nan"))
+        (scope, len(runs), _spearman(values) if enough else float("nan"))
         for scope, values in ((ALL, runs[PAIR]), (WITHIN, centred))
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))

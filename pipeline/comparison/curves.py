@@ -1,4 +1,4 @@
-"""Learning curves of every arm: means over its runs, with bands."""
+"""Average the learning curves of every arm over its runs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,11 +16,18 @@ Histories = Mapping[str, Sequence[Mapping[str, Any]]]  # fingerprint -> rows of 
 
 
 def curve_means(plan: Plan, histories: Histories) -> pd.DataFrame:
-    """Return the mean curve of every arm over the runs in `histories`.
+    """Return the mean curve of every arm over the runs in `histories`, with its 95 % band.
 
-    Columns: `KEYS`, n and, for accuracy (fraction) and loss (nats), the mean under that name with
-    its _low and _high. The mean of the loss is geometric and its band that of the mean logarithm:
-    losses spread over powers of ten.
+    The mean of the loss is geometric and its band that of the mean logarithm: losses spread over
+    powers of ten.
+
+    Args:
+        plan: The confirmation plan.
+        histories: The rows of the learning curve of each run, by fingerprint.
+
+    Returns:
+        A table with `KEYS`, n and, for accuracy (fraction) and loss (nats), the mean under that
+        name with its _low and _high.
     """
     rows = [
         {"study": run.study, "arm": run.arm, **row}

@@ -1,4 +1,4 @@
-"""Bias or variance: which part of the baseline's error is the problem, and which arms fit better.
+"""Diagnose bias or variance: which error of the baseline is the problem, and which arms fit better.
 
 The recipe of Ng, Machine Learning Yearning, 2018: compare the training error with the best possible
 one, and the validation error with the training error.
@@ -19,8 +19,12 @@ TWICE = 2  # one part outweighs the other where it is at least this many times a
 def problem(bias: float, gap: float, margin: float) -> Problem:
     """Return which part of the validation error is the problem, neither if both are in the margin.
 
-    All are fractions: avoidable bias, gap and margin. A part is the problem alone if it is at least
-    twice the other.
+    A part is the problem alone if it is at least twice the other.
+
+    Args:
+        bias: The avoidable bias, a fraction.
+        gap: The gap, a fraction.
+        margin: The largest difference that counts as none, a fraction.
     """
     if max(bias, gap) <= margin:
         return "neither"
@@ -32,9 +36,16 @@ def problem(bias: float, gap: float, margin: float) -> Problem:
 def diagnosis(plan: Plan, outcomes: pd.DataFrame) -> pd.DataFrame:
     """Return what the problem of the baseline is, and which arms change the fit of training images.
 
-    Columns `COLUMNS`. The baseline has the measures training_error, avoidable_bias (over
-    `optimal_error`) and gap, with the problem; every other arm has train_accuracy, its difference
-    to the baseline paired by seed. All are fractions. `outcomes` is the table of that name.
+    The baseline has the measures training_error, avoidable_bias (over `optimal_error`) and gap,
+    with the problem; every other arm has train_accuracy, its difference from the baseline paired by
+    seed.
+
+    Args:
+        plan: The confirmation plan.
+        outcomes: The table `outcomes`.
+
+    Returns:
+        A table with `COLUMNS`; means and bounds are fractions.
     """
     baseline = outcomes[(outcomes["study"] == plan.studies[0].name) & (outcomes["arm"] == BASELINE)]
     error = (1 - baseline["train_accuracy"]).to_numpy(float)
@@ -59,13 +70,13 @@ def _train_changes(outcomes: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFra
     start = baseline.set_index("seed")["train_accuracy"]
     arms = outcomes[outcomes["arm"] != BASELINE].groupby(["study", "arm"], sort=False)
     rows = []
-    for (study, arm), own in arms:
-        change = (own.set_index("seed")["train_accuracy"] - start).dropna().to_numpy(float)
+    for (study, arm), runs in arms:
+        change = (runs.set_index("seed")["train_accuracy"] - start).dropna().to_numpy(float)
         rows.append({"study": study, "arm": arm, **_row("train_accuracy", change), "problem": ""})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _row(measure: str, values: Array) -> dict[str, float | str]:
-    found = interval(values)
-    numbers = {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high}
+    estimate = interval(values)
+    numbers = {"n": estimate.n, "mean": estimate.mean, "low": estimate.low, "high": estimate.high}
     return {"measure": measure, **numbers}

@@ -1,4 +1,4 @@
-"""Ways to predict with the models of a group, side by side: cost, scores and paired gains."""
+"""Compare ways to predict with the models of a group: cost, scores and paired gains."""
 
 from collections.abc import Iterator
 
@@ -20,20 +20,26 @@ SELECTING, HELD_OUT = "nll_gain_selecting", "nll_gain_held_out"  # of greedy sel
 def equal_cost(ensembles: pd.DataFrame, reliability: pd.DataFrame) -> pd.DataFrame:
     """Return a row per study, method and metric: the mean over groups and the paired gain.
 
-    `ensembles` and `reliability` are the tables of those names. Added to their metrics are
-    `training_cost` (training_flops as a multiple of the single model's), `overconfidence` (mean
-    confidence minus accuracy) and, for greedy selection, `optimism` (its gain in NLL on the half of
-    validation that it saw, minus that on the other half). Gains are those over the method
-    `against`, paired by group.
+    Added to the metrics of `ensembles` are `training_cost` (training_flops as a multiple of the
+    single model's), `overconfidence` (mean confidence minus accuracy) and, for greedy selection,
+    `optimism` (its gain in NLL on the half of validation that it used, minus that on the other
+    half). Gains are those over the method `against`, paired by group.
 
     `role` is single (the one model that the others start from), reference (others are compared with
     it), mixed (it draws on the networks of all arms) or average. Methods are in the order of
     training cost and forward passes, the single model first.
+
+    Args:
+        ensembles: The table `ensembles`.
+        reliability: The table `reliability`.
+
+    Returns:
+        A table with `COLUMNS`.
     """
     rows = [
         row
-        for study, own in ensembles.groupby("study", sort=False)
-        for row in _methods(str(study), own, reliability[reliability["study"] == study])
+        for study, methods in ensembles.groupby("study", sort=False)
+        for row in _methods(str(study), methods, reliability[reliability["study"] == study])
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -52,16 +58,16 @@ def _methods(
         ["later", "cost", "forward_passes"], kind="stable"
     )
     for name in ordered.index:
-        own, other = wide.loc[name], wide.loc[about.loc[name, "against"]]
+        scores, reference = wide.loc[name], wide.loc[about.loc[name, "against"]]
         fixed = {"study": study, "method": name, **about.loc[name], "role": roles[name]}
-        for metric in [metric for metric in wide if own[metric].notna().any()]:
-            mean = interval(own[metric].dropna().to_numpy(float))
-            numbers = {"n": len(own), "mean": mean.mean, "low": mean.low, "high": mean.high}
-            yield {**fixed, "metric": metric, **numbers, **gain(own[metric] - other[metric])}
+        for metric in [metric for metric in wide if scores[metric].notna().any()]:
+            mean = interval(scores[metric].dropna().to_numpy(float))
+            numbers = {"n": len(scores), "mean": mean.mean, "low": mean.low, "high": mean.high}
+            yield {**fixed, "metric": metric, **numbers, **gain(scores[metric] - reference[metric])}
 
 
 def _roles(about: pd.DataFrame) -> dict[str, str]:
-    """The role of every method, from its model and the method that it is compared with."""
+    """Return the role of every method, from its model and the method that it is compared with."""
     others = {against for name, against in about["against"].items() if name != against}
     roles = {}
     for name, model, against in about.itertuples(name=None):
@@ -75,7 +81,7 @@ def _roles(about: pd.DataFrame) -> dict[str, str]:
 
 
 def _by_group(ensembles: pd.DataFrame, reliability: pd.DataFrame, single: str) -> pd.DataFrame:
-    """All metrics (columns) by method and group."""
+    """Return all metrics (columns) by method and group."""
     wide = ensembles.pivot(index=["method", "group"], columns="metric", values="value")
     wide = wide.astype(float)
     training = wide.get(COST, pd.Series(index=wide.index, dtype=float))
@@ -88,7 +94,7 @@ def _by_group(ensembles: pd.DataFrame, reliability: pd.DataFrame, single: str) -
 
 
 def _overconfidence(reliability: pd.DataFrame) -> pd.Series:
-    """Mean confidence minus accuracy over all bins, by method and group."""
+    """Return mean confidence minus accuracy over all bins, by method and group."""
     excess = (reliability["confidence"] - reliability["accuracy"]).astype(float).fillna(0.0)
     weighted = reliability.assign(excess=excess * reliability["count"])
     sums = weighted.groupby(["method", "group"])[["excess", "count"]].sum()

@@ -1,4 +1,4 @@
-"""What averaging over more members gains: paired differences by number of passes or members."""
+"""Compute the gain of averaging over more members: paired differences by number of members."""
 
 from collections.abc import Sequence
 
@@ -20,21 +20,28 @@ def gain(differences: pd.Series) -> dict[str, float]:
 
     A pair without difference does not count. The bounds are those of `intervals.interval`.
     """
-    found = interval(differences.dropna().to_numpy(float))
-    return dict(zip(GAIN, (found.n, found.mean, found.low, found.high), strict=True))
+    estimate = interval(differences.dropna().to_numpy(float))
+    return dict(zip(GAIN, (estimate.n, estimate.mean, estimate.low, estimate.high), strict=True))
 
 
 def pass_gains(plan: Plan, passes: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Return test scores by the number of noise passes averaged, and their gain over no noise.
 
-    Columns: `PASSES`, `BAND` and `GAIN`. Number 0 is the deterministic score, with which the others
-    are paired by seed. `passes` and `scores` are the tables of those names.
+    Number 0 is the deterministic score, with which the others are paired by seed.
+
+    Args:
+        plan: The confirmation plan.
+        passes: The table `passes`.
+        scores: The table `scores`.
+
+    Returns:
+        A table with the columns `PASSES`, `BAND` and `GAIN`.
     """
     columns = ["fingerprint", "passes", "metric", "value"]
     deterministic = scores[(scores["view"] == DETERMINISTIC.view) & (scores["split"] == "test")]
-    known = deterministic["metric"].isin(set(passes["metric"]))
+    shared = deterministic["metric"].isin(set(passes["metric"]))
     noisy = deterministic["fingerprint"].isin(set(passes["fingerprint"]))
-    start = deterministic[known & noisy].assign(passes=0)
+    start = deterministic[shared & noisy].assign(passes=0)
     runs = planned_runs(plan)
     parts = [runs.merge(part[columns], on="fingerprint") for part in (start, passes)]
     frame = pd.concat(parts, ignore_index=True).astype({"passes": int, "value": float})
@@ -44,14 +51,18 @@ def pass_gains(plan: Plan, passes: pd.DataFrame, scores: pd.DataFrame) -> pd.Dat
 def member_gains(sizes: pd.DataFrame) -> pd.DataFrame:
     """Return test scores by the number of members averaged, and their gain over one member.
 
-    Columns: `MEMBERS`, `BAND` and `GAIN`, paired by group. `sizes` is the table of that name.
+    Args:
+        sizes: The table `sizes`.
+
+    Returns:
+        A table with the columns `MEMBERS`, `BAND` and `GAIN`, paired by group.
     """
     frame = sizes.astype({"members": int, "value": float})
     return _gains(frame, MEMBERS, pair="group", reference=1)
 
 
 def _gains(frame: pd.DataFrame, keys: Sequence[str], *, pair: str, reference: int) -> pd.DataFrame:
-    """Bands of `value` by `keys`, the third of which is the number, and gains over `reference`."""
+    """Return bands of `value` by `keys`, the third of which is the number, and the paired gains."""
     number = keys[2]
     common = [name for name in keys if name != number]
     starts = frame.loc[frame[number] == reference, [*common, pair, "value"]]

@@ -1,4 +1,4 @@
-"""Interactions: is the effect of two changes together the sum of the effects of each alone?
+"""Estimate interactions: the effect of two changes together minus the sum of both effects alone.
 
 An interaction takes four runs of a seed: with both changes, with either, with neither.
 It carries no verdict.
@@ -30,7 +30,12 @@ Factorial = tuple[Arm, Arm, Arm, Arm]  # both, the first, the second, neither
 def changes(config: RunConfig, baseline: RunConfig) -> frozenset[str]:
     """Return what a run changes against the baseline's: regularizers and protocol values.
 
-    Each is one text, equal for equal values: it is compared and never read.
+    Args:
+        config: The settings of the run.
+        baseline: The settings of the baseline's run.
+
+    Returns:
+        One text for each change, equal for equal values; it is compared and never read.
     """
     return frozenset(_parts(config) - _parts(baseline))
 
@@ -38,7 +43,10 @@ def changes(config: RunConfig, baseline: RunConfig) -> frozenset[str]:
 def arm_changes(plan: Plan, read: Callable[[str], RunConfig | None]) -> Parts:
     """Return the `changes` of each arm against its study's baseline, by its first stored run.
 
-    `read` returns the settings of a run by its fingerprint, None where it is not stored.
+    Args:
+        plan: The confirmation plan.
+        read: A function that returns the settings of a run by its fingerprint, None where it is not
+            stored.
     """
     configs: dict[tuple[str, str], RunConfig] = {}
     for run in plan.runs_of("comparison"):
@@ -61,15 +69,15 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
     that these seeds find with 80 % power at level 0.05.
 
     Args:
-        plan: the confirmation plan.
-        outcomes: states, machines and scores of its runs.
-        parts: the `changes` of each arm.
+        plan: The confirmation plan.
+        outcomes: States, machines and scores of its runs.
+        parts: The `changes` of each arm.
 
     Returns:
         A table with `COLUMNS`; undefined numbers are NaN.
 
     Raises:
-        Refusal: a run that is done has no score.
+        Refusal: A run that is done has no score.
     """
     rows: list[dict[str, Any]] = []
     for factorial in _factorials(plan, parts):

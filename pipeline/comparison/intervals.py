@@ -1,4 +1,4 @@
-"""Statistics of a few paired differences: mean, interval, sign-flip test and power.
+"""Compute statistics of a few paired differences: mean, interval, sign-flip test and power.
 
 Student's t is undefined (NaN) for fewer than two differences and for differences without spread.
 Its distribution is taken from `scipy.special`: `scipy.stats.t` calls the same functions, but takes
@@ -26,7 +26,16 @@ MOST_SEEDS = 10_000
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean of n values, its 95 % Student-t interval, the standard deviation, and p of 0."""
+    """The mean of n values with its 95 % Student-t interval.
+
+    Attributes:
+        mean: The mean.
+        low: The lower bound of the interval.
+        high: The upper bound of the interval.
+        sd: The standard deviation of the values.
+        p: The two-sided p of a mean of 0.
+        n: The number of values.
+    """
 
     mean: float
     low: float
@@ -53,9 +62,15 @@ def interval(differences: Array) -> Interval:
 
 
 def half_width(error: float | Array, n: int | NDArray[np.integer[Any]]) -> Array:
-    """Return half of the 95 % Student-t interval of a mean of n values with that standard error.
+    """Return half of the 95 % Student-t interval of a mean.
 
-    NaN where the error is, as for fewer than two values.
+    Args:
+        error: The standard error of the mean.
+        n: The number of values.
+
+    Returns:
+        The half, in the units of the error; NaN where the error is NaN, as for fewer than two
+        values.
     """
     half: Array = -special.stdtrit(np.maximum(n, 2) - 1, LEVEL / 2) * error
     return half
@@ -64,10 +79,12 @@ def half_width(error: float | Array, n: int | NDArray[np.integer[Any]]) -> Array
 def sign_flip_p(differences: Array) -> float:
     """Return the exact two-sided p of the mean of differences (n,) by flipping signs.
 
-    It is the share of all 2^n choices of signs with as large a mean, from 2 / 2^n to 1, and assumes
-    only that a difference is as likely up as down (Fisher, The Design of Experiments, 1935, section
-    21). Equal differences other than 0 have p = 2 / 2^n. NaN for fewer than two differences, more
-    than 40, any that is not finite, and where all are 0.
+    It is the share of all 2^n choices of signs with as large a mean (Fisher, The Design of
+    Experiments, 1935, section 21), and assumes only that a difference is as likely up as down.
+
+    Returns:
+        p from 2 / 2^n to 1; 2 / 2^n for equal differences other than 0. NaN for fewer than two
+        differences, more than 40, any that is not finite, and where all are 0.
     """
     scale = float(np.abs(differences).sum())
     if not 2 <= len(differences) <= MOST_SIGNS or not NEGLIGIBLE < scale < inf:
@@ -92,8 +109,13 @@ def _signed_sums(values: Array) -> Array:
 def detectable(sd: float, n: int, level: float) -> float:
     """Return the smallest true mean difference that a paired t test finds with 80 % power.
 
-    `sd` is the standard deviation of the differences, n their number; the test is two-sided at a
-    `level` of at most 0.05. NaN for fewer than two differences and where they do not vary.
+    Args:
+        sd: The standard deviation of the differences.
+        n: Their number.
+        level: The level of the two-sided test, at most 0.05.
+
+    Returns:
+        The difference, in the units of `sd`; NaN for n < 2 and where the differences do not vary.
     """
     return sd * _effect(n, level) if n > 1 and sd > 0 else nan
 
@@ -101,8 +123,13 @@ def detectable(sd: float, n: int, level: float) -> float:
 def seeds_needed(mean: float, sd: float, level: float) -> float:
     """Return the smallest number of pairs that finds a true difference `mean` with 80 % power.
 
-    The test is the paired two-sided t test at that level. inf for more than 10,000 pairs; NaN where
-    sd is 0 or either is not finite.
+    Args:
+        mean: The difference.
+        sd: The standard deviation of the differences, in the units of `mean`.
+        level: The level of the two-sided paired t test, at most 0.05.
+
+    Returns:
+        The number; inf for more than 10,000 pairs, NaN where sd is 0 or either is not finite.
     """
     if not sd > 0 or not np.isfinite(mean):
         return nan
@@ -133,7 +160,7 @@ def standard_error(values: Array) -> float:
 
 
 def correlation(first: Array, second: Array) -> float:
-    """Return Pearson's correlation, -1 to 1; NaN where either does not vary."""
+    """Return Pearson's correlation of two arrays (n,), -1 to 1; NaN where either does not vary."""
     return float(np.corrcoef(first, second)[0, 1]) if varies(first) and varies(second) else nan
 
 

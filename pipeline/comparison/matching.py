@@ -1,4 +1,4 @@
-"""Which runs are compared with each other, and the scores they have."""
+"""Match the runs that are compared with each other, and find their scores."""
 
 import json
 from collections import Counter
@@ -30,7 +30,14 @@ Side = tuple[str, ...]  # fingerprints of runs that are compared, one of each ar
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm with its planned runs by seed, and the arm that it is compared with."""
+    """One arm with its planned runs by seed, and the arm that it is compared with.
+
+    Attributes:
+        study: The study of the arm.
+        described: The arm as planned.
+        runs: Its planned runs by seed.
+        against: The arm that it is compared with, None for a reference itself.
+    """
 
     study: PlannedStudy
     described: PlannedArm
@@ -39,11 +46,11 @@ class Arm:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The names of its study and of itself."""
+        """Return the names of its study and of the arm itself."""
         return self.study.name, self.described.name
 
     def pair(self) -> tuple["Arm", "Arm"]:
-        """Return the arm that it is compared with, and itself."""
+        """Return the arm that it is compared with, and the arm itself."""
         return (self.against or self), self
 
     def rule(self, metric: str) -> TestRule:
@@ -56,9 +63,9 @@ class Outcomes:
     """The state, the kind of machine and the scores of every planned run.
 
     Attributes:
-        states: state by fingerprint.
-        kinds: what a run was trained on, by fingerprint; equal texts for equal machines.
-        scores: value by (fingerprint, view, members, split, metric).
+        states: State by fingerprint.
+        kinds: The machine of a run's training, by fingerprint; equal texts for equal machines.
+        scores: Value by (fingerprint, view, members, split, metric).
     """
 
     states: Mapping[str, str]
@@ -68,7 +75,7 @@ class Outcomes:
     def sides(self, arms: Sequence[Arm]) -> tuple[list[Side], int]:
         """Return one run of each arm for every seed at which all are done, on equal machines.
 
-        Of several kinds of machine the commonest counts.
+        Of several kinds of machine the most common one counts.
 
         Returns:
             The sides, in the order of the first arm's seeds, and the number of seeds left out for
@@ -87,8 +94,13 @@ class Outcomes:
     def values(self, sides: Sequence[Side], arms: Sequence[Arm], metric: str) -> Array:
         """Return scores (arms, n); a seed with a score that is not a number is left out.
 
+        Args:
+            sides: One run of each arm for every seed, as `sides` returns them.
+            arms: The arms, in the same order.
+            metric: A key of `WHERE`.
+
         Raises:
-            Refusal: a score is missing.
+            Refusal: A score is missing.
         """
         split, name = WHERE[metric]
         rules = [arm.rule(metric) for arm in arms]
@@ -123,9 +135,9 @@ def outcomes(
     """Return the outcomes of all planned runs.
 
     Args:
-        scores: columns fingerprint, view, members, split, metric, value.
-        states: state of every planned run.
-        machines: what every planned run was trained on, as plain values.
+        scores: Columns fingerprint, view, members, split, metric, value.
+        states: State of every planned run.
+        machines: The machine of every planned run's training, as plain values.
     """
     columns = ("fingerprint", "view", "members", "split", "metric")
     keys = zip(*(scores[name].tolist() for name in columns), strict=True)
@@ -149,7 +161,12 @@ def compared(plan: Plan) -> Iterator[Arm]:
 
 
 def finite(rows: Sequence[Sequence[float]], width: int) -> Array:
-    """Return (width, n) from n rows of that width, without rows that hold what is not a number."""
+    """Return (width, n) from n rows, without rows that hold NaN or infinity.
+
+    Args:
+        rows: n rows of numbers.
+        width: The length of each, also where there are no rows.
+    """
     table = np.array(rows, dtype=float).reshape(-1, width)
     kept: Array = table[np.isfinite(table).all(axis=1)].T
     return kept

@@ -1,4 +1,4 @@
-"""Published effects next to measured ones: the same contrast, paired by seed; do the signs agree?
+"""Compare published effects with measured ones: the same contrast, paired by seed.
 
 A study declares the effect, its source and its sign before any data is seen. Nothing here carries a
 verdict.
@@ -45,14 +45,17 @@ def published(
     below 0.
 
     Args:
-        plan: the confirmation plan.
-        outcomes: states, machines and scores of its runs.
+        plan: The confirmation plan.
+        outcomes: States, machines and scores of its runs.
         costs: `training_flops` of every run that is done.
-        passes: the table of that name.
-        ensembles: the table of that name.
+        passes: The table `passes`.
+        ensembles: The table `ensembles`.
 
     Returns:
         A table with `COLUMNS`.
+
+    Raises:
+        Refusal: A run that is done has no score.
     """
     arms = _arms(plan)
     rows = []
@@ -70,7 +73,7 @@ def published(
 
 
 def _arms(plan: Plan) -> Arms:
-    """Return every compared arm, and what they are compared with."""
+    """Return every compared arm and every reference."""
     return {arm.key: arm for pair in compared(plan) for arm in pair.pair()}
 
 
@@ -96,23 +99,23 @@ def _values(
     sides, _ = outcomes.sides((before, after))
     if item.measure == "training_cost":
         counted = [[costs[run]["training_flops"] for run in side] for side in sides]
-        return finite([[1.0, own / base if base else nan] for base, own in counted], 2)
+        return finite([[1.0, cost / base if base else nan] for base, cost in counted], 2)
     return 1 - outcomes.values(sides, (before, after), PRIMARY)
 
 
 def _passed(item: Published, runs: list[str], passes: pd.DataFrame) -> Array:
-    """Test errors of the same runs with few and with many noise passes averaged."""
-    own = passes[(passes["metric"] == "accuracy") & passes["fingerprint"].isin(runs)]
-    table = own.pivot(index="fingerprint", columns="passes", values="value").reindex(
+    """Return test errors (2, n) of the same runs with few and with many noise passes averaged."""
+    chosen = passes[(passes["metric"] == "accuracy") & passes["fingerprint"].isin(runs)]
+    table = chosen.pivot(index="fingerprint", columns="passes", values="value").reindex(
         columns=list(item.passes)
     )
     return finite((1 - table.to_numpy(float)).tolist(), 2)
 
 
 def _cropped(ensembles: pd.DataFrame) -> Array | None:
-    """Test errors of one model of every group on the image and on the average over its crops."""
-    own = ensembles[(ensembles["metric"] == "accuracy") & ensembles["method"].isin(VIEWS)]
-    table = own.pivot(index="group", columns="method", values="value").reindex(columns=VIEWS)
+    """Return test errors (2, n) of one model of every group on the image and over its crops."""
+    views = ensembles[(ensembles["metric"] == "accuracy") & ensembles["method"].isin(VIEWS)]
+    table = views.pivot(index="group", columns="method", values="value").reindex(columns=VIEWS)
     return finite((1 - table.to_numpy(float)).tolist(), 2)
 
 
@@ -153,7 +156,7 @@ def _row(item: Published, study: str, against: Key, values: Array, margin: float
 
 
 def _outcome(effect: str, low: float, high: float, p_equivalence: float) -> Agreement:
-    """What the interval of a difference says of the published effect."""
+    """Return the agreement of the interval of a difference with the published effect."""
     below, above = high < 0, low > 0
     if effect == "not_lower":
         agrees, disagrees = above or p_equivalence < LEVEL, below

@@ -1,4 +1,4 @@
-"""How small a difference in accuracy a validation set can distinguish from chance."""
+"""Compute how small a difference in accuracy a validation set distinguishes from chance."""
 
 from math import inf, nan, sqrt
 
@@ -13,10 +13,14 @@ def resolution(images: int, seeds: int, overlap: float) -> pd.DataFrame:
     """Return a row per share in `SHARES`, with the columns `COLUMNS`.
 
     `difference` (fraction) is what two equally good networks differ by in 95 of 100 draws of a
-    validation set of that number of `images`, if exactly one of them is right on the share.
-    `overlap` is the part (0 to 1) of their validation images that two of the exploration `seeds`
-    share. The mean over seeds divides the difference by `least` (the same images decide at every
-    seed) to `most` (other images do), NaN for fewer than two seeds.
+    validation set, if exactly one of them is right on the share. The mean over seeds divides it by
+    `least` (the same images decide at every seed) to `most` (other images do), NaN for fewer than
+    two seeds.
+
+    Args:
+        images: The number of validation images.
+        seeds: The number of exploration seeds.
+        overlap: The part (0 to 1) of their validation images that two of these seeds share.
     """
     bounds = (_divisor(seeds, overlap), _divisor(seeds, 0)) if seeds > 1 else (nan, nan)
     rows = [
@@ -29,7 +33,11 @@ def resolution(images: int, seeds: int, overlap: float) -> pd.DataFrame:
 def chance_difference(share: float, images: int) -> float:
     """Return the difference in accuracy (fraction) that chance exceeds in 5 of 100 draws.
 
-    A normal approximation, and at most the share itself.
+    It is a normal approximation, and at most the share itself.
+
+    Args:
+        share: The part (0 to 1) of the images on which exactly one of two networks is right.
+        images: The number of images.
     """
     return min(share, NORMAL * sqrt(share / images) if images else inf)
 

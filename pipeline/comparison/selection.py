@@ -1,7 +1,7 @@
-"""Chooses each arm's setting from its exploration runs, on validation only.
+"""Choose each arm's setting from its exploration runs, on validation only.
 
-What is chosen here is never a result, because the best of several settings looks better than it is:
-results come from fresh seeds.
+The scores of a choice are never a result, because the best of several settings looks better than it
+is: results come from fresh seeds.
 """
 
 import json
@@ -25,7 +25,7 @@ def tried(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per (study, arm, setting) in the order of `runs`, each arm's choice marked.
 
     Args:
-        runs: one row per run with study, arm, setting (a mapping), state, validation_accuracy and
+        runs: One row per run with study, arm, setting (a mapping), state, validation_accuracy and
             validation_nll, the last two under the arm's test rule, NaN for a run that is not done.
 
     Returns:
@@ -65,7 +65,7 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
 
 
 def _best(arm: pd.DataFrame) -> int | None:
-    """Return the row of the best setting; None where every setting has lost a run."""
+    """Return the row of the best setting; None where every setting lacks a run."""
     complete = arm["done"] == arm[list(STATES)].sum(axis=1)
     whole = arm[complete & arm["validation_accuracy"].notna()]
     if whole.empty:

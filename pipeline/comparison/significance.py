@@ -1,4 +1,4 @@
-"""Tests of equivalence, and Holm's correction over a family of contrasts."""
+"""Test equivalence, and correct p-values over a family of contrasts."""
 
 from math import nan
 
@@ -12,8 +12,15 @@ from pipeline.comparison.intervals import Array, varies
 def equivalence_p(differences: Array, margin: float) -> float:
     """Return p of two one-sided t tests (TOST) of the mean of differences (n,).
 
-    It is small where the mean lies between -margin and margin, and NaN where the differences do not
-    vary. Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987.
+    Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987.
+
+    Args:
+        differences: The paired differences (n,).
+        margin: The bound of equivalence, in the units of the differences.
+
+    Returns:
+        p, small where the mean lies between -margin and margin; NaN where the differences do not
+        vary.
     """
     if not varies(differences):
         return nan

@@ -1,4 +1,4 @@
-"""The tables of a protocol's confirmation phase: every statistic of the report, by name."""
+"""Compute the tables of a confirmation phase: every statistic of the report, by name."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,19 +23,26 @@ Tables = Mapping[str, pd.DataFrame]  # name of the CSV file -> table
 
 
 def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) -> Tables:
-    """Return the tables in which arms are compared, from those of `evaluate`: `scored`.
+    """Return the tables in which arms are compared.
 
-    `records` has an empty one of a missing run. Raise Refusal if a done run has no score.
+    Args:
+        plan: The confirmation plan.
+        records: The records of its runs by fingerprint, empty for a missing run.
+        parts: The changes of each arm, as `arm_changes` returns them.
+        scored: The tables of `evaluate`.
+
+    Raises:
+        Refusal: A run that is done has no score or no cost.
     """
     states = {name: record.get("state", "missing") for name, record in records.items()}
     machines: dict[str, Any] = {name: record.get("machine") for name, record in records.items()}
     costs = {name: record.get("cost", {}) for name, record in records.items()}
-    known = outcomes(scored["scores"], states, machines)
-    compared = contrasts(plan, known, costs, scored["images"])
+    matched = outcomes(scored["scores"], states, machines)
+    compared = contrasts(plan, matched, costs, scored["images"])
     return {
         "contrasts": compared,
-        "interactions": interactions(plan, known, parts),
-        "published": published(plan, known, costs, scored["passes"], scored["ensembles"]),
+        "interactions": interactions(plan, matched, parts),
+        "published": published(plan, matched, costs, scored["passes"], scored["ensembles"]),
         "variance": streams(plan, scored["scores"], scored["images"]["image"].nunique()),
         "standard_errors": standard_errors(compared),
     }
@@ -44,7 +51,11 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
 def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tables) -> Tables:
     """Return the tables of means over runs and groups, and what follows from them.
 
-    `histories` are those of the runs that are compared and done.
+    Args:
+        plan: The confirmation plan.
+        records: The records of its runs by fingerprint, empty for a missing run.
+        histories: The learning curves of the runs that are compared and done.
+        scored: The tables of `evaluate`.
     """
     by_run = run_outcomes(plan, scored["scores"])
     return {

@@ -1,4 +1,4 @@
-"""Wall clock of every arm, as far as it was measured on this machine."""
+"""Summarize the wall clock of every arm, as far as it was measured on this machine."""
 
 from collections.abc import Mapping
 
@@ -13,8 +13,13 @@ MEASURED = "measured here"
 def timing(plan: Plan, seconds: Mapping[str, float]) -> pd.DataFrame:
     """Return the median seconds of fit of every arm's runs and their ratio to the baseline's.
 
-    `seconds` maps the runs whose time is known; an arm without one has NaN. Columns: study, arm,
-    n, median_seconds, ratio, source.
+    Args:
+        plan: The confirmation plan.
+        seconds: The seconds of fit of the runs whose time is known, by fingerprint.
+
+    Returns:
+        A table with the columns study, arm, n, median_seconds, ratio, source; NaN for an arm
+        without a time.
     """
     runs = planned_runs(plan)
     shared = (runs["arm"] == BASELINE) & (runs["study"] != plan.studies[0].name)

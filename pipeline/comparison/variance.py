@@ -1,4 +1,4 @@
-"""Components of the variance of scores: each stream of randomness, and the size of the test set."""
+"""Split the variance of scores into components: each stream of randomness, and the test set."""
 
 from math import nan, sqrt
 
@@ -18,15 +18,20 @@ SEEDS, IMAGES, BOTH, UNKNOWN = "seeds", "images", "both", ""
 
 
 def components(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per (arm, stream), in the order of `scores`; the columns are `COLUMNS`.
+    """Return one row per (arm, stream), in the order of `scores`.
 
-    `scores` has columns arm, stream, group, value: one row per run. In a group only the stream of
-    the row varies. `variance` is the sample variance inside a group, pooled over groups with `df` =
-    runs - groups degrees of freedom; `sd` is its root; low and high are the 95 % interval of the sd
-    by chi-square, which is exact for normal values.
+    `variance` is the sample variance inside a group, pooled over groups with `df` = runs - groups
+    degrees of freedom; `sd` is its root; low and high are the 95 % interval of the sd by
+    chi-square, which is exact for normal values. Values that are not finite and groups with fewer
+    than two values are left out.
 
-    Values that are not finite and groups with fewer than two values are left out. Without any group
-    the variance is NaN; without spread it is 0 and has no interval.
+    Args:
+        scores: Columns arm, stream, group, value: one row per run. In a group only the stream of
+            the row varies.
+
+    Returns:
+        A table with `COLUMNS`. Without any group the variance is NaN; without spread it is 0 and
+        has no interval.
     """
     groups = scores.groupby(["arm", "stream"], sort=False)
     return pd.DataFrame([(*key, *_pooled(rows)) for key, rows in groups], columns=list(COLUMNS))
@@ -35,8 +40,13 @@ def components(scores: pd.DataFrame) -> pd.DataFrame:
 def streams(plan: Plan, scores: pd.DataFrame, images: int) -> pd.DataFrame:
     """Return the components of test accuracy in every study of variance: study and `COLUMNS`.
 
-    `scores` is as in `contrasts`; `images` is the size of the test set. The last row of an arm is
-    `TEST_SET`, the variance over other test sets of that size, from the mean accuracy of its runs.
+    The last row of an arm is `TEST_SET`, the variance over other test sets of that size, from the
+    mean accuracy of its runs.
+
+    Args:
+        plan: The confirmation plan.
+        scores: The table `scores`.
+        images: The size of the test set.
     """
     tested = scores[(scores["split"] == "test") & (scores["metric"] == "accuracy")]
     keys = ["fingerprint", "view", "members"]
@@ -51,9 +61,9 @@ def streams(plan: Plan, scores: pd.DataFrame, images: int) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["study", "arm", "stream", "group", "value"])
     parts = [
         pd.concat(
-            [components(own), _test_set(str(arm), float(own["value"].mean()), images)]
+            [components(rows), _test_set(str(arm), float(rows["value"].mean()), images)]
         ).assign(study=study)
-        for (study, arm), own in frame.groupby(["study", "arm"], sort=False)
+        for (study, arm), rows in frame.groupby(["study", "arm"], sort=False)
     ]
     columns = ["study", *COLUMNS]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
@@ -67,10 +77,14 @@ def _test_set(arm: str, accuracy: float, images: int) -> pd.DataFrame:
 
 
 def finite_test_set(accuracy: float, images: int) -> float:
-    """Return the variance p (1 - p) / images of a run's accuracy p, 0 to 1, over test sets.
+    """Return the variance p (1 - p) / images of a run's accuracy p over test sets.
 
     This is binomial, and not the variance of the difference of two runs, which are right on mostly
     the same images: that is `image_error` of the contrasts.
+
+    Args:
+        accuracy: The accuracy p, 0 to 1.
+        images: The size of the test set.
     """
     return accuracy * (1 - accuracy) / images
 
@@ -78,8 +92,12 @@ def finite_test_set(accuracy: float, images: int) -> float:
 def advice(seed_error: float, image_error: float) -> str:
     """Return what reduces the error of a difference: "seeds", test "images" or "both".
 
-    The arguments are its standard errors over seeds and over test images. The result is "both"
-    where neither is more than twice the other, and "" where either is NaN.
+    Args:
+        seed_error: The standard error of the difference over seeds.
+        image_error: The standard error of the difference over test images, in the same units.
+
+    Returns:
+        "both" where neither is more than twice the other, and "" where either is NaN.
     """
     if np.isnan(seed_error) or np.isnan(image_error):
         return UNKNOWN
@@ -91,12 +109,16 @@ def advice(seed_error: float, image_error: float) -> str:
 def standard_errors(contrasts: pd.DataFrame) -> pd.DataFrame:
     """Return the median standard errors of the contrasts over seeds and over test images, one row.
 
-    Columns `ERRORS`: the errors are fractions, n counts the contrasts that have both, and `advice`
-    is that of the function of this name. `contrasts` is the table of that name.
+    Args:
+        contrasts: The table `contrasts`.
+
+    Returns:
+        A table with the columns `ERRORS`: the errors are fractions, n counts the contrasts that
+        have both, and `advice` is that of the function of this name.
     """
-    known = contrasts[["seed_error", "image_error"]].dropna()
-    seeds, images = known.median()
-    return pd.DataFrame([(len(known), seeds, images, advice(seeds, images))], columns=list(ERRORS))
+    errors = contrasts[["seed_error", "image_error"]].dropna()
+    seeds, images = errors.median()
+    return pd.DataFrame([(len(errors), seeds, images, advice(seeds, images))], columns=list(ERRORS))
 
 
 def _pooled(rows: pd.DataFrame) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""What is concluded from a contrast, and from one that a paper also reports: words and rule."""
+"""Define the conclusions from a contrast and from a published effect, and the rule of a verdict."""
 
 from enum import StrEnum
 
@@ -28,6 +28,11 @@ def judge(difference: float, p_holm: float, p_equivalence: float) -> tuple[Verdi
 
     A significant difference takes precedence over equivalence; it is below the margin where it is
     also shown to lie within. Undefined p-values (NaN) decide nothing.
+
+    Args:
+        difference: The mean difference, arm minus reference.
+        p_holm: Its p, adjusted over all contrasts.
+        p_equivalence: The p of equivalence within the margin.
     """
     within = p_equivalence < LEVEL
     if p_holm < LEVEL:

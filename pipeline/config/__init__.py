@@ -1,1 +1,1 @@
-"""Configuration: strict documents, the plan they resolve to, and the seeds of every run."""
+"""Read settings: strict documents, the plan they resolve to, and the seeds of every run."""

@@ -1,7 +1,7 @@
-"""Plain labels for people: settings, factors, test rules and runs as one line of text.
+"""Format settings, factors, test rules and runs as one line of text.
 
-Every layer may print them; nothing reads them back. `reporting/labels.py` makes cells, titles and
-ticks of them.
+Every layer may print these labels; nothing reads them back. `reporting/labels.py` makes cells,
+titles and ticks of them.
 """
 
 import json
@@ -54,7 +54,7 @@ def format_rule(rule: TestRule) -> str:
 
 
 def format_run(run: PlannedRun) -> str:
-    """Return what a person calls a run: arm, setting, seed, and member or draw if it has one."""
+    """Return the label of a run: arm, setting, seed, and member or draw if it has one."""
     parts = [run.arm, format_setting(run.setting), f"seed {run.seed}"]
     if run.member is not None:
         parts.append(f"member {run.member}")

@@ -1,4 +1,4 @@
-"""`params.yaml`: what to reproduce, overrides of the protocol, execution and tracking."""
+"""Read `params.yaml`: what to reproduce, overrides of the protocol, execution and tracking."""
 
 import re
 from pathlib import Path
@@ -18,13 +18,13 @@ class Execution(Hardware):
     """Where and how runs are executed; changes no result, so DVC does not track it.
 
     Attributes:
-        runs_per_gpu: runs at a time on one GPU.
-        workers: null: one per processor.
-        time_limit: seconds that a run may take.
-        memory_limit: megabytes that a worker may hold.
-        keep_going: write the report although runs have failed.
-        executor: processes on this machine, or tasks on a Ray cluster.
-        address: host:port of the cluster's head; auto: the cluster of this machine.
+        runs_per_gpu: Runs at a time on one GPU.
+        workers: The number of workers; null for one per processor.
+        time_limit: Seconds that a run may take.
+        memory_limit: Megabytes that a worker may hold.
+        keep_going: Whether the report is written although runs have failed.
+        executor: Processes on this machine, or tasks on a Ray cluster.
+        address: host:port of the cluster's head; auto for the cluster of this machine.
     """
 
     runs_per_gpu: int = Field(4, ge=1)
@@ -73,5 +73,9 @@ class Parameters(Settings):
 
 
 def read_parameters(root: Path = Path()) -> Parameters:
-    """Return `params.yaml` under `root`. Raises Refusal."""
+    """Return `params.yaml` under `root`.
+
+    Raises:
+        Refusal: A value is invalid; the error has a line for each.
+    """
     return checked(Parameters, read_yaml(root / PARAMETERS), PARAMETERS)

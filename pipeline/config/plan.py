@@ -1,4 +1,4 @@
-"""The plan of one phase: which run answers for which arm of which study.
+"""Define the plan of one phase: which run answers for which arm of which study.
 
 Stages after training read it back from `plan.json` next to the runs and iterate it, never a
 directory listing.
@@ -28,8 +28,8 @@ class Factor(Settings):
     """What an arm changes against the arm it is compared with.
 
     Attributes:
-        regularizers: names of the regularizers that it adds.
-        protocol: protocol values that it changes, by dotted key.
+        regularizers: Names of the regularizers that it adds.
+        protocol: Protocol values that it changes, by dotted key.
     """
 
     regularizers: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Factor(Settings):
 
 
 class PlannedArm(Settings):
-    """One arm: what it changes, what it is compared with and how it is tested."""
+    """One arm: what it changes, its reference and its test rule."""
 
     name: str
     factor: Factor = Factor()
@@ -50,12 +50,12 @@ class PlannedStudy(Settings):
     """One question with its arms, the baseline first.
 
     Attributes:
-        kind: whether arms are compared one by one, averaged as ensembles, or their variance is
+        kind: Whether arms are compared one by one, averaged as ensembles, or their variance is
             decomposed by stream.
-        groups: seeds; the models of a group share the split of its seed (ensemble), or its runs
+        groups: Seeds; the models of a group share the split of its seed (ensemble), or its runs
             have its seed in every stream but one (variance).
-        size: models of the baseline in each group of an ensemble.
-        published: effects that papers report of these arms.
+        size: Models of the baseline in each group of an ensemble.
+        published: Effects that papers report of these arms.
     """
 
     name: str
@@ -71,11 +71,11 @@ class PlannedRun(Settings):
     """One row of a plan: this arm with this setting and seed is that run. A run may have many.
 
     Attributes:
-        setting: the values spelled out by the arm: regularizer -> its values, and under `protocol`
+        setting: The values spelled out by the arm: regularizer -> its values, and under `protocol`
             the changed protocol values by dotted key.
-        member: number of the model in its group (ensemble); 0 is trained under the group's seed.
-        stream: the stream that has another seed than `seed` (variance), unless `draw` is 0.
-        draw: number of the draw of that stream (variance).
+        member: Number of the model in its group (ensemble); 0 is trained under the group's seed.
+        stream: The stream that has another seed than `seed` (variance), unless `draw` is 0.
+        draw: Number of the draw of that stream (variance).
     """
 
     study: str
@@ -130,7 +130,11 @@ class Plan(Settings):
 
 
 def read_plan(folder: Path) -> Plan:
-    """Return the plan stored in a phase's folder. Raises Refusal."""
+    """Return the plan stored in a phase's folder.
+
+    Raises:
+        Refusal: The plan is missing or damaged.
+    """
     return checked(Plan, read_sealed(folder / "plan.json"), folder / "plan.json")
 
 

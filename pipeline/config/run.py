@@ -1,4 +1,4 @@
-"""The settings that decide one training, and the hardware it runs on."""
+"""Define the settings that decide one training, and the hardware it runs on."""
 
 import json
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ class Data(Settings):
     Attributes:
         validation_size: null: all images that training leaves; a validation set of the dataset's
             own is kept whole.
-        label_noise: share of training labels drawn at random.
-        test_fraction: share of a dataset without a test set that is held out as one.
+        label_noise: Share of training labels drawn at random.
+        test_fraction: Share of a dataset without a test set that is held out as one.
     """
 
     dataset: Word
@@ -32,8 +32,8 @@ class Training(Settings):
     """How a network is trained; the same for every arm unless an arm changes it.
 
     Attributes:
-        curve_points: points of the learning curve.
-        snapshots: weights kept along the way, evenly spaced; also the cycles of cyclic_cosine.
+        curve_points: Points of the learning curve.
+        snapshots: Weights kept along the way, evenly spaced; also the cycles of cyclic_cosine.
     """
 
     learning_rate: float = Field(gt=0)
@@ -67,8 +67,8 @@ class Hardware(Settings):
 
     Attributes:
         accelerator: auto: a GPU where there is one.
-        devices: of several, each takes its share of every batch.
-        strategy: how several devices cooperate.
+        devices: Of several, each takes its share of every batch.
+        strategy: How several devices cooperate.
     """
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -77,7 +77,11 @@ class Hardware(Settings):
 
 
 def config_of(identity: Mapping[str, Any]) -> RunConfig:
-    """Return the settings inside an identity. Raises ValidationError where it is none."""
+    """Return the settings inside an identity.
+
+    Raises:
+        ValidationError: The values are not those of an identity.
+    """
     settings = {key: identity[key] for key in RunConfig.model_fields}
     return RunConfig.model_validate_json(json.dumps(settings))
 

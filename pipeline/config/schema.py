@@ -1,4 +1,4 @@
-"""Models of the sections of protocols and studies."""
+"""Define the sections of protocols and studies."""
 
 from typing import Annotated, Literal, Self
 
@@ -17,14 +17,24 @@ class Seeds(Settings):
 
 
 class Ensemble(Settings):
-    """Train `groups` groups of models to average; the models of a group share the split alone."""
+    """Groups of models to train and average; the models of a group share the split alone.
+
+    Attributes:
+        groups: The number of groups.
+        size: The number of models in each.
+    """
 
     groups: int = Field(ge=2)
     size: int = Field(ge=2, le=100)
 
 
 class Variance(Settings):
-    """Redraw each stream alone: `draws` further seeds for each of `groups` seeds."""
+    """Draws that change each stream alone.
+
+    Attributes:
+        groups: The number of seeds from which draws start.
+        draws: The number of further seeds of a stream for each of them.
+    """
 
     groups: int = Field(ge=2)
     draws: int = Field(ge=1, le=100)
@@ -34,11 +44,11 @@ class Published(Settings):
     """An effect that a paper reports, for a report to show next to the one it measures.
 
     Attributes:
-        setting: network, data and whatever else the figures belong to.
-        against: an arm of this study, or of `against_study`; null: what the arm is compared with.
-        figures: before and after, as printed in the paper; errors in percent.
-        passes: numbers of noise passes, few and many; predictions have 20.
-        datasets: those the paper speaks of; null: any, since it is about the method.
+        setting: Network, data and whatever else the figures belong to.
+        against: An arm of this study, or of `against_study`; null: what the arm is compared with.
+        figures: Before and after, as printed in the paper; errors in percent.
+        passes: Numbers of noise passes, few and many; predictions have 20.
+        datasets: Those the paper speaks of; null: any, since it is about the method.
     """
 
     source: str = Field(pattern=r"\S")

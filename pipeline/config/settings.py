@@ -1,4 +1,4 @@
-"""The base of every model of settings."""
+"""Define the base class of all settings."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The five named sources of randomness of a run, and the seeds derived from them.
+"""Define the five named sources of randomness of a run, and derive seeds from them.
 
 Two runs that share a stream's seed share its draws bit for bit, whatever else differs between them.
 """

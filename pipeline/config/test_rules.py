@@ -1,4 +1,4 @@
-"""Test rules: which members of a network are averaged at test."""
+"""Define test rules: which members of a network are averaged at test."""
 
 from typing import ClassVar
 
@@ -8,10 +8,12 @@ from pipeline.config.settings import Settings
 
 
 class TestRule(Settings):
-    """Average `members` members of one kind, as arithmetic mean of their probabilities.
+    """The members of one kind that are averaged, by the arithmetic mean of their probabilities.
 
-    `view` is the kind of member: deterministic, noise, draws (augmented views), crops, snapshots,
-    raw, or another deterministic form that a regularizer offers, such as moments.
+    Attributes:
+        view: The kind of member: deterministic, noise, draws (augmented views), crops, snapshots,
+            raw, or another deterministic form that a regularizer offers, such as moments.
+        members: Their number.
     """
 
     __test__: ClassVar[bool] = False  # the name begins as those of tests do

@@ -1,4 +1,4 @@
-"""Checks plain values against a model of settings, and the form of every error line.
+"""Check plain values against a model of settings, and give every error line its form.
 
 A line is `FILE: KEY: invalid value VALUE; expected WHAT`, or names a missing key, an unknown key or
 an unknown name, with a suggestion where one is close.
@@ -34,11 +34,13 @@ def checked(model: type[Model], value: Any, source: Path | str, where: str = "")
     """Return `value` as a `model`.
 
     Args:
-        source: the file of the value, for errors.
-        where: the key above the value in that file, for errors.
+        model: The class of settings.
+        value: The plain values.
+        source: The file of the value, for errors.
+        where: The key above the value in that file, for errors.
 
     Raises:
-        Refusal: with one line per error: file, key, value and what is expected.
+        Refusal: A value is invalid; a line per error: file, key, value and what is expected.
     """
     try:
         return model.model_validate_json(json.dumps(value))

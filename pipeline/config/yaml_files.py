@@ -1,4 +1,4 @@
-"""The one reader of YAML files: version 1.2, as DVC reads it, without what settings never need.
+"""Read YAML files: version 1.2, as DVC reads it, without what settings never need.
 
 `1e-3` and `no` mean the same here and in `dvc.yaml`.
 """
@@ -21,7 +21,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a file, made of str, int, float, bool, None, list and dict only.
 
     Raises:
-        Refusal: the file is missing, oversized or malformed, or holds an alias (these can grow
+        Refusal: The file is missing, oversized or malformed, or holds an alias (these can grow
             without bound), a duplicate key or a value of another type.
     """
     return parse_yaml(_text(path), path)

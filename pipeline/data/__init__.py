@@ -1,1 +1,1 @@
-"""Data: sources, splits, loader, checks."""
+"""Read datasets: sources, splits, batches and checks."""

@@ -1,4 +1,4 @@
-"""Images and labels as arrays: what every data source returns."""
+"""Define images and labels as arrays, which every data source returns."""
 
 import mmap
 from collections.abc import Iterator
@@ -15,8 +15,10 @@ COPY_CHUNK = 1000  # examples
 class DatasetInfo:
     """What is known of a dataset before its images are read.
 
-    `shape` is (channels, height, width) of an image. `flips_keep_labels` says whether the mirror
-    image of an example has the same label.
+    Attributes:
+        shape: (channels, height, width) of an image.
+        classes: The number of classes.
+        flips_keep_labels: Whether the mirror image of an example has the same label.
     """
 
     shape: tuple[int, ...]

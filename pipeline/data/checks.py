@@ -1,4 +1,4 @@
-"""Checks of the data before training: too few examples, duplicate images, splits that differ."""
+"""Check the data before training: too few examples, duplicate images, splits that differ."""
 
 import copy
 import hashlib
@@ -56,13 +56,21 @@ class _Notes(logging.Handler):
 
 
 def require_examples(splits: Splits) -> None:
-    """Raise Refusal unless each class of the pool has an example for every split drawn from it."""
+    """Check that each class of the pool has an example for every split drawn from it.
+
+    Raises:
+        Refusal: A class has too few examples.
+    """
     drawn = 1 + sum(split is None for split in (splits.validation, splits.test))
     _require_each_class("pool", splits.pool.labels, splits.pool.classes, drawn)
 
 
 def require_sizes(development: Arrays, data: Data) -> None:
-    """Raise Refusal unless every seed can draw its stratified split from the development pool."""
+    """Check that every seed can draw its stratified split from the development pool.
+
+    Raises:
+        Refusal: The pool is too small.
+    """
     labels = development.labels
     drawn = labels[: len(labels) - development.validation]
     whole = development.validation and data.train_size == len(drawn)

@@ -1,4 +1,4 @@
-"""Decoding all images of a folder in threads, in chunks kept on disk: an interrupted run resumes.
+"""Decode all images of a folder in threads, in chunks kept on disk: an interrupted run resumes.
 
 The name of a chunk is a digest of its files, settings and decoder, so a change of any makes a new
 chunk. Chunks are written atomically.

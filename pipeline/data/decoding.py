@@ -1,4 +1,4 @@
-"""Decoding one image file to bytes of a fixed size, as torchvision's Resize and CenterCrop do.
+"""Decode one image file to bytes of a fixed size, as torchvision's Resize and CenterCrop do.
 
 Decoded images are kept under a digest of this file and of Pillow's version. Pillow decodes without
 the interpreter's lock, so threads suffice.

@@ -1,4 +1,4 @@
-"""Batches from memory, in an order that depends only on a seed and the epoch.
+"""Make batches from memory, in an order that depends only on a seed and the epoch.
 
 Resuming needs no generator state, which Lightning's loaders would: each epoch derives its order.
 """
@@ -34,6 +34,7 @@ class Batches:
         self.share = (0, 1)  # (part, parts) of every batch, where several devices train a network
 
     def __len__(self) -> int:
+        """Return the number of batches."""
         return len(self.images) // self.size
 
     def order(self) -> Tensor:
@@ -42,6 +43,7 @@ class Batches:
         return torch.randperm(len(self.images), generator=generator)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of this epoch."""
         order = self.order()
         part, parts = self.share
         for start in range(0, len(self) * self.size, self.size):

@@ -1,4 +1,4 @@
-"""Arrays in untrusted .npy and .npz files: shapes and types are read before the arrays.
+"""Read arrays in untrusted .npy and .npz files: shapes and types before the arrays.
 
 No file may load objects, or unpack to more than the memory holds.
 """
@@ -33,12 +33,14 @@ class ArrayFile:
     dtype: np.dtype[Any]
 
     def __str__(self) -> str:
+        """Return the file and the member, for error messages."""
         return f"{self.path}: {self.member}" if self.member else str(self.path)
 
     def read(self) -> NDArray[Any]:
         """Return the array; that of an .npy file is mapped, so unused parts are not read.
 
-        Raise Refusal where the file is damaged or the array exceeds the free memory.
+        Raises:
+            Refusal: The file is damaged, or the array exceeds the free memory.
         """
         size = math.prod(self.shape) * self.dtype.itemsize
         limit = psutil.virtual_memory().available // COPIES

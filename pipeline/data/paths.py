@@ -1,4 +1,4 @@
-"""Paths as users write them, links out of a folder, and names as a terminal may show them."""
+"""Resolve paths as users write them, and escape names for a terminal."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The prepared arrays of a protocol on disk, and the digest of them in every fingerprint."""
+"""Write and read the prepared arrays of a protocol, and the digest of them in every fingerprint."""
 
 import hashlib
 import json
@@ -55,7 +55,11 @@ def write_prepared(
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Return dataset, classes, shape, counts, digest and notes; raise Refusal if damaged."""
+    """Return dataset, classes, shape, counts, digest and notes.
+
+    Raises:
+        Refusal: The summary is missing or damaged.
+    """
     return read_sealed(folder / SUMMARY, _command(folder))
 
 
@@ -67,7 +71,11 @@ def validation_size(folder: Path, settings: Mapping[str, Any]) -> int:
 
 
 def require_digest(folder: Path, digest: str) -> None:
-    """Raise Refusal unless the prepared data are those of a plan, which holds their `digest`."""
+    """Check that the prepared data are those of a plan, which holds their `digest`.
+
+    Raises:
+        Refusal: The data have changed since.
+    """
     if read_summary(folder)["digest"] != digest:
         raise Refusal(f"{folder}: changed after these runs were planned; run: make run")
 

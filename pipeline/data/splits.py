@@ -1,4 +1,4 @@
-"""Stratified, seeded splits into train, validation and test: one seed, one split for every arm."""
+"""Draw stratified, seeded splits into train, validation and test: the same for every arm."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,10 @@ def train_validation(
 
     Validation is the remainder, or `size` examples of it. Where the dataset has its own validation
     set, its last `given` examples are the validation set of every seed. `seed` is that of the split
-    stream. Raise Refusal where the pool is too small for both.
+    stream.
+
+    Raises:
+        Refusal: The pool is too small for both.
     """
     key = "data.train_size"
     if given:

@@ -1,1 +1,1 @@
-"""Evaluation: from logits with a member axis to scores, in numpy alone."""
+"""Score predictions: from logits with a member axis to metrics, in numpy alone."""

@@ -1,4 +1,4 @@
-"""Averages of the members of a prediction: logits (members, examples, classes) to probabilities."""
+"""Average the members of a prediction: logits (members, examples, classes) to probabilities."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,27 @@ def softmax(logits: NDArray[np.floating]) -> Array:
 
 
 def arithmetic_mean(logits: NDArray[np.floating]) -> Array:
-    """Return the mean (N, classes) of the members' probabilities, the default rule."""
+    """Return the mean of the members' probabilities, the default rule.
+
+    Args:
+        logits: (members, examples, classes).
+
+    Returns:
+        Probabilities (examples, classes).
+    """
     mean: Array = softmax(logits).mean(axis=0)
     return mean
 
 
 def geometric_mean(logits: NDArray[np.floating]) -> Array:
-    """Return the normalized geometric mean (N, classes) of the members' probabilities.
+    """Return the normalized geometric mean of the members' probabilities.
 
     It is the softmax of the mean logits: softmax subtracts the same value from all classes.
+
+    Args:
+        logits: (members, examples, classes).
+
+    Returns:
+        Probabilities (examples, classes).
     """
     return softmax(np.asarray(logits, dtype=np.float64).mean(axis=0))

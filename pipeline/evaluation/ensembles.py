@@ -1,4 +1,4 @@
-"""Ensembles from stored predictions: concatenated, scored by size, and selected greedily.
+"""Build ensembles from stored predictions: concatenated, scored by size, and selected greedily.
 
 Lakshminarayanan et al., NeurIPS 2017 (the mean of independently trained networks); Caruana et al.,
 ICML 2004 (selection from a library).
@@ -22,10 +22,14 @@ ROUNDING = 1e-12  # the mean of three equal predictions may differ in the last d
 
 
 def concatenated(parts: Sequence[Logits], examples: Sequence[str]) -> Logits:
-    """Return logits (M_i, N, classes) of several predictions as one (sum of M_i, N, classes).
+    """Return the members of several predictions as one (sum of members, examples, classes).
 
-    `examples` holds the digest of the examples of each part. Raises Refusal for no parts and for
-    parts that differ in examples or classes.
+    Args:
+        parts: Logits (members, examples, classes) each.
+        examples: The digest of the examples of each part.
+
+    Raises:
+        Refusal: There are no parts, or they differ in examples or classes.
     """
     if not parts:
         raise Refusal("ensemble: no parts; expected >= 1")
@@ -33,17 +37,22 @@ def concatenated(parts: Sequence[Logits], examples: Sequence[str]) -> Logits:
         f"{part.shape[1]} examples ({digest}) in {part.shape[2]} classes"
         for part, digest in zip(parts, examples, strict=True)
     ]
-    for number, found in enumerate(made_on, start=1):
-        if found != made_on[0]:
-            raise Refusal(f"ensemble: part {number}: {found}; expected {made_on[0]}")
+    for number, basis in enumerate(made_on, start=1):
+        if basis != made_on[0]:
+            raise Refusal(f"ensemble: part {number}: {basis}; expected {made_on[0]}")
     return np.concatenate(parts)
 
 
 def size_curve(logits: Logits, labels: Labels, score: Score) -> Array:
-    """Return the mean score (M,) of the averaged probabilities of all subsets of 1 to M members.
+    """Return the mean score (members,) of the averaged probabilities of all subsets of each size.
 
     Of a size with more than 200 subsets, 200 are drawn by a fixed seed. Over all subsets a score
     that is convex in the probabilities never rises with the size (Jensen).
+
+    Args:
+        logits: (members, examples, classes).
+        labels: (examples,).
+        score: The metric of probabilities and labels.
     """
     members = softmax(logits)
     means = []
@@ -55,9 +64,14 @@ def size_curve(logits: Logits, labels: Labels, score: Score) -> Array:
 
 
 def last_curve(logits: Logits, labels: Labels, score: Score) -> Array:
-    """Return the score (M,) of the averaged probabilities of the last 1 to M members.
+    """Return the score (members,) of the averaged probabilities of the last 1, 2, ... members.
 
     For snapshots in the order of training: Huang et al., ICLR 2017.
+
+    Args:
+        logits: (members, examples, classes).
+        labels: (examples,).
+        score: The metric of probabilities and labels.
     """
     latest = softmax(logits)[::-1]
     means = [latest[:size].mean(axis=0) for size in range(1, len(latest) + 1)]
@@ -67,7 +81,11 @@ def last_curve(logits: Logits, labels: Labels, score: Score) -> Array:
 def disagreement(logits: Logits) -> float:
     """Return the share of examples, 0 to 1, on which two members' top classes differ, over pairs.
 
-    NaN for a single member and where a probability is NaN.
+    Args:
+        logits: (members, examples, classes).
+
+    Returns:
+        The mean share; NaN for a single member and where a probability is NaN.
     """
     members = softmax(logits)
     if len(members) < 2 or np.isnan(members).any():
@@ -79,16 +97,26 @@ def disagreement(logits: Logits) -> float:
 def greedy(
     library: Array, labels: Labels, rounds: int, start: int, score: Score = nll
 ) -> NDArray[np.int64]:
-    """Return how often (L,) each prediction of a library (L, N, classes) is selected.
+    """Return how often each prediction of a library is selected.
 
     Forward selection with replacement: the `start` best single predictions in order (all, where
     there are fewer), then `rounds` times the one that makes the mean best; ties go to the first.
     The shortest best prefix counts, so on these labels the result is never worse than the best
-    single prediction; on other labels it may be. A lower `score` is better; a prediction scored NaN
-    is selected only if all are. Caruana, Niculescu-Mizil, Crew and Ksikes, ICML 2004.
+    single prediction; on other labels it may be. Caruana, Niculescu-Mizil, Crew and Ksikes, ICML
+    2004.
+
+    Args:
+        library: Probabilities (predictions, examples, classes).
+        labels: (examples,).
+        rounds: The number of additions, at least 0.
+        start: The number of single predictions to start with, at least 1.
+        score: The metric, better when lower; a prediction scored NaN is selected only if all are.
+
+    Returns:
+        Counts (predictions,).
 
     Raises:
-        Refusal: an empty library, rounds < 0 or start < 1.
+        Refusal: The library is empty, or `rounds` or `start` is out of range.
     """
     for name, value, least in (
         ("library", len(library), 1),
@@ -110,9 +138,14 @@ def greedy(
 
 
 def weighted(library: Array, counts: NDArray[np.int64]) -> Array:
-    """Return the mean (N, classes) of a library (L, N, classes), weighted by counts (L,).
+    """Return the mean (examples, classes) of a library, weighted by counts.
 
-    A prediction of count 0 is ignored, even where it is NaN. Raises ValueError for invalid counts.
+    Args:
+        library: Probabilities (predictions, examples, classes).
+        counts: (predictions,); a prediction of count 0 is ignored, even where it is NaN.
+
+    Raises:
+        ValueError: The counts are not one integer >= 0 for each prediction, or are all 0.
     """
     if len(counts) != len(library) or min(counts) < 0 or not any(counts):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Groups of models that share a split, and the tables of every way to predict with them."""
+"""Group models that share a split, and tabulate every way to predict with them."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -33,7 +33,14 @@ def read_group(
     """Return the models of one group; None where one of the baseline's is not done.
 
     Compared runs of the same seed share the split and belong to it, each model once. An arm trained
-    on another number of images does not: an average with it would see more data.
+    on another number of images does not: an average with it would use more data.
+
+    Args:
+        plan: The confirmation plan.
+        study: The study of ensembles.
+        seed: The seed of the group.
+        read: A function that returns the predictions of a run by its fingerprint.
+        done: The fingerprints of the runs that are done.
     """
     members = {
         (run.arm, run.member): run.fingerprint
@@ -68,7 +75,11 @@ def ensemble_rows(
 ) -> Iterator[tuple[str, Row]]:
     """Yield the rows of `ensembles`, `sizes` and `reliability`, each with the name of its table.
 
-    `read` returns the predictions of a run; `records` are those of the done runs.
+    Args:
+        plan: The confirmation plan.
+        read: A function that returns the predictions of a run by its fingerprint.
+        records: The records of the runs that are done.
+        test_labels: (examples,).
     """
     costs = {run: record["cost"]["training_flops"] for run, record in records.items()}
     for study in plan.studies_of("ensemble"):
@@ -86,8 +97,9 @@ def group_tables(
     """Return the rows of `ensembles`, `sizes` and `reliability`, without study and group.
 
     Args:
-        labels: of validation and of test.
-        costs: training FLOPs by run.
+        group: The models of the group.
+        labels: Those of validation and of test.
+        costs: Training FLOPs by run.
     """
     tables: dict[str, list[Row]] = {"ensembles": [], "sizes": [], "reliability": []}
     greedy, gains = selected(group, labels[0])

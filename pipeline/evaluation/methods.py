@@ -1,4 +1,4 @@
-"""Every way to predict with the models of one group: one model, averages over members, ensembles.
+"""Predict with the models of one group in every way: one model, averages over members, ensembles.
 
 The models of a group share a split, so that they can be averaged on the same examples.
 """
@@ -48,23 +48,29 @@ class Model:
 
     @property
     def examples(self) -> str:
-        """The digest of the validation images, which all models of a group share."""
+        """Return the digest of the validation images, which all models of a group share."""
         return self.predictions.examples
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of members there are on the test set."""
+        """Return the kinds of members there are on the test set."""
         return self.predictions.kinds("test")
 
     def logits(self, kind: str = "deterministic") -> tuple[Logits, Logits]:
-        """Return its members of a kind on validation and test."""
+        """Return its members of a kind on validation and on test, (members, examples, classes)."""
         logits = self.predictions.logits
         return logits[View("validation", kind)], logits[View("test", kind)]
 
 
 @dataclass(frozen=True)
 class Group:
-    """The models of one group: one per compared arm, and those of the study of ensembles."""
+    """The models of one group.
+
+    Attributes:
+        compared: One model for each compared arm.
+        baseline: The models of the baseline in the study of ensembles.
+        others: One model for each other arm of the study of ensembles.
+    """
 
     compared: Mapping[str, Model]
     baseline: Sequence[Model]
@@ -73,7 +79,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Method:
-    """Members to average, of `model`, from the trainings `runs`; the gain is over `against`."""
+    """Members to average.
+
+    Attributes:
+        name: The name of the method.
+        model: The arm whose networks it averages, or `EVERY_ARM`.
+        against: The method over which its gain is measured.
+        runs: The runs whose training it takes.
+        validation: The logits (members, examples, classes) on the validation set.
+        test: The logits (members, examples, classes) on the test set.
+        average: The function from such logits to probabilities (examples, classes).
+    """
 
     name: str
     model: str
@@ -118,8 +134,12 @@ def methods(group: Group) -> Iterator[Method]:
 def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
     """Return the greedy selection among all models of the group, and its gains in nats.
 
-    It minimizes the NLL of every other validation example, whose `labels` are given. Gains are over
-    the mean of all models, on the selecting half and on the other.
+    It minimizes the NLL of every other validation example. Gains are over the mean of all models,
+    on the selecting half and on the other.
+
+    Args:
+        group: The models of the group.
+        labels: The labels (examples,) of validation.
     """
     library = [*group.compared.values(), *group.baseline[1:]]
     every = _method(GREEDY, EVERY_ARM, library)
@@ -134,7 +154,12 @@ def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
 
 
 def scored(method: Method, labels: Labelled) -> dict[str, float]:
-    """Return every metric of a method on test, also after temperature scaling, and its costs."""
+    """Return every metric of a method on test, also after temperature scaling, and its costs.
+
+    Args:
+        method: The members to average.
+        labels: The labels of validation, for the temperature, and of test.
+    """
     probabilities = method.average(method.test)
     temperature = fitted_temperature(method.average(method.validation), labels[0])
     scaled = tempered(probabilities, temperature)
@@ -151,7 +176,14 @@ def scored(method: Method, labels: Labelled) -> dict[str, float]:
 
 
 def sizes(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
-    """Yield (members, metric, value) of all subsets where independent, else of the last members."""
+    """Yield (members, metric, value) by number of members.
+
+    All subsets of a size are averaged where the members are independent, else the last members.
+
+    Args:
+        method: The members, of which those on test are used.
+        labels: The labels (examples,) of test.
+    """
     curve = size_curve if method.name == INDEPENDENT else last_curve
     for metric, score in CURVES.items():
         for size, value in enumerate(curve(method.test, labels, score), start=1):
@@ -159,7 +191,12 @@ def sizes(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
 
 
 def passes(logits: Logits, labels: Labels) -> Iterator[tuple[int, str, float]]:
-    """Yield (passes, metric, value) of averages of the first 1 to T passes (T, N, classes)."""
+    """Yield (passes, metric, value) of averages of the first 1, 2, ... passes.
+
+    Args:
+        logits: (passes, examples, classes).
+        labels: (examples,).
+    """
     counts = np.arange(1, len(logits) + 1)[:, None, None]
     means = softmax(logits).cumsum(axis=0) / counts
     for metric, score in CURVES.items():

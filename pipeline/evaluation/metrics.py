@@ -1,6 +1,7 @@
-"""Metrics of predicted probabilities, and the parts of the gap.
+"""Compute metrics of predicted probabilities, and the parts of the gap.
 
-Every metric takes probabilities (N, classes) and labels (N,) and is NaN where a probability is.
+Every metric takes probabilities (examples, classes) and labels (examples,), and is NaN where a
+probability is.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 def hits(probabilities: Array, labels: Labels) -> Array:
-    """Return (N,): 1 where the most probable class is the label, else 0."""
+    """Return (examples,): 1 where the most probable class is the label, else 0."""
     undefined = np.isnan(probabilities).any(axis=1)
     return np.where(undefined, np.nan, probabilities.argmax(axis=1) == labels)
 
@@ -36,7 +37,10 @@ def nll(probabilities: Array, labels: Labels) -> float:
 
 
 def brier(probabilities: Array, labels: Labels) -> float:
-    """Return the mean squared distance to the one-hot label, 0 to 2 (Brier 1950)."""
+    """Return the mean squared distance to the one-hot label, 0 to 2.
+
+    Brier, Monthly Weather Review 78, 1950.
+    """
     of_label = at_labels(probabilities, labels)
     return float((np.square(probabilities).sum(axis=1) - 2 * of_label + 1).mean())
 
@@ -46,6 +50,11 @@ def calibration_error(probabilities: Array, labels: Labels, bins: int = BINS) ->
 
     Sizes of bins differ by at most one. Examples of equal confidence share their mean accuracy, so
     the order of the examples does not matter.
+
+    Args:
+        probabilities: (examples, classes).
+        labels: (examples,).
+        bins: The number of bins.
     """
     correct = hits(probabilities, labels)
     confidences, level, counts = np.unique(
@@ -60,7 +69,15 @@ def calibration_error_width(probabilities: Array, labels: Labels, bins: int = BI
     """Return the expected calibration error of the top class, 0 to 1, in bins of equal width.
 
     Most papers report this form (Guo et al., ICML 2017), although a few bins hold most examples of
-    a confident network. Raises ValueError for fewer than one bin.
+    a confident network.
+
+    Args:
+        probabilities: (examples, classes).
+        labels: (examples,).
+        bins: The number of bins, at least 1.
+
+    Raises:
+        ValueError: There are fewer than one bin.
     """
     confidences = probabilities.max(axis=1)
     excess = confidences - hits(probabilities, labels)
@@ -69,9 +86,16 @@ def calibration_error_width(probabilities: Array, labels: Labels, bins: int = BI
 
 
 def confidence_bins(confidences: Array, bins: int) -> NDArray[np.intp]:
-    """Return the bin (N,), 0 to bins - 1, of confidences (N,): bins (low, high] of equal width.
+    """Return the bin (examples,), 0 to bins - 1, of each example.
 
-    The first bin is closed; NaN counts as the last. Raises ValueError for fewer than one bin.
+    Bins are (low, high] and of equal width, the first closed; NaN counts as the last.
+
+    Args:
+        confidences: The probability of the top class (examples,).
+        bins: The number of bins, at least 1.
+
+    Raises:
+        ValueError: There are fewer than one bin.
     """
     if bins < 1:
         raise ValueError(f"bins: invalid value {bins}; expected an integer >= 1")
@@ -88,16 +112,27 @@ METRICS: Mapping[str, Score] = {
 
 
 def member_accuracy(logits: NDArray[np.floating], labels: Labels) -> float:
-    """Return the mean of the accuracies of the members (members, N, classes)."""
+    """Return the mean of the members' accuracies, 0 to 1.
+
+    Args:
+        logits: (members, examples, classes).
+        labels: (examples,).
+    """
     return float(np.mean([accuracy(softmax(member), labels) for member in logits]))
 
 
 def gap_parts(train: Mapping[str, float], validation: float) -> dict[str, float]:
     """Return the gap and its parts during training, as differences of accuracies.
 
-    `train` maps a kind of member to its accuracy on the training split: "deterministic" always,
-    "augmented" and "trained" only where they differ from it. `validation` is deterministic. Without
-    augmentation or noise their parts are exactly 0.
+    Without augmentation or noise their parts are exactly 0.
+
+    Args:
+        train: Accuracy on the training split by kind of member: "deterministic" always, "augmented"
+            and "trained" only where they differ from it.
+        validation: The deterministic accuracy on the validation split.
+
+    Returns:
+        `gap`, `gap_noise`, `gap_augmentation` and their sum, `gap_observed`.
     """
     clean = train["deterministic"]
     augmented = train.get("augmented", clean)
@@ -108,6 +143,11 @@ def gap_parts(train: Mapping[str, float], validation: float) -> dict[str, float]
 
 
 def at_labels(values: Array, labels: Labels) -> Array:
-    """Return of values (N, classes) those of the labels (N,)."""
+    """Return (examples,): of each row of values the one at its label.
+
+    Args:
+        values: (examples, classes).
+        labels: (examples,).
+    """
     chosen: Array = np.take_along_axis(values, labels[:, None], axis=1)[:, 0]
     return chosen

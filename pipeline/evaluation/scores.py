@@ -1,4 +1,4 @@
-"""Scores of one run: every kind of member on every split, and the parts of the gap."""
+"""Score one run: every kind of member on every split, and the parts of the gap."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -17,7 +17,15 @@ TRAINING_VIEWS = ("augmented", "trained")  # of the training split, for the gap 
 
 
 class Score(NamedTuple):
-    """One value: of which members (`view`, how many), on which split, under which metric."""
+    """One value of a metric.
+
+    Attributes:
+        view: The kind of members that were averaged.
+        members: Their number.
+        split: The split that was scored.
+        metric: The name of the metric.
+        value: Its value.
+    """
 
     view: str
     members: int
@@ -27,14 +35,25 @@ class Score(NamedTuple):
 
 
 def run_scores(predictions: Predictions, test_labels: Labels) -> list[Score]:
-    """Return every score of a run and the parts of its gap, sorted."""
+    """Return every score of a run and the parts of its gap, sorted.
+
+    Args:
+        predictions: The logits of the run, with the labels of train and validation.
+        test_labels: (examples,).
+    """
     return sorted([*_view_scores(predictions, test_labels), *_gap_scores(predictions)])
 
 
 def correct_images(
     predictions: Predictions, rule: TestRule, test_labels: Labels
 ) -> NDArray[np.float64]:
-    """Return which test images (N,) a run classifies correctly under its test rule: 1 or 0."""
+    """Return (examples,): 1 where a run classifies a test image correctly, else 0.
+
+    Args:
+        predictions: The logits of the run.
+        rule: The test rule of its arm.
+        test_labels: (examples,).
+    """
     logits = predictions.logits[View("test", rule.view)][: rule.members]
     correct: NDArray[np.float64] = np.nan_to_num(hits(arithmetic_mean(logits), test_labels))
     return correct
@@ -43,13 +62,19 @@ def correct_images(
 def image_rows(
     plan: Plan, correct: Mapping[str, NDArray[np.float64]]
 ) -> Iterator[tuple[str, str, int, float]]:
-    """Yield (study, arm, image, share of the arm's runs in `correct` that are) of compared arms."""
+    """Yield (study, arm, image, share) for every test image of every compared arm.
+
+    Args:
+        plan: The confirmation plan.
+        correct: (examples,) by run, 1 where the run classifies the image correctly; the share is
+            over the arm's runs among these.
+    """
     runs: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     for run in plan.runs_of("comparison"):
         if run.fingerprint in correct:
             runs.setdefault((run.study, run.arm), []).append(correct[run.fingerprint])
-    for arm, found in runs.items():
-        for image, share in enumerate(np.mean(found, axis=0)):
+    for arm, images in runs.items():
+        for image, share in enumerate(np.mean(images, axis=0)):
             yield (*arm, image, float(share))
 
 

@@ -1,1 +1,1 @@
-"""Execution: the same runs on one machine or many, and how a stage starts and ends."""
+"""Execute runs on one machine or many, and start and end stages."""

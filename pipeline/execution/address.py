@@ -1,4 +1,4 @@
-"""Look whether a cluster answers at an address."""
+"""Check whether a cluster answers at an address."""
 
 import os
 import socket
@@ -11,9 +11,12 @@ CONNECT_SECONDS = 5.0
 
 
 def require_listener(address: str) -> None:
-    """Raise Refusal where nothing listens at the address of a cluster.
+    """Check that something listens at the address of a cluster.
 
-    `ray.init` tries for minutes there and then ends the process.
+    `ray.init` tries for minutes where nothing does and then ends the process.
+
+    Raises:
+        Refusal: Nothing listens there.
     """
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS") or _last_address()
@@ -29,7 +32,7 @@ def require_listener(address: str) -> None:
 
 
 def _last_address() -> str:
-    """Return where `ray start` has last started or joined a cluster on this machine."""
+    """Return the address at which `ray start` was last used on this machine."""
     folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     file = Path(folder, "ray", "ray_current_cluster")
     return file.read_text() if file.exists() else ""

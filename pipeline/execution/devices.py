@@ -1,4 +1,4 @@
-"""Train a run on one device in this process, or on several in processes of their own.
+"""Train a run on one device in this process, or on several in a process each.
 
 Lightning starts such processes by running the calling program again, which must therefore be the
 run alone and not a stage: `python -m pipeline.execution.devices`.

@@ -1,4 +1,4 @@
-"""DVC: bring every stage up to date, pass Control-C on, and train again what failed.
+"""Run DVC: bring every stage up to date, pass Control-C on, and train again what failed.
 
 DVC itself runs as `python -m pipeline.execution.dvc`, which Control-C ends without a traceback also
 during the imports of DVC.
@@ -54,11 +54,15 @@ def reproduce(protocols: Sequence[str], studies: Sequence[str], keep_going: bool
 
 
 def _require_known(studies: Sequence[str]) -> None:
-    """Raise Refusal for a study that does not exist, before DVC writes it into `params.yaml`."""
-    known = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
-    unknown = [study for study in studies if study not in known]
+    """Check that the studies exist, before DVC writes them into `params.yaml`.
+
+    Raises:
+        Refusal: A study does not exist.
+    """
+    existing = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+    unknown = [study for study in studies if study not in existing]
     if unknown:
-        raise Refusal(*(unknown_name("run: studies", study, known) for study in unknown))
+        raise Refusal(*(unknown_name("run: studies", study, existing) for study in unknown))
 
 
 def _retry_failed(protocols: Sequence[str], keep_going: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Repair of `dvc.lock`, which DVC does not write atomically: a kill can damage it."""
+"""Repair `dvc.lock`, which DVC does not write atomically: a kill can damage it."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Failed runs in words: one line for each reason."""
+"""Report failed runs, one line for each reason."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Digests of what a stage depends on besides its data: settings files and code."""
+"""Digest what a stage depends on besides its data: settings files and code."""
 
 import hashlib
 import json

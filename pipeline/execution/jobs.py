@@ -1,4 +1,4 @@
-"""Jobs and outcomes, which are plain values, and how one job is performed on any executor."""
+"""Perform one job, whose input and outcome are plain values, on any executor."""
 
 import json
 import os

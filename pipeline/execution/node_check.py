@@ -69,7 +69,7 @@ def problem(ours: Mapping[str, str], folders: Sequence[str], probe: str, node: s
 
 
 def hidden(folders: Sequence[Path], probe: str, node: str) -> str:
-    """Return where the answer of a node cannot be seen: it has another folder at the same path."""
+    """Return where the answer of a node is invisible: it has another folder at the same path."""
     for folder in folders:
         if not _soon((folder / probe / node).exists):
             return f"has another folder at the place of {folder}; {SHARED}"

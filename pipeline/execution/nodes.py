@@ -1,4 +1,4 @@
-"""The nodes of a Ray cluster: which of them may get jobs, and calls to functions on them."""
+"""Choose the nodes of a Ray cluster that may get jobs, and call functions on them."""
 
 import importlib
 from collections.abc import Callable, Collection, Sequence
@@ -12,7 +12,7 @@ NODE_ID = "ray.io/node-id"
 
 
 class Nodes:
-    """The nodes of a cluster that may get jobs: those in which nothing wrong has been found."""
+    """The nodes of a cluster that may get jobs: those without a problem."""
 
     def __init__(self, ray: Any, processors: int, shared: Sequence[Path]) -> None:
         """Prepare for jobs that take `processors` each and use the folders `shared`."""
@@ -36,13 +36,13 @@ class Nodes:
         new = [node for node in self._present() if node not in self.checked]
         if not new:
             return []
-        found = self._check(new)
+        problems = self._check(new)
         present = self._present()
         lines = []
         for node in new:
             if node in present:  # and has not left meanwhile
                 self.checked.add(node)
-                lines += self.reject(node, found[node]) if found[node] else []
+                lines += self.reject(node, problems[node]) if problems[node] else []
         return lines
 
     def reject(self, node: str, what: str) -> list[str]:

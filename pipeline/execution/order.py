@@ -1,4 +1,4 @@
-"""The order of runs: longest first, so that no worker is left alone with a long one at the end.
+"""Order runs, longest first, so that no worker is left alone with a long one at the end.
 
 Graham, Bounds on Multiprocessing Timing Anomalies, SIAM J. Appl. Math. 17, 1969: longest first ends
 at most a third later than the best order.
@@ -15,26 +15,31 @@ KIND = ("model", "training", "regularizers")  # what decides how long an image t
 
 
 def longest_first(
-    jobs: Sequence[dict[str, Any]], known: Mapping[str, float]
+    jobs: Sequence[dict[str, Any]], rates: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """Return jobs by the seconds they will take; `known` is seconds per image, by kind of run."""
-    usual = statistics.median(known.values()) if known else 1.0
+    """Return jobs by the seconds they will take, longest first.
+
+    Args:
+        jobs: The jobs, with the identities of their runs.
+        rates: Seconds per image, by kind of run.
+    """
+    usual = statistics.median(rates.values()) if rates else 1.0
 
     def seconds(job: dict[str, Any]) -> float:
-        return known.get(_kind(job["identity"]), usual) * images(job["identity"])
+        return rates.get(_kind(job["identity"]), usual) * images(job["identity"])
 
     return sorted(jobs, key=seconds, reverse=True)
 
 
 def timed(store: Store, fingerprints: Iterable[str]) -> dict[str, float]:
     """Return the seconds per image of finished runs, by kind of run: the last of each kind."""
-    known = {}
+    rates = {}
     for name in fingerprints:
         seconds = store.timing(name).get("seconds")
         identity = store.identity(name) if seconds else {}
         if seconds and identity:
-            known[_kind(identity)] = seconds / images(identity)
-    return known
+            rates[_kind(identity)] = seconds / images(identity)
+    return rates
 
 
 def _kind(identity: Mapping[str, Any]) -> str:

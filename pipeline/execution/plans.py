@@ -1,4 +1,4 @@
-"""The current plan of each phase in the run store, with digests of the inputs it was made from."""
+"""Store the current plan of each phase, with digests of the inputs it was made from."""
 
 from pathlib import Path
 

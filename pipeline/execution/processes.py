@@ -1,4 +1,4 @@
-"""A pool of single-thread workers on this machine that live for many jobs.
+"""Run jobs in a pool of single-thread workers on this machine that live for many jobs.
 
 A worker that dies or passes a limit takes its job with it, not the pool: a fresh worker tries the
 job once more. Messages are JSON, so that nothing is unpickled.

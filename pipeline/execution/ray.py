@@ -2,7 +2,7 @@
 
 Ray places the tasks and repeats one whose worker or node is lost; a task may run twice, and the
 first complete record counts. A job that a node could not even begin goes to another one. A task
-performs its job in a process of its own, as on one machine, so that failures and limits read the
+performs its job in a separate process, as on one machine, so that failures and limits read the
 same. Messages are JSON.
 """
 
@@ -107,7 +107,7 @@ def _submit(nodes: Nodes, job: Job, perform: Perform, settings: Execution) -> An
 
 
 def _work(module: str, name: str, job: str, settings: str) -> str:
-    """Perform a job in a process of its own on this node and return the outcome as JSON."""
+    """Perform a job in a separate process on this node and return the outcome as JSON."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # one kind of hardware on every node
     perform = getattr(importlib.import_module(module), name)
     one = Execution.model_validate_json(settings)

@@ -1,4 +1,4 @@
-"""How every stage starts and ends: one line per error of the user, nothing alive after a kill."""
+"""Start and end a stage: one line per error of the user, nothing alive after a kill."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Verification: recompute a report from its predictions in a temporary folder and compare.
+"""Verify a report: recompute it from its predictions in a temporary folder and compare.
 
 The inputs are compared with the checksums in `dvc.lock`; the stages from choose on run again.
 """
@@ -29,14 +29,18 @@ INDEX = Path("reports", "README.md")
 
 
 def verify(protocols: Sequence[str]) -> None:
-    """Recompute reports, by default all of `params.yaml`. Raise Incomplete if one differs."""
-    found = []
+    """Recompute reports, by default all of `params.yaml`.
+
+    Raises:
+        Incomplete: A report differs.
+    """
+    differing = []
     for protocol in protocols or read_parameters().protocols:
         lines = differences(protocol)
-        found += lines
+        differing += lines
         print(f"{protocol}: {f'{len(lines)} differences' if lines else 'verified'}")
-    if found:
-        raise Incomplete("\n".join(found))
+    if differing:
+        raise Incomplete("\n".join(differing))
 
 
 def differences(protocol: str, root: Path = Path()) -> list[str]:
@@ -60,14 +64,18 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
             files = (path for path in (place / reports).rglob("*") if path.is_file())
             names |= {path.relative_to(place) for path in files}
         compared = sorted(name for name in names if name.name not in UNSTABLE)
-        found = list(_unrecorded(protocol, root))
+        lines = list(_unrecorded(protocol, root))
         for name in compared:
-            found += _difference(root / name, again / name)
-    return found
+            lines += _difference(root / name, again / name)
+    return lines
 
 
 def _check_runs(artifacts: Path) -> None:
-    """Raise Refusal for a run whose files are not those of its record."""
+    """Check that the files of every run are those of its record.
+
+    Raises:
+        Refusal: A file is missing or damaged.
+    """
     for phase in ("exploration", "confirmation"):
         for name in read_plan(artifacts / phase).fingerprints():
             checked_record(artifacts / phase / name)
@@ -126,21 +134,21 @@ def _recompute(protocol: str, root: Path, again: Path) -> None:
             raise Refusal(f"verify: {verb} of {protocol} failed: {last}")
 
 
-def _difference(own: Path, other: Path) -> Iterator[str]:
-    name = os.path.relpath(own)
-    if not own.exists():
+def _difference(path: Path, other: Path) -> Iterator[str]:
+    name = os.path.relpath(path)
+    if not path.exists():
         yield f"{name}: missing"
     elif not other.exists():
         yield f"{name}: not among the files the predictions give; remove it"
-    elif own.read_bytes() != other.read_bytes():
-        yield f"{name}: differs from what the predictions give{_place(own, other)}"
+    elif path.read_bytes() != other.read_bytes():
+        yield f"{name}: differs from what the predictions give{_place(path, other)}"
 
 
-def _place(own: Path, other: Path) -> str:
+def _place(path: Path, other: Path) -> str:
     """Return where two texts differ first; "" for pictures."""
-    if own.suffix == ".png":
+    if path.suffix == ".png":
         return ""
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in (own, other))
+    texts = (file.read_text(encoding="utf-8", errors="replace") for file in (path, other))
     lines = itertools.zip_longest(*(text.splitlines() for text in texts))
     different = (number for number, (one, two) in enumerate(lines, 1) if one != two)
     number = next(different, None)

@@ -1,4 +1,4 @@
-"""Plain networks that know nothing of regularizers, one file each."""
+"""Build plain networks without regularizers, one file each."""
 
 import importlib
 import pkgutil
@@ -28,9 +28,9 @@ def build(given: dict[str, Any], shape: tuple[int, ...], classes: int) -> Standa
     """Return a network with its standardization; seed the global generator first.
 
     Args:
-        given: its name and settings.
+        given: Its name and settings.
         shape: (channels, height, width) of the images.
-        classes: the number of logits.
+        classes: The number of logits.
     """
     values = {key: value for key, value in given.items() if key != "name"}
     module = importlib.import_module(f"pipeline.models.{given['name']}")

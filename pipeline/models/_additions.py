@@ -1,4 +1,4 @@
-"""Sums of two paths from the input of a module's forward, found in its graph.
+"""Find sums of two paths from the input of a module's forward, in its graph.
 
 The forward is traced through torch.fx with submodules as leaves, so that any module which adds its
 shortcut in its own forward (`out += identity`) is found.

@@ -1,4 +1,4 @@
-"""Initial weights: He et al. (ICCV 2015), Glorot and Bengio (AISTATS 2010), too small, large."""
+"""Draw initial weights: He et al. (ICCV 2015), Glorot and Bengio (AISTATS 2010), small, large."""
 
 from collections.abc import Callable
 from typing import Literal

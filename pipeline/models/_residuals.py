@@ -1,4 +1,4 @@
-"""Residual blocks of a network, and gates that decide whether their branches are computed."""
+"""Find residual blocks of a network, and insert gates that may skip their branches."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class ResidualBlock:
 
     @property
     def branches(self) -> int:
-        """Their number: one in most networks, two in a transformer's block."""
+        """Return the number of branches: one in most networks, two in a transformer's block."""
         return len(self.additions[True])
 
     def insert(self, gates: Mapping[str, Gate]) -> None:

@@ -1,4 +1,4 @@
-"""The layers of a network on which a regularizer may act, found by type, and its weights."""
+"""Find the layers of a network on which a regularizer may act, by type, and its weights."""
 
 from torch import fx, nn
 

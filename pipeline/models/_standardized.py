@@ -1,4 +1,4 @@
-"""A network with the mean and deviation of its inputs, so that its weights file is complete.
+"""Keep the mean and deviation of a network's inputs with it, so that its weights file is complete.
 
 Not the loader's task, because augmentation works on images in [0, 1], before standardization.
 """

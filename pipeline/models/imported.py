@@ -42,7 +42,7 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     """Return the network, once it has returned logits (N, classes) for images of `shape`.
 
     Raises:
-        Refusal: it cannot be imported or made, or returns something else.
+        Refusal: It cannot be imported or made, or returns something else.
     """
     network = _made(settings)
     training = network.training
@@ -59,9 +59,12 @@ def require_fit(
     shape: tuple[int, ...],
     make: Callable[[dict[str, Any]], nn.Module],
 ) -> None:
-    """Raise Refusal if a network is too deep for images of `shape`; leave the network unchanged.
+    """Check that a network is not too deep for images of `shape`; leave the network unchanged.
 
     `make` makes it of `given`, its name and settings, and others to find the allowed depth.
+
+    Raises:
+        Refusal: The network is too deep.
     """
     widths = given.get("widths", ())
     if not widths or _takes(network, shape):
@@ -130,7 +133,11 @@ def _networks(module: ModuleType) -> list[str]:
 
 
 def _require_arguments(settings: Model, make: Callable[..., nn.Module]) -> None:
-    """Raise Refusal where the network does not take the arguments, or needs more."""
+    """Check that the network takes the arguments and needs no more.
+
+    Raises:
+        Refusal: An argument is unknown or missing.
+    """
     try:
         signature = inspect.signature(make)
     except (TypeError, ValueError):  # nothing is known of it
@@ -155,7 +162,11 @@ def _copied(settings: Model, network: nn.Module) -> nn.Module:
 def _require_logits(
     settings: Model, network: nn.Module, shape: tuple[int, ...], classes: int, training: bool
 ) -> None:
-    """Raise Refusal unless the network returns finite logits in this mode, in which it is left."""
+    """Check that the network returns finite logits in this mode, in which it is left.
+
+    Raises:
+        Refusal: It returns something else.
+    """
     where = f"images {(2, *shape)}" + " in training mode" * training
     try:
         with torch.set_grad_enabled(training):

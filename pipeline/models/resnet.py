@@ -22,7 +22,7 @@ class Model(Network):
 
 
 class Block(nn.Module):
-    """shortcut(x) + branch(x); the branch is norm, ReLU, 3x3 convolution, twice."""
+    """The sum shortcut(x) + branch(x); the branch is norm, ReLU, 3x3 convolution, twice."""
 
     def __init__(self, channels: int, width: int, batch_norm: bool):
         super().__init__()

@@ -1,1 +1,1 @@
-"""Planning: from settings files to the planned runs of a phase and their fingerprints."""
+"""Plan the runs of a phase and their fingerprints from the settings files."""

@@ -1,4 +1,4 @@
-"""Arms of a study: every setting they try, with its regularizers and its protocol."""
+"""Read the arms of a study: every setting they try, with its regularizers and its protocol."""
 
 import itertools
 import json
@@ -23,7 +23,13 @@ AGAINST = "against"  # the key that names the arm an arm is compared with
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of an arm, resolved: its regularizers and the protocol it trains under."""
+    """One setting of an arm, resolved.
+
+    Attributes:
+        setting: The values as written, by regularizer; changes of the protocol under `protocol`.
+        regularizers: The checked regularizers of the setting, in order.
+        protocol: The protocol that its runs train under, with the changes of the arm applied.
+    """
 
     setting: Setting
     regularizers: tuple[Regularizer, ...]
@@ -32,7 +38,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Arm:
-    """Everything one arm tries. `factor` is what it changes against the arm named by `against`."""
+    """An arm of a study with every setting that it tries.
+
+    Attributes:
+        name: Its name in the study's file.
+        factor: What it changes against the arm named by `against`.
+        against: The name of the arm that it is compared with.
+        rule: The rule by which it is averaged at test, the same for all its settings.
+        trials: Its settings, in the order of the file.
+    """
 
     name: str
     factor: Factor
@@ -42,13 +56,24 @@ class Arm:
 
 
 def baseline(protocol: Protocol) -> Arm:
-    """Return the empty arm."""
+    """Return the arm without regularizers, which every study has."""
     trial = Trial({}, (), protocol)
     return Arm(BASELINE, Factor(), BASELINE, regularizers.test_rule(()), (trial,))
 
 
 def read_arm(name: str, items: list[dict[str, Any]], protocol: Protocol, path: Path) -> Arm:
-    """Return an arm from the list of what it switches on. Raises Refusal at the first mistake."""
+    """Read an arm from a study's file.
+
+    Args:
+        name: Its name in the file.
+        items: The list under that name: regularizers with their values or lists of values, changes
+            of the protocol, and the arm that it is compared with.
+        protocol: The protocol that the study runs under.
+        path: The file, for error messages.
+
+    Raises:
+        Refusal: An entry is invalid; the error names the first one.
+    """
     where = f"{path}: arms.{name}"
     if name == BASELINE:
         raise Refusal(f"{where}: the name of the empty arm, part of every study; expected another")
@@ -76,7 +101,12 @@ def read_arm(name: str, items: list[dict[str, Any]], protocol: Protocol, path: P
 
 
 def relative(arm: Arm, arms: Sequence[Arm]) -> Arm:
-    """Return the arm with its factor against its reference: what both have is left out."""
+    """Return the arm with its factor against its reference, without what both arms have.
+
+    Args:
+        arm: The arm, its factor against the baseline.
+        arms: All arms of the study, the reference among them.
+    """
     if arm.against == BASELINE:
         return arm
     other = next(one.factor for one in arms if one.name == arm.against)
@@ -90,7 +120,12 @@ def relative(arm: Arm, arms: Sequence[Arm]) -> Arm:
 
 
 def mistakes(arms: Sequence[Arm], path: Path) -> Iterator[str]:
-    """Yield a line for everything that is wrong with the arms of a study side by side."""
+    """Yield an error line for each arm or setting that does not fit with the rest of its study.
+
+    Args:
+        arms: All arms of the study.
+        path: The study's file, for the lines.
+    """
     yield from _duplicates(arms, path)
     yield from _unknown_references(arms, path)
     yield from _mixed_rules(arms, path)
@@ -144,11 +179,11 @@ def _duplicates(arms: Sequence[Arm], path: Path) -> Iterator[str]:
             where = f"arms.{arm.name} ({label})" if label else f"arms.{arm.name}"
             settings = trial.protocol.settings()
             try:
-                found = effects(trial.regularizers, settings | {"source": trial.protocol.source})
+                effect = effects(trial.regularizers, settings | {"source": trial.protocol.source})
             except Refusal as refusal:
                 yield from (f"{path}: {where}: {line}" for line in refusal.lines)
                 continue
-            key = json.dumps([found, settings])
+            key = json.dumps([effect, settings])
             if key in seen:
                 yield f"{path}: {where}: the same network as {seen[key]}; expected each once"
             seen.setdefault(key, where)
@@ -168,8 +203,8 @@ def _unknown_references(arms: Sequence[Arm], path: Path) -> Iterator[str]:
 def _mixed_rules(arms: Sequence[Arm], path: Path) -> Iterator[str]:
     """Yield a line for each arm whose settings are averaged differently at test."""
     for arm in arms:
-        found = {regularizers.test_rule(trial.regularizers) for trial in arm.trials}
-        rules = sorted(format_rule(rule) for rule in found)
+        distinct = {regularizers.test_rule(trial.regularizers) for trial in arm.trials}
+        rules = sorted(format_rule(rule) for rule in distinct)
         if len(rules) > 1:
             yield (
                 f"{path}: arms.{arm.name}: strengths with the test rules {' and '.join(rules)}; "

@@ -1,4 +1,7 @@
-"""The effect of regularizers on a network: settings of equal effect train the same network."""
+"""Compute the effects of regularizers on a network.
+
+Settings of equal effect train the same network.
+"""
 
 import copy
 import functools
@@ -16,14 +19,17 @@ from pipeline.regularizers._regularizer import Regularizer
 
 
 def effects(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> list[Any]:
-    """Return the name and effect of every regularizer that is not neutral.
+    """Return the name and the effect of every regularizer that is not neutral.
 
     Args:
-        chosen: the regularizers of one setting, in order.
+        chosen: The regularizers of one setting, in order.
         settings: `source`, `data` and `model` of the protocol, as plain values.
 
+    Returns:
+        Pairs [name, effect] of plain values; equal pairs stand for the same trained network.
+
     Raises:
-        Refusal: a regularizer cannot act on the network, or the network is too deep for the images.
+        Refusal: A regularizer cannot act on the network, or the network is too deep for the images.
     """
     acting = [item for item in chosen if not item.is_neutral()]
     dataset, source = settings["data"]["dataset"], json.dumps(settings["source"])
@@ -38,9 +44,9 @@ def effects(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> list[
 
     network, shape = plain(settings["model"])
     trial = equipped(settings["model"])
-    found = [[item.name, item.effect(network, shape)] for item in acting]
+    named_effects = [[item.name, item.effect(network, shape)] for item in acting]
     require_fit(trial, settings["model"], shape, equipped)  # pooling by less takes deeper networks
-    return found
+    return named_effects
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,4 +1,4 @@
-"""The identity of a run and the fingerprint that names it.
+"""Compute the identity of a run and the fingerprint that names it.
 
 The fingerprint decides what is trained again. It covers the resolved settings, the streams, the
 data, the behaviour of the code that a run uses (`runtime/behaviour.py`) and library versions.
@@ -22,8 +22,12 @@ LENGTH = 20  # hexadecimal digits; 80 bits
 def identity(config: RunConfig, data_digest: str) -> dict[str, Any]:
     """Return the plain values whose hash is the fingerprint; they are stored as `run.json`.
 
+    Args:
+        config: The resolved settings of the run.
+        data_digest: The digest of the prepared data.
+
     Raises:
-        Refusal: the module of the user's own network is not found.
+        Refusal: The module of the user's own network is not found.
     """
     modules = _modules(config)
     return {
@@ -35,7 +39,12 @@ def identity(config: RunConfig, data_digest: str) -> dict[str, Any]:
 
 
 def fingerprint(identity: dict[str, Any]) -> str:
-    """Return the name of a run: equal for equal identities, on every machine."""
+    """Return the name of a run: equal for equal identities, on every machine.
+
+    Returns:
+        The first `LENGTH` hexadecimal digits of the sha256 of the identity, as JSON with sorted
+        keys.
+    """
     text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
@@ -56,7 +65,7 @@ def versions(*modules: str) -> dict[str, str]:
 
 
 def _distributions(package: str) -> Sequence[str]:
-    """Return the names under which the owners of a top-level package are installed; none if so."""
+    """Return the names of the distributions that install a top-level package, if any."""
     try:
         return [importlib.metadata.distribution(package).name]
     except importlib.metadata.PackageNotFoundError:

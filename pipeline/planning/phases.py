@@ -1,4 +1,4 @@
-"""Plans the runs of a phase from a protocol and its studies, each with its seed and fingerprint."""
+"""Plan the runs of a phase from a protocol and its studies, each with its seed and fingerprint."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +32,15 @@ Identities = dict[str, dict[str, Any]]  # fingerprint -> identity
 
 
 def exploration(experiment: Experiment, data_digest: str) -> tuple[Plan, Identities]:
-    """Plan every setting of every arm that has several, and the baseline, on exploration seeds."""
+    """Plan every setting of every arm that has several, and the baseline, on exploration seeds.
+
+    Args:
+        experiment: The protocol and its studies; only studies that compare arms are explored.
+        data_digest: The digest of the prepared data.
+
+    Returns:
+        The plan, and the identity of each of its runs by fingerprint.
+    """
 
     def explored(study: Study, arm: Arm) -> Iterable[Trial]:
         needed = any(len(other.trials) > 1 for other in study.arms)
@@ -46,7 +54,15 @@ def exploration(experiment: Experiment, data_digest: str) -> tuple[Plan, Identit
 def confirmation(
     experiment: Experiment, data_digest: str, choice: Choice
 ) -> tuple[Plan, Identities]:
-    """Plan the chosen setting of every arm, and the baseline, on seeds that no choice has seen.
+    """Plan the chosen setting of every arm, and the baseline, on seeds that no choice has used.
+
+    Args:
+        experiment: The protocol and its studies.
+        data_digest: The digest of the prepared data.
+        choice: The chosen setting of every arm that has several; an arm with None gets no runs.
+
+    Returns:
+        The plan, and the identity of each of its runs by fingerprint.
 
     Raises:
         Refusal: `choice` names a setting that an arm does not have.
@@ -56,11 +72,11 @@ def confirmation(
         if len(arm.trials) == 1:
             return arm.trials
         setting = choice.get(study.name, {}).get(arm.name, {})
-        found = [trial for trial in arm.trials if trial.setting == setting]
-        if not found and setting is not None:
+        matching = [trial for trial in arm.trials if trial.setting == setting]
+        if not matching and setting is not None:
             where = f"choice.json: {study.name}.{arm.name}"
             raise Refusal(invalid(where, setting, "a setting of this arm; run: make run"))
-        return found
+        return matching
 
     count = experiment.protocol.seeds.confirmation
     seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + count)
@@ -69,15 +85,30 @@ def confirmation(
 
 
 def member_streams(seed: int, member: int) -> Streams:
-    """Return the streams of a model of the group `seed`: of the group the split alone."""
-    own = seed + MEMBER_STEP * member
-    return Streams(split=seed, init=own, order=own, augmentation=own, noise=own)
+    """Return the streams of a model of a group.
+
+    The models of a group share the split; every other stream differs from model to model.
+
+    Args:
+        seed: The seed of the group.
+        member: The number of the model; 0 has the group's seed in every stream.
+    """
+    model_seed = seed + MEMBER_STEP * member
+    return Streams(
+        split=seed, init=model_seed, order=model_seed, augmentation=model_seed, noise=model_seed
+    )
 
 
 def drawn_streams(seed: int, stream: str, draw: int) -> Streams:
-    """Return the streams of a run under `seed`, with another seed for `stream` from draw 1 on."""
-    own = seed + MEMBER_STEP * (DRAWS + draw) if draw else seed
-    return Streams.of(seed).model_copy(update={stream: own})
+    """Return the streams of a run in which one stream may have another seed.
+
+    Args:
+        seed: The seed of all other streams.
+        stream: The name of that stream.
+        draw: The number of its draw; 0 is drawn under `seed`, too.
+    """
+    drawn_seed = seed + MEMBER_STEP * (DRAWS + draw) if draw else seed
+    return Streams.of(seed).model_copy(update={stream: drawn_seed})
 
 
 def _plan(
@@ -122,7 +153,7 @@ def _plan(
 
 
 def _rows(study: Study, arm: Arm, seeds: Sequence[int]) -> Iterator[tuple[dict[str, Any], Streams]]:
-    """Yield what tells the runs of one setting apart (seed, member, draw), with their streams."""
+    """Yield seed, member and draw of each run of one setting, with the run's streams."""
     if study.ensemble:
         models = range(study.ensemble.size if arm.name == BASELINE else 1)
         for seed, member in itertools.product(seeds[: study.ensemble.groups], models):

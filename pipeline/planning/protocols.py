@@ -1,4 +1,4 @@
-"""The protocol: what every run of a report shares, with the overrides of `params.yaml` applied."""
+"""Read a protocol, what all runs of a report share, and apply the overrides of `params.yaml`."""
 
 import re
 from collections.abc import Mapping
@@ -25,12 +25,19 @@ FACTOR = re.compile(r"x[0-9]+(\.[0-9]+|/[1-9][0-9]*)?")  # x3, x0.5 or x1/3: tim
 
 
 class Protocol(Settings):
-    """What every run of a report shares.
+    """What all runs of a report share.
 
     Attributes:
-        source: where the data come from; a run depends on their content alone.
-        optimal_error: error of the best possible model, a fraction; for the diagnosis.
-        seconds_per_run: for `plan` alone, until runs have been timed.
+        name: The name of its file, without the suffix.
+        data: The dataset and its split.
+        source: Where the data come from; a run depends on their content alone.
+        model: The name and the settings of the network.
+        training: The settings of training.
+        seeds: The number of seeds of each phase.
+        margin: The largest difference in accuracy (fraction) that counts as equivalent.
+        optimal_error: The error (fraction) of the best possible model, for the diagnosis.
+        studies: The names of the studies to reproduce.
+        seconds_per_run: The time that `plan` assumes until runs have been timed.
     """
 
     name: Word
@@ -54,20 +61,29 @@ class Protocol(Settings):
 
 
 def read_protocol(name: str, root: Path = Path()) -> Protocol:
-    """Return the protocol `name` with overrides, its model settings not yet checked.
+    """Read a protocol with overrides; its model settings are not yet checked.
+
+    Args:
+        name: The name of its file, without the suffix.
+        root: The folder of the project.
 
     Raises:
-        Refusal: with one line per error.
+        Refusal: A value is invalid; the error has a line for each.
     """
     document, source = document_of(name, read_parameters(root), root)
     return with_source(checked(Protocol, document, source), source)
 
 
 def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:
-    """Return the document of a protocol with overrides, and how errors name where it comes from.
+    """Return the values of a protocol with overrides, and the names of their files for errors.
+
+    Args:
+        name: The name of its file, without the suffix.
+        parameters: The overrides.
+        root: The folder of the project.
 
     Raises:
-        Refusal: there is no such protocol, or its file is malformed.
+        Refusal: There is no such protocol, or its file is malformed.
     """
     existing = sorted(file.stem for file in (root / PROTOCOLS).glob("*.yaml"))
     if name not in existing:
@@ -93,7 +109,11 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
 
 
 def with_source(protocol: Protocol, source: Path | str) -> Protocol:
-    """Return the protocol with complete `source` settings. Raises Refusal."""
+    """Return the protocol with complete `source` settings.
+
+    Raises:
+        Refusal: The dataset does not exist, or a setting of its source is invalid.
+    """
     datasets = sources.settings()
     dataset = protocol.data.dataset
     if dataset not in datasets:
@@ -103,15 +123,23 @@ def with_source(protocol: Protocol, source: Path | str) -> Protocol:
 
 
 def network_of(model: Mapping[str, Any]) -> Any:
-    """Return the name of a network: `imported` for the user's own, which has none."""
+    """Return the name of a network, `imported` for one from the user's own module."""
     return model.get("name", IMPORTED if "import" in model else None)
 
 
 def multiplied(overrides: dict[str, Any], protocol: Protocol, source: str) -> dict[str, Any]:
     """Return the overrides with each factor, such as x3 or x1/3, replaced by its product.
 
+    Args:
+        overrides: Values by dotted key, such as training.learning_rate.
+        protocol: The protocol whose values are multiplied.
+        source: The place of the overrides, for error messages.
+
+    Returns:
+        All overrides; the product with an integer is an integer where it is whole.
+
     Raises:
-        Refusal: the protocol's value is not a number.
+        Refusal: The protocol's value is not a number.
     """
     values = dict(overrides)
     for key, value in overrides.items():
@@ -127,7 +155,12 @@ def multiplied(overrides: dict[str, Any], protocol: Protocol, source: str) -> di
 
 
 def value_of(protocol: Protocol, key: str) -> Any:
-    """Return the protocol's value of a dotted key, None where it has none."""
+    """Return the protocol's value of a dotted key, None where it has none.
+
+    Args:
+        protocol: The protocol.
+        key: The key, such as model.batch_norm.
+    """
     section, _, field = key.partition(".")
     return (
         protocol.model_dump(mode="json").get(section, {}).get(field)

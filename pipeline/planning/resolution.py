@@ -1,4 +1,4 @@
-"""Protocols with complete model settings, and with the overrides of an arm applied."""
+"""Complete the model settings of a protocol and apply the protocol changes of an arm."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pipeline import models
 from pipeline.config.settings import Settings
-from pipeline.config.validation import checked, invalid, one_of, unknown_name
+from pipeline.config.validation import checked, invalid, one_of
 from pipeline.planning.protocols import Protocol, network_of, with_source
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
@@ -16,7 +16,15 @@ Named = TypeVar("Named", bound=Settings)
 
 
 def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
-    """Return a checked protocol whose model settings are complete. Raises Refusal."""
+    """Return a checked protocol whose model settings are complete.
+
+    Args:
+        document: The plain values of the protocol.
+        source: Their file, for error messages.
+
+    Raises:
+        Refusal: A value is invalid, or two values do not fit together.
+    """
     protocol = with_source(checked(Protocol, document, source), source)
     data, training = protocol.data, protocol.training
     if training.batch_size > data.train_size:
@@ -33,10 +41,15 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
 
 
 def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Protocol:
-    """Return the protocol with the values of an arm, by dotted key, replacing its own.
+    """Return the protocol with the values of an arm in place of its own.
+
+    Args:
+        protocol: The protocol of the study.
+        overrides: The values by dotted key, such as model.batch_norm.
+        source: Their place, for error messages.
 
     Raises:
-        Refusal: a key cannot be changed by an arm, or a value is invalid.
+        Refusal: An arm cannot change a key, or a value is invalid.
     """
     document = protocol.model_dump(mode="json")
     for key, value in overrides.items():
@@ -56,25 +69,35 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
 
 
 def named(
-    given: dict[str, Any], known: Mapping[str, type[Named]], source: Path | str, where: str
+    given: dict[str, Any], classes: Mapping[str, type[Named]], source: Path | str, where: str
 ) -> Named:
-    """Return the checked settings of what `given["name"]` names. Raises Refusal, with a hint."""
+    """Return the checked settings of the class that `given["name"]` names.
+
+    Args:
+        given: The name and the settings, as plain values.
+        classes: The classes of settings by name.
+        source: The file of the values, for error messages.
+        where: The key of the values in that file, for error messages.
+
+    Raises:
+        Refusal: There is no such class, or a setting is invalid.
+    """
     name = given.get("name")
     if name is None:
-        raise Refusal(f"{source}: {where}.name: missing; expected {one_of(sorted(known))}")
+        raise Refusal(f"{source}: {where}.name: missing; expected {one_of(sorted(classes))}")
     if not isinstance(name, str):
-        raise Refusal(invalid(f"{source}: {where}.name", name, one_of(sorted(known))))
-    if name not in known:
-        raise Refusal(unknown_name(f"{source}: {where}.name", name, known, _synonyms(known)))
+        raise Refusal(invalid(f"{source}: {where}.name", name, one_of(sorted(classes))))
+    if name not in classes:
+        raise Refusal(unknown_name(f"{source}: {where}.name", name, classes, _synonyms(classes)))
     values = {key: value for key, value in given.items() if key != "name"}
-    return checked(known[name], values, source, where)
+    return checked(classes[name], values, source, where)
 
 
-def _synonyms(known: Mapping[str, type[Settings]]) -> dict[str, str]:
+def _synonyms(classes: Mapping[str, type[Settings]]) -> dict[str, str]:
     """Return the names of regularizers in other libraries, with those they have here."""
     return {
         other: name
-        for name, kind in known.items()
+        for name, kind in classes.items()
         if issubclass(kind, Regularizer)
         for other in kind.also_called
     }

@@ -1,4 +1,4 @@
-"""Reads the studies to reproduce under a protocol and reports every mistake in them at once."""
+"""Read the studies of a protocol and report all their mistakes at once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,10 +25,16 @@ ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance")
 
 @dataclass(frozen=True)
 class Study:
-    """One question and its arms, the baseline first.
+    """One question and the arms that answer it.
 
-    The arms of an `ensemble` are averaged and those of a `variance` decomposed; all others are
-    compared one by one.
+    Attributes:
+        name: The name of its file, without the suffix.
+        question: The question, for the report.
+        arms: The arms, the baseline first.
+        ensemble: The groups of a study whose arms are averaged, else None.
+        variance: The draws of a study whose arms are decomposed, else None; all other studies
+            compare their arms one by one.
+        published: Effects that papers report of these arms.
     """
 
     name: str
@@ -40,13 +46,13 @@ class Study:
 
     @property
     def kind(self) -> Kind:
-        """What is done with the arms."""
+        """Return what is done with the arms: they are compared, averaged or decomposed."""
         return "ensemble" if self.ensemble else "variance" if self.variance else "comparison"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A protocol with the studies to reproduce under it, those that compare arms first."""
+    """A protocol with its studies, those that compare arms first."""
 
     protocol: Protocol
     studies: tuple[Study, ...]
@@ -66,10 +72,14 @@ class _Name(Settings):
 
 
 def read_experiment(name: str, root: Path = Path()) -> Experiment:
-    """Return the protocol `name` with its studies, `params.yaml` applied.
+    """Read the protocol `name` with its studies and the overrides of `params.yaml`.
+
+    Args:
+        name: The name of the protocol's file, without the suffix.
+        root: The folder of the project.
 
     Raises:
-        Refusal: with one line per error, over all files.
+        Refusal: A file is invalid; the error has one line for each mistake in any of the files.
     """
     parameters = read_parameters(root)
     document, source = document_of(name, parameters, root)
@@ -93,7 +103,11 @@ def read_experiment(name: str, root: Path = Path()) -> Experiment:
 
 
 def _require_network(protocol: Protocol, source: str) -> None:
-    """Raise Refusal where the data or the network cannot be made: a mistake of the protocol."""
+    """Check that the network of the protocol can be built for its data.
+
+    Raises:
+        Refusal: The data or the network cannot be made.
+    """
     with errors_in(source):
         effects((), protocol.settings() | {"source": protocol.source})
 
@@ -120,7 +134,7 @@ def _naming(protocol: Protocol, parameters: Parameters) -> Path:
 
 
 def _fits(study: str, protocol: Protocol, root: Path) -> bool:
-    """Whether a study is meant for this protocol; a file with errors is, so that they are shown."""
+    """Return whether a study is meant for this protocol; true for a file with errors to report."""
     try:
         protocols = read_yaml(root / EXPERIMENTS / f"{study}.yaml").get("protocols")
     except Refusal:
@@ -161,7 +175,7 @@ def _read_study(name: str, protocol: Protocol, root: Path) -> Study:
 def _group_mistakes(
     document: _Document, arms: list[Arm], protocol: Protocol, path: Path
 ) -> Iterator[str]:
-    """Yield what a study of ensembles or variance cannot do: too many groups, or a search."""
+    """Yield a line for each mistake in a study of ensembles or variance."""
     kinds = {"ensemble": document.ensemble, "variance": document.variance}
     if all(kinds.values()):
         yield f"{path}: ensemble, variance: both given; expected one of the two"
@@ -182,7 +196,7 @@ def _group_mistakes(
 
 
 def _published_mistakes(document: _Document, arms: list[Arm], path: Path) -> Iterator[str]:
-    """Yield published effects of unknown arms or datasets, or that this study does not measure."""
+    """Yield a line for each published effect of an unknown arm or dataset, or not measured here."""
     names = [arm.name for arm in arms]
     datasets = sources.settings()
     for number, item in enumerate(document.published):

@@ -1,4 +1,4 @@
-"""Prediction: the members of a trained network, before anything is averaged or scored.
+"""Predict with a trained network: its members, before anything is averaged or scored.
 
-Stands above training because curves and selection look at the same members as the report.
+It is below training in the imports: curves and selection use the same members as the report.
 """

@@ -1,4 +1,4 @@
-"""One run's predictions in a worker: read the run and the data, predict, write the logits.
+"""Predict with one run in a worker: read the run and the data, predict, write the logits.
 
 Plain values in and out, so that any executor can carry them, on this machine or another.
 """
@@ -50,7 +50,7 @@ def run_prediction(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _trained_run(folder: Path, accelerator: str) -> TrainedRun:
-    """Return a stored run as it is needed to predict."""
+    """Return a stored run in the form that prediction needs."""
     config = read_config(folder / "run.json")
     record = checked_record(folder) or {}
 
@@ -67,7 +67,7 @@ def _trained_run(folder: Path, accelerator: str) -> TrainedRun:
 
 
 def _digest(images: Tensor) -> str:
-    """Return a checksum that tells apart predictions made on different examples."""
+    """Return a checksum that distinguishes predictions made on different examples."""
     return hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
 
 

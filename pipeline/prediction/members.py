@@ -1,4 +1,4 @@
-"""The members of one network, as logits: deterministic, noise passes, augmented views.
+"""Compute the members of one network, as logits: deterministic, noise passes, augmented views.
 
 Batch norm is frozen in all of them, and draws are seeded by name, so that T passes are the first T
 of any larger number.
@@ -33,10 +33,10 @@ def noise(network: nn.Module, images: Tensor, passes: int, seed: int) -> Tensor:
     What comes before any noise is computed once.
 
     Args:
-        network: with noise layers.
+        network: With noise layers.
         images: (N, channels, height, width), fractions or bytes.
-        passes: at least 1.
-        seed: that of the noise stream.
+        passes: At least 1.
+        seed: That of the noise stream.
 
     Raises:
         Refusal: `passes` is no integer of at least 1.
@@ -56,7 +56,10 @@ def augmented(
 ) -> Tensor:
     """Return logits (views, N, classes) of images as training changes them, without noise.
 
-    `seed` is that of the augmentation stream. Raise Refusal if `views` is no integer of at least 1.
+    `seed` is that of the augmentation stream.
+
+    Raises:
+        Refusal: `views` is no integer of at least 1.
     """
     _require(views, "views")
     changed = (view(images, regularizers, seed, number) for number in range(views))

@@ -1,4 +1,4 @@
-"""A run's network, built from its identity, for training and for prediction."""
+"""Build a run's network from its identity, for training and for prediction."""
 
 from collections.abc import Sequence
 
@@ -22,13 +22,13 @@ def assemble(
     torch draws initial weights from the global generator, which is restored.
 
     Args:
-        config: the settings and streams of the run.
-        chosen: the regularizers that place noise.
+        config: The settings and streams of the run.
+        chosen: The regularizers that place noise.
         shape: (channels, height, width) of the images.
-        classes: the number of logits.
+        classes: The number of logits.
 
     Raises:
-        Refusal: the network cannot take the images, or a regularizer cannot act on it.
+        Refusal: The network cannot take the images, or a regularizer cannot act on it.
     """
     with torch.random.fork_rng(devices=[]):
         # the CPU generator alone: torch.manual_seed queues a call for every absent device

@@ -1,4 +1,4 @@
-"""Many passes over the same inputs, with everything before the first noise computed once.
+"""Repeat passes over the same inputs, with everything before the first noise computed once.
 
 The passes are those of calling the network repeatedly. A network whose only noise is in its head
 spends nearly all of a pass before it.

@@ -1,4 +1,4 @@
-"""Every tensor of logits that the tables are computed from, for one trained network."""
+"""Compute every tensor of logits that the tables need, for one trained network."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class TrainedRun:
 
     @property
     def augments(self) -> bool:
-        """Whether batches were changed in training."""
+        """Return whether batches were changed in training."""
         return any(regularizer.augments for regularizer in self.regularizers)
 
 

@@ -1,7 +1,7 @@
-"""Views of images at test: crops and mirror images, without any draw.
+"""Crop and mirror images at test, without any draw.
 
-Krizhevsky, Sutskever and Hinton (NIPS 2012) average ten of them: the four corners, the centre, and
-the mirror image of each. A view knows images alone, and no network.
+Krizhevsky, Sutskever and Hinton (NIPS 2012) average ten such views: the four corners, the center,
+and the mirror image of each. A view depends on images alone, and no network.
 """
 
 import torch
@@ -10,14 +10,14 @@ from torch.nn import functional
 
 from pipeline.runtime.errors import Refusal
 
-SHARE = 8  # one part in so many of the side of an image is cut off: 32 of 256 in the paper
+SHARE = 8  # one part in 8 of the side of an image is cut off, as 32 of 256 in the paper
 
 
 def flips(images: Tensor, keep_labels: bool) -> Tensor:
     """Return images (N, channels, height, width) and their mirror images: (2, N, ...).
 
     Raises:
-        Refusal: a flip changes labels in this dataset.
+        Refusal: A flip changes labels in this dataset.
     """
     if not keep_labels:
         raise Refusal(
@@ -28,19 +28,19 @@ def flips(images: Tensor, keep_labels: bool) -> Tensor:
 
 
 def crops(images: Tensor) -> Tensor:
-    """Return the four corners and the centre of images, resized to full size.
+    """Return the four corners and the center of images, resized to full size.
 
     The sides of a crop are about 7/8 of those of the image. An even number of pixels is cut off, so
-    that the centre has whole pixels.
+    that the center has whole pixels.
 
     Args:
         images: (N, channels, height, width).
 
     Returns:
-        (5, N, channels, height, width): upper left, upper right, lower left, lower right, centre.
+        (5, N, channels, height, width): upper left, upper right, lower left, lower right, center.
 
     Raises:
-        Refusal: images below 3x3 pixels.
+        Refusal: The images are below 3x3 pixels.
     """
     height, width = images.shape[-2:]
     down, right = (max(2, 2 * round(side / SHARE / 2)) for side in (height, width))
@@ -60,6 +60,6 @@ def ten_crop(images: Tensor, keep_labels: bool) -> Tensor:
     """Return the five crops, then the mirror image of each: (10, N, channels, height, width).
 
     Raises:
-        Refusal: as `flips` and `crops` do.
+        Refusal: A flip changes labels, or the images are below 3x3 pixels.
     """
     return flips(crops(images).flatten(0, 1), keep_labels).view(10, *images.shape)

@@ -1,1 +1,1 @@
-"""The records of runs: the only truth about what was trained."""
+"""Read and write the records of runs, which are the only truth about what was trained."""

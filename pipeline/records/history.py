@@ -1,4 +1,4 @@
-"""The learning curve of a run as one point per epoch, streamed or read from its history."""
+"""Turn the history of a run into one point per epoch, as it is streamed or read."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Predictions of one run on disk: logits by view, with the labels of train and validation."""
+"""Read and write the predictions of one run: logits by view, with the labels of its splits."""
 
 import hashlib
 import json
@@ -20,7 +20,12 @@ Logits = NDArray[np.floating[Any]]  # (members, N, classes)
 
 
 class View(NamedTuple):
-    """Which members on which split: the key of a tensor of logits."""
+    """The key of a tensor of logits: the members and the split.
+
+    Attributes:
+        split: train, validation or test.
+        kind: deterministic, noise, augmented, trained, draws, crops, snapshots, raw, ...
+    """
 
     split: str  # train, validation or test
     kind: str  # deterministic, noise, augmented, trained, draws, crops, snapshots, raw, ...
@@ -28,12 +33,13 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictions:
-    """All logits (members, N, classes) of one run.
+    """All logits (members, examples, classes) of one run.
 
     Attributes:
-        logits: by view.
-        labels: (N,) by split; test labels are elsewhere, and opened by `evaluate` alone.
-        examples: digest of the validation images; equal where two runs validate on the same ones.
+        logits: The logits by view.
+        labels: (examples,) by split, of train and validation; `evaluate` alone reads those of test.
+        examples: The digest of the validation images; equal where two runs validate on the same
+            ones.
     """
 
     logits: Mapping[View, Logits]
@@ -73,8 +79,12 @@ def seal_predictions(folder: Path) -> None:
 def require_predictions(folder: Path, runs: list[str]) -> dict[str, str]:
     """Return the sha256 of the predictions of every run.
 
+    Args:
+        folder: The folder of the predictions.
+        runs: The fingerprints of the runs.
+
     Raises:
-        Refusal: a run was not predicted.
+        Refusal: A run was not predicted.
     """
     files = read_sealed(folder / INDEX)["files"]
     missing = [
@@ -90,8 +100,13 @@ def require_predictions(folder: Path, runs: list[str]) -> dict[str, str]:
 def read_predictions(folder: Path, run: str, digest: str) -> Predictions:
     """Return the predictions of one run.
 
+    Args:
+        folder: The folder of the predictions.
+        run: The fingerprint of the run.
+        digest: The sha256 of its file, as the index has it.
+
     Raises:
-        Refusal: the file is not the one with `digest`.
+        Refusal: The file is missing, or has another sha256.
     """
     path = folder / _name(run)
     if not path.is_file() or _digest(path) != digest:

@@ -1,6 +1,6 @@
-"""The files of one run: a folder whose `record.json` holds the sha256 of every other file.
+"""Read and write the files of one run: a folder whose `record.json` holds their sha256.
 
-The record also has a checksum of its own content.
+The record also has a checksum of its content.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ def read_file(folder: Path, name: str) -> bytes:
     """Return a file of the run in `folder`, empty where there is none.
 
     Raises:
-        Refusal: It is not the file that the record names.
+        Refusal: The file is not the one that the record names.
     """
     path, record = folder / name, read_record(folder)
     content = path.read_bytes() if path.is_file() else b""

@@ -1,4 +1,4 @@
-"""The run store: the only reader and writer of runs, content-addressed by fingerprint.
+"""Keep the run store: the only reader and writer of runs, content-addressed by fingerprint.
 
 It lies outside DVC's outputs, because DVC deletes an output before the stage that makes it runs: a
 finished run stays finished whatever happens to the stage. A folder becomes a run by one rename.
@@ -84,6 +84,13 @@ class Store:
         """Store a run atomically, in place of any earlier one.
 
         The first complete run wins: where another process has finished it, this one is dropped.
+
+        Args:
+            fingerprint: The name of the run.
+            files: Content by file name.
+            record: The values of `record.json` without the fingerprint and the checksums of the
+                files.
+            timing: Wall-clock facts, which stay in the store.
         """
         staging = self.root / f".{fingerprint}.{uuid.uuid4().hex}"
         try:
@@ -101,7 +108,13 @@ class Store:
             shutil.rmtree(staging, ignore_errors=True)
 
     def write_failure(self, fingerprint: str, reason: str, traceback: str = "") -> None:
-        """Record that a run failed; the next stage tries it again."""
+        """Record that a run failed; the next stage tries it again.
+
+        Args:
+            fingerprint: The name of the run.
+            reason: One line for people.
+            traceback: The traceback, if any.
+        """
         record = {"state": "failed", "reason": reason, "audit": {}, "cost": {}, "machine": {}}
         self.write(fingerprint, {}, record, {"traceback": traceback})
 
@@ -115,7 +128,7 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def mute(self, trouble: str) -> None:
-        """Stop live curves of all runs for some minutes, so that each does not wait for W&B."""
+        """Stop live curves of all runs for `MUTED` seconds, so that each does not wait for W&B."""
         write_sealed(self.root / LIVE, {"trouble": trouble, "until": time.time() + MUTED})
 
     def muted(self) -> str:
@@ -128,6 +141,10 @@ class Store:
 
     def assemble(self, plan: Plan, target: Path) -> list[str]:
         """Write a phase's folder, atomically: `plan.json` and every planned run that exists.
+
+        Args:
+            plan: The plan of the phase.
+            target: The folder, which is replaced.
 
         Returns:
             The fingerprints of missing runs.
@@ -144,7 +161,7 @@ class Store:
         return missing
 
     def restore(self, phases: Iterable[Path]) -> int:
-        """Copy finished runs that a pull brought into phase folders and the store lacks.
+        """Copy finished runs from phase folders, such as a pull brought, that the store lacks.
 
         Returns:
             The number of runs copied.
@@ -168,7 +185,7 @@ class Store:
 def open_store(root: Path = Path()) -> Store:
     """Return the store of the project at `root`: `$GAPWISE_STORE`, else `.runs` at its git root.
 
-    An experiment that DVC runs in a repository of its own uses the store of the main tree.
+    An experiment that DVC runs in a temporary repository uses the store of the main tree.
     """
     if os.environ.get("GAPWISE_STORE"):
         return Store(Path(os.environ["GAPWISE_STORE"]).absolute())

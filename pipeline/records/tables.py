@@ -1,4 +1,4 @@
-"""Tables on disk, such as `scores.csv` and `contrasts.csv`: the same bytes for the same numbers."""
+"""Read and write tables, such as `scores.csv`: the same bytes for the same numbers."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,12 @@ WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write CSV with ten significant digits; an undefined number is an empty cell."""
+    """Write CSV with ten significant digits.
+
+    Args:
+        path: The file, which is replaced.
+        table: The table; an undefined number is an empty cell, a mapping is JSON.
+    """
     encoded = {name: table[name].map(json.dumps) for name in MAPPINGS if name in table}
     text = table.assign(**encoded).to_csv(index=False, float_format="%.10g", lineterminator="\n")
     write_text(path, text)
@@ -28,7 +33,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """Return the table in `path`; an empty cell is NaN in a column of numbers, "" in one of text.
 
     Raises:
-        Refusal: the table is missing.
+        Refusal: The table is missing.
     """
     if not path.is_file():
         raise Refusal(f"{path}: missing; run: make run")

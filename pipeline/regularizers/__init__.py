@@ -1,6 +1,7 @@
-"""Regularizers, one file each: the file's name is its name in YAML, and there is no list to edit.
+"""Find and build the regularizers, one file each.
 
-Files whose name begins with an underscore are shared.
+A file's name is the regularizer's name in YAML, and there is no list to edit. Files whose name
+begins with an underscore are shared.
 """
 
 import importlib
@@ -44,7 +45,7 @@ def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:
     """Place the noise of every regularizer in the network, in order; weights stay unchanged.
 
     Raises:
-        Refusal: a regularizer cannot act on the network, or two of them clash.
+        Refusal: A regularizer cannot act on the network, or two of them clash.
     """
     _require_no_clash(regularizers)
     for regularizer in regularizers:
@@ -70,7 +71,11 @@ def _require_no_clash(given: Sequence[Regularizer]) -> None:
 
 
 def _class_of(name: str) -> type[Regularizer]:
-    """Return the one regularizer class of a file. Raise Refusal unless it has the file's name."""
+    """Return the one regularizer class of a file.
+
+    Raises:
+        Refusal: The file has no such class, several, or one of another name.
+    """
     file = f"pipeline/regularizers/{name}.py"
     module = importlib.import_module(f"pipeline.regularizers.{name}")
     found = [

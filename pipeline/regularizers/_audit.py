@@ -1,4 +1,4 @@
-"""The audit of a regularizer: what it may read when training has ended, and the tests it makes.
+"""Define the audit of a regularizer: what it may read when training has ended, and its tests.
 
 Counts are compared with the rates that the settings give by Hoeffding's bound, so that a
 regularizer that never acted, or acted at another rate, fails its run.
@@ -23,7 +23,14 @@ class NoEffect(Exception):
 
 @dataclass
 class BatchChanges:
-    """How much one regularizer's `modify_batch` changed the batches of a run."""
+    """How much one regularizer's `modify_batch` changed the batches of a run.
+
+    Attributes:
+        batches: The number of batches.
+        examples: The number of examples in them.
+        changed: The number of examples of which a pixel or the target changed.
+        distance: The sum over examples of the mean absolute change of a pixel.
+    """
 
     batches: int = 0
     examples: int = 0
@@ -43,11 +50,11 @@ class AuditInputs:
     """What an audit may read when training has ended.
 
     Attributes:
-        network: the network with its noise layers, as training left it.
-        groups: the optimizer's parameter groups.
-        training_loss: the last training loss of the learning curve.
-        changes: how the regularizer's `modify_batch` changed the batches.
-        callbacks: the regularizer's own, as `callbacks()` made them for this run.
+        network: The network with its noise layers, as training left it.
+        groups: The optimizer's parameter groups.
+        training_loss: The last training loss of the learning curve.
+        changes: How the regularizer's `modify_batch` changed the batches.
+        callbacks: The regularizer's own, as `callbacks()` made them for this run.
     """
 
     network: nn.Module
@@ -58,15 +65,32 @@ class AuditInputs:
 
 
 def require_effect(happened: bool, chance: float, message: str) -> None:
-    """Raise NoEffect if nothing happened although the chance of that is negligible."""
+    """Check that a regularizer acted, where the chance of not acting is negligible.
+
+    Args:
+        happened: Whether it acted.
+        chance: The chance, 0 to 1, that it validly did not.
+        message: The text of the error.
+
+    Raises:
+        NoEffect: It did not act.
+    """
     if not happened and chance < NEGLIGIBLE:
         raise NoEffect(message)
 
 
 def require_rate(name: str, units: str, dropped: int, drawn: int, rate: float) -> None:
-    """Raise NoEffect if the share dropped is not one that independent draws at `rate` give.
+    """Check that the share dropped is one that independent draws give.
 
-    `name` of the regularizer and `units`, what it drops where, are for the message.
+    Args:
+        name: The name of the regularizer, for the message.
+        units: What it drops and where, for the message.
+        dropped: The number of units dropped.
+        drawn: The number of units drawn.
+        rate: The chance that a unit is dropped, in [0, 1).
+
+    Raises:
+        NoEffect: The share is too far from the rate.
     """
     if unlikely(dropped, drawn, rate):
         share = dropped / max(drawn, 1)
@@ -82,6 +106,11 @@ def unlikely(happened: int, draws: int, chance: float) -> bool:
     A share s is reached or passed with a chance of at most exp(-draws * divergence of s from the
     mean), for unequal chances too: Hoeffding, Probability Inequalities for Sums of Bounded Random
     Variables, JASA 58, 1963, theorem 1.
+
+    Args:
+        happened: The number of draws in which the event happened.
+        draws: The number of draws.
+        chance: The mean chance of the event, 0 to 1.
     """
     share = happened / max(draws, 1)
     return draws * _divergence(share, chance) > math.log(2 / NEGLIGIBLE)

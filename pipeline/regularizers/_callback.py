@@ -1,4 +1,4 @@
-"""What a regularizer may do in the course of a training run.
+"""Define the hooks of a regularizer during a training run.
 
 No Lightning here: its import takes longer than torch's, and planning, status and prediction import
 every regularizer. `training/callbacks.py` passes Lightning's calls on.

@@ -1,4 +1,4 @@
-"""Noise layers that drop units: each is kept or dropped at the same rate, and counted."""
+"""Define noise layers that drop units: each is kept or dropped at the same rate, and counted."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from pipeline.regularizers._noise import NoiseLayer
 
 
 class MaskLayer(NoiseLayer):
-    """Draws a mask for every example and counts what it dropped and how often its output differed.
+    """Draws a mask for every example, and counts what it dropped and how often its output differed.
 
     Attributes:
-        rate: the chance that a unit is dropped, in [0, 1).
-        units: what is dropped, for messages.
+        rate: The chance that a unit is dropped, in [0, 1).
+        units: What is dropped, for messages.
     """
 
     units = "units"
@@ -43,7 +43,11 @@ class MaskLayer(NoiseLayer):
         return outputs
 
     def realised_rate(self, expected: float) -> float:
-        """Return the share of units dropped. Raise NoEffect if `expected` does not give it."""
+        """Return the share of units dropped.
+
+        Raises:
+            NoEffect: `expected` does not give this share.
+        """
         drawn, passes = int(self.counts["drawn"]), int(self.counts["passes"])
         dropped = drawn - int(self.counts["kept"])
         require_rate(self.regularizer, f"{self.units} at {self.site}", dropped, drawn, expected)
@@ -57,7 +61,11 @@ class MaskLayer(NoiseLayer):
 
 
 def mean_rate(name: str, layers: Sequence[NoiseLayer]) -> float:
-    """Return the share dropped over all layers. Raise NoEffect if no mask was drawn."""
+    """Return the share dropped over all layers.
+
+    Raises:
+        NoEffect: No mask was drawn.
+    """
     drawn, kept = (sum(int(layer.counts[key]) for layer in layers) for key in ("drawn", "kept"))
     require_effect(drawn > 0, 0, f"{name}: no mask was drawn")
     return 1 - kept / drawn

@@ -1,4 +1,4 @@
-"""Noise layers: their switch, their generators, and where they are placed in a network."""
+"""Define noise layers: their switch, their generators, and their places in a network."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -13,17 +13,17 @@ from pipeline.models._standardized import Standardized
 
 
 class NoiseLayer(nn.Module, ABC):
-    """A layer that either samples noise or takes its deterministic form, whatever `train()` says.
+    """A layer that either samples noise or takes its deterministic form, whatever `train()` sets.
 
     It has its own generator, so that adding it moves no other stream. Draws are made on the CPU and
     moved to the device of the inputs: one seed is the same noise on every device.
 
     Attributes:
-        regularizer: name of the regularizer.
-        site: name of the module it acts on; both seed its noise.
-        sampling: the switch. A layer in training mode that is not sampling is deterministic.
-        counts: what the audit reads, by name or by what was drawn; kept in checkpoints.
-        share: expected share of the operations of its submodules that training computes, in (0, 1];
+        regularizer: The name of the regularizer.
+        site: The name of the module it acts on; both seed its noise.
+        sampling: The switch. A layer in training mode that is not sampling is deterministic.
+        counts: What the audit reads, by name or by what was drawn; kept in checkpoints.
+        share: Expected share of the operations of its submodules that training computes, in (0, 1];
             `training/cost.py` multiplies by it.
     """
 
@@ -112,14 +112,26 @@ def attach(module: nn.Module, layer: NoiseLayer) -> str:
 
 
 def seed_noise(layers: Iterable[NoiseLayer], seed: int, *names: str | int) -> None:
-    """Seed layers by the noise stream's `seed`, their regularizer, site and `names` (an epoch)."""
+    """Seed the generators of noise layers.
+
+    Args:
+        layers: The layers; the regularizer and the site of each are part of its seed.
+        seed: The seed of the noise stream.
+        names: Further parts of the seed, such as the epoch.
+    """
     for layer in layers:
         layer.generator.manual_seed(derive(seed, "noise", layer.regularizer, layer.site, *names))
 
 
 @contextmanager
 def mode(network: nn.Module, training: bool, sampling: bool) -> Iterator[None]:
-    """Set training mode (batch norm) and the noise switch independently, and restore both."""
+    """Set training mode (batch norm) and the noise switch independently, and restore both.
+
+    Args:
+        network: The network.
+        training: Whether batch norm is in training mode.
+        sampling: Whether noise layers sample.
+    """
     layers = noise_layers(network)
     before = network.training, [layer.sampling for layer in layers]
     switch(network, training, sampling)
@@ -132,7 +144,13 @@ def mode(network: nn.Module, training: bool, sampling: bool) -> Iterator[None]:
 
 
 def switch(network: nn.Module, training: bool, sampling: bool) -> None:
-    """Set training mode for batch norm and sampling for noise layers."""
+    """Set training mode for batch norm and sampling for noise layers.
+
+    Args:
+        network: The network.
+        training: Whether batch norm is in training mode.
+        sampling: Whether noise layers sample.
+    """
     _train(network, training)
     for layer in noise_layers(network):
         layer.sampling = sampling

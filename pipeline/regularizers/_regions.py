@@ -1,4 +1,4 @@
-"""Regions of fractional pooling: their number, their places for given draws, and their maxima.
+"""Compute regions of fractional pooling: their number, their places for given draws, their maxima.
 
 Every draw is an argument. Regions are those of the paper's own code (Graham, SparseConvNet,
 Regions.cpp): ticks start at 0, so that none exceeds two pixels, as the first can in the formula of
@@ -22,37 +22,48 @@ Regions = Literal["random", "pseudorandom", "fixed"]
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of one layer: `incoming` pixels become `outgoing` regions, 1 or 2 pixels apart."""
+    """One axis of one layer.
+
+    Attributes:
+        incoming: The number of pixels before pooling.
+        outgoing: The number of regions, whose starts are 1 or 2 pixels apart.
+        overlapping: Whether neighboring regions share a pixel.
+    """
 
     incoming: int
     outgoing: int
     overlapping: bool
 
     def __str__(self) -> str:
+        """Return the sizes before and after, for error messages."""
         return f"{self.incoming} -> {self.outgoing}"
 
     @property
     def steps(self) -> int:
-        """Their number: to the last start if regions overlap, else to the end of the last one."""
+        """Return the number of steps: to the last start if regions overlap, else to the end."""
         return self.outgoing - self.overlapping
 
     @property
     def span(self) -> int:
-        """The sum of the steps."""
+        """Return the sum of the steps."""
         return self.incoming - 2 * self.overlapping
 
     @property
     def possible(self) -> range:
-        """The outgoing sizes with steps of both lengths, so that there is an order to draw."""
+        """Return the outgoing sizes with steps of both lengths, which leave an order to draw."""
         return range(self.incoming // 2 + 1, self.incoming - self.overlapping)
 
     @property
     def choice(self) -> bool:
-        """Whether the outgoing size is a possible one."""
+        """Return whether the outgoing size is a possible one."""
         return self.outgoing in self.possible
 
     def require_choice(self, where: str) -> None:
-        """Raise Refusal, which begins with `where`, unless the outgoing size is a possible one."""
+        """Check that the outgoing size is a possible one.
+
+        Raises:
+            Refusal: It is not; the error begins with `where`.
+        """
         if self.choice:
             return
         kind, possible = "overlapping" if self.overlapping else "disjoint", self.possible
@@ -77,10 +88,14 @@ def size(incoming: int, ratio: float) -> int:
 
 
 def pseudorandom_steps(axis: Axis, offsets: Tensor) -> Tensor:
-    """Return steps (N, axis.steps) for `offsets` u (N, 1) in [0, 1).
+    """Return steps (N, axis.steps) in pseudorandom order.
 
     Ticks are int((i + u) a) - int(u a) with a = span / steps, in the offsets' precision as in
-    PyTorch's kernel; the last tick is set, as rounding can miss it by 1.
+    PyTorch's kernel; the last tick is set, as rounding can miss it by 1. Graham, arXiv 1412.6071.
+
+    Args:
+        axis: The sizes of the axis.
+        offsets: u (N, 1) in [0, 1).
     """
     ratio = torch.tensor(axis.span, dtype=offsets.dtype) / axis.steps
     ticks = ((torch.arange(axis.steps + 1) + offsets) * ratio).long() - (offsets * ratio).long()
@@ -91,7 +106,9 @@ def pseudorandom_steps(axis: Axis, offsets: Tensor) -> Tensor:
 def random_steps(axis: Axis, keys: Tensor) -> Tensor:
     """Return steps (N, axis.steps), all 1s and 2s that fit, in random order.
 
-    The order sorts each row of `keys`, uniform draws (N, axis.steps).
+    Args:
+        axis: The sizes of the axis.
+        keys: Uniform draws (N, axis.steps); the order sorts each row of them.
     """
     return _lengths(axis).take(keys.argsort(dim=1))
 
@@ -102,7 +119,12 @@ def _lengths(axis: Axis) -> Tensor:
 
 
 def edges(axis: Axis, steps: Tensor) -> Tensor:
-    """Return first and last pixel of every region (N, 2 * outgoing), equal if it has one pixel."""
+    """Return first and last pixel of every region (N, 2 * outgoing), equal if it has one pixel.
+
+    Args:
+        axis: The sizes of the axis.
+        steps: (N, axis.steps), each 1 or 2.
+    """
     ends = steps.cumsum(1)
     first = functional.pad(ends, (1, 0)) if axis.overlapping else ends - steps
     last = first + 1 if axis.overlapping else ends - 1
@@ -116,10 +138,17 @@ def fixed_edges(axis: Axis) -> Tensor:
 
 
 def corners(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return inputs (N, C, H, W) at `rows` (N, 2h) and `columns` (N, 2w): (N, C, 2h, 2w).
+    """Return the pixels at the corners of every region: each square of two by two is a region.
 
-    Each square of two by two is a region. The layout is channels_last: whole pixels move, which is
-    fast for inputs in that layout.
+    The layout is channels_last: whole pixels move, which is fast for inputs in that layout.
+
+    Args:
+        inputs: (N, C, H, W).
+        rows: (N, 2h).
+        columns: (N, 2w).
+
+    Returns:
+        (N, C, 2h, 2w).
     """
     examples, channels, height, width = inputs.shape
     starts = torch.arange(0, examples * height * width, height * width)[:, None]
@@ -130,8 +159,11 @@ def corners(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def fractional_max_pool(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return the maxima (N, C, h, w) of inputs (N, C, H, W) over the regions with these edges.
+    """Return the maxima (N, C, h, w) of inputs over the regions with these edges.
 
-    `rows` (N, 2 * h) and `columns` (N, 2 * w) are those of `edges`.
+    Args:
+        inputs: (N, C, H, W).
+        rows: Those of `edges`, (N, 2 * h).
+        columns: Those of `edges`, (N, 2 * w).
     """
     return functional.max_pool2d(corners(inputs, rows, columns), 2)

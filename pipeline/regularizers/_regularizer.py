@@ -1,4 +1,4 @@
-"""The interface of a regularizer: its settings, what it declares, and the hooks of a run."""
+"""Define the interface of a regularizer: its settings, what it declares, and the hooks of a run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,11 @@ class Regularizer(Settings, ABC):
     called in this order. All but the audit are neutral by default.
 
     Attributes:
-        name: the name in YAML, which is the name of the file.
-        needs: what `sites` looks for in a network, for the error message if there is none.
-        also_called: its names in other libraries, for the error message for an unknown name.
-        clashes: regularizers that make no sense together with this one, each with the reason.
-        off: values of settings that leave no effect, whatever the other settings; None if there
+        name: The name in YAML, which is the name of the file.
+        needs: What `sites` looks for in a network, for the error message if there is none.
+        also_called: Its names in other libraries, for the error message for an unknown name.
+        clashes: Regularizers that make no sense together with this one, each with the reason.
+        off: Values of settings that leave no effect, whatever the other settings; None if there
             are none.
     """
 
@@ -48,17 +48,17 @@ class Regularizer(Settings, ABC):
 
     @property
     def test_rule(self) -> TestRule:
-        """The members averaged at test (`config/test_rules.py`), declared before data are seen."""
+        """Return the members averaged at test, declared before data are seen."""
         return DETERMINISTIC
 
     @property
     def augments(self) -> bool:
-        """Whether this regularizer changes batches."""
+        """Return whether this regularizer changes batches."""
         return type(self).modify_batch is not Regularizer.modify_batch
 
     @property
     def flips(self) -> bool:
-        """Whether it shows mirror images, whose label is another one in some datasets."""
+        """Return whether it shows mirror images, whose label is another one in some datasets."""
         return False
 
     def other_forms(self) -> dict[str, Self]:
@@ -76,7 +76,11 @@ class Regularizer(Settings, ABC):
         return [("", network)]
 
     def require_sites(self, network: nn.Module) -> Sequence[Any]:
-        """Return `sites`. Raise Refusal if there is none."""
+        """Return `sites`, which have to be at least one.
+
+        Raises:
+            Refusal: There is none.
+        """
         found = self.sites(network)
         if not found:
             raise Refusal(f"{self.name}: the network has no {self.needs}")
@@ -86,18 +90,21 @@ class Regularizer(Settings, ABC):
         """Return plain values that are equal for settings which train the same network.
 
         Args:
-            network: the plain network, which is left unchanged.
+            network: The plain network, which is left unchanged.
             shape: (channels, height, width) of the images.
 
         Raises:
-            Refusal: these settings cannot act on the network.
+            Refusal: These settings cannot act on the network.
         """
         return self.model_dump(mode="json")
 
     def modify_model(self, network: nn.Module) -> None:
         """Place noise layers in the network and leave its weights unchanged.
 
-        By default only check that there are sites. Raise Refusal if there is none.
+        By default only check that there are sites.
+
+        Raises:
+            Refusal: There is no site.
         """
         self.require_sites(network)
 
@@ -111,9 +118,9 @@ class Regularizer(Settings, ABC):
         """Return a training batch as this regularizer changes it.
 
         Args:
-            inputs: images (N, channels, height, width) in [0, 1], before standardization.
-            targets: distributions over classes (N, classes).
-            generator: the source of all draws, on the CPU, seeded for this batch and regularizer.
+            inputs: Images (examples, channels, height, width) in [0, 1], before standardization.
+            targets: Distributions over classes (examples, classes).
+            generator: The source of all draws, on the CPU, seeded for this batch and regularizer.
         """
         return inputs, targets
 
@@ -126,7 +133,7 @@ class Regularizer(Settings, ABC):
         """Return measures of what happened in training, at least one.
 
         Raises:
-            NoEffect: an effect was expected and did not happen.
+            NoEffect: An effect was expected and did not happen.
         """
 
 
@@ -134,8 +141,8 @@ def batch_generator(name: str, seed: int, *place: str | int) -> torch.Generator:
     """Return the generator for one call of a regularizer's `modify_batch`.
 
     Args:
-        name: the regularizer's, so that none moves the draws of another.
-        seed: that of the augmentation stream.
-        place: epoch and batch (and the rank of a device but the first), or "view" and its number.
+        name: The regularizer's, so that none moves the draws of another.
+        seed: That of the augmentation stream.
+        place: Epoch and batch (and the rank of a device but the first), or "view" and its number.
     """
     return torch.Generator().manual_seed(derive(seed, "augmentation", name, *place))

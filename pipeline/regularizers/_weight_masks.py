@@ -1,4 +1,4 @@
-"""Masks of single weights, one for every example: how they are drawn, and the product with them.
+"""Draw masks of single weights, one for every example, and multiply with them.
 
 Masks come in chunks and are drawn again in the backward pass, so memory stays bounded. Chances are
 integer parts of 65536, which takes few random bits.
@@ -20,9 +20,17 @@ REMEMBERED = 1 << 20  # weights whose masks are kept for the backward pass, 4 Mi
 
 @dataclass
 class Masks:
-    """Masks of `rows` examples for weights of `shape`, in chunks; the same ones in every iteration.
+    """Masks of single weights, in chunks of rows; the same ones in every iteration.
 
-    Few are remembered; many are drawn again from their seed.
+    Few are kept in memory; many are drawn again from their seed.
+
+    Attributes:
+        seed: The seed of all masks.
+        rows: The number of examples.
+        shape: The shape of the weights.
+        dropped: The chance of being dropped, in parts of 65536.
+        dtype: The type of the masks, which are 1 and 0.
+        kept: The number of weights kept, once all masks have been drawn.
     """
 
     seed: int
@@ -50,10 +58,14 @@ class Masks:
 
 
 class MaskedProduct(torch.autograd.Function):
-    """inputs (N, in), weight (out, in), masks in chunks (rows, out, in) -> (N, out)."""
+    """The product of inputs (N, in) and a weight (out, in), masked: (N, out).
+
+    Masks come in chunks (rows, out, in).
+    """
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, masks: Iterable[Tensor]) -> Tensor:
+        """Return the product, drawing the masks."""
         ctx.save_for_backward(inputs, weight)
         ctx.masks = masks
         products = [
@@ -65,6 +77,7 @@ class MaskedProduct(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        """Return the gradients of inputs and weight, drawing the same masks again."""
         inputs, weight = ctx.saved_tensors
         of_inputs, of_weight = [], torch.zeros_like(weight)
         for mask, rows, back in _chunks(ctx.masks, inputs, gradient):
@@ -92,8 +105,14 @@ def draw_mask(
 ) -> Tensor:
     """Return 1 with chance 1 - dropped / 65536, else 0; floats, since mixed products are slow.
 
-    `draw` returns as many random 64-bit words. A weight costs 16 bits of them, or 8 if these
-    suffice, as for 1/4 or 1/2; the lowest numbers are dropped.
+    A weight costs 16 bits, or 8 if these suffice, as for 1/4 or 1/2; the lowest numbers are
+    dropped.
+
+    Args:
+        draw: A function from a number to as many random 64-bit words.
+        shape: The shape of the mask.
+        dropped: The chance of being dropped, in parts of 65536.
+        dtype: The type of the mask.
     """
     number, bits = math.prod(shape), 16 if dropped % 256 else 8
     words = draw(-(-number * bits // 64))
@@ -103,5 +122,5 @@ def draw_mask(
 
 
 def words_of(source: np.random.SFC64) -> Callable[[int], Tensor]:
-    """Return what draws words from numpy: many come faster from it, few from torch."""
+    """Return a function that draws words by numpy: many come faster from it, few from torch."""
     return lambda number: torch.from_numpy(np.asarray(source.random_raw(number)).view(np.int64))

@@ -1,8 +1,7 @@
-"""Augmentation: each training image is moved, recoloured or partly hidden at random, in every epoch
-differently.
+"""Augmentation: each training image is moved, recolored or partly hidden at random in every epoch.
 
 Affine moves (Simard et al., Best Practices for Convolutional Neural Networks Applied to Visual
-Document Analysis, ICDAR 2003); mirroring, random crops and PCA colour jitter (Krizhevsky et al.,
+Document Analysis, ICDAR 2003); mirroring, random crops and PCA color jitter (Krizhevsky et al.,
 ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012); cutout (DeVries and
 Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, arXiv 1708.04552,
 2017). Labels stay the same, so mirroring digits is a negative control. Acts on batches, before
@@ -23,7 +22,7 @@ from pipeline.regularizers._regularizer import Regularizer
 
 Amount = Tensor | float  # one per image (N,), or one for all
 
-COLUMNS = {  # uniform numbers per image; colour jitter takes one per channel
+COLUMNS = {  # uniform numbers per image; color jitter takes one per channel
     "shift": 2,
     "flip": 1,
     "crop": 3,
@@ -44,7 +43,12 @@ SEEN = 0.1
 
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:
-    """Return images (N, channels, height, width), mirrored where `mirrored` (N,; bool) is true."""
+    """Return mirrored images.
+
+    Args:
+        images: (N, channels, height, width).
+        mirrored: Whether an image is mirrored left to right, (N,), bool.
+    """
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
@@ -57,18 +61,18 @@ def move(
     sides: Amount = 1.0,
     places: Amount = 0.0,
 ) -> Tensor:
-    """Return images cropped, slanted, turned and scaled about their centre, and shifted.
+    """Return images cropped, slanted, turned and scaled about their center, and shifted.
 
     One bilinear resampling, black beyond the border.
 
     Args:
         images: (N, channels, height, width).
-        shifts: right and down in pixels, (N, 2).
-        angles: in degrees, counter-clockwise.
-        factors: of magnification.
-        slants: in degrees, lower rows to the right.
-        sides: the crop's side over the image's, in (0, 1]; the crop is magnified to fill the image.
-        places: where the crop is between left or top (-1) and right or bottom (1), (N, 2).
+        shifts: Right and down in pixels, (N, 2).
+        angles: In degrees, counter-clockwise, (N,).
+        factors: Of magnification, (N,).
+        slants: In degrees, lower rows to the right, (N,).
+        sides: The crop's side over the image's, in (0, 1]; the crop is magnified to fill the image.
+        places: The place of the crop between left or top (-1) and right or bottom (1), (N, 2).
     """
     angle, factor, slant, side = (
         torch.as_tensor(amount, dtype=images.dtype, device=images.device).expand(len(images))
@@ -92,13 +96,13 @@ def move(
 
 
 def recolour(images: Tensor, brightness: Amount, contrast: Amount, noise: Amount = 0.0) -> Tensor:
-    """Return images in [0, 1] with contrast, brightness and colour changed, clipped to [0, 1].
+    """Return images in [0, 1] with contrast, brightness and color changed, clipped to [0, 1].
 
     Args:
         images: (N, channels, height, width).
-        brightness: factor of all of the image (N,); 1 leaves it unchanged.
-        contrast: factor of the distance from the image's mean (N,); 1 leaves it unchanged.
-        noise: see `pca_jitter`.
+        brightness: Factor of all of the image (N,); 1 leaves it unchanged.
+        contrast: Factor of the distance from the image's mean (N,); 1 leaves it unchanged.
+        noise: That of `pca_jitter`.
     """
     mean = images.mean((1, 2, 3), keepdim=True)
     factors = [torch.as_tensor(amount).reshape(-1, 1, 1, 1) for amount in (contrast, brightness)]
@@ -106,15 +110,16 @@ def recolour(images: Tensor, brightness: Amount, contrast: Amount, noise: Amount
 
 
 def pca_jitter(images: Tensor, noise: Amount) -> Tensor:
-    """Return images plus the principal components of colour, times their VARIANCE, times `noise`.
+    """Return images plus the principal components of color, times their VARIANCE, times `noise`.
 
-    Sum p_i alpha_i lambda_i of the paper is the covariance times a normal vector: alpha are that
-    vector's coordinates along the components, normal themselves. The covariance is that of the
-    pixels of this batch, since the hook does not see all training images.
+    Sum p_i alpha_i lambda_i of the paper (Krizhevsky et al., NIPS 2012, section 4.1) is the
+    covariance times a normal vector: alpha are that vector's coordinates along the components,
+    normal themselves. The covariance is that of the pixels of this batch, since the hook does not
+    see all training images.
 
     Args:
         images: (N, channels, height, width) in [0, 1].
-        noise: normal with AlexNet's deviation 0.1 or another (N, channels), or a number for none.
+        noise: Normal with AlexNet's deviation 0.1 or another (N, channels), or a number for none.
     """
     if not isinstance(noise, Tensor):
         return images
@@ -126,8 +131,11 @@ def pca_jitter(images: Tensor, noise: Amount) -> Tensor:
 def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
     """Return images (N, channels, height, width) with a black square each, clipped at the border.
 
-    `centres` (N, 2): row and column of the square's middle pixel, the lower right of the four for
-    an even `side` (in pixels).
+    Args:
+        images: (N, channels, height, width).
+        centres: Row and column of the square's middle pixel, the lower right of the four for an
+            even side, (N, 2).
+        side: The side of the square, in pixels.
     """
     inside = []
     for axis, size in enumerate(images.shape[-2:]):
@@ -140,13 +148,19 @@ def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
 class Augmentation(Regularizer):
     """Every strength is off at 0, and drawn uniformly for each image.
 
-    `shift`: up to this many pixels each way. `flip`: the chance of being mirrored left to right.
-    `crop`: up to this share of the area is cut away, the rest (from anywhere, of the image's own
-    proportions) magnified to the full size. `rotate`: up to this many degrees each way. `scale`:
-    magnified or reduced by up to 1 + scale (uniform on a log scale). `shear`: slanted by up to this
-    many degrees each way. `brightness`, `contrast`: multiplied by 1 - strength to 1 + strength.
-    `pca_jitter`: standard deviation of the coordinates along the principal components of colour
-    (AlexNet: 0.1). `cutout`: side in pixels of a black square, its middle anywhere.
+    Attributes:
+        shift: Up to this many pixels each way.
+        flip: The chance of being mirrored left to right.
+        crop: Up to this share of the area is cut away, the rest (from anywhere, of the image's own
+            proportions) magnified to the full size.
+        rotate: Up to this many degrees each way.
+        scale: Magnified or reduced by up to 1 + scale (uniform on a log scale).
+        shear: Slanted by up to this many degrees each way.
+        brightness: Multiplied by 1 - strength to 1 + strength.
+        contrast: Multiplied by 1 - strength to 1 + strength.
+        pca_jitter: Standard deviation of the coordinates along the principal components of color
+            (AlexNet: 0.1).
+        cutout: Side in pixels of a black square, its middle anywhere.
     """
 
     name: ClassVar = "augmentation"
@@ -165,7 +179,7 @@ class Augmentation(Regularizer):
 
     @property
     def flips(self) -> bool:
-        """Whether any image is ever mirrored."""
+        """Return whether any image is ever mirrored."""
         return self.flip > 0
 
     def modify_batch(

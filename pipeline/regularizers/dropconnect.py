@@ -1,5 +1,7 @@
-"""DropConnect (Wan, Zeiler, Zhang, LeCun and Fergus, Regularization of Neural Networks using
-DropConnect, ICML 2013): single weights, biases among them, are zeroed at random while training.
+"""DropConnect: single weights, biases among them, are zeroed at random while training.
+
+Wan, Zeiler, Zhang, LeCun and Fergus, Regularization of Neural Networks using DropConnect, ICML
+2013.
 
 Acts on linear layers with a mask for every example, as in the paper and exactly: masks are drawn
 chunk by chunk and drawn again in the backward pass, so memory stays bounded. Convolutions get one
@@ -34,8 +36,7 @@ LOWEST = -(1 << 63)  # of 64-bit words
 def dropconnect(
     inputs: Tensor, weight: Tensor, bias: Tensor | None, masks: Iterable[Tensor], keep: float
 ) -> Tensor:
-    """Return ((M * weight) inputs + m * bias) / keep, (N, out), with a mask for every row of
-    inputs.
+    """Return ((M * weight) inputs + m * bias) / keep, with a mask for every row of inputs.
 
     Args:
         inputs: (N, in).
@@ -44,7 +45,10 @@ def dropconnect(
         masks: 1 where kept and 0 elsewhere, (rows, out, in + 1; the last column is the bias's;
             without bias, in) in chunks of rows that add up to N; iterated once forward and once
             backward.
-        keep: the chance of being kept, in (0, 1].
+        keep: The chance of being kept, in (0, 1].
+
+    Returns:
+        (N, out).
     """
     if bias is not None:
         inputs = functional.pad(inputs, (0, 1), value=1.0)
@@ -54,10 +58,14 @@ def dropconnect(
 
 
 def thinned(weights: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
-    """Return each of the weights times its mask (same shape), in the layout of the weights.
+    """Return each of the weights times its mask, in the layout of the weights.
 
-    All at once, which is fastest. A mask is one over the chance of being kept where a weight is
-    kept, and 0 elsewhere.
+    All at once, which is fastest.
+
+    Args:
+        weights: Any shapes.
+        masks: One over the chance of being kept where a weight is kept, and 0 elsewhere; the same
+            shapes.
     """
     products = torch._foreach_mul(list(weights), list(masks))
     # where an axis has length 1 torch may choose strides that push the network out of channels_last
@@ -72,14 +80,29 @@ def thinned(weights: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
 def gaussian_moments(
     inputs: Tensor, weight: Tensor, bias: Tensor | None, rate: float
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (N, out) of a linear layer over all masks, for inputs (N, in)."""
+    """Return mean and variance (N, out) of a linear layer over all masks.
+
+    Wan et al., ICML 2013: with inverted scaling the mean is that of the plain layer, and the
+    variance rate / (1 - rate) times the sum of squared weight times squared input.
+
+    Args:
+        inputs: (N, in).
+        weight: (out, in).
+        bias: (out,) or None.
+        rate: The chance of being dropped, in [0, 1).
+    """
     squared = None if bias is None else bias.square()
     spread = functional.linear(inputs.square(), weight.square(), squared)
     return functional.linear(inputs, weight, bias), spread * (rate / (1 - rate))
 
 
 def expected_relu(mean: Tensor, variance: Tensor) -> Tensor:
-    """Return E[max(u, 0)] of normal u: mean Phi(mean / s) + s phi(mean / s), s its deviation."""
+    """Return E[max(u, 0)] of normal u: mean Phi(mean / s) + s phi(mean / s), s its deviation.
+
+    Args:
+        mean: The means of u, any shape.
+        variance: The variances of u, the same shape.
+    """
     deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
     ratio = mean / deviation
     density = torch.exp(-ratio.square() / 2) / math.sqrt(2 * math.pi)
@@ -89,9 +112,14 @@ def expected_relu(mean: Tensor, variance: Tensor) -> Tensor:
 
 @final
 class DropConnect(Regularizer):
-    """`rate` is the chance that a weight is dropped; `where`: linear or convolution; `inference`,
-    the deterministic form: mean (the weights themselves) or gaussian (moments, for linear layers
-    that a ReLU follows)."""
+    """Settings of DropConnect.
+
+    Attributes:
+        rate: The chance that a weight is dropped.
+        where: The layers it acts on, linear or convolution.
+        inference: The deterministic form: mean (the weights themselves) or gaussian (moments, for
+            linear layers that a ReLU follows).
+    """
 
     name: ClassVar = "dropconnect"
     needs: ClassVar = (
@@ -113,18 +141,20 @@ class DropConnect(Regularizer):
         return self
 
     def other_forms(self) -> dict[str, Self]:
+        """Return the Gaussian form of linear layers, where these settings have another."""
         if self.where == "convolution" or self.inference == "gaussian":
             return {}
         return {"moments": self.model_copy(update={"inference": "gaussian"})}
 
     def sites(self, network: nn.Module) -> list[Site]:
+        """Return the linear layers or the convolutions, as `where` has it."""
         return linear_layers(network) if self.where == "linear" else convolutions(network)
 
     def modify_model(self, network: nn.Module) -> None:
         """Compute every site by a noise layer.
 
         Raises:
-            Refusal: there is no site, or with Gaussian inference none that a ReLU follows.
+            Refusal: There is no site, or with Gaussian inference none that a ReLU follows.
         """
         found = self.require_sites(network)
         if self.where == "convolution":
@@ -173,7 +203,7 @@ class WeightMaskLayer(NoiseLayer, ABC):
 
     @property
     def keep(self) -> float:
-        """The exact chance that a weight is kept."""
+        """Return the exact chance that a weight is kept."""
         return 1 - self.dropped / PARTS
 
 
@@ -213,8 +243,7 @@ class LinearLayer(WeightMaskLayer):
 
 @final
 class ConvolutionsLayer(WeightMaskLayer):
-    """Thins the weights of a network's convolutions while it runs, with one mask for the whole
-    batch.
+    """Thins the weights of a network's convolutions while it runs, one mask for the whole batch.
 
     All are drawn and multiplied at once: one by one costs several times as much.
     """

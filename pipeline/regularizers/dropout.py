@@ -1,5 +1,7 @@
-"""Dropout (Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout: A Simple Way to
-Prevent Neural Networks from Overfitting, JMLR 15, 2014): units are zeroed at random while training.
+"""Dropout: units are zeroed at random while training.
+
+Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout: A Simple Way to Prevent Neural
+Networks from Overfitting, JMLR 15, 2014.
 
 Acts on the hidden inputs of linear layers, or on the network's standardized input (a zero there is
 the mean pixel), with a mask per example; inverted scaling, so nothing changes at test.
@@ -24,15 +26,25 @@ RATES = "a number, at least 0 and less than 1, or one for each hidden layer, as 
 
 
 def dropout(inputs: Tensor, kept: Tensor, rate: float) -> Tensor:
-    """Return inputs / (1 - rate) where `kept` (bool, same shape) is true, and zero elsewhere."""
+    """Return inputs / (1 - rate) where kept, and zero elsewhere (Srivastava et al., section 10).
+
+    Args:
+        inputs: Any shape.
+        kept: The mask, bool, of the same shape.
+        rate: The chance of being dropped, in [0, 1).
+    """
     return inputs * kept * (1 / (1 - rate))
 
 
 @final
 class Dropout(Regularizer):
-    """`rate` is the chance that a unit is DROPPED (the paper's p is the chance that it is kept),
-    one for all hidden layers or one for each; `where`: hidden (the inputs of linear layers but the
-    network's own) or input (its pixels)."""
+    """Settings of dropout.
+
+    Attributes:
+        rate: The chance that a unit is DROPPED (the paper's p is the chance that it is kept), one
+            for all hidden layers or one for each.
+        where: hidden (the inputs of linear layers but the network's own) or input (its pixels).
+    """
 
     name: ClassVar = "dropout"
     needs: ClassVar = "linear layer with hidden inputs; where: input drops what it reads"
@@ -61,6 +73,7 @@ class Dropout(Regularizer):
         return not any(self.rate if isinstance(self.rate, tuple) else [self.rate])
 
     def sites(self, network: nn.Module) -> list[Site]:
+        """Return the linear layers with hidden inputs, or the network, as `where` has it."""
         return hidden_layers(network) if self.where == "hidden" else [("input", network)]
 
     def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -68,6 +81,7 @@ class Dropout(Regularizer):
         return {"where": self.where, "rates": self._rate_of_each(self.require_sites(network))}
 
     def modify_model(self, network: nn.Module) -> None:
+        """Place a noise layer before every site."""
         found = self.require_sites(network)
         place = place_before if self.where == "hidden" else place_at_input
         for number, rate in enumerate(self._rate_of_each(found)):
@@ -87,7 +101,11 @@ class Dropout(Regularizer):
         }
 
     def _rate_of_each(self, sites: Sequence[Any]) -> list[float]:
-        """Return the rate of each site. Raise Refusal if their numbers differ."""
+        """Return the rate of each site.
+
+        Raises:
+            Refusal: The numbers of rates and sites differ.
+        """
         if isinstance(self.rate, float):
             return [self.rate] * len(sites)
         if len(self.rate) != len(sites):
@@ -107,7 +125,9 @@ class DropoutLayer(MaskLayer):
         self.number = number
 
     def mask_shape(self, inputs: Tensor) -> torch.Size:
+        """Return the shape of the inputs: a draw for every unit."""
         return inputs.shape
 
     def masked(self, inputs: Tensor, kept: Tensor) -> Tensor:
+        """Return the inputs with the units dropped where `kept` is false."""
         return dropout(inputs, kept, self.rate)

@@ -1,5 +1,6 @@
-"""Early stopping (Prechelt, Early Stopping - But When?, 1998): training ends once validation no
-longer improves.
+"""Early stopping: training ends once validation no longer improves.
+
+Prechelt, Early Stopping - But When?, 1998.
 
 Looks at the points of the learning curve; the weights of the best point are restored. It couples
 fitting and regularizing: a stopped run has had fewer updates, and the learning-rate schedule was
@@ -19,14 +20,24 @@ from pipeline.regularizers._regularizer import Regularizer
 
 
 def improved(score: float, best: float | None, monitor: str) -> bool:
-    """Return whether a validation score beats the best so far: a lower loss, a higher accuracy."""
+    """Return whether a validation score beats the best so far.
+
+    Args:
+        score: The score.
+        best: The best so far, None for the first.
+        monitor: loss, better when lower, or accuracy, better when higher.
+    """
     return best is None or (score < best if monitor == "loss" else score > best)
 
 
 @final
 class EarlyStopping(Regularizer):
-    """`patience`: points of the curve without improvement before training stops; `monitor`: the
-    validation score."""
+    """Settings of early stopping.
+
+    Attributes:
+        patience: Points of the curve without improvement before training stops.
+        monitor: The validation score, loss or accuracy.
+    """
 
     name: ClassVar = "early_stopping"
 
@@ -34,6 +45,7 @@ class EarlyStopping(Regularizer):
     monitor: Literal["loss", "accuracy"] = "loss"
 
     def callbacks(self) -> list[TrainingCallback]:
+        """Return a new stopper."""
         return [Stopper(self.patience, self.monitor)]
 
     def audit(self, inputs: AuditInputs) -> Measures:

@@ -1,5 +1,6 @@
-"""Fractional max pooling (Graham, Fractional Max-Pooling, arXiv 1412.6071, 2014): pools by a ratio
-between 1 and 2.
+"""Fractional max pooling: pools by a ratio between 1 and 2.
+
+Graham, Fractional Max-Pooling, arXiv 1412.6071, 2014.
 
 Acts on the max-pooling layers that shrink their input: they become maxima over regions of at most
 two pixels by two, drawn for every example and shared by its channels (`_regions.py`); fixed regions
@@ -45,8 +46,14 @@ def _usual_ratio(given: dict[str, Any]) -> float | None:
 
 @final
 class FractionalMaxPooling(Regularizer):
-    """`ratio`: size before over size after, of every layer; or `output_sizes`: pixels a side after
-    each layer, in order."""
+    """Settings of fractional max pooling.
+
+    Attributes:
+        output_sizes: Pixels a side after each layer, in order; an alternative to `ratio`.
+        ratio: Size before over size after, of every layer.
+        regions: How regions are placed: random, pseudorandom or fixed.
+        overlapping: Whether neighboring regions share a pixel.
+    """
 
     name: ClassVar = NAME
     needs: ClassVar = "max-pooling layer (nn.MaxPool2d with a stride above 1)"
@@ -64,17 +71,18 @@ class FractionalMaxPooling(Regularizer):
 
     @property
     def test_rule(self) -> TestRule:
-        """12 noise passes, or deterministic if regions are fixed."""
+        """Return 12 noise passes, or the deterministic rule if regions are fixed."""
         return DETERMINISTIC if self.regions == "fixed" else NOISE
 
     def sites(self, network: nn.Module) -> list[Site]:
+        """Return the max-pooling layers that shrink their input."""
         return [site for site in pooling_layers(network) if site[1].stride not in (1, (1, 1))]
 
     def modify_model(self, network: nn.Module) -> None:
         """Compute every max-pooling layer that shrinks its input by fractional pooling.
 
         Raises:
-            Refusal: there is none, one returns indices, or `output_sizes` are not one for each.
+            Refusal: There is none, one returns indices, or `output_sizes` are not one for each.
         """
         found = self.require_sites(network)
         indexed = [site for site, module in found if module.return_indices]
@@ -98,7 +106,7 @@ class FractionalMaxPooling(Regularizer):
         """Return the settings with the sizes of every axis in place of ratio or output_sizes.
 
         Raises:
-            Refusal: the sizes leave too little randomness, or the network cannot take them.
+            Refusal: The sizes leave too little randomness, or the network cannot take them.
         """
         axes = self._axes(network, shape)
         ways = math.prod(axis.sequences(self.regions) for axis in axes)
@@ -143,7 +151,14 @@ class FractionalMaxPooling(Regularizer):
 @final
 @dataclass
 class Sizing:
-    """Which axes the layer of this number pools, by the settings and the size of its input."""
+    """The sizes of one layer, by the settings and the size of its input.
+
+    Attributes:
+        settings: The settings of the regularizer.
+        site: The name of the layer.
+        number: Its place among the layers that are pooled.
+        axes: Rows and columns by input size, as far as they have been computed.
+    """
 
     settings: FractionalMaxPooling
     site: str
@@ -151,7 +166,14 @@ class Sizing:
     axes: dict[tuple[int, int], tuple[Axis, Axis]] = field(default_factory=dict)  # by input size
 
     def of(self, inputs: Tensor) -> tuple[Axis, Axis]:
-        """Return rows and columns for inputs (N, C, H, W). Raise Refusal if there is no choice."""
+        """Return the axes of rows and columns.
+
+        Args:
+            inputs: (N, C, H, W).
+
+        Raises:
+            Refusal: The sizes leave no choice of regions.
+        """
         height, width = inputs.shape[-2:]
         if (height, width) not in self.axes:
             self.axes[height, width] = self._axis(height), self._axis(width)
@@ -214,7 +236,7 @@ class DrawnRegions(NoiseLayer):
         """Return the number of sequences of regions seen in the first batches.
 
         Raises:
-            NoEffect: they were all the same one, or one a batch.
+            NoEffect: They were all the same one, or one a batch.
         """
         batches, examples, varied = (
             int(self.counts.get(name, 0)) for name in ("batches", "examples", "varied")
@@ -254,7 +276,11 @@ def _layers(network: nn.Module) -> list[FixedRegions | DrawnRegions]:
 
 
 def _require_features(linear: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-    """Raise Refusal for an input that a linear layer does not take, as after pooling by less."""
+    """Check that a linear layer takes as many features as the new sizes give it.
+
+    Raises:
+        Refusal: The numbers differ.
+    """
     given, taken = arguments[0].shape[-1], linear.in_features
     if given != taken:
         raise Refusal(

@@ -1,5 +1,6 @@
-"""Input noise (Bishop, Training with Noise is Equivalent to Tikhonov Regularization, Neural
-Computation 7, 1995): Gaussian noise is added to the inputs while training.
+"""Input noise: Gaussian noise is added to the inputs while training.
+
+Bishop, Training with Noise is Equivalent to Tikhonov Regularization, Neural Computation 7, 1995.
 
 Acts on the network's standardized input, with a draw for every value of every example; for small
 noise it is a penalty of sigma^2 / 2 times the squared gradient of the output with respect to the
@@ -23,14 +24,24 @@ ROUNDING = 0.01  # of the variance, by single precision
 
 
 def input_noise(inputs: Tensor, noise: Tensor, sigma: float) -> Tensor:
-    """Return inputs plus `sigma` times standard normal `noise` (same shape)."""
+    """Return inputs with Gaussian noise added.
+
+    Args:
+        inputs: Any shape.
+        noise: Standard normal draws of the same shape.
+        sigma: The standard deviation of what is added.
+    """
     return inputs + sigma * noise
 
 
 @final
 class InputNoise(Regularizer):
-    """`sigma` is the noise's standard deviation, in standard deviations of the channel's training
-    pixels."""
+    """Settings of input noise.
+
+    Attributes:
+        sigma: The noise's standard deviation, in standard deviations of the channel's training
+            pixels.
+    """
 
     name: ClassVar = "input_noise"
     off: ClassVar = {"sigma": 0}
@@ -38,6 +49,7 @@ class InputNoise(Regularizer):
     sigma: float = Field(0.2, ge=0)
 
     def modify_model(self, network: nn.Module) -> None:
+        """Place a noise layer at the network's input."""
         place_at_input(network, InputNoiseLayer("input", self.sigma))
 
     def audit(self, inputs: AuditInputs) -> Measures:
@@ -60,8 +72,7 @@ class InputNoise(Regularizer):
 
 
 def _is_likely(ratio: float, number: int) -> bool:
-    """Return whether a mean square `ratio` times the expected one has more than a negligible
-    chance.
+    """Return whether a mean square of `ratio` times the expected one is not negligibly rare.
 
     Chernoff's bound for chi squared with `number` degrees of freedom: at most
     exp(-number / 2 * (ratio - 1 - log ratio)) on either side.

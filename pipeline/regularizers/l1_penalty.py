@@ -1,9 +1,10 @@
-"""L1 penalty, also the lasso (Tibshirani, Regression Shrinkage and Selection via the Lasso, JRSS B
-58, 1996).
+"""L1 penalty, also the lasso: strength times the sum of absolute weights joins the objective.
 
-Adds strength times the sum of absolute weights to the objective, by a proximal step after every
-update (Daubechies et al., Comm. Pure Appl. Math. 57, 2004): a subgradient never gives exact zeros,
-the proximal step does. Acts on weights, not on biases or normalization.
+Tibshirani, Regression Shrinkage and Selection via the Lasso, JRSS B 58, 1996.
+
+Takes a proximal step after every update (Daubechies et al., Comm. Pure Appl. Math. 57, 2004): a
+subgradient never gives exact zeros, the proximal step does. Acts on weights, not on biases or
+normalization.
 Test rule: deterministic.
 """
 
@@ -22,13 +23,24 @@ from pipeline.regularizers._regularizer import Regularizer
 
 
 def soft_threshold(values: Tensor, threshold: float) -> Tensor:
-    """Return sign(values) * max(|values| - threshold, 0), the proximal step of an L1 norm."""
+    """Return sign(values) * max(|values| - threshold, 0), the proximal step of an L1 norm.
+
+    Daubechies et al., Comm. Pure Appl. Math. 57, 2004.
+
+    Args:
+        values: Any shape.
+        threshold: A number >= 0.
+    """
     return functional.softshrink(values, threshold)
 
 
 @final
 class L1Penalty(Regularizer):
-    """`strength` is the factor of the sum of absolute weights."""
+    """Settings of the L1 penalty.
+
+    Attributes:
+        strength: The factor of the sum of absolute weights.
+    """
 
     name: ClassVar = "l1_penalty"
     needs: ClassVar = "weight other than biases and those of normalization"
@@ -37,9 +49,11 @@ class L1Penalty(Regularizer):
     strength: float = Field(0.001, ge=0)
 
     def sites(self, network: nn.Module) -> list[nn.Parameter]:
+        """Return the weights, without biases and normalization."""
         return weights(network)
 
     def callbacks(self) -> list[TrainingCallback]:
+        """Return a new proximal step."""
         return [ProximalStep(self.strength)]
 
     def audit(self, inputs: AuditInputs) -> Measures:
@@ -71,6 +85,7 @@ class ProximalStep(TrainingCallback):
         self.shrunk = 0  # tensors, over all updates
 
     def on_train_start(self, trainer: Any, task: Any) -> None:
+        """Register the proximal step with the optimizer."""
         (optimizer,) = trainer.optimizers
         chosen = weights(task.network)
         optimizer.register_step_post_hook(

@@ -1,9 +1,9 @@
-"""Label smoothing (Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR
-2016).
+"""Label smoothing: a share of every target is spread evenly over all classes.
 
-A share of every target is spread evenly over all classes, so that no logit is driven to infinity.
-Acts on the targets of training batches, draws nothing, and is linear, so that it commutes with
-mixup.
+Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016.
+
+It keeps every logit from growing without bound. Acts on the targets of training batches, draws
+nothing, and is linear, so that it commutes with mixup.
 Test rule: deterministic.
 """
 
@@ -18,13 +18,24 @@ from pipeline.regularizers._regularizer import Regularizer
 
 
 def smoothed(targets: Tensor, amount: float) -> Tensor:
-    """Return (1 - amount) * targets + amount / classes, for distributions targets (N, classes)."""
+    """Return (1 - amount) * targets + amount / classes.
+
+    Szegedy et al., CVPR 2016, section 7.
+
+    Args:
+        targets: Distributions over classes (N, classes).
+        amount: The share of the uniform distribution, in [0, 1).
+    """
     return targets * (1 - amount) + amount / targets.shape[1]
 
 
 @final
 class LabelSmoothing(Regularizer):
-    """`amount` is the uniform distribution's share of a target."""
+    """Settings of label smoothing.
+
+    Attributes:
+        amount: The uniform distribution's share of a target.
+    """
 
     name: ClassVar = "label_smoothing"
     off: ClassVar = {"amount": 0}

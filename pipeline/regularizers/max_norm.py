@@ -1,8 +1,10 @@
-"""Max-norm (Srebro and Shraibman, Rank, Trace-Norm and Max-Norm, COLT 2005; with dropout:
-Srivastava et al., JMLR 15, 2014).
+"""Max-norm: each unit's incoming weight vector is kept within the ball of a given radius.
 
-After every update each unit's incoming weight vector is projected onto the ball of a given radius.
-Acts on the rows of linear layers and on the filters of convolutions, not on biases.
+Srebro and Shraibman, Rank, Trace-Norm and Max-Norm, COLT 2005; with dropout: Srivastava et al.,
+JMLR 15, 2014.
+
+Projects after every update. Acts on the rows of linear layers and on the filters of convolutions,
+not on biases.
 Test rule: deterministic.
 """
 
@@ -21,7 +23,12 @@ ROUNDING = 1e-4  # relative
 
 
 def max_norm(weight: Tensor, strength: float) -> Tensor:
-    """Return `weight` (units, ...) with the norm of each unit's vector at most `strength`."""
+    """Return weights with the norm of each unit's vector at most `strength`.
+
+    Args:
+        weight: (units, ...).
+        strength: The largest norm, above 0.
+    """
     return weight * _factors(weight, strength)
 
 
@@ -39,10 +46,11 @@ def _factors(weight: Tensor, strength: float) -> Tensor:
 
 @final
 class MaxNorm(Regularizer):
-    """`strength` is the largest norm allowed to a unit's incoming weights, so the smaller the
-    stronger; the paper's is 3 to 4.
+    """Settings of max-norm; no finite strength is without effect.
 
-    No finite one is without effect.
+    Attributes:
+        strength: The largest norm allowed to a unit's incoming weights, so the smaller the
+            stronger; the paper's is 3 to 4.
     """
 
     name: ClassVar = "max_norm"
@@ -51,9 +59,11 @@ class MaxNorm(Regularizer):
     strength: float = Field(3.0, gt=0)
 
     def sites(self, network: nn.Module) -> list[Tensor]:
+        """Return the weights of linear layers and convolutions."""
         return units(network)
 
     def callbacks(self) -> list[TrainingCallback]:
+        """Return a new projection."""
         return [Projection(self.strength)]
 
     def audit(self, inputs: AuditInputs) -> Measures:
@@ -61,6 +71,9 @@ class MaxNorm(Regularizer):
 
         A projection is made per unit and update. It may validly never fire, but it has to be armed,
         and no norm may end above the strength.
+
+        Raises:
+            NoEffect: No projection was made, or a norm is above the strength.
         """
         (projection,) = inputs.callbacks
         found = units(inputs.network)
@@ -94,6 +107,7 @@ class Projection(TrainingCallback):
         self.fired: Tensor | int = 0
 
     def on_train_start(self, trainer: Any, task: Any) -> None:
+        """Register the projection with the optimizer."""
         (optimizer,) = trainer.optimizers
         chosen = units(task.network)
         optimizer.register_step_post_hook(lambda *_: self._project(chosen))

@@ -1,5 +1,6 @@
-"""Mixup (Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018): pairs of examples are
-blended.
+"""Mixup: pairs of examples are blended.
+
+Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
 
 Acts on training batches: every image and its target become a weighted mean of their own and of
 another example of the batch; one weight per batch, pairs by a permutation.
@@ -25,8 +26,8 @@ def mixed(values: Tensor, partners: Tensor, share: float) -> Tensor:
 
     Args:
         values: (N, ...).
-        partners: the number of each example's partner (N,).
-        share: in [0, 1].
+        partners: The number of each example's partner (N,).
+        share: The weight of an example's own value, in [0, 1].
     """
     return values * share + values[partners] * (1 - share)
 
@@ -36,6 +37,10 @@ def draw_share(alpha: float, generator: torch.Generator) -> float:
 
     Mean 1/2, variance 1 / (4 (2 alpha + 1)). By numpy, seeded from `generator`: torch's Beta takes
     no generator, and gives 1/2 for small alpha, where the limit is one example alone.
+
+    Args:
+        alpha: Both parameters of the distribution, at least 0.
+        generator: The source of the draw, on the CPU.
     """
     if alpha == 0:
         return 1.0
@@ -45,8 +50,12 @@ def draw_share(alpha: float, generator: torch.Generator) -> float:
 
 @final
 class Mixup(Regularizer):
-    """`alpha` is both parameters of the Beta distribution; the paper uses 0.1 to 0.4 on ImageNet
-    and 1 on CIFAR-10."""
+    """Settings of mixup.
+
+    Attributes:
+        alpha: Both parameters of the Beta distribution of the weight; the paper uses 0.1 to 0.4
+            on ImageNet and 1 on CIFAR-10.
+    """
 
     name: ClassVar = "mixup"
     off: ClassVar = {"alpha": 0}

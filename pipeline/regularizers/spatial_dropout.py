@@ -1,7 +1,9 @@
-"""Spatial dropout (Tompson, Goroshin, Jain, LeCun and Bregler, Efficient Object Localization Using
-Convolutional Networks, CVPR 2015): whole feature maps are zeroed at random while training.
+"""Spatial dropout: whole feature maps are zeroed at random while training.
 
-Neighbouring pixels of a map are correlated, so dropping them one by one hides little. Acts on the
+Tompson, Goroshin, Jain, LeCun and Bregler, Efficient Object Localization Using Convolutional
+Networks, CVPR 2015.
+
+Neighboring pixels of a map are correlated, so dropping them one by one hides little. Acts on the
 outputs of convolutions that see more than one pixel, a mask (example, map) per batch; inverted
 scaling. Where batch norm follows, the variance it sees in training is larger than at test.
 Test rule: deterministic.
@@ -21,14 +23,24 @@ from pipeline.regularizers._regularizer import Regularizer
 
 
 def spatial_dropout(maps: Tensor, kept: Tensor, rate: float) -> Tensor:
-    """Return maps (N, channels, ...) / (1 - rate) where `kept` (N, channels; bool), else zero."""
+    """Return maps / (1 - rate) where kept, and zero elsewhere.
+
+    Args:
+        maps: (N, channels, ...).
+        kept: The mask (N, channels), bool.
+        rate: The chance that a map is dropped, in [0, 1).
+    """
     factors = kept.to(maps.dtype) * (1 / (1 - rate))
     return maps * factors.view(*factors.shape, *[1] * (maps.dim() - 2))
 
 
 @final
 class SpatialDropout(Regularizer):
-    """`rate` is the chance that a feature map is dropped."""
+    """Settings of spatial dropout.
+
+    Attributes:
+        rate: The chance that a feature map is dropped.
+    """
 
     name: ClassVar = "spatial_dropout"
     needs: ClassVar = "convolution that sees more than one pixel"
@@ -37,9 +49,11 @@ class SpatialDropout(Regularizer):
     rate: float = Field(0.1, ge=0, lt=1)
 
     def sites(self, network: nn.Module) -> list[Site]:
+        """Return the convolutions that see more than one pixel."""
         return convolutions(network)
 
     def modify_model(self, network: nn.Module) -> None:
+        """Place a noise layer after every site."""
         for site, module in self.require_sites(network):
             place_after(module, SpatialDropoutLayer(site, self.rate))
 
@@ -61,7 +75,9 @@ class SpatialDropoutLayer(MaskLayer):
         super().__init__("spatial_dropout", site, rate)
 
     def mask_shape(self, inputs: Tensor) -> torch.Size:
+        """Return (N, channels): a draw for every map of an example."""
         return inputs.shape[:2]
 
     def masked(self, inputs: Tensor, kept: Tensor) -> Tensor:
+        """Return the maps with those dropped where `kept` is false."""
         return spatial_dropout(inputs, kept, self.rate)

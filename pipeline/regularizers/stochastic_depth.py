@@ -1,10 +1,10 @@
-"""Stochastic depth (Huang et al., Deep Networks with Stochastic Depth, ECCV 2016): whole branches
-are left out.
+"""Stochastic depth: whole residual branches are skipped at random while training.
 
-Acts on the residual branches of a network, which are skipped at random while training: not
-computed, without gradient, their batch norm unmoved. As in the paper nothing is rescaled in
-training, and at test every branch is multiplied by its chance of survival. Other libraries call it
-drop path or drop connect.
+Huang et al., Deep Networks with Stochastic Depth, ECCV 2016.
+
+A skipped branch is not computed, has no gradient, and leaves its batch norm unmoved. As in the
+paper nothing is rescaled in training, and at test every branch is multiplied by its chance of
+survival. Other libraries call it drop path or drop connect.
 Test rule: deterministic (the paper's).
 """
 
@@ -33,9 +33,9 @@ def stochastic_depth(
 
     Args:
         shortcut: (N, ...).
-        inputs: what the branch reads, each (N, ...).
-        branch: the function that is left out.
-        kept: one for all examples, or one for each.
+        inputs: What the branch reads, each (N, ...).
+        branch: The function that is left out.
+        kept: One for all examples, or one for each.
     """
     if all(kept):
         return shortcut + branch(*inputs)
@@ -51,7 +51,13 @@ def stochastic_depth(
 
 @final
 class StochasticDepth(Regularizer):
-    """`survival` is the chance of the last branch: linear decay falls to it from 1 at the input."""
+    """Settings of stochastic depth.
+
+    Attributes:
+        survival: The chance of survival of the last branch.
+        decay: linear (falls to `survival` from 1 at the input) or uniform (the same for all).
+        mode: batch (one draw for all examples of a batch) or example (one for each).
+    """
 
     name: ClassVar = "stochastic_depth"
     also_called: ClassVar = ("drop_path", "drop_connect", "layer_drop")
@@ -66,6 +72,7 @@ class StochasticDepth(Regularizer):
     mode: Literal["batch", "example"] = "batch"  # one draw for a batch, or one for each example
 
     def sites(self, network: nn.Module) -> list[ResidualBlock]:
+        """Return the residual blocks of the network."""
         return residual_blocks(network)
 
     def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -79,6 +86,7 @@ class StochasticDepth(Regularizer):
         return [1 - step * (1 - self.survival) for step in steps]
 
     def modify_model(self, network: nn.Module) -> None:
+        """Compute the addition of every block by a noise layer."""
         blocks = self.require_sites(network)
         chances = iter(self.chances(_branches(blocks)))
         for block in blocks:
@@ -90,6 +98,7 @@ class StochasticDepth(Regularizer):
             block.insert(layers)
 
     def callbacks(self) -> list[TrainingCallback]:
+        """Return a callback that starts every momentum at zero."""
         return [Momenta()]
 
     def audit(self, inputs: AuditInputs) -> Measures:
@@ -149,6 +158,7 @@ class Momenta(TrainingCallback):
     """
 
     def on_train_start(self, trainer: Any, task: Any) -> None:
+        """Start the momenta of a new run."""
         for optimizer in trainer.optimizers:
             start_momenta(optimizer)
 

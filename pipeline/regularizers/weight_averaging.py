@@ -1,5 +1,4 @@
-"""Weight averaging: the network tested is a mean of the weights along training, not the last of
-them.
+"""Weight averaging: the network tested is a mean of the weights along training, not the last ones.
 
 Exponential (EMA), or the plain mean of Polyak and Juditsky (Acceleration of Stochastic
 Approximation by Averaging, SIAM J. Control Optim. 30, 1992) and of SWA (Izmailov et al., UAI 2018),
@@ -25,22 +24,38 @@ NORMS = nn.modules.batchnorm._BatchNorm
 
 
 def ema(average: Tensor, value: Tensor, decay: float) -> Tensor:
-    """Return decay * average + (1 - decay) * value."""
+    """Return decay * average + (1 - decay) * value.
+
+    Args:
+        average: The average so far.
+        value: The new weights, of the same shape.
+        decay: In [0, 1).
+    """
     return average.lerp(value, 1 - decay)
 
 
 def running_mean(average: Tensor, value: Tensor, count: int) -> Tensor:
-    """Return the mean of count + 1 values, from the mean of the first `count` and the new one."""
+    """Return the mean of count + 1 values.
+
+    Args:
+        average: The mean of the first `count` values.
+        value: The new one, of the same shape.
+        count: The number of values so far.
+    """
     return average + (value - average) / (count + 1)
 
 
 @final
 class WeightAveraging(Regularizer):
-    """`kind`: ema or mean; `decay` of the EMA per update; `start`: share of training after which
-    averaging begins.
+    """Settings of weight averaging.
 
     A decay of 0 keeps the last weights, so it is neutral. The first weights averaged are copied,
     which gives them the mass that an EMA started at zero would have to be corrected for.
+
+    Attributes:
+        kind: ema or mean.
+        decay: That of the EMA, per update.
+        start: The share of training after which averaging begins.
     """
 
     name: ClassVar = "weight_averaging"
@@ -58,6 +73,7 @@ class WeightAveraging(Regularizer):
         return self.model_dump(mode="json", exclude={"decay"} if self.kind == "mean" else None)
 
     def callbacks(self) -> list[TrainingCallback]:
+        """Return a new averager."""
         return [Averager(self.kind, self.decay, self.start)]
 
     def audit(self, inputs: AuditInputs) -> Measures:
@@ -120,6 +136,7 @@ class Averager(TrainingCallback):
             refresh_statistics(network, batches.images, batches.size)
 
     def kept_weights(self) -> dict[str, list[Weights]]:
+        """Return the raw weights, to store next to the average."""
         return {"raw": [self.raw]} if self.raw else {}
 
     def _blend(self, known: Tensor, value: Tensor) -> Tensor:
@@ -133,8 +150,12 @@ class Averager(TrainingCallback):
 def refresh_statistics(network: nn.Module, images: Tensor, batch_size: int) -> None:
     """Recompute batch-norm means and variances for the present weights.
 
-    They are the means over one pass of `images` (N, channels, height, width) in whole batches,
-    without noise.
+    They are the means over one pass in whole batches, without noise.
+
+    Args:
+        network: The network, changed in place.
+        images: (N, channels, height, width).
+        batch_size: The number of images in a batch.
     """
     device = next(network.parameters()).device
     norms = [

@@ -1,8 +1,9 @@
-"""Weight decay, also L2 regularization or ridge (Krogh and Hertz, A Simple Weight Decay, NIPS
-1991).
+"""Weight decay, also L2 regularization or ridge: the squared norm of the weights joins the loss.
 
-Adds strength / 2 times the squared norm of the weights to the loss, not of biases or normalization;
-for plain SGD the optimizer's decay is exactly the gradient of that.
+Krogh and Hertz, A Simple Weight Decay, NIPS 1991.
+
+Adds strength / 2 times the squared norm, without biases and normalization; for plain SGD the
+optimizer's decay is exactly the gradient of that.
 Test rule: deterministic.
 """
 
@@ -25,7 +26,11 @@ def half_squared_norm(parameters: Sequence[Tensor]) -> Tensor:
 
 @final
 class WeightDecay(Regularizer):
-    """`strength` is the factor of half the squared norm."""
+    """Settings of weight decay.
+
+    Attributes:
+        strength: The factor of half the squared norm.
+    """
 
     name: ClassVar = "weight_decay"
     needs: ClassVar = "weight other than biases and those of normalization"
@@ -34,6 +39,7 @@ class WeightDecay(Regularizer):
     strength: float = Field(0.001, ge=0)
 
     def sites(self, network: nn.Module) -> list[nn.Parameter]:
+        """Return the weights, without biases and normalization."""
         return weights(network)
 
     def modify_optimizer(self, groups: Groups) -> Groups:

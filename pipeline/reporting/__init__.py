@@ -1,1 +1,1 @@
-"""Reporting: frames in, Markdown and figures out; nothing here reads or writes a file."""
+"""Make Markdown and figures of tables; nothing here reads or writes a file."""

@@ -1,4 +1,4 @@
-"""What DVC shows of a report: a few numbers for `dvc metrics`, long tables for `dvc plots`."""
+"""Select what DVC shows of a report: numbers for `dvc metrics`, tables for `dvc plots`."""
 
 from collections import Counter
 from typing import Any
@@ -46,14 +46,14 @@ def _labelled(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _once(data: ReportData, frame: pd.DataFrame) -> pd.DataFrame:
-    """Every arm of a frame once, if studies share its runs, under a name that is unique."""
+    """Return every arm of a frame once, if studies share its runs, under a unique name."""
     names = _names(data)
     keys = zip(frame["study"], frame["arm"], strict=True)
     return frame.assign(arm=[names.get(key) for key in keys]).dropna(subset=["arm"])
 
 
 def _names(data: ReportData) -> dict[Key, str]:
-    """Names of arms, with the study where studies use one name for different runs."""
+    """Return names of arms, with the study where studies use one name for different runs."""
     first = [twins[0] for twins in data.twins]
     often = Counter(arm for _, arm in first)
     names = {(data.confirmation.studies[0].name, BASELINE): BASELINE}

@@ -1,4 +1,4 @@
-"""What a report reads: plans, runs and the tables of the stages before it."""
+"""Collect what a report reads: plans, runs and the tables of the stages before it."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -35,11 +35,13 @@ Records = dict[str, dict[str, Any] | None]  # fingerprint -> record, None if the
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything a report says. The fields from `contrasts` on are the tables of `compare`.
+    """Everything in a report. The fields from `contrasts` on are the tables of `compare`.
 
-    `runs` are all planned runs, a row for each row of the plans; `tried` are the settings in the
-    choice, `test_use` says how often the test set was opened, `data` is the summary of the prepared
-    data. Settings are mappings.
+    Attributes:
+        runs: All planned runs, a row for each row of the plans.
+        tried: The settings in the choice, as mappings.
+        test_use: How often the test set was opened.
+        data: The summary of the prepared data.
     """
 
     confirmation: Plan
@@ -67,7 +69,7 @@ class ReportData:
 
     @cached_property
     def primary(self) -> pd.DataFrame:
-        """The contrasts that carry a verdict, best difference first, unknown ones last."""
+        """Return the contrasts that carry a verdict, best difference first, unknown ones last."""
         rows = self.contrasts[self.contrasts["metric"] == PRIMARY].sort_values(
             "difference", ascending=False, kind="stable", na_position="last"
         )
@@ -75,26 +77,26 @@ class ReportData:
 
     @cached_property
     def format(self) -> Formatter:
-        """How scores are spelled: one decimal of a percent, or two if intervals are narrow."""
+        """Return the format of scores: one decimal of a percent, two if intervals are narrow."""
         rows = self.contrasts[self.contrasts["metric"] == PRIMARY]
         return Formatter(decimals(rows))
 
     @cached_property
     def ambiguous(self) -> frozenset[str]:
-        """The names that arms of several studies share."""
+        """Return the names that arms of several studies share."""
         counts = Counter(arm.name for _, arm in self.planned_arms[1:])
         return frozenset(name for name, count in counts.items() if count > 1)
 
     @cached_property
     def planned_arms(self) -> list[tuple[str, PlannedArm]]:
-        """The baseline once, under the first study, then all other arms in the plan's order."""
+        """Return the baseline once, under the first study, then all other arms in their order."""
         studies = self.confirmation.studies_of("comparison")
         pairs = [(study.name, arm) for study in studies for arm in study.arms]
         return pairs[:1] + [(study, arm) for study, arm in pairs if arm.name != BASELINE]
 
     @cached_property
     def twins(self) -> list[list[Key]]:
-        """Every arm but the baseline; those that compare the same runs are in one list."""
+        """Return every arm but the baseline; those that compare the same runs are in one list."""
         groups: dict[Pair, list[Key]] = {}
         for study, arm in self.planned_arms[1:]:
             groups.setdefault(self.pair((study, arm.name), (study, arm.against)), []).append(
@@ -120,8 +122,8 @@ class ReportData:
         labels = {
             (study, arm.name): self.label(study, arm.name) for study, arm in self.planned_arms
         }
-        found = [labels.get(key) for key in zip(frame["study"], frame["arm"], strict=True)]
-        return frame.assign(label=found).dropna(subset=["label"])
+        arm_labels = [labels.get(key) for key in zip(frame["study"], frame["arm"], strict=True)]
+        return frame.assign(label=arm_labels).dropna(subset=["label"])
 
     def pair(self, arm: Key, against: Key) -> Pair:
         """Return the runs of an arm and of the arm it is compared with.
@@ -136,7 +138,7 @@ class ReportData:
         return self._means.get((study, arm, metric), empty)
 
     def baseline(self, metric: str) -> Mapping[str, float]:
-        """Return the same of the baseline, which all studies share."""
+        """Return n, mean, low and high of an outcome of the baseline, which all studies share."""
         return self.outcome(self.planned_arms[0][0], BASELINE, metric)
 
     @cached_property
@@ -146,11 +148,11 @@ class ReportData:
 
     @cached_property
     def _fingerprints(self) -> dict[Key, tuple[str, ...]]:
-        found: dict[Key, tuple[str, ...]] = {}
+        fingerprints: dict[Key, tuple[str, ...]] = {}
         for run in self.confirmation.runs:
             key = run.study, run.arm
-            found[key] = (*found.get(key, ()), run.fingerprint)
-        return found
+            fingerprints[key] = (*fingerprints.get(key, ()), run.fingerprint)
+        return fingerprints
 
     @cached_property
     def _means(self) -> dict[tuple[str, str, str], Mapping[str, float]]:

@@ -1,4 +1,4 @@
-"""The page `reports/README.md`: the baseline of every protocol, and every arm in each of them."""
+"""Write `reports/README.md`: the baseline of every protocol, and every arm in each of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ DIFFERENCES = (
 
 @dataclass(frozen=True)
 class Summary:
-    """What the index shows of one report: its `metrics.json` and its `plots/contrasts.csv`."""
+    """The content of one report that the index shows: `metrics.json` and `plots/contrasts.csv`."""
 
     metrics: Mapping[str, Any]
     contrasts: pd.DataFrame
@@ -50,9 +50,9 @@ def index_page(reports: Mapping[str, Summary]) -> str:
 def difference_rows(reports: Mapping[str, Summary]) -> list[dict[str, str]]:
     """Return a row per arm, in order of their names, with a cell per protocol."""
     cells = {name: _difference_cells(summary.contrasts) for name, summary in reports.items()}
-    arms = sorted({arm for found in cells.values() for arm in found})
+    arms = sorted({arm for arm_cells in cells.values() for arm in arm_cells})
     return [
-        {"arm": arm, **{name: found.get(arm, VOID) for name, found in cells.items()}}
+        {"arm": arm, **{name: arm_cells.get(arm, VOID) for name, arm_cells in cells.items()}}
         for arm in arms
     ]
 

@@ -1,7 +1,7 @@
-"""Labels of a report: verdicts, settings, factors and test rules as cells, titles and ticks.
+"""Format verdicts, settings, factors and test rules as cells, titles and ticks.
 
 They are made of the plain labels of `config/labels.py`, which planning, execution and tracking also
-use, and which know nothing of Markdown or of an axis.
+use, and which contain nothing of Markdown or of an axis.
 """
 
 import json
@@ -36,7 +36,7 @@ def arm_title(name: str, setting: Setting) -> str:
 
 
 def factor_label(arm: PlannedArm) -> str:
-    """Return what an arm changes, with its name if that says something else."""
+    """Return what an arm changes, with its name where the two differ."""
     label = format_factor(arm.factor, arm.against)
     return arm.name if label == arm.name else f"{escape(label)} (arm {arm.name})"
 

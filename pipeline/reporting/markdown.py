@@ -1,4 +1,4 @@
-"""Numbers, lists and tables as Markdown text, spelled the same way on every page."""
+"""Format numbers, lists and tables as Markdown text, the same way on every page."""
 
 import math
 import re
@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Formatter:
-    """Spells the scores of one report, all with the same number of decimals.
+    """Formats the scores of one report, all with the same number of decimals.
 
     Fractions are shown in percent or points. What rounds to zero has no sign, and NaN is a dash; an
     interval without bounds is an empty text.

@@ -1,4 +1,4 @@
-"""Pages and figures are found by looking into their folders, so there is no list to edit."""
+"""Find pages and figures in their folders, so that there is no list to edit."""
 
 import importlib
 import pkgutil

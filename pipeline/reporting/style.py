@@ -1,4 +1,4 @@
-"""How every figure looks: width, type, colors and markers, and its bytes.
+"""Set the look of every figure: width, type, colors and markers, and its bytes.
 
 One column about 7 inches wide with large type, to be read at full size and on a phone. What color
 distinguishes is also distinguished by a marker, a line or a word.

@@ -1,4 +1,4 @@
-"""Wall clock as Markdown; it is never the same twice and no part of the report."""
+"""Format the wall clock as Markdown; it is never the same twice and no part of the report."""
 
 import pandas as pd
 

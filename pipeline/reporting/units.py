@@ -1,4 +1,4 @@
-"""The metrics of a report: what each is called, and the units of its scores and differences."""
+"""Define the metrics of a report: their names, and the units of their scores and differences."""
 
 from dataclasses import dataclass, replace
 
@@ -10,10 +10,10 @@ class Metric:
     """One metric in words.
 
     Attributes:
-        title: its name.
-        unit: the unit of a score, "" for none.
-        difference_unit: the unit of a difference of scores, "" for none.
-        fraction: whether scores are fractions, which are shown times 100.
+        title: Its name.
+        unit: The unit of a score, "" for none.
+        difference_unit: The unit of a difference of scores, "" for none.
+        fraction: Whether scores are fractions, which are shown times 100.
     """
 
     title: str
@@ -23,12 +23,12 @@ class Metric:
 
     @property
     def label(self) -> str:
-        """The title with the unit of a score."""
+        """Return the title with the unit of a score."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
     @property
     def difference_label(self) -> str:
-        """The title with the unit of a difference."""
+        """Return the title with the unit of a difference."""
         return f"{self.title} ({self.difference_unit})" if self.difference_unit else self.title
 
 

@@ -1,1 +1,1 @@
-"""Runtime: errors, atomic files, locks, signals and progress. Imports no other folder."""
+"""Provide errors, atomic files, locks, signals and progress; import no other folder."""

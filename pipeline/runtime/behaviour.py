@@ -1,4 +1,4 @@
-"""A digest of what code does: files may move and messages may change, and the digest stays.
+"""Digest what code does: files may move and messages may change, and the digest stays.
 
 Docstrings, comments, layout, the order of imports and the text of a raised error do not count.
 What an imported name stands for does count: another function behind it is another behaviour.
@@ -257,7 +257,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _is_of_this_folder(path: Path) -> bool:
-    """Whether a file lies under the current folder, outside environments and installed packages."""
+    """Return whether a file lies under the current folder, outside environments and packages."""
     here = Path.cwd()
     if not path.is_relative_to(here):
         return False

@@ -1,4 +1,4 @@
-"""The exception for bad input.
+"""Define the exception for bad input.
 
 A command shows a `Refusal` as it is, one line per error, and ends with exit code 2.
 """

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written next to their place, then moved.
+"""Write files and folders that appear whole or not at all: next to their place, then moved.
 
 A kill at any moment leaves the old content or the new.
 """

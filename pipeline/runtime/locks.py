@@ -1,4 +1,4 @@
-"""File locks: one run at a time in a project, one process at a time in a stage."""
+"""Lock files: one run at a time in a project, one process at a time in a stage."""
 
 import os
 from collections.abc import Iterator

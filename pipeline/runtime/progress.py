@@ -1,4 +1,4 @@
-"""One progress bar for a grid of runs or a folder of images; plain lines without a terminal."""
+"""Show progress of a grid of runs or a folder of images: a bar; without a terminal, plain lines."""
 
 import sys
 import time
@@ -52,7 +52,7 @@ class ProgressCounter:
 def progress(title: str, total: int) -> Iterator[ProgressCounter]:
     """Yield a counter of `total` jobs, drawn as a bar on a terminal.
 
-    The bar has no thread of its own, so that workers may be forked meanwhile.
+    The bar has no thread, so that workers may be forked meanwhile.
     """
     if not sys.stderr.isatty():
         yield ProgressCounter(title, total, None)

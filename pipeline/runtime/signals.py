@@ -1,4 +1,4 @@
-"""Signals: handle Control-C, block signals while a process starts, end with the parent process."""
+"""Handle Control-C, block signals while a process starts, end with the parent process."""
 
 import ctypes
 import os

@@ -1,1 +1,1 @@
-"""The terminal: what the commands print."""
+"""Print the output of the commands."""

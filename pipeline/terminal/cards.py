@@ -1,11 +1,13 @@
-"""A card for every regularizer from its docstrings and settings.
+"""Write a card for every regularizer from its docstrings and settings.
 
 `python -m pipeline.terminal.cards > docs/regularizers.md`; a test compares the page with the code.
 """
 
 import inspect
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ BOUNDS = {
     "maximum": "at most",
     "exclusiveMaximum": "less than",
 }
+ENTRY = re.compile(r"^(\w+):", re.MULTILINE)  # the first line of an attribute
 HEAD = """# Regularizers
 
 A card for each, made from the docstrings of `pipeline/regularizers/` by
@@ -44,8 +47,15 @@ def cards() -> str:
 def card(name: str, kind: type[Regularizer]) -> str:
     """Return what a regularizer is and where it acts, its settings, and its study."""
     about = inspect.getdoc(sys.modules[kind.__module__]) or ""
-    parts = [f"## {name}", about, _settings(kind), inspect.getdoc(kind) or "", *_notes(name, kind)]
+    meanings = _as_markdown(inspect.getdoc(kind) or "")
+    parts = [f"## {name}", about, _settings(kind), meanings, *_notes(name, kind)]
     return "\n\n".join(parts) + "\n"
+
+
+def _as_markdown(docstring: str) -> str:
+    """Return a docstring with its `Attributes:` section as a list."""
+    text, _, attributes = docstring.partition("Attributes:\n")
+    return text + ENTRY.sub(r"- `\1`:", textwrap.dedent(attributes))
 
 
 def _settings(kind: type[Regularizer]) -> str:

@@ -1,4 +1,4 @@
-"""The output of `gapwise doctor`: checks of this machine and folder, one line each."""
+"""Print the output of `gapwise doctor`: checks of this machine and folder, one line each."""
 
 import importlib.metadata
 import os
@@ -29,7 +29,13 @@ SETUP = "make setup"
 
 @dataclass(frozen=True)
 class Finding:
-    """What was checked and found; `remedy` is what to do, "" where nothing is wrong."""
+    """The result of one check.
+
+    Attributes:
+        what: What was checked.
+        found: Its state.
+        remedy: What to do, "" where nothing is wrong.
+    """
 
     what: str
     found: str
@@ -42,7 +48,11 @@ class Finding:
 
 
 def show_doctor() -> None:
-    """Print a line for every check. Raise Incomplete where something has to be fixed."""
+    """Print a line for every check.
+
+    Raises:
+        Incomplete: A check has found a problem.
+    """
     problems = 0
     for finding in findings():
         print(finding.line())
@@ -58,10 +68,10 @@ def findings() -> Iterator[Finding]:
 
 
 def _python() -> Finding:
-    found = f"{platform.python_version()} at {sys.executable}"
+    version = f"{platform.python_version()} at {sys.executable}"
     fit = sys.version_info[:2] >= OLDEST
     remedy = f"expected {OLDEST[0]}.{OLDEST[1]} or newer: make PYTHON=python3.12 setup"
-    return Finding("Python", found, "" if fit else remedy)
+    return Finding("Python", version, "" if fit else remedy)
 
 
 def _packages() -> Finding:
@@ -69,8 +79,8 @@ def _packages() -> Finding:
     required = importlib.metadata.requires("gapwise") or ()
     pinned = [Requirement(text) for text in required if "extra" not in text]
     other = [str(item) for item in pinned if not _is_installed(item)]
-    found = f"{len(pinned) - len(other)} of {len(pinned)} as pinned"
-    return Finding("packages", found, f"expected {', '.join(other[:3])}: {SETUP}" if other else "")
+    state = f"{len(pinned) - len(other)} of {len(pinned)} as pinned"
+    return Finding("packages", state, f"expected {', '.join(other[:3])}: {SETUP}" if other else "")
 
 
 def _is_installed(item: Requirement) -> bool:
@@ -90,9 +100,9 @@ def _torch() -> Finding:
 
 def _threads() -> Finding:
     workers = read_parameters().execution.workers or cores()
-    found = f"{cores()} processors, {workers} workers of one thread each"
+    state = f"{cores()} processors, {workers} workers of one thread each"
     remedy = f"params.yaml: execution.workers: expected an integer <= {cores()}"
-    return Finding("threads", found, "" if workers <= cores() else remedy)
+    return Finding("threads", state, "" if workers <= cores() else remedy)
 
 
 def _git() -> Finding:
@@ -110,8 +120,8 @@ def _output(*command: str) -> str:
 
 
 def _dvc() -> Finding:
-    found = f"{importlib.metadata.version('dvc')}"
-    return Finding("DVC", found, "" if Path(".dvc").is_dir() else "no .dvc folder here: dvc init")
+    version = f"{importlib.metadata.version('dvc')}"
+    return Finding("DVC", version, "" if Path(".dvc").is_dir() else "no .dvc folder here: dvc init")
 
 
 def _lock() -> Finding:

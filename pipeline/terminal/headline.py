@@ -1,4 +1,4 @@
-"""The headline of a report on a terminal, from the tables alone."""
+"""Print the headline of a report, from the tables alone."""
 
 from pathlib import Path
 
@@ -14,7 +14,11 @@ ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
 
 
 def show_headline(protocol: str) -> None:
-    """Print the test accuracy, difference, interval and verdict of every arm. Raise Refusal."""
+    """Print the test accuracy, difference, interval and verdict of every arm.
+
+    Raises:
+        Refusal: A table is missing.
+    """
     contrasts = read_table(ARTIFACTS / protocol / "contrasts.csv")
     primary = contrasts[contrasts["metric"] == PRIMARY]
     primary = primary.sort_values("difference", ascending=False, kind="stable")

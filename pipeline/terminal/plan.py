@@ -1,4 +1,4 @@
-"""The output of `gapwise plan`: the runs, seeds and minutes of a protocol."""
+"""Print the output of `gapwise plan`: the runs, seeds and minutes of a protocol."""
 
 import contextlib
 import statistics

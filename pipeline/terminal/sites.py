@@ -1,4 +1,4 @@
-"""The output of `gapwise doctor --model`: where in a protocol's network regularizers may act."""
+"""Print the output of `gapwise doctor --model`: where in a network regularizers may act."""
 
 import functools
 from collections.abc import Callable

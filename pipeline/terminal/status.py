@@ -1,4 +1,4 @@
-"""The output of `gapwise status`: how many runs are done, failed, diverged or missing, and why."""
+"""Print the output of `gapwise status`: how many runs are done, failed or missing, and why."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,10 +29,12 @@ def show_status(protocol: str) -> None:
             continue
         if changed:
             lines.append(f"{phase}: {changed[0]} has changed since this plan; run: gapwise run")
-        found = {name: store.state(name) for name in plan.fingerprints()}
-        rows += [(short, study, counts) for study, counts in _count_states(plan, found).items()]
-        lines += _format_reasons(plan, found, store)
-        states |= found
+        run_states = {name: store.state(name) for name in plan.fingerprints()}
+        rows += [
+            (short, study, counts) for study, counts in _count_states(plan, run_states).items()
+        ]
+        lines += _format_reasons(plan, run_states, store)
+        states |= run_states
     if rows:
         show(_table(rows, f"{protocol}: runs"))
         lines.append(_format_total(states))
@@ -64,7 +66,7 @@ def _count_states(plan: Plan, states: Mapping[str, str]) -> dict[str, Counter[st
     runs: dict[str, dict[str, str]] = {}
     for run in plan.runs:
         runs.setdefault(run.study, {})[run.fingerprint] = states[run.fingerprint]
-    return {study: Counter(found.values()) for study, found in runs.items()}
+    return {study: Counter(by_run.values()) for study, by_run in runs.items()}
 
 
 def _format_reasons(plan: Plan, states: Mapping[str, str], store: Store) -> Iterator[str]:

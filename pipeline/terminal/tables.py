@@ -1,4 +1,4 @@
-"""Tables on a terminal: narrow enough for 80 columns, plain where the output is a file."""
+"""Print tables: narrow enough for 80 columns, plain where the output is a file."""
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console

@@ -1,1 +1,1 @@
-"""Tracking: a mirror of the records in Weights & Biases. The records are the truth."""
+"""Mirror the records in Weights & Biases; the records are the truth."""

@@ -1,4 +1,4 @@
-"""What W&B may do to the program that calls it: how long it may take, and what it may print."""
+"""Limit how long W&B may take and what it may print."""
 
 import logging
 import signal

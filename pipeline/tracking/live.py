@@ -1,4 +1,4 @@
-"""Which runs send live curves to W&B while they train; `logger.py` sends them.
+"""Choose the runs that send live curves to W&B while they train; `logger.py` sends them.
 
 The curves are provisional: the mirror replaces them with the whole finished run, under the same id.
 """

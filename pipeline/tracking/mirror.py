@@ -1,4 +1,4 @@
-"""The mirror in Weights & Biases, which never raises.
+"""Mirror runs in Weights & Biases, and never raise.
 
 W&B may be absent, broken, slow or killed while the results are complete: whatever happens here is a
 state to report. Everything sent comes from records of finished runs and can be sent again.
@@ -85,8 +85,8 @@ class Mirror:
     def _earlier(self, name: str) -> list[Path]:
         """Return the folders of a run that was streamed live or mirrored with other content."""
         marks = Path(self.folder, "wandb").glob(f"offline-run-*-{name}/{DESTINATION}")
-        own = destination(self.project, self.entity)
-        return [path.parent for path in marks if path.read_text() == own]
+        project = destination(self.project, self.entity)
+        return [path.parent for path in marks if path.read_text() == project]
 
     def _started(self, payload: Payload) -> "wandb.Run":
         import wandb  # here, so that it may be absent or broken
@@ -149,7 +149,7 @@ def arguments(
 
 
 def _settings() -> dict[str, Any]:
-    """Return settings that are quiet, bounded in time and tell nothing of this machine."""
+    """Return settings that are quiet, bounded in time and without facts of this machine."""
     return {
         "x_disable_meta": True,
         "x_disable_machine_info": True,

@@ -1,4 +1,4 @@
-"""What is sent to W&B for each run and for the report, as plain values.
+"""Build what is sent to W&B for each run and for the report, as plain values.
 
 They can be read, tested and digested without W&B; `mirror.py` sends them.
 """
@@ -62,7 +62,7 @@ class Payload:
     data: Mapping[str, str] = field(default_factory=dict)  # its `dataset` and `digest`
 
     def digest(self) -> str:
-        """Return the sha256 of everything said here, so that the same is not said twice."""
+        """Return the sha256 of the whole content, so that the same content is not sent twice."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
@@ -179,8 +179,12 @@ def _config(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Rec
 
 def _summary(run: Recorded, rule: TestRule) -> Values:
     cost = {**run.record.get("cost", {}), "seconds": run.timing.get("seconds")}
-    said = {"state": run.record["state"], "reason": run.record.get("reason") or None, "cost": cost}
-    values = _flat({**said, "audit": run.record.get("audit", {})}, "/")
+    outcome = {
+        "state": run.record["state"],
+        "reason": run.record.get("reason") or None,
+        "cost": cost,
+    }
+    values = _flat({**outcome, "audit": run.record.get("audit", {})}, "/")
     values |= _final(run.scores, rule)
     return {key: value for key, value in values.items() if value is not None}
 
@@ -193,8 +197,8 @@ def _final(scores: Iterable[Values], rule: TestRule) -> Iterator[tuple[str, Any]
     """
     for row in scores:
         gap = row["split"] == "train_validation"
-        found = TestRule(view=row["view"], members=int(row["members"]))
-        other = "" if gap or found == rule else f"{format_rule(found)}/"
+        scored = TestRule(view=row["view"], members=int(row["members"]))
+        other = "" if gap or scored == rule else f"{format_rule(scored)}/"
         name = row["metric"] if gap else f"{row['split']}_{row['metric']}"
         yield f"final/{other}{name}", row["value"]
 

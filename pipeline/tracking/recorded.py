@@ -1,4 +1,4 @@
-"""What is known of the runs of a plan when they are sent to W&B."""
+"""Read what is known of the runs of a plan, to send it to W&B."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +18,8 @@ class Recorded:
     """What is known of one finished run.
 
     Attributes:
-        identity: its run.json.
-        scores: its rows of scores.csv.
+        identity: Its run.json.
+        scores: Its rows of scores.csv.
     """
 
     record: Values
@@ -35,7 +35,7 @@ def recorded_runs(
     """Return the planned runs in a phase's folder, by fingerprint; `scores` are all rows of it.
 
     Raises:
-        Refusal: a run is damaged.
+        Refusal: A run is damaged.
     """
     by_run: dict[str, list[Values]] = {}
     for row in scores:

@@ -1,1 +1,1 @@
-"""Training: one run from its identity to its weights, curve, audit and counted cost."""
+"""Train one run from its identity to its weights, curve, audit and counted cost."""

@@ -1,4 +1,4 @@
-"""Checkpoints at epoch boundaries: atomic, with checksums, the last two kept.
+"""Write checkpoints at epoch boundaries: atomic, with checksums, the last two kept.
 
 Lightning writes its own to a temporary folder, maybe on another file system, where a kill leaves
 half a file; its weights-only reading is used.

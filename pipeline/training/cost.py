@@ -1,4 +1,4 @@
-"""Counted cost: floating-point operations of matrix products and convolutions.
+"""Count cost: floating-point operations of matrix products and convolutions.
 
 Unlike wall clock it is the same on every machine.
 """

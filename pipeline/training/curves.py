@@ -1,4 +1,4 @@
-"""The learning curve of a run: about ten points, scored clean and deterministic.
+"""Record the learning curve of a run: about ten points, scored clean and deterministic.
 
 Scoring moves no stream and changes no weight: a run with more points is the same run.
 """
@@ -44,7 +44,8 @@ def score(network: torch.nn.Module, examples: Examples) -> dict[str, float]:
 class Curves(lightning.Callback):
     """Scores every split at about `points` epochs, always at the last one.
 
-    Raises Diverged on a loss that is not finite.
+    Raises:
+        Diverged: A loss is not finite.
     """
 
     def __init__(self, splits: tuple[Examples, ...], points: int):

@@ -1,4 +1,4 @@
-"""One run in a worker: read the data, train, write the record.
+"""Train one run in a worker: read the data, train, write the record.
 
 Plain values in and out, so that any executor can carry them, on this machine or another.
 """
@@ -37,8 +37,8 @@ def run_training(job: Mapping[str, Any]) -> dict[str, str]:
         `state` (done or diverged) and `reason`.
 
     Raises:
-        Refusal: the data are not those of the identity, or the network cannot take them.
-        NoEffect: a regularizer should have acted and did not.
+        Refusal: The data are not those of the identity, or the network cannot take them.
+        NoEffect: A regularizer should have acted and did not.
     """
     store, fingerprint, identity = Store(Path(job["store"])), job["id"], job["identity"]
     pool = _pool(job["data"], identity["data_digest"])

@@ -1,5 +1,4 @@
-"""Weights kept along one training, and the cyclic cosine schedule that makes ensemble members of
-them.
+"""Keep weights along one training, and schedule the cyclic cosine that makes them an ensemble.
 
 Huang, Li, Pleiss, Liu, Hopcroft and Weinberger, Snapshot Ensembles: Train 1, Get M for Free, ICLR
 2017. Under any other schedule they are plain checkpoints.
@@ -35,7 +34,7 @@ def cyclic_cosine(update: int, updates: int, cycles: int) -> float:
 
 @final
 class Snapshots(TrainingCallback):
-    """Keep the network's weights at `ends`, in their order."""
+    """Keeps the network's weights at `ends`, in their order."""
 
     state: ClassVar = ("states",)
 
@@ -52,4 +51,5 @@ class Snapshots(TrainingCallback):
             self.states.append(copied)
 
     def kept_weights(self) -> dict[str, list[dict[str, Tensor]]]:
+        """Return the weights that were kept, in order."""
         return {"snapshots": self.states}

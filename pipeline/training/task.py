@@ -1,4 +1,4 @@
-"""The one LightningModule: what a training step is, for every network and every arm.
+"""Define the one LightningModule: what a training step is, for every network and every arm.
 
 All randomness is derived here, from (seed, stream, epoch) as an epoch begins, so that resuming
 needs no state of any generator.

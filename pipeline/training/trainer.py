@@ -1,4 +1,4 @@
-"""Trains one run from its identity: the only user of Lightning's Trainer."""
+"""Train one run from its identity: the only user of Lightning's Trainer."""
 
 import itertools
 import logging
@@ -68,15 +68,15 @@ def train(
     """Train a run on its split of the pool, from the newest good checkpoint if there is one.
 
     Args:
-        config: the settings and streams of the run.
-        pool: the development examples.
-        checkpoints: the folder of the run's checkpoints; None for a run without any.
-        hardware: the devices to train on.
-        logger: is sent the points of the learning curve, at the epoch as step.
+        config: The settings and streams of the run.
+        pool: The development examples.
+        checkpoints: The folder of the run's checkpoints; None for a run without any.
+        hardware: The devices to train on.
+        logger: The receiver of the points of the learning curve, at the epoch as step.
 
     Raises:
-        NoEffect: a regularizer should have acted and did not.
-        Refusal: the network cannot take the images, or a regularizer cannot act on it.
+        NoEffect: A regularizer should have acted and did not.
+        Refusal: The network cannot take the images, or a regularizer cannot act on it.
     """
     torch.set_num_threads(1)  # the number of threads changes the bits
     data, training, streams = Data(**config.data), Training(**config.training), config.streams

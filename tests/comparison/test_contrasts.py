@@ -57,7 +57,7 @@ def plan():
 
 @pytest.fixture
 def scores(plan):
-    """Random scores under both rules, those of the noise rule far from the deterministic ones."""
+    """Return random scores under both rules, those of the noise rule far from the others."""
     generator = np.random.default_rng(9)
     wanted = [(DETERMINISTIC, *where) for where in WHERE.values()]
     wanted += [(NOISE, *where) for where in SCORES.values()]
@@ -90,7 +90,7 @@ FORWARD = {"baseline": 100, "drop": 100, "pool": 150}
 
 
 def counted(plan):
-    """Counted costs: drop trains for a fifth more, pool for half more, forward passes included."""
+    """Return costs: drop trains for a fifth more, pool for half more, forward passes included."""
     factors = {"baseline": 1, "drop": 1.2, "pool": 1.5}
     return {
         run.fingerprint: {
@@ -103,7 +103,7 @@ def counted(plan):
 
 
 def drawn(plan, seed=3):
-    """Shares of runs that are right on each test image."""
+    """Return shares of runs that are right on each test image."""
     generator = np.random.default_rng(seed)
     rows = [
         (study.name, arm.name, image)
@@ -122,7 +122,7 @@ def contrasts(scores, plan, states, machines, costs=None, images=None):
 
 
 def of(scores, arm, rule, split, metric, seeds=SEEDS):
-    """The scores of an arm in the order of its seeds."""
+    """Return the scores of an arm in the order of its seeds."""
     found = scores[
         (scores["view"] == rule.view)
         & (scores["members"] == rule.members)
@@ -135,7 +135,7 @@ def of(scores, arm, rule, split, metric, seeds=SEEDS):
 
 
 def put(scores, arm, values, split="test", metric="accuracy"):
-    """`scores` with an arm's values replaced, under both rules."""
+    """Return `scores` with an arm's values replaced, under both rules."""
     at = (
         scores["fingerprint"].str.startswith(arm)
         & (scores["split"] == split)

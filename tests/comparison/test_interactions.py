@@ -28,7 +28,7 @@ PARTS = {
 
 
 def planned(studies):
-    """A plan of studies, each a mapping from arm to (rule, arm that it is compared with)."""
+    """Return a plan of studies, each a mapping from arm to (rule, arm that it is compared with)."""
     described = tuple(
         PlannedStudy(
             name=study,
@@ -279,7 +279,7 @@ PLANTED = 0.03
 
 
 def reports(effect, count, seed):
-    """Tables of `count` studies at once, each with the interaction `effect` of accuracy alone."""
+    """Return tables of `count` studies at once, each with the interaction `effect` in accuracy."""
     plan = planned(
         {f"s{number}": dict.fromkeys(RULES, (DETERMINISTIC, "baseline")) for number in range(count)}
     )

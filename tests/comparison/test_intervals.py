@@ -129,7 +129,7 @@ def test_detectable_difference_has_eighty_per_cent_power_by_integration(n, compa
 
 
 def _power(effect, n, level):
-    """P(T > critical value) for noncentral t, over the measured standard deviations."""
+    """Return P(T > critical value) for noncentral t, over the measured standard deviations."""
     critical, degrees = special.stdtrit(n - 1, 1 - level / 2), n - 1
     top = stats.chi.isf(1e-13, degrees) / np.sqrt(degrees)
 
@@ -185,7 +185,7 @@ def test_seeds_needed_where_nothing_varies_is_undefined(mean, sd):
 
 
 def flipped(differences):
-    """Two-sided p over all 2^n signs, one after another."""
+    """Return two-sided p over all 2^n signs, one after another."""
     signs = np.array([*itertools.product([1, -1], repeat=len(differences))])
     sums = np.abs(signs @ differences)
     return (sums >= abs(differences.sum()) - 1e-6 * np.abs(differences).sum()).mean()
@@ -272,7 +272,7 @@ def test_sign_flips_are_uniform_without_an_effect():
 
 
 def coverage(draws, truth, bounds):
-    """The share of rows (reports, n) whose interval holds the truth."""
+    """Return the share of rows (reports, n) whose interval holds the truth."""
     found = np.array([bounds(row) for row in draws])
     return ((found[:, 0] <= truth) & (truth <= found[:, 1])).mean()
 
@@ -283,7 +283,7 @@ def student(row):
 
 
 def normal(row):
-    """What is often printed: 1.96 standard errors, as if the spread were known."""
+    """Return what is often printed: 1.96 standard errors, as if the spread were known."""
     half = 1.96 * row.std(ddof=1) / np.sqrt(len(row))
     return row.mean() - half, row.mean() + half
 

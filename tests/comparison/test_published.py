@@ -24,7 +24,10 @@ def claim(arm, **more):
 
 
 def plan(*claims, ensembles=()):
-    """Two studies of the same four arms, and of ensembles; `worse` of the second is `same`."""
+    """Return two studies of the same four arms, and one of ensembles.
+
+    `worse` of the second is `same`.
+    """
     arms = tuple(PlannedArm(name=name) for name in ACCURACIES)
     runs = [
         PlannedRun(study=study, arm=arm, seed=seed, fingerprint=f"{run}{seed}")

@@ -25,7 +25,7 @@ COST = {"training_flops": 2, "forward_flops": 1}
 
 
 def share(expected, count):
-    """The most that a share of `count` draws may be: 3 standard errors more than expected."""
+    """Return the most that a share of `count` draws may be: 3 standard errors above its mean."""
     return expected + 3 * np.sqrt(expected * (1 - expected) / count)
 
 
@@ -81,7 +81,7 @@ def one():
 
 
 def noise(generator, arms=ARMS + 1, seeds=SEEDS):
-    """Accuracies of equal arms: what a seed does to all of them, and what it does to each."""
+    """Return accuracies of equal arms: what a seed does to all of them, and to each."""
     return (
         0.9
         + generator.normal(0, 0.02, seeds)
@@ -94,7 +94,7 @@ def significant(verdicts):
 
 
 def unpaired(accuracies):
-    """A z interval of two means, as if nothing were paired and the spread known."""
+    """Return a z interval of two means, as if nothing were paired and the spread known."""
     baseline, arms = accuracies[0], accuracies[1:]
     error = np.sqrt((arms.var(axis=1, ddof=1) + baseline.var(ddof=1)) / SEEDS)
     return np.abs(arms.mean(axis=1) - baseline.mean()) > 1.96 * error
@@ -121,7 +121,7 @@ def test_false_verdicts_of_a_thousand_null_reports(common, one):
 
 
 def found(one, level, count):
-    """How often the one effect among twelve arms, of the detectable size, gets its verdict."""
+    """Return how often the one effect among twelve arms, of detectable size, gets its verdict."""
     generator, effect = np.random.default_rng(12), np.zeros((ARMS + 1, 1))
     effect[5] = detectable(SPREAD, SEEDS, level)
     return np.mean(

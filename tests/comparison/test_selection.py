@@ -13,7 +13,7 @@ X, Y, Z = ({"dropout": {"rate": rate}} for rate in (0.1, 0.5, 0.9))
 
 
 def runs(*rows):
-    """(arm, setting, accuracies, nlls): done runs, one per accuracy."""
+    """Return done runs from (arm, setting, accuracies, nlls), one per accuracy."""
     table = [
         {
             "study": "one",
@@ -31,7 +31,7 @@ def runs(*rows):
 
 
 def ended(frame, state, row):
-    """`frame` with one run that ended in another state."""
+    """Return `frame` with one run that ended in another state."""
     frame.loc[row, "state"] = state
     frame.loc[row, ["validation_accuracy", "validation_nll"]] = nan
     return frame

@@ -57,7 +57,7 @@ def test_null_reports_rarely_find_anything_and_uncorrected_ones_often_do():
 
 
 def _null_report(generator, arms=6, seeds=8):
-    """p-values of arms that all equal the baseline they share."""
+    """Return p-values of arms that all equal the baseline they share."""
     shared, baseline = generator.normal(0, 1, (2, seeds))
     return [
         interval(shared + generator.normal(0, 1, seeds) - (shared + baseline)).p

@@ -20,7 +20,7 @@ from pipeline.config.test_rules import NOISE
 
 
 def frame(values, arm="baseline", stream="init"):
-    """Values (groups, runs) as rows."""
+    """Return values (groups, runs) as rows."""
     values = np.asarray(values, dtype=float)
     groups, runs = values.shape
     return pd.DataFrame(
@@ -129,7 +129,7 @@ ACCURACIES = {  # arm -> stream -> group -> accuracies of its draws
 
 
 def drawn():
-    """A plan of variance beside a comparison, and the scores of all its runs under two rules."""
+    """Return a plan with variance and a comparison, and scores of all its runs under two rules."""
     runs, rows = [], []
     for arm, found in ACCURACIES.items():
         places = [

@@ -1,5 +1,7 @@
-"""CIFAR-10 and CIFAR-100: official batches from a folder, an archive or the network;
-nothing that a file names is run."""
+"""CIFAR-10 and CIFAR-100: official batches from a folder, an archive or the network.
+
+Nothing that a file names is run.
+"""
 
 import dataclasses
 import gzip
@@ -30,7 +32,10 @@ def integer(number):
 
 
 def pickled_array(pixels):
-    """The pickle of an array of bytes (N, 3072) in the words of the official files, which numpy no longer writes."""
+    """Return the pickle of an array of bytes (N, 3072) in the words of the official files.
+
+    Numpy no longer writes these.
+    """
     raw = pixels.tobytes()
     return GLOBALS % (
         integer(len(pixels)),
@@ -40,7 +45,7 @@ def pickled_array(pixels):
 
 
 def batch(count, key=b"labels", classes=10, seed=0):
-    """A batch of the official format, protocol 2: its pixels and the file."""
+    """Return a batch of the official format, protocol 2: its pixels and the file."""
     generator = np.random.default_rng(seed)
     pixels = generator.integers(0, 256, (count, 3072), np.uint8)
     labels = (
@@ -64,7 +69,10 @@ def publish(monkeypatch, files, module=cifar10, archive_md5=""):
 
 @pytest.fixture
 def files(monkeypatch, tmp_path):
-    """Six small batches that pass for the official ones, and nothing of them on this machine; name -> content."""
+    """Return small batches that pass for the official ones: name -> content.
+
+    Nothing of them is on this machine.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("no_proxy", "*")
     made = {name: batch(10, seed=seed)[1] for seed, name in enumerate(cifar10.VARIANT.md5)}
@@ -80,7 +88,7 @@ def put(files, folder):
 
 
 def archived(monkeypatch, members, path):
-    """An archive of these members, name -> content, that passes for the official one."""
+    """Return an archive of these members, name -> content, that passes for the official one."""
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name)

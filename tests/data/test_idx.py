@@ -20,7 +20,7 @@ IMAGES = "train-images-idx3-ubyte"
 
 
 def written(name):
-    """A small file of the format: 20 examples to train on, 10 for the test."""
+    """Return a small file of the format: 20 examples to train on, 10 for the test."""
     generator = np.random.default_rng(len(name))
     count = idx.EXAMPLES[name.partition("-")[0]]
     shape = (count, 28, 28) if "images" in name else (count,)
@@ -36,7 +36,10 @@ def publish(monkeypatch, files):
 
 @pytest.fixture
 def files(monkeypatch, tmp_path):
-    """Four small files that pass for the published ones, and nothing of them on this machine; name -> content."""
+    """Return small files that pass for the published ones: name -> content.
+
+    Nothing of them is on this machine.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(idx, "EXAMPLES", {"train": 20, "t10k": 10})

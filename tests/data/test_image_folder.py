@@ -20,7 +20,7 @@ RED, BLUE = (200, 30, 10), (10, 30, 200)
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """Three small images of each of two classes."""
+    """Return three small images of each of two classes."""
     monkeypatch.chdir(tmp_path)
     for name, color in (("cat", RED), ("dog", BLUE)):
         for number in range(3):

@@ -14,7 +14,7 @@ HIGHEST, LOWEST = np.exp(4), np.exp(-4)
 
 
 def drawn(count=4000, sharpness=1.0, seed=0):
-    """Probabilities softmax(sharpness * z) of logits z, and labels drawn from softmax(z)."""
+    """Return probabilities softmax(sharpness * z) of logits z, and labels drawn from softmax(z)."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(scale=2, size=(count, 5))
     ranks = softmax(logits).cumsum(axis=1) < generator.random((count, 1))

@@ -238,7 +238,7 @@ def test_an_undefined_member_spoils_the_ensembles_it_is_in_and_no_other():
 
 
 def naive_greedy(library, labels, rounds, start, score):
-    """The definition, without a running sum: every prefix of the picks is scored anew."""
+    """Return the selection by its definition: every prefix is scored again, without a sum."""
     singles = [score(single, labels) for single in library]
     picks = sorted(range(len(library)), key=lambda index: singles[index])[:start]
     for _ in range(rounds):
@@ -364,7 +364,7 @@ def all_alike(library, labels, score):
 
 
 def gains_over_random_predictors(score, rival, draws=300):
-    """What greedy selection on one half gains on a rival: (draws,) there and on the other half."""
+    """Return gains of greedy selection over a rival: (draws,) on its half and on the other."""
     seen, unseen = [], []
     for seed in range(draws):
         generator = np.random.default_rng(seed)

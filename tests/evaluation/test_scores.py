@@ -14,7 +14,7 @@ LABELS = {split: np.arange(size) % 3 for split, size in SIZES.items()}
 
 
 def predicted(**members):
-    """Predictions of a run, members by `split_kind`, the deterministic ones among them."""
+    """Return predictions of a run, members by `split_kind`, the deterministic ones among them."""
     generator = np.random.default_rng(7)
     plain = dict.fromkeys((f"{split}_deterministic" for split in SIZES), 1)
     logits = {}
@@ -30,7 +30,7 @@ def scored(predictions):
 
 
 def right(logits, split):
-    """Which examples the mean of the members' probabilities has right."""
+    """Return which examples the mean of the members' probabilities has right."""
     return special.softmax(logits, axis=2).mean(axis=0).argmax(axis=1) == LABELS[split]
 
 

@@ -49,7 +49,7 @@ def test_two_workers_end_within_four_thirds_of_the_best_order(lengths):
 
 
 def wall(lengths, workers=2):
-    """When the last of the workers ends, each taking the next job as it is free."""
+    """Return when the last of the workers ends, each taking the next job as it is free."""
     free = [0] * workers
     for length in lengths:
         free[free.index(min(free))] += length

@@ -19,7 +19,7 @@ HELD = []  # what a job leaves behind in its worker
 
 
 def work(job):
-    """What the job asks for."""
+    """Return what the job asks for."""
     misbehave(job["do"])
     match job["do"]:
         case "once" if not os.path.exists(job["mark"]):
@@ -184,7 +184,7 @@ def test_a_worker_sees_the_gpu_of_its_place(monkeypatch):
 
 
 def where(job):
-    """The GPUs that the job may see; long enough that each worker gets one of two."""
+    """Return the GPUs that the job may see; long enough that each worker gets one of two."""
     time.sleep(1)
     return {"state": "done", "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
 

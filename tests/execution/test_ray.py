@@ -53,7 +53,7 @@ def small(name):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A head and one more node, a processor each, that ask for a token."""
+    """Return a head and one more node, a processor each, that ask for a token."""
     token = tmp_path_factory.mktemp("token") / "token"
     token.write_text("0123456789abcdef" * 4)
     with pytest.MonkeyPatch.context() as patch:
@@ -85,7 +85,10 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def carry(cluster, tmp_path):
-    """Carries jobs over the cluster: carry("run", {"do": "sleep", "seconds": 1}) gives (id, outcome) as each ends."""
+    """Return a function that carries jobs over the cluster and yields (id, outcome) as each ends.
+
+    It is called as in `carry("run", {"do": "sleep", "seconds": 1})`.
+    """
 
     def carried(*wanted, **settings):
         chosen = Execution(executor="cluster", address=cluster.address, **settings)
@@ -106,7 +109,7 @@ def asked(job):
 
 
 def begun(folder):
-    """(id, process, node) of every try so far."""
+    """Return (id, process, node) of every try so far."""
     return (
         [tuple(line.split()) for line in (folder / "log").read_text().splitlines()]
         if (folder / "log").exists()
@@ -122,7 +125,7 @@ def until(check, seconds=90):
 
 
 def working():
-    """Processes of this cluster that perform a job; they are known by the place of its token."""
+    """Return the processes of this cluster that perform a job, by the place of its token."""
     mark = f"RAY_AUTH_TOKEN_PATH={os.environ['RAY_AUTH_TOKEN_PATH']}".encode()
     found = []
     for place in Path("/proc").glob("[0-9]*"):
@@ -142,7 +145,7 @@ def alive(process):
 
 
 def driven(folder, address, *jobs, **environment):
-    """A driver of its own: its exit code, its words, its errors, its seconds."""
+    """Return the exit code, output, errors and seconds of a separate driver."""
     began = time.monotonic()
     ended = subprocess.run(
         [sys.executable, "-c", DRIVER, str(folder), address, *jobs],
@@ -272,7 +275,7 @@ def test_a_node_that_joins_is_used_and_a_broken_one_gets_no_more_jobs(
 
 
 def broken_module(folder):
-    """A folder in which the module of the jobs cannot be imported."""
+    """Return a folder in which the module of the jobs cannot be imported."""
     place = folder / "broken"
     place.mkdir()
     (place / "node_jobs.py").write_text("raise ImportError('no library')\n")
@@ -418,7 +421,7 @@ def remove_once(cluster, node, check):
 
 
 def predicted(project):
-    """Whether `predict` has written something."""
+    """Return whether `predict` has written something."""
     return any((project / "artifacts" / "tiny").glob("*predictions*/*"))
 
 

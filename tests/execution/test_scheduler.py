@@ -31,7 +31,7 @@ WAYS = {  # way -> state and reason in the record
 
 
 def behave(way):
-    """What a run does in each way."""
+    """Return what a run does in each way."""
     match way:
         case "raises":
             raise ValueError("no good")
@@ -50,7 +50,7 @@ def behave(way):
 
 
 def perform(job):
-    """The first runs go wrong, one in each way; the others are done."""
+    """Perform a run: the first go wrong, one in each way; the others are done."""
     ways = dict(zip(sorted(job["all"]), WAYS, strict=False))
     way = ways.get(job["id"], "")
     behave(way)
@@ -62,7 +62,7 @@ def perform(job):
 
 @pytest.fixture
 def grid(project, monkeypatch):
-    """Completes the exploration of the tiny protocol with hostile runs; gives its exit code."""
+    """Complete the exploration of the tiny protocol with hostile runs; return its exit code."""
     prepare.main("tiny")
     plan, identities = exploration(read_experiment("tiny"), "")
     folder = project / "artifacts" / "tiny"

@@ -1,5 +1,4 @@
-"""A network of the user's own: made by name, shown to fit, named by its code, and regularized as
-any other."""
+"""A user's network: made by name, shown to fit, named by its code, and regularized as any other."""
 
 import sys
 
@@ -84,7 +83,7 @@ def number(**given):
 
 @pytest.fixture
 def own(project, monkeypatch):
-    """The tiny project with a package of its own."""
+    """Return the folder of a package in the tiny project."""
     folder = project / "own_networks"
     folder.mkdir()
     (folder / "__init__.py").write_text("")

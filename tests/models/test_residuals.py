@@ -1,5 +1,4 @@
-"""Residual branches found by graph, in blocks of every style, and gates put where they are
-added."""
+"""Residual branches found by graph, in blocks of every style, and gates in their place."""
 
 import copy
 
@@ -46,8 +45,7 @@ class Shared(nn.Module):
 
 
 class Attending(nn.Module):
-    """Two branches in one block, as transformers have them, with functional dropout that depends on
-    the mode."""
+    """Two branches in one block, as in transformers, with functional dropout by mode."""
 
     def __init__(self, width):
         super().__init__()
@@ -104,14 +102,14 @@ BLOCKS = {
 
 @pytest.fixture(params=BLOCKS)
 def case(request):
-    """A network of one block, its inputs, and the number of branches in it."""
+    """Return a network of one block, its inputs, and the number of branches in it."""
     torch.manual_seed(0)
     block, inputs, branches = BLOCKS[request.param]
     return nn.Sequential(block()), inputs, branches
 
 
 def gated(network, *scales):
-    """A copy of the network with gates of these scales in its blocks, in order."""
+    """Return a copy of the network with gates of these scales in its blocks, in order."""
     copied, given = copy.deepcopy(network), iter(scales)
     for block in residual_blocks(copied):
         block.insert({f"gate_{number}": Adding(next(given)) for number in range(block.branches)})

@@ -16,7 +16,7 @@ DROPOUT = {"name": "dropout", "rate": 0.5}
 
 @pytest.fixture
 def code(tmp_path, monkeypatch):
-    """A copy of the package whose files may be edited."""
+    """Return a copy of the package whose files may be edited."""
     copy = tmp_path / "pipeline"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(behaviour, "PACKAGE", copy)
@@ -261,7 +261,7 @@ OWN = {
 
 @pytest.fixture
 def own(project, monkeypatch):
-    """A folder with a network whose code is scattered, and with what is installed in it."""
+    """Return a folder with a network whose code is scattered, and with what is installed in it."""
     for name, content in OWN.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(content)

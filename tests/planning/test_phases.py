@@ -25,7 +25,7 @@ def compared(plan):
 
 
 def settings(plan):
-    """Every setting that is trained: study, arm and the values it spells out."""
+    """Return every setting that is trained: study, arm and the values it spells out."""
     found = []
     for run in compared(plan):
         if (row := (run.study, run.arm, run.setting)) not in found:

@@ -123,7 +123,7 @@ def test_prediction_does_not_depend_on_how_many_images_there_are(built, pool):
 
 @pytest.fixture
 def predict(configure, pool, images):
-    """Predictions of initial weights, on 30 images to train on, 9 to validate and 5 to test."""
+    """Return predictions of initial weights: 30 images to train on, 9 to validate, 5 to test."""
     splits = {"train": images, "validation": images[:9], "test": images[:5]}
 
     def made(*items, viewed=False, flips_keep=False, kept=None, streams=None):

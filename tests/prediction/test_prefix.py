@@ -27,7 +27,7 @@ NOISY = [
 
 
 def both(network, images, passes=3):
-    """The passes with and without the common part computed once."""
+    """Return the passes with and without the common part computed once."""
     layers = noise_layers(network)
     ready = [partial(seed_noise, layers, 0, number) for number in range(passes)]
     once, plainly = repeated(network, images, ready), []
@@ -39,7 +39,7 @@ def both(network, images, passes=3):
 
 
 def replaced(network):
-    """The modules that compute by another forward than their class's."""
+    """Return the modules that compute by another forward than their class's."""
     return [name for name, module in network.named_modules() if "forward" in module.__dict__]
 
 

@@ -11,7 +11,7 @@ from pipeline.runtime.errors import Refusal
 
 @pytest.fixture
 def image():
-    """One image whose pixels say where they are: ten times the row plus the column."""
+    """Return one image whose pixels say where they are: ten times the row plus the column."""
     return (10.0 * torch.arange(8)[:, None] + torch.arange(8))[None, None].repeat(2, 1, 1, 1)
 
 

@@ -42,7 +42,7 @@ def predicted(seed=0, examples="digest"):
 
 @pytest.fixture
 def folder(tmp_path):
-    """The predictions of two runs, sealed."""
+    """Return a folder with the predictions of two runs, sealed."""
     for seed, run in enumerate(("aa", "12e3")):
         write_predictions(tmp_path, run, predicted(seed, examples=f"images of {run}"))
     seal_predictions(tmp_path)

@@ -15,8 +15,7 @@ def test_nothing_happened():
 
 @pytest.mark.parametrize(("draws", "chance"), [(10, 0.5), (200, 0.1), (3000, 0.5), (10**6, 0.001)])
 def test_unlikely_is_never_less_strict_than_the_binomial_tails(draws, chance):
-    """Of all shares called unlikely the two tails together weigh less than 1e-6, and not far
-    less."""
+    """Both tails of all unlikely shares together weigh less than 1e-6, and not far less."""
     spread = range(max(0, int(draws * chance) - 400), min(draws, int(draws * chance) + 4000) + 1)
     called = [happened for happened in spread if unlikely(happened, draws, chance)]
     low, high = (

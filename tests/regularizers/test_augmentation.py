@@ -46,7 +46,7 @@ def images():
 
 
 def coordinates(count, size):
-    """Images (count, 2, size, size) whose pixels hold their own column and row."""
+    """Return images (count, 2, size, size) whose pixels hold their own column and row."""
     steps = torch.arange(size, dtype=torch.float64)
     return torch.stack([steps.expand(size, size), steps[:, None].expand(size, size)]).expand(
         count, 2, size, size
@@ -105,8 +105,7 @@ def test_the_mean_over_both_mirror_images_is_the_same_for_an_image_and_its_mirro
 
 
 def test_a_crop_fills_the_image_with_its_window():
-    """Half the side, at the left top, the middle and the right bottom: the window's own
-    coordinates, spread out."""
+    """Half the side, at three places: the window's own coordinates, spread out."""
     out = move(
         coordinates(3, 9),
         torch.zeros(3, 2),
@@ -171,8 +170,7 @@ def test_fused_is_crop_then_shear_then_turn_then_scale_then_shift():
 
 
 def test_crops_lie_within_the_image_and_keep_at_least_their_share():
-    """A white image has no black border, whatever is cropped; the smallest window keeps 1 - crop of
-    the area."""
+    """A white image has no black border; the smallest window keeps 1 - crop of the area."""
     regularizer = Augmentation(crop=0.75)
     white = changed(regularizer, torch.ones(500, 1, 8, 8))
     assert torch.allclose(white, torch.ones(500, 1, 8, 8), atol=1e-4)
@@ -203,8 +201,7 @@ def test_brightness_contrast_and_clipping():
 
 
 def test_colour_jitter_is_the_papers_formula(images):
-    """Sum over components of p_i alpha_i lambda_i, lambda being VARIANCES, the same for all pixels
-    of an image."""
+    """Sum of p_i alpha_i lambda_i, lambda being VARIANCES, the same for all pixels of an image."""
     torch.manual_seed(2)
     images, noise = (
         torch.rand(5, 3, 6, 6, dtype=torch.float64),
@@ -320,8 +317,7 @@ def test_each_strength_alone_changes_images_and_zero_does_not(images, name):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_strength_moves_no_draw_of_another(images, name):
-    """The generator is where it was without it, and so are the moves: a cutout of the same squares
-    shows it."""
+    """The generator ends where it does without it, and the moves are equal, as a cutout shows."""
     one, other = generator(), generator()
     Augmentation().modify_batch(images, TARGETS, one)
     Augmentation(**{name: EVERY[name]}).modify_batch(images, TARGETS, other)
@@ -414,8 +410,7 @@ def test_an_augmentation_that_returns_its_input_is_caught():
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_strength_that_is_never_applied_is_caught(configure, pool, monkeypatch, name):
-    """Every draw lands where nothing moves; resampling alone, which changes the last bits, is no
-    effect."""
+    """Every draw lands where nothing moves; resampling changes the last bits and is no effect."""
     columns = {"flip": 1.0, "crop": 0.0, "cutout": 2.0}
     drawn = "pipeline.regularizers.augmentation._draw"
     original = __import__("pipeline.regularizers.augmentation", fromlist=["x"])._draw

@@ -32,12 +32,12 @@ FAULTS = weakened("dropped")
 
 
 def shares_a_draw(settings):
-    """Convolutions have one mask a batch."""
+    """Return whether these settings have one mask a batch, as for convolutions."""
     return settings.get("where") == "convolution"
 
 
 def has_own_form(settings):
-    """The expected output of a ReLU is not that of the mean weights."""
+    """Return whether the expected output of a ReLU is used, not that of the mean weights."""
     return settings.get("inference") == "gaussian"
 
 
@@ -46,14 +46,17 @@ DOUBLE = torch.float64
 
 
 def every_mask(number):
-    """All masks of `number` weights (2^number, 1, number) and their chances."""
+    """Return all masks of `number` weights (2^number, 1, number) and their chances."""
     masks = torch.tensor(list(itertools.product([1.0, 0.0], repeat=number)), dtype=DOUBLE)[:, None]
     kept = masks.sum((1, 2))
     return masks, (1 - RATE) ** kept * RATE ** (number - kept)
 
 
 def every_output(inputs, weight, bias):
-    """One unit's output under every mask of its weights and bias, with chances; inputs (in,)."""
+    """Return one unit's output under every mask of its weights and bias, with chances.
+
+    Inputs are (in,).
+    """
     masks, chances = every_mask(inputs.numel() + 1)
     rows = inputs.expand(len(masks), -1)
     return dropconnect(rows, weight, bias, [masks[:100], masks[100:]], 1 - RATE)[:, 0], chances
@@ -169,8 +172,10 @@ def test_masks_drawn_again_in_the_backward_pass_are_the_same(monkeypatch):
 
 
 def test_memory_is_bounded():
-    """O2.6: masks of 256 x 512 x 513 weights would be 269 MB; numpy's words are traced, torch's own
-    are of the same size."""
+    """O2.6: masks of 256 x 512 x 513 weights would be 269 MB.
+
+    Numpy's words are traced; torch's are of the same size.
+    """
     layer = equipped(nn.Sequential(nn.Linear(512, 512)), rate=0.5)[0]
     tracemalloc.start()
     layer(torch.ones(256, 512)).sum().backward()
@@ -307,8 +312,7 @@ def test_convolutions_own_their_weights_again_once_the_network_has_run():
 
 
 def test_thinned_weights_keep_the_layout_that_makes_networks_fast():
-    """Where an axis has length 1 torch's product has other strides, and the network leaves
-    channels_last after it."""
+    """Torch's product has other strides where an axis has length 1, which undoes channels_last."""
     weight = torch.rand(8, 1, 3, 3).to(memory_format=torch.channels_last)
     (product,) = thinned([weight], [torch.ones_like(weight)])
     assert product.stride() == weight.stride() != (weight * weight).stride()

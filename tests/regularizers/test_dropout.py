@@ -27,7 +27,7 @@ RATE = 0.3
 
 
 def masks(size):
-    """Every mask of `size` units with its probability."""
+    """Return every mask of `size` units with its probability."""
     for bits in itertools.product([True, False], repeat=size):
         kept = torch.tensor(bits)
         yield kept, math.prod(1 - RATE if bit else RATE for bit in bits)
@@ -58,8 +58,7 @@ def test_normalised_geometric_mean_is_weight_scaling():
 
 
 def test_ridge_identity():
-    """O1.3: the expected squared error is that of the mean plus rate / (1 - rate) times a
-    penalty."""
+    """O1.3: the expected squared error is that of the mean plus rate / (1 - rate) of a penalty."""
     torch.manual_seed(1)
     inputs, weights, targets = (
         torch.randn(*shape, dtype=torch.float64) for shape in ((5, 4), (4,), (5,))
@@ -95,7 +94,7 @@ def test_deterministic_is_identity():
 
 
 def shares(network, *numbers):
-    """The share of zeros that each numbered module of a sequence reads."""
+    """Return the share of zeros that each numbered module of a sequence reads."""
     seen = []
     switch(network, training=True, sampling=True)
     seed_noise(noise_layers(network), 0, 0)

@@ -1,5 +1,4 @@
-"""Early stopping: the best point's weights, patience counted in points, armed and fired told
-apart."""
+"""Early stopping: the best point's weights, patience counted in points, armed and fired."""
 
 import pytest
 import torch
@@ -31,7 +30,7 @@ class Module:
 
 
 def stopped(losses, patience, monitor="loss"):
-    """Feeds a curve; (the epoch that stopped it or None, the weight kept)."""
+    """Return the epoch at which a curve stops training, or None, and the weight kept."""
     stopper, trainer, module = Stopper(patience, monitor), Trainer(), Module()
     for epoch, loss in enumerate(losses, start=1):
         trainer.current_epoch = epoch - 1

@@ -1,5 +1,4 @@
-"""Fractional max pooling against PyTorch's kernel, enumeration and a plain loop (oracles O4.1 to
-O4.7)."""
+"""Fractional max pooling against PyTorch's kernel, enumeration and a plain loop (O4.1 to O4.7)."""
 
 import copy
 import itertools
@@ -43,7 +42,7 @@ VARIANTS = [
 
 
 def never_pools(monkeypatch):
-    """Every pooling layer keeps the output it had."""
+    """Plant a fault: every pooling layer keeps the output it had."""
     place = FractionalMaxPooling.modify_model
 
     def forgotten(self, network):
@@ -58,7 +57,7 @@ FAULTS = [never_pools]
 
 
 def has_own_form(settings):
-    """Fixed regions are not those of plain pooling."""
+    """Return True: fixed regions are not those of plain pooling."""
     return True
 
 
@@ -82,7 +81,7 @@ def network(pools=1, head=True):
 
 
 def sampled(plain, inputs, **settings):
-    """The network's output while its regions are drawn, and the network."""
+    """Return the network's output while its regions are drawn, and the network."""
     own = copy.deepcopy(plain)
     regularizer = FractionalMaxPooling(**settings)
     regularizer.modify_model(own)
@@ -92,7 +91,7 @@ def sampled(plain, inputs, **settings):
 
 
 def brute(inputs, rows, columns):
-    """The maxima, one region at a time."""
+    """Return the maxima, one region at a time."""
     examples, channels = inputs.shape[:2]
     height, width = rows.shape[1] // 2, columns.shape[1] // 2
     out = torch.empty(examples, channels, height, width, dtype=inputs.dtype)
@@ -115,8 +114,7 @@ def drawn(axis, number, kind="random", dtype=torch.float32):
 
 @pytest.mark.parametrize("kind", ["random", "pseudorandom"])
 def test_steps_are_one_or_two_and_end_where_they_should(kind):
-    """O4.1: on every size up to 40, among them those where the printed formula's first step can be
-    3."""
+    """O4.1: on every size up to 40, also where the printed formula's first step can be 3."""
     torch.manual_seed(0)
     for axis in AXES:
         steps = drawn(axis, 50, kind)
@@ -133,8 +131,7 @@ def test_counts_of_disjoint_steps():
 
 
 def test_rounding_never_loses_the_last_pixel():
-    """25 -> 18 with u = 0.72: the offset is 1 exactly, and rounding can miss it on the last
-    tick."""
+    """25 -> 18 with u = 0.72: the offset is exactly 1; rounding can miss it on the last tick."""
     for axis in AXES:
         offsets = torch.cat([torch.arange(0, 1, 0.01), torch.arange(axis.span) / axis.span])[
             :, None
@@ -153,8 +150,7 @@ def test_rounding_never_loses_the_last_pixel():
 
 
 def test_the_formula_as_printed_takes_three_pixels_and_ours_does_not():
-    """ceil(a (i + u)) from a first pixel 1: at 26/15 more than a quarter of all u begin with a step
-    of 3."""
+    """ceil(a (i + u)) from a first pixel 1: at 26/15 a quarter of all u begin with a step of 3."""
     ratio, offsets = 26 / 15, (torch.arange(1000) + 0.5) / 1000
     first = torch.ceil(ratio * (1 + offsets)) - 1
     assert abs(float((first > 2).float().mean()) - 0.269) < 0.01
@@ -188,8 +184,7 @@ def drawn_pairs(axis, kind):
 
 
 def test_random_orders_are_all_equally_likely():
-    """All 10 sequences of 8 -> 5, chi-square with 9 degrees of freedom below 27.9 (chance
-    0.001)."""
+    """All 10 sequences of 8 -> 5: chi-square, 9 degrees of freedom, below 27.9 (chance 0.001)."""
     torch.manual_seed(0)
     axis = Axis(8, 5, False)
     counts = torch.unique(drawn(axis, 10_000), dim=0, return_counts=True)[1]
@@ -262,8 +257,7 @@ def test_the_largest_stays_nothing_is_invented_and_order_is_kept():
 )
 @pytest.mark.parametrize("values", ["normal", "ties"])
 def test_equal_to_pytorchs_kernel_output_and_gradient(shape, dtype, values):
-    """O4.4: for the kernel's offsets (index 0 of a sample is the width), with a weight on each
-    output, and with ties."""
+    """O4.4: for the kernel's offsets (index 0 is the width), weighted outputs, and ties."""
     torch.manual_seed(4)
     height, width, out_height, out_width = shape
     inputs = torch.randn(6, 3, height, width, dtype=dtype)
@@ -349,8 +343,7 @@ def equipped(plain, **settings):
 
 
 def test_variance_falls_with_the_number_of_passes_and_so_does_the_loss():
-    """O4.7: var ~ 1 / K, within a factor that 300 groups allow; log loss of the mean probability by
-    Jensen."""
+    """O4.7: var ~ 1 / K, within what 300 groups allow; log loss of the mean by Jensen."""
     inputs, labels = torch.randn(8, 1, 8, 8), torch.arange(8) % 3
     plain = network()
     plain[-1].weight.data *= 20
@@ -579,8 +572,7 @@ def test_the_possible_sizes_are_those_with_steps_of_both_lengths():
 
 
 def test_fewer_ways_to_pool_than_noise_passes_are_an_error():
-    """14 -> 9 pseudorandom and overlapping: 2 sequences, hence 4 ways, in a network with one
-    pooling layer."""
+    """14 -> 9 pseudorandom and overlapping: 2 sequences, hence 4 ways with one pooling layer."""
     given = {"ratio": 1.5, "regions": "pseudorandom"}
     with pytest.raises(
         Refusal,

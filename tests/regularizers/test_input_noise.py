@@ -32,8 +32,10 @@ def test_moments_and_a_draw_of_its_own_for_every_value():
 
 
 def test_it_is_a_penalty_on_the_squared_gradient():
-    """Bishop 1995: for a linear output the expected squared error grows by sigma^2 |w|^2, exactly;
-    two draws +-1 average so."""
+    """Bishop 1995: a linear output's expected squared error grows by exactly sigma^2 |w|^2.
+
+    Two draws +-1 average so.
+    """
     torch.manual_seed(0)
     weights, inputs, target = (
         torch.randn(3).double(),

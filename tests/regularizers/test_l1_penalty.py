@@ -38,8 +38,7 @@ def test_it_is_the_proximal_step():
 
 
 def trained(momentum, proximal):
-    """Weights after long training of least squares on an orthonormal design, and the least-squares
-    solution."""
+    """Return weights after long training on an orthonormal design, and the exact solution."""
     torch.manual_seed(0)
     design = torch.linalg.qr(torch.randn(12, 6, dtype=torch.float64))[0]
     target = design @ torch.tensor([1.0, -0.8, 0.2, -0.1, 0.5, 0.05], dtype=torch.float64) + 0.01
@@ -76,8 +75,7 @@ def test_gradient_away_from_the_kinks():
 
 
 def test_a_run_is_a_bare_loop_with_a_step_of_its_own_learning_rate(configure, pool):
-    """The schedule moves on before Lightning's end of a batch: the rate has to be that of the step
-    just taken."""
+    """The rate has to be that of the step just taken: the schedule moves before the batch ends."""
     config = configure(ITEM)
     fit, _ = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
     network = assemble(config, (), pool.shape, pool.classes)

@@ -43,8 +43,7 @@ def test_the_loss_is_that_of_torch(amount):
 
 
 def test_the_best_logits_are_finite():
-    """The minimum is where the softmax equals the target: a logit gap of log(K (1 - a) / a + 1),
-    not infinity."""
+    """The minimum has the softmax equal to the target: a logit gap of log(K (1 - a) / a + 1)."""
     amount = 0.1
     gap = math.log(4 * (1 - amount) / amount + 1)
     logits = torch.tensor([[gap, 0, 0, 0]], dtype=torch.float64, requires_grad=True)

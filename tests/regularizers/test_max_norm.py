@@ -98,8 +98,7 @@ def test_a_run_keeps_every_norm_within_the_limit_after_every_update(configure, p
 
 
 def test_it_projects_after_the_step_not_before_it(configure, pool, monkeypatch):
-    """At a constant rate every step would carry some unit out again: norms as the step has left
-    them."""
+    """Every step at a constant rate would carry some unit out again."""
     longest, ended = [], Task.on_train_batch_end
 
     def watched(self, *arguments):

@@ -77,8 +77,7 @@ def test_the_weight_has_the_beta_distribution(alpha):
 
 
 def test_the_greater_weight_for_oneself_is_the_same_batch(batch):
-    """Exchanging the weights gives the same pairs of image and target, by the inverse
-    permutation."""
+    """Exchanged weights give the same pairs of image and target, by the inverse permutation."""
     inputs, _ = batch
     partners = torch.tensor([1, 2, 0, 4, 5, 3])
     lesser, greater = mixed(inputs, partners, 0.2), mixed(inputs, partners.argsort(), 0.8)

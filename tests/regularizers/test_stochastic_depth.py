@@ -1,5 +1,4 @@
-"""Stochastic depth against enumeration, and against computing everything and masking it (oracles
-O3.1 to O3.5)."""
+"""Stochastic depth against enumeration, and against computing and masking (O3.1 to O3.5)."""
 
 import copy
 import itertools
@@ -30,7 +29,7 @@ ALSO_NEUTRAL = [{"survival": 1.0, "decay": "uniform"}, {"survival": 1.0, "mode":
 
 
 def skips_at(share):
-    """A fault: branches are skipped at a share of their chance."""
+    """Return a fault: branches are skipped at a share of their chance."""
     return changed_layers(
         lambda layer: setattr(layer, "survival", 1 - (1 - layer.survival) * share)
     )
@@ -40,12 +39,12 @@ FAULTS = [skips_at(0), skips_at(0.1)]
 
 
 def shares_a_draw(settings):
-    """By the paper a block is skipped for the whole batch."""
+    """Return whether a block is skipped for the whole batch, as in the paper."""
     return settings.get("mode") != "example"
 
 
 def has_own_form(settings):
-    """Branches are scaled by their chance of survival."""
+    """Return True: branches are scaled by their chance of survival."""
     return True
 
 
@@ -70,7 +69,7 @@ def network(request):
 
 
 def deepened(network, seed=0, **settings):
-    """A copy of the network with stochastic depth, sampling."""
+    """Return a copy of the network with stochastic depth, sampling."""
     changed = copy.deepcopy(network)
     StochasticDepth(**settings).modify_model(changed)
     switch(changed, training=True, sampling=True)
@@ -79,8 +78,7 @@ def deepened(network, seed=0, **settings):
 
 
 def fixed(network, draws):
-    """The network with layers that draw what is given: one bool a layer, or one list of bools a
-    layer."""
+    """Return the network with layers that draw what is given: one or a list of bools per layer."""
     for layer, kept in zip(noise_layers(network), draws, strict=True):
         layer.sample = lambda inputs, *pieces, layer=layer, kept=kept: stochastic_depth(
             inputs, pieces, layer.branch, kept if isinstance(kept, list) else [kept]
@@ -324,8 +322,7 @@ def test_training_skips_the_share_it_should(mode, configure, pool):
 
 @pytest.mark.parametrize("stop", [1, 2])
 def test_a_resumed_run_ends_at_the_same_bits(stop, configure, pool, tmp_path, monkeypatch):
-    """Also where the last block was never computed before the checkpoint, so that its momentum is
-    not there yet."""
+    """Also where the last block was not computed before the checkpoint and has no momentum."""
     monkeypatch.setattr(checkpoints.Checkpoints.__init__, "__defaults__", (0.0,))
     config = configure({"name": "stochastic_depth", "survival": 0.2}, epochs=4)
     whole, start = train(config, pool), Task.on_train_epoch_start

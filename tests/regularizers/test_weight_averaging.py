@@ -1,5 +1,4 @@
-"""Weight averaging against closed forms (SCIENCE: EMA mass of the first weights, plain mean,
-variance reduction)."""
+"""Weight averaging against closed forms: EMA mass of the first weights, plain mean, variance."""
 
 import pytest
 import torch
@@ -27,8 +26,7 @@ FAULTS = [replaced(Averager, "on_train_batch_end", lambda self, trainer, task: N
 
 
 def test_ema_closed_form():
-    """The first weight is copied: it keeps the mass decay^(n-1), the others (1 - decay)
-    decay^(n-i)."""
+    """The copied first weight keeps the mass decay^(n-1), the others (1 - decay) decay^(n-i)."""
     values = torch.randn(7, 3, dtype=torch.float64)
     average = values[0]
     for value in values[1:]:
@@ -120,8 +118,10 @@ def test_an_average_that_is_the_last_weights_is_caught():
 
 
 def recomputed(weights, model, images, batch_size):
-    """Name -> running mean or variance: the mean over batches of what each batch norm reads, by
-    plain arithmetic."""
+    """Return name -> running mean or variance, by plain arithmetic.
+
+    It is the mean over batches of what each batch norm reads.
+    """
     network = models.build(model, tuple(images.shape[1:]), 10)
     network.load_state_dict(weights)
     network.train()

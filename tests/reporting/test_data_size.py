@@ -40,7 +40,7 @@ def study(factors=FACTORS):
 
 @pytest.fixture
 def report():
-    """The mean of every arm, and the contrast of every arm but the baseline."""
+    """Return the mean of every arm, and the contrast of every arm but the baseline."""
     means = {arm: 0.5 + place / 10 for place, arm in enumerate(FACTORS)}
     rows = [
         ("growth", arm, place / 100, place / 100 - 0.01, place / 100 + 0.01)

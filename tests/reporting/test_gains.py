@@ -14,7 +14,7 @@ def found(
     name: str = "one",
     decimals: int = 1,
 ) -> _gains.Gain:
-    """A gain from (low, mean, high) of both metrics."""
+    """Return a gain from (low, mean, high) of both metrics."""
     by = {
         metric: {"difference": mean, "difference_low": low, "difference_high": high}
         for metric, (low, mean, high) in zip(("accuracy", "nll"), (accuracy, nll), strict=True)

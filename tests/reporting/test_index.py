@@ -11,7 +11,7 @@ NAN = math.nan
 
 
 def summary(arms: dict[str, tuple[float, float, float]], accuracy: float | None = 91.24) -> Summary:
-    """What a report leaves behind; arms with (low, difference, high)."""
+    """Return what a report leaves behind; arms with (low, difference, high)."""
     metrics = {
         "baseline": {"accuracy": accuracy, "gap": accuracy and 3.5},
         "points": {},
@@ -31,7 +31,7 @@ REPORTS = {
 
 
 def tables(page: str) -> list[list[list[str]]]:
-    """The cells of every table, without its head."""
+    """Return the cells of every table, without its head."""
     blocks = re.findall(r"(?:^\|.*\n)+", page, flags=re.M)
     lines = [block.splitlines()[2:] for block in blocks]
     return [[[cell.strip() for cell in line.split("|")[1:-1]] for line in rows] for rows in lines]

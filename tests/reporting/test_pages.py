@@ -93,7 +93,7 @@ KNOWN = ("method", "gap", "cost", "study_layers")  # there may be others, in fil
 
 
 def whole(found: ReportData) -> str:
-    """All pages, the front page first."""
+    """Return all pages, the front page first."""
     return "\n".join(all_pages(found).values())
 
 

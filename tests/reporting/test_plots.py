@@ -26,7 +26,7 @@ LONG = "dropout(rate={}), augmentation(shift=1, rotation=10)"
 
 
 def contrasts(count: int) -> pd.DataFrame:
-    """As many contrasts as asked, all verdicts in turn."""
+    """Return as many contrasts as asked, all verdicts in turn."""
     verdicts = itertools.cycle(forest.VERDICT_MARKERS)
     rows = [
         {
@@ -74,7 +74,7 @@ def curve_rows(arm: str, height: float) -> list[dict[str, object]]:
 
 
 def tried(arm: str = "arm_0", value: str = "", **shared: dict[str, Any]) -> pd.DataFrame:
-    """Three rates of an arm, as numbers or as texts, and what they share."""
+    """Return three rates of an arm, as numbers or as texts, and what they share."""
     columns = [
         "arm",
         "setting",
@@ -103,7 +103,7 @@ def texts(figure: Figure) -> list[str]:
 
 
 def boxes(figure: Figure) -> list[tuple[str, matplotlib.transforms.Bbox]]:
-    """Every visible text with the place it takes once drawn."""
+    """Return every visible text with the place it takes once drawn."""
     canvas = FigureCanvasAgg(figure)
     with style.style():
         canvas.draw()
@@ -123,13 +123,13 @@ def boxes(figure: Figure) -> list[tuple[str, matplotlib.transforms.Bbox]]:
 
 
 def unseen_ticks(axis: Axis) -> list[Tick]:
-    """Ticks that exist but lie outside the axis."""
+    """Return ticks that exist but lie outside the axis."""
     low, high = sorted(axis.get_view_interval())
     return [tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
 
 
 def scores(labels: list[str], numbers: list[int]) -> pd.DataFrame:
-    """Means with bands for every label, number (0 is the reference) and metric."""
+    """Return means with bands for every label, number (0 is the reference) and metric."""
     rows = [
         {"label": label, "number": number, "metric": metric, "mean": 0.8 + number / 100}
         for label, number, metric in itertools.product(labels, [0, *numbers], _scores.SCALES)
@@ -139,7 +139,7 @@ def scores(labels: list[str], numbers: list[int]) -> pd.DataFrame:
 
 
 def bins(methods: list[str]) -> pd.DataFrame:
-    """Ten bins of every method, the first of them empty."""
+    """Return ten bins of every method, the first of them empty."""
     rows = [
         {"method": method, "low": at / 10, "high": (at + 1) / 10, "share": at / 45}
         | {"confidence": at / 10 + 0.05 if at else NAN, "accuracy": at / 10 if at else NAN}

@@ -61,7 +61,7 @@ OPEN = ERROR | {
 
 
 def shown(*rows):
-    """What the page sees of a report."""
+    """Return what the page sees of a report."""
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return SimpleNamespace(published=table, format=Formatter(), pair=lambda *names: names)
 

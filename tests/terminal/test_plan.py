@@ -11,7 +11,7 @@ def shown(capsys):
 
 
 def baseline(capsys):
-    """The numbers of the first baseline: explored, confirmed, to train."""
+    """Return the numbers of the first baseline: explored, confirmed, to train."""
     show_plan(read_experiment("tiny"))
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     return next(row[1:] for row in rows if row[:1] == ["baseline"])

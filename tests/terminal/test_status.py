@@ -28,7 +28,7 @@ def said(capsys):
 
 
 def rows(text):
-    """(phase, study) -> the numbers of its row, where there are any."""
+    """Return (phase, study) -> the numbers of its row, where there are any."""
     found = {}
     for line in text.splitlines():
         phase, study, *numbers = [*line.split(), "", ""]

@@ -44,7 +44,7 @@ def mirrored(address, folder, key=CANARY, patience=3):
 
 @contextlib.contextmanager
 def unknown():
-    """A name that no server of names knows."""
+    """Return a name that no server of names resolves."""
     yield Server("http://no-such-host.invalid")
 
 

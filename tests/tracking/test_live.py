@@ -186,7 +186,7 @@ class FakeLogger:
 
         @staticmethod
         def log(row, step):
-            """Forgets it."""
+            """Do nothing."""
 
 
 def test_nothing_is_streamed_unless_asked_for(project, monkeypatch):

@@ -211,7 +211,7 @@ def test_the_digest_tells_any_change_and_nothing_else() -> None:
 
 
 def contrast(arm: str) -> dict[str, Any]:
-    """The start of a row of contrasts.csv, as it is read back."""
+    """Return the start of a row of contrasts.csv, as it is read back."""
     factor = next(one.factor for one in (DROPOUT, MORE) if one.name == arm)
     return {
         "study": "one",

@@ -40,7 +40,7 @@ SECRETS = (b"canary", base64.b64encode(f"api:{KEY}".encode()))
 
 @pytest.fixture
 def place(finished, tmp_path):
-    """A finished project, and a home full of secrets."""
+    """Return a finished project, and a home full of secrets."""
     shutil.copytree(finished, tmp_path / "project")
     for name in ("home/.config/wandb", "tmp"):
         (tmp_path / name).mkdir(parents=True)
@@ -75,14 +75,14 @@ def start(place, mode, address, patience=20, before=(), **more):
 
 
 def tracked(*given, **named):
-    """The exit code, and what was said to whom."""
+    """Return the exit code, the output and the errors."""
     with start(*given, **named) as process:
         out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
 
 def fingerprints(project):
-    """Every run of the plans -> its phase and first study."""
+    """Return every run of the plans -> its phase and first study."""
     plans = [
         read_plan(project / "artifacts" / "tiny" / phase)
         for phase in ("confirmation", "exploration")
@@ -93,7 +93,7 @@ def fingerprints(project):
 
 
 def check_run(run, folder, phase, study, scores):
-    """Against the files of the run."""
+    """Compare a run with its files."""
     record, identity = (
         json.loads((folder / name).read_text()) for name in ("record.json", "run.json")
     )
@@ -177,7 +177,7 @@ def check_everything(kept, project):
 
 
 def check_secrets(kept, place):
-    """The key is in one header; what was planted is where it was planted, and nowhere else."""
+    """Check that the key is in one header only, and each secret only where it was planted."""
     planted = {place / "home" / name for name in ("netrc", ".netrc", ".config/wandb/settings")}
     files = [path for path in place.rglob("*") if path.is_file() and path not in planted]
     assert any(path.name == "debug-internal.log" for path in files)

@@ -1,5 +1,4 @@
-"""What only a GPU can show: every regularizer trains there, twice the same, and predicts what the
-processor predicts."""
+"""Every regularizer on a GPU: trains, twice the same, and predicts what the processor predicts."""
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 @pytest.fixture
 def one(configure):
-    """The settings of a small run with one regularizer, strong settings."""
+    """Return the settings of a small run with one regularizer, strong settings."""
     return lambda name, **training: configure(item(name), **training)
 
 
@@ -46,8 +45,7 @@ def test_resumed_it_ends_at_the_same_bits(one, pool, tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_predictions_are_those_of_the_processor(one, pool, name):
-    """Same weights, same noise, same views: draws are made by the processor wherever a network
-    computes."""
+    """Same weights, noise and views: the processor makes the draws wherever a network computes."""
     config = one(name)
     trained = train(config, pool)
     parts = {"train": slice(0, 30), "validation": slice(30, 80), "test": slice(80, 130)}

@@ -1,8 +1,7 @@
-"""One run on other hardware: another device, lower precision, several devices. `meta` stands in for
-a device that is not here.
+"""One run on other hardware: another device, lower precision, several devices.
 
-A tensor on `meta` has a place and a shape and no values; what mixes it with one on the processor
-fails, as with a GPU.
+`meta` stands in for a device that is not here: a tensor on it has a place and a shape and no
+values; what mixes it with one on the processor fails, as with a GPU.
 """
 
 import contextlib
@@ -44,14 +43,13 @@ class Values(TorchFunctionMode):
 
 
 def runs_on_meta(name, settings):
-    """torch.cov asks for values that a tensor on `meta` has not."""
+    """Return whether it runs on `meta`: torch.cov asks for values, which a tensor there has not."""
     return "pca_jitter" not in settings
 
 
 @pytest.mark.parametrize(("name", "settings"), cases(runs_on_meta))
 def test_no_regularizer_mixes_devices(configure, pool, name, settings, monkeypatch):
-    """A step, forward and backward, with everything on the other device that a trainer would put
-    there."""
+    """A step, forward and backward, with everything on another device that a trainer puts there."""
     monkeypatch.setattr(
         torch, "autocast", lambda *device, enabled: contextlib.nullcontext()
     )  # which knows no meta
@@ -93,7 +91,7 @@ def test_precision_is_part_of_a_run_and_changes_it(configure, pool):
 
 
 def job(pool: Arrays, configure, project, **hardware):
-    """A run on these devices, as the scheduler gives it to an executor."""
+    """Return a run on these devices, as the scheduler gives it to an executor."""
     folder = project / ARTIFACTS / "tiny" / "data"
     write_prepared(folder, "digits", pool, pool, False)
     identity = configure({"name": "dropout"}).model_dump(mode="json") | {
@@ -109,8 +107,7 @@ def job(pool: Arrays, configure, project, **hardware):
 
 
 def test_two_devices_train_one_run(configure, pool, project):
-    """Each takes half of every batch; both together see as many updates and images as one device
-    does."""
+    """Each takes half of every batch; both together have as many updates and images as one."""
     assert (
         perform(job(pool, configure, project, accelerator="cpu", devices=2, strategy="ddp"))[
             "state"
@@ -137,8 +134,7 @@ def test_a_strategy_that_does_not_exist_fails_with_its_reason(configure, pool, p
 
 @pytest.mark.long
 def test_a_stage_trains_every_run_on_several_devices(checkout, command, tmp_path):
-    """As set in `params.yaml`, with the processes that Lightning starts by running a program
-    again."""
+    """As set in `params.yaml`, with the processes that Lightning starts by running a program."""
     folder = write_clone(checkout, tmp_path / "clone")
     parameters = folder / "params.yaml"
     parameters.write_text(

@@ -1,5 +1,7 @@
-"""What a training holds of many images: their bytes twice, in the file's pages and in its own
-split, and never as fractions."""
+"""The memory of a training on many images: their bytes twice, and never as fractions.
+
+Once in the file's pages and once in its split.
+"""
 
 import subprocess
 import sys

@@ -163,8 +163,7 @@ def test_scoring_more_often_is_the_same_run(configure, pool):
 
 
 def test_cost_is_counted(configure, pool):
-    """Three convolutions, two linear layers, counted by hand for one example: 2 operations per
-    multiplication."""
+    """Three convolutions, two linear layers, by hand: 2 operations per multiplication."""
     cost = train(configure(epochs=2), pool).cost
     stem, first = 64 * 9 * 1 * 4, 2 * 64 * 9 * 4 * 4
     second = 16 * (4 * 8) + 16 * 9 * 4 * 8 + 16 * 9 * 8 * 8
@@ -177,8 +176,7 @@ def test_cost_is_counted(configure, pool):
 
 
 def test_what_stochastic_depth_skips_is_counted_by_its_chance(configure, pool):
-    """The branches of a network of two blocks, by hand: forward and backward cost three times the
-    forward."""
+    """The branches of two blocks, by hand: forward and backward cost three times the forward."""
     plain = train(configure(), pool).cost
     skipping = train(configure({"name": "stochastic_depth", "survival": 0.5}), pool).cost
     first, second = 2 * 64 * 9 * 4 * 4, 16 * 9 * 4 * 8 + 16 * 9 * 8 * 8

@@ -1,4 +1,4 @@
-"""Data sources, one file each; files whose name begins with `_` are shared.
+"""Read data sources, one file each; files whose name begins with `_` are shared.
 
 A source defines `Source`, the model of the `source` section of a protocol; `describe(source)`,
 which returns the `DatasetInfo` without reading all data; and `read(source)`, which returns the
@@ -32,7 +32,11 @@ def describe(name: str, source: Mapping[str, Any]) -> DatasetInfo:
 
 
 def read(name: str, source: Mapping[str, Any]) -> Splits:
-    """Return all examples; raise Refusal unless they are what `Arrays` and `describe` promise."""
+    """Return all examples.
+
+    Raises:
+        Refusal: They are not what `Arrays` and `describe` promise.
+    """
     info = describe(name, source)
     splits: Splits = _module(name).read(_checked(name, source))
     errors = []

@@ -51,7 +51,10 @@ class CifarVariant:
 def read(path: Path, variant: CifarVariant) -> Splits:
     """Return the batches in the official folder or archive at `path`.
 
-    Some missing training batches are a warning; a missing test batch or damage raises Refusal.
+    Some missing training batches are a warning.
+
+    Raises:
+        Refusal: The test batch is missing, or a file is damaged.
     """
     archive = path if path.is_file() else path / variant.archive
     packed = archive.is_file()

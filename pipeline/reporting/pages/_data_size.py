@@ -1,4 +1,4 @@
-"""The section of a study that tries several training-set sizes."""
+"""Write the section of a study that tries several training-set sizes."""
 
 from pipeline.config.plan import PlannedStudy
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, MEAN_INTERVAL

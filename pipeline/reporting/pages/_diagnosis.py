@@ -1,4 +1,4 @@
-"""The diagnosis of a protocol in words: bias or variance, and which arms address it."""
+"""Write the diagnosis of a protocol: bias or variance, and which arms address it."""
 
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting.evidence import ReportData
@@ -50,7 +50,7 @@ def _helping(data: ReportData) -> str:
 
 
 def _closing(data: ReportData) -> str:
-    """Arms that close the gap without having been shown to help."""
+    """Return the arms that close the gap without having been shown to help."""
     helps = data.primary["verdict"] == Verdict.HELPS
     helping = set(data.primary.loc[helps, "label"])
     gaps = data.contrasts[(data.contrasts["metric"] == "gap") & (data.contrasts["high"] < 0)]
@@ -68,7 +68,7 @@ def _closing(data: ReportData) -> str:
 
 
 def _fitting(data: ReportData) -> str:
-    """Arms that fit the training images better than the baseline, paired by seed."""
+    """Return the arms that fit the training images better than the baseline, paired by seed."""
     rows = data.diagnosis[(data.diagnosis["measure"] == "train_accuracy")]
     rows = rows[rows["low"] > 0].sort_values("mean", ascending=False, kind="stable")
     if rows.empty:

@@ -1,4 +1,4 @@
-"""What ensembles gain, in sentences: scores, cost, number of members, confidence, selection."""
+"""Write the gains of ensembles: scores, cost, number of members, confidence, selection."""
 
 from collections.abc import Sequence
 from math import isnan
@@ -68,18 +68,18 @@ def cheapest_gains(methods: Sequence[Gain]) -> str:
     averages = with_role(methods, AVERAGE, MIXED)
     parts = []
     for metric, name in NAMES.items():
-        found = [method for method in averages if method.sign(metric) > 0]
-        parts.append(f"in {name}, {_priced(found[0], metric) if found else 'none'}")
+        improving = [method for method in averages if method.sign(metric) > 0]
+        parts.append(f"in {name}, {_priced(improving[0], metric) if improving else 'none'}")
     return f"**The cheapest whose interval shows a gain**: {'; '.join(parts)}."
 
 
 def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
     """Return what all members of a method gain over one, and how much of it the second brings."""
     lines = []
-    for method, own in sizes.groupby("method", sort=False):
-        most = int(own["members"].max())
+    for method, rows in sizes.groupby("method", sort=False):
+        most = int(rows["members"].max())
         whole, second = (
-            gain_of(str(method), own[own["members"] == size], formatter) for size in (most, 2)
+            gain_of(str(method), rows[rows["members"] == size], formatter) for size in (most, 2)
         )
         changes = [
             f"{name} {whole.change(metric)}, the second alone {second.change(metric)}"
@@ -109,7 +109,7 @@ def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.
 
 
 def optimism(methods: Sequence[Gain]) -> str:
-    """Return what greedy selection gains on the half of validation it saw, and on the other."""
+    """Return what greedy selection gains on its half of validation, and on the other half."""
     greedy = next((method for method in methods if "optimism" in method.rows), None)
     if greedy is None:
         return ""

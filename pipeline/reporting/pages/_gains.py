@@ -1,4 +1,4 @@
-"""Gains of one way to predict over another in words, accuracy and NLL apart."""
+"""Write the gains of one way to predict over another, accuracy and NLL apart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,9 +67,9 @@ def largest_gains(gains: Sequence[Gain]) -> str:
     """Return which gains most in accuracy, and which in NLL."""
     parts = []
     for metric, words in MOST.items():
-        known = [gain for gain in gains if not isnan(gain.value(metric, "difference"))]
-        if known:
-            best = max(known, key=lambda gain: GOOD[metric] * gain.value(metric, "difference"))
+        measured = [gain for gain in gains if not isnan(gain.value(metric, "difference"))]
+        if measured:
+            best = max(measured, key=lambda gain: GOOD[metric] * gain.value(metric, "difference"))
             parts.append(_largest(words, best, metric))
     return f"{'; '.join(parts)}." if parts else ""
 
@@ -88,7 +88,7 @@ def disagreements(gains: Sequence[Gain]) -> str:
 
 
 def _largest(words: str, best: Gain, metric: str) -> str:
-    """The best of all: a gain if its mean is printed as one, a loss if its interval is."""
+    """Return the best of all: a gain if its mean is printed as one, a loss if its interval is."""
     named = f"**{best.name}** ({best.change(metric)})"
     if best.direction(metric) > 0:
         return f"{words} most for {named}"

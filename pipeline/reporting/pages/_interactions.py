@@ -1,4 +1,4 @@
-"""Interactions in words: what two parts do together against the sum of what each does alone."""
+"""Write interactions: the effect of two parts together against the sum of both effects alone."""
 
 import pandas as pd
 
@@ -49,7 +49,7 @@ def _sentence(data: ReportData, row: md.Row) -> str:
 
 
 def _meaning(data: ReportData, row: md.Row) -> str:
-    """What an interaction comes to: its sign means one thing for help, another for harm."""
+    """Return what an interaction means: its sign differs in meaning for help and for harm."""
     if pd.isna(row["low"]):
         return "It does not vary over the seeds, so it has no interval."
     if row["low"] <= 0 <= row["high"]:

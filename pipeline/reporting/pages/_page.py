@@ -1,4 +1,4 @@
-"""What pages share: their form, their captions, and how they list runs."""
+"""Define what pages share: their form, their captions, and how they list runs."""
 
 from dataclasses import dataclass
 
@@ -83,7 +83,7 @@ def _incomplete_list(runs: pd.DataFrame) -> str:
 
 
 def runs_section(runs: pd.DataFrame, shared: str, title: str = "Runs") -> str:
-    """Return what became of these runs; `shared` says which of them belong to other studies."""
+    """Return the states of these runs; `shared` says which of them belong to other studies."""
     table = _run_table(runs, shared)
     return md.join_parts(f"## {title}\n\n{table}", incomplete_runs(runs), _incomplete_list(runs))
 

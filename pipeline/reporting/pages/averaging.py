@@ -1,4 +1,4 @@
-"""Noise passes: what averaging them at test gains, for every arm with noise."""
+"""Write the page of noise passes: what averaging them at test gains, for every arm with noise."""
 
 from collections.abc import Iterator
 
@@ -62,9 +62,9 @@ def pass_table(data: ReportData, gains: list[Gain]) -> str:
     arms = data.pass_gains.groupby(["study", "arm"], sort=False)
     noisy = {(study, arm.name) for study, arm in data.planned_arms if arm.rule == NOISE}
     rows = []
-    for (key, own), gain in zip(arms, gains, strict=True):
+    for (key, scores), gain in zip(arms, gains, strict=True):
         for metric in NAMES:
-            means = own[own["metric"] == metric].set_index("passes")["mean"]
+            means = scores[scores["metric"] == metric].set_index("passes")["mean"]
             low, high = (gain.value(metric, f"difference_{side}") for side in ("low", "high"))
             rows.append(
                 {
@@ -92,8 +92,8 @@ def pass_gains(data: ReportData) -> list[Gain]:
     """Return all noise passes minus deterministic, for every arm with noise."""
     last = last_number(data.pass_gains)
     return [
-        gain_of(data.named(study, arm), own[own["passes"] == last], data.format)
-        for (study, arm), own in data.pass_gains.groupby(["study", "arm"], sort=False)
+        gain_of(data.named(study, arm), rows[rows["passes"] == last], data.format)
+        for (study, arm), rows in data.pass_gains.groupby(["study", "arm"], sort=False)
     ]
 
 

@@ -1,4 +1,4 @@
-"""What training and testing cost, counted in operations."""
+"""Write the page of costs in training and at test, counted in operations."""
 
 from collections.abc import Iterator
 
@@ -20,17 +20,17 @@ def cost_table(data: ReportData, study: str | None = None) -> str:
     """Return the cost of every arm in training and at test, or of one study alone."""
     baseline = data.baseline("training_flops")["mean"]
     rows = []
-    for own, arm in data.planned_arms:
-        if study not in (None, own) and arm.name != BASELINE:
+    for owner, arm in data.planned_arms:
+        if study not in (None, owner) and arm.name != BASELINE:
             continue
-        training = data.outcome(own, arm.name, "training_flops")
+        training = data.outcome(owner, arm.name, "training_flops")
         updates, forward = (
-            data.outcome(own, arm.name, cost)["mean"] for cost in ("updates", "forward_flops")
+            data.outcome(owner, arm.name, cost)["mean"] for cost in ("updates", "forward_flops")
         )
         passes = arm.rule.members
         rows.append(
             {
-                "arm": data.label(own, arm.name),
+                "arm": data.label(owner, arm.name),
                 "training FLOPs": md.format_operations(training["mean"]),
                 "training, of the baseline's": md.format_ratio(training["mean"] / baseline),
                 "updates": md.format_operations(updates),

@@ -1,4 +1,4 @@
-"""The page of one study of ensembles: ways to predict with the models of a group."""
+"""Write the page of one study of ensembles: ways to predict with the models of a group."""
 
 from collections.abc import Iterator, Sequence
 
@@ -71,7 +71,7 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
 
 
 def _results(data: ReportData, study: PlannedStudy) -> list[str]:
-    """The sentences, the table and the figures; one line if no group is complete."""
+    """Return the sentences, the table and the figures; one line if no group is complete."""
     table = of(data.equal_cost, study.name)
     if table.empty:
         return ["**No group has all its baseline models done, so nothing was averaged.**"]
@@ -96,7 +96,7 @@ def _results(data: ReportData, study: PlannedStudy) -> list[str]:
 
 
 def _groups(study: PlannedStudy) -> str:
-    """How groups are made, from the plan."""
+    """Return how groups are made, from the plan."""
     others = [arm.name for arm in study.arms if arm.name != BASELINE]
     once = f" Trained once per group: {md.format_list(others)}." if others else ""
     return (

@@ -1,4 +1,4 @@
-"""The front page: the answer in a minute, and links to everything behind it."""
+"""Write the front page: the main findings, and links to all other pages."""
 
 from collections.abc import Sequence
 
@@ -71,16 +71,16 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
 def headline(data: ReportData) -> str:
     """Return the findings in plain language: verdict by verdict, then the baseline's gap."""
     sentences = [_verdict_sentence(data, *judged) for judged in VERDICTS]
-    found = [sentence for sentence in sentences if sentence]
+    findings = [sentence for sentence in sentences if sentence]
     if not (data.primary["verdict"] == Verdict.HELPS).any():
-        found.insert(0, "no arm has been shown to help.")
+        findings.insert(0, "no arm has been shown to help.")
     accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
-    found.append(
+    findings.append(
         f"The baseline reaches {data.format.percent(accuracy)} % test accuracy with a gap of "
         f"{data.format.percent(gap)} points between train and validation accuracy."
     )
     note = f"(Differences in points of test accuracy, with {md.INTERVAL}s.)"
-    return f"After {_fresh_seeds(data.primary)}, {' '.join(found)} {note}"
+    return f"After {_fresh_seeds(data.primary)}, {' '.join(findings)} {note}"
 
 
 def headline_table(data: ReportData) -> str:
@@ -156,10 +156,10 @@ def _finding(data: ReportData, row: md.Row) -> str:
     name = f"**{row['label']}**"
     if pd.isna(row["difference"]):
         return f"{name} (no pair of runs)"
-    known = data.format.change(row)
+    change = data.format.change(row)
     if row["verdict"] != Verdict.INCONCLUSIVE or pd.isna(row["detectable"]):
-        return f"{name} ({known})"
-    return f"{name} ({known}; detectable: {data.format.detectable(row['detectable'])})"
+        return f"{name} ({change})"
+    return f"{name} ({change}; detectable: {data.format.detectable(row['detectable'])})"
 
 
 def _fresh_seeds(primary: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""The gap: its parts for every arm, and whether the smallest gap was the best model."""
+"""Write the page of the gap: its parts by arm, and whether the smallest was the best model."""
 
 from collections.abc import Iterator
 
@@ -59,19 +59,19 @@ def smallest_gap(data: ReportData) -> str:
     if pd.isna(together):
         return ""
     arms = {data.label(study, arm.name): (study, arm.name) for study, arm in data.planned_arms}
-    known = {
+    means = {
         label: (data.outcome(*key, "gap")["mean"], data.outcome(*key, "test_accuracy")["mean"])
         for label, key in arms.items()
         if data.outcome(*key, "gap")["n"]
     }
-    least = min(known, key=lambda label: known[label][0])
-    best = max(known, key=lambda label: known[label][1])
+    least = min(means, key=lambda label: means[label][0])
+    best = max(means, key=lambda label: means[label][1])
     gap_of_least, gap_of_best = (
-        f"a gap of {data.format.percent(known[label][0])} points and "
-        f"{data.format.percent(known[label][1])} %"
+        f"a gap of {data.format.percent(means[label][0])} points and "
+        f"{data.format.percent(means[label][1])} %"
         for label in (least, best)
     )
-    fitted = [data.outcome(*arms[label], "train_accuracy")["mean"] > FITTED for label in known]
+    fitted = [data.outcome(*arms[label], "train_accuracy")["mean"] > FITTED for label in means]
     words = (
         f"Over {data.correlations['n'].iloc[0]} confirmation runs, the ranks of gap and test "
         f"accuracy correlate with {format_number(together, 2)}, and within arms with "

@@ -1,4 +1,4 @@
-"""How a report was measured: what was asked, protocol, statistics, and how to read a verdict."""
+"""Write the page of methods: questions, protocol, statistics, and how to read a verdict."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -99,7 +99,7 @@ def _statistics(data: ReportData) -> str:
 
 
 def _resolution(data: ReportData) -> str:
-    """Which differences chance alone makes on the validation images, for one seed and several."""
+    """Return which differences chance alone makes on the validation images, by number of seeds."""
     few, more = (f"{100 * value:.1f}" for value in data.resolution["difference"])
     row = data.resolution.iloc[0]
     single = (
@@ -122,6 +122,6 @@ def _seeds(data: ReportData, phase: str) -> str:
 
 
 def _others(section: Mapping[str, Any], *named: str) -> str:
-    """The settings of a section that were not named yet."""
+    """Return the settings of a section that were not named yet."""
     values = sorted(section.items())
     return ", ".join(f"{key} {md.escape(str(value))}" for key, value in values if key not in named)

@@ -1,4 +1,4 @@
-"""What papers report and what was measured here: sign and size, with intervals.
+"""Write the page of published and measured effects: sign and size, with intervals.
 
 The effects of papers come from other networks, data and budgets: only their signs are judged.
 """
@@ -80,22 +80,22 @@ def published_sentence(data: ReportData) -> str:
 
 
 def _distinct(data: ReportData) -> list[md.Row]:
-    """The first row of every pair of runs, measure and sign."""
-    found: dict[tuple[Pair, tuple[str, ...], str], md.Row] = {}
+    """Return the first row of every pair of runs, measure and sign."""
+    first_rows: dict[tuple[Pair, tuple[str, ...], str], md.Row] = {}
     for row in data.published.to_dict("records"):
         pair = data.pair((row["study"], row["arm"]), (row["against_study"], row["against"]))
-        found.setdefault((pair, _measure(row), row["sign"]), row)
-    return list(found.values())
+        first_rows.setdefault((pair, _measure(row), row["sign"]), row)
+    return list(first_rows.values())
 
 
 def _measure(row: md.Row) -> tuple[str, ...]:
-    """What was measured, with the numbers of noise passes where it is passes."""
+    """Return what was measured, with the numbers of noise passes for a measure of passes."""
     numbers = (row["passes_before"], row["passes_after"])
     return (row["measure"], *(f"{number:g}" for number in numbers if pd.notna(number)))
 
 
 def _name(row: md.Row) -> str:
-    """What an effect is called in a sentence."""
+    """Return the name of an effect in a sentence."""
     if row["measure"] in ONE_ARM:
         _, *passes = _measure(row)
         return f"{row['arm']}: {ONE_ARM[row['measure']].format(*passes)}"
@@ -124,7 +124,7 @@ def _cells(data: ReportData, row: md.Row, source: int) -> dict[str, str]:
 
 
 def _published(row: md.Row) -> str:
-    """The figures as printed and their change; the sign alone if there are none."""
+    """Return the figures as printed and their change; the sign alone if there are none."""
     before, after = row["published_before"], row["published_after"]
     if pd.isna(before):
         return SIGNS[row["sign"]]
@@ -134,5 +134,5 @@ def _published(row: md.Row) -> str:
 
 
 def _relative(before: float, after: float) -> str:
-    """The change relative to what was before, in percent."""
+    """Return the change relative to the first value, in percent."""
     return f"{md.format_signed(100 * (after / before - 1), 0)} %" if before > 0 else md.VOID

@@ -1,4 +1,4 @@
-"""The page of one study: strengths tried, contrasts, curves, cost, audits and runs."""
+"""Write the page of one study: strengths tried, contrasts, curves, cost, audits and runs."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -112,14 +112,14 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
 
     A rule that was scored on some of the runs alone is left out.
     """
-    own = of(data.rules, study.name)
-    own = own[own["split"] == "test"]
-    own = own[own["n"] == own.groupby("arm")["n"].transform("max")]
-    own = own.assign(rule=list(zip(own["view"], own["members"], strict=True)))
-    own = own[own.groupby("arm")["rule"].transform("nunique") > 1]
+    scores = of(data.rules, study.name)
+    scores = scores[scores["split"] == "test"]
+    scores = scores[scores["n"] == scores.groupby("arm")["n"].transform("max")]
+    scores = scores.assign(rule=list(zip(scores["view"], scores["members"], strict=True)))
+    scores = scores[scores.groupby("arm")["rule"].transform("nunique") > 1]
     declared = {arm.name: arm.rule for arm in study.arms}
     rows = []
-    for (arm, view, members), group in own.groupby(["arm", "view", "members"], sort=False):
+    for (arm, view, members), group in scores.groupby(["arm", "view", "members"], sort=False):
         rule = TestRule(view=view, members=members)
         name = format_rule(rule)
         bands = group.set_index("metric")

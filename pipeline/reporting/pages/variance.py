@@ -1,4 +1,4 @@
-"""Where the spread of a score comes from: each stream of randomness, and the test images."""
+"""Write the page of variance: the spread from each stream of randomness and the test images."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ FINE = md.Formatter(2)  # for standard deviations and errors
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield a page for every study of variance."""
     for study in data.confirmation.studies_of("variance"):
-        own = of(data.variance, study.name)
+        components = of(data.variance, study.name)
         groups = md.format_count(len(study.groups), "group")
         body = md.join_parts(
             f"# Study: {study.name}",
@@ -38,8 +38,8 @@ def pages(data: ReportData) -> Iterator[Page]:
             "one keeps the group's seed, and that one is redrawn. The baseline draws neither "
             "noise nor augmentation.",
             largest_streams(data, study.name),
-            component_table(data, own),
-            f"![{FIGURE}](../figures/variance_{study.name}.png)" if len(own) else "",
+            component_table(data, components),
+            f"![{FIGURE}](../figures/variance_{study.name}.png)" if len(components) else "",
             standard_error_sentence(data),
             runs_section(of(data.runs, study.name), SHARED),
         )

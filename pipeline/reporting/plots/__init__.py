@@ -1,4 +1,4 @@
-"""The figures of a report, one file each: `figures(data)` yields their names and figures.
+"""Draw the figures of a report, one file each: `figures(data)` yields their names and figures.
 
 Drawing functions take a data frame and draw into a given `ax`.
 """
@@ -13,7 +13,7 @@ from pipeline.reporting.modules import load_modules, public_names
 
 def all_figures(data: ReportData) -> dict[str, Figure]:
     """Return every figure by its file name, as the modules of this folder give them."""
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     for module in load_modules(__name__, public_names(__path__), {"figures": FunctionType}):
-        found |= {f"{name}.png": figure for name, figure in module.figures(data)}
-    return found
+        figures |= {f"{name}.png": figure for name, figure in module.figures(data)}
+    return figures

@@ -1,4 +1,4 @@
-"""Scores against the number of members averaged: what `passes` and `ensemble_sizes` share."""
+"""Draw scores against the number of members averaged, for `passes` and `ensemble_sizes`."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -37,11 +37,11 @@ def score_curves(
         panels = figure.subplots(len(labels), 2, squeeze=False, sharex=True)
         for row, label in zip(panels, labels, strict=True):
             for ax, metric in zip(row, SCALES, strict=True):
-                own = frame[(frame["label"] == label) & (frame["metric"] == metric)]
-                own = own.sort_values("number")
-                draw_scores(ax, own, metric, palette[label], most)
+                rows = frame[(frame["label"] == label) & (frame["metric"] == metric)]
+                rows = rows.sort_values("number")
+                draw_scores(ax, rows, metric, palette[label], most)
                 if label in declared:
-                    draw_star(ax, own[own["number"] == NOISE.members], metric, palette[label])
+                    draw_star(ax, rows[rows["number"] == NOISE.members], metric, palette[label])
             row[0].set_title(wrap_title(label))
         for ax in panels[-1]:
             set_number_axis(ax, most)

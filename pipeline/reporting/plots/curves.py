@@ -1,4 +1,4 @@
-"""Learning curves of every arm of a study, the baseline behind them."""
+"""Draw learning curves of every arm of a study, the baseline behind them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -48,9 +48,9 @@ def curves(frame: pd.DataFrame, arms: Mapping[str, str], palette: Mapping[str, s
         panels = figure.subplots(len(arms), 2, squeeze=False, sharex=True, sharey="col")
         for row, (arm, title) in zip(panels, arms.items(), strict=True):
             for ax, metric, scale in zip(row, ("accuracy", "loss"), (100.0, 1.0), strict=True):
-                baseline, own = (frame[frame["arm"] == name] for name in (BASELINE, arm))
+                baseline, chosen = (frame[frame["arm"] == name] for name in (BASELINE, arm))
                 draw_curves(ax, baseline, metric, scale, color=palette[BASELINE])
-                draw_curves(ax, own, metric, scale, color=palette[arm], marker="o")
+                draw_curves(ax, chosen, metric, scale, color=palette[arm], marker="o")
             row[0].set_ylabel("accuracy (%)")
             row[1].set_ylabel("loss (nats)")
             row[0].set_title(wrap_title(title))

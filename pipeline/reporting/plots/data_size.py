@@ -1,4 +1,4 @@
-"""Test accuracy and differences against the number of training images."""
+"""Draw test accuracy and differences against the number of training images."""
 
 import itertools
 from collections.abc import Iterator
@@ -44,12 +44,12 @@ def size_frames(data: ReportData, study: PlannedStudy) -> tuple[pd.DataFrame, pd
             row = primary.loc[name]
             bounds = {"mean": row["difference"], "low": row["low"], "high": row["high"]}
             differences.append(point | bounds)
-    known = [row for row in scores if row["n"]]
-    return _in_order(known), _in_order(differences)
+    scored = [row for row in scores if row["n"]]
+    return _in_order(scored), _in_order(differences)
 
 
 def data_size(scores: pd.DataFrame, differences: pd.DataFrame) -> Figure:
-    """Return a figure with a line per series: above the accuracies, beneath the differences.
+    """Return a figure with a line per series: above the accuracies, below the differences.
 
     Both have the columns `COLUMNS`, in fractions.
     """
@@ -88,7 +88,7 @@ def draw_differences(ax: Axes, rows: pd.DataFrame, color: str, marker: str) -> N
 
 
 def _in_order(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """By series, the baseline's first, and by size."""
+    """Return rows by series, the baseline's first, and by size."""
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     order = frame.assign(other=frame["series"] != BASELINE)
     order = order.sort_values(["other", "series", "size"])

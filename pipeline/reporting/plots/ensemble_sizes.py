@@ -1,4 +1,4 @@
-"""Test scores against the number of members averaged, for every method of an ensemble study."""
+"""Draw test scores against the number of members, for every method of an ensemble study."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Every contrast of the primary metric with its interval and verdict."""
+"""Draw every contrast of the primary metric with its interval and verdict."""
 
 import itertools
 import textwrap
@@ -109,7 +109,7 @@ def draw_interval(ax: Axes, row: Any, height: float, color: str, reach: float) -
 
 
 def _lines(row: Mapping[str, Any], formatter: Formatter) -> list[str]:
-    """One contrast in words, broken into lines."""
+    """Return one contrast in words, broken into lines."""
     words = f"{formatter.change(row, unit='')}, {verdict_label(row)}"
     if pd.isna(row["difference"]):
         words = "no pair of runs"
@@ -118,7 +118,7 @@ def _lines(row: Mapping[str, Any], formatter: Formatter) -> list[str]:
 
 
 def _reach(contrasts: pd.DataFrame, margin: float) -> float:
-    """How far from 0 the axis may go (points): so that one wide interval does not squeeze all."""
+    """Return how far from 0 the axis may go (points), lest one wide interval squeeze all others."""
     farthest = contrasts[["difference", "low", "high"]].abs().max(axis=1).dropna()
     return FARTHER * 100 * max(farthest.quantile(0.75) if len(farthest) else 0.0, margin)
 

@@ -1,4 +1,4 @@
-"""The gap against test accuracy: runs and means of every arm."""
+"""Draw the gap against test accuracy: runs and means of every arm."""
 
 import itertools
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Test scores against the number of noise passes averaged, for every arm with noise."""
+"""Draw test scores against the number of noise passes averaged, for every arm with noise."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Accuracy against confidence, and how many images have which confidence."""
+"""Draw accuracy against confidence, and how many images have which confidence."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -43,9 +43,9 @@ def reliability(bins: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 3))
         upper.plot([0, 100], [0, 100], zorder=1, **DIAGONAL)
         for method, look in looks.items():
-            own = bins[bins["method"] == method]
-            draw_accuracy(upper, own, **look)
-            draw_share(lower, own, **look)
+            chosen = bins[bins["method"] == method]
+            draw_accuracy(upper, chosen, **look)
+            draw_share(lower, chosen, **look)
         upper.set(ylabel="accuracy (%)", xlim=(-1, 101), ylim=(-2, 102))
         lower.set(xlabel="confidence (%)", ylabel="test images (%)")
         lower.set_ylim(bottom=0)
@@ -56,8 +56,8 @@ def reliability(bins: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
 
 def draw_accuracy(ax: Axes, bins: pd.DataFrame, **look: Any) -> None:
     """Draw accuracy against mean confidence of the bins of one method."""
-    known = bins.dropna(subset=["confidence", "accuracy"])
-    ax.plot(100 * known["confidence"], 100 * known["accuracy"], **look)
+    filled = bins.dropna(subset=["confidence", "accuracy"])
+    ax.plot(100 * filled["confidence"], 100 * filled["accuracy"], **look)
 
 
 def draw_share(ax: Axes, bins: pd.DataFrame, **look: Any) -> None:

@@ -1,4 +1,4 @@
-"""Validation accuracy of the strengths tried, a panel per arm."""
+"""Draw validation accuracy of the strengths tried, a panel per arm."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -79,6 +79,6 @@ def draw_strengths(ax: Axes, rows: pd.DataFrame, color: str) -> None:
 
 
 def _percent(rows: pd.DataFrame) -> pd.DataFrame:
-    """Low, mean and high in percent, NaN where unknown."""
+    """Return low, mean and high in percent, NaN where unknown."""
     frame = rows[[f"{NAME}_low", NAME, f"{NAME}_high"]].astype(float).clip(0, 1)
     return 100 * frame.set_axis(["low", "mean", "high"], axis="columns")

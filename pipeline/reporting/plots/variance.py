@@ -1,4 +1,4 @@
-"""The standard deviation of test accuracy that every stream of randomness brings."""
+"""Draw the standard deviation of test accuracy that every stream of randomness brings."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,9 +14,9 @@ from pipeline.reporting.style import GREY, WIDTH, arm_colors, style
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Yield a figure for every study of variance."""
     for study in data.confirmation.studies_of("variance"):
-        own = of(data.variance, study.name)
-        if len(own):
-            yield f"variance_{study.name}", deviations(own, arm_colors(data))
+        components = of(data.variance, study.name)
+        if len(components):
+            yield f"variance_{study.name}", deviations(components, arm_colors(data))
 
 
 def deviations(components: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
@@ -26,13 +26,13 @@ def deviations(components: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
     not measured, and is hollow.
     """
     arms = list(dict.fromkeys(components["arm"]))
-    own = [components[components["arm"] == arm] for arm in arms]
+    panels = [components[components["arm"] == arm] for arm in arms]
     height = 0.42 * len(components) + 0.7 * len(arms) + 0.6
-    ratios = [len(rows) + 1 for rows in own]
+    ratios = [len(rows) + 1 for rows in panels]
     with style():
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         grid = figure.subplots(len(arms), 1, squeeze=False, sharex=True, height_ratios=ratios)
-        for ax, arm, rows in zip(grid[:, 0], arms, own, strict=True):
+        for ax, arm, rows in zip(grid[:, 0], arms, panels, strict=True):
             draw_deviations(ax, rows, palette.get(arm, GREY))
             ax.set_title(arm)
         grid[-1, 0].set_xlabel("standard deviation of test accuracy (points)")
@@ -43,7 +43,7 @@ def draw_deviations(ax: Axes, rows: pd.DataFrame, color: str) -> None:
     """Draw the streams of one arm, the first on top."""
     places = list(range(len(rows)))
     ax.hlines(places, 100 * rows["low"], 100 * rows["high"], color=color, linewidth=3)
-    face = [color if known else "white" for known in rows["low"].notna()]
+    face = [color if measured else "white" for measured in rows["low"].notna()]
     look: dict[str, Any] = {"marker": "o", "s": 90, "edgecolor": color, "linewidth": 2, "zorder": 3}
     ax.scatter(100 * rows["sd"], places, facecolor=face, **look)
     ax.set_yticks(places, rows["stream"])
