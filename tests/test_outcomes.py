@@ -16,7 +16,7 @@ together = pytest.mark.xdist_group("failing")
 
 @pytest.fixture(scope="module")
 def failing(checkout, command, tmp_path_factory):
-    """A project of one study in which weight decay failed, and how two runs of it ended.
+    """Return a project of one study in which weight decay failed, and two runs of it.
 
     The first stopped at the failure, the second was to keep going. The same code fails or hangs
     under one environment and not under another.
@@ -63,7 +63,7 @@ def test_what_failed_is_tried_again(failing, command, environment):
 
 
 def _end_while_it_hangs(folder, environment):
-    """A stage that is killed ends with its workers, in which Lightning handles SIGTERM by then."""
+    """Check that a killed stage ends with its workers, in which Lightning handles SIGTERM."""
     mark = folder.parent / "hanging"
     run = Run(folder, environment | {"HANG": str(mark)})
     while not mark.exists() and run.process.poll() is None:

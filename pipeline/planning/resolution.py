@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pipeline import models
 from pipeline.config.settings import Settings
-from pipeline.config.validation import checked, invalid, one_of
+from pipeline.config.validation import checked, invalid, one_of, unknown_name
 from pipeline.planning.protocols import Protocol, network_of, with_source
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
