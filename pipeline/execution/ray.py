@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,14 @@ def run_jobs(
             room = min(sum(slots.values()), settings.workers or sys.maxsize)
             while waiting and len(running) < room:  # the rest can use nodes that join
                 job = waiting.popleft()
-                running[_submit(nodes, job, perform, settings)] = job
+                running[_submit(nodes, slots, job, perform, settings)] = job
             ready, _ = ray.wait(list(running), timeout=SURVEY_SECONDS)
             lines = nodes.survey()
             for task in ready:
                 job = running.pop(task)
-                unfit, outcome = _collect(ray, nodes, task)
-                if unfit:
-                    lines += nodes.reject(unfit, outcome["reason"])
+                problems, outcome = _collect(ray, nodes, task)
+                lines += problems
+                if outcome is None:
                     waiting.append(job)
                 elif outcome["state"] == "refused":
                     raise Refusal(*outcome["reason"].splitlines())
@@ -91,13 +91,16 @@ def run_jobs(
         os.listdir(folder)  # an NFS client remembers until then which files were missing
 
 
-def _submit(nodes: Nodes, job: Job, perform: Perform, settings: Execution) -> Any:
+def _submit(
+    nodes: Nodes, names: Collection[str], job: Job, perform: Perform, settings: Execution
+) -> Any:
+    """Start a job on one of the nodes with these names and return its task."""
     one = settings.model_copy(update={"workers": 1, "accelerator": "cpu"})
     specification = getattr(sys.modules[perform.__module__], "__spec__", None)
     module = specification.name if specification else perform.__module__  # `__main__` has a name
     arguments = module, perform.__qualname__, json.dumps(job), one.model_dump_json()
     return nodes.call(
-        nodes.slots(),
+        names,
         _work,
         *arguments,
         num_cpus=settings.devices,
@@ -118,14 +121,16 @@ def _work(module: str, name: str, job: str, settings: str) -> str:
     return json.dumps(outcome)
 
 
-def _collect(ray: Any, nodes: Nodes, task: Any) -> tuple[str, Outcome]:
-    """Return the outcome of a job, after the node that could not begin it or ""."""
+def _collect(ray: Any, nodes: Nodes, task: Any) -> tuple[list[str], Outcome | None]:
+    """Return new problems of nodes, and the outcome of a job or None if it is to start again."""
     try:
         unfit, text = nodes.answer(task)
+    except ray.exceptions.TaskUnschedulableError:  # all nodes that it could go to have left
+        return [], None
     except ray.exceptions.RayError as error:
         reason = f"its worker or the whole node was lost ({type(error).__name__})"
-        return "", {"state": "failed", "reason": reason}
-    return unfit, {"state": "failed", "reason": text} if unfit else json.loads(text)
+        return [], {"state": "failed", "reason": reason}
+    return (nodes.reject(unfit, text), None) if unfit else ([], json.loads(text))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import node_jobs
 import pytest
@@ -17,7 +18,7 @@ from pipeline import choose, compare, confirm, evaluate, predict, prepare, train
 from pipeline.config.parameters import Execution
 from pipeline.execution import node_check
 from pipeline.execution.node_check import facts, hidden, problem
-from pipeline.execution.ray import ENVIRONMENT, run_jobs
+from pipeline.execution.ray import ENVIRONMENT, _collect, run_jobs
 from pipeline.runtime.errors import Refusal
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray")]
@@ -248,6 +249,23 @@ def test_a_node_lost_in_the_midst_changes_nothing(cluster, carry, tmp_path):
     ended += results
     assert sorted(int(name) for name, _ in ended) == list(range(12))
     assert {outcome["state"] for _, outcome in ended} == {"done"}
+
+
+@pytest.mark.parametrize(("error", "starts_again"), [("left", True), ("lost", False)])
+def test_a_job_whose_nodes_have_all_left_starts_again(error, starts_again):
+    """Ray's own retry keeps to the nodes that were named when the task was submitted."""
+    lost = type("RayError", (Exception,), {})
+    left = type("TaskUnschedulableError", (lost,), {})
+
+    def answer(task):
+        raise left if error == "left" else lost
+
+    errors = SimpleNamespace(RayError=lost, TaskUnschedulableError=left)
+    ray, nodes = SimpleNamespace(exceptions=errors), SimpleNamespace(answer=answer)
+    problems, outcome = _collect(ray, nodes, None)
+    assert problems == []
+    assert (outcome is None) == starts_again
+    assert starts_again or outcome["state"] == "failed"
 
 
 def test_a_node_that_joins_is_used_and_a_broken_one_gets_no_more_jobs(
