@@ -103,6 +103,7 @@ def finished(first_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     write_project(folder)
     copy_results(first_run, folder)
+    shutil.copyfile(first_run / "project" / "params.yaml", folder / "params.yaml")
     return folder
 
 

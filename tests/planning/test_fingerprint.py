@@ -81,7 +81,7 @@ IGNORED = {  # what is done to dropout.py, as (old, new)
     "layout": (") -> Self:", ")    ->    Self:"),
     "an annotation": ("rate: float, number: int = 0)", "rate, number=0)"),
     "an import that nothing uses": ("import torch\n", "import torch\nimport csv\n"),
-    "the text of an error": ('hidden layers; "', 'sites; "'),
+    "the text of an error": (" rates; ", " of them; "),
 }
 
 

@@ -145,7 +145,7 @@ def test_a_stage_trains_every_run_on_several_devices(checkout, command, tmp_path
     )
     protocol = folder / "experiments" / "protocols" / "tiny.yaml"
     protocol.write_text(protocol.read_text().replace("exploration: 2", "exploration: 1"))
-    study = "question: One?\narms: {one: [{name: dropout, rate: 0.5}]}\n"
+    study = "question: One?\narms: {one: [{name: dropout, rate: [0.25, 0.5]}]}\n"
     (folder / "experiments" / "others.yaml").write_text(study)
     for verb in ("prepare", "train"):
         done = command(sys.executable, "-m", f"pipeline.{verb}", "tiny", at=folder)
