@@ -12,10 +12,10 @@ from pipeline.runtime.errors import Refusal
 
 def settings() -> dict[str, type[Settings]]:
     """Return name -> class of its settings, for every file of this folder that is a network."""
-    found = sorted(
+    names = sorted(
         module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
     )
-    models = {name: importlib.import_module(f"pipeline.models.{name}").Model for name in found}
+    models = {name: importlib.import_module(f"pipeline.models.{name}").Model for name in names}
     if other := [name for name, model in models.items() if not issubclass(model, Network)]:
         raise Refusal(
             f"pipeline/models/{other[0]}.py: Model: invalid value {models[other[0]].__name__}; "

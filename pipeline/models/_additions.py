@@ -26,29 +26,29 @@ class Addition:
     node: fx.Node
     shortcut: fx.Node
     branch: fx.Node
-    own: frozenset[fx.Node]  # nothing but the branch needs them
-    computed: tuple[fx.Node, ...]  # own, and constants that others need too
+    exclusive: frozenset[fx.Node]  # only the branch needs them
+    computed: tuple[fx.Node, ...]  # these, and constants that others need too
     pieces: tuple[fx.Node, ...]
 
     def layers(self, block: nn.Module) -> int:
         """Return the number of convolutions and linear layers in the branch."""
         parts = itertools.chain(*(module.modules() for module in self.modules(block)))
         layers = sum(isinstance(part, LAYERS) for part in parts)
-        return layers + sum(node.target in CALLS for node in self.own)
+        return layers + sum(node.target in CALLS for node in self.exclusive)
 
     def modules(self, block: nn.Module) -> list[nn.Module]:
         """Return the modules that the branch calls."""
-        return [
-            block.get_submodule(str(node.target)) for node in self.own if node.op == "call_module"
-        ]
+        calls = (node for node in self.exclusive if node.op == "call_module")
+        return [block.get_submodule(str(node.target)) for node in calls]
 
 
 def find_additions(module: nn.Module, training: bool) -> list[Addition]:
     """Return the sums of a shortcut and a branch in a module's own forward, outermost only."""
     graph = _graph(module, training)
     sums = [_addition(node, module) for node in (graph.nodes if graph else ())]
-    found = [addition for addition in sums if addition]
-    return [item for item in found if not any(item.node in other.own for other in found)]
+    additions = [addition for addition in sums if addition]
+    inner = frozenset[fx.Node]().union(*(addition.exclusive for addition in additions))
+    return [addition for addition in additions if addition.node not in inner]
 
 
 def passed_over(network: nn.Module) -> int:
@@ -114,36 +114,35 @@ def _sides(node: fx.Node) -> list[Addition]:
 
 def _side(node: fx.Node, shortcut: Any, branch: Any, derived: set[fx.Node]) -> Addition:
     """Return the addition with one operand as the branch."""
-    (output,) = (found for found in node.graph.nodes if found.op == "output")
+    nodes = node.graph.nodes
+    (output,) = (each for each in nodes if each.op == "output")
     needed, elsewhere = _ancestors(branch), _ancestors(output, {node: [shortcut]})
-    own = frozenset(found for found in needed - elsewhere if found.op != "placeholder")
-    computed = tuple(
-        found for found in node.graph.nodes if found in own or found in needed - derived
-    )
-    pieces = dict.fromkeys(
-        source for found in computed for source in found.all_input_nodes if source not in computed
-    )
-    return Addition(node, shortcut, branch, own, computed, tuple(pieces))
+    exclusive = frozenset(each for each in needed - elsewhere if each.op != "placeholder")
+    of_branch = exclusive | (needed - derived)
+    computed = tuple(each for each in nodes if each in of_branch)
+    sources = itertools.chain(*(each.all_input_nodes for each in computed))
+    pieces = dict.fromkeys(source for source in sources if source not in computed)
+    return Addition(node, shortcut, branch, exclusive, computed, tuple(pieces))
 
 
 def _ancestors(
     start: fx.Node, instead: Mapping[fx.Node, list[fx.Node]] | None = None
 ) -> set[fx.Node]:
     """Return a node and all it depends on; `instead` replaces what single nodes depend on."""
-    found: set[fx.Node] = set()
+    ancestors: set[fx.Node] = set()
     waiting = [start]
     while waiting:
         node = waiting.pop()
-        if node not in found:
-            found.add(node)
+        if node not in ancestors:
+            ancestors.add(node)
             waiting += (instead or {}).get(node, node.all_input_nodes)
-    return found
+    return ancestors
 
 
 def _derived(graph: fx.Graph) -> set[fx.Node]:
     """Return the inputs of a graph and all that depends on them."""
-    found: set[fx.Node] = set()
+    derived: set[fx.Node] = set()
     for node in graph.nodes:
-        if node.op == "placeholder" or found.intersection(node.all_input_nodes):
-            found.add(node)
-    return found
+        if node.op == "placeholder" or derived.intersection(node.all_input_nodes):
+            derived.add(node)
+    return derived

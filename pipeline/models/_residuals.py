@@ -37,7 +37,7 @@ class ResidualBlock:
 
     def _traced(self, graph: Callable[..., fx.Graph]) -> "Traced":
         module, additions = self.module, self.additions.items()
-        return Traced(module, {mode: _compiled(module, graph(found)) for mode, found in additions})
+        return Traced(module, {mode: _compiled(module, graph(sums)) for mode, sums in additions})
 
 
 @final
@@ -63,12 +63,12 @@ def residual_blocks(network: nn.Module) -> list[ResidualBlock]:
     The path with more layers is the branch. If it holds further blocks, these count and it does
     not. Modules that cannot be traced are passed over.
     """
-    found = [
+    blocks = [
         ResidualBlock(name, module, {mode: find_additions(module, mode) for mode in (True, False)})
         for name, module in network.named_modules()
     ]
-    owners = {block.module for block in found if block.branches}
-    innermost = [_innermost(block, owners) for block in found]
+    owners = {block.module for block in blocks if block.branches}
+    innermost = [_innermost(block, owners) for block in blocks]
     return [
         block
         for block in innermost
@@ -102,7 +102,7 @@ def _rest(additions: Sequence[Addition], names: Sequence[str]) -> fx.Graph:
     gates = {
         addition.node: (name, addition) for name, addition in zip(names, additions, strict=True)
     }
-    skipped = frozenset[fx.Node]().union(*(addition.own for addition in additions))
+    skipped = frozenset[fx.Node]().union(*(addition.exclusive for addition in additions))
     for node in (node for node in additions[0].node.graph.nodes if node not in skipped):
         if node in gates:
             name, addition = gates[node]

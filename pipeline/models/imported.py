@@ -74,7 +74,7 @@ def require_fit(
         for number in range(1, len(widths))
         if _takes(make({**given, "widths": widths[:number]}), shape)
     ]
-    expected = f"at most {fitting[-1]}" if fitting else "another network"
+    expected = f"<= {fitting[-1]}" if fitting else "another network"
     pixels = "x".join(map(str, shape[1:]))
     raise Refusal(
         f"model.widths: {len(widths)} stages; expected {expected} for images of {pixels} pixels"

@@ -35,11 +35,11 @@ def noise(network: nn.Module, images: Tensor, passes: int, seed: int) -> Tensor:
     Args:
         network: With noise layers.
         images: (N, channels, height, width), fractions or bytes.
-        passes: At least 1.
+        passes: Number of passes, >= 1.
         seed: That of the noise stream.
 
     Raises:
-        Refusal: `passes` is no integer of at least 1.
+        Refusal: `passes` is not an integer >= 1.
     """
     _require(passes, "noise passes")
     layers = noise_layers(network)
@@ -59,7 +59,7 @@ def augmented(
     `seed` is that of the augmentation stream.
 
     Raises:
-        Refusal: `views` is no integer of at least 1.
+        Refusal: `views` is not an integer >= 1.
     """
     _require(views, "views")
     changed = (view(images, regularizers, seed, number) for number in range(views))

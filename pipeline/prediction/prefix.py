@@ -95,8 +95,8 @@ def _recorded(network: nn.Module) -> Iterator[Outputs]:
 @contextmanager
 def _replayed(outputs: Outputs) -> Iterator[None]:
     """Replay what the modules returned, as often as they did before any noise, then compute."""
-    for module, known in outputs.items():
-        module.__dict__["forward"] = _replay(module, iter(known))
+    for module, recorded in outputs.items():
+        module.__dict__["forward"] = _replay(module, iter(recorded))
     try:
         yield
     finally:
@@ -104,9 +104,9 @@ def _replayed(outputs: Outputs) -> Iterator[None]:
             del module.__dict__["forward"]
 
 
-def _replay(module: nn.Module, known: Iterator[Output]) -> Callable[..., Any]:
+def _replay(module: nn.Module, recorded: Iterator[Output]) -> Callable[..., Any]:
     def forward(*arguments: Any, **named: Any) -> Any:
-        output = next(known, None)
+        output = next(recorded, None)
         return (
             type(module).forward(module, *arguments, **named) if output is None else output.again()
         )

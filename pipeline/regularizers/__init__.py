@@ -18,8 +18,8 @@ from pipeline.runtime.errors import Refusal
 
 def names() -> tuple[str, ...]:
     """Return the names of all regularizers: the files of this folder, in order."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in found if not name.startswith("_")))
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in modules if not name.startswith("_")))
 
 
 def settings() -> dict[str, type[Regularizer]]:
@@ -78,18 +78,18 @@ def _class_of(name: str) -> type[Regularizer]:
     """
     file = f"pipeline/regularizers/{name}.py"
     module = importlib.import_module(f"pipeline.regularizers.{name}")
-    found = [
+    classes = [
         item
         for item in vars(module).values()
         if isinstance(item, type)
         and issubclass(item, Regularizer)
         and item.__module__ == module.__name__
     ]
-    if len(found) != 1:
-        raise Refusal(f"{file}: {len(found)} subclasses of Regularizer; expected one")
-    if getattr(found[0], "name", None) != name:
+    if len(classes) != 1:
+        raise Refusal(f"{file}: {len(classes)} subclasses of Regularizer; expected one")
+    if getattr(classes[0], "name", None) != name:
         raise Refusal(
-            f"{file}: {found[0].__name__}.name: invalid value "
-            f"{getattr(found[0], 'name', None)!r}; expected {name!r}, the name of the file"
+            f"{file}: {classes[0].__name__}.name: invalid value "
+            f"{getattr(classes[0], 'name', None)!r}; expected {name!r}, the name of the file"
         )
-    return found[0]
+    return classes[0]

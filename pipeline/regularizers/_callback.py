@@ -4,7 +4,8 @@ No Lightning here: its import takes longer than torch's, and planning, status an
 every regularizer. `training/callbacks.py` passes Lightning's calls on.
 """
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -13,9 +14,10 @@ from torch import Tensor
 class TrainingCallback:
     """Base class of callbacks: a subclass overrides the hooks it needs, and each is neutral here.
 
-    Every public function of a subclass has to be one of these hooks, so that a misspelt one is an
-    error when the class is created. `trainer` is Lightning's trainer and `task` the run's
-    `training.task.Task`, with its `network` and the `scores` of the last point of the curve.
+    Every public function of a subclass, inherited ones included, has to be one of these hooks and
+    take its arguments: a misspelt one is an error when the class is created. `trainer` is
+    Lightning's trainer and `task` the run's `training.task.Task`, with its `network` and the
+    `scores` of the last point of the curve.
     `state` names the attributes that a checkpoint keeps, tensors and plain values.
     """
 
@@ -24,12 +26,15 @@ class TrainingCallback:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         hooks = _public_functions(TrainingCallback)
-        for name in _public_functions(cls):
+        for name, function in _public_functions(cls).items():
             if name not in hooks:
                 raise TypeError(
                     f"{cls.__name__}.{name}: unknown hook; expected one of {', '.join(hooks)}, "
                     "or a name that begins with an underscore"
                 )
+            arguments, expected = inspect.signature(function), inspect.signature(hooks[name])
+            if len(arguments.parameters) != len(expected.parameters):
+                raise TypeError(f"{cls.__name__}.{name}{arguments}: expected {name}{expected}")
 
     def on_train_start(self, trainer: Any, task: Any) -> None:
         """Run once the optimizer exists, before the first step of a new or resumed run."""
@@ -57,6 +62,6 @@ class TrainingCallback:
             setattr(self, name, state_dict[name])
 
 
-def _public_functions(kind: type) -> list[str]:
-    found = vars(kind).items()
-    return [name for name, value in found if callable(value) and not name.startswith("_")]
+def _public_functions(kind: type) -> dict[str, Callable[..., Any]]:
+    functions = inspect.getmembers(kind, inspect.isfunction)
+    return {name: function for name, function in functions if not name.startswith("_")}

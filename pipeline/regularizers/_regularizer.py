@@ -76,15 +76,15 @@ class Regularizer(Settings, ABC):
         return [("", network)]
 
     def require_sites(self, network: nn.Module) -> Sequence[Any]:
-        """Return `sites`, which have to be at least one.
+        """Return `sites`, of which there must be at least one.
 
         Raises:
             Refusal: There is none.
         """
-        found = self.sites(network)
-        if not found:
+        sites = self.sites(network)
+        if not sites:
             raise Refusal(f"{self.name}: the network has no {self.needs}")
-        return found
+        return sites
 
     def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
         """Return plain values that are equal for settings which train the same network.

@@ -156,18 +156,18 @@ class DropConnect(Regularizer):
         Raises:
             Refusal: There is no site, or with Gaussian inference none that a ReLU follows.
         """
-        found = self.require_sites(network)
+        sites = self.require_sites(network)
         if self.where == "convolution":
-            owners = [module for _, module in found]
-            _place_around(network, found[0], ConvolutionsLayer("convolutions", self.rate, owners))
+            owners = [module for _, module in sites]
+            _place_around(network, sites[0], ConvolutionsLayer("convolutions", self.rate, owners))
             return
         gaussian = _followed_by_relu(network) if self.inference == "gaussian" else set()
-        if self.inference == "gaussian" and not any(module in gaussian for _, module in found):
+        if self.inference == "gaussian" and not any(module in gaussian for _, module in sites):
             raise Refusal(
                 f'{self.name}: inference: invalid value "gaussian"; expected mean, since the '
                 "network has no linear layer that a ReLU follows in a sequence"
             )
-        for site, module in found:
+        for site, module in sites:
             layer = LinearLayer(site, self.rate, module, module in gaussian)
             place_instead(module, layer, "dropconnect_noise")
 

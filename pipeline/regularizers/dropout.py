@@ -22,7 +22,7 @@ from pipeline.regularizers._noise import layers_of, place_at_input, place_before
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 
-RATES = "a number, at least 0 and less than 1, or one for each hidden layer, as in [[0.1, 0.5]]"
+RATES = "a number >= 0 and < 1, or one for each hidden layer, as in [[0.1, 0.5]]"
 
 
 def dropout(inputs: Tensor, kept: Tensor, rate: float) -> Tensor:
@@ -82,10 +82,10 @@ class Dropout(Regularizer):
 
     def modify_model(self, network: nn.Module) -> None:
         """Place a noise layer before every site."""
-        found = self.require_sites(network)
+        sites = self.require_sites(network)
         place = place_before if self.where == "hidden" else place_at_input
-        for number, rate in enumerate(self._rate_of_each(found)):
-            site, module = found[number]
+        for number, rate in enumerate(self._rate_of_each(sites)):
+            site, module = sites[number]
             place(module, DropoutLayer(site, rate, number))
 
     def audit(self, inputs: AuditInputs) -> Measures:

@@ -84,20 +84,20 @@ class FractionalMaxPooling(Regularizer):
         Raises:
             Refusal: There is none, one returns indices, or `output_sizes` are not one for each.
         """
-        found = self.require_sites(network)
-        indexed = [site for site, module in found if module.return_indices]
+        sites = self.require_sites(network)
+        indexed = [site for site, module in sites if module.return_indices]
         if indexed:
             raise Refusal(
                 f"{NAME}: {indexed[0]} returns the indices of its maxima; "
                 "expected max-pooling layers that do not"
             )
-        if self.output_sizes is not None and len(self.output_sizes) != len(found):
+        if self.output_sizes is not None and len(self.output_sizes) != len(sites):
             raise Refusal(
                 f"{NAME}: output_sizes: {len(self.output_sizes)} sizes; "
-                f"expected {len(found)}, one for each max-pooling layer"
+                f"expected {len(sites)}, one for each max-pooling layer"
             )
         kind = FixedRegions if self.regions == "fixed" else DrawnRegions
-        for number, (site, module) in enumerate(found):
+        for number, (site, module) in enumerate(sites):
             place_instead(module, kind(Sizing(self, site, number)), NAME)
         for _, linear in linear_layers(network):
             linear.register_forward_pre_hook(_require_features)
@@ -115,8 +115,8 @@ class FractionalMaxPooling(Regularizer):
                 f"{NAME}: {', '.join(map(str, axes))} pixels leave {ways} ways to draw "
                 f"{self.regions} regions; expected >= {NOISE.members}, the number of noise passes"
             )
-        own = self.model_dump(mode="json", exclude={"ratio", "output_sizes"})
-        return {**own, "sizes": [[axis.incoming, axis.outgoing] for axis in axes]}
+        settings = self.model_dump(mode="json", exclude={"ratio", "output_sizes"})
+        return {**settings, "sizes": [[axis.incoming, axis.outgoing] for axis in axes]}
 
     def audit(self, inputs: AuditInputs) -> Measures:
         """Return sites, sizes after each, and the sequences seen in the first batches."""

@@ -64,11 +64,11 @@ class L1Penalty(Regularizer):
             0,
             f"{self.name}: {step.updates} updates shrank no weight at strength {self.strength}",
         )
-        found = [parameter.detach() for parameter in weights(inputs.network)]
-        zeros = sum(int((values == 0).sum()) for values in found)
-        penalty = self.strength * sum(float(values.abs().sum()) for values in found)
+        matrices = [parameter.detach() for parameter in weights(inputs.network)]
+        zeros = sum(int((values == 0).sum()) for values in matrices)
+        penalty = self.strength * sum(float(values.abs().sum()) for values in matrices)
         return {
-            "zeros": zeros / sum(values.numel() for values in found),
+            "zeros": zeros / sum(values.numel() for values in matrices),
             "share_of_loss": penalty / (penalty + inputs.training_loss),
         }
 

@@ -76,20 +76,20 @@ class MaxNorm(Regularizer):
             NoEffect: No projection was made, or a norm is above the strength.
         """
         (projection,) = inputs.callbacks
-        found = units(inputs.network)
+        vectors = units(inputs.network)
         require_effect(
             projection.armed > 0,
             0,
             f"{self.name}: no projection was made at strength {self.strength}",
         )
-        least = min(float(_factors(weight.detach(), self.strength).min()) for weight in found)
+        least = min(float(_factors(weight.detach(), self.strength).min()) for weight in vectors)
         if least < 1 - ROUNDING:
             raise NoEffect(
                 f"{self.name}: the weights of a unit have norm {self.strength / least:.4g}; "
-                f"expected at most {self.strength}"
+                f"expected <= {self.strength}"
             )
         return {
-            "units": sum(len(weight) for weight in found),
+            "units": sum(len(weight) for weight in vectors),
             "armed": projection.armed,
             "fired": int(projection.fired) / projection.armed,
         }
@@ -113,9 +113,9 @@ class Projection(TrainingCallback):
         optimizer.register_step_post_hook(lambda *_: self._project(chosen))
 
     @torch.no_grad()
-    def _project(self, found: list[Tensor]) -> None:
+    def _project(self, weights: list[Tensor]) -> None:
         """Project every weight, in place."""
-        for weight in found:
+        for weight in weights:
             factors = _factors(weight, self.strength)
             self.armed += len(weight)
             self.fired = self.fired + (factors < 1).sum()

@@ -117,8 +117,8 @@ class Averager(TrainingCallback):
         if trainer.global_step <= self.start * trainer.estimated_stepping_batches:
             return
         for name, parameter in task.network.named_parameters():
-            value, known = parameter.detach(), self.average.get(name)
-            self.average[name] = value.clone() if known is None else self._blend(known, value)
+            value, average = parameter.detach(), self.average.get(name)
+            self.average[name] = value.clone() if average is None else self._blend(average, value)
         self.count += 1
 
     def on_train_end(self, trainer: Any, task: Any) -> None:
@@ -139,11 +139,11 @@ class Averager(TrainingCallback):
         """Return the raw weights, to store next to the average."""
         return {"raw": [self.raw]} if self.raw else {}
 
-    def _blend(self, known: Tensor, value: Tensor) -> Tensor:
-        known = known.to(value.device)  # that of a checkpoint is on the CPU
+    def _blend(self, average: Tensor, value: Tensor) -> Tensor:
+        average = average.to(value.device)  # that of a checkpoint is on the CPU
         if self.kind == "ema":
-            return ema(known, value, self.decay)
-        return running_mean(known, value, self.count)
+            return ema(average, value, self.decay)
+        return running_mean(average, value, self.count)
 
 
 @torch.no_grad()

@@ -46,8 +46,13 @@ def code_digest(module: str) -> str:
     Raises:
         Refusal: The module is not found.
     """
-    lines = sorted(_line(name, path, module) for name, path in modules(module).items())
-    return _sha256("\n".join(lines))
+    sources = {name: _source(path, name) for name, path in modules(module).items()}
+    digests = {name: _sha256(source.code) for name, source in sources.items()}
+    distinct = 0
+    while len(set(digests.values())) > distinct:  # until no more files of equal text differ
+        distinct = len(set(digests.values()))
+        digests = {name: _digest(source, digests) for name, source in sources.items()}
+    return _sha256("\n".join([digests[module], *sorted(digests.values())]))
 
 
 def modules(module: str) -> dict[str, Path]:
@@ -109,19 +114,17 @@ def _is_followed(name: str, path: Path | None, start: str) -> bool:
     return _is_of_package(name) or _top(name) == _top(start) or _is_of_this_folder(path)
 
 
-def _line(module: str, path: Path, start: str) -> str:
-    """Return the digest of one file with the origin of every name it imports."""
-    source = _source(path, module)
-    origins = [f"{name}.{number}={_origin(o, start)}" for name, number, o in source.imports]
+def _digest(source: Source, digests: dict[str, str]) -> str:
+    """Return the digest of a file whose imports are known by these digests."""
+    origins = [f"{name}.{number}={_origin(o, digests)}" for name, number, o in source.imports]
     return _sha256("\n".join([source.code, *origins]))
 
 
-def _origin(target: str, start: str) -> str:
-    """Return what an imported name is: its code where that is followed, else its name."""
+def _origin(target: str, digests: dict[str, str]) -> str:
+    """Return what an imported name is: the digest of its file where there is one, else its name."""
     for module, _, attribute in ((target, "", ""), target.rpartition(".")):
-        path = _file_of(module) if module else None
-        if path and _is_followed(module, path, start):
-            return f"{_sha256(_source(path, module).code)}.{attribute}"
+        if module in digests:
+            return f"{digests[module]}.{attribute}"
     return target
 
 

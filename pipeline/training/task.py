@@ -99,8 +99,8 @@ class Task(lightning.LightningModule):
     def groups(self) -> Groups:
         """Return the optimizer's parameter groups, as the regularizers change them."""
         chosen = weights(self.network)
-        known = {id(parameter) for parameter in chosen}
-        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
+        listed = {id(parameter) for parameter in chosen}
+        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in listed]
         groups: Groups = [
             {"params": chosen, "weight_decay": 0.0},
             {"params": rest, "weight_decay": 0.0},

@@ -88,8 +88,8 @@ def train(
     targets = functional.one_hot(fit.labels, pool.classes).float()
     batches = Batches(fit.images, targets, training.batch_size, streams.order)
     curves = Curves((fit, held), training.curve_points)
-    own = [regularizer.callbacks() for regularizer in chosen]
-    acting = [*itertools.chain(*own)]
+    of_each = [regularizer.callbacks() for regularizer in chosen]
+    acting = [*itertools.chain(*of_each)]
     if training.snapshots:
         acting.append(Snapshots(training.snapshots))
     writing = [Checkpoints(checkpoints)] if checkpoints else []
@@ -104,7 +104,7 @@ def train(
     if not diverged:
         rule = regularizers.test_rule(chosen)
         logits = by_rule(network, held.images, rule, streams.noise)
-        audit = _audit(task, own, training_loss=curves.rows[-2]["loss"])
+        audit = _audit(task, of_each, training_loss=curves.rows[-2]["loss"])
     return Trained(
         weights=_on_cpu(network.state_dict()),
         kept={
@@ -141,8 +141,8 @@ def _trainer(
     logger: Logger | None,
 ) -> lightning.Trainer:
     """Return Lightning's trainer with everything off that writes, prints or draws."""
-    found = "gpu" if torch.cuda.is_available() else "cpu"
-    accelerator = found if hardware.accelerator == "auto" else hardware.accelerator
+    available = "gpu" if torch.cuda.is_available() else "cpu"
+    accelerator = available if hardware.accelerator == "auto" else hardware.accelerator
     return lightning.Trainer(
         max_epochs=training.epochs,
         accelerator=accelerator,
@@ -189,7 +189,7 @@ def _audit(
     """Return the measures of every regularizer's audit, by name."""
     groups: list[dict[str, Any]] = task.trainer.optimizers[0].param_groups
     audits = {}
-    for item, changes, own in zip(task.regularizers, task.changes, callbacks, strict=True):
-        inputs = AuditInputs(task.network, groups, training_loss, changes, own)
+    for item, changes, hooks in zip(task.regularizers, task.changes, callbacks, strict=True):
+        inputs = AuditInputs(task.network, groups, training_loss, changes, hooks)
         audits[item.name] = item.audit(inputs)
     return audits

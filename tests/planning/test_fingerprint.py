@@ -164,6 +164,22 @@ DIFFERENT = {  # pairs of modules that do different things
 }
 
 
+def test_modules_of_equal_text_that_import_different_ones_count(tmp_path, monkeypatch):
+    """`low.layer` and `high.layer` have the same text and import another `f`."""
+    monkeypatch.chdir(tmp_path)
+    for name, function in {"low": "floor", "high": "ceil"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+        (tmp_path / name / "layer.py").write_text("from .rounding import f\ng = f\n")
+        (tmp_path / name / "rounding.py").write_text(f"from math import {function} as f\n")
+    text = "from {}.layer import g as first\nfrom {}.layer import g as second\nx = first, second\n"
+    before, after = (
+        digest(tmp_path, monkeypatch, text.format(*order))
+        for order in (("low", "high"), ("high", "low"))
+    )
+    assert before != after
+
+
 @pytest.mark.parametrize("change", DIFFERENT)
 def test_what_a_users_module_does_counts(tmp_path, monkeypatch, change):
     before, after = (digest(tmp_path, monkeypatch, text) for text in DIFFERENT[change])

@@ -153,7 +153,7 @@ def test_input_drops_standardized_pixels_of_each_example(name):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"rate": 1}, "a number, at least 0 and less than 1, or one for each hidden layer"),
+        ({"rate": 1}, "a number >= 0 and < 1, or one for each hidden layer"),
         ({"rate": [0.1, 1.5]}, "invalid value [0.1, 1.5]; expected a number"),
         ({"rate": [0.1, True]}, "invalid value"),
         ({"rate": []}, "invalid value"),

@@ -130,7 +130,7 @@ def test_a_projection_that_is_never_made_is_caught():
 
 def test_a_projection_that_returns_its_input_is_caught(configure, pool, monkeypatch):
     monkeypatch.setattr(Projection, "_project", lambda self, found: setattr(self, "armed", 1))
-    with pytest.raises(NoEffect, match=r"the weights of a unit have norm .*; expected at most 0.3"):
+    with pytest.raises(NoEffect, match=r"the weights of a unit have norm .*; expected <= 0.3"):
         train(configure({"name": "max_norm", "strength": 0.3}), pool)
 
 

@@ -56,11 +56,11 @@ def test_the_script_finds_a_network_of_this_folder(project, command):
     [
         (
             "{name: cnn, widths: [4, 4, 4, 4, 4]}",
-            "model.widths: 5 stages; expected at most 3 for images of 8x8 pixels",
+            "model.widths: 5 stages; expected <= 3 for images of 8x8 pixels",
         ),
         (
             "{name: resnet, widths: [4, 4, 4, 4, 4, 4], blocks: 1}",
-            "model.widths: 6 stages; expected at most 4 for images of 8x8 pixels",
+            "model.widths: 6 stages; expected <= 4 for images of 8x8 pixels",
         ),
     ],
 )
