@@ -89,7 +89,9 @@ def test_every_hook_of_the_base_class_is_passed_on():
 
 @pytest.mark.parametrize("name", ["on_train_batch_ends", "on_epoch_end", "kept", "save_state"])
 def test_a_misspelt_hook_is_an_error_when_its_class_is_created(name):
-    with pytest.raises(TypeError, match=f"Stopper.{name}: unknown hook; expected one of kept_weights, "):
+    with pytest.raises(
+        TypeError, match=f"Stopper.{name}: unknown hook; expected one of kept_weights, "
+    ):
         type("Stopper", (TrainingCallback,), {name: lambda self, trainer, task: None})
     type("Stopper", (TrainingCallback,), {f"_{name}": lambda self: None})
 
@@ -101,7 +103,9 @@ def test_a_misspelt_hook_of_a_mixin_is_an_error():
 
 
 def test_a_hook_with_other_arguments_is_an_error():
-    with pytest.raises(TypeError, match=r"on_train_start\(self, trainer\): expected on_train_start"):
+    with pytest.raises(
+        TypeError, match=r"on_train_start\(self, trainer\): expected on_train_start"
+    ):
         type("Stopper", (TrainingCallback,), {"on_train_start": lambda self, trainer: None})
 
 
