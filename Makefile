@@ -31,6 +31,7 @@ lint: $(READY)
 
 bench: $(READY)
 	@for file in benchmarks/measure_*.py; do python $$file || exit 1; done
+	@python benchmarks/summary.py
 
 torture: $(READY)
 	@python benchmarks/torture.py

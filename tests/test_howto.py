@@ -96,8 +96,3 @@ def test_what_a_network_has_not_is_refused_where_it_is_planned(extended, command
     assert refused.returncode == 2
     assert "depth.yaml" in refused.stderr
     assert "Traceback" not in refused.stderr
-
-
-def test_what_it_links_to_exists():
-    for target in re.findall(r"\]\(([^)#]+)", PAGE):
-        assert (Path(__file__).resolve().parent.parent / "docs" / target).exists(), target

@@ -1,0 +1,135 @@
+"""Write benchmarks/README.md, a table of the main results in benchmarks/results.
+
+`make bench` calls it after the measurements.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = Path(__file__).resolve().parent
+HEAD = """# Benchmarks
+
+Each `measure_*.py` writes one file of `results/`. `python benchmarks/summary.py` makes this page
+from them. Ratios were taken within one run on two cores; seconds depend on the machine.
+
+| what | result | target |
+| --- | ---: | ---: |
+"""
+
+
+class Row(NamedTuple):
+    """A line of the table; keys are separated by spaces.
+
+    Attributes:
+        what: What was measured.
+        file: Name of the result file.
+        form: Format of result and target.
+        result: Keys of the result.
+        target: Keys of the target, "" if there is none.
+    """
+
+    what: str
+    file: str
+    form: str
+    result: str
+    target: str = ""
+
+
+ROWS = (
+    Row(
+        "a run over a bare PyTorch loop that scores as often, digits",
+        "run",
+        "{:.2f} times",
+        "digits median_ratio",
+        "digits bar",
+    ),
+    Row("the same at 28x28 pixels", "run", "{:.2f} times", "28x28 median_ratio", "28x28 bar"),
+    Row(
+        "share of the default grid's time that both cores spend on bare training",
+        "grid",
+        "{:.0%}",
+        "once_workers_stand median",
+        "once_workers_stand bar",
+    ),
+    Row(
+        "the same, with the start of the stages",
+        "grid",
+        "{:.0%}",
+        "with_their_start median",
+        "with_their_start bar",
+    ),
+    Row(
+        "the same runs with one process for each, over the engine",
+        "alternatives",
+        "{:.1f} times",
+        "factor_process_for_each_run median",
+    ),
+    Row(
+        "the same runs with one DVC stage for each, over the engine",
+        "alternatives",
+        "{:.1f} times",
+        "factor_dvc_stage_for_each_run median",
+    ),
+    Row(
+        "300 trivial runs",
+        "orchestration",
+        "{:.1f} s",
+        "trivial_runs_300 median_seconds",
+        "trivial_runs_300 bar",
+    ),
+    Row(
+        "planning 10,000 runs",
+        "orchestration",
+        "{:.1f} s",
+        "planning_10000_runs median_seconds",
+        "planning_10000_runs bar",
+    ),
+    Row(
+        "comparing and reporting 10,100 runs",
+        "scale",
+        "{:.0f} s",
+        "sizes -1 seconds",
+        "bars seconds",
+    ),
+    Row(
+        "growth of a worker's memory over 500 runs",
+        "memory",
+        "{:.0f} MB",
+        "growth",
+        "bar_megabytes",
+    ),
+    Row(
+        "image files decoded per second",
+        "images",
+        "{:.0f}",
+        "files images_per_second",
+        "bars images_per_second",
+    ),
+    Row("failures when a small run is killed at random moments", "torture", "{}", "failures"),
+    Row("kills in that test", "torture", "{}", "iterations"),
+)
+
+
+def main() -> None:
+    """Write the page."""
+    lines = map(_line, ROWS)
+    (FOLDER / "README.md").write_text(HEAD + "".join(lines), encoding="utf-8")
+
+
+def _line(row: Row) -> str:
+    file = FOLDER / "results" / f"{row.file}.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    result = row.form.format(_value(content, row.result))
+    target = row.form.format(_value(content, row.target)) if row.target else ""
+    return f"| {row.what} ([{row.file}](results/{row.file}.json)) | {result} | {target} |\n"
+
+
+def _value(content: Any, keys: str) -> Any:
+    for key in keys.split():
+        content = content[int(key) if isinstance(content, list) else key]
+    return content
+
+
+if __name__ == "__main__":
+    main()
