@@ -17,11 +17,11 @@ from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, PAIRS
 from pipeline.reporting.units import METRICS
 
-TESTS = "two-sided paired t test, and the exact test that flips the signs of the differences"
+TESTS = "two-sided paired t test, and the exact sign-flip test of the differences"
 
 
 def confirmed(data: ReportData, study: PlannedStudy) -> str:
-    """Return both tables, and what it would take to settle what stays inconclusive."""
+    """Return both tables, and the precision of what is inconclusive."""
     rows = of(data.contrasts, study.name).to_dict("records")
     primary = [row for row in rows if row["metric"] == PRIMARY]
     others = [row for row in rows if row["metric"] != PRIMARY and not _is_unchanged(row)]
@@ -94,9 +94,10 @@ def _tests(data: ReportData, row: md.Row) -> dict[str, str]:
 def _inconclusive(data: ReportData, rows: list[md.Row]) -> str:
     """Return for every inconclusive arm what its pairs could find, and how many more are needed."""
     lines = [
-        f"**{row['arm']}** stays inconclusive: {md.format_count(row['n'], 'pair')} find a "
+        f"**{row['arm']}** is inconclusive: {md.format_count(row['n'], 'pair')} detect a "
         f"difference of {data.format.detectable(row['detectable'])} points with {100 * POWER:g} % "
-        f"power; the observed one would take {_needed(row['seeds_needed'])}."
+        "power. If the true difference were the observed one, this would take "
+        f"{_needed(row['seeds_needed'])} pairs."
         for row in rows
         if row["verdict"] == Verdict.INCONCLUSIVE and not pd.isna(row["detectable"])
     ]

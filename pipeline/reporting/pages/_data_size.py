@@ -6,7 +6,7 @@ from pipeline.reporting.pages._page import CONTRAST_INTERVAL, MEAN_INTERVAL
 FEWEST = 3  # sizes that make a curve
 FIGURE = (
     "Test accuracy of each regularizer and of the baseline against the number of training images, "
-    "and beneath it the difference to the baseline of the same size, with intervals"
+    "and below it the difference to the baseline of the same size, with intervals"
 )
 
 
@@ -16,11 +16,11 @@ def data_size_section(study: PlannedStudy) -> str:
         return ""
     caption = (
         "n: as under Confirmed. Rule: the test rule of each arm. Above: mean over seeds; band: "
-        f"{MEAN_INTERVAL}. Beneath: difference; bar: {CONTRAST_INTERVAL}. The axis of sizes is "
+        f"{MEAN_INTERVAL}. Below: difference; bar: {CONTRAST_INTERVAL}. The axis of sizes is "
         "logarithmic."
     )
     image = f"![{FIGURE}](../figures/growth_{study.name}.png)"
-    return f"## As the training set grows\n\n{image}\n\n*{caption}*"
+    return f"## Size of the training set\n\n{image}\n\n*{caption}*"
 
 
 def has_sizes(study: PlannedStudy) -> bool:

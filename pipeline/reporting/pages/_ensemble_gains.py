@@ -11,9 +11,8 @@ from pipeline.reporting.pages._gains import NAMES, SCALED, Gain, format_gains, g
 
 FATES = {  # of a gain in NLL, by the sign of its interval after temperature scaling
     1: "of {} remain",
-    0: "of {} vanish (the interval of the scaled difference holds 0)",
-    -1: "of {} turn into losses: what these gained is calibration, which one temperature gives as "
-    "well",
+    0: "of {} are no longer shown (the interval of the scaled difference contains 0)",
+    -1: "of {} turn into losses: they gained calibration, which temperature scaling also gives",
 }
 
 
@@ -35,12 +34,11 @@ def averaging_gains(methods: Sequence[Gain]) -> str:
         return ""
     mixed = [method.both() for method in with_role(methods, MIXED)]
     words = " ".join(format_gains(gains))
-    start = f"**What averaging gains**, each against what it is compared with: {words}"
+    start = f"**Gain of averaging** over the method it is compared with: {words}"
     if not mixed:
         return start
     return (
-        f"{start} What other arms do as well, not averaging alone, is in the difference of "
-        f"{md.format_list(mixed)}."
+        f"{start} Differences that also include the effect of other arms: {md.format_list(mixed)}."
     )
 
 
@@ -59,7 +57,7 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
         names = [f"**{gain.name}**" for gain in gains if gain.sign(SCALED) == sign]
         if names:
             parts.append(f"those {words.format(md.format_list(names))}")
-    start = "**After temperature scaling**, of the gains in NLL whose interval excludes 0"
+    start = "**After temperature scaling**, of the NLL gains whose interval excludes 0"
     return f"{start}: {'; '.join(parts)}." if parts else ""
 
 
@@ -70,7 +68,7 @@ def cheapest_gains(methods: Sequence[Gain]) -> str:
     for metric, name in NAMES.items():
         improving = [method for method in averages if method.sign(metric) > 0]
         parts.append(f"in {name}, {_priced(improving[0], metric) if improving else 'none'}")
-    return f"**The cheapest whose interval shows a gain**: {'; '.join(parts)}."
+    return f"**Cheapest method with a gain whose interval excludes 0**: {'; '.join(parts)}."
 
 
 def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
@@ -82,13 +80,13 @@ def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
             gain_of(str(method), rows[rows["members"] == size], formatter) for size in (most, 2)
         )
         changes = [
-            f"{name} {whole.change(metric)}, the second alone {second.change(metric)}"
+            f"{name} {whole.change(metric)}, of which the second member {second.change(metric)}"
             for metric, name in NAMES.items()
         ]
         lines.append(f"  - {method}, 1 to {md.format_count(most, 'member')}: {'; '.join(changes)}.")
     if not lines:
         return ""
-    return "\n".join(["**How many members**: all of a method's against one.", *lines])
+    return "\n".join(["**Number of members**: gain of all members of a method over one.", *lines])
 
 
 def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.Formatter) -> str:
@@ -102,10 +100,7 @@ def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.
             parts.append(f"{name} {formatter.points(row['mean'])} {interval}".strip())
     if not parts:
         return ""
-    return (
-        "**Confidence** minus accuracy, in points (above 0 is too sure, below 0 not sure enough): "
-        f"{', '.join(parts)}."
-    )
+    return f"**Confidence minus accuracy**, in points (above 0: overconfident): {', '.join(parts)}."
 
 
 def optimism(methods: Sequence[Gain]) -> str:
@@ -118,15 +113,15 @@ def optimism(methods: Sequence[Gain]) -> str:
     seen, unseen, more = (greedy.format.change(row, "nll") for row in rows)
     low, middle = (greedy.format.sign("nll", rows[-1][side]) for side in ("low", "difference"))
     if low > 0:
-        words = "the half that selected flatters it"
+        words = "selection overfits its half"
     elif middle > 0:
-        words = "no clear sign that the selecting half flatters it"
+        words = "no clear sign that selection overfits its half"
     else:
-        words = "no sign that selection flatters it"
+        words = "no sign that selection overfits its half"
     return (
-        "**Greedy selection** picks by the NLL of one half of validation; its cost is that of all "
-        "models it picks from. Its gain over the plain mean of all of them (above 0 is better) is "
-        f"{seen} on that half and {unseen} on the other: {words}, {more}."
+        "**Greedy selection** chooses models by the NLL on one half of validation. Its cost is "
+        "that of all candidates. Its gain over their plain mean (above 0 is better) is "
+        f"{seen} on that half and {unseen} on the other: {words} (difference {more})."
     )
 
 

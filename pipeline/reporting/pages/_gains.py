@@ -12,6 +12,7 @@ from pipeline.reporting.units import METRICS
 NAMES = {metric: METRICS[metric].title for metric in ("accuracy", "nll")}
 SCALED = "nll_scaled"  # after a temperature fitted on validation
 GOOD = {"accuracy": 1, "nll": -1, SCALED: -1}  # the sign of a gain
+TITLES = {"accuracy": "Accuracy", "nll": "NLL"}
 MOST = {"accuracy": "accuracy rises", "nll": "NLL falls"}
 
 
@@ -84,17 +85,15 @@ def disagreements(gains: Sequence[Gain]) -> str:
     named = [
         gain.both() for gain in gains if gain.direction("accuracy") * gain.direction("nll") < 0
     ]
-    return f"Accuracy and NLL disagree in sign for {format_list(named) if named else 'none'}."
+    return f"Accuracy and NLL disagree in sign for {format_list(named)}." if named else ""
 
 
 def _largest(words: str, best: Gain, metric: str) -> str:
-    """Return the best of all: a gain if its mean is printed as one, a loss if its interval is."""
+    """Return the best of all, as a gain only if its mean is printed as one."""
     named = f"**{best.name}** ({best.change(metric)})"
     if best.direction(metric) > 0:
         return f"{words} most for {named}"
-    return (
-        f"{words} for none; {named} {'loses least' if best.sign(metric) < 0 else 'comes nearest'}"
-    )
+    return f"no gain in {NAMES[metric]} (best: {named})"
 
 
 def _certain(gains: Sequence[Gain], metric: str) -> str:
@@ -104,5 +103,5 @@ def _certain(gains: Sequence[Gain], metric: str) -> str:
         if names:
             parts.append(f"{words} for {format_list(names)}")
     if not parts:
-        return f"No interval of {NAMES[metric]} excludes 0."
-    return f"The interval of {NAMES[metric]} excludes 0: {'; '.join(parts)}."
+        return f"No {NAMES[metric]} difference has an interval that excludes 0."
+    return f"{TITLES[metric]} differences whose interval excludes 0: {'; '.join(parts)}."

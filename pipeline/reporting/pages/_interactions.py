@@ -2,15 +2,16 @@
 
 import pandas as pd
 
+from pipeline.comparison.levels import POWER
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.units import METRICS
 
 FEWEST = 2  # seeds that have an interval
-LESS_HELP = "Together they give less than their sum: in part each makes the other redundant."
-MORE_HELP = "Together they give more than their sum: they reinforce each other."
-MORE_HARM = "Together they do more harm than their sum: each makes the other worse."
-LESS_HARM = "Together they do less harm than their sum: in part it is the same harm."
+LESS_HELP = "Together they gain less than the sum: their effects overlap."
+MORE_HELP = "Together they gain more than the sum: they reinforce each other."
+MORE_HARM = "Together they lose more than the sum: they make each other worse."
+LESS_HARM = "Together they lose less than the sum: their losses overlap."
 
 
 def interaction_lines(data: ReportData) -> str:
@@ -25,10 +26,10 @@ def interaction_table(data: ReportData, study: str) -> str:
     if not rows:
         return ""
     caption = (
-        "n: seeds at which all four are done on the same kind of machine. Rule: the test rule of "
-        f"each arm; the gap always deterministic. Interval: {md.CONFIDENCE} Student-t interval of "
-        "the mean over seeds of pair minus baseline, less what each part does alone. p: two-sided "
-        "paired t test, and the exact one of flipping signs; not corrected, no verdict."
+        "n: seeds at which all four runs are done on the same kind of machine. Rule: the test rule "
+        f"of each arm; the gap always deterministic. Interval: {md.CONFIDENCE} Student-t interval "
+        "of the mean over seeds: difference of the pair minus the sum of its parts' differences. "
+        "p: two-sided paired t test, and the exact sign-flip test; not corrected, no verdict."
     )
     cells = [_cells(data, row) for row in rows]
     return md.format_table(cells, caption, words=("pair", "parts", "metric"))
@@ -38,31 +39,29 @@ def _sentence(data: ReportData, row: md.Row) -> str:
     pair, both = f"**{row['arm']}**", f"**{row['first']}** and **{row['second']}**"
     if row["n"] < FEWEST:
         return (
-            f"{pair}: too few seeds have the pair, {both} and the baseline, "
-            "so no interaction can be estimated."
+            f"{pair}: too few seeds have {pair}, {both} and the baseline "
+            "to estimate an interaction."
         )
     points = data.format.points
     return (
-        f"{pair}: {points(row['effect'])} points, against {points(row['sum'])} for the sum of "
-        f"{both}; interaction {data.format.change(row)}. {_meaning(data, row)}"
+        f"{pair}: {points(row['effect'])} points. The single effects of {both} sum to "
+        f"{points(row['sum'])}. Interaction: {data.format.change(row)}. {_meaning(data, row)}"
     )
 
 
 def _meaning(data: ReportData, row: md.Row) -> str:
     """Return what an interaction means: its sign differs in meaning for help and for harm."""
     if pd.isna(row["low"]):
-        return "It does not vary over the seeds, so it has no interval."
+        return "It is the same at every seed, so it has no interval."
     if row["low"] <= 0 <= row["high"]:
         detectable = data.format.percent(row["detectable"])
-        return (
-            f"None was shown; these seeds would find one of {detectable} points four times in five."
-        )
+        return f"Not significant; {100 * POWER:g} % power to detect {detectable} points."
     less = row["high"] < 0
     if row["effect"] > 0 and row["sum"] > 0:
         return LESS_HELP if less else MORE_HELP
     if row["effect"] < 0 and row["sum"] < 0:
         return MORE_HARM if less else LESS_HARM
-    return f"Together they come out {'lower' if less else 'higher'} than their sum."
+    return f"Together they score {'lower' if less else 'higher'} than the sum."
 
 
 def _cells(data: ReportData, row: md.Row) -> dict[str, str]:

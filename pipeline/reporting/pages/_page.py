@@ -45,9 +45,9 @@ def rules(data: ReportData) -> str:
     arms: dict[str, dict[str, None]] = {}
     for _, arm in data.planned_arms:
         arms.setdefault(rule_label(arm.rule), {})[arm.name] = None
-    if len(arms) == 1:
-        return f"{next(iter(arms))} for every arm"
-    return "; ".join(f"{label} for {', '.join(names)}" for label, names in arms.items())
+    most = max(arms, key=lambda label: len(arms[label]))
+    others = [f"{label} for {', '.join(names)}" for label, names in arms.items() if label != most]
+    return "; ".join([*others, f"{most} for every {'other ' if others else ''}arm"])
 
 
 def family(data: ReportData) -> str:

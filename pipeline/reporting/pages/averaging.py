@@ -17,10 +17,10 @@ FIGURE = (
     "of panels for each arm with noise, with bands, its deterministic score as a dashed line"
 )
 WORDS = (
-    "Training adds randomness; a test can average it out over noise passes (noise layers sampling, "
-    "batch norm frozen), or use the standard form of each regularizer, the deterministic rule. "
-    "Only test accuracy under the declared rule has a verdict: nothing in this section has one, "
-    "nor a corrected p."
+    "A regularizer that adds noise in training can be tested without it (the deterministic rule) "
+    "or averaged over noise passes (noise layers sampling, batch norm frozen). Only test accuracy "
+    "under the declared rule has a verdict; the differences on this page have no verdict and no "
+    "corrected p."
 )
 
 
@@ -30,8 +30,8 @@ def pages(data: ReportData) -> Iterator[Page]:
         return
     last, gains = last_number(data.pass_gains), pass_gains(data)
     start = (
-        "Against each arm's own deterministic score, with "
-        f"{md.format_count(last, 'noise pass', 'es')} averaged:"
+        f"The average of {md.format_count(last, 'noise pass', 'es')}, compared with the arm's "
+        "deterministic score:"
     )
     links = [f"[{study}](study_{study}.md)" for study in dict.fromkeys(data.pass_gains["study"])]
     body = md.join_parts(

@@ -14,13 +14,13 @@ from pipeline.reporting.pages._page import MEAN_INTERVAL, Page, changes, runs_se
 ORDER = 70
 SHARED = "The first baseline model of a group is the confirmation run of its seed."
 NO_VERDICTS = (
-    "Nothing here has a verdict: intervals are not corrected, and of twenty without effect about "
-    "one excludes 0."
+    "No verdicts: intervals are not corrected, so about one in twenty of those without effect "
+    "excludes 0."
 )
 COST = (
     "Training: FLOPs of all trainings behind a row, as a multiple of one baseline training; "
     "passes: forward passes per test image. Calibration error: over bins of equal mass. Scaled: "
-    "after a temperature fitted on validation, without which NLL is not comparable (Ashukha et "
+    "after temperature scaling fitted on validation, which makes NLL comparable (Ashukha et "
     "al., ICLR 2020). Disagreement: test images on which the top classes of two members differ"
 )
 SIZES = (
@@ -35,7 +35,7 @@ GROWING = (
 )
 DIAGRAM = (
     "Reliability diagram: accuracy against confidence for a few methods, over the diagonal of "
-    "perfect calibration, and beneath it how many test images have which confidence"
+    "perfect calibration, and below it the number of test images by confidence"
 )
 POOLED = (
     "n: as in the table; all groups pooled, so every test image counts once per group. Rule: the "
@@ -60,7 +60,7 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
     """Return a row per method: cost, scores, and its gain over the method it is compared with."""
     caption = (
         f"n: groups, of {groups} planned; means over them. Rule: the arithmetic mean of the "
-        "probabilities of a row's members, or the geometric one where it says so, on the test "
+        "probabilities of a row's members, or the geometric mean where named, on the test "
         f"images. {COST}. Differences: from the method that a row is compared with, points of "
         "accuracy and nats: a gain is above 0 in accuracy and below 0 in NLL. "
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired over the "
@@ -74,7 +74,7 @@ def _results(data: ReportData, study: PlannedStudy) -> list[str]:
     """Return the sentences, the table and the figures; one line if no group is complete."""
     table = of(data.equal_cost, study.name)
     if table.empty:
-        return ["**No group has all its baseline models done, so nothing was averaged.**"]
+        return ["**No group has all its baseline models done; nothing was averaged.**"]
     methods, sizes = gains.methods_of(table, data.format), of(data.member_gains, study.name)
     bins = of(data.calibration, study.name)
     shown = [name for name in dict.fromkeys(bins["method"]) if name in METHODS]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import MOST, ReportData
@@ -34,7 +35,7 @@ VERDICTS = {  # (verdict, below the margin): the words after one arm and after s
         "is equivalent to its baseline within {}",
         "are equivalent to their baseline within {}",
     ),
-    (Verdict.INCONCLUSIVE, False): ("stays inconclusive", "stay inconclusive"),
+    (Verdict.INCONCLUSIVE, False): ("is inconclusive", "are inconclusive"),
 }
 RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
 NAMED = 3  # arms of one verdict that the headline names; more are counted
@@ -48,7 +49,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
     """Return the whole of `report.md`; `pages` are those behind it."""
     published = published_sentence(data)
     sources = f"{published} [Figures and sources](pages/published.md)." if published else ""
-    note = f"*The figure shows the {MOST} largest differences, the table all.*"
+    note = f"*The figure shows only the {MOST} largest differences.*"
     parts = [
         f"# Which regularizers close the gap: {data.confirmation.protocol}",
         headline(data),
@@ -59,9 +60,9 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         note if len(data.primary) > MOST else "",
         md.section("Diagnosis", diagnosis_section(data)),
         smallest_gap(data),
-        md.section("What two do together", interaction_lines(data)),
+        md.section("Interactions", interaction_lines(data)),
         md.section("Published and measured", sources),
-        md.section("More seeds, or more images?", standard_error_sentence(data)),
+        md.section("Precision", standard_error_sentence(data)),
         *(largest_streams(data, study.name) for study in data.confirmation.studies_of("variance")),
         md.section("Pages", _contents(pages)),
     ]
@@ -79,8 +80,11 @@ def headline(data: ReportData) -> str:
         f"The baseline reaches {data.format.percent(accuracy)} % test accuracy with a gap of "
         f"{data.format.percent(gap)} points between train and validation accuracy."
     )
-    note = f"(Differences in points of test accuracy, with {md.INTERVAL}s.)"
-    return f"After {_fresh_seeds(data.primary)}, {' '.join(findings)} {note}"
+    note = (
+        f"(Differences in percentage points of test accuracy, with {md.INTERVAL}s; detectable: "
+        f"with {100 * POWER:g} % power.)"
+    )
+    return f"With {_fresh_seeds(data.primary)}, {' '.join(findings)} {note}"
 
 
 def headline_table(data: ReportData) -> str:
@@ -91,7 +95,7 @@ def headline_table(data: ReportData) -> str:
         f"p: two-sided paired t test, Holm over {family(data)}; "
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
         "inconclusive. Equivalent: two one-sided tests at 5 %, not corrected, the same as a 90 % "
-        "interval within the margin. Arms are not compared with each other. All is "
+        "interval within the margin. Arms are not compared with each other. All results are "
         "conditional on this test set and this pool of images."
     )
     gaps = data.contrasts[data.contrasts["metric"] == "gap"].to_dict("records")
@@ -110,20 +114,20 @@ def left_out(data: ReportData) -> str:
         if row["unpaired"]:
             lines.append(
                 f"**{row['label']}**: {md.format_count(row['unpaired'], 'pair')} of seeds left "
-                "out, one of the two runs not done or no number."
+                "out: one of the two runs is not done or has no number."
             )
         if row["other_machine"]:
             lines.append(
-                f"**{row['label']}**: {md.format_count(row['other_machine'], 'pair')} left out, "
-                "trained on another kind of machine than the rest: contrasts and interactions do "
-                "not mix processors or numbers of threads, other means and figures hold all runs."
+                f"**{row['label']}**: {md.format_count(row['other_machine'], 'pair')} left out: "
+                "trained on another kind of machine than the rest. Contrasts and interactions do "
+                "not mix processors or numbers of threads; other means and figures use all runs."
             )
     for twins in data.twins:
         if len(twins) > 1:
             names = md.format_list([f"**{data.label(*key)}**" for key in twins])
-            lines.append(f"{names} are the same runs in two studies: the correction counts both.")
+            lines.append(f"{names} are the same runs in two studies; the correction counts both.")
     lines += [
-        f"**{label}** has the same difference at every seed: without spread it has no interval."
+        f"**{label}** has the same difference at every seed, so it has no interval."
         for label in primary.loc[(primary["n"] > 1) & primary["low"].isna(), "label"]
     ]
     if (primary["n"] == 1).any():
@@ -149,7 +153,7 @@ def _verdict_sentence(data: ReportData, verdict: Verdict, below: bool) -> str:
     if verdict not in RANKED:
         return f"{words}."
     largest = rows.loc[rows["difference"].abs().idxmax()].to_dict()
-    return f"{words}; the largest difference is that of {_finding(data, largest)}."
+    return f"{words}, most of all {_finding(data, largest)}."
 
 
 def _finding(data: ReportData, row: md.Row) -> str:

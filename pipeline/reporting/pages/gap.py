@@ -18,12 +18,12 @@ PARTS = {
     "gap": "true gap",
     "gap_noise": "noise",
     "gap_augmentation": "augmentation",
-    "gap_observed": "as training sees it",
+    "gap_observed": "as logged in training",
 }
 WORDS = (
     "True gap: train minus validation accuracy of the same weights, deterministic, on clean "
-    "inputs. Noise and augmentation: what they take from the accuracy on the training images, so a "
-    "training log shows the sum of the three."
+    "inputs. Noise and augmentation: the accuracy on training images that they cost during "
+    "training. A training log shows the sum of the three."
 )
 
 
@@ -33,9 +33,9 @@ def pages(data: ReportData) -> Iterator[Page]:
         "# The gap",
         smallest_gap(data),
         f"![{SCATTER}](../figures/gap.png)",
-        f"## Decomposed\n\n{gap_table(data)}",
+        f"## Parts of the gap\n\n{gap_table(data)}",
     )
-    yield Page("gap", "The gap, decomposed, and against test accuracy", body)
+    yield Page("gap", "The gap: its parts, and its relation to test accuracy", body)
 
 
 def gap_table(data: ReportData) -> str:
@@ -79,17 +79,17 @@ def smallest_gap(data: ReportData) -> str:
     )
     if all(fitted):
         words += (
-            " Every arm fits its training images almost perfectly, so its gap is little else than "
+            " Every arm fits its training images almost perfectly, so its gap is essentially "
             "its validation error."
         )
     if least == best:
         return (
-            f"{words} The smallest gap was the best model: **{best}** has {gap_of_best} "
-            "test accuracy."
+            f"{words} The arm with the smallest gap is the most accurate: **{best}** has "
+            f"{gap_of_best} test accuracy."
         )
     return (
-        f"{words} The smallest gap was not the best model: **{least}** has {gap_of_least} "
-        f"test accuracy, **{best}** {gap_of_best}. (Means over seeds.)"
+        f"{words} The arm with the smallest gap is not the most accurate: **{least}** has "
+        f"{gap_of_least} test accuracy, **{best}** {gap_of_best}. (Means over seeds.)"
     )
 
 

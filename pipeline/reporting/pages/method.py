@@ -1,5 +1,6 @@
 """Write the page of methods: questions, protocol, statistics, and how to read a verdict."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,34 +15,31 @@ STATISTICS = f"""\
 seen.
 - **Test rule**: {{rules}}.
 - **Interval**: {CONTRAST_INTERVAL}. It is conditional on this test set and this pool of images: \
-it covers fresh seeds, not fresh data. Of normal differences it covers 95 %, of very skewed ones \
-(exponential) 88 to 92 % at 3 to 20 seeds.
-- **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The exact p of \
-flipping the signs of the differences, which assumes no normal distribution, is next to it on \
-the page of each study.
+it covers fresh seeds, not fresh data. Its coverage is 95 % for normal differences, and 88 to 92 % \
+for very skewed ones (exponential) at 3 to 20 seeds.
+- **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
+each study also has the p of the exact sign-flip test, which assumes no normal distribution.
 - **Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {{margin}}, not \
 corrected for the number of arms; the same as the 90 % interval within the margin.
 - **Detectable difference, seeds needed**: {100 * POWER:g} % power at level {LEVEL:g} over the \
 number of contrasts, the hardest step of Holm's correction.
-- **Validation set**: {{validation}} images. {{resolution}}: a strength that is ahead by less may \
-not be better, which is why what is chosen is confirmed.
-- **Test set**: {{test}} images, opened by `evaluate` alone, for {{runs}} of the {{phase}} phase, \
+- **Validation set**: {{validation}} images. {{resolution}}. A strength that is ahead by less \
+may not be better; therefore the chosen one is confirmed on fresh seeds.
+- **Test set**: {{test}} images, read only by `evaluate`, for {{runs}} of the {{phase}} phase, \
 whose strengths were fixed beforehand."""
 READING = f"""\
 - **helps**, **hurts**: the difference in test accuracy is significant after Holm's correction \
 over all arms of this report.
 - **helps, below the margin** (or hurts): significant, and shown to be smaller than the margin of \
 equivalence.
-- **equivalent**: two one-sided tests put the difference inside the margin: \
+- **equivalent**: two one-sided tests place the difference inside the margin: \
 evidence that there is no effect that matters.
-- **inconclusive**: neither was shown. This is no evidence of absence: an effect smaller \
-than the *detectable* difference,
-  which this number of seeds finds with {100 * POWER:g} % power after the correction, is \
-still possible.
+- **inconclusive**: none of these. This is not evidence of absence: an effect smaller than the \
+*detectable* difference is still possible. This number of seeds detects that difference with \
+{100 * POWER:g} % power after the correction.
 
-Only test accuracy carries a verdict; every other metric has its interval and an uncorrected p. \
-A small gap is not the aim:
-validation and test performance is."""
+Only test accuracy has verdicts; every other metric has an interval and an uncorrected p. The \
+aim is not a small gap but accuracy on validation and test images."""
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -51,13 +49,13 @@ def pages(data: ReportData) -> Iterator[Page]:
         for study in data.confirmation.studies
     ]
     body = md.join_parts(
-        "# How it was measured",
-        f"## What was asked\n\n{md.format_bullets(questions)}",
+        "# Method",
+        f"## Research questions\n\n{md.format_bullets(questions)}",
         f"## Protocol\n\n{md.format_bullets([f'{line}.' for line in _protocol(data)])}",
         f"## Statistics\n\n{_statistics(data)}",
         f"## How to read a verdict\n\n{READING}",
     )
-    yield Page("method", "How it was measured, and how to read a verdict", body)
+    yield Page("method", "Method, and how to read a verdict", body)
 
 
 def _protocol(data: ReportData) -> Iterator[str]:
@@ -77,7 +75,7 @@ def _protocol(data: ReportData) -> Iterator[str]:
     )
     yield (
         f"**Seeds**: {_seeds(data, 'exploration')} to explore strengths, "
-        f"{_seeds(data, 'confirmation')} to confirm, none of them in both. All arms of a seed "
+        f"{_seeds(data, 'confirmation')} to confirm, all different. All arms of a seed "
         "share split, initial weights and batch order"
     )
     yield ("**Choice of a strength**: highest mean validation accuracy over the exploration seeds")
@@ -103,16 +101,16 @@ def _resolution(data: ReportData) -> str:
     few, more = (f"{100 * value:.1f}" for value in data.resolution["difference"])
     row = data.resolution.iloc[0]
     single = (
-        "Two networks of which exactly one is right on 2 % of them, whichever it is, differ by up "
-        f"to {few} points by chance alone, on 10 % by up to {more} (in 95 of 100 draws)"
+        "By chance alone, two networks that disagree in correctness on 2 % of them differ in "
+        f"accuracy by up to {few} points, and on 10 % by up to {more} (95 % of draws)"
     )
     if row["seeds"] < 2:
         return single
     return (
-        f"{single}. The mean over {row['seeds']:.0f} exploration seeds, any two of which share "
-        f"{100 * row['overlap']:.0f} % of their validation images, divides that by "
-        f"{row['least']:.2f} (where the same images decide at every seed) to {row['most']:.2f} "
-        "(where others do)"
+        f"{single}. Averaging over {row['seeds']:.0f} exploration seeds, any two of which share "
+        f"{100 * row['overlap']:.0f} % of their validation images, divides this by "
+        f"{row['least']:.2f} (if the networks disagree on the same images at every seed) to "
+        f"{row['most']:.2f} (if on different ones)"
     )
 
 
@@ -122,6 +120,12 @@ def _seeds(data: ReportData, phase: str) -> str:
 
 
 def _others(section: Mapping[str, Any], *named: str) -> str:
-    """Return the settings of a section that were not named yet."""
-    values = sorted(section.items())
-    return ", ".join(f"{key} {md.escape(str(value))}" for key, value in values if key not in named)
+    """Return the settings of a section that have a value and were not named yet, as in YAML."""
+    values = {
+        key: value for key, value in section.items() if key not in named and value is not None
+    }
+    return ", ".join(f"{key} {_value(values[key])}" for key in sorted(values))
+
+
+def _value(value: Any) -> str:
+    return md.escape(value if isinstance(value, str) else json.dumps(value))

@@ -46,31 +46,31 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
         f"{md.escape(study.question)} {changes(study)} Protocol: {data.confirmation.protocol}, "
         "described in [how it was measured](method.md).",
         strengths_section(data, study.name),
-        md.section("Confirmed", confirmed(data, study)),
+        md.section("Confirmation", confirmed(data, study)),
         data_size_section(study),
-        md.section("What two do together", interaction_table(data, study.name)),
+        md.section("Interactions", interaction_table(data, study.name)),
         rules_section(data, study),
         md.section("Noise passes averaged", pass_figure(data, study.name)),
-        md.section("How it learned", _curves(data, study)),
+        md.section("Learning curves", _curves(data, study)),
         md.section("Cost", cost_table(data, study.name)),
-        md.section("What acted", audit_table(data, study)),
+        md.section("Audit", audit_table(data, study)),
         runs_section(runs, SHARED),
     )
 
 
 def strengths_section(data: ReportData, study: str) -> str:
-    """Return the strengths tried, with a note where the best may lie beyond them."""
+    """Return the strengths tried, with a note if the best may be outside them."""
     tried = of(data.tried, study)
     if tried.empty:
-        return "Every arm has one strength, so there was nothing to choose."
+        return "Every arm has one strength; there was nothing to choose."
     image = (
         f"![Strengths of {study}: mean validation accuracy against strength, {md.CONFIDENCE} "
         "bands, the chosen one starred, the baseline as a dashed line]"
         f"(../figures/strengths_{study}.png)"
     )
     edges = [
-        f"The strength chosen for {arm} is at an end of its list: a better one may lie beyond "
-        "what was tried."
+        f"The strength chosen for {arm} is the first or last of its list: a better one may be "
+        "outside the list."
         for arm in arms_at_edge(tried)
     ]
     return md.join_parts(f"## Strengths tried\n\n{strength_table(data, tried)}", *edges, image)
@@ -135,12 +135,12 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
     if not rows:
         return ""
     caption = (
-        "The declared rule carries contrasts and verdict; the others have neither. n: done "
+        "Contrasts and verdict use the declared rule. n: done "
         "confirmation runs. Rule: as named, an average of probabilities. "
         f"Interval: {MEAN_INTERVAL}."
     )
     table = md.format_table(rows, caption, words=("arm", "rule"))
-    return f"## Every test rule\n\n{table}"
+    return f"## Other test rules\n\n{table}"
 
 
 def audit_table(data: ReportData, study: PlannedStudy) -> str:
@@ -157,10 +157,7 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
     ]
     if not rows:
         return "No run of this study has an audit."
-    caption = (
-        "n: done confirmation runs, of which this is the mean; no interval. Rule: none, measured "
-        "in training."
-    )
+    caption = "Mean over done confirmation runs (n), measured in training. No rule, no interval."
     return md.format_table(rows, caption, words=("arm", "regularizer", "measure"))
 
 

@@ -10,19 +10,18 @@ from pipeline.reporting.pages._page import Page, changes, runs_section, study_pa
 
 ORDER = 80
 SHARED = (
-    "Draw 0 of every group is the run of its seed, whatever the stream; a run may stand in many "
-    "rows."
+    "Draw 0 of every group is the run of its seed, for every stream; a run may be in several rows."
 )
 FIGURE = (
     "Standard deviation of test accuracy when one stream is redrawn, by arm and stream, with "
     "intervals"
 )
 ADVICE = {
-    "seeds": "More seeds would narrow these intervals, and the test images are no bottleneck.",
-    "images": "More test images would say more than more seeds: what these say is sure of this "
-    "test set alone.",
-    "both": "More seeds would narrow these intervals; for a claim about other test images both "
-    "errors weigh.",
+    "seeds": "More seeds would narrow these intervals; the number of test images is sufficient.",
+    "images": "More test images would help more than more seeds: the results are precise for this "
+    "test set, but not for other test images.",
+    "both": "More seeds would narrow these intervals; a claim about other test images needs more "
+    "seeds and more test images.",
 }
 FINE = md.Formatter(2)  # for standard deviations and errors
 
@@ -35,8 +34,8 @@ def pages(data: ReportData) -> Iterator[Page]:
         body = md.join_parts(
             f"# Study: {study.name}",
             f"{md.escape(study.question)} {changes(study)} In each of {groups} every stream but "
-            "one keeps the group's seed, and that one is redrawn. The baseline draws neither "
-            "noise nor augmentation.",
+            "one keeps the group's seed; that one is redrawn. The baseline uses neither noise nor "
+            "augmentation.",
             largest_streams(data, study.name),
             component_table(data, components),
             f"![{FIGURE}](../figures/variance_{study.name}.png)" if len(components) else "",
@@ -52,11 +51,11 @@ def standard_error_sentence(data: ReportData) -> str:
     if not row["n"]:
         return ""
     return (
-        f"A difference to the baseline has a standard error of {FINE.percent(row['seed_error'])} "
-        "points from the seeds and, were the test images redrawn, of "
-        f"{FINE.percent(row['image_error'])} points from these {data.test_use['test_examples']} "
-        f"images (medians over {md.format_count(int(row['n']), 'contrast')}); the intervals of "
-        f"this report hold the first alone. {ADVICE[row['advice']]}"
+        f"Median standard error of a difference: {FINE.percent(row['seed_error'])} points from "
+        f"seeds, {FINE.percent(row['image_error'])} from the choice of these "
+        f"{data.test_use['test_examples']} test images (over "
+        f"{md.format_count(int(row['n']), 'contrast')}). The intervals of this report cover seeds "
+        f"only. {ADVICE[row['advice']]}"
     )
 
 
@@ -72,14 +71,14 @@ def largest_streams(data: ReportData, study: str) -> str:
         ]
         if streams:
             order = ", then ".join(streams)
-            lines.append(f"What spreads the scores of **{arm}** over seeds: first {order}.")
+            lines.append(f"Largest sources of variance between seeds of **{arm}**: {order}.")
     return md.format_bullets(lines)
 
 
 def component_table(data: ReportData, rows: pd.DataFrame) -> str:
     """Return the standard deviation of test accuracy by arm and stream."""
     if rows.empty:
-        return "**No run of this study is done, so nothing was taken apart.**"
+        return "**No run of this study is done, so there are no variance components.**"
     formatter = md.Formatter(max(data.format.decimals, FINE.decimals))
     cells = [
         {
@@ -94,10 +93,10 @@ def component_table(data: ReportData, rows: pd.DataFrame) -> str:
     ]
     caption = (
         "Standard deviation of test accuracy within groups, pooled. n: done runs. Rule: the test "
-        "rule of each arm. What moves with a stream includes its interplay with the others, so the "
-        "variances need not add up to that of whole runs. "
+        "rule of each arm. The variance of a stream includes its interactions with the others, so "
+        "the variances need not add up to that between seeds. "
         f"Interval: {md.CONFIDENCE}, by chi-square of the pooled variance, which assumes normal "
-        "scores. test set: the binomial spread that one run's accuracy would have over other test "
-        "sets of this size; counted, so it has no interval."
+        "scores. test set: the binomial standard deviation of one run's accuracy over other test "
+        "sets of this size, without interval."
     )
     return md.format_table(cells, caption, words=("arm", "stream"))
