@@ -60,7 +60,7 @@ def cluster(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(token)}.items():
             patch.setenv(name, value)
-        patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
+        patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}")
         for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN"):
             patch.delenv(name, raising=False)
         pytest.importorskip(

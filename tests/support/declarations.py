@@ -26,7 +26,7 @@ from pipeline import models, regularizers
 from pipeline.models._standardized import Standardized
 from pipeline.regularizers._noise import NoiseLayer, noise_layers
 
-FOLDER = Path(__file__).parent / "regularizers"
+FOLDER = Path(__file__).parents[1] / "regularizers"
 NAMES = regularizers.names()
 MODEL = {
     "name": "resnet",

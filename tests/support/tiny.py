@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 RUN = (sys.executable, "-m", "pipeline", "run")
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = """
 data: {dataset: digits, train_size: 30, label_noise: 0.0, test_fraction: 0.4}
 model: {name: resnet, widths: [4, 8], blocks: 1, hidden: 8, grid: 1}
