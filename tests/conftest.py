@@ -47,6 +47,29 @@ def _turn(item: pytest.Item) -> int:
     return 2 if "first_run" in getattr(item, "fixturenames", ()) else 3
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the flag that stores the texts of `golden` again."""
+    parser.addoption("--rewrite-golden", action="store_true", help="rewrite tests/golden")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Return a function that compares texts with those in tests/golden/<test>.md.
+
+    `pytest --rewrite-golden` stores them; read the difference before it is committed.
+    """
+    path = Path(__file__).with_name("golden") / f"{request.node.name}.md"
+
+    def compare(*texts: str) -> None:
+        text = "\n\n".join(texts) + "\n"
+        if request.config.getoption("--rewrite-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert text == path.read_text()
+
+    return compare
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)

@@ -22,63 +22,42 @@ def found(
     return _gains.Gain(name, by, Formatter(decimals))
 
 
-def test_the_best_is_named_by_metric_and_a_loss_is_no_gain() -> None:
+def sentences(*gains: _gains.Gain) -> str:
+    return "\n".join(
+        sentence(gains) or "(nothing)"
+        for sentence in (_gains.largest_gains, _gains.certain_gains, _gains.disagreements)
+    )
+
+
+def test_the_best_is_named_by_metric_and_a_loss_is_no_gain(golden) -> None:
     up = found((0.01, 0.02, 0.03), (0.1, 0.2, 0.3), "up")
     down = found((-0.03, -0.02, -0.01), (-0.3, -0.2, -0.1), "down")
-    said = _gains.largest_gains([up, down])
-    assert said == (
-        "accuracy rises most for **up** (+2.0 points [+1.0, +3.0]); NLL falls most for **down** (-0.200 nats [-0.300, -0.100])."
-    )
-    assert _gains.largest_gains([down]).startswith(
-        "accuracy rises for none; **down** (-2.0 points [-3.0, -1.0]) loses least;"
-    )
-    assert "NLL falls for none; **up** (+0.200 nats" in _gains.largest_gains([up])
+    golden(*(sentences(*gains) for gains in ((up, down), (down,), (up,))))
     assert _gains.largest_gains([found((NAN,) * 3, (NAN,) * 3)]) == ""
 
 
-def test_only_intervals_without_zero_are_called_certain_and_on_their_side() -> None:
-    one, other = (
-        found((0.01, 0.02, 0.03), (0.1, 0.2, 0.3), "one"),
-        found((-0.01, 0.02, 0.03), (-0.3, -0.2, -0.1), "other"),
-    )
-    assert _gains.certain_gains([one, other]) == (
-        "The interval of accuracy excludes 0: a gain for **one**. "
-        "The interval of NLL excludes 0: a gain for **other**; a loss for **one**."
-    )
-    assert (
-        _gains.certain_gains([found((-1, 0, 1), (NAN, 0.1, NAN))])
-        == "No interval of accuracy excludes 0. No interval of NLL excludes 0."
-    )
+def test_only_intervals_without_zero_are_called_certain_and_on_their_side(golden) -> None:
+    one = found((0.01, 0.02, 0.03), (0.1, 0.2, 0.3), "one")
+    other = found((-0.01, 0.02, 0.03), (-0.3, -0.2, -0.1), "other")
+    golden(sentences(one, other), sentences(found((-1, 0, 1), (NAN, 0.1, NAN))))
 
 
-def test_a_loss_is_one_only_where_its_printed_interval_shows_it() -> None:
+def test_a_loss_is_one_only_where_its_printed_interval_shows_it(golden) -> None:
     bounds = (-0.003, -0.0016, -0.0004), (0.0004, 0.0012, 0.002)
     near = found(*bounds)  # printed [-0.3, 0.0] and [0.000, +0.002]
-    finer = found(*bounds, decimals=2)
-    assert (
-        _gains.certain_gains([near])
-        == "No interval of accuracy excludes 0. No interval of NLL excludes 0."
-    )
-    assert "accuracy excludes 0: a loss for **one**" in _gains.certain_gains([finer])
-    assert _gains.largest_gains([near]) == (
-        "accuracy rises for none; **one** (-0.2 points [-0.3, 0.0]) comes nearest; "
-        "NLL falls for none; **one** (+0.001 nats [0.000, +0.002]) comes nearest."
-    )
     zero = found((-0.001, 0.0001, 0.001), (-0.001, -0.0001, 0.001))
-    assert _gains.largest_gains([zero]).startswith(
-        "accuracy rises for none; **one** (0.0 points [-0.1, +0.1]) comes nearest; NLL falls"
-    )
+    golden(*(sentences(gain) for gain in (near, found(*bounds, decimals=2), zero)))
 
 
-def test_accuracy_and_nll_disagree_only_where_the_printed_signs_do() -> None:
-    none = "Accuracy and NLL disagree in sign for none."
-    assert _gains.disagreements([found((0, 0.01, 0.02), (-1, -0.1, 0))]) == none
-    assert _gains.disagreements([found((0, 0.0001, 0.02), (-1, 0.1, 0))]) == none
-    for sign in (1, -1):
-        said = _gains.disagreements([found((-1, sign * 0.01, 1), (-1, sign * 0.1, 1))])
-        assert said.startswith(
-            f"Accuracy and NLL disagree in sign for **one** (accuracy {sign * 1.0:+.1f} points"
+def test_accuracy_and_nll_disagree_only_where_the_printed_signs_do(golden) -> None:
+    assert _gains.disagreements([found((0, 0.01, 0.02), (-1, -0.1, 0))]) == ""
+    assert _gains.disagreements([found((0, 0.0001, 0.02), (-1, 0.1, 0))]) == ""
+    golden(
+        *(
+            _gains.disagreements([found((-1, sign * 0.01, 1), (-1, sign * 0.1, 1))])
+            for sign in (1, -1)
         )
+    )
 
 
 def test_a_gain_is_read_from_the_rows_of_its_metrics() -> None:

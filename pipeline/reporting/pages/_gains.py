@@ -61,7 +61,8 @@ def gain_of(name: str, rows: pd.DataFrame, formatter: Formatter) -> Gain:
 
 def format_gains(gains: Sequence[Gain]) -> list[str]:
     """Return what gains most, which intervals exclude 0, and where accuracy and NLL disagree."""
-    return [largest_gains(gains), certain_gains(gains), disagreements(gains)]
+    sentences = largest_gains(gains), certain_gains(gains), disagreements(gains)
+    return [sentence for sentence in sentences if sentence]
 
 
 def largest_gains(gains: Sequence[Gain]) -> str:

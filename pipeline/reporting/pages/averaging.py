@@ -37,7 +37,7 @@ def pages(data: ReportData) -> Iterator[Page]:
     body = md.join_parts(
         "# Averaging at test",
         WORDS,
-        " ".join(part for part in (start, *format_gains(gains)) if part),
+        " ".join([start, *format_gains(gains)]),
         pass_table(data, gains),
         f"Curves over the number of passes: {md.format_list(links)}.",
     )

@@ -63,15 +63,15 @@ def _protocol(data: ReportData) -> Iterator[str]:
     dataset, model, training = (settings[section] for section in ("data", "model", "training"))
     updates = md.format_operations(data.baseline("updates")["mean"])
     yield (
-        f"**Data**: {md.escape(str(dataset['dataset']))}, {dataset['train_size']} training images; "
+        f"**Data**: {md.escape(str(dataset['dataset']))}, {dataset['train_size']} training images"
         f"{_others(dataset, 'dataset', 'train_size')}"
     )
     if data.data["notes"]:
         yield f"**Notes on the data**: {'; '.join(map(md.escape, data.data['notes']))}"
-    yield f"**Model**: {md.escape(str(model['name']))}; {_others(model, 'name')}"
+    yield f"**Model**: {md.escape(str(model['name']))}{_others(model, 'name')}"
     yield (
         f"**Training**: {training['epochs']} epochs, {updates} updates (every arm, unless named "
-        f"under [cost](cost.md)); {_others(training, 'epochs')}"
+        f"under [cost](cost.md)){_others(training, 'epochs')}"
     )
     yield (
         f"**Seeds**: {_seeds(data, 'exploration')} to explore strengths, "
@@ -120,11 +120,12 @@ def _seeds(data: ReportData, phase: str) -> str:
 
 
 def _others(section: Mapping[str, Any], *named: str) -> str:
-    """Return the settings of a section that have a value and were not named yet, as in YAML."""
+    """Return "; " and the settings of a section that have a value and are not `named`."""
     values = {
         key: value for key, value in section.items() if key not in named and value is not None
     }
-    return ", ".join(f"{key} {_value(values[key])}" for key in sorted(values))
+    words = ", ".join(f"{key} {_value(values[key])}" for key in sorted(values))
+    return f"; {words}" if words else ""
 
 
 def _value(value: Any) -> str:
