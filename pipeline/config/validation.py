@@ -66,20 +66,20 @@ def invalid(where: str, value: Any, expected: str) -> str:
 
 
 def unknown_name(
-    where: str, name: str, known: Collection[str], synonyms: Mapping[str, str] | None = None
+    where: str, name: str, names: Collection[str], synonyms: Mapping[str, str] | None = None
 ) -> str:
     """Return the error line for a name that does not exist, with the closest that does.
 
-    `synonyms` maps names used elsewhere, in lowercase, to those known here.
+    `synonyms` maps names used elsewhere, in lowercase, to those in `names`.
     """
-    line = f"{where}: unknown name {name!r}; expected {one_of(sorted(known))}"
-    return line + suggestion((synonyms or {}).get(name.lower(), name), known)
+    line = f"{where}: unknown name {name!r}; expected {one_of(sorted(names))}"
+    return line + suggestion((synonyms or {}).get(name.lower(), name), names)
 
 
-def unknown_key(where: str, known: Collection[str]) -> str:
+def unknown_key(where: str, names: Collection[str]) -> str:
     """Return the error line for a key that does not exist, with the closest that does."""
     key = re.split("[. ]", where)[-1]
-    return f"{where}: unknown key; expected {one_of(known)}" + suggestion(key, known)
+    return f"{where}: unknown key; expected {one_of(names)}" + suggestion(key, names)
 
 
 def one_of(names: Collection[str]) -> str:
@@ -87,9 +87,9 @@ def one_of(names: Collection[str]) -> str:
     return f"one of: {', '.join(names)}" if names else "none"
 
 
-def suggestion(name: str, known: Collection[str]) -> str:
+def suggestion(name: str, names: Collection[str]) -> str:
     """Return the end of an error line that suggests the closest name, "" where none is close."""
-    lowercase = {each.lower(): each for each in known}
+    lowercase = {each.lower(): each for each in names}
     near = difflib.get_close_matches(name.lower(), lowercase, n=1)
     return f"; did you mean {lowercase[near[0]]!r}?" if near else ""
 

@@ -112,11 +112,15 @@ def compare_splits(development: Arrays, test: Arrays) -> list[str]:
 def _duplicates(splits: Mapping[str, Arrays]) -> Iterator[str]:
     """Yield a line for each pair of splits that share images."""
     digests = {name: list(_digests(split.images)) for name, split in splits.items()}
-    for name, known in (("test", "training"), ("validation", "training"), ("test", "validation")):
-        seen = set(digests.get(known, ()))
+    for name, reference in (
+        ("test", "training"),
+        ("validation", "training"),
+        ("test", "validation"),
+    ):
+        seen = set(digests.get(reference, ()))
         if shared := sum(digest in seen for digest in digests.get(name, ())):
             yield (
-                f"{shared} of {len(digests[name])} {name} images are also {known} images: "
+                f"{shared} of {len(digests[name])} {name} images are also {reference} images: "
                 "scores on them are too high"
             )
 
@@ -133,11 +137,11 @@ def _differences(train: Arrays, other: Arrays, name: str) -> Iterator[str]:
     if moved > CLASS_SHARE and stats.chi2_contingency(counts).pvalue < LEVEL:
         yield f"{name}: class shares differ from those in training by {100 * moved:.0f} %"
     brightness = zip(_brightness(train.images), _brightness(other.images), strict=True)
-    for channel, (trained, own) in enumerate(brightness):
-        shifted = abs(trained.mean() - own.mean()) > BRIGHTNESS_SHIFT * trained.std()
-        if shifted and stats.ttest_ind(trained, own, equal_var=False).pvalue < LEVEL:
+    for channel, (trained, drawn) in enumerate(brightness):
+        shifted = abs(trained.mean() - drawn.mean()) > BRIGHTNESS_SHIFT * trained.std()
+        if shifted and stats.ttest_ind(trained, drawn, equal_var=False).pvalue < LEVEL:
             yield (
-                f"{name}: mean brightness of channel {channel} is {own.mean():.3f}, "
+                f"{name}: mean brightness of channel {channel} is {drawn.mean():.3f}, "
                 f"{trained.mean():.3f} in training"
             )
 

@@ -66,14 +66,14 @@ def list_arrays(path: Path) -> dict[str, ArrayFile]:
         if not zipfile.is_zipfile(path):
             with path.open("rb") as stream:
                 return {"": _header(path, "", stream)}
-        found = {}
+        headers = {}
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
                 if member.endswith(".npy"):
                     name = member.removesuffix(".npy")
                     with archive.open(member) as stream:
-                        found[name] = _header(path, name, stream)
-        return found
+                        headers[name] = _header(path, name, stream)
+        return headers
 
 
 def _header(path: Path, member: str, stream: IO[bytes]) -> ArrayFile:

@@ -34,7 +34,7 @@ COLUMNS = {  # uniform numbers per image; color jitter takes one per channel
     "cutout": 2,
 }
 MOVES = ("shift", "crop", "rotate", "scale", "shear")
-COLOURS = ("brightness", "contrast", "pca_jitter")
+COLORS = ("brightness", "contrast", "pca_jitter")
 ROUNDING = 1e-5  # a mean change below this is the arithmetic of single precision
 # the shares of images assumed to look different when they are changed: not blank, not symmetric,
 # and for a cutout not black already
@@ -95,7 +95,7 @@ def move(
     return functional.grid_sample(images, grid, align_corners=True)
 
 
-def recolour(images: Tensor, brightness: Amount, contrast: Amount, noise: Amount = 0.0) -> Tensor:
+def recolor(images: Tensor, brightness: Amount, contrast: Amount, noise: Amount = 0.0) -> Tensor:
     """Return images in [0, 1] with contrast, brightness and color changed, clipped to [0, 1].
 
     Args:
@@ -191,8 +191,8 @@ class Augmentation(Regularizer):
             inputs = flip(inputs, draws["flip"][:, 0] < self.flip)
         if self._any(MOVES):
             inputs = self._moved(inputs, draws)
-        if self._any(COLOURS):
-            inputs = self._recoloured(inputs, draws)
+        if self._any(COLORS):
+            inputs = self._recolored(inputs, draws)
         if self.cutout:
             size = torch.tensor(inputs.shape[-2:], device=inputs.device)
             inputs = cutout(inputs, (draws["cutout"] * size).long(), self.cutout)
@@ -201,7 +201,7 @@ class Augmentation(Regularizer):
     def audit(self, inputs: AuditInputs) -> Measures:
         """Return the share of images changed and the mean absolute change of a pixel in [0, 1]."""
         changes = inputs.changes
-        floor = ROUNDING * changes.examples if self._any(MOVES + COLOURS) else 0.0
+        floor = ROUNDING * changes.examples if self._any(MOVES + COLORS) else 0.0
         require_effect(
             changes.changed > 0 and changes.distance > floor,
             self._idle() ** changes.examples,
@@ -228,20 +228,20 @@ class Augmentation(Regularizer):
             _both_ways(draws["crop"][:, 1:]),
         )
 
-    def _recoloured(self, images: Tensor, draws: dict[str, Tensor]) -> Tensor:
+    def _recolored(self, images: Tensor, draws: dict[str, Tensor]) -> Tensor:
         noise: Amount = 0.0
         if self.pca_jitter:
             noise = torch.special.ndtri(draws["pca_jitter"].clamp_min(1e-7)) * self.pca_jitter
         brightness = 1 + _both_ways(draws["brightness"]) * self.brightness
         contrast = 1 + _both_ways(draws["contrast"]) * self.contrast
-        return recolour(images, brightness, contrast, noise)
+        return recolor(images, brightness, contrast, noise)
 
     def _any(self, names: tuple[str, ...]) -> bool:
         return any(getattr(self, name) for name in names)
 
     def _idle(self) -> float:
         """Return a bound on the chance that an image validly stays the same."""
-        if self._any(MOVES + COLOURS):
+        if self._any(MOVES + COLORS):
             return 0.0
         return (1 - self.flip) * (1 - SEEN if self.cutout else 1)
 

@@ -61,21 +61,21 @@ def modules(module: str) -> dict[str, Path]:
     Raises:
         Refusal: The module is not found.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     queue = [module]
     while queue:
         name = queue.pop()
         path = _file_of(name)
-        if path is None or name in found or not _is_followed(name, path, module):
+        if path is None or name in files or not _is_followed(name, path, module):
             continue
-        found[name] = path
+        files[name] = path
         queue += _imported_modules(name, path)
-    if not found:
+    if not files:
         raise Refusal(
             f"model.import: unknown name {module!r}; "
             "expected a module of Python source, in this folder or installed"
         )
-    return found
+    return files
 
 
 def libraries(module: str) -> set[str]:

@@ -8,14 +8,7 @@ from declarations import unchanged_batches
 from pydantic import ValidationError
 
 from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
-from pipeline.regularizers.augmentation import (
-    Augmentation,
-    cutout,
-    flip,
-    move,
-    pca_jitter,
-    recolour,
-)
+from pipeline.regularizers.augmentation import Augmentation, cutout, flip, move, pca_jitter, recolor
 from pipeline.training.trainer import train
 
 STRONG = {"shift": 1.0, "flip": 0.5, "crop": 0.1, "rotate": 10.0, "brightness": 0.1, "cutout": 2}
@@ -185,22 +178,22 @@ def test_crops_lie_within_the_image_and_keep_at_least_their_share():
     assert out.amax((2, 3)).max() > 7.9
 
 
-def test_recolouring_by_factors_of_one_is_identity(images):
-    assert torch.allclose(recolour(images, 1.0, 1.0), images, atol=1e-6)
+def test_recoloring_by_factors_of_one_is_identity(images):
+    assert torch.allclose(recolor(images, 1.0, 1.0), images, atol=1e-6)
 
 
 def test_brightness_contrast_and_clipping():
     images = torch.tensor([[[[0.2, 0.4], [0.6, 0.8]]]])
-    assert torch.allclose(recolour(images, torch.tensor([1.5]), 1.0), (images * 1.5).clamp(max=1))
+    assert torch.allclose(recolor(images, torch.tensor([1.5]), 1.0), (images * 1.5).clamp(max=1))
     assert torch.allclose(
-        recolour(images, 1.0, torch.tensor([0.5])), torch.tensor([[[[0.35, 0.45], [0.55, 0.65]]]])
+        recolor(images, 1.0, torch.tensor([0.5])), torch.tensor([[[[0.35, 0.45], [0.55, 0.65]]]])
     )
-    assert recolour(images, 1.0, torch.tensor([0.0])).unique().tolist() == pytest.approx([0.5])
-    extreme = recolour(images, 2.0, 2.0)
+    assert recolor(images, 1.0, torch.tensor([0.0])).unique().tolist() == pytest.approx([0.5])
+    extreme = recolor(images, 2.0, 2.0)
     assert (extreme.min(), extreme.max()) == (0, 1)
 
 
-def test_colour_jitter_is_the_papers_formula(images):
+def test_color_jitter_is_the_papers_formula(images):
     """Sum of p_i alpha_i lambda_i, lambda being VARIANCES, the same for all pixels of an image."""
     torch.manual_seed(2)
     images, noise = (
@@ -217,7 +210,7 @@ def test_colour_jitter_is_the_papers_formula(images):
     assert torch.equal(pca_jitter(images, 0.0), images)
 
 
-def test_colour_jitter_has_the_papers_covariance():
+def test_color_jitter_has_the_papers_covariance():
     """0.01 P L^2 P' at AlexNet's deviation 0.1."""
     torch.manual_seed(3)
     images = (torch.randn(4000, 3, 1, 2) @ torch.eye(2)) * torch.tensor([0.3, 0.1, 0.05])[
@@ -231,7 +224,7 @@ def test_colour_jitter_has_the_papers_covariance():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_colour_jitter_in_a_batch_moves_whole_images(channels):
+def test_color_jitter_in_a_batch_moves_whole_images(channels):
     images = torch.rand(40, channels, 5, 5) * 0.2 + 0.4
     added = changed(Augmentation(pca_jitter=0.5), images) - images
     assert added.std((2, 3)).max() < 1e-6
@@ -393,7 +386,7 @@ def test_gradients_in_double_precision():
             torch.tensor([[0.3, 0.1], [0.0, 1.0]]),
         ),
         lambda given: flip(given, torch.tensor([True, False])),
-        lambda given: recolour(given, torch.tensor([1.1, 0.9]), torch.tensor([0.8, 1.1])),
+        lambda given: recolor(given, torch.tensor([1.1, 0.9]), torch.tensor([0.8, 1.1])),
         lambda given: pca_jitter(given, noise),
         lambda given: cutout(given, torch.tensor([[0, 1], [2, 3]]), 2),
     ):
@@ -430,7 +423,7 @@ def test_a_strength_that_is_never_applied_is_caught(configure, pool, monkeypatch
     ("broken", "settings"),
     [
         ("move", {"shift": 1.0, "rotate": 10.0, "flip": 0.5}),
-        ("recolour", {"brightness": 0.4, "flip": 0.5}),
+        ("recolor", {"brightness": 0.4, "flip": 0.5}),
         ("flip", {"flip": 0.9, "cutout": 1}),
         ("cutout", {"cutout": 3, "flip": 0.01}),
     ],

@@ -121,7 +121,7 @@ def require_md5(content: bytes, md5: str, name: Path | str) -> bytes:
     Raises:
         Refusal: It is not the published one.
     """
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise Refusal(f"{name}: md5 {found}; expected the published file, {md5}")
+    received = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if received != md5:
+        raise Refusal(f"{name}: md5 {received}; expected the published file, {md5}")
     return content

@@ -50,12 +50,12 @@ def _arrays(folder: Path, part: str, md5: Mapping[str, str]) -> Arrays:
 
 def _values(folder: Path, name: str, shape: tuple[int, ...], md5: str) -> NDArray[np.uint8]:
     header = 4 * (1 + len(shape))
-    found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
-    if not found:
+    files = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+    if not files:
         raise Refusal(
             f"{folder}: {name} and {name}.gz: missing; expected a folder with {', '.join(FILES)}"
         )
-    path = found[0]
+    path = files[0]
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             content = read_limited(stream, path, header + math.prod(shape))

@@ -108,11 +108,11 @@ def _classes(folder: Path) -> tuple[str, ...]:
 
 
 def _folders(folder: Path) -> list[str]:
-    found = sorted(path for path in _visible(folder) if path.is_dir())
-    links = [path.name for path in found if path.is_symlink() and not is_inside(path, folder)]
+    folders = sorted(path for path in _visible(folder) if path.is_dir())
+    links = [path.name for path in folders if path.is_symlink() and not is_inside(path, folder)]
     if links:
         raise _refusal(f"{folder}: {', '.join(links)}: links out of the folder; expected folders")
-    return [path.name for path in found]
+    return [path.name for path in folders]
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -138,9 +138,9 @@ def _layout(images: ArrayFile, declared: str | None) -> str:
     if declared:
         fitting = [layout for layout in fitting if layout == declared]
     if len(fitting) != 1:
-        found = " and ".join(fitting) or f"no {declared or 'known'} layout"
+        fits = " and ".join(fitting) or f"no {declared or 'known'} layout"
         raise Refusal(
-            f"{images}: shape {shape} fits {found}; expected (N, H, W), or 1 or 3 channels as "
+            f"{images}: shape {shape} fits {fits}; expected (N, H, W), or 1 or 3 channels as "
             "(N, H, W, C) or (N, C, H, W), or source.layout"
         )
     return fitting[0]
