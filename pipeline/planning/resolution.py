@@ -41,7 +41,7 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
 
 
 def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Protocol:
-    """Return the protocol with the values of an arm in place of its own.
+    """Return the protocol with the values of an arm in place of the protocol's.
 
     Args:
         protocol: The protocol of the study.

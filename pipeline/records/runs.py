@@ -24,7 +24,7 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record of the run in `folder`, None where there is none.
+    """Return the record of the run in `folder`, None if there is none.
 
     Raises:
         Refusal: The record is damaged.
@@ -42,7 +42,7 @@ def done_records(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, Any]]
 
 
 def checked_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record of the run in `folder`, None where there is none.
+    """Return the record of the run in `folder`, None if there is none.
 
     Raises:
         Refusal: The record or a file of the run is missing or damaged.
@@ -65,7 +65,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_file(folder: Path, name: str) -> bytes:
-    """Return a file of the run in `folder`, empty where there is none.
+    """Return a file of the run in `folder`, empty if there is none.
 
     Raises:
         Refusal: The file is not the one that the record names.
@@ -79,7 +79,7 @@ def read_file(folder: Path, name: str) -> bytes:
 
 
 def valid_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record in `folder`, None where there is none or its checksum is wrong."""
+    """Return the record in `folder`, None if there is none or its checksum is wrong."""
     record = read_mapping(folder / RECORD)
     return record if is_sealed(record) else None
 

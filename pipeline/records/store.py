@@ -70,7 +70,7 @@ class Store:
         return read_mapping(self.folder(fingerprint) / "run.json")
 
     def timing(self, fingerprint: str) -> dict[str, Any]:
-        """Return wall-clock facts of a run, empty where there are none."""
+        """Return wall-clock facts of a run, empty if there are none."""
         facts = read_mapping(self.folder(fingerprint) / TIMING)
         return facts if isinstance(facts.get("seconds"), int | float | None) else {}
 

@@ -84,7 +84,7 @@ def _allowed(schema: Mapping[str, Any]) -> str:
 
 def _notes(name: str, kind: type[Regularizer]) -> Iterator[str]:
     for other, why in kind.clashes.items():
-        yield f"Not beside `{other}`: {why}."
+        yield f"Not together with `{other}`: {why}."
     study = EXPERIMENTS / f"{name}.yaml"
     if study.exists():
         yield f"Its study, [{study}](../{study}): {read_yaml(study)['question']}"

@@ -118,7 +118,7 @@ def _lines(row: Mapping[str, Any], formatter: Formatter) -> list[str]:
 
 
 def _reach(contrasts: pd.DataFrame, margin: float) -> float:
-    """Return how far from 0 the axis may go (points), lest one wide interval squeeze all others."""
+    """Return the limit of the axis (points): one wide interval must not compress all others."""
     farthest = contrasts[["difference", "low", "high"]].abs().max(axis=1).dropna()
     return FARTHER * 100 * max(farthest.quantile(0.75) if len(farthest) else 0.0, margin)
 
