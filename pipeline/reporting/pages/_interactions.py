@@ -52,12 +52,12 @@ def _meaning(data: ReportData, row: md.Row) -> str:
     """Return what an interaction means: its sign differs in meaning for help and for harm."""
     if pd.isna(row["low"]):
         return "It does not vary over the seeds, so it has no interval."
-    if row["low"] <= 0 <= row["high"]:
+    if not row["excludes_zero"]:
         detectable = data.format.percent(row["detectable"])
         return (
             f"None was shown; these seeds would find one of {detectable} points four times in five."
         )
-    less = row["high"] < 0
+    less = row["difference"] < 0
     if row["effect"] > 0 and row["sum"] > 0:
         return LESS_HELP if less else MORE_HELP
     if row["effect"] < 0 and row["sum"] < 0:
