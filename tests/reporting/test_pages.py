@@ -209,9 +209,9 @@ def test_pairs_without_numbers_are_shown_as_unknown(found: ReportData) -> None:
 
 def test_an_arm_with_another_budget_is_named(found: ReportData) -> None:
     assert cost.budgets(found) == "Every arm took as many updates as the baseline."
-    arms = found.arms.copy()
-    arms.loc[(arms["arm"] == "early") & (arms["metric"] == "updates"), "mean"] *= 0.5
-    said = cost.budgets(dataclasses.replace(found, arms=arms))
+    costs = found.costs.copy()
+    costs.loc[costs["arm"] == "early", ["updates", "updates_ratio"]] *= 0.5
+    said = cost.budgets(dataclasses.replace(found, costs=costs))
     assert said.endswith("- **early** took 90 updates on average, 0.50 of the baseline's 180.")
     assert "**dropout**" not in said
 
@@ -316,6 +316,7 @@ def interacting(found: ReportData, low: float, high: float) -> ReportData:
         "difference": (low + high) / 2,
         "low": low,
         "high": high,
+        "excludes_zero": low > 0 or high < 0,
         "detectable": 0.04,
     }
     rows = [row | {"metric": metric} for metric in ("test_accuracy", "test_nll", "gap")]
