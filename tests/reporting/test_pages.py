@@ -182,6 +182,17 @@ def test_lost_runs_are_counted_once_however_many_studies_share_them(found: Repor
     assert "**1 run of 21 not done: 1 diverged.**" in _page.incomplete_runs(runs)
 
 
+def test_settings_that_read_alike_have_rows_of_their_own(found: ReportData) -> None:
+    runs = found.runs[found.runs["arm"] == "dropout"].copy()
+    runs["setting"] = [{"dropout": {"rate": rate}} for rate in (1, "1", 1)]
+    table = _page.runs_section(runs, "None is shared.")
+    rows = [line for line in table.splitlines() if line.startswith("| confirmation | dropout |")]
+    assert rows == [
+        "| confirmation | dropout | rate=1 | 2/2/0/0/0 |",
+        "| confirmation | dropout | rate=1 | 1/1/0/0/0 |",
+    ]
+
+
 def test_pairs_without_numbers_are_shown_as_unknown(found: ReportData) -> None:
     numbers = [
         "baseline_mean",
