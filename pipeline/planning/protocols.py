@@ -1,6 +1,5 @@
 """Read a protocol, what all runs of a report share, and apply the overrides of `params.yaml`."""
 
-import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +20,6 @@ EXPERIMENTS = Path("experiments")
 PROTOCOLS = EXPERIMENTS / "protocols"
 SECTIONS = ("source", "data", "model", "training", "seeds")
 IMPORTED = "imported"
-FACTOR = re.compile(r"x[0-9]+(\.[0-9]+|/[1-9][0-9]*)?")  # x3, x0.5 or x1/3: times the protocol's
 
 
 class Protocol(Settings):
@@ -143,15 +141,31 @@ def multiplied(overrides: dict[str, Any], protocol: Protocol, source: str) -> di
     """
     values = dict(overrides)
     for key, value in overrides.items():
-        if isinstance(value, str) and FACTOR.fullmatch(value):
+        factor = factor_of(value)
+        if factor is not None:
             base = value_of(protocol, key)
             if isinstance(base, bool) or not isinstance(base, int | float):
                 where = f"{source}: protocol.{key}"
                 raise Refusal(invalid(where, value, "a value, since only numbers have factors"))
-            product = Fraction(value[1:]) * Fraction(str(base))
+            product = factor * Fraction(str(base))
             whole = isinstance(base, int) and product.denominator == 1
             values[key] = int(product) if whole else float(f"{float(product):.6g}")
     return values
+
+
+def factor_of(value: Any) -> Fraction | None:
+    """Return the factor that x3, x0.5 or x1/3 stands for; None for any other value.
+
+    Args:
+        value: The value of a key of the protocol, as written.
+    """
+    if not isinstance(value, str) or not value.startswith("x"):
+        return None
+    try:
+        factor = Fraction(value.removeprefix("x"))
+    except (ValueError, ZeroDivisionError):
+        return None
+    return factor if factor >= 0 else None
 
 
 def value_of(protocol: Protocol, key: str) -> Any:

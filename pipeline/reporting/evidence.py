@@ -56,6 +56,7 @@ class ReportData:
     standard_errors: pd.DataFrame
     outcomes: pd.DataFrame
     arms: pd.DataFrame
+    costs: pd.DataFrame
     rules: pd.DataFrame
     audits: pd.DataFrame
     curves: pd.DataFrame

@@ -158,6 +158,17 @@ def test_lost_runs_are_counted_once_however_many_studies_share_them(found: Repor
     assert "**1 run of 21 not done: 1 diverged.**" in _page.incomplete_runs(runs)
 
 
+def test_settings_that_read_alike_have_rows_of_their_own(found: ReportData) -> None:
+    runs = found.runs[found.runs["arm"] == "dropout"].copy()
+    runs["setting"] = [{"dropout": {"rate": rate}} for rate in (1, "1", 1)]
+    table = _page.runs_section(runs, "None is shared.")
+    rows = [line for line in table.splitlines() if line.startswith("| confirmation | dropout |")]
+    assert rows == [
+        "| confirmation | dropout | rate=1 | 2/2/0/0/0 |",
+        "| confirmation | dropout | rate=1 | 1/1/0/0/0 |",
+    ]
+
+
 def test_pairs_without_numbers_are_shown_as_unknown(found: ReportData) -> None:
     numbers = [
         "baseline_mean",
@@ -185,9 +196,9 @@ def test_pairs_without_numbers_are_shown_as_unknown(found: ReportData) -> None:
 
 def test_an_arm_with_another_budget_is_named(found: ReportData) -> None:
     assert cost.budgets(found) == "Every arm took as many updates as the baseline."
-    arms = found.arms.copy()
-    arms.loc[(arms["arm"] == "early") & (arms["metric"] == "updates"), "mean"] *= 0.5
-    said = cost.budgets(dataclasses.replace(found, arms=arms))
+    costs = found.costs.copy()
+    costs.loc[costs["arm"] == "early", ["updates", "updates_ratio"]] *= 0.5
+    said = cost.budgets(dataclasses.replace(found, costs=costs))
     assert said.endswith("- **early** took 90 updates on average, 0.50 of the baseline's 180.")
     assert "**dropout**" not in said
 
@@ -277,6 +288,7 @@ def interacting(found: ReportData, low: float, high: float) -> ReportData:
         "difference": (low + high) / 2,
         "low": low,
         "high": high,
+        "excludes_zero": low > 0 or high < 0,
         "detectable": 0.04,
     }
     rows = [row | {"metric": metric} for metric in ("test_accuracy", "test_nll", "gap")]

@@ -53,7 +53,8 @@ def _closing(data: ReportData) -> str:
     """Return the arms that close the gap without having been shown to help."""
     helps = data.primary["verdict"] == Verdict.HELPS
     helping = set(data.primary.loc[helps, "label"])
-    gaps = data.contrasts[(data.contrasts["metric"] == "gap") & (data.contrasts["high"] < 0)]
+    gaps = data.contrasts[data.contrasts["metric"] == "gap"]
+    gaps = gaps[gaps["excludes_zero"] & (gaps["difference"] < 0)]
     names = [
         _arm(data, row)
         for row in gaps.sort_values("difference", kind="stable").to_dict("records")
@@ -69,8 +70,9 @@ def _closing(data: ReportData) -> str:
 
 def _fitting(data: ReportData) -> str:
     """Return the arms that fit the training images better than the baseline, paired by seed."""
-    rows = data.diagnosis[(data.diagnosis["measure"] == "train_accuracy")]
-    rows = rows[rows["low"] > 0].sort_values("mean", ascending=False, kind="stable")
+    rows = data.diagnosis[data.diagnosis["measure"] == "train_accuracy"]
+    rows = rows[rows["excludes_zero"] & (rows["mean"] > 0)]
+    rows = rows.sort_values("mean", ascending=False, kind="stable")
     if rows.empty:
         return "No arm of this report fits the training images better than the baseline."
     names = [

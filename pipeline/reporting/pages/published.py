@@ -108,13 +108,12 @@ def _cells(data: ReportData, row: md.Row, source: int) -> dict[str, str]:
     if row["measure"] == COST:
         measured, spell = COSTS, md.format_ratio
         spell_difference = partial(md.format_signed, digits=SHARE)
-    change = _relative(row["before"], row["after"])
     return {
         "effect": _name(row),
         "measured as": measured,
         "published": f"{_published(row)} [{source}]",
         "published for": md.escape(row["published_setting"]),
-        "here": f"{spell(row['before'])} → {spell(row['after'])} ({change})",
+        "here": f"{spell(row['before'])} → {spell(row['after'])} ({_percent(row['change'])})",
         "difference": spell_difference(row["difference"]),
         md.INTERVAL: md.format_interval(row["low"], row["high"], spell_difference) or md.VOID,
         "n": str(row["n"]),
@@ -129,10 +128,10 @@ def _published(row: md.Row) -> str:
     if pd.isna(before):
         return SIGNS[row["sign"]]
     digits = max(len(f"{figure:g}".partition(".")[2]) for figure in (before, after))
-    change = _relative(before, after)
+    change = _percent(row["published_change"])
     return f"{md.format_number(before, digits)} → {md.format_number(after, digits)} ({change})"
 
 
-def _relative(before: float, after: float) -> str:
-    """Return the change relative to the first value, in percent."""
-    return f"{md.format_signed(100 * (after / before - 1), 0)} %" if before > 0 else md.VOID
+def _percent(change: float) -> str:
+    """Return a relative change in percent."""
+    return md.VOID if pd.isna(change) else f"{md.format_signed(100 * change, 0)} %"
