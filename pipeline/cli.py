@@ -68,9 +68,13 @@ def run(
 ) -> None:
     """Reproduce every stage with DVC, then print the headline tables and the reports' paths."""
     from pipeline.execution.dvc import reproduce
+    from pipeline.execution.plans import is_current
+    from pipeline.records.store import open_store
     from pipeline.terminal.headline import show_headline
 
-    names = [experiment.protocol.name for experiment in _experiments()]
+    names = read_parameters().protocols
+    if not all(is_current(open_store(), name) for name in names):
+        _experiments()  # errors of all protocols, before anything is trained
     reproduce(names, studies or [], keep_going)
     for name in names:
         if not (REPORTS / name / "timing.md").exists():  # DVC found the committed report unchanged
