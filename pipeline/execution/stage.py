@@ -12,6 +12,7 @@ from pipeline.execution.inputs import changed_inputs, input_digests
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import exclusive_lock
 from pipeline.runtime.signals import TERMINATED, end_with_parent, interruptible
+from pipeline.runtime.stage_times import add_stage_time
 
 ARTIFACTS = Path("artifacts")
 BAD_INPUT = 2
@@ -45,7 +46,7 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
 
 def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
     """Run a stage unless another process runs it: two writers of one output would mix it."""
-    with exclusive_lock(ARTIFACTS / f".{os.path.basename(protocol)}.{verb}.lock"):
+    with exclusive_lock(stage_lock(protocol, verb)):
         before = input_digests()
         work(protocol)
         changed = changed_inputs(before)
@@ -53,6 +54,12 @@ def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
             raise Incomplete(
                 f"{changed[0]} was changed during {verb}; finished runs are kept: run again"
             )
+        add_stage_time(f"{verb}@{protocol}")
+
+
+def stage_lock(protocol: str, verb: str) -> Path:
+    """Return the lock file that a stage holds while it runs."""
+    return ARTIFACTS / f".{os.path.basename(protocol)}.{verb}.lock"
 
 
 def report_errors(work: Callable[[], None]) -> int:
