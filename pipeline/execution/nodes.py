@@ -5,9 +5,11 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.parameters import PARAMETERS
 from pipeline.execution.node_check import facts, hidden, probes, problem
 
 CHECK_SECONDS = 60.0  # the first task of a node imports torch
+EXECUTOR = f"{PARAMETERS}: execution.executor"  # what errors of a cluster are about
 NODE_ID = "ray.io/node-id"
 
 
@@ -50,7 +52,7 @@ class Nodes:
         if node in self.problems:
             return []
         addresses = {each["NodeID"]: each["NodeManagerAddress"] for each in self.ray.nodes()}
-        self.problems[node] = f"execution.executor: node {addresses[node]} {what}"
+        self.problems[node] = f"{EXECUTOR}: node {addresses[node]} {what}"
         return [self.problems[node]]
 
     def call(

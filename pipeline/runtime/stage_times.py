@@ -1,4 +1,4 @@
-"""Keep the seconds that each stage of a run takes, in a file that the processes of the run share."""
+"""Keep the seconds that each stage of a run takes, in a file that its processes share."""
 
 import json
 import os
