@@ -170,12 +170,12 @@ def _connect(ray: Any, address: str) -> None:
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """Drop what Ray's own threads write to the standard error."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    original = os.dup(2)
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, 2)
+    os.close(null_device)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(original, 2)
+        os.close(original)

@@ -28,18 +28,18 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
 
     0 done, 1 some runs failed, 2 bad input (one line per error), 130 and 143 interrupted.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    protocols = list(sys.argv[1:] if arguments is None else arguments)
     verb = (
         work.__module__.rpartition(".")[2]
         if work.__module__ != "__main__"
         else os.path.basename(sys.argv[0])[:-3]
     )
-    if len(given) != 1 or given[0].startswith("-"):
+    if len(protocols) != 1 or protocols[0].startswith("-"):
         return _refuse([f"usage: python -m pipeline.{verb} PROTOCOL"])
     end_with_parent()
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        return report_errors(lambda: _alone(work, given[0], verb))
+        return report_errors(lambda: _alone(work, protocols[0], verb))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -181,8 +181,8 @@ class Store:
             return False
         files = {name: (folder / name).read_bytes() for name in record["files"]}
         written = ("fingerprint", "files", CHECKSUM)
-        kept = {key: value for key, value in record.items() if key not in written}
-        self.write(folder.name, files, kept, {})
+        content = {key: value for key, value in record.items() if key not in written}
+        self.write(folder.name, files, content, {})
         return True
 
 

@@ -76,15 +76,15 @@ def _format_progress(plan: Plan, states: Mapping[str, str], store: Store) -> Ite
 def _table(rows: Sequence[tuple[str, str, Counter[str]]], title: str) -> Table:
     """Return a row for each phase and study, with a column for each state that occurs."""
     states = [state for state in STATES if any(counts[state] for _, _, counts in rows)]
-    made = table("phase", "study", "planned", *states, title=title)
-    for column in made.columns[2:]:
+    grid = table("phase", "study", "planned", *states, title=title)
+    for column in grid.columns[2:]:
         column.justify = "right"
-    for column in (made.columns[0], *made.columns[2:]):
+    for column in (grid.columns[0], *grid.columns[2:]):
         column.no_wrap = True
     for phase, study, counts in rows:
         numbers = [str(counts[state] or "") for state in states]
-        made.add_row(phase, study, str(counts.total()), *numbers)
-    return made
+        grid.add_row(phase, study, str(counts.total()), *numbers)
+    return grid
 
 
 def _count_states(plan: Plan, states: Mapping[str, str]) -> dict[str, Counter[str]]:
