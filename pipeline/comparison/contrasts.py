@@ -17,8 +17,8 @@ from pipeline.comparison.intervals import (
     sign_flip_p,
     standard_error,
 )
-from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.matching import PRIMARY, SCORES, Arm, Outcomes, Side, compared, finite
+from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.matching import SCORES, Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.significance import equivalence_p, holm
 from pipeline.comparison.verdicts import judge
 from pipeline.config.plan import Plan

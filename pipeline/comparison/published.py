@@ -12,8 +12,8 @@ import pandas as pd
 
 from pipeline.comparison.contrasts import Costs
 from pipeline.comparison.intervals import Array, interval, mean, varies
-from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.matching import PRIMARY, Arm, Outcomes, compared, finite
+from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.matching import Arm, Outcomes, compared, finite
 from pipeline.comparison.significance import equivalence_p
 from pipeline.comparison.verdicts import Agreement
 from pipeline.config.plan import BASELINE, Plan, PlannedStudy

@@ -5,6 +5,8 @@ import socket
 import tempfile
 from pathlib import Path
 
+from pipeline.config.parameters import PARAMETERS
+from pipeline.config.validation import invalid
 from pipeline.runtime.errors import Refusal
 
 CONNECT_SECONDS = 5.0
@@ -18,17 +20,16 @@ def require_listener(address: str) -> None:
     Raises:
         Refusal: Nothing listens there.
     """
+    place = address
     if address == "auto":
-        address = os.environ.get("RAY_ADDRESS") or _last_address()
-    host, _, port = address.strip().rpartition(":")
+        place = os.environ.get("RAY_ADDRESS") or _last_address()
+    host, _, port = place.strip().rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port or 0)), CONNECT_SECONDS).close()
     except OSError as error:
-        raise Refusal(
-            f"execution.address: nothing answers at {address or 'auto'} "
-            f"({error.strerror or error}); "
-            "expected a running cluster that this machine belongs to; run: ray start"
-        ) from None
+        reason = f"nothing answers at {place}: {error.strerror or error}" if place else "none here"
+        expected = f"a running cluster that this machine belongs to ({reason}); run: ray start"
+        raise Refusal(invalid(f"{PARAMETERS}: execution.address", address, expected)) from None
 
 
 def _last_address() -> str:

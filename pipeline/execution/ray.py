@@ -18,11 +18,12 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.parameters import Execution
+from pipeline.config.parameters import PARAMETERS, Execution
+from pipeline.config.validation import invalid
 from pipeline.execution import processes
 from pipeline.execution.address import require_listener
 from pipeline.execution.jobs import Job, Outcome, Perform
-from pipeline.execution.nodes import Nodes
+from pipeline.execution.nodes import EXECUTOR, Nodes
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.signals import TERMINATED
 
@@ -54,10 +55,8 @@ def run_jobs(
     if not jobs:
         return
     if settings.accelerator == "gpu":
-        raise Refusal(
-            'execution.accelerator: invalid value "gpu" with executor: cluster; '
-            "expected cpu or auto"
-        )
+        where = f"{PARAMETERS}: execution.accelerator"
+        raise Refusal(invalid(where, "gpu", "cpu or auto with executor: cluster"))
     waiting: deque[Job] = deque(jobs)
     running: dict[Any, Job] = {}  # by task
     with _connection(settings.address) as ray:
@@ -67,7 +66,7 @@ def run_jobs(
         while waiting or running:
             slots = nodes.slots()
             if not slots:
-                few = "execution.executor: no node of the cluster has enough processors"
+                few = f"{EXECUTOR}: no node of the cluster has enough processors"
                 raise Refusal(*(nodes.problems.values() or [few]))
             room = min(sum(slots.values()), settings.workers or sys.maxsize)
             while waiting and len(running) < room:  # the rest can use nodes that join
@@ -140,9 +139,7 @@ def _connection(address: str) -> Iterator[Any]:
     try:
         import ray
     except ImportError:
-        raise Refusal(
-            "execution.executor: Ray is not installed; run: pip install '.[ray]'"
-        ) from None
+        raise Refusal(f"{EXECUTOR}: Ray is not installed; run: pip install '.[ray]'") from None
     require_listener(address)
     terminate = signal.getsignal(signal.SIGTERM)
     try:
@@ -161,25 +158,24 @@ def _connect(ray: Any, address: str) -> None:
         with _silent():
             ray.init(address, log_to_driver=False, logging_level="ERROR", namespace="gapwise")
     except ray.exceptions.AuthenticationError:
-        raise Refusal(f"execution.executor: no token for the cluster here; {ACCESS}") from None
+        raise Refusal(f"{EXECUTOR}: no token for the cluster here; {ACCESS}") from None
     except ConnectionError:
         raise Refusal(
-            f"execution.executor: what answers at {address} is no Ray or rejects the token; "
-            f"{ACCESS}"
+            f"{EXECUTOR}: what answers at {address} is no Ray or rejects the token; {ACCESS}"
         ) from None
     except (RuntimeError, ValueError) as error:  # other versions, no node on this machine
-        raise Refusal(f"execution.executor: the cluster at {address}: {error}") from None
+        raise Refusal(f"{EXECUTOR}: the cluster at {address}: {error}") from None
 
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """Drop what Ray's own threads write to the standard error."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    original = os.dup(2)
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, 2)
+    os.close(null_device)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(original, 2)
+        os.close(original)

@@ -58,8 +58,10 @@ class Protocol(Settings):
         }
 
 
-def read_protocol(name: str, root: Path = Path()) -> Protocol:
-    """Read a protocol with overrides; its model settings are not yet checked.
+def read_protocol(name: str, root: Path = Path()) -> tuple[Protocol, str]:
+    """Return a protocol with overrides, and the names of its files for errors.
+
+    Its model settings are not yet checked.
 
     Args:
         name: The name of its file, without the suffix.
@@ -69,7 +71,7 @@ def read_protocol(name: str, root: Path = Path()) -> Protocol:
         Refusal: A value is invalid; the error has a line for each.
     """
     document, source = document_of(name, read_parameters(root), root)
-    return with_source(checked(Protocol, document, source), source)
+    return with_source(checked(Protocol, document, source), source), source
 
 
 def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:

@@ -169,7 +169,7 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch, count, settings):
     gpus(monkeypatch, count)
     with pytest.raises(
         Refusal,
-        match=rf"execution.devices: invalid value .; expected an integer <= {count} .the GPUs here.",
+        match=rf"^params.yaml: execution.devices: invalid value .; expected an integer <= {count} .the GPUs here.",
     ):
         worker_environments(Execution(**settings))
 

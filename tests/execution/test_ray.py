@@ -205,7 +205,7 @@ def test_a_job_past_a_limit_fails_and_the_others_finish(carry, tmp_path, job, li
 def test_gpus_are_refused(carry):
     with pytest.raises(
         Refusal,
-        match=r'^execution.accelerator: invalid value "gpu" with executor: cluster; expected cpu or auto',
+        match=r'^params.yaml: execution.accelerator: invalid value "gpu"; expected cpu or auto with ',
     ):
         list(carry("run", accelerator="gpu"))
 
@@ -317,7 +317,7 @@ def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, t
         until(lambda: "Ray runtime started" in said.read_text())
         with pytest.raises(
             Refusal,
-            match=r"^execution.executor: node \S+ does not see \S+/store; expected one file system",
+            match=r"^params.yaml: execution.executor: node \S+ does not see \S+/store; expected one file system",
         ) as told:
             list(carry("run"))
         assert len(told.value.lines) == 1
@@ -347,7 +347,8 @@ def test_no_cluster_is_one_line(cluster, tmp_path):
     code, told, errors, seconds = driven(tmp_path, "127.0.0.1:1", "run")
     assert (code, told) == (2, "")
     assert re.fullmatch(
-        r"error: execution.address: nothing answers at \S+:1 \(.*\); expected a running cluster .*\n",
+        r'error: params.yaml: execution.address: invalid value ".*"; '
+        r"expected a running cluster .* \(nothing answers at \S+:1: .*\); run: ray start\n",
         errors,
     )
     assert seconds < 30
@@ -383,7 +384,8 @@ def test_a_node_must_see_every_folder_and_be_seen_in_it(tmp_path, monkeypatch):
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(
-        Refusal, match=r"^execution.executor: Ray is not installed; run: pip install '\.\[ray\]'$"
+        Refusal,
+        match=r"^params.yaml: execution.executor: Ray is not installed; run: pip install '\.\[ray\]'$",
     ):
         list(run_jobs([{"id": "a"}], node_jobs.work, Execution(executor="cluster"), []))
 
