@@ -90,8 +90,7 @@ def test_what_a_network_has_not_is_refused_where_it_is_planned(extended, command
         "question: Does it help?\narms:\n  depth:\n    - {name: stochastic_depth, survival: 0.8}\n"
     )
     (extended / "experiments" / "depth.yaml").write_text(study)
-    parameters = extended / "params.yaml"
-    parameters.write_text(parameters.read_text().replace("[tiny]", "[photographs]"))
+    (extended / "params.yaml").write_text("protocols: [photographs]\n")
     refused = command(sys.executable, "-m", "pipeline", "plan", at=extended)
     assert refused.returncode == 2
     assert "depth.yaml" in refused.stderr
