@@ -49,11 +49,12 @@ def artifacts(project):
 
 
 def stable_bytes(project):
-    """Return what must be the same twice: all tables and the report, wall clock apart."""
+    """Return what must be the same twice: tables, report and weights, wall clock apart."""
     files = [
         *artifacts(project).glob("*.csv"),
         *artifacts(project).glob("*.json"),
         *(project / "reports" / "tiny").rglob("*"),
+        *(project / ".runs").glob("*/*.safetensors"),
     ]
     return {
         str(path.relative_to(project)): path.read_bytes()
@@ -350,6 +351,8 @@ def test_the_gap_comes_apart_and_is_exact_without_noise(whole, scores):
 
 
 def test_two_clean_runs_give_the_same_bytes(whole, project):
+    """By two workers, and by one."""
+    (project / "params.yaml").write_text("protocols: [tiny]\nexecution: {workers: 1}\n")
     run_stages()
     one, other = stable_bytes(whole), stable_bytes(project)
     assert one.keys() == other.keys()
@@ -359,6 +362,7 @@ def test_two_clean_runs_give_the_same_bytes(whole, project):
         "artifacts/tiny/contrasts.csv",
         "reports/tiny/figures/forest.png",
     } <= set(one)
+    assert sum(name.endswith("/weights.safetensors") for name in one) == 46
 
 
 def test_a_new_setting_trains_its_own_runs_only(project):
