@@ -27,7 +27,7 @@ check: $(READY)
 	@python -m pytest -q tests/check_project.py
 
 test: $(READY)
-	@python -m pytest -n 2 --dist loadgroup
+	@python -m pytest -n 2
 
 lint: $(READY)
 	@ruff check .

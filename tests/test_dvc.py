@@ -28,7 +28,7 @@ HEADLINE = re.compile(r"\| (\w+) \| \w+ \| ([+-]?[\d.]+) \|")
 @pytest.fixture
 def experiment(committed, command):
     """Return the committed checkout with an experiment in its workspace: a study, fewer images."""
-    ended = command(*DVC, "exp", "run", "-n", "fewer", *CHANGED, at=committed)
+    ended = command(*DVC, "exp", "run", "-n", "fewer", *CHANGED, "report@tiny", at=committed)
     assert ended.returncode == 0, ended.stderr
     return committed
 

@@ -21,7 +21,7 @@ from pipeline.execution.node_check import facts, hidden, problem
 from pipeline.execution.ray import ENVIRONMENT, _collect, run_jobs
 from pipeline.runtime.errors import Refusal
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[2]
 # a dead node is noticed in about a second instead of fifteen
 SOON = {
