@@ -1,4 +1,4 @@
-"""The commands a user types, on a copy of the project: run, run again, change something, kill, make mistakes."""
+"""The commands a user types, on a copy of the project: run, change something, make mistakes."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What DVC shows of an experiment beside the last commit: few columns, the ones that matter, and plots of both revisions."""
+"""What DVC shows of an experiment and the last commit: the columns that matter, and plots."""
 
 import csv
 import json

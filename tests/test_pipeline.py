@@ -12,18 +12,7 @@ import torch
 from scipy import stats
 from stages import STAGES, run_stages
 
-from pipeline import (
-    choose,
-    compare,
-    confirm,
-    evaluate,
-    predict,
-    prepare,
-    regularizers,
-    report,
-    track,
-    train,
-)
+from pipeline import confirm, prepare, regularizers, train
 from pipeline.config.plan import read_plan
 from pipeline.config.run import read_config
 from pipeline.data import sources as data

@@ -1,4 +1,4 @@
-"""What was trained elsewhere is not trained again: a fresh clone after `dvc pull`, and experiments in a folder of their own."""
+"""What was trained elsewhere is not trained again: in a clone after `dvc pull`, in experiments."""
 
 import json
 import subprocess
@@ -65,7 +65,7 @@ def test_an_experiment_in_a_temporary_folder_finds_the_store(committed, command)
 
 @pytest.mark.parametrize("place", [".dvc/tmp/exps/standalone/tmp1", ".dvc/tmp/exps/tmp1/"])
 def test_repositories_of_experiments_share_the_store_of_their_project(tmp_path, monkeypatch, place):
-    """As `dvc exp run --temp` and the queue lay them out; in a linked work tree it is the main tree's."""
+    """As `dvc exp run --temp` and the queue lay them out; a linked work tree shares the main's."""
     monkeypatch.delenv("GAPWISE_STORE", raising=False)
     (tmp_path / "main").mkdir()
     main, linked = tmp_path / "main", tmp_path / "linked"

@@ -1,4 +1,4 @@
-"""The tiny project: its settings files, a copy of this project's code under git with them, and what a run of it leaves.
+"""The tiny project: its settings, a copy of this project's code under git, what a run leaves.
 
 Separate from the fixtures so that a benchmark can stand on the same project.
 """

@@ -1,4 +1,4 @@
-"""W&B absent, silent or broken: what is sent is not, the line says why, and the time lost is bounded."""
+"""W&B absent, silent or broken: a line says why nothing was sent; the time lost is bounded."""
 
 import contextlib
 import json
@@ -17,7 +17,8 @@ from pipeline.tracking import mirror as module
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.payloads import Payload
 module.PATIENCE = float(sys.argv[2])
-payload = Payload(id="abc123", group="dropout", job_type="confirmation", name="one", notes="", tags=(), config={}, summary={})
+words = {"id": "abc123", "group": "dropout", "job_type": "confirmation", "name": "one"}
+payload = Payload(**words, notes="", tags=(), config={}, summary={})
 mirror, began = Mirror("online", "gapwise", None, sys.argv[1]), time.monotonic()
 sent = mirror.send(payload)
 mirror.close()

@@ -1,4 +1,4 @@
-"""LiveLogger curves: the same run to the last bit whatever W&B does, and nothing twice once the mirror has told it all."""
+"""LiveLogger: the same run to the last bit whatever W&B does, and nothing twice in the end."""
 
 import subprocess
 import sys
@@ -104,7 +104,7 @@ def test_a_killed_wandb_changes_nothing_in_a_run(tmp_path, configure, pool, monk
 def test_killed_and_resumed_it_is_one_run_on_a_server_and_the_mirror_adds_no_point(
     tmp_path, configure, pool, monkeypatch
 ):
-    """Killed as its second epoch begins; the whole run is told again afterwards, as the mirror does."""
+    """Killed as its second epoch begins; then the mirror sends the whole run again."""
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     config = configure(epochs=4, curve_points=4)
     with behaving() as kept:
@@ -155,7 +155,7 @@ def test_what_was_streamed_is_there_once_after_the_mirror(project, monkeypatch):
 
 @pytest.mark.long
 def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, capfd):
-    """A server that accepts and never answers: one wait for the two workers, none for the other runs and the next stage."""
+    """A server that never answers: one wait for the two workers, none afterwards."""
     monkeypatch.setattr(module, "PATIENCE", 6.0)
     asked_for_live(project)
     prepare.main("tiny")
@@ -168,7 +168,8 @@ def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, cap
     run_stages(choose, confirm)
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("W&B: ")]
     assert said == 2 * [
-        "W&B: TimeoutError: no answer within 6 s; no live curves for some minutes, the mirror sends them later"
+        "W&B: TimeoutError: no answer within 6 s; no live curves for some minutes, "
+        "the mirror sends them later"
     ]
     store = Store(project / ".runs")
     assert store.muted()
