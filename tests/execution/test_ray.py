@@ -1,4 +1,4 @@
-"""Jobs on the nodes of a Ray cluster, here two and more of them on one machine: every job ends once, whatever dies."""
+"""Jobs on the nodes of a Ray cluster, all on one machine: every job ends once, whatever dies."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from pipeline.execution.node_check import facts, hidden, problem
 from pipeline.execution.ray import ENVIRONMENT, _collect, run_jobs
 from pipeline.runtime.errors import Refusal
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[2]
 # a dead node is noticed in about a second instead of fifteen
 SOON = {
@@ -41,7 +41,8 @@ folder, address, *jobs = sys.argv[1:]
 jobs = [{"id": str(number), "do": do, "log": f"{folder}/log"} for number, do in enumerate(jobs)]
 
 def carry():
-    for job, outcome in run_jobs(jobs, node_jobs.work, Execution(executor="cluster", address=address), [Path(folder)]):
+    settings = Execution(executor="cluster", address=address)
+    for job, outcome in run_jobs(jobs, node_jobs.work, settings, [Path(folder)]):
         print(job["id"], outcome["state"], outcome["reason"], flush=True)
 
 sys.exit(report_errors(carry))
@@ -205,7 +206,7 @@ def test_a_job_past_a_limit_fails_and_the_others_finish(carry, tmp_path, job, li
 def test_gpus_are_refused(carry):
     with pytest.raises(
         Refusal,
-        match=r'^params.yaml: execution.accelerator: invalid value "gpu"; expected cpu or auto with ',
+        match=r'^params.yaml: execution.accelerator: invalid value "gpu"; expected cpu or auto',
     ):
         list(carry("run", accelerator="gpu"))
 
@@ -228,7 +229,8 @@ def test_nothing_outlives_the_grid(carry, tmp_path):
 def test_a_driver_asked_to_end_says_so_and_takes_its_jobs_along(cluster, project):
     """Exit code 143, as everywhere: Ray would have another one."""
     (project / "params.yaml").write_text(
-        f"protocols: [tiny]\nstudies: [dropout]\ntraining: {{epochs: 1000}}\nexecution: {{executor: cluster, address: '{cluster.address}'}}\n"
+        "protocols: [tiny]\nstudies: [dropout]\ntraining: {epochs: 1000}\n"
+        f"execution: {{executor: cluster, address: '{cluster.address}'}}\n"
     )
     run(prepare)
     driver = subprocess.Popen(
@@ -306,7 +308,8 @@ def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, t
     apart = ["unshare", "--user", "--map-root-user", "--mount"]
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         pytest.skip("mount namespaces are not allowed here")
-    start = f"{sys.executable} -m ray.scripts.scripts start --address={cluster.address} --num-cpus=1 --block"
+    ray = f"{sys.executable} -m ray.scripts.scripts"
+    start = f"{ray} start --address={cluster.address} --num-cpus=1 --block"
     hidden = (
         f"mount -t tmpfs none {tmp_path / 'store'} && exec {start} --object-store-memory={80 << 20}"
     )

@@ -22,7 +22,11 @@ stages:
 
 
 def test_the_second_says_who_holds_it(tmp_path):
-    code = f"from pathlib import Path\nfrom pipeline.runtime.locks import exclusive_lock\nwith exclusive_lock(Path({str(tmp_path)!r}, 'lock')): pass"
+    code = (
+        "from pathlib import Path\n"
+        "from pipeline.runtime.locks import exclusive_lock\n"
+        f"with exclusive_lock(Path({str(tmp_path)!r}, 'lock')): pass"
+    )
     with exclusive_lock(tmp_path / "lock"):
         other = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False

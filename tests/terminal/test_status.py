@@ -1,4 +1,4 @@
-"""`status`: every planned run is counted once in each of its studies, with the reasons of those that failed."""
+"""`status`: every planned run counts once in each of its studies; failures have reasons."""
 
 import os
 import re
