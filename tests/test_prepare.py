@@ -71,31 +71,36 @@ def refusal(prepared, *given, **data) -> str:
             1,
             {},
             {},
-            "data.dataset: too few examples of class 2 (1) in the pool; expected >= 3 of each class",
+            "data.dataset: too few examples of class 2 (1) in the pool; "
+            "expected >= 3 of each class",
         ),
         (
             2,
             {},
             {},
-            "data.dataset: too few examples of class 2 (2) in the pool; expected >= 3 of each class",
+            "data.dataset: too few examples of class 2 (2) in the pool; "
+            "expected >= 3 of each class",
         ),
         (
             1,
             TEST,
             {},
-            "data.dataset: too few examples of class 2 (1) in the pool; expected >= 2 of each class",
+            "data.dataset: too few examples of class 2 (1) in the pool; "
+            "expected >= 2 of each class",
         ),
         (
             1,
             HELD,
             {},
-            "data.dataset: too few examples of class 2 (1) in the pool; expected >= 2 of each class",
+            "data.dataset: too few examples of class 2 (1) in the pool; "
+            "expected >= 2 of each class",
         ),
         (
             1,
             HELD | TEST,
             {},
-            "data.dataset: too few examples of class 2 (1) in the development pool; expected >= 2 of each class",
+            "data.dataset: too few examples of class 2 (1) in the development pool; "
+            "expected >= 2 of each class",
         ),
         (
             3,

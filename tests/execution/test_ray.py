@@ -320,7 +320,8 @@ def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, t
         until(lambda: "Ray runtime started" in said.read_text())
         with pytest.raises(
             Refusal,
-            match=r"^params.yaml: execution.executor: node \S+ does not see \S+/store; expected one file system",
+            match=r"^params.yaml: execution.executor: node \S+ does not see \S+/store; "
+            r"expected one file system",
         ) as told:
             list(carry("run"))
         assert len(told.value.lines) == 1
@@ -388,7 +389,8 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(
         Refusal,
-        match=r"^params.yaml: execution.executor: Ray is not installed; run: pip install '\.\[ray\]'$",
+        match=r"^params.yaml: execution.executor: Ray is not installed; "
+        r"run: pip install '\.\[ray\]'$",
     ):
         list(run_jobs([{"id": "a"}], node_jobs.work, Execution(executor="cluster"), []))
 
