@@ -45,8 +45,8 @@ WRITERS = (
     *("execution/dvc_lock.py", "terminal/doctor.py"),  # the lock file of DVC
     *("execution/inputs.py", "execution/verification.py"),  # what a report was made of
     "execution/plans.py",
-    "execution/address.py",  # of the last cluster
-    "execution/ray.py",  # the null device
+    "execution/cluster.py",  # the address of the last cluster, the null device
+    "execution/ray.py",  # looks into shared folders
     "execution/node_check.py",  # looks whether nodes share their folders
     "tracking/mirror.py",
 )
@@ -187,7 +187,7 @@ def test_verbs_import_no_verb(verb):
     ("module", "allowed"),
     [
         ("wandb", "tracking/"),
-        ("ray", "execution/ray.py"),
+        ("ray", "execution/cluster.py"),
         ("pickle", "data/sources/_cifar.py"),
         ("subprocess", ("records/", "execution/", "terminal/doctor.py")),
     ],
