@@ -38,8 +38,8 @@ def published(
     """Return a row for every published effect whose arms are in the plan, in its order.
 
     Errors are fractions, costs multiples of the first arm's; `passes_before` and `passes_after` are
-    the numbers of noise passes of a measure of passes. Published figures are as printed. `change` and
-    `published_change` are shares of the first value.
+    the numbers of noise passes of a measure of passes. Published figures are as printed. `change`
+    and `published_change` are shares of the first value.
 
     `outcome`: agrees (the 95 % interval lies on the published side of 0), disagrees (on the other
     side), inconclusive, or not measured where no pair is done. An effect that is `not_lower` agrees

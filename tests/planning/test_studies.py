@@ -355,7 +355,9 @@ def test_a_factor_is_times_the_protocol_s_value(project):
 @pytest.mark.parametrize(
     ("value", "factor"),
     [("x3", 3), ("x0.5", Fraction(1, 2)), ("x1/3", Fraction(1, 3)), ("x0", 0)]
-    + [(value, None) for value in ("x", "xresnet", "x1/0", "x-3", "3", "X3", "xnan", "xinf", 3, [])],
+    + [
+        (value, None) for value in ("x", "xresnet", "x1/0", "x-3", "3", "X3", "xnan", "xinf", 3, [])
+    ],
 )
 def test_a_factor_is_an_x_and_a_number_that_is_not_negative(value, factor):
     assert factor_of(value) == factor

@@ -36,9 +36,7 @@ def size_frames(data: ReportData, study: PlannedStudy) -> tuple[pd.DataFrame, pd
     arms = {arm.name: arm for arm in study.arms}
     primary = of(data.primary, study.name).set_index("arm")
     settings = primary["setting"].to_dict()
-    series = {
-        name: without_size(arm.factor, settings.get(name, {})) for name, arm in arms.items()
-    }
+    series = {name: without_size(arm.factor, settings.get(name, {})) for name, arm in arms.items()}
     keys = {name: _key(*changed) for name, changed in series.items()}
     distinct = {key: series[name] for name, key in keys.items()}
     labels = dict(zip(distinct, series_labels(list(distinct.values())), strict=True))
