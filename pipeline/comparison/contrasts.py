@@ -31,9 +31,8 @@ METRICS = (*SCORES, *GAPS, *COSTS)
 COLUMNS = (
     *("study", "arm", "factor", "setting", "metric", "view", "members", "n", "baseline_mean"),
     *("arm_mean", "difference", "low", "high", "excludes_zero", "p", "p_sign_flip", "p_holm"),
-    *("verdict", "below_margin", "detectable", "seeds_needed"),
-    *("seed_error", "image_error", "correlation"),
-    *("planned", *STATES, "unpaired", "other_machine"),
+    *("verdict", "below_margin", "detectable", "seeds_needed", "seed_error", "image_error"),
+    *("correlation", "planned", *STATES, "unpaired", "other_machine"),
 )
 
 Costs = Mapping[str, Mapping[str, float]]  # fingerprint -> training_flops, forward_flops

@@ -31,14 +31,13 @@ def costs(plan: Plan, means: pd.DataFrame) -> pd.DataFrame:
         for study in plan.studies_of("comparison")
         for arm in study.arms
     ]
+    by_arm = means.pivot(index=list(KEYS), columns="metric", values="mean")
+    done = means.loc[means["metric"] == "training_flops", [*KEYS, "n"]].set_index(list(KEYS))
     table = pd.DataFrame(rows, columns=[*KEYS, "passes"])
-    by_arm = means.set_index(list(KEYS))
-    for cost in COSTS:
-        mean = by_arm.loc[by_arm["metric"] == cost, "mean"]
-        table = table.join(mean.rename(cost), on=list(KEYS))
-    done = by_arm.loc[by_arm["metric"] == "training_flops", "n"]
+    table = table.join(by_arm.reindex(columns=list(COSTS)), on=list(KEYS))
+    table = table.join(done, on=list(KEYS))
     baseline = table[table["arm"] == BASELINE].set_index("study")
-    table = table.join(done, on=list(KEYS)).assign(
+    table = table.assign(
         training_ratio=table["training_flops"] / table["study"].map(baseline["training_flops"]),
         updates_ratio=table["updates"] / table["study"].map(baseline["updates"]),
         test_flops=table["passes"] * table["forward_flops"],

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.config.plan import Phase, last_plan
 from pipeline.config.validation import unknown_name
+from pipeline.config.yaml_files import yaml_names
 from pipeline.execution.dvc_lock import keep_dvc_lock, repair_dvc_lock
 from pipeline.execution.stage import Incomplete
 from pipeline.records.store import open_store
@@ -68,7 +69,7 @@ def _require_known(studies: Sequence[str]) -> None:
     Raises:
         Refusal: A study does not exist.
     """
-    existing = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+    existing = yaml_names(EXPERIMENTS)
     unknown = [study for study in studies if study not in existing]
     if unknown:
         raise Refusal(*(unknown_name("run: studies", study, existing) for study in unknown))

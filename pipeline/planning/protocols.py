@@ -12,7 +12,7 @@ from pipeline.config.run import Data, Training
 from pipeline.config.schema import Seeds
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, invalid, unknown_name
-from pipeline.config.yaml_files import read_yaml
+from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
 from pipeline.runtime.errors import Refusal
 
@@ -85,7 +85,7 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
     Raises:
         Refusal: There is no such protocol, or its file is malformed.
     """
-    existing = sorted(file.stem for file in (root / PROTOCOLS).glob("*.yaml"))
+    existing = yaml_names(root / PROTOCOLS)
     if name not in existing:
         raise Refusal(unknown_name(f"{PARAMETERS}: protocols", name, existing))
     path = PROTOCOLS / f"{name}.yaml"

@@ -17,8 +17,8 @@ import pytest
 from pipeline import choose, compare, confirm, evaluate, predict, prepare, train
 from pipeline.config.parameters import Execution
 from pipeline.execution import node_check
-from pipeline.execution.node_check import facts, hidden, problem
 from pipeline.execution.cluster import ENVIRONMENT
+from pipeline.execution.node_check import facts, hidden, problem
 from pipeline.execution.ray import _collect, run_jobs
 from pipeline.runtime.errors import Refusal
 
