@@ -13,7 +13,7 @@ ORDER = 30
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield the page."""
     body = md.join_parts("# Cost", cost_table(data), budgets(data))
-    yield Page("cost", "What training and testing cost, counted", body)
+    yield Page("cost", "Cost of training and testing, counted", body)
 
 
 def cost_table(data: ReportData, study: str | None = None) -> str:
@@ -25,7 +25,7 @@ def cost_table(data: ReportData, study: str | None = None) -> str:
         {
             "arm": row["label"],
             "training FLOPs": md.format_operations(row["training_flops"]),
-            "training, of the baseline's": md.format_ratio(row["training_ratio"]),
+            "training (x baseline)": md.format_ratio(row["training_ratio"]),
             "updates": md.format_operations(row["updates"]),
             "forward passes at test": str(row["passes"]),
             "FLOPs per test image": md.format_operations(row["test_flops"]),
@@ -34,8 +34,9 @@ def cost_table(data: ReportData, study: str | None = None) -> str:
         for row in arms.to_dict("records")
     ]
     caption = (
-        "Counted, not timed (your own runs write timing.md). n: done confirmation runs, of which "
-        "this is the mean; no interval. Rule: the forward passes are those of each arm's test rule."
+        "n: done confirmation runs, of which this is the mean; no interval. Operations are "
+        "counted, not timed; your own runs write seconds to timing.md. Rule: forward passes are those of "
+        "each arm's test rule."
     )
     return md.format_table(rows, caption, words=("arm",))
 
@@ -52,7 +53,7 @@ def budgets(data: ReportData) -> str:
     if not lines:
         return "Every arm took as many updates as the baseline."
     words = (
-        "Budgets differ, and so does how far the schedule of the learning rate had come: both are "
-        "part of the effect."
+        "Budgets differ, and with them how far the learning-rate schedule ran: both are part of "
+        "the effect."
     )
     return f"{words}\n\n{md.format_bullets(lines)}"

@@ -31,7 +31,7 @@ ERROR, COSTS = "test error (%)", "training FLOPs as counted, a share of the othe
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield the page, if a study names published effects."""
     if len(data.published):
-        title = "What papers report, and what was measured here"
+        title = "Published effects, and what was measured here"
         yield Page("published", title, published_body(data))
 
 
@@ -44,13 +44,12 @@ def published_body(data: ReportData) -> str:
         "Pairs of figures: before → after (the change in percent of before). n: pairs "
         "of seeds (groups for crops), as in the contrasts. Rule: the test rule of each arm, unless "
         f"passes or crops are named. Interval: {md.CONFIDENCE} Student-t interval of the mean "
-        "difference over seeds; a cost is counted, never timed, and where it is alike at every "
-        "seed it follows from the settings and has no width. p: two-sided paired t test. Neither "
-        "is corrected. Agrees, disagrees: the interval lies on the published side of 0, or on the "
-        "other; of an effect published as no gain, agrees also where it is shown to lie within the "
-        "margin. Rows of the same runs, measure and sign count once in the sentence above. Signs "
-        "can be compared; sizes come from other networks, amounts of data and budgets, and can "
-        "only roughly."
+        "difference over seeds. A cost is counted, not timed; if it is the same at every seed, its "
+        "interval has no width. p: two-sided paired t test. Neither is corrected. Agrees: the "
+        "interval is on the published side of 0, or, for an effect published as no gain, the "
+        "difference is shown to be within the margin. Disagrees: it is on the other side. Rows of "
+        "the same runs, measure and sign count once in the sentence above. Signs can be compared; "
+        "sizes only roughly, because networks, data and budgets differ."
     )
     listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
     return md.join_parts(
