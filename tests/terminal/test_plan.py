@@ -1,6 +1,7 @@
 """`plan`: how many runs there would be, and how many are to train."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,9 +45,7 @@ def baseline(capsys):
 
 def test_the_minutes_are_those_of_training_alone(project, capsys):
     planned, missing = shown(capsys)
-    assert planned == (
-        "at most 46 runs, each counted once: 10 on 2 exploration seeds, 36 on 3 fresh ones"
-    )
+    assert re.findall(r"\d+", planned) == ["46", "10", "2", "36", "3"]
     assert missing.startswith("46 runs to train: about ")
     assert missing.endswith(" minutes of training alone, with 2 workers")
 
