@@ -36,11 +36,13 @@ def read_current_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan |
 def current_plans(store: Store, protocol: str) -> list[Plan]:
     """Return the plans of both phases, exploration first; none where an input has changed since.
 
-    The settings of a protocol with current plans are valid: each plan was made from them.
+    None, too, of a network of the user's own, whose code is no input. The settings of a protocol
+    with current plans are valid: each plan was made from them.
     """
     plans = [read_current_plan(store, protocol, phase) for phase in get_args(Phase)]
     current = [plan for plan, changed in plans if plan and not changed]
-    return current if len(current) == len(plans) else []
+    own = any("import" in plan.settings["model"] for plan in current)
+    return current if len(current) == len(plans) and not own else []
 
 
 def _path(store: Store, protocol: str, phase: str) -> Path:

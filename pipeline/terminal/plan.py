@@ -22,7 +22,7 @@ def finished_plans(protocol: str) -> Sequence[Plan]:
     """Return the stored plans of a protocol if new ones would be equal and all runs are finished.
 
     They are read without torch. None where an input, the data or the version of a library has
-    changed, and where a network is the user's own, whose code is no input.
+    changed, and where the network of a protocol or an arm is the user's own.
     """
     store = open_store()
     plans = current_plans(store, protocol)
