@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 from typing import Any
 
+import torch
+
 from pipeline.config.settings import Settings
 from pipeline.models._initialization import Network, initialize
 from pipeline.models._standardized import Standardized
@@ -37,4 +39,5 @@ def build(given: dict[str, Any], shape: tuple[int, ...], classes: int) -> Standa
     settings = module.Model.model_validate(values, strict=False)
     network = module.build(settings, shape, classes)
     initialize(network, settings.initialization)
-    return Standardized(network, shape[0])
+    memory_format = getattr(module, "memory_format", lambda *_: torch.channels_last)
+    return Standardized(network, shape[0], memory_format(network, shape))

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.data.loader import as_fractions
+from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect
 from pipeline.regularizers._callback import TrainingCallback
 from pipeline.regularizers._noise import mode
@@ -167,7 +168,8 @@ def refresh_statistics(network: nn.Module, images: Tensor, batch_size: int) -> N
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative mean
-    with mode(network, training=True, sampling=False):
+    with mode(network, training=True, sampling=False), restored_globals():
+        seed_globals(0, "statistics")
         for batch in images.split(batch_size):
             if len(batch) == batch_size:
                 network(as_fractions(batch.to(device)))
