@@ -4,7 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run test lint bench torture setup
+.PHONY: run check test lint bench torture setup
 .DEFAULT_GOAL := run
 
 setup: $(READY)
@@ -21,8 +21,13 @@ $(READY): pyproject.toml .constraints.txt
 run: $(READY)
 	@python -m pipeline run
 
+# `make check` plans your params.yaml and experiments/, and trains two steps of every setting.
+check: $(READY)
+	@python -m pipeline plan
+	@python -m pytest -q tests/check_project.py
+
 test: $(READY)
-	@python -m pytest -n 2 --dist loadgroup
+	@python -m pytest -n 2
 
 lint: $(READY)
 	@ruff check .

@@ -66,18 +66,24 @@ def run(
         bool, typer.Option(help="Write the report without the runs that failed.")
     ] = False,
 ) -> None:
-    """Reproduce every stage with DVC, then print the headline tables and the reports' paths."""
+    """Reproduce every stage with DVC, then print headlines and the time of each stage."""
     from pipeline.execution.dvc import reproduce
+    from pipeline.execution.plans import is_current
+    from pipeline.records.store import open_store
     from pipeline.terminal.headline import show_headline
+    from pipeline.terminal.stages import show_stages
 
-    names = [experiment.protocol.name for experiment in _experiments()]
-    reproduce(names, studies or [], keep_going)
+    names = read_parameters().protocols
+    if not all(is_current(open_store(), name) for name in names):
+        _experiments()  # errors of all protocols, before anything is trained
+    seconds = reproduce(names, studies or [], keep_going)
     for name in names:
         if not (REPORTS / name / "timing.md").exists():  # DVC found the committed report unchanged
             from pipeline.report import write_timing  # slow to import, and seldom needed
 
             write_timing(name)
         show_headline(name)
+    show_stages(seconds)
 
 
 @command

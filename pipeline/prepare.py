@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from pipeline.config.validation import errors_in
 from pipeline.data import sources as data
 from pipeline.data.checks import collect_notes, compare_splits, require_examples, require_sizes
 from pipeline.data.prepared import write_prepared
@@ -13,14 +14,15 @@ from pipeline.planning.protocols import read_protocol
 
 def main(protocol: str) -> None:
     """Write artifacts/<protocol>/data."""
-    settings = read_protocol(protocol)
+    settings, files = read_protocol(protocol)
     dataset, source = settings.data.dataset, settings.source
     info = data.describe(dataset, source)
     with collect_notes() as warnings:
         splits = data.read(dataset, source)
-    require_examples(splits)
-    development, test = development_and_test(splits, settings.data.test_fraction)
-    require_sizes(development, settings.data)
+    with errors_in(files):
+        require_examples(splits)
+        development, test = development_and_test(splits, settings.data.test_fraction)
+        require_sizes(development, settings.data)
     differences = compare_splits(development, test)
     folder = Path("artifacts") / protocol / "data"
     notes = [*warnings, *differences]

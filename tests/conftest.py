@@ -17,6 +17,7 @@ from declarations import MODEL
 from filelock import FileLock
 from tiny import clean_environment, write_checkout, write_project
 from watched import watched_run
+from xdist.scheduler import LoadScopeScheduling
 
 from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
@@ -24,6 +25,7 @@ from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
 from pipeline.data.splits import hold_out
 
+TOGETHER = ("tests/execution/test_ray.py", "tests/test_outcomes.py")
 TRAINING = {
     "learning_rate": 0.05,
     "momentum": 0.9,
@@ -35,7 +37,7 @@ TRAINING = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests, and while one worker makes the first run with others than its users."""
+    """Begin with the longest tests, then those that do not wait for the first run."""
     items.sort(key=_turn)
 
 
@@ -68,6 +70,23 @@ def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
         assert text == path.read_text()
 
     return compare
+
+
+class FilesTogether(LoadScopeScheduling):
+    """Give each worker one test at a time, or a whole file whose tests share a costly fixture.
+
+    `--dist loadgroup` does not group: https://github.com/pytest-dev/pytest-xdist/issues/1386.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return path if path in TOGETHER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether:
+    """Return how pytest-xdist distributes tests."""
+    return FilesTogether(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,22 +46,29 @@ WRITERS = (
     *("execution/dvc_lock.py", "terminal/doctor.py"),  # the lock file of DVC
     *("execution/inputs.py", "execution/verification.py"),  # what a report was made of
     "execution/plans.py",
-    "execution/address.py",  # of the last cluster
-    "execution/ray.py",  # the null device
+    "execution/cluster.py",  # the address of the last cluster, the null device
+    "execution/ray.py",  # looks into shared folders
     "execution/node_check.py",  # looks whether nodes share their folders
     "tracking/mirror.py",
+    "tracking/sync.py",  # looks which offline runs are still there
 )
-DISK = {
-    "open",
-    "read_text",
-    "write_text",
-    "read_bytes",
-    "write_bytes",
-    "mkdir",
-    "rmtree",
-    "unlink",
-    "to_csv",
-    "read_csv",
+DISK = {  # functions and methods, also of an object whose type is not seen
+    *("open", "read_text", "write_text", "read_bytes", "write_bytes", "unlink", "touch"),
+    *("mkdir", "rmdir", "rmtree", "iterdir", "glob", "rglob", "symlink_to", "hardlink_to"),
+    *("to_csv", "read_csv", "to_parquet", "read_parquet", "savez", "savez_compressed", "tofile"),
+    *("fromfile", "memmap", "loadtxt", "savetxt", "save_file", "load_file"),
+    *(
+        "np.save",
+        "np.load",
+        "os.replace",
+        "os.rename",
+        "os.remove",
+        "os.listdir",
+        "os.scandir",
+        "os.walk",
+    ),
+    *("os.makedirs", "os.link", "os.symlink", "shutil.copy", "shutil.copy2", "shutil.copyfile"),
+    *("shutil.copytree", "shutil.copyfileobj", "shutil.move"),
 }
 
 
@@ -187,7 +195,7 @@ def test_verbs_import_no_verb(verb):
     ("module", "allowed"),
     [
         ("wandb", "tracking/"),
-        ("ray", "execution/ray.py"),
+        ("ray", "execution/cluster.py"),
         ("pickle", "data/sources/_cifar.py"),
         ("subprocess", ("records/", "execution/", "terminal/doctor.py")),
     ],
@@ -235,12 +243,50 @@ def test_what_trains_nothing_starts_without_lightning(file):
         ], other
 
 
+def called(call: ast.Call) -> tuple[str, str]:
+    """Return what is called: the last name, and all of it, as in ("save", "np.save")."""
+    written = ast.unparse(call.func)
+    return written.rpartition(".")[2], written
+
+
+def is_on_disk(call: ast.Call) -> bool:
+    """Return whether a call reads or writes files.
+
+    Those of texts and tables replace one part by another, or rename by keyword.
+    """
+    name, written = called(call)
+    moves = name in ("replace", "rename") and len(call.args) == 1 and not call.keywords
+    return moves or bool({name, written} & DISK)
+
+
 def touches_disk(tree: ast.AST) -> bool:
-    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return any(
-        (func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")) in DISK
-        for func in calls
-    )
+    return any(is_on_disk(node) for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+@pytest.mark.parametrize(
+    ("line", "on_disk"),
+    [
+        ("np.save(file, values)", True),
+        ("staging.replace(path)", True),
+        ("Path(name).rename(path)", True),
+        ("os.replace(staging, path)", True),
+        ("(folder / name).touch()", True),
+        ("sorted(folder.iterdir())", True),
+        ("link.symlink_to(path)", True),
+        ("shutil.copytree(one, other)", True),
+        ("table.to_parquet(path)", True),
+        ("[path.stem for path in folder.rglob('*')]", True),
+        ("open(path)", True),
+        ("line.replace('a', 'b')", False),
+        ("dataclasses.replace(arm, name='a')", False),
+        ("table.rename(columns=names)", False),
+        ("ast.walk(tree)", False),
+        ("safetensors.torch.save(state)", False),
+        ("values.copy()", False),
+    ],
+)
+def test_calls_on_disk_are_recognized(line, on_disk):
+    assert touches_disk(ast.parse(line)) == on_disk
 
 
 def test_the_disk_is_touched_only_where_it_may_be():
@@ -306,22 +352,109 @@ def _keys(noun):
 
 
 REPORTING = [file for file in FILES if file.startswith("reporting/")]
-STATISTICS = {"mean", "std", "var", "sem", "corr", "cov", "agg", "aggregate", "median", "quantile"}
-LAYOUT = {  # the number of decimals, and how far an axis goes
-    ("reporting/evidence.py", "median"),
-    ("reporting/plots/forest.py", "quantile"),
-    ("reporting/plots/gap.py", "quantile"),
+STATISTICS = {
+    *("mean", "nanmean", "average", "median", "nanmedian", "mode", "quantile", "nanquantile"),
+    *("percentile", "nanpercentile", "std", "nanstd", "var", "nanvar", "sem", "ptp", "mad", "skew"),
+    *("kurt", "corr", "corrwith", "cov", "corrcoef", "autocorr", "describe", "agg", "aggregate"),
+    *("sum", "fsum", "nansum", "cumsum", "prod", "cumprod", "dot", "count", "value_counts"),
+    *("nunique", "size", "bincount", "crosstab", "pivot_table", "transform", "apply", "diff"),
+    *("pct_change", "rank", "idxmax", "idxmin", "argmax", "argmin", "nlargest", "nsmallest"),
+    *("rolling", "expanding", "ewm", "histogram", "cut", "qcut", "polyfit", "interp"),
+    *("subtract", "div", "divide", "truediv", "mul", "multiply"),
 }
+LAYOUT = {  # file, function and call -> what is done there besides a statistic
+    ("reporting/evidence.py", "count_states", "sum"): "the number of runs in a state",
+    ("reporting/evidence.py", "decimals", "median"): "the number of decimals",
+    ("reporting/labels.py", "setting_ticks", "sum"): "letters on an axis",
+    ("reporting/pages/front.py", "_verdict_sentence", "idxmax"): "the row to name",
+    ("reporting/pages/method.py", "_seeds", "nunique"): "the number of planned seeds",
+    ("reporting/pages/study.py", "_curves", "size"): "the number of done runs",
+    ("reporting/pages/study.py", "rules_section", "transform"): "the rows to show",
+    ("reporting/pages/study.py", "strength_table", "sum"): "the number of planned runs",
+    ("reporting/plots/forest.py", "_reach", "quantile"): "how far an axis goes",
+    ("reporting/plots/forest.py", "forest", "sum"): "the height of a figure",
+    ("reporting/plots/forest.py", "largest", "nlargest"): "the rows to draw",
+    ("reporting/plots/gap.py", "zoom", "quantile"): "how far an axis goes",
+    ("reporting/plots/gap.py", "zoom", "sum"): "the number of runs outside the axes",
+    ("reporting/style.py", "legend_columns", "sum"): "the width of a legend",
+}
+ARITHMETIC = {  # file and function -> what its arithmetic finds instead of a statistic
+    ("reporting/pages/_gains.py", "disagreements"): "whether two signs differ",
+    ("reporting/pages/_page.py", "incomplete_runs"): "the number of runs that are not done",
+}
+
+
+def places(files: Iterable[str]) -> Iterator[tuple[str, str, ast.AST]]:
+    """Yield every node with its file and the function, class or statement that it is in."""
+    for file in files:
+        for part in FILES[file].body:
+            yield from ((file, getattr(part, "name", ""), node) for node in ast.walk(part))
+
+
+def statistics(files: Iterable[str]) -> set[tuple[str, str, str]]:
+    """Return the file, the function and the name of every call of a statistic."""
+    return {
+        (file, place, called(node)[0])
+        for file, place, node in places(files)
+        if isinstance(node, ast.Call) and called(node)[0] in STATISTICS
+    }
+
+
+def is_constant(node: ast.AST) -> bool:
+    """Return whether a value is a literal, or named as a constant or as an entry of one."""
+    if isinstance(node, ast.Subscript):
+        return is_constant(node.value)
+    literal = isinstance(node, ast.Constant | ast.Set)
+    return literal or (isinstance(node, ast.Name) and node.id.isupper())
+
+
+def computes(node: ast.AST) -> bool:
+    """Return whether a node divides, or multiplies or subtracts two values of tables."""
+    if not isinstance(node, ast.BinOp | ast.AugAssign):
+        return False
+    if isinstance(node.op, ast.Div | ast.FloorDiv | ast.Pow):
+        return True
+    sides = (node.left, node.right) if isinstance(node, ast.BinOp) else (node.value,)
+    return isinstance(node.op, ast.Mult | ast.Sub) and not any(map(is_constant, sides))
 
 
 def test_reports_compute_no_statistic():
     """They read the tables of `compare`, which `gapwise verify` recomputes."""
-    found = set()
-    for file in REPORTING:
-        for call in (node for node in ast.walk(FILES[file]) if isinstance(node, ast.Call)):
-            if isinstance(call.func, ast.Attribute) and call.func.attr in STATISTICS:
-                found.add((file, call.func.attr))
-    assert found == LAYOUT
+    assert statistics(REPORTING) == set(LAYOUT)
+
+
+def test_pages_do_no_arithmetic_with_values_of_tables():
+    pages = [file for file in REPORTING if file.startswith("reporting/pages/")]
+    found = {(file, place) for file, place, node in places(pages) if computes(node)}
+    assert found == set(ARITHMETIC)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("row['updates'] / usual", True),
+        ("100 * (after / before - 1)", True),
+        ("passes * forward", True),
+        ("row['mean'] - row['low']", True),
+        ("frame['mean'] - start", True),
+        ("total /= len(rows)", True),
+        ("100 * row['mean']", False),
+        ("GOOD[metric] * sign", False),
+        ("len(rows) - FEW", False),
+        ("sizes - {None}", False),
+        ("start + text", False),
+    ],
+)
+def test_arithmetic_is_recognized(line, found):
+    assert any(map(computes, ast.walk(ast.parse(line)))) == found
+
+
+@pytest.mark.parametrize(
+    "line", ["np.percentile(values, 5)", "rows['n'].sum()", "sum(values)", "table.describe()"]
+)
+def test_a_call_of_a_statistic_is_recognized(line, monkeypatch):
+    monkeypatch.setitem(FILES, "reporting/new.py", ast.parse(f"def page(rows):\n    {line}\n"))
+    assert {place for _, place, _ in statistics(["reporting/new.py"])} == {"page"}
 
 
 @pytest.mark.parametrize("file", REPORTING)

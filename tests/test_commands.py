@@ -1,4 +1,4 @@
-"""The commands a user types, on a copy of the project: run, run again, change something, kill, make mistakes."""
+"""The commands a user types, on a copy of the project: run, change something, make mistakes."""
 
 import subprocess
 import sys
@@ -9,11 +9,22 @@ from tiny import RUN, tables, trained, write_clone
 
 from pipeline import cli
 
+VERBS = (
+    *("prepare", "train", "choose", "confirm", "predict", "evaluate", "compare", "report"),
+    "track",
+)
 
-def test_run_ends_with_the_headline_and_the_report(reproduced, checkout):
+
+def test_run_ends_with_the_headline_the_report_and_the_time_of_each_stage(reproduced, checkout):
     assert reproduced.returncode == 0, reproduced.stderr
-    assert "baseline" in reproduced.stdout
-    assert reproduced.stdout.rstrip().endswith("reports/tiny/report.md")
+    output, _, times = reproduced.stdout.partition("time of the stages")
+    assert "baseline" in output
+    assert output.rstrip().endswith("reports/tiny/report.md")
+    rows = [line.split() for line in times.splitlines() if "@" in line or "all" in line]
+    assert [name for name, _ in rows] == [*(f"{verb}@tiny" for verb in VERBS), "all"]
+    *seconds, total = (float(number) for _, number in rows)
+    assert all(number > 0 for number in seconds)
+    assert sum(seconds) == pytest.approx(total, abs=0.5)
     assert "Traceback" not in reproduced.stdout + reproduced.stderr
     assert (checkout / "reports" / "tiny" / "report.md").exists()
 
@@ -38,17 +49,7 @@ def test_dvc_shows_metrics_and_a_graph(reproduced, command):
     shown = command(sys.executable, "-m", "dvc", "metrics", "show")
     assert "reports/tiny/metrics.json" in shown.stdout
     dag = command(sys.executable, "-m", "dvc", "dag", "--mermaid")
-    for verb in (
-        "prepare",
-        "train",
-        "choose",
-        "confirm",
-        "predict",
-        "evaluate",
-        "compare",
-        "report",
-        "track",
-    ):
+    for verb in VERBS:
         assert f"{verb}@tiny" in dag.stdout
 
 
@@ -74,7 +75,7 @@ def test_editing_a_regularizer_trains_its_runs_only(reproduced, command, checkou
     assert len(set(trained(checkout)) - set(before)) == 4
     assert {name: when for name, when in trained(checkout).items() if name in before} == before
     file.write_text(text)
-    again = command(*RUN)
+    again = command(sys.executable, "-m", "dvc", "repro", "train@tiny")
     assert again.returncode == 0
     assert len(trained(checkout)) == len(before) + 4
 

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -45,6 +46,27 @@ def trained(pool):
     @functools.cache
     def by_text(text):
         return train(RunConfig.model_validate_json(text), pool)
+
+    return lambda config: by_text(config.model_dump_json())
+
+
+class Observed(NamedTuple):
+    """What a training has drawn."""
+
+    orders: list[tuple[int, ...]]
+    draws: list[bytes]
+
+
+@pytest.fixture(scope="module")
+def observed(pool):
+    """Return what the training of some settings draws; each is trained once for this module."""
+
+    @functools.cache
+    def by_text(text):
+        with pytest.MonkeyPatch.context() as patch:
+            seen = watch(patch)
+            train(RunConfig.model_validate_json(text), pool)
+        return seen
 
     return lambda config: by_text(config.model_dump_json())
 
@@ -150,23 +172,24 @@ class TestEvery:
         if own.audit[name].get("fired") != 0:
             assert not equal(own.weights, trained(configure()).weights)
 
-    def test_moves_no_other_stream(self, name, settings, configure, pool, monkeypatch):
+    def test_moves_no_other_stream(self, name, settings, configure, observed):
         """Batch order and the draws of augmentation are the same bits with and without it."""
         shared = () if name == "augmentation" else (item("augmentation"),)
-        without, own = configure(*shared), configure(item(name, settings), *shared)
-        orders = [watched(monkeypatch, config, pool, order_of) for config in (without, own)]
-        assert orders[0] == orders[1]
-        assert len(orders[0]) > 0
+        without, own = (
+            observed(config)
+            for config in (configure(*shared), configure(item(name, settings), *shared))
+        )
+        assert own.orders == without.orders
+        assert len(own.orders) > 0
         if shared:
-            one, other = (watched(monkeypatch, config, pool, draws_of) for config in (without, own))
-            assert len(one) == 6
-            assert one == other
+            assert own.draws == without.draws
+            assert len(own.draws) == 6
 
     def test_resumed_at_an_epoch_boundary_it_ends_at_the_same_bits(
         self, name, settings, configure, pool, tmp_path
     ):
         """Weights, optimizer, averaged weights, counters, history, audit."""
-        config = configure(item(name, settings), epochs=5, curve_points=5)
+        config = configure(item(name, settings), epochs=4, curve_points=4)
         assert_same_end(config, pool, tmp_path, stop=2)
 
     @pytest.mark.parametrize("steps", [0, 3])
@@ -285,7 +308,7 @@ def test_composes_pairwise(one, other, configure, pool):
 
 def require_noticed(name, settings, fault, configure, run, pool, monkeypatch):
     """Check that the audit passes a sound run, with measures, and no run with the fault."""
-    config = configure(item(name, settings), epochs=20)
+    config = configure(item(name, settings), epochs=8)
     assert run(config).audit[name]
     fault(monkeypatch)
     with pytest.raises(NoEffect, match=f"^{name}: ") as noticed:
@@ -350,38 +373,25 @@ def loss(network, chosen, images):
     return functional.cross_entropy(network(images), targets)
 
 
-def order_of(record):
-    """Return what to watch for the order of batches."""
-    original = Batches.__iter__
+def watch(monkeypatch):
+    """Note from now on the order of the batches and the draws of augmentation around each batch."""
+    seen = Observed([], [])
+    augmentation = regularizers.settings()["augmentation"]
+    iterate, modify = Batches.__iter__, augmentation.modify_batch
 
-    def watching(self):
-        record.append(tuple(self.order().tolist()))
-        return original(self)
+    def iterating(self):
+        seen.orders.append(tuple(self.order().tolist()))
+        return iterate(self)
 
-    return Batches, "__iter__", watching
-
-
-def draws_of(record):
-    """Return what to watch for the draws of augmentation: the generator around each batch."""
-    kind = regularizers.settings()["augmentation"]
-    original = kind.modify_batch
-
-    def watching(self, inputs, targets, generator):
-        record.append(generator.get_state().numpy().tobytes())
-        changed = original(self, inputs, targets, generator)
-        record[-1] += generator.get_state().numpy().tobytes()
+    def modifying(self, inputs, targets, generator):
+        before = generator.get_state().numpy().tobytes()
+        changed = modify(self, inputs, targets, generator)
+        seen.draws.append(before + generator.get_state().numpy().tobytes())
         return changed
 
-    return kind, "modify_batch", watching
-
-
-def watched(monkeypatch, config, pool, what):
-    """Return the record of a method's calls during training."""
-    record = []
-    with monkeypatch.context() as patch:
-        patch.setattr(*what(record))
-        train(config, pool)
-    return record
+    monkeypatch.setattr(Batches, "__iter__", iterating)
+    monkeypatch.setattr(augmentation, "modify_batch", modifying)
+    return seen
 
 
 def repeating(sample):

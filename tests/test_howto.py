@@ -24,6 +24,14 @@ SOURCES = dict(
 
 LENET = "{{import: 'experiments.networks:LeNet', arguments: {{channels: {}, classes: 2}}}}"
 
+SCRIPT = """
+import sys
+from pipeline import prepare, train
+for protocol in sys.argv[1:]:
+    prepare.main(protocol)
+    train.main(protocol)
+"""
+
 
 @pytest.fixture
 def extended(checkout, tmp_path):
@@ -56,31 +64,29 @@ def extended(checkout, tmp_path):
     return folder
 
 
-@pytest.mark.parametrize(
-    ("way", "model"), [("folder", ""), ("arrays", LENET.format(3)), ("table", LENET.format(1))]
-)
-def test_own_data_and_own_model_train(extended, command, way, model):
-    protocol = extended / "experiments" / "protocols" / "photographs.yaml"
-    text = re.sub(
-        "exploration: 3",
-        "exploration: 1",
-        re.sub("studies: .*", "studies: [dropout]", protocol.read_text()),
-    )
-    text = text.replace(SOURCES["folder"], SOURCES[way])
-    protocol.write_text(re.sub("model: .*", f"model: {model}", text) if model else text)
-    for verb in ("prepare", "train"):
-        done = command(sys.executable, "-m", f"pipeline.{verb}", "photographs", at=extended)
-        assert done.returncode == 0, done.stderr
-    runs = [
-        json.loads(path.read_text())
-        for path in extended.glob("artifacts/photographs/exploration/*/run.json")
-    ]
-    assert {run["model"]["name"] for run in runs} == {"imported" if model else "cnn"}
-    curves = [
-        path.read_text().splitlines()
-        for path in extended.glob("artifacts/photographs/exploration/*/history.jsonl")
-    ]
-    assert all(json.loads(curve[-1])["accuracy"] > 0.9 for curve in curves)
+WAYS = {"folder": "", "arrays": LENET.format(3), "table": LENET.format(1)}  # way -> own model
+
+
+def test_own_data_and_own_model_train(extended, command):
+    """In each of the three ways, a protocol for each."""
+    protocols = extended / "experiments" / "protocols"
+    text = (protocols / "photographs.yaml").read_text()
+    text = re.sub("studies: .*", "studies: [dropout]", text)
+    text = re.sub("exploration: 3", "exploration: 1", text)
+    for way, model in WAYS.items():
+        changed = text.replace(SOURCES["folder"], SOURCES[way])
+        changed = re.sub("model: .*", f"model: {model}", changed) if model else changed
+        (protocols / f"{way}.yaml").write_text(changed)
+    done = command(sys.executable, "-c", SCRIPT, *WAYS, at=extended)
+    assert done.returncode == 0, done.stderr
+    for way, model in WAYS.items():
+        runs = list((extended / "artifacts" / way / "exploration").glob("*/run.json"))
+        assert len(runs) == 3
+        for path in runs:
+            named = json.loads(path.read_text())["model"]["name"]
+            assert named == ("imported" if model else "cnn")
+            curve = (path.parent / "history.jsonl").read_text().splitlines()
+            assert json.loads(curve[-1])["accuracy"] > 0.9
 
 
 def test_what_a_network_has_not_is_refused_where_it_is_planned(extended, command):
@@ -90,8 +96,7 @@ def test_what_a_network_has_not_is_refused_where_it_is_planned(extended, command
         "question: Does it help?\narms:\n  depth:\n    - {name: stochastic_depth, survival: 0.8}\n"
     )
     (extended / "experiments" / "depth.yaml").write_text(study)
-    parameters = extended / "params.yaml"
-    parameters.write_text(parameters.read_text().replace("[tiny]", "[photographs]"))
+    (extended / "params.yaml").write_text("protocols: [photographs]\n")
     refused = command(sys.executable, "-m", "pipeline", "plan", at=extended)
     assert refused.returncode == 2
     assert "depth.yaml" in refused.stderr

@@ -1,4 +1,4 @@
-"""Killed at any moment, whatever of it is hit: a few of the cases that `make torture` draws at random."""
+"""Killed at any moment: a few of the cases that `make torture` draws at random."""
 
 import signal
 import subprocess
@@ -40,9 +40,10 @@ def hit(run, folder, number, target, runs):
 
 @pytest.mark.long
 def test_it_goes_on_to_the_same_tables(reproduced, checkout, environment, fresh):
-    """Hit again and again: nothing lives on, no finished run is trained again, every table is that of a run in peace.
+    """Hit a run again and again: no process lives on, and no finished run is trained again.
 
-    Control-C reaches the whole group; the death of a worker costs one try. `make torture` has more ways.
+    Control-C reaches the whole group; the death of a worker costs one try. In the end every table
+    is that of an undisturbed run. `make torture` has more ways.
     """
     finished = {}
     for number, target, runs, expected in (

@@ -12,7 +12,8 @@ FAULTS = {
     "connect": "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)",
     "name": "import socket; socket.getaddrinfo('example.org', 80)",
     "http": "import urllib.request; urllib.request.urlopen('http://192.0.2.1', timeout=1)",
-    "datagram": "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 53))",
+    "datagram": "import socket; sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
+    "sender.sendto(b'x', ('192.0.2.1', 53))",
 }
 
 

@@ -12,18 +12,7 @@ import torch
 from scipy import stats
 from stages import STAGES, run_stages
 
-from pipeline import (
-    choose,
-    compare,
-    confirm,
-    evaluate,
-    predict,
-    prepare,
-    regularizers,
-    report,
-    track,
-    train,
-)
+from pipeline import confirm, prepare, regularizers, train
 from pipeline.config.plan import read_plan
 from pipeline.config.run import read_config
 from pipeline.data import sources as data
@@ -35,12 +24,14 @@ from pipeline.records.runs import read_history, read_record, write_record
 from pipeline.runtime.errors import Refusal
 
 DIVERGING = """
-question: What if the learning rate is absurd?
+question: What if the learning rate is absurd, and if every strength diverges?
 arms:
   absurd:
     - {protocol: {training.learning_rate: 1.0e+30, training.schedule: constant}}
   sound:
     - {name: dropout, rate: 0.3}
+  lost:
+    - {name: weight_decay, strength: [1.0e+9, 1.0e+10]}
 """
 
 
@@ -49,11 +40,12 @@ def artifacts(project):
 
 
 def stable_bytes(project):
-    """Return what must be the same twice: all tables and the report, wall clock apart."""
+    """Return what must be the same twice: tables, report and weights, wall clock apart."""
     files = [
         *artifacts(project).glob("*.csv"),
         *artifacts(project).glob("*.json"),
         *(project / "reports" / "tiny").rglob("*"),
+        *(project / ".runs").glob("*/*.safetensors"),
     ]
     return {
         str(path.relative_to(project)): path.read_bytes()
@@ -350,6 +342,8 @@ def test_the_gap_comes_apart_and_is_exact_without_noise(whole, scores):
 
 
 def test_two_clean_runs_give_the_same_bytes(whole, project):
+    """By two workers, and by one."""
+    (project / "params.yaml").write_text("protocols: [tiny]\nexecution: {workers: 1}\n")
     run_stages()
     one, other = stable_bytes(whole), stable_bytes(project)
     assert one.keys() == other.keys()
@@ -359,6 +353,7 @@ def test_two_clean_runs_give_the_same_bytes(whole, project):
         "artifacts/tiny/contrasts.csv",
         "reports/tiny/figures/forest.png",
     } <= set(one)
+    assert sum(name.endswith("/weights.safetensors") for name in one) == 46
 
 
 def test_a_new_setting_trains_its_own_runs_only(project):
@@ -400,53 +395,22 @@ def test_a_failed_run_is_named_counted_and_never_a_baseline(project, monkeypatch
     )
 
 
-def test_a_failure_in_confirmation_is_reported_when_asked_to_keep_going(project, monkeypatch):
-    run_stages(prepare, train, choose)
-    kind = regularizers.settings()["weight_decay"]
-    monkeypatch.setattr(kind, "modify_optimizer", lambda self, groups: groups)
-    monkeypatch.setenv("GAPWISE_KEEP_GOING", "1")
-    run_stages(confirm, predict, evaluate, compare, report, track)
-    row = (
-        pd.read_csv(artifacts(project) / "contrasts.csv")
-        .query("arm == 'weight_decay' and metric == 'test_accuracy'")
-        .iloc[0]
-    )
-    assert (row["planned"], row["done"], row["failed"], row["n"]) == (3, 0, 3, 0)
-    assert row["verdict"] == "inconclusive"
-    assert "3/0/3/0/0" in (project / "reports" / "tiny" / "report.md").read_text()
-
-
-def test_a_diverged_run_is_a_result_and_counted(project):
+def test_diverged_runs_are_results_and_an_arm_without_a_choice_is_reported_as_lost(project):
+    (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [others]\n")
     (project / "experiments" / "others.yaml").write_text(DIVERGING)
     run_stages()
-    row = (
-        pd.read_csv(artifacts(project) / "contrasts.csv")
-        .query("arm == 'absurd' and metric == 'test_accuracy'")
-        .iloc[0]
-    )
-    assert (row["planned"], row["done"], row["diverged"], row["n"]) == (3, 0, 3, 0)
+    table = pd.read_csv(artifacts(project) / "contrasts.csv").query("metric == 'test_accuracy'")
+    rows = table.set_index("arm")
+    absurd, lost = rows.loc["absurd"], rows.loc["lost"]
+    assert (absurd["planned"], absurd["done"], absurd["diverged"], absurd["n"]) == (3, 0, 3, 0)
+    assert (lost["planned"], lost["n"], lost["verdict"]) == (0, 0, "inconclusive")
+    choice = json.loads((artifacts(project) / "choice.json").read_text())["choice"]["others"]
+    assert choice["lost"] is None
+    assert choice["sound"] == {"dropout": {"rate": 0.3}}
+    assert "lost" in (project / "reports" / "tiny" / "report.md").read_text()
     before = trained_at(project)
     run_stages(confirm)
     assert trained_at(project) == before
-
-
-def test_an_arm_without_a_choice_is_reported_as_lost(project):
-    text = (
-        "question: What if every strength diverges?\n"
-        "arms:\n  absurd:\n    - {name: weight_decay, strength: [1.0e+9, 1.0e+10]}\n"
-    )
-    (project / "experiments" / "others.yaml").write_text(text)
-    run_stages()
-    assert json.loads((artifacts(project) / "choice.json").read_text())["choice"]["others"] == {
-        "absurd": None
-    }
-    row = (
-        pd.read_csv(artifacts(project) / "contrasts.csv")
-        .query("arm == 'absurd' and metric == 'test_accuracy'")
-        .iloc[0]
-    )
-    assert (row["planned"], row["n"], row["verdict"]) == (0, 0, "inconclusive")
-    assert "absurd" in (project / "reports" / "tiny" / "report.md").read_text()
 
 
 @pytest.mark.parametrize("stage", STAGES[1:])

@@ -1,4 +1,4 @@
-"""The first stage: data that cannot be split are an error before anything is written; notes are kept."""
+"""The first stage: data that cannot be split are an error, nothing is written; notes are kept."""
 
 from pathlib import Path
 
@@ -18,6 +18,7 @@ TEST = {
     "test_images": np.random.default_rng(1).integers(0, 256, (30, 8, 8), np.uint8),
     "test_labels": LABELS[:30],
 }
+FILE = "experiments/protocols/tiny.yaml"
 HELD = {
     "validation_images": np.random.default_rng(2).integers(0, 256, (30, 8, 8), np.uint8),
     "validation_labels": LABELS[:30],
@@ -27,7 +28,7 @@ HELD = {
 def set_source(source, **data):
     """Make the tiny protocol use these data."""
     given = {"test_fraction": 0.3, "train_size": 20} | data
-    path = Path("experiments/protocols/tiny.yaml")
+    path = Path(FILE)
     rest = [
         line for line in path.read_text().splitlines() if not line.startswith(("data:", "source:"))
     ]
@@ -66,27 +67,52 @@ def refusal(prepared, *given, **data) -> str:
 @pytest.mark.parametrize(
     ("count", "more", "data", "words"),
     [
-        (1, {}, {}, "pool: too few examples of class 2 (1); expected >= 3 of each class"),
-        (2, {}, {}, "pool: too few examples of class 2 (2); expected >= 3 of each class"),
-        (1, TEST, {}, "pool: too few examples of class 2 (1); expected >= 2 of each class"),
-        (1, HELD, {}, "pool: too few examples of class 2 (1); expected >= 2 of each class"),
+        (
+            1,
+            {},
+            {},
+            "data.dataset: too few examples of class 2 (1) in the pool; "
+            "expected >= 3 of each class",
+        ),
+        (
+            2,
+            {},
+            {},
+            "data.dataset: too few examples of class 2 (2) in the pool; "
+            "expected >= 3 of each class",
+        ),
+        (
+            1,
+            TEST,
+            {},
+            "data.dataset: too few examples of class 2 (1) in the pool; "
+            "expected >= 2 of each class",
+        ),
+        (
+            1,
+            HELD,
+            {},
+            "data.dataset: too few examples of class 2 (1) in the pool; "
+            "expected >= 2 of each class",
+        ),
         (
             1,
             HELD | TEST,
             {},
-            "development pool: too few examples of class 2 (1); expected >= 2 of each class",
+            "data.dataset: too few examples of class 2 (1) in the development pool; "
+            "expected >= 2 of each class",
         ),
         (
             3,
             {},
             {"test_fraction": 0.9, "train_size": 3},
-            "development pool: too few examples of class 2 (",
+            "data.dataset: too few examples of class 2 (",
         ),
     ],
 )
 def test_a_class_with_too_few_examples_is_named(prepared, count, more, data, words):
     line = refusal(prepared, few(count), more, **data)
-    assert line.startswith(words)
+    assert line.startswith(f"{FILE}: {words}")
 
 
 def test_a_class_with_just_enough(prepared):
@@ -101,7 +127,7 @@ def test_a_class_with_just_enough(prepared):
         (
             {},
             {"train_size": 50},
-            "data.train_size: 50 of 42 examples in 3 classes; expected 3 to 39, and >= 2 of each class",
+            "data.train_size: 50 of 42 examples in 3 classes; expected 3 to 39, ",
         ),
         (
             {},
@@ -120,7 +146,7 @@ def test_sizes_that_the_pool_cannot_give(prepared, more, data, words):
     if words is None:
         assert prepared(LABELS, more, **data)["development"] == 72
     else:
-        assert refusal(prepared, LABELS, more, **data).startswith(words)
+        assert refusal(prepared, LABELS, more, **data).startswith(f"{FILE}: {words}")
 
 
 def test_notes_are_printed_and_kept(prepared, capsys):

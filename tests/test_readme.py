@@ -26,7 +26,7 @@ def test_the_headline_is_the_committed_reports():
     shown = re.search(r"a test compares -->\n(.*?)\n<!-- end of headline", README, re.DOTALL).group(
         1
     )
-    # what is committed: a run on another kind of processor may have written other last digits into the working tree
+    # as committed: a run on another processor may have written other last digits
     committed = ["git", "show", "HEAD:reports/digits/report.md"]
     report = subprocess.run(committed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("After ")

@@ -170,6 +170,7 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
                 },
                 "low": None if exact else difference - 0.0123,
                 "high": None if exact else difference + 0.0123,
+                "excludes_zero": not exact and abs(difference) > 0.0123,
                 "p": None if exact else generator.uniform(0, 0.2),
                 "p_holm": {"dropout": 0.0000123, "others": 0.2345}[study] if primary else None,
                 "verdict": {"dropout": "hurts", "others": "inconclusive"}[study] if primary else "",
@@ -568,7 +569,7 @@ def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
         ]
     ] = np.nan
     table.loc[table["metric"] == "test_accuracy", "verdict"] = "inconclusive"
-    table.assign(n=0, done=0).to_csv(artifacts / "contrasts.csv", index=False)
+    table.assign(n=0, done=0, excludes_zero=False).to_csv(artifacts / "contrasts.csv", index=False)
     compare_again(artifacts)
     report.main("tiny")
     assert "**24 runs of 24 not done: 24 missing.**" in whole(artifacts)

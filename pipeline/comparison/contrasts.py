@@ -17,8 +17,8 @@ from pipeline.comparison.intervals import (
     sign_flip_p,
     standard_error,
 )
-from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.matching import PRIMARY, SCORES, Arm, Outcomes, Side, compared, finite
+from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.matching import SCORES, Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.significance import equivalence_p, holm
 from pipeline.comparison.verdicts import judge
 from pipeline.config.plan import Plan
@@ -30,9 +30,9 @@ COSTS = ("training_cost", "test_cost")  # FLOPs, as a multiple of the reference'
 METRICS = (*SCORES, *GAPS, *COSTS)
 COLUMNS = (
     *("study", "arm", "factor", "setting", "metric", "view", "members", "n", "baseline_mean"),
-    *("arm_mean", "difference", "low", "high", "p", "p_sign_flip", "p_holm", "verdict"),
-    *("below_margin", "detectable", "seeds_needed", "seed_error", "image_error", "correlation"),
-    *("planned", *STATES, "unpaired", "other_machine"),
+    *("arm_mean", "difference", "low", "high", "excludes_zero", "p", "p_sign_flip", "p_holm"),
+    *("verdict", "below_margin", "detectable", "seeds_needed", "seed_error", "image_error"),
+    *("correlation", "planned", *STATES, "unpaired", "other_machine"),
 )
 
 Costs = Mapping[str, Mapping[str, float]]  # fingerprint -> training_flops, forward_flops
@@ -49,7 +49,8 @@ def contrasts(
 
     A pair counts where both runs are done, on equal machines, with finite scores:
     n + unpaired + other_machine = planned. Differences are arm minus reference; costs are multiples
-    of the reference's in the same pair. On the primary metric alone:
+    of the reference's in the same pair. `excludes_zero` is whether 0 lies outside the interval,
+    which is not corrected. On the primary metric alone:
 
     - `p_holm`, `verdict` and whether it is `below_margin`;
     - `detectable`: the true difference that these pairs find with 80 % power;
@@ -138,6 +139,7 @@ def _statistics(reference: Array, arm: Array) -> dict[str, float]:
         "difference": between.mean,
         "low": between.low,
         "high": between.high,
+        "excludes_zero": between.excludes_zero,
         "p": between.p,
         "p_sign_flip": sign_flip_p(differences),
         "correlation": correlation(reference, arm),

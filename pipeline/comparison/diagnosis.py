@@ -12,7 +12,7 @@ from pipeline.comparison.intervals import Array, interval
 from pipeline.config.plan import BASELINE, Plan
 
 Problem = Literal["variance", "bias", "both", "neither"]
-COLUMNS = ("study", "arm", "measure", "n", "mean", "low", "high", "problem")
+COLUMNS = ("study", "arm", "measure", "n", "mean", "low", "high", "excludes_zero", "problem")
 TWICE = 2  # one part outweighs the other where it is at least this many times as large
 
 
@@ -78,5 +78,11 @@ def _train_changes(outcomes: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFra
 
 def _row(measure: str, values: Array) -> dict[str, float | str]:
     estimate = interval(values)
-    numbers = {"n": estimate.n, "mean": estimate.mean, "low": estimate.low, "high": estimate.high}
-    return {"measure": measure, **numbers}
+    return {
+        "measure": measure,
+        "n": estimate.n,
+        "mean": estimate.mean,
+        "low": estimate.low,
+        "high": estimate.high,
+        "excludes_zero": estimate.excludes_zero,
+    }

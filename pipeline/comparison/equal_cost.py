@@ -62,7 +62,7 @@ def _methods(
         fixed = {"study": study, "method": name, **about.loc[name], "role": roles[name]}
         for metric in [metric for metric in wide if scores[metric].notna().any()]:
             mean = interval(scores[metric].dropna().to_numpy(float))
-            numbers = {"n": len(scores), "mean": mean.mean, "low": mean.low, "high": mean.high}
+            numbers = {"n": mean.n, "mean": mean.mean, "low": mean.low, "high": mean.high}
             yield {**fixed, "metric": metric, **numbers, **gain(scores[metric] - reference[metric])}
 
 

@@ -20,7 +20,7 @@ from pipeline.config.run import RunConfig
 METRICS = ("test_accuracy", "test_nll", "gap")
 COLUMNS = (
     *("study", "arm", "first", "second", "metric", "n", "effect", "sum", "difference", "low"),
-    *("high", "p", "p_sign_flip", "detectable"),
+    *("high", "excludes_zero", "p", "p_sign_flip", "detectable"),
 )
 
 Parts = Mapping[tuple[str, str], frozenset[str]]  # (study, arm) -> its changes to the baseline
@@ -65,7 +65,8 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
     An arm has two parts where it changes exactly what two other arms change, with the same values,
     and all three are compared with the baseline. A seed counts where all four runs are done on
     equal machines. `effect` is the mean of arm minus baseline there, `sum` that of both parts'
-    effects, `difference` is effect minus sum, with interval and p; `detectable` is the interaction
+    effects, `difference` is effect minus sum, with interval and p, and whether the
+    interval excludes 0; `detectable` is the interaction
     that these seeds find with 80 % power at level 0.05.
 
     Args:
@@ -119,6 +120,7 @@ def _rows(factorial: Factorial, outcomes: Outcomes) -> Iterator[dict[str, Any]]:
             "difference": between.mean,
             "low": between.low,
             "high": between.high,
+            "excludes_zero": between.excludes_zero,
             "p": between.p,
             "p_sign_flip": sign_flip_p(differences),
             "detectable": detectable(between.sd, between.n, LEVEL),

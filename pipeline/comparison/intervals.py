@@ -44,6 +44,11 @@ class Interval:
     p: float
     n: int
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Return whether 0 lies outside the interval; False where there is none."""
+        return self.low > 0 or self.high < 0
+
 
 def interval(differences: Array) -> Interval:
     """Return the Student-t interval and two-sided p of the mean of differences (n,).

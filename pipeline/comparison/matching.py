@@ -17,7 +17,6 @@ from pipeline.evaluation.metrics import GAPS
 from pipeline.evaluation.scores import GAP_SPLIT
 from pipeline.runtime.errors import Refusal
 
-PRIMARY = "test_accuracy"
 SCORES = {  # name -> (split, metric), scored under each arm's test rule
     f"{split}_{metric}": (split, metric)
     for metric in ("accuracy", "nll", "brier", "calibration_error")

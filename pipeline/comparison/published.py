@@ -12,8 +12,8 @@ import pandas as pd
 
 from pipeline.comparison.contrasts import Costs
 from pipeline.comparison.intervals import Array, interval, mean, varies
-from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.matching import PRIMARY, Arm, Outcomes, compared, finite
+from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.matching import Arm, Outcomes, compared, finite
 from pipeline.comparison.significance import equivalence_p
 from pipeline.comparison.verdicts import Agreement
 from pipeline.config.plan import BASELINE, Plan, PlannedStudy
@@ -23,7 +23,8 @@ from pipeline.evaluation.methods import AVERAGED, SINGLE
 COLUMNS = (
     *("study", "arm", "against_study", "against", "measure", "passes_before", "passes_after"),
     *("sign", "source", "published_setting", "published_before", "published_after"),
-    *("n", "before", "after", "difference", "low", "high", "p", "outcome"),
+    *("published_change", "n", "before", "after", "change", "difference", "low", "high", "p"),
+    "outcome",
 )
 VIEWS = [SINGLE, AVERAGED["crops"]]  # methods of a study of ensembles
 
@@ -37,7 +38,8 @@ def published(
     """Return a row for every published effect whose arms are in the plan, in its order.
 
     Errors are fractions, costs multiples of the first arm's; `passes_before` and `passes_after` are
-    the numbers of noise passes of a measure of passes. Published figures are as printed.
+    the numbers of noise passes of a measure of passes. Published figures are as printed. `change`
+    and `published_change` are shares of the first value.
 
     `outcome`: agrees (the 95 % interval lies on the published side of 0), disagrees (on the other
     side), inconclusive, or not measured where no pair is done. An effect that is `not_lower` agrees
@@ -144,15 +146,22 @@ def _row(item: Published, study: str, against: Key, values: Array, margin: float
         "published_setting": item.setting,
         "published_before": figures[0],
         "published_after": figures[1],
+        "published_change": relative_change(*figures),
         "n": len(before),
         "before": mean(before),
         "after": mean(after),
+        "change": relative_change(mean(before), mean(after)),
         "difference": between.mean,
         "low": low,
         "high": high,
         "p": between.p,
         "outcome": str(outcome),
     }
+
+
+def relative_change(before: float, after: float) -> float:
+    """Return the change as a share of the first value; NaN where that is not above 0."""
+    return after / before - 1 if before > 0 else nan
 
 
 def _outcome(effect: str, low: float, high: float, p_equivalence: float) -> Agreement:

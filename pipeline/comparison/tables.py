@@ -9,6 +9,7 @@ from pipeline.comparison.arms import Records, arm_means, audit_means, rule_means
 from pipeline.comparison.calibration import pooled_bins
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.correlations import gap_correlations
+from pipeline.comparison.costs import costs
 from pipeline.comparison.curves import Histories, curve_means
 from pipeline.comparison.diagnosis import diagnosis
 from pipeline.comparison.equal_cost import equal_cost
@@ -36,13 +37,13 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
     """
     states = {name: record.get("state", "missing") for name, record in records.items()}
     machines: dict[str, Any] = {name: record.get("machine") for name, record in records.items()}
-    costs = {name: record.get("cost", {}) for name, record in records.items()}
+    counted = {name: record.get("cost", {}) for name, record in records.items()}
     matched = outcomes(scored["scores"], states, machines)
-    compared = contrasts(plan, matched, costs, scored["images"])
+    compared = contrasts(plan, matched, counted, scored["images"])
     return {
         "contrasts": compared,
         "interactions": interactions(plan, matched, parts),
-        "published": published(plan, matched, costs, scored["passes"], scored["ensembles"]),
+        "published": published(plan, matched, counted, scored["passes"], scored["ensembles"]),
         "variance": streams(plan, scored["scores"], scored["images"]["image"].nunique()),
         "standard_errors": standard_errors(compared),
     }
@@ -58,9 +59,11 @@ def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tabl
         scored: The tables of `evaluate`.
     """
     by_run = run_outcomes(plan, scored["scores"])
+    means = arm_means(by_run, plan, records)
     return {
         "outcomes": by_run,
-        "arms": arm_means(by_run, plan, records),
+        "arms": means,
+        "costs": costs(plan, means),
         "rules": rule_means(plan, scored["scores"]),
         "audits": audit_means(plan, records),
         "curves": curve_means(plan, histories),

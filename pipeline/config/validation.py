@@ -94,6 +94,25 @@ def suggestion(name: str, names: Collection[str]) -> str:
     return f"; did you mean {lowercase[near[0]]!r}?" if near else ""
 
 
+def description(kind: Any, rules: list[Any]) -> str:
+    """Return in words what an annotation accepts under its constraints."""
+    if get_origin(kind) is Annotated:
+        inner, *given = get_args(kind)
+        return description(inner, [rule for each in given for rule in _constraints(each)])
+    if len(branches := _branches(kind)) > 1:
+        return " or ".join(description(branch, rules) for branch in branches)
+    if choices := _choices(kind):
+        return one_of(choices) if len(choices) > 1 else choices[0]
+    if kind in (int, float):
+        bounds = " and ".join(_bounds(rules))
+        return f"{'an integer' if kind is int else 'a number'} {bounds}".strip()
+    if get_origin(kind) in (tuple, list):
+        return f"a list (each {description(_item(kind), [])})"
+    if kind is str:
+        return _text(rules)
+    return {bool: "true or false", type(None): "null"}.get(kind, MAPPING)
+
+
 def _lines(
     model: type[BaseModel], error: ValidationError, source: Path | str, where: str
 ) -> Iterator[str]:
@@ -107,7 +126,7 @@ def _lines(
         if item["type"] == "extra_forbidden":
             yield unknown_key(full, list(_fields(_annotation(model, place[:-1])[0])))
         elif item["type"] == "missing":
-            yield f"{full}: missing; expected {_description(*_annotation(model, place))}"
+            yield f"{full}: missing; expected {description(*_annotation(model, place))}"
         else:
             line = invalid(full, item["input"], _expected(model, item))
             yield line + _suggested_choice(model, item)
@@ -124,7 +143,7 @@ def _expected(model: type[BaseModel], item: Mapping[str, Any]) -> str:
             return f"{container} of length {sign} {context[name]}"
     if item["loc"] and item["loc"][-1] == "[key]":
         return NAME
-    return _description(*_annotation(model, item["loc"]))
+    return description(*_annotation(model, item["loc"]))
 
 
 def _suggested_choice(model: type[BaseModel], item: Mapping[str, Any]) -> str:
@@ -175,25 +194,6 @@ def _item(kind: Any) -> Any:
 
 def _choices(kind: Any) -> tuple[str, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
-
-
-def _description(kind: Any, rules: list[Any]) -> str:
-    """Return in words what an annotation with its constraints accepts."""
-    if get_origin(kind) is Annotated:
-        inner, *given = get_args(kind)
-        return _description(inner, [rule for each in given for rule in _constraints(each)])
-    if len(branches := _branches(kind)) > 1:
-        return " or ".join(_description(branch, rules) for branch in branches)
-    if choices := _choices(kind):
-        return one_of(choices) if len(choices) > 1 else choices[0]
-    if kind in (int, float):
-        bounds = " and ".join(_bounds(rules))
-        return f"{'an integer' if kind is int else 'a number'} {bounds}".strip()
-    if get_origin(kind) in (tuple, list):
-        return f"a list (each {_description(_item(kind), [])})"
-    if kind is str:
-        return _text(rules)
-    return {bool: "true or false", type(None): "null"}.get(kind, MAPPING)
 
 
 def _constraints(rule: Any) -> list[Any]:

@@ -27,6 +27,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return parse_yaml(_text(path), path)
 
 
+def yaml_names(folder: Path) -> list[str]:
+    """Return the names of the YAML files in a folder, sorted, without their suffix."""
+    return sorted(file.stem for file in folder.glob("*.yaml"))
+
+
 def parse_yaml(text: str, path: Path) -> dict[str, Any]:
     """Return the mapping in `text`, under the same rules; `path` is for errors."""
     try:

@@ -83,7 +83,8 @@ def _require_each_class(name: str, labels: NDArray[np.int64], classes: int, mini
     few = [f"class {label} ({counts[label]})" for label in np.flatnonzero(counts < minimum)]
     if few:
         raise Refusal(
-            f"{name}: too few examples of {_shortened(few)}; expected >= {minimum} of each class"
+            f"data.dataset: too few examples of {_shortened(few)} in the {name}; "
+            f"expected >= {minimum} of each class"
         )
 
 

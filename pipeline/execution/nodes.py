@@ -5,9 +5,11 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.parameters import PARAMETERS
 from pipeline.execution.node_check import facts, hidden, probes, problem
 
 CHECK_SECONDS = 60.0  # the first task of a node imports torch
+EXECUTOR = f"{PARAMETERS}: execution.executor"  # what errors of a cluster are about
 NODE_ID = "ray.io/node-id"
 
 
@@ -45,12 +47,12 @@ class Nodes:
                 lines += self.reject(node, problems[node]) if problems[node] else []
         return lines
 
-    def reject(self, node: str, what: str) -> list[str]:
+    def reject(self, node: str, reason: str) -> list[str]:
         """Give a node no more jobs; return a line that says why, the first time."""
         if node in self.problems:
             return []
         addresses = {each["NodeID"]: each["NodeManagerAddress"] for each in self.ray.nodes()}
-        self.problems[node] = f"execution.executor: node {addresses[node]} {what}"
+        self.problems[node] = f"{EXECUTOR}: node {addresses[node]} {reason}"
         return [self.problems[node]]
 
     def call(
@@ -86,18 +88,19 @@ class Nodes:
         """Return for each node what keeps it from taking part; "" for nothing."""
         folders = [str(folder) for folder in self.shared]
         with probes(self.shared) as probe:
-            asked = {}
+            checks = {}
             for node in nodes:
                 arguments = facts(), folders, probe, node
-                asked[node] = self.call([node], problem, *arguments, num_cpus=0, max_retries=0)
-            tasks = list(asked.values())
+                checks[node] = self.call([node], problem, *arguments, num_cpus=0, max_retries=0)
+            tasks = list(checks.values())
             self.ray.wait(tasks, num_returns=len(tasks), timeout=CHECK_SECONDS)
             return {
-                node: self._found(task) or hidden(self.shared, probe, node)
-                for node, task in asked.items()
+                node: self._reported_problem(task) or hidden(self.shared, probe, node)
+                for node, task in checks.items()
             }
 
-    def _found(self, task: Any) -> str:
+    def _reported_problem(self, task: Any) -> str:
+        """Return the problem that a check has found, or the one that kept it from its end."""
         errors = self.ray.exceptions
         try:
             _, text = self.answer(task, timeout=0)

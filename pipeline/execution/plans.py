@@ -1,6 +1,7 @@
 """Store the current plan of each phase, with digests of the inputs it was made from."""
 
 from pathlib import Path
+from typing import get_args
 
 from pipeline.config.plan import Phase, Plan, last_plan
 from pipeline.config.validation import checked
@@ -30,6 +31,15 @@ def read_current_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan |
         return checked(Plan, document["plan"], path), changed_inputs(document["inputs"])
     except Refusal:
         return last_plan(ARTIFACTS / protocol / phase), []
+
+
+def is_current(store: Store, protocol: str) -> bool:
+    """Return whether both phases are planned and no input has changed since.
+
+    The settings of such a protocol are valid: each plan was made from them.
+    """
+    plans = [read_current_plan(store, protocol, phase) for phase in get_args(Phase)]
+    return all(plan and not changed for plan, changed in plans)
 
 
 def _path(store: Store, protocol: str, phase: str) -> Path:

@@ -23,7 +23,8 @@ from typing import Any
 import psutil
 import torch
 
-from pipeline.config.parameters import Execution
+from pipeline.config.parameters import PARAMETERS, Execution
+from pipeline.config.validation import invalid
 from pipeline.execution.jobs import Job, Outcome, Perform, run_guarded
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.signals import end_with_parent, signals_blocked, unblock_signals
@@ -109,10 +110,8 @@ def worker_environments(settings: Execution) -> list[Environment]:
         return [{}] * (settings.workers or max(1, cores() // settings.devices))
     size = settings.devices
     if len(gpus) < size:
-        raise Refusal(
-            f"execution.devices: invalid value {size}; "
-            f"expected an integer <= {len(gpus)} (the GPUs here)"
-        )
+        expected = f"an integer <= {len(gpus)} (the GPUs here)"
+        raise Refusal(invalid(f"{PARAMETERS}: execution.devices", size, expected))
     groups = [gpus[start : start + size] for start in range(0, len(gpus) - size + 1, size)]
     count = settings.workers or len(groups) * (settings.runs_per_gpu if size == 1 else 1)
     return [

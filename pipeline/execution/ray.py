@@ -6,37 +6,24 @@ performs its job in a separate process, as on one machine, so that failures and 
 same. Messages are JSON.
 """
 
-import contextlib
 import importlib
 import json
 import os
-import signal
 import sys
-import threading
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.parameters import Execution
+from pipeline.config.parameters import PARAMETERS, Execution
+from pipeline.config.validation import invalid
 from pipeline.execution import processes
-from pipeline.execution.address import require_listener
+from pipeline.execution.cluster import connection
 from pipeline.execution.jobs import Job, Outcome, Perform
-from pipeline.execution.nodes import Nodes
+from pipeline.execution.nodes import EXECUTOR, Nodes
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.signals import TERMINATED
 
-ENVIRONMENT = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_NUM_REDIS_GET_RETRIES": "3",  # one second apart
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # nodes' reports on dead workers: outcomes have the reasons
-    "RAY_task_oom_retries": "1",  # without end by default
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray prints a warning otherwise
-}
 SURVEY_SECONDS = 2.0  # between two looks at which nodes there are
-ACCESS = "expected the token of its head in ~/.ray/auth_token (RAY_AUTH_TOKEN_PATH: another file)"
 
 
 def run_jobs(
@@ -54,20 +41,18 @@ def run_jobs(
     if not jobs:
         return
     if settings.accelerator == "gpu":
-        raise Refusal(
-            'execution.accelerator: invalid value "gpu" with executor: cluster; '
-            "expected cpu or auto"
-        )
+        where = f"{PARAMETERS}: execution.accelerator"
+        raise Refusal(invalid(where, "gpu", "cpu or auto with executor: cluster"))
     waiting: deque[Job] = deque(jobs)
     running: dict[Any, Job] = {}  # by task
-    with _connection(settings.address) as ray:
+    with connection(settings.address) as ray:
         nodes = Nodes(ray, settings.devices, shared)
         if differing := nodes.survey():
             raise Refusal(*differing)
         while waiting or running:
             slots = nodes.slots()
             if not slots:
-                few = "execution.executor: no node of the cluster has enough processors"
+                few = f"{EXECUTOR}: no node of the cluster has enough processors"
                 raise Refusal(*(nodes.problems.values() or [few]))
             room = min(sum(slots.values()), settings.workers or sys.maxsize)
             while waiting and len(running) < room:  # the rest can use nodes that join
@@ -131,55 +116,3 @@ def _collect(ray: Any, nodes: Nodes, task: Any) -> tuple[list[str], Outcome | No
         reason = f"its worker or the whole node was lost ({type(error).__name__})"
         return [], {"state": "failed", "reason": reason}
     return (nodes.reject(unfit, text), None) if unfit else ([], json.loads(text))
-
-
-@contextlib.contextmanager
-def _connection(address: str) -> Iterator[Any]:
-    """Connect to the cluster while the context lasts; the end of the connection ends its tasks."""
-    os.environ.update(ENVIRONMENT)
-    try:
-        import ray
-    except ImportError:
-        raise Refusal(
-            "execution.executor: Ray is not installed; run: pip install '.[ray]'"
-        ) from None
-    require_listener(address)
-    terminate = signal.getsignal(signal.SIGTERM)
-    try:
-        _connect(ray, address)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, terminate)  # Ray has installed its own
-        yield ray
-    except SystemExit:
-        raise SystemExit(TERMINATED) from None  # Ray gives the signal's another exit code
-    finally:
-        ray.shutdown()
-
-
-def _connect(ray: Any, address: str) -> None:
-    try:
-        with _silent():
-            ray.init(address, log_to_driver=False, logging_level="ERROR", namespace="gapwise")
-    except ray.exceptions.AuthenticationError:
-        raise Refusal(f"execution.executor: no token for the cluster here; {ACCESS}") from None
-    except ConnectionError:
-        raise Refusal(
-            f"execution.executor: what answers at {address} is no Ray or rejects the token; "
-            f"{ACCESS}"
-        ) from None
-    except (RuntimeError, ValueError) as error:  # other versions, no node on this machine
-        raise Refusal(f"execution.executor: the cluster at {address}: {error}") from None
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Drop what Ray's own threads write to the standard error."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

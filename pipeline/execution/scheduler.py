@@ -109,5 +109,5 @@ def _run_jobs(
 
 
 def _title(plan: Plan, needed: int) -> str:
-    kept = len(plan.fingerprints()) - needed
-    return f"{plan.phase} of {plan.protocol}" + (f" ({kept} runs kept)" if kept else "")
+    count = len(plan.fingerprints()) - needed
+    return f"{plan.phase} of {plan.protocol}" + (f" ({count} runs kept)" if count else "")

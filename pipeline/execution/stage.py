@@ -12,6 +12,7 @@ from pipeline.execution.inputs import changed_inputs, input_digests
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import exclusive_lock
 from pipeline.runtime.signals import TERMINATED, end_with_parent, interruptible
+from pipeline.runtime.stage_times import add_stage_time
 
 ARTIFACTS = Path("artifacts")
 BAD_INPUT = 2
@@ -27,25 +28,25 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
 
     0 done, 1 some runs failed, 2 bad input (one line per error), 130 and 143 interrupted.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    protocols = list(sys.argv[1:] if arguments is None else arguments)
     verb = (
         work.__module__.rpartition(".")[2]
         if work.__module__ != "__main__"
         else os.path.basename(sys.argv[0])[:-3]
     )
-    if len(given) != 1 or given[0].startswith("-"):
+    if len(protocols) != 1 or protocols[0].startswith("-"):
         return _refuse([f"usage: python -m pipeline.{verb} PROTOCOL"])
     end_with_parent()
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        return report_errors(lambda: _alone(work, given[0], verb))
+        return report_errors(lambda: _alone(work, protocols[0], verb))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
     """Run a stage unless another process runs it: two writers of one output would mix it."""
-    with exclusive_lock(ARTIFACTS / f".{os.path.basename(protocol)}.{verb}.lock"):
+    with exclusive_lock(stage_lock(protocol, verb)):
         before = input_digests()
         work(protocol)
         changed = changed_inputs(before)
@@ -53,6 +54,12 @@ def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
             raise Incomplete(
                 f"{changed[0]} was changed during {verb}; finished runs are kept: run again"
             )
+        add_stage_time(f"{verb}@{protocol}")
+
+
+def stage_lock(protocol: str, verb: str) -> Path:
+    """Return the lock file that a stage holds while it runs."""
+    return ARTIFACTS / f".{os.path.basename(protocol)}.{verb}.lock"
 
 
 def report_errors(work: Callable[[], None]) -> int:

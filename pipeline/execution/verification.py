@@ -114,10 +114,10 @@ def folder_md5(folder: Path) -> str:
 
 
 def _recompute(protocol: str, root: Path, again: Path) -> None:
-    given = root / "artifacts" / protocol
+    artifacts = root / "artifacts" / protocol
     (again / "artifacts" / protocol).mkdir(parents=True)
     for name in INPUTS:
-        (again / "artifacts" / protocol / name).symlink_to((given / name).resolve())
+        (again / "artifacts" / protocol / name).symlink_to((artifacts / name).resolve())
     (again / "reports").mkdir()
     for folder in (root / "reports").iterdir():  # the index is made of all reports
         if folder.is_dir() and folder.name != protocol:

@@ -31,21 +31,25 @@ def effects(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> list[
     Raises:
         Refusal: A regularizer cannot act on the network, or the network is too deep for the images.
     """
-    acting = [item for item in chosen if not item.is_neutral()]
-    dataset, source = settings["data"]["dataset"], json.dumps(settings["source"])
+    values = [{"name": item.name, **item.model_dump(mode="json")} for item in chosen]
+    texts = map(json.dumps, (settings["source"], settings["model"], values))
+    return _effects(settings["data"]["dataset"], *texts)
 
-    def plain(model: Mapping[str, Any]) -> tuple[nn.Module, tuple[int, ...]]:
-        return _plain(dataset, source, json.dumps(model))
 
-    def equipped(model: Mapping[str, Any]) -> nn.Module:
-        network = copy.deepcopy(plain(model)[0])
+@functools.lru_cache(maxsize=1024)  # studies share arms
+def _effects(dataset: str, source: str, model: str, chosen: str) -> list[list[Any]]:
+    acting = regularizers.build(json.loads(chosen))
+
+    def equipped(values: Mapping[str, Any]) -> nn.Module:
+        network = copy.deepcopy(_plain(dataset, source, json.dumps(values))[0])
         regularizers.equip(network, acting)
         return network
 
-    network, shape = plain(settings["model"])
-    trial = equipped(settings["model"])
+    network, shape = _plain(dataset, source, model)
+    values = json.loads(model)
+    trial = equipped(values)
     named_effects = [[item.name, item.effect(network, shape)] for item in acting]
-    require_fit(trial, settings["model"], shape, equipped)  # pooling by less takes deeper networks
+    require_fit(trial, values, shape, equipped)  # pooling by less takes deeper networks
     return named_effects
 
 

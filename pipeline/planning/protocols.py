@@ -1,6 +1,5 @@
 """Read a protocol, what all runs of a report share, and apply the overrides of `params.yaml`."""
 
-import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,7 @@ from pipeline.config.run import Data, Training
 from pipeline.config.schema import Seeds
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, invalid, unknown_name
-from pipeline.config.yaml_files import read_yaml
+from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
 from pipeline.runtime.errors import Refusal
 
@@ -21,7 +20,6 @@ EXPERIMENTS = Path("experiments")
 PROTOCOLS = EXPERIMENTS / "protocols"
 SECTIONS = ("source", "data", "model", "training", "seeds")
 IMPORTED = "imported"
-FACTOR = re.compile(r"x[0-9]+(\.[0-9]+|/[1-9][0-9]*)?")  # x3, x0.5 or x1/3: times the protocol's
 
 
 class Protocol(Settings):
@@ -60,8 +58,10 @@ class Protocol(Settings):
         }
 
 
-def read_protocol(name: str, root: Path = Path()) -> Protocol:
-    """Read a protocol with overrides; its model settings are not yet checked.
+def read_protocol(name: str, root: Path = Path()) -> tuple[Protocol, str]:
+    """Return a protocol with overrides, and the names of its files for errors.
+
+    Its model settings are not yet checked.
 
     Args:
         name: The name of its file, without the suffix.
@@ -71,7 +71,7 @@ def read_protocol(name: str, root: Path = Path()) -> Protocol:
         Refusal: A value is invalid; the error has a line for each.
     """
     document, source = document_of(name, read_parameters(root), root)
-    return with_source(checked(Protocol, document, source), source)
+    return with_source(checked(Protocol, document, source), source), source
 
 
 def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:
@@ -85,7 +85,7 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
     Raises:
         Refusal: There is no such protocol, or its file is malformed.
     """
-    existing = sorted(file.stem for file in (root / PROTOCOLS).glob("*.yaml"))
+    existing = yaml_names(root / PROTOCOLS)
     if name not in existing:
         raise Refusal(unknown_name(f"{PARAMETERS}: protocols", name, existing))
     path = PROTOCOLS / f"{name}.yaml"
@@ -143,15 +143,31 @@ def multiplied(overrides: dict[str, Any], protocol: Protocol, source: str) -> di
     """
     values = dict(overrides)
     for key, value in overrides.items():
-        if isinstance(value, str) and FACTOR.fullmatch(value):
+        factor = factor_of(value)
+        if factor is not None:
             base = value_of(protocol, key)
             if isinstance(base, bool) or not isinstance(base, int | float):
                 where = f"{source}: protocol.{key}"
                 raise Refusal(invalid(where, value, "a value, since only numbers have factors"))
-            product = Fraction(value[1:]) * Fraction(str(base))
+            product = factor * Fraction(str(base))
             whole = isinstance(base, int) and product.denominator == 1
             values[key] = int(product) if whole else float(f"{float(product):.6g}")
     return values
+
+
+def factor_of(value: Any) -> Fraction | None:
+    """Return the factor that x3, x0.5 or x1/3 stands for; None for any other value.
+
+    Args:
+        value: The value of a key of the protocol, as written.
+    """
+    if not isinstance(value, str) or not value.startswith("x"):
+        return None
+    try:
+        factor = Fraction(value.removeprefix("x"))
+    except (ValueError, ZeroDivisionError):
+        return None
+    return factor if factor >= 0 else None
 
 
 def value_of(protocol: Protocol, key: str) -> Any:

@@ -12,7 +12,7 @@ from pipeline.config.plan import BASELINE, Kind
 from pipeline.config.schema import Ensemble, Published, Variance
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, errors_in, invalid, unknown_name
-from pipeline.config.yaml_files import read_yaml
+from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
 from pipeline.planning.arms import Arm, baseline, mistakes, read_arm, relative
 from pipeline.planning.effects import effects
@@ -113,7 +113,7 @@ def _require_network(protocol: Protocol, source: str) -> None:
 
 
 def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> Sequence[str]:
-    existing = sorted(file.stem for file in (root / EXPERIMENTS).glob("*.yaml"))
+    existing = yaml_names(root / EXPERIMENTS)
     if parameters.studies == ():
         expected = f"null, all, or a list of: {', '.join(existing)}"
         raise Refusal(invalid(f"{PARAMETERS}: studies", [], expected))

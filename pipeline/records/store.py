@@ -65,6 +65,10 @@ class Store:
         """Return the record of a run, None where there is no valid one."""
         return valid_record(self.folder(fingerprint))
 
+    def ended_at(self, fingerprint: str) -> float:
+        """Return when a run was stored, in seconds since the epoch."""
+        return (self.folder(fingerprint) / RECORD).stat().st_mtime
+
     def identity(self, fingerprint: str) -> dict[str, Any]:
         """Return what a run was trained from, empty where there is no run."""
         return read_mapping(self.folder(fingerprint) / "run.json")
@@ -177,8 +181,8 @@ class Store:
             return False
         files = {name: (folder / name).read_bytes() for name in record["files"]}
         written = ("fingerprint", "files", CHECKSUM)
-        kept = {key: value for key, value in record.items() if key not in written}
-        self.write(folder.name, files, kept, {})
+        content = {key: value for key, value in record.items() if key not in written}
+        self.write(folder.name, files, content, {})
         return True
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.bands import BAND
-from pipeline.comparison.matching import PRIMARY
+from pipeline.comparison.levels import PRIMARY
 from pipeline.config.plan import BASELINE, Plan, PlannedArm
 from pipeline.evaluation.methods import ALL_ARMS, GREEDY, INDEPENDENT, SINGLE
 from pipeline.records.runs import STATES
@@ -56,6 +56,7 @@ class ReportData:
     standard_errors: pd.DataFrame
     outcomes: pd.DataFrame
     arms: pd.DataFrame
+    costs: pd.DataFrame
     rules: pd.DataFrame
     audits: pd.DataFrame
     curves: pd.DataFrame

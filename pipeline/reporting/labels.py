@@ -6,11 +6,12 @@ use, and which contain nothing of Markdown or of an axis.
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config.labels import format_factor, format_rule, format_setting, format_value
-from pipeline.config.plan import BASELINE, Factor, PlannedArm, Setting
+from pipeline.config.plan import BASELINE, PROTOCOL, Factor, PlannedArm, Setting
 from pipeline.config.test_rules import TestRule
 from pipeline.reporting.markdown import VOID, escape, format_count
 
@@ -46,11 +47,31 @@ def rule_label(rule: TestRule) -> str:
     return f"{format_rule(rule)} ({format_count(rule.members, 'forward pass', 'es')})"
 
 
-def series_label(arm: PlannedArm) -> str:
-    """Return what an arm changes besides the training-set size and the epochs that go with it."""
-    protocol = {key: value for key, value in arm.factor.protocol.items() if key not in SIZE_ALONE}
-    factor = Factor(regularizers=arm.factor.regularizers, protocol=protocol)
-    return BASELINE if factor == Factor() else format_factor(factor)
+def canonical(value: Any) -> str:
+    """Return a setting or another structured value as text: equal for equal values, never read."""
+    return json.dumps(value, sort_keys=True)
+
+
+def without_size(factor: Factor, setting: Setting) -> tuple[Factor, Setting]:
+    """Return both without the training-set size and the epochs that go with it."""
+    protocol = _other_values(factor.protocol)
+    parts = {**setting, PROTOCOL: _other_values(setting.get(PROTOCOL, {}))}
+    kept = {part: values for part, values in parts.items() if part != PROTOCOL or values}
+    return Factor(regularizers=factor.regularizers, protocol=protocol), kept
+
+
+def _other_values(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in protocol.items() if key not in SIZE_ALONE}
+
+
+def series_labels(series: Sequence[tuple[Factor, Setting]]) -> list[str]:
+    """Return the factor of every series, with its setting where another has the same factor."""
+    factors = [BASELINE if factor == Factor() else format_factor(factor) for factor, _ in series]
+    counts = Counter(factors)
+    return [
+        arm_title(factor, setting) if counts[factor] > 1 else factor
+        for factor, (_, setting) in zip(factors, series, strict=True)
+    ]
 
 
 def setting_ticks(settings: Sequence[Setting]) -> tuple[list[str], str]:

@@ -13,7 +13,7 @@ def timing_page(data: ReportData, timing: pd.DataFrame) -> str:
         {
             "arm": data.label(row["study"], row["arm"]),
             "median seconds of fit": format_number(row["median_seconds"], 2),
-            "of the baseline's": format_ratio(row["ratio"]),
+            "x baseline": format_ratio(row["ratio"]),
             "n": str(row["n"]),
         }
         for row in timing.to_dict("records")

@@ -51,6 +51,6 @@ METRICS = {
     "gap": Metric("gap", "points", "points", fraction=True),
     "gap_noise": Metric("gap noise", "points", "points", fraction=True),
     "gap_augmentation": Metric("gap augmentation", "points", "points", fraction=True),
-    "training_cost": Metric("training cost", "of the baseline's"),
-    "test_cost": Metric("test cost", "of the baseline's"),
+    "training_cost": Metric("training cost", "x baseline"),
+    "test_cost": Metric("test cost", "x baseline"),
 }

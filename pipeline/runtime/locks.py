@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from filelock import BaseFileLock, FileLock, Timeout
 
 from pipeline.runtime.errors import Refusal
@@ -35,13 +36,14 @@ def exclusive_lock(path: Path = RUN_LOCK) -> Iterator[None]:
 
 def lock_holder(path: Path = RUN_LOCK) -> str:
     """Return the number of the process that holds a lock file; "" where none does."""
-    if not path.exists():
-        return ""
+    holder = _holder(path) if path.exists() else ""
+    if not holder or not psutil.pid_exists(int(holder)):
+        return ""  # without taking the lock for a moment, which another process may want to hold
     try:
         with _lock(path):
             return ""
     except Timeout:
-        return _holder(path)
+        return holder
 
 
 def _lock(path: Path) -> BaseFileLock:

@@ -8,28 +8,15 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline import regularizers
+from pipeline.config.validation import description
 from pipeline.config.yaml_files import read_yaml
 from pipeline.regularizers._regularizer import Regularizer
 
 EXPERIMENTS = Path("experiments")
-WORDS = {
-    "number": "a number",
-    "integer": "a whole number",
-    "boolean": "true or false",
-    "string": "a word",
-    "null": "null",
-}
-BOUNDS = {
-    "minimum": "at least",
-    "exclusiveMinimum": "more than",
-    "maximum": "at most",
-    "exclusiveMaximum": "less than",
-}
 ENTRY = re.compile(r"^(\w+):", re.MULTILINE)  # the first line of an attribute
 HEAD = """# Regularizers
 
@@ -60,26 +47,14 @@ def _as_markdown(docstring: str) -> str:
 
 def _settings(kind: type[Regularizer]) -> str:
     """Return a table with a row for each setting: its default and what is allowed."""
-    schemas = kind.model_json_schema().get("properties", {})
     rows = []
     for name, info in kind.model_fields.items():
         default = json.dumps(info.get_default(call_default_factory=True, validated_data={}))
-        rows.append(f"| `{name}` | `{default}` | {_allowed(schemas[name])} |")
+        allowed = description(info.annotation, info.metadata)
+        rows.append(f"| `{name}` | `{default}` | {allowed} |")
     if not rows:
         return "No settings."
     return "\n".join(["| setting | default | allowed |", "| --- | --- | --- |", *rows])
-
-
-def _allowed(schema: Mapping[str, Any]) -> str:
-    """Return in words what a JSON schema allows: choices, or types with their bounds."""
-    if "enum" in schema:
-        return ", ".join(f"`{choice}`" for choice in schema["enum"])
-    if "anyOf" in schema:
-        return " or ".join(_allowed(each) for each in schema["anyOf"])
-    if schema["type"] == "array":
-        return f"a list (each {_allowed(schema['items'])})"
-    bounds = [f"{words} {schema[key]:g}" for key, words in BOUNDS.items() if key in schema]
-    return ", ".join([WORDS[schema["type"]], *bounds])
 
 
 def _notes(name: str, kind: type[Regularizer]) -> Iterator[str]:

@@ -32,19 +32,19 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        what: What was checked.
-        found: Its state.
+        name: What was checked.
+        state: Its state.
         remedy: What to do, "" where nothing is wrong.
     """
 
-    what: str
-    found: str
+    name: str
+    state: str
     remedy: str = ""
 
     def line(self) -> str:
         """Return one line: ok, or what to fix."""
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{'fix' if self.remedy else 'ok':<5}{self.what:<11}{self.found}{remedy}"
+        return f"{'fix' if self.remedy else 'ok':<5}{self.name:<11}{self.state}{remedy}"
 
 
 def show_doctor() -> None:

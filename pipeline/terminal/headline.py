@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.comparison.matching import PRIMARY
+from pipeline.comparison.levels import PRIMARY
 from pipeline.config.labels import setting_parts
 from pipeline.config.plan import BASELINE
 from pipeline.records.tables import read_table

@@ -44,7 +44,7 @@ def show_sites(name: str) -> None:
         require_fit(network, protocol.model, kind.shape, make)
     weights = sum(parameter.numel() for parameter in network.parameters())
     model = protocol.model.get("import", protocol.model["name"])
-    rows = table("sites", "found", "modules", title=f"{name}: {model}, {weights:,} parameters")
+    rows = table("sites", "number", "modules", title=f"{name}: {model}, {weights:,} parameters")
     for label, find in KINDS.items():
         modules = find(network)
         rows.add_row(label, str(len(modules)), ", ".join(modules))

@@ -1,15 +1,19 @@
 """Print the output of `gapwise status`: how many runs are done, failed or missing, and why."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 
 from pipeline.config.plan import Phase, Plan
+from pipeline.execution.dvc import VERBS
 from pipeline.execution.failures import group_by_reason, run_labels
 from pipeline.execution.plans import read_current_plan
-from pipeline.records.runs import STATES
+from pipeline.execution.stage import stage_lock
+from pipeline.records.runs import FINISHED, STATES
 from pipeline.records.store import Store, open_store
+from pipeline.runtime.locks import lock_holder
 from pipeline.terminal.tables import show, table
 
 PROBLEMS = ("failed", "diverged")
@@ -22,6 +26,7 @@ def show_status(protocol: str) -> None:
     rows: list[tuple[str, str, Counter[str]]] = []
     lines: list[str] = []
     states: dict[str, str] = {}
+    progress: list[str] = []
     for phase, short in PHASES.items():
         plan, changed = read_current_plan(store, protocol, phase)
         if plan is None:
@@ -34,31 +39,52 @@ def show_status(protocol: str) -> None:
             (short, study, counts) for study, counts in _count_states(plan, run_states).items()
         ]
         lines += _format_reasons(plan, run_states, store)
+        progress += _format_progress(plan, run_states, store)
         states |= run_states
     if rows:
         show(_table(rows, f"{protocol}: runs"))
-        lines.append(_format_total(states))
+        lines += [*progress, _format_total(states, bool(progress))]
     print("\n".join(lines))
 
 
-def _format_total(states: Mapping[str, str]) -> str:
+def _format_total(states: Mapping[str, str], in_progress: bool) -> str:
     done = list(states.values()).count("done")
-    missing = ": run make run" if "missing" in states.values() else ""
-    return f"{done} of {len(states)} runs done, each counted once{missing}"
+    missing = "missing" in states.values() and not in_progress
+    remedy = "; run: gapwise run" if missing else ""
+    return f"{done} of {len(states)} runs done, each counted once{remedy}"
+
+
+def _format_progress(plan: Plan, states: Mapping[str, str], store: Store) -> Iterator[str]:
+    """Yield the speed of a phase in progress and the time left; nothing for any other phase."""
+    lock = stage_lock(plan.protocol, VERBS[plan.phase])
+    if not lock_holder(lock):
+        return
+    began = lock.stat().st_mtime
+    finished = [name for name, state in states.items() if state in FINISHED]
+    ended = sum(store.ended_at(name) >= began for name in finished)
+    left = len(states) - len(finished)
+    if not ended:
+        yield f"{plan.phase}: in progress, {left} runs left, none has ended yet"
+        return
+    speed = ended / (time.time() - began) * 60
+    yield (
+        f"{plan.phase}: in progress, {speed:.1f} runs a minute, "
+        f"{left} left, about {left / speed:.1f} minutes"
+    )
 
 
 def _table(rows: Sequence[tuple[str, str, Counter[str]]], title: str) -> Table:
     """Return a row for each phase and study, with a column for each state that occurs."""
     states = [state for state in STATES if any(counts[state] for _, _, counts in rows)]
-    made = table("phase", "study", "planned", *states, title=title)
-    for column in made.columns[2:]:
+    grid = table("phase", "study", "planned", *states, title=title)
+    for column in grid.columns[2:]:
         column.justify = "right"
-    for column in (made.columns[0], *made.columns[2:]):
+    for column in (grid.columns[0], *grid.columns[2:]):
         column.no_wrap = True
     for phase, study, counts in rows:
         numbers = [str(counts[state] or "") for state in states]
-        made.add_row(phase, study, str(counts.total()), *numbers)
-    return made
+        grid.add_row(phase, study, str(counts.total()), *numbers)
+    return grid
 
 
 def _count_states(plan: Plan, states: Mapping[str, str]) -> dict[str, Counter[str]]:

@@ -7,17 +7,17 @@ from rich.table import Table
 
 def table(*columns: str, title: str = "") -> Table:
     """Return an empty table that folds long words."""
-    made = Table(
+    empty = Table(
         *columns, title=title or None, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
-    for column in made.columns:
+    for column in empty.columns:
         column.overflow = "fold"
-    return made
+    return empty
 
 
-def show(made: Table) -> None:
+def show(content: Table) -> None:
     """Print a table, without colors where NO_COLOR is set or the output is not a terminal."""
-    Console().print(made)
+    Console().print(content)
 
 
 def say(sentence: str) -> None:

@@ -209,6 +209,19 @@ def test_only_the_primary_metric_carries_a_verdict(scores, plan, states, machine
     assert set(table["metric"]) == set(METRICS)
 
 
+def test_an_interval_that_excludes_zero_is_marked_on_every_metric(scores, plan, states, machines):
+    fixed = [0.501, 0.502, 0.503, 0.504, 0.505, 0.506]
+    for arm, shift in (("baseline", 0.0), ("drop", 0.1)):
+        jitter = np.array([0.001, -0.001, 0.002, -0.002, 0.001, -0.001])
+        scores = put(scores, arm, np.array(fixed) + shift * (1 + jitter), "train_validation", "gap")
+    table = contrasts(scores, plan, states, machines)
+    assert row(table, "drop", "gap").excludes_zero
+    varied = table[table["low"].notna()]
+    assert list(varied["excludes_zero"]) == list(varied["p"] < 0.05)
+    assert set(varied["excludes_zero"]) == {True, False}
+    assert not table.loc[table["low"].isna(), "excludes_zero"].any()
+
+
 def test_detectable_and_seeds_needed_are_at_the_hardest_step_of_holm(
     scores, plan, states, machines
 ):

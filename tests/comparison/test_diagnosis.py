@@ -66,6 +66,14 @@ def test_changes_of_the_fit_are_paired_by_seed() -> None:
     assert (row["n"], row["mean"]) == (2, pytest.approx(0.05))
 
 
+def test_an_arm_that_fits_better_has_an_interval_without_zero() -> None:
+    plan = planned("confirmation", {"one": {"a": "deterministic", "b": "deterministic"}})
+    found = outcomes(baseline=[0.8, 0.9, 0.7], a=[0.85, 0.96, 0.74], b=[0.9, 0.8, 0.75])
+    table = diagnosis(plan, found).set_index("arm")
+    assert table.loc["a", "excludes_zero"]
+    assert not table.loc["b", "excludes_zero"]
+
+
 def test_without_a_baseline_there_is_no_problem() -> None:
     plan = planned("confirmation", {"one": {"a": "deterministic"}})
     table = diagnosis(plan, outcomes(a=[0.9, 0.8]))

@@ -46,6 +46,17 @@ def test_a_method_without_a_group_is_paired_over_the_others() -> None:
     assert (row["n"], row["pairs"]) == (2, 2)
 
 
+def test_n_counts_the_groups_of_the_mean() -> None:
+    scores = ensemble_scores(ONE, FOUR)
+    own = (scores["method"] == "independent") & (scores["metric"] == "nll")
+    lost = scores["value"].mask(own & (scores["group"] == 0))
+    table = equal_cost(scores.assign(value=lost), BINS)
+    nll, accuracy = (rows(table, metric).loc["independent"] for metric in ("nll", "accuracy"))
+    assert (nll["n"], nll["pairs"], accuracy["n"]) == (2, 2, 3)
+    kept = scores.loc[own & (scores["group"] > 0), "value"]
+    assert nll["mean"] == pytest.approx(kept.mean())
+
+
 def test_a_metric_that_a_method_does_not_have_has_no_row() -> None:
     scores = ensemble_scores(ONE, FOUR)
     unknown = (scores["metric"] == "disagreement") & (scores["method"] == "one model")

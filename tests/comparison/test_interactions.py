@@ -140,6 +140,7 @@ def test_an_interaction_is_the_effect_of_both_less_the_sum_under_each_arms_own_r
         ((both - pool - shift).mean(), expected.pvalue)
     )
     assert (found["low"], found["high"]) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found["excludes_zero"] == (expected.pvalue < 0.05)
     assert found["detectable"] == pytest.approx(
         detectable((both - pool - shift).std(ddof=1), 8, 0.05)
     )

@@ -282,6 +282,20 @@ def student(row):
     return found.low, found.high
 
 
+@pytest.mark.parametrize(
+    ("middle", "excludes"), [(0.3, True), (0.2, False), (-0.2, False), (-0.3, True)]
+)
+def test_an_interval_excludes_zero_where_the_test_is_significant(middle, excludes):
+    found = interval(middle + np.array([-0.1, 0.0, 0.1]))  # half of it is 0.248
+    assert found.excludes_zero is excludes
+    assert (found.p < 0.05) is excludes
+
+
+@pytest.mark.parametrize("values", [[], [0.5], [0.5, 0.5]])
+def test_no_interval_excludes_nothing(values):
+    assert interval(np.array(values)).excludes_zero is False
+
+
 def normal(row):
     """Return what is often printed: 1.96 standard errors, as if the spread were known."""
     half = 1.96 * row.std(ddof=1) / np.sqrt(len(row))

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.comparison.intervals import interval
 from pipeline.comparison.matching import outcomes
-from pipeline.comparison.published import COLUMNS, published
+from pipeline.comparison.published import COLUMNS, published, relative_change
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.schema import Published
 from pipeline.prediction.tensors import PASSES
@@ -90,7 +90,16 @@ def test_errors_are_paired_by_seed_and_stand_beside_what_is_printed():
     assert row["after"] == pytest.approx(0.15)
     assert row["difference"] == pytest.approx(expected.mean)
     assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+    assert row["published_change"] == pytest.approx(-0.15625)
+    assert row["change"] == pytest.approx(-0.25)
     assert row["outcome"] == "agrees"
+
+
+def test_a_change_is_relative_to_a_first_value_above_zero():
+    (row,) = measured(plan(claim("better"))).to_dict("records")
+    assert np.isnan(row["published_change"])
+    assert np.isnan([relative_change(0.0, 0.1), relative_change(np.nan, 0.1)]).all()
+    assert relative_change(0.2, 0.3) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

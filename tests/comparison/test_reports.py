@@ -14,7 +14,8 @@ from scipy import stats
 from pipeline.comparison import contrasts as module
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.intervals import detectable
-from pipeline.comparison.matching import PRIMARY, WHERE, outcomes
+from pipeline.comparison.levels import PRIMARY
+from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.selection import choice, tried
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.yaml_files import read_yaml
+from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.runtime.errors import Refusal
 
 
@@ -37,7 +37,7 @@ def test_version_1_2(tmp_path):
         ("a: 2020-01-01", "a: invalid value 2020-01-01; expected text"),
         ("1: a", "1: invalid key"),
         ("a: !!python/object/apply:os.system [ls]", "not valid YAML"),
-        ("a: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("a: " + "[" * 500 + "]" * 500, "nested too deeply"),
         ("a: " + "x" * 70000, "bytes; expected <="),
     ],
 )
@@ -48,6 +48,14 @@ def test_refused_in_one_line(tmp_path, text, words):
     assert words in line
     assert "file.yaml" in line
     assert "\n" not in line
+
+
+def test_names_are_those_of_yaml_files_in_the_folder_itself(tmp_path):
+    (tmp_path / "below").mkdir()
+    for name in ("b.yaml", "a.yaml", "c.yml", "below/d.yaml"):
+        (tmp_path / name).touch()
+    assert yaml_names(tmp_path) == ["a", "b"]
+    assert yaml_names(tmp_path / "none") == []
 
 
 def test_missing_and_binary_files(tmp_path):

@@ -1,4 +1,4 @@
-"""Checks of splits: planted problems are found, and a sound split has none; logged warnings are kept."""
+"""Checks of splits: planted problems are found, a sound split has none; warnings are kept."""
 
 import dataclasses
 import logging

@@ -22,7 +22,8 @@ from pipeline.data.sources import _download, cifar10, cifar100
 from pipeline.runtime.errors import Refusal
 
 GLOBALS = (
-    b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"  # as Python 2 wrote an array
+    # as Python 2 wrote an array
+    b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
     b"(K\x01%b%b\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T%btb."
 )
 

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: published files and nothing else, from a folder, a package or the network."""
+"""MNIST and Fashion-MNIST: published files alone, from a folder, a package or the network."""
 
 import dataclasses
 import gzip

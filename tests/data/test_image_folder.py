@@ -114,7 +114,7 @@ def test_the_middle_of_the_longer_side_is_kept(root, size, kept):
 
 
 def test_as_resize_and_centre_crop(root):
-    """Against the two steps one after the other, whose whole pixels differ by a rounding of the crop alone."""
+    """Compare with the two steps in turn, which differ by a rounding of the crop alone."""
     rough = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
     image = Image.fromarray(rough).resize((160, 120), Image.Resampling.BICUBIC)
     image.save(root / "cat" / "0.png")
@@ -276,7 +276,7 @@ def test_classes_that_differ_in_case_alone(root):
 
 
 def test_an_interrupted_run_resumes(root, monkeypatch):
-    """Killed after the first of three chunks, it decodes the others; then nothing, but for a chunk that was changed or damaged."""
+    """Decode the others after a kill in the first of three chunks; then changed chunks alone."""
     monkeypatch.setattr(chunks, "CHUNK", 2)
     seen, decode = [], decoding.decode
 

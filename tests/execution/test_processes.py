@@ -169,7 +169,7 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch, count, settings):
     gpus(monkeypatch, count)
     with pytest.raises(
         Refusal,
-        match=rf"execution.devices: invalid value .; expected an integer <= {count} .the GPUs here.",
+        match=rf"^params.yaml: execution.devices: invalid value .; expected an integer <= {count} ",
     ):
         worker_environments(Execution(**settings))
 
@@ -242,7 +242,7 @@ def test_a_worker_uses_freed_memory_again():
     reason="only a fork meets a signal with its parent's handlers",
 )
 def test_a_signal_to_a_worker_that_has_just_been_forked_ends_it_without_a_word(capfd):
-    """Python itself runs hooks after a fork, before any line of ours; the handler of a stage must not be met there."""
+    """Python runs hooks after a fork, before any line of ours: no handler of a stage there."""
     pid, hooked = os.getpid(), []
 
     def after_fork():

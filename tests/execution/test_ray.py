@@ -1,4 +1,4 @@
-"""Jobs on the nodes of a Ray cluster, here two and more of them on one machine: every job ends once, whatever dies."""
+"""Jobs on the nodes of a Ray cluster, all on one machine: every job ends once, whatever dies."""
 
 import os
 import re
@@ -17,11 +17,12 @@ import pytest
 from pipeline import choose, compare, confirm, evaluate, predict, prepare, train
 from pipeline.config.parameters import Execution
 from pipeline.execution import node_check
+from pipeline.execution.cluster import ENVIRONMENT
 from pipeline.execution.node_check import facts, hidden, problem
-from pipeline.execution.ray import ENVIRONMENT, _collect, run_jobs
+from pipeline.execution.ray import _collect, run_jobs
 from pipeline.runtime.errors import Refusal
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[2]
 # a dead node is noticed in about a second instead of fifteen
 SOON = {
@@ -41,7 +42,8 @@ folder, address, *jobs = sys.argv[1:]
 jobs = [{"id": str(number), "do": do, "log": f"{folder}/log"} for number, do in enumerate(jobs)]
 
 def carry():
-    for job, outcome in run_jobs(jobs, node_jobs.work, Execution(executor="cluster", address=address), [Path(folder)]):
+    settings = Execution(executor="cluster", address=address)
+    for job, outcome in run_jobs(jobs, node_jobs.work, settings, [Path(folder)]):
         print(job["id"], outcome["state"], outcome["reason"], flush=True)
 
 sys.exit(report_errors(carry))
@@ -205,7 +207,7 @@ def test_a_job_past_a_limit_fails_and_the_others_finish(carry, tmp_path, job, li
 def test_gpus_are_refused(carry):
     with pytest.raises(
         Refusal,
-        match=r'^execution.accelerator: invalid value "gpu" with executor: cluster; expected cpu or auto',
+        match=r'^params.yaml: execution.accelerator: invalid value "gpu"; expected cpu or auto',
     ):
         list(carry("run", accelerator="gpu"))
 
@@ -228,7 +230,8 @@ def test_nothing_outlives_the_grid(carry, tmp_path):
 def test_a_driver_asked_to_end_says_so_and_takes_its_jobs_along(cluster, project):
     """Exit code 143, as everywhere: Ray would have another one."""
     (project / "params.yaml").write_text(
-        f"protocols: [tiny]\nstudies: [dropout]\ntraining: {{epochs: 1000}}\nexecution: {{executor: cluster, address: '{cluster.address}'}}\n"
+        "protocols: [tiny]\nstudies: [dropout]\ntraining: {epochs: 1000}\n"
+        f"execution: {{executor: cluster, address: '{cluster.address}'}}\n"
     )
     run(prepare)
     driver = subprocess.Popen(
@@ -306,7 +309,8 @@ def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, t
     apart = ["unshare", "--user", "--map-root-user", "--mount"]
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         pytest.skip("mount namespaces are not allowed here")
-    start = f"{sys.executable} -m ray.scripts.scripts start --address={cluster.address} --num-cpus=1 --block"
+    ray = f"{sys.executable} -m ray.scripts.scripts"
+    start = f"{ray} start --address={cluster.address} --num-cpus=1 --block"
     hidden = (
         f"mount -t tmpfs none {tmp_path / 'store'} && exec {start} --object-store-memory={80 << 20}"
     )
@@ -317,7 +321,8 @@ def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, t
         until(lambda: "Ray runtime started" in said.read_text())
         with pytest.raises(
             Refusal,
-            match=r"^execution.executor: node \S+ does not see \S+/store; expected one file system",
+            match=r"^params.yaml: execution.executor: node \S+ does not see \S+/store; "
+            r"expected one file system",
         ) as told:
             list(carry("run"))
         assert len(told.value.lines) == 1
@@ -347,7 +352,8 @@ def test_no_cluster_is_one_line(cluster, tmp_path):
     code, told, errors, seconds = driven(tmp_path, "127.0.0.1:1", "run")
     assert (code, told) == (2, "")
     assert re.fullmatch(
-        r"error: execution.address: nothing answers at \S+:1 \(.*\); expected a running cluster .*\n",
+        r'error: params.yaml: execution.address: invalid value ".*"; '
+        r"expected a running cluster .* \(nothing answers at \S+:1: .*\); run: ray start\n",
         errors,
     )
     assert seconds < 30
@@ -383,7 +389,9 @@ def test_a_node_must_see_every_folder_and_be_seen_in_it(tmp_path, monkeypatch):
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(
-        Refusal, match=r"^execution.executor: Ray is not installed; run: pip install '\.\[ray\]'$"
+        Refusal,
+        match=r"^params.yaml: execution.executor: Ray is not installed; "
+        r"run: pip install '\.\[ray\]'$",
     ):
         list(run_jobs([{"id": "a"}], node_jobs.work, Execution(executor="cluster"), []))
 

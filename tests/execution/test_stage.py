@@ -29,7 +29,8 @@ def raising(error):
         (
             OSError(errno.ENOSPC, "x", "/a/b"),
             2,
-            "error: /a/b: the disk is full; free some space and run again: finished runs are kept\n",
+            "error: /a/b: the disk is full; free some space and run again: "
+            "finished runs are kept\n",
         ),
         (OSError(errno.EROFS, "x"), 2, "error: write: the file system is read-only"),
     ],
@@ -85,7 +86,8 @@ def test_a_stage_ends_with_its_parent(tmp_path):
     """As when DVC is killed: the stage must not train on alone."""
     script = textwrap.dedent(f"""
         import subprocess, sys, time
-        child = subprocess.Popen([sys.executable, "-c", {STAGE.format(arguments="['tiny']")!r}], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", {STAGE.format(arguments="['tiny']")!r}]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         child.stdout.readline()
         print(child.pid, flush=True)
         time.sleep(30)

@@ -1,9 +1,11 @@
 """What a study may say, what it means, and the line a mistake gives."""
 
+from fractions import Fraction
+
 import pytest
 
 from pipeline.config.plan import PROTOCOL, Factor
-from pipeline.planning.protocols import read_protocol
+from pipeline.planning.protocols import factor_of, read_protocol
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 
@@ -348,6 +350,23 @@ def test_a_factor_is_times_the_protocol_s_value(project):
     assert moved.learning_rate == 0.3
     (line,) = refused(project, study=arms("  a: [{protocol: {training.epochs: x1/3}}]"))
     assert "training.epochs" in line
+
+
+@pytest.mark.parametrize(
+    ("value", "factor"),
+    [("x3", 3), ("x0.5", Fraction(1, 2)), ("x1/3", Fraction(1, 3)), ("x0", 0)]
+    + [
+        (value, None) for value in ("x", "xresnet", "x1/0", "x-3", "3", "X3", "xnan", "xinf", 3, [])
+    ],
+)
+def test_a_factor_is_an_x_and_a_number_that_is_not_negative(value, factor):
+    assert factor_of(value) == factor
+
+
+@pytest.mark.parametrize("value", ["x1/0", "x-3", "x"])
+def test_what_is_no_factor_is_refused_as_any_other_text(project, value):
+    (line,) = refused(project, study=arms(f"  a: [{{protocol: {{training.epochs: {value}}}}}]"))
+    assert f'training.epochs: invalid value "{value}"; expected' in line
 
 
 def test_an_override_that_changes_nothing_is_no_factor(project):

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.execution.dvc_lock import keep_dvc_lock, repair_dvc_lock
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.locks import exclusive_lock
+from pipeline.runtime.locks import exclusive_lock, lock_holder
 
 GOOD = """schema: '2.0'
 stages:
@@ -22,7 +22,11 @@ stages:
 
 
 def test_the_second_says_who_holds_it(tmp_path):
-    code = f"from pathlib import Path\nfrom pipeline.runtime.locks import exclusive_lock\nwith exclusive_lock(Path({str(tmp_path)!r}, 'lock')): pass"
+    code = (
+        "from pathlib import Path\n"
+        "from pipeline.runtime.locks import exclusive_lock\n"
+        f"with exclusive_lock(Path({str(tmp_path)!r}, 'lock')): pass"
+    )
     with exclusive_lock(tmp_path / "lock"):
         other = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
@@ -30,6 +34,18 @@ def test_the_second_says_who_holds_it(tmp_path):
     assert f"another run is in progress (process {os.getpid()})" in other.stderr
     with exclusive_lock(tmp_path / "lock"):
         pass
+
+
+def test_the_holder_of_a_lock_is_known_while_it_holds_it(tmp_path):
+    lock = tmp_path / "lock"
+    assert lock_holder(lock) == ""
+    with exclusive_lock(lock):
+        assert lock_holder(lock) == str(os.getpid())
+    assert lock_holder(lock) == ""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    lock.write_text(str(child.pid))
+    assert lock_holder(lock) == ""
 
 
 def test_held_again_in_one_process_is_refused(tmp_path):

@@ -130,7 +130,8 @@ def test_runs_that_were_not_predicted_are_refused_a_line_each(folder):
     with pytest.raises(Refusal) as refused:
         require_predictions(folder, ["bb", "aa", "cc"])
     assert refused.value.lines == tuple(
-        f"{folder / INDEX}: files.{run}.safetensors: missing; expected a file for every run that is done"
+        f"{folder / INDEX}: files.{run}.safetensors: missing; "
+        "expected a file for every run that is done"
         for run in ("bb", "cc")
     )
 

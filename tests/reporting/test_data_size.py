@@ -40,14 +40,18 @@ def study(factors=FACTORS):
 
 @pytest.fixture
 def report():
+    return reported(FACTORS, {})
+
+
+def reported(factors, settings):
     """Return the mean of every arm, and the contrast of every arm but the baseline."""
-    means = {arm: 0.5 + place / 10 for place, arm in enumerate(FACTORS)}
+    means = {arm: 0.5 + place / 10 for place, arm in enumerate(factors)}
     rows = [
-        ("growth", arm, place / 100, place / 100 - 0.01, place / 100 + 0.01)
-        for place, arm in enumerate(FACTORS)
-        if place
+        ("growth", arm, settings.get(arm, {}), shift, shift - 0.01, shift + 0.01)
+        for arm, shift in ((arm, place / 100) for place, arm in enumerate(factors))
+        if arm != "baseline"
     ]
-    primary = pd.DataFrame(rows, columns=["study", "arm", "difference", "low", "high"])
+    primary = pd.DataFrame(rows, columns=["study", "arm", "setting", "difference", "low", "high"])
 
     def outcome(study, arm, metric):
         assert (study, metric) == ("growth", "test_accuracy")
@@ -58,16 +62,60 @@ def report():
 
 def test_an_arm_is_a_point_of_the_line_of_what_it_adds(report):
     scores, differences = size_frames(report, study())
-    assert list(zip(scores["series"], scores["size"], scores["mean"].round(3), strict=True)) == [
+    assert list(zip(scores["label"], scores["size"], scores["mean"].round(3), strict=True)) == [
         *(("baseline", 100, 0.6), ("baseline", 1000, 0.5), ("baseline", 5000, 0.9)),
         *(("dropout", 100, 0.7), ("dropout", 1000, 0.8), ("dropout + augmentation", 5000, 1.1)),
         ("model.batch_norm=false", 5000, 1.0),
     ]
     assert list(
-        zip(differences["series"], differences["size"], differences["mean"], strict=True)
+        zip(differences["label"], differences["size"], differences["mean"], strict=True)
     ) == [
         *(("dropout", 100, 0.02), ("dropout", 1000, 0.03), ("dropout + augmentation", 5000, 0.06))
     ]
+
+
+TWO = {  # two strengths at every size
+    "baseline": (Factor(), "baseline", 1000),
+    **{f"images_{size}": (size_alone(size, 5), "baseline", size) for size in (100, 5000)},
+    **{
+        f"{strength}_at_{size}": (Factor(regularizers=("dropout",)), against, size)
+        for strength in ("weak", "strong")
+        for size, against in ((100, "images_100"), (1000, "baseline"), (5000, "images_5000"))
+    },
+}
+RATES = {"weak": 0.1, "strong": 0.5}
+
+
+def test_two_strengths_at_one_size_are_two_lines():
+    settings = {
+        arm: {
+            "dropout": {"rate": RATES[arm.split("_")[0]]},
+            "protocol": {"data.train_size": size, "training.epochs": 5},
+        }
+        for arm, (factor, _, size) in TWO.items()
+        if factor.regularizers
+    }
+    scores, differences = size_frames(reported(TWO, settings), study(TWO))
+    lines = ["dropout (rate=0.1)", "dropout (rate=0.5)"]
+    assert scores.groupby("label", sort=False)["size"].agg(list).to_dict() == {
+        name: [100, 1000, 5000] for name in ["baseline", *lines]
+    }
+    assert list(dict.fromkeys(differences["label"])) == lines
+    assert scores["series"].nunique() == 3
+    upper, _ = data_size(scores, differences).axes
+    assert [list(line.get_xdata()) for line in upper.lines] == [[100, 1000, 5000]] * 3
+    (legend,) = upper.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["baseline", *lines]
+
+
+def test_values_that_read_alike_are_two_lines():
+    pair = {"rate": 1}, {"rate": "1"}
+    arms = {arm: TWO[arm] for arm in ("baseline", "weak_at_1000", "strong_at_1000")}
+    settings = {arm: {"dropout": values} for arm, values in zip(list(arms)[1:], pair, strict=True)}
+    scores, differences = size_frames(reported(arms, settings), study(arms))
+    assert scores["series"].nunique() == 3
+    upper, _ = data_size(scores, differences).axes
+    assert len(upper.lines) == 3
 
 
 def test_the_figure_has_a_line_for_each_and_a_tick_for_every_size(report):

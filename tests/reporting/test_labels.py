@@ -8,10 +8,11 @@ from pipeline.reporting.labels import (
     arm_title,
     factor_label,
     rule_label,
-    series_label,
+    series_labels,
     setting_cell,
     setting_ticks,
     verdict_label,
+    without_size,
 )
 
 
@@ -61,8 +62,23 @@ def test_a_series_leaves_out_the_size_and_the_epochs_that_go_with_it() -> None:
         "dropout": Factor(regularizers=("dropout",), protocol=size),
         "model.batch_norm=false": Factor(protocol=size | {"model.batch_norm": False}),
     }
-    found = [series_label(PlannedArm(name="x", factor=factor)) for factor in named.values()]
-    assert found == list(named)
+    found = [without_size(factor, {"protocol": size}) for factor in named.values()]
+    assert series_labels(found) == list(named)
+    assert [setting for _, setting in found] == [{}, {}, {}]
+
+
+def test_a_series_keeps_the_values_of_its_setting() -> None:
+    factor = Factor(regularizers=("dropout",))
+    protocol = {"data.train_size": 100, "model.batch_norm": False}
+    settings = [{"dropout": {"rate": rate}, "protocol": protocol} for rate in (0.1, 0.5)]
+    series = [without_size(factor, setting) for setting in settings]
+    kept = {"dropout": {"rate": 0.1}, "protocol": {"model.batch_norm": False}}
+    assert series[0] == (factor, kept)
+    assert series_labels([*series, (Factor(), {})]) == [
+        "dropout (rate=0.1, model.batch_norm=false)",
+        "dropout (rate=0.5, model.batch_norm=false)",
+        "baseline",
+    ]
 
 
 def test_ticks_show_what_varies_and_the_axis_what_is_shared() -> None:

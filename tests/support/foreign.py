@@ -1,4 +1,4 @@
-"""A residual block as users and torchvision write it: what several tests of networks not ours stand on."""
+"""A residual block as users and torchvision write it, for tests of networks not ours."""
 
 from torch import Tensor, nn
 

@@ -87,7 +87,7 @@ def _process(folder: Path) -> Process | None:
 
 
 class Run:
-    """`python -m pipeline run` in a folder, its processes marked; what it prints goes to a file beside the folder."""
+    """`python -m pipeline run` in a folder, its processes marked, its output kept in a file."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]):
         self.mark = uuid.uuid4().hex

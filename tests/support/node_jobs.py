@@ -1,4 +1,4 @@
-"""Jobs for the nodes of a cluster, which find them by name: what each is asked to do, and a line in a log that it began."""
+"""Jobs for the nodes of a cluster, which find them by name; each writes a line as it begins."""
 
 import os
 import signal

@@ -9,6 +9,7 @@ from pipeline.comparison import equal_cost, interactions, published, variance
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.calibration import COLUMNS as BINS
 from pipeline.comparison.correlations import gap_correlations
+from pipeline.comparison.costs import costs
 from pipeline.comparison.curves import curve_means
 from pipeline.comparison.diagnosis import diagnosis
 from pipeline.comparison.gains import GAIN, MEMBERS, PASSES
@@ -83,6 +84,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         for split in ("train", "validation")
     ]
     contrasts = pd.DataFrame(_contrasts(studies, verdicts))
+    means = arm_tables.arm_means(outcomes, plan, records)
     return ReportData(
         confirmation=plan,
         runs=run_frame(plan, records),
@@ -95,7 +97,8 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         variance=pd.DataFrame(columns=["study", *variance.COLUMNS]),
         standard_errors=standard_errors(contrasts),
         outcomes=outcomes,
-        arms=arm_tables.arm_means(outcomes, plan, records),
+        arms=means,
+        costs=costs(plan, means),
         rules=arm_tables.rule_means(plan, scores),
         audits=arm_tables.audit_means(plan, records),
         curves=curve_means(plan, dict.fromkeys(records, history)),
@@ -112,9 +115,11 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
 def derived(data: ReportData, outcomes: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the tables that follow from other outcomes, to replace those of `data`."""
     plan = data.confirmation
+    means = arm_tables.arm_means(outcomes, plan, {})
     return {
         "outcomes": outcomes,
-        "arms": arm_tables.arm_means(outcomes, plan, {}),
+        "arms": means,
+        "costs": costs(plan, means),
         "diagnosis": diagnosis(plan, outcomes),
         "correlations": gap_correlations(outcomes),
     }
@@ -149,6 +154,7 @@ def _contrasts(studies: Studies, verdicts: dict[str, Judged]) -> list[dict[str, 
                 row = {"study": study, "arm": arm, "setting": {}, "metric": metric, **fixed}
                 row |= {"arm_mean": 0.9 + shift, "difference": shift}
                 row |= {"low": shift - 0.005, "high": shift + 0.005}
+                row["excludes_zero"] = abs(shift) > 0.005
                 row |= {"p_holm": 0.02 if primary else NAN, "verdict": verdict if primary else ""}
                 row["below_margin"] = primary and any(below)
                 rows.append(row)

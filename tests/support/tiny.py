@@ -1,13 +1,17 @@
-"""The tiny project: its settings files, a copy of this project's code under git with them, and what a run of it leaves.
+"""The tiny project: its settings, a copy of this project's code under git, what a run leaves.
 
 Separate from the fixtures so that a benchmark can stand on the same project.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from pipeline.config.parameters import Execution, Tracking
+from pipeline.config.yaml_files import read_yaml
 
 RUN = (sys.executable, "-m", "pipeline", "run")
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,13 +77,7 @@ def write_checkout(folder: Path, wandb: str = "disabled") -> None:
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", "Makefile"):
         shutil.copyfile(ROOT / name, folder / name)
     write_project(folder)
-    complete = (
-        (ROOT / "params.yaml")
-        .read_text()
-        .replace("[digits]", "[tiny]")
-        .replace("wandb: offline", f"wandb: {wandb}")
-    )
-    (folder / "params.yaml").write_text(complete)
+    (folder / "params.yaml").write_text(_parameters(wandb))
     identity = {
         "GIT_AUTHOR_NAME": "t",
         "GIT_AUTHOR_EMAIL": "t@example.org",
@@ -88,6 +86,25 @@ def write_checkout(folder: Path, wandb: str = "disabled") -> None:
     }
     for command in (["git", "init", "-q"], ["git", "add", "-A"], ["git", "commit", "-qm", "start"]):
         subprocess.run(command, cwd=folder, check=True, env=os.environ | identity)
+
+
+def _parameters(wandb: str) -> str:
+    """Return the project's params.yaml, with every key, without what a user has set there."""
+    document = read_yaml(ROOT / "params.yaml")
+    own = {
+        "protocols": ["tiny"],
+        "execution": Execution().model_dump(),
+        "tracking": Tracking(wandb=wandb).model_dump(),
+    }
+    lines = []
+    for section, value in document.items():
+        given = own.get(section)
+        if isinstance(value, dict):
+            lines.append(f"{section}:")
+            lines += [f"  {key}: {json.dumps((given or {}).get(key))}" for key in value]
+        else:
+            lines.append(f"{section}: {json.dumps(given)}")
+    return "\n".join(lines) + "\n"
 
 
 def write_clone(checkout: Path, folder: Path) -> Path:

@@ -1,7 +1,7 @@
-"""A W&B server on loopback that behaves: it answers what W&B's client asks and keeps what it is sent.
+"""A W&B server on loopback that answers what W&B's client asks and keeps what it is sent.
 
-Separate from `loopback.py`, whose servers misbehave: this one speaks W&B's language, as far as the mirror needs it. What it
-does not understand it refuses and keeps in `unknown`. Nothing leaves this machine.
+Separate from `loopback.py`, whose servers misbehave: this one speaks W&B's language, as far as the
+mirror needs it. It rejects what it does not understand and keeps it in `unknown`.
 """
 
 import copy

@@ -20,7 +20,8 @@ def watch(event, arguments):
     elif event in ("socket.connect", "socket.sendto"):
         address = arguments[1]
         wanted = str(address)
-        fine = not isinstance(address, tuple) or address[0].startswith("127.") or address[0] in ("::1", "localhost")
+        fine = not isinstance(address, tuple) or address[0] in ("::1", "localhost")
+        fine = fine or address[0].startswith("127.")
     else:
         return
     if not fine:

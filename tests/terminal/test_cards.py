@@ -21,7 +21,7 @@ def test_every_setting_stands_with_its_default_and_what_is_allowed(monkeypatch):
     monkeypatch.chdir(ROOT)
     page = cards()
     assert "| `rate` | `0.5` | a number or a list (each a number) |" in page
-    assert "| `output_sizes` | `null` | a list (each a whole number, at least 1) or null |" in page
-    assert "| `patience` | `2` | a whole number, at least 1 |" in page
-    assert '| `monitor` | `"loss"` | `loss`, `accuracy` |' in page
+    assert "| `output_sizes` | `null` | a list (each an integer >= 1) or null |" in page
+    assert "| `patience` | `2` | an integer >= 1 |" in page
+    assert '| `monitor` | `"loss"` | one of: loss, accuracy |' in page
     assert "Test rule: 12 noise passes" in page

@@ -1,4 +1,4 @@
-"""`doctor`: one line each, and the mend where there is one."""
+"""`doctor`: one line for each check, with the remedy where one is needed."""
 
 import importlib.metadata
 from pathlib import Path
@@ -9,11 +9,11 @@ from pipeline.terminal import doctor
 from pipeline.terminal.doctor import Finding, findings
 
 
-def found(what):
-    return next(finding for finding in findings() if finding.what == what)
+def finding_of(name):
+    return next(finding for finding in findings() if finding.name == name)
 
 
-def test_every_look_is_one_line_and_names_what_it_looked_at(project):
+def test_every_check_is_one_line_with_its_name(project):
     lines = [finding.line() for finding in findings()]
     assert [line.split()[1] for line in lines] == [
         "Python",
@@ -31,7 +31,7 @@ def test_every_look_is_one_line_and_names_what_it_looked_at(project):
 
 
 @pytest.mark.parametrize(
-    ("what", "spoil", "mend"),
+    ("name", "spoil", "remedy"),
     [
         (
             "dvc.lock",
@@ -68,33 +68,34 @@ def test_every_look_is_one_line_and_names_what_it_looked_at(project):
         ),
     ],
 )
-def test_what_is_wrong_comes_with_its_mend(project, monkeypatch, what, spoil, mend):
+def test_what_is_wrong_comes_with_its_remedy(project, monkeypatch, name, spoil, remedy):
     spoil(project, monkeypatch)
-    assert mend in found(what).remedy
+    assert remedy in finding_of(name).remedy
 
 
-def test_online_without_a_key_is_told_and_a_key_is_never_shown(project, monkeypatch):
+def test_online_without_a_key_is_reported_and_a_key_is_never_shown(project, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("NETRC", str(project / "netrc"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    assert found("W&B").remedy == "no key found: wandb login"
+    assert finding_of("W&B").remedy == "no key found: wandb login"
     monkeypatch.setenv("WANDB_BASE_URL", "https://own.example.org")
     (project / "netrc").write_text(f"machine own.example.org login user password {'canary' * 7}\n")
-    assert found("W&B").remedy == ""
+    assert finding_of("W&B").remedy == ""
     monkeypatch.setenv("WANDB_BASE_URL", "https://other.example.org")
-    assert found("W&B").remedy == "no key found: wandb login"
+    assert finding_of("W&B").remedy == "no key found: wandb login"
     monkeypatch.setenv("WANDB_API_KEY", "canary" * 7)
-    assert found("W&B").remedy == ""
+    assert finding_of("W&B").remedy == ""
     assert not [finding for finding in findings() if "canary" in finding.line()]
 
 
-def test_a_mode_that_does_not_exist_is_told(project, monkeypatch):
+def test_a_mode_that_does_not_exist_is_reported(project, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "Offline")
     assert (
-        found("W&B").remedy == "expected one of: offline, online, disabled; run: unset WANDB_MODE"
+        finding_of("W&B").remedy
+        == "expected one of: offline, online, disabled; run: unset WANDB_MODE"
     )
 
 
-def test_a_line_says_ok_or_what_to_mend():
+def test_a_line_says_ok_or_what_to_fix():
     assert Finding("git", "at abc").line() == "ok   git        at abc"
     assert Finding("DVC", "3", "dvc init").line() == "fix  DVC        3; dvc init"

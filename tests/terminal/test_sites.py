@@ -15,7 +15,8 @@ from beside import width
 
 class Net(nn.Sequential):
     def __init__(self):
-        super().__init__(nn.Conv2d(1, width(), 3), nn.ReLU(), nn.Flatten(), nn.Linear(36 * width(), 10))
+        layers = nn.Conv2d(1, width(), 3), nn.ReLU(), nn.Flatten(), nn.Linear(36 * width(), 10)
+        super().__init__(*layers)
 """
 
 

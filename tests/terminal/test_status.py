@@ -1,16 +1,20 @@
-"""`status`: every planned run is counted once in each of its studies, with the reasons of those that failed."""
+"""`status`: every planned run counts once in each of its studies; failures have reasons."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pipeline import prepare, regularizers, train
-from pipeline.execution.stage import Incomplete
+from pipeline.execution.plans import read_current_plan
+from pipeline.execution.stage import Incomplete, stage_lock
 from pipeline.records.store import open_store
+from pipeline.runtime.locks import exclusive_lock
 from pipeline.terminal.status import show_status
 
 LIGHT = """
@@ -102,7 +106,38 @@ def test_without_a_stored_plan_it_is_the_one_of_the_artifacts(
     assert {key: numbers[0] for key, numbers in without.items()} == {
         key: numbers[0] for key, numbers in with_store.items()
     }
-    assert "run make run" in said(capsys)  # this store is empty
+    total = said(capsys).splitlines()[-1]  # this store is empty
+    assert total == "0 of 46 runs done, each counted once; run: gapwise run"
+
+
+def test_a_phase_in_progress_has_a_speed_and_a_time_left(finished, monkeypatch, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    store = open_store()
+    records = sorted(store.root.glob("[!.]*/record.json"))
+    assert len(records) == 46
+    now = time.time()
+    for number, record in enumerate(records):
+        ended = now - 3600 if number % 2 else now - 60  # half of them before this stage
+        os.utime(record, (ended, ended))
+    assert "in progress" not in said(capsys)
+    plan, _ = read_current_plan(store, "tiny", "confirmation")
+    for name in plan.fingerprints()[:6]:
+        shutil.rmtree(store.folder(name))
+    kept = [store.ended_at(name) for name in plan.fingerprints()[6:]]
+    lock = stage_lock("tiny", "confirm")
+    with exclusive_lock(lock):
+        ended = sum(when > now - 600 for when in kept)
+        assert 0 < ended < len(kept)
+        os.utime(lock, (now - 600, now - 600))
+        line, total = said(capsys).splitlines()[-2:]
+        numbers = [float(number) for number in re.findall(r"[\d.]+", line)]
+        assert line.startswith("confirmation: in progress, ")
+        assert numbers == pytest.approx([ended / 10, 6, 6 / (ended / 10)], abs=0.1)
+        assert total == "40 of 46 runs done, each counted once"
+        os.utime(lock, (now, now))
+        assert "in progress, 6 runs left, none has ended yet" in said(capsys)
+    assert said(capsys).endswith("; run: gapwise run\n")
 
 
 def test_it_needs_neither_torch_nor_the_planning(finished):

@@ -5,8 +5,7 @@ import math
 import pandas as pd
 
 from pipeline.comparison.contrasts import COSTS
-from pipeline.comparison.levels import POWER
-from pipeline.comparison.matching import PRIMARY
+from pipeline.comparison.levels import POWER, PRIMARY
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.labels import format_rule
 from pipeline.config.plan import PlannedStudy

@@ -6,15 +6,14 @@ from pipeline.reporting.markdown import Row, format_bullets, format_list
 
 FEW = 4  # arms that are named one by one
 ADVICE = {
-    "variance": "The gap outweighs it: the problem is **variance**, the network overfits. That is "
-    "what regularizers and more data are for.",
-    "bias": "The avoidable bias outweighs it: the problem is **bias**, the network does not fit "
-    "its own training images. A larger network or longer training comes first; add a regularizer "
+    "variance": "The gap is the larger part: the problem is **variance**, the network overfits. "
+    "Regularizers and more data may help.",
+    "bias": "The avoidable bias is the larger part: the problem is **bias**, the network does not "
+    "fit its own training images. Try a larger network or longer training first; add a regularizer "
     "only once it overfits.",
-    "both": "Neither outweighs the other: the problem is **both** bias and variance. A larger "
-    "network or longer training for the first, and regularizers for the second, as far as they do "
-    "not make the first worse.",
-    "neither": "Both are within the margin: there is little left for a regularizer to improve.",
+    "both": "Neither is clearly larger: the problem is **both** bias and variance. A larger "
+    "network or longer training reduces bias; regularizers reduce variance but may increase bias.",
+    "neither": "Both are within the margin: little is left for a regularizer to improve.",
 }
 
 
@@ -29,8 +28,9 @@ def diagnosis_section(data: ReportData) -> str:
     start = (
         f"The baseline is wrong on {data.format.percent_band(error)} % of its own training images. "
         f"Taking {percent(best)} % as the best possible error (`optimal_error`), "
-        f"{percent(rows.loc['avoidable_bias', 'mean'])} points are avoidable bias. On validation "
-        f"{data.format.percent_band(gap)} points come on top: the gap. {ADVICE[problem]}"
+        f"{percent(rows.loc['avoidable_bias', 'mean'])} points are avoidable bias. "
+        f"Validation error is {data.format.percent_band(gap)} points higher: the gap. "
+        f"{ADVICE[problem]}"
     )
     lines = [_helping(data), _closing(data)]
     if problem in ("bias", "both"):
@@ -41,19 +41,18 @@ def diagnosis_section(data: ReportData) -> str:
 def _helping(data: ReportData) -> str:
     rows = data.primary[data.primary["verdict"] == Verdict.HELPS]
     if rows.empty:
-        return "No arm of this report has been shown to raise test accuracy."
+        return "No arm of this report was shown to raise test accuracy."
     names = [_arm(data, row) for row in rows.head(FEW).to_dict("records")]
     more = f"; and {len(rows) - FEW} more in the table above" if len(rows) > FEW else ""
-    return (
-        f"Shown to raise test accuracy, the largest difference first: {format_list(names)}{more}."
-    )
+    return f"Arms shown to raise test accuracy, the largest difference first: {format_list(names)}{more}."
 
 
 def _closing(data: ReportData) -> str:
     """Return the arms that close the gap without having been shown to help."""
     helps = data.primary["verdict"] == Verdict.HELPS
     helping = set(data.primary.loc[helps, "label"])
-    gaps = data.contrasts[(data.contrasts["metric"] == "gap") & (data.contrasts["high"] < 0)]
+    gaps = data.contrasts[data.contrasts["metric"] == "gap"]
+    gaps = gaps[gaps["excludes_zero"] & (gaps["difference"] < 0)]
     names = [
         _arm(data, row)
         for row in gaps.sort_values("difference", kind="stable").to_dict("records")
@@ -62,15 +61,15 @@ def _closing(data: ReportData) -> str:
     if not names:
         return ""
     return (
-        "With a smaller gap, but not shown to raise test accuracy: "
-        f"{format_list(names)}. A small gap is not the aim."
+        f"Arms with a smaller gap that were not shown to raise test accuracy: {format_list(names)}."
     )
 
 
 def _fitting(data: ReportData) -> str:
     """Return the arms that fit the training images better than the baseline, paired by seed."""
-    rows = data.diagnosis[(data.diagnosis["measure"] == "train_accuracy")]
-    rows = rows[rows["low"] > 0].sort_values("mean", ascending=False, kind="stable")
+    rows = data.diagnosis[data.diagnosis["measure"] == "train_accuracy"]
+    rows = rows[rows["excludes_zero"] & (rows["mean"] > 0)]
+    rows = rows.sort_values("mean", ascending=False, kind="stable")
     if rows.empty:
         return "No arm of this report fits the training images better than the baseline."
     names = [
@@ -80,7 +79,7 @@ def _fitting(data: ReportData) -> str:
         for row in rows.to_dict("records")
     ]
     return (
-        "With less training error than the baseline (intervals not corrected): "
+        "Arms with less training error than the baseline (intervals not corrected): "
         f"{format_list(names)}."
     )
 

@@ -53,10 +53,10 @@ def _meaning(data: ReportData, row: md.Row) -> str:
     """Return what an interaction means: its sign differs in meaning for help and for harm."""
     if pd.isna(row["low"]):
         return "It is the same at every seed, so it has no interval."
-    if row["low"] <= 0 <= row["high"]:
+    if not row["excludes_zero"]:
         detectable = data.format.percent(row["detectable"])
         return f"Not significant; {100 * POWER:g} % power to detect {detectable} points."
-    less = row["high"] < 0
+    less = row["difference"] < 0
     if row["effect"] > 0 and row["sum"] > 0:
         return LESS_HELP if less else MORE_HELP
     if row["effect"] < 0 and row["sum"] < 0:

@@ -8,7 +8,7 @@ from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.records.runs import STATES
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, count_states
-from pipeline.reporting.labels import arm_title, factor_label, rule_label, setting_cell
+from pipeline.reporting.labels import arm_title, canonical, factor_label, rule_label, setting_cell
 
 CONTRAST_INTERVAL = (
     f"{md.CONFIDENCE} Student-t interval of the mean difference, arm minus baseline, paired by seed"
@@ -90,9 +90,9 @@ def runs_section(runs: pd.DataFrame, shared: str, title: str = "Runs") -> str:
 
 def _run_table(runs: pd.DataFrame, shared: str) -> str:
     rows = []
-    cells_of = runs["setting"].map(setting_cell)
-    for (phase, arm, cell), group in runs.groupby(["phase", "arm", cells_of], sort=False):
-        cells = {"phase": phase, "arm": arm, "strength": cell}
+    settings = runs["setting"].map(canonical)
+    for (phase, arm, _), group in runs.groupby(["phase", "arm", settings], sort=False):
+        cells = {"phase": phase, "arm": arm, "strength": setting_cell(group["setting"].iloc[0])}
         rows.append(cells | {RUNS: format_states(count_states(group))})
     caption = f"{shared} Counts of runs: no rule, no interval."
     return md.format_table(rows, caption, words=("phase", "arm", "strength"))

@@ -31,7 +31,7 @@ ERROR, COSTS = "test error (%)", "training FLOPs as counted, a share of the othe
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield the page, if a study names published effects."""
     if len(data.published):
-        title = "What papers report, and what was measured here"
+        title = "Published effects, and what was measured here"
         yield Page("published", title, published_body(data))
 
 
@@ -44,13 +44,12 @@ def published_body(data: ReportData) -> str:
         "Pairs of figures: before → after (the change in percent of before). n: pairs "
         "of seeds (groups for crops), as in the contrasts. Rule: the test rule of each arm, unless "
         f"passes or crops are named. Interval: {md.CONFIDENCE} Student-t interval of the mean "
-        "difference over seeds; a cost is counted, never timed, and where it is alike at every "
-        "seed it follows from the settings and has no width. p: two-sided paired t test. Neither "
-        "is corrected. Agrees, disagrees: the interval lies on the published side of 0, or on the "
-        "other; of an effect published as no gain, agrees also where it is shown to lie within the "
-        "margin. Rows of the same runs, measure and sign count once in the sentence above. Signs "
-        "can be compared; sizes come from other networks, amounts of data and budgets, and can "
-        "only roughly."
+        "difference over seeds. A cost is counted, not timed; if it is the same at every seed, its "
+        "interval has no width. p: two-sided paired t test. Neither is corrected. Agrees: the "
+        "interval is on the published side of 0, or, for an effect published as no gain, the "
+        "difference is shown to be within the margin. Disagrees: it is on the other side. Rows of "
+        "the same runs, measure and sign count once in the sentence above. Signs can be compared; "
+        "sizes only roughly, because networks, data and budgets differ."
     )
     listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
     return md.join_parts(
@@ -108,13 +107,12 @@ def _cells(data: ReportData, row: md.Row, source: int) -> dict[str, str]:
     if row["measure"] == COST:
         measured, spell = COSTS, md.format_ratio
         spell_difference = partial(md.format_signed, digits=SHARE)
-    change = _relative(row["before"], row["after"])
     return {
         "effect": _name(row),
         "measured as": measured,
         "published": f"{_published(row)} [{source}]",
         "published for": md.escape(row["published_setting"]),
-        "here": f"{spell(row['before'])} → {spell(row['after'])} ({change})",
+        "here": f"{spell(row['before'])} → {spell(row['after'])} ({_percent(row['change'])})",
         "difference": spell_difference(row["difference"]),
         md.INTERVAL: md.format_interval(row["low"], row["high"], spell_difference) or md.VOID,
         "n": str(row["n"]),
@@ -129,10 +127,10 @@ def _published(row: md.Row) -> str:
     if pd.isna(before):
         return SIGNS[row["sign"]]
     digits = max(len(f"{figure:g}".partition(".")[2]) for figure in (before, after))
-    change = _relative(before, after)
+    change = _percent(row["published_change"])
     return f"{md.format_number(before, digits)} → {md.format_number(after, digits)} ({change})"
 
 
-def _relative(before: float, after: float) -> str:
-    """Return the change relative to the first value, in percent."""
-    return f"{md.format_signed(100 * (after / before - 1), 0)} %" if before > 0 else md.VOID
+def _percent(change: float) -> str:
+    """Return a relative change in percent."""
+    return md.VOID if pd.isna(change) else f"{md.format_signed(100 * change, 0)} %"

@@ -9,13 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
-from pipeline.config.plan import BASELINE, PlannedStudy
+from pipeline.config.plan import Factor, PlannedStudy, Setting
 from pipeline.reporting.evidence import ReportData, of
-from pipeline.reporting.labels import series_label
+from pipeline.reporting.labels import canonical, series_labels, without_size
 from pipeline.reporting.pages._data_size import has_sizes
 from pipeline.reporting.style import BAND, DARK, DASHES, MARKERS, WIDTH, add_legend, colors, style
 
-COLUMNS = ("series", "size", "mean", "low", "high")
+COLUMNS = ("series", "label", "size", "mean", "low", "high")
+PLAIN: tuple[Factor, Setting] = (Factor(), {})  # the series of the baseline
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -28,19 +29,24 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 def size_frames(data: ReportData, study: PlannedStudy) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return accuracies and differences (fractions) by series and size, with columns `COLUMNS`.
 
-    A series is what its arms change besides size and epochs; those that change nothing else are the
-    baseline's, which comes first. Differences are those to an arm of the same size.
+    A series is what its arms change besides size and epochs, and with which values; those that
+    change nothing else are the baseline's, which comes first. `series` names it, `label` is for the
+    legend. Differences are those to an arm of the same size.
     """
     arms = {arm.name: arm for arm in study.arms}
-    series = {name: series_label(arm) for name, arm in arms.items()}
     primary = of(data.primary, study.name).set_index("arm")
+    settings = primary["setting"].to_dict()
+    series = {name: without_size(arm.factor, settings.get(name, {})) for name, arm in arms.items()}
+    keys = {name: _key(*changed) for name, changed in series.items()}
+    distinct = {key: series[name] for name, key in keys.items()}
+    labels = dict(zip(distinct, series_labels(list(distinct.values())), strict=True))
     scores: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
     for name, arm in arms.items():
-        point = {"series": series[name], "size": arm.train_size}
+        point = {"series": keys[name], "label": labels[keys[name]], "size": arm.train_size}
         scores.append({**data.outcome(study.name, name, "test_accuracy"), **point})
         same_size = arms[arm.against].train_size == arm.train_size
-        if series[name] != BASELINE and same_size and name in primary.index:
+        if series[name] != PLAIN and same_size and name in primary.index:
             row = primary.loc[name]
             bounds = {"mean": row["difference"], "low": row["low"], "high": row["high"]}
             differences.append(point | bounds)
@@ -53,15 +59,18 @@ def data_size(scores: pd.DataFrame, differences: pd.DataFrame) -> Figure:
 
     Both have the columns `COLUMNS`, in fractions.
     """
-    series = list(dict.fromkeys(scores["series"]))
-    palette, markers = colors(series), itertools.cycle(MARKERS)
-    looks = {name: {"color": palette[name], "marker": next(markers)} for name in series}
+    labels = dict(zip(scores["series"], scores["label"], strict=True))
+    palette, markers = colors(labels.values()), itertools.cycle(MARKERS)
+    looks = {
+        series: {"color": palette[label], "marker": next(markers)}
+        for series, label in labels.items()
+    }
     with style():
         figure = Figure(figsize=(WIDTH, 7.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
-        for name, look in looks.items():
-            draw_scores(upper, scores[scores["series"] == name], **look)
-            draw_differences(lower, differences[differences["series"] == name], **look)
+        for series, look in looks.items():
+            draw_scores(upper, scores[scores["series"] == series], **look)
+            draw_differences(lower, differences[differences["series"] == series], **look)
         lower.axhline(0, color=DARK, linestyle=DASHES, linewidth=1.5)
         upper.set_ylabel("test accuracy (%)")
         lower.set(ylabel="difference (points)", xlabel="training images", xscale="log")
@@ -69,7 +78,7 @@ def data_size(scores: pd.DataFrame, differences: pd.DataFrame) -> Figure:
         lower.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         lower.xaxis.set_minor_locator(NullLocator())
         figure.align_ylabels()
-        add_legend(figure, looks)
+        add_legend(figure, {labels[series]: look for series, look in looks.items()})
     return figure
 
 
@@ -90,6 +99,10 @@ def draw_differences(ax: Axes, rows: pd.DataFrame, color: str, marker: str) -> N
 def _in_order(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return rows by series, the baseline's first, and by size."""
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    order = frame.assign(other=frame["series"] != BASELINE)
-    order = order.sort_values(["other", "series", "size"])
+    order = frame.assign(other=frame["series"] != _key(*PLAIN))
+    order = order.sort_values(["other", "label", "series", "size"])
     return order[list(COLUMNS)].reset_index(drop=True)
+
+
+def _key(factor: Factor, setting: Setting) -> str:
+    return canonical([factor.model_dump(mode="json"), setting])

@@ -1,0 +1,45 @@
+"""Compare the costs of all arms in training and at test, counted in operations."""
+
+import pandas as pd
+
+from pipeline.comparison.arms import COSTS, KEYS
+from pipeline.config.plan import BASELINE, Plan
+
+COLUMNS = (
+    *KEYS,
+    *("n", "training_flops", "training_ratio", "updates", "updates_ratio"),
+    *("passes", "test_flops"),
+)
+
+
+def costs(plan: Plan, means: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for every compared arm, in the order of the plan.
+
+    `training_flops` and `updates` are means over the `n` done runs of the arm, and the ratios
+    multiples of those of the baseline. `test_flops` is the cost of one test image under the test
+    rule of the arm: its forward passes times the operations of one.
+
+    Args:
+        plan: The confirmation plan.
+        means: The table `arms`.
+
+    Returns:
+        A table with `COLUMNS`; undefined numbers are NaN.
+    """
+    rows = [
+        (study.name, arm.name, arm.rule.members)
+        for study in plan.studies_of("comparison")
+        for arm in study.arms
+    ]
+    by_arm = means.pivot(index=list(KEYS), columns="metric", values="mean")
+    done = means.loc[means["metric"] == "training_flops", [*KEYS, "n"]].set_index(list(KEYS))
+    table = pd.DataFrame(rows, columns=[*KEYS, "passes"])
+    table = table.join(by_arm.reindex(columns=list(COSTS)), on=list(KEYS))
+    table = table.join(done, on=list(KEYS))
+    baseline = table[table["arm"] == BASELINE].set_index("study")
+    table = table.assign(
+        training_ratio=table["training_flops"] / table["study"].map(baseline["training_flops"]),
+        updates_ratio=table["updates"] / table["study"].map(baseline["updates"]),
+        test_flops=table["passes"] * table["forward_flops"],
+    )
+    return table.assign(n=table["n"].fillna(0).astype(int))[list(COLUMNS)]
