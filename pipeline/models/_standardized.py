@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.data.arrays import COPY_CHUNK, MAX_PIXEL
+from pipeline.models._probe import Probe
 
 
 class Standardized(nn.Module):
@@ -15,7 +16,8 @@ class Standardized(nn.Module):
     Args:
         network: Takes images (N, channels, height, width) and returns logits (N, classes).
         channels: The number of channels.
-        memory_format: The layout in which the network gets its images; channels_last is faster.
+        probe: What a training pass of the network showed; None for one of this package, which takes
+            images in channels_last layout and uses all its modules and weights.
     """
 
     mean: Tensor
@@ -25,11 +27,12 @@ class Standardized(nn.Module):
         self,
         network: nn.Module,
         channels: int,
-        memory_format: torch.memory_format = torch.channels_last,
+        probe: Probe | None = None,
     ):
         super().__init__()
-        self.network = network.to(memory_format=memory_format)  # type: ignore[call-overload]
-        self.memory_format = memory_format
+        self.probe = probe
+        self.memory_format = probe.memory_format if probe else torch.channels_last
+        self.network = network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("deviation", torch.ones(1, channels, 1, 1))
 

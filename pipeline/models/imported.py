@@ -17,6 +17,7 @@ from torch import nn
 
 from pipeline.config.validation import suggestion
 from pipeline.models._initialization import Network
+from pipeline.models._probe import Probe, probe
 from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.runtime.errors import Refusal
 
@@ -55,19 +56,9 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     return network.train(training)
 
 
-def memory_format(network: nn.Module, shape: tuple[int, ...]) -> torch.memory_format:
-    """Return channels_last, or contiguous_format for a network that cannot take the former.
-
-    Calls of `view` on feature maps need contiguous ones.
-    """
-    network = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = _images(shape).contiguous(memory_format=torch.channels_last)
-    try:
-        with restored_globals():
-            network(images).sum().backward()
-    except RuntimeError:
-        return torch.contiguous_format
-    return torch.channels_last
+def probed(network: nn.Module, shape: tuple[int, ...]) -> Probe:
+    """Return what a training pass on images of `shape` shows."""
+    return probe(network, _images(shape))
 
 
 def require_fit(
