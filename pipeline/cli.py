@@ -51,10 +51,18 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 @command
 def plan() -> None:
     """Print the runs, seeds and estimated minutes of every protocol in params.yaml."""
-    from pipeline.terminal.plan import show_plan
+    from pipeline.terminal.plan import finished_plans, show_plan
+
+    names = read_parameters().protocols
+    finished = [plans for plans in map(finished_plans, names) if plans]
+    if len(finished) == len(names):
+        for plans in finished:
+            show_plan(plans)
+        return
+    from pipeline.execution.forecast import expected_plans, seconds_per_run  # slow: imports torch
 
     for experiment in _experiments():
-        show_plan(experiment)
+        show_plan(expected_plans(experiment), seconds_per_run(experiment))
 
 
 @command
@@ -68,13 +76,13 @@ def run(
 ) -> None:
     """Reproduce every stage with DVC, then print headlines and the time of each stage."""
     from pipeline.execution.dvc import reproduce
-    from pipeline.execution.plans import is_current
+    from pipeline.execution.plans import current_plans
     from pipeline.records.store import open_store
     from pipeline.terminal.headline import show_headline
     from pipeline.terminal.stages import show_stages
 
     names = read_parameters().protocols
-    if not all(is_current(open_store(), name) for name in names):
+    if not all(current_plans(open_store(), name) for name in names):
         _experiments()  # errors of all protocols, before anything is trained
     seconds = reproduce(names, studies or [], keep_going)
     for name in names:

@@ -33,13 +33,14 @@ def read_current_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan |
         return last_plan(ARTIFACTS / protocol / phase), []
 
 
-def is_current(store: Store, protocol: str) -> bool:
-    """Return whether both phases are planned and no input has changed since.
+def current_plans(store: Store, protocol: str) -> list[Plan]:
+    """Return the plans of both phases, exploration first; none where an input has changed since.
 
-    The settings of such a protocol are valid: each plan was made from them.
+    The settings of a protocol with current plans are valid: each plan was made from them.
     """
     plans = [read_current_plan(store, protocol, phase) for phase in get_args(Phase)]
-    return all(plan and not changed for plan, changed in plans)
+    current = [plan for plan, changed in plans if plan and not changed]
+    return current if len(current) == len(plans) else []
 
 
 def _path(store: Store, protocol: str, phase: str) -> Path:

@@ -21,7 +21,6 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import psutil
-import torch
 
 from pipeline.config.parameters import PARAMETERS, Execution
 from pipeline.config.validation import invalid
@@ -121,6 +120,8 @@ def worker_environments(settings: Execution) -> list[Environment]:
 
 def _gpus() -> list[str]:
     """Return the names of the GPUs that this process may use."""
+    import torch  # here, since commands ask this file for the number of processors alone
+
     count = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     if len(named) >= count and all(named):

@@ -1,49 +1,87 @@
 """Print the output of `gapwise plan`: the runs, seeds and minutes of a protocol."""
 
-import contextlib
-import statistics
+import functools
+import importlib.metadata
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config.labels import format_setting
-from pipeline.config.parameters import Parameters, read_parameters
-from pipeline.config.plan import Plan, last_plan
+from pipeline.config.parameters import read_parameters
+from pipeline.config.plan import Plan
 from pipeline.data.prepared import read_summary
-from pipeline.execution.order import images
+from pipeline.execution.plans import current_plans
 from pipeline.execution.processes import cores
-from pipeline.planning.phases import Choice, confirmation, exploration
-from pipeline.planning.protocols import document_of
-from pipeline.planning.studies import Experiment
-from pipeline.records.store import open_store
+from pipeline.records.store import Store, open_store
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.files import read_sealed
 from pipeline.terminal.tables import show, table
 
 ARTIFACTS = Path("artifacts")
 
 
-def show_plan(experiment: Experiment) -> None:
-    """Print the runs of every arm, how many are still to train, and about how long that takes."""
-    protocol = experiment.protocol
-    plans, store = _plans(experiment), open_store()
+def finished_plans(protocol: str) -> Sequence[Plan]:
+    """Return the stored plans of a protocol if new ones would be equal and all runs are finished.
+
+    They are read without torch. None where an input, the data or the version of a library has
+    changed, and where a network is the user's own, whose code is no input.
+    """
+    store = open_store()
+    plans = current_plans(store, protocol)
+    try:
+        digest = read_summary(ARTIFACTS / protocol / "data")["digest"]
+    except Refusal:
+        return []
+    same_data = all(plan.data_digest == digest for plan in plans)
+    names = {name for plan in plans for name in plan.fingerprints()}
+    is_finished = same_data and all(_is_up_to_date(store, name) for name in names)
+    return plans if is_finished else []
+
+
+def _is_up_to_date(store: Store, fingerprint: str) -> bool:
+    """Return whether a run is finished, and has the libraries that are installed now."""
+    identity = store.identity(fingerprint)
+    if not identity or not store.finished(fingerprint) or "import" in identity["code"]:
+        return False
+    return all(_version(library) == version for library, version in identity["versions"].items())
+
+
+@functools.cache
+def _version(library: str) -> str:
+    """Return the installed version of a library without a suffix such as +cpu, "" for none."""
+    try:
+        return importlib.metadata.version(library).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def show_plan(plans: Sequence[Plan], seconds_per_run: float = 0) -> None:
+    """Print the runs of every arm, how many are still to train, and about how long that takes.
+
+    Args:
+        plans: Those of exploration and confirmation.
+        seconds_per_run: The time to expect for each run.
+    """
+    explored, confirmed = plans
+    store = open_store()
     missing = {name for plan in plans for name in plan.fingerprints() if not store.finished(name)}
-    title = f"{protocol.name}: runs planned"
+    title = f"{confirmed.protocol}: runs planned"
     rows = table("study, arm", "settings", "explore", "confirm", "to train", title=title)
-    for study in experiment.studies:
+    for study in confirmed.studies:
         rows.add_row(study.name)
         for arm in study.arms:
             planned = [_fingerprints(plan, study.name, arm.name) for plan in plans]
             left = {name for names in planned for name in names} & missing
             counts = [len(names) for names in planned]
-            labels = "\n".join(format_setting(trial.setting) for trial in arm.trials)
-            rows.add_row(f"  {arm.name}", labels, *map(str, (*counts, len(left))))
+            labels = _labels(explored, study.name, arm.name)
+            labels = labels or _labels(confirmed, study.name, arm.name)
+            rows.add_row(f"  {arm.name}", "\n".join(labels), *map(str, (*counts, len(left))))
     show(rows)
     runs = [len(plan.fingerprints()) for plan in plans]
+    seeds = [len({run.seed for run in plan.runs}) for plan in plans]
     workers = read_parameters().execution.workers or cores()
-    minutes = len(missing) * _seconds(experiment) / workers / 60
+    minutes = len(missing) * seconds_per_run / workers / 60
     print(
         f"at most {sum(runs)} runs, each counted once: "
-        f"{runs[0]} on {protocol.seeds.exploration} exploration seeds, "
-        f"{runs[1]} on {protocol.seeds.confirmation} fresh ones"
+        f"{runs[0]} on {seeds[0]} exploration seeds, {runs[1]} on {seeds[1]} fresh ones"
     )
     print(
         f"{len(missing)} runs to train: "
@@ -51,44 +89,11 @@ def show_plan(experiment: Experiment) -> None:
     )
 
 
-def _plans(experiment: Experiment) -> tuple[Plan, Plan]:
-    """Return the plans of both phases, as far as data are prepared and settings are chosen.
-
-    Until then no run has its final name; the first setting of an arm counts for all.
-    """
-    folder = ARTIFACTS / experiment.protocol.name
-    first = {
-        study.name: {arm.name: arm.trials[0].setting for arm in study.arms}
-        for study in experiment.studies
-    }
-    digest = ""
-    choice: Choice = first
-    with contextlib.suppress(Refusal):
-        digest = read_summary(folder / "data")["digest"]
-        choice = read_sealed(folder / "choice.json")["choice"]
-    try:
-        confirmed, _ = confirmation(experiment, digest, choice)
-    except Refusal:  # the choice is that of other settings
-        confirmed, _ = confirmation(experiment, digest, first)
-    return exploration(experiment, digest)[0], confirmed
-
-
 def _fingerprints(plan: Plan, study: str, arm: str) -> list[str]:
     return [run.fingerprint for run in plan.runs if (run.study, run.arm) == (study, arm)]
 
 
-def _seconds(experiment: Experiment) -> float:
-    """Return the seconds of a run: the median of those timed here, else what the protocol expects.
-
-    Either is scaled by the number of images a run processes.
-    """
-    protocol, store = experiment.protocol, open_store()
-    last = last_plan(ARTIFACTS / protocol.name / "confirmation")
-    seconds = [store.timing(name).get("seconds") for name in (last.fingerprints() if last else ())]
-    timed = [each for each in seconds if each]
-    if last and timed:
-        usual, settings = float(statistics.median(timed)), last.settings
-    else:
-        usual = protocol.seconds_per_run
-        settings, _ = document_of(protocol.name, Parameters(protocols=(protocol.name,)), Path())
-    return usual * images(protocol.settings()) / images(settings)
+def _labels(plan: Plan, study: str, arm: str) -> list[str]:
+    """Return each setting of an arm once."""
+    runs = (run for run in plan.runs if (run.study, run.arm) == (study, arm))
+    return list(dict.fromkeys(format_setting(run.setting) for run in runs))

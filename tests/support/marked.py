@@ -16,6 +16,7 @@ from pathlib import Path
 from tiny import RUN
 
 PATIENCE = 180  # seconds for a run to end
+DYING = 60  # seconds for its processes to end, on a machine where others are busy
 MARK = "GAPWISE_MARK"
 DVC = "pipeline.execution.dvc"
 
@@ -62,9 +63,9 @@ def of_kind(kind: str, processes: list[Process]) -> list[Process]:
     ]
 
 
-def survivors(mark: str, seconds: float = 5.0) -> list[Process]:
-    """Return the processes that still live after this time."""
-    deadline = time.monotonic() + seconds
+def survivors(mark: str) -> list[Process]:
+    """Wait until no process lives; return those that still do when patience ends."""
+    deadline = time.monotonic() + DYING
     while (left := marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
@@ -132,7 +133,7 @@ class Run:
             return self.process.poll(), self.output.read()
 
     def clear(self) -> int:
-        """End what still lives after five seconds; return how many processes that were."""
+        """End what has survived; return how many processes that were."""
         left = survivors(self.mark)
         for process in left:
             with contextlib.suppress(ProcessLookupError):

@@ -1,18 +1,43 @@
 """`plan`: how many runs there would be, and how many are to train."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
 from pipeline import choose, confirm, prepare, train
+from pipeline.execution.forecast import expected_plans, seconds_per_run
 from pipeline.planning.studies import read_experiment
-from pipeline.terminal.plan import show_plan
+from pipeline.records.store import open_store
+from pipeline.terminal import plan
+from pipeline.terminal.plan import finished_plans, show_plan
+
+WITHOUT_TORCH = """
+import sys
+from pipeline import cli
+try:
+    cli.plan()
+except SystemExit as ended:
+    sys.exit(ended.code or "imported: torch" if "torch" in sys.modules else 0)
+"""
+
+
+def show_expected():
+    experiment = read_experiment("tiny")
+    show_plan(expected_plans(experiment), seconds_per_run(experiment))
 
 
 def shown(capsys):
-    show_plan(read_experiment("tiny"))
+    show_expected()
     return capsys.readouterr().out.splitlines()[-2:]
 
 
 def baseline(capsys):
     """Return the numbers of the first baseline: explored, confirmed, to train."""
-    show_plan(read_experiment("tiny"))
+    show_expected()
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     return next(row[1:] for row in rows if row[:1] == ["baseline"])
 
@@ -37,3 +62,46 @@ def test_what_is_trained_is_not_to_train(project, capsys):
     capsys.readouterr()
     assert shown(capsys)[1].startswith("0 runs to train: about 0.0 minutes")
     assert baseline(capsys) == ["2", "3", "0"]
+
+
+def test_finished_plans_are_shown_as_new_ones_and_without_torch(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished)
+    monkeypatch.setenv("GAPWISE_STORE", str(finished / ".runs"))
+    show_expected()
+    expected = capsys.readouterr().out
+    show_plan(finished_plans("tiny"))
+    assert capsys.readouterr().out == expected
+    code = str(Path(__file__).resolve().parents[2])
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH],
+        env=os.environ | {"PYTHONPATH": code},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == expected
+
+
+@pytest.mark.parametrize("change", ["study", "data", "run", "library", "own network"])
+def test_no_plan_is_finished_once_a_new_one_would_differ(finished, monkeypatch, tmp_path, change):
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / "copy" / ".runs"))
+    store = open_store()
+    explored, _ = finished_plans("tiny")
+    folder = store.folder(explored.fingerprints()[0])
+    if change == "study":
+        study = Path("experiments", "dropout.yaml")
+        study.write_text(study.read_text() + "\n")
+    elif change == "data":
+        shutil.rmtree(Path("artifacts", "tiny", "data"))
+    elif change == "run":
+        (folder / "weights.safetensors").write_bytes(b"")
+    elif change == "library":
+        monkeypatch.setattr(plan, "_version", lambda library: "0.0.1")
+    else:
+        identity = store.identity(folder.name)
+        own = identity | {"code": identity["code"] | {"import": "0"}}
+        monkeypatch.setattr(type(store), "identity", lambda self, fingerprint: own)
+    assert not finished_plans("tiny")

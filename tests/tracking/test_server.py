@@ -47,7 +47,7 @@ def place(finished, tmp_path):
         folder = tmp_path / "project" / "artifacts" / "tiny" / phase
         plan = read_plan(folder)
         seed = min(run.seed for run in plan.runs)
-        few = plan.model_copy(update={"runs": [run for run in plan.runs if run.seed == seed]})
+        few = plan.model_copy(update={"runs": tuple(run for run in plan.runs if run.seed == seed)})
         write_sealed(folder / "plan.json", few.model_dump(mode="json"))
     for name in ("home/.config/wandb", "tmp"):
         (tmp_path / name).mkdir(parents=True)

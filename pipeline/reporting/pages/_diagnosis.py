@@ -44,7 +44,8 @@ def _helping(data: ReportData) -> str:
         return "No arm of this report was shown to raise test accuracy."
     names = [_arm(data, row) for row in rows.head(FEW).to_dict("records")]
     more = f"; and {len(rows) - FEW} more in the table above" if len(rows) > FEW else ""
-    return f"Arms shown to raise test accuracy, the largest difference first: {format_list(names)}{more}."
+    start = "Arms shown to raise test accuracy, the largest difference first"
+    return f"{start}: {format_list(names)}{more}."
 
 
 def _closing(data: ReportData) -> str:

@@ -35,8 +35,8 @@ def cost_table(data: ReportData, study: str | None = None) -> str:
     ]
     caption = (
         "n: done confirmation runs, of which this is the mean; no interval. Operations are "
-        "counted, not timed; your own runs write seconds to timing.md. Rule: forward passes are those of "
-        "each arm's test rule."
+        "counted, not timed; your own runs write seconds to timing.md. Rule: forward passes are "
+        "those of each arm's test rule."
     )
     return md.format_table(rows, caption, words=("arm",))
 
