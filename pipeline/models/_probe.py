@@ -34,30 +34,33 @@ def probe(network: nn.Module, images: Tensor) -> Probe:
     """Return what a training pass on images (N, channels, height, width) shows.
 
     The network is left unchanged.
+
+    Raises:
+        RuntimeError: The network takes the images in no layout.
     """
-    for memory_format in (torch.channels_last, torch.contiguous_format):
-        copied = copy.deepcopy(network).train().to(memory_format=memory_format)  # type: ignore[call-overload]
-        called: set[str] = set()
-        for name, module in copied.named_modules():
-            module.register_forward_hook(lambda *_, name=name: called.add(name))
-        parameters = dict(copied.named_parameters(remove_duplicate=False))
-        products = _Products(parameters)
-        try:
-            with restored_globals(), products:
-                copied(images.contiguous(memory_format=memory_format)).sum().backward()
-        except RuntimeError:
-            if memory_format is torch.contiguous_format:
-                raise
-            continue
-        return Probe(memory_format, frozenset(called), frozenset(products.factors))
-    raise AssertionError("unreachable")
+    try:
+        return _probed(network, images, torch.channels_last)
+    except RuntimeError:
+        return _probed(network, images, torch.contiguous_format)
+
+
+def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_format) -> Probe:
+    copied = copy.deepcopy(network).train()
+    copied.to(memory_format=memory_format)  # type: ignore[call-overload]
+    called: set[str] = set()
+    for name, module in copied.named_modules():
+        module.register_forward_hook(lambda *_, name=name: called.add(name))
+    products = _Products(dict(copied.named_parameters(remove_duplicate=False)))
+    with restored_globals(), products:
+        copied(images.contiguous(memory_format=memory_format)).sum().backward()
+    return Probe(memory_format, frozenset(called), frozenset(products.factors))
 
 
 class _Products(TorchDispatchMode):
     """Collects the names of the parameters that are factors of a product; views count too."""
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: dict[int, list[str]] = {}
         for name, parameter in parameters.items():
             self.names.setdefault(_storage(parameter), []).append(name)

@@ -2,6 +2,7 @@
 
 from torch import fx, nn
 
+from pipeline.models._probe import Probe
 from pipeline.runtime.errors import Refusal
 
 Site = tuple[str, nn.Module]  # qualified name, module
@@ -36,16 +37,18 @@ def pooling_layers(network: nn.Module) -> list[Site]:
 def weights(network: nn.Module) -> list[nn.Parameter]:
     """Return the weights that a norm penalty acts on: matrices and kernels that are trained.
 
-    No biases, scales, positions or tokens, none of normalization layers, none that is frozen.
+    No biases, scales, positions or tokens, none of normalization layers, none that is frozen. A
+    tied weight is there once.
     """
-    return list(_named_weights(network).values())
+    return list(dict.fromkeys(_named_weights(network).values()))
 
 
 def units(network: nn.Module) -> list[nn.Parameter]:
     """Return the `weights` of linear layers and convolutions, units first."""
     layers = {name for name, module in network.named_modules() if isinstance(module, LAYERS)}
     named = _named_weights(network)
-    return [weight for name, weight in named.items() if name.removesuffix(".weight") in layers]
+    owned = (weight for name, weight in named.items() if name.removesuffix(".weight") in layers)
+    return list(dict.fromkeys(owned))
 
 
 def require_plain_weights(network: nn.Module, user: str) -> None:
@@ -67,7 +70,7 @@ def require_plain_weights(network: nn.Module, user: str) -> None:
 
 
 def _named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
-    probe = getattr(network, "probe", None)
+    probe = _probe(network)
     named = {}
     for owner, module in network.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -79,11 +82,17 @@ def _named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
     return named
 
 
+def _probe(network: nn.Module) -> Probe | None:
+    probe = getattr(network, "probe", None)
+    return probe if isinstance(probe, Probe) else None
+
+
 def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
     """Return the modules of these kinds in the order in which the forward calls them.
 
-    A part of one of torch's modules is called where that is. Modules that are never called come
-    last, as registered; so do all if the forward cannot be traced.
+    A part of one of torch's modules is called where that is. All are in the order of registration
+    if the forward cannot be traced. Of a user's own network, modules whose forward does not run are
+    left out.
     """
     calls = _calls(network)
 
@@ -98,7 +107,7 @@ def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
 
 def runs(network: nn.Module, name: str) -> bool:
     """Return whether the forward of a module runs in training, as far as that was probed."""
-    probe = getattr(network, "probe", None)
+    probe = _probe(network)
     return probe is None or name.removeprefix("network.") in probe.called
 
 

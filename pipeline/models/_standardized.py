@@ -23,12 +23,7 @@ class Standardized(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(
-        self,
-        network: nn.Module,
-        channels: int,
-        probe: Probe | None = None,
-    ):
+    def __init__(self, network: nn.Module, channels: int, probe: Probe | None = None):
         super().__init__()
         self.probe = probe
         self.memory_format = probe.memory_format if probe else torch.channels_last

@@ -61,7 +61,7 @@ def _step(network: Standardized, shape: tuple[int, ...], batch_size: int) -> int
     counts = _forward(network, shape, batch_size).get_flop_counts()
     root = type(network).__name__
     saved = sum(
-        (1 - layer.share) * 3 * sum(counts[f"{root}.{name}"].values())
+        (1 - layer.share) * 3 * sum(counts.get(f"{root}.{name}", {}).values())
         for name, layer in skipping.items()
     )
     return round(float(counter.get_total_flops() - saved))
