@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 from typing import Any
 
+import torch
+
 from pipeline.config.settings import Settings
 from pipeline.models._initialization import Network, initialize
 from pipeline.models._standardized import Standardized
@@ -32,9 +34,11 @@ def build(given: dict[str, Any], shape: tuple[int, ...], classes: int) -> Standa
         shape: (channels, height, width) of the images.
         classes: The number of logits.
     """
+    torch.backends.mha.set_fastpath_enabled(False)  # it calls no module inside, so no noise layer
     values = {key: value for key, value in given.items() if key != "name"}
     module = importlib.import_module(f"pipeline.models.{given['name']}")
     settings = module.Model.model_validate(values, strict=False)
     network = module.build(settings, shape, classes)
     initialize(network, settings.initialization)
-    return Standardized(network, shape[0])
+    probed = module.probed(network, shape) if hasattr(module, "probed") else None
+    return Standardized(network, shape[0], probed)

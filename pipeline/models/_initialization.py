@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.config.settings import Settings
+from pipeline.models._sites import require_plain_weights
 
 Initialization = Literal["own", "he", "xavier", "small", "large"]
 # standard deviations: signals vanish with the one and saturate or explode with the other
@@ -20,10 +21,19 @@ class Network(Settings):
 
 
 def initialize(network: nn.Module, how: Initialization) -> None:
-    """Redraw the weights of linear layers and convolutions, and set their biases to 0."""
+    """Redraw the weights of linear layers and convolutions, and set their biases to 0.
+
+    Frozen ones stay.
+
+    Raises:
+        Refusal: A layer computes its weight from other parameters.
+    """
     draw = DRAWS.get(how)
-    for layer in network.modules() if draw else ():
-        if draw and isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
+    if draw is None:
+        return
+    require_plain_weights(network, "model.initialization")
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) and layer.weight.requires_grad:
             draw(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

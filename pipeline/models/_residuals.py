@@ -7,6 +7,7 @@ from typing import Any, final
 from torch import Tensor, fx, nn
 
 from pipeline.models._additions import Addition, find_additions
+from pipeline.models._sites import runs
 
 
 class Gate(nn.Module):
@@ -66,6 +67,7 @@ def residual_blocks(network: nn.Module) -> list[ResidualBlock]:
     blocks = [
         ResidualBlock(name, module, {mode: find_additions(module, mode) for mode in (True, False)})
         for name, module in network.named_modules()
+        if runs(network, name)
     ]
     owners = {block.module for block in blocks if block.branches}
     innermost = [_innermost(block, owners) for block in blocks]

@@ -2,6 +2,9 @@
 
 from torch import fx, nn
 
+from pipeline.models._probe import Probe
+from pipeline.runtime.errors import Refusal
+
 Site = tuple[str, nn.Module]  # qualified name, module
 LAYERS = (nn.Linear, nn.Conv2d)
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
@@ -32,21 +35,64 @@ def pooling_layers(network: nn.Module) -> list[Site]:
 
 
 def weights(network: nn.Module) -> list[nn.Parameter]:
-    """Return the weights that a norm penalty acts on: no biases, none of normalization layers."""
-    return [
-        parameter
-        for module in network.modules()
-        if not isinstance(module, NORMS)
-        for name, parameter in module.named_parameters(recurse=False)
-        if "bias" not in name
-    ]
+    """Return the weights that a norm penalty acts on: matrices and kernels that are trained.
+
+    No biases, scales, positions or tokens, none of normalization layers, none that is frozen. A
+    tied weight is there once.
+    """
+    return list(dict.fromkeys(_named_weights(network).values()))
+
+
+def units(network: nn.Module) -> list[nn.Parameter]:
+    """Return the `weights` of linear layers and convolutions, units first."""
+    layers = {name for name, module in network.named_modules() if isinstance(module, LAYERS)}
+    named = _named_weights(network)
+    owned = (weight for name, weight in named.items() if name.removesuffix(".weight") in layers)
+    return list(dict.fromkeys(owned))
+
+
+def require_plain_weights(network: nn.Module, user: str) -> None:
+    """Check that no linear layer or convolution computes its weight from other parameters.
+
+    Weight normalization, spectral normalization and pruning do so: what is done to the weight
+    would be lost. `user` is what acts on weights, for the error message.
+
+    Raises:
+        Refusal: A layer does so.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, LAYERS) and "weight" not in module._parameters:
+            place = name.removeprefix("network.")
+            raise Refusal(
+                f"{user}: the weight of {place} is computed from other parameters; "
+                "expected layers without weight normalization, spectral normalization or pruning"
+            )
+
+
+def _named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
+    probe = _probe(network)
+    named = {}
+    for owner, module in network.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            full = f"{owner}.{name}" if owner else name
+            is_matrix = parameter.dim() > 1 and not isinstance(module, NORMS)
+            is_factor = probe is None or full.removeprefix("network.") in probe.factors
+            if is_matrix and is_factor and parameter.requires_grad and "bias" not in name:
+                named[full] = parameter
+    return named
+
+
+def _probe(network: nn.Module) -> Probe | None:
+    probe = getattr(network, "probe", None)
+    return probe if isinstance(probe, Probe) else None
 
 
 def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
     """Return the modules of these kinds in the order in which the forward calls them.
 
-    A part of one of torch's modules is called where that is. Modules that are never called come
-    last, as registered; so do all if the forward cannot be traced.
+    A part of one of torch's modules is called where that is. All are in the order of registration
+    if the forward cannot be traced. Of a user's own network, modules whose forward does not run are
+    left out.
     """
     calls = _calls(network)
 
@@ -55,10 +101,14 @@ def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
         wholes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
         return next((calls[name] for name in wholes if name in calls), len(calls))
 
-    return sorted(
-        ((name, module) for name, module in network.named_modules() if isinstance(module, kinds)),
-        key=place,
-    )
+    sites = (site for site in network.named_modules() if isinstance(site[1], kinds))
+    return sorted((site for site in sites if runs(network, site[0])), key=place)
+
+
+def runs(network: nn.Module, name: str) -> bool:
+    """Return whether the forward of a module runs in training, as far as that was probed."""
+    probe = _probe(network)
+    return probe is None or name.removeprefix("network.") in probe.called
 
 
 def _calls(network: nn.Module) -> dict[str, int]:

@@ -7,17 +7,27 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.data.arrays import COPY_CHUNK, MAX_PIXEL
+from pipeline.models._probe import Probe
 
 
 class Standardized(nn.Module):
-    """network((images - mean) / deviation), per channel; mean 0 and deviation 1 before `fit`."""
+    """network((images - mean) / deviation), per channel; mean 0 and deviation 1 before `fit`.
+
+    Args:
+        network: Takes images (N, channels, height, width) and returns logits (N, classes).
+        channels: The number of channels.
+        probe: What a training pass of the network showed; None for one of this package, which takes
+            images in channels_last layout and uses all its modules and weights.
+    """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, network: nn.Module, channels: int):
+    def __init__(self, network: nn.Module, channels: int, probe: Probe | None = None):
         super().__init__()
-        self.network = network
+        self.probe = probe
+        self.memory_format = probe.memory_format if probe else torch.channels_last
+        self.network = network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("deviation", torch.ones(1, channels, 1, 1))
 
@@ -32,7 +42,10 @@ class Standardized(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for images (N, channels, height, width) in [0, 1]."""
-        logits: Tensor = self.network((images - self.mean) / self.deviation)
+        inputs = ((images - self.mean) / self.deviation).contiguous(
+            memory_format=self.memory_format
+        )
+        logits: Tensor = self.network(inputs)
         return logits
 
 

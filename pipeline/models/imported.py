@@ -17,6 +17,8 @@ from torch import nn
 
 from pipeline.config.validation import suggestion
 from pipeline.models._initialization import Network
+from pipeline.models._probe import Probe, probe
+from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.runtime.errors import Refusal
 
 FAILURES = (Exception, SystemExit)  # whatever code of the user raises
@@ -48,9 +50,15 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     training = network.training
     # the first pass also makes the weights of lazy layers
     _require_logits(settings, network, shape, classes, training=False)
-    with torch.random.fork_rng(devices=[]):
+    with restored_globals():
         _require_logits(settings, _copied(settings, network), shape, classes, training=True)
+        _require_repeatable(settings, shape)
     return network.train(training)
+
+
+def probed(network: nn.Module, shape: tuple[int, ...]) -> Probe:
+    """Return what a training pass on images of `shape` shows."""
+    return probe(network, _images(shape))
 
 
 def require_fit(
@@ -182,6 +190,33 @@ def _require_logits(
         raise _refusal(
             settings, f"returns values that are not finite for {where}; expected finite logits"
         )
+
+
+def _require_repeatable(settings: Model, shape: tuple[int, ...]) -> None:
+    """Check that equal seeds give equal weights and logits.
+
+    Raises:
+        Refusal: They do not.
+    """
+    first, second = (_trial(settings, shape) for _ in range(2))
+    other = [name for name in first if not torch.equal(first[name], second[name])]
+    if other:
+        raise _refusal(
+            settings,
+            f"gives other values of {other[0]} at equal seeds; expected randomness from the "
+            "global generators of torch, numpy and Python alone",
+        )
+
+
+def _trial(settings: Model, shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """Return the state and the logits of a new network after one step in training mode."""
+    seed_globals(0, "trial")
+    network = _made(settings)
+    images = _images(shape)
+    with torch.no_grad():
+        network.eval()(images)  # makes the weights of lazy layers
+        logits = network.train()(images)
+    return {**network.state_dict(), "the logits": logits}
 
 
 def _refusal(settings: Model, what: str) -> Refusal:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
 from pipeline.data.loader import as_fractions
+from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.prediction.prefix import repeated
 from pipeline.regularizers._noise import NoiseLayer, mode, noise_layers, seed_noise
 from pipeline.regularizers._regularizer import Regularizer, batch_generator
@@ -23,7 +24,8 @@ CHUNK = 500  # examples at once: fixed, since some draws depend on it
 
 def deterministic(network: nn.Module, images: Tensor) -> Tensor:
     """Return logits (1, N, classes) without noise, by each regularizer's deterministic form."""
-    with mode(network, training=False, sampling=False):
+    with mode(network, training=False, sampling=False), restored_globals():
+        seed_globals(0, "deterministic")
         return _logits(network, images)[None]
 
 
@@ -44,7 +46,7 @@ def noise(network: nn.Module, images: Tensor, passes: int, seed: int) -> Tensor:
     _require(passes, "noise passes")
     layers = noise_layers(network)
     parts = []
-    with mode(network, training=False, sampling=True):
+    with mode(network, training=False, sampling=True), restored_globals():
         for place, chunk in enumerate(_chunks(network, images)):
             prepare = [partial(_seed, layers, seed, number, place) for number in range(passes)]
             parts.append(repeated(network, chunk, prepare))
@@ -78,7 +80,7 @@ def trained(
     `seeds` are those of the augmentation and the noise stream.
     """
     members = []
-    with mode(network, training=False, sampling=True):
+    with mode(network, training=False, sampling=True), restored_globals():
         for number in range(views):
             changed = view(images, regularizers, seeds[0], number)
             members.append(_noisy(network, changed, seeds[1], number))
@@ -135,8 +137,9 @@ def _noisy(network: nn.Module, images: Tensor, seed: int, number: int) -> Tensor
 
 
 def _seed(layers: Sequence[NoiseLayer], seed: int, number: int, place: int) -> None:
-    """Seed a noise pass over one chunk of examples."""
+    """Seed a noise pass over one chunk of examples, and what the network draws itself."""
     seed_noise(layers, seed, "pass", number, place)
+    seed_globals(seed, "pass", number, place)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipeline import models, regularizers
 from pipeline.config.run import RunConfig
-from pipeline.config.streams import derive
+from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.models._standardized import Standardized
 from pipeline.regularizers._regularizer import Regularizer
 
@@ -19,7 +19,7 @@ def assemble(
 ) -> Standardized:
     """Return the network with its noise layers and initial weights.
 
-    torch draws initial weights from the global generator, which is restored.
+    Initial weights are drawn from the global generators, which are restored.
 
     Args:
         config: The settings and streams of the run.
@@ -30,12 +30,11 @@ def assemble(
     Raises:
         Refusal: The network cannot take the images, or a regularizer cannot act on it.
     """
-    with torch.random.fork_rng(devices=[]):
-        # the CPU generator alone: torch.manual_seed queues a call for every absent device
-        torch.default_generator.manual_seed(derive(config.streams.init, "init"))
+    with restored_globals():
+        seed_globals(config.streams.init, "init")
         network = models.build(config.model, shape, classes)
-    regularizers.equip(network, chosen)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # untyped in torch
+        regularizers.equip(network, chosen)
+    return network
 
 
 def as_images(images: NDArray[np.float32] | NDArray[np.uint8]) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.models._randomness import global_states
 from pipeline.regularizers._noise import NoiseLayer, noise_layers
 
 
@@ -20,16 +21,21 @@ from pipeline.regularizers._noise import NoiseLayer, noise_layers
 def repeated(network: nn.Module, images: Tensor, prepare: Sequence[Callable[[], None]]) -> Tensor:
     """Return logits (passes, N, classes): one call on `images` after each of `prepare`.
 
-    The first pass is repeated from what was recorded; a network for which that gives other bits is
-    called in full.
+    The first pass is repeated from what was recorded. A network for which that gives other bits is
+    called in full, and so is one that draws from the global generators.
     """
     first, *others = prepare
     first()
     if not others:
         return torch.stack([network(images)])
+    states = global_states()
     with _recorded(network) as outputs:
         begin = network(images)
-    if not outputs or not _faithful(network, images, first, outputs, begin):
+    if (
+        not outputs
+        or global_states() != states
+        or not _faithful(network, images, first, outputs, begin)
+    ):
         outputs = {}
     members = [begin]
     for ready in others:

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.models._sites import Site, convolutions, linear_layers
+from pipeline.models._sites import Site, convolutions, linear_layers, require_plain_weights
 from pipeline.regularizers._audit import AuditInputs, Measures, require_rate
 from pipeline.regularizers._masks import mean_rate
 from pipeline.regularizers._noise import NoiseLayer, attach, layers_of, place_instead
@@ -154,10 +154,12 @@ class DropConnect(Regularizer):
         """Compute every site by a noise layer.
 
         Raises:
-            Refusal: There is no site, or with Gaussian inference none that a ReLU follows.
+            Refusal: There is no site, with Gaussian inference none that a ReLU follows, or a
+                convolution computes its weight from others.
         """
         sites = self.require_sites(network)
         if self.where == "convolution":
+            require_plain_weights(network, f"{self.name}: where: convolution")
             owners = [module for _, module in sites]
             _place_around(network, sites[0], ConvolutionsLayer("convolutions", self.rate, owners))
             return

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from pipeline.models._sites import weights
+from pipeline.models._sites import require_plain_weights, weights
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect
 from pipeline.regularizers._callback import TrainingCallback
 from pipeline.regularizers._regularizer import Regularizer
@@ -51,6 +51,15 @@ class L1Penalty(Regularizer):
     def sites(self, network: nn.Module) -> list[nn.Parameter]:
         """Return the weights, without biases and normalization."""
         return weights(network)
+
+    def modify_model(self, network: nn.Module) -> None:
+        """Check that the weights of layers are theirs.
+
+        Raises:
+            Refusal: There is no weight, or one is computed from others.
+        """
+        self.require_sites(network)
+        require_plain_weights(network, self.name)
 
     def callbacks(self) -> list[TrainingCallback]:
         """Return a new proximal step."""

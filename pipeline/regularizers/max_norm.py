@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.models._sites import LAYERS
+from pipeline.models._sites import require_plain_weights, units
 from pipeline.regularizers._audit import AuditInputs, Measures, NoEffect, require_effect
 from pipeline.regularizers._callback import TrainingCallback
 from pipeline.regularizers._regularizer import Regularizer
@@ -30,11 +30,6 @@ def max_norm(weight: Tensor, strength: float) -> Tensor:
         strength: The largest norm, above 0.
     """
     return weight * _factors(weight, strength)
-
-
-def units(network: nn.Module) -> list[Tensor]:
-    """Return the weights of linear layers and convolutions, units first."""
-    return [module.weight for module in network.modules() if isinstance(module, LAYERS)]
 
 
 def _factors(weight: Tensor, strength: float) -> Tensor:
@@ -58,9 +53,18 @@ class MaxNorm(Regularizer):
 
     strength: float = Field(3.0, gt=0)
 
-    def sites(self, network: nn.Module) -> list[Tensor]:
+    def sites(self, network: nn.Module) -> list[nn.Parameter]:
         """Return the weights of linear layers and convolutions."""
         return units(network)
+
+    def modify_model(self, network: nn.Module) -> None:
+        """Check that the weights of layers are theirs.
+
+        Raises:
+            Refusal: There is no such weight, or one is computed from others.
+        """
+        self.require_sites(network)
+        require_plain_weights(network, self.name)
 
     def callbacks(self) -> list[TrainingCallback]:
         """Return a new projection."""
@@ -113,7 +117,7 @@ class Projection(TrainingCallback):
         optimizer.register_step_post_hook(lambda *_: self._project(chosen))
 
     @torch.no_grad()
-    def _project(self, weights: list[Tensor]) -> None:
+    def _project(self, weights: list[nn.Parameter]) -> None:
         """Project every weight, in place."""
         for weight in weights:
             factors = _factors(weight, self.strength)

@@ -7,6 +7,7 @@ stored too.
 Test rule: deterministic, with the averaged weights.
 """
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -14,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.data.loader import as_fractions
+from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect
 from pipeline.regularizers._callback import TrainingCallback
 from pipeline.regularizers._noise import mode
@@ -84,7 +86,7 @@ class WeightAveraging(Regularizer):
             0,
             f"{self.name}: the average of {averager.count} weights is the raw weights",
         )
-        final_weights = dict(inputs.network.named_parameters())
+        final_weights = dict(_all_parameters(inputs.network))
         replaced = [
             name
             for name, value in averager.average.items()
@@ -116,7 +118,7 @@ class Averager(TrainingCallback):
         """Add the weights after this update to the average."""
         if trainer.global_step <= self.start * trainer.estimated_stepping_batches:
             return
-        for name, parameter in task.network.named_parameters():
+        for name, parameter in _all_parameters(task.network):
             value, average = parameter.detach(), self.average.get(name)
             self.average[name] = value.clone() if average is None else self._blend(average, value)
         self.count += 1
@@ -146,11 +148,17 @@ class Averager(TrainingCallback):
         return running_mean(average, value, self.count)
 
 
+def _all_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield parameters under all their names: a tied one has several."""
+    return network.named_parameters(remove_duplicate=False)
+
+
 @torch.no_grad()
 def refresh_statistics(network: nn.Module, images: Tensor, batch_size: int) -> None:
     """Recompute batch-norm means and variances for the present weights.
 
-    They are the means over one pass in whole batches, without noise.
+    They are the means over one pass in whole batches, without noise. A norm that this pass does not
+    update, since it is in evaluation mode or never called, keeps its statistics.
 
     Args:
         network: The network, changed in place.
@@ -163,13 +171,17 @@ def refresh_statistics(network: nn.Module, images: Tensor, batch_size: int) -> N
         for module in network.modules()
         if isinstance(module, NORMS) and module.running_mean is not None
     ]
-    before = [norm.momentum for norm in norms]
+    momenta = [norm.momentum for norm in norms]
+    statistics = [{key: value.clone() for key, value in norm.named_buffers()} for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative mean
-    with mode(network, training=True, sampling=False):
+    with mode(network, training=True, sampling=False), restored_globals():
+        seed_globals(0, "statistics")
         for batch in images.split(batch_size):
             if len(batch) == batch_size:
                 network(as_fractions(batch.to(device)))
-    for norm, momentum in zip(norms, before, strict=True):
+    for norm, momentum, before in zip(norms, momenta, statistics, strict=True):
         norm.momentum = momentum
+        if not norm.num_batches_tracked:
+            norm.load_state_dict(before, strict=False)

@@ -13,7 +13,7 @@ from typing import ClassVar, final
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.models._sites import weights
+from pipeline.models._sites import require_plain_weights, weights
 from pipeline.regularizers._audit import AuditInputs, Groups, Measures, require_effect
 from pipeline.regularizers._regularizer import Regularizer
 
@@ -41,6 +41,15 @@ class WeightDecay(Regularizer):
     def sites(self, network: nn.Module) -> list[nn.Parameter]:
         """Return the weights, without biases and normalization."""
         return weights(network)
+
+    def modify_model(self, network: nn.Module) -> None:
+        """Check that the weights of layers are theirs.
+
+        Raises:
+            Refusal: There is no weight, or one is computed from others.
+        """
+        self.require_sites(network)
+        require_plain_weights(network, self.name)
 
     def modify_optimizer(self, groups: Groups) -> Groups:
         """Set the decay of the first group, the weights."""

@@ -40,13 +40,13 @@ def show_sites(name: str) -> None:
     with errors_in(source):
         kind = data.describe(protocol.data.dataset, protocol.source)
         make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
-        network = make(protocol.model).network
-        require_fit(network, protocol.model, kind.shape, make)
+        network = make(protocol.model)
+        require_fit(network.network, protocol.model, kind.shape, make)
     weights = sum(parameter.numel() for parameter in network.parameters())
     model = protocol.model.get("import", protocol.model["name"])
     rows = table("sites", "number", "modules", title=f"{name}: {model}, {weights:,} parameters")
     for label, find in KINDS.items():
-        modules = find(network)
+        modules = [name.removeprefix("network.") for name in find(network)]
         rows.add_row(label, str(len(modules)), ", ".join(modules))
     show(rows)
     if left := passed_over(network):

@@ -13,6 +13,7 @@ from pipeline import regularizers
 from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
+from pipeline.models._randomness import restored_globals
 from pipeline.models._standardized import Standardized
 from pipeline.prediction.network import assemble
 from pipeline.regularizers._noise import NoiseLayer, mode
@@ -51,7 +52,8 @@ def _step(network: Standardized, shape: tuple[int, ...], batch_size: int) -> int
         for name, layer in network.named_modules()
         if isinstance(layer, NoiseLayer) and layer.share < 1
     }
-    with mode(network, training=True, sampling=True), FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    with mode(network, training=True, sampling=True), restored_globals(), counter:
         for layer in skipping.values():
             layer.sampling = False
         logits = network(torch.zeros(batch_size, *shape))
@@ -59,7 +61,7 @@ def _step(network: Standardized, shape: tuple[int, ...], batch_size: int) -> int
     counts = _forward(network, shape, batch_size).get_flop_counts()
     root = type(network).__name__
     saved = sum(
-        (1 - layer.share) * 3 * sum(counts[f"{root}.{name}"].values())
+        (1 - layer.share) * 3 * sum(counts.get(f"{root}.{name}", {}).values())
         for name, layer in skipping.items()
     )
     return round(float(counter.get_total_flops() - saved))
@@ -68,6 +70,7 @@ def _step(network: Standardized, shape: tuple[int, ...], batch_size: int) -> int
 def _forward(network: Standardized, shape: tuple[int, ...], examples: int) -> FlopCounterMode:
     """Return the counter of a deterministic forward pass."""
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), mode(network, training=False, sampling=False), counter:
+    switched = mode(network, training=False, sampling=False)
+    with torch.no_grad(), switched, restored_globals(), counter:
         network(torch.zeros(examples, *shape))
     return counter

@@ -101,7 +101,10 @@ def _files(trained: Trained) -> dict[str, bytes]:
 
 
 def _packed(state: Mapping[str, Tensor]) -> bytes:
-    return safetensors.torch.save({name: value.contiguous() for name, value in state.items()})
+    """Return the content of a safetensors file; tied tensors are stored under all their names."""
+    return safetensors.torch.save(
+        {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
+    )
 
 
 @functools.lru_cache(maxsize=2)

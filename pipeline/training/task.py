@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from pipeline.config.run import Training
 from pipeline.config.streams import Streams
 from pipeline.data.loader import Batches
+from pipeline.models._randomness import seed_globals
 from pipeline.models._sites import weights
 from pipeline.models._standardized import Standardized
 from pipeline.regularizers._audit import BatchChanges, Groups
@@ -53,12 +54,13 @@ class Task(lightning.LightningModule):
         switch(self.network, training=True, sampling=True)
 
     def on_train_epoch_start(self) -> None:
-        """Derive this epoch's order and noise from the run's streams."""
+        """Derive this epoch's order, its noise and the network's own draws from the streams."""
         epoch = self.current_epoch
         batches = self.trainer.train_dataloader
         assert isinstance(batches, Batches)
         batches.epoch, batches.share = epoch, (self.global_rank, self.trainer.world_size)
         seed_noise(self.layers, self.streams.noise, epoch, *self._place())
+        seed_globals(self.streams.noise, "network", epoch, *self._place())
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the cross-entropy against distributions over classes, a scalar."""

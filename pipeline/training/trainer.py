@@ -20,6 +20,7 @@ from pipeline.config.run import Data, Hardware, RunConfig, Training
 from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
+from pipeline.models._randomness import restored_globals
 from pipeline.prediction.members import by_rule
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._audit import AuditInputs, Measures
@@ -164,7 +165,8 @@ def _trainer(
 def _fit(trainer: lightning.Trainer, task: Task, batches: Batches, start: Path | None) -> str:
     """Run the training loop and return why the run diverged, or an empty text."""
     try:
-        trainer.fit(task, train_dataloaders=batches, ckpt_path=start, weights_only=True)
+        with restored_globals():
+            trainer.fit(task, train_dataloaders=batches, ckpt_path=start, weights_only=True)
     except Diverged as diverged:
         return str(diverged)
     return ""

@@ -1,0 +1,303 @@
+"""Which modules and weights of a user's network act, for networks as people write them."""
+
+import sys
+import types
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils import parametrizations, prune
+
+from pipeline import models, regularizers
+from pipeline.models._sites import convolutions, hidden_layers, linear_layers, units, weights
+from pipeline.prediction import members
+from pipeline.prediction.network import assemble
+from pipeline.regularizers.weight_averaging import refresh_statistics
+from pipeline.runtime.errors import Refusal
+from pipeline.training.job import _packed
+from pipeline.training.trainer import train
+
+SHAPE = (1, 8, 8)
+
+
+class Convolutional(nn.Module):
+    """Two convolutions and two linear layers; subclasses change parts of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 6, 3, padding=1)
+        self.hidden, self.last = nn.Linear(24, 16), nn.Linear(16, 10)
+
+    def features(self, images):
+        maps = functional.max_pool2d(functional.relu(self.first(images)), 2)
+        return functional.max_pool2d(functional.relu(self.second(maps)), 2)
+
+    def flat(self, maps):
+        return maps.flatten(1)
+
+    def forward(self, images):
+        return self.last(functional.relu(self.hidden(self.flat(self.features(images)))))
+
+
+class ViewFlat(Convolutional):
+    def flat(self, maps):
+        return maps.view(maps.size(0), -1)
+
+
+class ViewPatches(Convolutional):
+    def flat(self, maps):
+        return maps.view(len(maps), 3, 8).flatten(1)
+
+
+class ViewInside(Convolutional):
+    def features(self, images):
+        return super().features(images).view(len(images), 24, 1, 1)
+
+
+class Unused(Convolutional):
+    """Has an auxiliary head that only inference would call."""
+
+    def __init__(self):
+        super().__init__()
+        self.auxiliary = nn.Linear(24, 10)
+        self.norm = nn.BatchNorm2d(6)
+        self.norm.running_mean.fill_(0.3)
+
+
+class BorrowedWeight(Convolutional):
+    def flat(self, maps):
+        return functional.relu(functional.linear(maps.flatten(1), self.mixing.weight))
+
+    def __init__(self):
+        super().__init__()
+        self.mixing = nn.Linear(24, 24)
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(1, 8, 2, stride=2)
+        self.position = nn.Parameter(torch.zeros(1, 17, 8))
+        self.token = nn.Parameter(torch.zeros(1, 1, 8))
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.scale = nn.Parameter(torch.ones(1, 1, 8))
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(tokens), -1, -1), tokens], 1) + self.position
+        return self.head((self.scale * self.encoder(tokens))[:, 0])
+
+
+class Norms(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Linear(64, 16), nn.RMSNorm(16)
+        self.scale, self.head = nn.Parameter(torch.ones(1, 16)), nn.Linear(16, 10)
+
+    def forward(self, images):
+        return self.head(self.scale * functional.relu(self.norm(self.stem(images.flatten(1)))))
+
+
+class Tied(Convolutional):
+    def __init__(self):
+        super().__init__()
+        self.again = nn.Linear(16, 16)
+        self.more = nn.Linear(16, 16)
+        self.more.weight = self.again.weight
+
+    def forward(self, images):
+        hidden = functional.relu(self.hidden(self.flat(self.features(images))))
+        return self.last(functional.relu(self.more(functional.relu(self.again(hidden)))))
+
+
+class WeightNormed(Convolutional):
+    def __init__(self):
+        super().__init__()
+        parametrizations.weight_norm(self.second)
+
+
+class SpectrallyNormed(Convolutional):
+    def __init__(self):
+        super().__init__()
+        parametrizations.spectral_norm(self.second)
+
+
+class OldWeightNormed(Convolutional):
+    def __init__(self):
+        super().__init__()
+        with pytest.warns(FutureWarning):
+            torch.nn.utils.weight_norm(self.second)
+
+
+class Pruned(Convolutional):
+    def __init__(self):
+        super().__init__()
+        prune.l1_unstructured(self.second, "weight", 0.5)
+
+
+class FrozenStem(Convolutional):
+    def __init__(self):
+        super().__init__()
+        self.first.requires_grad_(False)
+        self.second.requires_grad_(False)
+
+
+class FrozenNorm(Convolutional):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(6)
+        self.norm.running_mean.fill_(0.3)
+        self.norm.running_var.fill_(2.0)
+
+    def features(self, images):
+        return self.norm(super().features(images))
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+
+@pytest.fixture(autouse=True)
+def module(monkeypatch):
+    """Make the networks importable under a name."""
+    written = {name: value for name, value in globals().items() if isinstance(value, type)}
+    monkeypatch.setitem(sys.modules, "written", types.ModuleType("written"))
+    sys.modules["written"].__dict__.update(written)
+
+
+def model(network):
+    return {"name": "imported", "import": f"written:{network.__name__}"}
+
+
+def built(network):
+    torch.manual_seed(0)
+    return models.build(model(network), SHAPE, 10)
+
+
+def config_of(configure, network, *items, **training):
+    return configure(*items, **training).model_copy(update={"model": model(network)})
+
+
+def names(sites):
+    return [name.removeprefix("network.") for name, _ in sites]
+
+
+def weight_names(network):
+    chosen = {id(weight) for weight in weights(network)}
+    named = network.network.named_parameters()
+    return [name for name, parameter in named if id(parameter) in chosen]
+
+
+@pytest.mark.parametrize("network", [ViewFlat, ViewPatches, ViewInside])
+def test_a_network_that_needs_contiguous_maps_gets_them(configure, pool, network):
+    assert built(network).memory_format is torch.contiguous_format
+    assert built(Convolutional).memory_format is torch.channels_last
+    assert not train(config_of(configure, network), pool).diverged
+
+
+def test_modules_whose_forward_does_not_run_are_no_sites():
+    assert names(linear_layers(built(Unused))) == ["hidden", "last"]
+    assert names(linear_layers(built(BorrowedWeight))) == ["hidden", "last"]
+    attention = names(linear_layers(built(Attention)))
+    assert attention == ["encoder.layers.0.linear1", "encoder.layers.0.linear2", "head"]
+    assert names(hidden_layers(built(Convolutional))) == ["hidden", "last"]
+    assert names(convolutions(built(Convolutional))) == ["first", "second"]
+
+
+def test_weights_are_what_is_multiplied_whoever_calls_it():
+    assert weight_names(built(Norms)) == ["stem.weight", "head.weight"]
+    assert "mixing.weight" in weight_names(built(BorrowedWeight))
+    assert "auxiliary.weight" not in weight_names(built(Unused))
+    assert weight_names(built(FrozenStem)) == ["hidden.weight", "last.weight"]
+    assert len(units(built(FrozenStem))) == 2
+    assert weight_names(built(Attention)) == [
+        *("patches.weight", "encoder.layers.0.self_attn.in_proj_weight"),
+        *("encoder.layers.0.self_attn.out_proj.weight", "encoder.layers.0.linear1.weight"),
+        *("encoder.layers.0.linear2.weight", "head.weight"),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("network", [WeightNormed, SpectrallyNormed, Pruned])
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"name": "max_norm"},
+        {"name": "l1_penalty"},
+        {"name": "weight_decay"},
+        {"name": "dropconnect", "where": "convolution"},
+    ],
+    ids=lambda item: item["name"],
+)
+def test_what_acts_on_computed_weights_is_an_error(network, item):
+    with pytest.raises(Refusal, match=f"^{item['name']}: .*the weight of second is computed"):
+        regularizers.equip(built(network), regularizers.build([item]))
+
+
+@pytest.mark.parametrize("network", [WeightNormed, SpectrallyNormed, Pruned])
+def test_initialization_of_computed_weights_is_an_error(network):
+    with pytest.raises(Refusal, match=r"^model.initialization: the weight of second is computed"):
+        models.build({**model(network), "initialization": "he"}, SHAPE, 10)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"name": "l1_penalty", "strength": 0.1},
+        {"name": "max_norm", "strength": 0.01},
+        {"name": "weight_decay", "strength": 0.1},
+        {"name": "weight_averaging", "decay": 0.9},
+    ],
+    ids=lambda item: item["name"],
+)
+def test_frozen_weights_stay_as_they_are(configure, pool, item):
+    before = assemble(config_of(configure, FrozenStem), [], pool.shape, pool.classes).state_dict()
+    after = train(config_of(configure, FrozenStem, item), pool).weights
+    frozen = [name for name in before if ".first." in name or ".second." in name]
+    assert len(frozen) == 4
+    assert all(torch.equal(before[name], after[name]) for name in frozen)
+    assert not torch.equal(before["network.last.weight"], after["network.last.weight"])
+
+
+def test_initialization_leaves_frozen_weights():
+    plain, drawn = (
+        models.build({**model(FrozenStem), "initialization": how}, SHAPE, 10).state_dict()
+        for how in ("own", "large")
+    )
+    spread = {name: value.std() for name, value in drawn.items() if name.endswith("weight")}
+    assert spread["network.first.weight"] < 0.5 < spread["network.last.weight"]
+    assert plain.keys() == drawn.keys()
+
+
+@pytest.mark.parametrize("network", [FrozenNorm, Unused])
+def test_norms_that_a_pass_does_not_update_keep_their_statistics(network):
+    net = built(network)
+    net.network.norm.running_mean.fill_(0.3)
+    refresh_statistics(net, torch.rand(20, *SHAPE), 10)
+    assert torch.equal(net.network.norm.running_mean, torch.full((6,), 0.3))
+
+
+def test_a_tie_is_trained_averaged_and_stored(configure, pool):
+    item = {"name": "weight_averaging", "decay": 0.5}
+    trained = train(config_of(configure, Tied, item), pool)
+    first, second = (trained.weights[f"network.{name}.weight"] for name in ("again", "more"))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, trained.kept["raw"][0]["network.again.weight"])
+    stored = safetensors.torch.load(_packed(trained.weights))
+    assert torch.equal(stored["network.more.weight"], first)
+
+
+def test_noise_acts_inside_torchs_fused_layers(configure, pool):
+    item = {"name": "dropconnect", "rate": 0.5}
+    config = config_of(configure, Attention, item)
+    network = assemble(config, regularizers.build([item]), pool.shape, pool.classes)
+    network.eval()
+    passes = members.noise(network, torch.from_numpy(pool.images[:10]), 6, seed=0)
+    assert len({tuple(row.flatten().tolist()) for row in passes}) == 6
+    audit = train(config, pool).audit["dropconnect"]
+    assert audit["sites"] == 3

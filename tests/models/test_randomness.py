@@ -1,0 +1,196 @@
+"""Networks that draw random numbers themselves: the same bits whatever ran before."""
+
+import random
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from interrupted import killed_after
+from torch import nn
+from torch.nn import functional
+
+from pipeline import regularizers
+from pipeline.config.run import RunConfig
+from pipeline.models._randomness import global_states
+from pipeline.prediction import members
+from pipeline.prediction.network import assemble
+from pipeline.runtime.errors import Refusal
+from pipeline.training.task import Task
+from pipeline.training.trainer import train
+
+
+class Drawing(nn.Module):
+    """A small network whose hidden units `draw` changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 32), nn.Linear(32, 10)
+
+    def forward(self, images):
+        return self.last(self.draw(torch.relu(self.first(images.flatten(1)))))
+
+    def draw(self, hidden):
+        return hidden
+
+
+class ModuleDropout(Drawing):
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def draw(self, hidden):
+        return self.dropout(hidden)
+
+
+class FunctionalDropout(Drawing):
+    def draw(self, hidden):
+        return functional.dropout(hidden, 0.5, self.training)
+
+
+class RandomSlope(Drawing):
+    def __init__(self):
+        super().__init__()
+        self.activation = nn.RReLU()
+
+    def draw(self, hidden):
+        return self.activation(hidden - 1)
+
+
+class DropPath(Drawing):
+    def draw(self, hidden):
+        return 2 * hidden if self.training and random.random() < 0.5 else hidden
+
+
+class NumpyMask(Drawing):
+    def draw(self, hidden):
+        mask = np.random.rand(hidden.shape[1]) < 0.5
+        return hidden * torch.from_numpy(mask).float() if self.training else hidden
+
+
+class AlwaysOn(Drawing):
+    def draw(self, hidden):
+        return functional.dropout(hidden, 0.5, training=True)
+
+
+class DrawnAtInit(Drawing):
+    def __init__(self):
+        super().__init__()
+        scales = [random.random(), np.random.rand(), float(torch.rand(()))]
+        self.register_buffer("scale", torch.tensor(scales).sum())
+
+    def draw(self, hidden):
+        return hidden * self.scale
+
+
+class Unseeded(Drawing):
+    def draw(self, hidden):
+        mask = np.random.default_rng().random(hidden.shape[1]) < 0.5
+        return hidden * torch.from_numpy(mask).float()
+
+
+class UnseededAtInit(Drawing):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(np.random.default_rng().random()))
+
+
+NETWORKS = [
+    *(ModuleDropout, FunctionalDropout, RandomSlope, DropPath, NumpyMask, AlwaysOn, DrawnAtInit)
+]
+
+
+@pytest.fixture(autouse=True)
+def module(monkeypatch):
+    """Make the networks importable under a name."""
+    drawing = types.ModuleType("drawing")
+    drawing.__dict__.update({network.__name__: network for network in Drawing.__subclasses__()})
+    monkeypatch.setitem(sys.modules, "drawing", drawing)
+
+
+def config_of(configure, network, *items, **training) -> RunConfig:
+    model = {"name": "imported", "import": f"drawing:{network.__name__}"}
+    return configure(*items, **training).model_copy(update={"model": model})
+
+
+def disturb(number: int) -> None:
+    torch.manual_seed(number)
+    np.random.seed(number)
+    random.seed(number)
+
+
+def same(first, second) -> bool:
+    return all(torch.equal(value, second.weights[name]) for name, value in first.weights.items())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_was_drawn_before_changes_nothing_and_is_left_as_it_was(configure, pool, network):
+    config = config_of(configure, network)
+    disturb(1)
+    states = global_states()
+    first = train(config, pool)
+    assert global_states() == states
+    disturb(2)
+    second = train(config, pool)
+    assert same(first, second)
+    assert torch.equal(first.validation_logits, second.validation_logits)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_resumed_run_ends_at_the_same_bits(configure, pool, network, tmp_path):
+    config = config_of(configure, network, epochs=3)
+    killed_after(2, config, pool, tmp_path)
+    disturb(3)
+    assert same(train(config, pool), train(config, pool, tmp_path))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_seeds_draw_differently(configure, pool, network):
+    """Of the stream of noise, or that of initial weights for draws in `__init__`."""
+    stream = "init" if network is DrawnAtInit else "noise"
+    one, other = (
+        train(config_of(configure, network, streams={stream: seed}), pool) for seed in (0, 1)
+    )
+    assert not same(one, other)
+
+
+def test_arms_of_a_seed_draw_the_same(configure, pool, monkeypatch):
+    """With and without another source of noise."""
+    masks, step = [], Task.training_step
+
+    def draw(self, hidden):
+        masks.append(torch.rand(hidden.shape[1]))
+        return hidden * (masks[-1] < 0.5)
+
+    def training_step(self, *batch):
+        with monkeypatch.context() as patch:
+            patch.setattr(FunctionalDropout, "draw", draw)
+            return step(self, *batch)
+
+    monkeypatch.setattr(Task, "training_step", training_step)
+    for items in ((), ({"name": "dropout", "rate": 0.5},)):
+        train(config_of(configure, FunctionalDropout, *items), pool)
+    assert len(masks) == 12  # two epochs of three batches for each arm
+    assert all(torch.equal(*pair) for pair in zip(masks[:6], masks[6:], strict=True))
+    assert len({tuple(mask.tolist()) for mask in masks}) == 6
+
+
+def test_passes_of_a_network_that_always_draws_differ_and_repeat(configure, pool):
+    config = config_of(configure, AlwaysOn, {"name": "dropout", "rate": 0.5})
+    network = assemble(config, regularizers.build(config.regularizers), pool.shape, pool.classes)
+    images = torch.from_numpy(pool.images[:20])
+    assert torch.equal(*(members.deterministic(network, images) for _ in range(2)))
+    first, second = (members.noise(network, images, 4, seed=0) for _ in range(2))
+    assert torch.equal(first, second)
+    single = torch.cat(
+        [members.noise(network, images, number, seed=0)[-1:] for number in (1, 2, 3)]
+    )
+    assert torch.equal(single, first[:3])
+    assert len({tuple(row.flatten().tolist()) for row in first}) == 4
+
+
+@pytest.mark.parametrize(("network", "what"), [(Unseeded, "the logits"), (UnseededAtInit, "scale")])
+def test_randomness_that_cannot_be_seeded_is_an_error(configure, pool, network, what):
+    with pytest.raises(Refusal, match=rf"drawing:{network.__name__} gives other values of {what}"):
+        train(config_of(configure, network), pool)
