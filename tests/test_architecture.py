@@ -1,4 +1,4 @@
-"""The map of the project, enforced: what may import what, who touches the disk, what a stage depends on."""
+"""Check the layout: what may import what, who touches the disk, what a stage depends on."""
 
 import ast
 import graphlib

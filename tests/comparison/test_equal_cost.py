@@ -1,4 +1,4 @@
-"""Ways to predict with a group: the order of their rows, their roles, and what they are paired with."""
+"""Ways to predict with a group: the order of rows, their roles, and what is paired."""
 
 import numpy as np
 import pandas as pd

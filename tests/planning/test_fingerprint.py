@@ -255,9 +255,11 @@ def test_what_a_regularizer_imports_counts_for_its_runs(configure, code):
 
 
 OWN = {
-    "mynet.py": "import torch\nimport patches\nfrom blocks import Head\nfrom experiments.deep.parts import *\n"
+    "mynet.py": "import torch\nimport patches\nfrom blocks import Head\n"
+    "from experiments.deep.parts import *\n"
     "from pipeline.models.resnet import Block\n\nclass Net(Block):\n    head = Head\n",
-    "blocks.py": "import heads.linear\nfrom layers import Activation\n\nHead = heads.linear.Linear\n",
+    "blocks.py": "import heads.linear\nfrom layers import Activation\n\n"
+    "Head = heads.linear.Linear\n",
     "heads/__init__.py": "WIDTH = 3\n",
     "heads/linear.py": "from torch import nn\nfrom .more import bias\n\n"
     "class Linear(nn.Linear):\n    bias = bias\n",

@@ -1,4 +1,4 @@
-"""Lines over the size of the training set: which arm is a point of which line, and that other studies draw none."""
+"""Lines over the size of the training set: the points of each, and studies without any."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""What figures show: every arm, bands from the table, words that do not overlap, the same bytes twice."""
+"""Figures: every arm, bands from the table, words that do not overlap, the same bytes twice."""
 
 import io
 import itertools
@@ -239,8 +239,8 @@ def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:
     words = "\n".join(texts(figure))
     for row in frame.itertuples():
         assert (
-            f"{row.arm}: {100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}], {verdict_label(row._asdict())}"
-            in words
+            f"{row.arm}: {100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}], "
+            f"{verdict_label(row._asdict())}" in words
         )
     drawn = [spots for spots in figure.axes[0].collections if isinstance(spots, PathCollection)]
     looks = {

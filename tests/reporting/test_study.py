@@ -1,4 +1,4 @@
-"""What a study's section adds to the tables: other test rules, and strengths at the end of their list."""
+"""The page of a study: other test rules, and strengths at the end of their list."""
 
 from types import SimpleNamespace
 
