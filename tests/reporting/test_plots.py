@@ -239,8 +239,9 @@ def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:
     words = "\n".join(texts(figure))
     for row in frame.itertuples():
         assert (
-            f"{row.arm}: {100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}], "
-            f"{verdict_label(row._asdict())}" in words
+            f"{row.arm}: {100 * row.difference:+.1f} "
+            f"[{100 * row.low:+.1f}, {100 * row.high:+.1f}], {verdict_label(row._asdict())}"
+            in words
         )
     drawn = [spots for spots in figure.axes[0].collections if isinstance(spots, PathCollection)]
     looks = {
