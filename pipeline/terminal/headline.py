@@ -41,4 +41,4 @@ def show_headline(protocol: str) -> None:
         f"Differences in percentage points, with their {INTERVAL}. "
         "Verdicts are corrected for the number of arms, intervals are not."
     )
-    say(f"The whole report: {REPORTS / protocol / 'report.md'}")
+    say(f"Full report: {REPORTS / protocol / 'report.md'}")
