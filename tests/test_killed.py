@@ -41,17 +41,15 @@ def hit(run, folder, number, target, runs):
 
 @pytest.mark.long
 def test_it_goes_on_to_the_same_tables(reproduced, checkout, environment, fresh):
-    """Hit a run again and again: no process lives on, and no finished run is trained again.
+    """Hit a run twice: no process lives on, and no finished run is trained again.
 
-    Control-C reaches the whole group; the death of a worker costs one try. In the end every table
-    is that of an undisturbed run. `make torture` has more ways.
+    Control-C reaches the whole group. In the end every table is that of an undisturbed run.
+    `make torture` has ten more ways, at random moments.
     """
     finished = {}
     for number, target, runs, expected in (
         (signal.SIGINT, "group", 1, 130),
-        (signal.SIGKILL, "group", 3, -9),
-        (signal.SIGTERM, "dvc", 12, 1),
-        (signal.SIGKILL, "worker", 20, 0),
+        (signal.SIGKILL, "group", 12, -9),
     ):
         run = Run(fresh, environment)
         hit(run, fresh, number, target, runs)
@@ -67,6 +65,7 @@ def test_it_goes_on_to_the_same_tables(reproduced, checkout, environment, fresh)
             assert "stages" in read_yaml(fresh / "dvc.lock")
         before, finished = finished, trained(fresh)
         assert {name: when for name, when in finished.items() if name in before} == before
+    assert Run(fresh, environment).end()[0] == 0
     assert tables(fresh) == tables(checkout)
 
 

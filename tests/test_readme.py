@@ -29,7 +29,7 @@ def test_the_headline_is_the_committed_reports():
     # as committed: a run on another processor may have written other last digits
     committed = ["git", "show", "HEAD:reports/digits/report.md"]
     report = subprocess.run(committed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert shown.startswith("After ")
+    assert shown.startswith("With ")
     assert shown in report
 
 

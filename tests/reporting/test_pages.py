@@ -216,7 +216,7 @@ def test_an_inconclusive_arm_says_how_many_pairs_it_needs(found: ReportData) -> 
     (line,) = [line for line in page.splitlines() if line.startswith("- **mixup** is inconclusive")]
     assert re.findall(r"[\d.,]*\d", line) == ["3", "1.2", "80", "1,234"]
     many = dataclasses.replace(found, contrasts=found.contrasts.assign(seeds_needed=math.inf))
-    assert "more than 10,000 pairs." in all_pages(many)["pages/study_layers.md"]
+    assert "more than 10,000 seeds." in all_pages(many)["pages/study_layers.md"]
 
 
 def test_the_diagnosis_of_variance(found: ReportData, golden) -> None:
@@ -245,7 +245,7 @@ def test_whether_the_smallest_gap_is_the_best_model(found: ReportData, golden) -
     same = gap.smallest_gap(dataclasses.replace(found, **derived(found, outcomes)))
     golden(another, same)
     ranks = outcomes["gap"].rank().corr(outcomes["test_accuracy"].rank())
-    assert f"correlate with {ranks:.2f}, and within arms" in same
+    assert f"test accuracy is {ranks:.2f}; within arms" in same
 
 
 def interacting(found: ReportData, low: float, high: float) -> ReportData:
@@ -429,7 +429,7 @@ def test_within_arms_a_collapsed_arm_decides_nothing(found: ReportData) -> None:
     )
     outcomes.loc[outcomes["arm"] == "early", ["gap", "test_accuracy"]] = [[0.0, 0.1]] * 3
     said = gap.smallest_gap(dataclasses.replace(found, **derived(found, outcomes)))
-    assert "and within arms with -1.00." in said
+    assert "within arms it is -1.00." in said
     assert "its gap is essentially its validation error" in said
 
 

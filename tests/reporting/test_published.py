@@ -89,8 +89,7 @@ def test_a_cost_is_said_to_be_counted_and_not_timed():
     page = published_body(shown(ERROR, COST))
     (row,) = [line for line in page.splitlines() if "75 → 60" in line]
     assert row.startswith(
-        "| dropout against baseline, counted cost "
-        "| training FLOPs as counted, a share of the other's |"
+        "| dropout against baseline, counted cost | training FLOPs, relative to the first |"
     )
     assert row.endswith("| agrees |")
     assert "counted, not timed" in page

@@ -47,10 +47,10 @@ def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
         for row in rows
     ]
     caption = (
-        f"Test accuracy, differences in points. n: {PAIRS}. Rule: the arm's. "
-        f"Interval: {CONTRAST_INTERVAL}. p: {TESTS}; Holm's correction of the first over all arms "
-        f"of the report. Detectable: with {100 * POWER:g} % power after the correction. "
-        "Correlation: of arm and baseline over the pairs."
+        f"Test accuracy, differences in points. n: {PAIRS}. Rule: as in the last column. "
+        f"Interval: {CONTRAST_INTERVAL}. p: {TESTS}. p (Holm): the first, corrected over all arms "
+        f"of the front page. Detectable: with {100 * POWER:g} % power after the correction. "
+        "Correlation: between arm and baseline over seeds."
     )
     return md.format_table(cells, caption, words=("arm", "verdict", "rule"))
 
@@ -93,10 +93,10 @@ def _tests(data: ReportData, row: md.Row) -> dict[str, str]:
 def _inconclusive(data: ReportData, rows: list[md.Row]) -> str:
     """Return for every inconclusive arm what its pairs could find, and how many more are needed."""
     lines = [
-        f"**{row['arm']}** is inconclusive: {md.format_count(row['n'], 'pair')} detect a "
+        f"**{row['arm']}** is inconclusive: {md.format_count(row['n'], 'seed')} detect a "
         f"difference of {data.format.detectable(row['detectable'])} points with {100 * POWER:g} % "
-        "power. If the true difference were the observed one, this would take "
-        f"{_needed(row['seeds_needed'])} pairs."
+        "power. If the true difference equals the observed one, detecting it needs "
+        f"{_needed(row['seeds_needed'])} seeds."
         for row in rows
         if row["verdict"] == Verdict.INCONCLUSIVE and not pd.isna(row["detectable"])
     ]

@@ -68,7 +68,10 @@ def cheapest_gains(methods: Sequence[Gain]) -> str:
     for metric, name in NAMES.items():
         improving = [method for method in averages if method.sign(metric) > 0]
         parts.append(f"in {name}, {_priced(improving[0], metric) if improving else 'none'}")
-    return f"**Cheapest method with a gain whose interval excludes 0**: {'; '.join(parts)}."
+    start = (
+        "**Cheapest method (training FLOPs, then passes) with a gain whose interval excludes 0**"
+    )
+    return f"{start}: {'; '.join(parts)}."
 
 
 def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
@@ -86,7 +89,11 @@ def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
         lines.append(f"  - {method}, 1 to {md.format_count(most, 'member')}: {'; '.join(changes)}.")
     if not lines:
         return ""
-    return "\n".join(["**Number of members**: gain of all members of a method over one.", *lines])
+    start = (
+        "**Number of members**: gain of all members of a method over one. Of independent models, "
+        "one is the mean over all single ones; in the table it is the first."
+    )
+    return "\n".join([start, *lines])
 
 
 def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.Formatter) -> str:
@@ -119,8 +126,8 @@ def optimism(methods: Sequence[Gain]) -> str:
     else:
         words = "no sign that selection overfits its half"
     return (
-        "**Greedy selection** chooses models by the NLL on one half of validation. Its cost is "
-        "that of all candidates. Its gain over their plain mean (above 0 is better) is "
+        "**Greedy selection** chooses models by the NLL on one half of validation; its cost "
+        "includes all candidates. Its gain over their plain mean (above 0 is better) is "
         f"{seen} on that half and {unseen} on the other: {words} (difference {more})."
     )
 
@@ -134,6 +141,6 @@ def _priced(method: Gain, metric: str) -> str:
     passes = method.value("forward_passes")
     ending = "" if passes == 1 else "es"
     return (
-        f"**{method.name}** ({md.format_ratio(method.value('training_cost'))} of one baseline "
+        f"**{method.name}** ({md.format_ratio(method.value('training_cost'))} x one baseline "
         f"training and {mean_number(passes)} forward pass{ending}; {method.change(metric)})"
     )

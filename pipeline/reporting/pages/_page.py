@@ -13,7 +13,7 @@ from pipeline.reporting.labels import arm_title, canonical, factor_label, rule_l
 CONTRAST_INTERVAL = (
     f"{md.CONFIDENCE} Student-t interval of the mean difference, arm minus baseline, paired by seed"
 )
-PAIRS = "pairs of seeds, both runs done on the same kind of machine"
+PAIRS = "seeds at which arm and baseline are both done, on the same kind of machine"
 MEAN_INTERVAL = f"{md.CONFIDENCE} Student-t interval of the mean"
 RUNS = "runs: planned/done/failed/diverged/missing"
 LONGEST = 160  # letters of a failure's reason
@@ -94,5 +94,5 @@ def _run_table(runs: pd.DataFrame, shared: str) -> str:
     for (phase, arm, _), group in runs.groupby(["phase", "arm", settings], sort=False):
         cells = {"phase": phase, "arm": arm, "strength": setting_cell(group["setting"].iloc[0])}
         rows.append(cells | {RUNS: format_states(count_states(group))})
-    caption = f"{shared} Counts of runs: no rule, no interval."
+    caption = shared
     return md.format_table(rows, caption, words=("phase", "arm", "strength"))

@@ -34,9 +34,9 @@ def cost_table(data: ReportData, study: str | None = None) -> str:
         for row in arms.to_dict("records")
     ]
     caption = (
-        "n: done confirmation runs, of which this is the mean; no interval. Operations are "
-        "counted, not timed; your own runs write seconds to timing.md. Rule: forward passes are "
-        "those of each arm's test rule."
+        "n: done confirmation runs; means over them, without interval. Operations are counted, not "
+        "timed; timing.md has the seconds of your own runs. Rule: forward passes are those of each "
+        "arm's test rule."
     )
     return md.format_table(rows, caption, words=("arm",))
 

@@ -14,14 +14,15 @@ from pipeline.reporting.pages._page import MEAN_INTERVAL, Page, changes, runs_se
 ORDER = 70
 SHARED = "The first baseline model of a group is the confirmation run of its seed."
 NO_VERDICTS = (
-    "No verdicts: intervals are not corrected, so about one in twenty of those without effect "
-    "excludes 0."
+    "This page has no verdicts. Intervals are not corrected: without any true effect, about 1 in "
+    "20 excludes 0."
 )
 COST = (
-    "Training: FLOPs of all trainings behind a row, as a multiple of one baseline training; "
-    "passes: forward passes per test image. Calibration error: over bins of equal mass. Scaled: "
-    "after temperature scaling fitted on validation, which makes NLL comparable (Ashukha et "
-    "al., ICLR 2020). Disagreement: test images on which the top classes of two members differ"
+    "Training: FLOPs of all models trained for a row, as a multiple of one baseline training; "
+    "passes: forward passes per test image; passes with equal output count once. Calibration "
+    "error: over bins of equal mass. Scaled: after temperature scaling fitted on validation, which "
+    "makes NLL comparable (Ashukha et al., ICLR 2020). Disagreement: test images on which the top "
+    "classes of two members differ"
 )
 SIZES = (
     "Test accuracy and negative log-likelihood against the number averaged, a row of panels for "
@@ -29,9 +30,9 @@ SIZES = (
 )
 GROWING = (
     f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n: as in the table. Rule: the arithmetic "
-    "mean of the probabilities of that number of members: of independent models the mean over all "
-    "subsets of a size, of others the last ones. Every panel has its own scale; the dashed line, "
-    "the same in all, is the first baseline model of every group."
+    "mean of the probabilities of that number of members. Independent models: mean over all "
+    "subsets of that size; other methods: the last members. Every panel has its own scale. Dashed "
+    "line: the first baseline model of every group, the same in all panels."
 )
 DIAGRAM = (
     "Reliability diagram: accuracy against confidence for a few methods, over the diagonal of "
@@ -113,7 +114,7 @@ def _cells(method: Gain, formatter: md.Formatter) -> dict[str, str]:
         SCALED: "NLL scaled (nats)",
         "brier": "Brier",
         "calibration_error": "calibration error (%)",
-        "calibration_error_scaled": "scaled (%)",
+        "calibration_error_scaled": "calibration error scaled (%)",
     }
     differences = {
         "accuracy": "difference (points)",
@@ -124,8 +125,8 @@ def _cells(method: Gain, formatter: md.Formatter) -> dict[str, str]:
     single = about["role"] == SINGLE
     return {
         "method": method.name,
-        "trainings": gains.mean_number(method.value("trainings")),
-        "training": md.format_ratio(method.value("training_cost")),
+        "models trained": gains.mean_number(method.value("trainings")),
+        "training (x baseline)": md.format_ratio(method.value("training_cost")),
         "passes": gains.mean_number(method.value("forward_passes")),
         **{title: formatter.score(name, method.value(name)) for name, title in titles.items()},
         "disagreement (%)": formatter.percent(method.value("disagreement")),

@@ -22,8 +22,9 @@ PARTS = {
 }
 WORDS = (
     "True gap: train minus validation accuracy of the same weights, deterministic, on clean "
-    "inputs. Noise and augmentation: the accuracy on training images that they cost during "
-    "training. A training log shows the sum of the three."
+    "inputs. Noise and augmentation: change of the accuracy on training images when these are "
+    "active, as during training; negative is lower. The gap in a training log is the sum of the "
+    "three."
 )
 
 
@@ -73,8 +74,8 @@ def smallest_gap(data: ReportData) -> str:
     )
     fitted = [data.outcome(*arms[label], "train_accuracy")["mean"] > FITTED for label in means]
     words = (
-        f"Over {data.correlations['n'].iloc[0]} confirmation runs, the ranks of gap and test "
-        f"accuracy correlate with {format_number(together, 2)}, and within arms with "
+        f"Over the {data.correlations['n'].iloc[0]} confirmation runs of these arms, the rank "
+        f"correlation of gap and test accuracy is {format_number(together, 2)}; within arms it is "
         f"{format_number(within, 2)}."
     )
     if all(fitted):

@@ -21,15 +21,15 @@ for very skewed ones (exponential) at 3 to 20 seeds.
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
 - **Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {{margin}}, not \
 corrected for the number of arms; the same as the 90 % interval within the margin.
-- **Detectable difference, seeds needed**: {100 * POWER:g} % power at level {LEVEL:g} over the \
-number of contrasts, the hardest step of Holm's correction.
+- **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
+by the number of contrasts, the strictest threshold of Holm's procedure.
 - **Validation set**: {{validation}} images. {{resolution}}. A strength that is ahead by less \
 may not be better; therefore the chosen one is confirmed on fresh seeds.
-- **Test set**: {{test}} images, read only by `evaluate`, for {{runs}} of the {{phase}} phase, \
-whose strengths were fixed beforehand."""
+- **Test set**: {{test}} images, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
+(models of ensembles included), whose strengths were fixed beforehand."""
 READING = f"""\
 - **helps**, **hurts**: the difference in test accuracy is significant after Holm's correction \
-over all arms of this report.
+over all arms of the table on the front page.
 - **helps, below the margin** (or hurts): significant, and shown to be smaller than the margin of \
 equivalence.
 - **equivalent**: two one-sided tests place the difference inside the margin: \
@@ -107,10 +107,10 @@ def _resolution(data: ReportData) -> str:
     if row["seeds"] < 2:
         return single
     return (
-        f"{single}. Averaging over {row['seeds']:.0f} exploration seeds, any two of which share "
-        f"{100 * row['overlap']:.0f} % of their validation images, divides this by "
-        f"{row['least']:.2f} (if the networks disagree on the same images at every seed) to "
-        f"{row['most']:.2f} (if on different ones)"
+        f"{single}. Averaging over {row['seeds']:.0f} exploration seeds reduces these limits by a "
+        f"factor between {row['least']:.2f} (if the networks disagree on the same images at every "
+        f"seed) and {row['most']:.2f} (if on different ones); the validation sets of two seeds "
+        f"share {100 * row['overlap']:.0f} % of their images"
     )
 
 

@@ -25,7 +25,7 @@ ONE_ARM = {"passes": "{} against {} noise passes", "crops": "one view against cr
 SIGNS = {"lower": "lower", "higher": "higher", "not_lower": "no gain"}  # published without figures
 COST = "training_cost"
 WORDS = ("effect", "measured as", "published", "published for", "here", "outcome")  # columns
-ERROR, COSTS = "test error (%)", "training FLOPs as counted, a share of the other's"
+ERROR, COSTS = "test error (%)", "training FLOPs, relative to the first"
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -41,15 +41,15 @@ def published_body(data: ReportData) -> str:
     sources = list(dict.fromkeys(row["source"] for row in rows))
     cells = [_cells(data, row, sources.index(row["source"]) + 1) for row in rows]
     caption = (
-        "Pairs of figures: before → after (the change in percent of before). n: pairs "
-        "of seeds (groups for crops), as in the contrasts. Rule: the test rule of each arm, unless "
-        f"passes or crops are named. Interval: {md.CONFIDENCE} Student-t interval of the mean "
-        "difference over seeds. A cost is counted, not timed; if it is the same at every seed, its "
-        "interval has no width. p: two-sided paired t test. Neither is corrected. Agrees: the "
+        "Pairs of figures: before → after (the change in percent of before). n: seeds, or groups "
+        "of models where crops are compared. Rule: the test rule of each arm, unless passes or "
+        f"crops are named. Interval: {md.CONFIDENCE} Student-t interval of the mean difference "
+        "over seeds. A cost is counted, not timed; if it is the same at every seed, its interval "
+        "has no width. p: two-sided paired t test. Intervals and p are not corrected. Agrees: the "
         "interval is on the published side of 0, or, for an effect published as no gain, the "
         "difference is shown to be within the margin. Disagrees: it is on the other side. Rows of "
-        "the same runs, measure and sign count once in the sentence above. Signs can be compared; "
-        "sizes only roughly, because networks, data and budgets differ."
+        "the same runs, measure and published sign count once in the sentence above. Signs can be "
+        "compared; sizes only roughly, because networks, data and budgets differ."
     )
     listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
     return md.join_parts(

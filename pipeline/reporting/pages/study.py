@@ -69,8 +69,8 @@ def strengths_section(data: ReportData, study: str) -> str:
         f"(../figures/strengths_{study}.png)"
     )
     edges = [
-        f"The strength chosen for {arm} is the first or last of its list: a better one may be "
-        "outside the list."
+        f"The setting chosen for {arm} is the first or the last of those tried: a better one may "
+        "be outside this range."
         for arm in arms_at_edge(tried)
     ]
     return md.join_parts(f"## Strengths tried\n\n{strength_table(data, tried)}", *edges, image)
@@ -157,7 +157,7 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
     ]
     if not rows:
         return "No run of this study has an audit."
-    caption = "Mean over done confirmation runs (n), measured in training. No rule, no interval."
+    caption = "Means over done confirmation runs (n), measured in training."
     return md.format_table(rows, caption, words=("arm", "regularizer", "measure"))
 
 
@@ -176,7 +176,7 @@ def _curves(data: ReportData, study: PlannedStudy) -> str:
     counts = ", ".join(f"{arm} {number}" for arm, number in numbers)
     caption = (
         f"n: done confirmation runs ({counts or 'none'}). Rule: deterministic, clean inputs. "
-        f"Band: {MEAN_INTERVAL}; the mean of the loss is geometric."
+        f"Band: {MEAN_INTERVAL}; of the loss, the geometric mean."
     )
     image = (
         f"![Learning curves of {study.name}: train and validation accuracy and loss of each arm "
