@@ -65,7 +65,8 @@ def test_it_goes_on_to_the_same_tables(reproduced, checkout, environment, fresh)
             assert "stages" in read_yaml(fresh / "dvc.lock")
         before, finished = finished, trained(fresh)
         assert {name: when for name, when in finished.items() if name in before} == before
-    assert Run(fresh, environment).end()[0] == 0
+    code, output = Run(fresh, environment).end()
+    assert code == 0, output
     assert tables(fresh) == tables(checkout)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.config.plan import Phase, last_plan
 from pipeline.config.validation import unknown_name
 from pipeline.config.yaml_files import yaml_names
-from pipeline.execution.dvc_lock import keep_dvc_lock, repair_dvc_lock
+from pipeline.execution.dvc_lock import keep_dvc_lock, release_dead_locks, repair_dvc_lock
 from pipeline.execution.stage import Incomplete
 from pipeline.records.store import open_store
 from pipeline.runtime.errors import Refusal
@@ -51,6 +51,7 @@ def reproduce(
     with exclusive_lock():
         environment = os.environ | clear_stage_times()
         environment |= {"GAPWISE_KEEP_GOING": "1"} if keep_going else {}
+        release_dead_locks()
         repaired = repair_dvc_lock()
         if repaired:
             print(repaired)

@@ -1,16 +1,19 @@
-"""Repair `dvc.lock`, which DVC does not write atomically: a kill can damage it."""
+"""Repair what a kill leaves of DVC's locks: a damaged `dvc.lock`, and paths locked by the dead."""
 
+import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.yaml_files import parse_yaml
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_bytes
-from pipeline.runtime.locks import RUN_LOCK
+from pipeline.runtime.locks import RUN_LOCK, is_running
 
 DVC_LOCK = Path("dvc.lock")
 COPY = RUN_LOCK.with_name("dvc.lock")
+PATH_LOCKS = RUN_LOCK.parent.with_name("rwlock")  # which processes of DVC read or write which paths
 
 
 def repair_dvc_lock() -> str:
@@ -33,6 +36,28 @@ def repair_dvc_lock() -> str:
         "dvc.lock was damaged, probably by a kill, and there is no good copy; "
         "removed: finished runs are kept"
     )
+
+
+def release_dead_locks() -> None:
+    """Remove the locks of processes that have ended from DVC's list of locked paths.
+
+    DVC does so itself, but takes a process that its parent has not waited for (a zombie) as alive;
+    in a container that may be so for minutes.
+    """
+    try:
+        locks = json.loads(PATH_LOCKS.read_bytes())
+    except (OSError, ValueError):  # there are none, or DVC writes them anew
+        return
+    alive = {
+        "write": {path: one for path, one in locks.get("write", {}).items() if _is_alive(one)},
+        "read": {path: [*filter(_is_alive, all_)] for path, all_ in locks.get("read", {}).items()},
+    }
+    alive["read"] = {path: holders for path, holders in alive["read"].items() if holders}
+    write_bytes(PATH_LOCKS, json.dumps(alive).encode())
+
+
+def _is_alive(holder: Mapping[str, Any]) -> bool:
+    return is_running(int(holder["pid"]))
 
 
 def keep_dvc_lock() -> None:

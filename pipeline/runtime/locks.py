@@ -37,13 +37,21 @@ def exclusive_lock(path: Path = RUN_LOCK) -> Iterator[None]:
 def lock_holder(path: Path = RUN_LOCK) -> str:
     """Return the number of the process that holds a lock file; "" where none does."""
     holder = _holder(path) if path.exists() else ""
-    if not holder or not psutil.pid_exists(int(holder)):
+    if not holder or not is_running(int(holder)):
         return ""  # without taking the lock for a moment, which another process may want to hold
     try:
         with _lock(path):
             return ""
     except Timeout:
         return holder
+
+
+def is_running(process: int) -> bool:
+    """Return whether a process runs; not one that has ended and that its parent has not noticed."""
+    try:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _lock(path: Path) -> BaseFileLock:

@@ -1,12 +1,18 @@
 """One run at a time, and a dvc.lock that parses."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 
-from pipeline.execution.dvc_lock import keep_dvc_lock, repair_dvc_lock
+from pipeline.execution.dvc_lock import (
+    PATH_LOCKS,
+    keep_dvc_lock,
+    release_dead_locks,
+    repair_dvc_lock,
+)
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import exclusive_lock, lock_holder
 
@@ -85,3 +91,25 @@ def test_without_a_good_copy_it_is_removed(tmp_path, monkeypatch):
     (tmp_path / "dvc.lock").write_text("")
     assert "removed" in repair_dvc_lock()
     assert not (tmp_path / "dvc.lock").exists()
+
+
+def test_paths_locked_by_dead_processes_and_zombies_are_released(tmp_path, monkeypatch):
+    """As DVC writes them; the lock of a living process stays."""
+    monkeypatch.chdir(tmp_path)
+    release_dead_locks()
+    assert not PATH_LOCKS.exists()
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    holders = [{"pid": each.pid, "cmd": "dvc repro"} for each in (zombie, dead)]
+    alive = {"pid": os.getpid(), "cmd": "dvc repro"}
+    PATH_LOCKS.parent.mkdir(parents=True)
+    locks = {
+        "write": {"a": holders[0], "b": holders[1], "c": alive},
+        "read": {"a": holders, "d": [*holders, alive]},
+    }
+    PATH_LOCKS.write_text(json.dumps(locks))
+    release_dead_locks()
+    zombie.wait()
+    assert json.loads(PATH_LOCKS.read_text()) == {"write": {"c": alive}, "read": {"d": [alive]}}
