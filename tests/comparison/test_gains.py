@@ -56,6 +56,12 @@ def test_the_frame_starts_at_deterministic_and_holds_compared_runs_alone() -> No
         for metric in ("accuracy", "nll")
     }
     assert values == expected
+    differences = {(row.passes, row.metric): row.difference for row in frame.itertuples()}
+    assert differences == pytest.approx(
+        {  # from the deterministic score
+            (count, metric): value - 0.7 for (_, count, metric), value in expected.items()
+        }
+    )
     assert gains.pass_gains(plan([run("x")]), passes.iloc[:0], scores).empty
 
 
