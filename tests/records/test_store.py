@@ -135,6 +135,14 @@ def test_restored_from_a_pulled_output(store, tmp_path):
     assert Store(tmp_path / "third").restore([source]) == 0
 
 
+def test_a_failed_run_is_not_restored(store, tmp_path):
+    store.write_failure("bb", "why")
+    store.assemble(plan("bb"), tmp_path / "exploration")
+    fresh = Store(tmp_path / "fresh")
+    assert fresh.restore([tmp_path / "exploration"]) == 0
+    assert fresh.state("bb") == "missing"
+
+
 def test_the_store_stands_at_the_root_of_the_main_tree(checkout, monkeypatch):
     monkeypatch.delenv("GAPWISE_STORE", raising=False)
     assert open_store(checkout / "pipeline").root == checkout / ".runs"
