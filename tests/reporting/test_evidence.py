@@ -1,5 +1,7 @@
 """Runs as frames, and the columns that are derived once."""
 
+import dataclasses
+
 from report_data import VERDICTS, planned, report_data
 
 from pipeline.config.plan import PlannedRun, PlannedStudy
@@ -44,6 +46,20 @@ def test_a_name_that_two_studies_share_has_its_study() -> None:
     rules = {"dropout": "deterministic"}
     data = report_data({"one": rules | {"decay": "deterministic"}, "two": rules}, VERDICTS)
     assert set(data.primary["label"]) == {"dropout of one", "dropout of two", "decay"}
+
+
+def test_an_arm_that_is_compared_with_another_one_than_the_baseline_names_it() -> None:
+    data = report_data({"one": {"dropout": "deterministic", "decay": "deterministic"}}, VERDICTS)
+    (study,) = data.confirmation.studies
+    arms = [
+        arm.model_copy(update={"against": "dropout"}) if arm.name == "decay" else arm
+        for arm in study.arms
+    ]
+    changed = study.model_copy(update={"arms": tuple(arms)})
+    plan = data.confirmation.model_copy(update={"studies": (changed,)})
+    data = dataclasses.replace(data, confirmation=plan)
+    assert data.label("one", "decay") == "decay (against dropout)"
+    assert data.label("one", "dropout") == "dropout"
 
 
 def test_an_outcome_that_is_not_known_has_no_runs() -> None:
