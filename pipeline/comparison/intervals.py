@@ -46,7 +46,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Return whether 0 lies outside the interval; False where there is none."""
+        """Return whether 0 is outside the interval; False if there is none."""
         return self.low > 0 or self.high < 0
 
 

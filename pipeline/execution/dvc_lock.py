@@ -46,7 +46,7 @@ def release_dead_locks() -> None:
     """
     try:
         locks = json.loads(PATH_LOCKS.read_bytes())
-    except (OSError, ValueError):  # there are none, or DVC writes them anew
+    except (OSError, ValueError):  # there are none, or DVC is writing them
         return
     alive = {
         "write": {path: one for path, one in locks.get("write", {}).items() if _is_alive(one)},

@@ -57,8 +57,15 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 def probed(network: nn.Module, shape: tuple[int, ...]) -> Probe:
-    """Return what a training pass on images of `shape` shows."""
-    return probe(network, _images(shape))
+    """Return what a training pass on images of `shape` shows.
+
+    Raises:
+        Refusal: The pass fails, as that of a network in which nothing is trained.
+    """
+    try:
+        return probe(network, _images(shape))
+    except FAILURES as error:
+        raise Refusal(f"model.import: fails in a training pass: {_line(error)}") from None
 
 
 def require_fit(

@@ -146,6 +146,12 @@ class FrozenStem(Convolutional):
         self.second.requires_grad_(False)
 
 
+class AllFrozen(Convolutional):
+    def __init__(self):
+        super().__init__()
+        self.requires_grad_(False)
+
+
 class FrozenNorm(Convolutional):
     def __init__(self):
         super().__init__()
@@ -262,6 +268,13 @@ def test_frozen_weights_stay_as_they_are(configure, pool, item):
     assert len(frozen) == 4
     assert all(torch.equal(before[name], after[name]) for name in frozen)
     assert not torch.equal(before["network.last.weight"], after["network.last.weight"])
+
+
+def test_a_network_without_anything_to_train_is_one_line():
+    with pytest.raises(
+        Refusal, match=r"^model.import: fails in a training pass: .*does not require grad"
+    ):
+        built(AllFrozen)
 
 
 def test_initialization_leaves_frozen_weights():
