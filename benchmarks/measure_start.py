@@ -26,7 +26,7 @@ COMMANDS = {
     "report": ("-m", "pipeline", "report"),
     "track": ("-m", "pipeline", "track", "--dry-run"),
     "plan": ("-m", "pipeline", "plan"),
-    "dvc": ("-m", "pipeline.execution.dvc", "repro"),
+    "dvc": ("-m", "pipeline.execution.dvc_process", "repro"),
     "run": ("-m", "pipeline", "run"),
 }
 UNCHANGED = "Data and pipelines are up to date."

@@ -5,6 +5,7 @@ It trains, scores and tests nothing.
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from pipeline.comparison.timing import timing
 from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_summary
 from pipeline.execution.stage import stage
+from pipeline.records.figures import current_figures, note_figures
 from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
 from pipeline.records.tables import read_table, write_table
@@ -20,18 +22,17 @@ from pipeline.reporting.dvc import metrics, plots
 from pipeline.reporting.evidence import TABLES, Records, ReportData, run_frame, tried_frame
 from pipeline.reporting.index import Summary, index_page
 from pipeline.reporting.pages import all_pages
-from pipeline.reporting.plots import all_figures
-from pipeline.reporting.style import png
 from pipeline.reporting.timing import timing_page
 from pipeline.runtime.files import new_folder, read_sealed, to_json, write_text
 
 
 def main(protocol: str) -> None:
     """Read `artifacts/<protocol>/` and write `reports/<protocol>/` and the timing."""
-    target = Path("reports", protocol)
-    data = read_report_data(Path("artifacts", protocol))
+    artifacts, target = Path("artifacts", protocol), Path("reports", protocol)
+    data = read_report_data(artifacts)
+    figures = current_figures(artifacts, target / "figures") or _draw(artifacts, data)
     with new_folder(target) as staging:
-        _write(staging, data)
+        _write(staging, data, figures)
     write_timing(protocol, data)
     write_text(target.parent / "README.md", index_page(read_summaries(target.parent)))
     print(f"report: {target / 'report.md'}")
@@ -78,7 +79,16 @@ def read_report_data(artifacts: Path) -> ReportData:
     )
 
 
-def _write(folder: Path, data: ReportData) -> None:
+def _draw(artifacts: Path, data: ReportData) -> dict[str, bytes]:
+    from pipeline.reporting.plots import all_figures  # slow: imports matplotlib
+    from pipeline.reporting.style import png
+
+    figures = {name: png(figure) for name, figure in all_figures(data).items()}
+    note_figures(artifacts, figures)
+    return figures
+
+
+def _write(folder: Path, data: ReportData, figures: Mapping[str, bytes]) -> None:
     for name in ("figures", "plots", "pages"):
         (folder / name).mkdir()
     for name, text in all_pages(data).items():
@@ -86,8 +96,8 @@ def _write(folder: Path, data: ReportData) -> None:
     write_text(folder / "metrics.json", to_json(metrics(data)))
     for name, frame in plots(data).items():
         write_table(folder / "plots" / name, frame)
-    for name, figure in all_figures(data).items():
-        (folder / "figures" / name).write_bytes(png(figure))
+    for name, content in figures.items():
+        (folder / "figures" / name).write_bytes(content)
 
 
 def _records(artifacts: Path, plan: Plan) -> Records:

@@ -363,7 +363,6 @@ STATISTICS = {
     *("subtract", "div", "divide", "truediv", "mul", "multiply"),
 }
 LAYOUT = {  # file, function and call -> what is done there besides a statistic
-    ("reporting/evidence.py", "count_states", "sum"): "the number of runs in a state",
     ("reporting/evidence.py", "decimals", "median"): "the number of decimals",
     ("reporting/labels.py", "setting_ticks", "sum"): "letters on an axis",
     ("reporting/pages/front.py", "_verdict_sentence", "idxmax"): "the row to name",

@@ -17,8 +17,8 @@ from pipeline.comparison.intervals import (
     sign_flip_p,
     standard_error,
 )
-from pipeline.comparison.levels import LEVEL, PRIMARY
-from pipeline.comparison.matching import SCORES, Arm, Outcomes, Side, compared, finite
+from pipeline.comparison.levels import COSTS, LEVEL, PRIMARY, SCORES
+from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.significance import equivalence_p, holm
 from pipeline.comparison.verdicts import judge
 from pipeline.config.plan import Plan
@@ -26,7 +26,6 @@ from pipeline.evaluation.metrics import GAPS
 from pipeline.records.runs import STATES
 from pipeline.runtime.errors import Refusal
 
-COSTS = ("training_cost", "test_cost")  # FLOPs, as a multiple of the reference's
 METRICS = (*SCORES, *GAPS, *COSTS)
 COLUMNS = (
     *("study", "arm", "factor", "setting", "metric", "view", "members", "n", "baseline_mean"),

@@ -12,8 +12,8 @@ from math import inf, nan, sqrt
 from typing import Any
 
 import numpy as np
+import scipy  # imports its parts on first use
 from numpy.typing import NDArray
-from scipy import special
 
 from pipeline.comparison.levels import LEVEL, POWER
 
@@ -62,7 +62,7 @@ def interval(differences: Array) -> Interval:
         return Interval(middle, nan, nan, 0.0 if n > 1 and np.isfinite(middle) else nan, nan, n)
     error = standard_error(differences)
     half = float(half_width(error, n))
-    p = 2 * float(special.stdtr(n - 1, -abs(middle) / error))
+    p = 2 * float(scipy.special.stdtr(n - 1, -abs(middle) / error))
     return Interval(middle, middle - half, middle + half, error * sqrt(n), p, n)
 
 
@@ -77,7 +77,7 @@ def half_width(error: float | Array, n: int | NDArray[np.integer[Any]]) -> Array
         The half, in the units of the error; NaN where the error is NaN, as for fewer than two
         values.
     """
-    half: Array = -special.stdtrit(np.maximum(n, 2) - 1, LEVEL / 2) * error
+    half: Array = -scipy.special.stdtrit(np.maximum(n, 2) - 1, LEVEL / 2) * error
     return half
 
 
@@ -150,13 +150,13 @@ def _effect(n: int, level: float) -> float:
     The other tail is neglected (< 1e-5). The solver of statsmodels 0.15 stops early at small
     levels, at a power of 4 % instead of 80 %.
     """
-    return float(special.nctdtrinc(n - 1, 1 - POWER, _critical(n, level))) / sqrt(n)
+    return float(scipy.special.nctdtrinc(n - 1, 1 - POWER, _critical(n, level))) / sqrt(n)
 
 
 @cache
 def _critical(n: int, level: float) -> float:
     """Return the critical |t| of n differences in a two-sided test at that level."""
-    return -float(special.stdtrit(n - 1, level / 2))
+    return -float(scipy.special.stdtrit(n - 1, level / 2))
 
 
 def standard_error(values: Array) -> float:

@@ -1,5 +1,11 @@
-"""Define what verdicts are about, and the levels at which everything is tested and planned."""
+"""Define which scores are compared, and the levels at which everything is tested and planned."""
 
+SCORES = {  # name -> (split, metric), scored under each arm's test rule
+    f"{split}_{metric}": (split, metric)
+    for metric in ("accuracy", "nll", "brier", "calibration_error")
+    for split in ("test", "validation")
+}
+COSTS = ("training_cost", "test_cost")  # FLOPs, as a multiple of the reference's
 PRIMARY = "test_accuracy"  # the metric of the verdicts
 LEVEL = 0.05  # of every test; intervals are at 1 - LEVEL
 POWER = 0.8  # of a detectable difference

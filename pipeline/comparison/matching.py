@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.intervals import Array
+from pipeline.comparison.levels import SCORES
 from pipeline.config.labels import format_rule
 from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
@@ -17,11 +18,6 @@ from pipeline.evaluation.metrics import GAPS
 from pipeline.evaluation.scores import GAP_SPLIT
 from pipeline.runtime.errors import Refusal
 
-SCORES = {  # name -> (split, metric), scored under each arm's test rule
-    f"{split}_{metric}": (split, metric)
-    for metric in ("accuracy", "nll", "brier", "calibration_error")
-    for split in ("test", "validation")
-}
 WHERE = SCORES | {name: (GAP_SPLIT, name) for name in GAPS}  # gaps are scored deterministically
 
 Side = tuple[str, ...]  # fingerprints of runs that are compared, one of each arm

@@ -1,8 +1,8 @@
 """Average the members of a prediction: logits (members, examples, classes) to probabilities."""
 
 import numpy as np
+import scipy  # imports its parts on first use
 from numpy.typing import NDArray
-from scipy import special
 
 Array = NDArray[np.float64]
 
@@ -10,7 +10,7 @@ Array = NDArray[np.float64]
 def softmax(logits: NDArray[np.floating]) -> Array:
     """Return probabilities (..., classes), float64; NaN where a logit is NaN or plus infinity."""
     with np.errstate(invalid="ignore"):  # infinity minus infinity
-        probabilities: Array = special.softmax(np.asarray(logits, np.float64), axis=-1)
+        probabilities: Array = scipy.special.softmax(np.asarray(logits, np.float64), axis=-1)
     return probabilities
 
 

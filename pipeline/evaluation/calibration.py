@@ -6,9 +6,8 @@ Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # imports its parts on first use
 from numpy.typing import NDArray
-from scipy import special
-from scipy.optimize import minimize_scalar
 
 from pipeline.evaluation.averaging import softmax
 from pipeline.evaluation.metrics import SMALLEST, Array, Labels, at_labels, confidence_bins
@@ -98,10 +97,10 @@ def fitted_temperature(probabilities: Array, labels: Labels) -> float:
     logs = _logs(probabilities)
 
     def loss(log_temperature: float) -> float:  # no floor: convex, so it has one minimum
-        scaled = special.log_softmax(logs / np.exp(log_temperature), axis=1)
+        scaled = scipy.special.log_softmax(logs / np.exp(log_temperature), axis=1)
         return float(-at_labels(scaled, labels).mean())
 
-    minimum = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
+    minimum = scipy.optimize.minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
     return float(np.exp(minimum.x)) if minimum.fun < loss(0.0) else 1.0
 
 

@@ -1,8 +1,4 @@
-"""Run DVC: bring every stage up to date, pass Control-C on, and train again what failed.
-
-DVC itself runs as `python -m pipeline.execution.dvc`, which Control-C ends without a traceback also
-during the imports of DVC.
-"""
+"""Run DVC: bring every stage up to date, pass Control-C on, and train again what failed."""
 
 import itertools
 import os
@@ -19,11 +15,11 @@ from pipeline.execution.stage import Incomplete
 from pipeline.records.store import open_store
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import exclusive_lock
-from pipeline.runtime.signals import end_with_parent, interruptible
+from pipeline.runtime.signals import end_with_parent
 from pipeline.runtime.stage_times import clear_stage_times, read_stage_times
 
 ARTIFACTS, EXPERIMENTS = Path("artifacts"), Path("experiments")
-DVC = (sys.executable, "-m", "pipeline.execution.dvc", "--wait-for-lock")
+DVC = (sys.executable, "-m", "pipeline.execution.dvc_process", "--wait-for-lock")
 END_SECONDS = 10.0  # that DVC may take to end after Control-C
 VERBS: dict[Phase, str] = {"exploration": "train", "confirmation": "confirm"}
 
@@ -111,11 +107,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             continue
         except subprocess.TimeoutExpired:
             process.terminate()
-
-
-if __name__ == "__main__":
-    with interruptible():
-        from dvc.cli import main
-
-        code = main(sys.argv[1:])
-    sys.exit(code)

@@ -3,6 +3,7 @@
 The record also has a checksum of its content.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -96,12 +97,20 @@ def read_mapping(path: Path) -> dict[str, Any]:
 def is_intact(folder: Path, record: Mapping[str, Any]) -> bool:
     """Return whether every file that a record names is there with its checksum."""
     try:
-        return all(
-            sha256((folder / name).read_bytes()) == digest
-            for name, digest in record["files"].items()
-        )
+        return all(file_digest(folder / name) == digest for name, digest in record["files"].items())
     except OSError:
         return False
+
+
+def file_digest(path: Path) -> str:
+    """Return the checksum of a file, which is read again only where it has changed."""
+    facts = path.stat()
+    return _file_digest(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+@functools.cache
+def _file_digest(path: Path, inode: int, size: int, modified: int) -> str:
+    return sha256(path.read_bytes())
 
 
 def sha256(content: bytes) -> str:

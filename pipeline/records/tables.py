@@ -6,15 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.runtime.errors import Refusal
+from pipeline.records.rows import MAPPINGS, WORDS, require_table
 from pipeline.runtime.files import write_text
-
-MAPPINGS = ("setting", "factor")  # columns of mappings, stored as JSON
-WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
-    *("fingerprint", "view", "split", "metric", "study", "arm", "verdict", "method", "model"),
-    *("against", "against_study", "first", "second", "measure", "sign", "source", "outcome"),
-    *("published_setting", "stream", "regularizer", "role", "scope", "problem", "advice"),
-)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -35,8 +28,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         Refusal: The table is missing.
     """
-    if not path.is_file():
-        raise Refusal(f"{path}: missing; run: make run")
+    require_table(path)
     text = dict.fromkeys((*WORDS, *MAPPINGS), str)
     table = pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
     words = [name for name in WORDS if name in table]

@@ -194,6 +194,6 @@ def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def count_states(runs: pd.DataFrame) -> dict[str, int]:
     """Return how many runs were planned and how many ended in each state, each run once."""
-    once = runs.drop_duplicates("fingerprint")
-    counts: dict[str, int] = {state: int((once["state"] == state).sum()) for state in STATES}
-    return {"planned": len(once), **counts}
+    ends = dict(zip(runs["fingerprint"], runs["state"], strict=True))
+    counts = Counter(ends.values())
+    return {"planned": len(ends), **{state: counts[state] for state in STATES}}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from pipeline.comparison.matching import SCORES
+from pipeline.comparison.levels import SCORES
 
 
 @dataclass(frozen=True)

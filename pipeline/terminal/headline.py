@@ -1,11 +1,12 @@
 """Print the headline of a report, from the tables alone."""
 
+from math import inf, isnan
 from pathlib import Path
 
 from pipeline.comparison.levels import PRIMARY
 from pipeline.config.labels import setting_parts
 from pipeline.config.plan import BASELINE
-from pipeline.records.tables import read_table
+from pipeline.records.rows import read_rows
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import INTERVAL, Formatter
 from pipeline.terminal.tables import say, show, table
@@ -19,15 +20,15 @@ def show_headline(protocol: str) -> None:
     Raises:
         Refusal: A table is missing.
     """
-    contrasts = read_table(ARTIFACTS / protocol / "contrasts.csv")
-    primary = contrasts[contrasts["metric"] == PRIMARY]
-    primary = primary.sort_values("difference", ascending=False, kind="stable")
+    contrasts = read_rows(ARTIFACTS / protocol / "contrasts.csv")
+    primary = [row for row in contrasts if row["metric"] == PRIMARY]
+    primary.sort(key=lambda row: inf if isnan(row["difference"]) else -row["difference"])
     rows = table("arm", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy")
     for column in rows.columns[1:]:
         column.no_wrap = True
     formatter = Formatter()
-    rows.add_row(BASELINE, f"{formatter.percent(primary['baseline_mean'].iloc[0])} %", "", "")
-    for row in primary.to_dict("records"):
+    rows.add_row(BASELINE, f"{formatter.percent(primary[0]['baseline_mean'])} %", "", "")
+    for row in primary:
         setting = "".join(f"\n  {part}" for part in setting_parts(row["setting"]))
         difference = formatter.change(row, unit="")
         rows.add_row(

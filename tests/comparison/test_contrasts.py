@@ -9,9 +9,10 @@ from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
 from pipeline.comparison import contrasts as module
-from pipeline.comparison.contrasts import COLUMNS, COSTS, METRICS
+from pipeline.comparison.contrasts import COLUMNS, METRICS
 from pipeline.comparison.intervals import detectable, seeds_needed
-from pipeline.comparison.matching import SCORES, WHERE, outcomes
+from pipeline.comparison.levels import COSTS, SCORES
+from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 from pipeline.evaluation.metrics import GAPS

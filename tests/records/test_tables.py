@@ -5,6 +5,7 @@ from math import nan
 import pandas as pd
 import pytest
 
+from pipeline.records.rows import read_rows
 from pipeline.records.tables import plain_rows, read_table, write_table
 from pipeline.runtime.errors import Refusal
 
@@ -87,3 +88,12 @@ def test_a_missing_table_is_refused(tmp_path):
     with pytest.raises(Refusal) as refused:
         read_table(tmp_path / "scores.csv")
     assert refused.value.lines == (f"{tmp_path / 'scores.csv'}: missing; run: make run",)
+
+
+def test_rows_are_those_of_the_table(tmp_path, table):
+    write_table(tmp_path / "contrasts.csv", table.assign(below_margin=[True, False, False]))
+    rows = read_rows(tmp_path / "contrasts.csv")
+    read = read_table(tmp_path / "contrasts.csv")
+    pd.testing.assert_frame_equal(pd.DataFrame(rows), read, check_dtype=False)
+    with pytest.raises(Refusal, match=r"none.csv: missing; run: make run"):
+        next(read_rows(tmp_path / "none.csv"))

@@ -18,7 +18,7 @@ from tiny import RUN
 PATIENCE = 180  # seconds for a run to end
 DYING = 60  # seconds for its processes to end, on a machine where others are busy
 MARK = "GAPWISE_MARK"
-DVC = "pipeline.execution.dvc"
+DVC = "pipeline.execution.dvc_process"
 
 
 @dataclass(frozen=True)

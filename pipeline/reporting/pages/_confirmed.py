@@ -4,8 +4,7 @@ import math
 
 import pandas as pd
 
-from pipeline.comparison.contrasts import COSTS
-from pipeline.comparison.levels import POWER, PRIMARY
+from pipeline.comparison.levels import COSTS, POWER, PRIMARY
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.labels import format_rule
 from pipeline.config.plan import PlannedStudy

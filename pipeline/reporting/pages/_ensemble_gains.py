@@ -18,8 +18,10 @@ FATES = {  # of a gain in NLL, by the sign of its interval after temperature sca
 
 def methods_of(table: pd.DataFrame, formatter: md.Formatter) -> list[Gain]:
     """Return the methods of one study in the order of the table `equal_cost`."""
-    methods = table.groupby("method", sort=False)
-    return [gain_of(str(name), rows, formatter) for name, rows in methods]
+    methods: dict[str, dict[str, md.Row]] = {}
+    for row in table.to_dict("records"):
+        methods.setdefault(row["method"], {})[row["metric"]] = row
+    return [Gain(name, rows, formatter) for name, rows in methods.items()]
 
 
 def with_role(methods: Sequence[Gain], *roles: str) -> list[Gain]:

@@ -56,7 +56,8 @@ class Gain:
 
 def gain_of(name: str, rows: pd.DataFrame, formatter: Formatter) -> Gain:
     """Return the gain in a table with a row per metric."""
-    return Gain(name, rows.set_index("metric").to_dict("index"), formatter)
+    by_metric = {row["metric"]: row for row in rows.to_dict("records")}
+    return Gain(name, by_metric, formatter)
 
 
 def format_gains(gains: Sequence[Gain]) -> list[str]:

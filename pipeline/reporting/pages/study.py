@@ -1,6 +1,6 @@
 """Write the page of one study: strengths tried, contrasts, curves, cost, audits and runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import pandas as pd
@@ -122,7 +122,7 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
     for (arm, view, members), group in scores.groupby(["arm", "view", "members"], sort=False):
         rule = TestRule(view=view, members=members)
         name = format_rule(rule)
-        bands = group.set_index("metric")
+        bands = {row["metric"]: row for row in group.to_dict("records")}
         rows.append(
             {
                 "arm": arm,
@@ -161,10 +161,10 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
     return md.format_table(rows, caption, words=("arm", "regularizer", "measure"))
 
 
-def _band(data: ReportData, bands: pd.DataFrame, metric: str) -> str:
-    if metric not in bands.index:
+def _band(data: ReportData, bands: Mapping[str, md.Row], metric: str) -> str:
+    if metric not in bands:
         return md.VOID
-    mean, low, high = (bands.loc[metric, name] for name in ("mean", "low", "high"))
+    mean, low, high = (bands[metric][name] for name in ("mean", "low", "high"))
     spell = partial(data.format.score, metric)
     return f"{spell(mean)} {md.format_interval(low, high, spell)}".strip()
 

@@ -1,0 +1,47 @@
+"""Read the rows of a table one by one, for commands that need not wait for the import of pandas."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.runtime.errors import Refusal
+
+MAPPINGS = ("setting", "factor")  # columns of mappings, stored as JSON
+WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
+    *("fingerprint", "view", "split", "metric", "study", "arm", "verdict", "method", "model"),
+    *("against", "against_study", "first", "second", "measure", "sign", "source", "outcome"),
+    *("published_setting", "stream", "regularizer", "role", "scope", "problem", "advice"),
+)
+TRUTH = {"True": True, "False": False}
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the table in `path`; an empty cell of a column of numbers is NaN.
+
+    Raises:
+        Refusal: The table is missing.
+    """
+    require_table(path)
+    with path.open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            yield {name: _value(name, cell) for name, cell in row.items()}
+
+
+def require_table(path: Path) -> None:
+    """Check that a table is there.
+
+    Raises:
+        Refusal: It is missing.
+    """
+    if not path.is_file():
+        raise Refusal(f"{path}: missing; run: make run")
+
+
+def _value(column: str, cell: str) -> Any:
+    if column in MAPPINGS:
+        return json.loads(cell)
+    if column in WORDS:
+        return cell
+    return TRUTH[cell] if cell in TRUTH else float(cell or "nan")
