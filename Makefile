@@ -38,5 +38,7 @@ bench: $(READY)
 	@for file in benchmarks/measure_*.py; do python $$file || exit 1; done
 	@python benchmarks/summary.py
 
+# `make torture` runs the tests that are too long for `make test`, then kills runs at random moments.
 torture: $(READY)
+	@python -m pytest -m torture
 	@python benchmarks/torture.py

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DROP = re.search(
     r"dvc exp show --only-changed --drop '(.+?)'", (ROOT / "README.md").read_text()
 ).group(1)
-CHANGED = ("-S", "data.train_size=20", "-S", "studies=[others]")
+CHANGED = ("-S", "seeds.confirmation=2", "-S", "studies=[others]")  # nothing to train
 METRICS = [
     "baseline.accuracy",
     "baseline.gap",
@@ -27,7 +27,7 @@ HEADLINE = re.compile(r"\| (\w+) \| \w+ \| ([+-]?[\d.]+) \|")
 
 @pytest.fixture
 def experiment(committed, command):
-    """Return the committed checkout with an experiment in its workspace: a study, fewer images."""
+    """Return the committed checkout with an experiment in its workspace: a study, fewer seeds."""
     ended = command(*DVC, "exp", "run", "-n", "fewer", *CHANGED, "report@tiny", at=committed)
     assert ended.returncode == 0, ended.stderr
     return committed
@@ -43,11 +43,11 @@ def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
         csv.DictReader(shown("exp", "show", "--csv", "--only-changed", "--drop", DROP).splitlines())
     )
     assert sorted(rows[0]) == sorted(
-        ["Experiment", "rev", "typ", "Created", *METRICS, *RUNS, "studies", "data.train_size"]
+        ["Experiment", "rev", "typ", "Created", *METRICS, *RUNS, "studies", "seeds.confirmation"]
     )
     (fewer,) = [row for row in rows if row["Experiment"] == "fewer"]
-    assert (fewer["data.train_size"], fewer["points.dropout"], fewer["runs.done"]) == (
-        "20",
+    assert (fewer["seeds.confirmation"], fewer["points.dropout"], fewer["runs.done"]) == (
+        "2",
         "",
         fewer["runs.planned"],
     )
@@ -58,7 +58,7 @@ def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
     assert {name: float(fewer[name]) for name in headline} == pytest.approx(headline, abs=0.051)
 
     told = json.loads(shown("exp", "diff", "--json"))
-    assert told["params"]["params.yaml"].keys() == {"data.train_size", "studies"}
+    assert told["params"]["params.yaml"].keys() == {"seeds.confirmation", "studies"}
     assert told["metrics"]["reports/tiny/metrics.json"].keys() == {*METRICS, *RUNS}
     assert json.loads(shown("metrics", "diff", "--json")) == told["metrics"]
     assert json.loads(shown("params", "diff", "--json")).keys() == {"params.yaml"}

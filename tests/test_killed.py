@@ -1,5 +1,6 @@
 """Killed at any moment: a few of the cases that `make torture` draws at random."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import time
 
 import pytest
 from marked import MARK, Run, survivors
-from tiny import tables, trained, write_clone
+from tiny import RUN, tables, trained, write_clone
 
 from pipeline.config.yaml_files import read_yaml
 from pipeline.execution.processes import cores
@@ -24,50 +25,70 @@ def fresh(checkout, tmp_path):
 
 
 def hit(run, folder, number, target, runs):
-    """Send the signal as soon as a stage of this run is at work, so many runs are finished.
-
-    There is such a process then.
-    """
+    """Send the signal as soon as so many runs are finished."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and run.process.poll() is None:
-        begun = (folder / "dvc.lock").exists() and run.begun()
-        if begun and len(trained(folder)) >= runs:
-            time.sleep(0.3)  # a stage has just been started; Python itself still starts
-            if run.send(number, target) is not None:
-                return
+        if len(trained(folder)) >= runs and run.send(number, target) is not None:
+            return
         time.sleep(0.02)
     pytest.fail("nothing was hit")
 
 
-@pytest.mark.long
-def test_it_goes_on_to_the_same_tables(reproduced, checkout, environment, fresh):
-    """Hit a run twice: no process lives on, and no finished run is trained again.
+def interrupt_twice(folder, environment, words, moments):
+    """Hit a command by Control-C, then again by SIGKILL, each after so many finished runs.
 
-    Control-C reaches the whole group. In the end every table is that of an undisturbed run.
-    `make torture` has ten more ways, at random moments.
+    Both reach the whole group. No process lives on, and no finished run is trained again.
+
+    Returns:
+        The finished runs.
     """
     finished = {}
-    for number, target, runs, expected in (
-        (signal.SIGINT, "group", 1, 130),
-        (signal.SIGKILL, "group", 12, -9),
-    ):
-        run = Run(fresh, environment)
-        hit(run, fresh, number, target, runs)
+    signals = ((signal.SIGINT, 130), (signal.SIGKILL, -9))
+    for (number, expected), runs in zip(signals, moments, strict=True):
+        run = Run(folder, environment, words)
+        hit(run, folder, number, "group", runs)
         code, output = run.end()
         assert code == expected, output
         assert "Traceback" not in output
-        ended = trained(fresh)
+        ended = trained(folder)
         assert survivors(run.mark) == []
         # what was slow to die has trained on for a moment, not to the end of its stage
-        assert len(trained(fresh)) - len(ended) <= cores()
-        if code == 130:
+        assert len(trained(folder)) - len(ended) <= cores()
+        if code == 130 and words == RUN:
             assert output.splitlines()[-1].startswith("interrupted; ")
-            assert "stages" in read_yaml(fresh / "dvc.lock")
-        before, finished = finished, trained(fresh)
-        assert {name: when for name, when in finished.items() if name in before} == before
+        before, finished = finished, trained(folder)
+        assert before.items() <= finished.items()
+    return finished
+
+
+@pytest.mark.long
+def test_a_stage_goes_on_to_the_same_runs(reproduced, checkout, environment, fresh):
+    prepared = fresh / "artifacts" / "tiny" / "data"
+    shutil.copytree(checkout / "artifacts" / "tiny" / "data", prepared)
+    stage = (sys.executable, "-m", "pipeline.train", "tiny")
+    finished = interrupt_twice(fresh, environment, stage, (1, 4))
+    code, output = Run(fresh, environment, stage).end()
+    assert code == 0, output
+    assert finished.items() <= trained(fresh).items()
+    phase = "artifacts/tiny/exploration"
+    assert contents(fresh / phase) == contents(checkout / phase)
+
+
+@pytest.mark.torture
+def test_a_run_goes_on_to_the_same_tables(reproduced, checkout, environment, fresh):
+    """`benchmarks/torture.py` has ten more ways, at random moments."""
+    finished = interrupt_twice(fresh, environment, RUN, (1, 12))
+    assert "stages" in read_yaml(fresh / "dvc.lock")
     code, output = Run(fresh, environment).end()
     assert code == 0, output
+    assert finished.items() <= trained(fresh).items()
     assert tables(fresh) == tables(checkout)
+
+
+def contents(folder):
+    """Return the content of every file below a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -22,6 +22,8 @@ def failing(checkout, command, tmp_path_factory):
     folder = write_clone(checkout, tmp_path_factory.mktemp("failing") / "project")
     parameters = folder / "params.yaml"
     parameters.write_text(parameters.read_text().replace("studies: null", "studies: [others]"))
+    study = folder / "experiments" / "others.yaml"
+    study.write_text(study.read_text().replace("[0.5, 1.0]", "0.5"))  # nothing to explore
     plant(folder)
     stopped = command(*RUN, at=folder, FAIL="1")
     return folder, stopped, command(*RUN, "--keep-going", at=folder, FAIL="1")

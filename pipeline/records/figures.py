@@ -13,9 +13,10 @@ from pipeline.runtime.behaviour import PACKAGE
 from pipeline.runtime.files import write_sealed
 
 DRAWN = "figures.json"  # digests of the figures and of what they were drawn from
+CODE = ("**/*.py",)
 LIBRARIES = ("matplotlib", "numpy", "pandas", "seaborn")
-INPUTS = ("*.csv", "*.json", "*/*.json")  # below the artifacts of a protocol
-NO_INPUTS = (DRAWN, "timing.csv")
+INPUTS = ("*.csv", "choice.json", "test_use.json", "*/plan.json", "data/*.json")
+TIMING = "timing.csv"  # no input of a figure
 
 
 def current_figures(artifacts: Path, folder: Path) -> dict[str, bytes]:
@@ -45,9 +46,9 @@ def _input_digest(artifacts: Path) -> str:
     digest = hashlib.sha256()
     for library in LIBRARIES:
         digest.update(f"{library} {version(library)}\n".encode())
-    found = {path for pattern in INPUTS for path in artifacts.glob(pattern)}
-    inputs = sorted(path for path in found if path.name not in NO_INPUTS)
-    for path in [*inputs, *sorted(PACKAGE.rglob("*.py"))]:
-        digest.update(f"{path} {path.stat().st_size}\n".encode())
-        digest.update(path.read_bytes())
+    for root, patterns in ((artifacts, INPUTS), (PACKAGE, CODE)):
+        paths = {path for pattern in patterns for path in root.glob(pattern)}
+        for path in sorted(paths - {artifacts / TIMING}):
+            digest.update(f"{path.relative_to(root)} {path.stat().st_size}\n".encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -396,6 +396,7 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
         list(run_jobs([{"id": "a"}], node_jobs.work, Execution(executor="cluster"), []))
 
 
+@pytest.mark.torture
 def test_a_killed_driver_and_a_lost_node_leave_the_same_tables(
     cluster, write_project, tmp_path, monkeypatch
 ):

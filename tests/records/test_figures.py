@@ -46,8 +46,9 @@ def test_no_figure_is_current_after_a_change_of_a_table_or_a_figure(report, chan
     assert current(report) == {}
 
 
-def test_the_seconds_of_this_machine_change_no_figure(report):
-    (report / "artifacts" / "timing.csv").write_text("seconds\n")
+@pytest.mark.parametrize("name", ["timing.csv", "tracked.json"])
+def test_what_differs_by_machine_changes_no_figure(report, name):
+    (report / "artifacts" / name).write_text("other")
     assert current(report) == FIGURES
 
 

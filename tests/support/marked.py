@@ -88,13 +88,13 @@ def _process(folder: Path) -> Process | None:
 
 
 class Run:
-    """`python -m pipeline run` in a folder, its processes marked, its output kept in a file."""
+    """A command in a folder, its processes marked, its output kept in a file."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]):
+    def __init__(self, folder: Path, environment: Mapping[str, str], words: tuple[str, ...] = RUN):
         self.mark = uuid.uuid4().hex
         self.output = (folder.parent / "output").open("w+")
         self.process = subprocess.Popen(
-            RUN,
+            words,
             cwd=folder,
             env={**environment, MARK: self.mark},
             stdout=self.output,

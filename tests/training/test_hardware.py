@@ -6,22 +6,22 @@ values; what mixes it with one on the processor fails, as with a GPU.
 
 import contextlib
 import re
+import shutil
 import sys
 
 import pytest
 import torch
 from declarations import cases, item
-from tiny import write_clone
+from tiny import trained, write_clone
 from torch.overrides import TorchFunctionMode
 
-from pipeline.config.run import Hardware
+from pipeline.config.run import Hardware, read_config
 from pipeline.data.arrays import Arrays
-from pipeline.data.prepared import read_summary, write_prepared
+from pipeline.data.prepared import read_development, read_summary, write_prepared
 from pipeline.execution.devices import perform
 from pipeline.execution.stage import ARTIFACTS
 from pipeline.prediction.network import assemble
 from pipeline.records.runs import read_history, read_record
-from pipeline.records.store import Store
 from pipeline.regularizers import build
 from pipeline.regularizers._noise import mode
 from pipeline.regularizers._regularizer import batch_generator
@@ -106,24 +106,6 @@ def job(pool: Arrays, configure, project, **hardware):
     }
 
 
-def test_two_devices_train_one_run(configure, pool, project):
-    """Each takes half of every batch; both together have as many updates and images as one."""
-    assert (
-        perform(job(pool, configure, project, accelerator="cpu", devices=2, strategy="ddp"))[
-            "state"
-        ]
-        == "done"
-    )
-    record = read_record(Store(project / ".runs").folder("run"))
-    assert record["machine"]["device"] == "2 x cpu, DDPStrategy"
-    assert record["cost"]["updates"] == 6
-    alone = train(configure({"name": "dropout"}), pool, None, PROCESSOR).history
-    together = read_history(Store(project / ".runs").folder("run"))
-    assert [row["epoch"] for row in together] == [row["epoch"] for row in alone]
-    assert together[-1]["loss"] == pytest.approx(alone[-1]["loss"], rel=0.2)
-    assert together != alone
-
-
 def test_a_strategy_that_does_not_exist_fails_with_its_reason(configure, pool, project):
     outcome = perform(
         job(pool, configure, project, accelerator="cpu", devices=2, strategy="no_such")
@@ -133,9 +115,15 @@ def test_a_strategy_that_does_not_exist_fails_with_its_reason(configure, pool, p
 
 
 @pytest.mark.long
-def test_a_stage_trains_every_run_on_several_devices(checkout, command, tmp_path):
-    """As set in `params.yaml`, with the processes that Lightning starts by running a program."""
+def test_a_stage_trains_a_run_on_two_devices(reproduced, checkout, command, tmp_path):
+    """As set in `params.yaml`, with the processes that Lightning starts by running a program.
+
+    Each device takes half of every batch; both have as many updates and images as one. Runs that
+    one device has finished are kept.
+    """
     folder = write_clone(checkout, tmp_path / "clone")
+    shutil.copytree(checkout / ".runs", folder / ".runs")
+    before = trained(folder)
     parameters = folder / "params.yaml"
     parameters.write_text(
         re.sub("accelerator: .*", "accelerator: cpu", parameters.read_text())
@@ -145,16 +133,22 @@ def test_a_stage_trains_every_run_on_several_devices(checkout, command, tmp_path
     )
     protocol = folder / "experiments" / "protocols" / "tiny.yaml"
     protocol.write_text(protocol.read_text().replace("exploration: 2", "exploration: 1"))
-    study = "question: One?\narms: {one: [{name: dropout, rate: [0.25, 0.5]}]}\n"
+    study = "question: One?\narms: {one: [{name: dropout, rate: [0.1, 0.25]}]}\n"
     (folder / "experiments" / "others.yaml").write_text(study)
     for verb in ("prepare", "train"):
         done = command(sys.executable, "-m", f"pipeline.{verb}", "tiny", at=folder)
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
-    records = [
-        read_record(path.parent) for path in folder.glob("artifacts/tiny/exploration/*/record.json")
-    ]
-    assert {record["machine"]["device"] for record in records} == {"2 x cpu, DDPStrategy"}
-    assert {record["state"] for record in records} == {"done"}
+    (run,) = (folder / ".runs" / name for name in trained(folder).keys() - before.keys())
+    record = read_record(run)
+    assert record["state"] == "done"
+    assert record["machine"]["device"] == "2 x cpu, DDPStrategy"
+    images = read_development(folder / ARTIFACTS / "tiny" / "data")
+    alone = train(read_config(run / "run.json"), images, None, PROCESSOR)
+    together = read_history(run)
+    assert record["cost"] == alone.cost
+    assert [row["epoch"] for row in together] == [row["epoch"] for row in alone.history]
+    assert together[-1]["loss"] == pytest.approx(alone.history[-1]["loss"], rel=0.2)
+    assert together != alone.history
 
 
 @pytest.mark.parametrize("devices", [1, 2])
