@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,6 +14,7 @@ import safetensors.torch
 import torch
 from scipy import stats
 from stages import STAGES, run_stages
+from tiny import ROOT
 
 from pipeline import confirm, prepare, regularizers, train
 from pipeline.config.plan import read_plan
@@ -32,6 +36,15 @@ arms:
     - {name: dropout, rate: 0.3}
   lost:
     - {name: weight_decay, strength: [1.0e+9, 1.0e+10]}
+"""
+
+
+IN_ANOTHER_ORDER = """
+from pipeline.execution import processes
+in_order = processes.run_jobs
+processes.run_jobs = lambda jobs, *rest: in_order(jobs[::-1], *rest)
+from stages import run_stages
+run_stages()
 """
 
 
@@ -342,9 +355,21 @@ def test_the_gap_comes_apart_and_is_exact_without_noise(whole, scores):
 
 
 def test_two_clean_runs_give_the_same_bytes(whole, project):
-    """By two workers, and by one."""
+    """By two workers, and by one: in another order, with more threads and another hash seed."""
     (project / "params.yaml").write_text("protocols: [tiny]\nexecution: {workers: 1}\n")
-    run_stages()
+    surroundings = {
+        "OMP_NUM_THREADS": "4",
+        "PYTHONHASHSEED": "1",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", IN_ANOTHER_ORDER],
+        env=os.environ | surroundings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
     one, other = stable_bytes(whole), stable_bytes(project)
     assert one.keys() == other.keys()
     assert [name for name in one if one[name] != other[name]] == []

@@ -148,6 +148,8 @@ def test_what_was_streamed_is_there_once_after_the_mirror(project, monkeypatch):
     }
     assert {name: curve(folder_of(project, name)) for name in histories} == histories
     live_folders = {folder_of(project, name) for name in histories}
+    parameters = project / "params.yaml"
+    parameters.write_text(parameters.read_text().replace("live: true", "live: false"))
     run_stages()
     assert {name: curve(folder_of(project, name)) for name in histories} == histories
     assert not live_folders & {folder_of(project, name) for name in histories}
