@@ -440,7 +440,7 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
         made = contrasts.loc[(row["arm"], "test_accuracy")]
         assert row == {
             "arm": row["arm"],
-            "strength": {"dropout": "rate=0.1", "others": "strength=0.01"}[row["arm"]],
+            "setting": {"dropout": "rate=0.1", "others": "strength=0.01"}[row["arm"]],
             "test accuracy (%)": f"{100 * float(made['arm_mean']):.1f}",
             "baseline (%)": f"{100 * float(made['baseline_mean']):.1f}",
             "difference (points)": f"{100 * float(made['difference']):+.1f}",

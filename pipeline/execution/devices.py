@@ -12,6 +12,7 @@ import sys
 
 import torch
 
+from pipeline.config.parameters import PARAMETERS
 from pipeline.execution.jobs import Job, Outcome, run_guarded
 from pipeline.runtime.behaviour import PACKAGE
 from pipeline.runtime.errors import Refusal
@@ -39,8 +40,8 @@ def _require_precision(job: Job) -> None:
     gpu = job["hardware"]["accelerator"] != "cpu" and torch.cuda.is_available()
     if precision == "16-mixed" and not gpu:
         raise Refusal(
-            'training.precision: invalid value "16-mixed" without a GPU; '
-            "expected 32-true or bf16-mixed"
+            f'{PARAMETERS} or the protocol: training.precision: invalid value "16-mixed" without '
+            "a GPU; expected 32-true or bf16-mixed"
         )
 
 

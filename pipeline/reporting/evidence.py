@@ -187,7 +187,7 @@ def run_frame(plan: Plan, records: Records) -> pd.DataFrame:
 
 
 def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return the strengths tried, as the choice has them; None is NaN."""
+    """Return the settings tried, as the choice has them; None is NaN."""
     frame = pd.DataFrame(rows, columns=[*TRIED, *STATES])
     return frame.astype(dict.fromkeys(VALIDATION, float))
 

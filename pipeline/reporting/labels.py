@@ -82,16 +82,16 @@ def setting_ticks(settings: Sequence[Setting]) -> tuple[list[str], str]:
     numbered = [str(number) for number in range(1, len(settings) + 1)]
     flat = [_flattened(setting) for setting in settings]
     if len({tuple(values) for values in flat}) > 1:
-        return numbered, "strength, numbered as in the table"
+        return numbered, "setting, numbered as in the table"
     varied = [key for key in flat[0] if len({json.dumps(values[key]) for values in flat}) > 1]
     ticks = [", ".join(format_value(values[key]) for key in varied) for values in flat]
     if sum(len(tick) + 2 for tick in ticks) > WIDEST:
-        return numbered, "strength, numbered as in the table"
+        return numbered, "setting, numbered as in the table"
     shared: Setting = {
         part: {key: VARIED if (part, key) in varied else value for key, value in values.items()}
         for part, values in settings[0].items()
     }
-    return ticks, "\n".join(textwrap.wrap(f"strength: {format_setting(shared)}", WIDEST))
+    return ticks, "\n".join(textwrap.wrap(f"setting: {format_setting(shared)}", WIDEST))
 
 
 def _flattened(setting: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Any]:

@@ -83,12 +83,12 @@ def test_a_series_keeps_the_values_of_its_setting() -> None:
 
 def test_ticks_show_what_varies_and_the_axis_what_is_shared() -> None:
     settings = [{"dropout": {"rate": rate, "where": "input"}} for rate in (0.1, 0.5)]
-    assert setting_ticks(settings) == (["0.1", "0.5"], "strength: rate=…, where=input")
+    assert setting_ticks(settings) == (["0.1", "0.5"], "setting: rate=…, where=input")
 
 
 def test_one_key_of_two_regularizers_is_two_ticks() -> None:
     settings = [{"a": {"rate": one}, "b": {"rate": 0.5}} for one in (0.1, 0.2)]
-    assert setting_ticks(settings) == (["0.1", "0.2"], "strength: a(rate=…), b(rate=0.5)")
+    assert setting_ticks(settings) == (["0.1", "0.2"], "setting: a(rate=…), b(rate=0.5)")
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_one_key_of_two_regularizers_is_two_ticks() -> None:
 def test_settings_that_share_no_keys_or_are_long_are_numbered(
     settings: list[dict[str, dict[str, object]]],
 ) -> None:
-    assert setting_ticks(settings) == (["1", "2"], "strength, numbered as in the table")
+    assert setting_ticks(settings) == (["1", "2"], "setting, numbered as in the table")

@@ -308,7 +308,7 @@ def test_the_chosen_strength_is_starred() -> None:
         (1, pytest.approx(92.5))
     ]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "0.25", "0.5"]
-    assert axes.get_xlabel() == "strength: rate=…"
+    assert axes.get_xlabel() == "setting: rate=…"
 
 
 def test_strengths_of_which_no_run_was_done_leave_an_empty_place() -> None:

@@ -92,7 +92,7 @@ def _run_table(runs: pd.DataFrame, shared: str) -> str:
     rows = []
     settings = runs["setting"].map(canonical)
     for (phase, arm, _), group in runs.groupby(["phase", "arm", settings], sort=False):
-        cells = {"phase": phase, "arm": arm, "strength": setting_cell(group["setting"].iloc[0])}
+        cells = {"phase": phase, "arm": arm, "setting": setting_cell(group["setting"].iloc[0])}
         rows.append(cells | {RUNS: format_states(count_states(group))})
     caption = shared
-    return md.format_table(rows, caption, words=("phase", "arm", "strength"))
+    return md.format_table(rows, caption, words=("phase", "arm", "setting"))

@@ -104,7 +104,7 @@ def headline_table(data: ReportData) -> str:
         _headline_cells(data, row, by_arm.get((row["study"], row["arm"])))
         for row in data.primary.to_dict("records")
     ]
-    return md.format_table(rows, caption, words=("arm", "study", "verdict", "strength"))
+    return md.format_table(rows, caption, words=("arm", "study", "verdict", "setting"))
 
 
 def left_out(data: ReportData) -> str:
@@ -186,7 +186,7 @@ def _headline_cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[s
         "gap, difference": data.format.change(gap, unit="") if gap else md.VOID,
         "n": str(row["n"]),
         "p (Holm)": md.format_p(row["p_holm"]),
-        "strength": setting_cell(row["setting"]),
+        "setting": setting_cell(row["setting"]),
         RUNS: format_states(row),
     }
 

@@ -23,10 +23,10 @@ each study also has the p of the exact sign-flip test, which assumes no normal d
 corrected for the number of arms; the same as the 90 % interval within the margin.
 - **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
 by the number of contrasts, the strictest threshold of Holm's procedure.
-- **Validation set**: {{validation}} images. {{resolution}}. A strength that is ahead by less \
+- **Validation set**: {{validation}} images. {{resolution}}. A setting that is ahead by less \
 may not be better; therefore the chosen one is confirmed on fresh seeds.
 - **Test set**: {{test}} images, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
-(models of ensembles included), whose strengths were fixed beforehand."""
+(models of ensembles included), whose settings were fixed beforehand."""
 READING = f"""\
 - **helps**, **hurts**: the difference in test accuracy is significant after Holm's correction \
 over all arms of the table on the front page.
@@ -74,11 +74,11 @@ def _protocol(data: ReportData) -> Iterator[str]:
         f"under [cost](cost.md)){_others(training, 'epochs')}"
     )
     yield (
-        f"**Seeds**: {_seeds(data, 'exploration')} to explore strengths, "
+        f"**Seeds**: {_seeds(data, 'exploration')} to explore settings, "
         f"{_seeds(data, 'confirmation')} to confirm, all different. All arms of a seed "
         "share split, initial weights and batch order"
     )
-    yield ("**Choice of a strength**: highest mean validation accuracy over the exploration seeds")
+    yield ("**Choice of a setting**: highest mean validation accuracy over the exploration seeds")
 
 
 def _statistics(data: ReportData) -> str:

@@ -1,4 +1,4 @@
-"""Write the page of one study: strengths tried, contrasts, curves, cost, audits and runs."""
+"""Write the page of one study: settings tried, contrasts, curves, cost, audits and runs."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -59,12 +59,12 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
 
 
 def strengths_section(data: ReportData, study: str) -> str:
-    """Return the strengths tried, with a note if the best may be outside them."""
+    """Return the settings tried, with a note if the best may be outside them."""
     tried = of(data.tried, study)
     if tried.empty:
-        return "Every arm has one strength; there was nothing to choose."
+        return "Every arm has one setting; there was nothing to choose."
     image = (
-        f"![Strengths of {study}: mean validation accuracy against strength, {md.CONFIDENCE} "
+        f"![Settings of {study}: mean validation accuracy against setting, {md.CONFIDENCE} "
         "bands, the chosen one starred, the baseline as a dashed line]"
         f"(../figures/strengths_{study}.png)"
     )
@@ -73,17 +73,17 @@ def strengths_section(data: ReportData, study: str) -> str:
         "be outside this range."
         for arm in arms_at_edge(tried)
     ]
-    return md.join_parts(f"## Strengths tried\n\n{strength_table(data, tried)}", *edges, image)
+    return md.join_parts(f"## Settings tried\n\n{strength_table(data, tried)}", *edges, image)
 
 
 def arms_at_edge(tried: pd.DataFrame) -> list[str]:
-    """Return the arms whose chosen strength is the first or the last of its list."""
+    """Return the arms whose chosen setting is the first or the last of its list."""
     arms = tried[tried["arm"] != BASELINE].groupby("arm", sort=False)["chosen"]
     return [str(arm) for arm, chosen in arms if chosen.iloc[0] or chosen.iloc[-1]]
 
 
 def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
-    """Return every tried strength of a study, the chosen one marked."""
+    """Return every tried setting of a study, the chosen one marked."""
     rows = []
     for row in tried.to_dict("records"):
         low, high = max(row[f"{NAME}_low"], 0.0), min(row[f"{NAME}_high"], 1.0)
@@ -91,7 +91,7 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
         rows.append(
             {
                 "arm": row["arm"],
-                "strength": setting_cell(row["setting"]),
+                "setting": setting_cell(row["setting"]),
                 "validation accuracy (%)": data.format.percent(row[NAME]),
                 md.INTERVAL: data.format.percent_interval(low, high) or md.VOID,
                 "validation NLL": md.format_number(row["validation_nll"], md.NATS),
@@ -104,7 +104,7 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
         "n: exploration seeds. Rule: the test rule of each arm, on validation images. "
         f"Interval: {MEAN_INTERVAL}."
     )
-    return md.format_table(rows, caption, words=("arm", "strength", "chosen"))
+    return md.format_table(rows, caption, words=("arm", "setting", "chosen"))
 
 
 def rules_section(data: ReportData, study: PlannedStudy) -> str:

@@ -1,4 +1,4 @@
-"""Draw validation accuracy of the strengths tried, a panel per arm."""
+"""Draw validation accuracy of the settings tried, a panel per arm."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ NAME = "validation_accuracy"
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
-    """Yield a figure for every study with a choice of strengths."""
+    """Yield a figure for every study with a choice of settings."""
     for study in data.confirmation.studies_of("comparison"):
         tried = of(data.tried, study.name)
         if len(tried):
@@ -27,7 +27,7 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 
 
 def strengths(tried: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
-    """Return a figure of mean validation accuracy against strength, the chosen one starred.
+    """Return a figure of mean validation accuracy against setting, the chosen one starred.
 
     `tried` has arm, setting, chosen and validation_accuracy (fraction) with its _low and _high.
     """
@@ -57,7 +57,7 @@ def draw_baseline(ax: Axes, baseline: pd.DataFrame) -> None:
 
 
 def draw_strengths(ax: Axes, rows: pd.DataFrame, color: str) -> None:
-    """Draw the strengths of one arm at equal distances, with intervals and a star."""
+    """Draw the settings of one arm at equal distances, with intervals and a star."""
     values = _percent(rows)
     places = list(range(len(rows)))
     ax.vlines(places, values["low"], values["high"], color=color, linewidth=3)
