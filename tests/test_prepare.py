@@ -72,41 +72,28 @@ def refusal(prepared, *given, **data) -> str:
             {},
             {},
             "data.dataset: too few examples of class 2 (1) in the pool; "
-            "expected >= 3 of each class",
+            "expected >= 3 of each class (one for training, validation, test), or",
         ),
         (
             2,
             {},
             {},
             "data.dataset: too few examples of class 2 (2) in the pool; "
-            "expected >= 3 of each class",
+            "expected >= 3 of each class (one for training, validation, test), or",
         ),
         (
             1,
             TEST,
             {},
             "data.dataset: too few examples of class 2 (1) in the pool; "
-            "expected >= 2 of each class",
+            "expected >= 2 of each class (one for training, validation), or",
         ),
         (
             1,
             HELD,
             {},
             "data.dataset: too few examples of class 2 (1) in the pool; "
-            "expected >= 2 of each class",
-        ),
-        (
-            1,
-            HELD | TEST,
-            {},
-            "data.dataset: too few examples of class 2 (1) in the development pool; "
-            "expected >= 2 of each class",
-        ),
-        (
-            3,
-            {},
-            {"test_fraction": 0.9, "train_size": 3},
-            "data.dataset: too few examples of class 2 (",
+            "expected >= 2 of each class (one for training, test), or",
         ),
     ],
 )
@@ -119,6 +106,8 @@ def test_a_class_with_just_enough(prepared):
     assert prepared(few(3))["development"] == 42
     assert prepared(few(2), TEST)["test"] == 30
     assert prepared(few(1), HELD | TEST, train_size=60)["development"] == 90
+    assert prepared(few(1), HELD | TEST)["development"] == 90
+    assert prepared(few(3), test_fraction=0.9, train_size=3)["development"] == 6
 
 
 @pytest.mark.parametrize(
@@ -127,18 +116,19 @@ def test_a_class_with_just_enough(prepared):
         (
             {},
             {"train_size": 50},
-            "data.train_size: 50 of 42 examples in 3 classes; expected 3 to 39, ",
+            "data.train_size: 50 of 42 examples in 3 classes; expected 3 to 39",
         ),
         (
             {},
             {"train_size": 20, "validation_size": 30},
-            "data.validation_size: 30 of 22 examples in 3 classes; expected 3 to 19",
+            "data.validation_size: 30 of 22 examples in 3 classes; expected 3 to 22",
         ),
         (HELD, {"train_size": 42}, None),
+        (HELD, {"train_size": 41}, None),
         (
             HELD,
-            {"train_size": 41},
-            "data.train_size: 41 of 42 examples in 3 classes; expected 3 to 39",
+            {"train_size": 43},
+            "data.train_size: 43 of 42 examples in 3 classes; expected 3 to 42",
         ),
     ],
 )
@@ -153,7 +143,7 @@ def test_notes_are_printed_and_kept(prepared, capsys):
     same = np.concatenate([IMAGES[:4], TEST["test_images"][4:]])
     notes = prepared(LABELS, TEST | {"test_images": same, "test_labels": LABELS[:30] % 2})["notes"]
     assert notes[0] == "4 of 30 test images are also training images: scores on them are too high"
-    assert "test: no example of class 2" in notes
+    assert notes[1].startswith("test: no example of class 2; expected")
     printed = capsys.readouterr().out
     assert all(f"note: {note}\n" in printed for note in notes)
 
