@@ -19,9 +19,7 @@ SEED_LIMIT = 2**32  # of scikit-learn
 Indices = NDArray[np.int64]
 
 
-def hold_out(
-    labels: NDArray[np.int64], fraction: float, kept: int = 2
-) -> tuple[Indices, Indices]:
+def hold_out(labels: NDArray[np.int64], fraction: float, kept: int = 2) -> tuple[Indices, Indices]:
     """Return ascending indices (development, test): a fixed, stratified share for the test.
 
     Of each class, `kept` examples or more are in development, and one or more in the test.

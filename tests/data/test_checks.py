@@ -67,8 +67,7 @@ def test_classes_without_an_example_are_named():
     assert f"test: no example of class 1, class 3; {expected}" in notes
     many = [Arrays(part.images, part.labels, 20) for part in (drawn(1), drawn(2, 500))]
     assert compare_splits(*many) == [
-        "test: no example of class 4, class 5, class 6, class 7, class 8 and 11 others; "
-        f"{expected}"
+        f"test: no example of class 4, class 5, class 6, class 7, class 8 and 11 others; {expected}"
     ]
 
 

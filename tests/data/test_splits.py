@@ -159,5 +159,5 @@ def test_a_class_of_the_dataset_with_one_example_is_trained_on():
 
 
 def test_a_class_that_cannot_be_divided_is_named():
-    with pytest.raises(Refusal, match="data.train_size: too few examples of class 1 .1.; expected >= 2"):
+    with pytest.raises(Refusal, match=r"too few examples of class 1 \(1\); expected >= 2"):
         train_validation(np.array([0] * 40 + [1]), 20, 0)
