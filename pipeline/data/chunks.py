@@ -109,7 +109,8 @@ def _load(chunk: Path) -> DecodedImages | None:
         with np.load(chunk, allow_pickle=False) as file:
             reasons = json.loads(str(file["unreadable"]))
             unreadable = {int(index): reason for index, reason in reasons.items()}
-            return DecodedImages(*(file[name] for name in ARRAYS), unreadable)
+            arrays = {name: file[name] for name in ARRAYS}
+            return DecodedImages(**arrays, unreadable=unreadable)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 

@@ -25,7 +25,7 @@ BYTE = 255
 WORD = 65535
 WORD_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 DEEP_MODES = (*WORD_MODES, "I", "F")
-KEY_SCALES = {"1": 255, "L;2": 85, "L;4": 17}  # Pillow scales such levels, but not the transparent
+KEY_SCALES = {"L;2": 85, "L;4": 17}  # Pillow scales such levels, but not the transparent
 
 Pixels = NDArray[np.uint8]
 
@@ -129,7 +129,7 @@ def _decode(file: Path | io.BytesIO, image_format: ImageFormat) -> Decoded:
         else:
             white = WORD if ";16" in raw_mode else _byte_white(image_format)
             pixels, highest = _scaled(upright, raw_mode, image_format)
-    transparent = pixels.mode == "RGBA" and pixels.getextrema()[3][0] < BYTE
+    transparent = pixels.mode == "RGBA" and bool(np.asarray(pixels)[..., 3].min() < BYTE)
     if transparent:
         background = Image.new("RGBA", pixels.size, (*image_format.background_color, BYTE))
         pixels, highest = Image.alpha_composite(background, pixels), white
@@ -142,7 +142,8 @@ def _decode(file: Path | io.BytesIO, image_format: ImageFormat) -> Decoded:
 
 def _raw_mode(image: Image.Image) -> str:
     """Return how the file holds the levels, in Pillow's words, before the image is loaded."""
-    arguments = image.tile[0].args if getattr(image, "tile", None) else ""
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0].args if tiles else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
@@ -194,8 +195,6 @@ def _scaled(
     if deep and image_format.white is not None:
         raise ValueError("colors of 16 bits, of which 8 are read: convert to 8, or unset white")
     if (key := image.info.get("transparency")) is not None and not isinstance(key, bytes):
-        if image.mode == "1":
-            image = image.convert("L")
         if deep:
             image.info["transparency"] = tuple(level >> 8 for level in key)
         elif image.mode != "P":

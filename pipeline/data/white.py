@@ -1,7 +1,27 @@
 """Compare the levels of images with the level that stands for white."""
 
-ROUNDING = 1e-6  # a higher level, relative to white, is no rounding error
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROUNDING = 8  # units in the last place of single precision, or of the type if it is coarser
 USED = 0.5  # share of the range below which it is noted
+
+
+def without_rounding(levels: NDArray[Any]) -> NDArray[Any]:
+    """Return the levels, clipped to 0 to 1 if rounding alone puts them outside."""
+    lowest, highest = levels.min(), levels.max()
+    within = lowest >= 0 and highest <= 1
+    tolerance = rounding_of(levels.dtype)
+    if within or not (lowest >= -tolerance and highest <= 1 + tolerance):  # NaN is in neither
+        return levels
+    return levels.clip(0, 1)
+
+
+def rounding_of(dtype: np.dtype[Any]) -> float:
+    """Return the largest difference from 1 that is taken for an error of rounding."""
+    return ROUNDING * float(max(np.finfo(dtype).eps, np.finfo(np.float32).eps))
 
 
 def range_note(highest: float, white: float) -> str | None:
@@ -11,7 +31,7 @@ def range_note(highest: float, white: float) -> str | None:
         highest: The highest level of all images.
         white: The level that becomes 1.
     """
-    if highest > white * (1 + ROUNDING):
+    if highest > white * (1 + rounding_of(np.dtype(np.float32))):
         return (
             f"levels up to {highest:g}, above {white:g}, become 1; expected source.white >= these"
         )
