@@ -3,10 +3,11 @@
 The class folders may also lie below `train`, `val` and `test`, which are then kept as they are.
 """
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import ImageColor
@@ -40,19 +41,20 @@ class Source(Settings):
     size: int = Field(32, ge=4, le=512)  # pixels of each side
     color: Literal["rgb", "grayscale"] = "rgb"
     unreadable: Literal["refuse", "skip"] = "refuse"
-    background: str | Annotated[int, Field(ge=0, le=255)] = "white"
+    background: str | int = "white"
     white: float | None = Field(None, gt=0)
     flips_keep_labels: bool = False
 
-    @field_validator("background")
+    @field_validator("background", mode="before")
     @classmethod
-    def _is_a_color(cls, value: str | int) -> str | int:
-        try:
-            if isinstance(value, str):
+    def _is_a_color(cls, value: object) -> object:
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
                 ImageColor.getrgb(value)
-        except ValueError:
-            raise ValueError("a color such as white or #ffcc00, or an integer 0 to 255") from None
-        return value
+                return value
+        elif type(value) is int and 0 <= value <= 255:
+            return value
+        raise ValueError("a color such as white or #ffcc00, or an integer >= 0 and <= 255")
 
     def image_format(self) -> ImageFormat:
         """Return the format into which every image is decoded."""
