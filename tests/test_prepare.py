@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from stages import run_stages
 
-from pipeline import prepare
-from pipeline.data.prepared import read_summary
+from pipeline import prepare, train
+from pipeline.data.prepared import read_development, read_summary
+from pipeline.data.splits import train_validation
 from pipeline.runtime.errors import Refusal
 
 DATA = Path("artifacts/tiny/data")
@@ -165,3 +166,26 @@ def test_files_that_were_left_out_are_kept_as_a_note(project, capsys):
     line = "animals: 1 of 21 files unreadable: cat/bad.png (empty); left out"
     assert line in read_summary(DATA)["notes"]
     assert capsys.readouterr().err.count("left out") == 1
+
+
+@pytest.mark.parametrize("study", ["others", "variance"])
+def test_a_size_of_a_study_that_the_pool_cannot_give(project, study):
+    """It is found before anything is trained, also in studies that explore nothing."""
+    run_stages(prepare)
+    path = project / "experiments" / f"{study}.yaml"
+    path.write_text(f"{path.read_text()}  more:\n    - {{protocol: {{data.train_size: 1075}}}}\n")
+    with pytest.raises(Refusal) as refused:
+        run_stages(train)
+    (line,) = refused.value.lines
+    expected = "data.train_size: 1075 of 1078 examples in 10 classes; expected 10 to 1068"
+    assert line == f"experiments/{study}.yaml: arms.more: {expected}"
+    assert not (project / ".runs").exists()
+
+
+def test_a_rare_class_is_in_every_split(prepared):
+    labels = np.where(np.arange(60) < 5, 1, 0)
+    prepared(labels, train_size=4)
+    development = read_development(DATA)
+    for seed in range(20):
+        for part in train_validation(development.labels, 4, seed):
+            assert set(development.labels[part]) == {0, 1}
