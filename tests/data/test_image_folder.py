@@ -472,7 +472,33 @@ def test_folders_around_the_classes_are_opened(root):
     shutil.move(root, root.parent / "outer" / "animals" / "animals")
     (root.parent / "outer" / "__MACOSX" / "animals").mkdir(parents=True)
     (root.parent / "outer" / "animals" / ".DS_Store").write_text("")
+    (root.parent / "outer" / "README.txt").write_text("one more folder")
     assert len(read(root.parent / "outer").pool.labels) == 6
+
+
+def test_a_split_in_a_folder_of_its_name(root):
+    whole = root.parent / "whole"
+    shutil.copytree(root, whole / "train" / "train")
+    shutil.copytree(root, whole / "test" / "test")
+    found = read(whole)
+    assert [len(found.pool.labels), len(found.test.labels)] == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"),
+    [
+        (["train/cat", "train/dog", "test"], "test: 0 folders of classes; expected >= 2"),
+        (["train/cat", "train/dog", "valid/cat"], "folders train, valid; expected classes, or"),
+        (["Train/cat", "Val/cat"], "Train: folders cat and no image; expected <class>/<image>"),
+        (["train/cat/images", "train/dog/images"], "cat: folders images and no image"),
+        (["."], "0 folders of classes; expected >= 2, one for each class; 2 files lie beside"),
+    ],
+)
+def test_layouts_that_are_not_taken(tmp_path, folders, words):
+    for folder in folders:
+        for number in range(2):
+            draw(tmp_path / "whole" / folder / f"{number}.png", RED)
+    assert words in refusal(tmp_path / "whole", unreadable="skip")
 
 
 def test_files_of_operating_systems_are_ignored(root):

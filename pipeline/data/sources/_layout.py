@@ -6,7 +6,7 @@ Class names are compared in Unicode's form NFC: macOS may write another form tha
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def find_layout(root: Path) -> Layout:
     """
     if not root.is_dir():
         raise _refusal(f"source.path: {root}: missing; expected a folder with one for each class")
-    folders = _split_folders(_unwrapped(root))
+    folders = _split_folders(_unwrapped(root, SPLITS))
     for folder in folders.values():
         _require_flat(folder)
     classes = {split: _classes(folder) for split, folder in folders.items()}
@@ -112,13 +112,15 @@ def _refusal(line: str) -> Refusal:
     return Refusal(printable(line))  # the names of folders may hold anything
 
 
-def _unwrapped(root: Path) -> Path:
-    """Return the folder below folders with one folder and no file, as archives leave them."""
-    inside = _visible(root)
-    wrapped = len(inside) == 1 and inside[0].is_dir() and inside[0].name not in SPLITS
-    if wrapped and _folders(root) and _folders(inside[0]):
-        return _unwrapped(inside[0])
-    return root
+def _unwrapped(folder: Path, kept: Collection[str] = ()) -> Path:
+    """Return the folder below folders with one folder each, as archives leave them.
+
+    A folder whose name is `kept` is not opened.
+    """
+    names = _folders(folder)
+    if len(names) == 1 and names[0] not in kept and _folders(folder / names[0]):
+        return _unwrapped(folder / names[0], kept)
+    return folder
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
@@ -135,7 +137,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
             f"{root}: folders {shortened(names)}; "
             "expected classes, or train with optional val and test"
         )
-    return {SPLITS[name]: root / name for name in names}
+    return {SPLITS[name]: _unwrapped(root / name) for name in names}
 
 
 def _require_flat(folder: Path) -> None:
@@ -145,13 +147,13 @@ def _require_flat(folder: Path) -> None:
         Refusal: One holds only folders.
     """
     for name in _folders(folder):
-        inside = _visible(folder / name)
-        if inside and all(path.is_dir() for path in inside):
-            found = shortened(sorted(path.name for path in inside))
-            raise _refusal(
-                f"{folder / name}: folders {found} and no image; expected <class>/<image>, "
-                "or <split>/<class>/<image> with splits train, val and test"
-            )
+        if all(path.is_dir() for path in _visible(folder / name)):
+            found = sorted(path.name for path in _visible(folder / name))
+            if found:
+                raise _refusal(
+                    f"{folder / name}: folders {shortened(found)} and no image; expected "
+                    "<class>/<image>, or <split>/<class>/<image> with splits train, val and test"
+                )
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
@@ -183,9 +185,7 @@ def _folders(folder: Path) -> list[str]:
     return [path.name for path in folders]
 
 
-def _visible(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and path.name not in SYSTEM
-    ]
+def _visible(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if not path.name.startswith(".") and path.name not in SYSTEM:
+            yield path
