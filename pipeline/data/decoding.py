@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from pipeline.data.metadata import load_upright, without_metadata
 from pipeline.data.paths import is_inside
+from pipeline.data.white import ROUNDING
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 DRAFT_SCALE = 3  # JPEG is decoded at >= 3 times the size: 15 times faster, off by at most 1 in 255
@@ -123,12 +123,11 @@ def _decode(file: Path | io.BytesIO, image_format: ImageFormat) -> Decoded:
         image.draft(None, (DRAFT_SCALE * size, DRAFT_SCALE * size))
         raw_mode = _raw_mode(image)
         upright = load_upright(image)
+        white = _white(image, raw_mode, image_format.white)
         if upright.mode in DEEP_MODES:
-            white = image_format.white or _full_range(image, raw_mode)
             pixels, highest = _deep_as_bytes(upright, white)
         else:
-            white = WORD if ";16" in raw_mode else _byte_white(image_format)
-            pixels, highest = _scaled(upright, raw_mode, image_format)
+            pixels, highest = _as_bytes(upright, raw_mode, image_format.mode, white)
     transparent = pixels.mode == "RGBA" and bool(np.asarray(pixels)[..., 3].min() < BYTE)
     if transparent:
         background = Image.new("RGBA", pixels.size, (*image_format.background_color, BYTE))
@@ -147,15 +146,25 @@ def _raw_mode(image: Image.Image) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
-def _full_range(image: Image.Image, raw_mode: str) -> float:
-    """Return the highest possible level of an image with more than 8 bits.
+def _white(image: Image.Image, raw_mode: str, setting: float | None) -> float:
+    """Return the level of an image that becomes 1.
 
     Raises:
-        ValueError: Its type has none that is used.
+        ValueError: The setting is missing, or does not apply.
     """
+    if image.mode in DEEP_MODES:
+        return setting or _full_range(image, raw_mode)
+    if ";16" not in raw_mode:
+        return setting if setting is not None and setting <= BYTE else BYTE
+    if setting is not None:
+        raise ValueError("colors of 16 bits, of which 8 are read: expected 8, or no source.white")
+    return WORD
+
+
+def _full_range(image: Image.Image, raw_mode: str) -> float:
     if raw_mode == "I;12":
         return 4095
-    if image.mode in WORD_MODES or image.format == "PPM":  # Pillow scales PPM to 16 bits
+    if image.mode in WORD_MODES or (image.mode, image.format) == ("I", "PPM"):  # Pillow scales PPM
         return WORD
     raise ValueError(
         f"pixels of Pillow's mode {image.mode}, whose range is unknown: set source.white"
@@ -166,12 +175,12 @@ def _deep_as_bytes(image: Image.Image, white: float) -> tuple[Image.Image, float
     """Return an image of more than 8 bits in 8 (RGBA where a level is transparent), its highest."""
     levels = np.asarray(image)
     lowest, highest = float(levels.min()), float(levels.max())
-    if not (lowest >= 0 and np.isfinite(highest)):  # NaN fails too
+    if not (lowest >= -white * ROUNDING and np.isfinite(highest)):  # NaN fails too
         raise ValueError(f"levels from {lowest:g} to {highest:g}; expected >= 0")
     if white == WORD and levels.dtype.kind in "iu":
         scaled = np.minimum(levels >> 8, BYTE)
     else:
-        scaled = np.rint(np.minimum(levels / white, 1) * BYTE)
+        scaled = np.rint((levels / white).clip(0, 1) * BYTE)
     pixels = Image.fromarray(scaled.astype(np.uint8))
     if (key := image.info.get("transparency")) is not None:
         pixels = pixels.convert("RGBA")
@@ -179,38 +188,22 @@ def _deep_as_bytes(image: Image.Image, white: float) -> tuple[Image.Image, float
     return pixels, highest
 
 
-def _byte_white(image_format: ImageFormat) -> float:
-    white = image_format.white
-    return white if white is not None and white <= BYTE else BYTE
-
-
-def _scaled(
-    image: Image.Image, raw_mode: str, image_format: ImageFormat
+def _as_bytes(
+    image: Image.Image, raw_mode: str, mode: str, white: float
 ) -> tuple[Image.Image, float]:
-    """Return an image of 8 bits, as Pillow reads it, with white at 255; and its highest level.
-
-    The image has the mode RGBA where the file has transparency.
-    """
+    """Return an image, in `mode` or with its transparency in RGBA, and its highest level."""
     deep = ";16" in raw_mode
-    if deep and image_format.white is not None:
-        raise ValueError("colors of 16 bits, of which 8 are read: convert to 8, or unset white")
-    if (key := image.info.get("transparency")) is not None and not isinstance(key, bytes):
-        if deep:
-            image.info["transparency"] = tuple(level >> 8 for level in key)
-        elif image.mode != "P":
-            image.info["transparency"] = _scaled_key(key, KEY_SCALES.get(raw_mode, 1))
+    key = image.info.get("transparency")
+    if deep and key is not None:
+        image.info["transparency"] = tuple(level >> 8 for level in key)
+    elif raw_mode in KEY_SCALES and key is not None:
+        image.info["transparency"] = key * KEY_SCALES[raw_mode]
     has_alpha = image.has_transparency_data
-    pixels = image.convert("RGBA" if has_alpha else image_format.mode)
-    bands = pixels.convert("RGB") if has_alpha else pixels
-    extrema = np.array(bands.getextrema())
-    highest = int(extrema.max())
-    white = _byte_white(image_format)
-    if white != BYTE:
-        levels = np.rint(np.minimum(np.arange(BYTE + 1) / white, 1) * BYTE).astype(int).tolist()
+    pixels = image.convert("RGBA" if has_alpha else mode)
+    colors = pixels.convert("RGB") if has_alpha else pixels
+    highest = int(np.max(colors.getextrema()))
+    if white < BYTE:
+        levels = np.rint((np.arange(BYTE + 1) / white).clip(0, 1) * BYTE).astype(int).tolist()
         alpha = list(range(BYTE + 1)) if has_alpha else []
-        pixels = pixels.point(levels * len(bands.getbands()) + alpha)
+        pixels = pixels.point(levels * len(colors.getbands()) + alpha)
     return pixels, (highest << 8) + BYTE if deep else highest
-
-
-def _scaled_key(key: Any, scale: int) -> Any:
-    return key if isinstance(key, tuple) else key * scale

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ROUNDING = 8  # units in the last place of single precision, or of the type if it is coarser
+ROUNDING = 8 * float(np.finfo(np.float32).eps)  # no higher difference from 1 is an error of it
 USED = 0.5  # share of the range below which it is noted
 
 
@@ -13,15 +13,10 @@ def without_rounding(levels: NDArray[Any]) -> NDArray[Any]:
     """Return the levels, clipped to 0 to 1 if rounding alone puts them outside."""
     lowest, highest = levels.min(), levels.max()
     within = lowest >= 0 and highest <= 1
-    tolerance = rounding_of(levels.dtype)
+    tolerance = max(ROUNDING, float(np.finfo(levels.dtype).eps))
     if within or not (lowest >= -tolerance and highest <= 1 + tolerance):  # NaN is in neither
         return levels
     return levels.clip(0, 1)
-
-
-def rounding_of(dtype: np.dtype[Any]) -> float:
-    """Return the largest difference from 1 that is taken for an error of rounding."""
-    return ROUNDING * float(max(np.finfo(dtype).eps, np.finfo(np.float32).eps))
 
 
 def range_note(highest: float, white: float) -> str | None:
@@ -31,7 +26,7 @@ def range_note(highest: float, white: float) -> str | None:
         highest: The highest level of all images.
         white: The level that becomes 1.
     """
-    if highest > white * (1 + rounding_of(np.dtype(np.float32))):
+    if highest > white * (1 + ROUNDING):
         return (
             f"levels up to {highest:g}, above {white:g}, become 1; expected source.white >= these"
         )

@@ -298,6 +298,7 @@ def test_white_of_images_of_eight_bits(root):
         (np.float32(0.5), 1.0, 128),
         (np.int32(2000), 4000, 128),
         (np.float32(1.0000001), 1.0, 255),
+        (np.float32(-1e-9), 1.0, 0),
         (np.float32(-0.5), 1.0, "levels from -0.5 to -0.5; expected >= 0"),
         (np.int32(-7), 100, "levels from -7 to -7; expected >= 0"),
         (np.float32("nan"), 1.0, "levels from nan to nan"),
@@ -311,6 +312,14 @@ def test_levels_of_unknown_range(root, levels, white, result):
         assert result in refusal(root, white=white)
     else:
         assert only(read(root, white=white).pool) == [result] * 3
+
+
+def test_the_range_of_portable_maps(root):
+    """Pillow scales whole levels to 16 bits, and floats not at all."""
+    (root / "cat" / "0.png").write_bytes(b"P5 8 8 4095\n" + 64 * struct.pack(">H", 4095))
+    assert only(read(root).pool) == [255] * 3
+    (root / "cat" / "0.png").write_bytes(b"Pf\n8 8\n-1.0\n" + 64 * struct.pack("<f", 0.5))
+    assert "whose range is unknown" in refusal(root)
 
 
 def test_colors_of_16_bits_have_no_level_of_white(root):
