@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from stages import run_stages
 
-from pipeline import prepare
-from pipeline.data.prepared import read_summary
+from pipeline import prepare, train
+from pipeline.data.prepared import read_development, read_summary
+from pipeline.data.splits import train_validation
 from pipeline.runtime.errors import Refusal
 
 DATA = Path("artifacts/tiny/data")
@@ -72,41 +73,28 @@ def refusal(prepared, *given, **data) -> str:
             {},
             {},
             "data.dataset: too few examples of class 2 (1) in the pool; "
-            "expected >= 3 of each class",
+            "expected >= 3 of each class (one for training, validation, test), or",
         ),
         (
             2,
             {},
             {},
             "data.dataset: too few examples of class 2 (2) in the pool; "
-            "expected >= 3 of each class",
+            "expected >= 3 of each class (one for training, validation, test), or",
         ),
         (
             1,
             TEST,
             {},
             "data.dataset: too few examples of class 2 (1) in the pool; "
-            "expected >= 2 of each class",
+            "expected >= 2 of each class (one for training, validation), or",
         ),
         (
             1,
             HELD,
             {},
             "data.dataset: too few examples of class 2 (1) in the pool; "
-            "expected >= 2 of each class",
-        ),
-        (
-            1,
-            HELD | TEST,
-            {},
-            "data.dataset: too few examples of class 2 (1) in the development pool; "
-            "expected >= 2 of each class",
-        ),
-        (
-            3,
-            {},
-            {"test_fraction": 0.9, "train_size": 3},
-            "data.dataset: too few examples of class 2 (",
+            "expected >= 2 of each class (one for training, test), or",
         ),
     ],
 )
@@ -119,6 +107,8 @@ def test_a_class_with_just_enough(prepared):
     assert prepared(few(3))["development"] == 42
     assert prepared(few(2), TEST)["test"] == 30
     assert prepared(few(1), HELD | TEST, train_size=60)["development"] == 90
+    assert prepared(few(1), HELD | TEST)["development"] == 90
+    assert prepared(few(3), test_fraction=0.9, train_size=3)["development"] == 6
 
 
 @pytest.mark.parametrize(
@@ -127,18 +117,19 @@ def test_a_class_with_just_enough(prepared):
         (
             {},
             {"train_size": 50},
-            "data.train_size: 50 of 42 examples in 3 classes; expected 3 to 39, ",
+            "data.train_size: 50 of 42 examples in 3 classes; expected 3 to 39",
         ),
         (
             {},
             {"train_size": 20, "validation_size": 30},
-            "data.validation_size: 30 of 22 examples in 3 classes; expected 3 to 19",
+            "data.validation_size: 30 of 22 examples in 3 classes; expected 3 to 22",
         ),
         (HELD, {"train_size": 42}, None),
+        (HELD, {"train_size": 41}, None),
         (
             HELD,
-            {"train_size": 41},
-            "data.train_size: 41 of 42 examples in 3 classes; expected 3 to 39",
+            {"train_size": 43},
+            "data.train_size: 43 of 42 examples in 3 classes; expected 3 to 42",
         ),
     ],
 )
@@ -153,7 +144,7 @@ def test_notes_are_printed_and_kept(prepared, capsys):
     same = np.concatenate([IMAGES[:4], TEST["test_images"][4:]])
     notes = prepared(LABELS, TEST | {"test_images": same, "test_labels": LABELS[:30] % 2})["notes"]
     assert notes[0] == "4 of 30 test images are also training images: scores on them are too high"
-    assert "test: no example of class 2" in notes
+    assert notes[1].startswith("test: no example of class 2; expected")
     printed = capsys.readouterr().out
     assert all(f"note: {note}\n" in printed for note in notes)
 
@@ -175,3 +166,26 @@ def test_files_that_were_left_out_are_kept_as_a_note(project, capsys):
     line = "animals: 1 of 21 files unreadable: cat/bad.png (empty); left out"
     assert line in read_summary(DATA)["notes"]
     assert capsys.readouterr().err.count("left out") == 1
+
+
+@pytest.mark.parametrize("study", ["others", "variance"])
+def test_a_size_of_a_study_that_the_pool_cannot_give(project, study):
+    """It is found before anything is trained, also in studies that explore nothing."""
+    run_stages(prepare)
+    path = project / "experiments" / f"{study}.yaml"
+    path.write_text(f"{path.read_text()}  more:\n    - {{protocol: {{data.train_size: 1075}}}}\n")
+    with pytest.raises(Refusal) as refused:
+        run_stages(train)
+    (line,) = refused.value.lines
+    expected = "data.train_size: 1075 of 1078 examples in 10 classes; expected 10 to 1068"
+    assert line == f"experiments/{study}.yaml: arms.more: {expected}"
+    assert not (project / ".runs").exists()
+
+
+def test_a_rare_class_is_in_every_split(prepared):
+    labels = np.where(np.arange(60) < 5, 1, 0)
+    prepared(labels, train_size=4)
+    development = read_development(DATA)
+    for seed in range(20):
+        for part in train_validation(development.labels, 4, seed):
+            assert set(development.labels[part]) == {0, 1}

@@ -3,6 +3,7 @@
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ class Arrays:
 
     def with_validation(self, validation: "Arrays") -> "Arrays":
         """Return these examples followed by the validation set of the dataset."""
-        images = np.concatenate([self.images, validation.images])
+        images = np.concatenate(_alike(self.images, validation.images))
         labels = np.concatenate([self.labels, validation.labels])
         return Arrays(images, labels, self.classes, len(validation.labels))
 
@@ -96,6 +97,19 @@ class Arrays:
         if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)  # frees the pages that were read
         return Arrays(images, self.labels[indices], self.classes)
+
+
+def _alike(
+    first: NDArray[np.generic], second: NDArray[np.generic]
+) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """Return both images as they are if their types are equal, else both as fractions."""
+    if first.dtype == second.dtype:
+        return first, second
+    return _fractions(first), _fractions(second)
+
+
+def _fractions(images: NDArray[Any]) -> NDArray[Any]:
+    return images / np.float32(MAX_PIXEL) if images.dtype == np.uint8 else images
 
 
 @dataclass(frozen=True)

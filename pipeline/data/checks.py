@@ -61,7 +61,8 @@ def require_examples(splits: Splits) -> None:
     Raises:
         Refusal: A class has too few examples.
     """
-    drawn = 1 + sum(split is None for split in (splits.validation, splits.test))
+    given = {"validation": splits.validation, "test": splits.test}
+    drawn = ["training", *(name for name, split in given.items() if split is None)]
     _require_each_class("pool", splits.pool.labels, splits.pool.classes, drawn)
 
 
@@ -72,19 +73,22 @@ def require_sizes(development: Arrays, data: Data) -> None:
         Refusal: The pool is too small.
     """
     labels = development.labels
-    drawn = labels[: len(labels) - development.validation]
-    whole = development.validation and data.train_size == len(drawn)
-    _require_each_class("development pool", drawn, development.classes, 1 if whole else 2)
+    pool = labels[: len(labels) - development.validation]
+    drawn = ["training"] if development.validation else ["training", "validation"]
+    _require_each_class("development pool", pool, development.classes, drawn)
     train_validation(labels, data.train_size, 0, development.validation, data.validation_size)
 
 
-def _require_each_class(name: str, labels: NDArray[np.int64], classes: int, minimum: int) -> None:
+def _require_each_class(
+    name: str, labels: NDArray[np.int64], classes: int, splits: Sequence[str]
+) -> None:
     counts = np.bincount(labels, minlength=classes)
-    few = [f"class {label} ({counts[label]})" for label in np.flatnonzero(counts < minimum)]
+    few = [f"class {label} ({counts[label]})" for label in np.flatnonzero(counts < len(splits))]
     if few:
         raise Refusal(
             f"data.dataset: too few examples of {_shortened(few)} in the {name}; "
-            f"expected >= {minimum} of each class"
+            f"expected >= {len(splits)} of each class (one for {', '.join(splits)}), "
+            "or the class left out"
         )
 
 
@@ -131,7 +135,10 @@ def _differences(train: Arrays, other: Arrays, name: str) -> Iterator[str]:
         [np.bincount(split.labels, minlength=train.classes) for split in (train, other)]
     )
     if absent := [f"class {label}" for label in np.flatnonzero(counts[1] == 0)]:
-        yield f"{name}: no example of {_shortened(absent)}"
+        yield (
+            f"{name}: no example of {_shortened(absent)}; "
+            "expected one of each class, or the class left out"
+        )
     counts = counts[:, counts.any(axis=0)]
     shares = counts / counts.sum(axis=1, keepdims=True)
     moved = np.abs(shares[0] - shares[1]).sum() / 2

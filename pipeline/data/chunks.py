@@ -4,6 +4,7 @@ The name of a chunk is a digest of its files, settings and decoder, so a change 
 chunk. Chunks are written atomically.
 """
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -11,12 +12,14 @@ import os
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL
+from numpy.typing import NDArray
 
-from pipeline.data import decoding
+from pipeline.data import decoding, metadata
 from pipeline.data.decoding import ImageFormat, Pixels
 from pipeline.runtime.behaviour import code_digest
 from pipeline.runtime.files import write_bytes
@@ -25,18 +28,34 @@ from pipeline.runtime.progress import progress
 CACHE = Path(".data")
 CHUNK = 128  # images
 THREADS = min(8, os.cpu_count() or 1)  # each may hold one image of Pillow's largest size
+ARRAYS = ("pixels", "transparent", "highest", "white")  # fields of images, one value for each
 
-Unreadable = dict[int, str]  # index -> reason
+
+@dataclass(frozen=True)
+class DecodedImages:
+    """All images of a folder.
+
+    Attributes:
+        pixels: (N, channels, height, width), black where unreadable.
+        transparent: (N,) Whether the image was laid on the background.
+        highest: (N,) The highest level in the file.
+        white: (N,) The level that became 1; 0 where unreadable.
+        unreadable: The reason of each unreadable image, by its index.
+    """
+
+    pixels: Pixels
+    transparent: NDArray[np.bool_]
+    highest: NDArray[np.float64]
+    white: NDArray[np.float64]
+    unreadable: dict[int, str]
 
 
-def decode_folder(
-    folder: Path, paths: Sequence[Path], image_format: ImageFormat
-) -> tuple[Pixels, Unreadable]:
-    """Return images (N, channels, height, width), black where unreadable, and the reasons."""
-    cache = CACHE / _digest([str(folder.resolve()), image_format.size, image_format.mode])
+def decode_folder(folder: Path, paths: Sequence[Path], image_format: ImageFormat) -> DecodedImages:
+    """Return the images at these paths."""
+    settings = dataclasses.astuple(image_format)
+    cache = CACHE / _digest([str(folder.resolve()), *settings])
     cache.mkdir(parents=True, exist_ok=True)
-    images = np.zeros((len(paths), *image_format.shape), np.uint8)
-    unreadable: Unreadable = {}
+    images = _empty(len(paths), image_format)
     used: set[Path] = set()
     with (
         progress(f"images of {folder}", len(paths)) as tally,
@@ -46,40 +65,52 @@ def decode_folder(
         for start in range(0, len(paths), CHUNK):
             files = paths[start : start + CHUNK]
             chunk = cache / f"{_key(folder, files)}.npz"
-            pixels, reasons = _load(chunk) or _decode(chunk, folder, files, image_format, pool)
-            images[start : start + CHUNK] = pixels
-            unreadable |= {start + index: reason for index, reason in reasons.items()}
+            part = _load(chunk) or _decode(chunk, folder, files, image_format, pool)
+            for name in ARRAYS:
+                getattr(images, name)[start : start + CHUNK] = getattr(part, name)
+            images.unreadable.update(
+                {start + index: reason for index, reason in part.unreadable.items()}
+            )
             used.add(chunk)
             tally.add("done", len(files))
     for outdated in set(cache.iterdir()) - used:
         outdated.unlink()
-    return images, unreadable
+    return images
+
+
+def _empty(count: int, image_format: ImageFormat) -> DecodedImages:
+    pixels = np.zeros((count, *image_format.shape), np.uint8)
+    transparent = np.zeros(count, np.bool_)
+    return DecodedImages(pixels, transparent, np.zeros(count), np.zeros(count), {})
 
 
 def _decode(
     chunk: Path, folder: Path, paths: Sequence[Path], image_format: ImageFormat, pool: Executor
-) -> tuple[Pixels, Unreadable]:
+) -> DecodedImages:
     """Decode the images of a chunk and keep it."""
-    images = np.zeros((len(paths), *image_format.shape), np.uint8)
-    reasons: Unreadable = {}
+    images = _empty(len(paths), image_format)
     results = pool.map(lambda path: decoding.decode(path, folder, image_format), paths)
     for index, result in enumerate(results):
         if isinstance(result, str):
-            reasons[index] = result
+            images.unreadable[index] = result
         else:
-            images[index] = result
+            for name in ARRAYS:
+                getattr(images, name)[index] = getattr(result, name)
     buffer = io.BytesIO()
-    np.savez(buffer, images=images, unreadable=np.array(json.dumps(reasons)))
+    arrays = {name: getattr(images, name) for name in ARRAYS}
+    np.savez(buffer, unreadable=np.array(json.dumps(images.unreadable)), **arrays)
     write_bytes(chunk, buffer.getvalue())
-    return images, reasons
+    return images
 
 
-def _load(chunk: Path) -> tuple[Pixels, Unreadable] | None:
+def _load(chunk: Path) -> DecodedImages | None:
     """Return a kept chunk, or None where it is missing or damaged, by the checksums of zip."""
     try:
         with np.load(chunk, allow_pickle=False) as file:
             reasons = json.loads(str(file["unreadable"]))
-            return file["images"], {int(index): reason for index, reason in reasons.items()}
+            unreadable = {int(index): reason for index, reason in reasons.items()}
+            arrays = {name: file[name] for name in ARRAYS}
+            return DecodedImages(**arrays, unreadable=unreadable)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
@@ -89,7 +120,8 @@ def _key(folder: Path, paths: Sequence[Path]) -> str:
     for path in paths:
         status = path.stat() if path.exists() else path.lstat()  # a broken link
         files.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
-    return _digest([[PIL.__version__, code_digest(decoding.__name__)], files])
+    code = [code_digest(module.__name__) for module in (decoding, metadata)]
+    return _digest([[PIL.__version__, *code], files])
 
 
 def _digest(value: object) -> str:

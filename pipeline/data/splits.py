@@ -1,4 +1,8 @@
-"""Draw stratified, seeded splits into train, validation and test: the same for every arm."""
+"""Draw stratified, seeded splits into train, validation and test: the same for every arm.
+
+Every class has an example in every split. Where its share of a split is below one example,
+scikit-learn may give it none; one is then exchanged for an example of the most frequent class.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +19,22 @@ SEED_LIMIT = 2**32  # of scikit-learn
 Indices = NDArray[np.int64]
 
 
-def hold_out(labels: NDArray[np.int64], fraction: float) -> tuple[Indices, Indices]:
-    """Return ascending indices (development, test): a fixed, stratified share for the test."""
+def hold_out(labels: NDArray[np.int64], fraction: float, kept: int = 2) -> tuple[Indices, Indices]:
+    """Return ascending indices (development, test): a fixed, stratified share for the test.
+
+    Of each class, `kept` examples or more are in development, and one or more in the test.
+    """
     size = round(len(labels) * (1 - fraction))
-    return _stratified(labels, size, derive(TEST_SEED, "test"), "data.test_fraction")
+    seed = derive(TEST_SEED, "test")
+    return _stratified(labels, size, seed, "data.test_fraction", (kept, 1))
 
 
 def development_and_test(splits: Splits, test_fraction: float) -> tuple[Arrays, Arrays]:
     """Return the development pool and the test set: the dataset's own, else a share of the pool."""
     pool, test = splits.pool, splits.test
     if test is None:
-        development, held_out = hold_out(pool.labels, test_fraction)
+        kept = 1 if splits.validation else 2  # training, and validation unless it is given
+        development, held_out = hold_out(pool.labels, test_fraction, kept)
         pool, test = pool.take(development), pool.take(held_out)
     return pool.with_validation(splits.validation) if splits.validation else pool, test
 
@@ -43,16 +52,15 @@ def train_validation(
         Refusal: The pool is too small for both.
     """
     key = "data.train_size"
+    stream = derive(seed, "split")
     if given:
         first = len(labels) - given
         validation = np.arange(first, len(labels))
-        if train_size == first:
-            return np.arange(first), validation
-        return _stratified(labels[:first], train_size, derive(seed, "split"), key)[0], validation
-    train, rest = _stratified(labels, train_size, derive(seed, "split"), key)
-    if size not in (None, len(rest)):
+        return _part(labels[:first], train_size, stream, key), validation
+    train, rest = _stratified(labels, train_size, stream, key, (1, 1))
+    if size is not None:
         stream = derive(seed, "split", "validation")
-        rest = rest[_stratified(labels[rest], size, stream, "data.validation_size")[0]]
+        rest = rest[_part(labels[rest], size, stream, "data.validation_size")]
     return train, rest
 
 
@@ -81,17 +89,61 @@ def train_and_validation(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, A
     return Arrays(chosen.images, labels, pool.classes), pool.take_channels_last(validation)
 
 
+def _part(labels: NDArray[np.int64], size: int, seed: int, key: str) -> Indices:
+    """Return the ascending indices of a stratified part, whose remainder may lack classes."""
+    if size == len(labels):
+        return np.arange(size)
+    return _stratified(labels, size, seed, key, (1, 0))[0]
+
+
 def _stratified(
-    labels: NDArray[np.int64], first: int, seed: int, key: str
+    labels: NDArray[np.int64], first: int, seed: int, key: str, least: tuple[int, int]
 ) -> tuple[Indices, Indices]:
-    classes, counts = np.unique(labels, return_counts=True)
-    most = len(labels) - len(classes)
-    if not len(classes) <= first <= most or counts.min() < 2:
+    """Return two parts, ascending, with `least` examples or more of each class in each."""
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    lowest, highest = len(classes) * least[0], len(labels) - len(classes) * least[1]
+    if not lowest <= first <= min(highest, len(labels) - 1):
         raise Refusal(
             f"{key}: {first} of {len(labels)} examples in {len(classes)} classes; "
-            f"expected {len(classes)} to {most}, and >= 2 of each class"
+            f"expected {lowest} to {highest}"
+        )
+    if counts.min() < sum(least):
+        raise Refusal(
+            f"{key}: too few examples of class {classes[counts.argmin()]} ({counts.min()}); "
+            f"expected >= {sum(least)}, or the class left out"
         )
     one, other = train_test_split(
-        np.arange(len(labels)), train_size=first, stratify=labels, random_state=seed % SEED_LIMIT
+        np.arange(len(labels)),
+        train_size=first,
+        stratify=_strata(codes, counts, min(first, len(labels) - first)),
+        random_state=seed % SEED_LIMIT,
     )
+    _exchange(one, other, codes, least)
+    _exchange(other, one, codes, least[::-1])
     return np.sort(one), np.sort(other)
+
+
+def _strata(codes: Indices, counts: Indices, smaller: int) -> Indices | None:
+    """Return the strata that scikit-learn can divide into parts, the smaller of a given size.
+
+    A class with one example joins the most frequent one. None: there are too many strata.
+    """
+    joined = np.where(counts < 2, counts.argmax(), np.arange(len(counts)))
+    strata: Indices = joined[codes]
+    return strata if len(np.unique(strata)) <= smaller else None
+
+
+def _exchange(part: Indices, other: Indices, codes: Indices, least: tuple[int, int]) -> None:
+    """Exchange examples until the part has `least[0]` of each class, and the other `least[1]`.
+
+    Both are in random order and changed in place.
+    """
+    counts = np.bincount(codes[part], minlength=codes.max() + 1)
+    for missing in np.flatnonzero(counts < least[0]):
+        while counts[missing] < least[0]:
+            frequent = counts.argmax()
+            taken = np.flatnonzero(codes[other] == missing)[0]
+            given = np.flatnonzero(codes[part] == frequent)[0]
+            part[given], other[taken] = other[taken], part[given]
+            counts[missing] += 1
+            counts[frequent] -= 1

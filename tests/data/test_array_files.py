@@ -13,6 +13,7 @@ import pytest
 from pipeline.data import numpy_files
 from pipeline.data import sources as data
 from pipeline.data.arrays import DatasetInfo
+from pipeline.data.checks import collect_notes
 from pipeline.runtime.errors import Refusal
 
 LABELS = np.arange(12) % 3
@@ -123,6 +124,70 @@ def test_floats_become_single(saved):
     images = data.read("array_files", saved(BYTES / 255)).pool.images
     assert images.dtype == np.float32
     assert np.allclose(images, np.moveaxis(BYTES, -1, 1) / 255)
+
+
+@pytest.mark.parametrize(
+    ("levels", "white", "expected", "note"),
+    [
+        (np.uint16([0, 4000]), None, 4000 / 65535, "such as 4095"),
+        (np.uint16([0, 4000]), 4000, 1, None),
+        (np.uint16([0, 4000]), 3000, 1, "levels up to 4000, above 3000, become 1"),
+        (np.uint16([0, 60000]), None, 60000 / 65535, None),
+        (np.int16([0, 1000]), 2000, 0.5, None),
+        (np.int64([0, 16]), 16, 1, None),
+        (np.uint8([0, 16]), 16, 1, None),
+        (np.uint8([0, 1]), None, 1, "levels up to 1 of 255 are used"),
+        (np.float32([0, 255]), 255, 1, None),
+        (np.float64([0, 0.06]), None, 0.06, "levels up to 0.06 of 1 are used"),
+        (np.uint8([0, 200]), 4095, 200, None),
+    ],
+)
+def test_a_level_of_white(saved, levels, white, expected, note):
+    images = np.resize(levels, (12, 6, 5))
+    with collect_notes() as notes:
+        found = data.read("array_files", saved(images) | {"white": white}).pool.images
+    assert found.max() == pytest.approx(expected)
+    assert found.min() == 0
+    assert len(notes) == (note is not None)
+    assert note is None or note in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("levels", "white", "words"),
+    [
+        (np.int16([0, 1000]), None, "type int16; expected uint8 in 0 to 255, uint16"),
+        (np.int16([-3, 1000]), 1000, "range from -3 to 1000; expected >= 0"),
+        (np.uint32([0, 9]), None, "or numbers with source.white"),
+        (np.float32([-0.5, 1]), None, "range from -0.5 to 1; expected 0 to 1"),
+        (np.float32([0, 1.01]), None, "range from 0 to 1.01; expected 0 to 1"),
+        (np.float32([0, np.inf]), None, "range from 0 to inf"),
+        (np.array([False, True]), 1, "type bool"),
+    ],
+)
+def test_levels_that_are_refused(saved, levels, white, words):
+    assert words in refusal(saved(np.resize(levels, (12, 6, 5))) | {"white": white})
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        np.float32([0, 1.0000001]),
+        np.float64([0, 1 + 2e-7]),
+        np.float16([0, 1.001]),
+        np.float32([-1e-8, 1]),
+    ],
+)
+def test_errors_of_rounding_are_clipped(saved, levels):
+    found = data.read("array_files", saved(np.resize(levels, (12, 6, 5)))).pool.images
+    assert (found.min(), found.max()) == (0, 1)
+
+
+def test_a_validation_set_of_another_type(saved):
+    source = saved(validation_images=BYTES / 255, validation_labels=LABELS)
+    found = data.read("array_files", source)
+    images = found.pool.with_validation(found.validation).images
+    assert images.dtype == np.float32
+    assert np.allclose(images[:12], images[12:], atol=1e-6)
 
 
 def test_two_files_are_mapped(tmp_path):

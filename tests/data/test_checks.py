@@ -62,10 +62,12 @@ def test_validation_images_in_the_test_set_are_counted():
 def test_classes_without_an_example_are_named():
     """At most five of them."""
     test = drawn(2, 500, shares=[0.5, 0, 0.5, 0])
-    assert "test: no example of class 1, class 3" in compare_splits(drawn(1), test)
+    expected = "expected one of each class, or the class left out"
+    notes = compare_splits(drawn(1), test)
+    assert f"test: no example of class 1, class 3; {expected}" in notes
     many = [Arrays(part.images, part.labels, 20) for part in (drawn(1), drawn(2, 500))]
     assert compare_splits(*many) == [
-        "test: no example of class 4, class 5, class 6, class 7, class 8 and 11 others"
+        f"test: no example of class 4, class 5, class 6, class 7, class 8 and 11 others; {expected}"
     ]
 
 

@@ -1,13 +1,18 @@
 """Images in class folders: which files, how they are decoded, errors, and resuming."""
 
+import functools
 import os
 import shutil
+import struct
 import sys
+import unicodedata
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from pipeline.data import chunks, decoding
 from pipeline.data import sources as data
@@ -141,8 +146,8 @@ def test_upright_as_the_camera_noted(root):
         ("L", 77, 77),
         ("1", 1, 255),
         ("P", 5, 5),
-        ("RGBA", (9, 9, 9, 0), 9),
-        ("LA", (40, 1), 40),
+        ("RGBA", (9, 9, 9, 255), 9),
+        ("LA", (40, 255), 40),
         ("I;16", 0x8000, 128),
     ],
 )
@@ -160,6 +165,385 @@ def test_kinds_of_files(root, kind):
     draw(root / "cat" / f"0.{kind}", (128, 128, 128))
     (root / "cat" / "0.png").unlink()
     assert np.abs(np.array(only(read(root).pool)) - 128).max() <= 2
+
+
+TRANSPARENT = {
+    "RGBA": (lambda: halves("RGBA", (0, 0, 0, 255), (0, 0, 0, 0)), {}),
+    "LA": (lambda: halves("LA", (0, 255), (0, 0)), {}),
+    "an index of a palette": (lambda: palette_image(), {"transparency": 1}),
+    "levels of a palette": (lambda: palette_image(), {"transparency": b"\xff\x00"}),
+    "a color": (lambda: halves("RGB", (0, 0, 0), (1, 2, 3)), {"transparency": (1, 2, 3)}),
+    "a level of gray": (lambda: halves("L", 0, 7), {"transparency": 7}),
+    "one bit": (lambda: halves("1", 0, 1), {"transparency": 1}),
+}
+
+
+def halves(mode, left, right):
+    image = Image.new(mode, (8, 8), left)
+    image.paste(right, (4, 0, 8, 8))
+    return image
+
+
+def palette_image():
+    image = halves("P", 0, 1)
+    image.putpalette([0, 0, 0, 30, 40, 50])
+    return image
+
+
+@pytest.mark.parametrize("kind", TRANSPARENT)
+@pytest.mark.parametrize(("background", "seen"), [("white", 255), (90, 90), ("#404040", 64)])
+def test_transparent_pixels_show_the_background(root, kind, background, seen):
+    make, saved = TRANSPARENT[kind]
+    make().save(root / "cat" / "0.png", **saved)
+    with collect_notes() as notes:
+        image = read(root, background=background).pool.images[0]
+    assert image[:, 0, 0].tolist() == [0, 0, 0]
+    assert image[:, 0, 7].tolist() == [seen] * 3
+    line = (
+        f"animals: 1 of 6 images have transparent pixels; laid on source.background: {background}"
+    )
+    assert notes == [line]
+
+
+def png(bits, color, levels, chunk=b""):
+    """Return a PNG file with equal rows of these levels."""
+
+    def packed(kind, content):
+        checksum = zlib.crc32(kind + content).to_bytes(4)
+        return len(content).to_bytes(4) + kind + content + checksum
+
+    whole = functools.reduce(lambda number, level: (number << bits) | level, levels, 0)
+    row = b"\0" + whole.to_bytes(bits * len(levels) // 8)
+    header = struct.pack(">IIBBBBB", 8, 8, bits, color, 0, 0, 0)
+    content = packed(b"IHDR", header) + (packed(b"tRNS", chunk) if chunk else b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + content
+        + packed(b"IDAT", zlib.compress(8 * row))
+        + packed(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("bits", "color", "dark", "key"),
+    [
+        (2, 0, [1], [2]),
+        (4, 0, [1], [12]),
+        (16, 0, [4369], [300]),
+        (16, 2, [4369] * 3, [300, 301, 302]),
+    ],
+)
+def test_a_transparent_level_of_any_depth(root, bits, color, dark, key):
+    levels = 4 * dark + 4 * key
+    content = png(bits, color, levels, struct.pack(f">{len(key)}H", *key))
+    (root / "cat" / "0.png").write_bytes(content)
+    image = read(root, background=200).pool.images[0]
+    assert image[:, 0, 0].tolist() == [dark[0] * 255 // (2**bits - 1)] * 3
+    assert image[:, 0, 7].tolist() == [200] * 3
+
+
+def test_opaque_alpha_changes_nothing(root):
+    for path in root.glob("*/*.png"):
+        Image.open(path).convert("RGBA").save(path)
+    with collect_notes() as notes:
+        pool = read(root, background="black").pool
+    assert pool.images[:, 0, 0, 0].tolist() == [200] * 3 + [10] * 3
+    assert notes == []
+
+
+@pytest.mark.parametrize("background", ["no color", -1, 256, True, 1.5])
+def test_a_background_is_a_color(root, background):
+    assert "source.background: invalid value" in refusal(root, background=background)
+
+
+def twelve_bits(root, kind="png"):
+    for path in root.glob("*/*.png"):
+        path.unlink()
+        levels = np.full((8, 8), 1000 if path.parent.name == "cat" else 4000, np.uint16)
+        Image.fromarray(levels).save(path.with_suffix(f".{kind}"))
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_a_level_of_white(root, kind):
+    twelve_bits(root, kind)
+    with collect_notes() as notes:
+        assert read(root).pool.images[:, 0, 0, 0].tolist() == [3] * 3 + [15] * 3
+    (note,) = notes
+    assert "levels up to 4000 of 65535 are used" in note
+    assert "set source.white to the level of white, such as 4095" in note
+    with collect_notes() as notes:
+        assert read(root, white=4000).pool.images[:, 0, 0, 0].tolist() == [64] * 3 + [255] * 3
+    assert notes == []
+    with collect_notes() as notes:
+        assert read(root, white=2000).pool.images[:, 0, 0, 0].tolist() == [128] * 3 + [255] * 3
+    assert "levels up to 4000, above 2000, become 1" in notes[0]
+
+
+def test_white_of_images_of_eight_bits(root):
+    """A level above 255 is meant for others; one below is that of masks or of few levels."""
+    for path in root.glob("*/*.png"):
+        halves("L", 3, 15 if path.parent.name == "cat" else 9).save(path)
+    assert read(root, white=4095).pool.images[0, 0, 0].tolist() == [3] * 4 + [15] * 4
+    with collect_notes() as notes:
+        assert read(root, white=15).pool.images[0, 0, 0].tolist() == [51] * 4 + [255] * 4
+    assert notes == []
+    with collect_notes() as notes:
+        read(root)
+    assert "levels up to 15 of 255 are used" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("levels", "white", "result"),
+    [
+        (np.float32(0.5), 1.0, 128),
+        (np.int32(2000), 4000, 128),
+        (np.float32(1.0000001), 1.0, 255),
+        (np.float32(-1e-9), 1.0, 0),
+        (np.float32(-0.5), 1.0, "levels from -0.5 to -0.5; expected >= 0"),
+        (np.int32(-7), 100, "levels from -7 to -7; expected >= 0"),
+        (np.float32("nan"), 1.0, "levels from nan to nan"),
+        (np.int32(7), None, "whose range is unknown: set source.white"),
+    ],
+)
+def test_levels_of_unknown_range(root, levels, white, result):
+    Image.fromarray(np.full((8, 8), levels)).save(root / "cat" / "0.tif")
+    (root / "cat" / "0.png").unlink()
+    if isinstance(result, str):
+        assert result in refusal(root, white=white)
+    else:
+        assert only(read(root, white=white).pool) == [result] * 3
+
+
+def test_the_range_of_portable_maps(root):
+    """Pillow scales whole levels to 16 bits, and floats not at all."""
+    (root / "cat" / "0.png").write_bytes(b"P5 8 8 4095\n" + 64 * struct.pack(">H", 4095))
+    assert only(read(root).pool) == [255] * 3
+    (root / "cat" / "0.png").write_bytes(b"Pf\n8 8\n-1.0\n" + 64 * struct.pack("<f", 0.5))
+    assert "whose range is unknown" in refusal(root)
+
+
+def test_colors_of_16_bits_have_no_level_of_white(root):
+    (root / "cat" / "0.png").write_bytes(png(16, 2, [65535] * 24))
+    assert only(read(root).pool) == [255] * 3
+    assert "colors of 16 bits, of which 8 are read" in refusal(root, white=4095)
+
+
+ORIENTED = struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)  # to be turned by a quarter, clockwise
+
+
+def exif(*entries, count=None, after=b""):
+    tags = struct.pack("<IH", 8, count or len(entries)) + b"".join(entries)
+    return b"Exif\0\0II*\0" + tags + b"\0\0\0\0" + after
+
+
+BROKEN_EXIF = {
+    "a rational that cannot be written": exif(
+        ORIENTED, struct.pack("<HHII", 0x11A, 10, 1, 38), after=struct.pack("<ii", -1, 0)
+    ),
+    "truncated": exif(ORIENTED, count=9)[:30],
+    "a value beyond the end": exif(ORIENTED, struct.pack("<HHII", 0x11A, 5, 1, 99999)),
+    "an unknown type": exif(struct.pack("<HHII", 0x10F, 77, 1, 6), ORIENTED),
+    "a pointer beyond the end": exif(ORIENTED, struct.pack("<HHII", 0x8825, 4, 1, 99999)),
+    "an orientation of one byte": exif(struct.pack("<HHIBBBB", 0x112, 1, 1, 6, 0, 0, 0)),
+}
+
+
+def red_above_blue():
+    picture = Image.new("RGB", (16, 16), RED)
+    picture.paste(BLUE, (0, 0, 16, 8))
+    return picture
+
+
+def assert_turned(image):
+    """Check that the left is red and the right blue, as JPEG keeps them."""
+    assert np.abs(image[:, 2, 1].astype(int) - RED).max() < 20
+    assert np.abs(image[:, 2, 6].astype(int) - BLUE).max() < 20
+
+
+@pytest.mark.parametrize("why", BROKEN_EXIF)
+@pytest.mark.parametrize("kind", ["jpg", "webp", "png"])
+def test_damaged_exif_loses_neither_image_nor_orientation(root, why, kind):
+    (root / "cat" / "0.png").unlink()
+    content = BROKEN_EXIF[why][6 if kind == "png" else 0 :]
+    red_above_blue().save(root / "cat" / f"0.{kind}", exif=content, quality=95)
+    assert_turned(read(root).pool.images[0])
+
+
+def test_exif_that_is_none_is_ignored(root):
+    red_above_blue().save(root / "cat" / "0.jpg", exif=b"Exif\0\0no tags at all")
+    (root / "cat" / "0.png").unlink()
+    image = read(root).pool.images[0]
+    assert image[0, 6, 0] > image[0, 1, 0]
+
+
+def chunk(kind, content, checksum=None):
+    checksum = zlib.crc32(kind + content).to_bytes(4) if checksum is None else checksum
+    return len(content).to_bytes(4) + kind + content + checksum
+
+
+LARGE = zlib.compress(bytes(1 << 22))
+CHUNKS = {
+    "a text that unpacks to megabytes": chunk(b"zTXt", b"k\0\0" + LARGE),
+    "a profile that unpacks to megabytes": chunk(b"iCCP", b"k\0\0" + LARGE),
+    "much text": 70 * chunk(b"tEXt", b"k\0" + bytes(1 << 20)),
+    "a wrong checksum": chunk(b"tEXt", b"k\0v", b"none"),
+    "too short": chunk(b"gAMA", b"1"),
+}
+
+
+@pytest.mark.parametrize("why", CHUNKS)
+def test_damaged_chunks_of_png(root, why):
+    path = root / "cat" / "0.png"
+    red_above_blue().save(path, exif=exif(ORIENTED)[6:])
+    content = path.read_bytes()
+    path.write_bytes(content[:33] + CHUNKS[why] + content[33:])
+    assert_turned(read(root).pool.images[0])
+
+
+SEGMENTS = {
+    "a profile cut short": b"\xff\xe2\x00\x0eICC_PROFILE\0",
+    "an index of images": b"\xff\xe2\x00\x0dMPF\0garbage",
+    "the header of JFIF": b"\xff\xe0\x00\x07JFIF\0",
+    "the segment of Adobe": b"\xff\xee\x00\x07Adobe",
+}
+
+
+@pytest.mark.parametrize("why", SEGMENTS)
+def test_damaged_segments_of_jpeg(root, why):
+    (root / "cat" / "0.png").unlink()
+    path = root / "cat" / "0.jpg"
+    red_above_blue().save(path, exif=exif(ORIENTED), quality=95)
+    content = path.read_bytes()
+    path.write_bytes(content[:2] + SEGMENTS[why] + content[2:])
+    assert_turned(read(root).pool.images[0])
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_damaged_tags_of_tiff(root, compression):
+    path = root / "cat" / "0.tif"
+    (root / "cat" / "0.png").unlink()
+    tags = {274: 6, 282: IFDRational(1, 1)}
+    red_above_blue().save(path, tiffinfo=tags, compression=compression)
+    content = bytearray(path.read_bytes())
+    place = content.index(struct.pack("<HH", 282, 5))
+    content[place : place + 12] = struct.pack("<HHII", 34665, 4, 1, 1 << 30)  # tags of EXIF
+    path.write_bytes(content)
+    assert_turned(read(root).pool.images[0])
+
+
+def test_damaged_pixels_are_unreadable(root):
+    path = root / "cat" / "0.png"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 8] ^= 5
+    path.write_bytes(content)
+    assert "cat/0.png (" in refusal(root)
+
+
+def test_the_extension_is_not_read(root):
+    (root / "cat" / "0.png").rename(root / "cat" / "0.jpg")
+    draw(root / "cat" / "1.bmp", BLUE).rename(root / "cat" / "nothing")
+    assert read(root).pool.images[:4, 0, 0, 0].tolist() == [200, 200, 200, 10]
+
+
+@pytest.mark.parametrize("name", ["caf\u00e9", "\uac00", "\u00c5ngstr\u00f6m"])
+def test_names_in_two_unicode_forms_are_one_class(root, name):
+    composed, decomposed = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    (root / "cat").rename(root / composed)
+    draw(root / decomposed / "9.png", BLUE)
+    if not (root / composed).is_dir() or len(list(root.iterdir())) != 3:
+        pytest.skip("the file system joins them")
+    with collect_notes() as notes:
+        pool = read(root).pool
+    assert sorted(np.bincount(pool.labels).tolist()) == [3, 4]
+    assert notes == [
+        f"animals: class {composed}: several folders, whose names differ in their Unicode form; "
+        "joined"
+    ]
+
+
+def test_splits_with_names_in_two_unicode_forms(root):
+    whole = root.parent / "whole"
+    for split, form in (("train", "NFC"), ("val", "NFD")):
+        shutil.copytree(root, whole / split)
+        (whole / split / "cat").rename(whole / split / unicodedata.normalize(form, "\u00e9"))
+    found = read(whole)
+    assert found.pool.labels.tolist() == found.validation.labels.tolist() == [0] * 3 + [1] * 3
+
+
+def test_names_that_differ_otherwise_are_two_classes(root):
+    draw(root / "cat " / "0.png", BLUE)
+    draw(root / "cat " / "1.png", BLUE)
+    draw(root / "cat " / "2.png", BLUE)
+    assert data.describe("image_folder", {"path": str(root)}).classes == 3
+
+
+def test_folders_around_the_classes_are_opened(root):
+    shutil.move(root, root.parent / "outer" / "animals" / "animals")
+    (root.parent / "outer" / "__MACOSX" / "animals").mkdir(parents=True)
+    (root.parent / "outer" / "animals" / ".DS_Store").write_text("")
+    (root.parent / "outer" / "README.txt").write_text("one more folder")
+    assert len(read(root.parent / "outer").pool.labels) == 6
+
+
+def test_a_split_in_a_folder_of_its_name(root):
+    whole = root.parent / "whole"
+    shutil.copytree(root, whole / "train" / "train")
+    shutil.copytree(root, whole / "test" / "test")
+    found = read(whole)
+    assert [len(found.pool.labels), len(found.test.labels)] == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"),
+    [
+        (["train/cat", "train/dog", "test"], "test: 0 folders of classes; expected >= 2"),
+        (["train/cat", "train/dog", "valid/cat"], "folders train, valid; expected classes, or"),
+        (["Train/cat", "Val/cat"], "Train: folders cat and no image; expected <class>/<image>"),
+        (["train/cat/images", "train/dog/images"], "cat: folders images and no image"),
+        (["."], "0 folders of classes; expected >= 2, one for each class; 2 files lie beside"),
+    ],
+)
+def test_layouts_that_are_not_taken(tmp_path, folders, words):
+    for folder in folders:
+        for number in range(2):
+            draw(tmp_path / "whole" / folder / f"{number}.png", RED)
+    assert words in refusal(tmp_path / "whole", unreadable="skip")
+
+
+def test_files_of_operating_systems_are_ignored(root):
+    for name in ("Thumbs.db", "desktop.ini", "._0.png"):
+        (root / "cat" / name).write_text("no image")
+    (root / "__MACOSX" / "cat").mkdir(parents=True)
+    assert len(read(root).pool.labels) == 6
+
+
+def test_tiny_imagenet_is_named(root):
+    whole = root.parent / "tiny"
+    for index in range(200):
+        draw(whole / "train" / f"n{index}" / "images" / "0.JPEG", RED)
+    draw(whole / "val" / "images" / "0.JPEG", RED)
+    draw(whole / "test" / "images" / "0.JPEG", RED)
+    (whole / "val" / "val_annotations.txt").write_text("0.JPEG\tn0\t0\t0\t9\t9\n")
+    line = refusal(whole)
+    assert "the layout of Tiny ImageNet" in line
+    assert len(line) < 400
+
+
+def test_class_folders_two_levels_deep_are_named(root):
+    shutil.copytree(root, root.parent / "kingdoms" / "Train")
+    shutil.copytree(root, root.parent / "kingdoms" / "Test")
+    line = refusal(root.parent / "kingdoms", unreadable="skip")
+    assert "Test: folders cat, dog and no image; expected <class>/<image>" in line
+
+
+def test_long_lists_are_shortened(root):
+    whole = root.parent / "whole"
+    for split in ("train", "val"):
+        shutil.copytree(root, whole / split)
+    for index in range(200):
+        draw(whole / "train" / f"class{index:03}" / "0.png", RED)
+    line = refusal(whole)
+    assert "class000, class001, class002, class003, class004 and 195 others: not in both" in line
 
 
 def empty(path):
@@ -272,7 +656,7 @@ def test_folders_that_are_no_classes(root):
 @pytest.mark.skipif(sys.platform != "linux", reason="the file system may not tell cases apart")
 def test_classes_that_differ_in_case_alone(root):
     shutil.copytree(root / "cat", root / "Cat")
-    assert "Cat and cat differ only in case" in refusal(root)
+    assert "Cat, cat differ only in case" in refusal(root)
 
 
 def test_an_interrupted_run_resumes(root, monkeypatch):

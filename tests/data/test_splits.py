@@ -109,3 +109,55 @@ def test_a_source_that_lacks_a_function_is_named(monkeypatch):
         Refusal, match=r"sources/digits.py: read: missing; expected Source, .*__init__.py"
     ):
         data.read("digits", {})
+
+
+RARE = {
+    "below one training example": ([300, 5], 20, None),
+    "two rare classes": ([200, 40, 3, 2], 8, None),
+    "frequent in training alone": ([50, 2, 2], 50, None),
+    "a part of the validation": ([300, 4, 9], 20, 12),
+    "one example left for validation": ([300, 2], 20, 30),
+    "nearly all of the validation": ([30, 3, 4], 10, 26),
+}
+
+
+@pytest.mark.parametrize("case", RARE)
+@pytest.mark.parametrize("seed", range(5))
+def test_every_class_has_an_example_in_every_split(case, seed):
+    counts, train_size, size = RARE[case]
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    train, validation = train_validation(labels, train_size, seed, size=size)
+    assert len(train) == train_size
+    assert len(validation) == (size or len(labels) - train_size)
+    assert not set(train) & set(validation)
+    assert len(set(validation)) == len(validation)
+    for part in (train, validation):
+        assert (np.diff(part) > 0).all()
+        assert (np.bincount(labels[part], minlength=len(counts)) > 0).all()
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.5, 0.8])
+def test_the_test_set_leaves_two_examples_of_each_class(fraction):
+    labels = np.repeat([0, 1, 2], [60, 3, 4])
+    development, test = hold_out(labels, fraction)
+    assert len(development) == round(len(labels) * (1 - fraction))
+    assert sorted([*development, *test]) == list(range(len(labels)))
+    assert np.bincount(labels[development]).min() >= 2
+    assert np.bincount(labels[test]).min() >= 1
+    pair = np.repeat([0, 1], [60, 2])
+    assert np.bincount(pair[hold_out(pair, fraction, 1)[0]])[1] == 1
+
+
+def test_a_class_of_the_dataset_with_one_example_is_trained_on():
+    """The validation set of the dataset has its own."""
+    labels = np.array([0] * 40 + [1] + [0, 1] * 5)
+    for seed in range(5):
+        train, validation = train_validation(labels, 10, seed, given=10)
+        assert 40 in train
+        assert len(train) == 10
+        assert validation.tolist() == list(range(41, 51))
+
+
+def test_a_class_that_cannot_be_divided_is_named():
+    with pytest.raises(Refusal, match=r"too few examples of class 1 \(1\); expected >= 2"):
+        train_validation(np.array([0] * 40 + [1]), 20, 0)

@@ -5,15 +5,19 @@ which returns the `DatasetInfo` without reading all data; and `read(source)`, wh
 `Splits`. It logs what it leaves out as a warning.
 """
 
+import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from pipeline.config.settings import Settings
 from pipeline.config.validation import checked
-from pipeline.data.arrays import DatasetInfo, Splits
+from pipeline.data.arrays import Arrays, DatasetInfo, Splits
+from pipeline.data.white import without_rounding
 from pipeline.runtime.errors import Refusal
 
 REQUIRED = ("Source", "describe", "read")
@@ -38,14 +42,23 @@ def read(name: str, source: Mapping[str, Any]) -> Splits:
         Refusal: They are not what `Arrays` and `describe` promise.
     """
     info = describe(name, source)
-    splits: Splits = _module(name).read(_checked(name, source))
+    found: Splits = _module(name).read(_checked(name, source))
+    splits = {
+        split: _clipped(arrays) for split, arrays in vars(found).items() if arrays is not None
+    }
     errors = []
-    for split, arrays in vars(splits).items():
-        if arrays is not None:
-            errors += [f"{_file(name)}: read(): {split}: {line}" for line in arrays.errors(info)]
+    for split, arrays in splits.items():
+        errors += [f"{_file(name)}: read(): {split}: {line}" for line in arrays.errors(info)]
     if errors:
         raise Refusal(*errors)
-    return splits
+    return Splits(**splits)
+
+
+def _clipped(arrays: Arrays) -> Arrays:
+    """Return the arrays, with images that rounding alone puts outside 0 to 1 clipped to it."""
+    if arrays.images.dtype != np.float32 or not arrays.images.size:
+        return arrays
+    return dataclasses.replace(arrays, images=without_rounding(arrays.images))
 
 
 def _checked(name: str, source: Mapping[str, Any]) -> Settings:

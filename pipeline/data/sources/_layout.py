@@ -1,10 +1,12 @@
 """List the images of a folder and their classes, in the same order on every machine.
 
-Hidden files and folders (names beginning with a dot) are ignored.
+Hidden files and folders (names beginning with a dot) and those of operating systems are ignored.
+Class names are compared in Unicode's form NFC: macOS may write another form than Linux.
 """
 
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +18,23 @@ from pipeline.runtime.errors import Refusal
 
 SPLITS = {"train": "pool", "val": "validation", "test": "test"}  # folder -> field of `Splits`
 MINIMUM = 2  # images of a class: one alone cannot be split
+NAMED = 5  # names in one line
+SYSTEM = (
+    "__MACOSX",
+    "Thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "Desktop.ini",
+    "@eaDir",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+)  # names of files and folders that operating systems add
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The sorted class names, and the folder of each split that holds their folders."""
+    """The sorted class names in NFC, and the folder of each split that holds their folders."""
 
     classes: tuple[str, ...]
     folders: dict[str, Path]
@@ -42,12 +56,14 @@ def find_layout(root: Path) -> Layout:
     """
     if not root.is_dir():
         raise _refusal(f"source.path: {root}: missing; expected a folder with one for each class")
-    folders = _split_folders(root)
+    folders = _split_folders(_unwrapped(root, SPLITS))
+    for folder in folders.values():
+        _require_flat(folder)
     classes = {split: _classes(folder) for split, folder in folders.items()}
     for split, folder in folders.items():
         if different := sorted(set(classes[split]) ^ set(classes["pool"])):
             raise _refusal(
-                f"{folder}: {', '.join(different)}: not in both this folder and train; "
+                f"{folder}: {shortened(different)}: not in both this folder and train; "
                 "expected the same classes in every split"
             )
     return Layout(classes["pool"], folders)
@@ -57,10 +73,18 @@ def list_images(
     folder: Path, classes: Sequence[str], minimum: int
 ) -> tuple[list[Path], NDArray[np.int64]]:
     """Return every file in the class folders, sorted, and its label."""
-    files = [sorted(_visible(folder / name)) for name in classes]
-    labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in files])
+    paths: dict[str, list[Path]] = {name: [] for name in classes}
+    for name in _folders(folder):
+        paths[_composed(name)] += sorted(_visible(folder / name))
+    labels = np.repeat(np.arange(len(classes)), [len(files) for files in paths.values()])
     require_images(folder, classes, labels, minimum)
-    return [path for paths in files for path in paths], labels
+    return [path for files in paths.values() for path in files], labels
+
+
+def joined_classes(folder: Path) -> list[str]:
+    """Return the classes with several folders, whose names differ in their Unicode form alone."""
+    counts = Counter(_composed(name) for name in _folders(folder))
+    return [name for name, count in counts.items() if count > 1]
 
 
 def require_images(
@@ -74,46 +98,94 @@ def require_images(
     counts = zip(classes, np.bincount(labels, minlength=len(classes)), strict=True)
     if few := [f"{name} ({count})" for name, count in counts if count < minimum]:
         raise _refusal(
-            f"{folder}: too few images of {', '.join(few)}; expected >= {minimum} of each class"
+            f"{folder}: too few images of {shortened(few)}; expected >= {minimum} of each class"
         )
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return the first names, and how many others there are."""
+    others = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + others
 
 
 def _refusal(line: str) -> Refusal:
     return Refusal(printable(line))  # the names of folders may hold anything
 
 
+def _unwrapped(folder: Path, kept: Collection[str] = ()) -> Path:
+    """Return the folder below folders with one folder each, as archives leave them.
+
+    A folder whose name is `kept` is not opened.
+    """
+    names = _folders(folder)
+    if len(names) == 1 and names[0] not in kept and _folders(folder / names[0]):
+        return _unwrapped(folder / names[0], kept)
+    return folder
+
+
 def _split_folders(root: Path) -> dict[str, Path]:
     names = _folders(root)
     if not any(name in SPLITS and _folders(root / name) for name in names):
         return {"pool": root}  # a class may be called train
+    if (root / "val" / "val_annotations.txt").is_file():
+        raise _refusal(
+            f"{root}: the layout of Tiny ImageNet (val/val_annotations.txt, train/<class>/images); "
+            "expected images in train/<class> and val/<class>, and no test without labels"
+        )
     if "train" not in names or set(names) - set(SPLITS):
         raise _refusal(
-            f"{root}: folders {', '.join(names)}; "
+            f"{root}: folders {shortened(names)}; "
             "expected classes, or train with optional val and test"
         )
-    return {SPLITS[name]: root / name for name in names}
+    return {SPLITS[name]: _unwrapped(root / name) for name in names}
+
+
+def _require_flat(folder: Path) -> None:
+    """Check that the class folders hold files.
+
+    Raises:
+        Refusal: One holds only folders.
+    """
+    for name in _folders(folder):
+        if all(path.is_dir() for path in _visible(folder / name)):
+            found = sorted(path.name for path in _visible(folder / name))
+            if found:
+                raise _refusal(
+                    f"{folder / name}: folders {shortened(found)} and no image; expected "
+                    "<class>/<image>, or <split>/<class>/<image> with splits train, val and test"
+                )
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    names = _folders(folder)
+    names = sorted({_composed(name) for name in _folders(folder)})
     if len(names) < MINIMUM:
-        raise _refusal(f"{folder}: {len(names)} folders of classes; expected >= {MINIMUM}")
+        files = sum(path.is_file() for path in _visible(folder))
+        raise _refusal(
+            f"{folder}: {len(names)} folders of classes; expected >= {MINIMUM}, "
+            f"one for each class; {files} files lie beside them"
+        )
     counts = Counter(name.casefold() for name in names)
     if same := [name for name in names if counts[name.casefold()] > 1]:
         raise _refusal(
-            f"{folder}: {' and '.join(same)} differ only in case; "
+            f"{folder}: {shortened(same)} differ only in case; "
             "expected names that differ on every file system"
         )
     return tuple(names)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _folders(folder: Path) -> list[str]:
     folders = sorted(path for path in _visible(folder) if path.is_dir())
     links = [path.name for path in folders if path.is_symlink() and not is_inside(path, folder)]
     if links:
-        raise _refusal(f"{folder}: {', '.join(links)}: links out of the folder; expected folders")
+        raise _refusal(f"{folder}: {shortened(links)}: links out of the folder; expected folders")
     return [path.name for path in folders]
 
 
-def _visible(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+def _visible(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if not path.name.startswith(".") and path.name not in SYSTEM:
+            yield path

@@ -4,32 +4,47 @@ An .npz file may have its own splits: `validation_images` and `validation_labels
 and `test_labels`.
 """
 
+import logging
+import math
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from pipeline.config.settings import Settings
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.numpy_files import ArrayFile, list_arrays
 from pipeline.data.paths import expand_user
+from pipeline.data.white import range_note, without_rounding
 from pipeline.runtime.errors import Refusal
 
 PREFIXES = {"pool": "", "validation": "validation_", "test": "test_"}
+FULL_RANGES = {"uint8": 255, "uint16": 65535}  # floats: 1
+UNKNOWN = ("int8", "int16", "int32", "int64", "uint32", "uint64")  # types whose range is not used
 CHANNEL_AXIS = {"NHWC": 3, "NCHW": 1}
 CHANNELS = (1, 3)  # lengths by which an axis is recognized as the channels
+
+logger = logging.getLogger(__name__)
 
 Pair = tuple[ArrayFile, ArrayFile]  # images, labels
 
 
 class Source(Settings):
-    """Where the arrays are, and the layout of the images where their shape leaves it open."""
+    """Where the arrays are, and what their shape and type leave open.
+
+    Attributes:
+        layout: The axes of the images; null: the only one that fits the shape.
+        white: The level that becomes 1, such as 4095 for 12 bits; null: 255 for uint8, 65535 for
+            uint16, 1 for floats. Levels above it become 1. A level above 255 does not apply to
+            uint8.
+    """
 
     path: str | None = None
     images: str | None = None
     labels: str | None = None
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None
+    white: float | None = Field(None, gt=0)
     flips_keep_labels: bool = False
 
     @model_validator(mode="after")
@@ -64,7 +79,7 @@ def _arrays(images: ArrayFile, labels: ArrayFile, classes: int, source: Source) 
             f"expected 0 to {classes - 1}, the labels of the pool"
         )
     layout = _layout(images, source.layout)
-    pixels = _pixels(images)
+    pixels = _pixels(images, source.white)
     pixels = pixels[:, None] if layout == "NHW" else np.moveaxis(pixels, CHANNEL_AXIS[layout], 1)
     return Arrays(pixels, values.astype(np.int64), classes)
 
@@ -83,7 +98,7 @@ def _pairs(source: Source) -> dict[str, Pair]:
         pairs = {"pool": (files[0][""], files[1][""])}
     shape = pairs["pool"][0].shape
     for images, labels in pairs.values():
-        _require_pair(images, labels)
+        _require_pair(images, labels, source.white)
         if images.shape[1:] != shape[1:]:
             raise Refusal(
                 f"{images}: shape {images.shape}; expected (N, {', '.join(map(str, shape[1:]))}) "
@@ -108,15 +123,16 @@ def _members(path: str) -> dict[str, Pair]:
     return pairs
 
 
-def _require_pair(images: ArrayFile, labels: ArrayFile) -> None:
+def _require_pair(images: ArrayFile, labels: ArrayFile, white: float | None) -> None:
     """Check that the headers can be those of images and their labels.
 
     Raises:
         Refusal: They cannot.
     """
-    if images.dtype != np.uint8 and images.dtype.kind != "f":
+    if images.dtype.kind not in "iuf" or (white is None and images.dtype.name in UNKNOWN):
         raise Refusal(
-            f"{images}: type {images.dtype}; expected uint8 in 0 to 255, or floats in 0 to 1"
+            f"{images}: type {images.dtype}; expected uint8 in 0 to 255, uint16 in 0 to 65535, "
+            "floats in 0 to 1, or numbers with source.white"
         )
     if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
         raise Refusal(
@@ -146,16 +162,26 @@ def _layout(images: ArrayFile, declared: str | None) -> str:
     return fitting[0]
 
 
-def _pixels(images: ArrayFile) -> NDArray[Any]:
+def _pixels(images: ArrayFile, white: float | None) -> NDArray[Any]:
+    """Return the images as uint8, or as float32 in 0 to 1."""
     pixels = images.read()
-    if pixels.dtype == np.uint8:
+    full = FULL_RANGES.get(pixels.dtype.name, 1)
+    scale = full if white is None or (white > full and pixels.dtype == np.uint8) else white
+    if pixels.dtype.kind == "f" and scale == 1:
+        pixels = without_rounding(pixels)
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    if not (lowest >= 0 and highest <= (full if white is None else math.inf)):  # NaN fails too
+        expected = "0 to 1, uint8 for 0 to 255, or source.white" if white is None else ">= 0"
+        raise Refusal(f"{images}: range from {lowest:g} to {highest:g}; expected {expected}")
+    if note := range_note(highest, scale):
+        logger.warning("%s: %s%s", images.path, f"{images.member}: " if images.member else "", note)
+    if pixels.dtype == np.uint8 and scale == full:
         return pixels
-    low, high = pixels.min(), pixels.max()
-    if not (low >= 0 and high <= 1):  # NaN fails too
-        raise Refusal(
-            f"{images}: range from {low:g} to {high:g}; expected 0 to 1, or uint8 for 0 to 255"
-        )
-    return pixels.astype(np.float32, copy=False)
+    if scale == 1 and highest <= 1:
+        return pixels.astype(np.float32, copy=False)
+    levels: NDArray[np.float32] = np.divide(pixels, scale, dtype=np.float32, casting="unsafe")
+    np.minimum(levels, 1, out=levels)
+    return levels
 
 
 def _classes(labels: ArrayFile) -> int:

@@ -3,20 +3,23 @@
 The class folders may also lie below `train`, `val` and `test`, which are then kept as they are.
 """
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from PIL import ImageColor
+from pydantic import Field, field_validator
 
 from pipeline.config.settings import Settings
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
-from pipeline.data.chunks import decode_folder
+from pipeline.data.chunks import DecodedImages, decode_folder
 from pipeline.data.decoding import ImageFormat
 from pipeline.data.paths import expand_user, printable
-from pipeline.data.sources._layout import find_layout, list_images, require_images
+from pipeline.data.sources._layout import find_layout, joined_classes, list_images, require_images
+from pipeline.data.white import range_note
 from pipeline.runtime.errors import Refusal
 
 logger = logging.getLogger(__name__)
@@ -25,17 +28,38 @@ NAMED = 5  # unreadable files named in one line
 
 
 class Source(Settings):
-    """The folder, and the format of its decoded images."""
+    """The folder, and the format of its decoded images.
+
+    Attributes:
+        background: The color behind transparent pixels: a name, as of CSS, or a gray level.
+        white: The level that becomes 1, for images that do not use the range of their type, such
+            as 4095 for 12 bits in a 16-bit PNG; null: the highest level of the type. Levels above
+            it become 1. A level above 255 does not apply to images of 8 bits.
+    """
 
     path: str = Field(min_length=1)
     size: int = Field(32, ge=4, le=512)  # pixels of each side
     color: Literal["rgb", "grayscale"] = "rgb"
     unreadable: Literal["refuse", "skip"] = "refuse"
+    background: str | int = "white"
+    white: float | None = Field(None, gt=0)
     flips_keep_labels: bool = False
+
+    @field_validator("background", mode="before")
+    @classmethod
+    def _is_a_color(cls, value: object) -> object:
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                ImageColor.getrgb(value)
+                return value
+        elif type(value) is int and 0 <= value <= 255:
+            return value
+        raise ValueError("a color such as white or #ffcc00, or an integer >= 0 and <= 255")
 
     def image_format(self) -> ImageFormat:
         """Return the format into which every image is decoded."""
-        return ImageFormat(self.size, "RGB" if self.color == "rgb" else "L")
+        mode = "RGB" if self.color == "rgb" else "L"
+        return ImageFormat(self.size, mode, self.background, self.white)
 
 
 def describe(source: Source) -> DatasetInfo:
@@ -49,13 +73,20 @@ def read(source: Source) -> Splits:
     layout = find_layout(expand_user(source.path))
     splits = {}
     for split, folder in layout.folders.items():
+        for name in joined_classes(folder):
+            logger.warning(
+                "%s: class %s: several folders, whose names differ in their Unicode form; joined",
+                folder,
+                name,
+            )
         splits[split] = _arrays(folder, layout.classes, layout.minimum(split), source)
     return Splits(**splits)
 
 
 def _arrays(folder: Path, classes: Sequence[str], minimum: int, source: Source) -> Arrays:
     paths, labels = list_images(folder, classes, minimum)
-    images, unreadable = decode_folder(folder, paths, source.image_format())
+    images = decode_folder(folder, paths, source.image_format())
+    unreadable = images.unreadable
     if unreadable:
         reasons = [
             f"{paths[index].relative_to(folder)} ({reason})"
@@ -68,7 +99,23 @@ def _arrays(folder: Path, classes: Sequence[str], minimum: int, source: Source) 
             name = printable(str(folder))
             raise Refusal(f"{name}: {line}; expected still images, or source.unreadable: skip")
         logger.warning("%s: %s; left out", folder, line)
-        readable = np.setdiff1d(np.arange(len(paths)), list(unreadable))
-        images, labels = images[readable], labels[readable]
-        require_images(folder, classes, labels, minimum)
-    return Arrays(images, labels, len(classes))
+    _note_transparency(folder, images, source)
+    for white in np.unique(images.white[images.white > 0]):
+        if note := range_note(float(images.highest[images.white == white].max()), float(white)):
+            logger.warning("%s: %s", folder, note)
+    if not unreadable:
+        return Arrays(images.pixels, labels, len(classes))
+    readable = np.setdiff1d(np.arange(len(paths)), list(unreadable))
+    require_images(folder, classes, labels[readable], minimum)
+    return Arrays(images.pixels[readable], labels[readable], len(classes))
+
+
+def _note_transparency(folder: Path, images: DecodedImages, source: Source) -> None:
+    if count := int(images.transparent.sum()):
+        logger.warning(
+            "%s: %d of %d images have transparent pixels; laid on source.background: %s",
+            folder,
+            count,
+            len(images.transparent),
+            source.background,
+        )
