@@ -146,8 +146,7 @@ class BranchLayer(NoiseLayer, Gate):
 
     def forward(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
         """Return the sampled or the deterministic form, by the switch alone."""
-        form = self.sample if self.sampling else self.deterministic
-        return form(inputs, *pieces)
+        return self.form()(inputs, *pieces)
 
 
 @final

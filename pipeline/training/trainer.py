@@ -25,6 +25,7 @@ from pipeline.prediction.members import by_rule
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._audit import AuditInputs, Measures
 from pipeline.regularizers._callback import TrainingCallback
+from pipeline.regularizers._noise import require_draws
 from pipeline.training.callbacks import Forwarded
 from pipeline.training.checkpoints import Checkpoints, latest
 from pipeline.training.cost import counted
@@ -103,9 +104,10 @@ def train(
     network.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     logits, audit = None, {}
     if not diverged:
+        # before noise layers sample for predictions: the audit is of training alone
+        audit = _audit(task, of_each, training_loss=curves.rows[-2]["loss"])
         rule = regularizers.test_rule(chosen)
         logits = by_rule(network, held.images, rule, streams.noise)
-        audit = _audit(task, of_each, training_loss=curves.rows[-2]["loss"])
     return Trained(
         weights=_on_cpu(network.state_dict()),
         kept={
@@ -188,7 +190,12 @@ def _device(trainer: lightning.Trainer) -> str:
 def _audit(
     task: Task, callbacks: list[list[TrainingCallback]], training_loss: float
 ) -> dict[str, Measures]:
-    """Return the measures of every regularizer's audit, by name."""
+    """Return the measures of every regularizer's audit, by name.
+
+    Raises:
+        NoEffect: A noise layer never sampled, or an audit failed.
+    """
+    require_draws(task.layers)
     groups: list[dict[str, Any]] = task.trainer.optimizers[0].param_groups
     audits = {}
     for item, changes, hooks in zip(task.regularizers, task.changes, callbacks, strict=True):
