@@ -61,10 +61,11 @@ class Regularizer(Settings, ABC):
         """Return whether it shows mirror images, whose label is another one in some datasets."""
         return False
 
-    def other_forms(self) -> dict[str, Self]:
-        """Return settings with another deterministic form, by the name of the form.
+    def other_forms(self, network: nn.Module) -> dict[str, Self]:
+        """Return settings with another deterministic form on a network, by the name of the form.
 
-        `predict` evaluates the trained weights with each of them; they carry no verdict.
+        `predict` evaluates the trained weights with each of them; they carry no verdict. A form
+        that cannot act on the network is left out.
         """
         return {}
 

@@ -140,9 +140,12 @@ class DropConnect(Regularizer):
             )
         return self
 
-    def other_forms(self) -> dict[str, Self]:
-        """Return the Gaussian form of linear layers, where these settings have another."""
+    def other_forms(self, network: nn.Module) -> dict[str, Self]:
+        """Return the Gaussian form, where these settings have another and a ReLU follows a site."""
         if self.where == "convolution" or self.inference == "gaussian":
+            return {}
+        followed = _followed_by_relu(network)
+        if not any(module in followed for _, module in self.sites(network)):
             return {}
         return {"moments": self.model_copy(update={"inference": "gaussian"})}
 

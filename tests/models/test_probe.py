@@ -14,6 +14,7 @@ from pipeline import models, regularizers
 from pipeline.models._sites import convolutions, hidden_layers, linear_layers, units, weights
 from pipeline.prediction import members
 from pipeline.prediction.network import assemble
+from pipeline.prediction.tensors import TrainedRun, predictions
 from pipeline.regularizers._audit import NoEffect
 from pipeline.regularizers.weight_averaging import refresh_statistics
 from pipeline.runtime.errors import Refusal
@@ -388,3 +389,14 @@ def test_a_module_that_runs_in_evaluation_alone_is_no_site(configure, pool):
     item = {"name": "dropout", "rate": 0.5}
     config = config_of(configure, BorrowedInTraining, item, epochs=1)
     assert train(config, pool).audit["dropout"]["sites"] == 1
+
+
+@pytest.mark.parametrize("network", [Convolutional, Attention, Norms])
+def test_dropconnect_predicts_without_a_relu_module(configure, pool, network):
+    config = config_of(configure, network, {"name": "dropconnect", "rate": 0.5}, epochs=1)
+    weights = train(config, pool).weights
+    run = TrainedRun(config, regularizers.build(config.regularizers), weights, {})
+    images = torch.from_numpy(pool.images[:20])
+    splits = dict.fromkeys(("train", "validation", "test"), images)
+    found = predictions(run, splits, pool.classes, viewed=False, flips_keep=False)
+    assert {view.kind for view in found} == {"deterministic", "noise", "trained"}
