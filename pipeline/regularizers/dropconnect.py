@@ -127,6 +127,7 @@ class DropConnect(Regularizer):
         "(where: convolution)"
     )
     off: ClassVar = {"rate": 0}
+    activity: ClassVar = "realised_rate"
 
     rate: float = Field(0.5, ge=0, lt=1)
     where: Literal["linear", "convolution"] = "linear"

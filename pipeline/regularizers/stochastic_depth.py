@@ -66,6 +66,7 @@ class StochasticDepth(Regularizer):
         "convolutions or linear layers than the other"
     )
     off: ClassVar = {"survival": 1}
+    activity: ClassVar = "skipped"
 
     survival: float = Field(0.5, gt=0, le=1)
     decay: Literal["linear", "uniform"] = "linear"

@@ -26,6 +26,7 @@ from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._audit import AuditInputs, Measures
 from pipeline.regularizers._callback import TrainingCallback
 from pipeline.regularizers._noise import require_draws
+from pipeline.regularizers._regularizer import Regularizer
 from pipeline.training.callbacks import Forwarded
 from pipeline.training.checkpoints import Checkpoints, latest
 from pipeline.training.cost import counted
@@ -53,6 +54,7 @@ class Trained:
     validation_logits: Tensor | None  # (members, N, classes) by the test rule; None if diverged
     validation_labels: Tensor  # (N,)
     audit: dict[str, Measures]  # by regularizer
+    idle: list[str]  # the regularizers that validly did nothing
     cost: dict[str, int]
     diverged: str  # the reason, empty for a run that did not
     seconds: float | None  # of fitting; None for a resumed run
@@ -119,6 +121,7 @@ def train(
         validation_logits=logits,
         validation_labels=held.labels,
         audit=audit,
+        idle=[item.name for item in chosen if _is_idle(item, audit)],
         cost=counted(config, pool, batches.size, updates=task.updates),
         diverged=diverged,
         seconds=seconds,
@@ -185,6 +188,12 @@ def _device(trainer: lightning.Trainer) -> str:
     if trainer.world_size == 1:
         return name
     return f"{trainer.world_size} x {name}, {type(trainer.strategy).__name__}"
+
+
+def _is_idle(regularizer: Regularizer, audit: Mapping[str, Measures]) -> bool:
+    """Return whether a regularizer validly did nothing in a run with this audit."""
+    measures, activity = audit.get(regularizer.name), regularizer.activity
+    return measures is not None and activity is not None and not measures[activity]
 
 
 def _audit(

@@ -110,9 +110,7 @@ class ConvolvedLater(Convolutional):
     def features(self, images):
         few = len(images) <= 2
         maps = (
-            self.first(images)
-            if few
-            else functional.conv2d(images, self.first.weight, padding=1)
+            self.first(images) if few else functional.conv2d(images, self.first.weight, padding=1)
         )
         maps = functional.max_pool2d(functional.relu(maps), 2)
         return functional.max_pool2d(functional.relu(self.second(maps)), 2)
