@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config.streams import derive
+from pipeline.models._sites import plain
 from pipeline.models._standardized import Standardized
 from pipeline.regularizers._audit import NoEffect
 
@@ -84,7 +85,7 @@ def require_draws(layers: Sequence[NoiseLayer]) -> None:
     """
     idle = [layer for layer in layers if not layer.counts.get("passes")]
     if idle:
-        sites = ", ".join(layer.site.removeprefix("network.") for layer in idle)
+        sites = ", ".join(plain(layer.site) for layer in idle)
         raise NoEffect(
             f"{idle[0].regularizer}: nothing was drawn at {sites}; "
             "expected modules whose forward runs in training"

@@ -69,6 +69,7 @@ def _record(trained: Trained) -> dict[str, Any]:
         **_outcome(trained),
         "audit": trained.audit,
         "idle": trained.idle,
+        "routing": trained.routing,
         "cost": trained.cost,
         "machine": machine,
         "kept": {kind: _kept_names(kind, states) for kind, states in trained.kept.items()},

@@ -21,6 +21,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.models._randomness import restored_globals
+from pipeline.models._routing import routes, routing_table
 from pipeline.prediction.members import by_rule
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._audit import AuditInputs, Measures
@@ -55,6 +56,7 @@ class Trained:
     validation_labels: Tensor  # (N,)
     audit: dict[str, Measures]  # by regularizer
     idle: list[str]  # the regularizers that validly did nothing
+    routing: list[dict[str, Any]]  # group, reason, and names of parameters
     cost: dict[str, int]
     diverged: str  # the reason, empty for a run that did not
     seconds: float | None  # of fitting; None for a resumed run
@@ -122,6 +124,7 @@ def train(
         validation_labels=held.labels,
         audit=audit,
         idle=[item.name for item in chosen if _is_idle(item, audit)],
+        routing=routing_table(routes(network)),
         cost=counted(config, pool, batches.size, updates=task.updates),
         diverged=diverged,
         seconds=seconds,
