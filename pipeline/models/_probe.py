@@ -29,12 +29,15 @@ class Probe:
         factors: Names of the parameters that entered a matrix product or a convolution, as what
             inputs are multiplied by.
         gradients: Names of the parameters that got a gradient.
+        first: Names of the modules that were called before anything was multiplied: what they read
+            is the images.
     """
 
     memory_format: torch.memory_format
     called: frozenset[str]
     factors: frozenset[str]
     gradients: frozenset[str]
+    first: frozenset[str]
 
 
 def probe(network: nn.Module, images: Tensor) -> Probe:
@@ -61,11 +64,18 @@ def probe_of(network: nn.Module) -> Probe | None:
 def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_format) -> Probe:
     copied = copy.deepcopy(network).train()
     copied.to(memory_format=memory_format)  # type: ignore[call-overload]
-    called: set[str] = set()
-    for name, module in copied.named_modules():
-        module.register_forward_hook(lambda *_, name=name: called.add(name))
     parameters = dict(copied.named_parameters(remove_duplicate=False))
     products = _Products(parameters, _of_layers(copied))
+    called: set[str] = set()
+    first: set[str] = set()
+
+    def enter(name: str) -> None:
+        if not products.factors:
+            first.add(name)
+
+    for name, module in copied.named_modules():
+        module.register_forward_pre_hook(lambda *_, name=name: enter(name))
+        module.register_forward_hook(lambda *_, name=name: called.add(name))
     inputs = images.contiguous(memory_format=memory_format)
     with restored_globals():
         for number in range(PASSES):
@@ -79,7 +89,7 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
             is_whole = called == {name for name, _ in copied.named_modules()}
             if before == global_states() or (is_whole and gradients == parameters.keys()):
                 break
-    return Probe(memory_format, *map(frozenset, (called, products.factors, gradients)))
+    return Probe(memory_format, *map(frozenset, (called, products.factors, gradients, first)))
 
 
 def _of_layers(network: nn.Module) -> set[str]:

@@ -8,6 +8,23 @@ from pipeline.runtime.errors import Refusal
 
 Site = tuple[str, nn.Module]  # qualified name, module
 LAYERS = (nn.Linear, nn.Conv2d)
+KINDS: dict[str, tuple[type[nn.Module], ...]] = {
+    "linear": (nn.Linear,),
+    "convolution": (nn.modules.conv._ConvNd,),
+    "max pooling": (nn.modules.pooling._MaxPoolNd,),
+    "attention": (nn.MultiheadAttention,),
+    "recurrent": (nn.RNNBase, nn.RNNCellBase),
+    "embedding": (nn.Embedding, nn.EmbeddingBag),
+    "bilinear": (nn.Bilinear,),
+}
+NOT_COVERED = {
+    nn.MultiheadAttention: "in-projection not covered",
+    nn.RNNBase: "not covered",
+    nn.RNNCellBase: "not covered",
+    nn.Embedding: "not covered",
+    nn.EmbeddingBag: "not covered",
+    nn.Bilinear: "not covered",
+}
 
 
 def linear_layers(network: nn.Module) -> list[Site]:
@@ -17,7 +34,8 @@ def linear_layers(network: nn.Module) -> list[Site]:
 
 def hidden_layers(network: nn.Module) -> list[Site]:
     """Return the linear layers with hidden inputs: all but a first layer of the network."""
-    return [site for site in _in_order(network, *LAYERS)[1:] if isinstance(site[1], nn.Linear)]
+    first = first_layer(network)
+    return [site for site in _in_order(network, nn.Linear) if site[1] is not first]
 
 
 def convolutions(network: nn.Module) -> list[Site]:
@@ -76,9 +94,60 @@ def require_plain_weights(network: nn.Module, user: str) -> None:
             )
 
 
+def kind_of(module: nn.Module) -> str:
+    """Return what a module is among those that may be sites, empty for any other."""
+    return next((kind for kind, types in KINDS.items() if isinstance(module, types)), "")
+
+
+def first_layer(network: nn.Module) -> nn.Module | None:
+    """Return the linear layer or convolution that reads the images; None if no module does."""
+    known = probe_of(network)
+    return next(
+        (
+            module
+            for name, module in _in_order(network, *LAYERS)
+            if known is None or plain(name) in known.first
+        ),
+        None,
+    )
+
+
+def why_not(network: nn.Module, name: str, module: nn.Module) -> list[str]:
+    """Return why no noise, or not every kind of it, acts at a module; empty if nothing prevents it.
+
+    Args:
+        network: The plain network.
+        name: The qualified name of the module.
+        module: The module.
+    """
+    known = probe_of(network)
+    if not runs(network, name):
+        used = known is not None and f"{plain(name)}.weight" in known.factors
+        return ["its weight is used, not its forward" if used else "its forward does not run"]
+    if isinstance(module, tuple(NOT_COVERED)):
+        return [text for kind, text in NOT_COVERED.items() if isinstance(module, kind)]
+    notes = []
+    if is_computed(module):
+        notes.append("computed weight")
+    if changes_its_weight(plain(name), module, known):
+        notes.append("changes its weight")
+    if module._parameters.get("weight") is not None and not module.weight.requires_grad:
+        notes.append("frozen")
+    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+        notes.append("1x1")
+    if isinstance(module, nn.modules.conv._ConvNd) and not isinstance(module, nn.Conv2d):
+        notes.append("not nn.Conv2d")
+    if isinstance(module, nn.modules.pooling._MaxPoolNd):
+        if not isinstance(module, nn.MaxPool2d):
+            notes.append("not nn.MaxPool2d")
+        elif module.stride in (1, (1, 1)):
+            notes.append("stride 1")
+    return notes
+
+
 def plain(name: str) -> str:
     """Return the name of a module in the user's own network, which `Standardized` holds."""
-    return name.removeprefix("network.")
+    return f"{name}.".removeprefix("network.").removesuffix(".")
 
 
 def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:

@@ -11,8 +11,9 @@ from torch.nn.utils import parametrizations
 
 from pipeline import models, regularizers
 from pipeline.models._probe import probe
+from pipeline.models._residuals import residual_blocks
 from pipeline.models._routing import routes, routing_table
-from pipeline.models._sites import linear_layers, weights
+from pipeline.models._sites import hidden_layers, linear_layers, weights
 from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
@@ -288,3 +289,57 @@ def test_the_groups_of_the_optimizer_are_those_of_the_record(configure, pool, mo
         sum(len(row["names"]) for row in trained.routing if row["group"] == kind) for kind in kinds
     ]
     assert {row["group"] for row in trained.routing} == set(kinds)
+
+
+class Stacked(nn.Module):
+    """Adds its shortcuts in the forward of the network itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 10)
+        self.blocks = nn.ModuleList([nn.Conv2d(4, 4, 3, padding=1) for _ in range(3)])
+
+    def forward(self, images):
+        maps = self.stem(images)
+        for block in self.blocks:
+            maps = maps + functional.relu(block(maps))
+        return self.head(maps.mean((2, 3)))
+
+
+class HeadFirst(nn.Module):
+    """Registers its head before its stem, and cannot be traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.middle, self.stem = nn.Linear(16, 10), nn.Linear(16, 16), nn.Linear(64, 16)
+
+    def forward(self, images):
+        hidden = functional.relu(self.stem(images.flatten(1)))
+        hidden = (
+            hidden if float(hidden.detach().sum()) < 0 else functional.relu(self.middle(hidden))
+        )
+        return self.head(hidden)
+
+
+class BorrowedStem(nn.Module):
+    """Uses its first layer through its weight alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Linear(64, 16), nn.Linear(16, 10)
+
+    def forward(self, images):
+        return self.head(functional.relu(functional.linear(images.flatten(1), self.stem.weight)))
+
+
+def test_branches_added_by_the_network_itself_are_found():
+    (block,) = residual_blocks(built(Stacked))
+    assert (block.name, block.branches) == ("network", 3)
+
+
+@pytest.mark.parametrize(
+    ("network", "hidden"), [(HeadFirst, {"head", "middle"}), (BorrowedStem, {"head"})]
+)
+def test_hidden_inputs_are_those_that_something_has_multiplied(network, hidden):
+    names = {name.removeprefix("network.") for name, _ in hidden_layers(built(network))}
+    assert names == hidden
