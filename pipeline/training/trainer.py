@@ -195,8 +195,8 @@ def _device(trainer: lightning.Trainer) -> str:
 
 def _is_idle(regularizer: Regularizer, audit: Mapping[str, Measures]) -> bool:
     """Return whether a regularizer validly did nothing in a run with this audit."""
-    measures, activity = audit.get(regularizer.name), regularizer.activity
-    return measures is not None and activity is not None and not measures[activity]
+    measures = audit.get(regularizer.name, {})
+    return regularizer.activity is not None and measures.get(regularizer.activity) == 0
 
 
 def _audit(
