@@ -14,6 +14,8 @@ from pipeline.models._randomness import global_states, restored_globals, seed_gl
 PRODUCTS = ("mm", "mv", "conv", "linear", "bilinear", "trilinear", "rnn", "lstm", "gru")
 SUMMED = ("addmm", "addmv", "addbmm", "baddbmm")  # these add a product to their first argument
 WEIGHTED = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)  # these multiply by their `weight`
+COPIES = ("_to_copy", "clone")  # of a weight, as autocast makes them: the weight itself
+HOLDERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # without a forward
 LAYERS = (*WEIGHTED, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 PASSES = 16  # of a network that draws: a module skipped with chance 1/2 is then seen almost surely
 
@@ -76,6 +78,7 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
     for name, module in copied.named_modules():
         module.register_forward_pre_hook(lambda *_, name=name: enter(name))
         module.register_forward_hook(lambda *_, name=name: called.add(name))
+    callable_names = _callable(copied)
     inputs = images.contiguous(memory_format=memory_format)
     with restored_globals():
         for number in range(PASSES):
@@ -86,10 +89,21 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
             with _GroupNorms():  # type: ignore[no-untyped-call]  # in torch
                 outputs.backward()
             gradients = {name for name, value in parameters.items() if value.grad is not None}
-            is_whole = called == {name for name, _ in copied.named_modules()}
-            if before == global_states() or (is_whole and gradients == parameters.keys()):
+            is_whole = called >= callable_names and gradients == parameters.keys()
+            if is_whole or before == global_states():
                 break
     return Probe(memory_format, *map(frozenset, (called, products.factors, gradients, first)))
+
+
+def _callable(network: nn.Module) -> set[str]:
+    """Return the names of the modules whose forward may run; parts of attention are not called."""
+    modules = dict(network.named_modules())
+    return {
+        name
+        for name, module in modules.items()
+        if not isinstance(module, HOLDERS)
+        and not isinstance(modules[name.rpartition(".")[0]], nn.MultiheadAttention)
+    }
 
 
 def _of_layers(network: nn.Module) -> set[str]:
@@ -112,6 +126,7 @@ class _Products(TorchDispatchMode):
         for name, parameter in parameters.items():
             self.names.setdefault(_storage(parameter), set()).add(name)
         self.of_layers = of_layers
+        self.copies: list[Tensor] = []  # kept, so that no other tensor takes their place in memory
         self.factors: set[str] = set()
 
     def __torch_dispatch__(
@@ -120,7 +135,11 @@ class _Products(TorchDispatchMode):
         operation = func.overloadpacket.__name__
         if any(word in operation for word in PRODUCTS):
             self._look(args[1:] if operation in SUMMED else args)
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if operation in COPIES and _storage(args[0]) in self.names:
+            self.names[_storage(result)] = self.names[_storage(args[0])]
+            self.copies.append(result)
+        return result
 
     def _look(self, operands: Iterable[Any]) -> None:
         tensors = torch.utils._pytree.tree_leaves(operands)

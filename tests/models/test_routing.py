@@ -343,3 +343,51 @@ def test_branches_added_by_the_network_itself_are_found():
 def test_hidden_inputs_are_those_that_something_has_multiplied(network, hidden):
     names = {name.removeprefix("network.") for name, _ in hidden_layers(built(network))}
     assert names == hidden
+
+
+class Halved(nn.Module):
+    """Multiplies in half precision, and a weight that a reshape has copied."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(64, 16), nn.Linear(16, 10)
+        self.mixing = nn.Parameter(torch.randn(4, 4, 16))
+
+    def forward(self, images):
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = functional.relu(self.first(images.flatten(1)))
+        mixing = self.mixing.transpose(0, 2).reshape(16, 16)
+        return self.head(hidden.float() @ mixing)
+
+
+class Dropping(nn.Module):
+    """Draws in every pass, and has modules that are never called: holders, parts of attention."""
+
+    passes = 0
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.5, batch_first=True)
+        self.layers = nn.ModuleList([nn.Linear(4, 8), layer])
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, images):
+        type(self).passes += 1
+        tokens = images.reshape(len(images), 16, 4)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return self.head(tokens.mean(1))
+
+
+def test_a_copy_of_a_weight_is_the_weight():
+    groups = group_of(built(Halved))
+    assert {name for name, group in groups.items() if group == "decayed"} == {
+        *("first.weight", "head.weight", "mixing")
+    }
+
+
+def test_a_network_that_one_pass_has_seen_whole_is_not_run_again():
+    network = Dropping()
+    Dropping.passes = 0
+    probe(network, torch.randn(2, *SHAPE))
+    assert Dropping.passes == 1
