@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from pipeline.config.left_out import left_out_note
 from pipeline.config.validation import errors_in
 from pipeline.data import sources as data
 from pipeline.data.checks import collect_notes, compare_splits, require_examples, require_sizes
@@ -28,8 +29,9 @@ def main(protocol: str) -> None:
     notes = [*warnings, *differences]
     write_prepared(folder, dataset, development, test, info.flips_keep_labels, notes)
     print(f"{dataset}: {len(development.labels)} development and {len(test.labels)} test images")
-    for difference in differences:
-        print(f"note: {difference}")
+    left_out = left_out_note(settings.data.train_size, settings.training.batch_size)
+    for note in filter(None, [*differences, left_out]):
+        print(f"note: {note}")
 
 
 if __name__ == "__main__":

@@ -107,6 +107,8 @@ def test_every_planned_run_is_recorded_with_its_evidence(whole):
             assert record["state"] == "done"
             assert record["machine"]["threads"] == 1
             assert record["cost"]["updates"] == 6
+            assert {row["group"] for row in record["routing"]} == {"decayed", "not decayed"}
+            assert record["idle"] == []
             assert [row["epoch"] for row in read_history(artifacts(whole) / phase / name)] == [
                 1,
                 1,

@@ -39,7 +39,8 @@ def complete(
         loggers: What makes the logger of live curves of a run, by fingerprint.
 
     Raises:
-        Incomplete: Runs failed, or a finished one was damaged; the message names them.
+        Incomplete: Runs failed or have the weights of their reference, or a finished one was
+            damaged; the message names them.
     """
     store.sweep()
     write_current_plan(store, plan)
@@ -72,8 +73,13 @@ def complete(
             f"{labels[damaged[0]]}: damaged or removed since it was trained, "
             f"the first of {len(damaged)} such runs; run again"
         )
-    if failed and not (settings.keep_going or os.environ.get("GAPWISE_KEEP_GOING")):
-        raise Incomplete(format_failures(failed, len(needed), labels))
+    unchanged = {
+        name: {"state": "failed", "reason": reason}
+        for name, reason in store.unchanged(plan).items()
+    }
+    if (failed or unchanged) and not (settings.keep_going or os.environ.get("GAPWISE_KEEP_GOING")):
+        total = len({*needed, *unchanged})
+        raise Incomplete(format_failures({**failed, **unchanged}, total, labels))
 
 
 def finish(

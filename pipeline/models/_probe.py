@@ -1,7 +1,7 @@
 """Run a network once to see which of its modules and weights act, and which layout it takes."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,31 +9,44 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.models._randomness import restored_globals
+from pipeline.models._randomness import global_states, restored_globals, seed_globals
 
 PRODUCTS = ("mm", "mv", "conv", "linear", "bilinear", "trilinear", "rnn", "lstm", "gru")
+SUMMED = ("addmm", "addmv", "addbmm", "baddbmm")  # these add a product to their first argument
+WEIGHTED = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)  # these multiply by their `weight`
+COPIES = ("_to_copy", "clone")  # of a weight, as autocast makes them: the weight itself
+HOLDERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # without a forward
+LAYERS = (*WEIGHTED, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
+PASSES = 16  # of a network that draws: a module skipped with chance 1/2 is then seen almost surely
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a training pass of a network showed.
+    """What training passes of a network showed.
 
     Attributes:
         memory_format: channels_last, or contiguous_format for a network that cannot take the
             former: calls of `view` on feature maps need contiguous ones.
         called: Names of the modules whose forward ran.
-        factors: Names of the parameters that entered a matrix product or a convolution.
+        factors: Names of the parameters that entered a matrix product or a convolution, as what
+            inputs are multiplied by.
+        gradients: Names of the parameters that got a gradient.
+        first: Names of the modules that were called before anything was multiplied: what they read
+            is the images.
     """
 
     memory_format: torch.memory_format
     called: frozenset[str]
     factors: frozenset[str]
+    gradients: frozenset[str]
+    first: frozenset[str]
 
 
 def probe(network: nn.Module, images: Tensor) -> Probe:
-    """Return what a training pass on images (N, channels, height, width) shows.
+    """Return what training passes on images (N, channels, height, width) show.
 
-    The network is left unchanged.
+    One pass, or several of a network that draws and that one pass has not seen whole. The network
+    is left unchanged.
 
     Raises:
         RuntimeError: The network takes the images in no layout.
@@ -44,35 +57,116 @@ def probe(network: nn.Module, images: Tensor) -> Probe:
         return _probed(network, images, torch.contiguous_format)
 
 
+def probe_of(network: nn.Module) -> Probe | None:
+    """Return what is known of a network from its probe, None for one of this package."""
+    known = getattr(network, "probe", None)
+    return known if isinstance(known, Probe) else None
+
+
 def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_format) -> Probe:
     copied = copy.deepcopy(network).train()
     copied.to(memory_format=memory_format)  # type: ignore[call-overload]
+    parameters = dict(copied.named_parameters(remove_duplicate=False))
+    products = _Products(parameters, _of_layers(copied))
     called: set[str] = set()
+    first: set[str] = set()
+
+    def enter(name: str) -> None:
+        if not products.factors:
+            first.add(name)
+
     for name, module in copied.named_modules():
+        module.register_forward_pre_hook(lambda *_, name=name: enter(name))
         module.register_forward_hook(lambda *_, name=name: called.add(name))
-    products = _Products(dict(copied.named_parameters(remove_duplicate=False)))
-    with restored_globals(), products:
-        copied(images.contiguous(memory_format=memory_format)).sum().backward()
-    return Probe(memory_format, frozenset(called), frozenset(products.factors))
+    callable_names = _callable(copied)
+    inputs = images.contiguous(memory_format=memory_format)
+    with restored_globals():
+        for number in range(PASSES):
+            seed_globals(0, "probe", number)
+            before = global_states()
+            with products:
+                outputs = copied(inputs).sum()
+            with _GroupNorms():  # type: ignore[no-untyped-call]  # in torch
+                outputs.backward()
+            gradients = {name for name, value in parameters.items() if value.grad is not None}
+            is_whole = called >= callable_names and gradients == parameters.keys()
+            if is_whole or before == global_states():
+                break
+    return Probe(memory_format, *map(frozenset, (called, products.factors, gradients, first)))
+
+
+def _callable(network: nn.Module) -> set[str]:
+    """Return the names of the modules whose forward may run; parts of attention are not called."""
+    modules = dict(network.named_modules())
+    return {
+        name
+        for name, module in modules.items()
+        if not isinstance(module, HOLDERS)
+        and not isinstance(modules[name.rpartition(".")[0]], nn.MultiheadAttention)
+    }
+
+
+def _of_layers(network: nn.Module) -> set[str]:
+    """Return the names of the parameters of modules that multiply by them."""
+    layers = [name for name, module in network.named_modules() if isinstance(module, LAYERS)]
+    names = [name for name, _ in network.named_parameters(remove_duplicate=False)]
+    return {name for name in names if name.rpartition(".")[0] in layers}
 
 
 class _Products(TorchDispatchMode):
-    """Collects the names of the parameters that are factors of a product; views count too."""
+    """Collects the names of the parameters that are factors of a product; views count too.
 
-    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+    Of a product of parameters alone, as that of a class token and a projection, those of layers
+    are the factors if there are any.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor], of_layers: set[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.names: dict[int, list[str]] = {}
+        self.names: dict[int, set[str]] = {}
         for name, parameter in parameters.items():
-            self.names.setdefault(_storage(parameter), []).append(name)
+            self.names.setdefault(_storage(parameter), set()).add(name)
+        self.of_layers = of_layers
+        self.copies: list[Tensor] = []  # kept, so that no other tensor takes their place in memory
         self.factors: set[str] = set()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if any(word in func.overloadpacket.__name__ for word in PRODUCTS):
-            for value in torch.utils._pytree.tree_leaves(args):
-                if isinstance(value, Tensor):
-                    self.factors.update(self.names.get(_storage(value), ()))
+        operation = func.overloadpacket.__name__
+        if any(word in operation for word in PRODUCTS):
+            self._look(args[1:] if operation in SUMMED else args)
+        result = func(*args, **(kwargs or {}))
+        if operation in COPIES and _storage(args[0]) in self.names:
+            self.names[_storage(result)] = self.names[_storage(args[0])]
+            self.copies.append(result)
+        return result
+
+    def _look(self, operands: Iterable[Any]) -> None:
+        tensors = torch.utils._pytree.tree_leaves(operands)
+        found = [
+            self.names.get(_storage(value), set()) for value in tensors if isinstance(value, Tensor)
+        ]
+        of_parameters = [names for names in found if names]
+        if len(of_parameters) > 1:
+            of_layers = [names for names in of_parameters if names & self.of_layers]
+            of_parameters = of_layers or of_parameters
+        self.factors.update(*of_parameters)
+
+
+class _GroupNorms(TorchDispatchMode):
+    """Raises RuntimeError where torch 2.13 would end the process.
+
+    It does in the backward pass of a group norm of inputs in channels_last layout that need no
+    gradient.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func.overloadpacket.__name__ == "native_group_norm_backward":
+            inputs, (needs_gradient, *_) = args[1], args[-1]
+            if not needs_gradient and not inputs.is_contiguous():
+                raise RuntimeError("group norm in channels_last layout of inputs without gradient")
         return func(*args, **(kwargs or {}))
 
 

@@ -2,12 +2,29 @@
 
 from torch import fx, nn
 
-from pipeline.models._probe import Probe
+from pipeline.models._probe import probe_of
+from pipeline.models._routing import changes_its_weight, decayed, is_computed, routes
 from pipeline.runtime.errors import Refusal
 
 Site = tuple[str, nn.Module]  # qualified name, module
 LAYERS = (nn.Linear, nn.Conv2d)
-NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+KINDS: dict[str, tuple[type[nn.Module], ...]] = {
+    "linear": (nn.Linear,),
+    "convolution": (nn.modules.conv._ConvNd,),
+    "max pooling": (nn.modules.pooling._MaxPoolNd,),
+    "attention": (nn.MultiheadAttention,),
+    "recurrent": (nn.RNNBase, nn.RNNCellBase),
+    "embedding": (nn.Embedding, nn.EmbeddingBag),
+    "bilinear": (nn.Bilinear,),
+}
+NOT_COVERED = {
+    nn.MultiheadAttention: "in-projection not covered",
+    nn.RNNBase: "not covered",
+    nn.RNNCellBase: "not covered",
+    nn.Embedding: "not covered",
+    nn.EmbeddingBag: "not covered",
+    nn.Bilinear: "not covered",
+}
 
 
 def linear_layers(network: nn.Module) -> list[Site]:
@@ -17,7 +34,8 @@ def linear_layers(network: nn.Module) -> list[Site]:
 
 def hidden_layers(network: nn.Module) -> list[Site]:
     """Return the linear layers with hidden inputs: all but a first layer of the network."""
-    return [site for site in _in_order(network, *LAYERS)[1:] if isinstance(site[1], nn.Linear)]
+    first = first_layer(network)
+    return [site for site in _in_order(network, nn.Linear) if site[1] is not first]
 
 
 def convolutions(network: nn.Module) -> list[Site]:
@@ -37,54 +55,99 @@ def pooling_layers(network: nn.Module) -> list[Site]:
 def weights(network: nn.Module) -> list[nn.Parameter]:
     """Return the weights that a norm penalty acts on: matrices and kernels that are trained.
 
-    No biases, scales, positions or tokens, none of normalization layers, none that is frozen. A
-    tied weight is there once.
+    No biases, scales, positions or tokens, none of normalization layers, none that is frozen or
+    gets no gradient. A tied weight is there once.
     """
-    return list(dict.fromkeys(_named_weights(network).values()))
+    return list(dict.fromkeys(decayed(routes(network)).values()))
 
 
 def units(network: nn.Module) -> list[nn.Parameter]:
     """Return the `weights` of linear layers and convolutions, units first."""
-    layers = {name for name, module in network.named_modules() if isinstance(module, LAYERS)}
-    named = _named_weights(network)
+    layers = {plain(name) for name, module in network.named_modules() if isinstance(module, LAYERS)}
+    named = decayed(routes(network))
     owned = (weight for name, weight in named.items() if name.removesuffix(".weight") in layers)
     return list(dict.fromkeys(owned))
 
 
 def require_plain_weights(network: nn.Module, user: str) -> None:
-    """Check that no linear layer or convolution computes its weight from other parameters.
+    """Check that every linear layer and convolution multiplies by a weight of its own.
 
-    Weight normalization, spectral normalization and pruning do so: what is done to the weight
-    would be lost. `user` is what acts on weights, for the error message.
+    Weight normalization, spectral normalization and pruning compute it from other parameters, and
+    a layer may scale it in its forward: what is done to the weight would be lost. `user` is what
+    acts on weights, for the error message.
 
     Raises:
         Refusal: A layer does so.
     """
     for name, module in network.named_modules():
-        if isinstance(module, LAYERS) and "weight" not in module._parameters:
-            place = name.removeprefix("network.")
+        if isinstance(module, LAYERS) and is_computed(module):
             raise Refusal(
-                f"{user}: the weight of {place} is computed from other parameters; "
+                f"{user}: the weight of {plain(name)} is computed from other parameters; "
                 "expected layers without weight normalization, spectral normalization or pruning"
+            )
+        if isinstance(module, LAYERS) and changes_its_weight(
+            plain(name), module, probe_of(network)
+        ):
+            raise Refusal(
+                f"{user}: {plain(name)} changes its weight in its forward; "
+                "expected layers that multiply by their weight itself"
             )
 
 
-def _named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
-    probe = _probe(network)
-    named = {}
-    for owner, module in network.named_modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            full = f"{owner}.{name}" if owner else name
-            is_matrix = parameter.dim() > 1 and not isinstance(module, NORMS)
-            is_factor = probe is None or full.removeprefix("network.") in probe.factors
-            if is_matrix and is_factor and parameter.requires_grad and "bias" not in name:
-                named[full] = parameter
-    return named
+def kind_of(module: nn.Module) -> str:
+    """Return what a module is among those that may be sites, empty for any other."""
+    return next((kind for kind, types in KINDS.items() if isinstance(module, types)), "")
 
 
-def _probe(network: nn.Module) -> Probe | None:
-    probe = getattr(network, "probe", None)
-    return probe if isinstance(probe, Probe) else None
+def first_layer(network: nn.Module) -> nn.Module | None:
+    """Return the linear layer or convolution that reads the images; None if no module does."""
+    known = probe_of(network)
+    return next(
+        (
+            module
+            for name, module in _in_order(network, *LAYERS)
+            if known is None or plain(name) in known.first
+        ),
+        None,
+    )
+
+
+def why_not(network: nn.Module, name: str, module: nn.Module) -> list[str]:
+    """Return why no noise, or not every kind of it, acts at a module; empty if nothing prevents it.
+
+    Args:
+        network: The plain network.
+        name: The qualified name of the module.
+        module: The module.
+    """
+    known = probe_of(network)
+    if not runs(network, name):
+        used = known is not None and f"{plain(name)}.weight" in known.factors
+        return ["its weight is used, not its forward" if used else "its forward does not run"]
+    if isinstance(module, tuple(NOT_COVERED)):
+        return [text for kind, text in NOT_COVERED.items() if isinstance(module, kind)]
+    notes = []
+    if is_computed(module):
+        notes.append("computed weight")
+    if changes_its_weight(plain(name), module, known):
+        notes.append("changes its weight")
+    if module._parameters.get("weight") is not None and not module.weight.requires_grad:
+        notes.append("frozen")
+    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+        notes.append("1x1")
+    if isinstance(module, nn.modules.conv._ConvNd) and not isinstance(module, nn.Conv2d):
+        notes.append("not nn.Conv2d")
+    if isinstance(module, nn.modules.pooling._MaxPoolNd):
+        if not isinstance(module, nn.MaxPool2d):
+            notes.append("not nn.MaxPool2d")
+        elif module.stride in (1, (1, 1)):
+            notes.append("stride 1")
+    return notes
+
+
+def plain(name: str) -> str:
+    """Return the name of a module in the user's own network, which `Standardized` holds."""
+    return f"{name}.".removeprefix("network.").removesuffix(".")
 
 
 def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
@@ -107,8 +170,8 @@ def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
 
 def runs(network: nn.Module, name: str) -> bool:
     """Return whether the forward of a module runs in training, as far as that was probed."""
-    probe = _probe(network)
-    return probe is None or name.removeprefix("network.") in probe.called
+    probe = probe_of(network)
+    return probe is None or plain(name) in probe.called
 
 
 def _calls(network: nn.Module) -> dict[str, int]:

@@ -77,7 +77,7 @@ def predictions(
     if run.augments:
         train, seed = as_fractions(images["train"]), run.config.streams.augmentation
         views[View("train", "augmented")] = augmented(network, train, VIEWS, run.regularizers, seed)
-    for form, regularizers in _forms(run.regularizers):
+    for form, regularizers in _forms(run.regularizers, network):
         views |= _deterministic(run.network(regularizers, shape, classes), held_out, form)
     if viewed:
         views |= _averaged_views(network, run, held_out, flips_keep)
@@ -101,10 +101,12 @@ def _noisy(network: Standardized, run: TrainedRun, images: Images, viewed: bool)
     return views
 
 
-def _forms(regularizers: Sequence[Regularizer]) -> Iterator[tuple[str, list[Regularizer]]]:
+def _forms(
+    regularizers: Sequence[Regularizer], network: Standardized
+) -> Iterator[tuple[str, list[Regularizer]]]:
     """Yield every other deterministic form of one of the regularizers, the rest as they are."""
     for item in regularizers:
-        for form, other in item.other_forms().items():
+        for form, other in item.other_forms(network).items():
             yield form, [other if one is item else one for one in regularizers]
 
 

@@ -27,6 +27,7 @@ from pipeline.records.runs import (
     valid_record,
     write_record,
 )
+from pipeline.records.unchanged import unchanged_runs
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import CHECKSUM, new_folder, read_sealed, to_json, write_sealed
 
@@ -143,8 +144,15 @@ class Store:
             return ""
         return str(stopped["trouble"]) if stopped["until"] > time.time() else ""
 
+    def unchanged(self, plan: Plan) -> dict[str, str]:
+        """Return fingerprint -> reason of the runs that `unchanged_runs` finds in a phase."""
+        return unchanged_runs(plan, {name: self.record(name) for name in plan.fingerprints()})
+
     def assemble(self, plan: Plan, target: Path) -> list[str]:
         """Write a phase's folder, atomically: `plan.json` and every planned run that exists.
+
+        A run with the weights of its reference is failed there: another plan may have another
+        reference, so the store keeps it as it was trained.
 
         Args:
             plan: The plan of the phase.
@@ -154,6 +162,7 @@ class Store:
             The fingerprints of missing runs.
         """
         missing = []
+        unchanged = self.unchanged(plan)
         with new_folder(target) as staging:
             write_sealed(staging / "plan.json", plan.model_dump(mode="json"))
             for fingerprint in plan.fingerprints():
@@ -161,6 +170,8 @@ class Store:
                     missing.append(fingerprint)
                 else:
                     _copy(self.folder(fingerprint), staging / fingerprint)
+                if fingerprint in unchanged:
+                    _fail(staging / fingerprint, unchanged[fingerprint])
         os.sync()  # a stage's end is what must survive a power cut
         return missing
 
@@ -202,6 +213,13 @@ def open_store(root: Path = Path()) -> Store:
     git = subprocess.run(command, capture_output=True, text=True, check=False)
     top = Path(git.stdout.strip()).parent if git.returncode == 0 else here
     return Store(top / ".runs")
+
+
+def _fail(run: Path, reason: str) -> None:
+    """Make the copy of a run a failed one, in its record."""
+    record = valid_record(run) or {}
+    content = {key: value for key, value in record.items() if key != CHECKSUM}
+    write_record(run, {**content, "state": "failed", "reason": reason})
 
 
 def _copy(run: Path, target: Path) -> None:

@@ -39,7 +39,7 @@ class MaskLayer(NoiseLayer):
         kept = (draws >= self.rate).to(inputs.device)
         outputs = self.masked(inputs, kept)
         changed = not torch.equal(outputs, inputs)
-        self.count(drawn=kept.numel(), kept=kept.sum(), passes=1, changed=changed)
+        self.count(drawn=kept.numel(), kept=kept.sum(), changed=changed)
         return outputs
 
     def realised_rate(self, expected: float) -> float:

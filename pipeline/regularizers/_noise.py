@@ -1,7 +1,7 @@
 """Define noise layers: their switch, their generators, and their places in a network."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config.streams import derive
+from pipeline.models._sites import plain
 from pipeline.models._standardized import Standardized
+from pipeline.regularizers._audit import NoEffect
 
 
 class NoiseLayer(nn.Module, ABC):
@@ -50,9 +52,16 @@ class NoiseLayer(nn.Module, ABC):
         """Return the form used without noise, by default the inputs."""
         return inputs
 
+    def form(self) -> Callable[..., Tensor]:
+        """Return `sample`, counted in `counts["passes"]`, or `deterministic`, by the switch."""
+        if not self.sampling:
+            return self.deterministic
+        self.count(passes=1)
+        return self.sample
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the sampled or the deterministic form, by the switch alone."""
-        return self.sample(inputs) if self.sampling else self.deterministic(inputs)
+        return self.form()(inputs)
 
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -66,6 +75,21 @@ def layers_of(network: nn.Module, kind: type[Layer]) -> list[Layer]:
 def noise_layers(network: nn.Module) -> list[NoiseLayer]:
     """Return every noise layer of a network, in order of registration."""
     return layers_of(network, NoiseLayer)  # type: ignore[type-abstract]  # isinstance takes it
+
+
+def require_draws(layers: Sequence[NoiseLayer]) -> None:
+    """Check that every noise layer has sampled: a site may be found and never be used.
+
+    Raises:
+        NoEffect: One has not; the error names the site.
+    """
+    idle = [layer for layer in layers if not layer.counts.get("passes")]
+    if idle:
+        sites = ", ".join(plain(layer.site) for layer in idle)
+        raise NoEffect(
+            f"{idle[0].regularizer}: nothing was drawn at {sites}; "
+            "expected modules whose forward runs in training"
+        )
 
 
 def place_before(module: nn.Module, layer: NoiseLayer) -> None:

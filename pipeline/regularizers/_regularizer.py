@@ -28,6 +28,9 @@ class Regularizer(Settings, ABC):
         clashes: Regularizers that make no sense together with this one, each with the reason.
         off: Values of settings that leave no effect, whatever the other settings; None if there
             are none.
+        activity: The measure of its audit that is 0 in a run in which it validly did nothing, as
+            early stopping that never stopped; None if it changes the weights of every run. A run
+            in which it acted and whose weights are those of its reference fails.
     """
 
     name: ClassVar[str]
@@ -35,6 +38,7 @@ class Regularizer(Settings, ABC):
     also_called: ClassVar[tuple[str, ...]] = ()
     clashes: ClassVar[Mapping[str, str]] = {}
     off: ClassVar[Mapping[str, Any] | None] = None
+    activity: ClassVar[str | None] = None
 
     @classmethod
     def neutral(cls) -> Self | None:
@@ -61,10 +65,11 @@ class Regularizer(Settings, ABC):
         """Return whether it shows mirror images, whose label is another one in some datasets."""
         return False
 
-    def other_forms(self) -> dict[str, Self]:
-        """Return settings with another deterministic form, by the name of the form.
+    def other_forms(self, network: nn.Module) -> dict[str, Self]:
+        """Return settings with another deterministic form on a network, by the name of the form.
 
-        `predict` evaluates the trained weights with each of them; they carry no verdict.
+        `predict` evaluates the trained weights with each of them; they carry no verdict. A form
+        that cannot act on the network is left out.
         """
         return {}
 

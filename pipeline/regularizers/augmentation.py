@@ -165,6 +165,7 @@ class Augmentation(Regularizer):
 
     name: ClassVar = "augmentation"
     off: ClassVar = dict.fromkeys([*COLUMNS, "pca_jitter"], 0)
+    activity: ClassVar = "changed"
 
     shift: float = Field(0, ge=0)
     flip: float = Field(0, ge=0, le=1)

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.models._sites import Site, convolutions, linear_layers, require_plain_weights
+from pipeline.models._sites import Site, convolutions, linear_layers, plain, require_plain_weights
 from pipeline.regularizers._audit import AuditInputs, Measures, require_rate
 from pipeline.regularizers._masks import mean_rate
 from pipeline.regularizers._noise import NoiseLayer, attach, layers_of, place_instead
@@ -127,6 +127,7 @@ class DropConnect(Regularizer):
         "(where: convolution)"
     )
     off: ClassVar = {"rate": 0}
+    activity: ClassVar = "realised_rate"
 
     rate: float = Field(0.5, ge=0, lt=1)
     where: Literal["linear", "convolution"] = "linear"
@@ -140,9 +141,12 @@ class DropConnect(Regularizer):
             )
         return self
 
-    def other_forms(self) -> dict[str, Self]:
-        """Return the Gaussian form of linear layers, where these settings have another."""
+    def other_forms(self, network: nn.Module) -> dict[str, Self]:
+        """Return the Gaussian form, where these settings have another and a ReLU follows a site."""
         if self.where == "convolution" or self.inference == "gaussian":
+            return {}
+        followed = _followed_by_relu(network)
+        if not any(module in followed for _, module in self.sites(network)):
             return {}
         return {"moments": self.model_copy(update={"inference": "gaussian"})}
 
@@ -154,8 +158,9 @@ class DropConnect(Regularizer):
         """Compute every site by a noise layer.
 
         Raises:
-            Refusal: There is no site, with Gaussian inference none that a ReLU follows, or a
-                convolution computes its weight from others.
+            Refusal: There is no site, with Gaussian inference none that a ReLU follows, a
+                convolution computes its weight from others, or a linear layer computes something
+                else than torch's.
         """
         sites = self.require_sites(network)
         if self.where == "convolution":
@@ -163,6 +168,12 @@ class DropConnect(Regularizer):
             owners = [module for _, module in sites]
             _place_around(network, sites[0], ConvolutionsLayer("convolutions", self.rate, owners))
             return
+        for site, module in sites:
+            if type(module).forward is not nn.Linear.forward:
+                raise Refusal(
+                    f"{self.name}: {plain(site)} has a forward of its own; "
+                    "expected that of nn.Linear, which masks replace"
+                )
         gaussian = _followed_by_relu(network) if self.inference == "gaussian" else set()
         if self.inference == "gaussian" and not any(module in gaussian for _, module in sites):
             raise Refusal(

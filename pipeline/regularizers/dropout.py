@@ -49,6 +49,7 @@ class Dropout(Regularizer):
     name: ClassVar = "dropout"
     needs: ClassVar = "linear layer with hidden inputs; where: input drops what it reads"
     off: ClassVar = {"rate": 0}
+    activity: ClassVar = "realised_rate"
 
     rate: float | tuple[float, ...] = 0.5
     where: Literal["hidden", "input"] = "hidden"

@@ -122,9 +122,11 @@ class FractionalMaxPooling(Regularizer):
         """Return sites, sizes after each, and the sequences seen in the first batches."""
         layers = _layers(inputs.network)
         pooled = [axes for layer in layers for axes in layer.sizing.axes.values()]
-        idle = sum(not layer.sizing.axes for layer in layers)
+        idle = [layer.sizing.site for layer in layers if not layer.sizing.axes]
         require_effect(
-            bool(layers) and not idle, 0, f"{NAME}: {idle} of {len(layers)} layers have not pooled"
+            bool(layers) and not idle,
+            0,
+            f"{NAME}: {len(idle)} of {len(layers)} layers have not pooled: {', '.join(idle)}",
         )
         measures: Measures = {"sites": len(layers)}
         for number, (rows, columns) in enumerate(pooled, 1):

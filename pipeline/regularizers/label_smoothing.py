@@ -39,6 +39,7 @@ class LabelSmoothing(Regularizer):
 
     name: ClassVar = "label_smoothing"
     off: ClassVar = {"amount": 0}
+    activity: ClassVar = "changed"
 
     amount: float = Field(0.1, ge=0, lt=1)
 

@@ -50,6 +50,7 @@ class MaxNorm(Regularizer):
 
     name: ClassVar = "max_norm"
     needs: ClassVar = "linear layer or convolution"
+    activity: ClassVar = "fired"
 
     strength: float = Field(3.0, gt=0)
 

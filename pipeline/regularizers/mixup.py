@@ -59,6 +59,7 @@ class Mixup(Regularizer):
 
     name: ClassVar = "mixup"
     off: ClassVar = {"alpha": 0}
+    activity: ClassVar = "changed"
 
     alpha: float = Field(0.2, ge=0)
 

@@ -45,6 +45,7 @@ class SpatialDropout(Regularizer):
     name: ClassVar = "spatial_dropout"
     needs: ClassVar = "convolution that sees more than one pixel"
     off: ClassVar = {"rate": 0}
+    activity: ClassVar = "realised_rate"
 
     rate: float = Field(0.1, ge=0, lt=1)
 

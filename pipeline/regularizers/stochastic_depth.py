@@ -66,6 +66,7 @@ class StochasticDepth(Regularizer):
         "convolutions or linear layers than the other"
     )
     off: ClassVar = {"survival": 1}
+    activity: ClassVar = "skipped"
 
     survival: float = Field(0.5, gt=0, le=1)
     decay: Literal["linear", "uniform"] = "linear"
@@ -146,8 +147,7 @@ class BranchLayer(NoiseLayer, Gate):
 
     def forward(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
         """Return the sampled or the deterministic form, by the switch alone."""
-        form = self.sample if self.sampling else self.deterministic
-        return form(inputs, *pieces)
+        return self.form()(inputs, *pieces)
 
 
 @final

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config.labels import format_setting
+from pipeline.config.left_out import left_out_notes
 from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import Plan
 from pipeline.data.prepared import read_summary
@@ -13,7 +14,7 @@ from pipeline.execution.plans import current_plans
 from pipeline.execution.processes import cores
 from pipeline.records.store import Store, open_store
 from pipeline.runtime.errors import Refusal
-from pipeline.terminal.tables import show, table
+from pipeline.terminal.tables import say, show, table
 
 ARTIFACTS = Path("artifacts")
 
@@ -87,6 +88,8 @@ def show_plan(plans: Sequence[Plan], seconds_per_run: float = 0) -> None:
         f"{len(missing)} runs to train: "
         f"about {minutes:.1f} minutes of training alone, with {workers} workers"
     )
+    for note in left_out_notes(confirmed):
+        say(f"note: {note}")
 
 
 def _fingerprints(plan: Plan, study: str, arm: str) -> list[str]:

@@ -1,36 +1,57 @@
-"""Print the output of `gapwise doctor --model`: where in a network regularizers may act."""
+"""Print the output of `gapwise doctor --model`: where regularizers may act, and on what weights."""
 
+import copy
 import functools
-from collections.abc import Callable
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 from torch import nn
 
-from pipeline import models
+from pipeline import models, regularizers
 from pipeline.config.parameters import read_parameters
 from pipeline.config.validation import errors_in
 from pipeline.data import sources as data
-from pipeline.models import _sites as sites
 from pipeline.models._additions import passed_over
-from pipeline.models._residuals import residual_blocks
+from pipeline.models._residuals import ResidualBlock, residual_blocks
+from pipeline.models._routing import Route, routes
+from pipeline.models._sites import first_layer, kind_of, plain, why_not
 from pipeline.models.imported import require_fit
 from pipeline.planning.protocols import document_of
 from pipeline.planning.resolution import resolved
-from pipeline.terminal.tables import show, table
+from pipeline.regularizers._regularizer import Regularizer
+from pipeline.runtime.errors import Refusal
+from pipeline.terminal.tables import say, show, table
 
-KINDS: dict[str, Callable[[nn.Module], list[str]]] = {
-    "linear layers": lambda network: [name for name, _ in sites.linear_layers(network)],
-    "of these with hidden inputs": lambda network: [
-        name for name, _ in sites.hidden_layers(network)
-    ],
-    "convolutions above 1x1": lambda network: [name for name, _ in sites.convolutions(network)],
-    "max-pooling layers": lambda network: [name for name, _ in sites.pooling_layers(network)],
-    "residual blocks": lambda network: [block.name for block in residual_blocks(network)],
-}
+WHOLE = "the network itself"
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Acting:
+    """What regularizers in their default settings act on.
+
+    Attributes:
+        modules: Name of a module -> labels of the regularizers that place noise there.
+        weights: Label of a regularizer -> the number of weights that it acts on.
+        others: Labels of those that act on the network as a whole, its batches or its training.
+        refusals: Why others cannot act, one line each.
+    """
+
+    modules: Mapping[str, Sequence[str]]
+    weights: Mapping[str, int]
+    others: Sequence[str]
+    refusals: Sequence[str]
 
 
 def show_sites(name: str) -> None:
-    """Print a row for each kind of site with its modules.
+    """Print a row for each module that may be a site, then a row for each parameter.
+
+    Rows that differ in the numbers of their names alone are one.
 
     Raises:
         Refusal: The protocol is invalid, or its network cannot be built.
@@ -44,13 +65,116 @@ def show_sites(name: str) -> None:
         require_fit(network.network, protocol.model, kind.shape, make)
     weights = sum(parameter.numel() for parameter in network.parameters())
     model = protocol.model.get("import", protocol.model["name"])
-    rows = table("sites", "number", "modules", title=f"{name}: {model}, {weights:,} parameters")
-    for label, find in KINDS.items():
-        modules = [name.removeprefix("network.") for name in find(network)]
-        rows.add_row(label, str(len(modules)), ", ".join(modules))
-    show(rows)
+    acting = _acting(network, kind.shape)
+    show(
+        _table(
+            ("module", "kind", "acted on by", "note"),
+            _module_rows(network, acting.modules),
+            f"{name}: {model}, {weights:,} parameters",
+        )
+    )
     if left := passed_over(network):
-        print(
+        say(
             f"{left} modules or sums may or may not be residual blocks: "
             "stochastic depth leaves them unchanged"
         )
+    show(
+        _table(
+            ("parameter", "shape", "group", "why"),
+            map(_parameter_row, routes(network)),
+            f"{name}: parameters",
+        )
+    )
+    on_weights = [f"{label} ({number})" for label, number in acting.weights.items()]
+    say(f"on decayed weights (number of tensors): {', '.join(on_weights) or 'none'}")
+    say(f"on the network as a whole, its batches or its training: {', '.join(acting.others)}")
+    for refusal in acting.refusals:
+        say(f"cannot act: {refusal}")
+
+
+def _acting(network: nn.Module, shape: tuple[int, ...]) -> Acting:
+    modules: dict[str, list[str]] = defaultdict(list)
+    weights: dict[str, int] = {}
+    others: list[str] = []
+    refusals: list[str] = []
+    known = {name for name, _ in network.named_modules() if name}
+    for label, regularizer in _variants():
+        try:
+            regularizer.effect(network, shape)
+            regularizer.modify_model(copy.deepcopy(network))
+        except Refusal as refusal:
+            refusals += refusal.lines
+            continue
+        sites = regularizer.sites(network)
+        names = [_name(site) for site in sites if not isinstance(site, nn.Parameter)]
+        if not names:
+            weights[label] = len(sites)
+        elif known.isdisjoint(names):
+            others.append(label)
+        for name in known.intersection(names):
+            modules[name].append(label)
+    return Acting(modules, weights, others, refusals)
+
+
+def _variants() -> Iterator[tuple[str, Regularizer]]:
+    """Yield every regularizer in its default settings, and one for each place in its `where`."""
+    for name, kind in regularizers.settings().items():
+        field = kind.model_fields.get("where")
+        if field is None:
+            yield name, kind()
+            continue
+        for place in get_args(field.annotation):
+            label = name if place == field.default else f"{name} ({place})"
+            yield label, kind.model_validate({"where": place})
+
+
+def _name(site: ResidualBlock | tuple[str, nn.Module]) -> str:
+    return site.name if isinstance(site, ResidualBlock) else site[0]
+
+
+def _module_rows(network: nn.Module, acted: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    """Yield name, kind, what acts and why something does not, of modules that may be sites."""
+    blocks = {block.name for block in residual_blocks(network)}
+    first = first_layer(network)
+    for name, module in network.named_modules():
+        kind = "residual block" if name in blocks else kind_of(module)
+        if kind or name in acted:
+            labels = ", ".join(acted.get(name, ())) or "none"
+            notes = ["first layer"] if module is first else []
+            notes += why_not(network, name, module)
+            yield plain(name) or WHOLE, kind, labels, ", ".join(notes)
+
+
+def _parameter_row(route: Route) -> Row:
+    shape = "x".join(map(str, route.parameter.shape)) or "scalar"
+    return route.name, shape, route.group, route.reason
+
+
+def _table(columns: Row, rows: Iterable[Row], title: str) -> Any:
+    shown = table(*columns, title=title)
+    grouped: dict[Row, list[str]] = {}
+    for name, *cells in rows:
+        grouped.setdefault((re.sub(r"\d+", "#", name), *cells), []).append(name)
+    for (_, *cells), names in grouped.items():
+        shown.add_row(_joined(names), *cells)
+    return shown
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Return names that differ in numbers alone as one, as in `layers.0-5.linear (6)`."""
+    if len(names) == 1:
+        return names[0]
+    places = zip(*(map(int, re.findall(r"\d+", name)) for name in names), strict=True)
+    texts = iter([_ranges(sorted(set(numbers))) for numbers in places])
+    return re.sub(r"\d+", lambda _: next(texts), names[0]) + f" ({len(names)})"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as in `0-3,5`."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)

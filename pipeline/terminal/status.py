@@ -34,11 +34,15 @@ def show_status(protocol: str) -> None:
             continue
         if changed:
             lines.append(f"{phase}: {changed[0]} has changed since this plan; run: gapwise run")
-        run_states = {name: store.state(name) for name in plan.fingerprints()}
+        unchanged = store.unchanged(plan)
+        run_states = {
+            name: "failed" if name in unchanged else store.state(name)
+            for name in plan.fingerprints()
+        }
         rows += [
             (short, study, counts) for study, counts in _count_states(plan, run_states).items()
         ]
-        lines += _format_reasons(plan, run_states, store)
+        lines += _format_reasons(plan, run_states, store, unchanged)
         progress += _format_progress(plan, run_states, store)
         states |= run_states
     if rows:
@@ -95,12 +99,14 @@ def _count_states(plan: Plan, states: Mapping[str, str]) -> dict[str, Counter[st
     return {study: Counter(by_run.values()) for study, by_run in runs.items()}
 
 
-def _format_reasons(plan: Plan, states: Mapping[str, str], store: Store) -> Iterator[str]:
+def _format_reasons(
+    plan: Plan, states: Mapping[str, str], store: Store, unchanged: Mapping[str, str]
+) -> Iterator[str]:
     """Yield a line for each state and reason, which names the first run with it."""
     labels = run_labels(plan)
     for problem in PROBLEMS:
         reasons = {
-            name: str((store.record(name) or {}).get("reason", ""))
+            name: unchanged.get(name) or str((store.record(name) or {}).get("reason", ""))
             for name, state in states.items()
             if state == problem
         }

@@ -68,6 +68,8 @@ def _record(trained: Trained) -> dict[str, Any]:
     return {
         **_outcome(trained),
         "audit": trained.audit,
+        "idle": trained.idle,
+        "routing": trained.routing,
         "cost": trained.cost,
         "machine": machine,
         "kept": {kind: _kept_names(kind, states) for kind, states in trained.kept.items()},

@@ -21,10 +21,13 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.models._randomness import restored_globals
+from pipeline.models._routing import routes, routing_table
 from pipeline.prediction.members import by_rule
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._audit import AuditInputs, Measures
 from pipeline.regularizers._callback import TrainingCallback
+from pipeline.regularizers._noise import require_draws
+from pipeline.regularizers._regularizer import Regularizer
 from pipeline.training.callbacks import Forwarded
 from pipeline.training.checkpoints import Checkpoints, latest
 from pipeline.training.cost import counted
@@ -52,6 +55,8 @@ class Trained:
     validation_logits: Tensor | None  # (members, N, classes) by the test rule; None if diverged
     validation_labels: Tensor  # (N,)
     audit: dict[str, Measures]  # by regularizer
+    idle: list[str]  # the regularizers that validly did nothing
+    routing: list[dict[str, Any]]  # group, reason, and names of parameters
     cost: dict[str, int]
     diverged: str  # the reason, empty for a run that did not
     seconds: float | None  # of fitting; None for a resumed run
@@ -103,9 +108,10 @@ def train(
     network.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     logits, audit = None, {}
     if not diverged:
+        # before noise layers sample for predictions: the audit is of training alone
+        audit = _audit(task, of_each, training_loss=curves.rows[-2]["loss"])
         rule = regularizers.test_rule(chosen)
         logits = by_rule(network, held.images, rule, streams.noise)
-        audit = _audit(task, of_each, training_loss=curves.rows[-2]["loss"])
     return Trained(
         weights=_on_cpu(network.state_dict()),
         kept={
@@ -117,6 +123,8 @@ def train(
         validation_logits=logits,
         validation_labels=held.labels,
         audit=audit,
+        idle=[item.name for item in chosen if _is_idle(item, audit)],
+        routing=routing_table(routes(network)),
         cost=counted(config, pool, batches.size, updates=task.updates),
         diverged=diverged,
         seconds=seconds,
@@ -185,10 +193,21 @@ def _device(trainer: lightning.Trainer) -> str:
     return f"{trainer.world_size} x {name}, {type(trainer.strategy).__name__}"
 
 
+def _is_idle(regularizer: Regularizer, audit: Mapping[str, Measures]) -> bool:
+    """Return whether a regularizer validly did nothing in a run with this audit."""
+    measures = audit.get(regularizer.name, {})
+    return regularizer.activity is not None and measures.get(regularizer.activity) == 0
+
+
 def _audit(
     task: Task, callbacks: list[list[TrainingCallback]], training_loss: float
 ) -> dict[str, Measures]:
-    """Return the measures of every regularizer's audit, by name."""
+    """Return the measures of every regularizer's audit, by name.
+
+    Raises:
+        NoEffect: A noise layer never sampled, or an audit failed.
+    """
+    require_draws(task.layers)
     groups: list[dict[str, Any]] = task.trainer.optimizers[0].param_groups
     audits = {}
     for item, changes, hooks in zip(task.regularizers, task.changes, callbacks, strict=True):

@@ -14,6 +14,8 @@ from pipeline import models, regularizers
 from pipeline.models._sites import convolutions, hidden_layers, linear_layers, units, weights
 from pipeline.prediction import members
 from pipeline.prediction.network import assemble
+from pipeline.prediction.tensors import TrainedRun, predictions
+from pipeline.regularizers._audit import NoEffect
 from pipeline.regularizers.weight_averaging import refresh_statistics
 from pipeline.runtime.errors import Refusal
 from pipeline.training.job import _packed
@@ -73,6 +75,55 @@ class BorrowedWeight(Convolutional):
     def __init__(self):
         super().__init__()
         self.mixing = nn.Linear(24, 24)
+
+
+class BorrowedLater(Convolutional):
+    """Calls a layer for small batches, as the probe has them, and borrows its weight for others."""
+
+    def forward(self, images):
+        flat = self.flat(self.features(images))
+        few = len(images) <= 2
+        hidden = self.hidden(flat) if few else functional.linear(flat, self.hidden.weight)
+        return self.last(functional.relu(hidden))
+
+
+class PooledLater(Convolutional):
+    """Borrows the settings of a pooling layer but for small batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.MaxPool2d(2)
+
+    def features(self, images):
+        few = len(images) <= 2
+        maps = functional.relu(self.first(images))
+        maps = self.pool(maps) if few else functional.max_pool2d(maps, self.pool.kernel_size)
+        return functional.max_pool2d(functional.relu(self.second(maps)), 2)
+
+    def flat(self, maps):
+        return functional.adaptive_avg_pool2d(maps, 2).flatten(1)
+
+
+class ConvolvedLater(Convolutional):
+    """Borrows the weight of a convolution but for small batches."""
+
+    def features(self, images):
+        few = len(images) <= 2
+        maps = (
+            self.first(images) if few else functional.conv2d(images, self.first.weight, padding=1)
+        )
+        maps = functional.max_pool2d(functional.relu(maps), 2)
+        return functional.max_pool2d(functional.relu(self.second(maps)), 2)
+
+
+class BorrowedInTraining(Convolutional):
+    """Calls a layer in evaluation mode alone."""
+
+    def forward(self, images):
+        flat = self.flat(self.features(images))
+        borrowed = functional.linear(flat, self.hidden.weight, self.hidden.bias)
+        hidden = borrowed if self.training else self.hidden(flat)
+        return self.last(functional.relu(hidden))
 
 
 class Attention(nn.Module):
@@ -314,3 +365,36 @@ def test_noise_acts_inside_torchs_fused_layers(configure, pool):
     assert len({tuple(row.flatten().tolist()) for row in passes}) == 6
     audit = train(config, pool).audit["dropconnect"]
     assert audit["sites"] == 3
+
+
+@pytest.mark.parametrize(
+    ("network", "item", "site"),
+    [
+        (BorrowedLater, {"name": "dropout", "rate": 0.5}, "hidden"),
+        (BorrowedLater, {"name": "dropconnect", "rate": 0.5}, "hidden"),
+        (ConvolvedLater, {"name": "spatial_dropout", "rate": 0.5}, "first"),
+        (PooledLater, {"name": "fractional_max_pooling", "ratio": 1.41}, "pool"),
+    ],
+    ids=["dropout", "dropconnect", "spatial_dropout", "fractional_max_pooling"],
+)
+def test_a_site_that_never_drew_fails_its_run(configure, pool, network, item, site):
+    with pytest.raises(NoEffect, match=f"^{item['name']}: nothing was drawn at {site}; "):
+        train(config_of(configure, network, item, epochs=1), pool)
+
+
+def test_a_module_that_runs_in_evaluation_alone_is_no_site(configure, pool):
+    assert names(linear_layers(built(BorrowedInTraining))) == ["last"]
+    item = {"name": "dropout", "rate": 0.5}
+    config = config_of(configure, BorrowedInTraining, item, epochs=1)
+    assert train(config, pool).audit["dropout"]["sites"] == 1
+
+
+@pytest.mark.parametrize("network", [Convolutional, Attention, Norms])
+def test_dropconnect_predicts_without_a_relu_module(configure, pool, network):
+    config = config_of(configure, network, {"name": "dropconnect", "rate": 0.5}, epochs=1)
+    weights = train(config, pool).weights
+    run = TrainedRun(config, regularizers.build(config.regularizers), weights, {})
+    images = torch.from_numpy(pool.images[:20])
+    splits = dict.fromkeys(("train", "validation", "test"), images)
+    found = predictions(run, splits, pool.classes, viewed=False, flips_keep=False)
+    assert {view.kind for view in found} == {"deterministic", "noise", "trained"}

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pipeline.config.plan import Plan, PlannedRun, read_plan
+from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy, read_plan
 from pipeline.records.runs import read_history, read_record
 from pipeline.records.store import Store, open_store
 
@@ -40,7 +40,7 @@ def plan(*names):
         settings={},
         margin=0.01,
         data_digest="d",
-        studies=(),
+        studies=(PlannedStudy(name="s", question="?", arms=(PlannedArm(name="a"),)),),
         runs=runs,
     )
 

@@ -368,3 +368,22 @@ def test_no_site_is_refused():
         DropConnect().modify_model(nn.Sequential(nn.Conv2d(1, 1, 3)))
     with pytest.raises(Refusal, match="convolution that sees more than one pixel"):
         DropConnect(where="convolution").modify_model(nn.Sequential(nn.Conv2d(1, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "forms"),
+    [
+        (nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), {}, ["moments"]),
+        (nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2)), {}, []),
+        (nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)), {}, []),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)), {}, []),
+        (nn.Sequential(nn.Linear(4, 4), nn.ReLU()), {"inference": "gaussian"}, []),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), {"where": "convolution"}, []),
+    ],
+)
+def test_the_gaussian_form_is_offered_where_a_relu_follows_a_site(network, settings, forms):
+    """Also on the network that training has equipped, which prediction passes."""
+    item = DropConnect(**settings)
+    assert list(item.other_forms(network)) == forms
+    item.modify_model(network)
+    assert list(item.other_forms(network)) == forms

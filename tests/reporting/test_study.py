@@ -8,7 +8,7 @@ import pytest
 from pipeline.comparison.arms import rule_means
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.reporting.markdown import Formatter
-from pipeline.reporting.pages.study import arms_at_edge, rules_section
+from pipeline.reporting.pages.study import arms_at_edge, audit_table, rules_section
 
 
 def planned(fingerprints):
@@ -57,3 +57,16 @@ def test_a_rule_scored_on_some_of_the_runs_alone_is_not_shown_beside_the_others(
     shown = rules_section(data, study)
     assert "| a | noise_12 | 80.0" in shown
     assert "crops" not in shown
+
+
+def test_failed_audits_are_told_by_arm_and_reason():
+    equal = "audit: the final weights are those of baseline at the same seed"
+    reasons = [("a", equal), ("a", equal), ("b", "NoEffect: b: no mask"), ("b", "took too long")]
+    runs = pd.DataFrame(reasons, columns=["arm", "reason"]).assign(study="s")
+    audits = pd.DataFrame(columns=["study", "arm", "regularizer", "measure", "n", "mean"])
+    study = PlannedStudy(name="s", question="?", arms=())
+    shown = audit_table(SimpleNamespace(runs=runs, audits=audits), study)
+    assert [line for line in shown.splitlines() if line.startswith("- ")] == [
+        f"- **a**: 2 runs failed: {equal}",
+        "- **b**: 1 run failed: NoEffect: b: no mask",
+    ]

@@ -28,7 +28,7 @@ DATA = {"development": 1078, "validation": 0, "notes": []}
 SETTINGS = {
     "data": {"dataset": "digits", "train_size": 7},
     "model": {"name": "resnet"},
-    "training": {"epochs": 2},
+    "training": {"epochs": 2, "batch_size": 4},
 }
 VERDICTS = {
     "augmentation": (0.02, "helps"),

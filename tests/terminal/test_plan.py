@@ -104,3 +104,16 @@ def test_no_plan_is_finished_once_a_new_one_would_differ(finished, monkeypatch, 
         own = identity | {"code": identity["code"] | {"import": "0"}}
         monkeypatch.setattr(type(store), "identity", lambda self, fingerprint: own)
     assert not finished_plans("tiny")
+
+
+def test_images_that_no_batch_has_are_noted_in_plan_and_prepare(project, capsys):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("batch_size: 10", "batch_size: 20"))
+    note = (
+        "note: training.batch_size 20 leaves 10 of 30 training images (33 %) out of every epoch, "
+        "different ones each time: an incomplete batch is dropped"
+    )
+    show_expected()
+    assert note in " ".join(capsys.readouterr().out.split())
+    prepare.main("tiny")
+    assert note in capsys.readouterr().out.splitlines()

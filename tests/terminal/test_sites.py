@@ -19,22 +19,105 @@ class Net(nn.Sequential):
         super().__init__(*layers)
 """
 
+PARTS = """
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Linear(4, 8)
+        self.embedding = nn.Embedding(16, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.normed = parametrizations.weight_norm(nn.Linear(8, 8))
+        self.unused, self.head = nn.Linear(8, 3), nn.Linear(8, 10).requires_grad_(False)
+
+    def forward(self, images):
+        tokens = self.patches(images.reshape(len(images), 16, 4))
+        tokens = tokens + self.embedding(torch.arange(16))
+        tokens = self.attention(tokens, tokens, tokens)[0]
+        return self.head(torch.relu(self.normed(tokens.mean(1))))
+"""
+DEEP = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Linear(64, 8), nn.Linear(8, 10)
+        layers = [nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)) for _ in range(30)]
+        self.blocks = nn.ModuleList(layers)
+
+    def forward(self, images):
+        hidden = self.stem(images.flatten(1))
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        return self.head(hidden)
+"""
+
 
 def use(project, model):
     protocol = project / "experiments" / "protocols" / "tiny.yaml"
     protocol.write_text(re.sub("model: .*", f"model: {model}", protocol.read_text()))
 
 
-def test_every_kind_of_site_is_named(project, capsys):
+def cells(text):
+    """Return name -> the other cells of each row, where rows are one line."""
+    lines = [re.split(r" {2,}", line.strip()) for line in text.splitlines()]
+    return {name: tuple(rest) for name, *rest in lines if rest}
+
+
+def shown(capsys, monkeypatch, columns=300):
+    monkeypatch.setenv("COLUMNS", str(columns))
     show_sites("tiny")
-    shown = dict(re.findall(r"^ (\w.*?) {2,}(\d+)  ", capsys.readouterr().out, re.MULTILINE))
-    assert shown == {
-        "linear layers": "2",
-        "of these with hidden inputs": "2",
-        "convolutions above 1x1": "5",
-        "max-pooling layers": "1",
-        "residual blocks": "2",
-    }
+    return capsys.readouterr().out
+
+
+def own(project, monkeypatch, network):
+    """Make `network`, the text of a class Net, the network of the protocol."""
+    (project / "shown_networks.py").write_text(network)
+    monkeypatch.syspath_prepend(str(project))
+    monkeypatch.delitem(sys.modules, "shown_networks", raising=False)
+    use(project, "{import: 'shown_networks:Net'}")
+
+
+def test_every_site_has_a_row_with_what_acts_on_it(project, capsys, monkeypatch):
+    rows = cells(shown(capsys, monkeypatch))
+    noise = "dropconnect (convolution), spatial_dropout"
+    assert rows["0"] == ("convolution", noise, "first layer")
+    assert rows["1,3 (2)"] == ("residual block", "stochastic_depth")
+    assert rows["1,3.branch.2,5 (4)"] == ("convolution", noise)
+    assert rows["2"] == ("max pooling", "fractional_max_pooling")
+    assert rows["3.shortcut"] == ("convolution", "none", "1x1")
+    assert rows["8,10 (2)"] == ("linear", "dropconnect, dropout")
+    assert rows["1.branch.2,5.weight (2)"] == ("4x4x3x3", "decayed", "matrix or kernel")
+    assert rows["4.weight"] == ("8", "not decayed", "normalization")
+
+
+def test_why_nothing_acts_is_said(project, capsys, monkeypatch):
+    own(project, monkeypatch, PARTS)
+    text = shown(capsys, monkeypatch)
+    rows = cells(text)
+    assert rows["attention.out_proj"] == ("linear", "none", "its weight is used, not its forward")
+    assert rows["attention"] == ("attention", "none", "in-projection not covered")
+    assert rows["unused"] == ("linear", "none", "its forward does not run")
+    assert rows["normed"] == ("linear", "dropconnect, dropout", "computed weight")
+    assert rows["embedding"] == ("embedding", "none", "not covered")
+    assert rows["head"] == ("linear", "dropconnect, dropout", "frozen")
+    assert rows["unused.weight"] == ("3x8", "no gradient", "none in a training pass")
+    assert rows["head.weight"] == ("10x8", "frozen", "requires no gradient")
+    assert "cannot act: weight_decay: the weight of normed is computed from" in text
+    assert "on decayed weights (number of tensors): none" in text
+
+
+def test_many_equal_layers_are_one_row_in_80_columns(project, capsys, monkeypatch):
+    own(project, monkeypatch, DEEP)
+    text = shown(capsys, monkeypatch, 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(text.splitlines()) < 45
+    assert re.search(r"^ blocks\.0-29\.0,2 \(60\) ", text, re.MULTILINE)
+    assert re.search(r"^ blocks\.0-29\.0,2\.weight \(60\)  8x8 ", text, re.MULTILINE)
 
 
 def test_the_command_shows_it(command):

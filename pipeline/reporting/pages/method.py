@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.comparison.levels import LEVEL, POWER
+from pipeline.config.left_out import left_out_notes
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, Page, changes, family, rules
@@ -73,6 +74,8 @@ def _protocol(data: ReportData) -> Iterator[str]:
         f"**Training**: {training['epochs']} epochs, {updates} updates (every arm, unless named "
         f"under [cost](cost.md)){_others(training, 'epochs')}"
     )
+    for note in left_out_notes(data.confirmation):
+        yield f"**Batches**: {md.escape(note)}"
     yield (
         f"**Seeds**: {_seeds(data, 'exploration')} to explore settings, "
         f"{_seeds(data, 'confirmation')} to confirm, all different. All arms of a seed "

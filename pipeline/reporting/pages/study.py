@@ -30,6 +30,7 @@ from pipeline.reporting.pages.cost import cost_table
 ORDER = 60
 SHARED = "The baseline's runs are shared by all studies."
 NAME = "validation_accuracy"
+AUDIT = ("audit: ", "NoEffect: ")  # how the reasons of failed audits begin
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -155,10 +156,21 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
         }
         for row in of(data.audits, study.name).to_dict("records")
     ]
-    if not rows:
-        return "No run of this study has an audit."
     caption = "Means over done confirmation runs (n), measured in training."
-    return md.format_table(rows, caption, words=("arm", "regularizer", "measure"))
+    table = "No run of this study has an audit."
+    if rows:
+        table = md.format_table(rows, caption, words=("arm", "regularizer", "measure"))
+    return md.join_parts(table, _failed_audits(of(data.runs, study.name)))
+
+
+def _failed_audits(runs: pd.DataFrame) -> str:
+    """Return a line for each arm and reason for which an audit failed its runs; empty if none."""
+    failed = runs[runs["reason"].str.startswith(AUDIT)]
+    lines = [
+        f"**{arm}**: {md.format_count(len(group), 'run')} failed: {md.escape(reason)}"
+        for (arm, reason), group in failed.groupby(["arm", "reason"], sort=False)
+    ]
+    return md.format_bullets(lines)
 
 
 def _band(data: ReportData, bands: Mapping[str, md.Row], metric: str) -> str:

@@ -1,0 +1,66 @@
+"""Find regularized runs that ended with the weights of their reference: their audit has failed.
+
+Each run passes its own audit in training, where its reference is not known.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.config.plan import Factor, Plan, PlannedRun
+
+WEIGHTS = "weights.safetensors"
+
+Records = Mapping[str, Mapping[str, Any] | None]  # fingerprint -> record, None if there is none
+Place = tuple[Any, ...]  # study, arm, and what the runs of an arm and its reference share
+
+
+def unchanged_runs(plan: Plan, records: Records) -> dict[str, str]:
+    """Return the reason of every run whose regularizers left the weights of its reference.
+
+    The reference is the run of the arm it is compared with, on the same streams. Equal weights are
+    valid where the records say that what differs did nothing by chance or by its rule, as early
+    stopping that never stopped.
+
+    Args:
+        plan: The plan of a phase.
+        records: The records of its runs.
+
+    Returns:
+        Fingerprint -> reason, one line.
+    """
+    arms = {(study, arm.name): arm for study, arm in plan.arms()}
+    names: dict[Place, list[str]] = {}
+    for run in plan.runs:
+        names.setdefault(_place(run, run.arm), []).append(run.fingerprint)
+    reasons = {}
+    for run in plan.runs:
+        arm = arms[run.study, run.arm]
+        own = records.get(run.fingerprint) or {}
+        for name in names.get(_place(run, arm.against), []):
+            other = records.get(name) or {}
+            if name != run.fingerprint and _is_unchanged(arm.factor, own, other):
+                reasons[run.fingerprint] = (
+                    f"audit: the final weights are those of {arm.against} at the same seed; "
+                    f"expected others by {' and '.join(_differing(arm.factor, own, other))}"
+                )
+    return reasons
+
+
+def _place(run: PlannedRun, arm: str) -> Place:
+    return run.study, arm, run.seed, run.member, run.stream, run.draw
+
+
+def _is_unchanged(factor: Factor, own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two finished runs have equal weights, although a regularizer acted."""
+    weights = [record.get("files", {}).get(WEIGHTS) for record in (own, other)]
+    states = {own.get("state"), other.get("state")}
+    if states != {"done"} or None in weights or weights[0] != weights[1]:
+        return False
+    idle = {*own.get("idle", ()), *other.get("idle", ())}
+    return any(name not in idle for name in _differing(factor, own, other))
+
+
+def _differing(factor: Factor, own: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the regularizers with other settings, or which one of the two runs alone has."""
+    either = {*own.get("audit", ())} ^ {*other.get("audit", ())}
+    yield from sorted({*factor.regularizers, *either})

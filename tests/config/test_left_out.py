@@ -1,0 +1,60 @@
+"""How many training images are in no batch of an epoch."""
+
+import pytest
+import torch
+
+from pipeline.config.left_out import left_out_note, left_out_notes
+from pipeline.config.plan import Plan, PlannedRun
+from pipeline.data.loader import Batches
+
+
+@pytest.mark.parametrize(
+    ("train_size", "batch_size", "left"),
+    [
+        (24, 20, 4),
+        (75, 50, 25),
+        (39, 20, 19),
+        (110, 100, 0),
+        (109, 100, 0),
+        (150, 50, 0),
+        (9, 9, 0),
+    ],
+)
+def test_many_images_left_out_are_noted_with_their_number(train_size, batch_size, left):
+    """More than a tenth; the loader drops as many."""
+    note = left_out_note(train_size, batch_size)
+    assert bool(note) is (left > 0)
+    if left:
+        assert note.startswith(
+            f"training.batch_size {batch_size} leaves {left} of {train_size} training images "
+        )
+        images, targets = torch.zeros(train_size, 1, 2, 2), torch.zeros(train_size, 10)
+        batches = Batches(images, targets, batch_size, 0)
+        assert sum(len(batch) for batch, _ in batches) == train_size - left
+
+
+def test_arms_with_sizes_of_their_own_are_noted_once():
+    settings = [
+        {},
+        {"protocol": {"data.train_size": 75}},
+        {"protocol": {"data.train_size": 75, "training.epochs": 3}},
+        {"dropout": {"rate": 0.5}, "protocol": {"training.batch_size": 80}},
+    ]
+    runs = tuple(
+        PlannedRun(study="s", arm="a", setting=setting, seed=number, fingerprint=str(number))
+        for number, setting in enumerate(settings)
+    )
+    plan = Plan(
+        protocol="p",
+        phase="confirmation",
+        settings={"data": {"train_size": 150}, "training": {"batch_size": 50}},
+        margin=0.01,
+        data_digest="d",
+        studies=(),
+        runs=runs,
+    )
+    notes = left_out_notes(plan)
+    assert [note.partition(" training")[0] for note in notes] == [
+        "training.batch_size 50 leaves 25 of 75",
+        "training.batch_size 80 leaves 70 of 150",
+    ]
