@@ -28,18 +28,19 @@ SUFFIXES = ("_data", "_backward", "_")  # in-place and derivative forms of an op
 
 # operations without a product that torch does not tag as such
 MOVES = """
-_chunk_cat _copy_from _has_same_storage_numel _index_put_impl _lazy_clone _local_scalar_dense
-_pack_padded_sequence _pin_memory _reshape_copy _resize_output _stack _to_copy _unsafe_index
-_unsafe_index_put _unsafe_masked_index _unsafe_masked_index_put_accumulate _unsafe_view
-as_strided_scatter block_diag cat channel_shuffle col2im constant_pad_nd copy diag_embed
-diagonal_scatter embedding embedding_dense empty_like fill flip full_like gather im2col index
-index_add index_copy index_fill index_put index_reduce index_select is_pinned is_same_size
-is_set_to lift linspace logspace masked_scatter masked_select new_empty new_empty_strided
-new_full new_ones new_zeros nonzero nonzero_static ones_like pixel_shuffle pixel_unshuffle put
-record_stream reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave
-replication_pad1d replication_pad2d replication_pad3d resize resize_as roll rot90 scatter
-scatter_add scatter_reduce select_scatter set split_with_sizes_copy stack take tril triu
-unsafe_split unsafe_split_with_sizes zero zeros_like
+_chunk_cat _copy_from _fused_sdp_choice _has_same_storage_numel _index_put_impl _lazy_clone
+_local_scalar_dense _pack_padded_sequence _pin_memory _reshape_copy _resize_output _stack
+_to_copy _to_dense _to_sparse _unsafe_index _unsafe_index_put _unsafe_masked_index
+_unsafe_masked_index_put_accumulate _unsafe_view as_strided_scatter block_diag cat
+channel_shuffle col2im constant_pad_nd copy diag_embed diagonal_scatter embedding
+embedding_dense_backward empty_like fill flip full_like gather im2col index index_add index_copy
+index_fill index_put index_reduce index_select is_pinned is_same_size is_set_to lift linspace
+logspace masked_scatter masked_select new_empty new_empty_strided new_full new_ones new_zeros
+nonzero nonzero_static ones_like pixel_shuffle pixel_unshuffle put record_stream
+reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d
+replication_pad2d replication_pad3d resize resize_as roll rot90 scatter scatter_add
+scatter_reduce select_scatter set split_with_sizes_copy stack take tril triu unsafe_split
+unsafe_split_with_sizes zero zeros_like
 """
 DRAWS = """
 _dirichlet_grad _fused_dropout _sample_dirichlet _standard_gamma _standard_gamma_grad bernoulli
@@ -49,11 +50,12 @@ rrelu_with_noise_functional uniform
 """
 REDUCTIONS = """
 _aminmax _assert_async _assert_tensor_metadata _cummax_helper _cummin_helper _embedding_bag
-_embedding_bag_dense _embedding_bag_forward_only _embedding_bag_per_sample_weights _is_all_true
-_is_any_true _log_softmax _logcumsumexp _masked_softmax _safe_softmax _segment_reduce _softmax
+_embedding_bag_dense_backward _embedding_bag_forward_only
+_embedding_bag_per_sample_weights_backward _foreach_powsum _is_all_true _is_any_true
+_log_softmax _logcumsumexp _masked_softmax _safe_softmax _segment_reduce_backward _softmax
 _unique _unique2 allclose bincount bucketize cummax cummin cumprod cumsum dist histc histogram
-isin kthvalue logcumsumexp median mode nanmedian native_norm powsum searchsorted segment_reduce
-sort topk trace unique_consecutive unique_dim unique_dim_consecutive
+isin kthvalue logcumsumexp median mode nanmedian native_norm searchsorted segment_reduce sort
+topk trace unique_consecutive unique_dim unique_dim_consecutive
 """
 ELEMENT_WISE = """
 __irshift__ _add_relu _fake_quantize_learnable_per_channel_affine
@@ -120,10 +122,12 @@ class FlopCounter(TorchDispatchMode):
                 return composed
         output = func(*args, **named)
         tensors = [leaf for leaf in tree_leaves((args, named)) if isinstance(leaf, Tensor)]
-        if formula and all(tensor.layout is torch.strided for tensor in tensors):
+        if formula and any(tensor.layout is not torch.strided for tensor in tensors):
+            self.uncounted.add(f"{_name(func)} of sparse tensors")
+        elif formula:
             complex_numbers = any(tensor.is_complex() for tensor in tensors)
             self.flops += formula(args, output) * (4 if complex_numbers else 1)
-        elif formula or not _is_free(func, tensors):
+        elif not _is_free(func, tensors):
             self.uncounted.add(_name(func))
         return output
 
@@ -133,7 +137,7 @@ def counting() -> Iterator[FlopCounter]:
     """Count the operations inside the context, which runs none of torch's fused kernels."""
     fused = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
     torch.backends.mha.set_fastpath_enabled(False)
-    torch.backends.mkldnn.enabled = False
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # in torch
     try:
         with sdpa_kernel(SDPBackend.MATH), FlopCounter() as counter:
             yield counter
@@ -180,7 +184,8 @@ def _product(first: int) -> Callable[[Arguments, Any], int]:
     """
 
     def formula(args: Arguments, _: Any) -> int:
-        left, right = args[first], args[first + 1]
+        left: Tensor = args[first]
+        right: Tensor = args[first + 1]
         return 2 * left.numel() * (right.shape[-1] if right.dim() > 1 else 1)
 
     return formula
@@ -198,7 +203,8 @@ def _convolution(args: Arguments, output: Tensor) -> int:
 
 def _convolution_backward(args: Arguments, _: Any) -> int:
     """Count the gradients of inputs and weight, each as much as the convolution itself."""
-    gradient, inputs, weight, transposed, wanted = *args[:3], args[7], args[10]
+    gradient, inputs, weight, transposed = *args[:3], args[7]
+    wanted: Sequence[bool] = args[10]
     return sum(wanted[:2]) * _kernel_flops(weight, inputs if transposed else gradient)
 
 
@@ -235,7 +241,8 @@ def _trilinear(args: Arguments, _: Any) -> int:
     ]
     whole = [max(sizes) for sizes in zip(left, factors[2], strict=True)]
     again = whole[unrolled] // pair[unrolled]  # the first product is repeated for every slice
-    return 2 * (math.prod(pair) * again + math.prod(whole))
+    flops: int = 2 * (math.prod(pair) * again + math.prod(whole))
+    return flops
 
 
 def _expanded(tensor: Tensor, axes: Sequence[int]) -> list[int]:
@@ -246,8 +253,9 @@ def _expanded(tensor: Tensor, axes: Sequence[int]) -> list[int]:
 
 
 def _masked(args: Arguments, _: Any) -> int:
-    """Count a product with a mask of its own for every example."""
-    return 2 * args[0].numel()
+    """Count a product that has a mask of its own for every example."""
+    mask: Tensor = args[0]
+    return 2 * mask.numel()
 
 
 FORMULAS: dict[str, Callable[[Arguments, Any], int]] = {
