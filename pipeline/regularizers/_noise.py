@@ -23,11 +23,7 @@ class NoiseLayer(nn.Module, ABC):
         site: The name of the module it acts on; both seed its noise.
         sampling: The switch. A layer in training mode that is not sampling is deterministic.
         counts: What the audit reads, by name or by what was drawn; kept in checkpoints.
-        survival: The chance that a draw computes what the layer may skip, 1 if it skips nothing;
-            `training/cost.py` sets it to 1 and to 0, and weighs the two costs by it.
     """
-
-    survival = 1.0
 
     def __init__(self, regularizer: str, site: str):
         super().__init__()

@@ -5,6 +5,8 @@ augmentation, penalties and the optimizer multiply no matrices.
 """
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,10 +18,14 @@ from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
 from pipeline.models._randomness import restored_globals, seed_globals
+from pipeline.models._residuals import Gate
 from pipeline.models._standardized import Standardized
 from pipeline.prediction.network import assemble
-from pipeline.regularizers._noise import mode, noise_layers
-from pipeline.training.flops import FlopCounter, counting
+from pipeline.regularizers._noise import mode
+from pipeline.training.flops import FlopCounter, unfused
+
+VARYING = "operations that the network skips at random"
+DRAWS = 8  # of a user's network, to see whether it skips any
 
 
 def counted(config: RunConfig, pool: Arrays, batch_size: int, updates: int) -> dict[str, Any]:
@@ -50,44 +56,53 @@ def _flops(
     network = assemble(settings, regularizers.build(settings.regularizers), shape, classes)
     images = torch.zeros(batch_size, *shape)
     forward = _forward(network, images[:1])
-    step, counter = _expected_step(network, images)
-    uncounted = tuple(sorted(forward.uncounted | counter.uncounted))
-    return step, forward.flops, uncounted
+    step, uncounted = _expected_step(network, images)
+    return step, forward.flops, tuple(sorted(forward.uncounted | uncounted))
 
 
-def _expected_step(network: Standardized, images: Tensor) -> tuple[int, FlopCounter]:
-    """Return the expected operations of a step, and the counter of one that skips nothing.
+def _expected_step(network: Standardized, images: Tensor) -> tuple[int, set[str]]:
+    """Return the expected operations of a training step, and names of operations it leaves out.
 
-    What a layer skips is the difference to a step in which this layer alone skips everything.
+    Every branch that may be skipped is computed, and counted by its chance. The optimizer's part of
+    the step is left out.
     """
-    chances = {layer: layer.survival for layer in noise_layers(network) if layer.survival < 1}
-    for layer in chances:
-        layer.survival = 1.0
-    whole = _step(network, images)
-    expected = float(whole.flops)
-    for layer, chance in chances.items():
-        layer.survival = 0.0
-        expected -= (1 - chance) * (whole.flops - _step(network, images).flops)
-        layer.survival = 1.0
-    return round(expected), whole
+    counter = FlopCounter()
+    gates = [module for module in network.modules() if isinstance(module, Gate)]
+    chances = [gate.survival for gate in gates]
+    for number, gate in enumerate(gates):
+        gate.survival = 1.0
+        gate.branch = counter.attributed(number, gate.branch)
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    with _counting(network, counter, training=True):
+        functional.cross_entropy(network(images), labels).backward()
+    saved = sum((1 - chance) * counter.parts[number] for number, chance in enumerate(chances))
+    varying = {VARYING} if network.probe and _varies(network, images[:2]) else set()
+    return round(counter.flops - saved), counter.uncounted | varying
 
 
-def _step(network: Standardized, images: Tensor) -> FlopCounter:
-    """Return the counter of a training step, the optimizer's part left out."""
-    switched = mode(network, training=True, sampling=True)
+def _varies(network: Standardized, images: Tensor) -> bool:
+    """Return whether a user's network itself computes more or less by what it draws."""
+    passes = [_forward(network, images, training=True, seed=seed) for seed in range(DRAWS)]
+    return len({counter.flops for counter in passes}) > 1
+
+
+def _forward(
+    network: Standardized, images: Tensor, training: bool = False, seed: int = 0
+) -> FlopCounter:
+    """Return the counter of a forward pass, with noise in training."""
+    counter = FlopCounter()
+    with torch.no_grad(), _counting(network, counter, training, seed):
+        network(images)
+    return counter
+
+
+@contextmanager
+def _counting(
+    network: Standardized, counter: FlopCounter, training: bool, seed: int = 0
+) -> Iterator[None]:
+    """Count what runs inside; the network's own draws are those of a seed."""
+    switched = mode(network, training=training, sampling=training)
     with switched, restored_globals():
-        seed_globals(0, "cost")
-        with counting() as counter:
-            labels = torch.zeros(len(images), dtype=torch.int64)
-            functional.cross_entropy(network(images), labels).backward()
-    return counter
-
-
-def _forward(network: Standardized, images: Tensor) -> FlopCounter:
-    """Return the counter of a deterministic forward pass."""
-    switched = mode(network, training=False, sampling=False)
-    with torch.no_grad(), switched, restored_globals():
-        seed_globals(0, "cost")
-        with counting() as counter:
-            network(images)
-    return counter
+        seed_globals(seed, "cost")
+        with unfused(), counter:
+            yield

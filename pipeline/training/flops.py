@@ -7,17 +7,18 @@ data count 0: each takes a few operations a value, and none is a product. Everyt
 runs is named instead of counted: Fourier transforms, solvers and decompositions, kernels that are
 not torch's own, and products of sparse matrices.
 
-Numbers are equal for every kernel that torch may choose: fused attention and fused recurrent
-layers are switched off while counting.
+Under `unfused`, numbers are equal for every kernel that torch may choose.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -99,6 +100,7 @@ class FlopCounter(TorchDispatchMode):
 
     Attributes:
         flops: The operations of all products.
+        parts: Those of each part that `attributed` has marked.
         uncounted: The names of operations that take part in the arithmetic and are not counted.
     """
 
@@ -107,7 +109,9 @@ class FlopCounter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # in torch
         self.flops = 0
+        self.parts: Counter[int] = Counter()
         self.uncounted: set[str] = set()
+        self._part: int | None = None  # that is running
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -126,24 +130,59 @@ class FlopCounter(TorchDispatchMode):
             self.uncounted.add(f"{_name(func)} of sparse tensors")
         elif formula:
             complex_numbers = any(tensor.is_complex() for tensor in tensors)
-            self.flops += formula(args, output) * (4 if complex_numbers else 1)
+            self._add(formula(args, output) * (4 if complex_numbers else 1))
         elif not _is_free(func, tensors):
             self.uncounted.add(_name(func))
         return output
 
+    def attributed(self, part: int, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Return a function whose operations, forward and backward, are those of a part too."""
+
+        def call(*inputs: Any) -> Tensor:
+            self._enter(part)
+            output = function(*inputs)
+            self._enter(None)
+            for node in _nodes(output, inputs):
+                node.register_prehook(lambda _: self._enter(part))
+                node.register_hook(lambda *_: self._enter(None))
+            return output
+
+        return call
+
+    def _enter(self, part: int | None) -> None:
+        self._part = part
+
+    def _add(self, flops: int) -> None:
+        self.flops += flops
+        if self._part is not None:
+            self.parts[self._part] += flops
+
 
 @contextmanager
-def counting() -> Iterator[FlopCounter]:
-    """Count the operations inside the context, which runs none of torch's fused kernels."""
+def unfused() -> Iterator[None]:
+    """Switch off torch's fused kernels, which hide the operations they are made of."""
     fused = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
     torch.backends.mha.set_fastpath_enabled(False)
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # in torch
     try:
-        with sdpa_kernel(SDPBackend.MATH), FlopCounter() as counter:
-            yield counter
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused[0])
         torch.backends.mkldnn.enabled = fused[1]
+
+
+def _nodes(output: Tensor, inputs: Sequence[Any]) -> set[Node]:
+    """Return the nodes of the backward pass from an output to the inputs it was computed from."""
+    ends = {tensor.grad_fn for tensor in inputs if isinstance(tensor, Tensor)}
+    found: set[Node] = set()
+    waiting = [output.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in ends and node not in found:
+            found.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    return found
 
 
 def _name(func: Any) -> str:

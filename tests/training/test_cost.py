@@ -7,6 +7,7 @@ import torch
 from declarations import MODEL, cases, item
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from pipeline import models
 from pipeline.models._standardized import Standardized
@@ -50,6 +51,13 @@ class FunctionalBlock(nn.Module):
         return x + (torch.fft.fft(inner, dim=-1).real if self.spectral else inner)
 
 
+class Again(nn.Linear):
+    """A layer that is computed again in the backward pass."""
+
+    def forward(self, x):
+        return checkpoint(super().forward, x, use_reentrant=True)
+
+
 class Tokens(nn.Module):
     """The 16 patches of an image, blocks, and a head."""
 
@@ -72,9 +80,10 @@ MLP = 2 * (2 * 16 * WIDTH * 2 * WIDTH)
 def count(configure, pool, monkeypatch):
     """Return a function that counts a run of some network, by default that of `configure`."""
 
-    def run(*regularizers, network=None):
+    def run(*regularizers, network=None, probe=False):
         if network is not None:
-            monkeypatch.setattr(models, "build", lambda *_: Standardized(network, 1))
+            probed = models._probe.probe(network, torch.zeros(2, 1, 8, 8)) if probe else None
+            monkeypatch.setattr(models, "build", lambda *_: Standardized(network, 1, probed))
         cost._flops.cache_clear()
         found = counted(configure(*regularizers), pool, N, UPDATES)
         assert found["updates"] == UPDATES
@@ -188,13 +197,32 @@ def test_fractional_pooling_is_counted_by_its_sizes(count):
         assert found["training_flops"] == UPDATES * N * (2 * first + 3 * (second + head))
 
 
-def test_a_user_s_own_draws_do_not_move_the_count(count):
-    class Skips(nn.Linear):
-        def forward(self, x):
-            return super().forward(x) if torch.rand(()) < 0.5 else x
+class Skips(nn.Linear):
+    """A layer that is left out by a draw of its own, as in other libraries' stochastic depth."""
 
-    network = nn.Sequential(nn.Flatten(), *(Skips(64, 64) for _ in range(8)), nn.Linear(64, 10))
+    def forward(self, x):
+        return x if self.training and torch.rand(()) < 0.5 else super().forward(x)
+
+
+def test_what_a_user_s_network_skips_by_itself_is_named_and_no_draw_of_others(count):
+    network = nn.Sequential(nn.Flatten(), *(Skips(64, 64) for _ in range(4)), nn.Linear(64, 10))
     torch.manual_seed(0)
-    one = count(network=network)
+    found = count(network=network, probe=True)
     torch.manual_seed(1)
-    assert count(network=network) == one
+    assert count(network=network, probe=True) == found
+    assert found["uncounted"] == [cost.VARYING]
+    assert found["forward_flops"] == 2 * (4 * 64 * 64 + 64 * 10)
+
+
+def test_a_user_s_network_that_draws_and_skips_nothing_is_counted_whole(count):
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.RReLU(), nn.Linear(64, 10))
+    assert count(network=network, probe=True)["uncounted"] == []
+
+
+def test_a_branch_that_is_computed_again_in_backward_is_skipped_with_it(count):
+    block = FunctionalBlock()
+    block.inner = Again(WIDTH, WIDTH)
+    skip = {"name": "stochastic_depth", "survival": 0.25}
+    found = count(skip, network=Tokens(block))
+    product = 0.25 * 2 * (16 * WIDTH * WIDTH)
+    assert found["training_flops"] == UPDATES * N * (2 * STEM + (4 + 3) * product + 3 * HEAD)

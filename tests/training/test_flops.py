@@ -7,7 +7,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipeline.training import flops
-from pipeline.training.flops import counting
+from pipeline.training.flops import FlopCounter, unfused
 
 N, TOKENS, WIDTH, HEADS, HIDDEN = 3, 6, 8, 2, 16
 CONVOLUTIONS = [
@@ -24,7 +24,8 @@ RECURRENT = [(nn.RNN, 1), (nn.GRU, 3), (nn.LSTM, 4)]
 
 def count(function, *inputs, backward=False):
     """Return the operations of a call, and of its backward pass if asked, and names of others."""
-    with torch.set_grad_enabled(backward), counting() as counter:
+    counter = FlopCounter()
+    with torch.set_grad_enabled(backward), unfused(), counter:
         output = function(*inputs)
         output = output[0] if isinstance(output, tuple) else output
         if backward:
@@ -223,7 +224,7 @@ def test_no_product_is_listed_as_free():
 
 def test_fused_kernels_are_switched_back_on():
     before = torch.backends.mkldnn.enabled
-    with pytest.raises(ZeroDivisionError), counting():
+    with pytest.raises(ZeroDivisionError), unfused():
         assert not torch.backends.mkldnn.enabled
         raise ZeroDivisionError
     assert torch.backends.mkldnn.enabled is before
