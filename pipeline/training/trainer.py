@@ -52,7 +52,7 @@ class Trained:
     validation_logits: Tensor | None  # (members, N, classes) by the test rule; None if diverged
     validation_labels: Tensor  # (N,)
     audit: dict[str, Measures]  # by regularizer
-    cost: dict[str, int]
+    cost: dict[str, Any]
     diverged: str  # the reason, empty for a run that did not
     seconds: float | None  # of fitting; None for a resumed run
     device: str  # what it was trained on
