@@ -53,6 +53,7 @@ REDUCTIONS = """
 _aminmax _assert_async _assert_tensor_metadata _cummax_helper _cummin_helper _embedding_bag
 _embedding_bag_dense_backward _embedding_bag_forward_only
 _embedding_bag_per_sample_weights_backward _foreach_powsum _is_all_true _is_any_true
+_linalg_check_errors
 _log_softmax _logcumsumexp _masked_softmax _safe_softmax _segment_reduce_backward _softmax
 _unique _unique2 allclose bincount bucketize cummax cummin cumprod cumsum dist histc histogram
 isin kthvalue logcumsumexp median mode nanmedian native_norm searchsorted segment_reduce sort
