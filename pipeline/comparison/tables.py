@@ -63,7 +63,7 @@ def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tabl
     return {
         "outcomes": by_run,
         "arms": means,
-        "costs": costs(plan, means),
+        "costs": costs(plan, means, records),
         "rules": rule_means(plan, scored["scores"]),
         "audits": audit_means(plan, records),
         "curves": curve_means(plan, histories),

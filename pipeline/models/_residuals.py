@@ -11,9 +11,15 @@ from pipeline.models._sites import runs
 
 
 class Gate(nn.Module):
-    """Replaces shortcut + branch(*pieces) as gate(shortcut, *pieces), and may skip the branch."""
+    """Replaces shortcut + branch(*pieces) as gate(shortcut, *pieces), and may skip the branch.
+
+    Attributes:
+        branch: The function that may be skipped.
+        survival: The chance that a draw computes it, in (0, 1].
+    """
 
     branch: Callable[..., Tensor]
+    survival: float
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,7 @@ class NoiseLayer(nn.Module, ABC):
         site: The name of the module it acts on; both seed its noise.
         sampling: The switch. A layer in training mode that is not sampling is deterministic.
         counts: What the audit reads, by name or by what was drawn; kept in checkpoints.
-        share: Expected share of the operations of its submodules that training computes, in (0, 1];
-            `training/cost.py` multiplies by it.
     """
-
-    share = 1.0
 
     def __init__(self, regularizer: str, site: str):
         super().__init__()

@@ -131,7 +131,7 @@ class BranchLayer(NoiseLayer, Gate):
 
     def __init__(self, site: str, survival: float, each: bool):
         super().__init__("stochastic_depth", site)
-        self.survival = self.share = survival
+        self.survival = survival
         self.each = each  # a draw for each example
 
     def sample(self, inputs: Tensor, *pieces: Tensor) -> Tensor:

@@ -179,6 +179,7 @@ def _config(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Rec
 
 def _summary(run: Recorded, rule: TestRule) -> Values:
     cost = {**run.record.get("cost", {}), "seconds": run.timing.get("seconds")}
+    cost["uncounted"] = ", ".join(cost.get("uncounted", ())) or None
     outcome = {
         "state": run.record["state"],
         "reason": run.record.get("reason") or None,

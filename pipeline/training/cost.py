@@ -1,76 +1,108 @@
-"""Count cost: floating-point operations of matrix products and convolutions.
+"""Count the cost of a run in floating-point operations, by `training/flops.py`.
 
-Unlike wall clock it is the same on every machine.
+Unlike wall clock it is the same on every machine. It holds the forward and backward passes; data,
+augmentation, penalties and the optimizer multiply no matrices.
 """
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline import regularizers
 from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
-from pipeline.models._randomness import restored_globals
+from pipeline.models._randomness import restored_globals, seed_globals
+from pipeline.models._residuals import Gate
 from pipeline.models._standardized import Standardized
 from pipeline.prediction.network import assemble
-from pipeline.regularizers._noise import NoiseLayer, mode
+from pipeline.regularizers._noise import mode
+from pipeline.training.flops import FlopCounter, unfused
+
+VARYING = "operations that the network skips at random"
+DRAWS = 8  # of a user's network, to see whether it skips any
 
 
-def counted(config: RunConfig, pool: Arrays, batch_size: int, updates: int) -> dict[str, int]:
+def counted(config: RunConfig, pool: Arrays, batch_size: int, updates: int) -> dict[str, Any]:
     """Return the cost of a run in operations.
 
     Counted on another network, once for all seeds, so that nothing of the run changes.
 
     Returns:
         `updates`; `training_flops` of all of them, forward and backward; `forward_flops` of one
-        example at test.
+        example at test; `uncounted`, the names of operations that both leave out.
     """
     unseeded = config.model_copy(update={"streams": Streams.of(0)}).model_dump_json()
-    step, forward = _flops(unseeded, pool.shape, pool.classes, batch_size)
-    return {"updates": updates, "training_flops": updates * step, "forward_flops": forward}
+    step, forward, uncounted = _flops(unseeded, pool.shape, pool.classes, batch_size)
+    return {
+        "updates": updates,
+        "training_flops": updates * step,
+        "forward_flops": forward,
+        "uncounted": list(uncounted),
+    }
 
 
 @functools.lru_cache(maxsize=256)
-def _flops(config: str, shape: tuple[int, ...], classes: int, batch_size: int) -> tuple[int, int]:
-    """Return the operations of a training step and of a forward pass of one example."""
+def _flops(
+    config: str, shape: tuple[int, ...], classes: int, batch_size: int
+) -> tuple[int, int, tuple[str, ...]]:
+    """Return the operations of a step and of one example's forward pass, and names of others."""
     settings = RunConfig.model_validate_json(config)
     network = assemble(settings, regularizers.build(settings.regularizers), shape, classes)
-    return _step(network, shape, batch_size), _forward(network, shape, 1).get_total_flops()
+    images = torch.zeros(batch_size, *shape)
+    forward = _forward(network, images[:1])
+    step, uncounted = _expected_step(network, images)
+    return step, forward.flops, tuple(sorted(forward.uncounted | uncounted))
 
 
-def _step(network: Standardized, shape: tuple[int, ...], batch_size: int) -> int:
-    """Return the expected operations of a step.
+def _expected_step(network: Standardized, images: Tensor) -> tuple[int, set[str]]:
+    """Return the expected operations of a training step, and names of operations it leaves out.
 
-    Layers that skip operations are counted whole, then by their share: backward takes twice the
-    operations of forward, and torch attributes backward operations to the wrong modules.
+    Every branch that may be skipped is computed, and counted by its chance. The optimizer's part of
+    the step is left out.
     """
-    skipping = {
-        name: layer
-        for name, layer in network.named_modules()
-        if isinstance(layer, NoiseLayer) and layer.share < 1
-    }
-    counter = FlopCounterMode(display=False)
-    with mode(network, training=True, sampling=True), restored_globals(), counter:
-        for layer in skipping.values():
-            layer.sampling = False
-        logits = network(torch.zeros(batch_size, *shape))
-        functional.cross_entropy(logits, torch.zeros(batch_size, dtype=torch.int64)).backward()
-    counts = _forward(network, shape, batch_size).get_flop_counts()
-    root = type(network).__name__
-    saved = sum(
-        (1 - layer.share) * 3 * sum(counts.get(f"{root}.{name}", {}).values())
-        for name, layer in skipping.items()
-    )
-    return round(float(counter.get_total_flops() - saved))
+    counter = FlopCounter()
+    gates = [module for module in network.modules() if isinstance(module, Gate)]
+    chances = [gate.survival for gate in gates]
+    for number, gate in enumerate(gates):
+        gate.survival = 1.0
+        gate.branch = counter.attributed(number, gate.branch)
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    with _counting(network, counter, training=True):
+        functional.cross_entropy(network(images), labels).backward()
+    saved = sum((1 - chance) * counter.parts[number] for number, chance in enumerate(chances))
+    varying = {VARYING} if network.probe and _varies(network, images[:2]) else set()
+    return round(counter.flops - saved), counter.uncounted | varying
 
 
-def _forward(network: Standardized, shape: tuple[int, ...], examples: int) -> FlopCounterMode:
-    """Return the counter of a deterministic forward pass."""
-    counter = FlopCounterMode(display=False)
-    switched = mode(network, training=False, sampling=False)
-    with torch.no_grad(), switched, restored_globals(), counter:
-        network(torch.zeros(examples, *shape))
+def _varies(network: Standardized, images: Tensor) -> bool:
+    """Return whether a user's network itself computes more or less by what it draws."""
+    passes = [_forward(network, images, training=True, seed=seed) for seed in range(DRAWS)]
+    return len({counter.flops for counter in passes}) > 1
+
+
+def _forward(
+    network: Standardized, images: Tensor, training: bool = False, seed: int = 0
+) -> FlopCounter:
+    """Return the counter of a forward pass, with noise in training."""
+    counter = FlopCounter()
+    with torch.no_grad(), _counting(network, counter, training, seed):
+        network(images)
     return counter
+
+
+@contextmanager
+def _counting(
+    network: Standardized, counter: FlopCounter, training: bool, seed: int = 0
+) -> Iterator[None]:
+    """Count what runs inside; the network's own draws are those of a seed."""
+    switched = mode(network, training=training, sampling=training)
+    with switched, restored_globals():
+        seed_globals(seed, "cost")
+        with unfused(), counter:
+            yield

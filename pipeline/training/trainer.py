@@ -57,7 +57,7 @@ class Trained:
     audit: dict[str, Measures]  # by regularizer
     idle: list[str]  # the regularizers that validly did nothing
     routing: list[dict[str, Any]]  # group, reason, and names of parameters
-    cost: dict[str, int]
+    cost: dict[str, Any]
     diverged: str  # the reason, empty for a run that did not
     seconds: float | None  # of fitting; None for a resumed run
     device: str  # what it was trained on

@@ -38,16 +38,17 @@ def test_costs_are_multiples_of_the_baseline_s(plan):
             *counted("one", "early", 2, 100.0, 90.0, 7.0),
             ("one", "early", "test_accuracy", 1, 0.9),
         ),
+        {},
     )
     assert tuple(table) == COLUMNS
     rows = table.set_index(["study", "arm"])
-    assert rows.loc[("one", "baseline")].tolist() == [3, 200, 1, 180, 1, 1, 5]
-    assert rows.loc[("one", "noisy")].tolist() == [3, 300, 1.5, 180, 1, 12, 60]
-    assert rows.loc[("one", "early")].tolist() == [2, 100, 0.5, 90, 0.5, 1, 7]
+    assert rows.loc[("one", "baseline")].tolist() == [3, 200, 1, 180, 1, 1, 5, ""]
+    assert rows.loc[("one", "noisy")].tolist() == [3, 300, 1.5, 180, 1, 12, 60, ""]
+    assert rows.loc[("one", "early")].tolist() == [2, 100, 0.5, 90, 0.5, 1, 7, ""]
 
 
 def test_every_arm_of_the_plan_has_a_row_in_its_order(plan):
-    table = costs(plan, means(*BASELINES))
+    table = costs(plan, means(*BASELINES), {})
     names = list(zip(table["study"], table["arm"], strict=True))
     assert names == [
         ("one", "baseline"),
@@ -65,7 +66,7 @@ def test_every_arm_of_the_plan_has_a_row_in_its_order(plan):
 
 
 def test_without_a_baseline_there_is_no_ratio(plan):
-    table = costs(plan, means(*counted("one", "noisy", 3, 300.0, 180.0, 5.0)))
+    table = costs(plan, means(*counted("one", "noisy", 3, 300.0, 180.0, 5.0)), {})
     row = table.set_index("arm").loc["noisy"]
     assert (row["training_flops"], row["updates"], row["test_flops"]) == (300, 180, 60)
     assert np.isnan([row["training_ratio"], row["updates_ratio"]]).all()
@@ -73,5 +74,17 @@ def test_without_a_baseline_there_is_no_ratio(plan):
 
 def test_models_of_groups_have_no_row(plan):
     studies = (plan.studies[0], plan.studies[1].model_copy(update={"kind": "ensemble"}))
-    table = costs(plan.model_copy(update={"studies": studies}), means(*BASELINES))
+    table = costs(plan.model_copy(update={"studies": studies}), means(*BASELINES), {})
     assert set(table["study"]) == {"one"}
+
+
+def test_operations_left_out_are_those_of_any_run_of_the_arm(plan):
+    names = [["aten._fft_r2c"], ["aten._fft_c2c", "aten._fft_r2c"], []]
+    runs = [run for run in plan.runs if (run.study, run.arm) == ("one", "noisy")]
+    records = {
+        run.fingerprint: {"state": "done", "cost": {"uncounted": found}}
+        for run, found in zip(runs, names, strict=True)
+    }
+    table = costs(plan, means(*BASELINES), records).set_index(["study", "arm"])
+    assert table.loc[("one", "noisy"), "uncounted"] == "aten._fft_c2c, aten._fft_r2c"
+    assert list(table["uncounted"]).count("") == len(table) - 1

@@ -144,6 +144,17 @@ def test_cost_counts_the_passes_of_the_rule() -> None:
     assert "| decay | 1.23 G | 1.00 | 180 | 12 | 24.0 M | 3 |" in text
 
 
+def test_operations_that_are_not_counted_are_named_with_their_arms(found: ReportData) -> None:
+    assert "Not counted" not in cost.cost_table(found)
+    costs = found.costs.copy()
+    costs.loc[costs["arm"].isin(["dropout", "early"]), "uncounted"] = "aten._fft_c2c, aten._fft_r2c"
+    costs.loc[costs["arm"] == "baseline", "uncounted"] = "foreign.twice"
+    text = cost.cost_table(dataclasses.replace(found, costs=costs))
+    assert "Not counted, neither above nor in any ratio of costs:" in text
+    assert "- `foreign.twice`: **baseline**" in text
+    assert "- `aten._fft_c2c`, `aten._fft_r2c`: **dropout**, **early**" in text
+
+
 def test_parts_of_the_gap_that_are_exactly_zero_are_so_shown(found: ReportData) -> None:
     row = next(line for line in gap.gap_table(found).splitlines() if line.startswith("| baseline"))
     assert re.fullmatch(

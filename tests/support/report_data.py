@@ -98,7 +98,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         standard_errors=standard_errors(contrasts),
         outcomes=outcomes,
         arms=means,
-        costs=costs(plan, means),
+        costs=costs(plan, means, records),
         rules=arm_tables.rule_means(plan, scores),
         audits=arm_tables.audit_means(plan, records),
         curves=curve_means(plan, dict.fromkeys(records, history)),
@@ -119,7 +119,7 @@ def derived(data: ReportData, outcomes: pd.DataFrame) -> dict[str, pd.DataFrame]
     return {
         "outcomes": outcomes,
         "arms": means,
-        "costs": costs(plan, means),
+        "costs": costs(plan, means, {}),
         "diagnosis": diagnosis(plan, outcomes),
         "correlations": gap_correlations(outcomes),
     }

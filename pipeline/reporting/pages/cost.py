@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from pipeline.config.plan import BASELINE
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
@@ -35,10 +37,23 @@ def cost_table(data: ReportData, study: str | None = None) -> str:
     ]
     caption = (
         "n: done confirmation runs; means over them, without interval. Operations are counted, not "
-        "timed; timing.md has the seconds of your own runs. Rule: forward passes are those of each "
-        "arm's test rule."
+        "timed; timing.md has the seconds of your own runs. Counted: products of matrices, "
+        "convolutions and attention. Rule: forward passes are those of each arm's test rule."
     )
-    return md.format_table(rows, caption, words=("arm",))
+    return md.join_parts(md.format_table(rows, caption, words=("arm",)), left_out(arms))
+
+
+def left_out(arms: pd.DataFrame) -> str:
+    """Return the operations that are not counted, by the arms that use them; empty if none are."""
+    using = arms[arms["uncounted"] != ""]
+    if using.empty:
+        return ""
+    lines = []
+    for names, rows in using.groupby("uncounted", sort=False):
+        operations = ", ".join(f"`{name}`" for name in str(names).split(", "))
+        lines.append(f"{operations}: {', '.join(f'**{label}**' for label in rows['label'])}")
+    words = "Not counted, neither above nor in any ratio of costs:"
+    return f"{words}\n\n{md.format_bullets(lines)}"
 
 
 def budgets(data: ReportData) -> str:
