@@ -18,11 +18,11 @@ import PIL
 
 from pipeline.data import decoding
 from pipeline.data.decoding import ImageFormat, Pixels
+from pipeline.data.paths import cache_folder
 from pipeline.runtime.behaviour import code_digest
 from pipeline.runtime.files import write_bytes
 from pipeline.runtime.progress import progress
 
-CACHE = Path(".data")
 CHUNK = 128  # images
 THREADS = min(8, os.cpu_count() or 1)  # each may hold one image of Pillow's largest size
 
@@ -33,7 +33,7 @@ def decode_folder(
     folder: Path, paths: Sequence[Path], image_format: ImageFormat
 ) -> tuple[Pixels, Unreadable]:
     """Return images (N, channels, height, width), black where unreadable, and the reasons."""
-    cache = CACHE / _digest([str(folder.resolve()), image_format.size, image_format.mode])
+    cache = cache_folder() / _digest([str(folder.resolve()), image_format.size, image_format.mode])
     cache.mkdir(parents=True, exist_ok=True)
     images = np.zeros((len(paths), *image_format.shape), np.uint8)
     unreadable: Unreadable = {}

@@ -12,6 +12,9 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import (
+    LightningEnvironment,  # type: ignore[attr-defined]
+)
 from torch import Tensor
 from torch.nn import functional
 
@@ -149,6 +152,7 @@ def _trainer(
         accelerator=accelerator,
         devices=hardware.devices,
         strategy=hardware.strategy,
+        plugins=[LightningEnvironment()],  # whatever cluster this machine belongs to
         precision=training.precision,
         deterministic="warn" if accelerator == "gpu" else None,
         logger=logger or False,
