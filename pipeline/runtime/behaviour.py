@@ -59,9 +59,8 @@ def modules(module: str) -> dict[str, Path]:
     """Return the name and file of a module and of everything it imports and uses, found by reading.
 
     Raises:
-        Refusal: The module is not found, or hidden by a package of the same name.
+        Refusal: The module is not found.
     """
-    _require_visible(module)
     files: dict[str, Path] = {}
     queue = [module]
     while queue:
@@ -94,6 +93,22 @@ def libraries(module: str) -> set[str]:
         if not _is_followed(_top(target), _file_of(_top(target)), module)
     }
     return names - sys.stdlib_module_names - {PACKAGE.name}
+
+
+def require_visible(module: str) -> None:
+    """Check that no installed package hides a module of this folder.
+
+    A package with an `__init__.py` comes before a folder without one, wherever the two lie.
+
+    Raises:
+        Refusal: A package does.
+    """
+    top = _top(module)
+    here, other = Path.cwd() / top, _file_of(top)
+    hidden = here.is_dir() and not (here / "__init__.py").exists()
+    if not hidden or other is None or top == PACKAGE.name or other.is_relative_to(Path.cwd()):
+        return
+    raise Refusal(f"model.import: {module}: {other} hides the folder {top}; add {top}/__init__.py")
 
 
 def _imported_modules(module: str, path: Path) -> Iterator[str]:
@@ -258,22 +273,6 @@ def _file_of(module: str) -> Path | None:
             if file.is_file():
                 return file
     return None
-
-
-def _require_visible(module: str) -> None:
-    """Check that no installed package hides a module of this folder.
-
-    A package with an `__init__.py` comes before a folder without one, wherever the two lie.
-
-    Raises:
-        Refusal: A package does.
-    """
-    top = _top(module)
-    here, other = Path.cwd() / top, _file_of(top)
-    hidden = here.is_dir() and not (here / "__init__.py").exists()
-    if not hidden or other is None or top == PACKAGE.name or other.is_relative_to(Path.cwd()):
-        return
-    raise Refusal(f"model.import: {module}: {other} hides the folder {top}; add {top}/__init__.py")
 
 
 def _is_of_this_folder(path: Path) -> bool:
