@@ -13,7 +13,7 @@ from pipeline.execution.failures import format_failures, run_labels
 from pipeline.execution.jobs import Entry, Job, Outcome, Perform, load
 from pipeline.execution.order import longest_first, timed
 from pipeline.execution.plans import write_current_plan
-from pipeline.execution.stage import Incomplete
+from pipeline.execution.stage import KEEP_GOING, Incomplete
 from pipeline.records.store import Store
 from pipeline.runtime.progress import progress
 
@@ -72,7 +72,7 @@ def complete(
             f"{labels[damaged[0]]}: damaged or removed since it was trained, "
             f"the first of {len(damaged)} such runs; run again"
         )
-    if failed and not (settings.keep_going or os.environ.get("GAPWISE_KEEP_GOING")):
+    if failed and not (settings.keep_going or os.environ.get(KEEP_GOING)):
         raise Incomplete(format_failures(failed, len(needed), labels))
 
 
