@@ -47,8 +47,6 @@ def run_studies(
     _require_known(studies)
     name = _free_name(studies)
     words = ["exp", "run", "--temp", "-n", name, "-S", f"studies=[{','.join(studies)}]"]
-    if not keep_going:
-        words.append("--no-run-cache")  # it may hold results without runs that failed
     for path in names("ls-files", "-z", "--others", "--exclude-standard", "--", *CODE):
         words += ["-C", path]
     with exclusive_lock():

@@ -16,7 +16,7 @@ def git_problem(folder: Path = Path()) -> str:
     try:
         ended = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     except OSError:
-        return "git is not installed; install it"
+        return "git is not installed"
     foreign = re.search(r"dubious ownership in repository at '(.+?)'", ended.stderr.decode())
     if foreign:
         cure = f"git config --global --add safe.directory '{foreign[1]}'"

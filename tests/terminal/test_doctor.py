@@ -18,6 +18,8 @@ def test_every_check_is_one_line_with_its_name(project):
     assert [line.split()[1] for line in lines] == [
         "Python",
         "packages",
+        "code",
+        "modules",
         "torch",
         "threads",
         "git",
