@@ -14,6 +14,7 @@ from pipeline.config.yaml_files import yaml_names
 from pipeline.execution import dvc
 from pipeline.execution.dvc_lock import DVC_LOCK, keep_dvc_lock, release_dead_locks
 from pipeline.execution.git import git, names
+from pipeline.execution.plans import forget_current_plans
 from pipeline.execution.stage import KEEP_GOING, Incomplete
 from pipeline.records.store import open_store
 from pipeline.runtime.errors import Refusal
@@ -81,6 +82,7 @@ def restore_results() -> list[str]:
         except Incomplete:
             left.append("some outputs are not in DVC's cache; run: gapwise run, or dvc pull")
         keep_dvc_lock()
+        forget_current_plans(open_store())
         if git("diff", "HEAD", "--name-only", "--", str(PARAMETERS)):
             cure = f"git restore {PARAMETERS} undoes it"
             left.append(f"{PARAMETERS}: differs from the last commit and was left; {cure}")

@@ -23,6 +23,12 @@ def write_current_plan(store: Store, plan: Plan) -> None:
     write_sealed(path, {"plan": plan.model_dump(mode="json"), "inputs": input_digests()})
 
 
+def forget_current_plans(store: Store) -> None:
+    """Forget the plans of the last run, so that those in the artifacts count."""
+    for path in (store.root / "plans").glob("*.json"):
+        path.unlink()
+
+
 def read_current_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan | None, list[str]]:
     """Return the plan of a phase and the names of the inputs that have changed since.
 

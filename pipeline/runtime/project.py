@@ -31,7 +31,8 @@ def original(project: Path = Path()) -> Path:
     project = project.resolve()
     for folder in project.parents:
         if folder.parts[-len(COPIES) :] == COPIES:
-            return folder.parents[len(COPIES) - 1] / project.relative_to(_dvc_root(project))
+            top = _dvc_root(project, folder)
+            return folder.parents[len(COPIES) - 1] / project.relative_to(top)
     return project
 
 
@@ -42,7 +43,9 @@ def in_original(path: Path) -> Path:
     return path if project == here else project / path
 
 
-def _dvc_root(project: Path) -> Path:
-    """Return the folder with the files of DVC to which `project` belongs."""
-    folders = (project, *project.parents)
-    return next((folder for folder in folders if (folder / DVC).is_dir()), project)
+def _dvc_root(project: Path, copies: Path) -> Path:
+    """Return the folder with DVC's own of a project in the folder of copies."""
+    for folder in (project, *project.parents):
+        if folder.is_relative_to(copies) and (folder / DVC).is_dir():
+            return folder
+    return project
