@@ -48,13 +48,16 @@ def run_studies(
     _require_known(studies)
     name = _free_name(studies)
     words = ["exp", "run", "--temp", "-n", name, "-S", f"studies=[{','.join(studies)}]"]
+    store = open_store()
+    if store.has_failures() and not keep_going:
+        words.append("--force")  # DVC's cache may hold results without the runs that failed
     for path in names("ls-files", "-z", "--others", "--exclude-standard", "--", *CODE):
         words += ["-C", path]
     with exclusive_lock():
         environment = os.environ | clear_stage_times()
         environment |= {KEEP_GOING: "1"} if keep_going else {}
         release_dead_locks()
-        open_store().restore(dvc.phase_folders(protocols))
+        store.restore(dvc.phase_folders(protocols))
         dvc.run_dvc(words, environment)
         reports = [_fetch_report(name, protocol, studies) for protocol in protocols]
         texts = {path: path.read_text(encoding="utf-8") for path in reports}

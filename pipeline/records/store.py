@@ -62,6 +62,11 @@ class Store:
         """Return whether a run needs no further training."""
         return self.state(fingerprint) in FINISHED
 
+    def has_failures(self) -> bool:
+        """Return whether any run is recorded as failed."""
+        names = (path.parent.name for path in self.root.glob(f"[!.]*/{RECORD}"))
+        return any((self.record(name) or {}).get("state") == "failed" for name in names)
+
     def record(self, fingerprint: str) -> dict[str, Any] | None:
         """Return the record of a run, None where there is no valid one."""
         return valid_record(self.folder(fingerprint))

@@ -7,6 +7,7 @@ import pytest
 from pipeline.execution import experiments
 from pipeline.execution.experiments import restore_results, run_studies
 from pipeline.execution.stage import Incomplete
+from pipeline.records.store import open_store
 from pipeline.report import read_summaries
 from pipeline.runtime.errors import Refusal
 
@@ -67,6 +68,15 @@ def test_a_report_of_studies_alone_lies_beside_that_of_the_protocol(dvc, project
     assert [words[words.index("-n") + 1] for words in dvc] == ["dropout-others", "dropout-others-2"]
     assert dvc[0][-2:] == ["-C", "experiments/mine.yaml"]
     assert "--temp" in dvc[0]
+
+
+@pytest.mark.parametrize(("keep_going", "forced"), [(False, True), (True, False)])
+def test_after_failures_the_stages_run_again(dvc, keep_going, forced):
+    run_studies(["tiny"], ["dropout"], keep_going)
+    assert "--force" not in dvc[0]
+    open_store().write_failure("a" * 64, "no memory")
+    run_studies(["tiny"], ["dropout"], keep_going)
+    assert ("--force" in dvc[1]) == forced
 
 
 def test_the_index_shows_protocols_alone(dvc, project):
