@@ -4,6 +4,13 @@ import os
 import signal
 import sys
 
+from pipeline.runtime.surroundings import hidden_module, shut_out
+
+shut_out()
+project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if sys.path and os.path.abspath(sys.path[0]) == project and (hiding := hidden_module(project)):
+    print(f"error: {hiding}: hides a module that is needed; rename it", file=sys.stderr)
+    sys.exit(2)
 if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Control-C during the imports of `python -m` ends the process without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,13 +1,13 @@
 """The command line over the stages: `python -m pipeline`, and the script `gapwise`."""
 
-import os
 import sys
+
+from pipeline.runtime.project import enter_project
 
 
 def main() -> None:
     """Run the command line; print one line where a library is not installed."""
-    if sys.path[0] != os.getcwd():
-        sys.path.insert(0, os.getcwd())  # as for `python -m`: the user's own network may be here
+    enter_project()
     try:
         from pipeline.cli import application
     except ModuleNotFoundError as error:

@@ -20,7 +20,8 @@ EXAMPLES = """Which regularizers close the train/validation gap, by how much, an
 \b
 gapwise plan                      what would be trained, and for how long
 gapwise run                       every stage that is not up to date, then the headline
-gapwise run dropout mixup         these studies alone, as an experiment of DVC
+gapwise run dropout mixup         these studies alone; reports/<protocol>+dropout+mixup
+gapwise restore                   results of the last commit; code and settings stay
 gapwise status                    runs by study and state, with reasons
 gapwise verify digits             is the report what its predictions give?
 gapwise track --dry-run           what would be sent to Weights & Biases
@@ -76,15 +77,22 @@ def run(
 ) -> None:
     """Reproduce every stage with DVC, then print headlines and the time of each stage."""
     from pipeline.execution.dvc import reproduce
+    from pipeline.execution.experiments import run_studies
     from pipeline.execution.plans import current_plans
     from pipeline.records.store import open_store
-    from pipeline.terminal.headline import show_headline
+    from pipeline.terminal.headline import show_headline, show_summary
     from pipeline.terminal.stages import show_stages
 
     names = read_parameters().protocols
     if not all(current_plans(open_store(), name) for name in names):
         _experiments()  # errors of all protocols, before anything is trained
-    seconds = reproduce(names, studies or [], keep_going)
+    if studies:
+        seconds, reports = run_studies(names, studies, keep_going)
+        for path, text in reports.items():
+            show_summary(path, text)
+        show_stages(seconds)
+        return
+    seconds = reproduce(names, keep_going)
     for name in names:
         if not (REPORTS / name / "timing.md").exists():  # DVC found the committed report unchanged
             from pipeline.report import write_timing  # slow to import, and seldom needed
@@ -92,6 +100,15 @@ def run(
             write_timing(name)
         show_headline(name)
     show_stages(seconds)
+
+
+@command
+def restore() -> None:
+    """Return reports, dvc.lock and artifacts to the last commit; leave code and settings alone."""
+    from pipeline.execution.experiments import restore_results
+
+    left = restore_results()
+    print("\n".join(["reports, dvc.lock and artifacts are those of the last commit", *left]))
 
 
 @command

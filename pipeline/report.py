@@ -51,9 +51,14 @@ def write_timing(protocol: str, data: ReportData | None = None) -> None:
 
 
 def read_summaries(reports: Path) -> dict[str, Summary]:
-    """Return what the index shows of every report under a folder, by protocol."""
+    """Return what the index shows of every report of a protocol under a folder, by protocol.
+
+    A folder named protocol+study has the report of a run of some studies alone.
+    """
     summaries = {}
     for path in sorted(reports.glob("*/metrics.json")):
+        if "+" in path.parent.name:
+            continue
         written = json.loads(path.read_text(encoding="utf-8"))
         contrasts = read_table(path.parent / "plots" / "contrasts.csv")
         summaries[path.parent.name] = Summary(written, contrasts)

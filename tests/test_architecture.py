@@ -45,6 +45,7 @@ WRITERS = (
     *("runtime/", "config/", "data/", "records/", "training/checkpoints.py"),
     *("execution/dvc_lock.py", "terminal/doctor.py"),  # the lock file of DVC
     *("execution/inputs.py", "execution/verification.py"),  # what a report was made of
+    "execution/experiments.py",  # the report of an experiment
     "execution/plans.py",
     "execution/cluster.py",  # the address of the last cluster, the null device
     "execution/ray.py",  # looks into shared folders

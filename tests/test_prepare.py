@@ -10,6 +10,7 @@ from stages import run_stages
 from pipeline import prepare, train
 from pipeline.data.prepared import read_development, read_summary
 from pipeline.data.splits import train_validation
+from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 
 DATA = Path("artifacts/tiny/data")
@@ -189,3 +190,33 @@ def test_a_rare_class_is_in_every_split(prepared):
     for seed in range(20):
         for part in train_validation(development.labels, 4, seed):
             assert set(development.labels[part]) == {0, 1}
+
+
+def test_what_is_prepared_is_enough_where_the_source_has_gone(prepared, project, capsys):
+    before = prepared()
+    network = Path("experiments/protocols/tiny.yaml").read_text()
+    (project / "a.npz").rename(project / "away.npz")
+    assert read_experiment("tiny").protocol.source["path"] == str(project / "a.npz")
+    Path(FILE).write_text(network.replace("epochs: 2", "epochs: 3"))
+    run_stages(prepare)
+    assert "kept what was prepared with the same settings" in capsys.readouterr().out
+    assert read_summary(DATA) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("path:", "layout: NHW, path:"), ("test_fraction: 0.3", "test_fraction: 0.2")]
+)
+def test_with_other_settings_the_source_is_asked_again(prepared, project, old, new):
+    prepared()
+    (project / "a.npz").unlink()
+    Path(FILE).write_text(Path(FILE).read_text().replace(old, new))
+    with pytest.raises(Refusal, match="a.npz"):
+        run_stages(prepare)
+
+
+def test_damaged_arrays_are_not_kept(prepared, project):
+    prepared()
+    (project / "a.npz").unlink()
+    (DATA / "test_images.npy").write_bytes(b"")
+    with pytest.raises(Refusal, match="test_images.npy: missing or damaged"):
+        run_stages(prepare)

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from pipeline.data import decoding, metadata
 from pipeline.data.decoding import ImageFormat, Pixels
+from pipeline.data.paths import cache_folder
 from pipeline.runtime.behaviour import code_digest
 from pipeline.runtime.files import write_bytes
 from pipeline.runtime.progress import progress
 
-CACHE = Path(".data")
 CHUNK = 128  # images
 THREADS = min(8, os.cpu_count() or 1)  # each may hold one image of Pillow's largest size
 ARRAYS = ("pixels", "transparent", "highest", "white")  # fields of images, one value for each
@@ -53,7 +53,7 @@ class DecodedImages:
 def decode_folder(folder: Path, paths: Sequence[Path], image_format: ImageFormat) -> DecodedImages:
     """Return the images at these paths."""
     settings = dataclasses.astuple(image_format)
-    cache = CACHE / _digest([str(folder.resolve()), *settings])
+    cache = cache_folder() / _digest([str(folder.resolve()), *settings])
     cache.mkdir(parents=True, exist_ok=True)
     images = _empty(len(paths), image_format)
     used: set[Path] = set()

@@ -3,10 +3,22 @@
 import os
 from pathlib import Path
 
+from pipeline.runtime.project import in_original
 
-def expand_user(path: str) -> Path:
-    """Return a path of the settings with a leading ~ replaced by the home folder."""
-    return Path(os.path.expanduser(path))  # Path.expanduser raises for an unknown user
+
+def data_path(path: str) -> Path:
+    """Return a path of the settings: a leading ~ is the home folder.
+
+    In a copy that DVC makes of a project, a relative path to what git does not track leads into
+    the project.
+    """
+    written = Path(os.path.expanduser(path))  # Path.expanduser raises for an unknown user
+    return written if written.exists() else in_original(written)
+
+
+def cache_folder() -> Path:
+    """Return the folder of what is downloaded or decoded once, outside DVC's outputs."""
+    return in_original(Path(".data"))
 
 
 def is_inside(path: Path, folder: Path) -> bool:

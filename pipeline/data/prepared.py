@@ -23,10 +23,12 @@ def write_prepared(
     test: Arrays,
     flips_keep_labels: bool,
     notes: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the folder atomically and return its summary, with the digest of all arrays.
 
-    `notes` are the results of the checks of the data, one line each.
+    `notes` are the results of the checks of the data, one line each; `settings` are those
+    with which the source was read and split.
     """
     files: dict[str, NDArray[Any]] = {
         "development_images.npy": development.images,
@@ -40,6 +42,7 @@ def write_prepared(
         digest = hashlib.sha256(json.dumps(sums | given, sort_keys=True).encode()).hexdigest()
         summary = {
             "dataset": dataset,
+            **(settings or {}),
             "classes": development.classes,
             "shape": list(development.shape),
             "flips_keep_labels": flips_keep_labels,
@@ -78,6 +81,16 @@ def require_digest(folder: Path, digest: str) -> None:
     """
     if read_summary(folder)["digest"] != digest:
         raise Refusal(f"{folder}: changed after these runs were planned; run: make run")
+
+
+def require_intact(folder: Path) -> None:
+    """Check that every array is as it was written.
+
+    Raises:
+        Refusal: One is missing or damaged.
+    """
+    for name in read_summary(folder)["files"]:
+        _read(folder, name)
 
 
 def read_development(folder: Path) -> Arrays:

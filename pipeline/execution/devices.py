@@ -17,9 +17,9 @@ from pipeline.execution.jobs import Job, Outcome, run_guarded
 from pipeline.runtime.behaviour import PACKAGE
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.signals import end_with_parent
+from pipeline.runtime.surroundings import JOB
 from pipeline.training.job import run_training
 
-JOB = "GAPWISE_JOB"  # the environment reaches every process of a run
 OUTCOME = "outcome: "  # begins the line of the output that has the outcome
 
 

@@ -8,68 +8,53 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.config.plan import Phase, last_plan
-from pipeline.config.validation import unknown_name
-from pipeline.config.yaml_files import yaml_names
 from pipeline.execution.dvc_lock import keep_dvc_lock, release_dead_locks, repair_dvc_lock
-from pipeline.execution.stage import Incomplete
+from pipeline.execution.stage import KEEP_GOING, Incomplete
 from pipeline.records.store import open_store
-from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import exclusive_lock
 from pipeline.runtime.signals import end_with_parent
 from pipeline.runtime.stage_times import clear_stage_times, read_stage_times
 
-ARTIFACTS, EXPERIMENTS = Path("artifacts"), Path("experiments")
+ARTIFACTS = Path("artifacts")
 DVC = (sys.executable, "-m", "pipeline.execution.dvc_process", "--wait-for-lock")
 END_SECONDS = 10.0  # that DVC may take to end after Control-C
 VERBS: dict[Phase, str] = {"exploration": "train", "confirmation": "confirm"}
 
 
-def reproduce(
-    protocols: Sequence[str], studies: Sequence[str], keep_going: bool
-) -> dict[str, float]:
+def reproduce(protocols: Sequence[str], keep_going: bool) -> dict[str, float]:
     """Bring every stage of the protocols up to date.
 
     Args:
         protocols: Names of protocols in `params.yaml`.
-        studies: Names of studies to run alone, as an experiment of DVC; empty for a plain run.
         keep_going: Whether failed runs leave the report without them.
 
     Returns:
         The seconds of each stage that was not up to date, by the name that DVC gives it.
 
     Raises:
-        Refusal: A study does not exist, or another run is in progress.
+        Refusal: Another run is in progress.
         Incomplete: A stage failed.
         KeyboardInterrupt: Control-C was pressed; DVC has ended.
     """
-    _require_known(studies)
-    words = ("exp", "run", "-S", f"studies=[{','.join(studies)}]") if studies else ("repro",)
     with exclusive_lock():
         environment = os.environ | clear_stage_times()
-        environment |= {"GAPWISE_KEEP_GOING": "1"} if keep_going else {}
+        environment |= {KEEP_GOING: "1"} if keep_going else {}
         release_dead_locks()
         repaired = repair_dvc_lock()
         if repaired:
             print(repaired)
-        open_store().restore([ARTIFACTS / name / phase for name in protocols for phase in VERBS])
+        open_store().restore(phase_folders(protocols))
         _retry_failed(protocols, environment)
-        _dvc(words, environment)
+        run_dvc(["repro"], environment)
         if not keep_going and _retry_failed(protocols, environment):  # restored from DVC's cache
-            _dvc(words, environment)
+            run_dvc(["repro"], environment)
         keep_dvc_lock()
         return read_stage_times()
 
 
-def _require_known(studies: Sequence[str]) -> None:
-    """Check that the studies exist, before DVC writes them into `params.yaml`.
-
-    Raises:
-        Refusal: A study does not exist.
-    """
-    existing = yaml_names(EXPERIMENTS)
-    unknown = [study for study in studies if study not in existing]
-    if unknown:
-        raise Refusal(*(unknown_name("run: studies", study, existing) for study in unknown))
+def phase_folders(protocols: Sequence[str]) -> list[Path]:
+    """Return the folders of both phases of the protocols."""
+    return [ARTIFACTS / name / phase for name in protocols for phase in VERBS]
 
 
 def _retry_failed(protocols: Sequence[str], environment: Mapping[str, str]) -> bool:
@@ -79,11 +64,17 @@ def _retry_failed(protocols: Sequence[str], environment: Mapping[str, str]) -> b
         plan = last_plan(ARTIFACTS / name / phase)
         if plan and any(store.state(run) in ("failed", "missing") for run in plan.fingerprints()):
             retried = True
-            _dvc(("repro", "--single-item", "--force", f"{verb}@{name}"), environment)
+            run_dvc(["repro", "--single-item", "--force", f"{verb}@{name}"], environment)
     return retried
 
 
-def _dvc(words: Sequence[str], environment: Mapping[str, str]) -> None:
+def run_dvc(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run a command of DVC.
+
+    Raises:
+        Incomplete: It failed.
+        KeyboardInterrupt: Control-C was pressed; DVC has ended.
+    """
     process = subprocess.Popen([*DVC, *words], env=environment, preexec_fn=end_with_parent)
     try:
         process.wait()

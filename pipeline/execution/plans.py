@@ -9,15 +9,24 @@ from pipeline.execution.inputs import changed_inputs, input_digests
 from pipeline.records.store import Store
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import read_sealed, write_sealed
+from pipeline.runtime.project import original
 
 ARTIFACTS = Path("artifacts")
 
 
 def write_current_plan(store: Store, plan: Plan) -> None:
-    """Store the plan of a phase before its runs are trained."""
+    """Store the plan of a phase before its runs are trained, unless it is that of an experiment."""
+    if original() != Path.cwd():
+        return
     path = _path(store, plan.protocol, plan.phase)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_sealed(path, {"plan": plan.model_dump(mode="json"), "inputs": input_digests()})
+
+
+def forget_current_plans(store: Store) -> None:
+    """Forget the plans of the last run, so that those in the artifacts count."""
+    for path in (store.root / "plans").glob("*.json"):
+        path.unlink()
 
 
 def read_current_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan | None, list[str]]:

@@ -13,7 +13,7 @@ from pipeline.execution.failures import format_failures, run_labels
 from pipeline.execution.jobs import Entry, Job, Outcome, Perform, load
 from pipeline.execution.order import longest_first, timed
 from pipeline.execution.plans import write_current_plan
-from pipeline.execution.stage import Incomplete
+from pipeline.execution.stage import KEEP_GOING, Incomplete
 from pipeline.records.store import Store
 from pipeline.runtime.progress import progress
 
@@ -77,7 +77,7 @@ def complete(
         name: {"state": "failed", "reason": reason}
         for name, reason in store.unchanged(plan).items()
     }
-    if (failed or unchanged) and not (settings.keep_going or os.environ.get("GAPWISE_KEEP_GOING")):
+    if (failed or unchanged) and not (settings.keep_going or os.environ.get(KEEP_GOING)):
         total = len({*needed, *unchanged})
         raise Incomplete(format_failures({**failed, **unchanged}, total, labels))
 

@@ -11,10 +11,12 @@ from types import FrameType
 from pipeline.execution.inputs import changed_inputs, input_digests
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import exclusive_lock
+from pipeline.runtime.project import enter_project
 from pipeline.runtime.signals import TERMINATED, end_with_parent, interruptible
 from pipeline.runtime.stage_times import add_stage_time
 
 ARTIFACTS = Path("artifacts")
+KEEP_GOING = "GAPWISE_KEEP_GOING"  # tells the stages of a run to report without failed runs
 BAD_INPUT = 2
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -37,6 +39,7 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
     if len(protocols) != 1 or protocols[0].startswith("-"):
         return _refuse([f"usage: python -m pipeline.{verb} PROTOCOL"])
     end_with_parent()
+    enter_project()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         return report_errors(lambda: _alone(work, protocols[0], verb))

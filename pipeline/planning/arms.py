@@ -179,7 +179,7 @@ def _duplicates(arms: Sequence[Arm], path: Path) -> Iterator[str]:
             where = f"arms.{arm.name} ({label})" if label else f"arms.{arm.name}"
             settings = trial.protocol.settings()
             try:
-                effect = effects(trial.regularizers, settings | {"source": trial.protocol.source})
+                effect = effects(trial.regularizers, trial.protocol.network_settings())
             except Refusal as refusal:
                 yield from (f"{path}: {where}: {line}" for line in refusal.lines)
                 continue

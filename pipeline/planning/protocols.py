@@ -57,6 +57,10 @@ class Protocol(Settings):
             "training": self.training.model_dump(),
         }
 
+    def network_settings(self) -> dict[str, Any]:
+        """Return the part that decides which networks fit its images, as plain values."""
+        return self.settings() | {"name": self.name, "source": self.source}
+
 
 def read_protocol(name: str, root: Path = Path()) -> tuple[Protocol, str]:
     """Return a protocol with overrides, and the names of its files for errors.

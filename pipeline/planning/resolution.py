@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 from pipeline import models
 from pipeline.config.settings import Settings
-from pipeline.config.validation import checked, invalid, one_of, unknown_name
+from pipeline.config.validation import checked, errors_in, invalid, one_of, unknown_name
 from pipeline.planning.protocols import Protocol, network_of, with_source
 from pipeline.regularizers._regularizer import Regularizer
+from pipeline.runtime.behaviour import require_visible
 from pipeline.runtime.errors import Refusal
 
 FIXED = ("data.dataset", "data.test_fraction")  # all arms share the prepared data
@@ -35,6 +36,9 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
         expected = f"an integer <= {updates} (the number of updates)"
         raise Refusal(invalid(f"{source}: training.snapshots", training.snapshots, expected))
     given = {**protocol.model, "name": network_of(protocol.model)}
+    if "import" in given:
+        with errors_in(source):
+            require_visible(str(given["import"]).partition(":")[0])
     settings = named(given, models.settings(), source, "model")
     model = {"name": given["name"], **settings.model_dump(mode="json", by_alias=True)}
     return protocol.model_copy(update={"model": model})

@@ -109,7 +109,7 @@ def _require_network(protocol: Protocol, source: str) -> None:
         Refusal: The data or the network cannot be made.
     """
     with errors_in(source):
-        effects((), protocol.settings() | {"source": protocol.source})
+        effects((), protocol.network_settings())
 
 
 def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> Sequence[str]:

@@ -30,10 +30,11 @@ from pipeline.records.runs import (
 from pipeline.records.unchanged import unchanged_runs
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import CHECKSUM, new_folder, read_sealed, to_json, write_sealed
+from pipeline.runtime.project import find_project, original
 
 TIMING = "timing.json"  # wall clock; in the store alone, so that DVC's outputs are reproducible
 LIVE = "live.json"
-EXPERIMENTS = (".dvc", "tmp", "exps")  # `dvc exp run --temp` makes its repositories below these
+GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX")  # of a hook, for another folder
 ABANDONED = 600  # seconds; writing a run takes less than one
 MUTED = 300  # seconds
 
@@ -61,6 +62,11 @@ class Store:
     def finished(self, fingerprint: str) -> bool:
         """Return whether a run needs no further training."""
         return self.state(fingerprint) in FINISHED
+
+    def has_failures(self) -> bool:
+        """Return whether any run is recorded as failed."""
+        names = (path.parent.name for path in self.root.glob(f"[!.]*/{RECORD}"))
+        return any((self.record(name) or {}).get("state") == "failed" for name in names)
 
     def record(self, fingerprint: str) -> dict[str, Any] | None:
         """Return the record of a run, None where there is no valid one."""
@@ -197,22 +203,40 @@ class Store:
         return True
 
 
-def open_store(root: Path = Path()) -> Store:
-    """Return the store of the project at `root`: `$GAPWISE_STORE`, else `.runs` at its git root.
+def open_store(start: Path = Path()) -> Store:
+    """Return the store of the project around `start`: `$GAPWISE_STORE`, else its folder `.runs`.
 
-    An experiment that DVC runs in a temporary repository uses the store of the main tree.
+    Linked work trees share the store of the main one, and the copies that DVC makes of a project
+    for an experiment that of the project.
     """
     if os.environ.get("GAPWISE_STORE"):
         return Store(Path(os.environ["GAPWISE_STORE"]).absolute())
-    here = root.resolve()
-    for folder in (here, *here.parents):
-        if folder.parts[-3:] == EXPERIMENTS:
-            here = folder.parents[2]
-            break
-    command = ["git", "-C", str(here), "rev-parse", "--path-format=absolute", "--git-common-dir"]
-    git = subprocess.run(command, capture_output=True, text=True, check=False)
-    top = Path(git.stdout.strip()).parent if git.returncode == 0 else here
-    return Store(top / ".runs")
+    return Store(_in_main_tree(original(find_project(start))) / ".runs")
+
+
+def _in_main_tree(project: Path) -> Path:
+    """Return the folder of a project in the main work tree; where there is none, `project`.
+
+    There is none without git, for a work tree of a bare repository, and for a linked one of a
+    submodule. The folder may lie below the top of a larger repository.
+    """
+    questions = ("--git-dir", "--git-common-dir", "--show-prefix")
+    own, shared, prefix = _ask_git(project, *questions) or ("", "", "")
+    if own == shared or Path(shared).name != ".git":
+        return project
+    bare = _ask_git(Path(shared), "--is-bare-repository") != ["false"]
+    return project if bare else Path(shared).parent / prefix
+
+
+def _ask_git(folder: Path, *questions: str) -> list[str]:
+    """Return the answers of `git rev-parse`, none where there is no repository or no git."""
+    command = ["git", "-C", str(folder), "rev-parse", "--path-format=absolute", *questions]
+    here = {name: value for name, value in os.environ.items() if not name.startswith(GIT)}
+    try:
+        git = subprocess.run(command, capture_output=True, text=True, check=True, env=here)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return git.stdout.split("\n")[: len(questions)]
 
 
 def _fail(run: Path, reason: str) -> None:

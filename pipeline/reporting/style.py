@@ -19,8 +19,6 @@ from matplotlib.lines import Line2D
 from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import METHODS, ReportData
 
-matplotlib.use("Agg")
-
 WIDTH = 7.0  # inches
 DPI = 150
 TITLE = 50  # letters of a panel's title on a line

@@ -95,6 +95,22 @@ def libraries(module: str) -> set[str]:
     return names - sys.stdlib_module_names - {PACKAGE.name}
 
 
+def require_visible(module: str) -> None:
+    """Check that no installed package hides a module of this folder.
+
+    A package with an `__init__.py` comes before a folder without one, wherever the two lie.
+
+    Raises:
+        Refusal: A package does.
+    """
+    top = _top(module)
+    here, other = Path.cwd() / top, _file_of(top)
+    hidden = here.is_dir() and not (here / "__init__.py").exists()
+    if not hidden or other is None or top == PACKAGE.name or other.is_relative_to(Path.cwd()):
+        return
+    raise Refusal(f"model.import: {module}: {other} hides the folder {top}; add {top}/__init__.py")
+
+
 def _imported_modules(module: str, path: Path) -> Iterator[str]:
     """Yield the names that may be modules a module runs, its own package among them."""
     if not _is_of_package(module):  # of this package, an `__init__` counts where it is named

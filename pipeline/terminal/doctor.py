@@ -4,7 +4,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +15,13 @@ from packaging.requirements import Requirement
 from pipeline.config.parameters import read_parameters
 from pipeline.config.validation import one_of
 from pipeline.execution.dvc_lock import DVC_LOCK, is_sound
+from pipeline.execution.git import git, git_problem
 from pipeline.execution.processes import cores
 from pipeline.execution.stage import Incomplete
 from pipeline.records.store import open_store
+from pipeline.runtime.behaviour import PACKAGE
 from pipeline.runtime.locks import lock_holder
+from pipeline.runtime.surroundings import hidden_module
 from pipeline.tracking.mirror import MODES, has_key, mode_of
 
 OLDEST = 3, 11
@@ -63,7 +65,10 @@ def show_doctor() -> None:
 
 def findings() -> Iterator[Finding]:
     """Yield the result of every check; later checks need what earlier ones cover."""
-    checks = (_python, _packages, _torch, _threads, _git, _dvc, _lock, _wandb, _store, _disk)
+    checks = (
+        *(_python, _packages, _code, _modules, _torch, _threads),
+        *(_git, _dvc, _lock, _wandb, _store, _disk),
+    )
     yield from (check() for check in checks)
 
 
@@ -91,6 +96,20 @@ def _is_installed(item: Requirement) -> bool:
     return item.specifier.contains(version, prereleases=True)
 
 
+def _code() -> Finding:
+    """Check that the stages, which run the code of this folder, run that of this command."""
+    here = Path.cwd()
+    other = (here / PACKAGE.name).is_dir() and PACKAGE.parent != here
+    remedy = f"the stages run {here / PACKAGE.name}: python -m pipeline doctor"
+    return Finding("code", str(PACKAGE), remedy if other else "")
+
+
+def _modules() -> Finding:
+    hiding = hidden_module(os.getcwd())
+    remedy = "hides a module that is needed: rename it" if hiding else ""
+    return Finding("modules", hiding or "none is hidden by this folder", remedy)
+
+
 def _torch() -> Finding:
     count = torch.cuda.device_count()
     devices = f"{count} GPUs" if count else "no GPU"
@@ -106,22 +125,19 @@ def _threads() -> Finding:
 
 
 def _git() -> Finding:
-    commit = _output("git", "rev-parse", "--short", "HEAD")
-    if not commit:
-        return Finding("git", "no commit here", "git init && git add -A && git commit -m start")
-    changed = len(_output("git", "status", "--porcelain").splitlines())
+    problem, _, remedy = git_problem().partition("; run: ")
+    if problem:
+        return Finding("git", problem, remedy or "install it")
+    commit = git("rev-parse", "--short", "HEAD").decode().strip()
+    changed = len(git("status", "--porcelain").splitlines())
     return Finding("git", f"at {commit}, files changed: {changed}")
-
-
-def _output(*command: str) -> str:
-    """Return what a command prints; "" where it fails."""
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "" if ended.returncode else ended.stdout.strip()
 
 
 def _dvc() -> Finding:
     version = f"{importlib.metadata.version('dvc')}"
-    return Finding("DVC", version, "" if Path(".dvc").is_dir() else "no .dvc folder here: dvc init")
+    inside = not Path(".git").exists() and not git_problem()
+    remedy = f"no .dvc folder here: dvc init{' --subdir' if inside else ''}"
+    return Finding("DVC", version, "" if Path(".dvc").is_dir() else remedy)
 
 
 def _lock() -> Finding:

@@ -43,3 +43,10 @@ def show_headline(protocol: str) -> None:
         "Verdicts are corrected for the number of arms, intervals are not."
     )
     say(f"Full report: {REPORTS / protocol / 'report.md'}")
+
+
+def show_summary(report: Path, text: str) -> None:
+    """Print the summary with which the text of a report begins, and where the report is."""
+    _, summary, *_ = text.split("\n\n")
+    say(summary.replace("**", ""))
+    say(f"Full report: {report}")

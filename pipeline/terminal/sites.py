@@ -14,7 +14,8 @@ from torch import nn
 from pipeline import models, regularizers
 from pipeline.config.parameters import read_parameters
 from pipeline.config.validation import errors_in
-from pipeline.data import sources as data
+from pipeline.data.description import describe
+from pipeline.execution.stage import ARTIFACTS
 from pipeline.models._additions import passed_over
 from pipeline.models._residuals import ResidualBlock, residual_blocks
 from pipeline.models._routing import Route, routes
@@ -59,7 +60,8 @@ def show_sites(name: str) -> None:
     document, source = document_of(name, read_parameters(), Path())
     protocol = resolved(document, source)
     with errors_in(source):
-        kind = data.describe(protocol.data.dataset, protocol.source)
+        prepared = ARTIFACTS / name / "data"
+        kind = describe(protocol.data.dataset, protocol.source, prepared)
         make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
         network = make(protocol.model)
         require_fit(network.network, protocol.model, kind.shape, make)

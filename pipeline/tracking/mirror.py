@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config.parameters import Tracking
+from pipeline.runtime.project import in_original
 from pipeline.tracking.guards import WandbTimeout, deadline, no_stacks, short_error, short_text
 from pipeline.tracking.payloads import Payload
 
@@ -120,8 +121,8 @@ def mode_of(tracking: Tracking) -> str:
 
 
 def wandb_parent() -> Path:
-    """Return the folder in which W&B puts its own folder `wandb/`."""
-    return Path(os.environ.get("WANDB_DIR") or ".")
+    """Return the folder in which W&B puts its own folder `wandb/`, also for a copy of DVC."""
+    return Path(os.environ.get("WANDB_DIR") or in_original(Path()))
 
 
 def arguments(

@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins import environments
 from torch import Tensor
 from torch.nn import functional
 
@@ -152,11 +153,13 @@ def _trainer(
     """Return Lightning's trainer with everything off that writes, prints or draws."""
     available = "gpu" if torch.cuda.is_available() else "cpu"
     accelerator = available if hardware.accelerator == "auto" else hardware.accelerator
+    local = environments.LightningEnvironment()  # type: ignore[attr-defined]
     return lightning.Trainer(
         max_epochs=training.epochs,
         accelerator=accelerator,
         devices=hardware.devices,
         strategy=hardware.strategy,
+        plugins=[local],  # whatever cluster this machine belongs to
         precision=training.precision,
         deterministic="warn" if accelerator == "gpu" else None,
         logger=logger or False,

@@ -1,5 +1,6 @@
 """What a study may say, what it means, and the line a mistake gives."""
 
+import re
 from fractions import Fraction
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pipeline.config.plan import PROTOCOL, Factor
 from pipeline.planning.protocols import factor_of, read_protocol
 from pipeline.planning.studies import read_experiment
+from pipeline.runtime import behaviour
 from pipeline.runtime.errors import Refusal
 
 QUESTION = "question: Why?\n"
@@ -449,3 +451,26 @@ def test_what_papers_report_of_other_data_is_left_out(project):
 def test_what_papers_report_has_to_fit_the_study(project, old, new, line):
     (told,) = refused(project, study=arms(SOME) + PUBLISHED.replace(old, new, 1))
     assert told.startswith(f"experiments/dropout.yaml: {line}")
+
+
+def test_a_package_elsewhere_that_hides_the_folder_of_a_network_is_named(
+    project, tmp_path_factory, monkeypatch
+):
+    """A folder without `__init__.py` comes last on the path, even one of the current folder."""
+    other = tmp_path_factory.mktemp("other") / "mynets"
+    for folder in (other, project / "mynets"):
+        folder.mkdir()
+    (other / "__init__.py").touch()
+    (project / "mynets" / "small.py").write_text("import torch\nNet = torch.nn.Flatten\n")
+    monkeypatch.syspath_prepend(str(other.parent))
+    monkeypatch.syspath_prepend(str(project))
+    behaviour._file_of.cache_clear()  # of the current folder of other tests
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    text = re.sub("model: .*", "model: {import: 'mynets.small:Net'}", protocol.read_text())
+    protocol.write_text(text)
+    with pytest.raises(Refusal) as refused:
+        read_experiment("tiny")
+    assert list(refused.value.lines) == [
+        f"experiments/protocols/tiny.yaml: model.import: mynets.small: {other / '__init__.py'} "
+        "hides the folder mynets; add mynets/__init__.py"
+    ]

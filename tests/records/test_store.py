@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -148,6 +149,90 @@ def test_the_store_stands_at_the_root_of_the_main_tree(checkout, monkeypatch):
     assert open_store(checkout / "pipeline").root == checkout / ".runs"
     monkeypatch.setenv("GAPWISE_STORE", str(checkout / "elsewhere"))
     assert open_store(checkout).root == checkout / "elsewhere"
+
+
+def git(folder, *words):
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    allowed = ("-c", "protocol.file.allow=always")
+    subprocess.run(["git", *identity, *allowed, *words], cwd=folder, check=True)
+
+
+def committed_project(folder):
+    """Write a project to a folder of a new or of an existing repository, and commit it."""
+    (folder / "experiments").mkdir(parents=True)
+    (folder / "params.yaml").touch()
+    (folder / "experiments" / "dropout.yaml").touch()
+    if not (folder.parent / ".git").exists():
+        git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "start")
+    return folder
+
+
+def plain(folder):
+    return committed_project(folder / "main"), folder / "main"
+
+
+def without_git(folder):
+    main = committed_project(folder / "main")
+    shutil.rmtree(main / ".git")
+    return main, main
+
+
+def in_a_larger_repository(folder):
+    git(folder, "init", "-q")
+    return committed_project(folder / "sub"), folder / "sub"
+
+
+def linked_tree_of_a_larger_repository(folder):
+    (folder / "large").mkdir()
+    git(folder / "large", "init", "-q")
+    main = committed_project(folder / "large" / "sub")
+    git(main, "worktree", "add", "-q", folder / "linked")
+    return folder / "linked" / "sub", main
+
+
+def submodule(folder):
+    committed_project(folder / "main")
+    (folder / "large").mkdir()
+    git(folder / "large", "init", "-q")
+    git(folder / "large", "submodule", "--quiet", "add", folder / "main", "part")
+    return folder / "large" / "part", folder / "large" / "part"
+
+
+def linked_tree_of_a_submodule(folder):
+    part, _ = submodule(folder)
+    git(part, "worktree", "add", "-q", folder / "linked")
+    return folder / "linked", folder / "linked"
+
+
+def tree_of_a_bare_repository(folder):
+    committed_project(folder / "main")
+    git(folder, "clone", "-q", "--bare", folder / "main", "bare/.git")
+    git(folder / "bare", "worktree", "add", "-q", folder / "bare" / "tree")
+    return folder / "bare" / "tree", folder / "bare" / "tree"
+
+
+def separate_git_folder(folder):
+    main = committed_project(folder / "main")
+    git(main, "init", "-q", "--separate-git-dir", folder / "meta")
+    return main, main
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        *(plain, without_git, in_a_larger_repository, linked_tree_of_a_larger_repository),
+        *(submodule, linked_tree_of_a_submodule, tree_of_a_bare_repository, separate_git_folder),
+    ],
+)
+def test_the_store_is_in_the_folder_of_the_project(tmp_path, monkeypatch, layout):
+    monkeypatch.delenv("GAPWISE_STORE", raising=False)
+    project, owner = layout(tmp_path)
+    assert open_store(project).root == owner / ".runs"
+    assert open_store(project / "experiments").root == owner / ".runs"
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as in a hook
+    assert open_store(project).root == owner / ".runs"
 
 
 RACE = """

@@ -18,6 +18,8 @@ def test_every_check_is_one_line_with_its_name(project):
     assert [line.split()[1] for line in lines] == [
         "Python",
         "packages",
+        "code",
+        "modules",
         "torch",
         "threads",
         "git",
@@ -47,6 +49,8 @@ def test_every_check_is_one_line_with_its_name(project):
         ),
         ("git", lambda folder, patch: patch.setenv("GIT_DIR", str(folder / "none")), "git init"),
         ("DVC", lambda folder, patch: None, "dvc init"),
+        ("modules", lambda folder, patch: Path("random.py").touch(), "rename it"),
+        ("code", lambda folder, patch: Path("pipeline").mkdir(), "python -m pipeline doctor"),
         (
             "packages",
             lambda folder, patch: patch.setattr(
@@ -99,3 +103,13 @@ def test_a_mode_that_does_not_exist_is_reported(project, monkeypatch):
 def test_a_line_says_ok_or_what_to_fix():
     assert Finding("git", "at abc").line() == "ok   git        at abc"
     assert Finding("DVC", "3", "dvc init").line() == "fix  DVC        3; dvc init"
+
+
+def test_a_repository_of_another_owner_comes_with_the_command_that_trusts_it(checkout, monkeypatch):
+    monkeypatch.chdir(checkout)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    finding = finding_of("git")
+    assert finding.state == f"{checkout} belongs to another user"
+    assert finding.remedy == f"git config --global --add safe.directory '{checkout}'"

@@ -245,3 +245,21 @@ def test_a_damaged_checkpoint_falls_back_to_the_older(configure, pool, tmp_path)
 def test_a_short_run_writes_no_checkpoint(configure, pool, tmp_path):
     train(configure(), pool, tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "3"},
+        {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "4"},
+        {"LSB_JOBID": "7", "LSB_DJOB_RANKFILE": "no file", "JSM_NAMESPACE_LOCAL_RANK": "1"},
+        {"RANK": "1", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1", "GROUP_RANK": "2"},
+    ],
+)
+def test_a_cluster_around_a_run_changes_nothing(configure, pool, monkeypatch, variables):
+    alone = train(configure(DROPOUT), pool).weights
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    trained = train(configure(DROPOUT), pool)
+    assert trained.leads
+    assert equal(trained.weights, alone)

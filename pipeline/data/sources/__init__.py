@@ -21,6 +21,7 @@ from pipeline.data.white import without_rounding
 from pipeline.runtime.errors import Refusal
 
 REQUIRED = ("Source", "describe", "read")
+PLACES = ("path", "images", "labels", "download")  # settings that say where the files are
 
 
 def settings() -> dict[str, type[Settings]]:
@@ -33,6 +34,11 @@ def describe(name: str, source: Mapping[str, Any]) -> DatasetInfo:
     """Return what the dataset `name` is, read from where `source` says."""
     info: DatasetInfo = _module(name).describe(_checked(name, source))
     return info
+
+
+def format_settings(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a source that say how its files are read, not where they are."""
+    return {key: value for key, value in source.items() if key not in PLACES}
 
 
 def read(name: str, source: Mapping[str, Any]) -> Splits:

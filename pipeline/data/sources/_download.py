@@ -14,11 +14,10 @@ from pydantic import Field, model_validator
 
 from pipeline.config.settings import Settings
 from pipeline.data.arrays import Splits
-from pipeline.data.paths import expand_user
+from pipeline.data.paths import cache_folder, data_path
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import new_folder
 
-CACHE = Path(".data")  # outside DVC's outputs, which DVC deletes before a stage runs
 TIMEOUT = 60  # seconds without a byte
 LIMIT = 200_000_000  # bytes, more than any of the published files
 
@@ -55,9 +54,9 @@ class PublishedDataset:
 
     def load(self, source: Source, read: Read) -> Splits:
         """Return what `read` makes of the first existing location, downloaded where allowed."""
-        locations = [CACHE / self.name]
+        locations = [cache_folder() / self.name]
         if source.path:
-            locations = [expand_user(source.path)]
+            locations = [data_path(source.path)]
         elif self.installed:
             locations.insert(0, self.installed)
         for location in locations:
@@ -68,7 +67,7 @@ class PublishedDataset:
         package = f"; or: apt-get install {self.package}" if self.package else ""
         raise Refusal(
             f"{self.name}: {' and '.join(map(str, locations))}: missing; "
-            f"expected source.path of {self._folder}, these files in {CACHE / self.name}, "
+            f"expected source.path of {self._folder}, these files in {cache_folder() / self.name}, "
             f"or source.download: true{package}"
         )
 
@@ -79,7 +78,7 @@ class PublishedDataset:
 
     def _download(self, read: Read) -> Splits:
         """Download all files; the cache keeps them only if `read` accepts them."""
-        with new_folder(CACHE / self.name) as staging:
+        with new_folder(cache_folder() / self.name) as staging:
             for name in self.files:
                 print(f"{self.name}: downloading {self.url}/{name}", flush=True)
                 (staging / name).write_bytes(self._request(f"{self.url}/{name}"))

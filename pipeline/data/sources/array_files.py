@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from pipeline.config.settings import Settings
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.numpy_files import ArrayFile, list_arrays
-from pipeline.data.paths import expand_user
+from pipeline.data.paths import data_path
 from pipeline.data.white import range_note, without_rounding
 from pipeline.runtime.errors import Refusal
 
@@ -89,7 +89,7 @@ def _pairs(source: Source) -> dict[str, Pair]:
     if source.path is not None:
         pairs = _members(source.path)
     else:
-        files = [list_arrays(expand_user(path or "")) for path in (source.images, source.labels)]
+        files = [list_arrays(data_path(path or "")) for path in (source.images, source.labels)]
         if any(list(arrays) != [""] for arrays in files):
             raise Refusal(
                 "source.images, source.labels: not .npy files; "
@@ -108,14 +108,14 @@ def _pairs(source: Source) -> dict[str, Pair]:
 
 
 def _members(path: str) -> dict[str, Pair]:
-    arrays = list_arrays(expand_user(path))
+    arrays = list_arrays(data_path(path))
     pairs = {}
     for split, prefix in PREFIXES.items():
         names = f"{prefix}images", f"{prefix}labels"
         missing = [name for name in names if name not in arrays]
         if missing and (split == "pool" or len(missing) == 1):
             raise Refusal(
-                f"{expand_user(path)}: {', '.join(missing)}: missing; expected images and labels, "
+                f"{data_path(path)}: {', '.join(missing)}: missing; expected images and labels, "
                 "and optional test_ and validation_ pairs"
             )
         if not missing:

@@ -17,7 +17,7 @@ from pipeline.config.settings import Settings
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.chunks import DecodedImages, decode_folder
 from pipeline.data.decoding import ImageFormat
-from pipeline.data.paths import expand_user, printable
+from pipeline.data.paths import data_path, printable
 from pipeline.data.sources._layout import find_layout, joined_classes, list_images, require_images
 from pipeline.data.white import range_note
 from pipeline.runtime.errors import Refusal
@@ -64,13 +64,13 @@ class Source(Settings):
 
 def describe(source: Source) -> DatasetInfo:
     """Return the shape that the settings give, and one class per folder."""
-    classes = find_layout(expand_user(source.path)).classes
+    classes = find_layout(data_path(source.path)).classes
     return DatasetInfo(source.image_format().shape, len(classes), source.flips_keep_labels)
 
 
 def read(source: Source) -> Splits:
     """Return every image, by class and name, in the splits of the folder."""
-    layout = find_layout(expand_user(source.path))
+    layout = find_layout(data_path(source.path))
     splits = {}
     for split, folder in layout.folders.items():
         for name in joined_classes(folder):

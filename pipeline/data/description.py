@@ -1,0 +1,41 @@
+"""Describe the images of a protocol, also when their source is no longer there."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.data import sources
+from pipeline.data.arrays import DatasetInfo
+from pipeline.data.prepared import read_summary
+from pipeline.runtime.errors import Refusal
+
+
+def describe(dataset: str, source: Mapping[str, Any], prepared: Path) -> DatasetInfo:
+    """Return what the dataset is: as its source says, else as prepared with the same settings.
+
+    Args:
+        dataset: The name of the dataset.
+        source: The complete settings of its source.
+        prepared: The folder of the prepared arrays.
+
+    Raises:
+        Refusal: The source cannot be read, and what is prepared was read with other settings.
+    """
+    try:
+        return sources.describe(dataset, source)
+    except Refusal:
+        summary = prepared_with(dataset, source, prepared)
+        if not summary:
+            raise
+        shape = tuple(summary["shape"])
+        return DatasetInfo(shape, summary["classes"], summary["flips_keep_labels"])
+
+
+def prepared_with(dataset: str, source: Mapping[str, Any], prepared: Path) -> dict[str, Any]:
+    """Return the summary of what is prepared; empty unless it was read with these settings."""
+    try:
+        summary = read_summary(prepared)
+    except Refusal:
+        return {}
+    given = dataset, sources.format_settings(source)
+    return summary if (summary["dataset"], summary.get("source")) == given else {}

@@ -1,0 +1,129 @@
+"""Run studies alone, and return to the committed results: neither changes code or settings.
+
+Studies run as an experiment of DVC in a temporary copy of the project. Their report is written
+beside that of the protocol, which stays what it was, as do the artifacts and `dvc.lock`.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.config.parameters import PARAMETERS
+from pipeline.config.validation import unknown_name
+from pipeline.config.yaml_files import yaml_names
+from pipeline.execution import dvc
+from pipeline.execution.dvc_lock import DVC_LOCK, keep_dvc_lock, release_dead_locks
+from pipeline.execution.git import git, names
+from pipeline.execution.plans import forget_current_plans
+from pipeline.execution.stage import KEEP_GOING, Incomplete
+from pipeline.records.store import open_store
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import new_folder
+from pipeline.runtime.locks import exclusive_lock
+from pipeline.runtime.stage_times import clear_stage_times, read_stage_times
+
+REPORTS, EXPERIMENTS = Path("reports"), Path("experiments")
+REFERENCES = "refs/exps/*/*/"  # in which DVC keeps its experiments
+CODE = ("*.py", "*.yaml")  # of what git does not track, the files that an experiment needs
+
+
+def run_studies(
+    protocols: Sequence[str], studies: Sequence[str], keep_going: bool
+) -> tuple[dict[str, float], dict[Path, str]]:
+    """Run these studies alone for every protocol.
+
+    Args:
+        protocols: Names of protocols in `params.yaml`.
+        studies: Names of studies.
+        keep_going: Whether failed runs leave the report without them.
+
+    Returns:
+        The seconds of each stage that ran, and the text of each report by its file.
+
+    Raises:
+        Refusal: A study does not exist, there is no commit, or another run is in progress.
+        Incomplete: A stage failed.
+        KeyboardInterrupt: Control-C was pressed; DVC has ended.
+    """
+    _require_known(studies)
+    name = _free_name(studies)
+    words = ["exp", "run", "--temp", "-n", name, "-S", f"studies=[{','.join(studies)}]"]
+    store = open_store()
+    if store.has_failures() and not keep_going:
+        words.append("--force")  # DVC's cache may hold results without the runs that failed
+    for path in names("ls-files", "-z", "--others", "--exclude-standard", "--", *CODE):
+        words += ["-C", path]
+    with exclusive_lock():
+        environment = os.environ | clear_stage_times()
+        environment |= {KEEP_GOING: "1"} if keep_going else {}
+        release_dead_locks()
+        store.restore(dvc.phase_folders(protocols))
+        dvc.run_dvc(words, environment)
+        reports = [_fetch_report(name, protocol, studies) for protocol in protocols]
+        texts = {path: path.read_text(encoding="utf-8") for path in reports}
+        return read_stage_times(), texts
+
+
+def restore_results() -> list[str]:
+    """Return `reports/`, `dvc.lock` and DVC's outputs to the last commit; return what is left.
+
+    Reports that are not committed stay.
+
+    Raises:
+        Refusal: There is no commit, or another run is in progress.
+    """
+    with exclusive_lock():
+        committed = names("ls-tree", "-z", "--name-only", "HEAD", str(REPORTS), str(DVC_LOCK))
+        reports = names("ls-tree", "-z", "-d", "--name-only", "HEAD", f"{REPORTS}/")
+        if committed:
+            git("restore", "--source=HEAD", "--staged", "--worktree", "--", *committed)
+        if reports:
+            git("clean", "-fdq", "--", *reports)
+        left = []
+        try:
+            dvc.run_dvc(["checkout", "--force", "--quiet"], os.environ)
+        except Incomplete:
+            left.append("some outputs are not in DVC's cache; run: gapwise run, or dvc pull")
+        keep_dvc_lock()
+        forget_current_plans(open_store())
+        if git("diff", "HEAD", "--name-only", "--", str(PARAMETERS)):
+            cure = f"git restore {PARAMETERS} undoes it"
+            left.append(f"{PARAMETERS}: differs from the last commit and was left; {cure}")
+        return left
+
+
+def _require_known(studies: Sequence[str]) -> None:
+    """Check that the studies exist, before DVC copies the project.
+
+    Raises:
+        Refusal: A study does not exist.
+    """
+    existing = yaml_names(EXPERIMENTS)
+    unknown = [study for study in studies if study not in existing]
+    if unknown:
+        raise Refusal(*(unknown_name("run: studies", study, existing) for study in unknown))
+
+
+def _free_name(studies: Sequence[str]) -> str:
+    """Return a name for an experiment that no other has: dropout-mixup, dropout-mixup-2, ..."""
+    listed = git("for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps")
+    taken = set(listed.decode().split())
+    name, number = "-".join(studies), 1
+    while name in taken:
+        number += 1
+        name = f"{'-'.join(studies)}-{number}"
+    return name
+
+
+def _fetch_report(experiment: str, protocol: str, studies: Sequence[str]) -> Path:
+    """Write the report of an experiment beside that of its protocol and return its file."""
+    commit = git("for-each-ref", "--format=%(objectname)", REFERENCES + experiment)
+    revision = commit.decode().strip()
+    source = REPORTS / protocol
+    target = REPORTS / "+".join([protocol, *studies])
+    with new_folder(target) as staging:
+        for name in names("ls-tree", "-r", "-z", "--name-only", revision, f"{source}/"):
+            file = staging / Path(name).relative_to(source)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(git("show", f"{revision}:./{name}"))
+    return target / "report.md"

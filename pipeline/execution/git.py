@@ -1,0 +1,48 @@
+"""Ask git about the project: what is committed, and why nothing can be asked."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from pipeline.runtime.errors import Refusal
+
+ENGLISH = {"LC_ALL": "C"}
+NO_COMMIT = "no commit here; run: git init && git add -A && git commit -m start"
+
+
+def git_problem(folder: Path = Path()) -> str:
+    """Return why a folder has no commit that git shows, with what to do; "" where it has one."""
+    try:
+        ended = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+    except OSError:
+        return "git is not installed"
+    foreign = re.search(r"dubious ownership in repository at '(.+?)'", ended.stderr.decode())
+    if foreign:
+        cure = f"git config --global --add safe.directory '{foreign[1]}'"
+        return f"{foreign[1]} belongs to another user; run: {cure}"
+    return NO_COMMIT if ended.returncode else ""
+
+
+def git(*words: str) -> bytes:
+    """Return what a command of git prints for the current folder.
+
+    Raises:
+        Refusal: It fails.
+    """
+    if problem := git_problem():
+        raise Refusal(f"git: {problem}")
+    ended = _git(Path(), *words)
+    if ended.returncode:
+        raise Refusal(f"git {words[0]}: {' '.join(ended.stderr.decode().split())}")
+    return ended.stdout
+
+
+def names(*words: str) -> list[str]:
+    """Return the names that a command of git prints, which ends each with a zero byte."""
+    return [name for name in git(*words).decode().split("\0") if name]
+
+
+def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, check=False, env=os.environ | ENGLISH)

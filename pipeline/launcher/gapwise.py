@@ -1,0 +1,28 @@
+"""The script `gapwise`: the command line of the project around the current folder.
+
+It is installed as a module of its own, so that another module named `pipeline` cannot take its
+place.
+"""
+
+import os
+import sys
+
+CODE = os.path.join("pipeline", "__main__.py")
+
+
+def main() -> None:
+    """Run the command line with the code of the project, else with that around this file."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path.insert(0, _project(os.getcwd()) or _project(here))
+    from pipeline.__main__ import main as command_line
+
+    command_line()
+
+
+def _project(folder: str) -> str:
+    """Return the nearest folder at or above `folder` with the code of a project; "" for none."""
+    while not os.path.isfile(os.path.join(folder, CODE)):
+        if folder == os.path.dirname(folder):
+            return ""
+        folder = os.path.dirname(folder)
+    return folder

@@ -1,0 +1,55 @@
+"""Make a process independent of its surroundings, before any library is imported.
+
+Variables for plotting in a notebook and of programs that start one process for each part of a job
+are not meant for these processes; a file in the project may hide a module of Python. Nothing else
+is imported here: it might be what is hidden.
+"""
+
+import os
+import sys
+
+JOB = "GAPWISE_JOB"  # set in the processes of one run on several devices, which Lightning starts
+LAUNCHED = (  # by torchrun, Lightning, Kubeflow or by hand
+    *("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "ROLE_RANK"),
+    *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),
+    *("MASTER_ADDR", "MASTER_PORT", "STANDALONE_PORT", "ROLE_NAME"),
+)
+LAUNCHERS = ("SLURM_", "TORCHELASTIC_", "OMPI_", "PMI_", "PMIX_", "MPI_", "LSB_", "JSM_", "PBS_")
+OWN = ("pipeline", "experiments", "tests", "benchmarks", "docs", "gapwise", "setup", "conftest")
+
+
+def shut_out() -> None:
+    """Remove variables that would change how figures are drawn or how a run is trained.
+
+    The processes of one run on several devices keep those that Lightning has set for them.
+    """
+    os.environ["MPLBACKEND"] = "agg"  # figures are written to files
+    if JOB in os.environ:
+        return
+    for name in list(os.environ):
+        if name in LAUNCHED or name.startswith(LAUNCHERS):
+            del os.environ[name]
+
+
+def hidden_module(folder: str) -> str:
+    """Return the name of a file or package in `folder` that hides one which is needed.
+
+    That is a module of Python or of an installed package; "" where none is hidden.
+    """
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries)
+    for name in names:
+        module, suffix = os.path.splitext(name)
+        is_package = os.path.isfile(os.path.join(folder, name, "__init__.py"))
+        if (suffix == ".py" or is_package) and module not in OWN and _is_needed(module):
+            return name
+    return ""
+
+
+def _is_needed(module: str) -> bool:
+    if module in sys.stdlib_module_names:
+        return True
+    import sysconfig  # here, as it may be what is hidden
+
+    place = os.path.join(sysconfig.get_path("purelib"), module)
+    return os.path.isfile(f"{place}.py") or os.path.isfile(os.path.join(place, "__init__.py"))

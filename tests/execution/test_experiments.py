@@ -1,0 +1,128 @@
+"""Studies run alone leave everything else as it is; results return to the last commit."""
+
+import subprocess
+
+import pytest
+
+from pipeline.execution import experiments
+from pipeline.execution.experiments import restore_results, run_studies
+from pipeline.execution.stage import Incomplete
+from pipeline.records.store import open_store
+from pipeline.report import read_summaries
+from pipeline.runtime.errors import Refusal
+
+IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+
+
+def git(*words):
+    ended = subprocess.run(
+        ["git", *IDENTITY, *words], check=True, capture_output=True, text=True, timeout=30
+    )
+    return ended.stdout
+
+
+@pytest.fixture
+def committed_report(project):
+    """Return the project under git with a committed report."""
+    (project / "reports" / "tiny" / "pages").mkdir(parents=True)
+    (project / "reports" / "tiny" / "report.md").write_text("committed")
+    (project / "dvc.lock").write_text("committed")
+    (project / ".gitignore").write_text(".runs/\n.dvc/\n")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "start")
+    return project
+
+
+@pytest.fixture
+def dvc(monkeypatch, committed_report):
+    """Stand in for DVC, which commits a report under the name of the experiment."""
+    calls = []
+
+    def run(words, environment):
+        calls.append(list(words))
+        if words[:2] != ["exp", "run"]:
+            return
+        report = committed_report / "reports" / "tiny" / "report.md"
+        report.write_text(f"experiment {len(calls)}")
+        git("add", "reports")
+        commit = git("commit-tree", git("write-tree").strip(), "-m", "x").strip()
+        git("update-ref", f"refs/exps/aa/bbb/{words[words.index('-n') + 1]}", commit)
+        git("reset", "-q", "--hard")
+
+    monkeypatch.setattr(experiments.dvc, "run_dvc", run)
+    return calls
+
+
+def test_a_report_of_studies_alone_lies_beside_that_of_the_protocol(dvc, project):
+    (project / "experiments" / "mine.yaml").write_text("question: Mine?")
+    for number in (1, 2):
+        _, texts = run_studies(["tiny"], ["dropout", "others"], keep_going=False)
+        ((path, text),) = texts.items()
+        assert (str(path), text) == (
+            "reports/tiny+dropout+others/report.md",
+            f"experiment {number}",
+        )
+        assert path.read_text() == text
+    assert git("status", "--porcelain", "--", "reports/tiny", "dvc.lock", "params.yaml") == ""
+    assert [words[words.index("-n") + 1] for words in dvc] == ["dropout-others", "dropout-others-2"]
+    assert dvc[0][-2:] == ["-C", "experiments/mine.yaml"]
+    assert "--temp" in dvc[0]
+
+
+@pytest.mark.parametrize(("keep_going", "forced"), [(False, True), (True, False)])
+def test_after_failures_the_stages_run_again(dvc, keep_going, forced):
+    run_studies(["tiny"], ["dropout"], keep_going)
+    assert "--force" not in dvc[0]
+    open_store().write_failure("a" * 64, "no memory")
+    run_studies(["tiny"], ["dropout"], keep_going)
+    assert ("--force" in dvc[1]) == forced
+
+
+def test_the_index_shows_protocols_alone(dvc, project):
+    (project / "reports" / "tiny+dropout").mkdir()
+    (project / "reports" / "tiny+dropout" / "metrics.json").write_text("{}")
+    assert read_summaries(project / "reports") == {}
+
+
+def test_an_unknown_study_is_refused_before_anything_runs(dvc):
+    with pytest.raises(Refusal, match="run: studies: unknown name 'dropuot'"):
+        run_studies(["tiny"], ["dropuot"], keep_going=False)
+    assert dvc == []
+
+
+def test_without_a_commit_it_says_what_to_do(project):
+    with pytest.raises(Refusal, match="git: no commit here; run: git init"):
+        run_studies(["tiny"], ["dropout"], keep_going=False)
+
+
+def test_results_return_to_the_last_commit_and_code_stays(dvc, project):
+    own = {
+        "params.yaml": "protocols: [tiny]\n# changed\n",
+        "experiments/dropout.yaml": "changed",
+        "mynet.py": "new",
+        "reports/mine/report.md": "not committed",
+    }
+    results = {"reports/tiny/report.md": "other", "dvc.lock": "other"}
+    stray = project / "reports" / "tiny" / "pages" / "study_other.md"
+    for name, text in {**own, **results, str(stray): "x"}.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
+    left = restore_results()
+    assert {name: (project / name).read_text() for name in own} == own
+    assert {(project / name).read_text() for name in results} == {"committed"}
+    assert not stray.exists()
+    assert dvc == [["checkout", "--force", "--quiet"]]
+    assert left == [
+        "params.yaml: differs from the last commit and was left; git restore params.yaml undoes it"
+    ]
+
+
+def test_outputs_that_the_cache_lacks_are_named(monkeypatch, committed_report):
+    def fail(words, environment):
+        raise Incomplete
+
+    monkeypatch.setattr(experiments.dvc, "run_dvc", fail)
+    assert restore_results() == [
+        "some outputs are not in DVC's cache; run: gapwise run, or dvc pull"
+    ]

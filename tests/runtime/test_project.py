@@ -1,0 +1,45 @@
+"""The folder of a project, from within it and from copies of DVC."""
+
+import pytest
+
+from pipeline.data.paths import cache_folder, data_path
+from pipeline.runtime.project import enter_project, find_project, in_original, original
+
+
+@pytest.mark.parametrize("below", [".", "docs", "experiments/protocols"])
+def test_a_command_below_the_project_enters_it(project, monkeypatch, below):
+    (project / below).mkdir(exist_ok=True)
+    monkeypatch.chdir(project / below)
+    monkeypatch.setattr("sys.path", ["elsewhere"])
+    enter_project()
+    assert find_project() == project == project.cwd()
+
+
+def test_a_folder_without_a_project_is_left_as_it_is(tmp_path):
+    assert find_project(tmp_path) == tmp_path == original(tmp_path)
+
+
+@pytest.mark.parametrize("copy", [".dvc/tmp/exps/standalone/tmp1", ".dvc/tmp/exps/tmp1"])
+@pytest.mark.parametrize("part", [".", "sub"])
+def test_the_original_of_a_copy(tmp_path, copy, part):
+    """DVC's own folder may lie at the top of the copied repository or in a part of it."""
+    top = tmp_path / part
+    copied = top / copy / part
+    (copied / ".dvc").mkdir(parents=True)
+    assert original(copied) == top
+    (copied / "lower").mkdir()
+    assert original(copied / "lower") == top / "lower"
+
+
+def test_relative_data_of_a_copy_are_those_of_the_project(tmp_path, monkeypatch):
+    copied = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
+    (copied / "tracked").mkdir(parents=True)
+    for name in ("raw", "tracked"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(copied)
+    assert data_path("raw") == tmp_path / "raw"
+    assert data_path("tracked").resolve() == copied / "tracked"
+    assert data_path("/nowhere/raw") == in_original(data_path("/nowhere/raw"))
+    assert cache_folder() == tmp_path / ".data"
+    monkeypatch.chdir(tmp_path)
+    assert (str(data_path("missing")), str(cache_folder())) == ("missing", ".data")

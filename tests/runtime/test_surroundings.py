@@ -1,0 +1,88 @@
+"""Variables and files around a project that change nothing, or are one line."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.runtime import surroundings
+from pipeline.runtime.surroundings import JOB, hidden_module, shut_out
+
+LAUNCHED = {
+    "SLURM_NTASKS": "4",
+    "SLURM_JOB_NAME": "train",
+    "RANK": "3",
+    "LOCAL_RANK": "3",
+    "WORLD_SIZE": "4",
+    "MASTER_ADDR": "192.0.2.1",
+    "MASTER_PORT": "1",
+    "TORCHELASTIC_RUN_ID": "x",
+    "OMPI_COMM_WORLD_RANK": "2",
+    "LSB_JOBID": "7",
+    "PBS_NODEFILE": "nodes",
+}
+
+
+def test_variables_of_launchers_are_removed_and_others_stay(monkeypatch):
+    kept = {"CUDA_VISIBLE_DEVICES": "1", "RANKING": "x", "PATH": "/bin", "MPLBACKEND": "agg"}
+    monkeypatch.setattr(os, "environ", LAUNCHED | kept)
+    shut_out()
+    assert os.environ == kept
+
+
+def test_processes_that_train_one_run_together_keep_theirs(monkeypatch):
+    given = LAUNCHED | {JOB: "{}", "MPLBACKEND": "agg"}
+    monkeypatch.setattr(os, "environ", dict(given))
+    shut_out()
+    assert os.environ == given
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "no such"])
+def test_figures_need_no_backend(backend):
+    """The package is imported before matplotlib, also by way of torchmetrics."""
+    code = "import pipeline.reporting.style, matplotlib; print(matplotlib.get_backend())"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"MPLBACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.stdout.strip().lower(), ended.returncode) == ("agg", 0), ended.stderr
+
+
+@pytest.mark.parametrize("name", ["random.py", "types.py", "dvc.py", "yaml.py", "json/__init__.py"])
+def test_a_file_that_hides_a_needed_module_is_named(tmp_path, name):
+    assert hidden_module(str(tmp_path)) == ""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    assert hidden_module(str(tmp_path)) == name.partition("/")[0]
+
+
+@pytest.mark.parametrize("name", ["mynet.py", "random.txt", "json/notes.md", "tests/__init__.py"])
+def test_other_files_hide_nothing(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    assert hidden_module(str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize("start", [("-m", "pipeline"), ("-m", "pipeline.choose", "tiny")])
+def test_every_command_says_in_one_line_what_is_hidden(checkout, command, tmp_path, start):
+    (tmp_path / "pipeline").symlink_to(checkout / "pipeline")
+    (tmp_path / "random.py").touch()
+    ended = command(sys.executable, *start, at=tmp_path)
+    assert ended.stderr == "error: random.py: hides a module that is needed; rename it\n"
+    assert ended.returncode == 2
+
+
+def test_the_script_runs_the_code_of_the_project_around_it(checkout, command, tmp_path):
+    """Another `pipeline.py` on the path is not taken, nor is the current folder the project's."""
+    (tmp_path / "pipeline.py").write_text("raise SystemExit('another pipeline')")
+    (checkout / "notes").mkdir()
+    script = "import sys; sys.path[0] = sys.argv.pop(); from gapwise import main; main()"
+    root = os.path.dirname(os.path.dirname(os.path.dirname(surroundings.__file__)))
+    words = ("-c", script, "status", str(tmp_path))
+    path = os.pathsep.join([str(tmp_path), root])
+    ended = command(sys.executable, *words, at=checkout / "notes", PYTHONPATH=path)
+    assert "exploration: not planned yet" in ended.stdout, ended.stderr
