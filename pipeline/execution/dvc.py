@@ -69,13 +69,16 @@ def _retry_failed(protocols: Sequence[str], environment: Mapping[str, str]) -> b
 
 
 def run_dvc(words: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Run a command of DVC.
+    """Run a command of DVC; its stages find this interpreter as `python`, activated or not.
 
     Raises:
         Incomplete: It failed.
         KeyboardInterrupt: Control-C was pressed; DVC has ended.
     """
-    process = subprocess.Popen([*DVC, *words], env=environment, preexec_fn=end_with_parent)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    process = subprocess.Popen(
+        [*DVC, *words], env={**environment, "PATH": path}, preexec_fn=end_with_parent
+    )
     try:
         process.wait()
     except KeyboardInterrupt:

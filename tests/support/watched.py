@@ -4,6 +4,7 @@ Weights & Biases is offline, DVC is without telemetry, the data come with scikit
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,13 +53,16 @@ def namespace() -> tuple[str, ...]:
 
 
 def watched_run(folder: Path) -> None:
-    """Run the tiny project in `folder`/project, then write `folder`/run.json."""
+    """Run the tiny project in `folder`/project, then write `folder`/run.json.
+
+    As without an activated environment: this interpreter is not the `python` of the path.
+    """
     folder.mkdir()
     write_checkout(folder / "project", wandb="offline")
     ended = subprocess.run(
         [*namespace(), *RUN],
         cwd=folder / "project",
-        env=watching(folder),
+        env=watching(folder) | {"PATH": _path_without_interpreter()},
         capture_output=True,
         text=True,
         check=False,
@@ -70,3 +74,10 @@ def watched_run(folder: Path) -> None:
         "seen": (folder / "seen").read_text(),
     }
     (folder / "run.json").write_text(json.dumps(found))
+
+
+def _path_without_interpreter() -> str:
+    interpreter = str(Path(sys.executable).parent)
+    return os.pathsep.join(
+        folder for folder in os.environ["PATH"].split(os.pathsep) if folder != interpreter
+    )
