@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from tiny import write_clone
 
-from pipeline.runtime import surroundings
+from pipeline import terminal
 from pipeline.runtime.surroundings import JOB, hidden_module, shut_out
 
 LAUNCHED = {
@@ -79,10 +80,10 @@ def test_every_command_says_in_one_line_what_is_hidden(checkout, command, tmp_pa
 def test_the_script_runs_the_code_of_the_project_around_it(checkout, command, tmp_path):
     """Another `pipeline.py` on the path is not taken, nor is the current folder the project's."""
     (tmp_path / "pipeline.py").write_text("raise SystemExit('another pipeline')")
-    (checkout / "notes").mkdir()
+    folder = write_clone(checkout, tmp_path / "clone") / "notes"
+    folder.mkdir()
     script = "import sys; sys.path[0] = sys.argv.pop(); from gapwise import main; main()"
-    root = os.path.dirname(os.path.dirname(os.path.dirname(surroundings.__file__)))
     words = ("-c", script, "status", str(tmp_path))
-    path = os.pathsep.join([str(tmp_path), root])
-    ended = command(sys.executable, *words, at=checkout / "notes", PYTHONPATH=path)
+    path = os.pathsep.join([str(tmp_path), os.path.dirname(terminal.__file__)])
+    ended = command(sys.executable, *words, at=folder, PYTHONPATH=path)
     assert "exploration: not planned yet" in ended.stdout, ended.stderr
