@@ -450,7 +450,7 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
             if float(made["p_holm"]) < 0.001
             else f"{float(made['p_holm']):.3f}",
             "verdict": made["verdict"],
-            "gap, difference": "{:+.1f} [{:+.1f}, {:+.1f}]".format(
+            "change of gap": "{:+.1f} [{:+.1f}, {:+.1f}]".format(
                 *(
                     100 * float(contrasts.loc[(row["arm"], "gap"), name])
                     for name in ("difference", "low", "high")

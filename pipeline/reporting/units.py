@@ -49,8 +49,8 @@ METRICS = {
         for name, (split, metric) in SCORES.items()
     },
     "gap": Metric("gap", "points", "points", fraction=True),
-    "gap_noise": Metric("gap noise", "points", "points", fraction=True),
-    "gap_augmentation": Metric("gap augmentation", "points", "points", fraction=True),
+    "gap_noise": Metric("noise part of the gap", "points", "points", fraction=True),
+    "gap_augmentation": Metric("augmentation part of the gap", "points", "points", fraction=True),
     "training_cost": Metric("training cost", "x baseline"),
     "test_cost": Metric("test cost", "x baseline"),
 }

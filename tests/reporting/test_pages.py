@@ -256,7 +256,7 @@ def test_whether_the_smallest_gap_is_the_best_model(found: ReportData, golden) -
     same = gap.smallest_gap(dataclasses.replace(found, **derived(found, outcomes)))
     golden(another, same)
     ranks = outcomes["gap"].rank().corr(outcomes["test_accuracy"].rank())
-    assert f"test accuracy is {ranks:.2f}; within arms" in same
+    assert f"test accuracy is {ranks:.2f}; inside single arms" in same
 
 
 def interacting(found: ReportData, low: float, high: float) -> ReportData:
@@ -405,7 +405,7 @@ def test_a_published_effect_of_the_same_runs_and_measure_counts_once() -> None:
     apart = published.published_sentence(told)
     assert apart.startswith("Of 4 effects that papers report")
     assert (
-        "**decay against baseline** and **decay against baseline, counted cost**); 1 disagrees"
+        "**decay against baseline** and **decay against baseline, training FLOPs**); 1 disagrees"
         in apart
     )
     same = dataclasses.replace(
@@ -414,7 +414,7 @@ def test_a_published_effect_of_the_same_runs_and_measure_counts_once() -> None:
     assert published.published_sentence(same) == (
         "Of 3 effects that papers report, judged by sign: 2 agree (**dropout against baseline** "
         "and **decay against baseline, "
-        "counted cost**); 1 disagrees (**decay against baseline**)."
+        "training FLOPs**); 1 disagrees (**decay against baseline**)."
     )
 
 
@@ -440,7 +440,7 @@ def test_within_arms_a_collapsed_arm_decides_nothing(found: ReportData) -> None:
     )
     outcomes.loc[outcomes["arm"] == "early", ["gap", "test_accuracy"]] = [[0.0, 0.1]] * 3
     said = gap.smallest_gap(dataclasses.replace(found, **derived(found, outcomes)))
-    assert "within arms it is -1.00." in said
+    assert "inside single arms it is -1.00." in said
     assert "its gap is essentially its validation error" in said
 
 

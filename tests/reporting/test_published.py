@@ -89,7 +89,7 @@ def test_a_cost_is_said_to_be_counted_and_not_timed():
     page = published_body(shown(ERROR, COST))
     (row,) = [line for line in page.splitlines() if "75 → 60" in line]
     assert row.startswith(
-        "| dropout against baseline, counted cost | training FLOPs, relative to the first |"
+        "| dropout against baseline, training FLOPs | training FLOPs, relative to the first |"
     )
     assert row.endswith("| agrees |")
     assert "counted, not timed" in page
@@ -100,7 +100,7 @@ def test_the_sentence_counts_and_names_every_outcome():
     assert published_sentence(shown(ERROR, COST, disagrees, OPEN)) == (
         "Of 4 effects that papers report, judged by sign: 2 agree (**dropout against baseline** "
         "and **dropout "
-        "against baseline, counted cost**); 1 disagrees (**dropout against other**); "
+        "against baseline, training FLOPs**); 1 disagrees (**dropout against other**); "
         "1 is inconclusive (**random: 1 against 12 noise "
         "passes**)."
     )

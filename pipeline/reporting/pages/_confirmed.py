@@ -68,9 +68,9 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
         for row in rows
     ]
     caption = (
-        "Differences of percentages are in points; costs are multiples of the baseline's, counted. "
-        f"A metric that is not listed is exactly the baseline's. n: {PAIRS}. Rule: the arm's, for "
-        f"the gap deterministic. Interval: {CONTRAST_INTERVAL}. p: {TESTS}, not corrected: no "
+        "Differences of percentages are in points; costs are multiples of the baseline's. Metrics "
+        f"that equal the baseline's are omitted. n: {PAIRS}. Rule: the arm's; gaps are always "
+        f"deterministic. Interval: {CONTRAST_INTERVAL}. p: {TESTS}, not corrected: no "
         "verdict."
     )
     return md.format_table(cells, caption, words=("arm", "metric"))

@@ -27,8 +27,8 @@ def diagnosis_section(data: ReportData) -> str:
     percent, best = data.format.percent, data.confirmation.optimal_error
     start = (
         f"The baseline is wrong on {data.format.percent_band(error)} % of its own training images. "
-        f"Taking {percent(best)} % as the best possible error (`optimal_error`), "
-        f"{percent(rows.loc['avoidable_bias', 'mean'])} points are avoidable bias. "
+        f"Against a best possible error of {percent(best)} % (`optimal_error`), the avoidable bias "
+        f"is {percent(rows.loc['avoidable_bias', 'mean'])} points. "
         f"Validation error is {data.format.percent_band(gap)} points higher: the gap. "
         f"{ADVICE[problem]}"
     )

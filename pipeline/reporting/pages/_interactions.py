@@ -26,8 +26,8 @@ def interaction_table(data: ReportData, study: str) -> str:
     if not rows:
         return ""
     caption = (
-        "n: seeds at which all four runs are done on the same kind of machine. Rule: the test rule "
-        f"of each arm; the gap always deterministic. Interval: {md.CONFIDENCE} Student-t interval "
+        "n: seeds with all four runs done, on the same kind of machine. Rule: the test rule "
+        f"of each arm; gaps are always deterministic. Interval: {md.CONFIDENCE} Student-t interval "
         "of the mean over seeds: difference of the pair minus the sum of its parts' differences. "
         "p: two-sided paired t test, and the exact sign-flip test; not corrected, no verdict."
     )

@@ -81,8 +81,8 @@ def headline(data: ReportData) -> str:
         f"{data.format.percent(gap)} points between train and validation accuracy."
     )
     note = (
-        f"(Differences in percentage points of test accuracy, with {md.INTERVAL}s; detectable: "
-        f"with {100 * POWER:g} % power.)"
+        f"(Points of test accuracy, {md.INTERVAL}s. A detectable difference is the smallest that "
+        f"these seeds find with {100 * POWER:g} % power.)"
     )
     return f"With {_fresh_seeds(data.primary)}, {' '.join(findings)} {note}"
 
@@ -90,13 +90,13 @@ def headline(data: ReportData) -> str:
 def headline_table(data: ReportData) -> str:
     """Return a table with a row per arm, the best difference first."""
     caption = (
-        f"n: {PAIRS}. Rule: {rules(data)}; the gap always deterministic. "
+        f"n: {PAIRS}. Test rule: {rules(data)}; gaps are always deterministic. "
         f"Interval: {CONTRAST_INTERVAL}. "
         f"p: two-sided paired t test, Holm over {family(data)}; "
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
-        "inconclusive. Equivalent: two one-sided tests at 5 %, not corrected, the same as a 90 % "
-        "interval within the margin. Arms are not compared with each other. All results are "
-        "conditional on this test set and this pool of images."
+        "inconclusive. Equivalent: the 90 % interval lies within the margin (two one-sided tests "
+        "at 5 %, not corrected). Arms are not compared with each other. All results are specific "
+        "to this test set and this pool of training images."
     )
     gaps = data.contrasts[data.contrasts["metric"] == "gap"].to_dict("records")
     by_arm = {(row["study"], row["arm"]): row for row in gaps}
@@ -183,7 +183,7 @@ def _headline_cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[s
         "test accuracy (%)": data.format.percent(row["arm_mean"]),
         "baseline (%)": data.format.percent(row["baseline_mean"]),
         "gap (points)": data.format.percent(gap["arm_mean"]) if gap else md.VOID,
-        "gap, difference": data.format.change(gap, unit="") if gap else md.VOID,
+        "change of gap": data.format.change(gap, unit="") if gap else md.VOID,
         "n": str(row["n"]),
         "p (Holm)": md.format_p(row["p_holm"]),
         "setting": setting_cell(row["setting"]),

@@ -74,9 +74,9 @@ def smallest_gap(data: ReportData) -> str:
     )
     fitted = [data.outcome(*arms[label], "train_accuracy")["mean"] > FITTED for label in means]
     words = (
-        f"Over the {data.correlations['n'].iloc[0]} confirmation runs of these arms, the rank "
-        f"correlation of gap and test accuracy is {format_number(together, 2)}; within arms it is "
-        f"{format_number(within, 2)}."
+        f"Over the {data.correlations['n'].iloc[0]} confirmation runs, the rank "
+        f"correlation of gap and test accuracy is {format_number(together, 2)}; "
+        f"inside single arms it is {format_number(within, 2)}."
     )
     if all(fitted):
         words += (

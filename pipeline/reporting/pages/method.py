@@ -15,13 +15,14 @@ STATISTICS = f"""\
 - **Primary metric**: test accuracy under the test rule of each arm, declared before any data was \
 seen.
 - **Test rule**: {{rules}}.
-- **Interval**: {CONTRAST_INTERVAL}. It is conditional on this test set and this pool of images: \
-it covers fresh seeds, not fresh data. Its coverage is 95 % for normal differences, and 88 to 92 % \
-for very skewed ones (exponential) at 3 to 20 seeds.
+- **Interval**: {CONTRAST_INTERVAL}. It covers fresh seeds on this test set and this pool \
+of training images, not fresh data. Its coverage is 95 % for normally distributed differences, and \
+88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
 - **Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {{margin}}, not \
-corrected for the number of arms; the same as the 90 % interval within the margin.
+corrected for the number of arms. They are significant where the 90 % interval lies within the \
+margin.
 - **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
 by the number of contrasts, the strictest threshold of Holm's procedure.
 - **Validation set**: {{validation}} images. {{resolution}}. A setting that is ahead by less \
@@ -71,8 +72,8 @@ def _protocol(data: ReportData) -> Iterator[str]:
         yield f"**Notes on the data**: {'; '.join(map(md.escape, data.data['notes']))}"
     yield f"**Model**: {md.escape(str(model['name']))}{_others(model, 'name')}"
     yield (
-        f"**Training**: {training['epochs']} epochs, {updates} updates (every arm, unless named "
-        f"under [cost](cost.md)){_others(training, 'epochs')}"
+        f"**Training**: {training['epochs']} epochs, {updates} updates (exceptions are named under "
+        f"[cost](cost.md)){_others(training, 'epochs')}"
     )
     for note in left_out_notes(data.confirmation):
         yield f"**Batches**: {md.escape(note)}"
@@ -110,9 +111,9 @@ def _resolution(data: ReportData) -> str:
     if row["seeds"] < 2:
         return single
     return (
-        f"{single}. Averaging over {row['seeds']:.0f} exploration seeds reduces these limits by a "
-        f"factor between {row['least']:.2f} (if the networks disagree on the same images at every "
-        f"seed) and {row['most']:.2f} (if on different ones); the validation sets of two seeds "
+        f"{single}. Averaging over {row['seeds']:.0f} exploration seeds divides these limits by "
+        f"{row['least']:.2f} (if the networks disagree on the same images at every seed) to "
+        f"{row['most']:.2f} (if on different images). The validation sets of two seeds "
         f"share {100 * row['overlap']:.0f} % of their images"
     )
 

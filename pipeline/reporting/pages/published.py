@@ -98,7 +98,7 @@ def _name(row: md.Row) -> str:
     if row["measure"] in ONE_ARM:
         _, *passes = _measure(row)
         return f"{row['arm']}: {ONE_ARM[row['measure']].format(*passes)}"
-    cost = ", counted cost" if row["measure"] == COST else ""
+    cost = ", training FLOPs" if row["measure"] == COST else ""
     return f"{row['arm']} against {row['against']}{cost}"
 
 

@@ -188,7 +188,7 @@ def _curves(data: ReportData, study: PlannedStudy) -> str:
     counts = ", ".join(f"{arm} {number}" for arm, number in numbers)
     caption = (
         f"n: done confirmation runs ({counts or 'none'}). Rule: deterministic, clean inputs. "
-        f"Band: {MEAN_INTERVAL}; of the loss, the geometric mean."
+        f"Band: {MEAN_INTERVAL}; for the loss, of its logarithm."
     )
     image = (
         f"![Learning curves of {study.name}: train and validation accuracy and loss of each arm "
