@@ -36,9 +36,9 @@ def cost_table(data: ReportData, study: str | None = None) -> str:
         for row in arms.to_dict("records")
     ]
     caption = (
-        "n: done confirmation runs, over which means are taken. Counted, not timed: matrix products, "
-        "convolutions and attention. `gapwise report` writes the seconds of your own runs to "
-        "timing.md. Rule: the forward passes are those of each arm's test rule."
+        "n: done confirmation runs, over which means are taken, without intervals. Counted, not "
+        "timed: matrix products, convolutions and attention. `gapwise report` writes the seconds "
+        "of your own runs to timing.md. Rule: the forward passes are those of each arm's test rule."
     )
     return md.join_parts(md.format_table(rows, caption, words=("arm",)), left_out(arms))
 
