@@ -3,25 +3,38 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from rich.table import Table
 
+from pipeline.config.parameters import PARAMETERS
 from pipeline.config.plan import Phase, Plan
+from pipeline.config.validation import unknown_name
+from pipeline.config.yaml_files import yaml_names
 from pipeline.execution.dvc import VERBS
 from pipeline.execution.failures import group_by_reason, run_labels
 from pipeline.execution.plans import read_current_plan
 from pipeline.execution.stage import stage_lock
 from pipeline.records.runs import FINISHED, STATES
 from pipeline.records.store import Store, open_store
+from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import lock_holder
 from pipeline.terminal.tables import show, table
 
+PROTOCOLS = Path("experiments", "protocols")
 PROBLEMS = ("failed", "diverged")
 PHASES: dict[Phase, str] = {"exploration": "explore", "confirmation": "confirm"}  # and in tables
 
 
 def show_status(protocol: str) -> None:
-    """Print a table of runs by phase, study and state, then a line for every reason."""
+    """Print a table of runs by phase, study and state, then a line for every reason.
+
+    Raises:
+        Refusal: There is no such protocol.
+    """
+    existing = yaml_names(PROTOCOLS)
+    if protocol not in existing:
+        raise Refusal(unknown_name(f"{PARAMETERS}: protocols", protocol, existing))
     store = open_store()
     rows: list[tuple[str, str, Counter[str]]] = []
     lines: list[str] = []
@@ -30,7 +43,7 @@ def show_status(protocol: str) -> None:
     for phase, short in PHASES.items():
         plan, changed = read_current_plan(store, protocol, phase)
         if plan is None:
-            lines.append(f"{phase}: not planned yet; run: gapwise run (or gapwise plan, to see it)")
+            lines.append(f"{protocol}, {phase}: not planned yet; run: gapwise run")
             continue
         if changed:
             lines.append(f"{phase}: {changed[0]} has changed since this plan; run: gapwise run")

@@ -14,6 +14,7 @@ from pipeline import prepare, regularizers, train
 from pipeline.execution.plans import read_current_plan
 from pipeline.execution.stage import Incomplete, stage_lock
 from pipeline.records.store import open_store
+from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import exclusive_lock
 from pipeline.terminal.status import show_status
 
@@ -43,9 +44,11 @@ def rows(text):
 
 def test_before_anything_is_planned_it_says_what_to_do(project, capsys):
     text = said(capsys)
-    assert "exploration: not planned yet; run: gapwise run" in text
-    assert "confirmation: not planned yet; run: gapwise run" in text
+    assert "tiny, exploration: not planned yet; run: gapwise run" in text
+    assert "tiny, confirmation: not planned yet; run: gapwise run" in text
     assert rows(text) == {}
+    with pytest.raises(Refusal, match=r"params.yaml: protocols: unknown name 'tinny'; .* 'tiny'"):
+        show_status("tinny")
 
 
 def test_missing_done_and_failed_runs_are_counted_with_reasons(project, capsys, monkeypatch):
