@@ -1,8 +1,8 @@
 """Make a process independent of its surroundings, before any library is imported.
 
 Variables for plotting in a notebook and of programs that start one process for each part of a job
-are not meant for these processes; a file in the project may hide a module of Python. Nothing else
-is imported here: it might be what is hidden.
+are not meant for these processes; a file in the project or in a folder of PYTHONPATH may hide a
+module of Python. Nothing else is imported here: it might be what is hidden.
 """
 
 import os
@@ -15,6 +15,7 @@ LAUNCHED = (  # by torchrun, Lightning, Kubeflow or by hand
     *("MASTER_ADDR", "MASTER_PORT", "STANDALONE_PORT", "ROLE_NAME"),
 )
 LAUNCHERS = ("SLURM_", "TORCHELASTIC_", "OMPI_", "PMI_", "PMIX_", "MPI_", "LSB_", "JSM_", "PBS_")
+INSTALLED = ("site-packages", "dist-packages")  # folders of installed packages
 OWN = ("pipeline", "experiments", "tests", "benchmarks", "docs", "gapwise", "setup", "conftest")
 
 
@@ -29,6 +30,23 @@ def shut_out() -> None:
     for name in list(os.environ):
         if name in LAUNCHED or name.startswith(LAUNCHERS):
             del os.environ[name]
+
+
+def search_last(written: str, project: str) -> None:
+    """Search the folders of PYTHONPATH after Python's own and the installed packages.
+
+    A file there would else hide a module that is needed.
+
+    Args:
+        written: The value of PYTHONPATH.
+        project: The folder with this code, which stays where it is.
+    """
+    added = [os.path.abspath(folder) for folder in written.split(os.pathsep) if folder]
+    moved = [path for path in sys.path if os.path.abspath(path) in added and path != project]
+    kept = [path for path in sys.path if path not in moved]
+    installed = [path for path in kept if os.path.basename(path) in INSTALLED]
+    place = 1 + kept.index(installed[-1]) if installed else len(kept)
+    sys.path[:] = kept[:place] + moved + kept[place:]
 
 
 def hidden_module(folder: str) -> str:
