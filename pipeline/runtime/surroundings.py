@@ -14,6 +14,7 @@ LAUNCHED = (  # by torchrun, Lightning, Kubeflow or by hand
     *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),
     *("MASTER_ADDR", "MASTER_PORT", "STANDALONE_PORT", "ROLE_NAME"),
 )
+TRAINER = "PL_"  # of Lightning: PL_TRAINER_LIMIT_TRAIN_BATCHES gives its trainer an argument
 LAUNCHERS = ("SLURM_", "TORCHELASTIC_", "OMPI_", "PMI_", "PMIX_", "MPI_", "LSB_", "JSM_", "PBS_")
 INSTALLED = ("site-packages", "dist-packages")  # folders of installed packages
 OWN = ("pipeline", "experiments", "tests", "benchmarks", "docs", "gapwise", "setup", "conftest")
@@ -28,7 +29,7 @@ def shut_out() -> None:
     if JOB in os.environ:
         return
     for name in list(os.environ):
-        if name in LAUNCHED or name.startswith(LAUNCHERS):
+        if name in LAUNCHED or name.startswith((TRAINER, *LAUNCHERS)):
             del os.environ[name]
 
 

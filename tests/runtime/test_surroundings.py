@@ -23,6 +23,8 @@ LAUNCHED = {
     "OMPI_COMM_WORLD_RANK": "2",
     "LSB_JOBID": "7",
     "PBS_NODEFILE": "nodes",
+    "PL_TRAINER_LIMIT_TRAIN_BATCHES": "0.5",
+    "PL_GLOBAL_SEED": "1",
 }
 
 
