@@ -17,11 +17,12 @@ LAUNCHED = (  # by torchrun, Lightning, Kubeflow or by hand
 TRAINER = "PL_"  # of Lightning: PL_TRAINER_LIMIT_TRAIN_BATCHES gives its trainer an argument
 LAUNCHERS = ("SLURM_", "TORCHELASTIC_", "OMPI_", "PMI_", "PMIX_", "MPI_", "LSB_", "JSM_", "PBS_")
 INSTALLED = ("site-packages", "dist-packages")  # folders of installed packages
+GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_INDEX_FILE")  # of a hook
 OWN = ("pipeline", "experiments", "tests", "benchmarks", "docs", "gapwise", "setup", "conftest")
 
 
 def shut_out() -> None:
-    """Remove variables that would change how figures are drawn or how a run is trained.
+    """Remove variables that change how figures are drawn, how a run is trained, or what git shows.
 
     The processes of one run on several devices keep those that Lightning has set for them.
     """
@@ -29,7 +30,7 @@ def shut_out() -> None:
     if JOB in os.environ:
         return
     for name in list(os.environ):
-        if name in LAUNCHED or name.startswith((TRAINER, *LAUNCHERS)):
+        if name in (*LAUNCHED, *GIT) or name.startswith((TRAINER, *LAUNCHERS)):
             del os.environ[name]
 
 

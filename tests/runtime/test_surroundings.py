@@ -23,12 +23,14 @@ LAUNCHED = {
     "OMPI_COMM_WORLD_RANK": "2",
     "LSB_JOBID": "7",
     "PBS_NODEFILE": "nodes",
+    "GIT_DIR": "/other/.git",
+    "GIT_INDEX_FILE": ".git/index.lock",
     "PL_TRAINER_LIMIT_TRAIN_BATCHES": "0.5",
     "PL_GLOBAL_SEED": "1",
 }
 
 
-def test_variables_of_launchers_are_removed_and_others_stay(monkeypatch):
+def test_variables_of_launchers_and_hooks_are_removed_and_others_stay(monkeypatch):
     kept = {"CUDA_VISIBLE_DEVICES": "1", "RANKING": "x", "PATH": "/bin", "MPLBACKEND": "agg"}
     monkeypatch.setattr(os, "environ", LAUNCHED | kept)
     shut_out()
