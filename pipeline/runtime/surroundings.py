@@ -17,6 +17,10 @@ LAUNCHED = (  # by torchrun, Lightning, Kubeflow or by hand
 TRAINER = "PL_"  # of Lightning: PL_TRAINER_LIMIT_TRAIN_BATCHES gives its trainer an argument
 LAUNCHERS = ("SLURM_", "TORCHELASTIC_", "OMPI_", "PMI_", "PMIX_", "MPI_", "LSB_", "JSM_", "PBS_")
 INSTALLED = ("site-packages", "dist-packages")  # folders of installed packages
+KERNELS = (  # which change the bits, and which the record of a run does not hold
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+)
 GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_INDEX_FILE")  # of a hook
 OWN = ("pipeline", "experiments", "tests", "benchmarks", "docs", "gapwise", "setup", "conftest")
 
@@ -30,7 +34,7 @@ def shut_out() -> None:
     if JOB in os.environ:
         return
     for name in list(os.environ):
-        if name in (*LAUNCHED, *GIT) or name.startswith((TRAINER, *LAUNCHERS)):
+        if name in (*LAUNCHED, *KERNELS, *GIT) or name.startswith((TRAINER, *LAUNCHERS)):
             del os.environ[name]
 
 

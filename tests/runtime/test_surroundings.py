@@ -23,6 +23,8 @@ LAUNCHED = {
     "OMPI_COMM_WORLD_RANK": "2",
     "LSB_JOBID": "7",
     "PBS_NODEFILE": "nodes",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
     "GIT_DIR": "/other/.git",
     "GIT_INDEX_FILE": ".git/index.lock",
     "PL_TRAINER_LIMIT_TRAIN_BATCHES": "0.5",
