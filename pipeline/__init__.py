@@ -1,13 +1,15 @@
 """Gapwise: which regularizers close the train/validation gap, by how much, and at what cost."""
 
 import os
-import signal
 import sys
 
-from pipeline.runtime.surroundings import hidden_module, shut_out
+from pipeline.runtime.surroundings import hidden_module, search_last, shut_out
 
-shut_out()
 project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+search_last(os.environ.get("PYTHONPATH", ""), project)
+shut_out()
+import signal  # noqa: E402  a file in a folder of PYTHONPATH would have hidden it
+
 if sys.path and os.path.abspath(sys.path[0]) == project and (hiding := hidden_module(project)):
     print(f"error: {hiding}: hides a module that is needed; rename it", file=sys.stderr)
     sys.exit(2)

@@ -10,6 +10,7 @@ from pipeline.config.run import Hardware
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked
 from pipeline.config.yaml_files import read_yaml
+from pipeline.runtime.errors import Refusal
 
 PARAMETERS = Path("params.yaml")
 
@@ -76,6 +77,8 @@ def read_parameters(root: Path = Path()) -> Parameters:
     """Return `params.yaml` under `root`.
 
     Raises:
-        Refusal: A value is invalid; the error has a line for each.
+        Refusal: There is none, or a value is invalid; the error has a line for each.
     """
+    if not (root / PARAMETERS).exists():
+        raise Refusal(f"{PARAMETERS}: missing in {root.absolute()}; run in the folder of a project")
     return checked(Parameters, read_yaml(root / PARAMETERS), PARAMETERS)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline.data.metadata import load_upright, without_metadata
 from pipeline.data.paths import is_inside
@@ -25,6 +25,7 @@ BYTE = 255
 WORD = 65535
 WORD_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 DEEP_MODES = (*WORD_MODES, "I", "F")
+WHITE_IS_ZERO = 0  # of the TIFF tag PhotometricInterpretation
 KEY_SCALES = {"L;2": 85, "L;4": 17}  # Pillow scales such levels, but not the transparent
 
 Pixels = NDArray[np.uint8]
@@ -125,7 +126,7 @@ def _decode(file: Path | io.BytesIO, image_format: ImageFormat) -> Decoded:
         upright = load_upright(image)
         white = _white(image, raw_mode, image_format.white)
         if upright.mode in DEEP_MODES:
-            pixels, highest = _deep_as_bytes(upright, white)
+            pixels, highest = _deep_as_bytes(upright, white, _is_inverted(image))
         else:
             pixels, highest = _as_bytes(upright, raw_mode, image_format.mode, white)
     transparent = pixels.mode == "RGBA" and bool(np.asarray(pixels)[..., 3].min() < BYTE)
@@ -171,7 +172,15 @@ def _full_range(image: Image.Image, raw_mode: str) -> float:
     )
 
 
-def _deep_as_bytes(image: Image.Image, white: float) -> tuple[Image.Image, float]:
+def _is_inverted(image: Image.Image) -> bool:
+    """Return whether the level 0 is white, which Pillow ignores in TIFF of more than 8 bits."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
+
+
+def _deep_as_bytes(
+    image: Image.Image, white: float, is_inverted: bool
+) -> tuple[Image.Image, float]:
     """Return an image of more than 8 bits in 8 (RGBA where a level is transparent), its highest."""
     levels = np.asarray(image)
     lowest, highest = float(levels.min()), float(levels.max())
@@ -181,6 +190,8 @@ def _deep_as_bytes(image: Image.Image, white: float) -> tuple[Image.Image, float
         scaled = np.minimum(levels >> 8, BYTE)
     else:
         scaled = np.rint((levels / white).clip(0, 1) * BYTE)
+    if is_inverted:
+        scaled = BYTE - scaled
     pixels = Image.fromarray(scaled.astype(np.uint8))
     if (key := image.info.get("transparency")) is not None:
         pixels = pixels.convert("RGBA")

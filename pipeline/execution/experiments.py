@@ -41,11 +41,14 @@ def run_studies(
         The seconds of each stage that ran, and the text of each report by its file.
 
     Raises:
-        Refusal: A study does not exist, there is no commit, or another run is in progress.
+        Refusal: A study does not exist, there is no commit, DVC cannot copy the project, or
+            another run is in progress.
         Incomplete: A stage failed.
         KeyboardInterrupt: Control-C was pressed; DVC has ended.
     """
     _require_known(studies)
+    if problem := copy_problem():
+        raise Refusal(f"run: {', '.join(studies)} alone: {problem}")
     name = _free_name(studies)
     words = ["exp", "run", "--temp", "-n", name, "-S", f"studies=[{','.join(studies)}]"]
     store = open_store()
@@ -90,6 +93,15 @@ def restore_results() -> list[str]:
             cure = f"git restore {PARAMETERS} undoes it"
             left.append(f"{PARAMETERS}: differs from the last commit and was left; {cure}")
         return left
+
+
+def copy_problem() -> str:
+    """Return why DVC cannot run studies in a copy of the project, with the cure; "" if it can."""
+    if git("rev-parse", "--is-shallow-repository").strip() == b"true":
+        return "a shallow clone, whose copies DVC cannot read back; run: git fetch --unshallow"
+    if not str(Path.cwd()).isascii():  # DVC writes it to the settings of the copy
+        return f"{Path.cwd()}: DVC cannot copy a project below such a name; expected ASCII letters"
+    return ""
 
 
 def _require_known(studies: Sequence[str]) -> None:

@@ -31,10 +31,10 @@ from pipeline.records.unchanged import unchanged_runs
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import CHECKSUM, new_folder, read_sealed, to_json, write_sealed
 from pipeline.runtime.project import find_project, original
+from pipeline.runtime.surroundings import GIT
 
 TIMING = "timing.json"  # wall clock; in the store alone, so that DVC's outputs are reproducible
 LIVE = "live.json"
-GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX")  # of a hook, for another folder
 ABANDONED = 600  # seconds; writing a run takes less than one
 MUTED = 300  # seconds
 
@@ -231,7 +231,7 @@ def _in_main_tree(project: Path) -> Path:
 def _ask_git(folder: Path, *questions: str) -> list[str]:
     """Return the answers of `git rev-parse`, none where there is no repository or no git."""
     command = ["git", "-C", str(folder), "rev-parse", "--path-format=absolute", *questions]
-    here = {name: value for name, value in os.environ.items() if not name.startswith(GIT)}
+    here = {name: value for name, value in os.environ.items() if name not in GIT}
     try:
         git = subprocess.run(command, capture_output=True, text=True, check=True, env=here)
     except (OSError, subprocess.CalledProcessError):

@@ -1,8 +1,8 @@
 """Make a process independent of its surroundings, before any library is imported.
 
 Variables for plotting in a notebook and of programs that start one process for each part of a job
-are not meant for these processes; a file in the project may hide a module of Python. Nothing else
-is imported here: it might be what is hidden.
+are not meant for these processes; a file in the project or in a folder of PYTHONPATH may hide a
+module of Python. Nothing else is imported here: it might be what is hidden.
 """
 
 import os
@@ -14,12 +14,19 @@ LAUNCHED = (  # by torchrun, Lightning, Kubeflow or by hand
     *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),
     *("MASTER_ADDR", "MASTER_PORT", "STANDALONE_PORT", "ROLE_NAME"),
 )
+TRAINER = "PL_"  # of Lightning: PL_TRAINER_LIMIT_TRAIN_BATCHES gives its trainer an argument
 LAUNCHERS = ("SLURM_", "TORCHELASTIC_", "OMPI_", "PMI_", "PMIX_", "MPI_", "LSB_", "JSM_", "PBS_")
+INSTALLED = ("site-packages", "dist-packages")  # folders of installed packages
+KERNELS = (  # which change the bits, and which the record of a run does not hold
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+)
+GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_INDEX_FILE")  # of a hook
 OWN = ("pipeline", "experiments", "tests", "benchmarks", "docs", "gapwise", "setup", "conftest")
 
 
 def shut_out() -> None:
-    """Remove variables that would change how figures are drawn or how a run is trained.
+    """Remove variables that change how figures are drawn, how a run is trained, or what git shows.
 
     The processes of one run on several devices keep those that Lightning has set for them.
     """
@@ -27,8 +34,25 @@ def shut_out() -> None:
     if JOB in os.environ:
         return
     for name in list(os.environ):
-        if name in LAUNCHED or name.startswith(LAUNCHERS):
+        if name in (*LAUNCHED, *KERNELS, *GIT) or name.startswith((TRAINER, *LAUNCHERS)):
             del os.environ[name]
+
+
+def search_last(written: str, project: str) -> None:
+    """Search the folders of PYTHONPATH after Python's own and the installed packages.
+
+    A file there would else hide a module that is needed.
+
+    Args:
+        written: The value of PYTHONPATH.
+        project: The folder with this code, which stays where it is.
+    """
+    added = [os.path.abspath(folder) for folder in written.split(os.pathsep) if folder]
+    moved = [path for path in sys.path if os.path.abspath(path) in added and path != project]
+    kept = [path for path in sys.path if path not in moved]
+    installed = [path for path in kept if os.path.basename(path) in INSTALLED]
+    place = 1 + kept.index(installed[-1]) if installed else len(kept)
+    sys.path[:] = kept[:place] + moved + kept[place:]
 
 
 def hidden_module(folder: str) -> str:

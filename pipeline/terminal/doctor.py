@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from pipeline.config.parameters import read_parameters
 from pipeline.config.validation import one_of
 from pipeline.execution.dvc_lock import DVC_LOCK, is_sound
+from pipeline.execution.experiments import copy_problem
 from pipeline.execution.git import git, git_problem
 from pipeline.execution.processes import cores
 from pipeline.execution.stage import Incomplete
@@ -129,6 +130,8 @@ def _git() -> Finding:
     if problem:
         return Finding("git", problem, remedy or "install it")
     commit = git("rev-parse", "--short", "HEAD").decode().strip()
+    if problem := copy_problem():
+        return Finding("git", f"at {commit}", f"no study can run alone: {problem}")
     changed = len(git("status", "--porcelain").splitlines())
     return Finding("git", f"at {commit}, files changed: {changed}")
 

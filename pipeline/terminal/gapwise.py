@@ -13,7 +13,11 @@ CODE = os.path.join("pipeline", "__main__.py")
 def main() -> None:
     """Run the command line with the code of the project, else with that around this file."""
     here = os.path.dirname(os.path.abspath(__file__))
-    sys.path.insert(0, _project(os.getcwd()) or _project(here))
+    try:
+        current = os.getcwd()
+    except FileNotFoundError:
+        sys.exit("error: the current folder was deleted; run from the folder of a project")
+    sys.path.insert(0, _project(current) or _project(here))
     from pipeline.__main__ import main as command_line
 
     command_line()

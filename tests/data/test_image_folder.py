@@ -279,6 +279,24 @@ def test_a_level_of_white(root, kind):
     assert "levels up to 4000, above 2000, become 1" in notes[0]
 
 
+def test_one_image_of_full_range_does_not_hide_that_the_others_are_dark(root):
+    twelve_bits(root)
+    Image.fromarray(np.full((8, 8), 65535, np.uint16)).save(root / "cat" / "0.png")
+    with collect_notes() as notes:
+        read(root)
+    (note,) = notes
+    assert "half of the images: levels up to 4000 of 65535 are used" in note
+
+
+@pytest.mark.parametrize("level", [np.uint16(16384), np.float32(0.25)])
+def test_deep_tiff_in_which_zero_is_white(root, level):
+    """Radiographs are stored so; Pillow turns the levels of 8 bits alone."""
+    dark = Image.fromarray(np.full((8, 8), level))
+    dark.save(root / "cat" / "0.png", format="TIFF", tiffinfo={262: 0})
+    white = 1.0 if level < 1 else 65535
+    assert only(read(root, white=white).pool) == [191] * 3
+
+
 def test_white_of_images_of_eight_bits(root):
     """A level above 255 is meant for others; one below is that of masks or of few levels."""
     for path in root.glob("*/*.png"):
@@ -703,3 +721,8 @@ def test_another_size_or_color_is_decoded_again(root):
     assert read(root, size=8).pool.images.shape[-1] == 8
     assert read(root, size=4).pool.images.shape[-1] == 4
     assert read(root, color="grayscale").pool.images.shape[1] == 1
+
+
+def test_a_link_to_a_missing_folder_is_no_missing_class(root):
+    (root / "fox").symlink_to(root / "unmounted")
+    assert "animals: fox: links to what is missing; expected folders" in refusal(root)

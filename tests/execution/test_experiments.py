@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from pipeline.execution import experiments
-from pipeline.execution.experiments import restore_results, run_studies
+from pipeline.execution.experiments import copy_problem, restore_results, run_studies
 from pipeline.execution.stage import Incomplete
 from pipeline.records.store import open_store
 from pipeline.report import read_summaries
@@ -126,3 +126,24 @@ def test_outputs_that_the_cache_lacks_are_named(monkeypatch, committed_report):
     assert restore_results() == [
         "some outputs are not in DVC's cache; run: gapwise run, or dvc pull"
     ]
+
+
+def test_a_shallow_clone_is_refused_before_dvc_copies_it(dvc, project, tmp_path, monkeypatch):
+    git("clone", "-q", "--depth", "1", f"file://{project}", str(tmp_path / "clone"))
+    monkeypatch.chdir(tmp_path / "clone")
+    with pytest.raises(Refusal, match="shallow clone, .*; run: git fetch --unshallow"):
+        run_studies(["tiny"], ["dropout"], keep_going=False)
+    assert dvc == []
+    git("fetch", "-q", "--unshallow")
+    assert copy_problem() == ""
+
+
+def test_a_path_that_dvc_cannot_write_is_refused(dvc, project, tmp_path, monkeypatch):
+    git("clone", "-q", str(project), str(tmp_path / "pro ject"))
+    monkeypatch.chdir(tmp_path / "pro ject")
+    assert copy_problem() == ""
+    git("clone", "-q", str(project), str(tmp_path / "projé"))
+    monkeypatch.chdir(tmp_path / "projé")
+    with pytest.raises(Refusal, match="run: dropout alone: .*projé: DVC cannot copy"):
+        run_studies(["tiny"], ["dropout"], keep_going=False)
+    assert dvc == []

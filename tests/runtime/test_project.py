@@ -2,7 +2,9 @@
 
 import pytest
 
+from pipeline.config.parameters import read_parameters
 from pipeline.data.paths import cache_folder, data_path
+from pipeline.runtime.errors import Refusal
 from pipeline.runtime.project import enter_project, find_project, in_original, original
 
 
@@ -43,3 +45,12 @@ def test_relative_data_of_a_copy_are_those_of_the_project(tmp_path, monkeypatch)
     assert cache_folder() == tmp_path / ".data"
     monkeypatch.chdir(tmp_path)
     assert (str(data_path("missing")), str(cache_folder())) == ("missing", ".data")
+
+
+def test_outside_a_project_one_line_says_where_to_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refusal) as refused:
+        read_parameters()
+    assert refused.value.lines == (
+        f"params.yaml: missing in {tmp_path}; run in the folder of a project",
+    )

@@ -8,7 +8,8 @@ import pytest
 from tiny import write_clone
 
 from pipeline import terminal
-from pipeline.runtime.surroundings import JOB, hidden_module, shut_out
+from pipeline.runtime.surroundings import JOB, hidden_module, search_last, shut_out
+from pipeline.terminal import gapwise
 
 LAUNCHED = {
     "SLURM_NTASKS": "4",
@@ -22,10 +23,16 @@ LAUNCHED = {
     "OMPI_COMM_WORLD_RANK": "2",
     "LSB_JOBID": "7",
     "PBS_NODEFILE": "nodes",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
+    "GIT_DIR": "/other/.git",
+    "GIT_INDEX_FILE": ".git/index.lock",
+    "PL_TRAINER_LIMIT_TRAIN_BATCHES": "0.5",
+    "PL_GLOBAL_SEED": "1",
 }
 
 
-def test_variables_of_launchers_are_removed_and_others_stay(monkeypatch):
+def test_variables_of_launchers_and_hooks_are_removed_and_others_stay(monkeypatch):
     kept = {"CUDA_VISIBLE_DEVICES": "1", "RANKING": "x", "PATH": "/bin", "MPLBACKEND": "agg"}
     monkeypatch.setattr(os, "environ", LAUNCHED | kept)
     shut_out()
@@ -87,3 +94,35 @@ def test_the_script_runs_the_code_of_the_project_around_it(checkout, command, tm
     path = os.pathsep.join([str(tmp_path), os.path.dirname(terminal.__file__)])
     ended = command(sys.executable, *words, at=folder, PYTHONPATH=path)
     assert "exploration: not planned yet" in ended.stdout, ended.stderr
+
+
+def test_files_in_pythonpath_hide_nothing_that_is_needed(checkout, command, tmp_path):
+    for name in ("random.py", "token.py", "signal.py", "torch.py", "numpy.py"):
+        (tmp_path / name).write_text("raise SystemExit('hides')")
+    code = "import pipeline, random, token, signal, numpy; from importlib.util import find_spec"
+    code += "; print(find_spec('torch').origin)"
+    ended = command(sys.executable, "-c", code, at=checkout, PYTHONPATH=str(tmp_path))
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    assert ended.stdout.endswith("/site-packages/torch/__init__.py\n")
+
+
+def test_modules_of_the_user_in_pythonpath_are_found(checkout, command, tmp_path):
+    (tmp_path / "mynet.py").touch()
+    words = (sys.executable, "-P", "-c", "import sys; sys.path.append('.'); import pipeline, mynet")
+    ended = command(*words, at=checkout, PYTHONPATH=str(tmp_path))
+    assert (ended.stderr, ended.returncode) == ("", 0)
+
+
+def test_the_folder_of_the_project_stays_where_pythonpath_has_it(monkeypatch):
+    monkeypatch.setattr(sys, "path", ["/code", "/other", "/lib", "/lib/site-packages", "/linked"])
+    search_last("/code:/other/", "/code")
+    assert sys.path == ["/code", "/lib", "/lib/site-packages", "/other", "/linked"]
+
+
+def test_the_script_says_in_one_line_that_its_folder_was_deleted(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit, match="the current folder was deleted") as ended:
+        gapwise.main()
+    assert "\n" not in str(ended.value)

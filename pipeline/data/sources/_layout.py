@@ -178,6 +178,11 @@ def _composed(name: str) -> str:
 
 
 def _folders(folder: Path) -> list[str]:
+    broken = [path.name for path in _visible(folder) if path.is_symlink() and not path.exists()]
+    if broken:
+        raise _refusal(
+            f"{folder}: {shortened(sorted(broken))}: links to what is missing; expected folders"
+        )
     folders = sorted(path for path in _visible(folder) if path.is_dir())
     links = [path.name for path in folders if path.is_symlink() and not is_inside(path, folder)]
     if links:

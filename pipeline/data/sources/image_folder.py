@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ImageColor
 from pydantic import Field, field_validator
 
 from pipeline.config.settings import Settings
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.chunks import DecodedImages, decode_folder
-from pipeline.data.decoding import ImageFormat
+from pipeline.data.decoding import BYTE, ImageFormat
 from pipeline.data.paths import data_path, printable
 from pipeline.data.sources._layout import find_layout, joined_classes, list_images, require_images
 from pipeline.data.white import range_note
@@ -101,13 +102,25 @@ def _arrays(folder: Path, classes: Sequence[str], minimum: int, source: Source) 
         logger.warning("%s: %s; left out", folder, line)
     _note_transparency(folder, images, source)
     for white in np.unique(images.white[images.white > 0]):
-        if note := range_note(float(images.highest[images.white == white].max()), float(white)):
+        if note := _range_note(images.highest[images.white == white], float(white)):
             logger.warning("%s: %s", folder, note)
     if not unreadable:
         return Arrays(images.pixels, labels, len(classes))
     readable = np.setdiff1d(np.arange(len(paths)), list(unreadable))
     require_images(folder, classes, labels[readable], minimum)
     return Arrays(images.pixels[readable], labels[readable], len(classes))
+
+
+def _range_note(highest: NDArray[np.float64], white: float) -> str | None:
+    """Return a line if images do not use their range, given the highest level of each.
+
+    Of more than 8 bits, a few images with another range, or a mark of full white, are not enough.
+    """
+    if note := range_note(float(highest.max()), white):
+        return note
+    if white > BYTE and (note := range_note(float(np.median(highest)), white)):
+        return f"half of the images: {note}"
+    return None
 
 
 def _note_transparency(folder: Path, images: DecodedImages, source: Source) -> None:
