@@ -22,6 +22,7 @@ from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.runtime.errors import Refusal
 
 FAILURES = (Exception, SystemExit)  # whatever code of the user raises
+STEPS = 3  # in training mode, after which state that is not stored shows; odd: it may alternate
 
 
 class Model(Network):
@@ -200,30 +201,55 @@ def _require_logits(
 
 
 def _require_repeatable(settings: Model, shape: tuple[int, ...]) -> None:
-    """Check that equal seeds give equal weights and logits.
+    """Check that equal seeds give equal weights and logits, and that the state is stored whole.
 
     Raises:
-        Refusal: They do not.
+        Refusal: They do not, or logits depend on what `state_dict()` does not hold.
     """
-    first, second = (_trial(settings, shape) for _ in range(2))
-    other = [name for name in first if not torch.equal(first[name], second[name])]
+    images = _images(shape)
+    first, second = (_trial(settings, images) for _ in range(2))
+    states = [{**network.state_dict(), "the logits": logits} for network, logits in (first, second)]
+    other = [name for name in states[0] if not torch.equal(*(state[name] for state in states))]
     if other:
         raise _refusal(
             settings,
             f"gives other values of {other[0]} at equal seeds; expected randomness from the "
             "global generators of torch, numpy and Python alone",
         )
+    if not _is_stored(first[0], second[0], images):
+        raise _refusal(
+            settings,
+            "gives other logits after its state is restored; expected generators, counters and "
+            "statistics in persistent buffers, or draws from the global generators",
+        )
 
 
-def _trial(settings: Model, shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
-    """Return the state and the logits of a new network after one step in training mode."""
+def _trial(settings: Model, images: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
+    """Return a new network and its logits after one step in training mode."""
     seed_globals(0, "trial")
     network = _made(settings)
-    images = _images(shape)
     with torch.no_grad():
         network.eval()(images)  # makes the weights of lazy layers
         logits = network.train()(images)
-    return {**network.state_dict(), "the logits": logits}
+    return network, logits
+
+
+def _is_stored(used: nn.Module, fresh: nn.Module, images: torch.Tensor) -> bool:
+    """Return whether a network with the state of a used one does the same in both modes."""
+    with torch.no_grad():
+        for _ in range(STEPS):
+            used(images)
+        fresh.load_state_dict(used.state_dict())
+        return all(
+            torch.equal(*(_seeded(network.train(mode), images) for network in (used, fresh)))
+            for mode in (False, True)
+        )
+
+
+def _seeded(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    seed_globals(0, "trial")
+    logits: torch.Tensor = network(images)
+    return logits
 
 
 def _refusal(settings: Model, what: str) -> Refusal:

@@ -96,6 +96,90 @@ class UnseededAtInit(Drawing):
         self.register_buffer("scale", torch.tensor(np.random.default_rng().random()))
 
 
+class TorchGenerator(Drawing):
+    """Its draws go on where the last pass ended, whatever seeds the run."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(0)
+
+    def draw(self, hidden):
+        kept = torch.rand(hidden.shape, generator=self.generator) < 0.5
+        return hidden * kept if self.training else hidden
+
+
+class PythonGenerator(Drawing):
+    def __init__(self):
+        super().__init__()
+        self.generator = random.Random(0)
+
+    def draw(self, hidden):
+        return hidden * self.generator.random() if self.training else hidden
+
+
+class NumpyGenerator(Drawing):
+    def __init__(self):
+        super().__init__()
+        self.generator = np.random.default_rng(0)
+
+    def draw(self, hidden):
+        kept = self.generator.random(hidden.shape[1]) < 0.5
+        return hidden * torch.from_numpy(kept) if self.training else hidden
+
+
+class Scheduled(Drawing):
+    """Counts its steps in an attribute, as scheduled drop rates do."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+
+    def draw(self, hidden):
+        self.steps += self.training
+        return functional.dropout(hidden, min(0.5, self.steps / 1000), self.training)
+
+
+class Alternating(Drawing):
+    def __init__(self):
+        super().__init__()
+        self.is_odd = False
+
+    def draw(self, hidden):
+        self.is_odd ^= self.training
+        return -hidden if self.is_odd else hidden
+
+
+class Unstored(Drawing):
+    """Centers by running statistics that are not in its state."""
+
+    def __init__(self, persistent=False):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(32), persistent=persistent)
+
+    def draw(self, hidden):
+        if self.training:
+            self.mean.lerp_(hidden.detach().mean(0), 0.1)
+        return hidden - self.mean
+
+
+class Stored(Unstored):
+    def __init__(self):
+        super().__init__(persistent=True)
+
+
+class Noted(Drawing):
+    """Keeps what it saw last and a count, on which nothing depends."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.last_maps = 0, None
+
+    def draw(self, hidden):
+        self.calls, self.last_maps = self.calls + 1, hidden.detach()
+        return hidden
+
+
+UNSTORED = [TorchGenerator, PythonGenerator, NumpyGenerator, Scheduled, Alternating, Unstored]
 NETWORKS = [
     *(ModuleDropout, FunctionalDropout, RandomSlope, DropPath, NumpyMask, AlwaysOn, DrawnAtInit)
 ]
@@ -105,7 +189,8 @@ NETWORKS = [
 def module(monkeypatch):
     """Make the networks importable under a name."""
     drawing = types.ModuleType("drawing")
-    drawing.__dict__.update({network.__name__: network for network in Drawing.__subclasses__()})
+    networks = [*Drawing.__subclasses__(), Stored]
+    drawing.__dict__.update({network.__name__: network for network in networks})
     monkeypatch.setitem(sys.modules, "drawing", drawing)
 
 
@@ -194,3 +279,17 @@ def test_passes_of_a_network_that_always_draws_differ_and_repeat(configure, pool
 def test_randomness_that_cannot_be_seeded_is_an_error(configure, pool, network, what):
     with pytest.raises(Refusal, match=rf"drawing:{network.__name__} gives other values of {what}"):
         train(config_of(configure, network), pool)
+
+
+@pytest.mark.parametrize("network", UNSTORED)
+def test_state_that_a_run_would_lose_is_an_error(configure, pool, network):
+    """It would differ in a resumed run and in predictions."""
+    with pytest.raises(Refusal, match=rf"drawing:{network.__name__} gives other logits after its "):
+        train(config_of(configure, network), pool)
+
+
+@pytest.mark.parametrize("network", [Stored, Noted])
+def test_state_that_is_stored_or_without_effect_is_taken(configure, pool, network, tmp_path):
+    config = config_of(configure, network, epochs=3)
+    killed_after(2, config, pool, tmp_path)
+    assert same(train(config, pool), train(config, pool, tmp_path))
