@@ -18,7 +18,7 @@ from torch import nn
 from pipeline.config.validation import suggestion
 from pipeline.models._initialization import Network
 from pipeline.models._probe import Probe, probe
-from pipeline.models._randomness import restored_globals, seed_globals
+from pipeline.models._randomness import global_states, restored_globals, seed_globals
 from pipeline.runtime.errors import Refusal
 
 FAILURES = (Exception, SystemExit)  # whatever code of the user raises
@@ -48,12 +48,13 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
         Refusal: It cannot be imported or made, or returns something else.
     """
     network = _made(settings)
+    states = global_states()
     training = network.training
     # the first pass also makes the weights of lazy layers
     _require_logits(settings, network, shape, classes, training=False)
     with restored_globals():
         _require_logits(settings, _copied(settings, network), shape, classes, training=True)
-        _require_repeatable(settings, shape)
+        _require_repeatable(settings, shape, states)
     return network.train(training)
 
 
@@ -117,7 +118,9 @@ def _images(shape: tuple[int, ...]) -> torch.Tensor:
 def _made(settings: Model) -> nn.Module:
     name, _, attribute = settings.target.partition(":")
     try:
-        module = importlib.import_module(name)
+        with restored_globals():  # an import draws the same in every process, and seeds nothing
+            seed_globals(0, "import")
+            module = importlib.import_module(name)
         if not hasattr(module, attribute):
             existing = ", ".join(_networks(module)) or "none in that module yet"
             raise _refusal(
@@ -200,23 +203,32 @@ def _require_logits(
         )
 
 
-def _require_repeatable(settings: Model, shape: tuple[int, ...]) -> None:
-    """Check that equal seeds give equal weights and logits, and that the state is stored whole.
+def _require_repeatable(settings: Model, shape: tuple[int, ...], made: dict[str, Any]) -> None:
+    """Check that weights and logits follow from seeds and `state_dict()`, and from nothing else.
+
+    `made` holds the states of the global generators after the network was made from another seed.
 
     Raises:
-        Refusal: They do not, or logits depend on what `state_dict()` does not hold.
+        Refusal: They do not.
     """
     images = _images(shape)
-    first, second = (_trial(settings, images) for _ in range(2))
-    states = [{**network.state_dict(), "the logits": logits} for network, logits in (first, second)]
-    other = [name for name in states[0] if not torch.equal(*(state[name] for state in states))]
-    if other:
+    (used, logits, made_again), (fresh, again, _) = (_trial(settings, images) for _ in range(2))
+    states = {**used.state_dict(), "the logits": logits}
+    others = {**fresh.state_dict(), "the logits": again}
+    if other := [name for name in states if not torch.equal(states[name], others[name])]:
         raise _refusal(
             settings,
             f"gives other values of {other[0]} at equal seeds; expected randomness from the "
             "global generators of torch, numpy and Python alone",
         )
-    if not _is_stored(first[0], second[0], images):
+    passed = [_states_after(used, images, seed) for seed in (0, 1)]
+    if seeded := [*_shared(made, made_again), *_shared(*passed)]:
+        raise _refusal(
+            settings,
+            f"seeds a global generator itself, that of {seeded[0]}; expected none that it seeds, "
+            "since every run has seeds of its own",
+        )
+    if not _is_stored(used, fresh, images):
         raise _refusal(
             settings,
             "gives other logits after its state is restored; expected generators, counters and "
@@ -224,14 +236,30 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...]) -> None:
         )
 
 
-def _trial(settings: Model, images: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
-    """Return a new network and its logits after one step in training mode."""
+def _trial(
+    settings: Model, images: torch.Tensor
+) -> tuple[nn.Module, torch.Tensor, dict[str, Any]]:
+    """Return a new network, its logits after a step, and the generators' states before it."""
     seed_globals(0, "trial")
     network = _made(settings)
+    states = global_states()
     with torch.no_grad():
         network.eval()(images)  # makes the weights of lazy layers
         logits = network.train()(images)
-    return network, logits
+    return network, logits, states
+
+
+def _states_after(network: nn.Module, images: torch.Tensor, seed: int) -> dict[str, Any]:
+    """Return the states of the global generators after a pass that began at a seed."""
+    seed_globals(seed, "trial")
+    with torch.no_grad():
+        network(images)
+    return global_states()
+
+
+def _shared(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the names of the generators that are in the same state, begun at different seeds."""
+    return [name for name, state in one.items() if state == other.get(name)]
 
 
 def _is_stored(used: nn.Module, fresh: nn.Module, images: torch.Tensor) -> bool:

@@ -179,6 +179,21 @@ class Noted(Drawing):
         return hidden
 
 
+class SeededAtInit(Drawing):
+    """Begins every run with the same weights."""
+
+    def __init__(self):
+        torch.manual_seed(42)
+        super().__init__()
+
+
+class SeededInForward(Drawing):
+    def draw(self, hidden):
+        np.random.seed(0)
+        kept = np.random.rand(hidden.shape[1]) < 0.5
+        return hidden * torch.from_numpy(kept) if self.training else hidden
+
+
 UNSTORED = [TorchGenerator, PythonGenerator, NumpyGenerator, Scheduled, Alternating, Unstored]
 NETWORKS = [
     *(ModuleDropout, FunctionalDropout, RandomSlope, DropPath, NumpyMask, AlwaysOn, DrawnAtInit)
@@ -293,3 +308,45 @@ def test_state_that_is_stored_or_without_effect_is_taken(configure, pool, networ
     config = config_of(configure, network, epochs=3)
     killed_after(2, config, pool, tmp_path)
     assert same(train(config, pool), train(config, pool, tmp_path))
+
+
+@pytest.mark.parametrize("network", [SeededAtInit, SeededInForward])
+def test_a_network_that_seeds_the_global_generators_is_an_error(configure, pool, network):
+    with pytest.raises(Refusal, match=rf"drawing:{network.__name__} seeds a global generator"):
+        train(config_of(configure, network), pool)
+
+
+SEEDING_MODULE = """
+import torch
+from torch import nn
+
+torch.manual_seed(42)
+ORDER = torch.randperm(64)
+
+
+class Shuffled(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 10))
+
+    def forward(self, images):
+        return super().forward(images.flatten(1)[:, ORDER].view(images.shape))
+"""
+
+
+@pytest.mark.parametrize("line", ["torch.manual_seed(42)", "pass"])
+def test_the_first_import_of_a_module_changes_nothing(
+    configure, pool, monkeypatch, tmp_path, line
+):
+    """A worker that imports it trains the same as one that did so for another run."""
+    text = SEEDING_MODULE.replace("torch.manual_seed(42)", line)
+    (tmp_path / "seeding.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    model = {"name": "imported", "import": "seeding:Shuffled"}
+    of_seed = [
+        configure(seed=seed, epochs=1).model_copy(update={"model": model}) for seed in (0, 1)
+    ]
+    trained = []
+    for configs in ((of_seed[0],), of_seed[::-1]):
+        monkeypatch.delitem(sys.modules, "seeding", raising=False)
+        trained.append([train(config, pool) for config in configs][-1])
+    assert same(*trained)
