@@ -92,6 +92,12 @@ def require_plain_weights(network: nn.Module, user: str) -> None:
                 f"{user}: {plain(name)} changes its weight in its forward; "
                 "expected layers that multiply by their weight itself"
             )
+    known = probe_of(network)
+    if known is not None and known.changed:
+        raise Refusal(
+            f"{user}: {min(known.changed)} is changed before its product; "
+            "expected layers that multiply by their weight itself"
+        )
 
 
 def kind_of(module: nn.Module) -> str:

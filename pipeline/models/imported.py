@@ -52,6 +52,8 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     training = network.training
     # the first pass also makes the weights of lazy layers
     _require_logits(settings, network, shape, classes, training=False)
+    _require_logits(settings, network, shape, classes, training=False, number=1)
+    _require_real(settings, network)
     with restored_globals():
         _require_logits(settings, _copied(settings, network), shape, classes, training=True)
         _require_repeatable(settings, shape, states)
@@ -179,28 +181,48 @@ def _copied(settings: Model, network: nn.Module) -> nn.Module:
 
 
 def _require_logits(
-    settings: Model, network: nn.Module, shape: tuple[int, ...], classes: int, training: bool
+    settings: Model,
+    network: nn.Module,
+    shape: tuple[int, ...],
+    classes: int,
+    training: bool,
+    number: int = 2,
 ) -> None:
     """Check that the network returns finite logits in this mode, in which it is left.
 
     Raises:
-        Refusal: It returns something else.
+        Refusal: It returns something else for that number of images.
     """
-    where = f"images {(2, *shape)}" + " in training mode" * training
+    where = f"images {(number, *shape)}" + " in training mode" * training
+    expected = (number, classes)
     try:
         with torch.set_grad_enabled(training):
-            logits = network.train(training)(_images(shape))
+            logits = network.train(training)(_images(shape)[:number])
     except FAILURES as error:
         raise _refusal(settings, f"fails on {where}: {_line(error)}") from None
-    if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
+    if not isinstance(logits, torch.Tensor) or logits.shape != expected:
         given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise _refusal(
-            settings, f"returns {given} for {where}; expected logits of shape {(2, classes)}"
+            settings, f"returns {given} for {where}; expected logits of shape {expected}"
         )
     if not logits.isfinite().all():
         raise _refusal(
             settings, f"returns values that are not finite for {where}; expected finite logits"
         )
+
+
+def _require_real(settings: Model, network: nn.Module) -> None:
+    """Check that all parameters are real, as the fused optimizer takes them.
+
+    Raises:
+        Refusal: One is complex.
+    """
+    for name, parameter in network.named_parameters():
+        if parameter.is_complex():
+            raise _refusal(
+                settings,
+                f"has complex weights, {name}; expected real ones, as of torch.view_as_complex",
+            )
 
 
 def _require_repeatable(settings: Model, shape: tuple[int, ...], made: dict[str, Any]) -> None:
@@ -236,9 +258,7 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: dict[str,
         )
 
 
-def _trial(
-    settings: Model, images: torch.Tensor
-) -> tuple[nn.Module, torch.Tensor, dict[str, Any]]:
+def _trial(settings: Model, images: torch.Tensor) -> tuple[nn.Module, torch.Tensor, dict[str, Any]]:
     """Return a new network, its logits after a step, and the generators' states before it."""
     seed_globals(0, "trial")
     network = _made(settings)

@@ -334,9 +334,7 @@ class Shuffled(nn.Sequential):
 
 
 @pytest.mark.parametrize("line", ["torch.manual_seed(42)", "pass"])
-def test_the_first_import_of_a_module_changes_nothing(
-    configure, pool, monkeypatch, tmp_path, line
-):
+def test_the_first_import_of_a_module_changes_nothing(configure, pool, monkeypatch, tmp_path, line):
     """A worker that imports it trains the same as one that did so for another run."""
     text = SEEDING_MODULE.replace("torch.manual_seed(42)", line)
     (tmp_path / "seeding.py").write_text(text)
