@@ -315,6 +315,13 @@ def test_a_network_that_needs_contiguous_maps_gets_them(configure, pool, network
     assert not train(config_of(configure, network), pool).diverged
 
 
+def test_maps_are_contiguous_whatever_the_strides_of_images_of_one_channel():
+    """Both layouts hold for them, and convolutions choose theirs by the strides."""
+    network, images = built(ViewFlat), torch.rand(3, *SHAPE)
+    strided = images.as_strided(images.shape, (64, 1, 8, 1))
+    assert torch.equal(network(strided), network(images))
+
+
 def test_modules_whose_forward_does_not_run_are_no_sites():
     assert names(linear_layers(built(Unused))) == ["hidden", "last"]
     assert names(linear_layers(built(BorrowedWeight))) == ["hidden", "last"]

@@ -63,6 +63,20 @@ class DropPath(Drawing):
         return 2 * hidden if self.training and random.random() < 0.5 else hidden
 
 
+class SkippedLayers(Drawing):
+    """Skips layers at random, so that a weight may get its first gradient after others."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(32, 32) for _ in range(6))
+
+    def draw(self, hidden):
+        for layer in self.layers:
+            if not self.training or random.random() < 0.3:
+                hidden = hidden + torch.relu(layer(hidden))
+        return hidden
+
+
 class NumpyMask(Drawing):
     def draw(self, hidden):
         mask = np.random.rand(hidden.shape[1]) < 0.5
@@ -196,7 +210,8 @@ class SeededInForward(Drawing):
 
 UNSTORED = [TorchGenerator, PythonGenerator, NumpyGenerator, Scheduled, Alternating, Unstored]
 NETWORKS = [
-    *(ModuleDropout, FunctionalDropout, RandomSlope, DropPath, NumpyMask, AlwaysOn, DrawnAtInit)
+    *(ModuleDropout, FunctionalDropout, RandomSlope, DropPath, NumpyMask, AlwaysOn, DrawnAtInit),
+    SkippedLayers,
 ]
 
 
