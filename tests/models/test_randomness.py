@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from pipeline import regularizers
 from pipeline.config.run import RunConfig
+from pipeline.models._additions import passed_over
 from pipeline.models._randomness import global_states
+from pipeline.models._residuals import residual_blocks
 from pipeline.prediction import members
 from pipeline.prediction.network import assemble
 from pipeline.runtime.errors import Refusal
@@ -363,3 +365,46 @@ def test_the_first_import_of_a_module_changes_nothing(configure, pool, monkeypat
         monkeypatch.delitem(sys.modules, "seeding", raising=False)
         trained.append([train(config, pool) for config in configs][-1])
     assert same(*trained)
+
+
+class MaskedBlock(nn.Module):
+    """Masks its branch by numpy, so that a trace of its forward would hold one mask for ever."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(32, 32)
+
+    def forward(self, hidden):
+        branch = torch.relu(self.layer(hidden))
+        if self.training:
+            branch = branch * torch.from_numpy(np.random.rand(32) < 0.5)
+        return hidden + branch
+
+
+class SkippedBlock(MaskedBlock):
+    """Skips its branch at random, which a trace would do always or never."""
+
+    def forward(self, hidden):
+        if self.training and random.random() < 0.5:
+            return hidden
+        return hidden + torch.relu(self.layer(hidden))
+
+
+class DropoutBlock(MaskedBlock):
+    """Draws in the graph of its forward, anew in every pass."""
+
+    def forward(self, hidden):
+        return hidden + functional.dropout(torch.relu(self.layer(hidden)), 0.5, self.training)
+
+
+@pytest.mark.parametrize(
+    ("block", "number"), [(MaskedBlock, 0), (SkippedBlock, 0), (DropoutBlock, 1)]
+)
+def test_stochastic_depth_passes_over_blocks_that_draw_as_they_are_traced(block, number):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), block(), nn.Linear(32, 10))
+    for seed in range(4):
+        disturb(seed)
+        states = global_states()
+        assert len(residual_blocks(network)) == number
+        assert passed_over(network) == 1 - number
+        assert global_states() == states
