@@ -14,6 +14,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from pipeline.models._randomness import global_states, restored_globals
+
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 CALLS = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
 SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
@@ -66,13 +68,18 @@ def _is_equal(sides: Sequence[Addition], block: nn.Module) -> bool:
 
 
 def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
-    """Return the graph of a module's forward with its submodules as leaves, or None."""
+    """Return the graph of a module's forward with its submodules as leaves, or None.
+
+    None too if the trace draws: what it has drawn would be a constant of the graph.
+    """
     if not _composed(module):
         return None
-    before = module.training
+    before, states = module.training, global_states()
     module.training = training
     try:
-        return _Tracer().trace(module)
+        with restored_globals():
+            graph = _Tracer().trace(module)
+            return graph if global_states() == states else None
     except Exception:  # whatever a user's forward raises on meeting a symbol: it cannot be traced
         return None
     finally:

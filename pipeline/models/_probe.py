@@ -14,6 +14,8 @@ from pipeline.models._randomness import global_states, restored_globals, seed_gl
 PRODUCTS = ("mm", "mv", "conv", "linear", "bilinear", "trilinear", "rnn", "lstm", "gru")
 SUMMED = ("addmm", "addmv", "addbmm", "baddbmm")  # these add a product to their first argument
 WEIGHTED = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)  # these multiply by their `weight`
+RESIZING = "upsample"  # their names hold those of products, as upsample_bilinear2d
+KERNELS = {"mm": 1, "addmm": 2, "convolution": 1}  # the place of the weight of a layer
 COPIES = ("_to_copy", "clone")  # of a weight, as autocast makes them: the weight itself
 HOLDERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # without a forward
 LAYERS = (*WEIGHTED, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
@@ -30,6 +32,8 @@ class Probe:
         called: Names of the modules whose forward ran.
         factors: Names of the parameters that entered a matrix product or a convolution, as what
             inputs are multiplied by.
+        changed: Names of the parameters that were changed, as by a mask or a scale, and then
+            entered one as the weight of a layer.
         gradients: Names of the parameters that got a gradient.
         first: Names of the modules that were called before anything was multiplied: what they read
             is the images.
@@ -38,6 +42,7 @@ class Probe:
     memory_format: torch.memory_format
     called: frozenset[str]
     factors: frozenset[str]
+    changed: frozenset[str]
     gradients: frozenset[str]
     first: frozenset[str]
 
@@ -92,7 +97,8 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
             is_whole = called >= callable_names and gradients == parameters.keys()
             if is_whole or before == global_states():
                 break
-    return Probe(memory_format, *map(frozenset, (called, products.factors, gradients, first)))
+    seen = called, products.factors, products.changed, gradients, first
+    return Probe(memory_format, *map(frozenset, seen))
 
 
 def _callable(network: nn.Module) -> set[str]:
@@ -123,23 +129,54 @@ class _Products(TorchDispatchMode):
     def __init__(self, parameters: Mapping[str, Tensor], of_layers: set[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.names: dict[int, set[str]] = {}
+        self.shapes = {
+            name: parameter.shape
+            for name, parameter in parameters.items()
+            if parameter.requires_grad
+        }
+        self.changes: dict[int, set[str]] = {}  # the parameters that a tensor was made of
         for name, parameter in parameters.items():
             self.names.setdefault(_storage(parameter), set()).add(name)
         self.of_layers = of_layers
-        self.copies: list[Tensor] = []  # kept, so that no other tensor takes their place in memory
+        self.made: list[Tensor] = []  # kept, so that no other tensor takes their place in memory
         self.factors: set[str] = set()
+        self.changed: set[str] = set()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         operation = func.overloadpacket.__name__
-        if any(word in operation for word in PRODUCTS):
+        is_product = not operation.startswith(RESIZING) and any(
+            word in operation for word in PRODUCTS
+        )
+        if is_product:
             self._look(args[1:] if operation in SUMMED else args)
+            self._look_at_kernel(operation, args)
         result = func(*args, **(kwargs or {}))
         if operation in COPIES and _storage(args[0]) in self.names:
             self.names[_storage(result)] = self.names[_storage(args[0])]
-            self.copies.append(result)
+            self.made.append(result)
+        elif not is_product and isinstance(result, Tensor) and result.dim() > 1:
+            self._note_change(args, result)
         return result
+
+    def _note_change(self, operands: Iterable[Any], result: Tensor) -> None:
+        """Note that a tensor was made of the parameters of its shape among the operands."""
+        if _storage(result) in self.names:  # a view
+            return
+        tensors = torch.utils._pytree.tree_leaves(operands)
+        places = [_storage(value) for value in tensors if isinstance(value, Tensor)]
+        sources = set[str]().union(
+            *(self.names.get(place, set()) | self.changes.get(place, set()) for place in places)
+        )
+        if alike := {name for name in sources if self.shapes.get(name) == result.shape}:
+            self.changes[_storage(result)] = alike
+            self.made.append(result)
+
+    def _look_at_kernel(self, operation: str, args: tuple[Any, ...]) -> None:
+        place = KERNELS.get(operation)
+        if place is not None:
+            self.changed |= self.changes.get(_storage(args[place]), set())
 
     def _look(self, operands: Iterable[Any]) -> None:
         tensors = torch.utils._pytree.tree_leaves(operands)

@@ -45,12 +45,16 @@ def restored_globals() -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda_states)
 
 
-def global_states() -> tuple[Any, ...]:
-    """Return what is equal for equal states of the global generators."""
+def global_states() -> dict[str, Any]:
+    """Return name -> what is equal for equal states of that global generator."""
     _, keys, *rest = np.random.get_state()
-    tensors = torch.default_generator.get_state(), *_cuda_states()
-    numbers = (tensor.numpy().tobytes() for tensor in tensors)
-    return (*numbers, np.asarray(keys).tobytes(), *rest, random.getstate())
+    cuda = {f"CUDA {index}": state for index, state in enumerate(_cuda_states())}
+    tensors = {"torch": torch.default_generator.get_state(), **cuda}
+    return {
+        **{name: state.numpy().tobytes() for name, state in tensors.items()},
+        "numpy": (np.asarray(keys).tobytes(), *rest),
+        "Python": random.getstate(),
+    }
 
 
 def _cuda_states() -> list[torch.Tensor]:

@@ -92,6 +92,8 @@ def _group(
         return NOT_DECAYED, "vector: scale or norm"
     if name == "weight" and changes_its_weight(owner, module, probe):
         return NOT_DECAYED, "changed by its layer before the product"
+    if probe is not None and full in probe.changed:
+        return NOT_DECAYED, "changed before the product"
     if probe is not None and full not in probe.factors:
         return NOT_DECAYED, "no factor of a product: position, token or scale"
     return DECAYED, "matrix or kernel"

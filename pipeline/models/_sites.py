@@ -3,6 +3,7 @@
 from torch import fx, nn
 
 from pipeline.models._probe import probe_of
+from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.models._routing import changes_its_weight, decayed, is_computed, routes
 from pipeline.runtime.errors import Refusal
 
@@ -92,6 +93,12 @@ def require_plain_weights(network: nn.Module, user: str) -> None:
                 f"{user}: {plain(name)} changes its weight in its forward; "
                 "expected layers that multiply by their weight itself"
             )
+    known = probe_of(network)
+    if known is not None and known.changed:
+        raise Refusal(
+            f"{user}: {min(known.changed)} is changed before its product; "
+            "expected layers that multiply by their weight itself"
+        )
 
 
 def kind_of(module: nn.Module) -> str:
@@ -177,7 +184,9 @@ def runs(network: nn.Module, name: str) -> bool:
 def _calls(network: nn.Module) -> dict[str, int]:
     """Return name -> place of the modules that a forward calls; {} if it cannot be traced."""
     try:
-        graph = fx.Tracer().trace(network)
+        with restored_globals():
+            seed_globals(0, "trace")  # the order is that of one draw
+            graph = fx.Tracer().trace(network)
     except Exception:  # whatever a user's forward raises on meeting a symbol
         return {}
     names = dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module")

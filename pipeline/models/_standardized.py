@@ -45,6 +45,9 @@ class Standardized(nn.Module):
         inputs = ((images - self.mean) / self.deviation).contiguous(
             memory_format=self.memory_format
         )
+        if self.memory_format is torch.contiguous_format:
+            # images of one channel are contiguous in both layouts: convolutions look at strides
+            inputs = inputs.flatten().view(inputs.shape)
         logits: Tensor = self.network(inputs)
         return logits
 

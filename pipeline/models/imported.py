@@ -18,10 +18,12 @@ from torch import nn
 from pipeline.config.validation import suggestion
 from pipeline.models._initialization import Network
 from pipeline.models._probe import Probe, probe
-from pipeline.models._randomness import restored_globals, seed_globals
+from pipeline.models._randomness import global_states, restored_globals, seed_globals
 from pipeline.runtime.errors import Refusal
 
 FAILURES = (Exception, SystemExit)  # whatever code of the user raises
+STEPS = 3  # in training mode, after which state that is not stored shows; odd: it may alternate
+COMPARED = 8  # steps with that state: a layer that is skipped with chance 1/2 then shows
 
 
 class Model(Network):
@@ -47,12 +49,15 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
         Refusal: It cannot be imported or made, or returns something else.
     """
     network = _made(settings)
+    states = global_states()
     training = network.training
     # the first pass also makes the weights of lazy layers
     _require_logits(settings, network, shape, classes, training=False)
+    _require_logits(settings, network, shape, classes, training=False, number=1)
+    _require_real(settings, network)
     with restored_globals():
         _require_logits(settings, _copied(settings, network), shape, classes, training=True)
-        _require_repeatable(settings, shape)
+        _require_repeatable(settings, shape, states)
     return network.train(training)
 
 
@@ -116,7 +121,9 @@ def _images(shape: tuple[int, ...]) -> torch.Tensor:
 def _made(settings: Model) -> nn.Module:
     name, _, attribute = settings.target.partition(":")
     try:
-        module = importlib.import_module(name)
+        with restored_globals():  # an import draws the same in every process, and seeds nothing
+            seed_globals(0, "import")
+            module = importlib.import_module(name)
         if not hasattr(module, attribute):
             existing = ", ".join(_networks(module)) or "none in that module yet"
             raise _refusal(
@@ -175,23 +182,29 @@ def _copied(settings: Model, network: nn.Module) -> nn.Module:
 
 
 def _require_logits(
-    settings: Model, network: nn.Module, shape: tuple[int, ...], classes: int, training: bool
+    settings: Model,
+    network: nn.Module,
+    shape: tuple[int, ...],
+    classes: int,
+    training: bool,
+    number: int = 2,
 ) -> None:
     """Check that the network returns finite logits in this mode, in which it is left.
 
     Raises:
-        Refusal: It returns something else.
+        Refusal: It returns something else for that number of images.
     """
-    where = f"images {(2, *shape)}" + " in training mode" * training
+    where = f"images {(number, *shape)}" + " in training mode" * training
+    expected = (number, classes)
     try:
         with torch.set_grad_enabled(training):
-            logits = network.train(training)(_images(shape))
+            logits = network.train(training)(_images(shape)[:number])
     except FAILURES as error:
         raise _refusal(settings, f"fails on {where}: {_line(error)}") from None
-    if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
+    if not isinstance(logits, torch.Tensor) or logits.shape != expected:
         given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise _refusal(
-            settings, f"returns {given} for {where}; expected logits of shape {(2, classes)}"
+            settings, f"returns {given} for {where}; expected logits of shape {expected}"
         )
     if not logits.isfinite().all():
         raise _refusal(
@@ -199,31 +212,93 @@ def _require_logits(
         )
 
 
-def _require_repeatable(settings: Model, shape: tuple[int, ...]) -> None:
-    """Check that equal seeds give equal weights and logits.
+def _require_real(settings: Model, network: nn.Module) -> None:
+    """Check that all parameters are real, as the fused optimizer takes them.
+
+    Raises:
+        Refusal: One is complex.
+    """
+    for name, parameter in network.named_parameters():
+        if parameter.is_complex():
+            raise _refusal(
+                settings,
+                f"has complex weights, {name}; expected real ones, as of torch.view_as_complex",
+            )
+
+
+def _require_repeatable(settings: Model, shape: tuple[int, ...], made: dict[str, Any]) -> None:
+    """Check that weights and logits follow from seeds and `state_dict()`, and from nothing else.
+
+    `made` holds the states of the global generators after the network was made from another seed.
 
     Raises:
         Refusal: They do not.
     """
-    first, second = (_trial(settings, shape) for _ in range(2))
-    other = [name for name in first if not torch.equal(first[name], second[name])]
-    if other:
+    images = _images(shape)
+    (used, logits, made_again), (fresh, again, _) = (_trial(settings, images) for _ in range(2))
+    states = {**used.state_dict(), "the logits": logits}
+    others = {**fresh.state_dict(), "the logits": again}
+    if other := [name for name in states if not torch.equal(states[name], others[name])]:
         raise _refusal(
             settings,
             f"gives other values of {other[0]} at equal seeds; expected randomness from the "
             "global generators of torch, numpy and Python alone",
         )
+    passed = [_states_after(used, images, seed) for seed in (0, 1)]
+    if seeded := [*_shared(made, made_again), *_shared(*passed)]:
+        raise _refusal(
+            settings,
+            f"seeds a global generator itself, that of {seeded[0]}; expected none that it seeds, "
+            "since every run has seeds of its own",
+        )
+    if not _is_stored(used, fresh, images):
+        raise _refusal(
+            settings,
+            "gives other logits after its state is restored; expected generators, counters and "
+            "statistics in persistent buffers, or draws from the global generators",
+        )
 
 
-def _trial(settings: Model, shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
-    """Return the state and the logits of a new network after one step in training mode."""
+def _trial(settings: Model, images: torch.Tensor) -> tuple[nn.Module, torch.Tensor, dict[str, Any]]:
+    """Return a new network, its logits after a step, and the generators' states before it."""
     seed_globals(0, "trial")
     network = _made(settings)
-    images = _images(shape)
+    states = global_states()
     with torch.no_grad():
         network.eval()(images)  # makes the weights of lazy layers
         logits = network.train()(images)
-    return {**network.state_dict(), "the logits": logits}
+    return network, logits, states
+
+
+def _states_after(network: nn.Module, images: torch.Tensor, seed: int) -> dict[str, Any]:
+    """Return the states of the global generators after a pass that began at a seed."""
+    seed_globals(seed, "trial")
+    with torch.no_grad():
+        network(images)
+    return global_states()
+
+
+def _shared(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the names of the generators that are in the same state, begun at different seeds."""
+    return [name for name, state in one.items() if state == other.get(name)]
+
+
+def _is_stored(used: nn.Module, fresh: nn.Module, images: torch.Tensor) -> bool:
+    """Return whether a network with the state of a used one does the same in both modes."""
+    with torch.no_grad():
+        for _ in range(STEPS):
+            used(images)
+        fresh.load_state_dict(used.state_dict())
+        return all(
+            torch.equal(*(_seeded(network.train(mode), images) for network in (used, fresh)))
+            for mode in (False, *COMPARED * (True,))
+        )
+
+
+def _seeded(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    seed_globals(0, "trial")
+    logits: torch.Tensor = network(images)
+    return logits
 
 
 def _refusal(settings: Model, what: str) -> Refusal:

@@ -77,6 +77,8 @@ class Task(lightning.LightningModule):
             nesterov=settings.momentum > 0,
             fused=True,
         )
+        if settings.momentum > 0:
+            _begin_momentum(optimizer)
         scheduler = {"scheduler": self._schedule(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
@@ -149,3 +151,13 @@ def _tally(changes: BatchChanges, before: Batch, after: Batch) -> None:
     changes.examples += len(moved)
     changes.changed += int(((moved > 0) | relabelled).sum())
     changes.distance += float(moved.sum())
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Start all momentum at zero.
+
+    Torch's fused kernel fails if a weight gets its first gradient later than others.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

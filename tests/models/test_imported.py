@@ -76,6 +76,19 @@ class Scaled(Net):
     def forward(self, images):
         return super().forward((images - images.mean()) / images.std())
 
+class Complex(Net):
+    def __init__(self, classes, channels=1):
+        super().__init__(classes, channels)
+        self.spectrum = nn.Parameter(torch.ones(classes, dtype=torch.complex64))
+
+    def forward(self, images):
+        return (super().forward(images) * self.spectrum).real
+
+class OfTheBatch(nn.Sequential):
+    def __init__(self, classes):
+        norm = nn.BatchNorm1d(64, track_running_stats=False)
+        super().__init__(nn.Flatten(), norm, nn.Linear(64, classes))
+
 def number(**given):
     return 5
 """
@@ -127,6 +140,16 @@ def test_it_is_built_with_its_arguments(own):
             "fails on images .*: RuntimeError: ",
         ),
         ("own_networks.networks:Features", {"classes": 10}, r"returns \(2, 16\)"),
+        (
+            "own_networks.networks:Complex",
+            {"classes": 10},
+            "has complex weights, spectrum; expected real ones, as of torch.view_as_complex",
+        ),
+        (
+            "own_networks.networks:OfTheBatch",
+            {"classes": 10},
+            r"fails on images \(1, 1, 8, 8\): ValueError: Expected more than 1 value per channel",
+        ),
         ("own_networks.networks:number", {}, "is a int; expected what makes an nn.Module"),
         (
             "own_networks.networks:Nett",

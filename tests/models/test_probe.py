@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
 
 from pipeline import models, regularizers
+from pipeline.models._routing import routes, routing_table
 from pipeline.models._sites import convolutions, hidden_layers, linear_layers, units, weights
 from pipeline.prediction import members
 from pipeline.prediction.network import assemble
@@ -219,6 +220,63 @@ class FrozenNorm(Convolutional):
         return self
 
 
+class ResizedPositions(nn.Module):
+    """Interpolates its positions to the size of its maps, as networks that take several do."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(1, 8, 2, stride=2)
+        self.position = nn.Parameter(torch.zeros(1, 8, 7, 7))
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, images):
+        maps = self.patches(images)
+        size = maps.shape[-2:]
+        maps = maps + functional.interpolate(self.position, size, mode="bilinear")
+        return self.head(functional.gelu(maps).mean((2, 3)))
+
+
+class Scaled(nn.Module):
+    """A linear layer of its own with an equalized learning rate, as in StyleGAN."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs))
+        self.scale = inputs**-0.5
+
+    def forward(self, inputs):
+        return functional.linear(inputs, self.weight * self.scale)
+
+
+class Equalized(Convolutional):
+    def __init__(self):
+        super().__init__()
+        self.hidden = Scaled(24, 16)
+
+
+class Binarized(Convolutional):
+    """Multiplies by the signs of a weight, whose gradient passes straight through."""
+
+    def forward(self, images):
+        weight = self.hidden.weight
+        binary = weight + (weight.sign() * weight.abs().mean() - weight).detach()
+        hidden = functional.linear(self.flat(self.features(images)), binary)
+        return self.last(functional.relu(hidden))
+
+
+class MaskedKernel(Convolutional):
+    """Multiplies a kernel by a mask, as autoregressive networks do."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", (torch.rand(6, 4, 3, 3) < 0.7).float())
+
+    def features(self, images):
+        maps = functional.max_pool2d(functional.relu(self.first(images)), 2)
+        kernel = self.second.weight * self.mask
+        return functional.max_pool2d(functional.relu(functional.conv2d(maps, kernel, padding=1)), 2)
+
+
 @pytest.fixture(autouse=True)
 def module(monkeypatch):
     """Make the networks importable under a name."""
@@ -257,6 +315,13 @@ def test_a_network_that_needs_contiguous_maps_gets_them(configure, pool, network
     assert not train(config_of(configure, network), pool).diverged
 
 
+def test_maps_are_contiguous_whatever_the_strides_of_images_of_one_channel():
+    """Both layouts hold for them, and convolutions choose theirs by the strides."""
+    network, images = built(ViewFlat), torch.rand(3, *SHAPE)
+    strided = images.as_strided(images.shape, (64, 1, 8, 1))
+    assert torch.equal(network(strided), network(images))
+
+
 def test_modules_whose_forward_does_not_run_are_no_sites():
     assert names(linear_layers(built(Unused))) == ["hidden", "last"]
     assert names(linear_layers(built(BorrowedWeight))) == ["hidden", "last"]
@@ -277,6 +342,27 @@ def test_weights_are_what_is_multiplied_whoever_calls_it():
         *("encoder.layers.0.self_attn.out_proj.weight", "encoder.layers.0.linear1.weight"),
         *("encoder.layers.0.linear2.weight", "head.weight"),
     ]
+
+
+def test_positions_that_are_interpolated_are_no_weights():
+    assert weight_names(built(ResizedPositions)) == ["patches.weight", "head.weight"]
+
+
+@pytest.mark.parametrize("name", ["l1_penalty", "max_norm", "weight_decay"])
+@pytest.mark.parametrize(
+    ("network", "weight"),
+    [(Equalized, "hidden"), (Binarized, "hidden"), (MaskedKernel, "second")],
+    ids=["equalized", "binarized", "masked"],
+)
+def test_what_acts_on_weights_that_are_changed_before_their_product_is_an_error(
+    network, weight, name
+):
+    net = built(network)
+    with pytest.raises(Refusal, match=f"^{name}: {weight}.weight is changed before its product"):
+        regularizers.equip(net, regularizers.build([{"name": name}]))
+    (row,) = [row for row in routing_table(routes(net)) if f"{weight}.weight" in row["names"]]
+    assert row["group"] == "not decayed"
+    assert row["reason"].startswith("changed ")
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")

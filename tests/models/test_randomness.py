@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from pipeline import regularizers
 from pipeline.config.run import RunConfig
+from pipeline.models._additions import passed_over
 from pipeline.models._randomness import global_states
+from pipeline.models._residuals import residual_blocks
 from pipeline.prediction import members
 from pipeline.prediction.network import assemble
 from pipeline.runtime.errors import Refusal
@@ -63,6 +65,20 @@ class DropPath(Drawing):
         return 2 * hidden if self.training and random.random() < 0.5 else hidden
 
 
+class SkippedLayers(Drawing):
+    """Skips layers at random, so that a weight may get its first gradient after others."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(32, 32) for _ in range(6))
+
+    def draw(self, hidden):
+        for layer in self.layers:
+            if not self.training or random.random() < 0.3:
+                hidden = hidden + torch.relu(layer(hidden))
+        return hidden
+
+
 class NumpyMask(Drawing):
     def draw(self, hidden):
         mask = np.random.rand(hidden.shape[1]) < 0.5
@@ -96,8 +112,108 @@ class UnseededAtInit(Drawing):
         self.register_buffer("scale", torch.tensor(np.random.default_rng().random()))
 
 
+class TorchGenerator(Drawing):
+    """Its draws go on where the last pass ended, whatever seeds the run."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(0)
+
+    def draw(self, hidden):
+        kept = torch.rand(hidden.shape, generator=self.generator) < 0.5
+        return hidden * kept if self.training else hidden
+
+
+class PythonGenerator(Drawing):
+    def __init__(self):
+        super().__init__()
+        self.generator = random.Random(0)
+
+    def draw(self, hidden):
+        return hidden * self.generator.random() if self.training else hidden
+
+
+class NumpyGenerator(Drawing):
+    def __init__(self):
+        super().__init__()
+        self.generator = np.random.default_rng(0)
+
+    def draw(self, hidden):
+        kept = self.generator.random(hidden.shape[1]) < 0.5
+        return hidden * torch.from_numpy(kept) if self.training else hidden
+
+
+class Scheduled(Drawing):
+    """Counts its steps in an attribute, as scheduled drop rates do."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+
+    def draw(self, hidden):
+        self.steps += self.training
+        return functional.dropout(hidden, min(0.5, self.steps / 1000), self.training)
+
+
+class Alternating(Drawing):
+    def __init__(self):
+        super().__init__()
+        self.is_odd = False
+
+    def draw(self, hidden):
+        self.is_odd ^= self.training
+        return -hidden if self.is_odd else hidden
+
+
+class Unstored(Drawing):
+    """Centers by running statistics that are not in its state."""
+
+    def __init__(self, persistent=False):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(32), persistent=persistent)
+
+    def draw(self, hidden):
+        if self.training:
+            self.mean.lerp_(hidden.detach().mean(0), 0.1)
+        return hidden - self.mean
+
+
+class Stored(Unstored):
+    def __init__(self):
+        super().__init__(persistent=True)
+
+
+class Noted(Drawing):
+    """Keeps what it saw last and a count, on which nothing depends."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.last_maps = 0, None
+
+    def draw(self, hidden):
+        self.calls, self.last_maps = self.calls + 1, hidden.detach()
+        return hidden
+
+
+class SeededAtInit(Drawing):
+    """Begins every run with the same weights."""
+
+    def __init__(self):
+        torch.manual_seed(42)
+        super().__init__()
+
+
+class SeededInForward(Drawing):
+    def draw(self, hidden):
+        np.random.seed(0)
+        kept = np.random.rand(hidden.shape[1]) < 0.5
+        return hidden * torch.from_numpy(kept) if self.training else hidden
+
+
+UNSTORED = [TorchGenerator, PythonGenerator, NumpyGenerator, Scheduled, Alternating, Unstored]
 NETWORKS = [
-    *(ModuleDropout, FunctionalDropout, RandomSlope, DropPath, NumpyMask, AlwaysOn, DrawnAtInit)
+    *(ModuleDropout, FunctionalDropout, RandomSlope, DropPath, NumpyMask, AlwaysOn, DrawnAtInit),
+    SkippedLayers,
 ]
 
 
@@ -105,7 +221,8 @@ NETWORKS = [
 def module(monkeypatch):
     """Make the networks importable under a name."""
     drawing = types.ModuleType("drawing")
-    drawing.__dict__.update({network.__name__: network for network in Drawing.__subclasses__()})
+    networks = [*Drawing.__subclasses__(), Stored]
+    drawing.__dict__.update({network.__name__: network for network in networks})
     monkeypatch.setitem(sys.modules, "drawing", drawing)
 
 
@@ -194,3 +311,100 @@ def test_passes_of_a_network_that_always_draws_differ_and_repeat(configure, pool
 def test_randomness_that_cannot_be_seeded_is_an_error(configure, pool, network, what):
     with pytest.raises(Refusal, match=rf"drawing:{network.__name__} gives other values of {what}"):
         train(config_of(configure, network), pool)
+
+
+@pytest.mark.parametrize("network", UNSTORED)
+def test_state_that_a_run_would_lose_is_an_error(configure, pool, network):
+    """It would differ in a resumed run and in predictions."""
+    with pytest.raises(Refusal, match=rf"drawing:{network.__name__} gives other logits after its "):
+        train(config_of(configure, network), pool)
+
+
+@pytest.mark.parametrize("network", [Stored, Noted])
+def test_state_that_is_stored_or_without_effect_is_taken(configure, pool, network, tmp_path):
+    config = config_of(configure, network, epochs=3)
+    killed_after(2, config, pool, tmp_path)
+    assert same(train(config, pool), train(config, pool, tmp_path))
+
+
+@pytest.mark.parametrize("network", [SeededAtInit, SeededInForward])
+def test_a_network_that_seeds_the_global_generators_is_an_error(configure, pool, network):
+    with pytest.raises(Refusal, match=rf"drawing:{network.__name__} seeds a global generator"):
+        train(config_of(configure, network), pool)
+
+
+SEEDING_MODULE = """
+import torch
+from torch import nn
+
+torch.manual_seed(42)
+ORDER = torch.randperm(64)
+
+
+class Shuffled(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 10))
+
+    def forward(self, images):
+        return super().forward(images.flatten(1)[:, ORDER].view(images.shape))
+"""
+
+
+@pytest.mark.parametrize("line", ["torch.manual_seed(42)", "pass"])
+def test_the_first_import_of_a_module_changes_nothing(configure, pool, monkeypatch, tmp_path, line):
+    """A worker that imports it trains the same as one that did so for another run."""
+    text = SEEDING_MODULE.replace("torch.manual_seed(42)", line)
+    (tmp_path / "seeding.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    model = {"name": "imported", "import": "seeding:Shuffled"}
+    of_seed = [
+        configure(seed=seed, epochs=1).model_copy(update={"model": model}) for seed in (0, 1)
+    ]
+    trained = []
+    for configs in ((of_seed[0],), of_seed[::-1]):
+        monkeypatch.delitem(sys.modules, "seeding", raising=False)
+        trained.append([train(config, pool) for config in configs][-1])
+    assert same(*trained)
+
+
+class MaskedBlock(nn.Module):
+    """Masks its branch by numpy, so that a trace of its forward would hold one mask for ever."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(32, 32)
+
+    def forward(self, hidden):
+        branch = torch.relu(self.layer(hidden))
+        if self.training:
+            branch = branch * torch.from_numpy(np.random.rand(32) < 0.5)
+        return hidden + branch
+
+
+class SkippedBlock(MaskedBlock):
+    """Skips its branch at random, which a trace would do always or never."""
+
+    def forward(self, hidden):
+        if self.training and random.random() < 0.5:
+            return hidden
+        return hidden + torch.relu(self.layer(hidden))
+
+
+class DropoutBlock(MaskedBlock):
+    """Draws in the graph of its forward, anew in every pass."""
+
+    def forward(self, hidden):
+        return hidden + functional.dropout(torch.relu(self.layer(hidden)), 0.5, self.training)
+
+
+@pytest.mark.parametrize(
+    ("block", "number"), [(MaskedBlock, 0), (SkippedBlock, 0), (DropoutBlock, 1)]
+)
+def test_stochastic_depth_passes_over_blocks_that_draw_as_they_are_traced(block, number):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), block(), nn.Linear(32, 10))
+    for seed in range(4):
+        disturb(seed)
+        states = global_states()
+        assert len(residual_blocks(network)) == number
+        assert passed_over(network) == 1 - number
+        assert global_states() == states
