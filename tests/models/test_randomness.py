@@ -155,6 +155,20 @@ class Scheduled(Drawing):
         return functional.dropout(hidden, min(0.5, self.steps / 1000), self.training)
 
 
+class Unfrozen(Drawing):
+    """Trains its first layer from the fourth step on."""
+
+    def __init__(self):
+        super().__init__()
+        self.first.requires_grad_(False)
+        self.steps = 0
+
+    def draw(self, hidden):
+        self.steps += self.training
+        self.first.requires_grad_(self.steps >= 4)
+        return hidden
+
+
 class Alternating(Drawing):
     def __init__(self):
         super().__init__()
@@ -210,7 +224,10 @@ class SeededInForward(Drawing):
         return hidden * torch.from_numpy(kept) if self.training else hidden
 
 
-UNSTORED = [TorchGenerator, PythonGenerator, NumpyGenerator, Scheduled, Alternating, Unstored]
+UNSTORED = [
+    *(TorchGenerator, PythonGenerator, NumpyGenerator),
+    *(Scheduled, Unfrozen, Alternating, Unstored),
+]
 NETWORKS = [
     *(ModuleDropout, FunctionalDropout, RandomSlope, DropPath, NumpyMask, AlwaysOn, DrawnAtInit),
     SkippedLayers,
@@ -316,7 +333,9 @@ def test_randomness_that_cannot_be_seeded_is_an_error(configure, pool, network, 
 @pytest.mark.parametrize("network", UNSTORED)
 def test_state_that_a_run_would_lose_is_an_error(configure, pool, network):
     """It would differ in a resumed run and in predictions."""
-    with pytest.raises(Refusal, match=rf"drawing:{network.__name__} gives other logits after its "):
+    with pytest.raises(
+        Refusal, match=rf"drawing:{network.__name__} does something else after its "
+    ):
         train(config_of(configure, network), pool)
 
 
