@@ -197,6 +197,28 @@ class Stored(Unstored):
         super().__init__(persistent=True)
 
 
+class Reassigned(Unstored):
+    """Puts a new tensor in the place of its statistics."""
+
+    def __init__(self):
+        super().__init__(persistent=True)
+
+    def draw(self, hidden):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * hidden.detach().mean(0)
+        return hidden - self.mean
+
+
+class Counted(Drawing):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("steps", torch.zeros(()))
+
+    def draw(self, hidden):
+        self.steps += self.training
+        return hidden / (1 + self.steps)
+
+
 class Noted(Drawing):
     """Keeps what it saw last and a count, on which nothing depends."""
 
@@ -238,7 +260,7 @@ NETWORKS = [
 def module(monkeypatch):
     """Make the networks importable under a name."""
     drawing = types.ModuleType("drawing")
-    networks = [*Drawing.__subclasses__(), Stored]
+    networks = [*Drawing.__subclasses__(), Stored, Reassigned]
     drawing.__dict__.update({network.__name__: network for network in networks})
     monkeypatch.setitem(sys.modules, "drawing", drawing)
 
@@ -337,6 +359,17 @@ def test_state_that_a_run_would_lose_is_an_error(configure, pool, network):
         Refusal, match=rf"drawing:{network.__name__} does something else after its "
     ):
         train(config_of(configure, network), pool)
+
+
+@pytest.mark.parametrize("network", [Reassigned, Counted])
+def test_tracing_leaves_the_state_as_it_was(configure, pool, network):
+    config = config_of(configure, network, {"name": "dropout", "rate": 0.5})
+    equipped = assemble(config, regularizers.build(config.regularizers), pool.shape, pool.classes)
+    assert not residual_blocks(equipped)
+    plain = assemble(config_of(configure, network), [], pool.shape, pool.classes)
+    state, expected = equipped.state_dict(), plain.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in state.items())
 
 
 @pytest.mark.parametrize("network", [Stored, Noted])
