@@ -72,7 +72,7 @@ def _is_equal(sides: Sequence[Addition], block: nn.Module) -> bool:
 def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
     """Return the graph of a module's forward with its submodules as leaves, or None.
 
-    None too if the trace draws: what it has drawn would be a constant of the graph.
+    None too if the trace draws or changes a buffer, which would be constants of the graph.
     """
     if not _composed(module):
         return None
@@ -81,13 +81,20 @@ def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
     try:
         with restored_globals():
             graph = _Tracer().trace(copied)
-            if global_states() != states:
+            if global_states() != states or _is_changed(module, copied):
                 return None
     except Exception:  # whatever a user's forward raises on meeting a symbol: it cannot be traced
         return None
     constants = {name: value for name, value in vars(copied).items() if CONSTANT in name}
     vars(module).update(constants)
     return graph
+
+
+def _is_changed(module: nn.Module, copied: nn.Module) -> bool:
+    buffers = dict(copied.named_buffers(recurse=False))
+    return any(
+        not torch.equal(value, buffers[name]) for name, value in module.named_buffers(recurse=False)
+    )
 
 
 def _composed(module: nn.Module) -> bool:

@@ -442,6 +442,18 @@ class SkippedBlock(MaskedBlock):
         return hidden + torch.relu(self.layer(hidden))
 
 
+class CountingBlock(MaskedBlock):
+    """Scales its branch by a number of steps, which a trace would hold still."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, hidden):
+        self.steps += self.training
+        return hidden + torch.relu(self.layer(hidden)) / (1 + self.steps)
+
+
 class DropoutBlock(MaskedBlock):
     """Draws in the graph of its forward, anew in every pass."""
 
@@ -450,9 +462,10 @@ class DropoutBlock(MaskedBlock):
 
 
 @pytest.mark.parametrize(
-    ("block", "number"), [(MaskedBlock, 0), (SkippedBlock, 0), (DropoutBlock, 1)]
+    ("block", "number"),
+    [(MaskedBlock, 0), (SkippedBlock, 0), (CountingBlock, 0), (DropoutBlock, 1)],
 )
-def test_stochastic_depth_passes_over_blocks_that_draw_as_they_are_traced(block, number):
+def test_stochastic_depth_passes_over_blocks_that_draw_or_count_as_they_are_traced(block, number):
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), block(), nn.Linear(32, 10))
     for seed in range(4):
         disturb(seed)
