@@ -4,6 +4,7 @@ The forward is traced through torch.fx with submodules as leaves, so that any mo
 shortcut in its own forward (`out += identity`) is found.
 """
 
+import copy
 import itertools
 import operator
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from pipeline.models._randomness import global_states, restored_globals
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 CALLS = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
+CONSTANT = "_tensor_constant"  # torch.fx keeps tensors that a forward makes under such names
 SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
 
@@ -70,20 +72,29 @@ def _is_equal(sides: Sequence[Addition], block: nn.Module) -> bool:
 def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
     """Return the graph of a module's forward with its submodules as leaves, or None.
 
-    None too if the trace draws: what it has drawn would be a constant of the graph.
+    None too if the trace draws or changes a buffer, which would be constants of the graph.
     """
     if not _composed(module):
         return None
-    before, states = module.training, global_states()
-    module.training = training
+    copied, states = copy.deepcopy(module), global_states()  # a forward may change its module
+    copied.training = training
     try:
         with restored_globals():
-            graph = _Tracer().trace(module)
-            return graph if global_states() == states else None
+            graph = _Tracer().trace(copied)
+            if global_states() != states or _is_changed(module, copied):
+                return None
     except Exception:  # whatever a user's forward raises on meeting a symbol: it cannot be traced
         return None
-    finally:
-        module.training = before
+    constants = {name: value for name, value in vars(copied).items() if CONSTANT in name}
+    vars(module).update(constants)
+    return graph
+
+
+def _is_changed(module: nn.Module, copied: nn.Module) -> bool:
+    buffers = dict(copied.named_buffers(recurse=False))
+    return any(
+        not torch.equal(value, buffers[name]) for name, value in module.named_buffers(recurse=False)
+    )
 
 
 def _composed(module: nn.Module) -> bool:

@@ -1,5 +1,7 @@
 """Find the layers of a network on which a regularizer may act, by type, and its weights."""
 
+import copy
+
 from torch import fx, nn
 
 from pipeline.models._probe import probe_of
@@ -186,7 +188,7 @@ def _calls(network: nn.Module) -> dict[str, int]:
     try:
         with restored_globals():
             seed_globals(0, "trace")  # the order is that of one draw
-            graph = fx.Tracer().trace(network)
+            graph = fx.Tracer().trace(copy.deepcopy(network))  # a forward may change it
     except Exception:  # whatever a user's forward raises on meeting a symbol
         return {}
     names = dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module")

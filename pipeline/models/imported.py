@@ -254,7 +254,7 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: dict[str,
     if not _is_stored(used, fresh, images):
         raise _refusal(
             settings,
-            "gives other logits after its state is restored; expected generators, counters and "
+            "does something else after its state is restored; expected generators, counters and "
             "statistics in persistent buffers, or draws from the global generators",
         )
 
@@ -289,7 +289,11 @@ def _is_stored(used: nn.Module, fresh: nn.Module, images: torch.Tensor) -> bool:
         for _ in range(STEPS):
             used(images)
         fresh.load_state_dict(used.state_dict())
-        return all(
+        trained = [
+            [parameter.requires_grad for parameter in network.parameters()]
+            for network in (used, fresh)
+        ]
+        return trained[0] == trained[1] and all(
             torch.equal(*(_seeded(network.train(mode), images) for network in (used, fresh)))
             for mode in (False, *COMPARED * (True,))
         )

@@ -161,9 +161,13 @@ def corners(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def fractional_max_pool(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Return the maxima (N, C, h, w) of inputs over the regions with these edges.
 
+    They have the layout of the inputs, as those of torch's pooling.
+
     Args:
         inputs: (N, C, H, W).
         rows: Those of `edges`, (N, 2 * h).
         columns: Those of `edges`, (N, 2 * w).
     """
-    return functional.max_pool2d(corners(inputs, rows, columns), 2)
+    maxima = functional.max_pool2d(corners(inputs, rows, columns), 2)
+    in_channels_last = inputs.is_contiguous(memory_format=torch.channels_last)
+    return maxima if in_channels_last else maxima.contiguous()

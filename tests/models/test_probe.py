@@ -59,6 +59,22 @@ class ViewInside(Convolutional):
         return super().features(images).view(len(images), 24, 1, 1)
 
 
+class ViewPooled(Convolutional):
+    """Takes images of any size and needs contiguous maps after pooling by a module."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.MaxPool2d(2)
+
+    def features(self, images):
+        maps = self.pool(functional.relu(self.first(images)))
+        maps = self.pool(functional.relu(self.second(maps)))
+        return functional.adaptive_avg_pool2d(maps, 2)
+
+    def flat(self, maps):
+        return maps.view(len(maps), -1)
+
+
 class Unused(Convolutional):
     """Has an auxiliary head that only inference would call."""
 
@@ -313,6 +329,11 @@ def test_a_network_that_needs_contiguous_maps_gets_them(configure, pool, network
     assert built(network).memory_format is torch.contiguous_format
     assert built(Convolutional).memory_format is torch.channels_last
     assert not train(config_of(configure, network), pool).diverged
+
+
+def test_fractional_pooling_keeps_the_layout_of_its_maps(configure, pool):
+    config = config_of(configure, ViewPooled, {"name": "fractional_max_pooling", "ratio": 1.41})
+    assert not train(config, pool).diverged
 
 
 def test_maps_are_contiguous_whatever_the_strides_of_images_of_one_channel():

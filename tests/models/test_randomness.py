@@ -155,6 +155,20 @@ class Scheduled(Drawing):
         return functional.dropout(hidden, min(0.5, self.steps / 1000), self.training)
 
 
+class Unfrozen(Drawing):
+    """Trains its first layer from the fourth step on."""
+
+    def __init__(self):
+        super().__init__()
+        self.first.requires_grad_(False)
+        self.steps = 0
+
+    def draw(self, hidden):
+        self.steps += self.training
+        self.first.requires_grad_(self.steps >= 4)
+        return hidden
+
+
 class Alternating(Drawing):
     def __init__(self):
         super().__init__()
@@ -181,6 +195,28 @@ class Unstored(Drawing):
 class Stored(Unstored):
     def __init__(self):
         super().__init__(persistent=True)
+
+
+class Reassigned(Unstored):
+    """Puts a new tensor in the place of its statistics."""
+
+    def __init__(self):
+        super().__init__(persistent=True)
+
+    def draw(self, hidden):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * hidden.detach().mean(0)
+        return hidden - self.mean
+
+
+class Counted(Drawing):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("steps", torch.zeros(()))
+
+    def draw(self, hidden):
+        self.steps += self.training
+        return hidden / (1 + self.steps)
 
 
 class Noted(Drawing):
@@ -210,7 +246,10 @@ class SeededInForward(Drawing):
         return hidden * torch.from_numpy(kept) if self.training else hidden
 
 
-UNSTORED = [TorchGenerator, PythonGenerator, NumpyGenerator, Scheduled, Alternating, Unstored]
+UNSTORED = [
+    *(TorchGenerator, PythonGenerator, NumpyGenerator),
+    *(Scheduled, Unfrozen, Alternating, Unstored),
+]
 NETWORKS = [
     *(ModuleDropout, FunctionalDropout, RandomSlope, DropPath, NumpyMask, AlwaysOn, DrawnAtInit),
     SkippedLayers,
@@ -221,7 +260,7 @@ NETWORKS = [
 def module(monkeypatch):
     """Make the networks importable under a name."""
     drawing = types.ModuleType("drawing")
-    networks = [*Drawing.__subclasses__(), Stored]
+    networks = [*Drawing.__subclasses__(), Stored, Reassigned]
     drawing.__dict__.update({network.__name__: network for network in networks})
     monkeypatch.setitem(sys.modules, "drawing", drawing)
 
@@ -316,8 +355,21 @@ def test_randomness_that_cannot_be_seeded_is_an_error(configure, pool, network, 
 @pytest.mark.parametrize("network", UNSTORED)
 def test_state_that_a_run_would_lose_is_an_error(configure, pool, network):
     """It would differ in a resumed run and in predictions."""
-    with pytest.raises(Refusal, match=rf"drawing:{network.__name__} gives other logits after its "):
+    with pytest.raises(
+        Refusal, match=rf"drawing:{network.__name__} does something else after its "
+    ):
         train(config_of(configure, network), pool)
+
+
+@pytest.mark.parametrize("network", [Reassigned, Counted])
+def test_tracing_leaves_the_state_as_it_was(configure, pool, network):
+    config = config_of(configure, network, {"name": "dropout", "rate": 0.5})
+    equipped = assemble(config, regularizers.build(config.regularizers), pool.shape, pool.classes)
+    assert not residual_blocks(equipped)
+    plain = assemble(config_of(configure, network), [], pool.shape, pool.classes)
+    state, expected = equipped.state_dict(), plain.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in state.items())
 
 
 @pytest.mark.parametrize("network", [Stored, Noted])
@@ -390,6 +442,18 @@ class SkippedBlock(MaskedBlock):
         return hidden + torch.relu(self.layer(hidden))
 
 
+class CountingBlock(MaskedBlock):
+    """Scales its branch by a number of steps, which a trace would hold still."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, hidden):
+        self.steps += self.training
+        return hidden + torch.relu(self.layer(hidden)) / (1 + self.steps)
+
+
 class DropoutBlock(MaskedBlock):
     """Draws in the graph of its forward, anew in every pass."""
 
@@ -398,9 +462,10 @@ class DropoutBlock(MaskedBlock):
 
 
 @pytest.mark.parametrize(
-    ("block", "number"), [(MaskedBlock, 0), (SkippedBlock, 0), (DropoutBlock, 1)]
+    ("block", "number"),
+    [(MaskedBlock, 0), (SkippedBlock, 0), (CountingBlock, 0), (DropoutBlock, 1)],
 )
-def test_stochastic_depth_passes_over_blocks_that_draw_as_they_are_traced(block, number):
+def test_stochastic_depth_passes_over_blocks_that_draw_or_count_as_they_are_traced(block, number):
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), block(), nn.Linear(32, 10))
     for seed in range(4):
         disturb(seed)
