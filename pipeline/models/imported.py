@@ -48,8 +48,32 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     Raises:
         Refusal: It cannot be imported or made, or returns something else.
     """
+    with restored_globals():
+        _, _, first = _begun(settings, shape, classes)
+    network, made, later = _begun(settings, shape, classes)
+    if drawn := [name for name, state in later.items() if first.get(name, state) != state]:
+        raise _refusal(
+            settings,
+            f"draws from the global generator of {drawn[0]} on its first use and not later; "
+            "expected numbers that no network keeps for the next, as in a cache of its class",
+        )
+    with restored_globals():
+        _require_repeatable(settings, shape, made)
+    return network
+
+
+def _begun(
+    settings: Model, shape: tuple[int, ...], classes: int
+) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
+    """Return a network that returns logits, and the generators' states before and after its passes.
+
+    The second states are those after a pass in training mode, whose draws are undone.
+
+    Raises:
+        Refusal: It cannot be imported or made, or returns something else.
+    """
     network = _made(settings)
-    states = global_states()
+    made = global_states()
     training = network.training
     # the first pass also makes the weights of lazy layers
     _require_logits(settings, network, shape, classes, training=False)
@@ -57,8 +81,8 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     _require_real(settings, network)
     with restored_globals():
         _require_logits(settings, _copied(settings, network), shape, classes, training=True)
-        _require_repeatable(settings, shape, states)
-    return network.train(training)
+        passed = global_states()
+    return network.train(training), made, passed
 
 
 def probed(network: nn.Module, shape: tuple[int, ...]) -> Probe:

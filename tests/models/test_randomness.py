@@ -3,6 +3,7 @@
 import random
 import sys
 import types
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -382,6 +383,45 @@ def test_state_that_is_stored_or_without_effect_is_taken(configure, pool, networ
 @pytest.mark.parametrize("network", [SeededAtInit, SeededInForward])
 def test_a_network_that_seeds_the_global_generators_is_an_error(configure, pool, network):
     with pytest.raises(Refusal, match=rf"drawing:{network.__name__} seeds a global generator"):
+        train(config_of(configure, network), pool)
+
+
+class CachedAtInit(Drawing):
+    """Every network of a process has the numbers that the first of them drew."""
+
+    CACHE: ClassVar = {}
+
+    def __init__(self):
+        super().__init__()
+        if 32 not in self.CACHE:
+            self.CACHE[32] = torch.randn(32)
+
+    def draw(self, hidden):
+        return hidden + self.CACHE[32]
+
+
+class CachedInForward(Drawing):
+    CACHE: ClassVar = {}
+
+    def draw(self, hidden):
+        if 32 not in self.CACHE:
+            self.CACHE[32] = torch.as_tensor(np.random.randn(32), dtype=hidden.dtype)
+        return hidden + self.CACHE[32]
+
+
+class CachedInTraining(Drawing):
+    CACHE: ClassVar = {}
+
+    def draw(self, hidden):
+        if self.training and 32 not in self.CACHE:
+            self.CACHE[32] = random.random()
+        return hidden * self.CACHE[32] if self.training else hidden
+
+
+@pytest.mark.parametrize("network", [CachedAtInit, CachedInForward, CachedInTraining])
+def test_numbers_that_are_drawn_once_for_a_process_are_an_error(configure, pool, network):
+    network.CACHE.clear()
+    with pytest.raises(Refusal, match=r"draws from the global generator of .* on its first use"):
         train(config_of(configure, network), pool)
 
 
