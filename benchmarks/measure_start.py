@@ -1,7 +1,7 @@
 """Time of the commands that train nothing over that of `import torch`, and of what stages import.
 
 Run it in a finished project, where `gapwise run` has nothing to do. Ratios of pairs in one run,
-median of five. `report` draws every figure again. `dvc` is the part of `run` that DVC takes alone.
+median of five. `report` finds its figures unchanged. `dvc` is the part of `run` that DVC takes alone.
 `stages` are the seconds that the nine stages of a first run spend on imports, Python's own start
 included; bar: 15 on two cores. Writes benchmarks/results/start.json.
 """
@@ -31,15 +31,15 @@ COMMANDS = {
 }
 UNCHANGED = "Data and pipelines are up to date."
 STAGES_BAR = 15  # seconds
-STAGES = {  # what each imports; with jobs, three of them also import the code of a job
+STAGES = {  # what each imports, also late: the code of a job, libraries of figures and statistics
     "prepare": "pipeline.prepare",
     "train": "pipeline.train, pipeline.execution.devices",
     "choose": "pipeline.choose",
     "confirm": "pipeline.confirm, pipeline.execution.devices",
     "predict": "pipeline.predict, pipeline.prediction.job",
-    "evaluate": "pipeline.evaluate",
+    "evaluate": "pipeline.evaluate, scipy.special, scipy.optimize",
     "compare": "pipeline.compare",
-    "report": "pipeline.report",
+    "report": "pipeline.report, pipeline.reporting.plots",
     "track": "pipeline.track",
 }
 
