@@ -1,7 +1,7 @@
 """Time of the commands that train nothing over that of `import torch`, and of what stages import.
 
 Run it in a finished project, where `gapwise run` has nothing to do. Ratios of pairs in one run,
-median of five. `report` finds its figures unchanged. `dvc` is the part of `run` that DVC takes alone.
+median of five. `report` finds its figures unchanged. `dvc` is the part of `run` that DVC takes.
 `stages` are the seconds that the nine stages of a first run spend on imports, Python's own start
 included; bar: 15 on two cores. Writes benchmarks/results/start.json.
 """
@@ -39,7 +39,7 @@ STAGES = {  # what each imports, also late: the code of a job, libraries of figu
     "predict": "pipeline.predict, pipeline.prediction.job",
     "evaluate": "pipeline.evaluate, scipy.special, scipy.optimize",
     "compare": "pipeline.compare",
-    "report": "pipeline.report, pipeline.reporting.plots",
+    "report": "pipeline.report, pipeline.reporting.plots.forest",
     "track": "pipeline.track",
 }
 
