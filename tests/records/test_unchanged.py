@@ -122,6 +122,9 @@ def test_a_phase_with_such_a_run_ends_in_a_line_and_later_stages_see_it_failed(
         store.write(name, {"weights.safetensors": content}, written, {})
     folder = tmp_path / "artifacts" / "tiny"
     monkeypatch.chdir(tmp_path)
+    protocol = tmp_path / "experiments" / "protocols" / "tiny.yaml"
+    protocol.parent.mkdir(parents=True)
+    protocol.touch()
     monkeypatch.setattr(scheduler, "write_current_plan", lambda *_: None)
     finish = (given, {}, "", store, folder, Execution(workers=1), {})
     for _ in range(2):
