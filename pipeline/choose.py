@@ -4,35 +4,39 @@ The choice is written down before any confirmation run exists.
 """
 
 import sys
-from math import nan
 from pathlib import Path
 
 import pandas as pd
-from safetensors.numpy import load_file
 
-from pipeline.comparison.selection import choice, tried
+from pipeline.comparison.selection import choice, searches, tried
 from pipeline.config.labels import format_setting
-from pipeline.config.plan import Plan, read_plan
-from pipeline.evaluation.averaging import arithmetic_mean
-from pipeline.evaluation.metrics import accuracy, nll
+from pipeline.config.plan import BASELINE, PROTOCOL, TUNING, Plan, read_plan
 from pipeline.execution.stage import stage
-from pipeline.records.runs import checked_record
+from pipeline.execution.validation import validation_score
 from pipeline.records.tables import plain_rows
 from pipeline.runtime.files import write_sealed
 
 ARTIFACTS = Path("artifacts")
-SCORES = ("state", "validation_accuracy", "validation_nll")
+COLUMNS = ("study", "arm", "setting", "seed", "state", "validation_accuracy", "validation_nll")
 
 
 def main(protocol: str) -> None:
-    """Write `artifacts/<protocol>/choice.json`: the choice, and the table of all settings tried."""
+    """Write `artifacts/<protocol>/choice.json`.
+
+    It has the choice, the tuned values of the protocol, the table of all settings tried and that of
+    searches.
+    """
     folder = ARTIFACTS / protocol
     plan = read_plan(folder / "exploration")
-    table = tried(_runs(plan, folder / "exploration"))
-    chosen = choice(table)
+    runs = _runs(plan, folder / "exploration")
+    table = tried(plan, runs)
+    chosen = choice(plan, table)
+    tuned = chosen.get(TUNING, {}).get(BASELINE) or {}
     content = {
         "choice": {study.name: chosen.get(study.name, {}) for study in plan.studies},
+        "tuned": tuned.get(PROTOCOL, {}),
         "tried": plain_rows(table),
+        "searches": plain_rows(searches(plan, table, runs)),
     }
     write_sealed(folder / "choice.json", content)
     for study in chosen.values():
@@ -45,19 +49,13 @@ def main(protocol: str) -> None:
 
 def _runs(plan: Plan, folder: Path) -> pd.DataFrame:
     """Return one row per planned run: its state and validation scores, NaN if it is not done."""
-    scores = {run: _score(folder / run) for run in plan.fingerprints()}
-    rows = [(run.study, run.arm, run.setting, *scores[run.fingerprint]) for run in plan.runs]
-    return pd.DataFrame(rows, columns=["study", "arm", "setting", *SCORES])
-
-
-def _score(folder: Path) -> tuple[str, float, float]:
-    """Return state, validation accuracy and validation NLL of one run, under its test rule."""
-    record = checked_record(folder)
-    if record is None or record["state"] != "done":
-        return record["state"] if record else "missing", nan, nan
-    stored = load_file(folder / "validation.safetensors")
-    probabilities = arithmetic_mean(stored["logits"])
-    return "done", accuracy(probabilities, stored["labels"]), nll(probabilities, stored["labels"])
+    scores = {name: validation_score(folder / name) for name in plan.fingerprints()}
+    rows = []
+    for run in plan.runs:
+        score = scores[run.fingerprint]
+        place = run.study, run.arm, run.setting, run.seed
+        rows.append((*place, score.state, score.accuracy, score.nll))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 if __name__ == "__main__":

@@ -60,10 +60,12 @@ def plan() -> None:
         for plans in finished:
             show_plan(plans)
         return
-    from pipeline.execution.forecast import expected_plans, seconds_per_run  # slow: imports torch
+    from pipeline.execution.forecast import forecast, seconds_per_run  # slow: imports torch
 
     for experiment in _experiments():
-        show_plan(expected_plans(experiment), seconds_per_run(experiment))
+        expected = forecast(experiment.protocol.name)
+        plans = expected.exploration, expected.confirmation
+        show_plan(plans, expected.most_added, seconds_per_run(experiment))
 
 
 @command

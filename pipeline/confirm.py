@@ -19,9 +19,10 @@ TRAINING = "pipeline.execution.devices:perform"
 def main(protocol: str) -> None:
     """Write artifacts/<protocol>/confirmation."""
     folder = Path("artifacts") / protocol
-    choice = read_sealed(folder / "choice.json")["choice"]
-    experiment = read_experiment(protocol)
-    plan, identities = confirmation(experiment, read_summary(folder / "data")["digest"], choice)
+    chosen = read_sealed(folder / "choice.json")
+    experiment = read_experiment(protocol, tuned=chosen["tuned"])
+    digest = read_summary(folder / "data")["digest"]
+    plan, identities = confirmation(experiment, digest, chosen["choice"])
     settings = read_parameters()
     live = loggers(settings.tracking, plan, identities)
     complete(plan, identities, TRAINING, open_store(), folder, settings.execution, live)

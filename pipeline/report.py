@@ -19,7 +19,14 @@ from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
 from pipeline.records.tables import read_table, write_table
 from pipeline.reporting.dvc import metrics, plots
-from pipeline.reporting.evidence import TABLES, Records, ReportData, run_frame, tried_frame
+from pipeline.reporting.evidence import (
+    TABLES,
+    Records,
+    ReportData,
+    run_frame,
+    searches_frame,
+    tried_frame,
+)
 from pipeline.reporting.index import Summary, index_page
 from pipeline.reporting.pages import all_pages
 from pipeline.reporting.timing import timing_page
@@ -73,11 +80,13 @@ def read_report_data(artifacts: Path) -> ReportData:
     """
     plans = [read_plan(artifacts / phase) for phase in ("exploration", "confirmation")]
     runs = [run_frame(plan, _records(artifacts, plan)) for plan in plans]
+    chosen = read_sealed(artifacts / "choice.json")
     tables = {name: read_table(artifacts / f"{name}.csv") for name in TABLES}
     return ReportData(
         confirmation=plans[-1],
         runs=pd.concat(runs, ignore_index=True),
-        tried=tried_frame(read_sealed(artifacts / "choice.json")["tried"]),
+        tried=tried_frame(chosen["tried"]),
+        searches=searches_frame(chosen["searches"]),
         test_use=read_sealed(artifacts / "test_use.json"),
         data=read_summary(artifacts / "data"),
         **tables,

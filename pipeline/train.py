@@ -1,7 +1,9 @@
-"""Stage 2: train every exploration run that is not yet recorded."""
+"""Stage 2: explore, round by round, and train every run that is not yet recorded."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.parameters import read_parameters
 from pipeline.config.validation import errors_in
@@ -9,8 +11,9 @@ from pipeline.data.checks import require_sizes
 from pipeline.data.prepared import read_development, read_summary
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
-from pipeline.planning.phases import exploration
+from pipeline.execution.validation import validation_scores
 from pipeline.planning.protocols import EXPERIMENTS
+from pipeline.planning.rounds import explore
 from pipeline.planning.studies import Experiment, read_experiment
 from pipeline.records.store import open_store
 from pipeline.tracking.live import loggers
@@ -19,14 +22,28 @@ TRAINING = "pipeline.execution.devices:perform"
 
 
 def main(protocol: str) -> None:
-    """Write artifacts/<protocol>/exploration."""
+    """Write artifacts/<protocol>/exploration, round by round."""
     folder = Path("artifacts") / protocol
-    experiment = read_experiment(protocol)
-    _require_splits(experiment, folder / "data")
-    plan, identities = exploration(experiment, read_summary(folder / "data")["digest"])
-    settings = read_parameters()
-    live = loggers(settings.tracking, plan, identities)
-    complete(plan, identities, TRAINING, open_store(), folder, settings.execution, live)
+    _require_splits(read_experiment(protocol), folder / "data")
+    digest = read_summary(folder / "data")["digest"]
+    settings, store = read_parameters(), open_store()
+
+    def read(tuned: Mapping[str, Any]) -> Experiment:
+        return read_experiment(protocol, tuned=tuned)
+
+    trained = None
+    planned = explore(read, digest, {})
+    while planned.plan != trained:
+        scores = validation_scores(store, planned.plan)
+        latest = explore(read, digest, scores)
+        if latest.plan == planned.plan:  # its runs are to be trained, or it is the last round
+            live = loggers(settings.tracking, planned.plan, planned.identities)
+            complete(
+                planned.plan, planned.identities, TRAINING, store, folder, settings.execution, live
+            )
+            trained = planned.plan
+            latest = explore(read, digest, validation_scores(store, trained))
+        planned = latest
 
 
 def _require_splits(experiment: Experiment, folder: Path) -> None:

@@ -67,6 +67,7 @@ class Parameters(Settings):
     model: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     seeds: dict[str, Any] = Field(default_factory=dict)
+    tune: dict[str, Any] | None = None
     margin: float | None = None
     optimal_error: float | None = None
     execution: Execution = Execution()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from pipeline.config.scales import Scale
 from pipeline.config.schema import Published
 from pipeline.config.settings import Settings
 from pipeline.config.test_rules import TestRule
@@ -19,8 +20,9 @@ from pipeline.runtime.files import read_sealed
 
 BASELINE = "baseline"  # the empty arm of every study
 PROTOCOL = "protocol"  # the key of a setting that holds changed protocol values
+TUNING = "tuning"  # the study of the baseline's own nuisance values
 Phase = Literal["exploration", "confirmation"]
-Kind = Literal["comparison", "ensemble", "variance"]
+Kind = Literal["tuning", "comparison", "ensemble", "variance"]
 Setting = dict[str, dict[str, Any]]
 
 
@@ -36,22 +38,48 @@ class Factor(Settings):
     protocol: dict[str, Any] = Field(default_factory=dict)
 
 
+class Dimension(Settings):
+    """A value that an arm searches.
+
+    Attributes:
+        part: The part of a setting that holds it: the name of a regularizer, or `protocol`.
+        key: Its key there.
+        scale: The scale of a range, null for a list.
+        lowest: Whether nothing below the values tried can be tried: the field or the scale ends.
+        highest: The same above.
+        widened: How often the space was widened.
+    """
+
+    part: str
+    key: str
+    scale: Scale | None = None
+    lowest: bool = False
+    highest: bool = False
+    widened: int = 0
+
+
 class PlannedArm(Settings):
-    """One arm: what it changes, its reference and its test rule."""
+    """One arm: what it changes, its reference and its test rule.
+
+    Attributes:
+        train_size: The number of its training images.
+        space: The values that it searches, in an exploration plan.
+    """
 
     name: str
     factor: Factor = Factor()
     against: str = BASELINE
     rule: TestRule = TestRule()
-    train_size: int | None = None  # training images
+    train_size: int | None = None
+    space: tuple[Dimension, ...] = ()
 
 
 class PlannedStudy(Settings):
     """One question with its arms, the baseline first.
 
     Attributes:
-        kind: Whether arms are compared one by one, averaged as ensembles, or their variance is
-            decomposed by stream.
+        kind: Whether the baseline is tuned, arms are compared one by one, averaged as ensembles, or
+            their variance is decomposed by stream.
         groups: Seeds; the models of a group share the split of its seed (ensemble), or its runs
             have its seed in every stream but one (variance).
         size: Models of the baseline in each group of an ensemble.
@@ -76,6 +104,7 @@ class PlannedRun(Settings):
         member: Number of the model in its group (ensemble); 0 is trained under the group's seed.
         stream: The stream that has another seed than `seed` (variance), unless `draw` is 0.
         draw: Number of the draw of that stream (variance).
+        round: The round of exploration that planned it, from 1.
     """
 
     study: str
@@ -86,14 +115,21 @@ class PlannedRun(Settings):
     member: int | None = None
     stream: str | None = None
     draw: int | None = None
+    round: int | None = None
 
 
 class Plan(Settings):
-    """All runs of one phase. `settings` holds the resolved protocol (data, model, training)."""
+    """All runs of one phase.
+
+    Attributes:
+        settings: The resolved protocol (data, model, training), with `tuned` values.
+        tuned: Protocol values chosen for the baseline, by dotted key.
+    """
 
     protocol: str
     phase: Phase
     settings: dict[str, Any]
+    tuned: dict[str, Any] = Field(default_factory=dict)
     margin: float
     optimal_error: float = 0.0
     data_digest: str

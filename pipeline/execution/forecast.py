@@ -2,15 +2,20 @@
 
 import contextlib
 import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.parameters import Parameters
 from pipeline.config.plan import Plan, last_plan
 from pipeline.data.prepared import read_summary
 from pipeline.execution.order import images
-from pipeline.planning.phases import Choice, confirmation, exploration
+from pipeline.execution.validation import validation_scores
+from pipeline.planning.phases import Choice, confirmation
 from pipeline.planning.protocols import document_of
-from pipeline.planning.studies import Experiment
+from pipeline.planning.rounds import explore
+from pipeline.planning.studies import Experiment, read_experiment
 from pipeline.records.store import open_store
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import read_sealed
@@ -18,26 +23,58 @@ from pipeline.runtime.files import read_sealed
 ARTIFACTS = Path("artifacts")
 
 
-def expected_plans(experiment: Experiment) -> tuple[Plan, Plan]:
+@dataclass(frozen=True)
+class Forecast:
+    """The plans of both phases as far as they are known.
+
+    Attributes:
+        exploration: Its rounds so far; where the baseline is not tuned, arms at the protocol's
+            values.
+        confirmation: Its runs; of an arm without a choice, those of its first setting.
+        most_added: How many exploration runs widening may add at most.
+    """
+
+    exploration: Plan
+    confirmation: Plan
+    most_added: int
+
+
+def forecast(protocol: str) -> Forecast:
     """Return the plans of both phases, as far as data are prepared and settings are chosen.
 
     Until then no run has its final name; the first setting of an arm counts for all.
+
+    Args:
+        protocol: The name of the protocol.
     """
-    folder = ARTIFACTS / experiment.protocol.name
+    folder = ARTIFACTS / protocol
+    store = open_store()
+    digest = ""
+    with contextlib.suppress(Refusal):
+        digest = read_summary(folder / "data")["digest"]
+
+    def read(tuned: Mapping[str, Any]) -> Experiment:
+        return read_experiment(protocol, tuned=tuned)
+
+    explored = explore(read, digest, {}, ahead=True)
+    known: Plan | None = None
+    while known != explored.plan:
+        known = explored.plan
+        explored = explore(read, digest, validation_scores(store, known), ahead=True)
+    experiment = read(explored.plan.tuned)
     first = {
         study.name: {arm.name: arm.trials[0].setting for arm in study.arms}
         for study in experiment.studies
     }
-    digest = ""
     choice: Choice = first
     with contextlib.suppress(Refusal):
-        digest = read_summary(folder / "data")["digest"]
-        choice = read_sealed(folder / "choice.json")["choice"]
+        chosen = read_sealed(folder / "choice.json")
+        choice = chosen["choice"] if chosen["tuned"] == explored.plan.tuned else first
     try:
         confirmed, _ = confirmation(experiment, digest, choice)
     except Refusal:  # the choice is that of other settings
         confirmed, _ = confirmation(experiment, digest, first)
-    return exploration(experiment, digest)[0], confirmed
+    return Forecast(explored.plan, confirmed, explored.most_added)
 
 
 def seconds_per_run(experiment: Experiment) -> float:

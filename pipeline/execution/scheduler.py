@@ -116,4 +116,6 @@ def _run_jobs(
 
 def _title(plan: Plan, needed: int) -> str:
     count = len(plan.fingerprints()) - needed
-    return f"{plan.phase} of {plan.protocol}" + (f" ({count} runs kept)" if count else "")
+    rounds = [run.round for run in plan.runs if run.round is not None]
+    number = f", round {max(rounds)}" if rounds else ""
+    return f"{plan.phase} of {plan.protocol}{number}" + (f" ({count} runs kept)" if count else "")

@@ -1,11 +1,12 @@
 """Plan the runs of a phase from a protocol and its studies, each with its seed and fingerprint."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config.plan import (
     BASELINE,
+    Dimension,
     Phase,
     Plan,
     PlannedArm,
@@ -18,7 +19,7 @@ from pipeline.config.streams import Streams
 from pipeline.config.validation import invalid
 from pipeline.planning.arms import Arm, Trial
 from pipeline.planning.fingerprint import fingerprint, identity
-from pipeline.planning.studies import Experiment, Study
+from pipeline.planning.studies import Experiment, Study, untuned_study
 from pipeline.runtime.errors import Refusal
 
 FIRST_CONFIRMATION_SEED = 1000  # exploration counts from 0 and ends before
@@ -26,29 +27,9 @@ MEMBER_STEP = 1_000_000  # between the seeds of the models of a group: no other 
 DRAWS = 1000  # where the draws of a study of variance begin, beyond the models of any group
 ALWAYS = ("split", "init", "order")  # streams that every arm draws from; the baseline has no other
 
-Choice = Mapping[str, Mapping[str, Setting | None]]  # study -> arm -> chosen setting, None if none
-Selection = Callable[[Study, Arm], Iterable[Trial]]
+# study -> arm -> chosen setting, None where every setting has lost a run
+Choice = Mapping[str, Mapping[str, Setting | None]]
 Identities = dict[str, dict[str, Any]]  # fingerprint -> identity
-
-
-def exploration(experiment: Experiment, data_digest: str) -> tuple[Plan, Identities]:
-    """Plan every setting of every arm that has several, and the baseline, on exploration seeds.
-
-    Args:
-        experiment: The protocol and its studies; only studies that compare arms are explored.
-        data_digest: The digest of the prepared data.
-
-    Returns:
-        The plan, and the identity of each of its runs by fingerprint.
-    """
-
-    def explored(study: Study, arm: Arm) -> Iterable[Trial]:
-        needed = any(len(other.trials) > 1 for other in study.arms)
-        searched = len(arm.trials) > 1 or (arm.name == BASELINE and needed)
-        return arm.trials if searched else ()
-
-    seeds = range(experiment.protocol.seeds.exploration)
-    return _plan(experiment, data_digest, "exploration", ("comparison",), seeds, explored)
 
 
 def confirmation(
@@ -56,8 +37,10 @@ def confirmation(
 ) -> tuple[Plan, Identities]:
     """Plan the chosen setting of every arm, and the baseline, on seeds that no choice has used.
 
+    Where tuning has changed the baseline, a study compares it with the values of its protocol.
+
     Args:
-        experiment: The protocol and its studies.
+        experiment: The protocol with its tuned values, and its studies.
         data_digest: The digest of the prepared data.
         choice: The chosen setting of every arm that has several; an arm with None gets no runs.
 
@@ -65,23 +48,35 @@ def confirmation(
         The plan, and the identity of each of its runs by fingerprint.
 
     Raises:
-        Refusal: `choice` names a setting that an arm does not have.
+        Refusal: `choice` names a setting that an arm cannot have.
     """
-
-    def chosen(study: Study, arm: Arm) -> Iterable[Trial]:
-        if len(arm.trials) == 1:
-            return arm.trials
-        setting = choice.get(study.name, {}).get(arm.name, {})
-        matching = [trial for trial in arm.trials if trial.setting == setting]
-        if not matching and setting is not None:
-            where = f"choice.json: {study.name}.{arm.name}"
-            raise Refusal(invalid(where, setting, "a setting of this arm; run: make run"))
-        return matching
-
     count = experiment.protocol.seeds.confirmation
     seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + count)
-    kinds = ("comparison", "ensemble", "variance")
-    return _plan(experiment, data_digest, "confirmation", kinds, seeds, chosen)
+    untuned = untuned_study(experiment)
+    studies = (*experiment.studies, *([untuned] if untuned else []))
+    planned = [
+        row
+        for study in studies
+        for arm in study.arms
+        for trial in _chosen(study, arm, choice)
+        for row in planned_runs(study, arm, trial, seeds, data_digest)
+    ]
+    described = tuple(describe_study(study, seeds) for study in studies)
+    return plan_of(experiment, "confirmation", data_digest, described, planned)
+
+
+def _chosen(study: Study, arm: Arm, choice: Choice) -> list[Trial]:
+    """Return the chosen setting of an arm, none where every setting has lost a run."""
+    if len(arm.trials) == 1:
+        return [*arm.trials]
+    setting = choice.get(study.name, {}).get(arm.name)
+    if setting is None:
+        return []
+    where = f"choice.json: {study.name}.{arm.name}"
+    try:
+        return [arm.trial_of(setting)]
+    except (KeyError, Refusal):
+        raise Refusal(invalid(where, setting, "a setting of this arm; run: make run")) from None
 
 
 def member_streams(seed: int, member: int) -> Streams:
@@ -111,45 +106,53 @@ def drawn_streams(seed: int, stream: str, draw: int) -> Streams:
     return Streams.of(seed).model_copy(update={stream: drawn_seed})
 
 
-def _plan(
+def planned_runs(
+    study: Study, arm: Arm, trial: Trial, seeds: Sequence[int], data_digest: str, **more: Any
+) -> Iterator[tuple[PlannedRun, dict[str, Any]]]:
+    """Yield every run of a setting, with its identity.
+
+    Args:
+        study: The study.
+        arm: Its arm.
+        trial: The setting.
+        seeds: The seeds of the phase.
+        data_digest: The digest of the prepared data.
+        more: Further values of each row of the plan.
+    """
+    for row, streams in _rows(study, arm, seeds):
+        described = identity(_config(trial, streams), data_digest)
+        run = PlannedRun(
+            study=study.name,
+            arm=arm.name,
+            setting=trial.setting,
+            fingerprint=fingerprint(described),
+            **row,
+            **more,
+        )
+        yield run, described
+
+
+def plan_of(
     experiment: Experiment,
-    data_digest: str,
     phase: Phase,
-    kinds: Sequence[str],
-    seeds: Sequence[int],
-    select: Selection,
+    data_digest: str,
+    studies: tuple[PlannedStudy, ...],
+    planned: Sequence[tuple[PlannedRun, dict[str, Any]]],
 ) -> tuple[Plan, Identities]:
-    identities: Identities = {}
-    runs: list[PlannedRun] = []
-    studies = [study for study in experiment.studies if study.kind in kinds]
-    for study in studies:
-        for arm in study.arms:
-            for trial in select(study, arm):
-                for row, streams in _rows(study, arm, seeds):
-                    described = identity(_config(trial, streams), data_digest)
-                    name = fingerprint(described)
-                    identities[name] = described
-                    runs.append(
-                        PlannedRun(
-                            study=study.name,
-                            arm=arm.name,
-                            setting=trial.setting,
-                            fingerprint=name,
-                            **row,
-                        )
-                    )
+    """Return the plan of a phase, and the identity of each of its runs by fingerprint."""
     protocol = experiment.protocol
     plan = Plan(
         protocol=protocol.name,
         phase=phase,
         settings=protocol.settings(),
+        tuned=experiment.tuned,
         margin=protocol.margin,
         optimal_error=protocol.optimal_error,
         data_digest=data_digest,
-        studies=tuple(_described(study, seeds) for study in studies),
-        runs=tuple(runs),
+        studies=studies,
+        runs=tuple(run for run, _ in planned),
     )
-    return plan, identities
+    return plan, {run.fingerprint: described for run, described in planned}
 
 
 def _rows(study: Study, arm: Arm, seeds: Sequence[int]) -> Iterator[tuple[dict[str, Any], Streams]]:
@@ -177,7 +180,16 @@ def _config(trial: Trial, streams: Streams) -> RunConfig:
     return RunConfig(**trial.protocol.settings(), regularizers=regularizers, streams=streams)
 
 
-def _described(study: Study, seeds: Sequence[int]) -> PlannedStudy:
+def describe_study(
+    study: Study, seeds: Sequence[int], spaces: Mapping[str, tuple[Dimension, ...]] | None = None
+) -> PlannedStudy:
+    """Return a study as a plan holds it.
+
+    Args:
+        study: The study.
+        seeds: The seeds of the phase.
+        spaces: The values that arms search, by arm.
+    """
     arms = tuple(
         PlannedArm(
             name=arm.name,
@@ -185,6 +197,7 @@ def _described(study: Study, seeds: Sequence[int]) -> PlannedStudy:
             against=arm.against,
             rule=arm.rule,
             train_size=arm.trials[0].protocol.data.train_size,
+            space=(spaces or {}).get(arm.name, ()),
         )
         for arm in study.arms
     )

@@ -31,6 +31,8 @@ class Protocol(Settings):
         source: Where the data come from; a run depends on their content alone.
         model: The name and the settings of the network.
         training: The settings of training.
+        tune: Search spaces of nuisance values, by dotted key: what the baseline is tuned by before
+            arms are compared with it.
         seeds: The number of seeds of each phase.
         margin: The largest difference in accuracy (fraction) that counts as equivalent.
         optimal_error: The error (fraction) of the best possible model, for the diagnosis.
@@ -43,6 +45,7 @@ class Protocol(Settings):
     source: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any]
     training: Training
+    tune: dict[str, Any] = Field(default_factory=dict)
     seeds: Seeds = Seeds()
     margin: float = Field(0.01, gt=0, lt=1)
     optimal_error: float = Field(0.0, ge=0, lt=1)
@@ -105,7 +108,10 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
         if overrides:
             document[section] = _overridden(section, document.get(section) or {}, overrides)
             changed += [f"{section}.{key}" for key in overrides]
-    for key in ("margin", "optimal_error"):
+    tune = document.get("tune")
+    if isinstance(tune, dict):  # a value that is given is not searched
+        document["tune"] = {key: space for key, space in tune.items() if key not in changed}
+    for key in ("tune", "margin", "optimal_error"):
         if (value := getattr(parameters, key)) is not None:
             document[key] = value
             changed.append(key)

@@ -1,26 +1,27 @@
 """Read the studies of a protocol and report all their mistakes at once."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
-from pipeline.config.plan import BASELINE, Kind
+from pipeline.config.plan import BASELINE, PROTOCOL, TUNING, Kind
 from pipeline.config.schema import Ensemble, Published, Variance
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, errors_in, invalid, unknown_name
 from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
-from pipeline.planning.arms import Arm, baseline, mistakes, read_arm, relative
+from pipeline.planning.arms import Arm, baseline, mistakes, read_arm, relative, tuned_baseline
 from pipeline.planning.effects import effects
-from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of
-from pipeline.planning.resolution import resolved
+from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
+from pipeline.planning.resolution import overridden, resolved
 from pipeline.runtime.errors import Refusal
 
 ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance")
+UNTUNED = "untuned"  # the arm with the protocol's values where tuning has chosen others
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,21 @@ class Study:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A protocol with its studies, those that compare arms first."""
+    """A protocol with its studies, those that compare arms first.
+
+    Attributes:
+        protocol: The protocol, with tuned values where they are chosen.
+        studies: Its studies.
+        tuning: The baseline with every value that the protocol tunes; None where it tunes none.
+        tuned: The chosen values by dotted key; empty where none are chosen yet.
+        untuned: The values of the protocol in their place.
+    """
 
     protocol: Protocol
     studies: tuple[Study, ...]
+    tuning: Arm | None = None
+    tuned: Mapping[str, Any] = field(default_factory=dict)
+    untuned: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Document(Settings):
@@ -71,19 +83,24 @@ class _Name(Settings):
     study: Word
 
 
-def read_experiment(name: str, root: Path = Path()) -> Experiment:
+def read_experiment(
+    name: str, root: Path = Path(), tuned: Mapping[str, Any] | None = None
+) -> Experiment:
     """Read the protocol `name` with its studies and the overrides of `params.yaml`.
 
     Args:
         name: The name of the protocol's file, without the suffix.
         root: The folder of the project.
+        tuned: Protocol values chosen for the baseline, by dotted key.
 
     Raises:
         Refusal: A file is invalid; the error has one line for each mistake in any of the files.
     """
     parameters = read_parameters(root)
     document, source = document_of(name, parameters, root)
-    protocol = resolved(document, source)
+    written = resolved(document, source)
+    tuning = tuned_baseline(written, Path(source))
+    protocol = overridden(written, dict(tuned), source) if tuned else written
     _require_network(protocol, source)
     names = _study_names(protocol, parameters, root)
     studies: list[Study] = []
@@ -99,7 +116,34 @@ def read_experiment(name: str, root: Path = Path()) -> Experiment:
         where = f"{_naming(protocol, parameters)}: studies"
         raise Refusal(invalid(where, list(names), "also a study that compares arms"))
     studies.sort(key=lambda study: ORDER.index(study.kind))
-    return Experiment(protocol, tuple(studies))
+    changed = {
+        key: value for key, value in (tuned or {}).items() if value_of(written, key) != value
+    }
+    untuned = {key: value_of(written, key) for key in changed}
+    return Experiment(protocol, tuple(studies), tuning, dict(tuned or {}), untuned)
+
+
+def tuning_study(arm: Arm) -> Study:
+    """Return the study that tunes the baseline, in the exploration plan."""
+    return Study(TUNING, "Which values of the protocol are best for the baseline?", (arm,))
+
+
+def untuned_study(experiment: Experiment) -> Study | None:
+    """Return the study of what tuning has changed, in the confirmation plan.
+
+    Returns:
+        The tuned baseline, and an arm with the values of the protocol where they differ; None where
+        the protocol tunes nothing.
+    """
+    if experiment.tuning is None:
+        return None
+    protocol = experiment.protocol
+    arms = [baseline(protocol)]
+    if experiment.untuned:
+        items = [{PROTOCOL: dict(experiment.untuned)}]
+        path = PROTOCOLS / f"{protocol.name}.yaml"
+        arms.append(read_arm(UNTUNED, items, protocol, path, is_single=True))
+    return Study(TUNING, "What has tuning the baseline changed?", tuple(arms))
 
 
 def _require_network(protocol: Protocol, source: str) -> None:
@@ -145,15 +189,18 @@ def _fits(study: str, protocol: Protocol, root: Path) -> bool:
 def _read_study(name: str, protocol: Protocol, root: Path) -> Study:
     path = EXPERIMENTS / f"{name}.yaml"
     checked(_Name, {"study": name}, path)
+    if name == TUNING:
+        raise Refusal(f"{path}: the name of the study that tunes the baseline; expected another")
     document = checked(_Document, read_yaml(root / path), path)
     if document.protocols and protocol.name not in document.protocols:
         expected = f"a list with {protocol.name}; or leave {name} out of studies"
         raise Refusal(invalid(f"{path}: protocols", list(document.protocols), expected))
     arms = [baseline(protocol)]
     errors: list[str] = []
+    is_single = bool(document.ensemble or document.variance)
     for arm, items in document.arms.items():
         try:
-            arms.append(read_arm(arm, items, protocol, path))
+            arms.append(read_arm(arm, items, protocol, path, is_single))
         except Refusal as refusal:
             errors += refusal.lines
     errors += mistakes(arms, path)
@@ -190,7 +237,7 @@ def _group_mistakes(
         for arm in arms:
             if len(arm.trials) > 1:
                 yield (
-                    f"{path}: arms.{arm.name}: {len(arm.trials)} strengths; "
+                    f"{path}: arms.{arm.name}: {len(arm.trials)} settings; "
                     f"expected 1 in a study with {kind}"
                 )
 

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import is_sealed, write_sealed
 
@@ -63,6 +66,12 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
         Refusal: The curve is damaged.
     """
     return [json.loads(line) for line in read_file(folder, "history.jsonl").decode().splitlines()]
+
+
+def read_validation(folder: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return logits (members, examples, classes) and labels (examples,) of a finished run."""
+    stored = load_file(folder / "validation.safetensors")
+    return stored["logits"], stored["labels"]
 
 
 def read_file(folder: Path, name: str) -> bytes:

@@ -24,6 +24,10 @@ VALIDATION = (
     "validation_nll",
 )
 TRIED = ("study", "arm", "setting", "n", *VALIDATION, "chosen")
+SEARCHES = (
+    *("study", "arm", "trials", "seeds", "ordered", "edge", "at_bound", "place", "widened"),
+    *("gain", "gain_low", "gain_high", "chosen"),
+)
 METHODS = (SINGLE, INDEPENDENT, "snapshots", ALL_ARMS, GREEDY)  # with reliability
 MOST = 40  # contrasts in the forest plot
 FINE = 0.002  # half an interval, a fraction; below it one decimal of a percent hides the result
@@ -40,6 +44,7 @@ class ReportData:
     Attributes:
         runs: All planned runs, a row for each row of the plans.
         tried: The settings in the choice, as mappings.
+        searches: A row for each searched arm: whether its search was a fair one.
         test_use: How often the test set was opened.
         data: The summary of the prepared data.
     """
@@ -47,6 +52,7 @@ class ReportData:
     confirmation: Plan
     runs: pd.DataFrame
     tried: pd.DataFrame
+    searches: pd.DataFrame
     test_use: Mapping[str, Any]
     data: Mapping[str, Any]
     contrasts: pd.DataFrame
@@ -161,7 +167,7 @@ class ReportData:
         return {(row["study"], row["arm"], row["metric"]): row for row in rows}
 
 
-NO_TABLES = ("confirmation", "runs", "tried", "test_use", "data")  # of `compare`
+NO_TABLES = ("confirmation", "runs", "tried", "searches", "test_use", "data")  # of `compare`
 TABLES = tuple(field.name for field in fields(ReportData) if field.name not in NO_TABLES)
 
 
@@ -184,6 +190,12 @@ def run_frame(plan: Plan, records: Records) -> pd.DataFrame:
         state = {"state": record["state"], "reason": record.get("reason", "")}
         rows.append({"phase": plan.phase, **run.model_dump(), **state})
     return pd.DataFrame(rows, columns=list(RUN))
+
+
+def searches_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the searches, as the choice has them; None is NaN."""
+    frame = pd.DataFrame(rows, columns=list(SEARCHES))
+    return frame.astype(dict.fromkeys(("gain", "gain_low", "gain_high"), float))
 
 
 def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -54,11 +54,12 @@ def _version(library: str) -> str:
         return ""
 
 
-def show_plan(plans: Sequence[Plan], seconds_per_run: float = 0) -> None:
+def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float = 0) -> None:
     """Print the runs of every arm, how many are still to train, and about how long that takes.
 
     Args:
         plans: Those of exploration and confirmation.
+        most_added: How many runs the widening of search spaces may add at most.
         seconds_per_run: The time to expect for each run.
     """
     explored, confirmed = plans
@@ -66,15 +67,14 @@ def show_plan(plans: Sequence[Plan], seconds_per_run: float = 0) -> None:
     missing = {name for plan in plans for name in plan.fingerprints() if not store.finished(name)}
     title = f"{confirmed.protocol}: runs planned"
     rows = table("study, arm", "settings", "explore", "confirm", "to train", title=title)
-    for study in confirmed.studies:
-        rows.add_row(study.name)
-        for arm in study.arms:
-            planned = [_fingerprints(plan, study.name, arm.name) for plan in plans]
+    for study, arms in _arms(plans).items():
+        rows.add_row(study)
+        for arm in arms:
+            planned = [_fingerprints(plan, study, arm) for plan in plans]
             left = {name for names in planned for name in names} & missing
             counts = [len(names) for names in planned]
-            labels = _labels(explored, study.name, arm.name)
-            labels = labels or _labels(confirmed, study.name, arm.name)
-            rows.add_row(f"  {arm.name}", "\n".join(labels), *map(str, (*counts, len(left))))
+            labels = _labels(explored, study, arm) or _labels(confirmed, study, arm)
+            rows.add_row(f"  {arm}", "\n".join(labels), *map(str, (*counts, len(left))))
     show(rows)
     runs = [len(plan.fingerprints()) for plan in plans]
     seeds = [len({run.seed for run in plan.runs}) for plan in plans]
@@ -84,12 +84,28 @@ def show_plan(plans: Sequence[Plan], seconds_per_run: float = 0) -> None:
         f"at most {sum(runs)} runs, each counted once: "
         f"{runs[0]} on {seeds[0]} exploration seeds, {runs[1]} on {seeds[1]} fresh ones"
     )
+    if most_added:
+        minutes_added = most_added * seconds_per_run / workers / 60
+        print(
+            f"search spaces whose best value stands at their end are widened: "
+            f"at most {most_added} runs more, about {minutes_added:.1f} minutes"
+        )
     print(
         f"{len(missing)} runs to train: "
         f"about {minutes:.1f} minutes of training alone, with {workers} workers"
     )
     for note in left_out_notes(confirmed):
         say(f"note: {note}")
+
+
+def _arms(plans: Sequence[Plan]) -> dict[str, list[str]]:
+    """Return the arms of every study of both phases, in the order of the plans."""
+    arms: dict[str, list[str]] = {}
+    for plan in plans:
+        for study, arm in plan.arms():
+            names = arms.setdefault(study, [])
+            names += [arm.name] if arm.name not in names else []
+    return arms
 
 
 def _fingerprints(plan: Plan, study: str, arm: str) -> list[str]:

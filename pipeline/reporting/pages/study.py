@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -69,18 +70,16 @@ def strengths_section(data: ReportData, study: str) -> str:
         "bands, the chosen one starred, the baseline as a dashed line]"
         f"(../figures/strengths_{study}.png)"
     )
-    edges = [
-        f"The setting chosen for {arm} is the first or the last of those tried: a better one may "
-        "be outside this range."
-        for arm in arms_at_edge(tried)
-    ]
+    edges = [_edge(row) for row in of(data.searches, study).to_dict("records") if row["edge"]]
     return md.join_parts(f"## Settings tried\n\n{strength_table(data, tried)}", *edges, image)
 
 
-def arms_at_edge(tried: pd.DataFrame) -> list[str]:
-    """Return the arms whose chosen setting is the first or the last of its list."""
-    arms = tried[tried["arm"] != BASELINE].groupby("arm", sort=False)["chosen"]
-    return [str(arm) for arm, chosen in arms if chosen.iloc[0] or chosen.iloc[-1]]
+def _edge(row: Mapping[str, Any]) -> str:
+    """Return what it means that the chosen value of an arm stands at the end of those tried."""
+    chosen = f"The setting chosen for {row['arm']} ({md.escape(row['place'])}) stands at the end"
+    if row["at_bound"]:
+        return f"{chosen} of what its field allows."
+    return f"{chosen} of those tried: a better one may lie beyond."
 
 
 def strength_table(data: ReportData, tried: pd.DataFrame) -> str:

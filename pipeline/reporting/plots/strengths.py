@@ -31,12 +31,13 @@ def strengths(tried: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
 
     `tried` has arm, setting, chosen and validation_accuracy (fraction) with its _low and _high.
     """
-    arms = [arm for arm in dict.fromkeys(tried["arm"]) if arm != BASELINE]
+    arms = [arm for arm in dict.fromkeys(tried["arm"]) if arm != BASELINE] or [BASELINE]
     with style():
         figure = Figure(figsize=(WIDTH, 3.1 * len(arms) + 0.6), layout="constrained")
         panels = figure.subplots(len(arms), 1, squeeze=False)[:, 0]
         for ax, arm in zip(panels, arms, strict=True):
-            draw_baseline(ax, tried[tried["arm"] == BASELINE])
+            if arm != BASELINE:
+                draw_baseline(ax, tried[tried["arm"] == BASELINE])
             draw_strengths(ax, tried[tried["arm"] == arm], palette[arm])
             ax.set_title(arm)
         star = Line2D([], [], color="white", markerfacecolor="white", **STAR)

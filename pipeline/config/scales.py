@@ -1,0 +1,63 @@
+"""Space values evenly on the scale of a search space, and find the place of a value on it."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Scale = Literal["uniform", "log", "one_minus_log", "integers"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
+DIGITS = 3  # significant digits of a computed value
+
+
+@dataclass(frozen=True)
+class _Functions:
+    forward: Callable[[float], float]
+    backward: Callable[[float], float]
+
+
+_OF: Mapping[Scale, _Functions] = {
+    "uniform": _Functions(float, float),
+    "log": _Functions(math.log, math.exp),
+    "one_minus_log": _Functions(lambda value: -math.log(1 - value), lambda x: 1 - math.exp(-x)),
+    "integers": _Functions(float, float),
+}
+
+
+def position(scale: Scale, value: float) -> float:
+    """Return the place of a value on its scale; it increases with the value.
+
+    Args:
+        scale: uniform and integers: the value itself; log: its logarithm; one_minus_log: minus the
+            logarithm of 1 - value, for values near 1 such as a momentum.
+        value: The value, within the domain of the scale.
+    """
+    return _OF[scale].forward(value)
+
+
+def value_at(scale: Scale, place: float) -> float | int:
+    """Return the value at a place on a scale: three significant digits, of 1 - value if so scaled.
+
+    Args:
+        scale: The scale.
+        place: What `position` returns.
+    """
+    value = _OF[scale].backward(place)
+    if scale == "integers":
+        return round(value)
+    if scale == "one_minus_log":
+        return float(f"{1 - _rounded(1 - value):.12g}")
+    return _rounded(value)
+
+
+def in_domain(scale: Scale, value: float) -> bool:
+    """Return whether a scale is defined at a value."""
+    if scale == "log":
+        return value > 0
+    if scale == "one_minus_log":
+        return 0 <= value < 1
+    return scale == "uniform" or float(value).is_integer()
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

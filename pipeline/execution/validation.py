@@ -1,0 +1,33 @@
+"""Read the validation scores that decide what is explored next and what is chosen."""
+
+from pathlib import Path
+
+from pipeline.config.plan import Plan
+from pipeline.evaluation.averaging import arithmetic_mean
+from pipeline.evaluation.metrics import accuracy, nll
+from pipeline.planning.choice import Score
+from pipeline.records.runs import checked_record, read_validation
+from pipeline.records.store import Store
+
+
+def validation_scores(store: Store, plan: Plan) -> dict[str, Score]:
+    """Return the score of every run of a plan that has ended, by fingerprint.
+
+    A run with the weights of its reference has failed.
+    """
+    unchanged = store.unchanged(plan)
+    ended = [name for name in plan.fingerprints() if store.state(name) != "missing"]
+    return {
+        name: Score("failed") if name in unchanged else validation_score(store.folder(name))
+        for name in ended
+    }
+
+
+def validation_score(folder: Path) -> Score:
+    """Return state, validation accuracy and NLL of one run, under its test rule."""
+    record = checked_record(folder)
+    if record is None or record["state"] != "done":
+        return Score(record["state"] if record else "missing")
+    logits, labels = read_validation(folder)
+    probabilities = arithmetic_mean(logits)
+    return Score("done", accuracy(probabilities, labels), nll(probabilities, labels))

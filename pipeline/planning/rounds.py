@@ -1,0 +1,260 @@
+"""Plan exploration in rounds: tune the baseline, explore the arms, widen spaces.
+
+The plan is a pure function of the scores of finished runs. Round 1 tries the nuisance values of the
+baseline; where the best one stands at the end of its space, further rounds widen it. Then every arm
+is explored at the best values, and its spaces are widened in the same way.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import annotated_types
+
+from pipeline import models, regularizers
+from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Plan, PlannedRun, PlannedStudy
+from pipeline.config.run import Data, Training
+from pipeline.planning.arms import Arm, Trial, network_key
+from pipeline.planning.choice import Score, Tried, at_edge, best
+from pipeline.planning.phases import Identities, describe_study, plan_of, planned_runs
+from pipeline.planning.spaces import Space, size
+from pipeline.planning.studies import Experiment, Study, tuning_study
+from pipeline.runtime.errors import Refusal
+
+Read = Callable[[Mapping[str, Any]], Experiment]  # tuned values -> the experiment
+Scores = Mapping[str, Score]  # by fingerprint
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """The rounds planned so far.
+
+    Attributes:
+        plan: All their runs.
+        identities: The identity of each run by fingerprint.
+        most_added: How many runs widening may add at most.
+    """
+
+    plan: Plan
+    identities: Identities
+    most_added: int
+
+
+def explore(read: Read, data_digest: str, scores: Scores, ahead: bool = False) -> Exploration:
+    """Plan every round whose runs follow from the scores.
+
+    Args:
+        read: Reads the experiment with tuned values of its protocol.
+        data_digest: The digest of the prepared data.
+        scores: Those of the runs that have ended.
+        ahead: Also plan the arms where the baseline is not tuned yet, at the protocol's values.
+    """
+    experiment = read({})
+    rounds = _Rounds(experiment, data_digest, scores)
+    if experiment.tuning is None:
+        rounds.explore_arms(experiment, 1)
+        return rounds.result(experiment)
+    study = tuning_study(experiment.tuning)
+    searched = rounds.search(study, experiment.tuning, 1)
+    rounds.describe(study, {BASELINE: searched})
+    if searched.chosen is not None:
+        experiment = read(searched.chosen[PROTOCOL])
+    if not searched.waits or ahead:
+        rounds.explore_arms(experiment, searched.last_round + 1)
+    return rounds.result(experiment)
+
+
+@dataclass
+class _Searched:
+    """An arm after all rounds that its scores allow."""
+
+    arm: Arm
+    trials: tuple[Trial, ...]
+    last_round: int
+    waits: bool
+    chosen: dict[str, dict[str, Any]] | None
+
+
+@dataclass
+class _Rounds:
+    experiment: Experiment
+    data_digest: str
+    scores: Scores
+    planned: list[tuple[PlannedRun, dict[str, Any]]] = field(default_factory=list)
+    studies: list[PlannedStudy] = field(default_factory=list)
+    most_added: int = 0
+
+    @property
+    def seeds(self) -> range:
+        return range(self.experiment.protocol.seeds.exploration)
+
+    def explore_arms(self, experiment: Experiment, first: int) -> None:
+        """Plan every arm with several settings, and the baseline of its study."""
+        for study in experiment.studies:
+            if study.kind != "comparison":
+                continue
+            needed = any(len(arm.trials) > 1 for arm in study.arms)
+            explored = [
+                arm
+                for arm in study.arms
+                if len(arm.trials) > 1 or (arm.name == BASELINE and needed)
+            ]
+            self.describe(study, {arm.name: self.search(study, arm, first) for arm in explored})
+
+    def search(self, study: Study, arm: Arm, first: int) -> _Searched:
+        """Plan the settings of an arm, and widen its spaces as long as scores are there."""
+        new, trials, number = arm.trials, (), first
+        tried: list[Tried] = []
+        while True:
+            trials = (*trials, *new)
+            for trial in new:
+                rows = planned_runs(study, arm, trial, self.seeds, self.data_digest, round=number)
+                runs = list(rows)
+                self.planned += runs
+                scores = [self.scores.get(run.fingerprint) for run, _ in runs]
+                ended = tuple(score for score in scores if score is not None)
+                if len(ended) == len(scores):
+                    tried.append(Tried(trial.setting, ended))
+            waits = len(tried) < len(trials)
+            arm, new = (arm, ()) if waits else _widened(arm, trials, tried)
+            if not new:
+                chosen = None if waits else _best_setting(arm, tried)
+                self.most_added += _most_added(arm) * len(self.seeds) if waits else 0
+                return _Searched(arm, trials, number, waits, chosen)
+            number += 1
+
+    def describe(self, study: Study, searched: Mapping[str, _Searched]) -> None:
+        spaces = {name: dimensions(item.arm, item.trials) for name, item in searched.items()}
+        self.studies.append(describe_study(study, self.seeds, spaces))
+
+    def result(self, experiment: Experiment) -> Exploration:
+        plan, identities = plan_of(
+            experiment, "exploration", self.data_digest, tuple(self.studies), self.planned
+        )
+        return Exploration(plan, identities, self.most_added)
+
+
+def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
+    """Return the values that an arm searches, as a plan holds them.
+
+    Args:
+        arm: The arm, with its spaces as they are now.
+        trials: All its settings.
+    """
+    searched = []
+    for (part, key), space in arm.written.spaces.items():
+        if len(space.values) == 1:
+            continue
+        ends = {end: _next_value(arm, trials, (part, key), end) is None for end in (-1, 1)}
+        searched.append(
+            Dimension(
+                part=part,
+                key=key,
+                scale=space.scale,
+                lowest=space.scale is not None and ends[-1],
+                highest=space.scale is not None and ends[1],
+                widened=space.widened,
+            )
+        )
+    return tuple(searched)
+
+
+def _best_setting(arm: Arm, tried: list[Tried]) -> dict[str, dict[str, Any]] | None:
+    number = best(tried, _plain_dimensions(arm))
+    return None if number is None else tried[number].setting
+
+
+def _plain_dimensions(arm: Arm) -> tuple[Dimension, ...]:
+    """Return what a choice needs of the spaces of an arm."""
+    return tuple(
+        Dimension(part=part, key=key, scale=space.scale)
+        for (part, key), space in arm.written.spaces.items()
+        if len(space.values) != 1
+    )
+
+
+def _widened(
+    arm: Arm, trials: tuple[Trial, ...], tried: list[Tried]
+) -> tuple[Arm, tuple[Trial, ...]]:
+    """Return an arm with the spaces widened at whose end its best setting stands, and new trials.
+
+    A design has no step, so it is not widened.
+    """
+    chosen = _best_setting(arm, tried)
+    if chosen is None or arm.written.search is not None:
+        return arm, ()
+    complete = [item for item in tried if item.complete]
+    spaces = dict(arm.written.spaces)
+    for dimension in _plain_dimensions(arm):
+        place = dimension.part, dimension.key
+        end = at_edge(chosen, complete, dimension)
+        if not end or spaces[place].extend < 1:
+            continue
+        value = _next_value(arm, trials, place, end)
+        if value is not None:
+            spaces[place] = spaces[place].with_value(value)
+    if spaces == dict(arm.written.spaces):
+        return arm, ()
+    widened = replace(arm, written=replace(arm.written, spaces=spaces))
+    known = [trial.setting for trial in trials]
+    new = []
+    for values in widened.written.combinations():
+        try:
+            trial = widened.written.trial(values)
+        except Refusal:
+            continue  # this value does not go with that of another space
+        if trial.setting not in known:
+            new.append(trial)
+    return widened, tuple(new)
+
+
+def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end: int) -> Any:
+    """Return the value beyond the end of a space, None where the field or its effect ends there."""
+    space = arm.written.spaces[place]
+    value = space.beyond(end)
+    if value is None:
+        return None
+    outermost = space.values[0 if end < 0 else -1]
+    value = _within_bounds(arm, place, value)
+    if value == outermost:
+        return None
+    first = trials[0].setting
+    values = [
+        value if (part, key) == place else first[part][key] for part, key in arm.written.spaces
+    ]
+    try:
+        trial = arm.written.trial(values)
+        network = network_key(trial)
+    except Refusal:
+        return None
+    others = [Trial({}, (), trial.protocol), *trials]
+    same = trial.regularizers and network in map(network_key, others)
+    return None if same else value
+
+
+def _within_bounds(arm: Arm, place: tuple[str, str], value: Any) -> Any:
+    """Return a value, or the bound of its field that it would pass, if that is allowed itself."""
+    for rule in _rules(arm, place):
+        if isinstance(rule, annotated_types.Ge) and value < rule.ge:
+            return rule.ge
+        if isinstance(rule, annotated_types.Le) and value > rule.le:
+            return rule.le
+    return value
+
+
+def _rules(arm: Arm, place: tuple[str, str]) -> list[Any]:
+    part, key = place
+    if part != PROTOCOL:
+        return regularizers.settings()[part].model_fields[key].metadata
+    section, _, name = key.partition(".")
+    kinds = {"data": Data, "training": Training}
+    kind = kinds.get(section) or models.settings()[arm.written.protocol.model["name"]]
+    return kind.model_fields[name].metadata
+
+
+def _most_added(arm: Arm) -> int:
+    """Return how many settings widening may add to a grid at most."""
+    if arm.written.search is not None:
+        return 0
+    spaces: list[Space] = list(arm.written.spaces.values())
+    return size(spaces, widened=True) - size(spaces)
