@@ -30,7 +30,7 @@ def main(protocol: str) -> None:
     plan = read_plan(folder / "exploration")
     runs = _runs(plan, folder / "exploration")
     table = tried(plan, runs)
-    chosen = choice(plan, table)
+    chosen = choice(table)
     tuned = chosen.get(TUNING, {}).get(BASELINE) or {}
     content = {
         "choice": {study.name: chosen.get(study.name, {}) for study in plan.studies},

@@ -237,7 +237,9 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for name, setting in [("baseline", {}), ("dropout", chosen), ("dropout", settings[1])]
     ]
     choice = {"dropout": {"dropout": chosen}}
-    write_sealed(folder / "choice.json", {"choice": choice, "tried": tried})
+    write_sealed(
+        folder / "choice.json", {"choice": choice, "tuned": {}, "tried": tried, "searches": []}
+    )
     scores = pd.DataFrame(score_rows(), columns=list(evaluate.COLUMNS["scores"]))
     scores.to_csv(folder / "scores.csv", index=False, float_format="%.10g")
     for name, columns in evaluate.COLUMNS.items():

@@ -46,13 +46,13 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A table with `COLUMNS`. An arm of which no setting has all its runs done has none marked.
     """
-    ordered = runs.loc[_by_value(plan, runs)]
+    ordered = _by_value(plan, runs)
     keys = ordered["setting"].map(json.dumps)
     groups = list(ordered.groupby(["study", "arm", keys], sort=False))
     table = pd.DataFrame([_summary(group) for _, group in groups], columns=list(COLUMNS))
     settings = [_tried(group) for _, group in groups]
     marked = []
-    for (study, arm), rows in table.groupby(["study", "arm"], sort=False):
+    for study, arm, rows in _by_arm(table):
         if _is_chosen_for(study, arm):
             number = best([settings[row] for row in rows.index], _arms(plan)[study, arm].space)
             marked += [] if number is None else [rows.index[number]]
@@ -60,13 +60,13 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def choice(plan: Plan, table: pd.DataFrame) -> dict[str, dict[str, Setting | None]]:
+def choice(table: pd.DataFrame) -> dict[str, dict[str, Setting | None]]:
     """Return study -> arm -> the setting that `tried` marked, None if none is."""
     picked: dict[str, dict[str, Setting | None]] = {}
-    for (study, arm), rows in table.groupby(["study", "arm"], sort=False):
+    for study, arm, rows in _by_arm(table):
         if _is_chosen_for(study, arm):
             marked = rows.loc[rows["chosen"], "setting"]
-            picked.setdefault(str(study), {})[str(arm)] = None if marked.empty else marked.iloc[0]
+            picked.setdefault(study, {})[arm] = None if marked.empty else marked.iloc[0]
     return picked
 
 
@@ -86,7 +86,7 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         reference on the exploration seeds, NaN where it was not explored.
     """
     rows = []
-    for (study, arm), settings in table.groupby(["study", "arm"], sort=False):
+    for study, arm, settings in _by_arm(table):
         if not _is_chosen_for(study, arm):
             continue
         planned = _arms(plan)[study, arm]
@@ -102,27 +102,33 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
     return pd.DataFrame(rows, columns=list(SEARCHES))
 
 
-def _is_chosen_for(study: Any, arm: Any) -> bool:
-    """Return whether an arm has settings to choose from: every baseline but the tuned one has one."""
+def _is_chosen_for(study: str, arm: str) -> bool:
+    """Return whether an arm has settings to choose from, unlike a baseline that is not tuned."""
     return arm != BASELINE or study == TUNING
+
+
+def _by_arm(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield study, arm and rows of every arm."""
+    for (study, arm), rows in table.groupby(["study", "arm"], sort=False):
+        yield str(study), str(arm), rows
 
 
 def _arms(plan: Plan) -> dict[Key, PlannedArm]:
     return {(study, arm.name): arm for study, arm in plan.arms()}
 
 
-def _by_value(plan: Plan, runs: pd.DataFrame) -> list[Any]:
-    """Return the index of the runs, settings in the order of their values on a scale."""
+def _by_value(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of each arm together, settings in the order of their values on a scale."""
     arms = _arms(plan)
-    places: dict[Key, int] = {}
+    numbers: dict[Key, int] = {}
 
-    def order(index: Any) -> tuple[Any, ...]:
-        study, arm, setting = runs.loc[index, ["study", "arm", "setting"]]
-        place = places.setdefault((study, arm), len(places))
-        scaled = [item for item in arms[study, arm].space if item.scale is not None]
-        return place, *(setting[item.part][item.key] for item in scaled)
+    def order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        key = row["study"], row["arm"]
+        scaled = [item for item in arms[key].space if item.scale is not None]
+        values = [row["setting"][item.part][item.key] for item in scaled]
+        return numbers.setdefault(key, len(numbers)), *values
 
-    return sorted(runs.index, key=order)
+    return pd.DataFrame(sorted(runs.to_dict("records"), key=order), columns=runs.columns)
 
 
 def _summary(group: pd.DataFrame) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 Scale = Literal["uniform", "log", "one_minus_log", "integers"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
-DIGITS = 3  # significant digits of a computed value
+DIGITS = 3  # significant digits of a point of a grid
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,20 @@ def position(scale: Scale, value: float) -> float:
     return _OF[scale].forward(value)
 
 
-def value_at(scale: Scale, place: float) -> float | int:
-    """Return the value at a place on a scale: three significant digits, of 1 - value if so scaled.
+def value_at(scale: Scale, place: float, digits: int = DIGITS) -> float | int:
+    """Return the value at a place on a scale, rounded.
 
     Args:
         scale: The scale.
         place: What `position` returns.
+        digits: Significant digits; on the scale one_minus_log those of 1 - value.
     """
     value = _OF[scale].backward(place)
     if scale == "integers":
         return round(value)
     if scale == "one_minus_log":
-        return float(f"{1 - _rounded(1 - value):.12g}")
-    return _rounded(value)
+        return float(f"{1 - float(f'{1 - value:.{digits}g}'):.12g}")
+    return float(f"{value:.{digits}g}")
 
 
 def in_domain(scale: Scale, value: float) -> bool:
@@ -57,7 +58,3 @@ def in_domain(scale: Scale, value: float) -> bool:
     if scale == "one_minus_log":
         return 0 <= value < 1
     return scale == "uniform" or float(value).is_integer()
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

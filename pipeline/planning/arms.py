@@ -23,7 +23,7 @@ RETUNE = "retune"  # the key that says whether an arm tunes nuisance values itse
 SEARCH = "search"  # the key of a design over all spaces
 SEARCHED = "searched"  # in place of a value of the protocol of which an arm tries several
 SPACE = "a search space, as in {log: [0.001, 0.1], points: 5}"
-RETUNED = (  # keys of the protocol after whose change the nuisance values of the baseline may be bad
+RETUNED = (  # protocol keys: an arm that changes one tunes nuisance values itself
     *("data.", "model."),
     *("training.optimizer", "training.schedule", "training.batch_size"),
 )
@@ -127,10 +127,13 @@ class Arm:
 
         Raises:
             KeyError: The setting lacks a value that the arm searches.
-            Refusal: A value is invalid, or one that is not searched differs.
+            Refusal: The arm cannot have this setting.
         """
-        values = [setting[part][key] for part, key in self.written.spaces]
-        trial = self.written.trial(values)
+        for (part, key), space in self.written.spaces.items():
+            listed = [trial.setting[part][key] for trial in self.trials]
+            if space.scale is None and setting[part][key] not in listed:
+                raise Refusal(f"{self.name}: {part}.{key}: not in its list")
+        trial = self.written.trial([setting[part][key] for part, key in self.written.spaces])
         if trial.setting != setting:
             raise Refusal(f"{self.name}: a value that is not searched differs")
         return trial
@@ -219,11 +222,11 @@ def read_arm(
         elif set(item) == {SEARCH}:
             search = _search(item[SEARCH], path, f"{place}.{SEARCH}")
         else:
-            regularizer = str(item.get("name"))
+            if not isinstance(item.get("name"), str):
+                named(item, regularizers.settings(), path, place)  # an error
+            regularizer = str(item["name"])
             if regularizer in fixed:
                 raise Refusal(f"{where}: {regularizer} is listed twice; expected each once")
-            if "name" not in item:
-                named(item, regularizers.settings(), path, place)
             fixed[regularizer] = {key: value for key, value in item.items() if key != "name"}
             places[regularizer] = place
     factors = tuple(fixed)

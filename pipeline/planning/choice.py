@@ -1,12 +1,13 @@
 """Choose a setting among those tried, from validation scores alone.
 
 Over an ordered space the choice is by a response curve, because many points with few seeds find a
-better setting than few points with many seeds; else by the plain mean.
+better setting than few points with many seeds; else by the plain mean. benchmarks/measure_choice.py
+compares both.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isnan, nan
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from pipeline.config.plan import Dimension, Setting
 from pipeline.config.scales import position
 
 LEAST_POINTS = 5  # of a response curve
-GOOD_FIT = 0.5  # share of the variance of the means that a curve has to explain
+COLLAPSE = 0.1  # accuracy, a fraction
 DIGITS = 12  # more would let the order of a sum break a tie
 
 Array = np.ndarray
@@ -38,8 +39,9 @@ class Tried:
 
     @property
     def complete(self) -> bool:
-        """Return whether every run is done."""
-        return all(score.state == "done" for score in self.scores)
+        """Return whether every run is done and has a score."""
+        scores = self.scores
+        return all(score.state == "done" and not isnan(score.accuracy) for score in scores)
 
     @property
     def accuracy(self) -> float:
@@ -71,36 +73,31 @@ def best(tried: Sequence[Tried], space: Sequence[Dimension]) -> int | None:
 def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None:
     """Return the validation accuracy of each setting on a quadratic curve over the scale.
 
-    Where the curve explains less than half of the variance, settings at the ends that are far
-    below, such as the largest learning rates, are left out as long as five remain.
+    Collapsed settings, such as those with a too large learning rate, are left out of the fit: those
+    more than `COLLAPSE` below the median of the three best.
 
     Args:
         tried: Complete settings of an arm.
         space: The values that the arm searches.
 
     Returns:
-        The fitted accuracy of each setting, -inf for those left out; None without a curve: there is
-        more than one value to search, or none on a scale, or there are fewer than five points, or
-        the fit is poor.
+        The fitted accuracy of each setting, -inf for those left out; None without a curve: not one
+        value is searched on a scale, or fewer than five settings are fitted.
     """
-    if len(space) != 1 or space[0].scale is None or len(tried) < LEAST_POINTS:
+    if len(space) != 1 or len(tried) < LEAST_POINTS:
         return None
     (dimension,) = space
+    scale = dimension.scale
+    if scale is None:
+        return None
     values = [item.setting[dimension.part][dimension.key] for item in tried]
-    places = np.array([position(dimension.scale, value) for value in values])
+    places = np.array([position(scale, value) for value in values])
     means = np.array([item.accuracy for item in tried])
-    kept = np.argsort(places)
-    while len(kept) >= LEAST_POINTS:
-        curve = np.polynomial.Polynomial.fit(places[kept], means[kept], 2)
-        residual = means[kept] - curve(places[kept])
-        total = means[kept] - means[kept].mean()
-        if residual @ residual <= (1 - GOOD_FIT) * (total @ total):
-            fitted = np.full(len(tried), -np.inf)
-            fitted[kept] = curve(places[kept])
-            return fitted
-        lower_end = means[kept[0]] < means[kept[-1]]
-        kept = kept[1:] if lower_end else kept[:-1]
-    return None
+    kept = means >= np.median(np.sort(means)[-3:]) - COLLAPSE
+    if kept.sum() < LEAST_POINTS:
+        return None
+    curve = np.polynomial.Polynomial.fit(places[kept], means[kept], 2)
+    return np.where(kept, curve(places), -np.inf)
 
 
 def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> int:

@@ -69,7 +69,7 @@ def _chosen(study: Study, arm: Arm, choice: Choice) -> list[Trial]:
     """Return the chosen setting of an arm, none where every setting has lost a run."""
     if len(arm.trials) == 1:
         return [*arm.trials]
-    setting = choice.get(study.name, {}).get(arm.name)
+    setting = choice.get(study.name, {}).get(arm.name, {})
     if setting is None:
         return []
     where = f"choice.json: {study.name}.{arm.name}"
@@ -145,7 +145,7 @@ def plan_of(
         protocol=protocol.name,
         phase=phase,
         settings=protocol.settings(),
-        tuned=experiment.tuned,
+        tuned=dict(experiment.tuned),
         margin=protocol.margin,
         optimal_error=protocol.optimal_error,
         data_digest=data_digest,

@@ -14,6 +14,7 @@ import annotated_types
 from pipeline import models, regularizers
 from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Plan, PlannedRun, PlannedStudy
 from pipeline.config.run import Data, Training
+from pipeline.config.settings import Settings
 from pipeline.planning.arms import Arm, Trial, network_key
 from pipeline.planning.choice import Score, Tried, at_edge, best
 from pipeline.planning.phases import Identities, describe_study, plan_of, planned_runs
@@ -93,17 +94,14 @@ class _Rounds:
         for study in experiment.studies:
             if study.kind != "comparison":
                 continue
-            needed = any(len(arm.trials) > 1 for arm in study.arms)
-            explored = [
-                arm
-                for arm in study.arms
-                if len(arm.trials) > 1 or (arm.name == BASELINE and needed)
-            ]
+            needed = {BASELINE} if any(len(arm.trials) > 1 for arm in study.arms) else set()
+            explored = [arm for arm in study.arms if len(arm.trials) > 1 or arm.name in needed]
             self.describe(study, {arm.name: self.search(study, arm, first) for arm in explored})
 
     def search(self, study: Study, arm: Arm, first: int) -> _Searched:
         """Plan the settings of an arm, and widen its spaces as long as scores are there."""
-        new, trials, number = arm.trials, (), first
+        new, number = arm.trials, first
+        trials: tuple[Trial, ...] = ()
         tried: list[Tried] = []
         while True:
             trials = (*trials, *new)
@@ -247,9 +245,12 @@ def _rules(arm: Arm, place: tuple[str, str]) -> list[Any]:
     if part != PROTOCOL:
         return regularizers.settings()[part].model_fields[key].metadata
     section, _, name = key.partition(".")
-    kinds = {"data": Data, "training": Training}
-    kind = kinds.get(section) or models.settings()[arm.written.protocol.model["name"]]
-    return kind.model_fields[name].metadata
+    kinds: dict[str, type[Settings]] = {
+        "data": Data,
+        "training": Training,
+        "model": models.settings()[arm.written.protocol.model["name"]],
+    }
+    return kinds[section].model_fields[name].metadata
 
 
 def _most_added(arm: Arm) -> int:

@@ -22,6 +22,7 @@ MOST_POINTS = 100  # of one space
 MOST_SETTINGS = 1000  # of one arm
 DIMENSIONS = 256  # of the Sobol sequence, whose projections on two of them are known to be good
 BITS = 30  # of a coordinate of the sequence
+DESIGN_DIGITS = 6  # significant digits of a value of a design
 STREAM = 0  # the seed of all designs: equal spaces have equal points in every arm
 KEYS = ("points", "extend")
 
@@ -62,13 +63,13 @@ class Space:
     widened: int = 0
 
     def at(self, quantile: float) -> Any:
-        """Return the value at a quantile in [0, 1): of a range on its scale, of a list by number."""
+        """Return the value at a quantile in [0, 1) on the scale; of a list, by number."""
         if self.scale is None:
             return self.values[int(quantile * len(self.values))]
         low, high = position(self.scale, self.low), position(self.scale, self.high)
         if self.scale == "integers":
             return int(low + quantile * (high - low + 1))
-        return value_at(self.scale, low + quantile * (high - low))
+        return value_at(self.scale, low + quantile * (high - low), DESIGN_DIGITS)
 
     def beyond(self, end: int) -> Any:
         """Return the value one step beyond an end, None where the scale ends.
@@ -204,7 +205,7 @@ def _random(names: Sequence[str], count: int) -> dict[str, np.ndarray]:
 def _sobol(names: Sequence[str], count: int) -> dict[str, np.ndarray]:
     """Return points of a Sobol sequence, each coordinate shifted by bits from a stream of its own.
 
-    A digital shift keeps every property of the sequence. The coordinate of a name depends on the
+    A digital shift keeps the strata of the sequence. The coordinate of a name depends on the
     name alone, unless two names meet on the same one.
     """
     from scipy.stats import qmc  # slow, and needed for designs alone

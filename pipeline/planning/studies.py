@@ -116,11 +116,10 @@ def read_experiment(
         where = f"{_naming(protocol, parameters)}: studies"
         raise Refusal(invalid(where, list(names), "also a study that compares arms"))
     studies.sort(key=lambda study: ORDER.index(study.kind))
-    changed = {
-        key: value for key, value in (tuned or {}).items() if value_of(written, key) != value
-    }
-    untuned = {key: value_of(written, key) for key in changed}
-    return Experiment(protocol, tuple(studies), tuning, dict(tuned or {}), untuned)
+    tuned = dict(tuned or {})
+    before = {key: value_of(written, key) for key in tuned}
+    untuned = {key: value for key, value in before.items() if value != tuned[key]}
+    return Experiment(protocol, tuple(studies), tuning, tuned, untuned)
 
 
 def tuning_study(arm: Arm) -> Study:

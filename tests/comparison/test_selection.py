@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline.comparison.selection import COLUMNS, choice, tried
+from pipeline.comparison.selection import COLUMNS, choice, searches, tried
+from pipeline.config.plan import Dimension, Plan, PlannedArm, PlannedStudy
 
 X, Y, Z = ({"dropout": {"rate": rate}} for rate in (0.1, 0.5, 0.9))
 
@@ -19,15 +20,45 @@ def runs(*rows):
             "study": "one",
             "arm": arm,
             "setting": setting,
+            "seed": seed,
             "state": "done",
             "validation_accuracy": accuracy,
             "validation_nll": nll,
         }
         for arm, setting, accuracies, nlls in rows
-        for accuracy, nll in zip(accuracies, nlls, strict=True)
+        for seed, (accuracy, nll) in enumerate(zip(accuracies, nlls, strict=True))
     ]
-    columns = ["study", "arm", "setting", "state", "validation_accuracy", "validation_nll"]
+    columns = ["study", "arm", "setting", "seed", "state", "validation_accuracy", "validation_nll"]
     return pd.DataFrame(table, columns=columns)
+
+
+def plan_of(frame, **spaces):
+    """Return the exploration plan of runs; `spaces` are the dimensions of an arm by its name."""
+    studies = []
+    for name, group in frame.groupby("study", sort=False):
+        arms = [
+            PlannedArm(name=arm, space=spaces.get(arm, ())) for arm in dict.fromkeys(group["arm"])
+        ]
+        studies.append(PlannedStudy(name=name, question="?", arms=tuple(arms)))
+    return Plan(
+        protocol="p",
+        phase="exploration",
+        settings={},
+        margin=0.01,
+        data_digest="",
+        studies=tuple(studies),
+        runs=(),
+    )
+
+
+def table_of(frame, **spaces):
+    """Return what was tried in these runs."""
+    return tried(plan_of(frame, **spaces), frame)
+
+
+def chosen(frame, **spaces):
+    """Return what is chosen from these runs."""
+    return choice(table_of(frame, **spaces))
 
 
 def ended(frame, state, row):
@@ -38,7 +69,7 @@ def ended(frame, state, row):
 
 
 def test_the_highest_mean_is_chosen_and_the_whole_table_is_kept():
-    table = tried(
+    table = table_of(
         runs(
             ("baseline", {}, [0.99, 0.99, 0.99], [0.1] * 3),
             ("dropout", X, [0.80, 0.95, 0.80], [0.1] * 3),  # best single run
@@ -69,13 +100,13 @@ def test_ties_go_to_the_lower_nll_then_to_the_plan():
     by_nll = runs(
         ("a", X, values, [0.5] * 3), ("a", Y, values[::-1], [0.4] * 3), ("a", Z, values, [0.6] * 3)
     )
-    assert choice(tried(by_nll)) == {"one": {"a": Y}}
+    assert chosen(by_nll) == {"one": {"a": Y}}
     by_plan = runs(("a", Z, values, [0.5] * 3), ("a", X, values[::-1], [0.5] * 3))
-    assert choice(tried(by_plan)) == {"one": {"a": Z}}
+    assert chosen(by_plan) == {"one": {"a": Z}}
 
 
 def test_one_seed_is_chosen_from_without_an_interval():
-    table = tried(runs(("a", X, [0.8], [0.1]), ("a", Y, [0.9], [0.1])))
+    table = table_of(runs(("a", X, [0.8], [0.1]), ("a", Y, [0.9], [0.1])))
     assert choice(table) == {"one": {"a": Y}}
     assert table[["validation_accuracy_low", "validation_accuracy_high"]].isna().all(axis=None)
 
@@ -83,7 +114,7 @@ def test_one_seed_is_chosen_from_without_an_interval():
 @pytest.mark.parametrize("state", ["diverged", "failed", "missing"])
 def test_a_setting_with_an_unfinished_run_is_shown_and_not_chosen(state):
     frame = runs(("a", X, [0.99, 0.99], [0.1] * 2), ("a", Y, [0.5, 0.5], [0.1] * 2))
-    table = tried(ended(frame, state, 0))
+    table = table_of(ended(frame, state, 0))
     assert choice(table) == {"one": {"a": Y}}
     assert table.loc[0, ["n", "done", state]].tolist() == [1, 1, 1]
     assert table.loc[0, "validation_accuracy"] == 0.99
@@ -92,22 +123,20 @@ def test_a_setting_with_an_unfinished_run_is_shown_and_not_chosen(state):
 
 def test_an_arm_without_any_finished_setting_has_no_choice():
     frame = runs(("a", X, [0.9], [0.1]), ("b", X, [0.9], [0.1]), ("c", X, [0.9], [0.1]))
-    table = tried(ended(ended(frame, "diverged", 0), "missing", 1))
+    table = table_of(ended(ended(frame, "diverged", 0), "missing", 1))
     assert choice(table) == {"one": {"a": None, "b": None, "c": X}}
     assert list(table["chosen"]) == [False, False, True]
 
 
 def test_a_baseline_that_diverged_stops_no_arm():
     frame = runs(("baseline", {}, [0.9], [0.1]), ("a", X, [0.9], [0.1]))
-    assert choice(tried(ended(frame, "diverged", 0))) == {"one": {"a": X}}
+    assert chosen(ended(frame, "diverged", 0)) == {"one": {"a": X}}
 
 
 def test_a_score_that_is_no_number_is_not_chosen():
-    table = tried(runs(("a", X, [nan, 0.9], [nan, 0.1]), ("a", Y, [0.5, 0.5], [0.1] * 2)))
+    table = table_of(runs(("a", X, [nan, 0.9], [nan, 0.1]), ("a", Y, [0.5, 0.5], [0.1] * 2)))
     assert choice(table) == {"one": {"a": Y}}
-    assert choice(tried(runs(("a", X, [nan], [nan]), ("a", Y, [nan], [nan])))) == {
-        "one": {"a": None}
-    }
+    assert chosen(runs(("a", X, [nan], [nan]), ("a", Y, [nan], [nan]))) == {"one": {"a": None}}
 
 
 def test_equal_names_in_two_studies_are_chosen_apart():
@@ -118,7 +147,7 @@ def test_equal_names_in_two_studies_are_chosen_apart():
         ]
     )
     frame["study"] = ["one", "one", "two", "two"]
-    assert choice(tried(frame)) == {"one": {"a": X}, "two": {"a": Y}}
+    assert chosen(frame) == {"one": {"a": X}, "two": {"a": Y}}
 
 
 def test_settings_are_told_apart_by_all_their_values():
@@ -130,12 +159,79 @@ def test_settings_are_told_apart_by_all_their_values():
         {"dropout": {"rate": 0.1}, "protocol": {"model.batch_norm": "false"}},
     ]
     rows = [("a", setting, [place / 10] * 2, [0.1] * 2) for place, setting in enumerate(settings)]
-    table = tried(runs(*rows))
+    table = table_of(runs(*rows))
     assert table["setting"].tolist() == settings
     assert table["n"].tolist() == [2, 2, 2, 2]
     assert choice(table) == {"one": {"a": settings[3]}}
 
 
 def test_nothing_explored_is_an_empty_table():
-    table = tried(runs())
+    table = table_of(runs())
     assert (len(table), choice(table), tuple(table.columns)) == (0, {}, COLUMNS)
+
+
+RATE = Dimension(part="dropout", key="rate", scale="uniform")
+
+
+def curve(values, seeds=1):
+    """Return runs of five rates with these accuracies, and a baseline of 0.8."""
+    rates = [{"dropout": {"rate": round(0.1 * (number + 1), 1)}} for number in range(len(values))]
+    arms = [
+        ("a", rate, [value] * seeds, [0.1] * seeds)
+        for rate, value in zip(rates, values, strict=True)
+    ]
+    return runs(("baseline", {}, [0.8] * seeds, [0.1] * seeds), *arms)
+
+
+@pytest.mark.parametrize(
+    ("values", "dimension", "edge", "at_bound", "place"),
+    [
+        ([0.7, 0.8, 0.9, 0.8, 0.7], RATE, False, False, ""),
+        ([0.7, 0.75, 0.8, 0.85, 0.9], RATE, True, False, "rate=0.5"),
+        (
+            [0.9, 0.85, 0.8, 0.75, 0.7],
+            RATE.model_copy(update={"lowest": True}),
+            *(True, True, "rate=0.1"),
+        ),
+        (
+            [0.7, 0.75, 0.8, 0.85, 0.9],
+            RATE.model_copy(update={"lowest": True}),
+            *(True, False, "rate=0.5"),
+        ),
+        ([0.7, 0.8, 0.9], RATE.model_copy(update={"scale": None}), True, False, "rate=0.3"),
+    ],
+)
+def test_a_choice_at_an_end_is_an_edge_unless_its_field_ends_there(
+    values, dimension, edge, at_bound, place
+):
+    frame = curve(values)
+    plan = plan_of(frame, a=(dimension,))
+    (row,) = searches(plan, tried(plan, frame), frame).to_dict("records")
+    assert (row["edge"], row["at_bound"], row["place"]) == (edge, at_bound, place)
+    assert (row["trials"], row["seeds"], row["ordered"]) == (len(values), 1, True)
+
+
+def test_the_gain_of_a_search_is_paired_by_seed():
+    frame = runs(
+        ("baseline", {}, [0.8, 0.7, 0.6], [0.1] * 3),
+        ("a", X, [0.81, 0.72, 0.63], [0.1] * 3),
+        ("a", Y, [0.1, 0.1, 0.1], [0.1] * 3),
+    )
+    plan = plan_of(frame)
+    (row,) = searches(plan, tried(plan, frame), frame).to_dict("records")
+    expected = stats.ttest_1samp([0.01, 0.02, 0.03], 0).confidence_interval(0.95)
+    assert row["gain"] == pytest.approx(0.02)
+    assert (row["gain_low"], row["gain_high"]) == pytest.approx(tuple(expected))
+
+
+def test_settings_are_in_the_order_of_their_values():
+    """A widened space has its new values at an end of the table, not after the others."""
+    frame = runs(("a", Y, [0.9], [0.1]), ("a", Z, [0.8], [0.1]), ("a", X, [0.7], [0.1]))
+    assert table_of(frame, a=(RATE,))["setting"].tolist() == [X, Y, Z]
+
+
+def test_the_tuned_baseline_is_chosen_in_its_own_study_alone():
+    rates = [{"protocol": {"training.learning_rate": rate}} for rate in (0.01, 0.1)]
+    frame = runs(("baseline", rates[0], [0.8], [0.1]), ("baseline", rates[1], [0.9], [0.1]))
+    assert choice(table_of(frame)) == {}
+    assert choice(table_of(frame.assign(study="tuning"))) == {"tuning": {"baseline": rates[1]}}

@@ -38,8 +38,7 @@ def test_sizes_without_randomness(project):
 def test_one_test_rule_in_an_arm(project):
     with pytest.raises(
         Refusal,
-        match="arms.pooling: strengths with the test rules deterministic and noise_12; "
-        "expected one",
+        match="arms.pooling: settings with the test rules deterministic and noise_12; expected one",
     ):
         read(project, "regions: [random, fixed]")
     assert read(project, "regions: fixed").rule == DETERMINISTIC

@@ -4,7 +4,8 @@ import pytest
 
 from pipeline.config.plan import PROTOCOL, read_plan
 from pipeline.config.schema import Seeds
-from pipeline.planning.phases import FIRST_CONFIRMATION_SEED, confirmation, exploration
+from pipeline.planning.phases import FIRST_CONFIRMATION_SEED, confirmation
+from pipeline.planning.rounds import explore
 from pipeline.planning.studies import read_experiment
 from pipeline.records.store import Store
 from pipeline.runtime.errors import Refusal
@@ -34,7 +35,8 @@ def settings(plan):
 
 
 def test_exploration_counts(experiment):
-    plan, identities = exploration(experiment, "digest")
+    planned = explore(lambda _: experiment, "digest", {})
+    plan, identities = planned.plan, planned.identities
     assert settings(plan) == [
         ("dropout", "baseline", {}),
         ("dropout", "dropout", {"dropout": {"rate": 0.1}}),
@@ -100,7 +102,8 @@ def test_a_choice_is_compared_by_its_values_whatever_their_order(project):
 
 
 def test_no_confirmation_seed_has_been_explored(experiment):
-    explored, confirmed = exploration(experiment, "d")[0], confirmation(experiment, "d", CHOICE)[0]
+    explored = explore(lambda _: experiment, "d", {}).plan
+    confirmed = confirmation(experiment, "d", CHOICE)[0]
     assert not {run.seed for run in explored.runs} & {run.seed for run in confirmed.runs}
     assert not set(explored.fingerprints()) & set(confirmed.fingerprints())
     largest = max(
@@ -209,7 +212,7 @@ def test_one_stream_moves_and_the_others_stay(experiment):
 
 
 def test_exploration_leaves_ensembles_alone(experiment):
-    plan, _ = exploration(experiment, "digest")
+    plan = explore(lambda _: experiment, "digest", {}).plan
     assert [study.name for study in plan.studies] == ["dropout", "others"]
     assert {run.study for run in plan.runs} == {"dropout", "others"}
     assert plan.grouped() == ()

@@ -82,7 +82,7 @@ def arms(text: str) -> str:
         ),
         (
             QUESTION + "ensemble: {groups: 2, size: 2}\n" + SEARCHED,
-            "arms.a: 2 strengths; expected 1 in a study with ensemble",
+            "arms.a: 2 settings; expected 1 in a study with ensemble",
         ),
         (
             "question: Why?\nvariance: {groups: 4, draws: 2}\narms: {a: [{name: dropout}]}",
@@ -94,7 +94,7 @@ def arms(text: str) -> str:
         ),
         (
             QUESTION + "variance: {groups: 2, draws: 1}\n" + SEARCHED,
-            "arms.a: 2 strengths; expected 1 in a study with variance",
+            "arms.a: 2 settings; expected 1 in a study with variance",
         ),
         (
             QUESTION

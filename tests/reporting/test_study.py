@@ -3,12 +3,11 @@
 from types import SimpleNamespace
 
 import pandas as pd
-import pytest
 
 from pipeline.comparison.arms import rule_means
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.reporting.markdown import Formatter
-from pipeline.reporting.pages.study import arms_at_edge, audit_table, rules_section
+from pipeline.reporting.pages.study import audit_table, rules_section
 
 
 def planned(fingerprints):
@@ -25,15 +24,6 @@ def planned(fingerprints):
         studies=(PlannedStudy(name="s", question="?", arms=()),),
         runs=runs,
     )
-
-
-@pytest.mark.parametrize(
-    ("chosen", "said"),
-    [([True, False, False], True), ([False, False, True], True), ([False, True, False], False)],
-)
-def test_a_choice_at_the_end_of_its_list_is_said(chosen, said):
-    tried = pd.DataFrame({"arm": ["baseline", *["dropout"] * 3], "chosen": [False, *chosen]})
-    assert arms_at_edge(tried) == ["dropout"] * said
 
 
 def test_a_rule_scored_on_some_of_the_runs_alone_is_not_shown_beside_the_others():

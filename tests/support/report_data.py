@@ -17,7 +17,7 @@ from pipeline.comparison.resolution import resolution
 from pipeline.comparison.variance import standard_errors
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
-from pipeline.reporting.evidence import ReportData, run_frame, tried_frame
+from pipeline.reporting.evidence import ReportData, run_frame, searches_frame, tried_frame
 
 NAN = math.nan
 RULES = {"deterministic": DETERMINISTIC, "noise_12": NOISE}
@@ -89,6 +89,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         confirmation=plan,
         runs=run_frame(plan, records),
         tried=tried_frame([]),
+        searches=searches_frame([]),
         test_use=USE,
         data=DATA,
         contrasts=contrasts,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import choose, confirm, prepare, train
-from pipeline.execution.forecast import expected_plans, seconds_per_run
+from pipeline.execution.forecast import forecast, seconds_per_run
 from pipeline.planning.studies import read_experiment
 from pipeline.records.store import open_store
 from pipeline.terminal import plan
@@ -27,8 +27,9 @@ except SystemExit as ended:
 
 
 def show_expected():
-    experiment = read_experiment("tiny")
-    show_plan(expected_plans(experiment), seconds_per_run(experiment))
+    expected = forecast("tiny")
+    plans = expected.exploration, expected.confirmation
+    show_plan(plans, expected.most_added, seconds_per_run(read_experiment("tiny")))
 
 
 def shown(capsys):

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config.labels import format_rule
-from pipeline.config.plan import BASELINE, PlannedStudy
+from pipeline.config.plan import PlannedStudy
 from pipeline.config.test_rules import TestRule
 from pipeline.records.runs import STATES
 from pipeline.reporting import markdown as md

@@ -1,0 +1,84 @@
+"""The choice over an ordered space: a response curve, and what it falls back to."""
+
+import numpy as np
+import pytest
+
+from pipeline.config.plan import Dimension
+from pipeline.planning.choice import Score, Tried, at_edge, best, response
+
+RATES = (0.001, 0.00316, 0.01, 0.0316, 0.1)
+LOG = Dimension(part="protocol", key="training.learning_rate", scale="log")
+
+
+def tried(accuracies, values=RATES):
+    """Return settings with the accuracies of their seeds."""
+    return [
+        Tried(
+            {"protocol": {"training.learning_rate": value}},
+            tuple(Score("done", accuracy, 0.1) for accuracy in np.atleast_1d(scores)),
+        )
+        for value, scores in zip(values, accuracies, strict=True)
+    ]
+
+
+def test_the_curve_is_the_least_squares_parabola_on_the_scale():
+    means = np.array([0.80, 0.86, 0.89, 0.91, 0.87])
+    places = np.log(RATES)
+    design = np.stack([np.ones(5), places, places**2], axis=1)
+    expected = design @ np.linalg.lstsq(design, means, rcond=None)[0]
+    assert response(tried(means), [LOG]) == pytest.approx(expected)
+
+
+def test_a_single_lucky_run_is_not_chosen():
+    """The parabola peaks at the third of five points; the first was lucky."""
+    means = [0.905, 0.88, 0.90, 0.88, 0.82]
+    assert best(tried(means), [LOG]) == int(np.argmax(response(tried(means), [LOG])))
+    assert best(tried(means), [LOG]) != 0
+    assert best(tried(means), []) == 0
+
+
+def test_a_collapse_at_an_end_does_not_bend_the_curve():
+    values = (*RATES, 0.316, 1.0)
+    means = [0.80, 0.86, 0.90, 0.91, 0.87, 0.10, 0.10]
+    fitted = response(tried(means, values), [LOG])
+    assert fitted[:5] == pytest.approx(response(tried(means[:5]), [LOG]))
+    assert np.isneginf(fitted[5:]).all()
+
+
+@pytest.mark.parametrize(
+    ("means", "space"),
+    [
+        ([0.8, 0.9, 0.8, 0.9], [LOG]),  # fewer than five settings
+        ([0.82, 0.9, 0.91, 0.88, 0.1], [LOG]),  # one of five has collapsed
+        ([0.80, 0.86, 0.91, 0.90, 0.87], [LOG.model_copy(update={"scale": None})]),
+        ([0.80, 0.86, 0.91, 0.90, 0.87], [LOG, LOG]),
+        ([0.80, 0.86, 0.91, 0.90, 0.87], []),
+    ],
+)
+def test_without_a_curve_the_highest_mean_is_chosen(means, space):
+    items = tried(means, RATES[: len(means)])
+    assert response(items, space) is None
+    assert best(items, space) == int(np.argmax(means))
+
+
+def test_an_incomplete_setting_is_neither_fitted_nor_chosen():
+    items = tried([0.80, 0.86, 0.90, 0.91, 0.87, 0.99], (*RATES, 0.316))
+    lost = Tried(items[-1].setting, (Score("diverged"),))
+    assert best([*items[:-1], lost], [LOG]) == best(items[:-1], [LOG])
+    assert best([lost], [LOG]) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "chosen", "end"),
+    [
+        (RATES, 0.001, -1),
+        (RATES, 0.1, 1),
+        (RATES, 0.01, 0),
+        ((0.1,), 0.1, 0),  # nothing was searched
+        (("x1", "x2"), "x1", 0),  # no numbers
+        ((True, False), True, 0),
+    ],
+)
+def test_which_end_a_value_stands_at(values, chosen, end):
+    items = tried([0.5] * len(values), values)
+    assert at_edge({"protocol": {"training.learning_rate": chosen}}, items, LOG) == end
