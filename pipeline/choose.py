@@ -11,8 +11,8 @@ import pandas as pd
 from pipeline.comparison.selection import choice, searches, tried
 from pipeline.config.labels import format_setting
 from pipeline.config.plan import BASELINE, PROTOCOL, TUNING, Plan, read_plan
+from pipeline.evaluation.validation import validation_score
 from pipeline.execution.stage import stage
-from pipeline.execution.validation import validation_score
 from pipeline.records.tables import plain_rows
 from pipeline.runtime.files import write_sealed
 

@@ -60,10 +60,11 @@ def plan() -> None:
         for plans in finished:
             show_plan(plans)
         return
+    from pipeline.evaluation.validation import validation_scores
     from pipeline.execution.forecast import forecast, seconds_per_run  # slow: imports torch
 
     for experiment in _experiments():
-        expected = forecast(experiment.protocol.name)
+        expected = forecast(experiment.protocol.name, validation_scores)
         plans = expected.exploration, expected.confirmation
         show_plan(plans, expected.most_added, seconds_per_run(experiment))
 

@@ -9,9 +9,9 @@ from pipeline.config.parameters import read_parameters
 from pipeline.config.validation import errors_in
 from pipeline.data.checks import require_sizes
 from pipeline.data.prepared import read_development, read_summary
+from pipeline.evaluation.validation import validation_scores
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
-from pipeline.execution.validation import validation_scores
 from pipeline.planning.protocols import EXPERIMENTS
 from pipeline.planning.rounds import explore
 from pipeline.planning.studies import Experiment, read_experiment

@@ -152,36 +152,28 @@ def _tried(group: pd.DataFrame) -> Tried:
     return Tried(group["setting"].iloc[0], tuple(scores))
 
 
-def _settings(group: pd.DataFrame) -> Iterator[Tried]:
-    """Yield the complete settings of an arm."""
-    keys = group["setting"].map(json.dumps)
-    for _, rows in group.groupby(keys, sort=False):
-        item = _tried(rows)
-        if item.complete:
-            yield item
-
-
 def _edges(chosen: Setting | None, group: pd.DataFrame, arm: PlannedArm) -> dict[str, Any]:
     """Return at which ends of what was tried the chosen values stand."""
-    complete = list(_settings(group))
+    keys = group["setting"].map(json.dumps)
+    tried = [_tried(rows) for _, rows in group.groupby(keys, sort=False)]
     ends: dict[Dimension, int] = {}
     if chosen is not None:
-        ends = {item: at_edge(chosen, complete, item) for item in arm.space}
+        ends = {item: at_edge(chosen, tried, item) for item in arm.space}
     inside = {item: end for item, end in ends.items() if end}
     bound = {item: item.lowest if end < 0 else item.highest for item, end in inside.items()}
     free = [item for item, at_bound in bound.items() if not at_bound]
     named = free or list(inside)
     place = [f"{item.key}={format_value(_value(chosen, item))}" for item in named]
     return {
-        "ordered": any(_is_ordered(complete, item) for item in arm.space),
+        "ordered": any(_is_ordered(tried, item) for item in arm.space),
         "edge": bool(inside),
         "at_bound": bool(inside) and not free,
         "place": ", ".join(place),
     }
 
 
-def _is_ordered(complete: list[Tried], item: Dimension) -> bool:
-    return bool(complete) and type(_value(complete[0].setting, item)) in (int, float)
+def _is_ordered(tried: list[Tried], item: Dimension) -> bool:
+    return all(type(_value(each.setting, item)) in (int, float) for each in tried)
 
 
 def _value(setting: Setting | None, item: Dimension) -> Any:

@@ -2,7 +2,7 @@
 
 import contextlib
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ from pipeline.config.parameters import Parameters
 from pipeline.config.plan import Plan, last_plan
 from pipeline.data.prepared import read_summary
 from pipeline.execution.order import images
-from pipeline.execution.validation import validation_scores
 from pipeline.planning.phases import Choice, confirmation
 from pipeline.planning.protocols import document_of
-from pipeline.planning.rounds import explore
+from pipeline.planning.rounds import Scores, explore
 from pipeline.planning.studies import Experiment, read_experiment
-from pipeline.records.store import open_store
+from pipeline.records.store import Store, open_store
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import read_sealed
 
@@ -39,13 +38,14 @@ class Forecast:
     most_added: int
 
 
-def forecast(protocol: str) -> Forecast:
+def forecast(protocol: str, scores: Callable[[Store, Plan], Scores]) -> Forecast:
     """Return the plans of both phases, as far as data are prepared and settings are chosen.
 
     Until then no run has its final name; the first setting of an arm counts for all.
 
     Args:
         protocol: The name of the protocol.
+        scores: Returns the validation scores of the runs of a plan that have ended.
     """
     folder = ARTIFACTS / protocol
     store = open_store()
@@ -60,7 +60,7 @@ def forecast(protocol: str) -> Forecast:
     known: Plan | None = None
     while known != explored.plan:
         known = explored.plan
-        explored = explore(read, digest, validation_scores(store, known), ahead=True)
+        explored = explore(read, digest, scores(store, known), ahead=True)
     experiment = read(explored.plan.tuned)
     first = {
         study.name: {arm.name: arm.trials[0].setting for arm in study.arms}

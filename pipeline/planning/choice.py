@@ -105,7 +105,8 @@ def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> in
 
     Args:
         chosen: The chosen setting.
-        tried: All settings of the arm that are complete.
+        tried: All settings of the arm, also those that have lost a run: next to one that diverged a
+            value is not at the end.
         dimension: The value that is looked at.
 
     Returns:

@@ -12,7 +12,7 @@ from typing import Any
 import annotated_types
 
 from pipeline import models, regularizers
-from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Plan, PlannedRun, PlannedStudy
+from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Kind, Plan, PlannedRun, PlannedStudy
 from pipeline.config.run import Data, Training
 from pipeline.config.settings import Settings
 from pipeline.planning.arms import Arm, Trial, network_key
@@ -57,7 +57,7 @@ def explore(read: Read, data_digest: str, scores: Scores, ahead: bool = False) -
         return rounds.result(experiment)
     study = tuning_study(experiment.tuning)
     searched = rounds.search(study, experiment.tuning, 1)
-    rounds.describe(study, {BASELINE: searched})
+    rounds.describe(study, {BASELINE: searched}, "tuning")
     if searched.chosen is not None:
         experiment = read(searched.chosen[PROTOCOL])
     if not searched.waits or ahead:
@@ -96,7 +96,8 @@ class _Rounds:
                 continue
             needed = {BASELINE} if any(len(arm.trials) > 1 for arm in study.arms) else set()
             explored = [arm for arm in study.arms if len(arm.trials) > 1 or arm.name in needed]
-            self.describe(study, {arm.name: self.search(study, arm, first) for arm in explored})
+            searched = {arm.name: self.search(study, arm, first) for arm in explored}
+            self.describe(study, searched, study.kind)
 
     def search(self, study: Study, arm: Arm, first: int) -> _Searched:
         """Plan the settings of an arm, and widen its spaces as long as scores are there."""
@@ -121,9 +122,10 @@ class _Rounds:
                 return _Searched(arm, trials, number, waits, chosen)
             number += 1
 
-    def describe(self, study: Study, searched: Mapping[str, _Searched]) -> None:
+    def describe(self, study: Study, searched: Mapping[str, _Searched], kind: Kind) -> None:
         spaces = {name: dimensions(item.arm, item.trials) for name, item in searched.items()}
-        self.studies.append(describe_study(study, self.seeds, spaces))
+        described = describe_study(study, self.seeds, spaces)
+        self.studies.append(described.model_copy(update={"kind": kind}))
 
     def result(self, experiment: Experiment) -> Exploration:
         plan, identities = plan_of(
@@ -181,11 +183,10 @@ def _widened(
     chosen = _best_setting(arm, tried)
     if chosen is None or arm.written.search is not None:
         return arm, ()
-    complete = [item for item in tried if item.complete]
     spaces = dict(arm.written.spaces)
     for dimension in _plain_dimensions(arm):
         place = dimension.part, dimension.key
-        end = at_edge(chosen, complete, dimension)
+        end = at_edge(chosen, tried, dimension)
         if not end or spaces[place].extend < 1:
             continue
         value = _next_value(arm, trials, place, end)

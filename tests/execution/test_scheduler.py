@@ -15,7 +15,7 @@ from pipeline.config.plan import read_plan
 from pipeline.execution import scheduler
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import report_errors
-from pipeline.planning.phases import exploration
+from pipeline.planning.rounds import explore
 from pipeline.planning.studies import read_experiment
 from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
@@ -68,7 +68,8 @@ def perform(job):
 def grid(project, monkeypatch):
     """Complete the exploration of the tiny protocol with hostile runs; return its exit code."""
     prepare.main("tiny")
-    plan, identities = exploration(read_experiment("tiny"), "")
+    planned = explore(lambda tuned: read_experiment("tiny", tuned=tuned), "", {})
+    plan, identities = planned.plan, planned.identities
     folder = project / "artifacts" / "tiny"
 
     def ran(perform=perform, **more):

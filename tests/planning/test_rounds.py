@@ -1,0 +1,268 @@
+"""Exploration in rounds: tuning, widening, and that a plan follows from scores alone."""
+
+import functools
+import math
+import random
+
+import numpy as np
+import pytest
+
+from pipeline.config.plan import BASELINE, PROTOCOL, TUNING
+from pipeline.planning.choice import Score
+from pipeline.planning.phases import confirmation
+from pipeline.planning.rounds import explore
+from pipeline.planning.studies import UNTUNED, read_experiment
+from pipeline.runtime.errors import Refusal
+
+TUNE = "tune: {training.learning_rate: {log: [0.01, 0.16], points: 5}}\n"
+ARMS = """question: Which?
+arms:
+  dropout:
+    - {name: dropout, rate: {uniform: [0.1, 0.5], points: 5}}
+  no_batch_norm:
+    - {protocol: {model.batch_norm: false}}
+  both:
+    - {against: no_batch_norm}
+    - {protocol: {model.batch_norm: false}}
+    - {name: dropout, rate: 0.25}
+  decay:
+    - {name: weight_decay, strength: {log: [0.001, 0.1], points: 3, extend: 0}}
+"""
+
+
+@pytest.fixture
+def read(project):
+    """Return a cached reader of the tiny project with a tuned baseline and search spaces."""
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    text = protocol.read_text().replace("studies: [dropout, others, ensembles, variance]", "")
+    protocol.write_text(text + "studies: [dropout]\n" + TUNE)
+    (project / "experiments" / "dropout.yaml").write_text(ARMS)
+
+    @functools.cache
+    def cached(*tuned):
+        return read_experiment("tiny", tuned=dict(tuned))
+
+    return lambda tuned: cached(*tuned.items())
+
+
+def accuracy(run, rate=0.04, dropout=0.3, noise=0.0, generator=None):
+    """Return a score of a run that is best at these values."""
+    values = run.setting.get(PROTOCOL, {})
+    loss = math.log(values.get("training.learning_rate", 0.04) / rate) ** 2 / 50
+    if "dropout" in run.setting:
+        loss += (run.setting["dropout"]["rate"] - dropout) ** 2
+    return 0.9 - loss + (generator.normal(0, noise) if generator else 0.0)
+
+
+def complete(read, score=accuracy):
+    """Return the exploration after all rounds, and the scores of its runs."""
+    scores = {}
+    while True:
+        planned = explore(read, "digest", scores)
+        new = {run.fingerprint: run for run in planned.plan.runs if run.fingerprint not in scores}
+        if not new:
+            return planned, scores
+        scores |= {name: Score("done", score(run), 0.1) for name, run in new.items()}
+
+
+def values(plan, study, arm, part, key):
+    """Return the values tried by an arm, in the order of the plan."""
+    runs = [run for run in plan.runs if (run.study, run.arm) == (study, arm)]
+    return list(dict.fromkeys(run.setting[part][key] for run in runs))
+
+
+RATE = (TUNING, BASELINE, PROTOCOL, "training.learning_rate")
+DROPOUT = ("dropout", "dropout", "dropout", "rate")
+
+
+def test_the_baseline_is_tuned_before_any_arm_is_planned(read):
+    first = explore(read, "digest", {}).plan
+    assert [study.kind for study in first.studies] == ["tuning"]
+    assert {run.round for run in first.runs} == {1}
+    assert len(first.runs) == 5 * 2
+    planned, _ = complete(read)
+    assert planned.plan.tuned == {"training.learning_rate": 0.04}
+    assert planned.plan.settings["training"]["learning_rate"] == 0.04
+    rounds = {(run.study, run.arm): run.round for run in reversed(planned.plan.runs)}
+    assert rounds[TUNING, BASELINE] == 1
+    assert rounds["dropout", "dropout"] == rounds["dropout", BASELINE] == 2
+
+
+def test_arms_train_at_the_tuned_values_and_others_tune_their_own(read):
+    planned, _ = complete(read, functools.partial(accuracy, rate=0.08))
+    assert planned.plan.tuned == {"training.learning_rate": 0.08}
+    by_arm = {}
+    for run in planned.plan.runs:
+        identity = planned.identities[run.fingerprint]
+        by_arm.setdefault((run.study, run.arm), set()).add(identity["training"]["learning_rate"])
+    assert by_arm["dropout", "dropout"] == by_arm["dropout", BASELINE] == {0.08}
+    rates = {0.01, 0.02, 0.04, 0.08, 0.16}
+    assert by_arm["dropout", "no_batch_norm"] == by_arm["dropout", "both"] == rates
+
+
+def test_a_space_is_widened_until_its_best_value_is_inside(read):
+    planned, _ = complete(read, functools.partial(accuracy, rate=0.64, dropout=0.65))
+    assert values(planned.plan, *RATE) == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64]
+    assert values(planned.plan, *DROPOUT) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    rounds = [run.round for run in planned.plan.runs if run.study == TUNING]
+    assert rounds == [1] * 10 + [2] * 2 + [3] * 2
+    (tuning,) = [arm for study, arm in planned.plan.arms() if study == TUNING]
+    assert [(item.widened, item.lowest, item.highest) for item in tuning.space] == [
+        (2, False, False)
+    ]
+
+
+def test_widening_stops_at_the_bound_of_the_field_and_where_nothing_acts(read):
+    """A dropout rate is below 1, and one of 0 is the baseline."""
+    above = complete(read, functools.partial(accuracy, dropout=2))[0].plan
+    below = complete(read, functools.partial(accuracy, dropout=-1))[0].plan
+    assert values(above, *DROPOUT)[-2:] == [0.6, 0.7]
+    assert values(below, *DROPOUT) == [0.1, 0.2, 0.3, 0.4, 0.5]
+    spaces = {arm.name: arm.space for study, arm in below.arms() if study == "dropout"}
+    assert [(item.lowest, item.highest) for item in spaces["dropout"]] == [(True, False)]
+
+
+def test_extend_of_zero_is_not_widened(read):
+    planned, _ = complete(
+        read, lambda run: 0.9 + run.setting.get("weight_decay", {}).get("strength", 0)
+    )
+    assert values(planned.plan, "dropout", "decay", "weight_decay", "strength") == [
+        0.001,
+        0.01,
+        0.1,
+    ]
+
+
+def test_the_plan_follows_from_the_scores_in_any_order_and_after_any_kill(read):
+    """Scores of any part of the runs, in any order, lead to the same plan in the end."""
+    score = functools.partial(accuracy, rate=0.64, dropout=0.65)
+    whole, scores = complete(read, score)
+    chance = random.Random(0)
+    for _ in range(5):
+        names = list(scores)
+        chance.shuffle(names)
+        kept = {name: scores[name] for name in names[: chance.randrange(len(names))]}
+        while True:
+            planned = explore(read, "digest", kept)
+            missing = [name for name in planned.plan.fingerprints() if name not in kept]
+            if not missing:
+                break
+            some = chance.sample(missing, chance.randint(1, len(missing)))
+            kept |= {name: scores[name] for name in some}
+        assert planned.plan == whole.plan
+        assert planned.identities == whole.identities
+
+
+def test_no_more_is_added_than_announced(read):
+    ahead = explore(read, "digest", {}, ahead=True)
+    planned, _ = complete(read, functools.partial(accuracy, rate=10, dropout=2))
+    assert len(planned.plan.fingerprints()) <= (len(ahead.plan.fingerprints()) + ahead.most_added)
+    assert planned.most_added == 0
+    # 2 widenings of: the baseline, dropout, and the rates of two arms; 2 seeds
+    assert ahead.most_added == 2 * 2 * 4
+
+
+def test_a_planted_optimum_beyond_the_list_is_found(read):
+    """In at least 95 of 100 searches under noise, to the nearest value of the scale."""
+    generator = np.random.default_rng(0)
+    found = 0
+    for _ in range(100):
+        score = functools.partial(
+            accuracy, rate=0.01 * 2 ** generator.uniform(4.5, 6), noise=0.005, generator=generator
+        )
+        planned = complete_tuning(read, score)
+        best = math.log2(score.keywords["rate"] / 0.01)
+        chosen = math.log2(planned.plan.tuned["training.learning_rate"] / 0.01)
+        found += abs(chosen - best) <= 1
+    assert found >= 95
+
+
+def complete_tuning(read, score):
+    """Return the exploration once the baseline is tuned."""
+    scores = {}
+    while True:
+        planned = explore(read, "digest", scores)
+        if planned.plan.tuned:
+            return planned
+        new = {run.fingerprint: run for run in planned.plan.runs if run.fingerprint not in scores}
+        scores |= {name: Score("done", score(run), 0.1) for name, run in new.items()}
+
+
+def test_failed_runs_are_not_chosen_and_stop_no_other(read):
+    def score(run):
+        rate = run.setting.get(PROTOCOL, {}).get("training.learning_rate")
+        return Score("diverged") if rate == 0.16 else Score("done", 0.9 + (rate or 0), 0.1)
+
+    scores = {}
+    while True:
+        planned = explore(read, "digest", scores)
+        new = [run for run in planned.plan.runs if run.fingerprint not in scores]
+        if not new:
+            break
+        scores |= {run.fingerprint: score(run) for run in new}
+    assert planned.plan.tuned == {"training.learning_rate": 0.08}
+    assert values(planned.plan, *RATE) == [0.01, 0.02, 0.04, 0.08, 0.16]
+
+
+def test_confirmation_has_the_tuned_baseline_and_the_values_before(read):
+    planned, _ = complete(read, functools.partial(accuracy, rate=0.08))
+    experiment = read(planned.plan.tuned)
+    both = {PROTOCOL: {"model.batch_norm": False, "training.learning_rate": 0.02}}
+    choice = {
+        "dropout": {
+            "dropout": {"dropout": {"rate": 0.6}},  # a value that widening has added
+            "no_batch_norm": both,
+            "both": {"dropout": {"rate": 0.25}, **both},
+            "decay": {"weight_decay": {"strength": 0.01}},
+        }
+    }
+    plan, identities = confirmation(experiment, "digest", choice)
+    rates = {
+        (run.study, run.arm): identities[run.fingerprint]["training"]["learning_rate"]
+        for run in plan.runs
+    }
+    assert rates[TUNING, UNTUNED] == 0.05
+    assert rates[TUNING, BASELINE] == rates["dropout", BASELINE] == 0.08
+    assert rates["dropout", "both"] == 0.02
+    assert plan.tuned == {"training.learning_rate": 0.08}
+    wrong = {"dropout": {**choice["dropout"], "decay": {"weight_decay": {"rate": 1}}}}
+    with pytest.raises(Refusal, match=r"choice.json: dropout.decay: invalid value"):
+        confirmation(experiment, "digest", wrong)
+
+
+def test_an_override_of_a_tuned_value_fixes_it(read, project):
+    path = project / "params.yaml"
+    path.write_text(path.read_text() + "training: {learning_rate: 0.03}\n")
+    experiment = read_experiment("tiny")
+    assert experiment.tuning is None
+    assert experiment.protocol.training.learning_rate == 0.03
+
+
+@pytest.mark.parametrize(
+    ("tune", "line"),
+    [
+        (
+            "{training.learning_rate: 0.1}",
+            "tune.training.learning_rate: invalid value 0.1; "
+            "expected a search space, as in {log: [0.001, 0.1], points: 5}",
+        ),
+        ("{training.rate: [0.1]}", "training.rate: unknown key"),
+        ("{data.dataset: [digits]}", "data.dataset: the same for all arms"),
+        (
+            "{training.learning_rate: [0.1, 0]}",
+            "learning_rate: invalid value 0; expected a number > 0",
+        ),
+        (
+            "{training.learning_rate: {log: [0.1, 1]}}",
+            "tune.training.learning_rate.points: missing",
+        ),
+    ],
+)
+def test_a_bad_nuisance_space_is_one_line(project, tune, line):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text() + f"tune: {tune}\n")
+    with pytest.raises(Refusal) as refused:
+        read_experiment("tiny")
+    assert len(refused.value.lines) == 1
+    assert line in refused.value.lines[0]
+    assert refused.value.lines[0].startswith("experiments/protocols/tiny.yaml: ")
