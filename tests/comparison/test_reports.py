@@ -188,19 +188,19 @@ def test_the_chosen_of_twenty_equal_strengths_is_as_good_as_any_on_fresh_seeds()
     settings = [{"dropout": {"rate": number / strengths}} for number in range(strengths)]
     frame = pd.DataFrame(
         [
-            (f"s{study}", "arm", setting, "done", 0.1)
+            (f"s{study}", "arm", setting, 0, "done", 0.1)
             for study in range(count)
             for setting in settings
         ],
-        columns=["study", "arm", "setting", "state", "validation_nll"],
+        columns=["study", "arm", "setting", "seed", "state", "validation_nll"],
     )
+    reports = Reports({f"s{study}": ("baseline", "arm") for study in range(count)}, seeds)
     explored = generator.normal(0.9, SPREAD, (count, strengths))
-    picked = choice(tried(frame.assign(validation_accuracy=explored.ravel())))
+    picked = choice(tried(reports.plan, frame.assign(validation_accuracy=explored.ravel())))
     places = [settings.index(picked[f"s{study}"]["arm"]) for study in range(count)]
     looked = (explored[np.arange(count), places].mean() - 0.9) / SPREAD
     assert looked == pytest.approx(1.87, abs=0.15)
     fresh = generator.normal(0.9, SPREAD, (count, strengths, seeds))[np.arange(count), places]
-    reports = Reports({f"s{study}": ("baseline", "arm") for study in range(count)}, seeds)
     table = reports.table(np.stack([np.full((count, seeds), 0.9), fresh], axis=1))
     assert abs(table["difference"].mean()) / SPREAD < 0.1
 
