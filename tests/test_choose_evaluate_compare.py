@@ -213,7 +213,8 @@ def _images(folder, plan, generator):
     rows = [(study, arm.name, image) for study, arm in plan.arms() for image in range(TEST)]
     table = pd.DataFrame(rows, columns=["study", "arm", "image"])
     write_table(
-        folder / "images.csv", table.assign(correct=generator.integers(0, 5, len(table)) / 4)
+        folder / "images.csv",
+        table.assign(correct=generator.integers(0, 5, len(table)) / 4, differs=0.5),
     )
 
 
@@ -404,7 +405,8 @@ def test_evaluate_decomposes_the_gap(arm, folder):
 
 def test_evaluate_says_of_every_image_how_many_runs_are_right(folder):
     evaluate.main("tiny")
-    table = pd.read_csv(folder / "images.csv").set_index(["study", "arm"])["correct"]
+    table = pd.read_csv(folder / "images.csv").set_index(["study", "arm"]).sort_index()
+    rights = {}
     labels = np.load(folder / "data" / "test_labels.npy")
     for arm, prefix, kind, count in (
         ("baseline", "00", "deterministic", 1),
@@ -414,7 +416,14 @@ def test_evaluate_says_of_every_image_how_many_runs_are_right(folder):
         for seed in range(1000, 1004):
             logits = _tested(folder, f"{prefix}e{seed}", kind)[:count]
             right.append(special.softmax(logits, axis=-1).mean(axis=0).argmax(axis=1) == labels)
-        assert table.loc["one", arm].to_numpy() == pytest.approx(np.mean(right, axis=0), abs=1e-9)
+        shares = table.loc[("one", arm), "correct"].to_numpy()
+        assert shares == pytest.approx(np.mean(right, axis=0), abs=1e-9)
+        rights[arm] = np.array(right)
+    differs = table.loc[("one", "pooled"), "differs"].to_numpy()
+    expected = (rights["pooled"] != rights["baseline"]).mean(axis=0)
+    assert differs == pytest.approx(expected, abs=1e-9)
+    assert set(expected) > {0.0, 0.25}
+    assert set(table.loc[("one", "baseline"), "differs"]) == {0.0}
 
 
 def test_evaluate_records_that_it_opened_the_test_set(folder):
@@ -685,7 +694,7 @@ def test_compare_derives_the_table_from_the_scores(folder):
     assert ",".join(table.columns) == (
         "study,arm,factor,setting,metric,view,members,n,baseline_mean,arm_mean,difference,low,high,"
         "excludes_zero,p,p_sign_flip,p_holm,verdict,below_margin,detectable,seeds_needed,seed_error,image_error,"
-        "correlation,planned,done,failed,diverged,missing,unpaired,other_machine"
+        "total_error,verdict_other_images,correlation,planned,done,failed,diverged,missing,unpaired,other_machine"
     )
     assert list(table["arm"]) == ["noisy"] * 13 + ["pooled"] * 13
     assert ",".join(table["metric"][:13]) == (

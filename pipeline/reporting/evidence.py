@@ -67,6 +67,8 @@ class ReportData:
     member_gains: pd.DataFrame
     equal_cost: pd.DataFrame
     calibration: pd.DataFrame
+    references: pd.DataFrame
+    trust: pd.DataFrame
 
     @cached_property
     def primary(self) -> pd.DataFrame:
