@@ -354,12 +354,15 @@ def error_of(differences: np.ndarray) -> float:
 
 def test_the_total_error_is_the_spread_over_fresh_seeds_and_other_images():
     generator = np.random.default_rng(3)
-    drawn = [right_or_wrong(generator, 12, 80) for _ in range(3000)]
+    drawn = [right_or_wrong(generator, 12, 200) for _ in range(2000)]
     spread = np.std([differences.mean() for differences in drawn])
-    errors = np.array([error_of(differences) for differences in drawn])
-    alone = np.array([standard_error(differences.mean(axis=1)) for differences in drawn])
-    assert 0.98 < np.sqrt(np.square(errors).mean()) / spread < 1.08
-    assert np.sqrt(np.square(alone).mean()) < 0.9 * spread
+    variances = np.square([error_of(differences) for differences in drawn])
+    of_seeds = np.square([standard_error(differences.mean(axis=1)) for differences in drawn])
+    of_images = np.square([standard_error(differences.mean(axis=0)) for differences in drawn])
+    bootstrap = 2 * (of_seeds + of_images) - variances  # as the next test shows
+    assert np.sqrt(variances.mean()) / spread == pytest.approx(1.02, abs=0.05)
+    assert np.sqrt(of_seeds.mean()) < 0.95 * spread
+    assert np.sqrt(bootstrap.mean()) > 1.3 * spread
 
 
 def test_the_total_error_is_that_of_a_bootstrap_which_counts_the_interaction_three_times():
