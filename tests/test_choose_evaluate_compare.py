@@ -88,6 +88,7 @@ def folder(tmp_path, monkeypatch):
     _phase(folder / "confirmation", plan, generator)
     _predictions(folder, plan, generator)
     _images(folder, plan, generator)
+    write_sealed(folder / "choice.json", {"choice": {}, "tried": []})
     return folder
 
 
@@ -120,7 +121,7 @@ def _plan(phase, seeds, settings, data):
     return Plan(
         protocol="tiny",
         phase=phase,
-        settings={"data": {"train_size": TRAIN}},
+        settings={"data": {"dataset": "tiny", "train_size": TRAIN}},
         margin=0.01,
         data_digest=data,
         studies=studies,

@@ -170,7 +170,7 @@ def total_error(seed_error: float, images: Array, disagreement: float, seeds: in
     With fresh seeds and other test images, the variance of the mean is that of seeds, of images,
     and of single predictions (their interaction), which the spread over seeds and the spread over
     images both contain: it is subtracted once, as in a crossed analysis of variance. A bootstrap of
-    seeds and images at once (Owen, Ann. Appl. Stat. 1, 2007) contains it three times.
+    seeds and images at once (Owen, Ann. Appl. Stat. 1, 2007) counts it three times.
 
     Args:
         seed_error: The standard error over seeds.

@@ -20,7 +20,9 @@ from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, Plan
 
-COLUMNS = ("check", "study", "arm", "subject", "passed", "value", "low", "high", "limit")
+COLUMNS = (
+    *("check", "study", "arm", "subject", "passed", "at_bound", "value", "low", "high", "limit"),
+)
 SEARCH = (  # of the searches of the choice
     *("study", "arm", "trials", "seeds", "ordered", "edge", "at_bound", "place", "widened"),
     *("gain", "gain_low", "gain_high", "chosen"),
@@ -112,7 +114,7 @@ def seeds_required(arms: int) -> int:
 
 def _row(check: Check, passed: bool, study: str, arm: str, **more: Any) -> dict[str, Any]:
     numbers = dict.fromkeys(("value", "low", "high", "limit"), nan)
-    named = {"check": str(check), "study": study, "arm": arm, "subject": ""}
+    named = {"check": str(check), "study": study, "arm": arm, "subject": "", "at_bound": False}
     return {**named, "passed": bool(passed), **numbers, **more}
 
 
@@ -121,15 +123,20 @@ def _tuned(plan: Plan, searches: Sequence[Mapping[str, Any]]) -> Rows:
         yield _row(Check.TUNED, False, plan.studies[0].name, BASELINE, value=0)
     for row in searches:
         passed = row["chosen"] and _is_interior(row)
-        subject, trials = row["place"], row["trials"]
-        yield _row(Check.TUNED, passed, row["study"], BASELINE, subject=subject, value=trials)
+        named = {**_place(row), "value": row["trials"]}
+        yield _row(Check.TUNED, passed, row["study"], BASELINE, **named)
 
 
 def _interior(searches: Iterable[Mapping[str, Any]]) -> Rows:
     for row in searches:
         if row["ordered"] and row["chosen"]:
-            named = {"subject": row["place"], "value": row["widened"]}
+            named = {**_place(row), "value": row["widened"]}
             yield _row(Check.INTERIOR, _is_interior(row), row["study"], row["arm"], **named)
+
+
+def _place(search: Mapping[str, Any]) -> dict[str, Any]:
+    at_bound = bool(search["edge"] and search["at_bound"])
+    return {"subject": search["place"], "at_bound": at_bound}
 
 
 def _is_interior(search: Mapping[str, Any]) -> bool:
