@@ -116,7 +116,7 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
 def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     verdicts = md.format_count(len(rows), "verdict")
     if not failed:
-        return f"{verdicts} of this test set also {_verb(rows, 'holds', 'hold')} on other images."
+        return f"Every verdict but inconclusive ({verdicts}) also holds on other test images."
     return (
         f"{len(failed)} of {verdicts} {_verb(failed, 'does', 'do')} not hold on other test images: "
         f"{_names(data, failed, _change(data))}, over seeds and images. Raise "
