@@ -13,6 +13,8 @@ import pytest
 
 from pipeline import compare, evaluate, report
 from pipeline.config.yaml_files import read_yaml
+from pipeline.data.arrays import Arrays
+from pipeline.data.prepared import write_prepared
 from pipeline.records.runs import write_record
 from pipeline.records.tables import write_table
 from pipeline.reporting.pages import all_pages
@@ -210,7 +212,7 @@ def score_rows() -> Iterator[tuple[str, str, int, str, str, float]]:
 
 
 @pytest.fixture
-def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def artifacts(tmp_path: Path, pool: Arrays, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a project folder with all that `report` reads of `tiny`; three runs are lost."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / "store"))
@@ -251,8 +253,7 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "validation_examples": 928,
     }
     write_sealed(folder / "test_use.json", use)
-    (folder / "data").mkdir()
-    write_sealed(folder / "data" / "data.json", {"development": 1078, "validation": 0, "notes": []})
+    write_prepared(folder / "data", "digits", pool, pool.take(np.arange(719)), False)
     contrasts = pd.DataFrame(contrast_rows(np.random.default_rng(0)))
     write_table(folder / "contrasts.csv", contrasts)
     compare_again(folder)

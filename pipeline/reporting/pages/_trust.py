@@ -57,7 +57,8 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
         return (
             f"{len(failed)} of {md.format_count(len(rows), 'search space')} "
             f"{_verb(failed, 'ends', 'end')} at the value chosen: "
-            f"{_names(data, failed, _place)}. Widen in {_study_files(failed)}."
+            f"{_names(data, failed, _place)}. "
+            f"Widen {_verb(failed, 'it', 'them')} in {_study_files(failed)}."
         )
     bounds = [row for row in rows if row["at_bound"]]
     at_bound = f"; at the bound of its field: {_names(data, bounds, _place)}" if bounds else ""
@@ -71,7 +72,7 @@ def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
         return (
             f"{len(failed)} of {settings} {_verb(failed, 'does', 'do')} not beat "
             f"{_verb(failed, 'its', 'their')} reference on validation: "
-            f"{_names(data, failed, _change(data))}. Add values in {_study_files(failed)}."
+            f"{_names(data, _sorted(failed), _change(data))}. Add values in {_study_files(failed)}."
         )
     least = min(rows, key=lambda row: row["value"])
     return (
@@ -93,7 +94,7 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
         epochs = data.confirmation.settings["training"]["epochs"]
         return (
             f"Validation accuracy still rises by more than {margin} over the last third of "
-            f"training: {_names(data, known, _change(data))}. Train longer: "
+            f"training: {_names(data, _sorted(known)[::-1], _change(data))}. Train longer: "
             f"`dvc exp run -S training.epochs={2 * epochs}`."
         )
     most = max(rows, key=lambda row: row["value"])
@@ -116,7 +117,7 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
 def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     verdicts = md.format_count(len(rows), "verdict")
     if not failed:
-        return f"Every verdict but inconclusive ({verdicts}) also holds on other test images."
+        return f"{verdicts} other than inconclusive: all hold on other test images too."
     return (
         f"{len(failed)} of {verdicts} {_verb(failed, 'does', 'do')} not hold on other test images: "
         f"{_names(data, failed, _change(data))}, over seeds and images. Raise "
@@ -150,11 +151,13 @@ def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 
 def _machines(data: ReportData, rows: Rows, failed: Rows) -> str:
+    protocol = data.confirmation.protocol
     kinds = [f"{row['subject']} ({md.format_count(int(row['value']), 'run')})" for row in rows]
     if failed:
         return (
-            f"The runs are from {len(rows)} kinds of machine: {md.format_list(kinds)}. Remove "
-            "those of one kind from `.runs` and train them on the other: `make run`."
+            f"The runs are from {len(rows)} kinds of machine: {md.format_list(kinds)}. Train "
+            f"all on one: `GAPWISE_STORE=$(mktemp -d) dvc repro --force train@{protocol} "
+            f"confirm@{protocol}`, then `make run`."
         )
     return f"All runs are from one kind of machine: {kinds[0]}."
 
@@ -180,6 +183,11 @@ def _names(data: ReportData, rows: Rows, detail: Callable[[md.Row], str]) -> str
         names.append(f"**{data.label(row['study'], row['arm'])}**" + f" ({shown})" * bool(shown))
     more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []
     return md.format_list([*names, *more])
+
+
+def _sorted(rows: Rows) -> Rows:
+    """Return the rows by their value, the least first."""
+    return sorted(rows, key=lambda row: float(row["value"]))
 
 
 def _change(data: ReportData) -> Callable[[md.Row], str]:
