@@ -44,7 +44,8 @@ class Check(StrEnum):
             third of training. It fails above the margin, where the interval excludes 0 or is
             unknown. A learning rate that falls to zero always raises the accuracy somewhat.
         REFERENCES: Is the baseline above simple classifiers? Per classifier; value: the mean
-            difference in validation accuracy, paired by seed.
+            difference in validation accuracy, paired by seed. It fails where the mean is not above
+            0 or the interval includes 0.
         IMAGES: Does the verdict hold on other test images? Per arm with a verdict other than
             inconclusive; value: the difference, its interval over seeds and images together.
         SEEDS: Can the exact sign-flip test be significant after Holm's correction? Per arm; value:
@@ -192,7 +193,8 @@ def _above_references(plan: Plan, scores: pd.DataFrame, references: pd.DataFrame
         reference = rows.set_index("seed")["validation_accuracy"]
         numbers = _estimate((baseline - reference).dropna().to_numpy(float))
         named = {"subject": classifier, **numbers, "limit": 0.0}
-        yield _row(Check.REFERENCES, numbers["value"] > 0, study, BASELINE, **named)
+        passed = numbers["value"] > 0 and not numbers["low"] <= 0
+        yield _row(Check.REFERENCES, passed, study, BASELINE, **named)
 
 
 def _other_images(primary: Iterable[Mapping[str, Any]]) -> Rows:

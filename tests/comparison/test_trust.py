@@ -160,13 +160,16 @@ def test_the_last_third_begins_between_points_and_at_the_end_of_a_stopped_run(pl
 
 def test_a_baseline_is_compared_with_each_classifier_by_seed(plan: Plan) -> None:
     scores = scored(plan, baseline=[0.8, 0.9, 0.7], a=[1.0, 1.0, 1.0])
-    references = [("low", seed, 0.7) for seed in SEEDS]
+    references = [("low", seed, level) for seed, level in zip(SEEDS, (0.6, 0.72, 0.5), strict=True)]
+    references += [("near", seed, 0.7) for seed in SEEDS]
     references += [("high", SEEDS[0], 0.83), ("high", SEEDS[2], 0.71)]
     rows = checked(plan, Check.REFERENCES, scores=scores, references=references)
     rows = rows.set_index("subject")
-    assert rows["passed"].to_dict() == {"low": True, "high": False}
-    assert rows["value"].to_dict() == pytest.approx({"low": 0.1, "high": -0.02})
-    assert rows.loc["low", "low"] < 0 < rows.loc["low", "high"]
+    assert rows["passed"].to_dict() == {"low": True, "near": False, "high": False}
+    assert rows["value"].to_dict() == pytest.approx(
+        {"low": 0.58 / 3, "near": 0.1, "high": -0.02}
+    )
+    assert rows.loc["near", "low"] < 0 < rows.loc["near", "high"]
 
 
 def test_a_baseline_without_a_run_is_above_nothing(plan: Plan) -> None:

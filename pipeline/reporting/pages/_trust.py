@@ -108,7 +108,7 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
     shown = [f"{row['subject']} ({_change(data)(row)})" for row in failed or rows]
     if failed:
         return (
-            f"The baseline is not above {md.format_list(shown)} in validation accuracy. Train it "
+            f"The baseline is not shown to be above {md.format_list(shown)} in validation accuracy. Train it "
             f"longer, tune it, or change the network in {_protocol_file(data)}."
         )
     return f"The baseline is above {md.format_list(shown)} in validation accuracy."
