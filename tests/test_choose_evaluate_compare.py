@@ -758,6 +758,30 @@ def test_compare_takes_costs_from_records_and_image_errors_from_the_images(folde
     assert table["image_error"]["pooled"]["test_accuracy"] == pytest.approx(expected)
 
 
+def test_compare_checks_the_searches_of_the_choice_and_the_baseline(folder):
+    number = {"trials": 5, "seeds": 3, "widened": 1, "gain": 0.1, "gain_low": 0.0, "gain_high": 0.2}
+    named = {"study": "one", "arm": "noisy", "place": "dropout.rate=0.5", "chosen": True}
+    search = {**named, **number, "ordered": True, "edge": True, "at_bound": False}
+    write_sealed(folder / "choice.json", {"choice": {}, "tried": [], "searches": [search]})
+    evaluate.main("tiny")
+    compare.main("tiny")
+    table = read_table(folder / "trust.csv").set_index("check")
+    assert not table.loc["baseline_tuned", "passed"]
+    row = table.loc["spaces_interior"]
+    assert (row["passed"], row["arm"], row["subject"]) == (False, "noisy", "dropout.rate=0.5")
+    assert table.loc["same_machine", "value"] == 12 + len(MEMBERS) * 2
+    known = read_table(folder / "references.csv")
+    assert list(known["seed"].unique()) == list(range(1000, 1004))
+    scores = _read_scores(folder)
+    baseline = [
+        scores[f"00e{seed}", "deterministic", 1, "validation", "accuracy"]
+        for seed in range(1000, 1004)
+    ]
+    majority = known[known["classifier"] == "majority class"]["validation_accuracy"]
+    found = table[table["subject"] == "majority class"]["value"].iloc[0]
+    assert found == pytest.approx(np.mean(baseline) - majority.mean())
+
+
 def _combined(folder):
     """Add an arm that does what `noisy` and `pooled` do, under two seeds, and settings of runs."""
     path = folder / "confirmation" / "plan.json"

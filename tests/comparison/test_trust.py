@@ -166,9 +166,7 @@ def test_a_baseline_is_compared_with_each_classifier_by_seed(plan: Plan) -> None
     rows = checked(plan, Check.REFERENCES, scores=scores, references=references)
     rows = rows.set_index("subject")
     assert rows["passed"].to_dict() == {"low": True, "near": False, "high": False}
-    assert rows["value"].to_dict() == pytest.approx(
-        {"low": 0.58 / 3, "near": 0.1, "high": -0.02}
-    )
+    assert rows["value"].to_dict() == pytest.approx({"low": 0.58 / 3, "near": 0.1, "high": -0.02})
     assert rows.loc["near", "low"] < 0 < rows.loc["near", "high"]
 
 

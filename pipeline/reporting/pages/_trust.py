@@ -10,6 +10,7 @@ Rows = Sequence[md.Row]
 NAMED = 3  # arms that a line names; more are counted
 PARAMETERS = "`params.yaml`"
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
+METHOD = "[What each check measures](pages/method.md#trust-checks)."
 TENFOLD = 10  # to either side of an untuned learning rate, in the space proposed
 
 
@@ -24,7 +25,9 @@ def trust_section(data: ReportData) -> str:
         elif rows:
             passed.append(f"Passed: {write(data, rows, [])}")
     lines = md.format_bullets([*failed, *passed])
-    return md.join_parts(INTRODUCTION if failed else "", lines)
+    if not lines:
+        return ""
+    return md.join_parts(f"{INTRODUCTION} {METHOD}" if failed else METHOD, lines)
 
 
 def qualifiers(data: ReportData) -> tuple[str, str]:
@@ -108,8 +111,8 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
     shown = [f"{row['subject']} ({_change(data)(row)})" for row in failed or rows]
     if failed:
         return (
-            f"The baseline is not shown to be above {md.format_list(shown)} in validation accuracy. Train it "
-            f"longer, tune it, or change the network in {_protocol_file(data)}."
+            f"The baseline is not shown to be above {md.format_list(shown)} in validation "
+            f"accuracy. Train it longer, tune it, or change the network in {_protocol_file(data)}."
         )
     return f"The baseline is above {md.format_list(shown)} in validation accuracy."
 
