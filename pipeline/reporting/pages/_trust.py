@@ -11,7 +11,6 @@ NAMED = 3  # arms that a line names; more are counted
 PARAMETERS = "`params.yaml`"
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
 METHOD = "[What each check measures](pages/method.md#trust-checks)."
-TENFOLD = 10  # to either side of an untuned learning rate, in the space proposed
 
 
 def trust_section(data: ReportData) -> str:
@@ -51,7 +50,7 @@ def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"{trials}). Widen `tune` in {file}."
         )
     rate = data.confirmation.settings["training"]["learning_rate"]
-    space = f"{{log: [{rate / TENFOLD:g}, {rate * TENFOLD:g}], points: 5}}"
+    space = f"{{log: [{0.1 * rate:g}, {10 * rate:g}], points: 5}}"
     return f"The baseline is not tuned. Add `tune: {{training.learning_rate: {space}}}` to {file}."
 
 
@@ -183,7 +182,8 @@ def _names(data: ReportData, rows: Rows, detail: Callable[[md.Row], str]) -> str
     names = []
     for row in rows[:NAMED]:
         shown = detail(row)
-        names.append(f"**{data.label(row['study'], row['arm'])}**" + f" ({shown})" * bool(shown))
+        name = f"**{data.label(row['study'], row['arm'])}**"
+        names.append(f"{name} ({shown})" if shown else name)
     more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []
     return md.format_list([*names, *more])
 
