@@ -20,9 +20,8 @@ from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, Plan
 
-COLUMNS = (
-    *("check", "study", "arm", "subject", "passed", "at_bound", "value", "low", "high", "limit"),
-)
+NUMBERS = ("value", "low", "high", "limit")
+COLUMNS = ("check", "study", "arm", "subject", "passed", "at_bound", *NUMBERS)
 SEARCH = (  # of the searches of the choice
     *("study", "arm", "trials", "seeds", "ordered", "edge", "at_bound", "place", "widened"),
     *("gain", "gain_low", "gain_high", "chosen"),
@@ -102,7 +101,8 @@ def trust(
         *_trials(arms),
         *_machines(records),
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.astype({"passed": bool, **dict.fromkeys(NUMBERS, float)})
 
 
 def seeds_required(arms: int) -> int:
@@ -114,7 +114,7 @@ def seeds_required(arms: int) -> int:
 
 
 def _row(check: Check, passed: bool, study: str, arm: str, **more: Any) -> dict[str, Any]:
-    numbers = dict.fromkeys(("value", "low", "high", "limit"), nan)
+    numbers = dict.fromkeys(NUMBERS, nan)
     named = {"check": str(check), "study": study, "arm": arm, "subject": "", "at_bound": False}
     return {**named, "passed": bool(passed), **numbers, **more}
 

@@ -110,7 +110,7 @@ class ReportData:
     @cached_property
     def failed_checks(self) -> frozenset[str]:
         """Return the trust checks that failed."""
-        return frozenset(self.trust.loc[~self.trust["passed"].astype(bool), "check"])
+        return frozenset(self.trust.loc[~self.trust["passed"], "check"])
 
     def label(self, study: str, arm: str) -> str:
         """Return the name of an arm, with its study and its reference if they are not plain."""

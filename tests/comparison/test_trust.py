@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from report_data import NAN, SEEDS, planned
@@ -79,6 +80,7 @@ def checked(plan: Plan, check: Check, **given: Any) -> pd.DataFrame:
         given.get("searches", []),
     )
     assert tuple(found.columns) == COLUMNS
+    assert set(found[["value", "low", "high", "limit"]].dtypes) == {np.dtype(float)}
     return found[found["check"] == check].set_index("arm")
 
 
@@ -124,7 +126,7 @@ def test_a_chosen_setting_beats_its_reference_on_validation(plan: Plan) -> None:
     searches = [
         search("baseline", gain=-0.1),
         search("a", gain=0.001, gain_low=-0.01, gain_high=0.012),
-        search("b", gain=0.0),
+        search("b", gain=0.0, gain_low=None, gain_high=None),
         search("c", gain=None),
         search("lost", gain=-0.1, chosen=False),
     ]
