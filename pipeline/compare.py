@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 from pipeline.comparison.interactions import arm_changes
+from pipeline.comparison.references import references
 from pipeline.comparison.resolution import resolution
 from pipeline.comparison.tables import contrast_tables, mean_tables
-from pipeline.config.plan import read_plan
-from pipeline.config.run import RunConfig, read_config
-from pipeline.data.prepared import read_summary
+from pipeline.comparison.trust import trust
+from pipeline.config.plan import BASELINE, read_plan
+from pipeline.config.run import Data, RunConfig, read_config
+from pipeline.data.prepared import read_development, read_summary
 from pipeline.execution.stage import stage
 from pipeline.records.runs import read_file, read_history, read_record
 from pipeline.records.tables import read_table, write_table
@@ -49,7 +51,14 @@ def main(protocol: str) -> None:
         **contrast_tables(plan, records, arm_changes(plan, settings), scored),
         **mean_tables(plan, records, histories, scored),
         "resolution": resolution(images, len(explored), overlap),
+        "references": references(
+            read_development(folder / "data"),
+            Data(**plan.settings["data"]),
+            sorted({run.seed for run in plan.runs_of("comparison") if run.arm == BASELINE}),
+        ),
     }
+    searches = read_sealed(folder / "choice.json").get("searches", [])
+    tables["trust"] = trust(plan, records, histories, {**scored, **tables}, searches)
     for name, table in tables.items():
         write_table(folder / f"{name}.csv", table)
 

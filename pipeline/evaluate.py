@@ -27,7 +27,7 @@ GROUPED = ("study", "group", "method")
 COLUMNS = {
     "scores": ("fingerprint", "view", "members", "split", "metric", "value"),
     "passes": ("fingerprint", "passes", "metric", "value"),
-    "images": ("study", "arm", "image", "correct"),
+    "images": ("study", "arm", "image", "correct", "differs"),
     "ensembles": (*GROUPED, "model", "against", "metric", "value"),
     "sizes": (*GROUPED, "members", "metric", "value"),
     "reliability": (*GROUPED, "low", "high", "count", "confidence", "accuracy"),

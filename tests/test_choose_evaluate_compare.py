@@ -88,6 +88,7 @@ def folder(tmp_path, monkeypatch):
     _phase(folder / "confirmation", plan, generator)
     _predictions(folder, plan, generator)
     _images(folder, plan, generator)
+    write_sealed(folder / "choice.json", {"choice": {}, "tried": []})
     return folder
 
 
@@ -120,7 +121,7 @@ def _plan(phase, seeds, settings, data):
     return Plan(
         protocol="tiny",
         phase=phase,
-        settings={"data": {"train_size": TRAIN}},
+        settings={"data": {"dataset": "tiny", "train_size": TRAIN}},
         margin=0.01,
         data_digest=data,
         studies=studies,
@@ -213,7 +214,8 @@ def _images(folder, plan, generator):
     rows = [(study, arm.name, image) for study, arm in plan.arms() for image in range(TEST)]
     table = pd.DataFrame(rows, columns=["study", "arm", "image"])
     write_table(
-        folder / "images.csv", table.assign(correct=generator.integers(0, 5, len(table)) / 4)
+        folder / "images.csv",
+        table.assign(correct=generator.integers(0, 5, len(table)) / 4, differs=0.5),
     )
 
 
@@ -404,7 +406,8 @@ def test_evaluate_decomposes_the_gap(arm, folder):
 
 def test_evaluate_says_of_every_image_how_many_runs_are_right(folder):
     evaluate.main("tiny")
-    table = pd.read_csv(folder / "images.csv").set_index(["study", "arm"])["correct"]
+    table = pd.read_csv(folder / "images.csv").set_index(["study", "arm"]).sort_index()
+    rights = {}
     labels = np.load(folder / "data" / "test_labels.npy")
     for arm, prefix, kind, count in (
         ("baseline", "00", "deterministic", 1),
@@ -414,7 +417,14 @@ def test_evaluate_says_of_every_image_how_many_runs_are_right(folder):
         for seed in range(1000, 1004):
             logits = _tested(folder, f"{prefix}e{seed}", kind)[:count]
             right.append(special.softmax(logits, axis=-1).mean(axis=0).argmax(axis=1) == labels)
-        assert table.loc["one", arm].to_numpy() == pytest.approx(np.mean(right, axis=0), abs=1e-9)
+        shares = table.loc[("one", arm), "correct"].to_numpy()
+        assert shares == pytest.approx(np.mean(right, axis=0), abs=1e-9)
+        rights[arm] = np.array(right)
+    differs = table.loc[("one", "pooled"), "differs"].to_numpy()
+    expected = (rights["pooled"] != rights["baseline"]).mean(axis=0)
+    assert differs == pytest.approx(expected, abs=1e-9)
+    assert set(expected) > {0.0, 0.25}
+    assert set(table.loc[("one", "baseline"), "differs"]) == {0.0}
 
 
 def test_evaluate_records_that_it_opened_the_test_set(folder):
@@ -685,7 +695,7 @@ def test_compare_derives_the_table_from_the_scores(folder):
     assert ",".join(table.columns) == (
         "study,arm,factor,setting,metric,view,members,n,baseline_mean,arm_mean,difference,low,high,"
         "excludes_zero,p,p_sign_flip,p_holm,verdict,below_margin,detectable,seeds_needed,seed_error,image_error,"
-        "correlation,planned,done,failed,diverged,missing,unpaired,other_machine"
+        "total_error,verdict_other_images,correlation,planned,done,failed,diverged,missing,unpaired,other_machine"
     )
     assert list(table["arm"]) == ["noisy"] * 13 + ["pooled"] * 13
     assert ",".join(table["metric"][:13]) == (
@@ -746,6 +756,30 @@ def test_compare_takes_costs_from_records_and_image_errors_from_the_images(folde
     shares = images[images["study"] == "one"].pivot(index="image", columns="arm", values="correct")
     expected = (shares["pooled"] - shares["baseline"]).sem()
     assert table["image_error"]["pooled"]["test_accuracy"] == pytest.approx(expected)
+
+
+def test_compare_checks_the_searches_of_the_choice_and_the_baseline(folder):
+    number = {"trials": 5, "seeds": 3, "widened": 1, "gain": 0.1, "gain_low": 0.0, "gain_high": 0.2}
+    named = {"study": "one", "arm": "noisy", "place": "dropout.rate=0.5", "chosen": True}
+    search = {**named, **number, "ordered": True, "edge": True, "at_bound": False}
+    write_sealed(folder / "choice.json", {"choice": {}, "tried": [], "searches": [search]})
+    evaluate.main("tiny")
+    compare.main("tiny")
+    table = read_table(folder / "trust.csv").set_index("check")
+    assert not table.loc["baseline_tuned", "passed"]
+    row = table.loc["spaces_interior"]
+    assert (row["passed"], row["arm"], row["subject"]) == (False, "noisy", "dropout.rate=0.5")
+    assert table.loc["same_machine", "value"] == 12 + len(MEMBERS) * 2
+    known = read_table(folder / "references.csv")
+    assert list(known["seed"].unique()) == list(range(1000, 1004))
+    scores = _read_scores(folder)
+    baseline = [
+        scores[f"00e{seed}", "deterministic", 1, "validation", "accuracy"]
+        for seed in range(1000, 1004)
+    ]
+    majority = known[known["classifier"] == "majority class"]["validation_accuracy"]
+    found = table[table["subject"] == "majority class"]["value"].iloc[0]
+    assert found == pytest.approx(np.mean(baseline) - majority.mean())
 
 
 def _combined(folder):

@@ -258,6 +258,8 @@ def test_a_report_is_verified_and_a_changed_one_is_not(whole, monkeypatch, capsy
                 "variance.csv",
                 "equal_cost.csv",
                 "curves.csv",
+                "references.csv",
+                "trust.csv",
             )
         },
         folder / "reports" / "tiny" / "metrics.json": ("{}", "metrics.json: differs"),

@@ -13,6 +13,8 @@ import pytest
 
 from pipeline import compare, evaluate, report
 from pipeline.config.yaml_files import read_yaml
+from pipeline.data.arrays import Arrays
+from pipeline.data.prepared import write_prepared
 from pipeline.records.runs import write_record
 from pipeline.records.tables import write_table
 from pipeline.reporting.pages import all_pages
@@ -210,7 +212,7 @@ def score_rows() -> Iterator[tuple[str, str, int, str, str, float]]:
 
 
 @pytest.fixture
-def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def artifacts(tmp_path: Path, pool: Arrays, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a project folder with all that `report` reads of `tiny`; three runs are lost."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / "store"))
@@ -253,8 +255,7 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "validation_examples": 928,
     }
     write_sealed(folder / "test_use.json", use)
-    (folder / "data").mkdir()
-    write_sealed(folder / "data" / "data.json", {"development": 1078, "validation": 0, "notes": []})
+    write_prepared(folder / "data", "digits", pool, pool.take(np.arange(719)), False)
     contrasts = pd.DataFrame(contrast_rows(np.random.default_rng(0)))
     write_table(folder / "contrasts.csv", contrasts)
     compare_again(folder)
@@ -486,7 +487,7 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
         "80",
     }
     assert set(re.findall(r"[+-]?\d+(?:\.\d+)?", sentence)) <= known
-    assert "With up to 6 fresh seeds, no arm has been shown to help." in sentence
+    assert "With up to 6 fresh seeds and this budget, no arm has been shown to help." in sentence
 
 
 def test_another_protocol_gives_another_text(artifacts: Path) -> None:
@@ -579,6 +580,7 @@ def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
         "baseline": {"accuracy": None, "gap": None},
         "points": {"dropout": None, "others": None},
         "runs": {"planned": 24, "done": 0},
+        "failed_checks": 3,  # no tuning, no baseline above a classifier, too few seeds
     }
 
 
@@ -711,8 +713,9 @@ def test_a_missing_input_is_one_clear_line_and_keeps_the_last_report(
 def test_an_arm_may_be_called_nan(artifacts: Path) -> None:
     for path in artifacts.glob("*/plan.json"):
         write_sealed(path, json.loads(path.read_text().replace("others", "nan")))
-    contrasts = artifacts / "contrasts.csv"
-    contrasts.write_text(contrasts.read_text().replace("others", "nan"))
+    for name in ("contrasts.csv", "trust.csv"):
+        table = artifacts / name
+        table.write_text(table.read_text().replace("others", "nan"))
     assert [row["arm"] for row in tables(whole(artifacts))[0]].count("nan") == 1
 
 

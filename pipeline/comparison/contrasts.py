@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import nan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.comparison.intervals import (
@@ -16,10 +17,11 @@ from pipeline.comparison.intervals import (
     seeds_needed,
     sign_flip_p,
     standard_error,
+    total_error,
 )
 from pipeline.comparison.levels import COSTS, LEVEL, PRIMARY, SCORES
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
-from pipeline.comparison.significance import equivalence_p, holm
+from pipeline.comparison.significance import equivalence_p, holm, t_equivalence_p, t_test_p
 from pipeline.comparison.verdicts import judge
 from pipeline.config.plan import Plan
 from pipeline.evaluation.metrics import GAPS
@@ -27,10 +29,12 @@ from pipeline.records.runs import STATES
 from pipeline.runtime.errors import Refusal
 
 METRICS = (*SCORES, *GAPS, *COSTS)
+JUDGED = ["difference", "p_holm", "p_equivalence"]
 COLUMNS = (
     *("study", "arm", "factor", "setting", "metric", "view", "members", "n", "baseline_mean"),
     *("arm_mean", "difference", "low", "high", "excludes_zero", "p", "p_sign_flip", "p_holm"),
     *("verdict", "below_margin", "detectable", "seeds_needed", "seed_error", "image_error"),
+    *("total_error", "verdict_other_images"),
     *("correlation", "planned", *STATES, "unpaired", "other_machine"),
 )
 
@@ -57,14 +61,17 @@ def contrasts(
       are at level 0.05 / contrasts, the hardest step of Holm's procedure, so that "find" means a
       verdict whatever the other arms do;
     - `seed_error`, `image_error`: standard errors of the difference over seeds, and over test
-      images if they were drawn again (which includes the part of seed noise that differs by image).
+      images if they were drawn again (which includes the part of seed noise that differs by image);
+    - `total_error`: its standard error over seeds and test images together, and the verdict that
+      the same tests give with this error, `verdict_other_images`.
 
     Args:
         plan: The confirmation plan.
         outcomes: States, machines and scores of its runs.
         costs: `training_flops` and `forward_flops` of every run that is done.
-        images: Columns study, arm, image, correct: the share (0 to 1) of the arm's runs that
-            classify that test image correctly.
+        images: Columns study, arm, image, correct, differs: the share (0 to 1) of the arm's runs
+            that classify that test image correctly, and the share of seeds at which either the arm
+            or its reference does.
         metrics: A part of `METRICS`.
 
     Returns:
@@ -81,14 +88,20 @@ def contrasts(
     table = pd.DataFrame(rows, columns=[*COLUMNS, "p_equivalence"])
     primary = table["metric"] == PRIMARY
     if primary.any():
-        correct = _correct_by_arm(images)
+        right, differs = (_by_arm(images, column) for column in ("correct", "differs"))
+        rows_of = table[primary].to_dict("records")
         table.loc[primary, "p_holm"] = holm(table.loc[primary, "p"].to_numpy(float))
-        table.loc[primary, "image_error"] = [_image_error(arm, correct) for arm in arms]
-    numbers = table.loc[primary, ["difference", "p_holm", "p_equivalence"]]
-    judged = [judge(*row) for row in numbers.itertuples(index=False)]
-    table = table.assign(verdict="", below_margin=False)
+        table.loc[primary, "image_error"] = [_image_error(arm, right) for arm in arms]
+        table.loc[primary, "total_error"] = [
+            _total_error(arm, row, right, differs) for arm, row in zip(arms, rows_of, strict=True)
+        ]
+    judged = [judge(*row) for row in table.loc[primary, JUDGED].itertuples(index=False)]
+    table = table.assign(verdict="", below_margin=False, verdict_other_images="")
     table.loc[primary, "verdict"] = [str(verdict) for verdict, _ in judged]
     table.loc[primary, "below_margin"] = [below for _, below in judged]
+    table.loc[primary, "verdict_other_images"] = _verdicts_on_other_images(
+        table[primary], plan.margin
+    )
     return table[list(COLUMNS)]
 
 
@@ -175,15 +188,42 @@ def _cost_values(sides: Sequence[Side], pair: Sequence[Arm], metric: str, costs:
     return finite(rows, 2)
 
 
-def _correct_by_arm(images: pd.DataFrame) -> dict[tuple[str, str], Array]:
-    """Return the shares (images,) by (study, arm), all in one order of the images."""
-    table = images.pivot(index="image", columns=["study", "arm"], values="correct")
+def _by_arm(images: pd.DataFrame, column: str) -> dict[tuple[str, str], Array]:
+    """Return a column (images,) by (study, arm), all in one order of the images."""
+    table = images.pivot(index="image", columns=["study", "arm"], values=column)
     return dict(zip(table.columns, table.to_numpy(float).T, strict=True))
 
 
-def _image_error(arm: Arm, correct: Mapping[tuple[str, str], Array]) -> float:
+def _image_error(arm: Arm, right: Mapping[tuple[str, str], Array]) -> float:
     """Return the standard error over test images; NaN where either arm has no run that is done."""
-    reference, shares = (correct.get(one.key) for one in arm.pair())
-    if reference is None or shares is None:
+    return standard_error(_share_differences(arm, right))
+
+
+def _total_error(
+    arm: Arm,
+    row: Mapping[str, Any],
+    right: Mapping[tuple[str, str], Array],
+    differs: Mapping[tuple[str, str], Array],
+) -> float:
+    """Return the standard error over seeds and test images; NaN where either is unknown."""
+    shares = _share_differences(arm, right)
+    if not len(shares):
         return nan
-    return standard_error(shares - reference)
+    return total_error(row["seed_error"], shares, mean(differs[arm.key]), row["n"])
+
+
+def _share_differences(arm: Arm, right: Mapping[tuple[str, str], Array]) -> Array:
+    """Return the differences (images,) of shares, arm minus reference; empty if one is unknown."""
+    reference, shares = (right.get(one.key) for one in arm.pair())
+    return np.empty(0) if reference is None or shares is None else shares - reference
+
+
+def _verdicts_on_other_images(primary: pd.DataFrame, margin: float) -> list[str]:
+    """Return the verdicts with the errors over seeds and test images together."""
+    differences, errors = (primary[name].to_numpy(float) for name in ("difference", "total_error"))
+    freedom = primary["n"].to_numpy(float) - 1
+    p_values = np.where(primary["p"].isna(), nan, t_test_p(differences, errors, freedom))
+    adjusted = holm(p_values)
+    equivalence = t_equivalence_p(differences, errors, freedom, margin)
+    numbers = zip(differences, adjusted, equivalence, strict=True)
+    return [str(judge(*values)[0]) for values in numbers]

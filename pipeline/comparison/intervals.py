@@ -164,6 +164,32 @@ def standard_error(values: Array) -> float:
     return float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else nan
 
 
+def total_error(seed_error: float, images: Array, disagreement: float, seeds: int) -> float:
+    """Return the standard error of a difference in accuracy over seeds and test images together.
+
+    With fresh seeds and other test images, the variance of the mean is that of seeds, of images,
+    and of single predictions (their interaction), which the spread over seeds and the spread over
+    images both contain: it is subtracted once, as in a crossed analysis of variance. A bootstrap of
+    seeds and images at once (Owen, Ann. Appl. Stat. 1, 2007) counts it three times.
+
+    Args:
+        seed_error: The standard error over seeds.
+        images: The differences (images,) of the shares of seeds that are right.
+        disagreement: The share of all predictions in which exactly one of the two is right.
+        seeds: The number of seeds.
+
+    Returns:
+        The error, not below that of seeds or of images alone; NaN for fewer than two of either.
+    """
+    count = len(images)
+    if seeds < 2 or count < 2:
+        return nan
+    of_seeds, of_images = seed_error**2, standard_error(images) ** 2
+    explained = of_seeds * (seeds - 1) + float(images.var()) + mean(images) ** 2
+    single = max(disagreement - explained, 0.0) / ((seeds - 1) * (count - 1))
+    return sqrt(max(of_seeds + of_images - single, of_seeds, of_images))
+
+
 def correlation(first: Array, second: Array) -> float:
     """Return Pearson's correlation of two arrays (n,), -1 to 1; NaN where either does not vary."""
     return float(np.corrcoef(first, second)[0, 1]) if varies(first) and varies(second) else nan

@@ -3,6 +3,7 @@
 from math import nan
 
 import numpy as np
+import scipy  # imports its parts on first use
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
@@ -25,6 +26,23 @@ def equivalence_p(differences: Array, margin: float) -> float:
     if not varies(differences):
         return nan
     return float(DescrStatsW(differences).ttost_mean(-margin, margin)[0])
+
+
+def t_test_p(differences: Array, errors: Array, freedom: Array) -> Array:
+    """Return two-sided p of t tests with given standard errors and degrees of freedom, all (n,).
+
+    An error that is 0 or NaN has p NaN.
+    """
+    known = np.where(errors > 0, errors, np.nan)
+    p_values: Array = 2 * scipy.special.stdtr(freedom, -np.abs(differences) / known)
+    return p_values
+
+
+def t_equivalence_p(differences: Array, errors: Array, freedom: Array, margin: float) -> Array:
+    """Return p of two one-sided t tests, as `equivalence_p`, with given errors, all (n,)."""
+    known = np.where(errors > 0, errors, np.nan)
+    p_values: Array = scipy.special.stdtr(freedom, (np.abs(differences) - margin) / known)
+    return p_values
 
 
 def holm(p_values: Array) -> Array:

@@ -61,21 +61,40 @@ def correct_images(
 
 def image_rows(
     plan: Plan, correct: Mapping[str, NDArray[np.float64]]
-) -> Iterator[tuple[str, str, int, float]]:
-    """Yield (study, arm, image, share) for every test image of every compared arm.
+) -> Iterator[tuple[str, str, int, float, float]]:
+    """Yield (study, arm, image, share, differs) for every test image of every compared arm.
 
     Args:
         plan: The confirmation plan.
-        correct: (examples,) by run, 1 where the run classifies the image correctly; the share is
-            over the arm's runs among these.
+        correct: (examples,) by run, 1 where the run classifies the image correctly. The share is
+            over the arm's runs among these; `differs` is the share of the seeds at which exactly
+            one of the arm and its reference is right, NaN where no seed has both.
     """
-    runs: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
+    runs: dict[tuple[str, str], dict[int, NDArray[np.float64]]] = {}
     for run in plan.runs_of("comparison"):
         if run.fingerprint in correct:
-            runs.setdefault((run.study, run.arm), []).append(correct[run.fingerprint])
-    for arm, images in runs.items():
-        for image, share in enumerate(np.mean(images, axis=0)):
-            yield (*arm, image, float(share))
+            images = correct[run.fingerprint]
+            runs.setdefault((run.study, run.arm), {})[run.seed] = images
+    references = {(study, arm.name): (study, arm.against) for study, arm in plan.arms()}
+    for arm, by_seed in runs.items():
+        shares = np.mean(list(by_seed.values()), axis=0)
+        differs = _differing(by_seed, runs.get(references[arm], {}))
+        for image, values in enumerate(zip(shares, differs, strict=True)):
+            share, differing = values
+            yield (*arm, image, float(share), float(differing))
+
+
+def _differing(
+    arm: Mapping[int, NDArray[np.float64]], reference: Mapping[int, NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return the share (examples,) of common seeds at which the two differ, NaN without one."""
+    seeds = [seed for seed in arm if seed in reference]
+    if not seeds:
+        return np.full(len(next(iter(arm.values()))), np.nan)
+    different: NDArray[np.float64] = np.mean(
+        [arm[seed] != reference[seed] for seed in seeds], axis=0
+    )
+    return different
 
 
 def _view_scores(predictions: Predictions, test_labels: Labels) -> Iterator[Score]:

@@ -15,7 +15,9 @@ PLACES = 2  # of a percent
 
 
 def metrics(data: ReportData) -> dict[str, Any]:
-    """Return baseline (percent), differences of arms (points) and runs; None if unknown.
+    """Return baseline (percent), differences of arms (points), runs and failed trust checks.
+
+    What is unknown is None.
 
     Every name is a column of `dvc exp show`: few, and short.
     """
@@ -28,6 +30,7 @@ def metrics(data: ReportData) -> dict[str, Any]:
         },
         "points": {row["arm"]: _percent(row["difference"]) for row in primary.to_dict("records")},
         "runs": {name: runs[name] for name in ("planned", "done")},
+        "failed_checks": len(data.failed_checks),
     }
 
 

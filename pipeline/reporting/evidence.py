@@ -73,6 +73,8 @@ class ReportData:
     member_gains: pd.DataFrame
     equal_cost: pd.DataFrame
     calibration: pd.DataFrame
+    references: pd.DataFrame
+    trust: pd.DataFrame
 
     @cached_property
     def primary(self) -> pd.DataFrame:
@@ -110,6 +112,11 @@ class ReportData:
                 (study, arm.name)
             )
         return list(groups.values())
+
+    @cached_property
+    def failed_checks(self) -> frozenset[str]:
+        """Return the trust checks that failed."""
+        return frozenset(self.trust.loc[~self.trust["passed"], "check"])
 
     def label(self, study: str, arm: str) -> str:
         """Return the name of an arm, with its study and its reference if they are not plain."""

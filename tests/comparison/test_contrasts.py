@@ -10,7 +10,7 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from pipeline.comparison import contrasts as module
 from pipeline.comparison.contrasts import COLUMNS, METRICS
-from pipeline.comparison.intervals import detectable, seeds_needed
+from pipeline.comparison.intervals import detectable, seeds_needed, total_error
 from pipeline.comparison.levels import COSTS, SCORES
 from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
@@ -104,7 +104,7 @@ def counted(plan):
 
 
 def drawn(plan, seed=3):
-    """Return shares of runs that are right on each test image."""
+    """Return the shares of runs that are right, and of pairs that differ, on each test image."""
     generator = np.random.default_rng(seed)
     rows = [
         (study.name, arm.name, image)
@@ -113,7 +113,8 @@ def drawn(plan, seed=3):
         for image in range(IMAGES)
     ]
     frame = pd.DataFrame(rows, columns=["study", "arm", "image"])
-    return frame.assign(correct=generator.integers(0, 7, len(frame)) / 6)
+    correct, differs = generator.integers(0, 7, (2, len(frame))) / 6
+    return frame.assign(correct=correct, differs=differs)
 
 
 def contrasts(scores, plan, states, machines, costs=None, images=None):
@@ -201,9 +202,9 @@ def test_pairs_are_made_by_seed_not_by_place(scores, plan, states, machines):
 def test_only_the_primary_metric_carries_a_verdict(scores, plan, states, machines):
     table = contrasts(scores, plan, states, machines)
     other = table[table["metric"] != "test_accuracy"]
-    judged = ["p_holm", "detectable", "seeds_needed", "seed_error", "image_error"]
+    judged = ["p_holm", "detectable", "seeds_needed", "seed_error", "image_error", "total_error"]
     assert other[judged].isna().all(axis=None)
-    assert set(other["verdict"]) == {""}
+    assert set(other["verdict"]) == set(other["verdict_other_images"]) == {""}
     assert not other["below_margin"].any()
     assert table[table["metric"] == "test_accuracy"][judged].notna().all(axis=None)
     assert table[table["metric"].isin([*WHERE])]["p_sign_flip"].notna().all()
@@ -265,6 +266,37 @@ def test_image_error_is_the_spread_over_test_sets_drawn_again(scores, plan, stat
             row(contrasts(scores, plan, states, machines, images=images), "drop").image_error
         )
     assert np.mean(errors) == pytest.approx(means.std(), rel=0.1)
+
+
+def test_the_total_error_is_of_seeds_and_images_together(scores, plan, states, machines):
+    images = drawn(plan)
+    found = row(contrasts(scores, plan, states, machines, images=images), "drop")
+    right = images.pivot(index="image", columns="arm", values="correct")
+    shares = (right["drop"] - right["baseline"]).to_numpy()
+    differs = images.loc[images["arm"] == "drop", "differs"].mean()
+    assert found.total_error == pytest.approx(total_error(found.seed_error, shares, differs, 6))
+
+
+def test_a_verdict_may_not_hold_on_other_test_images(scores, plan, states, machines):
+    """Seeds agree on a gain of 2 points, which is within the error of 40 images."""
+    jitter = np.array([0.001, -0.001, 0.002, -0.002, 0.001, -0.001])
+    scores = put(put(scores, "baseline", np.full(6, 0.5)), "drop", 0.52 + jitter)
+    few = row(contrasts(scores, plan, states, machines), "drop")
+    assert (few.verdict, few.verdict_other_images) == ("helps", "inconclusive")
+    steady = drawn(plan).assign(correct=0.5, differs=0.0)
+    many = row(contrasts(scores, plan, states, machines, images=steady), "drop")
+    assert many.total_error == pytest.approx(many.seed_error)
+    assert (many.verdict, many.verdict_other_images) == ("helps", "helps")
+
+
+def test_an_equivalence_may_not_hold_on_other_test_images(scores, plan, states, machines):
+    jitter = np.array([0.001, -0.001, 0.002, -0.002, 0.001, -0.001])
+    scores = put(put(scores, "baseline", np.full(6, 0.5)), "drop", 0.5 + jitter)
+    few = row(contrasts(scores, plan, states, machines), "drop")
+    assert (few.verdict, few.verdict_other_images) == ("equivalent", "inconclusive")
+    steady = drawn(plan).assign(correct=0.5, differs=0.0)
+    many = row(contrasts(scores, plan, states, machines, images=steady), "drop")
+    assert many.verdict_other_images == "equivalent"
 
 
 def test_costs_are_in_those_of_the_pairs_own_baseline(scores, plan, states, machines):

@@ -15,8 +15,10 @@ from pipeline.comparison.intervals import (
     interval,
     seeds_needed,
     sign_flip_p,
+    standard_error,
+    total_error,
 )
-from pipeline.comparison.significance import equivalence_p
+from pipeline.comparison.significance import equivalence_p, t_equivalence_p, t_test_p
 
 
 @pytest.fixture
@@ -330,3 +332,67 @@ def test_correlation():
     )
     assert np.isnan(correlation(rising, np.full(3, 0.9)))
     assert np.isnan(correlation(rising[:1], rising[:1]))
+
+
+def right_or_wrong(generator: np.random.Generator, seeds: int, images: int) -> np.ndarray:
+    """Return differences (seeds, images) of being right: -1, 0 or 1.
+
+    Seeds differ in skill, images in difficulty, and single predictions by chance.
+    """
+    skill = generator.normal(0, 0.02, (2, seeds, 1)) + np.array([0.0, 0.03]).reshape(2, 1, 1)
+    ease = generator.normal(0.8, 0.1, (1, 1, images)) + generator.normal(0, 0.06, (2, 1, images))
+    reference, arm = generator.random((2, seeds, images)) < skill + ease
+    return arm.astype(float) - reference
+
+
+def error_of(differences: np.ndarray) -> float:
+    means = differences.mean(axis=1)
+    images = differences.mean(axis=0)
+    disagreement = float(np.square(differences).mean())
+    return total_error(standard_error(means), images, disagreement, len(differences))
+
+
+def test_the_total_error_is_the_spread_over_fresh_seeds_and_other_images():
+    generator = np.random.default_rng(3)
+    drawn = [right_or_wrong(generator, 12, 200) for _ in range(2000)]
+    spread = np.std([differences.mean() for differences in drawn])
+    variances = np.square([error_of(differences) for differences in drawn])
+    of_seeds = np.square([standard_error(differences.mean(axis=1)) for differences in drawn])
+    of_images = np.square([standard_error(differences.mean(axis=0)) for differences in drawn])
+    bootstrap = 2 * (of_seeds + of_images) - variances  # as the next test shows
+    assert np.sqrt(variances.mean()) / spread == pytest.approx(1.02, abs=0.05)
+    assert np.sqrt(of_seeds.mean()) < 0.95 * spread
+    assert np.sqrt(bootstrap.mean()) > 1.3 * spread
+
+
+def test_the_total_error_is_that_of_a_bootstrap_which_counts_the_interaction_three_times():
+    """A bootstrap of n - 1 seeds and N - 1 images, by brute force."""
+    generator = np.random.default_rng(4)
+    differences = right_or_wrong(generator, 6, 60)
+    rows, columns = (
+        generator.integers(6, size=(20_000, 5)),
+        generator.integers(60, size=(20_000, 59)),
+    )
+    means = [differences[row][:, column].mean() for row, column in zip(rows, columns, strict=True)]
+    of_seeds = standard_error(differences.mean(axis=1)) ** 2
+    of_images = standard_error(differences.mean(axis=0)) ** 2
+    single = of_seeds + of_images - error_of(differences) ** 2
+    assert single > 0
+    assert np.var(means) == pytest.approx(of_seeds + of_images + single, rel=0.04)
+
+
+def test_the_total_error_is_never_below_that_of_seeds_or_of_images():
+    images = np.array([0.1, -0.1, 0.2, 0.0])
+    assert total_error(0.05, images, 100.0, 3) == pytest.approx(max(0.05, standard_error(images)))
+    assert np.isnan(total_error(np.nan, images, 0.1, 1))
+    assert np.isnan(total_error(0.1, images[:1], 0.1, 3))
+
+
+def test_tests_with_given_errors_agree_with_those_of_the_differences(pairs):
+    differences = pairs[1] - pairs[0]
+    found = interval(differences)
+    given = [np.array([number]) for number in (found.mean, standard_error(differences), 14.0)]
+    assert t_test_p(*given)[0] == pytest.approx(found.p)
+    assert t_equivalence_p(*given, 0.02)[0] == pytest.approx(equivalence_p(differences, 0.02))
+    assert np.isnan(t_test_p(given[0], np.zeros(1), given[2])).all()
+    assert np.isnan(t_equivalence_p(given[0], np.zeros(1), given[2], 0.02)).all()

@@ -60,7 +60,9 @@ class Reports:
             [places.assign(split=split, metric=name) for split, name in WHERE.values()],
             ignore_index=True,
         )
-        self.images = pd.DataFrame({"study": [], "arm": [], "image": [], "correct": []})
+        self.images = pd.DataFrame(
+            {"study": [], "arm": [], "image": [], "correct": [], "differs": []}
+        )
 
     def table(self, accuracies):
         scores = self.scores.assign(value=np.tile(np.ravel(accuracies), len(WHERE)))

@@ -102,7 +102,8 @@ def test_the_pages_keep_their_order(found: ReportData) -> None:
 
 def test_every_page_is_linked_and_links_back(found: ReportData) -> None:
     made = all_pages(found)
-    linked = re.findall(r"\]\((pages/[^)]+)\)", made["report.md"])
+    contents = made["report.md"].partition("## Pages")[2]
+    linked = re.findall(r"\]\((pages/[^)]+)\)", contents)
     assert linked == list(made)[1:]
     assert all(made[name].startswith("[← the report](../report.md)") for name in linked)
     assert "[layers](pages/study_layers.md): Is layers worth it?" in made["report.md"]

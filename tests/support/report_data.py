@@ -13,7 +13,9 @@ from pipeline.comparison.costs import costs
 from pipeline.comparison.curves import curve_means
 from pipeline.comparison.diagnosis import diagnosis
 from pipeline.comparison.gains import GAIN, MEMBERS, PASSES
+from pipeline.comparison.references import COLUMNS as REFERENCES
 from pipeline.comparison.resolution import resolution
+from pipeline.comparison.trust import trust
 from pipeline.comparison.variance import standard_errors
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
@@ -28,7 +30,7 @@ DATA = {"development": 1078, "validation": 0, "notes": []}
 SETTINGS = {
     "data": {"dataset": "digits", "train_size": 7},
     "model": {"name": "resnet"},
-    "training": {"epochs": 2, "batch_size": 4},
+    "training": {"epochs": 2, "batch_size": 4, "learning_rate": 0.05},
 }
 VERDICTS = {
     "augmentation": (0.02, "helps"),
@@ -80,11 +82,15 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
     scores = pd.DataFrame(_scores(plan), columns=columns)
     outcomes = arm_tables.run_outcomes(plan, scores)
     history = [
-        {"epoch": 2, "updates": 6, "split": split, "loss": 0.1, "accuracy": 0.9}
+        {"epoch": epoch, "updates": 3 * epoch, "split": split, "loss": 0.1, "accuracy": 0.9}
+        for epoch in (1, 2)
         for split in ("train", "validation")
     ]
     contrasts = pd.DataFrame(_contrasts(studies, verdicts))
     means = arm_tables.arm_means(outcomes, plan, records)
+    histories = dict.fromkeys(records, history)
+    references = pd.DataFrame(columns=list(REFERENCES))
+    checked = {"contrasts": contrasts, "scores": scores, "references": references}
     return ReportData(
         confirmation=plan,
         runs=run_frame(plan, records),
@@ -102,7 +108,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         costs=costs(plan, means, records),
         rules=arm_tables.rule_means(plan, scores),
         audits=arm_tables.audit_means(plan, records),
-        curves=curve_means(plan, dict.fromkeys(records, history)),
+        curves=curve_means(plan, histories),
         diagnosis=diagnosis(plan, outcomes),
         correlations=gap_correlations(outcomes),
         resolution=resolution(928, 0, 928 / 1078),
@@ -110,6 +116,8 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         member_gains=pd.DataFrame(columns=[*MEMBERS, *BAND, *GAIN]),
         equal_cost=pd.DataFrame(columns=list(equal_cost.COLUMNS)),
         calibration=pd.DataFrame(columns=list(BINS)),
+        references=references,
+        trust=trust(plan, records, histories, checked, []),
     )
 
 
@@ -143,7 +151,8 @@ def _contrasts(studies: Studies, verdicts: dict[str, Judged]) -> list[dict[str, 
     fixed = {
         **{"view": "deterministic", "members": 1, "n": 3, "baseline_mean": 0.9, "p": 0.01},
         **{"p_sign_flip": 0.25, "detectable": 0.0123, "seeds_needed": 1234.0, "correlation": 0.5},
-        **{"seed_error": 0.002, "image_error": 0.005, "unpaired": 0, "other_machine": 0},
+        **{"seed_error": 0.002, "image_error": 0.005, "total_error": 0.006},
+        **{"unpaired": 0, "other_machine": 0},
         **{"planned": 3, "done": 3, "failed": 0, "diverged": 0, "missing": 0},
     }
     rows = []
@@ -157,6 +166,7 @@ def _contrasts(studies: Studies, verdicts: dict[str, Judged]) -> list[dict[str, 
                 row |= {"low": shift - 0.005, "high": shift + 0.005}
                 row["excludes_zero"] = abs(shift) > 0.005
                 row |= {"p_holm": 0.02 if primary else NAN, "verdict": verdict if primary else ""}
+                row["verdict_other_images"] = row["verdict"]
                 row["below_margin"] = primary and any(below)
                 rows.append(row)
     return rows

@@ -21,6 +21,7 @@ from pipeline.reporting.pages._page import (
     incomplete_runs,
     rules,
 )
+from pipeline.reporting.pages._trust import qualifiers, trust_section
 from pipeline.reporting.pages.gap import smallest_gap
 from pipeline.reporting.pages.published import published_sentence
 from pipeline.reporting.pages.variance import largest_streams, standard_error_sentence
@@ -58,6 +59,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         left_out(data),
         f"![{FOREST}](figures/forest.png)",
         note if len(data.primary) > MOST else "",
+        md.section("Trust checks", trust_section(data)),
         md.section("Diagnosis", diagnosis_section(data)),
         smallest_gap(data),
         md.section("Interactions", interaction_lines(data)),
@@ -70,7 +72,10 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
 
 
 def headline(data: ReportData) -> str:
-    """Return the findings in plain language: verdict by verdict, then the baseline's gap."""
+    """Return the findings in plain language: verdict by verdict, then the baseline's gap.
+
+    Failed trust checks limit the first sentence to the budget or the values tried.
+    """
     sentences = [_verdict_sentence(data, *judged) for judged in VERDICTS]
     findings = [sentence for sentence in sentences if sentence]
     if not (data.primary["verdict"] == Verdict.HELPS).any():
@@ -84,7 +89,8 @@ def headline(data: ReportData) -> str:
         f"(Points of test accuracy, {md.INTERVAL}s. A detectable difference is the smallest that "
         f"these seeds find with {100 * POWER:g} % power.)"
     )
-    return f"With {_fresh_seeds(data.primary)}, {' '.join(findings)} {note}"
+    budget, values = qualifiers(data)
+    return f"With {_fresh_seeds(data.primary)}{budget}, {values}{' '.join(findings)} {note}"
 
 
 def headline_table(data: ReportData) -> str:

@@ -43,6 +43,30 @@ evidence that there is no effect that matters.
 Only test accuracy has verdicts; every other metric has an interval and an uncorrected p. The \
 aim is not a small gap but accuracy on validation and test images."""
 
+TRUST = f"""\
+A failed check changes no verdict. It limits what a verdict means, and the first sentence of the \
+report says so where the values tried or the budget are in question.
+
+- **Baseline tuned**: nuisance values were searched, and the best is not at an end of those tried, \
+unless that is a bound of its field.
+- **Search spaces**: the same for every arm with an ordered numeric space.
+- **Chosen settings**: the mean validation accuracy on the exploration seeds is above that of the \
+reference.
+- **Budget**: validation accuracy over the last third of training, interpolated between the \
+points of the curve, rises by no more than {{margin}} on average, or its interval includes 0. A \
+learning rate that falls to zero always raises it somewhat.
+- **Reference classifiers**: majority class, 1-nearest neighbour (Euclidean) and multinomial \
+logistic regression (scikit-learn), on the splits, standardized inputs and training labels of the \
+network. The mean difference in validation accuracy, paired by seed, is above 0 and so is its \
+interval. Large training sets are compared at the first 2 to 5 seeds.
+- **Other test images**: the tests of the verdict, repeated with the standard error over seeds and \
+test images together, give the same verdict. Its square is that over seeds plus that over images \
+minus that of single predictions, which both contain.
+- **Seeds**: 2 / 2^n, the smallest p of the exact sign-flip test, times the number of arms is at \
+most {LEVEL:g}.
+- **Trials**: every searched arm tried as many settings, apart from those that widening added.
+- **Machine**: processor type, number of threads and device are the same for all runs."""
+
 
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield the page."""
@@ -56,6 +80,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         f"## Protocol\n\n{md.format_bullets([f'{line}.' for line in _protocol(data)])}",
         f"## Statistics\n\n{_statistics(data)}",
         f"## How to read a verdict\n\n{READING}",
+        f"## Trust checks\n\n{TRUST.format(margin=md.format_margin(data.confirmation.margin))}",
     )
     yield Page("method", "Method, and how to read a verdict", body)
 

@@ -1,0 +1,87 @@
+"""Score reference classifiers on the splits of the confirmation seeds.
+
+A network that does not beat them was trained badly, whatever a regularizer adds to it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config.run import Data
+from pipeline.config.streams import Streams
+from pipeline.data.arrays import Arrays
+from pipeline.data.splits import train_and_validation
+
+COLUMNS = ("classifier", "seed", "validation_accuracy")
+LARGE = 1_000_000  # training images x features
+MOST_WORK = 30_000_000  # training images x features x seeds, where one seed is large
+SMALLEST = 1e-6  # deviation of a constant channel
+FEW = (2, 5)  # seeds of large training sets
+MOST_ITERATIONS = 10_000  # of logistic regression; CIFAR-10 takes 15
+
+
+def references(pool: Arrays, data: Data, seeds: Sequence[int]) -> pd.DataFrame:
+    """Return the validation accuracy of every reference classifier at every seed.
+
+    They are the majority class, 1-nearest neighbour (Euclidean) and multinomial logistic regression
+    with the defaults of scikit-learn, but the faster solver. Images are standardized per channel by
+    the training images, as the network's are, and training labels are those the network sees,
+    noise included. The test set is not read.
+
+    Args:
+        pool: The development pool.
+        data: The data settings of the protocol.
+        seeds: The seeds of the baseline's runs; of large training sets the first two to five count.
+
+    Returns:
+        A table with `COLUMNS`; accuracies are fractions.
+    """
+    from threadpoolctl import threadpool_limits
+
+    rows = []
+    with threadpool_limits(1):  # the same numbers for any number of cores
+        for seed in _used(seeds, data.train_size * int(np.prod(pool.shape))):
+            train, validation = train_and_validation(pool, data, Streams.of(seed).split)
+            rows += [(name, seed, score) for name, score in _scores(train, validation).items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _used(seeds: Sequence[int], work: int) -> Sequence[int]:
+    """Return the seeds that are scored, where one takes `work`."""
+    if work <= LARGE:
+        return seeds
+    fewest, most = FEW
+    return seeds[: min(max(MOST_WORK // work, fewest), most)]
+
+
+def _scores(train: Arrays, validation: Arrays) -> dict[str, float]:
+    """Return the validation accuracy of every classifier by its name."""
+    mean = train.images.mean((0, 2, 3), np.float64, keepdims=True)
+    deviation = train.images.std((0, 2, 3), np.float64, keepdims=True)
+    images, held_out = (
+        ((part.images - mean) / np.maximum(deviation, SMALLEST)).reshape(len(part.images), -1)
+        for part in (train, validation)
+    )
+    scores = {}
+    for name, classifier in _classifiers(len(np.unique(train.labels))).items():
+        classifier.fit(images, train.labels)
+        scores[name] = float(classifier.score(held_out, validation.labels))
+    return scores
+
+
+def _classifiers(classes: int) -> dict[str, Any]:
+    """Return the classifiers by name; noisy labels of one class leave no logistic regression."""
+    from sklearn.dummy import DummyClassifier  # slow to import
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+
+    simple = {
+        "majority class": DummyClassifier(strategy="most_frequent"),
+        "1-nearest neighbour": KNeighborsClassifier(n_neighbors=1),
+    }
+    if classes == 1:
+        return simple
+    regression = LogisticRegression(solver="newton-cg", max_iter=MOST_ITERATIONS)
+    return {**simple, "logistic regression": regression}

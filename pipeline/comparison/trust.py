@@ -1,0 +1,238 @@
+"""Check what a careful reader asks of a comparison: was it fair, and is it safe?
+
+A failed check changes no verdict. It limits what a verdict means.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import count
+from math import nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.comparison.curves import Histories
+from pipeline.comparison.intervals import Array, half_width, interval
+from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.verdicts import Verdict
+from pipeline.config.plan import BASELINE, Plan
+
+NUMBERS = ("value", "low", "high", "limit")
+COLUMNS = ("check", "study", "arm", "subject", "passed", "at_bound", *NUMBERS)
+SEARCH = (  # of the searches of the choice
+    *("study", "arm", "trials", "seeds", "ordered", "edge", "at_bound", "place", "widened"),
+    *("gain", "gain_low", "gain_high", "chosen"),
+)
+LAST = 2 / 3  # of the epochs; what follows is the last third of training
+Rows = Iterator[dict[str, Any]]
+Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
+
+
+class Check(StrEnum):
+    """One question about a whole report; the members are in the order of the table.
+
+    Attributes:
+        TUNED: Was the baseline tuned, and is its best value inside the space? Value: its trials.
+        INTERIOR: Is the chosen value inside its space, or at a bound of its field? Per arm with an
+            ordered space; value: how often the space was widened.
+        GAIN: Does the chosen setting beat its reference on validation? Per arm; value: the gain.
+        BUDGET: Has validation accuracy stopped rising? Per arm; value: the change over the last
+            third of training. It fails above the margin, where the interval excludes 0 or is
+            unknown. A learning rate that falls to zero always raises the accuracy somewhat.
+        REFERENCES: Is the baseline above simple classifiers? Per classifier; value: the mean
+            difference in validation accuracy, paired by seed. It fails where the mean is not above
+            0 or the interval includes 0.
+        IMAGES: Does the verdict hold on other test images? Per arm with a verdict other than
+            inconclusive; value: the difference, its interval over seeds and images together.
+        SEEDS: Can the exact sign-flip test be significant after Holm's correction? Per arm; value:
+            its seeds.
+        TRIALS: Did the arms have equal numbers of trials? Per searched arm; value: its trials. A
+            widened space may have more.
+        MACHINE: Are all runs from one kind of machine? Per kind; value: its runs.
+    """
+
+    TUNED = "baseline_tuned"
+    INTERIOR = "spaces_interior"
+    GAIN = "settings_beat_reference"
+    BUDGET = "budget_sufficient"
+    REFERENCES = "baseline_above_references"
+    IMAGES = "verdicts_on_other_images"
+    SEEDS = "seeds_sufficient"
+    TRIALS = "equal_trials"
+    MACHINE = "same_machine"
+
+
+def trust(
+    plan: Plan,
+    records: Records,
+    histories: Histories,
+    tables: Mapping[str, pd.DataFrame],
+    searches: Sequence[Mapping[str, Any]],
+) -> pd.DataFrame:
+    """Return one row per check and arm, classifier or machine that it is about.
+
+    A check passes where all of its rows do. One without rows does not apply.
+
+    Args:
+        plan: The confirmation plan.
+        records: The records of its runs by fingerprint, empty for a missing run.
+        histories: The learning curves of the runs that are compared and done.
+        tables: The tables `contrasts`, `scores` and `references`.
+        searches: One row per searched arm and one for the tuned baseline, with the keys `SEARCH`.
+
+    Returns:
+        A table with `COLUMNS`; accuracies are fractions, undefined numbers NaN.
+    """
+    searched = pd.DataFrame(searches, columns=list(SEARCH))
+    of_baseline = searched["arm"] == BASELINE
+    arms = searched[~of_baseline].to_dict("records")
+    primary = tables["contrasts"][tables["contrasts"]["metric"] == PRIMARY].to_dict("records")
+    rows = [
+        *_tuned(plan, searched[of_baseline].to_dict("records")),
+        *_interior(arms),
+        *_gains(arms),
+        *_budgets(plan, histories),
+        *_above_references(plan, tables["scores"], tables["references"]),
+        *_other_images(primary),
+        *_seeds(primary),
+        *_trials(arms),
+        *_machines(records),
+    ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.astype({"passed": bool, **dict.fromkeys(NUMBERS, float)})
+
+
+def seeds_required(arms: int) -> int:
+    """Return the smallest number of seeds at which the exact sign-flip test can be significant.
+
+    Its smallest p is 2 / 2^n; Holm's correction multiplies it by the number of arms.
+    """
+    return next(n for n in count(2) if arms * 2 / 2**n <= LEVEL)
+
+
+def _row(check: Check, passed: bool, study: str, arm: str, **more: Any) -> dict[str, Any]:
+    numbers = dict.fromkeys(NUMBERS, nan)
+    named = {"check": str(check), "study": study, "arm": arm, "subject": "", "at_bound": False}
+    return {**named, "passed": bool(passed), **numbers, **more}
+
+
+def _tuned(plan: Plan, searches: Sequence[Mapping[str, Any]]) -> Rows:
+    if not searches:
+        yield _row(Check.TUNED, False, plan.studies[0].name, BASELINE, value=0)
+    for row in searches:
+        passed = row["chosen"] and _is_interior(row)
+        named = {**_place(row), "value": row["trials"]}
+        yield _row(Check.TUNED, passed, row["study"], BASELINE, **named)
+
+
+def _interior(searches: Iterable[Mapping[str, Any]]) -> Rows:
+    for row in searches:
+        if row["ordered"] and row["chosen"]:
+            named = {**_place(row), "value": row["widened"]}
+            yield _row(Check.INTERIOR, _is_interior(row), row["study"], row["arm"], **named)
+
+
+def _place(search: Mapping[str, Any]) -> dict[str, Any]:
+    at_bound = bool(search["edge"] and search["at_bound"])
+    return {"subject": search["place"], "at_bound": at_bound}
+
+
+def _is_interior(search: Mapping[str, Any]) -> bool:
+    return not search["edge"] or bool(search["at_bound"])
+
+
+def _gains(searches: Iterable[Mapping[str, Any]]) -> Rows:
+    for row in searches:
+        if row["chosen"] and not pd.isna(row["gain"]):
+            numbers = {"value": row["gain"], "low": row["gain_low"], "high": row["gain_high"]}
+            passed = row["gain"] > 0
+            yield _row(Check.GAIN, passed, row["study"], row["arm"], **numbers, limit=0.0)
+
+
+def _budgets(plan: Plan, histories: Histories) -> Rows:
+    changes: dict[tuple[str, str], list[float]] = {}
+    for run in plan.runs_of("comparison"):
+        shared = run.arm == BASELINE and run.study != plan.studies_of("comparison")[0].name
+        if run.fingerprint in histories and not shared:
+            change = _last_change(histories[run.fingerprint])
+            changes.setdefault((run.study, run.arm), []).append(change)
+    for (study, arm), values in changes.items():
+        numbers = _estimate(np.array(values, dtype=float))
+        rises = numbers["value"] > plan.margin and not numbers["low"] <= 0
+        passed = not rises and not pd.isna(numbers["value"])
+        yield _row(Check.BUDGET, passed, study, arm, **numbers, limit=plan.margin)
+
+
+def _last_change(history: Sequence[Mapping[str, Any]]) -> float:
+    """Return the change of validation accuracy over the last third of training, interpolated.
+
+    It is NaN where the curve has no two points.
+    """
+    points = [(row["epoch"], row["accuracy"]) for row in history if row["split"] == "validation"]
+    if len(points) < 2:
+        return nan
+    epochs, accuracies = np.array(points, dtype=float).T
+    return float(accuracies[-1] - np.interp(LAST * epochs[-1], epochs, accuracies))
+
+
+def _above_references(plan: Plan, scores: pd.DataFrame, references: pd.DataFrame) -> Rows:
+    study = plan.studies_of("comparison")[0].name
+    runs = [run for run in plan.runs_of("comparison") if (run.study, run.arm) == (study, BASELINE)]
+    seeds = {run.fingerprint: run.seed for run in runs}
+    found = scores[
+        scores["fingerprint"].isin(seeds)
+        & (scores["view"] == "deterministic")
+        & (scores["split"] == "validation")
+        & (scores["metric"] == "accuracy")
+    ]
+    baseline = found.assign(seed=found["fingerprint"].map(seeds)).set_index("seed")["value"]
+    for classifier, rows in references.groupby("classifier", sort=False):
+        reference = rows.set_index("seed")["validation_accuracy"]
+        numbers = _estimate((baseline - reference).dropna().to_numpy(float))
+        named = {"subject": classifier, **numbers, "limit": 0.0}
+        passed = numbers["value"] > 0 and not numbers["low"] <= 0
+        yield _row(Check.REFERENCES, passed, study, BASELINE, **named)
+
+
+def _other_images(primary: Iterable[Mapping[str, Any]]) -> Rows:
+    for row in primary:
+        if row["verdict"] != Verdict.INCONCLUSIVE:
+            half = float(half_width(row["total_error"], np.array(row["n"])))
+            bounds = {"low": row["difference"] - half, "high": row["difference"] + half}
+            named = {"subject": row["verdict"], "value": row["difference"], **bounds}
+            passed = row["verdict"] == row["verdict_other_images"]
+            yield _row(Check.IMAGES, passed, row["study"], row["arm"], **named)
+
+
+def _seeds(primary: Sequence[Mapping[str, Any]]) -> Rows:
+    required = seeds_required(len(primary))
+    for row in primary:
+        numbers = {"value": row["n"], "limit": required}
+        yield _row(Check.SEEDS, row["n"] >= required, row["study"], row["arm"], **numbers)
+
+
+def _trials(searches: Sequence[Mapping[str, Any]]) -> Rows:
+    if len(searches) < 2:
+        return
+    fixed = [row["trials"] for row in searches if not row["widened"]]
+    most = max(fixed, default=min(row["trials"] for row in searches))
+    for row in searches:
+        numbers = {"value": row["trials"], "limit": most}
+        yield _row(Check.TRIALS, row["trials"] >= most, row["study"], row["arm"], **numbers)
+
+
+def _machines(records: Records) -> Rows:
+    kinds = Counter(
+        json.dumps(record["machine"]) for record in records.values() if "machine" in record
+    )
+    for place, (kind, runs) in enumerate(kinds.most_common()):
+        words = [f"{key}={value}" for key, value in json.loads(kind).items()]
+        yield _row(Check.MACHINE, place == 0, "", "", subject=", ".join(words), value=runs)
+
+
+def _estimate(values: Array) -> dict[str, float]:
+    estimate = interval(values)
+    return {"value": estimate.mean, "low": estimate.low, "high": estimate.high}

@@ -1,0 +1,218 @@
+"""Write the trust checks of a report: failed ones first, each with its number and its cure."""
+
+from collections.abc import Callable, Sequence
+
+from pipeline.comparison.trust import Check
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData
+
+Rows = Sequence[md.Row]
+NAMED = 3  # arms that a line names; more are counted
+PARAMETERS = "`params.yaml`"
+INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
+METHOD = "[What each check measures](pages/method.md#trust-checks)."
+
+
+def trust_section(data: ReportData) -> str:
+    """Return a line for every check that applies, the failed ones first."""
+    failed, passed = [], []
+    for check, write in LINES.items():
+        rows = data.trust[data.trust["check"] == check].to_dict("records")
+        wrong = [row for row in rows if not row["passed"]]
+        if wrong:
+            failed.append(f"**Failed**: {write(data, rows, wrong)}")
+        elif rows:
+            passed.append(f"Passed: {write(data, rows, [])}")
+    lines = md.format_bullets([*failed, *passed])
+    if not lines:
+        return ""
+    return md.join_parts(f"{INTRODUCTION} {METHOD}" if failed else METHOD, lines)
+
+
+def qualifiers(data: ReportData) -> tuple[str, str]:
+    """Return what failed checks add to the start of the answer: its conditions, and its range."""
+    failed = data.failed_checks
+    edge = data.trust[(data.trust["check"] == Check.TUNED) & (data.trust["subject"] != "")]
+    ends = Check.INTERIOR in failed or not edge["passed"].all()
+    budget = " and this budget" if Check.BUDGET in failed else ""
+    return budget, "among the values tried, " if ends else ""
+
+
+def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
+    row, file = rows[0], _protocol_file(data)
+    trials = md.format_count(int(row["value"]), "trial")
+    if not failed:
+        bound = ", at the bound of its field" if row["at_bound"] else ""
+        return f"The baseline is tuned ({_place(row)}{bound}; {trials})."
+    if row["subject"]:
+        return (
+            f"The best value of the baseline is at an end of those tried ({_place(row)}; "
+            f"{trials}). Widen `tune` in {file}."
+        )
+    rate = data.confirmation.settings["training"]["learning_rate"]
+    space = f"{{log: [{0.1 * rate:g}, {10 * rate:g}], points: 5}}"
+    return f"The baseline is not tuned. Add `tune: {{training.learning_rate: {space}}}` to {file}."
+
+
+def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
+    if failed:
+        return (
+            f"{len(failed)} of {md.format_count(len(rows), 'search space')} "
+            f"{_verb(failed, 'ends', 'end')} at the value chosen: "
+            f"{_names(data, failed, _place)}. "
+            f"Widen {_verb(failed, 'it', 'them')} in {_study_files(failed)}."
+        )
+    bounds = [row for row in rows if row["at_bound"]]
+    at_bound = f"; at the bound of its field: {_names(data, bounds, _place)}" if bounds else ""
+    spaces = md.format_count(len(rows), "space")
+    return f"No search space ends at the value chosen ({spaces}{at_bound})."
+
+
+def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
+    if failed:
+        settings = md.format_count(len(rows), "chosen setting")
+        return (
+            f"{len(failed)} of {settings} {_verb(failed, 'does', 'do')} not beat "
+            f"{_verb(failed, 'its', 'their')} reference on validation: "
+            f"{_names(data, _sorted(failed), _change(data))}. Add values in {_study_files(failed)}."
+        )
+    least = min(rows, key=lambda row: row["value"])
+    return (
+        "Every chosen setting beats its reference on validation, by the least "
+        f"{_names(data, [least], _change(data))}."
+    )
+
+
+def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
+    margin = md.format_margin(data.confirmation.margin)
+    known = [row for row in failed if row["value"] == row["value"]]
+    if failed and not known:
+        names = _names(data, failed, lambda row: "")
+        return (
+            f"The learning curve has fewer than two points: {names}. Set "
+            f"`training.curve_points: 10` in {PARAMETERS}."
+        )
+    if failed:
+        epochs = data.confirmation.settings["training"]["epochs"]
+        return (
+            f"Validation accuracy still rises by more than {margin} over the last third of "
+            f"training: {_names(data, _sorted(known)[::-1], _change(data))}. Train longer: "
+            f"`dvc exp run -S training.epochs={2 * epochs}`."
+        )
+    most = max(rows, key=lambda row: row["value"])
+    return (
+        f"Validation accuracy no longer rises by more than {margin} over the last third of "
+        f"training, at most {_names(data, [most], _change(data))}."
+    )
+
+
+def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
+    shown = [f"{row['subject']} ({_change(data)(row)})" for row in failed or rows]
+    if failed:
+        return (
+            f"The baseline is not shown to be above {md.format_list(shown)} in validation "
+            f"accuracy. Train it longer, tune it, or change the network in {_protocol_file(data)}."
+        )
+    return f"The baseline is above {md.format_list(shown)} in validation accuracy."
+
+
+def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
+    verdicts = md.format_count(len(rows), "verdict")
+    if not failed:
+        return f"{verdicts} other than inconclusive: all hold on other test images too."
+    return (
+        f"{len(failed)} of {verdicts} {_verb(failed, 'does', 'do')} not hold on other test images: "
+        f"{_names(data, failed, _change(data))}, over seeds and images. Raise "
+        f"`seeds.confirmation`, or `data.test_fraction` of a dataset without a test set, in "
+        f"{PARAMETERS}."
+    )
+
+
+def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
+    seeds = md.format_count(int(min(row["value"] for row in rows)), "seed")
+    required, arms = int(rows[0]["limit"]), md.format_count(len(rows), "arm")
+    if failed:
+        return (
+            f"{seeds} are too few for the exact sign-flip test over {arms}. Set "
+            f"`seeds.confirmation: {required}` in {PARAMETERS}."
+        )
+    return f"{seeds} are enough for the exact sign-flip test over {arms} (at least {required})."
+
+
+def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
+    equal = int(rows[0]["limit"])
+    if failed:
+        return (
+            f"Fewer trials than other arms ({equal}): "
+            f"{_names(data, failed, lambda row: str(int(row['value'])))}. Add values in "
+            f"{_study_files(failed)}."
+        )
+    most = int(max(row["value"] for row in rows))
+    more = f", up to {most} in widened spaces" if most > equal else ""
+    return f"The arms had equal numbers of trials ({equal}{more})."
+
+
+def _machines(data: ReportData, rows: Rows, failed: Rows) -> str:
+    protocol = data.confirmation.protocol
+    kinds = [f"{row['subject']} ({md.format_count(int(row['value']), 'run')})" for row in rows]
+    if failed:
+        return (
+            f"The runs are from {len(rows)} kinds of machine: {md.format_list(kinds)}. Train "
+            f"all on one: `GAPWISE_STORE=$(mktemp -d) dvc repro --force train@{protocol} "
+            f"confirm@{protocol}`, then `make run`."
+        )
+    return f"All runs are from one kind of machine: {kinds[0]}."
+
+
+LINES: dict[Check, Callable[[ReportData, Rows, Rows], str]] = {
+    Check.TUNED: _tuned,
+    Check.REFERENCES: _above_references,
+    Check.BUDGET: _budgets,
+    Check.INTERIOR: _interior,
+    Check.GAIN: _gains,
+    Check.TRIALS: _trials,
+    Check.IMAGES: _other_images,
+    Check.SEEDS: _seeds,
+    Check.MACHINE: _machines,
+}
+
+
+def _names(data: ReportData, rows: Rows, detail: Callable[[md.Row], str]) -> str:
+    """Return the arms of a few rows with a detail of each, and how many more there are."""
+    names = []
+    for row in rows[:NAMED]:
+        shown = detail(row)
+        name = f"**{data.label(row['study'], row['arm'])}**"
+        names.append(f"{name} ({shown})" if shown else name)
+    more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []
+    return md.format_list([*names, *more])
+
+
+def _sorted(rows: Rows) -> Rows:
+    """Return the rows by their value, the least first."""
+    return sorted(rows, key=lambda row: float(row["value"]))
+
+
+def _change(data: ReportData) -> Callable[[md.Row], str]:
+    """Return a function that writes the value of a row in points with its interval."""
+    return lambda row: data.format.change({**row, "difference": row["value"]})
+
+
+def _place(row: md.Row) -> str:
+    return md.escape(row["subject"])
+
+
+def _verb(rows: Rows, one: str, several: str) -> str:
+    return one if len(rows) == 1 else several
+
+
+def _protocol_file(data: ReportData) -> str:
+    return f"`experiments/protocols/{data.confirmation.protocol}.yaml`"
+
+
+def _study_files(rows: Rows) -> str:
+    """Return the files of the studies of these rows."""
+    studies = list(dict.fromkeys(row["study"] for row in rows))
+    if len(studies) > NAMED:
+        return f"{len(studies)} files of `experiments`"
+    return md.format_list([f"`experiments/{study}.yaml`" for study in studies])

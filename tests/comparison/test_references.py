@@ -1,0 +1,89 @@
+"""Reference classifiers: published figures on digits, splits, label noise and large data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from pipeline.comparison import references as module
+from pipeline.comparison.references import COLUMNS, references
+from pipeline.config.run import Data
+from pipeline.data.arrays import Arrays
+from pipeline.data.splits import train_and_validation
+
+DIGITS = Data(dataset="digits", train_size=150)
+
+
+def means(table: pd.DataFrame) -> dict[str, float]:
+    found: dict[str, float] = table.groupby("classifier")["validation_accuracy"].mean().to_dict()
+    return found
+
+
+def test_digits_have_the_known_accuracies(pool: Arrays) -> None:
+    """Means and standard deviations over other splits are known: three standard errors of five."""
+    error = 3 / np.sqrt(5)
+    table = references(pool, DIGITS, range(1000, 1005))
+    assert tuple(table.columns) == COLUMNS
+    assert list(table["seed"]) == [seed for seed in range(1000, 1005) for _ in range(3)]
+    assert means(table) == {
+        "majority class": pytest.approx(0.1, abs=0.01),
+        "1-nearest neighbour": pytest.approx(0.934, abs=0.010 * error),
+        "logistic regression": pytest.approx(0.918, abs=0.009 * error),
+    }
+
+
+def test_they_are_scored_on_the_splits_of_the_network(pool: Arrays) -> None:
+    """The nearest neighbour by brute force, on images that are scaled by training images alone."""
+    train, validation = train_and_validation(pool, DIGITS, 1003)
+    distances = ((validation.images[:, None] - train.images[None]) ** 2).sum((2, 3, 4))
+    predicted = train.labels[distances.argmin(axis=1)]
+    scores = references(pool, DIGITS, [1003]).set_index("classifier")["validation_accuracy"]
+    assert scores["1-nearest neighbour"] == pytest.approx((predicted == validation.labels).mean())
+
+
+def test_logistic_regression_is_that_of_the_default_solver(pool: Arrays) -> None:
+    train, validation = train_and_validation(pool, DIGITS, 1003)
+    mean, deviation = train.images.mean(), train.images.std()
+    images, held_out = (
+        (part.images.reshape(len(part.labels), -1) - mean) / deviation
+        for part in (train, validation)
+    )
+    expected = LogisticRegression(max_iter=1000).fit(images, train.labels)
+    scores = references(pool, DIGITS, [1003]).set_index("classifier")["validation_accuracy"]
+    assert scores["logistic regression"] == pytest.approx(
+        expected.score(held_out, validation.labels), abs=0.002
+    )
+
+
+def test_training_labels_are_noisy_and_validation_labels_are_not(pool: Arrays) -> None:
+    noisy = Data(dataset="digits", train_size=150, label_noise=0.5)
+    found = means(references(pool, noisy, range(1000, 1003)))
+    assert found["1-nearest neighbour"] == pytest.approx(0.93 * 0.55, abs=0.08)
+
+
+@pytest.mark.parametrize(
+    ("train_size", "side", "seeds"), [(50, 4, 12), (100, 4, 5), (398, 4, 4), (398, 8, 2)]
+)
+def test_large_training_sets_have_few_seeds(
+    train_size: int, side: int, seeds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits a thousandth of the real ones, for speed."""
+    monkeypatch.setattr(module, "LARGE", 1_000)
+    monkeypatch.setattr(module, "MOST_WORK", 30_000)
+    labels = np.arange(400) % 2
+    images = np.zeros((400, 1, side, side), np.uint8)
+    images[labels == 1] = 255
+    data = Data(dataset="digits", train_size=train_size)
+    table = references(Arrays(images, labels, 2), data, range(12))
+    assert table["seed"].nunique() == seeds
+    assert set(means(table).values()) == {0.5, 1.0}
+
+
+def test_constant_images_and_labels_of_one_class_have_scores() -> None:
+    labels = np.arange(8) % 2
+    pool = Arrays(np.ones((8, 1, 2, 2), np.float32), labels, 2)
+    data = Data(dataset="digits", train_size=2, label_noise=1.0)
+    table = references(pool, data, range(6))
+    counts = table["seed"].value_counts()
+    assert set(counts) == {2, 3}
+    assert set(table["validation_accuracy"]) == {0.5}

@@ -1,0 +1,147 @@
+"""What the front page says of trust checks, and how failed ones limit the answer."""
+
+import dataclasses
+from typing import Any
+
+import pandas as pd
+import pytest
+from report_data import NAN, VERDICTS, report_data
+
+from pipeline.comparison.trust import COLUMNS, Check
+from pipeline.reporting.dvc import metrics
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.pages import all_pages, front
+from pipeline.reporting.pages._trust import LINES, trust_section
+
+ARMS = tuple(VERDICTS)
+PASSED = {  # check -> values of its rows by subject or arm
+    Check.TUNED: {"value": 5, "subject": "training.learning_rate=0.05"},
+    Check.INTERIOR: {"value": 0, "subject": "rate=0.5"},
+    Check.GAIN: {"value": 0.004, "low": -0.001, "high": 0.009, "limit": 0.0},
+    Check.BUDGET: {"value": 0.002, "low": -0.001, "high": 0.005, "limit": 0.01},
+    Check.REFERENCES: {"value": 0.03, "low": 0.02, "high": 0.04, "limit": 0.0},
+    Check.IMAGES: {"value": 0.02, "low": 0.01, "high": 0.03, "subject": "helps"},
+    Check.SEEDS: {"value": 12, "limit": 8},
+    Check.TRIALS: {"value": 5, "limit": 5},
+    Check.MACHINE: {"value": 21, "subject": "threads=1, device=cpu"},
+}
+FAILED = {
+    Check.TUNED: {"value": 5},
+    Check.INTERIOR: {"value": 2},
+    Check.GAIN: {"value": -0.004, "low": -0.009, "high": 0.001},
+    Check.BUDGET: {"value": 0.02, "low": 0.015, "high": 0.025},
+    Check.REFERENCES: {"value": -0.04, "low": -0.05, "high": -0.03},
+    Check.IMAGES: {"low": -0.001, "high": 0.041},
+    Check.SEEDS: {"value": 3},
+    Check.TRIALS: {"value": 3},
+    Check.MACHINE: {"value": 2, "subject": "threads=2, device=cpu"},
+}
+SUBJECTS = ("majority class", "1-nearest neighbour", "logistic regression")
+
+
+def rows(check: Check, failed: bool, **changed: Any) -> list[dict[str, Any]]:
+    """Return the rows of a check: all passed, or all but the last failed."""
+    row = {
+        **{"check": str(check), "study": "layers", "subject": "", "at_bound": False},
+        **dict.fromkeys(("value", "low", "high", "limit"), NAN),
+        **PASSED[check],
+    }
+    bad = {"passed": False, **(FAILED[check] if failed else {})} if failed else {}
+    if check is Check.TUNED:
+        found = [row | {"arm": "baseline", "passed": True} | bad]
+    elif check is Check.REFERENCES:
+        found = [
+            row | {"arm": "baseline", "passed": True, "subject": name} | (bad if place else {})
+            for place, name in enumerate(SUBJECTS)
+        ]
+    elif check is Check.MACHINE:
+        first = row | {"study": "", "arm": "", "passed": True}
+        found = [first, first | bad] if failed else [first]
+    else:
+        found = [row | {"arm": arm, "passed": True} | bad for arm in ARMS[:5]]
+        found.append(row | {"arm": ARMS[5], "passed": True})
+    return [one | changed for one in found]
+
+
+def with_checks(data: ReportData, *found: list[dict[str, Any]]) -> ReportData:
+    table = pd.DataFrame([row for part in found for row in part], columns=list(COLUMNS))
+    return dataclasses.replace(data, trust=table)
+
+
+@pytest.fixture
+def data() -> ReportData:
+    return report_data({"layers": dict.fromkeys(ARMS, "deterministic")}, VERDICTS)
+
+
+def test_the_wording_of_every_check(data: ReportData, golden) -> None:
+    """Passed, failed, and the variants of some."""
+    bound = rows(Check.INTERIOR, False)
+    bound[1]["at_bound"] = True
+    widened = rows(Check.TRIALS, False)
+    widened[1]["value"] = 9
+    variants = [
+        rows(Check.TUNED, True, subject="", value=0),
+        rows(Check.BUDGET, True, value=NAN)[:2],
+        bound,
+        widened,
+        rows(Check.TUNED, False, at_bound=True),
+        rows(Check.GAIN, True)[4:],
+    ]
+    golden(
+        trust_section(with_checks(data, *(rows(check, False) for check in Check))),
+        trust_section(with_checks(data, *(rows(check, True) for check in Check))),
+        *(trust_section(with_checks(data, variant)) for variant in variants),
+    )
+
+
+@pytest.mark.parametrize("check", Check)
+def test_a_failed_check_stands_first(data: ReportData, check: Check) -> None:
+    found = [rows(other, other is check) for other in Check]
+    lines = trust_section(with_checks(data, *found)).split("\n\n")[1].splitlines()
+    assert len(lines) == len(Check) == len(LINES)
+    assert lines[0].startswith("- **Failed**: ")
+    assert all(line.startswith("- Passed: ") for line in lines[1:])
+    assert "nan" not in "".join(lines)
+
+
+def test_a_check_that_does_not_apply_has_no_line(data: ReportData) -> None:
+    _, lines = trust_section(with_checks(data, rows(Check.SEEDS, False))).split("\n\n")
+    assert lines == (
+        "- Passed: 12 seeds are enough for the exact sign-flip test over 6 arms (at least 8)."
+    )
+    assert trust_section(with_checks(data)) == ""
+
+
+@pytest.mark.parametrize(
+    ("failed", "start"),
+    [
+        ([], "With 3 fresh seeds, **augmentation**"),
+        ([Check.INTERIOR], "With 3 fresh seeds, among the values tried, **augmentation**"),
+        ([Check.TUNED], "With 3 fresh seeds, among the values tried, **augmentation**"),
+        ([Check.BUDGET], "With 3 fresh seeds and this budget, **augmentation**"),
+        (list(Check), "With 3 fresh seeds and this budget, among the values tried, **augment"),
+        ([Check.SEEDS, Check.MACHINE], "With 3 fresh seeds, **augmentation**"),
+    ],
+)
+def test_failed_checks_limit_the_answer(data: ReportData, failed: list[Check], start: str) -> None:
+    shown = with_checks(data, *(rows(check, check in failed) for check in Check))
+    assert front.headline(shown).startswith(start)
+    assert metrics(shown)["failed_checks"] == len(failed)
+
+
+def test_a_baseline_that_is_not_tuned_has_no_values_tried(data: ReportData) -> None:
+    shown = with_checks(data, rows(Check.TUNED, True, subject="", value=0))
+    assert front.headline(shown).startswith("With 3 fresh seeds, **augmentation**")
+
+
+def test_checks_change_no_verdict_and_stand_before_the_diagnosis(data: ReportData) -> None:
+    passed, failed = (
+        all_pages(with_checks(data, *(rows(check, bad) for check in Check)))["report.md"]
+        for bad in (False, True)
+    )
+    tables = [
+        [line for line in text.splitlines() if line.startswith("|")] for text in (passed, failed)
+    ]
+    assert tables[0] == tables[1]
+    places = [failed.index(mark) for mark in ("forest.png", "## Trust checks", "## Diagnosis")]
+    assert places == sorted(places)
