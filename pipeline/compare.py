@@ -57,7 +57,7 @@ def main(protocol: str) -> None:
             sorted({run.seed for run in plan.runs_of("comparison") if run.arm == BASELINE}),
         ),
     }
-    searches = read_sealed(folder / "choice.json").get("searches", [])
+    searches = read_sealed(folder / "choice.json")["searches"]
     tables["trust"] = trust(plan, records, histories, {**scored, **tables}, searches)
     for name, table in tables.items():
         write_table(folder / f"{name}.csv", table)

@@ -17,15 +17,12 @@ import pandas as pd
 from pipeline.comparison.curves import Histories
 from pipeline.comparison.intervals import Array, half_width, interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.selection import SEARCHES
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, Plan
 
 NUMBERS = ("value", "low", "high", "limit")
 COLUMNS = ("check", "study", "arm", "subject", "passed", "at_bound", *NUMBERS)
-SEARCH = (  # of the searches of the choice
-    *("study", "arm", "trials", "seeds", "ordered", "edge", "at_bound", "place", "widened"),
-    *("gain", "gain_low", "gain_high", "chosen"),
-)
 LAST = 2 / 3  # of the epochs; what follows is the last third of training
 Rows = Iterator[dict[str, Any]]
 Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
@@ -81,12 +78,12 @@ def trust(
         records: The records of its runs by fingerprint, empty for a missing run.
         histories: The learning curves of the runs that are compared and done.
         tables: The tables `contrasts`, `scores` and `references`.
-        searches: One row per searched arm and one for the tuned baseline, with the keys `SEARCH`.
+        searches: One row per searched arm and one for the tuned baseline, with the keys `SEARCHES`.
 
     Returns:
         A table with `COLUMNS`; accuracies are fractions, undefined numbers NaN.
     """
-    searched = pd.DataFrame(searches, columns=list(SEARCH))
+    searched = pd.DataFrame(searches, columns=list(SEARCHES))
     of_baseline = searched["arm"] == BASELINE
     arms = searched[~of_baseline].to_dict("records")
     primary = tables["contrasts"][tables["contrasts"]["metric"] == PRIMARY].to_dict("records")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.levels import PRIMARY
+from pipeline.comparison.selection import SEARCHES
 from pipeline.config.plan import BASELINE, Plan, PlannedArm
 from pipeline.evaluation.methods import ALL_ARMS, GREEDY, INDEPENDENT, SINGLE
 from pipeline.records.runs import STATES
@@ -24,10 +25,6 @@ VALIDATION = (
     "validation_nll",
 )
 TRIED = ("study", "arm", "setting", "n", *VALIDATION, "chosen")
-SEARCHES = (
-    *("study", "arm", "trials", "seeds", "ordered", "edge", "at_bound", "place", "widened"),
-    *("gain", "gain_low", "gain_high", "chosen"),
-)
 METHODS = (SINGLE, INDEPENDENT, "snapshots", ALL_ARMS, GREEDY)  # with reliability
 MOST = 40  # contrasts in the forest plot
 FINE = 0.002  # half an interval, a fraction; below it one decimal of a percent hides the result
