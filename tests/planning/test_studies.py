@@ -149,6 +149,41 @@ def arms(text: str) -> str:
             arms("  a: [{protocol: {training.epochs: 0}}]"),
             "training.epochs: invalid value 0; expected an integer >= 1",
         ),
+        (
+            arms("  a: [{name: dropout, where: {uniform: [0, 1], points: 2}}]"),
+            "arms.a.0.where: invalid value 0; expected one of: hidden, input",
+        ),
+        (
+            arms("  a: [{name: dropout, rate: {uniform: [0.1, 1.5], points: 3}}]"),
+            "arms.a.0.rate: invalid value 1.5; expected ",
+        ),
+        (
+            arms("  a: [{name: dropout, rate: {log: [0, 1], points: 3}}]"),
+            "arms.a.0.rate.log: invalid value [0, 1]; expected numbers > 0",
+        ),
+        (
+            arms("  a: [{name: dropout, rate: {log: [0.1, 0.5]}}]"),
+            "arms.a.0.rate.points: missing; expected an integer",
+        ),
+        (
+            arms(
+                "  a: [{protocol: {training.learning_rate: {log: [0.1, 1], points: 100},"
+                " training.momentum: {uniform: [0, 0.9], points: 100}}}]"
+            ),
+            "arms.a: 10000 settings; expected at most 1000",
+        ),
+        (
+            arms("  a: [{name: dropout, rate: [0.1, 0.2]}, {search: {method: sobol, trials: 10}}]"),
+            "arms.a.1.search.trials: invalid value 10; expected a power of 2",
+        ),
+        (
+            arms("  a: [{name: dropout, rate: [0.1, 0.2]}, {search: {method: best, trials: 8}}]"),
+            'arms.a.1.search.method: invalid value "best"; expected one of: sobol, random',
+        ),
+        (
+            arms("  a: [{name: dropout, rate: 0.1}, {retune: maybe}]"),
+            'arms.a.1.retune: invalid value "maybe"; expected true or false',
+        ),
         (QUESTION + "arms: {}", "arms: invalid value {}"),
         (QUESTION, "arms: missing"),
         ("arms: {a: [{name: dropout}]}", "question: missing"),

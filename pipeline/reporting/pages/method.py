@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.comparison.levels import LEVEL, POWER
+from pipeline.config.labels import format_values
 from pipeline.config.left_out import left_out_notes
+from pipeline.config.plan import TUNING
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, Page, changes, family, rules
@@ -107,7 +109,25 @@ def _protocol(data: ReportData) -> Iterator[str]:
         f"{_seeds(data, 'confirmation')} to confirm, all different. All arms of a seed "
         "share split, initial weights and batch order"
     )
-    yield ("**Choice of a setting**: highest mean validation accuracy over the exploration seeds")
+    yield from _tuning(data)
+    yield (
+        "**Choice of a setting**: over a range with five or more settings the best on a quadratic "
+        "curve through their mean validation accuracies, else the highest mean over the exploration "
+        "seeds"
+    )
+
+
+def _tuning(data: ReportData) -> Iterator[str]:
+    """Yield what the baseline was tuned by, nothing if it was not."""
+    tuned = data.confirmation.tuned
+    for row in data.searches[data.searches["study"] == TUNING].to_dict("records"):
+        trials = md.format_count(int(row["trials"]), "trial")
+        if row["chosen"]:
+            values = md.escape(format_values(tuned))
+            yield (
+                f"**Tuned on the baseline**: {values}, of {trials}. Arms train at the same, but "
+                "those that change the data, the model or the batches, which tune it themselves"
+            )
 
 
 def _statistics(data: ReportData) -> str:
