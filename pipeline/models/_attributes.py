@@ -1,0 +1,128 @@
+"""Read the plain attributes of a user's network: what they hold is neither trained nor stored."""
+
+import functools
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+REGISTERED = vars(nn.Module()).keys()  # parameters, buffers, modules and hooks
+NUMBERS = (bool, int, float, complex, str, np.generic)
+FOUND = (nn.Module, Tensor, np.ndarray, *NUMBERS)
+SEQUENCES = (list, tuple, set, frozenset, deque)
+
+Named = tuple[str, Any]  # of an attribute, and what it holds
+
+
+def unregistered(network: nn.Module) -> str | None:
+    """Return the name of a plain attribute that holds layers or weights, None if none does.
+
+    It may hold them in lists, dicts, functions and other objects.
+    """
+    registered = {id(part) for part in (*network.modules(), *network.parameters())}
+    for name, value in _walk(_attributes(network)):
+        is_weight = isinstance(value, Tensor) and value.requires_grad and value.is_leaf
+        is_part = is_weight or isinstance(value, nn.Module | nn.Parameter)
+        if is_part and id(value) not in registered:
+            return attribute_of(name)
+    return None
+
+
+def attribute_of(name: str) -> str:
+    """Return the attribute in which a value lies, as `blocks` for `blocks[0]`."""
+    return name.partition("[")[0]
+
+
+def contents(network: nn.Module) -> dict[str, Any]:
+    """Return what is equal for equal numbers and tensors, by the name of the attribute.
+
+    Those of the network's modules, of their classes and of the files that define these; buffers
+    that are not persistent too.
+    """
+    found = _walk((*_attributes(network), *_globals(network), *_buffers(network)))
+    return {name: _content(value) for name, value in found if not isinstance(value, nn.Module)}
+
+
+def _attributes(network: nn.Module) -> Iterator[Named]:
+    """Yield the plain attributes of all modules and of their classes."""
+    for name, module in network.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute not in REGISTERED:
+                yield f"{name}.{attribute}".removeprefix("."), value
+    for kind in _classes(network):
+        for attribute, value in vars(kind).items():
+            if not attribute.startswith("__"):
+                yield f"{kind.__name__}.{attribute}", value
+
+
+def _classes(network: nn.Module) -> list[type]:
+    """Return the classes of all modules, but for those of torch."""
+    kinds = [kind for module in network.modules() for kind in type(module).__mro__]
+    own = (kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins"))
+    return list(dict.fromkeys(own))
+
+
+def _globals(network: nn.Module) -> Iterator[Named]:
+    """Yield the numbers, tensors, lists and dicts of the files that define the classes."""
+    for file in dict.fromkeys(kind.__module__ for kind in _classes(network)):
+        for name, value in vars(sys.modules.get(file, object)).items():
+            if isinstance(value, (*FOUND, list, dict)) and not name.startswith("__"):
+                yield f"{file}.{name}", value
+
+
+def _buffers(network: nn.Module) -> Iterator[Named]:
+    """Yield the buffers that are not persistent."""
+    for name, module in network.named_modules():
+        for buffer in module._non_persistent_buffers_set:
+            yield f"{name}.{buffer}".removeprefix("."), module._buffers[buffer]
+
+
+def _walk(roots: Iterable[Named]) -> Iterator[Named]:
+    """Yield the modules, tensors, arrays and numbers in these attributes; modules as a whole."""
+    left = list(roots)
+    seen: dict[int, Any] = {}  # the objects too, so that no other takes the place of one
+    while left:
+        name, value = left.pop()
+        if isinstance(value, FOUND):
+            yield name, value
+        elif id(value) not in seen:
+            seen[id(value)] = value
+            left += [(f"{name}[{key}]", part) for key, part in _parts(value)]
+
+
+def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Return (key, part) of what an object holds."""
+    if isinstance(value, type | ModuleType):
+        return ()
+    if isinstance(value, dict):
+        return list(value.items())
+    if isinstance(value, SEQUENCES):
+        return enumerate(value)
+    if isinstance(value, functools.partial):
+        return enumerate((value.func, value.args, value.keywords))
+    if isinstance(value, MethodType):
+        return enumerate((value.__self__, value.__func__))
+    if isinstance(value, FunctionType):
+        return enumerate((value.__defaults__, *_enclosed(value)))
+    return list(getattr(value, "__dict__", {}).items())
+
+
+def _enclosed(function: FunctionType) -> list[Any]:
+    """Return the values of outer functions that a function uses."""
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    return [cell.cell_contents for name, cell in cells.items() if name != "__class__"]
+
+
+def _content(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        value = value.detach().to_dense() if value.layout != torch.strided else value.detach()
+        content = value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        return value.dtype, value.shape, content
+    if isinstance(value, np.ndarray):
+        return value.dtype, value.shape, value.tobytes()
+    return type(value), str(value)
