@@ -23,6 +23,7 @@ from pipeline.models._sites import first_layer, kind_of, plain, why_not
 from pipeline.models.imported import require_fit
 from pipeline.planning.protocols import document_of
 from pipeline.planning.resolution import resolved
+from pipeline.planning.sizes import require_protocol_sizes
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 from pipeline.terminal.tables import say, show, table
@@ -65,6 +66,7 @@ def show_sites(name: str) -> None:
         make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
         network = make(protocol.model)
         require_fit(network.network, protocol.model, kind.shape, make)
+    require_protocol_sizes(protocol)
     weights = sum(parameter.numel() for parameter in network.parameters())
     model = protocol.model.get("import", protocol.model["name"])
     acting = _acting(network, kind.shape)

@@ -64,6 +64,13 @@ def describe(source: Source) -> DatasetInfo:
     return DatasetInfo((channels, *shape), _classes(labels), source.flips_keep_labels)
 
 
+def labels(source: Source) -> dict[str, NDArray[np.int64]]:
+    """Return all labels."""
+    pairs = _pairs(source)
+    classes = _classes(pairs["pool"][1])
+    return {name: _labels(file, classes) for name, (_, file) in pairs.items()}
+
+
 def read(source: Source) -> Splits:
     """Return all examples; images of an .npy file are mapped, not loaded."""
     pairs = _pairs(source)
@@ -72,16 +79,22 @@ def read(source: Source) -> Splits:
 
 
 def _arrays(images: ArrayFile, labels: ArrayFile, classes: int, source: Source) -> Arrays:
-    values = labels.read()
-    if values.min() < 0 or values.max() >= classes:
-        raise Refusal(
-            f"{labels}: range from {values.min()} to {values.max()}; "
-            f"expected 0 to {classes - 1}, the labels of the pool"
-        )
+    values = _labels(labels, classes)
     layout = _layout(images, source.layout)
     pixels = _pixels(images, source.white)
     pixels = pixels[:, None] if layout == "NHW" else np.moveaxis(pixels, CHANNEL_AXIS[layout], 1)
-    return Arrays(pixels, values.astype(np.int64), classes)
+    return Arrays(pixels, values, classes)
+
+
+def _labels(file: ArrayFile, classes: int) -> NDArray[np.int64]:
+    values = file.read()
+    if values.min() < 0 or values.max() >= classes:
+        raise Refusal(
+            f"{file}: range from {values.min()} to {values.max()}; "
+            f"expected 0 to {classes - 1}, the labels of the pool"
+        )
+    found: NDArray[np.int64] = values.astype(np.int64)
+    return found
 
 
 def _pairs(source: Source) -> dict[str, Pair]:

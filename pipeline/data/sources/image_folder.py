@@ -69,6 +69,15 @@ def describe(source: Source) -> DatasetInfo:
     return DatasetInfo(source.image_format().shape, len(classes), source.flips_keep_labels)
 
 
+def labels(source: Source) -> dict[str, NDArray[np.int64]]:
+    """Return the label of every file, also of those that cannot be read."""
+    layout = find_layout(data_path(source.path))
+    return {
+        split: list_images(folder, layout.classes, layout.minimum(split))[1]
+        for split, folder in layout.folders.items()
+    }
+
+
 def read(source: Source) -> Splits:
     """Return every image, by class and name, in the splits of the folder."""
     layout = find_layout(data_path(source.path))
