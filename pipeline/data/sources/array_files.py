@@ -16,7 +16,7 @@ from pipeline.config.settings import Settings
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.numpy_files import ArrayFile, list_arrays
 from pipeline.data.paths import data_path
-from pipeline.data.white import range_note, without_rounding
+from pipeline.data.white import range_note, used_level, without_rounding
 from pipeline.runtime.errors import Refusal
 
 PREFIXES = {"pool": "", "validation": "validation_", "test": "test_"}
@@ -186,7 +186,7 @@ def _pixels(images: ArrayFile, white: float | None) -> NDArray[Any]:
     if not (lowest >= 0 and highest <= (full if white is None else math.inf)):  # NaN fails too
         expected = "0 to 1, uint8 for 0 to 255, or source.white" if white is None else ">= 0"
         raise Refusal(f"{images}: range from {lowest:g} to {highest:g}; expected {expected}")
-    if note := range_note(highest, scale):
+    if note := range_note(used_level(pixels, scale), scale):
         logger.warning("%s: %s%s", images.path, f"{images.member}: " if images.member else "", note)
     if pixels.dtype == np.uint8 and scale == full:
         return pixels

@@ -110,8 +110,9 @@ def _arrays(folder: Path, classes: Sequence[str], minimum: int, source: Source) 
             raise Refusal(f"{name}: {line}; expected still images, or source.unreadable: skip")
         logger.warning("%s: %s; left out", folder, line)
     _note_transparency(folder, images, source)
-    for white in np.unique(images.white[images.white > 0]):
-        if note := _range_note(images.highest[images.white == white], float(white)):
+    for white, deep_color in sorted(set(zip(images.white, images.deep_color, strict=True))):
+        same = (images.white == white) & (images.deep_color == deep_color)
+        if white and (note := _range_note(images.highest[same], float(white), not deep_color)):
             logger.warning("%s: %s", folder, note)
     if not unreadable:
         return Arrays(images.pixels, labels, len(classes))
@@ -120,14 +121,14 @@ def _arrays(folder: Path, classes: Sequence[str], minimum: int, source: Source) 
     return Arrays(images.pixels[readable], labels[readable], len(classes))
 
 
-def _range_note(highest: NDArray[np.float64], white: float) -> str | None:
+def _range_note(highest: NDArray[np.float64], white: float, is_settable: bool) -> str | None:
     """Return a line if images do not use their range, given the highest level of each.
 
-    Of more than 8 bits, a few images with another range, or a mark of full white, are not enough.
+    Of more than 8 bits, a few images with another range are not enough.
     """
-    if note := range_note(float(highest.max()), white):
+    if note := range_note(float(highest.max()), white, is_settable):
         return note
-    if white > BYTE and (note := range_note(float(np.median(highest)), white)):
+    if white > BYTE and (note := range_note(float(np.median(highest)), white, is_settable)):
         return f"half of the images: {note}"
     return None
 
