@@ -1,5 +1,6 @@
 """The first stage: data that cannot be split are an error, nothing is written; notes are kept."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,19 @@ def test_what_is_prepared_is_enough_where_the_source_has_gone(prepared, project,
     run_stages(prepare)
     assert "kept what was prepared with the same settings" in capsys.readouterr().out
     assert read_summary(DATA) == before
+
+
+def test_without_source_and_arrays_the_recorded_ones_are_named(prepared, project):
+    prepared()
+    (project / "a.npz").unlink()
+    shutil.rmtree(DATA)
+    for lock, words in (("", "a.npz: missing"), (f"- path: {DATA}\n", f"dvc checkout {DATA}")):
+        Path("dvc.lock").write_text(lock)
+        with pytest.raises(Refusal) as refused:
+            read_experiment("tiny")
+        (line,) = refused.value.lines
+        assert words in line
+        assert ("dvc checkout" in line) == bool(lock)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipeline import models
+from pipeline.models._initialization import initialize
 from pipeline.planning.fingerprint import identity
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime import behaviour
@@ -303,6 +304,15 @@ def test_weights_begin_as_asked(how, expected):
     assert first.weight.std().item() == pytest.approx(expected, rel=0.02)
     assert abs(first.weight.mean().item()) < 0.02 * expected
     assert not first.bias.any()
+
+
+@pytest.mark.parametrize(
+    "network", [torch.nn.Bilinear(3, 3, 2), torch.nn.Linear(3, 2).requires_grad_(False)]
+)
+def test_weights_that_are_not_drawn_are_an_error(network):
+    with pytest.raises(Refusal, match=r"^model.initialization: he draws .*; expected own$"):
+        initialize(network, "he")
+    initialize(network, "own")
 
 
 def test_a_network_left_alone_begins_as_it_is_made():
