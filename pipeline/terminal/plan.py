@@ -14,7 +14,7 @@ from pipeline.execution.plans import current_plans
 from pipeline.execution.processes import cores
 from pipeline.records.store import Store, open_store
 from pipeline.runtime.errors import Refusal
-from pipeline.terminal.tables import say, show, table
+from pipeline.terminal.tables import LONGEST, breakable, say, show, table
 
 ARTIFACTS = Path("artifacts")
 
@@ -66,6 +66,7 @@ def show_plan(plans: Sequence[Plan], seconds_per_run: float = 0) -> None:
     missing = {name for plan in plans for name in plan.fingerprints() if not store.finished(name)}
     title = f"{confirmed.protocol}: runs planned"
     rows = table("study, arm", "settings", "explore", "confirm", "to train", title=title)
+    rows.columns[1].min_width = LONGEST
     for study in confirmed.studies:
         rows.add_row(study.name)
         for arm in study.arms:
@@ -74,7 +75,8 @@ def show_plan(plans: Sequence[Plan], seconds_per_run: float = 0) -> None:
             counts = [len(names) for names in planned]
             labels = _labels(explored, study.name, arm.name)
             labels = labels or _labels(confirmed, study.name, arm.name)
-            rows.add_row(f"  {arm.name}", "\n".join(labels), *map(str, (*counts, len(left))))
+            settings = breakable("\n".join(labels))
+            rows.add_row(f"  {arm.name}", settings, *map(str, (*counts, len(left))))
     show(rows)
     runs = [len(plan.fingerprints()) for plan in plans]
     seeds = [len({run.seed for run in plan.runs}) for plan in plans]
