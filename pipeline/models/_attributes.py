@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-REGISTERED = vars(nn.Module()).keys()  # parameters, buffers, modules and hooks
+REGISTERED = ("training", "_parameters", "_buffers", "_modules")
 NUMBERS = (bool, int, float, complex, str, np.generic)
 FOUND = (nn.Module, Tensor, np.ndarray, *NUMBERS)
 SEQUENCES = (list, tuple, set, frozenset, deque)
@@ -26,11 +27,29 @@ def unregistered(network: nn.Module) -> str | None:
     """
     registered = {id(part) for part in (*network.modules(), *network.parameters())}
     for name, value in _walk(_attributes(network)):
-        is_weight = isinstance(value, Tensor) and value.requires_grad and value.is_leaf
-        is_part = is_weight or isinstance(value, nn.Module | nn.Parameter)
-        if is_part and id(value) not in registered:
+        parts = [value] if isinstance(value, nn.Module) else _trained(value)
+        if any(id(part) not in registered for part in parts):
             return attribute_of(name)
     return None
+
+
+def _trained(value: Any) -> list[Any]:
+    """Return the parameters that a value is or was computed from."""
+    if isinstance(value, nn.Parameter):
+        return [value]
+    if not isinstance(value, Tensor) or not value.requires_grad:
+        return []
+    if value.grad_fn is None:
+        return [value]
+    left, seen, found = [value.grad_fn], set(), []
+    while left:
+        node = left.pop()
+        if node not in seen:
+            seen.add(node)
+            left += [following for following, _ in node.next_functions if following is not None]
+            if hasattr(node, "variable"):  # a leaf of the graph
+                found.append(node.variable)
+    return found
 
 
 def attribute_of(name: str) -> str:
@@ -53,7 +72,8 @@ def _attributes(network: nn.Module) -> Iterator[Named]:
     for name, module in network.named_modules():
         for attribute, value in vars(module).items():
             if attribute not in REGISTERED:
-                yield f"{name}.{attribute}".removeprefix("."), value
+                held = list(value.values()) if attribute.endswith("_hooks") else value
+                yield f"{name}.{attribute}".removeprefix("."), held
     for kind in _classes(network):
         for attribute, value in vars(kind).items():
             if not attribute.startswith("__"):
@@ -88,11 +108,15 @@ def _walk(roots: Iterable[Named]) -> Iterator[Named]:
     seen: dict[int, Any] = {}  # the objects too, so that no other takes the place of one
     while left:
         name, value = left.pop()
-        if isinstance(value, FOUND):
+        if isinstance(value, FOUND) and not _is_of_objects(value):
             yield name, value
         elif id(value) not in seen:
             seen[id(value)] = value
             left += [(f"{name}[{key}]", part) for key, part in _parts(value)]
+
+
+def _is_of_objects(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.hasobject
 
 
 def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
@@ -103,13 +127,17 @@ def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
         return list(value.items())
     if isinstance(value, SEQUENCES):
         return enumerate(value)
+    if _is_of_objects(value):
+        return enumerate(value.flat)
     if isinstance(value, functools.partial):
         return enumerate((value.func, value.args, value.keywords))
     if isinstance(value, MethodType):
         return enumerate((value.__self__, value.__func__))
     if isinstance(value, FunctionType):
         return enumerate((value.__defaults__, *_enclosed(value)))
-    return list(getattr(value, "__dict__", {}).items())
+    slots = [slot for kind in type(value).__mro__ for slot in vars(kind).get("__slots__", ())]
+    held = {slot: getattr(value, slot) for slot in slots if hasattr(value, slot)}
+    return [*held.items(), *getattr(value, "__dict__", {}).items()]
 
 
 def _enclosed(function: FunctionType) -> list[Any]:
@@ -119,6 +147,8 @@ def _enclosed(function: FunctionType) -> list[Any]:
 
 
 def _content(value: Any) -> Any:
+    if is_lazy(value):
+        return None
     if isinstance(value, Tensor):
         value = value.detach().to_dense() if value.layout != torch.strided else value.detach()
         content = value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

@@ -8,7 +8,7 @@ import copy
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -153,7 +153,8 @@ def _images(shape: tuple[int, ...]) -> torch.Tensor:
 def _made(settings: Model) -> nn.Module:
     name, _, attribute = settings.target.partition(":")
     try:
-        with restored_globals():  # an import draws the same in every process, and seeds nothing
+        # an import draws the same in every process, and seeds nothing
+        with restored_globals(), _restored_switches():
             seed_globals(0, "import")
             module = importlib.import_module(name)
         if not hasattr(module, attribute):
@@ -165,7 +166,8 @@ def _made(settings: Model) -> nn.Module:
             )
         make: Callable[..., nn.Module] = getattr(module, attribute)
         _require_arguments(settings, make)
-        network = make(**settings.arguments)
+        with _restored_switches():
+            network = make(**settings.arguments)
     except Refusal:
         raise
     except FAILURES as error:
@@ -173,6 +175,18 @@ def _made(settings: Model) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise _refusal(settings, f"is a {type(network).__name__}; expected what makes an nn.Module")
     return network
+
+
+@contextlib.contextmanager
+def _restored_switches() -> Iterator[None]:
+    """Restore what code of the user may set for the whole process: threads, type and gradients."""
+    threads, default = torch.get_num_threads(), torch.get_default_dtype()
+    with torch.set_grad_enabled(torch.is_grad_enabled()):
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(default)
 
 
 def _networks(module: ModuleType) -> list[str]:
@@ -251,7 +265,7 @@ def _make_layers(settings: Model, network: nn.Module, images: torch.Tensor) -> S
 def _first_pass(settings: Model, network: nn.Module, images: torch.Tensor) -> None:
     try:
         with torch.no_grad():
-            network.eval()(images)
+            network.eval()(images.clone())  # a forward may change them
     except FAILURES as error:
         where = f"images {tuple(images.shape)}"
         raise _refusal(settings, f"fails on {where}: {_line(error)}") from None
@@ -300,14 +314,24 @@ def _require_logits(
         raise _refusal(
             settings, f"returns values that are not finite for {where}; expected finite logits"
         )
+    if (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(()), atol=1e-4):
+        raise _refusal(
+            settings, f"returns probabilities for {where}; expected logits, as before softmax"
+        )
 
 
 def _require_real(settings: Model, network: nn.Module) -> None:
-    """Check that all parameters are real, as the fused optimizer takes them.
+    """Check that all parameters are real, as the fused optimizer takes them, and states tensors.
 
     Raises:
-        Refusal: One is complex.
+        Refusal: One is not.
     """
+    for name, value in network.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise _refusal(
+                settings,
+                f"has a {type(value).__name__} in its state, {name}; expected tensors in buffers",
+            )
     for name, parameter in network.named_parameters():
         if parameter.is_complex():
             raise _refusal(
@@ -334,16 +358,19 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -
             f"gives other values of {differing[0]} at equal seeds; expected randomness from the "
             "global generators of torch, numpy and Python alone",
         )
-    one, two = _attributes_after(used, images, others)
-    two_first, one_second = _attributes_after(other, others, images)
-    passed = [_states_after(used, images, seed) for seed in (0, 1)]
+    state = copy.deepcopy(used.state_dict())
+    # passes from other seeds first: what a first pass draws and keeps then differs
+    passed = [_states_after(used, images, seed) for seed in (2, 1)]
+    changed = [
+        *_changed(used, state, images, others, images),
+        *_changed(other, state, others, images, others),
+    ]
     if seeded := [*_shared(made, made_again), *_shared(*passed)]:
         raise _refusal(
             settings,
             f"seeds a global generator itself, that of {seeded[0]}; expected none that it seeds, "
             "since every run has seeds of its own",
         )
-    changed = [*_changed(one, one_second), *_changed(two, two_first)]
     cause = f", which lacks {changed[0]}" if changed else ""
     if not _is_stored(used, fresh, images, others):
         raise _refusal(
@@ -376,35 +403,30 @@ def _started(settings: Model, network: nn.Module, images: torch.Tensor) -> dict[
     return {**copied.state_dict(), "the logits": logits}
 
 
-def _attributes_after(network: nn.Module, *batches: torch.Tensor) -> list[dict[Any, Any]]:
-    """Return the contents of plain attributes for each batch, after passes from equal states.
+def _changed(network: nn.Module, state: dict[str, Any], *batches: torch.Tensor) -> list[str]:
+    """Return the plain attributes that differ between the first and the last of some batches.
 
-    By mode and name.
+    These are equal, and each pass begins with this state and with equal generators.
     """
-    state = copy.deepcopy(network.state_dict())
-    found = []
+    found: list[dict[Any, Any]] = []
     for images in batches:
         seen: dict[Any, Any] = {}
         for mode in (False, True):
             network.load_state_dict(state)
             with torch.no_grad():
                 _seeded(network.train(mode), images)
-            seen |= {(mode, name): content for name, content in contents(network).items()}
+            seen |= {(name, mode): content for name, content in contents(network).items()}
         found.append(seen)
-    return found
-
-
-def _changed(one: dict[Any, Any], other: dict[Any, Any]) -> list[str]:
-    """Return the names of the attributes with other contents."""
-    keys = {**one, **other}
-    return [attribute_of(key[1]) for key in keys if one.get(key) != other.get(key)]
+    first, last = found[0], found[-1]
+    keys = {**first, **last}
+    return [attribute_of(key[0]) for key in keys if first.get(key) != last.get(key)]
 
 
 def _states_after(network: nn.Module, images: torch.Tensor, seed: int) -> States:
     """Return the states of the global generators after a pass that began at a seed."""
     seed_globals(seed, "trial")
     with torch.no_grad():
-        network(images)
+        network(images.clone())
     return global_states()
 
 
@@ -424,7 +446,7 @@ def _is_stored(
     """Return whether a new network with the state of a used one does the same in both modes."""
     with torch.no_grad():
         for _ in range(STEPS):
-            used(images)
+            used(images.clone())
         fresh.load_state_dict(used.state_dict())
         trained = [
             [parameter.requires_grad for parameter in network.parameters()]
@@ -438,7 +460,7 @@ def _is_stored(
 
 def _seeded(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     seed_globals(0, "trial")
-    logits: torch.Tensor = network(images)
+    logits: torch.Tensor = network(images.clone())
     return logits
 
 

@@ -44,7 +44,23 @@ def enclosing(layer):
     return lambda units: layer(units)
 
 
+class Slotted:
+    __slots__ = ("layer",)
+
+    def __init__(self):
+        self.layer = nn.Linear(8, 8)
+
+
+def objects():
+    held = np.empty(1, object)
+    held[0] = nn.Linear(8, 8)
+    return held
+
+
 HOLDING = {
+    "array": objects,
+    "slots": Slotted,
+    "computed": lambda: nn.Parameter(torch.ones(8)) * 0.1,
     "list": lambda: [nn.ReLU(), nn.Linear(8, 8)],
     "tuple": lambda: (nn.BatchNorm1d(8),),
     "dict": lambda: {"one": nn.Linear(8, 8)},
@@ -138,6 +154,76 @@ class BufferRate(Rate):
         self.register_buffer("steps", torch.tensor(0), persistent=False)
 
 
+class HookRate(Rate):
+    """Counts in a function that is a hook."""
+
+    def __init__(self):
+        super().__init__()
+        steps = [0]
+
+        def scale(module, given, output):
+            steps[0] += 1
+            return output * (0.5 if steps[0] > 10 * LATE else 1)
+
+        self.last.register_forward_hook(scale)
+
+    def count(self):
+        pass
+
+
+class Extra(Rate):
+    def get_extra_state(self):
+        return {"steps": self.steps}
+
+    def set_extra_state(self, state):
+        self.steps = state["steps"]
+
+
+class DrawnOnce(Hidden):
+    """Draws positions in its first pass and keeps them."""
+
+    def __init__(self):
+        super().__init__()
+        self.positions = None
+
+    def hidden(self, units):
+        if self.positions is None:
+            self.positions = torch.randn(units.shape[1])
+        return units + self.positions
+
+
+class Probabilities(Hidden):
+    def forward(self, images):
+        return super().forward(images).softmax(1)
+
+
+class InPlace(Hidden):
+    def forward(self, images):
+        return super().forward(images.mul_(2))
+
+
+class Switching(Hidden):
+    """Sets what holds for the whole process."""
+
+    def __init__(self):
+        super().__init__()
+        torch.set_num_threads(2)
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+
+
+class Numbered(Hidden):
+    """Each network and each hook has a number of its own."""
+
+    made: ClassVar = 0
+
+    def __init__(self):
+        super().__init__()
+        Numbered.made += 1
+        self.number = Numbered.made
+        self.handle = self.first.register_forward_hook(lambda *_: None)
+
+
 class LargestSeen(Rate):
     """Acts once a value was seen that is larger than all at the build."""
 
@@ -204,7 +290,7 @@ class MadeInForward(Hidden):
 
 COUNTING = [
     *(Rate, TensorRate, ArrayRate, NestedRate, ClassRate, GlobalRate, TrainCallRate, BufferRate),
-    LargestSeen,
+    *(LargestSeen, HookRate),
 ]
 
 
@@ -250,6 +336,7 @@ def test_a_count_that_acts_late_is_an_error(network):
     name = {
         NestedRate: "state",
         ClassRate: "ClassRate.total",
+        HookRate: "last._forward_hooks",
         GlobalRate: rf"{__name__}.COUNTS",
     }.get(network, "steps")
     with pytest.raises(
@@ -258,15 +345,34 @@ def test_a_count_that_acts_late_is_an_error(network):
         built(network)
 
 
-def test_caches_are_allowed():
-    assert built(Cached).training
+@pytest.mark.parametrize("network", [Cached, InPlace, Numbered])
+def test_what_follows_from_the_last_images_is_allowed(network):
+    assert built(network).training
 
 
-def test_a_flag_of_the_first_pass_is_an_error():
-    with pytest.raises(
-        Refusal, match="keeping:PlainFlag does something else after its state is restored"
-    ):
-        built(PlainFlag)
+@pytest.mark.parametrize("network", [PlainFlag, DrawnOnce])
+def test_what_the_first_pass_sets_and_the_state_lacks_is_an_error(network):
+    with pytest.raises(Refusal, match=f"{network.__name__} does something else after its state"):
+        built(network)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (Extra, "has a dict in its state, _extra_state; expected tensors in buffers"),
+        (Probabilities, r"returns probabilities for images .*; expected logits"),
+    ],
+)
+def test_other_states_and_outputs_are_errors(network, words):
+    with pytest.raises(Refusal, match=f"keeping:{network.__name__} {words}"):
+        built(network)
+
+
+def test_switches_of_the_process_stay(monkeypatch):
+    assert built(Switching).last.weight.dtype == torch.float32
+    assert torch.get_num_threads() == 1
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("network", [Scaled, LazyScaled])
