@@ -361,10 +361,7 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -
     state = copy.deepcopy(used.state_dict())
     # passes from other seeds first: what a first pass draws and keeps then differs
     passed = [_states_after(used, images, seed) for seed in (2, 1)]
-    changed = [
-        *_changed(used, state, images, others, images),
-        *_changed(other, state, others, images, others),
-    ]
+    changed = [*_changed(used, state, images, others), *_changed(other, state, others, images)]
     if seeded := [*_shared(made, made_again), *_shared(*passed)]:
         raise _refusal(
             settings,
@@ -403,23 +400,30 @@ def _started(settings: Model, network: nn.Module, images: torch.Tensor) -> dict[
     return {**copied.state_dict(), "the logits": logits}
 
 
-def _changed(network: nn.Module, state: dict[str, Any], *batches: torch.Tensor) -> list[str]:
-    """Return the plain attributes that differ between the first and the last of some batches.
+def _changed(
+    network: nn.Module, state: dict[str, Any], images: torch.Tensor, others: torch.Tensor
+) -> list[str]:
+    """Return the plain attributes with other contents after another pass of equal images.
 
-    These are equal, and each pass begins with this state and with equal generators.
+    Each pass begins with this state and with equal generators. There are other images between, or
+    none, since contents may alternate.
     """
     found: list[dict[Any, Any]] = []
-    for images in batches:
+    for batch in (images, others, images, images):
         seen: dict[Any, Any] = {}
         for mode in (False, True):
             network.load_state_dict(state)
             with torch.no_grad():
-                _seeded(network.train(mode), images)
+                _seeded(network.train(mode), batch)
             seen |= {(name, mode): content for name, content in contents(network).items()}
         found.append(seen)
-    first, last = found[0], found[-1]
+    first, _, later, last = found
     keys = {**first, **last}
-    return [attribute_of(key[0]) for key in keys if first.get(key) != last.get(key)]
+    return [
+        attribute_of(key[0])
+        for key in keys
+        if not first.get(key) == later.get(key) == last.get(key)
+    ]
 
 
 def _states_after(network: nn.Module, images: torch.Tensor, seed: int) -> States:
