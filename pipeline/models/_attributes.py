@@ -1,6 +1,7 @@
 """Read the plain attributes of a user's network: what they hold is neither trained nor stored."""
 
 import functools
+import hashlib
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -151,8 +153,12 @@ def _content(value: Any) -> Any:
         return None
     if isinstance(value, Tensor):
         value = value.detach().to_dense() if value.layout != torch.strided else value.detach()
-        content = value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        return value.dtype, value.shape, content
+        content = value.cpu().contiguous().flatten().view(torch.uint8).numpy()
+        return value.dtype, value.shape, _digest(content)
     if isinstance(value, np.ndarray):
-        return value.dtype, value.shape, value.tobytes()
+        return value.dtype, value.shape, _digest(value)
     return type(value), str(value)
+
+
+def _digest(content: NDArray[Any]) -> bytes:
+    return hashlib.blake2b(content.tobytes()).digest()
