@@ -62,8 +62,13 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
             f"draws from the global generator of {drawn[0]} on its first use and not later; "
             "expected numbers that no network keeps for the next, as in a cache of its class",
         )
-    with restored_globals():
-        _require_repeatable(settings, shape, made)
+    try:
+        with restored_globals():
+            _require_repeatable(settings, shape, made)
+    except Refusal:
+        raise
+    except FAILURES as error:
+        raise _refusal(settings, f"fails on its later passes: {_line(error)}") from None
     return network
 
 

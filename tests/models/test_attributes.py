@@ -202,6 +202,13 @@ class InPlace(Hidden):
         return super().forward(images.mul_(2))
 
 
+class FailingLater(Rate):
+    def hidden(self, units):
+        self.steps += 1
+        assert self.steps < 5, "too many"
+        return units
+
+
 class Switching(Hidden):
     """Sets what holds for the whole process."""
 
@@ -360,6 +367,7 @@ def test_what_the_first_pass_sets_and_the_state_lacks_is_an_error(network):
     ("network", "words"),
     [
         (Extra, "has a dict in its state, _extra_state; expected tensors in buffers"),
+        (FailingLater, "fails on its later passes: AssertionError: too many"),
         (Probabilities, r"returns probabilities for images .*; expected logits"),
     ],
 )
