@@ -99,7 +99,7 @@ def write(folder: Path, seeds: int) -> int:
         write_table(
             folder / f"{name}.csv", pd.DataFrame(tables.get(name, []), columns=list(columns))
         )
-    write_sealed(folder / "choice.json", {"choice": {}, "tried": []})
+    write_sealed(folder / "choice.json", {"choice": {}, "tuned": {}, "tried": [], "searches": []})
     use = {
         "phase": "confirmation",
         "runs": len(runs),

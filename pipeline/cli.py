@@ -186,11 +186,25 @@ def _experiments() -> "list[Experiment]":
     for name in read_parameters().protocols:
         try:
             experiments.append(read_experiment(name))
+            _require_sizes(experiments[-1])
         except Refusal as refusal:
             errors += refusal.lines
     if errors:
         raise Refusal(*dict.fromkeys(errors))
     return experiments
+
+
+def _require_sizes(experiment: "Experiment") -> None:
+    """Check that the data suffice for all splits, as far as labels are known before `prepare`.
+
+    Raises:
+        Refusal: They do not.
+    """
+    from pipeline.planning.sizes import require_arm_sizes, require_protocol_sizes
+
+    development = require_protocol_sizes(experiment.protocol)
+    if development is not None:
+        require_arm_sizes(experiment, development)
 
 
 def _named(protocols: Sequence[str] | None) -> Sequence[str]:

@@ -312,9 +312,7 @@ def test_verification_finds_a_dropped_failure_and_damaged_inputs(whole, monkeypa
     ):
         verify(["tiny"])
     shutil.rmtree(folder / "artifacts" / "tiny" / "predictions")
-    with pytest.raises(
-        Refusal, match="artifacts/tiny/predictions: missing; run: make run, or dvc pull"
-    ):
+    with pytest.raises(Refusal, match="artifacts/tiny/predictions: missing; run: make run"):
         verify(["tiny"])
 
 

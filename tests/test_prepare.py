@@ -1,5 +1,6 @@
 """The first stage: data that cannot be split are an error, nothing is written; notes are kept."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from PIL import Image
 from stages import run_stages
 
-from pipeline import prepare, train
+from pipeline import cli, prepare, train
 from pipeline.data.prepared import read_development, read_summary
 from pipeline.data.splits import train_validation
+from pipeline.planning.sizes import require_arm_sizes, require_protocol_sizes
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 
@@ -62,6 +64,14 @@ def refusal(prepared, *given, **data) -> str:
     with pytest.raises(Refusal) as refused:
         prepared(*given, **data)
     assert not DATA.exists()
+    (line,) = refused.value.lines
+    return line
+
+
+def planned() -> str:
+    """Return the one line of the error of `plan`, before anything is prepared."""
+    with pytest.raises(Refusal) as refused:
+        require_protocol_sizes(read_experiment("tiny").protocol)
     (line,) = refused.value.lines
     return line
 
@@ -137,8 +147,44 @@ def test_a_class_with_just_enough(prepared):
 def test_sizes_that_the_pool_cannot_give(prepared, more, data, words):
     if words is None:
         assert prepared(LABELS, more, **data)["development"] == 72
+        assert require_protocol_sizes(read_experiment("tiny").protocol).validation == 30
     else:
-        assert refusal(prepared, LABELS, more, **data).startswith(f"{FILE}: {words}")
+        line = refusal(prepared, LABELS, more, **data)
+        assert line.startswith(f"{FILE}: {words}")
+        assert planned() == line
+
+
+def test_sizes_are_checked_where_the_source_has_gone(prepared, project):
+    prepared()
+    (project / "a.npz").unlink()
+    Path(FILE).write_text(Path(FILE).read_text().replace("train_size: 20", "train_size: 50"))
+    assert planned().endswith("data.train_size: 50 of 42 examples in 3 classes; expected 3 to 39")
+
+
+def test_sizes_of_an_image_folder_are_checked_by_its_files(project):
+    for index in range(40):
+        path = project / "animals" / ("cat", "dog")[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    source = {"path": str(project / "animals"), "size": 8}
+    set_source(source, dataset="image_folder", train_size=100)
+    assert planned().endswith("data.train_size: 100 of 28 examples in 2 classes; expected 2 to 26")
+    set_source(source, dataset="image_folder", train_size=20)
+    path = project / "experiments" / "others.yaml"
+    path.write_text(f"{path.read_text()}  more:\n    - {{protocol: {{data.train_size: 27}}}}\n")
+    development = require_protocol_sizes(read_experiment("tiny").protocol)
+    with pytest.raises(Refusal, match="arms.more: data.train_size: 27 of 28"):
+        require_arm_sizes(read_experiment("tiny"), development)
+
+
+def test_the_commands_check_sizes(prepared, capsys):
+    with pytest.raises(Refusal):
+        prepared(train_size=50)
+    for command in (cli.plan, lambda: cli.doctor(model=True)):
+        with pytest.raises(SystemExit) as ended:
+            command()
+        assert ended.value.code
+        assert "data.train_size: 50 of 42" in " ".join(capsys.readouterr().err.split())
 
 
 def test_notes_are_printed_and_kept(prepared, capsys):
@@ -201,6 +247,19 @@ def test_what_is_prepared_is_enough_where_the_source_has_gone(prepared, project,
     run_stages(prepare)
     assert "kept what was prepared with the same settings" in capsys.readouterr().out
     assert read_summary(DATA) == before
+
+
+def test_without_source_and_arrays_the_recorded_ones_are_named(prepared, project):
+    prepared()
+    (project / "a.npz").unlink()
+    shutil.rmtree(DATA)
+    for lock, words in (("", "a.npz: missing"), (f"- path: {DATA}\n", f"dvc checkout {DATA}")):
+        Path("dvc.lock").write_text(lock)
+        with pytest.raises(Refusal) as refused:
+            read_experiment("tiny")
+        (line,) = refused.value.lines
+        assert words in line
+        assert ("dvc checkout" in line) == bool(lock)
 
 
 @pytest.mark.parametrize(

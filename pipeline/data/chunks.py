@@ -19,7 +19,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from pipeline.data import decoding, metadata
+from pipeline.data import decoding, metadata, white
 from pipeline.data.decoding import ImageFormat, Pixels
 from pipeline.data.paths import cache_folder
 from pipeline.runtime.behaviour import code_digest
@@ -28,7 +28,13 @@ from pipeline.runtime.progress import progress
 
 CHUNK = 128  # images
 THREADS = min(8, os.cpu_count() or 1)  # each may hold one image of Pillow's largest size
-ARRAYS = ("pixels", "transparent", "highest", "white")  # fields of images, one value for each
+ARRAYS = (
+    "pixels",
+    "transparent",
+    "highest",
+    "white",
+    "deep_color",
+)  # fields of images, one value for each
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,9 @@ class DecodedImages:
     Attributes:
         pixels: (N, channels, height, width), black where unreadable.
         transparent: (N,) Whether the image was laid on the background.
-        highest: (N,) The highest level in the file.
+        highest: (N,) The highest level in the file but for marks.
         white: (N,) The level that became 1; 0 where unreadable.
+        deep_color: (N,) Whether the image has colors of 16 bits, of which 8 are read.
         unreadable: The reason of each unreadable image, by its index.
     """
 
@@ -47,6 +54,7 @@ class DecodedImages:
     transparent: NDArray[np.bool_]
     highest: NDArray[np.float64]
     white: NDArray[np.float64]
+    deep_color: NDArray[np.bool_]
     unreadable: dict[int, str]
 
 
@@ -80,8 +88,9 @@ def decode_folder(folder: Path, paths: Sequence[Path], image_format: ImageFormat
 
 def _empty(count: int, image_format: ImageFormat) -> DecodedImages:
     pixels = np.zeros((count, *image_format.shape), np.uint8)
-    transparent = np.zeros(count, np.bool_)
-    return DecodedImages(pixels, transparent, np.zeros(count), np.zeros(count), {})
+    transparent, deep_color = np.zeros((2, count), np.bool_)
+    highest, levels = np.zeros((2, count))
+    return DecodedImages(pixels, transparent, highest, levels, deep_color, {})
 
 
 def _decode(
@@ -120,7 +129,7 @@ def _key(folder: Path, paths: Sequence[Path]) -> str:
     for path in paths:
         status = path.stat() if path.exists() else path.lstat()  # a broken link
         files.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
-    code = [code_digest(module.__name__) for module in (decoding, metadata)]
+    code = [code_digest(module.__name__) for module in (decoding, metadata, white)]
     return _digest([[PIL.__version__, *code], files])
 
 

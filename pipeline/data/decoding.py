@@ -17,7 +17,7 @@ from PIL import Image, ImageColor, ImageOps, TiffImagePlugin, UnidentifiedImageE
 
 from pipeline.data.metadata import load_upright, without_metadata
 from pipeline.data.paths import is_inside
-from pipeline.data.white import ROUNDING
+from pipeline.data.white import ROUNDING, used_level
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 DRAFT_SCALE = 3  # JPEG is decoded at >= 3 times the size: 15 times faster, off by at most 1 in 255
@@ -69,14 +69,16 @@ class Decoded:
     Attributes:
         pixels: (channels, height, width), upright.
         transparent: Whether it was laid on the background.
-        highest: The highest level in the file; `white` for a transparent image.
+        highest: The highest level in the file but for marks; `white` for a transparent image.
         white: The level that became 1.
+        deep_color: Whether it has colors of 16 bits, of which 8 are read.
     """
 
     pixels: Pixels
     transparent: bool
     highest: float
     white: float
+    deep_color: bool
 
 
 @contextmanager
@@ -137,7 +139,8 @@ def _decode(file: Path | io.BytesIO, image_format: ImageFormat) -> Decoded:
         pixels.convert(image_format.mode), (size, size), Image.Resampling.BILINEAR
     )
     channels = np.asarray(fitted).reshape(size, size, -1).transpose(2, 0, 1)
-    return Decoded(channels, transparent, highest, white)
+    deep_color = upright.mode not in DEEP_MODES and ";16" in raw_mode
+    return Decoded(channels, transparent, highest, white, deep_color)
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -186,6 +189,7 @@ def _deep_as_bytes(
     lowest, highest = float(levels.min()), float(levels.max())
     if not (lowest >= -white * ROUNDING and np.isfinite(highest)):  # NaN fails too
         raise ValueError(f"levels from {lowest:g} to {highest:g}; expected >= 0")
+    highest = used_level(levels, white)
     if white == WORD and levels.dtype.kind in "iu":
         scaled = np.minimum(levels >> 8, BYTE)
     else:
@@ -212,7 +216,9 @@ def _as_bytes(
     has_alpha = image.has_transparency_data
     pixels = image.convert("RGBA" if has_alpha else mode)
     colors = pixels.convert("RGB") if has_alpha else pixels
-    highest = int(np.max(colors.getextrema()))
+    counts = np.reshape(colors.histogram(), (-1, BYTE + 1)).sum(0)
+    present = np.flatnonzero(counts)
+    highest = int(used_level(present, white if white < BYTE else BYTE, counts[present]))
     if white < BYTE:
         levels = np.rint((np.arange(BYTE + 1) / white).clip(0, 1) * BYTE).astype(int).tolist()
         alpha = list(range(BYTE + 1)) if has_alpha else []

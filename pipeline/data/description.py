@@ -9,6 +9,8 @@ from pipeline.data.arrays import DatasetInfo
 from pipeline.data.prepared import read_summary
 from pipeline.runtime.errors import Refusal
 
+LOCK = Path("dvc.lock")
+
 
 def describe(dataset: str, source: Mapping[str, Any], prepared: Path) -> DatasetInfo:
     """Return what the dataset is: as its source says, else as prepared with the same settings.
@@ -23,12 +25,20 @@ def describe(dataset: str, source: Mapping[str, Any], prepared: Path) -> Dataset
     """
     try:
         return sources.describe(dataset, source)
-    except Refusal:
+    except Refusal as refusal:
         summary = prepared_with(dataset, source, prepared)
         if not summary:
-            raise
+            raise Refusal(*refusal.lines[:-1], refusal.lines[-1] + _way_back(prepared)) from None
         shape = tuple(summary["shape"])
         return DatasetInfo(shape, summary["classes"], summary["flips_keep_labels"])
+
+
+def _way_back(prepared: Path) -> str:
+    """Return how to restore prepared arrays that are gone and recorded, "" for none."""
+    is_recorded = LOCK.is_file() and f"path: {prepared.as_posix()}\n" in LOCK.read_text()
+    if prepared.exists() or not is_recorded:
+        return ""
+    return f"; or restore what was prepared: dvc checkout {prepared}"
 
 
 def prepared_with(dataset: str, source: Mapping[str, Any], prepared: Path) -> dict[str, Any]:

@@ -101,6 +101,14 @@ def read_development(folder: Path) -> Arrays:
     return Arrays(images, labels, summary["classes"], summary["validation"])
 
 
+def read_development_labels(folder: Path) -> Arrays:
+    """Return the development pool with images of one black pixel, to check sizes by."""
+    labels = _read(folder, "development_labels.npy")
+    summary = read_summary(folder)
+    images = np.zeros((len(labels), 1, 1, 1), np.uint8)
+    return Arrays(images, labels, summary["classes"], summary["validation"])
+
+
 def read_test_images(folder: Path) -> NDArray[np.float32]:
     """Return the test images (N, channels, height, width), for predictions."""
     return _read(folder, "test_images.npy")

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 ROUNDING = 8 * float(np.finfo(np.float32).eps)  # no higher difference from 1 is an error of it
 USED = 0.5  # share of the range below which it is noted
+MARKED = 0.02  # largest share of pixels that may be marks, or defects of a sensor
+GAP = 0.25  # share of the range without a pixel between an image and its marks
 
 
 def without_rounding(levels: NDArray[Any]) -> NDArray[Any]:
@@ -19,12 +21,37 @@ def without_rounding(levels: NDArray[Any]) -> NDArray[Any]:
     return levels.clip(0, 1)
 
 
-def range_note(highest: float, white: float) -> str | None:
+def used_level(
+    levels: NDArray[Any], white: float, counts: NDArray[np.int64] | None = None
+) -> float:
+    """Return the highest level, without few brighter pixels far above all others.
+
+    Such are burnt-in marks and defects of a sensor.
+
+    Args:
+        levels: Those of all pixels, or each level that occurs.
+        white: The level that becomes 1.
+        counts: The number of pixels of each level; None: one.
+    """
+    used = float(levels.max())
+    for limit in (white * (1 + ROUNDING), USED * white):
+        bright = levels > limit
+        if not 0 < np.average(bright, weights=counts) <= MARKED:
+            continue
+        rest = float(np.max(levels, where=~bright, initial=0))
+        lowest = float(np.min(levels, where=bright, initial=levels.max()))
+        if rest > 0 and lowest - rest >= GAP * white:
+            used = rest
+    return used
+
+
+def range_note(highest: float, white: float, is_settable: bool = True) -> str | None:
     """Return a line if the images do not use their range, or exceed it.
 
     Args:
         highest: The highest level of all images.
         white: The level that becomes 1.
+        is_settable: Whether `source.white` applies to the images.
     """
     if highest > white * (1 + ROUNDING):
         return (
@@ -34,8 +61,8 @@ def range_note(highest: float, white: float) -> str | None:
         return None
     if highest <= 0:
         return "every image is black"
+    used = f"levels up to {highest:g} of {white:g} are used: images are dark, with few levels"
+    if not is_settable:
+        return f"{used}; save them with 8 bits, scaled to the range of 0 to 255"
     likely = 2 ** int(highest).bit_length() - 1 if highest > 1 else highest
-    return (
-        f"levels up to {highest:g} of {white:g} are used: images are dark, with few levels; "
-        f"set source.white to the level of white, such as {likely:g}"
-    )
+    return f"{used}; set source.white to the level of white, such as {likely:g}"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pipeline
 from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import read_plan
-from pipeline.config.yaml_files import read_yaml
+from pipeline.config.yaml_files import parse_yaml
 from pipeline.execution.stage import Incomplete
 from pipeline.records.figures import DRAWN
 from pipeline.records.runs import checked_record
@@ -55,7 +55,8 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
     artifacts, root = root / "artifacts" / protocol, root.resolve()
     missing = [name for name in INPUTS if not (artifacts / name).exists()]
     if missing:
-        raise Refusal(f"{artifacts / missing[0]}: missing; run: make run, or dvc pull")
+        pull = ", or dvc pull" if _has_remote(root) else ""
+        raise Refusal(f"{artifacts / missing[0]}: missing; run: make run{pull}")
     _check_runs(artifacts)
     with tempfile.TemporaryDirectory(prefix="gapwise-verify-") as folder:
         again = Path(folder)
@@ -73,6 +74,13 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
     return lines
 
 
+def _has_remote(root: Path) -> bool:
+    """Return whether DVC has a place to pull outputs from."""
+    command = [sys.executable, "-m", "dvc", "remote", "list"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, check=False)
+    return listed.returncode == 0 and bool(listed.stdout.strip())
+
+
 def _check_runs(artifacts: Path) -> None:
     """Check that the files of every run are those of its record.
 
@@ -86,7 +94,8 @@ def _check_runs(artifacts: Path) -> None:
 
 def _unrecorded(protocol: str, root: Path) -> Iterator[str]:
     """Yield a line for every input folder whose checksum is not the one in `dvc.lock`."""
-    stages = read_yaml(root / LOCK).get("stages", {}) if (root / LOCK).exists() else {}
+    lock = root / LOCK  # of many protocols, which is longer than settings may be
+    stages = parse_yaml(lock.read_text(), lock).get("stages", {}) if lock.exists() else {}
     outs = {
         out["path"]: out["md5"]
         for name, stage in stages.items()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pipeline.config.settings import Settings
 from pipeline.models._sites import require_plain_weights
+from pipeline.runtime.errors import Refusal
 
 Initialization = Literal["own", "he", "xavier", "small", "large"]
 # standard deviations: signals vanish with the one and saturate or explode with the other
@@ -26,17 +27,24 @@ def initialize(network: nn.Module, how: Initialization) -> None:
     Frozen ones stay.
 
     Raises:
-        Refusal: A layer computes its weight from other parameters.
+        Refusal: A layer computes its weight from other parameters, or there is no such layer.
     """
     draw = DRAWS.get(how)
     if draw is None:
         return
     require_plain_weights(network, "model.initialization")
-    for layer in network.modules():
-        if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) and layer.weight.requires_grad:
-            draw(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    kinds = nn.Linear, nn.modules.conv._ConvNd
+    layers = [layer for layer in network.modules() if isinstance(layer, kinds)]
+    drawn = [layer for layer in layers if layer.weight.requires_grad]
+    if not drawn:
+        raise Refusal(
+            f"model.initialization: {how} draws the weights of linear layers and convolutions, "
+            "and the network trains none; expected own"
+        )
+    for layer in drawn:
+        draw(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 DRAWS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -17,6 +17,8 @@ WEIGHTED = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)  # these multiply b
 RESIZING = "upsample"  # their names hold those of products, as upsample_bilinear2d
 KERNELS = {"mm": 1, "addmm": 2, "convolution": 1}  # the place of the weight of a layer
 COPIES = ("_to_copy", "clone")  # of a weight, as autocast makes them: the weight itself
+SELECTIONS = ("index", "index_select", "gather")  # of the matrices of experts in one weight
+JOINS = ("cat", "stack")  # of the matrices of experts
 HOLDERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # without a forward
 LAYERS = (*WEIGHTED, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 PASSES = 16  # of a network that draws: a module skipped with chance 1/2 is then seen almost surely
@@ -153,12 +155,24 @@ class _Products(TorchDispatchMode):
             self._look(args[1:] if operation in SUMMED else args)
             self._look_at_kernel(operation, args)
         result = func(*args, **(kwargs or {}))
-        if operation in COPIES and _storage(args[0]) in self.names:
-            self.names[_storage(result)] = self.names[_storage(args[0])]
+        if names := self._held(operation, args, result):
+            self.names[_storage(result)] = names
             self.made.append(result)
         elif not is_product and isinstance(result, Tensor) and result.dim() > 1:
             self._note_change(args, result)
         return result
+
+    def _held(self, operation: str, args: tuple[Any, ...], result: Any) -> set[str]:
+        """Return the names of the parameters whose matrices a copy or a selection holds."""
+        if operation in COPIES:
+            return self.names.get(_storage(args[0]), set())
+        if operation in SELECTIONS and args[0].dim() > 2:
+            is_whole = result.shape[-2:] == args[0].shape[-2:]
+            return self.names.get(_storage(args[0]), set()) if is_whole else set()
+        if operation in JOINS:
+            parts = [self.names.get(_storage(part), set()) for part in args[0]]
+            return set[str]().union(*parts) if all(parts) else set()
+        return set()
 
     def _note_change(self, operands: Iterable[Any], result: Tensor) -> None:
         """Note that a tensor was made of the parameters of its shape among the operands."""

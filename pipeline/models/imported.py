@@ -3,25 +3,30 @@
 Nothing is known of it, so it is made by name and tried on images.
 """
 
+import contextlib
 import copy
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 import torch
 from pydantic import ConfigDict, Field, field_validator
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from pipeline.config.validation import suggestion
+from pipeline.models._attributes import attribute_of, contents, unregistered
 from pipeline.models._initialization import Network
 from pipeline.models._probe import Probe, probe
 from pipeline.models._randomness import global_states, restored_globals, seed_globals
 from pipeline.runtime.errors import Refusal
 
 FAILURES = (Exception, SystemExit)  # whatever code of the user raises
+States = dict[str, Any]  # of the global generators, by name
+
 STEPS = 3  # in training mode, after which state that is not stored shows; odd: it may alternate
 COMPARED = 8  # steps with that state: a layer that is skipped with chance 1/2 then shows
 
@@ -51,23 +56,28 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     with restored_globals():
         _, _, first = _begun(settings, shape, classes)
     network, made, later = _begun(settings, shape, classes)
-    if drawn := [name for name, state in later.items() if first.get(name, state) != state]:
+    if drawn := [name for pair in zip(later, first, strict=True) for name in _unequal(*pair)]:
         raise _refusal(
             settings,
             f"draws from the global generator of {drawn[0]} on its first use and not later; "
             "expected numbers that no network keeps for the next, as in a cache of its class",
         )
-    with restored_globals():
-        _require_repeatable(settings, shape, made)
+    try:
+        with restored_globals():
+            _require_repeatable(settings, shape, made)
+    except Refusal:
+        raise
+    except FAILURES as error:
+        raise _refusal(settings, f"fails on its later passes: {_line(error)}") from None
     return network
 
 
 def _begun(
     settings: Model, shape: tuple[int, ...], classes: int
-) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
-    """Return a network that returns logits, and the generators' states before and after its passes.
+) -> tuple[nn.Module, States, list[States]]:
+    """Return a network that returns logits, and the generators' states once it was made.
 
-    The second states are those after a pass in training mode, whose draws are undone.
+    Also their states after its first pass, and after one in training mode; these draws are undone.
 
     Raises:
         Refusal: It cannot be imported or made, or returns something else.
@@ -75,14 +85,17 @@ def _begun(
     network = _made(settings)
     made = global_states()
     training = network.training
-    # the first pass also makes the weights of lazy layers
-    _require_logits(settings, network, shape, classes, training=False)
-    _require_logits(settings, network, shape, classes, training=False, number=1)
-    _require_real(settings, network)
+    _require_registered(settings, network)
+    began = _make_layers(settings, network, _images(shape))
+    # each pass is that of a copy: the first may set weights, as those of data-dependent scales
     with restored_globals():
+        copied = _copied(settings, network)
+        _require_logits(settings, copied, shape, classes, training=False)
+        _require_logits(settings, copied, shape, classes, training=False, number=1)
+        _require_real(settings, network)
         _require_logits(settings, _copied(settings, network), shape, classes, training=True)
         passed = global_states()
-    return network.train(training), made, passed
+    return network.train(training), made, [began, passed]
 
 
 def probed(network: nn.Module, shape: tuple[int, ...]) -> Probe:
@@ -145,7 +158,8 @@ def _images(shape: tuple[int, ...]) -> torch.Tensor:
 def _made(settings: Model) -> nn.Module:
     name, _, attribute = settings.target.partition(":")
     try:
-        with restored_globals():  # an import draws the same in every process, and seeds nothing
+        # an import draws the same in every process, and seeds nothing
+        with restored_globals(), _restored_switches():
             seed_globals(0, "import")
             module = importlib.import_module(name)
         if not hasattr(module, attribute):
@@ -157,7 +171,8 @@ def _made(settings: Model) -> nn.Module:
             )
         make: Callable[..., nn.Module] = getattr(module, attribute)
         _require_arguments(settings, make)
-        network = make(**settings.arguments)
+        with _restored_switches():
+            network = make(**settings.arguments)
     except Refusal:
         raise
     except FAILURES as error:
@@ -165,6 +180,18 @@ def _made(settings: Model) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise _refusal(settings, f"is a {type(network).__name__}; expected what makes an nn.Module")
     return network
+
+
+@contextlib.contextmanager
+def _restored_switches() -> Iterator[None]:
+    """Restore what code of the user may set for the whole process: threads, type and gradients."""
+    threads, default = torch.get_num_threads(), torch.get_default_dtype()
+    with torch.set_grad_enabled(torch.is_grad_enabled()):
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(default)
 
 
 def _networks(module: ModuleType) -> list[str]:
@@ -195,6 +222,64 @@ def _require_arguments(settings: Model, make: Callable[..., nn.Module]) -> None:
         raise Refusal(
             f"model.arguments: {settings.target}: {error}; expected arguments: {names}"
         ) from None
+
+
+def _require_registered(settings: Model, network: nn.Module) -> None:
+    """Check that all layers and weights are registered.
+
+    Raises:
+        Refusal: A plain attribute holds one.
+    """
+    if attribute := unregistered(network):
+        raise _refusal(
+            settings,
+            f"holds layers or weights in {attribute}, which are not registered and never train; "
+            "expected nn.ModuleList, nn.ModuleDict or nn.ParameterList",
+        )
+
+
+def _make_layers(settings: Model, network: nn.Module, images: torch.Tensor) -> States:
+    """Make what a network makes in its first pass, and return the generators' states after that.
+
+    Such are lazy layers, and weights that old forms of normalization and pruning compute, which
+    cannot be copied before. Other weights and buffers stay as they are.
+
+    Raises:
+        Refusal: The pass fails.
+    """
+    copied = None
+    with contextlib.suppress(*FAILURES):
+        copied = copy.deepcopy(network)
+    if copied is not None:
+        with restored_globals():
+            _first_pass(settings, copied, images)
+            states = global_states()
+        if _parts(copied) == _parts(network):
+            return states
+    training = network.training
+    state = network.state_dict()
+    before = {name: value.clone() for name, value in state.items() if not is_lazy(value)}
+    _first_pass(settings, network, images)
+    for name, value in network.state_dict().items():
+        if name in before and before[name].shape == value.shape:
+            value.copy_(before[name])
+    network.train(training)
+    return global_states()
+
+
+def _first_pass(settings: Model, network: nn.Module, images: torch.Tensor) -> None:
+    try:
+        with torch.no_grad():
+            network.eval()(images.clone())  # a forward may change them
+    except FAILURES as error:
+        where = f"images {tuple(images.shape)}"
+        raise _refusal(settings, f"fails on {where}: {_line(error)}") from None
+
+
+def _parts(network: nn.Module) -> dict[str, type]:
+    """Return name -> type of modules, parameters and buffers; lazy ones have types of their own."""
+    parts = (network.named_modules(), network.named_parameters(), network.named_buffers())
+    return {name: type(part) for named in parts for name, part in named}
 
 
 def _copied(settings: Model, network: nn.Module) -> nn.Module:
@@ -234,14 +319,24 @@ def _require_logits(
         raise _refusal(
             settings, f"returns values that are not finite for {where}; expected finite logits"
         )
+    if (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(()), atol=1e-4):
+        raise _refusal(
+            settings, f"returns probabilities for {where}; expected logits, as before softmax"
+        )
 
 
 def _require_real(settings: Model, network: nn.Module) -> None:
-    """Check that all parameters are real, as the fused optimizer takes them.
+    """Check that all parameters are real, as the fused optimizer takes them, and states tensors.
 
     Raises:
-        Refusal: One is complex.
+        Refusal: One is not.
     """
+    for name, value in network.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise _refusal(
+                settings,
+                f"has a {type(value).__name__} in its state, {name}; expected tensors in buffers",
+            )
     for name, parameter in network.named_parameters():
         if parameter.is_complex():
             raise _refusal(
@@ -250,7 +345,7 @@ def _require_real(settings: Model, network: nn.Module) -> None:
             )
 
 
-def _require_repeatable(settings: Model, shape: tuple[int, ...], made: dict[str, Any]) -> None:
+def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -> None:
     """Check that weights and logits follow from seeds and `state_dict()`, and from nothing else.
 
     `made` holds the states of the global generators after the network was made from another seed.
@@ -259,73 +354,122 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: dict[str,
         Refusal: They do not.
     """
     images = _images(shape)
-    (used, logits, made_again), (fresh, again, _) = (_trial(settings, images) for _ in range(2))
-    states = {**used.state_dict(), "the logits": logits}
-    others = {**fresh.state_dict(), "the logits": again}
-    if other := [name for name in states if not torch.equal(states[name], others[name])]:
+    others = 3 * images.flip(-1)
+    (used, made_again), (fresh, _), (other, _) = (_trial(settings, images) for _ in range(3))
+    states, again = (_started(settings, network, images) for network in (used, fresh))
+    if differing := [name for name in states if not torch.equal(states[name], again[name])]:
         raise _refusal(
             settings,
-            f"gives other values of {other[0]} at equal seeds; expected randomness from the "
+            f"gives other values of {differing[0]} at equal seeds; expected randomness from the "
             "global generators of torch, numpy and Python alone",
         )
-    passed = [_states_after(used, images, seed) for seed in (0, 1)]
+    state = copy.deepcopy(used.state_dict())
+    # passes from other seeds first: what a first pass draws and keeps then differs
+    passed = [_states_after(used, images, seed) for seed in (2, 1)]
+    changed = [*_changed(used, state, images, others), *_changed(other, state, others, images)]
     if seeded := [*_shared(made, made_again), *_shared(*passed)]:
         raise _refusal(
             settings,
             f"seeds a global generator itself, that of {seeded[0]}; expected none that it seeds, "
             "since every run has seeds of its own",
         )
-    if not _is_stored(used, fresh, images):
+    cause = f", which lacks {changed[0]}" if changed else ""
+    if not _is_stored(used, fresh, images, others):
         raise _refusal(
             settings,
-            "does something else after its state is restored; expected generators, counters and "
-            "statistics in persistent buffers, or draws from the global generators",
+            f"does something else after its state is restored{cause}; expected generators, "
+            "counters and statistics in persistent buffers, or draws from the global generators",
+        )
+    if changed:
+        raise _refusal(
+            settings,
+            f"changes {changed[0]} from pass to pass, which its state lacks; "
+            "expected a persistent buffer, as of register_buffer",
         )
 
 
-def _trial(settings: Model, images: torch.Tensor) -> tuple[nn.Module, torch.Tensor, dict[str, Any]]:
-    """Return a new network, its logits after a step, and the generators' states before it."""
+def _trial(settings: Model, images: torch.Tensor) -> tuple[nn.Module, States]:
+    """Return a new network in training mode, and the generators' states once it was made."""
     seed_globals(0, "trial")
     network = _made(settings)
     states = global_states()
+    _make_layers(settings, network, images)
+    return network.train(), states
+
+
+def _started(settings: Model, network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the state and the logits of a training pass of a network, which is left unchanged."""
+    copied = _copied(settings, network)
     with torch.no_grad():
-        network.eval()(images)  # makes the weights of lazy layers
-        logits = network.train()(images)
-    return network, logits, states
+        logits = _seeded(copied, images)
+    return {**copied.state_dict(), "the logits": logits}
 
 
-def _states_after(network: nn.Module, images: torch.Tensor, seed: int) -> dict[str, Any]:
+def _changed(
+    network: nn.Module, state: dict[str, Any], images: torch.Tensor, others: torch.Tensor
+) -> list[str]:
+    """Return the plain attributes with other contents after another pass of equal images.
+
+    Each pass begins with this state and with equal generators. There are other images between, or
+    none, since contents may alternate.
+    """
+    found: list[dict[Any, Any]] = []
+    for batch in (images, others, images, images):
+        seen: dict[Any, Any] = {}
+        for mode in (False, True):
+            network.load_state_dict(state)
+            with torch.no_grad():
+                _seeded(network.train(mode), batch)
+            seen |= {(name, mode): content for name, content in contents(network).items()}
+        found.append(seen)
+    first, _, later, last = found
+    keys = {**first, **last}
+    return [
+        attribute_of(key[0])
+        for key in keys
+        if not first.get(key) == later.get(key) == last.get(key)
+    ]
+
+
+def _states_after(network: nn.Module, images: torch.Tensor, seed: int) -> States:
     """Return the states of the global generators after a pass that began at a seed."""
     seed_globals(seed, "trial")
     with torch.no_grad():
-        network(images)
+        network(images.clone())
     return global_states()
 
 
-def _shared(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+def _unequal(one: States, other: States) -> list[str]:
+    """Return the names of the generators that are in another state."""
+    return [name for name, state in one.items() if other.get(name, state) != state]
+
+
+def _shared(one: States, other: States) -> list[str]:
     """Return the names of the generators that are in the same state, begun at different seeds."""
     return [name for name, state in one.items() if state == other.get(name)]
 
 
-def _is_stored(used: nn.Module, fresh: nn.Module, images: torch.Tensor) -> bool:
-    """Return whether a network with the state of a used one does the same in both modes."""
+def _is_stored(
+    used: nn.Module, fresh: nn.Module, images: torch.Tensor, others: torch.Tensor
+) -> bool:
+    """Return whether a new network with the state of a used one does the same in both modes."""
     with torch.no_grad():
         for _ in range(STEPS):
-            used(images)
+            used(images.clone())
         fresh.load_state_dict(used.state_dict())
         trained = [
             [parameter.requires_grad for parameter in network.parameters()]
             for network in (used, fresh)
         ]
         return trained[0] == trained[1] and all(
-            torch.equal(*(_seeded(network.train(mode), images) for network in (used, fresh)))
+            torch.equal(*(_seeded(network.train(mode), others) for network in (used, fresh)))
             for mode in (False, *COMPARED * (True,))
         )
 
 
 def _seeded(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     seed_globals(0, "trial")
-    logits: torch.Tensor = network(images)
+    logits: torch.Tensor = network(images.clone())
     return logits
 
 

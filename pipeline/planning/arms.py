@@ -361,17 +361,20 @@ def _duplicates(arms: Sequence[Arm], path: Path) -> Iterator[str]:
     """Yield a line for each setting that trains the same network as another, or that cannot act."""
     seen: dict[str, str] = {}
     for arm in arms:
+        refused: dict[str, str] = {}  # why settings cannot act -> the first of them
         for trial in arm.trials:
             label = format_setting(trial.setting)
             where = f"arms.{arm.name} ({label})" if label else f"arms.{arm.name}"
             try:
                 key = network_key(trial)
             except Refusal as refusal:
-                yield from (f"{path}: {where}: {line}" for line in refusal.lines)
+                for line in refusal.lines:
+                    refused.setdefault(line, where)
                 continue
             if key in seen:
                 yield f"{path}: {where}: the same network as {seen[key]}; expected each once"
             seen.setdefault(key, where)
+        yield from (f"{path}: {where}: {line}" for line, where in refused.items())
 
 
 def _unknown_references(arms: Sequence[Arm], path: Path) -> Iterator[str]:

@@ -15,8 +15,11 @@ from torch import nn
 
 from pipeline import models, regularizers
 from pipeline.data.description import describe
+from pipeline.models._randomness import restored_globals
 from pipeline.models.imported import require_fit
+from pipeline.regularizers._noise import mode
 from pipeline.regularizers._regularizer import Regularizer
+from pipeline.runtime.errors import Refusal
 
 ARTIFACTS = Path("artifacts")
 
@@ -48,18 +51,47 @@ def _effects(name: str, dataset: str, source: str, model: str, chosen: str) -> l
         regularizers.equip(network, acting)
         return network
 
-    network, shape = _plain(name, dataset, source, model)
+    network, shape, classes = _plain(name, dataset, source, model)
     values = json.loads(model)
     trial = equipped(values)
     named_effects = [[item.name, item.effect(network, shape)] for item in acting]
     require_fit(trial, values, shape, equipped)  # pooling by less takes deeper networks
+    if acting:
+        _require_passes(trial, shape, classes)
     return named_effects
 
 
+def _require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> None:
+    """Check that an equipped network returns logits for images of `shape` in both modes.
+
+    Raises:
+        Refusal: It does not, as with a layer of a fixed size after pooling by another factor.
+    """
+    images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    for training in (True, False):
+        where = f"{'training' if training else 'evaluation'} mode"
+        try:
+            with restored_globals(), torch.no_grad(), mode(network, training, sampling=training):
+                returned = tuple(network(images).shape)
+        except Exception as error:  # whatever code of the user raises
+            reason = " ".join(str(error).split())
+            raise Refusal(
+                f"the network fails in {where}: {type(error).__name__}: {reason}"
+            ) from None
+        if returned != (2, classes):
+            raise Refusal(
+                f"the network returns {returned} for two images in {where}; "
+                f"expected logits of shape {(2, classes)}"
+            )
+
+
 @functools.lru_cache(maxsize=32)
-def _plain(name: str, dataset: str, source: str, model: str) -> tuple[nn.Module, tuple[int, ...]]:
-    """Return the network of a protocol without regularizers, and the shape of its images."""
+def _plain(
+    name: str, dataset: str, source: str, model: str
+) -> tuple[nn.Module, tuple[int, ...], int]:
+    """Return the network of a protocol without regularizers, the shape of its images, classes."""
     torch.set_num_threads(1)  # single images are slower on several
     kind = describe(dataset, json.loads(source), ARTIFACTS / name / "data")
     with torch.random.fork_rng(devices=[]):
-        return models.build(json.loads(model), kind.shape, kind.classes), kind.shape
+        network = models.build(json.loads(model), kind.shape, kind.classes)
+    return network, kind.shape, kind.classes

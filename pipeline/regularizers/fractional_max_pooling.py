@@ -143,8 +143,8 @@ class FractionalMaxPooling(Regularizer):
         with mode(trial, training=False, sampling=False), torch.no_grad():
             try:
                 trial(torch.zeros(1, *shape))
-            except RuntimeError as error:
-                reason = str(error).splitlines()[0]
+            except Exception as error:  # whatever code of the user raises
+                reason = " ".join(str(error).split()) or type(error).__name__
                 raise Refusal(f"{NAME}: the network cannot take the new sizes: {reason}") from None
         pairs = [pair for layer in _layers(trial) for pair in layer.sizing.axes.values()]
         return [axis for pair in pairs for axis in pair]

@@ -14,7 +14,7 @@ from pipeline.execution.plans import current_plans
 from pipeline.execution.processes import cores
 from pipeline.records.store import Store, open_store
 from pipeline.runtime.errors import Refusal
-from pipeline.terminal.tables import say, show, table
+from pipeline.terminal.tables import LONGEST, breakable, say, show, table
 
 ARTIFACTS = Path("artifacts")
 
@@ -67,6 +67,7 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
     missing = {name for plan in plans for name in plan.fingerprints() if not store.finished(name)}
     title = f"{confirmed.protocol}: runs planned"
     rows = table("study, arm", "settings", "explore", "confirm", "to train", title=title)
+    rows.columns[1].min_width = LONGEST
     for study, arms in _arms(plans).items():
         rows.add_row(study)
         for arm in arms:
@@ -74,7 +75,8 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
             left = {name for names in planned for name in names} & missing
             counts = [len(names) for names in planned]
             labels = _labels(explored, study, arm) or _labels(confirmed, study, arm)
-            rows.add_row(f"  {arm}", "\n".join(labels), *map(str, (*counts, len(left))))
+            settings = breakable("\n".join(labels))
+            rows.add_row(f"  {arm}", settings, *map(str, (*counts, len(left))))
     show(rows)
     runs = [len(plan.fingerprints()) for plan in plans]
     seeds = [len({run.seed for run in plan.runs}) for plan in plans]

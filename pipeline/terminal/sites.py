@@ -17,12 +17,15 @@ from pipeline.config.validation import errors_in
 from pipeline.data.description import describe
 from pipeline.execution.stage import ARTIFACTS
 from pipeline.models._additions import passed_over
+from pipeline.models._draws import own_parts
+from pipeline.models._probe import probe_of
 from pipeline.models._residuals import ResidualBlock, residual_blocks
 from pipeline.models._routing import Route, routes
 from pipeline.models._sites import first_layer, kind_of, plain, why_not
 from pipeline.models.imported import require_fit
 from pipeline.planning.protocols import document_of
 from pipeline.planning.resolution import resolved
+from pipeline.planning.sizes import require_protocol_sizes
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 from pipeline.terminal.tables import say, show, table
@@ -65,13 +68,14 @@ def show_sites(name: str) -> None:
         make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
         network = make(protocol.model)
         require_fit(network.network, protocol.model, kind.shape, make)
+    require_protocol_sizes(protocol)
     weights = sum(parameter.numel() for parameter in network.parameters())
     model = protocol.model.get("import", protocol.model["name"])
     acting = _acting(network, kind.shape)
     show(
         _table(
             ("module", "kind", "acted on by", "note"),
-            _module_rows(network, acting.modules),
+            _module_rows(network, acting.modules, _own_parts(network, kind.shape)),
             f"{name}: {model}, {weights:,} parameters",
         )
     )
@@ -134,17 +138,27 @@ def _name(site: ResidualBlock | tuple[str, nn.Module]) -> str:
     return site.name if isinstance(site, ResidualBlock) else site[0]
 
 
-def _module_rows(network: nn.Module, acted: Mapping[str, Sequence[str]]) -> Iterator[Row]:
-    """Yield name, kind, what acts and why something does not, of modules that may be sites."""
+def _own_parts(network: nn.Module, shape: tuple[int, ...]) -> Mapping[str, Sequence[str]]:
+    """Return name -> notes of modules that draw or keep statistics, none for a built-in network."""
+    if probe_of(network) is None:
+        return {}
+    parts = own_parts(network, shape)
+    return {name: notes for name, notes in parts.items() if name}  # not those of `Standardized`
+
+
+def _module_rows(
+    network: nn.Module, acted: Mapping[str, Sequence[str]], own: Mapping[str, Sequence[str]]
+) -> Iterator[Row]:
+    """Yield name, kind, what acts and notes, of modules that may be sites or have state."""
     blocks = {block.name for block in residual_blocks(network)}
     first = first_layer(network)
     for name, module in network.named_modules():
         kind = "residual block" if name in blocks else kind_of(module)
-        if kind or name in acted:
+        if kind or name in acted or name in own:
             labels = ", ".join(acted.get(name, ())) or "none"
             notes = ["first layer"] if module is first else []
-            notes += why_not(network, name, module)
-            yield plain(name) or WHOLE, kind, labels, ", ".join(notes)
+            notes += [*why_not(network, name, module), *own.get(name, ())]
+            yield plain(name) or WHOLE, kind or type(module).__name__, labels, ", ".join(notes)
 
 
 def _parameter_row(route: Route) -> Row:

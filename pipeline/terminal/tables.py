@@ -1,8 +1,13 @@
 """Print tables: narrow enough for 80 columns, plain where the output is a file."""
 
+import re
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+NARROW = 100  # columns of a terminal in which long words are broken
+LONGEST = 24  # characters of a word there
 
 
 def table(*columns: str, title: str = "") -> Table:
@@ -13,6 +18,24 @@ def table(*columns: str, title: str = "") -> Table:
     for column in empty.columns:
         column.overflow = "fold"
     return empty
+
+
+def breakable(text: str) -> str:
+    """Return a text whose long words have line breaks after ( or =, where the terminal is narrow.
+
+    As `stochastic_depth(survival=0.8)`, which would be folded anywhere.
+    """
+    if Console().width > NARROW:
+        return text
+    return re.sub(rf"\S{{{LONGEST + 1},}}", lambda found: _broken(found[0]), text)
+
+
+def _broken(word: str) -> str:
+    """Return a word with a line break after the last ( or = that leaves a line short enough."""
+    places = [found.end() for found in re.finditer(r"[(=]", word[:LONGEST])]
+    if len(word) <= LONGEST or not places:
+        return word
+    return f"{word[: places[-1]]}\n{_broken(word[places[-1] :])}"
 
 
 def show(content: Table) -> None:

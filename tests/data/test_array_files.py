@@ -130,6 +130,8 @@ def test_floats_become_single(saved):
     ("levels", "white", "expected", "note"),
     [
         (np.uint16([0, 4000]), None, 4000 / 65535, "such as 4095"),
+        (np.uint16([0, *[4000] * 58, 65535]), None, 1, "such as 4095"),
+        (np.uint16([0, *[4000] * 58, 65535]), 4000, 1, None),
         (np.uint16([0, 4000]), 4000, 1, None),
         (np.uint16([0, 4000]), 3000, 1, "levels up to 4000, above 3000, become 1"),
         (np.uint16([0, 60000]), None, 60000 / 65535, None),

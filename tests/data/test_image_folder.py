@@ -288,6 +288,38 @@ def test_one_image_of_full_range_does_not_hide_that_the_others_are_dark(root):
     assert "half of the images: levels up to 4000 of 65535 are used" in note
 
 
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint16, 4095), (np.uint8, 63)])
+def test_a_burnt_in_pixel_does_not_hide_that_images_are_dark(root, dtype, white):
+    """Nor is it a level above white, once that is set."""
+    for path in root.glob("*/*.png"):
+        levels = np.full((8, 8), white - 10, dtype)
+        levels[0, 0] = np.iinfo(dtype).max
+        Image.fromarray(levels).save(path)
+    with collect_notes() as notes:
+        read(root)
+    (note,) = notes
+    assert f"levels up to {white - 10} of " in note
+    assert f"such as {white}" in note
+    with collect_notes() as notes:
+        read(root, white=white)
+    assert notes == []
+
+
+def test_small_bright_objects_are_no_marks(root):
+    """Levels lie between them and the rest, or many pixels are bright, or the rest is black."""
+    for number, path in enumerate(sorted(root.glob("*/*.png"))):
+        levels = np.full((8, 8), 0 if number % 3 == 2 else 40, np.uint8)
+        levels[0, 0] = 255
+        if number % 3 == 0:
+            levels[0, 1:4] = 100, 150, 200
+        elif number % 3 == 1:
+            levels[1] = 240
+        Image.fromarray(levels).save(path)
+    with collect_notes() as notes:
+        read(root)
+    assert notes == []
+
+
 @pytest.mark.parametrize("level", [np.uint16(16384), np.float32(0.25)])
 def test_deep_tiff_in_which_zero_is_white(root, level):
     """Radiographs are stored so; Pillow turns the levels of 8 bits alone."""
@@ -344,6 +376,16 @@ def test_colors_of_16_bits_have_no_level_of_white(root):
     (root / "cat" / "0.png").write_bytes(png(16, 2, [65535] * 24))
     assert only(read(root).pool) == [255] * 3
     assert "colors of 16 bits, of which 8 are read" in refusal(root, white=4095)
+
+
+def test_dark_colors_of_16_bits_get_advice_that_applies(root):
+    for path in root.glob("*/*.png"):
+        path.write_bytes(png(16, 2, [4000] * 24))
+    with collect_notes() as notes:
+        read(root)
+    (note,) = notes
+    assert "levels up to 4095 of 65535 are used" in note
+    assert note.endswith("save them with 8 bits, scaled to the range of 0 to 255")
 
 
 ORIENTED = struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)  # to be turned by a quarter, clockwise

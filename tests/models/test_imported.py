@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipeline import models
+from pipeline.models._initialization import initialize
 from pipeline.planning.fingerprint import identity
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime import behaviour
@@ -66,10 +67,10 @@ class Counting(nn.Module):
         super().__init__()
         body = nn.LazyConv2d(3, 3), nn.BatchNorm2d(3), nn.Dropout(), nn.Flatten()
         self.layers = nn.Sequential(*body, nn.LazyLinear(10))
-        self.calls = 0
+        self.register_buffer("calls", torch.tensor(0))
 
     def forward(self, images):
-        self.calls += self.training
+        self.calls += 1
         return self.layers(images)
 
 class Scaled(Net):
@@ -221,6 +222,7 @@ def test_showing_that_it_fits_leaves_it_as_it_was_made(own):
     torch.manual_seed(1)
     plain = type(network)()
     plain.eval()(torch.zeros(1, 1, 8, 8))  # makes the lazy layers
+    plain.calls.zero_()
     assert torch.equal(state, torch.get_rng_state())
     assert network.training
     assert network.calls == 0
@@ -302,6 +304,15 @@ def test_weights_begin_as_asked(how, expected):
     assert first.weight.std().item() == pytest.approx(expected, rel=0.02)
     assert abs(first.weight.mean().item()) < 0.02 * expected
     assert not first.bias.any()
+
+
+@pytest.mark.parametrize(
+    "network", [torch.nn.Bilinear(3, 3, 2), torch.nn.Linear(3, 2).requires_grad_(False)]
+)
+def test_weights_that_are_not_drawn_are_an_error(network):
+    with pytest.raises(Refusal, match=r"^model.initialization: he draws .*; expected own$"):
+        initialize(network, "he")
+    initialize(network, "own")
 
 
 def test_a_network_left_alone_begins_as_it_is_made():

@@ -391,3 +391,39 @@ def test_a_network_that_one_pass_has_seen_whole_is_not_run_again():
     Dropping.passes = 0
     probe(network, torch.randn(2, *SHAPE))
     assert Dropping.passes == 1
+
+
+class Experts(nn.Module):
+    """Multiplies each image by the matrix of its expert."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.first = how, nn.Linear(64, 8)
+        self.matrices, self.head = nn.Parameter(torch.randn(4, 8, 8)), nn.Linear(8, 10)
+        self.table = nn.Parameter(torch.randn(4, 8))
+
+    def forward(self, images):
+        hidden = torch.relu(self.first(images.flatten(1)))
+        chosen = hidden[:, :4].argmax(1)
+        hidden = hidden + self.table[chosen]
+        return self.head(self.how(hidden, self.matrices, chosen))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda units, matrices, chosen: torch.bmm(units[:, None], matrices[chosen])[:, 0],
+        lambda units, matrices, chosen: torch.einsum("ni,nij->nj", units, matrices[chosen]),
+        lambda units, matrices, chosen: (
+            units[:, None] @ matrices.index_select(0, chosen).transpose(1, 2).contiguous()
+        )[:, 0],
+        lambda units, matrices, chosen: (units @ torch.stack([*matrices.unbind()])).sum(0),
+        lambda units, matrices, chosen: units @ torch.cat([*matrices[:2]], 1)[:, :8],
+    ],
+    ids=["bmm", "einsum", "index_select", "stack", "cat"],
+)
+def test_the_matrices_of_experts_are_factors(how):
+    """The table, of which vectors are added, is none."""
+    seen = probe(Experts(how), torch.randn(3, *SHAPE))
+    assert seen.factors >= {"matrices", "first.weight", "head.weight"}
+    assert "table" not in seen.factors

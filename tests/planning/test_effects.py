@@ -1,6 +1,13 @@
 """Strengths that come to the same network are refused when a study is read."""
 
+import re
+import sys
+import types
+
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional
 
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.planning.studies import read_experiment
@@ -49,3 +56,73 @@ def test_what_a_source_says_of_its_images_is_so(pool):
 
     kind = data.describe("digits", {})
     assert (kind.shape, kind.classes) == (pool.shape, pool.classes)
+
+
+class FixedHead(nn.Module):
+    """Flattens its maps for a head of a fixed size, which four times as many fit too."""
+
+    def __init__(self):
+        super().__init__()
+        convolutions = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        first, second = (nn.Sequential(layer, nn.MaxPool2d(2)) for layer in convolutions)
+        self.features = nn.Sequential(first, second)
+        self.weight = nn.Parameter(torch.randn(10, 16) / 4)
+
+    def forward(self, images):
+        return functional.linear(self.features(images).reshape(-1, 16), self.weight)
+
+
+class Checked(FixedHead):
+    def forward(self, images):
+        assert self.features(images).shape[2:] == (2, 2), "2 x 2 maps"
+        return super().forward(images)
+
+
+class CheckedInTraining(Checked):
+    def forward(self, images):
+        if self.training:
+            return super().forward(images)
+        return FixedHead.forward(self, images)[: len(images)]
+
+
+def linear():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def own(project, monkeypatch, network):
+    """Make a network that of the protocol."""
+    name = f"own_{network.__name__.lower()}"
+    module = types.ModuleType(name)
+    module.Net = network
+    monkeypatch.setitem(sys.modules, name, module)
+    (project / f"{name}.py").write_text("")
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    model = f"model: {{import: '{name}:Net'}}"
+    protocol.write_text(re.sub("model: .*", model, protocol.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (
+            FixedHead,
+            r"the network returns \(8, 10\) for two images in training mode; "
+            r"expected logits of shape \(2, 10\)",
+        ),
+        (Checked, "fractional_max_pooling: the network cannot take the new sizes: 2 x 2 maps"),
+        (CheckedInTraining, "the network fails in training mode: AssertionError: 2 x 2 maps"),
+    ],
+)
+def test_a_network_that_fails_once_equipped_is_one_line(project, monkeypatch, network, words):
+    own(project, monkeypatch, network)
+    with pytest.raises(Refusal, match=rf"arms.pooling \(ratio=1.3\): {words}") as caught:
+        read(project, "ratio: 1.3")
+    assert len(caught.value.lines) == 1
+
+
+def test_a_missing_site_is_said_once_for_an_arm(project, monkeypatch):
+    own(project, monkeypatch, linear)
+    with pytest.raises(Refusal) as caught:
+        read(project, "ratio: [1.3, 1.41, 1.5]")
+    (line,) = caught.value.lines
+    assert line.startswith("experiments/pooling.yaml: arms.pooling (ratio=1.3): ")

@@ -16,6 +16,7 @@ from pipeline.planning.studies import read_experiment
 from pipeline.records.store import open_store
 from pipeline.terminal import plan
 from pipeline.terminal.plan import finished_plans, show_plan
+from pipeline.terminal.tables import breakable
 
 WITHOUT_TORCH = """
 import sys
@@ -108,6 +109,19 @@ def test_no_plan_is_finished_once_a_new_one_would_differ(finished, monkeypatch, 
         own = identity | {"code": identity["code"] | {"import": "0"}}
         monkeypatch.setattr(type(store), "identity", lambda self, fingerprint: own)
     assert not finished_plans("tiny")
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        (80, ["depth(survival=0.8), a=b", "training.schedule=", "cyclic_cosine,", "x" * 30]),
+        (120, ["depth(survival=0.8), a=b", "training.schedule=cyclic_cosine,", "x" * 30]),
+    ],
+)
+def test_long_words_break_after_a_sign(monkeypatch, columns, lines):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = f"depth(survival=0.8), a=b\ntraining.schedule=cyclic_cosine,\n{'x' * 30}"
+    assert breakable(text).splitlines() == lines
 
 
 def test_images_that_no_batch_has_are_noted_in_plan_and_prepare(project, capsys):

@@ -39,6 +39,24 @@ class Net(nn.Module):
         tokens = self.attention(tokens, tokens, tokens)[0]
         return self.head(torch.relu(self.normed(tokens.mean(1))))
 """
+DRAWN = """
+import random
+from torch import nn
+from torch.nn import functional
+
+class Noisy(nn.Linear):
+    def forward(self, images):
+        return functional.dropout(super().forward(images), 0.1, self.training)
+
+class Path(nn.Module):
+    def forward(self, images):
+        return 2 * images if self.training and random.random() < 0.5 else images
+
+class Net(nn.Sequential):
+    def __init__(self):
+        layers = nn.Flatten(), Noisy(64, 8), nn.BatchNorm1d(8), nn.RReLU(), Path(), nn.Dropout(0.0)
+        super().__init__(*layers, nn.LayerNorm(8), nn.Linear(8, 10))
+"""
 DEEP = """
 from torch import nn
 
@@ -109,6 +127,18 @@ def test_why_nothing_acts_is_said(project, capsys, monkeypatch):
     assert rows["head.weight"] == ("10x8", "frozen", "requires no gradient")
     assert "cannot act: weight_decay: the weight of normed is computed from" in text
     assert "on decayed weights (number of tensors): none" in text
+
+
+def test_modules_that_draw_or_keep_statistics_have_a_row(project, capsys, monkeypatch):
+    own(project, monkeypatch, DRAWN)
+    rows = cells(shown(capsys, monkeypatch))
+    seeded = "your own; seeded by the run"
+    assert rows["1"] == ("linear", "none", f"first layer, {seeded}")
+    kept = "your own; its buffers are stored with the weights"
+    assert rows["2"] == ("BatchNorm1d", "none", kept)
+    assert rows["3"] == ("RReLU", "none", seeded)
+    assert rows["4"] == ("Path", "none", seeded)
+    assert not rows.keys() & {"0", "5", "6"}
 
 
 def test_many_equal_layers_are_one_row_in_80_columns(project, capsys, monkeypatch):

@@ -2,7 +2,9 @@
 
 A source defines `Source`, the model of the `source` section of a protocol; `describe(source)`,
 which returns the `DatasetInfo` without reading all data; and `read(source)`, which returns the
-`Splits`. It logs what it leaves out as a warning.
+`Splits`. It logs what it leaves out as a warning. One that knows its labels without reading images
+may define `labels(source)`, which returns them by the fields of `Splits`: sizes of splits are then
+checked before the data are prepared.
 """
 
 import dataclasses
@@ -57,6 +59,19 @@ def read(name: str, source: Mapping[str, Any]) -> Splits:
         errors += [f"{_file(name)}: read(): {split}: {line}" for line in arrays.errors(info)]
     if errors:
         raise Refusal(*errors)
+    return Splits(**splits)
+
+
+def read_labels(name: str, source: Mapping[str, Any]) -> Splits | None:
+    """Return all labels, with images of one black pixel; None if they need the images read."""
+    module = _module(name)
+    if not hasattr(module, "labels"):
+        return None
+    classes = describe(name, source).classes
+    splits = {
+        split: Arrays(np.zeros((len(labels), 1, 1, 1), np.uint8), labels, classes)
+        for split, labels in module.labels(_checked(name, source)).items()
+    }
     return Splits(**splits)
 
 

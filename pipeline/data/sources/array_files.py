@@ -16,7 +16,7 @@ from pipeline.config.settings import Settings
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.numpy_files import ArrayFile, list_arrays
 from pipeline.data.paths import data_path
-from pipeline.data.white import range_note, without_rounding
+from pipeline.data.white import range_note, used_level, without_rounding
 from pipeline.runtime.errors import Refusal
 
 PREFIXES = {"pool": "", "validation": "validation_", "test": "test_"}
@@ -64,6 +64,13 @@ def describe(source: Source) -> DatasetInfo:
     return DatasetInfo((channels, *shape), _classes(labels), source.flips_keep_labels)
 
 
+def labels(source: Source) -> dict[str, NDArray[np.int64]]:
+    """Return all labels."""
+    pairs = _pairs(source)
+    classes = _classes(pairs["pool"][1])
+    return {name: _labels(file, classes) for name, (_, file) in pairs.items()}
+
+
 def read(source: Source) -> Splits:
     """Return all examples; images of an .npy file are mapped, not loaded."""
     pairs = _pairs(source)
@@ -72,16 +79,22 @@ def read(source: Source) -> Splits:
 
 
 def _arrays(images: ArrayFile, labels: ArrayFile, classes: int, source: Source) -> Arrays:
-    values = labels.read()
-    if values.min() < 0 or values.max() >= classes:
-        raise Refusal(
-            f"{labels}: range from {values.min()} to {values.max()}; "
-            f"expected 0 to {classes - 1}, the labels of the pool"
-        )
+    values = _labels(labels, classes)
     layout = _layout(images, source.layout)
     pixels = _pixels(images, source.white)
     pixels = pixels[:, None] if layout == "NHW" else np.moveaxis(pixels, CHANNEL_AXIS[layout], 1)
-    return Arrays(pixels, values.astype(np.int64), classes)
+    return Arrays(pixels, values, classes)
+
+
+def _labels(file: ArrayFile, classes: int) -> NDArray[np.int64]:
+    values = file.read()
+    if values.min() < 0 or values.max() >= classes:
+        raise Refusal(
+            f"{file}: range from {values.min()} to {values.max()}; "
+            f"expected 0 to {classes - 1}, the labels of the pool"
+        )
+    found: NDArray[np.int64] = values.astype(np.int64)
+    return found
 
 
 def _pairs(source: Source) -> dict[str, Pair]:
@@ -173,7 +186,7 @@ def _pixels(images: ArrayFile, white: float | None) -> NDArray[Any]:
     if not (lowest >= 0 and highest <= (full if white is None else math.inf)):  # NaN fails too
         expected = "0 to 1, uint8 for 0 to 255, or source.white" if white is None else ">= 0"
         raise Refusal(f"{images}: range from {lowest:g} to {highest:g}; expected {expected}")
-    if note := range_note(highest, scale):
+    if note := range_note(used_level(pixels, scale), scale):
         logger.warning("%s: %s%s", images.path, f"{images.member}: " if images.member else "", note)
     if pixels.dtype == np.uint8 and scale == full:
         return pixels

@@ -69,6 +69,15 @@ def describe(source: Source) -> DatasetInfo:
     return DatasetInfo(source.image_format().shape, len(classes), source.flips_keep_labels)
 
 
+def labels(source: Source) -> dict[str, NDArray[np.int64]]:
+    """Return the label of every file, also of those that cannot be read."""
+    layout = find_layout(data_path(source.path))
+    return {
+        split: list_images(folder, layout.classes, layout.minimum(split))[1]
+        for split, folder in layout.folders.items()
+    }
+
+
 def read(source: Source) -> Splits:
     """Return every image, by class and name, in the splits of the folder."""
     layout = find_layout(data_path(source.path))
@@ -101,8 +110,9 @@ def _arrays(folder: Path, classes: Sequence[str], minimum: int, source: Source) 
             raise Refusal(f"{name}: {line}; expected still images, or source.unreadable: skip")
         logger.warning("%s: %s; left out", folder, line)
     _note_transparency(folder, images, source)
-    for white in np.unique(images.white[images.white > 0]):
-        if note := _range_note(images.highest[images.white == white], float(white)):
+    for white, deep_color in sorted(set(zip(images.white, images.deep_color, strict=True))):
+        same = (images.white == white) & (images.deep_color == deep_color)
+        if white and (note := _range_note(images.highest[same], float(white), not deep_color)):
             logger.warning("%s: %s", folder, note)
     if not unreadable:
         return Arrays(images.pixels, labels, len(classes))
@@ -111,14 +121,14 @@ def _arrays(folder: Path, classes: Sequence[str], minimum: int, source: Source) 
     return Arrays(images.pixels[readable], labels[readable], len(classes))
 
 
-def _range_note(highest: NDArray[np.float64], white: float) -> str | None:
+def _range_note(highest: NDArray[np.float64], white: float, is_settable: bool) -> str | None:
     """Return a line if images do not use their range, given the highest level of each.
 
-    Of more than 8 bits, a few images with another range, or a mark of full white, are not enough.
+    Of more than 8 bits, a few images with another range are not enough.
     """
-    if note := range_note(float(highest.max()), white):
+    if note := range_note(float(highest.max()), white, is_settable):
         return note
-    if white > BYTE and (note := range_note(float(np.median(highest)), white)):
+    if white > BYTE and (note := range_note(float(np.median(highest)), white, is_settable)):
         return f"half of the images: {note}"
     return None
 

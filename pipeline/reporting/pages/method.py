@@ -112,8 +112,7 @@ def _protocol(data: ReportData) -> Iterator[str]:
     yield from _tuning(data)
     yield (
         "**Choice of a setting**: over a range with five or more settings the best on a quadratic "
-        "curve through their mean validation accuracies, else the highest mean over the exploration "
-        "seeds"
+        "curve through their mean validation accuracies, else the highest mean"
     )
 
 

@@ -1,0 +1,65 @@
+"""Check that the data suffice for the splits of a protocol and of the arms of its studies."""
+
+from pathlib import Path
+
+from pipeline.config.validation import errors_in
+from pipeline.data import sources
+from pipeline.data.arrays import Arrays
+from pipeline.data.checks import require_examples, require_sizes
+from pipeline.data.description import prepared_with
+from pipeline.data.prepared import read_development_labels
+from pipeline.data.splits import development_and_test
+from pipeline.planning.protocols import EXPERIMENTS, Protocol, read_protocol
+from pipeline.planning.studies import Experiment
+from pipeline.runtime.errors import Refusal
+
+ARTIFACTS = Path("artifacts")
+
+
+def require_protocol_sizes(protocol: Protocol) -> Arrays | None:
+    """Check the sizes of a protocol before its data are prepared.
+
+    Returns:
+        The development pool without its images; None if its labels are not known without them.
+
+    Raises:
+        Refusal: The data do not suffice; the error is that of `prepare`.
+    """
+    with errors_in(read_protocol(protocol.name)[1]):
+        development = _development(protocol)
+        if development is not None:
+            require_sizes(development, protocol.data)
+    return development
+
+
+def _development(protocol: Protocol) -> Arrays | None:
+    """Return the development pool without images: as the source says, else as it is prepared."""
+    dataset, source, fraction = protocol.data.dataset, protocol.source, protocol.data.test_fraction
+    folder = ARTIFACTS / protocol.name / "data"
+    is_prepared = prepared_with(dataset, source, folder).get("test_fraction") == fraction
+    try:
+        splits = sources.read_labels(dataset, source)
+    except Refusal:
+        if not is_prepared:
+            raise
+        splits = None
+    if splits is not None:
+        require_examples(splits)
+        return development_and_test(splits, fraction)[0]
+    return read_development_labels(folder) if is_prepared else None
+
+
+def require_arm_sizes(experiment: Experiment, development: Arrays) -> None:
+    """Check that the development pool suffices for the splits of every arm.
+
+    Raises:
+        Refusal: It does not; the error names the first arm.
+    """
+    checked = {experiment.protocol.data}
+    for study in experiment.studies:
+        for arm in study.arms:
+            with errors_in(f"{EXPERIMENTS / study.name}.yaml: arms.{arm.name}"):
+                for trial in arm.trials:
+                    if trial.protocol.data not in checked:
+                        require_sizes(development, trial.protocol.data)
+                        checked.add(trial.protocol.data)

@@ -1,0 +1,35 @@
+"""What `verify` says where it cannot compare, and how it reads a long lock."""
+
+import pytest
+
+from pipeline.execution.verification import _unrecorded, differences
+from pipeline.runtime.errors import Refusal
+
+NO_GIT = "[core]\n    no_scm = true\n"
+REMOTE = f"{NO_GIT}    remote = shared\n['remote \"shared\"']\n    url = /nowhere\n"
+STAGE = """  {verb}@{protocol}:
+    outs:
+    - path: artifacts/{protocol}/{name}
+      md5: "0"
+"""
+
+
+@pytest.mark.parametrize(("config", "cure"), [(NO_GIT, ""), (REMOTE, ", or dvc pull")])
+def test_what_is_missing_is_pulled_only_from_a_remote(tmp_path, monkeypatch, config, cure):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text(config)
+    with pytest.raises(Refusal) as refused:
+        differences("tiny")
+    assert refused.value.lines == (f"artifacts/tiny/data: missing; run: make run{cure}",)
+
+
+def test_a_lock_of_many_protocols_is_read(tmp_path):
+    stages = [
+        STAGE.format(verb="prepare", protocol=f"protocol_{number}", name="data")
+        for number in range(1000)
+    ]
+    (tmp_path / "dvc.lock").write_text("stages:\n" + "".join(stages))
+    (tmp_path / "artifacts" / "protocol_7" / "data").mkdir(parents=True)
+    (line,) = _unrecorded("protocol_7", tmp_path)
+    assert line == "artifacts/protocol_7/data: is not what dvc.lock records"
