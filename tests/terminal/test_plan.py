@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import choose, confirm, prepare, train
+from pipeline import prepare
+from pipeline.config.plan import read_plan
 from pipeline.execution.forecast import expected_plans, seconds_per_run
 from pipeline.planning.studies import read_experiment
 from pipeline.records.store import open_store
@@ -50,15 +51,20 @@ def test_the_minutes_are_those_of_training_alone(project, capsys):
     assert missing.endswith(" minutes of training alone, with 2 workers")
 
 
-def test_what_is_trained_is_not_to_train(project, capsys):
-    for verb in (prepare, train):
-        verb.main("tiny")
-    capsys.readouterr()
+def test_what_is_trained_is_not_to_train(project, finished, capsys):
+    for name in ("artifacts", ".runs"):
+        shutil.copytree(finished / name, project / name)
+    confirmation = project / "artifacts" / "tiny" / "confirmation"
+    for folder in (project / ".runs" / name for name in read_plan(confirmation).fingerprints()):
+        folder.rename(project / folder.name)
+    choice = (project / "artifacts" / "tiny" / "choice.json").rename(project / "choice.json")
+    confirmation.rename(project / "confirmation")
     assert shown(capsys)[1].startswith("36 runs to train: ")
     assert baseline(capsys) == ["2", "3", "3"]
-    choose.main("tiny")
-    confirm.main("tiny")
-    capsys.readouterr()
+    (project / "confirmation").rename(confirmation)
+    choice.rename(project / "artifacts" / "tiny" / "choice.json")
+    for name in read_plan(confirmation).fingerprints():
+        (project / name).rename(project / ".runs" / name)
     assert shown(capsys)[1].startswith("0 runs to train: about 0.0 minutes")
     assert baseline(capsys) == ["2", "3", "0"]
 
