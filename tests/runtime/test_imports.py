@@ -14,16 +14,15 @@ class Cycle:
 
 
 def test_nothing_is_collected_meanwhile_and_cycles_are_freed_afterwards():
-    try:
-        with without_collection():
-            assert not gc.isenabled()
-        assert gc.isenabled()
-        assert gc.get_freeze_count() > 10_000
-        later = weakref.ref(Cycle())
-        gc.collect()
-        assert later() is None
-    finally:
-        gc.unfreeze()
+    exempt = gc.get_freeze_count()
+    with without_collection():
+        assert not gc.isenabled()
+        kept = [[] for _ in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= exempt + len(kept)
+    later = weakref.ref(Cycle())
+    gc.collect()
+    assert later() is None
 
 
 def test_where_collection_is_off_it_stays_off():
@@ -33,5 +32,4 @@ def test_where_collection_is_off_it_stays_off():
             pass
         assert not gc.isenabled()
     finally:
-        gc.unfreeze()
         gc.enable()
