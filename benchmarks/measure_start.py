@@ -31,16 +31,22 @@ COMMANDS = {
 }
 UNCHANGED = "Data and pipelines are up to date."
 STAGES_BAR = 15  # seconds
+JOBS = "from pipeline.execution.jobs import load; "
+PLOTS = """
+from pipeline.runtime.imports import without_collection
+with without_collection():
+    import pipeline.reporting.plots.forest
+"""
 STAGES = {  # what each imports, also late: the code of a job, libraries of figures and statistics
-    "prepare": "pipeline.prepare",
-    "train": "pipeline.train, pipeline.execution.devices",
-    "choose": "pipeline.choose",
-    "confirm": "pipeline.confirm, pipeline.execution.devices",
-    "predict": "pipeline.predict, pipeline.prediction.job",
-    "evaluate": "pipeline.evaluate, scipy.special, scipy.optimize",
-    "compare": "pipeline.compare",
-    "report": "pipeline.report, pipeline.reporting.plots.forest",
-    "track": "pipeline.track",
+    "prepare": "import pipeline.prepare",
+    "train": f"{JOBS}from pipeline.train import TRAINING; load(TRAINING)",
+    "choose": "import pipeline.choose",
+    "confirm": f"{JOBS}from pipeline.confirm import TRAINING; load(TRAINING)",
+    "predict": f"{JOBS}from pipeline.predict import PREDICTION; load(PREDICTION)",
+    "evaluate": "import pipeline.evaluate, scipy.special, scipy.optimize",
+    "compare": "import pipeline.compare",
+    "report": f"import pipeline.report{PLOTS}",
+    "track": "import pipeline.track",
 }
 
 
@@ -86,7 +92,7 @@ def measure_commands() -> dict[str, dict[str, float]]:
 def measure_stages() -> dict[str, float]:
     """Return the bar, the sum over all stages, and the seconds of each."""
     rounds = [
-        {name: seconds(("-c", f"import {modules}")) for name, modules in STAGES.items()}
+        {name: seconds(("-c", imports)) for name, imports in STAGES.items()}
         for _ in range(REPETITIONS)
     ]
     medians = {name: statistics.median(each[name] for each in rounds) for name in STAGES}

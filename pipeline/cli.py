@@ -11,6 +11,7 @@ import typer
 from pipeline.config.parameters import read_parameters
 from pipeline.execution.stage import report_errors
 from pipeline.runtime.errors import Refusal
+from pipeline.runtime.imports import without_collection
 
 if TYPE_CHECKING:
     from pipeline.planning.studies import Experiment
@@ -126,8 +127,9 @@ def status() -> None:
 @command
 def report(protocols: Protocols = None) -> None:
     """Write the reports again from the tables, and print their headlines."""
-    from pipeline import report as verb
-    from pipeline.terminal.headline import show_headline
+    with without_collection():
+        from pipeline import report as verb
+        from pipeline.terminal.headline import show_headline
 
     for name in _named(protocols):
         verb.main(name)

@@ -31,6 +31,7 @@ from pipeline.reporting.index import Summary, index_page
 from pipeline.reporting.pages import all_pages
 from pipeline.reporting.timing import timing_page
 from pipeline.runtime.files import new_folder, read_sealed, to_json, write_text
+from pipeline.runtime.imports import without_collection
 
 
 def main(protocol: str) -> None:
@@ -94,8 +95,9 @@ def read_report_data(artifacts: Path) -> ReportData:
 
 
 def _draw(artifacts: Path, data: ReportData) -> dict[str, bytes]:
-    from pipeline.reporting.plots import all_figures  # slow: imports matplotlib
-    from pipeline.reporting.style import png
+    with without_collection():
+        from pipeline.reporting.plots import all_figures  # slow: imports matplotlib
+        from pipeline.reporting.style import png
 
     figures = {name: png(figure) for name, figure in all_figures(data).items()}
     note_figures(artifacts, figures)

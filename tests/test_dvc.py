@@ -13,6 +13,23 @@ ROOT = Path(__file__).resolve().parent.parent
 DROP = re.search(
     r"dvc exp show --only-changed --drop '(.+?)'", (ROOT / "README.md").read_text()
 ).group(1)
+SHOWN = [
+    ["exp", "show", "--csv", "--only-changed", "--drop", DROP],
+    ["exp", "diff", "--json"],
+    ["metrics", "diff", "--json"],
+    ["params", "diff", "--json"],
+    ["plots", "diff", "HEAD", "-o", "plots"],
+]
+END = "-- end of a command --"
+SEVERAL = f"""
+import json, sys
+from dvc.cli import main
+for number, words in enumerate(json.loads(sys.argv[1])):
+    if number:
+        print({END!r}, flush=True)
+    if main(words):
+        sys.exit(1)
+"""  # commands of DVC in one process: its imports take longer than all of them
 CHANGED = ("-S", "seeds.confirmation=2", "-S", "studies=[others]")  # nothing to train
 METRICS = [
     "baseline.accuracy",
@@ -34,14 +51,10 @@ def experiment(committed, command):
 
 
 def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
-    def shown(*words):
-        ended = command(*DVC, *words, at=experiment)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
-
-    rows = list(
-        csv.DictReader(shown("exp", "show", "--csv", "--only-changed", "--drop", DROP).splitlines())
-    )
+    ended = command(sys.executable, "-c", SEVERAL, json.dumps(SHOWN), at=experiment)
+    assert ended.returncode == 0, ended.stderr
+    table, experiments, metrics, params, _ = ended.stdout.split(END)
+    rows = list(csv.DictReader(table.strip().splitlines()))
     assert sorted(rows[0]) == sorted(
         ["Experiment", "rev", "typ", "Created", *METRICS, *RUNS, "studies", "seeds.confirmation"]
     )
@@ -57,13 +70,12 @@ def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
     assert headline.keys() == {"points.shift", "points.weight_decay"}
     assert {name: float(fewer[name]) for name in headline} == pytest.approx(headline, abs=0.051)
 
-    told = json.loads(shown("exp", "diff", "--json"))
+    told = json.loads(experiments)
     assert told["params"]["params.yaml"].keys() == {"seeds.confirmation", "studies"}
     assert told["metrics"]["reports/tiny/metrics.json"].keys() == {*METRICS, *RUNS}
-    assert json.loads(shown("metrics", "diff", "--json")) == told["metrics"]
-    assert json.loads(shown("params", "diff", "--json")).keys() == {"params.yaml"}
+    assert json.loads(metrics) == told["metrics"]
+    assert json.loads(params).keys() == {"params.yaml"}
 
-    shown("plots", "diff", "HEAD", "-o", "plots")
     page = (experiment / "plots" / "index.html").read_text()
     specs = [json.loads(line) for line in re.findall(r"var spec = (\{.*\});", page)]
     assert [{row["rev"] for row in spec["data"]["values"]} for spec in specs] == [

@@ -1,6 +1,7 @@
 """How `make run` ends when runs fail, and on disks that are full or read-only."""
 
 import re
+import shutil
 import signal
 import sys
 import time
@@ -10,6 +11,8 @@ import pytest
 from marked import Run
 from misbehaving import plant
 from tiny import RUN, trained, write_clone
+
+DATA = "artifacts/tiny/data"
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +77,13 @@ def test_what_failed_is_tried_again(kept, command, environment):
 def _end_while_it_hangs(folder, environment):
     """Check that a killed stage ends with its workers, in which Lightning handles SIGTERM."""
     mark = folder.parent / "hanging"
-    run = Run(folder, environment | {"HANG": str(mark)})
+    stage = (sys.executable, "-m", "pipeline.confirm", "tiny")
+    run = Run(folder, environment | {"HANG": str(mark)}, stage)
     while not mark.exists() and run.process.poll() is None:
         time.sleep(0.02)
     assert run.send(signal.SIGKILL, "stage") == "confirm"
     code, output = run.end()
-    assert (code, run.clear()) == (1, 0)
+    assert (code, run.clear()) == (-signal.SIGKILL, 0)
     assert "Traceback" not in output
 
 
@@ -109,13 +113,13 @@ def _row(folder):
     ],
 )
 def test_a_disk_that_cannot_be_written_is_one_line(
-    mounting, command, checkout, tmp_path, mount, verb, words
+    mounting, command, checkout, failing, tmp_path, mount, verb, words
 ):
     fresh = write_clone(checkout, tmp_path / "fresh")
     for folder in ("artifacts", ".runs"):
         (fresh / folder).mkdir()
     if verb == "train":
-        assert command(sys.executable, "-m", "pipeline.prepare", "tiny", at=fresh).returncode == 0
+        shutil.copytree(failing[0] / DATA, fresh / DATA)
     refused = command(
         *mounting, f"mount {mount} && exec {sys.executable} -m pipeline.{verb} tiny", at=fresh
     )

@@ -42,7 +42,7 @@ def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(
     assert trained_here(fresh) == set()
     study = fresh / "experiments" / "dropout.yaml"
     study.write_text(study.read_text() + "  more:\n    - {name: dropout, rate: 0.7}\n")
-    more = command(*DVC, "repro", "confirm@tiny", at=fresh)
+    more = command(sys.executable, "-m", "pipeline.confirm", "tiny", at=fresh)
     assert more.returncode == 0, more.stderr
     new = trained_here(fresh)
     assert new == set(trained(fresh)) - set(trained(committed))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -212,11 +213,31 @@ def score_rows() -> Iterator[tuple[str, str, int, str, str, float]]:
 
 
 @pytest.fixture
-def artifacts(tmp_path: Path, pool: Arrays, monkeypatch: pytest.MonkeyPatch) -> Path:
+def artifacts(compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a project folder with all that `report` reads of `tiny`; three runs are lost."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / "store"))
-    folder = tmp_path / "artifacts" / "tiny"
+    return Path(shutil.copytree(compared, tmp_path / "artifacts" / "tiny"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write reports without their figures, for tests that look at none."""
+    monkeypatch.setattr(report, "_draw", lambda artifacts, data: {})
+
+
+@pytest.fixture(scope="module")
+def compared(pool: Arrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the artifacts, made once for this module: to copy."""
+    place = tmp_path_factory.mktemp("compared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setenv("GAPWISE_STORE", str(place / "store"))
+        return write_artifacts(place / "artifacts" / "tiny", pool)
+
+
+def write_artifacts(folder: Path, pool: Arrays) -> Path:
+    """Write what `report` reads to a folder, and return it."""
     for phase in ("exploration", "confirmation"):
         write_phase(folder / phase, phase)
     settings = STUDIES["dropout"][1]
@@ -432,6 +453,7 @@ def test_twice_gives_the_same_bytes_and_leaves_nothing_stale(artifacts: Path) ->
     assert written(Path("reports")) == first
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: Path) -> None:
     report.main("tiny")
     contrasts = pd.read_csv(artifacts / "contrasts.csv", keep_default_na=False)
@@ -534,6 +556,7 @@ def test_what_the_validation_set_resolves_is_on_the_page_of_the_method(artifacts
     assert numbers == ["928", "2", "0.9", "10", "2.0", "95", "2", "1.04", "1.41", "86"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_lost_runs_are_counted_and_named(artifacts: Path) -> None:
     report.main("tiny")
     text = whole(artifacts)
@@ -584,6 +607,7 @@ def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_metrics_and_plots_hold_the_numbers_of_the_report(artifacts: Path) -> None:
     report.main("tiny")
     metrics = json.loads(Path("reports/tiny/metrics.json").read_text())
@@ -617,6 +641,7 @@ def test_metrics_and_plots_hold_the_numbers_of_the_report(artifacts: Path) -> No
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_arm_of_two_studies_is_one_column_where_it_is_the_same_runs_and_two_where_it_is_not(
     artifacts: Path,
 ) -> None:
@@ -648,6 +673,7 @@ def test_an_arm_of_two_studies_is_one_column_where_it_is_the_same_runs_and_two_w
     assert set(found) == {"dropout of dropout", "dropout of again", "others"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_templates_draw_columns_that_the_plots_have(artifacts: Path) -> None:
     report.main("tiny")
     plots = {
@@ -667,6 +693,7 @@ def test_templates_draw_columns_that_the_plots_have(artifacts: Path) -> None:
         assert set(found) <= plots[name] | {"rev", "tried", "value"}, name
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_timing_stands_apart_and_is_void_where_no_clock_is_known(artifacts: Path) -> None:
     report.main("tiny")
     page = written(Path("reports/tiny"))["report.md"]
@@ -755,6 +782,7 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
     assert written(Path("reports")) == first
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_lost_models_of_groups_are_counted_and_named(artifacts: Path) -> None:
     add_averages(artifacts)
     report.main("tiny")

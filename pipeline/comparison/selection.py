@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.intervals import interval
+from pipeline.comparison.trust import SEARCHES
 from pipeline.config.labels import format_value
 from pipeline.config.plan import BASELINE, TUNING, Dimension, Plan, PlannedArm, Setting
 from pipeline.planning.choice import DIGITS, Score, Tried, at_edge, best
@@ -22,11 +23,6 @@ COLUMNS = (
     *("validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
     *("validation_nll", "chosen", *STATES),
 )
-SEARCHES = (
-    *("study", "arm", "trials", "seeds", "ordered", "edge", "at_bound", "place", "widened"),
-    *("gain", "gain_low", "gain_high", "chosen"),
-)
-
 ACCURACY = "validation_accuracy"
 
 Key = tuple[str, str]  # study, arm

@@ -17,12 +17,16 @@ import pandas as pd
 from pipeline.comparison.curves import Histories
 from pipeline.comparison.intervals import Array, half_width, interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
-from pipeline.comparison.selection import SEARCHES
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, Plan
 
 NUMBERS = ("value", "low", "high", "limit")
 COLUMNS = ("check", "study", "arm", "subject", "passed", "at_bound", *NUMBERS)
+SEARCHES = (
+    *("study", "arm", "trials", "seeds", "ordered", "edge", "at_bound", "place", "widened"),
+    *("gain", "gain_low", "gain_high", "chosen"),
+)
+
 LAST = 2 / 3  # of the epochs; what follows is the last third of training
 Rows = Iterator[dict[str, Any]]
 Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.execution.stage import environment_line
 from pipeline.runtime.errors import Refusal
+from pipeline.runtime.imports import without_collection
 
 Job = Mapping[str, Any]
 Outcome = dict[str, Any]
@@ -19,7 +20,8 @@ PACKAGE = f"{os.sep}pipeline{os.sep}"
 
 def load(entry: Entry) -> Perform:
     """Return the function that an entry names; its module is imported now."""
-    perform: Perform = pkgutil.resolve_name(entry)
+    with without_collection():
+        perform: Perform = pkgutil.resolve_name(entry)
     return perform
 
 

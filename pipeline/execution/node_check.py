@@ -14,8 +14,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from pipeline.execution.inputs import package_digest
 from pipeline.planning.fingerprint import versions
 
@@ -26,6 +24,8 @@ SHARED = "expected one file system that all nodes share (GAPWISE_STORE moves the
 @functools.cache
 def facts() -> dict[str, str]:
     """Return what must be equal on all nodes for a run to give the same bytes on each."""
+    import torch  # here, since stages that meet no other node import this file too
+
     return {
         "Python": platform.python_version(),
         **versions(),

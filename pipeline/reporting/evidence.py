@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.levels import PRIMARY
-from pipeline.comparison.selection import SEARCHES
+from pipeline.comparison.trust import SEARCHES
 from pipeline.config.plan import BASELINE, Plan, PlannedArm
 from pipeline.evaluation.methods import ALL_ARMS, GREEDY, INDEPENDENT, SINGLE
 from pipeline.records.runs import STATES

@@ -1,8 +1,8 @@
-"""What W&B's own command reads in the folder of offline runs."""
+"""What W&B's own program reads in the folder of offline runs."""
 
 import json
 import subprocess
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,10 @@ def folder_of(place: Path, name: str) -> Path:
 
 
 def inspected(folder: Path, *options: str) -> str:
-    """Return what `wandb leet inspect` prints of an offline run."""
-    command = [
-        str(Path(sys.executable).with_name("wandb")),
-        "leet",
-        "inspect",
-        *options,
-        "--json",
-        str(folder),
-    ]
+    """Return what `wandb leet inspect` prints of an offline run; Python is not started for it."""
+    core = Path(find_spec("wandb").origin).parent / "bin" / "wandb-core"
+    (file,) = folder.glob("*.wandb")
+    command = [core, "leet", "inspect", *options, "--json", "--run-file", file, folder.parent]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import choose, confirm, prepare, train
+from pipeline import prepare, train
+from pipeline.config.plan import read_plan
 from pipeline.evaluation.validation import validation_scores
 from pipeline.execution.forecast import forecast, seconds_per_run
 from pipeline.planning.studies import read_experiment
@@ -53,19 +54,35 @@ def test_the_minutes_are_those_of_training_alone(project, capsys):
     assert missing.endswith(" minutes of training alone, with 2 workers")
 
 
-def test_what_is_trained_is_not_to_train(project, capsys):
-    prepare.main("tiny")
-    for path in Path("artifacts", "tiny", "data").glob("test_*"):
-        path.unlink()  # no round reads it
-    train.main("tiny")
-    capsys.readouterr()
+def test_what_is_trained_is_not_to_train(project, finished, capsys):
+    for name in ("artifacts", ".runs"):
+        shutil.copytree(finished / name, project / name)
+    confirmation = project / "artifacts" / "tiny" / "confirmation"
+    for folder in (project / ".runs" / name for name in read_plan(confirmation).fingerprints()):
+        folder.rename(project / folder.name)
+    choice = (project / "artifacts" / "tiny" / "choice.json").rename(project / "choice.json")
+    confirmation.rename(project / "confirmation")
     assert shown(capsys)[1].startswith("36 runs to train: ")
     assert baseline(capsys) == ["2", "3", "3"]
-    choose.main("tiny")
-    confirm.main("tiny")
-    capsys.readouterr()
+    (project / "confirmation").rename(confirmation)
+    choice.rename(project / "artifacts" / "tiny" / "choice.json")
+    for name in read_plan(confirmation).fingerprints():
+        (project / name).rename(project / ".runs" / name)
     assert shown(capsys)[1].startswith("0 runs to train: about 0.0 minutes")
     assert baseline(capsys) == ["2", "3", "0"]
+
+
+def test_no_round_reads_the_test_set(project, finished):
+    """Without it, exploration has the same plan."""
+    for name in ("artifacts", ".runs"):
+        shutil.copytree(finished / name, project / name)
+    for path in (project / "artifacts" / "tiny" / "data").glob("test_*"):
+        path.unlink()
+    folder = project / "artifacts" / "tiny" / "exploration"
+    before = read_plan(folder)
+    shutil.rmtree(folder)
+    train.main("tiny")
+    assert read_plan(folder) == before
 
 
 def test_finished_plans_are_shown_as_new_ones_and_without_torch(finished, monkeypatch, capsys):

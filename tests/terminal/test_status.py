@@ -110,7 +110,8 @@ def test_without_a_stored_plan_it_is_the_one_of_the_artifacts(
         key: numbers[0] for key, numbers in with_store.items()
     }
     total = said(capsys).splitlines()[-1]  # this store is empty
-    assert total == "0 of 46 runs done, each counted once; run: gapwise run"
+    assert re.findall(r"\d+", total) == ["0", "46"]
+    assert total.endswith("gapwise run")
 
 
 def test_a_phase_in_progress_has_a_speed_and_a_time_left(finished, monkeypatch, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """LiveLogger: the same run to the last bit whatever W&B does, and nothing twice in the end."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from stages import run_stages
 from tiny import ROOT
 from wandb_server import behaving
 
-from pipeline import choose, confirm, prepare, train
+from pipeline import choose, confirm, prepare, track, train
 from pipeline.config.parameters import Execution
 from pipeline.config.plan import read_plan
 from pipeline.execution.processes import run_jobs
@@ -136,10 +137,12 @@ def asked_for_live(project):
 
 
 @pytest.mark.long
-def test_what_was_streamed_is_there_once_after_the_mirror(project, monkeypatch):
+def test_what_was_streamed_is_there_once_after_the_mirror(project, finished, monkeypatch):
+    for name in ("artifacts", "reports"):
+        shutil.copytree(finished / name, project / name)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    asked_for_live(project)
-    prepare.main("tiny")
+    parameters = project / "params.yaml"
+    parameters.write_text(parameters.read_text() + "tracking: {live: true}\n")
     train.main("tiny")
     plan = read_plan(project / "artifacts" / "tiny" / "exploration")
     store = Store(project / ".runs")
@@ -148,9 +151,7 @@ def test_what_was_streamed_is_there_once_after_the_mirror(project, monkeypatch):
     }
     assert {name: curve(folder_of(project, name)) for name in histories} == histories
     live_folders = {folder_of(project, name) for name in histories}
-    parameters = project / "params.yaml"
-    parameters.write_text(parameters.read_text().replace("live: true", "live: false"))
-    run_stages()
+    track.main("tiny")
     assert {name: curve(folder_of(project, name)) for name in histories} == histories
     assert not live_folders & {folder_of(project, name) for name in histories}
 

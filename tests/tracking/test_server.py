@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from loopback import absent
+from offline import inspected
 from tiny import ROOT, clean_environment
 from wandb_server import behaving
 
@@ -304,17 +305,7 @@ def test_a_full_disk_costs_one_line_and_nothing_half_written_counts(place, mount
     assert f"mirrored {len(sent)} of " in err
     for name in sent:
         (folder,) = (place / "wandb").glob(f"offline-run-*-{name}")
-        command = [
-            str(Path(sys.executable).with_name("wandb")),
-            "leet",
-            "inspect",
-            "--summary",
-            "--json",
-            str(folder),
-        ]
-        seen = json.loads(
-            subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        )
+        seen = json.loads(inspected(folder, "--summary"))
         assert (seen["state"], seen["summary"]["state"]) == ("finished", "done")
 
 

@@ -118,18 +118,20 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
     scores = scores.assign(rule=list(zip(scores["view"], scores["members"], strict=True)))
     scores = scores[scores.groupby("arm")["rule"].transform("nunique") > 1]
     declared = {arm.name: arm.rule for arm in study.arms}
+    by_rule: dict[tuple[str, TestRule], dict[str, md.Row]] = {}
+    for row in scores.to_dict("records"):
+        rule = TestRule(view=row["view"], members=row["members"])
+        by_rule.setdefault((row["arm"], rule), {})[row["metric"]] = row
     rows = []
-    for (arm, view, members), group in scores.groupby(["arm", "view", "members"], sort=False):
-        rule = TestRule(view=view, members=members)
+    for (arm, rule), bands in by_rule.items():
         name = format_rule(rule)
-        bands = {row["metric"]: row for row in group.to_dict("records")}
         rows.append(
             {
                 "arm": arm,
                 "rule": f"{name} (declared)" if declared[arm] == rule else name,
                 "test accuracy (%)": _band(data, bands, "accuracy"),
                 "test NLL (nats)": _band(data, bands, "nll"),
-                "n": str(group["n"].iloc[0]),
+                "n": str(max(band["n"] for band in bands.values())),
             }
         )
     if not rows:
