@@ -88,7 +88,7 @@ def folder(tmp_path, monkeypatch):
     _phase(folder / "confirmation", plan, generator)
     _predictions(folder, plan, generator)
     _images(folder, plan, generator)
-    write_sealed(folder / "choice.json", {"choice": {}, "tried": []})
+    write_sealed(folder / "choice.json", {"choice": {}, "tried": [], "searches": []})
     return folder
 
 

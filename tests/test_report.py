@@ -14,8 +14,9 @@ import pytest
 
 from pipeline import compare, evaluate, report
 from pipeline.config.yaml_files import read_yaml
-from pipeline.data.arrays import Arrays
+from pipeline.data import sources
 from pipeline.data.prepared import write_prepared
+from pipeline.data.splits import hold_out
 from pipeline.records.runs import write_record
 from pipeline.records.tables import write_table
 from pipeline.reporting.pages import all_pages
@@ -227,16 +228,16 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def compared(pool: Arrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the artifacts, made once for this module: to copy."""
     place = tmp_path_factory.mktemp("compared")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setenv("GAPWISE_STORE", str(place / "store"))
-        return write_artifacts(place / "artifacts" / "tiny", pool)
+        return write_artifacts(place / "artifacts" / "tiny")
 
 
-def write_artifacts(folder: Path, pool: Arrays) -> Path:
+def write_artifacts(folder: Path) -> Path:
     """Write what `report` reads to a folder, and return it."""
     for phase in ("exploration", "confirmation"):
         write_phase(folder / phase, phase)
@@ -276,6 +277,8 @@ def write_artifacts(folder: Path, pool: Arrays) -> Path:
         "validation_examples": 928,
     }
     write_sealed(folder / "test_use.json", use)
+    digits = sources.read("digits", {}).pool
+    pool = digits.take(hold_out(digits.labels, 0.4)[0])
     write_prepared(folder / "data", "digits", pool, pool.take(np.arange(719)), False)
     contrasts = pd.DataFrame(contrast_rows(np.random.default_rng(0)))
     write_table(folder / "contrasts.csv", contrasts)
