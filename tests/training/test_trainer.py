@@ -263,3 +263,12 @@ def test_a_cluster_around_a_run_changes_nothing(configure, pool, monkeypatch, va
     trained = train(configure(DROPOUT), pool)
     assert trained.leads
     assert equal(trained.weights, alone)
+
+
+def test_every_parameter_is_trained(configure, pool):
+    """Weights, biases, and scales and shifts of batch norm."""
+    config = configure()
+    network = assemble(config, (), pool.shape, pool.classes)
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    after = train(config, pool).weights
+    assert [name for name, value in before.items() if torch.equal(value, after[name])] == []
