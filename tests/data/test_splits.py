@@ -14,6 +14,13 @@ from pipeline.prediction.network import as_images
 from pipeline.runtime.errors import Refusal
 
 
+@pytest.fixture(scope="module")
+def pool():
+    """Return the whole development pool of the digits."""
+    arrays = data.read("digits", {}).pool
+    return arrays.take(hold_out(arrays.labels, 0.4)[0])
+
+
 def test_the_digits_are_real_and_scaled():
     arrays = data.read("digits", {}).pool
     assert arrays.images.shape == (1797, 1, 8, 8)

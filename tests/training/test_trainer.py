@@ -263,3 +263,25 @@ def test_a_cluster_around_a_run_changes_nothing(configure, pool, monkeypatch, va
     trained = train(configure(DROPOUT), pool)
     assert trained.leads
     assert equal(trained.weights, alone)
+
+
+def test_every_parameter_is_trained(configure, pool):
+    """Weights, biases, and scales and shifts of batch norm."""
+    config = configure()
+    network = assemble(config, (), pool.shape, pool.classes)
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    after = train(config, pool).weights
+    assert [name for name, value in before.items() if torch.equal(value, after[name])] == []
+
+
+def test_the_last_point_of_the_curve_is_that_of_the_final_weights(configure, pool):
+    """Scored on running statistics of batch norm, not on those of a batch."""
+    config = configure()
+    run = train(config, pool)
+    network = assemble(config, (), pool.shape, pool.classes)
+    network.load_state_dict(run.weights)
+    _, held = train_and_validation(pool, Data(**config.data), config.streams.split)
+    (logits,) = deterministic(network, as_images(held.images))
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(held.labels))
+    (last,) = [row for row in run.history if (row["epoch"], row["split"]) == (2, "validation")]
+    assert last["loss"] == pytest.approx(float(loss), rel=1e-4)
