@@ -77,8 +77,8 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
     Returns:
         A table with `SEARCHES`: trials and seeds (counts), whether the space is an ordered range of
         numbers, whether the chosen value stands at an end of what was tried (`edge`), whether that
-        is where the field or its effect ends (`at_bound`), the value (`place`), how often spaces
-        were widened, and the gain in validation accuracy (fraction, with 95 % interval) over the
+        is where the field or its effect ends (`at_bound`), the value (`place`; of an edge, only
+        what stands there), how often spaces were widened, and the gain in validation accuracy (fraction, with 95 % interval) over the
         reference on the exploration seeds, NaN where it was not explored.
     """
     rows = []
@@ -158,7 +158,7 @@ def _edges(chosen: Setting | None, group: pd.DataFrame, arm: PlannedArm) -> dict
     inside = {item: end for item, end in ends.items() if end}
     bound = {item: item.lowest if end < 0 else item.highest for item, end in inside.items()}
     free = [item for item, at_bound in bound.items() if not at_bound]
-    named = free or list(inside)
+    named = free or list(inside) or list(ends)
     place = [f"{item.key}={format_value(_value(chosen, item))}" for item in named]
     return {
         "ordered": any(_is_ordered(tried, item) for item in arm.space),

@@ -186,7 +186,7 @@ def curve(values, seeds=1):
 @pytest.mark.parametrize(
     ("values", "dimension", "edge", "at_bound", "place"),
     [
-        ([0.7, 0.8, 0.9, 0.8, 0.7], RATE, False, False, ""),
+        ([0.7, 0.8, 0.9, 0.8, 0.7], RATE, False, False, "rate=0.3"),
         ([0.7, 0.75, 0.8, 0.85, 0.9], RATE, True, False, "rate=0.5"),
         (
             [0.9, 0.85, 0.8, 0.75, 0.7],

@@ -44,7 +44,9 @@ def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         bound = ", at the bound of its field" if row["at_bound"] else ""
         return f"The baseline is tuned ({_place(row)}{bound}; {trials})."
-    if row["subject"]:
+    if row["value"] and not row["subject"]:
+        return f"None of {trials} of the baseline has all its runs done. Run `gapwise run` again."
+    if row["value"]:
         return (
             f"The best value of the baseline is at an end of those tried ({_place(row)}; "
             f"{trials}). Widen `tune` in {file}."

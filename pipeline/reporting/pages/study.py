@@ -43,8 +43,16 @@ def pages(data: ReportData) -> Iterator[Page]:
 def study_body(data: ReportData, study: PlannedStudy) -> str:
     """Return everything about one study, from its question to its runs."""
     runs = of(data.runs, study.name)
+    title = f"# Study: {study.name}"
+    if len(study.arms) == 1:
+        return md.join_parts(
+            title,
+            f"{md.escape(study.question)} Nothing: the best values are those of the protocol.",
+            strengths_section(data, study.name),
+            runs_section(runs, SHARED),
+        )
     return md.join_parts(
-        f"# Study: {study.name}",
+        title,
         f"{md.escape(study.question)} {changes(study)} Protocol: {data.confirmation.protocol}, "
         "described in [how it was measured](method.md).",
         strengths_section(data, study.name),

@@ -28,11 +28,13 @@ LINES = {"train": DASHES, "validation": "-"}
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
-    """Yield a figure for every study that compares."""
+    """Yield a figure for every study with an arm to compare."""
     palette = arm_colors(data)
     for study in data.confirmation.studies_of("comparison"):
         settings = of(data.primary, study.name).set_index("arm")["setting"]
         arms = [arm.name for arm in study.arms if arm.name != BASELINE]
+        if not arms:
+            continue
         titles = {arm: arm_title(arm, settings.get(arm, {})) for arm in arms}
         yield f"curves_{study.name}", curves(of(data.curves, study.name), titles, palette)
 
