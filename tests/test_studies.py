@@ -18,7 +18,7 @@ SHIPPED = (
 )
 OTHERS = (
     *("batch_norm", "combinations", "data_size", "dropout_and_data_size", "ensembles", "flip"),
-    *("flip_and_shift", "variance"),
+    *("flip_and_shift", "pooling_regions", "variance"),
 )
 STUDIES = sorted({*regularizers.names(), *OTHERS})  # each regularizer has its study
 MADE_FOR = {  # studies of one protocol alone

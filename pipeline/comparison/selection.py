@@ -78,8 +78,9 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         A table with `SEARCHES`: trials and seeds (counts), whether the space is an ordered range of
         numbers, whether the chosen value stands at an end of what was tried (`edge`), whether that
         is where the field or its effect ends (`at_bound`), the value (`place`; of an edge, only
-        what stands there), how often spaces were widened, and the gain in validation accuracy (fraction, with 95 % interval) over the
-        reference on the exploration seeds, NaN where it was not explored.
+        what stands there), how often spaces were widened, and the gain in validation accuracy
+        (fraction, with 95 % interval) over the reference on the exploration seeds, NaN where it was
+        not explored.
     """
     rows = []
     for study, arm, settings in _by_arm(table):

@@ -67,7 +67,7 @@ def forecast(protocol: str, scores: Callable[[Store, Plan], Scores]) -> Forecast
         for study in experiment.studies
     }
     choice: Choice = first
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(Refusal, KeyError):  # none, or that of other code
         chosen = read_sealed(folder / "choice.json")
         choice = chosen["choice"] if chosen["tuned"] == explored.plan.tuned else first
     try:

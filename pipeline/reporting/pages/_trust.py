@@ -9,6 +9,7 @@ from pipeline.reporting.evidence import ReportData
 Rows = Sequence[md.Row]
 NAMED = 3  # arms that a line names; more are counted
 PARAMETERS = "`params.yaml`"
+BOUND = "the last value that its field or its effect allows"
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
 METHOD = "[What each check measures](pages/method.md#trust-checks)."
 
@@ -42,7 +43,7 @@ def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
     row, file = rows[0], _protocol_file(data)
     trials = md.format_count(int(row["value"]), "trial")
     if not failed:
-        bound = ", at the bound of its field" if row["at_bound"] else ""
+        bound = f", {BOUND}" if row["at_bound"] else ""
         return f"The baseline is tuned ({_place(row)}{bound}; {trials})."
     if row["value"] and not row["subject"]:
         return f"None of {trials} of the baseline has all its runs done. Run `gapwise run` again."
@@ -65,7 +66,7 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"Widen {_verb(failed, 'it', 'them')} in {_study_files(failed)}."
         )
     bounds = [row for row in rows if row["at_bound"]]
-    at_bound = f"; at the bound of its field: {_names(data, bounds, _place)}" if bounds else ""
+    at_bound = f"; {BOUND}: {_names(data, bounds, _place)}" if bounds else ""
     spaces = md.format_count(len(rows), "space")
     return f"No search space ends at the value chosen ({spaces}{at_bound})."
 

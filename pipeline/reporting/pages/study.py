@@ -86,7 +86,7 @@ def _edge(row: Mapping[str, Any]) -> str:
     """Return what it means that the chosen value of an arm stands at the end of those tried."""
     chosen = f"The setting chosen for {row['arm']} ({md.escape(row['place'])}) stands at the end"
     if row["at_bound"]:
-        return f"{chosen} of what its field allows."
+        return f"{chosen} of what its field or its effect allows."
     return f"{chosen} of those tried: a better one may lie beyond."
 
 
