@@ -9,19 +9,20 @@ from collections.abc import Iterator, Mapping
 from math import nan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.comparison.intervals import interval
 from pipeline.comparison.trust import SEARCHES
 from pipeline.config.labels import format_value
 from pipeline.config.plan import BASELINE, TUNING, Dimension, Plan, PlannedArm, Setting
-from pipeline.planning.choice import DIGITS, Score, Tried, at_edge, best
+from pipeline.planning.choice import DIGITS, Score, Tried, at_edge, best, response
 from pipeline.records.runs import STATES
 
 COLUMNS = (
     *("study", "arm", "setting", "n"),
     *("validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
-    *("validation_nll", "chosen", *STATES),
+    *("validation_nll", "fitted", "chosen", *STATES),
 )
 ACCURACY = "validation_accuracy"
 
@@ -40,7 +41,8 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
             done.
 
     Returns:
-        A table with `COLUMNS`. An arm of which no setting has all its runs done has none marked.
+        A table with `COLUMNS`; `fitted` is the validation accuracy on the response curve, NaN where
+        there is none. An arm of which no setting has all its runs done has none marked.
     """
     ordered = _by_value(plan, runs)
     keys = ordered["setting"].map(json.dumps)
@@ -49,9 +51,16 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
     settings = [_tried(group) for _, group in groups]
     marked = []
     for study, arm, rows in _by_arm(table):
-        if _is_chosen_for(study, arm):
-            number = best([settings[row] for row in rows.index], _arms(plan)[study, arm].space)
-            marked += [] if number is None else [rows.index[number]]
+        if not _is_chosen_for(study, arm):
+            continue
+        space = _arms(plan)[study, arm].space
+        items = {row: settings[row] for row in rows.index}
+        number = best(list(items.values()), space)
+        marked += [] if number is None else [rows.index[number]]
+        complete = {row: item for row, item in items.items() if item.complete}
+        curve = response(list(complete.values()), space)
+        if curve is not None:
+            table.loc[list(complete), "fitted"] = np.where(np.isfinite(curve), curve, nan)
     table["chosen"] = table.index.isin(marked)
     return table
 
@@ -138,6 +147,7 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
         "validation_accuracy_low": accuracy.low,
         "validation_accuracy_high": accuracy.high,
         "validation_nll": round(float(done["validation_nll"].mean()), DIGITS),
+        "fitted": nan,
         **{state: int((group["state"] == state).sum()) for state in STATES},
     }
 

@@ -22,7 +22,7 @@ RUN = (
 )
 VALIDATION = (
     *("validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
-    "validation_nll",
+    *("validation_nll", "fitted"),
 )
 TRIED = ("study", "arm", "setting", "n", *VALIDATION, "chosen")
 METHODS = (SINGLE, INDEPENDENT, "snapshots", ALL_ARMS, GREEDY)  # with reliability

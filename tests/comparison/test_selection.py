@@ -235,3 +235,11 @@ def test_the_tuned_baseline_is_chosen_in_its_own_study_alone():
     frame = runs(("baseline", rates[0], [0.8], [0.1]), ("baseline", rates[1], [0.9], [0.1]))
     assert choice(table_of(frame)) == {}
     assert choice(table_of(frame.assign(study="tuning"))) == {"tuning": {"baseline": rates[1]}}
+
+
+def test_the_response_curve_is_in_the_table_where_there_is_one():
+    table = table_of(curve([0.75, 0.8, 0.9, 0.8, 0.75]), a=(RATE,))
+    fitted = np.polynomial.Polynomial.fit(range(5), [0.75, 0.8, 0.9, 0.8, 0.75], 2)(np.arange(5))
+    assert np.isnan(table["fitted"].iloc[0])
+    assert table["fitted"].iloc[1:].tolist() == pytest.approx(fitted.tolist())
+    assert table_of(curve([0.7, 0.8, 0.9]), a=(RATE,))["fitted"].isna().all()

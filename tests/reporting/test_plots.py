@@ -95,7 +95,7 @@ def tried(arm: str = "arm_0", value: str = "", **shared: dict[str, Any]) -> pd.D
         )
         for rate in (0.1, 0.25, 0.5)
     ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).assign(n=3, fitted=NAN)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -309,6 +309,17 @@ def test_the_chosen_strength_is_starred() -> None:
     ]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "0.25", "0.5"]
     assert axes.get_xlabel() == "setting: rate=…"
+
+
+def test_a_response_curve_is_drawn_and_intervals_of_two_seeds_are_not() -> None:
+    frame = tried().assign(n=2, fitted=[NAN, 0.91, 0.93, 0.92])
+    figure = strengths.strengths(frame, PALETTE)
+    (axes,) = figure.axes
+    curve = next(line for line in axes.lines if line.get_linestyle() == ":")
+    assert list(curve.get_ydata()) == pytest.approx([91, 93, 92])
+    assert not axes.collections
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["chosen", "response curve", "baseline"]
 
 
 def test_strengths_of_which_no_run_was_done_leave_an_empty_place() -> None:

@@ -74,8 +74,8 @@ def strengths_section(data: ReportData, study: str) -> str:
     if tried.empty:
         return "Every arm has one setting; there was nothing to choose."
     image = (
-        f"![Settings of {study}: mean validation accuracy against setting, {md.CONFIDENCE} "
-        "bands, the chosen one starred, the baseline as a dashed line]"
+        f"![Settings of {study}: mean validation accuracy against setting, the response curve "
+        "dotted, the chosen one starred, the baseline as a dashed line]"
         f"(../figures/strengths_{study}.png)"
     )
     edges = [_edge(row) for row in of(data.searches, study).to_dict("records") if row["edge"]]
@@ -102,6 +102,7 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
                 "setting": setting_cell(row["setting"]),
                 "validation accuracy (%)": data.format.percent(row[NAME]),
                 md.INTERVAL: data.format.percent_interval(low, high) or md.VOID,
+                "on the curve (%)": data.format.percent(row["fitted"]),
                 "validation NLL": md.format_number(row["validation_nll"], md.NATS),
                 "n": str(row["n"]),
                 "chosen": "**chosen**" if row["chosen"] else "",
@@ -110,7 +111,9 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
         )
     caption = (
         "n: exploration seeds. Rule: the test rule of each arm, on validation images. "
-        f"Interval: {MEAN_INTERVAL}."
+        f"Interval: {MEAN_INTERVAL}; with two seeds it says little. Curve: the quadratic on the "
+        "scale of the space through the means, collapsed ones left out. The highest value on the "
+        "curve is chosen; without a curve, the highest mean."
     )
     return md.format_table(rows, caption, words=("arm", "setting", "chosen"))
 

@@ -1,9 +1,10 @@
 """Draw validation accuracy of the settings tried, a panel per arm."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -16,6 +17,7 @@ from pipeline.reporting.markdown import INTERVAL
 from pipeline.reporting.style import DARK, STAR, WIDTH, arm_colors, style
 
 NAME = "validation_accuracy"
+FEWEST = 3  # seeds of an interval that is drawn
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -29,7 +31,10 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 def strengths(tried: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
     """Return a figure of mean validation accuracy against setting, the chosen one starred.
 
-    `tried` has arm, setting, chosen and validation_accuracy (fraction) with its _low and _high.
+    Intervals are drawn from `FEWEST` seeds on: with two they fill the panel.
+
+    `tried` has arm, setting, n, chosen, fitted (on the response curve) and validation_accuracy with
+    its _low and _high, fractions.
     """
     arms = [arm for arm in dict.fromkeys(tried["arm"]) if arm != BASELINE] or [BASELINE]
     with style():
@@ -40,12 +45,25 @@ def strengths(tried: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
                 draw_baseline(ax, tried[tried["arm"] == BASELINE])
             draw_strengths(ax, tried[tried["arm"] == arm], palette[arm])
             ax.set_title(arm)
-        star = Line2D([], [], color="white", markerfacecolor="white", **STAR)
-        baseline = Line2D([], [], color=DARK, linestyle="--")
-        around = Patch(color=DARK, alpha=0.1)
-        words = ["chosen", "baseline", f"its {INTERVAL}"]
-        figure.legend([star, baseline, around], words, loc="outside lower center", ncols=3)
+        marks = _legend(tried, arms)
+        figure.legend(
+            list(marks.values()), list(marks), loc="outside lower center", ncols=len(marks)
+        )
     return figure
+
+
+def _legend(tried: pd.DataFrame, arms: Sequence[str]) -> dict[str, Artist]:
+    """Return what the marks of a figure mean."""
+    marks: dict[str, Artist] = {
+        "chosen": Line2D([], [], color="white", markerfacecolor="white", **STAR)
+    }
+    if tried["fitted"].notna().any():
+        marks["response curve"] = Line2D([], [], color=DARK, linestyle=":", linewidth=2)
+    if arms != [BASELINE]:
+        marks["baseline"] = Line2D([], [], color=DARK, linestyle="--")
+        if tried["n"].max() >= FEWEST:
+            marks[f"its {INTERVAL}"] = Patch(color=DARK, alpha=0.1)
+    return marks
 
 
 def draw_baseline(ax: Axes, baseline: pd.DataFrame) -> None:
@@ -53,7 +71,7 @@ def draw_baseline(ax: Axes, baseline: pd.DataFrame) -> None:
     for low, mean, high in _percent(baseline).itertuples(index=False):
         if pd.notna(mean):
             ax.axhline(mean, color=DARK, linestyle="--", zorder=1)
-        if pd.notna(low):
+        if pd.notna(low) and baseline["n"].max() >= FEWEST:
             ax.axhspan(low, high, color=DARK, alpha=0.1, linewidth=0, zorder=0)
 
 
@@ -61,14 +79,18 @@ def draw_strengths(ax: Axes, rows: pd.DataFrame, color: str) -> None:
     """Draw the settings of one arm at equal distances, with intervals and a star."""
     values = _percent(rows)
     places = list(range(len(rows)))
-    ax.vlines(places, values["low"], values["high"], color=color, linewidth=3)
+    if rows["n"].max() >= FEWEST:
+        ax.vlines(places, values["low"], values["high"], color=color, linewidth=3)
+    fitted = 100 * rows["fitted"].astype(float)
+    ax.plot(places, fitted, color=color, linestyle=":", linewidth=2)
     dots: dict[str, Any] = {
         "marker": "o",
         "markersize": 9,
         "markeredgecolor": "white",
         "markeredgewidth": 0.75,
     }
-    ax.plot(places, values["mean"], color=color, **dots)
+    line = "" if fitted.notna().any() else "-"
+    ax.plot(places, values["mean"], color=color, linestyle=line, **dots)
     for place, chosen in zip(places, rows["chosen"], strict=True):
         if chosen:
             mean = values["mean"].iloc[place]
