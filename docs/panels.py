@@ -18,7 +18,7 @@ from pipeline.reporting.style import colors, png, style
 ROOT = Path(__file__).resolve().parent.parent
 ARMS = (
     *("baseline", "dropout", "dropconnect", "stochastic_depth"),
-    *("shift_and_rotation", "no_batch_norm"),
+    *("shift_and_rotation", "weight_decay"),
 )
 ACCURACY, VALIDATION = "final/test_accuracy", "validation/accuracy"
 

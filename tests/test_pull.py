@@ -57,7 +57,7 @@ def test_an_experiment_in_a_temporary_folder_finds_the_store(committed, command)
         *DVC, "exp", "run", "--temp", "-S", "seeds.exploration=3", "train@tiny", at=committed
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "exploration of tiny (10 runs kept): 5/5 ended" in ran.stdout + ran.stderr
+    assert "exploration of tiny, round 1 (10 runs kept): 5/5 ended" in ran.stdout + ran.stderr
     after = trained(committed)
     assert len(after) == len(before) + 5
     assert {name: after[name] for name in before} == before
