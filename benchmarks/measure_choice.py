@@ -63,7 +63,7 @@ def losses(kind: str, points: int, seeds: int) -> dict[str, float]:
 def main() -> None:
     """Measure and write the result."""
     results = {
-        f"{points} points, {seeds} seeds": {
+        f"points_{points}_seeds_{seeds}": {
             kind: losses(kind, points, seeds) for kind in ("inside", "rising", "collapsing")
         }
         for points, seeds in DESIGNS

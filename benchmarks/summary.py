@@ -106,6 +106,18 @@ ROWS = (
         "files images_per_second",
         "bars images_per_second",
     ),
+    Row(
+        "accuracy lost by the choice among 5 settings with 2 seeds, in points, simulated",
+        "choice",
+        "{:.2f}",
+        "points_5_seeds_2 inside curve",
+    ),
+    Row(
+        "the same by the highest mean",
+        "choice",
+        "{:.2f}",
+        "points_5_seeds_2 inside mean",
+    ),
     Row("failures when a small run is killed at random moments", "torture", "{}", "failures"),
     Row("kills in that test", "torture", "{}", "iterations"),
 )
