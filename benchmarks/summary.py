@@ -112,12 +112,7 @@ ROWS = (
         "{:.2f}",
         "points_5_seeds_2 inside curve",
     ),
-    Row(
-        "the same by the highest mean",
-        "choice",
-        "{:.2f}",
-        "points_5_seeds_2 inside mean",
-    ),
+    Row("the same by the highest mean", "choice", "{:.2f}", "points_5_seeds_2 inside mean"),
     Row("failures when a small run is killed at random moments", "torture", "{}", "failures"),
     Row("kills in that test", "torture", "{}", "iterations"),
 )

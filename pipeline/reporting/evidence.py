@@ -27,6 +27,7 @@ VALIDATION = (
 TRIED = ("study", "arm", "setting", "n", *VALIDATION, "chosen")
 METHODS = (SINGLE, INDEPENDENT, "snapshots", ALL_ARMS, GREEDY)  # with reliability
 MOST = 40  # contrasts in the forest plot
+FEWEST = 3  # exploration seeds of an interval that is shown
 FINE = 0.002  # half an interval, a fraction; below it one decimal of a percent hides the result
 
 Key = tuple[str, str]  # study, arm

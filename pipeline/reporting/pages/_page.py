@@ -37,6 +37,8 @@ def study_page(name: str, question: str, body: str) -> Page:
 def changes(study: PlannedStudy) -> str:
     """Return what the arms of a study change against the baseline."""
     named = [factor_label(arm) for arm in study.arms if arm.name != BASELINE]
+    if not named:
+        return "No arm is compared with the baseline."
     return f"Changed against the baseline: {'; '.join(named)}."
 
 

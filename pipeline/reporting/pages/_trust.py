@@ -9,7 +9,6 @@ from pipeline.reporting.evidence import ReportData
 Rows = Sequence[md.Row]
 NAMED = 3  # arms that a line names; more are counted
 PARAMETERS = "`params.yaml`"
-BOUND = "the last value that its field or its effect allows"
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
 METHOD = "[What each check measures](pages/method.md#trust-checks)."
 
@@ -43,7 +42,7 @@ def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
     row, file = rows[0], _protocol_file(data)
     trials = md.format_count(int(row["value"]), "trial")
     if not failed:
-        bound = f", {BOUND}" if row["at_bound"] else ""
+        bound = ", beyond which none is allowed" if row["at_bound"] else ""
         return f"The baseline is tuned ({_place(row)}{bound}; {trials})."
     if row["value"] and not row["subject"]:
         return f"None of {trials} of the baseline has all its runs done. Run `gapwise run` again."
@@ -66,9 +65,12 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"Widen {_verb(failed, 'it', 'them')} in {_study_files(failed)}."
         )
     bounds = [row for row in rows if row["at_bound"]]
-    at_bound = f"; {BOUND}: {_names(data, bounds, _place)}" if bounds else ""
-    spaces = md.format_count(len(rows), "space")
-    return f"No search space ends at the value chosen ({spaces}{at_bound})."
+    if bounds:
+        return (
+            f"Every value chosen is inside its search space ({len(rows)}), or the next one beyond "
+            f"it is not allowed or has no effect: {_names(data, bounds, _place)}."
+        )
+    return f"Every value chosen is inside its search space ({len(rows)})."
 
 
 def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -81,8 +83,8 @@ def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
         )
     least = min(rows, key=lambda row: row["value"])
     return (
-        "Every chosen setting beats its reference on validation, by the least "
-        f"{_names(data, [least], _change(data))}."
+        "Every chosen setting has a higher mean validation accuracy than its reference on the "
+        f"exploration seeds; the smallest margin is that of {_names(data, [least], _change(data))}."
     )
 
 
@@ -99,8 +101,9 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
         epochs = data.confirmation.settings["training"]["epochs"]
         return (
             f"Validation accuracy still rises by more than {margin} over the last third of "
-            f"training: {_names(data, _sorted(known)[::-1], _change(data))}. Train longer: "
-            f"`dvc exp run -S training.epochs={2 * epochs}`."
+            f"training: {_names(data, _sorted(known)[::-1], _change(data))}. Look at the learning "
+            f"curves. Train longer: `dvc exp run -S training.epochs={2 * epochs}`; where accuracy "
+            "fell first, a weaker setting is more stable."
         )
     most = max(rows, key=lambda row: row["value"])
     return (
@@ -114,7 +117,7 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
     if failed:
         return (
             f"The baseline is not shown to be above {md.format_list(shown)} in validation "
-            f"accuracy. Train it longer, tune it, or change the network in {_protocol_file(data)}."
+            f"accuracy. Change the network or how it is trained in {_protocol_file(data)}."
         )
     return f"The baseline is above {md.format_list(shown)} in validation accuracy."
 
@@ -122,7 +125,10 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
 def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     verdicts = md.format_count(len(rows), "verdict")
     if not failed:
-        return f"{verdicts} other than inconclusive: all hold on other test images too."
+        return (
+            f"{verdicts} other than inconclusive: none changes if the error of the choice of test "
+            "images is added."
+        )
     return (
         f"{len(failed)} of {verdicts} {_verb(failed, 'does', 'do')} not hold on other test images: "
         f"{_names(data, failed, _change(data))}, over seeds and images. Raise "
@@ -139,7 +145,10 @@ def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"{seeds} are too few for the exact sign-flip test over {arms}. Set "
             f"`seeds.confirmation: {required}` in {PARAMETERS}."
         )
-    return f"{seeds} are enough for the exact sign-flip test over {arms} (at least {required})."
+    return (
+        f"{seeds} are enough for the exact sign-flip test over {arms} (at least {required}), a "
+        "cross-check of the t test that verdicts use."
+    )
 
 
 def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -147,8 +156,8 @@ def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
     if failed:
         return (
             f"Fewer trials than other arms ({equal}): "
-            f"{_names(data, failed, lambda row: str(int(row['value'])))}. Add values in "
-            f"{_study_files(failed)}."
+            f"{_names(data, failed, lambda row: str(int(row['value'])))}. This can only understate "
+            f"their best result. Add values in {_study_files(failed)}."
         )
     most = int(max(row["value"] for row in rows))
     more = f", up to {most} in widened spaces" if most > equal else ""
@@ -160,11 +169,11 @@ def _machines(data: ReportData, rows: Rows, failed: Rows) -> str:
     kinds = [f"{row['subject']} ({md.format_count(int(row['value']), 'run')})" for row in rows]
     if failed:
         return (
-            f"The runs are from {len(rows)} kinds of machine: {md.format_list(kinds)}. Train "
-            f"all on one: `GAPWISE_STORE=$(mktemp -d) dvc repro --force train@{protocol} "
+            f"The confirmation runs are from {len(rows)} kinds of machine: {md.format_list(kinds)}. "
+            f"Train all on one: `GAPWISE_STORE=$(mktemp -d) dvc repro --force train@{protocol} "
             f"confirm@{protocol}`, then `make run`."
         )
-    return f"All runs are from one kind of machine: {kinds[0]}."
+    return f"All confirmation runs are from one kind of machine: {kinds[0]}."
 
 
 LINES: dict[Check, Callable[[ReportData, Rows, Rows], str]] = {

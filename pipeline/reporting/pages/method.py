@@ -49,9 +49,9 @@ TRUST = f"""\
 A failed check changes no verdict. It limits what a verdict means, and the first sentence of the \
 report says so where the values tried or the budget are in question.
 
-- **Baseline tuned**: nuisance values were searched, and the best is not at an end of those tried, \
-unless that is a bound of its field.
-- **Search spaces**: the same for every arm with an ordered numeric space.
+- **Baseline tuned**: the values that `tune` of the protocol names were searched, and the best one \
+is inside its range, or the next value beyond it is not allowed or has no effect.
+- **Search spaces**: the same holds for every arm that searches a number.
 - **Chosen settings**: the mean validation accuracy on the exploration seeds is above that of the \
 reference.
 - **Budget**: validation accuracy over the last third of training, interpolated between the \
@@ -62,12 +62,12 @@ logistic regression (scikit-learn), on the splits, standardized inputs and train
 network. The mean difference in validation accuracy, paired by seed, is above 0 and so is its \
 interval. Large training sets are compared at the first 2 to 5 seeds.
 - **Other test images**: the tests of the verdict, repeated with the standard error over seeds and \
-test images together, give the same verdict. Its square is that over seeds plus that over images \
-minus that of single predictions, which both contain.
+test images together, give the same verdict. Variance: that over seeds plus that over images, \
+minus that of single predictions, which both include.
 - **Seeds**: 2 / 2^n, the smallest p of the exact sign-flip test, times the number of arms is at \
 most {LEVEL:g}.
 - **Trials**: every searched arm tried as many settings, apart from those that widening added.
-- **Machine**: processor type, number of threads and device are the same for all runs."""
+- **Machine**: processor type, threads and device are the same for all confirmation runs."""
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -111,8 +111,8 @@ def _protocol(data: ReportData) -> Iterator[str]:
     )
     yield from _tuning(data)
     yield (
-        "**Choice of a setting**: over a range with five or more settings the best on a quadratic "
-        "curve through their mean validation accuracies, else the highest mean"
+        "**Choice of a setting**: over a range with five or more settings, the highest value of a "
+        "quadratic curve that is fitted to their mean validation accuracies; else the highest mean"
     )
 
 
@@ -124,8 +124,8 @@ def _tuning(data: ReportData) -> Iterator[str]:
         if row["chosen"]:
             values = md.escape(format_values(tuned))
             yield (
-                f"**Tuned on the baseline**: {values}, of {trials}. Arms train at the same, but "
-                "those that change the data, the model or the batches, which tune it themselves"
+                f"**Tuned on the baseline**: {values}, of {trials}. Every arm trains at this, "
+                "except arms that change the data, the model or the batches; these tune their own"
             )
 
 

@@ -11,7 +11,7 @@ from pipeline.config.plan import PlannedStudy
 from pipeline.config.test_rules import TestRule
 from pipeline.records.runs import STATES
 from pipeline.reporting import markdown as md
-from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.evidence import FEWEST, ReportData, of
 from pipeline.reporting.labels import setting_cell
 from pipeline.reporting.pages._confirmed import confirmed
 from pipeline.reporting.pages._data_size import data_size_section
@@ -47,7 +47,7 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
     if len(study.arms) == 1:
         return md.join_parts(
             title,
-            f"{md.escape(study.question)} Nothing: the best values are those of the protocol.",
+            f"{md.escape(study.question)} Nothing: the values chosen are those of the protocol.",
             strengths_section(data, study.name),
             runs_section(runs, SHARED),
         )
@@ -73,10 +73,11 @@ def strengths_section(data: ReportData, study: str) -> str:
     tried = of(data.tried, study)
     if tried.empty:
         return "Every arm has one setting; there was nothing to choose."
+    curve = ", the response curve dotted" if tried["fitted"].notna().any() else ""
+    baseline = ", the baseline as a dashed line" if tried["arm"].nunique() > 1 else ""
     image = (
-        f"![Settings of {study}: mean validation accuracy against setting, the response curve "
-        "dotted, the chosen one starred, the baseline as a dashed line]"
-        f"(../figures/strengths_{study}.png)"
+        f"![Settings of {study}: mean validation accuracy against setting{curve}, the chosen one "
+        f"starred{baseline}](../figures/strengths_{study}.png)"
     )
     edges = [_edge(row) for row in of(data.searches, study).to_dict("records") if row["edge"]]
     return md.join_parts(f"## Settings tried\n\n{strength_table(data, tried)}", *edges, image)
@@ -95,13 +96,14 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
     rows = []
     for row in tried.to_dict("records"):
         low, high = max(row[f"{NAME}_low"], 0.0), min(row[f"{NAME}_high"], 1.0)
+        interval = data.format.percent_interval(low, high) or md.VOID
         counts = {"planned": sum(row[state] for state in STATES), **row}
         rows.append(
             {
                 "arm": row["arm"],
                 "setting": setting_cell(row["setting"]),
                 "validation accuracy (%)": data.format.percent(row[NAME]),
-                md.INTERVAL: data.format.percent_interval(low, high) or md.VOID,
+                md.INTERVAL: interval if row["n"] >= FEWEST else md.VOID,
                 "on the curve (%)": data.format.percent(row["fitted"]),
                 "validation NLL": md.format_number(row["validation_nll"], md.NATS),
                 "n": str(row["n"]),
@@ -111,9 +113,9 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
         )
     caption = (
         "n: exploration seeds. Rule: the test rule of each arm, on validation images. "
-        f"Interval: {MEAN_INTERVAL}; with two seeds it says little. Curve: the quadratic on the "
-        "scale of the space through the means, collapsed ones left out. The highest value on the "
-        "curve is chosen; without a curve, the highest mean."
+        f"Interval: {MEAN_INTERVAL}, from {FEWEST} seeds on. Curve: a quadratic fitted to the "
+        "means on the scale of the space; settings far below the best are left out. The setting with the "
+        "highest value on the curve is chosen; without a curve, that with the highest mean."
     )
     return md.format_table(rows, caption, words=("arm", "setting", "chosen"))
 

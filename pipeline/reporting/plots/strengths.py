@@ -11,13 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from pipeline.config.plan import BASELINE
-from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.evidence import FEWEST, ReportData, of
 from pipeline.reporting.labels import setting_ticks
 from pipeline.reporting.markdown import INTERVAL
 from pipeline.reporting.style import DARK, STAR, WIDTH, arm_colors, style
 
 NAME = "validation_accuracy"
-FEWEST = 3  # seeds of an interval that is drawn
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
