@@ -3,6 +3,7 @@ import re
 """What the front page says of trust checks, and how failed ones limit the answer."""
 
 import dataclasses
+import re
 from typing import Any
 
 import pandas as pd

@@ -169,8 +169,8 @@ def _machines(data: ReportData, rows: Rows, failed: Rows) -> str:
     kinds = [f"{row['subject']} ({md.format_count(int(row['value']), 'run')})" for row in rows]
     if failed:
         return (
-            f"The confirmation runs are from {len(rows)} kinds of machine: {md.format_list(kinds)}. "
-            f"Train all on one: `GAPWISE_STORE=$(mktemp -d) dvc repro --force train@{protocol} "
+            f"The confirmation runs are from {len(rows)} kinds of machine: "
+            f"{md.format_list(kinds)}. Train all on one: `GAPWISE_STORE=$(mktemp -d) dvc repro --force train@{protocol} "
             f"confirm@{protocol}`, then `make run`."
         )
     return f"All confirmation runs are from one kind of machine: {kinds[0]}."
