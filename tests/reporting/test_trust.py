@@ -1,5 +1,3 @@
-import re
-
 """What the front page says of trust checks, and how failed ones limit the answer."""
 
 import dataclasses
