@@ -18,7 +18,10 @@ from torch.nn import functional
 from pipeline.models._randomness import global_states, restored_globals
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
-CALLS = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
+CALLS = (
+    *(functional.linear, functional.conv1d, functional.conv2d, functional.conv3d),
+    *(operator.matmul, torch.matmul, torch.bmm, torch.einsum, "matmul", "bmm"),
+)
 CONSTANT = "_tensor_constant"  # torch.fx keeps tensors that a forward makes under such names
 SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
@@ -35,7 +38,7 @@ class Addition:
     pieces: tuple[fx.Node, ...]
 
     def layers(self, block: nn.Module) -> int:
-        """Return the number of convolutions and linear layers in the branch."""
+        """Return the number of convolutions, linear layers and products in the branch."""
         parts = itertools.chain(*(module.modules() for module in self.modules(block)))
         layers = sum(isinstance(part, LAYERS) for part in parts)
         return layers + sum(node.target in CALLS for node in self.exclusive)
@@ -72,16 +75,19 @@ def _is_equal(sides: Sequence[Addition], block: nn.Module) -> bool:
 def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
     """Return the graph of a module's forward with its submodules as leaves, or None.
 
-    None too if the trace draws or changes a buffer, which would be constants of the graph.
+    None too if the forward draws, which would be a constant of the graph, changes a buffer, or
+    switches gradients off, which a graph does not keep.
     """
     if not _composed(module):
         return None
     copied, states = copy.deepcopy(module), global_states()  # a forward may change its module
     copied.training = training
     try:
-        with restored_globals():
-            graph = _Tracer().trace(copied)
-            if global_states() != states or _is_changed(module, copied):
+        with restored_globals(), torch.enable_grad():
+            tracer = _Tracer()
+            graph = tracer.trace(copied)
+            changed = _is_changed(module, copied) or any(map(_changes_buffer, graph.nodes))
+            if changed or global_states() != states or not tracer.keeps_gradients:
                 return None
     except Exception:  # whatever a user's forward raises on meeting a symbol: it cannot be traced
         return None
@@ -97,12 +103,29 @@ def _is_changed(module: nn.Module, copied: nn.Module) -> bool:
     )
 
 
+def _changes_buffer(node: fx.Node) -> bool:
+    """Return whether a node is a method that changes a buffer or a parameter in place."""
+    owner = node.args[0] if node.args else None
+    in_place = node.op == "call_method" and str(node.target).endswith("_")
+    return in_place and isinstance(owner, fx.Node) and owner.op == "get_attr"
+
+
 def _composed(module: nn.Module) -> bool:
     """Return whether a module is a user's and has submodules."""
     return not type(module).__module__.startswith("torch.") and any(True for _ in module.children())
 
 
 class _Tracer(fx.Tracer):
+    """Traces one forward; buffers are read whenever the graph runs, as parameters are."""
+
+    proxy_buffer_attributes = True
+    keeps_gradients = True
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """Note whether gradients are on where a node is made."""
+        self.keeps_gradients &= torch.is_grad_enabled()
+        return super().create_node(*args, **kwargs)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return True: every submodule is."""
         return True

@@ -218,3 +218,77 @@ def test_the_digits_network_has_nine_in_order():
     assert [block.name for block in found] == names
     assert len(names) == 9
     assert all(block.branches == 1 for block in found)
+
+
+class Warming(nn.Module):
+    """Adds its branch times a buffer that rises from 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.register_buffer("alpha", torch.zeros(()))
+
+    def forward(self, x):
+        return x + self.alpha * 1.0 * self.conv(x)
+
+
+class Detached(nn.Module):
+    """Adds a branch to features that get no gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.adapter = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        with torch.no_grad():
+            features = self.backbone(x)
+        return features + self.adapter(torch.relu(self.adapter(features)))
+
+
+class Counting(nn.Module):
+    """Counts its passes in place, and adds its branch."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, x):
+        self.passes.add_(1)
+        return x + self.conv(x) * self.passes
+
+
+def test_a_gate_follows_a_buffer_that_changes_later():
+    module = Warming()
+    plain = copy.deepcopy(module)
+    (block,) = residual_blocks(module)
+    block.insert({"gate": Adding()})
+    for value in (0.0, 0.5, 1.0):
+        for network in (module, plain):
+            network.alpha.fill_(value)
+        assert torch.equal(module(IMAGES), plain(IMAGES))
+
+
+@pytest.mark.parametrize("kind", [Detached, Counting])
+def test_what_a_graph_does_not_keep_is_no_block(kind):
+    assert residual_blocks(kind()) == []
+
+
+class LowRank(nn.Module):
+    """A linear layer with an adapter of low rank beside it, written out as products."""
+
+    def __init__(self):
+        super().__init__()
+        self.base = nn.Linear(5, 5)
+        self.down, self.up = nn.Parameter(torch.rand(2, 5)), nn.Parameter(torch.rand(5, 2))
+
+    def forward(self, x):
+        return self.base(x) + x @ self.down.T @ self.up.T
+
+
+def test_products_count_as_layers():
+    """The adapter is the branch, not the layer that it adapts."""
+    module = LowRank()
+    (block,) = residual_blocks(module)
+    block.insert({"gate": Adding(scale=0.0)})
+    assert torch.equal(module(IMAGES), module.base(IMAGES))
