@@ -5,6 +5,7 @@ better setting than few points with many seeds; else by the plain mean. benchmar
 compares both.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan
@@ -65,9 +66,14 @@ def best(tried: Sequence[Tried], space: Sequence[Dimension]) -> int | None:
     if not complete:
         return None
     fitted = response([tried[number] for number in complete], space)
-    if fitted is not None:
-        return complete[int(np.argmax(fitted))]
-    return min(complete, key=lambda number: (-tried[number].accuracy, tried[number].nll))
+    curve = [0.0] * len(complete) if fitted is None else fitted.round(DIGITS).tolist()
+
+    def order(place: int) -> tuple[float, float, float, str]:
+        item = tried[complete[place]]
+        values = "" if fitted is None else json.dumps(item.setting)  # whatever the order of trials
+        return -curve[place], -item.accuracy, item.nll, values
+
+    return complete[min(range(len(complete)), key=order)]
 
 
 def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None:

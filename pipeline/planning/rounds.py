@@ -145,7 +145,10 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
     for (part, key), space in arm.written.spaces.items():
         if len(space.values) == 1:
             continue
-        ends = {end: _next_value(arm, trials, (part, key), end) is None for end in (-1, 1)}
+        is_grid = arm.written.search is None  # a design has no step, so none of its ends is known
+        ends = {
+            end: is_grid and _next_value(arm, trials, (part, key), end) is None for end in (-1, 1)
+        }
         searched.append(
             Dimension(
                 part=part,

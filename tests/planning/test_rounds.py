@@ -128,6 +128,15 @@ def test_widening_stops_at_the_bound_of_the_field_and_where_nothing_acts(read):
     assert [(item.lowest, item.highest) for item in spaces["dropout"]] == [(True, False)]
 
 
+def test_no_end_of_a_design_counts_as_a_bound(project):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    space = "tune: {training.learning_rate: {log: [0.01, 0.1]}, search: {method: sobol, trials: 4}}"
+    protocol.write_text(f"{protocol.read_text()}{space}\n")
+    plan = explore(lambda tuned: read_experiment("tiny", tuned=tuned), "digest", {}).plan
+    (tuning,) = [arm for study, arm in plan.arms() if study == TUNING]
+    assert [(item.lowest, item.highest) for item in tuning.space] == [(False, False)]
+
+
 def test_extend_of_zero_is_not_widened(read):
     planned, _ = complete(
         read, lambda run: 0.9 + run.setting.get("weight_decay", {}).get("strength", 0)
