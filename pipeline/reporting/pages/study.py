@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config.labels import format_rule
-from pipeline.config.plan import PlannedStudy
+from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.config.test_rules import TestRule
 from pipeline.records.runs import STATES
 from pipeline.reporting import markdown as md
@@ -74,7 +74,7 @@ def strengths_section(data: ReportData, study: str) -> str:
     if tried.empty:
         return "Every arm has one setting; there was nothing to choose."
     curve = ", the response curve dotted" if tried["fitted"].notna().any() else ""
-    baseline = ", the baseline as a dashed line" if tried["arm"].nunique() > 1 else ""
+    baseline = ", the baseline as a dashed line" if set(tried["arm"]) != {BASELINE} else ""
     image = (
         f"![Settings of {study}: mean validation accuracy against setting{curve}, the chosen one "
         f"starred{baseline}](../figures/strengths_{study}.png)"
