@@ -236,9 +236,13 @@ def reproduced(first_run: Path, checkout: Path) -> subprocess.CompletedProcess[s
 
 
 @pytest.fixture
-def copied(reproduced: subprocess.CompletedProcess[str], checkout: Path, tmp_path: Path) -> Path:
+def copied(
+    first_run: Path, reproduced: subprocess.CompletedProcess[str], checkout: Path, tmp_path: Path
+) -> Path:
     """Return a copy of the reproduced checkout, to change."""
     assert reproduced.returncode == 0, reproduced.stderr
+    lock = (first_run / "project" / "dvc.lock").read_bytes()
+    assert (checkout / "dvc.lock").read_bytes() == lock, "an earlier test changed the checkout"
     shutil.copytree(checkout, tmp_path / "copy", symlinks=True)
     return tmp_path / "copy"
 

@@ -63,34 +63,32 @@ def test_plan_prints_without_training(reproduced, command, checkout):
     assert trained(checkout) == before
 
 
-def test_editing_a_regularizer_trains_its_runs_only(reproduced, command, checkout):
-    file = checkout / "pipeline" / "regularizers" / "dropout.py"
-    text, before = file.read_text(), trained(checkout)
+def test_editing_a_regularizer_trains_its_runs_only(copied, command):
+    file = copied / "pipeline" / "regularizers" / "dropout.py"
+    text, before = file.read_text(), trained(copied)
     file.write_text(text + "\nADDED = 1\n")
-    command(sys.executable, "-m", "dvc", "repro", "train@tiny")
-    assert len(set(trained(checkout)) - set(before)) == 4
-    assert {name: when for name, when in trained(checkout).items() if name in before} == before
+    command(sys.executable, "-m", "dvc", "repro", "train@tiny", at=copied)
+    assert len(set(trained(copied)) - set(before)) == 4
+    assert {name: when for name, when in trained(copied).items() if name in before} == before
     file.write_text(text + "\n# a comment\n")
-    again = command(sys.executable, "-m", "pipeline.train", "tiny")
-    file.write_text(text)
+    again = command(sys.executable, "-m", "pipeline.train", "tiny", at=copied)
     assert again.returncode == 0
-    assert len(trained(checkout)) == len(before) + 4
+    assert len(trained(copied)) == len(before) + 4
 
 
-def test_a_second_run_at_once_says_who_is_at_work(reproduced, command, checkout, environment):
-    (checkout / "params.yaml").write_text(
-        (checkout / "params.yaml").read_text().replace("epochs: null", "epochs: 3")
+def test_a_second_run_at_once_says_who_is_at_work(copied, command, environment):
+    (copied / "params.yaml").write_text(
+        (copied / "params.yaml").read_text().replace("epochs: null", "epochs: 3")
     )
     first = subprocess.Popen(
-        RUN, cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        RUN, cwd=copied, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    lock, deadline = checkout / ".dvc" / "tmp" / "gapwise" / "lock", time.monotonic() + 60
+    lock, deadline = copied / ".dvc" / "tmp" / "gapwise" / "lock", time.monotonic() + 60
     while lock.read_text() != str(first.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    second = command(*RUN)
+    second = command(*RUN, at=copied)
     first.terminate()
     first.wait()
-    subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=checkout, check=True)
     assert second.returncode == 2
     assert second.stderr.startswith(f"error: another run is in progress (process {first.pid})")
     assert second.stderr.count("\n") == 1
@@ -162,19 +160,21 @@ def test_a_store_in_an_impossible_place_is_one_line(reproduced, command, checkou
     assert "a file is where a folder is needed" in refused.stderr
 
 
-def test_a_full_disk_is_one_line_and_keeps_what_is_finished(reproduced, command, tmp_path):
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(copied, command, tmp_path):
     """A file system of 400 kB holds a few runs of the tiny network."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
     inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     if subprocess.run(
-        [*inside, f"mount -t tmpfs none {tmp_path}"], capture_output=True, check=False
+        [*inside, f"mount -t tmpfs none {disk}"], capture_output=True, check=False
     ).returncode:
         pytest.skip("this system lets no user mount a small file system of their own")
     script = f"""
-        mount -t tmpfs -o size=400k none {tmp_path} || exit 9
+        mount -t tmpfs -o size=400k none {disk} || exit 9
         {sys.executable} -m pipeline.train tiny; code=$?
-        ls {tmp_path}; exit $code
+        ls {disk}; exit $code
     """
-    refused = command(*inside, script, GAPWISE_STORE=str(tmp_path))
+    refused = command(*inside, script, at=copied, GAPWISE_STORE=str(disk))
     assert refused.returncode == 2, refused.stdout + refused.stderr
     assert refused.stderr.count("\n") == 1
     assert (

@@ -21,7 +21,6 @@ def trained_here(folder):
     return {name for name, timing in known.items() if timing.get("seconds")}
 
 
-@pytest.mark.torture  # failed in two of three whole suites, alone never: not yet understood
 def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(
     committed, command, tmp_path
 ):
@@ -37,9 +36,7 @@ def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(
     again = command(*RUN, at=fresh)
     assert again.returncode == 0, again.stderr
     assert "Running stage" not in again.stdout
-    assert set(trained(fresh)) <= set(
-        trained(committed)
-    )  # whose store may hold what other tests have trained
+    assert set(trained(fresh)) == set(trained(committed))
     assert trained_here(fresh) == set()
     study = fresh / "experiments" / "dropout.yaml"
     study.write_text(study.read_text() + "  more:\n    - {name: dropout, rate: 0.7}\n")
