@@ -110,9 +110,10 @@ ROWS = (
         "accuracy lost by the choice among 5 settings with 2 seeds, in points, simulated",
         "choice",
         "{:.2f}",
-        "points_5_seeds_2 inside curve",
+        "points_5_seeds_2 mean_of_all curve",
     ),
-    Row("the same by the highest mean", "choice", "{:.2f}", "points_5_seeds_2 inside mean"),
+    Row("the same by the highest mean", "choice", "{:.2f}", "points_5_seeds_2 mean_of_all mean"),
+    Row("the same by a parabola", "choice", "{:.2f}", "points_5_seeds_2 mean_of_all parabola"),
     Row("failures when a small run is killed at random moments", "torture", "{}", "failures"),
     Row("kills in that test", "torture", "{}", "iterations"),
 )

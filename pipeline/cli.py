@@ -82,7 +82,7 @@ def run(
     """Reproduce every stage with DVC, then print headlines and the time of each stage."""
     from pipeline.execution.dvc import reproduce
     from pipeline.execution.experiments import run_studies
-    from pipeline.execution.plans import current_plans
+    from pipeline.execution.plans import current_plans, keep_current_plans
     from pipeline.records.store import open_store
     from pipeline.terminal.headline import show_headline, show_summary
     from pipeline.terminal.stages import show_stages
@@ -98,6 +98,7 @@ def run(
         return
     seconds = reproduce(names, keep_going)
     for name in names:
+        keep_current_plans(open_store(), name)
         if not (REPORTS / name / "timing.md").exists():  # DVC found the committed report unchanged
             from pipeline.report import write_timing  # slow to import, and seldom needed
 

@@ -30,9 +30,14 @@ def main(protocol: str) -> None:
         return read_experiment(protocol, tuned=tuned)
 
     trained = None
+    attempted: set[str] = set()  # what failed before is tried again; until then it has not ended
     planned = explore(read, digest, {})
     while planned.plan != trained:
-        scores = validation_scores(store, planned.plan)
+        scores = {
+            name: score
+            for name, score in validation_scores(store, planned.plan).items()
+            if score.state != "failed" or name in attempted
+        }
         latest = explore(read, digest, scores)
         if latest.plan == planned.plan:  # its runs are to be trained, or it is the last round
             live = loggers(settings.tracking, planned.plan, planned.identities)
@@ -40,6 +45,7 @@ def main(protocol: str) -> None:
                 planned.plan, planned.identities, TRAINING, store, folder, settings.execution, live
             )
             trained = planned.plan
+            attempted.update(trained.fingerprints())
             latest = explore(read, digest, validation_scores(store, trained))
         planned = latest
 

@@ -695,7 +695,7 @@ def test_compare_derives_the_table_from_the_scores(folder):
     assert ",".join(table.columns) == (
         "study,arm,factor,setting,metric,view,members,n,baseline_mean,arm_mean,difference,low,high,"
         "excludes_zero,p,p_sign_flip,p_holm,verdict,below_margin,detectable,seeds_needed,seed_error,image_error,"
-        "total_error,verdict_other_images,correlation,planned,done,failed,diverged,missing,unpaired,other_machine"
+        "total_error,verdict_other_images,repeats,correlation,planned,done,failed,diverged,missing,unpaired,other_machine"
     )
     assert list(table["arm"]) == ["noisy"] * 13 + ["pooled"] * 13
     assert ",".join(table["metric"][:13]) == (

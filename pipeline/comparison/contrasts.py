@@ -22,7 +22,7 @@ from pipeline.comparison.intervals import (
 from pipeline.comparison.levels import COSTS, LEVEL, PRIMARY, SCORES
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.significance import equivalence_p, holm, t_equivalence_p, t_test_p
-from pipeline.comparison.verdicts import judge
+from pipeline.comparison.verdicts import Verdict, judge
 from pipeline.config.plan import Plan
 from pipeline.evaluation.metrics import GAPS
 from pipeline.records.runs import STATES
@@ -34,7 +34,7 @@ COLUMNS = (
     *("study", "arm", "factor", "setting", "metric", "view", "members", "n", "baseline_mean"),
     *("arm_mean", "difference", "low", "high", "excludes_zero", "p", "p_sign_flip", "p_holm"),
     *("verdict", "below_margin", "detectable", "seeds_needed", "seed_error", "image_error"),
-    *("total_error", "verdict_other_images"),
+    *("total_error", "verdict_other_images", "repeats"),
     *("correlation", "planned", *STATES, "unpaired", "other_machine"),
 )
 
@@ -65,6 +65,9 @@ def contrasts(
     - `total_error`: its standard error over seeds and test images together, and the verdict that
       the same tests give with this error, `verdict_other_images`.
 
+    A row `repeats` an earlier one if it compares the same runs under the same rules. It has that
+    one's verdict and counts in no correction. An arm with the runs of its reference is equivalent.
+
     Args:
         plan: The confirmation plan.
         outcomes: States, machines and scores of its runs.
@@ -81,28 +84,50 @@ def contrasts(
         Refusal: A run that is done has no score or no cost.
     """
     arms = list(compared(plan))
-    level = LEVEL / max(len(arms), 1)
+    firsts = _firsts(arms)
+    level = LEVEL / max(len(set(firsts)), 1)
     rows: list[dict[str, Any]] = []
-    for arm in arms:
-        rows += _rows(arm, outcomes, costs, metrics, level, plan.margin)
+    for number, arm in enumerate(arms):
+        repeats = {"repeats": firsts[number] != number}
+        rows += [row | repeats for row in _rows(arm, outcomes, costs, metrics, level, plan.margin)]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "p_equivalence"])
     primary = table["metric"] == PRIMARY
     if primary.any():
         right, differs = (_by_arm(images, column) for column in ("correct", "differs"))
         rows_of = table[primary].to_dict("records")
-        table.loc[primary, "p_holm"] = holm(table.loc[primary, "p"].to_numpy(float))
+        table.loc[primary, "p_holm"] = _holm(table.loc[primary, "p"].to_numpy(float), firsts)
         table.loc[primary, "image_error"] = [_image_error(arm, right) for arm in arms]
         table.loc[primary, "total_error"] = [
             _total_error(arm, row, right, differs) for arm, row in zip(arms, rows_of, strict=True)
         ]
     judged = [judge(*row) for row in table.loc[primary, JUDGED].itertuples(index=False)]
+    own = [arm.is_its_reference for arm in arms]
+    judged = [
+        (Verdict.EQUIVALENT, False) if same else row for same, row in zip(own, judged, strict=True)
+    ]
     table = table.assign(verdict="", below_margin=False, verdict_other_images="")
     table.loc[primary, "verdict"] = [str(verdict) for verdict, _ in judged]
     table.loc[primary, "below_margin"] = [below for _, below in judged]
     table.loc[primary, "verdict_other_images"] = _verdicts_on_other_images(
-        table[primary], plan.margin
+        table[primary], plan.margin, firsts, own
     )
     return table[list(COLUMNS)]
+
+
+def _firsts(arms: Sequence[Arm]) -> list[int]:
+    """Return for every arm the number of the first one that compares the same runs."""
+    numbers: dict[Any, int] = {}
+    return [
+        numbers.setdefault(tuple(one.identity for one in arm.pair()), number)
+        for number, arm in enumerate(arms)
+    ]
+
+
+def _holm(p_values: Array, firsts: Sequence[int]) -> Array:
+    """Return Holm's adjusted p-values, in which every comparison counts once."""
+    distinct = sorted(set(firsts))
+    adjusted = dict(zip(distinct, holm(p_values[distinct]), strict=True))
+    return np.array([adjusted[first] for first in firsts])
 
 
 def _rows(
@@ -218,12 +243,18 @@ def _share_differences(arm: Arm, right: Mapping[tuple[str, str], Array]) -> Arra
     return np.empty(0) if reference is None or shares is None else shares - reference
 
 
-def _verdicts_on_other_images(primary: pd.DataFrame, margin: float) -> list[str]:
+def _verdicts_on_other_images(
+    primary: pd.DataFrame, margin: float, firsts: Sequence[int], own: Sequence[bool]
+) -> list[str]:
     """Return the verdicts with the errors over seeds and test images together."""
     differences, errors = (primary[name].to_numpy(float) for name in ("difference", "total_error"))
     freedom = primary["n"].to_numpy(float) - 1
     p_values = np.where(primary["p"].isna(), nan, t_test_p(differences, errors, freedom))
-    adjusted = holm(p_values)
+    adjusted = _holm(p_values, firsts)
     equivalence = t_equivalence_p(differences, errors, freedom, margin)
     numbers = zip(differences, adjusted, equivalence, strict=True)
-    return [str(judge(*values)[0]) for values in numbers]
+    judged = [judge(*values)[0] for values in numbers]
+    return [
+        str(Verdict.EQUIVALENT if same else verdict)
+        for same, verdict in zip(own, judged, strict=True)
+    ]

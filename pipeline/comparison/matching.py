@@ -44,6 +44,18 @@ class Arm:
         """Return the names of its study and of the arm itself."""
         return self.study.name, self.described.name
 
+    @property
+    def identity(self) -> Any:
+        """Return its runs and the rule under which they are scored; an arm without runs its key."""
+        runs = tuple(run.fingerprint for run in self.runs.values())
+        return (runs, self.described.rule) if runs else self.key
+
+    @property
+    def is_its_reference(self) -> bool:
+        """Return whether its runs are those of the arm that it is compared with."""
+        reference, arm = self.pair()
+        return bool(reference.identity == arm.identity)
+
     def pair(self) -> tuple["Arm", "Arm"]:
         """Return the arm that it is compared with, and the arm itself."""
         return (self.against or self), self

@@ -41,8 +41,8 @@ class Check(StrEnum):
             ordered space; value: how often the space was widened.
         GAIN: Does the chosen setting beat its reference on validation? Per arm; value: the gain.
         BUDGET: Has validation accuracy stopped rising? Per arm; value: the change over the last
-            third of training. It fails above the margin, where the interval excludes 0 or is
-            unknown. A learning rate that falls to zero always raises the accuracy somewhat.
+            third of training. It fails where the mean is above the margin. A learning rate that
+            falls to zero always raises the accuracy somewhat.
         REFERENCES: Is the baseline above simple classifiers? Per classifier; value: the mean
             difference in validation accuracy, paired by seed. It fails where the mean is not above
             0 or the interval includes 0.
@@ -50,8 +50,8 @@ class Check(StrEnum):
             inconclusive; value: the difference, its interval over seeds and images together.
         SEEDS: Can the exact sign-flip test be significant after Holm's correction? Per arm; value:
             its seeds.
-        TRIALS: Did the arms have equal numbers of trials? Per searched arm; value: its trials. A
-            widened space may have more.
+        TRIALS: Did the arms have equal numbers of trials? Per arm, and 1 for one that is not
+            searched; value: its trials. A widened space may have more.
         MACHINE: Are all runs from one kind of machine? Per kind; value: its runs.
     """
 
@@ -90,7 +90,9 @@ def trust(
     searched = pd.DataFrame(searches, columns=list(SEARCHES))
     of_baseline = searched["arm"] == BASELINE
     arms = searched[~of_baseline].to_dict("records")
-    primary = tables["contrasts"][tables["contrasts"]["metric"] == PRIMARY].to_dict("records")
+    contrasts = tables["contrasts"]
+    distinct = contrasts[(contrasts["metric"] == PRIMARY) & ~contrasts["repeats"]]
+    primary = distinct.to_dict("records")
     rows = [
         *_tuned(plan, searched[of_baseline].to_dict("records")),
         *_interior(arms),
@@ -99,7 +101,7 @@ def trust(
         *_above_references(plan, tables["scores"], tables["references"]),
         *_other_images(primary),
         *_seeds(primary),
-        *_trials(arms),
+        *_trials(arms, primary),
         *_machines(records),
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -155,15 +157,15 @@ def _gains(searches: Iterable[Mapping[str, Any]]) -> Rows:
 
 def _budgets(plan: Plan, histories: Histories) -> Rows:
     changes: dict[tuple[str, str], list[float]] = {}
+    first: dict[str, tuple[str, str]] = {}  # of a run, the arm that has it
     for run in plan.runs_of("comparison"):
-        shared = run.arm == BASELINE and run.study != plan.studies_of("comparison")[0].name
-        if run.fingerprint in histories and not shared:
+        key = run.study, run.arm
+        if run.fingerprint in histories and first.setdefault(run.fingerprint, key) == key:
             change = _last_change(histories[run.fingerprint])
-            changes.setdefault((run.study, run.arm), []).append(change)
+            changes.setdefault(key, []).append(change)
     for (study, arm), values in changes.items():
         numbers = _estimate(np.array(values, dtype=float))
-        rises = numbers["value"] > plan.margin and not numbers["low"] <= 0
-        passed = not rises and not pd.isna(numbers["value"])
+        passed = numbers["value"] <= plan.margin
         yield _row(Check.BUDGET, passed, study, arm, **numbers, limit=plan.margin)
 
 
@@ -215,12 +217,15 @@ def _seeds(primary: Sequence[Mapping[str, Any]]) -> Rows:
         yield _row(Check.SEEDS, row["n"] >= required, row["study"], row["arm"], **numbers)
 
 
-def _trials(searches: Sequence[Mapping[str, Any]]) -> Rows:
-    if len(searches) < 2:
+def _trials(searches: Sequence[Mapping[str, Any]], primary: Sequence[Mapping[str, Any]]) -> Rows:
+    keys = {(row["study"], row["arm"]) for row in searches}
+    single = [row for row in primary if (row["study"], row["arm"]) not in keys]
+    arms = [*searches, *({**row, "trials": 1, "widened": 0} for row in single)]
+    if len(arms) < 2:
         return
-    fixed = [row["trials"] for row in searches if not row["widened"]]
-    most = max(fixed, default=min(row["trials"] for row in searches))
-    for row in searches:
+    fixed = [row["trials"] for row in arms if not row["widened"]]
+    most = max(fixed, default=min(row["trials"] for row in arms))
+    for row in arms:
         numbers = {"value": row["trials"], "limit": most}
         yield _row(Check.TRIALS, row["trials"] >= most, row["study"], row["arm"], **numbers)
 

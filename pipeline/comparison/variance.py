@@ -116,7 +116,8 @@ def standard_errors(contrasts: pd.DataFrame) -> pd.DataFrame:
         A table with the columns `ERRORS`: the errors are fractions, n counts the contrasts that
         have both, and `advice` is that of the function of this name.
     """
-    errors = contrasts[["seed_error", "image_error"]].dropna()
+    distinct = contrasts[~contrasts["repeats"]]
+    errors = distinct[["seed_error", "image_error"]].dropna()
     seeds, images = errors.median()
     return pd.DataFrame([(len(errors), seeds, images, advice(seeds, images))], columns=list(ERRORS))
 

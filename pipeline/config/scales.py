@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 Scale = Literal["uniform", "log", "one_minus_log", "integers"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
-DIGITS = 3  # significant digits of a point of a grid
+DIGITS = 3  # significant digits of a value
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,14 @@ def write_current_plan(store: Store, plan: Plan) -> None:
     write_sealed(path, {"plan": plan.model_dump(mode="json"), "inputs": input_digests()})
 
 
+def keep_current_plans(store: Store, protocol: str) -> None:
+    """Store the plans of a finished run with the present inputs, which DVC has found up to date."""
+    for phase in get_args(Phase):
+        plan = last_plan(ARTIFACTS / protocol / phase)
+        if plan:
+            write_current_plan(store, plan)
+
+
 def forget_current_plans(store: Store) -> None:
     """Forget the plans of the last run, so that those in the artifacts count."""
     for path in (store.root / "plans").glob("*.json"):

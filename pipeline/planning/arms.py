@@ -12,7 +12,7 @@ from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
 from pipeline.config.test_rules import TestRule
 from pipeline.config.validation import checked, invalid, one_of, suggestion
 from pipeline.planning.effects import effects
-from pipeline.planning.protocols import PROTOCOLS, Protocol, multiplied, value_of
+from pipeline.planning.protocols import PROTOCOLS, Protocol, factor_of, multiplied, value_of
 from pipeline.planning.resolution import named, overridden
 from pipeline.planning.spaces import MOST_SETTINGS, Search, Space, design, grid, read_space, size
 from pipeline.regularizers._regularizer import Regularizer
@@ -22,10 +22,11 @@ AGAINST = "against"  # the key that names the arm an arm is compared with
 RETUNE = "retune"  # the key that says whether an arm tunes nuisance values itself
 SEARCH = "search"  # the key of a design over all spaces
 SEARCHED = "searched"  # in place of a value of the protocol of which an arm tries several
-SPACE = "a search space, as in {log: [0.001, 0.1], points: 5}"
+EXAMPLE = ", as in {log: [0.001, 0.1], points: 5}"
+SPACE = f"a search space{EXAMPLE}"
 RETUNED = (  # protocol keys: an arm that changes one tunes nuisance values itself
     *("data.", "model."),
-    *("training.optimizer", "training.schedule", "training.batch_size"),
+    *("training.optimizer", "training.momentum", "training.schedule", "training.batch_size"),
 )
 
 
@@ -53,10 +54,11 @@ class Written:
     places: Mapping[str, str]
 
     def combinations(self) -> list[tuple[Any, ...]]:
-        """Return the values of every setting, in the order of `spaces`."""
+        """Return the values of every setting, in the order of `spaces`, equal ones once."""
         if self.search and self.spaces:
             names = [f"{part}.{key}" for part, key in self.spaces]
-            return design(dict(zip(names, self.spaces.values(), strict=True)), self.search)
+            rows = design(dict(zip(names, self.spaces.values(), strict=True)), self.search)
+            return [row for number, row in enumerate(rows) if row not in rows[:number]]
         return grid(list(self.spaces.values()))
 
     def trial(self, values: Sequence[Any]) -> "Trial":
@@ -176,12 +178,16 @@ def nuisance_spaces(protocol: Protocol, path: Path) -> tuple[dict[str, Space], S
     """
     given = dict(protocol.tune)
     search = _search(given.pop(SEARCH), path, f"tune.{SEARCH}") if SEARCH in given else None
+    if search and not given:
+        raise Refusal(f"{path}: tune: {SEARCH} without a search space; expected one{EXAMPLE}")
     spaces = {}
     for key, value in given.items():
         where = f"{path}: tune.{key}"
         space = read_space(value, where, isinstance(value_of(protocol, key), list))
         if space is None:
             raise Refusal(invalid(where, value, SPACE))
+        if any(factor_of(item) is not None for item in space.values):
+            raise Refusal(invalid(where, value, "numbers; only arms have factors"))
         spaces[key] = space
     return spaces, search
 
@@ -240,6 +246,8 @@ def read_arm(
         tuned, common = nuisance_spaces(protocol, PROTOCOLS / f"{protocol.name}.yaml")
         nuisance = {key: space for key, space in tuned.items() if key not in changes}
         search = search or (common if nuisance else None)
+    if search and not (spaces or nuisance):
+        raise Refusal(f"{where}: {SEARCH} without a search space; expected one{EXAMPLE}")
     if nuisance:
         fixed[PROTOCOL] = {**changes, **dict.fromkeys(nuisance)}
         spaces |= {(PROTOCOL, key): space for key, space in nuisance.items()}
@@ -283,14 +291,16 @@ def relative(arm: Arm, arms: Sequence[Arm]) -> Arm:
     return replace(arm, factor=Factor(regularizers=added, protocol=changed))
 
 
-def mistakes(arms: Sequence[Arm], path: Path) -> Iterator[str]:
+def mistakes(arms: Sequence[Arm], path: Path, is_tuned: bool = False) -> Iterator[str]:
     """Yield an error line for each arm or setting that does not fit with the rest of its study.
 
     Args:
         arms: All arms of the study.
         path: The study's file, for the lines.
+        is_tuned: Whether the protocol has tuned values. These may make settings equal that were
+            different as written.
     """
-    yield from _duplicates(arms, path)
+    yield from _duplicates(arms, path, is_tuned)
     yield from _unknown_references(arms, path)
     yield from _mixed_rules(arms, path)
 
@@ -357,8 +367,11 @@ def _shown(trials: Sequence[Trial], key: str) -> Any:
     return values[0] if all(value == values[0] for value in values) else SEARCHED
 
 
-def _duplicates(arms: Sequence[Arm], path: Path) -> Iterator[str]:
-    """Yield a line for each setting that trains the same network as another, or that cannot act."""
+def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str]:
+    """Yield a line for each setting that trains the same network as another, or that cannot act.
+
+    An arm that tunes nuisance values may have the baseline among its settings.
+    """
     seen: dict[str, str] = {}
     for arm in arms:
         refused: dict[str, str] = {}  # why settings cannot act -> the first of them
@@ -371,9 +384,10 @@ def _duplicates(arms: Sequence[Arm], path: Path) -> Iterator[str]:
                 for line in refusal.lines:
                     refused.setdefault(line, where)
                 continue
-            if key in seen:
-                yield f"{path}: {where}: the same network as {seen[key]}; expected each once"
-            seen.setdefault(key, where)
+            first = seen.setdefault(key, where)
+            allowed = is_tuned or (arm.written.nuisance and first == f"arms.{BASELINE}")
+            if first != where and not allowed:
+                yield f"{path}: {where}: the same network as {first}; expected each once"
         yield from (f"{path}: {where}: {line}" for line, where in refused.items())
 
 

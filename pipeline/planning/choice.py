@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.config.plan import Dimension, Setting
 from pipeline.config.scales import position
+from pipeline.planning.response import smoothed
 
 LEAST_POINTS = 5  # of a response curve
 COLLAPSE = 0.1  # accuracy, a fraction
@@ -43,6 +44,11 @@ class Tried:
         """Return whether every run is done and has a score."""
         scores = self.scores
         return all(score.state == "done" and not isnan(score.accuracy) for score in scores)
+
+    @property
+    def failed(self) -> bool:
+        """Return whether a run ended by an error, which says nothing about the value."""
+        return any(score.state in ("failed", "missing") for score in self.scores)
 
     @property
     def accuracy(self) -> float:
@@ -77,7 +83,7 @@ def best(tried: Sequence[Tried], space: Sequence[Dimension]) -> int | None:
 
 
 def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None:
-    """Return the validation accuracy of each setting on a quadratic curve over the scale.
+    """Return the validation accuracy of each setting on a smooth curve over the scale.
 
     Collapsed settings, such as those with a too large learning rate, are left out of the fit: those
     more than `COLLAPSE` below the median of the three best.
@@ -102,8 +108,10 @@ def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None
     kept = means >= np.median(np.sort(means)[-3:]) - COLLAPSE
     if kept.sum() < LEAST_POINTS:
         return None
-    curve = np.polynomial.Polynomial.fit(places[kept], means[kept], 2)
-    return np.where(kept, curve(places), -np.inf)
+    scores = np.array([[score.accuracy for score in item.scores] for item in tried]).T
+    curve = np.full(len(tried), -np.inf)
+    curve[kept] = smoothed(places[kept], scores[:, kept])
+    return curve
 
 
 def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> int:
@@ -111,14 +119,14 @@ def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> in
 
     Args:
         chosen: The chosen setting.
-        tried: All settings of the arm, also those that have lost a run: next to one that diverged a
-            value is not at the end.
+        tried: All settings of the arm. One that diverged counts: a value next to it is not at the
+            end. One that failed does not.
         dimension: The value that is looked at.
 
     Returns:
         0 for values that are not numbers, too, and where only one was tried.
     """
-    values = [item.setting[dimension.part][dimension.key] for item in tried]
+    values = [item.setting[dimension.part][dimension.key] for item in tried if not item.failed]
     numeric = all(type(value) in (int, float) for value in values)
     if not numeric or len(set(values)) < 2:
         return 0

@@ -22,6 +22,8 @@ from pipeline.planning.spaces import Space, size
 from pipeline.planning.studies import Experiment, Study, tuning_study
 from pipeline.runtime.errors import Refusal
 
+HALVINGS = 3  # of a step, at most
+
 Read = Callable[[Mapping[str, Any]], Experiment]  # tuned values -> the experiment
 Scores = Mapping[str, Score]  # by fingerprint
 
@@ -90,11 +92,12 @@ class _Rounds:
         return range(self.experiment.protocol.seeds.exploration)
 
     def explore_arms(self, experiment: Experiment, first: int) -> None:
-        """Plan every arm with several settings, and the baseline of its study."""
+        """Plan every arm with several settings, its reference, and the baseline of its study."""
         for study in experiment.studies:
             if study.kind != "comparison":
                 continue
-            needed = {BASELINE} if any(len(arm.trials) > 1 for arm in study.arms) else set()
+            several = [arm for arm in study.arms if len(arm.trials) > 1]
+            needed = {name for arm in several for name in (BASELINE, arm.against)}
             explored = [arm for arm in study.arms if len(arm.trials) > 1 or arm.name in needed]
             searched = {arm.name: self.search(study, arm, first) for arm in explored}
             self.describe(study, searched, study.kind)
@@ -211,15 +214,23 @@ def _widened(
 
 
 def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end: int) -> Any:
-    """Return the value beyond the end of a space, None where the field or its effect ends there."""
+    """Return the value beyond the end of a space, None where the field or its effect ends there.
+
+    A step that passes the bound of the field, or whose value has no effect, is halved.
+    """
     space = arm.written.spaces[place]
-    value = space.beyond(end)
-    if value is None:
-        return None
-    outermost = space.values[0 if end < 0 else -1]
-    value = _within_bounds(arm, place, value)
-    if value == outermost:
-        return None
+    for halvings in range(HALVINGS + 1):
+        value = space.beyond(end, halvings)
+        if value is None:
+            continue
+        value = _within_bounds(arm, place, value)
+        if value not in space.values and _acts(arm, trials, place, value):
+            return value
+    return None
+
+
+def _acts(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], value: Any) -> bool:
+    """Return whether an arm may have a value, and then trains another network than before."""
     first = trials[0].setting
     values = [
         value if (part, key) == place else first[part][key] for part, key in arm.written.spaces
@@ -228,10 +239,9 @@ def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end
         trial = arm.written.trial(values)
         network = network_key(trial)
     except Refusal:
-        return None
+        return False
     others = [Trial({}, (), trial.protocol), *trials]
-    same = trial.regularizers and network in map(network_key, others)
-    return None if same else value
+    return not trial.regularizers or network not in map(network_key, others)
 
 
 def _within_bounds(arm: Arm, place: tuple[str, str], value: Any) -> Any:

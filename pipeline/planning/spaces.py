@@ -25,6 +25,9 @@ BITS = 30  # of a coordinate of the sequence
 DESIGN_DIGITS = 6  # significant digits of a value of a design
 STREAM = 0  # the seed of all designs: equal spaces have equal points in every arm
 KEYS = ("points", "extend")
+LARGEST = 1e100  # absolute value of an end of a range
+DIGITS = (3, 6, 12)  # significant digits of the points of a range: the first that tells them apart
+ROUNDING = 0.05  # steps; a point of a grid is nearer to its place, however its value is rounded
 
 
 class Search(Settings):
@@ -71,18 +74,21 @@ class Space:
             return int(low + quantile * (high - low + 1))
         return value_at(self.scale, low + quantile * (high - low), DESIGN_DIGITS)
 
-    def beyond(self, end: int) -> Any:
+    def beyond(self, end: int, halvings: int = 0) -> Any:
         """Return the value one step beyond an end, None where the scale ends.
 
         Args:
             end: -1 for the lower end, 1 for the upper one.
+            halvings: How often the step is halved.
         """
         if self.scale is None or not self.values:
             return None
         outermost = self.values[0 if end < 0 else -1]
         first = position(self.scale, self.low)
-        steps = round((position(self.scale, outermost) - first) / self.step) + end
-        value = value_at(self.scale, first + steps * self.step)
+        steps = (position(self.scale, outermost) - first) / self.step
+        if abs(steps - round(steps)) < ROUNDING:  # a point of the grid, whose value is rounded
+            steps = round(steps)
+        value = value_at(self.scale, first + (steps + end * 0.5**halvings) * self.step)
         return value if in_domain(self.scale, value) and value != outermost else None
 
     def with_value(self, value: Any) -> "Space":
@@ -111,6 +117,8 @@ def read_space(written: Any, where: str, listed: bool = False) -> Space | None:
             raise Refusal(invalid(where, written, "a list of length >= 1"))
         if len(written) > MOST_POINTS:
             raise Refusal(invalid(where, written, f"a list of length <= {MOST_POINTS}"))
+        if any(value in written[:number] for number, value in enumerate(written)):
+            raise Refusal(invalid(where, written, "each value once"))
         return Space(tuple(written))
     if not isinstance(written, dict) or not set(written) & {*SCALES, "points"}:
         return None
@@ -164,13 +172,15 @@ def _range(written: Mapping[str, Any], where: str) -> Space:
             raise Refusal(f"{where}.points: missing; expected an integer <= {MOST_POINTS}")
     count = _integer(points, 2, MOST_POINTS, f"{where}.points")
     places = np.linspace(position(scale, low), position(scale, high), count)
-    inner = [value_at(scale, float(place)) for place in places[1:-1]]
     ends = (int(low), int(high)) if scale == "integers" else (low, high)
-    values = tuple(dict.fromkeys([ends[0], *inner, ends[1]]))
-    if len(values) < count:
-        expected = f"an integer <= {len(values)}, the number of different values"
-        raise Refusal(invalid(f"{where}.points", count, expected))
-    return Space(values, scale, low, high, extend, float(places[1] - places[0]))
+    for digits in DIGITS:
+        inner = (value_at(scale, float(place), digits) for place in places[1:-1])
+        values = (ends[0], *inner, ends[1])
+        if all(one < other for one, other in itertools.pairwise(values)):
+            return Space(values, scale, low, high, extend, float(places[1] - places[0]))
+    distinct = len(set(values))
+    expected = f"an integer <= {distinct}, the number of different values"
+    raise Refusal(invalid(f"{where}.points", count, expected))
 
 
 def _ends(written: Any, scale: Scale, where: str) -> tuple[float, float]:
@@ -182,6 +192,8 @@ def _ends(written: Any, scale: Scale, where: str) -> tuple[float, float]:
     if not numbers:
         raise Refusal(invalid(where, written, "[low, high], two numbers"))
     low, high = written
+    if max(abs(low), abs(high)) > LARGEST:
+        raise Refusal(invalid(where, written, f"numbers between -{LARGEST:g} and {LARGEST:g}"))
     if low >= high:
         raise Refusal(invalid(where, written, "[low, high] with low < high"))
     if not all(in_domain(scale, value) for value in written):

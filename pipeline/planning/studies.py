@@ -107,7 +107,7 @@ def read_experiment(
     errors: list[str] = []
     for study in names:
         try:
-            studies.append(_read_study(study, protocol, root))
+            studies.append(_read_study(study, protocol, root, bool(tuned)))
         except Refusal as refusal:
             errors += refusal.lines
     if errors:
@@ -185,7 +185,7 @@ def _fits(study: str, protocol: Protocol, root: Path) -> bool:
     return not isinstance(protocols, list) or protocol.name in protocols
 
 
-def _read_study(name: str, protocol: Protocol, root: Path) -> Study:
+def _read_study(name: str, protocol: Protocol, root: Path, is_tuned: bool) -> Study:
     path = EXPERIMENTS / f"{name}.yaml"
     checked(_Name, {"study": name}, path)
     if name == TUNING:
@@ -202,7 +202,7 @@ def _read_study(name: str, protocol: Protocol, root: Path) -> Study:
             arms.append(read_arm(arm, items, protocol, path, is_single))
         except Refusal as refusal:
             errors += refusal.lines
-    errors += mistakes(arms, path)
+    errors += mistakes(arms, path, is_tuned)
     errors += _group_mistakes(document, arms, protocol, path)
     errors += _published_mistakes(document, arms, path)
     if errors:

@@ -22,7 +22,7 @@ def metrics(data: ReportData) -> dict[str, Any]:
     Every name is a column of `dvc exp show`: few, and short.
     """
     runs = count_states(data.runs)
-    primary = _once(data, data.primary).sort_values("arm")
+    primary = _once(data, data.distinct).sort_values("arm")
     return {
         "baseline": {
             "accuracy": _percent(data.baseline("test_accuracy")["mean"]),
@@ -37,7 +37,7 @@ def metrics(data: ReportData) -> dict[str, Any]:
 def plots(data: ReportData) -> dict[str, pd.DataFrame]:
     """Return the tables that the templates in `.dvc/plots` draw, by file name."""
     return {
-        "contrasts.csv": _labelled(_once(data, data.primary))[CONTRAST_COLUMNS],
+        "contrasts.csv": _labelled(_once(data, data.distinct))[CONTRAST_COLUMNS],
         "curves.csv": _once(data, data.curves),
         "strengths.csv": _labelled(data.tried)[STRENGTH_COLUMNS],
     }

@@ -83,6 +83,11 @@ class ReportData:
         return self.labelled(rows).reset_index(drop=True)
 
     @cached_property
+    def distinct(self) -> pd.DataFrame:
+        """Return the rows of `primary` that compare runs no other row before compares."""
+        return self.primary[~self.primary["repeats"]].reset_index(drop=True)
+
+    @cached_property
     def format(self) -> Formatter:
         """Return the format of scores: one decimal of a percent, two if intervals are narrow."""
         rows = self.contrasts[self.contrasts["metric"] == PRIMARY]

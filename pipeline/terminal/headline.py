@@ -21,7 +21,7 @@ def show_headline(protocol: str) -> None:
         Refusal: A table is missing.
     """
     contrasts = read_rows(ARTIFACTS / protocol / "contrasts.csv")
-    primary = [row for row in contrasts if row["metric"] == PRIMARY]
+    primary = [row for row in contrasts if row["metric"] == PRIMARY and not row["repeats"]]
     primary.sort(key=lambda row: inf if isnan(row["difference"]) else -row["difference"])
     rows = table("arm", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy")
     for column in rows.columns[1:]:

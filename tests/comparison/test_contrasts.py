@@ -1,11 +1,13 @@
 """What is paired with what: seeds, test rules, states, machines; and the columns of the table."""
 
+import itertools
 from math import nan
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
 from pipeline.comparison import contrasts as module
@@ -540,3 +542,40 @@ def test_an_arm_without_planned_runs_has_its_row(scores, plan, states, machines)
     thin = plan.model_copy(update={"runs": plan.runs[:12]})
     found = row(contrasts(scores, thin, states, machines), "pool")
     assert (found.planned, found.n, found.setting, found.verdict) == (0, 0, {}, "inconclusive")
+
+
+def test_the_same_comparison_in_two_studies_counts_once(plan, scores, states, machines):
+    """Without it the family is as before; an arm with the runs of its reference is equivalent."""
+    alone = contrasts(scores, plan, states, machines)
+    runs = {
+        arm: [
+            run.model_copy(update={"study": "two", "arm": arm})
+            for run in plan.runs
+            if run.arm == of
+        ]
+        for arm, of in (("baseline", "baseline"), ("again", "drop"), ("own", "baseline"))
+    }
+    arms = tuple(PlannedArm(name=name) for name in runs)
+    two = PlannedStudy(name="two", question="?", arms=arms)
+    more = plan.model_copy(
+        update={
+            "studies": (*plan.studies, two),
+            "runs": (*plan.runs, *itertools.chain(*runs.values())),
+        }
+    )
+    images = pd.concat([drawn(plan), drawn(more).query("study == 'two'")])
+    table = contrasts(scores, more, states, machines, counted(plan), images)
+    primary = table[table["metric"] == "test_accuracy"].set_index("arm")
+    assert primary["repeats"].to_dict() == {
+        **{"drop": False, "pool": False, "again": True, "own": False}
+    }
+    before = row(alone, "drop")
+    p_values = [before.p, row(alone, "pool").p, 1.0]  # `own` has no p and counts as 1
+    adjusted = multipletests(p_values, method="holm")[1]
+    assert primary["p_holm"].to_dict() == pytest.approx(
+        {"drop": adjusted[0], "pool": adjusted[1], "again": adjusted[0], "own": nan}, nan_ok=True
+    )
+    assert primary.loc["again", "verdict"] == primary.loc["drop", "verdict"]
+    assert primary.loc["own", ["verdict", "verdict_other_images"]].to_list() == ["equivalent"] * 2
+    assert primary.loc["own", "difference"] == 0
+    assert row(alone, "drop").detectable < primary.loc["drop", "detectable"]  # of three, not two

@@ -9,6 +9,7 @@ from scipy import stats
 
 from pipeline.comparison.selection import COLUMNS, choice, searches, tried
 from pipeline.config.plan import Dimension, Plan, PlannedArm, PlannedStudy
+from pipeline.planning.response import smoothed
 
 X, Y, Z = ({"dropout": {"rate": rate}} for rate in (0.1, 0.5, 0.9))
 
@@ -239,7 +240,7 @@ def test_the_tuned_baseline_is_chosen_in_its_own_study_alone():
 
 def test_the_response_curve_is_in_the_table_where_there_is_one():
     table = table_of(curve([0.75, 0.8, 0.9, 0.8, 0.75]), a=(RATE,))
-    fitted = np.polynomial.Polynomial.fit(range(5), [0.75, 0.8, 0.9, 0.8, 0.75], 2)(np.arange(5))
+    fitted = smoothed(np.arange(5.0), np.array([[0.75, 0.8, 0.9, 0.8, 0.75]]))
     assert np.isnan(table["fitted"].iloc[0])
     assert table["fitted"].iloc[1:].tolist() == pytest.approx(fitted.tolist())
     assert table_of(curve([0.7, 0.8, 0.9]), a=(RATE,))["fitted"].isna().all()

@@ -41,6 +41,7 @@ def contrast(arm: str, **changed: Any) -> dict[str, Any]:
     usual = {
         **{"study": "one", "arm": arm, "metric": "test_accuracy", "n": 12, "difference": 0.02},
         **{"total_error": 0.005, "verdict": "helps", "verdict_other_images": "helps"},
+        "repeats": False,
     }
     return usual | changed
 
@@ -144,7 +145,7 @@ def test_a_budget_is_sufficient_where_validation_accuracy_no_longer_rises(plan: 
         histories[f"oneb{seed}"] = curve(0.5, 0.8, (0.7, 0.8, 0.99)[place])
         histories[f"onec{seed}"] = curve(0.9)
     rows = checked(plan, Check.BUDGET, histories=histories)
-    passed = {"baseline": False, "a": True, "b": True, "c": False}
+    passed = {"baseline": False, "a": True, "b": False, "c": False}
     assert rows["passed"].to_dict() == passed
     assert rows["value"].to_dict() == pytest.approx(
         {"baseline": 0.101, "a": 0.006, "b": 0.03, "c": NAN}, nan_ok=True
@@ -157,7 +158,7 @@ def test_the_last_third_begins_between_points_and_at_the_end_of_a_stopped_run(pl
     histories = {f"baseline{SEEDS[0]}": curve(0.5, 0.6, 0.8, 0.9, epochs=8)}
     row = checked(plan, Check.BUDGET, histories=histories).loc["baseline"]
     assert row["value"] == pytest.approx(0.9 - (0.6 + 0.2 * (16 / 3 - 4) / 2))
-    assert not row["passed"]  # one seed has no interval
+    assert not row["passed"]
 
 
 def test_a_baseline_is_compared_with_each_classifier_by_seed(plan: Plan) -> None:
@@ -199,6 +200,7 @@ def test_the_exact_test_can_be_significant_with_enough_seeds(arms: int, seeds: i
 
 def test_every_arm_needs_enough_seeds(plan: Plan) -> None:
     contrasts = [contrast("a", n=7), contrast("b", n=6), contrast("c")]
+    contrasts.append(contrast("twin", repeats=True))
     rows = checked(plan, Check.SEEDS, contrasts=contrasts)
     assert rows["passed"].to_dict() == {"a": True, "b": False, "c": True}
     assert set(rows["limit"]) == {7}
@@ -207,13 +209,18 @@ def test_every_arm_needs_enough_seeds(plan: Plan) -> None:
 def test_arms_have_equal_trials_but_for_widening(plan: Plan) -> None:
     searches = [search("baseline", trials=9), search("a"), search("b", trials=4)]
     rows = checked(plan, Check.TRIALS, searches=searches)
-    assert rows["passed"].to_dict() == {"a": True, "b": False}
+    assert rows["passed"].to_dict() == {"a": True, "b": False, "c": False}
+    assert rows["value"].to_dict() == {"a": 5, "b": 4, "c": 1}  # c has one setting
     assert set(rows["limit"]) == {5}
+    two = {"searches": searches, "contrasts": [contrast("a"), contrast("b")]}
     searches[2] = search("b", trials=7, widened=1)
-    assert checked(plan, Check.TRIALS, searches=searches)["passed"].all()
+    assert checked(plan, Check.TRIALS, **two)["passed"].all()
     searches[1] = search("a", widened=1)
-    assert checked(plan, Check.TRIALS, searches=searches)["passed"].all()
-    assert checked(plan, Check.TRIALS, searches=searches[:2]).empty
+    assert checked(plan, Check.TRIALS, **two)["passed"].all()
+    assert checked(plan, Check.TRIALS, searches=searches[:2], contrasts=[contrast("a")]).empty
+    rows = checked(plan, Check.TRIALS, searches=searches[:1])
+    assert rows["passed"].all()
+    assert set(rows["value"]) == {1}
 
 
 def test_runs_of_another_machine_are_counted(plan: Plan) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.config.plan import Dimension
 from pipeline.planning.choice import Score, Tried, at_edge, best, response
+from pipeline.planning.response import smoothed
 
 RATES = (0.001, 0.00316, 0.01, 0.0316, 0.1)
 LOG = Dimension(part="protocol", key="training.learning_rate", scale="log")
@@ -23,20 +24,25 @@ def tried(accuracies, values=RATES):
     ]
 
 
-def test_the_curve_is_the_least_squares_parabola_on_the_scale():
-    means = np.array([0.80, 0.86, 0.89, 0.91, 0.87])
-    places = np.log(RATES)
-    design = np.stack([np.ones(5), places, places**2], axis=1)
-    expected = design @ np.linalg.lstsq(design, means, rcond=None)[0]
-    assert response(tried(means), [LOG]) == pytest.approx(expected)
+def test_the_curve_is_over_the_scale_and_pairs_the_scores_of_a_seed():
+    scores = np.array([[0.80, 0.86, 0.89, 0.91, 0.87], [0.79, 0.87, 0.88, 0.90, 0.88]])
+    curve = smoothed(np.log(RATES), scores)
+    assert response(tried(scores.T), [LOG]) == pytest.approx(curve)
 
 
 def test_a_single_lucky_run_is_not_chosen():
-    """The parabola peaks at the third of five points; the first was lucky."""
-    means = [0.905, 0.88, 0.90, 0.88, 0.82]
-    assert best(tried(means), [LOG]) == int(np.argmax(response(tried(means), [LOG])))
-    assert best(tried(means), [LOG]) != 0
-    assert best(tried(means), []) == 0
+    """The curve peaks at the fourth of five points; the second was lucky."""
+    means = [0.88, 0.915, 0.90, 0.91, 0.905]
+    assert best(tried(means), [LOG]) == int(np.argmax(response(tried(means), [LOG]))) == 3
+    assert best(tried(means), []) == 1
+
+
+def test_a_clear_peak_between_worse_neighbours_is_chosen():
+    """A parabola through these points peaks elsewhere."""
+    clear = np.array([[0.85, 0.86, 0.93, 0.92, 0.80], [0.85, 0.86, 0.93, 0.92, 0.80]]).T
+    assert best(tried(clear), [LOG]) == 2
+    steep = np.array([[0.900, 0.905, 0.911, 0.917, 0.85], [0.901, 0.904, 0.912, 0.916, 0.84]]).T
+    assert best(tried(steep), [LOG]) == 3
 
 
 def test_equal_means_are_chosen_by_nll_whatever_the_order():
@@ -92,5 +98,6 @@ def test_an_incomplete_setting_is_neither_fitted_nor_chosen():
     ],
 )
 def test_which_end_a_value_stands_at(values, chosen, end):
-    items = tried([0.5] * len(values), values)
+    items = [*tried([0.5] * len(values), values), *tried([0.5], [1000.0])]
+    items[-1] = Tried(items[-1].setting, (Score("failed"),))  # an error, which says nothing
     assert at_edge({"protocol": {"training.learning_rate": chosen}}, items, LOG) == end

@@ -123,9 +123,92 @@ def test_widening_stops_at_the_bound_of_the_field_and_where_nothing_acts(read):
     above = complete(read, functools.partial(accuracy, dropout=2))[0].plan
     below = complete(read, functools.partial(accuracy, dropout=-1))[0].plan
     assert values(above, *DROPOUT)[-2:] == [0.6, 0.7]
-    assert values(below, *DROPOUT) == [0.1, 0.2, 0.3, 0.4, 0.5]
+    # a step leads to 0, which is the baseline, so it is halved; a half leads there again
+    assert values(below, *DROPOUT) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.05, 0.025]
     spaces = {arm.name: arm.space for study, arm in below.arms() if study == "dropout"}
-    assert [(item.lowest, item.highest) for item in spaces["dropout"]] == [(True, False)]
+    assert [(item.lowest, item.highest) for item in spaces["dropout"]] == [(False, False)]
+
+
+def test_a_field_ends_where_no_eighth_of_a_step_is_left(read, project):
+    """No patience is between 0 and 1; regions of pooling are whole pixels."""
+    study = """question: Which?
+arms:
+  stopping:
+    - {name: early_stopping, patience: {integers: [1, 2]}}
+  pooling:
+    - name: fractional_max_pooling
+      ratio: {uniform: [1.1, 1.5], points: 3}
+      regions: fixed
+      overlapping: false
+"""
+    (project / "experiments" / "dropout.yaml").write_text(study)
+
+    def score(run):
+        patience = run.setting.get("early_stopping", {}).get("patience", 0)
+        return 0.9 - patience - run.setting.get("fractional_max_pooling", {}).get("ratio", 0)
+
+    planned, _ = complete(lambda tuned: read_experiment("tiny", tuned=tuned), score)
+    spaces = {arm.name: arm.space for _, arm in planned.plan.arms() if arm.space}
+    assert [item.lowest for item in spaces["stopping"]] == [True]
+    assert [item.lowest for item in spaces["pooling"]] == [True]
+    ratios = values(planned.plan, "dropout", "pooling", "fractional_max_pooling", "ratio")
+    assert ratios == [1.1, 1.3, 1.5]
+
+
+def test_a_design_has_equal_settings_once(project):
+    study = """question: Which?
+arms:
+  stopping:
+    - {name: early_stopping, patience: {integers: [1, 3]}}
+    - {search: {method: sobol, trials: 16}}
+"""
+    (project / "experiments" / "dropout.yaml").write_text(study)
+    (_, arm), *_ = [study.arms for study in read_experiment("tiny").studies]
+    patience = [trial.setting["early_stopping"]["patience"] for trial in arm.trials]
+    assert sorted(patience) == [1, 2, 3]
+
+
+def test_a_reference_with_one_setting_is_explored_beside_its_arm(read, project):
+    text = ARMS.replace("rate: 0.25", "rate: [0.25, 0.5]").replace(
+        "    - {protocol: {model.batch_norm: false}}\n",
+        "    - {protocol: {model.batch_norm: false}}\n    - {retune: false}\n",
+    )
+    (project / "experiments" / "dropout.yaml").write_text(text)
+    planned, _ = complete(lambda tuned: read_experiment("tiny", tuned=tuned))
+    explored = {run.arm for run in planned.plan.runs if run.study == "dropout"}
+    assert explored == {BASELINE, "dropout", "no_batch_norm", "both", "decay"}
+
+
+def test_a_tuned_value_may_make_an_arm_the_baseline(read, project):
+    """Then it has the baseline's own runs; as written, equal settings are refused."""
+    arm = "  rate:\n    - {protocol: {training.learning_rate: 0.08}}\n"
+    (project / "experiments" / "dropout.yaml").write_text(ARMS + arm)
+
+    def again(tuned):
+        return read_experiment("tiny", tuned=tuned)
+
+    planned, _ = complete(again, functools.partial(accuracy, rate=0.08))
+    experiment = again(planned.plan.tuned)
+    first = {
+        study.name: {arm.name: arm.trials[0].setting for arm in study.arms}
+        for study in experiment.studies
+    }
+    runs = confirmation(experiment, "digest", first)[0].runs
+    names = {arm: {run.fingerprint for run in runs if run.arm == arm} for arm in ("rate", BASELINE)}
+    assert names["rate"] == names[BASELINE]
+    (project / "experiments" / "dropout.yaml").write_text(ARMS + arm.replace("0.08", "0.05"))
+    with pytest.raises(Refusal, match="arms.rate .*: the same network as arms.baseline"):
+        again({})
+
+
+def test_an_arm_that_tunes_may_have_the_protocols_own_values_among_its_settings(read, project):
+    arm = "  batch:\n    - {protocol: {training.batch_size: [10, 15]}}\n"
+    (project / "experiments" / "dropout.yaml").write_text(ARMS + arm)
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("learning_rate: 0.05", "learning_rate: 0.04"))
+    study = read_experiment("tiny").studies[0]
+    (batch,) = [arm for arm in study.arms if arm.name == "batch"]
+    assert len(batch.trials) == 2 * 5
 
 
 def test_no_end_of_a_design_counts_as_a_bound(project):
@@ -203,10 +286,17 @@ def complete_tuning(read, score):
         scores |= {name: Score("done", score(run), 0.1) for name, run in new.items()}
 
 
-def test_failed_runs_are_not_chosen_and_stop_no_other(read):
+@pytest.mark.parametrize(
+    ("state", "rates", "best"),
+    [
+        ("diverged", [0.01, 0.02, 0.04, 0.08, 0.16], 0.08),
+        ("failed", [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64], 0.32),  # an error is no end
+    ],
+)
+def test_failed_runs_are_not_chosen_and_stop_no_other(read, state, rates, best):
     def score(run):
         rate = run.setting.get(PROTOCOL, {}).get("training.learning_rate")
-        return Score("diverged") if rate == 0.16 else Score("done", 0.9 + (rate or 0), 0.1)
+        return Score(state) if rate == 0.16 else Score("done", 0.9 + min(rate or 0, 0.32), 0.1)
 
     scores = {}
     while True:
@@ -215,8 +305,8 @@ def test_failed_runs_are_not_chosen_and_stop_no_other(read):
         if not new:
             break
         scores |= {run.fingerprint: score(run) for run in new}
-    assert planned.plan.tuned == {"training.learning_rate": 0.08}
-    assert values(planned.plan, *RATE) == [0.01, 0.02, 0.04, 0.08, 0.16]
+    assert values(planned.plan, *RATE) == rates
+    assert planned.plan.tuned == {"training.learning_rate": best}
 
 
 def test_confirmation_has_the_tuned_baseline_and_the_values_before(read):

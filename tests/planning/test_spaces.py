@@ -131,6 +131,19 @@ def test_a_space_is_widened_by_its_own_step():
     assert space([0.1, 0.5]).beyond(1) is None
 
 
+def test_a_step_may_be_halved_and_leads_on_from_a_halved_one():
+    space = read_space({"log": [0.01, 0.16], "points": 5}, "x")
+    assert [space.beyond(1, halvings) for halvings in range(3)] == [0.32, 0.226, 0.19]
+    halved = space.with_value(0.226)
+    assert halved.beyond(1) == 0.452
+    assert space.with_value(0.32).beyond(1) == 0.64
+
+
+def test_points_of_a_narrow_range_are_told_apart_and_inside():
+    values = read_space({"uniform": [0.1234, 0.1236], "points": 5}, "x").values
+    assert values == (0.1234, 0.12345, 0.1235, 0.12355, 0.1236)
+
+
 def test_a_grid_has_every_combination():
     spaces = [space([1, 2]), space(RATE)]
     assert grid(spaces) == list(itertools.product((1, 2), (0.05, 0.2, 0.35, 0.5, 0.65)))

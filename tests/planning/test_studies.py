@@ -121,7 +121,11 @@ def arms(text: str) -> str:
             arms("  a: [{name: dropout, rate: 0.1}]\n  b: [{name: dropout, rate: 0.1}]"),
             "arms.b (rate=0.1): the same network as arms.a (rate=0.1)",
         ),
-        (arms("  a: [{name: dropout, rate: [0.1, 0.1]}]"), "the same network as arms.a (rate=0.1)"),
+        (arms("  a: [{name: dropout, rate: [0.1, 0.1]}]"), "arms.a.0.rate: invalid value"),
+        (
+            arms("  a: [{name: dropout, rate: 0.1}, {search: {method: sobol, trials: 8}}]"),
+            "arms.a: search without a search space; expected one",
+        ),
         (arms("  a: [{name: dropout}, {name: dropout}]"), "arms.a: dropout is listed twice"),
         (
             arms("  a: [{name: [dropout, weight_decay]}]"),

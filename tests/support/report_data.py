@@ -166,7 +166,7 @@ def _contrasts(studies: Studies, verdicts: dict[str, Judged]) -> list[dict[str, 
                 row |= {"low": shift - 0.005, "high": shift + 0.005}
                 row["excludes_zero"] = abs(shift) > 0.005
                 row |= {"p_holm": 0.02 if primary else NAN, "verdict": verdict if primary else ""}
-                row["verdict_other_images"] = row["verdict"]
+                row |= {"verdict_other_images": row["verdict"], "repeats": False}
                 row["below_margin"] = primary and any(below)
                 rows.append(row)
     return rows

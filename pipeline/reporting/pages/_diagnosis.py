@@ -39,7 +39,7 @@ def diagnosis_section(data: ReportData) -> str:
 
 
 def _helping(data: ReportData) -> str:
-    rows = data.primary[data.primary["verdict"] == Verdict.HELPS]
+    rows = data.distinct[data.distinct["verdict"] == Verdict.HELPS]
     if rows.empty:
         return "No arm of this report was shown to raise test accuracy."
     names = [_arm(data, row) for row in rows.head(FEW).to_dict("records")]
@@ -52,7 +52,7 @@ def _closing(data: ReportData) -> str:
     """Return the arms that close the gap without having been shown to help."""
     helps = data.primary["verdict"] == Verdict.HELPS
     helping = set(data.primary.loc[helps, "label"])
-    gaps = data.contrasts[data.contrasts["metric"] == "gap"]
+    gaps = data.contrasts[(data.contrasts["metric"] == "gap") & ~data.contrasts["repeats"]]
     gaps = gaps[gaps["excludes_zero"] & (gaps["difference"] < 0)]
     names = [
         _arm(data, row)

@@ -58,7 +58,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         incomplete_runs(data.runs),
         left_out(data),
         f"![{FOREST}](figures/forest.png)",
-        note if len(data.primary) > MOST else "",
+        note if len(data.distinct) > MOST else "",
         md.section("Trust checks", trust_section(data)),
         md.section("Diagnosis", diagnosis_section(data)),
         smallest_gap(data),
@@ -78,7 +78,7 @@ def headline(data: ReportData) -> str:
     """
     sentences = [_verdict_sentence(data, *judged) for judged in VERDICTS]
     findings = [sentence for sentence in sentences if sentence]
-    if not (data.primary["verdict"] == Verdict.HELPS).any():
+    if not (data.distinct["verdict"] == Verdict.HELPS).any():
         findings.insert(0, "no arm has been shown to help.")
     accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
     findings.append(
@@ -90,7 +90,7 @@ def headline(data: ReportData) -> str:
         f"these seeds find with {100 * POWER:g} % power.)"
     )
     budget, values = qualifiers(data)
-    return f"With {_fresh_seeds(data.primary)}{budget}, {values}{' '.join(findings)} {note}"
+    return f"With {_fresh_seeds(data.distinct)}{budget}, {values}{' '.join(findings)} {note}"
 
 
 def headline_table(data: ReportData) -> str:
@@ -108,14 +108,14 @@ def headline_table(data: ReportData) -> str:
     by_arm = {(row["study"], row["arm"]): row for row in gaps}
     rows = [
         _headline_cells(data, row, by_arm.get((row["study"], row["arm"])))
-        for row in data.primary.to_dict("records")
+        for row in data.distinct.to_dict("records")
     ]
     return md.format_table(rows, caption, words=("arm", "study", "verdict", "setting"))
 
 
 def left_out(data: ReportData) -> str:
-    """Return what the contrasts left out or count twice; empty if there is nothing to say."""
-    primary, lines = data.primary, []
+    """Return what the contrasts left out, and which compare the same runs; empty if none do."""
+    primary, lines = data.distinct, []
     for row in primary.to_dict("records"):
         if row["unpaired"]:
             lines.append(
@@ -131,7 +131,7 @@ def left_out(data: ReportData) -> str:
     for twins in data.twins:
         if len(twins) > 1:
             names = md.format_list([f"**{data.label(*key)}**" for key in twins])
-            lines.append(f"{names} are the same runs in two studies; the correction counts both.")
+            lines.append(f"{names} are the same runs in several studies, and count once.")
     lines += [
         f"**{label}** has the same difference at every seed, so it has no interval."
         for label in primary.loc[(primary["n"] > 1) & primary["low"].isna(), "label"]
@@ -148,14 +148,14 @@ def _verdict_sentence(data: ReportData, verdict: Verdict, below: bool) -> str:
     """Return what the arms with one verdict do: a few by name, many by number and the largest."""
     one, several = VERDICTS[verdict, below]
     margin = md.format_margin(data.confirmation.margin)
-    primary = data.primary
+    primary = data.distinct
     rows = primary[(primary["verdict"] == verdict) & (primary["below_margin"] == below)]
     if rows.empty:
         return ""
     if len(rows) <= NAMED:
         names = [_finding(data, row) for row in rows.to_dict("records")]
         return f"{md.format_list(names)} {(several if len(names) > 1 else one).format(margin)}."
-    words = f"{len(rows)} of {md.format_count(len(data.primary), 'arm')} {several.format(margin)}"
+    words = f"{len(rows)} of {md.format_count(len(primary), 'arm')} {several.format(margin)}"
     if verdict not in RANKED:
         return f"{words}."
     largest = rows.loc[rows["difference"].abs().idxmax()].to_dict()

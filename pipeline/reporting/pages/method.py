@@ -112,7 +112,7 @@ def _protocol(data: ReportData) -> Iterator[str]:
     yield from _tuning(data)
     yield (
         "**Choice of a setting**: over a range with five or more settings, the highest value of a "
-        "quadratic curve that is fitted to their mean validation accuracies; else the highest mean"
+        "smooth curve through their validation accuracies; else the highest mean"
     )
 
 
@@ -125,7 +125,8 @@ def _tuning(data: ReportData) -> Iterator[str]:
             values = md.escape(format_values(tuned))
             yield (
                 f"**Tuned on the baseline**: {values}, of {trials}. Every arm trains at this, "
-                "except arms that change the data, the model or the batches; these tune their own"
+                "except arms that change the data, the model, the batches, the optimizer or the "
+                "schedule, or say `retune: true`; outside of ensembles these tune their own"
             )
 
 
@@ -134,7 +135,7 @@ def _statistics(data: ReportData) -> str:
     return STATISTICS.format(
         rules=rules(data),
         family=family(data),
-        arms=", ".join(data.primary["label"]),
+        arms=", ".join(data.distinct["label"]),
         margin=md.format_margin(data.confirmation.margin),
         validation=use["validation_examples"],
         resolution=_resolution(data),

@@ -113,8 +113,8 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
         )
     caption = (
         "n: exploration seeds. Rule: the test rule of each arm, on validation images. "
-        f"Interval: {MEAN_INTERVAL}, from {FEWEST} seeds on. Curve: a quadratic fitted to the "
-        "means on the scale of the space; settings far below the best are left out. The setting "
+        f"Interval: {MEAN_INTERVAL}, from {FEWEST} seeds on. Curve: a smooth one through the "
+        "scores on the scale of the space; settings far below the best are left out. The setting "
         "with the highest value on the curve is chosen; without a curve, that of the highest mean."
     )
     return md.format_table(rows, caption, words=("arm", "setting", "chosen"))

@@ -34,7 +34,7 @@ VERDICT_MARKERS = {  # (verdict, below the margin): marker and whether it is fil
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Yield the forest plot."""
-    rows = largest(data.primary)
+    rows = largest(data.distinct)
     titles = [arm_title(*pair) for pair in zip(rows["label"], rows["setting"], strict=True)]
     rows = rows.assign(title=titles)
     yield "forest", forest(rows, data.confirmation.margin, arm_colors(data), data.format)
