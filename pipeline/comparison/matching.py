@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.comparison.intervals import Array
 from pipeline.comparison.levels import SCORES
 from pipeline.config.labels import format_rule
-from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.plan import BASELINE, Kind, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
 from pipeline.evaluation.metrics import GAPS
 from pipeline.evaluation.scores import GAP_SPLIT
@@ -153,12 +153,17 @@ def outcomes(
     return Outcomes(states, kinds, values)
 
 
-def compared(plan: Plan) -> Iterator[Arm]:
-    """Yield every arm that is compared with another, in the order of the plan."""
+def compared(plan: Plan, kind: Kind = "comparison") -> Iterator[Arm]:
+    """Yield every arm that is compared with another, in the order of the plan.
+
+    Args:
+        plan: The confirmation plan.
+        kind: The kind of the studies.
+    """
     runs: dict[tuple[str, str], dict[int, PlannedRun]] = {}
-    for run in plan.runs_of("comparison"):
+    for run in plan.runs_of(kind):
         runs.setdefault((run.study, run.arm), {})[run.seed] = run
-    for study in plan.studies_of("comparison"):
+    for study in plan.studies_of(kind):
         alone = {
             arm.name: Arm(study, arm, runs.get((study.name, arm.name), {})) for arm in study.arms
         }

@@ -16,6 +16,7 @@ from pipeline.comparison.equal_cost import equal_cost
 from pipeline.comparison.gains import member_gains, pass_gains
 from pipeline.comparison.interactions import Parts, interactions
 from pipeline.comparison.matching import outcomes
+from pipeline.comparison.overtuning import overtuning
 from pipeline.comparison.published import published
 from pipeline.comparison.variance import standard_errors, streams
 from pipeline.config.plan import Plan
@@ -46,6 +47,7 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
         "published": published(plan, matched, counted, scored["passes"], scored["ensembles"]),
         "variance": streams(plan, scored["scores"], scored["images"]["image"].nunique()),
         "standard_errors": standard_errors(compared),
+        "overtuning": overtuning(plan, matched),
     }
 
 

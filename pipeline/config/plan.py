@@ -21,8 +21,9 @@ from pipeline.runtime.files import read_sealed
 BASELINE = "baseline"  # the empty arm of every study
 PROTOCOL = "protocol"  # the key of a setting that holds changed protocol values
 TUNING = "tuning"  # the study of the baseline's own nuisance values
+OVERTUNING = "overtuning"  # the study of chosen settings against defaults
 Phase = Literal["exploration", "confirmation"]
-Kind = Literal["tuning", "comparison", "ensemble", "variance"]
+Kind = Literal["tuning", "overtuning", "comparison", "ensemble", "variance"]
 Setting = dict[str, dict[str, Any]]
 
 
@@ -78,8 +79,9 @@ class PlannedStudy(Settings):
     """One question with its arms, the baseline first.
 
     Attributes:
-        kind: Whether the baseline is tuned, arms are compared one by one, averaged as ensembles, or
-            their variance is decomposed by stream.
+        kind: Whether the baseline is tuned, chosen settings are compared with others of their arm,
+            arms are compared one by one, averaged as ensembles, or their variance is decomposed by
+            stream.
         groups: Seeds; the models of a group share the split of its seed (ensemble), or its runs
             have its seed in every stream but one (variance).
         size: Models of the baseline in each group of an ensemble.

@@ -19,6 +19,7 @@ from pipeline.config.streams import Streams
 from pipeline.config.validation import invalid
 from pipeline.planning.arms import Arm, Trial
 from pipeline.planning.fingerprint import fingerprint, identity
+from pipeline.planning.overtuning import overtuning_study
 from pipeline.planning.studies import Experiment, Study, untuned_study
 from pipeline.runtime.errors import Refusal
 
@@ -52,15 +53,21 @@ def confirmation(
     """
     count = experiment.protocol.seeds.confirmation
     seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + count)
-    untuned = untuned_study(experiment)
-    studies = (*experiment.studies, *([untuned] if untuned else []))
-    planned = [
-        row
-        for study in studies
-        for arm in study.arms
-        for trial in _chosen(study, arm, choice)
-        for row in planned_runs(study, arm, trial, seeds, data_digest)
-    ]
+
+    def planned_of(studies: Sequence[Study]) -> list[tuple[PlannedRun, dict[str, Any]]]:
+        return [
+            row
+            for study in studies
+            for arm in study.arms
+            for trial in _chosen(study, arm, choice)
+            for row in planned_runs(study, arm, trial, seeds, data_digest)
+        ]
+
+    planned = planned_of(experiment.studies)  # also checks the choice
+    possible = untuned_study(experiment), overtuning_study(experiment, choice)
+    added = [study for study in possible if study]
+    planned += planned_of(added)
+    studies = (*experiment.studies, *added)
     described = tuple(describe_study(study, seeds) for study in studies)
     return plan_of(experiment, "confirmation", data_digest, described, planned)
 

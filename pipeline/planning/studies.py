@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
-from pipeline.config.plan import BASELINE, PROTOCOL, TUNING, Kind
+from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
 from pipeline.config.schema import Ensemble, Published, Variance
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, errors_in, invalid, unknown_name
@@ -33,8 +33,7 @@ class Study:
         question: The question, for the report.
         arms: The arms, the baseline first.
         ensemble: The groups of a study whose arms are averaged, else None.
-        variance: The draws of a study whose arms are decomposed, else None; all other studies
-            compare their arms one by one.
+        variance: The draws of a study whose arms are decomposed, else None.
         published: Effects that papers report of these arms.
     """
 
@@ -48,6 +47,8 @@ class Study:
     @property
     def kind(self) -> Kind:
         """Return what is done with the arms: they are compared, averaged or decomposed."""
+        if self.name == OVERTUNING:
+            return "overtuning"
         return "ensemble" if self.ensemble else "variance" if self.variance else "comparison"
 
 
@@ -188,8 +189,8 @@ def _fits(study: str, protocol: Protocol, root: Path) -> bool:
 def _read_study(name: str, protocol: Protocol, root: Path, is_tuned: bool) -> Study:
     path = EXPERIMENTS / f"{name}.yaml"
     checked(_Name, {"study": name}, path)
-    if name == TUNING:
-        raise Refusal(f"{path}: the name of the study that tunes the baseline; expected another")
+    if name in (TUNING, OVERTUNING):
+        raise Refusal(f"{path}: the name of a study that every report may have; expected another")
     document = checked(_Document, read_yaml(root / path), path)
     if document.protocols and protocol.name not in document.protocols:
         expected = f"a list with {protocol.name}; or leave {name} out of studies"

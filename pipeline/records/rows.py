@@ -8,11 +8,12 @@ from typing import Any
 
 from pipeline.runtime.errors import Refusal
 
-MAPPINGS = ("setting", "factor")  # columns of mappings, stored as JSON
+MAPPINGS = ("setting", "other_setting", "factor")  # columns of mappings, stored as JSON
 WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
     *("fingerprint", "view", "split", "metric", "study", "arm", "verdict", "method", "model"),
     *("against", "against_study", "first", "second", "measure", "sign", "source", "outcome"),
     *("published_setting", "stream", "regularizer", "role", "scope", "problem", "advice"),
+    *("other",),
     *("uncounted", "verdict_other_images", "check", "subject", "classifier"),
 )
 TRUTH = {"True": True, "False": False}

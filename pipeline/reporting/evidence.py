@@ -58,6 +58,7 @@ class ReportData:
     published: pd.DataFrame
     variance: pd.DataFrame
     standard_errors: pd.DataFrame
+    overtuning: pd.DataFrame
     outcomes: pd.DataFrame
     arms: pd.DataFrame
     costs: pd.DataFrame

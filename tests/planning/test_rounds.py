@@ -443,3 +443,36 @@ def table_of(plan, values):
     costs = {name: {"training_flops": 2, "forward_flops": 1} for name in names}
     images = pd.DataFrame({name: [] for name in ("study", "arm", "image", "correct", "differs")})
     return contrasts(plan, known, costs, images, metrics=(PRIMARY,))
+
+
+def test_a_chosen_setting_is_confirmed_beside_the_default_and_the_first_one(read):
+    """Where the default is among the settings and is not chosen; dropout's is 0.5."""
+    planned, _ = complete(read)
+    experiment = read(planned.plan.tuned)
+
+    def names(rate):
+        arms = {arm.name: arm.trials[0].setting for arm in experiment.studies[0].arms}
+        choice = {"dropout": arms | {"dropout": {"dropout": {"rate": rate}}}}
+        plan, _ = confirmation(experiment, "digest", choice)
+        of = [study for study in plan.studies if study.kind == "overtuning"]
+        return plan, {arm.name: arm.against for study in of for arm in study.arms}
+
+    plan, against = names(0.3)
+    arm = "dropout of dropout"
+    assert against == {
+        **{BASELINE: BASELINE, arm: BASELINE},
+        **{f"{arm}, default": arm, f"{arm}, first": arm},
+    }
+    rates = {
+        run.arm: run.setting["dropout"]["rate"]
+        for run in plan.runs_of("overtuning")
+        if run.arm != BASELINE
+    }
+    assert rates == {arm: 0.3, f"{arm}, default": 0.5, f"{arm}, first": 0.1}
+    chosen = {
+        run.fingerprint for run in plan.runs if (run.study, run.arm) == ("dropout", "dropout")
+    }
+    shared = {run.fingerprint for run in plan.runs_of("overtuning") if run.arm == arm}
+    assert chosen == shared
+    assert set(names(0.1)[1]) == {BASELINE, arm, f"{arm}, default"}  # the first was chosen
+    assert names(0.5)[1] == {}  # the default was chosen

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from pipeline.comparison import arms as arm_tables
-from pipeline.comparison import equal_cost, interactions, published, variance
+from pipeline.comparison import equal_cost, interactions, overtuning, published, variance
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.calibration import COLUMNS as BINS
 from pipeline.comparison.correlations import gap_correlations
@@ -103,6 +103,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         published=pd.DataFrame(columns=list(published.COLUMNS)),
         variance=pd.DataFrame(columns=["study", *variance.COLUMNS]),
         standard_errors=standard_errors(contrasts),
+        overtuning=pd.DataFrame(columns=list(overtuning.COLUMNS)),
         outcomes=outcomes,
         arms=means,
         costs=costs(plan, means, records),

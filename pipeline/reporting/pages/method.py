@@ -75,6 +75,7 @@ def pages(data: ReportData) -> Iterator[Page]:
     questions = [
         f"**{study.name}**: {md.escape(study.question)} {changes(study)}"
         for study in data.confirmation.studies
+        if study.kind != "overtuning"
     ]
     body = md.join_parts(
         "# Method",

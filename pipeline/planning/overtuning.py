@@ -1,0 +1,73 @@
+"""Plan what shows overtuning: the chosen setting of an arm beside its default and its first one.
+
+A search may choose a setting that is worse than the default, because it was lucky on validation:
+Schneider, Bischl and Feurer, Overtuning in Hyperparameter Optimization, arXiv 2506.19540, 2025. All
+are trained on the seeds of confirmation, which no choice has used.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pipeline import regularizers
+from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, Setting
+from pipeline.planning.arms import Arm, Trial, baseline
+from pipeline.planning.protocols import value_of
+from pipeline.planning.studies import Experiment, Study
+
+DEFAULT, FIRST = "default", "first"
+
+
+def overtuning_study(
+    experiment: Experiment, choice: Mapping[str, Mapping[str, Setting | None]]
+) -> Study | None:
+    """Return a study of every arm that has its default among its settings and chose another.
+
+    Args:
+        experiment: The protocol with its studies.
+        choice: Study -> arm -> chosen setting, None where every setting has lost a run.
+
+    Returns:
+        The baseline, and for each such arm its chosen setting, and its default and first setting
+        with the chosen one as their reference; None without any such arm.
+    """
+    arms = [baseline(experiment.protocol)]
+    for study in experiment.studies:
+        for arm in study.arms:
+            setting = choice.get(study.name, {}).get(arm.name)
+            if setting is not None and arm.has_own_space:
+                arms += _compared(f"{arm.name} of {study.name}", arm, setting)
+    if len(arms) == 1:
+        return None
+    return Study(OVERTUNING, "Is a chosen setting better than the default?", tuple(arms))
+
+
+def _compared(name: str, arm: Arm, setting: Setting) -> Iterator[Arm]:
+    """Yield an arm with its chosen setting, then with others; nothing if it chose its default."""
+    default = _default(arm)
+    if default is None or default.setting == setting:
+        return
+    yield replace(arm, name=name, against=BASELINE, trials=(arm.trial_of(setting),))
+    others = {DEFAULT: default, FIRST: arm.trials[0]}
+    if arm.trials[0].setting in (setting, default.setting):
+        del others[FIRST]
+    for kind, trial in others.items():
+        yield replace(arm, name=f"{name}, {kind}", against=name, trials=(trial,))
+
+
+def _default(arm: Arm) -> Trial | None:
+    """Return the setting of an arm that leaves every searched value at its default, if it has it.
+
+    The default of a regularizer is that of its class, that of the protocol its value.
+    """
+    defaults = {place: _default_value(arm, *place) for place in arm.written.spaces}
+    for trial in arm.trials:
+        if all(trial.setting[part][key] == value for (part, key), value in defaults.items()):
+            return trial
+    return None
+
+
+def _default_value(arm: Arm, part: str, key: str) -> Any:
+    if part == PROTOCOL:
+        return value_of(arm.written.protocol, key)
+    return regularizers.settings()[part].model_fields[key].default

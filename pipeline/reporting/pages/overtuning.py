@@ -1,0 +1,48 @@
+"""Write the page of overtuning: what every search has gained over the default."""
+
+from collections.abc import Iterator
+
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.labels import setting_cell
+from pipeline.reporting.pages._page import Page
+
+ORDER = 55
+
+
+def pages(data: ReportData) -> Iterator[Page]:
+    """Yield the page, if an arm has its default among its settings and chose another."""
+    if len(data.overtuning):
+        title = "Overtuning: chosen settings against default and first ones"
+        yield Page("overtuning", title, overtuning_body(data))
+
+
+def overtuning_body(data: ReportData) -> str:
+    """Return the differences in test accuracy on the seeds of confirmation."""
+    cells = [
+        {
+            "arm": row["arm"],
+            "chosen": setting_cell(row["setting"]),
+            "compared with": row["other"],
+            "its setting": setting_cell(row["other_setting"]),
+            "chosen (%)": data.format.percent(row["chosen_mean"]),
+            "other (%)": data.format.percent(row["other_mean"]),
+            "difference (points)": data.format.points(row["difference"]),
+            md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
+            "n": str(row["n"]),
+        }
+        for row in data.overtuning.to_dict("records")
+    ]
+    caption = (
+        "Test accuracy, chosen minus other. First: the first of the file, or the lower end "
+        "of a range. n: seeds with both runs done, on the same kind of machine. Interval: "
+        f"{md.CONFIDENCE} Student-t interval of the mean difference over seeds; not corrected, "
+        "no verdict."
+    )
+    return md.join_parts(
+        "# Overtuning",
+        "A search may choose a setting that was only lucky on validation. These arms have their "
+        "default among the settings tried, and chose another. Both were trained again on fresh "
+        "seeds.",
+        md.format_table(cells, caption, words=("arm", "chosen", "compared with", "its setting")),
+    )
