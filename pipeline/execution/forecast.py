@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.parameters import Parameters
-from pipeline.config.plan import Plan, last_plan
+from pipeline.config.plan import PROTOCOL, Plan, last_plan
 from pipeline.data.prepared import read_summary
 from pipeline.execution.order import images
+from pipeline.planning.overtuning import most_compared
 from pipeline.planning.phases import Choice, confirmation
-from pipeline.planning.protocols import document_of
+from pipeline.planning.protocols import document_of, value_of
 from pipeline.planning.rounds import Scores, explore
 from pipeline.planning.studies import Experiment, read_experiment
 from pipeline.records.store import Store, open_store
@@ -29,7 +30,7 @@ class Forecast:
     Attributes:
         exploration: Its rounds so far; where the baseline is not tuned, arms at the protocol's
             values.
-        confirmation: Its runs; of an arm without a choice, those of its first setting.
+        confirmation: Its runs; at most so many where the choice is not known.
         most_added: How many exploration runs widening may add at most.
     """
 
@@ -41,7 +42,7 @@ class Forecast:
 def forecast(protocol: str, scores: Callable[[Store, Plan], Scores]) -> Forecast:
     """Return the plans of both phases, as far as data are prepared and settings are chosen.
 
-    Until then no run has its final name; the first setting of an arm counts for all.
+    Until then no run has its final name, and the choices with the most runs are assumed.
 
     Args:
         protocol: The name of the protocol.
@@ -61,20 +62,34 @@ def forecast(protocol: str, scores: Callable[[Store, Plan], Scores]) -> Forecast
     while known != explored.plan:
         known = explored.plan
         explored = explore(read, digest, scores(store, known), ahead=True)
-    experiment = read(explored.plan.tuned)
-    first = {
-        study.name: {arm.name: arm.trials[0].setting for arm in study.arms}
+    experiment = read(explored.plan.tuned or _other_values(read({})))
+    assumed = {
+        study.name: {arm.name: most_compared(arm) for arm in study.arms}
         for study in experiment.studies
     }
-    choice: Choice = first
+    choice: Choice = assumed
     with contextlib.suppress(Refusal, KeyError):  # none, or that of other code
         chosen = read_sealed(folder / "choice.json")
-        choice = chosen["choice"] if chosen["tuned"] == explored.plan.tuned else first
+        choice = chosen["choice"] if chosen["tuned"] == explored.plan.tuned else assumed
     try:
         confirmed, _ = confirmation(experiment, digest, choice)
     except Refusal:  # the choice is that of other settings
-        confirmed, _ = confirmation(experiment, digest, first)
+        confirmed, _ = confirmation(experiment, digest, assumed)
     return Forecast(explored.plan, confirmed, explored.most_added)
+
+
+def _other_values(experiment: Experiment) -> Mapping[str, Any]:
+    """Return values that tuning may choose in place of those of the protocol; empty without any."""
+    if experiment.tuning is None:
+        return {}
+    settings = (trial.setting[PROTOCOL] for trial in experiment.tuning.trials)
+    written = experiment.protocol
+    others = (
+        setting
+        for setting in settings
+        if any(value_of(written, key) != value for key, value in setting.items())
+    )
+    return next(others, {})
 
 
 def seconds_per_run(experiment: Experiment) -> float:

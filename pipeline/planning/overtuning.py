@@ -42,6 +42,14 @@ def overtuning_study(
     return Study(OVERTUNING, "Is a chosen setting better than the default?", tuple(arms))
 
 
+def most_compared(arm: Arm) -> Setting:
+    """Return a setting of an arm whose choice leads to the most runs of confirmation."""
+    default = _default(arm)
+    others = [arm.trials[0].setting] + ([default.setting] if default else [])
+    settings = [trial.setting for trial in arm.trials]
+    return next((setting for setting in settings if setting not in others), settings[0])
+
+
 def _compared(name: str, arm: Arm, setting: Setting) -> Iterator[Arm]:
     """Yield an arm with its chosen setting, then with others; nothing if it chose its default."""
     default = _default(arm)

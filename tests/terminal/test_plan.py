@@ -49,9 +49,18 @@ def baseline(capsys):
 
 def test_the_minutes_are_those_of_training_alone(project, capsys):
     planned, missing = shown(capsys)
-    assert re.findall(r"\d+", planned) == ["46", "10", "2", "36", "3"]
-    assert missing.startswith("46 runs to train: about ")
+    # at most: dropout may choose another rate than its default, which is then confirmed beside it
+    assert re.findall(r"\d+", planned) == ["49", "10", "2", "39", "3"]
+    assert missing.startswith("49 runs to train: about ")
     assert missing.endswith(" minutes of training alone, with 2 workers")
+
+
+def test_the_runs_announced_include_the_values_before_tuning(project, capsys):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    tune = "tune: {training.learning_rate: {log: [0.05, 0.2], points: 3, extend: 0}}\n"
+    protocol.write_text(protocol.read_text() + tune)
+    planned, _ = shown(capsys)
+    assert re.findall(r"\d+", planned) == ["56", "14", "2", "42", "3"]  # 2 are shared
 
 
 def test_what_is_trained_is_not_to_train(project, finished, capsys):
@@ -62,7 +71,7 @@ def test_what_is_trained_is_not_to_train(project, finished, capsys):
         folder.rename(project / folder.name)
     choice = (project / "artifacts" / "tiny" / "choice.json").rename(project / "choice.json")
     confirmation.rename(project / "confirmation")
-    assert shown(capsys)[1].startswith("36 runs to train: ")
+    assert shown(capsys)[1].startswith("39 runs to train: ")
     assert baseline(capsys) == ["2", "3", "3"]
     (project / "confirmation").rename(confirmation)
     choice.rename(project / "artifacts" / "tiny" / "choice.json")
