@@ -5,6 +5,7 @@ Schneider, Bischl and Feurer, Overtuning in Hyperparameter Optimization, arXiv 2
 are trained on the seeds of confirmation, which no choice has used.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -32,11 +33,13 @@ def overtuning_study(
         with the chosen one as their reference; None without any such arm.
     """
     arms = [baseline(experiment.protocol)]
+    counts = Counter(arm.name for study in experiment.studies for arm in study.arms)
     for study in experiment.studies:
         for arm in study.arms:
             setting = choice.get(study.name, {}).get(arm.name)
             if setting is not None and arm.has_own_space:
-                arms += _compared(f"{arm.name} of {study.name}", arm, setting)
+                name = arm.name if counts[arm.name] == 1 else f"{arm.name} of {study.name}"
+                arms += _compared(name, arm, setting)
     if len(arms) == 1:
         return None
     return Study(OVERTUNING, "Is a chosen setting better than the default?", tuple(arms))

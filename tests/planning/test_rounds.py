@@ -458,7 +458,7 @@ def test_a_chosen_setting_is_confirmed_beside_the_default_and_the_first_one(read
         return plan, {arm.name: arm.against for study in of for arm in study.arms}
 
     plan, against = names(0.3)
-    arm = "dropout of dropout"
+    arm = "dropout"
     assert against == {
         **{BASELINE: BASELINE, arm: BASELINE},
         **{f"{arm}, default": arm, f"{arm}, first": arm},
