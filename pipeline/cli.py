@@ -27,6 +27,7 @@ gapwise status                    runs by study and state, with reasons
 gapwise verify digits             is the report what its predictions give?
 gapwise track --dry-run           what would be sent to Weights & Biases
 gapwise doctor --model            where in the networks regularizers may act
+gapwise doctor --gradients        is every gradient that of the loss?
 """
 REPORTS = Path("reports")
 application = typer.Typer(
@@ -164,16 +165,25 @@ def doctor(
     model: Annotated[
         bool, typer.Option("--model", help="Show where in the networks regularizers may act.")
     ] = False,
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="Compare gradients with differences of the loss.")
+    ] = False,
 ) -> None:
     """Check Python, torch, threads, git, DVC, W&B and the disk: one line each, with the remedy."""
-    from pipeline.terminal.doctor import show_doctor
-    from pipeline.terminal.sites import show_sites
+    if not (model or gradients):
+        from pipeline.terminal.doctor import show_doctor
 
-    if not model:
         show_doctor()
-        return
-    for name in read_parameters().protocols:
-        show_sites(name)
+    if model:
+        from pipeline.terminal.sites import show_sites
+
+        for name in read_parameters().protocols:
+            show_sites(name)
+    if gradients:
+        from pipeline.terminal.gradients import show_gradients
+
+        for name in read_parameters().protocols:
+            show_gradients(name)
 
 
 def _experiments() -> "list[Experiment]":

@@ -127,7 +127,7 @@ def planned_runs(
         more: Further values of each row of the plan.
     """
     for row, streams in _rows(study, arm, seeds):
-        described = identity(_config(trial, streams), data_digest)
+        described = identity(run_config(trial, streams), data_digest)
         run = PlannedRun(
             study=study.name,
             arm=arm.name,
@@ -180,7 +180,8 @@ def _rows(study: Study, arm: Arm, seeds: Sequence[int]) -> Iterator[tuple[dict[s
             yield {"seed": seed}, Streams.of(seed)
 
 
-def _config(trial: Trial, streams: Streams) -> RunConfig:
+def run_config(trial: Trial, streams: Streams) -> RunConfig:
+    """Return what decides the training of a setting under these streams."""
     regularizers = tuple(
         {"name": item.name, **item.model_dump(mode="json")} for item in trial.regularizers
     )

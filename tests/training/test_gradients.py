@@ -1,0 +1,136 @@
+"""The gradient check: right gradients pass, planted faults of every kind are found."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pipeline import regularizers
+from pipeline.models._standardized import Standardized
+from pipeline.training.gradients import NotReproducible, check_gradients, descend, loss_of
+
+SHAPE, CLASSES = (1, 8, 8), 3
+
+
+class Wrong(torch.autograd.Function):
+    """The identity, whose gradient is a hundredth too large."""
+
+    @staticmethod
+    def forward(context, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return 1.01 * gradient
+
+
+class Scaled(nn.Module):
+    """A weight of its own behind which a fault may be planted."""
+
+    def __init__(self, fault=None):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4, 1, 1))
+        self.fault = fault
+        self.generator = torch.Generator()
+
+    def forward(self, images):
+        scaled = images * self.scale
+        if self.fault == "wrong":
+            scaled = Wrong.apply(scaled)
+        elif self.fault == "detached":
+            scaled = scaled.detach() * 0.5 + scaled * 0.5
+        elif self.fault == "draws":
+            scaled = scaled + torch.randn(scaled.shape, generator=self.generator)
+        return scaled
+
+
+def network(fault=None, *chosen):
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        Scaled(fault),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(36, 8),
+        nn.ReLU(),
+        nn.Linear(8, CLASSES),
+    )
+    made = Standardized(layers, 1)
+    regularizers.equip(made, chosen)
+    return made.double()
+
+
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(6, *SHAPE, generator=generator, dtype=torch.double)
+    labels = torch.randint(CLASSES, (6,), generator=generator)
+    return images, functional.one_hot(labels, CLASSES).double()
+
+
+def worst(made, *chosen):
+    """Return parameter -> error, at the start and after some updates the larger one."""
+    loss = loss_of(made, chosen, *batch())
+    start = check_gradients(made, loss)
+    descend(made, loss, 3, 0.1)
+    pairs = zip(start, check_gradients(made, loss), strict=True)
+    return {one.name.removeprefix("network."): max(one.error, other.error) for one, other in pairs}
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        [],
+        [{"name": "dropout", "rate": 0.3}],
+        [{"name": "dropconnect", "rate": 0.3}],
+        [{"name": "mixup", "alpha": 1.0}, {"name": "label_smoothing", "amount": 0.1}],
+        [{"name": "augmentation", "shift": 1.0, "rotate": 10}],
+    ],
+    ids=lambda chosen: "+".join(item["name"] for item in chosen) or "plain",
+)
+def test_right_gradients_are_good(chosen):
+    built = regularizers.build(chosen)
+    errors = worst(network(None, *built), *built)
+    assert len(errors) == 9
+    assert max(errors.values()) <= 1e-7
+    assert errors["0.bias"] == 0  # batch norm takes it away again
+
+
+def test_a_wrong_backward_is_found_in_all_layers_before_it():
+    errors = worst(network("wrong"))
+    wrong = {name for name, error in errors.items() if error > 1e-3}
+    assert wrong == {"0.weight", "1.weight", "1.bias", "3.scale"}
+    assert errors["0.weight"] == pytest.approx(0.01 / 2.01, rel=1e-4)
+
+
+def test_half_a_gradient_is_found():
+    errors = worst(network("detached"))
+    assert errors["3.scale"] == pytest.approx(1 / 3, rel=1e-4)
+
+
+def test_draws_that_no_seed_fixes_are_told():
+    made = network("draws")
+    with pytest.raises(NotReproducible, match=r"^[\d.]+ and [\d.]+$"):
+        check_gradients(made, loss_of(made, [], *batch()))
+
+
+def test_a_kink_is_left_out_and_not_a_fault():
+    """The weight stands exactly where ReLU switches, so both one-sided slopes are right."""
+    layer = nn.Linear(1, 1, bias=False).double()
+    nn.init.zeros_(layer.weight)
+    inputs = torch.ones(1, 1, dtype=torch.double)
+    (compared,) = check_gradients(layer, lambda: functional.relu(layer(inputs)).sum())
+    assert (compared.compared, compared.kinks) == (0, 1)
+    assert math.isnan(compared.error)
+
+
+def test_parameters_and_global_generators_are_left_as_they_were():
+    made = network()
+    before = {name: value.clone() for name, value in made.named_parameters()}
+    state = torch.default_generator.get_state()
+    check_gradients(made, loss_of(made, [], *batch()))
+    assert all(torch.equal(before[name], value) for name, value in made.named_parameters())
+    assert torch.equal(state, torch.default_generator.get_state())
