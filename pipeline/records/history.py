@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+COMMON = ("updates", "learning_rate", "squared_weight_norm", "gradient_norm", "update_ratio")
+
 
 def points(history: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a history, one per (epoch, split), merged by epoch, with the gap."""
@@ -10,7 +12,7 @@ def points(history: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for row in history:
         point = epochs.setdefault(row["epoch"], {"epoch": row["epoch"]})
         point |= {f"{row['split']}/{key}": row[key] for key in ("loss", "accuracy")}
-        point |= {key: row[key] for key in ("updates", "learning_rate") if key in row}
+        point |= {key: row[key] for key in COMMON if key in row}
     for _, point in sorted(epochs.items()):
         train, validation = point.get("train/accuracy"), point.get("validation/accuracy")
         gap = {} if train is None or validation is None else {"gap": train - validation}
