@@ -18,6 +18,7 @@ from pipeline.comparison.interactions import Parts, interactions
 from pipeline.comparison.matching import outcomes
 from pipeline.comparison.overtuning import overtuning
 from pipeline.comparison.published import published
+from pipeline.comparison.targets import time_to_target, times
 from pipeline.comparison.variance import standard_errors, streams
 from pipeline.config.plan import Plan
 
@@ -62,6 +63,7 @@ def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tabl
     """
     by_run = run_outcomes(plan, scored["scores"])
     means = arm_means(by_run, plan, records)
+    of_runs = times(plan, histories, records)
     return {
         "outcomes": by_run,
         "arms": means,
@@ -69,6 +71,8 @@ def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tabl
         "rules": rule_means(plan, scored["scores"]),
         "audits": audit_means(plan, records),
         "curves": curve_means(plan, histories),
+        "target_times": of_runs,
+        "targets": time_to_target(plan, of_runs),
         "diagnosis": diagnosis(plan, by_run),
         "correlations": gap_correlations(by_run),
         "pass_gains": pass_gains(plan, scored["passes"], scored["scores"]),

@@ -65,6 +65,8 @@ class ReportData:
     rules: pd.DataFrame
     audits: pd.DataFrame
     curves: pd.DataFrame
+    target_times: pd.DataFrame
+    targets: pd.DataFrame
     diagnosis: pd.DataFrame
     correlations: pd.DataFrame
     resolution: pd.DataFrame

@@ -113,7 +113,7 @@ def test_every_table_names_n_rule_and_interval(found: ReportData) -> None:
     made = all_pages(found)
     text = "\n".join(made[name] for name in ("report.md", *(f"pages/{name}.md" for name in KNOWN)))
     captions = re.findall(r"^\|.*\n\n\*(.*)\*$", text, flags=re.M)
-    assert len(captions) == 7
+    assert len(captions) == 8
     for caption in captions[:6]:
         assert "n: " in caption
         assert "rule" in caption.lower()

@@ -15,6 +15,7 @@ from pipeline.comparison.diagnosis import diagnosis
 from pipeline.comparison.gains import GAIN, MEMBERS, PASSES
 from pipeline.comparison.references import COLUMNS as REFERENCES
 from pipeline.comparison.resolution import resolution
+from pipeline.comparison.targets import time_to_target, times
 from pipeline.comparison.trust import trust
 from pipeline.comparison.variance import standard_errors
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
@@ -89,6 +90,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
     contrasts = pd.DataFrame(_contrasts(studies, verdicts))
     means = arm_tables.arm_means(outcomes, plan, records)
     histories = dict.fromkeys(records, history)
+    of_runs = times(plan, histories, records)
     references = pd.DataFrame(columns=list(REFERENCES))
     checked = {"contrasts": contrasts, "scores": scores, "references": references}
     return ReportData(
@@ -110,6 +112,8 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         rules=arm_tables.rule_means(plan, scores),
         audits=arm_tables.audit_means(plan, records),
         curves=curve_means(plan, histories),
+        target_times=of_runs,
+        targets=time_to_target(plan, of_runs),
         diagnosis=diagnosis(plan, outcomes),
         correlations=gap_correlations(outcomes),
         resolution=resolution(928, 0, 928 / 1078),

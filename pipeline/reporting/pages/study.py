@@ -25,6 +25,7 @@ from pipeline.reporting.pages._page import (
     runs_section,
     study_page,
 )
+from pipeline.reporting.pages._targets import target_section
 from pipeline.reporting.pages.averaging import pass_figure
 from pipeline.reporting.pages.cost import cost_table
 
@@ -62,6 +63,7 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
         rules_section(data, study),
         md.section("Noise passes averaged", pass_figure(data, study.name)),
         md.section("Learning curves", _curves(data, study)),
+        md.section("Time to target", target_section(data, study)),
         md.section("Cost", cost_table(data, study.name)),
         md.section("Audit", audit_table(data, study)),
         runs_section(runs, SHARED),

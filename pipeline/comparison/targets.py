@@ -1,0 +1,135 @@
+"""Compute the time to target: updates and operations until a run is as good as the baseline's end.
+
+The target is the median of the final validation accuracies of the baseline. A run that never
+reaches it has an infinite time, so there are medians and ranks and no means (AlgoPerf: Dahl et al.,
+Benchmarking Neural Network Training Algorithms, arXiv 2306.07179). No verdict, not corrected.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy  # imports its parts on first use
+
+from pipeline.comparison.curves import Histories
+from pipeline.comparison.intervals import Array
+from pipeline.comparison.levels import LEVEL
+from pipeline.config.plan import BASELINE, Plan
+
+RUNS = ("study", "arm", "seed", "target", "updates", "flops")
+COLUMNS = (
+    *("study", "arm", "target", "n", "reached", "updates", "updates_low", "updates_high"),
+    *("flops", "flops_low", "flops_high", "p"),
+)
+
+Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
+
+
+def times(plan: Plan, histories: Histories, records: Records) -> pd.DataFrame:
+    """Return one row for every compared run with a curve: its time to target.
+
+    Args:
+        plan: The confirmation plan.
+        histories: The learning curves of the runs that are compared and done, by fingerprint.
+        records: The records of the runs; `cost` has training_flops and updates.
+
+    Returns:
+        A table with the columns `RUNS`: the target is a fraction; updates are interpolated between
+        the points of the curve, infinite for a run that never reaches the target, and operations
+        are their share of those of the whole training. Empty where no baseline has a curve.
+    """
+    runs = [run for run in plan.runs_of("comparison") if run.fingerprint in histories]
+    curves = {run.fingerprint: _curve(histories[run.fingerprint]) for run in runs}
+    first = plan.studies_of("comparison")[0].name
+    ends = [
+        curves[run.fingerprint][1][-1]
+        for run in runs
+        if (run.study, run.arm) == (first, BASELINE) and len(curves[run.fingerprint][1])
+    ]
+    if not ends:
+        return pd.DataFrame(columns=list(RUNS))
+    target = float(np.median(ends))
+    rows = []
+    for run in runs:
+        updates = _reached(*curves[run.fingerprint], target)
+        cost = records[run.fingerprint].get("cost", {})
+        per_update = cost["training_flops"] / cost["updates"] if cost.get("updates") else nan
+        rows.append((run.study, run.arm, run.seed, target, updates, updates * per_update))
+    return pd.DataFrame(rows, columns=list(RUNS))
+
+
+def time_to_target(plan: Plan, of_runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per (study, arm): the median time to target.
+
+    Args:
+        plan: The confirmation plan.
+        of_runs: What `times` returns.
+
+    Returns:
+        A table with `COLUMNS`: the number of runs and of those that reached the target, the median
+        updates and operations, each with the exact interval of order statistics (95 % at least,
+        NaN below six runs), and the two-sided p of the rank test (Mann and Whitney, 1947) of the
+        updates against the reference; infinite times tie.
+    """
+    groups = dict(iter(of_runs.groupby(["study", "arm"], sort=False)))
+    rows = []
+    for study in plan.studies_of("comparison"):
+        for arm in study.arms:
+            mine = groups.get((study.name, arm.name))
+            if mine is None:
+                continue
+            updates, flops = mine["updates"].to_numpy(float), mine["flops"].to_numpy(float)
+            reference = groups.get((study.name, arm.against))
+            p = nan if arm.name == BASELINE else _rank_p(updates, reference)
+            reached = int(np.isfinite(updates).sum())
+            place = study.name, arm.name, float(mine["target"].iloc[0])
+            rows.append((*place, len(mine), reached, *_median(updates), *_median(flops), p))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _curve(history: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
+    """Return updates and validation accuracies of a run, in order."""
+    points = [(row["updates"], row["accuracy"]) for row in history if row["split"] == "validation"]
+    table = np.array(points, dtype=float).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _reached(updates: Array, accuracies: Array, target: float) -> float:
+    """Return the updates at which a curve first reaches a target, infinite if it never does.
+
+    The first point of a curve counts as it is: nothing is known before it.
+    """
+    above = np.flatnonzero(accuracies >= target)
+    if not len(above):
+        return inf
+    place = int(above[0])
+    if place == 0:
+        return float(updates[0])
+    share = (target - accuracies[place - 1]) / (accuracies[place] - accuracies[place - 1])
+    return float(updates[place - 1] + share * (updates[place] - updates[place - 1]))
+
+
+def _median(values: Array) -> tuple[float, float, float]:
+    """Return the median and its exact interval from order statistics; infinite values are last."""
+    ordered = np.sort(values)
+    n = len(ordered)
+    median = float(ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    outside = scipy.special.bdtr(np.arange(n), n, 0.5) <= LEVEL / 2
+    if not outside.any():
+        return median, nan, nan
+    cut = int(outside.sum()) - 1
+    return median, float(ordered[cut]), float(ordered[n - 1 - cut])
+
+
+def _rank_p(updates: Array, reference: pd.DataFrame | None) -> float:
+    """Return two-sided p of the rank test; NaN where either has no run or all times are equal."""
+    if reference is None:
+        return nan
+    others = reference["updates"].to_numpy(float)
+    ranks = scipy.stats.rankdata(np.concatenate([updates, others]))
+    if np.ptp(ranks) == 0:
+        return nan
+    mine, theirs = ranks[: len(updates)], ranks[len(updates) :]
+    return float(scipy.stats.mannwhitneyu(mine, theirs, alternative="two-sided").pvalue)
