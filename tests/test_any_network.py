@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from pipeline import models, regularizers
 from pipeline.data.arrays import Arrays
-from pipeline.models._standardized import Standardized
+from pipeline.models._standardized import Inputs, Standardized
 from pipeline.regularizers._noise import noise_layers, seed_noise, switch
 from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
@@ -38,7 +38,7 @@ def network(kind: str) -> Standardized:
 
 def built(kind: str) -> Standardized:
     if kind == "foreign":
-        return Standardized(foreign(), 1)
+        return Standardized(foreign(), Inputs((1, 8, 8)))
     return BUILD({"name": kind, **models.settings()[kind]().model_dump()}, SHAPE, 10)
 
 

@@ -383,7 +383,7 @@ def test_two_clean_runs_give_the_same_bytes(whole, project):
         "artifacts/tiny/contrasts.csv",
         "reports/tiny/figures/forest.png",
     } <= set(one)
-    assert sum(name.endswith("/weights.safetensors") for name in one) == 46
+    assert sum(name.endswith("/weights.safetensors") for name in one) == 49
 
 
 def test_a_new_setting_trains_its_own_runs_only(project):

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.config.settings import Settings
 from pipeline.models._initialization import Network, initialize
-from pipeline.models._standardized import Standardized
+from pipeline.models._standardized import Inputs, Standardized
 from pipeline.runtime.errors import Refusal
 
 
@@ -41,4 +41,5 @@ def build(given: dict[str, Any], shape: tuple[int, ...], classes: int) -> Standa
     network = module.build(settings, shape, classes)
     initialize(network, settings.initialization)
     probed = module.probed(network, shape) if hasattr(module, "probed") else None
-    return Standardized(network, shape[0], probed)
+    inputs = Inputs(shape, settings.input_normalization, settings.input_statistics)
+    return Standardized(network, inputs, probed)

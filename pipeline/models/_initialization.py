@@ -1,4 +1,8 @@
-"""Draw initial weights: He et al. (ICCV 2015), Glorot and Bengio (AISTATS 2010), small, large."""
+"""Draw initial weights, and choose how a network normalizes its inputs.
+
+Normal weights of variance 2 / inputs (he: He et al., ICCV 2015), 1 / inputs (xavier, as in CS231n),
+2 / (inputs + outputs) (glorot: Glorot and Bengio, AISTATS 2010), or too small or large on purpose.
+"""
 
 from collections.abc import Callable
 from typing import Literal
@@ -8,17 +12,28 @@ from torch import Tensor, nn
 
 from pipeline.config.settings import Settings
 from pipeline.models._sites import require_plain_weights
+from pipeline.models._standardized import Normalization, Statistics
 from pipeline.runtime.errors import Refusal
 
-Initialization = Literal["own", "he", "xavier", "small", "large"]
+Initialization = Literal["own", "he", "xavier", "glorot", "small", "large"]
 # standard deviations: signals vanish with the one and saturate or explode with the other
 SMALL, LARGE = 0.01, 1.0
 
 
 class Network(Settings):
-    """Settings of every network; `own` keeps the weights that PyTorch or the network draws."""
+    """Settings of every network.
+
+    Attributes:
+        initialization: `own` keeps the weights that PyTorch or the network draws.
+        input_normalization: Whether the mean of the training images is subtracted from inputs
+            (centred), and they are divided by the standard deviation too (standardized).
+        input_statistics: What mean and deviation are of: each channel, each pixel of each channel
+            (feature), or all pixels (global).
+    """
 
     initialization: Initialization = Field("own")
+    input_normalization: Normalization = "standardized"
+    input_statistics: Statistics = "channel"
 
 
 def initialize(network: nn.Module, how: Initialization) -> None:
@@ -49,7 +64,8 @@ def initialize(network: nn.Module, how: Initialization) -> None:
 
 DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
     "he": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
-    "xavier": nn.init.xavier_normal_,
+    "xavier": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="linear"),
+    "glorot": nn.init.xavier_normal_,
     "small": lambda weight: nn.init.normal_(weight, std=SMALL),
     "large": lambda weight: nn.init.normal_(weight, std=LARGE),
 }

@@ -3,19 +3,49 @@
 Not the loader's task, because augmentation works on images in [0, 1], before standardization.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from pipeline.data.arrays import COPY_CHUNK, MAX_PIXEL
 from pipeline.models._probe import Probe
 
+Normalization = Literal["none", "centred", "standardized"]
+Statistics = Literal["channel", "feature", "global"]
+AXES = {"channel": (0, 2, 3), "feature": (0,), "global": (0, 1, 2, 3)}  # averaged over
+CONSTANT = 1e-6  # a smaller deviation is that of a constant
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How a network normalizes its inputs.
+
+    Attributes:
+        shape: (channels, height, width) of the images.
+        normalization: none, centred (the mean is subtracted) or standardized (divided, too).
+        statistics: What mean and deviation are of: each channel, each pixel of each channel
+            (feature), or all pixels (global).
+    """
+
+    shape: tuple[int, ...]
+    normalization: Normalization = "standardized"
+    statistics: Statistics = "channel"
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Return the shape (1, channels, height, width) of mean and deviation, 1 if averaged."""
+        axes = AXES[self.statistics]
+        return tuple(1 if axis in axes else size for axis, size in enumerate((1, *self.shape)))
+
 
 class Standardized(nn.Module):
-    """network((images - mean) / deviation), per channel; mean 0 and deviation 1 before `fit`.
+    """network((images - mean) / deviation); mean 0 and deviation 1 before `fit`.
 
     Args:
         network: Takes images (N, channels, height, width) and returns logits (N, classes).
-        channels: The number of channels.
+        inputs: How the images are normalized.
         probe: What a training pass of the network showed; None for one of this package, which takes
             images in channels_last layout and uses all its modules and weights.
     """
@@ -23,22 +53,26 @@ class Standardized(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, network: nn.Module, channels: int, probe: Probe | None = None):
+    def __init__(self, network: nn.Module, inputs: Inputs, probe: Probe | None = None):
         super().__init__()
         self.probe = probe
         self.memory_format = probe.memory_format if probe else torch.channels_last
         self.network = network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
-        self.register_buffer("deviation", torch.ones(1, channels, 1, 1))
+        self.inputs = inputs
+        self.register_buffer("mean", torch.zeros(inputs.sizes))
+        self.register_buffer("deviation", torch.ones(inputs.sizes))
 
     def fit(self, images: Tensor) -> None:
-        """Compute mean and deviation per channel of training images (N, channels, height, width).
+        """Compute mean and deviation of training images (N, channels, height, width).
 
         Fractions, or bytes, which are counted and not copied.
         """
-        deviation, mean = _counted(images) if images.dtype == torch.uint8 else _summed(images)
+        if self.inputs.normalization == "none":
+            return
+        deviation, mean = _moments(images, self.inputs.statistics)
         self.mean.copy_(mean)
-        self.deviation.copy_(deviation.clamp_min(1e-6))  # a constant channel stays finite
+        if self.inputs.normalization == "standardized":
+            self.deviation.copy_(deviation)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for images (N, channels, height, width) in [0, 1]."""
@@ -50,6 +84,28 @@ class Standardized(nn.Module):
             inputs = inputs.flatten().view(inputs.shape)
         logits: Tensor = self.network(inputs)
         return logits
+
+
+def _moments(images: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
+    """Return deviation and mean, in the shape that broadcasts over images.
+
+    A constant channel stays finite; a constant pixel is divided by 1, since others may vary there.
+    """
+    if statistics == "channel":
+        counted = _counted(images) if images.dtype == torch.uint8 else _summed(images)
+        deviation, mean = counted
+        return deviation.clamp_min(CONSTANT), mean
+    total = torch.zeros((), dtype=torch.double)
+    squares = torch.zeros((), dtype=torch.double)
+    scale = MAX_PIXEL if images.dtype == torch.uint8 else 1
+    for chunk in images.split(COPY_CHUNK):
+        values = chunk.double() / scale
+        total = total + values.sum(AXES[statistics], keepdim=True)
+        squares = squares + values.square().sum(AXES[statistics], keepdim=True)
+    count = images.numel() // total.numel()
+    mean = total / count
+    deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
+    return torch.where(deviation > CONSTANT, deviation, 1.0), mean
 
 
 def _summed(images: Tensor) -> tuple[Tensor, Tensor]:

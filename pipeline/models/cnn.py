@@ -1,24 +1,27 @@
-"""A plain network: stages of two 3x3 convolutions, batch norm, ReLU and 2x2 max pooling."""
+"""A plain network: stages of two 3x3 convolutions, batch norm, activation, 2x2 max pooling."""
 
 from typing import Annotated
 
 from pydantic import Field
 from torch import nn
 
+from pipeline.models._activation import ACTIVATIONS, Activation
 from pipeline.models._initialization import Network
 
 
 class Model(Network):
-    """Settings: channels of each stage, hidden units of the head."""
+    """Settings: channels of each stage, hidden units of the head, batch norm, activation."""
 
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((16, 32), min_length=1)
     hidden: int = Field(64, ge=1)
     batch_norm: bool = True
+    activation: Activation = "relu"
 
 
 def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """Return the network (N, *shape) -> logits (N, classes), shape (channels, height, width)."""
     layers: list[nn.Module] = []
+    activation = ACTIVATIONS[settings.activation]
     channels = shape[0]
     for width in settings.widths:
         for _ in range(2):
@@ -26,13 +29,13 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequentia
             layers += [
                 nn.Conv2d(channels, width, 3, padding=1, bias=not settings.batch_norm),
                 *norm,
-                nn.ReLU(),
+                activation(),
             ]
             channels = width
         layers.append(nn.MaxPool2d(2))
     head = [
         nn.Linear(channels * 4, settings.hidden),
-        nn.ReLU(),
+        activation(),
         nn.Linear(settings.hidden, classes),
     ]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), *head)

@@ -7,13 +7,15 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
+from pipeline.models._activation import ACTIVATIONS, Activation
 from pipeline.models._initialization import Network
 
 
 class Model(Network):
-    """Settings: units of each hidden layer."""
+    """Settings: units of each hidden layer, their activation."""
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((1024, 1024), min_length=1)
+    activation: Activation = "relu"
 
 
 def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:
@@ -22,6 +24,6 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequentia
     hidden = [
         layer
         for one, other in itertools.pairwise(sizes)
-        for layer in (nn.Linear(one, other), nn.ReLU())
+        for layer in (nn.Linear(one, other), ACTIVATIONS[settings.activation]())
     ]
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], classes))

@@ -8,33 +8,44 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
+from pipeline.models._activation import ACTIVATIONS, Activation
 from pipeline.models._initialization import Network
 
 
 class Model(Network):
-    """Settings: channels of each stage, blocks per stage, hidden units, side of the last grid."""
+    """Settings of the network.
+
+    Attributes:
+        widths: Channels of each stage.
+        blocks: Blocks per stage.
+        hidden: Hidden units.
+        grid: Side of the last grid, in pixels.
+        batch_norm: Whether blocks have batch norm.
+        activation: That of blocks and of the hidden layer.
+    """
 
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((8, 16, 32), min_length=1)
     blocks: int = Field(3, ge=1)
     hidden: int = Field(64, ge=1)
     grid: int = Field(2, ge=1)
     batch_norm: bool = True
+    activation: Activation = "relu"
 
 
 class Block(nn.Module):
-    """The sum shortcut(x) + branch(x); the branch is norm, ReLU, 3x3 convolution, twice."""
+    """The sum shortcut(x) + branch(x); the branch is norm, activation, 3x3 convolution, twice."""
 
-    def __init__(self, channels: int, width: int, batch_norm: bool):
+    def __init__(self, channels: int, width: int, batch_norm: bool, activation: Activation):
         super().__init__()
         self.shortcut = (
             nn.Identity() if channels == width else nn.Conv2d(channels, width, 1, bias=False)
         )
         self.branch = nn.Sequential(
             _norm(channels, batch_norm),
-            nn.ReLU(),
+            ACTIVATIONS[activation](),
             nn.Conv2d(channels, width, 3, padding=1, bias=not batch_norm),
             _norm(width, batch_norm),
-            nn.ReLU(),
+            ACTIVATIONS[activation](),
             nn.Conv2d(width, width, 3, padding=1, bias=not batch_norm),
         )
 
@@ -52,17 +63,17 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequentia
     for index, width in enumerate(settings.widths):
         stages += [nn.MaxPool2d(2)] * bool(index)
         for _ in range(settings.blocks):
-            stages.append(Block(channels, width, settings.batch_norm))
+            stages.append(Block(channels, width, settings.batch_norm, settings.activation))
             channels = width
     features = [
         _norm(channels, settings.batch_norm),
-        nn.ReLU(),
+        ACTIVATIONS[settings.activation](),
         nn.AdaptiveAvgPool2d(settings.grid),
         nn.Flatten(),
     ]
     head = [
         nn.Linear(channels * settings.grid**2, settings.hidden),
-        nn.ReLU(),
+        ACTIVATIONS[settings.activation](),
         nn.Linear(settings.hidden, classes),
     ]
     return nn.Sequential(stem, *stages, *features, *head)

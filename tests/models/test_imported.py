@@ -290,7 +290,8 @@ def test_settings_that_say_too_much_or_too_little_are_refused(own, project, mode
     ("how", "expected"),
     [
         ("he", (2 / 64) ** 0.5),
-        ("xavier", (2 / (64 + 1024)) ** 0.5),
+        ("xavier", 1 / 64**0.5),
+        ("glorot", (2 / (64 + 1024)) ** 0.5),
         ("small", 0.01),
         ("large", 1.0),
     ],

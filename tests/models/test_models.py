@@ -1,12 +1,13 @@
 """The residual network, its inputs' standardization, and the sites found in it."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pipeline import models
 from pipeline.models._sites import linear_layers, weights
-from pipeline.models._standardized import Standardized
+from pipeline.models._standardized import Inputs, Standardized
 
 DIGITS = {
     "name": "resnet",
@@ -50,7 +51,7 @@ def test_weights_are_not_biases_or_normalization():
 
 def test_standardization_uses_the_images_it_was_given():
     images = torch.rand(50, 3, 4, 4) * torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1) + 5
-    module = Standardized(nn.Identity(), 3)
+    module = Standardized(nn.Identity(), Inputs((3, 4, 4)))
     assert torch.equal(module(images), images)
     module.fit(images)
     seen = module(images)
@@ -63,7 +64,7 @@ def test_bytes_are_standardized_as_their_fractions_are():
     images = torch.randint(0, 256, (1500, 3, 4, 4), dtype=torch.uint8) // torch.tensor(
         [1, 2, 200], dtype=torch.uint8
     ).view(3, 1, 1)
-    counted, summed = (Standardized(nn.Identity(), 3) for _ in range(2))
+    counted, summed = (Standardized(nn.Identity(), Inputs((3, 4, 4))) for _ in range(2))
     counted.fit(images)
     summed.fit(images.double() / 255)
     assert torch.allclose(counted.mean, summed.mean, rtol=1e-6)
@@ -71,7 +72,7 @@ def test_bytes_are_standardized_as_their_fractions_are():
 
 
 def test_a_constant_channel_stays_finite():
-    module = Standardized(nn.Identity(), 1)
+    module = Standardized(nn.Identity(), Inputs((1, 4, 4)))
     module.fit(torch.ones(4, 1, 2, 2))
     assert torch.isfinite(module(torch.ones(4, 1, 2, 2))).all()
 
@@ -80,3 +81,44 @@ def test_a_constant_channel_stays_finite():
 def test_every_model_builds_from_its_defaults(name):
     network = models.build({"name": name, **models.settings()[name]().model_dump()}, (1, 8, 8), 10)
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "fractions"])
+@pytest.mark.parametrize(
+    ("statistics", "axes", "sizes"),
+    [
+        ("channel", (0, 2, 3), (1, 3, 1, 1)),
+        ("feature", (0,), (1, 3, 5, 4)),
+        ("global", (0, 1, 2, 3), (1, 1, 1, 1)),
+    ],
+)
+def test_inputs_are_normalized_by_the_statistics_that_are_named(kind, statistics, axes, sizes):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 200, (40, 3, 5, 4)).astype(np.uint8)
+    images[:, 2, 1, 1] = 7  # a pixel that never varies
+    fractions = images / 255
+    given = torch.from_numpy(images if kind == "bytes" else fractions.astype(np.float32))
+    mean = fractions.mean(axes, keepdims=True)
+    deviation = fractions.std(axes, keepdims=True)
+    assert mean.shape == sizes
+    deviation = np.where(deviation > 1e-6, deviation, 1)
+    shown = torch.from_numpy(fractions.astype(np.float32))
+    for normalization, expected in (
+        ("none", fractions),
+        ("centred", fractions - mean),
+        ("standardized", (fractions - mean) / deviation),
+    ):
+        module = Standardized(nn.Identity(), Inputs((3, 5, 4), normalization, statistics))
+        module.fit(given)
+        assert tuple(module.mean.shape) == sizes
+        assert module(shown).numpy() == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "sigmoid", "gelu"])
+def test_every_built_in_network_has_every_activation(name, activation):
+    network = models.build({"name": name, "activation": activation}, (1, 16, 16), 3)
+    kinds = {type(module).__name__.lower() for module in network.modules()}
+    every = {"relu", "leakyrelu", "tanh", "sigmoid", "gelu"}
+    assert kinds & every == {activation.replace("_", "")}
+    assert network(torch.rand(2, 1, 16, 16)).shape == (2, 3)

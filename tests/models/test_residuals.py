@@ -91,8 +91,8 @@ class Untraceable(nn.Module):
 
 
 BLOCKS = {
-    "own": (lambda: Block(4, 4, True), IMAGES, 1),
-    "own_projecting": (lambda: Block(4, 6, True), IMAGES, 1),
+    "own": (lambda: Block(4, 4, True, "relu"), IMAGES, 1),
+    "own_projecting": (lambda: Block(4, 6, True, "relu"), IMAGES, 1),
     "basic": (lambda: ForeignBlock(4, 4), IMAGES, 1),
     "downsample": (lambda: ForeignBlock(4, 6), IMAGES, 1),
     "shared": (lambda: Shared(4, 6), IMAGES, 1),

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pipeline import regularizers
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
-from pipeline.models._standardized import Standardized
+from pipeline.models._standardized import Inputs, Standardized
 from pipeline.prediction.members import deterministic, noise
 from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
 from pipeline.regularizers._noise import mode, noise_layers, seed_noise, switch
@@ -584,7 +584,7 @@ def test_fewer_ways_to_pool_than_noise_passes_are_an_error():
 
 
 def test_ratios_of_equal_sizes_have_equal_effects():
-    plain = Standardized(network(2), 1)
+    plain = Standardized(network(2), Inputs((1, 8, 8)))
     before = copy.deepcopy(plain.state_dict())
 
     def effect(**settings):

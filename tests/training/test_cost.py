@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from pipeline import models
-from pipeline.models._standardized import Standardized
+from pipeline.models._standardized import Inputs, Standardized
 from pipeline.runtime.errors import Refusal
 from pipeline.training import cost
 from pipeline.training.cost import counted
@@ -85,7 +85,9 @@ def count(configure, pool, monkeypatch):
     def run(*regularizers, network=None, probe=False):
         if network is not None:
             probed = models._probe.probe(network, torch.zeros(2, 1, 8, 8)) if probe else None
-            monkeypatch.setattr(models, "build", lambda *_: Standardized(network, 1, probed))
+            monkeypatch.setattr(
+                models, "build", lambda *_: Standardized(network, Inputs((1, 8, 8)), probed)
+            )
         cost._flops.cache_clear()
         found = counted(configure(*regularizers), pool, N, UPDATES)
         assert found["updates"] == UPDATES

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline import regularizers
-from pipeline.models._standardized import Standardized
+from pipeline.models._standardized import Inputs, Standardized
 from pipeline.training.gradients import NotReproducible, check_gradients, descend, loss_of
 
 SHAPE, CLASSES = (1, 8, 8), 3
@@ -59,7 +59,7 @@ def network(fault=None, *chosen):
         nn.ReLU(),
         nn.Linear(8, CLASSES),
     )
-    made = Standardized(layers, 1)
+    made = Standardized(layers, Inputs(SHAPE))
     regularizers.equip(made, chosen)
     return made.double()
 
