@@ -20,7 +20,7 @@ FAULTS = {
 def test_a_default_run_uses_no_network(first_run):
     ended = json.loads((first_run / "run.json").read_text())
     assert ended["code"] == 0, ended["output"] + ended["errors"]
-    assert "W&B: mirrored 47 runs offline" in ended["output"]
+    assert "W&B: mirrored 50 runs offline" in ended["output"]
     assert ended["seen"] == ""
 
 
