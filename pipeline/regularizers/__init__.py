@@ -4,13 +4,12 @@ A file's name is the regularizer's name in YAML, and there is no list to edit. F
 begins with an underscore are shared.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
+from pipeline.config.crawling import class_of, file_names
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
@@ -18,13 +17,12 @@ from pipeline.runtime.errors import Refusal
 
 def names() -> tuple[str, ...]:
     """Return the names of all regularizers: the files of this folder, in order."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in modules if not name.startswith("_")))
+    return file_names(__path__)
 
 
 def settings() -> dict[str, type[Regularizer]]:
     """Return name -> the regularizer class that its file defines."""
-    return {name: _class_of(name) for name in names()}
+    return {name: class_of(__name__, name, Regularizer) for name in names()}
 
 
 def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
@@ -38,7 +36,8 @@ def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
 def parse(given: Mapping[str, Any]) -> Regularizer:
     """Return the regularizer of plain values, neutral or not."""
     values = {key: value for key, value in given.items() if key != "name"}
-    return _class_of(given["name"]).model_validate(values, strict=False)
+    kind = class_of(__name__, given["name"], Regularizer)
+    return kind.model_validate(values, strict=False)
 
 
 def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:
@@ -68,28 +67,3 @@ def _require_no_clash(given: Sequence[Regularizer]) -> None:
     ]
     if pairs:
         raise Refusal(*pairs)
-
-
-def _class_of(name: str) -> type[Regularizer]:
-    """Return the one regularizer class of a file.
-
-    Raises:
-        Refusal: The file has no such class, several, or one of another name.
-    """
-    file = f"pipeline/regularizers/{name}.py"
-    module = importlib.import_module(f"pipeline.regularizers.{name}")
-    classes = [
-        item
-        for item in vars(module).values()
-        if isinstance(item, type)
-        and issubclass(item, Regularizer)
-        and item.__module__ == module.__name__
-    ]
-    if len(classes) != 1:
-        raise Refusal(f"{file}: {len(classes)} subclasses of Regularizer; expected one")
-    if getattr(classes[0], "name", None) != name:
-        raise Refusal(
-            f"{file}: {classes[0].__name__}.name: invalid value "
-            f"{getattr(classes[0], 'name', None)!r}; expected {name!r}, the name of the file"
-        )
-    return classes[0]

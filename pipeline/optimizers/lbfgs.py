@@ -1,0 +1,50 @@
+"""L-BFGS: a quasi-Newton method that builds the curvature from its last steps.
+
+Liu and Nocedal, On the Limited Memory BFGS Method for Large Scale Optimization, Mathematical
+Programming 45, 1989; line search by the strong Wolfe conditions.
+
+One update makes up to `max_iter` iterations, each with several evaluations of the loss, all on the
+same batch. The learning rate is the first step length that a line search tries: 1 is Newton's.
+"""
+
+from typing import ClassVar, final
+
+import torch
+from pydantic import Field
+
+from pipeline.optimizers._optimizer import Optimizer
+from pipeline.regularizers._audit import Groups
+
+MEMORY = "its curvature is that of steps along the gradient of the loss alone"
+
+
+@final
+class Lbfgs(Optimizer):
+    """Settings of L-BFGS.
+
+    Attributes:
+        max_iter: Iterations of one update.
+        history_size: Steps from which the curvature is built.
+    """
+
+    name: ClassVar = "lbfgs"
+    also_called: ClassVar = ("l_bfgs", "l-bfgs", "bfgs")
+    clashes: ClassVar = {"weight_decay": MEMORY, "l1_penalty": MEMORY, "max_norm": MEMORY}
+    full_batch: ClassVar = True
+
+    max_iter: int = Field(20, ge=1)
+    history_size: int = Field(100, ge=1)
+
+    def build(self, groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
+        """Return torch's LBFGS, which has one group of all parameters."""
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        return torch.optim.LBFGS(
+            parameters,
+            lr=learning_rate,
+            max_iter=self.max_iter,
+            max_eval=None,  # 1.25 times the iterations
+            tolerance_grad=1e-7,
+            tolerance_change=1e-9,
+            history_size=self.history_size,
+            line_search_fn="strong_wolfe",
+        )
