@@ -23,7 +23,8 @@ class Lbfgs(Optimizer):
     """Settings of L-BFGS.
 
     Attributes:
-        max_iter: Iterations of one update.
+        max_iter: Iterations of one update, at most.
+        max_eval: Evaluations of the loss in one update, at most; line searches included.
         history_size: Steps from which the curvature is built.
     """
 
@@ -33,6 +34,7 @@ class Lbfgs(Optimizer):
     full_batch: ClassVar = True
 
     max_iter: int = Field(20, ge=1)
+    max_eval: int = Field(25, ge=2)
     history_size: int = Field(100, ge=1)
 
     def build(self, groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
@@ -42,7 +44,7 @@ class Lbfgs(Optimizer):
             parameters,
             lr=learning_rate,
             max_iter=self.max_iter,
-            max_eval=None,  # 1.25 times the iterations
+            max_eval=self.max_eval,
             tolerance_grad=1e-7,
             tolerance_change=1e-9,
             history_size=self.history_size,

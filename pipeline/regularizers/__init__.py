@@ -9,20 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.config.crawling import class_of, file_names
+from pipeline.config.crawling import Folder
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 
-
-def names() -> tuple[str, ...]:
-    """Return the names of all regularizers: the files of this folder, in order."""
-    return file_names(__path__)
-
-
-def settings() -> dict[str, type[Regularizer]]:
-    """Return name -> the regularizer class that its file defines."""
-    return {name: class_of(__name__, name, Regularizer) for name in names()}
+_FOLDER: Folder[Regularizer] = Folder(__name__, __path__, Regularizer)  # type: ignore[type-abstract]
+names, settings, parse = _FOLDER.names, _FOLDER.settings, _FOLDER.parse
 
 
 def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
@@ -31,13 +24,6 @@ def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
     Leaving the neutral ones out makes them equal to the baseline bit for bit.
     """
     return tuple(item for item in map(parse, given) if not item.is_neutral())
-
-
-def parse(given: Mapping[str, Any]) -> Regularizer:
-    """Return the regularizer of plain values, neutral or not."""
-    values = {key: value for key, value in given.items() if key != "name"}
-    kind = class_of(__name__, given["name"], Regularizer)
-    return kind.model_validate(values, strict=False)
 
 
 def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:

@@ -1,7 +1,7 @@
 """Weight decay, also L2 regularization or ridge: the squared norm of the weights joins the loss.
 
-Krogh and Hertz, A Simple Weight Decay, NIPS 1991; decoupled: Loshchilov and Hutter, Decoupled Weight
-Decay Regularization, ICLR 2019.
+Krogh and Hertz, A Simple Weight Decay, NIPS 1991; decoupled: Loshchilov and Hutter, Decoupled
+Weight Decay Regularization, ICLR 2019.
 
 Adds strength / 2 times the squared norm, without biases and normalization: the optimizer adds
 strength times the weights to their gradient. An adaptive optimizer rescales that with the gradient;

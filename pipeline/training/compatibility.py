@@ -13,7 +13,7 @@ NORMS = nn.modules.batchnorm._BatchNorm
 DRAWING = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d)
 
 
-def require_fit(
+def require_trainable(
     optimizer: Optimizer, network: nn.Module, regularizers: Sequence[Regularizer]
 ) -> None:
     """Check that an optimizer can train a network.

@@ -31,7 +31,7 @@ from pipeline.regularizers._noise import require_draws
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.training.callbacks import Forwarded
 from pipeline.training.checkpoints import Checkpoints, latest
-from pipeline.training.compatibility import require_fit
+from pipeline.training.compatibility import require_trainable
 from pipeline.training.cost import counted
 from pipeline.training.curves import Curves, Diverged, Examples, Row
 from pipeline.training.snapshots import Snapshots
@@ -93,7 +93,7 @@ def train(
     network = assemble(config, chosen, pool.shape, pool.classes)
     network.fit(fit.images)
     task = Task(network, chosen, training, streams)
-    require_fit(task.optimizer_settings, network, chosen)
+    require_trainable(task.optimizer_settings, network, chosen)
     targets = functional.one_hot(fit.labels, pool.classes).float()
     batches = Batches(fit.images, targets, training.batch_size, streams.order)
     curves = Curves((fit, held), training.curve_points)

@@ -87,7 +87,7 @@ def count(configure, pool, monkeypatch):
             probed = models._probe.probe(network, torch.zeros(2, 1, 8, 8)) if probe else None
             monkeypatch.setattr(models, "build", lambda *_: Standardized(network, 1, probed))
         cost._flops.cache_clear()
-        found = counted(configure(*regularizers), pool, N, UPDATES)
+        found = counted(configure(*regularizers), pool, N, UPDATES, UPDATES)
         assert found["updates"] == UPDATES
         return found
 
@@ -103,7 +103,7 @@ def test_every_operation_of_ours_is_counted(regularizer, settings, configure, po
     found = []
     for config in configs:
         with contextlib.suppress(Refusal):  # the regularizer cannot act on that network
-            found.append(counted(config, pool, N, UPDATES))
+            found.append(counted(config, pool, N, UPDATES, UPDATES))
     assert found
     for counts in found:
         assert counts["uncounted"] == []
