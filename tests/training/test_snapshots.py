@@ -47,7 +47,7 @@ def test_cycles_and_snapshots_begin_after_the_warm_up(configure, pool, monkeypat
     trained = train(configure(epochs=4, schedule=schedule, snapshots=3, warm_up=0.25), pool)
     assert used[:3] == pytest.approx([0.05 / 4, 0.05 / 2, 0.05 * 3 / 4])
     assert [used[number] for number in (3, 6, 9)] == pytest.approx([0.05] * 3)
-    name = next(iter(trained.weights))
+    name = next(name for name in trained.weights if name.endswith("weight"))
     kept = [state[name] for state in trained.kept["snapshots"]]
     assert all(torch.equal(kept[number], weights[update]) for number, update in ((0, 6), (1, 9)))
     assert torch.equal(kept[2], trained.weights[name])
