@@ -124,6 +124,15 @@ def test_an_update_of_lbfgs_costs_all_its_passes(case, trained):
     assert 2 < passes <= 2 * 26
 
 
+def test_lbfgs_trains_convolutions(configure, pool):
+    """Their kernels and gradients lie in memory with channels last."""
+    config = configure(optimizer={"name": "lbfgs"}, **FULL_BATCH)
+    model = {"name": "cnn", "widths": (4,), "hidden": 8, "batch_norm": False}
+    run = train(config.model_copy(update={"model": model}), pool)
+    losses = [row["loss"] for row in run.history if row["split"] == "train"]
+    assert losses[-1] < 0.9 * losses[0]
+
+
 NOISY = {
     "dropout": {"name": "dropout", "rate": 0.5},
     "augmentation": {"name": "augmentation", "shift": 1.0},

@@ -11,6 +11,7 @@ from typing import ClassVar, final
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from pipeline.optimizers._optimizer import Optimizer
 from pipeline.regularizers._audit import Groups
@@ -40,6 +41,9 @@ class Lbfgs(Optimizer):
     def build(self, groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
         """Return torch's LBFGS, which has one group of all parameters."""
         parameters = [parameter for group in groups for parameter in group["params"]]
+        for parameter in parameters:
+            if parameter.requires_grad:  # torch flattens gradients, which needs them contiguous
+                parameter.register_post_accumulate_grad_hook(_make_gradient_contiguous)
         return torch.optim.LBFGS(
             parameters,
             lr=learning_rate,
@@ -50,3 +54,9 @@ class Lbfgs(Optimizer):
             history_size=self.history_size,
             line_search_fn="strong_wolfe",
         )
+
+
+def _make_gradient_contiguous(parameter: Tensor) -> None:
+    """Lay the gradient of a kernel out as torch does by default, whatever that of the kernel."""
+    if parameter.grad is not None:
+        parameter.grad = parameter.grad.contiguous()
