@@ -220,22 +220,22 @@ def test_one_iteration_of_lbfgs_has_room_for_its_line_search():
     assert 100 * parameter.detach().square().sum() < 0.9 * losses[0]
 
 
-@pytest.mark.parametrize("name", optimizers.names())
+TORCH = {
+    "sgd": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+    "rmsprop": torch.optim.RMSprop,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "lbfgs": torch.optim.LBFGS,
+}
+
+
+@pytest.mark.parametrize("name", TORCH)
 def test_defaults_are_those_of_torch(name):
     """All but momentum and the decay, which is 0 unless an arm has it."""
-    torch_defaults = {
-        "sgd": torch.optim.SGD,
-        "adagrad": torch.optim.Adagrad,
-        "rmsprop": torch.optim.RMSprop,
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "lbfgs": torch.optim.LBFGS,
-    }
-    if name not in torch_defaults:
-        pytest.skip("no optimizer of torch")
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "weight_decay": 0.0}]
     ours = optimizers.settings()[name]().build(groups, 0.1).param_groups[0]
-    theirs = torch_defaults[name]([nn.Parameter(torch.zeros(1))], lr=0.1).param_groups[0]
+    theirs = TORCH[name]([nn.Parameter(torch.zeros(1))], lr=0.1).param_groups[0]
     own = {"sgd": {"momentum", "nesterov"}, "lbfgs": {"line_search_fn"}}.get(name, set())
     left_out = {"params", "fused", "weight_decay", *own}
     assert {key: ours[key] for key in ours.keys() - left_out} == {
