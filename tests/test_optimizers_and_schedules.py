@@ -7,10 +7,14 @@ import torch
 from interrupted import assert_same_end
 from observed import watch
 from pydantic import ValidationError
+from torch import nn
 
 from pipeline import optimizers, schedules
 from pipeline.config.run import RunConfig
+from pipeline.optimizers.lbfgs import Lbfgs
+from pipeline.optimizers.sgd import Sgd
 from pipeline.runtime.errors import Refusal
+from pipeline.training.compatibility import require_trainable
 from pipeline.training.trainer import train
 
 FULL_BATCH = {"batch_size": 30, "learning_rate": 0.5}
@@ -152,6 +156,13 @@ def test_lbfgs_is_refused_with_what_changes_its_loss_or_its_steps(name, case, po
 def test_lbfgs_is_refused_with_batch_norm(configure, pool):
     with pytest.raises(Refusal, match="^batch norm with lbfgs: every evaluation"):
         train(configure(optimizer={"name": "lbfgs"}, batch_size=30), pool)
+
+
+@pytest.mark.parametrize("module", [nn.Dropout(0.5), nn.Dropout2d(0.5), nn.RReLU()])
+def test_lbfgs_is_refused_with_noise_of_the_network_s_own(module):
+    with pytest.raises(Refusal, match="^noise of the network's own with lbfgs: "):
+        require_trainable(Lbfgs(), nn.Sequential(nn.Linear(2, 2), module), ())
+    require_trainable(Sgd(), nn.Sequential(nn.Linear(2, 2), module), ())
 
 
 @pytest.mark.parametrize("name", ["adagrad", "rmsprop", "adam", "adamw"])

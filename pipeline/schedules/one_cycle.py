@@ -12,6 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from pipeline.schedules._schedule import Course, Schedule
 
+ROUNDING = 1e-9  # relative
+
 
 @final
 class OneCycle(Schedule):
@@ -26,17 +28,18 @@ class OneCycle(Schedule):
     name: ClassVar = "one_cycle"
     also_called: ClassVar = ("onecyclelr", "super_convergence")
 
-    pct_start: float = Field(0.3, ge=0, le=1)
+    pct_start: float = Field(0.3, ge=0, lt=1)
     div_factor: float = Field(25.0, ge=1)
     final_div_factor: float = Field(1e4, ge=1)
 
     def scheduler(self, optimizer: Optimizer, course: Course) -> LRScheduler:
         """Return torch's OneCycleLR."""
+        rises_at_once = self.pct_start * course.updates == 1  # where torch divides by zero
         return OneCycleLR(
             optimizer,
             max_lr=[group["lr"] for group in optimizer.param_groups],
             total_steps=course.updates,
-            pct_start=self.pct_start,
+            pct_start=self.pct_start * (1 - ROUNDING) if rises_at_once else self.pct_start,
             anneal_strategy="cos",
             cycle_momentum=False,
             div_factor=self.div_factor,

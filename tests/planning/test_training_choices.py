@@ -198,6 +198,11 @@ MISTAKES = [
         "expected 30 (data.train_size) with lbfgs, which takes the full batch",
     ),
     (
+        "a: [{protocol: {training.optimizer: lbfgs, training.batch_size: 30,"
+        " training.precision: 16-mixed}}]",
+        'training.precision: invalid value "16-mixed"; expected 32-true or bf16-mixed with lbfgs',
+    ),
+    (
         "a: [{protocol: {training.optimizer: lbfgs, training.batch_size: 30}}]",
         "arms.a (training.optimizer=lbfgs, training.batch_size=30): batch norm with lbfgs: ",
     ),

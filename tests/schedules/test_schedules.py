@@ -94,6 +94,14 @@ def test_the_ends_of_one_cycle():
     assert found[-1] == pytest.approx(RATE / 1000)
 
 
+@pytest.mark.parametrize("updates", [2, 10, 60])
+def test_a_rise_that_ends_with_the_first_update(updates):
+    found = rates(OneCycle(pct_start=1 / updates), course=Course(updates, 1))
+    assert found[0] == pytest.approx(RATE)
+    assert found[-1] == pytest.approx(RATE / 25e4)
+    assert sorted(found, reverse=True) == found
+
+
 @pytest.mark.parametrize("schedule", [case[0] for case in FORMULAS] + [OneCycle()])
 def test_a_warm_up_rises_to_the_first_rate_and_then_the_schedule_begins(schedule):
     """A fifth of 60 updates: 12, then the schedule of 48."""
