@@ -1,7 +1,9 @@
 """Optimizers and schedules in protocols, arms and `tune`: what they mean, and each mistake."""
 
 import functools
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,17 @@ def settings(experiment, arm=0):
     """Return the training settings of each trial of an arm."""
     trials = experiment.studies[0].arms[arm].trials
     return [trial.protocol.settings()["training"] for trial in trials]
+
+
+def test_the_study_of_the_how_to_plans(read):
+    page = (Path(__file__).parents[2] / "docs" / "howto.md").read_text()
+    section = page[page.index("## Choose an optimizer and a schedule") :]
+    study = re.search(r"```yaml\n(.*?)```", section, re.DOTALL).group(1)
+    arms = study[study.index("arms:\n  ") + len("arms:\n  ") :]
+    names = [
+        each["optimizer"]["name"] for number in (1, 2, 3) for each in settings(read(arms), number)
+    ]
+    assert names == ["sgd"] * 5 + ["adam"] * 7 + ["adam"]
 
 
 def test_a_protocol_that_says_nothing_trains_as_before(read):
