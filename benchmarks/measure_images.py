@@ -41,7 +41,7 @@ from pipeline.data.prepared import read_development
 from pipeline.training.trainer import train
 data = dict(dataset="array_files", train_size={size}, label_noise=0.0, test_fraction=0.01)
 training = dict(
-    learning_rate=0.01, momentum=0.9, schedule="constant", epochs=1, batch_size=50, curve_points=1
+    learning_rate=0.01, schedule={"name": "constant"}, epochs=1, batch_size=50, curve_points=1
 )
 model = dict(name="mlp", hidden=(64,))
 config = RunConfig(

@@ -24,12 +24,12 @@ from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
 from pipeline.data.splits import hold_out, train_and_validation
 from pipeline.execution.processes import keep_freed_memory
+from pipeline.optimizers.sgd import start_momenta
 from pipeline.planning.studies import read_experiment
 from pipeline.prediction.members import by_rule
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._noise import mode
 from pipeline.regularizers._regularizer import Regularizer
-from pipeline.regularizers.stochastic_depth import start_momenta
 from pipeline.training.trainer import train
 
 CASES = {"digits": ("digits", 20, 1.10), "28x28": ("mnist_5k", 5, 1.02)}  # protocol, pairs, bar

@@ -22,8 +22,9 @@ from torch.nn import functional
 
 from pipeline import models
 from pipeline.execution.processes import keep_freed_memory
+from pipeline.optimizers.sgd import start_momenta
 from pipeline.regularizers._noise import noise_layers, seed_noise, switch
-from pipeline.regularizers.stochastic_depth import StochasticDepth, start_momenta
+from pipeline.regularizers.stochastic_depth import StochasticDepth
 
 NETWORK = {
     "name": "resnet",

@@ -29,8 +29,8 @@ from pipeline.data.splits import hold_out
 TOGETHER = ("tests/execution/test_ray.py", "tests/test_outcomes.py")
 TRAINING = {
     "learning_rate": 0.05,
-    "momentum": 0.9,
-    "schedule": "one_cycle",
+    "optimizer": {"name": "sgd"},
+    "schedule": {"name": "one_cycle"},
     "epochs": 2,
     "batch_size": 10,
     "curve_points": 2,

@@ -113,7 +113,7 @@ def test_two_steps_lead_elsewhere_than_those_of_the_baseline(
     monkeypatch.setattr(models, "build", lambda given, shape, classes: built(given["name"]))
 
     def two_steps(*chosen):
-        config = configure(*chosen, epochs=1, batch_size=15, schedule="constant")
+        config = configure(*chosen, epochs=1, batch_size=15, schedule={"name": "constant"})
         trained = train(config.model_copy(update={"model": {"name": kind, "of": __name__}}), images)
         assert trained.cost["updates"] == 2
         return trained

@@ -13,8 +13,9 @@ from pipeline.config.yaml_files import read_yaml
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pipeline"
 NOUNS = (  # imports point towards the front of this list, never towards its end
-    *("runtime", "config", "records", "data", "models", "regularizers", "prediction", "training"),
-    *("planning", "execution", "evaluation", "comparison", "tracking", "reporting", "terminal"),
+    *("runtime", "config", "records", "data", "models", "regularizers", "optimizers", "schedules"),
+    *("prediction", "training", "planning", "execution", "evaluation", "comparison", "tracking"),
+    *("reporting", "terminal"),
 )
 LIGHT = (
     "runtime",

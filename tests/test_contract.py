@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -21,6 +20,7 @@ from declarations import (
     shares_a_draw,
 )
 from interrupted import assert_same_end
+from observed import watch
 from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
@@ -28,7 +28,6 @@ from torch.nn import functional
 from pipeline import regularizers
 from pipeline.config.run import RunConfig
 from pipeline.config.test_rules import TestRule
-from pipeline.data.loader import Batches
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._audit import NoEffect
@@ -48,13 +47,6 @@ def trained(pool):
         return train(RunConfig.model_validate_json(text), pool)
 
     return lambda config: by_text(config.model_dump_json())
-
-
-class Observed(NamedTuple):
-    """What a training has drawn."""
-
-    orders: list[tuple[int, ...]]
-    draws: list[bytes]
 
 
 @pytest.fixture(scope="module")
@@ -371,27 +363,6 @@ def loss(network, chosen, images):
         generator = batch_generator(regularizer.name, 0)
         images, targets = regularizer.modify_batch(images, targets, generator)
     return functional.cross_entropy(network(images), targets)
-
-
-def watch(monkeypatch):
-    """Note from now on the order of the batches and the draws of augmentation around each batch."""
-    seen = Observed([], [])
-    augmentation = regularizers.settings()["augmentation"]
-    iterate, modify = Batches.__iter__, augmentation.modify_batch
-
-    def iterating(self):
-        seen.orders.append(tuple(self.order().tolist()))
-        return iterate(self)
-
-    def modifying(self, inputs, targets, generator):
-        before = generator.get_state().numpy().tobytes()
-        changed = modify(self, inputs, targets, generator)
-        seen.draws.append(before + generator.get_state().numpy().tobytes())
-        return changed
-
-    monkeypatch.setattr(Batches, "__iter__", iterating)
-    monkeypatch.setattr(augmentation, "modify_batch", modifying)
-    return seen
 
 
 def repeating(sample):

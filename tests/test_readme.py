@@ -13,6 +13,7 @@ from pipeline.config.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 REGULARIZER = (ROOT / "docs" / "add-a-regularizer.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -71,7 +72,7 @@ def test_the_picture_of_the_stages_is_what_dvc_follows():
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory):
-    """Return a copy of the project with the README's regularizer and study in it."""
+    """Return a copy of the project with the regularizer, optimizer and study of the docs in it."""
     folder = tmp_path_factory.mktemp("extended")
     for name in ("pipeline", "tests", "experiments"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -82,6 +83,9 @@ def extended(tmp_path_factory):
     )
     (folder / "tests" / "regularizers" / "test_feature_noise.py").write_text(
         block(REGULARIZER, "python", "Its test")
+    )
+    (folder / "pipeline" / "optimizers" / "lion.py").write_text(
+        block(CONTRIBUTING, "python", "optimizers/lion.py")
     )
     (folder / "experiments" / "feature_noise.yaml").write_text(
         block(REGULARIZER, "yaml", "Its study")
@@ -101,21 +105,25 @@ def ran(folder, *command):
     )
 
 
-def test_the_regularizer_passes_the_contract_and_its_study_trains(extended):
+def test_regularizer_and_optimizer_pass_the_contract_and_the_study_trains(extended):
     ended = ran(
         extended,
         "pytest",
         "-q",
         "-p",
         "no:cacheprovider",
+        "-rp",
         "tests/test_contract.py",
+        "tests/test_optimizers_and_schedules.py",
         "tests/regularizers/test_feature_noise.py",
         "tests/test_studies.py",
         "-k",
-        "feature_noise",
+        "feature_noise or lion",
     )
     assert ended.returncode == 0, ended.stdout
-    assert int(re.search(r"(\d+) passed", ended.stdout).group(1)) >= 10
+    passed = re.findall(r"^PASSED .*(feature_noise|lion)", ended.stdout, re.MULTILINE)
+    assert passed.count("feature_noise") >= 10
+    assert passed.count("lion") >= 6
 
 
 def test_the_study_plans(extended):

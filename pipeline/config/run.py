@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from pipeline.config.settings import Settings, Word
 from pipeline.config.streams import Streams
@@ -32,24 +32,29 @@ class Training(Settings):
     """How a network is trained; the same for every arm unless an arm changes it.
 
     Attributes:
+        optimizer: Name and settings of one of `pipeline/optimizers`; a name stands for its
+            defaults.
+        schedule: The same of one of `pipeline/schedules`.
+        warm_up: The share of the updates in which the learning rate rises linearly, before the
+            schedule begins.
         curve_points: Points of the learning curve.
-        snapshots: Weights kept along the way, evenly spaced; also the cycles of cyclic_cosine.
+        snapshots: Weights kept after the warm-up, evenly spaced; also the cycles of cyclic_cosine.
     """
 
     learning_rate: float = Field(gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    schedule: Literal["one_cycle", "constant", "cyclic_cosine"] = "one_cycle"
+    optimizer: dict[str, Any] = Field({"name": "sgd"})
+    schedule: dict[str, Any] = Field({"name": "one_cycle"})
+    warm_up: float = Field(0.0, ge=0, lt=1)
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
     curve_points: int = Field(10, ge=1)
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     snapshots: int = Field(0, ge=0)
 
-    @model_validator(mode="after")
-    def _cycles_are_counted(self) -> Self:
-        if self.schedule == "cyclic_cosine" and not self.snapshots:
-            raise ValueError("snapshots >= 1 with schedule cyclic_cosine: the number of its cycles")
-        return self
+    @field_validator("optimizer", "schedule", mode="before")
+    @classmethod
+    def _name_stands_for_its_defaults(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
 
 
 class RunConfig(Settings):

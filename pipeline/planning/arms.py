@@ -6,13 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import regularizers
+from pipeline import optimizers, regularizers
 from pipeline.config.labels import format_rule, format_setting
 from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
 from pipeline.config.test_rules import TestRule
 from pipeline.config.validation import checked, invalid, one_of, suggestion
 from pipeline.planning.effects import effects
-from pipeline.planning.protocols import PROTOCOLS, Protocol, factor_of, multiplied, value_of
+from pipeline.planning.protocols import (
+    PROTOCOLS,
+    Protocol,
+    factor_of,
+    is_replaced,
+    multiplied,
+    value_of,
+)
 from pipeline.planning.resolution import named, overridden
 from pipeline.planning.spaces import MOST_SETTINGS, Search, Space, design, grid, read_space, size
 from pipeline.regularizers._regularizer import Regularizer
@@ -26,7 +33,7 @@ EXAMPLE = ", as in {log: [0.001, 0.1], points: 5}"
 SPACE = f"a search space{EXAMPLE}"
 RETUNED = (  # protocol keys: an arm that changes one tunes nuisance values itself
     *("data.", "model."),
-    *("training.optimizer", "training.momentum", "training.schedule", "training.batch_size"),
+    *("training.optimizer", "training.schedule", "training.warm_up", "training.batch_size"),
 )
 
 
@@ -244,7 +251,7 @@ def read_arm(
     nuisance: dict[str, Space] = {}
     if retune and not is_single:
         tuned, common = nuisance_spaces(protocol, PROTOCOLS / f"{protocol.name}.yaml")
-        nuisance = {key: space for key, space in tuned.items() if key not in changes}
+        nuisance = {key: space for key, space in tuned.items() if not is_replaced(key, changes)}
         search = search or (common if nuisance else None)
     if search and not (spaces or nuisance):
         raise Refusal(f"{where}: {SEARCH} without a search space; expected one{EXAMPLE}")
@@ -267,9 +274,16 @@ def network_key(trial: Trial) -> str:
         Refusal: A regularizer cannot act on the network.
     """
     protocol = trial.protocol
-    return json.dumps(
-        [effects(trial.regularizers, protocol.network_settings()), protocol.settings()]
-    )
+    optimizer = optimizers.parse(protocol.training.optimizer)
+    settings = protocol.settings()
+    settings["training"]["optimizer"] = optimizer.effect()
+    acting = effects(trial.regularizers, protocol.network_settings())
+    if optimizer.decouples:
+        acting = [
+            [name, {**effect, "decoupled": True} if "decoupled" in effect else effect]
+            for name, effect in acting
+        ]
+    return json.dumps([acting, settings])
 
 
 def relative(arm: Arm, arms: Sequence[Arm]) -> Arm:

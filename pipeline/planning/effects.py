@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline import models, regularizers
+from pipeline import models, optimizers, regularizers
 from pipeline.data.description import describe
 from pipeline.models._randomness import restored_globals
 from pipeline.models.imported import require_fit
 from pipeline.regularizers._noise import mode
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
+from pipeline.training.compatibility import require_trainable
 
 ARTIFACTS = Path("artifacts")
 
@@ -29,21 +30,25 @@ def effects(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> list[
 
     Args:
         chosen: The regularizers of one setting, in order.
-        settings: `name`, `source`, `data` and `model` of the protocol, as plain values.
+        settings: `name`, `source`, `data`, `model` and `training` of the protocol, as plain values.
 
     Returns:
         Pairs [name, effect] of plain values; equal pairs stand for the same trained network.
 
     Raises:
-        Refusal: A regularizer cannot act on the network, or the network is too deep for the images.
+        Refusal: A regularizer cannot act on the network, the optimizer cannot train it, or it is
+            too deep for the images.
     """
     values = [{"name": item.name, **item.model_dump(mode="json")} for item in chosen]
-    texts = map(json.dumps, (settings["source"], settings["model"], values))
+    optimizer = settings["training"]["optimizer"]
+    texts = map(json.dumps, (settings["source"], settings["model"], values, optimizer))
     return _effects(settings["name"], settings["data"]["dataset"], *texts)
 
 
 @functools.lru_cache(maxsize=1024)  # studies share arms
-def _effects(name: str, dataset: str, source: str, model: str, chosen: str) -> list[list[Any]]:
+def _effects(
+    name: str, dataset: str, source: str, model: str, chosen: str, optimizer: str
+) -> list[list[Any]]:
     acting = regularizers.build(json.loads(chosen))
 
     def equipped(values: Mapping[str, Any]) -> nn.Module:
@@ -56,6 +61,7 @@ def _effects(name: str, dataset: str, source: str, model: str, chosen: str) -> l
     trial = equipped(values)
     named_effects = [[item.name, item.effect(network, shape)] for item in acting]
     require_fit(trial, values, shape, equipped)  # pooling by less takes deeper networks
+    require_trainable(optimizers.parse(json.loads(optimizer)), trial, acting)
     if acting:
         _require_passes(trial, shape, classes)
     return named_effects

@@ -79,7 +79,12 @@ def _by_package() -> Mapping[str, list[str]]:
 
 def _modules(config: RunConfig) -> dict[str, str]:
     """Return the module where the code of each part of a run begins."""
-    parts = {"training": TRAINER, "model": f"pipeline.models.{config.model['name']}"}
+    parts = {
+        "training": TRAINER,
+        "model": f"pipeline.models.{config.model['name']}",
+        "optimizer": f"pipeline.optimizers.{config.training['optimizer']['name']}",
+        "schedule": f"pipeline.schedules.{config.training['schedule']['name']}",
+    }
     for item in config.regularizers:
         parts[item["name"]] = f"pipeline.regularizers.{item['name']}"
     if "import" in config.model:

@@ -1,6 +1,6 @@
 """Read a protocol, what all runs of a report share, and apply the overrides of `params.yaml`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,9 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
             changed += [f"{section}.{key}" for key in overrides]
     tune = document.get("tune")
     if isinstance(tune, dict):  # a value that is given is not searched
-        document["tune"] = {key: space for key, space in tune.items() if key not in changed}
+        document["tune"] = {
+            key: space for key, space in tune.items() if not is_replaced(key, changed)
+        }
     for key in ("tune", "margin", "optimal_error"):
         if (value := getattr(parameters, key)) is not None:
             document[key] = value
@@ -185,14 +187,20 @@ def value_of(protocol: Protocol, key: str) -> Any:
 
     Args:
         protocol: The protocol.
-        key: The key, such as model.batch_norm.
+        key: The key, such as model.batch_norm or training.optimizer.momentum.
     """
-    section, _, field = key.partition(".")
-    return (
-        protocol.model_dump(mode="json").get(section, {}).get(field)
-        if section in SECTIONS
-        else None
-    )
+    section, *names = key.split(".")
+    if section not in SECTIONS or not names:
+        return None
+    value = protocol.model_dump(mode="json")[section]
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def is_replaced(key: str, changed: Collection[str]) -> bool:
+    """Return whether a dotted key, or a mapping that holds it, is among the changed ones."""
+    return any(key == other or key.startswith(f"{other}.") for other in changed)
 
 
 def _overridden(section: str, written: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

@@ -1,23 +1,32 @@
 """Complete the model settings of a protocol and apply the protocol changes of an arm."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import models
+from pipeline import models, optimizers, schedules
 from pipeline.config.settings import Settings
-from pipeline.config.validation import checked, errors_in, invalid, one_of, unknown_name
+from pipeline.config.validation import (
+    checked,
+    errors_in,
+    invalid,
+    one_of,
+    unknown_key,
+    unknown_name,
+)
+from pipeline.optimizers._optimizer import Optimizer
 from pipeline.planning.protocols import Protocol, network_of, with_source
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.behaviour import require_visible
 from pipeline.runtime.errors import Refusal
+from pipeline.schedules._schedule import Schedule, warm_up_updates
 
 FIXED = ("data.dataset", "data.test_fraction")  # all arms share the prepared data
 Named = TypeVar("Named", bound=Settings)
 
 
 def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
-    """Return a checked protocol whose model settings are complete.
+    """Return a checked protocol whose model, optimizer and schedule settings are complete.
 
     Args:
         document: The plain values of the protocol.
@@ -31,17 +40,22 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
     if training.batch_size > data.train_size:
         expected = f"an integer <= {data.train_size} (data.train_size)"
         raise Refusal(invalid(f"{source}: training.batch_size", training.batch_size, expected))
-    updates = training.epochs * (data.train_size // training.batch_size)
-    if training.snapshots > updates:
-        expected = f"an integer <= {updates} (the number of updates)"
-        raise Refusal(invalid(f"{source}: training.snapshots", training.snapshots, expected))
+    optimizer = named(training.optimizer, optimizers.settings(), source, "training.optimizer")
+    schedule = named(training.schedule, schedules.settings(), source, "training.schedule")
+    _require_full_batch(protocol, optimizer, source)
+    _require_cycles(protocol, schedule, source)
     given = {**protocol.model, "name": network_of(protocol.model)}
     if "import" in given:
         with errors_in(source):
             require_visible(str(given["import"]).partition(":")[0])
     settings = named(given, models.settings(), source, "model")
     model = {"name": given["name"], **settings.model_dump(mode="json", by_alias=True)}
-    return protocol.model_copy(update={"model": model})
+    complete = {
+        "optimizer": {"name": optimizer.name, **optimizer.model_dump(mode="json")},
+        "schedule": {"name": schedule.name, **schedule.model_dump(mode="json")},
+    }
+    training = training.model_copy(update=complete)
+    return protocol.model_copy(update={"model": model, "training": training})
 
 
 def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Protocol:
@@ -56,9 +70,10 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
         Refusal: An arm cannot change a key, or a value is invalid.
     """
     document = protocol.model_dump(mode="json")
-    for key, value in overrides.items():
-        section, _, field = key.partition(".")
-        if section not in ("data", "model", "training") or not field:
+    # a mapping before the values in it
+    for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):
+        section, *above, field = key.split(".")
+        if section not in ("data", "model", "training") or key.endswith("."):
             raise Refusal(
                 f"{source}: protocol.{key}: unknown key; "
                 "expected a key of data, model or training, as in model.batch_norm"
@@ -68,8 +83,60 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
                 f"{source}: protocol.{key}: the same for all arms, which share the prepared data; "
                 "expected another protocol"
             )
-        document[section][field] = value
+        _inner(document[section], above, f"{source}: protocol.{section}")[field] = value
     return resolved(document, source)
+
+
+def _inner(values: dict[str, Any], names: Sequence[str], where: str) -> dict[str, Any]:
+    """Return the mapping inside another to which names lead.
+
+    Raises:
+        Refusal: A name leads to no mapping.
+    """
+    for name in names:
+        where = f"{where}.{name}"
+        if isinstance(values.get(name), str):  # a name that stands for its defaults
+            values[name] = {"name": values[name]}
+        if not isinstance(values.get(name), dict):
+            mappings = [key for key, value in values.items() if isinstance(value, dict)]
+            raise Refusal(unknown_key(where, mappings))
+        values = values[name]
+    return values
+
+
+def _require_full_batch(protocol: Protocol, optimizer: Optimizer, source: Path | str) -> None:
+    """Check that an optimizer with a line search gets all images in one batch, in full precision.
+
+    Raises:
+        Refusal: It does not.
+    """
+    training, size = protocol.training, protocol.data.train_size
+    if not optimizer.full_batch:
+        return
+    if training.batch_size != size:
+        expected = f"{size} (data.train_size) with {optimizer.name}, which takes the full batch"
+        raise Refusal(invalid(f"{source}: training.batch_size", training.batch_size, expected))
+    if training.precision == "16-mixed":
+        expected = f"32-true or bf16-mixed with {optimizer.name}: a scaled loss has other minima"
+        raise Refusal(invalid(f"{source}: training.precision", training.precision, expected))
+
+
+def _require_cycles(protocol: Protocol, schedule: Schedule, source: Path | str) -> None:
+    """Check the number of snapshots, which are the cycles of some schedules.
+
+    Raises:
+        Refusal: There are more than updates, or none under a schedule of cycles.
+    """
+    data, training = protocol.data, protocol.training
+    where = f"{source}: training.snapshots"
+    updates = training.epochs * (data.train_size // training.batch_size)
+    most = updates - warm_up_updates(training.warm_up, updates)
+    if training.snapshots > most:
+        expected = f"an integer <= {most} (the number of updates)"
+        raise Refusal(invalid(where, training.snapshots, expected))
+    if schedule.needs_snapshots and not training.snapshots:
+        expected = f"an integer >= 1 with schedule {schedule.name}: the number of its cycles"
+        raise Refusal(invalid(where, training.snapshots, expected))
 
 
 def named(
@@ -98,10 +165,10 @@ def named(
 
 
 def _synonyms(classes: Mapping[str, type[Settings]]) -> dict[str, str]:
-    """Return the names of regularizers in other libraries, with those they have here."""
+    """Return the names of regularizers and the like in other libraries, with those here."""
     return {
         other: name
         for name, kind in classes.items()
-        if issubclass(kind, Regularizer)
+        if issubclass(kind, Regularizer | Optimizer | Schedule)
         for other in kind.also_called
     }

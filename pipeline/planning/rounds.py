@@ -11,7 +11,7 @@ from typing import Any
 
 import annotated_types
 
-from pipeline import models, regularizers
+from pipeline import models, optimizers, regularizers, schedules
 from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Kind, Plan, PlannedRun, PlannedStudy
 from pipeline.config.run import Data, Training
 from pipeline.config.settings import Settings
@@ -258,13 +258,17 @@ def _rules(arm: Arm, place: tuple[str, str]) -> list[Any]:
     part, key = place
     if part != PROTOCOL:
         return regularizers.settings()[part].model_fields[key].metadata
-    section, _, name = key.partition(".")
+    section, *names = key.split(".")
+    protocol = arm.trials[0].protocol
     kinds: dict[str, type[Settings]] = {
         "data": Data,
         "training": Training,
-        "model": models.settings()[arm.written.protocol.model["name"]],
+        "training.optimizer": optimizers.settings()[protocol.training.optimizer["name"]],
+        "training.schedule": schedules.settings()[protocol.training.schedule["name"]],
+        "model": models.settings()[protocol.model["name"]],
     }
-    return kinds[section].model_fields[name].metadata
+    kind = kinds.get(".".join([section, *names[:-1]]))
+    return kind.model_fields[names[-1]].metadata if kind else []
 
 
 def _most_added(arm: Arm) -> int:

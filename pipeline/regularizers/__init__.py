@@ -4,27 +4,18 @@ A file's name is the regularizer's name in YAML, and there is no list to edit. F
 begins with an underscore are shared.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
+from pipeline.config.crawling import Folder
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 
-
-def names() -> tuple[str, ...]:
-    """Return the names of all regularizers: the files of this folder, in order."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in modules if not name.startswith("_")))
-
-
-def settings() -> dict[str, type[Regularizer]]:
-    """Return name -> the regularizer class that its file defines."""
-    return {name: _class_of(name) for name in names()}
+_FOLDER: Folder[Regularizer] = Folder(__name__, __path__, Regularizer)  # type: ignore[type-abstract]
+names, settings, parse = _FOLDER.names, _FOLDER.settings, _FOLDER.parse
 
 
 def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
@@ -33,12 +24,6 @@ def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
     Leaving the neutral ones out makes them equal to the baseline bit for bit.
     """
     return tuple(item for item in map(parse, given) if not item.is_neutral())
-
-
-def parse(given: Mapping[str, Any]) -> Regularizer:
-    """Return the regularizer of plain values, neutral or not."""
-    values = {key: value for key, value in given.items() if key != "name"}
-    return _class_of(given["name"]).model_validate(values, strict=False)
 
 
 def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:
@@ -68,28 +53,3 @@ def _require_no_clash(given: Sequence[Regularizer]) -> None:
     ]
     if pairs:
         raise Refusal(*pairs)
-
-
-def _class_of(name: str) -> type[Regularizer]:
-    """Return the one regularizer class of a file.
-
-    Raises:
-        Refusal: The file has no such class, several, or one of another name.
-    """
-    file = f"pipeline/regularizers/{name}.py"
-    module = importlib.import_module(f"pipeline.regularizers.{name}")
-    classes = [
-        item
-        for item in vars(module).values()
-        if isinstance(item, type)
-        and issubclass(item, Regularizer)
-        and item.__module__ == module.__name__
-    ]
-    if len(classes) != 1:
-        raise Refusal(f"{file}: {len(classes)} subclasses of Regularizer; expected one")
-    if getattr(classes[0], "name", None) != name:
-        raise Refusal(
-            f"{file}: {classes[0].__name__}.name: invalid value "
-            f"{getattr(classes[0], 'name', None)!r}; expected {name!r}, the name of the file"
-        )
-    return classes[0]

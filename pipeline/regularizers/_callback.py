@@ -39,6 +39,9 @@ class TrainingCallback:
     def on_train_start(self, trainer: Any, task: Any) -> None:
         """Run once the optimizer exists, before the first step of a new or resumed run."""
 
+    def on_before_optimizer_step(self, trainer: Any, task: Any) -> None:
+        """Run before every update, once the gradients are there."""
+
     def on_train_batch_end(self, trainer: Any, task: Any) -> None:
         """Run after every update; `trainer.global_step` counts it already."""
 

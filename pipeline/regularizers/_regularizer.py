@@ -26,6 +26,8 @@ class Regularizer(Settings, ABC):
         needs: What `sites` looks for in a network, for the error message if there is none.
         also_called: Its names in other libraries, for the error message for an unknown name.
         clashes: Regularizers that make no sense together with this one, each with the reason.
+        needs_step_length: Whether it needs to know how far one step follows the gradient, so that
+            the optimizer has to have one step length for all weights.
         off: Values of settings that leave no effect, whatever the other settings; None if there
             are none.
         activity: The measure of its audit that is 0 in a run in which it validly did nothing, as
@@ -37,6 +39,7 @@ class Regularizer(Settings, ABC):
     needs: ClassVar[str] = "module"
     also_called: ClassVar[tuple[str, ...]] = ()
     clashes: ClassVar[Mapping[str, str]] = {}
+    needs_step_length: ClassVar[bool] = False
     off: ClassVar[Mapping[str, Any] | None] = None
     activity: ClassVar[str | None] = None
 

@@ -3,7 +3,9 @@
 Tibshirani, Regression Shrinkage and Selection via the Lasso, JRSS B 58, 1996.
 
 Takes a proximal step after every update (Daubechies et al., Comm. Pure Appl. Math. 57, 2004): a
-subgradient never gives exact zeros, the proximal step does. Acts on weights, not on biases or
+subgradient never gives exact zeros, the proximal step does. Its threshold is strength times how far
+the optimizer follows a constant gradient in one step, learning rate / (1 - momentum) for sgd: at a
+minimum the pulls of loss and penalty have to be equal. Acts on weights, not on biases or
 normalization.
 Test rule: deterministic.
 """
@@ -14,7 +16,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
 
 from pipeline.models._sites import require_plain_weights, weights
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect
@@ -44,6 +45,7 @@ class L1Penalty(Regularizer):
 
     name: ClassVar = "l1_penalty"
     needs: ClassVar = "weight other than biases and those of normalization"
+    needs_step_length: ClassVar = True
     off: ClassVar = {"strength": 0}
 
     strength: float = Field(0.001, ge=0)
@@ -97,8 +99,11 @@ class ProximalStep(TrainingCallback):
         """Register the proximal step with the optimizer."""
         (optimizer,) = trainer.optimizers
         chosen = weights(task.network)
+        length = task.optimizer_settings.step_length
         optimizer.register_step_post_hook(
-            lambda stepped, *_: self._shrink(chosen, step_length(stepped) * self.strength)
+            lambda stepped, *_: self._shrink(
+                chosen, length(stepped.param_groups[0]["lr"]) * self.strength
+            )
         )
 
     @torch.no_grad()
@@ -109,14 +114,3 @@ class ProximalStep(TrainingCallback):
             self.shrunk += not torch.equal(shrunk, parameter)
             parameter.copy_(shrunk)
         self.updates += 1
-
-
-def step_length(optimizer: Optimizer) -> float:
-    """Return how far a constant gradient is followed in one step: learning rate / (1 - momentum).
-
-    At a minimum the pulls of loss and penalty have to be equal; without the momentum's part the
-    strength would count for 1 - momentum of its value, since the loss is followed that much
-    further.
-    """
-    group = optimizer.param_groups[0]
-    return float(group["lr"]) / (1 - float(group.get("momentum", 0)))

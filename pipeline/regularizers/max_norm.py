@@ -3,8 +3,8 @@
 Srebro and Shraibman, Rank, Trace-Norm and Max-Norm, COLT 2005; with dropout: Srivastava et al.,
 JMLR 15, 2014.
 
-Projects after every update. Acts on the rows of linear layers and on the filters of convolutions,
-not on biases.
+Projects after every update of any optimizer without a line search. Acts on the rows of linear
+layers and on the filters of convolutions, not on biases.
 Test rule: deterministic.
 """
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from pipeline.models._additions import passed_over
 from pipeline.models._residuals import Gate, ResidualBlock, residual_blocks
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect, require_rate
-from pipeline.regularizers._callback import TrainingCallback
 from pipeline.regularizers._noise import NoiseLayer, layers_of
 from pipeline.regularizers._regularizer import Regularizer
 
@@ -98,10 +97,6 @@ class StochasticDepth(Regularizer):
             }
             block.insert(layers)
 
-    def callbacks(self) -> list[TrainingCallback]:
-        """Return a callback that starts every momentum at zero."""
-        return [Momenta()]
-
     def audit(self, inputs: AuditInputs) -> Measures:
         """Return blocks and the share of branch computations skipped: realised, and expected.
 
@@ -148,28 +143,6 @@ class BranchLayer(NoiseLayer, Gate):
     def forward(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
         """Return the sampled or the deterministic form, by the switch alone."""
         return self.form()(inputs, *pieces)
-
-
-@final
-class Momenta(TrainingCallback):
-    """Starts every momentum at zero.
-
-    torch's fused SGD fails if some weights have one and others, skipped so far, have none.
-    """
-
-    def on_train_start(self, trainer: Any, task: Any) -> None:
-        """Start the momenta of a new run."""
-        for optimizer in trainer.optimizers:
-            start_momenta(optimizer)
-
-
-def start_momenta(optimizer: torch.optim.Optimizer) -> None:
-    """Set missing momenta to zero, which leaves the optimizer's steps the same bit for bit."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"] if group.get("momentum") else ():
-            state = optimizer.state[parameter]
-            if state.get("momentum_buffer") is None:
-                state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _branches(blocks: Sequence[ResidualBlock]) -> int:

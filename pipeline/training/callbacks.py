@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as lightning
+from torch.optim import Optimizer
 
 from pipeline.regularizers._callback import TrainingCallback
 
@@ -22,6 +23,12 @@ class Forwarded(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Pass the start of training on."""
         self.callback.on_train_start(trainer, pl_module)
+
+    def on_before_optimizer_step(
+        self, trainer: lightning.Trainer, pl_module: Any, optimizer: Optimizer
+    ) -> None:
+        """Pass the start of an update on."""
+        self.callback.on_before_optimizer_step(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *step: Any) -> None:
         """Pass the end of an update on."""

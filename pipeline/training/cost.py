@@ -28,20 +28,30 @@ VARYING = "operations that the network skips at random"
 DRAWS = 8  # of a user's network, to see whether it skips any
 
 
-def counted(config: RunConfig, pool: Arrays, batch_size: int, updates: int) -> dict[str, Any]:
+def counted(
+    config: RunConfig, pool: Arrays, batch_size: int, updates: int, passes: int
+) -> dict[str, Any]:
     """Return the cost of a run in operations.
 
     Counted on another network, once for all seeds, so that nothing of the run changes.
 
+    Args:
+        config: The settings of the run.
+        pool: The development examples.
+        batch_size: The number of images in a batch.
+        updates: The number of updates.
+        passes: How often loss and gradient of a batch were computed, once per update except by
+            optimizers with a line search.
+
     Returns:
-        `updates`; `training_flops` of all of them, forward and backward; `forward_flops` of one
+        `updates`; `training_flops` of all passes, forward and backward; `forward_flops` of one
         example at test; `uncounted`, the names of operations that both leave out.
     """
     unseeded = config.model_copy(update={"streams": Streams.of(0)}).model_dump_json()
     step, forward, uncounted = _flops(unseeded, pool.shape, pool.classes, batch_size)
     return {
         "updates": updates,
-        "training_flops": updates * step,
+        "training_flops": passes * step,
         "forward_flops": forward,
         "uncounted": list(uncounted),
     }

@@ -12,8 +12,8 @@ import pytorch_lightning as lightning
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from pipeline import optimizers, schedules
 from pipeline.config.run import Training
 from pipeline.config.streams import Streams
 from pipeline.data.loader import Batches
@@ -23,7 +23,7 @@ from pipeline.models._standardized import Standardized
 from pipeline.regularizers._audit import BatchChanges, Groups
 from pipeline.regularizers._noise import noise_layers, seed_noise, switch
 from pipeline.regularizers._regularizer import Regularizer, batch_generator
-from pipeline.training.snapshots import cyclic_cosine
+from pipeline.schedules._schedule import Course, with_warm_up
 
 Batch = tuple[Tensor, Tensor]
 
@@ -42,10 +42,12 @@ class Task(lightning.LightningModule):
         self.network = network
         self.regularizers = tuple(regularizers)
         self.training_settings = training
+        self.optimizer_settings = optimizers.parse(training.optimizer)
         self.streams = streams
         self.layers = noise_layers(network)
         self.changes = [BatchChanges() for _ in self.regularizers]
         self.updates = 0
+        self.passes = 0  # forward and backward; an update of L-BFGS takes several
         self.scored_epoch = 0  # epochs done when the curve was last scored
         self.scores: dict[str, dict[str, float]] = {}  # of the last point, by split
 
@@ -64,38 +66,38 @@ class Task(lightning.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the cross-entropy against distributions over classes, a scalar."""
+        self.passes += 1
         inputs, targets = self._changed(batch, index)
         return functional.cross_entropy(self.network(inputs), targets)
 
     def configure_optimizers(self) -> Any:
-        """Return SGD with Nesterov momentum; weights and everything else are two groups."""
+        """Return the optimizer of the settings, with its learning-rate schedule."""
         settings = self.training_settings
-        optimizer = torch.optim.SGD(
-            self.groups(),
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            nesterov=settings.momentum > 0,
-            fused=True,
-        )
-        if settings.momentum > 0:
-            _begin_momentum(optimizer)
-        scheduler = {"scheduler": self._schedule(optimizer), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        optimizer = self.optimizer_settings.build(self.groups(), settings.learning_rate)
+        updates = int(self.trainer.estimated_stepping_batches)
+        course = Course(updates, updates // settings.epochs, settings.snapshots)
+        schedule = schedules.parse(settings.schedule)
+        scheduler = with_warm_up(schedule, optimizer, course, settings.warm_up)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Count the updates; early stopping makes them fewer."""
         self.updates = self.trainer.global_step
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the audit counts, so that a resumed run is audited as a whole."""
+        """Add what audit and cost count, so that a resumed run is counted as a whole."""
         counts = [
             {name: int(count) for name, count in layer.counts.items()} for layer in self.layers
         ]
         changes = [asdict(changes) for changes in self.changes]
-        checkpoint["audit"] = {"changes": changes, "counts": counts}
+        checkpoint["audit"] = {"changes": changes, "counts": counts, "passes": self.passes}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the counts."""
+        self.passes = checkpoint["audit"]["passes"]
         self.changes = [BatchChanges(**changes) for changes in checkpoint["audit"]["changes"]]
         for layer, counts in zip(self.layers, checkpoint["audit"]["counts"], strict=True):
             layer.counts = counts
@@ -112,20 +114,6 @@ class Task(lightning.LightningModule):
         for regularizer in self.regularizers:
             groups = regularizer.modify_optimizer(groups)
         return groups
-
-    def _schedule(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
-        settings = self.training_settings
-        if settings.schedule == "constant":
-            return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
-        updates = int(self.trainer.estimated_stepping_batches)
-        if settings.schedule == "cyclic_cosine":
-            return LambdaLR(
-                optimizer,
-                lambda update: cyclic_cosine(min(update, updates - 1), updates, settings.snapshots),
-            )
-        return OneCycleLR(
-            optimizer, max_lr=settings.learning_rate, total_steps=updates, cycle_momentum=False
-        )
 
     def _place(self) -> tuple[int, ...]:
         """Return what separates the draws of a device from those of the first, by its rank."""
@@ -151,13 +139,3 @@ def _tally(changes: BatchChanges, before: Batch, after: Batch) -> None:
     changes.examples += len(moved)
     changes.changed += int(((moved > 0) | relabelled).sum())
     changes.distance += float(moved.sum())
-
-
-def _begin_momentum(optimizer: torch.optim.Optimizer) -> None:
-    """Start all momentum at zero.
-
-    Torch's fused kernel fails if a weight gets its first gradient later than others.
-    """
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

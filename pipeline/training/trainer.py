@@ -31,6 +31,7 @@ from pipeline.regularizers._noise import require_draws
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.training.callbacks import Forwarded
 from pipeline.training.checkpoints import Checkpoints, latest
+from pipeline.training.compatibility import require_trainable
 from pipeline.training.cost import counted
 from pipeline.training.curves import Curves, Diverged, Examples, Row
 from pipeline.training.snapshots import Snapshots
@@ -92,13 +93,14 @@ def train(
     network = assemble(config, chosen, pool.shape, pool.classes)
     network.fit(fit.images)
     task = Task(network, chosen, training, streams)
+    require_trainable(task.optimizer_settings, network, chosen)
     targets = functional.one_hot(fit.labels, pool.classes).float()
     batches = Batches(fit.images, targets, training.batch_size, streams.order)
     curves = Curves((fit, held), training.curve_points)
     of_each = [regularizer.callbacks() for regularizer in chosen]
     acting = [*itertools.chain(*of_each)]
     if training.snapshots:
-        acting.append(Snapshots(training.snapshots))
+        acting.append(Snapshots(training.snapshots, training.warm_up))
     writing = [Checkpoints(checkpoints)] if checkpoints else []
     callbacks = [curves, *map(Forwarded, acting), *writing]
     start = latest(checkpoints) if checkpoints else None
@@ -126,7 +128,7 @@ def train(
         audit=audit,
         idle=[item.name for item in chosen if _is_idle(item, audit)],
         routing=routing_table(routes(network)),
-        cost=counted(config, pool, batches.size, updates=task.updates),
+        cost=counted(config, pool, batches.size, task.updates, task.passes),
         diverged=diverged,
         seconds=seconds,
         device=_device(trainer),

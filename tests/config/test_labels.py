@@ -32,6 +32,8 @@ LONGER = {"protocol": {"training.epochs": 30, "training.schedule": "cyclic_cosin
         ("", ""),
         ([5, 3], "[5, 3]"),
         ({"head": 0.5}, '{"head": 0.5}'),
+        ({"name": "adam"}, "adam"),
+        ({"name": "sgd", "momentum": 0.5, "nesterov": True}, "sgd(momentum=0.5, nesterov=true)"),
     ],
 )
 def test_a_text_stands_as_it_is_and_any_other_value_as_json(value, label):

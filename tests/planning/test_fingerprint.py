@@ -336,8 +336,8 @@ def test_the_code_of_a_run_is_what_training_imports(configure):
     found = {name.removeprefix("pipeline.") for name in modules(module.TRAINER)}
     folders = {name.partition(".")[0] for name in found}
     assert folders <= {
-        *("config", "data", "models", "prediction", "records", "regularizers"),
-        *("runtime", "training"),
+        *("config", "data", "models", "optimizers", "prediction", "records", "regularizers"),
+        *("runtime", "schedules", "training"),
     }
     assert {"training.task", "data.loader", "prediction.members", "models._sites"} <= found
     assert not {"config.plan", "config.parameters", "records.store"} & found

@@ -104,7 +104,8 @@ def arms(text: str) -> str:
         ),
         (
             arms("  a: [{protocol: {training.schedule: cyclic_cosine}}]"),
-            "expected snapshots >= 1 with schedule cyclic_cosine",
+            "training.snapshots: invalid value 0; "
+            "expected an integer >= 1 with schedule cyclic_cosine: the number of its cycles",
         ),
         (
             arms("  a: [{protocol: {training.snapshots: 7}}]"),
@@ -172,7 +173,7 @@ def arms(text: str) -> str:
         (
             arms(
                 "  a: [{protocol: {training.learning_rate: {log: [0.1, 1], points: 100},"
-                " training.momentum: {uniform: [0, 0.9], points: 100}}}]"
+                " training.optimizer.momentum: {uniform: [0, 0.9], points: 100}}}]"
             ),
             "arms.a: 10000 settings; expected at most 1000",
         ),
@@ -352,9 +353,10 @@ def test_a_factor_leaves_out_what_the_reference_has_too(project):
 
 def test_parameters_override_the_protocol_and_null_does_not(project):
     protocol = read(
-        project, parameters="protocols: [tiny]\ntraining: {epochs: 7, momentum: null}\nmargin: 0.02"
+        project,
+        parameters="protocols: [tiny]\ntraining: {epochs: 7, optimizer: null}\nmargin: 0.02",
     ).protocol
-    assert (protocol.training.epochs, protocol.training.momentum, protocol.margin) == (7, 0.9, 0.02)
+    assert (protocol.training.epochs, protocol.training.warm_up, protocol.margin) == (7, 0, 0.02)
 
 
 def test_all_studies_by_one_word(project):

@@ -70,7 +70,9 @@ def test_accuracy_is_better_when_higher():
 
 def test_a_real_run_keeps_the_best_point_and_counts_its_updates(configure, pool):
     item = {"name": "early_stopping", "patience": 1, "monitor": "accuracy"}
-    config = configure(item, epochs=20, curve_points=20, learning_rate=0.2, schedule="constant")
+    config = configure(
+        item, epochs=20, curve_points=20, learning_rate=0.2, schedule={"name": "constant"}
+    )
     trained = train(config, pool)
     points = [row["accuracy"] for row in trained.history if row["split"] == "validation"]
     audit = trained.audit["early_stopping"]
@@ -93,7 +95,9 @@ def test_it_may_rightly_never_fire(configure, pool):
 
 def test_resumed_it_stops_at_the_same_point(configure, pool, tmp_path):
     item = {"name": "early_stopping", "patience": 2, "monitor": "accuracy"}
-    config = configure(item, epochs=20, curve_points=20, learning_rate=0.2, schedule="constant")
+    config = configure(
+        item, epochs=20, curve_points=20, learning_rate=0.2, schedule={"name": "constant"}
+    )
     assert_same_end(config, pool, tmp_path, stop=2)
 
 
@@ -117,6 +121,8 @@ def test_weights_that_are_not_restored_are_caught(configure, pool, monkeypatch):
         NoEffect, match="early_stopping: the weights at the end are not those of epoch"
     ):
         train(
-            configure(item, epochs=20, curve_points=20, learning_rate=0.2, schedule="constant"),
+            configure(
+                item, epochs=20, curve_points=20, learning_rate=0.2, schedule={"name": "constant"}
+            ),
             pool,
         )

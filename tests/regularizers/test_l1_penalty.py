@@ -10,9 +10,10 @@ from pipeline.config.run import Data
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.models._sites import weights
+from pipeline.optimizers.sgd import Sgd
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
-from pipeline.regularizers.l1_penalty import L1Penalty, ProximalStep, soft_threshold, step_length
+from pipeline.regularizers.l1_penalty import L1Penalty, ProximalStep, soft_threshold
 from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
@@ -43,7 +44,8 @@ def trained(momentum, proximal):
     design = torch.linalg.qr(torch.randn(12, 6, dtype=torch.float64))[0]
     target = design @ torch.tensor([1.0, -0.8, 0.2, -0.1, 0.5, 0.05], dtype=torch.float64) + 0.01
     weight = nn.Parameter(torch.randn(6, dtype=torch.float64))
-    optimizer = torch.optim.SGD([weight], lr=0.02, momentum=momentum, nesterov=momentum > 0)
+    settings = Sgd(momentum=momentum)
+    optimizer = settings.build([{"params": [weight]}], 0.02)
     step = ProximalStep(STRENGTH)
     for _ in range(3000):
         optimizer.zero_grad()
@@ -51,7 +53,7 @@ def trained(momentum, proximal):
         (loss if proximal else loss + STRENGTH * weight.abs().sum()).backward()
         optimizer.step()
         if proximal:
-            step._shrink([weight], step_length(optimizer) * STRENGTH)
+            step._shrink([weight], settings.step_length(0.02) * STRENGTH)
     return weight.detach(), design.T @ target
 
 

@@ -111,7 +111,7 @@ def test_it_projects_after_the_step_not_before_it(configure, pool, monkeypatch):
         ended(self, *arguments)
 
     monkeypatch.setattr(Task, "on_train_batch_end", watched)
-    rates = {"schedule": "constant", "learning_rate": 0.1}
+    rates = {"schedule": {"name": "constant"}, "learning_rate": 0.1}
     train(configure({"name": "max_norm", "strength": 0.5}, **rates), pool)
     assert len(longest) == 6
     assert max(longest) <= 0.5 + 1e-6

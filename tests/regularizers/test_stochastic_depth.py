@@ -15,9 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline import models
 from pipeline.models.resnet import Block
+from pipeline.optimizers.sgd import start_momenta
 from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
 from pipeline.regularizers._noise import noise_layers, seed_noise, switch
-from pipeline.regularizers.stochastic_depth import StochasticDepth, start_momenta, stochastic_depth
+from pipeline.regularizers.stochastic_depth import StochasticDepth, stochastic_depth
 from pipeline.runtime.errors import Refusal
 from pipeline.training import checkpoints
 from pipeline.training.task import Task

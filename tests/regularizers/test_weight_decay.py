@@ -2,15 +2,26 @@
 
 import pytest
 import torch
-from declarations import replaced
 from torch import nn
 
 from pipeline import models
+from pipeline.optimizers.adam import Adam
+from pipeline.optimizers.adamw import AdamW
+from pipeline.optimizers.sgd import Sgd
 from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
-from pipeline.regularizers.weight_decay import WeightDecay, half_squared_norm
+from pipeline.regularizers._callback import TrainingCallback
+from pipeline.regularizers.weight_decay import DecoupledDecay, WeightDecay, half_squared_norm
 
 STRONG = {"strength": 0.05}
-FAULTS = [replaced(WeightDecay, "modify_optimizer", lambda self, groups: groups)]
+VARIANTS = [{"strength": 0.05, "decoupled": True}]
+
+
+def nothing_is_decayed(monkeypatch):
+    monkeypatch.setattr(WeightDecay, "modify_optimizer", lambda self, groups: groups)
+    monkeypatch.setattr(DecoupledDecay, "on_before_optimizer_step", lambda self, *_: None)
+
+
+FAULTS = [nothing_is_decayed]
 
 
 STRENGTH = 0.1
@@ -61,6 +72,45 @@ def test_a_linear_net_converges_to_ridge():
         inputs.T @ inputs + STRENGTH * torch.eye(3, dtype=torch.float64), inputs.T @ targets
     )
     assert torch.allclose(layer.weight, ridge.T, atol=1e-10)
+
+
+class Stepping:
+    """What a callback sees of a run: a network and its optimizer, which takes steps."""
+
+    def __init__(self, settings, callback, decay=0.0):
+        torch.manual_seed(0)
+        self.network = nn.Linear(4, 3).double()
+        self.inputs = torch.randn(5, 4, dtype=torch.float64)
+        first, rest = groups(self.network)
+        self.optimizers = [settings.build([{**first, "weight_decay": decay}, rest], 0.1)]
+        self.callback = callback
+        callback.on_train_start(self, self)
+
+    def step(self):
+        self.network.zero_grad()
+        self.network(self.inputs).square().sum().backward()
+        self.callback.on_before_optimizer_step(self, self)
+        self.optimizers[0].step()
+
+
+def test_decoupled_decay_of_adam_is_adamw():
+    decayed = Stepping(Adam(), DecoupledDecay(STRENGTH))
+    other = Stepping(AdamW(), TrainingCallback(), decay=STRENGTH)
+    for _ in range(5):
+        decayed.step()
+        other.step()
+    for one, expected in zip(decayed.network.parameters(), other.network.parameters(), strict=True):
+        assert torch.allclose(one, expected, rtol=0, atol=1e-12)
+    assert decayed.callback.left == pytest.approx((1 - 0.1 * STRENGTH) ** 5)
+
+
+def test_decoupled_decay_shrinks_the_weights_before_a_step_along_their_gradient():
+    """X <- (1 - rate * strength) x - rate * g(x) for plain descent, and biases are left alone."""
+    run = Stepping(Sgd(momentum=0), DecoupledDecay(STRENGTH))
+    layer, before = run.network, [value.detach().clone() for value in run.network.parameters()]
+    run.step()
+    assert torch.allclose(layer.weight, 0.99 * before[0] - 0.1 * layer.weight.grad, atol=1e-14)
+    assert torch.allclose(layer.bias, before[1] - 0.1 * layer.bias.grad, atol=1e-14)
 
 
 def test_only_the_first_group_is_decayed():

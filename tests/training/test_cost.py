@@ -89,7 +89,7 @@ def count(configure, pool, monkeypatch):
                 models, "build", lambda *_: Standardized(network, Inputs((1, 8, 8)), probed)
             )
         cost._flops.cache_clear()
-        found = counted(configure(*regularizers), pool, N, UPDATES)
+        found = counted(configure(*regularizers), pool, N, UPDATES, UPDATES)
         assert found["updates"] == UPDATES
         return found
 
@@ -105,7 +105,7 @@ def test_every_operation_of_ours_is_counted(regularizer, settings, configure, po
     found = []
     for config in configs:
         with contextlib.suppress(Refusal):  # the regularizer cannot act on that network
-            found.append(counted(config, pool, N, UPDATES))
+            found.append(counted(config, pool, N, UPDATES, UPDATES))
     assert found
     for counts in found:
         assert counts["uncounted"] == []

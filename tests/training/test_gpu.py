@@ -1,10 +1,11 @@
-"""Every regularizer on a GPU: trains, twice the same, and predicts what the processor predicts."""
+"""Every regularizer and optimizer on a GPU: trains, twice the same, and predicts as the CPU."""
 
 import pytest
 import torch
 from declarations import NAMES, item
 from interrupted import assert_same_end
 
+from pipeline import optimizers
 from pipeline.config.run import Hardware
 from pipeline.prediction.tensors import TrainedRun, predictions
 from pipeline.regularizers import build
@@ -41,6 +42,15 @@ def test_a_run_is_the_same_run_again(one, pool, name):
 def test_resumed_it_ends_at_the_same_bits(one, pool, tmp_path, name):
     """What a checkpoint gives back lies on the processor, what goes on lies on the GPU."""
     assert_same_end(one(name, epochs=6, curve_points=3, snapshots=2), pool, tmp_path, 4, GPU)
+
+
+@pytest.mark.parametrize("name", optimizers.names())
+def test_every_optimizer_resumes_at_the_same_bits(configure, pool, tmp_path, name):
+    full = {"batch_size": 30} if optimizers.settings()[name].full_batch else {}
+    given = {"optimizer": {"name": name}, "learning_rate": 0.005, **full}
+    model = {"name": "cnn", "widths": (4,), "hidden": 8, "batch_norm": False}
+    config = configure(epochs=6, curve_points=3, **given).model_copy(update={"model": model})
+    assert_same_end(config, pool, tmp_path, 4, GPU)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,7 +29,7 @@ size = len(pool.labels) - 2000
 config = RunConfig(
     data={"dataset": "digits", "train_size": size, "label_noise": 0.0, "test_fraction": 0.4},
     model={"name": "mlp", "hidden": (4,)},
-    training={"learning_rate": 0.01, "momentum": 0.9, "schedule": "constant", "epochs": 1,
+    training={"learning_rate": 0.01, "schedule": {"name": "constant"}, "epochs": 1,
               "batch_size": 500, "curve_points": 1},
     regularizers=(),
     streams=Streams.of(0),

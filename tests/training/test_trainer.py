@@ -192,7 +192,7 @@ def test_counting_cost_draws_nothing_and_is_not_audited(configure, pool):
 
 
 def test_a_run_that_diverges_is_a_result(configure, pool):
-    trained = train(configure(learning_rate=1e30, schedule="constant", epochs=4), pool)
+    trained = train(configure(learning_rate=1e30, schedule={"name": "constant"}, epochs=4), pool)
     assert "loss is" in trained.diverged
     assert trained.validation_logits is None
 
@@ -207,7 +207,7 @@ def test_a_regularizer_without_effect_fails_the_run(configure, pool, monkeypatch
 
 
 AVERAGED = {"name": "weight_averaging", "decay": 0.9}
-SNAPSHOTS = {"schedule": "cyclic_cosine", "snapshots": 3}
+SNAPSHOTS = {"schedule": {"name": "cyclic_cosine"}, "snapshots": 3}
 
 
 @pytest.mark.parametrize("stop", range(1, 6))

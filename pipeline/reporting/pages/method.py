@@ -1,11 +1,10 @@
 """Write the page of methods: questions, protocol, statistics, and how to read a verdict."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.comparison.levels import LEVEL, POWER
-from pipeline.config.labels import format_values
+from pipeline.config.labels import format_value, format_values
 from pipeline.config.left_out import left_out_notes
 from pipeline.config.plan import TUNING
 from pipeline.reporting import markdown as md
@@ -174,9 +173,5 @@ def _others(section: Mapping[str, Any], *named: str) -> str:
     values = {
         key: value for key, value in section.items() if key not in named and value is not None
     }
-    words = ", ".join(f"{key} {_value(values[key])}" for key in sorted(values))
+    words = ", ".join(f"{key} {md.escape(format_value(values[key]))}" for key in sorted(values))
     return f"; {words}" if words else ""
-
-
-def _value(value: Any) -> str:
-    return md.escape(value if isinstance(value, str) else json.dumps(value))

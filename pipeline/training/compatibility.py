@@ -1,0 +1,60 @@
+"""Refuse an optimizer that cannot train a network with its regularizers."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from pipeline.optimizers._optimizer import Optimizer
+from pipeline.regularizers._noise import noise_layers
+from pipeline.regularizers._regularizer import Regularizer
+from pipeline.runtime.errors import Refusal
+
+NORMS = nn.modules.batchnorm._BatchNorm
+DRAWING = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d)
+
+
+def require_trainable(
+    optimizer: Optimizer, network: nn.Module, regularizers: Sequence[Regularizer]
+) -> None:
+    """Check that an optimizer can train a network.
+
+    Args:
+        optimizer: The optimizer.
+        network: The network with the noise of its regularizers.
+        regularizers: Those of the run that are not neutral.
+
+    Raises:
+        Refusal: It cannot; a line for each reason.
+    """
+    reasons = _clashes(optimizer, regularizers)
+    if optimizer.full_batch:
+        reasons |= dict(_draws(network, regularizers))
+    if reasons:
+        lines = (f"{what} with {optimizer.name}: {reason}" for what, reason in reasons.items())
+        raise Refusal(*(f"{line}; expected another optimizer" for line in lines))
+
+
+def _clashes(optimizer: Optimizer, regularizers: Sequence[Regularizer]) -> dict[str, str]:
+    """Return the regularizers that an optimizer cannot train with, each with the reason."""
+    clashes = {}
+    for item in regularizers:
+        if item.needs_step_length and optimizer.step_length(1.0) is None:
+            clashes[item.name] = "it needs one step length for all weights"
+        if item.name in optimizer.clashes:
+            clashes[item.name] = optimizer.clashes[item.name]
+    return clashes
+
+
+def _draws(network: nn.Module, regularizers: Sequence[Regularizer]) -> Iterator[tuple[str, str]]:
+    """Yield what makes two evaluations of the loss of one batch differ, and why."""
+    varies = "a line search compares losses of the same function, and this changes it"
+    for layer in noise_layers(network):
+        yield layer.regularizer, varies
+    for item in regularizers:
+        if item.augments:
+            yield item.name, varies
+    kinds = {type(module) for module in network.modules()}
+    if any(issubclass(kind, DRAWING) for kind in kinds):
+        yield "noise of the network's own", varies
+    if any(issubclass(kind, NORMS) for kind in kinds):
+        yield "batch norm", "every evaluation of a line search would move its statistics"
