@@ -65,8 +65,9 @@ def contrasts(
     - `total_error`: its standard error over seeds and test images together, and the verdict that
       the same tests give with this error, `verdict_other_images`.
 
-    A row `repeats` an earlier one if it compares the same runs under the same rules. It has that
-    one's verdict and counts in no correction. An arm with the runs of its reference is equivalent.
+    A row `repeats` an earlier one if it compares the same runs under the same rules, and its
+    reference if it has the runs of that. It counts in no correction, and has the verdict of the
+    earlier one, or is equivalent.
 
     Args:
         plan: The confirmation plan.
@@ -85,23 +86,26 @@ def contrasts(
     """
     arms = list(compared(plan))
     firsts = _firsts(arms)
-    level = LEVEL / max(len(set(firsts)), 1)
+    own = [arm.is_its_reference for arm in arms]
+    counted = sorted({first for first in firsts if not own[first]})
+    level = LEVEL / max(len(counted), 1)
     rows: list[dict[str, Any]] = []
     for number, arm in enumerate(arms):
-        repeats = {"repeats": firsts[number] != number}
+        repeats = {"repeats": firsts[number] != number or own[number]}
         rows += [row | repeats for row in _rows(arm, outcomes, costs, metrics, level, plan.margin)]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "p_equivalence"])
     primary = table["metric"] == PRIMARY
     if primary.any():
         right, differs = (_by_arm(images, column) for column in ("correct", "differs"))
         rows_of = table[primary].to_dict("records")
-        table.loc[primary, "p_holm"] = _holm(table.loc[primary, "p"].to_numpy(float), firsts)
+        table.loc[primary, "p_holm"] = _holm(
+            table.loc[primary, "p"].to_numpy(float), firsts, counted
+        )
         table.loc[primary, "image_error"] = [_image_error(arm, right) for arm in arms]
         table.loc[primary, "total_error"] = [
             _total_error(arm, row, right, differs) for arm, row in zip(arms, rows_of, strict=True)
         ]
     judged = [judge(*row) for row in table.loc[primary, JUDGED].itertuples(index=False)]
-    own = [arm.is_its_reference for arm in arms]
     judged = [
         (Verdict.EQUIVALENT, False) if same else row for same, row in zip(own, judged, strict=True)
     ]
@@ -109,7 +113,7 @@ def contrasts(
     table.loc[primary, "verdict"] = [str(verdict) for verdict, _ in judged]
     table.loc[primary, "below_margin"] = [below for _, below in judged]
     table.loc[primary, "verdict_other_images"] = _verdicts_on_other_images(
-        table[primary], plan.margin, firsts, own
+        table[primary], plan.margin, firsts, counted
     )
     return table[list(COLUMNS)]
 
@@ -123,11 +127,16 @@ def _firsts(arms: Sequence[Arm]) -> list[int]:
     ]
 
 
-def _holm(p_values: Array, firsts: Sequence[int]) -> Array:
-    """Return Holm's adjusted p-values, in which every comparison counts once."""
-    distinct = sorted(set(firsts))
-    adjusted = dict(zip(distinct, holm(p_values[distinct]), strict=True))
-    return np.array([adjusted[first] for first in firsts])
+def _holm(p_values: Array, firsts: Sequence[int], counted: Sequence[int]) -> Array:
+    """Return Holm's adjusted p-values, in which every comparison counts once.
+
+    Args:
+        p_values: One for each arm.
+        firsts: For every arm the number of the first one that compares the same runs.
+        counted: The numbers that are in the family; the p of others is undefined.
+    """
+    adjusted = dict(zip(counted, holm(p_values[list(counted)]), strict=True)) if counted else {}
+    return np.array([adjusted.get(first, nan) for first in firsts])
 
 
 def _rows(
@@ -244,17 +253,17 @@ def _share_differences(arm: Arm, right: Mapping[tuple[str, str], Array]) -> Arra
 
 
 def _verdicts_on_other_images(
-    primary: pd.DataFrame, margin: float, firsts: Sequence[int], own: Sequence[bool]
+    primary: pd.DataFrame, margin: float, firsts: Sequence[int], counted: Sequence[int]
 ) -> list[str]:
     """Return the verdicts with the errors over seeds and test images together."""
     differences, errors = (primary[name].to_numpy(float) for name in ("difference", "total_error"))
     freedom = primary["n"].to_numpy(float) - 1
     p_values = np.where(primary["p"].isna(), nan, t_test_p(differences, errors, freedom))
-    adjusted = _holm(p_values, firsts)
+    adjusted = _holm(p_values, firsts, counted)
     equivalence = t_equivalence_p(differences, errors, freedom, margin)
     numbers = zip(differences, adjusted, equivalence, strict=True)
     judged = [judge(*values)[0] for values in numbers]
     return [
-        str(Verdict.EQUIVALENT if same else verdict)
-        for same, verdict in zip(own, judged, strict=True)
+        str(verdict if first in counted else Verdict.EQUIVALENT)
+        for first, verdict in zip(firsts, judged, strict=True)
     ]

@@ -84,14 +84,15 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         runs: What `tried` was given.
 
     Returns:
-        A table with `SEARCHES`: trials and seeds (counts), whether the space is an ordered range of
-        numbers, whether the chosen value stands at an end of what was tried (`edge`), whether that
-        is where the field or its effect ends (`at_bound`), the value (`place`; of an edge, only
-        what stands there), how often spaces were widened, and the gain in validation accuracy
-        (fraction, with 95 % interval) over the reference on the exploration seeds, NaN where it was
-        not explored.
+        A table with `SEARCHES`: trials, those before any widening, and seeds (counts), whether the
+        space is an ordered range of numbers, whether the chosen value stands at an end of what was
+        tried (`edge`), whether that is where the field or its effect ends (`at_bound`), the value
+        (`place`; of an edge, only what stands there), how often spaces were widened, and the gain
+        in validation accuracy (fraction, with 95 % interval) over the reference on the exploration
+        seeds, NaN where it was not explored.
     """
     rows = []
+    first = _first_trials(plan)
     for study, arm, settings in _by_arm(table):
         if not _is_chosen_for(study, arm):
             continue
@@ -99,7 +100,8 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         group = runs[(runs["study"] == study) & (runs["arm"] == arm)]
         marked = settings.loc[settings["chosen"], "setting"]
         chosen = None if marked.empty else marked.iloc[0]
-        counts = {"trials": len(settings), "seeds": group["seed"].nunique()}
+        counts = {"trials": len(settings), "first_trials": first[study, arm]}
+        counts["seeds"] = group["seed"].nunique()
         row = {"study": study, "arm": arm, **counts, "chosen": chosen is not None}
         widened = sum(dimension.widened for dimension in planned.space)
         edges = _edges(chosen, group, planned)
@@ -121,6 +123,15 @@ def _by_arm(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
 def _arms(plan: Plan) -> dict[Key, PlannedArm]:
     return {(study, arm.name): arm for study, arm in plan.arms()}
+
+
+def _first_trials(plan: Plan) -> dict[Key, int]:
+    """Return the number of settings of each arm in the first of its rounds."""
+    settings: dict[Key, dict[int, set[str]]] = {}
+    for run in plan.runs:
+        rounds = settings.setdefault((run.study, run.arm), {})
+        rounds.setdefault(run.round or 0, set()).add(json.dumps(run.setting))
+    return {key: len(rounds[min(rounds)]) for key, rounds in settings.items()}
 
 
 def _by_value(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:

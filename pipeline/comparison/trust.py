@@ -18,12 +18,13 @@ from pipeline.comparison.curves import Histories
 from pipeline.comparison.intervals import Array, half_width, interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.verdicts import Verdict
-from pipeline.config.plan import BASELINE, Plan
+from pipeline.config.plan import BASELINE, TUNING, Plan
 
 NUMBERS = ("value", "low", "high", "limit")
 COLUMNS = ("check", "study", "arm", "subject", "passed", "at_bound", *NUMBERS)
 SEARCHES = (
-    *("study", "arm", "trials", "seeds", "ordered", "edge", "at_bound", "place", "widened"),
+    *("study", "arm", "trials", "first_trials", "seeds", "ordered", "edge", "at_bound", "place"),
+    "widened",
     *("gain", "gain_low", "gain_high", "chosen"),
 )
 
@@ -36,7 +37,8 @@ class Check(StrEnum):
     """One question about a whole report; the members are in the order of the table.
 
     Attributes:
-        TUNED: Was the baseline tuned, and is its best value inside the space? Value: its trials.
+        TUNED: Was the baseline tuned, by two trials or more, and is its best value inside the
+            space? Value: its trials.
         INTERIOR: Is the chosen value inside its space, or at a bound of its field? Per arm with an
             ordered space; value: how often the space was widened.
         GAIN: Does the chosen setting beat its reference on validation? Per arm; value: the gain.
@@ -51,7 +53,7 @@ class Check(StrEnum):
         SEEDS: Can the exact sign-flip test be significant after Holm's correction? Per arm; value:
             its seeds.
         TRIALS: Did the arms have equal numbers of trials? Per arm, and 1 for one that is not
-            searched; value: its trials. A widened space may have more.
+            searched; value: its trials, without those that widening added.
         MACHINE: Are all runs from one kind of machine? Per kind; value: its runs.
     """
 
@@ -126,7 +128,7 @@ def _tuned(plan: Plan, searches: Sequence[Mapping[str, Any]]) -> Rows:
     if not searches:
         yield _row(Check.TUNED, False, plan.studies[0].name, BASELINE, value=0)
     for row in searches:
-        passed = row["chosen"] and _is_interior(row)
+        passed = row["trials"] > 1 and row["chosen"] and _is_interior(row)
         named = {**_place(row), "value": row["trials"]}
         yield _row(Check.TUNED, passed, row["study"], BASELINE, **named)
 
@@ -219,15 +221,18 @@ def _seeds(primary: Sequence[Mapping[str, Any]]) -> Rows:
 
 def _trials(searches: Sequence[Mapping[str, Any]], primary: Sequence[Mapping[str, Any]]) -> Rows:
     keys = {(row["study"], row["arm"]) for row in searches}
-    single = [row for row in primary if (row["study"], row["arm"]) not in keys]
-    arms = [*searches, *({**row, "trials": 1, "widened": 0} for row in single)]
+    single = [
+        {**row, "first_trials": 1}
+        for row in primary
+        if (row["study"], row["arm"]) not in keys and row["study"] != TUNING
+    ]
+    arms = [*searches, *single]
     if len(arms) < 2:
         return
-    fixed = [row["trials"] for row in arms if not row["widened"]]
-    most = max(fixed, default=min(row["trials"] for row in arms))
+    most = max(row["first_trials"] for row in arms)
     for row in arms:
-        numbers = {"value": row["trials"], "limit": most}
-        yield _row(Check.TRIALS, row["trials"] >= most, row["study"], row["arm"], **numbers)
+        numbers = {"value": row["first_trials"], "limit": most}
+        yield _row(Check.TRIALS, row["first_trials"] == most, row["study"], row["arm"], **numbers)
 
 
 def _machines(records: Records) -> Rows:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 Scale = Literal["uniform", "log", "one_minus_log", "integers"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
+LARGEST = 700.0  # logarithm of a value that is still finite
 DIGITS = 3  # significant digits of a value
 
 
@@ -18,7 +19,7 @@ class _Functions:
 
 _OF: Mapping[Scale, _Functions] = {
     "uniform": _Functions(float, float),
-    "log": _Functions(math.log, math.exp),
+    "log": _Functions(math.log, lambda place: math.exp(min(place, LARGEST))),
     "one_minus_log": _Functions(lambda value: -math.log(1 - value), lambda x: 1 - math.exp(-x)),
     "integers": _Functions(float, float),
 }

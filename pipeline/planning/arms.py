@@ -246,7 +246,10 @@ def read_arm(
     if changes:
         fixed[PROTOCOL] = changes
     if retune is None:
-        retune = any(key.startswith(RETUNED) for key in changes)
+        retune = any(
+            key.startswith(RETUNED) and value_of(protocol, key) != value
+            for key, value in changes.items()
+        )
     spaces = _arm_spaces(fixed, protocol, path, places)
     nuisance: dict[str, Space] = {}
     if retune and not is_single:

@@ -14,6 +14,7 @@ from pipeline import regularizers
 from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, Setting
 from pipeline.planning.arms import Arm, Trial, baseline
 from pipeline.planning.protocols import value_of
+from pipeline.planning.spaces import Space
 from pipeline.planning.studies import Experiment, Study
 
 DEFAULT, FIRST = "default", "first"
@@ -22,7 +23,7 @@ DEFAULT, FIRST = "default", "first"
 def overtuning_study(
     experiment: Experiment, choice: Mapping[str, Mapping[str, Setting | None]]
 ) -> Study | None:
-    """Return a study of every arm that has its default among its settings and chose another.
+    """Return a study of every arm that has its default among its settings.
 
     Args:
         experiment: The protocol with its studies.
@@ -47,35 +48,56 @@ def overtuning_study(
 
 def most_compared(arm: Arm) -> Setting:
     """Return a setting of an arm whose choice leads to the most runs of confirmation."""
-    default = _default(arm)
+    default = _default(arm, arm.trials[0].setting)
     others = [arm.trials[0].setting] + ([default.setting] if default else [])
     settings = [trial.setting for trial in arm.trials]
     return next((setting for setting in settings if setting not in others), settings[0])
 
 
 def _compared(name: str, arm: Arm, setting: Setting) -> Iterator[Arm]:
-    """Yield an arm with its chosen setting, then with others; nothing if it chose its default."""
-    default = _default(arm)
-    if default is None or default.setting == setting:
+    """Yield an arm with its chosen setting, then with others; nothing without its default."""
+    default = _default(arm, setting)
+    if default is None:
         return
-    yield replace(arm, name=name, against=BASELINE, trials=(arm.trial_of(setting),))
     others = {DEFAULT: default, FIRST: arm.trials[0]}
+    if default.setting == setting:
+        del others[DEFAULT]
     if arm.trials[0].setting in (setting, default.setting):
         del others[FIRST]
+    if not others:
+        return
+    yield replace(arm, name=name, against=BASELINE, trials=(arm.trial_of(setting),))
     for kind, trial in others.items():
         yield replace(arm, name=f"{name}, {kind}", against=name, trials=(trial,))
 
 
-def _default(arm: Arm) -> Trial | None:
+def _default(arm: Arm, chosen: Setting) -> Trial | None:
     """Return the setting of an arm that leaves every searched value at its default, if it has it.
 
-    The default of a regularizer is that of its class, that of the protocol its value.
+    The default of a regularizer is that of its class, that of the protocol its value. Widening may
+    have added it: then it is between the space as written and the chosen value.
     """
     defaults = {place: _default_value(arm, *place) for place in arm.written.spaces}
     for trial in arm.trials:
         if all(trial.setting[part][key] == value for (part, key), value in defaults.items()):
             return trial
-    return None
+    for (part, key), value in defaults.items():
+        if value not in _reached(arm.written.spaces[part, key], chosen[part][key]):
+            return None
+    return arm.written.trial(list(defaults.values()))
+
+
+def _reached(space: Space, chosen: Any) -> list[Any]:
+    """Return the values of a space, and those that widening has added up to a chosen one."""
+    values = list(space.values)
+    for end in (-1, 1):
+        widened = space
+        while values and widened.extend and (value := widened.beyond(end)) is not None:
+            if end * (value - chosen) > 0:
+                break
+            values.append(value)
+            widened = widened.with_value(value)
+    return values
 
 
 def _default_value(arm: Arm, part: str, key: str) -> Any:

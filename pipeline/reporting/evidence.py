@@ -145,6 +145,11 @@ class ReportData:
         arm_labels = [labels.get(key) for key in zip(frame["study"], frame["arm"], strict=True)]
         return frame.assign(label=arm_labels).dropna(subset=["label"])
 
+    def is_its_reference(self, study: str, arm: str) -> bool:
+        """Return whether an arm has the runs of the arm that it is compared with."""
+        runs, reference = self.pair((study, arm), (study, self._references[study, arm]))
+        return runs == reference
+
     def pair(self, arm: Key, against: Key) -> Pair:
         """Return the runs of an arm and of the arm it is compared with.
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from pipeline.comparison.selection import COLUMNS, choice, searches, tried
-from pipeline.config.plan import Dimension, Plan, PlannedArm, PlannedStudy
+from pipeline.config.plan import Dimension, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.planning.response import smoothed
 
 X, Y, Z = ({"dropout": {"rate": rate}} for rate in (0.1, 0.5, 0.9))
@@ -41,6 +41,14 @@ def plan_of(frame, **spaces):
             PlannedArm(name=arm, space=spaces.get(arm, ())) for arm in dict.fromkeys(group["arm"])
         ]
         studies.append(PlannedStudy(name=name, question="?", arms=tuple(arms)))
+    planned = [
+        PlannedRun(
+            **{name: row[name] for name in ("study", "arm", "setting", "seed")},
+            fingerprint=str(number),
+            round=later(row["setting"]),
+        )
+        for number, row in enumerate(frame.to_dict("records"))
+    ]
     return Plan(
         protocol="p",
         phase="exploration",
@@ -48,8 +56,13 @@ def plan_of(frame, **spaces):
         margin=0.01,
         data_digest="",
         studies=tuple(studies),
-        runs=(),
+        runs=tuple(planned),
     )
+
+
+def later(setting):
+    """Return the round of a setting: widening has added rates above 0.4."""
+    return 2 if setting.get("dropout", {}).get("rate", 0) > 0.4 else 1
 
 
 def table_of(frame, **spaces):
@@ -210,6 +223,7 @@ def test_a_choice_at_an_end_is_an_edge_unless_its_field_ends_there(
     (row,) = searches(plan, tried(plan, frame), frame).to_dict("records")
     assert (row["edge"], row["at_bound"], row["place"]) == (edge, at_bound, place)
     assert (row["trials"], row["seeds"], row["ordered"]) == (len(values), 1, True)
+    assert row["first_trials"] == min(len(values), 4)
 
 
 def test_the_gain_of_a_search_is_paired_by_seed():

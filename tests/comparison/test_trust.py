@@ -21,7 +21,8 @@ def plan() -> Plan:
 
 def search(arm: str, **changed: Any) -> dict[str, Any]:
     usual = {
-        **{"study": "one", "arm": arm, "trials": 5, "seeds": 2, "ordered": True, "edge": False},
+        **{"study": "one", "arm": arm, "trials": 5, "first_trials": 5, "seeds": 2},
+        **{"ordered": True, "edge": False},
         **{"at_bound": False, "place": f"{arm}.rate=0.5", "widened": 0, "gain": 0.01},
         **{"gain_low": NAN, "gain_high": NAN, "chosen": True},
     }
@@ -92,6 +93,7 @@ def checked(plan: Plan, check: Check, **given: Any) -> pd.DataFrame:
         ({"edge": True}, False),
         ({"edge": True, "at_bound": True}, True),
         ({"chosen": False}, False),
+        ({"trials": 1}, False),
     ],
 )
 def test_the_baseline_is_tuned_inside_its_space(
@@ -99,7 +101,8 @@ def test_the_baseline_is_tuned_inside_its_space(
 ) -> None:
     searches = [search("baseline", **changed), search("a", edge=not passed)]
     row = checked(plan, Check.TUNED, searches=searches).loc["baseline"]
-    assert (row["passed"], row["value"], row["subject"]) == (passed, 5, "baseline.rate=0.5")
+    trials = changed.get("trials", 5)
+    assert (row["passed"], row["value"], row["subject"]) == (passed, trials, "baseline.rate=0.5")
     assert row["at_bound"] == changed.get("at_bound", False)
 
 
@@ -207,16 +210,21 @@ def test_every_arm_needs_enough_seeds(plan: Plan) -> None:
 
 
 def test_arms_have_equal_trials_but_for_widening(plan: Plan) -> None:
-    searches = [search("baseline", trials=9), search("a"), search("b", trials=4)]
-    rows = checked(plan, Check.TRIALS, searches=searches)
+    searches = [search("baseline", first_trials=9), search("a"), search("b", first_trials=4)]
+    contrasts = [contrast(arm) for arm in ARMS] + [contrast("untuned", study="tuning")]
+    rows = checked(plan, Check.TRIALS, searches=searches, contrasts=contrasts)
     assert rows["passed"].to_dict() == {"a": True, "b": False, "c": False}
     assert rows["value"].to_dict() == {"a": 5, "b": 4, "c": 1}  # c has one setting
     assert set(rows["limit"]) == {5}
-    two = {"searches": searches, "contrasts": [contrast("a"), contrast("b")]}
-    searches[2] = search("b", trials=7, widened=1)
-    assert checked(plan, Check.TRIALS, **two)["passed"].all()
-    searches[1] = search("a", widened=1)
-    assert checked(plan, Check.TRIALS, **two)["passed"].all()
+    two = {"contrasts": [contrast("a"), contrast("b")]}
+    searches[2] = search("b", trials=7, widened=2)
+    assert checked(plan, Check.TRIALS, searches=searches, **two)["passed"].all()
+    # widening makes no unequal numbers equal
+    searches[2] = search("b", trials=5, first_trials=3, widened=2)
+    assert checked(plan, Check.TRIALS, searches=searches, **two)["passed"].to_list() == [
+        True,
+        False,
+    ]
     assert checked(plan, Check.TRIALS, searches=searches[:2], contrasts=[contrast("a")]).empty
     rows = checked(plan, Check.TRIALS, searches=searches[:1])
     assert rows["passed"].all()

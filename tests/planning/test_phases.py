@@ -175,6 +175,7 @@ def test_studies_are_in_the_plan_by_kind_with_their_groups(experiment):
         ("others", "comparison", (), 0),
         ("ensembles", "ensemble", (first, first + 1), 2),
         ("variance", "variance", (first, first + 1), 0),
+        ("overtuning", "overtuning", (), 0),
     ]
 
 

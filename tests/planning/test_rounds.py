@@ -15,6 +15,7 @@ from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PROTOCOL, TUNING
 from pipeline.planning.choice import Score
+from pipeline.planning.overtuning import overtuning_study
 from pipeline.planning.phases import confirmation
 from pipeline.planning.rounds import explore
 from pipeline.planning.studies import UNTUNED, read_experiment
@@ -473,4 +474,20 @@ def test_a_chosen_setting_is_confirmed_beside_the_default_and_the_first_one(read
     shared = {run.fingerprint for run in plan.runs_of("overtuning") if run.arm == arm}
     assert chosen == shared
     assert set(names(0.1)[1]) == {BASELINE, arm, f"{arm}, default"}  # the first was chosen
-    assert names(0.5)[1] == {}  # the default was chosen
+    assert set(names(0.5)[1]) == {BASELINE, arm, f"{arm}, first"}  # the default was chosen
+
+
+def test_a_default_that_widening_has_added_is_confirmed_too(read, project):
+    narrow = ARMS.replace("{uniform: [0.1, 0.5], points: 5}", "{uniform: [0.1, 0.4], points: 4}")
+    (project / "experiments" / "dropout.yaml").write_text(narrow)
+    experiment = read_experiment("tiny")
+
+    def arms(rate):
+        first = {arm.name: arm.trials[0].setting for arm in experiment.studies[0].arms}
+        choice = {"dropout": first | {"dropout": {"dropout": {"rate": rate}}}}
+        study = overtuning_study(experiment, choice)
+        return [] if study is None else [arm.name for arm in study.arms[1:]]
+
+    assert arms(0.6) == ["dropout", "dropout, default", "dropout, first"]  # after 0.5
+    assert arms(0.5) == ["dropout", "dropout, first"]
+    assert arms(0.4) == []  # 0.5 was not tried

@@ -60,7 +60,7 @@ def test_every_verdict_has_its_words() -> None:
 
 
 def test_nothing_that_helps_is_said_first() -> None:
-    assert "seeds, no arm has been shown to help." in front.headline(
+    assert ", no arm has been shown to help." in front.headline(
         report_data({"one": {"a": "deterministic"}}, {"a": (0.0, "inconclusive")})
     )
 

@@ -120,7 +120,8 @@ def test_a_check_that_does_not_apply_has_no_line(data: ReportData) -> None:
         ([Check.INTERIOR], "With 3 fresh seeds, among the values tried, **augmentation**"),
         ([Check.TUNED], "With 3 fresh seeds, among the values tried, **augmentation**"),
         ([Check.BUDGET], "With 3 fresh seeds and this budget, **augmentation**"),
-        (list(Check), "With 3 fresh seeds and this budget, among the values tried, **augment"),
+        ([Check.IMAGES], "With 3 fresh seeds and these test images, **augmentation**"),
+        (list(Check), "With 3 fresh seeds, this budget and these test images, among the values"),
         ([Check.SEEDS, Check.MACHINE], "With 3 fresh seeds, **augmentation**"),
     ],
 )
@@ -128,11 +129,14 @@ def test_failed_checks_limit_the_answer(data: ReportData, failed: list[Check], s
     shown = with_checks(data, *(rows(check, check in failed) for check in Check))
     assert front.headline(shown).startswith(start)
     assert metrics(shown)["failed_checks"] == len(failed)
+    below = ", and is not shown to be above " in front.headline(shown)
+    assert below == (Check.REFERENCES in failed)
 
 
 def test_a_baseline_that_is_not_tuned_has_no_values_tried(data: ReportData) -> None:
     shown = with_checks(data, rows(Check.TUNED, True, subject="", value=0))
-    assert front.headline(shown).startswith("With 3 fresh seeds, **augmentation**")
+    start = "With 3 fresh seeds and an untuned baseline, **augmentation**"
+    assert front.headline(shown).startswith(start)
 
 
 def test_checks_change_no_verdict_and_stand_before_the_diagnosis(data: ReportData) -> None:

@@ -9,6 +9,7 @@ from pipeline.records.history import points
 from pipeline.training.norms import Norms
 from pipeline.training.trainer import train
 
+PLAIN = {"name": "sgd", "momentum": 0.0, "nesterov": False}
 KEYS = ("squared_weight_norm", "gradient_norm", "update_ratio")
 
 
@@ -52,7 +53,7 @@ def test_a_network_without_weights_has_no_norms():
 
 def test_the_update_of_plain_descent_is_rate_times_gradient(configure, pool):
     rate = 0.02
-    config = configure(momentum=0.0, schedule="constant", learning_rate=rate, epochs=3)
+    config = configure(optimizer=PLAIN, schedule={"name": "constant"}, learning_rate=rate, epochs=3)
     history = train(config, pool).history
     rows = [row for row in history if row["split"] == "train"]
     assert [row["epoch"] for row in rows] == [2, 3]

@@ -32,10 +32,24 @@ def trust_section(data: ReportData) -> str:
 def qualifiers(data: ReportData) -> tuple[str, str]:
     """Return what failed checks add to the start of the answer: its conditions, and its range."""
     failed = data.failed_checks
-    edge = data.trust[(data.trust["check"] == Check.TUNED) & (data.trust["subject"] != "")]
-    ends = Check.INTERIOR in failed or not edge["passed"].all()
-    budget = " and this budget" if Check.BUDGET in failed else ""
-    return budget, "among the values tried, " if ends else ""
+    tuned = data.trust[data.trust["check"] == Check.TUNED].to_dict("records")
+    ends = any(row["subject"] and not row["passed"] for row in tuned)
+    conditions = {
+        "this budget": Check.BUDGET in failed,
+        "these test images": Check.IMAGES in failed,
+        "an untuned baseline": any(not row["subject"] and not row["passed"] for row in tuned),
+    }
+    named = [words for words, holds in conditions.items() if holds]
+    start = "".join(f" and {words}" if words == named[-1] else f", {words}" for words in named)
+    return start, "among the values tried, " if ends or Check.INTERIOR in failed else ""
+
+
+def not_above(data: ReportData) -> str:
+    """Return which simple classifiers the baseline is not shown to be above; empty if none."""
+    rows = data.trust[(data.trust["check"] == Check.REFERENCES) & ~data.trust["passed"]]
+    if rows.empty:
+        return ""
+    return f", and is not shown to be above {md.format_list(list(rows['subject']))}"
 
 
 def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -44,16 +58,19 @@ def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         bound = ", beyond which none is allowed" if row["at_bound"] else ""
         return f"The baseline is tuned ({_place(row)}{bound}; {trials})."
-    if row["value"] and not row["subject"]:
+    if row["value"] > 1 and not row["subject"]:
         return f"None of {trials} of the baseline has all its runs done. Run `gapwise run` again."
-    if row["value"]:
+    if row["value"] > 1:
         return (
             f"The best value of the baseline is at an end of those tried ({_place(row)}; "
             f"{trials}). Widen `tune` in {file}."
         )
     rate = data.confirmation.settings["training"]["learning_rate"]
     space = f"{{log: [{0.1 * rate:g}, {10 * rate:g}], points: 5}}"
-    return f"The baseline is not tuned. Add `tune: {{training.learning_rate: {space}}}` to {file}."
+    return (
+        f"The baseline is not tuned. Add `tune: {{training.learning_rate: {space}}}` to {file}; a "
+        f"value that {PARAMETERS} gives is not tuned."
+    )
 
 
 def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -62,7 +79,8 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"{len(failed)} of {md.format_count(len(rows), 'search space')} "
             f"{_verb(failed, 'ends', 'end')} at the value chosen: "
             f"{_names(data, failed, _place)}. "
-            f"Widen {_verb(failed, 'it', 'them')} in {_study_files(failed)}."
+            f"Widen {_verb(failed, 'it', 'them')} in {_study_files(failed)}, or under `tune` in "
+            f"{_protocol_file(data)}."
         )
     bounds = [row for row in rows if row["at_bound"]]
     if bounds:
@@ -153,15 +171,24 @@ def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
     equal = int(rows[0]["limit"])
-    if failed:
-        return (
+    if not failed:
+        return f"The arms had equal numbers of trials ({equal}), apart from what widening added."
+    single = [row for row in failed if row["value"] == 1]
+    few = [row for row in failed if row["value"] > 1]
+    parts = []
+    if few:
+        parts.append(
             f"Fewer trials than other arms ({equal}): "
-            f"{_names(data, failed, lambda row: str(int(row['value'])))}. This can only understate "
-            f"their best result. Add values in {_study_files(failed)}."
+            f"{_names(data, few, lambda row: str(int(row['value'])))}. This can only understate "
+            f"their best result. Add values in {_study_files(few)}."
         )
-    most = int(max(row["value"] for row in rows))
-    more = f", up to {most} in widened spaces" if most > equal else ""
-    return f"The arms had equal numbers of trials ({equal}{more})."
+    if single:
+        parts.append(
+            f"Not searched, while other arms had {equal} trials: "
+            f"{_names(data, single, lambda row: '')}. Compare them with each other alone, or give "
+            f"them spaces in {_study_files(single)}."
+        )
+    return " ".join(parts)
 
 
 def _machines(data: ReportData, rows: Rows, failed: Rows) -> str:

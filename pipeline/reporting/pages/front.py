@@ -21,7 +21,7 @@ from pipeline.reporting.pages._page import (
     incomplete_runs,
     rules,
 )
-from pipeline.reporting.pages._trust import qualifiers, trust_section
+from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
 from pipeline.reporting.pages.gap import smallest_gap
 from pipeline.reporting.pages.published import published_sentence
 from pipeline.reporting.pages.variance import largest_streams, standard_error_sentence
@@ -74,7 +74,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
 def headline(data: ReportData) -> str:
     """Return the findings in plain language: verdict by verdict, then the baseline's gap.
 
-    Failed trust checks limit the first sentence to the budget or the values tried.
+    Failed trust checks limit the first sentence, and the one about the baseline.
     """
     sentences = [_verdict_sentence(data, *judged) for judged in VERDICTS]
     findings = [sentence for sentence in sentences if sentence]
@@ -83,14 +83,15 @@ def headline(data: ReportData) -> str:
     accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
     findings.append(
         f"The baseline reaches {data.format.percent(accuracy)} % test accuracy with a gap of "
-        f"{data.format.percent(gap)} points between train and validation accuracy."
+        f"{data.format.percent(gap)} points between train and validation accuracy"
+        f"{not_above(data)}."
     )
     note = (
         f"(Points of test accuracy, {md.INTERVAL}s. A detectable difference is the smallest that "
         f"these seeds find with {100 * POWER:g} % power.)"
     )
-    budget, values = qualifiers(data)
-    return f"With {_fresh_seeds(data.distinct)}{budget}, {values}{' '.join(findings)} {note}"
+    conditions, values = qualifiers(data)
+    return f"With {_fresh_seeds(data.distinct)}{conditions}, {values}{' '.join(findings)} {note}"
 
 
 def headline_table(data: ReportData) -> str:
@@ -129,9 +130,12 @@ def left_out(data: ReportData) -> str:
                 "not mix processors or numbers of threads; other means and figures use all runs."
             )
     for twins in data.twins:
-        if len(twins) > 1:
-            names = md.format_list([f"**{data.label(*key)}**" for key in twins])
-            lines.append(f"{names} are the same runs in several studies, and count once.")
+        names = md.format_list([f"**{data.label(*key)}**" for key in twins])
+        if data.is_its_reference(*twins[0]):
+            verb = "have" if len(twins) > 1 else "has"
+            lines.append(f"{names} {verb} the setting of the reference: there is no difference.")
+        elif len(twins) > 1:
+            lines.append(f"{names} are the same runs, and count once.")
     lines += [
         f"**{label}** has the same difference at every seed, so it has no interval."
         for label in primary.loc[(primary["n"] > 1) & primary["low"].isna(), "label"]

@@ -49,13 +49,13 @@ A failed check changes no verdict. It limits what a verdict means, and the first
 report says so where the values tried or the budget are in question.
 
 - **Baseline tuned**: the values that `tune` of the protocol names were searched, and the best one \
-is inside its range, or the next value beyond it is not allowed or has no effect.
+of two or more is inside its range, or the next value beyond it is not allowed or has no effect.
 - **Search spaces**: the same holds for every arm that searches a number.
 - **Chosen settings**: the mean validation accuracy on the exploration seeds is above that of the \
 reference.
 - **Budget**: validation accuracy over the last third of training, interpolated between the \
-points of the curve, rises by no more than {{margin}} on average, or its interval includes 0. A \
-learning rate that falls to zero always raises it somewhat.
+points of the curve, rises by no more than {{margin}} on average. A learning rate that falls \
+to zero always raises it somewhat.
 - **Reference classifiers**: majority class, 1-nearest neighbour (Euclidean) and multinomial \
 logistic regression (scikit-learn), on the splits, standardized inputs and training labels of the \
 network. The mean difference in validation accuracy, paired by seed, is above 0 and so is its \
@@ -65,7 +65,8 @@ test images together, give the same verdict. Variance: that over seeds plus that
 minus that of single predictions, which both include.
 - **Seeds**: 2 / 2^n, the smallest p of the exact sign-flip test, times the number of arms is at \
 most {LEVEL:g}.
-- **Trials**: every searched arm tried as many settings, apart from those that widening added.
+- **Trials**: every arm tried as many settings, apart from those that widening added; an arm that \
+is not searched has tried one.
 - **Machine**: processor type, threads and device are the same for all confirmation runs."""
 
 

@@ -11,7 +11,7 @@ ORDER = 55
 
 
 def pages(data: ReportData) -> Iterator[Page]:
-    """Yield the page, if an arm has its default among its settings and chose another."""
+    """Yield the page, if an arm has its default among its settings."""
     if len(data.overtuning):
         title = "Overtuning: chosen settings against default and first ones"
         yield Page("overtuning", title, overtuning_body(data))
@@ -42,7 +42,7 @@ def overtuning_body(data: ReportData) -> str:
     return md.join_parts(
         "# Overtuning",
         "A search may choose a setting that was only lucky on validation. These arms have their "
-        "default among the settings tried, and chose another. Both were trained again on fresh "
-        "seeds.",
+        "default among the settings tried. It was trained again on fresh seeds, as the chosen "
+        "setting was.",
         md.format_table(cells, caption, words=("arm", "chosen", "compared with", "its setting")),
     )
