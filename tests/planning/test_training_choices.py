@@ -48,10 +48,10 @@ def test_the_study_of_the_how_to_plans(read):
     section = page[page.index("## Choose an optimizer and a schedule") :]
     study = re.search(r"```yaml\n(.*?)```", section, re.DOTALL).group(1)
     arms = study[study.index("arms:\n  ") + len("arms:\n  ") :]
-    names = [
-        each["optimizer"]["name"] for number in (1, 2, 3) for each in settings(read(arms), number)
-    ]
-    assert names == ["sgd"] * 5 + ["adam"] * 7 + ["adam"]
+    experiment = read(arms)
+    found = [settings(experiment, number) for number in (1, 2, 3)]
+    names = [(trials[0]["optimizer"]["name"], len(trials)) for trials in found]
+    assert names == [("sgd", 5), ("adam", 7), ("adam", 1)]
 
 
 def test_a_protocol_that_says_nothing_trains_as_before(read):
