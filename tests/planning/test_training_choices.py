@@ -197,6 +197,17 @@ MISTAKES = [
         "protocol.training.optimiser: unknown key; expected one of: optimizer, schedule; "
         "did you mean 'optimizer'?",
     ),
+    *(
+        (
+            f"a: [{{protocol: {{{key}: 0.5}}}}]",
+            f"protocol.{key}: unknown key; expected a key of data, model or training",
+        )
+        for key in ("training", "training.", "training..momentum", "trainng.optimizer.momentum")
+    ),
+    (
+        "a: [{protocol: {training.learning_rate.first: 3}}]",
+        "protocol.training.learning_rate: unknown key; expected one of: optimizer, schedule",
+    ),
     (
         "a: [{protocol: {training.optimizer: 3}}]",
         "training.optimizer: invalid value 3; expected a mapping",
