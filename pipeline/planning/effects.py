@@ -40,9 +40,9 @@ def effects(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> list[
             too deep for the images.
     """
     values = [{"name": item.name, **item.model_dump(mode="json")} for item in chosen]
-    optimizer = settings["training"]["optimizer"]
-    texts = map(json.dumps, (settings["source"], settings["model"], values, optimizer))
-    return _effects(settings["name"], settings["data"]["dataset"], *texts)
+    texts = map(json.dumps, (settings["source"], settings["model"], values))
+    optimizer = settings["training"]["optimizer"]["name"]
+    return _effects(settings["name"], settings["data"]["dataset"], *texts, optimizer)
 
 
 @functools.lru_cache(maxsize=1024)  # studies share arms
@@ -61,7 +61,7 @@ def _effects(
     trial = equipped(values)
     named_effects = [[item.name, item.effect(network, shape)] for item in acting]
     require_fit(trial, values, shape, equipped)  # pooling by less takes deeper networks
-    require_trainable(optimizers.parse(json.loads(optimizer)), trial, acting)
+    require_trainable(optimizers.settings()[optimizer](), trial, acting)
     if acting:
         _require_passes(trial, shape, classes)
     return named_effects

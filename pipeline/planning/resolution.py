@@ -72,8 +72,8 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
     document = protocol.model_dump(mode="json")
     # a mapping before the values in it
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):
-        section, *above, field = key.split(".")
-        if section not in ("data", "model", "training") or key.endswith("."):
+        section, *names = key.split(".")
+        if section not in ("data", "model", "training") or not names or "" in names:
             raise Refusal(
                 f"{source}: protocol.{key}: unknown key; "
                 "expected a key of data, model or training, as in model.batch_norm"
@@ -83,7 +83,8 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
                 f"{source}: protocol.{key}: the same for all arms, which share the prepared data; "
                 "expected another protocol"
             )
-        _inner(document[section], above, f"{source}: protocol.{section}")[field] = value
+        inner = _inner(document[section], names[:-1], f"{source}: protocol.{section}")
+        inner[names[-1]] = value
     return resolved(document, source)
 
 
@@ -117,7 +118,7 @@ def _require_full_batch(protocol: Protocol, optimizer: Optimizer, source: Path |
         expected = f"{size} (data.train_size) with {optimizer.name}, which takes the full batch"
         raise Refusal(invalid(f"{source}: training.batch_size", training.batch_size, expected))
     if training.precision == "16-mixed":
-        expected = f"32-true or bf16-mixed with {optimizer.name}: a scaled loss has other minima"
+        expected = f"32-true or bf16-mixed with {optimizer.name}: 16-mixed scales gradients"
         raise Refusal(invalid(f"{source}: training.precision", training.precision, expected))
 
 

@@ -29,9 +29,12 @@ def require_trainable(
     reasons = _clashes(optimizer, regularizers)
     if optimizer.full_batch:
         reasons |= dict(_draws(network, regularizers))
-    if reasons:
-        lines = (f"{what} with {optimizer.name}: {reason}" for what, reason in reasons.items())
-        raise Refusal(*(f"{line}; expected another optimizer" for line in lines))
+    lines = [
+        f"{what} with {optimizer.name}: {reason}; expected another optimizer"
+        for what, reason in reasons.items()
+    ]
+    if lines:
+        raise Refusal(*lines)
 
 
 def _clashes(optimizer: Optimizer, regularizers: Sequence[Regularizer]) -> dict[str, str]:
