@@ -225,11 +225,19 @@ def _require_arguments(settings: Model, make: Callable[..., nn.Module]) -> None:
 
 
 def _require_registered(settings: Model, network: nn.Module) -> None:
-    """Check that all layers and weights are registered.
+    """Check that all layers and weights are registered, and that Python runs their forwards.
 
     Raises:
-        Refusal: A plain attribute holds one.
+        Refusal: A plain attribute holds one, or a module is compiled.
     """
+    for name, module in network.named_modules():
+        if isinstance(module, torch.jit.ScriptModule | torch._dynamo.OptimizedModule):
+            part = f"has a compiled part, {name}" if name else "is a compiled network"
+            raise _refusal(
+                settings,
+                f"{part}, whose layers no noise can reach; expected modules that were not "
+                "compiled by torch.jit or torch.compile",
+            )
     if attribute := unregistered(network):
         raise _refusal(
             settings,

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect
 from pipeline.regularizers._callback import TrainingCallback
+from pipeline.regularizers._refresh import own_buffers, refresh_statistics
 from pipeline.regularizers._regularizer import Regularizer
-from pipeline.regularizers._statistics import own_buffers, refresh_statistics
 
 Weights = dict[str, Tensor]
 

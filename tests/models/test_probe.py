@@ -17,7 +17,7 @@ from pipeline.prediction import members
 from pipeline.prediction.network import assemble
 from pipeline.prediction.tensors import TrainedRun, predictions
 from pipeline.regularizers._audit import NoEffect
-from pipeline.regularizers._statistics import refresh_statistics
+from pipeline.regularizers._refresh import refresh_statistics
 from pipeline.runtime.errors import Refusal
 from pipeline.training.job import _packed
 from pipeline.training.trainer import train

@@ -13,7 +13,7 @@ from pipeline.config.run import Data
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.network import as_images
 from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
-from pipeline.regularizers._statistics import refresh_statistics
+from pipeline.regularizers._refresh import refresh_statistics
 from pipeline.regularizers.weight_averaging import Averager, WeightAveraging, ema, running_mean
 from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
