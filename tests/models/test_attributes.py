@@ -411,6 +411,7 @@ def test_equal_contents_are_equal(value):
     assert contents(network) == contents(network)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("compiled", [torch.jit.script, torch.compile], ids=["jit", "compile"])
 def test_a_compiled_part_is_named(monkeypatch, compiled):
     def make():
