@@ -89,7 +89,7 @@ class StochasticDepth(Regularizer):
             first = max(reasons, key=lambda name: name.count("."))  # an inner one
             raise Refusal(
                 f"{self.name}: the network has no residual branch that can be found; "
-                f"{len(reasons)} modules cannot be traced, as {plain(first) or 'the network'}: "
+                f"not traced: {len(reasons)} of its modules, as {plain(first) or 'the network'}: "
                 f"{reasons[first]}"
             )
         return super().require_sites(network)

@@ -357,5 +357,5 @@ def test_other_branching_is_the_reason_why_there_is_no_block():
     assert not residual_blocks(network)
     (reason,) = untraced(network).values()
     assert "control flow" in reason
-    with pytest.raises(Refusal, match="1 modules cannot be traced, as 0: .* control flow"):
+    with pytest.raises(Refusal, match="not traced: 1 of its modules, as 0: .* control flow"):
         StochasticDepth().effect(network, (2, 6, 6))
