@@ -1,5 +1,6 @@
 """Compare the levels of images with the level that stands for white."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 ROUNDING = 8 * float(np.finfo(np.float32).eps)  # no higher difference from 1 is an error of it
 USED = 0.5  # share of the range below which it is noted
 MARKED = 0.02  # largest share of pixels that may be marks, or defects of a sensor
+DEPTHS = (8, 10, 12, 14)  # of cameras and scanners, in bits
 GAP = 0.25  # share of the range without a pixel between an image and its marks
 
 
@@ -64,5 +66,17 @@ def range_note(highest: float, white: float, is_settable: bool = True) -> str | 
     used = f"levels up to {highest:g} of {white:g} are used: images are dark, with few levels"
     if not is_settable:
         return f"{used}; save them with 8 bits, scaled to the range of 0 to 255"
-    likely = 2 ** int(highest).bit_length() - 1 if highest > 1 else highest
-    return f"{used}; set source.white to the level of white, such as {likely:g}"
+    return f"{used}; set source.white to the level of white, such as {_likely(highest, white)}"
+
+
+def _likely(highest: float, white: float) -> str:
+    """Return a level of white below the present one.
+
+    It is the highest of a usual depth, unless the highest of another depth is reached.
+    """
+    if highest <= 1:
+        return f"{highest:g}"
+    reached = math.ceil(highest).bit_length()
+    usual = [bits for bits in DEPTHS if bits >= reached and 2**bits - 1 < white]
+    depth = usual[0] if usual and highest < 2**reached - 1 else reached
+    return f"{2**depth - 1} ({depth} bits)"

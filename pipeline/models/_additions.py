@@ -16,6 +16,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from pipeline.models._randomness import global_states, restored_globals
+from pipeline.models._tracing import BlockTracer
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 CALLS = (
@@ -52,10 +53,21 @@ class Addition:
 def find_additions(module: nn.Module, training: bool) -> list[Addition]:
     """Return the sums of a shortcut and a branch in a module's own forward, outermost only."""
     graph = _graph(module, training)
-    sums = [_addition(node, module) for node in (graph.nodes if graph else ())]
-    additions = [addition for addition in sums if addition]
+    nodes = graph.nodes if graph else ()
+    unused = [node for node in nodes if not node.users and node.op != "output"]
+    sums = [_addition(node, module) for node in nodes]
+    additions = [
+        addition
+        for addition in sums
+        # what changes a tensor in place would have to be moved with the branch
+        if addition and addition.exclusive.isdisjoint(_inputs(unused))
+    ]
     inner = frozenset[fx.Node]().union(*(addition.exclusive for addition in additions))
     return [addition for addition in additions if addition.node not in inner]
+
+
+def _inputs(nodes: Sequence[fx.Node]) -> set[fx.Node]:
+    return set(itertools.chain(*(node.all_input_nodes for node in nodes)))
 
 
 def passed_over(network: nn.Module) -> int:
@@ -72,25 +84,39 @@ def _is_equal(sides: Sequence[Addition], block: nn.Module) -> bool:
     return len(numbers) == 1 and numbers != {0}
 
 
-def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
-    """Return the graph of a module's forward with its submodules as leaves, or None.
+def untraced(network: nn.Module) -> dict[str, str]:
+    """Return name -> why of the modules that cannot be traced."""
+    composed = [(name, part) for name, part in network.named_modules() if _composed(part)]
+    graphs = {name: _traced(module, True) for name, module in composed}
+    return {name: graph for name, graph in graphs.items() if isinstance(graph, str)}
 
-    None too if the forward draws, which would be a constant of the graph, changes a buffer, or
-    switches gradients off, which a graph does not keep.
+
+def _graph(module: nn.Module, training: bool) -> fx.Graph | None:
+    """Return the graph of a module's forward with its submodules as leaves, or None."""
+    graph = _traced(module, training) if _composed(module) else None
+    return graph if isinstance(graph, fx.Graph) else None
+
+
+def _traced(module: nn.Module, training: bool) -> fx.Graph | str:
+    """Return the graph of a module's forward with its submodules as leaves, or why there is none.
+
+    None if the forward draws, which would be a constant of the graph, changes a buffer, or switches
+    gradients off, which a graph does not keep.
     """
-    if not _composed(module):
-        return None
     copied, states = copy.deepcopy(module), global_states()  # a forward may change its module
     copied.training = training
     try:
         with restored_globals(), torch.enable_grad():
-            tracer = _Tracer()
+            tracer = BlockTracer()
             graph = tracer.trace(copied)
-            changed = _is_changed(module, copied) or any(map(_changes_buffer, graph.nodes))
-            if changed or global_states() != states or not tracer.keeps_gradients:
-                return None
-    except Exception:  # whatever a user's forward raises on meeting a symbol: it cannot be traced
-        return None
+            if _is_changed(module, copied) or any(map(_changes_buffer, graph.nodes)):
+                return "its forward changes a buffer"
+            if global_states() != states:
+                return "its forward draws random numbers"
+            if not tracer.keeps_gradients:
+                return "its forward switches gradients off"
+    except Exception as error:  # whatever a user's forward raises on meeting a symbol
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
     constants = {name: value for name, value in vars(copied).items() if CONSTANT in name}
     vars(module).update(constants)
     return graph
@@ -113,22 +139,6 @@ def _changes_buffer(node: fx.Node) -> bool:
 def _composed(module: nn.Module) -> bool:
     """Return whether a module is a user's and has submodules."""
     return not type(module).__module__.startswith("torch.") and any(True for _ in module.children())
-
-
-class _Tracer(fx.Tracer):
-    """Traces one forward; buffers are read whenever the graph runs, as parameters are."""
-
-    proxy_buffer_attributes = True
-    keeps_gradients = True
-
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        """Note whether gradients are on where a node is made."""
-        self.keeps_gradients &= torch.is_grad_enabled()
-        return super().create_node(*args, **kwargs)
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Return True: every submodule is."""
-        return True
 
 
 def _addition(node: fx.Node, block: nn.Module) -> Addition | None:

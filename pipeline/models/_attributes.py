@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from pipeline.models._reads import may_be_read
+from pipeline.runtime import behaviour
+from pipeline.runtime.errors import Refusal
+
 REGISTERED = ("training", "_parameters", "_buffers", "_modules")
 NUMBERS = (bool, int, float, complex, str, np.generic)
 FOUND = (nn.Module, Tensor, np.ndarray, *NUMBERS)
@@ -57,6 +61,23 @@ def _trained(value: Any) -> list[Any]:
 def attribute_of(name: str) -> str:
     """Return the attribute in which a value lies, as `blocks` for `blocks[0]`."""
     return name.partition("[")[0]
+
+
+def is_read_back(network: nn.Module, name: str) -> bool:
+    """Return whether an attribute of a module or class may act on a later pass, by the sources.
+
+    True of anything else, and if a source is not found.
+    """
+    owner, _, attribute = name.rpartition(".")
+    classes = _classes(network)
+    modules = {module for module, _ in network.named_modules()}
+    if owner not in modules | {kind.__name__ for kind in classes} or attribute.endswith("_hooks"):
+        return True
+    try:
+        files = {path for kind in classes for path in behaviour.modules(kind.__module__).values()}
+        return may_be_read(attribute, [path.read_text("utf-8") for path in sorted(files)])
+    except (Refusal, OSError, SyntaxError, UnicodeDecodeError):
+        return True
 
 
 def contents(network: nn.Module) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pipeline.models._flow import JOINS, Flow, place_of, tensors_in
 from pipeline.models._randomness import global_states, restored_globals, seed_globals
 
 PRODUCTS = ("mm", "mv", "conv", "linear", "bilinear", "trilinear", "rnn", "lstm", "gru")
@@ -18,7 +19,6 @@ RESIZING = "upsample"  # their names hold those of products, as upsample_bilinea
 KERNELS = {"mm": 1, "addmm": 2, "convolution": 1}  # the place of the weight of a layer
 COPIES = ("_to_copy", "clone")  # of a weight, as autocast makes them: the weight itself
 SELECTIONS = ("index", "index_select", "gather")  # of the matrices of experts in one weight
-JOINS = ("cat", "stack")  # of the matrices of experts
 HOLDERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # without a forward
 LAYERS = (*WEIGHTED, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 PASSES = 16  # of a network that draws: a module skipped with chance 1/2 is then seen almost surely
@@ -37,8 +37,10 @@ class Probe:
         changed: Names of the parameters that were changed, as by a mask or a scale, and then
             entered one as the weight of a layer.
         gradients: Names of the parameters that got a gradient.
-        first: Names of the modules that were called before anything was multiplied: what they read
-            is the images.
+        queries: Names of the parameters whose products with units become, by a softmax, the weights
+            of a sum, as those of learned queries: not weights of a layer.
+        reading: Names of the modules that read the images, before anything was multiplied; beside
+            other units if these are joined to them.
     """
 
     memory_format: torch.memory_format
@@ -46,7 +48,8 @@ class Probe:
     factors: frozenset[str]
     changed: frozenset[str]
     gradients: frozenset[str]
-    first: frozenset[str]
+    queries: frozenset[str]
+    reading: frozenset[str]
 
 
 def probe(network: nn.Module, images: Tensor) -> Probe:
@@ -76,14 +79,16 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
     parameters = dict(copied.named_parameters(remove_duplicate=False))
     products = _Products(parameters, _of_layers(copied))
     called: set[str] = set()
-    first: set[str] = set()
+    reading: set[str] = set()
 
-    def enter(name: str) -> None:
-        if not products.factors:
-            first.add(name)
+    def enter(name: str, given: Any) -> None:
+        if products.flow.holds_images(given):
+            reading.add(name)
 
     for name, module in copied.named_modules():
-        module.register_forward_pre_hook(lambda *_, name=name: enter(name))
+        module.register_forward_pre_hook(
+            lambda _, *given, name=name: enter(name, given), with_kwargs=True
+        )
         module.register_forward_hook(lambda *_, name=name: called.add(name))
     callable_names = _callable(copied)
     inputs = images.contiguous(memory_format=memory_format)
@@ -91,6 +96,7 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
         for number in range(PASSES):
             seed_globals(0, "probe", number)
             before = global_states()
+            products.flow.begin(inputs)
             with products:
                 outputs = copied(inputs).sum()
             with _GroupNorms():  # type: ignore[no-untyped-call]  # in torch
@@ -99,7 +105,9 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
             is_whole = called >= callable_names and gradients == parameters.keys()
             if is_whole or before == global_states():
                 break
-    seen = called, products.factors, products.changed, gradients, first
+    queries = products.flow.queries
+    changed = products.changed - queries
+    seen = called, products.factors, changed, gradients, queries, reading
     return Probe(memory_format, *map(frozenset, seen))
 
 
@@ -138,8 +146,9 @@ class _Products(TorchDispatchMode):
         }
         self.changes: dict[int, set[str]] = {}  # the parameters that a tensor was made of
         for name, parameter in parameters.items():
-            self.names.setdefault(_storage(parameter), set()).add(name)
+            self.names.setdefault(place_of(parameter), set()).add(name)
         self.of_layers = of_layers
+        self.flow = Flow(parameters.values())
         self.made: list[Tensor] = []  # kept, so that no other tensor takes their place in memory
         self.factors: set[str] = set()
         self.changed: set[str] = set()
@@ -151,12 +160,17 @@ class _Products(TorchDispatchMode):
         is_product = not operation.startswith(RESIZING) and any(
             word in operation for word in PRODUCTS
         )
+        operands = tensors_in((args, kwargs))
+        factors: list[tuple[Tensor, set[str]]] = []
         if is_product:
-            self._look(args[1:] if operation in SUMMED else args)
+            multiplied = args[1:] if operation in SUMMED else args
+            self._look(multiplied)
             self._look_at_kernel(operation, args)
+            factors = [(value, self._queries_in(value)) for value in tensors_in(multiplied)]
         result = func(*args, **(kwargs or {}))
+        self.flow.note(operation, factors, operands, result)
         if names := self._held(operation, args, result):
-            self.names[_storage(result)] = names
+            self.names[place_of(result)] = names
             self.made.append(result)
         elif not is_product and isinstance(result, Tensor) and result.dim() > 1:
             self._note_change(args, result)
@@ -165,38 +179,39 @@ class _Products(TorchDispatchMode):
     def _held(self, operation: str, args: tuple[Any, ...], result: Any) -> set[str]:
         """Return the names of the parameters whose matrices a copy or a selection holds."""
         if operation in COPIES:
-            return self.names.get(_storage(args[0]), set())
+            return self.names.get(place_of(args[0]), set())
         if operation in SELECTIONS and args[0].dim() > 2:
             is_whole = result.shape[-2:] == args[0].shape[-2:]
-            return self.names.get(_storage(args[0]), set()) if is_whole else set()
+            return self.names.get(place_of(args[0]), set()) if is_whole else set()
         if operation in JOINS:
-            parts = [self.names.get(_storage(part), set()) for part in args[0]]
+            parts = [self.names.get(place_of(part), set()) for part in args[0]]
             return set[str]().union(*parts) if all(parts) else set()
         return set()
 
     def _note_change(self, operands: Iterable[Any], result: Tensor) -> None:
         """Note that a tensor was made of the parameters of its shape among the operands."""
-        if _storage(result) in self.names:  # a view
+        if place_of(result) in self.names:  # a view
             return
-        tensors = torch.utils._pytree.tree_leaves(operands)
-        places = [_storage(value) for value in tensors if isinstance(value, Tensor)]
+        places = [place_of(value) for value in tensors_in(operands)]
         sources = set[str]().union(
             *(self.names.get(place, set()) | self.changes.get(place, set()) for place in places)
         )
         if alike := {name for name in sources if self.shapes.get(name) == result.shape}:
-            self.changes[_storage(result)] = alike
+            self.changes[place_of(result)] = alike
             self.made.append(result)
 
     def _look_at_kernel(self, operation: str, args: tuple[Any, ...]) -> None:
         place = KERNELS.get(operation)
         if place is not None:
-            self.changed |= self.changes.get(_storage(args[place]), set())
+            self.changed |= self.changes.get(place_of(args[place]), set())
+
+    def _queries_in(self, value: Tensor) -> set[str]:
+        """Return the names of parameters of no layer that a factor is or was made of."""
+        place = place_of(value)
+        return (self.names.get(place, set()) | self.changes.get(place, set())) - self.of_layers
 
     def _look(self, operands: Iterable[Any]) -> None:
-        tensors = torch.utils._pytree.tree_leaves(operands)
-        found = [
-            self.names.get(_storage(value), set()) for value in tensors if isinstance(value, Tensor)
-        ]
+        found = [self.names.get(place_of(value), set()) for value in tensors_in(operands)]
         of_parameters = [names for names in found if names]
         if len(of_parameters) > 1:
             of_layers = [names for names in of_parameters if names & self.of_layers]
@@ -219,7 +234,3 @@ class _GroupNorms(TorchDispatchMode):
             if not needs_gradient and not inputs.is_contiguous():
                 raise RuntimeError("group norm in channels_last layout of inputs without gradient")
         return func(*args, **(kwargs or {}))
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

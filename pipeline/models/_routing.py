@@ -96,6 +96,8 @@ def _group(
         return NOT_DECAYED, "changed before the product"
     if probe is not None and full not in probe.factors:
         return NOT_DECAYED, "no factor of a product: position, token or scale"
+    if probe is not None and full in probe.queries:
+        return NOT_DECAYED, "its products are the weights of a sum: query"
     return DECAYED, "matrix or kernel"
 
 

@@ -2,11 +2,12 @@
 
 import copy
 
-from torch import fx, nn
+from torch import nn
 
 from pipeline.models._probe import probe_of
 from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.models._routing import changes_its_weight, decayed, is_computed, routes
+from pipeline.models._tracing import CheckedTracer
 from pipeline.runtime.errors import Refusal
 
 Site = tuple[str, nn.Module]  # qualified name, module
@@ -36,9 +37,8 @@ def linear_layers(network: nn.Module) -> list[Site]:
 
 
 def hidden_layers(network: nn.Module) -> list[Site]:
-    """Return the linear layers with hidden inputs: all but a first layer of the network."""
-    first = first_layer(network)
-    return [site for site in _in_order(network, nn.Linear) if site[1] is not first]
+    """Return the linear layers with hidden inputs: all but those that read the images."""
+    return [site for site in _in_order(network, nn.Linear) if not reads_images(network, *site)]
 
 
 def convolutions(network: nn.Module) -> list[Site]:
@@ -108,17 +108,20 @@ def kind_of(module: nn.Module) -> str:
     return next((kind for kind, types in KINDS.items() if isinstance(module, types)), "")
 
 
-def first_layer(network: nn.Module) -> nn.Module | None:
-    """Return the linear layer or convolution that reads the images; None if no module does."""
+def reads_images(network: nn.Module, name: str, module: nn.Module) -> bool:
+    """Return whether a linear layer or convolution reads the images, beside hidden units or not.
+
+    Of a network of this package, that is its first layer.
+
+    Args:
+        network: The plain network.
+        name: The qualified name of the module.
+        module: The module.
+    """
     known = probe_of(network)
-    return next(
-        (
-            module
-            for name, module in _in_order(network, *LAYERS)
-            if known is None or plain(name) in known.first
-        ),
-        None,
-    )
+    if known is not None:
+        return isinstance(module, LAYERS) and plain(name) in known.reading
+    return module is next((layer for _, layer in _in_order(network, *LAYERS)), None)
 
 
 def why_not(network: nn.Module, name: str, module: nn.Module) -> list[str]:
@@ -188,7 +191,7 @@ def _calls(network: nn.Module) -> dict[str, int]:
     try:
         with restored_globals():
             seed_globals(0, "trace")  # the order is that of one draw
-            graph = fx.Tracer().trace(copy.deepcopy(network))  # a forward may change it
+            graph = CheckedTracer().trace(copy.deepcopy(network))  # a forward may change it
     except Exception:  # whatever a user's forward raises on meeting a symbol
         return {}
     names = dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module")

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from pipeline.config.validation import suggestion
-from pipeline.models._attributes import attribute_of, contents, unregistered
+from pipeline.models._attributes import attribute_of, contents, is_read_back, unregistered
 from pipeline.models._initialization import Network
 from pipeline.models._probe import Probe, probe
 from pipeline.models._randomness import global_states, restored_globals, seed_globals
@@ -225,11 +225,19 @@ def _require_arguments(settings: Model, make: Callable[..., nn.Module]) -> None:
 
 
 def _require_registered(settings: Model, network: nn.Module) -> None:
-    """Check that all layers and weights are registered.
+    """Check that all layers and weights are registered, and that Python runs their forwards.
 
     Raises:
-        Refusal: A plain attribute holds one.
+        Refusal: A plain attribute holds one, or a module is compiled.
     """
+    for name, module in network.named_modules():
+        if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod"):
+            part = f"has a compiled part, {name}" if name else "is a compiled network"
+            raise _refusal(
+                settings,
+                f"{part}, whose layers no noise can reach; expected modules that were not "
+                "compiled by torch.jit or torch.compile",
+            )
     if attribute := unregistered(network):
         raise _refusal(
             settings,
@@ -367,6 +375,7 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -
     # passes from other seeds first: what a first pass draws and keeps then differs
     passed = [_states_after(used, images, seed) for seed in (2, 1)]
     changed = [*_changed(used, state, images, others), *_changed(other, state, others, images)]
+    changed = [name for name in dict.fromkeys(changed) if is_read_back(used, name)]
     if seeded := [*_shared(made, made_again), *_shared(*passed)]:
         raise _refusal(
             settings,

@@ -1,9 +1,10 @@
 """Define noise layers: their switch, their generators, and their places in a network."""
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -55,9 +56,12 @@ class NoiseLayer(nn.Module, ABC):
         self.count(passes=1)
         return self.sample
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the sampled or the deterministic form, by the switch alone."""
-        return self.form()(inputs)
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
+        """Return the sampled or the deterministic form, by the switch alone.
+
+        Inputs by name are those of a module that the layer replaces, in the order of its forward.
+        """
+        return self.form()(*inputs, *named.values())
 
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -91,9 +95,23 @@ def require_draws(layers: Sequence[NoiseLayer]) -> None:
 def place_before(module: nn.Module, layer: NoiseLayer) -> None:
     """Apply `layer` to the input of `module`; names and types in the network stay the same."""
     name = attach(module, layer)
-    module.register_forward_pre_hook(
-        lambda owner, given: (owner.get_submodule(name)(given[0]), *given[1:])
-    )
+
+    def apply(
+        owner: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        noise = owner.get_submodule(name)
+        if given:
+            return (noise(given[0]), *given[1:]), named
+        first = first_named(owner, named)
+        return given, named | {first: noise(named[first])}
+
+    module.register_forward_pre_hook(apply, with_kwargs=True)
+
+
+def first_named(module: nn.Module, named: Mapping[str, Any]) -> str:
+    """Return which of the arguments by name comes first in a module's forward: its input."""
+    parameters = inspect.signature(module.forward).parameters
+    return next((key for key in parameters if key in named), next(iter(named)))
 
 
 def place_after(module: nn.Module, layer: NoiseLayer) -> None:

@@ -10,6 +10,7 @@ Test rule: 12 noise passes (deterministic with `regions: fixed`, which has no no
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self, final
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 from pipeline.models._sites import Site, linear_layers, pooling_layers
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect
-from pipeline.regularizers._noise import NoiseLayer, mode, place_instead
+from pipeline.regularizers._noise import NoiseLayer, first_named, mode, place_instead
 from pipeline.regularizers._regions import (
     Axis,
     Regions,
@@ -100,7 +101,7 @@ class FractionalMaxPooling(Regularizer):
         for number, (site, module) in enumerate(sites):
             place_instead(module, kind(Sizing(self, site, number)), NAME)
         for _, linear in linear_layers(network):
-            linear.register_forward_pre_hook(_require_features)
+            linear.register_forward_pre_hook(_require_features, with_kwargs=True)
 
     def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
         """Return the settings with the sizes of every axis in place of ratio or output_sizes.
@@ -200,9 +201,9 @@ class FixedRegions(nn.Module):
         super().__init__()
         self.sizing = sizing
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # the name in nn.MaxPool2d
         """Return (N, C, h, w) for inputs (N, C, H, W)."""
-        return _fixed(inputs, self.sizing)
+        return _fixed(input, self.sizing)
 
 
 @final
@@ -277,13 +278,16 @@ def _layers(network: nn.Module) -> list[FixedRegions | DrawnRegions]:
     return [module for module in network.modules() if isinstance(module, kinds)]
 
 
-def _require_features(linear: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+def _require_features(
+    linear: nn.Module, arguments: tuple[Tensor, ...], named: Mapping[str, Tensor]
+) -> None:
     """Check that a linear layer takes as many features as the new sizes give it.
 
     Raises:
         Refusal: The numbers differ.
     """
-    given, taken = arguments[0].shape[-1], linear.in_features
+    inputs = arguments[0] if arguments else named[first_named(linear, named)]
+    given, taken = inputs.shape[-1], linear.in_features
     if given != taken:
         raise Refusal(
             f"{NAME}: the new sizes give a linear layer {given} features, which takes {taken}; "

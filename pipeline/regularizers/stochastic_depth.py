@@ -15,11 +15,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.models._additions import passed_over
+from pipeline.models._additions import passed_over, untraced
 from pipeline.models._residuals import Gate, ResidualBlock, residual_blocks
+from pipeline.models._sites import plain
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect, require_rate
 from pipeline.regularizers._noise import NoiseLayer, layers_of
 from pipeline.regularizers._regularizer import Regularizer
+from pipeline.runtime.errors import Refusal
 
 
 def stochastic_depth(
@@ -74,6 +76,22 @@ class StochasticDepth(Regularizer):
     def sites(self, network: nn.Module) -> list[ResidualBlock]:
         """Return the residual blocks of the network."""
         return residual_blocks(network)
+
+    def require_sites(self, network: nn.Module) -> Sequence[ResidualBlock]:
+        """Return `sites`, of which there must be at least one.
+
+        Raises:
+            Refusal: There is none, or what may be one cannot be traced.
+        """
+        reasons = untraced(network) if not self.sites(network) else {}
+        if reasons:
+            first = max(reasons, key=lambda name: name.count("."))  # an inner one
+            raise Refusal(
+                f"{self.name}: the network has no residual branch that can be found; "
+                f"not traced: {len(reasons)} of its modules, as {plain(first) or 'the network'}: "
+                f"{reasons[first]}"
+            )
+        return super().require_sites(network)
 
     def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
         """Return every branch's chance: with a single branch, both kinds of decay are one."""
@@ -139,10 +157,6 @@ class BranchLayer(NoiseLayer, Gate):
     def deterministic(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
         """Return the sum with the branch multiplied by its chance of survival."""
         return torch.add(inputs, self.branch(*pieces), alpha=self.survival)
-
-    def forward(self, inputs: Tensor, *pieces: Tensor) -> Tensor:
-        """Return the sampled or the deterministic form, by the switch alone."""
-        return self.form()(inputs, *pieces)
 
 
 def _branches(blocks: Sequence[ResidualBlock]) -> int:

@@ -2,7 +2,7 @@
 
 Exponential (EMA), or the plain mean of Polyak and Juditsky (Acceleration of Stochastic
 Approximation by Averaging, SIAM J. Control Optim. 30, 1992) and of SWA (Izmailov et al., UAI 2018),
-from `start` on. Batch-norm statistics are recomputed for the averaged weights; the raw weights are
+from `start` on. Running statistics are recomputed for the averaged weights; the raw weights are
 stored too.
 Test rule: deterministic, with the averaged weights.
 """
@@ -14,15 +14,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.data.loader import as_fractions
-from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect
 from pipeline.regularizers._callback import TrainingCallback
-from pipeline.regularizers._noise import mode
+from pipeline.regularizers._refresh import own_buffers, refresh_statistics
 from pipeline.regularizers._regularizer import Regularizer
 
 Weights = dict[str, Tensor]
-NORMS = nn.modules.batchnorm._BatchNorm
 
 
 def ema(average: Tensor, value: Tensor, decay: float) -> Tensor:
@@ -104,12 +101,13 @@ class WeightAveraging(Regularizer):
 class Averager(TrainingCallback):
     """Averages after every update from `start` on; the average replaces the weights at the end."""
 
-    state: ClassVar = ("count", "average")
+    state: ClassVar = ("count", "average", "buffers")
 
     def __init__(self, kind: str, decay: float, start: float):
         self.kind, self.decay, self.start = kind, decay, start
         self.count = 0
         self.average: Weights = {}
+        self.buffers: Weights = {}  # averages of them
         self.raw: Weights = {}
         self.distance = 0.0
 
@@ -119,12 +117,14 @@ class Averager(TrainingCallback):
         if trainer.global_step <= self.start * trainer.estimated_stepping_batches:
             return
         for name, parameter in _all_parameters(task.network):
-            value, average = parameter.detach(), self.average.get(name)
-            self.average[name] = value.clone() if average is None else self._blend(average, value)
+            self._add(self.average, name, parameter.detach())
+        for name, buffer in own_buffers(task.network):
+            if buffer.is_floating_point():
+                self._add(self.buffers, name, buffer)
         self.count += 1
 
     def on_train_end(self, trainer: Any, task: Any) -> None:
-        """Keep the raw weights, load the average and recompute batch-norm statistics for it."""
+        """Keep the raw weights, load the average and recompute running statistics for it."""
         if not self.count:
             return
         network = task.network
@@ -135,14 +135,22 @@ class Averager(TrainingCallback):
         network.load_state_dict({**self.raw, **self.average})
         if self.decay or self.kind == "mean":
             batches = trainer.train_dataloader
-            refresh_statistics(network, batches.images, batches.size)
+            refresh_statistics(network, batches.images, batches.size, self.buffers)
 
     def kept_weights(self) -> dict[str, list[Weights]]:
         """Return the raw weights, to store next to the average."""
         return {"raw": [self.raw]} if self.raw else {}
 
-    def _blend(self, average: Tensor, value: Tensor) -> Tensor:
+    def _add(self, averages: Weights, name: str, value: Tensor) -> None:
+        average = averages.get(name)
+        if average is None or average.shape != value.shape:
+            averages[name] = value.clone()
+            return
         average = average.to(value.device)  # that of a checkpoint is on the CPU
+        if not torch.equal(average, value):  # values that are not finite have no mean
+            averages[name] = self._blend(average, value)
+
+    def _blend(self, average: Tensor, value: Tensor) -> Tensor:
         if self.kind == "ema":
             return ema(average, value, self.decay)
         return running_mean(average, value, self.count)
@@ -151,37 +159,3 @@ class Averager(TrainingCallback):
 def _all_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Yield parameters under all their names: a tied one has several."""
     return network.named_parameters(remove_duplicate=False)
-
-
-@torch.no_grad()
-def refresh_statistics(network: nn.Module, images: Tensor, batch_size: int) -> None:
-    """Recompute batch-norm means and variances for the present weights.
-
-    They are the means over one pass in whole batches, without noise. A norm that this pass does not
-    update, since it is in evaluation mode or never called, keeps its statistics.
-
-    Args:
-        network: The network, changed in place.
-        images: (N, channels, height, width).
-        batch_size: The number of images in a batch.
-    """
-    device = next(network.parameters()).device
-    norms = [
-        module
-        for module in network.modules()
-        if isinstance(module, NORMS) and module.running_mean is not None
-    ]
-    momenta = [norm.momentum for norm in norms]
-    statistics = [{key: value.clone() for key, value in norm.named_buffers()} for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative mean
-    with mode(network, training=True, sampling=False), restored_globals():
-        seed_globals(0, "statistics")
-        for batch in images.split(batch_size):
-            if len(batch) == batch_size:
-                network(as_fractions(batch.to(device)))
-    for norm, momentum, before in zip(norms, momenta, statistics, strict=True):
-        norm.momentum = momentum
-        if not norm.num_batches_tracked:
-            norm.load_state_dict(before, strict=False)

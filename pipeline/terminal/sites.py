@@ -21,7 +21,7 @@ from pipeline.models._draws import own_parts
 from pipeline.models._probe import probe_of
 from pipeline.models._residuals import ResidualBlock, residual_blocks
 from pipeline.models._routing import Route, routes
-from pipeline.models._sites import first_layer, kind_of, plain, why_not
+from pipeline.models._sites import kind_of, plain, reads_images, why_not
 from pipeline.models.imported import require_fit
 from pipeline.planning.protocols import document_of
 from pipeline.planning.resolution import resolved
@@ -151,12 +151,11 @@ def _module_rows(
 ) -> Iterator[Row]:
     """Yield name, kind, what acts and notes, of modules that may be sites or have state."""
     blocks = {block.name for block in residual_blocks(network)}
-    first = first_layer(network)
     for name, module in network.named_modules():
         kind = "residual block" if name in blocks else kind_of(module)
         if kind or name in acted or name in own:
             labels = ", ".join(acted.get(name, ())) or "none"
-            notes = ["first layer"] if module is first else []
+            notes = ["reads the images"] if reads_images(network, name, module) else []
             notes += [*why_not(network, name, module), *own.get(name, ())]
             yield plain(name) or WHOLE, kind or type(module).__name__, labels, ", ".join(notes)
 

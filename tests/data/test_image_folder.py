@@ -560,7 +560,7 @@ def test_a_split_in_a_folder_of_its_name(root):
         (["train/cat", "train/dog", "valid/cat"], "folders train, valid; expected classes, or"),
         (["Train/cat", "Val/cat"], "Train: folders cat and no image; expected <class>/<image>"),
         (["train/cat/images", "train/dog/images"], "cat: folders images and no image"),
-        (["."], "0 folders of classes; expected >= 2, one for each class; 2 files lie beside"),
+        (["."], "0 folders of classes; expected >= 2, one for each class; 2 files beside"),
     ],
 )
 def test_layouts_that_are_not_taken(tmp_path, folders, words):
@@ -702,6 +702,11 @@ def test_links_within_and_hidden_files(root):
 def test_folders_that_are_no_classes(root):
     assert "nowhere: missing; expected a folder" in refusal(root / "nowhere")
     assert "cat: 0 folders of classes; expected >= 2" in refusal(root / "cat")
+    (root / "one" / "cat").mkdir(parents=True)
+    (root / "one" / "notes.txt").touch()
+    assert "one: 1 folder of classes; expected >= 2" in refusal(root / "one")
+    assert "1 file beside them" in refusal(root / "one")
+    shutil.rmtree(root / "one")
     (root / "fox").mkdir()
     assert "too few images of fox (0); expected >= 3 of each class" in refusal(root)
     for number in range(2):

@@ -409,3 +409,17 @@ def test_equal_contents_are_equal(value):
     network = nn.Identity()
     network.value = value
     assert contents(network) == contents(network)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("compiled", [torch.jit.script, torch.compile], ids=["jit", "compile"])
+def test_a_compiled_part_is_named(monkeypatch, compiled):
+    def make():
+        network = Hidden()
+        network.last = compiled(network.last)
+        return network
+
+    monkeypatch.setattr(sys.modules["keeping"], "make", make, raising=False)
+    model = {"name": "imported", "import": "keeping:make"}
+    with pytest.raises(Refusal, match="keeping:make has a compiled part, last, .*torch.compile"):
+        models.build(model, (1, 8, 8), 10)

@@ -17,7 +17,7 @@ from pipeline.prediction import members
 from pipeline.prediction.network import assemble
 from pipeline.prediction.tensors import TrainedRun, predictions
 from pipeline.regularizers._audit import NoEffect
-from pipeline.regularizers.weight_averaging import refresh_statistics
+from pipeline.regularizers._refresh import refresh_statistics
 from pipeline.runtime.errors import Refusal
 from pipeline.training.job import _packed
 from pipeline.training.trainer import train
@@ -449,7 +449,7 @@ def test_initialization_leaves_frozen_weights():
 def test_norms_that_a_pass_does_not_update_keep_their_statistics(network):
     net = built(network)
     net.network.norm.running_mean.fill_(0.3)
-    refresh_statistics(net, torch.rand(20, *SHAPE), 10)
+    refresh_statistics(net, torch.rand(20, *SHAPE), 10, {})
     assert torch.equal(net.network.norm.running_mean, torch.full((6,), 0.3))
 
 

@@ -9,8 +9,11 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline import models
+from pipeline.models._additions import untraced
 from pipeline.models._residuals import Gate, residual_blocks
 from pipeline.models.resnet import Block
+from pipeline.regularizers.stochastic_depth import StochasticDepth
+from pipeline.runtime.errors import Refusal
 
 IMAGES = torch.rand(6, 4, 5, 5)
 
@@ -292,3 +295,67 @@ def test_products_count_as_layers():
     (block,) = residual_blocks(module)
     block.insert({"gate": Adding(scale=0.0)})
     assert torch.equal(module(IMAGES), module.base(IMAGES))
+
+
+class Checking(nn.Module):
+    """Checks sizes as `check` does, then adds its branch."""
+
+    def __init__(self, check):
+        super().__init__()
+        self.check, self.layer = check, nn.Conv2d(2, 2, 3, padding=1)
+
+    def forward(self, maps):
+        inner = torch.relu(maps)
+        self.check(inner)
+        return maps + self.layer(inner)
+
+
+def asserts(maps):
+    _, channels, height, width = maps.shape
+    assert channels == 2 and height == width, f"sizes {height}x{width}"  # noqa: PT018
+
+
+def asserts_of_several(maps):
+    assert maps.dim() == 4, "expected maps"
+    assert not maps.size(1) > 3
+    assert 2 == maps.shape[1] < 5
+    assert maps.shape[-1] % 2 == 0
+
+
+def raises(maps):
+    if maps.shape[1] != 2 or maps.shape[2] < 4:
+        raise ValueError(f"shape {maps.shape}")
+
+
+def asserts_by_torch(maps):
+    torch._assert(maps.shape[1] == 2, "channels")
+
+
+def pads(maps):
+    if maps.shape[2] % 2:
+        maps = functional.pad(maps, (0, 1))
+
+
+@pytest.mark.parametrize("check", [asserts, asserts_of_several, raises, asserts_by_torch])
+def test_a_forward_that_checks_sizes_is_a_block(check):
+    torch.manual_seed(0)
+    block = Checking(check)
+    network, images = nn.Sequential(block), torch.randn(3, 2, 6, 6)
+    expected = network(images)
+    (found,) = residual_blocks(network)
+    found.insert({"gate": Adding(0.5)})
+    assert torch.allclose(network(images) - images, (expected - images) / 2, atol=1e-6)
+
+
+def test_a_branch_that_is_changed_without_a_result_is_no_block():
+    block = Checking(lambda maps: maps.mul_(2))
+    assert not residual_blocks(nn.Sequential(block))
+
+
+def test_other_branching_is_the_reason_why_there_is_no_block():
+    network = nn.Sequential(Checking(pads))
+    assert not residual_blocks(network)
+    (reason,) = untraced(network).values()
+    assert "control flow" in reason
+    with pytest.raises(Refusal, match="not traced: 1 of its modules, as 0: .* control flow"):
+        StochasticDepth().effect(network, (2, 6, 6))

@@ -332,13 +332,27 @@ class BorrowedStem(nn.Module):
         return self.head(functional.relu(functional.linear(images.flatten(1), self.stem.weight)))
 
 
+class Towers(nn.Module):
+    """Reads the images by two layers, one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.head = nn.Linear(64, 16), nn.Linear(64, 16), nn.Linear(32, 10)
+
+    def forward(self, images):
+        left = torch.relu(self.left(images.flatten(1)))
+        right = torch.relu(self.right(images.flatten(1)))
+        return self.head(torch.cat([left, right], 1))
+
+
 def test_branches_added_by_the_network_itself_are_found():
     (block,) = residual_blocks(built(Stacked))
     assert (block.name, block.branches) == ("network", 3)
 
 
 @pytest.mark.parametrize(
-    ("network", "hidden"), [(HeadFirst, {"head", "middle"}), (BorrowedStem, {"head"})]
+    ("network", "hidden"),
+    [(HeadFirst, {"head", "middle"}), (BorrowedStem, {"head"}), (Towers, {"head"})],
 )
 def test_hidden_inputs_are_those_that_something_has_multiplied(network, hidden):
     names = {name.removeprefix("network.") for name, _ in hidden_layers(built(network))}
@@ -427,3 +441,109 @@ def test_the_matrices_of_experts_are_factors(how):
     seen = probe(Experts(how), torch.randn(3, *SHAPE))
     assert seen.factors >= {"matrices", "first.weight", "head.weight"}
     assert "table" not in seen.factors
+
+
+class LearnedQueries(nn.Module):
+    """Pools patches by the products of learned queries with them; `how` takes query and patches."""
+
+    def __init__(self, how, shape=(2, 8)):
+        super().__init__()
+        self.how, self.embed, self.head = how, nn.Linear(4, 8), nn.Linear(8, 10)
+        self.query = nn.Parameter(torch.randn(shape) / 3)
+        self.mixing = nn.Parameter(torch.randn(8, 8) / 3)
+
+    def forward(self, images):
+        units = self.embed(images.reshape(len(images), 16, 4)) @ self.mixing
+        return self.head(self.how(self.query, torch.relu(units)).mean(1))
+
+
+POOLINGS = {
+    "matmul": lambda query, units: (query @ units.mT).softmax(-1) @ units,
+    "reversed": lambda query, units: (units @ query.T).softmax(1).mT @ units,
+    "scaled": lambda query, units: (query @ units.mT / 8**0.5 + 1).softmax(-1) @ units,
+    "query scaled": lambda query, units: (units @ (query / 3).T).softmax(1).mT @ units,
+    "einsum": lambda query, units: torch.einsum(
+        "nqt,ntd->nqd", torch.einsum("qd,ntd->nqt", query, units).softmax(-1), units
+    ),
+    "weighted sum": lambda query, units: (
+        (units @ query.T).softmax(1)[..., None] * units[:, :, None]
+    ).sum(1),
+    "sigmoid": lambda query, units: (query @ units.mT).sigmoid() @ units,
+    "dropped": lambda query, units: functional.dropout((query @ units.mT).softmax(-1), 0.5) @ units,
+    "expanded": lambda query, units: (
+        torch.bmm(query.expand(len(units), -1, -1), units.mT).softmax(-1) @ units
+    ),
+    "fused": lambda query, units: functional.scaled_dot_product_attention(
+        query.expand(len(units), 1, -1, -1), units[:, None], units[:, None]
+    )[:, 0],
+    "memory": lambda query, units: (units @ query.T).softmax(-1) @ query,
+}
+
+
+@pytest.mark.parametrize("how", POOLINGS.values(), ids=POOLINGS)
+def test_learned_queries_are_told_from_matrices(how):
+    seen = probe(LearnedQueries(how), torch.randn(3, *SHAPE))
+    assert seen.factors - seen.queries >= {"mixing", "embed.weight", "head.weight"}
+    assert "query" in seen.queries or "query" not in seen.factors
+    assert "query" not in seen.changed
+
+
+MATRICES = {
+    "units": lambda matrix, units: units @ matrix,
+    "gated": lambda matrix, units: (units @ matrix).sigmoid() * units,
+    "softmax last": lambda matrix, units: (units @ matrix).log_softmax(-1),
+    "projections": lambda matrix, units: ((units @ matrix) @ units.mT).softmax(-1) @ units,
+    "before the scores": lambda matrix, units: (
+        ((units @ matrix).tanh().mean(-1, keepdim=True)).softmax(1).mT @ units
+    ),
+}
+
+
+@pytest.mark.parametrize("how", MATRICES.values(), ids=MATRICES)
+def test_matrices_are_no_queries(how):
+    seen = probe(LearnedQueries(how, (8, 8)), torch.randn(3, *SHAPE))
+    assert "query" in seen.factors
+    assert not seen.queries
+
+
+class Reading(nn.Module):
+    """Has two layers and a later one whose inputs `how` computes of images and hidden units."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.one, self.two = nn.Linear(64, 64), nn.Linear(64, 64)
+        self.later, self.head = nn.LazyLinear(16), nn.Linear(16, 10)
+
+    def forward(self, images):
+        pixels = images.flatten(1)
+        hidden = self.one(pixels) + self.two(input=pixels.clone() * 2)
+        return self.head(torch.relu(self.later(self.how(pixels, torch.relu(hidden)))))
+
+
+@pytest.mark.parametrize(
+    ("how", "reading"),
+    [
+        (lambda pixels, hidden: hidden, False),
+        (lambda pixels, hidden: hidden + pixels, False),
+        (lambda pixels, hidden: hidden * (pixels > 0).float(), False),
+        (lambda pixels, hidden: pixels.roll(1, 1), True),
+        (lambda pixels, hidden: torch.relu(torch.cat([pixels, hidden], 1)), True),
+        (lambda pixels, hidden: torch.fft.rfft(pixels).real, True),
+        (lambda pixels, hidden: pixels @ torch.eye(64), True),
+        (
+            lambda pixels, hidden: functional.grid_sample(
+                pixels.view(-1, 1, 8, 8), hidden.view(-1, 8, 4, 2), align_corners=False
+            ).flatten(1),
+            True,
+        ),
+    ],
+    ids=["hidden", "sum", "mask", "rolled", "joined", "spectrum", "fixed filter", "warped"],
+)
+def test_all_layers_that_read_the_images_are_found(how, reading):
+    network = Reading(how)
+    network(torch.randn(3, *SHAPE))
+    seen = probe(network, torch.randn(3, *SHAPE)).reading
+    assert {"one", "two"} <= seen
+    assert "head" not in seen
+    assert ("later" in seen) is reading

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline import regularizers
+from pipeline.models._standardized import Standardized
 from pipeline.regularizers._noise import (
     NoiseLayer,
     mode,
@@ -14,6 +16,7 @@ from pipeline.regularizers._noise import (
     seed_noise,
     switch,
 )
+from pipeline.regularizers.dropconnect import DropConnect
 
 
 class Adding(NoiseLayer):
@@ -88,3 +91,60 @@ def test_a_copy_of_a_network_has_noise_of_its_own(network):
     assert not torch.equal(copied(INPUTS), copied(INPUTS))
     switch(network, training=False, sampling=False)
     assert torch.equal(network(INPUTS), network(INPUTS))
+
+
+class Named(nn.Module):
+    """Calls its layers by the names of their arguments."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.pool = nn.Conv2d(1, 4, 3, padding=1), nn.MaxPool2d(2)
+        self.middle, self.last = nn.Linear(64, 16), Shifted(16, 10)
+
+    def forward(self, images):
+        maps = self.pool(input=torch.relu(self.first(input=images)))
+        hidden = torch.relu(self.middle(input=maps.flatten(1)))
+        return self.last(shift=1, units=hidden)
+
+
+class Shifted(nn.Linear):
+    def forward(self, units, shift):
+        return super().forward(units) + shift
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"name": "dropout"},
+        {"name": "dropout", "where": "input"},
+        {"name": "spatial_dropout"},
+        {"name": "input_noise"},
+        {"name": "dropconnect", "where": "convolution"},
+        {"name": "fractional_max_pooling", "output_sizes": [5]},
+        {"name": "fractional_max_pooling", "output_sizes": [5], "regions": "fixed"},
+    ],
+    ids=str,
+)
+def test_layers_may_be_called_by_the_names_of_their_arguments(item):
+    torch.manual_seed(0)
+    network = Standardized(Named(), 1)
+    sizes = 100 if item["name"] == "fractional_max_pooling" else 64
+    network.network.middle = nn.Linear(sizes, 16)
+    plain = copy.deepcopy(network)
+    (regularizer,) = regularizers.build([item])
+    regularizer.modify_model(network)
+    images = torch.rand(3, 1, 8, 8)
+    with mode(network, training=True, sampling=True):
+        assert network(images).shape == (3, 10)
+    assert all(layer.counts["passes"] == 1 for layer in noise_layers(network))
+    if item["name"] != "fractional_max_pooling":
+        assert torch.equal(network(images), plain(images))
+
+
+def test_dropconnect_takes_inputs_by_name():
+    network = nn.ModuleDict({"only": nn.Linear(4, 3)})
+    DropConnect(rate=0.5).modify_model(network)
+    inputs = torch.ones(2, 4)
+    with mode(network, training=True, sampling=True):
+        assert not torch.equal(network["only"](input=inputs), network["only"](input=inputs))
+    assert network["only"](input=inputs).shape == (2, 3)

@@ -1,22 +1,20 @@
 """Weight averaging against closed forms: EMA mass of the first weights, plain mean, variance."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from declarations import replaced
 from torch import nn
+from torch.nn import functional
 
 from pipeline import models, regularizers
 from pipeline.config.run import Data
 from pipeline.data.splits import train_and_validation
 from pipeline.prediction.network import as_images
 from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
-from pipeline.regularizers.weight_averaging import (
-    Averager,
-    WeightAveraging,
-    ema,
-    refresh_statistics,
-    running_mean,
-)
+from pipeline.regularizers._refresh import refresh_statistics
+from pipeline.regularizers.weight_averaging import Averager, WeightAveraging, ema, running_mean
 from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
@@ -100,7 +98,7 @@ def test_statistics_are_those_of_the_averaged_weights():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
     images = as_images(torch.rand(40, 1, 6, 6).numpy())
-    refresh_statistics(network, images, 10)
+    refresh_statistics(network, images, 10, {})
     seen = network[0](images)
     assert torch.allclose(network[1].running_mean, seen.mean((0, 2, 3)), atol=1e-5)
     by_batch = torch.stack([part.var((0, 2, 3)) for part in seen.split(10)]).mean(0)
@@ -197,3 +195,131 @@ def test_a_mean_has_no_decay():
         network, ()
     )
     assert not WeightAveraging(kind="mean", decay=0).is_neutral()
+
+
+class OwnNorm(nn.Module):
+    """A batch norm written by hand, with any rule for its running statistics."""
+
+    def __init__(self, update, channels=3):
+        super().__init__()
+        self.update = update
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        self.register_buffer("steps", torch.tensor(7))
+
+    def forward(self, maps):
+        mean, var = self.mean, self.var
+        if self.training:
+            var, mean = torch.var_mean(maps, (0, 2, 3), correction=0)
+            number = maps.numel() / len(var)
+            self.steps += 1
+            self.mean = self.update(self.mean, mean.detach(), self.steps)
+            unbiased = var.detach() * number / (number - 1)
+            self.var.copy_(self.update(self.var, unbiased, self.steps))
+        return (maps - mean.view(-1, 1, 1)) / (var.view(-1, 1, 1) + 1e-5).sqrt()
+
+
+RULES = {
+    "momentum": lambda old, new, steps: 0.9 * old + 0.1 * new,
+    "decay": lambda old, new, steps: old.mul(0.99).add(new, alpha=0.01),
+    "cumulative": lambda old, new, steps: old + (new - old) / steps,
+}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_statistics_of_norms_written_by_hand_are_those_of_torch(rule):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3)]
+    own = nn.Sequential(layers[0], OwnNorm(rule), layers[1], OwnNorm(rule))
+    torchs = nn.Sequential(layers[0], nn.BatchNorm2d(3), layers[1], nn.BatchNorm2d(3))
+    images = as_images(torch.rand(40, 1, 8, 8).numpy())
+    for network in (own, torchs):
+        refresh_statistics(network, images, 10, {})
+    for place in (1, 3):
+        assert torch.allclose(own[place].mean, torchs[place].running_mean, atol=1e-4)
+        assert torch.allclose(own[place].var, torchs[place].running_var, atol=1e-4)
+        assert own[place].steps == 7
+
+
+def test_instance_norms_with_running_statistics_are_refreshed():
+    network = nn.Sequential(nn.InstanceNorm2d(1, affine=True, track_running_stats=True))
+    images = as_images(torch.rand(40, 1, 6, 6).numpy())
+    refresh_statistics(network, images, 10, {})
+    assert torch.allclose(network[0].running_mean, images.mean((0, 2, 3)), atol=1e-5)
+
+
+class Annealed(nn.Module):
+    """Keeps a temperature that falls, a count in floats, and a mask with infinities."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.register_buffer("temperature", torch.tensor(1.0))
+        self.register_buffer("seen", torch.tensor([2.0]))
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+
+    def forward(self, images):
+        if self.training:
+            self.temperature *= 0.5
+            self.seen += len(images)
+        return self.weight * images.flatten(1) / self.temperature
+
+
+def test_counts_and_schedules_stay_at_the_end_of_training():
+    network = Annealed()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    averages = {"temperature": torch.tensor(3.0), "seen": torch.tensor([1.0])}
+    refresh_statistics(network, as_images(torch.rand(40, 1, 6, 6).numpy()), 10, averages)
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
+
+
+def test_buffers_that_never_change_keep_their_values():
+    averager, task = Averager("ema", 0.9, 0.0), SimpleNamespace(network=Annealed())
+    trainer = SimpleNamespace(global_step=1, estimated_stepping_batches=1)
+    for temperature in (1.0, 2.0):
+        task.network.temperature.fill_(temperature)
+        averager.on_train_batch_end(trainer, task)
+    assert torch.equal(averager.buffers["mask"], task.network.mask)
+    assert float(averager.buffers["temperature"]) == pytest.approx(1.1)
+
+
+class Codebook(nn.Module):
+    """Quantizes units to the nearest of two codes, which follow the units assigned to them."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        for name in ("sizes", "sums", "codes"):
+            self.register_buffer(name, torch.full((1, 2), 1.0))
+
+    def forward(self, images):
+        units = self.scale * images.flatten()[:, None]
+        chosen = functional.one_hot((units - self.codes).abs().argmin(1), 2).float()
+        if self.training:
+            self.sizes = self.sizes * 0.9 + 0.1 * chosen.sum(0, keepdim=True)
+            self.sums = self.sums * 0.9 + 0.1 * (units.detach() * chosen).sum(0, keepdim=True)
+            self.codes = self.sums / self.sizes
+        return (chosen * self.codes).sum(1).view(len(images), -1)
+
+
+def test_codebooks_begin_at_their_averages_and_follow_the_images():
+    """They would be that of the raw weights otherwise, or that of one batch."""
+    torch.manual_seed(0)
+    images = as_images(torch.rand(400, 1, 6, 6).numpy())
+    network = Codebook()
+    averages = {name: torch.full((1, 2), 0.5) for name in ("sizes", "sums")}
+    refresh_statistics(network, images, 10, averages | {"codes": torch.tensor([[0.2, 0.8]])})
+    assert torch.allclose(network.codes, torch.tensor([[0.25, 0.75]]), atol=0.05)
+
+
+def test_power_iterations_are_those_of_the_averaged_weights():
+    torch.manual_seed(0)
+    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(36, 8, bias=False))
+    network = nn.Sequential(nn.Flatten(), layer)
+    with torch.no_grad():
+        layer.parametrizations.weight.original.normal_()
+    images = as_images(torch.rand(400, 1, 6, 6).numpy())
+    refresh_statistics(network, images, 4, {"1.parametrizations.weight.0._u": torch.rand(8)})
+    assert torch.linalg.matrix_norm(network.eval()[1].weight.detach(), 2) == pytest.approx(
+        1, abs=1e-2
+    )

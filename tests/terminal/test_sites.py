@@ -103,7 +103,7 @@ def own(project, monkeypatch, network):
 def test_every_site_has_a_row_with_what_acts_on_it(project, capsys, monkeypatch):
     rows = cells(shown(capsys, monkeypatch))
     noise = "dropconnect (convolution), spatial_dropout"
-    assert rows["0"] == ("convolution", noise, "first layer")
+    assert rows["0"] == ("convolution", noise, "reads the images")
     assert rows["1,3 (2)"] == ("residual block", "stochastic_depth")
     assert rows["1,3.branch.2,5 (4)"] == ("convolution", noise)
     assert rows["2"] == ("max pooling", "fractional_max_pooling")
@@ -133,7 +133,7 @@ def test_modules_that_draw_or_keep_statistics_have_a_row(project, capsys, monkey
     own(project, monkeypatch, DRAWN)
     rows = cells(shown(capsys, monkeypatch))
     seeded = "your own; seeded by the run"
-    assert rows["1"] == ("linear", "none", f"first layer, {seeded}")
+    assert rows["1"] == ("linear", "none", f"reads the images, {seeded}")
     kept = "your own; its buffers are stored with the weights"
     assert rows["2"] == ("BatchNorm1d", "none", kept)
     assert rows["3"] == ("RReLU", "none", seeded)

@@ -104,7 +104,7 @@ def require_images(
 
 def shortened(names: Sequence[str]) -> str:
     """Return the first names, and how many others there are."""
-    others = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+    others = f" and {_number(len(names) - NAMED, 'other')}" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + others
 
 
@@ -161,8 +161,8 @@ def _classes(folder: Path) -> tuple[str, ...]:
     if len(names) < MINIMUM:
         files = sum(path.is_file() for path in _visible(folder))
         raise _refusal(
-            f"{folder}: {len(names)} folders of classes; expected >= {MINIMUM}, "
-            f"one for each class; {files} files lie beside them"
+            f"{folder}: {_number(len(names), 'folder')} of classes; expected >= {MINIMUM}, "
+            f"one for each class; {_number(files, 'file')} beside them"
         )
     counts = Counter(name.casefold() for name in names)
     if same := [name for name in names if counts[name.casefold()] > 1]:
@@ -171,6 +171,10 @@ def _classes(folder: Path) -> tuple[str, ...]:
             "expected names that differ on every file system"
         )
     return tuple(names)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _composed(name: str) -> str:

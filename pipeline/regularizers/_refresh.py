@@ -1,0 +1,172 @@
+"""Recompute what a network keeps of its training images, once its weights were replaced."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.loader import as_fractions
+from pipeline.models._randomness import restored_globals, seed_globals
+from pipeline.regularizers._noise import mode
+
+Buffers = dict[str, Tensor]
+NORMS = nn.modules.batchnorm._BatchNorm
+TOLERANCE = 1e-3  # of rates, which are differences of values in single precision
+
+
+@dataclass(frozen=True)
+class _Kinds:
+    """What the buffers of a network's own are, by their names.
+
+    Attributes:
+        rates: Statistics of batches, with the share of the old value that an update keeps.
+        counts: Single numbers whose change does not depend on the images: steps, schedules.
+        others: Whatever else a pass changes, such as codebooks and the vectors of power iterations.
+    """
+
+    rates: Mapping[str, float]
+    counts: Sequence[str]
+    others: Sequence[str]
+
+
+def own_buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield name and value of all buffers but those of torch's batch norms."""
+    for name, value in network.named_buffers():
+        owner, _, _ = name.rpartition(".")
+        if not isinstance(network.get_submodule(owner), NORMS):
+            yield name, value
+
+
+@torch.no_grad()
+def refresh_statistics(
+    network: nn.Module, images: Tensor, batch_size: int, averages: Mapping[str, Tensor]
+) -> None:
+    """Recompute the buffers that training passes change, for the present weights.
+
+    One pass in whole batches, without noise. Statistics of batches, as of batch norms, become the
+    means over these batches: those of torch's batch norms, and buffers that an update moves by a
+    fixed rate toward a statistic. Counts stay as they are. Other buffers start at their averages
+    and change as in training. What this pass does not update, since it is in evaluation mode or
+    never called, is kept.
+
+    Args:
+        network: The network, changed in place.
+        images: (N, channels, height, width).
+        batch_size: The number of images in a batch.
+        averages: Averages of buffers along training, by name.
+    """
+    device = next(network.parameters()).device
+    batches = [batch for batch in images.split(batch_size) if len(batch) == batch_size]
+    norms = [
+        module
+        for module in network.modules()
+        if isinstance(module, NORMS) and module.running_mean is not None
+    ]
+    momenta = [norm.momentum for norm in norms]
+    with mode(network, training=True, sampling=False), restored_globals():
+        kinds = _kinds(network, as_fractions(batches[0].to(device)))
+        _load(network, {name: averages[name] for name in kinds.others if name in averages})
+        own = dict(own_buffers(network))
+        counts = {name: own[name].clone() for name in kinds.counts}
+        sums = {name: torch.zeros_like(own[name]) for name in kinds.rates}
+        kept = [{key: value.clone() for key, value in norm.named_buffers()} for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a cumulative mean
+        seed_globals(0, "statistics")
+        for batch in batches:
+            _load(network, {name: torch.zeros_like(value) for name, value in sums.items()})
+            network(as_fractions(batch.to(device)))
+            after = dict(own_buffers(network))
+            sums = {name: value + after[name] for name, value in sums.items()}
+            _load(network, counts)
+    for norm, momentum, before in zip(norms, momenta, kept, strict=True):
+        norm.momentum = momentum
+        if not norm.num_batches_tracked:
+            norm.load_state_dict(before, strict=False)
+    # an update from zero is the share 1 - rate of the statistic of a batch
+    shares = {name: (1 - rate) * len(batches) for name, rate in kinds.rates.items()}
+    _load(network, {name: value / shares[name] for name, value in sums.items()})
+
+
+def _kinds(network: nn.Module, images: Tensor) -> _Kinds:
+    """Return the kinds of a network's own buffers; leave the buffers as they are."""
+    start = {name: value.clone() for name, value in network.named_buffers()}
+    own = [name for name, _ in own_buffers(network)]
+    logits, after = _pass(network, images, start)
+    changed = [name for name in own if not _equal(after[name], start[name])]
+    _, of_others = _pass(network, images / 2, start)
+    counts = [
+        name for name in own if start[name].numel() == 1 and _equal(after[name], of_others[name])
+    ]
+    rates: dict[str, float] = {}
+    left = [name for name in changed if name not in counts]
+    for owner in dict.fromkeys(name.rpartition(".")[0] for name in left):
+        mine = [name for name in left if name.rpartition(".")[0] == owner]
+        rates |= _rates(network, images, start, mine, (logits, after))
+    return _Kinds(rates, counts, [name for name in own if name not in (*counts, *rates)])
+
+
+def _rates(
+    network: nn.Module,
+    images: Tensor,
+    start: Buffers,
+    names: Sequence[str],
+    seen: tuple[Tensor, Buffers],
+) -> dict[str, float]:
+    """Return the share of the old value that an update keeps, of the buffers of one module.
+
+    They are statistics of batches if that share is the same for all their elements, whatever their
+    values, and if nothing else in a training pass depends on these. {} if one is none.
+    """
+    logits, after = seen
+    if not all(start[name].is_floating_point() for name in names):
+        return {}
+    found: list[dict[str, float]] = []
+    for shift in (1, 3):
+        moved = {name: start[name] + shift for name in names}
+        shifted_logits, shifted = _pass(network, images, start | moved)
+        others = [name for name in after if name not in names]
+        if not all(_equal(shifted[name], after[name]) for name in others):
+            return {}
+        if not _equal(shifted_logits, logits):
+            return {}
+        shares = {name: (shifted[name] - after[name]) / shift for name in names}
+        found.append({name: float(share.mean()) for name, share in shares.items()})
+        means = found[-1]
+        if any(float((shares[name] - means[name]).abs().max()) > TOLERANCE for name in names):
+            return {}
+    once, again = found
+    is_fixed = all(math.isclose(once[name], again[name], abs_tol=TOLERANCE) for name in names)
+    is_moving = all(TOLERANCE < rate < 1 - TOLERANCE for rate in again.values())
+    return again if is_fixed and is_moving else {}
+
+
+def _pass(network: nn.Module, images: Tensor, start: Buffers) -> tuple[Tensor, Buffers]:
+    """Return logits and buffers after a training pass from `start`, to which they return."""
+    initial = {name: value.clone() for name, value in network.named_buffers()}
+    _load(network, start)
+    seed_globals(0, "statistics")
+    logits: Tensor = network(images)
+    after = {name: value.clone() for name, value in network.named_buffers()}
+    _load(network, initial)
+    return logits, after
+
+
+def _load(network: nn.Module, buffers: Mapping[str, Tensor]) -> None:
+    for name, value in buffers.items():
+        owner, _, key = name.rpartition(".")
+        buffers_there = network.get_submodule(owner)._buffers
+        held = buffers_there[key]
+        if held is not None and held.shape == value.shape:
+            held.copy_(value)  # a tied buffer stays so
+        else:
+            buffers_there[key] = value.clone()
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or not one.is_floating_point():
+        return torch.equal(one, other)
+    return torch.allclose(one, other, equal_nan=True)
