@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pipeline import regularizers
-from pipeline.models._standardized import Standardized
+from pipeline.models._standardized import Inputs, Standardized
 from pipeline.regularizers._noise import (
     NoiseLayer,
     mode,
@@ -127,7 +127,7 @@ class Shifted(nn.Linear):
 )
 def test_layers_may_be_called_by_the_names_of_their_arguments(item):
     torch.manual_seed(0)
-    network = Standardized(Named(), 1)
+    network = Standardized(Named(), Inputs((1, 8, 8)))
     sizes = 100 if item["name"] == "fractional_max_pooling" else 64
     network.network.middle = nn.Linear(sizes, 16)
     plain = copy.deepcopy(network)
