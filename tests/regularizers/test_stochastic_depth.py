@@ -245,7 +245,7 @@ def test_gradient(mode, steps):
     """In float64 with fixed noise, at initialization and after some training."""
     torch.manual_seed(2)
     changed = deepened(
-        nn.Sequential(Block(2, 3, True), nn.Tanh(), Block(3, 3, False)), mode=mode
+        nn.Sequential(Block(2, 3, True, "relu"), nn.Tanh(), Block(3, 3, False, "relu")), mode=mode
     ).double()
     inputs = torch.randn(4, 2, 3, 3, dtype=torch.float64).contiguous(
         memory_format=torch.channels_last
@@ -273,7 +273,7 @@ def test_draws_are_for_the_batch_or_for_each_example(network):
 
 def test_one_example_left_at_a_single_pixel_can_be_normalized():
     torch.manual_seed(3)
-    changed = deepened(nn.Sequential(Block(2, 2, True)), mode="example")
+    changed = deepened(nn.Sequential(Block(2, 2, True, "relu")), mode="example")
     result = fixed(changed, [[False, True, False]])(torch.rand(3, 2, 1, 1))
     result.sum().backward()
     assert torch.isfinite(result).all()
