@@ -75,10 +75,10 @@ def is_read_back(network: nn.Module, name: str) -> bool:
     if owner not in modules | {kind.__name__ for kind in classes} or attribute.endswith("_hooks"):
         return True
     try:
-        found = [behaviour.modules(kind.__module__).values() for kind in classes]
-        files = set[Path]().union(*found)
-        files -= {path for path in files if path.is_relative_to(behaviour.PACKAGE)}
-        return may_be_read(attribute, [path.read_text("utf-8") for path in sorted(files)])
+        sources = dict[Path, str]()
+        for kind in classes:
+            sources |= behaviour.texts(kind.__module__)
+        return may_be_read(attribute, list(sources.values()))
     except (Refusal, OSError, SyntaxError, UnicodeDecodeError):
         return True
 

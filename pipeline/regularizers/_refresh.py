@@ -46,9 +46,9 @@ def refresh_statistics(
 
     One pass in whole batches, without noise. Statistics of batches, as of batch norms, become the
     means over these batches: those of torch's batch norms, and buffers that an update moves by a
-    fixed rate toward a statistic. Counts are afterwards as before. Other buffers start at their averages
-    and change as in training. What this pass does not update, since it is in evaluation mode or
-    never called, is kept.
+    fixed rate toward a statistic. Counts are afterwards as before. Other buffers start at their
+    averages and change as in training. What this pass does not update, since it is in evaluation
+    mode or never called, is kept.
 
     Args:
         network: The network, changed in place.
