@@ -5,6 +5,7 @@ import hashlib
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -74,8 +75,10 @@ def is_read_back(network: nn.Module, name: str) -> bool:
     if owner not in modules | {kind.__name__ for kind in classes} or attribute.endswith("_hooks"):
         return True
     try:
-        files = {path for kind in classes for path in behaviour.modules(kind.__module__).values()}
-        return may_be_read(attribute, [path.read_text("utf-8") for path in sorted(files)])
+        sources = dict[Path, str]()
+        for kind in classes:
+            sources |= behaviour.texts(kind.__module__)
+        return may_be_read(attribute, list(sources.values()))
     except (Refusal, OSError, SyntaxError, UnicodeDecodeError):
         return True
 

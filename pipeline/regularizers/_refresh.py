@@ -34,8 +34,7 @@ class _Kinds:
 def own_buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield name and value of all buffers but those of torch's batch norms."""
     for name, value in network.named_buffers():
-        owner, _, _ = name.rpartition(".")
-        if not isinstance(network.get_submodule(owner), NORMS):
+        if not isinstance(network.get_submodule(_owner(name)), NORMS):
             yield name, value
 
 
@@ -47,9 +46,9 @@ def refresh_statistics(
 
     One pass in whole batches, without noise. Statistics of batches, as of batch norms, become the
     means over these batches: those of torch's batch norms, and buffers that an update moves by a
-    fixed rate toward a statistic. Counts stay as they are. Other buffers start at their averages
-    and change as in training. What this pass does not update, since it is in evaluation mode or
-    never called, is kept.
+    fixed rate toward a statistic. Counts are afterwards as before. Other buffers start at their
+    averages and change as in training. What this pass does not update, since it is in evaluation
+    mode or never called, is kept.
 
     Args:
         network: The network, changed in place.
@@ -70,6 +69,9 @@ def refresh_statistics(
         _load(network, {name: averages[name] for name in kinds.others if name in averages})
         own = dict(own_buffers(network))
         counts = {name: own[name].clone() for name in kinds.counts}
+        owners = {_owner(name) for name in kinds.rates}
+        # on which a rate may depend, as in a cumulative mean
+        steady = {name: value for name, value in counts.items() if _owner(name) in owners}
         sums = {name: torch.zeros_like(own[name]) for name in kinds.rates}
         kept = [{key: value.clone() for key, value in norm.named_buffers()} for norm in norms]
         for norm in norms:
@@ -81,7 +83,8 @@ def refresh_statistics(
             network(as_fractions(batch.to(device)))
             after = dict(own_buffers(network))
             sums = {name: value + after[name] for name, value in sums.items()}
-            _load(network, counts)
+            _load(network, steady)
+        _load(network, counts)
     for norm, momentum, before in zip(norms, momenta, kept, strict=True):
         norm.momentum = momentum
         if not norm.num_batches_tracked:
@@ -97,14 +100,15 @@ def _kinds(network: nn.Module, images: Tensor) -> _Kinds:
     own = [name for name, _ in own_buffers(network)]
     logits, after = _pass(network, images, start)
     changed = [name for name in own if not _equal(after[name], start[name])]
-    _, of_others = _pass(network, images / 2, start)
+    # a norm would hide another scale
+    _, of_others = _pass(network, images.square().flip(-1), start)
     counts = [
         name for name in own if start[name].numel() == 1 and _equal(after[name], of_others[name])
     ]
     rates: dict[str, float] = {}
     left = [name for name in changed if name not in counts]
-    for owner in dict.fromkeys(name.rpartition(".")[0] for name in left):
-        mine = [name for name in left if name.rpartition(".")[0] == owner]
+    for owner in dict.fromkeys(map(_owner, left)):
+        mine = [name for name in left if _owner(name) == owner]
         rates |= _rates(network, images, start, mine, (logits, after))
     return _Kinds(rates, counts, [name for name in own if name not in (*counts, *rates)])
 
@@ -157,13 +161,17 @@ def _pass(network: nn.Module, images: Tensor, start: Buffers) -> tuple[Tensor, B
 
 def _load(network: nn.Module, buffers: Mapping[str, Tensor]) -> None:
     for name, value in buffers.items():
-        owner, _, key = name.rpartition(".")
-        buffers_there = network.get_submodule(owner)._buffers
+        buffers_there = network.get_submodule(_owner(name))._buffers
+        key = name.rpartition(".")[2]
         held = buffers_there[key]
         if held is not None and held.shape == value.shape:
             held.copy_(value)  # a tied buffer stays so
         else:
             buffers_there[key] = value.clone()
+
+
+def _owner(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

@@ -78,6 +78,16 @@ def modules(module: str) -> dict[str, Path]:
     return files
 
 
+def texts(module: str) -> dict[Path, str]:
+    """Return the texts of the files of a module and of what it imports, without this package.
+
+    Raises:
+        Refusal: The module is not found.
+    """
+    files = (path for path in modules(module).values() if not path.is_relative_to(PACKAGE))
+    return {path: path.read_text("utf-8") for path in files}
+
+
 def libraries(module: str) -> set[str]:
     """Return the top-level names of the installed packages that a module's code imports.
 

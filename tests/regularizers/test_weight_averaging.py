@@ -323,3 +323,32 @@ def test_power_iterations_are_those_of_the_averaged_weights():
     assert torch.linalg.matrix_norm(network.eval()[1].weight.detach(), 2) == pytest.approx(
         1, abs=1e-2
     )
+
+
+class Queue(nn.Module):
+    """Keeps the last eight units, and the largest after a norm as an observer does."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(36)
+        self.register_buffer("queue", torch.full((8,), -9.0))
+        self.register_buffer("place", torch.tensor(3))
+        self.register_buffer("largest", torch.tensor(5.0))
+
+    def forward(self, images):
+        units = self.norm(images.flatten(1))
+        if self.training:
+            self.queue[(torch.arange(2) + self.place) % 8] = units[:2, 0].detach()
+            self.place.add_(2).remainder_(8)
+            self.largest = 0.5 * self.largest + 0.5 * units.detach().max()
+        return units / self.largest
+
+
+def test_queues_fill_and_observers_follow_units_whose_scale_a_norm_sets():
+    torch.manual_seed(0)
+    network = Queue()
+    averages = {"queue": torch.zeros(8), "largest": torch.tensor(4.0)}
+    refresh_statistics(network, as_images(torch.rand(80, 1, 6, 6).numpy()), 10, averages)
+    assert float(network.queue.abs().min()) > 0
+    assert network.place == 3
+    assert 1.5 < float(network.largest) < 3
