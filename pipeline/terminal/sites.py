@@ -81,8 +81,8 @@ def show_sites(name: str) -> None:
     )
     if left := passed_over(network):
         say(
-            f"{left} modules or sums may or may not be residual blocks: "
-            "stochastic depth leaves them unchanged"
+            f"modules and sums that may or may not be residual blocks: {left}; "
+            "stochastic depth leaves these unchanged"
         )
     show(
         _table(
