@@ -1,5 +1,6 @@
 """Draw the share of runs that have reached the target, against updates, for every study."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -27,8 +28,12 @@ def share_reached(frame: pd.DataFrame, last: float, palette: Mapping[str, str]) 
     `frame` has arm and updates, infinite for a run that never reaches the target; `last` is the end
     of the horizontal axis.
     """
+    arms = list(dict.fromkeys(frame["arm"]))
+    columns = legend_columns(arms)
+    rows_of_legend = math.ceil(len(arms) / columns)
     with style():
-        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        height = 3.3 + 0.28 * rows_of_legend
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         ax = figure.subplots()
         for arm, rows in frame.groupby("arm", sort=False):
             times = np.sort(rows["updates"].to_numpy(float))
@@ -45,7 +50,5 @@ def share_reached(frame: pd.DataFrame, last: float, palette: Mapping[str, str]) 
         ax.set_xlim(0, last)
         ax.set_ylim(-3, 103)
         handles, labels = ax.get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=legend_columns(list(labels))
-        )
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
