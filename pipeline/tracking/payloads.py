@@ -63,7 +63,8 @@ class Payload:
 
     def digest(self) -> str:
         """Return the sha256 of the whole content, so that the same content is not sent twice."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        text = json.dumps(vars(self), default=asdict, sort_keys=True)  # tables and images nested
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def run_payloads(plan: Plan, recorded: Mapping[str, Recorded]) -> Iterator[Payload]:
