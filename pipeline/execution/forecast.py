@@ -30,7 +30,7 @@ class Forecast:
     Attributes:
         exploration: Its rounds so far; where the baseline is not tuned, arms at the protocol's
             values.
-        confirmation: Its runs; at most so many where the choice is not known.
+        confirmation: Its runs; while settings are not chosen, the most that a choice can lead to.
         most_added: How many exploration runs widening may add at most.
     """
 
