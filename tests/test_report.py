@@ -174,6 +174,8 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
                 },
                 "low": None if exact else difference - 0.0123,
                 "high": None if exact else difference + 0.0123,
+                "low_90": None if exact else difference - 0.01,
+                "high_90": None if exact else difference + 0.01,
                 "excludes_zero": not exact and abs(difference) > 0.0123,
                 "p": None if exact else generator.uniform(0, 0.2),
                 "p_holm": {"dropout": 0.0000123, "others": 0.2345}[study] if primary else None,
@@ -462,10 +464,34 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
     report.main("tiny")
     contrasts = pd.read_csv(artifacts / "contrasts.csv", keep_default_na=False)
     contrasts = contrasts.set_index(["arm", "metric"])
-    headline = tables(whole(artifacts))[0]
-    differences = [float(row["difference (points)"]) for row in headline]
+    front, verdicts = (
+        tables(Path("reports/tiny", page).read_text(encoding="utf-8"))[0]
+        for page in ("report.md", "pages/verdicts.md")
+    )
+    differences = [float(row["difference (points)"]) for row in verdicts]
     assert differences == sorted(differences, reverse=True)
-    for row in headline:
+    for row, short in zip(verdicts, front, strict=True):
+        change, gap = (
+            "{:+.1f}\u00a0[{:+.1f},\u00a0{:+.1f}]".format(
+                *(
+                    100 * float(contrasts.loc[(row["arm"], metric), name])
+                    for name in ("difference", "low", "high")
+                )
+            )
+            for metric in ("test_accuracy", "gap")
+        )
+        training, test = (
+            float(contrasts.loc[(row["arm"], name), "arm_mean"])
+            for name in ("training_cost", "test_cost")
+        )
+        assert short == {
+            "arm: setting": f"{row['arm']}: {row['setting']}",
+            "verdict": row["verdict"],
+            "difference [95 % interval]": change,
+            "change of gap": gap,
+            "training cost": f"{training:.2f}",
+            "test cost": f"{test:.2f}",
+        }
         made = contrasts.loc[(row["arm"], "test_accuracy")]
         assert row == {
             "arm": row["arm"],
@@ -750,7 +776,9 @@ def test_an_arm_may_be_called_nan(artifacts: Path) -> None:
     for name in ("contrasts.csv", "trust.csv"):
         table = artifacts / name
         table.write_text(table.read_text().replace("others", "nan"))
-    assert [row["arm"] for row in tables(whole(artifacts))[0]].count("nan") == 1
+    report.main("tiny")
+    page = Path("reports/tiny/pages/verdicts.md").read_text(encoding="utf-8")
+    assert [row["arm"] for row in tables(page)[0]].count("nan") == 1
 
 
 def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None:

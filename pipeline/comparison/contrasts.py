@@ -12,6 +12,7 @@ from pipeline.comparison.intervals import (
     Array,
     correlation,
     detectable,
+    half_width,
     interval,
     mean,
     seeds_needed,
@@ -32,7 +33,8 @@ METRICS = (*SCORES, *GAPS, *COSTS)
 JUDGED = ["difference", "p_holm", "p_equivalence"]
 COLUMNS = (
     *("study", "arm", "factor", "setting", "metric", "view", "members", "n", "baseline_mean"),
-    *("arm_mean", "difference", "low", "high", "excludes_zero", "p", "p_sign_flip", "p_holm"),
+    *("arm_mean", "difference", "low", "high", "low_90", "high_90"),
+    *("excludes_zero", "p", "p_sign_flip", "p_holm"),
     *("verdict", "below_margin", "detectable", "seeds_needed", "seed_error", "image_error"),
     *("total_error", "verdict_other_images", "repeats"),
     *("correlation", "planned", *STATES, "unpaired", "other_machine"),
@@ -56,6 +58,8 @@ def contrasts(
     which is not corrected. On the primary metric alone:
 
     - `p_holm`, `verdict` and whether it is `below_margin`;
+    - `low_90`, `high_90`: the 90 % interval, which lies within the margin where the arm is
+      equivalent;
     - `detectable`: the true difference that these pairs find with 80 % power;
     - `seeds_needed`: the pairs that find a difference like the observed one with 80 % power. Both
       are at level 0.05 / contrasts, the hardest step of Holm's procedure, so that "find" means a
@@ -195,11 +199,15 @@ def _statistics(reference: Array, arm: Array) -> dict[str, float]:
 def _judgement(differences: Array, level: float, margin: float) -> dict[str, float]:
     """Return the columns that only the primary metric has."""
     between = interval(differences)
+    error = standard_error(differences)
+    half = float(half_width(error, between.n, 2 * LEVEL)) if between.sd > 0 else nan
     return {
+        "low_90": between.mean - half,
+        "high_90": between.mean + half,
         "p_equivalence": equivalence_p(differences, margin),
         "detectable": detectable(between.sd, between.n, level),
         "seeds_needed": seeds_needed(between.mean, between.sd, level),
-        "seed_error": standard_error(differences),
+        "seed_error": error,
     }
 
 

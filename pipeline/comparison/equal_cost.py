@@ -8,7 +8,7 @@ from pipeline.comparison.gains import GAIN, gain
 from pipeline.comparison.intervals import interval
 from pipeline.evaluation.methods import EVERY_ARM
 
-COST = "training_flops"
+COSTS = {"training_cost": "training_flops", "test_cost": "test_flops"}  # ratio: counted
 COLUMNS = (
     *("study", "method", "model", "against", "role", "metric"),
     *("n", "mean", "low", "high", *GAIN),
@@ -20,10 +20,11 @@ SELECTING, HELD_OUT = "nll_gain_selecting", "nll_gain_held_out"  # of greedy sel
 def equal_cost(ensembles: pd.DataFrame, reliability: pd.DataFrame) -> pd.DataFrame:
     """Return a row per study, method and metric: the mean over groups and the paired gain.
 
-    Added to the metrics of `ensembles` are `training_cost` (training_flops as a multiple of the
-    single model's), `overconfidence` (mean confidence minus accuracy) and, for greedy selection,
-    `optimism` (its gain in NLL on the half of validation that it used, minus that on the other
-    half). Gains are those over the method `against`, paired by group.
+    Added to the metrics of `ensembles` are `training_cost` and `test_cost` (training_flops and
+    test_flops as multiples of the single model's), `overconfidence` (mean confidence minus
+    accuracy) and, for greedy selection, `optimism` (its gain in NLL on the half of validation that
+    it used, minus that on the other half). Gains are those over the method `against`, paired by
+    group.
 
     `role` is single (the one model that the others start from), reference (others are compared with
     it), mixed (it draws on the networks of all arms) or average. Methods are in the order of
@@ -84,9 +85,10 @@ def _by_group(ensembles: pd.DataFrame, reliability: pd.DataFrame, single: str) -
     """Return all metrics (columns) by method and group."""
     wide = ensembles.pivot(index=["method", "group"], columns="metric", values="value")
     wide = wide.astype(float)
-    training = wide.get(COST, pd.Series(index=wide.index, dtype=float))
-    starts = wide.index.get_level_values("group").map(training.loc[single])
-    wide["training_cost"] = training / starts
+    for ratio, name in COSTS.items():
+        counted = wide.get(name, pd.Series(index=wide.index, dtype=float))
+        starts = wide.index.get_level_values("group").map(counted.loc[single])
+        wide[ratio] = counted / starts
     wide["overconfidence"] = _overconfidence(reliability)
     if SELECTING in wide:
         wide["optimism"] = wide[SELECTING] - wide[HELD_OUT]

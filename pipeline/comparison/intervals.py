@@ -66,18 +66,21 @@ def interval(differences: Array) -> Interval:
     return Interval(middle, middle - half, middle + half, error * sqrt(n), p, n)
 
 
-def half_width(error: float | Array, n: int | NDArray[np.integer[Any]]) -> Array:
-    """Return half of the 95 % Student-t interval of a mean.
+def half_width(
+    error: float | Array, n: int | NDArray[np.integer[Any]], level: float = LEVEL
+) -> Array:
+    """Return half of the Student-t interval of a mean.
 
     Args:
         error: The standard error of the mean.
         n: The number of values.
+        level: One minus the confidence, 0 to 1; 0.05 for a 95 % interval.
 
     Returns:
         The half, in the units of the error; NaN where the error is NaN, as for fewer than two
         values.
     """
-    half: Array = -scipy.special.stdtrit(np.maximum(n, 2) - 1, LEVEL / 2) * error
+    half: Array = -scipy.special.stdtrit(np.maximum(n, 2) - 1, level / 2) * error
     return half
 
 

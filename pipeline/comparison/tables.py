@@ -12,12 +12,14 @@ from pipeline.comparison.correlations import gap_correlations
 from pipeline.comparison.costs import costs
 from pipeline.comparison.curves import Histories, curve_means
 from pipeline.comparison.diagnosis import diagnosis
+from pipeline.comparison.efficiency import efficiency
 from pipeline.comparison.equal_cost import equal_cost
 from pipeline.comparison.gains import member_gains, pass_gains
 from pipeline.comparison.interactions import Parts, interactions
 from pipeline.comparison.matching import outcomes
 from pipeline.comparison.overtuning import overtuning
 from pipeline.comparison.published import published
+from pipeline.comparison.recipe import pairs, recipe
 from pipeline.comparison.targets import time_to_target, times
 from pipeline.comparison.variance import standard_errors, streams
 from pipeline.config.plan import Plan
@@ -42,8 +44,11 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
     counted = {name: record.get("cost", {}) for name, record in records.items()}
     matched = outcomes(scored["scores"], states, machines)
     compared = contrasts(plan, matched, counted, scored["images"])
+    between = pairs(plan, matched, compared)
     return {
         "contrasts": compared,
+        "pairs": between,
+        "recipe": recipe(plan, compared, between),
         "interactions": interactions(plan, matched, parts),
         "published": published(plan, matched, counted, scored["passes"], scored["ensembles"]),
         "variance": streams(plan, scored["scores"], scored["images"]["image"].nunique()),
@@ -64,11 +69,14 @@ def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tabl
     by_run = run_outcomes(plan, scored["scores"])
     means = arm_means(by_run, plan, records)
     of_runs = times(plan, histories, records)
+    counted = costs(plan, means, records)
+    by_rule = rule_means(plan, scored["scores"])
+    grouped = equal_cost(scored["ensembles"], scored["reliability"])
     return {
         "outcomes": by_run,
         "arms": means,
-        "costs": costs(plan, means, records),
-        "rules": rule_means(plan, scored["scores"]),
+        "costs": counted,
+        "rules": by_rule,
         "audits": audit_means(plan, records),
         "curves": curve_means(plan, histories),
         "target_times": of_runs,
@@ -77,6 +85,7 @@ def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tabl
         "correlations": gap_correlations(by_run),
         "pass_gains": pass_gains(plan, scored["passes"], scored["scores"]),
         "member_gains": member_gains(scored["sizes"]),
-        "equal_cost": equal_cost(scored["ensembles"], scored["reliability"]),
+        "equal_cost": grouped,
+        "efficiency": efficiency(plan, counted, by_rule, grouped),
         "calibration": pooled_bins(scored["reliability"]),
     }

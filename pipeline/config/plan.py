@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from pipeline.config.families import Family
 from pipeline.config.scales import Scale
 from pipeline.config.schema import Published
 from pipeline.config.settings import Settings
@@ -63,6 +64,7 @@ class PlannedArm(Settings):
     """One arm: what it changes, its reference and its test rule.
 
     Attributes:
+        family: The family of what it changes.
         train_size: The number of its training images.
         space: The values that it searches, in an exploration plan.
     """
@@ -71,6 +73,7 @@ class PlannedArm(Settings):
     factor: Factor = Factor()
     against: str = BASELINE
     rule: TestRule = TestRule()
+    family: Family = "other"
     train_size: int | None = None
     space: tuple[Dimension, ...] = ()
 

@@ -81,7 +81,7 @@ def ensemble_rows(
         records: The records of the runs that are done.
         test_labels: (examples,).
     """
-    costs = {run: record["cost"]["training_flops"] for run, record in records.items()}
+    costs = {run: record["cost"] for run, record in records.items()}
     for study in plan.studies_of("ensemble"):
         for seed in study.groups:
             group = read_group(plan, study, seed, read, records)
@@ -92,20 +92,24 @@ def ensemble_rows(
 
 
 def group_tables(
-    group: Group, labels: Labelled, costs: Mapping[str, float]
+    group: Group, labels: Labelled, costs: Mapping[str, Mapping[str, float]]
 ) -> dict[str, list[Row]]:
     """Return the rows of `ensembles`, `sizes` and `reliability`, without study and group.
 
     Args:
         group: The models of the group.
         labels: Those of validation and of test.
-        costs: Training FLOPs by run.
+        costs: `training_flops` and `forward_flops` by run.
     """
     tables: dict[str, list[Row]] = {"ensembles": [], "sizes": [], "reliability": []}
     greedy, gains = selected(group, labels[0])
+    training, forward = (
+        {run: cost[name] for run, cost in costs.items()}
+        for name in ("training_flops", "forward_flops")
+    )
     for method in (*methods(group), greedy):
-        flops = sum(costs[run] for run in method.runs)
-        values = {**scored(method, labels), "training_flops": flops}
+        flops = sum(training[run] for run in method.runs)
+        values = {**scored(method, labels, forward), "training_flops": flops}
         if method is greedy:
             values |= gains
         about = (method.name, method.model, method.against)

@@ -86,6 +86,7 @@ class Method:
         model: The arm whose networks it averages, or `EVERY_ARM`.
         against: The method over which its gain is measured.
         runs: The runs whose training it takes.
+        members: The run of every member.
         validation: The logits (members, examples, classes) on the validation set.
         test: The logits (members, examples, classes) on the test set.
         average: The function from such logits to probabilities (examples, classes).
@@ -95,6 +96,7 @@ class Method:
     model: str
     against: str
     runs: tuple[str, ...]
+    members: tuple[str, ...]
     validation: Logits
     test: Logits
     average: Callable[[Logits], Array] = arithmetic_mean
@@ -150,20 +152,30 @@ def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
         mean, chosen = singles[:, half].mean(axis=0), weighted(singles[:, half], counts)
         gains[f"nll_gain_{name}"] = nll(mean, labels[half]) - nll(chosen, labels[half])
     picked = np.repeat(np.arange(len(counts)), counts)
-    return replace(every, validation=every.validation[picked], test=every.test[picked]), gains
+    chosen_members = replace(
+        every,
+        members=tuple(every.members[number] for number in picked),
+        validation=every.validation[picked],
+        test=every.test[picked],
+    )
+    return chosen_members, gains
 
 
-def scored(method: Method, labels: Labelled) -> dict[str, float]:
+def scored(
+    method: Method, labels: Labelled, forward_flops: Mapping[str, float]
+) -> dict[str, float]:
     """Return every metric of a method on test, also after temperature scaling, and its costs.
 
     Args:
         method: The members to average.
         labels: The labels of validation, for the temperature, and of test.
+        forward_flops: The operations of one forward pass of one example, by run.
     """
     probabilities = method.average(method.test)
     temperature = fitted_temperature(method.average(method.validation), labels[0])
     scaled = tempered(probabilities, temperature)
-    distinct = np.unique(method.test, axis=0)  # a model picked twice is one member
+    # a model picked twice is one member
+    distinct, places = np.unique(method.test, axis=0, return_index=True)
     return {
         **{name: metric(probabilities, labels[1]) for name, metric in METRICS.items()},
         "nll_scaled": nll(scaled, labels[1]),
@@ -171,6 +183,7 @@ def scored(method: Method, labels: Labelled) -> dict[str, float]:
         "temperature": temperature,
         "disagreement": disagreement(distinct),
         "forward_passes": float(len(distinct)),
+        "test_flops": sum(forward_flops[method.members[place]] for place in places),
         "trainings": float(len(method.runs)),
     }
 
@@ -210,4 +223,6 @@ def _method(name: str, model: str, models: Sequence[Model], kind: str = "determi
     members = [each.logits(kind) for each in models]
     validation = concatenated([on_validation for on_validation, _ in members], digests)
     test = concatenated([on_test for _, on_test in members], digests)
-    return Method(name, model, SINGLE, tuple(each.run for each in models), validation, test)
+    runs = [each.run for each in models]
+    owners = [run for run, (_, on_test) in zip(runs, members, strict=True) for _ in on_test]
+    return Method(name, model, SINGLE, tuple(runs), tuple(owners), validation, test)

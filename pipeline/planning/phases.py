@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.config.families import family_of
 from pipeline.config.plan import (
     BASELINE,
     Dimension,
@@ -204,6 +205,9 @@ def describe_study(
             factor=arm.factor,
             against=arm.against,
             rule=arm.rule,
+            family=family_of(
+                [one.family for one in arm.trials[0].regularizers], arm.factor.protocol
+            ),
             train_size=arm.trials[0].protocol.data.train_size,
             space=(spaces or {}).get(arm.name, ()),
         )

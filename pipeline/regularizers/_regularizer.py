@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from pipeline.config.families import Family
 from pipeline.config.settings import Settings
 from pipeline.config.streams import derive
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
@@ -23,6 +24,7 @@ class Regularizer(Settings, ABC):
 
     Attributes:
         name: The name in YAML, which is the name of the file.
+        family: What it acts on, by which figures color arms.
         needs: What `sites` looks for in a network, for the error message if there is none.
         also_called: Its names in other libraries, for the error message for an unknown name.
         clashes: Regularizers that make no sense together with this one, each with the reason.
@@ -36,6 +38,7 @@ class Regularizer(Settings, ABC):
     """
 
     name: ClassVar[str]
+    family: ClassVar[Family] = "other"
     needs: ClassVar[str] = "module"
     also_called: ClassVar[tuple[str, ...]] = ()
     clashes: ClassVar[Mapping[str, str]] = {}

@@ -164,6 +164,7 @@ class Augmentation(Regularizer):
     """
 
     name: ClassVar = "augmentation"
+    family: ClassVar = "examples"
     off: ClassVar = dict.fromkeys([*COLUMNS, "pca_jitter"], 0)
     activity: ClassVar = "changed"
 

@@ -122,6 +122,7 @@ class DropConnect(Regularizer):
     """
 
     name: ClassVar = "dropconnect"
+    family: ClassVar = "noise"
     needs: ClassVar = (
         "linear layer (where: linear) or convolution that sees more than one pixel "
         "(where: convolution)"

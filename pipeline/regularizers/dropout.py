@@ -47,6 +47,7 @@ class Dropout(Regularizer):
     """
 
     name: ClassVar = "dropout"
+    family: ClassVar = "noise"
     needs: ClassVar = "linear layer with hidden inputs; where: input drops what it reads"
     off: ClassVar = {"rate": 0}
     activity: ClassVar = "realised_rate"

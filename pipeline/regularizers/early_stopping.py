@@ -40,6 +40,7 @@ class EarlyStopping(Regularizer):
     """
 
     name: ClassVar = "early_stopping"
+    family: ClassVar = "training"
     activity: ClassVar = "fired"
 
     patience: int = Field(2, ge=1)

@@ -57,6 +57,7 @@ class FractionalMaxPooling(Regularizer):
     """
 
     name: ClassVar = NAME
+    family: ClassVar = "architecture"
     needs: ClassVar = "max-pooling layer (nn.MaxPool2d with a stride above 1)"
 
     output_sizes: tuple[Annotated[int, Field(ge=1)], ...] | None = None

@@ -44,6 +44,7 @@ class InputNoise(Regularizer):
     """
 
     name: ClassVar = "input_noise"
+    family: ClassVar = "noise"
     off: ClassVar = {"sigma": 0}
 
     sigma: float = Field(0.2, ge=0)

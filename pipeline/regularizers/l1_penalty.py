@@ -44,6 +44,7 @@ class L1Penalty(Regularizer):
     """
 
     name: ClassVar = "l1_penalty"
+    family: ClassVar = "penalty"
     needs: ClassVar = "weight other than biases and those of normalization"
     needs_step_length: ClassVar = True
     off: ClassVar = {"strength": 0}

@@ -38,6 +38,7 @@ class LabelSmoothing(Regularizer):
     """
 
     name: ClassVar = "label_smoothing"
+    family: ClassVar = "examples"
     off: ClassVar = {"amount": 0}
     activity: ClassVar = "changed"
 

@@ -49,6 +49,7 @@ class MaxNorm(Regularizer):
     """
 
     name: ClassVar = "max_norm"
+    family: ClassVar = "penalty"
     needs: ClassVar = "linear layer or convolution"
     activity: ClassVar = "fired"
 

@@ -58,6 +58,7 @@ class Mixup(Regularizer):
     """
 
     name: ClassVar = "mixup"
+    family: ClassVar = "examples"
     off: ClassVar = {"alpha": 0}
     activity: ClassVar = "changed"
 

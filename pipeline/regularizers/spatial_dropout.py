@@ -43,6 +43,7 @@ class SpatialDropout(Regularizer):
     """
 
     name: ClassVar = "spatial_dropout"
+    family: ClassVar = "noise"
     needs: ClassVar = "convolution that sees more than one pixel"
     off: ClassVar = {"rate": 0}
     activity: ClassVar = "realised_rate"

@@ -61,6 +61,7 @@ class StochasticDepth(Regularizer):
     """
 
     name: ClassVar = "stochastic_depth"
+    family: ClassVar = "noise"
     also_called: ClassVar = ("drop_path", "drop_connect", "layer_drop")
     needs: ClassVar = (
         "residual branch: no module's forward adds two paths from its input, one with more "

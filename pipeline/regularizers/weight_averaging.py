@@ -58,6 +58,7 @@ class WeightAveraging(Regularizer):
     """
 
     name: ClassVar = "weight_averaging"
+    family: ClassVar = "training"
     clashes: ClassVar = {
         "early_stopping": "it restores the raw weights, so that no average would be tested"
     }

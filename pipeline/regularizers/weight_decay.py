@@ -39,6 +39,7 @@ class WeightDecay(Regularizer):
     """
 
     name: ClassVar = "weight_decay"
+    family: ClassVar = "penalty"
     needs: ClassVar = "weight other than biases and those of normalization"
     off: ClassVar = {"strength": 0}
 

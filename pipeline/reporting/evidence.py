@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.bands import BAND
-from pipeline.comparison.levels import PRIMARY
+from pipeline.comparison.levels import COSTS, PRIMARY
 from pipeline.comparison.trust import SEARCHES
 from pipeline.config.plan import BASELINE, Plan, PlannedArm
 from pipeline.evaluation.methods import ALL_ARMS, GREEDY, INDEPENDENT, SINGLE
@@ -54,6 +54,8 @@ class ReportData:
     test_use: Mapping[str, Any]
     data: Mapping[str, Any]
     contrasts: pd.DataFrame
+    pairs: pd.DataFrame
+    recipe: pd.DataFrame
     interactions: pd.DataFrame
     published: pd.DataFrame
     variance: pd.DataFrame
@@ -73,6 +75,7 @@ class ReportData:
     pass_gains: pd.DataFrame
     member_gains: pd.DataFrame
     equal_cost: pd.DataFrame
+    efficiency: pd.DataFrame
     calibration: pd.DataFrame
     references: pd.DataFrame
     trust: pd.DataFrame
@@ -89,6 +92,20 @@ class ReportData:
     def distinct(self) -> pd.DataFrame:
         """Return the rows of `primary` that compare runs no other row before compares."""
         return self.primary[~self.primary["repeats"]].reset_index(drop=True)
+
+    @cached_property
+    def gap_contrasts(self) -> dict[Key, Mapping[str, Any]]:
+        """Return the contrast of the gap of every arm."""
+        rows = self.contrasts[self.contrasts["metric"] == "gap"].to_dict("records")
+        return {(row["study"], row["arm"]): row for row in rows}
+
+    @cached_property
+    def cost_ratios(self) -> dict[Key, tuple[float, float]]:
+        """Return the costs of training and of one test image, as multiples of the reference's."""
+        rows = self.contrasts[self.contrasts["metric"].isin(COSTS)]
+        means = rows.pivot(index=["study", "arm"], columns="metric", values="arm_mean")
+        means = means.reindex(columns=list(COSTS))
+        return dict(zip(means.index, means.itertuples(index=False, name=None), strict=True))
 
     @cached_property
     def format(self) -> Formatter:

@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.comparison.efficiency import AVERAGED
 from pipeline.config.labels import format_factor, format_rule, format_setting, format_value
 from pipeline.config.plan import BASELINE, PROTOCOL, Factor, PlannedArm, Setting
-from pipeline.config.test_rules import TestRule
+from pipeline.config.test_rules import DETERMINISTIC, TestRule
+from pipeline.evaluation.methods import AVERAGED as VIEWS
 from pipeline.reporting.markdown import VOID, escape, format_count
 
 WIDEST = 50  # letters of all ticks of an axis
@@ -40,6 +42,16 @@ def factor_label(arm: PlannedArm) -> str:
     """Return what an arm changes, with its name where the two differ."""
     label = format_factor(arm.factor, arm.against)
     return arm.name if label == arm.name else f"{escape(label)} (arm {arm.name})"
+
+
+def efficiency_name(row: Mapping[str, Any]) -> str:
+    """Return the name of a row of the table `efficiency`: 8 augmented views of shift."""
+    if row["kind"] != AVERAGED or row["view"] == DETERMINISTIC.view:
+        suffix = ", one pass" if row["kind"] == AVERAGED else ""
+        return f"{row['name']}{suffix}"
+    if row["members"] == 1:
+        return f"{row['view']} of {row['name']}"
+    return f"{row['members']} {VIEWS.get(row['view'], row['view'])} of {row['name']}"
 
 
 def rule_label(rule: TestRule) -> str:

@@ -7,6 +7,7 @@ distinguishes is also distinguished by a marker, a line or a word.
 import io
 import itertools
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pipeline.config.families import Family
 from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import METHODS, ReportData
 
@@ -25,11 +27,18 @@ TITLE = 50  # letters of a panel's title on a line
 DARK, GREY = "#333333", "#888888"
 DASHES = (0, (4, 1.5))
 BAND = 0.22  # opacity
-PALETTE = (  # safe for the color-blind, neighbours of different lightness
-    *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
-    *("#56b4e9", "#ca9161", "#fbafe4", "#b8a800"),
-    *("#7b3294", "#00b3b3", "#a50026", "#8c6bb1", "#1b5e20", "#9e9e9e"),
-)
+FAMILIES: dict[Family, str] = {  # each at least 3:1 against white
+    "noise": "#0173b2",
+    "examples": "#d55e00",
+    "penalty": "#6a3d9a",
+    "architecture": "#00897b",
+    "training": "#9a7400",
+    "data size": "#7f7f7f",
+    "combination": "#c2185b",
+    "other": "#5f6b6b",
+}
+PALETTE = (*FAMILIES.values(), "#1b5e20", "#a50026", "#3b4cc0", "#8c510a", "#4d004b")
+SHADES = (1.0, 0.65, 0.4)  # of the color of a family, for further arms of it in one study
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
 STAR: dict[str, Any] = {"marker": "*", "markersize": 17, "markeredgecolor": "black"}
 STYLE = {
@@ -59,8 +68,27 @@ def colors(names: Iterable[str]) -> dict[str, str]:
 
 
 def arm_colors(data: ReportData) -> dict[str, str]:
-    """Return the color of every arm, the same in all figures of a report."""
-    return colors(arm.name for _, arm in data.planned_arms)
+    """Return the color of every arm, the same in all figures of a report.
+
+    It is that of the family of the arm, the same in every report. Further arms of a family in one
+    study are darker. Where all arms are of one family, which then tells nothing, each has a color.
+    """
+    arms = [(study, arm) for study, arm in data.planned_arms if arm.name != BASELINE]
+    if len({arm.family for _, arm in arms}) == 1:
+        return colors(arm.name for _, arm in arms)
+    counts: Counter[tuple[str, Family]] = Counter()
+    palette = {BASELINE: DARK}
+    for study, arm in arms:
+        shade = SHADES[min(counts[study, arm.family], len(SHADES) - 1)]
+        counts[study, arm.family] += 1
+        palette.setdefault(arm.name, _darker(FAMILIES[arm.family], shade))
+    return palette
+
+
+def _darker(color: str, share: float) -> str:
+    """Return a color mixed with black, of which 1 - `share` is black."""
+    channels = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    return "#" + "".join(f"{round(share * channel):02x}" for channel in channels)
 
 
 def method_colors(single: str, others: Iterable[str]) -> dict[str, str]:

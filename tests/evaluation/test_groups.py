@@ -106,19 +106,23 @@ def test_an_arm_trained_on_other_images_is_in_no_group():
     assert set(group(read=read).compared) == {"baseline", "drop of one", "drop of two"}
 
 
-def test_the_cost_of_a_method_is_that_of_its_trainings():
-    costs = dict.fromkeys(PLAN.fingerprints(), 1) | {"second1000": 10, "averaged1000": 100}
+def test_the_costs_of_a_method_are_those_of_its_trainings_and_of_its_distinct_members():
+    training = dict.fromkeys(PLAN.fingerprints(), 1) | {"second1000": 10, "averaged1000": 100}
+    costs = {run: {"training_flops": flops, "forward_flops": 7} for run, flops in training.items()}
+    costs["second1000"]["forward_flops"] = 1000
     tables = group_tables(group(), (LABELS["validation"], TEST), costs)
     assert set(tables) == {"ensembles", "sizes", "reliability"}
-    flops = {
-        method: value
-        for method, _, _, metric, value in tables["ensembles"]
-        if metric == "training_flops"
-    }
+    values = {(method, metric): value for method, _, _, metric, value in tables["ensembles"]}
+    flops = {method: value for (method, name), value in values.items() if name == "training_flops"}
     assert flops["one model"] == 1
     assert flops["independent"] == 1 + 10
     assert flops["averaged"] == 100
     assert flops["all arms"] == 4
+    assert values["one model", "test_flops"] == 7
+    assert values["independent", "test_flops"] == 7 + 1000
+    assert values["all arms", "test_flops"] == 4 * 7
+    passes = values["greedy", "forward_passes"]
+    assert values["greedy", "test_flops"] in (7 * passes, 7 * (passes - 1) + 1000)
     counted = {}
     for method, _, _, count, *_ in tables["reliability"]:
         counted[method] = counted.get(method, 0) + count

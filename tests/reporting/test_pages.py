@@ -9,6 +9,7 @@ import pytest
 from report_data import NAN, VERDICTS, derived, report_data
 
 from pipeline.comparison import variance as variance_table
+from pipeline.comparison.levels import COSTS
 from pipeline.comparison.variance import standard_errors
 from pipeline.config.plan import Factor, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.reporting import pages
@@ -65,7 +66,13 @@ def test_nothing_that_helps_is_said_first() -> None:
     )
 
 
-KNOWN = ("method", "gap", "cost", "study_layers")  # there may be others, in files of their own
+KNOWN = (
+    "verdicts",
+    "method",
+    "gap",
+    "cost",
+    "study_layers",
+)  # there may be others, in files of their own
 
 
 def whole(found: ReportData) -> str:
@@ -78,8 +85,10 @@ def test_the_pages_keep_their_order(found: ReportData) -> None:
     marks = [
         "# Which",
         "With 3 fresh seeds",
-        "| arm | verdict |",
+        "## Recipe",
+        "| arm: setting | verdict |",
         "(figures/forest.png)",
+        "## Trust checks",
         "## Diagnosis",
         "## Precision",
     ]
@@ -113,13 +122,14 @@ def test_every_table_names_n_rule_and_interval(found: ReportData) -> None:
     made = all_pages(found)
     text = "\n".join(made[name] for name in ("report.md", *(f"pages/{name}.md" for name in KNOWN)))
     captions = re.findall(r"^\|.*\n\n\*(.*)\*$", text, flags=re.M)
-    assert len(captions) == 8
-    for caption in captions[:6]:
+    assert len(captions) == 11
+    for caption in captions[1:9]:
         assert "n: " in caption
         assert "rule" in caption.lower()
         assert "interval" in caption.lower()
-    assert "95 % Student-t interval" in captions[0]
-    assert "Holm over 6 contrasts of test accuracy" in captions[0]
+    assert "with the 95 % interval of the mean over seeds" in captions[0]
+    assert "95 % Student-t interval" in captions[1]
+    assert "Holm over 6 contrasts of test accuracy" in captions[1]
 
 
 def test_the_study_is_named_only_where_the_arm_is_not_plain() -> None:
@@ -309,7 +319,7 @@ def test_the_standard_errors_and_their_advice(found: ReportData, golden) -> None
 def test_a_metric_that_is_exactly_the_baseline_s_has_no_row_and_a_constant_cost_no_p(
     found: ReportData,
 ) -> None:
-    table = found.contrasts.copy()
+    table = found.contrasts[~found.contrasts["metric"].isin(COSTS)]
     own = table[(table["arm"] == "dropout") & (table["metric"] == "test_nll")]
     void = {"p": NAN, "low": NAN, "high": NAN, "p_sign_flip": 0.25}
     same = own.assign(metric="test_cost", difference=0.0, **void)
@@ -488,5 +498,6 @@ def test_a_page_is_added_by_a_file_alone(
     monkeypatch.setattr(pages, "__path__", [*pages.__path__, str(tmp_path)])
     made = all_pages(found)
     assert made["pages/extra.md"] == f"{pages.BACK}\n\n# tiny\n"
-    assert list(made)[1:5] == [f"pages/{name}.md" for name in ("method", "gap", "extra", "cost")]
+    names = ("verdicts", "method", "gap", "extra", "cost")
+    assert list(made)[1:6] == [f"pages/{name}.md" for name in names]
     assert "- [More](pages/extra.md)\n" in made["report.md"]

@@ -1,11 +1,20 @@
 """Report data made by hand: arms with the differences and verdicts that a test wants."""
 
+import itertools
 import math
 
 import pandas as pd
 
 from pipeline.comparison import arms as arm_tables
-from pipeline.comparison import equal_cost, interactions, overtuning, published, variance
+from pipeline.comparison import (
+    efficiency,
+    equal_cost,
+    interactions,
+    overtuning,
+    published,
+    recipe,
+    variance,
+)
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.calibration import COLUMNS as BINS
 from pipeline.comparison.correlations import gap_correlations
@@ -13,6 +22,7 @@ from pipeline.comparison.costs import costs
 from pipeline.comparison.curves import curve_means
 from pipeline.comparison.diagnosis import diagnosis
 from pipeline.comparison.gains import GAIN, MEMBERS, PASSES
+from pipeline.comparison.levels import COSTS
 from pipeline.comparison.references import COLUMNS as REFERENCES
 from pipeline.comparison.resolution import resolution
 from pipeline.comparison.targets import time_to_target, times
@@ -41,6 +51,8 @@ VERDICTS = {
     "mixup": (-0.004, "inconclusive"),
     "early": (-0.03, "hurts"),
 }
+ERRORS = ("seed_error", "image_error", "total_error")
+CONTRASTED = ("test_accuracy", "validation_accuracy", "test_nll", "gap", *COSTS)
 Studies = dict[str, dict[str, str]]  # study -> arm -> test rule
 Judged = tuple[float, str] | tuple[float, str, bool]  # difference, verdict, below the margin
 
@@ -88,9 +100,11 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         for split in ("train", "validation")
     ]
     contrasts = pd.DataFrame(_contrasts(studies, verdicts))
+    between = _pairs(plan, contrasts)
     means = arm_tables.arm_means(outcomes, plan, records)
     histories = dict.fromkeys(records, history)
     of_runs = times(plan, histories, records)
+    counted, rules = costs(plan, means, records), arm_tables.rule_means(plan, scores)
     references = pd.DataFrame(columns=list(REFERENCES))
     checked = {"contrasts": contrasts, "scores": scores, "references": references}
     return ReportData(
@@ -101,6 +115,8 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         test_use=USE,
         data=DATA,
         contrasts=contrasts,
+        pairs=between,
+        recipe=recipe.recipe(plan, contrasts, between),
         interactions=pd.DataFrame(columns=list(interactions.COLUMNS)),
         published=pd.DataFrame(columns=list(published.COLUMNS)),
         variance=pd.DataFrame(columns=["study", *variance.COLUMNS]),
@@ -108,8 +124,8 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         overtuning=pd.DataFrame(columns=list(overtuning.COLUMNS)),
         outcomes=outcomes,
         arms=means,
-        costs=costs(plan, means, records),
-        rules=arm_tables.rule_means(plan, scores),
+        costs=counted,
+        rules=rules,
         audits=arm_tables.audit_means(plan, records),
         curves=curve_means(plan, histories),
         target_times=of_runs,
@@ -120,6 +136,9 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         pass_gains=pd.DataFrame(columns=[*PASSES, *BAND, *GAIN]),
         member_gains=pd.DataFrame(columns=[*MEMBERS, *BAND, *GAIN]),
         equal_cost=pd.DataFrame(columns=list(equal_cost.COLUMNS)),
+        efficiency=efficiency.efficiency(
+            plan, counted, rules, pd.DataFrame(columns=list(equal_cost.COLUMNS))
+        ),
         calibration=pd.DataFrame(columns=list(BINS)),
         references=references,
         trust=trust(plan, records, histories, checked, []),
@@ -139,6 +158,19 @@ def derived(data: ReportData, outcomes: pd.DataFrame) -> dict[str, pd.DataFrame]
     }
 
 
+def _pairs(plan: Plan, contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences of the arms that help, none of them significant."""
+    primary = contrasts[contrasts["metric"] == "test_accuracy"].set_index(["study", "arm"])
+    keys = [arm.key for arm in recipe.helping_arms(plan, contrasts)]
+    rows = []
+    for other, arm in itertools.combinations(keys, 2):
+        difference = primary.loc[arm, "difference"] - primary.loc[other, "difference"]
+        bounds = {"low": difference - 0.02, "high": difference + 0.02, "p": 0.5, "p_holm": 1.0}
+        names = dict(zip(recipe.PAIRS, (*arm, *other), strict=False))
+        rows.append({**names, "n": 3, "difference": difference, **bounds})
+    return pd.DataFrame(rows, columns=list(recipe.PAIRS))
+
+
 def _scores(plan: Plan) -> list[tuple[str, str, int, str, str, float]]:
     rows = []
     for place, name in enumerate(plan.fingerprints()):
@@ -156,7 +188,6 @@ def _contrasts(studies: Studies, verdicts: dict[str, Judged]) -> list[dict[str, 
     fixed = {
         **{"view": "deterministic", "members": 1, "n": 3, "baseline_mean": 0.9, "p": 0.01},
         **{"p_sign_flip": 0.25, "detectable": 0.0123, "seeds_needed": 1234.0, "correlation": 0.5},
-        **{"seed_error": 0.002, "image_error": 0.005, "total_error": 0.006},
         **{"unpaired": 0, "other_machine": 0},
         **{"planned": 3, "done": 3, "failed": 0, "diverged": 0, "missing": 0},
     }
@@ -164,14 +195,19 @@ def _contrasts(studies: Studies, verdicts: dict[str, Judged]) -> list[dict[str, 
     for study, arms in studies.items():
         for arm in arms:
             shift, verdict, *below = verdicts[arm]
-            for metric in ("test_accuracy", "test_nll", "gap"):
+            for metric in CONTRASTED:
                 primary = metric == "test_accuracy"
                 row = {"study": study, "arm": arm, "setting": {}, "metric": metric, **fixed}
                 row |= {"arm_mean": 0.9 + shift, "difference": shift}
                 row |= {"low": shift - 0.005, "high": shift + 0.005}
+                row |= {"low_90": shift - 0.004, "high_90": shift + 0.004}
+                if metric in COSTS:
+                    row |= {"baseline_mean": 1.0, "arm_mean": 1.0, "difference": 0.0}
                 row["excludes_zero"] = abs(shift) > 0.005
                 row |= {"p_holm": 0.02 if primary else NAN, "verdict": verdict if primary else ""}
                 row |= {"verdict_other_images": row["verdict"], "repeats": False}
+                errors = (0.002, 0.005, 0.006) if primary else (NAN, NAN, NAN)
+                row |= dict(zip(ERRORS, errors, strict=True))
                 row["below_margin"] = primary and any(below)
                 rows.append(row)
     return rows

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -281,14 +281,12 @@ def test_a_core_killed_on_the_way_costs_one_line_and_the_next_time_completes(pla
 
 
 def core_of(pid: int) -> int:
-    children = " ".join(
-        path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")
-    ).split()
-    return next(
-        int(child)
-        for child in children
-        if "wandb-core" in Path("/proc", child, "cmdline").read_text()
-    )
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError):  # a thread, or a child, that ended in between
+            for child in children.read_text().split():
+                if "wandb-core" in Path("/proc", child, "cmdline").read_text():
+                    return int(child)
+    raise AssertionError(f"process {pid} has no wandb-core")
 
 
 def test_a_full_disk_costs_one_line_and_nothing_half_written_counts(place, mounting):

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from pipeline.comparison.efficiency import ENSEMBLE
 from pipeline.config.plan import BASELINE
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.labels import efficiency_name
 from pipeline.reporting.pages._page import Page
 
 ORDER = 30
@@ -14,7 +16,12 @@ ORDER = 30
 
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield the page."""
-    body = md.join_parts("# Cost", cost_table(data), budgets(data))
+    body = md.join_parts(
+        "# Cost",
+        cost_table(data),
+        budgets(data),
+        md.section("Accuracy against cost", efficiency_table(data)),
+    )
     yield Page("cost", "Cost of training and testing, counted", body)
 
 
@@ -41,6 +48,33 @@ def cost_table(data: ReportData, study: str | None = None) -> str:
         "of your own runs to timing.md. Rule: the forward passes are those of each arm's test rule."
     )
     return md.join_parts(md.format_table(rows, caption, words=("arm",)), left_out(arms))
+
+
+def efficiency_table(data: ReportData) -> str:
+    """Return accuracy and cost of what is efficient, and of every ensemble; empty without costs."""
+    rows = data.efficiency
+    shown = rows[rows["efficient"].astype(bool) | (rows["kind"] == ENSEMBLE)]
+    shown = shown.sort_values(["training_ratio", "test_ratio", "accuracy"], kind="stable")
+    cells = [
+        {
+            "choice": efficiency_name(row),
+            "training (x baseline)": md.format_ratio(row["training_ratio"]),
+            "test (x baseline)": md.format_ratio(row["test_ratio"]),
+            "test accuracy (%)": data.format.percent_band(row | {"mean": row["accuracy"]}),
+            "n": str(row["n"]),
+            "efficient": "yes" if row["efficient"] else "no",
+        }
+        for row in shown.to_dict("records")
+    ]
+    if not cells:
+        return ""
+    caption = (
+        f"n: seeds of an arm, or groups of an ensemble. Interval: {md.CONFIDENCE} Student-t "
+        "interval of the mean. Rule: as named, otherwise the test rule of the arm. Efficient: "
+        f"none of the {len(rows)} choices measured is at least as accurate at no higher cost. "
+        "Choices that are not efficient are shown only for ensembles."
+    )
+    return md.format_table(cells, caption, words=("choice", "efficient"))
 
 
 def left_out(arms: pd.DataFrame) -> str:

@@ -1,26 +1,20 @@
 """Write the front page: the main findings, and links to all other pages."""
 
 from collections.abc import Sequence
+from math import nan
 
 import pandas as pd
 
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
+from pipeline.config.plan import BASELINE
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import MOST, ReportData
-from pipeline.reporting.labels import setting_cell, verdict_label
+from pipeline.reporting.labels import efficiency_name, setting_cell, verdict_label
 from pipeline.reporting.pages._diagnosis import diagnosis_section
 from pipeline.reporting.pages._interactions import interaction_lines
-from pipeline.reporting.pages._page import (
-    CONTRAST_INTERVAL,
-    PAIRS,
-    RUNS,
-    Page,
-    family,
-    format_states,
-    incomplete_runs,
-    rules,
-)
+from pipeline.reporting.pages._page import Page, incomplete_runs
+from pipeline.reporting.pages._recipe import recipe_section
 from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
 from pipeline.reporting.pages.gap import smallest_gap
 from pipeline.reporting.pages.published import published_sentence
@@ -39,10 +33,16 @@ VERDICTS = {  # (verdict, below the margin): the words after one arm and after s
     (Verdict.INCONCLUSIVE, False): ("is inconclusive", "are inconclusive"),
 }
 RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
+ARM = "arm: setting"
+INTERVAL_WORDS = f"with the {md.INTERVAL} of the mean over seeds, not corrected"
 NAMED = 3  # arms of one verdict that the headline names; more are counted
 FOREST = (
     "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
     "verdict, over the margin"
+)
+EFFICIENCY = (
+    "Test accuracy against the cost of training and against that of a test image, of every arm, "
+    "test rule and ensemble; the efficient ones are joined"
 )
 
 
@@ -54,12 +54,15 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
     parts = [
         f"# Which regularizers close the gap: {data.confirmation.protocol}",
         headline(data),
+        md.section("Recipe", recipe_section(data)),
+        "## Arms",
         headline_table(data),
         incomplete_runs(data.runs),
         left_out(data),
         f"![{FOREST}](figures/forest.png)",
         note if len(data.distinct) > MOST else "",
         md.section("Trust checks", trust_section(data)),
+        md.section("Accuracy against cost", cost_figure(data)),
         md.section("Diagnosis", diagnosis_section(data)),
         smallest_gap(data),
         md.section("Interactions", interaction_lines(data)),
@@ -95,23 +98,34 @@ def headline(data: ReportData) -> str:
 
 
 def headline_table(data: ReportData) -> str:
-    """Return a table with a row per arm, the best difference first."""
+    """Return a table with a row per arm, the best difference first; details have their own page."""
     caption = (
-        f"n: {PAIRS}. Test rule: {rules(data)}; gaps are always deterministic. "
-        f"Interval: {CONTRAST_INTERVAL}. "
-        f"p: two-sided paired t test, Holm over {family(data)}; "
-        "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
-        "inconclusive. Equivalent: the 90 % interval lies within the margin (two one-sided tests "
-        "at 5 %, not corrected). Arms are not compared with each other. All results are specific "
-        "to this test set and this pool of training images."
+        f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
+        "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
+        "of those of the reference. [Every number](pages/verdicts.md)."
     )
-    gaps = data.contrasts[data.contrasts["metric"] == "gap"].to_dict("records")
-    by_arm = {(row["study"], row["arm"]): row for row in gaps}
-    rows = [
-        _headline_cells(data, row, by_arm.get((row["study"], row["arm"])))
-        for row in data.distinct.to_dict("records")
+    rows = [_headline_cells(data, row) for row in data.distinct.to_dict("records")]
+    return md.format_table(rows, caption, words=(ARM, "study", "verdict"))
+
+
+def cost_figure(data: ReportData) -> str:
+    """Return the figure of accuracy against cost, and which choices are efficient."""
+    if data.efficiency.empty:
+        return ""
+    rows = data.efficiency[data.efficiency["efficient"].astype(bool)]
+    rows = rows.sort_values(["training_ratio", "test_ratio"], kind="stable")
+    names = [
+        f"**{efficiency_name(row)}** ({data.format.percent(row['accuracy'])} %; "
+        f"{md.format_ratio(row['training_ratio'])} x training, "
+        f"{md.format_ratio(row['test_ratio'])} x test)"
+        for row in rows.to_dict("records")
     ]
-    return md.format_table(rows, caption, words=("arm", "study", "verdict", "setting"))
+    words = (
+        f"Nothing measured here is both more accurate and no more expensive than: "
+        f"{'; '.join(names)}. These are mean accuracies without verdicts; "
+        "ensembles have fewer seeds than arms. [Numbers](pages/cost.md)."
+    )
+    return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
 
 
 def left_out(data: ReportData) -> str:
@@ -182,23 +196,32 @@ def _fresh_seeds(primary: pd.DataFrame) -> str:
     return f"up to {seeds}" if least < most else seeds
 
 
-def _headline_cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
+def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
+    key = row["study"], row["arm"]
     study = {"study": row["study"]} if data.ambiguous else {}
+    gap = data.gap_contrasts.get(key)
+    training, test = data.cost_ratios.get(key, (nan, nan))
+    setting = setting_cell(row["setting"])
+    name = row["arm"] + data.reference(*key)
     return {
-        "arm": row["arm"] + data.reference(row["study"], row["arm"]),
+        ARM: name if setting == md.VOID else f"{name}: {setting}",
         **study,
         "verdict": verdict_label(row),
-        "difference (points)": data.format.points(row["difference"]),
-        md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
-        "test accuracy (%)": data.format.percent(row["arm_mean"]),
-        "baseline (%)": data.format.percent(row["baseline_mean"]),
-        "gap (points)": data.format.percent(gap["arm_mean"]) if gap else md.VOID,
-        "change of gap": data.format.change(gap, unit="") if gap else md.VOID,
-        "n": str(row["n"]),
-        "p (Holm)": md.format_p(row["p_holm"]),
-        "setting": setting_cell(row["setting"]),
-        RUNS: format_states(row),
+        f"difference [{md.INTERVAL}]": _unbroken(data.format.change(row, unit="")),
+        "change of gap": _unbroken(data.format.change(gap, unit="")) if gap else md.VOID,
+        "training cost": md.format_ratio(training),
+        "test cost": md.format_ratio(test),
     }
+
+
+def _unbroken(text: str) -> str:
+    """Return a text with spaces at which a line does not break."""
+    return text.replace(" ", "\u00a0")
+
+
+def _reference(data: ReportData) -> str:
+    references = {arm.against for _, arm in data.planned_arms[1:]}
+    return "baseline" if references <= {BASELINE} else "the arm it is against"
 
 
 def _contents(pages: Sequence[Page]) -> str:

@@ -1,8 +1,6 @@
-"""Draw every contrast of the primary metric with its interval and verdict."""
+"""Draw every contrast of the primary metric on one line, with its intervals and verdict."""
 
-import itertools
-import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,17 +9,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.transforms import blended_transform_factory
 
 from pipeline.comparison.verdicts import Verdict
+from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import MOST, ReportData
-from pipeline.reporting.labels import arm_title, verdict_label
+from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import INTERVAL, Formatter, format_margin
-from pipeline.reporting.style import DARK, WIDTH, arm_colors, legend_columns, style
+from pipeline.reporting.style import DARK, FAMILIES, GREY, WIDTH, arm_colors, style
 
-STRIP = 0.34  # inches of height for one interval
-LINE = 62  # letters that fit on a line
+ROW = 0.24  # inches of height for one line
+FRAME = 0.62  # inches of height for the axis and what is around it
+ENTRY = 0.25  # inches of height for a row of the legend
+TYPE = 10  # points
+LETTER = 0.08  # inches, the mean width of a letter
+HANDLE = 0.42  # inches for the handle of an entry of the legend, and the space after it
+LONGEST = 24  # letters of a name
 FARTHER = 2  # times the reach of most intervals that an axis goes
-SHADE, GREY = "#e2e2e2", "#666666"
+SHADE = "#e2e2e2"
 VERDICT_MARKERS = {  # (verdict, below the margin): marker and whether it is filled
     (Verdict.HELPS, False): (">", True),
     (Verdict.HELPS, True): (">", False),
@@ -34,10 +39,26 @@ VERDICT_MARKERS = {  # (verdict, below the margin): marker and whether it is fil
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Yield the forest plot."""
-    rows = largest(data.distinct)
-    titles = [arm_title(*pair) for pair in zip(rows["label"], rows["setting"], strict=True)]
-    rows = rows.assign(title=titles)
+    rows = forest_rows(data)
     yield "forest", forest(rows, data.confirmation.margin, arm_colors(data), data.format)
+
+
+def forest_rows(data: ReportData) -> pd.DataFrame:
+    """Return the contrasts to draw, with the name, reference and family of each arm.
+
+    Arms with the same reference follow each other, those against the baseline first.
+    """
+    arms = {(study, arm.name): arm for study, arm in data.planned_arms}
+    rows = largest(data.distinct)
+    keys = list(zip(rows["study"], rows["arm"], strict=True))
+    rows = rows.assign(
+        title=[data.named(*key) for key in keys],
+        against=[arms[key].against for key in keys],
+        family=[arms[key].family for key in keys],
+    )
+    references = list(dict.fromkeys([BASELINE, *rows["against"]]))
+    order = rows["against"].map(references.index)
+    return rows.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
 
 
 def largest(contrasts: pd.DataFrame) -> pd.DataFrame:
@@ -50,43 +71,73 @@ def largest(contrasts: pd.DataFrame) -> pd.DataFrame:
 def forest(
     contrasts: pd.DataFrame, margin: float, palette: Mapping[str, str], formatter: Formatter
 ) -> Figure:
-    """Return a figure of every contrast, the first row on top.
+    """Return a figure with a line for every contrast, the first row on top.
 
-    `contrasts` has arm, title, difference, low, high (fractions), verdict and below_margin;
-    `margin` is a fraction.
+    Args:
+        contrasts: Columns arm, title, against, family, verdict and below_margin, and difference,
+            low, high, low_90 and high_90 as fractions. Rows with the same `against` are together.
+        margin: The margin of equivalence, a fraction.
+        palette: The color of every arm.
+        formatter: The format of differences.
     """
-    lines = [_lines(row, formatter) for row in contrasts.to_dict("records")]
-    heights = [STRIP + 0.16 + 0.235 * len(words) for words in lines]
-    reach = _reach(contrasts, margin)
+    groups = list(dict.fromkeys(contrasts["against"]))
+    headed = len(groups) > 1
+    lines = len(contrasts) + len(groups) * headed
     with style():
-        figure = Figure(figsize=(WIDTH, sum(heights) + 1.2), layout="constrained")
-        ax = figure.subplots()
-        bottoms = list(itertools.accumulate(heights))
-        for row, words, bottom in zip(contrasts.itertuples(), lines, bottoms, strict=True):
-            draw_words(ax, words, bottom)
-            draw_margin(ax, margin, bottom)
-            draw_interval(ax, row, bottom - STRIP / 2, palette[row.arm], reach)
-        label = f"difference in test accuracy (points), {INTERVAL}"
-        ax.set(ylim=(bottoms[-1] + 0.06, 0), yticks=[], xlabel=label)
-        ax.grid(visible=False)
-        ends = 100 * contrasts[["difference", "low", "high"]].stack()
-        _set_limits(ax, ends, margin, reach)
-        _add_legend(figure, contrasts, margin, cut=bool((ends.abs() > reach).any()))
+        legend = _legend_rows(contrasts, margin)
+        frame = FRAME + ENTRY * len(legend)
+        figure = Figure(figsize=(WIDTH, ROW * lines + frame))
+        names = [shorten(title) for title in contrasts["title"]]
+        words = [line_words(row, formatter) for row in contrasts.to_dict("records")]
+        ax = _axes(figure, names, words, frame)
+        draw_forest(ax, contrasts, margin, palette, words, headed=headed)
+        _add_legend(figure, legend)
     return figure
 
 
-def draw_words(ax: Axes, lines: list[str], bottom: float) -> None:
-    """Write one contrast above the strip of its interval."""
-    look: dict[str, Any] = {"va": "bottom", "linespacing": 1.15}
-    transform = ax.get_yaxis_transform()
-    ax.text(0.01, bottom - STRIP - 0.03, "\n".join(lines), transform=transform, **look)
+def draw_forest(
+    ax: Axes,
+    contrasts: pd.DataFrame,
+    margin: float,
+    palette: Mapping[str, str],
+    words: Sequence[str],
+    *,
+    headed: bool = False,
+) -> None:
+    """Draw the names, intervals and numbers of contrasts into `ax`; see `forest`.
 
-
-def draw_margin(ax: Axes, margin: float, bottom: float) -> None:
-    """Draw the margin and the zero line behind one interval, but not behind the words above it."""
-    strip = (bottom - STRIP, bottom)
-    ax.fill_betweenx(strip, -100 * margin, 100 * margin, color=SHADE, linewidth=0, zorder=0)
-    ax.vlines(0, *strip, color=DARK, linewidth=1.2, zorder=1)
+    Args:
+        ax: The axes; names are written left of it, and `words` right of it.
+        contrasts: The contrasts, as `forest` takes them.
+        margin: The margin of equivalence, a fraction.
+        palette: The color of every arm.
+        words: What is written at the end of each line.
+        headed: Whether to write the reference above every group of arms.
+    """
+    reach = _reach(contrasts, margin)
+    aside = blended_transform_factory(ax.transAxes, ax.transData)
+    ticks, names, height, group = [], [], 0, None
+    for row, text in zip(contrasts.itertuples(), words, strict=True):
+        if headed and row.against != group:
+            group = row.against
+            ax.text(0.0, height, f"against {group}", transform=aside, va="center", style="italic")
+            height += 1
+        draw_interval(ax, row, height, palette[row.arm], reach)
+        look: dict[str, Any] = {"transform": aside, "va": "center", "color": DARK}
+        ax.text(1.02, height, text, fontsize=TYPE, **look)
+        ticks.append(height)
+        names.append(shorten(row.title))
+        height += 1
+    ax.axvspan(-100 * margin, 100 * margin, color=SHADE, linewidth=0, zorder=0)
+    ax.axvline(0, color=DARK, linewidth=1.2, zorder=1)
+    ax.set_yticks(ticks, names, fontsize=TYPE)
+    ax.set_ylim(height - 0.4, -0.6)
+    ax.tick_params(axis="x", labelsize=TYPE)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel(f"difference in test accuracy (points), {INTERVAL}", fontsize=TYPE)
+    ax.grid(visible=False)
+    ends = 100 * contrasts[["difference", "low", "high"]].stack()
+    _set_limits(ax, ends, margin, reach)
 
 
 def draw_interval(ax: Axes, row: Any, height: float, color: str, reach: float) -> None:
@@ -95,26 +146,41 @@ def draw_interval(ax: Axes, row: Any, height: float, color: str, reach: float) -
     low, middle, high = 100 * row.low, 100 * row.difference, 100 * row.high
     if pd.notna(low):
         ends = np.clip([low, high], -reach, reach)
-        line: dict[str, Any] = {"linewidth": 3, "solid_capstyle": "butt", "zorder": 2}
-        ax.plot(ends, [height, height], color=color, **line)
-        arrow = {"arrowstyle": "->", "color": color, "linewidth": 2.5, "mutation_scale": 22}
+        inner = np.clip([100 * row.low_90, 100 * row.high_90], -reach, reach)
+        line: dict[str, Any] = {"color": color, "solid_capstyle": "butt", "zorder": 2}
+        ax.plot(ends, [height, height], linewidth=1.5, **line)
+        ax.plot(inner, [height, height], linewidth=4, **line)
+        arrow = {"arrowstyle": "->", "color": color, "linewidth": 1.5, "mutation_scale": 12}
         for end, beyond in zip(ends, (low < -reach, high > reach), strict=True):
             if beyond:
                 start, tip = (0.9 * end, height), (1.04 * end, height)
                 ax.annotate("", xy=tip, xytext=start, arrowprops=arrow)
     if abs(middle) <= reach:
-        look: dict[str, Any] = {"edgecolor": color, "linewidth": 2.2, "zorder": 3}
+        look: dict[str, Any] = {"edgecolor": color, "linewidth": 1.6, "zorder": 3}
         face = color if filled else "white"
-        ax.scatter([middle], [height], s=120, marker=marker, facecolor=face, **look)
+        ax.scatter([middle], [height], s=50, marker=marker, facecolor=face, **look)
 
 
-def _lines(row: Mapping[str, Any], formatter: Formatter) -> list[str]:
-    """Return one contrast in words, broken into lines."""
-    words = f"{formatter.change(row, unit='')}, {verdict_label(row)}"
+def line_words(row: Mapping[str, Any], formatter: Formatter) -> str:
+    """Return the numbers and the verdict of one contrast."""
     if pd.isna(row["difference"]):
-        words = "no pair of runs"
-    line = f"{row['title']}: {words}"
-    return [line] if len(line) <= LINE else [*textwrap.wrap(row["title"], LINE), words]
+        return "no pair of runs"
+    return f"{formatter.change(row, unit='')}  {verdict_label(row)}"
+
+
+def shorten(name: str) -> str:
+    """Return a name, cut where it is longer than a line allows."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def _axes(figure: Figure, names: Sequence[str], words: Sequence[str], frame: float) -> Axes:
+    """Return axes with room for names on the left, words on the right, and a frame (inches)."""
+    left = LETTER * max((len(name) for name in names), default=0) + 0.1
+    right = LETTER * max((len(line) for line in words), default=0) + 0.15
+    height = figure.get_figheight()
+    bottom, top = (frame - 0.1) / height, 1 - 0.1 / height
+    width = max(WIDTH - left - right, 0.2 * WIDTH)
+    return figure.add_axes((left / WIDTH, bottom, width / WIDTH, top - bottom))
 
 
 def _reach(contrasts: pd.DataFrame, margin: float) -> float:
@@ -130,20 +196,52 @@ def _set_limits(ax: Axes, ends: pd.Series, margin: float, reach: float) -> None:
     ax.set_xlim(ends.min() - room, ends.max() + room)
 
 
-def _add_legend(figure: Figure, contrasts: pd.DataFrame, margin: float, *, cut: bool) -> None:
-    handles: list[Any] = [
-        Patch(color=SHADE, label=f"margin of equivalence (±{format_margin(margin)})")
-    ]
+def _legend_rows(contrasts: pd.DataFrame, margin: float) -> list[list[Any]]:
+    """Return the rows of the legend: what markers and bars mean, then what colors mean."""
+    entries: list[Any] = [Patch(color=SHADE, label=f"margin (±{format_margin(margin)})")]
     rows = contrasts.to_dict("records")
-    look: dict[str, Any] = {"markersize": 11, "color": GREY, "markeredgewidth": 2}
+    look: dict[str, Any] = {"markersize": 7, "color": GREY, "markeredgewidth": 1.6}
     labels = {(row["verdict"], row["below_margin"]): verdict_label(row) for row in rows}
     for judged, (marker, filled) in VERDICT_MARKERS.items():
         if judged in labels:
             face = GREY if filled else "white"
-            handle = Line2D([], [], linestyle="", marker=marker, markerfacecolor=face, **look)
-            handle.set_label(labels[judged])
-            handles.append(handle)
-    if cut:
-        handles.append(Line2D([], [], color="none", label="←, →: goes on beyond the axis"))
-    columns = legend_columns([str(handle.get_label()) for handle in handles])
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+            entry = Line2D([], [], linestyle="", marker=marker, markerfacecolor=face, **look)
+            entry.set_label(labels[judged])
+            entries.append(entry)
+    entries.append(Line2D([], [], color=GREY, linewidth=4, label="thick: 90 %"))
+    if contrasts[["low", "high"]].abs().max(axis=None) > _reach(contrasts, margin) / 100:
+        entries.append(Line2D([], [], color="none", label="→ beyond the axis"))
+    families = [name for name in FAMILIES if name in set(contrasts["family"])]
+    colored = [Patch(color=FAMILIES[name], label=name) for name in families]
+    return [*_broken(entries), *(_broken(colored) if len(colored) > 1 else [])]
+
+
+def _broken(entries: Sequence[Any]) -> list[list[Any]]:
+    """Return the entries of a legend in rows that fit the width of the figure."""
+    rows: list[list[Any]] = [[]]
+    inches = 0.0
+    for entry in entries:
+        wide = HANDLE + LETTER * len(str(entry.get_label()))
+        if rows[-1] and inches + wide > WIDTH:
+            rows.append([])
+            inches = 0.0
+        rows[-1].append(entry)
+        inches += wide
+    return rows
+
+
+def _add_legend(figure: Figure, rows: Sequence[Sequence[Any]]) -> None:
+    """Write the rows of the legend below the axis."""
+    look: dict[str, Any] = {
+        "fontsize": TYPE,
+        "handlelength": 1.2,
+        "columnspacing": 1.2,
+        "handletextpad": 0.5,
+        "loc": "lower center",
+        "borderaxespad": 0.0,
+        "borderpad": 0.0,
+    }
+    height = figure.get_figheight()
+    for number, entries in enumerate(reversed(rows)):
+        place = (0.5, (0.06 + ENTRY * number) / height)
+        figure.legend(handles=entries, ncols=len(entries), bbox_to_anchor=place, **look)

@@ -1,0 +1,138 @@
+"""Choose what to use: the cheapest arm shown to help that no other such arm is shown to beat."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from pipeline.comparison.intervals import half_width, interval
+from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.matching import Arm, Outcomes, compared
+from pipeline.comparison.significance import holm
+from pipeline.comparison.verdicts import Verdict
+from pipeline.config.plan import BASELINE, Plan
+
+KEYS = ("study", "arm")
+OTHER = ("other_study", "other")
+PAIRS = (*KEYS, *OTHER, "n", "difference", "low", "high", "p", "p_holm")
+COLUMNS = (
+    *(*KEYS, "training_ratio", "test_ratio", "changes", "validation_accuracy"),
+    *("n", "difference", "low", "high", "beaten", "chosen"),
+)
+DATA = "data."  # how protocol values begin that no choice of training can replace
+
+
+def helping_arms(plan: Plan, contrasts: pd.DataFrame) -> list[Arm]:
+    """Return the arms that a recipe may name, in the order of the plan.
+
+    An arm is one if it is compared with the baseline, helps by more than the margin, and changes no
+    data. Of arms that compare the same runs only the first counts.
+
+    Args:
+        plan: The confirmation plan.
+        contrasts: The table `contrasts`.
+    """
+    rows = contrasts[(contrasts["metric"] == PRIMARY) & ~contrasts["repeats"].astype(bool)]
+    rows = rows[(rows["verdict"] == Verdict.HELPS) & ~rows["below_margin"].astype(bool)]
+    helping = set(zip(rows["study"], rows["arm"], strict=True))
+    return [arm for arm in compared(plan) if arm.key in helping and _is_choice(arm)]
+
+
+def pairs(plan: Plan, outcomes: Outcomes, contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for every two arms of `helping_arms`: their difference in test accuracy.
+
+    Each arm is scored under its own test rule. The difference is `arm` minus `other`, paired by
+    seed, with its 95 % interval and two-sided p; `p_holm` is corrected over the rows.
+
+    Args:
+        plan: The confirmation plan.
+        outcomes: States, machines and scores of its runs.
+        contrasts: The table `contrasts`.
+
+    Returns:
+        A table with the columns `PAIRS`; undefined numbers are NaN.
+    """
+    arms = helping_arms(plan, contrasts)
+    rows: list[dict[str, Any]] = []
+    for number, other in enumerate(arms):
+        for arm in arms[number + 1 :]:
+            sides, _ = outcomes.sides((other, arm))
+            second, first = outcomes.values(sides, (other, arm), PRIMARY)
+            between = interval(first - second)
+            names = dict(zip((*KEYS, *OTHER), (*arm.key, *other.key), strict=True))
+            numbers = {name: getattr(between, name) for name in ("n", "low", "high", "p")}
+            rows.append({**names, **numbers, "difference": between.mean})
+    table = pd.DataFrame(rows, columns=list(PAIRS))
+    return table.assign(p_holm=holm(table["p"].to_numpy(float)) if rows else None)
+
+
+def recipe(plan: Plan, contrasts: pd.DataFrame, between: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for every arm that a recipe may name, the one to use first.
+
+    An arm is `beaten` by the number of others that are significantly better after Holm's
+    correction. Of those that are beaten least, the one with the lowest training cost is `chosen`;
+    then test cost, the number of changes, and validation accuracy on the confirmation seeds decide.
+
+    Args:
+        plan: The confirmation plan.
+        contrasts: The table `contrasts`.
+        between: The table that `pairs` returns.
+
+    Returns:
+        A table with `COLUMNS`. Costs are multiples of the baseline's. `low` and `high` bound the
+        difference to the baseline with 95 % confidence for all contrasts of the report at once
+        (Bonferroni), because the arm is chosen among them.
+    """
+    values = contrasts.set_index([*KEYS, "metric"])
+    primary = contrasts[(contrasts["metric"] == PRIMARY) & ~contrasts["repeats"].astype(bool)]
+    level = LEVEL / max(len(primary), 1)
+    beaten = _times_beaten(between)
+    rows = []
+    for arm in helping_arms(plan, contrasts):
+        row = values.loc[(*arm.key, PRIMARY)]
+        half = float(half_width(row["seed_error"], row["n"], level))
+        changed = arm.described.factor
+        means = {
+            name: values.loc[(*arm.key, metric), "arm_mean"]
+            for name, metric in (
+                ("training_ratio", "training_cost"),
+                ("test_ratio", "test_cost"),
+                ("validation_accuracy", "validation_accuracy"),
+            )
+        }
+        rows.append(
+            {
+                **dict(zip(KEYS, arm.key, strict=True)),
+                **means,
+                "changes": len(changed.regularizers) + len(changed.protocol),
+                "n": row["n"],
+                "difference": row["difference"],
+                "low": row["difference"] - half,
+                "high": row["difference"] + half,
+                "beaten": beaten.get(arm.key, 0),
+            }
+        )
+    rows.sort(key=_preference)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.assign(chosen=[number == 0 for number in range(len(rows))])
+
+
+def _is_choice(arm: Arm) -> bool:
+    changes_data = any(key.startswith(DATA) for key in arm.described.factor.protocol)
+    return arm.described.against == BASELINE and not changes_data
+
+
+def _times_beaten(between: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """Return how many other arms are significantly better, by study and arm."""
+    counts: dict[tuple[str, str], int] = {}
+    for row in between[between["p_holm"].astype(float) < LEVEL].to_dict("records"):
+        loser = OTHER if row["difference"] > 0 else KEYS
+        key = row[loser[0]], row[loser[1]]
+        counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def _preference(row: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return what orders arms: less is better. Costs within a percent are equal."""
+    costs = round(row["training_ratio"], 2), round(row["test_ratio"], 2)
+    return row["beaten"], *costs, row["changes"], -row["validation_accuracy"]

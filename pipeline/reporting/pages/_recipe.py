@@ -1,0 +1,193 @@
+"""Write the recipe: settings to paste, their gain and cost, what to leave out, and what to try."""
+
+import json
+import re
+from collections.abc import Mapping
+from math import isinf
+from typing import Any
+
+import pandas as pd
+
+from pipeline.comparison.equal_cost import AVERAGE
+from pipeline.comparison.levels import LEVEL, POWER
+from pipeline.comparison.verdicts import Verdict
+from pipeline.config.labels import format_values
+from pipeline.config.plan import PROTOCOL, Setting
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData
+
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")  # a text that YAML reads as one without quotes
+WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # texts that YAML reads otherwise
+LEFT_OUT = {Verdict.HURTS: "hurts", Verdict.EQUIVALENT: "makes no difference above the margin"}
+
+
+def recipe_section(data: ReportData) -> str:
+    """Return the choice to use, then what to leave out and what to try next."""
+    bullets = [_test_time(data), _not_better(data), _left_out(data), *_next(data)]
+    lines = md.format_bullets([line for line in bullets if line])
+    if data.recipe.empty:
+        return md.join_parts(_no_recipe(data), lines)
+    chosen = data.recipe.iloc[0].to_dict()
+    setting = _primary(data, chosen)["setting"]
+    return md.join_parts(
+        f"Use **{data.named(chosen['study'], chosen['arm'])}**{_with_tuned(data)}:",
+        f"```yaml\n{setting_yaml(setting)}\n```",
+        _gain(data, chosen),
+        lines,
+    )
+
+
+def setting_yaml(setting: Setting) -> str:
+    """Return a setting as the arm of a study's file, one line for each change."""
+    lines = []
+    for part, values in setting.items():
+        content = {PROTOCOL: values} if part == PROTOCOL else {"name": part, **values}
+        lines.append(f"- {_flow(content)}")
+    return "\n".join(lines)
+
+
+def _flow(value: Any) -> str:
+    """Return a value as YAML in one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in WORDS:
+        return value
+    return json.dumps(value)
+
+
+def _gain(data: ReportData, chosen: md.Row) -> str:
+    contrasts = md.format_count(len(data.distinct), "contrast")
+    return (
+        f"It gains {data.format.change(chosen)} of test accuracy, with an interval corrected for "
+        f"the choice among {contrasts}. Training costs {md.format_ratio(chosen['training_ratio'])} "
+        f"and a test image {md.format_ratio(chosen['test_ratio'])} times what the baseline costs. "
+        "It is the cheapest arm that is shown to help and that no other arm is shown to beat."
+    )
+
+
+def _no_recipe(data: ReportData) -> str:
+    return (
+        f"Keep the baseline{_with_tuned(data)}: no arm is shown to help by more than the margin of "
+        f"{md.format_margin(data.confirmation.margin)}."
+    )
+
+
+def _with_tuned(data: ReportData) -> str:
+    tuned = data.confirmation.tuned
+    return f", with the tuned {md.escape(format_values(tuned))}" if tuned else ""
+
+
+def _test_time(data: ReportData) -> str:
+    """Return what averaging at test adds to the recommended network, if it adds anything."""
+    if data.recipe.empty:
+        return ""
+    chosen = data.recipe.iloc[0]
+    model = data.named(chosen["study"], chosen["arm"])
+    rows = data.equal_cost[
+        (data.equal_cost["role"] == AVERAGE) & (data.equal_cost["model"] == model)
+    ]
+    gains = rows[(rows["metric"] == "accuracy") & (rows["difference"] > 0)]
+    if gains.empty:
+        return ""
+    best = gains.loc[gains["difference"].idxmax()]
+    costs = rows[rows["method"] == best["method"]].set_index("metric")["mean"]
+    row = {
+        "difference": best["difference"],
+        "low": best["difference_low"],
+        "high": best["difference_high"],
+    }
+    return (
+        f"At test, **{best['method']}** add {data.format.change(row)} for "
+        f"{md.format_ratio(costs['test_cost'])} times the test cost "
+        f"({md.format_count(int(best['pairs']), 'group')}, no verdict)."
+    )
+
+
+def _not_better(data: ReportData) -> str:
+    """Return how the other arms that help compare with the recommended one."""
+    if len(data.recipe) < 2:
+        return ""
+    chosen = data.recipe.iloc[0]
+    key = chosen["study"], chosen["arm"]
+    parts = []
+    for row in data.recipe.iloc[1:].to_dict("records"):
+        difference = _difference(data.pairs, (row["study"], row["arm"]), key)
+        cost = md.format_ratio(row["training_ratio"])
+        name = data.named(row["study"], row["arm"])
+        parts.append(f"**{name}** ({data.format.change(difference)}; {cost} x training)")
+    return f"Not shown to be better than it: {md.format_list(parts)}."
+
+
+def _difference(pairs: pd.DataFrame, arm: tuple[str, str], other: tuple[str, str]) -> md.Row:
+    """Return the difference of two arms, arm minus other, whichever of them the table has first."""
+    for row in pairs.to_dict("records"):
+        first, second = (row["study"], row["arm"]), (row["other_study"], row["other"])
+        if (first, second) == (arm, other):
+            return dict(row)
+        if (second, first) == (arm, other):
+            turned = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+            return {**row, **turned}
+    raise KeyError((arm, other))
+
+
+def _left_out(data: ReportData) -> str:
+    parts = []
+    for verdict, words in LEFT_OUT.items():
+        rows = data.distinct[data.distinct["verdict"] == verdict]
+        parts += [
+            f"**{row['label']}** ({words}: {data.format.change(row)})"
+            for row in rows.to_dict("records")
+        ]
+    return f"Leave out {md.format_list(parts)}." if parts else ""
+
+
+def _next(data: ReportData) -> list[str]:
+    """Return what to try next: failed checks, two changes together, and more seeds."""
+    lines = []
+    if data.failed_checks:
+        checks = md.format_count(len(data.failed_checks), "check")
+        verb = "limits" if len(data.failed_checks) == 1 else "limit"
+        lines.append(f"{checks} failed and {verb} this recipe: see [Trust checks](#trust-checks).")
+    untried = _untried_pair(data)
+    if untried:
+        lines.append(f"Not tried: {md.format_list(untried)} together.")
+    lines.append(_more_seeds(data))
+    return lines
+
+
+def _untried_pair(data: ReportData) -> list[str]:
+    """Return the recommended arm and another that helps by other means, if no arm has both."""
+    keys = [(row["study"], row["arm"]) for row in data.recipe.to_dict("records")]
+    arms = {(study, arm.name): arm for study, arm in data.planned_arms}
+    sets = [frozenset(arm.factor.regularizers) for _, arm in data.planned_arms]
+    for key in keys[1:]:
+        first, second = (set(arms[one].factor.regularizers) for one in (keys[0], key))
+        protocol = [value for one in (keys[0], key) for value in arms[one].factor.protocol]
+        if not first or not second or protocol or first & second:
+            continue
+        if not any(first | second <= tried for tried in sets):
+            return [f"**{data.named(*one)}**" for one in (keys[0], key)]
+    return []
+
+
+def _more_seeds(data: ReportData) -> str:
+    """Return the seeds that would decide the most promising inconclusive arm."""
+    rows = data.distinct[
+        (data.distinct["verdict"] == Verdict.INCONCLUSIVE) & (data.distinct["difference"] > 0)
+    ]
+    if rows.empty:
+        return ""
+    row = rows.loc[rows["difference"].idxmax()].to_dict()
+    if isinf(row["seeds_needed"]) or pd.isna(row["seeds_needed"]):
+        return ""
+    return (
+        f"Inconclusive with the largest gain: **{row['label']}** ({data.format.change(row)}). If "
+        f"that were its true gain, {row['seeds_needed']:.0f} seeds would detect it with "
+        f"{100 * POWER:g} % power at level {LEVEL:g}, corrected."
+    )
+
+
+def _primary(data: ReportData, chosen: md.Row) -> md.Row:
+    rows = data.primary
+    mine = rows[(rows["study"] == chosen["study"]) & (rows["arm"] == chosen["arm"])]
+    return dict(mine.iloc[0])

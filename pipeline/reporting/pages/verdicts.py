@@ -1,0 +1,89 @@
+"""Write the page of verdicts: every number behind the table of the front page."""
+
+from collections.abc import Iterator
+
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.labels import setting_cell, verdict_label
+from pipeline.reporting.pages._page import (
+    CONTRAST_INTERVAL,
+    PAIRS,
+    RUNS,
+    Page,
+    family,
+    format_states,
+    rules,
+)
+
+ORDER = 5
+
+
+def pages(data: ReportData) -> Iterator[Page]:
+    """Yield the page."""
+    title = "Verdicts: every number behind them"
+    yield Page(
+        "verdicts", title, md.join_parts("# Verdicts", verdict_table(data), pair_table(data))
+    )
+
+
+def verdict_table(data: ReportData) -> str:
+    """Return a table with a row per arm, the best difference first."""
+    caption = (
+        f"n: {PAIRS}. Test rule: {rules(data)}; gaps are always deterministic. "
+        f"Interval: {CONTRAST_INTERVAL}. "
+        f"p: two-sided paired t test, Holm over {family(data)}; "
+        "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
+        "inconclusive. Equivalent: the 90 % interval lies within the margin (two one-sided tests "
+        "at 5 %, not corrected). All results are specific to this test set and this pool of "
+        "training images."
+    )
+    gaps = data.gap_contrasts
+    rows = [
+        _cells(data, row, gaps.get((row["study"], row["arm"])))
+        for row in data.distinct.to_dict("records")
+    ]
+    return md.format_table(rows, caption, words=("arm", "study", "verdict", "setting"))
+
+
+def pair_table(data: ReportData) -> str:
+    """Return the arms that help, compared with each other; empty for fewer than two."""
+    rows = [
+        {
+            "arm": data.named(row["study"], row["arm"]),
+            "minus": data.named(row["other_study"], row["other"]),
+            "difference (points)": data.format.points(row["difference"]),
+            md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
+            "n": str(row["n"]),
+            "p (Holm)": md.format_p(row["p_holm"]),
+        }
+        for row in data.pairs.to_dict("records")
+    ]
+    if not rows:
+        return ""
+    caption = (
+        "n: seeds with both runs done, on the same kind of machine. Rule: the test rule of each "
+        f"arm. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired by "
+        f"seed. p: two-sided paired t test, Holm over {md.format_count(len(rows), 'row')}. Only "
+        "arms that help by more than the margin, compared with the baseline, are compared."
+    )
+    table = md.format_table(rows, caption, words=("arm", "minus"))
+    return md.section("Arms that help, compared with each other", table)
+
+
+def _cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
+    study = {"study": row["study"]} if data.ambiguous else {}
+    return {
+        "arm": row["arm"] + data.reference(row["study"], row["arm"]),
+        **study,
+        "verdict": verdict_label(row),
+        "difference (points)": data.format.points(row["difference"]),
+        md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
+        "test accuracy (%)": data.format.percent(row["arm_mean"]),
+        "baseline (%)": data.format.percent(row["baseline_mean"]),
+        "gap (points)": data.format.percent(gap["arm_mean"]) if gap else md.VOID,
+        "change of gap": data.format.change(gap, unit="") if gap else md.VOID,
+        "n": str(row["n"]),
+        "p (Holm)": md.format_p(row["p_holm"]),
+        "setting": setting_cell(row["setting"]),
+        RUNS: format_states(row),
+    }

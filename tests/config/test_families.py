@@ -1,0 +1,44 @@
+"""The family of an arm, by which figures color it."""
+
+from typing import get_args
+
+import pytest
+
+from pipeline import regularizers
+from pipeline.config.families import Family, family_of
+from pipeline.reporting.style import FAMILIES
+
+
+@pytest.mark.parametrize(
+    ("parts", "keys", "expected"),
+    [
+        (["noise"], [], "noise"),
+        (["noise", "noise"], [], "noise"),
+        (["noise", "examples"], [], "combination"),
+        ([], ["training.optimizer", "training.learning_rate"], "training"),
+        ([], ["model.widths"], "architecture"),
+        ([], ["data.train_size"], "data size"),
+        (["penalty"], ["training.optimizer"], "combination"),
+        ([], [], "other"),
+    ],
+)
+def test_an_arm_has_the_family_of_all_its_changes(parts, keys, expected):
+    assert family_of(parts, keys) == expected
+
+
+def test_every_family_has_a_color_and_every_regularizer_a_family():
+    assert tuple(FAMILIES) == get_args(Family)
+    assert all(kind.family != "other" for kind in regularizers.settings().values())
+
+
+@pytest.mark.parametrize("color", FAMILIES.values())
+def test_colors_stand_out_from_white(color):
+    channels = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [
+        value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4
+        for value in channels
+    ]
+    luminance = sum(
+        weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True)
+    )
+    assert 1.05 / (luminance + 0.05) >= 3
