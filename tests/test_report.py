@@ -605,7 +605,7 @@ def test_lost_runs_are_counted_and_named(artifacts: Path) -> None:
         for row in table
         if row.get("phase") == "confirmation"
     ]
-    assert cells == ["6/6/0/0/0", "6/3/1/1/1", "6/6/0/0/0", "6/6/0/0/0"]
+    assert cells == ["6/3/1/1/1"]  # of the arm whose runs are not all done
 
 
 def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
@@ -792,9 +792,7 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
     assert [row["difference"] for row in passes] == ["+10.0", "-0.150"]
     assert {row["n"] for row in passes} == {"6"}
     costs = next(table for head, table in found.items() if "method" in head)
-    assert [
-        (row["method"], row["training (x baseline)"], row["accuracy (%)"]) for row in costs
-    ] == [
+    assert [(row["method"], row["training"], row["accuracy (%)"]) for row in costs] == [
         ("one model", "1.00", "80.5"),
         ("independent", "2.00", "86.0"),
         ("greedy", "3.00", "87.5"),
@@ -802,7 +800,6 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
     assert (
         costs[1]["difference (points)"] == "+5.5 [-0.9, +11.9]"
     )  # 5 and 6: half is 12.706 * 0.7071 / sqrt(2)
-    assert costs[1]["difference (nats)"] == "-0.055 [-0.119, +0.009]"
     assert "- **together**: Do they \\| help?" in page
     assert "+0.065 nats [+0.001, +0.129] on that half and +0.010 nats on the other" in page
     linked = set(re.findall(r"\(figures/([^)]+)\)", page))

@@ -26,22 +26,23 @@ def curve_means(plan: Plan, histories: Histories) -> pd.DataFrame:
         histories: The rows of the learning curve of each run, by fingerprint.
 
     Returns:
-        A table with `KEYS`, n and, for accuracy (fraction) and loss (nats), the mean under that
-        name with its _low and _high.
+        A table with `KEYS`, n, the mean learning_rate and, for accuracy (fraction) and loss (nats),
+        the mean under that name with its _low and _high.
     """
     rows = [
         {"study": run.study, "arm": run.arm, **row}
         for run in plan.runs_of("comparison")
         for row in histories.get(run.fingerprint, ())
     ]
-    frame = pd.DataFrame(rows, columns=[*KEYS, "accuracy", "loss"])
+    frame = pd.DataFrame(rows, columns=[*KEYS, "learning_rate", "accuracy", "loss"])
     frame["loss"] = np.log(frame["loss"].astype(float).clip(lower=SMALLEST_LOSS))
     accuracy, loss = (_named_bands(frame, name) for name in ("accuracy", "loss"))
     bounds = [f"accuracy_{side}" for side in SIDES]
     accuracy[bounds] = accuracy[bounds].clip(0, 1)
     columns = ["loss", *(f"loss_{side}" for side in SIDES)]
     loss[columns] = np.exp(loss[columns])
-    return accuracy.merge(loss, on=[*KEYS, "n"])
+    rates = frame.groupby(list(KEYS), sort=False)["learning_rate"].mean().reset_index()
+    return accuracy.merge(loss, on=[*KEYS, "n"]).merge(rates, on=list(KEYS))
 
 
 def _named_bands(frame: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from pipeline.reporting.units import METRICS
 CONFIDENCE = f"{100 * (1 - LEVEL):g} %"
 INTERVAL = f"{CONFIDENCE} interval"
 VOID = "–"
+FEW = 3  # names that a sentence lists; more are counted
 NATS = 3  # decimals of what is not a fraction
 PREFIXES = ("", " k", " M", " G", " T", " P", " E")
 
@@ -159,6 +160,12 @@ def format_count(number: int, noun: str, ending: str = "s") -> str:
 def format_list(names: Sequence[str]) -> str:
     """Return names as prose: a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def format_few(names: Sequence[str]) -> str:
+    """Return the first names as prose and how many more there are: a, b, c and 4 more."""
+    more = [f"{len(names) - FEW} more"] if len(names) > FEW else []
+    return format_list([*names[:FEW], *more])
 
 
 def format_operations(value: float) -> str:

@@ -1,7 +1,7 @@
 """Set the look of every figure: width, type, colors and markers, and its bytes.
 
-One column about 7 inches wide with large type, to be read at full size and on a phone. What color
-distinguishes is also distinguished by a marker, a line or a word.
+One column 7 inches wide: shown about 830 pixels wide, its type is as large as that of the text.
+What color distinguishes is also distinguished by a marker, a line or a word.
 """
 
 import io
@@ -23,7 +23,8 @@ from pipeline.reporting.evidence import METHODS, ReportData
 
 WIDTH = 7.0  # inches
 DPI = 150
-TITLE = 50  # letters of a panel's title on a line
+TYPE = 10  # points
+TITLE = 60  # letters of a panel's title on a line
 DARK, GREY = "#333333", "#888888"
 DASHES = (0, (4, 1.5))
 BAND = 0.22  # opacity
@@ -40,20 +41,20 @@ FAMILIES: dict[Family, str] = {  # each at least 3:1 against white
 PALETTE = (*FAMILIES.values(), "#1b5e20", "#a50026", "#3b4cc0", "#8c510a", "#4d004b")
 SHADES = (1.0, 0.65, 0.4)  # of the color of a family, for further arms of it in one study
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
-STAR: dict[str, Any] = {"marker": "*", "markersize": 17, "markeredgecolor": "black"}
+STAR: dict[str, Any] = {"marker": "*", "markersize": 13, "markeredgecolor": "black"}
 STYLE = {
     **sns.axes_style("whitegrid"),
     "font.family": ["DejaVu Sans"],
-    "font.size": 14,
-    "axes.titlesize": 14,
+    "font.size": TYPE,
+    "axes.titlesize": TYPE + 1,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelsize": 14,
-    "xtick.labelsize": 13,
-    "ytick.labelsize": 13,
-    "legend.fontsize": 13,
+    "axes.labelsize": TYPE,
+    "xtick.labelsize": TYPE,
+    "ytick.labelsize": TYPE,
+    "legend.fontsize": TYPE,
     "legend.frameon": False,
-    "lines.linewidth": 2.0,
+    "lines.linewidth": 1.6,
     "grid.color": "#dddddd",
     "axes.edgecolor": "#888888",
     "axes.unicode_minus": False,
@@ -125,10 +126,10 @@ def add_legend(figure: Figure, looks: Mapping[str, Mapping[str, Any]]) -> None:
     figure.legend(lines, list(looks), loc="outside lower center", ncols=columns)
 
 
-def legend_columns(names: Iterable[str], handle: float = 0.7) -> int:
+def legend_columns(names: Iterable[str], handle: float = 0.6) -> int:
     """Return how many entries of a legend fit in a row: all, or as the longest name allows.
 
     `handle` is the width of a handle in inches.
     """
-    inches = [0.11 * len(name) + handle for name in names]
+    inches = [0.08 * len(name) + handle for name in names]
     return max(1, len(inches) if sum(inches) <= WIDTH else int(WIDTH / max(inches)))

@@ -9,7 +9,7 @@ from pipeline.comparison.gains import member_gains
 from pipeline.reporting.markdown import Formatter
 from pipeline.reporting.pages import _ensemble_gains as sentences
 from pipeline.reporting.pages._gains import Gain
-from pipeline.reporting.pages.ensembles import equal_cost_table
+from pipeline.reporting.pages.ensembles import calibration_table, equal_cost_table
 from pipeline.reporting.plots.ensemble_sizes import size_frame
 
 
@@ -23,9 +23,14 @@ def methods(*rows: tuple[str, str, str, float, float, float, float]) -> list[Gai
 
 def cells(found: list[Gain]) -> dict[str, dict[str, str]]:
     """Return the rows of the equal-cost table by method."""
+    return parsed(equal_cost_table(found, 3, Formatter()))
+
+
+def parsed(table: str) -> dict[str, dict[str, str]]:
+    """Return the rows of a table by their first cell."""
     head, _, *body = [
         [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in equal_cost_table(found, 3, Formatter()).splitlines()
+        for line in table.splitlines()
         if line.startswith("|")
     ]
     return {row[0]: dict(zip(head, row, strict=True)) for row in body}
@@ -83,16 +88,27 @@ def test_gains_after_temperature_scaling(golden) -> None:
     more = more.assign(value=more["method"].map(SCALED) + jitter)
     found = methods_of(pd.concat([scores, more]))
     golden(sentences.scaled_gains(found))
+    probable = parsed(calibration_table(found, Formatter()))["turned"]
+    assert [probable[name] for name in ("NLL (nats)", "NLL scaled (nats)")] == ["0.400", "0.330"]
     row = cells(found)["turned"]
-    assert [row[name] for name in ("NLL (nats)", "NLL scaled (nats)")] == ["0.400", "0.330"]
-    assert row["difference (nats)"].startswith("-0.100 [")
     # half is 4.303 * 0.001 / sqrt(3)
     assert row["difference scaled (nats)"] == "+0.030 [+0.028, +0.032]"
 
 
 def test_without_scaled_scores_their_cells_are_void() -> None:
-    row = cells(methods(ONE, FOUR))["independent"]
-    assert (row["NLL scaled (nats)"], row["difference scaled (nats)"]) == ("–", "–")
+    found = methods(ONE, FOUR)
+    row = parsed(calibration_table(found, Formatter()))["independent"]
+    assert (
+        row["NLL scaled (nats)"] == cells(found)["independent"]["difference scaled (nats)"] == "–"
+    )
+
+
+def test_what_predicts_the_same_has_no_row() -> None:
+    same = ("weight_averaging", "weight_averaging", "one model", 0.8, 0.5, 10.0, 1.0)
+    scores = ensemble_scores(ONE, FOUR)
+    twin = scores[scores["method"] == "one model"].assign(method="same", model="same")
+    assert "same" not in cells(methods_of(pd.concat([scores, twin])))
+    assert "weight_averaging" in cells(methods(ONE, FOUR, same))
 
 
 def test_the_optimism_of_greedy_selection(golden) -> None:

@@ -9,7 +9,6 @@ import pytest
 from report_data import NAN, VERDICTS, derived, report_data
 
 from pipeline.comparison import variance as variance_table
-from pipeline.comparison.levels import COSTS
 from pipeline.comparison.variance import standard_errors
 from pipeline.config.plan import Factor, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.reporting import pages
@@ -94,14 +93,7 @@ def test_the_pages_keep_their_order(found: ReportData) -> None:
     ]
     places = [made["report.md"].index(mark) for mark in [*marks, "## Pages"]]
     assert places == sorted(places)
-    marks = [
-        "# Study: layers",
-        "## Confirmation",
-        "(../figures/curves_layers.png)",
-        "## Cost",
-        "## Audit",
-        "## Runs",
-    ]
+    marks = ["# Study: layers", "## Confirmation", "(../figures/curves_layers.png)", "## Audit"]
     places = [made["pages/study_layers.md"].index(mark) for mark in marks]
     assert places == sorted(places)
     known = ["report.md", *(f"pages/{name}.md" for name in KNOWN)]
@@ -122,8 +114,8 @@ def test_every_table_names_n_rule_and_interval(found: ReportData) -> None:
     made = all_pages(found)
     text = "\n".join(made[name] for name in ("report.md", *(f"pages/{name}.md" for name in KNOWN)))
     captions = re.findall(r"^\|.*\n\n\*(.*)\*$", text, flags=re.M)
-    assert len(captions) == 11
-    for caption in captions[1:9]:
+    assert len(captions) == 9
+    for caption in captions[1:8]:
         assert "n: " in caption
         assert "rule" in caption.lower()
         assert "interval" in caption.lower()
@@ -183,11 +175,13 @@ def test_lost_runs_are_counted_once_however_many_studies_share_them(found: Repor
 def test_settings_that_read_alike_have_rows_of_their_own(found: ReportData) -> None:
     runs = found.runs[found.runs["arm"] == "dropout"].copy()
     runs["setting"] = [{"dropout": {"rate": rate}} for rate in (1, "1", 1)]
-    table = _page.runs_section(runs, "None is shared.")
+    assert _page.runs_section(runs) == ""
+    runs["state"] = ["failed", "failed", "done"]
+    table = _page.runs_section(runs)
     rows = [line for line in table.splitlines() if line.startswith("| confirmation | dropout |")]
     assert rows == [
-        "| confirmation | dropout | rate=1 | 2/2/0/0/0 |",
-        "| confirmation | dropout | rate=1 | 1/1/0/0/0 |",
+        "| confirmation | dropout | rate=1 | 2/1/1/0/0 |",
+        "| confirmation | dropout | rate=1 | 1/0/1/0/0 |",
     ]
 
 
@@ -316,22 +310,13 @@ def test_the_standard_errors_and_their_advice(found: ReportData, golden) -> None
     golden(*texts)
 
 
-def test_a_metric_that_is_exactly_the_baseline_s_has_no_row_and_a_constant_cost_no_p(
-    found: ReportData,
-) -> None:
-    table = found.contrasts[~found.contrasts["metric"].isin(COSTS)]
-    own = table[(table["arm"] == "dropout") & (table["metric"] == "test_nll")]
-    void = {"p": NAN, "low": NAN, "high": NAN, "p_sign_flip": 0.25}
-    same = own.assign(metric="test_cost", difference=0.0, **void)
-    dearer = own.assign(
-        metric="training_cost", baseline_mean=1.0, arm_mean=1.5, difference=0.5, **void
-    )
-    told = dataclasses.replace(found, contrasts=pd.concat([table, same, dearer], ignore_index=True))
-    page = all_pages(told)["pages/study_layers.md"]
-    assert (
-        "| dropout | training cost (x baseline) | 1.000 | 1.500 | +0.500 | – | 3 | – | – |" in page
-    )
-    assert "test cost" not in page
+def test_a_metric_that_is_exactly_the_baseline_s_has_no_row(found: ReportData) -> None:
+    table = found.contrasts.copy()
+    same = (table["arm"] == "dropout") & (table["metric"] == "gap")
+    table.loc[same, ["difference", "p", "low", "high"]] = [0.0, NAN, NAN, NAN]
+    page = all_pages(dataclasses.replace(found, contrasts=table))["pages/study_layers.md"]
+    assert "| augmentation | gap (points) |" in page
+    assert "| dropout | gap (points) |" not in page
     assert (
         "| dropout | test NLL (nats) | 0.900 | 0.910 | +0.010 | [+0.005, +0.015] | 3 | 0.010 "
         "| 0.250 |" in page

@@ -53,6 +53,10 @@ def drawn_forest(frame: pd.DataFrame) -> Figure:
     return forest.forest(frame, 0.01, PALETTE, Formatter())
 
 
+def drawn_curves(frame: pd.DataFrame, titles: dict[str, str]) -> Figure:
+    return curves.curves(frame, dict.fromkeys(titles, "baseline"), titles, PALETTE)
+
+
 def drawn_scatter(runs: pd.DataFrame) -> Figure:
     means = runs.groupby("label", sort=False)[list(gap.AXES)].mean().reset_index()
     return gap.scatter(runs, means, PALETTE)
@@ -64,7 +68,8 @@ def curve_rows(arm: str, height: float) -> list[dict[str, object]]:
         row = {
             "arm": arm,
             "split": split,
-            "epoch": epoch,
+            "updates": 10 * epoch,
+            "learning_rate": 0.1 / epoch,
             "accuracy": height * epoch / 6,
             "loss": 1 / epoch,
         }
@@ -179,9 +184,9 @@ FIGURES = {
     "many": lambda: drawn_forest(
         contrasts(14).assign(title=[f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:]])
     ),
-    "curves": lambda: curves.curves(CURVES, {"arm_0": "arm_0 (rate=0.25)"}, PALETTE),
-    "many_curves": lambda: curves.curves(
-        CURVES, {arm: f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:4]}, PALETTE
+    "curves": lambda: drawn_curves(CURVES, {"arm_0": "arm_0 (rate=0.25)"}),
+    "many_curves": lambda: drawn_curves(
+        CURVES, {arm: f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:4]}
     ),
     "strengths": lambda: strengths.strengths(tried(), PALETTE),
     "long_strengths": lambda: strengths.strengths(MIXED, PALETTE),
@@ -307,7 +312,7 @@ def test_arms_with_several_references_are_grouped_under_them() -> None:
 
 def test_curves_draw_the_bands_of_the_table() -> None:
     frame = pd.DataFrame(curve_rows("baseline", 0.8) + curve_rows("arm_0", 0.9))
-    axes = curves.curves(frame, {"arm_0": "arm_0"}, PALETTE).axes[0]
+    axes = drawn_curves(frame, {"arm_0": "arm_0"}).axes[0]
     rows = frame[(frame["arm"] == "arm_0") & (frame["split"] == "validation")]
     assert any(
         np.allclose(line.get_ydata(), 100 * rows["accuracy"])
@@ -351,7 +356,7 @@ def test_strengths_of_which_no_run_was_done_leave_an_empty_place() -> None:
 
 def test_without_any_done_run_the_figures_are_empty() -> None:
     columns = list(curve_rows("baseline", 0.8)[0])
-    assert style.png(curves.curves(pd.DataFrame(columns=columns), {"arm_0": "arm_0"}, PALETTE))
+    assert style.png(drawn_curves(pd.DataFrame(columns=columns), {"arm_0": "arm_0"}))
     assert style.png(drawn_scatter(pd.DataFrame(columns=["label", "arm", *gap.AXES])))
 
 

@@ -4,17 +4,19 @@ import math
 
 import pandas as pd
 
-from pipeline.comparison.levels import COSTS, POWER, PRIMARY
+from pipeline.comparison.levels import POWER, PRIMARY
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.labels import format_rule
 from pipeline.config.plan import PlannedStudy
 from pipeline.config.test_rules import TestRule
+from pipeline.evaluation.metrics import GAPS
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, PAIRS
 from pipeline.reporting.units import METRICS
 
+OTHERS = ("validation_accuracy", "test_nll", "test_calibration_error", *GAPS)
 TESTS = "two-sided paired t test, and the exact sign-flip test of the differences"
 
 
@@ -22,7 +24,7 @@ def confirmed(data: ReportData, study: PlannedStudy) -> str:
     """Return both tables, and the precision of what is inconclusive."""
     rows = of(data.contrasts, study.name).to_dict("records")
     primary = [row for row in rows if row["metric"] == PRIMARY]
-    others = [row for row in rows if row["metric"] != PRIMARY and not _is_unchanged(row)]
+    others = [row for row in rows if row["metric"] in OTHERS and not _is_unchanged(row)]
     return md.join_parts(
         _primary_table(data, primary),
         _inconclusive(data, primary),
@@ -68,24 +70,23 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
         for row in rows
     ]
     caption = (
-        "Differences of percentages are in points; costs are multiples of the baseline's. Metrics "
-        f"that equal the baseline's are omitted. n: {PAIRS}. Rule: the arm's; gaps are always "
-        f"deterministic. Interval: {CONTRAST_INTERVAL}. p: {TESTS}, not corrected: no "
-        "verdict."
+        "Differences of percentages are in points. Metrics that equal the baseline's are omitted; "
+        f"the Brier score and validation metrics are in `contrasts.csv`. n: {PAIRS}. Rule: the "
+        f"arm's; gaps are always deterministic. Interval: {CONTRAST_INTERVAL}. p: {TESTS}, not "
+        "corrected: no verdict."
     )
     return md.format_table(cells, caption, words=("arm", "metric"))
 
 
 def _tests(data: ReportData, row: md.Row) -> dict[str, str]:
-    """Return difference, interval and p; no exact p for a cost that is the same in every pair."""
+    """Return difference, interval and p."""
     metric = row["metric"]
-    constant_cost = metric in COSTS and pd.isna(row["p"])
     return {
         "difference": data.format.difference(metric, row["difference"]),
         md.INTERVAL: data.format.bounds(metric, row["low"], row["high"]) or md.VOID,
         "n": str(row["n"]),
         "p": md.format_p(row["p"]),
-        "p (sign flips)": md.VOID if constant_cost else md.format_p(row["p_sign_flip"]),
+        "p (sign flips)": md.format_p(row["p_sign_flip"]),
     }
 
 

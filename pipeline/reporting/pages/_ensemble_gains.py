@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.comparison.equal_cost import AVERAGE, MIXED
 from pipeline.reporting import markdown as md
-from pipeline.reporting.pages._gains import NAMES, SCALED, Gain, format_gains, gain_of
+from pipeline.reporting.pages._gains import NAMES, SCALED, Gain, gain_of, largest_gains
 
 FATES = {  # of a gain in NLL, by the sign of its interval after temperature scaling
     1: "of {} remain",
@@ -35,12 +35,12 @@ def averaging_gains(methods: Sequence[Gain]) -> str:
     if not gains:
         return ""
     mixed = [method.both() for method in with_role(methods, MIXED)]
-    words = " ".join(format_gains(gains))
+    words = largest_gains(gains)
     start = f"**Gain of averaging** over the method it is compared with: {words}"
     if not mixed:
         return start
     return (
-        f"{start} Differences that also include the effect of other arms: {md.format_list(mixed)}."
+        f"{start} Differences that also include the effect of other arms: {md.format_few(mixed)}."
     )
 
 
@@ -58,7 +58,7 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
     for sign, words in FATES.items():
         names = [f"**{gain.name}**" for gain in gains if gain.sign(SCALED) == sign]
         if names:
-            parts.append(f"those {words.format(md.format_list(names))}")
+            parts.append(f"those {words.format(md.format_few(names))}")
     start = "**After temperature scaling**, of the NLL gains whose interval excludes 0"
     return f"{start}: {'; '.join(parts)}." if parts else ""
 

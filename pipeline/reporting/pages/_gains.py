@@ -6,7 +6,7 @@ from math import isnan
 
 import pandas as pd
 
-from pipeline.reporting.markdown import Formatter, Row, format_list
+from pipeline.reporting.markdown import Formatter, Row, format_few
 from pipeline.reporting.units import METRICS
 
 NAMES = {metric: METRICS[metric].title for metric in ("accuracy", "nll")}
@@ -87,7 +87,7 @@ def disagreements(gains: Sequence[Gain]) -> str:
     named = [
         gain.both() for gain in gains if gain.direction("accuracy") * gain.direction("nll") < 0
     ]
-    return f"One metric improves and the other worsens for {format_list(named)}." if named else ""
+    return f"One metric improves and the other worsens for {format_few(named)}." if named else ""
 
 
 def _largest(words: str, best: Gain, metric: str) -> str:
@@ -103,7 +103,7 @@ def _certain(gains: Sequence[Gain], metric: str) -> str:
     for sign, words in ((1, "a gain"), (-1, "a loss")):
         names = [f"**{gain.name}**" for gain in gains if gain.sign(metric) == sign]
         if names:
-            parts.append(f"{words} for {format_list(names)}")
+            parts.append(f"{words} for {format_few(names)}")
     if not parts:
         return f"No {NAMES[metric]} difference has an interval that excludes 0."
     return f"{TITLES[metric]} differences whose interval excludes 0: {'; '.join(parts)}."

@@ -84,17 +84,20 @@ def _incomplete_list(runs: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def runs_section(runs: pd.DataFrame, shared: str, title: str = "Runs") -> str:
-    """Return the states of these runs; `shared` says which of them belong to other studies."""
-    table = _run_table(runs, shared)
-    return md.join_parts(f"## {title}\n\n{table}", incomplete_runs(runs), _incomplete_list(runs))
+def runs_section(runs: pd.DataFrame, title: str = "Runs that are not done") -> str:
+    """Return the states of the arms and settings with incomplete runs; empty if all are done."""
+    counted = incomplete_runs(runs)
+    if not counted:
+        return ""
+    return md.join_parts(f"## {title}", counted, _run_table(runs), _incomplete_list(runs))
 
 
-def _run_table(runs: pd.DataFrame, shared: str) -> str:
+def _run_table(runs: pd.DataFrame) -> str:
     rows = []
     settings = runs["setting"].map(canonical)
     for (phase, arm, _), group in runs.groupby(["phase", "arm", settings], sort=False):
-        cells = {"phase": phase, "arm": arm, "setting": setting_cell(group["setting"].iloc[0])}
-        rows.append(cells | {RUNS: format_states(count_states(group))})
-    caption = shared
+        if (group["state"] != "done").any():
+            cells = {"phase": phase, "arm": arm, "setting": setting_cell(group["setting"].iloc[0])}
+            rows.append(cells | {RUNS: format_states(count_states(group))})
+    caption = "Arms and settings whose runs are all done are left out."
     return md.format_table(rows, caption, words=("phase", "arm", "setting"))

@@ -7,7 +7,6 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 
 Rows = Sequence[md.Row]
-NAMED = 3  # arms that a line names; more are counted
 PARAMETERS = "`params.yaml`"
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
 METHOD = "[What each check measures](pages/method.md#trust-checks)."
@@ -219,12 +218,11 @@ LINES: dict[Check, Callable[[ReportData, Rows, Rows], str]] = {
 def _names(data: ReportData, rows: Rows, detail: Callable[[md.Row], str]) -> str:
     """Return the arms of a few rows with a detail of each, and how many more there are."""
     names = []
-    for row in rows[:NAMED]:
+    for row in rows:
         shown = detail(row)
         name = f"**{data.label(row['study'], row['arm'])}**"
         names.append(f"{name} ({shown})" if shown else name)
-    more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []
-    return md.format_list([*names, *more])
+    return md.format_few(names)
 
 
 def _sorted(rows: Rows) -> Rows:
@@ -252,6 +250,6 @@ def _protocol_file(data: ReportData) -> str:
 def _study_files(rows: Rows) -> str:
     """Return the files of the studies of these rows."""
     studies = list(dict.fromkeys(row["study"] for row in rows))
-    if len(studies) > NAMED:
+    if len(studies) > md.FEW:
         return f"{len(studies)} files of `experiments`"
     return md.format_list([f"`experiments/{study}.yaml`" for study in studies])

@@ -51,7 +51,7 @@ def pass_figure(data: ReportData, study: str) -> str:
     caption = (
         f"Lines: mean over seeds. Band: {MEAN_INTERVAL}. n: as in [the table](averaging.md). Rule: "
         "the arithmetic mean of the probabilities of that number of noise passes; a star marks the "
-        "number that the arm's test rule averages. Every panel has its own scale."
+        "number that the arm's test rule averages. The panels of a metric share their scale."
     )
     return f"![{FIGURE}](../figures/passes_{study}.png)\n\n*{caption}*"
 

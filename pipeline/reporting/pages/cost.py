@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pandas as pd
 
 from pipeline.comparison.efficiency import ENSEMBLE
-from pipeline.config.plan import BASELINE
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import efficiency_name
@@ -25,11 +24,9 @@ def pages(data: ReportData) -> Iterator[Page]:
     yield Page("cost", "Cost of training and testing, counted", body)
 
 
-def cost_table(data: ReportData, study: str | None = None) -> str:
-    """Return the cost of every arm in training and at test, or of one study alone."""
+def cost_table(data: ReportData) -> str:
+    """Return the cost of every arm in training and at test."""
     arms = data.labelled(data.costs)
-    if study is not None:
-        arms = arms[(arms["study"] == study) | (arms["arm"] == BASELINE)]
     rows = [
         {
             "arm": row["label"],

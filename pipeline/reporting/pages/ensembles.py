@@ -1,6 +1,7 @@
 """Write the page of one study of ensembles: ways to predict with the models of a group."""
 
 from collections.abc import Iterator, Sequence
+from math import isnan
 
 from pipeline.comparison.calibration import FEWEST
 from pipeline.comparison.equal_cost import SINGLE
@@ -12,17 +13,18 @@ from pipeline.reporting.pages._gains import SCALED, Gain
 from pipeline.reporting.pages._page import MEAN_INTERVAL, Page, changes, runs_section, study_page
 
 ORDER = 70
-SHARED = "The first baseline model of a group is the confirmation run of its seed."
 NO_VERDICTS = (
     "This page has no verdicts. Intervals are not corrected: without any true effect, about 1 in "
     "20 excludes 0."
 )
 COST = (
-    "Training: FLOPs of all models trained for a row, as a multiple of one baseline training; "
-    "passes: forward passes per test image; passes with equal output count once. Calibration "
-    "error: over bins of equal mass. Scaled: after temperature scaling fitted on validation, which "
-    "makes NLL comparable (Ashukha et al., ICLR 2020). Disagreement: test images on which the top "
-    "classes of two members differ"
+    "Training, test: FLOPs of all models trained for a row, and of one test image, as multiples of "
+    "those of one baseline model; passes with equal output count once"
+)
+SCORES = ("accuracy", "nll", "brier")  # equal in all groups: the same predictions
+SCALED_WORDS = (
+    "Scaled: after temperature scaling fitted on validation, which makes NLL comparable (Ashukha "
+    "et al., ICLR 2020)"
 )
 SIZES = (
     "Test accuracy and negative log-likelihood against the number averaged, a row of panels for "
@@ -31,8 +33,8 @@ SIZES = (
 GROWING = (
     f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n: as in the table. Rule: the arithmetic "
     "mean of the probabilities of that number of members. Independent models: mean over all "
-    "subsets of that size; other methods: the last members. Every panel has its own scale. Dashed "
-    "line: the first baseline model of every group, the same in all panels."
+    "subsets of that size; other methods: the last members. The panels of a metric share their "
+    "scale. Dashed line: the first baseline model of every group, the same in all panels."
 )
 DIAGRAM = (
     "Reliability diagram: accuracy against confidence for a few methods, over the diagonal of "
@@ -52,23 +54,51 @@ def pages(data: ReportData) -> Iterator[Page]:
             f"# Study: {study.name}",
             f"{md.escape(study.question)} {changes(study)} {_groups(study)} {NO_VERDICTS}",
             *_results(data, study),
-            runs_section(of(data.runs, study.name), SHARED, f"Runs of {study.name}"),
+            runs_section(of(data.runs, study.name)),
         )
         yield study_page(study.name, study.question, body)
 
 
 def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatter) -> str:
-    """Return a row per method: cost, scores, and its gain over the method it is compared with."""
+    """Return a row per method, by cost: its accuracy, and its gain over what it is compared with.
+
+    Methods are in the order of the table `equal_cost`.
+    """
     caption = (
         f"n: groups, of {groups} planned; means over them. Rule: the arithmetic mean of the "
         "probabilities of a row's members, or the geometric mean where named, on the test "
-        f"images. {COST}. Differences: from the method that a row is compared with, points of "
-        "accuracy and nats: a gain is above 0 in accuracy and below 0 in NLL. "
-        f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired over the "
-        "groups that have both, not corrected."
+        f"images. {COST}. {SCALED_WORDS}. Differences: from the method that a row is compared "
+        "with, points of accuracy and nats of scaled NLL: a gain is above 0 in accuracy and below "
+        f"0 in NLL. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired "
+        "over the groups that have both, not corrected. Methods that predict exactly as what they "
+        "are compared with are left out."
     )
-    cells = [_cells(method, formatter) for method in methods]
+    cells = [_cells(method, formatter) for method in methods if not _is_unchanged(method)]
     return md.format_table(cells, caption, words=("method", "compared with"))
+
+
+def calibration_table(methods: Sequence[Gain], formatter: md.Formatter) -> str:
+    """Return a row per method: its scores of probabilities."""
+    titles = {
+        "nll": "NLL (nats)",
+        SCALED: "NLL scaled (nats)",
+        "brier": "Brier",
+        "calibration_error": "calibration error (%)",
+        "calibration_error_scaled": "calibration error scaled (%)",
+        "disagreement": "disagreement (%)",
+    }
+    cells = []
+    for method in methods:
+        scores = {name: method.value(name) for name in titles}
+        disagreement = formatter.percent(scores.pop("disagreement"))
+        shown = {titles[name]: formatter.score(name, value) for name, value in scores.items()}
+        cells.append({"method": method.name, **shown, titles["disagreement"]: disagreement})
+    caption = (
+        "Means over groups; n and rule: as in the first table. Without intervals. Calibration "
+        f"error: over bins of equal mass. {SCALED_WORDS}. Disagreement: test images on which the "
+        "top classes of two members differ."
+    )
+    return md.format_table(cells, caption, words=("method",))
 
 
 def _results(data: ReportData, study: PlannedStudy) -> list[str]:
@@ -79,6 +109,7 @@ def _results(data: ReportData, study: PlannedStudy) -> list[str]:
     methods, sizes = gains.methods_of(table, data.format), of(data.member_gains, study.name)
     bins = of(data.calibration, study.name)
     shown = [name for name in dict.fromkeys(bins["method"]) if name in METHODS]
+    probable = [method for method in methods if method.name in shown]
     sentences = [
         gains.averaging_gains(methods),
         gains.scaled_gains(methods),
@@ -90,8 +121,10 @@ def _results(data: ReportData, study: PlannedStudy) -> list[str]:
     size_image = f"![{SIZES}](../figures/ensemble_sizes_{study.name}.png)\n\n*{GROWING}*"
     return [
         md.format_bullets([sentence for sentence in sentences if sentence]),
-        equal_cost_table(methods, len(study.groups), data.format),
+        f"## Methods by cost\n\n{equal_cost_table(methods, len(study.groups), data.format)}",
+        "## Number of members" if len(sizes) else "",
         size_image if len(sizes) else "",
+        f"## Calibration\n\n{calibration_table(probable, data.format)}",
         f"![{DIAGRAM}](../figures/reliability_{study.name}.png)\n\n*{POOLED}*",
     ]
 
@@ -107,33 +140,27 @@ def _groups(study: PlannedStudy) -> str:
     )
 
 
+def _is_unchanged(method: Gain) -> bool:
+    """Return whether a method is compared with another one and no group differs."""
+    about = method.rows["accuracy"]
+    unchanged = [
+        rows["difference"] == 0 and isnan(rows["difference_low"])
+        for name, rows in method.rows.items()
+        if name in SCORES
+    ]
+    return about["role"] != SINGLE and all(unchanged)
+
+
 def _cells(method: Gain, formatter: md.Formatter) -> dict[str, str]:
-    titles = {
-        "accuracy": "accuracy (%)",
-        "nll": "NLL (nats)",
-        SCALED: "NLL scaled (nats)",
-        "brier": "Brier",
-        "calibration_error": "calibration error (%)",
-        "calibration_error_scaled": "calibration error scaled (%)",
-    }
-    differences = {
-        "accuracy": "difference (points)",
-        "nll": "difference (nats)",
-        SCALED: "difference scaled (nats)",
-    }
     about = method.rows["accuracy"]
     single = about["role"] == SINGLE
     return {
         "method": method.name,
-        "models trained": gains.mean_number(method.value("trainings")),
-        "training (x baseline)": md.format_ratio(method.value("training_cost")),
-        "passes": gains.mean_number(method.value("forward_passes")),
-        **{title: formatter.score(name, method.value(name)) for name, title in titles.items()},
-        "disagreement (%)": formatter.percent(method.value("disagreement")),
+        "training": md.format_ratio(method.value("training_cost")),
+        "test": md.format_ratio(method.value("test_cost")),
+        "accuracy (%)": formatter.score("accuracy", method.value("accuracy")),
         "compared with": md.VOID if single else about["against"],
-        **{
-            title: md.VOID if single else method.change(name, unit="")
-            for name, title in differences.items()
-        },
+        "difference (points)": md.VOID if single else method.change("accuracy", unit=""),
+        "difference scaled (nats)": md.VOID if single else method.change(SCALED, unit=""),
         "n": str(about["n"]),
     }

@@ -27,10 +27,8 @@ from pipeline.reporting.pages._page import (
 )
 from pipeline.reporting.pages._targets import target_section
 from pipeline.reporting.pages.averaging import pass_figure
-from pipeline.reporting.pages.cost import cost_table
 
 ORDER = 60
-SHARED = "The baseline's runs are shared by all studies."
 NAME = "validation_accuracy"
 AUDIT = ("audit: ", "NoEffect: ")  # how the reasons of failed audits begin
 
@@ -50,7 +48,7 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
             title,
             f"{md.escape(study.question)} Nothing: the values chosen are those of the protocol.",
             strengths_section(data, study.name),
-            runs_section(runs, SHARED),
+            runs_section(runs),
         )
     return md.join_parts(
         title,
@@ -64,9 +62,8 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
         md.section("Noise passes averaged", pass_figure(data, study.name)),
         md.section("Learning curves", _curves(data, study)),
         md.section("Time to target", target_section(data, study)),
-        md.section("Cost", cost_table(data, study.name)),
         md.section("Audit", audit_table(data, study)),
-        runs_section(runs, SHARED),
+        runs_section(runs),
     )
 
 

@@ -9,9 +9,6 @@ from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._page import Page, changes, runs_section, study_page
 
 ORDER = 80
-SHARED = (
-    "Draw 0 of every group is the run of its seed, for every stream; a run may be in several rows."
-)
 FIGURE = (
     "Standard deviation of test accuracy when one stream is redrawn, by arm and stream, with "
     "intervals"
@@ -40,7 +37,7 @@ def pages(data: ReportData) -> Iterator[Page]:
             component_table(data, components),
             f"![{FIGURE}](../figures/variance_{study.name}.png)" if len(components) else "",
             standard_error_sentence(data),
-            runs_section(of(data.runs, study.name), SHARED),
+            runs_section(of(data.runs, study.name)),
         )
         yield study_page(study.name, study.question, body)
 

@@ -28,13 +28,13 @@ def score_curves(
 
     `frame` has label, number, metric, mean, low and high (fractions or nats). Number 0 is the
     `reference`, a dashed line. `declared` names the labels whose test rule averages noise passes,
-    which is starred. Every panel has its own scale.
+    which is starred. The panels of a metric share their scale.
     """
     labels = list(dict.fromkeys(frame["label"]))
     most = int(frame["number"].max())
     with style():
-        figure = Figure(figsize=(WIDTH, 2.1 * len(labels) + 1.2), layout="constrained")
-        panels = figure.subplots(len(labels), 2, squeeze=False, sharex=True)
+        figure = Figure(figsize=(WIDTH, 1.6 * len(labels) + 0.8), layout="constrained")
+        panels = figure.subplots(len(labels), 2, squeeze=False, sharex=True, sharey="col")
         for row, label in zip(panels, labels, strict=True):
             for ax, metric in zip(row, SCALES, strict=True):
                 rows = frame[(frame["label"] == label) & (frame["metric"] == metric)]
@@ -59,9 +59,9 @@ def draw_scores(ax: Axes, rows: pd.DataFrame, metric: str, color: str, most: int
     rows = rows[rows["number"] > 0]
     low, high = scale * rows["low"], scale * rows["high"]
     ax.fill_between(rows["number"], low, high, color=color, alpha=BAND, linewidth=0)
-    ax.plot(rows["number"], scale * rows["mean"], color=color, linewidth=2.4, **_marker(most))
+    ax.plot(rows["number"], scale * rows["mean"], color=color, **_marker(most))
     ax.set_ylabel(METRICS[metric].label)
-    ax.yaxis.set_major_locator(MaxNLocator(4))
+    ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
 
 
 def draw_star(ax: Axes, rows: pd.DataFrame, metric: str, color: str) -> None:

@@ -14,7 +14,6 @@ from pipeline.reporting.labels import efficiency_name
 from pipeline.reporting.style import DARK, GREY, WIDTH, arm_colors, style
 
 HEIGHT = 5.6  # inches
-TYPE = 10  # points
 MARKERS = {ARM: "o", AVERAGED: "D", ENSEMBLE: "^"}
 SIZES = {ARM: 55, AVERAGED: 30, ENSEMBLE: 60}
 PANELS = {
@@ -45,8 +44,8 @@ def cost_accuracy(table: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
         panels = figure.subplots(len(PANELS))
         for ax, (cost, (efficient, label)) in zip(panels, PANELS.items(), strict=True):
             draw_costs(ax, shown, cost, efficient, palette)
-            ax.set_xlabel(label, fontsize=TYPE)
-            ax.set_ylabel("test accuracy (%)", fontsize=TYPE)
+            ax.set_xlabel(label)
+            ax.set_ylabel("test accuracy (%)")
             ax.set_ylim(bottom=100 * floor)
         _add_legend(figure, shown, left_out=len(table) - len(shown))
     return figure
@@ -78,9 +77,8 @@ def draw_costs(
     ax.set_xscale("log")
     ax.margins(x=0.12, y=0.12)
     ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) if _inside(tick, table[cost])]
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=TYPE)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
-    ax.tick_params(axis="y", labelsize=TYPE)
     middle = front[cost].min() * (front[cost].max() / front[cost].min()) ** 0.5
     for place, row in enumerate(front.to_dict("records")):
         _write_name(ax, row, cost, above=place % 2 == 0, leftwards=row[cost] > middle)
@@ -94,7 +92,6 @@ def _write_name(
     look: dict[str, Any] = {
         "ha": "right" if leftwards else "left",
         "va": "bottom" if above else "top",
-        "fontsize": TYPE - 1,
     }
     point = row[cost], 100 * row["accuracy"]
     ax.annotate(efficiency_name(row), point, offset, textcoords="offset points", **look)
@@ -114,5 +111,5 @@ def _add_legend(figure: Figure, table: pd.DataFrame, *, left_out: int) -> None:
     handles.append(Line2D([], [], color=GREY, linewidth=1.2, label="efficient (filled)"))
     if left_out:
         handles.append(Line2D([], [], color="none", label=f"below the axis: {left_out}"))
-    place: dict[str, Any] = {"fontsize": TYPE, "handlelength": 1.2, "columnspacing": 1.2}
+    place: dict[str, Any] = {"handlelength": 1.2, "columnspacing": 1.2}
     figure.legend(handles=handles, ncols=len(handles), loc="outside lower center", **place)

@@ -21,7 +21,6 @@ from pipeline.reporting.style import DARK, FAMILIES, GREY, WIDTH, arm_colors, st
 ROW = 0.24  # inches of height for one line
 FRAME = 0.62  # inches of height for the axis and what is around it
 ENTRY = 0.25  # inches of height for a row of the legend
-TYPE = 10  # points
 LETTER = 0.08  # inches, the mean width of a letter
 HANDLE = 0.42  # inches for the handle of an entry of the legend, and the space after it
 LONGEST = 24  # letters of a name
@@ -124,17 +123,16 @@ def draw_forest(
             height += 1
         draw_interval(ax, row, height, palette[row.arm], reach)
         look: dict[str, Any] = {"transform": aside, "va": "center", "color": DARK}
-        ax.text(1.02, height, text, fontsize=TYPE, **look)
+        ax.text(1.02, height, text, **look)
         ticks.append(height)
         names.append(shorten(row.title))
         height += 1
     ax.axvspan(-100 * margin, 100 * margin, color=SHADE, linewidth=0, zorder=0)
     ax.axvline(0, color=DARK, linewidth=1.2, zorder=1)
-    ax.set_yticks(ticks, names, fontsize=TYPE)
+    ax.set_yticks(ticks, names)
     ax.set_ylim(height - 0.4, -0.6)
-    ax.tick_params(axis="x", labelsize=TYPE)
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel(f"difference in test accuracy (points), {INTERVAL}", fontsize=TYPE)
+    ax.set_xlabel(f"difference in test accuracy (points), {INTERVAL}")
     ax.grid(visible=False)
     ends = 100 * contrasts[["difference", "low", "high"]].stack()
     _set_limits(ax, ends, margin, reach)
@@ -233,7 +231,6 @@ def _broken(entries: Sequence[Any]) -> list[list[Any]]:
 def _add_legend(figure: Figure, rows: Sequence[Sequence[Any]]) -> None:
     """Write the rows of the legend below the axis."""
     look: dict[str, Any] = {
-        "fontsize": TYPE,
         "handlelength": 1.2,
         "columnspacing": 1.2,
         "handletextpad": 0.5,
