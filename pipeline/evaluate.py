@@ -27,7 +27,7 @@ GROUPED = ("study", "group", "method")
 COLUMNS = {
     "scores": ("fingerprint", "view", "members", "split", "metric", "value"),
     "passes": ("fingerprint", "passes", "metric", "value"),
-    "images": ("study", "arm", "image", "correct", "differs"),
+    "images": ("study", "arm", "image", "label", "correct", "differs"),
     "ensembles": (*GROUPED, "model", "against", "metric", "value"),
     "sizes": (*GROUPED, "members", "metric", "value"),
     "reliability": (*GROUPED, "low", "high", "count", "confidence", "accuracy"),
@@ -64,7 +64,7 @@ def main(protocol: str) -> None:
         noisy = predictions.logits.get(View("test", "noise"))
         if noisy is not None:
             rows["passes"] += [(run, *row) for row in passes(noisy, labels)]
-    rows["images"] = list(image_rows(plan, correct))
+    rows["images"] = list(image_rows(plan, correct, labels))
     for name, row in ensemble_rows(plan, read, records, labels):
         rows[name].append(row)
     use = {

@@ -6,13 +6,15 @@ It trains, scores and tests nothing.
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from pipeline.comparison.timing import timing
 from pipeline.config.plan import Plan, read_plan
-from pipeline.data.prepared import read_summary
+from pipeline.data.prepared import read_summary, read_test_images
 from pipeline.execution.stage import stage
 from pipeline.records.figures import current_figures, note_figures
 from pipeline.records.runs import read_record
@@ -99,9 +101,20 @@ def _draw(artifacts: Path, data: ReportData) -> dict[str, bytes]:
         from pipeline.reporting.plots import all_figures  # slow: imports matplotlib
         from pipeline.reporting.style import png
 
+    data = replace(data, pictures=_pictures(artifacts / "data", data))
     figures = {name: png(figure) for name, figure in all_figures(data).items()}
     note_figures(artifacts, figures)
     return figures
+
+
+def _pictures(folder: Path, data: ReportData) -> dict[int, Any]:
+    """Return the test images of the arms with a verdict, as the table `flips` names them."""
+    shown = [
+        key in data.decided for key in zip(data.flips["study"], data.flips["arm"], strict=True)
+    ]
+    numbers = sorted(set(data.flips.loc[shown, "image"]))
+    images = read_test_images(folder) if numbers else None
+    return {} if images is None else {int(number): images[number] for number in numbers}
 
 
 def _write(folder: Path, data: ReportData, figures: Mapping[str, bytes]) -> None:

@@ -14,6 +14,7 @@ from pipeline.comparison.curves import Histories, curve_means
 from pipeline.comparison.diagnosis import diagnosis
 from pipeline.comparison.efficiency import efficiency
 from pipeline.comparison.equal_cost import equal_cost
+from pipeline.comparison.flips import class_accuracies, flips
 from pipeline.comparison.gains import member_gains, pass_gains
 from pipeline.comparison.interactions import Parts, interactions
 from pipeline.comparison.matching import outcomes
@@ -53,6 +54,8 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
         "published": published(plan, matched, counted, scored["passes"], scored["ensembles"]),
         "variance": streams(plan, scored["scores"], scored["images"]["image"].nunique()),
         "standard_errors": standard_errors(compared),
+        "classes": class_accuracies(plan, scored["images"]),
+        "flips": flips(plan, scored["images"]),
         "overtuning": overtuning(plan, matched),
     }
 

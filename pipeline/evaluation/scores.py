@@ -60,15 +60,16 @@ def correct_images(
 
 
 def image_rows(
-    plan: Plan, correct: Mapping[str, NDArray[np.float64]]
-) -> Iterator[tuple[str, str, int, float, float]]:
-    """Yield (study, arm, image, share, differs) for every test image of every compared arm.
+    plan: Plan, correct: Mapping[str, NDArray[np.float64]], test_labels: Labels
+) -> Iterator[tuple[str, str, int, int, float, float]]:
+    """Yield (study, arm, image, label, share, differs) for every test image of every compared arm.
 
     Args:
         plan: The confirmation plan.
         correct: (examples,) by run, 1 where the run classifies the image correctly. The share is
             over the arm's runs among these; `differs` is the share of the seeds at which exactly
             one of the arm and its reference is right, NaN where no seed has both.
+        test_labels: (examples,).
     """
     runs: dict[tuple[str, str], dict[int, NDArray[np.float64]]] = {}
     for run in plan.runs_of("comparison"):
@@ -79,9 +80,9 @@ def image_rows(
     for arm, by_seed in runs.items():
         shares = np.mean(list(by_seed.values()), axis=0)
         differs = _differing(by_seed, runs.get(references[arm], {}))
-        for image, values in enumerate(zip(shares, differs, strict=True)):
-            share, differing = values
-            yield (*arm, image, float(share), float(differing))
+        for image, values in enumerate(zip(test_labels, shares, differs, strict=True)):
+            label, share, differing = values
+            yield (*arm, image, int(label), float(share), float(differing))
 
 
 def _differing(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.levels import COSTS, PRIMARY
 from pipeline.comparison.trust import SEARCHES
+from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, Plan, PlannedArm
 from pipeline.evaluation.methods import ALL_ARMS, GREEDY, INDEPENDENT, SINGLE
 from pipeline.records.runs import STATES
@@ -45,6 +46,7 @@ class ReportData:
         searches: A row for each searched arm: whether its search was a fair one.
         test_use: How often the test set was opened.
         data: The summary of the prepared data.
+        pictures: The test images (channels, height, width) in [0, 1] that figures show, by number.
     """
 
     confirmation: Plan
@@ -60,6 +62,8 @@ class ReportData:
     published: pd.DataFrame
     variance: pd.DataFrame
     standard_errors: pd.DataFrame
+    classes: pd.DataFrame
+    flips: pd.DataFrame
     overtuning: pd.DataFrame
     outcomes: pd.DataFrame
     arms: pd.DataFrame
@@ -79,6 +83,7 @@ class ReportData:
     calibration: pd.DataFrame
     references: pd.DataFrame
     trust: pd.DataFrame
+    pictures: Mapping[int, Any] = field(default_factory=dict)
 
     @cached_property
     def primary(self) -> pd.DataFrame:
@@ -106,6 +111,26 @@ class ReportData:
         means = rows.pivot(index=["study", "arm"], columns="metric", values="arm_mean")
         means = means.reindex(columns=list(COSTS))
         return dict(zip(means.index, means.itertuples(index=False, name=None), strict=True))
+
+    @cached_property
+    def grouped(self) -> pd.DataFrame:
+        """Return the rows of `distinct`, arms with the same reference together, with `against`.
+
+        Those against the baseline come first; inside a group the best difference is first.
+        """
+        keys = zip(self.distinct["study"], self.distinct["arm"], strict=True)
+        rows = self.distinct.assign(against=[self._references[key] for key in keys])
+        references = list(dict.fromkeys([BASELINE, *rows["against"]]))
+        order = rows["against"].map(references.index).sort_values(kind="stable").index
+        return rows.loc[order].reset_index(drop=True)
+
+    @cached_property
+    def decided(self) -> list[Key]:
+        """Return the arms with a verdict that names a direction, the largest difference first."""
+        rows = self.distinct[self.distinct["verdict"].isin((Verdict.HELPS, Verdict.HURTS))]
+        order = rows["difference"].abs().sort_values(ascending=False, kind="stable").index
+        rows = rows.loc[order]
+        return list(zip(rows["study"], rows["arm"], strict=True))
 
     @cached_property
     def format(self) -> Formatter:
@@ -202,7 +227,15 @@ class ReportData:
         return {(row["study"], row["arm"], row["metric"]): row for row in rows}
 
 
-NO_TABLES = ("confirmation", "runs", "tried", "searches", "test_use", "data")  # of `compare`
+NO_TABLES = (
+    "confirmation",
+    "runs",
+    "tried",
+    "searches",
+    "test_use",
+    "data",
+    "pictures",
+)  # of `compare`
 TABLES = tuple(field.name for field in fields(ReportData) if field.name not in NO_TABLES)
 
 

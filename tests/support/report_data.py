@@ -9,6 +9,7 @@ from pipeline.comparison import arms as arm_tables
 from pipeline.comparison import (
     efficiency,
     equal_cost,
+    flips,
     interactions,
     overtuning,
     published,
@@ -121,6 +122,8 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         published=pd.DataFrame(columns=list(published.COLUMNS)),
         variance=pd.DataFrame(columns=["study", *variance.COLUMNS]),
         standard_errors=standard_errors(contrasts),
+        classes=pd.DataFrame(columns=list(flips.CLASSES)),
+        flips=pd.DataFrame(columns=list(flips.FLIPS)),
         overtuning=pd.DataFrame(columns=list(overtuning.COLUMNS)),
         outcomes=outcomes,
         arms=means,

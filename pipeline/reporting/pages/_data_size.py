@@ -15,12 +15,16 @@ def data_size_section(study: PlannedStudy) -> str:
     if not has_sizes(study):
         return ""
     caption = (
-        "n: as under Confirmed. Rule: the test rule of each arm. Above: mean over seeds; band: "
+        "n: as under Confirmation. Rule: the test rule of each arm. Above: mean over seeds; band: "
         f"{MEAN_INTERVAL}. Below: difference; bar: {CONTRAST_INTERVAL}. The axis of sizes is "
         "logarithmic."
     )
-    image = f"![{FIGURE}](../figures/growth_{study.name}.png)"
-    return f"## Size of the training set\n\n{image}\n\n*{caption}*"
+    return f"## Size of the training set\n\n{data_size_figure(study, '../')}\n\n*{caption}*"
+
+
+def data_size_figure(study: PlannedStudy, root: str) -> str:
+    """Return the figure of a study; `root` is the path to the folder of the report, or empty."""
+    return f"![{FIGURE}]({root}figures/growth_{study.name}.png)"
 
 
 def has_sizes(study: PlannedStudy) -> bool:

@@ -7,10 +7,11 @@ import pandas as pd
 
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
-from pipeline.config.plan import BASELINE
+from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import MOST, ReportData
 from pipeline.reporting.labels import efficiency_name, setting_cell, verdict_label
+from pipeline.reporting.pages._data_size import data_size_figure, has_sizes
 from pipeline.reporting.pages._diagnosis import diagnosis_section
 from pipeline.reporting.pages._interactions import interaction_lines
 from pipeline.reporting.pages._page import Page, incomplete_runs
@@ -61,6 +62,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         left_out(data),
         f"![{FOREST}](figures/forest.png)",
         note if len(data.distinct) > MOST else "",
+        *(data_size_figure(study, "") for study in _sized(data)),
         md.section("Trust checks", trust_section(data)),
         md.section("Accuracy against cost", cost_figure(data)),
         md.section("Diagnosis", diagnosis_section(data)),
@@ -104,7 +106,7 @@ def headline_table(data: ReportData) -> str:
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
         "of those of the reference. [Every number](pages/verdicts.md)."
     )
-    rows = [_headline_cells(data, row) for row in data.distinct.to_dict("records")]
+    rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
     return md.format_table(rows, caption, words=(ARM, "study", "verdict"))
 
 
@@ -222,6 +224,11 @@ def _unbroken(text: str) -> str:
 def _reference(data: ReportData) -> str:
     references = {arm.against for _, arm in data.planned_arms[1:]}
     return "baseline" if references <= {BASELINE} else "the arm it is against"
+
+
+def _sized(data: ReportData) -> list[PlannedStudy]:
+    """Return the studies with a curve over training-set sizes."""
+    return [study for study in data.confirmation.studies_of("comparison") if has_sizes(study)]
 
 
 def _contents(pages: Sequence[Page]) -> str:

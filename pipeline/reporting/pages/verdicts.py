@@ -40,7 +40,7 @@ def verdict_table(data: ReportData) -> str:
     gaps = data.gap_contrasts
     rows = [
         _cells(data, row, gaps.get((row["study"], row["arm"])))
-        for row in data.distinct.to_dict("records")
+        for row in data.grouped.to_dict("records")
     ]
     return md.format_table(rows, caption, words=("arm", "study", "verdict", "setting"))
 

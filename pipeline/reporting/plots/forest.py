@@ -12,7 +12,6 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import blended_transform_factory
 
 from pipeline.comparison.verdicts import Verdict
-from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import MOST, ReportData
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import INTERVAL, Formatter, format_margin
@@ -43,21 +42,13 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 
 
 def forest_rows(data: ReportData) -> pd.DataFrame:
-    """Return the contrasts to draw, with the name, reference and family of each arm.
-
-    Arms with the same reference follow each other, those against the baseline first.
-    """
-    arms = {(study, arm.name): arm for study, arm in data.planned_arms}
-    rows = largest(data.distinct)
+    """Return the contrasts to draw, grouped by reference, with the name and family of each arm."""
+    families = {(study, arm.name): arm.family for study, arm in data.planned_arms}
+    rows = largest(data.grouped)
     keys = list(zip(rows["study"], rows["arm"], strict=True))
-    rows = rows.assign(
-        title=[data.named(*key) for key in keys],
-        against=[arms[key].against for key in keys],
-        family=[arms[key].family for key in keys],
+    return rows.assign(
+        title=[data.named(*key) for key in keys], family=[families[key] for key in keys]
     )
-    references = list(dict.fromkeys([BASELINE, *rows["against"]]))
-    order = rows["against"].map(references.index)
-    return rows.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
 
 
 def largest(contrasts: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,90 @@
+"""Compare arms with their references by class, and find the test images that change sides."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config.plan import BASELINE, Plan
+
+KEYS = ("study", "arm")
+CLASSES = (*KEYS, "label", "images", "reference", "accuracy", "difference")
+FLIPS = (*KEYS, "image", "label", "reference", "accuracy", "difference")
+MOST = 8  # images of an arm that are listed on either side
+LEAST = 0.25  # change of the share of seeds from which an image is listed
+
+
+def class_accuracies(plan: Plan, images: pd.DataFrame) -> pd.DataFrame:
+    """Return the test accuracy of every arm and of its reference, by class.
+
+    Args:
+        plan: The confirmation plan.
+        images: Columns study, arm, image, label and correct: the share (0 to 1) of the arm's runs
+            that classify the image correctly.
+
+    Returns:
+        A table with the columns `CLASSES`: the number of images of the class, mean shares over
+        them, and accuracy minus reference. It has no intervals.
+    """
+    rows: list[dict[str, Any]] = []
+    for key, shares in _compared(plan, images):
+        for label, group in shares.groupby("label", sort=True):
+            means = group[["reference", "correct"]].mean()
+            rows.append(
+                {
+                    **dict(zip(KEYS, key, strict=True)),
+                    "label": label,
+                    "images": len(group),
+                    "reference": means["reference"],
+                    "accuracy": means["correct"],
+                    "difference": means["correct"] - means["reference"],
+                }
+            )
+    return pd.DataFrame(rows, columns=list(CLASSES))
+
+
+def flips(plan: Plan, images: pd.DataFrame) -> pd.DataFrame:
+    """Return the test images that an arm classifies correctly in more, or fewer, of its seeds.
+
+    Args:
+        plan: The confirmation plan.
+        images: As for `class_accuracies`.
+
+    Returns:
+        A table with the columns `FLIPS`: for every arm up to 8 images with the largest gain, then
+        up to 8 with the largest loss, of the share of seeds; smaller changes than a quarter of
+        the seeds are left out. The first of equal ones count.
+    """
+    rows: list[dict[str, Any]] = []
+    for key, shares in _compared(plan, images):
+        change = shares["correct"] - shares["reference"]
+        gained = change[change >= LEAST].sort_values(ascending=False, kind="stable")
+        lost = change[change <= -LEAST].sort_values(kind="stable")
+        for place in [*gained.index[:MOST], *lost.index[:MOST]]:
+            row = shares.loc[place]
+            rows.append(
+                {
+                    **dict(zip(KEYS, key, strict=True)),
+                    "image": int(row["image"]),
+                    "label": int(row["label"]),
+                    "reference": row["reference"],
+                    "accuracy": row["correct"],
+                    "difference": change[place],
+                }
+            )
+    return pd.DataFrame(rows, columns=list(FLIPS))
+
+
+def _compared(plan: Plan, images: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """Yield every arm whose runs and those of its reference are scored, with both shares."""
+    by_arm = {
+        (str(study), str(arm)): rows.reset_index(drop=True)
+        for (study, arm), rows in images.groupby(["study", "arm"], sort=False)
+    }
+    for study in plan.studies_of("comparison"):
+        for arm in study.arms:
+            mine = by_arm.get((study.name, arm.name))
+            other = by_arm.get((study.name, arm.against))
+            if arm.name != BASELINE and mine is not None and other is not None:
+                reference = other.set_index("image")["correct"]
+                yield (study.name, arm.name), mine.assign(reference=mine["image"].map(reference))

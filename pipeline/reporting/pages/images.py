@@ -1,0 +1,64 @@
+"""Write the page of test images: accuracy by class, and the images that change sides."""
+
+from collections.abc import Iterator
+
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.pages._page import Page
+
+ORDER = 25
+COLUMNS = 4  # arms in the table of classes
+FIGURE = (
+    "Test images that each arm classifies correctly in more of its seeds than its reference, and "
+    "in fewer"
+)
+NOTE = (
+    "Above each image: its class, and the percentage of seeds that classify it correctly, from "
+    "reference to arm. Shown are the images with the largest changes, from a quarter of the seeds "
+    "on: chosen by the result, they illustrate and prove nothing."
+)
+
+
+def pages(data: ReportData) -> Iterator[Page]:
+    """Yield the page, if any arm has a verdict that names a direction."""
+    keys = [key for key in data.decided if _has_classes(data, key)][:COLUMNS]
+    if not keys:
+        return
+    flipped = set(zip(data.flips["study"], data.flips["arm"], strict=True))
+    picture = f"![{FIGURE}](../figures/flips.png)\n\n*{NOTE}*"
+    body = md.join_parts(
+        "# Classes and images",
+        _class_table(data, keys),
+        picture if flipped.intersection(keys) else "",
+    )
+    yield Page("images", "Classes and images: what the arms change", body)
+
+
+def _has_classes(data: ReportData, key: tuple[str, str]) -> bool:
+    table = data.classes
+    return bool(((table["study"] == key[0]) & (table["arm"] == key[1])).any())
+
+
+def _class_table(data: ReportData, keys: list[tuple[str, str]]) -> str:
+    """Return a row per class: images, accuracy of the first reference, changes of the arms."""
+    tables = {
+        key: data.classes[(data.classes["study"] == key[0]) & (data.classes["arm"] == key[1])]
+        for key in keys
+    }
+    by_label = {key: table.set_index("label") for key, table in tables.items()}
+    first = by_label[keys[0]]
+    rows = []
+    for label, row in first.iterrows():
+        changes = {
+            data.label(*key): data.format.points(by_label[key].loc[label, "difference"])
+            for key in keys
+        }
+        shown = {"class": str(label), "images": f"{row['images']:.0f}"}
+        rows.append({**shown, "reference (%)": data.format.percent(row["reference"]), **changes})
+    caption = (
+        "Accuracy on the test images of each class, of the reference of the first arm, and the "
+        "change of every arm against its own reference in points; at most "
+        f"{COLUMNS} arms, those with a verdict that names a direction and the largest difference. "
+        "n: the seeds of the arm. Rule: the test rule of each arm. No intervals."
+    )
+    return md.format_table(rows, caption, words=("class",))

@@ -1,0 +1,59 @@
+"""Draw the test images that an arm classifies better, or worse, than its reference."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.style import WIDTH, style
+
+ARMS = 4  # with a row of their own
+TITLE = 10  # points
+EACH = 6  # images on either side
+ROW = 1.25  # inches of height
+
+
+def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
+    """Yield the figure, if an arm with a verdict changes any image."""
+    rows = {}
+    for key in data.decided[:ARMS]:
+        mine = data.flips[(data.flips["study"] == key[0]) & (data.flips["arm"] == key[1])]
+        if not mine.empty:
+            rows[data.label(*key)] = mine
+    if rows and data.pictures:
+        yield "flips", flips(rows, data.pictures)
+
+
+def flips(rows: Mapping[str, pd.DataFrame], pictures: Mapping[int, Any]) -> Figure:
+    """Return a figure with a row per arm: images it gains on the left, those it loses on the right.
+
+    Args:
+        rows: The table `flips` of every arm, by its label.
+        pictures: The images (channels, height, width) in [0, 1] by number.
+    """
+    with style():
+        figure = Figure(figsize=(WIDTH, ROW * len(rows)), layout="constrained")
+        parts = figure.subfigures(len(rows), 2, squeeze=False, wspace=0.03)
+        for sides, (label, table) in zip(parts, rows.items(), strict=True):
+            gained = table[table["difference"] > 0].head(EACH)
+            lost = table[table["difference"] < 0].head(EACH)
+            for part, words, side in zip(sides, ("better", "worse"), (gained, lost), strict=True):
+                part.suptitle(f"{label}: {words}", x=0.01, ha="left", fontsize=TITLE)
+                axes = part.subplots(1, EACH)
+                for ax in axes:
+                    ax.set_axis_off()
+                for ax, row in zip(axes, side.to_dict("records"), strict=False):
+                    draw_image(ax, pictures[row["image"]], row)
+    return figure
+
+
+def draw_image(ax: Axes, image: Any, row: Mapping[str, Any]) -> None:
+    """Draw one image with its class and the shares of seeds that are right, before and after."""
+    pixels = np.moveaxis(np.asarray(image), 0, -1)
+    ax.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1)
+    before, after = (f"{100 * row[name]:.0f}" for name in ("reference", "accuracy"))
+    ax.set_title(f"{row['label']}\n{before}→{after}", fontsize=8, fontweight="normal", loc="center")
