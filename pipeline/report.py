@@ -1,4 +1,4 @@
-"""Stage 8: write the report of a protocol: Markdown, figures, metrics and plots.
+"""Stage 8: write the report of a protocol: Markdown, figures, tables to take away, metrics, plots.
 
 It trains, scores and tests nothing.
 """
@@ -18,7 +18,7 @@ from pipeline.records.figures import current_figures, note_figures
 from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
 from pipeline.records.tables import read_table, write_table
-from pipeline.reporting.dvc import metrics, plots
+from pipeline.reporting.dvc import metrics, plots, protocol_facts
 from pipeline.reporting.evidence import (
     TABLES,
     Records,
@@ -28,6 +28,7 @@ from pipeline.reporting.evidence import (
     tried_frame,
 )
 from pipeline.reporting.index import Summary, index_page
+from pipeline.reporting.latex import latex_table
 from pipeline.reporting.pages import all_pages
 from pipeline.reporting.timing import timing_page
 from pipeline.runtime.files import new_folder, read_sealed, to_json, write_text
@@ -97,9 +98,12 @@ def read_report_data(artifacts: Path) -> ReportData:
 def _draw(artifacts: Path, data: ReportData) -> dict[str, bytes]:
     with without_collection():
         from pipeline.reporting.plots import all_figures  # slow: imports matplotlib
-        from pipeline.reporting.style import png
+        from pipeline.reporting.style import png, svg
 
-    figures = {name: png(figure) for name, figure in all_figures(data).items()}
+    figures: dict[str, bytes] = {}
+    for name, figure in all_figures(data).items():
+        figures[name] = png(figure)
+        figures[Path(name).with_suffix(".svg").name] = svg(figure)
     note_figures(artifacts, figures)
     return figures
 
@@ -110,6 +114,9 @@ def _write(folder: Path, data: ReportData, figures: Mapping[str, bytes]) -> None
     for name, text in all_pages(data).items():
         write_text(folder / name, text)
     write_text(folder / "metrics.json", to_json(metrics(data)))
+    write_text(folder / "protocol.json", to_json(protocol_facts(data)))
+    write_text(folder / "table.tex", latex_table(data))
+    write_table(folder / "seeds.csv", data.seeds)
     for name, frame in plots(data).items():
         write_table(folder / "plots" / name, frame)
     for name, content in figures.items():

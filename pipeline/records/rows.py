@@ -13,7 +13,7 @@ WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
     *("fingerprint", "view", "split", "metric", "study", "arm", "verdict", "method", "model"),
     *("against", "against_study", "first", "second", "measure", "sign", "source", "outcome"),
     *("published_setting", "stream", "regularizer", "role", "scope", "problem", "advice"),
-    *("other",),
+    *("other", "protocol", "reference", "reference_fingerprint"),
     *("uncounted", "verdict_other_images", "check", "subject", "classifier"),
 )
 TRUTH = {"True": True, "False": False}

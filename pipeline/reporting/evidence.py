@@ -54,6 +54,7 @@ class ReportData:
     test_use: Mapping[str, Any]
     data: Mapping[str, Any]
     contrasts: pd.DataFrame
+    seeds: pd.DataFrame
     interactions: pd.DataFrame
     published: pd.DataFrame
     variance: pd.DataFrame

@@ -5,7 +5,14 @@ import math
 import pandas as pd
 
 from pipeline.comparison import arms as arm_tables
-from pipeline.comparison import equal_cost, interactions, overtuning, published, variance
+from pipeline.comparison import (
+    equal_cost,
+    interactions,
+    overtuning,
+    published,
+    seeds,
+    variance,
+)
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.calibration import COLUMNS as BINS
 from pipeline.comparison.correlations import gap_correlations
@@ -101,6 +108,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         test_use=USE,
         data=DATA,
         contrasts=contrasts,
+        seeds=pd.DataFrame(columns=list(seeds.COLUMNS)),
         interactions=pd.DataFrame(columns=list(interactions.COLUMNS)),
         published=pd.DataFrame(columns=list(published.COLUMNS)),
         variance=pd.DataFrame(columns=["study", *variance.COLUMNS]),
