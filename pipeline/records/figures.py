@@ -21,11 +21,14 @@ TIMING = "timing.csv"  # no input of a figure
 
 
 def current_figures(artifacts: Path, folder: Path) -> dict[str, bytes]:
-    """Return the PNG and SVG of every figure in a folder, by file name; empty where one may be outdated.
+    """Return the PNG and SVG of every figure in a folder; empty where one may be outdated.
 
     Args:
         artifacts: The folder of the protocol's artifacts.
         folder: The figures of its report, whether there are any or not.
+
+    Returns:
+        The content of every file by its name.
     """
     paths = sorted(path for kind in KINDS for path in folder.glob(f"*.{kind}"))
     figures = {path.name: path.read_bytes() for path in paths}

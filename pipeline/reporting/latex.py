@@ -1,4 +1,4 @@
-"""Write the verdicts of a report as a LaTeX table, to be read by `\\input` in a paper."""
+"""Write the verdicts of a report as a LaTeX table, which a paper includes."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from report_data import planned
+from report_data import COST, planned
 from scipy import stats
 
 from pipeline.comparison.contrasts import contrasts
@@ -52,7 +52,7 @@ def test_every_arm_has_a_row_per_seed_with_its_reference():
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_paired_statistics_follow_from_the_table(metric):
     found = results()
-    costs = dict.fromkeys(NAMES, {"training_flops": 1.0, "forward_flops": 1.0})
+    costs = dict.fromkeys(NAMES, COST)
     images = pd.DataFrame(columns=["study", "arm", "image", "correct", "differs"])
     rows = contrasts(PLAN, found, costs, images, (*SCORES, *GAPS))
     for arm, pairs in seed_scores(PLAN, found).groupby("arm"):

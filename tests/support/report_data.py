@@ -5,14 +5,7 @@ import math
 import pandas as pd
 
 from pipeline.comparison import arms as arm_tables
-from pipeline.comparison import (
-    equal_cost,
-    interactions,
-    overtuning,
-    published,
-    seeds,
-    variance,
-)
+from pipeline.comparison import equal_cost, interactions, overtuning, published, seeds, variance
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.calibration import COLUMNS as BINS
 from pipeline.comparison.correlations import gap_correlations
