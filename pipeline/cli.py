@@ -25,6 +25,7 @@ gapwise run dropout mixup         these studies alone; reports/<protocol>+dropou
 gapwise restore                   results of the last commit; code and settings stay
 gapwise status                    runs by study and state, with reasons
 gapwise verify digits             is the report what its predictions give?
+gapwise diff HEAD~1 HEAD          what changed between two reports, for a pull request
 gapwise track --dry-run           what would be sent to Weights & Biases
 gapwise doctor --model            where in the networks regularizers may act
 gapwise doctor --gradients        is every gradient that of the loss?
@@ -144,6 +145,20 @@ def verify(protocols: Protocols = None) -> None:
     from pipeline.execution.verification import verify as verify_reports
 
     verify_reports(protocols or [])
+
+
+@command
+def diff(
+    before: Annotated[str, typer.Argument(help="A folder, a name in reports/, or a commit.")],
+    after: Annotated[str, typer.Argument(help="The same.")],
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="Of two commits. Default: those of params.yaml.")
+    ] = None,
+) -> None:
+    """Print what differs between two reports, as Markdown for a pull request."""
+    from pipeline.terminal.diff import show_diff
+
+    show_diff(before, after, _named(protocol))
 
 
 @command
