@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.records.rows import parse_rows
 from pipeline.runtime.errors import Refusal
 
+FRONT = "report.md"
 METRICS, FACTS = "metrics.json", "protocol.json"
 CONTRASTS, SEEDS = "plots/contrasts.csv", "seeds.csv"
 NEEDED, OPTIONAL = (METRICS, CONTRASTS), (FACTS, SEEDS)  # those older reports do not have
@@ -50,6 +51,25 @@ def read_report(folder: Path) -> WrittenReport:
     return parse_report(texts, str(folder))
 
 
+def report_files(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Return the pages of a report and its figures, by their path in its folder.
+
+    The front page, `report.md`, is the first.
+
+    Raises:
+        Refusal: There is no report.
+    """
+    front = folder / FRONT
+    if not front.is_file():
+        raise Refusal(f"{front}: missing; run: make run")
+    pages = [front, *sorted((folder / "pages").glob("*.md"))]
+    figures = sorted((folder / "figures").glob("*.*"))
+    return (
+        {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in pages},
+        {path.relative_to(folder).as_posix(): path.read_bytes() for path in figures},
+    )
+
+
 def is_report(folder: Path) -> bool:
     """Return whether a folder has a report."""
     return all((folder / name).is_file() for name in NEEDED)
@@ -83,9 +103,7 @@ def parse_report(texts: Mapping[str, str], place: str) -> WrittenReport:
             read[name] = _parsed(name, texts[name])
         except (ValueError, TypeError):
             raise Refusal(f"{place}: {name}: damaged; run: gapwise restore") from None
-    return WrittenReport(
-        read[METRICS], read.get(FACTS, {}), read[CONTRASTS], read.get(SEEDS, ())
-    )
+    return WrittenReport(read[METRICS], read.get(FACTS, {}), read[CONTRASTS], read.get(SEEDS, ()))
 
 
 def _parsed(name: str, text: str) -> Any:
