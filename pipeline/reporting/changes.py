@@ -13,8 +13,8 @@ FORMAT = md.Formatter()
 COLUMNS = ("verdict", "difference", "change of gap", "setting", "n")
 BOUNDS = {"difference": "", "low": "_low", "high": "_high"}  # endings of columns of the gap
 CAPTION = (
-    f"Before{ARROW}after. Differences in test accuracy and changes of the gap, in points, each with "
-    f"its {md.INTERVAL}."
+    f"Before{ARROW}after. Differences in test accuracy and changes of the gap, in points, each "
+    f"with its {md.INTERVAL}."
 )
 
 

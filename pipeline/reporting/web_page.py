@@ -80,26 +80,27 @@ def web_page(pages: Mapping[str, str], figures: Mapping[str, bytes]) -> str:
 
 
 def _linked(text: str) -> list[str]:
-    """Return the targets of the links of a page, in their order."""
-    return re.findall(r"\]\(([^)#\s]+)", text)
+    """Return the targets of the links of a page, in the order of their last links."""
+    targets = re.findall(r"\]\(([^)#\s]+)", text)
+    return [*dict.fromkeys(reversed(targets))][::-1]
 
 
 def _section(path: str, pages: Mapping[str, str], figures: Mapping[str, bytes]) -> Section:
     """Return a page of the report; what is above its title, the way back, is left out."""
     parser = MarkdownIt("commonmark", {"html": True}).enable("table")
     tokens = parser.parse(pages[path])
+    _allow(tokens)
     start = next((n for n, token in enumerate(tokens) if token.tag == "h1"), None)
     title = path
     if start is not None:
         title = parser.renderer.render(tokens[start + 1 : start + 2], parser.options, {})
         tokens = tokens[start + 3 :]
-    for token, text in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.type == "heading_open" and text:
-            token.attrSet("id", f"{_name(path)}--{_anchor(text.content)}")
+    for place, token in enumerate(tokens):
+        if token.type == "heading_open":
+            token.attrSet("id", f"{_name(path)}--{_anchor(tokens[place + 1].content)}")
         if token.type in ("heading_open", "heading_close") and path != FRONT:
             token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
         _resolve(token.children or [], path, pages, figures)
-    _allow(tokens)
     return Section(_name(path), title, parser.renderer.render(tokens, parser.options, {}))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.records.reports import report_files
 from pipeline.reporting.web_page import web_page
-from pipeline.runtime.files import write_text
+from pipeline.runtime.files import write_bytes
 from pipeline.terminal.tables import say
 
 REPORTS = Path("reports")
@@ -18,5 +18,6 @@ def export_html(name: str, target: Path | None = None) -> None:
     """
     pages, figures = report_files(REPORTS / name)
     file = target or REPORTS / f"{name}.html"
-    write_text(file, web_page(pages, figures))
-    say(f"export: {file} ({file.stat().st_size / 1e6:.1f} MB)")
+    content = web_page(pages, figures).encode()
+    write_bytes(file, content)
+    say(f"export: {file} ({len(content) / 1e6:.1f} MB)")
