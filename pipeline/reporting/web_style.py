@@ -31,7 +31,7 @@ nav ol { margin: 0; padding-left: 1.5rem; columns: 16rem; }
 table { width: max-content; border-collapse: collapse; }
 th, td { max-width: 18rem; padding: 0.3rem 0.6rem; border: 1px solid var(--line); }
 th, td { font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-th { background: var(--box); }
+th { max-width: 8rem; background: var(--box); overflow-wrap: anywhere; }
 td[style*=right] { white-space: nowrap; }
 th button { padding: 0; border: 0; background: none; color: inherit; font: inherit; }
 th button { text-align: inherit; cursor: pointer; }
