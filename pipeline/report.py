@@ -3,7 +3,6 @@
 It trains, scores and tests nothing.
 """
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_summary
 from pipeline.execution.stage import stage
 from pipeline.records.figures import current_figures, note_figures
+from pipeline.records.reports import WrittenReport, read_report, report_names
 from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
 from pipeline.records.tables import read_table, write_table
@@ -27,11 +27,11 @@ from pipeline.reporting.evidence import (
     searches_frame,
     tried_frame,
 )
-from pipeline.reporting.index import Summary, index_page
+from pipeline.reporting.index import EFFECTS, common_arms, index_page
 from pipeline.reporting.latex import latex_table
 from pipeline.reporting.pages import all_pages
 from pipeline.reporting.timing import timing_page
-from pipeline.runtime.files import new_folder, read_sealed, to_json, write_text
+from pipeline.runtime.files import new_folder, read_sealed, to_json, write_bytes, write_text
 from pipeline.runtime.imports import without_collection
 
 
@@ -39,11 +39,11 @@ def main(protocol: str) -> None:
     """Read `artifacts/<protocol>/` and write `reports/<protocol>/` and the timing."""
     artifacts, target = Path("artifacts", protocol), Path("reports", protocol)
     data = read_report_data(artifacts)
-    figures = current_figures(artifacts, target / "figures") or _draw(artifacts, data)
+    kept = current_figures(artifacts, target / "figures")
     with new_folder(target) as staging:
-        _write(staging, data, figures)
+        _write(staging, data, kept or _draw(artifacts, data))
     write_timing(protocol, data)
-    write_text(target.parent / "README.md", index_page(read_summaries(target.parent)))
+    write_index(target.parent, redraw=not kept)
     print(f"report: {target / 'report.md'}")
 
 
@@ -59,19 +59,20 @@ def write_timing(protocol: str, data: ReportData | None = None) -> None:
     write_text(Path("reports", protocol, "timing.md"), timing_page(data, table))
 
 
-def read_summaries(reports: Path) -> dict[str, Summary]:
-    """Return what the index shows of every report of a protocol under a folder, by protocol.
+def write_index(reports: Path, redraw: bool) -> None:
+    """Write the page over all reports; its figure if there is none, or if it is to be redrawn."""
+    summaries = read_summaries(reports)
+    write_text(reports / "README.md", index_page(summaries))
+    figure = reports / f"{EFFECTS}.png"
+    if not common_arms(summaries):
+        figure.unlink(missing_ok=True)
+    elif redraw or not figure.exists():
+        write_bytes(figure, _draw_index(summaries))
 
-    A folder named protocol+study has the report of a run of some studies alone.
-    """
-    summaries = {}
-    for path in sorted(reports.glob("*/metrics.json")):
-        if "+" in path.parent.name:
-            continue
-        written = json.loads(path.read_text(encoding="utf-8"))
-        contrasts = read_table(path.parent / "plots" / "contrasts.csv")
-        summaries[path.parent.name] = Summary(written, contrasts)
-    return summaries
+
+def read_summaries(reports: Path) -> dict[str, WrittenReport]:
+    """Return what the index shows of every report of a protocol under a folder, by protocol."""
+    return {name: read_report(reports / name) for name in report_names(reports)}
 
 
 def read_report_data(artifacts: Path) -> ReportData:
@@ -106,6 +107,14 @@ def _draw(artifacts: Path, data: ReportData) -> dict[str, bytes]:
         figures[Path(name).with_suffix(".svg").name] = svg(figure)
     note_figures(artifacts, figures)
     return figures
+
+
+def _draw_index(summaries: Mapping[str, WrittenReport]) -> bytes:
+    with without_collection():
+        from pipeline.reporting.index_figure import effects  # slow: imports matplotlib
+        from pipeline.reporting.style import png
+
+    return png(effects(summaries))
 
 
 def _write(folder: Path, data: ReportData, figures: Mapping[str, bytes]) -> None:
