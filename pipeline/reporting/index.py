@@ -23,16 +23,16 @@ from pipeline.reporting.markdown import (
 
 EFFECTS = "effects"  # the figure, without the ending of its files
 COMMON = 3  # protocols that have an arm which is drawn over them
-SHOWN = (Verdict.HELPS, Verdict.HURTS)  # verdicts in bold
+SHOWN = (Verdict.HELPS, Verdict.HURTS)  # verdicts in bold, unless below the margin
 BASELINES = (
     "The baseline of every protocol, the smallest gap first: means over its confirmation runs. "
     f"Runs: done of planned. {VOID}: a report of older code, which does not say."
 )
 DIFFERENCES = (
     "Verdict, and difference in test accuracy in points, arm minus the arm it is compared with, "
-    "paired by seed. From left to right the baseline has a larger gap. An arm may have another "
-    "setting in another protocol. Intervals are in the reports. A difference without a verdict is "
-    f"from a report of older code. {VOID}: not tried."
+    "paired by seed. Bold: helps or hurts, and not shown to be below the margin. From left to right "
+    "the baseline has a larger gap. An arm may have another setting in another protocol. Intervals "
+    f"are in the reports. Without a verdict: a report of older code. {VOID}: not tried."
 )
 FIGURE = (
     "Difference in test accuracy of every arm that several protocols tried, against the gap of the "
@@ -116,7 +116,7 @@ def _baseline_cells(name: str, report: WrittenReport) -> dict[str, str]:
 def _difference_cell(row: Row) -> str:
     """Return the verdict and the difference of an arm."""
     verdict = row.get("verdict", "")
-    shown = f"**{verdict}**" if verdict in SHOWN else verdict
+    shown = f"**{verdict}**" if verdict in SHOWN and not row["below_margin"] else verdict
     return f"{shown} {FORMAT.points(row['difference'])}".strip()
 
 

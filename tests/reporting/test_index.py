@@ -28,7 +28,10 @@ def report(arms: Arms, gap: float | None = 3.5, facts: dict[str, object] = FACTS
     rows = []
     for arm, (low, difference, high, *verdict) in arms.items():
         row = {"arm": arm, "low": low, "difference": difference, "high": high}
-        rows.append(row | ({"verdict": verdict[0]} if verdict else {}))
+        if verdict:
+            name, _, below = verdict[0].partition(", ")
+            row |= {"verdict": name, "below_margin": bool(below)}
+        rows.append(row)
     return WrittenReport(metrics, facts, tuple(rows), ())
 
 
@@ -52,6 +55,11 @@ def test_every_arm_is_a_row_with_a_cell_for_every_protocol() -> None:
         {"arm": "dropout", "digits": "**helps** +2.0", "mnist": "+0.1"},
         {"arm": "mixup", "digits": "inconclusive +2.0", "mnist": "–"},
     ]
+
+
+def test_a_verdict_below_the_margin_is_not_bold() -> None:
+    (row,) = difference_rows({"a": report({"b": (0.001, 0.002, 0.003, "helps, below the margin")})})
+    assert row["a"] == "helps +0.2"
 
 
 def test_the_page_has_the_baselines_and_the_differences() -> None:
