@@ -13,7 +13,8 @@ from pipeline.runtime.errors import Refusal
 FRONT = "report.md"
 METRICS, FACTS = "metrics.json", "protocol.json"
 CONTRASTS, SEEDS = "plots/contrasts.csv", "seeds.csv"
-NEEDED, OPTIONAL = (METRICS, CONTRASTS), (FACTS, SEEDS)  # those older reports do not have
+NEEDED = (METRICS, CONTRASTS)
+OPTIONAL = (FACTS, SEEDS)  # which reports of older code do not have
 FILES = (*NEEDED, *OPTIONAL)
 KEYS = {  # of every report, also of older code
     METRICS: {"baseline", "runs"},

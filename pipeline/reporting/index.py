@@ -30,9 +30,10 @@ BASELINES = (
 )
 DIFFERENCES = (
     "Verdict, and difference in test accuracy in points, arm minus the arm it is compared with, "
-    "paired by seed. Bold: helps or hurts, and not shown to be below the margin. From left to right "
-    "the baseline has a larger gap. An arm may have another setting in another protocol. Intervals "
-    f"are in the reports. Without a verdict: a report of older code. {VOID}: not tried."
+    "paired by seed. Bold: helps or hurts, and not shown to be below the margin. From left to "
+    "right the baseline has a larger gap. An arm may have another setting in another protocol. "
+    "Intervals are in the reports. Without a verdict: a report of older code. "
+    f"{VOID}: not tried."
 )
 FIGURE = (
     "Difference in test accuracy of every arm that several protocols tried, against the gap of the "

@@ -45,6 +45,7 @@ def test_only_arms_that_changed_are_rows():
     assert rows.keys() == {"mixup", "smoothing"}
     assert rows["mixup"]["verdict"] == "inconclusive → helps"
     assert rows["mixup"]["difference"] == "-0.4 [-0.9, +0.1] → +2.0 [+1.5, +2.5]"
+    assert rows["mixup"]["change of gap"] == rows["mixup"]["difference"]  # the same in this data
     assert rows["mixup"]["n"] == "3"
     assert rows["smoothing"]["verdict"] == "helps, below the margin → helps"
     assert rows["smoothing"]["difference"] == "+0.4 [-0.1, +0.9]"

@@ -1,12 +1,15 @@
 """The index of all reports: baselines by their gap, arms by protocol, effects over gaps."""
 
+import dataclasses
 import math
 import re
 
 import pytest
+from report_data import report_data
 
 from pipeline.records.reports import WrittenReport
 from pipeline.reporting import style
+from pipeline.reporting.dvc import protocol_facts
 from pipeline.reporting.index import common_arms, difference_rows, index_page
 from pipeline.reporting.index_figure import effects
 
@@ -71,6 +74,25 @@ def test_the_page_has_the_baselines_and_the_differences() -> None:
     ]
     assert [row[0] for row in differences] == ["dropout", "mixup"]
     assert "effects.png" not in page
+
+
+@pytest.mark.parametrize(
+    ("model", "network"),
+    [({"name": "cnn"}, "cnn"), ({"name": "imported", "import": "mine:Net"}, "mine:Net")],
+)
+def test_the_facts_name_the_network_its_data_and_their_size(
+    model: dict[str, str], network: str
+) -> None:
+    data = report_data({"one": {"mixup": "deterministic"}}, {"mixup": (0.0, "inconclusive")})
+    settings = data.confirmation.settings | {"model": model}
+    plan = data.confirmation.model_copy(update={"settings": settings})
+    assert protocol_facts(dataclasses.replace(data, confirmation=plan)) == {
+        "protocol": "tiny",
+        "dataset": "digits",
+        "network": network,
+        "train_size": 7,
+        "margin": 0.01,
+    }
 
 
 def test_reports_without_an_arm_are_listed_alone() -> None:
