@@ -25,6 +25,8 @@ gapwise run dropout mixup         these studies alone; reports/<protocol>+dropou
 gapwise restore                   results of the last commit; code and settings stay
 gapwise status                    runs by study and state, with reasons
 gapwise verify digits             is the report what its predictions give?
+gapwise export --html             the report as one file, reports/<protocol>.html
+gapwise diff HEAD~1 HEAD          what changed between two reports, for a pull request
 gapwise track --dry-run           what would be sent to Weights & Biases
 gapwise doctor --model            where in the networks regularizers may act
 gapwise doctor --gradients        is every gradient that of the loss?
@@ -144,6 +146,42 @@ def verify(protocols: Protocols = None) -> None:
     from pipeline.execution.verification import verify as verify_reports
 
     verify_reports(protocols or [])
+
+
+@command
+def diff(
+    before: Annotated[str, typer.Argument(help="A folder, a name in reports/, or a commit.")],
+    after: Annotated[str, typer.Argument(help="The same.")],
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="Of two commits. Default: those of params.yaml.")
+    ] = None,
+) -> None:
+    """Print what differs between two reports, as Markdown for a pull request."""
+    from pipeline.terminal.diff import show_diff
+
+    show_diff(before, after, _named(protocol))
+
+
+@command
+def export(
+    protocols: Protocols = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="One HTML file, which opens without a network.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option(help="Of one report. Default: reports/<protocol>.html.")
+    ] = None,
+) -> None:
+    """Write reports as single files."""
+    from pipeline.terminal.export import export_html
+
+    names = _named(protocols)
+    if not html:
+        raise Refusal("export: no format; expected --html")
+    if to and len(names) > 1:
+        raise Refusal(f"export: --to: {len(names)} reports in one file; expected one report")
+    for name in names:
+        export_html(name, to)
 
 
 @command

@@ -1,9 +1,8 @@
-"""Stage 8: write the report of a protocol: Markdown, figures, metrics and plots.
+"""Stage 8: write the report of a protocol: Markdown, figures, tables to take away, metrics, plots.
 
 It trains, scores and tests nothing.
 """
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,10 +16,11 @@ from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_summary, read_test_images
 from pipeline.execution.stage import stage
 from pipeline.records.figures import current_figures, note_figures
+from pipeline.records.reports import WrittenReport, read_report, report_names
 from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
 from pipeline.records.tables import read_table, write_table
-from pipeline.reporting.dvc import metrics, plots
+from pipeline.reporting.dvc import metrics, plots, protocol_facts
 from pipeline.reporting.evidence import (
     TABLES,
     Records,
@@ -29,10 +29,11 @@ from pipeline.reporting.evidence import (
     searches_frame,
     tried_frame,
 )
-from pipeline.reporting.index import Summary, index_page
+from pipeline.reporting.index import EFFECTS, common_arms, index_page
+from pipeline.reporting.latex import latex_table
 from pipeline.reporting.pages import all_pages
 from pipeline.reporting.timing import timing_page
-from pipeline.runtime.files import new_folder, read_sealed, to_json, write_text
+from pipeline.runtime.files import new_folder, read_sealed, to_json, write_bytes, write_text
 from pipeline.runtime.imports import without_collection
 
 
@@ -40,11 +41,11 @@ def main(protocol: str) -> None:
     """Read `artifacts/<protocol>/` and write `reports/<protocol>/` and the timing."""
     artifacts, target = Path("artifacts", protocol), Path("reports", protocol)
     data = read_report_data(artifacts)
-    figures = current_figures(artifacts, target / "figures") or _draw(artifacts, data)
+    kept = current_figures(artifacts, target / "figures")
     with new_folder(target) as staging:
-        _write(staging, data, figures)
+        _write(staging, data, kept or _draw(artifacts, data))
     write_timing(protocol, data)
-    write_text(target.parent / "README.md", index_page(read_summaries(target.parent)))
+    write_index(target.parent, redraw=not kept)
     print(f"report: {target / 'report.md'}")
 
 
@@ -60,19 +61,20 @@ def write_timing(protocol: str, data: ReportData | None = None) -> None:
     write_text(Path("reports", protocol, "timing.md"), timing_page(data, table))
 
 
-def read_summaries(reports: Path) -> dict[str, Summary]:
-    """Return what the index shows of every report of a protocol under a folder, by protocol.
+def write_index(reports: Path, redraw: bool) -> None:
+    """Write the page over all reports; its figure if there is none, or if it is to be redrawn."""
+    summaries = read_summaries(reports)
+    write_text(reports / "README.md", index_page(summaries))
+    figure = reports / f"{EFFECTS}.png"
+    if not common_arms(summaries):
+        figure.unlink(missing_ok=True)
+    elif redraw or not figure.exists():
+        write_bytes(figure, _draw_index(summaries))
 
-    A folder named protocol+study has the report of a run of some studies alone.
-    """
-    summaries = {}
-    for path in sorted(reports.glob("*/metrics.json")):
-        if "+" in path.parent.name:
-            continue
-        written = json.loads(path.read_text(encoding="utf-8"))
-        contrasts = read_table(path.parent / "plots" / "contrasts.csv")
-        summaries[path.parent.name] = Summary(written, contrasts)
-    return summaries
+
+def read_summaries(reports: Path) -> dict[str, WrittenReport]:
+    """Return what the index shows of every report of a protocol under a folder, by protocol."""
+    return {name: read_report(reports / name) for name in report_names(reports)}
 
 
 def read_report_data(artifacts: Path) -> ReportData:
@@ -99,10 +101,13 @@ def read_report_data(artifacts: Path) -> ReportData:
 def _draw(artifacts: Path, data: ReportData) -> dict[str, bytes]:
     with without_collection():
         from pipeline.reporting.plots import all_figures  # slow: imports matplotlib
-        from pipeline.reporting.style import png
+        from pipeline.reporting.style import png, svg
 
     data = replace(data, pictures=_pictures(artifacts / "data", data))
-    figures = {name: png(figure) for name, figure in all_figures(data).items()}
+    figures: dict[str, bytes] = {}
+    for name, figure in all_figures(data).items():
+        figures[name] = png(figure)
+        figures[Path(name).with_suffix(".svg").name] = svg(figure)
     note_figures(artifacts, figures)
     return figures
 
@@ -117,12 +122,23 @@ def _pictures(folder: Path, data: ReportData) -> dict[int, Any]:
     return {} if images is None else {int(number): images[number] for number in numbers}
 
 
+def _draw_index(summaries: Mapping[str, WrittenReport]) -> bytes:
+    with without_collection():
+        from pipeline.reporting.index_figure import effects  # slow: imports matplotlib
+        from pipeline.reporting.style import png
+
+    return png(effects(summaries))
+
+
 def _write(folder: Path, data: ReportData, figures: Mapping[str, bytes]) -> None:
     for name in ("figures", "plots", "pages"):
         (folder / name).mkdir()
     for name, text in all_pages(data).items():
         write_text(folder / name, text)
     write_text(folder / "metrics.json", to_json(metrics(data)))
+    write_text(folder / "protocol.json", to_json(protocol_facts(data)))
+    write_text(folder / "table.tex", latex_table(data))
+    write_table(folder / "seeds.csv", data.seeds)
     for name, frame in plots(data).items():
         write_table(folder / "plots" / name, frame)
     for name, content in figures.items():

@@ -48,6 +48,7 @@ WRITERS = (
     *("execution/inputs.py", "execution/verification.py"),  # what a report was made of
     "execution/experiments.py",  # the report of an experiment
     "execution/plans.py",
+    "terminal/export.py",  # a report as one file
     "execution/cluster.py",  # the address of the last cluster, the null device
     "execution/ray.py",  # looks into shared folders
     "execution/node_check.py",  # looks whether nodes share their folders

@@ -440,8 +440,11 @@ def test_it_writes_what_is_promised_and_nothing_else(artifacts: Path) -> None:
     assert made >= {
         f"pages/{name}.md" for name in ("method", "gap", "cost", "study_dropout", "study_others")
     }
+    committed = Path("reports/tiny/seeds.csv").read_bytes()
+    assert committed == (artifacts / "seeds.csv").read_bytes()
     promised = {
-        *("metrics.json", "timing.md"),
+        *("metrics.json", "protocol.json", "seeds.csv", "table.tex", "timing.md"),
+        *(name.replace(".png", ".svg") for name in figures),
         *(f"plots/{name}.csv" for name in ("contrasts", "curves", "strengths")),
     }
     assert set(written(Path("reports"))) == {
@@ -808,7 +811,9 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
         "ensemble_sizes_together.png",
         "reliability_together.png",
     } <= linked
-    assert linked == {path.name for path in Path("reports/tiny/figures").iterdir()}
+    drawn = {path.name for path in Path("reports/tiny/figures").iterdir()}
+    assert {name for name in drawn if name.endswith(".png")} == linked
+    assert drawn - linked == {f"{Path(name).stem}.svg" for name in linked}
     first = written(Path("reports"))
     report.main("tiny")
     assert written(Path("reports")) == first

@@ -8,8 +8,8 @@ import pandas as pd
 from pipeline.config.plan import BASELINE, Plan
 
 KEYS = ("study", "arm")
-CLASSES = (*KEYS, "label", "images", "reference", "accuracy", "difference")
-FLIPS = (*KEYS, "image", "label", "reference", "accuracy", "difference")
+CLASSES = (*KEYS, "label", "images", "before", "after", "difference")
+FLIPS = (*KEYS, "image", "label", "before", "after", "difference")
 MOST = 8  # images of an arm that are listed on either side
 LEAST = 0.25  # change of the share of seeds from which an image is listed
 
@@ -29,15 +29,15 @@ def class_accuracies(plan: Plan, images: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for key, shares in _compared(plan, images):
         for label, group in shares.groupby("label", sort=True):
-            means = group[["reference", "correct"]].mean()
+            means = group[["before", "correct"]].mean()
             rows.append(
                 {
                     **dict(zip(KEYS, key, strict=True)),
                     "label": label,
                     "images": len(group),
-                    "reference": means["reference"],
-                    "accuracy": means["correct"],
-                    "difference": means["correct"] - means["reference"],
+                    "before": means["before"],
+                    "after": means["correct"],
+                    "difference": means["correct"] - means["before"],
                 }
             )
     return pd.DataFrame(rows, columns=list(CLASSES))
@@ -57,7 +57,7 @@ def flips(plan: Plan, images: pd.DataFrame) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for key, shares in _compared(plan, images):
-        change = shares["correct"] - shares["reference"]
+        change = shares["correct"] - shares["before"]
         gained = change[change >= LEAST].sort_values(ascending=False, kind="stable")
         lost = change[change <= -LEAST].sort_values(kind="stable")
         for place in [*gained.index[:MOST], *lost.index[:MOST]]:
@@ -67,8 +67,8 @@ def flips(plan: Plan, images: pd.DataFrame) -> pd.DataFrame:
                     **dict(zip(KEYS, key, strict=True)),
                     "image": int(row["image"]),
                     "label": int(row["label"]),
-                    "reference": row["reference"],
-                    "accuracy": row["correct"],
+                    "before": row["before"],
+                    "after": row["correct"],
                     "difference": change[place],
                 }
             )
@@ -87,4 +87,4 @@ def _compared(plan: Plan, images: pd.DataFrame) -> Iterator[tuple[tuple[str, str
             other = by_arm.get((study.name, arm.against))
             if arm.name != BASELINE and mine is not None and other is not None:
                 reference = other.set_index("image")["correct"]
-                yield (study.name, arm.name), mine.assign(reference=mine["image"].map(reference))
+                yield (study.name, arm.name), mine.assign(before=mine["image"].map(reference))

@@ -21,6 +21,7 @@ from pipeline.comparison.matching import outcomes
 from pipeline.comparison.overtuning import overtuning
 from pipeline.comparison.published import published
 from pipeline.comparison.recipe import pairs, recipe
+from pipeline.comparison.seeds import seed_scores
 from pipeline.comparison.targets import time_to_target, times
 from pipeline.comparison.variance import standard_errors, streams
 from pipeline.config.plan import Plan
@@ -50,6 +51,7 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
         "contrasts": compared,
         "pairs": between,
         "recipe": recipe(plan, compared, between),
+        "seeds": seed_scores(plan, matched),
         "interactions": interactions(plan, matched, parts),
         "published": published(plan, matched, counted, scored["passes"], scored["ensembles"]),
         "variance": streams(plan, scored["scores"], scored["images"]["image"].nunique()),

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.runtime.errors import Refusal
@@ -41,6 +42,23 @@ def git(*words: str) -> bytes:
 def names(*words: str) -> list[str]:
     """Return the names that a command of git prints, which ends each with a zero byte."""
     return [name for name in git(*words).decode().split("\0") if name]
+
+
+def is_commit(word: str) -> bool:
+    """Return whether git knows a commit by this name."""
+    words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{word}^{{commit}}")
+    return not git_problem() and not _git(Path(), *words).returncode
+
+
+def committed_texts(commit: str, paths: Sequence[str]) -> dict[str, str]:
+    """Return the content of those of these files that a commit has, by their path.
+
+    Raises:
+        Refusal: git fails.
+    """
+    words = ("ls-tree", "-z", "--name-only", "--end-of-options", commit)
+    there = names(*words, *paths)
+    return {path: git("show", f"{commit}:./{path}").decode("utf-8") for path in there}
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:

@@ -28,7 +28,8 @@ LOCK = Path("dvc.lock")
 UNSTABLE = (  # depend on the wall clock, a server, or whether the figures were drawn here
     *("timing.md", "timing.csv", "tracked.json", DRAWN),
 )
-INDEX = Path("reports", "README.md")
+REPORTS = Path("reports")
+INDEX = ("md", "png")  # endings of the page over all reports and of its figure
 
 
 def verify(protocols: Sequence[str]) -> None:
@@ -61,17 +62,21 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="gapwise-verify-") as folder:
         again = Path(folder)
         _recompute(protocol, root, again)
-        tables, reports = Path("artifacts", protocol), Path("reports", protocol)
-        names = {INDEX}
-        names |= {tables / path.name for path in (again / tables).iterdir() if path.is_file()}
-        for place in (root, again):
-            files = (path for path in (place / reports).rglob("*") if path.is_file())
-            names |= {path.relative_to(place) for path in files}
-        compared = sorted(name for name in names if name.name not in UNSTABLE)
         lines = list(_unrecorded(protocol, root))
-        for name in compared:
+        for name in compared_files(protocol, root, again):
             lines += _difference(root / name, again / name)
     return lines
+
+
+def compared_files(protocol: str, root: Path, again: Path) -> list[Path]:
+    """Return the files of a report and of the index, in either place, and the tables again."""
+    tables = again / "artifacts" / protocol
+    names = {path.relative_to(again) for path in tables.iterdir() if path.is_file()}
+    for place in (root, again):
+        found = [path for kind in INDEX for path in (place / REPORTS).glob(f"*.{kind}")]
+        found += [path for path in (place / REPORTS / protocol).rglob("*") if path.is_file()]
+        names |= {path.relative_to(place) for path in found}
+    return sorted(name for name in names if name.name not in UNSTABLE)
 
 
 def _has_remote(root: Path) -> bool:

@@ -13,6 +13,7 @@ from pipeline.runtime.behaviour import PACKAGE
 from pipeline.runtime.files import write_sealed
 
 DRAWN = "figures.json"  # digests of the figures and of what they were drawn from
+KINDS = ("png", "svg")  # of a figure, as the endings of its files
 CODE = ("**/*.py",)
 LIBRARIES = ("matplotlib", "numpy", "pandas", "seaborn")
 INPUTS = ("*.csv", "choice.json", "test_use.json", "*/plan.json", "data/*.json")
@@ -20,13 +21,17 @@ TIMING = "timing.csv"  # no input of a figure
 
 
 def current_figures(artifacts: Path, folder: Path) -> dict[str, bytes]:
-    """Return the PNG of every figure in a folder, by file name; empty where one may be outdated.
+    """Return the PNG and SVG of every figure in a folder; empty where one may be outdated.
 
     Args:
         artifacts: The folder of the protocol's artifacts.
         folder: The figures of its report, whether there are any or not.
+
+    Returns:
+        The content of every file by its name.
     """
-    figures = {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+    paths = sorted(path for kind in KINDS for path in folder.glob(f"*.{kind}"))
+    figures = {path.name: path.read_bytes() for path in paths}
     current = _described(artifacts, figures).items() <= read_mapping(artifacts / DRAWN).items()
     return figures if current else {}
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
     *("fingerprint", "view", "split", "metric", "study", "arm", "verdict", "method", "model"),
     *("against", "against_study", "first", "second", "measure", "sign", "source", "outcome"),
     *("published_setting", "stream", "regularizer", "role", "scope", "problem", "advice"),
-    *("other",),
+    *("other", "protocol", "reference", "reference_fingerprint", "strength", "rule"),
     *("uncounted", "verdict_other_images", "check", "subject", "classifier"),
 )
 TRUTH = {"True": True, "False": False}
@@ -27,8 +27,13 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """
     require_table(path)
     with path.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            yield {name: _value(name, cell) for name, cell in row.items()}
+        yield from parse_rows(lines)
+
+
+def parse_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the table in these lines; an empty cell of a column of numbers is NaN."""
+    for row in csv.DictReader(lines):
+        yield {name: _value(name, cell) for name, cell in row.items()}
 
 
 def require_table(path: Path) -> None:

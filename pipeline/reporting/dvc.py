@@ -1,4 +1,8 @@
-"""Select what DVC shows of a report: numbers for `dvc metrics`, tables for `dvc plots`."""
+"""Select what a report leaves for commands: numbers and tables, which DVC shows too.
+
+`dvc metrics` shows `metrics.json` and `dvc plots` the tables; `gapwise diff` and the index of all
+reports read both, and the facts of the protocol.
+"""
 
 from collections import Counter
 from typing import Any
@@ -9,7 +13,10 @@ from pipeline.config.labels import format_setting
 from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import VALIDATION, Key, ReportData, count_states
 
-CONTRAST_COLUMNS = ["study", "arm", "strength", "view", "members", "n", "difference", "low", "high"]
+CONTRAST_COLUMNS = [
+    *("study", "arm", "strength", "view", "members", "n", "difference", "low", "high"),
+    *("verdict", "below_margin", "gap_change", "gap_change_low", "gap_change_high"),
+]
 STRENGTH_COLUMNS = ["study", "arm", "strength", "n", *VALIDATION, "chosen"]
 PLACES = 2  # of a percent
 
@@ -36,11 +43,31 @@ def metrics(data: ReportData) -> dict[str, Any]:
 
 def plots(data: ReportData) -> dict[str, pd.DataFrame]:
     """Return the tables that the templates in `.dvc/plots` draw, by file name."""
+    contrasts = _labelled(_once(data, data.distinct)).merge(_gap_changes(data), how="left")
     return {
-        "contrasts.csv": _labelled(_once(data, data.distinct))[CONTRAST_COLUMNS],
+        "contrasts.csv": contrasts[CONTRAST_COLUMNS],
         "curves.csv": _once(data, data.curves),
         "strengths.csv": _labelled(data.tried)[STRENGTH_COLUMNS],
     }
+
+
+def protocol_facts(data: ReportData) -> dict[str, Any]:
+    """Return what was trained on what: the words with which the index names a protocol."""
+    settings = data.confirmation.settings
+    return {
+        "protocol": data.confirmation.protocol,
+        "dataset": settings["data"]["dataset"],
+        "network": settings["model"].get("import", settings["model"]["name"]),
+        "train_size": settings["data"]["train_size"],
+        "margin": data.confirmation.margin,
+    }
+
+
+def _gap_changes(data: ReportData) -> pd.DataFrame:
+    """Return the change of the gap of every arm with its interval, by study and name."""
+    frame = _once(data, data.contrasts[data.contrasts["metric"] == "gap"])
+    bounds = {"difference": "gap_change", "low": "gap_change_low", "high": "gap_change_high"}
+    return frame[["study", "arm", *bounds]].rename(columns=bounds)
 
 
 def _labelled(frame: pd.DataFrame) -> pd.DataFrame:

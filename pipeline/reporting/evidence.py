@@ -58,6 +58,7 @@ class ReportData:
     contrasts: pd.DataFrame
     pairs: pd.DataFrame
     recipe: pd.DataFrame
+    seeds: pd.DataFrame
     interactions: pd.DataFrame
     published: pd.DataFrame
     variance: pd.DataFrame

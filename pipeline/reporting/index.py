@@ -1,78 +1,125 @@
-"""Write `reports/README.md`: the baseline of every protocol, and every arm in each of them."""
+"""Write `reports/README.md`: the baseline of every protocol, and every arm in each of them.
+
+Protocols are in the order of the gap that their baselines have: where there is none, no regularizer
+can close it.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import nan
+from math import inf, nan
 from typing import Any
 
-import pandas as pd
-
-from pipeline.reporting.evidence import decimals
+from pipeline.comparison.verdicts import Verdict
+from pipeline.config.plan import BASELINE
+from pipeline.records.reports import Row, WrittenReport
 from pipeline.reporting.markdown import (
     INTERVAL,
     VOID,
     Formatter,
+    escape,
     format_number,
     format_table,
     join_parts,
 )
 
+EFFECTS = "effects"  # the figure, without the ending of its files
+COMMON = 3  # protocols that have an arm which is drawn over them
+SHOWN = (Verdict.HELPS, Verdict.HURTS)  # verdicts in bold, unless below the margin
 BASELINES = (
-    "The baseline of every protocol: means over its confirmation runs. Runs: done of planned."
+    "The baseline of every protocol, the smallest gap first: means over its confirmation runs. "
+    f"Runs: done of planned. {VOID}: a report of older code, which does not say."
 )
 DIFFERENCES = (
-    "Difference in test accuracy in points, arm minus the arm it is compared with, paired by seed, "
-    f"with its {INTERVAL}. The intervals are not corrected for the number of arms; the verdicts in "
-    f"the reports are. An arm may have another setting in another protocol. {VOID}: not tried."
+    "Verdict, and difference in test accuracy in points, arm minus the arm it is compared with, "
+    "paired by seed. Bold: helps or hurts, and not shown to be below the margin. From left to "
+    "right the baseline has a larger gap. An arm may have another setting in another protocol. "
+    "Intervals are in the reports. Without a verdict: a report of older code. "
+    f"{VOID}: not tried."
 )
+FIGURE = (
+    "Difference in test accuracy of every arm that several protocols tried, against the gap of the "
+    "baseline in each of them"
+)
+DRAWN = (
+    f"Arms that at least {COMMON} protocols tried: difference in test accuracy with its "
+    f"{INTERVAL}, over the gap between train and validation accuracy that the baseline has there."
+)
+FORMAT = Formatter()
 
 
-@dataclass(frozen=True)
-class Summary:
-    """The content of one report that the index shows: `metrics.json` and `plots/contrasts.csv`."""
-
-    metrics: Mapping[str, Any]
-    contrasts: pd.DataFrame
-
-
-def index_page(reports: Mapping[str, Summary]) -> str:
+def index_page(reports: Mapping[str, WrittenReport]) -> str:
     """Return the page over all reports, given by the names of their protocols."""
-    baselines = [_baseline_cells(name, summary.metrics) for name, summary in reports.items()]
-    differences = difference_rows(reports)
+    names = by_gap(reports)
+    ordered = {name: reports[name] for name in names}
+    baselines = [_baseline_cells(name, report) for name, report in ordered.items()]
+    differences = difference_rows(ordered)
+    words = ("report", "dataset", "network")
     parts = [
         "# Reports",
-        format_table(baselines, BASELINES, words=("report",)),
-        format_table(differences, DIFFERENCES, words=("arm",)) if differences else "",
+        format_table(baselines, BASELINES, words) if baselines else "",
+        format_table(differences, DIFFERENCES, ("arm", *names)) if differences else "",
+        f"![{FIGURE}]({EFFECTS}.png)\n\n*{DRAWN}*" if common_arms(ordered) else "",
     ]
     return join_parts(*parts) + "\n"
 
 
-def difference_rows(reports: Mapping[str, Summary]) -> list[dict[str, str]]:
-    """Return a row per arm, in order of their names, with a cell per protocol."""
-    cells = {name: _difference_cells(summary.contrasts) for name, summary in reports.items()}
-    arms = sorted({arm for arm_cells in cells.values() for arm in arm_cells})
+def by_gap(reports: Mapping[str, WrittenReport]) -> list[str]:
+    """Return the names of reports by the gap of their baselines, unknown ones last."""
+    return sorted(reports, key=lambda name: (baseline_gap(reports[name], unknown=inf), name))
+
+
+def baseline_gap(report: WrittenReport, unknown: float = nan) -> float:
+    """Return the gap of the baseline in points."""
+    gap = report.metrics["baseline"]["gap"]
+    return unknown if gap is None else float(gap)
+
+
+def difference_rows(reports: Mapping[str, WrittenReport]) -> list[dict[str, str]]:
+    """Return a row per arm with a cell per protocol; what most protocols tried is first."""
+    cells = {
+        name: {row["arm"]: _difference_cell(row) for row in report.contrasts}
+        for name, report in reports.items()
+    }
     return [
-        {"arm": arm, **{name: arm_cells.get(arm, VOID) for name, arm_cells in cells.items()}}
-        for arm in arms
+        {"arm": escape(arm)} | {name: cells[name].get(arm, VOID) for name in reports}
+        for arm in tried_arms(reports)
     ]
 
 
-def _baseline_cells(name: str, metrics: Mapping[str, Any]) -> dict[str, str]:
-    baseline, runs = metrics["baseline"], metrics["runs"]
+def tried_arms(reports: Mapping[str, WrittenReport]) -> dict[str, int]:
+    """Return the number of protocols that tried an arm, by its name, the largest first."""
+    tried: dict[str, int] = {}
+    for report in reports.values():
+        for row in report.contrasts:
+            tried[row["arm"]] = tried.get(row["arm"], 0) + 1
+    return dict(sorted(tried.items(), key=lambda item: (-item[1], item[0])))
+
+
+def common_arms(reports: Mapping[str, WrittenReport]) -> list[str]:
+    """Return the arms that are drawn over protocols."""
+    return [arm for arm, number in tried_arms(reports).items() if number >= COMMON]
+
+
+def _baseline_cells(name: str, report: WrittenReport) -> dict[str, str]:
+    baseline, runs = report.metrics["baseline"], report.metrics["runs"]
+    facts: Mapping[str, Any] = report.facts
+    size = facts.get("train_size")
     return {
         "report": f"[{name}]({name}/report.md)",
-        "test accuracy (%)": _percent(baseline["accuracy"]),
+        "dataset": facts.get("dataset", VOID),
+        "network": facts.get("network", VOID),
+        "training images": VOID if size is None else f"{size:,}",
+        f"{BASELINE}: test accuracy (%)": _percent(baseline["accuracy"]),
         "gap (points)": _percent(baseline["gap"]),
         "runs": f"{runs['done']} of {runs['planned']}",
     }
 
 
-def _difference_cells(contrasts: pd.DataFrame) -> dict[str, str]:
-    """Return the difference of every arm of a report with its interval."""
-    formatter = Formatter(decimals(contrasts))
-    rows = contrasts.to_dict("records")
-    return {row["arm"]: formatter.change(row, unit="") for row in rows}
+def _difference_cell(row: Row) -> str:
+    """Return the verdict and the difference of an arm."""
+    verdict = row.get("verdict", "")
+    shown = f"**{verdict}**" if verdict in SHOWN and not row["below_margin"] else verdict
+    return f"{shown} {FORMAT.points(row['difference'])}".strip()
 
 
 def _percent(value: float | None) -> str:
-    return format_number(nan if value is None else value, 1)
+    return format_number(nan if value is None else value, FORMAT.decimals)

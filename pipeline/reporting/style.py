@@ -25,6 +25,7 @@ WIDTH = 7.0  # inches
 DPI = 150
 TYPE = 10  # points
 TITLE = 60  # letters of a panel's title on a line
+SALT = "gapwise"  # of the names inside an SVG, which are random otherwise
 DARK, GREY = "#333333", "#888888"
 DASHES = (0, (4, 1.5))
 BAND = 0.22  # opacity
@@ -102,6 +103,14 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg(figure: Figure) -> bytes:
+    """Return a figure as SVG without date or version: the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    with style(), matplotlib.rc_context({"svg.hashsalt": SALT}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
 

@@ -55,7 +55,7 @@ def test_classes_have_the_mean_of_their_images_against_the_reference_of_the_arm(
         other = {"first": "baseline", "second": "first"}[row["arm"]]
         mine, reference = (shares()[name][row["label"] == LABELS] for name in (row["arm"], other))
         assert row["images"] == len(mine)
-        assert [row["accuracy"], row["reference"], row["difference"]] == pytest.approx(
+        assert [row["after"], row["before"], row["difference"]] == pytest.approx(
             [mine.mean(), reference.mean(), mine.mean() - reference.mean()]
         )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.execution.verification import _unrecorded, differences
+from pipeline.execution.verification import _unrecorded, compared_files, differences
 from pipeline.runtime.errors import Refusal
 
 NO_GIT = "[core]\n    no_scm = true\n"
@@ -33,3 +33,28 @@ def test_a_lock_of_many_protocols_is_read(tmp_path):
     (tmp_path / "artifacts" / "protocol_7" / "data").mkdir(parents=True)
     (line,) = _unrecorded("protocol_7", tmp_path)
     assert line == "artifacts/protocol_7/data: is not what dvc.lock records"
+
+
+def test_every_file_of_a_report_is_compared_wherever_it_is(tmp_path):
+    root, again = tmp_path / "root", tmp_path / "again"
+    report = ("figures/gap.svg", "figures/gap.png", "seeds.csv", "table.tex", "timing.md")
+    for place, names in ((root, ("README.md", "tiny.html")), (again, ("README.md", "effects.png"))):
+        for name in (*names, *(f"tiny/{name}" for name in report), "other/seeds.csv"):
+            path = place / "reports" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+    (root / "reports" / "tiny" / "extra.md").write_text("")
+    for name in ("seeds.csv", "figures.json"):
+        path = again / "artifacts" / "tiny" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    assert [path.as_posix() for path in compared_files("tiny", root, again)] == [
+        "artifacts/tiny/seeds.csv",
+        "reports/README.md",
+        "reports/effects.png",
+        "reports/tiny/extra.md",
+        "reports/tiny/figures/gap.png",
+        "reports/tiny/figures/gap.svg",
+        "reports/tiny/seeds.csv",
+        "reports/tiny/table.tex",
+    ]

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.records import figures as module
 
-FIGURES = {"forest.png": b"forest", "gap.png": b"gap"}
+FIGURES = {"forest.png": b"forest", "forest.svg": b"<svg/>", "gap.png": b"gap"}
 
 
 @pytest.fixture
@@ -38,6 +38,8 @@ def test_unchanged_figures_are_current(report):
         lambda folder: (folder / "artifacts" / module.DRAWN).unlink(),
         lambda folder: (folder / "figures" / "gap.png").write_bytes(b"other"),
         lambda folder: (folder / "figures" / "gap.png").unlink(),
+        lambda folder: (folder / "figures" / "forest.svg").write_bytes(b"other"),
+        lambda folder: (folder / "figures" / "forest.svg").unlink(),
         lambda folder: (folder / "figures" / "more.png").write_bytes(b"more"),
     ],
 )

@@ -1,32 +1,48 @@
-"""The index of all reports: baselines, and arms by protocol."""
+"""The index of all reports: baselines by their gap, arms by protocol, effects over gaps."""
 
+import dataclasses
 import math
 import re
 
-import pandas as pd
+import pytest
+from report_data import report_data
 
-from pipeline.reporting.index import Summary, difference_rows, index_page
+from pipeline.records.reports import WrittenReport
+from pipeline.reporting import style
+from pipeline.reporting.dvc import protocol_facts
+from pipeline.reporting.index import common_arms, difference_rows, index_page
+from pipeline.reporting.index_figure import effects
 
 NAN = math.nan
+FACTS = {"dataset": "digits", "network": "resnet", "train_size": 1500}
+Arms = dict[str, tuple[float, float, float, str] | tuple[float, float, float]]
 
 
-def summary(arms: dict[str, tuple[float, float, float]], accuracy: float | None = 91.24) -> Summary:
-    """Return what a report leaves behind; arms with (low, difference, high)."""
+def report(arms: Arms, gap: float | None = 3.5, facts: dict[str, object] = FACTS) -> WrittenReport:
+    """Return what a report leaves behind; arms with (low, difference, high) and their verdict.
+
+    A report of older code has no verdicts.
+    """
     metrics = {
-        "baseline": {"accuracy": accuracy, "gap": accuracy and 3.5},
+        "baseline": {"accuracy": gap and 91.24, "gap": gap},
         "points": {},
         "runs": {"planned": 12, "done": 11},
     }
-    rows = [
-        {"arm": arm, "low": low, "difference": difference, "high": high}
-        for arm, (low, difference, high) in arms.items()
-    ]
-    return Summary(metrics, pd.DataFrame(rows, columns=["arm", "low", "difference", "high"]))
+    rows = []
+    for arm, (low, difference, high, *verdict) in arms.items():
+        row = {"arm": arm, "low": low, "difference": difference, "high": high}
+        if verdict:
+            name, _, below = verdict[0].partition(", ")
+            row |= {"verdict": name, "below_margin": bool(below)}
+        rows.append(row)
+    return WrittenReport(metrics, facts, tuple(rows), ())
 
 
 REPORTS = {
-    "digits": summary({"mixup": (-0.01, 0.02, 0.05), "dropout": (0.01, 0.02, 0.03)}),
-    "mnist": summary({"dropout": (NAN, 0.001, NAN)}, accuracy=None),
+    "digits": report(
+        {"mixup": (-0.01, 0.02, 0.05, "inconclusive"), "dropout": (0.01, 0.02, 0.03, "helps")}
+    ),
+    "mnist": report({"dropout": (NAN, 0.001, NAN)}, gap=None, facts={}),
 }
 
 
@@ -39,19 +55,82 @@ def tables(page: str) -> list[list[list[str]]]:
 
 def test_every_arm_is_a_row_with_a_cell_for_every_protocol() -> None:
     assert difference_rows(REPORTS) == [
-        {"arm": "dropout", "digits": "+2.0 [+1.0, +3.0]", "mnist": "+0.1"},
-        {"arm": "mixup", "digits": "+2.0 [-1.0, +5.0]", "mnist": "–"},
+        {"arm": "dropout", "digits": "**helps** +2.0", "mnist": "+0.1"},
+        {"arm": "mixup", "digits": "inconclusive +2.0", "mnist": "–"},
     ]
+
+
+def test_a_verdict_below_the_margin_is_not_bold() -> None:
+    (row,) = difference_rows({"a": report({"b": (0.001, 0.002, 0.003, "helps, below the margin")})})
+    assert row["a"] == "helps +0.2"
 
 
 def test_the_page_has_the_baselines_and_the_differences() -> None:
-    baselines, differences = tables(index_page(REPORTS))
+    page = index_page(REPORTS)
+    baselines, differences = tables(page)
     assert baselines == [
-        ["[digits](digits/report.md)", "91.2", "3.5", "11 of 12"],
-        ["[mnist](mnist/report.md)", "–", "–", "11 of 12"],
+        ["[digits](digits/report.md)", "digits", "resnet", "1,500", "91.2", "3.5", "11 of 12"],
+        ["[mnist](mnist/report.md)", "–", "–", "–", "–", "–", "11 of 12"],
     ]
     assert [row[0] for row in differences] == ["dropout", "mixup"]
+    assert "effects.png" not in page
+
+
+@pytest.mark.parametrize(
+    ("model", "network"),
+    [({"name": "cnn"}, "cnn"), ({"name": "imported", "import": "mine:Net"}, "mine:Net")],
+)
+def test_the_facts_name_the_network_its_data_and_their_size(
+    model: dict[str, str], network: str
+) -> None:
+    data = report_data({"one": {"mixup": "deterministic"}}, {"mixup": (0.0, "inconclusive")})
+    settings = data.confirmation.settings | {"model": model}
+    plan = data.confirmation.model_copy(update={"settings": settings})
+    assert protocol_facts(dataclasses.replace(data, confirmation=plan)) == {
+        "protocol": "tiny",
+        "dataset": "digits",
+        "network": network,
+        "train_size": 7,
+        "margin": 0.01,
+    }
 
 
 def test_reports_without_an_arm_are_listed_alone() -> None:
-    assert len(tables(index_page({"digits": summary({})}))) == 1
+    assert len(tables(index_page({"digits": report({})}))) == 1
+    assert tables(index_page({})) == []
+
+
+@pytest.fixture
+def several() -> dict[str, WrittenReport]:
+    """Return reports whose gaps are not in the order of their names."""
+    arm = (0.01, 0.02, 0.03, "helps")
+    return {
+        "a": report({"dropout": arm, "mixup": arm}, gap=9.0),
+        "b": report({"dropout": (NAN, NAN, NAN, "inconclusive")}, gap=2.0),
+        "c": report({"dropout": arm}, gap=4.0),
+        "d": report({"mixup": arm}, gap=0.0),
+    }
+
+
+def test_protocols_are_in_the_order_of_their_gaps(several: dict[str, WrittenReport]) -> None:
+    page = index_page(several)
+    assert [row[0][1] for row in tables(page)[0]] == ["d", "b", "c", "a"]
+    assert "| arm | d | b | c | a |" in page
+
+
+def test_what_several_protocols_tried_is_drawn_over_their_gaps(
+    several: dict[str, WrittenReport],
+) -> None:
+    assert common_arms(several) == ["dropout"]
+    assert "](effects.png)" in index_page(several)
+    figure = effects(several)
+    panel = next(ax for ax in figure.axes if ax.get_title(loc="left") == "dropout")
+    points = {
+        (line.get_xdata()[0], round(line.get_ydata()[0], 6))
+        for line in panel.lines
+        if len(line.get_xdata()) == 1 and not math.isnan(line.get_ydata()[0])
+    }
+    assert points == {(9.0, 2.0), (4.0, 2.0)}
+    bars = {tuple(line.get_ydata()) for line in panel.lines if list(line.get_xdata()) == [9.0, 9.0]}
+    assert bars == {(1.0, 3.0)}
+    assert style.png(figure) == style.png(effects(several))

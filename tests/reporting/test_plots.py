@@ -3,6 +3,7 @@
 import io
 import itertools
 import math
+from importlib.metadata import version
 from typing import Any
 
 import matplotlib
@@ -235,8 +236,13 @@ def test_colors_are_the_same_everywhere_and_the_baseline_is_grey() -> None:
 def test_the_bytes_are_the_same_twice_whatever_the_user_has_set() -> None:
     names = ("forest", "curves", "strengths", "scatter", "passes", "reliability")
     first = {name: style.png(FIGURES[name]()) for name in names}
+    vector = style.svg(FIGURES["scatter"]())
     with matplotlib.rc_context({"font.size": 30, "figure.facecolor": "red", "savefig.dpi": 20}):
         assert {name: style.png(FIGURES[name]()) for name in names} == first
+        assert style.svg(FIGURES["scatter"]()) == vector
+    assert b"clipPath" in vector  # whose names are random without a salt
+    assert b"<dc:date>" not in vector
+    assert version("matplotlib").encode() not in vector
     with Image.open(io.BytesIO(first["forest"])) as image:
         assert image.width == style.WIDTH * style.DPI
         assert "Software" not in image.info

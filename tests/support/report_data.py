@@ -14,6 +14,7 @@ from pipeline.comparison import (
     overtuning,
     published,
     recipe,
+    seeds,
     variance,
 )
 from pipeline.comparison.bands import BAND
@@ -118,6 +119,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         contrasts=contrasts,
         pairs=between,
         recipe=recipe.recipe(plan, contrasts, between),
+        seeds=pd.DataFrame(columns=list(seeds.COLUMNS)),
         interactions=pd.DataFrame(columns=list(interactions.COLUMNS)),
         published=pd.DataFrame(columns=list(published.COLUMNS)),
         variance=pd.DataFrame(columns=["study", *variance.COLUMNS]),

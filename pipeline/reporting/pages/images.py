@@ -54,7 +54,7 @@ def _class_table(data: ReportData, keys: list[tuple[str, str]]) -> str:
             for key in keys
         }
         shown = {"class": str(label), "images": f"{row['images']:.0f}"}
-        rows.append({**shown, "reference (%)": data.format.percent(row["reference"]), **changes})
+        rows.append({**shown, "reference (%)": data.format.percent(row["before"]), **changes})
     caption = (
         "Accuracy on the test images of each class, of the reference of the first arm, and the "
         "change of every arm against its own reference in points; at most "

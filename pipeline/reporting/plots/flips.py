@@ -55,5 +55,5 @@ def draw_image(ax: Axes, image: Any, row: Mapping[str, Any]) -> None:
     """Draw one image with its class and the shares of seeds that are right, before and after."""
     pixels = np.moveaxis(np.asarray(image), 0, -1)
     ax.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1)
-    before, after = (f"{100 * row[name]:.0f}" for name in ("reference", "accuracy"))
+    before, after = (f"{100 * row[name]:.0f}" for name in ("before", "after"))
     ax.set_title(f"{row['label']}\n{before}→{after}", fontsize=8, fontweight="normal", loc="center")

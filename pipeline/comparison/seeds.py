@@ -1,0 +1,71 @@
+"""List the score of every run that is compared, next to that of its reference at the same seed.
+
+This is what the paired statistics of a report are computed from, for an analysis elsewhere.
+"""
+
+from math import nan
+from typing import Any
+
+import pandas as pd
+
+from pipeline.comparison.levels import SCORES
+from pipeline.comparison.matching import WHERE, Arm, Outcomes, compared
+from pipeline.config.plan import Plan
+
+METRICS = (*SCORES, "gap")
+KEYS = ("protocol", "study", "arm", "reference", "setting", "seed")
+RUNS = ("fingerprint", "reference_fingerprint", "paired")
+PAIRS = tuple(name for metric in METRICS for name in (metric, f"reference_{metric}"))
+COLUMNS = (*KEYS, *RUNS, *PAIRS)
+
+
+def seed_scores(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
+    """Return one row per arm and seed, in the order of the plan.
+
+    Every metric has two columns: the score of the arm, and as `reference_<metric>` that of the arm
+    it is compared with. Accuracies, calibration errors and the gap are fractions, NLL is in nats.
+    Each arm is scored under its own test rule, the gap deterministically. A run that is not done
+    has no scores. `paired` is whether the seed counts in the contrasts: both runs are done, on the
+    kind of machine that the other pairs were trained on.
+
+    Args:
+        plan: The confirmation plan.
+        outcomes: States, machines and scores of its runs.
+
+    Returns:
+        A table with `COLUMNS`.
+    """
+    rows: list[dict[str, Any]] = []
+    for arm in compared(plan):
+        sides, _ = outcomes.sides(arm.pair())
+        rows += [_row(plan, outcomes, arm, seed, sides) for seed in arm.runs]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(
+    plan: Plan, outcomes: Outcomes, arm: Arm, seed: int, sides: list[tuple[str, ...]]
+) -> dict[str, Any]:
+    reference, _ = arm.pair()
+    run = arm.runs[seed]
+    other = reference.runs[seed].fingerprint if seed in reference.runs else ""
+    row: dict[str, Any] = {
+        "protocol": plan.protocol,
+        "study": arm.study.name,
+        "arm": arm.described.name,
+        "reference": reference.described.name,
+        "setting": run.setting,
+        "seed": seed,
+        "fingerprint": run.fingerprint,
+        "reference_fingerprint": other,
+        "paired": (other, run.fingerprint) in sides,
+    }
+    for metric in METRICS:
+        row[metric] = _score(outcomes, arm, run.fingerprint, metric)
+        row[f"reference_{metric}"] = _score(outcomes, reference, other, metric)
+    return row
+
+
+def _score(outcomes: Outcomes, arm: Arm, fingerprint: str, metric: str) -> float:
+    """Return the score of a run under the rule of its arm; NaN where it has none."""
+    rule = arm.rule(metric)
+    return outcomes.scores.get((fingerprint, rule.view, rule.members, *WHERE[metric]), nan)

@@ -1,0 +1,133 @@
+"""Read what a report leaves for commands: the numbers, tables and facts committed with it."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.records.rows import parse_rows
+from pipeline.runtime.errors import Refusal
+
+FRONT = "report.md"
+METRICS, FACTS = "metrics.json", "protocol.json"
+CONTRASTS, SEEDS = "plots/contrasts.csv", "seeds.csv"
+NEEDED = (METRICS, CONTRASTS)
+OPTIONAL = (FACTS, SEEDS)  # which reports of older code do not have
+FILES = (*NEEDED, *OPTIONAL)
+KEYS = {  # of every report, also of older code
+    METRICS: {"baseline", "runs"},
+    CONTRASTS: {"study", "arm", "strength", "n", "difference", "low", "high"},
+}
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report as it was written.
+
+    Attributes:
+        metrics: The baseline's accuracy and gap (percent), the numbers of runs.
+        facts: Dataset, network and training-set size; empty in a report of older code.
+        contrasts: A row for each arm; without verdicts in a report of older code.
+        seeds: A row for each arm and seed; none in a report of older code.
+    """
+
+    metrics: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    contrasts: tuple[Row, ...]
+    seeds: tuple[Row, ...]
+
+
+def read_report(folder: Path) -> WrittenReport:
+    """Return the report in a folder.
+
+    Raises:
+        Refusal: There is none, or a file of it is damaged.
+    """
+    paths = {name: folder / name for name in FILES}
+    texts = {name: path.read_text("utf-8") for name, path in paths.items() if path.is_file()}
+    return parse_report(texts, str(folder))
+
+
+def report_files(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Return the pages of a report and its figures, by their path in its folder.
+
+    The front page, `report.md`, is the first.
+
+    Raises:
+        Refusal: There is no report.
+    """
+    front = folder / FRONT
+    if not front.is_file():
+        raise Refusal(f"{front}: missing; run: make run")
+    pages = [front, *sorted((folder / "pages").glob("*.md"))]
+    figures = sorted((folder / "figures").glob("*.*"))
+    return (
+        {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in pages},
+        {path.relative_to(folder).as_posix(): path.read_bytes() for path in figures},
+    )
+
+
+def is_report(folder: Path) -> bool:
+    """Return whether a folder has a report."""
+    return all((folder / name).is_file() for name in NEEDED)
+
+
+def report_names(reports: Path) -> list[str]:
+    """Return the names of the reports of protocols in a folder, in their order.
+
+    A folder named protocol+study has the report of a run of some studies alone.
+    """
+    folders = sorted(path for path in reports.glob("*") if is_report(path))
+    return [folder.name for folder in folders if "+" not in folder.name]
+
+
+def parse_report(texts: Mapping[str, str], place: str) -> WrittenReport:
+    """Return the report with these texts, by the name of their file in it.
+
+    Args:
+        texts: The content of every file of `FILES` that is there.
+        place: Where they are from, for errors.
+
+    Raises:
+        Refusal: A needed file is missing, or one is damaged.
+    """
+    missing = [name for name in NEEDED if name not in texts]
+    if missing:
+        raise Refusal(f"{place}: {missing[0]}: missing; expected a report")
+    read = {}
+    for name in texts:
+        try:
+            read[name] = _parsed(name, texts[name])
+        except (ValueError, TypeError):
+            raise Refusal(f"{place}: {name}: damaged; run: gapwise restore") from None
+    return WrittenReport(read[METRICS], read.get(FACTS, {}), read[CONTRASTS], read.get(SEEDS, ()))
+
+
+def _parsed(name: str, text: str) -> Any:
+    """Return what is in a file.
+
+    Raises:
+        ValueError, TypeError: The file is damaged.
+    """
+    if name.endswith(".csv"):
+        rows = tuple(parse_rows(io.StringIO(text, newline="")))
+        _require_keys(name, rows)
+        return rows
+    document = json.loads(text)
+    _require_keys(name, [document])
+    return document
+
+
+def _require_keys(name: str, documents: Sequence[Any]) -> None:
+    """Check that rows or documents have the keys that every report has.
+
+    Raises:
+        ValueError: They do not.
+    """
+    for document in documents:
+        if not isinstance(document, dict) or not KEYS.get(name, set()) <= document.keys():
+            raise ValueError(name)

@@ -1,0 +1,95 @@
+"""Write the verdicts of a report as a LaTeX table, which a paper includes."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.config.labels import format_setting
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import Key, ReportData
+from pipeline.reporting.labels import verdict_label
+
+PACKAGES = "% needs \\usepackage{booktabs}"
+HEAD = (
+    *("arm", "setting", "verdict", "difference", md.INTERVAL, "change of gap"),
+    *("training cost", "test cost", "$n$", "$p$"),
+)
+ALIGNED = "lllrrrrrrr"
+BESIDE = ("gap", "training_cost", "test_cost")  # metrics in the row of an arm
+SPECIAL = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "–": "--",
+}
+
+
+def latex_table(data: ReportData) -> str:
+    """Return a `table` environment with a row per arm, the best difference first."""
+    rows = data.contrasts[data.contrasts["metric"].isin(BESIDE)].to_dict("records")
+    beside = {(row["study"], row["arm"], row["metric"]): row for row in rows}
+    lines = [
+        PACKAGES,
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_caption(data)}}}",
+        f"\\label{{tab:{data.confirmation.protocol}}}",
+        f"\\begin{{tabular}}{{{ALIGNED}}}",
+        "\\toprule",
+        _line([escape_latex(name) if "$" not in name else name for name in HEAD]),
+        "\\midrule",
+        *(_line(_cells(data, row, beside)) for row in data.distinct.to_dict("records")),
+        "\\bottomrule",
+        "\\end{tabular}",
+        "\\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Return free text with the characters that LaTeX reads as commands escaped."""
+    pattern = "|".join(re.escape(character) for character in SPECIAL)
+    return re.sub(pattern, lambda found: SPECIAL[found[0]], text)
+
+
+def _caption(data: ReportData) -> str:
+    accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
+    return escape_latex(
+        f"Test accuracy of every arm on {data.confirmation.protocol}: difference to its reference "
+        f"in percentage points, paired over n seeds, with its {md.INTERVAL}; change of the gap "
+        "between train and validation accuracy in points; cost as a multiple of the reference's; "
+        "p of the paired t test after Holm's correction, from which the verdicts follow. The "
+        f"baseline has {data.format.percent(accuracy)} % test accuracy and a gap of "
+        f"{data.format.percent(gap)} points."
+    )
+
+
+def _cells(
+    data: ReportData, row: md.Row, beside: Mapping[tuple[str, str, str], Mapping[str, Any]]
+) -> list[str]:
+    key: Key = (row["study"], row["arm"])
+    gap, training, test = (beside.get((*key, metric)) for metric in BESIDE)
+    return [
+        escape_latex(row["label"]),
+        escape_latex(format_setting(row["setting"])),
+        escape_latex(verdict_label(row)),
+        _math(data.format.points(row["difference"])),
+        _math(data.format.points_interval(row["low"], row["high"])),
+        _math(data.format.points(gap["difference"])) if gap else "",
+        md.format_ratio(training["arm_mean"]) if training else "",
+        md.format_ratio(test["arm_mean"]) if test else "",
+        str(row["n"]),
+        _math(md.format_p(row["p_holm"])),
+    ]
+
+
+def _math(number: str) -> str:
+    """Return a formatted number or interval in math mode, which sets its signs."""
+    return f"${number}$" if number and number != md.VOID else escape_latex(number)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"

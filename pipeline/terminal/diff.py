@@ -1,0 +1,65 @@
+"""Print what differs between two reports: of folders, protocols or commits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.execution.git import committed_texts, is_commit
+from pipeline.records.reports import FILES, WrittenReport, is_report, parse_report, read_report
+from pipeline.reporting.changes import ARROW, changes_section
+from pipeline.runtime.errors import Refusal
+
+REPORTS = Path("reports")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: a folder with a report, or a commit with several."""
+
+    word: str
+    folder: Path | None
+
+    def report(self, name: str) -> WrittenReport:
+        """Return the report in the folder, or that of a protocol in the commit.
+
+        Raises:
+            Refusal: There is none.
+        """
+        if self.folder:
+            return read_report(self.folder)
+        paths = {file: (REPORTS / name / file).as_posix() for file in FILES}
+        texts = committed_texts(self.word, list(paths.values()))
+        found = {file: texts[path] for file, path in paths.items() if path in texts}
+        return parse_report(found, f"{self.word}: {REPORTS / name}")
+
+
+def show_diff(before: str, after: str, protocols: Sequence[str]) -> None:
+    """Print a section for each protocol.
+
+    Args:
+        before: A folder with a report, the name of a folder in `reports/`, or a commit.
+        after: Another one.
+        protocols: The protocols that are compared if both are commits.
+
+    Raises:
+        Refusal: One of them is neither, or has no report of a protocol.
+    """
+    sides = [_side(word) for word in (before, after)]
+    named = [side.folder.name for side in sides if side.folder]
+    title = ARROW.join(f"`{side.word}`" for side in sides)
+    for name in named[-1:] or protocols:
+        reports = [side.report(name) for side in sides]
+        heading = title if len(named) == len(sides) else f"{name}: {title}"
+        print(f"{changes_section(heading, *reports)}\n")
+
+
+def _side(word: str) -> Side:
+    for folder in (Path(word), REPORTS / word):
+        if is_report(folder):
+            return Side(word, folder)
+    if is_commit(word):
+        return Side(word, None)
+    raise Refusal(
+        f"diff: unknown name {word!r}; "
+        f"expected a folder with a report, the name of one in {REPORTS}/, or a commit"
+    )

@@ -1,0 +1,23 @@
+"""Write a report as one file to send or to archive."""
+
+from pathlib import Path
+
+from pipeline.records.reports import report_files
+from pipeline.reporting.web_page import web_page
+from pipeline.runtime.files import write_bytes
+from pipeline.terminal.tables import say
+
+REPORTS = Path("reports")
+
+
+def export_html(name: str, target: Path | None = None) -> None:
+    """Write `reports/<name>.html`, or the file `target`.
+
+    Raises:
+        Refusal: There is no report of that name, or the folder of the target does not exist.
+    """
+    pages, figures = report_files(REPORTS / name)
+    file = target or REPORTS / f"{name}.html"
+    content = web_page(pages, figures).encode()
+    write_bytes(file, content)
+    say(f"export: {file} ({len(content) / 1e6:.1f} MB)")

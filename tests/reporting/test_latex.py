@@ -1,0 +1,68 @@
+"""The LaTeX table: rows of equal length, balanced, and nothing that LaTeX reads otherwise."""
+
+import dataclasses
+import re
+
+import pytest
+from report_data import NAN, VERDICTS, report_data
+
+from pipeline.reporting.latex import HEAD, escape_latex, latex_table
+
+DATA = report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
+COMMANDS = {
+    *("begin", "end", "caption", "centering", "label", "toprule", "midrule", "bottomrule"),
+    *("textbackslash", "textasciitilde", "textasciicircum"),
+}
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of every row of the table, after a check of what surrounds them."""
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    plain = re.sub(r"\\[&%$#_{}]", "", code)
+    assert plain.count("{") == plain.count("}")
+    assert plain.count("$") % 2 == 0
+    assert set(re.findall(r"\\([a-z]+)", code)) <= COMMANDS
+    opened = []
+    for word, name in re.findall(r"\\(begin|end)\{(\w+)\}", code):
+        if word == "begin":
+            opened.append(name)
+        else:
+            assert opened.pop() == name
+    assert not opened
+    body = re.search(r"\\begin\{tabular\}\{(\w+)\}(.*)\\end\{tabular\}", code, re.DOTALL)
+    lines = [line for line in body[2].splitlines() if line.endswith("\\\\")]
+    cells = [re.split(r"(?<!\\)&", line.removesuffix("\\\\")) for line in lines]
+    assert {len(row) for row in cells} == {len(body[1])}
+    return [[cell.strip() for cell in row] for row in cells]
+
+
+def test_every_arm_is_a_row_the_best_first() -> None:
+    head, *body = rows(latex_table(DATA))
+    assert len(head) == len(HEAD)
+    assert [row[0] for row in body] == list(VERDICTS)
+    assert body[0][2:6] == ["helps", "$+2.0$", "$[+1.5, +2.5]$", "$+2.0$"]
+    assert body[2][2] == "helps, below the margin"
+    assert body[-1][3] == "$-3.0$"
+
+
+def test_names_and_settings_are_escaped_and_what_is_unknown_is_a_dash() -> None:
+    contrasts = DATA.contrasts.assign(
+        setting=[{"a_b": {"what": "50% & {more}"}}] * len(DATA.contrasts), p_holm=NAN
+    )
+    changed = dataclasses.replace(DATA, contrasts=contrasts)
+    _, *body = rows(latex_table(changed))
+    assert {row[1] for row in body} == {r"what=50\% \& \{more\}"}
+    assert {row[-1] for row in body} == {"--"}
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a_b & 5 %", r"a\_b \& 5 \%"),
+        (r"\x", r"\textbackslash{}x"),
+        ("p < 0.1", "p $<$ 0.1"),
+        ("{~^#$}", r"\{\textasciitilde{}\textasciicircum{}\#\$\}"),
+    ],
+)
+def test_what_latex_reads_as_commands_is_escaped(text: str, escaped: str) -> None:
+    assert escape_latex(text) == escaped
