@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.comparison.interactions import arm_changes
 from pipeline.comparison.references import references
 from pipeline.comparison.resolution import resolution
-from pipeline.comparison.tables import contrast_tables, mean_tables
+from pipeline.comparison.tables import contrast_tables, mean_tables, rate_tables
 from pipeline.comparison.trust import trust
 from pipeline.config.plan import BASELINE, read_plan
 from pipeline.config.run import Data, RunConfig, read_config
@@ -44,12 +44,15 @@ def main(protocol: str) -> None:
     }
     images = read_sealed(folder / "test_use.json")["validation_examples"]
     summary = read_summary(folder / "data")
-    explored = {run.seed for run in read_plan(folder / "exploration").runs}
+    exploration = read_plan(folder / "exploration")
+    explored = {run.seed for run in exploration.runs}
+    chosen = read_sealed(folder / "choice.json")
     # a validation set that the dataset gives is the same for all seeds; others are drawn by each
     overlap = 1 if summary["validation"] else images / summary["development"]
     tables = {
         **contrast_tables(plan, records, arm_changes(plan, settings), scored),
         **mean_tables(plan, records, histories, scored),
+        **rate_tables(exploration, chosen["tried"], plan, histories),
         "resolution": resolution(images, len(explored), overlap),
         "references": references(
             read_development(folder / "data"),
@@ -57,8 +60,8 @@ def main(protocol: str) -> None:
             sorted({run.seed for run in plan.runs_of("comparison") if run.arm == BASELINE}),
         ),
     }
-    searches = read_sealed(folder / "choice.json")["searches"]
-    tables["trust"] = trust(plan, records, histories, {**scored, **tables}, searches)
+    checked = {**scored, **tables}
+    tables["trust"] = trust(plan, records, histories, checked, chosen["searches"])
     for name, table in tables.items():
         write_table(folder / f"{name}.csv", table)
 

@@ -1,6 +1,6 @@
 """Compute the tables of a confirmation phase: every statistic of the report, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -16,8 +16,10 @@ from pipeline.comparison.equal_cost import equal_cost
 from pipeline.comparison.gains import member_gains, pass_gains
 from pipeline.comparison.interactions import Parts, interactions
 from pipeline.comparison.matching import outcomes
+from pipeline.comparison.norms import norm_means
 from pipeline.comparison.overtuning import overtuning
 from pipeline.comparison.published import published
+from pipeline.comparison.rates import rate_ranges, rates_tried
 from pipeline.comparison.targets import time_to_target, times
 from pipeline.comparison.variance import standard_errors, streams
 from pipeline.config.plan import Plan
@@ -79,4 +81,23 @@ def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tabl
         "member_gains": member_gains(scored["sizes"]),
         "equal_cost": equal_cost(scored["ensembles"], scored["reliability"]),
         "calibration": pooled_bins(scored["reliability"]),
+    }
+
+
+def rate_tables(
+    explored: Plan, tried: Iterable[Mapping[str, Any]], plan: Plan, histories: Histories
+) -> Tables:
+    """Return the tables about learning rates, of the studies whose arms search their own.
+
+    Args:
+        explored: The exploration plan.
+        tried: The settings tried, as the choice has them.
+        plan: The confirmation plan.
+        histories: The learning curves of the runs that are compared and done.
+    """
+    trials = rates_tried(explored, tried)
+    return {
+        "rate_trials": trials,
+        "rate_ranges": rate_ranges(explored, trials),
+        "norms": norm_means(plan, histories, set(trials["study"])),
     }

@@ -13,6 +13,9 @@ from pipeline.comparison.costs import costs
 from pipeline.comparison.curves import curve_means
 from pipeline.comparison.diagnosis import diagnosis
 from pipeline.comparison.gains import GAIN, MEMBERS, PASSES
+from pipeline.comparison.norms import norm_means
+from pipeline.comparison.rates import RANGES
+from pipeline.comparison.rates import TRIED as RATES
 from pipeline.comparison.references import COLUMNS as REFERENCES
 from pipeline.comparison.resolution import resolution
 from pipeline.comparison.targets import time_to_target, times
@@ -114,6 +117,9 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         curves=curve_means(plan, histories),
         target_times=of_runs,
         targets=time_to_target(plan, of_runs),
+        rate_trials=pd.DataFrame(columns=list(RATES)),
+        rate_ranges=pd.DataFrame(columns=list(RANGES)),
+        norms=norm_means(plan, {}, ()),
         diagnosis=diagnosis(plan, outcomes),
         correlations=gap_correlations(outcomes),
         resolution=resolution(928, 0, 928 / 1078),
