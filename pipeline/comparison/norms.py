@@ -27,7 +27,14 @@ def norm_means(plan: Plan, histories: Histories, studies: Collection[str]) -> pd
         all weights that norm penalties act on together, after the last update of an epoch.
     """
     rows = [
-        {"study": run.study, "arm": run.arm, "measure": measure, **_place(row), "value": value}
+        {
+            "study": run.study,
+            "arm": run.arm,
+            "measure": measure,
+            "epoch": row["epoch"],
+            "updates": row["updates"],
+            "value": value,
+        }
         for run in plan.runs_of("comparison")
         if run.study in studies
         for row in histories.get(run.fingerprint, ())
@@ -40,7 +47,3 @@ def norm_means(plan: Plan, histories: Histories, studies: Collection[str]) -> pd
     statistics = list(BAND[1:])
     table[statistics] = np.exp(table[statistics].astype(float))
     return table
-
-
-def _place(row: dict[str, float]) -> dict[str, float]:
-    return {key: row[key] for key in ("epoch", "updates")}

@@ -16,7 +16,16 @@ from pipeline.config.plan import BASELINE, PROTOCOL, TUNING, Plan, PlannedArm
 
 RATE = "training.learning_rate"
 WITHIN = 0.01  # validation accuracy, a fraction
-TRIED = ("study", "arm", "learning_rate", "validation_accuracy", "fitted", "n", "diverged", "chosen")
+TRIED = (
+    "study",
+    "arm",
+    "learning_rate",
+    "validation_accuracy",
+    "fitted",
+    "n",
+    "diverged",
+    "chosen",
+)
 RANGES = (
     *("study", "arm", "trials", "seeds", "basis", "chosen", "best", "low", "high", "factor"),
     *("low_open", "high_open"),

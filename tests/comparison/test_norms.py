@@ -9,9 +9,7 @@ from pipeline.comparison.norms import NORMS, norm_means
 
 
 def test_the_mean_over_runs_is_geometric_and_of_the_studies_asked_for():
-    plan = planned(
-        "confirmation", {"one": {"a": "deterministic"}, "two": {"b": "deterministic"}}
-    )
+    plan = planned("confirmation", {"one": {"a": "deterministic"}, "two": {"b": "deterministic"}})
     values = {1000: 1.0, 1001: 10.0, 1002: 100.0}
     row = {"epoch": 1, "updates": 5, "split": "train", "loss": 0.1}
     histories = {

@@ -18,9 +18,7 @@ def planned(**spaces):
     arms = [PlannedArm(name="baseline")]
     arms += [PlannedArm(name=name, space=space) for name, space in spaces.items()]
     tuned = (PlannedArm(name="baseline", space=(SPACE,)),)
-    runs = [
-        PlannedRun(study="s", arm="a", seed=seed, fingerprint=str(seed)) for seed in (0, 1)
-    ]
+    runs = [PlannedRun(study="s", arm="a", seed=seed, fingerprint=str(seed)) for seed in (0, 1)]
     return Plan(
         protocol="p",
         phase="exploration",

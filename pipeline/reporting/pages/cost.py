@@ -26,6 +26,7 @@ def cost_table(data: ReportData, study: str | None = None) -> str:
     rows = [
         {
             "arm": row["label"],
+            **({} if study is None else data.trials_cell(study, row["arm"])),
             "training FLOPs": md.format_operations(row["training_flops"]),
             "training (x baseline)": md.format_ratio(row["training_ratio"]),
             "updates": md.format_operations(row["updates"]),

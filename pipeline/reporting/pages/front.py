@@ -6,10 +6,12 @@ import pandas as pd
 
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
+from pipeline.config.plan import PlannedArm
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import MOST, ReportData
 from pipeline.reporting.labels import setting_cell, verdict_label
 from pipeline.reporting.pages._diagnosis import diagnosis_section
+from pipeline.reporting.pages._findings import findings
 from pipeline.reporting.pages._interactions import interaction_lines
 from pipeline.reporting.pages._page import (
     CONTRAST_INTERVAL,
@@ -39,6 +41,7 @@ VERDICTS = {  # (verdict, below the margin): the words after one arm and after s
     (Verdict.INCONCLUSIVE, False): ("is inconclusive", "are inconclusive"),
 }
 RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
+TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
 NAMED = 3  # arms of one verdict that the headline names; more are counted
 FOREST = (
     "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
@@ -52,7 +55,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
     sources = f"{published} [Figures and sources](pages/published.md)." if published else ""
     note = f"*The figure shows only the {MOST} largest differences.*"
     parts = [
-        f"# Which regularizers close the gap: {data.confirmation.protocol}",
+        f"# {title(data)}: {data.confirmation.protocol}",
         headline(data),
         headline_table(data),
         incomplete_runs(data.runs),
@@ -62,6 +65,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Trust checks", trust_section(data)),
         md.section("Diagnosis", diagnosis_section(data)),
         smallest_gap(data),
+        md.section("Training choices", training_findings(data)),
         md.section("Interactions", interaction_lines(data)),
         md.section("Published and measured", sources),
         md.section("Precision", standard_error_sentence(data)),
@@ -69,6 +73,34 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Pages", _contents(pages)),
     ]
     return md.join_parts(*parts) + "\n"
+
+
+def title(data: ReportData) -> str:
+    """Return the question of a report, by what its arms change."""
+    arms = [arm for _, arm in data.planned_arms[1:]]
+    training = [arm for arm in arms if _is_training_choice(arm)]
+    if not training:
+        return "Which regularizers close the gap"
+    if len(training) < len(arms):
+        return "Which regularizers and training choices help"
+    return "Which training choices help"
+
+
+def _is_training_choice(arm: PlannedArm) -> bool:
+    """Return whether an arm changes how or what is trained, rather than adds a regularizer."""
+    if arm.factor.regularizers:
+        return any(key.startswith(TRAINED) for key in arm.factor.protocol)
+    return not all(key.startswith("data.") for key in arm.factor.protocol)
+
+
+def training_findings(data: ReportData) -> str:
+    """Return the answers of all studies of training choices, each with a link to its page."""
+    lines = [
+        f"{line} [Study {study.name}](pages/study_{study.name}.md)."
+        for study in data.confirmation.studies_of("comparison")
+        for line in findings(data, study)
+    ]
+    return md.format_bullets(lines)
 
 
 def headline(data: ReportData) -> str:
@@ -184,9 +216,11 @@ def _fresh_seeds(primary: pd.DataFrame) -> str:
 
 def _headline_cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
     study = {"study": row["study"]} if data.ambiguous else {}
+    trained = not data.rate_ranges.empty
     return {
         "arm": row["arm"] + data.reference(row["study"], row["arm"]),
         **study,
+        **({"trials": str(data.trials(row["study"], row["arm"]))} if trained else {}),
         "verdict": verdict_label(row),
         "difference (points)": data.format.points(row["difference"]),
         md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
