@@ -7,7 +7,7 @@ few seeds, and has no interval and no verdict.
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from math import exp, inf, isnan, log, nan
+from math import exp, inf, log, nan
 from typing import Any
 
 import pandas as pd
@@ -30,7 +30,10 @@ RANGES = (
     *("study", "arm", "trials", "seeds", "basis", "chosen", "best", "low", "high", "factor"),
     *("low_open", "high_open"),
 )
+WIDENED = ("study", "arm", "with", "batch_norm")
+WIDER, NARROWER, UNDECIDED = "wider", "narrower", "undecided"
 SCORE = "validation_accuracy"
+BATCH_NORM = "model.batch_norm"
 
 Row = Mapping[str, Any]
 Place = tuple[str, str]  # study, arm
@@ -158,12 +161,41 @@ def _end(places: list[float], scores: list[float], limit: float) -> tuple[float,
     return places[-1], True
 
 
-def is_wider(one: Row, other: Row) -> bool | None:
-    """Return whether one range is wider than another; None where open ends leave it undecided."""
-    factors = one["factor"], other["factor"]
-    if any(isnan(factor) for factor in factors) or factors[0] == factors[1]:
-        return None
-    wide, narrow = (one, other) if factors[0] > factors[1] else (other, one)
-    if narrow["low_open"] or narrow["high_open"]:
-        return None
-    return wide is one
+def batch_norm_ranges(plan: Plan, ranges: pd.DataFrame) -> pd.DataFrame:
+    """Compare the range of the network without batch norm with that of the same network with it.
+
+    Args:
+        plan: The exploration plan.
+        ranges: What `rate_ranges` returns.
+
+    Returns:
+        A table with the columns `WIDENED`: an arm that switches batch norm off and changes nothing
+        else but the rate; the one it is compared `with`, which changes the rate alone, or the tuned
+        baseline; and whether batch norm makes the range `wider` or `narrower`, or `undecided`,
+        where the trials of the narrower one end before its range does.
+    """
+    rows = []
+    for study in plan.studies_of("comparison"):
+        found = ranges[(ranges["study"] == study.name) & ranges["factor"].notna()]
+        by_arm = {row["arm"]: row for row in found.to_dict("records")}
+        alone = [arm.name for arm in study.arms if _changes(arm) == {} and arm.name in by_arm]
+        partner = next((name for name in alone if name != BASELINE), BASELINE)
+        for arm in study.arms:
+            if _changes(arm) == {BATCH_NORM: False} and {arm.name, partner} <= set(by_arm):
+                outcome = _compared(by_arm[partner], by_arm[arm.name])
+                rows.append((study.name, arm.name, partner, outcome))
+    return pd.DataFrame(rows, columns=list(WIDENED))
+
+
+def _changes(arm: PlannedArm) -> dict[str, Any]:
+    """Return what an arm changes besides its learning rate."""
+    values = {key: value for key, value in arm.factor.protocol.items() if key != RATE}
+    return {**values, **dict.fromkeys(arm.factor.regularizers)}
+
+
+def _compared(one: Row, other: Row) -> str:
+    """Return whether a range is wider or narrower than another, or undecided by open ends."""
+    if one["factor"] == other["factor"]:
+        return UNDECIDED
+    narrow, outcome = (other, WIDER) if one["factor"] > other["factor"] else (one, NARROWER)
+    return UNDECIDED if narrow["low_open"] or narrow["high_open"] else outcome

@@ -19,7 +19,7 @@ from pipeline.comparison.matching import outcomes
 from pipeline.comparison.norms import norm_means
 from pipeline.comparison.overtuning import overtuning
 from pipeline.comparison.published import published
-from pipeline.comparison.rates import rate_ranges, rates_tried
+from pipeline.comparison.rates import batch_norm_ranges, rate_ranges, rates_tried
 from pipeline.comparison.targets import time_to_target, times
 from pipeline.comparison.variance import standard_errors, streams
 from pipeline.config.plan import Plan
@@ -96,8 +96,10 @@ def rate_tables(
         histories: The learning curves of the runs that are compared and done.
     """
     trials = rates_tried(explored, tried)
+    ranges = rate_ranges(explored, trials)
     return {
         "rate_trials": trials,
-        "rate_ranges": rate_ranges(explored, trials),
+        "rate_ranges": ranges,
+        "batch_norm_ranges": batch_norm_ranges(explored, ranges),
         "norms": norm_means(plan, histories, set(trials["study"])),
     }

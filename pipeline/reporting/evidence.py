@@ -69,6 +69,7 @@ class ReportData:
     targets: pd.DataFrame
     rate_trials: pd.DataFrame
     rate_ranges: pd.DataFrame
+    batch_norm_ranges: pd.DataFrame
     norms: pd.DataFrame
     diagnosis: pd.DataFrame
     correlations: pd.DataFrame

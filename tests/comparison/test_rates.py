@@ -1,13 +1,13 @@
 """Ranges of learning rates that work, by hand."""
 
-from math import inf, isnan, nan
+from math import inf, isnan
 
 import pandas as pd
 import pytest
 
 from pipeline.comparison import rates
-from pipeline.comparison.rates import RANGES, TRIED, is_wider, rate_ranges, rates_tried
-from pipeline.config.plan import Dimension, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.comparison.rates import RANGES, TRIED, rate_ranges, rates_tried
+from pipeline.config.plan import Dimension, Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 
 SPACE = Dimension(part="protocol", key="training.learning_rate", scale="log")
 STRENGTH = Dimension(part="weight_decay", key="strength", scale="log")
@@ -118,22 +118,47 @@ def test_the_tuned_baseline_stands_beside_the_arms():
 
 
 @pytest.mark.parametrize(
-    ("factors", "opens", "wider"),
+    ("factors", "opens", "outcome"),
     [
-        ((8.0, 4.0), (False, False), True),
-        ((4.0, 8.0), (False, False), False),
-        ((8.0, 4.0), (True, False), True),
-        ((8.0, 4.0), (False, True), None),
-        ((4.0, 4.0), (False, False), None),
-        ((nan, 4.0), (False, False), None),
+        ((8.0, 4.0), (False, False), "wider"),
+        ((4.0, 8.0), (False, False), "narrower"),
+        ((8.0, 4.0), (True, False), "wider"),
+        ((8.0, 4.0), (False, True), "undecided"),
+        ((4.0, 4.0), (False, False), "undecided"),
     ],
 )
-def test_the_narrower_range_has_to_be_closed(factors, opens, wider):
+def test_the_narrower_range_has_to_be_closed(factors, opens, outcome):
     one, other = (
         {"factor": factor, "low_open": False, "high_open": is_open}
         for factor, is_open in zip(factors, opens, strict=True)
     )
-    assert is_wider(one, other) is wider
+    assert rates._compared(one, other) == outcome
+
+
+@pytest.mark.parametrize(
+    ("partners", "expected"), [((), "baseline"), (("rate_alone", "dropout"), "rate_alone")]
+)
+def test_batch_norm_is_compared_with_the_network_that_has_it(partners, expected):
+    factors = {
+        "plain": Factor(protocol={"model.batch_norm": False, "training.learning_rate": "searched"}),
+        "rate_alone": Factor(protocol={"training.learning_rate": "searched"}),
+        "dropout": Factor(regularizers=("dropout",)),
+        "other": Factor(protocol={"model.batch_norm": False, "model.initialization": "he"}),
+    }
+    names = ("plain", "other", *partners)
+    arms = [PlannedArm(name=name, factor=factors[name], space=(SPACE,)) for name in names]
+    plan = planned()
+    study = PlannedStudy(name="s", question="?", arms=(PlannedArm(name="baseline"), *arms))
+    plan = plan.model_copy(update={"studies": (plan.studies[0], study)})
+    closed = {"low_open": False, "high_open": False}
+    ranges = pd.DataFrame(
+        [
+            {"study": "s", "arm": name, "factor": 4.0 if name == "plain" else 8.0, **closed}
+            for name in ("baseline", *names)
+        ]
+    )
+    (row,) = rates.batch_norm_ranges(plan, ranges).to_dict("records")
+    assert row == {"study": "s", "arm": "plain", "with": expected, "batch_norm": "wider"}
 
 
 def test_nothing_is_interpolated_towards_a_rate_without_accuracy():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.rates import RATE, is_wider
+from pipeline.comparison.rates import NARROWER, RATE, UNDECIDED, WIDER, WITHIN
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.reporting import markdown as md
@@ -19,7 +19,6 @@ from pipeline.reporting.pages._training import format_factor, format_range
 OPTIMIZER = "training.optimizer"
 MOMENTUM = "training.optimizer.momentum"
 SCHEDULE = "training.schedule"
-BATCH_NORM = "model.batch_norm"
 NOT_SHOWN = "Not shown"
 GOOD = (Verdict.HELPS, Verdict.EQUIVALENT)
 
@@ -119,33 +118,16 @@ def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[str]:
 def _batch_norm(data: ReportData, study: PlannedStudy) -> Iterator[str]:
     """Compare the ranges of rates of the network without batch norm and of the same with it."""
     ranges = {row["arm"]: row for row in of(data.rate_ranges, study.name).to_dict("records")}
-    for arm in study.arms:
-        changed = {key: value for key, value in arm.factor.protocol.items() if key != RATE}
-        if changed != {BATCH_NORM: False} or arm.factor.regularizers or arm.name not in ranges:
-            continue
-        partner = _rates_alone(study, ranges)
-        without, with_it = ranges[arm.name], ranges.get(partner)
-        if with_it is None or without["basis"] not in ("curve", "mean"):
-            continue
-        wider = is_wider(with_it, without)
-        answer = {True: "Yes", False: "No", None: "Undecided, for trials end within it"}[wider]
+    answers = {WIDER: "Yes", NARROWER: "No", UNDECIDED: "Undecided, for trials end within a range"}
+    for row in of(data.batch_norm_ranges, study.name).to_dict("records"):
+        without, with_it = ranges[row["arm"]], ranges[row["with"]]
         yield (
-            f"Does batch norm widen the range of learning rates that work? {answer}: within 1 "
-            f"point of its best, **{partner}** with batch norm works over a factor of "
-            f"{format_factor(with_it)} ({format_range(with_it)}), **{arm.name}** over "
-            f"{format_factor(without)} ({format_range(without)}). {with_it['seeds']} exploration "
-            "seeds: descriptive."
+            "Does batch norm widen the range of learning rates that work? "
+            f"{answers[row['batch_norm']]}: within {md.format_margin(WITHIN)} of its best, "
+            f"**{row['with']}**, with batch norm, works over a factor of {format_factor(with_it)} "
+            f"({format_range(with_it)}), **{row['arm']}** over {format_factor(without)} "
+            f"({format_range(without)}). This describes {with_it['seeds']} exploration seeds."
         )
-
-
-def _rates_alone(study: PlannedStudy, ranges: Mapping[str, md.Row]) -> str:
-    """Return the arm that changes nothing but the learning rate, else the tuned baseline."""
-    alone = [
-        arm.name
-        for arm in study.arms
-        if set(arm.factor.protocol) == {RATE} and not arm.factor.regularizers
-    ]
-    return next((name for name in alone if name in ranges), BASELINE)
 
 
 def _soonest(data: ReportData, study: PlannedStudy) -> Iterator[str]:

@@ -49,7 +49,7 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
 
 def _family(data: ReportData) -> str:
     """Return how many rank tests the correction is over."""
-    return md.format_count(int((data.targets["arm"] != BASELINE).sum()), "such test")
+    return md.format_count(len(data.targets[data.targets["arm"] != BASELINE]), "such test")
 
 
 def _number(value: float) -> str:
