@@ -1,11 +1,15 @@
 """Draw training where arms search their learning rate: rates tried, loss and norms over updates."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from pipeline.comparison.norms import NORMS
 from pipeline.reporting.evidence import ReportData, of
@@ -22,6 +26,8 @@ from pipeline.reporting.style import (
 )
 
 BAND = 0.12  # opacity; many bands lie over each other
+DEPTH = 12.0  # points below the best that are shown
+MARGIN = 0.8  # points
 SPLITS = {"train": "training loss", "validation": "validation loss"}
 NAMES = {
     "squared_weight_norm": "squared norm of weights",
@@ -38,7 +44,7 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
         trials = of(data.rate_trials, study.name)
         if trials.empty:
             continue
-        yield f"rates_{study.name}", rates(trials, palette)
+        yield f"rates_{study.name}", rates(trials, of(data.rate_ranges, study.name), palette)
         arms = {arm.name: _look(place, palette[arm.name]) for place, arm in enumerate(study.arms)}
         curves = of(data.curves, study.name)
         if len(curves):
@@ -48,20 +54,26 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
             yield f"norms_{study.name}", measures(norms, arms)
 
 
-def rates(trials: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
+def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
     """Return a figure of validation accuracy against learning rate, a panel per arm.
 
     `trials` has arm, learning_rate, validation_accuracy and fitted (fractions), and whether a trial
-    is the chosen one and how many of its runs diverged. All panels share both axes.
+    is the chosen one and how many of its runs diverged; `ranges` has arm, low and high. All panels
+    share both axes. A trial far below the best is drawn at the lower end.
     """
     arms = list(dict.fromkeys(trials["arm"]))
+    ends = ranges.set_index("arm")[["low", "high"]]
+    bottom, top = _limits(trials)
     with style():
         columns = min(2, len(arms))
         rows = -(-len(arms) // columns)
-        figure = Figure(figsize=(WIDTH, 2.4 * rows + 0.9), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.4 * rows + 1.2), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for ax, arm in zip(panels.flat, arms, strict=False):
-            draw_rates(ax, trials[trials["arm"] == arm], palette[arm])
+            low, high = ends.loc[arm]
+            if pd.notna(low):
+                ax.axvspan(low, high, color=palette[arm], alpha=BAND, linewidth=0)
+            draw_rates(ax, trials[trials["arm"] == arm], palette[arm], bottom)
             ax.set_title(arm)
         for ax in panels.flat[len(arms) :]:
             ax.set_visible(False)
@@ -70,25 +82,25 @@ def rates(trials: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
             lowest.tick_params(labelbottom=True)
             lowest.set_xlabel("learning rate")
         panels[0, 0].set_xscale("log")
-        panels[0, 0].set_ylim(*_limits(trials))
-        figure.supylabel("validation accuracy (%)")
-        add_legend(figure, _legend(trials))
+        panels[0, 0].set_ylim(bottom - MARGIN, top + MARGIN)
+        figure.supylabel("validation accuracy (%)", fontsize=14)
+        _add_rate_legend(figure, trials, bottom)
     return figure
 
 
-def draw_rates(ax: Axes, trials: pd.DataFrame, color: str) -> None:
-    """Draw the trials of one arm, its response curve, and a cross where a run diverged."""
+def draw_rates(ax: Axes, trials: pd.DataFrame, color: str, bottom: float) -> None:
+    """Draw the trials of one arm and its response curve; those below `bottom` (%) stand there."""
     trials = trials.sort_values("learning_rate")
     accuracy = 100 * trials["validation_accuracy"]
+    diverged = trials["diverged"] > 0
+    is_low = (accuracy < bottom) & ~diverged
+    marks = {"o": ~diverged & ~is_low, "v": is_low, "x": diverged}
     ax.plot(trials["learning_rate"], 100 * trials["fitted"], color=color, linestyle=":")
-    ax.plot(trials["learning_rate"], accuracy, color=color, linestyle="", marker="o")
-    chosen = trials["chosen"].to_numpy(bool)
-    ax.plot(trials["learning_rate"][chosen], accuracy[chosen], linestyle="", color=color, **STAR)
-    diverged = trials.loc[trials["diverged"] > 0, "learning_rate"]
-    bottom = ax.get_xaxis_transform()  # height as a share of the panel
-    ax.plot(
-        diverged, [0.06] * len(diverged), color=color, linestyle="", marker="x", transform=bottom
-    )
+    for marker, chosen in marks.items():
+        heights = accuracy[chosen] if marker == "o" else [bottom] * len(trials[chosen])
+        ax.plot(trials["learning_rate"][chosen], heights, color=color, linestyle="", marker=marker)
+    star = trials["chosen"].to_numpy(bool)
+    ax.plot(trials["learning_rate"][star], accuracy[star], linestyle="", color=color, **STAR)
 
 
 def losses(curves: pd.DataFrame, arms: Looks) -> Figure:
@@ -144,23 +156,32 @@ def _look(place: int, color: str) -> dict[str, Any]:
     return {"color": color, "marker": MARKERS[(place - 1) % len(MARKERS)]}
 
 
-def _legend(trials: pd.DataFrame) -> Looks:
-    """Return what the marks mean, as properties of lines."""
-    looks: dict[str, Mapping[str, Any]] = {
-        "trial": {"color": DARK, "linestyle": "", "marker": "o"},
-        "chosen": {"color": DARK, "linestyle": "", **STAR},
+def _add_rate_legend(figure: Figure, trials: pd.DataFrame, bottom: float) -> None:
+    """Add what the marks mean below a figure."""
+    dot: dict[str, Any] = {"color": DARK, "linestyle": ""}
+    is_low = (100 * trials["validation_accuracy"] < bottom) & (trials["diverged"] == 0)
+    looks: dict[str, tuple[bool, Artist]] = {
+        "trial": (True, Line2D([], [], marker="o", **dot)),
+        "chosen": (True, Line2D([], [], **dot, **STAR)),
+        "response curve": (
+            bool(trials["fitted"].notna().any()),
+            Line2D([], [], color=DARK, linestyle=":"),
+        ),
+        "range that works": (True, Patch(color=DARK, alpha=BAND)),
+        f"below {bottom:.0f} %": (bool(is_low.any()), Line2D([], [], marker="v", **dot)),
+        "a run diverged": (bool((trials["diverged"] > 0).any()), Line2D([], [], marker="x", **dot)),
     }
-    if trials["fitted"].notna().any():
-        looks["response curve"] = {"color": DARK, "linestyle": ":"}
-    if (trials["diverged"] > 0).any():
-        looks["a run diverged"] = {"color": DARK, "linestyle": "", "marker": "x"}
-    return looks
+    shown = {name: artist for name, (is_there, artist) in looks.items() if is_there}
+    figure.legend(
+        list(shown.values()), list(shown), loc="outside lower center", ncols=min(3, len(shown))
+    )
 
 
 def _limits(trials: pd.DataFrame) -> tuple[float, float]:
-    """Return the ends of the vertical axis: from 0 if a trial is far below the others."""
+    """Return the lowest and the highest accuracy to show (%), without collapsed trials."""
     scores = 100 * trials["validation_accuracy"].dropna()
     if scores.empty:
         return 0.0, 100.0
-    margin = 0.08 * max(float(scores.max() - scores.min()), 1.0)
-    return max(0.0, float(scores.min()) - margin), min(101.0, float(scores.max()) + margin)
+    top = float(scores.max())
+    bottom = max(float(scores.min()), top - DEPTH)
+    return float(math.floor(bottom)), top
