@@ -144,7 +144,8 @@ def _soonest(data: ReportData, study: PlannedStudy) -> Iterator[str]:
     }
     named = [f"{word}: {md.format_list(arms)}" for word, arms in groups.items() if arms]
     start = "Which arms reach the target sooner or later than their reference?"
-    yield f"{start} {'; '.join(named) or 'Not shown for any'}."
+    answer = "; ".join(named) or "not shown for any"
+    yield f"{start} {answer[0].upper()}{answer[1:]}."
 
 
 def _arrival(row: md.Row) -> str:
