@@ -14,6 +14,7 @@ from pipeline.comparison.trust import trust
 from pipeline.config.plan import BASELINE, read_plan
 from pipeline.config.run import Data, RunConfig, read_config
 from pipeline.data.prepared import read_development, read_summary
+from pipeline.evaluation.validation import validation_score
 from pipeline.execution.stage import stage
 from pipeline.records.runs import read_file, read_history, read_record
 from pipeline.records.tables import read_table, write_table
@@ -47,12 +48,15 @@ def main(protocol: str) -> None:
     exploration = read_plan(folder / "exploration")
     explored = {run.seed for run in exploration.runs}
     chosen = read_sealed(folder / "choice.json")
+    trials = {
+        name: validation_score(folder / "exploration" / name) for name in exploration.fingerprints()
+    }
     # a validation set that the dataset gives is the same for all seeds; others are drawn by each
     overlap = 1 if summary["validation"] else images / summary["development"]
     tables = {
         **contrast_tables(plan, records, arm_changes(plan, settings), scored),
         **mean_tables(plan, records, histories, scored),
-        **rate_tables(exploration, chosen["tried"], plan, histories),
+        **rate_tables(exploration, chosen["tried"], trials, plan, histories),
         "resolution": resolution(images, len(explored), overlap),
         "references": references(
             read_development(folder / "data"),

@@ -2,20 +2,20 @@
 
 A rate works where the validation accuracy is within `WITHIN` of the arm's best. Between two trials
 the accuracy is interpolated on the logarithm of the rate. All of it is exploration: it describes a
-few seeds, and has no interval and no verdict.
+few seeds, and has no interval and no verdict. How far single seeds differ is told beside it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import exp, inf, log, nan
 from typing import Any
 
 import pandas as pd
 
+from pipeline.comparison.levels import NARROWER, RATE, UNDECIDED, WIDER, WITHIN
 from pipeline.config.plan import BASELINE, PROTOCOL, TUNING, Plan, PlannedArm
+from pipeline.planning.choice import Score, Tried, response
 
-RATE = "training.learning_rate"
-WITHIN = 0.01  # validation accuracy, a fraction
 TRIED = (
     "study",
     "arm",
@@ -28,12 +28,12 @@ TRIED = (
 )
 RANGES = (
     *("study", "arm", "trials", "seeds", "basis", "chosen", "best", "low", "high", "factor"),
-    *("low_open", "high_open"),
+    *("low_open", "high_open", "least", "most"),
 )
 WIDENED = ("study", "arm", "with", "batch_norm")
-WIDER, NARROWER, UNDECIDED = "wider", "narrower", "undecided"
 SCORE = "validation_accuracy"
 BATCH_NORM = "model.batch_norm"
+MISSING = Score("missing")
 
 Row = Mapping[str, Any]
 Place = tuple[str, str]  # study, arm
@@ -62,25 +62,28 @@ def rates_tried(plan: Plan, tried: Iterable[Row]) -> pd.DataFrame:
     return table.astype({SCORE: float, "fitted": float})
 
 
-def rate_ranges(plan: Plan, tried: pd.DataFrame) -> pd.DataFrame:
+def rate_ranges(plan: Plan, tried: pd.DataFrame, scores: Mapping[str, Score]) -> pd.DataFrame:
     """Return one row per (study, arm): the range of learning rates that works.
 
     Args:
         plan: The exploration plan.
         tried: What `rates_tried` returns.
+        scores: The validation scores of exploration runs by fingerprint.
 
     Returns:
         A table with the columns `RANGES`: the numbers of trials and of seeds; `basis`, whether the
         accuracies are those on the response curve or the means over seeds, or why there is no
         range; the chosen rate; the best accuracy (a fraction); the ends of the range, their
         ratio `factor`, and whether an end is only where the trials end, so that the range may go
-        on. Where several values are searched at once, no range is that of the rate alone.
+        on; and the `least` and the `most` factor of the ranges of single seeds, infinite for one
+        with an open end. Where several values are searched
+        at once, no range is that of the rate alone.
     """
     seeds = len({run.seed for run in plan.runs})
     arms = {(study, arm.name): (arm, source) for study, arm, source in _searched(plan)}
     rows = []
     for (study, name), trials in tried.groupby(["study", "arm"], sort=False):
-        arm, _ = arms[str(study), str(name)]
+        arm, source = arms[str(study), str(name)]
         chosen = trials.loc[trials["chosen"], "learning_rate"]
         row = {
             "study": study,
@@ -89,7 +92,8 @@ def rate_ranges(plan: Plan, tried: pd.DataFrame) -> pd.DataFrame:
             "seeds": seeds,
             "chosen": nan if chosen.empty else float(chosen.iloc[0]),
         }
-        rows.append({**row, **_range(trials, len(arm.space))})
+        found = _range(trials, len(arm.space))
+        rows.append({**row, **found, **_of_seeds(plan, arm, source, scores)})
     return pd.DataFrame(rows, columns=list(RANGES))
 
 
@@ -146,6 +150,38 @@ def _range(trials: pd.DataFrame, dimensions: int) -> dict[str, Any]:
     }
 
 
+def _of_seeds(
+    plan: Plan, arm: PlannedArm, source: Place, scores: Mapping[str, Score]
+) -> dict[str, float]:
+    """Return the least and the most factor of the ranges that single seeds give."""
+    runs = [run for run in plan.runs if (run.study, run.arm) == source]
+    factors = []
+    for seed in sorted({run.seed for run in runs}):
+        mine = {run.setting[PROTOCOL][RATE]: run for run in runs if run.seed == seed}
+        ordered = [mine[rate] for rate in sorted(mine)]
+        tried = [Tried(run.setting, (scores.get(run.fingerprint, MISSING),)) for run in ordered]
+        found = _range(_single(tried, arm), len(arm.space))
+        factors.append(inf if found["low_open"] or found["high_open"] else found["factor"])
+    return {"least": min(factors, default=nan), "most": max(factors, default=nan)}
+
+
+def _single(tried: Sequence[Tried], arm: PlannedArm) -> pd.DataFrame:
+    """Return the trials of one seed, as `rates_tried` has those of all."""
+    complete = [item for item in tried if item.complete]
+    curve = response(complete, arm.space)
+    fitted = {} if curve is None else dict(zip(map(id, complete), curve.tolist(), strict=True))
+    rows = [
+        {
+            "learning_rate": float(item.setting[PROTOCOL][RATE]),
+            SCORE: item.accuracy,
+            "fitted": nan if (value := fitted.get(id(item), nan)) == -inf else value,
+            "diverged": item.scores[0].state == "diverged",
+        }
+        for item in tried
+    ]
+    return pd.DataFrame(rows, columns=["learning_rate", SCORE, "fitted", "diverged"])
+
+
 def _end(places: list[float], scores: list[float], limit: float) -> tuple[float, bool]:
     """Return where scores first fall below a limit, and whether they never do.
 
@@ -171,8 +207,9 @@ def batch_norm_ranges(plan: Plan, ranges: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A table with the columns `WIDENED`: an arm that switches batch norm off and changes nothing
         else but the rate; the one it is compared `with`, which changes the rate alone, or the tuned
-        baseline; and whether batch norm makes the range `wider` or `narrower`, or `undecided`,
-        where the trials of the narrower one end before its range does.
+        baseline; and whether batch norm makes the range `wider` or `narrower`, which it does where
+        the range of every single seed is so, and closed if it is the narrower one; `undecided`
+        otherwise.
     """
     rows = []
     for study in plan.studies_of("comparison"):
@@ -194,8 +231,9 @@ def _changes(arm: PlannedArm) -> dict[str, Any]:
 
 
 def _compared(one: Row, other: Row) -> str:
-    """Return whether a range is wider or narrower than another, or undecided by open ends."""
-    if one["factor"] == other["factor"]:
-        return UNDECIDED
-    narrow, outcome = (other, WIDER) if one["factor"] > other["factor"] else (one, NARROWER)
-    return UNDECIDED if narrow["low_open"] or narrow["high_open"] else outcome
+    """Return whether a range is wider or narrower than another, in the mean and at every seed."""
+    if one["factor"] > other["factor"] and one["least"] > other["most"]:
+        return WIDER
+    if one["factor"] < other["factor"] and one["most"] < other["least"]:
+        return NARROWER
+    return UNDECIDED

@@ -23,6 +23,7 @@ from pipeline.comparison.rates import batch_norm_ranges, rate_ranges, rates_trie
 from pipeline.comparison.targets import time_to_target, times
 from pipeline.comparison.variance import standard_errors, streams
 from pipeline.config.plan import Plan
+from pipeline.planning.choice import Score
 
 Tables = Mapping[str, pd.DataFrame]  # name of the CSV file -> table
 
@@ -85,18 +86,23 @@ def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tabl
 
 
 def rate_tables(
-    explored: Plan, tried: Iterable[Mapping[str, Any]], plan: Plan, histories: Histories
+    explored: Plan,
+    tried: Iterable[Mapping[str, Any]],
+    scores: Mapping[str, Score],
+    plan: Plan,
+    histories: Histories,
 ) -> Tables:
     """Return the tables about learning rates, of the studies whose arms search their own.
 
     Args:
         explored: The exploration plan.
         tried: The settings tried, as the choice has them.
+        scores: The validation scores of exploration runs by fingerprint.
         plan: The confirmation plan.
         histories: The learning curves of the runs that are compared and done.
     """
     trials = rates_tried(explored, tried)
-    ranges = rate_ranges(explored, trials)
+    ranges = rate_ranges(explored, trials, scores)
     return {
         "rate_trials": trials,
         "rate_ranges": ranges,

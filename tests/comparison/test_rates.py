@@ -8,6 +8,7 @@ import pytest
 from pipeline.comparison import rates
 from pipeline.comparison.rates import RANGES, TRIED, rate_ranges, rates_tried
 from pipeline.config.plan import Dimension, Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.planning.choice import Score
 
 SPACE = Dimension(part="protocol", key="training.learning_rate", scale="log")
 STRENGTH = Dimension(part="weight_decay", key="strength", scale="log")
@@ -18,7 +19,9 @@ def planned(**spaces):
     arms = [PlannedArm(name="baseline")]
     arms += [PlannedArm(name=name, space=space) for name, space in spaces.items()]
     tuned = (PlannedArm(name="baseline", space=(SPACE,)),)
-    runs = [PlannedRun(study="s", arm="a", seed=seed, fingerprint=str(seed)) for seed in (0, 1)]
+    runs = [
+        PlannedRun(study="s", arm="baseline", seed=seed, fingerprint=str(seed)) for seed in (0, 1)
+    ]
     return Plan(
         protocol="p",
         phase="exploration",
@@ -53,7 +56,9 @@ def trials(scores, study="s", arm="a", fitted=None):
 
 def ranges(scores, fitted=None, space=(SPACE,)):
     plan = planned(a=space)
-    (row,) = rate_ranges(plan, rates_tried(plan, trials(scores, fitted=fitted))).to_dict("records")
+    (row,) = rate_ranges(plan, rates_tried(plan, trials(scores, fitted=fitted)), {}).to_dict(
+        "records"
+    )
     return row
 
 
@@ -101,7 +106,7 @@ def test_studies_without_an_arm_of_its_own_rate_are_left_out():
     table = rates_tried(plan, trials({0.1: 0.9}, "tuning", "baseline"))
     assert table.empty
     assert tuple(table.columns) == TRIED
-    assert tuple(rate_ranges(plan, table).columns) == RANGES
+    assert tuple(rate_ranges(plan, table, {}).columns) == RANGES
 
 
 def test_the_tuned_baseline_stands_beside_the_arms():
@@ -117,22 +122,50 @@ def test_the_tuned_baseline_stands_beside_the_arms():
     assert set(table["study"]) == {"s"}
 
 
+def seeds(factor, least, most):
+    return {"factor": factor, "least": least, "most": most}
+
+
 @pytest.mark.parametrize(
-    ("factors", "opens", "outcome"),
+    ("one", "other", "outcome"),
     [
-        ((8.0, 4.0), (False, False), "wider"),
-        ((4.0, 8.0), (False, False), "narrower"),
-        ((8.0, 4.0), (True, False), "wider"),
-        ((8.0, 4.0), (False, True), "undecided"),
-        ((4.0, 4.0), (False, False), "undecided"),
+        (seeds(8.0, 7.0, 9.0), seeds(4.0, 3.0, 5.0), "wider"),
+        (seeds(4.0, 3.0, 5.0), seeds(8.0, 7.0, 9.0), "narrower"),
+        (seeds(8.0, 7.0, inf), seeds(4.0, 3.0, 5.0), "wider"),
+        (seeds(8.0, 7.0, 9.0), seeds(4.0, 3.0, 7.5), "undecided"),
+        (seeds(8.0, 7.0, 9.0), seeds(4.0, 3.0, inf), "undecided"),
+        (seeds(4.0, 4.0, 4.0), seeds(4.0, 4.0, 4.0), "undecided"),
     ],
 )
-def test_the_narrower_range_has_to_be_closed(factors, opens, outcome):
-    one, other = (
-        {"factor": factor, "low_open": False, "high_open": is_open}
-        for factor, is_open in zip(factors, opens, strict=True)
-    )
+def test_one_range_is_wider_where_it_is_so_at_every_seed(one, other, outcome):
     assert rates._compared(one, other) == outcome
+
+
+def test_single_seeds_have_ranges_of_their_own():
+    plan = planned(a=(SPACE,))
+    accuracies = {(0.01, 0): 0.7, (0.1, 0): 0.9, (1.0, 0): 0.7}
+    accuracies |= {(0.01, 1): 0.895, (0.1, 1): 0.9, (1.0, 1): None}
+    runs = [
+        PlannedRun(
+            study="s",
+            arm="a",
+            seed=seed,
+            setting={"protocol": {"training.learning_rate": rate}},
+            fingerprint=f"{rate} {seed}",
+        )
+        for rate, seed in accuracies
+    ]
+    scores = {
+        f"{rate} {seed}": Score("diverged") if accuracy is None else Score("done", accuracy, 0.1)
+        for (rate, seed), accuracy in accuracies.items()
+    }
+    plan = plan.model_copy(update={"runs": tuple(runs)})
+    table = rates_tried(plan, trials({0.01: 0.8, 0.1: 0.9, 1.0: 0.7}))
+    (row,) = rate_ranges(plan, table, scores).to_dict("records")
+    assert row["least"] == pytest.approx(100 ** (0.01 / 0.2))
+    assert row["most"] == inf  # it still works at the lowest rate
+    (row,) = rate_ranges(plan, table, {}).to_dict("records")
+    assert isnan(row["least"])
 
 
 @pytest.mark.parametrize(
@@ -150,11 +183,11 @@ def test_batch_norm_is_compared_with_the_network_that_has_it(partners, expected)
     plan = planned()
     study = PlannedStudy(name="s", question="?", arms=(PlannedArm(name="baseline"), *arms))
     plan = plan.model_copy(update={"studies": (plan.studies[0], study)})
-    closed = {"low_open": False, "high_open": False}
+    wide = {name: 4.0 if name == "plain" else 8.0 for name in ("baseline", *names)}
     ranges = pd.DataFrame(
         [
-            {"study": "s", "arm": name, "factor": 4.0 if name == "plain" else 8.0, **closed}
-            for name in ("baseline", *names)
+            {"study": "s", "arm": name, **dict.fromkeys(("factor", "least", "most"), factor)}
+            for name, factor in wide.items()
         ]
     )
     (row,) = rates.batch_norm_ranges(plan, ranges).to_dict("records")

@@ -24,7 +24,15 @@ def arm(name, protocol=None, regularizers=(), against="baseline"):
 
 def ranges(*arms, **values):
     row = {"study": "s", "trials": 5, "seeds": 2, "basis": "curve", "low": 0.01, "high": 0.1}
-    row |= {"low_open": False, "high_open": False, "factor": 10.0, "chosen": 0.05, **values}
+    row |= {
+        "low_open": False,
+        "high_open": False,
+        "factor": 10.0,
+        "chosen": 0.05,
+        "least": 9.0,
+        "most": inf,
+        **values,
+    }
     return pd.DataFrame([{**row, "arm": name} for name in arms], columns=["arm", *row])
 
 
@@ -130,6 +138,7 @@ def test_whether_batch_norm_widens_the_range(outcome, answer):
     (line,) = answers([arm("plain")], tried, widened=[("s", "plain", "baseline", outcome)])
     assert f"that work? {answer}" in line
     assert "over a factor of 10 (0.01 to 0.1)" in line
+    assert "In single seeds: 9 to open with it" in line
 
 
 def test_arms_that_arrive_at_another_time_are_named_by_their_corrected_p():

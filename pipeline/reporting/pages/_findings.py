@@ -6,15 +6,14 @@ Each answer is one line: the question, yes or no or not shown, and the numbers i
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.rates import NARROWER, RATE, UNDECIDED, WIDER, WITHIN
+from pipeline.comparison.levels import LEVEL, NARROWER, RATE, UNDECIDED, WIDER, WITHIN
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import canonical, verdict_label
 from pipeline.reporting.pages._targets import NEVER
-from pipeline.reporting.pages._training import format_factor, format_range
+from pipeline.reporting.pages._training import format_factor, format_range, format_seeds
 
 OPTIMIZER = "training.optimizer"
 MOMENTUM = "training.optimizer.momentum"
@@ -118,7 +117,11 @@ def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[str]:
 def _batch_norm(data: ReportData, study: PlannedStudy) -> Iterator[str]:
     """Compare the ranges of rates of the network without batch norm and of the same with it."""
     ranges = {row["arm"]: row for row in of(data.rate_ranges, study.name).to_dict("records")}
-    answers = {WIDER: "Yes", NARROWER: "No", UNDECIDED: "Undecided, for trials end within a range"}
+    answers = {
+        WIDER: "Yes",
+        NARROWER: "No",
+        UNDECIDED: "Undecided, for trials end within a range or seeds differ",
+    }
     for row in of(data.batch_norm_ranges, study.name).to_dict("records"):
         without, with_it = ranges[row["arm"]], ranges[row["with"]]
         yield (
@@ -126,7 +129,8 @@ def _batch_norm(data: ReportData, study: PlannedStudy) -> Iterator[str]:
             f"{answers[row['batch_norm']]}: within {md.format_margin(WITHIN)} of its best, "
             f"**{row['with']}**, with batch norm, works over a factor of {format_factor(with_it)} "
             f"({format_range(with_it)}), **{row['arm']}** over {format_factor(without)} "
-            f"({format_range(without)}). This describes {with_it['seeds']} exploration seeds."
+            f"({format_range(without)}). In single seeds: {format_seeds(with_it)} with it, "
+            f"{format_seeds(without)} without. This describes {with_it['seeds']} exploration seeds."
         )
 
 

@@ -1,12 +1,14 @@
 """Write how training went where arms search their learning rate: rates, loss and norms."""
 
-from pipeline.comparison.rates import WITHIN
+import math
+
+from pipeline.comparison.levels import WITHIN
 from pipeline.config.plan import PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 
 RATE_DIGITS = 3  # significant
-BASES = {"curve": "response curve", "mean": "mean"}
+BASES = {"curve": "curve", "mean": "mean"}
 
 
 def rate_section(data: ReportData, study: PlannedStudy) -> str:
@@ -22,6 +24,7 @@ def rate_section(data: ReportData, study: PlannedStudy) -> str:
             "best (%)": data.format.percent(row["best"]),
             "range that works": format_range(row),
             "factor": format_factor(row),
+            "in single seeds": format_seeds(row),
             "from": BASES.get(row["basis"], row["basis"]),
         }
         for row in rows
@@ -32,8 +35,9 @@ def rate_section(data: ReportData, study: PlannedStudy) -> str:
         f"as far as the accuracy stays within {md.format_margin(WITHIN)} of it; between two "
         "trials, interpolated on the logarithm of the rate; a rate at which a run diverged is "
         "outside. Factor: its upper end over its lower. At least: trials end before the range "
-        "does. Arms may have tried other rates. The ranges describe these seeds; they have no "
-        "interval and no verdict."
+        "does. In single seeds: the smallest and the largest factor that one seed gives. Arms "
+        "may have tried other rates. The ranges describe these seeds; they have no interval and no "
+        "verdict."
     )
     table = md.format_table(cells, caption, words=("arm", "from"))
     image = (
@@ -96,3 +100,13 @@ def format_factor(row: md.Row) -> str:
         return md.VOID
     start = "at least " if row["low_open"] or row["high_open"] else ""
     return f"{start}{row['factor']:.3g}"
+
+
+def format_seeds(row: md.Row) -> str:
+    """Return the least and the most factor of single seeds; an open one has no number."""
+    if row["least"] != row["least"]:
+        return md.VOID
+    least, most = (
+        "open" if math.isinf(row[key]) else f"{row[key]:.3g}" for key in ("least", "most")
+    )
+    return least if least == most else f"{least} to {most}"
