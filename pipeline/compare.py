@@ -16,6 +16,7 @@ from pipeline.config.run import Data, RunConfig, read_config
 from pipeline.data.prepared import read_development, read_summary
 from pipeline.evaluation.validation import validation_score
 from pipeline.execution.stage import stage
+from pipeline.planning.choice import Score
 from pipeline.records.runs import read_file, read_history, read_record
 from pipeline.records.tables import read_table, write_table
 from pipeline.runtime.files import read_sealed
@@ -39,6 +40,9 @@ def main(protocol: str) -> None:
     def settings(name: str) -> RunConfig | None:
         return read_config(runs / name / "run.json") if read_file(runs / name, "run.json") else None
 
+    def score(name: str) -> Score:
+        return validation_score(folder / "exploration" / name)
+
     compared = sorted({run.fingerprint for run in plan.runs_of("comparison")})
     histories = {
         name: read_history(runs / name) for name in compared if records[name].get("state") == "done"
@@ -48,15 +52,12 @@ def main(protocol: str) -> None:
     exploration = read_plan(folder / "exploration")
     explored = {run.seed for run in exploration.runs}
     chosen = read_sealed(folder / "choice.json")
-    trials = {
-        name: validation_score(folder / "exploration" / name) for name in exploration.fingerprints()
-    }
     # a validation set that the dataset gives is the same for all seeds; others are drawn by each
     overlap = 1 if summary["validation"] else images / summary["development"]
     tables = {
         **contrast_tables(plan, records, arm_changes(plan, settings), scored),
         **mean_tables(plan, records, histories, scored),
-        **rate_tables(exploration, chosen["tried"], trials, plan, histories),
+        **rate_tables(exploration, chosen["tried"], score, plan, histories),
         "resolution": resolution(images, len(explored), overlap),
         "references": references(
             read_development(folder / "data"),

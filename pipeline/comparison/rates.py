@@ -5,7 +5,7 @@ the accuracy is interpolated on the logarithm of the rate. All of it is explorat
 few seeds, and has no interval and no verdict. How far single seeds differ is told beside it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import exp, inf, log, nan
 from typing import Any
@@ -33,7 +33,6 @@ RANGES = (
 WIDENED = ("study", "arm", "with", "batch_norm")
 SCORE = "validation_accuracy"
 BATCH_NORM = "model.batch_norm"
-MISSING = Score("missing")
 
 Row = Mapping[str, Any]
 Place = tuple[str, str]  # study, arm
@@ -62,13 +61,14 @@ def rates_tried(plan: Plan, tried: Iterable[Row]) -> pd.DataFrame:
     return table.astype({SCORE: float, "fitted": float})
 
 
-def rate_ranges(plan: Plan, tried: pd.DataFrame, scores: Mapping[str, Score]) -> pd.DataFrame:
+def rate_ranges(plan: Plan, tried: pd.DataFrame, score: Callable[[str], Score]) -> pd.DataFrame:
     """Return one row per (study, arm): the range of learning rates that works.
 
     Args:
         plan: The exploration plan.
         tried: What `rates_tried` returns.
-        scores: The validation scores of exploration runs by fingerprint.
+        score: A function that returns the validation score of an exploration run by its
+            fingerprint.
 
     Returns:
         A table with the columns `RANGES`: the numbers of trials and of seeds; `basis`, whether the
@@ -93,7 +93,7 @@ def rate_ranges(plan: Plan, tried: pd.DataFrame, scores: Mapping[str, Score]) ->
             "chosen": nan if chosen.empty else float(chosen.iloc[0]),
         }
         found = _range(trials, len(arm.space))
-        rows.append({**row, **found, **_of_seeds(plan, arm, source, scores)})
+        rows.append({**row, **found, **_of_seeds(plan, arm, source, score)})
     return pd.DataFrame(rows, columns=list(RANGES))
 
 
@@ -151,7 +151,7 @@ def _range(trials: pd.DataFrame, dimensions: int) -> dict[str, Any]:
 
 
 def _of_seeds(
-    plan: Plan, arm: PlannedArm, source: Place, scores: Mapping[str, Score]
+    plan: Plan, arm: PlannedArm, source: Place, score: Callable[[str], Score]
 ) -> dict[str, float]:
     """Return the least and the most factor of the ranges that single seeds give."""
     runs = [run for run in plan.runs if (run.study, run.arm) == source]
@@ -159,7 +159,7 @@ def _of_seeds(
     for seed in sorted({run.seed for run in runs}):
         mine = {run.setting[PROTOCOL][RATE]: run for run in runs if run.seed == seed}
         ordered = [mine[rate] for rate in sorted(mine)]
-        tried = [Tried(run.setting, (scores.get(run.fingerprint, MISSING),)) for run in ordered]
+        tried = [Tried(run.setting, (score(run.fingerprint),)) for run in ordered]
         found = _range(_single(tried, arm), len(arm.space))
         factors.append(inf if found["low_open"] or found["high_open"] else found["factor"])
     return {"least": min(factors, default=nan), "most": max(factors, default=nan)}

@@ -1,6 +1,6 @@
 """Compute the tables of a confirmation phase: every statistic of the report, by name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -88,7 +88,7 @@ def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tabl
 def rate_tables(
     explored: Plan,
     tried: Iterable[Mapping[str, Any]],
-    scores: Mapping[str, Score],
+    score: Callable[[str], Score],
     plan: Plan,
     histories: Histories,
 ) -> Tables:
@@ -97,12 +97,13 @@ def rate_tables(
     Args:
         explored: The exploration plan.
         tried: The settings tried, as the choice has them.
-        scores: The validation scores of exploration runs by fingerprint.
+        score: A function that returns the validation score of an exploration run by its
+            fingerprint.
         plan: The confirmation plan.
         histories: The learning curves of the runs that are compared and done.
     """
     trials = rates_tried(explored, tried)
-    ranges = rate_ranges(explored, trials, scores)
+    ranges = rate_ranges(explored, trials, score)
     return {
         "rate_trials": trials,
         "rate_ranges": ranges,

@@ -14,6 +14,10 @@ SPACE = Dimension(part="protocol", key="training.learning_rate", scale="log")
 STRENGTH = Dimension(part="weight_decay", key="strength", scale="log")
 
 
+def missing(_):
+    return Score("missing")
+
+
 def planned(**spaces):
     """Return an exploration plan: the tuned baseline, and a study with arms by their spaces."""
     arms = [PlannedArm(name="baseline")]
@@ -56,7 +60,7 @@ def trials(scores, study="s", arm="a", fitted=None):
 
 def ranges(scores, fitted=None, space=(SPACE,)):
     plan = planned(a=space)
-    (row,) = rate_ranges(plan, rates_tried(plan, trials(scores, fitted=fitted)), {}).to_dict(
+    (row,) = rate_ranges(plan, rates_tried(plan, trials(scores, fitted=fitted)), missing).to_dict(
         "records"
     )
     return row
@@ -106,7 +110,7 @@ def test_studies_without_an_arm_of_its_own_rate_are_left_out():
     table = rates_tried(plan, trials({0.1: 0.9}, "tuning", "baseline"))
     assert table.empty
     assert tuple(table.columns) == TRIED
-    assert tuple(rate_ranges(plan, table, {}).columns) == RANGES
+    assert tuple(rate_ranges(plan, table, missing).columns) == RANGES
 
 
 def test_the_tuned_baseline_stands_beside_the_arms():
@@ -161,10 +165,10 @@ def test_single_seeds_have_ranges_of_their_own():
     }
     plan = plan.model_copy(update={"runs": tuple(runs)})
     table = rates_tried(plan, trials({0.01: 0.8, 0.1: 0.9, 1.0: 0.7}))
-    (row,) = rate_ranges(plan, table, scores).to_dict("records")
+    (row,) = rate_ranges(plan, table, scores.__getitem__).to_dict("records")
     assert row["least"] == pytest.approx(100 ** (0.01 / 0.2))
     assert row["most"] == inf  # it still works at the lowest rate
-    (row,) = rate_ranges(plan, table, {}).to_dict("records")
+    (row,) = rate_ranges(plan, table, missing).to_dict("records")
     assert isnan(row["least"])
 
 
