@@ -203,6 +203,9 @@ FIGURES = {
     ),
     "reliability": lambda: reliability.reliability(bins(ARMS[:5]), PALETTE),
     "rates": lambda: training.rates(RATES, RANGES, PALETTE),
+    "narrow_rates": lambda: training.rates(
+        RATES.assign(learning_rate=0.2 * RATES["learning_rate"] ** 0.4), RANGES, PALETTE
+    ),
     "losses": lambda: training.losses(
         CURVES.assign(updates=5 * CURVES["epoch"]),
         {arm: training._look(place, PALETTE[arm]) for place, arm in enumerate(ARMS[:4])},

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from pipeline.comparison.norms import NORMS
 from pipeline.reporting.evidence import ReportData, of
@@ -28,6 +29,7 @@ from pipeline.reporting.style import (
 BAND = 0.12  # opacity; many bands lie over each other
 DEPTH = 12.0  # points below the best that are shown
 MARGIN = 0.8  # points
+NARROW = 30  # ratio of rates, below which there are ticks within a decade
 SPLITS = {"train": "training loss", "validation": "validation loss"}
 NAMES = {
     "squared_weight_norm": "squared norm of weights",
@@ -81,7 +83,7 @@ def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]
             lowest = panels[(len(arms) - 1 - place) // columns, place]
             lowest.tick_params(labelbottom=True)
             lowest.set_xlabel("learning rate")
-        panels[0, 0].set_xscale("log")
+        _set_rates(panels[0, 0], trials["learning_rate"])
         panels[0, 0].set_ylim(bottom - MARGIN, top + MARGIN)
         figure.supylabel("validation accuracy (%)", fontsize=14)
         _add_rate_legend(figure, trials, bottom)
@@ -154,6 +156,16 @@ def _look(place: int, color: str) -> dict[str, Any]:
     if place == 0:
         return {"color": DARK, "linestyle": DASHES}
     return {"color": color, "marker": MARKERS[(place - 1) % len(MARKERS)]}
+
+
+def _set_rates(ax: Axes, rates: pd.Series) -> None:
+    """Make the horizontal axis logarithmic, with plain labels that do not overlap."""
+    span = rates.max() / rates.min()
+    subs = (1.0, 2.0, 5.0) if span < NARROW else (1.0,)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=5))
+    ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _add_rate_legend(figure: Figure, trials: pd.DataFrame, bottom: float) -> None:
