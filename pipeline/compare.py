@@ -9,12 +9,14 @@ from pathlib import Path
 from pipeline.comparison.interactions import arm_changes
 from pipeline.comparison.references import references
 from pipeline.comparison.resolution import resolution
-from pipeline.comparison.tables import contrast_tables, mean_tables
+from pipeline.comparison.tables import contrast_tables, mean_tables, rate_tables
 from pipeline.comparison.trust import trust
 from pipeline.config.plan import BASELINE, read_plan
 from pipeline.config.run import Data, RunConfig, read_config
 from pipeline.data.prepared import read_development, read_summary
+from pipeline.evaluation.validation import validation_score
 from pipeline.execution.stage import stage
+from pipeline.planning.choice import Score
 from pipeline.records.runs import read_file, read_history, read_record
 from pipeline.records.tables import read_table, write_table
 from pipeline.runtime.files import read_sealed
@@ -38,18 +40,24 @@ def main(protocol: str) -> None:
     def settings(name: str) -> RunConfig | None:
         return read_config(runs / name / "run.json") if read_file(runs / name, "run.json") else None
 
+    def score(name: str) -> Score:
+        return validation_score(folder / "exploration" / name)
+
     compared = sorted({run.fingerprint for run in plan.runs_of("comparison")})
     histories = {
         name: read_history(runs / name) for name in compared if records[name].get("state") == "done"
     }
     images = read_sealed(folder / "test_use.json")["validation_examples"]
     summary = read_summary(folder / "data")
-    explored = {run.seed for run in read_plan(folder / "exploration").runs}
+    exploration = read_plan(folder / "exploration")
+    explored = {run.seed for run in exploration.runs}
+    chosen = read_sealed(folder / "choice.json")
     # a validation set that the dataset gives is the same for all seeds; others are drawn by each
     overlap = 1 if summary["validation"] else images / summary["development"]
     tables = {
         **contrast_tables(plan, records, arm_changes(plan, settings), scored),
         **mean_tables(plan, records, histories, scored),
+        **rate_tables(exploration, chosen["tried"], score, plan, histories),
         "resolution": resolution(images, len(explored), overlap),
         "references": references(
             read_development(folder / "data"),
@@ -57,8 +65,8 @@ def main(protocol: str) -> None:
             sorted({run.seed for run in plan.runs_of("comparison") if run.arm == BASELINE}),
         ),
     }
-    searches = read_sealed(folder / "choice.json")["searches"]
-    tables["trust"] = trust(plan, records, histories, {**scored, **tables}, searches)
+    checked = {**scored, **tables}
+    tables["trust"] = trust(plan, records, histories, checked, chosen["searches"])
     for name, table in tables.items():
         write_table(folder / f"{name}.csv", table)
 

@@ -19,12 +19,14 @@ SHIPPED = (
 OTHERS = (
     *("activation", "batch_norm", "batch_size", "combinations", "data_size"),
     *("dropout_and_data_size", "ensembles", "flip", "flip_and_shift", "initialization"),
-    *("input_normalization", "momentum", "optimizers", "pooling_regions", "schedules", "variance"),
+    *("input_normalization", "lbfgs", "learning_rate_and_batch_norm", "momentum", "optimizers"),
+    *("pooling_regions", "schedules", "variance"),
 )
 STUDIES = sorted({*regularizers.names(), *OTHERS})  # each regularizer has its study
 MADE_FOR = {  # studies of one protocol alone
     "data_size": "digits",
     "dropout_and_data_size": "mnist_mlp",
+    "lbfgs": "digits",
 }
 
 

@@ -9,3 +9,6 @@ COSTS = ("training_cost", "test_cost")  # FLOPs, as a multiple of the reference'
 PRIMARY = "test_accuracy"  # the metric of the verdicts
 LEVEL = 0.05  # of every test; intervals are at 1 - LEVEL
 POWER = 0.8  # of a detectable difference
+RATE = "training.learning_rate"
+WITHIN = 0.01  # validation accuracy, a fraction; a learning rate works this near to the best one
+WIDER, NARROWER, UNDECIDED = "wider", "narrower", "undecided"  # a range of rates against another

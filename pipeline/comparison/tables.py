@@ -1,6 +1,6 @@
 """Compute the tables of a confirmation phase: every statistic of the report, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -18,13 +18,16 @@ from pipeline.comparison.flips import class_accuracies, flips
 from pipeline.comparison.gains import member_gains, pass_gains
 from pipeline.comparison.interactions import Parts, interactions
 from pipeline.comparison.matching import outcomes
+from pipeline.comparison.norms import norm_means
 from pipeline.comparison.overtuning import overtuning
 from pipeline.comparison.published import published
+from pipeline.comparison.rates import batch_norm_ranges, rate_ranges, rates_tried
 from pipeline.comparison.recipe import pairs, recipe
 from pipeline.comparison.seeds import seed_scores
 from pipeline.comparison.targets import time_to_target, times
 from pipeline.comparison.variance import standard_errors, streams
 from pipeline.config.plan import Plan
+from pipeline.planning.choice import Score
 
 Tables = Mapping[str, pd.DataFrame]  # name of the CSV file -> table
 
@@ -93,4 +96,31 @@ def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tabl
         "equal_cost": grouped,
         "efficiency": efficiency(plan, counted, by_rule, grouped),
         "calibration": pooled_bins(scored["reliability"]),
+    }
+
+
+def rate_tables(
+    explored: Plan,
+    tried: Iterable[Mapping[str, Any]],
+    score: Callable[[str], Score],
+    plan: Plan,
+    histories: Histories,
+) -> Tables:
+    """Return the tables about learning rates, of the studies whose arms search their own.
+
+    Args:
+        explored: The exploration plan.
+        tried: The settings tried, as the choice has them.
+        score: A function that returns the validation score of an exploration run by its
+            fingerprint.
+        plan: The confirmation plan.
+        histories: The learning curves of the runs that are compared and done.
+    """
+    trials = rates_tried(explored, tried)
+    ranges = rate_ranges(explored, trials, score)
+    return {
+        "rate_trials": trials,
+        "rate_ranges": ranges,
+        "batch_norm_ranges": batch_norm_ranges(explored, ranges),
+        "norms": norm_means(plan, histories, set(trials["study"])),
     }

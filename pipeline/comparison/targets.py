@@ -2,7 +2,8 @@
 
 The target is the median of the final validation accuracies of the baseline. A run that never
 reaches it has an infinite time, so there are medians and ranks and no means (AlgoPerf: Dahl et al.,
-Benchmarking Neural Network Training Algorithms, arXiv 2306.07179). No verdict, not corrected.
+Benchmarking Neural Network Training Algorithms, arXiv 2306.07179). The rank tests are a Holm family
+of their own, and no verdict.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +17,13 @@ import scipy  # imports its parts on first use
 from pipeline.comparison.curves import Histories
 from pipeline.comparison.intervals import Array
 from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.significance import holm
 from pipeline.config.plan import BASELINE, Plan
 
 RUNS = ("study", "arm", "seed", "target", "updates", "flops")
 COLUMNS = (
     *("study", "arm", "target", "n", "reached", "updates", "updates_low", "updates_high"),
-    *("flops", "flops_low", "flops_high", "p"),
+    *("flops", "flops_low", "flops_high", "sooner", "p", "p_holm"),
 )
 
 Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
@@ -70,8 +72,10 @@ def time_to_target(plan: Plan, of_runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A table with `COLUMNS`: the number of runs and of those that reached the target, the median
         updates and operations, each with the exact interval of order statistics (95 % at least,
-        NaN below six runs), and the two-sided p of the rank test (Mann and Whitney, 1947) of the
-        updates against the reference; infinite times tie.
+        NaN below six runs); the share of pairs of an arm's run and one of its reference in which
+        the arm's is `sooner`, ties by half, and the two-sided p of this rank test (Mann and
+        Whitney, 1947) of the updates, infinite times tie; and that p after Holm over all arms of
+        the report.
     """
     groups = dict(iter(of_runs.groupby(["study", "arm"], sort=False)))
     rows = []
@@ -82,11 +86,15 @@ def time_to_target(plan: Plan, of_runs: pd.DataFrame) -> pd.DataFrame:
                 continue
             updates, flops = mine["updates"].to_numpy(float), mine["flops"].to_numpy(float)
             reference = groups.get((study.name, arm.against))
-            p = nan if arm.name == BASELINE else _rank_p(updates, reference)
+            tested = (nan, nan) if arm.name == BASELINE else _rank_test(updates, reference)
             reached = int(np.isfinite(updates).sum())
             place = study.name, arm.name, float(mine["target"].iloc[0])
-            rows.append((*place, len(mine), reached, *_median(updates), *_median(flops), p))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+            medians = *_median(updates), *_median(flops)
+            rows.append((*place, len(mine), reached, *medians, *tested, nan))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    compared = table["arm"] != BASELINE
+    table.loc[compared, "p_holm"] = holm(table.loc[compared, "p"].to_numpy(float))
+    return table
 
 
 def _curve(history: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
@@ -123,13 +131,16 @@ def _median(values: Array) -> tuple[float, float, float]:
     return median, float(ordered[cut]), float(ordered[n - 1 - cut])
 
 
-def _rank_p(updates: Array, reference: pd.DataFrame | None) -> float:
-    """Return two-sided p of the rank test; NaN where either has no run or all times are equal."""
+def _rank_test(updates: Array, reference: pd.DataFrame | None) -> tuple[float, float]:
+    """Return the share of pairs in which a run is sooner than one of the reference, and p.
+
+    p is NaN where all times are equal, and both are where the reference has no run.
+    """
     if reference is None:
-        return nan
+        return nan, nan
     others = reference["updates"].to_numpy(float)
     ranks = scipy.stats.rankdata(np.concatenate([updates, others]))
-    if np.ptp(ranks) == 0:
-        return nan
     mine, theirs = ranks[: len(updates)], ranks[len(updates) :]
-    return float(scipy.stats.mannwhitneyu(mine, theirs, alternative="two-sided").pvalue)
+    later, p = scipy.stats.mannwhitneyu(mine, theirs, alternative="two-sided")
+    sooner = 1 - float(later) / (len(mine) * len(theirs))
+    return sooner, float(p) if np.ptp(ranks) else nan

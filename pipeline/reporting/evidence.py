@@ -12,7 +12,7 @@ from pipeline.comparison.bands import BAND
 from pipeline.comparison.levels import COSTS, PRIMARY
 from pipeline.comparison.trust import SEARCHES
 from pipeline.comparison.verdicts import Verdict
-from pipeline.config.plan import BASELINE, Plan, PlannedArm
+from pipeline.config.plan import BASELINE, TUNING, Plan, PlannedArm
 from pipeline.evaluation.methods import ALL_ARMS, GREEDY, INDEPENDENT, SINGLE
 from pipeline.records.runs import STATES
 from pipeline.reporting.markdown import Formatter
@@ -74,6 +74,10 @@ class ReportData:
     curves: pd.DataFrame
     target_times: pd.DataFrame
     targets: pd.DataFrame
+    rate_trials: pd.DataFrame
+    rate_ranges: pd.DataFrame
+    batch_norm_ranges: pd.DataFrame
+    norms: pd.DataFrame
     diagnosis: pd.DataFrame
     correlations: pd.DataFrame
     resolution: pd.DataFrame
@@ -167,6 +171,16 @@ class ReportData:
         """Return the trust checks that failed."""
         return frozenset(self.trust.loc[~self.trust["passed"], "check"])
 
+    def trials(self, study: str, arm: str) -> int:
+        """Return how many settings were tried for an arm, the baseline's in its tuning."""
+        place = (TUNING, BASELINE) if arm == BASELINE else (study, arm)
+        return self._trials.get(place, 1)
+
+    def trials_cell(self, study: str, arm: str) -> dict[str, str]:
+        """Return a column with the trials of an arm where arms search their learning rate."""
+        shown = study in set(self.rate_ranges["study"])
+        return {"trials": str(self.trials(study, arm))} if shown else {}
+
     def label(self, study: str, arm: str) -> str:
         """Return the name of an arm, with its study and its reference if they are not plain."""
         return self.named(study, arm) + self.reference(study, arm)
@@ -208,6 +222,11 @@ class ReportData:
     def baseline(self, metric: str) -> Mapping[str, float]:
         """Return n, mean, low and high of an outcome of the baseline, which all studies share."""
         return self.outcome(self.planned_arms[0][0], BASELINE, metric)
+
+    @cached_property
+    def _trials(self) -> dict[Key, int]:
+        rows = self.searches.to_dict("records")
+        return {(row["study"], row["arm"]): row["trials"] for row in rows}
 
     @cached_property
     def _references(self) -> dict[Key, str]:

@@ -87,8 +87,22 @@ def test_infinite_times_move_a_median_only_once_half_the_runs_have_them():
 
 def test_the_rank_test_ties_runs_that_never_reach_the_target():
     reference = pd.DataFrame({"updates": [5.0, 6.0, 7.0, inf]})
-    p = targets._rank_p(np.array([8.0, 9.0, inf, inf]), reference)
+    sooner, p = targets._rank_test(np.array([8.0, 9.0, inf, inf]), reference)
     ranked = [4, 5, 7, 7], [1, 2, 3, 7]
     assert p == pytest.approx(stats.mannwhitneyu(*ranked).pvalue)
-    assert isnan(targets._rank_p(np.array([inf, inf]), pd.DataFrame({"updates": [inf]})))
-    assert isnan(targets._rank_p(np.array([1.0]), None))
+    assert sooner == (1 + 1 + 0.5 + 0.5) / 16
+    tied = targets._rank_test(np.array([inf, inf]), pd.DataFrame({"updates": [inf]}))
+    assert tied == (0.5, pytest.approx(np.nan, nan_ok=True))
+    assert all(isnan(value) for value in targets._rank_test(np.array([1.0]), None))
+
+
+def test_the_rank_tests_of_a_report_are_a_family_of_their_own(plan):
+    of_runs = times(
+        plan,
+        histories(plan, baseline=[(0.5, 0.9)] * 3, a=[(0.9, 0.9)] * 3, b=[(0.5, 0.9)] * 3),
+        dict.fromkeys(plan.fingerprints(), COST),
+    )
+    table = time_to_target(plan, of_runs).set_index("arm")
+    assert table["sooner"].fillna(-1).to_list() == [-1, 1, 0.5]
+    assert table.loc["a", "p_holm"] == pytest.approx(2 * table.loc["a", "p"])
+    assert table.loc[["baseline", "b"], "p_holm"].isna().all()  # b: all times are equal

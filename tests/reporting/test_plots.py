@@ -19,7 +19,7 @@ from PIL import Image
 from pipeline.reporting import evidence, plots, style
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import Formatter
-from pipeline.reporting.plots import _scores, curves, forest, gap, reliability, strengths
+from pipeline.reporting.plots import _scores, curves, forest, gap, reliability, strengths, training
 
 NAN = math.nan
 ARMS = ["baseline", *(f"arm_{index}" for index in range(14))]
@@ -175,6 +175,15 @@ MIXED = pd.concat(
         tried("arm_1", value="a very long name of a setting {}"),
     ]
 )
+RATES = pd.DataFrame(
+    [
+        {"arm": arm, "learning_rate": 10.0**-place, "validation_accuracy": 0.9 - place / 10}
+        | {"fitted": 0.9, "diverged": place == 3, "chosen": place == 0}
+        for arm in ARMS[:5]
+        for place in range(4)
+    ]
+)
+RANGES = pd.DataFrame({"arm": ARMS[:5], "low": 0.1, "high": 1.0})
 NAMES = [
     "dropout (rate=0.25)",
     "weight_decay (strength=0.005)",
@@ -203,6 +212,13 @@ FIGURES = {
         scores(ARMS[1:5], [1, 2, 3, 4]), PALETTE, "members averaged", "one model"
     ),
     "reliability": lambda: reliability.reliability(bins(ARMS[:5]), PALETTE),
+    "rates": lambda: training.rates(RATES, RANGES, PALETTE),
+    "narrow_rates": lambda: training.rates(
+        RATES.assign(learning_rate=0.2 * RATES["learning_rate"] ** 0.4), RANGES, PALETTE
+    ),
+    "losses": lambda: training.losses(
+        CURVES, {arm: training._look(place, PALETTE[arm]) for place, arm in enumerate(ARMS[:4])}
+    ),
 }
 
 

@@ -25,6 +25,9 @@ from pipeline.comparison.curves import curve_means
 from pipeline.comparison.diagnosis import diagnosis
 from pipeline.comparison.gains import GAIN, MEMBERS, PASSES
 from pipeline.comparison.levels import COSTS
+from pipeline.comparison.norms import norm_means
+from pipeline.comparison.rates import RANGES, WIDENED
+from pipeline.comparison.rates import TRIED as RATES
 from pipeline.comparison.references import COLUMNS as REFERENCES
 from pipeline.comparison.resolution import resolution
 from pipeline.comparison.targets import time_to_target, times
@@ -135,6 +138,10 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         curves=curve_means(plan, histories),
         target_times=of_runs,
         targets=time_to_target(plan, of_runs),
+        rate_trials=pd.DataFrame(columns=list(RATES)),
+        rate_ranges=pd.DataFrame(columns=list(RANGES)),
+        batch_norm_ranges=pd.DataFrame(columns=list(WIDENED)),
+        norms=norm_means(plan, {}, ()),
         diagnosis=diagnosis(plan, outcomes),
         correlations=gap_correlations(outcomes),
         resolution=resolution(928, 0, 928 / 1078),

@@ -8,9 +8,11 @@ from pipeline.training.trainer import Trained, train
 
 
 def train_two_steps(trial: Trial, pool: Arrays) -> Trained:
-    """Train two batches, or what half of the pool has."""
+    """Train two batches, or one twice; of half of the pool at most."""
     config = run_config(trial, Streams.of(0))
-    size = min(2 * config.training["batch_size"], len(pool.labels) // 2)
+    batch, half = config.training["batch_size"], len(pool.labels) // 2
+    epochs = 2 if batch <= half < 2 * batch else 1
+    size = batch if epochs == 2 else min(2 * batch, half)
     data = config.data | {"train_size": size, "validation_size": None}
-    training = config.training | {"epochs": 1, "curve_points": 1}
+    training = config.training | {"epochs": epochs, "curve_points": 1}
     return train(config.model_copy(update={"data": data, "training": training}), pool)

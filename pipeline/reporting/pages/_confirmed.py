@@ -36,6 +36,7 @@ def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
     cells = [
         {
             "arm": row["arm"],
+            **data.trials_cell(row["study"], row["arm"]),
             "baseline (%)": data.format.percent(row["baseline_mean"]),
             "arm (%)": data.format.percent(row["arm_mean"]),
             **_tests(data, row),
@@ -62,6 +63,7 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
     cells = [
         {
             "arm": row["arm"],
+            **data.trials_cell(row["study"], row["arm"]),
             "metric": METRICS[row["metric"]].label,
             "baseline": data.format.score(row["metric"], row["baseline_mean"]),
             "arm mean": data.format.score(row["metric"], row["arm_mean"]),

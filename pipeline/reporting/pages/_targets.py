@@ -2,7 +2,7 @@
 
 import math
 
-from pipeline.config.plan import PlannedStudy
+from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 
@@ -18,13 +18,16 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
     cells = [
         {
             "arm": row["arm"],
+            **data.trials_cell(study.name, row["arm"]),
             "n": f"{row['n']:.0f}",
             "reached": f"{row['reached']:.0f}",
             "updates": _number(row["updates"]),
             "95 % interval": _interval(row["updates_low"], row["updates_high"]),
             "operations": _number(row["flops"]),
             "interval": _interval(row["flops_low"], row["flops_high"]),
+            "sooner (%)": md.format_number(100 * row["sooner"], 0),
             "p": md.format_p(row["p"]),
+            "p (Holm)": md.format_p(row["p_holm"]),
         }
         for row in rows
     ]
@@ -32,14 +35,21 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
         f"n: done confirmation runs; reached: those that reach the target, {target} % validation "
         "accuracy, the median of the baseline's final ones. Rule: deterministic. Updates "
         "and operations (FLOPs) until then: medians over runs. Interval: exact, of order "
-        "statistics. A run that never reaches it counts as infinitely late. p: "
-        "two-sided rank test of the updates against the reference; not corrected, no verdict."
+        "statistics. A run that never reaches it counts as infinitely late. Sooner: of all pairs "
+        "of a run of the arm and one of its reference, those in which the arm's is sooner, ties by "
+        "half. p: two-sided rank test of the updates against the reference; p (Holm): corrected "
+        f"over {_family(data)}, apart from the verdicts."
     )
     image = (
         f"![Time to target in {study.name}: the share of runs of each arm that have reached the "
         f"target, against updates](../figures/targets_{study.name}.png)"
     )
     return md.join_parts(md.format_table(cells, caption, words=("arm",)), image)
+
+
+def _family(data: ReportData) -> str:
+    """Return how many rank tests the correction is over."""
+    return md.format_count(len(data.targets[data.targets["arm"] != BASELINE]), "such test")
 
 
 def _number(value: float) -> str:

@@ -7,12 +7,13 @@ import pandas as pd
 
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
-from pipeline.config.plan import BASELINE, PlannedStudy
+from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import MOST, ReportData
 from pipeline.reporting.labels import efficiency_name, setting_cell, verdict_label
 from pipeline.reporting.pages._data_size import data_size_figure, has_sizes
 from pipeline.reporting.pages._diagnosis import diagnosis_section
+from pipeline.reporting.pages._findings import findings
 from pipeline.reporting.pages._interactions import interaction_lines
 from pipeline.reporting.pages._page import Page, incomplete_runs
 from pipeline.reporting.pages._recipe import recipe_section
@@ -36,6 +37,7 @@ VERDICTS = {  # (verdict, below the margin): the words after one arm and after s
 RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
 ARM = "arm: setting"
 INTERVAL_WORDS = f"with the {md.INTERVAL} of the mean over seeds, not corrected"
+TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
 NAMED = 3  # arms of one verdict that the headline names; more are counted
 FOREST = (
     "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
@@ -53,7 +55,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
     sources = f"{published} [Figures and sources](pages/published.md)." if published else ""
     note = f"*The figure shows only the {MOST} largest differences.*"
     parts = [
-        f"# Which regularizers close the gap: {data.confirmation.protocol}",
+        f"# {title(data)}: {data.confirmation.protocol}",
         headline(data),
         md.section("Recipe", recipe_section(data)),
         "## Arms",
@@ -67,6 +69,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Accuracy against cost", cost_figure(data)),
         md.section("Diagnosis", diagnosis_section(data)),
         smallest_gap(data),
+        md.section("Training choices", training_findings(data)),
         md.section("Interactions", interaction_lines(data)),
         md.section("Published and measured", sources),
         md.section("Precision", standard_error_sentence(data)),
@@ -74,6 +77,34 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Pages", _contents(pages)),
     ]
     return md.join_parts(*parts) + "\n"
+
+
+def title(data: ReportData) -> str:
+    """Return the question of a report, by what its arms change."""
+    arms = [arm for _, arm in data.planned_arms[1:]]
+    training = [arm for arm in arms if _is_training_choice(arm)]
+    if not training:
+        return "Which regularizers close the gap"
+    if len(training) < len(arms):
+        return "Which regularizers and training choices help"
+    return "Which training choices help"
+
+
+def _is_training_choice(arm: PlannedArm) -> bool:
+    """Return whether an arm changes how or what is trained, rather than adds a regularizer."""
+    if arm.factor.regularizers:
+        return any(key.startswith(TRAINED) for key in arm.factor.protocol)
+    return not all(key.startswith("data.") for key in arm.factor.protocol)
+
+
+def training_findings(data: ReportData) -> str:
+    """Return the answers of all studies of training choices, each with a link to its page."""
+    lines = [
+        f"{line} [Study {study.name}](pages/study_{study.name}.md)."
+        for study in data.confirmation.studies_of("comparison")
+        for line in findings(data, study)
+    ]
+    return md.format_bullets(lines)
 
 
 def headline(data: ReportData) -> str:
@@ -205,9 +236,11 @@ def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
     training, test = data.cost_ratios.get(key, (nan, nan))
     setting = setting_cell(row["setting"])
     name = row["arm"] + data.reference(*key)
+    trained = not data.rate_ranges.empty
     return {
         ARM: name if setting == md.VOID else f"{name}: {setting}",
         **study,
+        **({"trials": str(data.trials(row["study"], row["arm"]))} if trained else {}),
         "verdict": verdict_label(row),
         f"difference [{md.INTERVAL}]": _unbroken(data.format.change(row, unit="")),
         "change of gap": _unbroken(data.format.change(gap, unit="")) if gap else md.VOID,

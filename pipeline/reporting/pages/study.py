@@ -15,6 +15,7 @@ from pipeline.reporting.evidence import FEWEST, ReportData, of
 from pipeline.reporting.labels import setting_cell
 from pipeline.reporting.pages._confirmed import confirmed
 from pipeline.reporting.pages._data_size import data_size_section
+from pipeline.reporting.pages._findings import findings
 from pipeline.reporting.pages._interactions import interaction_table
 from pipeline.reporting.pages._page import (
     MEAN_INTERVAL,
@@ -26,6 +27,7 @@ from pipeline.reporting.pages._page import (
     study_page,
 )
 from pipeline.reporting.pages._targets import target_section
+from pipeline.reporting.pages._training import loss_section, norm_section, rate_section
 from pipeline.reporting.pages.averaging import pass_figure
 
 ORDER = 60
@@ -54,14 +56,18 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
         title,
         f"{md.escape(study.question)} {changes(study)} Protocol: {data.confirmation.protocol}, "
         "described in [how it was measured](method.md).",
+        md.section("Findings", md.format_bullets(findings(data, study))),
         strengths_section(data, study.name),
+        md.section("Learning rates", rate_section(data, study)),
         md.section("Confirmation", confirmed(data, study)),
         data_size_section(study),
         md.section("Interactions", interaction_table(data, study.name)),
         rules_section(data, study),
         md.section("Noise passes averaged", pass_figure(data, study.name)),
         md.section("Learning curves", _curves(data, study)),
+        md.section("Loss against updates", loss_section(data, study)),
         md.section("Time to target", target_section(data, study)),
+        md.section("Norms of weights, gradients and updates", norm_section(data, study)),
         md.section("Audit", audit_table(data, study)),
         runs_section(runs),
     )

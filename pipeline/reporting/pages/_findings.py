@@ -1,0 +1,188 @@
+"""Answer the questions that a study of training choices asks, from its tables.
+
+Each answer is one line: the question, yes or no or not shown, and the numbers it follows from.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.comparison.levels import LEVEL, NARROWER, RATE, UNDECIDED, WIDER, WITHIN
+from pipeline.comparison.verdicts import Verdict
+from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.labels import canonical, verdict_label
+from pipeline.reporting.pages._targets import NEVER
+from pipeline.reporting.pages._training import format_factor, format_range, format_seeds
+
+OPTIMIZER = "training.optimizer"
+MOMENTUM = "training.optimizer.momentum"
+SCHEDULE = "training.schedule"
+NOT_SHOWN = "Not shown"
+GOOD = (Verdict.HELPS, Verdict.EQUIVALENT)
+
+
+def findings(data: ReportData, study: PlannedStudy) -> list[str]:
+    """Return a line for every question that the arms of a study answer."""
+    return [
+        *_untuned_optimizers(data, study),
+        *_momentum(data, study),
+        *_decay_of_rate(data, study),
+        *_batch_norm(data, study),
+        *_soonest(data, study),
+    ]
+
+
+def _untuned_optimizers(data: ReportData, study: PlannedStudy) -> Iterator[str]:
+    """Compare an optimizer at a rate that nobody searched with the same one with its own rate."""
+    tuned = set(of(data.rate_ranges, study.name)["arm"])
+    for arm in study.arms:
+        if OPTIMIZER not in arm.factor.protocol or arm.name in tuned:
+            continue
+        for other in study.arms:
+            if other.name in tuned and _optimizer(arm) == _optimizer(other):
+                fixed, searched = (_judged(data, study, one) for one in (arm, other))
+                if not (fixed and searched):
+                    continue
+                name = _name(arm.factor.protocol[OPTIMIZER])
+                yield (
+                    f"Is {name} untuned a good default, against the tuned baseline? "
+                    f"{_default(fixed)}: **{arm.name}** {_result(data, fixed)}. "
+                    f"Tuned, with {data.trials(study.name, other.name)} trials, **{other.name}** "
+                    f"{_result(data, searched)}."
+                )
+
+
+def _optimizer(arm: PlannedArm) -> str:
+    """Return the optimizer and what else an arm changes, except for the learning rate."""
+    values = {key: value for key, value in arm.factor.protocol.items() if key != RATE}
+    return canonical([values, list(arm.factor.regularizers)]) if OPTIMIZER in values else ""
+
+
+def _default(row: md.Row) -> str:
+    if row["verdict"] in GOOD:
+        return "Yes"
+    return "No" if row["verdict"] == Verdict.HURTS else NOT_SHOWN
+
+
+def _momentum(data: ReportData, study: PlannedStudy) -> Iterator[str]:
+    """Compare the time to target of arms without momentum with that of the baseline with it."""
+    given = data.confirmation.settings.get("training", {}).get("optimizer", {})
+    if not given.get("momentum"):
+        return
+    rows = _targets(data, study)
+    for arm in study.arms:
+        if not _is_without_momentum(arm) or arm.against != BASELINE or arm.name not in rows:
+            continue
+        row = rows[arm.name]
+        answer = NOT_SHOWN
+        if row["p_holm"] < LEVEL:
+            answer = "Yes" if row["sooner"] < 0.5 else "No, later"
+        yield (
+            f"Does momentum reach the target sooner? {answer}: the median is "
+            f"{_updates(rows[BASELINE])} with momentum {given['momentum']:g} (baseline), "
+            f"{_updates(row)} without (**{arm.name}**); {_rank(row)}."
+        )
+
+
+def _is_without_momentum(arm: PlannedArm) -> bool:
+    changed = arm.factor.protocol
+    whole = changed.get(OPTIMIZER)
+    if isinstance(whole, Mapping) and whole.get("name") == "sgd":
+        return whole.get("momentum") == 0
+    return changed.get(MOMENTUM) == 0
+
+
+def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[str]:
+    """Compare a constant learning rate with the schedule of the baseline."""
+    given = _name(data.confirmation.settings.get("training", {}).get("schedule"))
+    answers = {
+        Verdict.HURTS: "Yes",
+        Verdict.HELPS: "No, it is worse",
+        Verdict.EQUIVALENT: "No, it makes no difference above the margin",
+        Verdict.INCONCLUSIVE: NOT_SHOWN,
+    }
+    for arm in study.arms:
+        if given == "constant" or _name(arm.factor.protocol.get(SCHEDULE)) != "constant":
+            continue
+        row = _judged(data, study, arm)
+        if row and arm.against == BASELINE and OPTIMIZER not in arm.factor.protocol:
+            yield (
+                "Does lowering the learning rate improve the end of training? "
+                f"{answers[row['verdict']]}: against {given} (baseline), a rate that stays "
+                f"**{arm.name}** {_result(data, row)}."
+            )
+
+
+def _batch_norm(data: ReportData, study: PlannedStudy) -> Iterator[str]:
+    """Compare the ranges of rates of the network without batch norm and of the same with it."""
+    ranges = {row["arm"]: row for row in of(data.rate_ranges, study.name).to_dict("records")}
+    answers = {
+        WIDER: "Yes",
+        NARROWER: "No",
+        UNDECIDED: "Undecided, for trials end within a range or seeds differ",
+    }
+    for row in of(data.batch_norm_ranges, study.name).to_dict("records"):
+        without, with_it = ranges[row["arm"]], ranges[row["with"]]
+        yield (
+            "Does batch norm widen the range of learning rates that work? "
+            f"{answers[row['batch_norm']]}: within {md.format_margin(WITHIN)} of its best, "
+            f"**{row['with']}**, with batch norm, works over a factor of {format_factor(with_it)} "
+            f"({format_range(with_it)}), **{row['arm']}** over {format_factor(without)} "
+            f"({format_range(without)}). In single seeds: {format_seeds(with_it)} with it, "
+            f"{format_seeds(without)} without. This describes {with_it['seeds']} exploration seeds."
+        )
+
+
+def _soonest(data: ReportData, study: PlannedStudy) -> Iterator[str]:
+    """Name the arms that reach the target sooner or later than their reference."""
+    if of(data.rate_ranges, study.name).empty:
+        return
+    rows = [row for row in _targets(data, study).values() if row["arm"] != BASELINE]
+    if not rows:
+        return
+    shown = [row for row in rows if row["p_holm"] < LEVEL]
+    groups = {
+        "sooner": [_arrival(row) for row in shown if row["sooner"] > 0.5],
+        "later": [_arrival(row) for row in shown if row["sooner"] < 0.5],
+    }
+    named = [f"{word}: {md.format_list(arms)}" for word, arms in groups.items() if arms]
+    start = "Which arms reach the target sooner or later than their reference?"
+    answer = "; ".join(named) or "not shown for any"
+    yield f"{start} {answer[0].upper()}{answer[1:]}."
+
+
+def _arrival(row: md.Row) -> str:
+    return f"**{row['arm']}** ({_updates(row)}, {_rank(row)})"
+
+
+def _targets(data: ReportData, study: PlannedStudy) -> dict[str, md.Row]:
+    return {row["arm"]: row for row in of(data.targets, study.name).to_dict("records")}
+
+
+def _updates(row: md.Row) -> str:
+    value = row["updates"]
+    return NEVER if value == float("inf") else f"{md.format_operations(value)} updates"
+
+
+def _rank(row: md.Row) -> str:
+    return f"p (Holm) {md.format_p(row['p_holm'])}"
+
+
+def _judged(data: ReportData, study: PlannedStudy, arm: PlannedArm) -> md.Row | None:
+    """Return the contrast of an arm that carries a verdict, None without pairs."""
+    rows = of(data.primary, study.name)
+    found = rows[(rows["arm"] == arm.name) & rows["difference"].notna()].to_dict("records")
+    return found[0] if found else None
+
+
+def _result(data: ReportData, row: md.Row) -> str:
+    """Return a verdict with its difference: hurts (-1.5 points [-2.4, -0.6])."""
+    verdict = row["verdict"]
+    words = verdict_label(row) if verdict in (Verdict.HELPS, Verdict.HURTS) else f"is {verdict}"
+    return f"{words} ({data.format.change(row)})"
+
+
+def _name(value: Any) -> str:
+    """Return the name of an optimizer or a schedule, however it is written."""
+    return str(value["name"]) if isinstance(value, Mapping) else str(value or "")

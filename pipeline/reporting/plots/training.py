@@ -1,0 +1,199 @@
+"""Draw training where arms search their learning rate: rates tried, loss and norms over updates."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+from pipeline.comparison.norms import NORMS
+from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.plots.curves import set_logarithmic
+from pipeline.reporting.style import (
+    DARK,
+    DASHES,
+    MARKERS,
+    STAR,
+    WIDTH,
+    add_legend,
+    arm_colors,
+    style,
+)
+
+BAND = 0.12  # opacity; many bands lie over each other
+DEPTH = 12.0  # points below the best that are shown
+MARGIN = 0.8  # points
+NARROW = 30  # ratio of rates, below which there are ticks within a decade
+SPLITS = {"train": "training loss", "validation": "validation loss"}
+NAMES = {
+    "squared_weight_norm": "squared norm of weights",
+    "gradient_norm": "norm of gradient",
+    "update_ratio": "update / weights",
+}
+Looks = Mapping[str, Mapping[str, Any]]
+
+
+def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of every study with an arm that searches its learning rate."""
+    palette = arm_colors(data)
+    for study in data.confirmation.studies_of("comparison"):
+        trials = of(data.rate_trials, study.name)
+        if trials.empty:
+            continue
+        yield f"rates_{study.name}", rates(trials, of(data.rate_ranges, study.name), palette)
+        arms = {arm.name: _look(place, palette[arm.name]) for place, arm in enumerate(study.arms)}
+        curves = of(data.curves, study.name)
+        if len(curves):
+            yield f"loss_{study.name}", losses(curves, arms)
+        norms = of(data.norms, study.name)
+        if len(norms):
+            yield f"norms_{study.name}", measures(norms, arms)
+
+
+def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
+    """Return a figure of validation accuracy against learning rate, a panel per arm.
+
+    `trials` has arm, learning_rate, validation_accuracy and fitted (fractions), and whether a trial
+    is the chosen one and how many of its runs diverged; `ranges` has arm, low and high. All panels
+    share both axes. A trial far below the best is drawn at the lower end.
+    """
+    arms = list(dict.fromkeys(trials["arm"]))
+    ends = ranges.set_index("arm")[["low", "high"]]
+    bottom, top = _limits(trials)
+    with style():
+        columns = min(2, len(arms))
+        rows = -(-len(arms) // columns)
+        figure = Figure(figsize=(WIDTH, 2.4 * rows + 1.2), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for ax, arm in zip(panels.flat, arms, strict=False):
+            low, high = ends.loc[arm]
+            if pd.notna(low):
+                ax.axvspan(low, high, color=palette[arm], alpha=BAND, linewidth=0)
+            draw_rates(ax, trials[trials["arm"] == arm], palette[arm], bottom)
+            ax.set_title(arm)
+        for ax in panels.flat[len(arms) :]:
+            ax.set_visible(False)
+        for place in range(columns):
+            lowest = panels[(len(arms) - 1 - place) // columns, place]
+            lowest.tick_params(labelbottom=True)
+            lowest.set_xlabel("learning rate")
+        _set_rates(panels[0, 0], trials["learning_rate"])
+        panels[0, 0].set_ylim(bottom - MARGIN, top + MARGIN)
+        figure.supylabel("validation accuracy (%)", fontsize=14)
+        _add_rate_legend(figure, trials, bottom)
+    return figure
+
+
+def draw_rates(ax: Axes, trials: pd.DataFrame, color: str, bottom: float) -> None:
+    """Draw the trials of one arm and its response curve; those below `bottom` (%) stand there."""
+    trials = trials.sort_values("learning_rate")
+    accuracy = 100 * trials["validation_accuracy"]
+    diverged = trials["diverged"] > 0
+    is_low = (accuracy < bottom) & ~diverged
+    marks = {"o": ~diverged & ~is_low, "v": is_low, "x": diverged}
+    ax.plot(trials["learning_rate"], 100 * trials["fitted"], color=color, linestyle=":")
+    for marker, chosen in marks.items():
+        heights = accuracy[chosen] if marker == "o" else [bottom] * len(trials[chosen])
+        ax.plot(trials["learning_rate"][chosen], heights, color=color, linestyle="", marker=marker)
+    star = trials["chosen"].to_numpy(bool)
+    ax.plot(trials["learning_rate"][star], accuracy[star], linestyle="", color=color, **STAR)
+
+
+def losses(curves: pd.DataFrame, arms: Looks) -> Figure:
+    """Return a figure of the loss against updates, a panel for each split; `arms` has the looks."""
+    panels = {
+        title: curves[curves["split"] == split].rename(
+            columns={"loss": "mean", "loss_low": "low", "loss_high": "high"}
+        )
+        for split, title in SPLITS.items()
+    }
+    return _over_updates({name: frame for name, frame in panels.items() if len(frame)}, arms)
+
+
+def measures(norms: pd.DataFrame, arms: Looks) -> Figure:
+    """Return a figure of the norms against updates, a panel for each."""
+    panels = {NAMES[name]: norms[norms["measure"] == name] for name in NORMS}
+    return _over_updates({name: frame for name, frame in panels.items() if len(frame)}, arms)
+
+
+def _over_updates(panels: Mapping[str, pd.DataFrame], arms: Looks) -> Figure:
+    """Return a figure with a logarithmic panel for each table of arm, updates, mean, low, high."""
+    with style():
+        legend = 0.3 * len(arms)
+        figure = Figure(figsize=(WIDTH, 2.9 * len(panels) + 0.5 + legend / 2), layout="constrained")
+        axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
+        for ax, (name, frame) in zip(axes, panels.items(), strict=True):
+            for arm, look in arms.items():
+                rows = frame[frame["arm"] == arm].sort_values("updates")
+                ax.plot(rows["updates"], rows["mean"], markersize=5, **look)
+                bounds = rows["low"].astype(float), rows["high"].astype(float)
+                ax.fill_between(
+                    rows["updates"].astype(float),
+                    *bounds,
+                    color=look["color"],
+                    alpha=BAND,
+                    linewidth=0,
+                )
+            ax.set_ylabel(name)
+            set_logarithmic(ax, frame["mean"].astype(float))
+        axes[-1].set_xlabel("updates")
+        add_legend(figure, {arm: look for arm, look in arms.items() if _is_shown(arm, panels)})
+    return figure
+
+
+def _is_shown(arm: str, panels: Mapping[str, pd.DataFrame]) -> bool:
+    return any((frame["arm"] == arm).any() for frame in panels.values())
+
+
+def _look(place: int, color: str) -> dict[str, Any]:
+    """Return how an arm is drawn: the baseline dashed, others by color and marker."""
+    if place == 0:
+        return {"color": DARK, "linestyle": DASHES}
+    return {"color": color, "marker": MARKERS[(place - 1) % len(MARKERS)]}
+
+
+def _set_rates(ax: Axes, rates: pd.Series) -> None:
+    """Make the horizontal axis logarithmic, with plain labels that do not overlap."""
+    span = rates.max() / rates.min()
+    subs = (1.0, 2.0, 5.0) if span < NARROW else (1.0,)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=5))
+    ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _add_rate_legend(figure: Figure, trials: pd.DataFrame, bottom: float) -> None:
+    """Add what the marks mean below a figure."""
+    dot: dict[str, Any] = {"color": DARK, "linestyle": ""}
+    is_low = (100 * trials["validation_accuracy"] < bottom) & (trials["diverged"] == 0)
+    looks: dict[str, tuple[bool, Artist]] = {
+        "trial": (True, Line2D([], [], marker="o", **dot)),
+        "chosen": (True, Line2D([], [], **dot, **STAR)),
+        "response curve": (
+            bool(trials["fitted"].notna().any()),
+            Line2D([], [], color=DARK, linestyle=":"),
+        ),
+        "range that works": (True, Patch(color=DARK, alpha=BAND)),
+        f"below {bottom:.0f} %": (bool(is_low.any()), Line2D([], [], marker="v", **dot)),
+        "a run diverged": (bool((trials["diverged"] > 0).any()), Line2D([], [], marker="x", **dot)),
+    }
+    shown = {name: artist for name, (is_there, artist) in looks.items() if is_there}
+    figure.legend(
+        list(shown.values()), list(shown), loc="outside lower center", ncols=min(3, len(shown))
+    )
+
+
+def _limits(trials: pd.DataFrame) -> tuple[float, float]:
+    """Return the lowest and the highest accuracy to show (%), without collapsed trials."""
+    scores = 100 * trials["validation_accuracy"].dropna()
+    if scores.empty:
+        return 0.0, 100.0
+    top = float(scores.max())
+    bottom = max(float(scores.min()), top - DEPTH)
+    return float(math.floor(bottom)), top

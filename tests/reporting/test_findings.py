@@ -1,0 +1,178 @@
+"""Answers of a study of training choices: each follows from the tables, and each can be no."""
+
+from math import inf, nan
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from pipeline.config.plan import Factor, PlannedArm, PlannedStudy
+from pipeline.reporting.markdown import Formatter
+from pipeline.reporting.pages._findings import findings
+from pipeline.reporting.pages.front import title
+
+SGD = {"name": "sgd", "momentum": 0.9, "nesterov": True}
+TRAINING = {"optimizer": SGD, "schedule": {"name": "one_cycle"}}
+SEARCHED = {"training.learning_rate": "searched"}
+ADAM = {"training.optimizer": "adam"}
+
+
+def arm(name, protocol=None, regularizers=(), against="baseline"):
+    factor = Factor(protocol=protocol or {}, regularizers=regularizers)
+    return PlannedArm(name=name, factor=factor, against=against)
+
+
+def ranges(*arms, **values):
+    row = {"study": "s", "trials": 5, "seeds": 2, "basis": "curve", "low": 0.01, "high": 0.1}
+    row |= {
+        "low_open": False,
+        "high_open": False,
+        "factor": 10.0,
+        "chosen": 0.05,
+        "least": 9.0,
+        "most": inf,
+        **values,
+    }
+    return pd.DataFrame([{**row, "arm": name} for name in arms], columns=["arm", *row])
+
+
+def targets(**rows):
+    """Return times to target by arm: median updates, sooner and p (Holm)."""
+    columns = ["study", "arm", "updates", "sooner", "p_holm"]
+    return pd.DataFrame([("s", name, *values) for name, values in rows.items()], columns=columns)
+
+
+def answers(arms, tried=None, verdicts=None, arrived=None, widened=(), training=TRAINING):
+    rows = [
+        {"study": "s", "arm": name, "difference": -0.02, "low": -0.03, "high": -0.01}
+        | {"verdict": verdict, "below_margin": False}
+        for name, verdict in (verdicts or {}).items()
+    ]
+    data = SimpleNamespace(
+        confirmation=SimpleNamespace(settings={"training": training}),
+        rate_ranges=ranges() if tried is None else tried,
+        batch_norm_ranges=pd.DataFrame(widened, columns=["study", "arm", "with", "batch_norm"]),
+        targets=targets() if arrived is None else arrived,
+        primary=pd.DataFrame(
+            rows, columns=["study", "arm", "difference", "low", "high", "verdict", "below_margin"]
+        ),
+        format=Formatter(),
+        trials=lambda study, name: 8,
+    )
+    return findings(data, PlannedStudy(name="s", question="?", arms=(arm("baseline"), *arms)))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "answer"),
+    [
+        ("hurts", "No: **fixed** hurts (-2.0 points [-3.0, -1.0])"),
+        ("helps", "Yes: **fixed** helps"),
+        ("equivalent", "Yes: **fixed** is equivalent"),
+        ("inconclusive", "Not shown: **fixed** is inconclusive"),
+    ],
+)
+def test_whether_an_untuned_optimizer_is_a_good_default(verdict, answer):
+    arms = [arm("tuned", ADAM | SEARCHED), arm("fixed", ADAM | {"training.learning_rate": 0.001})]
+    (line,) = answers(arms, ranges("tuned"), {"fixed": verdict, "tuned": "helps"})
+    assert line.startswith(f"Is adam untuned a good default, against the tuned baseline? {answer}")
+    assert "Tuned, with 8 trials, **tuned** helps" in line
+
+
+def test_an_optimizer_is_compared_with_itself_alone():
+    others = [
+        arm("tuned", {"training.optimizer": "rmsprop"} | SEARCHED),
+        arm("decayed", ADAM | SEARCHED, ("weight_decay",)),
+        arm("fixed", ADAM),
+    ]
+    verdicts = dict.fromkeys(("tuned", "decayed", "fixed"), "helps")
+    assert answers(others, ranges("tuned", "decayed"), verdicts) == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "sooner", "p", "answer"),
+    [
+        ({"training.optimizer.momentum": 0.0}, 0.2, 0.01, "Yes"),
+        ({"training.optimizer": SGD | {"momentum": 0.0}}, 0.8, 0.01, "No, later"),
+        ({"training.optimizer.momentum": 0.0}, 0.2, 0.3, "Not shown"),
+        ({"training.optimizer.momentum": 0.0}, 0.5, nan, "Not shown"),
+    ],
+)
+def test_whether_momentum_reaches_the_target_sooner(protocol, sooner, p, answer):
+    arrived = targets(baseline=(90, nan, nan), plain=(inf, sooner, p))
+    (line,) = answers([arm("plain", protocol)], arrived=arrived)
+    start = "Does momentum reach the target sooner?"
+    assert line.startswith(f"{start} {answer}: the median is 90 updates with momentum 0.9")
+    assert "not reached without (**plain**)" in line
+
+
+def test_momentum_is_asked_about_where_one_side_has_it():
+    arrived = targets(baseline=(90, nan, nan), plain=(80, 0.2, 0.01), adam=(80, 0.2, 0.01))
+    assert answers([arm("adam", ADAM)], arrived=arrived) == []
+    plain = {"optimizer": SGD | {"momentum": 0.0}, "schedule": "one_cycle"}
+    changed = arm("plain", {"training.optimizer.momentum": 0.0})
+    assert answers([changed], arrived=arrived, training=plain) == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "answer"),
+    [
+        ("hurts", "Yes"),
+        ("helps", "No, it is worse"),
+        ("equivalent", "No, it makes no difference above the margin"),
+        ("inconclusive", "Not shown"),
+    ],
+)
+def test_whether_lowering_the_rate_improves_the_end(verdict, answer):
+    changed = arm("flat", {"training.schedule": "constant"})
+    (line,) = answers([changed], verdicts={"flat": verdict})
+    assert f"improve the end of training? {answer}: against one_cycle (baseline)" in line
+    constant = {"optimizer": SGD, "schedule": {"name": "constant"}}
+    assert answers([changed], verdicts={"flat": verdict}, training=constant) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "answer"), [("wider", "Yes"), ("narrower", "No"), ("undecided", "Undecided")]
+)
+def test_whether_batch_norm_widens_the_range(outcome, answer):
+    tried = ranges("baseline", "plain")
+    (line,) = answers([arm("plain")], tried, widened=[("s", "plain", "baseline", outcome)])
+    assert f"that work? {answer}" in line
+    assert "over a factor of 10 (0.01 to 0.1)" in line
+    assert "In single seeds: 9 to open with it" in line
+
+
+def test_arms_that_arrive_at_another_time_are_named_by_their_corrected_p():
+    arrived = targets(
+        baseline=(90, nan, nan), a=(60, 0.9, 0.01), b=(inf, 0.1, 0.02), c=(60, 0.8, 0.06)
+    )
+    (line,) = answers([arm("a"), arm("b"), arm("c")], ranges("a"), arrived=arrived)
+    assert line.endswith(
+        "? Sooner: **a** (60 updates, p (Holm) 0.010); later: **b** (not reached, p (Holm) 0.020)."
+    )
+    arrived["p_holm"] = nan
+    (line,) = answers([arm("a")], ranges("a"), arrived=arrived)
+    assert line.endswith("? Not shown for any.")
+
+
+@pytest.mark.parametrize(
+    ("arms", "expected"),
+    [
+        ([arm("dropout", regularizers=("dropout",))], "Which regularizers close the gap"),
+        ([arm("adam", ADAM)], "Which training choices help"),
+        (
+            [arm("adam", ADAM), arm("dropout", regularizers=("dropout",))],
+            "Which regularizers and training choices help",
+        ),
+        ([arm("adamw", ADAM, ("weight_decay",))], "Which training choices help"),
+        (
+            [
+                arm("longer", {"training.epochs": 9}, ("dropout",)),
+                arm("less", {"data.train_size": 9}),
+            ],
+            "Which regularizers close the gap",
+        ),
+    ],
+)
+def test_a_report_is_titled_by_what_its_arms_change(arms, expected):
+    planned = [("s", one) for one in (arm("baseline"), *arms)]
+    assert title(SimpleNamespace(planned_arms=planned)) == expected
