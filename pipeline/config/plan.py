@@ -126,12 +126,14 @@ class Plan(Settings):
     Attributes:
         settings: The resolved protocol (data, model, training), with `tuned` values.
         tuned: Protocol values chosen for the baseline, by dotted key.
+        overridden: The dotted keys whose values `params.yaml` gives in place of the protocol.
     """
 
     protocol: str
     phase: Phase
     settings: dict[str, Any]
     tuned: dict[str, Any] = Field(default_factory=dict)
+    overridden: tuple[str, ...] = ()
     margin: float
     optimal_error: float = 0.0
     data_digest: str

@@ -62,6 +62,7 @@ class Experiment:
         tuning: The baseline with every value that the protocol tunes; None where it tunes none.
         tuned: The chosen values by dotted key; empty where none are chosen yet.
         untuned: The values of the protocol in their place.
+        overridden: The dotted keys whose values `params.yaml` gives.
     """
 
     protocol: Protocol
@@ -69,6 +70,7 @@ class Experiment:
     tuning: Arm | None = None
     tuned: Mapping[str, Any] = field(default_factory=dict)
     untuned: Mapping[str, Any] = field(default_factory=dict)
+    overridden: tuple[str, ...] = ()
 
 
 class _Document(Settings):
@@ -120,7 +122,8 @@ def read_experiment(
     tuned = dict(tuned or {})
     before = {key: value_of(written, key) for key in tuned}
     untuned = {key: value for key, value in before.items() if value != tuned[key]}
-    return Experiment(protocol, tuple(studies), tuning, tuned, untuned)
+    overrides = tuple(parameters.overrides())
+    return Experiment(protocol, tuple(studies), tuning, tuned, untuned, overrides)
 
 
 def tuning_study(arm: Arm) -> Study:

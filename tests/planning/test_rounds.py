@@ -342,6 +342,8 @@ def test_an_override_of_a_tuned_value_fixes_it(read, project):
     experiment = read_experiment("tiny")
     assert experiment.tuning is None
     assert experiment.protocol.training.learning_rate == 0.03
+    plan = explore(lambda tuned: read_experiment("tiny", tuned=tuned), "digest", {}).plan
+    assert "training.learning_rate" in plan.overridden
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from pipeline.reporting.evidence import ReportData
 Rows = Sequence[md.Row]
 NAMED = 3  # arms that a line names; more are counted
 PARAMETERS = "`params.yaml`"
+GIVEN = f"{PARAMETERS}, or `-S`, gives"
+RATE = "training.learning_rate"
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
 METHOD = "[What each check measures](pages/method.md#trust-checks)."
 
@@ -53,7 +55,7 @@ def not_above(data: ReportData) -> str:
 
 
 def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
-    row, file = rows[0], _protocol_file(data)
+    row = rows[0]
     trials = md.format_count(int(row["value"]), "trial")
     if not failed:
         bound = ", beyond which none is allowed" if row["at_bound"] else ""
@@ -63,14 +65,26 @@ def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
     if row["value"] > 1:
         return (
             f"The best value of the baseline is at an end of those tried ({_place(row)}; "
-            f"{trials}). Widen `tune` in {file}."
+            f"{trials}). Widen `tune` in {_tune_file(data)}."
         )
+    return f"The baseline is not tuned. {_how_to_tune(data, is_searched=row['value'] > 0)}"
+
+
+def _how_to_tune(data: ReportData, *, is_searched: bool) -> str:
+    """Return what to change, and in which file, for a baseline without several trials."""
     rate = data.confirmation.settings["training"]["learning_rate"]
-    space = f"{{log: [{0.1 * rate:g}, {10 * rate:g}], points: 5}}"
-    return (
-        f"The baseline is not tuned. Add `tune: {{training.learning_rate: {space}}}` to {file}; a "
-        f"value that {PARAMETERS} gives is not tuned."
-    )
+    tune = f"`tune: {{{RATE}: {{log: [{0.1 * rate:g}, {10 * rate:g}], points: 5}}}}`"
+    file, overridden = _protocol_file(data), data.confirmation.overridden
+    if is_searched:
+        return f"`tune` in {_tune_file(data)} has one value: write {tune} there."
+    if "tune" in overridden:
+        return f"{GIVEN} `tune` without a search space: write {tune} there, or null to use {file}."
+    if RATE in overridden:
+        return (
+            f"{GIVEN} `{RATE}`, and a value given there is not tuned: set it to null there, and "
+            f"let {tune} in {file} search it."
+        )
+    return f"Add {tune} to {file}."
 
 
 def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -80,7 +94,7 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"{_verb(failed, 'ends', 'end')} at the value chosen: "
             f"{_names(data, failed, _place)}. "
             f"Widen {_verb(failed, 'it', 'them')} in {_study_files(failed)}, or under `tune` in "
-            f"{_protocol_file(data)}."
+            f"{_tune_file(data)}."
         )
     bounds = [row for row in rows if row["at_bound"]]
     if bounds:
@@ -247,6 +261,11 @@ def _verb(rows: Rows, one: str, several: str) -> str:
 
 def _protocol_file(data: ReportData) -> str:
     return f"`experiments/protocols/{data.confirmation.protocol}.yaml`"
+
+
+def _tune_file(data: ReportData) -> str:
+    """Return the file with the search spaces of the baseline."""
+    return PARAMETERS if "tune" in data.confirmation.overridden else _protocol_file(data)
 
 
 def _study_files(rows: Rows) -> str:
