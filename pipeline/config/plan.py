@@ -49,6 +49,8 @@ class Dimension(Settings):
         lowest: Whether nothing below the values tried can be tried: the field or the scale ends.
         highest: The same above.
         widened: How often the space was widened.
+        low: The lower end of the range that a design fills, null for a grid or a list.
+        high: Its upper end.
     """
 
     part: str
@@ -57,6 +59,8 @@ class Dimension(Settings):
     lowest: bool = False
     highest: bool = False
     widened: int = 0
+    low: float | None = None
+    high: float | None = None
 
 
 class PlannedArm(Settings):

@@ -64,8 +64,7 @@ class Written:
         """Return the values of every setting, in the order of `spaces`, equal ones once."""
         if self.search and self.spaces:
             names = [f"{part}.{key}" for part, key in self.spaces]
-            rows = design(dict(zip(names, self.spaces.values(), strict=True)), self.search)
-            return [row for number, row in enumerate(rows) if row not in rows[:number]]
+            return design(dict(zip(names, self.spaces.values(), strict=True)), self.search)
         return grid(list(self.spaces.values()))
 
     def trial(self, values: Sequence[Any]) -> "Trial":
@@ -223,7 +222,9 @@ def read_arm(
     fixed: Setting = {}
     changes: dict[str, Any] = {}
     places = {PROTOCOL: f"arms.{name}"}
-    against, retune, search = BASELINE, None, None
+    against, search = BASELINE, None
+    retune: bool | None = None
+    retune_place = ""
     for index, item in enumerate(items):
         place = f"arms.{name}.{index}"
         if PROTOCOL in item:
@@ -231,7 +232,8 @@ def read_arm(
         elif set(item) == {AGAINST}:
             against = str(item[AGAINST])
         elif set(item) == {RETUNE}:
-            retune = _boolean(item[RETUNE], f"{path}: {place}.{RETUNE}")
+            retune_place = f"{path}: {place}.{RETUNE}"
+            retune = _boolean(item[RETUNE], retune_place)
         elif set(item) == {SEARCH}:
             search = _search(item[SEARCH], path, f"{place}.{SEARCH}")
         else:
@@ -256,6 +258,8 @@ def read_arm(
         tuned, common = nuisance_spaces(protocol, PROTOCOLS / f"{protocol.name}.yaml")
         nuisance = {key: space for key, space in tuned.items() if not is_replaced(key, changes)}
         search = search or (common if nuisance else None)
+    if retune and retune_place and not nuisance:
+        raise Refusal(invalid(retune_place, True, _never_tuned(protocol, is_single)))
     if search and not (spaces or nuisance):
         raise Refusal(f"{where}: {SEARCH} without a search space; expected one{EXAMPLE}")
     if nuisance:
@@ -370,6 +374,14 @@ def _search(value: Any, path: Path, where: str) -> Search:
         expected = "a power of 2 for sobol, such as 16"
         raise Refusal(invalid(f"{path}: {where}.trials", search.trials, expected))
     return search
+
+
+def _never_tuned(protocol: Protocol, is_single: bool) -> str:
+    """Return what is expected of `retune` in an arm that has no value to tune."""
+    if is_single:
+        return "false in a study with ensemble or variance"
+    file = PROTOCOLS / f"{protocol.name}.yaml"
+    return f"false, or a value under tune in {file} that neither params.yaml nor the arm gives"
 
 
 def _boolean(value: Any, where: str) -> bool:

@@ -17,6 +17,7 @@ from pipeline.config.scales import position
 from pipeline.planning.response import smoothed
 
 LEAST_POINTS = 5  # of a response curve
+NEAR = 0.05  # of a range: a value of a design as near to an end stands at it
 COLLAPSE = 0.1  # accuracy, a fraction
 DIGITS = 12  # more would let the order of a sum break a tie
 
@@ -117,6 +118,10 @@ def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None
 def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> int:
     """Return at which end of the values tried a chosen one stands: -1, 1, or 0 for neither.
 
+    A design has no point at an end of its range, and one of its points is always the outermost, by
+    chance the chosen one where several values are searched at once. So a value stands at an end if
+    it lies in the last `NEAR` of the range on its scale.
+
     Args:
         chosen: The chosen setting.
         tried: All settings of the arm. One that diverged counts: a value next to it is not at the
@@ -126,11 +131,16 @@ def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> in
     Returns:
         0 for values that are not numbers, too, and where only one was tried.
     """
+    value = chosen[dimension.part][dimension.key]
+    if dimension.scale and dimension.low is not None and dimension.high is not None:
+        ends = dimension.low, value, dimension.high
+        low, place, high = (position(dimension.scale, end) for end in ends)
+        part = (place - low) / (high - low)
+        return -1 if part < NEAR else 1 if part > 1 - NEAR else 0
     values = [item.setting[dimension.part][dimension.key] for item in tried if not item.failed]
     numeric = all(type(value) in (int, float) for value in values)
     if not numeric or len(set(values)) < 2:
         return 0
-    value = chosen[dimension.part][dimension.key]
     return {min(values): -1, max(values): 1}.get(value, 0)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import annotated_types
 
 from pipeline import models, optimizers, regularizers, schedules
-from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Kind, Plan, PlannedRun, PlannedStudy
+from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Plan, PlannedRun, PlannedStudy
 from pipeline.config.run import Data, Training
 from pipeline.config.settings import Settings
 from pipeline.planning.arms import Arm, Trial, network_key
@@ -59,7 +59,7 @@ def explore(read: Read, data_digest: str, scores: Scores, ahead: bool = False) -
         return rounds.result(experiment)
     study = tuning_study(experiment.tuning)
     searched = rounds.search(study, experiment.tuning, 1)
-    rounds.describe(study, {BASELINE: searched}, "tuning")
+    rounds.describe(study, {BASELINE: searched})
     if searched.chosen is not None:
         experiment = read(searched.chosen[PROTOCOL])
     if not searched.waits or ahead:
@@ -100,7 +100,7 @@ class _Rounds:
             needed = {name for arm in several for name in (BASELINE, arm.against)}
             explored = [arm for arm in study.arms if len(arm.trials) > 1 or arm.name in needed]
             searched = {arm.name: self.search(study, arm, first) for arm in explored}
-            self.describe(study, searched, study.kind)
+            self.describe(study, searched)
 
     def search(self, study: Study, arm: Arm, first: int) -> _Searched:
         """Plan the settings of an arm, and widen its spaces as long as scores are there."""
@@ -125,10 +125,9 @@ class _Rounds:
                 return _Searched(arm, trials, number, waits, chosen)
             number += 1
 
-    def describe(self, study: Study, searched: Mapping[str, _Searched], kind: Kind) -> None:
+    def describe(self, study: Study, searched: Mapping[str, _Searched]) -> None:
         spaces = {name: dimensions(item.arm, item.trials) for name, item in searched.items()}
-        described = describe_study(study, self.seeds, spaces)
-        self.studies.append(described.model_copy(update={"kind": kind}))
+        self.studies.append(describe_study(study, self.seeds, spaces))
 
     def result(self, experiment: Experiment) -> Exploration:
         plan, identities = plan_of(
@@ -152,6 +151,7 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
         ends = {
             end: is_grid and _next_value(arm, trials, (part, key), end) is None for end in (-1, 1)
         }
+        fills = not is_grid and space.scale is not None
         searched.append(
             Dimension(
                 part=part,
@@ -160,6 +160,8 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
                 lowest=space.scale is not None and ends[-1],
                 highest=space.scale is not None and ends[1],
                 widened=space.widened,
+                low=space.low if fills else None,
+                high=space.high if fills else None,
             )
         )
     return tuple(searched)

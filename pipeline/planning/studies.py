@@ -35,21 +35,17 @@ class Study:
         ensemble: The groups of a study whose arms are averaged, else None.
         variance: The draws of a study whose arms are decomposed, else None.
         published: Effects that papers report of these arms.
+        kind: What is done with the arms: they are compared, averaged, decomposed, or a part of
+            tuning.
     """
 
     name: str
     question: str
     arms: tuple[Arm, ...]
+    kind: Kind = "comparison"
     ensemble: Ensemble | None = None
     variance: Variance | None = None
     published: tuple[Published, ...] = ()
-
-    @property
-    def kind(self) -> Kind:
-        """Return what is done with the arms: they are compared, averaged or decomposed."""
-        if self.name == OVERTUNING:
-            return "overtuning"
-        return "ensemble" if self.ensemble else "variance" if self.variance else "comparison"
 
 
 @dataclass(frozen=True)
@@ -80,6 +76,11 @@ class _Document(Settings):
     variance: Variance | None = None
     published: tuple[Published, ...] = ()  # effects that papers report of these arms
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
+
+    @property
+    def kind(self) -> Kind:
+        """Return what is done with the arms, as its sections say."""
+        return "ensemble" if self.ensemble else "variance" if self.variance else "comparison"
 
 
 class _Name(Settings):
@@ -128,7 +129,8 @@ def read_experiment(
 
 def tuning_study(arm: Arm) -> Study:
     """Return the study that tunes the baseline, in the exploration plan."""
-    return Study(TUNING, "Which values of the protocol are best for the baseline?", (arm,))
+    question = "Which values of the protocol are best for the baseline?"
+    return Study(TUNING, question, (arm,), "tuning")
 
 
 def untuned_study(experiment: Experiment) -> Study | None:
@@ -216,6 +218,7 @@ def _read_study(name: str, protocol: Protocol, root: Path, is_tuned: bool) -> St
         name,
         document.question,
         tuple(relative(arm, arms) for arm in arms),
+        document.kind,
         document.ensemble,
         document.variance,
         tuple(item for item in document.published if not item.datasets or dataset in item.datasets),
