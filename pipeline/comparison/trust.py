@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.curves import Histories
+from pipeline.comparison.explored import SEARCHES
 from pipeline.comparison.intervals import Array, half_width, interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.verdicts import Verdict
@@ -22,11 +23,6 @@ from pipeline.config.plan import BASELINE, TUNING, Plan
 
 NUMBERS = ("value", "low", "high", "limit")
 COLUMNS = ("check", "study", "arm", "subject", "passed", "at_bound", *NUMBERS)
-SEARCHES = (
-    *("study", "arm", "trials", "first_trials", "seeds", "ordered", "edge", "at_bound", "place"),
-    "widened",
-    *("gain", "gain_low", "gain_high", "chosen"),
-)
 
 LAST = 2 / 3  # of the epochs; what follows is the last third of training
 Rows = Iterator[dict[str, Any]]
@@ -84,7 +80,7 @@ def trust(
         records: The records of its runs by fingerprint, empty for a missing run.
         histories: The learning curves of the runs that are compared and done.
         tables: The tables `contrasts`, `scores` and `references`.
-        searches: One row per searched arm and one for the tuned baseline, with the keys `SEARCHES`.
+        searches: One row per searched arm and one for the tuned baseline, as `explored` defines.
 
     Returns:
         A table with `COLUMNS`; accuracies are fractions, undefined numbers NaN.

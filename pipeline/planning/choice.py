@@ -86,8 +86,7 @@ def best(tried: Sequence[Tried], space: Sequence[Dimension]) -> int | None:
 def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None:
     """Return the validation accuracy of each setting on a smooth curve over the scale.
 
-    Collapsed settings, such as those with a too large learning rate, are left out of the fit: those
-    more than `COLLAPSE` below the median of the three best.
+    Collapsed settings, such as those with a too large learning rate, are left out of the fit.
 
     Args:
         tried: Complete settings of an arm.
@@ -106,13 +105,19 @@ def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None
     values = [item.setting[dimension.part][dimension.key] for item in tried]
     places = np.array([position(scale, value) for value in values])
     means = np.array([item.accuracy for item in tried])
-    kept = means >= np.median(np.sort(means)[-3:]) - COLLAPSE
+    kept = ~collapsed(means)
     if kept.sum() < LEAST_POINTS:
         return None
     scores = np.array([[score.accuracy for score in item.scores] for item in tried]).T
     curve = np.full(len(tried), -np.inf)
     curve[kept] = smoothed(places[kept], scores[:, kept])
     return curve
+
+
+def collapsed(means: Array) -> Array:
+    """Return which mean accuracies are more than `COLLAPSE` below the median of the three best."""
+    fallen: Array = means < np.median(np.sort(means)[-3:]) - COLLAPSE
+    return fallen
 
 
 def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> int:
