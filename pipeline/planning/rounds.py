@@ -11,13 +11,13 @@ from typing import Any
 
 import annotated_types
 
-from pipeline import models, optimizers, regularizers, schedules
+from pipeline import regularizers
 from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Plan, PlannedRun, PlannedStudy
-from pipeline.config.run import Data, Training
-from pipeline.config.settings import Settings
+from pipeline.config.validation import constraints
 from pipeline.planning.arms import Arm, Trial, network_key
 from pipeline.planning.choice import Score, Tried, at_edge, best
 from pipeline.planning.phases import Identities, describe_study, plan_of, planned_runs
+from pipeline.planning.resolution import section_class
 from pipeline.planning.spaces import Space, size
 from pipeline.planning.studies import Experiment, Study, tuning_study
 from pipeline.runtime.errors import Refusal
@@ -257,20 +257,13 @@ def _within_bounds(arm: Arm, place: tuple[str, str], value: Any) -> Any:
 
 
 def _rules(arm: Arm, place: tuple[str, str]) -> list[Any]:
+    """Return the constraints of the field that a value of an arm belongs to."""
     part, key = place
     if part != PROTOCOL:
-        return regularizers.settings()[part].model_fields[key].metadata
-    section, *names = key.split(".")
-    protocol = arm.trials[0].protocol
-    kinds: dict[str, type[Settings]] = {
-        "data": Data,
-        "training": Training,
-        "training.optimizer": optimizers.settings()[protocol.training.optimizer["name"]],
-        "training.schedule": schedules.settings()[protocol.training.schedule["name"]],
-        "model": models.settings()[protocol.model["name"]],
-    }
-    kind = kinds.get(".".join([section, *names[:-1]]))
-    return kind.model_fields[names[-1]].metadata if kind else []
+        return constraints(regularizers.settings()[part], key)
+    section, _, name = key.rpartition(".")
+    kind = section_class(arm.trials[0].protocol, section)
+    return constraints(kind, name) if kind else []
 
 
 def _most_added(arm: Arm) -> int:

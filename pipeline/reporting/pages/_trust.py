@@ -90,8 +90,8 @@ def _how_to_tune(data: ReportData, *, is_searched: bool) -> str:
 def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
     if failed:
         return (
-            f"{len(failed)} of {md.format_count(len(rows), 'search space')} "
-            f"{_verb(failed, 'ends', 'end')} at the value chosen: "
+            f"{_part(failed, rows, 'search space')} {_verb(failed, 'ends', 'end')} at the value "
+            "chosen: "
             f"{_names(data, failed, _place)}. "
             f"Widen {_verb(failed, 'it', 'them')} in {_study_files(failed)}, or under `tune` in "
             f"{_tune_file(data)}."
@@ -107,9 +107,8 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
     if failed:
-        settings = md.format_count(len(rows), "chosen setting")
         return (
-            f"{len(failed)} of {settings} {_verb(failed, 'does', 'do')} not beat "
+            f"{_part(failed, rows, 'chosen setting')} {_verb(failed, 'does', 'do')} not beat "
             f"{_verb(failed, 'its', 'their')} reference on validation: "
             f"{_names(data, _sorted(failed), _change(data))}. Add values in {_study_files(failed)}."
         )
@@ -155,14 +154,14 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 
 def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
-    verdicts = md.format_count(len(rows), "verdict")
     if not failed:
         return (
-            f"{verdicts} other than inconclusive: none changes if the error of the choice of test "
-            "images is added."
+            f"{md.format_count(len(rows), 'verdict')} other than inconclusive: none changes if the "
+            "error of the choice of test images is added."
         )
     return (
-        f"{len(failed)} of {verdicts} {_verb(failed, 'does', 'do')} not hold on other test images: "
+        f"{_part(failed, rows, 'verdict')} {_verb(failed, 'does', 'do')} not hold on other test "
+        "images: "
         f"{_names(data, failed, _change(data))}, over seeds and images. Raise "
         f"`seeds.confirmation`, or `data.test_fraction` of a dataset without a test set, in "
         f"{PARAMETERS}."
@@ -253,6 +252,11 @@ def _change(data: ReportData) -> Callable[[md.Row], str]:
 
 def _place(row: md.Row) -> str:
     return md.escape(row["subject"])
+
+
+def _part(failed: Rows, rows: Rows, noun: str) -> str:
+    """Return how many rows have failed, as in 2 of 5 verdicts."""
+    return f"{len(failed)} of {md.format_count(len(rows), noun)}"
 
 
 def _verb(rows: Rows, one: str, several: str) -> str:

@@ -27,7 +27,7 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Yield the figure, if an arm had a choice of settings."""
     found = {}
     palette = {}
-    for study in dict.fromkeys(data.searches["study"]):
+    for study in dict.fromkeys(data.tried["study"]):
         for arm, search in searches(data, study).items():
             title = "tuning the baseline" if arm == BASELINE else data.label(study, arm)
             found[title] = search

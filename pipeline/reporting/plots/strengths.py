@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from pipeline.comparison.explored import FEWEST
-from pipeline.config.plan import Dimension
+from pipeline.config.plan import Dimension, PlannedArm
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import SettingAxis, setting_axis
 from pipeline.reporting.markdown import INTERVAL
@@ -57,22 +57,25 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 
 def searches(data: ReportData, study: str) -> dict[str, Search]:
     """Return the settings of every arm of a study that had a choice, by arm."""
-    tried = of(data.tried, study)
-    chosen_from = of(data.searches, study)["arm"]
+    of_arms = dict(iter(of(data.tried, study).groupby("arm", sort=False)))
     arms = [arm for name, arm in data.exploration.arms() if name == study]
     return {
-        arm.name: Search(
-            tried[tried["arm"] == arm.name],
-            arm.space,
-            None if arm.name == arm.against else _shown(tried[tried["arm"] == arm.against]),
-        )
+        arm.name: Search(of_arms[arm.name], arm.space, _reference(of_arms, arm))
         for arm in arms
-        if arm.name in set(chosen_from)
+        if arm.name in of_arms and _had_choice(of_arms[arm.name])
     }
 
 
-def _shown(rows: pd.DataFrame) -> pd.Series | None:
-    """Return the only setting of an arm, or the chosen one."""
+def _had_choice(rows: pd.DataFrame) -> bool:
+    """Return whether an arm had a choice, unlike one that was explored as a reference."""
+    return len(rows) > 1 or bool(rows["chosen"].any())
+
+
+def _reference(of_arms: Mapping[str, pd.DataFrame], arm: PlannedArm) -> pd.Series | None:
+    """Return the only setting of the arm that another is compared with, or its chosen one."""
+    if arm.name == arm.against or arm.against not in of_arms:
+        return None
+    rows = of_arms[arm.against]
     shown = rows if len(rows) == 1 else rows[rows["chosen"]]
     return None if shown.empty else shown.iloc[0]
 
