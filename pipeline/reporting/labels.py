@@ -99,11 +99,19 @@ def setting_ticks(settings: Sequence[Setting]) -> tuple[list[str], str]:
 
 @dataclass(frozen=True)
 class SettingAxis:
-    """An axis of settings: where each stands, its tick, and the name of the axis."""
+    """An axis of settings.
+
+    Attributes:
+        places: Where each stands.
+        ticks: The label of each.
+        name: The name of the axis.
+        is_scale: Whether places are those of numbers on a scale, not ranks.
+    """
 
     places: list[float]
     ticks: list[str]
     name: str
+    is_scale: bool
 
 
 def setting_axis(
@@ -119,7 +127,7 @@ def setting_axis(
     values = [setting[item.part][item.key] for setting in settings for item in space[:1]]
     if len(space) != 1 or not all(type(value) in (int, float) for value in values):
         ticks, name = setting_ticks(settings)
-        return SettingAxis([float(place) for place in range(len(settings))], ticks, name)
+        return SettingAxis([float(place) for place in range(len(settings))], ticks, name, False)
     scale = space[0].scale or _scale_of(values)
     shared = {
         part: {key: value for key, value in given.items() if (part, key) != _place(space[0])}
@@ -129,7 +137,7 @@ def setting_axis(
     name = _axis_name(space[0]) + (f" ({others})" if others else "")
     places = [position(scale, value) for value in values]
     ticks = [format_value(value) for value in values]
-    return SettingAxis(places, ticks, "\n".join(textwrap.wrap(name, width)))
+    return SettingAxis(places, ticks, "\n".join(textwrap.wrap(name, width)), True)
 
 
 def _scale_of(values: Sequence[float]) -> Scale:

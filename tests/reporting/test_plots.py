@@ -347,6 +347,8 @@ def test_a_category_and_several_values_stand_at_equal_distances() -> None:
     assert list(drawn_search(searched(value="as {}")).get_xticks()) == [0, 1, 2]
     axes = drawn_search(strengths.Search(tried()))
     assert list(axes.get_xticks()) == [0, 1, 2]
+    assert not line(axes, marker="o", linestyle="-")  # nothing is between two ranks
+    assert line(drawn_search(searched()), marker="o", linestyle="-")
     assert axes.get_xlabel() == "setting: rate=…"
 
 

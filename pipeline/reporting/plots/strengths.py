@@ -148,7 +148,8 @@ def draw_settings(
     if has_curve:
         on_curve = frame.dropna(subset=["fitted"])
         ax.plot(on_curve["place"], on_curve["fitted"], color=color, linestyle=":", linewidth=2)
-    ax.plot(level["place"], level["mean"], color=color, linestyle="" if has_curve else "-", **MEAN)
+    line = "-" if axis.is_scale and not has_curve else ""
+    ax.plot(level["place"], level["mean"], color=color, linestyle=line, **MEAN)
     for place, mean in frame.loc[search.rows["chosen"].astype(bool), ["place", "mean"]].to_numpy():
         ax.plot(place, mean, color=color, zorder=5, **{**STAR, "markersize": 21})
     for place, mean in frame.loc[fallen, ["place", "mean"]].to_numpy():
