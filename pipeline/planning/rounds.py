@@ -14,7 +14,8 @@ import annotated_types
 from pipeline import regularizers
 from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Plan, PlannedRun, PlannedStudy
 from pipeline.config.validation import constraints
-from pipeline.planning.arms import Arm, Trial, network_key
+from pipeline.planning.arm_mistakes import network_key
+from pipeline.planning.arms import Arm, Trial
 from pipeline.planning.choice import Score, Tried, at_edge, best
 from pipeline.planning.phases import Identities, describe_study, plan_of, planned_runs
 from pipeline.planning.resolution import section_class

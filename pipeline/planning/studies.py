@@ -14,7 +14,9 @@ from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, errors_in, invalid, unknown_name
 from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
-from pipeline.planning.arms import Arm, baseline, mistakes, read_arm, relative, tuned_baseline
+from pipeline.planning.arm_files import read_arm, tuned_baseline
+from pipeline.planning.arm_mistakes import mistakes
+from pipeline.planning.arms import Arm, baseline, relative
 from pipeline.planning.effects import effects
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
 from pipeline.planning.resolution import overridden, resolved
