@@ -89,6 +89,7 @@ def read_report_data(artifacts: Path) -> ReportData:
     tables = {name: read_table(artifacts / f"{name}.csv") for name in TABLES}
     return ReportData(
         confirmation=plans[-1],
+        exploration=plans[0],
         runs=pd.concat(runs, ignore_index=True),
         tried=tried_frame(chosen["tried"]),
         searches=searches_frame(chosen["searches"]),

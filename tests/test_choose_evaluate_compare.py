@@ -252,6 +252,7 @@ def test_choose_takes_the_best_on_validation_and_keeps_the_table(folder, capsys)
         *("study", "arm", "setting", "n"),
         *("validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
         *("validation_nll", "fitted", "chosen", "done", "diverged", "failed", "missing"),
+        *("collapsed", "scores", "changes", "change"),
     }
 
 

@@ -261,12 +261,16 @@ def write_artifacts(folder: Path) -> Path:
             "validation_accuracy_high": None,
         }
         | {"done": 2, "failed": 0, "diverged": 0, "missing": 0}
+        | {"collapsed": False, "scores": [0.79, 0.81], "changes": [], "change": None}
         for name, setting in [("baseline", {}), ("dropout", chosen), ("dropout", settings[1])]
     ]
-    choice = {"dropout": {"dropout": chosen}}
-    write_sealed(
-        folder / "choice.json", {"choice": choice, "tuned": {}, "tried": tried, "searches": []}
-    )
+    search = {
+        **{"study": "dropout", "arm": "dropout", "trials": 2, "first_trials": 2, "seeds": 2},
+        **{"ordered": True, "edge": False, "at_bound": False, "place": "rate=0.1", "widened": 0},
+        **{"gain": None, "gain_low": None, "gain_high": None, "chosen": True},
+    }
+    content = {"choice": {"dropout": {"dropout": chosen}}, "tuned": {}, "tried": tried}
+    write_sealed(folder / "choice.json", {**content, "searches": [search]})
     scores = pd.DataFrame(score_rows(), columns=list(evaluate.COLUMNS["scores"]))
     scores.to_csv(folder / "scores.csv", index=False, float_format="%.10g")
     for name, columns in evaluate.COLUMNS.items():
@@ -639,7 +643,7 @@ def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
         "baseline": {"accuracy": None, "gap": None},
         "points": {"dropout": None, "others": None},
         "runs": {"planned": 24, "done": 0},
-        "failed_checks": 3,  # no tuning, no baseline above a classifier, too few seeds
+        "failed_checks": 4,  # no tuning, no baseline above a classifier, too few seeds
     }
 
 

@@ -5,25 +5,20 @@ is: results come from fresh seeds.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import nan
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.comparison.explored import SEARCHES, TRIED
 from pipeline.comparison.intervals import interval
-from pipeline.comparison.trust import SEARCHES
 from pipeline.config.labels import format_value
 from pipeline.config.plan import BASELINE, TUNING, Dimension, Plan, PlannedArm, Setting
-from pipeline.planning.choice import DIGITS, Score, Tried, at_edge, best, response
+from pipeline.planning.choice import DIGITS, Score, Tried, at_edge, best, collapsed, response
 from pipeline.records.runs import STATES
 
-COLUMNS = (
-    *("study", "arm", "setting", "n"),
-    *("validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
-    *("validation_nll", "fitted", "chosen", *STATES),
-)
 ACCURACY = "validation_accuracy"
 
 Key = tuple[str, str]  # study, arm
@@ -41,13 +36,17 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
             done.
 
     Returns:
-        A table with `COLUMNS`; `fitted` is the validation accuracy on the response curve, NaN where
-        there is none. An arm of which no setting has all its runs done has none marked.
+        A table with `TRIED`; `fitted` is the validation accuracy on the response curve, NaN where
+        there is none; `collapsed` says that a setting is far below the best of its arm; `scores`
+        are the validation accuracies by seed in ascending order, None for a run that is not done;
+        `changes` are theirs against the reference at the same seed, and `change` is the mean of
+        those. The reference of the tuned baseline is its own chosen setting. An arm of which no
+        setting has all its runs done has none marked.
     """
     ordered = _by_value(plan, runs)
     keys = ordered["setting"].map(json.dumps)
     groups = list(ordered.groupby(["study", "arm", keys], sort=False))
-    table = pd.DataFrame([_summary(group) for _, group in groups], columns=list(COLUMNS))
+    table = pd.DataFrame([_summary(group) for _, group in groups], columns=list(TRIED))
     settings = [_tried(group) for _, group in groups]
     marked = []
     for study, arm, rows in _by_arm(table):
@@ -62,6 +61,15 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
         if curve is not None:
             table.loc[list(complete), "fitted"] = np.where(np.isfinite(curve), curve, nan)
     table["chosen"] = table.index.isin(marked)
+    for study, arm, rows in _by_arm(table):
+        means = rows[ACCURACY].dropna()
+        if len(means):
+            table.loc[means.index, "collapsed"] = collapsed(means.to_numpy(float))
+        reference = _shown_reference(table, study, _arms(plan)[study, arm])
+        if reference is not None:
+            of_rows = [_changes(scores, reference["scores"]) for scores in rows["scores"]]
+            table.loc[rows.index, "changes"] = pd.Series(of_rows, rows.index)
+            table.loc[rows.index, "change"] = [_known_mean(changes) for changes in of_rows]
     return table
 
 
@@ -159,8 +167,41 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
         "validation_accuracy_high": accuracy.high,
         "validation_nll": round(float(done["validation_nll"].mean()), DIGITS),
         "fitted": nan,
+        "collapsed": False,
+        "scores": _scores(group),
+        "changes": [],
+        "change": nan,
         **{state: int((group["state"] == state).sum()) for state in STATES},
     }
+
+
+def _scores(group: pd.DataFrame) -> list[float | None]:
+    """Return the validation accuracy of every seed, None where its run is not done."""
+    accuracies = group.sort_values("seed")["validation_accuracy"]
+    return [None if np.isnan(value) else round(float(value), DIGITS) for value in accuracies]
+
+
+def _shown_reference(table: pd.DataFrame, study: str, arm: PlannedArm) -> pd.Series | None:
+    """Return the row that the settings of an arm are shown against, None if there is none."""
+    if study != TUNING:
+        return _reference(table, study, arm)
+    chosen = table[(table["study"] == TUNING) & table["chosen"]]
+    return None if chosen.empty else chosen.iloc[0]
+
+
+def _changes(
+    scores: Sequence[float | None], reference: Sequence[float | None]
+) -> list[float | None]:
+    """Return the differences of two lists of scores, None where one of both is unknown."""
+    return [
+        None if one is None or other is None else round(one - other, DIGITS)
+        for one, other in zip(scores, reference, strict=True)
+    ]
+
+
+def _known_mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), DIGITS) if known else nan
 
 
 def _tried(group: pd.DataFrame) -> Tried:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.curves import Histories
+from pipeline.comparison.explored import SEARCHES
 from pipeline.comparison.intervals import Array, half_width, interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.verdicts import Verdict
@@ -22,11 +23,6 @@ from pipeline.config.plan import BASELINE, TUNING, Plan
 
 NUMBERS = ("value", "low", "high", "limit")
 COLUMNS = ("check", "study", "arm", "subject", "passed", "at_bound", *NUMBERS)
-SEARCHES = (
-    *("study", "arm", "trials", "first_trials", "seeds", "ordered", "edge", "at_bound", "place"),
-    "widened",
-    *("gain", "gain_low", "gain_high", "chosen"),
-)
 
 LAST = 2 / 3  # of the epochs; what follows is the last third of training
 Rows = Iterator[dict[str, Any]]
@@ -84,7 +80,7 @@ def trust(
         records: The records of its runs by fingerprint, empty for a missing run.
         histories: The learning curves of the runs that are compared and done.
         tables: The tables `contrasts`, `scores` and `references`.
-        searches: One row per searched arm and one for the tuned baseline, with the keys `SEARCHES`.
+        searches: One row per searched arm and one for the tuned baseline, as `explored` defines.
 
     Returns:
         A table with `COLUMNS`; accuracies are fractions, undefined numbers NaN.
@@ -118,26 +114,26 @@ def seeds_required(arms: int) -> int:
     return next(n for n in count(2) if arms * 2 / 2**n <= LEVEL)
 
 
-def _row(check: Check, passed: bool, study: str, arm: str, **more: Any) -> dict[str, Any]:
+def _row(check: Check, passed: bool, of: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Return a row of a check; `of` has the study and the arm that it is about."""
     numbers = dict.fromkeys(NUMBERS, nan)
-    named = {"check": str(check), "study": study, "arm": arm, "subject": "", "at_bound": False}
-    return {**named, "passed": bool(passed), **numbers, **more}
+    named = {"study": of["study"], "arm": of["arm"], "subject": "", "at_bound": False}
+    return {"check": str(check), **named, "passed": bool(passed), **numbers, **more}
 
 
 def _tuned(plan: Plan, searches: Sequence[Mapping[str, Any]]) -> Rows:
     if not searches:
-        yield _row(Check.TUNED, False, plan.studies[0].name, BASELINE, value=0)
+        of_baseline = {"study": plan.studies[0].name, "arm": BASELINE}
+        yield _row(Check.TUNED, False, of_baseline, value=0)
     for row in searches:
         passed = row["trials"] > 1 and row["chosen"] and _is_interior(row)
-        named = {**_place(row), "value": row["trials"]}
-        yield _row(Check.TUNED, passed, row["study"], BASELINE, **named)
+        yield _row(Check.TUNED, passed, row, **_place(row), value=row["trials"])
 
 
 def _interior(searches: Iterable[Mapping[str, Any]]) -> Rows:
     for row in searches:
         if row["ordered"] and row["chosen"]:
-            named = {**_place(row), "value": row["widened"]}
-            yield _row(Check.INTERIOR, _is_interior(row), row["study"], row["arm"], **named)
+            yield _row(Check.INTERIOR, _is_interior(row), row, **_place(row), value=row["widened"])
 
 
 def _place(search: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,8 +149,7 @@ def _gains(searches: Iterable[Mapping[str, Any]]) -> Rows:
     for row in searches:
         if row["chosen"] and not pd.isna(row["gain"]):
             numbers = {"value": row["gain"], "low": row["gain_low"], "high": row["gain_high"]}
-            passed = row["gain"] > 0
-            yield _row(Check.GAIN, passed, row["study"], row["arm"], **numbers, limit=0.0)
+            yield _row(Check.GAIN, row["gain"] > 0, row, **numbers, limit=0.0)
 
 
 def _budgets(plan: Plan, histories: Histories) -> Rows:
@@ -168,7 +163,8 @@ def _budgets(plan: Plan, histories: Histories) -> Rows:
     for (study, arm), values in changes.items():
         numbers = _estimate(np.array(values, dtype=float))
         passed = numbers["value"] <= plan.margin
-        yield _row(Check.BUDGET, passed, study, arm, **numbers, limit=plan.margin)
+        of_arm = {"study": study, "arm": arm}
+        yield _row(Check.BUDGET, passed, of_arm, **numbers, limit=plan.margin)
 
 
 def _last_change(history: Sequence[Mapping[str, Any]]) -> float:
@@ -199,7 +195,7 @@ def _above_references(plan: Plan, scores: pd.DataFrame, references: pd.DataFrame
         numbers = _estimate((baseline - reference).dropna().to_numpy(float))
         named = {"subject": classifier, **numbers, "limit": 0.0}
         passed = numbers["value"] > 0 and not numbers["low"] <= 0
-        yield _row(Check.REFERENCES, passed, study, BASELINE, **named)
+        yield _row(Check.REFERENCES, passed, {"study": study, "arm": BASELINE}, **named)
 
 
 def _other_images(primary: Iterable[Mapping[str, Any]]) -> Rows:
@@ -209,14 +205,13 @@ def _other_images(primary: Iterable[Mapping[str, Any]]) -> Rows:
             bounds = {"low": row["difference"] - half, "high": row["difference"] + half}
             named = {"subject": row["verdict"], "value": row["difference"], **bounds}
             passed = row["verdict"] == row["verdict_other_images"]
-            yield _row(Check.IMAGES, passed, row["study"], row["arm"], **named)
+            yield _row(Check.IMAGES, passed, row, **named)
 
 
 def _seeds(primary: Sequence[Mapping[str, Any]]) -> Rows:
     required = seeds_required(len(primary))
     for row in primary:
-        numbers = {"value": row["n"], "limit": required}
-        yield _row(Check.SEEDS, row["n"] >= required, row["study"], row["arm"], **numbers)
+        yield _row(Check.SEEDS, row["n"] >= required, row, value=row["n"], limit=required)
 
 
 def _trials(searches: Sequence[Mapping[str, Any]], primary: Sequence[Mapping[str, Any]]) -> Rows:
@@ -231,8 +226,8 @@ def _trials(searches: Sequence[Mapping[str, Any]], primary: Sequence[Mapping[str
         return
     most = max(row["first_trials"] for row in arms)
     for row in arms:
-        numbers = {"value": row["first_trials"], "limit": most}
-        yield _row(Check.TRIALS, row["first_trials"] == most, row["study"], row["arm"], **numbers)
+        trials = row["first_trials"]
+        yield _row(Check.TRIALS, trials == most, row, value=trials, limit=most)
 
 
 def _machines(records: Records) -> Rows:
@@ -241,7 +236,8 @@ def _machines(records: Records) -> Rows:
     )
     for place, (kind, runs) in enumerate(kinds.most_common()):
         words = [f"{key}={value}" for key, value in json.loads(kind).items()]
-        yield _row(Check.MACHINE, place == 0, "", "", subject=", ".join(words), value=runs)
+        nothing = {"study": "", "arm": ""}
+        yield _row(Check.MACHINE, place == 0, nothing, subject=", ".join(words), value=runs)
 
 
 def _estimate(values: Array) -> dict[str, float]:

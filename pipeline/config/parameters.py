@@ -13,6 +13,8 @@ from pipeline.config.yaml_files import read_yaml
 from pipeline.runtime.errors import Refusal
 
 PARAMETERS = Path("params.yaml")
+SECTIONS = ("source", "data", "model", "training", "seeds")  # replaced value by value
+WHOLE = ("tune", "margin", "optimal_error")  # replaced as they are
 
 
 class Execution(Hardware):
@@ -72,6 +74,16 @@ class Parameters(Settings):
     optimal_error: float | None = None
     execution: Execution = Execution()
     tracking: Tracking = Tracking()
+
+    def overrides(self) -> dict[str, Any]:
+        """Return the values that replace those of a protocol, by dotted key."""
+        sections = {
+            f"{section}.{key}": value
+            for section in SECTIONS
+            for key, value in getattr(self, section).items()
+        }
+        values = sections | {key: getattr(self, key) for key in WHOLE}
+        return {key: value for key, value in values.items() if value is not None}
 
 
 def read_parameters(root: Path = Path()) -> Parameters:

@@ -50,6 +50,8 @@ class Dimension(Settings):
         lowest: Whether nothing below the values tried can be tried: the field or the scale ends.
         highest: The same above.
         widened: How often the space was widened.
+        low: The lower end of the range that a design fills, null for a grid or a list.
+        high: Its upper end.
     """
 
     part: str
@@ -58,6 +60,8 @@ class Dimension(Settings):
     lowest: bool = False
     highest: bool = False
     widened: int = 0
+    low: float | None = None
+    high: float | None = None
 
 
 class PlannedArm(Settings):
@@ -129,12 +133,14 @@ class Plan(Settings):
     Attributes:
         settings: The resolved protocol (data, model, training), with `tuned` values.
         tuned: Protocol values chosen for the baseline, by dotted key.
+        overridden: The dotted keys whose values `params.yaml` gives in place of the protocol.
     """
 
     protocol: str
     phase: Phase
     settings: dict[str, Any]
     tuned: dict[str, Any] = Field(default_factory=dict)
+    overridden: tuple[str, ...] = ()
     margin: float
     optimal_error: float = 0.0
     data_digest: str

@@ -82,6 +82,11 @@ def unknown_key(where: str, names: Collection[str]) -> str:
     return f"{where}: unknown key; expected {one_of(names)}" + suggestion(key, names)
 
 
+def constraints(model: type[BaseModel], key: str) -> list[Any]:
+    """Return the constraints of a field, such as its bounds."""
+    return _annotation(model, (key,))[1]
+
+
 def one_of(names: Collection[str]) -> str:
     """Return the names that are expected, in words."""
     return f"one of: {', '.join(names)}" if names else "none"

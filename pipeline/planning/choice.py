@@ -17,6 +17,7 @@ from pipeline.config.scales import position
 from pipeline.planning.response import smoothed
 
 LEAST_POINTS = 5  # of a response curve
+NEAR = 0.05  # of a range: a value of a design as near to an end stands at it
 COLLAPSE = 0.1  # accuracy, a fraction
 DIGITS = 12  # more would let the order of a sum break a tie
 
@@ -85,8 +86,7 @@ def best(tried: Sequence[Tried], space: Sequence[Dimension]) -> int | None:
 def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None:
     """Return the validation accuracy of each setting on a smooth curve over the scale.
 
-    Collapsed settings, such as those with a too large learning rate, are left out of the fit: those
-    more than `COLLAPSE` below the median of the three best.
+    Collapsed settings, such as those with a too large learning rate, are left out of the fit.
 
     Args:
         tried: Complete settings of an arm.
@@ -105,7 +105,7 @@ def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None
     values = [item.setting[dimension.part][dimension.key] for item in tried]
     places = np.array([position(scale, value) for value in values])
     means = np.array([item.accuracy for item in tried])
-    kept = means >= np.median(np.sort(means)[-3:]) - COLLAPSE
+    kept = ~collapsed(means)
     if kept.sum() < LEAST_POINTS:
         return None
     scores = np.array([[score.accuracy for score in item.scores] for item in tried]).T
@@ -114,8 +114,18 @@ def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None
     return curve
 
 
+def collapsed(means: Array) -> Array:
+    """Return which mean accuracies are more than `COLLAPSE` below the median of the three best."""
+    fallen: Array = means < np.median(np.sort(means)[-3:]) - COLLAPSE
+    return fallen
+
+
 def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> int:
     """Return at which end of the values tried a chosen one stands: -1, 1, or 0 for neither.
+
+    A design has no point at an end of its range, and one of its points is always the outermost, by
+    chance the chosen one where several values are searched at once. So a value stands at an end if
+    it lies in the last `NEAR` of the range on its scale.
 
     Args:
         chosen: The chosen setting.
@@ -126,11 +136,16 @@ def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> in
     Returns:
         0 for values that are not numbers, too, and where only one was tried.
     """
+    value = chosen[dimension.part][dimension.key]
+    if dimension.scale and dimension.low is not None and dimension.high is not None:
+        ends = dimension.low, value, dimension.high
+        low, place, high = (position(dimension.scale, end) for end in ends)
+        part = (place - low) / (high - low)
+        return -1 if part < NEAR else 1 if part > 1 - NEAR else 0
     values = [item.setting[dimension.part][dimension.key] for item in tried if not item.failed]
     numeric = all(type(value) in (int, float) for value in values)
     if not numeric or len(set(values)) < 2:
         return 0
-    value = chosen[dimension.part][dimension.key]
     return {min(values): -1, max(values): 1}.get(value, 0)
 
 

@@ -43,7 +43,8 @@ def overtuning_study(
                 arms += _compared(name, arm, setting)
     if len(arms) == 1:
         return None
-    return Study(OVERTUNING, "Is a chosen setting better than the default?", tuple(arms))
+    question = "Is a chosen setting better than the default?"
+    return Study(OVERTUNING, question, tuple(arms), "overtuning")
 
 
 def most_compared(arm: Arm) -> Setting:

@@ -154,6 +154,7 @@ def plan_of(
         phase=phase,
         settings=protocol.settings(),
         tuned=dict(experiment.tuned),
+        overridden=experiment.overridden,
         margin=protocol.margin,
         optimal_error=protocol.optimal_error,
         data_digest=data_digest,

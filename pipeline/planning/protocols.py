@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
+from pipeline.config.parameters import PARAMETERS, SECTIONS, WHOLE, Parameters, read_parameters
 from pipeline.config.run import Data, Training
 from pipeline.config.schema import Seeds
 from pipeline.config.settings import Settings, Word
@@ -18,7 +18,6 @@ from pipeline.runtime.errors import Refusal
 
 EXPERIMENTS = Path("experiments")
 PROTOCOLS = EXPERIMENTS / "protocols"
-SECTIONS = ("source", "data", "model", "training", "seeds")
 IMPORTED = "imported"
 
 
@@ -100,23 +99,19 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
     if "name" in document:
         raise Refusal(f"{path}: name: unknown key; expected none: the file gives the name")
     document = {"name": name, **document}
-    changed = []
+    changed = parameters.overrides()
     for section in SECTIONS:
         overrides = {
             key: value for key, value in getattr(parameters, section).items() if value is not None
         }
         if overrides:
             document[section] = _overridden(section, document.get(section) or {}, overrides)
-            changed += [f"{section}.{key}" for key in overrides]
     tune = document.get("tune")
     if isinstance(tune, dict):  # a value that is given is not searched
         document["tune"] = {
             key: space for key, space in tune.items() if not is_replaced(key, changed)
         }
-    for key in ("tune", "margin", "optimal_error"):
-        if (value := getattr(parameters, key)) is not None:
-            document[key] = value
-            changed.append(key)
+    document |= {key: value for key, value in changed.items() if key in WHOLE}
     return document, f"{path} with {PARAMETERS} ({', '.join(changed)})" if changed else str(path)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import models, optimizers, schedules
+from pipeline.config.run import Data, Training
 from pipeline.config.settings import Settings
 from pipeline.config.validation import (
     checked,
@@ -86,6 +87,18 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
         inner = _inner(document[section], names[:-1], f"{source}: protocol.{section}")
         inner[names[-1]] = value
     return resolved(document, source)
+
+
+def section_class(protocol: Protocol, section: str) -> type[Settings] | None:
+    """Return the class of settings of a section, as in training.optimizer; None if it has none."""
+    kinds: dict[str, type[Settings]] = {
+        "data": Data,
+        "training": Training,
+        "training.optimizer": optimizers.settings()[protocol.training.optimizer["name"]],
+        "training.schedule": schedules.settings()[protocol.training.schedule["name"]],
+        "model": models.settings()[protocol.model["name"]],
+    }
+    return kinds.get(section)
 
 
 def _inner(values: dict[str, Any], names: Sequence[str], where: str) -> dict[str, Any]:

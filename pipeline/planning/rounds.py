@@ -11,13 +11,14 @@ from typing import Any
 
 import annotated_types
 
-from pipeline import models, optimizers, regularizers, schedules
-from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Kind, Plan, PlannedRun, PlannedStudy
-from pipeline.config.run import Data, Training
-from pipeline.config.settings import Settings
-from pipeline.planning.arms import Arm, Trial, network_key
+from pipeline import regularizers
+from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Plan, PlannedRun, PlannedStudy
+from pipeline.config.validation import constraints
+from pipeline.planning.arm_mistakes import network_key
+from pipeline.planning.arms import Arm, Trial
 from pipeline.planning.choice import Score, Tried, at_edge, best
 from pipeline.planning.phases import Identities, describe_study, plan_of, planned_runs
+from pipeline.planning.resolution import section_class
 from pipeline.planning.spaces import Space, size
 from pipeline.planning.studies import Experiment, Study, tuning_study
 from pipeline.runtime.errors import Refusal
@@ -59,7 +60,7 @@ def explore(read: Read, data_digest: str, scores: Scores, ahead: bool = False) -
         return rounds.result(experiment)
     study = tuning_study(experiment.tuning)
     searched = rounds.search(study, experiment.tuning, 1)
-    rounds.describe(study, {BASELINE: searched}, "tuning")
+    rounds.describe(study, {BASELINE: searched})
     if searched.chosen is not None:
         experiment = read(searched.chosen[PROTOCOL])
     if not searched.waits or ahead:
@@ -100,7 +101,7 @@ class _Rounds:
             needed = {name for arm in several for name in (BASELINE, arm.against)}
             explored = [arm for arm in study.arms if len(arm.trials) > 1 or arm.name in needed]
             searched = {arm.name: self.search(study, arm, first) for arm in explored}
-            self.describe(study, searched, study.kind)
+            self.describe(study, searched)
 
     def search(self, study: Study, arm: Arm, first: int) -> _Searched:
         """Plan the settings of an arm, and widen its spaces as long as scores are there."""
@@ -125,10 +126,9 @@ class _Rounds:
                 return _Searched(arm, trials, number, waits, chosen)
             number += 1
 
-    def describe(self, study: Study, searched: Mapping[str, _Searched], kind: Kind) -> None:
+    def describe(self, study: Study, searched: Mapping[str, _Searched]) -> None:
         spaces = {name: dimensions(item.arm, item.trials) for name, item in searched.items()}
-        described = describe_study(study, self.seeds, spaces)
-        self.studies.append(described.model_copy(update={"kind": kind}))
+        self.studies.append(describe_study(study, self.seeds, spaces))
 
     def result(self, experiment: Experiment) -> Exploration:
         plan, identities = plan_of(
@@ -152,6 +152,7 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
         ends = {
             end: is_grid and _next_value(arm, trials, (part, key), end) is None for end in (-1, 1)
         }
+        fills = not is_grid and space.scale is not None
         searched.append(
             Dimension(
                 part=part,
@@ -160,6 +161,8 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
                 lowest=space.scale is not None and ends[-1],
                 highest=space.scale is not None and ends[1],
                 widened=space.widened,
+                low=space.low if fills else None,
+                high=space.high if fills else None,
             )
         )
     return tuple(searched)
@@ -255,20 +258,13 @@ def _within_bounds(arm: Arm, place: tuple[str, str], value: Any) -> Any:
 
 
 def _rules(arm: Arm, place: tuple[str, str]) -> list[Any]:
+    """Return the constraints of the field that a value of an arm belongs to."""
     part, key = place
     if part != PROTOCOL:
-        return regularizers.settings()[part].model_fields[key].metadata
-    section, *names = key.split(".")
-    protocol = arm.trials[0].protocol
-    kinds: dict[str, type[Settings]] = {
-        "data": Data,
-        "training": Training,
-        "training.optimizer": optimizers.settings()[protocol.training.optimizer["name"]],
-        "training.schedule": schedules.settings()[protocol.training.schedule["name"]],
-        "model": models.settings()[protocol.model["name"]],
-    }
-    kind = kinds.get(".".join([section, *names[:-1]]))
-    return kind.model_fields[names[-1]].metadata if kind else []
+        return constraints(regularizers.settings()[part], key)
+    section, _, name = key.rpartition(".")
+    kind = section_class(arm.trials[0].protocol, section)
+    return constraints(kind, name) if kind else []
 
 
 def _most_added(arm: Arm) -> int:

@@ -5,6 +5,7 @@ grid, or a design of `search.trials` points that covers all of them at once.
 """
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,7 +13,17 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.config.scales import SCALES, Scale, in_domain, position, value_at
+from pipeline.config.scales import (
+    DIGITS,
+    FINE_DIGITS,
+    MOST_DIGITS,
+    SCALES,
+    WHOLE,
+    Scale,
+    in_domain,
+    position,
+    value_at,
+)
 from pipeline.config.settings import Settings
 from pipeline.config.streams import derive
 from pipeline.config.validation import invalid, unknown_key
@@ -22,11 +33,10 @@ MOST_POINTS = 100  # of one space
 MOST_SETTINGS = 1000  # of one arm
 DIMENSIONS = 256  # of the Sobol sequence, whose projections on two of them are known to be good
 BITS = 30  # of a coordinate of the sequence
-DESIGN_DIGITS = 6  # significant digits of a value of a design
+DRAWS = 16  # times the settings of a design: so often it is drawn until they are distinct
 STREAM = 0  # the seed of all designs: equal spaces have equal points in every arm
 KEYS = ("points", "extend")
 LARGEST = 1e100  # absolute value of an end of a range
-DIGITS = (3, 6, 12)  # significant digits of the points of a range: the first that tells them apart
 ROUNDING = 0.05  # steps; a point of a grid is nearer to its place, however its value is rounded
 
 
@@ -69,10 +79,10 @@ class Space:
         """Return the value at a quantile in [0, 1) on the scale; of a list, by number."""
         if self.scale is None:
             return self.values[int(quantile * len(self.values))]
-        low, high = position(self.scale, self.low), position(self.scale, self.high)
-        if self.scale == "integers":
-            return int(low + quantile * (high - low + 1))
-        return value_at(self.scale, low + quantile * (high - low), DESIGN_DIGITS)
+        margin = 0.5 if self.scale in WHOLE else 0.0  # that rounding leaves the ends their share
+        low = position(self.scale, self.low - margin)
+        high = position(self.scale, self.high + margin)
+        return value_at(self.scale, low + quantile * (high - low), FINE_DIGITS)
 
     def beyond(self, end: int, halvings: int = 0) -> Any:
         """Return the value one step beyond an end, None where the scale ends.
@@ -137,7 +147,10 @@ def size(spaces: Sequence[Space], widened: bool = False) -> int:
 
 
 def design(spaces: Mapping[str, Space], search: Search) -> list[tuple[Any, ...]]:
-    """Return the settings of a design, a value for each space.
+    """Return the settings of a design, a value for each space, each setting once.
+
+    On lists and integers several points may be the same setting. Then the design goes on until it
+    has as many settings as it should, or has drawn `DRAWS` times as many points.
 
     Every hyperparameter draws from a stream of its own, so another one beside it moves none of its
     values.
@@ -146,11 +159,17 @@ def design(spaces: Mapping[str, Space], search: Search) -> list[tuple[Any, ...]]
         spaces: The spaces by the full name of their key, as in dropout.rate.
         search: The method and the number of settings.
     """
-    quantiles = (_sobol if search.method == "sobol" else _random)(list(spaces), search.trials)
-    columns = [
-        [space.at(quantile) for quantile in quantiles[name]] for name, space in spaces.items()
-    ]
-    return list(zip(*columns, strict=True))
+    draw = _sobol if search.method == "sobol" else _random
+    settings: dict[str, tuple[Any, ...]] = {}
+    points = search.trials
+    while len(settings) < search.trials and points <= DRAWS * search.trials:
+        quantiles = draw(list(spaces), points)
+        columns = [
+            [space.at(quantile) for quantile in quantiles[name]] for name, space in spaces.items()
+        ]
+        settings = {json.dumps(row): row for row in zip(*columns, strict=True)}
+        points *= 2
+    return list(settings.values())[: search.trials]
 
 
 def _range(written: Mapping[str, Any], where: str) -> Space:
@@ -163,17 +182,17 @@ def _range(written: Mapping[str, Any], where: str) -> Space:
     scale = scales[0]
     low, high = _ends(written[scale], scale, f"{where}.{scale}")
     extend = _integer(written.get("extend", 2), 0, 10, f"{where}.extend")
-    if "points" not in written and scale != "integers":
-        return Space((), scale, low, high, extend)
     points = written.get("points")
+    if points is None and scale != "integers":
+        return Space((), scale, low, high, extend)
     if points is None:
         points = int(high - low) + 1
         if points > MOST_POINTS:
             raise Refusal(f"{where}.points: missing; expected an integer <= {MOST_POINTS}")
     count = _integer(points, 2, MOST_POINTS, f"{where}.points")
     places = np.linspace(position(scale, low), position(scale, high), count)
-    ends = (int(low), int(high)) if scale == "integers" else (low, high)
-    for digits in DIGITS:
+    ends = (int(low), int(high)) if scale in WHOLE else (low, high)
+    for digits in (DIGITS, FINE_DIGITS, MOST_DIGITS):
         inner = (value_at(scale, float(place), digits) for place in places[1:-1])
         values = (ends[0], *inner, ends[1])
         if all(one < other for one, other in itertools.pairwise(values)):
@@ -197,7 +216,11 @@ def _ends(written: Any, scale: Scale, where: str) -> tuple[float, float]:
     if low >= high:
         raise Refusal(invalid(where, written, "[low, high] with low < high"))
     if not all(in_domain(scale, value) for value in written):
-        domain = {"log": "numbers > 0", "one_minus_log": "numbers >= 0 and < 1"}
+        domain = {
+            "log": "numbers > 0",
+            "one_minus_log": "numbers >= 0 and < 1",
+            "log_integers": "two integers >= 1",
+        }
         raise Refusal(invalid(where, written, domain.get(scale, "two integers")))
     return low, high
 

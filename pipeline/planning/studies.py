@@ -14,7 +14,9 @@ from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, errors_in, invalid, unknown_name
 from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
-from pipeline.planning.arms import Arm, baseline, mistakes, read_arm, relative, tuned_baseline
+from pipeline.planning.arm_files import read_arm, tuned_baseline
+from pipeline.planning.arm_mistakes import mistakes
+from pipeline.planning.arms import Arm, baseline, relative
 from pipeline.planning.effects import effects
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
 from pipeline.planning.resolution import overridden, resolved
@@ -35,21 +37,17 @@ class Study:
         ensemble: The groups of a study whose arms are averaged, else None.
         variance: The draws of a study whose arms are decomposed, else None.
         published: Effects that papers report of these arms.
+        kind: What is done with the arms: they are compared, averaged, decomposed, or a part of
+            tuning.
     """
 
     name: str
     question: str
     arms: tuple[Arm, ...]
+    kind: Kind = "comparison"
     ensemble: Ensemble | None = None
     variance: Variance | None = None
     published: tuple[Published, ...] = ()
-
-    @property
-    def kind(self) -> Kind:
-        """Return what is done with the arms: they are compared, averaged or decomposed."""
-        if self.name == OVERTUNING:
-            return "overtuning"
-        return "ensemble" if self.ensemble else "variance" if self.variance else "comparison"
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ class Experiment:
         tuning: The baseline with every value that the protocol tunes; None where it tunes none.
         tuned: The chosen values by dotted key; empty where none are chosen yet.
         untuned: The values of the protocol in their place.
+        overridden: The dotted keys whose values `params.yaml` gives.
     """
 
     protocol: Protocol
@@ -69,6 +68,7 @@ class Experiment:
     tuning: Arm | None = None
     tuned: Mapping[str, Any] = field(default_factory=dict)
     untuned: Mapping[str, Any] = field(default_factory=dict)
+    overridden: tuple[str, ...] = ()
 
 
 class _Document(Settings):
@@ -78,6 +78,11 @@ class _Document(Settings):
     variance: Variance | None = None
     published: tuple[Published, ...] = ()  # effects that papers report of these arms
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
+
+    @property
+    def kind(self) -> Kind:
+        """Return what is done with the arms, as its sections say."""
+        return "ensemble" if self.ensemble else "variance" if self.variance else "comparison"
 
 
 class _Name(Settings):
@@ -120,12 +125,14 @@ def read_experiment(
     tuned = dict(tuned or {})
     before = {key: value_of(written, key) for key in tuned}
     untuned = {key: value for key, value in before.items() if value != tuned[key]}
-    return Experiment(protocol, tuple(studies), tuning, tuned, untuned)
+    overrides = tuple(parameters.overrides())
+    return Experiment(protocol, tuple(studies), tuning, tuned, untuned, overrides)
 
 
 def tuning_study(arm: Arm) -> Study:
     """Return the study that tunes the baseline, in the exploration plan."""
-    return Study(TUNING, "Which values of the protocol are best for the baseline?", (arm,))
+    question = "Which values of the protocol are best for the baseline?"
+    return Study(TUNING, question, (arm,), "tuning")
 
 
 def untuned_study(experiment: Experiment) -> Study | None:
@@ -213,6 +220,7 @@ def _read_study(name: str, protocol: Protocol, root: Path, is_tuned: bool) -> St
         name,
         document.question,
         tuple(relative(arm, arms) for arm in arms),
+        document.kind,
         document.ensemble,
         document.variance,
         tuple(item for item in document.published if not item.datasets or dataset in item.datasets),

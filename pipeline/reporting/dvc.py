@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.comparison.explored import VALIDATION
 from pipeline.config.labels import format_setting
 from pipeline.config.plan import BASELINE
-from pipeline.reporting.evidence import VALIDATION, Key, ReportData, count_states
+from pipeline.reporting.evidence import Key, ReportData, count_states
 
 CONTRAST_COLUMNS = [
     *("study", "arm", "strength", "view", "members", "n", "difference", "low", "high"),

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.bands import BAND
+from pipeline.comparison.explored import GAIN, SEARCHES, TRIED, VALIDATION
 from pipeline.comparison.levels import COSTS, PRIMARY
-from pipeline.comparison.trust import SEARCHES
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, TUNING, Plan, PlannedArm
 from pipeline.evaluation.methods import ALL_ARMS, GREEDY, INDEPENDENT, SINGLE
@@ -21,14 +21,8 @@ RUN = (
     *("phase", "study", "arm", "setting", "seed", "fingerprint", "state", "reason"),
     *("member", "stream", "draw"),
 )
-VALIDATION = (
-    *("validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
-    *("validation_nll", "fitted"),
-)
-TRIED = ("study", "arm", "setting", "n", *VALIDATION, "chosen")
 METHODS = (SINGLE, INDEPENDENT, "snapshots", ALL_ARMS, GREEDY)  # with reliability
 MOST = 40  # contrasts in the forest plot
-FEWEST = 3  # exploration seeds of an interval that is shown
 FINE = 0.002  # half an interval, a fraction; below it one decimal of a percent hides the result
 
 Key = tuple[str, str]  # study, arm
@@ -41,6 +35,7 @@ class ReportData:
     """Everything in a report. The fields from `contrasts` on are the tables of `compare`.
 
     Attributes:
+        exploration: Its plan, with the spaces that arms search.
         runs: All planned runs, a row for each row of the plans.
         tried: The settings in the choice, as mappings.
         searches: A row for each searched arm: whether its search was a fair one.
@@ -50,6 +45,7 @@ class ReportData:
     """
 
     confirmation: Plan
+    exploration: Plan
     runs: pd.DataFrame
     tried: pd.DataFrame
     searches: pd.DataFrame
@@ -247,15 +243,9 @@ class ReportData:
         return {(row["study"], row["arm"], row["metric"]): row for row in rows}
 
 
-NO_TABLES = (
-    "confirmation",
-    "runs",
-    "tried",
-    "searches",
-    "test_use",
-    "data",
-    "pictures",
-)  # of `compare`
+NO_TABLES = (  # of `compare`
+    *("confirmation", "exploration", "runs", "tried", "searches", "test_use", "data", "pictures"),
+)
 TABLES = tuple(field.name for field in fields(ReportData) if field.name not in NO_TABLES)
 
 
@@ -282,14 +272,13 @@ def run_frame(plan: Plan, records: Records) -> pd.DataFrame:
 
 def searches_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the searches, as the choice has them; None is NaN."""
-    frame = pd.DataFrame(rows, columns=list(SEARCHES))
-    return frame.astype(dict.fromkeys(("gain", "gain_low", "gain_high"), float))
+    return pd.DataFrame(rows, columns=list(SEARCHES)).astype(dict.fromkeys(GAIN, float))
 
 
 def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the settings tried, as the choice has them; None is NaN."""
-    frame = pd.DataFrame(rows, columns=[*TRIED, *STATES])
-    return frame.astype(dict.fromkeys(VALIDATION, float))
+    numbers = dict.fromkeys((*VALIDATION, "change"), float)
+    return pd.DataFrame(rows, columns=list(TRIED)).astype(numbers)
 
 
 def count_states(runs: pd.DataFrame) -> dict[str, int]:

@@ -8,11 +8,13 @@ import json
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.comparison.efficiency import AVERAGED
 from pipeline.config.labels import format_factor, format_rule, format_setting, format_value
-from pipeline.config.plan import BASELINE, PROTOCOL, Factor, PlannedArm, Setting
+from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Factor, PlannedArm, Setting
+from pipeline.config.scales import Scale, position
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
 from pipeline.evaluation.methods import AVERAGED as VIEWS
 from pipeline.reporting.markdown import VOID, escape, format_count
@@ -20,6 +22,7 @@ from pipeline.reporting.markdown import VOID, escape, format_count
 WIDEST = 50  # letters of all ticks of an axis
 SIZE_ALONE = ("data.train_size", "training.epochs")  # what changes with the training-set size
 VARIED = "…"
+WIDE = 20  # ratio of the ends of a list from which its numbers are shown on a log scale
 
 
 def verdict_label(row: Mapping[str, Any]) -> str:
@@ -104,6 +107,64 @@ def setting_ticks(settings: Sequence[Setting]) -> tuple[list[str], str]:
         for part, values in settings[0].items()
     }
     return ticks, "\n".join(textwrap.wrap(f"setting: {format_setting(shared)}", WIDEST))
+
+
+@dataclass(frozen=True)
+class SettingAxis:
+    """An axis of settings.
+
+    Attributes:
+        places: Where each stands.
+        ticks: The label of each.
+        name: The name of the axis.
+        is_scale: Whether places are those of numbers on a scale, not ranks.
+    """
+
+    places: list[float]
+    ticks: list[str]
+    name: str
+    is_scale: bool
+
+
+def setting_axis(
+    settings: Sequence[Setting], space: Sequence[Dimension], width: int = WIDEST
+) -> SettingAxis:
+    """Return the axis of the settings of an arm: by value for one number, else by rank.
+
+    Args:
+        settings: The settings.
+        space: The values that the arm searches.
+        width: The letters of a line of the name.
+    """
+    values = [setting[item.part][item.key] for setting in settings for item in space[:1]]
+    if len(space) != 1 or not all(type(value) in (int, float) for value in values):
+        ticks, name = setting_ticks(settings)
+        return SettingAxis([float(place) for place in range(len(settings))], ticks, name, False)
+    scale = space[0].scale or _scale_of(values)
+    shared = {
+        part: {key: value for key, value in given.items() if (part, key) != _place(space[0])}
+        for part, given in settings[0].items()
+    }
+    others = format_setting({part: given for part, given in shared.items() if given})
+    name = _axis_name(space[0]) + (f" ({others})" if others else "")
+    places = [position(scale, value) for value in values]
+    ticks = [format_value(value) for value in values]
+    return SettingAxis(places, ticks, "\n".join(textwrap.wrap(name, width)), True)
+
+
+def _scale_of(values: Sequence[float]) -> Scale:
+    """Return the scale of a list of numbers: log for positive ones of different magnitude."""
+    return "log" if min(values) > 0 and max(values) > WIDE * min(values) else "uniform"
+
+
+def _place(item: Dimension) -> tuple[str, str]:
+    return item.part, item.key
+
+
+def _axis_name(item: Dimension) -> str:
+    """Return a value in words: dropout rate, or learning rate for one of the protocol."""
+    words = item.key.rpartition(".")[2] if item.part == PROTOCOL else f"{item.part} {item.key}"
+    return words.replace("_", " ")
 
 
 def _flattened(setting: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Any]:

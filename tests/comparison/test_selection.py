@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline.comparison.selection import COLUMNS, choice, searches, tried
+from pipeline.comparison.explored import TRIED
+from pipeline.comparison.selection import choice, searches, tried
 from pipeline.config.plan import Dimension, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.planning.response import smoothed
 
@@ -91,7 +92,7 @@ def test_the_highest_mean_is_chosen_and_the_whole_table_is_kept():
             ("dropout", Z, [0.70, 0.71, 0.72], [0.2] * 3),
         )
     )
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == TRIED
     assert table["setting"].tolist() == [{}, X, Y, Z]
     assert table["chosen"].tolist() == [False, False, True, False]
     assert choice(table) == {"one": {"dropout": Y}}
@@ -181,7 +182,7 @@ def test_settings_are_told_apart_by_all_their_values():
 
 def test_nothing_explored_is_an_empty_table():
     table = table_of(runs())
-    assert (len(table), choice(table), tuple(table.columns)) == (0, {}, COLUMNS)
+    assert (len(table), choice(table), tuple(table.columns)) == (0, {}, TRIED)
 
 
 RATE = Dimension(part="dropout", key="rate", scale="uniform")
@@ -258,3 +259,21 @@ def test_the_response_curve_is_in_the_table_where_there_is_one():
     assert np.isnan(table["fitted"].iloc[0])
     assert table["fitted"].iloc[1:].tolist() == pytest.approx(fitted.tolist())
     assert table_of(curve([0.7, 0.8, 0.9]), a=(RATE,))["fitted"].isna().all()
+
+
+def test_settings_have_their_scores_by_seed_and_paired_changes_against_the_reference():
+    frame = runs(
+        ("baseline", {}, [0.8, 0.7], [0.1, 0.1]),
+        ("a", X, [0.9, 0.75], [0.1, 0.1]),
+        ("a", Y, [0.2, 0.1], [0.1, 0.1]),
+    )
+    frame.loc[3, ["state", "validation_accuracy"]] = ["failed", nan]  # X, the second seed
+    shuffled = frame.iloc[::-1]
+    table = tried(plan_of(frame), shuffled)
+    rows = {str(row["setting"]): row for row in table.to_dict("records")}
+    assert rows[str(X)]["scores"] == [0.9, None]
+    assert rows[str(X)]["changes"] == [0.1, None]
+    assert rows[str(X)]["change"] == 0.1
+    assert rows[str(Y)]["changes"] == [-0.6, -0.6]
+    assert rows["{}"]["changes"] == []
+    assert [rows[str(setting)]["collapsed"] for setting in (X, Y)] == [False, True]

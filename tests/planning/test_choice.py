@@ -101,3 +101,11 @@ def test_which_end_a_value_stands_at(values, chosen, end):
     items = [*tried([0.5] * len(values), values), *tried([0.5], [1000.0])]
     items[-1] = Tried(items[-1].setting, (Score("failed"),))  # an error, which says nothing
     assert at_edge({"protocol": {"training.learning_rate": chosen}}, items, LOG) == end
+
+
+@pytest.mark.parametrize(("value", "end"), [(0.0012, -1), (0.0015, 0), (0.07, 0), (0.09, 1)])
+def test_a_value_of_a_design_stands_at_an_end_only_near_that_of_the_range(value, end):
+    """Whether or not it is the outermost one tried."""
+    items = tried([0.5, 0.5, 0.5], (0.01, 0.02, value))
+    filled = LOG.model_copy(update={"low": 0.001, "high": 0.1})
+    assert at_edge({"protocol": {"training.learning_rate": value}}, items, filled) == end

@@ -29,6 +29,9 @@ def space(written, listed=False):
         ({"one_minus_log": [0.9, 0.999], "points": 3}, (0.9, 0.99, 0.999)),
         ({"integers": [1, 4]}, (1, 2, 3, 4)),
         ({"integers": [1, 9], "points": 3}, (1, 5, 9)),
+        ({"log_integers": [8, 128], "points": 5}, (8, 16, 32, 64, 128)),
+        ({"log_integers": [1, 30], "points": 4}, (1, 3, 10, 30)),
+        ({"log_integers": [1, 1000]}, ()),
         ({"log": [0.1, 1]}, ()),  # a design fills it
     ],
 )
@@ -65,6 +68,15 @@ def test_of_a_key_whose_value_is_a_list_only_a_list_of_lists_is_a_space():
             "file: key.integers: invalid value [0.5, 3]; expected two integers",
         ),
         (
+            {"log_integers": [0, 8], "points": 3},
+            "file: key.log_integers: invalid value [0, 8]; expected two integers >= 1",
+        ),
+        (
+            {"log_integers": [1, 4], "points": 5},
+            "file: key.points: invalid value 5; "
+            "expected an integer <= 4, the number of different values",
+        ),
+        (
             {"uniform": [0, 1], "points": 1_000_000},
             "file: key.points: invalid value 1000000; expected an integer >= 2 and <= 100",
         ),
@@ -80,12 +92,13 @@ def test_of_a_key_whose_value_is_a_list_only_a_list_of_lists_is_a_space():
         (
             {"uniform": [0, 1], "log": [1, 2], "points": 3},
             'file: key: invalid value {"uniform": [0, 1], "log": [1, 2], "points": 3}; '
-            "expected one scale of uniform, log, one_minus_log, integers",
+            "expected one scale of uniform, log, one_minus_log, "
+            "integers, log_integers",
         ),
         (
             {"uniform": [0, 1], "point": 3},
             "file: key.point: unknown key; expected one of: uniform, log, one_minus_log, integers, "
-            "points, extend; did you mean 'points'?",
+            "log_integers, points, extend; did you mean 'points'?",
         ),
         (
             {"uniform": [0, 1], "points": 3, "extend": -1},
@@ -127,6 +140,9 @@ def test_a_space_is_widened_by_its_own_step():
     assert space(LOG).with_value(0.000316).beyond(-1) == 0.0001  # no rounding piles up
     assert space(RATE).beyond(1) == 0.8
     assert space({"integers": [1, 9], "points": 3}).beyond(1) == 13
+    widths = space({"log_integers": [2, 32], "points": 5})
+    assert [widths.beyond(end) for end in (-1, 1)] == [1, 64]
+    assert widths.with_value(1).beyond(-1) is None
     assert space({"one_minus_log": [0.0, 0.9], "points": 2}).beyond(-1) is None
     assert space([0.1, 0.5]).beyond(1) is None
 
@@ -174,8 +190,32 @@ def test_sobol_points_fill_every_stratum_and_the_square_better_than_random_ones(
 
 
 def test_a_design_covers_lists_and_integers_evenly():
-    spaces = {"a.kind": space(["x", "y"]), "a.number": space({"integers": [1, 4]})}
-    points = design(spaces, Search(method="sobol", trials=16))
-    kinds, numbers = zip(*points, strict=True)
+    spaces = {"a.kind": space(["x", "y"]), "a.number": space({"integers": [1, 40]})}
+    kinds, numbers = zip(*design(spaces, Search(method="sobol", trials=16)), strict=True)
     assert sorted(kinds) == ["x"] * 8 + ["y"] * 8
-    assert sorted(numbers) == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
+    assert [(number - 1) // 10 for number in sorted(numbers)] == [0] * 4 + [1] * 4 + [2] * 4 + [
+        3
+    ] * 4
+
+
+@pytest.mark.parametrize("method", ["random", "sobol"])
+@pytest.mark.parametrize(
+    ("number", "most"), [({"integers": [1, 20]}, 20), ({"log_integers": [1, 20]}, 20)]
+)
+def test_a_design_has_as_many_different_settings_as_asked_or_as_there_are(method, number, most):
+    """Points that fall on the same setting of a short axis are replaced by further ones."""
+    spaces = {"a.number": space(number)}
+    for trials in (8, 16):
+        settings = design(spaces, Search(method=method, trials=trials))
+        assert len(set(settings)) == trials
+        assert set(settings) <= {(value,) for value in range(1, most + 1)}
+    whole = design(spaces, Search(method=method, trials=64))
+    assert sorted(whole) == [(value,) for value in range(1, most + 1)]
+
+
+def test_a_design_on_a_log_scale_of_integers_has_equal_shares_of_each_doubling():
+    points = design(
+        {"a.width": space({"log_integers": [8, 2047]})}, Search(method="sobol", trials=64)
+    )
+    doublings = [width.bit_length() for (width,) in points]
+    assert all(6 <= doublings.count(bits) <= 10 for bits in range(4, 12))

@@ -12,7 +12,7 @@ from pipeline.comparison import variance as variance_table
 from pipeline.comparison.variance import standard_errors
 from pipeline.config.plan import Factor, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.reporting import pages
-from pipeline.reporting.evidence import ReportData, run_frame
+from pipeline.reporting.evidence import ReportData, run_frame, searches_frame, tried_frame
 from pipeline.reporting.pages import (
     _diagnosis,
     _interactions,
@@ -47,6 +47,26 @@ def test_many_arms_of_one_verdict_are_counted(golden) -> None:
             front.headline(report_data({"one": dict.fromkeys(arms, "deterministic")}, arms))
         )
     golden(*texts)
+
+
+def test_all_searches_are_on_one_page_that_the_front_page_links(found: ReportData) -> None:
+    assert "pages/settings.md" not in all_pages(found)
+    names = {"study": "layers", "arm": "dropout"}
+    counts = dict.fromkeys(("done", "failed", "diverged", "missing"), 0)
+    row = {"setting": {"dropout": {"rate": 0.5}}, "chosen": True, "change": 0.0123, "n": 2}
+    search = {"trials": 6, "seeds": 2, "widened": 1, "edge": False}
+    data = dataclasses.replace(
+        found,
+        tried=tried_frame([names | counts | row]),
+        searches=searches_frame([names | search, {**names, **search, "arm": "mixup"}]),
+    )
+    made = all_pages(data)
+    assert "(pages/settings.md)" in made["report.md"].partition("## Pages")[2]
+    assert "(settings.md)" in made["pages/study_layers.md"]
+    page = made["pages/settings.md"]
+    assert "(../figures/settings.png)" in page
+    assert "| [layers](study_layers.md) | dropout | rate=0.5 | 6 | 2 | 1 | +1.2 |" in page
+    assert "| [layers](study_layers.md) | mixup | – | 6 | 2 | 1 | – |" in page
 
 
 def test_every_verdict_has_its_words() -> None:

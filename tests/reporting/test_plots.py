@@ -10,16 +10,27 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis, Tick
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
+from pipeline.config.plan import Dimension
 from pipeline.reporting import evidence, plots, style
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import Formatter
-from pipeline.reporting.plots import _scores, curves, forest, gap, reliability, strengths, training
+from pipeline.reporting.plots import (
+    _scores,
+    curves,
+    forest,
+    gap,
+    reliability,
+    settings,
+    strengths,
+    training,
+)
 
 NAN = math.nan
 ARMS = ["baseline", *(f"arm_{index}" for index in range(14))]
@@ -84,28 +95,46 @@ def curve_rows(arm: str, height: float) -> list[dict[str, object]]:
 
 
 def tried(arm: str = "arm_0", value: str = "", **shared: dict[str, Any]) -> pd.DataFrame:
-    """Return three rates of an arm, as numbers or as texts, and what they share."""
-    columns = [
-        "arm",
-        "setting",
-        "validation_accuracy",
-        "validation_accuracy_low",
-        "validation_accuracy_high",
-        "chosen",
-    ]
-    rows = [("baseline", {}, 0.9, 0.89, 0.91, False)]
-    rows += [
-        (
-            arm,
-            {"dropout": {"rate": value.format(rate) or rate}, **shared},
-            0.9 + rate / 10,
-            0.88,
-            0.98,
-            rate == 0.25,
-        )
+    """Return three rates of an arm on two seeds, as numbers or as texts, and what they share."""
+    rows = [
+        {
+            "arm": arm,
+            "setting": {"dropout": {"rate": value.format(rate) or rate}, **shared},
+            "validation_accuracy": 0.9 + rate / 10,
+            "scores": [0.88 + rate / 10, 0.92 + rate / 10],
+            "change": rate / 10,
+            "changes": [rate / 10 - 0.01, rate / 10 + 0.01],
+            "chosen": rate == 0.25,
+        }
         for rate in (0.1, 0.25, 0.5)
     ]
-    return pd.DataFrame(rows, columns=columns).assign(n=3, fitted=NAN)
+    return pd.DataFrame(rows).assign(n=2, fitted=NAN, collapsed=False)
+
+
+def searched(
+    scale: str | None = "uniform", n: int = 2, value: str = "", **changed: Any
+) -> strengths.Search:
+    """Return the search of those rates, with a baseline of 90 %."""
+    name = f"{strengths.NAME}_"
+    score = {strengths.NAME: 0.9, f"{name}low": 0.89, f"{name}high": 0.91}
+    reference = pd.Series({"arm": "baseline", "n": n, **score})
+    space = (Dimension(part="dropout", key="rate", scale=scale),)
+    return strengths.Search(tried(value=value).assign(**changed), space, reference)
+
+
+def drawn_search(search: strengths.Search) -> Axes:
+    """Return the panel of a search."""
+    return strengths.strengths({"arm_0": search}, PALETTE).axes[0]
+
+
+def line(axes: Axes, **looks: Any) -> list[tuple[float, float]]:
+    """Return the points of the lines of a panel that look so."""
+    found = [
+        one
+        for one in axes.lines
+        if all(getattr(one, f"get_{name}")() == look for name, look in looks.items())
+    ]
+    return [tuple(point) for one in found for point in one.get_xydata().tolist()]
 
 
 def texts(figure: Figure) -> list[str]:
@@ -169,12 +198,6 @@ OUTCOMES = pd.DataFrame(
         for i in range(2)
     ]
 )
-MIXED = pd.concat(
-    [
-        tried(augmentation={"shift": 1, "rotation": 10}),
-        tried("arm_1", value="a very long name of a setting {}"),
-    ]
-)
 RATES = pd.DataFrame(
     [
         {"arm": arm, "learning_rate": 10.0**-place, "validation_accuracy": 0.9 - place / 10}
@@ -184,6 +207,12 @@ RATES = pd.DataFrame(
     ]
 )
 RANGES = pd.DataFrame({"arm": ARMS[:5], "low": 0.1, "high": 1.0})
+MIXED = {
+    "arm_0": strengths.Search(tried(augmentation={"shift": 1, "rotation": 10})),
+    "arm_1": strengths.Search(tried(value="a very long name of a setting {}")),
+}
+FALLEN = {"collapsed": [False, False, True], strengths.NAME: [0.91, 0.92, 0.1]}
+CLOSE = [{"dropout": {"rate": rate}} for rate in (0.001, 0.00112, 0.5)]
 NAMES = [
     "dropout (rate=0.25)",
     "weight_decay (strength=0.005)",
@@ -198,7 +227,12 @@ FIGURES = {
     "many_curves": lambda: drawn_curves(
         CURVES, {arm: f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:4]}
     ),
-    "strengths": lambda: strengths.strengths(tried(), PALETTE),
+    "strengths": lambda: strengths.strengths({"arm_0": searched()}, PALETTE),
+    "close_strengths": lambda: strengths.strengths({"arm_0": searched(setting=CLOSE)}, PALETTE),
+    "fallen": lambda: strengths.strengths({"arm_0": searched(**FALLEN)}, PALETTE),
+    "settings": lambda: settings.settings(
+        {arm: searched(**FALLEN, change=[0.1, 0.2, -0.5]) for arm in ARMS[:5]}, PALETTE
+    ),
     "long_strengths": lambda: strengths.strengths(MIXED, PALETTE),
     "scatter": lambda: drawn_scatter(OUTCOMES),
     "passes": lambda: _scores.score_curves(
@@ -345,35 +379,81 @@ def test_curves_draw_the_bands_of_the_table() -> None:
     assert set(np.round(100 * rows["accuracy_low"], 6)) <= set(np.round(edges, 6))
 
 
-def test_the_chosen_strength_is_starred() -> None:
-    axes = strengths.strengths(tried(), PALETTE).axes[0]
-    stars = [line for line in axes.lines if line.get_marker() == "*"]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in stars] == [
-        (1, pytest.approx(92.5))
-    ]
+@pytest.mark.parametrize(
+    ("scale", "places"),
+    [
+        ("uniform", [0.1, 0.25, 0.5]),
+        ("log", np.log([0.1, 0.25, 0.5])),
+        ("one_minus_log", -np.log([0.9, 0.75, 0.5])),
+        (None, [0.1, 0.25, 0.5]),
+    ],
+)
+def test_a_number_has_its_place_on_its_scale(scale: str | None, places: list[float]) -> None:
+    axes = drawn_search(searched(scale))
+    assert axes.get_xticks() == pytest.approx(places)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "0.25", "0.5"]
+    assert axes.get_xlabel() == "dropout rate"
+    assert line(axes, marker="*") == [(pytest.approx(places[1]), pytest.approx(92.5))]
+
+
+def test_a_category_and_several_values_stand_at_equal_distances() -> None:
+    assert list(drawn_search(searched(value="as {}")).get_xticks()) == [0, 1, 2]
+    axes = drawn_search(strengths.Search(tried()))
+    assert list(axes.get_xticks()) == [0, 1, 2]
+    assert not line(axes, marker="o", linestyle="-")  # nothing is between two ranks
+    assert line(drawn_search(searched()), marker="o", linestyle="-")
     assert axes.get_xlabel() == "setting: rate=…"
 
 
-def test_a_response_curve_is_drawn_and_intervals_of_two_seeds_are_not() -> None:
-    frame = tried().assign(n=2, fitted=[NAN, 0.91, 0.93, 0.92])
-    figure = strengths.strengths(frame, PALETTE)
-    (axes,) = figure.axes
-    curve = next(line for line in axes.lines if line.get_linestyle() == ":")
-    assert list(curve.get_ydata()) == pytest.approx([91, 93, 92])
-    assert not axes.collections
-    words = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert words == ["chosen", "response curve", "baseline"]
+def test_every_seed_is_a_dot_beside_the_mean_and_the_response_curve() -> None:
+    axes = drawn_search(searched(fitted=[0.91, 0.93, 0.92], scores=[[0.9, None], [0.8], []]))
+    assert line(axes, marker="o", markersize=5) == [(0.1, 90), (0.25, 80)]
+    means = line(axes, marker="o", markersize=9, linestyle="None")
+    assert means == [(0.1, 91), (0.25, 92.5), (0.5, 95)]
+    assert [height for _, height in line(axes, linestyle=":")] == pytest.approx([91, 93, 92])
+
+
+def test_the_reference_has_a_band_from_four_seeds_on() -> None:
+    for n, bands in ((2, 0), (4, 1)):
+        axes = drawn_search(searched(n=n))
+        assert [height for _, height in line(axes, linestyle="--")] == [90, 90]
+        assert len(axes.patches) == bands
+        words = [text.get_text() for text in axes.figure.legends[0].get_texts()]
+        assert words == ["chosen", "mean", "a seed", "baseline", *["its 95 % interval"] * bands]
+
+
+def test_a_collapsed_setting_is_an_arrow_with_its_value_and_does_not_flatten_the_rest() -> None:
+    axes = drawn_search(searched(**FALLEN, scores=[[0.9], [0.92], [0.1]]))
+    low, high = axes.get_ylim()
+    assert 89 < low < 90
+    assert 92 < high < 93
+    assert [text.get_text() for text in axes.texts] == ["10.0"]
+    ((place, height),) = line(axes, marker="v")
+    assert place == 0.5
+    assert 0 < height < 0.2  # of the panel
+
+
+def test_all_searches_share_the_axis_of_their_paired_differences() -> None:
+    found = {
+        "arm_0": searched(fitted=[0.91, 0.93, 0.92]),
+        "arm_1": searched(change=[0.0, 0.1, 0.2]),
+    }
+    figure = settings.settings(found, PALETTE)
+    first, second = (axes for axes in figure.axes if axes.get_title("left"))
+    assert first.get_ylim() == second.get_ylim()
+    assert line(first, marker="*") == [(0.25, pytest.approx(2.5))]
+    assert [height for _, height in line(first, linestyle=":")] == pytest.approx([1, 3, 2])
+    assert len(line(first, marker="o", markersize=5)) == 6
 
 
 def test_strengths_of_which_no_run_was_done_leave_an_empty_place() -> None:
-    frame = tried().assign(
-        validation_accuracy=NAN,
-        validation_accuracy_low=NAN,
-        validation_accuracy_high=NAN,
-        chosen=False,
-    )
-    assert style.png(strengths.strengths(frame, PALETTE))
+    lost = {strengths.NAME: NAN, "change": NAN, "chosen": False}
+    nothing = searched(**lost).rows
+    for column in ("scores", "changes"):
+        nothing[column] = [[None, None]] * len(nothing)
+    search = strengths.Search(nothing, searched().space)
+    assert style.png(strengths.strengths({"arm_0": search}, PALETTE))
+    assert style.png(settings.settings({"arm_0": search}, PALETTE))
 
 
 def test_without_any_done_run_the_figures_are_empty() -> None:

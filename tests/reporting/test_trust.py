@@ -69,6 +69,12 @@ def with_checks(data: ReportData, *found: list[dict[str, Any]]) -> ReportData:
     return dataclasses.replace(data, trust=table)
 
 
+def overriding(data: ReportData, keys: list[str]) -> ReportData:
+    """Return the data of a run in which params.yaml gives these values of the protocol."""
+    plan = data.confirmation.model_copy(update={"overridden": tuple(keys)})
+    return dataclasses.replace(data, confirmation=plan)
+
+
 @pytest.fixture
 def data() -> ReportData:
     return report_data({"layers": dict.fromkeys(ARMS, "deterministic")}, VERDICTS)
@@ -88,10 +94,19 @@ def test_the_wording_of_every_check(data: ReportData, golden) -> None:
         rows(Check.TUNED, False, at_bound=True),
         rows(Check.GAIN, True)[4:],
     ]
+    untuned = {1: rows(Check.TUNED, True, subject="", value=1), 0: variants[0]}
+    given = [
+        (["training.learning_rate"], untuned[0]),
+        (["training.epochs", "tune"], untuned[0]),
+        ([], untuned[1]),
+        (["tune"], untuned[1]),
+        (["tune"], rows(Check.TUNED, True)),
+    ]
     golden(
         trust_section(with_checks(data, *(rows(check, False) for check in Check))),
         trust_section(with_checks(data, *(rows(check, True) for check in Check))),
         *(trust_section(with_checks(data, variant)) for variant in variants),
+        *(trust_section(with_checks(overriding(data, keys), found)) for keys, found in given),
     )
 
 

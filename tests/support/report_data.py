@@ -114,6 +114,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
     checked = {"contrasts": contrasts, "scores": scores, "references": references}
     return ReportData(
         confirmation=plan,
+        exploration=planned("exploration", studies),
         runs=run_frame(plan, records),
         tried=tried_frame([]),
         searches=searches_frame([]),

@@ -8,6 +8,8 @@ from pipeline.reporting.evidence import ReportData
 
 Rows = Sequence[md.Row]
 PARAMETERS = "`params.yaml`"
+GIVEN = f"{PARAMETERS}, or `-S`, gives"
+RATE = "training.learning_rate"
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
 METHOD = "[What each check measures](pages/method.md#trust-checks)."
 
@@ -52,7 +54,7 @@ def not_above(data: ReportData) -> str:
 
 
 def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
-    row, file = rows[0], _protocol_file(data)
+    row = rows[0]
     trials = md.format_count(int(row["value"]), "trial")
     if not failed:
         bound = ", beyond which none is allowed" if row["at_bound"] else ""
@@ -62,24 +64,36 @@ def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
     if row["value"] > 1:
         return (
             f"The best value of the baseline is at an end of those tried ({_place(row)}; "
-            f"{trials}). Widen `tune` in {file}."
+            f"{trials}). Widen `tune` in {_tune_file(data)}."
         )
+    return f"The baseline is not tuned. {_how_to_tune(data, is_searched=row['value'] > 0)}"
+
+
+def _how_to_tune(data: ReportData, *, is_searched: bool) -> str:
+    """Return what to change, and in which file, for a baseline without several trials."""
     rate = data.confirmation.settings["training"]["learning_rate"]
-    space = f"{{log: [{0.1 * rate:g}, {10 * rate:g}], points: 5}}"
-    return (
-        f"The baseline is not tuned. Add `tune: {{training.learning_rate: {space}}}` to {file}; a "
-        f"value that {PARAMETERS} gives is not tuned."
-    )
+    tune = f"`tune: {{{RATE}: {{log: [{0.1 * rate:g}, {10 * rate:g}], points: 5}}}}`"
+    file, overridden = _protocol_file(data), data.confirmation.overridden
+    if is_searched:
+        return f"`tune` in {_tune_file(data)} has one value: write {tune} there."
+    if "tune" in overridden:
+        return f"{GIVEN} `tune` without a search space: write {tune} there, or null to use {file}."
+    if RATE in overridden:
+        return (
+            f"{GIVEN} `{RATE}`, and a value given there is not tuned: set it to null there, and "
+            f"let {tune} in {file} search it."
+        )
+    return f"Add {tune} to {file}."
 
 
 def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
     if failed:
         return (
-            f"{len(failed)} of {md.format_count(len(rows), 'search space')} "
-            f"{_verb(failed, 'ends', 'end')} at the value chosen: "
+            f"{_part(failed, rows, 'search space')} {_verb(failed, 'ends', 'end')} at the value "
+            "chosen: "
             f"{_names(data, failed, _place)}. "
             f"Widen {_verb(failed, 'it', 'them')} in {_study_files(failed)}, or under `tune` in "
-            f"{_protocol_file(data)}."
+            f"{_tune_file(data)}."
         )
     bounds = [row for row in rows if row["at_bound"]]
     if bounds:
@@ -92,9 +106,8 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
     if failed:
-        settings = md.format_count(len(rows), "chosen setting")
         return (
-            f"{len(failed)} of {settings} {_verb(failed, 'does', 'do')} not beat "
+            f"{_part(failed, rows, 'chosen setting')} {_verb(failed, 'does', 'do')} not beat "
             f"{_verb(failed, 'its', 'their')} reference on validation: "
             f"{_names(data, _sorted(failed), _change(data))}. Add values in {_study_files(failed)}."
         )
@@ -140,14 +153,14 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 
 def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
-    verdicts = md.format_count(len(rows), "verdict")
     if not failed:
         return (
-            f"{verdicts} other than inconclusive: none changes if the error of the choice of test "
-            "images is added."
+            f"{md.format_count(len(rows), 'verdict')} other than inconclusive: none changes if the "
+            "error of the choice of test images is added."
         )
     return (
-        f"{len(failed)} of {verdicts} {_verb(failed, 'does', 'do')} not hold on other test images: "
+        f"{_part(failed, rows, 'verdict')} {_verb(failed, 'does', 'do')} not hold on other test "
+        "images: "
         f"{_names(data, failed, _change(data))}, over seeds and images. Raise "
         f"`seeds.confirmation`, or `data.test_fraction` of a dataset without a test set, in "
         f"{PARAMETERS}."
@@ -239,12 +252,22 @@ def _place(row: md.Row) -> str:
     return md.escape(row["subject"])
 
 
+def _part(failed: Rows, rows: Rows, noun: str) -> str:
+    """Return how many rows have failed, as in 2 of 5 verdicts."""
+    return f"{len(failed)} of {md.format_count(len(rows), noun)}"
+
+
 def _verb(rows: Rows, one: str, several: str) -> str:
     return one if len(rows) == 1 else several
 
 
 def _protocol_file(data: ReportData) -> str:
     return f"`experiments/protocols/{data.confirmation.protocol}.yaml`"
+
+
+def _tune_file(data: ReportData) -> str:
+    """Return the file with the search spaces of the baseline."""
+    return PARAMETERS if "tune" in data.confirmation.overridden else _protocol_file(data)
 
 
 def _study_files(rows: Rows) -> str:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.comparison.explored import FEWEST
 from pipeline.config.labels import format_rule
 from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.config.test_rules import TestRule
 from pipeline.records.runs import STATES
 from pipeline.reporting import markdown as md
-from pipeline.reporting.evidence import FEWEST, ReportData, of
+from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import setting_cell
 from pipeline.reporting.pages._confirmed import confirmed
 from pipeline.reporting.pages._data_size import data_size_section
@@ -79,10 +80,11 @@ def strengths_section(data: ReportData, study: str) -> str:
     if tried.empty:
         return "Every arm has one setting; there was nothing to choose."
     curve = ", the response curve dotted" if tried["fitted"].notna().any() else ""
-    baseline = ", the baseline as a dashed line" if set(tried["arm"]) != {BASELINE} else ""
+    reference = ", the reference as a dashed line" if set(tried["arm"]) != {BASELINE} else ""
     image = (
-        f"![Settings of {study}: mean validation accuracy against setting{curve}, the chosen one "
-        f"starred{baseline}](../figures/strengths_{study}.png)"
+        f"![Settings of {study}: validation accuracy of each seed and its mean against setting"
+        f"{curve}, the chosen one starred{reference}](../figures/strengths_{study}.png)\n\n"
+        "[All searches of this report](settings.md)."
     )
     edges = [_edge(row) for row in of(data.searches, study).to_dict("records") if row["edge"]]
     return md.join_parts(f"## Settings tried\n\n{strength_table(data, tried)}", *edges, image)

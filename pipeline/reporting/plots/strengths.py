@@ -1,6 +1,11 @@
-"""Draw validation accuracy of the settings tried, a panel per arm."""
+"""Draw validation accuracy of the settings tried, a panel per arm.
 
-from collections.abc import Iterator, Mapping, Sequence
+A value that is searched on a scale has its place on it; settings of several values, and those that
+are no numbers, stand at equal distances.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,97 +15,195 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pipeline.config.plan import BASELINE
-from pipeline.reporting.evidence import FEWEST, ReportData, of
-from pipeline.reporting.labels import setting_ticks
+from pipeline.comparison.explored import FEWEST
+from pipeline.config.plan import Dimension, PlannedArm
+from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.labels import SettingAxis, setting_axis
 from pipeline.reporting.markdown import INTERVAL
 from pipeline.reporting.style import DARK, STAR, WIDTH, arm_colors, style
 
 NAME = "validation_accuracy"
+LETTERS = 72  # of the size of a tick, across a panel
+MARGIN = 0.08  # of an axis, beyond its outermost values
+EDGE = {"markeredgecolor": "white", "markeredgewidth": 0.75}
+SEED: dict[str, Any] = {"marker": "o", "markersize": 5, "linestyle": "", "alpha": 0.45, **EDGE}
+MEAN: dict[str, Any] = {"marker": "o", "markersize": 9, **EDGE}
+BELOW: dict[str, Any] = {"marker": "v", "markersize": 9, "markeredgecolor": "black"}
+REFERENCE: dict[str, Any] = {"color": DARK, "linestyle": "--"}
+
+
+@dataclass(frozen=True)
+class Search:
+    """The settings of an arm in a panel.
+
+    Attributes:
+        rows: A row for each setting, with what `tried` of the choice has.
+        space: The values that are searched.
+        reference: The row of the setting that the arm is compared with; None if it has none.
+    """
+
+    rows: pd.DataFrame
+    space: tuple[Dimension, ...] = ()
+    reference: pd.Series | None = None
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Yield a figure for every study with a choice of settings."""
     for study in data.confirmation.studies_of("comparison"):
-        tried = of(data.tried, study.name)
-        if len(tried):
-            yield f"strengths_{study.name}", strengths(tried, arm_colors(data))
+        found = searches(data, study.name)
+        if found:
+            yield f"strengths_{study.name}", strengths(found, arm_colors(data))
 
 
-def strengths(tried: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
-    """Return a figure of mean validation accuracy against setting, the chosen one starred.
+def searches(data: ReportData, study: str) -> dict[str, Search]:
+    """Return the settings of every arm of a study that had a choice, by arm."""
+    of_arms = dict(iter(of(data.tried, study).groupby("arm", sort=False)))
+    arms = [arm for name, arm in data.exploration.arms() if name == study]
+    return {
+        arm.name: Search(of_arms[arm.name], arm.space, _reference(of_arms, arm))
+        for arm in arms
+        if arm.name in of_arms and _had_choice(of_arms[arm.name])
+    }
 
-    Intervals are drawn from `FEWEST` seeds on: with two they fill the panel.
 
-    `tried` has arm, setting, n, chosen, fitted (on the response curve) and validation_accuracy with
-    its _low and _high, fractions.
-    """
-    arms = [arm for arm in dict.fromkeys(tried["arm"]) if arm != BASELINE] or [BASELINE]
+def _had_choice(rows: pd.DataFrame) -> bool:
+    """Return whether an arm had a choice, unlike one that was explored as a reference."""
+    return len(rows) > 1 or bool(rows["chosen"].any())
+
+
+def _reference(of_arms: Mapping[str, pd.DataFrame], arm: PlannedArm) -> pd.Series | None:
+    """Return the only setting of the arm that another is compared with, or its chosen one."""
+    if arm.name == arm.against or arm.against not in of_arms:
+        return None
+    rows = of_arms[arm.against]
+    shown = rows if len(rows) == 1 else rows[rows["chosen"]]
+    return None if shown.empty else shown.iloc[0]
+
+
+def strengths(found: Mapping[str, Search], palette: Mapping[str, str]) -> Figure:
+    """Return a figure of validation accuracy against setting, the chosen one starred."""
     with style():
-        figure = Figure(figsize=(WIDTH, 3.1 * len(arms) + 0.6), layout="constrained")
-        panels = figure.subplots(len(arms), 1, squeeze=False)[:, 0]
-        for ax, arm in zip(panels, arms, strict=True):
-            if arm != BASELINE:
-                draw_baseline(ax, tried[tried["arm"] == BASELINE])
-            draw_strengths(ax, tried[tried["arm"] == arm], palette[arm])
+        figure = Figure(figsize=(WIDTH, 3.1 * len(found) + 0.6), layout="constrained")
+        panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
+        for ax, (arm, search) in zip(panels, found.items(), strict=True):
+            draw_accuracies(ax, search, palette[arm])
             ax.set_title(arm)
-        marks = _legend(tried, arms)
-        figure.legend(
-            list(marks.values()), list(marks), loc="outside lower center", ncols=len(marks)
-        )
+        marks = legend(list(found.values()))
+        figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3)
     return figure
 
 
-def _legend(tried: pd.DataFrame, arms: Sequence[str]) -> dict[str, Artist]:
+def draw_accuracies(ax: Axes, search: Search, color: str) -> None:
+    """Draw the validation accuracy of the settings of one arm, and that of its reference."""
+    rows, reference = search.rows, search.reference
+    shown = []
+    if reference is not None and pd.notna(reference[NAME]):
+        ax.axhline(100 * reference[NAME], zorder=1, **REFERENCE)
+        shown.append(100 * reference[NAME])
+        if reference["n"] >= FEWEST:
+            bounds = [100 * min(max(reference[f"{NAME}_{end}"], 0), 1) for end in ("low", "high")]
+            ax.axhspan(*bounds, color=DARK, alpha=0.1, linewidth=0, zorder=0)
+    draw_settings(ax, search, rows["scores"], rows[NAME], rows["fitted"], color, shown)
+    ax.set_ylabel("validation accuracy (%)")
+
+
+def draw_settings(
+    ax: Axes,
+    search: Search,
+    seeds: Sequence[Sequence[float | None]],
+    means: Sequence[float],
+    fitted: Sequence[float],
+    color: str,
+    shown: Sequence[float] = (),
+    letters: int = LETTERS,
+) -> None:
+    """Draw a fraction of every setting in percent: seeds, mean, response curve and a star.
+
+    A setting that has collapsed would flatten the rest. It is an arrow at the edge, with its value.
+
+    Args:
+        ax: The panel.
+        search: The settings.
+        seeds: Of each setting, the values by seed.
+        means: Their means.
+        fitted: The values on the response curve, NaN without one.
+        color: The color of the arm.
+        shown: Further values that the axis includes, in percent.
+        letters: How many letters of a tick fit across the panel.
+    """
+    axis = setting_axis(list(search.rows["setting"]), search.space, int(0.7 * letters))
+    columns = {"place": axis.places, "seeds": list(seeds), "mean": list(means)}
+    frame = pd.DataFrame({**columns, "fitted": list(fitted)}, index=search.rows.index)
+    frame[["mean", "fitted"]] = 100 * frame[["mean", "fitted"]].astype(float)
+    fallen = search.rows["collapsed"].astype(bool)
+    level = frame[~fallen]
+    dots = [
+        (place, 100 * value)
+        for place, values in zip(level["place"], level["seeds"], strict=True)
+        for value in values
+        if value is not None
+    ]
+    ax.plot(*(zip(*dots, strict=True) if dots else ([], [])), color=color, **SEED)
+    has_curve = frame["fitted"].notna().any()
+    if has_curve:
+        on_curve = frame.dropna(subset=["fitted"])
+        ax.plot(on_curve["place"], on_curve["fitted"], color=color, linestyle=":", linewidth=2)
+    line = "-" if axis.is_scale and not has_curve else ""
+    ax.plot(level["place"], level["mean"], color=color, linestyle=line, **MEAN)
+    for place, mean in frame.loc[search.rows["chosen"].astype(bool), ["place", "mean"]].to_numpy():
+        ax.plot(place, mean, color=color, zorder=5, **{**STAR, "markersize": 21})
+    for place, mean in frame.loc[fallen, ["place", "mean"]].to_numpy():
+        _draw_below(ax, place, mean, color)
+    _limit(ax, [value for _, value in dots] + list(shown), axis.places)
+    kept = _apart(axis, letters, list(search.rows["chosen"]))
+    ax.set_xticks([axis.places[each] for each in kept], [axis.ticks[each] for each in kept])
+    ax.set_xlabel(axis.name)
+
+
+def _draw_below(ax: Axes, place: float, value: float, color: str) -> None:
+    """Draw a setting far below the panel as an arrow with its value."""
+    across = ax.get_xaxis_transform()
+    ax.plot(place, 0.06, color=color, transform=across, zorder=4, **BELOW)
+    ax.text(place, 0.13, f"{value:.1f}", transform=across, ha="center", va="bottom", fontsize=11)
+
+
+def _limit(ax: Axes, values: Sequence[float], places: Sequence[float]) -> None:
+    """Set the ends of both axes to the values shown, with a margin."""
+    wide = (max(places) - min(places)) * MARGIN or 0.4
+    ax.set_xlim(min(places) - wide, max(places) + wide)
+    if values:
+        high = (max(values) - min(values)) * 2 * MARGIN or 0.5
+        ax.set_ylim(min(values) - high, max(values) + high)
+
+
+def _apart(axis: SettingAxis, letters: int, starred: Sequence[bool]) -> list[int]:
+    """Return the numbers of ticks whose labels do not touch, that of the starred one first."""
+    span = (max(axis.places) - min(axis.places)) * (1 + 2 * MARGIN) or 1
+    kept: list[int] = []
+    for number in sorted(range(len(starred)), key=lambda each: not starred[each]):
+        gaps = [abs(axis.places[number] - axis.places[other]) / span for other in kept]
+        lengths = [len(axis.ticks[number]) + len(axis.ticks[other]) for other in kept]
+        if all(gap * letters > length / 2 + 1 for gap, length in zip(gaps, lengths, strict=True)):
+            kept.append(number)
+    return sorted(kept)
+
+
+def legend(found: Collection[Search]) -> dict[str, Artist]:
     """Return what the marks of a figure mean."""
     marks: dict[str, Artist] = {
-        "chosen": Line2D([], [], color="white", markerfacecolor="white", **STAR)
+        "chosen": Line2D([], [], color="white", markerfacecolor="white", **STAR),
+        "mean": Line2D([], [], color=DARK, linestyle="", **MEAN),
+        "a seed": Line2D([], [], color=DARK, **SEED),
     }
-    if tried["fitted"].notna().any():
+    rows = pd.concat([search.rows for search in found])
+    if rows["fitted"].notna().any():
         marks["response curve"] = Line2D([], [], color=DARK, linestyle=":", linewidth=2)
-    if arms != [BASELINE]:
-        marks["baseline"] = Line2D([], [], color=DARK, linestyle="--")
-        if tried["n"].max() >= FEWEST:
+    references = [search.reference for search in found if search.reference is not None]
+    if references:
+        names = {reference["arm"] for reference in references}
+        marks["reference" if len(names) > 1 else names.pop()] = Line2D([], [], **REFERENCE)
+        if any(reference["n"] >= FEWEST for reference in references):
             marks[f"its {INTERVAL}"] = Patch(color=DARK, alpha=0.1)
+    if rows["collapsed"].any():
+        marks["far below"] = Line2D([], [], color="white", markerfacecolor="white", **BELOW)
     return marks
-
-
-def draw_baseline(ax: Axes, baseline: pd.DataFrame) -> None:
-    """Draw the baseline as a dashed line with its band over the whole panel."""
-    for low, mean, high in _percent(baseline).itertuples(index=False):
-        if pd.notna(mean):
-            ax.axhline(mean, color=DARK, linestyle="--", zorder=1)
-        if pd.notna(low) and baseline["n"].max() >= FEWEST:
-            ax.axhspan(low, high, color=DARK, alpha=0.1, linewidth=0, zorder=0)
-
-
-def draw_strengths(ax: Axes, rows: pd.DataFrame, color: str) -> None:
-    """Draw the settings of one arm at equal distances, with intervals and a star."""
-    values = _percent(rows)
-    places = list(range(len(rows)))
-    if rows["n"].max() >= FEWEST:
-        ax.vlines(places, values["low"], values["high"], color=color, linewidth=3)
-    fitted = 100 * rows["fitted"].astype(float)
-    ax.plot(places, fitted, color=color, linestyle=":", linewidth=2)
-    dots: dict[str, Any] = {
-        "marker": "o",
-        "markersize": 9,
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.75,
-    }
-    line = "" if fitted.notna().any() else "-"
-    ax.plot(places, values["mean"], color=color, linestyle=line, **dots)
-    for place, chosen in zip(places, rows["chosen"], strict=True):
-        if chosen:
-            mean = values["mean"].iloc[place]
-            ax.plot(place, mean, color=color, zorder=5, **{**STAR, "markersize": 21})
-    ticks, name = setting_ticks(list(rows["setting"]))
-    ax.set_xticks(places, ticks)
-    ax.set(xlabel=name, ylabel="validation accuracy (%)", xlim=(-0.4, len(rows) - 0.6))
-    ax.margins(y=0.12)
-
-
-def _percent(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return low, mean and high in percent, NaN where unknown."""
-    frame = rows[[f"{NAME}_low", NAME, f"{NAME}_high"]].astype(float).clip(0, 1)
-    return 100 * frame.set_axis(["low", "mean", "high"], axis="columns")

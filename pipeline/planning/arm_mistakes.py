@@ -1,0 +1,93 @@
+"""Find arms and settings that do not fit with the rest of their study."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline import optimizers, regularizers
+from pipeline.config.labels import format_rule, format_setting
+from pipeline.config.plan import BASELINE
+from pipeline.config.validation import invalid, one_of, suggestion
+from pipeline.planning.arms import Arm, Trial
+from pipeline.planning.effects import effects
+from pipeline.runtime.errors import Refusal
+
+
+def mistakes(arms: Sequence[Arm], path: Path, is_tuned: bool = False) -> Iterator[str]:
+    """Yield an error line for each arm or setting that does not fit with the rest of its study.
+
+    Args:
+        arms: All arms of the study.
+        path: The study's file, for the lines.
+        is_tuned: Whether the protocol has tuned values. These may make settings equal that were
+            different as written.
+    """
+    yield from _duplicates(arms, path, is_tuned)
+    yield from _unknown_references(arms, path)
+    yield from _mixed_rules(arms, path)
+
+
+def network_key(trial: Trial) -> str:
+    """Return a text that is equal for settings that train the same network.
+
+    Raises:
+        Refusal: A regularizer cannot act on the network.
+    """
+    protocol = trial.protocol
+    optimizer = optimizers.parse(protocol.training.optimizer)
+    settings = protocol.settings()
+    settings["training"]["optimizer"] = optimizer.effect()
+    acting = effects(trial.regularizers, protocol.network_settings())
+    if optimizer.decouples:
+        acting = [
+            [name, {**effect, "decoupled": True} if "decoupled" in effect else effect]
+            for name, effect in acting
+        ]
+    return json.dumps([acting, settings])
+
+
+def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str]:
+    """Yield a line for each setting that trains the same network as another, or that cannot act.
+
+    An arm that tunes nuisance values may have the baseline among its settings.
+    """
+    seen: dict[str, str] = {}
+    for arm in arms:
+        refused: dict[str, str] = {}  # why settings cannot act -> the first of them
+        for trial in arm.trials:
+            label = format_setting(trial.setting)
+            where = f"arms.{arm.name} ({label})" if label else f"arms.{arm.name}"
+            try:
+                key = network_key(trial)
+            except Refusal as refusal:
+                for line in refusal.lines:
+                    refused.setdefault(line, where)
+                continue
+            first = seen.setdefault(key, where)
+            allowed = is_tuned or (arm.written.nuisance and first == f"arms.{BASELINE}")
+            if first != where and not allowed:
+                yield f"{path}: {where}: the same network as {first}; expected each once"
+        yield from (f"{path}: {where}: {line}" for line, where in refused.items())
+
+
+def _unknown_references(arms: Sequence[Arm], path: Path) -> Iterator[str]:
+    """Yield a line for each arm compared with one that does not exist or has several settings."""
+    fit = {arm.name for arm in arms if not arm.has_own_space}
+    for arm in arms:
+        if arm.against not in fit or arm.against == arm.name != BASELINE:
+            others = sorted(fit - {arm.name})
+            expected = f"{one_of(others)} (arms with one setting)"
+            line = invalid(f"{path}: arms.{arm.name}.against", arm.against, expected)
+            yield line + suggestion(arm.against, others)
+
+
+def _mixed_rules(arms: Sequence[Arm], path: Path) -> Iterator[str]:
+    """Yield a line for each arm whose settings are averaged differently at test."""
+    for arm in arms:
+        distinct = {regularizers.test_rule(trial.regularizers) for trial in arm.trials}
+        rules = sorted(format_rule(rule) for rule in distinct)
+        if len(rules) > 1:
+            yield (
+                f"{path}: arms.{arm.name}: settings with the test rules {' and '.join(rules)}; "
+                "expected one in each arm"
+            )

@@ -1,0 +1,56 @@
+"""Write the page of all settings tried: the response curves of a report, one panel per arm."""
+
+from collections.abc import Iterator
+
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.labels import setting_cell
+from pipeline.reporting.pages._page import Page
+
+ORDER = 15
+WORDS = ("study", "arm", "chosen")
+TITLE = "Settings tried: all response curves"
+
+
+def pages(data: ReportData) -> Iterator[Page]:
+    """Yield the page, if an arm had a choice of settings."""
+    if len(data.searches):
+        yield Page("settings", TITLE, settings_body(data))
+
+
+def settings_body(data: ReportData) -> str:
+    """Return the figure, and a line for each search."""
+    image = (
+        "![Difference in validation accuracy to the reference against setting, a panel per arm: "
+        "seeds, means, response curves, the chosen setting starred](../figures/settings.png)"
+    )
+    caption = (
+        "Validation accuracy of each setting minus that of the reference, paired by exploration "
+        "seed: the arm that the arm is compared with, at its chosen setting; of the baseline's own "
+        "tuning, the value chosen. A value has its place on the scale of its search space. The "
+        "highest point of the dotted curve is chosen; without a curve, the highest mean. An arrow "
+        "stands for a setting far below the panel, with its difference. These seeds have made the "
+        "choice, so no difference here is a result: those are on the "
+        "[front page](../report.md), from fresh seeds."
+    )
+    return md.join_parts("# Settings tried", image, md.format_table(_rows(data), caption, WORDS))
+
+
+def _rows(data: ReportData) -> list[dict[str, str]]:
+    rows = []
+    chosen = data.tried[data.tried["chosen"]]
+    settings = {(row["study"], row["arm"]): row for row in chosen.to_dict("records")}
+    for search in data.searches.to_dict("records"):
+        row = settings.get((search["study"], search["arm"]))
+        rows.append(
+            {
+                "study": f"[{search['study']}](study_{search['study']}.md)",
+                "arm": search["arm"],
+                "chosen": setting_cell(row["setting"]) if row else md.VOID,
+                "settings": str(int(search["trials"])),
+                "seeds": str(int(search["seeds"])),
+                "widened": str(int(search["widened"])),
+                "difference (points)": data.format.points(row["change"]) if row else md.VOID,
+            }
+        )
+    return rows
