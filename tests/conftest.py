@@ -5,6 +5,7 @@ The first run of the project is made once for all workers, and copied by each.
 
 import gc
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
 from pipeline.data.splits import hold_out
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of many processes compiles the package
 TOGETHER = ("tests/execution/test_ray.py", "tests/test_outcomes.py")
 TRAINING = {
     "learning_rate": 0.05,
