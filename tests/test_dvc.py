@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stages import run_stages
+from stages import STAGES, run_stages
 
 ROOT = Path(__file__).resolve().parent.parent
 DROP = re.search(
@@ -21,6 +21,8 @@ COMMANDS = [
     ["metrics", "diff", "--json"],
     ["params", "diff", "--json"],
     ["plots", "diff", "HEAD", "-o", "plots"],
+    ["metrics", "show"],
+    ["dag", "--mermaid"],
 ]
 END = "-- end of a command --"
 SEVERAL = f"""
@@ -66,7 +68,7 @@ def experiment(committed, monkeypatch):
 def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
     ended = command(sys.executable, "-c", SEVERAL, json.dumps(COMMANDS), at=experiment)
     assert ended.returncode == 0, ended.stderr
-    _, _, table, experiments, metrics, params, _ = ended.stdout.split(END)
+    _, _, table, experiments, metrics, params, _, shown, graph = ended.stdout.split(END)
     rows = list(csv.DictReader(table.strip().splitlines()))
     assert sorted(rows[0]) == sorted(
         ["Experiment", "rev", "typ", "Created", *METRICS, *RUNS, "studies", "seeds.confirmation"]
@@ -88,6 +90,9 @@ def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
     assert told["metrics"]["reports/tiny/metrics.json"].keys() == {*METRICS, *RUNS}
     assert json.loads(metrics) == told["metrics"]
     assert json.loads(params).keys() == {"params.yaml"}
+
+    assert "reports/tiny/metrics.json" in shown
+    assert all(f"{stage.__name__.removeprefix('pipeline.')}@tiny" in graph for stage in STAGES)
 
     page = (experiment / "plots" / "index.html").read_text()
     specs = [json.loads(line) for line in re.findall(r"var spec = (\{.*\});", page)]
