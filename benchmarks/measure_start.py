@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "start.json"
 BARS = {"help": 0.6, "status": 0.6, "report": 0.6, "track": 0.6, "plan": 1.3, "run": 1.5}
 UNIT = "import_torch"
+UNCACHED = "PYTHONDONTWRITEBYTECODE"  # unset for users, whose commands do not compile the package
 COMMANDS = {
     UNIT: ("-c", "import torch"),
     "help": ("-m", "pipeline", "--help"),
@@ -57,11 +58,12 @@ def seconds(arguments: tuple[str, ...]) -> float:
         ValueError: The command is that of a whole run, and there was something to do.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    kept = {name: value for name, value in os.environ.items() if name != UNCACHED}
     began = time.perf_counter()
     ended = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=os.environ | {"PATH": path},
+        env=kept | {"PATH": path},
         check=True,
         capture_output=True,
         text=True,

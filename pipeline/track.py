@@ -5,6 +5,7 @@ The stage changes no result: whatever W&B does, it exits with 0 and prints what 
 """
 
 import hashlib
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from typing import Any
 
 from pipeline.config.plan import read_plan
 from pipeline.execution.stage import stage
+from pipeline.records.rows import read_rows
 from pipeline.records.store import Store, open_store
-from pipeline.records.tables import plain_rows, read_table
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import to_json, write_text
 from pipeline.tracking.payloads import Image, Payload, report_payload, run_payloads
@@ -78,8 +79,13 @@ def _image(path: Path) -> Image:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a table as plain values, none where there is no table."""
-    return plain_rows(read_table(path)) if path.is_file() else []
+    """Return the rows of a table, None where a number is undefined; none where it is missing."""
+    rows = read_rows(path) if path.is_file() else ()
+    return [{name: _defined(value) for name, value in row.items()} for row in rows]
+
+
+def _defined(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ The first run of the project is made once for all workers, and copied by each.
 
 import gc
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +28,9 @@ from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
 from pipeline.data.splits import hold_out
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of many processes compiles the package
 TOGETHER = ("tests/execution/test_ray.py", "tests/test_outcomes.py")
+CONTRACT = "tests/test_contract.py"
 TRAINING = {
     "learning_rate": 0.05,
     "optimizer": {"name": "sgd"},
@@ -82,13 +86,17 @@ def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 
 class FilesTogether(LoadScopeScheduling):
-    """Give each worker one test at a time, or a whole file whose tests share a costly fixture.
+    """Give each worker one test at a time, or all that share a costly fixture.
 
+    That is a whole file, or the contract of one regularizer, whose runs are trained once for it.
     `--dist loadgroup` does not group: https://github.com/pytest-dev/pytest-xdist/issues/1386.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
+        path, _, test = nodeid.partition("::")
+        case = re.search(r"\[(?:\d-)?(\w+)", test)
+        if path == CONTRACT and case:
+            return f"{path}::{case[1]}"
         return path if path in TOGETHER else nodeid
 
 

@@ -1,6 +1,7 @@
 """Every regularizer on networks that were not written for it: a CNN, an MLP, a residual net."""
 
 import copy
+import functools
 import itertools
 
 import pytest
@@ -46,13 +47,16 @@ def regularizer(name):
     return regularizers.settings()[name](**strong(name))
 
 
+networks = functools.cache(network)
+
+
 def has_sites(name, kind):
-    return len(regularizer(name).sites(network(kind))) > 0
+    return len(regularizer(name).sites(networks(kind))) > 0
 
 
 PAIRS = list(itertools.product(NAMES, KINDS))
 APPLICABLE = [pair for pair in PAIRS if has_sites(*pair)]
-ABSENT = [pair for pair in PAIRS if not has_sites(*pair)]
+ABSENT = [pair for pair in PAIRS if pair not in APPLICABLE]
 
 
 def test_every_regularizer_acts_on_some_network_and_some_on_none():

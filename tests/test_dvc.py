@@ -7,18 +7,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from stages import STAGES, run_stages
 
-DVC = (sys.executable, "-m", "dvc")
 ROOT = Path(__file__).resolve().parent.parent
 DROP = re.search(
     r"dvc exp show --only-changed --drop '(.+?)'", (ROOT / "README.md").read_text()
 ).group(1)
-SHOWN = [
+COMMANDS = [
+    ["commit", "-q", "-f"],
+    ["exp", "save", "-n", "fewer"],
     ["exp", "show", "--csv", "--only-changed", "--drop", DROP],
     ["exp", "diff", "--json"],
     ["metrics", "diff", "--json"],
     ["params", "diff", "--json"],
     ["plots", "diff", "HEAD", "-o", "plots"],
+    ["metrics", "show"],
+    ["dag", "--mermaid"],
 ]
 END = "-- end of a command --"
 SEVERAL = f"""
@@ -30,7 +34,7 @@ for number, words in enumerate(json.loads(sys.argv[1])):
     if main(words):
         sys.exit(1)
 """  # commands of DVC in one process: its imports take longer than all of them
-CHANGED = ("-S", "seeds.confirmation=2", "-S", "studies=[others]")  # nothing to train
+CHANGED = {"  confirmation: null": "  confirmation: 2", "studies: null": "studies: [others]"}
 METRICS = [
     "baseline.accuracy",
     "baseline.gap",
@@ -43,17 +47,28 @@ HEADLINE = re.compile(r"\| (\w+) \| \w+ \| ([+-]?[\d.]+) \|")
 
 
 @pytest.fixture
-def experiment(committed, command):
-    """Return the committed checkout with an experiment in its workspace: a study, fewer seeds."""
-    ended = command(*DVC, "exp", "run", "-n", "fewer", *CHANGED, "report@tiny", at=committed)
-    assert ended.returncode == 0, ended.stderr
+def experiment(committed, monkeypatch):
+    """Return the committed checkout with an experiment in its workspace: a study, fewer seeds.
+
+    There is nothing to train. The stages ran in this process: each takes longer to start.
+    """
+    parameters = committed / "params.yaml"
+    text = parameters.read_text()
+    for old, new in CHANGED.items():
+        assert old in text
+        text = text.replace(old, new)
+    parameters.write_text(text)
+    monkeypatch.chdir(committed)
+    monkeypatch.delenv("GAPWISE_STORE", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    run_stages()
     return committed
 
 
 def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
-    ended = command(sys.executable, "-c", SEVERAL, json.dumps(SHOWN), at=experiment)
+    ended = command(sys.executable, "-c", SEVERAL, json.dumps(COMMANDS), at=experiment)
     assert ended.returncode == 0, ended.stderr
-    table, experiments, metrics, params, _ = ended.stdout.split(END)
+    _, _, table, experiments, metrics, params, _, shown, graph = ended.stdout.split(END)
     rows = list(csv.DictReader(table.strip().splitlines()))
     assert sorted(rows[0]) == sorted(
         ["Experiment", "rev", "typ", "Created", *METRICS, *RUNS, "studies", "seeds.confirmation"]
@@ -75,6 +90,9 @@ def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
     assert told["metrics"]["reports/tiny/metrics.json"].keys() == {*METRICS, *RUNS}
     assert json.loads(metrics) == told["metrics"]
     assert json.loads(params).keys() == {"params.yaml"}
+
+    assert "reports/tiny/metrics.json" in shown
+    assert all(f"{stage.__name__.removeprefix('pipeline.')}@tiny" in graph for stage in STAGES)
 
     page = (experiment / "plots" / "index.html").read_text()
     specs = [json.loads(line) for line in re.findall(r"var spec = (\{.*\});", page)]

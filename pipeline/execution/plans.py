@@ -16,19 +16,19 @@ ARTIFACTS = Path("artifacts")
 
 def write_current_plan(store: Store, plan: Plan) -> None:
     """Store the plan of a phase before its runs are trained, unless it is that of an experiment."""
-    if original() != Path.cwd():
-        return
-    path = _path(store, plan.protocol, plan.phase)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_sealed(path, {"plan": plan.model_dump(mode="json"), "inputs": input_digests()})
+    if original() == Path.cwd():
+        _write(store, plan, input_digests())
 
 
 def keep_current_plans(store: Store, protocol: str) -> None:
     """Store the plans of a finished run with the present inputs, which DVC has found up to date."""
+    if original() != Path.cwd():
+        return
+    inputs = input_digests()
     for phase in get_args(Phase):
         plan = last_plan(ARTIFACTS / protocol / phase)
         if plan:
-            write_current_plan(store, plan)
+            _write(store, plan, inputs)
 
 
 def forget_current_plans(store: Store) -> None:
@@ -60,6 +60,12 @@ def current_plans(store: Store, protocol: str) -> list[Plan]:
     current = [plan for plan, changed in plans if plan and not changed]
     own = any("import" in plan.settings["model"] for plan in current)
     return current if len(current) == len(plans) and not own else []
+
+
+def _write(store: Store, plan: Plan, inputs: dict[str, str]) -> None:
+    path = _path(store, plan.protocol, plan.phase)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_sealed(path, {"plan": plan.model_dump(mode="json"), "inputs": inputs})
 
 
 def _path(store: Store, protocol: str, phase: str) -> Path:

@@ -22,6 +22,8 @@ TRUTH = {"True": True, "False": False}
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of the table in `path`; an empty cell of a column of numbers is NaN.
 
+    A whole number is an int, also in a column of others.
+
     Raises:
         Refusal: The table is missing.
     """
@@ -51,4 +53,6 @@ def _value(column: str, cell: str) -> Any:
         return json.loads(cell)
     if column in WORDS:
         return cell
-    return TRUTH[cell] if cell in TRUTH else float(cell or "nan")
+    if cell in TRUTH:
+        return TRUTH[cell]
+    return int(cell) if cell.removeprefix("-").isdecimal() else float(cell or "nan")

@@ -8,13 +8,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-from numpy.typing import NDArray
-from safetensors.numpy import load_file
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import is_sealed, write_sealed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 State = Literal["done", "failed", "diverged", "missing"]
 STATES: tuple[State, ...] = get_args(State)
@@ -68,8 +68,10 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in read_file(folder, "history.jsonl").decode().splitlines()]
 
 
-def read_validation(folder: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+def read_validation(folder: Path) -> "tuple[NDArray[Any], NDArray[Any]]":
     """Return logits (members, examples, classes) and labels (examples,) of a finished run."""
+    from safetensors.numpy import load_file  # imports numpy, for which no command should wait
+
     stored = load_file(folder / "validation.safetensors")
     return stored["logits"], stored["labels"]
 

@@ -95,5 +95,6 @@ def test_rows_are_those_of_the_table(tmp_path, table):
     rows = read_rows(tmp_path / "contrasts.csv")
     read = read_table(tmp_path / "contrasts.csv")
     pd.testing.assert_frame_equal(pd.DataFrame(rows), read, check_dtype=False)
+    assert [type(row["n"]) for row in read_rows(tmp_path / "contrasts.csv")] == [int] * 3
     with pytest.raises(Refusal, match=r"none.csv: missing; run: make run"):
         next(read_rows(tmp_path / "none.csv"))

@@ -40,6 +40,7 @@ SHAPE, CLASSES = (1, 8, 8), 10  # of the digits
 
 Settings = dict[str, Any]
 Fault = Callable[[pytest.MonkeyPatch], None]
+NOISY: dict[str, bool] = {}  # of the cases asked so far
 
 
 class Undeclared(Exception):
@@ -119,8 +120,11 @@ def equipped(name: str, settings: Settings) -> Standardized:
 
 
 def is_noisy(name: str, settings: Settings) -> bool:
-    """Return whether a case has noise layers."""
-    return bool(noise_layers(equipped(name, settings)))
+    """Return whether a case has noise layers; several tests ask for each."""
+    case = f"{name} {settings}"
+    if case not in NOISY:
+        NOISY[case] = bool(noise_layers(equipped(name, settings)))
+    return NOISY[case]
 
 
 def augments(name: str, settings: Settings) -> bool:

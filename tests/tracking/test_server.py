@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import closing
 
 import pandas as pd
+import psutil
 import pytest
 from loopback import absent
 from offline import inspected
@@ -199,7 +199,7 @@ def check_secrets(kept, place):
 
 @pytest.mark.long
 def test_all_arrives_once_with_no_secret_as_soon_as_the_server_is_there(place):
-    """Down, up, up again, up with nothing remembered, and offline."""
+    """Down, up, up again, and up with nothing remembered."""
     project, count = place / "project", len(fingerprints(place / "project")) + 1
     with absent() as nobody:
         code, out, err = tracked(place, "online", nobody.address, patience=2)
@@ -230,12 +230,6 @@ def test_all_arrives_once_with_no_secret_as_soon_as_the_server_is_there(place):
         assert len(kept.requests) > 1.5 * requests
         check_everything(kept, project)
         assert kept.shown() == shown
-        requests = len(kept.requests)
-        code, out, err = tracked(place, "offline", kept.address)
-        assert (code, err) == (0, "")
-        assert out.startswith(f"W&B: mirrored {count} runs offline, 0 were; ")
-        assert len(kept.requests) == requests
-        assert kept.unknown == []
     check_secrets(kept, place)
 
 
@@ -281,12 +275,8 @@ def test_a_core_killed_on_the_way_costs_one_line_and_the_next_time_completes(pla
 
 
 def core_of(pid: int) -> int:
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(FileNotFoundError):  # a thread, or a child, that ended in between
-            for child in children.read_text().split():
-                if "wandb-core" in Path("/proc", child, "cmdline").read_text():
-                    return int(child)
-    raise AssertionError(f"process {pid} has no wandb-core")
+    children = psutil.Process(pid).children()
+    return next(child.pid for child in children if "wandb-core" in " ".join(child.cmdline()))
 
 
 def test_a_full_disk_costs_one_line_and_nothing_half_written_counts(place, mounting):

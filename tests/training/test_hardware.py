@@ -19,6 +19,7 @@ from pipeline.config.run import Hardware, read_config
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_summary, write_prepared
 from pipeline.execution.devices import perform
+from pipeline.execution.jobs import run_guarded
 from pipeline.execution.stage import ARTIFACTS
 from pipeline.prediction.network import assemble
 from pipeline.records.runs import read_history, read_record
@@ -107,9 +108,8 @@ def job(pool: Arrays, configure, project, **hardware):
 
 
 def test_a_strategy_that_does_not_exist_fails_with_its_reason(configure, pool, project):
-    outcome = perform(
-        job(pool, configure, project, accelerator="cpu", devices=2, strategy="no_such")
-    )
+    given = job(pool, configure, project, accelerator="cpu", strategy="no_such")
+    outcome = run_guarded(perform, given)
     assert outcome["state"] == "failed"
     assert "no_such" in outcome["reason"]
 
@@ -122,7 +122,8 @@ def test_a_stage_trains_a_run_on_two_devices(reproduced, checkout, command, tmp_
     one device has finished are kept.
     """
     folder = write_clone(checkout, tmp_path / "clone")
-    shutil.copytree(checkout / ".runs", folder / ".runs")
+    for name in (".runs", "artifacts/tiny/data"):
+        shutil.copytree(checkout / name, folder / name)
     before = trained(folder)
     parameters = folder / "params.yaml"
     parameters.write_text(
@@ -135,9 +136,8 @@ def test_a_stage_trains_a_run_on_two_devices(reproduced, checkout, command, tmp_
     protocol.write_text(protocol.read_text().replace("exploration: 2", "exploration: 1"))
     study = "question: One?\narms: {one: [{name: dropout, rate: [0.1, 0.25]}]}\n"
     (folder / "experiments" / "others.yaml").write_text(study)
-    for verb in ("prepare", "train"):
-        done = command(sys.executable, "-m", f"pipeline.{verb}", "tiny", at=folder)
-        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    done = command(sys.executable, "-m", "pipeline.train", "tiny", at=folder)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     (run,) = (folder / ".runs" / name for name in trained(folder).keys() - before.keys())
     record = read_record(run)
     assert record["state"] == "done"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGES = 40_000
+IMAGES = 25_000
 CODE = """
 import sys
 from pathlib import Path
