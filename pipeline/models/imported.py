@@ -7,9 +7,11 @@ import contextlib
 import copy
 import importlib
 import inspect
+import itertools
 import re
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -396,7 +398,7 @@ def _require_own(settings: Model, network: nn.Module, logits: torch.Tensor) -> N
 
 
 def _require_real(settings: Model, network: nn.Module) -> None:
-    """Check that all parameters are real, as the fused optimizer takes them, and states tensors.
+    """Check that states are tensors, and parameters real, each in memory of its own.
 
     Raises:
         Refusal: One is not.
@@ -413,6 +415,25 @@ def _require_real(settings: Model, network: nn.Module) -> None:
                 settings,
                 f"has complex weights, {name}; expected real ones, as of torch.view_as_complex",
             )
+    stored = defaultdict[int, list[tuple[str, nn.Parameter]]](list)
+    for name, parameter in network.named_parameters():
+        stored[parameter.untyped_storage().data_ptr()].append((name, parameter))
+    pairs = (itertools.combinations(group, 2) for group in stored.values())
+    for (one, first), (other, second) in itertools.chain.from_iterable(pairs):
+        if _overlap(first, second):
+            raise _refusal(
+                settings,
+                f"has two parameters in the same memory, {one} and {other}, which part when they "
+                "are moved; expected one parameter under both names",
+            )
+
+
+def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return whether two tensors of one storage share memory."""
+    first, second = sorted((one, other), key=torch.Tensor.storage_offset)
+    steps = zip(first.shape, first.stride(), strict=True)
+    end = first.storage_offset() + 1 + sum((size - 1) * stride for size, stride in steps)
+    return min(one.numel(), other.numel()) > 0 and second.storage_offset() < end
 
 
 def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -> None:

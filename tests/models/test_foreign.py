@@ -140,6 +140,31 @@ class Parallel(Net):
         self.first = nn.DataParallel(self.first)
 
 
+class SameMemory(Net):
+    """Ties two weights by their memory, as `data` has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.middle, self.again = nn.Conv2d(4, 4, 2), nn.Conv2d(4, 4, 2)
+        self.again.weight = nn.Parameter(self.middle.weight.data)
+
+    def body(self, images):
+        maps = super().body(images).view(-1, 4, 2, 2)
+        maps = functional.pad(maps, (0, 1, 0, 1))
+        maps = functional.pad(self.middle(maps), (0, 1, 0, 1))
+        return self.again(maps).flatten(1)
+
+
+class OneBuffer(Net):
+    """Has its parameters in parts of one memory, which do not overlap."""
+
+    def __init__(self):
+        super().__init__()
+        memory = torch.randn(32)
+        self.last.bias = nn.Parameter(memory[:10])
+        self.first.bias = nn.Parameter(memory[10:26])
+
+
 class SettingSwitches(Net):
     """Sets what holds for the whole process, as scripts do at their start."""
 
@@ -192,6 +217,12 @@ def test_compiled_functions_run_eagerly_and_noise_reaches_their_layers(configure
 def test_weights_that_a_copy_does_not_hold_are_an_error(network):
     with pytest.raises(Refusal, match="uses weights that a copy of it does not hold"):
         built(network)
+
+
+def test_parameters_in_the_same_memory_are_an_error():
+    with pytest.raises(Refusal, match=r"same memory, middle.weight and again.weight, which part"):
+        built(SameMemory)
+    assert built(OneBuffer).training
 
 
 def test_a_loss_of_its_own_is_an_error():
