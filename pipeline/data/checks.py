@@ -4,6 +4,7 @@ import copy
 import hashlib
 import logging
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +110,7 @@ def compare_splits(development: Arrays, test: Arrays) -> list[str]:
         )
         splits["validation"] = validation
     notes = list(_duplicates({"training": train, **splits}))
+    notes += _copies(train, is_drawn_from=not development.validation)
     for name, split in splits.items():
         notes += _differences(train, split, name)
     return notes
@@ -128,6 +130,26 @@ def _duplicates(splits: Mapping[str, Arrays]) -> Iterator[str]:
                 f"{shared} of {len(digests[name])} {name} images are also {reference} images: "
                 "scores on them are too high"
             )
+
+
+def _copies(pool: Arrays, is_drawn_from: bool) -> Iterator[str]:
+    """Yield a line if images of the pool are equal, and one if equal images differ in class.
+
+    Equal images lie in training and validation if every seed draws its validation set from the
+    pool.
+    """
+    digests = list(_digests(pool.images))
+    classes = defaultdict[bytes, set[int]](set)
+    for digest, label in zip(digests, pool.labels.tolist(), strict=True):
+        classes[digest].add(label)
+    count = len(digests)
+    if is_drawn_from and len(classes) < count:
+        yield (
+            f"{count - len(classes)} of {count} development images are copies of others: "
+            "validation scores are too high"
+        )
+    if unclear := sum(len(classes[digest]) > 1 for digest in digests):
+        yield f"{unclear} of {count} development images are also images of another class"
 
 
 def _differences(train: Arrays, other: Arrays, name: str) -> Iterator[str]:

@@ -1,12 +1,12 @@
 """Repair what a kill leaves of DVC's locks: a damaged `dvc.lock`, and paths locked by the dead."""
 
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.yaml_files import parse_yaml
+from pipeline.execution.git import git
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_bytes
 from pipeline.runtime.locks import RUN_LOCK, is_running
@@ -22,11 +22,7 @@ def repair_dvc_lock() -> str:
     copy = COPY.read_bytes() if COPY.exists() else None
     if lock is None or lock == copy or is_sound(lock):  # to parse one takes half a second
         return ""
-    committed = ["git", "show", "HEAD:dvc.lock"]
-    sources = {
-        "the last good copy": copy or b"",
-        "git": subprocess.run(committed, capture_output=True, check=False).stdout,
-    }
+    sources = {"the last good copy": copy or b"", "git": _committed_lock()}
     for name, content in sources.items():
         if is_sound(content):
             write_bytes(DVC_LOCK, content)
@@ -36,6 +32,14 @@ def repair_dvc_lock() -> str:
         "dvc.lock was damaged, probably by a kill, and there is no good copy; "
         "removed: finished runs are kept"
     )
+
+
+def _committed_lock() -> bytes:
+    """Return `dvc.lock` as the last commit has it in this folder; nothing where there is none."""
+    try:
+        return git("show", f"HEAD:./{DVC_LOCK}")
+    except Refusal:
+        return b""
 
 
 def release_dead_locks() -> None:

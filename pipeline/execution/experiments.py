@@ -73,16 +73,22 @@ def restore_results() -> list[str]:
     Reports that are not committed stay.
 
     Raises:
-        Refusal: There is no commit, or another run is in progress.
+        Refusal: There is no commit, it holds no results, or another run is in progress.
     """
+    results = str(REPORTS), str(DVC_LOCK)
     with exclusive_lock():
-        committed = names("ls-tree", "-z", "--name-only", "HEAD", str(REPORTS), str(DVC_LOCK))
+        committed = names("ls-tree", "-z", "--name-only", "HEAD", *results)
         reports = names("ls-tree", "-z", "-d", "--name-only", "HEAD", f"{REPORTS}/")
-        if committed:
-            git("restore", "--source=HEAD", "--staged", "--worktree", "--", *committed)
+        if not committed:
+            raise Refusal(
+                "restore: the last commit holds neither reports nor dvc.lock, and nothing was "
+                "changed; keep results by git add reports dvc.lock && git commit"
+            )
+        git("restore", "--source=HEAD", "--staged", "--worktree", "--", *committed)
         if reports:
             git("clean", "-fdq", "--", *reports)
-        left = []
+        absent = [name for name in results if name not in committed]
+        left = [f"{name}: not in the last commit, and left as it was" for name in absent]
         try:
             dvc.run_dvc(["checkout", "--force", "--quiet"], os.environ)
         except Incomplete:

@@ -59,6 +59,11 @@ def _trained(value: Any) -> list[Any]:
     return found
 
 
+def trained_parameters(value: Tensor) -> list[nn.Parameter]:
+    """Return the parameters that a tensor was computed from."""
+    return [part for part in _trained(value) if isinstance(part, nn.Parameter)]
+
+
 def attribute_of(name: str) -> str:
     """Return the attribute in which a value lies, as `blocks` for `blocks[0]`."""
     return name.partition("[")[0]
@@ -98,7 +103,8 @@ def _attributes(network: nn.Module) -> Iterator[Named]:
     for name, module in network.named_modules():
         for attribute, value in vars(module).items():
             if attribute not in REGISTERED:
-                held = list(value.values()) if attribute.endswith("_hooks") else value
+                is_hooks = attribute.endswith("_hooks") and isinstance(value, dict)
+                held = list(value.values()) if is_hooks else value
                 yield f"{name}.{attribute}".removeprefix("."), held
     for kind in _classes(network):
         for attribute, value in vars(kind).items():

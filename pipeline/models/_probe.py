@@ -41,6 +41,8 @@ class Probe:
             of a sum, as those of learned queries: not weights of a layer.
         reading: Names of the modules that read the images, before anything was multiplied; beside
             other units if these are joined to them.
+        again: Names of the modules whose forward began once more in the backward pass, as those
+            under activation checkpointing.
     """
 
     memory_format: torch.memory_format
@@ -50,6 +52,7 @@ class Probe:
     gradients: frozenset[str]
     queries: frozenset[str]
     reading: frozenset[str]
+    again: frozenset[str]
 
 
 def probe(network: nn.Module, images: Tensor) -> Probe:
@@ -80,9 +83,13 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
     products = _Products(parameters, _of_layers(copied))
     called: set[str] = set()
     reading: set[str] = set()
+    again: set[str] = set()
+    going_back: list[bool] = []  # one in a backward pass
 
     def enter(name: str, given: Any) -> None:
-        if products.flow.holds_images(given):
+        if going_back:
+            again.add(name)
+        elif products.flow.holds_images(given):
             reading.add(name)
 
     for name, module in copied.named_modules():
@@ -99,15 +106,17 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
             products.flow.begin(inputs)
             with products:
                 outputs = copied(inputs).sum()
+            going_back.append(True)
             with _GroupNorms():  # type: ignore[no-untyped-call]  # in torch
                 outputs.backward()
+            going_back.clear()
             gradients = {name for name, value in parameters.items() if value.grad is not None}
             is_whole = called >= callable_names and gradients == parameters.keys()
             if is_whole or before == global_states():
                 break
     queries = products.flow.queries
     changed = products.changed - queries
-    seen = called, products.factors, changed, gradients, queries, reading
+    seen = called, products.factors, changed, gradients, queries, reading, again
     return Probe(memory_format, *map(frozenset, seen))
 
 

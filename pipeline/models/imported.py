@@ -7,24 +7,37 @@ import contextlib
 import copy
 import importlib
 import inspect
+import itertools
 import re
+import sys
+import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ConfigDict, Field, field_validator
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from pipeline.config.validation import suggestion
-from pipeline.models._attributes import attribute_of, contents, is_read_back, unregistered
+from pipeline.models._attributes import (
+    attribute_of,
+    contents,
+    is_read_back,
+    trained_parameters,
+    unregistered,
+)
 from pipeline.models._initialization import Network
 from pipeline.models._probe import Probe, probe
 from pipeline.models._randomness import global_states, restored_globals, seed_globals
 from pipeline.runtime.errors import Refusal
 
 FAILURES = (Exception, SystemExit)  # whatever code of the user raises
+DISTRIBUTED = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 States = dict[str, Any]  # of the global generators, by name
 
 STEPS = 3  # in training mode, after which state that is not stored shows; odd: it may alternate
@@ -177,6 +190,9 @@ def _made(settings: Model) -> nn.Module:
         raise
     except FAILURES as error:
         raise _refusal(settings, f"cannot be made: {_line(error)}") from None
+    if "torch._dynamo" in sys.modules:  # imported by what compiles
+        # compiled code skips noise layers, and what a process has compiled before changes bits
+        torch.compiler.set_stance("force_eager")
     if not isinstance(network, nn.Module):
         raise _refusal(settings, f"is a {type(network).__name__}; expected what makes an nn.Module")
     return network
@@ -184,14 +200,30 @@ def _made(settings: Model) -> nn.Module:
 
 @contextlib.contextmanager
 def _restored_switches() -> Iterator[None]:
-    """Restore what code of the user may set for the whole process: threads, type and gradients."""
+    """Restore what code of the user may set for the whole process.
+
+    Threads, type, device, gradients, precision and rules of torch, numpy's errors, the filters of
+    warnings, and the current folder.
+    """
     threads, default = torch.get_num_threads(), torch.get_default_dtype()
-    with torch.set_grad_enabled(torch.is_grad_enabled()):
+    device, precision = torch.get_default_device(), torch.get_float32_matmul_precision()
+    rules = torch.get_deterministic_debug_mode()
+    with (
+        torch.set_grad_enabled(torch.is_grad_enabled()),
+        np.errstate(),
+        warnings.catch_warnings(),
+        contextlib.chdir(Path.cwd()),
+    ):
         try:
             yield
         finally:
             torch.set_num_threads(threads)
             torch.set_default_dtype(default)
+            torch.set_float32_matmul_precision(precision)
+            torch.set_deterministic_debug_mode(rules)
+            torch.set_flush_denormal(False)
+            if torch.get_default_device() != device:
+                torch.set_default_device(None)
 
 
 def _networks(module: ModuleType) -> list[str]:
@@ -228,9 +260,16 @@ def _require_registered(settings: Model, network: nn.Module) -> None:
     """Check that all layers and weights are registered, and that Python runs their forwards.
 
     Raises:
-        Refusal: A plain attribute holds one, or a module is compiled.
+        Refusal: A plain attribute holds one, or a module is compiled or distributed.
     """
     for name, module in network.named_modules():
+        if isinstance(module, DISTRIBUTED):
+            part = f"{name} is" if name else "is"
+            raise _refusal(
+                settings,
+                f"{part} a {type(module).__name__}; expected the network inside it, which "
+                "execution.devices and execution.strategy distribute",
+            )
         if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod"):
             part = f"has a compiled part, {name}" if name else "is a compiled network"
             raise _refusal(
@@ -323,6 +362,8 @@ def _require_logits(
         raise _refusal(
             settings, f"returns {given} for {where}; expected logits of shape {expected}"
         )
+    if training:
+        _require_own(settings, network, logits)
     if not logits.isfinite().all():
         raise _refusal(
             settings, f"returns values that are not finite for {where}; expected finite logits"
@@ -333,8 +374,31 @@ def _require_logits(
         )
 
 
+def _require_own(settings: Model, network: nn.Module, logits: torch.Tensor) -> None:
+    """Check that a copy uses its own weights, and leaves their gradients to training.
+
+    `logits` are those of its first training pass.
+
+    Raises:
+        Refusal: It uses others, or has gradients.
+    """
+    own = {id(parameter) for parameter in network.parameters()}
+    if any(id(parameter) not in own for parameter in trained_parameters(logits)):
+        raise _refusal(
+            settings,
+            "uses weights that a copy of it does not hold, as those of a layer in a global or of a "
+            "function that keeps the first network; expected registered layers, called in methods",
+        )
+    if any(parameter.grad is not None for parameter in network.parameters()):
+        raise _refusal(
+            settings,
+            "calls backward in its forward, and training discards such gradients; "
+            "expected cross-entropy as the only loss",
+        )
+
+
 def _require_real(settings: Model, network: nn.Module) -> None:
-    """Check that all parameters are real, as the fused optimizer takes them, and states tensors.
+    """Check that states are tensors, and parameters real, each in memory of its own.
 
     Raises:
         Refusal: One is not.
@@ -351,6 +415,25 @@ def _require_real(settings: Model, network: nn.Module) -> None:
                 settings,
                 f"has complex weights, {name}; expected real ones, as of torch.view_as_complex",
             )
+    stored = defaultdict[int, list[tuple[str, nn.Parameter]]](list)
+    for name, parameter in network.named_parameters():
+        stored[parameter.untyped_storage().data_ptr()].append((name, parameter))
+    pairs = (itertools.combinations(group, 2) for group in stored.values())
+    for (one, first), (other, second) in itertools.chain.from_iterable(pairs):
+        if _overlap(first, second):
+            raise _refusal(
+                settings,
+                f"has two parameters in the same memory, {one} and {other}, which part when they "
+                "are moved; expected one parameter under both names",
+            )
+
+
+def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return whether two tensors of one storage share memory."""
+    first, second = sorted((one, other), key=torch.Tensor.storage_offset)
+    steps = zip(first.shape, first.stride(), strict=True)
+    end = first.storage_offset() + 1 + sum((size - 1) * stride for size, stride in steps)
+    return min(one.numel(), other.numel()) > 0 and second.storage_offset() < end
 
 
 def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -> None:

@@ -83,7 +83,8 @@ def _recorded(network: nn.Module) -> Iterator[Outputs]:
     begun: list[NoiseLayer] = []
 
     def note(module: nn.Module, arguments: Any, output: Any) -> None:
-        if not begun and isinstance(output, Tensor):
+        # torch counts no changes of inference tensors
+        if not begun and isinstance(output, Tensor) and not output.is_inference():
             outputs[module].append(Output(output, output.clone(), output._version))
 
     hooks = [module.register_forward_hook(note) for module in _quiet(network)]

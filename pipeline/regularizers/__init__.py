@@ -11,6 +11,8 @@ from torch import nn
 
 from pipeline.config.crawling import Folder
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
+from pipeline.models._probe import probe_of
+from pipeline.regularizers._noise import noise_layers
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 
@@ -35,12 +37,27 @@ def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:
     _require_no_clash(regularizers)
     for regularizer in regularizers:
         regularizer.modify_model(network)
+    _require_one_draw(network)
 
 
 def test_rule(regularizers: Sequence[Regularizer]) -> TestRule:
     """Return the test rule of the first regularizer that declares one with noise."""
     declared = (item.test_rule for item in regularizers)
     return next((rule for rule in declared if rule != DETERMINISTIC), DETERMINISTIC)
+
+
+def _require_one_draw(network: nn.Module) -> None:
+    """Check that no forward runs again in the backward pass: noise layers would draw anew.
+
+    Raises:
+        Refusal: One does, in a network with noise layers.
+    """
+    known, layers = probe_of(network), noise_layers(network)
+    if known is not None and known.again and layers:
+        raise Refusal(
+            f"{layers[0].regularizer}: the forward of {min(known.again)} runs again in the "
+            "backward pass, with other noise; expected a network without activation checkpointing"
+        )
 
 
 def _require_no_clash(given: Sequence[Regularizer]) -> None:

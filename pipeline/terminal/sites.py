@@ -107,7 +107,7 @@ def _acting(network: nn.Module, shape: tuple[int, ...]) -> Acting:
     for label, regularizer in _variants():
         try:
             regularizer.effect(network, shape)
-            regularizer.modify_model(copy.deepcopy(network))
+            regularizers.equip(copy.deepcopy(network), [regularizer])
         except Refusal as refusal:
             refusals += refusal.lines
             continue

@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 Arguments = Sequence[Any]
+NAMESPACES = ("aten", "prim", "profiler")  # the last for marks of torch.profiler.record_function
 TAGS = {torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.view_copy}
 SUFFIXES = ("_data", "_backward", "_")  # in-place and derivative forms of an operation
 
@@ -195,7 +196,7 @@ def _name(func: Any) -> str:
 
 def _is_free(func: Any, tensors: Sequence[Tensor]) -> bool:
     """Return whether an operation of torch's own has no product in it."""
-    if not isinstance(func, torch._ops.OpOverload) or func.namespace not in ("aten", "prim"):
+    if not isinstance(func, torch._ops.OpOverload) or func.namespace not in NAMESPACES:
         return False
     if not tensors or func.is_view or TAGS & set(func.tags):
         return True

@@ -111,7 +111,9 @@ def test_given_parts(saved):
     found = data.read("array_files", source)
     assert [len(part.labels) for part in (found.pool, found.validation, found.test)] == [12, 2, 4]
     assert (found.test.images == np.moveaxis(BYTES[:4], -1, 1)).all()
-    assert "a.npz: test_labels: missing; expected" in refusal(saved(test_images=BYTES[:4]))
+    assert "a.npz: test_labels: missing among images, labels, test_images; expected" in refusal(
+        saved(test_images=BYTES[:4])
+    )
     assert "test_labels: range from 3 to 5; expected" in refusal(
         saved(test_images=BYTES[:3], test_labels=LABELS[:3] + 3)
     )
@@ -209,6 +211,7 @@ def test_two_files_are_mapped(tmp_path):
     assert "nowhere.npy: missing; expected" in refusal(
         source | {"images": str(tmp_path / "nowhere.npy")}
     )
+    assert f"{tmp_path}: a folder; expected" in refusal(source | {"images": str(tmp_path)})
 
 
 @pytest.mark.parametrize(

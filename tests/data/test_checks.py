@@ -40,6 +40,25 @@ def test_identical_images_are_counted():
     assert note.startswith("7 of 500 test images are also training images")
 
 
+def test_copies_in_the_pool_are_counted():
+    """Every seed draws training and validation images from it."""
+    pool = drawn(1)
+    pool.images[:7], pool.labels[:7] = pool.images[100], pool.labels[100]
+    (note,) = compare_splits(pool, drawn(2, 500))
+    assert note == (
+        "7 of 2000 development images are copies of others: validation scores are too high"
+    )
+    assert compare_splits(pool.with_validation(drawn(3, 300)), drawn(2, 500)) == []
+
+
+def test_equal_images_of_two_classes_are_counted():
+    pool = drawn(1)
+    pool.images[:2] = pool.images[100]
+    pool.labels[[0, 1, 100]] = 1, 2, 1
+    notes = compare_splits(pool.with_validation(drawn(3, 300)), drawn(2, 500))
+    assert notes == ["3 of 2000 development images are also images of another class"]
+
+
 def test_other_class_shares_and_brightness_are_noted():
     (note,) = compare_splits(drawn(1), drawn(2, 500, shares=[0.4, 0.2, 0.2, 0.2]))
     assert note.startswith("test: class shares differ from those in training by 1")
@@ -53,7 +72,10 @@ def test_the_validation_set_of_a_dataset_is_compared_too():
     development = train.with_validation(held)
     (note,) = compare_splits(development, drawn(2, 500))
     assert note.startswith("2 of 300 validation images are also training images")
-    assert compare_splits(dataclasses.replace(development, validation=0), drawn(2, 500)) == []
+    drawn_anew = dataclasses.replace(development, validation=0)
+    assert compare_splits(drawn_anew, drawn(2, 500))[0].startswith(
+        "2 of 2300 development images are copies of others"
+    )
 
 
 def test_validation_images_in_the_test_set_are_counted():

@@ -118,6 +118,19 @@ def test_results_return_to_the_last_commit_and_code_stays(dvc, project):
     ]
 
 
+def test_without_committed_results_nothing_is_changed(dvc, project):
+    git("rm", "-rq", "--cached", "reports", "dvc.lock")
+    git("commit", "-qm", "none")
+    with pytest.raises(Refusal, match="restore: the last commit holds neither reports nor dvc"):
+        restore_results()
+    assert dvc == []
+    git("add", "reports")
+    git("commit", "-qm", "reports alone")
+    (project / "dvc.lock").write_text("mine")
+    assert restore_results() == ["dvc.lock: not in the last commit, and left as it was"]
+    assert (project / "dvc.lock").read_text() == "mine"
+
+
 def test_outputs_that_the_cache_lacks_are_named(monkeypatch, committed_report):
     def fail(words, environment):
         raise Incomplete

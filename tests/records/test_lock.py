@@ -93,6 +93,26 @@ def test_without_a_good_copy_it_is_removed(tmp_path, monkeypatch):
     assert not (tmp_path / "dvc.lock").exists()
 
 
+def test_in_a_larger_repository_the_lock_of_this_folder_is_restored(tmp_path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    (tmp_path / "dvc.lock").write_text(GOOD + "# of the whole\n")
+    (tmp_path / "project" / "dvc.lock").write_text(GOOD)
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    for words in (["init", "-q", str(tmp_path)], ["add", ".."], ["commit", "-qm", "start"]):
+        subprocess.run(["git", *identity, *words], check=True)
+    (tmp_path / "project" / "dvc.lock").write_text("")
+    assert "restored from git" in repair_dvc_lock()
+    assert (tmp_path / "project" / "dvc.lock").read_text() == GOOD
+
+
+def test_a_damaged_lock_without_git(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "dvc.lock").write_text("")
+    assert "removed" in repair_dvc_lock()
+
+
 def test_paths_locked_by_dead_processes_and_zombies_are_released(tmp_path, monkeypatch):
     """As DVC writes them; the lock of a living process stays."""
     monkeypatch.chdir(tmp_path)

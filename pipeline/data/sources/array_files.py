@@ -128,8 +128,8 @@ def _members(path: str) -> dict[str, Pair]:
         missing = [name for name in names if name not in arrays]
         if missing and (split == "pool" or len(missing) == 1):
             raise Refusal(
-                f"{data_path(path)}: {', '.join(missing)}: missing; expected images and labels, "
-                "and optional test_ and validation_ pairs"
+                f"{data_path(path)}: {', '.join(missing)}: missing among {', '.join(arrays)}; "
+                "expected images and labels, and optional test_ and validation_ pairs"
             )
         if not missing:
             pairs[split] = arrays[names[0]], arrays[names[1]]
@@ -150,7 +150,7 @@ def _require_pair(images: ArrayFile, labels: ArrayFile, white: float | None) -> 
     if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
         raise Refusal(
             f"{labels}: {labels.dtype} {labels.shape}; "
-            f"expected integers {images.shape[:1]}, one for each image"
+            f"expected integers {images.shape[:1]}, one for each image of {images.shape}"
         )
     if 0 in images.shape:
         raise Refusal(f"{images}: shape {images.shape}; expected >= 1 image and pixel")

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from pipeline.config.settings import Settings
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.chunks import DecodedImages, decode_folder
-from pipeline.data.decoding import BYTE, ImageFormat
+from pipeline.data.decoding import BYTE, FORMATS, ImageFormat
 from pipeline.data.paths import data_path, printable
 from pipeline.data.sources._layout import find_layout, joined_classes, list_images, require_images
 from pipeline.data.white import range_note
@@ -107,7 +107,8 @@ def _arrays(folder: Path, classes: Sequence[str], minimum: int, source: Source) 
         line = printable(f"{count}: {'; '.join(reasons)}{more}")
         if source.unreadable == "refuse":
             name = printable(str(folder))
-            raise Refusal(f"{name}: {line}; expected still images, or source.unreadable: skip")
+            kinds = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+            raise Refusal(f"{name}: {line}; expected still {kinds}, or source.unreadable: skip")
         logger.warning("%s: %s; left out", folder, line)
     _note_transparency(folder, images, source)
     for white, deep_color in sorted(set(zip(images.white, images.deep_color, strict=True))):
