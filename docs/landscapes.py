@@ -8,17 +8,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from torch import Tensor, nn
+from torch.quasirandom import SobolEngine
 
 from pipeline import optimizers
 from pipeline.optimizers._optimizer import Optimizer
-from pipeline.reporting.markdown import format_list, format_number, format_table, section
-from pipeline.reporting.style import DARK, GREY, WIDTH, png, style
+from pipeline.reporting.markdown import section
+from pipeline.reporting.style import DARK, WIDTH, png, style
 
 PAGE = Path(__file__).with_name("optimizers.md")
 FIGURES = Path(__file__).with_name("landscapes")
@@ -159,10 +161,10 @@ LANDSCAPES = {
     "saddle": Landscape(
         title="A saddle",
         about="Loss 8 x^2 + (y^2 - 1)^2 / 4, starts with x in [-2, 2] and y in [-0.01, 0.01].",
-        seen="The gradient along y is small near the saddle. No path of gradient descent stays "
-        "there, but it leaves slowly. AdaGrad and RMSProp divide by the small gradient and leave at "
-        "once; Adam does too, then swings around the minimum for long, as momentum does. L-BFGS "
-        "stays at the saddle from some starts: a line search takes it there in one step.",
+        seen="The gradient along y is small near the saddle. Gradient descent leaves it all the "
+        "same, but slowly: the steep sides of the saddle bound its learning rate. AdaGrad and "
+        "RMSProp divide by the small gradient and leave at once. Adam does too and then swings "
+        "around the minimum, as momentum does, so both end later than gradient descent.",
         loss=saddle,
         start=strip,
         minima=[(0, 1), (0, -1)],
@@ -174,9 +176,9 @@ LANDSCAPES = {
         about="Loss 1 - exp(-(x^2 + y^2) / 2), starts 3 to 4 from the minimum.",
         seen="Far from the minimum the gradient is almost zero. Gradient descent needs a learning "
         "rate so large there that it is hardly stable at the minimum, and it does not arrive from "
-        "the farthest starts in time. Where steps are divided by the size of the gradients, "
-        "its distance matters less. L-BFGS extends its first step while the loss falls, and leaves "
-        "the picture from a quarter of the starts.",
+        "the farthest starts in time. AdaGrad, RMSProp and Adam divide steps by the size of the "
+        "gradients, so their first steps are as long here as anywhere. L-BFGS extends its first "
+        "step for as long as the loss falls.",
         loss=plateau,
         start=lambda numbers: circle(numbers, 3, 4),
         minima=[(0, 0)],
@@ -187,11 +189,11 @@ LANDSCAPES = {
         title="The valley with noise",
         about="Loss and starts of the valley; every coordinate of every gradient has added noise "
         "of standard deviation 3.",
-        seen="No optimizer arrives from nearly all starts: a large learning rate keeps the noise, a "
-        "small one does not get there in time, and the best ones are smaller than without noise, "
-        "or much smaller. What decided the valley without noise matters little here. A schedule "
-        "that lowers the learning rate is made for this. L-BFGS fails, because its line search "
-        "compares losses of different noise; training with it and noise is an error.",
+        seen="No optimizer arrives from nearly all starts: a large learning rate keeps the noise, "
+        "a small one does not get there in time. The best ones are smaller than without noise, and "
+        "what decided the valley matters less. A schedule that lowers the learning rate is made "
+        "for this. L-BFGS fails, because its line search compares losses of different noise; "
+        "training with it and noise is an error.",
         loss=valley,
         start=lambda numbers: circle(numbers, 2, 2),
         minima=[(0, 0)],
@@ -207,10 +209,9 @@ def follow(
 ) -> Tensor:
     """Return the weights at every evaluation of the gradient, and at the end.
 
-    During a line search the weights are those from which it starts.
-
-    One optimizer moves all starts of all rates, each rate a group of parameters. So it has to
-    update every coordinate by itself, or there has to be a single path.
+    During a line search they are those from which it began. One optimizer moves all starts of all
+    rates, each rate a group of parameters. So it has to update every coordinate by itself, or there
+    has to be a single path.
 
     Args:
         settings: The optimizer.
@@ -283,8 +284,8 @@ def arrivals(paths: Tensor, landscape: Landscape) -> Tensor:
 
 def draw_starts(settings: Optimizer, landscape: Landscape) -> tuple[Tensor, Tensor]:
     """Return the starts that tune the learning rate, and those that are counted."""
-    generator = torch.Generator().manual_seed(0)
-    numbers = torch.rand(TUNING + COUNTED, 2, generator=generator, dtype=torch.double)
+    sequence = SobolEngine(2, scramble=True, seed=0)
+    numbers = sequence.draw(TUNING + COUNTED, dtype=torch.double)
     share = SHARE if settings.full_batch else 1
     tuning, counted = landscape.start(numbers).split([TUNING, COUNTED])
     return tuning[: TUNING // share], counted[: COUNTED // share]
@@ -334,6 +335,90 @@ def measure(name: str, landscape: Landscape) -> Result:
     return count(settings, landscape, *tune(settings, landscape))
 
 
+HEAD = f"""# Optimizers
+
+Paths of the optimizers of `pipeline/optimizers` on losses of two weights, made by
+`python docs/landscapes.py`. Momentum is 0.9, and all other settings are
+[defaults](howto.md#choose-an-optimizer-and-a-schedule).
+
+- **A path** has {EVALUATIONS} evaluations of the gradient. It has arrived if it ends at or below a
+  target loss and never leaves the picture. Its evaluations are counted until the loss stays there.
+- **The learning rate** of every optimizer is chosen anew on each landscape from
+  {(LAST - FIRST) * PER_DECADE + 1} trials, {PER_DECADE} per factor of ten from {10.0**FIRST:g} to
+  {10**LAST}: most arrivals from {TUNING} starts, then the fewest evaluations in the mean. While the
+  best trial is the first or the last one, {PER_DECADE} more follow there; the tables count them.
+- **Arrivals** are counted from {COUNTED:,} other starts, spread evenly (a Sobol sequence). The
+  pictures show the first {SHOWN} of them, so that no path is picked.
+- **L-BFGS** runs path by path and has one start in {SHARE}. It finds its step lengths itself, with
+  two or more evaluations a step; its learning rate is only the first length it tries.
+- Without weight decay AdamW is Adam.
+"""
+TAIL = """## What these pictures do not show
+
+Two dimensions are not a network. A network has many directions, of which few are steep; its
+gradients have noise that shrinks and grows with them; and a lower training loss is not a better
+test score. Learning rates of this page are for this page. Averages over a thousand steps, such as
+beta2 = 0.999, have no time to act in a hundred. How optimizers compare on data is measured by the
+study `optimizers`: [digits](../reports/digits+optimizers/report.md).
+
+## Sources
+
+- CS231n, Convolutional Neural Networks for Visual Recognition, Stanford 2017, lecture 7: poor
+  conditioning, saddles, plateaus and noise as problems of gradient descent.
+- Sutskever, Martens, Dahl and Hinton, On the Importance of Initialization and Momentum in Deep
+  Learning, ICML 2013.
+- Duchi, Hazan and Singer, Adaptive Subgradient Methods, JMLR 12, 2011 (AdaGrad).
+- Tieleman and Hinton, Neural Networks for Machine Learning, lecture 6.5, 2012 (RMSProp).
+- Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
+- Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019 (AdamW).
+- Liu and Nocedal, On the Limited Memory BFGS Method for Large Scale Optimization, Mathematical
+  Programming 45, 1989.
+- Dauphin, Pascanu, Gulcehre, Cho, Ganguli and Bengio, Identifying and Attacking the Saddle Point
+  Problem in High-Dimensional Non-Convex Optimization, NIPS 2014.
+- Zhang, Maes, Milligan, Jolicoeur-Martineau, Mitliagkas, Scieur, Lacoste-Julien and Guille-Escuret,
+  Understanding Adam Requires Better Rotation Dependent Assumptions, NeurIPS 2025.
+- Choi, Shallue, Nado, Lee, Maddison and Dahl, On Empirical Comparisons of Optimizers for Deep
+  Learning, arXiv 1910.05446, 2019: a comparison depends on how each one is tuned.
+"""
+
+
+def page(results: Mapping[str, Mapping[str, Result]]) -> str:
+    """Return the page in Markdown, from the results of every landscape."""
+    parts = [HEAD, *(chapter(name, results[name]) for name in LANDSCAPES), TAIL]
+    return "\n".join(parts)
+
+
+def chapter(name: str, results: Mapping[str, Result]) -> str:
+    """Return the section of a landscape: its loss, picture, table, and what one sees."""
+    landscape = LANDSCAPES[name]
+    about = f"{landscape.about} Target: a loss of {landscape.target:g}."
+    picture = f"![{landscape.title}: paths of every optimizer]({FIGURES.name}/{name}.png)"
+    paragraphs = [about, picture, result_table(results), landscape.seen]
+    text = "\n\n".join([fill(part, 100) if part[0].isalpha() else part for part in paragraphs])
+    return section(landscape.title, text) + "\n"
+
+
+def result_table(results: Mapping[str, Result]) -> str:
+    """Return a table with a row for every optimizer."""
+    rows = [
+        "| optimizer | learning rate | trials | starts | arrived (%) | evaluations (median) |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, result in results.items():
+        has_median = math.isfinite(result.evaluations)
+        median = f"{result.evaluations:.0f}" if has_median else f"> {EVALUATIONS}"
+        share = 100 * result.arrived / result.starts
+        counts = str(result.trials), f"{result.starts:,}"
+        cells = (name, spell_rate(result.rate), *counts, f"{share:.1f}", median)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def spell_rate(rate: float) -> str:
+    """Return a learning rate with three digits."""
+    return f"{float(f'{rate:.3g}'):g}"
+
+
 def draw(landscape: Landscape, results: Mapping[str, Result]) -> bytes:
     """Return a PNG with a map for each optimizer, and the shares of starts that arrive."""
     with style():
@@ -343,7 +428,7 @@ def draw(landscape: Landscape, results: Mapping[str, Result]) -> bytes:
         axes = grid.flatten()
         for place, (name, result) in zip(axes, results.items(), strict=False):
             draw_map(place, landscape, result)
-            place.set_title(f"{name}\nrate {result.rate:.3g}", loc="center")
+            place.set_title(f"{name}\nrate {spell_rate(result.rate)}", loc="center")
         draw_shares(axes[len(results)], results)
         for place in axes[len(results) + 1 :]:
             place.set_visible(False)
@@ -380,12 +465,24 @@ def draw_map(axes: Axes, landscape: Landscape, result: Result) -> None:
 def draw_shares(axes: Axes, results: Mapping[str, Result]) -> None:
     """Draw the share of starts from which each optimizer arrives."""
     shares = {name: 100 * result.arrived / result.starts for name, result in results.items()}
-    names = [name.replace("gradient descent", "descent").split()[0].rstrip(",") for name in shares]
-    axes.barh(names, shares.values(), color=GREY, height=0.7)
-    for place, share in enumerate(shares.values()):
-        axes.text(103, place, f"{share:.0f}", va="center", fontsize=9)
-    axes.set(xlim=(0, 125), xticks=[0, 50, 100])
-    axes.set_title("arrived (%)", loc="center")
-    axes.tick_params(labelsize=9)
+    axes.barh(range(len(shares)), shares.values(), color="#b9d3e6")
+    for place, (name, share) in enumerate(shares.items()):
+        look = {"va": "center", "fontsize": 9}
+        axes.text(3, place, name.removesuffix(" momentum").removesuffix(", AdamW"), **look)
+        axes.text(132, place, f"{share:.0f}", ha="right", **look)
+    axes.set(xlim=(0, 136), xticks=[], yticks=[], box_aspect=1)
+    axes.set_title("arrived\n(% of starts)", loc="center")
     axes.invert_yaxis()
     axes.grid(visible=False)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    found = {
+        name: {optimizer: measure(optimizer, landscape) for optimizer in OPTIMIZERS}
+        for name, landscape in LANDSCAPES.items()
+    }
+    FIGURES.mkdir(exist_ok=True)
+    for name, landscape in LANDSCAPES.items():
+        (FIGURES / f"{name}.png").write_bytes(draw(landscape, found[name]))
+    PAGE.write_text(page(found))
