@@ -30,6 +30,7 @@ FIRST, LAST = -4, 2  # the learning rates tried, as powers of ten
 TUNING, COUNTED = 100, 1000  # starts
 SHARE = 10  # an optimizer with a line search has one start in ten
 SHOWN = 3  # paths
+CONTOURS = 11
 OPTIMIZERS = {
     "gradient descent": {"name": "sgd", "momentum": 0},
     "momentum": {"name": "sgd", "nesterov": False},
@@ -343,10 +344,10 @@ Paths of the optimizers of `pipeline/optimizers` on losses of two weights, made 
 
 - **A path** has {EVALUATIONS} evaluations of the gradient. It has arrived if it ends at or below a
   target loss and never leaves the picture. Its evaluations are counted until the loss stays there.
-- **The learning rate** of every optimizer is chosen anew on each landscape from
-  {(LAST - FIRST) * PER_DECADE + 1} trials, {PER_DECADE} per factor of ten from {10.0**FIRST:g} to
-  {10**LAST}: most arrivals from {TUNING} starts, then the fewest evaluations in the mean. While the
-  best trial is the first or the last one, {PER_DECADE} more follow there; the tables count them.
+- **The learning rate** of every optimizer is chosen anew on each landscape, from
+  {(LAST - FIRST) * PER_DECADE + 1} trials on a log scale between {10.0**FIRST:g} and {10**LAST}:
+  most arrivals from {TUNING} starts, then the fewest evaluations in the mean. While the best trial
+  is the first or the last one, {PER_DECADE} more follow there; the tables count them.
 - **Arrivals** are counted from {COUNTED:,} other starts, spread evenly (a Sobol sequence). The
   pictures show the first {SHOWN} of them, so that no path is picked.
 - **L-BFGS** runs path by path and has one start in {SHARE}. It finds its step lengths itself, with
@@ -445,11 +446,12 @@ def draw(landscape: Landscape, results: Mapping[str, Result]) -> bytes:
 def draw_map(axes: Axes, landscape: Landscape, result: Result) -> None:
     """Draw contours of the loss, paths, their starts, and the minima."""
     side = landscape.side
-    line = torch.linspace(-side, side, 121, dtype=torch.double)
+    line = torch.arange(-60, 61, dtype=torch.double) * side / 60
     x, y = torch.meshgrid(line, line, indexing="xy")
     loss = landscape.loss(torch.stack([x, y], dim=-1))
-    levels = torch.logspace(math.log10(landscape.target), math.log10(loss.max()), 12)
-    axes.contour(x, y, loss, levels=levels.tolist(), colors="#c4c4c4", linewidths=0.6)
+    spread = loss.max().item() / landscape.target
+    levels = [landscape.target * spread ** (number / CONTOURS) for number in range(CONTOURS)]
+    axes.contour(x, y, loss, levels=levels, colors="#c4c4c4", linewidths=0.6)
     paths = result.paths.unbind(1)
     for path, (color, dashes) in zip(paths, LINES, strict=True):
         axes.plot(*path.T, dashes, color=color, linewidth=0.9, marker=".", markersize=3)
