@@ -177,6 +177,24 @@ def test_adam_with_a_large_eps_is_momentum():
     assert torch.allclose(like, path(Sgd(nesterov=False)), atol=1e-6)
 
 
+def test_tuned_adam_is_not_worse_than_tuned_momentum():
+    """O12.4: with its eps tuned too, since momentum is one of its limits (Choi et al., 2019)."""
+
+    def best(settings, scale):
+        rates = [scale * 10 ** (step / 8) for step in range(-24, 9)]
+        ends = [path(settings, rate=rate)[-1] for rate in rates]
+        losses = [point @ MATRIX @ point / 2 - LINEAR @ point for point in ends]
+        return min(loss.item() for loss in losses if loss.isfinite())
+
+    lowest = -(LINEAR @ torch.linalg.solve(MATRIX, LINEAR) / 2).item()
+    momentum = best(Sgd(nesterov=False), 1.0) - lowest
+    adam = min(
+        best(Adam(eps=eps, bias_correction=False), (eps + 1) / (1 - 0.9))
+        for eps in (1e-8, 1e-2, 1.0, 1e2, 1e4, 1e9)
+    )
+    assert 0 < adam - lowest < 1.001 * momentum
+
+
 def test_adagrad_s_steps_fall_as_the_root_of_time():
     """O12.5, under constant gradients."""
     points = path(Adagrad(), slope=lambda point: torch.full_like(point, 3.0))
@@ -201,6 +219,26 @@ def test_lbfgs_solves_a_quadratic_in_eleven_iterations():
     optimizer.step(closure)
     assert (parameter.detach() - solution).norm() < 1e-5 * (start - solution).norm()
     assert optimizer.state[parameter]["n_iter"] <= 11
+
+
+def test_the_second_iteration_of_lbfgs_is_newton_s_step():
+    """With equal curvature in all directions: the first iteration learns it, however long it is."""
+    parameter = nn.Parameter(START.clone())
+    optimizer = Lbfgs(max_iter=1).build([{"params": [parameter]}], 0.01)
+    distances = []
+
+    def closure():
+        optimizer.zero_grad()
+        loss = 3 * (parameter - LINEAR).square().sum()
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        optimizer.param_groups[0]["lr"] = 1.0 if distances else 0.01
+        optimizer.step(closure)
+        distances.append((parameter.detach() - LINEAR).norm().item())
+    assert distances[0] > 0.1
+    assert distances[1] < 1e-9
 
 
 def test_one_iteration_of_lbfgs_has_room_for_its_line_search():

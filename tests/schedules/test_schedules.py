@@ -86,6 +86,18 @@ def test_one_cycle_is_torch_s_to_the_last_bit(updates):
     assert rates(OneCycle(), course=Course(updates, 1)) == expected
 
 
+def test_every_update_of_one_cycle_has_the_rate_of_the_formula():
+    """Half waves between rate / 25, the rate at update 17, and rate / 25e4 at update 59."""
+
+    def wave(start, end, share):
+        return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+    first, last = RATE / 25, RATE / 25 / 1e4
+    rising = [wave(first, RATE, t / 17) for t in range(17)]
+    falling = [wave(RATE, last, (t - 17) / 42) for t in range(17, UPDATES)]
+    assert rates(OneCycle()) == pytest.approx([*rising, *falling], rel=1e-9)
+
+
 def test_the_ends_of_one_cycle():
     found = rates(OneCycle(pct_start=0.5, div_factor=10, final_div_factor=100))
     assert found[0] == pytest.approx(RATE / 10)

@@ -4,7 +4,8 @@ import pytest
 
 from pipeline.execution.stage import Incomplete
 from pipeline.runtime.errors import Refusal
-from pipeline.terminal.gradients import show_gradients
+from pipeline.terminal.gradients import _verdict, show_gradients
+from pipeline.training.gradients import Compared
 
 NET = """
 import torch
@@ -71,3 +72,21 @@ def test_a_network_that_needs_float32_is_one_line(project, monkeypatch):
         show_gradients("tiny")
     (line,) = refused.value.lines
     assert line.startswith("baseline: the network does not run in float64: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (0.0, "good"),
+        (1e-7, "good"),
+        (1.1e-7, "fair"),
+        (1e-5, "fair"),
+        (1.1e-5, "look"),
+        (0.9e-3, "look"),
+        (1.1e-3, "wrong"),
+        (float("nan"), "unknown"),
+    ],
+)
+def test_the_verdict_is_by_the_lecture_s_thresholds_of_the_worst(error, word):
+    smaller = Compared("smaller", 0.0 if error == error else error, 1, 0)
+    assert _verdict([smaller, Compared("worst", error, 1, 0)]) == word

@@ -9,7 +9,13 @@ from torch.nn import functional
 
 from pipeline import regularizers
 from pipeline.models._standardized import Inputs, Standardized
-from pipeline.training.gradients import NotReproducible, check_gradients, descend, loss_of
+from pipeline.training.gradients import (
+    NotReproducible,
+    _differences,
+    check_gradients,
+    descend,
+    loss_of,
+)
 
 SHAPE, CLASSES = (1, 8, 8), 3
 
@@ -134,3 +140,31 @@ def test_parameters_and_global_generators_are_left_as_they_were():
     check_gradients(made, loss_of(made, [], *batch()))
     assert all(torch.equal(before[name], value) for name, value in made.named_parameters())
     assert torch.equal(state, torch.default_generator.get_state())
+
+
+def cube():
+    """Return a weight of 1, and its loss t^3, of slope 3."""
+    weight = nn.Parameter(torch.ones(1, dtype=torch.double))
+    return weight, lambda: weight.pow(3).sum()
+
+
+def test_two_sided_differences_err_by_the_square_of_the_step():
+    """The lecture's t^3 at 1 with a step of 0.01: 3.0001, and one-sided 3.0301."""
+    weight, loss = cube()
+    found = _differences(weight, 0, loss, 0.01)
+    assert found.slope == pytest.approx(3.0001, abs=1e-10)
+    assert found.slope + found.bend / 2 == pytest.approx(3.0301, abs=1e-10)
+    halved = _differences(weight, 0, loss, 0.005)
+    assert (found.slope - 3) / (halved.slope - 3) == pytest.approx(4, rel=1e-6)
+    assert weight.item() == 1
+
+
+@pytest.mark.parametrize("excess", [1e-6, 1e-4, 1e-2, 1.0])
+def test_the_error_is_relative_to_both_sizes(excess):
+    """|difference - gradient| / (|difference| + |gradient|), of a gradient that is too large."""
+    weight, loss = cube()
+    holder = nn.Module()
+    holder.register_parameter("weight", weight)
+    weight.register_hook(lambda gradient: (1 + excess) * gradient)
+    (compared,) = check_gradients(holder, loss)
+    assert compared.error == pytest.approx(excess / (2 + excess), rel=1e-3)

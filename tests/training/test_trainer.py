@@ -56,6 +56,17 @@ def test_a_bare_loop_gives_the_same_weights(configure, pool):
     assert equal(trained.weights, dict(network.state_dict()))
 
 
+def test_inputs_are_normalized_by_training_images_alone(configure, pool):
+    trained = train(configure(epochs=1), pool).weights
+    parts = train_and_validation(pool, Data(dataset="digits", train_size=30), 0)
+    means = [as_images(part.images).mean().item() for part in parts]
+    spreads = [as_images(part.images).std(correction=0).item() for part in parts]
+    assert trained["mean"].item() == pytest.approx(means[0], rel=1e-5)
+    assert trained["deviation"].item() == pytest.approx(spreads[0], rel=1e-5)
+    assert abs(means[0] - means[1]) > 1e-3
+    assert abs(spreads[0] - spreads[1]) > 1e-3
+
+
 def parsed(config):
     from pipeline.config.run import Training
 
