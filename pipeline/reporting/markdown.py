@@ -97,6 +97,12 @@ def format_table(rows: Sequence[Mapping[str, str]], caption: str, words: Collect
     return "\n".join([*(f"| {' | '.join(cells)} |" for cells in lines), "", f"*{caption}*"])
 
 
+def without_void(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return rows of a table without the columns that have no value in any row."""
+    kept = [name for name in rows[0] if any(row[name] not in (VOID, "") for row in rows)]
+    return [{name: row[name] for name in kept} for row in rows]
+
+
 def format_bullets(lines: Sequence[str]) -> str:
     """Return lines as a list."""
     return "\n".join(f"- {line}" for line in lines)

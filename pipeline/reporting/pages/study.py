@@ -115,7 +115,7 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
                 "validation NLL": md.format_number(row["validation_nll"], md.NATS),
                 "n": str(row["n"]),
                 "chosen": "**chosen**" if row["chosen"] else "",
-                RUNS: format_states(counts),
+                RUNS: md.VOID if counts["planned"] == row["done"] else format_states(counts),
             }
         )
     caption = (
@@ -124,7 +124,8 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
         "scores on the scale of the space; settings far below the best are left out. The setting "
         "with the highest value on the curve is chosen; without a curve, that of the highest mean."
     )
-    return md.format_table(rows, caption, words=("arm", "setting", "chosen"))
+    words = ("arm", "setting", "chosen")
+    return md.format_table(md.without_void(rows), caption, words)
 
 
 def rules_section(data: ReportData, study: PlannedStudy) -> str:
