@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.comparison.efficiency import AVERAGED
+from pipeline.comparison.efficiency import AVERAGED, ENSEMBLE
 from pipeline.config.labels import format_factor, format_rule, format_setting, format_value
 from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Factor, PlannedArm, Setting
 from pipeline.config.scales import Scale, position
@@ -49,6 +49,8 @@ def factor_label(arm: PlannedArm) -> str:
 
 def efficiency_name(row: Mapping[str, Any]) -> str:
     """Return the name of a row of the table `efficiency`: 8 augmented views of shift."""
+    if row["kind"] == ENSEMBLE:
+        return f"ensemble ({row['name']})"
     if row["kind"] != AVERAGED or row["view"] == DETERMINISTIC.view:
         suffix = ", one pass" if row["kind"] == AVERAGED else ""
         return f"{row['name']}{suffix}"

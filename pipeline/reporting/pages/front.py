@@ -38,6 +38,7 @@ RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is 
 ARM = "arm: setting"
 INTERVAL_WORDS = f"with the {md.INTERVAL} of the mean over seeds, not corrected"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
+DETECTABLE = "detectable:"
 NAMED = 3  # arms of one verdict that the headline names; more are counted
 FOREST = (
     "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
@@ -122,10 +123,12 @@ def headline(data: ReportData) -> str:
         f"{data.format.percent(gap)} points between train and validation accuracy"
         f"{not_above(data)}."
     )
-    note = (
-        f"(Points of test accuracy, {md.INTERVAL}s. A detectable difference is the smallest that "
-        f"these seeds find with {100 * POWER:g} % power.)"
-    )
+    note = f"(Points of test accuracy, {md.INTERVAL}s.)"
+    if any(DETECTABLE in finding for finding in findings):
+        note = (
+            f"{note[:-1]} A detectable difference is the smallest that these seeds find with "
+            f"{100 * POWER:g} % power.)"
+        )
     conditions, values = qualifiers(data)
     return f"With {_fresh_seeds(data.distinct)}{conditions}, {values}{' '.join(findings)} {note}"
 
@@ -220,7 +223,7 @@ def _finding(data: ReportData, row: md.Row) -> str:
     change = data.format.change(row)
     if row["verdict"] != Verdict.INCONCLUSIVE or pd.isna(row["detectable"]):
         return f"{name} ({change})"
-    return f"{name} ({change}; detectable: {data.format.detectable(row['detectable'])})"
+    return f"{name} ({change}; {DETECTABLE} {data.format.detectable(row['detectable'])})"
 
 
 def _fresh_seeds(primary: pd.DataFrame) -> str:
