@@ -48,7 +48,7 @@ def read_report(folder: Path) -> WrittenReport:
         Refusal: There is none, or a file of it is damaged.
     """
     paths = {name: folder / name for name in FILES}
-    texts = {name: path.read_text("utf-8") for name, path in paths.items() if path.is_file()}
+    texts = {name: _text(path) for name, path in paths.items() if path.is_file()}
     return parse_report(texts, str(folder))
 
 
@@ -66,9 +66,16 @@ def report_files(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
     pages = [front, *sorted((folder / "pages").glob("*.md"))]
     figures = sorted((folder / "figures").glob("*.*"))
     return (
-        {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in pages},
+        {path.relative_to(folder).as_posix(): _text(path) for path in pages},
         {path.relative_to(folder).as_posix(): path.read_bytes() for path in figures},
     )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise Refusal(f"{path}: damaged; run: gapwise restore") from None
 
 
 def is_report(folder: Path) -> bool:
@@ -102,7 +109,7 @@ def parse_report(texts: Mapping[str, str], place: str) -> WrittenReport:
     for name in texts:
         try:
             read[name] = _parsed(name, texts[name])
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, AttributeError):
             raise Refusal(f"{place}: {name}: damaged; run: gapwise restore") from None
     return WrittenReport(read[METRICS], read.get(FACTS, {}), read[CONTRASTS], read.get(SEEDS, ()))
 
@@ -111,7 +118,7 @@ def _parsed(name: str, text: str) -> Any:
     """Return what is in a file.
 
     Raises:
-        ValueError, TypeError: The file is damaged.
+        ValueError, TypeError, AttributeError: The file is damaged.
     """
     if name.endswith(".csv"):
         rows = tuple(parse_rows(io.StringIO(text, newline="")))

@@ -9,12 +9,13 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.labels import verdict_label
 
 ARROW = " → "
+UNKNOWN = "?"  # in a report of older code
 FORMAT = md.Formatter()
 COLUMNS = ("verdict", "difference", "change of gap", "setting", "n")
 BOUNDS = {"difference": "", "low": "_low", "high": "_high"}  # endings of columns of the gap
 CAPTION = (
     f"Before{ARROW}after. Differences in test accuracy and changes of the gap, in points, each "
-    f"with its {md.INTERVAL}."
+    f"with its {md.INTERVAL}. {UNKNOWN}: a report of older code does not have it."
 )
 
 
@@ -33,13 +34,13 @@ def changes_section(title: str, before: WrittenReport, after: WrittenReport) -> 
 def change_rows(before: WrittenReport, after: WrittenReport) -> list[dict[str, str]]:
     """Return the arms of which a cell changed, those of the later report first.
 
-    What a report of older code does not have is no change.
+    What a report of older code does not have is unknown, which is no change.
     """
     earlier, later = (_cells_by_arm(report) for report in (before, after))
     rows = []
     for arm in [*later, *(arm for arm in earlier if arm not in later)]:
         cells = {name: _pair(name, earlier.get(arm), later.get(arm)) for name in COLUMNS}
-        if any(one != other for one, other in cells.values()):
+        if any(one != other and UNKNOWN not in (one, other) for one, other in cells.values()):
             changed = {name: _arrow(*pair) for name, pair in cells.items()}
             rows.append({"arm": md.escape(arm)} | changed)
     return rows
@@ -65,10 +66,9 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
 def _pair(
     name: str, before: Mapping[str, str] | None, after: Mapping[str, str] | None
 ) -> tuple[str, str]:
-    """Return a cell before and after, equal where one is not known; no arm has empty cells."""
+    """Return a cell before and after; no arm has empty cells."""
     one, other = ({name: md.VOID} if cells is None else cells for cells in (before, after))
-    known = other.get(name, one.get(name, md.VOID))
-    return one.get(name, known), known
+    return one.get(name, UNKNOWN), other.get(name, UNKNOWN)
 
 
 def _arrow(before: str, after: str) -> str:

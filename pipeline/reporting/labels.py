@@ -35,6 +35,15 @@ def setting_cell(setting: Setting) -> str:
     return escape(format_setting(setting)) or VOID
 
 
+def named_setting(arm: str, setting: Setting) -> str:
+    """Return a setting as text, with the name of a single regularizer if the arm has another."""
+    regularizers = [part for part in setting if part != PROTOCOL]
+    label = escape(format_setting(setting))
+    if len(regularizers) != 1 or regularizers[0] == arm:
+        return label
+    return f"{regularizers[0]}, {label}" if label else regularizers[0]
+
+
 def arm_title(name: str, setting: Setting) -> str:
     """Return an arm with its setting: dropout (rate=0.5)."""
     label = format_setting(setting)

@@ -4,17 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.config.labels import format_setting
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import Key, ReportData
 from pipeline.reporting.labels import verdict_label
 
 PACKAGES = "% needs \\usepackage{booktabs}"
-HEAD = (
-    *("arm", "setting", "verdict", "difference", md.INTERVAL, "change of gap"),
-    *("training cost", "test cost", "$n$", "$p$"),
-)
-ALIGNED = "lllrrrrrrr"
+HEAD = (*("arm", "verdict", "difference", md.INTERVAL, "gap", "training", "test"), *("$n$", "$p$"))
+ALIGNED = "llrrrrrrr"
 BESIDE = ("gap", "training_cost", "test_cost")  # metrics in the row of an arm
 SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -37,6 +33,8 @@ def latex_table(data: ReportData) -> str:
         "\\centering",
         f"\\caption{{{_caption(data)}}}",
         f"\\label{{tab:{data.confirmation.protocol}}}",
+        "\\footnotesize",
+        "\\setlength{\\tabcolsep}{4pt}",
         f"\\begin{{tabular}}{{{ALIGNED}}}",
         "\\toprule",
         _line([escape_latex(name) if "$" not in name else name for name in HEAD]),
@@ -60,7 +58,8 @@ def _caption(data: ReportData) -> str:
     return escape_latex(
         f"Test accuracy of every arm on {data.confirmation.protocol}: difference to its reference "
         f"in percentage points, paired over n seeds, with its {md.INTERVAL}; change of the gap "
-        "between train and validation accuracy in points; cost as a multiple of the reference's; "
+        "between train and validation accuracy in points; costs of training and of a test image "
+        "as multiples of those of the reference; "
         "p of the paired t test after Holm's correction, from which the verdicts follow. The "
         f"baseline has {data.format.percent(accuracy)} % test accuracy and a gap of "
         f"{data.format.percent(gap)} points."
@@ -74,7 +73,6 @@ def _cells(
     gap, training, test = (beside.get((*key, metric)) for metric in BESIDE)
     return [
         escape_latex(row["label"]),
-        escape_latex(format_setting(row["setting"])),
         escape_latex(verdict_label(row)),
         _math(data.format.points(row["difference"])),
         _math(data.format.points_interval(row["low"], row["high"])),

@@ -66,9 +66,9 @@ def web_page(pages: Mapping[str, str], figures: Mapping[str, bytes]) -> str:
 </head>
 <body>
 <header><h1 id="{front.name}">{front.title}</h1></header>
-<nav aria-label="Contents"><ol>
+<nav aria-label="Contents"><details><summary>Pages</summary><ol>
 {contents}
-</ol></nav>
+</ol></details></nav>
 <main>
 {front.body}{folded}
 </main>

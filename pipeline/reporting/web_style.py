@@ -22,10 +22,12 @@ a { color: var(--link); }
 code { padding: 0.1em 0.3em; border-radius: 4px; background: var(--box); font-size: 0.9em; }
 pre { padding: 0.8rem; overflow-x: auto; border-radius: 6px; background: var(--box); }
 pre code { padding: 0; overflow-wrap: normal; }
-img { display: block; max-width: 100%; height: auto; margin: 1rem 0; background: #ffffff; }
+img { display: block; width: 44rem; max-width: none; height: auto; background: #ffffff; }
+p:has(> img) { overflow-x: auto; }
 nav, details, img { border: 1px solid var(--line); border-radius: 6px; }
 nav { padding: 0.5rem 1rem; background: var(--box); }
-nav ol { margin: 0; padding-left: 1.5rem; columns: 16rem; }
+nav summary { border: 0; margin: 0; padding: 0; }
+nav ol { margin: 0.5rem 0 0; padding-left: 1.5rem; columns: 16rem; }
 .scroll { overflow-x: auto; overflow-wrap: normal; }
 .scroll + p > em:only-child { color: var(--soft); font-size: 0.85rem; }
 table { width: max-content; border-collapse: collapse; }
@@ -46,7 +48,7 @@ SCRIPT = """\
 const SCALES = { k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18 };
 
 function number(text) {
-  const found = text.match(/^[<~]?\\s*([-+]?[\\d.,]+)\\s*([kMGTPE]?)(?![\\w])/);
+  const found = text.match(/^[<~[]?\\s*([-+]?[\\d.,]+)\\s*([kMGTPE]?)(?![\\w])/);
   return found ? parseFloat(found[1].replaceAll(",", "")) * (SCALES[found[2]] ?? 1) : NaN;
 }
 

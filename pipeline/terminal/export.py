@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline.records.reports import report_files
 from pipeline.reporting.web_page import web_page
+from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_bytes
 from pipeline.terminal.tables import say
 
@@ -19,5 +20,8 @@ def export_html(name: str, target: Path | None = None) -> None:
     pages, figures = report_files(REPORTS / name)
     file = target or REPORTS / f"{name}.html"
     content = web_page(pages, figures).encode()
-    write_bytes(file, content)
+    try:
+        write_bytes(file, content)
+    except OSError as error:
+        raise Refusal(f"export: {file}: {error.strerror}; expected a file in a folder") from None
     say(f"export: {file} ({len(content) / 1e6:.1f} MB)")

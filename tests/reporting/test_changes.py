@@ -63,7 +63,7 @@ def test_what_an_older_report_does_not_know_is_no_change():
     assert change_rows(older(), written()) == []
     assert change_rows(written(), older()) == []
     (row,) = change_rows(older(), written(VERDICTS | {"early": (-0.05, "hurts")}))
-    assert row["verdict"] == "hurts"
+    assert row["verdict"] == "? → hurts"
     assert row["difference"].startswith("-3.0 [-3.5, -2.5] → -5.0")
 
 

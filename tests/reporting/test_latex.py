@@ -12,6 +12,7 @@ DATA = report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICT
 COMMANDS = {
     *("begin", "end", "caption", "centering", "label", "toprule", "midrule", "bottomrule"),
     *("textbackslash", "textasciitilde", "textasciicircum"),
+    *("footnotesize", "setlength", "tabcolsep"),
 }
 
 
@@ -40,18 +41,18 @@ def test_every_arm_is_a_row_the_best_first() -> None:
     head, *body = rows(latex_table(DATA))
     assert len(head) == len(HEAD)
     assert [row[0] for row in body] == list(VERDICTS)
-    assert body[0][2:6] == ["helps", "$+2.0$", "$[+1.5, +2.5]$", "$+2.0$"]
-    assert body[2][2] == "helps, below the margin"
-    assert body[-1][3] == "$-3.0$"
+    assert body[0][1:5] == ["helps", "$+2.0$", "$[+1.5, +2.5]$", "$+2.0$"]
+    assert body[2][1] == "helps, below the margin"
+    assert body[-1][2] == "$-3.0$"
 
 
-def test_names_and_settings_are_escaped_and_what_is_unknown_is_a_dash() -> None:
-    contrasts = DATA.contrasts.assign(
-        setting=[{"a_b": {"what": "50% & {more}"}}] * len(DATA.contrasts), p_holm=NAN
+def test_names_are_escaped_and_what_is_unknown_is_a_dash() -> None:
+    changed = dataclasses.replace(
+        report_data({"layers": {"a_b": "deterministic"}}, {"a_b": (0.0, "inconclusive")})
     )
-    changed = dataclasses.replace(DATA, contrasts=contrasts)
+    changed = dataclasses.replace(changed, contrasts=changed.contrasts.assign(p_holm=NAN))
     _, *body = rows(latex_table(changed))
-    assert {row[1] for row in body} == {r"what=50\% \& \{more\}"}
+    assert {row[0] for row in body} == {r"a\_b"}
     assert {row[-1] for row in body} == {"--"}
 
 

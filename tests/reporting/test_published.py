@@ -79,7 +79,7 @@ def test_figures_stand_side_by_side_with_their_changes():
     )
     assert (
         "| 75 → 60 (-20 %) [1] | MNIST | 1.00 → 0.78 (-22 %) | -0.22 | [-0.22, -0.22] | 6 | – "
-        "| agrees |" in page
+        "| follows from the settings |" in page
     )
     assert "| random: 1 against 12 noise passes | test error (%) | lower [2] |" in page
     assert page.endswith("1. A \\| B, 2014\n2. C, 2015")
@@ -91,7 +91,7 @@ def test_a_cost_is_said_to_be_counted_and_not_timed():
     assert row.startswith(
         "| dropout against baseline, training FLOPs | training FLOPs, relative to the first |"
     )
-    assert row.endswith("| agrees |")
+    assert row.endswith("| follows from the settings |")
     assert "counted, not timed" in page
 
 

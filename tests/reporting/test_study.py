@@ -37,6 +37,11 @@ def test_a_rule_scored_on_some_of_the_runs_alone_is_not_shown_beside_the_others(
         for name in ("x", "y")
         for metric in ("accuracy", "nll")
     ]
+    rows += [
+        (name, "crops", 10, "test", metric, 0.8)
+        for name in ("x", "y")
+        for metric in ("accuracy", "nll")
+    ]
     rows += [("x", "crops", 5, "test", metric, 0.9) for metric in ("accuracy", "nll")]
     study = PlannedStudy(name="s", question="?", arms=(PlannedArm(name="a"),))
     plan = planned(["x", "y"])
@@ -45,8 +50,9 @@ def test_a_rule_scored_on_some_of_the_runs_alone_is_not_shown_beside_the_others(
     )
     data = SimpleNamespace(rules=rule_means(plan, scores), format=Formatter())
     shown = rules_section(data, study)
-    assert "| a | noise_12 | 80.0" in shown
-    assert "crops" not in shown
+    assert "| a | crops_10 | 80.0" in shown
+    assert "crops_5" not in shown
+    assert "noise" not in shown  # it has a page of its own
 
 
 def test_failed_audits_are_told_by_arm_and_reason():

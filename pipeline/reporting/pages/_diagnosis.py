@@ -2,12 +2,11 @@
 
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting.evidence import ReportData
-from pipeline.reporting.markdown import Row, format_bullets, format_list
+from pipeline.reporting.markdown import Row, format_bullets, format_count, format_list
 
-FEW = 4  # arms that are named one by one
 ADVICE = {
     "variance": "The gap is the larger part: the problem is **variance**, the network overfits. "
-    "Regularizers and more data may help.",
+    "Regularizers and more data are meant for it{result}.",
     "bias": "The avoidable bias is the larger part: the problem is **bias**, the network does not "
     "fit its own training images. Try a larger network or longer training first; add a regularizer "
     "only once it overfits.",
@@ -30,22 +29,21 @@ def diagnosis_section(data: ReportData) -> str:
         f"Against a best possible error of {percent(best)} % (`optimal_error`), the avoidable bias "
         f"is {percent(rows.loc['avoidable_bias', 'mean'])} points. "
         f"Validation error is {data.format.percent_band(gap)} points higher: the gap. "
-        f"{ADVICE[problem]}"
+        f"{ADVICE[problem].format(result=_result(data))}"
     )
-    lines = [_helping(data), _closing(data)]
+    lines = [_closing(data)]
     if problem in ("bias", "both"):
         lines.append(_fitting(data))
     return f"{start}\n\n{format_bullets([line for line in lines if line])}"
 
 
-def _helping(data: ReportData) -> str:
-    rows = data.distinct[data.distinct["verdict"] == Verdict.HELPS]
-    if rows.empty:
-        return "No arm of this report was shown to raise test accuracy."
-    names = [_arm(data, row) for row in rows.head(FEW).to_dict("records")]
-    more = f"; and {len(rows) - FEW} more in the table above" if len(rows) > FEW else ""
-    start = "Arms shown to raise test accuracy, the largest difference first"
-    return f"{start}: {format_list(names)}{more}."
+def _result(data: ReportData) -> str:
+    """Return how many arms of the report were shown to help."""
+    number = int((data.distinct["verdict"] == Verdict.HELPS).sum())
+    arms = format_count(len(data.distinct), "arm")
+    if not number:
+        return f", but none of the {arms} tried here is shown to raise test accuracy"
+    return f": {number} of {arms} tried here raise test accuracy"
 
 
 def _closing(data: ReportData) -> str:

@@ -13,6 +13,7 @@ from pipeline.comparison.levels import LEVEL, POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.labels import format_values
 from pipeline.config.plan import PROTOCOL, Setting
+from pipeline.evaluation.methods import AVERAGED
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 
@@ -83,24 +84,35 @@ def _test_time(data: ReportData) -> str:
         return ""
     chosen = data.recipe.iloc[0]
     model = data.named(chosen["study"], chosen["arm"])
+    method = _best_view(data, (chosen["study"], chosen["arm"]))
     rows = data.equal_cost[
-        (data.equal_cost["role"] == AVERAGE) & (data.equal_cost["model"] == model)
+        (data.equal_cost["role"] == AVERAGE) & (data.equal_cost["method"] == f"{method} of {model}")
     ]
-    gains = rows[(rows["metric"] == "accuracy") & (rows["difference"] > 0)]
-    if gains.empty:
+    measured = rows[(rows["metric"] == "accuracy") & (rows["difference"] > 0)]
+    if measured.empty:
         return ""
-    best = gains.loc[gains["difference"].idxmax()]
-    costs = rows[rows["method"] == best["method"]].set_index("metric")["mean"]
+    best = measured.iloc[0]
+    costs = rows.set_index("metric")["mean"]
     row = {
         "difference": best["difference"],
         "low": best["difference_low"],
         "high": best["difference_high"],
     }
+    groups = md.format_count(int(best["pairs"]), "group")
     return (
         f"At test, **{best['method']}** add {data.format.change(row)} for "
         f"{md.format_ratio(costs['test_cost'])} times the test cost "
-        f"({md.format_count(int(best['pairs']), 'group')}, no verdict)."
+        f"({groups}; chosen on validation images; no verdict)."
     )
+
+
+def _best_view(data: ReportData, key: tuple[str, str]) -> str:
+    """Return the way of averaging at test that is best on validation images, by its name."""
+    rules = data.rules
+    rules = rules[(rules["study"] == key[0]) & (rules["arm"] == key[1])]
+    rules = rules[(rules["split"] == "validation") & (rules["metric"] == "accuracy")]
+    ordered = rules.sort_values("mean", ascending=False, kind="stable")
+    return AVERAGED.get(ordered["view"].iloc[0], "") if len(ordered) else ""
 
 
 def _not_better(data: ReportData) -> str:

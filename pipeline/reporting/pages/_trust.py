@@ -109,12 +109,13 @@ def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
         return (
             f"{_part(failed, rows, 'chosen setting')} {_verb(failed, 'does', 'do')} not beat "
             f"{_verb(failed, 'its', 'their')} reference on validation: "
-            f"{_names(data, _sorted(failed), _change(data))}. Add values in {_study_files(failed)}."
+            f"{_names(data, _sorted(failed), _points(data))}. Add values in {_study_files(failed)}."
         )
     least = min(rows, key=lambda row: row["value"])
     return (
         "Every chosen setting has a higher mean validation accuracy than its reference on the "
-        f"exploration seeds; the smallest margin is that of {_names(data, [least], _change(data))}."
+        "exploration seeds; the smallest difference is that of "
+        f"{_names(data, [least], _points(data))}."
     )
 
 
@@ -246,6 +247,11 @@ def _sorted(rows: Rows) -> Rows:
 def _change(data: ReportData) -> Callable[[md.Row], str]:
     """Return a function that writes the value of a row in points with its interval."""
     return lambda row: data.format.change({**row, "difference": row["value"]})
+
+
+def _points(data: ReportData) -> Callable[[md.Row], str]:
+    """Return a function that writes the value of a row in points: of few seeds, no interval."""
+    return lambda row: f"{data.format.points(row['value'])} points"
 
 
 def _place(row: md.Row) -> str:

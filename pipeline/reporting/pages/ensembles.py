@@ -67,9 +67,8 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
     caption = (
         f"n: groups, of {groups} planned; means over them. Rule: the arithmetic mean of the "
         "probabilities of a row's members, or the geometric mean where named, on the test "
-        f"images. {COST}. {SCALED_WORDS}. Differences: from the method that a row is compared "
-        "with, points of accuracy and nats of scaled NLL: a gain is above 0 in accuracy and below "
-        f"0 in NLL. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired "
+        f"images. {COST}. Differences: from the method that a row is compared with, in points of "
+        f"accuracy. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired "
         "over the groups that have both, not corrected. Methods that predict exactly as what they "
         "are compared with are left out."
     )
@@ -161,6 +160,5 @@ def _cells(method: Gain, formatter: md.Formatter) -> dict[str, str]:
         "accuracy (%)": formatter.score("accuracy", method.value("accuracy")),
         "compared with": md.VOID if single else about["against"],
         "difference (points)": md.VOID if single else method.change("accuracy", unit=""),
-        "difference scaled (nats)": md.VOID if single else method.change(SCALED, unit=""),
         "n": str(about["n"]),
     }

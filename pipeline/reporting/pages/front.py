@@ -5,12 +5,13 @@ from math import nan
 
 import pandas as pd
 
+from pipeline.comparison.efficiency import ARM as ARM_KIND
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import MOST, ReportData
-from pipeline.reporting.labels import efficiency_name, setting_cell, verdict_label
+from pipeline.reporting.labels import efficiency_name, named_setting, verdict_label
 from pipeline.reporting.pages._data_size import data_size_figure, has_sizes
 from pipeline.reporting.pages._diagnosis import diagnosis_section
 from pipeline.reporting.pages._findings import findings
@@ -151,7 +152,8 @@ def cost_figure(data: ReportData) -> str:
     rows = data.efficiency[data.efficiency["efficient"].astype(bool)]
     rows = rows.sort_values(["training_ratio", "test_ratio"], kind="stable")
     names = [
-        f"**{efficiency_name(row)}** ({data.format.percent(row['accuracy'])} %; "
+        f"**{efficiency_name(row)}** ({_verdict_of(data, row)}"
+        f"{data.format.percent(row['accuracy'])} %; "
         f"{md.format_ratio(row['training_ratio'])} x training, "
         f"{md.format_ratio(row['test_ratio'])} x test)"
         for row in rows.to_dict("records")
@@ -162,6 +164,13 @@ def cost_figure(data: ReportData) -> str:
         "ensembles have fewer seeds than arms. [Numbers](pages/cost.md)."
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
+
+
+def _verdict_of(data: ReportData, row: md.Row) -> str:
+    """Return the verdict of an arm under its own test rule; empty for what has none."""
+    rows = data.primary[(data.primary["study"] == row["study"])]
+    rows = rows[rows["arm"] == row["name"]]
+    return f"{rows['verdict'].iloc[0]}; " if row["kind"] == ARM_KIND and len(rows) else ""
 
 
 def left_out(data: ReportData) -> str:
@@ -237,11 +246,11 @@ def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
     study = {"study": row["study"]} if data.ambiguous else {}
     gap = data.gap_contrasts.get(key)
     training, test = data.cost_ratios.get(key, (nan, nan))
-    setting = setting_cell(row["setting"])
+    setting = named_setting(row["arm"], row["setting"])
     name = row["arm"] + data.reference(*key)
     trained = not data.rate_ranges.empty
     return {
-        ARM: name if setting == md.VOID else f"{name}: {setting}",
+        ARM: f"{name}: {setting}" if setting else name,
         **study,
         **({"trials": str(data.trials(row["study"], row["arm"]))} if trained else {}),
         "verdict": verdict_label(row),
@@ -268,8 +277,4 @@ def _sized(data: ReportData) -> list[PlannedStudy]:
 
 
 def _contents(pages: Sequence[Page]) -> str:
-    lines = []
-    for page in pages:
-        link = f"[{page.title}](pages/{page.name}.md)"
-        lines.append(f"{link}: {page.question}" if page.question else link)
-    return md.format_bullets(lines)
+    return md.format_bullets([f"[{page.title}](pages/{page.name}.md)" for page in pages])

@@ -1,6 +1,7 @@
 """Write the page of methods: questions, protocol, statistics, and how to read a verdict."""
 
 from collections.abc import Iterator, Mapping
+from math import isnan, nan
 from typing import Any
 
 from pipeline.comparison.levels import LEVEL, POWER
@@ -21,7 +22,7 @@ of training images, not fresh data. Its coverage is 95 % for normally distribute
 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
-- **Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {{margin}}, not \
+- **Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {{margin}}{{share}}, not \
 corrected for the number of arms. They are significant where the 90 % interval lies within the \
 margin.
 - **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
@@ -138,12 +139,20 @@ def _statistics(data: ReportData) -> str:
         family=family(data),
         arms=", ".join(data.distinct["label"]),
         margin=md.format_margin(data.confirmation.margin),
+        share=_share_of_errors(data),
         validation=use["validation_examples"],
         resolution=_resolution(data),
         test=use["test_examples"],
         runs=md.format_count(use["runs"], "run"),
         phase=use["phase"],
     )
+
+
+def _share_of_errors(data: ReportData) -> str:
+    """Return how large the margin is beside the errors of the baseline; empty without errors."""
+    error = 1 - data.baseline("test_accuracy")["mean"]
+    share = data.confirmation.margin / error if error > 0 else nan
+    return "" if isnan(share) else f" ({100 * share:.0f} % of the baseline's test errors)"
 
 
 def _resolution(data: ReportData) -> str:

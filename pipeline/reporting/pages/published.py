@@ -63,9 +63,10 @@ def published_body(data: ReportData) -> str:
 def published_sentence(data: ReportData) -> str:
     """Return how many published effects agree in sign with what was measured; empty without any.
 
-    The same effect of the same runs counts once, under its first name.
+    The same effect of the same runs counts once, under its first name. Costs do not count: they
+    follow from the settings.
     """
-    rows = _distinct(data)
+    rows = [row for row in _distinct(data) if row["measure"] != COST]
     parts = []
     for outcome, (one, several) in OUTCOMES.items():
         names = [f"**{_name(row)}**" for row in rows if row["outcome"] == outcome]
@@ -117,7 +118,7 @@ def _cells(data: ReportData, row: md.Row, source: int) -> dict[str, str]:
         md.INTERVAL: md.format_interval(row["low"], row["high"], spell_difference) or md.VOID,
         "n": str(row["n"]),
         "p": md.format_p(row["p"]),
-        "outcome": row["outcome"],
+        "outcome": "follows from the settings" if row["measure"] == COST else row["outcome"],
     }
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.comparison.explored import FEWEST
 from pipeline.config.labels import format_rule
 from pipeline.config.plan import BASELINE, PlannedStudy
-from pipeline.config.test_rules import TestRule
+from pipeline.config.test_rules import NOISE, TestRule
 from pipeline.records.runs import STATES
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
@@ -33,6 +33,19 @@ from pipeline.reporting.pages.averaging import pass_figure
 
 ORDER = 60
 NAME = "validation_accuracy"
+MEASURES = {  # of audits, in words; a measure without words here keeps its name
+    "blocks": "residual blocks that it may skip",
+    "changed": "share of training images that it changed",
+    "expected_skipped": "expected share of branches skipped",
+    "fired": "times that it acted",
+    "passed_over": "modules that it could not use",
+    "pixel_change": "mean change of a changed image (0 to 1 per pixel)",
+    "realised_rate": "share of units or weights dropped",
+    "share_of_loss": "share of the penalty in penalty plus training loss, at the end",
+    "sites": "layers that it acts on",
+    "skipped": "share of branches skipped",
+    "tensors": "weights that it acts on",
+}
 AUDIT = ("audit: ", "NoEffect: ")  # how the reasons of failed audits begin
 
 
@@ -131,10 +144,11 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
 def rules_section(data: ReportData, study: PlannedStudy) -> str:
     """Return scores under every test rule of the arms that have several; empty without any.
 
-    A rule that was scored on some of the runs alone is left out.
+    Averages of noise passes have their own page. A rule that was scored on some of the runs alone
+    is left out.
     """
     scores = of(data.rules, study.name)
-    scores = scores[scores["split"] == "test"]
+    scores = scores[(scores["split"] == "test") & (scores["view"] != NOISE.view)]
     scores = scores[scores["n"] == scores.groupby("arm")["n"].transform("max")]
     scores = scores.assign(rule=list(zip(scores["view"], scores["members"], strict=True)))
     scores = scores[scores.groupby("arm")["rule"].transform("nunique") > 1]
@@ -172,7 +186,7 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
         {
             "arm": row["arm"],
             "regularizer": md.escape(row["regularizer"]),
-            "measure": md.escape(row["measure"].replace("_", " ")),
+            "measure": MEASURES.get(row["measure"], md.escape(row["measure"].replace("_", " "))),
             "mean": md.format_measure(row["mean"]),
             "n": str(row["n"]),
         }
@@ -210,7 +224,8 @@ def _curves(data: ReportData, study: PlannedStudy) -> str:
     counts = ", ".join(f"{arm} {number}" for arm, number in numbers)
     caption = (
         f"n: done confirmation runs ({counts or 'none'}). Rule: deterministic, clean inputs. "
-        f"Band: {MEAN_INTERVAL}; for the loss, of its logarithm."
+        f"Band: {MEAN_INTERVAL}; for the loss, of its logarithm. A curve that leaves its panel has "
+        "lower accuracy there."
     )
     image = (
         f"![Learning curves of {study.name}: train and validation accuracy and loss of each arm "

@@ -42,7 +42,8 @@ def verdict_table(data: ReportData) -> str:
         _cells(data, row, gaps.get((row["study"], row["arm"])))
         for row in data.grouped.to_dict("records")
     ]
-    return md.format_table(rows, caption, words=("arm", "study", "verdict", "setting"))
+    words = ("arm", "study", "verdict", "setting")
+    return md.format_table(md.without_void(rows), caption, words)
 
 
 def pair_table(data: ReportData) -> str:
@@ -85,5 +86,5 @@ def _cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
         "n": str(row["n"]),
         "p (Holm)": md.format_p(row["p_holm"]),
         "setting": setting_cell(row["setting"]),
-        RUNS: format_states(row),
+        RUNS: md.VOID if row["planned"] == row["done"] else format_states(row),
     }

@@ -81,7 +81,7 @@ def draw_costs(
     ax.set_xticks([], minor=True)
     middle = front[cost].min() * (front[cost].max() / front[cost].min()) ** 0.5
     for place, row in enumerate(front.to_dict("records")):
-        _write_name(ax, row, cost, above=place % 2 == 0, leftwards=row[cost] > middle)
+        _write_name(ax, row, cost, above=place % 2 == 1, leftwards=row[cost] > middle)
 
 
 def _write_name(

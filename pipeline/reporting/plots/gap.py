@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.style import MARKERS, WIDTH, arm_colors, legend_columns, style
 
@@ -18,7 +19,10 @@ AXES = ("gap", "test_accuracy")
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Yield the scatter plot."""
     means = data.arms.pivot(index=["study", "arm"], columns="metric", values="mean").reset_index()
-    runs, means = (data.labelled(frame) for frame in (data.outcomes, means))
+    shown = {BASELINE, *data.distinct["label"]}
+    runs, means = (
+        frame[frame["label"].isin(shown)] for frame in map(data.labelled, (data.outcomes, means))
+    )
     yield "gap", scatter(runs, means, arm_colors(data))
 
 
