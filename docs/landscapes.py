@@ -340,7 +340,7 @@ HEAD = f"""# Optimizers
 
 Paths of the optimizers of `pipeline/optimizers` on losses of two weights, made by
 `python docs/landscapes.py`. Momentum is 0.9, and all other settings are
-[defaults](howto.md#choose-an-optimizer-and-a-schedule).
+[defaults](studies.md#optimizers-and-schedules).
 
 - **A path** has {EVALUATIONS} evaluations of the gradient. It has arrived if it ends at or below a
   target loss and never leaves the picture. Its evaluations are counted until the loss stays there.

@@ -49,6 +49,7 @@ WRITERS = (
     "execution/experiments.py",  # the report of an experiment
     "execution/plans.py",
     "terminal/export.py",  # a report as one file
+    "terminal/reference.py",  # tables of the docs
     "execution/cluster.py",  # the address of the last cluster, the null device
     "execution/ray.py",  # looks into shared folders
     "execution/node_check.py",  # looks whether nodes share their folders

@@ -51,12 +51,19 @@ class Execution(Hardware):
 
 
 class Tracking(Settings):
-    """How results are mirrored; changes no result, so DVC does not track it."""
+    """How results are mirrored; changes no result, so DVC does not track it.
+
+    Attributes:
+        wandb: offline: into `wandb/` alone; online: also sent; disabled: not at all.
+        project: The project in W&B.
+        entity: The team or user in W&B; null: the default of the account.
+        live: Whether learning curves are streamed while runs train.
+    """
 
     wandb: Literal["offline", "online", "disabled"] = "offline"
     project: str = "gapwise"
     entity: str | None = None
-    live: bool = False  # learning curves while runs train
+    live: bool = False
 
 
 class Parameters(Settings):

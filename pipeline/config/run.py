@@ -15,6 +15,8 @@ class Data(Settings):
     """The dataset and the sizes of its splits.
 
     Attributes:
+        dataset: The name of a source of `pipeline/data/sources`.
+        train_size: The number of training images of a run.
         validation_size: null: all images that training leaves; a validation set of the dataset's
             own is kept whole.
         label_noise: Share of training labels drawn at random.
@@ -32,12 +34,16 @@ class Training(Settings):
     """How a network is trained; the same for every arm unless an arm changes it.
 
     Attributes:
+        learning_rate: The highest one, which the schedule multiplies.
         optimizer: Name and settings of one of `pipeline/optimizers`; a name stands for its
             defaults.
         schedule: The same of one of `pipeline/schedules`.
         warm_up: The share of the updates in which the learning rate rises linearly, before the
             schedule begins.
+        epochs: Passes over the training images.
+        batch_size: Images of an update; an incomplete last batch is left out.
         curve_points: Points of the learning curve.
+        precision: That of Lightning.
         snapshots: Weights kept after the warm-up, evenly spaced; also the cycles of cyclic_cosine.
     """
 

@@ -10,7 +10,12 @@ Pass = Annotated[int, Field(ge=1, le=20)]  # number of a noise pass
 
 
 class Seeds(Settings):
-    """The number of seeds for exploration, and of fresh ones for confirmation."""
+    """The number of seeds of each phase.
+
+    Attributes:
+        exploration: Seeds on which settings are tried.
+        confirmation: Fresh seeds, from which all results come.
+    """
 
     exploration: int = Field(3, ge=1, le=1000)
     confirmation: int = Field(15, ge=1)
@@ -44,8 +49,14 @@ class Published(Settings):
     """An effect that a paper reports, for a report to show next to the one it measures.
 
     Attributes:
+        source: The paper, with its table or figure.
         setting: Network, data and whatever else the figures belong to.
         against: An arm of this study, or of `against_study`; null: what the arm is compared with.
+        against_study: Another study that is run too; null: this one.
+        arm: The arm that the paper speaks of.
+        measure: What the figures are: test error, counted training cost, or the test error of few
+            and many noise passes, or of one and several crops.
+        effect: The second figure against the first.
         figures: Before and after, as printed in the paper; errors in percent.
         passes: Numbers of noise passes, few and many; predictions have 20.
         datasets: Those the paper speaks of; null: any, since it is about the method.

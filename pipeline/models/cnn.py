@@ -10,7 +10,14 @@ from pipeline.models._initialization import Network
 
 
 class Model(Network):
-    """Settings: channels of each stage, hidden units of the head, batch norm, activation."""
+    """Settings of the network.
+
+    Attributes:
+        widths: Channels of each stage.
+        hidden: Hidden units of the head.
+        batch_norm: Whether convolutions have batch norm.
+        activation: That of convolutions and of the head.
+    """
 
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((16, 32), min_length=1)
     hidden: int = Field(64, ge=1)

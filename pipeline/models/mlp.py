@@ -12,7 +12,12 @@ from pipeline.models._initialization import Network
 
 
 class Model(Network):
-    """Settings: units of each hidden layer, their activation."""
+    """Settings of the network.
+
+    Attributes:
+        hidden: Units of each hidden layer.
+        activation: That of hidden layers.
+    """
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((1024, 1024), min_length=1)
     activation: Activation = "relu"

@@ -71,12 +71,23 @@ class Experiment:
     overridden: tuple[str, ...] = ()
 
 
-class _Document(Settings):
+class StudyFile(Settings):
+    """What the file of a study holds.
+
+    Attributes:
+        question: The question, for the report.
+        protocols: The protocols that it is meant for; null: all.
+        ensemble: Groups of models to average; no arm has more than one setting then.
+        variance: Draws of each stream; no arm has more than one setting then.
+        published: Effects that papers report of these arms.
+        arms: Name -> list of changes.
+    """
+
     question: str = Field(pattern=r"\S")
-    protocols: tuple[Word, ...] | None = Field(None, min_length=1)  # it is meant for; null: all
+    protocols: tuple[Word, ...] | None = Field(None, min_length=1)
     ensemble: Ensemble | None = None
     variance: Variance | None = None
-    published: tuple[Published, ...] = ()  # effects that papers report of these arms
+    published: tuple[Published, ...] = ()
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
 
     @property
@@ -198,7 +209,7 @@ def _read_study(name: str, protocol: Protocol, root: Path, is_tuned: bool) -> St
     checked(_Name, {"study": name}, path)
     if name in (TUNING, OVERTUNING):
         raise Refusal(f"{path}: the name of a study that every report may have; expected another")
-    document = checked(_Document, read_yaml(root / path), path)
+    document = checked(StudyFile, read_yaml(root / path), path)
     if document.protocols and protocol.name not in document.protocols:
         expected = f"a list with {protocol.name}; or leave {name} out of studies"
         raise Refusal(invalid(f"{path}: protocols", list(document.protocols), expected))
@@ -228,7 +239,7 @@ def _read_study(name: str, protocol: Protocol, root: Path, is_tuned: bool) -> St
 
 
 def _group_mistakes(
-    document: _Document, arms: list[Arm], protocol: Protocol, path: Path
+    document: StudyFile, arms: list[Arm], protocol: Protocol, path: Path
 ) -> Iterator[str]:
     """Yield a line for each mistake in a study of ensembles or variance."""
     kinds = {"ensemble": document.ensemble, "variance": document.variance}
@@ -250,7 +261,7 @@ def _group_mistakes(
                 )
 
 
-def _published_mistakes(document: _Document, arms: list[Arm], path: Path) -> Iterator[str]:
+def _published_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterator[str]:
     """Yield a line for each published effect of an unknown arm or dataset, or not measured here."""
     names = [arm.name for arm in arms]
     datasets = sources.settings()

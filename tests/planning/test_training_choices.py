@@ -43,9 +43,9 @@ def settings(experiment, arm=0):
     return [trial.protocol.settings()["training"] for trial in trials]
 
 
-def test_the_study_of_the_how_to_plans(read):
-    page = (Path(__file__).parents[2] / "docs" / "howto.md").read_text()
-    section = page[page.index("## Choose an optimizer and a schedule") :]
+def test_the_study_of_the_docs_plans(read):
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
+    section = page[page.index("## Optimizers and schedules") :]
     study = re.search(r"```yaml\n(.*?)```", section, re.DOTALL).group(1)
     arms = study[study.index("arms:\n  ") + len("arms:\n  ") :]
     experiment = read(arms)

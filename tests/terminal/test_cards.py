@@ -1,17 +1,36 @@
-"""The page of cards is made from the code, every regularizer on it."""
+"""The page of cards is made from the code and the committed reports, every regularizer on it."""
 
 from pathlib import Path
 
 from pipeline import regularizers
+from pipeline.execution.git import committed_texts, names
+from pipeline.records.reports import FILES, WrittenReport, parse_report
 from pipeline.terminal.cards import cards
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_page_is_what_the_code_says(monkeypatch):
+def committed_reports():
+    """Return the committed reports of protocols, by name."""
+    folders = [Path(name) for name in names("ls-tree", "-z", "--name-only", "HEAD", "reports/")]
+    texts = {
+        folder.name: committed_texts("HEAD", [f"{folder}/{name}" for name in FILES])
+        for folder in folders
+        if not folder.suffix and "+" not in folder.name
+    }
+    return {
+        name: parse_report(
+            {path.removeprefix(f"reports/{name}/"): text for path, text in found.items()}, name
+        )
+        for name, found in texts.items()
+    }
+
+
+def test_the_page_is_what_the_code_and_the_committed_reports_say(monkeypatch):
     monkeypatch.chdir(ROOT)
     page = (ROOT / "docs" / "regularizers.md").read_text()
-    assert page == cards(), "run: python -m pipeline.terminal.cards > docs/regularizers.md"
+    written = cards(committed_reports())
+    assert page == written, "run: python -m pipeline.terminal.cards > docs/regularizers.md"
     assert [
         line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")
     ] == list(regularizers.names())
@@ -19,9 +38,21 @@ def test_the_page_is_what_the_code_says(monkeypatch):
 
 def test_every_setting_stands_with_its_default_and_what_is_allowed(monkeypatch):
     monkeypatch.chdir(ROOT)
-    page = cards()
+    page = cards({})
     assert "| `rate` | `0.5` | a number or a list (each a number) |" in page
     assert "| `output_sizes` | `null` | a list (each an integer >= 1) or null |" in page
     assert "| `patience` | `2` | an integer >= 1 |" in page
     assert '| `monitor` | `"loss"` | one of: loss, accuracy |' in page
     assert "Test rule: 12 noise passes" in page
+
+
+def test_a_card_quotes_arms_of_its_regularizer_alone(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    row = {"study": "dropout", "arm": "dropout", "strength": "rate=0.3", "n": 5}
+    row |= {"difference": 0.0125, "low": 0.004, "high": 0.021}
+    both = row | {"study": "combinations", "arm": "dropout_and_shift", "strength": "both"}
+    written = WrittenReport({}, {}, (row, both), ())
+    page = cards({"tiny": written})
+    line = "| [tiny](../reports/tiny/report.md) | rate=0.3 | 5 | +1.2 [+0.4, +2.1] |"
+    assert page.count(line) == page.count("/tiny/report.md") == 1
+    assert page.index("## dropout\n") < page.index(line) < page.index("## early_stopping\n")

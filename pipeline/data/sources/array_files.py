@@ -34,6 +34,10 @@ class Source(Settings):
     """Where the arrays are, and what their shape and type leave open.
 
     Attributes:
+        path: One `.npz` file with `images` and `labels`.
+        images: A `.npy` file, in place of `path`.
+        labels: The same for `images`.
+        flips_keep_labels: Whether a mirrored image keeps its label.
         layout: The axes of the images; null: the only one that fits the shape.
         white: The level that becomes 1, such as 4095 for 12 bits; null: 255 for uint8, 65535 for
             uint16, 1 for floats. Levels above it become 1. A level above 255 does not apply to

@@ -32,6 +32,12 @@ class Source(Settings):
     """The folder, and the format of its decoded images.
 
     Attributes:
+        path: The folder, relative to the project.
+        size: Pixels of each side, to which images are resized.
+        color: The channels of an image: three or one.
+        unreadable: What a file that cannot be read does: stop `prepare`, or be left out and
+            counted.
+        flips_keep_labels: Whether a mirrored image keeps its label.
         background: The color behind transparent pixels: a name, as of CSS, or a gray level.
         white: The level that becomes 1, for images that do not use the range of their type, such
             as 4095 for 12 bits in a 16-bit PNG; null: the highest level of the type. Levels above
@@ -39,7 +45,7 @@ class Source(Settings):
     """
 
     path: str = Field(min_length=1)
-    size: int = Field(32, ge=4, le=512)  # pixels of each side
+    size: int = Field(32, ge=4, le=512)
     color: Literal["rgb", "grayscale"] = "rgb"
     unreadable: Literal["refuse", "skip"] = "refuse"
     background: str | int = "white"

@@ -1,4 +1,4 @@
-"""The examples of docs/howto.md work as they stand."""
+"""The examples of docs/data.md and docs/models.md work as they stand."""
 
 import json
 import re
@@ -12,7 +12,8 @@ from tiny import write_clone
 
 from pipeline import cli
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "howto.md").read_text()
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = (DOCS / "data.md").read_text() + (DOCS / "models.md").read_text()
 
 
 SOURCES = dict(
@@ -37,7 +38,7 @@ for protocol in sys.argv[1:]:
 
 @pytest.fixture
 def extended(checkout, tmp_path):
-    """Return a clone with the files of the page, and 200 images, in each of its three ways.
+    """Return a clone with the files of the pages, and 200 images, in each of its three ways.
 
     Their brightness gives the class.
     """

@@ -1,0 +1,113 @@
+"""Every command that README and docs print exists, and the first steps of a user plan."""
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+from dvc.cli.parser import get_main_parser
+from typer.main import get_command
+from wandb.cli.cli import cli as wandb
+
+from pipeline import cli
+from pipeline.config.yaml_files import read_yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^( *)```bash\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+ELSEWHERE = {  # programs of others, which their own documentation describes
+    *("git", "cd", "source", "pip", "bash", "export", "ray", "(umask", "pre-commit")
+}
+
+
+def lines(page: Path) -> list[list[str]]:
+    """Return the words of every command in the shell blocks of a page and in its `-S` examples."""
+    text = page.read_text()
+    blocks = [line for _, block in BLOCK.findall(text) for line in block.splitlines()]
+    inline = re.findall(r"`((?:gapwise|dvc|make) [^`\n]+)`", text)
+    words = [shlex.split(line, comments=True) for line in [*blocks, *inline]]
+    return [part for found in words for part in split(found)]
+
+
+def split(words: list[str]) -> list[list[str]]:
+    """Return the commands that && joins."""
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word == "&&":
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return [part for part in parts if part]
+
+
+COMMANDS = sorted({shlex.join(words) for page in PAGES for words in lines(page)})
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_exists_with_its_options(line):
+    """It is parsed, not run: that is done by the tests of each command."""
+    program, *words = shlex.split(line)
+    if program == "gapwise" and words != ["--help"]:
+        command = get_command(cli.application).commands[words[0]]
+        command.make_context(words[0], words[1:])
+    elif program == "dvc":
+        arguments = get_main_parser().parse_args(words)
+        for override in getattr(arguments, "set_param", None) or []:
+            requires_parameter(override)
+    elif program == "wandb":
+        assert words[0] in wandb.commands
+    elif program == "make":
+        assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    elif program == "python":
+        assert words[0] == "-m" or (ROOT / words[0]).exists()
+    else:
+        assert program in {*ELSEWHERE, "gapwise"}
+
+
+def requires_parameter(override: str) -> None:
+    """Check that `params.yaml` has the key of an override, which DVC requires."""
+    section, _, field = override.partition("=")[0].partition(".")
+    if section == "KEY":
+        return
+    document = read_yaml(ROOT / "params.yaml")
+    assert section in document
+    assert not field or field.partition(".")[0] in document[section]
+
+
+def test_the_index_lists_every_page():
+    index = (ROOT / "docs" / "README.md").read_text()
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", index))
+    assert listed == {page.name for page in PAGES[2:]} - {"README.md"}
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Return a project with the images that the script of docs/getting-started.md writes."""
+    page = (ROOT / "docs" / "getting-started.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "write_images.py").write_text(script)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("write_images.py")
+    (tmp_path / "experiments" / "protocols").mkdir(parents=True)
+    for name in ("dropout", "augmentation", "weight_decay"):
+        study = Path("experiments") / f"{name}.yaml"
+        study.write_text((ROOT / study).read_text())
+    (tmp_path / "params.yaml").write_text("protocols: [photographs]\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md"])
+def test_the_first_protocol_of_a_user_plans(page, own, capsys):
+    text = (ROOT / page).read_text()
+    source = re.search(r"^( *)(source: .*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    protocol = source.group(2).replace(f"\n{source.group(1)}", "\n")
+    (own / "experiments" / "protocols" / "photographs.yaml").write_text(protocol)
+    with pytest.raises(SystemExit, match="^0$"):
+        cli.application(["plan"])
+    printed = capsys.readouterr().out
+    if page == "docs/getting-started.md":
+        shown = re.findall(r"^(?:at most|search spaces|62 runs to train).*", text, re.MULTILINE)
+        assert len(shown) == 3
+        assert shown[0] in printed
+        assert "62 runs to train" in printed
