@@ -80,7 +80,7 @@ def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
         fewer["runs.planned"],
     )
 
-    report = (experiment / "reports" / "tiny" / "report.md").read_text()
+    report = (experiment / "reports" / "tiny" / "pages" / "verdicts.md").read_text()
     headline = {f"points.{arm}": float(points) for arm, points in HEADLINE.findall(report)}
     assert headline.keys() == {"points.shift", "points.weight_decay"}
     assert {name: float(fewer[name]) for name in headline} == pytest.approx(headline, abs=0.051)

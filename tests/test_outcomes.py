@@ -58,7 +58,7 @@ def test_a_failing_arm_is_reported_where_the_run_keeps_going(kept):
     row = _row(folder)
     assert (row["planned"], row["done"], row["failed"], row["n"]) == (3, 0, 3, 0)
     assert row["verdict"] == "inconclusive"
-    assert "3/0/3/0/0" in (folder / "reports" / "tiny" / "report.md").read_text()
+    assert "3/0/3/0/0" in (folder / "reports" / "tiny" / "pages" / "verdicts.md").read_text()
 
 
 @pytest.mark.long

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.equal_cost import AVERAGE, MIXED
+from pipeline.comparison.levels import ARM, AVERAGED, ENSEMBLE
+from pipeline.config.labels import VIEWS
 from pipeline.config.plan import BASELINE, Plan
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
-from pipeline.evaluation.methods import AVERAGED as AVERAGED_VIEWS
 
-ARM, AVERAGED, ENSEMBLE = "arm", "averaging at test", "ensemble"
 COLUMNS = (
     *("kind", "study", "name", "view", "members"),
     *("training_ratio", "test_ratio", "n", "accuracy", "low", "high"),
@@ -109,7 +109,7 @@ def _ensembles(plan: Plan, equal_cost: pd.DataFrame) -> list[dict[str, Any]]:
     for (study, method), group in equal_cost.groupby(["study", "method"], sort=False):
         measures = {row["metric"]: row for row in group.to_dict("records")}
         accuracy = measures["accuracy"]
-        one_network = accuracy["model"] in compared or method == AVERAGED_VIEWS["crops"]
+        one_network = accuracy["model"] in compared or method == VIEWS["crops"]
         if accuracy["role"] not in (AVERAGE, MIXED) or one_network:
             continue
         rows.append(

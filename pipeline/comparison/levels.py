@@ -7,6 +7,7 @@ SCORES = {  # name -> (split, metric), scored under each arm's test rule
 }
 COSTS = ("training_cost", "test_cost")  # FLOPs, as a multiple of the reference's
 PRIMARY = "test_accuracy"  # the metric of the verdicts
+ARM, AVERAGED, ENSEMBLE = "arm", "averaging at test", "ensemble"  # what has accuracy and cost
 LEVEL = 0.05  # of every test; intervals are at 1 - LEVEL
 POWER = 0.8  # of a detectable difference
 RATE = "training.learning_rate"

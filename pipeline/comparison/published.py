@@ -16,9 +16,10 @@ from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, compared, finite
 from pipeline.comparison.significance import equivalence_p
 from pipeline.comparison.verdicts import Agreement
+from pipeline.config.labels import VIEWS
 from pipeline.config.plan import BASELINE, Plan, PlannedStudy
 from pipeline.config.schema import Published
-from pipeline.evaluation.methods import AVERAGED, SINGLE
+from pipeline.evaluation.methods import SINGLE
 
 COLUMNS = (
     *("study", "arm", "against_study", "against", "measure", "passes_before", "passes_after"),
@@ -26,7 +27,7 @@ COLUMNS = (
     *("published_change", "n", "before", "after", "change", "difference", "low", "high", "p"),
     "outcome",
 )
-VIEWS = [SINGLE, AVERAGED["crops"]]  # methods of a study of ensembles
+CROPPED = [SINGLE, VIEWS["crops"]]  # methods of a study of ensembles
 
 Key = tuple[str, str]  # study, arm
 Arms = Mapping[Key, Arm]
@@ -116,8 +117,8 @@ def _passed(item: Published, runs: list[str], passes: pd.DataFrame) -> Array:
 
 def _cropped(ensembles: pd.DataFrame) -> Array | None:
     """Return test errors (2, n) of one model of every group on the image and over its crops."""
-    views = ensembles[(ensembles["metric"] == "accuracy") & ensembles["method"].isin(VIEWS)]
-    table = views.pivot(index="group", columns="method", values="value").reindex(columns=VIEWS)
+    views = ensembles[(ensembles["metric"] == "accuracy") & ensembles["method"].isin(CROPPED)]
+    table = views.pivot(index="group", columns="method", values="value").reindex(columns=CROPPED)
     return finite((1 - table.to_numpy(float)).tolist(), 2)
 
 

@@ -74,7 +74,7 @@ def time_to_target(plan: Plan, of_runs: pd.DataFrame) -> pd.DataFrame:
         updates and operations, each with the exact interval of order statistics (95 % at least,
         NaN below six runs); the share of pairs of an arm's run and one of its reference in which
         the arm's is `sooner`, ties by half, and the two-sided p of this rank test (Mann and
-        Whitney, 1947) of the updates, infinite times tie; and that p after Holm over all arms of
+        Whitney, 1947) of the operations, infinite times tie; and that p after Holm over all arms of
         the report.
     """
     groups = dict(iter(of_runs.groupby(["study", "arm"], sort=False)))
@@ -86,7 +86,7 @@ def time_to_target(plan: Plan, of_runs: pd.DataFrame) -> pd.DataFrame:
                 continue
             updates, flops = mine["updates"].to_numpy(float), mine["flops"].to_numpy(float)
             reference = groups.get((study.name, arm.against))
-            tested = (nan, nan) if arm.name == BASELINE else _rank_test(updates, reference)
+            tested = (nan, nan) if arm.name == BASELINE else _rank_test(flops, reference)
             reached = int(np.isfinite(updates).sum())
             place = study.name, arm.name, float(mine["target"].iloc[0])
             medians = *_median(updates), *_median(flops)
@@ -131,16 +131,16 @@ def _median(values: Array) -> tuple[float, float, float]:
     return median, float(ordered[cut]), float(ordered[n - 1 - cut])
 
 
-def _rank_test(updates: Array, reference: pd.DataFrame | None) -> tuple[float, float]:
+def _rank_test(flops: Array, reference: pd.DataFrame | None) -> tuple[float, float]:
     """Return the share of pairs in which a run is sooner than one of the reference, and p.
 
     p is NaN where all times are equal, and both are where the reference has no run.
     """
     if reference is None:
         return nan, nan
-    others = reference["updates"].to_numpy(float)
-    ranks = scipy.stats.rankdata(np.concatenate([updates, others]))
-    mine, theirs = ranks[: len(updates)], ranks[len(updates) :]
+    others = reference["flops"].to_numpy(float)
+    ranks = scipy.stats.rankdata(np.concatenate([flops, others]))
+    mine, theirs = ranks[: len(flops)], ranks[len(flops) :]
     later, p = scipy.stats.mannwhitneyu(mine, theirs, alternative="two-sided")
     sooner = 1 - float(later) / (len(mine) * len(theirs))
     return sooner, float(p) if np.ptp(ranks) else nan

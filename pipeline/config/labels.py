@@ -11,6 +11,13 @@ from typing import Any
 from pipeline.config.plan import BASELINE, PROTOCOL, Factor, PlannedRun, Setting
 from pipeline.config.test_rules import TestRule
 
+VIEWS = {  # ways of averaging over one network at test: the kind of its members, and its name
+    "noise": "noise passes",
+    "moments": "moments",
+    "draws": "augmented views",
+    "crops": "crops",
+}
+
 
 def format_setting(setting: Setting) -> str:
     """Return a setting as one line, as in `dropout(rate=0.25), model.batch_norm=false`."""

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from pipeline.config.labels import VIEWS
 from pipeline.config.plan import BASELINE, Plan, PlannedRun, PlannedStudy
 from pipeline.evaluation.calibration import reliability
 from pipeline.evaluation.methods import (
-    AVERAGED,
     GEOMETRIC,
     Group,
     Labelled,
@@ -135,5 +135,5 @@ def _arm_name(run: PlannedRun, runs: Collection[PlannedRun]) -> str:
 
 
 def _sizes(method: Method, labels: Any) -> Iterator[tuple[int, str, float]]:
-    unordered = method.model != BASELINE or method.name in (AVERAGED["crops"], GEOMETRIC)
+    unordered = method.model != BASELINE or method.name in (VIEWS["crops"], GEOMETRIC)
     return iter(()) if unordered or len(method.test) < 2 else sizes(method, labels)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.config.labels import VIEWS
 from pipeline.evaluation.averaging import arithmetic_mean, geometric_mean, softmax
 from pipeline.evaluation.calibration import fitted_temperature, tempered
 from pipeline.evaluation.ensembles import (
@@ -26,12 +27,6 @@ INDEPENDENT = "independent"
 GEOMETRIC = "independent, geometric mean"
 ALL_ARMS, GREEDY = "all arms", "greedy"
 EVERY_ARM = "every arm"  # the model of a method that draws on the networks of all arms
-AVERAGED = {
-    "noise": "noise passes",
-    "moments": "moments",
-    "draws": "augmented views",
-    "crops": "crops",
-}  # of one network
 ROUNDS, START = 20, 5  # of greedy selection: additions, and best single models to start with
 HALVES = slice(0, None, 2), slice(1, None, 2)  # of validation: selecting, held out
 CURVES = {"accuracy": accuracy, "nll": nll}
@@ -110,7 +105,7 @@ def methods(group: Group) -> Iterator[Method]:
     yield independent
     yield replace(independent, name=GEOMETRIC, average=geometric_mean)
     if "crops" in first.kinds:
-        yield _method(AVERAGED["crops"], "baseline", [first], "crops")
+        yield _method(VIEWS["crops"], "baseline", [first], "crops")
     for arm, model in group.others.items():
         if "snapshots" in model.kinds:
             last = _method(f"last of {arm}", "baseline", [model])
@@ -123,11 +118,11 @@ def methods(group: Group) -> Iterator[Method]:
         if "raw" in model.kinds:
             yield _method(f"{arm}, raw", arm, [model], "raw")
     for arm, model in group.compared.items():
-        kinds = [kind for kind in AVERAGED if kind in model.kinds and kind != "crops"]
+        kinds = [kind for kind in VIEWS if kind in model.kinds and kind != "crops"]
         alone = _method(f"{SINGLE} of {arm}", arm, [model])
         yield from [alone] if kinds else []
         yield from (
-            replace(_method(f"{AVERAGED[kind]} of {arm}", arm, [model], kind), against=alone.name)
+            replace(_method(f"{VIEWS[kind]} of {arm}", arm, [model], kind), against=alone.name)
             for kind in kinds
         )
     yield _method(ALL_ARMS, EVERY_ARM, list(group.compared.values()))

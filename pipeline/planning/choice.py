@@ -125,7 +125,7 @@ def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> in
 
     A design has no point at an end of its range, and one of its points is always the outermost, by
     chance the chosen one where several values are searched at once. So a value stands at an end if
-    it lies in the last `NEAR` of the range on its scale.
+    it lies in the last part of the range on its scale: `NEAR`, or that of one trial of the design.
 
     Args:
         chosen: The chosen setting.
@@ -141,7 +141,8 @@ def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> in
         ends = dimension.low, value, dimension.high
         low, place, high = (position(dimension.scale, end) for end in ends)
         part = (place - low) / (high - low)
-        return -1 if part < NEAR else 1 if part > 1 - NEAR else 0
+        near = max(NEAR, 1 / len(tried))
+        return -1 if part < near else 1 if part > 1 - near else 0
     values = [item.setting[dimension.part][dimension.key] for item in tried if not item.failed]
     numeric = all(type(value) in (int, float) for value in values)
     if not numeric or len(set(values)) < 2:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from math import nan
 from typing import Any
 
 import pandas as pd
@@ -161,6 +162,12 @@ class ReportData:
                 (study, arm.name)
             )
         return list(groups.values())
+
+    @property
+    def margin_of_errors(self) -> float:
+        """Return the margin as a share of the baseline's test errors, NaN where it has none."""
+        error = 1 - self.baseline("test_accuracy")["mean"]
+        return self.confirmation.margin / error if error > 0 else nan
 
     @cached_property
     def failed_checks(self) -> frozenset[str]:

@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.comparison.efficiency import AVERAGED, ENSEMBLE
-from pipeline.config.labels import format_factor, format_rule, format_setting, format_value
+from pipeline.comparison.levels import AVERAGED, ENSEMBLE
+from pipeline.config.labels import VIEWS, format_factor, format_rule, format_setting, format_value
 from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Factor, PlannedArm, Setting
 from pipeline.config.scales import Scale, position
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
-from pipeline.evaluation.methods import AVERAGED as VIEWS
 from pipeline.reporting.markdown import VOID, escape, format_count
 
 WIDEST = 50  # letters of all ticks of an axis
@@ -103,16 +102,16 @@ def series_labels(series: Sequence[tuple[Factor, Setting]]) -> list[str]:
 def setting_ticks(settings: Sequence[Setting]) -> tuple[list[str], str]:
     """Return the labels of an axis of settings, and its name with what all of them share.
 
-    Settings are numbered as in their table if the labels are too long or the keys differ.
+    Settings are numbered in the order of their table if the labels are too long or the keys differ.
     """
     numbered = [str(number) for number in range(1, len(settings) + 1)]
     flat = [_flattened(setting) for setting in settings]
     if len({tuple(values) for values in flat}) > 1:
-        return numbered, "setting, numbered as in the table"
+        return numbered, "setting, by its place in the table"
     varied = [key for key in flat[0] if len({json.dumps(values[key]) for values in flat}) > 1]
     ticks = [", ".join(format_value(values[key]) for key in varied) for values in flat]
     if sum(len(tick) + 2 for tick in ticks) > WIDEST:
-        return numbered, "setting, numbered as in the table"
+        return numbered, "setting, by its place in the table"
     shared: Setting = {
         part: {key: VARIED if (part, key) in varied else value for key, value in values.items()}
         for part, values in settings[0].items()

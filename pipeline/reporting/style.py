@@ -73,10 +73,12 @@ def arm_colors(data: ReportData) -> dict[str, str]:
     """Return the color of every arm, the same in all figures of a report.
 
     It is that of the family of the arm, the same in every report. Further arms of a family in one
-    study are darker. Where all arms are of one family, which then tells nothing, each has a color.
+    study are darker. Where a study has more arms of one family than there are shades, or all arms
+    are of one family, each arm has a color of its own.
     """
     arms = [(study, arm) for study, arm in data.planned_arms if arm.name != BASELINE]
-    if len({arm.family for _, arm in arms}) == 1:
+    sizes = Counter((study, arm.family) for study, arm in arms)
+    if len({arm.family for _, arm in arms}) == 1 or max(sizes.values(), default=0) > len(SHADES):
         return colors(arm.name for _, arm in arms)
     counts: Counter[tuple[str, Family]] = Counter()
     palette = {BASELINE: DARK}

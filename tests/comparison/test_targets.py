@@ -86,12 +86,12 @@ def test_infinite_times_move_a_median_only_once_half_the_runs_have_them():
 
 
 def test_the_rank_test_ties_runs_that_never_reach_the_target():
-    reference = pd.DataFrame({"updates": [5.0, 6.0, 7.0, inf]})
+    reference = pd.DataFrame({"flops": [5.0, 6.0, 7.0, inf]})
     sooner, p = targets._rank_test(np.array([8.0, 9.0, inf, inf]), reference)
     ranked = [4, 5, 7, 7], [1, 2, 3, 7]
     assert p == pytest.approx(stats.mannwhitneyu(*ranked).pvalue)
     assert sooner == (1 + 1 + 0.5 + 0.5) / 16
-    tied = targets._rank_test(np.array([inf, inf]), pd.DataFrame({"updates": [inf]}))
+    tied = targets._rank_test(np.array([inf, inf]), pd.DataFrame({"flops": [inf]}))
     assert tied == (0.5, pytest.approx(np.nan, nan_ok=True))
     assert all(isnan(value) for value in targets._rank_test(np.array([1.0]), None))
 

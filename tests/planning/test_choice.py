@@ -103,9 +103,11 @@ def test_which_end_a_value_stands_at(values, chosen, end):
     assert at_edge({"protocol": {"training.learning_rate": chosen}}, items, LOG) == end
 
 
-@pytest.mark.parametrize(("value", "end"), [(0.0012, -1), (0.0015, 0), (0.07, 0), (0.09, 1)])
+@pytest.mark.parametrize(
+    ("value", "end"), [(0.0012, -1), (0.0017, -1), (0.002, 0), (0.05, 0), (0.06, 1), (0.09, 1)]
+)
 def test_a_value_of_a_design_stands_at_an_end_only_near_that_of_the_range(value, end):
-    """Whether or not it is the outermost one tried."""
-    items = tried([0.5, 0.5, 0.5], (0.01, 0.02, value))
+    """Whether or not it is the outermost one tried: in the last eighth of a design of eight."""
+    items = tried([0.5] * 8, (0.01, 0.011, 0.012, 0.013, 0.014, 0.015, 0.016, value))
     filled = LOG.model_copy(update={"low": 0.001, "high": 0.1})
     assert at_edge({"protocol": {"training.learning_rate": value}}, items, filled) == end

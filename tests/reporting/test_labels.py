@@ -101,4 +101,4 @@ def test_one_key_of_two_regularizers_is_two_ticks() -> None:
 def test_settings_that_share_no_keys_or_are_long_are_numbered(
     settings: list[dict[str, dict[str, object]]],
 ) -> None:
-    assert setting_ticks(settings) == (["1", "2"], "setting, numbered as in the table")
+    assert setting_ticks(settings) == (["1", "2"], "setting, by its place in the table")

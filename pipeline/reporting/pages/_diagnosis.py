@@ -39,7 +39,7 @@ def diagnosis_section(data: ReportData) -> str:
 
 def _result(data: ReportData) -> str:
     """Return how many arms of the report were shown to help."""
-    number = int((data.distinct["verdict"] == Verdict.HELPS).sum())
+    number = len(data.distinct[data.distinct["verdict"] == Verdict.HELPS])
     arms = format_count(len(data.distinct), "arm")
     if not number:
         return f", but none of the {arms} tried here is shown to raise test accuracy"

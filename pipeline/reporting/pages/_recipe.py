@@ -11,9 +11,8 @@ import pandas as pd
 from pipeline.comparison.equal_cost import AVERAGE
 from pipeline.comparison.levels import LEVEL, POWER
 from pipeline.comparison.verdicts import Verdict
-from pipeline.config.labels import format_values
+from pipeline.config.labels import VIEWS, format_values
 from pipeline.config.plan import PROTOCOL, Setting
-from pipeline.evaluation.methods import AVERAGED
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 
@@ -112,7 +111,7 @@ def _best_view(data: ReportData, key: tuple[str, str]) -> str:
     rules = rules[(rules["study"] == key[0]) & (rules["arm"] == key[1])]
     rules = rules[(rules["split"] == "validation") & (rules["metric"] == "accuracy")]
     ordered = rules.sort_values("mean", ascending=False, kind="stable")
-    return AVERAGED.get(ordered["view"].iloc[0], "") if len(ordered) else ""
+    return VIEWS.get(ordered["view"].iloc[0], "") if len(ordered) else ""
 
 
 def _not_better(data: ReportData) -> str:

@@ -37,7 +37,7 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
         "and operations (FLOPs) until then: medians over runs. Interval: exact, of order "
         "statistics. A run that never reaches it counts as infinitely late. Sooner: of all pairs "
         "of a run of the arm and one of its reference, those in which the arm's is sooner, ties by "
-        "half. p: two-sided rank test of the updates against the reference; p (Holm): corrected "
+        "half. p: two-sided rank test of the operations against the reference; p (Holm): corrected "
         f"over {_family(data)}, apart from the verdicts."
     )
     image = (

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from pipeline.comparison.efficiency import ENSEMBLE
+from pipeline.comparison.levels import ENSEMBLE
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import efficiency_name

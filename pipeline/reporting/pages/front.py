@@ -5,7 +5,7 @@ from math import nan
 
 import pandas as pd
 
-from pipeline.comparison.efficiency import ARM as ARM_KIND
+from pipeline.comparison.levels import ARM as ARM_KIND
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy

@@ -1,7 +1,7 @@
 """Write the page of methods: questions, protocol, statistics, and how to read a verdict."""
 
 from collections.abc import Iterator, Mapping
-from math import isnan, nan
+from math import isnan
 from typing import Any
 
 from pipeline.comparison.levels import LEVEL, POWER
@@ -150,8 +150,7 @@ def _statistics(data: ReportData) -> str:
 
 def _share_of_errors(data: ReportData) -> str:
     """Return how large the margin is beside the errors of the baseline; empty without errors."""
-    error = 1 - data.baseline("test_accuracy")["mean"]
-    share = data.confirmation.margin / error if error > 0 else nan
+    share = data.margin_of_errors
     return "" if isnan(share) else f" ({100 * share:.0f} % of the baseline's test errors)"
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pipeline.comparison.efficiency import ARM, AVERAGED, ENSEMBLE
+from pipeline.comparison.levels import ARM, AVERAGED, ENSEMBLE
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import efficiency_name
 from pipeline.reporting.style import DARK, GREY, WIDTH, arm_colors, style
