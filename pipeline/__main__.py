@@ -7,7 +7,8 @@ from pipeline.runtime.project import enter_project
 
 def main() -> None:
     """Run the command line; print one line where a library is not installed."""
-    enter_project()
+    if sys.argv[1:2] != ["judge"]:  # whose files may be anywhere, and are named from here
+        enter_project()
     try:
         from pipeline.cli import application
     except ModuleNotFoundError as error:

@@ -27,6 +27,7 @@ gapwise status                    runs by study and state, with reasons
 gapwise verify digits             is the report what its predictions give?
 gapwise export --html             the report as one file, reports/<protocol>.html
 gapwise diff HEAD~1 HEAD          what changed between two reports, for a pull request
+gapwise judge scores.csv          verdicts on results that were trained anywhere else
 gapwise track --dry-run           what would be sent to Weights & Biases
 gapwise doctor --model            where in the networks regularizers may act
 gapwise doctor --gradients        is every gradient that of the loss?
@@ -182,6 +183,60 @@ def export(
         raise Refusal(f"export: --to: {len(names)} reports in one file; expected one report")
     for name in names:
         export_html(name, to)
+
+
+@command
+def judge(
+    scores: Annotated[
+        Path | None, typer.Argument(help="A CSV file: a row per arm and seed, or a column per arm.")
+    ] = None,
+    glob: Annotated[
+        str | None, typer.Option(help="CSV files instead, one per run: 'logs/**/metrics.csv'.")
+    ] = None,
+    wandb: Annotated[
+        str | None, typer.Option(help="The runs of a project of W&B instead: entity/project.")
+    ] = None,
+    arm: Annotated[str | None, typer.Option(help="Column or key of the arm. Default: arm.")] = None,
+    seed: Annotated[str | None, typer.Option(help="That of the seed. Default: seed.")] = None,
+    score: Annotated[
+        str | None, typer.Option(help="Column of the score. Default: score, or test_accuracy.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="The arm that others are compared with. Default: baseline.")
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="The largest difference that does not matter. Default: one point."),
+    ] = None,
+    lower: Annotated[
+        bool | None, typer.Option("--lower/--higher", help="Which scores are better.")
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="fraction (0.93), percent (93.0) or number.")
+    ] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="There is a column per arm.")] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Judge without runs that have no score.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option(help="The folder to write. Default: <name>-judged.")
+    ] = None,
+) -> None:
+    """Judge results that were trained anywhere: paired, corrected, with margin and power."""
+    with without_collection():
+        from pipeline.terminal.judge import read_table, show_judgement
+
+    names = {"arm": arm, "seed": seed, "score": score}
+    directions = {None: None, True: "lower", False: "higher"}
+    options = {
+        "against": against,
+        "margin": margin,
+        "direction": directions[lower],
+        "unit": unit,
+        "wide": wide,
+        "keep_going": keep_going,
+    }
+    show_judgement(read_table(scores, glob, wandb, names), options, to)
 
 
 @command

@@ -50,6 +50,7 @@ WRITERS = (
     "execution/plans.py",
     "terminal/export.py",  # a report as one file
     "terminal/reference.py",  # tables of the docs
+    "terminal/judge.py",  # the report on results from elsewhere
     "execution/cluster.py",  # the address of the last cluster, the null device
     "execution/ray.py",  # looks into shared folders
     "execution/node_check.py",  # looks whether nodes share their folders
@@ -368,8 +369,9 @@ STATISTICS = {
 }
 LAYOUT = {  # file, function and call -> what is done there besides a statistic
     ("reporting/evidence.py", "decimals", "median"): "the number of decimals",
+    ("reporting/judgement.py", "metric_of", "median"): "the number of decimals",
     ("reporting/labels.py", "setting_ticks", "sum"): "letters on an axis",
-    ("reporting/pages/front.py", "_verdict_sentence", "idxmax"): "the row to name",
+    ("reporting/verdict_sentences.py", "verdict_sentences", "idxmax"): "the row to name",
     ("reporting/pages/method.py", "_seeds", "nunique"): "the number of planned seeds",
     ("reporting/pages/study.py", "_curves", "size"): "the number of done runs",
     ("reporting/pages/study.py", "rules_section", "transform"): "the rows to show",
@@ -467,5 +469,5 @@ def test_reports_import_no_statistics(file):
     assert not [name for name in names if name.split(".")[0] in ("scipy", "statsmodels")]
     assert not [name for name in names if name.startswith("pipeline.comparison.intervals")]
     used = [name.rpartition(".")[2] for name in names if name.startswith("pipeline.comparison.")]
-    words = {"Verdict", "Agreement", "Check"}
+    words = {"Verdict", "Agreement", "Check", "Judgement", "Direction", "Unit"}
     assert all(name.isupper() or name in words for name in used), used

@@ -8,22 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.comparison.intervals import (
-    Array,
-    correlation,
-    detectable,
-    half_width,
-    interval,
-    mean,
-    seeds_needed,
-    sign_flip_p,
-    standard_error,
-    total_error,
-)
-from pipeline.comparison.levels import COSTS, LEVEL, PRIMARY, SCORES
+from pipeline.comparison.family import Family, family
+from pipeline.comparison.intervals import Array, mean, standard_error, total_error
+from pipeline.comparison.levels import COSTS, PRIMARY, SCORES
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
-from pipeline.comparison.significance import equivalence_p, holm, t_equivalence_p, t_test_p
-from pipeline.comparison.verdicts import Verdict, judge
+from pipeline.comparison.paired import judged_statistics, paired_statistics
+from pipeline.comparison.significance import t_equivalence_p, t_test_p
 from pipeline.config.plan import Plan
 from pipeline.evaluation.metrics import GAPS
 from pipeline.records.runs import STATES
@@ -89,58 +79,36 @@ def contrasts(
         Refusal: A run that is done has no score or no cost.
     """
     arms = list(compared(plan))
-    firsts = _firsts(arms)
-    own = [arm.is_its_reference for arm in arms]
-    counted = sorted({first for first in firsts if not own[first]})
-    level = LEVEL / max(len(counted), 1)
+    corrected = family([_identities(arm) for arm in arms])
     rows: list[dict[str, Any]] = []
-    for number, arm in enumerate(arms):
-        repeats = {"repeats": firsts[number] != number or own[number]}
-        rows += [row | repeats for row in _rows(arm, outcomes, costs, metrics, level, plan.margin)]
+    for arm, again in zip(arms, corrected.repeats, strict=True):
+        found = _rows(arm, outcomes, costs, metrics, corrected.level, plan.margin)
+        rows += [row | {"repeats": again} for row in found]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "p_equivalence"])
     primary = table["metric"] == PRIMARY
     if primary.any():
         right, differs = (_by_arm(images, column) for column in ("correct", "differs"))
         rows_of = table[primary].to_dict("records")
-        table.loc[primary, "p_holm"] = _holm(
-            table.loc[primary, "p"].to_numpy(float), firsts, counted
-        )
+        table.loc[primary, "p_holm"] = corrected.holm(table.loc[primary, "p"].to_numpy(float))
         table.loc[primary, "image_error"] = [_image_error(arm, right) for arm in arms]
         table.loc[primary, "total_error"] = [
             _total_error(arm, row, right, differs) for arm, row in zip(arms, rows_of, strict=True)
         ]
-    judged = [judge(*row) for row in table.loc[primary, JUDGED].itertuples(index=False)]
-    judged = [
-        (Verdict.EQUIVALENT, False) if same else row for same, row in zip(own, judged, strict=True)
-    ]
+    numbers = [table.loc[primary, name].to_numpy(float) for name in JUDGED]
+    judged = corrected.verdicts(*numbers) if primary.any() else []
     table = table.assign(verdict="", below_margin=False, verdict_other_images="")
     table.loc[primary, "verdict"] = [str(verdict) for verdict, _ in judged]
     table.loc[primary, "below_margin"] = [below for _, below in judged]
     table.loc[primary, "verdict_other_images"] = _verdicts_on_other_images(
-        table[primary], plan.margin, firsts, counted
+        table[primary], plan.margin, corrected
     )
     return table[list(COLUMNS)]
 
 
-def _firsts(arms: Sequence[Arm]) -> list[int]:
-    """Return for every arm the number of the first one that compares the same runs."""
-    numbers: dict[Any, int] = {}
-    return [
-        numbers.setdefault(tuple(one.identity for one in arm.pair()), number)
-        for number, arm in enumerate(arms)
-    ]
-
-
-def _holm(p_values: Array, firsts: Sequence[int], counted: Sequence[int]) -> Array:
-    """Return Holm's adjusted p-values, in which every comparison counts once.
-
-    Args:
-        p_values: One for each arm.
-        firsts: For every arm the number of the first one that compares the same runs.
-        counted: The numbers that are in the family; the p of others is undefined.
-    """
-    adjusted = dict(zip(counted, holm(p_values[list(counted)]), strict=True)) if counted else {}
-    return np.array([adjusted.get(first, nan) for first in firsts])
+def _identities(arm: Arm) -> tuple[Any, Any]:
+    """Return what identifies the runs of the reference and those of the arm."""
+    reference, measured = arm.pair()
+    return reference.identity, measured.identity
 
 
 def _rows(
@@ -158,8 +126,8 @@ def _rows(
             **described,
             "metric": metric,
             **arm.rule(metric).model_dump(),
-            **_statistics(reference, measured),
-            **(_judgement(measured - reference, level, margin) if metric == PRIMARY else {}),
+            **paired_statistics(reference, measured),
+            **(judged_statistics(measured - reference, level, margin) if metric == PRIMARY else {}),
             "unpaired": len(arm.runs) - other_machine - len(measured),
             "other_machine": other_machine,
         }
@@ -176,38 +144,6 @@ def _description(arm: Arm, states: Mapping[str, str]) -> dict[str, Any]:
         "setting": first.setting if first else {},
         "planned": len(arm.runs),
         **{state: counts[state] for state in STATES},
-    }
-
-
-def _statistics(reference: Array, arm: Array) -> dict[str, float]:
-    differences = arm - reference
-    between = interval(differences)
-    return {
-        "n": between.n,
-        "baseline_mean": mean(reference),
-        "arm_mean": mean(arm),
-        "difference": between.mean,
-        "low": between.low,
-        "high": between.high,
-        "excludes_zero": between.excludes_zero,
-        "p": between.p,
-        "p_sign_flip": sign_flip_p(differences),
-        "correlation": correlation(reference, arm),
-    }
-
-
-def _judgement(differences: Array, level: float, margin: float) -> dict[str, float]:
-    """Return the columns that only the primary metric has."""
-    between = interval(differences)
-    error = standard_error(differences)
-    half = float(half_width(error, between.n, 2 * LEVEL)) if between.sd > 0 else nan
-    return {
-        "low_90": between.mean - half,
-        "high_90": between.mean + half,
-        "p_equivalence": equivalence_p(differences, margin),
-        "detectable": detectable(between.sd, between.n, level),
-        "seeds_needed": seeds_needed(between.mean, between.sd, level),
-        "seed_error": error,
     }
 
 
@@ -260,18 +196,13 @@ def _share_differences(arm: Arm, right: Mapping[tuple[str, str], Array]) -> Arra
     return np.empty(0) if reference is None or shares is None else shares - reference
 
 
-def _verdicts_on_other_images(
-    primary: pd.DataFrame, margin: float, firsts: Sequence[int], counted: Sequence[int]
-) -> list[str]:
+def _verdicts_on_other_images(primary: pd.DataFrame, margin: float, corrected: Family) -> list[str]:
     """Return the verdicts with the errors over seeds and test images together."""
+    if primary.empty:
+        return []
     differences, errors = (primary[name].to_numpy(float) for name in ("difference", "total_error"))
     freedom = primary["n"].to_numpy(float) - 1
     p_values = np.where(primary["p"].isna(), nan, t_test_p(differences, errors, freedom))
-    adjusted = _holm(p_values, firsts, counted)
     equivalence = t_equivalence_p(differences, errors, freedom, margin)
-    numbers = zip(differences, adjusted, equivalence, strict=True)
-    judged = [judge(*values)[0] for values in numbers]
-    return [
-        str(verdict if first in counted else Verdict.EQUIVALENT)
-        for first, verdict in zip(firsts, judged, strict=True)
-    ]
+    judged = corrected.verdicts(differences, corrected.holm(p_values), equivalence)
+    return [str(verdict) for verdict, _ in judged]

@@ -23,7 +23,7 @@ class Agreement(StrEnum):
     NOT_MEASURED = "not measured"
 
 
-def judge(difference: float, p_holm: float, p_equivalence: float) -> tuple[Verdict, bool]:
+def conclude(difference: float, p_holm: float, p_equivalence: float) -> tuple[Verdict, bool]:
     """Return the verdict on a score that is better when higher, and whether it is below the margin.
 
     A significant difference takes precedence over equivalence; it is below the margin where it is

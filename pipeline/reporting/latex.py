@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import Key, ReportData
 from pipeline.reporting.labels import verdict_label
+from pipeline.reporting.units import PRIMARY_METRIC, Metric
 
 PACKAGES = "% needs \\usepackage{booktabs}"
 HEAD = (*("arm", "verdict", "difference", md.INTERVAL, "gap", "training", "test"), *("$n$", "$p$"))
@@ -27,24 +28,54 @@ def latex_table(data: ReportData) -> str:
     """Return a `table` environment with a row per arm, the best difference first."""
     rows = data.contrasts[data.contrasts["metric"].isin(BESIDE)].to_dict("records")
     beside = {(row["study"], row["arm"], row["metric"]): row for row in rows}
+    cells = [_cells(data, row, beside) for row in data.distinct.to_dict("records")]
+    return table_environment(_caption(data), data.confirmation.protocol, ALIGNED, HEAD, cells)
+
+
+def table_environment(
+    caption: str, label: str, aligned: str, head: Sequence[str], rows: Sequence[Sequence[str]]
+) -> str:
+    """Return a `table` environment of booktabs.
+
+    Args:
+        caption: The caption, in LaTeX.
+        label: What follows `tab:` in the label.
+        aligned: The alignment of every column, a letter each.
+        head: The names of the columns; those without `$` are escaped.
+        rows: The cells of every row, in LaTeX.
+    """
     lines = [
         PACKAGES,
         "\\begin{table}",
         "\\centering",
-        f"\\caption{{{_caption(data)}}}",
-        f"\\label{{tab:{data.confirmation.protocol}}}",
+        f"\\caption{{{caption}}}",
+        f"\\label{{tab:{label}}}",
         "\\footnotesize",
         "\\setlength{\\tabcolsep}{4pt}",
-        f"\\begin{{tabular}}{{{ALIGNED}}}",
+        f"\\begin{{tabular}}{{{aligned}}}",
         "\\toprule",
-        _line([escape_latex(name) if "$" not in name else name for name in HEAD]),
+        _line([escape_latex(name) if "$" not in name else name for name in head]),
         "\\midrule",
-        *(_line(_cells(data, row, beside)) for row in data.distinct.to_dict("records")),
+        *map(_line, rows),
         "\\bottomrule",
         "\\end{tabular}",
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def difference_cells(row: md.Row, formatter: md.Formatter, metric: Metric) -> list[str]:
+    """Return the cells of a verdict, its difference and its interval."""
+    return [
+        escape_latex(verdict_label(row)),
+        math_mode(formatter.difference(metric, row["difference"])),
+        math_mode(formatter.bounds(metric, row["low"], row["high"])),
+    ]
+
+
+def math_mode(number: str) -> str:
+    """Return a formatted number or interval in math mode, which sets its signs."""
+    return f"${number}$" if number and number != md.VOID else escape_latex(number)
 
 
 def escape_latex(text: str) -> str:
@@ -73,20 +104,13 @@ def _cells(
     gap, training, test = (beside.get((*key, metric)) for metric in BESIDE)
     return [
         escape_latex(row["label"]),
-        escape_latex(verdict_label(row)),
-        _math(data.format.points(row["difference"])),
-        _math(data.format.points_interval(row["low"], row["high"])),
-        _math(data.format.points(gap["difference"])) if gap else "",
+        *difference_cells(row, data.format, PRIMARY_METRIC),
+        math_mode(data.format.points(gap["difference"])) if gap else "",
         md.format_ratio(training["arm_mean"]) if training else "",
         md.format_ratio(test["arm_mean"]) if test else "",
         str(row["n"]),
-        _math(md.format_p(row["p_holm"])),
+        math_mode(md.format_p(row["p_holm"])),
     ]
-
-
-def _math(number: str) -> str:
-    """Return a formatted number or interval in math mode, which sets its signs."""
-    return f"${number}$" if number and number != md.VOID else escape_latex(number)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -8,13 +8,12 @@ from functools import partial
 from typing import Any
 
 from pipeline.comparison.levels import LEVEL
-from pipeline.reporting.units import METRICS
+from pipeline.reporting.units import METRICS, PRIMARY_METRIC, Metric
 
 CONFIDENCE = f"{100 * (1 - LEVEL):g} %"
 INTERVAL = f"{CONFIDENCE} interval"
 VOID = "–"
 FEW = 3  # names that a sentence lists; more are counted
-NATS = 3  # decimals of what is not a fraction
 PREFIXES = ("", " k", " M", " G", " T", " P", " E")
 
 Row = Mapping[str, Any]
@@ -51,35 +50,47 @@ class Formatter:
         interval = self.percent_interval(band["low"], band["high"])
         return f"{self.percent(band['mean'])} {interval}".strip()
 
-    def detectable(self, difference: float) -> str:
-        """Return a detectable difference in points; beyond 100 there is none."""
-        return "none possible" if difference > 1 else self.percent(difference)
+    def detectable(self, difference: float, metric: Metric = PRIMARY_METRIC) -> str:
+        """Return a detectable difference; of fractions beyond 100 points there is none."""
+        if metric.fraction and difference > 1:
+            return "none possible"
+        return self.score(metric, difference)
 
-    def score(self, metric: str, value: float) -> str:
+    def score(self, metric: str | Metric, value: float) -> str:
         """Return a score in percent or, if it is no fraction, as a number."""
-        fraction = METRICS[metric].fraction
-        return self.percent(value) if fraction else format_number(value, NATS)
+        described = _described(metric)
+        if described.fraction:
+            return self.percent(value)
+        return format_number(value, described.decimals)
 
-    def difference(self, metric: str, value: float) -> str:
+    def difference(self, metric: str | Metric, value: float) -> str:
         """Return a difference of scores, in points or as a number."""
-        fraction = METRICS[metric].fraction
-        return self.points(value) if fraction else format_signed(value, NATS)
+        described = _described(metric)
+        if described.fraction:
+            return self.points(value)
+        return format_signed(value, described.decimals)
 
     def sign(self, metric: str, value: float) -> int:
         """Return the sign of a difference as it is shown; 0 if it rounds to zero or is NaN."""
-        fraction = METRICS[metric].fraction
-        shown = round(100 * value, self.decimals) if fraction else round(value, NATS)
+        described = METRICS[metric]
+        decimals = self.decimals if described.fraction else described.decimals
+        shown = round(described.scale * value, decimals)
         return (shown > 0) - (shown < 0)
 
-    def bounds(self, metric: str, low: float, high: float) -> str:
+    def bounds(self, metric: str | Metric, low: float, high: float) -> str:
         """Return the interval of a difference of scores, in points or as numbers."""
         return format_interval(low, high, partial(self.difference, metric))
 
-    def change(self, row: Row, metric: str = "accuracy", unit: str | None = None) -> str:
+    def change(self, row: Row, metric: str | Metric = "accuracy", unit: str | None = None) -> str:
         """Return `difference` with its unit and its interval: +1.3 points [+0.4, +2.2]."""
-        name = METRICS[metric].difference_unit if unit is None else unit
+        name = _described(metric).difference_unit if unit is None else unit
         shown = f"{self.difference(metric, row['difference'])} {name}".strip()
         return f"{shown} {self.bounds(metric, row['low'], row['high'])}".strip()
+
+
+def _described(metric: str | Metric) -> Metric:
+    """Return a metric by its name; one of results from elsewhere is given as it is."""
+    return METRICS[metric] if isinstance(metric, str) else metric
 
 
 def format_table(rows: Sequence[Mapping[str, str]], caption: str, words: Collection[str]) -> str:
@@ -123,10 +134,11 @@ def escape(value: str) -> str:
     return re.sub(r"([|*`\[\]\\])", r"\\\1", " ".join(value.split())).replace("<", "&lt;")
 
 
-def format_margin(value: float) -> str:
-    """Return a fraction as a number of points, as short as it is exact: 1 point, 0.5 points."""
-    shown = f"{100 * value:g}"
-    return f"{shown} point" if shown == "1" else f"{shown} points"
+def format_margin(value: float, metric: Metric = PRIMARY_METRIC) -> str:
+    """Return a margin with its unit, as short as it is exact: 1 point, 0.5 points."""
+    shown = f"{metric.scale * value:g}"
+    unit = metric.difference_unit
+    return f"{shown} {unit.removesuffix('s') if shown == '1' else unit}".strip()
 
 
 def format_number(value: float, digits: int) -> str:

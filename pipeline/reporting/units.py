@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from pipeline.comparison.levels import SCORES
+from pipeline.comparison.levels import PRIMARY, SCORES
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,21 @@ class Metric:
         unit: The unit of a score, "" for none.
         difference_unit: The unit of a difference of scores, "" for none.
         fraction: Whether scores are fractions, which are shown times 100.
+        decimals: The decimals of what is not a fraction.
+        lower_is_better: Whether an arm helps by a lower score.
     """
 
     title: str
     unit: str = ""
     difference_unit: str = ""
     fraction: bool = False
+    decimals: int = 3
+    lower_is_better: bool = False
+
+    @property
+    def scale(self) -> float:
+        """Return what a score is multiplied with when it is shown."""
+        return 100.0 if self.fraction else 1.0
 
     @property
     def label(self) -> str:
@@ -54,3 +63,4 @@ METRICS = {
     "training_cost": Metric("training cost", "x baseline"),
     "test_cost": Metric("test cost", "x baseline"),
 }
+PRIMARY_METRIC = METRICS[PRIMARY]

@@ -125,12 +125,17 @@ def wandb_parent() -> Path:
     return Path(os.environ.get("WANDB_DIR") or in_original(Path()))
 
 
+def silence() -> None:
+    """Keep W&B from sending reports about itself and from printing, unless the user wants it."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
 def arguments(
     payload: Payload, mode: str, project: str, entity: str | None, folder: str
 ) -> dict[str, Any]:
     """Return the arguments of `wandb.init` for a run, as plain values."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    silence()
     return {
         "id": payload.id,
         "project": project,

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline.comparison import contrasts as module
+from pipeline.comparison import family
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.intervals import detectable
 from pipeline.comparison.levels import PRIMARY
@@ -234,6 +234,6 @@ def test_one_seed_says_nothing(monkeypatch):
     assert table[["low", "high", "p", "p_sign_flip", "p_holm", "seed_error"]].isna().all(axis=None)
     assert table["difference"].gt(0).all()
     monkeypatch.setattr(
-        module, "holm", lambda p: np.where(np.isnan(p), 0.0, p)
+        family, "holm", lambda p: np.where(np.isnan(p), 0.0, p)
     )  # what a wrong correction would do
     assert set(reports.table(np.linspace(0.5, 0.9, ARMS + 1))["verdict"]) == {"helps"}

@@ -4,7 +4,7 @@ from math import nan
 
 import pytest
 
-from pipeline.comparison.verdicts import judge
+from pipeline.comparison.verdicts import conclude
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ from pipeline.comparison.verdicts import judge
 def test_a_significant_difference_comes_before_equivalence(
     difference, p_holm, p_equivalence, expected
 ):
-    assert judge(difference, p_holm, p_equivalence) == expected
+    assert conclude(difference, p_holm, p_equivalence) == expected

@@ -6,6 +6,8 @@ import re
 import pytest
 from report_data import NAN, VERDICTS, report_data
 
+from pipeline.comparison import judge
+from pipeline.reporting.judgement import judgement_latex
 from pipeline.reporting.latex import HEAD, escape_latex, latex_table
 
 DATA = report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
@@ -67,3 +69,18 @@ def test_names_are_escaped_and_what_is_unknown_is_a_dash() -> None:
 )
 def test_what_latex_reads_as_commands_is_escaped(text: str, escaped: str) -> None:
     assert escape_latex(text) == escaped
+
+
+def test_results_from_elsewhere_make_a_table_of_the_same_form() -> None:
+    wide = {"baseline": [0.91, 0.92, 0.9], "a_b": [0.94, 0.951, 0.929]}
+    head, *body = rows(judgement_latex(judge(wide), "mine"))
+    assert head == [
+        *("arm", "verdict", "difference", r"95 \% interval", "arm mean", "reference", "$n$", "$p$")
+    ]
+    assert body == [
+        [r"a\_b", "helps", "$+3.0$", "$[+2.8, +3.2]$", "$94.0$", "$91.0$", "3", "$< 0.001$"]
+    ]
+    costly = judge(wide).seeds.assign(cost=3.0, reference_cost=2.0)
+    text = judgement_latex(judge(costly), "a b_c")
+    assert [row[-1] for row in rows(text)] == ["cost", "1.50"]
+    assert r"\label{tab:a-b_c}" in text

@@ -11,7 +11,7 @@ from report_data import NAN, VERDICTS, derived, report_data
 from pipeline.comparison import variance as variance_table
 from pipeline.comparison.variance import standard_errors
 from pipeline.config.plan import Factor, PlannedArm, PlannedRun, PlannedStudy
-from pipeline.reporting import pages
+from pipeline.reporting import pages, verdict_sentences
 from pipeline.reporting.evidence import ReportData, run_frame, searches_frame, tried_frame
 from pipeline.reporting.pages import (
     _diagnosis,
@@ -70,7 +70,7 @@ def test_all_searches_are_on_one_page_that_the_front_page_links(found: ReportDat
 
 
 def test_every_verdict_has_its_words() -> None:
-    for judged in front.VERDICTS:
+    for judged in verdict_sentences.VERDICTS:
         assert (
             front.headline(
                 report_data({"layers": {"dropout": "deterministic"}}, {"dropout": (0.0, *judged)})
@@ -418,12 +418,12 @@ def test_a_published_effect_of_the_same_runs_and_measure_counts_once(golden) -> 
     table = pd.DataFrame(rows, columns=names).assign(passes_before=NAN, passes_after=NAN)
     told = dataclasses.replace(found, published=table)
     apart = published.published_sentence(told)
-    assert re.findall(r"\b\d+\b", apart) == ["2", "1", "1"]  # the cost is none
+    assert re.findall(r"\b\d+\b", apart) == ["3", "2", "1"]  # the cost is none
     same = dataclasses.replace(
         told, confirmation=found.confirmation.model_copy(update={"runs": runs})
     )
     once = published.published_sentence(same)
-    assert re.findall(r"\b\d+\b", once) == ["3", "2", "1"]
+    assert re.findall(r"\b\d+\b", once) == ["2", "1", "1"]
     golden(apart, once)
 
 

@@ -112,7 +112,7 @@ class Kept:
         folder, *rest = path.strip("/").split("/")
         if folder == "graphql":
             asked = json.loads(body)
-            (name,) = re.findall(r"^\s*(?:query|mutation) (\w+)", asked["query"])
+            (name,) = re.findall(r"^\s*(?:query|mutation) (\w+)", asked["query"], re.MULTILINE)
             return {"data": getattr(self, f"_on_{name}")(asked.get("variables") or {})}
         if folder == "files" and rest[-1] == "file_stream":
             return self._stream(self.runs[rest[-2]], json.loads(body))
@@ -248,6 +248,24 @@ class Kept:
             }
         }
 
+    def _on_GetDefaultEntity(self, given: Values) -> Values:
+        return {"viewer": {"id": "v", "entity": "me"}}
+
+    def _on_Runs(self, given: Values) -> Values:
+        """Return the runs in pages of two."""
+        start = int(given["cursor"] or 0)
+        names = [name for name, run in self.runs.items() if run.project == given["project"]]
+        if not names:
+            return {"project": None}
+        end = start + 2
+        edges = [
+            {"node": _listed(name, self.runs[name]), "cursor": str(end)}
+            for name in names[start:end]
+        ]
+        page = {"endCursor": str(end), "hasNextPage": end < len(names)}
+        counts = {"internalId": "1", "runCount": len(names), "readOnly": True}
+        return {"project": counts | {"runs": {"edges": edges, "pageInfo": page}}}
+
     def _on_ServerFeaturesQuery(self, given: Values) -> Values:
         return {"serverInfo": {"features": []}}
 
@@ -258,6 +276,28 @@ class Kept:
         return {"project": {"artifact": None}}
 
     _on_FetchArtifactDigestAlgorithm = _on_ArtifactType
+
+
+def _listed(name: str, run: Run) -> Values:
+    """Return a run as a list of runs has it."""
+    states = {None: "running", 0: "finished"}
+    summary = run.streamed.get(SUMMARY, [{}])[-1]
+    told = {theirs: run.told.get(ours) for theirs, ours in NAMES.items()}
+    return told | {
+        "id": name,
+        "name": name,
+        "projectId": "1",
+        "state": states.get(run.exit_code, "crashed"),
+        "config": json.dumps({key: {"value": value} for key, value in run.config.items()}),
+        "summaryMetrics": json.dumps(summary),
+        "systemMetrics": "{}",
+        "group": run.told.get("group"),
+        "user": {"name": "me", "username": "me"},
+        "createdAt": "2026-01-01T00:00:00",
+        "sweepName": None,
+        "historyLineCount": 0,
+        "historyKeys": None,
+    }
 
 
 def _plain(value: Any, *kept: str) -> Any:

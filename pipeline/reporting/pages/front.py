@@ -6,7 +6,6 @@ from math import nan
 import pandas as pd
 
 from pipeline.comparison.levels import ARM as ARM_KIND
-from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.reporting import markdown as md
@@ -22,25 +21,11 @@ from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
 from pipeline.reporting.pages.gap import smallest_gap
 from pipeline.reporting.pages.published import published_sentence
 from pipeline.reporting.pages.variance import largest_streams, standard_error_sentence
+from pipeline.reporting.verdict_sentences import DETECTABLE, verdict_sentences
 
-BELOW = ", but by less than the margin of {}"
-VERDICTS = {  # (verdict, below the margin): the words after one arm and after several
-    (Verdict.HELPS, False): ("helps", "help"),
-    (Verdict.HELPS, True): (f"helps{BELOW}", f"help{BELOW}"),
-    (Verdict.HURTS, False): ("hurts", "hurt"),
-    (Verdict.HURTS, True): (f"hurts{BELOW}", f"hurt{BELOW}"),
-    (Verdict.EQUIVALENT, False): (
-        "is equivalent to its baseline within {}",
-        "are equivalent to their baseline within {}",
-    ),
-    (Verdict.INCONCLUSIVE, False): ("is inconclusive", "are inconclusive"),
-}
-RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
 ARM = "arm: setting"
 INTERVAL_WORDS = f"with the {md.INTERVAL} of the mean over seeds, not corrected"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
-DETECTABLE = "detectable:"
-NAMED = 3  # arms of one verdict that the headline names; more are counted
 FOREST = (
     "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
     "verdict, over the margin"
@@ -114,8 +99,7 @@ def headline(data: ReportData) -> str:
 
     Failed trust checks limit the first sentence, and the one about the baseline.
     """
-    sentences = [_verdict_sentence(data, *judged) for judged in VERDICTS]
-    findings = [sentence for sentence in sentences if sentence]
+    findings = verdict_sentences(data.distinct, data.confirmation.margin, data.format)
     if not (data.distinct["verdict"] == Verdict.HELPS).any():
         findings.insert(0, "no arm has been shown to help.")
     accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
@@ -124,12 +108,8 @@ def headline(data: ReportData) -> str:
         f"{data.format.percent(gap)} points between train and validation accuracy"
         f"{not_above(data)}."
     )
-    note = f"(Points of test accuracy, {md.INTERVAL}s.)"
-    if any(DETECTABLE in finding for finding in findings):
-        note = (
-            f"{note[:-1]} A detectable difference is the smallest that these seeds find with "
-            f"{100 * POWER:g} % power.)"
-        )
+    explained = f" {DETECTABLE}" if any("detectable:" in finding for finding in findings) else ""
+    note = f"(Points of test accuracy, {md.INTERVAL}s.{explained})"
     conditions, values = qualifiers(data)
     return f"With {_fresh_seeds(data.distinct)}{conditions}, {values}{' '.join(findings)} {note}"
 
@@ -205,34 +185,6 @@ def left_out(data: ReportData) -> str:
             "params.yaml."
         )
     return md.format_bullets(lines)
-
-
-def _verdict_sentence(data: ReportData, verdict: Verdict, below: bool) -> str:
-    """Return what the arms with one verdict do: a few by name, many by number and the largest."""
-    one, several = VERDICTS[verdict, below]
-    margin = md.format_margin(data.confirmation.margin)
-    primary = data.distinct
-    rows = primary[(primary["verdict"] == verdict) & (primary["below_margin"] == below)]
-    if rows.empty:
-        return ""
-    if len(rows) <= NAMED:
-        names = [_finding(data, row) for row in rows.to_dict("records")]
-        return f"{md.format_list(names)} {(several if len(names) > 1 else one).format(margin)}."
-    words = f"{len(rows)} of {md.format_count(len(primary), 'arm')} {several.format(margin)}"
-    if verdict not in RANKED:
-        return f"{words}."
-    largest = rows.loc[rows["difference"].abs().idxmax()].to_dict()
-    return f"{words}, most of all {_finding(data, largest)}."
-
-
-def _finding(data: ReportData, row: md.Row) -> str:
-    name = f"**{row['label']}**"
-    if pd.isna(row["difference"]):
-        return f"{name} (no pair of runs)"
-    change = data.format.change(row)
-    if row["verdict"] != Verdict.INCONCLUSIVE or pd.isna(row["detectable"]):
-        return f"{name} ({change})"
-    return f"{name} ({change}; {DETECTABLE} {data.format.detectable(row['detectable'])})"
 
 
 def _fresh_seeds(primary: pd.DataFrame) -> str:

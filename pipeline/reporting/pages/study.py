@@ -125,7 +125,7 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
                 "validation accuracy (%)": data.format.percent(row[NAME]),
                 md.INTERVAL: interval if row["n"] >= FEWEST else md.VOID,
                 "on the curve (%)": data.format.percent(row["fitted"]),
-                "validation NLL": md.format_number(row["validation_nll"], md.NATS),
+                "validation NLL": data.format.score("validation_nll", row["validation_nll"]),
                 "n": str(row["n"]),
                 "chosen": "**chosen**" if row["chosen"] else "",
                 RUNS: md.VOID if counts["planned"] == row["done"] else format_states(counts),

@@ -16,6 +16,7 @@ from pipeline.reporting.evidence import MOST, ReportData
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import INTERVAL, Formatter, format_margin
 from pipeline.reporting.style import DARK, FAMILIES, GREY, WIDTH, arm_colors, style
+from pipeline.reporting.units import PRIMARY_METRIC, Metric
 
 ROW = 0.24  # inches of height for one line
 FRAME = 0.62  # inches of height for the axis and what is around it
@@ -33,6 +34,7 @@ VERDICT_MARKERS = {  # (verdict, below the margin): marker and whether it is fil
     (Verdict.HURTS, True): ("<", False),
     (Verdict.HURTS, False): ("<", True),
 }
+MIRRORED = {">": "<", "<": ">"}  # where a lower score is better
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -59,28 +61,34 @@ def largest(contrasts: pd.DataFrame) -> pd.DataFrame:
 
 
 def forest(
-    contrasts: pd.DataFrame, margin: float, palette: Mapping[str, str], formatter: Formatter
+    contrasts: pd.DataFrame,
+    margin: float,
+    palette: Mapping[str, str],
+    formatter: Formatter,
+    metric: Metric = PRIMARY_METRIC,
 ) -> Figure:
     """Return a figure with a line for every contrast, the first row on top.
 
     Args:
         contrasts: Columns arm, title, against, family, verdict and below_margin, and difference,
-            low, high, low_90 and high_90 as fractions. Rows with the same `against` are together.
-        margin: The margin of equivalence, a fraction.
+            low, high, low_90 and high_90 in the units of the metric. Rows with the same `against`
+            are together.
+        margin: The margin of equivalence, in the same units.
         palette: The color of every arm.
         formatter: The format of differences.
+        metric: The metric that is compared.
     """
     groups = list(dict.fromkeys(contrasts["against"]))
     headed = len(groups) > 1
     lines = len(contrasts) + len(groups) * headed
     with style():
-        legend = _legend_rows(contrasts, margin)
+        legend = _legend_rows(contrasts, margin, metric)
         frame = FRAME + ENTRY * len(legend)
         figure = Figure(figsize=(WIDTH, ROW * lines + frame))
         names = [shorten(title) for title in contrasts["title"]]
-        words = [line_words(row, formatter) for row in contrasts.to_dict("records")]
+        words = [line_words(row, formatter, metric) for row in contrasts.to_dict("records")]
         ax = _axes(figure, names, words, frame)
-        draw_forest(ax, contrasts, margin, palette, words, headed=headed)
+        draw_forest(ax, contrasts, margin, palette, words, metric, headed=headed)
         _add_legend(figure, legend)
     return figure
 
@@ -91,6 +99,7 @@ def draw_forest(
     margin: float,
     palette: Mapping[str, str],
     words: Sequence[str],
+    metric: Metric = PRIMARY_METRIC,
     *,
     headed: bool = False,
 ) -> None:
@@ -99,12 +108,13 @@ def draw_forest(
     Args:
         ax: The axes; names are written left of it, and `words` right of it.
         contrasts: The contrasts, as `forest` takes them.
-        margin: The margin of equivalence, a fraction.
+        margin: The margin of equivalence, in the units of the metric.
         palette: The color of every arm.
         words: What is written at the end of each line.
+        metric: The metric that is compared.
         headed: Whether to write the reference above every group of arms.
     """
-    reach = _reach(contrasts, margin)
+    reach = _reach(contrasts, margin, metric.scale)
     aside = blended_transform_factory(ax.transAxes, ax.transData)
     ticks, names, height, group = [], [], 0, None
     for row, text in zip(contrasts.itertuples(), words, strict=True):
@@ -112,30 +122,34 @@ def draw_forest(
             group = row.against
             ax.text(0.0, height, f"against {group}", transform=aside, va="center", style="italic")
             height += 1
-        draw_interval(ax, row, height, palette[row.arm], reach)
+        draw_interval(ax, row, height, palette[row.arm], reach, metric)
         look: dict[str, Any] = {"transform": aside, "va": "center", "color": DARK}
         ax.text(1.02, height, text, **look)
         ticks.append(height)
         names.append(shorten(row.title))
         height += 1
-    ax.axvspan(-100 * margin, 100 * margin, color=SHADE, linewidth=0, zorder=0)
+    shown = metric.scale * margin
+    ax.axvspan(-shown, shown, color=SHADE, linewidth=0, zorder=0)
     ax.axvline(0, color=DARK, linewidth=1.2, zorder=1)
     ax.set_yticks(ticks, names)
     ax.set_ylim(height - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel(f"difference in test accuracy (points), {INTERVAL}")
+    better = ", lower is better" if metric.lower_is_better else ""
+    ax.set_xlabel(f"difference in {metric.difference_label}{better}, {INTERVAL}")
     ax.grid(visible=False)
-    ends = 100 * contrasts[["difference", "low", "high"]].stack()
-    _set_limits(ax, ends, margin, reach)
+    ends = metric.scale * contrasts[["difference", "low", "high"]].stack()
+    _set_limits(ax, ends, shown, reach)
 
 
-def draw_interval(ax: Axes, row: Any, height: float, color: str, reach: float) -> None:
-    """Draw one contrast; an arrow shows what is beyond `reach` (points)."""
-    marker, filled = VERDICT_MARKERS[row.verdict, row.below_margin]
-    low, middle, high = 100 * row.low, 100 * row.difference, 100 * row.high
+def draw_interval(
+    ax: Axes, row: Any, height: float, color: str, reach: float, metric: Metric = PRIMARY_METRIC
+) -> None:
+    """Draw one contrast; an arrow shows what is beyond `reach`, which is in the units shown."""
+    marker, filled = _marker(row.verdict, row.below_margin, metric)
+    low, middle, high = (metric.scale * end for end in (row.low, row.difference, row.high))
     if pd.notna(low):
         ends = np.clip([low, high], -reach, reach)
-        inner = np.clip([100 * row.low_90, 100 * row.high_90], -reach, reach)
+        inner = np.clip([metric.scale * row.low_90, metric.scale * row.high_90], -reach, reach)
         line: dict[str, Any] = {"color": color, "solid_capstyle": "butt", "zorder": 2}
         ax.plot(ends, [height, height], linewidth=1.5, **line)
         ax.plot(inner, [height, height], linewidth=4, **line)
@@ -150,11 +164,19 @@ def draw_interval(ax: Axes, row: Any, height: float, color: str, reach: float) -
         ax.scatter([middle], [height], s=50, marker=marker, facecolor=face, **look)
 
 
-def line_words(row: Mapping[str, Any], formatter: Formatter) -> str:
+def line_words(
+    row: Mapping[str, Any], formatter: Formatter, metric: Metric = PRIMARY_METRIC
+) -> str:
     """Return the numbers and the verdict of one contrast."""
     if pd.isna(row["difference"]):
         return "no pair of runs"
-    return f"{formatter.change(row, unit='')}  {verdict_label(row)}"
+    return f"{formatter.change(row, metric, unit='')}  {verdict_label(row)}"
+
+
+def _marker(verdict: str, below_margin: bool, metric: Metric) -> tuple[str, bool]:
+    """Return the marker of a verdict, which points where the score goes, and if it is filled."""
+    marker, filled = VERDICT_MARKERS[Verdict(verdict), below_margin]
+    return MIRRORED.get(marker, marker) if metric.lower_is_better else marker, filled
 
 
 def shorten(name: str) -> str:
@@ -172,33 +194,34 @@ def _axes(figure: Figure, names: Sequence[str], words: Sequence[str], frame: flo
     return figure.add_axes((left / WIDTH, bottom, width / WIDTH, top - bottom))
 
 
-def _reach(contrasts: pd.DataFrame, margin: float) -> float:
-    """Return the limit of the axis (points): one wide interval must not compress all others."""
+def _reach(contrasts: pd.DataFrame, margin: float, scale: float) -> float:
+    """Return the limit of the axis as shown: one wide interval must not compress all others."""
     farthest = contrasts[["difference", "low", "high"]].abs().max(axis=1).dropna()
-    return FARTHER * 100 * max(farthest.quantile(0.75) if len(farthest) else 0.0, margin)
+    return FARTHER * scale * max(farthest.quantile(0.75) if len(farthest) else 0.0, margin)
 
 
 def _set_limits(ax: Axes, ends: pd.Series, margin: float, reach: float) -> None:
     """Make room for every interval, the margin and the zero line, as far as the axis may go."""
-    ends = pd.concat([ends.clip(-reach, reach), pd.Series([-100 * margin, 100 * margin])])
+    ends = pd.concat([ends.clip(-reach, reach), pd.Series([-margin, margin])])
     room = 0.06 * (ends.max() - ends.min())
     ax.set_xlim(ends.min() - room, ends.max() + room)
 
 
-def _legend_rows(contrasts: pd.DataFrame, margin: float) -> list[list[Any]]:
+def _legend_rows(contrasts: pd.DataFrame, margin: float, metric: Metric) -> list[list[Any]]:
     """Return the rows of the legend: what markers and bars mean, then what colors mean."""
-    entries: list[Any] = [Patch(color=SHADE, label=f"margin (±{format_margin(margin)})")]
+    entries: list[Any] = [Patch(color=SHADE, label=f"margin (±{format_margin(margin, metric)})")]
     rows = contrasts.to_dict("records")
     look: dict[str, Any] = {"markersize": 7, "color": GREY, "markeredgewidth": 1.6}
     labels = {(row["verdict"], row["below_margin"]): verdict_label(row) for row in rows}
-    for judged, (marker, filled) in VERDICT_MARKERS.items():
+    for judged in VERDICT_MARKERS:
         if judged in labels:
+            marker, filled = _marker(*judged, metric)
             face = GREY if filled else "white"
             entry = Line2D([], [], linestyle="", marker=marker, markerfacecolor=face, **look)
             entry.set_label(labels[judged])
             entries.append(entry)
     entries.append(Line2D([], [], color=GREY, linewidth=4, label="thick: 90 %"))
-    if contrasts[["low", "high"]].abs().max(axis=None) > _reach(contrasts, margin) / 100:
+    if contrasts[["low", "high"]].abs().max(axis=None) > _reach(contrasts, margin, 1.0):
         entries.append(Line2D([], [], color="none", label="→ beyond the axis"))
     families = [name for name in FAMILIES if name in set(contrasts["family"])]
     colored = [Patch(color=FAMILIES[name], label=name) for name in families]

@@ -1,0 +1,77 @@
+"""Correct the contrasts that are read together, each comparison once, and conclude from them."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+
+from pipeline.comparison.intervals import Array
+from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.significance import holm
+from pipeline.comparison.verdicts import Verdict, conclude
+
+
+@dataclass(frozen=True)
+class Family:
+    """The contrasts of a report, in their order.
+
+    Attributes:
+        firsts: For every contrast the number of the first one that compares the same runs.
+        own: Whether an arm has the runs of its reference: it counts in no correction.
+    """
+
+    firsts: tuple[int, ...]
+    own: tuple[bool, ...]
+
+    @property
+    def counted(self) -> list[int]:
+        """Return the numbers of the contrasts that the correction is made over."""
+        return sorted({first for first in self.firsts if not self.own[first]})
+
+    @property
+    def level(self) -> float:
+        """Return the level of the hardest step of Holm's procedure."""
+        return LEVEL / max(len(self.counted), 1)
+
+    @property
+    def repeats(self) -> list[bool]:
+        """Return for every contrast whether an earlier one, or none, counts in its place."""
+        places = enumerate(zip(self.firsts, self.own, strict=True))
+        return [first != number or own for number, (first, own) in places]
+
+    def holm(self, p_values: Array) -> Array:
+        """Return Holm's adjusted p-values (contrasts,); NaN for an arm that is its reference."""
+        counted = self.counted
+        adjusted = dict(zip(counted, holm(p_values[counted]), strict=True)) if counted else {}
+        return np.array([adjusted.get(first, nan) for first in self.firsts])
+
+    def verdicts(
+        self, differences: Array, p_holm: Array, p_equivalence: Array
+    ) -> list[tuple[Verdict, bool]]:
+        """Return the verdict of every contrast, and whether it is below the margin.
+
+        An arm that is its reference is equivalent.
+
+        Args:
+            differences: Of a score that is better when higher, arm minus reference.
+            p_holm: Adjusted p-values, as `holm` returns them.
+            p_equivalence: The p-values of equivalence within the margin.
+        """
+        numbers = zip(differences, p_holm, p_equivalence, strict=True)
+        concluded = [conclude(*values) for values in numbers]
+        return [
+            (Verdict.EQUIVALENT, False) if own else verdict
+            for own, verdict in zip(self.own, concluded, strict=True)
+        ]
+
+
+def family(pairs: Sequence[tuple[Hashable, Hashable]]) -> Family:
+    """Return the family of contrasts.
+
+    Args:
+        pairs: What identifies the runs of the reference and those of the arm, for every contrast.
+    """
+    numbers: dict[Hashable, int] = {}
+    firsts = tuple(numbers.setdefault(pair, number) for number, pair in enumerate(pairs))
+    return Family(firsts, tuple(reference == arm for reference, arm in pairs))

@@ -1,0 +1,328 @@
+"""Judge results that were trained anywhere, by the statistics of a report."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.comparison.family import Family, family
+from pipeline.comparison.intervals import Array
+from pipeline.comparison.paired import judged_statistics, paired_statistics
+from pipeline.comparison.resolution import chance_difference
+from pipeline.comparison.score_tables import Names, Scores, read_scores
+from pipeline.comparison.trust import seeds_required
+from pipeline.runtime.errors import Refusal
+
+COLUMNS = (
+    *("arm", "reference", "n", "unpaired", "left", "baseline_mean", "arm_mean"),
+    *("difference", "low", "high", "low_90", "high_90", "excludes_zero"),
+    *("p", "p_sign_flip", "p_holm", "p_equivalence", "verdict", "below_margin"),
+    *("detectable", "seeds_needed", "seed_error", "correlation", "cost", "repeats"),
+)
+COLLAPSED = ("arm", "seed", "score", "median", "robust_z")
+FAR = 6.0  # robust standard deviations from the median of an arm to a collapsed run
+FEWEST = 4  # seeds of an arm whose spread is known well enough for that
+NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
+LOSSES = re.compile(r"loss|error|nll|mse|mae|perplexity|ppl|brier|\bece\b|\bfid\b|\bwer\b", re.I)
+
+
+class Unit(StrEnum):
+    """What scores are: fractions (0.93), percentages (93.0), or other numbers."""
+
+    FRACTION = "fraction"
+    PERCENT = "percent"
+    NUMBER = "number"
+
+
+MARGINS = {Unit.FRACTION: 0.01, Unit.PERCENT: 1.0}  # one point; other scores have no usual margin
+
+
+WHOLE = {Unit.FRACTION: 1.0, Unit.PERCENT: 100.0}  # the score of a network that is always right
+SHARE = 0.1  # of the test examples on which exactly one of two networks is right
+
+
+class Direction(StrEnum):
+    """Which scores are better."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """The verdicts on results that were trained elsewhere.
+
+    Attributes:
+        score: The name of the score.
+        unit: What scores are.
+        direction: Which are better.
+        margin: The margin of equivalence, in the units of the scores.
+        table: A row per arm that is compared, with the columns `COLUMNS`, which mean what they do
+            in the table `contrasts` of a report. `unpaired` counts seeds of the arm that have no
+            pair, `left` those of its reference; `cost` is a multiple of the reference's.
+        seeds: The scores by arm and seed; `paired` is whether they count. It is a table that
+            `judge` reads.
+        collapses: Runs whose score is far worse than those of their arm.
+        twins: Arms with the same scores at every seed, whose runs are not known to be the same.
+        seeds_required: The fewest seeds at which the sign-flip test can find anything.
+        n_test: The number of test examples, None where it is not known.
+    """
+
+    score: str
+    unit: Unit
+    direction: Direction
+    margin: float
+    table: pd.DataFrame
+    seeds: pd.DataFrame
+    collapses: pd.DataFrame
+    twins: tuple[tuple[str, ...], ...]
+    seeds_required: int
+    n_test: int | None = None
+
+    @property
+    def example(self) -> float:
+        """Return what one test example is worth in the score; NaN where that is not known."""
+        whole = WHOLE.get(self.unit, math.nan)
+        return whole / self.n_test if self.n_test else math.nan
+
+    @property
+    def chance(self) -> float:
+        """Return the difference that two equally good networks show by chance; NaN if unknown.
+
+        It is that of `chance_difference` on these test examples, where exactly one of the two is
+        right on a tenth of them.
+        """
+        whole = WHOLE.get(self.unit, math.nan)
+        return whole * chance_difference(SHARE, self.n_test) if self.n_test else math.nan
+
+
+def judge(
+    scores: pd.DataFrame | Mapping[str, Any],
+    *,
+    arm: str | None = None,
+    seed: str | None = None,
+    score: str | None = None,
+    against: str | None = None,
+    margin: float | None = None,
+    direction: str | None = None,
+    unit: str | None = None,
+    wide: bool = False,
+    keep_going: bool = False,
+    source: str = "scores",
+) -> Judgement:
+    """Return the verdict on every arm of a table of scores, paired by seed.
+
+    The table has a row per arm and seed, or a column per arm and a row per seed. Verdicts are those
+    of a report: two-sided paired t tests, corrected over all arms by Holm's procedure, and two
+    one-sided tests of equivalence within the margin. Optional columns: `reference` (the arm that an
+    arm is compared with), `reference_<score>`, `cost`, `n_test`, `direction`, `paired`.
+
+    Example:
+        >>> from pipeline.comparison import judge
+        >>> judged = judge(
+        ...     {
+        ...         "seed": [1, 2, 3, 4, 5],
+        ...         "baseline": [0.912, 0.908, 0.915, 0.910, 0.909],
+        ...         "dropout": [0.931, 0.929, 0.933, 0.930, 0.926],
+        ...     }
+        ... )
+        >>> judged.table[["arm", "difference", "verdict"]].round(3)
+               arm  difference verdict
+        0  dropout       0.019   helps
+
+    Args:
+        scores: The table, or its columns by name.
+        arm: The column of arms; `arm` where it is None.
+        seed: The column of seeds; `seed` where it is None.
+        score: The column of scores; `score`, or `test_accuracy`, where it is None.
+        against: The reference; the arm `baseline` where it is None.
+        margin: The largest difference that does not matter, in the units of the scores; one point
+            of fractions and percentages.
+        direction: `higher` or `lower` is better; higher where it is None.
+        unit: `fraction`, `percent` or `number`; found by the scores where it is None.
+        wide: Whether there is a column per arm, whatever the names of the columns say.
+        keep_going: Whether to leave out runs without a score.
+        source: What errors call the table.
+
+    Raises:
+        Refusal: A column, a score or an argument is not what is described here.
+    """
+    names = Names(arm, seed, score, against, wide, keep_going)
+    found = read_scores(pd.DataFrame(scores), names, source)
+    better = _direction(direction or found.constants.get("direction"), found.title, source)
+    values = found.pairs[["score", "reference_score"]].stack().dropna().to_numpy(float)
+    kind = _unit(unit, values, better, margin, source)
+    limit = _margin(margin, kind, source)
+    groups = dict(iter(found.pairs.groupby("arm", sort=False)))
+    if not any(rows["paired"].sum() > 1 for rows in groups.values()):
+        raise Refusal(
+            f"{source}: no arm shares two seeds with its reference; "
+            "expected at least two, and twelve to find small differences"
+        )
+    corrected = family([_identities(name, rows) for name, rows in groups.items()])
+    return Judgement(
+        score=found.title,
+        unit=kind,
+        direction=better,
+        margin=limit,
+        table=_table(groups, found, corrected, limit, better),
+        seeds=found.pairs.assign(direction=str(better)),
+        collapses=_collapses(found.pairs, limit, better),
+        twins=_twins(groups),
+        seeds_required=seeds_required(max(len(corrected.counted), 1)),
+        n_test=_examples(found.constants.get("n_test"), source),
+    )
+
+
+def _direction(given: str | None, title: str, source: str) -> Direction:
+    if given:
+        try:
+            return Direction(given)
+        except ValueError:
+            raise Refusal(
+                f"{source}: direction: invalid value {given!r}; expected higher or lower"
+            ) from None
+    if LOSSES.search(title):
+        raise Refusal(
+            f"{source}: {title}: reads like a loss; expected --lower if lower is better, "
+            "or --higher"
+        )
+    return Direction.HIGHER
+
+
+def _unit(
+    given: str | None, values: Array, direction: Direction, margin: float | None, source: str
+) -> Unit:
+    """Return what scores are; fractions are recognized where higher ones are better."""
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    limits = {Unit.FRACTION: 1.0, Unit.PERCENT: 100.0, Unit.NUMBER: math.inf}
+    if given:
+        try:
+            unit = Unit(given)
+        except ValueError:
+            raise Refusal(
+                f"{source}: unit: invalid value {given!r}; expected one of {', '.join(Unit)}"
+            ) from None
+        if unit is not Unit.NUMBER and not 0 <= low <= high <= limits[unit]:
+            raise Refusal(
+                f"{source}: scores from {low:g} to {high:g}; "
+                f"expected 0 to {limits[unit]:g} for --unit {unit}"
+            )
+        return unit
+    if direction is Direction.HIGHER and 0 <= low <= high <= 1:
+        return Unit.FRACTION
+    if margin is None:
+        raise Refusal(
+            f"{source}: scores from {low:g} to {high:g} are not taken for fractions; expected "
+            "--margin, the largest difference that does not matter, or --unit percent or fraction"
+        )
+    return Unit.NUMBER
+
+
+def _margin(given: float | None, unit: Unit, source: str) -> float:
+    if given is None:
+        if unit not in MARGINS:
+            raise Refusal(
+                f"{source}: margin: missing; expected the largest difference that does not matter, "
+                "in the units of the scores"
+            )
+        return MARGINS[unit]
+    if not 0 < given < math.inf or (unit is Unit.FRACTION and given >= 1):
+        most = " and < 1, such as 0.01 for a point" if unit is Unit.FRACTION else ""
+        raise Refusal(f"{source}: margin: invalid value {given:g}; expected a number > 0{most}")
+    return given
+
+
+def _examples(given: str | None, source: str) -> int | None:
+    if given is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d*(\.0*)?", given):
+        raise Refusal(f"{source}: n_test: invalid value {given!r}; expected an integer >= 1")
+    return int(float(given))
+
+
+def _identities(arm: str, rows: pd.DataFrame) -> tuple[Any, Any]:
+    """Return what identifies the runs of the reference and of the arm: their names if known."""
+    if (rows[["fingerprint", "reference_fingerprint"]] == "").all(axis=None):
+        return rows["reference"].iloc[0], arm
+    columns = ("reference_fingerprint", "reference_score"), ("fingerprint", "score")
+    reference, own = (
+        tuple(zip(rows[run], rows[score].fillna(-math.inf), strict=True)) for run, score in columns
+    )
+    return reference, own
+
+
+def _table(
+    groups: Mapping[str, pd.DataFrame],
+    found: Scores,
+    corrected: Family,
+    margin: float,
+    direction: Direction,
+) -> pd.DataFrame:
+    rows = [
+        _row(name, group, found.left[name], corrected.level, margin)
+        for name, group in groups.items()
+    ]
+    table = pd.DataFrame(rows)
+    sign = 1 if direction is Direction.HIGHER else -1
+    adjusted = corrected.holm(table["p"].to_numpy(float))
+    gains = sign * table["difference"].to_numpy(float)
+    judged = corrected.verdicts(gains, adjusted, table["p_equivalence"].to_numpy(float))
+    table = table.assign(
+        p_holm=adjusted,
+        verdict=[str(verdict) for verdict, _ in judged],
+        below_margin=[below for _, below in judged],
+        repeats=corrected.repeats,
+    )
+    return table[list(COLUMNS)]
+
+
+def _row(arm: str, group: pd.DataFrame, left: int, level: float, margin: float) -> dict[str, Any]:
+    pairs = group[group["paired"]]
+    reference, scores = (pairs[name].to_numpy(float) for name in ("reference_score", "score"))
+    costs = pairs["cost"].astype(float) / pairs["reference_cost"].astype(float)
+    return {
+        "arm": arm,
+        "reference": group["reference"].iloc[0],
+        "unpaired": len(group) - len(pairs),
+        "left": left,
+        **paired_statistics(reference, scores),
+        **judged_statistics(scores - reference, level, margin),
+        "cost": costs.mean(),
+    }
+
+
+def _collapses(pairs: pd.DataFrame, margin: float, direction: Direction) -> pd.DataFrame:
+    """Return the runs whose score is far worse than the median of their arm.
+
+    The spread is the median absolute deviation, of the arm or of all arms together, whichever is
+    larger.
+    """
+    own = pairs[["arm", "seed", "score"]]
+    others = pairs[["reference", "seed", "reference_score"]].set_axis(own.columns, axis=1)
+    runs = pd.concat([others, own]).dropna().drop_duplicates(["arm", "seed"])
+    arms = runs.groupby("arm", sort=False)["score"]
+    runs = runs.assign(median=arms.transform("median"), n=arms.transform("size"))
+    runs = runs[runs["n"] >= FEWEST]
+    deviations = runs["score"] - runs["median"]
+    spread = deviations.abs().groupby(runs["arm"]).transform("median")
+    scale = NORMAL * np.maximum(spread, deviations.abs().median())
+    loss = -deviations if direction is Direction.HIGHER else deviations
+    far = (loss > margin) & (loss > FAR * scale)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        runs = runs.assign(robust_z=loss / scale)
+    return runs[far].reset_index(drop=True)[list(COLLAPSED)]
+
+
+def _twins(groups: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], ...]:
+    """Return the arms that have the same scores and, as far as is known, other runs."""
+    alike: dict[Any, list[str]] = {}
+    for name, rows in groups.items():
+        if (rows["fingerprint"] == "").all():
+            alike.setdefault(tuple(zip(rows["seed"], rows["score"], strict=True)), []).append(name)
+    return tuple(tuple(names) for names in alike.values() if len(names) > 1)

@@ -1,0 +1,56 @@
+"""Compute the statistics of one contrast: the scores of an arm and its reference, by seed."""
+
+from math import nan
+
+from pipeline.comparison.intervals import (
+    Array,
+    correlation,
+    detectable,
+    half_width,
+    interval,
+    mean,
+    seeds_needed,
+    sign_flip_p,
+    standard_error,
+)
+from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.significance import equivalence_p
+
+
+def paired_statistics(reference: Array, arm: Array) -> dict[str, float]:
+    """Return means, difference, interval and p of the scores (n,) of two arms, paired by seed."""
+    differences = arm - reference
+    between = interval(differences)
+    return {
+        "n": between.n,
+        "baseline_mean": mean(reference),
+        "arm_mean": mean(arm),
+        "difference": between.mean,
+        "low": between.low,
+        "high": between.high,
+        "excludes_zero": between.excludes_zero,
+        "p": between.p,
+        "p_sign_flip": sign_flip_p(differences),
+        "correlation": correlation(reference, arm),
+    }
+
+
+def judged_statistics(differences: Array, level: float, margin: float) -> dict[str, float]:
+    """Return what a verdict needs besides `paired_statistics`, and what these pairs can find.
+
+    Args:
+        differences: The differences (n,), arm minus reference.
+        level: The level of the hardest step of Holm's procedure.
+        margin: The margin of equivalence, in the units of the differences.
+    """
+    between = interval(differences)
+    error = standard_error(differences)
+    half = float(half_width(error, between.n, 2 * LEVEL)) if between.sd > 0 else nan
+    return {
+        "low_90": between.mean - half,
+        "high_90": between.mean + half,
+        "p_equivalence": equivalence_p(differences, margin),
+        "detectable": detectable(between.sd, between.n, level),
+        "seeds_needed": seeds_needed(between.mean, between.sd, level),
+        "seed_error": error,
+    }

@@ -1,0 +1,353 @@
+"""Read what a table of scores from elsewhere means: which score of which arm at which seed.
+
+Three layouts are told apart by their columns: *long*, a row per arm and seed; *wide*, a row per
+seed and a column per arm; *paired*, a long one that has the score of the reference in every row,
+as the `seeds.csv` of a report.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.comparison.levels import PRIMARY
+from pipeline.config.plan import BASELINE
+from pipeline.runtime.errors import Refusal
+
+PAIRS = (
+    *("arm", "reference", "seed", "reference_score", "score", "paired"),
+    *("reference_cost", "cost", "reference_fingerprint", "fingerprint"),
+)
+NOTHING = ("", "nan", "na", "n/a", "none", "null", "<na>")  # cells without a value, in lower case
+TRUTH = {"true": True, "1": True, "false": False, "0": False}
+INDEX = re.compile(r"(Unnamed: \d+)?")  # names that pandas gives the column of an index
+SHOWN = 8  # names that an error lists
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the columns of a table are called; None stands for the usual names.
+
+    Attributes:
+        arm: The column of arms.
+        seed: The column of seeds.
+        score: The column of scores.
+        against: The arm that all others are compared with.
+        wide: Whether there is a column per arm, whatever the names say.
+        keep_going: Whether to leave out runs without a score.
+    """
+
+    arm: str | None = None
+    seed: str | None = None
+    score: str | None = None
+    against: str | None = None
+    wide: bool = False
+    keep_going: bool = False
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores that are compared.
+
+    Attributes:
+        title: The name of the score.
+        pairs: A row per arm and seed, with the columns `PAIRS`; `paired` is whether both scores are
+            there. Costs that are unknown are NaN, unknown runs an empty text.
+        left: How many seeds of its reference an arm has no score at, by arm.
+        constants: Values that every row of the table shares: `direction` and `n_test`, where given.
+    """
+
+    title: str
+    pairs: pd.DataFrame
+    left: Mapping[str, int]
+    constants: Mapping[str, str]
+
+
+def read_scores(table: pd.DataFrame, names: Names, source: str) -> Scores:
+    """Return the scores in a table.
+
+    Args:
+        table: The table, of texts or of numbers.
+        names: The names of its columns.
+        source: What errors call the table.
+
+    Raises:
+        Refusal: A column or the reference is missing, a score is no number, an arm has two scores
+            at one seed, or there are not two arms.
+    """
+    reader = _Reader(table.rename(columns=str).reset_index(drop=True), names, source)
+    if table.empty:
+        raise reader.error("no rows", "a row per arm and seed")
+    if not reader.is_wide:
+        score = reader.score_column()
+        other = f"reference_{score}"
+        if other in reader.table:
+            return reader.paired(score, other)
+        return reader.long(score)
+    return reader.wide()
+
+
+class _Reader:
+    """Reads one table; every error names the table, the row and the column."""
+
+    def __init__(self, table: pd.DataFrame, names: Names, source: str):
+        self.table, self.names, self.source = table, names, source
+
+    def error(self, what: str, expected: str) -> Refusal:
+        return Refusal(f"{self.source}: {what}; expected {expected}")
+
+    @property
+    def is_wide(self) -> bool:
+        unnamed = self.names.arm is None and self.found("arm") is None
+        return self.names.wide or (unnamed and self.found("score") is None)
+
+    def found(self, role: str) -> str | None:
+        """Return the column of a role under its given or its usual name, None if there is none."""
+        wanted = getattr(self.names, role) or role
+        if wanted in self.table:
+            return str(wanted)
+        alike = [name for name in self.table if name.casefold() == wanted.casefold()]
+        return alike[0] if len(alike) == 1 else None
+
+    def column(self, role: str) -> str:
+        name = self.found(role)
+        if name is None:
+            wanted = getattr(self.names, role) or role
+            known = _listed(self.table.columns)
+            raise self.error(f"{wanted}: no such column", f"one of {known} as --{role}")
+        return name
+
+    def score_column(self) -> str:
+        name = self.found("score")
+        if name is None and self.names.score is None and PRIMARY in self.table:
+            return PRIMARY
+        return name or self.column("score")
+
+    def wide(self) -> Scores:
+        seed = self.found("seed") if self.names.seed is None else self.column("seed")
+        arms = [name for name in self.table if name != seed and not INDEX.fullmatch(name)]
+        seeds = self.seeds(seed) if seed else [str(row + 1) for row in self.table.index]
+        parts = [
+            pd.DataFrame({"arm": arm, "seed": seeds, "score": self.numbers(arm)}) for arm in arms
+        ]
+        rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["arm"])
+        places = [f"row {row + 1}: {arm}" for arm in arms for row in self.table.index]
+        references = dict.fromkeys(arms, self.reference(arms))
+        return self.matched(self.names.score or "score", rows, places, references, {})
+
+    def long(self, score: str) -> Scores:
+        rows = pd.DataFrame(
+            {
+                "arm": self.labels(self.column("arm")),
+                "seed": self.seeds(self.column("seed")),
+                "score": self.numbers(score),
+                "cost": self.costs("cost"),
+                "fingerprint": self.runs("fingerprint"),
+            }
+        )
+        places = [f"row {row + 1}: {score}" for row in rows.index]
+        if "file" in self.table:  # each row is from a file of its own
+            places = [f"{file}: {score}" for file in self.table["file"]]
+        arms = list(dict.fromkeys(rows["arm"]))
+        if "reference" in self.table:
+            references = self.given_references(rows["arm"])
+        else:
+            references = dict.fromkeys(arms, self.reference(arms))
+        return self.matched(score, rows, places, references, self.constants())
+
+    def matched(
+        self,
+        score: str,
+        rows: pd.DataFrame,
+        places: Sequence[str],
+        references: Mapping[str, str],
+        constants: Mapping[str, str],
+    ) -> Scores:
+        """Return the pairs of a row per arm and seed with the row of the reference at that seed."""
+        self.require_once(rows, places)
+        self.require_scores(rows["score"], np.ones(len(rows), bool), places)
+        if all(references[arm] == arm for arm in references):
+            raise self.error(f"one arm ({_listed(references)})", "at least two, one as reference")
+        rows = rows.reindex(columns=["arm", "seed", "score", "cost", "fingerprint"])
+        there = rows[rows["score"].notna()].set_index(["arm", "seed"])
+        own = rows[[references[arm] != arm for arm in rows["arm"]]].reset_index(drop=True)
+        own["reference"] = own["arm"].map(references)
+        others = there.reindex(pd.MultiIndex.from_frame(own[["reference", "seed"]]))
+        for name in ("score", "cost", "fingerprint"):
+            own[f"reference_{name}"] = others[name].to_numpy()
+        own["paired"] = own[["score", "reference_score"]].notna().all(axis=1)
+        seeds = there.reset_index().groupby("arm")["seed"].agg(set).to_dict()
+        left = {
+            arm: len(seeds.get(references[arm], set()) - seeds.get(arm, set()))
+            for arm in dict.fromkeys(own["arm"])
+        }
+        return Scores(score, _with_all_columns(own), left, constants)
+
+    def paired(self, score: str, other: str) -> Scores:
+        if self.names.against:
+            raise self.error(
+                f"--against {self.names.against}: the table has the scores of every reference",
+                f"no --against, or no column {other}",
+            )
+        rows = pd.DataFrame(
+            {
+                "arm": self.study_labels(),
+                "seed": self.seeds(self.column("seed")),
+                "reference_score": self.numbers(other),
+                "score": self.numbers(score),
+                "fingerprint": self.runs("fingerprint"),
+                "reference_fingerprint": self.runs("reference_fingerprint"),
+                "cost": self.costs("cost"),
+                "reference_cost": self.costs("reference_cost"),
+            }
+        )
+        self.require_once(rows, [f"row {row + 1}: {score}" for row in rows.index])
+        given = "reference" in self.table
+        rows["reference"] = self.labels("reference") if given else BASELINE
+        counted = self.truths("paired") if "paired" in self.table else np.ones(len(rows), bool)
+        for name, column in (("score", score), ("reference_score", other)):
+            places = [f"row {row + 1}: {column}" for row in rows.index]
+            self.require_scores(rows[name], counted, places)
+        rows["paired"] = counted & rows[["score", "reference_score"]].notna().all(axis=1)
+        left = dict.fromkeys(rows["arm"], 0)
+        return Scores(score, _with_all_columns(rows), left, self.constants())
+
+    def study_labels(self) -> list[str]:
+        """Return the arms, with the study of those whose name several studies use."""
+        arms = self.labels(self.column("arm"))
+        if "study" not in self.table:
+            return arms
+        studies = self.labels("study")
+        counts = Counter(arm for arm, _ in dict.fromkeys(zip(arms, studies, strict=True)))
+        return [
+            f"{arm} of {study}" if counts[arm] > 1 else arm
+            for arm, study in zip(arms, studies, strict=True)
+        ]
+
+    def reference(self, arms: Sequence[str]) -> str:
+        """Return the arm that all others are compared with."""
+        wanted = self.names.against or BASELINE
+        if wanted in arms:
+            return wanted
+        known = _listed(arms)
+        if self.names.against:
+            raise self.error(f"--against {wanted}: no such arm", f"one of {known}")
+        raise self.error(f"no arm is named {BASELINE}", f"--against one of {known}")
+
+    def given_references(self, arms: pd.Series) -> dict[str, str]:
+        """Return the reference of every arm as the column `reference` gives it."""
+        if self.names.against:
+            raise self.error(
+                f"--against {self.names.against}: the table has a column reference", "one of both"
+            )
+        cells = self.table["reference"].map(_text)
+        given = [arm if _is_nothing(cell) else cell for arm, cell in zip(arms, cells, strict=True)]
+        found: dict[str, str] = {}
+        for row, (arm, reference) in enumerate(zip(arms, given, strict=True), start=1):
+            if found.setdefault(arm, reference) != reference:
+                raise self.error(
+                    f"row {row}: reference: {reference!r} for arm {arm!r}",
+                    f"{found[arm]!r} as in earlier rows",
+                )
+            if reference not in set(arms):
+                raise self.error(
+                    f"row {row}: reference: no arm {reference!r}", f"one of {_listed(set(arms))}"
+                )
+        return found
+
+    def constants(self) -> dict[str, str]:
+        """Return the values of the columns that are the same in every row."""
+        found = {}
+        for name in ("direction", "n_test"):
+            if name in self.table:
+                values = list(dict.fromkeys(self.table[name].map(_text)))
+                if len(values) > 1:
+                    raise self.error(f"{name}: {_listed(values)}", "one value in all rows")
+                found[name] = values[0]
+        return found
+
+    def labels(self, column: str) -> list[str]:
+        """Return a column of names as text."""
+        texts = [_text(cell) for cell in self.table[column]]
+        empty = [row for row, text in enumerate(texts, start=1) if _is_nothing(text)]
+        if empty:
+            raise self.error(f"row {empty[0]}: {column}: empty", "a name or a number")
+        return texts
+
+    def seeds(self, column: str) -> list[str]:
+        """Return a column of seeds as text: 3.0, as pandas writes it, is 3."""
+        return [re.sub(r"^(-?\d+)\.0+$", r"\1", text) for text in self.labels(column)]
+
+    def numbers(self, column: str) -> pd.Series:
+        """Return a column of numbers; NaN where there is no value or infinity."""
+        texts = self.table[column].map(_text)
+        texts = texts.mask(texts.map(_is_nothing))
+        numbers = pd.to_numeric(texts, errors="coerce").astype(float)
+        wrong = numbers.isna() & texts.notna()
+        if wrong.any():
+            row = int(wrong.idxmax())
+            raise self.error(
+                f"row {row + 1}: {column}: invalid value {texts[row]!r}", "a number such as 0.913"
+            )
+        return numbers.where(np.isfinite(numbers))
+
+    def costs(self, column: str) -> Any:
+        return self.numbers(column) if column in self.table else np.nan
+
+    def runs(self, column: str) -> Any:
+        return self.table[column].map(_text) if column in self.table else ""
+
+    def truths(self, column: str) -> np.ndarray:
+        """Return a column of true and false."""
+        texts = [_text(cell) for cell in self.table[column]]
+        for row, text in enumerate(texts, start=1):
+            if text.lower() not in TRUTH:
+                raise self.error(f"row {row}: {column}: invalid value {text!r}", "True or False")
+        return np.array([TRUTH[text.lower()] for text in texts], dtype=bool)
+
+    def require_once(self, rows: pd.DataFrame, places: Sequence[str]) -> None:
+        """Check that no arm has two scores at one seed."""
+        again = rows.duplicated(["arm", "seed"])
+        if again.any():
+            number = int(again.idxmax())
+            arm, seed = rows.loc[number, "arm"], rows.loc[number, "seed"]
+            raise self.error(
+                f"{places[number]}: a second score of arm {arm!r} at seed {seed}",
+                "one per arm and seed",
+            )
+
+    def require_scores(self, scores: pd.Series, counted: np.ndarray, places: Sequence[str]) -> None:
+        """Check that the rows that count have a score."""
+        empty = [place for place, lost in zip(places, scores.isna() & counted, strict=True) if lost]
+        if empty and not self.names.keep_going:
+            more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+            raise self.error(
+                f"{empty[0]}: no finite score{more}",
+                "a number, or --keep-going to judge without these runs",
+            )
+
+
+def _with_all_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns `PAIRS`, with empty texts for unknown runs."""
+    table = rows.reindex(columns=list(PAIRS))
+    runs = table[["reference_fingerprint", "fingerprint"]].astype(object)
+    return table.assign(**{name: runs[name].where(runs[name].notna(), "") for name in runs})
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(cell).strip()
+
+
+def _is_nothing(text: str) -> bool:
+    return text.lower() in NOTHING
+
+
+def _listed(names: Any) -> str:
+    """Return the first names as prose."""
+    texts = sorted(map(str, names)) if isinstance(names, set) else list(map(str, names))
+    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + more

@@ -1,0 +1,159 @@
+"""Read scores that other programs wrote: a CSV file with all of them, or one per run."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config.yaml_files import read_yaml
+from pipeline.runtime.errors import Refusal
+
+LARGEST = 100_000_000  # bytes; a row per run is far less
+MOST_FILES = 10_000
+SETTINGS = ("hparams.yaml", ".hydra/config.yaml")  # of a run, in its folder or one above it
+LEVELS = 4  # folders above a file in which its settings are looked for
+PLACEHOLDER = re.compile(r"\{(arm|seed)\}")
+
+
+def read_score_table(path: Path) -> pd.DataFrame:
+    """Return the cells of a CSV file as texts.
+
+    Raises:
+        Refusal: It is missing, larger than 100 MB, or no CSV.
+    """
+    _require_file(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            head, *rows = [row for row in csv.reader(lines, strict=True) if row] or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Refusal(f"{path}: not a CSV file in UTF-8 ({error})") from None
+    if len(head) == 1 and re.search(r"[;\t]", head[0]):
+        raise Refusal(f"{path}: {head[0]!r} in the first line; expected names between commas")
+    again = [name for name, count in Counter(head).items() if count > 1]
+    if again:
+        raise Refusal(f"{path}: {again[0]}: given twice; expected one column of each name")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(head):
+            raise Refusal(f"{path}: row {number}: {len(row)} cells; expected {len(head)}")
+    return pd.DataFrame(rows, columns=head, dtype=str)
+
+
+def read_score_files(pattern: str, score: str, arm: str, seed: str) -> pd.DataFrame:
+    """Return the last score in each of many CSV files, as Lightning's `CSVLogger` writes them.
+
+    The arm and the seed of a file are the parts of its path at `{arm}` and `{seed}` in the pattern;
+    one that is not in the pattern is a key of the settings of the run: `hparams.yaml` or
+    `.hydra/config.yaml`, in the folder of the file or the nearest one above it.
+
+    Args:
+        pattern: The paths, with `*` for a part of a name, `**` for any folders, `{arm}` and
+            `{seed}` for a part of a name.
+        score: The column whose last cell that is not empty counts.
+        arm: The key of the arm in the settings, such as `model.dropout`.
+        seed: That of the seed.
+
+    Returns:
+        The columns arm, seed, the score and file, as texts.
+
+    Raises:
+        Refusal: No file matches, or one has no such column or no settings with the key.
+    """
+    files = _matching(pattern)
+    if not files:
+        raise Refusal(f"--glob {pattern}: no file matches; expected CSV files, such as metrics.csv")
+    keys = {"arm": arm, "seed": seed}
+    rows = []
+    for path, parts in files:
+        missing = [role for role in keys if role not in parts]
+        found = {role: _setting(path, keys[role], role) for role in missing}
+        rows.append({**parts, **found, score: _last(path, score), "file": str(path)})
+    return pd.DataFrame(rows, columns=["arm", "seed", score, "file"])
+
+
+def _matching(pattern: str) -> list[tuple[Path, dict[str, str]]]:
+    """Return the files of a pattern, sorted, with what stands at its placeholders."""
+    root = Path(pattern).anchor or "."
+    relative = str(Path(pattern).relative_to(root)) if root != "." else str(Path(pattern))
+    expression = re.compile(_expression(relative))
+    files = []
+    for path in Path(root).glob(PLACEHOLDER.sub("*", relative)):
+        found = expression.fullmatch(path.relative_to(root).as_posix())
+        if found and path.is_file():
+            files.append((path, found.groupdict()))
+        if len(files) > MOST_FILES:
+            raise Refusal(f"--glob {pattern}: more than {MOST_FILES} files; expected one per run")
+    return sorted(files)
+
+
+def _expression(pattern: str) -> str:
+    """Return a pattern of paths as a regular expression."""
+    named: set[str] = set()
+    words = []
+    for part in re.split(r"(\*\*/|\*|\{arm\}|\{seed\})", pattern):
+        role = part.strip("{}")
+        if part == "**/":
+            words.append("(?:.*/)?")
+        elif part == "*":
+            words.append("[^/]*")
+        elif PLACEHOLDER.fullmatch(part):
+            words.append(f"(?P={role})" if role in named else f"(?P<{role}>[^/]+?)")
+            named.add(role)
+        else:
+            words.append(re.escape(part))
+    return "".join(words)
+
+
+def _last(path: Path, score: str) -> str:
+    """Return the last cell of a column that is not empty."""
+    _require_file(path)
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        rows = csv.DictReader(lines)
+        known = list(rows.fieldnames or ())
+        if score not in known:
+            raise Refusal(f"{path}: {score}: no such column; expected one of {', '.join(known)}")
+        last = ""
+        for row in rows:
+            last = row[score] or last
+    return last
+
+
+def _setting(path: Path, key: str, role: str) -> str:
+    """Return a value of the settings of the run that wrote a file."""
+    for file in _settings_files(path):
+        value = _value(read_yaml(file), key)
+        if value is not None:
+            return str(value)
+    raise Refusal(
+        f"{path}: {role}: no key {key} in hparams.yaml or .hydra/config.yaml near it; "
+        f"expected --{role} KEY, or {{{role}}} in the pattern"
+    )
+
+
+def _settings_files(path: Path) -> Iterator[Path]:
+    """Yield the files of settings of a run, the nearest one first."""
+    for folder in list(path.parents)[:LEVELS]:
+        yield from (folder / name for name in SETTINGS if (folder / name).is_file())
+
+
+def _value(settings: Mapping[str, Any], key: str) -> Any:
+    """Return what stands at a dotted key, None if there is nothing."""
+    if key in settings:
+        return settings[key]
+    found: Any = settings
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise Refusal(f"{path}: missing; expected a CSV file with scores")
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise Refusal(
+            f"{path}: {size / 1e6:,.0f} MB; expected <= {LARGEST / 1e6:.0f} MB: a row per run"
+        )

@@ -1,0 +1,288 @@
+"""Write the report on results that were trained elsewhere: a page and a LaTeX table."""
+
+import math
+import re
+from collections.abc import Iterator
+
+import pandas as pd
+
+from pipeline.comparison.judging import Direction, Judgement, Unit
+from pipeline.comparison.levels import POWER
+from pipeline.comparison.verdicts import Verdict
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import decimals
+from pipeline.reporting.labels import verdict_label
+from pipeline.reporting.latex import difference_cells, escape_latex, math_mode, table_environment
+from pipeline.reporting.units import Metric
+from pipeline.reporting.verdict_sentences import DETECTABLE, verdict_sentences
+
+MOST_DECIMALS = 8
+LISTED = 8  # warnings of one kind
+UNKNOWN = {
+    "Paired seeds": (
+        "whether runs with the same seed had the same split, initial weights and order of "
+        "examples. If they had not, the verdicts stay valid, but find less than they could."
+    ),
+    "Independent seeds": (
+        "whether seeds are independent. Folds of one cross-validation share training examples, "
+        "which makes p too small."
+    ),
+    "Test set": (
+        "whether the test set, or the split that these scores are from, chose a setting, an epoch "
+        "or an arm. If it did, differences are too large, and no statistic here repairs that."
+    ),
+    "Trials": (
+        "how many settings each arm had tried. An arm with more trials than its reference can win "
+        "by them alone."
+    ),
+    "Missing runs": "whether runs that failed or looked bad were left out of the table.",
+    "Test examples": (
+        "whether a verdict holds for other test examples: intervals are over seeds alone."
+    ),
+}
+CORRELATED = (
+    "Over seeds, the scores of arm and reference correlate with {}. Shared splits or initial "
+    "weights usually make this positive; near 0, pairing has gained nothing."
+)
+FILES = (
+    "`contrasts.csv`: every number of every arm. `seeds.csv`: the scores as they were read, which "
+    "`gapwise judge` reads too. `table.tex`: the table for LaTeX. `figures/`: the figure as PNG "
+    "and SVG."
+)
+
+
+def metric_of(judged: Judgement) -> Metric:
+    """Return the metric of the scores, with as many decimals as their intervals deserve."""
+    lower = judged.direction is Direction.LOWER
+    if judged.unit is Unit.FRACTION:
+        return Metric(judged.score, "%", "points", fraction=True, lower_is_better=lower)
+    half = ((judged.table["high"] - judged.table["low"]) / 2).median()
+    shown = 1 - math.floor(math.log10(half)) if half > 0 else 3
+    digits = min(max(shown, 0), MOST_DECIMALS)
+    unit, of_differences = ("%", "points") if judged.unit is Unit.PERCENT else ("", "")
+    return Metric(judged.score, unit, of_differences, decimals=digits, lower_is_better=lower)
+
+
+def formatter_of(judged: Judgement) -> md.Formatter:
+    """Return the format of scores, which is that of a report for fractions."""
+    return md.Formatter(decimals(judged.table))
+
+
+def judged_rows(judged: Judgement) -> pd.DataFrame:
+    """Return the arms that count, with `label`; those with one reference together, best first."""
+    table = judged.table[~judged.table["repeats"]]
+    references = list(dict.fromkeys(table["reference"]))
+    rows = table.sort_values(
+        "difference",
+        ascending=judged.direction is Direction.LOWER,
+        kind="stable",
+        na_position="last",
+    )
+    order = rows["reference"].map(references.index).sort_values(kind="stable").index
+    rows = rows.loc[order].reset_index(drop=True)
+    several = len(references) > 1
+    labels = [
+        md.escape(f"{arm} (against {reference})" if several else arm)
+        for arm, reference in zip(rows["arm"], rows["reference"], strict=True)
+    ]
+    return rows.assign(label=labels)
+
+
+def judgement_page(judged: Judgement, name: str) -> str:
+    """Return the report as Markdown.
+
+    Args:
+        judged: The verdicts.
+        name: What the title calls the results.
+    """
+    rows = judged_rows(judged)
+    warned = list(warnings(judged, rows))
+    notes = md.format_bullets(warned) if warned else "None."
+    parts = [
+        f"# Judged: {md.escape(name)}",
+        _headline(judged, rows),
+        _table(judged, rows),
+        "![Forest plot: difference of every arm to its reference, with interval and verdict, over "
+        "the margin](figures/forest.png)",
+        md.section("Warnings", notes),
+        md.section("What this table cannot show", _unknown(rows)),
+        md.section("Files", FILES),
+    ]
+    return md.join_parts(*parts) + "\n"
+
+
+def judgement_latex(judged: Judgement, name: str) -> str:
+    """Return a `table` environment with a row per arm, the best difference first."""
+    metric, formatter = metric_of(judged), formatter_of(judged)
+    rows = judged_rows(judged)
+    costs = rows["cost"].notna().any()
+    head = ["arm", "verdict", "difference", md.INTERVAL, "arm mean", "reference", "$n$", "$p$"]
+    cells = []
+    for row in rows.to_dict("records"):
+        line = [
+            escape_latex(row["arm"]),
+            *difference_cells(row, formatter, metric),
+            math_mode(formatter.score(metric, row["arm_mean"])),
+            math_mode(formatter.score(metric, row["baseline_mean"])),
+            str(row["n"]),
+            math_mode(md.format_p(row["p_holm"])),
+        ]
+        cells.append([*line, md.format_ratio(row["cost"])] if costs else line)
+    caption = escape_latex(
+        f"{metric.label} of every arm on {name}, {judged.direction} is better: difference to its "
+        f"reference{_unit_words(metric)}, paired over n seeds, with its {md.INTERVAL}; p of the "
+        "paired t test after Holm's correction, from which the verdicts follow; margin of "
+        f"equivalence {md.format_margin(judged.margin, metric)}."
+    )
+    label = re.sub(r"[^\w-]+", "-", name)
+    aligned = "ll" + "r" * (len(head) - 2 + int(costs))
+    return table_environment(caption, label, aligned, [*head, *["cost"] * int(costs)], cells)
+
+
+def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
+    """Yield what limits the verdicts, as far as the table shows it.
+
+    Args:
+        judged: The verdicts.
+        rows: The arms, as `judged_rows` returns them.
+    """
+    metric, formatter = metric_of(judged), formatter_of(judged)
+    few = rows[rows["n"] < judged.seeds_required]
+    if len(few):
+        names = [f"**{row['label']}** ({row['n']})" for row in few.to_dict("records")]
+        arms = md.format_count(len(rows), "arm")
+        yield (
+            f"Fewer seeds than the exact sign-flip test needs to find anything among {arms} "
+            f"({judged.seeds_required}): {md.format_few(names)}. Their verdicts rest on the t test "
+            "alone, which assumes differences that are about normal."
+        )
+    for row in judged.collapses.head(LISTED).to_dict("records"):
+        yield (
+            f"**{md.escape(row['arm'])}**, seed {md.escape(row['seed'])}: "
+            f"{formatter.score(metric, row['score'])} is far from the arm's median of "
+            f"{formatter.score(metric, row['median'])} (robust z {row['robust_z']:.0f}). If the "
+            "run collapsed, mean and interval mix two outcomes: give the rate of collapses too."
+        )
+    if len(judged.collapses) > LISTED:
+        yield f"{len(judged.collapses) - LISTED} more runs are as far from the median of their arm."
+    yield from _unmatched(rows)
+    for twins in judged.twins:
+        alike = md.format_list([f"**{md.escape(name)}**" for name in twins])
+        yield (
+            f"{alike} have the same scores at every seed. If they are the same runs, keep one: "
+            "each counts in the correction."
+        )
+    for row in judged.table[judged.table["repeats"]].to_dict("records"):
+        yield f"**{md.escape(row['arm'])}** has the runs of another arm, and counts once."
+    yield from _resolution(judged, metric)
+
+
+def _headline(judged: Judgement, rows: pd.DataFrame) -> str:
+    metric, formatter = metric_of(judged), formatter_of(judged)
+    findings = verdict_sentences(rows, judged.margin, formatter, metric, "reference")
+    if not (rows["verdict"] == Verdict.HELPS).any():
+        findings.insert(0, "no arm has been shown to help.")
+    least, most = int(rows["n"].min()), int(rows["n"].max())
+    seeds = f"up to {most} seeds" if least < most else md.format_count(most, "seed")
+    title = md.escape(metric.title)
+    unit = f"{metric.difference_unit.capitalize()} of {title}" if metric.difference_unit else title
+    note = f"({unit}, {judged.direction} is better, {md.INTERVAL}s. {DETECTABLE})"
+    return f"With {seeds}, {' '.join(findings)} {note}"
+
+
+def _table(judged: Judgement, rows: pd.DataFrame) -> str:
+    metric, formatter = metric_of(judged), formatter_of(judged)
+    costs = rows["cost"].notna().any()
+    unit = f" ({metric.unit})" if metric.unit else ""
+    cells = [
+        {
+            "arm": row["label"],
+            "verdict": verdict_label(row),
+            f"difference [{md.INTERVAL}]": formatter.change(row, metric, unit="").replace(
+                " ", "\u00a0"
+            ),
+            f"arm mean{unit}": formatter.score(metric, row["arm_mean"]),
+            f"reference mean{unit}": formatter.score(metric, row["baseline_mean"]),
+            "n": str(row["n"]),
+            "p (Holm)": md.format_p(row["p_holm"]),
+            "p (sign flips)": md.format_p(row["p_sign_flip"]),
+            "detectable": formatter.detectable(row["detectable"], metric),
+            "seeds needed": _seeds(row["seeds_needed"]),
+            **({"cost": md.format_ratio(row["cost"])} if costs else {}),
+        }
+        for row in rows.to_dict("records")
+    ]
+    cost = " Cost: as a multiple of the reference's." if costs else ""
+    caption = (
+        f"Difference{_unit_words(metric)}: arm minus reference, {judged.direction} is better, "
+        f"with the {md.CONFIDENCE} Student-t interval of the mean over seeds, not corrected. n: "
+        "seeds with both scores. p (Holm): two-sided paired t test, corrected over "
+        f"{md.format_count(len(rows), 'arm')}; it decides. p (sign flips): exact, not corrected. "
+        f"Equivalent: the 90 % interval lies within {md.format_margin(judged.margin, metric)}. "
+        f"Detectable: with {100 * POWER:g} % power after the correction. Seeds needed: to detect "
+        f"the observed difference.{cost}"
+    )
+    return md.format_table(cells, caption, words=("arm", "verdict"))
+
+
+def _unmatched(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield which seeds count nowhere, and which arms have no interval."""
+    for row in rows.to_dict("records"):
+        parts = [
+            f"{md.format_count(row[column], 'seed')} of {whose}"
+            for column, whose in (("unpaired", "its own"), ("left", "its reference"))
+            if row[column]
+        ]
+        if parts:
+            yield (
+                f"**{row['label']}**: {md.format_list(parts)} without a partner left out. If they "
+                "are runs that failed, the rest is too good."
+            )
+        if row["n"] > 1 and pd.isna(row["low"]):
+            yield f"**{row['label']}** has the same difference at every seed: no interval, no p."
+        if row["n"] < 2:
+            yield f"**{row['label']}** shares fewer than two seeds with its reference: no interval."
+
+
+def _resolution(judged: Judgement, metric: Metric) -> Iterator[str]:
+    """Yield what the number of test examples says about the margin; nothing if it is unknown."""
+    if judged.n_test is None or math.isnan(judged.example):
+        return
+    examples = md.format_count(judged.n_test, "test example")
+    margin = md.format_margin(judged.margin, metric)
+    if judged.margin < judged.example:
+        yield f"The margin of {margin} is less than one of {examples}."
+    if judged.margin < judged.chance:
+        formatter = md.Formatter(2)
+        shown = formatter.score(metric, judged.chance)
+        yield (
+            f"The choice of these {examples} alone moves a difference by up to "
+            f"{shown} {metric.difference_unit} in 95 of 100 draws, if exactly one of two equally "
+            f"good networks is right on a tenth of them: more than the margin of {margin}."
+        )
+
+
+def _unknown(rows: pd.DataFrame) -> str:
+    """Return what only the person who trained the arms can know."""
+    known = rows["correlation"].dropna()
+    return md.join_parts(
+        "These verdicts are about the scores in the table. It does not tell:",
+        md.format_bullets([f"**{what}**: {why}" for what, why in UNKNOWN.items()]),
+        "" if known.empty else CORRELATED.format(_span(known.min(), known.max())),
+    )
+
+
+def _span(low: float, high: float) -> str:
+    """Return a correlation, or the smallest and the largest of several."""
+    ends = [md.format_number(end, 2) for end in (low, high)]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _unit_words(metric: Metric) -> str:
+    return f" in {metric.difference_unit}" if metric.difference_unit else ""
+
+
+def _seeds(needed: float) -> str:
+    if math.isnan(needed):
+        return md.VOID
+    return "> 10,000" if math.isinf(needed) else f"{needed:,.0f}"

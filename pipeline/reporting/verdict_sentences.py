@@ -1,0 +1,71 @@
+"""Say what arms do: those of a verdict in a sentence, a few by name and many by number."""
+
+import pandas as pd
+
+from pipeline.comparison.levels import POWER
+from pipeline.comparison.verdicts import Verdict
+from pipeline.reporting import markdown as md
+from pipeline.reporting.units import PRIMARY_METRIC, Metric
+
+BELOW = ", but by less than the margin of {margin}"
+VERDICTS = {  # (verdict, below the margin): the words after one arm and after several
+    (Verdict.HELPS, False): ("helps", "help"),
+    (Verdict.HELPS, True): (f"helps{BELOW}", f"help{BELOW}"),
+    (Verdict.HURTS, False): ("hurts", "hurt"),
+    (Verdict.HURTS, True): (f"hurts{BELOW}", f"hurt{BELOW}"),
+    (Verdict.EQUIVALENT, False): (
+        "is equivalent to its {reference} within {margin}",
+        "are equivalent to their {reference} within {margin}",
+    ),
+    (Verdict.INCONCLUSIVE, False): ("is inconclusive", "are inconclusive"),
+}
+RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
+NAMED = 3  # arms of one verdict that are named; more are counted
+DETECTABLE = (
+    f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power."
+)
+
+
+def verdict_sentences(
+    contrasts: pd.DataFrame,
+    margin: float,
+    formatter: md.Formatter,
+    metric: Metric = PRIMARY_METRIC,
+    reference: str = "baseline",
+) -> list[str]:
+    """Return a sentence for every verdict that an arm has.
+
+    Args:
+        contrasts: Columns label, verdict, below_margin, difference, low, high and detectable.
+        margin: The margin of equivalence, in the units of the metric.
+        formatter: The format of differences.
+        metric: The metric that is compared.
+        reference: What the arms are compared with is called.
+    """
+    sentences = []
+    for (verdict, below), words in VERDICTS.items():
+        rows = contrasts[(contrasts["verdict"] == verdict) & (contrasts["below_margin"] == below)]
+        limit = md.format_margin(margin, metric)
+        one, several = (text.format(margin=limit, reference=reference) for text in words)
+        names = [_finding(row, formatter, metric) for row in rows.to_dict("records")]
+        if not names:
+            continue
+        if len(names) <= NAMED:
+            sentences.append(f"{md.format_list(names)} {several if len(names) > 1 else one}.")
+            continue
+        counted = f"{len(rows)} of {md.format_count(len(contrasts), 'arm')} {several}"
+        if verdict in RANKED:
+            largest = rows.loc[rows["difference"].abs().idxmax()].to_dict()
+            counted += f", most of all {_finding(largest, formatter, metric)}"
+        sentences.append(f"{counted}.")
+    return sentences
+
+
+def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:
+    name = f"**{row['label']}**"
+    if pd.isna(row["difference"]):
+        return f"{name} (no pair of runs)"
+    change = formatter.change(row, metric)
+    if row["verdict"] != Verdict.INCONCLUSIVE or pd.isna(row["detectable"]):
+        return f"{name} ({change})"
+    return f"{name} ({change}; detectable: {formatter.detectable(row['detectable'], metric)})"

@@ -1,0 +1,69 @@
+"""`gapwise judge` replaces nothing but what it wrote, and prints what limits the verdicts."""
+
+import pandas as pd
+import pytest
+
+from pipeline.runtime.errors import Refusal
+from pipeline.terminal.judge import FILES, Source, read_table, require_folder, show_judgement
+
+COLLAPSED = {"baseline": [0.91, 0.92, 0.90, 0.91, 0.92], "a*b": [0.93, 0.10, 0.94, 0.93, 0.92]}
+
+
+def test_a_folder_of_other_files_is_not_replaced(tmp_path):
+    require_folder(tmp_path / "new")
+    target = tmp_path / "judged"
+    target.mkdir()
+    for name in FILES:
+        (target / name).touch()
+    require_folder(target)
+    (target / "notes.txt").touch()
+    with pytest.raises(Refusal, match="judged: holds notes.txt; expected a new folder, or one"):
+        require_folder(target)
+    with pytest.raises(Refusal, match="not a folder; expected a new folder"):
+        require_folder(target / "notes.txt")
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    with pytest.raises(Refusal, match="link: not a folder"):
+        require_folder(tmp_path / "link")
+
+
+def test_a_report_replaces_the_one_before(tmp_path, capsys):
+    target = tmp_path / "judged"
+    for name in ("first", "second"):
+        show_judgement(Source(f"{name}.csv", pd.DataFrame(COLLAPSED), {}), {}, target)
+    assert {path.name for path in target.iterdir()} == set(FILES)
+    assert {path.name for path in (target / "figures").iterdir()} == {"forest.png", "forest.svg"}
+    assert (target / "report.md").read_text().startswith("# Judged: second\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["judged"]
+    words = " ".join(capsys.readouterr().out.split())
+    assert "Warning: a*b, seed 2: 10.0 is far from the arm's median of 93.0" in words
+    assert "Not known from the table: whether runs of one seed were paired" in words
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("logs/scores.csv", "scores"),
+        ("logs/{arm}/seed_{seed}/**/metrics.csv", "logs-arm-seed_-seed-metrics.csv"),
+        ("../..", "scores"),
+        ("Ergebnisse 2.csv", "Ergebnisse-2"),
+    ],
+)
+def test_a_report_is_named_after_its_source(source, name):
+    assert Source(source, pd.DataFrame(), {}).title == name
+
+
+NAMES = dict.fromkeys(("arm", "seed", "score"))
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ((None, None, None), "judge: expected one CSV file, or --glob, or --wandb"),
+        ((None, "*.csv", "me/mine"), "judge: expected one CSV file, or --glob, or --wandb"),
+        ((None, "*.csv", None), "--score: missing; expected the name of the score"),
+        ((None, None, "me/mine"), "--score: missing; expected the name of the score"),
+    ],
+)
+def test_one_source_is_named_with_its_score(given, line):
+    with pytest.raises(Refusal, match=line):
+        read_table(*given, NAMES)
