@@ -11,7 +11,7 @@ from stages import STAGES, run_stages
 
 ROOT = Path(__file__).resolve().parent.parent
 DROP = re.search(
-    r"dvc exp show --only-changed --drop '(.+?)'", (ROOT / "README.md").read_text()
+    r"dvc exp show --only-changed --drop '(.+?)'", (ROOT / "docs" / "dvc.md").read_text()
 ).group(1)
 COMMANDS = [
     ["commit", "-q", "-f"],
