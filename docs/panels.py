@@ -57,10 +57,10 @@ def draw_panels(runs: pd.DataFrame) -> bytes:
     rate = {"x": "dropout.rate", "y": VALIDATION, "color": by_arm["palette"]["dropout"]}
     with style():
         figure, axes = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
-        bars, strength, scatter, lines = axes.flat
-        sns.barplot(confirmed, x=ACCURACY, y="arm", errorbar="se", ax=bars, **by_arm)
-        ticks = (0.7, 0.8, 0.9, 1.0)
-        bars.set(title="confirmation, grouped by arm", xlim=(0.7, 1.0), xticks=ticks, ylabel="")
+        dots, strength, scatter, lines = axes.flat
+        look = {"errorbar": "se", "linestyle": "none"}
+        sns.pointplot(confirmed, x=ACCURACY, y="arm", ax=dots, **look, **by_arm)
+        dots.set(title="confirmation, grouped by arm", ylabel="")
         sns.scatterplot(explored, s=70, ax=strength, **rate)
         strength.set(title="exploration, arm = dropout", xlabel="config.dropout.rate")
         sns.scatterplot(confirmed, x="final/gap", y=ACCURACY, s=50, ax=scatter, **by_arm)

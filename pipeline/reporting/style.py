@@ -89,6 +89,14 @@ def arm_colors(data: ReportData) -> dict[str, str]:
     return palette
 
 
+def is_colored_by_family(arms: Iterable[tuple[str, Family]], palette: Mapping[str, str]) -> bool:
+    """Return whether every arm has a shade of the color of its family."""
+    return all(
+        palette[arm] in {_darker(FAMILIES[family], shade) for shade in SHADES}
+        for arm, family in arms
+    )
+
+
 def _darker(color: str, share: float) -> str:
     """Return a color mixed with black, of which 1 - `share` is black."""
     channels = (int(color[place : place + 2], 16) for place in (1, 3, 5))

@@ -349,9 +349,9 @@ def test_a_forest_of_very_many_arms_shows_the_largest_differences() -> None:
 
 
 def test_forests_grow_with_the_arms_and_keep_their_width() -> None:
-    sizes = [drawn_forest(contrasts(count)).get_size_inches() for count in (3, 13)]
+    sizes = [drawn_forest(contrasts(count)).get_size_inches() for count in (6, 13)]
     assert sizes[0][0] == sizes[1][0] == style.WIDTH
-    assert sizes[1][1] - sizes[0][1] == pytest.approx(10 * forest.ROW)
+    assert sizes[1][1] - sizes[0][1] == pytest.approx(7 * forest.ROW)
     screen = 830 / (style.WIDTH * style.DPI)  # of a figure in a column of 830 pixels
     assert sizes[1][1] * style.DPI * screen <= 600
 

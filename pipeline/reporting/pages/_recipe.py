@@ -30,7 +30,7 @@ def recipe_section(data: ReportData) -> str:
     chosen = data.recipe.iloc[0].to_dict()
     setting = _primary(data, chosen)["setting"]
     return md.join_parts(
-        f"Use **{data.named(chosen['study'], chosen['arm'])}**{_with_tuned(data)}:",
+        f"Use **{data.named(chosen['study'], chosen['arm'])}**{_with_tuned(data, setting)}:",
         f"```yaml\n{setting_yaml(setting)}\n```",
         _gain(data, chosen),
         lines,
@@ -67,13 +67,15 @@ def _gain(data: ReportData, chosen: md.Row) -> str:
 
 def _no_recipe(data: ReportData) -> str:
     return (
-        f"Keep the baseline{_with_tuned(data)}: no arm is shown to help by more than the margin of "
-        f"{md.format_margin(data.confirmation.margin)}."
+        f"Keep the baseline{_with_tuned(data, {})}: no arm is shown to help by more than the "
+        f"margin of {md.format_margin(data.confirmation.margin)}."
     )
 
 
-def _with_tuned(data: ReportData) -> str:
-    tuned = data.confirmation.tuned
+def _with_tuned(data: ReportData, setting: Setting) -> str:
+    """Return the tuned values of the baseline that a setting leaves as they are."""
+    changed = setting.get(PROTOCOL, {})
+    tuned = {key: value for key, value in data.confirmation.tuned.items() if key not in changed}
     return f", with the tuned {md.escape(format_values(tuned))}" if tuned else ""
 
 

@@ -15,7 +15,15 @@ from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting.evidence import MOST, ReportData
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import INTERVAL, Formatter, format_margin
-from pipeline.reporting.style import DARK, FAMILIES, GREY, WIDTH, arm_colors, style
+from pipeline.reporting.style import (
+    DARK,
+    FAMILIES,
+    GREY,
+    WIDTH,
+    arm_colors,
+    is_colored_by_family,
+    style,
+)
 from pipeline.reporting.units import PRIMARY_METRIC, Metric
 
 ROW = 0.24  # inches of height for one line
@@ -82,7 +90,7 @@ def forest(
     headed = len(groups) > 1
     lines = len(contrasts) + len(groups) * headed
     with style():
-        legend = _legend_rows(contrasts, margin, metric)
+        legend = _legend_rows(contrasts, margin, metric, palette)
         frame = FRAME + ENTRY * len(legend)
         figure = Figure(figsize=(WIDTH, ROW * lines + frame))
         names = [shorten(title) for title in contrasts["title"]]
@@ -207,7 +215,9 @@ def _set_limits(ax: Axes, ends: pd.Series, margin: float, reach: float) -> None:
     ax.set_xlim(ends.min() - room, ends.max() + room)
 
 
-def _legend_rows(contrasts: pd.DataFrame, margin: float, metric: Metric) -> list[list[Any]]:
+def _legend_rows(
+    contrasts: pd.DataFrame, margin: float, metric: Metric, palette: Mapping[str, str]
+) -> list[list[Any]]:
     """Return the rows of the legend: what markers and bars mean, then what colors mean."""
     entries: list[Any] = [Patch(color=SHADE, label=f"margin (±{format_margin(margin, metric)})")]
     rows = contrasts.to_dict("records")
@@ -223,7 +233,9 @@ def _legend_rows(contrasts: pd.DataFrame, margin: float, metric: Metric) -> list
     entries.append(Line2D([], [], color=GREY, linewidth=4, label="thick: 90 %"))
     if contrasts[["low", "high"]].abs().max(axis=None) > _reach(contrasts, margin, 1.0):
         entries.append(Line2D([], [], color="none", label="→ beyond the axis"))
-    families = [name for name in FAMILIES if name in set(contrasts["family"])]
+    arms = list(zip(contrasts["arm"], contrasts["family"], strict=True))
+    present = {family for _, family in arms} if is_colored_by_family(arms, palette) else set()
+    families = [name for name in FAMILIES if name in present]
     colored = [Patch(color=FAMILIES[name], label=name) for name in families]
     return [*_broken(entries), *(_broken(colored) if len(colored) > 1 else [])]
 
@@ -233,7 +245,7 @@ def _broken(entries: Sequence[Any]) -> list[list[Any]]:
     rows: list[list[Any]] = [[]]
     inches = 0.0
     for entry in entries:
-        wide = HANDLE + LETTER * len(str(entry.get_label()))
+        wide = HANDLE + 0.9 * LETTER * len(str(entry.get_label()))
         if rows[-1] and inches + wide > WIDTH:
             rows.append([])
             inches = 0.0
