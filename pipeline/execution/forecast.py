@@ -95,15 +95,16 @@ def _other_values(experiment: Experiment) -> Mapping[str, Any]:
 def seconds_per_run(experiment: Experiment) -> float:
     """Return the seconds of a run: the median of those timed here, else what the protocol expects.
 
-    Either is scaled by the number of images a run processes.
+    Confirmation runs count first, then those of exploration. Either is scaled by the number of
+    images a run processes.
     """
     protocol, store = experiment.protocol, open_store()
-    last = last_plan(ARTIFACTS / protocol.name / "confirmation")
-    seconds = [store.timing(name).get("seconds") for name in (last.fingerprints() if last else ())]
-    timed = [each for each in seconds if each]
-    if last and timed:
-        usual, settings = float(statistics.median(timed)), last.settings
-    else:
-        usual = protocol.seconds_per_run
-        settings, _ = document_of(protocol.name, Parameters(protocols=(protocol.name,)), Path())
-    return usual * images(protocol.settings()) / images(settings)
+    for phase in ("confirmation", "exploration"):
+        last = last_plan(ARTIFACTS / protocol.name / phase)
+        names = last.fingerprints() if last else ()
+        timed = [seconds for name in names if (seconds := store.timing(name).get("seconds"))]
+        if last and timed:
+            usual = float(statistics.median(timed))
+            return usual * images(protocol.settings()) / images(last.settings)
+    settings, _ = document_of(protocol.name, Parameters(protocols=(protocol.name,)), Path())
+    return protocol.seconds_per_run * images(protocol.settings()) / images(settings)

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from pipeline import prepare, train
 from pipeline.config.plan import read_plan
 from pipeline.evaluation.validation import validation_scores
+from pipeline.execution import forecast as forecasts
 from pipeline.execution.forecast import forecast, seconds_per_run
 from pipeline.execution.plans import keep_current_plans
 from pipeline.planning.studies import read_experiment
@@ -80,6 +82,27 @@ def test_what_is_trained_is_not_to_train(project, finished, capsys):
         (project / name).rename(project / ".runs" / name)
     assert shown(capsys)[1].startswith("0 runs to train: about 0.0 minutes")
     assert baseline(capsys) == ["2", "3", "0"]
+
+
+def test_a_run_takes_what_confirmation_runs_took_else_those_of_exploration(
+    project, finished, monkeypatch
+):
+    (project / "artifacts").symlink_to(finished / "artifacts")
+    monkeypatch.setenv("GAPWISE_STORE", str(finished / ".runs"))
+    experiment, store = read_experiment("tiny"), open_store()
+    for phases in (("confirmation", "exploration"), ("exploration",)):
+        monkeypatch.setattr(
+            forecasts, "last_plan", lambda folder, known=phases: _plan_of(folder, known)
+        )
+        names = read_plan(project / "artifacts" / "tiny" / phases[0]).fingerprints()
+        times = [store.timing(name)["seconds"] for name in names]
+        assert seconds_per_run(experiment) == pytest.approx(statistics.median(times))
+    monkeypatch.setattr(forecasts, "last_plan", lambda folder: None)
+    assert seconds_per_run(experiment) == experiment.protocol.seconds_per_run
+
+
+def _plan_of(folder, phases):
+    return read_plan(folder) if folder.name in phases else None
 
 
 def test_no_round_reads_the_test_set(project, finished):

@@ -99,7 +99,7 @@ def _test_time(data: ReportData) -> str:
         "low": best["difference_low"],
         "high": best["difference_high"],
     }
-    groups = md.format_count(int(best["pairs"]), "group")
+    groups = f"mean over {md.format_count(int(best['pairs']), 'group')} of models"
     return (
         f"At test, **{best['method']}** add {data.format.change(row)} for "
         f"{md.format_ratio(costs['test_cost'])} times the test cost "

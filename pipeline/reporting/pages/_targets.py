@@ -35,9 +35,9 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
         f"n: done confirmation runs; reached: those that reach the target, {target} % validation "
         "accuracy, the median of the baseline's final ones. Rule: deterministic. Updates "
         "and operations (FLOPs) until then: medians over runs. Interval: exact, of order "
-        "statistics. A run that never reaches it counts as infinitely late. Sooner: of all pairs "
-        "of a run of the arm and one of its reference, those in which the arm's is sooner, ties by "
-        "half. p: two-sided rank test of the operations against the reference; p (Holm): corrected "
+        "statistics. A run that never reaches it counts as infinitely late. Sooner: share of pairs "
+        "of runs, of arm and reference, in which the arm is there first; ties count half. p: "
+        "two-sided rank test of the operations against the reference; p (Holm): corrected "
         f"over {_family(data)}, apart from the verdicts."
     )
     image = (

@@ -98,8 +98,8 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
     bounds = [row for row in rows if row["at_bound"]]
     if bounds:
         return (
-            f"Every value chosen is inside its search space ({len(rows)}), or the next one beyond "
-            f"it is not allowed or has no effect: {_names(data, bounds, _place)}."
+            f"Every value chosen is inside its search space ({len(rows)}). At an end beyond which "
+            f"no other value is allowed or has an effect: {_names(data, bounds, _place)}."
         )
     return f"Every value chosen is inside its search space ({len(rows)})."
 
@@ -133,8 +133,8 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
         return (
             f"Validation accuracy still rises by more than {margin} over the last third of "
             f"training: {_names(data, _sorted(known)[::-1], _change(data))}. Look at the learning "
-            f"curves. Train longer: `dvc exp run -S training.epochs={2 * epochs}`; where accuracy "
-            "fell first, a weaker setting is more stable."
+            f"curves. Train longer: `dvc exp run -S training.epochs={2 * epochs}`; if accuracy "
+            "falls early in a curve, try a weaker setting."
         )
     most = max(rows, key=lambda row: row["value"])
     return (

@@ -139,9 +139,9 @@ def cost_figure(data: ReportData) -> str:
         for row in rows.to_dict("records")
     ]
     words = (
-        f"Nothing measured here is both more accurate and no more expensive than: "
-        f"{'; '.join(names)}. These are mean accuracies without verdicts; "
-        "ensembles have fewer seeds than arms. [Numbers](pages/cost.md)."
+        f"Best accuracy for its cost, of everything measured here: {'; '.join(names)}. These are "
+        "mean accuracies without verdicts; ensembles have fewer seeds than arms. "
+        "[Numbers](pages/cost.md)."
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
 
