@@ -344,7 +344,7 @@ Paths of the optimizers of `pipeline/optimizers` on losses of two weights, made 
 
 - **A path** has {EVALUATIONS} evaluations of the gradient. It has arrived if it ends at or below a
   target loss and never leaves the picture. Its evaluations are counted until the loss stays there.
-- **The learning rate** of every optimizer is chosen anew on each landscape, from
+- **The learning rate** of every optimizer is chosen separately on each landscape, from
   {(LAST - FIRST) * PER_DECADE + 1} trials on a log scale between {10.0**FIRST:g} and {10**LAST}:
   most arrivals from {TUNING} starts, then the fewest evaluations in the mean. While the best trial
   is the first or the last one, {PER_DECADE} more follow there; the tables count them.

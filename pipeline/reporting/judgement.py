@@ -14,7 +14,7 @@ from pipeline.reporting.evidence import decimals
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.latex import difference_cells, escape_latex, math_mode, table_environment
 from pipeline.reporting.units import Metric
-from pipeline.reporting.verdict_sentences import DETECTABLE, verdict_sentences
+from pipeline.reporting.verdict_sentences import detectable_note, verdict_sentences
 
 MOST_DECIMALS = 8
 LISTED = 8  # warnings of one kind
@@ -186,7 +186,7 @@ def _headline(judged: Judgement, rows: pd.DataFrame) -> str:
     seeds = f"up to {most} seeds" if least < most else md.format_count(most, "seed")
     title = md.escape(metric.title)
     unit = f"{metric.difference_unit.capitalize()} of {title}" if metric.difference_unit else title
-    note = f"({unit}, {judged.direction} is better, {md.INTERVAL}s. {DETECTABLE})"
+    note = f"({unit}, {judged.direction} is better, {md.INTERVAL}s.{detectable_note(rows)})"
     return f"With {seeds}, {' '.join(findings)} {note}"
 
 
@@ -198,9 +198,7 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         {
             "arm": row["label"],
             "verdict": verdict_label(row),
-            f"difference [{md.INTERVAL}]": formatter.change(row, metric, unit="").replace(
-                " ", "\u00a0"
-            ),
+            f"difference [{md.INTERVAL}]": md.unbroken(formatter.change(row, metric, unit="")),
             f"arm mean{unit}": formatter.score(metric, row["arm_mean"]),
             f"reference mean{unit}": formatter.score(metric, row["baseline_mean"]),
             "n": str(row["n"]),

@@ -129,6 +129,11 @@ def join_parts(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def unbroken(text: str) -> str:
+    """Return a text with spaces at which a line does not break."""
+    return text.replace(" ", "\u00a0")
+
+
 def escape(value: str) -> str:
     """Return free text as one line without cells, tags or emphasis of Markdown."""
     return re.sub(r"([|*`\[\]\\])", r"\\\1", " ".join(value.split())).replace("<", "&lt;")

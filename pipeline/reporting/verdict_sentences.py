@@ -61,6 +61,17 @@ def verdict_sentences(
     return sentences
 
 
+def detectable_note(contrasts: pd.DataFrame) -> str:
+    """Return what a detectable difference is if `verdict_sentences` names one, else an empty text.
+
+    Args:
+        contrasts: As `verdict_sentences` takes them.
+    """
+    rows = contrasts[contrasts["verdict"] == Verdict.INCONCLUSIVE]
+    known = rows[["difference", "detectable"]].notna().all(axis=1)
+    return f" {DETECTABLE}" if len(rows) <= NAMED and known.any() else ""
+
+
 def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:
     name = f"**{row['label']}**"
     if pd.isna(row["difference"]):

@@ -21,17 +21,16 @@ LONGEST = 160  # letters of a failure's reason
 
 @dataclass(frozen=True)
 class Page:
-    """One page behind the front page: `name` is its file, `title` and `question` its link."""
+    """One page behind the front page: `name` is its file, `title` its link."""
 
     name: str
     title: str
     body: str
-    question: str = ""
 
 
-def study_page(name: str, question: str, body: str) -> Page:
+def study_page(name: str, body: str) -> Page:
     """Return the page of a study; its name cannot be that of another page."""
-    return Page(f"study_{name}", name, body, md.escape(question))
+    return Page(f"study_{name}", name, body)
 
 
 def changes(study: PlannedStudy) -> str:

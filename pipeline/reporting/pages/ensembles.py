@@ -56,7 +56,7 @@ def pages(data: ReportData) -> Iterator[Page]:
             *_results(data, study),
             runs_section(of(data.runs, study.name)),
         )
-        yield study_page(study.name, study.question, body)
+        yield study_page(study.name, body)
 
 
 def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatter) -> str:

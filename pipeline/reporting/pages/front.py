@@ -21,7 +21,7 @@ from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
 from pipeline.reporting.pages.gap import smallest_gap
 from pipeline.reporting.pages.published import published_sentence
 from pipeline.reporting.pages.variance import largest_streams, standard_error_sentence
-from pipeline.reporting.verdict_sentences import DETECTABLE, verdict_sentences
+from pipeline.reporting.verdict_sentences import detectable_note, verdict_sentences
 
 ARM = "arm: setting"
 INTERVAL_WORDS = f"with the {md.INTERVAL} of the mean over seeds, not corrected"
@@ -108,8 +108,7 @@ def headline(data: ReportData) -> str:
         f"{data.format.percent(gap)} points between train and validation accuracy"
         f"{not_above(data)}."
     )
-    explained = f" {DETECTABLE}" if any("detectable:" in finding for finding in findings) else ""
-    note = f"(Points of test accuracy, {md.INTERVAL}s.{explained})"
+    note = f"(Points of test accuracy, {md.INTERVAL}s.{detectable_note(data.distinct)})"
     conditions, values = qualifiers(data)
     return f"With {_fresh_seeds(data.distinct)}{conditions}, {values}{' '.join(findings)} {note}"
 
@@ -206,16 +205,11 @@ def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
         **study,
         **({"trials": str(data.trials(row["study"], row["arm"]))} if trained else {}),
         "verdict": verdict_label(row),
-        f"difference [{md.INTERVAL}]": _unbroken(data.format.change(row, unit="")),
-        "change of gap": _unbroken(data.format.change(gap, unit="")) if gap else md.VOID,
+        f"difference [{md.INTERVAL}]": md.unbroken(data.format.change(row, unit="")),
+        "change of gap": md.unbroken(data.format.change(gap, unit="")) if gap else md.VOID,
         "training cost": md.format_ratio(training),
         "test cost": md.format_ratio(test),
     }
-
-
-def _unbroken(text: str) -> str:
-    """Return a text with spaces at which a line does not break."""
-    return text.replace(" ", "\u00a0")
 
 
 def _reference(data: ReportData) -> str:

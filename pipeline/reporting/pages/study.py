@@ -52,7 +52,7 @@ AUDIT = ("audit: ", "NoEffect: ")  # how the reasons of failed audits begin
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield a page for every study that compares."""
     for study in data.confirmation.studies_of("comparison"):
-        yield study_page(study.name, study.question, study_body(data, study))
+        yield study_page(study.name, study_body(data, study))
 
 
 def study_body(data: ReportData, study: PlannedStudy) -> str:

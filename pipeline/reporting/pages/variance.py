@@ -39,7 +39,7 @@ def pages(data: ReportData) -> Iterator[Page]:
             standard_error_sentence(data),
             runs_section(of(data.runs, study.name)),
         )
-        yield study_page(study.name, study.question, body)
+        yield study_page(study.name, body)
 
 
 def standard_error_sentence(data: ReportData) -> str:
