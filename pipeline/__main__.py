@@ -4,10 +4,12 @@ import sys
 
 from pipeline.runtime.project import enter_project
 
+ELSEWHERE = ["judge"], ["new"]  # commands whose files may be anywhere, and are named from here
+
 
 def main() -> None:
     """Run the command line; print one line where a library is not installed."""
-    if sys.argv[1:2] != ["judge"]:  # whose files may be anywhere, and are named from here
+    if sys.argv[1:2] not in ELSEWHERE:
         enter_project()
     try:
         from pipeline.cli import application

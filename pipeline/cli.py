@@ -1,6 +1,7 @@
 """Define the command line: plan, run, show progress, and verify."""
 
 import functools
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.config.parameters import read_parameters
+from pipeline.config.validation import invalid, unknown_name
+from pipeline.config.yaml_files import yaml_names
 from pipeline.execution.stage import report_errors
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.imports import without_collection
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = """Which regularizers close the train/validation gap, by how much, and at what cost.
 
 \b
+gapwise new PATH --minutes 30     a protocol for your own images or arrays
 gapwise plan                      what would be trained, and for how long
 gapwise run                       every stage that is not up to date, then the headline
 gapwise run dropout mixup         these studies alone; reports/<protocol>+dropout+mixup
@@ -32,7 +36,7 @@ gapwise track --dry-run           what would be sent to Weights & Biases
 gapwise doctor --model            where in the networks regularizers may act
 gapwise doctor --gradients        is every gradient that of the loss?
 """
-REPORTS = Path("reports")
+REPORTS, PROTOCOLS = Path("reports"), Path("experiments", "protocols")
 application = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -55,11 +59,85 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @command
-def plan() -> None:
-    """Print the runs, seeds and estimated minutes of every protocol in params.yaml."""
+def new(
+    path: Annotated[
+        Path, typer.Argument(help="A folder with one for each class, or an .npz or .npy file.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Of the protocol and its report. Default: that of PATH.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="From `gapwise run` to the report.")] = 30.0,
+    model: Annotated[str | None, typer.Option(help="A network of your own: module:Class.")] = None,
+    arguments: Annotated[
+        str | None, typer.Option(help="What its class is given, as JSON: '{\"channels\": 3}'.")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="cnn, resnet or mlp.")] = None,
+    studies: Annotated[
+        list[str] | None, typer.Option(help="A study of experiments/; give it again for more.")
+    ] = None,
+    train_size: Annotated[int | None, typer.Option(help="Training examples of a run.")] = None,
+    test_fraction: Annotated[float | None, typer.Option(help="Share that is held out.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples of an update.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of a run.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The middle of the range that is searched.")
+    ] = None,
+    exploration: Annotated[int | None, typer.Option(help="Seeds to choose settings on.")] = None,
+    confirmation: Annotated[int | None, typer.Option(help="Fresh seeds.")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="The largest difference that does not matter: 0.01.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels of a side, to resize to.")] = None,
+    color: Annotated[str | None, typer.Option(help="rgb or grayscale.")] = None,
+    white: Annotated[float | None, typer.Option(help="The level that becomes 1.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Those of an .npy file. Default: labels.npy beside it.")
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="NHW, NHWC or NCHW.")] = None,
+    unreadable: Annotated[
+        str | None, typer.Option(help="What files do that cannot be read: refuse or skip.")
+    ] = None,
+    flips: Annotated[
+        bool, typer.Option("--flips", help="Mirror images keep their label; study them too.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the protocol.")] = False,
+) -> None:
+    """Look at your data and write a protocol for them, with a reason for each value."""
+    from pipeline.data.inspection.found import Wanted
+    from pipeline.planning.proposal import Choices
+    from pipeline.runtime.project import enter_project
+
+    given = path.expanduser().absolute()
+    of_labels = str(labels.expanduser().absolute()) if labels else None
+    enter_project()
+    with without_collection():
+        from pipeline.terminal.new import show_new
+
+    wanted = Wanted(of_labels, size, color, white, layout, unreadable, flips)
+    choices = Choices(
+        minutes=minutes,
+        network=network,
+        imported=model,
+        arguments=_json("--arguments", arguments),
+        train_size=train_size,
+        test_fraction=test_fraction,
+        batch_size=batch_size,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        exploration=exploration,
+        confirmation=confirmation,
+        margin=margin,
+        studies=tuple(studies) if studies else None,
+    )
+    show_new(given, name, wanted, choices, force)
+
+
+@command
+def plan(protocols: Protocols = None) -> None:
+    """Print the runs, seeds and estimated minutes of every protocol."""
     from pipeline.terminal.plan import finished_plans, show_plan
 
-    names = read_parameters().protocols
+    names = _existing(protocols)
     finished = [plans for plans in map(finished_plans, names) if plans]
     if len(finished) == len(names):
         for plans in finished:
@@ -68,7 +146,7 @@ def plan() -> None:
     from pipeline.evaluation.validation import validation_scores
     from pipeline.execution.forecast import forecast, seconds_per_run  # slow: imports torch
 
-    for experiment in _experiments():
+    for experiment in _experiments(names):
         expected = forecast(experiment.protocol.name, validation_scores)
         plans = expected.exploration, expected.confirmation
         show_plan(plans, expected.most_added, seconds_per_run(experiment))
@@ -79,11 +157,15 @@ def run(
     studies: Annotated[
         list[str] | None, typer.Argument(help="Run these alone, as an experiment of DVC.")
     ] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="Default: those of params.yaml, which stays as it is.")
+    ] = None,
     keep_going: Annotated[
         bool, typer.Option(help="Write the report without the runs that failed.")
     ] = False,
 ) -> None:
     """Reproduce every stage with DVC, then print headlines and the time of each stage."""
+    from pipeline.execution.chosen_protocols import restore_parameters
     from pipeline.execution.dvc import reproduce
     from pipeline.execution.experiments import run_studies
     from pipeline.execution.plans import current_plans, keep_current_plans
@@ -91,9 +173,10 @@ def run(
     from pipeline.terminal.headline import show_headline, show_summary
     from pipeline.terminal.stages import show_stages
 
-    names = read_parameters().protocols
+    restore_parameters()
+    names = _existing(protocol)
     if not all(current_plans(open_store(), name) for name in names):
-        _experiments()  # errors of all protocols, before anything is trained
+        _experiments(names)  # errors of all protocols, before anything is trained
     if studies:
         seconds, reports = run_studies(names, studies, keep_going)
         for path, text in reports.items():
@@ -121,11 +204,11 @@ def restore() -> None:
 
 
 @command
-def status() -> None:
+def status(protocols: Protocols = None) -> None:
     """Print how many runs of every study are done, failed, diverged or missing, and why."""
     from pipeline.terminal.status import show_status
 
-    for name in read_parameters().protocols:
+    for name in _existing(protocols):
         show_status(name)
 
 
@@ -279,8 +362,25 @@ def doctor(
             show_gradients(name)
 
 
-def _experiments() -> "list[Experiment]":
-    """Return every protocol to reproduce.
+def _json(option: str, text: str | None) -> dict[str, Any] | None:
+    """Return the mapping that an option has as JSON.
+
+    Raises:
+        Refusal: It is another thing.
+    """
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise Refusal(invalid(option, text, 'a mapping as JSON, such as {"channels": 3}'))
+    return values
+
+
+def _experiments(names: Sequence[str]) -> "list[Experiment]":
+    """Return the protocols with these names, with their studies.
 
     Raises:
         Refusal: A protocol is invalid; the error has the lines of all of them.
@@ -289,7 +389,7 @@ def _experiments() -> "list[Experiment]":
 
     experiments: list[Experiment] = []
     errors: list[str] = []
-    for name in read_parameters().protocols:
+    for name in names:
         try:
             experiments.append(read_experiment(name))
             _require_sizes(experiments[-1])
@@ -315,3 +415,16 @@ def _require_sizes(experiment: "Experiment") -> None:
 
 def _named(protocols: Sequence[str] | None) -> Sequence[str]:
     return protocols or read_parameters().protocols
+
+
+def _existing(protocols: Sequence[str] | None) -> Sequence[str]:
+    """Return the named protocols, by default those of params.yaml.
+
+    Raises:
+        Refusal: One of the named ones does not exist.
+    """
+    existing = yaml_names(PROTOCOLS)
+    unknown = [name for name in protocols or () if name not in existing]
+    if unknown:
+        raise Refusal(*(unknown_name("protocol", name, existing) for name in unknown))
+    return _named(protocols)

@@ -46,10 +46,12 @@ WRITERS = (
     *("runtime/", "config/", "data/", "records/", "training/checkpoints.py"),
     *("execution/dvc_lock.py", "terminal/doctor.py"),  # the lock file of DVC
     *("execution/inputs.py", "execution/verification.py"),  # what a report was made of
+    "execution/chosen_protocols.py",  # params.yaml while DVC runs
     "execution/experiments.py",  # the report of an experiment
     "execution/plans.py",
     "terminal/export.py",  # a report as one file
     "terminal/reference.py",  # tables of the docs
+    "terminal/new.py",  # a protocol
     "terminal/judge.py",  # the report on results from elsewhere
     "execution/cluster.py",  # the address of the last cluster, the null device
     "execution/ray.py",  # looks into shared folders

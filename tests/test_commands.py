@@ -44,6 +44,19 @@ def test_again_is_a_no_op_and_timing_is_there_even_where_the_report_was_kept(
     assert timing.read_bytes() == text
 
 
+def test_a_protocol_runs_that_params_does_not_name(copied, command):
+    parameters = copied / "params.yaml"
+    text = parameters.read_text().replace('["tiny"]', '["no_such"]  # mine')
+    parameters.write_text(text)
+    lock = (copied / "dvc.lock").read_bytes()
+    done = command(*RUN, "--protocol", "tiny", at=copied)
+    assert done.returncode == 0, done.stderr
+    assert "Data and pipelines are up to date." in done.stdout
+    assert parameters.read_text() == text
+    assert "no_such" in text
+    assert (copied / "dvc.lock").read_bytes() == lock
+
+
 def test_plan_prints_without_training(reproduced, checkout, monkeypatch, capsys):
     """In this process, as two more below: starting one takes longer than all else."""
     before = trained(checkout)

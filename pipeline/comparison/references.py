@@ -48,6 +48,21 @@ def references(pool: Arrays, data: Data, seeds: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def simple_error(sample: Arrays) -> float:
+    """Return the error (fraction) of the best reference classifier on a third of some examples.
+
+    Classes with one example are left out.
+    """
+    occurring = np.bincount(sample.labels, minlength=sample.classes)
+    kept = sample.take(np.flatnonzero(occurring[sample.labels] > 1))
+    present = int((occurring > 1).sum())
+    if present < 2:
+        return 0.0
+    size = min(max(present, 2 * len(kept.labels) // 3), len(kept.labels) - present)
+    data = Data(dataset="sample", train_size=size)
+    return 1 - float(references(kept, data, [0])["validation_accuracy"].max())
+
+
 def _used(seeds: Sequence[int], work: int) -> Sequence[int]:
     """Return the seeds that are scored, where one takes `work`."""
     if work <= LARGE:

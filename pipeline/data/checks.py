@@ -41,6 +41,18 @@ def collect_notes() -> Iterator[list[str]]:
         logger.removeHandler(handler)
 
 
+@contextmanager
+def ignore_notes() -> Iterator[None]:
+    """Print and collect nothing that data sources log: they are read again."""
+    handler = logging.NullHandler()
+    logger = logging.getLogger(LOGGER)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 class _Notes(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

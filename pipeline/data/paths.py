@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from pipeline.runtime.errors import Refusal
 from pipeline.runtime.project import in_original
 
 
@@ -14,6 +15,25 @@ def data_path(path: str) -> Path:
     """
     written = Path(os.path.expanduser(path))  # Path.expanduser raises for an unknown user
     return written if written.exists() else in_original(written)
+
+
+def path_in_settings(path: Path) -> str:
+    """Return a path as a protocol names it: relative inside the project, else absolute.
+
+    Raises:
+        Refusal: The name is not valid Unicode, so a settings file cannot hold it.
+    """
+    project = Path.cwd().resolve()
+    resolved = Path(os.path.abspath(path))
+    inside = resolved.is_relative_to(project)
+    written = str(resolved.relative_to(project)) if inside else str(resolved)
+    try:
+        written.encode()
+    except UnicodeEncodeError:
+        raise Refusal(
+            f"{printable(ascii(written))}: the name is not valid Unicode; expected another name"
+        ) from None
+    return written
 
 
 def cache_folder() -> Path:

@@ -69,14 +69,19 @@ def range_note(highest: float, white: float, is_settable: bool = True) -> str | 
     return f"{used}; set source.white to the level of white, such as {_likely(highest, white)}"
 
 
-def _likely(highest: float, white: float) -> str:
-    """Return a level of white below the present one.
+def likely_depth(highest: float, white: float) -> int:
+    """Return the bits of images whose highest level, above 1, is far below the level of white.
 
-    It is the highest of a usual depth, unless the highest of another depth is reached.
+    They are those of a usual depth, unless the highest level of another depth is reached.
     """
-    if highest <= 1:
-        return f"{highest:g}"
     reached = math.ceil(highest).bit_length()
     usual = [bits for bits in DEPTHS if bits >= reached and 2**bits - 1 < white]
-    depth = usual[0] if usual and highest < 2**reached - 1 else reached
+    return usual[0] if usual and highest < 2**reached - 1 else reached
+
+
+def _likely(highest: float, white: float) -> str:
+    """Return a level of white below the present one."""
+    if highest <= 1:
+        return f"{highest:g}"
+    depth = likely_depth(highest, white)
     return f"{2**depth - 1} ({depth} bits)"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.config.plan import Phase, last_plan
+from pipeline.execution.chosen_protocols import named_in_parameters
 from pipeline.execution.dvc_lock import keep_dvc_lock, release_dead_locks, repair_dvc_lock
 from pipeline.execution.stage import KEEP_GOING, Incomplete
 from pipeline.records.store import open_store
@@ -25,7 +26,7 @@ def reproduce(protocols: Sequence[str], keep_going: bool) -> dict[str, float]:
     """Bring every stage of the protocols up to date.
 
     Args:
-        protocols: Names of protocols in `params.yaml`.
+        protocols: Names of protocols, which `params.yaml` need not have.
         keep_going: Whether failed runs leave the report without them.
 
     Returns:
@@ -36,7 +37,7 @@ def reproduce(protocols: Sequence[str], keep_going: bool) -> dict[str, float]:
         Incomplete: A stage failed.
         KeyboardInterrupt: Control-C was pressed; DVC has ended.
     """
-    with exclusive_lock():
+    with exclusive_lock(), named_in_parameters(protocols):
         environment = os.environ | clear_stage_times()
         environment |= {KEEP_GOING: "1"} if keep_going else {}
         release_dead_locks()

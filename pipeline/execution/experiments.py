@@ -33,7 +33,7 @@ def run_studies(
     """Run these studies alone for every protocol.
 
     Args:
-        protocols: Names of protocols in `params.yaml`.
+        protocols: Names of protocols, which `params.yaml` need not have.
         studies: Names of studies.
         keep_going: Whether failed runs leave the report without them.
 
@@ -50,7 +50,10 @@ def run_studies(
     if problem := copy_problem():
         raise Refusal(f"run: {', '.join(studies)} alone: {problem}")
     name = _free_name(studies)
-    words = ["exp", "run", "--temp", "-n", name, "-S", f"studies=[{','.join(studies)}]"]
+    overrides = {"protocols": protocols, "studies": studies}
+    words = ["exp", "run", "--temp", "-n", name]
+    for key, names_given in overrides.items():
+        words += ["-S", f"{key}=[{','.join(names_given)}]"]
     store = open_store()
     if store.has_failures() and not keep_going:
         words.append("--force")  # DVC's cache may hold results without the runs that failed

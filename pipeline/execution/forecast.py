@@ -14,7 +14,7 @@ from pipeline.execution.order import images
 from pipeline.planning.overtuning import most_compared
 from pipeline.planning.phases import Choice, confirmation
 from pipeline.planning.protocols import document_of, value_of
-from pipeline.planning.rounds import Scores, explore
+from pipeline.planning.rounds import Read, Scores, explore
 from pipeline.planning.studies import Experiment, read_experiment
 from pipeline.records.store import Store, open_store
 from pipeline.runtime.errors import Refusal
@@ -48,15 +48,26 @@ def forecast(protocol: str, scores: Callable[[Store, Plan], Scores]) -> Forecast
         protocol: The name of the protocol.
         scores: Returns the validation scores of the runs of a plan that have ended.
     """
+
+    def read(tuned: Mapping[str, Any]) -> Experiment:
+        return read_experiment(protocol, tuned=tuned)
+
+    return forecast_of(protocol, read, scores)
+
+
+def forecast_of(protocol: str, read: Read, scores: Callable[[Store, Plan], Scores]) -> Forecast:
+    """Return the plans of a protocol that need not have a file.
+
+    Args:
+        protocol: The name of the protocol.
+        read: Returns the experiment with tuned values of its protocol.
+        scores: As for `forecast`.
+    """
     folder = ARTIFACTS / protocol
     store = open_store()
     digest = ""
     with contextlib.suppress(Refusal):
         digest = read_summary(folder / "data")["digest"]
-
-    def read(tuned: Mapping[str, Any]) -> Experiment:
-        return read_experiment(protocol, tuned=tuned)
-
     explored = explore(read, digest, {}, ahead=True)
     known: Plan | None = None
     while known != explored.plan:

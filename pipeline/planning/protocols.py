@@ -94,8 +94,23 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
     existing = yaml_names(root / PROTOCOLS)
     if name not in existing:
         raise Refusal(unknown_name(f"{PARAMETERS}: protocols", name, existing))
+    return with_overrides(name, read_yaml(root / PROTOCOLS / f"{name}.yaml"), parameters)
+
+
+def with_overrides(
+    name: str, document: dict[str, Any], parameters: Parameters
+) -> tuple[dict[str, Any], str]:
+    """Return the values of a protocol with overrides, and the names of their files for errors.
+
+    Args:
+        name: The name of the protocol.
+        document: What its file holds.
+        parameters: The overrides.
+
+    Raises:
+        Refusal: The file has a name of its own.
+    """
     path = PROTOCOLS / f"{name}.yaml"
-    document = read_yaml(root / path)
     if "name" in document:
         raise Refusal(f"{path}: name: unknown key; expected none: the file gives the name")
     document = {"name": name, **document}

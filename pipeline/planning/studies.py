@@ -113,18 +113,38 @@ def read_experiment(
     Raises:
         Refusal: A file is invalid; the error has one line for each mistake in any of the files.
     """
+    document, source = document_of(name, read_parameters(root), root)
+    return experiment_of(document, source, root, tuned)
+
+
+def experiment_of(
+    document: dict[str, Any],
+    source: str,
+    root: Path = Path(),
+    tuned: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """Return the experiment of a protocol that need not have a file, with its studies.
+
+    Args:
+        document: The values of the protocol, overrides applied.
+        source: The names of their files, for errors.
+        root: The folder of the project.
+        tuned: As for `read_experiment`.
+
+    Raises:
+        Refusal: As for `read_experiment`.
+    """
     parameters = read_parameters(root)
-    document, source = document_of(name, parameters, root)
     written = resolved(document, source)
     tuning = tuned_baseline(written, Path(source))
     protocol = overridden(written, dict(tuned), source) if tuned else written
-    _require_network(protocol, source)
+    require_network(protocol, source)
     names = _study_names(protocol, parameters, root)
     studies: list[Study] = []
     errors: list[str] = []
     for study in names:
         try:
-            studies.append(_read_study(study, protocol, root, bool(tuned)))
+            studies.append(read_study(study, protocol, root, bool(tuned)))
         except Refusal as refusal:
             errors += refusal.lines
     if errors:
@@ -164,7 +184,7 @@ def untuned_study(experiment: Experiment) -> Study | None:
     return Study(TUNING, "What has tuning the baseline changed?", tuple(arms))
 
 
-def _require_network(protocol: Protocol, source: str) -> None:
+def require_network(protocol: Protocol, source: str) -> None:
     """Check that the network of the protocol can be built for its data.
 
     Raises:
@@ -204,7 +224,19 @@ def _fits(study: str, protocol: Protocol, root: Path) -> bool:
     return not isinstance(protocols, list) or protocol.name in protocols
 
 
-def _read_study(name: str, protocol: Protocol, root: Path, is_tuned: bool) -> Study:
+def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: bool = False) -> Study:
+    """Read a study under a protocol.
+
+    Args:
+        name: The name of its file, without the suffix.
+        protocol: The protocol, resolved.
+        root: The folder of the project.
+        is_tuned: Whether the protocol has tuned values.
+
+    Raises:
+        Refusal: The file is invalid, or an arm cannot act under this protocol; a line for each
+            mistake.
+    """
     path = EXPERIMENTS / f"{name}.yaml"
     checked(_Name, {"study": name}, path)
     if name in (TUNING, OVERTUNING):

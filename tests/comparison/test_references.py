@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.comparison import references as module
-from pipeline.comparison.references import COLUMNS, references
+from pipeline.comparison.references import COLUMNS, references, simple_error
 from pipeline.config.run import Data
 from pipeline.data import sources
 from pipeline.data.arrays import Arrays
@@ -90,3 +90,13 @@ def test_constant_images_and_labels_of_one_class_have_scores() -> None:
     counts = table["seed"].value_counts()
     assert set(counts) == {2, 3}
     assert set(table["validation_accuracy"]) == {0.5}
+
+
+def test_the_error_of_a_sample_is_that_of_the_best_classifier() -> None:
+    digits = sources.read("digits", {}).pool
+    sample = digits.take(hold_out(digits.labels, 0.5)[0])
+    assert 0.01 < simple_error(sample) < 0.08
+    noise = np.random.default_rng(0).integers(0, 256, (300, 1, 4, 4), np.uint8)
+    labels = np.arange(300) % 2
+    assert 0.35 < simple_error(Arrays(noise, labels, 2)) < 0.65
+    assert simple_error(Arrays(noise[:3], np.array([0, 0, 1]), 2)) == 0.0

@@ -133,8 +133,8 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
         return (
             f"Validation accuracy still rises by more than {margin} over the last third of "
             f"training: {_names(data, _sorted(known)[::-1], _change(data))}. Look at the learning "
-            f"curves. Train longer: `dvc exp run -S training.epochs={2 * epochs}`; if accuracy "
-            "falls early in a curve, try a weaker setting."
+            f"curves. Train longer: `training.epochs: {2 * epochs}` in {_epochs_file(data)}; if "
+            "accuracy falls early in a curve, try a weaker setting."
         )
     most = max(rows, key=lambda row: row["value"])
     return (
@@ -274,6 +274,12 @@ def _protocol_file(data: ReportData) -> str:
 def _tune_file(data: ReportData) -> str:
     """Return the file with the search spaces of the baseline."""
     return PARAMETERS if "tune" in data.confirmation.overridden else _protocol_file(data)
+
+
+def _epochs_file(data: ReportData) -> str:
+    """Return the file with the number of epochs."""
+    is_overridden = "training.epochs" in data.confirmation.overridden
+    return PARAMETERS if is_overridden else _protocol_file(data)
 
 
 def _study_files(rows: Rows) -> str:

@@ -1,0 +1,84 @@
+"""Look at images and labels in NumPy files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data import sources
+from pipeline.data.checks import require_examples
+from pipeline.data.inspection.found import Found, Wanted, class_warnings, sample_of
+from pipeline.data.numpy_files import ArrayFile, list_arrays
+from pipeline.data.paths import path_in_settings
+from pipeline.data.white import USED, likely_depth
+from pipeline.runtime.errors import Refusal
+
+DATASET = "array_files"
+FULL = {"uint8": 255.0, "uint16": 65535.0}
+MOST_LEVELS = 1_000_000_000  # values whose highest is looked for
+
+
+def inspect_arrays(images: Path, labels: Path | None, wanted: Wanted) -> Found:
+    """Return what is in an .npz file, or in an .npy file of images and one of labels.
+
+    Raises:
+        Refusal: The arrays are not images with a label each.
+    """
+    reasons: dict[str, str] = {}
+    source: dict[str, object] = {}
+    if labels is None:
+        source["path"] = path_in_settings(images)
+    else:
+        source |= _pair(images, labels)
+    if wanted.layout:
+        source["layout"] = wanted.layout
+    if wanted.flips_keep_labels:
+        source["flips_keep_labels"] = True
+    file = list_arrays(images).get("images" if labels is None else "")
+    white, reasons["white"] = _white(file, wanted) if file else (None, "")
+    if white is not None:
+        source["white"] = white
+    info = sources.describe(DATASET, source)
+    splits = sources.read(DATASET, source)
+    require_examples(splits)
+    chosen = sample_of(splits.pool.labels)
+    occurring = np.bincount(splits.pool.labels, minlength=info.classes).tolist()
+    counts = {str(label): count for label, count in enumerate(occurring)}
+    height, width = sorted(info.shape[1:])
+    return Found(
+        dataset=DATASET,
+        source=source,
+        reasons=reasons,
+        is_image=True,
+        counts=counts,
+        validation=len(splits.validation.labels) if splits.validation else 0,
+        test=len(splits.test.labels) if splits.test else 0,
+        shape=info.shape,
+        sizes=(),
+        facts=(f"short axis: {height} pixels", f"long axis: {width} pixels"),
+        warnings=tuple(class_warnings(counts)),
+        sample=splits.pool.take(chosen),
+        flips_keep_labels=wanted.flips_keep_labels,
+    )
+
+
+def _pair(images: Path, labels: Path) -> dict[str, str]:
+    if not labels.is_file():
+        raise Refusal(f"{labels}: missing; expected the labels of {images.name}, or --labels FILE")
+    return {"images": path_in_settings(images), "labels": path_in_settings(labels)}
+
+
+def _white(file: ArrayFile, wanted: Wanted) -> tuple[float | None, str]:
+    """Return the level that becomes 1, None for that of the type, and why."""
+    if wanted.white is not None:
+        return wanted.white, "as asked for"
+    name, kind = file.dtype.name, file.dtype.kind
+    if name == "uint8" or kind not in "iuf" or np.prod(file.shape) > MOST_LEVELS:
+        return None, ""
+    highest = float(file.read().max(initial=0))
+    if not np.isfinite(highest) or highest <= 1 + 1e-6:
+        return (1.0, "levels are 0 and 1") if kind in "iu" and highest > 0 else (None, "")
+    full = FULL.get(name)
+    if full and highest >= USED * full:
+        return None, ""
+    depth = 8 if highest <= FULL["uint8"] else likely_depth(highest, FULL["uint16"] + 1)
+    return float(2**depth - 1), f"levels up to {highest:g}: {depth} bits"

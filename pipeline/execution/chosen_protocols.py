@@ -1,0 +1,65 @@
+"""Reproduce protocols that `params.yaml` does not name, and leave the file as it was.
+
+DVC takes the stages from the list of protocols in that file alone. It names the chosen ones while
+DVC runs. What it held is kept beside the lock of the run: after a kill, the next run restores it.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ruamel.yaml import YAML
+
+from pipeline.config.parameters import PARAMETERS, read_parameters
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import read_sealed, write_bytes, write_sealed
+from pipeline.runtime.locks import RUN_LOCK, exclusive_lock
+
+KEPT = RUN_LOCK.with_name("params.json")
+
+
+@contextmanager
+def named_in_parameters(protocols: Sequence[str]) -> Iterator[None]:
+    """Name these protocols alone in `params.yaml` while the context lasts."""
+    if list(read_parameters().protocols) == list(protocols):
+        yield
+        return
+    before = PARAMETERS.read_bytes()
+    during = _naming(before, protocols)
+    write_sealed(KEPT, {"before": before.decode(), "during": during.decode()})
+    write_bytes(PARAMETERS, during)
+    try:
+        yield
+    finally:
+        _restore()
+
+
+def restore_parameters() -> None:
+    """Restore `params.yaml` after a run that was killed; leave it where it was edited since.
+
+    Raises:
+        Refusal: A run is in progress.
+    """
+    if KEPT.exists():
+        with exclusive_lock():
+            _restore()
+
+
+def _restore() -> None:
+    try:
+        kept = read_sealed(KEPT)
+    except Refusal:  # damaged by a power failure
+        kept = {}
+    if kept and PARAMETERS.read_bytes() == kept["during"].encode():
+        write_bytes(PARAMETERS, kept["before"].encode())
+    KEPT.unlink(missing_ok=True)
+
+
+def _naming(content: bytes, protocols: Sequence[str]) -> bytes:
+    """Return `params.yaml` with another list of protocols, its comments kept."""
+    yaml = YAML()
+    document = yaml.load(content.decode())
+    document["protocols"] = list(protocols)
+    buffer = io.BytesIO()
+    yaml.dump(document, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,76 @@
+"""Find the studies that apply under a protocol, and count their runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.config.plan import BASELINE
+from pipeline.config.validation import unknown_name
+from pipeline.config.yaml_files import yaml_names
+from pipeline.planning.overtuning import most_compared, overtuning_study
+from pipeline.planning.proposal import StudyRuns
+from pipeline.planning.protocols import EXPERIMENTS, Protocol
+from pipeline.planning.studies import Experiment, Study, read_study
+from pipeline.runtime.errors import Refusal
+
+OF_IMAGES = ("dropout", "augmentation", "weight_decay", "mixup", "label_smoothing")
+OF_MIRRORED = ("dropout", "flip_and_shift", "weight_decay", "mixup", "label_smoothing")
+OF_ROWS = ("dropout", "weight_decay", "mixup", "label_smoothing", "input_noise")
+
+
+def applicable(
+    protocol: Protocol, names: Sequence[str], root: Path = Path()
+) -> dict[str, StudyRuns]:
+    """Return the runs of those studies that exist and whose arms can act, in order.
+
+    Raises:
+        Refusal: None of them can; the error is that of the first.
+    """
+    found, refusals = {}, []
+    existing = yaml_names(root / EXPERIMENTS)
+    for name in names:
+        if name not in existing:
+            continue
+        try:
+            found[name] = runs_of(read_study(name, protocol, root), protocol)
+        except Refusal as refusal:
+            refusals.append(refusal)
+    if refusals and not found:
+        raise refusals[0]
+    if not found:
+        raise Refusal(f"{EXPERIMENTS}: none of {', '.join(names)}; expected a study, or --studies")
+    return found
+
+
+def required_studies(
+    protocol: Protocol, names: Sequence[str], root: Path = Path()
+) -> dict[str, StudyRuns]:
+    """Return the runs of studies that a user has named.
+
+    Raises:
+        Refusal: One does not exist, or an arm cannot act.
+    """
+    existing = yaml_names(root / EXPERIMENTS)
+    unknown = [name for name in names if name not in existing]
+    if unknown:
+        raise Refusal(*(unknown_name("--studies", name, existing) for name in unknown))
+    return {name: runs_of(read_study(name, protocol, root), protocol) for name in names}
+
+
+def runs_of(study: Study, protocol: Protocol) -> StudyRuns:
+    """Return how many runs a study has at most, apart from those of the baseline."""
+    if study.kind != "comparison":
+        groups = study.ensemble or study.variance
+        models = study.ensemble.size if study.ensemble else 1
+        runs = (groups.groups if groups else 0) * models * len(study.arms)
+        return StudyRuns(explored=0, confirmed=0, arms=0, other=runs)
+    several = [arm for arm in study.arms if len(arm.trials) > 1]
+    others = {arm.against for arm in several} - {arm.name for arm in several}
+    references = others - {BASELINE}
+    choice = {study.name: {arm.name: most_compared(arm) for arm in study.arms}}
+    compared = overtuning_study(Experiment(protocol, (study,)), choice)
+    added = [arm for arm in compared.arms if arm.against != BASELINE] if compared else []
+    return StudyRuns(
+        explored=sum(len(arm.trials) for arm in several) + len(references),
+        confirmed=len(study.arms) - 1 + len(added),
+        arms=len(study.arms) - 1,
+    )

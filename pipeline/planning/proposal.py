@@ -1,0 +1,645 @@
+"""Propose the values of a protocol from a description of the data, a speed and some minutes.
+
+Nothing is read or trained here: the same inputs give the same protocol, with a reason for each
+value.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from pipeline.data.inspection.found import Found
+from pipeline.runtime.errors import Refusal
+
+NETWORKS = ("cnn", "mlp", "resnet")
+Speeds = Callable[["Network"], "Speed"]
+
+# Splits
+SHARES = ((300, 0.3), (math.inf, 0.2))  # examples below which a share is held out for the test
+ENOUGH_TEST = 10_000  # examples that resolve a standard error of a third of a point at 10 % error
+# Training
+WIDTHS = ((1000, 64), (10_000, 128), (math.inf, 256))  # of a perceptron
+BATCHES = ((100, 10), (500, 20), (2000, 32), (10_000, 64), (math.inf, 128))
+UPDATES = 25  # wanted, times the square root of the number of training examples
+FEW_UPDATES = 200  # fewest that are wanted
+EPOCHS = (2, 100)  # fewest and most
+SURPLUS = 2  # times the wanted updates, where the minutes allow
+POINTS = (10, 5, 3)  # of the learning curve
+SCORED = 0.2  # share of a run that scoring may take
+TUNED = 4  # the search space of the learning rate: from 1/4 to 4 times the value
+TUNED_POINTS = 5
+RATES = {"mlp": 0.03, "imported": 0.001}  # learning rates; 0.05 for networks with batch norm
+RATE = 0.05
+# Differences that matter
+PART = 10  # of the expected error
+MARGINS = (0.002, 0.02)
+MOST_MARGIN = 0.05
+STEPS = (1, 2, 5)  # digits of a margin
+EASY = 0.005  # error of a simple classifier
+# Minutes
+STAGES = 40.0  # seconds besides training: starts of stages, tables, figures
+AFTER = 0.13  # seconds of a run, after its training: reading, predicting, mirroring
+ARMS = 1.3  # mean cost of training, in that of the baseline; augmentation is the slowest
+EQUIPPED = 0.2  # seconds to equip a network, check it and count its operations
+WIDENED = 1.3  # runs of exploration, with those of widened spaces
+PASSES = 8  # mean forward passes of a confirmation run over validation and test images
+FEWEST_EXAMPLES = (1000, 100)  # training examples: usually, and where the minutes are few
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The values that a user has chosen; None for one to propose.
+
+    Attributes:
+        minutes: From the command to the report.
+        network: The name of a network of Gapwise.
+        imported: A network of the user's own, as module:Class.
+        arguments: What its class is given.
+        studies: Names of studies, in order.
+    """
+
+    minutes: float = 30.0
+    network: str | None = None
+    imported: str | None = None
+    arguments: Mapping[str, Any] | None = None
+    train_size: int | None = None
+    test_fraction: float | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    learning_rate: float | None = None
+    exploration: int | None = None
+    confirmation: int | None = None
+    margin: float | None = None
+    studies: tuple[str, ...] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the chosen values as a protocol has them."""
+        sections = {
+            "data": ("train_size", "test_fraction"),
+            "training": ("batch_size", "epochs", "learning_rate"),
+            "seeds": ("exploration", "confirmation"),
+        }
+        values: dict[str, Any] = {
+            section: {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
+            for section, keys in sections.items()
+        }
+        return values if self.margin is None else values | {"margin": self.margin}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that may be proposed, with the size of images and batches that it is timed with.
+
+    Attributes:
+        model: The settings, as in the protocol.
+        size: Pixels to which the source resizes images; None where it does not.
+        batch_size: Examples of an update.
+    """
+
+    model: Mapping[str, Any]
+    size: int | None
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds that parts of a run take, with all workers busy.
+
+    Attributes:
+        start: What every run takes, however short it is.
+        update: One update.
+        score: The forward pass of one example.
+    """
+
+    start: float
+    update: float
+    score: float
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """How many runs a study has, apart from the baseline's.
+
+    Attributes:
+        explored: Settings that are tried on every exploration seed.
+        confirmed: At most so many settings are trained on every confirmation seed.
+        arms: Arms that are compared.
+        other: Runs whose number does not depend on seeds, as those of ensembles.
+    """
+
+    explored: int
+    confirmed: int
+    arms: int
+    other: int = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of a protocol, by its dotted key, and why it was chosen ("" for none)."""
+
+    key: str
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A protocol with reasons.
+
+    Attributes:
+        choices: Its values, in the order of the file.
+        training_minutes: Of all runs together, with these workers.
+        minutes: From the command to the report.
+        updates: Those of a run.
+        warnings: What limits the results, a line each.
+    """
+
+    choices: tuple[Choice, ...]
+    training_minutes: float
+    minutes: float
+    updates: int
+    warnings: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the values as a protocol has them, sections as mappings."""
+        values: dict[str, Any] = {}
+        for choice in self.choices:
+            section, _, key = choice.key.partition(".")
+            if key:
+                values.setdefault(section, {})[key] = choice.value
+            else:
+                values[section] = choice.value
+        return values
+
+
+@dataclass(frozen=True)
+class Splits:
+    """How many examples each split has; `train` is the most that there is for it."""
+
+    train: int
+    validation: int
+    test: int
+    test_fraction: float | None
+
+
+@dataclass(frozen=True)
+class Level:
+    """How thorough a report is: numbers of studies and of seeds."""
+
+    studies: int
+    exploration: int
+    confirmation: int
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A combination of values, and the seconds that it takes."""
+
+    network: Network
+    level: Level
+    studies: tuple[str, ...]
+    train: int
+    validation: int | None
+    epochs: int
+    points: int
+    run_seconds: float
+    runs: int
+    training_seconds: float
+    seconds: float
+
+    @property
+    def updates(self) -> int:
+        return self.epochs * (self.train // self.network.batch_size)
+
+
+FULL = (Level(5, 3, 16), Level(4, 2, 12), Level(3, 2, 12), Level(3, 2, 8), Level(2, 2, 8))
+LEAN = (Level(2, 2, 6), Level(1, 2, 6), Level(1, 1, 6))
+# Share of the wanted updates, levels, index of the fewest examples
+ATTEMPTS = ((0.7, FULL, 0), (0.5, FULL, 0), (0.5, FULL, 1), (0.5, LEAN, 1), (0.25, LEAN, 1))
+
+
+def splits_of(found: Found, choices: Choices) -> Splits:
+    """Return the sizes of the splits: of few examples a fifth each for validation and test.
+
+    More than `ENOUGH_TEST` examples resolve nothing that seeds would not blur, so of a million
+    examples one in a hundred is held out.
+
+    Raises:
+        Refusal: There are too few examples for these splits.
+    """
+    total, classes = found.examples, len(found.counts)
+    share = next(share for below, share in SHARES if total < below)
+    part = max(classes, round(min(share * total, ENOUGH_TEST)))
+    fraction = None
+    test = found.test
+    if not test:
+        fraction = choices.test_fraction or float(f"{part / total:.3g}")
+        test = total - round(total * (1 - fraction))
+    left = total - (0 if found.test else test)
+    validation = found.validation or part
+    train = left - (0 if found.validation else validation)
+    if train < max(2, classes):
+        raise Refusal(
+            f"{total} {found.noun} in {classes} classes: too few for training, validation and "
+            f"test; expected >= {3 * max(2, classes)}"
+        )
+    return Splits(train, validation, test, fraction)
+
+
+def networks(found: Found, splits: Splits, choices: Choices) -> tuple[Network, ...]:
+    """Return the networks that fit the data, the best first and the cheapest last."""
+    train = choices.train_size or splits.train
+    batch = choices.batch_size or next(size for below, size in BATCHES if train < below)
+    batch = min(batch, max(2, train))
+    sizes: tuple[int | None, ...] = found.sizes or (None,)
+    settings = _models(found, train, choices)
+    first, *smaller = sizes
+    of_first = [Network(model, first, batch) for model in settings]
+    return (*of_first, *(Network(settings[-1], size, batch) for size in smaller))
+
+
+def _models(found: Found, train: int, choices: Choices) -> list[dict[str, Any]]:
+    if choices.imported:
+        given = {"arguments": dict(choices.arguments)} if choices.arguments else {}
+        return [{"import": choices.imported, **given}]
+    side = min(found.shape[1:])
+    stages = max(1, min(3, int(math.log2(max(side, 2))) - 1))
+    plain = {"name": "cnn", "hidden": 64}
+    residual = {"name": "resnet", "blocks": 1, "hidden": 64}
+    if choices.network == "mlp" or (choices.network is None and not found.is_image):
+        width = next(width for below, width in WIDTHS if train < below)
+        return [{"name": "mlp", "hidden": [width, width]}, {"name": "mlp", "hidden": [32]}]
+    wide, narrow = [16, 32, 64][:stages], [8, 16, 32][:stages]
+    plain_stages = max(1, min(2, stages))
+    large = {**plain, "widths": [16, 32][:plain_stages]}
+    small = {**plain, "widths": [8, 16][:plain_stages]}
+    if choices.network == "cnn" or (choices.network is None and train <= 500):
+        return [large, small]
+    ladder = [{**residual, "widths": wide}, {**residual, "widths": narrow}]
+    ladder = ladder if train > 5000 else ladder[1:]
+    return ladder if choices.network == "resnet" else [*ladder, small]
+
+
+def expected_margin(error: float, test: int) -> float:
+    """Return the largest difference that does not matter: a tenth of the error to be expected.
+
+    It is at least one test image, as far as that is not too coarse for a margin.
+
+    Args:
+        error: The error (fraction) of a simple classifier.
+        test: The number of test examples.
+    """
+    low, high = MARGINS
+    of_error = _nice(min(max(error / PART, low), high))
+    return min(MOST_MARGIN, max(of_error, _nice(1 / test, up=True)))
+
+
+def _nice(value: float, up: bool = False) -> float:
+    """Return the nearest 1, 2 or 5 times a power of ten, or the next above."""
+    power = math.floor(math.log10(value))
+    steps = [
+        Fraction(step) * Fraction(10) ** place
+        for place in (power - 1, power, power + 1)
+        for step in STEPS
+    ]
+    if up:
+        return float(next(step for step in steps if step >= Fraction(value) * Fraction(999, 1000)))
+    return float(min(steps, key=lambda step: abs(math.log(step) - math.log(value))))
+
+
+def propose(
+    found: Found,
+    choices: Choices,
+    speeds: Speeds,
+    studies: Mapping[str, StudyRuns],
+    workers: int,
+    error: float,
+    required: Callable[[int], int],
+) -> Proposal:
+    """Return the protocol for these data and minutes.
+
+    The minutes decide, in this order, on the studies and seeds, the length of a run, the network,
+    and the number of training examples.
+
+    Args:
+        found: The data.
+        choices: What the user has chosen.
+        speeds: Returns the speed of a network; called only for those that are considered.
+        studies: The runs of the studies that apply, the most useful first.
+        workers: Runs at a time.
+        error: The error (fraction) of a simple classifier on these data.
+        required: Returns the fewest confirmation seeds with which as many arms can be told apart.
+
+    Raises:
+        Refusal: The minutes are too few; the error names the fewest that suffice.
+    """
+    splits = splits_of(found, choices)
+    search = _Search(found, choices, speeds, studies, workers, required, splits)
+    tried = search.best()
+    margin = choices.margin or expected_margin(error, splits.test)
+    return Proposal(
+        choices=tuple(_choices(found, choices, splits, tried, margin, error, workers)),
+        training_minutes=tried.training_seconds / 60,
+        minutes=tried.seconds / 60,
+        updates=tried.updates,
+        warnings=tuple(_warnings(found, choices, splits, tried, margin, error)),
+    )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Search the values that the minutes allow."""
+
+    found: Found
+    choices: Choices
+    speeds: Speeds
+    studies: Mapping[str, StudyRuns]
+    workers: int
+    required: Callable[[int], int]
+    splits: Splits
+
+    def best(self) -> _Tried:
+        """Return the first combination, in the order of preference, that the minutes allow.
+
+        Raises:
+            Refusal: They allow none.
+        """
+        candidates = networks(self.found, self.splits, self.choices)
+        for share, levels, thrift in ATTEMPTS:
+            for network in candidates:
+                for train in self._train_sizes(network, FEWEST_EXAMPLES[thrift]):
+                    for level in levels:
+                        tried = self._within(network, train, level, share)
+                        if tried:
+                            return tried
+        fewest = self._fewest_minutes(candidates)
+        raise Refusal(
+            f"--minutes {self.choices.minutes:g}: too few for these data; expected >= {fewest:g}"
+        )
+
+    def _fewest_minutes(self, candidates: Sequence[Network]) -> float:
+        share, levels, thrift = ATTEMPTS[-1]
+        seconds = [
+            self._tried(network, train, level, self._fewest_epochs(network, train, share)).seconds
+            for network in candidates
+            for train in self._train_sizes(network, FEWEST_EXAMPLES[thrift])
+            for level in levels
+        ]
+        return math.ceil(2 * min(seconds) / 60 + 0.01) / 2
+
+    def _train_sizes(self, network: Network, fewest: int) -> list[int]:
+        """Return numbers of training examples, multiples of the batch size, the most first."""
+        if self.choices.train_size:
+            return [self.choices.train_size]
+        classes, batch = len(self.found.counts), network.batch_size
+        size, sizes = self.splits.train, []
+        while size == self.splits.train or size >= max(fewest, 10 * classes):
+            whole = size - size % batch
+            sizes.append(whole if whole >= classes else size)
+            size //= 2
+        return sizes
+
+    def _wanted_epochs(self, network: Network, train: int) -> int:
+        per_epoch = train // network.batch_size
+        wanted = math.ceil(max(FEW_UPDATES, UPDATES * math.sqrt(train)) / per_epoch)
+        return min(max(wanted, EPOCHS[0]), EPOCHS[1])
+
+    def _fewest_epochs(self, network: Network, train: int, share: float) -> int:
+        if self.choices.epochs:
+            return self.choices.epochs
+        return max(EPOCHS[0], math.ceil(share * self._wanted_epochs(network, train)))
+
+    def _within(self, network: Network, train: int, level: Level, share: float) -> _Tried | None:
+        """Return the combination with as many epochs as the minutes allow; None for too few."""
+        fewest = self._fewest_epochs(network, train, share)
+        limit = 60 * self.choices.minutes
+        tried = self._tried(network, train, level, fewest)
+        if tried.seconds > limit:
+            return None
+        if self.choices.epochs:
+            return tried
+        one_more = self._tried(network, train, level, fewest + 1).seconds - tried.seconds
+        most = SURPLUS * self._wanted_epochs(network, train)
+        affordable = fewest + int((limit - tried.seconds) / max(one_more, 1e-9))
+        epochs = min(affordable, max(fewest, min(most, EPOCHS[1])))
+        longest = self._tried(network, train, level, epochs)
+        while longest.seconds > limit:  # a longer run may have more points on its curve
+            epochs -= 1
+            longest = self._tried(network, train, level, epochs)
+        return longest
+
+    def _tried(self, network: Network, train: int, level: Level, epochs: int) -> _Tried:
+        speed = self.speeds(network)
+        names = self.choices.studies or tuple(self.studies)[: level.studies]
+        chosen = [self.studies[name] for name in names]
+        arms = sum(study.arms for study in chosen) + 1  # and the values before tuning
+        exploration = self.choices.exploration or level.exploration
+        confirmation = self.choices.confirmation or max(level.confirmation, self.required(arms))
+        explored = TUNED_POINTS + sum(study.explored for study in chosen)
+        confirmed = 2 + sum(study.confirmed for study in chosen)
+        other = sum(study.other for study in chosen)
+        runs = exploration * explored + confirmation * confirmed + other
+        validation = self._validation(train)
+        held = validation or self.splits.train + self.splits.validation - train
+        training = epochs * (train // network.batch_size) * speed.update
+        points = next(
+            (count for count in POINTS if count * (train + held) * speed.score < SCORED * training),
+            POINTS[-1],
+        )
+        scoring = (min(points, epochs) * (train + held) + held) * speed.score
+        run = speed.start + EQUIPPED + ARMS * training + scoring
+        at_once = min(self.workers, runs)
+        fresh = confirmation * confirmed + other
+        trained = (WIDENED * exploration * explored + fresh) * run
+        scored = train + PASSES * (held + self.splits.test)
+        predicted = fresh * scored * speed.score
+        return _Tried(
+            network=network,
+            level=Level(len(names), exploration, confirmation),
+            studies=tuple(names),
+            train=train,
+            validation=validation,
+            epochs=epochs,
+            points=points,
+            run_seconds=run,
+            runs=runs,
+            training_seconds=runs * run / at_once,
+            seconds=STAGES + AFTER * runs + (trained + predicted) / at_once,
+        )
+
+    def _validation(self, train: int) -> int | None:
+        """Return the number of validation examples, None for all that training leaves."""
+        if self.found.validation:
+            return None
+        left = self.splits.train + self.splits.validation - train
+        wanted = min(self.splits.validation, max(FEWEST_EXAMPLES[0], train))
+        return None if left <= 1.5 * wanted else wanted
+
+
+def _choices(
+    found: Found,
+    choices: Choices,
+    splits: Splits,
+    tried: _Tried,
+    margin: float,
+    error: float,
+    workers: int,
+) -> list[Choice]:
+    return [
+        *_source_choices(found, tried),
+        *_data_choices(found, choices, splits, tried),
+        *_model_choices(found, choices, tried),
+        *_training_choices(choices, tried),
+        *_report_choices(found, choices, splits, tried, margin, error, workers),
+    ]
+
+
+def _source_choices(found: Found, tried: _Tried) -> list[Choice]:
+    rows = [
+        Choice(f"source.{key}", value, found.reasons.get(key, ""))
+        for key, value in found.source.items()
+    ]
+    if tried.network.size is None:
+        return rows
+    why = found.reasons.get("size", "")
+    if tried.network.size != found.sizes[0]:
+        why = f"{found.sizes[0]} pixels take too long for the minutes"
+    return [*rows, Choice("source.size", tried.network.size, why)]
+
+
+def _data_choices(found: Found, choices: Choices, splits: Splits, tried: _Tried) -> list[Choice]:
+    rows = [Choice("data.dataset", found.dataset, "")]
+    if splits.test_fraction is not None:
+        reason = (
+            "as asked for"
+            if choices.test_fraction
+            else f"{splits.test:,} of {found.examples:,} {found.noun}, held out once; one is "
+            f"{100 / splits.test:.2g} points of accuracy"
+        )
+        rows.append(Choice("data.test_fraction", splits.test_fraction, reason))
+    rows.append(Choice("data.train_size", tried.train, _train_reason(choices, splits, tried)))
+    if tried.validation is not None:
+        reason = "more would cost time and change no choice"
+        rows.append(Choice("data.validation_size", tried.validation, reason))
+    return rows
+
+
+def _train_reason(choices: Choices, splits: Splits, tried: _Tried) -> str:
+    batch = tried.network.batch_size
+    if choices.train_size:
+        return "as asked for"
+    if tried.train < splits.train - batch:
+        return (
+            f"of {splits.train:,} that are left: all would take too long for the minutes; another "
+            "part of them at every seed"
+        )
+    if tried.train % batch == 0:
+        return f"what validation and test leave, in whole batches of {batch}"
+    return "what validation and test leave"
+
+
+def _model_choices(found: Found, choices: Choices, tried: _Tried) -> list[Choice]:
+    shape = "x".join(map(str, found.shape))
+    reason = (
+        "as asked for"
+        if choices.imported or choices.network
+        else f"for {tried.train:,} examples of {shape}"
+    )
+    keys = tried.network.model.items()
+    return [
+        Choice(f"model.{key}", value, reason if number == 0 else "")
+        for number, (key, value) in enumerate(keys)
+    ]
+
+
+def _training_choices(choices: Choices, tried: _Tried) -> list[Choice]:
+    model = tried.network.model
+    name = str(model.get("name", "imported"))
+    rate = choices.learning_rate or RATES.get(name, RATE)
+    rows = [Choice("training.learning_rate", rate, "the middle of the range below")]
+    if name == "imported":
+        reason = "trains most networks at this learning rate"
+        rows.append(Choice("training.optimizer", {"name": "adam"}, reason))
+    updates = tried.train // tried.network.batch_size
+    epochs = (
+        "as asked for"
+        if choices.epochs
+        else f"{tried.updates:,} updates of a run, {updates:,} an epoch: what the minutes allow, "
+        "at most what so many examples need"
+    )
+    rows += [
+        Choice("training.epochs", tried.epochs, epochs),
+        Choice("training.batch_size", tried.network.batch_size, "by the number of examples"),
+    ]
+    if tried.points != POINTS[0]:
+        rows.append(Choice("training.curve_points", tried.points, "scoring more takes too long"))
+    return rows
+
+
+def _report_choices(
+    found: Found,
+    choices: Choices,
+    splits: Splits,
+    tried: _Tried,
+    margin: float,
+    error: float,
+    workers: int,
+) -> list[Choice]:
+    name = str(tried.network.model.get("name", "imported"))
+    rate = choices.learning_rate or RATES.get(name, RATE)
+    low, high = (float(f"{value:.4g}") for value in (rate / TUNED, rate * TUNED))
+    space = {"log": [low, high], "points": TUNED_POINTS}
+    tuned = "the baseline is tuned first; the range is widened where its end is best"
+    noise = math.sqrt(max(error, 1 / splits.test) / splits.test)
+    reason = (
+        "as asked for"
+        if choices.margin
+        else f"a simple classifier has {100 * error:.2g} % error: a tenth of it, or one of "
+        f"{splits.test:,} test {found.noun}; two networks that disagree on {100 * error:.2g} % "
+        f"differ by {100 * noise:.2g} points by chance (one standard error)"
+    )
+    seeds = f"fresh seeds, from which all results come: {tried.runs:,} runs in all"
+    return [
+        Choice("tune.training.learning_rate", space, tuned),
+        Choice("seeds.exploration", tried.level.exploration, "on which settings are chosen"),
+        Choice("seeds.confirmation", tried.level.confirmation, seeds),
+        Choice("margin", margin, reason),
+        Choice("studies", list(tried.studies), _studies_reason(found)),
+        Choice(
+            "seconds_per_run",
+            float(f"{tried.run_seconds:.3g}"),
+            f"measured here, with {workers} runs at a time",
+        ),
+    ]
+
+
+def _studies_reason(found: Found) -> str:
+    if not found.is_image:
+        return "what applies to rows of a table"
+    if found.flips_keep_labels:
+        return "what applies to images whose mirror images keep their label"
+    return "what applies to images; flips too if mirror images keep their label: --flips"
+
+
+def _warnings(
+    found: Found, choices: Choices, splits: Splits, tried: _Tried, margin: float, error: float
+) -> list[str]:
+    lines = list(found.warnings)
+    if error < EASY:
+        lines.append(
+            f"a simple classifier has {100 * error:.2g} % error: there is hardly a gap to close; "
+            "fewer training examples (--train-size) leave one"
+        )
+    if tried.updates < FEW_UPDATES:
+        lines.append(
+            f"{tried.updates} updates of a run are few: networks may not be trained to the end; "
+            f"expected --minutes {2 * choices.minutes:g}, or --epochs {2 * tried.epochs}"
+        )
+    if margin < 1 / splits.test:
+        lines.append(
+            f"the margin of {100 * margin:.2g} points is below one of {splits.test} test "
+            f"{found.noun} ({100 / splits.test:.2g} points): no arm can be equivalent"
+        )
+    return lines

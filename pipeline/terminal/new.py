@@ -1,0 +1,234 @@
+"""Print and write the output of `gapwise new`: a protocol for data that none names yet."""
+
+import functools
+import re
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.comparison.references import simple_error
+from pipeline.comparison.trust import seeds_required
+from pipeline.config.parameters import PARAMETERS, read_parameters
+from pipeline.config.run import Data
+from pipeline.config.settings import Settings, Word
+from pipeline.config.validation import checked, unknown_name
+from pipeline.config.yaml_files import parse_yaml
+from pipeline.data import sources
+from pipeline.data.checks import (
+    collect_notes,
+    compare_splits,
+    ignore_notes,
+    require_examples,
+    require_sizes,
+)
+from pipeline.data.inspection import inspect
+from pipeline.data.inspection.found import Found, Wanted
+from pipeline.data.paths import printable
+from pipeline.data.splits import development_and_test
+from pipeline.evaluation.validation import validation_scores
+from pipeline.execution.forecast import forecast_of
+from pipeline.execution.probing import measure_speed
+from pipeline.execution.processes import worker_environments
+from pipeline.planning.applicable import (
+    OF_IMAGES,
+    OF_MIRRORED,
+    OF_ROWS,
+    applicable,
+    required_studies,
+)
+from pipeline.planning.proposal import (
+    NETWORKS,
+    Choices,
+    Network,
+    Proposal,
+    Speed,
+    networks,
+    propose,
+    splits_of,
+)
+from pipeline.planning.proposal_text import protocol_text
+from pipeline.planning.protocols import PROTOCOLS, Protocol, with_overrides
+from pipeline.planning.resolution import resolved
+from pipeline.planning.studies import Experiment, experiment_of, require_network
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import write_text
+from pipeline.terminal.plan import show_plan
+from pipeline.terminal.sites import show_sites
+from pipeline.terminal.tables import say
+
+COMPARED = 20_000  # examples that are compared with each other before `prepare` does
+NAMED = 12  # classes
+
+
+class _Name(Settings):
+    name: Word
+
+
+def show_new(path: Path, name: str | None, wanted: Wanted, choices: Choices, force: bool) -> None:
+    """Look at the data, write a protocol for them, and print what was found and planned.
+
+    Args:
+        path: The absolute path of the data.
+        name: The name of the protocol; None for one that the path gives.
+        wanted: What the user says of the data.
+        choices: What the user has chosen.
+        force: Whether a protocol of this name is replaced.
+
+    Raises:
+        Refusal: The data or a choice cannot be used, or there is such a protocol.
+    """
+    read_parameters()  # an error outside a project, before anything is timed
+    name = _name(path, name)
+    file = PROTOCOLS / f"{name}.yaml"
+    if file.exists() and not force:
+        raise Refusal(f"{file}: exists; expected another --name, or --force to replace it")
+    _require_valid(name, choices)
+    with ignore_notes():
+        found = inspect(path, wanted)
+    _show_found(name, found)
+    proposal = _proposal(name, found, choices)
+    heading = (
+        f"{found.examples:,} {found.noun} in {len(found.counts)} classes, for {choices.minutes:g} "
+        f"minutes with {_workers()} runs at a time. Written by gapwise new: every value may be "
+        "changed."
+    )
+    text = protocol_text(proposal, heading)
+    warnings = [*proposal.warnings, *_problems(found, proposal)]
+    document = parse_yaml(text, file)
+
+    def read(tuned: Mapping[str, Any]) -> Experiment:
+        return experiment_of(*with_overrides(name, dict(document), read_parameters()), tuned=tuned)
+
+    expected = forecast_of(name, read, validation_scores)
+    write_text(file, text)
+    plans = expected.exploration, expected.confirmation
+    show_plan(plans, expected.most_added, document["seconds_per_run"])
+    if choices.imported:
+        show_sites(name)
+    for warning in warnings:
+        say(f"warning: {warning}")
+    if overrides := read_parameters().overrides():
+        say(f"warning: {PARAMETERS} overrides {', '.join(overrides)}: so it does here")
+    say(f"about {proposal.minutes:.1f} minutes from the command to the report")
+    say(f"protocol: {file}")
+    say(f"run: gapwise run --protocol {name}")
+
+
+def _name(path: Path, given: str | None) -> str:
+    """Return the name of the protocol.
+
+    Raises:
+        Refusal: The name cannot be that of a folder, or the path gives none.
+    """
+    if given is not None:
+        return str(checked(_Name, {"name": given}, "--name").name)
+    decomposed = unicodedata.normalize("NFKD", path.stem if path.is_file() else path.name)
+    letters = decomposed.encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")[:60]
+    if not name:
+        raise Refusal(f"{printable(path.name)}: gives no name for the protocol; expected --name")
+    return name
+
+
+def _require_valid(name: str, choices: Choices) -> None:
+    """Check what the user has chosen, apart from what depends on the data.
+
+    Raises:
+        Refusal: A value is invalid.
+    """
+    if not choices.minutes > 0:
+        raise Refusal(f"--minutes: invalid value {choices.minutes:g}; expected a number > 0")
+    if choices.network is not None and choices.network not in NETWORKS:
+        raise Refusal(unknown_name("--network", choices.network, NETWORKS))
+    given = choices.document()
+    document = {
+        **given,
+        "name": name,
+        "data": {"dataset": "any", "train_size": 2, **given["data"]},
+        "model": {},
+        "training": {"learning_rate": 1, "epochs": 1, "batch_size": 2, **given["training"]},
+        "studies": ["any"],
+    }
+    checked(Protocol, document, PROTOCOLS / f"{name}.yaml")
+
+
+def _workers() -> int:
+    return len(worker_environments(read_parameters().execution))
+
+
+def _proposal(name: str, found: Found, choices: Choices) -> Proposal:
+    """Return the protocol, for which networks are timed until one fits the minutes."""
+    candidates = networks(found, splits_of(found, choices), choices)
+    protocol = _protocol(name, found, choices, candidates[0])
+    require_network(protocol, str(PROTOCOLS / f"{name}.yaml"))
+    usual = OF_ROWS
+    if found.is_image:
+        usual = OF_MIRRORED if found.flips_keep_labels else OF_IMAGES
+    if choices.studies:
+        studies = required_studies(protocol, choices.studies)
+    else:
+        studies = applicable(protocol, usual)
+
+    @functools.cache
+    def timed(number: int) -> Speed:
+        network = candidates[number]
+        side = network.size
+        shape = found.shape if side is None else (found.shape[0], side, side)
+        return measure_speed(
+            _protocol(name, found, choices, network),
+            shape,
+            len(found.counts),
+            read_parameters().execution,
+        )
+
+    def speed_of(network: Network) -> Speed:
+        return timed(candidates.index(network))
+
+    error = simple_error(found.sample)
+    return propose(found, choices, speed_of, studies, _workers(), error, seeds_required)
+
+
+def _protocol(name: str, found: Found, choices: Choices, network: Network) -> Protocol:
+    """Return a protocol with this network, to time it and to ask which studies apply."""
+    splits = splits_of(found, choices)
+    size = {} if network.size is None else {"size": network.size}
+    document = {
+        "data": {"dataset": found.dataset, "train_size": choices.train_size or splits.train},
+        "source": {**found.source, **size},
+        "model": dict(network.model),
+        "training": {"learning_rate": 0.01, "epochs": 1, "batch_size": network.batch_size},
+        "studies": ["dropout"],
+    }
+    overridden, source = with_overrides(name, document, read_parameters())
+    return resolved(overridden, source)
+
+
+def _problems(found: Found, proposal: Proposal) -> list[str]:
+    """Return what `prepare` will find in the data, a line each.
+
+    Raises:
+        Refusal: The data cannot be prepared.
+    """
+    document = proposal.document()
+    if found.examples > COMPARED:
+        return ["copies and parts that differ are looked for when the run begins"]
+    with collect_notes():
+        splits = sources.read(found.dataset, document["source"])
+    require_examples(splits)
+    development, test = development_and_test(splits, document["data"].get("test_fraction", 0.4))
+    require_sizes(development, Data(**document["data"]))
+    return compare_splits(development, test)
+
+
+def _show_found(name: str, found: Found) -> None:
+    say(f"{name}: {found.examples:,} {found.noun} in {len(found.counts)} classes")
+    named = [f"{label} ({count:,})" for label, count in found.counts.items()]
+    more = f" and {len(named) - NAMED} others" if len(named) > NAMED else ""
+    say(f"classes: {', '.join(named[:NAMED])}{more}")
+    own = {"validation": found.validation, "test": found.test}
+    for split, count in own.items():
+        if count:
+            say(f"{split}: {count:,} {found.noun} of their own")
+    for fact in found.facts:
+        say(fact)

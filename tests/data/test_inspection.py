@@ -1,0 +1,226 @@
+"""What is found in folders of images and in arrays that no protocol knows."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.data.inspection import inspect
+from pipeline.data.inspection.found import Wanted, class_warnings, sample_of
+from pipeline.data.paths import path_in_settings
+from pipeline.runtime.errors import Refusal
+
+RANDOM = np.random.default_rng(0)
+
+
+def write(root, counts, height=20, width=30, mode="RGB", suffix="png", most=255):
+    """Write images of noise into class folders."""
+    for name, count in counts.items():
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            image(height, width, mode, most).save(folder / f"{number}.{suffix}")
+
+
+def image(height, width, mode, most=255):
+    channels = {"RGB": 3, "RGBA": 4, "LA": 2}.get(mode, 1)
+    if mode == "I;16":
+        return Image.fromarray(RANDOM.integers(0, most + 1, (height, width), np.uint16))
+    levels = RANDOM.integers(0, most + 1, (height, width, channels), np.uint8)
+    return Image.fromarray(levels[..., 0] if channels == 1 else levels)
+
+
+def look(path, **wanted):
+    return inspect(path, Wanted(**wanted))
+
+
+def test_classes_sizes_and_colors_of_a_folder(tmp_path):
+    root = tmp_path / "my фото"
+    write(root, {"Öl": 30, "猫": 21})
+    found = look(root)
+    assert (found.dataset, found.is_image) == ("image_folder", True)
+    assert dict(found.counts) == {"Öl": 30, "猫": 21}
+    assert found.examples == 51
+    assert found.source == {"path": str(root), "color": "rgb"}
+    assert found.sizes == (20, 10)
+    assert found.shape == (3, 20, 20)
+    assert found.facts == ("short axis: 20 pixels", "long axis: 30 pixels")
+    assert found.warnings == ()
+    assert found.sample.images.shape == (51, 3, 20, 20)
+
+
+@pytest.mark.parametrize(
+    ("height", "sizes"), [(100, (32, 16, 8)), (32, (32, 16, 8)), (8, (8,)), (5, (8,))]
+)
+def test_large_images_are_resized_and_small_ones_kept(tmp_path, height, sizes):
+    write(tmp_path / "a", {"x": 3, "y": 3}, height, height)
+    assert look(tmp_path / "a").sizes == sizes
+    assert look(tmp_path / "a", size=64).sizes == (64,)
+
+
+def test_axes_are_those_of_the_upright_image(tmp_path):
+    write(tmp_path / "a", {"x": 3, "y": 2}, 20, 20)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image(10, 40, "RGB").save(tmp_path / "a" / "y" / "turned.jpg", exif=exif)
+    assert look(tmp_path / "a").facts == (
+        "short axis: 10 to 20 pixels, 20 in the median",
+        "long axis: 20 to 40 pixels, 20 in the median",
+    )
+
+
+def test_wide_images_are_a_warning(tmp_path):
+    write(tmp_path / "a", {"x": 20, "y": 20}, 10, 40)
+    (warning,) = look(tmp_path / "a").warnings
+    assert "leaves out 75 % of an image" in warning
+
+
+@pytest.mark.parametrize(
+    ("mode", "most", "color", "white"),
+    [
+        ("L", 255, "grayscale", None),
+        ("RGBA", 255, "rgb", None),
+        ("I;16", 65535, "grayscale", None),
+        ("I;16", 4000, "grayscale", 4095.0),
+        ("I;16", 200, "grayscale", 255.0),
+    ],
+)
+def test_colors_and_levels_of_the_files(tmp_path, mode, most, color, white):
+    write(tmp_path / "a", {"x": 3, "y": 3}, 10, 10, mode, most=most)
+    source = look(tmp_path / "a").source
+    assert source["color"] == color
+    assert source.get("white") == white
+
+
+def test_gray_images_in_color_files_are_gray(tmp_path):
+    for name in ("x", "y"):
+        (tmp_path / "a" / name).mkdir(parents=True)
+        for number in range(3):
+            gray = image(16, 16, "L").convert("RGB")
+            gray.save(tmp_path / "a" / name / f"{number}.jpg")
+    assert look(tmp_path / "a").source["color"] == "grayscale"
+    assert look(tmp_path / "a", color="rgb").source["color"] == "rgb"
+
+
+def test_splits_of_their_own_are_found(tmp_path):
+    write(tmp_path / "a" / "train", {"x": 5, "y": 5})
+    write(tmp_path / "a" / "test", {"x": 2, "y": 3})
+    found = look(tmp_path / "a")
+    assert (found.examples, found.validation, found.test) == (10, 0, 5)
+
+
+def test_thin_and_dominant_classes_are_warnings():
+    thin, dominant = class_warnings({"a": 1000, "b": 20, "c": 3})
+    assert "c (3)" in thin
+    assert "b (20)" not in thin
+    assert dominant.startswith("98 %")
+    assert class_warnings({"a": 50, "b": 50}) == []
+
+
+@pytest.mark.parametrize("count", [50, 5000])
+def test_a_sample_has_every_class_twice(count):
+    labels = RANDOM.integers(0, 3, count)
+    labels[:2] = 3
+    chosen = sample_of(labels, 200)
+    assert len(chosen) == min(count, 200)
+    assert (np.diff(chosen) > 0).all()
+    assert np.bincount(labels[chosen]).min() == 2
+
+
+def write_arrays(folder, images, labels, **more):
+    np.savez(folder / "a.npz", images=images, labels=labels, **more)
+    return folder / "a.npz"
+
+
+LABELS = np.arange(60) % 3
+
+
+@pytest.mark.parametrize(
+    ("images", "white", "shape"),
+    [
+        (RANDOM.integers(0, 256, (60, 9, 7), np.uint8), None, (1, 9, 7)),
+        (RANDOM.integers(0, 256, (60, 8, 8, 3), np.int64), 255.0, (3, 8, 8)),
+        (RANDOM.integers(0, 4001, (60, 8, 8), np.uint16), 4095.0, (1, 8, 8)),
+        (RANDOM.integers(0, 65536, (60, 8, 8), np.uint16), None, (1, 8, 8)),
+        (RANDOM.random((60, 3, 8, 8), np.float32), None, (3, 8, 8)),
+        (RANDOM.random((60, 8, 8)) * 255, 255.0, (1, 8, 8)),
+        (RANDOM.integers(0, 2, (60, 8, 8)), 1.0, (1, 8, 8)),
+    ],
+)
+def test_levels_and_shape_of_arrays(tmp_path, images, white, shape):
+    found = look(write_arrays(tmp_path, images, LABELS))
+    assert found.source.get("white") == white
+    assert (found.dataset, found.shape, found.sizes) == ("array_files", shape, ())
+    assert dict(found.counts) == {"0": 20, "1": 20, "2": 20}
+
+
+def test_two_files_and_a_folder_of_them(tmp_path):
+    images = RANDOM.integers(0, 256, (60, 8, 8), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "labels.npy", LABELS)
+    np.save(tmp_path / "other.npy", LABELS)
+    assert look(tmp_path).examples == 60
+    assert look(tmp_path / "images.npy").examples == 60
+    assert look(tmp_path / "images.npy", labels=str(tmp_path / "other.npy")).examples == 60
+    with pytest.raises(Refusal, match="none.npy: missing; expected the labels of images.npy"):
+        look(tmp_path / "images.npy", labels=str(tmp_path / "none.npy"))
+
+
+def empty(root):
+    root.mkdir()
+
+
+def one_class(root):
+    write(root, {"x": 9})
+
+
+def thin(root):
+    write(root, {"x": 9, "y": 1})
+
+
+def no_images(root):
+    for name in ("x", "y"):
+        (root / name).mkdir(parents=True)
+        for number in range(4):
+            (root / name / f"{number}.txt").write_text("text")
+
+
+@pytest.mark.parametrize(
+    ("write_bad", "line"),
+    [
+        (lambda root: None, "missing; expected a folder of images, or arrays"),
+        (empty, "0 folders of classes; expected >= 2"),
+        (one_class, "1 folder of classes; expected >= 2"),
+        (thin, "too few images of y"),
+        (no_images, "none of 8 files is an image"),
+        (lambda root: root.write_text("a"), "unknown kind of file"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, write_bad, line):
+    write_bad(tmp_path / "bad")
+    with pytest.raises(Refusal, match=line) as refused:
+        look(tmp_path / "bad")
+    assert len(refused.value.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "line"),
+    [
+        (np.zeros((6, 8, 8), np.uint8), np.zeros(6, int), "one class"),
+        (np.zeros((6, 8), np.uint8), LABELS[:6], "expected"),
+        (np.full((6, 8, 8), -1.0), LABELS[:6], "range from -1"),
+        (np.zeros((4, 8, 8), np.uint8), np.array([0, 0, 0, 1]), "too few examples of class 1"),
+    ],
+)
+def test_bad_arrays_are_one_line(tmp_path, images, labels, line):
+    with pytest.raises(Refusal, match=line) as refused:
+        look(write_arrays(tmp_path, images, labels))
+    assert len(refused.value.lines) == 1
+
+
+def test_a_path_is_relative_inside_the_project_alone(tmp_path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    assert path_in_settings(tmp_path / "project" / "a b" / "ö") == "a b/ö"
+    assert path_in_settings(tmp_path / "project2") == str(tmp_path / "project2")
+    with pytest.raises(Refusal, match="not valid Unicode"):
+        path_in_settings(tmp_path / "a\udcff")

@@ -1,0 +1,231 @@
+"""`new`: a protocol is written for data that none names, or one line says why not."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import cli
+from pipeline.config.yaml_files import read_yaml
+from pipeline.planning.proposal import Speed
+from pipeline.terminal import new
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEED = Speed(start=0.2, update=0.002, score=1e-5)
+NETWORK = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, hidden):
+        super().__init__()
+        self.body = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(64, hidden), torch.nn.ReLU()
+        )
+        self.head = torch.nn.Linear(hidden, 2)
+
+    def forward(self, images):
+        return self.head(self.body(images))
+"""
+
+
+@pytest.fixture
+def own(project, monkeypatch):
+    """Return a project with real studies and 60 images of two classes in `my photos`."""
+    for name in ("dropout", "augmentation", "flip_and_shift", "weight_decay"):
+        shutil.copy(ROOT / "experiments" / f"{name}.yaml", project / "experiments")
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        folder = project / "my photos" / name
+        folder.mkdir(parents=True)
+        for number in range(30):
+            levels = generator.integers(0, 256, (8, 8), np.uint8)
+            Image.fromarray(levels).save(folder / f"{number}.png")
+    monkeypatch.setattr(new, "measure_speed", lambda *_: SPEED)
+    return project
+
+
+def files(project):
+    kept = (path for path in project.rglob("*") if path.is_file())
+    return {path for path in kept if not {".data", ".runs"} & set(path.parts)}
+
+
+def run(*words):
+    with pytest.raises(SystemExit) as ended:
+        cli.application([*map(str, words)])
+    return ended.value.code
+
+
+def test_only_the_protocol_is_written_and_the_command_is_printed(own, capsys):
+    before = files(own)
+    assert run("new", "my photos", "--minutes", 5) == 0
+    protocol = own / "experiments" / "protocols" / "my_photos.yaml"
+    assert files(own) - before == {protocol}
+    document = read_yaml(protocol)
+    assert document["source"] == {"path": "my photos", "color": "grayscale", "size": 8}
+    assert document["studies"] == ["dropout", "augmentation", "weight_decay"]
+    printed = capsys.readouterr().out
+    assert "classes: cat (30), dog (30)\n" in printed
+    assert "short axis: 8 pixels\n" in printed
+    assert "warning: the margin of 5 points is below one of 18 test images" in printed
+    assert printed.splitlines()[-1] == "run: gapwise run --protocol my_photos"
+    assert run("plan", "my_photos") == 0
+    announced = [
+        re.findall(r"^(?:at most|\d+ runs to train).*", text, re.M)
+        for text in (printed, capsys.readouterr().out)
+    ]
+    assert len(announced[0]) == 2
+    runs = re.search(r"at most (\d+) runs", printed)[1]
+    assert f"{runs} runs in all" in protocol.read_text()
+    assert announced[0] == announced[1]
+
+
+def test_every_value_has_its_reason(own):
+    assert run("new", "my photos") == 0
+    lines = (own / "experiments" / "protocols" / "my_photos.yaml").read_text().splitlines()
+    for key in ("test_fraction", "train_size", "epochs", "batch_size", "margin", "studies", "name"):
+        place = next(n for n, line in enumerate(lines) if line.strip().startswith(f"{key}:"))
+        assert lines[place - 1].strip().startswith("# "), key
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_path_is_relative_to_the_current_folder_and_may_lie_outside(own, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("außen") / "bilder 2"
+    shutil.copytree(own / "my photos", outside)
+    (own / "sub").mkdir()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(own / "sub")
+        assert run("new", "../my photos", "--name", "inside") == 0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(own)
+        assert run("new", outside) == 0
+    protocols = own / "experiments" / "protocols"
+    assert read_yaml(protocols / "inside.yaml")["source"]["path"] == "my photos"
+    assert read_yaml(protocols / "bilder_2.yaml")["source"]["path"] == str(outside)
+
+
+def test_a_protocol_is_replaced_by_force_alone(own, capsys):
+    protocol = own / "experiments" / "protocols" / "tiny.yaml"
+    before = protocol.read_text()
+    assert run("new", "my photos", "--name", "tiny") == 2
+    assert "tiny.yaml: exists; expected another --name, or --force" in capsys.readouterr().err
+    assert protocol.read_text() == before
+    assert run("new", "my photos", "--name", "tiny", "--force") == 0
+    assert read_yaml(protocol)["source"]["path"] == "my photos"
+
+
+def test_what_is_chosen_is_written(own):
+    chosen = {
+        "--name": "a",
+        "--network": "mlp",
+        "--studies": "weight_decay",
+        "--train-size": 20,
+        "--test-fraction": 0.4,
+        "--batch-size": 5,
+        "--epochs": 3,
+        "--learning-rate": 0.01,
+        "--exploration": 1,
+        "--confirmation": 4,
+        "--margin": 0.1,
+        "--size": 4,
+        "--color": "rgb",
+        "--white": 250,
+        "--unreadable": "skip",
+    }
+    words = [word for pair in chosen.items() for word in pair]
+    assert run("new", "my photos", *words, "--flips") == 0
+    assert read_yaml(own / "experiments" / "protocols" / "a.yaml") == {
+        "source": {
+            "path": "my photos",
+            "unreadable": "skip",
+            "flips_keep_labels": True,
+            "color": "rgb",
+            "white": 250.0,
+            "size": 4,
+        },
+        "data": {"dataset": "image_folder", "test_fraction": 0.4, "train_size": 20},
+        "model": {"name": "mlp", "hidden": [64, 64]},
+        "training": {"learning_rate": 0.01, "epochs": 3, "batch_size": 5},
+        "tune": {"training.learning_rate": {"log": [0.0025, 0.04], "points": 5}},
+        "seeds": {"exploration": 1, "confirmation": 4},
+        "margin": 0.1,
+        "studies": ["weight_decay"],
+        "seconds_per_run": read_yaml(own / "experiments/protocols/a.yaml")["seconds_per_run"],
+    }
+
+
+def test_mirrored_images_are_studied_where_they_keep_their_label(own):
+    assert run("new", "my photos", "--flips") == 0
+    studies = read_yaml(own / "experiments" / "protocols" / "my_photos.yaml")["studies"]
+    assert "flip_and_shift" in studies
+
+
+def test_an_own_network_is_shown_with_its_sites(own, capsys):
+    (own / "experiments" / "nets.py").write_text(NETWORK)
+    words = ("--model", "experiments.nets:Net", "--arguments", '{"hidden": 16}')
+    assert run("new", "my photos", *words) == 0
+    model = read_yaml(own / "experiments" / "protocols" / "my_photos.yaml")["model"]
+    assert model == {"import": "experiments.nets:Net", "arguments": {"hidden": 16}}
+    assert "body.1" in capsys.readouterr().out
+
+
+def test_copies_in_two_splits_are_a_warning(own, capsys):
+    for name in ("cat", "dog"):
+        for number in range(15):
+            copy = own / "my photos" / name / f"copy {number}.png"
+            shutil.copy(own / "my photos" / name / f"{number}.png", copy)
+    assert run("new", "my photos") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"warning: \d+ of \d+ test images are also training images", printed)
+
+
+def test_overrides_are_told(own, capsys):
+    (own / "params.yaml").write_text("protocols: [tiny]\ntraining: {epochs: 3}\n")
+    assert run("new", "my photos") == 0
+    assert "warning: params.yaml overrides training.epochs" in capsys.readouterr().out
+
+
+BAD = [
+    (["nowhere"], "nowhere: missing; expected a folder"),
+    (["my photos", "--name", "My-Photos"], "--name: name: invalid value"),
+    (["my photos", "--name", ""], "--name: name: invalid value"),
+    (["my photos", "--minutes", "0"], "--minutes: invalid value 0"),
+    (["my photos", "--minutes", "nan"], "--minutes: invalid value nan"),
+    (["my photos", "--minutes", "0.5"], "--minutes 0.5: too few for these data; expected >= "),
+    (["my photos", "--size", "2"], "source.size: invalid value 2"),
+    (["my photos", "--color", "blue"], "source.color: invalid value"),
+    (["my photos", "--network", "vit"], "--network: unknown name 'vit'"),
+    (["my photos", "--studies", "none"], "--studies: unknown name 'none'"),
+    (["my photos", "--batch-size", "1"], "training.batch_size: invalid value 1"),
+    (["my photos", "--epochs", "0"], "training.epochs: invalid value 0"),
+    (["my photos", "--margin", "2"], "margin: invalid value 2.0"),
+    (["my photos", "--test-fraction", "1.5"], "data.test_fraction: invalid value 1.5"),
+    (["my photos", "--train-size", "59"], "data.train_size: 59 of "),
+    (["my photos", "--confirmation", "0"], "seeds.confirmation: invalid value 0"),
+    (["my photos", "--exploration", "-1"], "seeds.exploration: invalid value -1"),
+    (["my photos", "--learning-rate", "0"], "training.learning_rate: invalid value 0"),
+    (["my photos", "--model", "no.such:Net"], "no.such"),
+    (["my photos", "--model", "Net"], "module:name"),
+    (["my photos", "--arguments", "[1]"], "--arguments: invalid value"),
+    (["my photos/cat"], "0 folders of classes"),
+]
+
+
+@pytest.mark.parametrize(("words", "line"), BAD, ids=lambda value: str(value)[-40:])
+def test_bad_input_is_one_line_and_nothing_is_written(own, capsys, words, line):
+    before = files(own)
+    assert run("new", *words) == 2
+    told = capsys.readouterr().err.splitlines()
+    errors = [text for text in told if text.startswith("error: ")]
+    assert len(errors) == 1
+    assert line in errors[0]
+    assert files(own) == before
+
+
+def test_a_file_that_cannot_be_read_is_refused_or_skipped(own, capsys):
+    (own / "my photos" / "cat" / "broken.png").write_bytes(b"\x89PNG")
+    assert run("new", "my photos") == 2
+    assert "1 of 61 files unreadable: cat/broken.png" in capsys.readouterr().err
+    assert run("new", "my photos", "--unreadable", "skip") == 0
