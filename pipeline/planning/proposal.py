@@ -320,8 +320,8 @@ def propose(
 ) -> Proposal:
     """Return the protocol for these data and minutes.
 
-    The minutes decide, in this order, on the studies and seeds, the length of a run, the network,
-    and the number of training examples.
+    Where the minutes are few, first the studies and seeds are fewer, then the training examples,
+    then the network is smaller, then runs are shorter.
 
     Args:
         found: The data.
@@ -395,7 +395,8 @@ class _Search:
             return [self.choices.train_size]
         classes, batch = len(self.found.counts), network.batch_size
         size, sizes = self.splits.train, []
-        while size == self.splits.train or size >= max(fewest, 10 * classes):
+        least = max(fewest, 10 * classes, 2 * batch)
+        while size == self.splits.train or size >= least:
             whole = size - size % batch
             sizes.append(whole if whole >= classes else size)
             size //= 2

@@ -193,6 +193,15 @@ def test_too_few_minutes_name_the_fewest_and_these_suffice():
     assert proposed(data, choices=Choices(minutes=fewest)).minutes <= fewest
 
 
+@pytest.mark.parametrize("update", [0.5, 5.0, 50.0])
+def test_slow_networks_on_many_examples_take_more_minutes(update):
+    data, slow = found([100_000] * 2, (3, 32, 32)), Speed(1.0, update, update / 500)
+    with pytest.raises(Refusal, match="--minutes 2: too few") as refused:
+        proposed(data, slow, Choices(minutes=2))
+    fewest = float(str(refused.value.lines[0]).rpartition(">= ")[2])
+    assert proposed(data, slow, Choices(minutes=fewest)).minutes <= fewest
+
+
 def test_only_the_networks_that_are_considered_are_timed():
     timed = []
 
@@ -271,6 +280,7 @@ def test_every_proposal_can_be_trained(counts, side, minutes, update, own_test, 
     assert parse_yaml(protocol_text(proposal, "heading"), "a.yaml") == document
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_is_read_back(text):
     assert parse_yaml(f"a: {flow(text)}\n", "a.yaml") == {"a": text}
