@@ -4,12 +4,13 @@ import sys
 
 from pipeline.runtime.project import enter_project
 
-ELSEWHERE = ["judge"], ["new"]  # commands whose files may be anywhere, and are named from here
+ANYWHERE = ("judge", "new")  # commands whose paths are relative to the working directory
 
 
 def main() -> None:
     """Run the command line; print one line where a library is not installed."""
-    if sys.argv[1:2] not in ELSEWHERE:
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if command not in ANYWHERE:
         enter_project()
     try:
         from pipeline.cli import application

@@ -103,8 +103,8 @@ def new(
     force: Annotated[bool, typer.Option("--force", help="Replace the protocol.")] = False,
 ) -> None:
     """Look at your data and write a protocol for them, with a reason for each value."""
-    from pipeline.data.inspection.found import Wanted
-    from pipeline.planning.proposal import Choices
+    from pipeline.data.inspection.inspection import DataOptions
+    from pipeline.planning.proposal import ProtocolOptions
     from pipeline.runtime.project import enter_project
 
     given = path.expanduser().absolute()
@@ -113,8 +113,8 @@ def new(
     with without_collection():
         from pipeline.terminal.new import show_new
 
-    wanted = Wanted(of_labels, size, color, white, layout, unreadable, flips)
-    choices = Choices(
+    data_options = DataOptions(of_labels, size, color, white, layout, unreadable, flips)
+    options = ProtocolOptions(
         minutes=minutes,
         network=network,
         imported=model,
@@ -129,7 +129,7 @@ def new(
         margin=margin,
         studies=tuple(studies) if studies else None,
     )
-    show_new(given, name, wanted, choices, force)
+    show_new(given, name, data_options, options, force)
 
 
 @command

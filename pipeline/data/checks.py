@@ -43,7 +43,7 @@ def collect_notes() -> Iterator[list[str]]:
 
 @contextmanager
 def ignore_notes() -> Iterator[None]:
-    """Print and collect nothing that data sources log: they are read again."""
+    """Print nothing that data sources log, where the same data are read again later."""
     handler = logging.NullHandler()
     logger = logging.getLogger(LOGGER)
     logger.addHandler(handler)

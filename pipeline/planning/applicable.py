@@ -25,20 +25,20 @@ def applicable(
     Raises:
         Refusal: None of them can; the error is that of the first.
     """
-    found, refusals = {}, []
+    studies, refusals = {}, []
     existing = yaml_names(root / EXPERIMENTS)
     for name in names:
         if name not in existing:
             continue
         try:
-            found[name] = runs_of(read_study(name, protocol, root), protocol)
+            studies[name] = runs_of(read_study(name, protocol, root), protocol)
         except Refusal as refusal:
             refusals.append(refusal)
-    if refusals and not found:
+    if refusals and not studies:
         raise refusals[0]
-    if not found:
+    if not studies:
         raise Refusal(f"{EXPERIMENTS}: none of {', '.join(names)}; expected a study, or --studies")
-    return found
+    return studies
 
 
 def required_studies(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from pipeline.data.inspection.found import Found
+from pipeline.data.inspection.inspection import Inspection
 from pipeline.runtime.errors import Refusal
 
 NETWORKS = ("cnn", "mlp", "resnet")
@@ -49,7 +49,7 @@ FEWEST_EXAMPLES = (1000, 100)  # training examples: usually, and where the minut
 
 
 @dataclass(frozen=True)
-class Choices:
+class ProtocolOptions:
     """The values that a user has chosen; None for one to propose.
 
     Attributes:
@@ -123,8 +123,8 @@ class StudyRuns:
     """How many runs a study has, apart from the baseline's.
 
     Attributes:
-        explored: Settings that are tried on every exploration seed.
-        confirmed: At most so many settings are trained on every confirmation seed.
+        explored: Settings that are candidate on every exploration seed.
+        confirmed: The most settings that are trained on every confirmation seed.
         arms: Arms that are compared.
         other: Runs whose number does not depend on seeds, as those of ensembles.
     """
@@ -136,7 +136,7 @@ class StudyRuns:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ProposedValue:
     """One value of a protocol, by its dotted key, and why it was chosen ("" for none)."""
 
     key: str
@@ -149,14 +149,14 @@ class Proposal:
     """A protocol with reasons.
 
     Attributes:
-        choices: Its values, in the order of the file.
+        values: Its values, in the order of the file.
         training_minutes: Of all runs together, with these workers.
         minutes: From the command to the report.
         updates: Those of a run.
         warnings: What limits the results, a line each.
     """
 
-    choices: tuple[Choice, ...]
+    values: tuple[ProposedValue, ...]
     training_minutes: float
     minutes: float
     updates: int
@@ -165,12 +165,12 @@ class Proposal:
     def document(self) -> dict[str, Any]:
         """Return the values as a protocol has them, sections as mappings."""
         values: dict[str, Any] = {}
-        for choice in self.choices:
-            section, _, key = choice.key.partition(".")
+        for proposed in self.values:
+            section, _, key = proposed.key.partition(".")
             if key:
-                values.setdefault(section, {})[key] = choice.value
+                values.setdefault(section, {})[key] = proposed.value
             else:
-                values[section] = choice.value
+                values[section] = proposed.value
         return values
 
 
@@ -194,7 +194,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class _Tried:
+class _Candidate:
     """A combination of values, and the seconds that it takes."""
 
     network: Network
@@ -220,7 +220,7 @@ LEAN = (Level(2, 2, 6), Level(1, 2, 6), Level(1, 1, 6))
 ATTEMPTS = ((0.7, FULL, 0), (0.5, FULL, 0), (0.5, FULL, 1), (0.5, LEAN, 1), (0.25, LEAN, 1))
 
 
-def splits_of(found: Found, choices: Choices) -> Splits:
+def splits_of(inspection: Inspection, options: ProtocolOptions) -> Splits:
     """Return the sizes of the splits: of few examples a fifth each for validation and test.
 
     More than `ENOUGH_TEST` examples resolve nothing that seeds would not blur, so of a million
@@ -229,57 +229,59 @@ def splits_of(found: Found, choices: Choices) -> Splits:
     Raises:
         Refusal: There are too few examples for these splits.
     """
-    total, classes = found.examples, len(found.counts)
+    total, classes = inspection.examples, len(inspection.counts)
     share = next(share for below, share in SHARES if total < below)
     part = max(classes, round(min(share * total, ENOUGH_TEST)))
     fraction = None
-    test = found.test
+    test = inspection.test
     if not test:
-        fraction = choices.test_fraction or float(f"{part / total:.3g}")
+        fraction = options.test_fraction or float(f"{part / total:.3g}")
         test = total - round(total * (1 - fraction))
-    left = total - (0 if found.test else test)
-    validation = found.validation or part
-    train = left - (0 if found.validation else validation)
+    left = total - (0 if inspection.test else test)
+    validation = inspection.validation or part
+    train = left - (0 if inspection.validation else validation)
     if train < max(2, classes):
         raise Refusal(
-            f"{total} {found.noun} in {classes} classes: too few for training, validation and "
+            f"{total} {inspection.noun} in {classes} classes: too few for training, validation and "
             f"test; expected >= {3 * max(2, classes)}"
         )
     return Splits(train, validation, test, fraction)
 
 
-def networks(found: Found, splits: Splits, choices: Choices) -> tuple[Network, ...]:
+def networks(
+    inspection: Inspection, splits: Splits, options: ProtocolOptions
+) -> tuple[Network, ...]:
     """Return the networks that fit the data, the best first and the cheapest last."""
-    train = choices.train_size or splits.train
-    batch = choices.batch_size or next(size for below, size in BATCHES if train < below)
+    train = options.train_size or splits.train
+    batch = options.batch_size or next(size for below, size in BATCHES if train < below)
     batch = min(batch, max(2, train))
-    sizes: tuple[int | None, ...] = found.sizes or (None,)
-    settings = _models(found, train, choices)
+    sizes: tuple[int | None, ...] = inspection.sizes or (None,)
+    settings = _models(inspection, train, options)
     first, *smaller = sizes
     of_first = [Network(model, first, batch) for model in settings]
     return (*of_first, *(Network(settings[-1], size, batch) for size in smaller))
 
 
-def _models(found: Found, train: int, choices: Choices) -> list[dict[str, Any]]:
-    if choices.imported:
-        given = {"arguments": dict(choices.arguments)} if choices.arguments else {}
-        return [{"import": choices.imported, **given}]
-    side = min(found.shape[1:])
+def _models(inspection: Inspection, train: int, options: ProtocolOptions) -> list[dict[str, Any]]:
+    if options.imported:
+        given = {"arguments": dict(options.arguments)} if options.arguments else {}
+        return [{"import": options.imported, **given}]
+    side = min(inspection.shape[1:])
     stages = max(1, min(3, int(math.log2(max(side, 2))) - 1))
     plain = {"name": "cnn", "hidden": 64}
     residual = {"name": "resnet", "blocks": 1, "hidden": 64}
-    if choices.network == "mlp" or (choices.network is None and not found.is_image):
+    if options.network == "mlp" or (options.network is None and not inspection.is_image):
         width = next(width for below, width in WIDTHS if train < below)
         return [{"name": "mlp", "hidden": [width, width]}, {"name": "mlp", "hidden": [32]}]
     wide, narrow = [16, 32, 64][:stages], [8, 16, 32][:stages]
     plain_stages = max(1, min(2, stages))
     large = {**plain, "widths": [16, 32][:plain_stages]}
     small = {**plain, "widths": [8, 16][:plain_stages]}
-    if choices.network == "cnn" or (choices.network is None and train <= 500):
+    if options.network == "cnn" or (options.network is None and train <= 500):
         return [large, small]
     ladder = [{**residual, "widths": wide}, {**residual, "widths": narrow}]
     ladder = ladder if train > 5000 else ladder[1:]
-    return ladder if choices.network == "resnet" else [*ladder, small]
+    return ladder if options.network == "resnet" else [*ladder, small]
 
 
 def expected_margin(error: float, test: int) -> float:
@@ -310,8 +312,8 @@ def _nice(value: float, up: bool = False) -> float:
 
 
 def propose(
-    found: Found,
-    choices: Choices,
+    inspection: Inspection,
+    options: ProtocolOptions,
     speeds: Speeds,
     studies: Mapping[str, StudyRuns],
     workers: int,
@@ -324,8 +326,8 @@ def propose(
     then the network is smaller, then runs are shorter.
 
     Args:
-        found: The data.
-        choices: What the user has chosen.
+        inspection: The data.
+        options: What the user has chosen.
         speeds: Returns the speed of a network; called only for those that are considered.
         studies: The runs of the studies that apply, the most useful first.
         workers: Runs at a time.
@@ -335,16 +337,16 @@ def propose(
     Raises:
         Refusal: The minutes are too few; the error names the fewest that suffice.
     """
-    splits = splits_of(found, choices)
-    search = _Search(found, choices, speeds, studies, workers, required, splits)
-    tried = search.best()
-    margin = choices.margin or expected_margin(error, splits.test)
+    splits = splits_of(inspection, options)
+    search = _Search(inspection, options, speeds, studies, workers, required, splits)
+    candidate = search.best()
+    margin = options.margin or expected_margin(error, splits.test)
     return Proposal(
-        choices=tuple(_choices(found, choices, splits, tried, margin, error, workers)),
-        training_minutes=tried.training_seconds / 60,
-        minutes=tried.seconds / 60,
-        updates=tried.updates,
-        warnings=tuple(_warnings(found, choices, splits, tried, margin, error)),
+        values=tuple(_values(inspection, options, splits, candidate, margin, error, workers)),
+        training_minutes=candidate.training_seconds / 60,
+        minutes=candidate.seconds / 60,
+        updates=candidate.updates,
+        warnings=tuple(_warnings(inspection, options, splits, candidate, margin, error)),
     )
 
 
@@ -352,38 +354,40 @@ def propose(
 class _Search:
     """Search the values that the minutes allow."""
 
-    found: Found
-    choices: Choices
+    inspection: Inspection
+    options: ProtocolOptions
     speeds: Speeds
     studies: Mapping[str, StudyRuns]
     workers: int
     required: Callable[[int], int]
     splits: Splits
 
-    def best(self) -> _Tried:
+    def best(self) -> _Candidate:
         """Return the first combination, in the order of preference, that the minutes allow.
 
         Raises:
             Refusal: They allow none.
         """
-        candidates = networks(self.found, self.splits, self.choices)
+        considered = networks(self.inspection, self.splits, self.options)
         for share, levels, thrift in ATTEMPTS:
-            for network in candidates:
+            for network in considered:
                 for train in self._train_sizes(network, FEWEST_EXAMPLES[thrift]):
                     for level in levels:
-                        tried = self._within(network, train, level, share)
-                        if tried:
-                            return tried
-        fewest = self._fewest_minutes(candidates)
+                        candidate = self._within(network, train, level, share)
+                        if candidate:
+                            return candidate
+        fewest = self._fewest_minutes(considered)
         raise Refusal(
-            f"--minutes {self.choices.minutes:g}: too few for these data; expected >= {fewest:g}"
+            f"--minutes {self.options.minutes:g}: too few for these data; expected >= {fewest:g}"
         )
 
-    def _fewest_minutes(self, candidates: Sequence[Network]) -> float:
+    def _fewest_minutes(self, considered: Sequence[Network]) -> float:
         share, levels, thrift = ATTEMPTS[-1]
         seconds = [
-            self._tried(network, train, level, self._fewest_epochs(network, train, share)).seconds
-            for network in candidates
+            self._candidate(
+                network, train, level, self._fewest_epochs(network, train, share)
+            ).seconds
+            for network in considered
             for train in self._train_sizes(network, FEWEST_EXAMPLES[thrift])
             for level in levels
         ]
@@ -391,9 +395,9 @@ class _Search:
 
     def _train_sizes(self, network: Network, fewest: int) -> list[int]:
         """Return numbers of training examples, multiples of the batch size, the most first."""
-        if self.choices.train_size:
-            return [self.choices.train_size]
-        classes, batch = len(self.found.counts), network.batch_size
+        if self.options.train_size:
+            return [self.options.train_size]
+        classes, batch = len(self.inspection.counts), network.batch_size
         size, sizes = self.splits.train, []
         least = max(fewest, 10 * classes, 2 * batch)
         while size == self.splits.train or size >= least:
@@ -408,36 +412,38 @@ class _Search:
         return min(max(wanted, EPOCHS[0]), EPOCHS[1])
 
     def _fewest_epochs(self, network: Network, train: int, share: float) -> int:
-        if self.choices.epochs:
-            return self.choices.epochs
+        if self.options.epochs:
+            return self.options.epochs
         return max(EPOCHS[0], math.ceil(share * self._wanted_epochs(network, train)))
 
-    def _within(self, network: Network, train: int, level: Level, share: float) -> _Tried | None:
+    def _within(
+        self, network: Network, train: int, level: Level, share: float
+    ) -> _Candidate | None:
         """Return the combination with as many epochs as the minutes allow; None for too few."""
         fewest = self._fewest_epochs(network, train, share)
-        limit = 60 * self.choices.minutes
-        tried = self._tried(network, train, level, fewest)
-        if tried.seconds > limit:
+        limit = 60 * self.options.minutes
+        candidate = self._candidate(network, train, level, fewest)
+        if candidate.seconds > limit:
             return None
-        if self.choices.epochs:
-            return tried
-        one_more = self._tried(network, train, level, fewest + 1).seconds - tried.seconds
+        if self.options.epochs:
+            return candidate
+        one_more = self._candidate(network, train, level, fewest + 1).seconds - candidate.seconds
         most = SURPLUS * self._wanted_epochs(network, train)
-        affordable = fewest + int((limit - tried.seconds) / max(one_more, 1e-9))
+        affordable = fewest + int((limit - candidate.seconds) / max(one_more, 1e-9))
         epochs = min(affordable, max(fewest, min(most, EPOCHS[1])))
-        longest = self._tried(network, train, level, epochs)
+        longest = self._candidate(network, train, level, epochs)
         while longest.seconds > limit:  # a longer run may have more points on its curve
             epochs -= 1
-            longest = self._tried(network, train, level, epochs)
+            longest = self._candidate(network, train, level, epochs)
         return longest
 
-    def _tried(self, network: Network, train: int, level: Level, epochs: int) -> _Tried:
+    def _candidate(self, network: Network, train: int, level: Level, epochs: int) -> _Candidate:
         speed = self.speeds(network)
-        names = self.choices.studies or tuple(self.studies)[: level.studies]
+        names = self.options.studies or tuple(self.studies)[: level.studies]
         chosen = [self.studies[name] for name in names]
         arms = sum(study.arms for study in chosen) + 1  # and the values before tuning
-        exploration = self.choices.exploration or level.exploration
-        confirmation = self.choices.confirmation or max(level.confirmation, self.required(arms))
+        exploration = self.options.exploration or level.exploration
+        confirmation = self.options.confirmation or max(level.confirmation, self.required(arms))
         explored = TUNED_POINTS + sum(study.explored for study in chosen)
         confirmed = 2 + sum(study.confirmed for study in chosen)
         other = sum(study.other for study in chosen)
@@ -456,7 +462,7 @@ class _Search:
         trained = (WIDENED * exploration * explored + fresh) * run
         scored = train + PASSES * (held + self.splits.test)
         predicted = fresh * scored * speed.score
-        return _Tried(
+        return _Candidate(
             network=network,
             level=Level(len(names), exploration, confirmation),
             studies=tuple(names),
@@ -472,175 +478,195 @@ class _Search:
 
     def _validation(self, train: int) -> int | None:
         """Return the number of validation examples, None for all that training leaves."""
-        if self.found.validation:
+        if self.inspection.validation:
             return None
         left = self.splits.train + self.splits.validation - train
         wanted = min(self.splits.validation, max(FEWEST_EXAMPLES[0], train))
         return None if left <= 1.5 * wanted else wanted
 
 
-def _choices(
-    found: Found,
-    choices: Choices,
+def _values(
+    inspection: Inspection,
+    options: ProtocolOptions,
     splits: Splits,
-    tried: _Tried,
+    candidate: _Candidate,
     margin: float,
     error: float,
     workers: int,
-) -> list[Choice]:
+) -> list[ProposedValue]:
     return [
-        *_source_choices(found, tried),
-        *_data_choices(found, choices, splits, tried),
-        *_model_choices(found, choices, tried),
-        *_training_choices(choices, tried),
-        *_report_choices(found, choices, splits, tried, margin, error, workers),
+        *_source_values(inspection, candidate),
+        *_data_values(inspection, options, splits, candidate),
+        *_model_values(inspection, options, candidate),
+        *_training_values(options, candidate),
+        *_report_values(inspection, options, splits, candidate, margin, error, workers),
     ]
 
 
-def _source_choices(found: Found, tried: _Tried) -> list[Choice]:
+def _source_values(inspection: Inspection, candidate: _Candidate) -> list[ProposedValue]:
     rows = [
-        Choice(f"source.{key}", value, found.reasons.get(key, ""))
-        for key, value in found.source.items()
+        ProposedValue(f"source.{key}", value, inspection.reasons.get(key, ""))
+        for key, value in inspection.source.items()
     ]
-    if tried.network.size is None:
+    if candidate.network.size is None:
         return rows
-    why = found.reasons.get("size", "")
-    if tried.network.size != found.sizes[0]:
-        why = f"{found.sizes[0]} pixels take too long for the minutes"
-    return [*rows, Choice("source.size", tried.network.size, why)]
+    why = inspection.reasons.get("size", "")
+    if candidate.network.size != inspection.sizes[0]:
+        why = f"{inspection.sizes[0]} pixels take too long for the minutes"
+    return [*rows, ProposedValue("source.size", candidate.network.size, why)]
 
 
-def _data_choices(found: Found, choices: Choices, splits: Splits, tried: _Tried) -> list[Choice]:
-    rows = [Choice("data.dataset", found.dataset, "")]
+def _data_values(
+    inspection: Inspection, options: ProtocolOptions, splits: Splits, candidate: _Candidate
+) -> list[ProposedValue]:
+    rows = [ProposedValue("data.dataset", inspection.dataset, "")]
     if splits.test_fraction is not None:
         reason = (
             "as asked for"
-            if choices.test_fraction
-            else f"{splits.test:,} of {found.examples:,} {found.noun}, held out once; one is "
-            f"{100 / splits.test:.2g} points of accuracy"
+            if options.test_fraction
+            else f"{splits.test:,} of {inspection.examples:,} {inspection.noun}, held out once; "
+            f"one is {100 / splits.test:.2g} points of accuracy"
         )
-        rows.append(Choice("data.test_fraction", splits.test_fraction, reason))
-    rows.append(Choice("data.train_size", tried.train, _train_reason(choices, splits, tried)))
-    if tried.validation is not None:
-        reason = "more would cost time and change no choice"
-        rows.append(Choice("data.validation_size", tried.validation, reason))
+        rows.append(ProposedValue("data.test_fraction", splits.test_fraction, reason))
+    rows.append(
+        ProposedValue("data.train_size", candidate.train, _train_reason(options, splits, candidate))
+    )
+    if candidate.validation is not None:
+        reason = "more would cost time and change no result"
+        rows.append(ProposedValue("data.validation_size", candidate.validation, reason))
     return rows
 
 
-def _train_reason(choices: Choices, splits: Splits, tried: _Tried) -> str:
-    batch = tried.network.batch_size
-    if choices.train_size:
+def _train_reason(options: ProtocolOptions, splits: Splits, candidate: _Candidate) -> str:
+    batch = candidate.network.batch_size
+    if options.train_size:
         return "as asked for"
-    if tried.train < splits.train - batch:
+    if candidate.train < splits.train - batch:
         return (
             f"of {splits.train:,} that are left: all would take too long for the minutes; another "
             "part of them at every seed"
         )
-    if tried.train % batch == 0:
+    if candidate.train % batch == 0:
         return f"what validation and test leave, in whole batches of {batch}"
     return "what validation and test leave"
 
 
-def _model_choices(found: Found, choices: Choices, tried: _Tried) -> list[Choice]:
-    shape = "x".join(map(str, found.shape))
+def _model_values(
+    inspection: Inspection, options: ProtocolOptions, candidate: _Candidate
+) -> list[ProposedValue]:
+    shape = "x".join(map(str, inspection.shape))
     reason = (
         "as asked for"
-        if choices.imported or choices.network
-        else f"for {tried.train:,} examples of {shape}"
+        if options.imported or options.network
+        else f"for {candidate.train:,} examples of {shape}"
     )
-    keys = tried.network.model.items()
+    keys = candidate.network.model.items()
     return [
-        Choice(f"model.{key}", value, reason if number == 0 else "")
+        ProposedValue(f"model.{key}", value, reason if number == 0 else "")
         for number, (key, value) in enumerate(keys)
     ]
 
 
-def _training_choices(choices: Choices, tried: _Tried) -> list[Choice]:
-    model = tried.network.model
-    name = str(model.get("name", "imported"))
-    rate = choices.learning_rate or RATES.get(name, RATE)
-    rows = [Choice("training.learning_rate", rate, "the middle of the range below")]
-    if name == "imported":
+def _training_values(options: ProtocolOptions, candidate: _Candidate) -> list[ProposedValue]:
+    rate = _learning_rate(options, candidate)
+    rows = [ProposedValue("training.learning_rate", rate, "the middle of the range below")]
+    if options.imported:
         reason = "trains most networks at this learning rate"
-        rows.append(Choice("training.optimizer", {"name": "adam"}, reason))
-    updates = tried.train // tried.network.batch_size
+        rows.append(ProposedValue("training.optimizer", {"name": "adam"}, reason))
+    updates = candidate.train // candidate.network.batch_size
     epochs = (
         "as asked for"
-        if choices.epochs
-        else f"{tried.updates:,} updates of a run, {updates:,} an epoch: what the minutes allow, "
-        "at most what so many examples need"
+        if options.epochs
+        else f"{candidate.updates:,} updates of a run, {updates:,} an epoch: as many as the "
+        f"minutes allow, at most {SURPLUS * UPDATES} times the square root of the training examples"
     )
     rows += [
-        Choice("training.epochs", tried.epochs, epochs),
-        Choice("training.batch_size", tried.network.batch_size, "by the number of examples"),
+        ProposedValue("training.epochs", candidate.epochs, epochs),
+        ProposedValue(
+            "training.batch_size", candidate.network.batch_size, "by the number of examples"
+        ),
     ]
-    if tried.points != POINTS[0]:
-        rows.append(Choice("training.curve_points", tried.points, "scoring more takes too long"))
+    if candidate.points != POINTS[0]:
+        rows.append(
+            ProposedValue("training.curve_points", candidate.points, "scoring more takes too long")
+        )
     return rows
 
 
-def _report_choices(
-    found: Found,
-    choices: Choices,
+def _learning_rate(options: ProtocolOptions, candidate: _Candidate) -> float:
+    """Return the learning rate in the middle of the range that is searched."""
+    name = str(candidate.network.model.get("name", "imported"))
+    return options.learning_rate or RATES.get(name, RATE)
+
+
+def _report_values(
+    inspection: Inspection,
+    options: ProtocolOptions,
     splits: Splits,
-    tried: _Tried,
+    candidate: _Candidate,
     margin: float,
     error: float,
     workers: int,
-) -> list[Choice]:
-    name = str(tried.network.model.get("name", "imported"))
-    rate = choices.learning_rate or RATES.get(name, RATE)
+) -> list[ProposedValue]:
+    rate = _learning_rate(options, candidate)
     low, high = (float(f"{value:.4g}") for value in (rate / TUNED, rate * TUNED))
     space = {"log": [low, high], "points": TUNED_POINTS}
     tuned = "the baseline is tuned first; the range is widened where its end is best"
     noise = math.sqrt(max(error, 1 / splits.test) / splits.test)
     reason = (
         "as asked for"
-        if choices.margin
+        if options.margin
         else f"a simple classifier has {100 * error:.2g} % error: a tenth of it, or one of "
-        f"{splits.test:,} test {found.noun}; two networks that disagree on {100 * error:.2g} % "
-        f"differ by {100 * noise:.2g} points by chance (one standard error)"
+        f"{splits.test:,} test {inspection.noun}; two networks that disagree on {100 * error:.2g} "
+        f"% differ by {100 * noise:.2g} points by chance (one standard error)"
     )
-    seeds = f"fresh seeds, from which all results come: {tried.runs:,} runs in all"
+    seeds = f"fresh seeds, from which all results come: {candidate.runs:,} runs in all"
     return [
-        Choice("tune.training.learning_rate", space, tuned),
-        Choice("seeds.exploration", tried.level.exploration, "on which settings are chosen"),
-        Choice("seeds.confirmation", tried.level.confirmation, seeds),
-        Choice("margin", margin, reason),
-        Choice("studies", list(tried.studies), _studies_reason(found)),
-        Choice(
+        ProposedValue("tune.training.learning_rate", space, tuned),
+        ProposedValue(
+            "seeds.exploration", candidate.level.exploration, "on which settings are chosen"
+        ),
+        ProposedValue("seeds.confirmation", candidate.level.confirmation, seeds),
+        ProposedValue("margin", margin, reason),
+        ProposedValue("studies", list(candidate.studies), _studies_reason(inspection)),
+        ProposedValue(
             "seconds_per_run",
-            float(f"{tried.run_seconds:.3g}"),
+            float(f"{candidate.run_seconds:.3g}"),
             f"measured here, with {workers} runs at a time",
         ),
     ]
 
 
-def _studies_reason(found: Found) -> str:
-    if not found.is_image:
+def _studies_reason(inspection: Inspection) -> str:
+    if not inspection.is_image:
         return "what applies to rows of a table"
-    if found.flips_keep_labels:
+    if inspection.flips_keep_labels:
         return "what applies to images whose mirror images keep their label"
     return "what applies to images; flips too if mirror images keep their label: --flips"
 
 
 def _warnings(
-    found: Found, choices: Choices, splits: Splits, tried: _Tried, margin: float, error: float
+    inspection: Inspection,
+    options: ProtocolOptions,
+    splits: Splits,
+    candidate: _Candidate,
+    margin: float,
+    error: float,
 ) -> list[str]:
-    lines = list(found.warnings)
+    lines = list(inspection.warnings)
     if error < EASY:
         lines.append(
             f"a simple classifier has {100 * error:.2g} % error: there is hardly a gap to close; "
             "fewer training examples (--train-size) leave one"
         )
-    if tried.updates < FEW_UPDATES:
+    if candidate.updates < FEW_UPDATES:
         lines.append(
-            f"{tried.updates} updates of a run are few: networks may not be trained to the end; "
-            f"expected --minutes {2 * choices.minutes:g}, or --epochs {2 * tried.epochs}"
+            f"{candidate.updates} updates of a run are few: networks may not be trained to the "
+            f"end; expected --minutes {2 * options.minutes:g}, or --epochs {2 * candidate.epochs}"
         )
     if margin < 1 / splits.test:
         lines.append(
             f"the margin of {100 * margin:.2g} points is below one of {splits.test} test "
-            f"{found.noun} ({100 / splits.test:.2g} points): no arm can be equivalent"
+            f"{inspection.noun} ({100 / splits.test:.2g} points): no arm can be equivalent"
         )
     return lines

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.planning.proposal import Choice, Proposal
+from pipeline.planning.proposal import Proposal, ProposedValue
 
 WIDTH = 98
 PLAIN = re.compile(r"[a-z][\w.]*")  # text that needs no quotes, unless it is one of these
@@ -22,19 +22,19 @@ def protocol_text(proposal: Proposal, heading: str) -> str:
     """
     lines = list(_comment(heading, ""))
     section = ""
-    for choice in proposal.choices:
-        above, _, key = choice.key.partition(".")
+    for proposed in proposal.values:
+        above, _, key = proposed.key.partition(".")
         if key and above != section:
             lines.append(f"{above}:")
         section = above
-        lines += _lines(choice, key or above, "  " if key else "")
+        lines += _lines(proposed, key or above, "  " if key else "")
     return "\n".join(lines) + "\n"
 
 
-def _lines(choice: Choice, key: str, indent: str) -> Iterator[str]:
-    if choice.reason:
-        yield from _comment(choice.reason, indent)
-    yield f"{indent}{key}: {flow(choice.value)}"
+def _lines(proposed: ProposedValue, key: str, indent: str) -> Iterator[str]:
+    if proposed.reason:
+        yield from _comment(proposed.reason, indent)
+    yield f"{indent}{key}: {flow(proposed.value)}"
 
 
 def _comment(text: str, indent: str) -> list[str]:

@@ -108,7 +108,7 @@ def with_overrides(
         parameters: The overrides.
 
     Raises:
-        Refusal: The file has a name of its own.
+        Refusal: The document has the key `name`.
     """
     path = PROTOCOLS / f"{name}.yaml"
     if "name" in document:

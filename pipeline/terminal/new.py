@@ -23,7 +23,7 @@ from pipeline.data.checks import (
     require_sizes,
 )
 from pipeline.data.inspection import inspect
-from pipeline.data.inspection.found import Found, Wanted
+from pipeline.data.inspection.inspection import DataOptions, Inspection
 from pipeline.data.paths import printable
 from pipeline.data.splits import development_and_test
 from pipeline.evaluation.validation import validation_scores
@@ -39,9 +39,9 @@ from pipeline.planning.applicable import (
 )
 from pipeline.planning.proposal import (
     NETWORKS,
-    Choices,
     Network,
     Proposal,
+    ProtocolOptions,
     Speed,
     networks,
     propose,
@@ -65,36 +65,38 @@ class _Name(Settings):
     name: Word
 
 
-def show_new(path: Path, name: str | None, wanted: Wanted, choices: Choices, force: bool) -> None:
+def show_new(
+    path: Path, name: str | None, data_options: DataOptions, options: ProtocolOptions, force: bool
+) -> None:
     """Look at the data, write a protocol for them, and print what was found and planned.
 
     Args:
         path: The absolute path of the data.
         name: The name of the protocol; None for one that the path gives.
-        wanted: What the user says of the data.
-        choices: What the user has chosen.
+        data_options: What the user says of the data.
+        options: What the user has chosen.
         force: Whether a protocol of this name is replaced.
 
     Raises:
-        Refusal: The data or a choice cannot be used, or there is such a protocol.
+        Refusal: The data or an option cannot be used, or there is such a protocol.
     """
     read_parameters()  # an error outside a project, before anything is timed
     name = _name(path, name)
     file = PROTOCOLS / f"{name}.yaml"
     if file.exists() and not force:
         raise Refusal(f"{file}: exists; expected another --name, or --force to replace it")
-    _require_valid(name, choices)
+    _require_valid(name, options)
     with ignore_notes():
-        found = inspect(path, wanted)
-    _show_found(name, found)
-    proposal = _proposal(name, found, choices)
+        inspection = inspect(path, data_options)
+    _show_inspection(name, inspection)
+    proposal = _proposal(name, inspection, options)
     heading = (
-        f"{found.examples:,} {found.noun} in {len(found.counts)} classes, for {choices.minutes:g} "
-        f"minutes with {_workers()} runs at a time. Written by gapwise new: every value may be "
-        "changed."
+        f"{inspection.examples:,} {inspection.noun} in {len(inspection.counts)} "
+        f"classes, for {options.minutes:g} minutes with {_workers()} runs at a time. "
+        "Written by gapwise new: every value may be changed."
     )
     text = protocol_text(proposal, heading)
-    warnings = [*proposal.warnings, *_problems(found, proposal)]
+    warnings = [*proposal.warnings, *_problems(inspection, proposal)]
     document = parse_yaml(text, file)
 
     def read(tuned: Mapping[str, Any]) -> Experiment:
@@ -104,7 +106,7 @@ def show_new(path: Path, name: str | None, wanted: Wanted, choices: Choices, for
     write_text(file, text)
     plans = expected.exploration, expected.confirmation
     show_plan(plans, expected.most_added, document["seconds_per_run"])
-    if choices.imported:
+    if options.imported:
         show_sites(name)
     for warning in warnings:
         say(f"warning: {warning}")
@@ -131,17 +133,17 @@ def _name(path: Path, given: str | None) -> str:
     return name
 
 
-def _require_valid(name: str, choices: Choices) -> None:
+def _require_valid(name: str, options: ProtocolOptions) -> None:
     """Check what the user has chosen, apart from what depends on the data.
 
     Raises:
         Refusal: A value is invalid.
     """
-    if not choices.minutes > 0:
-        raise Refusal(f"--minutes: invalid value {choices.minutes:g}; expected a number > 0")
-    if choices.network is not None and choices.network not in NETWORKS:
-        raise Refusal(unknown_name("--network", choices.network, NETWORKS))
-    given = choices.document()
+    if not options.minutes > 0:
+        raise Refusal(f"--minutes: invalid value {options.minutes:g}; expected a number > 0")
+    if options.network is not None and options.network not in NETWORKS:
+        raise Refusal(unknown_name("--network", options.network, NETWORKS))
+    given = options.document()
     document = {
         **given,
         "name": name,
@@ -157,16 +159,16 @@ def _workers() -> int:
     return len(worker_environments(read_parameters().execution))
 
 
-def _proposal(name: str, found: Found, choices: Choices) -> Proposal:
+def _proposal(name: str, inspection: Inspection, options: ProtocolOptions) -> Proposal:
     """Return the protocol, for which networks are timed until one fits the minutes."""
-    candidates = networks(found, splits_of(found, choices), choices)
-    protocol = _protocol(name, found, choices, candidates[0])
+    candidates = networks(inspection, splits_of(inspection, options), options)
+    protocol = _protocol(name, inspection, options, candidates[0])
     require_network(protocol, str(PROTOCOLS / f"{name}.yaml"))
     usual = OF_ROWS
-    if found.is_image:
-        usual = OF_MIRRORED if found.flips_keep_labels else OF_IMAGES
-    if choices.studies:
-        studies = required_studies(protocol, choices.studies)
+    if inspection.is_image:
+        usual = OF_MIRRORED if inspection.flips_keep_labels else OF_IMAGES
+    if options.studies:
+        studies = required_studies(protocol, options.studies)
     else:
         studies = applicable(protocol, usual)
 
@@ -174,28 +176,30 @@ def _proposal(name: str, found: Found, choices: Choices) -> Proposal:
     def timed(number: int) -> Speed:
         network = candidates[number]
         side = network.size
-        shape = found.shape if side is None else (found.shape[0], side, side)
+        shape = inspection.shape if side is None else (inspection.shape[0], side, side)
         return measure_speed(
-            _protocol(name, found, choices, network),
+            _protocol(name, inspection, options, network),
             shape,
-            len(found.counts),
+            len(inspection.counts),
             read_parameters().execution,
         )
 
     def speed_of(network: Network) -> Speed:
         return timed(candidates.index(network))
 
-    error = simple_error(found.sample)
-    return propose(found, choices, speed_of, studies, _workers(), error, seeds_required)
+    error = simple_error(inspection.sample)
+    return propose(inspection, options, speed_of, studies, _workers(), error, seeds_required)
 
 
-def _protocol(name: str, found: Found, choices: Choices, network: Network) -> Protocol:
+def _protocol(
+    name: str, inspection: Inspection, options: ProtocolOptions, network: Network
+) -> Protocol:
     """Return a protocol with this network, to time it and to ask which studies apply."""
-    splits = splits_of(found, choices)
+    splits = splits_of(inspection, options)
     size = {} if network.size is None else {"size": network.size}
     document = {
-        "data": {"dataset": found.dataset, "train_size": choices.train_size or splits.train},
-        "source": {**found.source, **size},
+        "data": {"dataset": inspection.dataset, "train_size": options.train_size or splits.train},
+        "source": {**inspection.source, **size},
         "model": dict(network.model),
         "training": {"learning_rate": 0.01, "epochs": 1, "batch_size": network.batch_size},
         "studies": ["dropout"],
@@ -204,31 +208,32 @@ def _protocol(name: str, found: Found, choices: Choices, network: Network) -> Pr
     return resolved(overridden, source)
 
 
-def _problems(found: Found, proposal: Proposal) -> list[str]:
+def _problems(inspection: Inspection, proposal: Proposal) -> list[str]:
     """Return what `prepare` will find in the data, a line each.
 
     Raises:
         Refusal: The data cannot be prepared.
     """
     document = proposal.document()
-    if found.examples > COMPARED:
+    if inspection.examples > COMPARED:
         return ["copies and parts that differ are looked for when the run begins"]
     with collect_notes():
-        splits = sources.read(found.dataset, document["source"])
+        splits = sources.read(inspection.dataset, document["source"])
     require_examples(splits)
-    development, test = development_and_test(splits, document["data"].get("test_fraction", 0.4))
-    require_sizes(development, Data(**document["data"]))
+    data = Data(**document["data"])
+    development, test = development_and_test(splits, data.test_fraction)
+    require_sizes(development, data)
     return compare_splits(development, test)
 
 
-def _show_found(name: str, found: Found) -> None:
-    say(f"{name}: {found.examples:,} {found.noun} in {len(found.counts)} classes")
-    named = [f"{label} ({count:,})" for label, count in found.counts.items()]
+def _show_inspection(name: str, inspection: Inspection) -> None:
+    say(f"{name}: {inspection.examples:,} {inspection.noun} in {len(inspection.counts)} classes")
+    named = [f"{label} ({count:,})" for label, count in inspection.counts.items()]
     more = f" and {len(named) - NAMED} others" if len(named) > NAMED else ""
     say(f"classes: {', '.join(named[:NAMED])}{more}")
-    own = {"validation": found.validation, "test": found.test}
+    own = {"validation": inspection.validation, "test": inspection.test}
     for split, count in own.items():
         if count:
-            say(f"{split}: {count:,} {found.noun} of their own")
-    for fact in found.facts:
+            say(f"{split}: {count:,} {inspection.noun} of their own")
+    for fact in inspection.facts:
         say(fact)

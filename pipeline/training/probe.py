@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.training.job import run_training
 
-LONG = 1.0  # seconds, of which the time of one update is told from noise
+MEASURABLE = 1.0  # seconds: a difference well above the noise of a clock on a busy machine
 FACTOR = 4  # between the numbers of epochs of two runs
 MOST_EPOCHS = 4096
 
@@ -29,7 +29,7 @@ def run_probe(job: Mapping[str, Any]) -> dict[str, Any]:
     while True:
         longer = _seconds(first, str(epochs * FACTOR), epochs * FACTOR, held)
         update = (longer - shorter) / ((FACTOR - 1) * epochs * job["updates"])
-        if longer - shorter >= LONG or epochs * FACTOR >= MOST_EPOCHS:
+        if longer - shorter >= MEASURABLE or epochs * FACTOR >= MOST_EPOCHS:
             break
         epochs, shorter = epochs * FACTOR, longer
     base = _seconds(first, "again", 1, held)

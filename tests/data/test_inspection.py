@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data.inspection import inspect
-from pipeline.data.inspection.found import Wanted, class_warnings, sample_of
+from pipeline.data.inspection.inspection import DataOptions, class_warnings, sample_of
 from pipeline.data.paths import path_in_settings
 from pipeline.runtime.errors import Refusal
 
@@ -30,7 +30,7 @@ def image(height, width, mode, most=255):
 
 
 def look(path, **wanted):
-    return inspect(path, Wanted(**wanted))
+    return inspect(path, DataOptions(**wanted))
 
 
 def test_classes_sizes_and_colors_of_a_folder(tmp_path):

@@ -24,7 +24,7 @@ def measured(**changes):
 
 
 def test_a_run_has_a_start_updates_and_scored_examples(project, monkeypatch):
-    monkeypatch.setattr(probe, "LONG", 0.1)
+    monkeypatch.setattr(probe, "MEASURABLE", 0.1)
     speed = measured()
     assert 0 < speed.update < 0.2
     assert 0 <= speed.start < 10

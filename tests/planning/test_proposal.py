@@ -11,10 +11,10 @@ from pipeline.comparison.trust import seeds_required
 from pipeline.config.run import Data, Training
 from pipeline.config.yaml_files import parse_yaml
 from pipeline.data.arrays import Arrays
-from pipeline.data.inspection.found import Found
+from pipeline.data.inspection.inspection import Inspection
 from pipeline.planning.proposal import (
-    Choices,
     Network,
+    ProtocolOptions,
     Speed,
     StudyRuns,
     expected_margin,
@@ -30,7 +30,7 @@ FAST, USUAL = Speed(0.3, 0.002, 1e-5), Speed(0.5, 0.02, 1e-4)
 SLOW = Speed(2.0, 2.0, 1e-2)
 
 
-def found(counts, shape=(1, 28, 28), sizes=(), **more):
+def inspected(counts, shape=(1, 28, 28), sizes=(), **more):
     named = {str(label): count for label, count in enumerate(counts)}
     sample = Arrays(np.zeros((2, *shape), np.uint8), np.arange(2), len(counts))
     values = {
@@ -42,14 +42,14 @@ def found(counts, shape=(1, 28, 28), sizes=(), **more):
         "test": 0,
         "facts": (),
     }
-    return Found(counts=named, shape=shape, sizes=sizes, sample=sample, **values | more)
+    return Inspection(counts=named, shape=shape, sizes=sizes, sample=sample, **values | more)
 
 
 def proposed(data, speed=USUAL, choices=None, error=0.1, studies=STUDIES, workers=2):
     def speeds(network):
         return speed(network) if callable(speed) else speed
 
-    choices = choices or Choices()
+    choices = choices or ProtocolOptions()
     return propose(data, choices, speeds, studies, workers, error, seeds_required)
 
 
@@ -64,28 +64,28 @@ def proposed(data, speed=USUAL, choices=None, error=0.1, studies=STUDIES, worker
     ],
 )
 def test_a_test_set_is_as_large_as_it_helps(counts, fraction, test):
-    splits = splits_of(found(counts), Choices())
+    splits = splits_of(inspected(counts), ProtocolOptions())
     assert (splits.test_fraction, splits.test) == (fraction, test)
     assert splits.validation == test
     assert splits.train == sum(counts) - 2 * test
 
 
 def test_every_class_has_a_place_in_every_split():
-    splits = splits_of(found([4] * 20), Choices())
+    splits = splits_of(inspected([4] * 20), ProtocolOptions())
     assert min(splits.train, splits.validation, splits.test) >= 20
 
 
 def test_splits_of_their_own_are_kept():
-    splits = splits_of(found([100] * 10, validation=50, test=300), Choices())
+    splits = splits_of(inspected([100] * 10, validation=50, test=300), ProtocolOptions())
     assert splits.test_fraction is None
     assert (splits.train, splits.validation, splits.test) == (1000, 50, 300)
-    data = proposed(found([100] * 10, validation=50, test=300)).document()["data"]
+    data = proposed(inspected([100] * 10, validation=50, test=300)).document()["data"]
     assert not {"test_fraction", "validation_size"} & set(data)
 
 
 def test_too_few_examples_are_refused():
     with pytest.raises(Refusal, match="too few for training, validation and test"):
-        splits_of(found([1, 1, 1]), Choices())
+        splits_of(inspected([1, 1, 1]), ProtocolOptions())
 
 
 @pytest.mark.parametrize(
@@ -99,21 +99,22 @@ def test_too_few_examples_are_refused():
     ],
 )
 def test_the_network_grows_with_the_data(counts, shape, name, widths):
-    data = found(counts, shape)
-    first = networks(data, splits_of(data, Choices()), Choices())[0].model
+    data = inspected(counts, shape)
+    first = networks(data, splits_of(data, ProtocolOptions()), ProtocolOptions())[0].model
     assert (first["name"], first["widths"]) == (name, widths)
 
 
 def test_rows_of_a_table_have_a_perceptron():
-    data = found([500, 500], (30, 1, 1), is_image=False)
+    data = inspected([500, 500], (30, 1, 1), is_image=False)
     assert {
-        network.model["name"] for network in networks(data, splits_of(data, Choices()), Choices())
+        network.model["name"]
+        for network in networks(data, splits_of(data, ProtocolOptions()), ProtocolOptions())
     } == {"mlp"}
 
 
 def test_smaller_images_are_the_last_resort():
-    data = found([1000, 1000], (3, 32, 32), sizes=(32, 16, 8))
-    tried = networks(data, splits_of(data, Choices()), Choices())
+    data = inspected([1000, 1000], (3, 32, 32), sizes=(32, 16, 8))
+    tried = networks(data, splits_of(data, ProtocolOptions()), ProtocolOptions())
     assert [network.size for network in tried] == [32, 32, 16, 8]
     assert tried[-1].model == tried[1].model
 
@@ -136,7 +137,7 @@ def test_the_margin_is_a_tenth_of_the_error_or_one_test_image(error, test, margi
 
 
 def test_a_million_examples_are_not_all_trained_on():
-    proposal = proposed(found([100_000] * 10, (3, 32, 32)))
+    proposal = proposed(inspected([100_000] * 10, (3, 32, 32)))
     data = proposal.document()["data"]
     assert data["test_fraction"] == 0.01
     assert 1000 <= data["train_size"] < 100_000
@@ -145,7 +146,7 @@ def test_a_million_examples_are_not_all_trained_on():
 
 
 def test_sixty_examples_are_few():
-    proposal = proposed(found([30, 30], (1, 16, 16)), FAST, Choices(minutes=5))
+    proposal = proposed(inspected([30, 30], (1, 16, 16)), FAST, ProtocolOptions(minutes=5))
     document = proposal.document()
     assert document["data"]["train_size"] == 20
     assert document["training"]["batch_size"] == 10
@@ -157,49 +158,51 @@ def test_sixty_examples_are_few():
 
 @pytest.mark.parametrize(("error", "warned"), [(0.0, True), (0.004, True), (0.01, False)])
 def test_data_without_a_gap_are_a_warning(error, warned):
-    warnings = proposed(found([300] * 10), error=error).warnings
+    warnings = proposed(inspected([300] * 10), error=error).warnings
     assert any("hardly a gap" in line for line in warnings) == warned
 
 
 def test_few_updates_are_a_warning():
-    proposal = proposed(found([30, 30], (1, 16, 16)), FAST, Choices(minutes=5, epochs=20))
+    proposal = proposed(
+        inspected([30, 30], (1, 16, 16)), FAST, ProtocolOptions(minutes=5, epochs=20)
+    )
     assert any("40 updates" in line and "--epochs 40" in line for line in proposal.warnings)
 
 
 def test_more_minutes_give_more_studies_and_seeds():
-    data = found([300] * 10)
-    few, many = (proposed(data, choices=Choices(minutes=minutes)) for minutes in (8, 120))
+    data = inspected([300] * 10)
+    few, many = (proposed(data, choices=ProtocolOptions(minutes=minutes)) for minutes in (8, 120))
     assert len(few.document()["studies"]) < len(many.document()["studies"]) == 5
     assert few.document()["seeds"]["confirmation"] < many.document()["seeds"]["confirmation"]
     assert few.minutes <= 8
 
 
 def test_a_cheaper_network_is_taken_where_the_best_is_too_slow():
-    data = found([1000, 1000], (3, 32, 32), sizes=(32, 16, 8))
+    data = inspected([1000, 1000], (3, 32, 32), sizes=(32, 16, 8))
 
     def speed(network):
         return FAST if network.size == 16 else SLOW
 
-    document = proposed(data, speed, Choices(minutes=10)).document()
+    document = proposed(data, speed, ProtocolOptions(minutes=10)).document()
     assert document["source"]["size"] == 16
     assert document["model"]["name"] == "cnn"
 
 
 def test_too_few_minutes_name_the_fewest_and_these_suffice():
-    data = found([300] * 10)
+    data = inspected([300] * 10)
     with pytest.raises(Refusal, match="--minutes 1: too few") as refused:
-        proposed(data, choices=Choices(minutes=1))
+        proposed(data, choices=ProtocolOptions(minutes=1))
     fewest = float(str(refused.value.lines[0]).rpartition(">= ")[2])
-    assert proposed(data, choices=Choices(minutes=fewest)).minutes <= fewest
+    assert proposed(data, choices=ProtocolOptions(minutes=fewest)).minutes <= fewest
 
 
 @pytest.mark.parametrize("update", [0.5, 5.0, 50.0])
 def test_slow_networks_on_many_examples_take_more_minutes(update):
-    data, slow = found([100_000] * 2, (3, 32, 32)), Speed(1.0, update, update / 500)
+    data, slow = inspected([100_000] * 2, (3, 32, 32)), Speed(1.0, update, update / 500)
     with pytest.raises(Refusal, match="--minutes 2: too few") as refused:
-        proposed(data, slow, Choices(minutes=2))
+        proposed(data, slow, ProtocolOptions(minutes=2))
     fewest = float(str(refused.value.lines[0]).rpartition(">= ")[2])
-    assert proposed(data, slow, Choices(minutes=fewest)).minutes <= fewest
+    assert proposed(data, slow, ProtocolOptions(minutes=fewest)).minutes <= fewest
 
 
 def test_only_the_networks_that_are_considered_are_timed():
@@ -209,12 +212,12 @@ def test_only_the_networks_that_are_considered_are_timed():
         timed.append(network)
         return FAST
 
-    proposed(found([300] * 10), speed)
+    proposed(inspected([300] * 10), speed)
     assert len(set(map(id, timed))) == 1
 
 
 def test_what_the_user_has_chosen_is_kept():
-    choices = Choices(
+    choices = ProtocolOptions(
         network="mlp",
         train_size=500,
         test_fraction=0.5,
@@ -226,7 +229,7 @@ def test_what_the_user_has_chosen_is_kept():
         margin=0.03,
         studies=("two", "five"),
     )
-    document = proposed(found([300] * 10), choices=choices).document()
+    document = proposed(inspected([300] * 10), choices=choices).document()
     assert document["model"]["name"] == "mlp"
     assert document["data"]["train_size"] == 500
     assert document["data"]["test_fraction"] == 0.5
@@ -243,8 +246,8 @@ def test_what_the_user_has_chosen_is_kept():
 
 
 def test_an_own_network_is_trained_with_adam():
-    choices = Choices(imported="nets:Net", arguments={"channels": 3})
-    document = proposed(found([300] * 10), choices=choices).document()
+    choices = ProtocolOptions(imported="nets:Net", arguments={"channels": 3})
+    document = proposed(inspected([300] * 10), choices=choices).document()
     assert document["model"] == {"import": "nets:Net", "arguments": {"channels": 3}}
     assert document["training"]["optimizer"] == {"name": "adam"}
 
@@ -259,8 +262,8 @@ def test_an_own_network_is_trained_with_adam():
     error=st.floats(0, 1),
 )
 def test_every_proposal_can_be_trained(counts, side, minutes, update, own_test, error):
-    data = found(counts, (3, side, side), test=own_test)
-    choices, speed = Choices(minutes=minutes), Speed(0.5, update, update / 100)
+    data = inspected(counts, (3, side, side), test=own_test)
+    choices, speed = ProtocolOptions(minutes=minutes), Speed(0.5, update, update / 100)
     try:
         proposal = proposed(data, speed, choices, error)
     except Refusal as refusal:
@@ -289,9 +292,11 @@ def test_any_text_is_read_back(text):
 def test_minutes_are_those_of_the_runs():
     """62 runs of 12 updates an epoch, by hand."""
     speed = Speed(start=1.0, update=0.1, score=0.0)
-    choices = Choices(minutes=60, train_size=240, epochs=10, studies=("one", "two"))
-    choices = Choices(**vars(choices) | {"exploration": 2, "confirmation": 8, "batch_size": 20})
-    proposal = proposed(found([300] * 10), speed, choices, workers=2)
+    choices = ProtocolOptions(minutes=60, train_size=240, epochs=10, studies=("one", "two"))
+    choices = ProtocolOptions(
+        **vars(choices) | {"exploration": 2, "confirmation": 8, "batch_size": 20}
+    )
+    proposal = proposed(inspected([300] * 10), speed, choices, workers=2)
     run = 1.0 + 0.2 + 1.3 * 10 * 12 * 0.1
     assert proposal.training_minutes == pytest.approx(62 * run / 2 / 60)
     assert proposal.minutes == pytest.approx((40 + 0.13 * 62 + (1.3 * 30 + 32) * run / 2) / 60)

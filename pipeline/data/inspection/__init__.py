@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pipeline.data.inspection.array_files import inspect_arrays
-from pipeline.data.inspection.found import Found, Wanted
 from pipeline.data.inspection.image_folder import inspect_folder
+from pipeline.data.inspection.inspection import DataOptions, Inspection
 from pipeline.data.paths import printable
 from pipeline.runtime.errors import Refusal
 
@@ -12,12 +12,12 @@ ARRAYS = (".npz", ".npy")
 PAIR = ("images.npy", "labels.npy")
 
 
-def inspect(path: Path, wanted: Wanted) -> Found:
+def inspect(path: Path, options: DataOptions) -> Inspection:
     """Return what is found at a path: a folder of images, or arrays in NumPy files.
 
     Args:
         path: The absolute path.
-        wanted: What the user says of the data.
+        options: What the user says of the data.
 
     Raises:
         Refusal: There is nothing to train on.
@@ -25,12 +25,12 @@ def inspect(path: Path, wanted: Wanted) -> Found:
     if not path.exists():
         raise Refusal(f"{printable(str(path))}: missing; expected a folder of images, or arrays")
     if path.is_dir() and all((path / name).is_file() for name in PAIR):
-        return inspect_arrays(path / PAIR[0], path / PAIR[1], wanted)
+        return inspect_arrays(path / PAIR[0], path / PAIR[1], options)
     if path.is_dir():
-        return inspect_folder(path, wanted)
+        return inspect_folder(path, options)
     if path.suffix.lower() in ARRAYS:
-        labels = Path(wanted.labels) if wanted.labels else path.with_name(PAIR[1])
-        return inspect_arrays(path, labels if path.suffix.lower() == ".npy" else None, wanted)
+        labels = Path(options.labels) if options.labels else path.with_name(PAIR[1])
+        return inspect_arrays(path, labels if path.suffix.lower() == ".npy" else None, options)
     raise Refusal(
         f"{printable(str(path))}: unknown kind of file; "
         "expected a folder with one for each class, or an .npz or .npy file"

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.data import sources
 from pipeline.data.checks import require_examples
-from pipeline.data.inspection.found import Found, Wanted, class_warnings, sample_of
+from pipeline.data.inspection.inspection import DataOptions, Inspection, class_warnings, sample_of
 from pipeline.data.numpy_files import ArrayFile, list_arrays
 from pipeline.data.paths import path_in_settings
 from pipeline.data.white import USED, likely_depth
@@ -17,7 +17,7 @@ FULL = {"uint8": 255.0, "uint16": 65535.0}
 MOST_LEVELS = 1_000_000_000  # values whose highest is looked for
 
 
-def inspect_arrays(images: Path, labels: Path | None, wanted: Wanted) -> Found:
+def inspect_arrays(images: Path, labels: Path | None, options: DataOptions) -> Inspection:
     """Return what is in an .npz file, or in an .npy file of images and one of labels.
 
     Raises:
@@ -29,12 +29,12 @@ def inspect_arrays(images: Path, labels: Path | None, wanted: Wanted) -> Found:
         source["path"] = path_in_settings(images)
     else:
         source |= _pair(images, labels)
-    if wanted.layout:
-        source["layout"] = wanted.layout
-    if wanted.flips_keep_labels:
+    if options.layout:
+        source["layout"] = options.layout
+    if options.flips_keep_labels:
         source["flips_keep_labels"] = True
     file = list_arrays(images).get("images" if labels is None else "")
-    white, reasons["white"] = _white(file, wanted) if file else (None, "")
+    white, reasons["white"] = _white(file, options) if file else (None, "")
     if white is not None:
         source["white"] = white
     info = sources.describe(DATASET, source)
@@ -44,7 +44,7 @@ def inspect_arrays(images: Path, labels: Path | None, wanted: Wanted) -> Found:
     occurring = np.bincount(splits.pool.labels, minlength=info.classes).tolist()
     counts = {str(label): count for label, count in enumerate(occurring)}
     height, width = sorted(info.shape[1:])
-    return Found(
+    return Inspection(
         dataset=DATASET,
         source=source,
         reasons=reasons,
@@ -57,7 +57,7 @@ def inspect_arrays(images: Path, labels: Path | None, wanted: Wanted) -> Found:
         facts=(f"short axis: {height} pixels", f"long axis: {width} pixels"),
         warnings=tuple(class_warnings(counts)),
         sample=splits.pool.take(chosen),
-        flips_keep_labels=wanted.flips_keep_labels,
+        flips_keep_labels=options.flips_keep_labels,
     )
 
 
@@ -67,10 +67,10 @@ def _pair(images: Path, labels: Path) -> dict[str, str]:
     return {"images": path_in_settings(images), "labels": path_in_settings(labels)}
 
 
-def _white(file: ArrayFile, wanted: Wanted) -> tuple[float | None, str]:
+def _white(file: ArrayFile, options: DataOptions) -> tuple[float | None, str]:
     """Return the level that becomes 1, None for that of the type, and why."""
-    if wanted.white is not None:
-        return wanted.white, "as asked for"
+    if options.white is not None:
+        return options.white, "as asked for"
     name, kind = file.dtype.name, file.dtype.kind
     if name == "uint8" or kind not in "iuf" or np.prod(file.shape) > MOST_LEVELS:
         return None, ""

@@ -20,7 +20,7 @@ from pipeline.data.decoding import (
     decode,
     strict_pixel_limit,
 )
-from pipeline.data.inspection.found import Found, Wanted, class_warnings, sample_of
+from pipeline.data.inspection.inspection import DataOptions, Inspection, class_warnings, sample_of
 from pipeline.data.paths import path_in_settings, printable
 from pipeline.data.sources._layout import find_layout, list_images
 from pipeline.data.white import USED, likely_depth
@@ -46,7 +46,7 @@ class Header:
     mode: str
 
 
-def inspect_folder(root: Path, wanted: Wanted) -> Found:
+def inspect_folder(root: Path, options: DataOptions) -> Inspection:
     """Return what is in the class folders below `root`.
 
     Raises:
@@ -67,10 +67,10 @@ def inspect_folder(root: Path, wanted: Wanted) -> Found:
     chosen = sample_of(labels["pool"])
     sampled = [files["pool"][index] for index in chosen]
     reasons: dict[str, str] = {}
-    source: dict[str, object] = {"path": path_in_settings(root), **_given(wanted)}
-    source["color"], reasons["color"] = _color(wanted, headers, sampled)
-    sizes, reasons["size"] = _sizes(wanted, sides)
-    white, reasons["white"] = _white(wanted, headers, sampled)
+    source: dict[str, object] = {"path": path_in_settings(root), **_given(options)}
+    source["color"], reasons["color"] = _color(options, headers, sampled)
+    sizes, reasons["size"] = _sizes(options, sides)
+    white, reasons["white"] = _white(options, headers, sampled)
     if white is not None:
         source["white"] = white
     mode = "RGB" if source["color"] == "rgb" else "L"
@@ -78,7 +78,7 @@ def inspect_folder(root: Path, wanted: Wanted) -> Found:
     sample = _sample(sampled, labels["pool"][chosen], image_format, len(layout.classes))
     occurring = np.bincount(labels["pool"], minlength=len(layout.classes)).tolist()
     counts = {printable(name): count for name, count in zip(layout.classes, occurring, strict=True)}
-    return Found(
+    return Inspection(
         dataset="image_folder",
         source=source,
         reasons=reasons,
@@ -91,16 +91,16 @@ def inspect_folder(root: Path, wanted: Wanted) -> Found:
         facts=(_axis("short", sides[:, 0]), _axis("long", sides[:, 1])),
         warnings=(*class_warnings(counts), *_crop_warning(sides)),
         sample=sample,
-        flips_keep_labels=wanted.flips_keep_labels,
+        flips_keep_labels=options.flips_keep_labels,
     )
 
 
-def _given(wanted: Wanted) -> dict[str, object]:
+def _given(options: DataOptions) -> dict[str, object]:
     """Return the settings that are the user's alone."""
     given: dict[str, object] = {}
-    if wanted.unreadable:
-        given["unreadable"] = wanted.unreadable
-    if wanted.flips_keep_labels:
+    if options.unreadable:
+        given["unreadable"] = options.unreadable
+    if options.flips_keep_labels:
         given["flips_keep_labels"] = True
     return given
 
@@ -109,8 +109,8 @@ def _headers(files: Sequence[Path]) -> list[Header]:
     """Return the headers of readable files, of many files those at equal distances."""
     step = max(1, len(files) // HEADERS)
     with ThreadPoolExecutor(THREADS) as pool, strict_pixel_limit():
-        found = pool.map(_header, files[::step])
-        return [header for header in found if header]
+        headers = pool.map(_header, files[::step])
+        return [header for header in headers if header]
 
 
 def _header(path: Path) -> Header | None:
@@ -124,9 +124,11 @@ def _header(path: Path) -> Header | None:
         return None
 
 
-def _color(wanted: Wanted, headers: Sequence[Header], sampled: Sequence[Path]) -> tuple[str, str]:
-    if wanted.color:
-        return wanted.color, "as asked for"
+def _color(
+    options: DataOptions, headers: Sequence[Header], sampled: Sequence[Path]
+) -> tuple[str, str]:
+    if options.color:
+        return options.color, "as asked for"
     if all(header.mode in GRAY_MODES for header in headers):
         return "grayscale", "no file has colors"
     compared = sampled[:: max(1, len(sampled) // COLORED)]
@@ -146,10 +148,10 @@ def _is_gray(path: Path) -> bool:
     return bool(np.ptp(levels, axis=2).max() <= GRAY)
 
 
-def _sizes(wanted: Wanted, sides: NDArray[np.int64]) -> tuple[tuple[int, ...], str]:
+def _sizes(options: DataOptions, sides: NDArray[np.int64]) -> tuple[tuple[int, ...], str]:
     """Return the sides to resize to, best first, and why."""
-    if wanted.size is not None:
-        return (wanted.size,), "as asked for"
+    if options.size is not None:
+        return (options.size,), "as asked for"
     median = int(np.median(sides[:, 0]))
     best = max(SMALLEST, min(LARGEST, median))
     smaller = [best >> halves for halves in range(1, HALVES + 1) if best >> halves >= SMALLEST]
@@ -163,11 +165,11 @@ def _sizes(wanted: Wanted, sides: NDArray[np.int64]) -> tuple[tuple[int, ...], s
 
 
 def _white(
-    wanted: Wanted, headers: Sequence[Header], sampled: Sequence[Path]
+    options: DataOptions, headers: Sequence[Header], sampled: Sequence[Path]
 ) -> tuple[float | None, str]:
     """Return the level that becomes 1, None for that of the files' type, and why."""
-    if wanted.white is not None:
-        return wanted.white, "as asked for"
+    if options.white is not None:
+        return options.white, "as asked for"
     if not any(header.mode in DEEP_MODES for header in headers):
         return None, ""
     highest = _highest(sampled)

@@ -15,7 +15,7 @@ SAMPLE = 900  # examples, also of large data
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DataOptions:
     """What a user says of the data; None leaves it to the inspection.
 
     Attributes:
@@ -38,7 +38,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class Inspection:
     """What is known of the data before a protocol for them is written.
 
     Attributes:
@@ -86,7 +86,10 @@ class Found:
 
 
 def sample_of(labels: NDArray[np.int64], size: int = SAMPLE) -> NDArray[np.int64]:
-    """Return ascending indices of at most `size` examples, two or more of every class if it has."""
+    """Return ascending indices of some examples: all of few, else about `size`.
+
+    Every class has two of them, or one if there are no more; many classes may exceed `size`.
+    """
     generator = np.random.default_rng(0)
     if len(labels) <= size:
         return np.arange(len(labels))
