@@ -82,6 +82,7 @@ def test_editing_a_regularizer_trains_its_runs_only(copied, command):
     assert len(trained(copied)) == len(before) + 4
 
 
+@pytest.mark.torture
 def test_a_second_run_at_once_says_who_is_at_work(copied, command, environment):
     (copied / "params.yaml").write_text(
         (copied / "params.yaml").read_text().replace("epochs: null", "epochs: 3")
@@ -161,6 +162,7 @@ def test_a_store_in_an_impossible_place_is_one_line(reproduced, checkout, monkey
     assert "a file is where a folder is needed" in told
 
 
+@pytest.mark.torture
 def test_a_full_disk_is_one_line_and_keeps_what_is_finished(copied, command, tmp_path):
     """A file system of 400 kB holds a few runs of the tiny network."""
     disk = tmp_path / "disk"

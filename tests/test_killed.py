@@ -91,9 +91,15 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("words", [("pipeline.train", "tiny"), ("pipeline", "run")])
-@pytest.mark.parametrize("seconds", [0.2, 0.8])
+@pytest.mark.parametrize(
+    ("number", "words", "seconds"),
+    [
+        (signal.SIGINT, ("pipeline", "run"), 0.2),
+        (signal.SIGINT, ("pipeline.train", "tiny"), 0.8),
+        (signal.SIGTERM, ("pipeline.train", "tiny"), 0.2),
+        (signal.SIGKILL, ("pipeline", "run"), 0.8),
+    ],
+)
 def test_killed_during_its_imports_a_stage_leaves_nothing(
     environment, fresh, number, words, seconds
 ):

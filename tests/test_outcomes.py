@@ -16,8 +16,8 @@ DATA = "artifacts/tiny/data"
 
 
 @pytest.fixture(scope="module")
-def failing(checkout, command, tmp_path_factory):
-    """Return a project of one study in which weight decay failed, and the run that it stopped.
+def kept(checkout, command, tmp_path_factory):
+    """Return a project of one study in which weight decay failed, and the run that kept going.
 
     The same code fails or hangs under one environment and not under another.
     """
@@ -27,27 +27,7 @@ def failing(checkout, command, tmp_path_factory):
     study = folder / "experiments" / "others.yaml"
     study.write_text(study.read_text().replace("[0.5, 1.0]", "0.5"))  # nothing to explore
     plant(folder)
-    return folder, command(*RUN, at=folder, FAIL="1")
-
-
-@pytest.fixture(scope="module")
-def kept(failing, command):
-    """Return the project and its next run, which keeps going."""
-    folder, _ = failing
     return folder, command(*RUN, "--keep-going", at=folder, FAIL="1")
-
-
-@pytest.mark.long
-def test_a_failing_arm_stops_the_run(failing):
-    _, stopped = failing
-    assert stopped.returncode == 1
-    assert re.search(
-        r"3 of 9 runs failed:\nweight_decay strength=0.01 seed 100\d and 2 more: "
-        r"RuntimeError: out of luck \(weight_decay.py",
-        stopped.stderr,
-    )
-    assert stopped.stderr.endswith("fix the errors above and run again\n")
-    assert "Traceback" not in stopped.stderr
 
 
 @pytest.mark.long
@@ -62,8 +42,22 @@ def test_a_failing_arm_is_reported_where_the_run_keeps_going(kept):
 
 
 @pytest.mark.long
-def test_what_failed_is_tried_again(kept, command, environment):
+def test_otherwise_a_failing_arm_stops_the_run(kept, command):
     """DVC alone would take the stage for done: the last run was to keep going."""
+    folder, _ = kept
+    stopped = command(*RUN, at=folder, FAIL="1")
+    assert stopped.returncode == 1
+    assert re.search(
+        r"3 of 3 runs failed:\nweight_decay strength=0.01 seed 100\d and 2 more: "
+        r"RuntimeError: out of luck \(weight_decay.py",
+        stopped.stderr,
+    )
+    assert stopped.stderr.endswith("fix the errors above and run again\n")
+    assert "Traceback" not in stopped.stderr
+
+
+@pytest.mark.long
+def test_what_failed_is_tried_again(kept, command, environment):
     folder, _ = kept
     if sys.platform.startswith("linux"):  # which alone shows the processes of others
         _end_while_it_hangs(folder, environment)
@@ -113,13 +107,13 @@ def _row(folder):
     ],
 )
 def test_a_disk_that_cannot_be_written_is_one_line(
-    mounting, command, checkout, failing, tmp_path, mount, verb, words
+    mounting, command, checkout, kept, tmp_path, mount, verb, words
 ):
     fresh = write_clone(checkout, tmp_path / "fresh")
     for folder in ("artifacts", ".runs"):
         (fresh / folder).mkdir()
     if verb == "train":
-        shutil.copytree(failing[0] / DATA, fresh / DATA)
+        shutil.copytree(kept[0] / DATA, fresh / DATA)
     refused = command(
         *mounting, f"mount {mount} && exec {sys.executable} -m pipeline.{verb} tiny", at=fresh
     )

@@ -49,6 +49,7 @@ def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(
     assert {item["rate"] for config in configs for item in config["regularizers"]} == {0.7}
 
 
+@pytest.mark.torture
 def test_an_experiment_in_a_temporary_folder_finds_the_store(committed, command):
     before = trained(committed)
     ran = command(

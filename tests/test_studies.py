@@ -50,9 +50,16 @@ def test_every_protocol_plans_its_own_studies(shipped, protocol):
     assert shipped(protocol, "null").studies
 
 
-# a network without residual branches, or batch norm and convolutions, cannot be asked everything
+# a network without residual branches, or batch norm and convolutions, cannot be asked everything;
+# under digits every study is planned below
 @pytest.mark.parametrize(
-    "protocol", [name for name in SHIPPED if name not in ("fashion_mnist", "mnist_mlp")]
+    "protocol",
+    [
+        "cifar10",
+        pytest.param("cifar10_gpu", marks=pytest.mark.torture),
+        pytest.param("fashion_mnist_resnet", marks=pytest.mark.torture),
+        pytest.param("mnist_5k", marks=pytest.mark.torture),
+    ],
 )
 def test_every_study_plans_under_every_protocol_it_is_made_for(shipped, protocol):
     experiment = shipped(protocol, "all")
@@ -65,17 +72,16 @@ def test_every_study_plans_under_every_protocol_it_is_made_for(shipped, protocol
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_the_ends_of_every_space_train_two_steps(shipped, study, pool):
+def test_the_last_setting_of_every_space_trains_two_steps(shipped, study, pool):
     experiment = shipped(
         MADE_FOR.get(study, "digits"), f"[dropout, {study}]" if study != "dropout" else "[dropout]"
     )
     for arm in next(one for one in experiment.studies if one.name == study).arms:
-        for place in sorted({0, len(arm.trials) - 1}):
-            trial = arm.trials[place]
-            trained = train_two_steps(trial, pool)
-            assert trained.cost["updates"] == 2
-            assert not trained.diverged
-            assert set(trained.audit) == {item.name for item in trial.regularizers}
+        trial = arm.trials[-1]  # the strongest, or the one furthest from the default
+        trained = train_two_steps(trial, pool)
+        assert trained.cost["updates"] == 2
+        assert not trained.diverged
+        assert set(trained.audit) == {item.name for item in trial.regularizers}
 
 
 def test_a_study_of_one_protocol_is_refused_under_others(shipped):

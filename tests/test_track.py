@@ -356,6 +356,7 @@ sys.exit(stage(track.main, ["digits"]))
 """
 
 
+@pytest.mark.torture
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds wandb-core in /proc")
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
 def test_a_killed_or_stopped_core_costs_little_and_changes_no_result(how: str) -> None:

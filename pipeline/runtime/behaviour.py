@@ -156,23 +156,29 @@ def _origin(target: str, digests: dict[str, str]) -> str:
 
 @functools.cache
 def _source(path: Path, module: str) -> Source:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    is_package = path.name == "__init__.py"
+    return _parsed(path.read_text(encoding="utf-8"), module, is_package)
+
+
+@functools.cache
+def _parsed(text: str, module: str, is_package: bool) -> Source:
+    """Return the behaviour of the text of a module, which may be that of a package."""
+    tree = ast.parse(text)
     bound: Counter[str] = Counter()
     imports = []
-    for name, target in _imports(tree, path, module):
+    for name, target in _imports(tree, module if is_package else module.rpartition(".")[0]):
         imports.append((name, bound[name], target))
         bound[name] += 1
     of_package = _is_of_package(module)
     code = ast.unparse(_Normalized(keeps_annotations=not of_package).visit(tree))
-    if of_package and path.name != "__init__.py":  # an `__init__` imports for others
+    if of_package and not is_package:  # an `__init__` imports for others
         read = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
         imports = [entry for entry in imports if entry[0] in {*read, "*"}]
     return Source(code, tuple(sorted(imports)))
 
 
-def _imports(tree: ast.Module, path: Path, module: str) -> Iterator[tuple[str, str]]:
+def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, str]]:
     """Yield (name as used, absolute name) of everything a file imports, in the order of lines."""
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset)):
         if isinstance(node, ast.Import):

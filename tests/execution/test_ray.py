@@ -194,7 +194,12 @@ def test_bad_jobs_fail_with_their_reasons_and_the_others_finish(carry, tmp_path)
             {"time_limit": 1.0},
             "took longer than the time limit of 1 s (execution.time_limit)",
         ),
-        ({"do": "grow"}, {"memory_limit": 600}, "held more than 600 MB (execution.memory_limit)"),
+        pytest.param(
+            {"do": "grow"},
+            {"memory_limit": 600},
+            "held more than 600 MB (execution.memory_limit)",
+            marks=pytest.mark.torture,
+        ),
     ],
 )
 def test_a_job_past_a_limit_fails_and_the_others_finish(carry, tmp_path, job, limit, reason):
@@ -212,6 +217,7 @@ def test_gpus_are_refused(carry):
         list(carry("run", accelerator="gpu"))
 
 
+@pytest.mark.torture
 def test_no_more_tasks_than_asked_for(carry, tmp_path):
     results = carry(*[{"do": "sleep", "seconds": 0.5}] * 3, workers=1)
     next(results)
@@ -227,6 +233,7 @@ def test_nothing_outlives_the_grid(carry, tmp_path):
     until(lambda: not any(alive(process) for _, process, _ in begun(tmp_path)))
 
 
+@pytest.mark.torture
 def test_a_driver_asked_to_end_says_so_and_takes_its_jobs_along(cluster, project):
     """Exit code 143, as everywhere: Ray would have another one."""
     (project / "params.yaml").write_text(
@@ -271,6 +278,7 @@ def test_a_job_whose_nodes_have_all_left_starts_again(error, starts_again):
     assert starts_again or outcome["state"] == "failed"
 
 
+@pytest.mark.torture
 def test_a_node_that_joins_is_used_and_a_broken_one_gets_no_more_jobs(
     cluster, carry, tmp_path, capsys
 ):
@@ -303,6 +311,7 @@ def broken_module(folder):
     return place
 
 
+@pytest.mark.torture
 def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, tmp_path):
     """A real node whose mount of the store is not ours."""
     (tmp_path / "store").mkdir()

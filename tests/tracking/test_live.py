@@ -136,6 +136,7 @@ def asked_for_live(project):
     parameters.write_text(few + "tracking: {live: true}\n")
 
 
+@pytest.mark.torture
 @pytest.mark.long
 def test_what_was_streamed_is_there_once_after_the_mirror(project, finished, monkeypatch):
     for name in ("artifacts", "reports"):
@@ -210,6 +211,7 @@ def test_nothing_is_streamed_unless_asked_for(project, monkeypatch):
     assert not (project / "wandb").exists()
 
 
+@pytest.mark.torture
 @pytest.mark.long
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="only Linux shows the processes of others"

@@ -233,6 +233,7 @@ def test_all_arrives_once_with_no_secret_as_soon_as_the_server_is_there(place):
     check_secrets(kept, place)
 
 
+@pytest.mark.torture
 def test_a_slow_server_holds_a_run_of_the_pipeline_up_for_so_long_and_the_command_not_at_all(place):
     """It answers everything, half a second late; the stage has two seconds."""
     count = len(fingerprints(place / "project")) + 1
@@ -254,6 +255,7 @@ def test_a_slow_server_holds_a_run_of_the_pipeline_up_for_so_long_and_the_comman
         check_everything(kept, place / "project")
 
 
+@pytest.mark.torture
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds wandb-core in /proc")
 def test_a_core_killed_on_the_way_costs_one_line_and_the_next_time_completes(place):
     count = len(fingerprints(place / "project")) + 1

@@ -151,7 +151,7 @@ def test_a_stage_trains_a_run_on_two_devices(reproduced, checkout, command, tmp_
     assert together != alone.history
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.torture)])
 def test_what_is_everybodys_is_refused_on_any_number_of_devices(configure, pool, project, devices):
     given = job(
         pool,
