@@ -145,11 +145,14 @@ def plan(protocols: Protocols = None) -> None:
         return
     from pipeline.evaluation.validation import validation_scores
     from pipeline.execution.forecast import forecast, seconds_per_run  # slow: imports torch
+    from pipeline.planning.effects import weights_note
 
     for experiment in _experiments(names):
         expected = forecast(experiment.protocol.name, validation_scores)
         plans = expected.exploration, expected.confirmation
         show_plan(plans, expected.most_added, seconds_per_run(experiment))
+        if note := weights_note(experiment.protocol.network_settings()):
+            print(f"note: {note}")
 
 
 @command

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.plan import Phase, last_plan
+from pipeline.data.weights import weights_digest
 from pipeline.execution.chosen_protocols import named_in_parameters
 from pipeline.execution.dvc_lock import keep_dvc_lock, release_dead_locks, repair_dvc_lock
 from pipeline.execution.stage import KEEP_GOING, Incomplete
-from pipeline.records.store import open_store
+from pipeline.records.store import Store, open_store
+from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import exclusive_lock
 from pipeline.runtime.signals import end_with_parent
 from pipeline.runtime.stage_times import clear_stage_times, read_stage_times
@@ -59,14 +62,41 @@ def phase_folders(protocols: Sequence[str]) -> list[Path]:
 
 
 def _retry_failed(protocols: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Force phases with failed runs, which DVC takes for done; return whether there were any."""
+    """Force phases with failed runs, or runs from a file of weights that has changed since.
+
+    DVC takes them for done.
+
+    Returns:
+        Whether there were any.
+    """
     store, retried = open_store(), False
     for name, (phase, verb) in itertools.product(protocols, VERBS.items()):
         plan = last_plan(ARTIFACTS / name / phase)
-        if plan and any(store.state(run) in ("failed", "missing") for run in plan.fingerprints()):
+        if plan and any(_is_to_retry(store, run) for run in plan.fingerprints()):
             retried = True
             run_dvc(["repro", "--single-item", "--force", f"{verb}@{name}"], environment)
     return retried
+
+
+def _is_to_retry(store: Store, fingerprint: str) -> bool:
+    return store.state(fingerprint) in ("failed", "missing") or has_other_weights(
+        store.identity(fingerprint)
+    )
+
+
+def has_other_weights(identity: Mapping[str, Any]) -> bool:
+    """Return whether the file of weights from which a run started has another content now.
+
+    Args:
+        identity: What the run was trained from. False of a run without such a file, and where it is
+            no longer there: what was trained from it is enough.
+    """
+    if "weights" not in identity:
+        return False
+    try:
+        return bool(weights_digest(identity["model"]["weights"]) != identity["weights"])
+    except Refusal:
+        return False
 
 
 def run_dvc(words: Sequence[str], environment: Mapping[str, str]) -> None:

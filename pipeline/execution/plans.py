@@ -1,7 +1,8 @@
 """Store the current plan of each phase, with digests of the inputs it was made from."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from pipeline.config.plan import Phase, Plan, last_plan
 from pipeline.config.validation import checked
@@ -53,13 +54,22 @@ def read_current_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan |
 def current_plans(store: Store, protocol: str) -> list[Plan]:
     """Return the plans of both phases, exploration first; none where an input has changed since.
 
-    None, too, of a network of the user's own, whose code is no input. The settings of a protocol
+    None, too, of a network of the user's own or from a file of weights, which are no inputs. The
+    settings of a protocol
     with current plans are valid: each plan was made from them.
     """
     plans = [read_current_plan(store, protocol, phase) for phase in get_args(Phase)]
     current = [plan for plan, changed in plans if plan and not changed]
-    own = any("import" in plan.settings["model"] for plan in current)
+    own = any(reads_other_files(plan.settings["model"]) for plan in current)
     return current if len(current) == len(plans) and not own else []
+
+
+def reads_other_files(model: Mapping[str, Any]) -> bool:
+    """Return whether runs of a model depend on files that are no inputs of a stage.
+
+    These are the code of a network of the user's own, and files of pretrained weights.
+    """
+    return "import" in model or model.get("weights") is not None
 
 
 def _write(store: Store, plan: Plan, inputs: dict[str, str]) -> None:

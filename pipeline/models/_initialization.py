@@ -29,11 +29,15 @@ class Network(Settings):
             (centred), and they are divided by the standard deviation too (standardized).
         input_statistics: What mean and deviation are of: each channel, each pixel of each channel
             (feature), or all pixels (global).
+        weights: A file of pretrained weights, relative to the project, from which every run starts:
+            .safetensors, or what `torch.save` wrote of a state. Tensors are loaded where name and
+            shape fit.
     """
 
     initialization: Initialization = Field("own")
     input_normalization: Normalization = "standardized"
     input_statistics: Statistics = "channel"
+    weights: str | None = Field(None, min_length=1)
 
 
 def initialize(network: nn.Module, how: Initialization) -> None:

@@ -16,6 +16,8 @@ from torch import nn
 from pipeline import models, optimizers, regularizers
 from pipeline.data.description import describe
 from pipeline.models._randomness import restored_globals
+from pipeline.models._standardized import Standardized
+from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
 from pipeline.regularizers._noise import mode
 from pipeline.regularizers._regularizer import Regularizer
@@ -37,7 +39,7 @@ def effects(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> list[
 
     Raises:
         Refusal: A regularizer cannot act on the network, the optimizer cannot train it, or it is
-            too deep for the images.
+            too deep for the images; or the file of pretrained weights does not fit.
     """
     values = [{"name": item.name, **item.model_dump(mode="json")} for item in chosen]
     texts = map(json.dumps, (settings["source"], settings["model"], values))
@@ -59,12 +61,31 @@ def _effects(
     network, shape, classes = _plain(name, dataset, source, model)
     values = json.loads(model)
     trial = equipped(values)
+    if path := values.get("weights"):
+        match_weights(network.network, path)
     named_effects = [[item.name, item.effect(network, shape)] for item in acting]
     require_fit(trial, values, shape, equipped)  # pooling by less takes deeper networks
     require_trainable(optimizers.settings()[optimizer](), trial, acting)
     if acting:
         _require_passes(trial, shape, classes)
     return named_effects
+
+
+def weights_note(settings: Mapping[str, Any]) -> str:
+    """Return one line on what runs take from their file of pretrained weights, "" without one.
+
+    Args:
+        settings: As for `effects`.
+
+    Raises:
+        Refusal: The file does not fit.
+    """
+    path = settings["model"].get("weights")
+    if not path:
+        return ""
+    texts = (json.dumps(settings[key]) for key in ("source", "model"))
+    network = _plain(settings["name"], settings["data"]["dataset"], *texts)[0]
+    return match_weights(network.network, path).note(path)
 
 
 def _require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> None:
@@ -94,7 +115,7 @@ def _require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) ->
 @functools.lru_cache(maxsize=32)
 def _plain(
     name: str, dataset: str, source: str, model: str
-) -> tuple[nn.Module, tuple[int, ...], int]:
+) -> tuple[Standardized, tuple[int, ...], int]:
     """Return the network of a protocol without regularizers, the shape of its images, classes."""
     torch.set_num_threads(1)  # single images are slower on several
     kind = describe(dataset, json.loads(source), ARTIFACTS / name / "data")

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config.run import RunConfig
+from pipeline.data.weights import weights_digest
 from pipeline.runtime import behaviour
 
 TRAINER = "pipeline.training.trainer"  # the module whose imports are the code of every run
-CHECKS_ONLY = {"pydantic"}  # it computes nothing: the values that it has checked are hashed
+COMPUTES_NOTHING = {"pydantic", "safetensors"}  # they check values and read files, which are hashed
 LENGTH = 20  # hexadecimal digits; 80 bits
 
 
@@ -27,11 +28,13 @@ def identity(config: RunConfig, data_digest: str) -> dict[str, Any]:
         data_digest: The digest of the prepared data.
 
     Raises:
-        Refusal: The module of the user's own network is not found.
+        Refusal: The module of the user's own network, or the file of its weights, is not found.
     """
     modules = _modules(config)
+    path = config.model.get("weights")
     return {
         **config.model_dump(mode="json"),
+        **({"weights": weights_digest(path)} if path else {}),
         "data_digest": data_digest,
         "code": {part: behaviour.code_digest(module) for part, module in modules.items()},
         "versions": versions(*modules.values()),
@@ -60,7 +63,9 @@ def versions(*modules: str) -> dict[str, str]:
         Distribution name -> version, without a suffix such as +cpu.
     """
     names = set().union(*(behaviour.libraries(module) for module in modules or (TRAINER,)))
-    distributions = sorted({name for top in names - CHECKS_ONLY for name in _distributions(top)})
+    distributions = sorted(
+        {name for top in names - COMPUTES_NOTHING for name in _distributions(top)}
+    )
     return {name: importlib.metadata.version(name).partition("+")[0] for name in distributions}
 
 

@@ -11,11 +11,16 @@ from pipeline import models, regularizers
 from pipeline.config.run import RunConfig
 from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.models._standardized import Standardized
+from pipeline.models._weights import load_weights
 from pipeline.regularizers._regularizer import Regularizer
 
 
 def assemble(
-    config: RunConfig, chosen: Sequence[Regularizer], shape: tuple[int, ...], classes: int
+    config: RunConfig,
+    chosen: Sequence[Regularizer],
+    shape: tuple[int, ...],
+    classes: int,
+    pretrained: bool = False,
 ) -> Standardized:
     """Return the network with its noise layers and initial weights.
 
@@ -26,13 +31,18 @@ def assemble(
         chosen: The regularizers that place noise.
         shape: (channels, height, width) of the images.
         classes: The number of logits.
+        pretrained: Whether the weights of the file `model.weights` replace those drawn, where there
+            is one; for a network whose weights are loaded or unused, the file is not read.
 
     Raises:
-        Refusal: The network cannot take the images, or a regularizer cannot act on it.
+        Refusal: The network cannot take the images, a regularizer cannot act on it, or the file of
+            weights does not fit.
     """
     with restored_globals():
         seed_globals(config.streams.init, "init")
         network = models.build(config.model, shape, classes)
+        if pretrained and (path := config.model.get("weights")):
+            load_weights(network.network, path)
         regularizers.equip(network, chosen)
     return network
 

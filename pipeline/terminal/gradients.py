@@ -89,7 +89,9 @@ def _moments(trial: Trial, kind: DatasetInfo, label: str) -> list[list[Compared]
         Refusal: The network cannot run in float64, or its loss is not reproducible.
     """
     config = run_config(trial, Streams.of(0))
-    network = assemble(config, trial.regularizers, kind.shape, kind.classes).double()
+    network = assemble(
+        config, trial.regularizers, kind.shape, kind.classes, pretrained=True
+    ).double()
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(EXAMPLES, *kind.shape, generator=generator, dtype=torch.double)
     labels = torch.randint(kind.classes, (EXAMPLES,), generator=generator)

@@ -10,7 +10,7 @@ from pipeline.config.left_out import left_out_notes
 from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import Plan
 from pipeline.data.prepared import read_summary
-from pipeline.execution.plans import current_plans
+from pipeline.execution.plans import current_plans, reads_other_files
 from pipeline.execution.processes import cores
 from pipeline.records.store import Store, open_store
 from pipeline.runtime.errors import Refusal
@@ -23,7 +23,7 @@ def finished_plans(protocol: str) -> Sequence[Plan]:
     """Return the stored plans of a protocol if new ones would be equal and all runs are finished.
 
     They are read without torch. None where an input, the data or the version of a library has
-    changed, and where the network of a protocol or an arm is the user's own.
+    changed, and where the network of a protocol or an arm is the user's own or pretrained.
     """
     store = open_store()
     plans = current_plans(store, protocol)
@@ -40,7 +40,7 @@ def finished_plans(protocol: str) -> Sequence[Plan]:
 def _is_up_to_date(store: Store, fingerprint: str) -> bool:
     """Return whether a run is finished, and has the libraries that are installed now."""
     identity = store.identity(fingerprint)
-    if not identity or not store.finished(fingerprint) or "import" in identity["code"]:
+    if not identity or not store.finished(fingerprint) or reads_other_files(identity["model"]):
         return False
     return all(_version(library) == version for library, version in identity["versions"].items())
 

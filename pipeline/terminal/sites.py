@@ -22,6 +22,7 @@ from pipeline.models._probe import probe_of
 from pipeline.models._residuals import ResidualBlock, residual_blocks
 from pipeline.models._routing import Route, routes
 from pipeline.models._sites import kind_of, plain, reads_images, why_not
+from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
 from pipeline.planning.protocols import document_of
 from pipeline.planning.resolution import resolved
@@ -68,6 +69,8 @@ def show_sites(name: str) -> None:
         make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
         network = make(protocol.model)
         require_fit(network.network, protocol.model, kind.shape, make)
+        path = protocol.model.get("weights")
+        start = match_weights(network.network, path).note(path) if path else ""
     require_protocol_sizes(protocol)
     weights = sum(parameter.numel() for parameter in network.parameters())
     model = protocol.model.get("import", protocol.model["name"])
@@ -96,6 +99,8 @@ def show_sites(name: str) -> None:
     say(f"on the network as a whole, its batches or its training: {', '.join(acting.others)}")
     for refusal in acting.refusals:
         say(f"cannot act: {refusal}")
+    if start:
+        say(start)
 
 
 def _acting(network: nn.Module, shape: tuple[int, ...]) -> Acting:

@@ -18,6 +18,7 @@ from torch import Tensor
 from pipeline.config.run import Hardware, config_of
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, require_digest
+from pipeline.data.weights import require_weights
 from pipeline.records.store import Store
 from pipeline.runtime.files import to_json
 from pipeline.training.trainer import Trained, train
@@ -37,7 +38,8 @@ def run_training(job: Mapping[str, Any]) -> dict[str, str]:
         `state` (done or diverged) and `reason`.
 
     Raises:
-        Refusal: The data are not those of the identity, or the network cannot take them.
+        Refusal: The data or the pretrained weights are not those of the identity, or the network
+            cannot take them.
         NoEffect: A regularizer should have acted and did not.
     """
     store, fingerprint, identity = Store(Path(job["store"])), job["id"], job["identity"]
@@ -45,6 +47,8 @@ def run_training(job: Mapping[str, Any]) -> dict[str, str]:
     logger = None if store.muted() else _logger(job)
     hardware = Hardware(**job["hardware"])
     config = config_of(identity)
+    if path := config.model.get("weights"):
+        require_weights(path, identity["weights"])
     trained = train(config, pool, store.checkpoints(fingerprint), hardware, logger)
     if trained.leads:
         files = {"run.json": to_json(identity).encode(), **_files(trained)}

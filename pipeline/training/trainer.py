@@ -90,7 +90,7 @@ def train(
     data, training, streams = Data(**config.data), Training(**config.training), config.streams
     fit, held = _examples(pool, data, streams.split)
     chosen = regularizers.build(config.regularizers)
-    network = assemble(config, chosen, pool.shape, pool.classes)
+    network = assemble(config, chosen, pool.shape, pool.classes, pretrained=True)
     network.fit(fit.images)
     task = Task(network, chosen, training, streams)
     require_trainable(task.optimizer_settings, network, chosen)
