@@ -431,7 +431,7 @@ def tables(markdown: str) -> list[list[dict[str, str]]]:
     return found
 
 
-def test_it_writes_what_is_promised_and_nothing_else(artifacts: Path) -> None:
+def test_it_writes_what_is_promised_and_nothing_else_twice(artifacts: Path) -> None:
     report.main("tiny")
     linked = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", whole(artifacts))
     assert all(len(described) >= 30 for described, _ in linked)
@@ -455,10 +455,6 @@ def test_it_writes_what_is_promised_and_nothing_else(artifacts: Path) -> None:
         "README.md",
         *(f"tiny/{name}" for name in made | figures | promised),
     }
-
-
-def test_twice_gives_the_same_bytes_and_leaves_nothing_stale(artifacts: Path) -> None:
-    report.main("tiny")
     first = written(Path("reports"))
     Path("reports/tiny/figures/old.png").write_bytes(b"old")
     Path("reports/.tiny.next").mkdir()
