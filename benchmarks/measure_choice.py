@@ -6,24 +6,33 @@ Truths over the scale: see `truth`; four are parabolas or parts of them, three a
 images, three seeds), and `SPLIT`, that of a seed.
 Loss: percentage points of true accuracy, mean over all simulated searches. `curve` chooses by the
 response curve, `parabola` by a least-squares parabola, `mean` by the highest mean. `widening` is
-how often an optimum beyond a list is found, and what repeats at its edge would add. Writes
-benchmarks/results/choice.json.
+how often the rounds of exploration (`pipeline/planning/rounds.py`) find an optimum beyond a space,
+by the number of further seeds of its last values. Writes benchmarks/results/choice.json.
 """
 
+import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
-from pipeline.config.plan import Dimension
-from pipeline.planning.choice import LEAST_POINTS, Score, Tried, at_edge, best, collapsed
+from pipeline.config.plan import PROTOCOL, Dimension
+from pipeline.planning import rounds
+from pipeline.planning.arms import Written
+from pipeline.planning.choice import LEAST_POINTS, Score, Tried, best, collapsed
+from pipeline.planning.studies import Experiment, read_experiment
 
+ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "choice.json"
 NOISE = 0.0138  # accuracy, a fraction
 SPLIT = 0.02
 FALL = 0.0096  # accuracy at one step from the best value, a fraction
 SEARCHES = 1000
+RATE = "training.learning_rate"
+FURTHER = (0, 2, 3)  # seeds
 DESIGNS = ((3, 3), (5, 2), (9, 1), (5, 1), (7, 1), (5, 3))  # points, seeds
 KINDS = ("inside", "rising", "collapsing", "plateau", "tent", "steep", "narrow")
 SCALED = Dimension(part="p", key="k", scale="uniform")
@@ -98,63 +107,63 @@ def losses(kind: str, points: int, seeds: int) -> dict[str, float]:
     return {rule: round(100 * value / SEARCHES, 3) for rule, value in total.items()}
 
 
-def widened(peak: float, repeats: int, generator: np.random.Generator) -> tuple[float, int]:
-    """Return the place chosen after up to two widenings of five places, and the number of runs.
+def searched(tuning: Experiment, peak: float, generator: np.random.Generator) -> tuple[float, int]:
+    """Return the place chosen for the baseline after all rounds, in steps, and the number of runs.
 
     Args:
-        peak: The best place; the score falls by `FALL` at a distance of 1.
-        repeats: Further runs of an outermost place and of the chosen one beside it, where a space
-            that was widened once would not be widened again.
-        generator: Draws the noise of two seeds.
+        tuning: A protocol that tunes the learning rate over five values, without studies.
+        peak: The best place, in steps from the first value; the score falls by `FALL` at a distance
+            of 1.
+        generator: Draws the shift of every seed and the noise of every run.
     """
+    (space,) = tuning.tuning.written.spaces.values()
 
-    def measured(place: float, runs: int) -> np.ndarray:
-        return 0.9 - FALL * (place - peak) ** 2 + generator.normal(0, NOISE / runs**0.5, 2)
+    def place(values: dict[str, float]) -> float:
+        return (np.log(values[RATE]) - np.log(space.low)) / space.step
 
-    scores = {float(place): measured(place, 1) for place in range(5)}
-    runs, left, repeated = 2 * len(scores), 2, False
+    shifts = generator.normal(0, SPLIT, tuning.protocol.seeds.exploration + max(FURTHER))
+    scores: dict[str, Score] = {}
     while True:
-        tried = [
-            Tried({"p": {"k": place}}, tuple(Score("done", value, 0.0) for value in scores[place]))
-            for place in sorted(scores)
-        ]
-        chosen = float(tried[best(tried, [SCALED])].setting["p"]["k"])
-        end = at_edge({"p": {"k": chosen}}, tried, SCALED)
-        outermost = [place for place in (min(scores), max(scores)) if abs(place - chosen) == 1]
-        if end and left:
-            place = chosen + end
-            scores[place] = measured(place, 1)
-            left, runs = left - 1, runs + 2
-        elif repeats and left == 1 and outermost and not repeated:
-            for place in (chosen, outermost[0]):
-                more = measured(place, repeats / 2)
-                scores[place] = (2 * scores[place] + repeats * more) / (2 + repeats)
-            runs, repeated = runs + 2 * repeats, True
-        else:
-            return chosen, runs
+        planned = rounds.explore(lambda tuned: replace(tuning, tuned=tuned), "", scores).plan
+        new = [run for run in planned.runs if run.fingerprint not in scores]
+        if not new:
+            return place(planned.tuned), len(planned.runs)
+        for run in new:
+            accuracy = 0.9 - FALL * (place(run.setting[PROTOCOL]) - peak) ** 2 + shifts[run.seed]
+            score = Score("done", accuracy + generator.normal(0, NOISE), 0.0)
+            scores[run.fingerprint] = score
 
 
-def widening(repeats: int) -> dict[str, float]:
-    """Return the share of optima found to one place, and runs, for two kinds of optima.
-
-    Args:
-        repeats: As in `widened`.
-    """
+def widening(tuning: Experiment) -> dict[str, float]:
+    """Return the share of optima found to one place, and runs, for two kinds of optima."""
     result = {}
     for kind, ends in {"beyond": (4.5, 6.0), "inside": (0.5, 3.5)}.items():
         generator = np.random.default_rng(1)
         found, runs = 0, 0
         for _ in range(SEARCHES):
             peak = generator.uniform(*ends)
-            place, count = widened(peak, repeats, generator)
+            place, count = searched(tuning, peak, generator)
             found, runs = found + (abs(place - peak) <= 1), runs + count
         result |= {f"found_{kind}": found / SEARCHES, f"runs_{kind}": runs / SEARCHES}
     return result
 
 
+def repeated() -> dict[str, dict[str, float]]:
+    """Return `widening` for several numbers of further seeds of the last values."""
+    make = Written.trial
+    trial = functools.cache(lambda values: make(tuning.tuning.written, values))
+    tuning = replace(read_experiment("digits", ROOT), studies=())
+    result = {}
+    with mock.patch.object(Written, "trial", lambda _, values: trial(tuple(values))):
+        for further in FURTHER:
+            with mock.patch.object(rounds, "REPEATS", further):
+                result[f"repeats_{further}"] = widening(tuning)
+    return result
+
+
 def main() -> None:
     """Measure and write the result."""
-    results = {"widening": {f"repeats_{repeats}": widening(repeats) for repeats in (0, 2, 4)}}
+    results = {"widening": repeated()}
     for points, seeds in DESIGNS:
         by_kind = {kind: losses(kind, points, seeds) for kind in KINDS}
         rules = {rule: [row[rule] for row in by_kind.values()] for rule in by_kind[KINDS[0]]}

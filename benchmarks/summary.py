@@ -122,19 +122,19 @@ ROWS = (
     Row("the same by the highest mean", "choice", "{:.2f}", "points_5_seeds_2 mean_of_all mean"),
     Row("the same by a parabola", "choice", "{:.2f}", "points_5_seeds_2 mean_of_all parabola"),
     Row(
-        "optima beyond a list of 5 settings that widening finds to one step, simulated",
+        "optima beyond a range of 5 settings that widening alone finds to one step, simulated",
         "choice",
         "{:.0%}",
         "widening repeats_0 found_beyond",
     ),
     Row(
-        "the same with 2 more runs of the last two settings before widening stops",
+        "the same with 3 further seeds of the last settings, as the pipeline has",
         "choice",
         "{:.0%}",
-        "widening repeats_2 found_beyond",
+        "widening repeats_3 found_beyond",
     ),
     Row("runs of such a search", "choice", "{:.1f}", "widening repeats_0 runs_beyond"),
-    Row("the same with those repeats", "choice", "{:.1f}", "widening repeats_2 runs_beyond"),
+    Row("the same with these seeds", "choice", "{:.1f}", "widening repeats_3 runs_beyond"),
     Row("failures when a small run is killed at random moments", "torture", "{}", "failures"),
     Row("kills in that test", "torture", "{}", "iterations"),
 )

@@ -146,13 +146,16 @@ def plan(protocols: Protocols = None) -> None:
     from pipeline.evaluation.validation import validation_scores
     from pipeline.execution.forecast import forecast, seconds_per_run  # slow: imports torch
     from pipeline.planning.effects import weights_note
+    from pipeline.planning.unreached import unreached_notes
+    from pipeline.terminal.tables import say
 
     for experiment in _experiments(names):
         expected = forecast(experiment.protocol.name, validation_scores)
         plans = expected.exploration, expected.confirmation
         show_plan(plans, expected.most_added, seconds_per_run(experiment))
-        if note := weights_note(experiment.protocol.network_settings()):
-            print(f"note: {note}")
+        of_weights = weights_note(experiment.protocol.network_settings())
+        for note in filter(None, [of_weights, *unreached_notes(experiment)]):
+            say(f"note: {note}")
 
 
 @command
@@ -202,8 +205,7 @@ def restore() -> None:
     """Return reports, dvc.lock and artifacts to the last commit; leave code and settings alone."""
     from pipeline.execution.experiments import restore_results
 
-    left = restore_results()
-    print("\n".join(["reports, dvc.lock and artifacts are those of the last commit", *left]))
+    print("\n".join(restore_results()))
 
 
 @command

@@ -50,7 +50,7 @@ def main(protocol: str) -> None:
     images = read_sealed(folder / "test_use.json")["validation_examples"]
     summary = read_summary(folder / "data")
     exploration = read_plan(folder / "exploration")
-    explored = {run.seed for run in exploration.runs}
+    explored = set(exploration.first_seeds())
     chosen = read_sealed(folder / "choice.json")
     # a validation set that the dataset gives is the same for all seeds; others are drawn by each
     overlap = 1 if summary["validation"] else images / summary["development"]

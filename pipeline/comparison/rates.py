@@ -79,7 +79,7 @@ def rate_ranges(plan: Plan, tried: pd.DataFrame, score: Callable[[str], Score]) 
         with an open end. Where several values are searched
         at once, no range is that of the rate alone.
     """
-    seeds = len({run.seed for run in plan.runs})
+    seeds = len(plan.first_seeds())
     arms = {(study, arm.name): (arm, source) for study, arm, source in _searched(plan)}
     rows = []
     for (study, name), trials in tried.groupby(["study", "arm"], sort=False):
@@ -156,7 +156,7 @@ def _of_seeds(
     """Return the least and the most factor of the ranges that single seeds give."""
     runs = [run for run in plan.runs if (run.study, run.arm) == source]
     factors = []
-    for seed in sorted({run.seed for run in runs}):
+    for seed in plan.first_seeds():
         mine = {run.setting[PROTOCOL][RATE]: run for run in runs if run.seed == seed}
         ordered = [mine[rate] for rate in sorted(mine)]
         tried = [Tried(run.setting, (score(run.fingerprint),)) for run in ordered]

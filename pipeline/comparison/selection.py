@@ -16,7 +16,16 @@ from pipeline.comparison.explored import SEARCHES, TRIED
 from pipeline.comparison.intervals import interval
 from pipeline.config.labels import format_value
 from pipeline.config.plan import BASELINE, TUNING, Dimension, Plan, PlannedArm, Setting
-from pipeline.planning.choice import DIGITS, Score, Tried, at_edge, best, collapsed, response
+from pipeline.planning.choice import (
+    DIGITS,
+    Score,
+    Tried,
+    at_edge,
+    best,
+    collapsed,
+    comparable,
+    response,
+)
 from pipeline.records.runs import STATES
 
 ACCURACY = "validation_accuracy"
@@ -39,11 +48,12 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
         A table with `TRIED`; `fitted` is the validation accuracy on the response curve, NaN where
         there is none; `collapsed` says that a setting is far below the best of its arm; `scores`
         are the validation accuracies by seed in ascending order, None for a run that is not done;
-        `changes` are theirs against the reference at the same seed, and `change` is the mean of
+        those at seeds that other settings lack are made comparable (`planning.choice.comparable`);
+        `changes` are theirs against the reference at the same seeds, and `change` is the mean of
         those. The reference of the tuned baseline is its own chosen setting. An arm of which no
         setting has all its runs done has none marked.
     """
-    ordered = _by_value(plan, runs)
+    ordered = _comparable(_by_value(plan, runs))
     keys = ordered["setting"].map(json.dumps)
     groups = list(ordered.groupby(["study", "arm", keys], sort=False))
     table = pd.DataFrame([_summary(group) for _, group in groups], columns=list(TRIED))
@@ -109,7 +119,7 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         marked = settings.loc[settings["chosen"], "setting"]
         chosen = None if marked.empty else marked.iloc[0]
         counts = {"trials": len(settings), "first_trials": first[study, arm]}
-        counts["seeds"] = group["seed"].nunique()
+        counts["seeds"] = len(plan.first_seeds())
         row = {"study": study, "arm": arm, **counts, "chosen": chosen is not None}
         widened = sum(dimension.widened for dimension in planned.space)
         edges = _edges(chosen, group, planned)
@@ -156,6 +166,22 @@ def _by_value(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(sorted(runs.to_dict("records"), key=order), columns=runs.columns)
 
 
+def _comparable(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs with scores of complete settings that can be compared within their arm."""
+    runs = runs.copy()
+    for _, arm in runs.groupby(["study", "arm"], sort=False):
+        settings = [
+            rows.sort_values("seed")
+            for _, rows in arm.groupby(arm["setting"].map(json.dumps), sort=False)
+        ]
+        complete = [(rows, item) for rows in settings if (item := _tried(rows)).complete]
+        shifted = comparable([item for _, item in complete])
+        for (rows, _), item in zip(complete, shifted, strict=True):
+            scores = [(score.accuracy, score.nll) for score in item.scores]
+            runs.loc[rows.index, ["validation_accuracy", "validation_nll"]] = scores
+    return runs
+
+
 def _summary(group: pd.DataFrame) -> dict[str, Any]:
     done = group[group["state"] == "done"]
     accuracy = interval(done["validation_accuracy"].to_numpy(float))
@@ -192,10 +218,13 @@ def _shown_reference(table: pd.DataFrame, study: str, arm: PlannedArm) -> pd.Ser
 def _changes(
     scores: Sequence[float | None], reference: Sequence[float | None]
 ) -> list[float | None]:
-    """Return the differences of two lists of scores, None where one of both is unknown."""
+    """Return the differences of two lists of scores, None where one of both is unknown.
+
+    One of them may have further seeds, which are left out.
+    """
     return [
         None if one is None or other is None else round(one - other, DIGITS)
-        for one, other in zip(scores, reference, strict=True)
+        for one, other in zip(scores, reference, strict=False)
     ]
 
 

@@ -48,8 +48,10 @@ class Check(StrEnum):
             inconclusive; value: the difference, its interval over seeds and images together.
         SEEDS: Can the exact sign-flip test be significant after Holm's correction? Per arm; value:
             its seeds.
-        TRIALS: Did the arms have equal numbers of trials? Per arm, and 1 for one that is not
-            searched; value: its trials, without those that widening added.
+        TRIALS: Had an arm as many trials as what it is compared with? Per arm that is searched;
+            subject: its reference; value: its trials, without those that widening added; limit:
+            those of the reference, of a baseline those of its tuning. A baseline that is not tuned
+            is a matter of `TUNED`.
         MACHINE: Are all runs from one kind of machine? Per kind; value: its runs.
     """
 
@@ -99,7 +101,7 @@ def trust(
         *_above_references(plan, tables["scores"], tables["references"]),
         *_other_images(primary),
         *_seeds(primary),
-        *_trials(arms, primary),
+        *_trials(plan, searched.to_dict("records")),
         *_machines(records),
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -214,20 +216,19 @@ def _seeds(primary: Sequence[Mapping[str, Any]]) -> Rows:
         yield _row(Check.SEEDS, row["n"] >= required, row, value=row["n"], limit=required)
 
 
-def _trials(searches: Sequence[Mapping[str, Any]], primary: Sequence[Mapping[str, Any]]) -> Rows:
-    keys = {(row["study"], row["arm"]) for row in searches}
-    single = [
-        {**row, "first_trials": 1}
-        for row in primary
-        if (row["study"], row["arm"]) not in keys and row["study"] != TUNING
-    ]
-    arms = [*searches, *single]
-    if len(arms) < 2:
-        return
-    most = max(row["first_trials"] for row in arms)
-    for row in arms:
-        trials = row["first_trials"]
-        yield _row(Check.TRIALS, trials == most, row, value=trials, limit=most)
+def _trials(plan: Plan, searches: Sequence[Mapping[str, Any]]) -> Rows:
+    trials = {(row["study"], row["arm"]): int(row["first_trials"]) for row in searches}
+    of_baseline = trials.pop((TUNING, BASELINE), None)
+    for study, arm in plan.arms():
+        if (study, arm.name) not in trials:
+            continue
+        is_baseline = arm.against == BASELINE
+        limit = of_baseline if is_baseline else trials.get((study, arm.against), 1)
+        if limit is not None:
+            numbers = {"value": trials[study, arm.name], "limit": limit}
+            passed = numbers["value"] == limit
+            row = {"study": study, "arm": arm.name}
+            yield _row(Check.TRIALS, passed, row, subject=arm.against, **numbers)
 
 
 def _machines(records: Records) -> Rows:

@@ -8,17 +8,17 @@ from typing import Any
 
 from pipeline.config.plan import PROTOCOL, Plan, Setting
 
-LARGE = 0.1  # the share of the training images from which a note is made
+LARGE = 0.05  # the share of the training images from which a note is made
 
 
-def left_out_notes(plan: Plan) -> list[str]:
+def left_out_notes(*plans: Plan) -> list[str]:
     """Return a line for each pair of train size and batch size that leaves out many images."""
-    notes = [_note_of(plan.settings, run.setting) for run in plan.runs]
+    notes = [_note_of(plan.settings, run.setting) for plan in plans for run in plan.runs]
     return [note for note in dict.fromkeys(notes) if note]
 
 
 def left_out_note(train_size: int, batch_size: int) -> str:
-    """Return how many images each epoch leaves out; empty for at most a tenth of them."""
+    """Return how many images each epoch leaves out; empty for at most a twentieth of them."""
     number = train_size % min(batch_size, train_size)
     share = number / train_size
     if share <= LARGE:

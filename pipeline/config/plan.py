@@ -160,6 +160,11 @@ class Plan(Settings):
         """Return every run once, in the order of the plan."""
         return tuple(dict.fromkeys(run.fingerprint for run in self.runs))
 
+    def first_seeds(self) -> list[int]:
+        """Return the seeds of the first round: every setting has them, and a few have more."""
+        first = min((run.round or 0 for run in self.runs), default=0)
+        return sorted({run.seed for run in self.runs if (run.round or 0) == first})
+
     def rules(self) -> dict[str, TestRule]:
         """Return the test rule of every run."""
         by_arm = {(study, arm.name): arm.rule for study, arm in self.arms()}

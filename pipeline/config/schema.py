@@ -17,7 +17,7 @@ class Seeds(Settings):
         confirmation: Fresh seeds, from which all results come.
     """
 
-    exploration: int = Field(3, ge=1, le=1000)
+    exploration: int = Field(3, ge=1, le=997)
     confirmation: int = Field(15, ge=1)
 
 

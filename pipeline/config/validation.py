@@ -27,6 +27,14 @@ ITEMS: dict[Any, int] = {tuple: 0, list: 0, dict: 1}  # which argument is that o
 MAPPING = "a mapping of keys to values"
 NAME = "a name of lowercase letters, digits and _"
 PATTERNS = {r"^[a-z0-9_]+$": NAME, r"\S": "text that is not blank"}
+DECAY = "weight decay is a regularizer: {name: weight_decay, strength: 0.001} in an arm"
+RATE = "the rate is training.learning_rate, beside the optimizer"
+BETAS = "the first of betas is beta1, the second beta2"
+ELSEWHERE = {  # keys of other libraries, and what they are here
+    **dict.fromkeys(("weight_decay", "wd", "l2", "l2_penalty", "weightdecay"), DECAY),
+    **dict.fromkeys(("lr", "learning_rate", "learningrate", "eta", "eta0"), RATE),
+    "betas": BETAS,
+}
 LONGEST = 80  # characters of a value in a line
 
 
@@ -79,7 +87,9 @@ def unknown_name(
 def unknown_key(where: str, names: Collection[str]) -> str:
     """Return the error line for a key that does not exist, with the closest that does."""
     key = re.split("[. ]", where)[-1]
-    return f"{where}: unknown key; expected {one_of(names)}" + suggestion(key, names)
+    place = ELSEWHERE.get(key.lower())
+    hint = f"; {place}" if place else suggestion(key, names)
+    return f"{where}: unknown key; expected {one_of(names)}{hint}"
 
 
 def constraints(model: type[BaseModel], key: str) -> list[Any]:

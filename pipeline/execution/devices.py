@@ -20,6 +20,7 @@ from pipeline.runtime.signals import end_with_parent
 from pipeline.runtime.surroundings import JOB
 from pipeline.training.job import run_training
 
+SYNCHRONIZED = "SyncBatchNorm expected input tensor to be on"  # in torch's error on a CPU
 OUTCOME = "outcome: "  # begins the line of the output that has the outcome
 
 
@@ -51,6 +52,11 @@ def _perform_together(job: Job) -> Outcome:
     command = [sys.executable, "-m", "pipeline.execution.devices"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     lines = [line for line in ended.stdout.splitlines() if line.startswith(OUTCOME)]
+    if SYNCHRONIZED in ended.stderr + "".join(lines):
+        raise Refusal(
+            "model.import: has nn.SyncBatchNorm, which synchronizes GPUs alone; expected batch "
+            f"norm of another kind, or in {PARAMETERS} execution.devices: 1"
+        )
     if ended.returncode or not lines:
         errors = ended.stderr.strip().splitlines() or ["no message"]
         raise RuntimeError(f"on {job['hardware']['devices']} devices: {errors[-1]}")

@@ -71,7 +71,10 @@ def run_studies(
 
 
 def restore_results() -> list[str]:
-    """Return `reports/`, `dvc.lock` and DVC's outputs to the last commit; return what is left.
+    """Return `reports/`, `dvc.lock` and DVC's outputs to the last commit.
+
+    Returns:
+        Lines that say what is restored, and what is left.
 
     Reports that are not committed stay.
 
@@ -92,16 +95,18 @@ def restore_results() -> list[str]:
             git("clean", "-fdq", "--", *reports)
         absent = [name for name in results if name not in committed]
         left = [f"{name}: not in the last commit, and left as it was" for name in absent]
+        restored = [*committed, "artifacts"]
         try:
             dvc.run_dvc(["checkout", "--force", "--quiet"], os.environ)
         except Incomplete:
-            left.append("some outputs are not in DVC's cache; run: gapwise run, or dvc pull")
+            restored.remove("artifacts")
+            left.insert(0, "some outputs are not in DVC's cache; run: gapwise run, or dvc pull")
         keep_dvc_lock()
         forget_current_plans(open_store())
         if git("diff", "HEAD", "--name-only", "--", str(PARAMETERS)):
             cure = f"git restore {PARAMETERS} undoes it"
             left.append(f"{PARAMETERS}: differs from the last commit and was left; {cure}")
-        return left
+        return [f"restored from the last commit: {', '.join(restored)}", *left]
 
 
 def copy_problem() -> str:

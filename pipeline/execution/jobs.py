@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.execution.stage import environment_line
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.imports import without_collection
+from pipeline.runtime.notices import ignore_notices
 
 Job = Mapping[str, Any]
 Outcome = dict[str, Any]
@@ -31,6 +32,7 @@ def run_guarded(perform: Perform, job: Job) -> Outcome:
     State `refused` stops all jobs: bad input, a full or read-only disk. Its reason has a line for
     each error.
     """
+    ignore_notices()
     try:
         outcome = perform(job)
         json.dumps(outcome)

@@ -11,6 +11,7 @@ from types import FrameType
 from pipeline.execution.inputs import changed_inputs, input_digests
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import exclusive_lock
+from pipeline.runtime.notices import ignore_notices
 from pipeline.runtime.project import enter_project
 from pipeline.runtime.signals import TERMINATED, end_with_parent, interruptible
 from pipeline.runtime.stage_times import add_stage_time
@@ -67,6 +68,7 @@ def stage_lock(protocol: str, verb: str) -> Path:
 
 def report_errors(work: Callable[[], None]) -> int:
     """Run `work`, print what a user can cause as clear lines, and return an exit code."""
+    ignore_notices()
     try:
         with interruptible():
             work()

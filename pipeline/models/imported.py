@@ -40,6 +40,7 @@ FAILURES = (Exception, SystemExit)  # whatever code of the user raises
 DISTRIBUTED = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 States = dict[str, Any]  # of the global generators, by name
 
+BATCH = 4  # images of a second training pass: no number of images is built in
 STEPS = 3  # in training mode, after which state that is not stored shows; odd: it may alternate
 COMPARED = 8  # steps with that state: a layer that is skipped with chance 1/2 then shows
 
@@ -108,6 +109,9 @@ def _begun(
         _require_real(settings, network)
         _require_logits(settings, _copied(settings, network), shape, classes, training=True)
         passed = global_states()
+        _require_logits(
+            settings, _copied(settings, network), shape, classes, training=True, number=BATCH
+        )
     return network.train(training), made, [began, passed]
 
 
@@ -352,11 +356,13 @@ def _require_logits(
     """
     where = f"images {(number, *shape)}" + " in training mode" * training
     expected = (number, classes)
+    images = _images(shape).repeat(BATCH // 2, 1, 1, 1)[:number]
+    any_size = "; expected a network for any number of images" if number != 2 else ""
     try:
         with torch.set_grad_enabled(training):
-            logits = network.train(training)(_images(shape)[:number])
+            logits = network.train(training)(images)
     except FAILURES as error:
-        raise _refusal(settings, f"fails on {where}: {_line(error)}") from None
+        raise _refusal(settings, f"fails on {where}: {_line(error)}{any_size}") from None
     if not isinstance(logits, torch.Tensor) or logits.shape != expected:
         given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise _refusal(

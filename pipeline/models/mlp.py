@@ -16,19 +16,21 @@ class Model(Network):
 
     Attributes:
         hidden: Units of each hidden layer.
+        batch_norm: Whether hidden layers have batch norm, before their activation.
         activation: That of hidden layers.
     """
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((1024, 1024), min_length=1)
+    batch_norm: bool = False
     activation: Activation = "relu"
 
 
 def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """Return the network (N, *shape) -> logits (N, classes), shape (channels, height, width)."""
     sizes = [math.prod(shape), *settings.hidden]
-    hidden = [
-        layer
-        for one, other in itertools.pairwise(sizes)
-        for layer in (nn.Linear(one, other), ACTIVATIONS[settings.activation]())
-    ]
+    hidden: list[nn.Module] = []
+    for one, other in itertools.pairwise(sizes):
+        norm = [nn.BatchNorm1d(other)] if settings.batch_norm else []
+        linear = nn.Linear(one, other, bias=not settings.batch_norm)
+        hidden += [linear, *norm, ACTIVATIONS[settings.activation]()]
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], classes))

@@ -7,7 +7,7 @@ compares both.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan, nan
 
 import numpy as np
@@ -35,7 +35,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Tried:
-    """A setting with the scores of all its runs, one for each exploration seed."""
+    """A setting with the scores of all its runs, in the order of their seeds.
+
+    Settings may have further runs, at seeds that the others lack (`comparable`).
+    """
 
     setting: Setting
     scores: tuple[Score, ...]
@@ -72,15 +75,41 @@ def best(tried: Sequence[Tried], space: Sequence[Dimension]) -> int | None:
     complete = [number for number, item in enumerate(tried) if item.complete]
     if not complete:
         return None
-    fitted = response([tried[number] for number in complete], space)
+    compared = comparable([tried[number] for number in complete])
+    fitted = response(compared, space)
     curve = [0.0] * len(complete) if fitted is None else fitted.round(DIGITS).tolist()
 
     def order(place: int) -> tuple[float, float, float, str]:
-        item = tried[complete[place]]
+        item = compared[place]
         values = "" if fitted is None else json.dumps(item.setting)  # whatever the order of trials
         return -curve[place], -item.accuracy, item.nll, values
 
     return complete[min(range(len(complete)), key=order)]
+
+
+def comparable(tried: Sequence[Tried]) -> list[Tried]:
+    """Return settings whose scores can be compared although some have further runs.
+
+    A seed shifts the scores of all settings, as its split is an easy or a hard one. So the scores
+    at a seed that some settings lack are shifted by what it differs from the others: the least
+    squares fit of a constant for each setting and each seed.
+
+    Args:
+        tried: Complete settings of an arm. The seeds of each are the first ones of those of all.
+    """
+    lengths = [len(item.scores) for item in tried]
+    common = min(lengths, default=0)
+    if common == max(lengths, default=0):
+        return list(tried)
+    places = [(place, seed) for place, count in enumerate(lengths) for seed in range(count)]
+    design = np.zeros((len(places), len(tried) + max(lengths)))
+    for row, (place, seed) in enumerate(places):
+        design[row, [place, len(tried) + seed]] = 1
+    scores = [tried[place].scores[seed] for place, seed in places]
+    values = np.array([(score.accuracy, score.nll) for score in scores])
+    of_seeds = np.linalg.lstsq(design, values, rcond=None)[0][len(tried) :]
+    shifts = of_seeds - of_seeds[:common].mean(axis=0)
+    return [replace(item, scores=_shifted(item.scores, shifts, common)) for item in tried]
 
 
 def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None:
@@ -102,13 +131,16 @@ def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None
     scale = dimension.scale
     if scale is None:
         return None
-    values = [item.setting[dimension.part][dimension.key] for item in tried]
+    compared = comparable(tried)
+    values = [item.setting[dimension.part][dimension.key] for item in compared]
     places = np.array([position(scale, value) for value in values])
-    means = np.array([item.accuracy for item in tried])
+    means = np.array([item.accuracy for item in compared])
     kept = ~collapsed(means)
     if kept.sum() < LEAST_POINTS:
         return None
-    scores = np.array([[score.accuracy for score in item.scores] for item in tried]).T
+    common = min(len(item.scores) for item in compared)
+    scores = np.array([[score.accuracy for score in item.scores[:common]] for item in compared]).T
+    scores += means - scores.mean(axis=0)  # what further runs say
     curve = np.full(len(tried), -np.inf)
     curve[kept] = smoothed(places[kept], scores[:, kept])
     return curve
@@ -148,6 +180,18 @@ def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> in
     if not numeric or len(set(values)) < 2:
         return 0
     return {min(values): -1, max(values): 1}.get(value, 0)
+
+
+def _shifted(scores: tuple[Score, ...], shifts: Array, common: int) -> tuple[Score, ...]:
+    """Return scores, those beyond the seeds that all settings have without what shifts them."""
+    further = zip(scores[common:], shifts[common : len(scores)].tolist(), strict=True)
+    return (
+        *scores[:common],
+        *(
+            replace(score, accuracy=score.accuracy - accuracy, nll=score.nll - nll)
+            for score, (accuracy, nll) in further
+        ),
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

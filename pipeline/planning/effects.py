@@ -14,17 +14,21 @@ import torch
 from torch import nn
 
 from pipeline import models, optimizers, regularizers
+from pipeline.config.validation import invalid
 from pipeline.data.description import describe
 from pipeline.models._randomness import restored_globals
 from pipeline.models._standardized import Standardized
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
+from pipeline.planning.protocols import IMPORTED
 from pipeline.regularizers._noise import mode
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 from pipeline.training.compatibility import require_trainable
 
 ARTIFACTS = Path("artifacts")
+MOST_WEIGHTS = 250_000_000  # a gigabyte, of which planning makes a few copies
+MOST_BLOCKS = 1000
 
 
 def effects(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> list[Any]:
@@ -119,6 +123,36 @@ def _plain(
     """Return the network of a protocol without regularizers, the shape of its images, classes."""
     torch.set_num_threads(1)  # single images are slower on several
     kind = describe(dataset, json.loads(source), ARTIFACTS / name / "data")
+    given = json.loads(model)
+    if given["name"] != IMPORTED:
+        _require_size(given, kind.shape, kind.classes)
     with torch.random.fork_rng(devices=[]):
-        network = models.build(json.loads(model), kind.shape, kind.classes)
+        network = models.build(given, kind.shape, kind.classes)
     return network, kind.shape, kind.classes
+
+
+def _require_size(given: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> None:
+    """Check, without memory for its weights, that a network is not so large as to end the process.
+
+    Raises:
+        Refusal: It has more than `MOST_WEIGHTS` weights or `MOST_BLOCKS` blocks.
+    """
+    sizes = {
+        key: max(value) if isinstance(value, list) else value
+        for key, value in given.items()
+        if isinstance(value, int | list) and not isinstance(value, bool)
+    }
+    stages = len(given.get("widths", ())) or 1
+    if sizes.get("blocks", 0) * stages > MOST_BLOCKS:
+        most = MOST_BLOCKS // stages
+        raise Refusal(invalid("model.blocks", sizes["blocks"], f"an integer <= {most}"))
+    try:
+        with torch.device("meta"):
+            network = models.build(dict(given), shape, classes)
+        weights = sum(parameter.numel() for parameter in network.parameters())
+    except (RuntimeError, TypeError, OverflowError):  # torch cannot count so many bytes
+        weights = MOST_WEIGHTS + 1
+    if weights > MOST_WEIGHTS:
+        largest = max(sizes, key=lambda key: int(sizes[key]))
+        expected = f"a network of at most {MOST_WEIGHTS} weights"
+        raise Refusal(invalid(f"model.{largest}", given[largest], expected))

@@ -1,8 +1,9 @@
 """Plan exploration in rounds: tune the baseline, explore the arms, widen spaces.
 
 The plan is a pure function of the scores of finished runs. Round 1 tries the nuisance values of the
-baseline; where the best one stands at the end of its space, further rounds widen it. Then every arm
-is explored at the best values, and its spaces are widened in the same way.
+baseline; where the best one stands at the end of its space, further rounds widen it. Before a
+widening stops at a value next to the end, it and both its neighbours are tried on further seeds.
+Then every arm is explored at the best values, and its spaces are widened in the same way.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import annotated_types
+import numpy as np
 
 from pipeline import regularizers
 from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Plan, PlannedRun, PlannedStudy
 from pipeline.config.validation import constraints
 from pipeline.planning.arm_mistakes import network_key
 from pipeline.planning.arms import Arm, Trial
-from pipeline.planning.choice import Score, Tried, at_edge, best
+from pipeline.planning.choice import Score, Tried, at_edge, best, collapsed
 from pipeline.planning.phases import Identities, describe_study, plan_of, planned_runs
 from pipeline.planning.resolution import section_class
 from pipeline.planning.spaces import Space, size
@@ -24,6 +26,7 @@ from pipeline.planning.studies import Experiment, Study, tuning_study
 from pipeline.runtime.errors import Refusal
 
 HALVINGS = 3  # of a step, at most
+REPEATS = 3  # further seeds of the last values of a space before its widening stops
 
 Read = Callable[[Mapping[str, Any]], Experiment]  # tuned values -> the experiment
 Scores = Mapping[str, Score]  # by fingerprint
@@ -79,6 +82,14 @@ class _Searched:
     chosen: dict[str, dict[str, Any]] | None
 
 
+@dataclass(eq=False)
+class _Planned:
+    """A trial with the fingerprints of its runs."""
+
+    trial: Trial
+    names: list[str] = field(default_factory=list)
+
+
 @dataclass
 class _Rounds:
     experiment: Experiment
@@ -105,26 +116,46 @@ class _Rounds:
 
     def search(self, study: Study, arm: Arm, first: int) -> _Searched:
         """Plan the settings of an arm, and widen its spaces as long as scores are there."""
-        new, number = arm.trials, first
-        trials: tuple[Trial, ...] = ()
-        tried: list[Tried] = []
+        planned: list[_Planned] = []
+        new, seeds, number = [_Planned(trial) for trial in arm.trials], self.seeds, first
+        repeated = False
         while True:
-            trials = (*trials, *new)
-            for trial in new:
-                rows = planned_runs(study, arm, trial, self.seeds, self.data_digest, round=number)
-                runs = list(rows)
-                self.planned += runs
-                scores = [self.scores.get(run.fingerprint) for run, _ in runs]
-                ended = tuple(score for score in scores if score is not None)
-                if len(ended) == len(scores):
-                    tried.append(Tried(trial.setting, ended))
-            waits = len(tried) < len(trials)
-            arm, new = (arm, ()) if waits else _widened(arm, trials, tried)
+            for item in new:
+                self.plan(study, arm, item, seeds, number)
+            planned += [item for item in new if item not in planned]
+            trials = tuple(item.trial for item in planned)
+            tried = [one for item in planned if (one := self.tried(item)) is not None]
+            waits = len(tried) < len(planned)
+            new, seeds = [], self.seeds
+            if not waits:
+                arm, added = _widened(arm, trials, tried)
+                new = [_Planned(trial) for trial in added]
+            if not (waits or new or repeated):
+                last = _last_values(arm, trials, tried)
+                new = [item for item in planned if item.trial.setting in last]
+                seeds, repeated = range(len(self.seeds), len(self.seeds) + REPEATS), True
             if not new:
                 chosen = None if waits else _best_setting(arm, tried)
-                self.most_added += _most_added(arm) * len(self.seeds) if waits else 0
+                self.most_added += self.may_add(arm, repeated) if waits else 0
                 return _Searched(arm, trials, number, waits, chosen)
             number += 1
+
+    def plan(self, study: Study, arm: Arm, item: _Planned, seeds: range, number: int) -> None:
+        """Plan the runs of a trial on these seeds, in a round."""
+        runs = planned_runs(study, arm, item.trial, seeds, self.data_digest, round=number)
+        for run, described in runs:
+            self.planned.append((run, described))
+            item.names.append(run.fingerprint)
+
+    def tried(self, item: _Planned) -> Tried | None:
+        """Return a trial with its scores, None while a run has not ended."""
+        scores = [self.scores.get(name) for name in item.names]
+        ended = tuple(score for score in scores if score is not None)
+        return Tried(item.trial.setting, ended) if len(ended) == len(scores) else None
+
+    def may_add(self, arm: Arm, repeated: bool) -> int:
+        """Return how many runs may follow for an arm at most."""
+        return _most_added(arm) * len(self.seeds) + (0 if repeated else _most_repeated(arm))
 
     def describe(self, study: Study, searched: Mapping[str, _Searched]) -> None:
         spaces = {name: dimensions(item.arm, item.trials) for name, item in searched.items()}
@@ -216,6 +247,38 @@ def _widened(
     return widened, tuple(new)
 
 
+def _last_values(
+    arm: Arm, trials: tuple[Trial, ...], tried: list[Tried]
+) -> list[dict[str, dict[str, Any]]]:
+    """Return the best setting and those beside it, where one is the last that widening has added.
+
+    By chance the last value may look worse than the one before it. A space that is widened no
+    further anyway has none, nor has one whose last value has collapsed: that is no chance.
+    """
+    chosen = _best_setting(arm, tried)
+    if chosen is None:
+        return []
+    complete = [item for item in tried if item.complete]
+    fallen = collapsed(np.array([item.accuracy for item in complete]))
+    level = [item.setting for item, low in zip(complete, fallen, strict=True) if not low]
+    found = []
+    for dimension in _plain_dimensions(arm):
+        part, key = place = dimension.part, dimension.key
+        space = arm.written.spaces[place]
+        if space.widened < 1 or space.extend < 1:
+            continue
+        for end, values in ((-1, space.values), (1, space.values[::-1])):
+            last, *others = values[:3]
+            if space.low <= last <= space.high or chosen[part][key] != others[0]:
+                continue  # not one that widening has added, or not next to it
+            beside = [
+                {**chosen, part: {**chosen[part], key: value}} for value in (last, *others[1:])
+            ]
+            if beside[0] in level and _next_value(arm, trials, place, end) is not None:
+                found += [setting for setting in beside if setting in level]
+    return [chosen, *found] if found else []
+
+
 def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end: int) -> Any:
     """Return the value beyond the end of a space, None where the field or its effect ends there.
 
@@ -273,3 +336,15 @@ def _most_added(arm: Arm) -> int:
         return 0
     spaces: list[Space] = list(arm.written.spaces.values())
     return size(spaces, widened=True) - size(spaces)
+
+
+def _most_repeated(arm: Arm) -> int:
+    """Return how many runs of the last values may be added at most.
+
+    A space that may be widened no more than once has none.
+    """
+    if arm.written.search is not None:
+        return 0
+    spaces = arm.written.spaces.values()
+    ends = sum(space.widened + space.extend > 1 and space.extend > 0 for space in spaces)
+    return REPEATS * (1 + 2 * ends) if ends else 0

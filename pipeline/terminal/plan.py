@@ -8,8 +8,9 @@ from pathlib import Path
 from pipeline.config.labels import format_setting
 from pipeline.config.left_out import left_out_notes
 from pipeline.config.parameters import read_parameters
-from pipeline.config.plan import Plan
+from pipeline.config.plan import PROTOCOL, Plan, PlannedRun
 from pipeline.data.prepared import read_summary
+from pipeline.execution.order import images
 from pipeline.execution.plans import current_plans, reads_other_files
 from pipeline.execution.processes import cores
 from pipeline.records.store import Store, open_store
@@ -60,7 +61,8 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
     Args:
         plans: Those of exploration and confirmation.
         most_added: How many runs the widening of search spaces may add at most.
-        seconds_per_run: The time to expect for each run.
+        seconds_per_run: The time to expect for a run of the protocol; those of arms with other
+            epochs or training sizes take longer or shorter.
     """
     explored, confirmed = plans
     store = open_store()
@@ -79,9 +81,10 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
             rows.add_row(f"  {arm}", settings, *map(str, (*counts, len(left))))
     show(rows)
     runs = [len(plan.fingerprints()) for plan in plans]
-    seeds = [len({run.seed for run in plan.runs}) for plan in plans]
+    seeds = [len(explored.first_seeds()), len({run.seed for run in confirmed.runs})]
     workers = read_parameters().execution.workers or cores()
-    minutes = len(missing) * seconds_per_run / workers / 60
+    share = {run.fingerprint: images_share(plan, run) for plan in plans for run in plan.runs}
+    minutes = sum(share[name] for name in missing) * seconds_per_run / workers / 60
     print(
         f"at most {sum(runs)} runs, each counted once: "
         f"{runs[0]} on {seeds[0]} exploration seeds, {runs[1]} on {seeds[1]} fresh ones"
@@ -89,15 +92,25 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
     if most_added:
         minutes_added = most_added * seconds_per_run / workers / 60
         print(
-            f"search spaces whose best value stands at their end are widened: "
-            f"at most {most_added} runs more, about {minutes_added:.1f} minutes"
+            f"search spaces whose best value stands at their end are widened, and their "
+            f"last values tried on further seeds: at most {most_added} runs more, "
+            f"about {minutes_added:.1f} minutes"
         )
     print(
         f"{len(missing)} runs to train: "
         f"about {minutes:.1f} minutes of training alone, with {workers} workers"
     )
-    for note in left_out_notes(confirmed):
+    for note in left_out_notes(*plans):
         say(f"note: {note}")
+
+
+def images_share(plan: Plan, run: PlannedRun) -> float:
+    """Return how many images a run processes against one of the protocol."""
+    changed = run.setting.get(PROTOCOL, {})
+    sections = {name: dict(plan.settings[name]) for name in ("data", "training")}
+    for section, values in sections.items():
+        values |= {key: changed.get(f"{section}.{key}", value) for key, value in values.items()}
+    return images(sections) / images(plan.settings)
 
 
 def _arms(plans: Sequence[Plan]) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ import pytest
 from report_data import NAN, SEEDS, planned
 
 from pipeline.comparison.trust import COLUMNS, Check, seeds_required, trust
-from pipeline.config.plan import Plan
+from pipeline.config.plan import TUNING, Plan
 
 MACHINE = {"cpu_capability": "AVX2", "threads": 1, "device": "cpu"}
 ARMS = ("a", "b", "c")
@@ -209,26 +209,26 @@ def test_every_arm_needs_enough_seeds(plan: Plan) -> None:
     assert set(rows["limit"]) == {7}
 
 
-def test_arms_have_equal_trials_but_for_widening(plan: Plan) -> None:
-    searches = [search("baseline", first_trials=9), search("a"), search("b", first_trials=4)]
-    contrasts = [contrast(arm) for arm in ARMS] + [contrast("untuned", study="tuning")]
-    rows = checked(plan, Check.TRIALS, searches=searches, contrasts=contrasts)
-    assert rows["passed"].to_dict() == {"a": True, "b": False, "c": False}
-    assert rows["value"].to_dict() == {"a": 5, "b": 4, "c": 1}  # c has one setting
-    assert set(rows["limit"]) == {5}
-    two = {"contrasts": [contrast("a"), contrast("b")]}
-    searches[2] = search("b", trials=7, widened=2)
-    assert checked(plan, Check.TRIALS, searches=searches, **two)["passed"].all()
-    # widening makes no unequal numbers equal
-    searches[2] = search("b", trials=5, first_trials=3, widened=2)
-    assert checked(plan, Check.TRIALS, searches=searches, **two)["passed"].to_list() == [
-        True,
-        False,
+def test_an_arm_has_as_many_trials_as_its_reference_but_for_widening() -> None:
+    """Arm c is compared with b; d has one setting, as it states."""
+    arms = dict.fromkeys((*ARMS, "d"), "deterministic")
+    plan = planned("confirmation", {"one": arms})
+    (study,) = plan.studies
+    described = [
+        arm.model_copy(update={"against": "b"}) if arm.name == "c" else arm for arm in study.arms
     ]
-    assert checked(plan, Check.TRIALS, searches=searches[:2], contrasts=[contrast("a")]).empty
-    rows = checked(plan, Check.TRIALS, searches=searches[:1])
-    assert rows["passed"].all()
-    assert set(rows["value"]) == {1}
+    plan = plan.model_copy(update={"studies": (study.model_copy(update={"arms": described}),)})
+    tuned = search("baseline", study=TUNING, first_trials=5)
+    searches = [tuned, search("a", first_trials=8), search("b", trials=7, widened=2)]
+    searches.append(search("c", first_trials=3, trials=5, widened=2))
+    rows = checked(plan, Check.TRIALS, searches=searches)
+    assert rows["passed"].to_dict() == {"a": False, "b": True, "c": False}
+    assert rows["value"].to_dict() == {"a": 8, "b": 5, "c": 3}
+    assert rows["limit"].to_dict() == {"a": 5, "b": 5, "c": 5}
+    assert rows["subject"].to_dict() == {"a": "baseline", "b": "baseline", "c": "b"}
+    # a reference with one setting has one trial; a baseline that is not tuned fails another check
+    rows = checked(plan, Check.TRIALS, searches=[searches[1], searches[3]])
+    assert rows[["passed", "limit"]].to_numpy().tolist() == [[False, 1]]
 
 
 def test_runs_of_another_machine_are_counted(plan: Plan) -> None:

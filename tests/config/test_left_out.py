@@ -14,14 +14,15 @@ from pipeline.data.loader import Batches
         (24, 20, 4),
         (75, 50, 25),
         (39, 20, 19),
-        (110, 100, 0),
-        (109, 100, 0),
+        (110, 100, 10),
+        (106, 100, 6),
+        (105, 100, 0),
         (150, 50, 0),
         (9, 9, 0),
     ],
 )
 def test_many_images_left_out_are_noted_with_their_number(train_size, batch_size, left):
-    """More than a tenth; the loader drops as many."""
+    """More than a twentieth; the loader drops as many."""
     note = left_out_note(train_size, batch_size)
     assert bool(note) is (left > 0)
     if left:
@@ -53,7 +54,7 @@ def test_arms_with_sizes_of_their_own_are_noted_once():
         studies=(),
         runs=runs,
     )
-    notes = left_out_notes(plan)
+    notes = left_out_notes(plan.model_copy(update={"runs": runs[:2]}), plan)
     assert [note.partition(" training")[0] for note in notes] == [
         "training.batch_size 50 leaves 25 of 75",
         "training.batch_size 80 leaves 70 of 150",

@@ -242,6 +242,20 @@ def test_a_transparent_level_of_any_depth(root, bits, color, dark, key):
     assert image[:, 0, 7].tolist() == [200] * 3
 
 
+@pytest.mark.parametrize(("background", "lost"), [("black", 2), ("white", 1), ("gray", 0)])
+def test_drawings_that_their_background_hides_are_counted(root, background, lost):
+    """Two black drawings and a white one on transparent ground."""
+    for number, level in enumerate((0, 0, 255)):
+        image = Image.new("LA", (8, 8), (level, 0))
+        image.paste((level, 255), (2, 2, 5, 5))
+        image.save(root / "cat" / f"{number}.png")
+    with collect_notes() as notes:
+        pool = read(root, background=background).pool
+    flat = [len(np.unique(image)) == 1 for image in pool.images[:3]]
+    assert sum(flat) == lost
+    assert [f"; {lost} of them show nothing on it" in note for note in notes] == [lost > 0]
+
+
 def test_opaque_alpha_changes_nothing(root):
     for path in root.glob("*/*.png"):
         Image.open(path).convert("RGBA").save(path)

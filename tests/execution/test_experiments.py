@@ -108,7 +108,8 @@ def test_results_return_to_the_last_commit_and_code_stays(dvc, project):
     for name, text in {**own, **results, str(stray): "x"}.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)
-    left = restore_results()
+    restored, *left = restore_results()
+    assert restored.endswith(": dvc.lock, reports, artifacts")
     assert {name: (project / name).read_text() for name in own} == own
     assert {(project / name).read_text() for name in results} == {"committed"}
     assert not stray.exists()
@@ -127,7 +128,10 @@ def test_without_committed_results_nothing_is_changed(dvc, project):
     git("add", "reports")
     git("commit", "-qm", "reports alone")
     (project / "dvc.lock").write_text("mine")
-    assert restore_results() == ["dvc.lock: not in the last commit, and left as it was"]
+    assert restore_results() == [
+        "restored from the last commit: reports, artifacts",
+        "dvc.lock: not in the last commit, and left as it was",
+    ]
     assert (project / "dvc.lock").read_text() == "mine"
 
 
@@ -137,7 +141,8 @@ def test_outputs_that_the_cache_lacks_are_named(monkeypatch, committed_report):
 
     monkeypatch.setattr(experiments.dvc, "run_dvc", fail)
     assert restore_results() == [
-        "some outputs are not in DVC's cache; run: gapwise run, or dvc pull"
+        "restored from the last commit: dvc.lock, reports",
+        "some outputs are not in DVC's cache; run: gapwise run, or dvc pull",
     ]
 
 

@@ -1,16 +1,19 @@
 """A user's network: made by name, shown to fit, named by its code, and regularized as any other."""
 
 import sys
+import warnings
 
 import pytest
 import torch
 
 from pipeline import models
 from pipeline.models._initialization import initialize
+from pipeline.models._residuals import residual_blocks
 from pipeline.planning.fingerprint import identity
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime import behaviour
 from pipeline.runtime.errors import Refusal
+from pipeline.runtime.notices import ignore_notices
 
 NET = """
 import torch
@@ -49,6 +52,37 @@ class Infinite(Net):
 class InfiniteInTraining(Net):
     def forward(self, images):
         return super().forward(images) * (float("nan") if self.training else 1)
+
+class OfTwo(Net):
+    def forward(self, images):
+        number = 2 if self.training else len(images)
+        return super().forward(images).view(number, -1)
+
+
+class Remembering(Net):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.register_buffer("last", torch.zeros(2, classes))
+
+    def forward(self, images):
+        logits = super().forward(images)
+        return logits + self.last if self.training else logits
+
+
+class OfTheFirst(Net):
+    number = None
+
+    def forward(self, images):
+        self.number = self.number or len(images)
+        return super().forward(images).view(self.number, -1)
+
+
+class Hooked(Net):
+    def __init__(self, classes):
+        super().__init__(classes)
+        for module in self.modules():
+            module.register_full_backward_hook(lambda *_: None)
+
 
 class Leaving(Net):
     def __init__(self, classes):
@@ -123,6 +157,16 @@ def built(target="own_networks.networks:Net", **arguments):
     )
 
 
+def test_hooks_on_the_way_back_warn_nobody(own):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ignore_notices()
+        network = built("own_networks.networks:Hooked", classes=10)
+        residual_blocks(network)
+        network(torch.zeros(2, 1, 8, 8)).sum().backward()
+    assert caught == []
+
+
 def test_it_is_built_with_its_arguments(own):
     assert built(classes=10)(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
 
@@ -170,6 +214,21 @@ def test_it_is_built_with_its_arguments(own):
             "own_networks.networks:Uncopied",
             {"classes": 10},
             "cannot be copied: TypeError: one of a kind",
+        ),
+        (
+            "own_networks.networks:OfTwo",
+            {"classes": 10},
+            r"returns \(2, 20\) for images \(4, 1, 8, 8\) in training mode; expected logits of ",
+        ),
+        (
+            "own_networks.networks:Remembering",
+            {"classes": 10},
+            r"fails on images \(4, .*in training mode: .*; expected a network for any number of ",
+        ),
+        (
+            "own_networks.networks:OfTheFirst",
+            {"classes": 10},
+            r"returns \(2, 5\) for images \(1, 1, 8, 8\); expected logits of shape \(1, 10\)",
         ),
         (
             "own_networks.networks:Auxiliary",

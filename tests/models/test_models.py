@@ -34,6 +34,20 @@ def test_other_shapes_and_no_batch_norm():
     assert network(torch.rand(2, 3, 28, 28)).shape == (2, 7)
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_hidden_layers_of_a_perceptron_may_have_batch_norm(batch_norm):
+    given = {"name": "mlp", "hidden": (16, 8), "batch_norm": batch_norm}
+    network = models.build(given, (1, 8, 8), 10)
+    kinds = [type(module).__name__ for module in network.get_submodule("network")]
+    layer = ["Linear", "BatchNorm1d", "ReLU"] if batch_norm else ["Linear", "ReLU"]
+    assert kinds == ["Flatten", *layer, *layer, "Linear"]
+    biases = [layer.bias is not None for _, layer in linear_layers(network)]
+    assert biases == [not batch_norm, not batch_norm, True]
+    assert network(torch.rand(5, 1, 8, 8)).shape == (5, 10)
+    plain = models.build({"name": "mlp", "hidden": (16, 8)}, (1, 8, 8), 10)
+    assert not any(isinstance(module, nn.BatchNorm1d) for module in plain.modules())
+
+
 def test_a_block_is_its_shortcut_plus_its_branch():
     block = models.build(DIGITS, (1, 8, 8), 10).get_submodule("network.1")
     inputs = torch.rand(3, 8, 8, 8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.plan import Dimension
-from pipeline.planning.choice import Score, Tried, at_edge, best, response
+from pipeline.planning.choice import Score, Tried, at_edge, best, comparable, response
 from pipeline.planning.response import smoothed
 
 RATES = (0.001, 0.00316, 0.01, 0.0316, 0.1)
@@ -28,6 +28,34 @@ def test_the_curve_is_over_the_scale_and_pairs_the_scores_of_a_seed():
     scores = np.array([[0.80, 0.86, 0.89, 0.91, 0.87], [0.79, 0.87, 0.88, 0.90, 0.88]])
     curve = smoothed(np.log(RATES), scores)
     assert response(tried(scores.T), [LOG]) == pytest.approx(curve)
+
+
+def test_further_seeds_are_compared_without_their_shift():
+    """Scores of setting + seed alone are recovered, whichever settings have further seeds."""
+    generator = np.random.default_rng(0)
+    means, seeds = generator.normal(0.9, 0.02, 5), generator.normal(0, 0.05, 5)
+    whole = tried(means[:, None] + seeds)
+    some = [
+        Tried(item.setting, item.scores[: 5 if number in (2, 3) else 2])
+        for number, item in enumerate(whole)
+    ]
+    shown = comparable(some)
+    expected = means + seeds[:2].mean()
+    assert [item.accuracy for item in shown] == pytest.approx(expected)
+    assert [len(item.scores) for item in shown] == [2, 2, 5, 5, 2]
+    assert comparable(shown)[2].accuracy == pytest.approx(expected[2])  # nothing is left to shift
+    assert response(some, [LOG]) == pytest.approx(response(shown, [LOG]))
+    assert best(some, []) == int(np.argmax(means))
+
+
+def test_what_further_seeds_say_moves_the_difference_of_their_settings_alone():
+    item = [[0.9, 0.9], [0.8, 0.8, 0.5, 0.5], [0.7, 0.7, 0.6, 0.6]]
+    settings = [
+        Tried({"p": {"k": place}}, tuple(Score("done", score, 0.0) for score in scores))
+        for place, scores in enumerate(item)
+    ]
+    # differences .1, .1, -.1, -.1: none on average; their mean stays .75
+    assert [one.accuracy for one in comparable(settings)] == pytest.approx([0.9, 0.75, 0.75])
 
 
 def test_a_single_lucky_run_is_not_chosen():

@@ -9,7 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pipeline import models
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
+from pipeline.planning.effects import effects
+from pipeline.planning.resolution import named
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 
@@ -30,6 +33,28 @@ def test_ratios_of_equal_sizes(project):
         "the same network as arms.pooling (ratio=1.41); expected each once",
     )
     assert read(project, "ratio: [1.3, 1.5]").rule == NOISE
+
+
+@pytest.mark.parametrize(
+    ("model", "key"),
+    [
+        ({"name": "mlp", "hidden": [8, 10**9]}, "model.hidden"),
+        ({"name": "mlp", "hidden": [10**21]}, "model.hidden"),
+        ({"name": "cnn", "widths": [16, 10**6]}, "model.widths"),
+        ({"name": "resnet", "widths": [4], "blocks": 10**7}, "model.blocks"),
+        ({"name": "resnet", "widths": [4], "grid": 10**5}, "model.grid"),
+    ],
+)
+def test_a_network_larger_than_memory_is_refused_before_it_is_made(project, model, key):
+    settings = read_experiment("tiny").protocol.network_settings()
+    complete = named(model, models.settings(), "f", "model").model_dump(mode="json")
+    given = {"name": model["name"], **complete}
+    before = torch.random.get_rng_state()
+    with pytest.raises(Refusal) as refused:
+        effects((), {**settings, "model": given})
+    assert len(refused.value.lines) == 1
+    assert refused.value.lines[0].startswith(f"{key}: invalid value ")
+    assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_sizes_without_randomness(project):

@@ -345,3 +345,24 @@ def test_every_value_of_an_optimizer_counts(configure):
         for beta2 in (0.99, 0.999)
     )
     assert one != other
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "key", "place"),
+    [
+        ("{name: adam, weight_decay: 0.1}", "weight_decay", "{name: weight_decay, strength: "),
+        ("{name: sgd, lr: 0.1}", "lr", "training.learning_rate"),
+        ("{name: adamw, learning_rate: 0.1}", "learning_rate", "training.learning_rate"),
+        ("{name: adam, betas: [0.9, 0.99]}", "betas", "beta1"),
+    ],
+)
+def test_keys_of_other_libraries_are_told_their_place(project, optimizer, key, place):
+    arm = f"    - {{protocol: {{training.optimizer: {optimizer}}}}}\n"
+    (project / "experiments" / "which.yaml").write_text(f"question: Which?\narms:\n  a:\n{arm}")
+    (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [which]\n")
+    with pytest.raises(Refusal) as refused:
+        read_experiment("tiny")
+    (line,) = refused.value.lines
+    start, _, hint = line.rpartition("; ")
+    assert f"training.optimizer.{key}: unknown key" in start
+    assert place in hint

@@ -23,7 +23,7 @@ PASSED = {  # check -> values of its rows by subject or arm
     Check.REFERENCES: {"value": 0.03, "low": 0.02, "high": 0.04, "limit": 0.0},
     Check.IMAGES: {"value": 0.02, "low": 0.01, "high": 0.03, "subject": "helps"},
     Check.SEEDS: {"value": 12, "limit": 8},
-    Check.TRIALS: {"value": 5, "limit": 5},
+    Check.TRIALS: {"value": 5, "limit": 5, "subject": "baseline"},
     Check.MACHINE: {"value": 21, "subject": "threads=1, device=cpu"},
 }
 FAILED = {
@@ -84,13 +84,16 @@ def test_the_wording_of_every_check(data: ReportData, golden) -> None:
     """Passed, failed, and the variants of some."""
     bound = rows(Check.INTERIOR, False)
     bound[1]["at_bound"] = True
-    widened = rows(Check.TRIALS, False)
-    widened[1]["value"] = 9
+    more = rows(Check.TRIALS, True)
+    more[1] |= {"value": 9}
+    more[2] |= {"value": 9, "subject": "dropout"}
+    wide = [*rows(Check.INTERIOR, False), *rows(Check.GAIN, True)]
     variants = [
         rows(Check.TUNED, True, subject="", value=0),
         rows(Check.BUDGET, True, value=NAN)[:2],
         bound,
-        widened,
+        more,
+        wide,
         rows(Check.TUNED, False, at_bound=True),
         rows(Check.GAIN, True)[4:],
     ]

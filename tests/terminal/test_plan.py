@@ -19,7 +19,7 @@ from pipeline.execution.plans import keep_current_plans
 from pipeline.planning.studies import read_experiment
 from pipeline.records.store import open_store
 from pipeline.terminal import plan
-from pipeline.terminal.plan import finished_plans, show_plan
+from pipeline.terminal.plan import finished_plans, images_share, show_plan
 from pipeline.terminal.tables import breakable
 
 WITHOUT_TORCH = """
@@ -137,7 +137,7 @@ def test_finished_plans_are_shown_as_new_ones_and_without_torch(finished, monkey
     assert ended.stdout == expected
 
 
-@pytest.mark.parametrize("change", ["study", "data", "run", "library", "own network"])
+@pytest.mark.parametrize("change", ["study", "data", "run", "library", "own network", "pretrained"])
 def test_no_plan_is_finished_once_a_new_one_would_differ(finished, monkeypatch, tmp_path, change):
     shutil.copytree(finished, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
@@ -156,7 +156,8 @@ def test_no_plan_is_finished_once_a_new_one_would_differ(finished, monkeypatch, 
         monkeypatch.setattr(plan, "_version", lambda library: "0.0.1")
     else:
         identity = store.identity(folder.name)
-        own = identity | {"code": identity["code"] | {"import": "0"}}
+        added = {"import": "nets:Net"} if change == "own network" else {"weights": "a.pt"}
+        own = identity | {"model": identity["model"] | added}
         monkeypatch.setattr(type(store), "identity", lambda self, fingerprint: own)
     assert not finished_plans("tiny")
     if change == "study":  # one that no stage has to run again for: DVC says so at the next run
@@ -188,3 +189,11 @@ def test_images_that_no_batch_has_are_noted_in_plan_and_prepare(project, capsys)
     assert note in " ".join(capsys.readouterr().out.split())
     prepare.main("tiny")
     assert note in capsys.readouterr().out.splitlines()
+
+
+def test_an_arm_with_more_epochs_or_images_takes_longer(project):
+    arms = "  a: [{protocol: {training.epochs: x3}}]\n  b: [{protocol: {data.train_size: 45}}]\n"
+    (project / "experiments" / "dropout.yaml").write_text(f"question: Which?\narms:\n{arms}")
+    plan = forecast("tiny", validation_scores).confirmation
+    shares = {run.arm: images_share(plan, run) for run in plan.runs if run.study == "dropout"}
+    assert shares == {"baseline": 1, "a": 3, "b": 1.5}

@@ -7,6 +7,7 @@ values; what mixes it with one on the processor fails, as with a GPU.
 import contextlib
 import re
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -186,3 +187,17 @@ def test_a_precision_that_is_not_to_be_had_is_refused(configure, pool, project):
         match="^params.yaml or the protocol: training.precision: .* expected 32-true or bf16-mixed",
     ):
         perform(given)
+
+
+def test_synchronized_batch_norm_between_processes_on_a_processor_is_one_line(
+    configure, pool, project, monkeypatch
+):
+    error = "ValueError: SyncBatchNorm expected input tensor to be on GPU or XPU or hpu"
+    ended = subprocess.CompletedProcess([], 1, stdout="", stderr=f"Traceback\n{error}\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
+    given = job(pool, configure, project, accelerator="cpu", devices=2, strategy="ddp")
+    with pytest.raises(
+        Refusal, match=r"model.import: has nn.SyncBatchNorm.*devices: 1$"
+    ) as refused:
+        perform(given)
+    assert len(refused.value.lines) == 1

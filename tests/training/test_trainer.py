@@ -296,3 +296,19 @@ def test_the_last_point_of_the_curve_is_that_of_the_final_weights(configure, poo
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(held.labels))
     (last,) = [row for row in run.history if (row["epoch"], row["split"]) == (2, "validation")]
     assert last["loss"] == pytest.approx(float(loss), rel=1e-4)
+
+
+def test_launchers_that_lightning_would_notice_change_nothing(configure, pool, monkeypatch):
+    """Also where their variables are set after this package was imported, as in a notebook."""
+    plain = train(configure(), pool)
+    launched = {
+        **{"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "3"},
+        **{"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "4"},
+        **{"MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1", "KUBERNETES_PORT": "tcp://1"},
+        **{"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "4", "PMI_RANK": "2"},
+        **{"MV2_COMM_WORLD_RANK": "2", "LSB_JOBID": "7", "JSM_NAMESPACE_RANK": "2"},
+    }
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    again = train(configure(), pool)
+    assert again.history == plain.history

@@ -142,10 +142,14 @@ def _range_note(highest: NDArray[np.float64], white: float, is_settable: bool) -
 
 def _note_transparency(folder: Path, images: DecodedImages, source: Source) -> None:
     if count := int(images.transparent.sum()):
+        laid = images.pixels[images.transparent]
+        pixels = laid.reshape(*laid.shape[:2], -1)
+        lost = int((pixels.min(-1) == pixels.max(-1)).all(-1).sum())
         logger.warning(
-            "%s: %d of %d images have transparent pixels; laid on source.background: %s",
+            "%s: %d of %d images have transparent pixels; laid on source.background: %s%s",
             folder,
             count,
             len(images.transparent),
             source.background,
+            f"; {lost} of them show nothing on it: set another background" if lost else "",
         )

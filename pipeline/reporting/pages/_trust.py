@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from pipeline.comparison.trust import Check
+from pipeline.config.plan import BASELINE
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 
@@ -109,7 +110,7 @@ def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
         return (
             f"{_part(failed, rows, 'chosen setting')} {_verb(failed, 'does', 'do')} not beat "
             f"{_verb(failed, 'its', 'their')} reference on validation: "
-            f"{_names(data, _sorted(failed), _points(data))}. Add values in {_study_files(failed)}."
+            f"{_names(data, _sorted(failed), _points(data))}. {_no_better(data, failed)}"
         )
     least = min(rows, key=lambda row: row["value"])
     return (
@@ -117,6 +118,23 @@ def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
         "exploration seeds; the smallest difference is that of "
         f"{_names(data, [least], _points(data))}."
     )
+
+
+def _no_better(data: ReportData, failed: Rows) -> str:
+    """Return what to do about arms that do not beat their reference.
+
+    More values are no cure where the best one is inside the space, or at the end of its field.
+    """
+    interior = data.trust[data.trust["check"] == Check.INTERIOR]
+    rows = interior.to_dict("records")
+    wide = {(row["study"], row["arm"]) for row in rows if row["passed"]}
+    narrow = [row for row in failed if (row["study"], row["arm"]) not in wide]
+    if not narrow:
+        return (
+            "Their ranges are wide enough. More exploration seeds choose more exactly: "
+            f"`dvc exp run -S seeds.exploration={2 * len(data.exploration.first_seeds())}`."
+        )
+    return f"Add values in {_study_files(narrow)}."
 
 
 def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -144,11 +162,13 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 
 def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
+    epochs = data.confirmation.settings["training"]["epochs"]
     shown = [f"{row['subject']} ({_change(data)(row)})" for row in failed or rows]
     if failed:
         return (
             f"The baseline is not shown to be above {md.format_list(shown)} in validation "
-            f"accuracy. Change the network or how it is trained in {_protocol_file(data)}."
+            f"accuracy. Change the network or how it is trained in {_protocol_file(data)}, or try "
+            f"a longer training first: `dvc exp run -S training.epochs={2 * epochs}`."
         )
     return f"The baseline is above {md.format_list(shown)} in validation accuracy."
 
@@ -183,25 +203,32 @@ def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 
 def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
-    equal = int(rows[0]["limit"])
     if not failed:
-        return f"The arms had equal numbers of trials ({equal}), apart from what widening added."
-    single = [row for row in failed if row["value"] == 1]
-    few = [row for row in failed if row["value"] > 1]
-    parts = []
-    if few:
-        parts.append(
-            f"Fewer trials than other arms ({equal}): "
-            f"{_names(data, few, lambda row: str(int(row['value'])))}. This can only understate "
-            f"their best result. Add values in {_study_files(few)}."
+        return (
+            f"Every searched arm ({len(rows)}) had as many trials as its reference, apart from "
+            "what widening added."
         )
-    if single:
+    parts = []
+    if few := [row for row in failed if row["value"] < row["limit"]]:
         parts.append(
-            f"Not searched, while other arms had {equal} trials: "
-            f"{_names(data, single, lambda row: '')}. Compare them with each other alone, or give "
-            f"them spaces in {_study_files(single)}."
+            f"Fewer trials than the reference: {_names(data, few, _counts)}. This can only "
+            f"understate {_verb(few, 'its', 'their')} best result. Add values in "
+            f"{_study_files(few)}."
+        )
+    if many := [row for row in failed if row["value"] > row["limit"]]:
+        tuned = [row for row in many if row["subject"] == BASELINE]
+        others = [row for row in many if row["subject"] != BASELINE]
+        places = [f"under `tune` in {_tune_file(data)}"] if tuned else []
+        places += [f"in {_study_files(others)}"] if others else []
+        parts.append(
+            f"More trials than the reference: {_names(data, many, _counts)}. This can overstate "
+            f"the difference. Give the reference as many, {' and '.join(places)}."
         )
     return " ".join(parts)
+
+
+def _counts(row: md.Row) -> str:
+    return f"{int(row['value'])} against {int(row['limit'])}"
 
 
 def _machines(data: ReportData, rows: Rows, failed: Rows) -> str:

@@ -66,8 +66,8 @@ test images together, give the same verdict. Variance: that over seeds plus that
 minus that of single predictions, which both include.
 - **Seeds**: 2 / 2^n, the smallest p of the exact sign-flip test, times the number of arms is at \
 most {LEVEL:g}.
-- **Trials**: every arm tried as many settings, apart from those that widening added; an arm that \
-is not searched has tried one.
+- **Trials**: every arm that is searched tried as many settings as its reference, the baseline \
+in its tuning, apart from those that widening added.
 - **Machine**: processor type, threads and device are the same for all confirmation runs."""
 
 
@@ -106,9 +106,10 @@ def _protocol(data: ReportData) -> Iterator[str]:
     )
     for note in left_out_notes(data.confirmation):
         yield f"**Batches**: {md.escape(note)}"
+    explored = md.format_count(len(data.exploration.first_seeds()), "seed")
     yield (
-        f"**Seeds**: {_seeds(data, 'exploration')} to explore settings, "
-        f"{_seeds(data, 'confirmation')} to confirm, all different. All arms of a seed "
+        f"**Seeds**: {explored} to explore settings, "
+        f"{_seeds(data)} to confirm, all different. All arms of a seed "
         "share split, initial weights and batch order"
     )
     yield from _tuning(data)
@@ -172,8 +173,8 @@ def _resolution(data: ReportData) -> str:
     )
 
 
-def _seeds(data: ReportData, phase: str) -> str:
-    seeds = data.runs.loc[data.runs["phase"] == phase, "seed"].nunique()
+def _seeds(data: ReportData) -> str:
+    seeds = data.runs.loc[data.runs["phase"] == "confirmation", "seed"].nunique()
     return md.format_count(int(seeds), "seed")
 
 

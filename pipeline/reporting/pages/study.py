@@ -132,7 +132,9 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
             }
         )
     caption = (
-        "n: exploration seeds. Rule: the test rule of each arm, on validation images. "
+        "n: exploration seeds; the last values of a widened range have further ones, whose scores "
+        "are shifted by what these seeds differ from the others. Rule: the test rule of each arm, "
+        "on validation images. "
         f"Interval: {MEAN_INTERVAL}, from {FEWEST} seeds on. Curve: a smooth one through the "
         "scores on the scale of the space; settings far below the best are left out. The setting "
         "with the highest value on the curve is chosen; without a curve, that of the highest mean."
