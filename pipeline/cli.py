@@ -4,6 +4,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,23 @@ application = typer.Typer(
     help=EXAMPLES,
 )
 Protocols = Annotated[list[str] | None, typer.Argument(help="Default: those of params.yaml.")]
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and exit, if that is wanted."""
+    if wanted:
+        print(f"gapwise {version('gapwise')}")
+        raise typer.Exit
+
+
+@application.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Define what the command line takes before a command."""
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -248,7 +266,7 @@ def diff(
     """Print what differs between two reports, as Markdown for a pull request."""
     from pipeline.terminal.diff import show_diff
 
-    show_diff(before, after, _named(protocol))
+    show_diff(before, after, protocol, read_parameters().protocols)
 
 
 @command

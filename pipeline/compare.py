@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.comparison.interactions import arm_changes
 from pipeline.comparison.references import references
 from pipeline.comparison.resolution import resolution
+from pipeline.comparison.seeds import with_targets
 from pipeline.comparison.tables import contrast_tables, mean_tables, rate_tables
 from pipeline.comparison.trust import trust
 from pipeline.config.plan import BASELINE, read_plan
@@ -65,6 +66,7 @@ def main(protocol: str) -> None:
             sorted({run.seed for run in plan.runs_of("comparison") if run.arm == BASELINE}),
         ),
     }
+    tables["seeds"] = with_targets(tables["seeds"], tables["target_times"])
     checked = {**scored, **tables}
     tables["trust"] = trust(plan, records, histories, checked, chosen["searches"])
     for name, table in tables.items():

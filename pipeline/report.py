@@ -16,7 +16,7 @@ from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_summary, read_test_images
 from pipeline.execution.stage import stage
 from pipeline.records.figures import current_figures, note_figures
-from pipeline.records.reports import WrittenReport, read_report, report_names
+from pipeline.records.reports import WrittenReport, partial_names, read_report, report_names
 from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
 from pipeline.records.tables import read_table, write_table
@@ -64,7 +64,8 @@ def write_timing(protocol: str, data: ReportData | None = None) -> None:
 def write_index(reports: Path, redraw: bool) -> None:
     """Write the page over all reports; its figure if there is none, or if it is to be redrawn."""
     summaries = read_summaries(reports)
-    write_text(reports / "README.md", index_page(summaries))
+    partial = {name: read_report(reports / name) for name in partial_names(reports)}
+    write_text(reports / "README.md", index_page(summaries, partial))
     figure = reports / f"{EFFECTS}.png"
     if not common_arms(summaries):
         figure.unlink(missing_ok=True)
@@ -140,6 +141,7 @@ def _write(folder: Path, data: ReportData, figures: Mapping[str, bytes]) -> None
     write_text(folder / "protocol.json", to_json(protocol_facts(data)))
     write_text(folder / "table.tex", latex_table(data))
     write_table(folder / "seeds.csv", data.seeds)
+    write_table(folder / "contrasts.csv", data.contrasts)
     for name, frame in plots(data).items():
         write_table(folder / "plots" / name, frame)
     for name, content in figures.items():

@@ -379,6 +379,8 @@ LAYOUT = {  # file, function and call -> what is done there besides a statistic
     ("reporting/pages/study.py", "rules_section", "transform"): "the rows to show",
     ("reporting/pages/study.py", "strength_table", "sum"): "the number of planned runs",
     ("reporting/pages/_recipe.py", "_more_seeds", "idxmax"): "the arm to name",
+    ("reporting/plots/_names.py", "write_ends", "transform"): "places on the panel",
+    ("reporting/plots/_names.py", "write_names", "transform"): "places on the panel",
     ("reporting/plots/forest.py", "_reach", "quantile"): "how far an axis goes",
     ("reporting/plots/forest.py", "largest", "nlargest"): "the rows to draw",
     ("reporting/plots/gap.py", "zoom", "quantile"): "how far an axis goes",

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
 from tiny import RUN, tables, trained, write_clone
@@ -15,6 +16,13 @@ VERBS = (
     *("prepare", "train", "choose", "confirm", "predict", "evaluate", "compare", "report"),
     "track",
 )
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.application(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"gapwise {version('gapwise')}\n"
 
 
 def test_run_ends_with_the_headline_the_report_and_the_time_of_each_stage(reproduced, checkout):

@@ -48,6 +48,7 @@ GAPS = ("gap", "gap_noise", "gap_augmentation")
 RULES = (("deterministic", 1), ("noise", 12))
 SCORED = ("accuracy", "nll", "brier", "calibration_error")
 LOST = {("dropout", 1001): "failed", ("dropout", 1002): "diverged", ("dropout", 1003): "missing"}
+TARGETS = ("updates_to_target", "flops_to_target")  # never reached
 
 
 def digest(*parts: object) -> str:
@@ -444,10 +445,11 @@ def test_it_writes_what_is_promised_and_nothing_else_twice(artifacts: Path) -> N
     assert made >= {
         f"pages/{name}.md" for name in ("method", "gap", "cost", "study_dropout", "study_others")
     }
-    committed = Path("reports/tiny/seeds.csv").read_bytes()
-    assert committed == (artifacts / "seeds.csv").read_bytes()
+    for name in ("seeds.csv", "contrasts.csv"):
+        assert Path("reports/tiny", name).read_bytes() == (artifacts / name).read_bytes()
     promised = {
-        *("metrics.json", "protocol.json", "seeds.csv", "table.tex", "timing.md"),
+        *("metrics.json", "protocol.json", "table.tex", "timing.md"),
+        *("seeds.csv", "contrasts.csv"),
         *(name.replace(".png", ".svg") for name in figures),
         *(f"plots/{name}.csv" for name in ("contrasts", "curves", "strengths")),
     }
@@ -546,7 +548,7 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
     }
     assert set(re.findall(r"[+-]?\d+(?:\.\d+)?", sentence)) <= known
     assert (
-        "With up to 6 fresh seeds, this budget and an untuned baseline, no arm has been shown"
+        "With up to 6 fresh seeds, 6 epochs (not enough for every arm) and an untuned baseline, no "
         in sentence
     )
 
@@ -639,7 +641,7 @@ def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
     report.main("tiny")
     assert "**24 runs of 24 not done: 24 missing.**" in whole(artifacts)
     assert json.loads(Path("reports/tiny/metrics.json").read_text()) == {
-        "baseline": {"accuracy": None, "gap": None},
+        "baseline": dict.fromkeys(("accuracy", "gap", *TARGETS)),
         "points": {"dropout": None, "others": None},
         "runs": {"planned": 24, "done": 0},
         "failed_checks": 4,  # no tuning, no baseline above a classifier, too few seeds
@@ -656,6 +658,7 @@ def test_metrics_and_plots_hold_the_numbers_of_the_report(artifacts: Path) -> No
     assert metrics["baseline"] == {
         "accuracy": 82.5,
         "gap": 11.25,
+        **dict.fromkeys(TARGETS),
     }  # the seeds add 0 to 5 hundredths, and halves of these
     curves = pd.read_csv("reports/tiny/plots/curves.csv")
     one = curves.query(
@@ -779,7 +782,7 @@ def test_a_missing_input_is_one_clear_line_and_keeps_the_last_report(
 def test_an_arm_may_be_called_nan(artifacts: Path) -> None:
     for path in artifacts.glob("*/plan.json"):
         write_sealed(path, json.loads(path.read_text().replace("others", "nan")))
-    for name in ("contrasts.csv", "trust.csv"):
+    for name in ("contrasts.csv", "trust.csv", "efficiency.csv"):
         table = artifacts / name
         table.write_text(table.read_text().replace("others", "nan"))
     report.main("tiny")
@@ -799,12 +802,12 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
     assert {row["n"] for row in passes} == {"6"}
     costs = next(table for head, table in found.items() if "method" in head)
     assert [(row["method"], row["training"], row["accuracy (%)"]) for row in costs] == [
-        ("one model", "1.00", "80.5"),
-        ("independent", "2.00", "86.0"),
-        ("greedy", "3.00", "87.5"),
+        ("**one model**", "1.00", "80.5"),
+        ("**independent**", "2.00", "86.0"),
+        ("**greedy**", "3.00", "87.5"),
     ]
     assert (
-        costs[1]["difference (points)"] == "+5.5 [-0.9, +11.9]"
+        costs[1]["difference (points)"] == "+5.5\u00a0[-0.9,\u00a0+11.9]"
     )  # 5 and 6: half is 12.706 * 0.7071 / sqrt(2)
     assert "- **together**: Do they \\| help?" in page
     assert "+0.065 nats [+0.001, +0.129] on that half and +0.010 nats on the other" in page

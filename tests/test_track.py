@@ -192,7 +192,7 @@ def test_every_run_and_the_report_are_mirrored_and_twice_is_once(
     assert tracked() == IDS
     assert mirrored() == dict.fromkeys(IDS, 1)
     expected = (
-        "W&B: mirrored 5 runs offline, 0 were; look: wandb leet wandb; "
+        "W&B: mirrored 5 runs offline; look: wandb leet wandb; "
         "send: wandb sync wandb/offline-run-*\n"
     )
     assert capfd.readouterr() == (expected, "")
@@ -216,7 +216,7 @@ def test_every_run_and_the_report_are_mirrored_and_twice_is_once(
     written = Path("artifacts/digits/tracked.json").read_bytes()
     assert run() == 0
     assert mirrored() == dict.fromkeys(IDS, 1)
-    assert "mirrored 0 runs offline, 5 were" in capfd.readouterr().out
+    assert "mirrored 0 runs offline (5 were there already)" in capfd.readouterr().out
     assert Path("artifacts/digits/tracked.json").read_bytes() == written
     files = [path.read_bytes() for path in Path().rglob("*") if path.is_file()]
     assert not [content for content in files if CANARY.encode() in content]
@@ -229,7 +229,7 @@ def test_only_what_changed_or_is_gone_is_mirrored_again(capfd: pytest.CaptureFix
     folder.rename("elsewhere")
     assert run() == 0
     assert mirrored() == dict.fromkeys([*IDS, "m1000"], 1)
-    assert "mirrored 2 runs offline, 4 were" in capfd.readouterr().out
+    assert "mirrored 2 runs offline (4 were there already)" in capfd.readouterr().out
 
 
 def test_other_content_takes_the_place_of_what_was_mirrored_offline() -> None:

@@ -1,12 +1,12 @@
 """Compare accuracy with cost: every arm, way of averaging at test, and ensemble."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import nan
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from pipeline.comparison.dominance import efficient
 from pipeline.comparison.equal_cost import AVERAGE, MIXED
 from pipeline.comparison.levels import ARM, AVERAGED, ENSEMBLE
 from pipeline.config.labels import VIEWS
@@ -49,21 +49,6 @@ def efficiency(
         efficient_training=efficient(table, COSTS[:1]),
         efficient_test=efficient(table, COSTS[1:]),
     ).reset_index(drop=True)
-
-
-def efficient(table: pd.DataFrame, costs: Sequence[str]) -> list[bool]:
-    """Return for every row whether no other row dominates it in accuracy and these costs.
-
-    Args:
-        table: A column accuracy, and one for each cost.
-        costs: The names of the costs.
-    """
-    columns = table[list(costs)].to_numpy(float).round(2)
-    losses = np.column_stack([columns, -table["accuracy"].to_numpy(float)])
-    return [
-        not any(((other <= row).all() and (other < row).any()) for other in losses)
-        for row in losses
-    ]
 
 
 def _single(plan: Plan, costs: pd.DataFrame, rules: pd.DataFrame) -> list[dict[str, Any]]:

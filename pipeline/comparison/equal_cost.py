@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from pipeline.comparison.dominance import efficient
 from pipeline.comparison.gains import GAIN, gain
 from pipeline.comparison.intervals import interval
 from pipeline.evaluation.methods import EVERY_ARM
 
 COSTS = {"training_cost": "training_flops", "test_cost": "test_flops"}  # ratio: counted
 COLUMNS = (
-    *("study", "method", "model", "against", "role", "metric"),
+    *("study", "method", "model", "against", "role", "efficient", "metric"),
     *("n", "mean", "low", "high", *GAIN),
 )
 SINGLE, REFERENCE, MIXED, AVERAGE = "single", "reference", "mixed", "average"
@@ -27,8 +28,10 @@ def equal_cost(ensembles: pd.DataFrame, reliability: pd.DataFrame) -> pd.DataFra
     group.
 
     `role` is single (the one model that the others start from), reference (others are compared with
-    it), mixed (it draws on the networks of all arms) or average. Methods are in the order of
-    training cost and forward passes, the single model first.
+    it), mixed (it draws on the networks of all arms) or average. `efficient` is whether no other
+    method of the study is at least as accurate at no higher cost of training and of test, and
+    better in one of the three. Methods are in the order of training cost and forward passes, the
+    single model first.
 
     Args:
         ensembles: The table `ensembles`.
@@ -54,6 +57,8 @@ def _methods(
     wide = _by_group(ensembles, reliability, single)
     order = wide.groupby("method")[["training_cost", "forward_passes"]].mean()
     order = order.assign(later=order.index != single, cost=order["training_cost"].round(2))
+    means = wide.groupby("method")[["accuracy", *COSTS]].mean()
+    is_efficient = dict(zip(means.index, efficient(means, tuple(COSTS)), strict=True))
     # a stable sort from the order in which the methods were made
     ordered = order.loc[list(about.index)].sort_values(
         ["later", "cost", "forward_passes"], kind="stable"
@@ -61,6 +66,7 @@ def _methods(
     for name in ordered.index:
         scores, reference = wide.loc[name], wide.loc[about.loc[name, "against"]]
         fixed = {"study": study, "method": name, **about.loc[name], "role": roles[name]}
+        fixed["efficient"] = is_efficient[name]
         for metric in [metric for metric in wide if scores[metric].notna().any()]:
             mean = interval(scores[metric].dropna().to_numpy(float))
             numbers = {"n": mean.n, "mean": mean.mean, "low": mean.low, "high": mean.high}

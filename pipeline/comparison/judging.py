@@ -289,7 +289,7 @@ def _row(arm: str, group: pd.DataFrame, left: int, level: float, margin: float) 
     return {
         "arm": arm,
         "reference": group["reference"].iloc[0],
-        "unpaired": len(group) - len(pairs),
+        "unpaired": int(group["score"].notna().sum()) - len(pairs),
         "left": left,
         **paired_statistics(reference, scores),
         **judged_statistics(scores - reference, level, margin),

@@ -10,7 +10,8 @@ from pipeline.comparison.curves import Histories
 from pipeline.config.plan import Plan
 
 NORMS = ("squared_weight_norm", "gradient_norm", "update_ratio")
-KEYS = ("study", "arm", "measure", "epoch", "updates")
+KEYS = ("study", "arm", "layer", "measure", "epoch", "updates")
+ALL = ""  # layers together
 SMALLEST = 1e-12
 
 
@@ -24,22 +25,25 @@ def norm_means(plan: Plan, histories: Histories, studies: Collection[str]) -> pd
 
     Returns:
         A table with the columns `KEYS` and n, mean, low and high. `measure` is one of `NORMS`: of
-        all weights that norm penalties act on together, after the last update of an epoch.
+        the weights that norm penalties act on, after the last update of an epoch. `layer` is the
+        name of a weight, empty for all of them together.
     """
     rows = [
         {
             "study": run.study,
             "arm": run.arm,
+            "layer": layer,
             "measure": measure,
             "epoch": row["epoch"],
             "updates": row["updates"],
-            "value": value,
+            "value": values[measure],
         }
         for run in plan.runs_of("comparison")
         if run.study in studies
         for row in histories.get(run.fingerprint, ())
+        for layer, values in {ALL: row, **row.get("layers", {})}.items()
         for measure in NORMS
-        if (value := row.get(measure)) is not None
+        if values.get(measure) is not None
     ]
     frame = pd.DataFrame(rows, columns=[*KEYS, "value"])
     frame["value"] = np.log(frame["value"].astype(float).clip(lower=SMALLEST))

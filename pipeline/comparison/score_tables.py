@@ -24,6 +24,9 @@ PAIRS = (
 )
 NOTHING = ("", "nan", "na", "n/a", "none", "null", "<na>")  # cells without a value, in lower case
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
+CHART = re.compile(r".* - .*__(MIN|MAX)")  # columns of a chart that W&B exports
+RUNS_TABLE = "the table of runs with --arm, --seed and --score, or --wandb entity/project"
+LONG = "or, of a table with a row per run, its columns as --arm, --seed and --score"
 INDEX = re.compile(r"(Unnamed: \d+)?")  # names that pandas gives the column of an index
 SHOWN = 8  # names that an error lists
 
@@ -82,6 +85,9 @@ def read_scores(table: pd.DataFrame, names: Names, source: str) -> Scores:
     reader = _Reader(table.rename(columns=str).reset_index(drop=True), names, source)
     if table.empty:
         raise reader.error("no rows", "a row per arm and seed")
+    charts = [name for name in reader.table if CHART.fullmatch(name)]
+    if charts:
+        raise reader.error(f"{charts[0]!r} is of a chart of W&B", RUNS_TABLE)
     if not reader.is_wide:
         score = reader.score_column()
         other = f"reference_{score}"
@@ -99,6 +105,11 @@ class _Reader:
 
     def error(self, what: str, expected: str) -> Refusal:
         return Refusal(f"{self.source}: {what}; expected {expected}")
+
+    @staticmethod
+    def line(row: int) -> str:
+        """Return the place of a row in a file whose first line has the names of columns."""
+        return f"line {row + 2}"
 
     @property
     def is_wide(self) -> bool:
@@ -130,13 +141,13 @@ class _Reader:
     def wide(self) -> Scores:
         seed = self.found("seed") if self.names.seed is None else self.column("seed")
         arms = [name for name in self.table if name != seed and not INDEX.fullmatch(name)]
+        references = dict.fromkeys(arms, self.reference(arms))
         seeds = self.seeds(seed) if seed else [str(row + 1) for row in self.table.index]
         parts = [
             pd.DataFrame({"arm": arm, "seed": seeds, "score": self.numbers(arm)}) for arm in arms
         ]
         rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["arm"])
-        places = [f"row {row + 1}: {arm}" for arm in arms for row in self.table.index]
-        references = dict.fromkeys(arms, self.reference(arms))
+        places = [f"{self.line(row)}: {arm}" for arm in arms for row in self.table.index]
         return self.matched(self.names.score or "score", rows, places, references, {})
 
     def long(self, score: str) -> Scores:
@@ -149,7 +160,7 @@ class _Reader:
                 "fingerprint": self.runs("fingerprint"),
             }
         )
-        places = [f"row {row + 1}: {score}" for row in rows.index]
+        places = [f"{self.line(row)}: {score}" for row in rows.index]
         if "file" in self.table:  # each row is from a file of its own
             places = [f"{file}: {score}" for file in self.table["file"]]
         arms = list(dict.fromkeys(rows["arm"]))
@@ -205,15 +216,16 @@ class _Reader:
                 "reference_cost": self.costs("reference_cost"),
             }
         )
-        self.require_once(rows, [f"row {row + 1}: {score}" for row in rows.index])
+        self.require_once(rows, [f"{self.line(row)}: {score}" for row in rows.index])
         given = "reference" in self.table
         rows["reference"] = self.labels("reference") if given else BASELINE
         counted = self.truths("paired") if "paired" in self.table else np.ones(len(rows), bool)
         for name, column in (("score", score), ("reference_score", other)):
-            places = [f"row {row + 1}: {column}" for row in rows.index]
+            places = [f"{self.line(row)}: {column}" for row in rows.index]
             self.require_scores(rows[name], counted, places)
         rows["paired"] = counted & rows[["score", "reference_score"]].notna().all(axis=1)
-        left = dict.fromkeys(rows["arm"], 0)
+        is_left = counted & rows["score"].isna() & rows["reference_score"].notna()
+        left = {arm: int(is_left[rows["arm"] == arm].sum()) for arm in dict.fromkeys(rows["arm"])}
         return Scores(score, _with_all_columns(rows), left, self.constants())
 
     def study_labels(self) -> list[str]:
@@ -236,7 +248,8 @@ class _Reader:
         known = _listed(arms)
         if self.names.against:
             raise self.error(f"--against {wanted}: no such arm", f"one of {known}")
-        raise self.error(f"no arm is named {BASELINE}", f"--against one of {known}")
+        rows = "" if self.names.wide or not self.is_wide else f"; {LONG}"
+        raise self.error(f"no arm is named {BASELINE}", f"--against one of {known}{rows}")
 
     def given_references(self, arms: pd.Series) -> dict[str, str]:
         """Return the reference of every arm as the column `reference` gives it."""
@@ -247,15 +260,16 @@ class _Reader:
         cells = self.table["reference"].map(_text)
         given = [arm if _is_nothing(cell) else cell for arm, cell in zip(arms, cells, strict=True)]
         found: dict[str, str] = {}
-        for row, (arm, reference) in enumerate(zip(arms, given, strict=True), start=1):
+        for row, (arm, reference) in enumerate(zip(arms, given, strict=True)):
             if found.setdefault(arm, reference) != reference:
                 raise self.error(
-                    f"row {row}: reference: {reference!r} for arm {arm!r}",
+                    f"{self.line(row)}: reference: {reference!r} for arm {arm!r}",
                     f"{found[arm]!r} as in earlier rows",
                 )
             if reference not in set(arms):
                 raise self.error(
-                    f"row {row}: reference: no arm {reference!r}", f"one of {_listed(set(arms))}"
+                    f"{self.line(row)}: reference: no arm {reference!r}",
+                    f"one of {_listed(set(arms))}",
                 )
         return found
 
@@ -273,9 +287,9 @@ class _Reader:
     def labels(self, column: str) -> list[str]:
         """Return a column of names as text."""
         texts = [_text(cell) for cell in self.table[column]]
-        empty = [row for row, text in enumerate(texts, start=1) if _is_nothing(text)]
+        empty = [row for row, text in enumerate(texts) if _is_nothing(text)]
         if empty:
-            raise self.error(f"row {empty[0]}: {column}: empty", "a name or a number")
+            raise self.error(f"{self.line(empty[0])}: {column}: empty", "a name or a number")
         return texts
 
     def seeds(self, column: str) -> list[str]:
@@ -291,7 +305,8 @@ class _Reader:
         if wrong.any():
             row = int(wrong.idxmax())
             raise self.error(
-                f"row {row + 1}: {column}: invalid value {texts[row]!r}", "a number such as 0.913"
+                f"{self.line(row)}: {column}: invalid value {texts[row]!r}",
+                "a number such as 0.913",
             )
         return numbers.where(np.isfinite(numbers))
 
@@ -304,9 +319,10 @@ class _Reader:
     def truths(self, column: str) -> np.ndarray:
         """Return a column of true and false."""
         texts = [_text(cell) for cell in self.table[column]]
-        for row, text in enumerate(texts, start=1):
+        for row, text in enumerate(texts):
             if text.lower() not in TRUTH:
-                raise self.error(f"row {row}: {column}: invalid value {text!r}", "True or False")
+                wrong = f"{self.line(row)}: {column}: invalid value {text!r}"
+                raise self.error(wrong, "True or False")
         return np.array([TRUTH[text.lower()] for text in texts], dtype=bool)
 
     def require_once(self, rows: pd.DataFrame, places: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ KEYS = ("protocol", "study", "arm", "reference", "setting", "seed")
 RUNS = ("fingerprint", "reference_fingerprint", "paired")
 PAIRS = tuple(name for metric in METRICS for name in (metric, f"reference_{metric}"))
 COLUMNS = (*KEYS, *RUNS, *PAIRS)
+TARGETS = {"updates_to_target": "updates", "flops_to_target": "flops"}
 
 
 def seed_scores(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
@@ -40,6 +41,26 @@ def seed_scores(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
         sides, _ = outcomes.sides(arm.pair())
         rows += [_row(plan, outcomes, arm, seed, sides) for seed in arm.runs]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def with_targets(seeds: pd.DataFrame, of_runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with the time to target of the run and of its reference.
+
+    Args:
+        seeds: What `seed_scores` returns.
+        of_runs: The table `target_times`.
+
+    Returns:
+        The rows with two columns for each of `TARGETS`; infinite for a run that never reaches the
+        target, NaN for one without a curve.
+    """
+    known = of_runs.drop_duplicates("fingerprint").set_index("fingerprint")
+    columns = {
+        f"{side}{name}": seeds[f"{side}fingerprint"].map(known[column]).astype(float)
+        for name, column in TARGETS.items()
+        for side in ("", "reference_")
+    }
+    return seeds.assign(**columns)
 
 
 def _row(

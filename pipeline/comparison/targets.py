@@ -20,7 +20,7 @@ from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.significance import holm
 from pipeline.config.plan import BASELINE, Plan
 
-RUNS = ("study", "arm", "seed", "target", "updates", "flops")
+RUNS = ("study", "arm", "seed", "fingerprint", "target", "updates", "flops")
 COLUMNS = (
     *("study", "arm", "target", "n", "reached", "updates", "updates_low", "updates_high"),
     *("flops", "flops_low", "flops_high", "sooner", "p", "p_holm"),
@@ -58,7 +58,8 @@ def times(plan: Plan, histories: Histories, records: Records) -> pd.DataFrame:
         updates = _reached(*curves[run.fingerprint], target)
         cost = records[run.fingerprint].get("cost", {})
         per_update = cost["training_flops"] / cost["updates"] if cost.get("updates") else nan
-        rows.append((run.study, run.arm, run.seed, target, updates, updates * per_update))
+        names = run.study, run.arm, run.seed, run.fingerprint
+        rows.append((*names, target, updates, updates * per_update))
     return pd.DataFrame(rows, columns=list(RUNS))
 
 

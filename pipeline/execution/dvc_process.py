@@ -3,12 +3,32 @@
 It imports nothing else of this package, since every run waits for it.
 """
 
+import logging
 import sys
+from functools import partial
 
 from pipeline.runtime.imports import without_collection
 from pipeline.runtime.signals import interruptible
 
+UNTOLD = {  # loggers of DVC -> how messages begin that tell a user nothing
+    "dvc_data.index.checkout": ("No file hash info found",),  # of outputs that the run will make
+    "dvc_data.hashfile.checkout": ("No file hash info found",),
+    "dvc.dvcfile": ("Generating lock file", "Updating lock file"),
+}
+
+
+def quiet() -> None:
+    """Leave out messages of DVC that tell a user nothing."""
+    for name, starts in UNTOLD.items():
+        logging.getLogger(name).addFilter(partial(_is_told, starts))
+
+
+def _is_told(starts: tuple[str, ...], record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(starts)
+
+
 if __name__ == "__main__":
+    quiet()
     with interruptible():
         with without_collection():
             from dvc.cli import main

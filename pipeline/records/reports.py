@@ -84,12 +84,17 @@ def is_report(folder: Path) -> bool:
 
 
 def report_names(reports: Path) -> list[str]:
-    """Return the names of the reports of protocols in a folder, in their order.
+    """Return the names of the reports of protocols in a folder, in their order."""
+    return [name for name in _folders(reports) if "+" not in name]
 
-    A folder named protocol+study has the report of a run of some studies alone.
-    """
-    folders = sorted(path for path in reports.glob("*") if is_report(path))
-    return [folder.name for folder in folders if "+" not in folder.name]
+
+def partial_names(reports: Path) -> list[str]:
+    """Return the names of the reports of some studies alone, protocol+study, in their order."""
+    return [name for name in _folders(reports) if "+" in name]
+
+
+def _folders(reports: Path) -> list[str]:
+    return [path.name for path in sorted(reports.glob("*")) if is_report(path)]
 
 
 def parse_report(texts: Mapping[str, str], place: str) -> WrittenReport:

@@ -14,7 +14,7 @@ WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
     *("against", "against_study", "first", "second", "measure", "sign", "source", "outcome"),
     *("published_setting", "stream", "regularizer", "role", "scope", "problem", "advice"),
     *("other", "protocol", "reference", "reference_fingerprint", "strength", "rule"),
-    *("uncounted", "verdict_other_images", "check", "subject", "classifier"),
+    *("layer", "uncounted", "verdict_other_images", "check", "subject", "classifier"),
 )
 TRUTH = {"True": True, "False": False}
 

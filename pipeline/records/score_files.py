@@ -28,7 +28,8 @@ def read_score_table(path: Path) -> pd.DataFrame:
     _require_file(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            head, *rows = [row for row in csv.reader(lines, strict=True) if row] or [[]]
+            reader = csv.reader(lines, strict=True)
+            (_, head), *rows = [(reader.line_num, row) for row in reader if row] or [(1, [])]
     except (UnicodeDecodeError, csv.Error) as error:
         raise Refusal(f"{path}: not a CSV file in UTF-8 ({error})") from None
     if len(head) == 1 and re.search(r"[;\t]", head[0]):
@@ -36,10 +37,10 @@ def read_score_table(path: Path) -> pd.DataFrame:
     again = [name for name, count in Counter(head).items() if count > 1]
     if again:
         raise Refusal(f"{path}: {again[0]}: given twice; expected one column of each name")
-    for number, row in enumerate(rows, start=1):
+    for line, row in rows:
         if len(row) != len(head):
-            raise Refusal(f"{path}: row {number}: {len(row)} cells; expected {len(head)}")
-    return pd.DataFrame(rows, columns=head, dtype=str)
+            raise Refusal(f"{path}: line {line}: {len(row)} cells; expected {len(head)}")
+    return pd.DataFrame([row for _, row in rows], columns=head, dtype=str)
 
 
 def read_score_files(pattern: str, score: str, arm: str, seed: str) -> pd.DataFrame:

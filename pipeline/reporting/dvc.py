@@ -5,6 +5,7 @@ reports read both, and the facts of the protocol.
 """
 
 from collections import Counter
+from math import isfinite, nan
 from typing import Any
 
 import pandas as pd
@@ -20,12 +21,14 @@ CONTRAST_COLUMNS = [
 ]
 STRENGTH_COLUMNS = ["study", "arm", "strength", "n", *VALIDATION, "chosen"]
 PLACES = 2  # of a percent
+DIGITS = 4  # of a time to target
 
 
 def metrics(data: ReportData) -> dict[str, Any]:
     """Return baseline (percent), differences of arms (points), runs and failed trust checks.
 
-    What is unknown is None.
+    Of the baseline, and of all arms where they search their learning rate, it has the median time
+    to target too. What is unknown or never reached is None.
 
     Every name is a column of `dvc exp show`: few, and short.
     """
@@ -35,10 +38,12 @@ def metrics(data: ReportData) -> dict[str, Any]:
         "baseline": {
             "accuracy": _percent(data.baseline("test_accuracy")["mean"]),
             "gap": _percent(data.baseline("gap")["mean"]),
+            **_baseline_target(data),
         },
         "points": {row["arm"]: _percent(row["difference"]) for row in primary.to_dict("records")},
         "runs": {name: runs[name] for name in ("planned", "done")},
         "failed_checks": len(data.failed_checks),
+        **_targets(data),
     }
 
 
@@ -62,6 +67,30 @@ def protocol_facts(data: ReportData) -> dict[str, Any]:
         "train_size": settings["data"]["train_size"],
         "margin": data.confirmation.margin,
     }
+
+
+def _baseline_target(data: ReportData) -> dict[str, float | None]:
+    rows = data.targets[data.targets["arm"] == BASELINE].to_dict("records")
+    known = rows[0] if rows else {}
+    return {f"{name}_to_target": _finite(known.get(name, nan)) for name in ("updates", "flops")}
+
+
+def _targets(data: ReportData) -> dict[str, dict[str, float | None]]:
+    """Return the median updates to target of every arm, if arms search their learning rate."""
+    if data.rate_ranges.empty:
+        return {}
+    rows = _once(data, data.targets).sort_values("arm")
+    rows = rows[rows["arm"] != BASELINE]
+    return {
+        "updates_to_target": {
+            row["arm"]: _finite(row["updates"]) for row in rows.to_dict("records")
+        }
+    }
+
+
+def _finite(value: float) -> float | None:
+    """Return a number as it is printed, None for one that is unknown or infinite."""
+    return float(f"{value:.{DIGITS}g}") if isfinite(value) else None
 
 
 def _gap_changes(data: ReportData) -> pd.DataFrame:

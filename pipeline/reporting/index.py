@@ -16,9 +16,12 @@ from pipeline.reporting.markdown import (
     VOID,
     Formatter,
     escape,
+    format_bullets,
+    format_count,
     format_number,
     format_table,
     join_parts,
+    section,
 )
 
 EFFECTS = "effects"  # the figure, without the ending of its files
@@ -46,8 +49,13 @@ DRAWN = (
 FORMAT = Formatter()
 
 
-def index_page(reports: Mapping[str, WrittenReport]) -> str:
-    """Return the page over all reports, given by the names of their protocols."""
+def index_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, WrittenReport]) -> str:
+    """Return the page over all reports.
+
+    Args:
+        reports: The reports of protocols by name.
+        partial: Those of some studies of a protocol alone.
+    """
     names = by_gap(reports)
     ordered = {name: reports[name] for name in names}
     baselines = [_baseline_cells(name, report) for name, report in ordered.items()]
@@ -58,6 +66,7 @@ def index_page(reports: Mapping[str, WrittenReport]) -> str:
         format_table(baselines, BASELINES, words) if baselines else "",
         format_table(differences, DIFFERENCES, ("arm", *names)) if differences else "",
         f"![{FIGURE}]({EFFECTS}.png)\n\n*{DRAWN}*" if common_arms(ordered) else "",
+        section("Reports of some studies alone", format_bullets(_partial_lines(partial))),
     ]
     return join_parts(*parts) + "\n"
 
@@ -97,6 +106,17 @@ def tried_arms(reports: Mapping[str, WrittenReport]) -> dict[str, int]:
 def common_arms(reports: Mapping[str, WrittenReport]) -> list[str]:
     """Return the arms that are drawn over protocols."""
     return [arm for arm, number in tried_arms(reports).items() if number >= COMMON]
+
+
+def _partial_lines(partial: Mapping[str, WrittenReport]) -> list[str]:
+    """Return a line per report: its link, and the arms that help or hurt."""
+    lines = []
+    for name, report in partial.items():
+        shown = [row for row in report.contrasts if row.get("verdict", "") in SHOWN]
+        named = [f"{escape(row['arm'])} {_difference_cell(row)}" for row in shown]
+        others = format_count(len(report.contrasts) - len(shown), "other arm")
+        lines.append(f"[{name}]({name}/report.md): {', '.join([*named, others])}")
+    return lines
 
 
 def _baseline_cells(name: str, report: WrittenReport) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pipeline.reporting.style import (
     DASHES,
     GREY,
     MARKERS,
+    TYPE,
     WIDTH,
     add_legend,
     colors,
@@ -44,7 +45,7 @@ def effects(reports: Mapping[str, WrittenReport]) -> Figure:
         for ax in panels[max(len(arms) - COLUMNS, 0) : len(arms)]:  # the lowest of each column
             ax.tick_params(labelbottom=True)
             ax.set_xlabel("gap of the baseline (points)")
-        figure.supylabel("difference in test accuracy (points)", fontsize=14)
+        figure.supylabel("difference in test accuracy (points)", fontsize=TYPE)
         add_legend(figure, looks)
     return figure
 

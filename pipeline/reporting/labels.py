@@ -21,6 +21,8 @@ from pipeline.reporting.markdown import VOID, escape, format_count
 WIDEST = 50  # letters of all ticks of an axis
 SIZE_ALONE = ("data.train_size", "training.epochs")  # what changes with the training-set size
 VARIED = "…"
+PLACED = "setting, in the order of strengths.csv"
+WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 WIDE = 20  # ratio of the ends of a list from which its numbers are shown on a log scale
 
 
@@ -102,16 +104,17 @@ def series_labels(series: Sequence[tuple[Factor, Setting]]) -> list[str]:
 def setting_ticks(settings: Sequence[Setting]) -> tuple[list[str], str]:
     """Return the labels of an axis of settings, and its name with what all of them share.
 
-    Settings are numbered in the order of their table if the labels are too long or the keys differ.
+    Settings are numbered in the order of their table, `strengths.csv`, if the labels are too long
+    or the keys differ.
     """
     numbered = [str(number) for number in range(1, len(settings) + 1)]
     flat = [_flattened(setting) for setting in settings]
     if len({tuple(values) for values in flat}) > 1:
-        return numbered, "setting, by its place in the table"
+        return numbered, PLACED
     varied = [key for key in flat[0] if len({json.dumps(values[key]) for values in flat}) > 1]
     ticks = [", ".join(format_value(values[key]) for key in varied) for values in flat]
     if sum(len(tick) + 2 for tick in ticks) > WIDEST:
-        return numbered, "setting, by its place in the table"
+        return numbered, PLACED
     shared: Setting = {
         part: {key: VARIED if (part, key) in varied else value for key, value in values.items()}
         for part, values in settings[0].items()
@@ -144,7 +147,8 @@ def setting_axis(
     Args:
         settings: The settings.
         space: The values that the arm searches.
-        width: The letters of a line of the name.
+        width: The letters of a line of the name. Values that all settings share are added to the
+            name where two lines hold them.
     """
     values = [setting[item.part][item.key] for setting in settings for item in space[:1]]
     if len(space) != 1 or not all(type(value) in (int, float) for value in values):
@@ -156,10 +160,13 @@ def setting_axis(
         for part, given in settings[0].items()
     }
     others = format_setting({part: given for part, given in shared.items() if given})
-    name = _axis_name(space[0]) + (f" ({others})" if others else "")
+    alone = _axis_name(space[0])
+    lines = textwrap.wrap(f"{alone} ({others})" if others else alone, width, **WHOLE)
+    if len(lines) > 2 or any(len(line) > width for line in lines):
+        lines = textwrap.wrap(alone, width, **WHOLE)
     places = [position(scale, value) for value in values]
     ticks = [format_value(value) for value in values]
-    return SettingAxis(places, ticks, "\n".join(textwrap.wrap(name, width)), True)
+    return SettingAxis(places, ticks, "\n".join(lines), True)
 
 
 def _scale_of(values: Sequence[float]) -> Scale:

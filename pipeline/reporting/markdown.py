@@ -114,6 +114,20 @@ def without_void(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     return [{name: row[name] for name in kept} for row in rows]
 
 
+def without_constant(
+    rows: Sequence[Mapping[str, str]], names: Collection[str]
+) -> tuple[list[dict[str, str]], str]:
+    """Return several rows without those of the named columns that have one value, and a sentence.
+
+    The sentence gives these values for the caption: In all rows: n 12, rule deterministic.
+    """
+    values = {name: {row[name] for row in rows} for name in names if name in rows[0]}
+    same = {name: each.copy().pop() for name, each in values.items() if len(each) == 1 < len(rows)}
+    kept = [{name: cell for name, cell in row.items() if name not in same} for row in rows]
+    listed = ", ".join(f"{name} {value}" for name, value in same.items())
+    return kept, f"In all rows: {listed}." if same else ""
+
+
 def format_bullets(lines: Sequence[str]) -> str:
     """Return lines as a list."""
     return "\n".join(f"- {line}" for line in lines)

@@ -10,6 +10,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -29,15 +30,25 @@ SALT = "gapwise"  # of the names inside an SVG, which are random otherwise
 DARK, GREY = "#333333", "#888888"
 DASHES = (0, (4, 1.5))
 BAND = 0.22  # opacity
-FAMILIES: dict[Family, str] = {  # each at least 3:1 against white
-    "noise": "#0173b2",
-    "examples": "#d55e00",
-    "penalty": "#6a3d9a",
-    "architecture": "#00897b",
-    "training": "#9a7400",
-    "data size": "#7f7f7f",
-    "combination": "#c2185b",
-    "other": "#5f6b6b",
+FAMILIES: dict[Family, str] = {  # at least 3:1 against white, and each of another grey
+    "noise": "#0572b0",
+    "examples": "#f06c06",
+    "penalty": "#5f2d98",
+    "architecture": "#0d9686",
+    "training": "#997303",
+    "data size": "#545454",
+    "combination": "#bd0957",
+    "other": "#2d4049",
+}
+SHAPES: dict[Family, str] = {
+    "noise": "s",
+    "examples": "^",
+    "penalty": "D",
+    "architecture": "v",
+    "training": "P",
+    "data size": "X",
+    "combination": "p",
+    "other": "h",
 }
 PALETTE = (*FAMILIES.values(), "#1b5e20", "#a50026", "#3b4cc0", "#8c510a", "#4d004b")
 SHADES = (1.0, 0.65, 0.4)  # of the color of a family, for further arms of it in one study
@@ -87,6 +98,39 @@ def arm_colors(data: ReportData) -> dict[str, str]:
         counts[study, arm.family] += 1
         palette.setdefault(arm.name, _darker(FAMILIES[arm.family], shade))
     return palette
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the points of an arm look, and what their color and marker mean in a legend."""
+
+    color: str
+    marker: str
+    meaning: str
+
+
+def arm_looks(data: ReportData) -> dict[str, Look]:
+    """Return color and marker of every arm: those of its family, or of its own; see `arm_colors`.
+
+    Markers of families tell them apart without colors too.
+    """
+    palette = arm_colors(data)
+    arms = [(arm.name, arm.family) for _, arm in data.planned_arms if arm.name != BASELINE]
+    by_family = is_colored_by_family(arms, palette)
+    looks = {BASELINE: Look(DARK, MARKERS[0], BASELINE)}
+    for (name, family), marker in zip(arms, itertools.cycle(MARKERS[1:]), strict=False):
+        look = Look(FAMILIES[family], SHAPES[family], family)
+        looks.setdefault(name, look if by_family else Look(palette[name], marker, name))
+    return looks
+
+
+def look_handles(looks: Iterable[Look]) -> list[Line2D]:
+    """Return the entries of a legend of points, each meaning once."""
+    distinct = {look.meaning: look for look in looks}
+    return [
+        Line2D([], [], linestyle="", marker=look.marker, color=look.color, label=meaning)
+        for meaning, look in distinct.items()
+    ]
 
 
 def is_colored_by_family(arms: Iterable[tuple[str, Family]], palette: Mapping[str, str]) -> bool:

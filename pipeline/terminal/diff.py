@@ -4,8 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.execution.git import committed_texts, is_commit
-from pipeline.records.reports import FILES, WrittenReport, is_report, parse_report, read_report
+from pipeline.execution.git import committed_texts, is_commit, names
+from pipeline.records.reports import (
+    FILES,
+    METRICS,
+    WrittenReport,
+    is_report,
+    parse_report,
+    read_report,
+)
 from pipeline.reporting.changes import ARROW, changes_section
 from pipeline.runtime.errors import Refusal
 
@@ -30,16 +37,20 @@ class Side:
         paths = {file: (REPORTS / name / file).as_posix() for file in FILES}
         texts = committed_texts(self.word, list(paths.values()))
         found = {file: texts[path] for file, path in paths.items() if path in texts}
+        if not found:
+            there = " or ".join(_committed(self.word)) or "none: it has no report"
+            raise Refusal(f"{self.word}: {REPORTS / name}: missing; expected --protocol {there}")
         return parse_report(found, f"{self.word}: {REPORTS / name}")
 
 
-def show_diff(before: str, after: str, protocols: Sequence[str]) -> None:
-    """Print a section for each protocol.
+def show_diff(before: str, after: str, given: Sequence[str] | None, usual: Sequence[str]) -> None:
+    """Print a section for each protocol, and which other reports two commits differ in.
 
     Args:
         before: A folder with a report, the name of a folder in `reports/`, or a commit.
         after: Another one.
-        protocols: The protocols that are compared if both are commits.
+        given: The protocols that are compared if both are commits; None for the usual ones.
+        usual: Those of params.yaml.
 
     Raises:
         Refusal: One of them is neither, or has no report of a protocol.
@@ -47,10 +58,26 @@ def show_diff(before: str, after: str, protocols: Sequence[str]) -> None:
     sides = [_side(word) for word in (before, after)]
     named = [side.folder.name for side in sides if side.folder]
     title = ARROW.join(f"`{side.word}`" for side in sides)
-    for name in named[-1:] or protocols:
+    for name in named[-1:] or given or usual:
         reports = [side.report(name) for side in sides]
         heading = title if len(named) == len(sides) else f"{name}: {title}"
         print(f"{changes_section(heading, *reports)}\n")
+    others = [] if named or given else _changed(before, after, usual)
+    if others:
+        print(f"note: other reports differ too: --protocol {' --protocol '.join(others)}")
+
+
+def _committed(commit: str) -> list[str]:
+    """Return the names of the reports in a commit."""
+    paths = names("ls-tree", "-r", "-z", "--name-only", commit, "--", f"{REPORTS}/")
+    return sorted({Path(path).parts[1] for path in paths if Path(path).name == METRICS})
+
+
+def _changed(before: str, after: str, shown: Sequence[str]) -> list[str]:
+    """Return the other reports that differ between two commits."""
+    paths = names("diff", "--name-only", "-z", "--relative", before, after, "--", f"{REPORTS}/")
+    folders = {Path(path).parts[1] for path in paths if len(Path(path).parts) > 2}
+    return sorted(folders - set(shown))
 
 
 def _side(word: str) -> Side:

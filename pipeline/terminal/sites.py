@@ -29,7 +29,7 @@ from pipeline.planning.resolution import resolved
 from pipeline.planning.sizes import require_protocol_sizes
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
-from pipeline.terminal.tables import say, show, table
+from pipeline.terminal.tables import breakable, say, show, table
 
 WHOLE = "the network itself"
 
@@ -176,7 +176,7 @@ def _table(columns: Row, rows: Iterable[Row], title: str) -> Any:
     for name, *cells in rows:
         grouped.setdefault((re.sub(r"\d+", "#", name), *cells), []).append(name)
     for (_, *cells), names in grouped.items():
-        shown.add_row(_joined(names), *cells)
+        shown.add_row(breakable(_joined(names)), *cells)
     return shown
 
 

@@ -21,9 +21,10 @@ def table(*columns: str, title: str = "") -> Table:
 
 
 def breakable(text: str) -> str:
-    """Return a text whose long words have line breaks after ( or =, where the terminal is narrow.
+    """Return a text whose long words have line breaks after (, = or a dot between names.
 
-    As `stochastic_depth(survival=0.8)`, which would be folded anywhere.
+    As `stochastic_depth(survival=0.8)` or `encoder.attention.projection`, which would be folded
+    anywhere where the terminal is narrow.
     """
     if Console().width > NARROW:
         return text
@@ -31,8 +32,9 @@ def breakable(text: str) -> str:
 
 
 def _broken(word: str) -> str:
-    """Return a word with a line break after the last ( or = that leaves a line short enough."""
-    places = [found.end() for found in re.finditer(r"[(=]", word[:LONGEST])]
+    """Return a word with a line break after the last place that leaves a line short enough."""
+    places = [found.end() for found in re.finditer(r"[(=]|\.(?=[^\W\d])", word[: LONGEST + 1])]
+    places = [place for place in places if place <= LONGEST]
     if len(word) <= LONGEST or not places:
         return word
     return f"{word[: places[-1]]}\n{_broken(word[places[-1] :])}"

@@ -89,10 +89,9 @@ def sync(payloads: Sequence[Payload], target: Target, protocol: str, hurried: bo
         return
     folder = wandb_parent() / "wandb"
     send = f"; send: wandb sync {folder}/offline-run-*" if target.mode == "offline" else ""
-    print(
-        f"W&B: mirrored {count} runs {target.mode}, {len(payloads) - count} were; "
-        f"look: wandb leet {folder}{send}"
-    )
+    before = len(payloads) - count
+    there = f" ({before} were there already)" if before else ""
+    print(f"W&B: mirrored {count} runs {target.mode}{there}; look: wandb leet {folder}{send}")
 
 
 def _send(payloads: Sequence[Payload], target: Target, hurried: bool) -> tuple[int, str]:

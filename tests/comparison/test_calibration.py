@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.proportion import proportion_confint
 
-from pipeline.comparison.calibration import pooled_bins
+from pipeline.comparison.calibration import exact_interval, pooled_bins
 
 
 def test_bins_are_pooled_by_their_counts_and_few_images_show_no_accuracy() -> None:
@@ -20,4 +21,18 @@ def test_bins_are_pooled_by_their_counts_and_few_images_show_no_accuracy() -> No
     assert list(bins["share"]) == [10 / 80, 70 / 80, 1]
     assert bins.loc[("greedy", 0.5), "accuracy"] == pytest.approx((30 * 0.7 + 40 * 0.9) / 70)
     assert bins.loc[("greedy", 0.5), "confidence"] == pytest.approx((30 * 0.9 + 40 * 0.8) / 70)
-    assert np.isnan(bins.loc[("greedy", 0.0), "accuracy"])
+    few = bins.loc[("greedy", 0.0), ["accuracy", "accuracy_low", "accuracy_high"]]
+    assert few.isna().all()
+    # two groups with 70 images together: the interval of 35 with this share
+    ends = list(bins.loc[("greedy", 0.5), ["accuracy_low", "accuracy_high"]])
+    assert ends == pytest.approx(proportion_confint(57 / 2, 35, method="beta"))
+    alone = list(bins.loc[("noise passes of a", 0.5), ["accuracy_low", "accuracy_high"]])
+    assert alone == pytest.approx(proportion_confint(36, 40, method="beta"))
+
+
+def test_the_interval_of_a_share_is_the_exact_one() -> None:
+    counts = np.arange(9)
+    found = exact_interval(counts / 8, np.full(9, 8.0))
+    expected = [proportion_confint(count, 8, method="beta") for count in counts]
+    assert np.allclose(np.array(found).T, expected)
+    assert (found[0][0], found[1][-1]) == (0, 1)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from ensemble_scores import ALL, ALONE, BINS, FOUR, NOISE, ONE, ensemble_scores
 
-from pipeline.comparison.efficiency import COLUMNS, COSTS, efficiency, efficient
+from pipeline.comparison.dominance import efficient
+from pipeline.comparison.efficiency import COLUMNS, COSTS, efficiency
 from pipeline.comparison.equal_cost import equal_cost
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import TestRule
@@ -63,9 +64,7 @@ def rules():
 
 def ensembles():
     """Return the table `equal_cost`; a test image costs as many passes as there are."""
-    scores = ensemble_scores(ALL, NOISE, FOUR, ALONE, ONE)
-    passes = scores[scores["metric"] == "forward_passes"]
-    return equal_cost(pd.concat([scores, passes.assign(metric="test_flops")]), BINS)
+    return equal_cost(ensemble_scores(ALL, NOISE, FOUR, ALONE, ONE), BINS)
 
 
 def test_single_networks_are_rows_with_their_own_rule_and_others():

@@ -26,6 +26,8 @@ def test_rows_start_with_one_model_and_follow_cost_then_passes() -> None:
     }
     assert list(cost.index) == list(dict.fromkeys(table["method"]))
     assert list(cost["role"]) == ["single", "reference", "average", "average", "mixed"]
+    # of a: as accurate as four networks at no higher cost; its noise passes: the most accurate
+    assert list(cost["efficient"]) == [False, True, True, False, False]
 
 
 def test_a_gain_is_paired_with_what_the_row_names() -> None:

@@ -110,10 +110,10 @@ def test_seeds_without_a_partner_are_counted():
 
 def test_runs_without_a_score_are_left_out_only_on_demand():
     table = TABLE.assign(score=TABLE["score"].mask(TABLE.index == 9))
-    with pytest.raises(Refusal, match="row 10: score: no finite score; .* --keep-going"):
+    with pytest.raises(Refusal, match="line 11: score: no finite score; .* --keep-going"):
         judge(table)
     rows = judge(table, keep_going=True).table.set_index("arm")
-    assert rows.loc["better", ["n", "unpaired", "left"]].tolist() == [7, 1, 1]
+    assert rows.loc["better", ["n", "unpaired", "left"]].tolist() == [7, 0, 1]
 
 
 def test_a_collapsed_run_is_found_and_ordinary_ones_are_not():
@@ -196,20 +196,26 @@ ONE = {"arm": ["baseline", "a"], "seed": [1, 1], "score": [0.4, 0.5]}
 TWO = {"arm": ["baseline", "a"] * 2, "seed": [1, 1, 2, 2], "score": [0.4, 0.5, 0.3, 0.6]}
 
 
+RUNS = {"group": ["b", "a"] * 2, "run": [1, 1, 2, 2], "acc": [0.4, 0.5, 0.3, 0.6]}
+CHART = {"Step": [1, 2], "a-0 - test/acc": [0.1, 0.2], "a-0 - test/acc__MIN": [0.1, 0.2]}
+
+
 @pytest.mark.parametrize(
     ("table", "arguments", "line"),
     [
         (ONE, {}, "no arm shares two seeds with its reference; expected at least two, and twelve"),
         ({"arm": [], "seed": [], "score": []}, {}, "no rows; expected a row per arm and seed"),
-        (TWO | {"score": [0.4, "x", 0.3, 0.6]}, {}, "row 2: score: invalid value 'x'; expected a"),
-        (TWO | {"score": [0.4, "inf", 0.3, 0.6]}, {}, "row 2: score: no finite score; expected"),
-        (TWO | {"seed": [1, 1, 2, 1]}, {}, "row 4: score: a second score of arm 'a' at seed 1;"),
-        (TWO | {"seed": [1, 1, "", 1]}, {}, "row 3: seed: empty; expected a name or a number"),
+        (TWO | {"score": [0.4, "x", 0.3, 0.6]}, {}, "line 3: score: invalid value 'x'; expected a"),
+        (TWO | {"score": [0.4, "inf", 0.3, 0.6]}, {}, "line 3: score: no finite score; expected"),
+        (TWO | {"seed": [1, 1, 2, 1]}, {}, "line 5: score: a second score of arm 'a' at seed 1;"),
+        (TWO | {"seed": [1, 1, "", 1]}, {}, "line 4: seed: empty; expected a name or a number"),
         (TWO | {"arm": ["a"] * 4, "seed": SEEDS[:4]}, {"against": "a"}, "one arm (a); expected at"),
         (TWO, {"score": "acc"}, "acc: no such column; expected one of arm, seed, score as --score"),
         (TWO, {"arm": "group"}, "group: no such column; expected one of arm, seed, score as --arm"),
         (TWO, {"against": "b"}, "--against b: no such arm; expected one of baseline, a"),
         (TWO | {"arm": ["b", "a"] * 2}, {}, "no arm is named baseline; expected --against one"),
+        (RUNS, {}, "no arm is named baseline; expected --against one of group, run, acc; or, of a"),
+        (CHART, {}, "'a-0 - test/acc__MIN' is of a chart of W&B; expected the table of runs with"),
         (TWO, {"margin": 1.0}, "margin: invalid value 1; expected a number > 0 and < 1, such as"),
         (TWO, {"margin": -1.0, "unit": "number"}, "margin: invalid value -1; expected a number"),
         (TWO, {"direction": "up"}, "direction: invalid value 'up'; expected higher or lower"),
@@ -220,13 +226,13 @@ TWO = {"arm": ["baseline", "a"] * 2, "seed": [1, 1, 2, 2], "score": [0.4, 0.5, 0
         (TWO | {"score": [4, 5, 3, 6]}, {"unit": "fraction"}, "scores from 3 to 6; expected 0"),
         (TWO, {"direction": "lower"}, "scores from 0.3 to 0.6 are not taken for fractions;"),
         (TWO, {"direction": "lower", "unit": "number"}, "margin: missing; expected the largest"),
-        (TWO | {"reference": ["", "c"] * 2}, {}, "row 2: reference: no arm 'c'; expected one of"),
+        (TWO | {"reference": ["", "c"] * 2}, {}, "line 3: reference: no arm 'c'; expected one of"),
         (
             TWO | {"reference": ["", "baseline", "", "a"]},
             {},
-            "row 4: reference: 'a' for arm 'a'; expected 'baseline' as in earlier rows",
+            "line 5: reference: 'a' for arm 'a'; expected 'baseline' as in earlier rows",
         ),
-        (TWO | {"reference_score": [0.1] * 4, "paired": "maybe"}, {}, "row 1: paired: invalid"),
+        (TWO | {"reference_score": [0.1] * 4, "paired": "maybe"}, {}, "line 2: paired: invalid"),
         (TWO | {"reference_score": [0.1] * 4}, {"against": "a"}, "--against a: the table has the"),
         (TWO | {"reference": ["", "baseline"] * 2}, {"against": "a"}, "--against a: the table"),
     ],

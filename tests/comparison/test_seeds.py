@@ -9,7 +9,7 @@ from scipy import stats
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.levels import SCORES
 from pipeline.comparison.matching import WHERE, outcomes
-from pipeline.comparison.seeds import COLUMNS, METRICS, seed_scores
+from pipeline.comparison.seeds import COLUMNS, METRICS, seed_scores, with_targets
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.evaluation.metrics import GAPS
 
@@ -76,6 +76,16 @@ def test_a_seed_that_counts_in_no_contrast_is_not_paired(states, machines):
     table = seed_scores(PLAN, results(states, machines))
     dropout = table[table["arm"] == "dropout"]
     assert dropout["paired"].tolist() == [True, False, True]
+
+
+def test_every_seed_has_its_time_to_target_and_that_of_its_reference():
+    known = {"onedropout1000": 20.0, "baseline1000": np.inf}
+    of_runs = pd.DataFrame({"fingerprint": list(known), "updates": list(known.values())})
+    table = with_targets(seed_scores(PLAN, results()), of_runs.assign(flops=of_runs["updates"] * 3))
+    first = table.iloc[0]
+    assert (first["updates_to_target"], first["flops_to_target"]) == (20, 60)
+    assert first["reference_updates_to_target"] == np.inf
+    assert table["updates_to_target"].isna().sum() == 5
 
 
 def test_a_run_without_scores_has_none():

@@ -1,12 +1,15 @@
 """The family of an arm, by which figures color it."""
 
+import itertools
 from typing import get_args
 
 import pytest
 
 from pipeline import regularizers
 from pipeline.config.families import Family, family_of
-from pipeline.reporting.style import FAMILIES
+from pipeline.reporting.style import FAMILIES, SHAPES
+
+APART = 4.5  # of lightness, 0 to 100, of the greys of two families
 
 
 @pytest.mark.parametrize(
@@ -33,12 +36,23 @@ def test_every_family_has_a_color_and_every_regularizer_a_family():
 
 @pytest.mark.parametrize("color", FAMILIES.values())
 def test_colors_stand_out_from_white(color):
+    assert 1.05 / (luminance(color) + 0.05) >= 3
+
+
+def test_families_differ_without_colors():
+    assert set(SHAPES) == set(FAMILIES)
+    assert len(set(SHAPES.values())) == len(SHAPES)
+    greys = [116 * luminance(color) ** (1 / 3) - 16 for color in FAMILIES.values()]
+    assert min(abs(one - other) for one, other in itertools.combinations(greys, 2)) > APART
+
+
+def luminance(color):
+    """Return the relative luminance of a color, as WCAG 2 defines it."""
     channels = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [
         value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4
         for value in channels
     ]
-    luminance = sum(
+    return sum(
         weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True)
     )
-    assert 1.05 / (luminance + 0.05) >= 3

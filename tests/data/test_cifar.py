@@ -140,7 +140,7 @@ def test_missing_training_batches_are_a_warning(files, tmp_path, capsys):
     some = {name: files[name] for name in ("data_batch_1", "data_batch_4", "test_batch")}
     with collect_notes() as notes:
         assert len(data.read("cifar10", put(some, tmp_path / "here")).pool.labels) == 20
-    line = "data_batch_2, data_batch_3, data_batch_5: missing; using the other batches"
+    line = "data_batch_2, data_batch_3, data_batch_5: missing; using 2 of 5 training files"
     assert notes == [f"here: {line}"]
     assert capsys.readouterr().err == f"warning: {tmp_path / 'here'}: {line}\n"
 

@@ -102,7 +102,7 @@ def test_whether_momentum_reaches_the_target_sooner(protocol, sooner, p, answer)
     (line,) = answers([arm("plain", protocol)], arrived=arrived)
     start = "Does momentum reach the target sooner?"
     assert line.startswith(f"{start} {answer}: the median is 90 updates with momentum 0.9")
-    assert "not reached without (**plain**)" in line
+    assert "never without (**plain**)" in line
 
 
 def test_momentum_is_asked_about_where_one_side_has_it():
@@ -147,7 +147,7 @@ def test_arms_that_arrive_at_another_time_are_named_by_their_corrected_p():
     )
     (line,) = answers([arm("a"), arm("b"), arm("c")], ranges("a"), arrived=arrived)
     assert line.endswith(
-        "? Sooner: **a** (60 updates, p (Holm) 0.010); later: **b** (not reached, p (Holm) 0.020)."
+        "? Sooner: **a** (60 updates, p (Holm) 0.010); later: **b** (never, p (Holm) 0.020)."
     )
     arrived["p_holm"] = nan
     (line,) = answers([arm("a")], ranges("a"), arrived=arrived)

@@ -66,7 +66,7 @@ def test_a_verdict_below_the_margin_is_not_bold() -> None:
 
 
 def test_the_page_has_the_baselines_and_the_differences() -> None:
-    page = index_page(REPORTS)
+    page = index_page(REPORTS, {})
     baselines, differences = tables(page)
     assert baselines == [
         ["[digits](digits/report.md)", "digits", "resnet", "1,500", "91.2", "3.5", "11 of 12"],
@@ -74,6 +74,13 @@ def test_the_page_has_the_baselines_and_the_differences() -> None:
     ]
     assert [row[0] for row in differences] == ["dropout", "mixup"]
     assert "effects.png" not in page
+
+
+def test_reports_of_some_studies_are_listed_with_what_they_have_shown() -> None:
+    arms = {"sgd": (-0.01, 0.01, 0.03, "inconclusive"), "adam": (0.01, 0.02, 0.03, "helps")}
+    page = index_page({}, {"digits+optimizers": report(arms)})
+    link = "[digits+optimizers](digits+optimizers/report.md)"
+    assert f"- {link}: adam **helps** +2.0, 1 other arm\n" in page
 
 
 @pytest.mark.parametrize(
@@ -96,8 +103,8 @@ def test_the_facts_name_the_network_its_data_and_their_size(
 
 
 def test_reports_without_an_arm_are_listed_alone() -> None:
-    assert len(tables(index_page({"digits": report({})}))) == 1
-    assert tables(index_page({})) == []
+    assert len(tables(index_page({"digits": report({})}, {}))) == 1
+    assert tables(index_page({}, {})) == []
 
 
 @pytest.fixture
@@ -113,7 +120,7 @@ def several() -> dict[str, WrittenReport]:
 
 
 def test_protocols_are_in_the_order_of_their_gaps(several: dict[str, WrittenReport]) -> None:
-    page = index_page(several)
+    page = index_page(several, {})
     assert [row[0][1] for row in tables(page)[0]] == ["d", "b", "c", "a"]
     assert "| arm | d | b | c | a |" in page
 
@@ -122,7 +129,7 @@ def test_what_several_protocols_tried_is_drawn_over_their_gaps(
     several: dict[str, WrittenReport],
 ) -> None:
     assert common_arms(several) == ["dropout"]
-    assert "](effects.png)" in index_page(several)
+    assert "](effects.png)" in index_page(several, {})
     figure = effects(several)
     panel = next(ax for ax in figure.axes if ax.get_title(loc="left") == "dropout")
     points = {

@@ -5,6 +5,7 @@ import pytest
 from pipeline.config.plan import Factor, PlannedArm
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.reporting.labels import (
+    PLACED,
     arm_title,
     factor_label,
     rule_label,
@@ -101,4 +102,4 @@ def test_one_key_of_two_regularizers_is_two_ticks() -> None:
 def test_settings_that_share_no_keys_or_are_long_are_numbered(
     settings: list[dict[str, dict[str, object]]],
 ) -> None:
-    assert setting_ticks(settings) == (["1", "2"], "setting, by its place in the table")
+    assert setting_ticks(settings) == (["1", "2"], PLACED)

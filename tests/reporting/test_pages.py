@@ -1,6 +1,7 @@
 """What the pages say, and in which order."""
 
 import dataclasses
+import itertools
 import math
 import re
 
@@ -79,6 +80,15 @@ def test_every_verdict_has_its_words() -> None:
         )
 
 
+def test_notes_on_the_data_are_on_the_front_page(found: ReportData) -> None:
+    assert "Notes on the data" not in all_pages(found)["report.md"]
+    notes = [f"data_batch_{number}: missing" for number in range(5)]
+    noted = dataclasses.replace(found, data=found.data | {"notes": notes})
+    text = all_pages(noted)["report.md"]
+    assert "data_batch_0: missing, data_batch_1: missing, data_batch_2: missing and 2 more" in text
+    assert text.index("## Recipe") > text.index("Notes on the data") > text.index("With 3 fresh")
+
+
 def test_nothing_that_helps_is_said_first() -> None:
     assert ", no arm has been shown to help." in front.headline(
         report_data({"one": {"a": "deterministic"}}, {"a": (0.0, "inconclusive")})
@@ -109,7 +119,6 @@ def test_the_pages_keep_their_order(found: ReportData) -> None:
         "(figures/forest.png)",
         "## Trust checks",
         "## Diagnosis",
-        "## Precision",
     ]
     places = [made["report.md"].index(mark) for mark in [*marks, "## Pages"]]
     assert places == sorted(places)
@@ -127,7 +136,7 @@ def test_every_page_is_linked_and_links_back(found: ReportData) -> None:
     linked = re.findall(r"\]\((pages/[^)]+)\)", contents)
     assert linked == list(made)[1:]
     assert all(made[name].startswith("[← the report](../report.md)") for name in linked)
-    assert "- [layers](pages/study_layers.md)\n" in made["report.md"]
+    assert "- Studies: [layers](pages/study_layers.md)\n" in made["report.md"]
 
 
 def test_every_table_names_n_rule_and_interval(found: ReportData) -> None:
@@ -248,10 +257,11 @@ def test_pairs_left_out_are_counted_with_their_reason(found: ReportData, golden)
 
 def test_an_inconclusive_arm_says_how_many_pairs_it_needs(found: ReportData) -> None:
     page = all_pages(found)["pages/study_layers.md"]
-    (line,) = [line for line in page.splitlines() if line.startswith("- **mixup** is inconclusive")]
-    assert re.findall(r"[\d.,]*\d", line) == ["3", "1.2", "80", "1,234"]
+    needed = {row["arm"]: row["seeds needed"] for row in table_of(page, "verdict")}
+    assert needed == dict.fromkeys(VERDICTS, "–") | {"mixup": "1,234"}
     many = dataclasses.replace(found, contrasts=found.contrasts.assign(seeds_needed=math.inf))
-    assert "more than 10,000 seeds." in all_pages(many)["pages/study_layers.md"]
+    rows = table_of(all_pages(many)["pages/study_layers.md"], "verdict")
+    assert {row["seeds needed"] for row in rows} == {"–", "more than 10,000"}
 
 
 def test_the_diagnosis_of_variance(found: ReportData, golden) -> None:
@@ -314,10 +324,12 @@ def test_interactions_by_their_interval(found: ReportData, golden) -> None:
 def test_interactions_stand_on_both_pages(found: ReportData) -> None:
     made = all_pages(interacting(found, -0.007, -0.001))
     assert "Interaction: -0.4 points [-0.7, -0.1]" in made["report.md"]
-    assert (
-        "| both | dropout, decay | test NLL (nats) | +0.020 | +0.023 | -0.004 | [-0.007, -0.001] |"
-        in made["pages/study_layers.md"]
-    )
+    page = made["pages/study_layers.md"]
+    rows = {row["metric"]: row for row in table_of(page, "sum of parts")}
+    nll = [rows["test NLL (nats)"][name] for name in ("together", "sum of parts")]
+    assert nll == ["+0.020", "+0.023"]
+    assert rows["test NLL (nats)"]["interaction [95 % interval]"] == "-0.004 [-0.007, -0.001]"
+    assert "In all rows: pair both, parts dropout, decay, n 3." in page
 
 
 def test_the_standard_errors_and_their_advice(found: ReportData, golden) -> None:
@@ -330,17 +342,28 @@ def test_the_standard_errors_and_their_advice(found: ReportData, golden) -> None
     golden(*texts)
 
 
-def test_a_metric_that_is_exactly_the_baseline_s_has_no_row(found: ReportData) -> None:
+def table_of(page: str, column: str) -> list[dict[str, str]]:
+    """Return the rows of the first table that has a column."""
+    lines = [line.replace("\u00a0", " ") for line in page.splitlines()]
+    start = next(
+        place for place, line in enumerate(lines) if line.startswith("|") and f"| {column} " in line
+    )
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in itertools.takewhile(lambda line: line.startswith("|"), lines[start:])
+    ]
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
+
+
+def test_a_metric_that_is_exactly_the_baseline_s_has_no_number(found: ReportData) -> None:
     table = found.contrasts.copy()
     same = (table["arm"] == "dropout") & (table["metric"] == "gap")
     table.loc[same, ["difference", "p", "low", "high"]] = [0.0, NAN, NAN, NAN]
     page = all_pages(dataclasses.replace(found, contrasts=table))["pages/study_layers.md"]
-    assert "| augmentation | gap (points) |" in page
-    assert "| dropout | gap (points) |" not in page
-    assert (
-        "| dropout | test NLL (nats) | 0.900 | 0.910 | +0.010 | [+0.005, +0.015] | 3 | 0.010 "
-        "| 0.250 |" in page
-    )
+    rows = {row["arm"]: row for row in table_of(page, "test NLL (nats)")}
+    assert rows["augmentation"]["gap (points)"] == "+2.0 [+1.5, +2.5]"
+    assert rows["dropout"]["gap (points)"] == "–"
+    assert rows["dropout"]["test NLL (nats)"] == "+0.010 [+0.005, +0.015]"
 
 
 def spread(found: ReportData) -> ReportData:
@@ -480,11 +503,12 @@ def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(found: Re
     }
     table.loc[primary, list(numbers)] = list(numbers.values())
     page = all_pages(dataclasses.replace(found, contrasts=table))["pages/study_layers.md"]
-    row = (
-        "| dropout | 81.0 | 84.5 | +3.5 | [+1.2, +5.8] | 7 | 0.012 | 0.016 | 0.074 | helps | 2.7 "
-        "| -0.42 | deterministic |"
-    )
-    assert row in page
+    rows = {row["arm"]: row for row in table_of(page, "verdict")}
+    assert list(rows["dropout"].values()) == [
+        *("dropout", "81.0", "84.5", "+3.5 [+1.2, +5.8]", "helps", "7"),
+        *("0.012", "0.016", "0.074", "2.7", "–", "-0.42"),
+    ]
+    assert "In all rows: rule deterministic." in page
 
 
 def test_more_than_all_points_can_not_be_found(found: ReportData) -> None:
@@ -505,4 +529,4 @@ def test_a_page_is_added_by_a_file_alone(
     assert made["pages/extra.md"] == f"{pages.BACK}\n\n# tiny\n"
     names = ("verdicts", "method", "gap", "extra", "cost")
     assert list(made)[1:6] == [f"pages/{name}.md" for name in names]
-    assert "- [More](pages/extra.md)\n" in made["report.md"]
+    assert ", [More](pages/extra.md), " in made["report.md"]

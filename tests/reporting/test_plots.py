@@ -23,12 +23,13 @@ from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import Formatter
 from pipeline.reporting.plots import (
     _scores,
+    cost_accuracy,
     curves,
     forest,
     gap,
     reliability,
-    settings,
     strengths,
+    targets,
     training,
 )
 
@@ -71,7 +72,7 @@ def drawn_curves(frame: pd.DataFrame, titles: dict[str, str]) -> Figure:
 
 def drawn_scatter(runs: pd.DataFrame) -> Figure:
     means = runs.groupby("label", sort=False)[list(gap.AXES)].mean().reset_index()
-    return gap.scatter(runs, means, PALETTE)
+    return gap.scatter(runs, means, LOOKS)
 
 
 def curve_rows(arm: str, height: float) -> list[dict[str, object]]:
@@ -157,7 +158,8 @@ def boxes(figure: Figure) -> list[tuple[str, matplotlib.transforms.Bbox]]:
             for text in figure.findobj(matplotlib.text.Text)
             if text.get_text().strip() and text.get_visible()
         ]
-    places = [(text, text.get_window_extent(canvas.get_renderer())) for text in shown]
+    extent = matplotlib.text.Text.get_window_extent  # that of an annotation has its arrow
+    places = [(text, extent(text, canvas.get_renderer())) for text in shown]
     return [(text.get_text(), box) for text, box in places if id(text) not in unseen]
 
 
@@ -182,12 +184,17 @@ def bins(methods: list[str]) -> pd.DataFrame:
     rows = [
         {"method": method, "low": at / 10, "high": (at + 1) / 10, "share": at / 45}
         | {"confidence": at / 10 + 0.05 if at else NAN, "accuracy": at / 10 if at else NAN}
+        | {"accuracy_low": 0.9 * at / 10, "accuracy_high": min(1.1 * at / 10, 1)}
         for method, at in itertools.product(methods, range(10))
     ]
     return pd.DataFrame(rows)
 
 
 PALETTE = style.colors(ARMS)
+LOOKS = {
+    arm: style.Look(PALETTE[arm], marker, arm)
+    for arm, marker in zip(ARMS, itertools.cycle(style.MARKERS), strict=False)
+}
 CURVES = pd.DataFrame(
     [row for place, arm in enumerate(ARMS[:4]) for row in curve_rows(arm, 0.8 + place / 100)]
 )
@@ -204,6 +211,33 @@ RATES = pd.DataFrame(
         | {"fitted": 0.9, "diverged": place == 3, "chosen": place == 0}
         for arm in ARMS[:5]
         for place in range(4)
+    ]
+)
+COSTS = pd.DataFrame(
+    [
+        {"kind": kind, "study": "s", "name": arm, "view": "noise", "members": members}
+        | {"training_ratio": 1.0 + place, "test_ratio": 1.0 * members}
+        | {"accuracy": 0.9 + place / 100 + members / 1000}
+        | dict.fromkeys(("efficient", "efficient_training", "efficient_test"), members == 1)
+        for place, arm in enumerate(ARMS[:4])
+        for kind, members in (("arm", 1), ("averaging at test", 12))
+    ]
+)
+REACHED = pd.DataFrame(
+    [
+        {"arm": arm, "updates": math.inf if place == number else 10.0 * (number + 1)}
+        for place, arm in enumerate(ARMS[:9])
+        for number in range(6)
+    ]
+)
+LAYERS = pd.DataFrame(
+    [
+        {"arm": arm, "layer": f"{layer}.branch.2.weight", "measure": measure, "updates": updates}
+        | {"mean": updates * (layer + 1) / 1e4}
+        for arm in ARMS[:6]
+        for layer in range(60)
+        for measure in ("update_ratio", "gradient_norm")
+        for updates in (10, 20, 30)
     ]
 )
 RANGES = pd.DataFrame({"arm": ARMS[:5], "low": 0.1, "high": 1.0})
@@ -230,11 +264,14 @@ FIGURES = {
     "strengths": lambda: strengths.strengths({"arm_0": searched()}, PALETTE),
     "close_strengths": lambda: strengths.strengths({"arm_0": searched(setting=CLOSE)}, PALETTE),
     "fallen": lambda: strengths.strengths({"arm_0": searched(**FALLEN)}, PALETTE),
-    "settings": lambda: settings.settings(
+    "settings": lambda: strengths.strengths(
         {arm: searched(**FALLEN, change=[0.1, 0.2, -0.5]) for arm in ARMS[:5]}, PALETTE
     ),
     "long_strengths": lambda: strengths.strengths(MIXED, PALETTE),
     "scatter": lambda: drawn_scatter(OUTCOMES),
+    "named_scatter": lambda: drawn_scatter(OUTCOMES[OUTCOMES["arm"].isin(ARMS[:6])]),
+    "costs": lambda: cost_accuracy.cost_accuracy(COSTS, LOOKS),
+    "targets": lambda: targets.share_reached(REACHED, 60, PALETTE),
     "passes": lambda: _scores.score_curves(
         scores(ARMS[1:11], list(range(1, 51))),
         PALETTE,
@@ -250,6 +287,7 @@ FIGURES = {
     "narrow_rates": lambda: training.rates(
         RATES.assign(learning_rate=0.2 * RATES["learning_rate"] ** 0.4), RANGES, PALETTE
     ),
+    "layers": lambda: training.layers(LAYERS),
     "losses": lambda: training.losses(
         CURVES, {arm: training._look(place, PALETTE[arm]) for place, arm in enumerate(ARMS[:4])}
     ),
@@ -393,7 +431,7 @@ def test_a_number_has_its_place_on_its_scale(scale: str | None, places: list[flo
     assert axes.get_xticks() == pytest.approx(places)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "0.25", "0.5"]
     assert axes.get_xlabel() == "dropout rate"
-    assert line(axes, marker="*") == [(pytest.approx(places[1]), pytest.approx(92.5))]
+    assert line(axes, marker="*") == [(pytest.approx(places[1]), pytest.approx(2.5))]
 
 
 def test_a_category_and_several_values_stand_at_equal_distances() -> None:
@@ -406,28 +444,27 @@ def test_a_category_and_several_values_stand_at_equal_distances() -> None:
 
 
 def test_every_seed_is_a_dot_beside_the_mean_and_the_response_curve() -> None:
-    axes = drawn_search(searched(fitted=[0.91, 0.93, 0.92], scores=[[0.9, None], [0.8], []]))
-    assert line(axes, marker="o", markersize=5) == [(0.1, 90), (0.25, 80)]
+    axes = drawn_search(searched(fitted=[0.91, 0.93, 0.92], changes=[[0.01, None], [-0.1], []]))
+    assert line(axes, marker="o", markersize=5) == [(0.1, 1), (0.25, -10)]
     means = line(axes, marker="o", markersize=9, linestyle="None")
-    assert means == [(0.1, 91), (0.25, 92.5), (0.5, 95)]
-    assert [height for _, height in line(axes, linestyle=":")] == pytest.approx([91, 93, 92])
+    assert means == [(0.1, 1), (0.25, 2.5), (0.5, 5)]
+    assert [height for _, height in line(axes, linestyle=":")] == pytest.approx([1, 3, 2])
 
 
-def test_the_reference_has_a_band_from_four_seeds_on() -> None:
-    for n, bands in ((2, 0), (4, 1)):
-        axes = drawn_search(searched(n=n))
-        assert [height for _, height in line(axes, linestyle="--")] == [90, 90]
-        assert len(axes.patches) == bands
-        words = [text.get_text() for text in axes.figure.legends[0].get_texts()]
-        assert words == ["chosen", "mean", "a seed", "baseline", *["its 95 % interval"] * bands]
+def test_the_reference_is_the_line_at_zero() -> None:
+    axes = drawn_search(searched())
+    assert [height for _, height in line(axes, linestyle="--")] == [0, 0]
+    words = [text.get_text() for text in axes.figure.legends[0].get_texts()]
+    assert words == ["chosen", "mean", "a seed", "baseline"]
 
 
 def test_a_collapsed_setting_is_an_arrow_with_its_value_and_does_not_flatten_the_rest() -> None:
-    axes = drawn_search(searched(**FALLEN, scores=[[0.9], [0.92], [0.1]]))
+    lost = {"change": [0.0, 0.02, -0.8], "changes": [[0.0], [0.02], [-0.8]]}
+    axes = drawn_search(searched(**FALLEN, **lost))
     low, high = axes.get_ylim()
-    assert 89 < low < 90
-    assert 92 < high < 93
-    assert [text.get_text() for text in axes.texts] == ["10.0"]
+    assert -1 < low < 0
+    assert 2 < high < 3
+    assert [text.get_text() for text in axes.texts] == ["-80.0"]
     ((place, height),) = line(axes, marker="v")
     assert place == 0.5
     assert 0 < height < 0.2  # of the panel
@@ -438,7 +475,7 @@ def test_all_searches_share_the_axis_of_their_paired_differences() -> None:
         "arm_0": searched(fitted=[0.91, 0.93, 0.92]),
         "arm_1": searched(change=[0.0, 0.1, 0.2]),
     }
-    figure = settings.settings(found, PALETTE)
+    figure = strengths.strengths(found, PALETTE)
     first, second = (axes for axes in figure.axes if axes.get_title("left"))
     assert first.get_ylim() == second.get_ylim()
     assert line(first, marker="*") == [(0.25, pytest.approx(2.5))]
@@ -453,7 +490,6 @@ def test_strengths_of_which_no_run_was_done_leave_an_empty_place() -> None:
         nothing[column] = [[None, None]] * len(nothing)
     search = strengths.Search(nothing, searched().space)
     assert style.png(strengths.strengths({"arm_0": search}, PALETTE))
-    assert style.png(settings.settings({"arm_0": search}, PALETTE))
 
 
 def test_without_any_done_run_the_figures_are_empty() -> None:
@@ -483,9 +519,20 @@ def test_curves_of_averages_draw_their_table_reference_and_star() -> None:
     assert stars == [[], [], [1], [1]]
 
 
+def test_norms_by_layer_are_those_halfway_and_of_layers_at_equal_distances() -> None:
+    axes = training.layers(LAYERS).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        f"{layer}.branch.2.weight" for layer in range(0, 60, 3)
+    ]
+    first = [text.get_text() for text in axes.texts[:7]]
+    assert first == ["0.002"] * 6 + ["0.008"]
+
+
 def test_a_reliability_diagram_leaves_out_empty_bins() -> None:
     upper, lower = reliability.reliability(bins(["baseline"]), PALETTE).axes
     assert sorted(len(line.get_xdata()) for line in upper.lines) == [2, 9]
+    ends = np.array(upper.collections[0].get_segments())[:, :, 1]
+    assert ends == pytest.approx(100 * np.array([[0.09, 0.11]]) * np.arange(1, 10)[:, None])
     assert np.allclose(lower.lines[0].get_ydata(), 100 * np.arange(10) / 45)
 
 

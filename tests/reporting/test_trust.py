@@ -37,6 +37,8 @@ FAILED = {
     Check.TRIALS: {"value": 3},
     Check.MACHINE: {"value": 2, "subject": "threads=2, device=cpu"},
 }
+START = "3 fresh seeds and 2 epochs"
+FEW = " (not enough for every arm)"
 SUBJECTS = ("majority class", "1-nearest neighbour", "logistic regression")
 
 
@@ -134,13 +136,13 @@ def test_a_check_that_does_not_apply_has_no_line(data: ReportData) -> None:
 @pytest.mark.parametrize(
     ("failed", "start"),
     [
-        ([], "With 3 fresh seeds, **augmentation**"),
-        ([Check.INTERIOR], "With 3 fresh seeds, among the values tried, **augmentation**"),
-        ([Check.TUNED], "With 3 fresh seeds, among the values tried, **augmentation**"),
-        ([Check.BUDGET], "With 3 fresh seeds and this budget, **augmentation**"),
-        ([Check.IMAGES], "With 3 fresh seeds and these test images, **augmentation**"),
-        (list(Check), "With 3 fresh seeds, this budget and these test images, among the values"),
-        ([Check.SEEDS, Check.MACHINE], "With 3 fresh seeds, **augmentation**"),
+        ([], "With 3 fresh seeds and 2 epochs, **augmentation**"),
+        ([Check.INTERIOR], f"With {START}, among the values tried, **augmentation**"),
+        ([Check.TUNED], f"With {START}, among the values tried, **augmentation**"),
+        ([Check.BUDGET], f"With 3 fresh seeds and 2 epochs{FEW}, **augmentation**"),
+        ([Check.IMAGES], "With 3 fresh seeds, 2 epochs and these test images, **augmentation**"),
+        (list(Check), f"With 3 fresh seeds, 2 epochs{FEW} and these test images, among the values"),
+        ([Check.SEEDS, Check.MACHINE], "With 3 fresh seeds and 2 epochs, **augmentation**"),
     ],
 )
 def test_failed_checks_limit_the_answer(data: ReportData, failed: list[Check], start: str) -> None:
@@ -153,7 +155,7 @@ def test_failed_checks_limit_the_answer(data: ReportData, failed: list[Check], s
 
 def test_a_baseline_that_is_not_tuned_has_no_values_tried(data: ReportData) -> None:
     shown = with_checks(data, rows(Check.TUNED, True, subject="", value=0))
-    start = "With 3 fresh seeds and an untuned baseline, **augmentation**"
+    start = "With 3 fresh seeds, 2 epochs and an untuned baseline, **augmentation**"
     assert front.headline(shown).startswith(start)
 
 

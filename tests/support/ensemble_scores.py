@@ -22,6 +22,7 @@ def ensemble_scores(
                 ("brier", "calibration_error", "calibration_error_scaled", "disagreement"), 0.1
             )
             values |= {"training_flops": cost, "forward_passes": passes, "trainings": 1.0}
+            values["test_flops"] = passes
             made += [
                 ("s", group, name, model, against, metric, value)
                 for metric, value in values.items()

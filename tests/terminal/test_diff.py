@@ -47,7 +47,7 @@ def history(tmp_path, monkeypatch):
     ],
 )
 def test_reports_are_folders_names_or_commits(history, capsys, before, after, change):
-    show_diff(before, after, ["tiny"])
+    show_diff(before, after, None, ["tiny"])
     lines = capsys.readouterr().out.splitlines()
     assert f"`{before}` → `{after}`" in lines[0]
     assert f"| dropout | {change} | +2.0 [+1.0, +3.0] |" in "\n".join(lines)
@@ -55,8 +55,20 @@ def test_reports_are_folders_names_or_commits(history, capsys, before, after, ch
 
 def test_commits_of_several_protocols_have_a_section_each(history, capsys):
     write_report(history / "reports" / "other", "helps")
-    show_diff("HEAD", "HEAD", ["tiny", "tiny"])
+    show_diff("HEAD", "HEAD", ["tiny", "tiny"], [])
     assert capsys.readouterr().out.count("### tiny: `HEAD` → `HEAD`\n\nNo verdict") == 2
+
+
+def test_other_reports_that_two_commits_differ_in_are_offered(history, capsys):
+    write_report(history / "reports" / "more", "helps")
+    subprocess.run(["git", "add", "-A"], check=True)
+    words = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
+    subprocess.run([*words, "commit", "-qm", "more"], check=True)
+    show_diff("HEAD~1", "HEAD", None, ["tiny"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "note: other reports differ too: --protocol more"
+    show_diff("HEAD~1", "HEAD", ["tiny"], ["tiny"])
+    assert "note:" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -64,12 +76,12 @@ def test_commits_of_several_protocols_have_a_section_each(history, capsys):
     [
         (("nothing", "HEAD"), "diff: unknown name 'nothing'; expected a folder with a report"),
         (("--help", "HEAD"), "diff: unknown name '--help'; expected a folder with a report"),
-        (("HEAD", "HEAD", "no"), "HEAD: reports/no: metrics.json: missing; expected a report"),
+        (("HEAD", "HEAD", "no"), "HEAD: reports/no: missing; expected --protocol tiny"),
     ],
 )
 def test_bad_input_is_one_line(history, words, line):
     with pytest.raises(Refusal) as refused:
-        show_diff(*words[:2], words[2:] or ["tiny"])
+        show_diff(*words[:2], words[2:], ["tiny"])
     (told,) = refused.value.lines
     assert told.startswith(line)
 

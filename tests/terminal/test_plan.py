@@ -176,6 +176,9 @@ def test_long_words_break_after_a_sign(monkeypatch, columns, lines):
     monkeypatch.setenv("COLUMNS", str(columns))
     text = f"depth(survival=0.8), a=b\ntraining.schedule=cyclic_cosine,\n{'x' * 30}"
     assert breakable(text).splitlines() == lines
+    name = breakable("encoder.layers.0-5.self_attention.output_projection (6)").splitlines()
+    broken = ["encoder.layers.0-5.", "self_attention.", "output_projection (6)"]
+    assert name == (broken if columns == 80 else ["".join(broken)])
 
 
 def test_images_that_no_batch_has_are_noted_in_plan_and_prepare(project, capsys):

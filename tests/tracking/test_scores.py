@@ -53,7 +53,7 @@ def test_the_runs_of_a_project_are_judged(tmp_path):
     assert seeds["score"].tolist()[:3] == [0.94, 0.95, 0.96]
     assert seeds["paired"].tolist() == [True, True, True, False]
     (row,) = read_table(tmp_path / "judged" / "contrasts.csv").to_dict("records")
-    assert (row["arm"], row["n"], row["unpaired"]) == ("dropout", 3, 1)
+    assert (row["arm"], row["n"], row["left"]) == ("dropout", 3, 1)
     assert row["difference"] == pytest.approx(0.04)
 
 

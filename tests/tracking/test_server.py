@@ -210,21 +210,21 @@ def test_all_arrives_once_with_no_secret_as_soon_as_the_server_is_there(place):
         look = "look: wandb leet wandb\n"
         assert tracked(place, "online", kept.address) == (
             0,
-            f"W&B: mirrored {count} runs online, 0 were; {look}",
+            f"W&B: mirrored {count} runs online; {look}",
             "",
         )
         check_everything(kept, project)
         shown, requests = kept.shown(), len(kept.requests)
         assert tracked(place, "online", kept.address) == (
             0,
-            f"W&B: mirrored 0 runs online, {count} were; {look}",
+            f"W&B: mirrored 0 runs online ({count} were there already); {look}",
             "",
         )
         assert len(kept.requests) == requests
         shutil.rmtree(project / ".runs" / "tracked")
         assert tracked(place, "online", kept.address) == (
             0,
-            f"W&B: mirrored {count} runs online, 0 were; {look}",
+            f"W&B: mirrored {count} runs online; {look}",
             "",
         )
         assert len(kept.requests) > 1.5 * requests
@@ -251,7 +251,9 @@ def test_a_slow_server_holds_a_run_of_the_pipeline_up_for_so_long_and_the_comman
         assert 0 < int(done) < count
         kept.delay = 0
         code, out, err = tracked(place, "online", kept.address)
-        assert out.startswith(f"W&B: mirrored {count - int(done)} runs online, {done} were; ")
+        assert out.startswith(
+            f"W&B: mirrored {count - int(done)} runs online ({done} were there already); "
+        )
         check_everything(kept, place / "project")
 
 
@@ -272,7 +274,9 @@ def test_a_core_killed_on_the_way_costs_one_line_and_the_next_time_completes(pla
         assert 3 <= int(done) < count
         code, out, err = tracked(place, "online", kept.address)
         assert (code, err) == (0, "")
-        assert out.startswith(f"W&B: mirrored {count - int(done)} runs online, {done} were; ")
+        assert out.startswith(
+            f"W&B: mirrored {count - int(done)} runs online ({done} were there already); "
+        )
         check_everything(kept, place / "project")
 
 

@@ -65,9 +65,10 @@ def read(path: Path, variant: CifarVariant) -> Splits:
             f"{path}: {', '.join(missing)}: missing; "
             f"expected {variant.archive} or a folder with {', '.join(variant.md5)}"
         )
-    if missing:
-        logger.warning("%s: %s: missing; using the other batches", path, ", ".join(missing))
     pool = [name for name in batches if name != variant.test]
+    if missing:
+        words = f"missing; using {len(pool)} of {len(variant.md5) - 1} training files"
+        logger.warning("%s: %s: %s", path, ", ".join(missing), words)
     test = _arrays(path, batches, [variant.test], variant)
     return Splits(_arrays(path, batches, pool, variant), test=test)
 

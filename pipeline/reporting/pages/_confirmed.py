@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from pipeline.comparison.levels import POWER, PRIMARY
+from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.labels import format_rule
 from pipeline.config.plan import PlannedStudy
@@ -13,22 +13,21 @@ from pipeline.evaluation.metrics import GAPS
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import verdict_label
-from pipeline.reporting.pages._page import CONTRAST_INTERVAL, PAIRS
+from pipeline.reporting.pages._page import PAIRS
 from pipeline.reporting.units import METRICS
 
 OTHERS = ("validation_accuracy", "test_nll", "test_calibration_error", *GAPS)
-TESTS = "two-sided paired t test, and the exact sign-flip test of the differences"
+DIFFERENCE = f"difference [{md.INTERVAL}]"
+CONSTANT = ("baseline (%)", "n", "rule")  # columns that are often the same in all rows
 
 
 def confirmed(data: ReportData, study: PlannedStudy) -> str:
-    """Return both tables, and the precision of what is inconclusive."""
+    """Return both tables."""
     rows = of(data.contrasts, study.name).to_dict("records")
     primary = [row for row in rows if row["metric"] == PRIMARY]
-    others = [row for row in rows if row["metric"] in OTHERS and not _is_unchanged(row)]
+    others = [row for row in rows if row["metric"] in OTHERS]
     return md.join_parts(
-        _primary_table(data, primary),
-        _inconclusive(data, primary),
-        f"### Other metrics\n\n{_other_table(data, others)}",
+        _primary_table(data, primary), f"### Other metrics\n\n{_other_table(data, others)}"
     )
 
 
@@ -39,76 +38,61 @@ def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
             **data.trials_cell(row["study"], row["arm"]),
             "baseline (%)": data.format.percent(row["baseline_mean"]),
             "arm (%)": data.format.percent(row["arm_mean"]),
-            **_tests(data, row),
-            "p (Holm)": md.format_p(row["p_holm"]),
+            DIFFERENCE: md.unbroken(data.format.change(row, unit="")),
             "verdict": verdict_label(row),
+            "n": str(row["n"]),
+            "p": md.format_p(row["p"]),
+            "p (sign flips)": md.format_p(row["p_sign_flip"]),
+            "p (Holm)": md.format_p(row["p_holm"]),
             "detectable": data.format.detectable(row["detectable"]),
+            "seeds needed": _needed(row),
             "correlation": md.format_number(row["correlation"], 2),
             "rule": format_rule(TestRule(view=row["view"], members=row["members"])),
         }
         for row in rows
     ]
+    shown, same = md.without_constant(md.without_void(cells), CONSTANT)
     caption = (
-        f"Test accuracy, differences in points. n: {PAIRS}. Rule: as in the last column. "
-        f"Interval: {CONTRAST_INTERVAL}. p: {TESTS}. p (Holm): the first, corrected over all arms "
-        f"of the front page. Detectable: with {100 * POWER:g} % power after the correction. "
-        "Correlation: between arm and baseline over seeds."
+        f"Test accuracy, differences in points. {same} n: {PAIRS}. Rule: at test. Interval, p, "
+        "detectable, seeds needed: [statistics](method.md#statistics), p (Holm) over all arms of "
+        "the front page. Correlation: of arm and baseline over seeds."
     )
-    return md.format_table(cells, caption, words=("arm", "verdict", "rule"))
+    return md.format_table(shown, " ".join(caption.split()), words=("arm", "verdict", "rule"))
 
 
 def _other_table(data: ReportData, rows: list[md.Row]) -> str:
-    if not rows:
+    """Return a row per arm with its differences in all other metrics."""
+    changed = {(row["arm"], row["metric"]): row for row in rows if not _is_unchanged(row)}
+    if not changed:
         return "Every other metric is exactly the baseline's."
+    metrics = [name for name in OTHERS if any(name == metric for _, metric in changed)]
     cells = [
-        {
-            "arm": row["arm"],
-            **data.trials_cell(row["study"], row["arm"]),
-            "metric": METRICS[row["metric"]].label,
-            "baseline": data.format.score(row["metric"], row["baseline_mean"]),
-            "arm mean": data.format.score(row["metric"], row["arm_mean"]),
-            **_tests(data, row),
+        {"arm": arm}
+        | {
+            METRICS[name].difference_label: md.unbroken(
+                data.format.change(changed[arm, name], name, unit="")
+            )
+            if (arm, name) in changed
+            else md.VOID
+            for name in metrics
         }
-        for row in rows
+        for arm in dict.fromkeys(arm for arm, _ in changed)
     ]
     caption = (
-        "Differences of percentages are in points. Metrics that equal the baseline's are omitted; "
-        f"the Brier score and validation metrics are in `contrasts.csv`. n: {PAIRS}. Rule: the "
-        f"arm's; gaps are always deterministic. Interval: {CONTRAST_INTERVAL}. p: {TESTS}, not "
-        "corrected: no verdict."
+        f"Differences. n: as above. Interval: as above; no verdict. Rule: the arm's; gaps "
+        f"are always deterministic. {md.VOID}: exactly the baseline's. Scores, p and further "
+        "metrics: [contrasts.csv](../contrasts.csv)."
     )
-    return md.format_table(cells, caption, words=("arm", "metric"))
+    return md.format_table(cells, caption, words=("arm",))
 
 
-def _tests(data: ReportData, row: md.Row) -> dict[str, str]:
-    """Return difference, interval and p."""
-    metric = row["metric"]
-    return {
-        "difference": data.format.difference(metric, row["difference"]),
-        md.INTERVAL: data.format.bounds(metric, row["low"], row["high"]) or md.VOID,
-        "n": str(row["n"]),
-        "p": md.format_p(row["p"]),
-        "p (sign flips)": md.format_p(row["p_sign_flip"]),
-    }
-
-
-def _inconclusive(data: ReportData, rows: list[md.Row]) -> str:
-    """Return for every inconclusive arm what its pairs could find, and how many more are needed."""
-    lines = [
-        f"**{row['arm']}** is inconclusive: {md.format_count(row['n'], 'seed')} detect a "
-        f"difference of {data.format.detectable(row['detectable'])} points with {100 * POWER:g} % "
-        "power. If the true difference equals the observed one, detecting it needs "
-        f"{_needed(row['seeds_needed'])} seeds."
-        for row in rows
-        if row["verdict"] == Verdict.INCONCLUSIVE and not pd.isna(row["detectable"])
-    ]
-    return md.format_bullets(lines)
-
-
-def _needed(seeds: float) -> str:
-    return "more than 10,000" if math.isinf(seeds) else f"{seeds:,.0f}"
+def _needed(row: md.Row) -> str:
+    """Return how many seeds would detect the observed difference of an inconclusive arm."""
+    if row["verdict"] != Verdict.INCONCLUSIVE or pd.isna(row["seeds_needed"]):
+        return md.VOID
+    return "more than 10,000" if math.isinf(row["seeds_needed"]) else f"{row['seeds_needed']:,.0f}"
 
 
 def _is_unchanged(row: md.Row) -> bool:
-    """Return whether no pair differs: such a metric needs no row."""
+    """Return whether no pair differs: such a metric has no number to show."""
     return bool(row["difference"] == 0 and pd.isna(row["low"]))

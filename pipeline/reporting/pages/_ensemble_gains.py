@@ -5,9 +5,9 @@ from math import isnan
 
 import pandas as pd
 
-from pipeline.comparison.equal_cost import AVERAGE, MIXED
+from pipeline.comparison.equal_cost import AVERAGE, SINGLE
 from pipeline.reporting import markdown as md
-from pipeline.reporting.pages._gains import NAMES, SCALED, Gain, gain_of, largest_gains
+from pipeline.reporting.pages._gains import SCALED, Gain, gain_of
 
 FATES = {  # of a gain in NLL, by the sign of its interval after temperature scaling
     1: "of {} remain",
@@ -29,19 +29,25 @@ def with_role(methods: Sequence[Gain], *roles: str) -> list[Gain]:
     return [method for method in methods if method.rows["accuracy"]["role"] in roles]
 
 
-def averaging_gains(methods: Sequence[Gain]) -> str:
-    """Return what averaging gains in accuracy and in NLL, and last what mixes arms."""
-    gains = with_role(methods, AVERAGE)
-    if not gains:
-        return ""
-    mixed = [method.both() for method in with_role(methods, MIXED)]
-    words = largest_gains(gains)
-    start = f"**Gain of averaging** over the method it is compared with: {words}"
-    if not mixed:
-        return start
-    return (
-        f"{start} Differences that also include the effect of other arms: {md.format_few(mixed)}."
-    )
+def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
+    """Return a sentence for every method that has the best accuracy for its cost, by cost.
+
+    Of those whose accuracy reads the same, the cheapest is named.
+    """
+    lines: dict[str, str] = {}
+    for method in methods:
+        percent = formatter.score("accuracy", method.value("accuracy"))
+        if not method.rows["accuracy"]["efficient"] or percent in lines:
+            continue
+        about = method.rows["accuracy"]
+        gain = "" if about["role"] == SINGLE else f"; {_against(method)}"
+        lines[percent] = (
+            f"  - **{method.name}**: {percent} % for "
+            f"{md.format_ratio(method.value('training_cost'))} x training and "
+            f"{md.format_ratio(method.value('test_cost'))} x test{gain}."
+        )
+    start = "**Best accuracy for its cost**: no other method is as accurate at no higher cost."
+    return "\n".join([start, *lines.values()])
 
 
 def scaled_gains(methods: Sequence[Gain]) -> str:
@@ -63,39 +69,21 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
     return f"{start}: {'; '.join(parts)}." if parts else ""
 
 
-def cheapest_gains(methods: Sequence[Gain]) -> str:
-    """Return the first method, in order of cost, whose interval shows a gain, by metric."""
-    averages = with_role(methods, AVERAGE, MIXED)
-    parts = []
-    for metric, name in NAMES.items():
-        improving = [method for method in averages if method.sign(metric) > 0]
-        parts.append(f"in {name}, {_priced(improving[0], metric) if improving else 'none'}")
-    start = (
-        "**Cheapest method (training FLOPs, then passes) with a gain whose interval excludes 0**"
-    )
-    return f"{start}: {'; '.join(parts)}."
-
-
 def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
     """Return what all members of a method gain over one, and how much of it the second brings."""
-    lines = []
+    parts = []
     for method, rows in sizes.groupby("method", sort=False):
         most = int(rows["members"].max())
         whole, second = (
             gain_of(str(method), rows[rows["members"] == size], formatter) for size in (most, 2)
         )
-        changes = [
-            f"{name} {whole.change(metric)}, of which the second member {second.change(metric)}"
-            for metric, name in NAMES.items()
-        ]
-        lines.append(f"  - {method}, 1 to {md.format_count(most, 'member')}: {'; '.join(changes)}.")
-    if not lines:
+        parts.append(
+            f"{md.format_count(most, 'member')} of {method} {whole.change('accuracy')}, the second "
+            f"{second.change('accuracy')}"
+        )
+    if not parts:
         return ""
-    start = (
-        "**Number of members**: gain of all members of a method over one. Of independent models, "
-        "one is the mean over all single ones; in the table it is the first."
-    )
-    return "\n".join([start, *lines])
+    return f"**More members**, over one of the same method: {'; '.join(parts)}."
 
 
 def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.Formatter) -> str:
@@ -134,15 +122,6 @@ def optimism(methods: Sequence[Gain]) -> str:
     )
 
 
-def mean_number(mean: float) -> str:
-    """Return a mean number of things: 4, or 6.2."""
-    return md.format_number(mean, 0 if mean == round(mean) else 1)
-
-
-def _priced(method: Gain, metric: str) -> str:
-    passes = method.value("forward_passes")
-    ending = "" if passes == 1 else "es"
-    return (
-        f"**{method.name}** ({md.format_ratio(method.value('training_cost'))} x one baseline "
-        f"training and {mean_number(passes)} forward pass{ending}; {method.change(metric)})"
-    )
+def _against(method: Gain) -> str:
+    """Return the gain of a method over what it is compared with."""
+    return f"{method.change('accuracy')} over {method.rows['accuracy']['against']}"

@@ -25,14 +25,15 @@ def interaction_table(data: ReportData, study: str) -> str:
     rows = of(data.interactions, study).to_dict("records")
     if not rows:
         return ""
+    cells, same = md.without_constant([_cells(data, row) for row in rows], ("pair", "parts", "n"))
     caption = (
-        "n: seeds with all four runs done, on the same kind of machine. Rule: the test rule "
-        f"of each arm; gaps are always deterministic. Interval: {md.CONFIDENCE} Student-t interval "
-        "of the mean over seeds: difference of the pair minus the sum of its parts' differences. "
-        "p: two-sided paired t test, and the exact sign-flip test; not corrected, no verdict."
+        f"{same} n: seeds with all four runs done, on the same kind of machine. Rule: the test "
+        f"rule of each arm; gaps are always deterministic. Interval: {md.CONFIDENCE} Student-t "
+        "interval of the mean over seeds: difference of the pair minus the sum of its parts' "
+        "differences. p: two-sided paired t test, and the exact sign-flip test; not corrected, no "
+        "verdict."
     )
-    cells = [_cells(data, row) for row in rows]
-    return md.format_table(cells, caption, words=("pair", "parts", "metric"))
+    return md.format_table(cells, caption.strip(), words=("pair", "parts", "metric"))
 
 
 def _sentence(data: ReportData, row: md.Row) -> str:
@@ -72,8 +73,7 @@ def _cells(data: ReportData, row: md.Row) -> dict[str, str]:
         "metric": METRICS[metric].difference_label,
         "together": difference(metric, row["effect"]),
         "sum of parts": difference(metric, row["sum"]),
-        "interaction": difference(metric, row["difference"]),
-        md.INTERVAL: data.format.bounds(metric, row["low"], row["high"]) or md.VOID,
+        f"interaction [{md.INTERVAL}]": md.unbroken(data.format.change(row, metric, unit="")),
         "n": str(row["n"]),
         "p": md.format_p(row["p"]),
         "p (sign flips)": md.format_p(row["p_sign_flip"]),

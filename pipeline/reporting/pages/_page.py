@@ -16,6 +16,7 @@ CONTRAST_INTERVAL = (
 PAIRS = "seeds with both runs done, of arm and baseline, on the same kind of machine"
 MEAN_INTERVAL = f"{md.CONFIDENCE} Student-t interval of the mean"
 RUNS = "runs: planned/done/failed/diverged/missing"
+STUDY = "study_"  # how the names of pages of studies begin
 LONGEST = 160  # letters of a failure's reason
 
 
@@ -30,7 +31,7 @@ class Page:
 
 def study_page(name: str, body: str) -> Page:
     """Return the page of a study; its name cannot be that of another page."""
-    return Page(f"study_{name}", name, body)
+    return Page(f"{STUDY}{name}", name, body)
 
 
 def changes(study: PlannedStudy) -> str:

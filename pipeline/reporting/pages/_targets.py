@@ -6,7 +6,7 @@ from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 
-NEVER = "not reached"
+NEVER = "never"
 
 
 def target_section(data: ReportData, study: PlannedStudy) -> str:
@@ -21,35 +21,43 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
             **data.trials_cell(study.name, row["arm"]),
             "n": f"{row['n']:.0f}",
             "reached": f"{row['reached']:.0f}",
-            "updates": _number(row["updates"]),
-            "95 % interval": _interval(row["updates_low"], row["updates_high"]),
+            f"updates [{md.INTERVAL}]": md.unbroken(
+                f"{_number(row['updates'])} "
+                f"{_interval(row['updates_low'], row['updates_high'])}".strip()
+            ),
             "operations": _number(row["flops"]),
-            "interval": _interval(row["flops_low"], row["flops_high"]),
             "sooner (%)": md.format_number(100 * row["sooner"], 0),
-            "p": md.format_p(row["p"]),
             "p (Holm)": md.format_p(row["p_holm"]),
         }
         for row in rows
     ]
+    shown, same = md.without_constant(cells, ("n",))
     caption = (
-        f"n: done confirmation runs; reached: those that reach the target, {target} % validation "
-        "accuracy, the median of the baseline's final ones. Rule: deterministic. Updates "
-        "and operations (FLOPs) until then: medians over runs. Interval: exact, of order "
-        "statistics. A run that never reaches it counts as infinitely late. Sooner: share of pairs "
-        "of runs, of arm and reference, in which the arm is there first; ties count half. p: "
-        "two-sided rank test of the operations against the reference; p (Holm): corrected "
-        f"over {_family(data)}, apart from the verdicts."
+        f"{same} n: done runs; reached: those that reach the target, {target} % validation "
+        "accuracy, the baseline's median at the end. Rule: deterministic. Updates and operations "
+        "(FLOPs) until then: medians, of arrivals interpolated between "
+        f"{md.format_count(_points(data, study), 'point')} of a curve. Interval: exact, of order "
+        "statistics. Sooner: share of pairs of runs, of arm and reference, in which the arm is "
+        "first; ties count half. p (Holm): two-sided rank test of the operations, over "
+        f"{_family(data)}, apart from the verdicts."
     )
     image = (
         f"![Time to target in {study.name}: the share of runs of each arm that have reached the "
         f"target, against updates](../figures/targets_{study.name}.png)"
     )
-    return md.join_parts(md.format_table(cells, caption, words=("arm",)), image)
+    return md.join_parts(md.format_table(shown, caption.strip(), words=("arm",)), image)
 
 
 def _family(data: ReportData) -> str:
     """Return how many rank tests the correction is over."""
     return md.format_count(len(data.targets[data.targets["arm"] != BASELINE]), "such test")
+
+
+def _points(data: ReportData, study: PlannedStudy) -> int:
+    """Return at how many updates the curves of the baseline were scored."""
+    rows = of(data.curves, study.name)
+    is_one = (rows["arm"] == BASELINE) & (rows["split"] == "validation")
+    return len(set(rows.loc[is_one, "updates"]))
 
 
 def _number(value: float) -> str:
@@ -58,4 +66,4 @@ def _number(value: float) -> str:
 
 def _interval(low: float, high: float) -> str:
     """Return both ends; nothing where there are too few runs for an interval."""
-    return md.VOID if math.isnan(low) else f"[{_number(low)}, {_number(high)}]"
+    return md.format_interval(low, high, _number)

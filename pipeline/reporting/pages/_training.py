@@ -3,12 +3,12 @@
 import math
 
 from pipeline.comparison.levels import WITHIN
+from pipeline.comparison.norms import ALL
 from pipeline.config.plan import PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 
 RATE_DIGITS = 3  # significant
-BASES = {"curve": "curve", "mean": "mean"}
 
 
 def rate_section(data: ReportData, study: PlannedStudy) -> str:
@@ -25,21 +25,17 @@ def rate_section(data: ReportData, study: PlannedStudy) -> str:
             "range that works": format_range(row),
             "factor": format_factor(row),
             "in single seeds": format_seeds(row),
-            "from": BASES.get(row["basis"], row["basis"]),
         }
         for row in rows
     ]
     caption = (
-        f"Validation accuracy on {rows[0]['seeds']} exploration seeds; Rule: the test rule of each "
-        "arm. Trials: settings tried, those of widening included. Range: around the best rate, "
-        f"as far as the accuracy stays within {md.format_margin(WITHIN)} of it; between two "
-        "trials, interpolated on the logarithm of the rate; a rate at which a run diverged is "
-        "outside. Factor: its upper end over its lower. At least: trials end before the range "
-        "does. In single seeds: the smallest and the largest factor that one seed gives. Arms "
-        "may have tried other rates. The ranges describe these seeds; they have no interval and no "
-        "verdict."
+        f"Validation accuracy on {rows[0]['seeds']} exploration seeds. Rule: the test rule of each "
+        "arm. Range: around the best rate, as far as accuracy stays within "
+        f"{md.format_margin(WITHIN)} of it and no run diverged, interpolated; {md.VOID}: several "
+        "values were searched. Factor: upper end over lower; at least: trials end first; in single "
+        "seeds: the smallest and the largest. No interval, no verdict."
     )
-    table = md.format_table(cells, caption, words=("arm", "from"))
+    table = md.format_table(cells, caption, words=("arm",))
     image = (
         f"![Learning rates of {study.name}: validation accuracy of every trial against learning "
         f"rate, the chosen one starred](../figures/rates_{study.name}.png)"
@@ -55,29 +51,31 @@ def loss_section(data: ReportData, study: PlannedStudy) -> str:
         f"![Loss of {study.name} against updates: training and validation, all arms, with bands]"
         f"(../figures/loss_{study.name}.png)"
     )
-    caption = (
-        "Confirmation runs at the chosen settings. Rule: deterministic, clean inputs. Line: "
-        f"geometric mean. Band: {md.CONFIDENCE} interval of the mean logarithm over seeds."
-    )
-    return f"{image}\n\n*{caption}*"
+    return image
 
 
 def norm_section(data: ReportData, study: PlannedStudy) -> str:
     """Return the figure of norms against updates; empty where none were measured."""
-    if of(data.norms, study.name).empty:
+    norms = of(data.norms, study.name)
+    if norms.empty:
         return ""
+    by_layer = (
+        f"![Norms of {study.name} by layer and arm, halfway through training: update over weights, "
+        f"and gradient](../figures/layers_{study.name}.png)"
+    )
     image = (
         f"![Norms of {study.name} against updates: squared norm of the weights, norm of the "
         f"gradient, norm of an update over that of the weights, all arms, with bands]"
         f"(../figures/norms_{study.name}.png)"
     )
     caption = (
-        "Confirmation runs at the chosen settings, after the last update of an epoch: all weights "
-        "that norm penalties act on, together; the gradient of the last batch. An update is about "
-        "0.001 of the weights where the learning rate fits (CS231n). Line: geometric mean. "
-        f"Band: {md.CONFIDENCE} interval of the mean logarithm over seeds."
+        "After the last update of an epoch, of weights that norm penalties act on; by layer: "
+        "halfway through training. An update is about 0.001 of the weights where the learning rate "
+        f"fits (CS231n). Line: geometric mean. Band: {md.CONFIDENCE} interval of the mean "
+        "logarithm over seeds."
     )
-    return f"{image}\n\n*{caption}*"
+    has_layers = (norms["layer"] != ALL).any()
+    return md.join_parts(image, by_layer if has_layers else "", f"*{caption}*")
 
 
 def format_rate(value: float) -> str:

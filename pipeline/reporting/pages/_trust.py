@@ -31,19 +31,23 @@ def trust_section(data: ReportData) -> str:
     return md.join_parts(f"{INTRODUCTION} {METHOD}" if failed else METHOD, lines)
 
 
-def qualifiers(data: ReportData) -> tuple[str, str]:
-    """Return what failed checks add to the start of the answer: its conditions, and its range."""
+def qualifiers(data: ReportData) -> tuple[list[str], str]:
+    """Return the conditions of the answer besides the seeds, and what limits its range.
+
+    The number of epochs always is a condition, failed checks add others.
+    """
     failed = data.failed_checks
     tuned = data.trust[data.trust["check"] == Check.TUNED].to_dict("records")
     ends = any(row["subject"] and not row["passed"] for row in tuned)
+    epochs = md.format_count(data.confirmation.settings["training"]["epochs"], "epoch")
+    few = " (not enough for every arm)" if Check.BUDGET in failed else ""
     conditions = {
-        "this budget": Check.BUDGET in failed,
+        f"{epochs}{few}": True,
         "these test images": Check.IMAGES in failed,
         "an untuned baseline": any(not row["subject"] and not row["passed"] for row in tuned),
     }
     named = [words for words, holds in conditions.items() if holds]
-    start = "".join(f" and {words}" if words == named[-1] else f", {words}" for words in named)
-    return start, "among the values tried, " if ends or Check.INTERIOR in failed else ""
+    return named, "among the values tried, " if ends or Check.INTERIOR in failed else ""
 
 
 def not_above(data: ReportData) -> str:
@@ -99,8 +103,8 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
     bounds = [row for row in rows if row["at_bound"]]
     if bounds:
         return (
-            f"Every value chosen is inside its search space ({len(rows)}). At an end beyond which "
-            f"no other value is allowed or has an effect: {_names(data, bounds, _place)}."
+            f"Every value chosen is inside its search space ({len(rows)}), or at a bound: "
+            f"{_names(data, bounds, _place)}."
         )
     return f"Every value chosen is inside its search space ({len(rows)})."
 
@@ -114,8 +118,7 @@ def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
         )
     least = min(rows, key=lambda row: row["value"])
     return (
-        "Every chosen setting has a higher mean validation accuracy than its reference on the "
-        "exploration seeds; the smallest difference is that of "
+        "Every chosen setting beats its reference on validation, by the least "
         f"{_names(data, [least], _points(data))}."
     )
 
@@ -176,8 +179,8 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
 def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         return (
-            f"{md.format_count(len(rows), 'verdict')} other than inconclusive: none changes if the "
-            "error of the choice of test images is added."
+            f"{md.format_count(len(rows), 'verdict')} other than inconclusive: "
+            f"{_verb(rows, 'it holds', 'all hold')} on other test images."
         )
     return (
         f"{_part(failed, rows, 'verdict')} {_verb(failed, 'does', 'do')} not hold on other test "
@@ -196,10 +199,7 @@ def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"{seeds} are too few for the exact sign-flip test over {arms}. Set "
             f"`seeds.confirmation: {required}` in {PARAMETERS}."
         )
-    return (
-        f"{seeds} are enough for the exact sign-flip test over {arms} (at least {required}), a "
-        "cross-check of the t test that verdicts use."
-    )
+    return f"{seeds} are enough for the exact sign-flip test over {arms} (at least {required})."
 
 
 def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -240,7 +240,7 @@ def _machines(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"{md.format_list(kinds)}. Train all on one: `GAPWISE_STORE=$(mktemp -d) "
             f"dvc repro --force train@{protocol} confirm@{protocol}`, then `make run`."
         )
-    return f"All confirmation runs are from one kind of machine: {kinds[0]}."
+    return f"One kind of machine: {kinds[0]}."
 
 
 LINES: dict[Check, Callable[[ReportData, Rows, Rows], str]] = {

@@ -21,7 +21,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         budgets(data),
         md.section("Accuracy against cost", efficiency_table(data)),
     )
-    yield Page("cost", "Cost of training and testing, counted", body)
+    yield Page("cost", "Cost", body)
 
 
 def cost_table(data: ReportData) -> str:

@@ -18,8 +18,8 @@ NO_VERDICTS = (
     "20 excludes 0."
 )
 COST = (
-    "Training, test: FLOPs of all models trained for a row, and of one test image, as multiples of "
-    "those of one baseline model; passes with equal output count once"
+    "Training, test: FLOPs of all models trained, and of one test image, x one baseline model; "
+    "passes with equal output count once"
 )
 SCORES = ("accuracy", "nll", "brier")  # equal in all groups: the same predictions
 SCALED_WORDS = (
@@ -31,18 +31,18 @@ SIZES = (
     "each method, with bands"
 )
 GROWING = (
-    f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n: as in the table. Rule: the arithmetic "
-    "mean of the probabilities of that number of members. Independent models: mean over all "
-    "subsets of that size; other methods: the last members. The panels of a metric share their "
-    "scale. Dashed line: the first baseline model of every group, the same in all panels."
+    f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n, rule: as in the table. Independent "
+    "models: mean over all subsets of that size; other methods: the last members. Dashed line: "
+    "the first baseline model of every group."
 )
 DIAGRAM = (
     "Reliability diagram: accuracy against confidence for a few methods, over the diagonal of "
     "perfect calibration, and below it the number of test images by confidence"
 )
 POOLED = (
-    "n: as in the table; all groups pooled, so every test image counts once per group. Rule: the "
-    f"arithmetic mean of probabilities. No interval; above, bins of fewer than {FEWEST} images are "
+    "n: as in the table, groups pooled. Rule: the "
+    f"arithmetic mean of probabilities. Bar: exact binomial {md.INTERVAL}, of as many images as "
+    f"one group has in the bin, since groups share images. Bins of fewer than {FEWEST} images are "
     "left out."
 )
 
@@ -60,20 +60,28 @@ def pages(data: ReportData) -> Iterator[Page]:
 
 
 def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatter) -> str:
-    """Return a row per method, by cost: its accuracy, and its gain over what it is compared with.
+    """Return a row per method: its accuracy, and its gain over what it is compared with.
 
-    Methods are in the order of the table `equal_cost`.
+    Those with the best accuracy for their cost come first, by cost; the others by accuracy.
+
+    Args:
+        methods: In the order of the table `equal_cost`.
+        groups: How many groups were planned.
+        formatter: The format of scores.
     """
+    shown = [method for method in methods if not _is_unchanged(method)]
+    shown = sorted(shown, key=lambda method: _place(method.rows["accuracy"]))
+    cells, same = md.without_constant([_cells(method, formatter) for method in shown], ("n",))
     caption = (
-        f"n: groups, of {groups} planned; means over them. Rule: the arithmetic mean of the "
-        "probabilities of a row's members, or the geometric mean where named, on the test "
-        f"images. {COST}. Differences: from the method that a row is compared with, in points of "
-        f"accuracy. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired "
-        "over the groups that have both, not corrected. Methods that predict exactly as what they "
-        "are compared with are left out."
+        f"{same} Bold: best accuracy for its cost, by cost; the others by accuracy. n: groups, of "
+        f"{groups} planned; means over them. Rule: the arithmetic mean of the probabilities of a "
+        f"row's members, or the geometric mean where named, on the test images. {COST}. "
+        "Difference: in points of accuracy. "
+        f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired "
+        "over groups, not corrected. Methods that predict exactly as what they are compared with "
+        "are left out."
     )
-    cells = [_cells(method, formatter) for method in methods if not _is_unchanged(method)]
-    return md.format_table(cells, caption, words=("method", "compared with"))
+    return md.format_table(cells, caption.strip(), words=("method", "compared with"))
 
 
 def calibration_table(methods: Sequence[Gain], formatter: md.Formatter) -> str:
@@ -110,17 +118,17 @@ def _results(data: ReportData, study: PlannedStudy) -> list[str]:
     shown = [name for name in dict.fromkeys(bins["method"]) if name in METHODS]
     probable = [method for method in methods if method.name in shown]
     sentences = [
-        gains.averaging_gains(methods),
+        gains.efficient_methods(methods, data.format),
         gains.scaled_gains(methods),
-        gains.cheapest_gains(methods),
         gains.size_gains(sizes, data.format),
         gains.overconfidence(methods, shown, data.format),
         gains.optimism(methods),
     ]
+    by_cost = equal_cost_table(methods, len(study.groups), data.format)
     size_image = f"![{SIZES}](../figures/ensemble_sizes_{study.name}.png)\n\n*{GROWING}*"
     return [
         md.format_bullets([sentence for sentence in sentences if sentence]),
-        f"## Methods by cost\n\n{equal_cost_table(methods, len(study.groups), data.format)}",
+        f"## Methods by accuracy for their cost\n\n{by_cost}",
         "## Number of members" if len(sizes) else "",
         size_image if len(sizes) else "",
         f"## Calibration\n\n{calibration_table(probable, data.format)}",
@@ -135,7 +143,7 @@ def _groups(study: PlannedStudy) -> str:
     return (
         f"Groups planned: {len(study.groups)}. The models of a group share their training split; "
         f"its {md.format_count(study.size, 'baseline model')} differ in initial weights, batch "
-        f"order and noise.{once} A group without one of its baseline models is left out."
+        f"order and noise.{once}"
     )
 
 
@@ -150,15 +158,22 @@ def _is_unchanged(method: Gain) -> bool:
     return about["role"] != SINGLE and all(unchanged)
 
 
+def _place(about: md.Row) -> tuple[bool, float]:
+    """Return what to sort a row of accuracy by; a stable sort keeps efficient ones by cost."""
+    return not about["efficient"], 0.0 if about["efficient"] else -about["mean"]
+
+
 def _cells(method: Gain, formatter: md.Formatter) -> dict[str, str]:
     about = method.rows["accuracy"]
     single = about["role"] == SINGLE
     return {
-        "method": method.name,
+        "method": f"**{method.name}**" if about["efficient"] else method.name,
         "training": md.format_ratio(method.value("training_cost")),
         "test": md.format_ratio(method.value("test_cost")),
         "accuracy (%)": formatter.score("accuracy", method.value("accuracy")),
+        "difference (points)": md.VOID
+        if single
+        else md.unbroken(method.change("accuracy", unit="")),
         "compared with": md.VOID if single else about["against"],
-        "difference (points)": md.VOID if single else method.change("accuracy", unit=""),
         "n": str(about["n"]),
     }

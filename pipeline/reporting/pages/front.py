@@ -15,12 +15,11 @@ from pipeline.reporting.pages._data_size import data_size_figure, has_sizes
 from pipeline.reporting.pages._diagnosis import diagnosis_section
 from pipeline.reporting.pages._findings import findings
 from pipeline.reporting.pages._interactions import interaction_lines
-from pipeline.reporting.pages._page import Page, incomplete_runs
+from pipeline.reporting.pages._page import STUDY, Page, incomplete_runs
 from pipeline.reporting.pages._recipe import recipe_section
 from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
-from pipeline.reporting.pages.gap import smallest_gap
 from pipeline.reporting.pages.published import published_sentence
-from pipeline.reporting.pages.variance import largest_streams, standard_error_sentence
+from pipeline.reporting.pages.variance import largest_streams
 from pipeline.reporting.verdict_sentences import detectable_note, verdict_sentences
 
 ARM = "arm: setting"
@@ -44,6 +43,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
     parts = [
         f"# {title(data)}: {data.confirmation.protocol}",
         headline(data),
+        data_notes(data),
         md.section("Recipe", recipe_section(data)),
         "## Arms",
         headline_table(data),
@@ -55,12 +55,13 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Trust checks", trust_section(data)),
         md.section("Accuracy against cost", cost_figure(data)),
         md.section("Diagnosis", diagnosis_section(data)),
-        smallest_gap(data),
         md.section("Training choices", training_findings(data)),
         md.section("Interactions", interaction_lines(data)),
         md.section("Published and measured", sources),
-        md.section("Precision", standard_error_sentence(data)),
-        *(largest_streams(data, study.name) for study in data.confirmation.studies_of("variance")),
+        *(
+            md.section("Variance between seeds", largest_streams(data, study.name))
+            for study in data.confirmation.studies_of("variance")
+        ),
         md.section("Pages", _contents(pages)),
     ]
     return md.join_parts(*parts) + "\n"
@@ -110,7 +111,16 @@ def headline(data: ReportData) -> str:
     )
     note = f"(Points of test accuracy, {md.INTERVAL}s.{detectable_note(data.distinct)})"
     conditions, values = qualifiers(data)
-    return f"With {_fresh_seeds(data.distinct)}{conditions}, {values}{' '.join(findings)} {note}"
+    start = md.format_list([_fresh_seeds(data.distinct), *conditions])
+    return f"With {start}, {values}{' '.join(findings)} {note}"
+
+
+def data_notes(data: ReportData) -> str:
+    """Return what the checks of the data noted, the first of many; empty without any."""
+    notes = [md.escape(note) for note in data.data["notes"]]
+    if not notes:
+        return ""
+    return f"**Notes on the data**: {md.format_few(notes)} ([all](pages/method.md#protocol))."
 
 
 def headline_table(data: ReportData) -> str:
@@ -125,21 +135,23 @@ def headline_table(data: ReportData) -> str:
 
 
 def cost_figure(data: ReportData) -> str:
-    """Return the figure of accuracy against cost, and which choices are efficient."""
+    """Return the figure of accuracy against cost, and which choices are efficient.
+
+    Of those whose accuracy reads the same, the cheapest is named.
+    """
     if data.efficiency.empty:
         return ""
     rows = data.efficiency[data.efficiency["efficient"].astype(bool)]
     rows = rows.sort_values(["training_ratio", "test_ratio"], kind="stable")
+    shown = rows.assign(percent=rows["accuracy"].map(data.format.percent))
     names = [
-        f"**{efficiency_name(row)}** ({_verdict_of(data, row)}"
-        f"{data.format.percent(row['accuracy'])} %; "
-        f"{md.format_ratio(row['training_ratio'])} x training, "
-        f"{md.format_ratio(row['test_ratio'])} x test)"
-        for row in rows.to_dict("records")
+        f"**{efficiency_name(row)}** ({_verdict_of(data, row)}{row['percent']} %; "
+        f"{md.format_ratio(row['training_ratio'])}, {md.format_ratio(row['test_ratio'])})"
+        for row in shown.drop_duplicates("percent").to_dict("records")
     ]
     words = (
-        f"Best accuracy for its cost, of everything measured here: {'; '.join(names)}. These are "
-        "mean accuracies without verdicts; ensembles have fewer seeds than arms. "
+        "Best mean accuracy for its cost, of everything measured here (cost of training, of a "
+        f"test image; x baseline): {'; '.join(names)}. Ensembles have fewer seeds than arms. "
         "[Numbers](pages/cost.md)."
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
@@ -223,4 +235,11 @@ def _sized(data: ReportData) -> list[PlannedStudy]:
 
 
 def _contents(pages: Sequence[Page]) -> str:
-    return md.format_bullets([f"[{page.title}](pages/{page.name}.md)" for page in pages])
+    """Return links to all pages, those of studies on a line of their own."""
+    of_studies: list[str] = []
+    others: list[str] = []
+    for page in pages:
+        lines = of_studies if page.name.startswith(STUDY) else others
+        lines.append(f"[{page.title}](pages/{page.name}.md)")
+    start = [f"Studies: {', '.join(of_studies)}"] if of_studies else []
+    return md.format_bullets([", ".join(others), *start])

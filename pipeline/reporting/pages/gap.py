@@ -36,7 +36,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         f"![{SCATTER}](../figures/gap.png)",
         f"## Parts of the gap\n\n{gap_table(data)}",
     )
-    yield Page("gap", "The gap: its parts, and its relation to test accuracy", body)
+    yield Page("gap", "The gap", body)
 
 
 def gap_table(data: ReportData) -> str:

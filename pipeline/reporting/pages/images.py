@@ -31,7 +31,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         _class_table(data, keys),
         picture if flipped.intersection(keys) else "",
     )
-    yield Page("images", "Classes and images: what the arms change", body)
+    yield Page("images", "Classes and images", body)
 
 
 def _has_classes(data: ReportData, key: tuple[str, str]) -> bool:

@@ -26,7 +26,8 @@ each study also has the p of the exact sign-flip test, which assumes no normal d
 corrected for the number of arms. They are significant where the 90 % interval lies within the \
 margin.
 - **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
-by the number of contrasts, the strictest threshold of Holm's procedure.
+by the number of contrasts, the strictest threshold of Holm's procedure. Seeds needed: if the \
+observed difference were the true one.
 - **Validation set**: {{validation}} images. {{resolution}}. A setting that is ahead by less \
 may not be better; therefore the chosen one is confirmed on fresh seeds.
 - **Test set**: {{test}} images, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
@@ -86,7 +87,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         f"## How to read a verdict\n\n{READING}",
         f"## Trust checks\n\n{TRUST.format(margin=md.format_margin(data.confirmation.margin))}",
     )
-    yield Page("method", "Method, and how to read a verdict", body)
+    yield Page("method", "Method and how to read a verdict", body)
 
 
 def _protocol(data: ReportData) -> Iterator[str]:

@@ -13,7 +13,7 @@ ORDER = 55
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield the page, if an arm has its default among its settings."""
     if len(data.overtuning):
-        title = "Overtuning: chosen settings against default and first ones"
+        title = "Overtuning"
         yield Page("overtuning", title, overtuning_body(data))
 
 

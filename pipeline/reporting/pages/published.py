@@ -31,7 +31,7 @@ ERROR, COSTS = "test error (%)", "training FLOPs, relative to the first"
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield the page, if a study names published effects."""
     if len(data.published):
-        title = "Published effects, and what was measured here"
+        title = "Published effects"
         yield Page("published", title, published_body(data))
 
 

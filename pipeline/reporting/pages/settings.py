@@ -9,7 +9,7 @@ from pipeline.reporting.pages._page import Page
 
 ORDER = 15
 WORDS = ("study", "arm", "chosen")
-TITLE = "Settings tried: all response curves"
+TITLE = "Settings tried"
 
 
 def pages(data: ReportData) -> Iterator[Page]:

@@ -1,6 +1,6 @@
 """Write the page of one study: settings tried, contrasts, curves, cost, audits and runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,14 @@ from pipeline.reporting.pages.averaging import pass_figure
 
 ORDER = 60
 NAME = "validation_accuracy"
+ARMS = "What each arm changes is on the [front page](../report.md#arms)."
+TRIED = "[strengths.csv](../plots/strengths.csv)"
+ENDS = {  # whether no value is allowed beyond, or has an effect: words
+    False: "of the values tried, so a better one may lie beyond",
+    True: "of what its field or its effect allows",
+}
+ALL = "[All searches of this report](settings.md)."
+LISTED = 20  # settings of a study; of more, the table has the chosen ones
 MEASURES = {  # of audits, in words; a measure without words here keeps its name
     "blocks": "residual blocks that it may skip",
     "changed": "share of training images that it changed",
@@ -66,9 +74,10 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
             strengths_section(data, study.name),
             runs_section(runs),
         )
+    settings = changes(study) if of(data.rate_ranges, study.name).empty else ARMS
     return md.join_parts(
         title,
-        f"{md.escape(study.question)} {changes(study)} Protocol: {data.confirmation.protocol}, "
+        f"{md.escape(study.question)} {settings} Protocol: {data.confirmation.protocol}, "
         "described in [how it was measured](method.md).",
         md.section("Findings", md.format_bullets(findings(data, study))),
         strengths_section(data, study.name),
@@ -79,7 +88,7 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
         rules_section(data, study),
         md.section("Noise passes averaged", pass_figure(data, study.name)),
         md.section("Learning curves", _curves(data, study)),
-        md.section("Loss against updates", loss_section(data, study)),
+        loss_section(data, study),
         md.section("Time to target", target_section(data, study)),
         md.section("Norms of weights, gradients and updates", norm_section(data, study)),
         md.section("Audit", audit_table(data, study)),
@@ -92,29 +101,39 @@ def strengths_section(data: ReportData, study: str) -> str:
     tried = of(data.tried, study)
     if tried.empty:
         return "Every arm has one setting; there was nothing to choose."
+    edges = _edges(of(data.searches, study).to_dict("records"))
+    if not of(data.rate_ranges, study).empty and len(tried) > LISTED:
+        return md.join_parts(f"{len(tried)} settings were tried: {TRIED}. {ALL}", *edges)
     curve = ", the response curve dotted" if tried["fitted"].notna().any() else ""
-    reference = ", the reference as a dashed line" if set(tried["arm"]) != {BASELINE} else ""
+    reference = " to the reference" if set(tried["arm"]) != {BASELINE} else ""
     image = (
-        f"![Settings of {study}: validation accuracy of each seed and its mean against setting"
-        f"{curve}, the chosen one starred{reference}](../figures/strengths_{study}.png)\n\n"
-        "[All searches of this report](settings.md)."
+        f"![Settings of {study}: difference in validation accuracy{reference} of each seed and "
+        f"their mean against setting{curve}, the chosen one starred]"
+        f"(../figures/strengths_{study}.png)"
     )
-    edges = [_edge(row) for row in of(data.searches, study).to_dict("records") if row["edge"]]
-    return md.join_parts(f"## Settings tried\n\n{strength_table(data, tried)}", *edges, image)
+    figure = image if of(data.rate_ranges, study).empty else ""
+    return md.join_parts(f"## Settings tried\n\n{strength_table(data, tried)}", *edges, figure, ALL)
 
 
-def _edge(row: Mapping[str, Any]) -> str:
-    """Return what it means that the chosen value of an arm stands at the end of those tried."""
-    chosen = f"The setting chosen for {row['arm']} ({md.escape(row['place'])}) stands at the end"
-    if row["at_bound"]:
-        return f"{chosen} of what its field or its effect allows."
-    return f"{chosen} of those tried: a better one may lie beyond."
+def _edges(searches: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return which arms have chosen a value at the end of those tried, and what it means."""
+    lines = []
+    for at_bound, words in ENDS.items():
+        names = [
+            f"{row['arm']} ({md.escape(row['place'])})"
+            for row in searches
+            if row["edge"] and bool(row["at_bound"]) == at_bound
+        ]
+        if names:
+            lines.append(f"Chosen at the end {words}: {md.format_list(names)}.")
+    return lines
 
 
 def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
     """Return every tried setting of a study, the chosen one marked."""
+    is_long = len(tried) > LISTED
     rows = []
-    for row in tried.to_dict("records"):
+    for row in (tried[tried["chosen"]] if is_long else tried).to_dict("records"):
         low, high = max(row[f"{NAME}_low"], 0.0), min(row[f"{NAME}_high"], 1.0)
         interval = data.format.percent_interval(low, high) or md.VOID
         counts = {"planned": sum(row[state] for state in STATES), **row}
@@ -127,20 +146,20 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
                 "on the curve (%)": data.format.percent(row["fitted"]),
                 "validation NLL": data.format.score("validation_nll", row["validation_nll"]),
                 "n": str(row["n"]),
-                "chosen": "**chosen**" if row["chosen"] else "",
+                "chosen": "**chosen**" if row["chosen"] and not is_long else "",
                 RUNS: md.VOID if counts["planned"] == row["done"] else format_states(counts),
             }
         )
+    kept, same = md.without_constant(md.without_void(rows), ("n",))
+    chosen = f"The chosen ones of {len(tried)}; all are in {TRIED}. "
+    intervals = f" Interval: {MEAN_INTERVAL}." if md.INTERVAL in kept[0] else ""
     caption = (
-        "n: exploration seeds; the last values of a widened range have further ones, whose scores "
-        "are shifted by what these seeds differ from the others. Rule: the test rule of each arm, "
-        "on validation images. "
-        f"Interval: {MEAN_INTERVAL}, from {FEWEST} seeds on. Curve: a smooth one through the "
-        "scores on the scale of the space; settings far below the best are left out. The setting "
-        "with the highest value on the curve is chosen; without a curve, that of the highest mean."
+        f"{chosen if is_long else ''}{same} n: exploration seeds; the last values of a widened "
+        "range have further ones, whose scores are shifted by what these seeds differ from the "
+        f"others. Rule: the test rule of each arm, on validation images.{intervals} Chosen: the "
+        "highest value on a smooth curve through the scores of a range, or else the highest mean."
     )
-    words = ("arm", "setting", "chosen")
-    return md.format_table(md.without_void(rows), caption, words)
+    return md.format_table(kept, " ".join(caption.split()), words=("arm", "setting", "chosen"))
 
 
 def rules_section(data: ReportData, study: PlannedStudy) -> str:
@@ -184,20 +203,20 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
 
 def audit_table(data: ReportData, study: PlannedStudy) -> str:
     """Return what the regularizers of each arm did, measured while they trained."""
+    measured: dict[tuple[str, str, str], list[str]] = {}
+    for row in of(data.audits, study.name).to_dict("records"):
+        words = MEASURES.get(row["measure"], md.escape(row["measure"].replace("_", " ")))
+        key = row["arm"], md.escape(row["regularizer"]), str(row["n"])
+        measured.setdefault(key, []).append(f"{words} {md.format_measure(row['mean'])}")
     rows = [
-        {
-            "arm": row["arm"],
-            "regularizer": md.escape(row["regularizer"]),
-            "measure": MEASURES.get(row["measure"], md.escape(row["measure"].replace("_", " "))),
-            "mean": md.format_measure(row["mean"]),
-            "n": str(row["n"]),
-        }
-        for row in of(data.audits, study.name).to_dict("records")
+        {"arm": arm, "regularizer": name, "measured": "; ".join(parts), "n": n}
+        for (arm, name, n), parts in measured.items()
     ]
-    caption = "Means over done confirmation runs (n), measured in training."
     table = "No run of this study has an audit."
     if rows:
-        table = md.format_table(rows, caption, words=("arm", "regularizer", "measure"))
+        shown, same = md.without_constant(rows, ("n",))
+        caption = f"Means over done confirmation runs (n), measured in training. {same}".strip()
+        table = md.format_table(shown, caption, words=("arm", "regularizer", "measured"))
     return md.join_parts(table, _failed_audits(of(data.runs, study.name)))
 
 
@@ -222,10 +241,13 @@ def _band(data: ReportData, bands: Mapping[str, md.Row], metric: str) -> str:
 def _curves(data: ReportData, study: PlannedStudy) -> str:
     runs = of(data.runs, study.name)
     done = runs[(runs["phase"] == "confirmation") & (runs["state"] == "done")]
-    numbers = done.groupby("arm", sort=False).size().items()
-    counts = ", ".join(f"{arm} {number}" for arm, number in numbers)
+    numbers = done.groupby("arm", sort=False).size().to_dict()
+    by_arm = ", ".join(f"{arm} {number}" for arm, number in numbers.items()) or "none"
+    counts = (
+        f"{next(iter(numbers.values()))} of each arm" if len({*numbers.values()}) == 1 else by_arm
+    )
     caption = (
-        f"n: done confirmation runs ({counts or 'none'}). Rule: deterministic, clean inputs. "
+        f"n: done confirmation runs ({counts}). Rule: deterministic, clean inputs. "
         f"Band: {MEAN_INTERVAL}; for the loss, of its logarithm. A curve that leaves its panel has "
         "lower accuracy there."
     )

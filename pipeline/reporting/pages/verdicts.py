@@ -14,16 +14,20 @@ from pipeline.reporting.pages._page import (
     format_states,
     rules,
 )
+from pipeline.reporting.pages.variance import standard_error_sentence
 
 ORDER = 5
 
 
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield the page."""
-    title = "Verdicts: every number behind them"
-    yield Page(
-        "verdicts", title, md.join_parts("# Verdicts", verdict_table(data), pair_table(data))
+    body = md.join_parts(
+        "# Verdicts",
+        verdict_table(data),
+        pair_table(data),
+        md.section("Precision", standard_error_sentence(data)),
     )
+    yield Page("verdicts", "Verdicts", body)
 
 
 def verdict_table(data: ReportData) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,30 +12,32 @@ from matplotlib.lines import Line2D
 from pipeline.comparison.levels import ARM, AVERAGED, ENSEMBLE
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import efficiency_name
-from pipeline.reporting.style import DARK, GREY, WIDTH, arm_colors, style
+from pipeline.reporting.plots._names import write_names
+from pipeline.reporting.style import DARK, GREY, WIDTH, Look, arm_looks, look_handles, style
 
-HEIGHT = 5.6  # inches
-MARKERS = {ARM: "o", AVERAGED: "D", ENSEMBLE: "^"}
-SIZES = {ARM: 55, AVERAGED: 30, ENSEMBLE: 60}
+HEIGHT = 6.2  # inches
+SIZES = {ARM: 8.0, AVERAGED: 5.0, ENSEMBLE: 11.0}  # of markers, in points
+OF_ENSEMBLES = Look(DARK, "*", ENSEMBLE)
 PANELS = {
     "training_ratio": ("efficient_training", "training cost (x baseline)"),
     "test_ratio": ("efficient_test", "cost of a test image (x baseline)"),
 }
+STEPS = 20  # points on a line that no name should cover
 BELOW = 0.15  # of the range of accuracies of arms: how far down the axis goes
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Yield the figure, if any cost is known."""
     if not data.efficiency.empty:
-        yield "cost_accuracy", cost_accuracy(data.efficiency, arm_colors(data))
+        yield "cost_accuracy", cost_accuracy(data.efficiency, arm_looks(data))
 
 
-def cost_accuracy(table: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
+def cost_accuracy(table: pd.DataFrame, looks: Mapping[str, Look]) -> Figure:
     """Return a panel for each cost, with test accuracy in percent.
 
     Args:
         table: The table `efficiency`.
-        palette: The color of every arm; ensembles are dark grey.
+        looks: The color and marker of every arm.
     """
     arms = table.loc[table["kind"] == ARM, "accuracy"]
     floor = arms.min() - BELOW * max(table["accuracy"].max() - arms.min(), 0.001)
@@ -43,73 +46,89 @@ def cost_accuracy(table: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         panels = figure.subplots(len(PANELS))
         for ax, (cost, (efficient, label)) in zip(panels, PANELS.items(), strict=True):
-            draw_costs(ax, shown, cost, efficient, palette)
+            draw_costs(ax, shown, cost, efficient, looks)
             ax.set_xlabel(label)
             ax.set_ylabel("test accuracy (%)")
             ax.set_ylim(bottom=100 * floor)
-        _add_legend(figure, shown, left_out=len(table) - len(shown))
+        _add_legend(figure, shown, looks, left_out=len(table) - len(shown))
+        for ax, (cost, (efficient, _)) in zip(panels, PANELS.items(), strict=True):
+            points = list(zip(shown[cost], 100 * shown["accuracy"], strict=True))
+            front = _front(shown, cost, efficient)
+            names = {
+                efficiency_name(row): (row[cost], 100 * row["accuracy"])
+                for row in front.to_dict("records")
+            }
+            write_names(figure, ax, names, [*points, *_steps(front, cost)])
     return figure
 
 
 def draw_costs(
-    ax: Axes, table: pd.DataFrame, cost: str, efficient: str, palette: Mapping[str, str]
+    ax: Axes, table: pd.DataFrame, cost: str, efficient: str, looks: Mapping[str, Look]
 ) -> None:
-    """Draw accuracies against one cost; rows that are efficient are joined and named.
+    """Draw accuracies against one cost; rows that are efficient are joined.
 
     Args:
         ax: The axes.
         table: The table `efficiency`.
         cost: The column of the cost.
         efficient: The column that says which rows are joined.
-        palette: The color of every arm.
+        looks: The color and marker of every arm.
     """
-    front = table[table[efficient].astype(bool)].sort_values([cost, "accuracy"])
-    front = front.drop_duplicates("accuracy")
+    front = _front(table, cost, efficient)
     line: dict[str, Any] = {"color": GREY, "linewidth": 1.2, "zorder": 1, "drawstyle": "steps-post"}
     ax.plot(front[cost], 100 * front["accuracy"], **line)
     for row in table.to_dict("records"):
-        color = palette.get(row["name"], DARK) if row["kind"] != ENSEMBLE else DARK
-        face = color if row[efficient] else "white"
-        look: dict[str, Any] = {"marker": MARKERS[row["kind"]], "s": SIZES[row["kind"]]}
-        ax.scatter(
-            [row[cost]], [100 * row["accuracy"]], facecolor=face, edgecolor=color, zorder=2, **look
-        )
+        look = _look(row, looks)
+        face = look.color if row[efficient] else "white"
+        marks: dict[str, Any] = {"marker": look.marker, "markersize": SIZES[row["kind"]]}
+        ax.plot(row[cost], 100 * row["accuracy"], color=look.color, markerfacecolor=face, **marks)
     ax.set_xscale("log")
-    ax.margins(x=0.12, y=0.12)
+    ax.margins(x=0.06, y=0.12)
     ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) if _inside(tick, table[cost])]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
-    middle = front[cost].min() * (front[cost].max() / front[cost].min()) ** 0.5
-    for place, row in enumerate(front.to_dict("records")):
-        _write_name(ax, row, cost, above=place % 2 == 1, leftwards=row[cost] > middle)
 
 
-def _write_name(
-    ax: Axes, row: Mapping[str, Any], cost: str, *, above: bool, leftwards: bool
-) -> None:
-    """Write the name of a row above or below its point, towards the middle of the panel."""
-    offset = (-8 if leftwards else 8, 5 if above else -5)
-    look: dict[str, Any] = {
-        "ha": "right" if leftwards else "left",
-        "va": "bottom" if above else "top",
-    }
-    point = row[cost], 100 * row["accuracy"]
-    ax.annotate(efficiency_name(row), point, offset, textcoords="offset points", **look)
+def _front(table: pd.DataFrame, cost: str, efficient: str) -> pd.DataFrame:
+    """Return the efficient rows by cost, those of the same accuracy once."""
+    rows = table[table[efficient].astype(bool)].sort_values([cost, "accuracy"])
+    return rows.drop_duplicates("accuracy")
+
+
+def _steps(front: pd.DataFrame, cost: str) -> list[tuple[float, float]]:
+    """Return points on the line that joins the efficient rows, from each to the next cost."""
+    costs, heights = list(front[cost]), list(100 * front["accuracy"])
+    return [
+        (float(place), height)
+        for low, high, height in zip(costs, costs[1:], heights, strict=False)
+        for place in np.geomspace(low, high, STEPS)[1:]
+    ]
+
+
+def _look(row: Mapping[str, Any], looks: Mapping[str, Look]) -> Look:
+    return OF_ENSEMBLES if row["kind"] == ENSEMBLE else looks[row["name"]]
 
 
 def _inside(tick: float, costs: pd.Series) -> bool:
     return bool(0.8 * costs.min() <= tick <= 1.25 * costs.max())
 
 
-def _add_legend(figure: Figure, table: pd.DataFrame, *, left_out: int) -> None:
+def _add_legend(
+    figure: Figure, table: pd.DataFrame, looks: Mapping[str, Look], *, left_out: int
+) -> None:
+    """Write what colors and markers mean, then sizes and filling."""
     kinds = set(table["kind"])
-    handles: list[Any] = [
-        Line2D([], [], linestyle="", marker=marker, color=GREY, markersize=7, label=kind)
-        for kind, marker in MARKERS.items()
-        if kind in kinds
+    rows = table.to_dict("records")
+    handles = look_handles(_look(row, looks) for row in rows)
+    dot: dict[str, Any] = {"linestyle": "", "marker": "o", "color": GREY}
+    words = {ARM: "large: arm", AVERAGED: f"small: {AVERAGED}"}
+    handles += [
+        Line2D([], [], markersize=SIZES[kind], label=label, **dot)
+        for kind, label in words.items()
+        if AVERAGED in kinds
     ]
     handles.append(Line2D([], [], color=GREY, linewidth=1.2, label="efficient (filled)"))
     if left_out:
         handles.append(Line2D([], [], color="none", label=f"below the axis: {left_out}"))
     place: dict[str, Any] = {"handlelength": 1.2, "columnspacing": 1.2}
-    figure.legend(handles=handles, ncols=len(handles), loc="outside lower center", **place)
+    figure.legend(handles=handles, ncols=4, loc="outside lower center", **place)

@@ -1,6 +1,5 @@
 """Draw the gap against test accuracy: runs and means of every arm."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,10 +9,12 @@ from matplotlib.figure import Figure
 
 from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import ReportData
-from pipeline.reporting.style import MARKERS, WIDTH, arm_colors, legend_columns, style
+from pipeline.reporting.plots._names import write_names
+from pipeline.reporting.style import WIDTH, Look, arm_looks, legend_columns, look_handles, style
 
 QUARTILES = 4  # times the distance of the quartiles that an axis goes beyond them
 AXES = ("gap", "test_accuracy")
+NAMED = 14  # arms whose names stand beside their means
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -23,41 +24,51 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     runs, means = (
         frame[frame["label"].isin(shown)] for frame in map(data.labelled, (data.outcomes, means))
     )
-    yield "gap", scatter(runs, means, arm_colors(data))
+    yield "gap", scatter(runs, means, arm_looks(data))
 
 
-def scatter(runs: pd.DataFrame, means: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
+def scatter(runs: pd.DataFrame, means: pd.DataFrame, looks: Mapping[str, Look]) -> Figure:
     """Return a figure with runs small and means large.
 
-    `runs` has label, arm, gap and test_accuracy, `means` the same without arm, all fractions.
+    Args:
+        runs: Columns label, arm, gap and test_accuracy, the latter as fractions.
+        means: The same without arm.
+        looks: The color and marker of every arm. Where many arms have one look, names beside the
+            means tell them apart; the legend has what color and marker mean.
     """
-    names = dict(zip(runs["label"], runs["arm"], strict=True))
+    arms = dict(zip(runs["label"], runs["arm"], strict=True))
+    is_named = len(arms) <= NAMED
+    handles = look_handles(looks[arm] for arm in arms.values())
     with style():
-        columns = legend_columns(names, handle=0.5)
-        rows = -(-len(names) // columns)
+        columns = legend_columns([str(handle.get_label()) for handle in handles], handle=0.5)
+        rows = -(-len(handles) // columns) if handles else 0
         figure = Figure(figsize=(WIDTH, 4.6 + 0.28 * rows), layout="constrained")
         ax = figure.subplots()
         spots = runs.assign(**{name: 100 * runs[name] for name in AXES})
-        for (label, arm), marker in zip(names.items(), itertools.cycle(MARKERS), strict=False):
+        for label, arm in arms.items():
             mean = means[means["label"] == label]
-            draw_arm(ax, spots[spots["label"] == label], mean, palette[arm], marker)
+            draw_arm(ax, spots[spots["label"] == label], mean, looks[arm])
         ax.set(xlabel="gap: train minus validation accuracy (points)", ylabel="test accuracy (%)")
         outside = zoom(ax, spots)
         if outside:
             ax.set_title(f"{outside} of {len(spots)} runs lie outside", fontweight="normal")
-        if names:
-            look = {"handletextpad": 0.2, "columnspacing": 1.2}
-            figure.legend(loc="outside lower center", ncols=columns, **look)
+        meanings = {handle.get_label() for handle in handles}
+        if handles and not (is_named and meanings == set(arms.values())):
+            space = {"handletextpad": 0.2, "columnspacing": 1.2}
+            figure.legend(handles=handles, loc="outside lower center", ncols=columns, **space)
+        if is_named and len(means):
+            centres = means.set_index("label")[list(AXES)] * 100
+            places = {label: tuple(centres.loc[label]) for label in arms}
+            write_names(figure, ax, {label: (x, y) for label, (x, y) in places.items()})
     return figure
 
 
-def draw_arm(ax: Axes, runs: pd.DataFrame, mean: pd.DataFrame, color: str, marker: str) -> None:
+def draw_arm(ax: Axes, runs: pd.DataFrame, mean: pd.DataFrame, look: Look) -> None:
     """Draw the runs of one arm (percent) and their mean (fractions)."""
-    look: dict[str, Any] = {"color": color, "marker": marker}
-    ax.scatter(runs["gap"], runs["test_accuracy"], s=26, alpha=0.4, linewidth=0, **look)
-    spot: dict[str, Any] = {"s": 130, "linewidth": 1.2, "edgecolor": "black", "zorder": 3}
-    label = str(mean["label"].iloc[0])
-    ax.scatter(100 * mean["gap"], 100 * mean["test_accuracy"], label=label, **spot, **look)
+    marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
+    ax.scatter(runs["gap"], runs["test_accuracy"], s=20, alpha=0.35, linewidth=0, **marks)
+    spot: dict[str, Any] = {"s": 90, "linewidth": 1.2, "edgecolor": "black", "zorder": 3}
+    ax.scatter(100 * mean["gap"], 100 * mean["test_accuracy"], **spot, **marks)
 
 
 def zoom(ax: Axes, spots: pd.DataFrame) -> int:

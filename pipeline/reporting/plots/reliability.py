@@ -30,8 +30,8 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 def reliability(bins: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
     """Return a reliability diagram over the histogram of confidence.
 
-    `bins` has method, low, high, share, confidence and accuracy, all fractions; a bin without
-    accuracy is missing above.
+    `bins` has method, low, high, share, confidence, accuracy, accuracy_low and accuracy_high, all
+    fractions; a bin without accuracy is missing above.
     """
     methods, markers = dict.fromkeys(bins["method"]), itertools.cycle(MARKERS)
     edge = {"markersize": 9, "markeredgecolor": "white", "markeredgewidth": 0.8}
@@ -39,8 +39,8 @@ def reliability(bins: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
         method: {"color": palette[method], "marker": next(markers), **edge} for method in methods
     }
     with style():
-        figure = Figure(figsize=(WIDTH, 8.8), layout="constrained")
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 3))
+        figure = Figure(figsize=(WIDTH, 7.4), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
         upper.plot([0, 100], [0, 100], zorder=1, **DIAGONAL)
         for method, look in looks.items():
             chosen = bins[bins["method"] == method]
@@ -55,9 +55,12 @@ def reliability(bins: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
 
 
 def draw_accuracy(ax: Axes, bins: pd.DataFrame, **look: Any) -> None:
-    """Draw accuracy against mean confidence of the bins of one method."""
+    """Draw accuracy with its interval against mean confidence of the bins of one method."""
     filled = bins.dropna(subset=["confidence", "accuracy"])
-    ax.plot(100 * filled["confidence"], 100 * filled["accuracy"], **look)
+    places, heights = 100 * filled["confidence"], 100 * filled["accuracy"]
+    ends = 100 * filled["accuracy_low"], 100 * filled["accuracy_high"]
+    ax.vlines(places, *ends, color=look["color"], linewidth=1.2, alpha=0.6)
+    ax.plot(places, heights, **look)
 
 
 def draw_share(ax: Axes, bins: pd.DataFrame, **look: Any) -> None:

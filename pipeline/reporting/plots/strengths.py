@@ -1,9 +1,10 @@
-"""Draw validation accuracy of the settings tried, a panel per arm.
+"""Draw how the settings tried differ from their reference, a panel per arm.
 
 A value that is searched on a scale has its place on it; settings of several values, and those that
 are no numbers, stand at equal distances.
 """
 
+import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +14,16 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from pipeline.comparison.explored import FEWEST
 from pipeline.config.plan import Dimension, PlannedArm
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import SettingAxis, setting_axis
-from pipeline.reporting.markdown import INTERVAL
-from pipeline.reporting.style import DARK, STAR, WIDTH, arm_colors, style
+from pipeline.reporting.style import DARK, STAR, TYPE, WIDTH, arm_colors, style
 
 NAME = "validation_accuracy"
-LETTERS = 72  # of the size of a tick, across a panel
-MARGIN = 0.08  # of an axis, beyond its outermost values
+COLUMNS = 2
+LETTERS = 74  # of the size of a tick, across a figure
+MARGIN = 0.1  # of an axis, beyond its outermost values
 EDGE = {"markeredgecolor": "white", "markeredgewidth": 0.75}
 SEED: dict[str, Any] = {"marker": "o", "markersize": 5, "linestyle": "", "alpha": 0.45, **EDGE}
 MEAN: dict[str, Any] = {"marker": "o", "markersize": 9, **EDGE}
@@ -48,10 +47,13 @@ class Search:
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
-    """Yield a figure for every study with a choice of settings."""
+    """Yield a figure for every study with a choice of settings.
+
+    Where arms search their learning rate, `rates_<study>` shows it.
+    """
     for study in data.confirmation.studies_of("comparison"):
         found = searches(data, study.name)
-        if found:
+        if found and of(data.rate_ranges, study.name).empty:
             yield f"strengths_{study.name}", strengths(found, arm_colors(data))
 
 
@@ -81,30 +83,47 @@ def _reference(of_arms: Mapping[str, pd.DataFrame], arm: PlannedArm) -> pd.Serie
 
 
 def strengths(found: Mapping[str, Search], palette: Mapping[str, str]) -> Figure:
-    """Return a figure of validation accuracy against setting, the chosen one starred."""
+    """Return a figure of differences against setting, a panel for each search, the chosen starred.
+
+    The differences are those in validation accuracy to the reference, paired by seed. All panels
+    share their axis.
+
+    Args:
+        found: The searches by the title of their panel.
+        palette: The color of every title.
+    """
+    columns = min(COLUMNS, len(found))
+    lines = -(-len(found) // columns)
+    letters = LETTERS // columns
     with style():
-        figure = Figure(figsize=(WIDTH, 3.1 * len(found) + 0.6), layout="constrained")
-        panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
-        for ax, (arm, search) in zip(panels, found.items(), strict=True):
-            draw_accuracies(ax, search, palette[arm])
-            ax.set_title(arm)
+        figure = Figure(figsize=(WIDTH, 2.3 * lines + 1.1), layout="constrained")
+        panels = figure.subplots(lines, columns, squeeze=False).ravel()
+        for ax, (title, search) in zip(panels, found.items(), strict=False):
+            draw_changes(ax, search, palette[title], letters)
+            ax.set_title("\n".join(textwrap.wrap(title, letters)))
+        for ax in panels[len(found) :]:
+            ax.set_axis_off()
+        _share(list(panels[: len(found)]))
         marks = legend(list(found.values()))
         figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3)
+        figure.supylabel("difference in validation accuracy (points)", fontsize=TYPE)
     return figure
 
 
-def draw_accuracies(ax: Axes, search: Search, color: str) -> None:
-    """Draw the validation accuracy of the settings of one arm, and that of its reference."""
-    rows, reference = search.rows, search.reference
-    shown = []
-    if reference is not None and pd.notna(reference[NAME]):
-        ax.axhline(100 * reference[NAME], zorder=1, **REFERENCE)
-        shown.append(100 * reference[NAME])
-        if reference["n"] >= FEWEST:
-            bounds = [100 * min(max(reference[f"{NAME}_{end}"], 0), 1) for end in ("low", "high")]
-            ax.axhspan(*bounds, color=DARK, alpha=0.1, linewidth=0, zorder=0)
-    draw_settings(ax, search, rows["scores"], rows[NAME], rows["fitted"], color, shown)
-    ax.set_ylabel("validation accuracy (%)")
+def draw_changes(ax: Axes, search: Search, color: str, letters: int = LETTERS) -> None:
+    """Draw the paired differences of the settings of one arm to its reference."""
+    rows = search.rows
+    fitted = rows["fitted"] - rows[NAME] + rows["change"]
+    ax.axhline(0, zorder=1, **REFERENCE)
+    draw_settings(ax, search, rows["changes"], rows["change"], fitted, color, letters)
+
+
+def _share(panels: Sequence[Axes]) -> None:
+    """Give all panels the limits of the widest ones."""
+    limits = [ax.get_ylim() for ax in panels]
+    low, high = min(low for low, _ in limits), max(high for _, high in limits)
+    for ax in panels:
+        ax.set_ylim(low - MARGIN, high + MARGIN)
 
 
 def draw_settings(
@@ -114,7 +133,6 @@ def draw_settings(
     means: Sequence[float],
     fitted: Sequence[float],
     color: str,
-    shown: Sequence[float] = (),
     letters: int = LETTERS,
 ) -> None:
     """Draw a fraction of every setting in percent: seeds, mean, response curve and a star.
@@ -128,7 +146,6 @@ def draw_settings(
         means: Their means.
         fitted: The values on the response curve, NaN without one.
         color: The color of the arm.
-        shown: Further values that the axis includes, in percent.
         letters: How many letters of a tick fit across the panel.
     """
     axis = setting_axis(list(search.rows["setting"]), search.space, int(0.7 * letters))
@@ -151,10 +168,10 @@ def draw_settings(
     line = "-" if axis.is_scale and not has_curve else ""
     ax.plot(level["place"], level["mean"], color=color, linestyle=line, **MEAN)
     for place, mean in frame.loc[search.rows["chosen"].astype(bool), ["place", "mean"]].to_numpy():
-        ax.plot(place, mean, color=color, zorder=5, **{**STAR, "markersize": 21})
+        ax.plot(place, mean, color=color, zorder=5, **{**STAR, "markersize": 18})
     for place, mean in frame.loc[fallen, ["place", "mean"]].to_numpy():
         _draw_below(ax, place, mean, color)
-    _limit(ax, [value for _, value in dots] + list(shown), axis.places)
+    _limit(ax, [0.0, *(value for _, value in dots)], axis.places)
     kept = _apart(axis, letters, list(search.rows["chosen"]))
     ax.set_xticks([axis.places[each] for each in kept], [axis.ticks[each] for each in kept])
     ax.set_xlabel(axis.name)
@@ -171,7 +188,7 @@ def _limit(ax: Axes, values: Sequence[float], places: Sequence[float]) -> None:
     """Set the ends of both axes to the values shown, with a margin."""
     wide = (max(places) - min(places)) * MARGIN or 0.4
     ax.set_xlim(min(places) - wide, max(places) + wide)
-    if values:
+    if len(values) > 1:
         high = (max(values) - min(values)) * 2 * MARGIN or 0.5
         ax.set_ylim(min(values) - high, max(values) + high)
 
@@ -202,8 +219,6 @@ def legend(found: Collection[Search]) -> dict[str, Artist]:
     if references:
         names = {reference["arm"] for reference in references}
         marks["reference" if len(names) > 1 else names.pop()] = Line2D([], [], **REFERENCE)
-        if any(reference["n"] >= FEWEST for reference in references):
-            marks[f"its {INTERVAL}"] = Patch(color=DARK, alpha=0.1)
     if rows["collapsed"].any():
         marks["far below"] = Line2D([], [], color="white", markerfacecolor="white", **BELOW)
     return marks

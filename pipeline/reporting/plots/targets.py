@@ -1,6 +1,5 @@
 """Draw the share of runs that have reached the target, against updates, for every study."""
 
-import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -9,7 +8,11 @@ from matplotlib.figure import Figure
 
 from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import ReportData, of
-from pipeline.reporting.style import DASHES, WIDTH, arm_colors, legend_columns, style
+from pipeline.reporting.plots._names import write_ends
+from pipeline.reporting.style import DASHES, WIDTH, arm_colors, style
+
+HEIGHT, LINE = 2.6, 0.18  # inches, of a panel for few arms and for the name of each
+BEYOND = 1.02  # times the last update: where the horizontal axis ends
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -23,32 +26,29 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 
 
 def share_reached(frame: pd.DataFrame, last: float, palette: Mapping[str, str]) -> Figure:
-    """Return a figure with a line of steps per arm.
+    """Return a figure with a line of steps per arm, named at its end.
 
-    `frame` has arm and updates, infinite for a run that never reaches the target; `last` is the end
-    of the horizontal axis.
+    `frame` has arm and updates, infinite for a run that never reaches the target; `last` is the
+    last update.
     """
-    arms = list(dict.fromkeys(frame["arm"]))
-    columns = legend_columns(arms)
-    rows_of_legend = math.ceil(len(arms) / columns)
+    ends = {}
+    end = BEYOND * last
     with style():
-        height = 3.3 + 0.28 * rows_of_legend
+        height = max(HEIGHT, LINE * len(set(frame["arm"]))) + 0.7
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         ax = figure.subplots()
         for arm, rows in frame.groupby("arm", sort=False):
             times = np.sort(rows["updates"].to_numpy(float))
             reached = times[np.isfinite(times)]
-            places = [0.0, *reached, last]
+            places = [0.0, *reached, end]
             counts = [*range(len(reached) + 1), len(reached)]
             shares = [100 * count / len(times) for count in counts]
             line = DASHES if arm == BASELINE else "-"
-            ax.step(
-                places, shares, where="post", color=palette[str(arm)], linestyle=line, label=arm
-            )
+            ax.step(places, shares, where="post", color=palette[str(arm)], linestyle=line)
+            ends[str(arm)] = shares[-1]
         ax.set_xlabel("updates")
         ax.set_ylabel("runs at the target (%)")
-        ax.set_xlim(0, last)
+        ax.set_xlim(0, end)
         ax.set_ylim(-3, 103)
-        handles, labels = ax.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        write_ends(figure, ax, ends, palette)
     return figure

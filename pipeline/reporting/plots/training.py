@@ -12,19 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from pipeline.comparison.norms import NORMS
+from pipeline.comparison.norms import ALL, NORMS
 from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.plots._names import write_ends
 from pipeline.reporting.plots.curves import set_logarithmic
-from pipeline.reporting.style import (
-    DARK,
-    DASHES,
-    MARKERS,
-    STAR,
-    WIDTH,
-    add_legend,
-    arm_colors,
-    style,
-)
+from pipeline.reporting.style import DARK, DASHES, MARKERS, STAR, TYPE, WIDTH, arm_colors, style
 
 BAND = 0.12  # opacity; many bands lie over each other
 DEPTH = 12.0  # points below the best that are shown
@@ -36,6 +28,8 @@ NAMES = {
     "gradient_norm": "norm of gradient",
     "update_ratio": "update / weights",
 }
+BY_LAYER = ("update_ratio", "gradient_norm")
+LAYERS, SMALL = 24, 8  # layers at most, and their type in points
 Looks = Mapping[str, Mapping[str, Any]]
 
 
@@ -53,7 +47,10 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
             yield f"loss_{study.name}", losses(curves, arms)
         norms = of(data.norms, study.name)
         if len(norms):
-            yield f"norms_{study.name}", measures(norms, arms)
+            yield f"norms_{study.name}", measures(norms[norms["layer"] == ALL], arms)
+            by_layer = norms[norms["layer"] != ALL]
+            if len(by_layer):
+                yield f"layers_{study.name}", layers(by_layer)
 
 
 def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
@@ -85,7 +82,7 @@ def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]
             lowest.set_xlabel("learning rate")
         _set_rates(panels[0, 0], trials["learning_rate"])
         panels[0, 0].set_ylim(bottom - MARGIN, top + MARGIN)
-        figure.supylabel("validation accuracy (%)", fontsize=14)
+        figure.supylabel("validation accuracy (%)", fontsize=TYPE)
         _add_rate_legend(figure, trials, bottom)
     return figure
 
@@ -122,11 +119,48 @@ def measures(norms: pd.DataFrame, arms: Looks) -> Figure:
     return _over_updates({name: frame for name, frame in panels.items() if len(frame)}, arms)
 
 
+def layers(norms: pd.DataFrame) -> Figure:
+    """Return a figure of the norms of every layer, an arm per column, halfway through training.
+
+    `norms` has arm, layer, measure, updates and mean. Of a deep network, layers at equal distances
+    are shown.
+    """
+    points = sorted(set(norms["updates"]))
+    halfway = norms[norms["updates"] == points[len(points) // 2]]
+    names = list(dict.fromkeys(halfway["layer"]))
+    step = -(-len(names) // LAYERS)
+    shown = halfway[halfway["layer"].isin(names[::step])]
+    measured = [name for name in BY_LAYER if (shown["measure"] == name).any()]
+    arms = list(dict.fromkeys(shown["arm"]))
+    with style():
+        height = 0.2 * len(names[::step]) * len(measured) + 2.2
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        panels = figure.subplots(len(measured), 1, squeeze=False, sharex=True)[:, 0]
+        for ax, measure in zip(panels, measured, strict=True):
+            rows = shown[shown["measure"] == measure]
+            table = rows.pivot(index="layer", columns="arm", values="mean")
+            draw_layers(ax, table.reindex(index=names[::step], columns=arms))
+            ax.set_title(NAMES[measure])
+        panels[-1].set_xticks(range(len(arms)), arms, rotation=30, ha="right")
+    return figure
+
+
+def draw_layers(ax: Axes, table: pd.DataFrame) -> None:
+    """Draw numbers over their logarithms as shades, the first layer on top."""
+    shades = table.map(lambda value: math.log10(value) if value > 0 else math.nan)
+    ax.imshow(shades.to_numpy(float), cmap="Blues", aspect="auto", alpha=0.6)
+    for row, numbers in enumerate(table.to_numpy(float)):
+        for column, number in enumerate(numbers):
+            ax.text(column, row, f"{number:.2g}", ha="center", va="center", fontsize=SMALL)
+    ax.set_yticks(range(len(table)), table.index, fontsize=SMALL)
+    ax.grid(visible=False)
+
+
 def _over_updates(panels: Mapping[str, pd.DataFrame], arms: Looks) -> Figure:
     """Return a figure with a logarithmic panel for each table of arm, updates, mean, low, high."""
     with style():
-        legend = 0.3 * len(arms)
-        figure = Figure(figsize=(WIDTH, 2.9 * len(panels) + 0.5 + legend / 2), layout="constrained")
+        each = max(2.6, 0.18 * len(arms))
+        figure = Figure(figsize=(WIDTH, each * len(panels) + 0.5), layout="constrained")
         axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
         for ax, (name, frame) in zip(axes, panels.items(), strict=True):
             for arm, look in arms.items():
@@ -143,12 +177,11 @@ def _over_updates(panels: Mapping[str, pd.DataFrame], arms: Looks) -> Figure:
             ax.set_ylabel(name)
             set_logarithmic(ax, frame["mean"].astype(float))
         axes[-1].set_xlabel("updates")
-        add_legend(figure, {arm: look for arm, look in arms.items() if _is_shown(arm, panels)})
+        palette = {arm: str(look["color"]) for arm, look in arms.items()}
+        for ax, frame in zip(axes, panels.values(), strict=True):
+            last = frame.sort_values("updates").groupby("arm")["mean"].last().dropna()
+            write_ends(figure, ax, last.to_dict(), palette)
     return figure
-
-
-def _is_shown(arm: str, panels: Mapping[str, pd.DataFrame]) -> bool:
-    return any((frame["arm"] == arm).any() for frame in panels.values())
 
 
 def _look(place: int, color: str) -> dict[str, Any]:
