@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = """Which regularizers close the train/validation gap, by how much, and at what cost.
 
 \b
-gapwise new PATH --minutes 30     a protocol for your own images or arrays
+gapwise new PATH --minutes 30     a protocol for your own images, arrays or table
 gapwise plan                      what would be trained, and for how long
 gapwise run                       every stage that is not up to date, then the headline
 gapwise run dropout mixup         these studies alone; reports/<protocol>+dropout+mixup
@@ -79,7 +79,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 @command
 def new(
     path: Annotated[
-        Path, typer.Argument(help="A folder with one for each class, or an .npz or .npy file.")
+        Path,
+        typer.Argument(help="A folder with one for each class, an .npz, .npy, .csv or .parquet."),
     ],
     name: Annotated[
         str | None, typer.Option(help="Of the protocol and its report. Default: that of PATH.")
@@ -118,6 +119,22 @@ def new(
     flips: Annotated[
         bool, typer.Option("--flips", help="Mirror images keep their label; study them too.")
     ] = False,
+    label: Annotated[str | None, typer.Option(help="The column of the classes of a table.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="A column that says train, validation or test.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="A column whose rows of one value stay in one split.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="A column to leave out; give it again for more.")
+    ] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="A column of numbers that stand for categories.")
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Between the values of a row. Default: by the first line.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the protocol.")] = False,
 ) -> None:
     """Look at your data and write a protocol for them, with a reason for each value."""
@@ -131,7 +148,21 @@ def new(
     with without_collection():
         from pipeline.terminal.new import show_new
 
-    data_options = DataOptions(of_labels, size, color, white, layout, unreadable, flips)
+    data_options = DataOptions(
+        labels=of_labels,
+        size=size,
+        color=color,
+        white=white,
+        layout=layout,
+        unreadable=unreadable,
+        flips_keep_labels=flips,
+        label=label,
+        split=split,
+        group=group,
+        ignore=tuple(ignore or ()),
+        categories=tuple(category or ()),
+        separator=separator,
+    )
     options = ProtocolOptions(
         minutes=minutes,
         network=network,

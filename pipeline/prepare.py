@@ -35,11 +35,13 @@ def main(protocol: str) -> None:
         require_examples(splits)
         development, test = development_and_test(splits, settings.data.test_fraction)
         require_sizes(development, settings.data)
-    differences = compare_splits(development, test)
+    differences = compare_splits(development, test, splits.feature_names)
     notes = [*warnings, *differences]
     given = {"source": data.format_settings(source), "test_fraction": settings.data.test_fraction}
-    write_prepared(folder, dataset, development, test, info.flips_keep_labels, notes, given)
-    print(f"{dataset}: {len(development.labels)} development and {len(test.labels)} test images")
+    keep_labels, names = info.flips_keep_labels, splits.class_names
+    write_prepared(folder, dataset, development, test, keep_labels, notes, given, names)
+    counts = f"{len(development.labels)} development and {len(test.labels)} test {test.noun}"
+    print(f"{dataset}: {counts}")
     left_out = left_out_note(settings.data.train_size, settings.training.batch_size)
     for note in filter(None, [*differences, left_out]):
         print(f"note: {note}")

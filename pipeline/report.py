@@ -115,7 +115,12 @@ def _draw(artifacts: Path, data: ReportData) -> dict[str, bytes]:
 
 
 def _pictures(folder: Path, data: ReportData) -> dict[int, Any]:
-    """Return the test images of the arms with a verdict, as the table `flips` names them."""
+    """Return the test images of the arms with a verdict, as the table `flips` names them.
+
+    Rows of a table have none.
+    """
+    if data.is_table:
+        return {}
     shown = [
         key in data.decided for key in zip(data.flips["study"], data.flips["arm"], strict=True)
     ]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from tiny import write_clone
@@ -18,7 +19,7 @@ PAGE = (DOCS / "data.md").read_text() + (DOCS / "models.md").read_text()
 
 SOURCES = dict(
     zip(
-        ("folder", "arrays", "table"),
+        ("folder", "arrays", "table", "scans"),
         re.findall(r"^source: .*\ndata: .*\n", PAGE, re.MULTILINE),
         strict=True,
     )
@@ -40,7 +41,7 @@ for protocol in sys.argv[1:]:
 def extended(checkout, tmp_path):
     """Return a clone with the files of the pages, and 200 images, in each of its three ways.
 
-    Their brightness gives the class.
+    Their brightness gives the class. And a table, whose first column does.
     """
     folder = write_clone(checkout, tmp_path / "clone")
     for name, content in re.findall(
@@ -53,8 +54,16 @@ def extended(checkout, tmp_path):
         + 100 * labels[:, None, None, None]
     )
     np.savez(folder / "photographs.npz", images=images.astype(np.uint8), labels=labels)
+    pd.DataFrame(
+        {
+            "größe": np.where(np.arange(200) % 20, 10 * labels + images[:, 0, 0, 0] / 128, np.nan),
+            "都市": np.where(np.arange(200) % 3, "Köln", "東京"),
+            "clinic": np.arange(200) // 5,
+            "diagnosis": np.where(labels, "krank", "gesund"),
+        }
+    ).to_csv(folder / "patients.csv", index=False)
     np.savetxt(
-        folder / "table.csv",
+        folder / "scans.csv",
         np.c_[labels, images[:, ::2, ::2, 0].reshape(200, 64) / 16],
         delimiter=",",
     )
@@ -67,11 +76,17 @@ def extended(checkout, tmp_path):
     return folder
 
 
-WAYS = {"folder": "", "arrays": LENET.format(3), "table": LENET.format(1)}  # way -> own model
+PERCEPTRON = "{name: mlp, hidden: [16]}"
+WAYS = {  # way -> another model than the page has
+    "folder": "",
+    "arrays": LENET.format(3),
+    "scans": LENET.format(1),
+    "table": PERCEPTRON,
+}
 
 
 def test_own_data_and_own_model_train(extended, command):
-    """In each of the three ways, a protocol for each."""
+    """In each of the ways, a protocol for each."""
     protocols = extended / "experiments" / "protocols"
     text = (protocols / "photographs.yaml").read_text()
     text = re.sub("studies: .*", "studies: [dropout]", text)
@@ -87,7 +102,7 @@ def test_own_data_and_own_model_train(extended, command):
         assert len(runs) == 3
         for path in runs:
             named = json.loads(path.read_text())["model"]["name"]
-            assert named == ("imported" if model else "cnn")
+            assert named == {"": "cnn", PERCEPTRON: "mlp"}.get(model, "imported")
             curve = (path.parent / "history.jsonl").read_text().splitlines()
             assert json.loads(curve[-1])["accuracy"] > 0.9
 

@@ -555,8 +555,8 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
 
 def test_another_protocol_gives_another_text(artifacts: Path) -> None:
     before = whole(artifacts)
-    assert "37 training images" in before
-    assert "719 images" in before
+    assert "37 training examples" in before
+    assert "719 examples" in before
     for path in artifacts.glob("*/plan.json"):
         told = (
             path.read_text()
@@ -568,8 +568,8 @@ def test_another_protocol_gives_another_text(artifacts: Path) -> None:
     write_sealed(use, json.loads(use.read_text()) | {"test_examples": 720, "runs": 14})
     after = whole(artifacts)
     for words in (
-        "41 training images",
-        "720 images",
+        "41 training examples",
+        "720 examples",
         "within 2 points",
         "14 runs of the confirmation phase",
     ):

@@ -11,13 +11,14 @@ import pandas as pd
 
 from pipeline.config.run import Data
 from pipeline.config.streams import Streams
-from pipeline.data.arrays import Arrays
+from pipeline.data.arrays import Arrays, is_row
 from pipeline.data.splits import train_and_validation
 
 COLUMNS = ("classifier", "seed", "validation_accuracy")
-LARGE = 1_000_000  # training images x features
-MOST_WORK = 30_000_000  # training images x features x seeds, where one seed is large
+LARGE = 1_000_000  # training examples x features
+MOST_WORK = 30_000_000  # training examples x features x seeds, where one seed is large
 SMALLEST = 1e-6  # deviation of a constant channel
+TINY = float(np.finfo(np.float32).tiny)  # of a feature that varies, in any unit
 FEW = (2, 5)  # seeds of large training sets
 MOST_ITERATIONS = 10_000  # of logistic regression; CIFAR-10 takes 15
 
@@ -26,9 +27,9 @@ def references(pool: Arrays, data: Data, seeds: Sequence[int]) -> pd.DataFrame:
     """Return the validation accuracy of every reference classifier at every seed.
 
     They are the majority class, 1-nearest neighbour (Euclidean) and multinomial logistic regression
-    with the defaults of scikit-learn, but the faster solver. Images are standardized per channel by
-    the training images, as the network's are, and training labels are those the network sees,
-    noise included. The test set is not read.
+    with the defaults of scikit-learn, but the faster solver. Examples are standardized per channel
+    (rows of a table: per feature) by those of training, as the network's are, and training labels
+    are those the network sees, noise included. The test set is not read.
 
     Args:
         pool: The development pool.
@@ -75,8 +76,9 @@ def _scores(train: Arrays, validation: Arrays) -> dict[str, float]:
     """Return the validation accuracy of every classifier by its name."""
     mean = train.images.mean((0, 2, 3), np.float64, keepdims=True)
     deviation = train.images.std((0, 2, 3), np.float64, keepdims=True)
+    smallest = TINY if is_row(train.shape) else SMALLEST
     images, held_out = (
-        ((part.images - mean) / np.maximum(deviation, SMALLEST)).reshape(len(part.images), -1)
+        ((part.images - mean) / np.maximum(deviation, smallest)).reshape(len(part.images), -1)
         for part in (train, validation)
     )
     scores = {}

@@ -44,7 +44,7 @@ class Check(StrEnum):
         REFERENCES: Is the baseline above simple classifiers? Per classifier; value: the mean
             difference in validation accuracy, paired by seed. It fails where the mean is not above
             0 or the interval includes 0.
-        IMAGES: Does the verdict hold on other test images? Per arm with a verdict other than
+        IMAGES: Does the verdict hold on other test examples? Per arm with a verdict other than
             inconclusive; value: the difference, its interval over seeds and images together.
         SEEDS: Can the exact sign-flip test be significant after Holm's correction? Per arm; value:
             its seeds.

@@ -1,4 +1,4 @@
-"""Say how many training images are in no batch of an epoch, where they are many.
+"""Say how many training examples are in no batch of an epoch, where they are many.
 
 An incomplete last batch is dropped, so that every update sees the same number of images and batch
 norm never sees one alone.
@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config.plan import PROTOCOL, Plan, Setting
 
-LARGE = 0.05  # the share of the training images from which a note is made
+LARGE = 0.05  # the share of the training examples from which a note is made
 
 
 def left_out_notes(*plans: Plan) -> list[str]:
@@ -24,7 +24,7 @@ def left_out_note(train_size: int, batch_size: int) -> str:
     if share <= LARGE:
         return ""
     return (
-        f"training.batch_size {batch_size} leaves {number} of {train_size} training images "
+        f"training.batch_size {batch_size} leaves {number} of {train_size} training examples "
         f"({100 * share:.0f} %) out of every epoch, different ones each time: "
         "an incomplete batch is dropped"
     )

@@ -16,8 +16,8 @@ class Data(Settings):
 
     Attributes:
         dataset: The name of a source of `pipeline/data/sources`.
-        train_size: The number of training images of a run.
-        validation_size: null: all images that training leaves; a validation set of the dataset's
+        train_size: The number of training examples of a run.
+        validation_size: null: all examples that training leaves; a validation set of the dataset's
             own is kept whole.
         label_noise: Share of training labels drawn at random.
         test_fraction: Share of a dataset without a test set that is held out as one.
@@ -40,8 +40,8 @@ class Training(Settings):
         schedule: The same of one of `pipeline/schedules`.
         warm_up: The share of the updates in which the learning rate rises linearly, before the
             schedule begins.
-        epochs: Passes over the training images.
-        batch_size: Images of an update; an incomplete last batch is left out.
+        epochs: Passes over the training examples.
+        batch_size: Examples of an update; an incomplete last batch is left out.
         curve_points: Points of the learning curve.
         precision: That of Lightning.
         snapshots: Weights kept after the warm-up, evenly spaced; also the cycles of cyclic_cosine.

@@ -1,9 +1,13 @@
-"""Define images and labels as arrays, which every data source returns."""
+"""Define examples and labels as arrays, which every data source returns.
+
+An example is an image, or a row of a table: then each feature is a channel of one pixel, so that
+what is computed per channel of an image is computed per feature.
+"""
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +16,22 @@ MAX_PIXEL = 255
 COPY_CHUNK = 1000  # examples
 
 
+def is_row(shape: tuple[int, ...]) -> bool:
+    """Return whether examples of this shape (channels, height, width) are rows of a table."""
+    return shape[1:] == (1, 1)
+
+
+def noun_of(shape: tuple[int, ...]) -> str:
+    """Return what examples of this shape are called."""
+    return "rows" if is_row(shape) else "images"
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a dataset before its images are read.
+    """What is known of a dataset before its examples are read.
 
     Attributes:
-        shape: (channels, height, width) of an image.
+        shape: (channels, height, width) of an image, (features, 1, 1) of a row.
         classes: The number of classes.
         flips_keep_labels: Whether the mirror image of an example has the same label.
     """
@@ -29,22 +43,30 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images and their labels.
+    """Examples and their labels.
 
     `images` (N, channels, height, width) are float32 in [0, 1], or uint8 where 255 stands for 1.
+    Rows of a table (N, features, 1, 1) are float32 in any units, NaN where a value is missing.
     `labels` (N,) are int64 in 0..classes-1. The last `validation` examples are the validation set
-    of the dataset itself; with 0, every seed draws its own.
+    of the dataset itself; with 0, every seed draws its own. `groups` (N,) int64 number what no
+    split may divide, such as the rows of one patient; None: every example is its own.
     """
 
     images: NDArray[np.float32] | NDArray[np.uint8]
     labels: NDArray[np.int64]
     classes: int
     validation: int = 0
+    groups: NDArray[np.int64] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return (channels, height, width) of an image."""
+        """Return (channels, height, width) of an example."""
         return self.images.shape[1:]
+
+    @property
+    def noun(self) -> str:
+        """Return what the examples are called."""
+        return noun_of(self.shape)
 
     def errors(self, info: DatasetInfo) -> Iterator[str]:
         """Yield one line for each difference from this class's contract and from `info`."""
@@ -60,6 +82,9 @@ class Arrays:
                 f"images are {images.dtype} {images.shape}; "
                 "expected float32 or uint8 (N, channels, height, width)"
             )
+        elif is_row(self.shape):
+            if np.isinf(images).any():
+                yield "rows have infinite values; expected numbers, or NaN for missing ones"
         elif images.dtype == np.float32 and not (images.min() >= 0 and images.max() <= 1):
             yield f"images range from {images.min():g} to {images.max():g}; expected 0 to 1"
         if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
@@ -74,11 +99,15 @@ class Arrays:
         """Return these examples followed by the validation set of the dataset."""
         images = np.concatenate(_alike(self.images, validation.images))
         labels = np.concatenate([self.labels, validation.labels])
-        return Arrays(images, labels, self.classes, len(validation.labels))
+        groups = None
+        if self.groups is not None and validation.groups is not None:
+            groups = np.concatenate([self.groups, validation.groups])
+        return Arrays(images, labels, self.classes, len(validation.labels), groups)
 
     def take(self, indices: NDArray[np.int64]) -> "Arrays":
         """Return the examples at `indices`, in that order."""
-        return Arrays(self.images[indices], self.labels[indices], self.classes)
+        groups = None if self.groups is None else self.groups[indices]
+        return Arrays(self.images[indices], self.labels[indices], self.classes, groups=groups)
 
     def take_channels_last(self, indices: NDArray[np.int64]) -> "Arrays":
         """Return the examples at `indices`, color images with their channels last in memory.
@@ -114,8 +143,35 @@ def _fractions(images: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Splits:
-    """All examples of a dataset; `validation` and `test` only where the dataset has its own."""
+    """All examples of a dataset.
+
+    Attributes:
+        pool: The examples from which splits are drawn.
+        validation: Only where the dataset has its own.
+        test: The same.
+        class_names: In the order of the labels; empty if classes have no names.
+        feature_names: In the order of the channels; empty for images.
+    """
 
     pool: Arrays
     validation: Arrays | None = None
     test: Arrays | None = None
+    class_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        arrays: Mapping[str, Arrays],
+        class_names: Sequence[str] = (),
+        feature_names: Sequence[str] = (),
+    ) -> Self:
+        """Return the splits given by name: pool, and maybe validation and test."""
+        validation, test = arrays.get("validation"), arrays.get("test")
+        return cls(arrays["pool"], validation, test, tuple(class_names), tuple(feature_names))
+
+    @property
+    def arrays(self) -> dict[str, Arrays]:
+        """Return the splits that there are, by name."""
+        given = {"pool": self.pool, "validation": self.validation, "test": self.test}
+        return {name: arrays for name, arrays in given.items() if arrays is not None}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.config.run import Data
-from pipeline.data.arrays import MAX_PIXEL, Arrays, Splits
+from pipeline.data.arrays import MAX_PIXEL, Arrays, Splits, is_row
 from pipeline.data.paths import printable
 from pipeline.data.splits import train_validation
 from pipeline.runtime.errors import Refusal
@@ -22,7 +22,7 @@ from pipeline.runtime.errors import Refusal
 LOGGER = "pipeline.data"  # parent of the logger of every source
 LEVEL = 1e-4  # significance level of the comparisons of splits
 CLASS_SHARE = 0.05  # smallest reported difference: share of the examples
-BRIGHTNESS_SHIFT = 0.1  # smallest reported difference: standard deviations over images
+SHIFT = 0.1  # smallest reported difference of means: standard deviations over examples
 NAMED = 5  # classes named in one line
 
 
@@ -76,7 +76,8 @@ def require_examples(splits: Splits) -> None:
     """
     given = {"validation": splits.validation, "test": splits.test}
     drawn = ["training", *(name for name, split in given.items() if split is None)]
-    _require_each_class("pool", splits.pool.labels, splits.pool.classes, drawn)
+    names = splits.class_names or tuple(map(str, range(splits.pool.classes)))
+    _require_each_class("pool", splits.pool.labels, names, drawn)
 
 
 def require_sizes(development: Arrays, data: Data) -> None:
@@ -88,15 +89,21 @@ def require_sizes(development: Arrays, data: Data) -> None:
     labels = development.labels
     pool = labels[: len(labels) - development.validation]
     drawn = ["training"] if development.validation else ["training", "validation"]
-    _require_each_class("development pool", pool, development.classes, drawn)
-    train_validation(labels, data.train_size, 0, development.validation, data.validation_size)
+    names = tuple(map(str, range(development.classes)))
+    _require_each_class("development pool", pool, names, drawn)
+    given, groups = development.validation, development.groups
+    train_validation(labels, data.train_size, 0, given, data.validation_size, groups)
 
 
 def _require_each_class(
-    name: str, labels: NDArray[np.int64], classes: int, splits: Sequence[str]
+    name: str, labels: NDArray[np.int64], classes: Sequence[str], splits: Sequence[str]
 ) -> None:
-    counts = np.bincount(labels, minlength=classes)
-    few = [f"class {label} ({counts[label]})" for label in np.flatnonzero(counts < len(splits))]
+    counts = np.bincount(labels, minlength=len(classes))
+    few = [
+        printable(f"class {label} ({count})")
+        for label, count in zip(classes, counts, strict=True)
+        if count < len(splits)
+    ]
     if few:
         raise Refusal(
             f"data.dataset: too few examples of {_shortened(few)} in the {name}; "
@@ -110,8 +117,13 @@ def _shortened(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + others
 
 
-def compare_splits(development: Arrays, test: Arrays) -> list[str]:
-    """Return a line for each problem: duplicate images, differing class shares or brightness."""
+def compare_splits(
+    development: Arrays, test: Arrays, feature_names: Sequence[str] = ()
+) -> list[str]:
+    """Return a line for each problem: duplicates, differing class shares, brightness or features.
+
+    `feature_names` are those of the columns of a table.
+    """
     splits = {"test": test}
     train = development
     if development.validation:
@@ -124,8 +136,8 @@ def compare_splits(development: Arrays, test: Arrays) -> list[str]:
     notes = list(_duplicates({"training": train, **splits}))
     notes += _copies(train, is_drawn_from=not development.validation)
     for name, split in splits.items():
-        notes += _differences(train, split, name)
-    return notes
+        notes += _differences(train, split, name, feature_names)
+    return [printable(note) for note in notes]
 
 
 def _duplicates(splits: Mapping[str, Arrays]) -> Iterator[str]:
@@ -138,8 +150,9 @@ def _duplicates(splits: Mapping[str, Arrays]) -> Iterator[str]:
     ):
         seen = set(digests.get(reference, ()))
         if shared := sum(digest in seen for digest in digests.get(name, ())):
+            noun = splits[name].noun
             yield (
-                f"{shared} of {len(digests[name])} {name} images are also {reference} images: "
+                f"{shared} of {len(digests[name])} {name} {noun} are also {reference} {noun}: "
                 "scores on them are too high"
             )
 
@@ -157,14 +170,16 @@ def _copies(pool: Arrays, is_drawn_from: bool) -> Iterator[str]:
     count = len(digests)
     if is_drawn_from and len(classes) < count:
         yield (
-            f"{count - len(classes)} of {count} development images are copies of others: "
+            f"{count - len(classes)} of {count} development {pool.noun} are copies of others: "
             "validation scores are too high"
         )
     if unclear := sum(len(classes[digest]) > 1 for digest in digests):
-        yield f"{unclear} of {count} development images are also images of another class"
+        yield f"{unclear} of {count} development {pool.noun} are also {pool.noun} of another class"
 
 
-def _differences(train: Arrays, other: Arrays, name: str) -> Iterator[str]:
+def _differences(
+    train: Arrays, other: Arrays, name: str, feature_names: Sequence[str]
+) -> Iterator[str]:
     counts = np.array(
         [np.bincount(split.labels, minlength=train.classes) for split in (train, other)]
     )
@@ -178,14 +193,21 @@ def _differences(train: Arrays, other: Arrays, name: str) -> Iterator[str]:
     moved = np.abs(shares[0] - shares[1]).sum() / 2
     if moved > CLASS_SHARE and stats.chi2_contingency(counts).pvalue < LEVEL:
         yield f"{name}: class shares differ from those in training by {100 * moved:.0f} %"
+    shifted = []
     brightness = zip(_brightness(train.images), _brightness(other.images), strict=True)
     for channel, (trained, drawn) in enumerate(brightness):
-        shifted = abs(trained.mean() - drawn.mean()) > BRIGHTNESS_SHIFT * trained.std()
-        if shifted and stats.ttest_ind(trained, drawn, equal_var=False).pvalue < LEVEL:
-            yield (
-                f"{name}: mean brightness of channel {channel} is {drawn.mean():.3f}, "
-                f"{trained.mean():.3f} in training"
-            )
+        if min(len(trained), len(drawn)) < 2 or trained.std() == 0:
+            continue
+        if abs(drawn.mean() - trained.mean()) <= SHIFT * trained.std():
+            continue
+        if stats.ttest_ind(trained, drawn, equal_var=False).pvalue < LEVEL / train.shape[0]:
+            what = f"brightness of channel {channel}"
+            if is_row(train.shape):
+                what = feature_names[channel] if feature_names else f"feature {channel}"
+            shifted.append(f"mean {what} is {drawn.mean():.3g}, {trained.mean():.3g} in training")
+    if shifted:
+        more = f"; and {len(shifted) - NAMED} others" if len(shifted) > NAMED else ""
+        yield f"{name}: {'; '.join(shifted[:NAMED])}{more}"
 
 
 def _digests(images: NDArray[np.generic]) -> Iterator[bytes]:
@@ -195,8 +217,11 @@ def _digests(images: NDArray[np.generic]) -> Iterator[bytes]:
         yield hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _brightness(images: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Return the mean of each image (channels, N), in [0, 1]."""
+def _brightness(images: NDArray[np.generic]) -> list[NDArray[np.float64]]:
+    """Return the mean of each image by channel, in [0, 1]; of rows the values of each feature.
+
+    Missing values are left out.
+    """
     scale = MAX_PIXEL if images.dtype == np.uint8 else 1
     means: NDArray[np.float64] = images.mean(axis=(2, 3), dtype=np.float64).T / scale
-    return means
+    return [channel[~np.isnan(channel)] for channel in means]

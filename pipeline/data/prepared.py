@@ -14,6 +14,7 @@ from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import new_folder, read_sealed, write_sealed
 
 SUMMARY = "data.json"
+GROUPS = "development_groups.npy"  # where no split may divide groups
 
 
 def write_prepared(
@@ -24,11 +25,12 @@ def write_prepared(
     flips_keep_labels: bool,
     notes: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
+    class_names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write the folder atomically and return its summary, with the digest of all arrays.
 
     `notes` are the results of the checks of the data, one line each; `settings` are those
-    with which the source was read and split.
+    with which the source was read and split; `class_names` are empty where classes are numbers.
     """
     files: dict[str, NDArray[Any]] = {
         "development_images.npy": development.images,
@@ -36,6 +38,8 @@ def write_prepared(
         "test_images.npy": test.images,
         "test_labels.npy": test.labels,
     }
+    if development.groups is not None:
+        files[GROUPS] = development.groups
     with new_folder(folder) as staging:
         sums = {name: _write(staging / name, array) for name, array in files.items()}
         given = {"validation": str(development.validation)} if development.validation else {}
@@ -44,6 +48,7 @@ def write_prepared(
             "dataset": dataset,
             **(settings or {}),
             "classes": development.classes,
+            "class_names": list(class_names),
             "shape": list(development.shape),
             "flips_keep_labels": flips_keep_labels,
             "development": len(development.labels),
@@ -95,22 +100,28 @@ def require_intact(folder: Path) -> None:
 
 def read_development(folder: Path) -> Arrays:
     """Return the development pool, which seeds split into training and validation."""
-    images = _read(folder, "development_images.npy")
-    labels = _read(folder, "development_labels.npy")
-    summary = read_summary(folder)
-    return Arrays(images, labels, summary["classes"], summary["validation"])
+    return _development(folder, _read(folder, "development_images.npy"))
 
 
 def read_development_labels(folder: Path) -> Arrays:
     """Return the development pool with images of one black pixel, to check sizes by."""
-    labels = _read(folder, "development_labels.npy")
+    count = read_summary(folder)["development"]
+    return _development(folder, np.zeros((count, 1, 1, 1), np.uint8))
+
+
+def _development(folder: Path, images: NDArray[Any]) -> Arrays:
     summary = read_summary(folder)
-    images = np.zeros((len(labels), 1, 1, 1), np.uint8)
-    return Arrays(images, labels, summary["classes"], summary["validation"])
+    return Arrays(
+        images,
+        _read(folder, "development_labels.npy"),
+        summary["classes"],
+        summary["validation"],
+        _read(folder, GROUPS) if GROUPS in summary["files"] else None,
+    )
 
 
 def read_test_images(folder: Path) -> NDArray[np.float32]:
-    """Return the test images (N, channels, height, width), for predictions."""
+    """Return the test examples (N, channels, height, width), for predictions."""
     return _read(folder, "test_images.npy")
 
 

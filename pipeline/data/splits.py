@@ -2,6 +2,7 @@
 
 Every class has an example in every split. Where its share of a split is below one example,
 scikit-learn may give it none; one is then exchanged for an example of the most frequent class.
+Examples of one group are never in two splits: whole groups are drawn (`groups.py`).
 """
 
 import numpy as np
@@ -11,6 +12,8 @@ from sklearn.model_selection import train_test_split
 from pipeline.config.run import Data
 from pipeline.config.streams import derive
 from pipeline.data.arrays import Arrays, Splits
+from pipeline.data.groups import group_parts
+from pipeline.data.missing import Filling
 from pipeline.runtime.errors import Refusal
 
 TEST_SEED = 0  # fixed: the test set never moves
@@ -19,14 +22,19 @@ SEED_LIMIT = 2**32  # of scikit-learn
 Indices = NDArray[np.int64]
 
 
-def hold_out(labels: NDArray[np.int64], fraction: float, kept: int = 2) -> tuple[Indices, Indices]:
+def hold_out(
+    labels: NDArray[np.int64], fraction: float, kept: int = 2, groups: Indices | None = None
+) -> tuple[Indices, Indices]:
     """Return ascending indices (development, test): a fixed, stratified share for the test.
 
-    Of each class, `kept` examples or more are in development, and one or more in the test.
+    Of each class, `kept` examples or more are in development, and one or more in the test; with
+    `groups` of `kept` groups or more.
     """
     size = round(len(labels) * (1 - fraction))
-    seed = derive(TEST_SEED, "test")
-    return _stratified(labels, size, seed, "data.test_fraction", (kept, 1))
+    seed, key, least = derive(TEST_SEED, "test"), "data.test_fraction", (kept, 1)
+    if groups is not None:
+        return group_parts(labels, groups, size, seed, key, least)
+    return _stratified(labels, size, seed, key, least)
 
 
 def development_and_test(splits: Splits, test_fraction: float) -> tuple[Arrays, Arrays]:
@@ -34,19 +42,25 @@ def development_and_test(splits: Splits, test_fraction: float) -> tuple[Arrays, 
     pool, test = splits.pool, splits.test
     if test is None:
         kept = 1 if splits.validation else 2  # training, and validation unless it is given
-        development, held_out = hold_out(pool.labels, test_fraction, kept)
+        development, held_out = hold_out(pool.labels, test_fraction, kept, pool.groups)
         pool, test = pool.take(development), pool.take(held_out)
     return pool.with_validation(splits.validation) if splits.validation else pool, test
 
 
 def train_validation(
-    labels: NDArray[np.int64], train_size: int, seed: int, given: int = 0, size: int | None = None
+    labels: NDArray[np.int64],
+    train_size: int,
+    seed: int,
+    given: int = 0,
+    size: int | None = None,
+    groups: Indices | None = None,
 ) -> tuple[Indices, Indices]:
     """Return stratified indices (train, validation) into the development pool, each ascending.
 
     Validation is the remainder, or `size` examples of it. Where the dataset has its own validation
-    set, its last `given` examples are the validation set of every seed. `seed` is that of the split
-    stream.
+    set, its last `given` examples are the validation set of every seed. With `groups`, training has
+    `train_size` examples of as many groups as have these, and validation examples of others.
+    `seed` is that of the split stream.
 
     Raises:
         Refusal: The pool is too small for both.
@@ -57,7 +71,11 @@ def train_validation(
         first = len(labels) - given
         validation = np.arange(first, len(labels))
         return _part(labels[:first], train_size, stream, key), validation
-    train, rest = _stratified(labels, train_size, stream, key, (1, 1))
+    if groups is None:
+        train, rest = _stratified(labels, train_size, stream, key, (1, 1))
+    else:
+        train, rest = group_parts(labels, groups, train_size, stream, key, (1, 1), fills=True)
+        train = train[_part(labels[train], train_size, stream, key)]
     if size is not None:
         stream = derive(seed, "split", "validation")
         rest = rest[_part(labels[rest], size, stream, "data.validation_size")]
@@ -79,14 +97,24 @@ def redraw_labels(
     return noisy
 
 
-def train_and_validation(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, Arrays]:
-    """Return the training and validation examples of one seed; only training labels are noisy."""
+def draw(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, Arrays]:
+    """Return the training and validation examples of one seed; only training labels are noisy.
+
+    Missing values are not yet filled in.
+    """
     train, validation = train_validation(
-        pool.labels, data.train_size, seed, pool.validation, data.validation_size
+        pool.labels, data.train_size, seed, pool.validation, data.validation_size, pool.groups
     )
     chosen = pool.take_channels_last(train)
     labels = redraw_labels(chosen.labels, data.label_noise, pool.classes, seed)
     return Arrays(chosen.images, labels, pool.classes), pool.take_channels_last(validation)
+
+
+def train_and_validation(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, Arrays]:
+    """Return what `draw` returns, with missing values filled in by the training examples."""
+    train, validation = draw(pool, data, seed)
+    filling = Filling.of(train.images)
+    return filling.apply(train), filling.apply(validation)
 
 
 def _part(labels: NDArray[np.int64], size: int, seed: int, key: str) -> Indices:

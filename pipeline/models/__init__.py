@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pipeline.config.settings import Settings
+from pipeline.data.arrays import is_row
 from pipeline.models._initialization import Network, initialize
 from pipeline.models._standardized import Inputs, Standardized
 from pipeline.runtime.errors import Refusal
@@ -31,12 +32,20 @@ def build(given: dict[str, Any], shape: tuple[int, ...], classes: int) -> Standa
 
     Args:
         given: Its name and settings.
-        shape: (channels, height, width) of the images.
+        shape: (channels, height, width) of the examples.
         classes: The number of logits.
+
+    Raises:
+        Refusal: The network is for images, and the examples are rows of a table.
     """
     torch.backends.mha.set_fastpath_enabled(False)  # it calls no module inside, so no noise layer
     values = {key: value for key, value in given.items() if key != "name"}
     module = importlib.import_module(f"pipeline.models.{given['name']}")
+    if is_row(shape) and not module.Model.takes_rows:
+        raise Refusal(
+            f"model.name: {given['name']} takes images, and the data are rows of a table; "
+            "expected mlp, without hidden layers for logistic regression"
+        )
     settings = module.Model.model_validate(values, strict=False)
     network = module.build(settings, shape, classes)
     initialize(network, settings.initialization)

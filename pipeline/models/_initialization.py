@@ -5,7 +5,7 @@ Normal weights of variance 2 / inputs (he: He et al., ICCV 2015), 1 / inputs (xa
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -24,15 +24,18 @@ class Network(Settings):
     """Settings of every network.
 
     Attributes:
+        takes_rows: Whether the network is for rows of a table too, not for images alone.
         initialization: `own` keeps the weights that PyTorch or the network draws.
-        input_normalization: Whether the mean of the training images is subtracted from inputs
+        input_normalization: Whether the mean of the training examples is subtracted from inputs
             (centred), and they are divided by the standard deviation too (standardized).
-        input_statistics: What mean and deviation are of: each channel, each pixel of each channel
-            (feature), or all pixels (global).
+        input_statistics: What mean and deviation are of: each channel (of a table: each feature),
+            each pixel of each channel (feature), or all pixels (global).
         weights: A file of pretrained weights, relative to the project, from which every run starts:
             .safetensors, or what `torch.save` wrote of a state. Tensors are loaded where name and
             shape fit.
     """
+
+    takes_rows: ClassVar[bool] = False
 
     initialization: Initialization = Field("own")
     input_normalization: Normalization = "standardized"

@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.arrays import COPY_CHUNK, MAX_PIXEL
+from pipeline.data.arrays import COPY_CHUNK, MAX_PIXEL, is_row
 from pipeline.models._probe import Probe
 
 Normalization = Literal["none", "centred", "standardized"]
 Statistics = Literal["channel", "feature", "global"]
 AXES = {"channel": (0, 2, 3), "feature": (0,), "global": (0, 1, 2, 3)}  # averaged over
-CONSTANT = 1e-6  # a smaller deviation is that of a constant
+CONSTANT = 1e-6  # a smaller deviation is that of a constant; rows of a table may have tiny units
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Inputs:
     """How a network normalizes its inputs.
 
     Attributes:
-        shape: (channels, height, width) of the images.
+        shape: (channels, height, width) of the examples.
         normalization: none, centred (the mean is subtracted) or standardized (divided, too).
         statistics: What mean and deviation are of: each channel, each pixel of each channel
             (feature), or all pixels (global).
@@ -91,7 +91,8 @@ def _moments(images: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
 
     A constant channel stays finite; a constant pixel is divided by 1, since others may vary there.
     """
-    if statistics == "channel":
+    of_rows = is_row(tuple(images.shape[1:]))
+    if statistics == "channel" and not of_rows:
         counted = _counted(images) if images.dtype == torch.uint8 else _summed(images)
         deviation, mean = counted
         return deviation.clamp_min(CONSTANT), mean
@@ -105,7 +106,7 @@ def _moments(images: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
     count = images.numel() // total.numel()
     mean = total / count
     deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
-    return torch.where(deviation > CONSTANT, deviation, 1.0), mean
+    return torch.where(deviation > (0 if of_rows else CONSTANT), deviation, 1.0), mean
 
 
 def _summed(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -49,6 +49,8 @@ class Model(Network):
     """Settings: a module and the name in it that makes the network, and its arguments."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", populate_by_name=True)
+
+    takes_rows: ClassVar = True
 
     target: str = Field(alias="import")
     arguments: dict[str, Any] = Field(default_factory=dict)

@@ -1,8 +1,11 @@
-"""A multilayer perceptron, the network of the dropout and DropConnect papers."""
+"""A multilayer perceptron, the network of the dropout and DropConnect papers.
+
+Without hidden layers it is multinomial logistic regression.
+"""
 
 import itertools
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import nn
@@ -15,12 +18,14 @@ class Model(Network):
     """Settings of the network.
 
     Attributes:
-        hidden: Units of each hidden layer.
+        hidden: Units of each hidden layer; none for logistic regression.
         batch_norm: Whether hidden layers have batch norm, before their activation.
         activation: That of hidden layers.
     """
 
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((1024, 1024), min_length=1)
+    takes_rows: ClassVar = True
+
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (1024, 1024)
     batch_norm: bool = False
     activation: Activation = "relu"
 

@@ -239,7 +239,8 @@ def splits_of(inspection: Inspection, options: ProtocolOptions) -> Splits:
         test = total - round(total * (1 - fraction))
     left = total - (0 if inspection.test else test)
     validation = inspection.validation or part
-    train = left - (0 if inspection.validation else validation)
+    # whole groups are drawn, so that a split may exceed its share by nearly one
+    train = left - (0 if inspection.validation else validation + inspection.largest_group)
     if train < max(2, classes):
         raise Refusal(
             f"{total} {inspection.noun} in {classes} classes: too few for training, validation and "
@@ -555,10 +556,11 @@ def _model_values(
     inspection: Inspection, options: ProtocolOptions, candidate: _Candidate
 ) -> list[ProposedValue]:
     shape = "x".join(map(str, inspection.shape))
+    size = shape if inspection.is_image else f"{inspection.shape[0]} features"
     reason = (
         "as asked for"
         if options.imported or options.network
-        else f"for {candidate.train:,} examples of {shape}"
+        else f"for {candidate.train:,} examples of {size}"
     )
     keys = candidate.network.model.items()
     return [

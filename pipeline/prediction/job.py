@@ -16,8 +16,9 @@ from torch import Tensor
 from pipeline import regularizers
 from pipeline.config.run import Data, read_config
 from pipeline.data.arrays import Arrays
+from pipeline.data.missing import Filling
 from pipeline.data.prepared import read_development, read_summary, read_test_images
-from pipeline.data.splits import train_and_validation
+from pipeline.data.splits import draw
 from pipeline.prediction.network import as_images
 from pipeline.prediction.tensors import TrainedRun, predictions
 from pipeline.records.predictions import Predictions, write_predictions
@@ -36,14 +37,15 @@ def run_prediction(job: Mapping[str, Any]) -> dict[str, str]:
     pool, test, flips_keep = _data(folder / "data")
     run = _trained_run(folder / "confirmation" / job["id"], job["accelerator"])
     split = run.config.streams.split
-    train, validation = train_and_validation(pool, Data(**run.config.data), split)
+    train, validation = draw(pool, Data(**run.config.data), split)
+    filling = Filling.of(train.images)
     arrays = {"train": train.images, "validation": validation.images, "test": test}
-    images = {name: as_images(array) for name, array in arrays.items()}
+    images = {name: as_images(filling.rows(array)) for name, array in arrays.items()}
     logits = predictions(run, images, pool.classes, job["viewed"], flips_keep)
     written = Predictions(
         logits={view: tensor.numpy() for view, tensor in logits.items()},
         labels={"train": train.labels, "validation": validation.labels},
-        examples=_digest(images["validation"]),
+        examples=_digest(as_images(validation.images)),
     )
     write_predictions(Path(job["target"]), job["id"], written)
     return {"state": "done", "reason": ""}

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pipeline.config.run import RunConfig
 from pipeline.config.test_rules import NOISE
+from pipeline.data.arrays import is_row
 from pipeline.data.loader import as_fractions
 from pipeline.models._standardized import Standardized
 from pipeline.prediction.members import augmented, deterministic, keep_labels, noise, trained
@@ -65,8 +66,8 @@ def predictions(
     - `noise`: with noise layers; on validation only for a test rule of noise, or if `viewed`.
     - `augmented` on train: images changed as in training; `trained`: noise layers sampling, too.
     - `moments` and other deterministic forms of a regularizer, `raw` and `snapshots`: if there are.
-    - `draws` (the run's own augmentation, where it keeps labels) or `crops` (of a run without
-      regularizers; ten if `flips_keep`, else five): if `viewed`.
+    - `draws` (the run's own augmentation, where it keeps labels) or `crops` (of images by a run
+      without regularizers; ten if `flips_keep`, else five): if `viewed`.
     """
     shape = tuple(next(iter(images.values())).shape[1:])
     network = run.network(run.regularizers, shape, classes)
@@ -123,7 +124,7 @@ def _averaged_views(
             if not flipped and keep_labels(images, run.regularizers, seed):
                 draws = augmented(network, images, VIEWS, run.regularizers, seed)
                 views[View(split, "draws")] = draws
-        elif not run.regularizers:
+        elif not run.regularizers and not is_row(tuple(images.shape[1:])):
             cropped = ten_crop(images, flips_keep) if flips_keep else crops(images)
             logits = [deterministic(network, view) for view in cropped]
             views[View(split, "crops")] = torch.cat(logits)

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.config.plan import Factor, Plan, PlannedRun
 
 WEIGHTS = "weights.safetensors"
+KEPT = "best_epoch"  # a measure of regularizers that keep the weights of an epoch
 
 Records = Mapping[str, Mapping[str, Any] | None]  # fingerprint -> record, None if there is none
 Place = tuple[Any, ...]  # study, arm, and what the runs of an arm and its reference share
@@ -19,7 +20,7 @@ def unchanged_runs(plan: Plan, records: Records) -> dict[str, str]:
 
     The reference is the run of the arm it is compared with, on the same streams. Equal weights are
     valid where the records say that what differs did nothing by chance or by its rule, as early
-    stopping that never stopped.
+    stopping that never stopped, or kept the weights of the same epoch under two settings.
 
     Args:
         plan: The plan of a phase.
@@ -57,7 +58,16 @@ def _is_unchanged(factor: Factor, own: Mapping[str, Any], other: Mapping[str, An
     if states != {"done"} or None in weights or weights[0] != weights[1]:
         return False
     idle = {*own.get("idle", ()), *other.get("idle", ())}
-    return any(name not in idle for name in _differing(factor, own, other))
+    return any(
+        name not in idle and not _keep_one_epoch(name, own, other)
+        for name in _differing(factor, own, other)
+    )
+
+
+def _keep_one_epoch(name: str, own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether a regularizer of both runs kept the weights of the same epoch."""
+    epochs = [record.get("audit", {}).get(name, {}).get(KEPT) for record in (own, other)]
+    return None not in epochs and epochs[0] == epochs[1]
 
 
 def _differing(factor: Factor, own: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:

@@ -10,15 +10,17 @@ draws of no other.
 Test rule: deterministic (clean images).
 """
 
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.data.arrays import is_row
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect, unlikely
 from pipeline.regularizers._regularizer import Regularizer
+from pipeline.runtime.errors import Refusal
 
 Amount = Tensor | float  # one per image (N,), or one for all
 
@@ -183,6 +185,19 @@ class Augmentation(Regularizer):
     def flips(self) -> bool:
         """Return whether any image is ever mirrored."""
         return self.flip > 0
+
+    def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return the settings.
+
+        Raises:
+            Refusal: The examples are rows of a table, which have no pixels to move.
+        """
+        if is_row(shape):
+            raise Refusal(
+                f"{self.name}: does not apply to rows of a table, which have no pixels; "
+                "expected input_noise or mixup"
+            )
+        return super().effect(network, shape)
 
     def modify_batch(
         self, inputs: Tensor, targets: Tensor, generator: torch.Generator

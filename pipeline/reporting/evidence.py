@@ -14,6 +14,7 @@ from pipeline.comparison.explored import GAIN, SEARCHES, TRIED, VALIDATION
 from pipeline.comparison.levels import COSTS, PRIMARY
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, TUNING, Plan, PlannedArm
+from pipeline.data.arrays import is_row
 from pipeline.evaluation.methods import ALL_ARMS, GREEDY, INDEPENDENT, SINGLE
 from pipeline.records.runs import STATES
 from pipeline.reporting.markdown import Formatter
@@ -87,6 +88,17 @@ class ReportData:
     trust: pd.DataFrame
     pictures: Mapping[int, Any] = field(default_factory=dict)
 
+    @property
+    def is_table(self) -> bool:
+        """Return whether examples are rows of a table."""
+        return is_row(tuple(self.data["shape"]))
+
+    def class_name(self, label: int) -> str:
+        """Return the number of a class, with its name if it has another."""
+        names = self.data.get("class_names", ())
+        name = names[label] if names else str(label)
+        return str(label) if name == str(label) else f"{label}: {name}"
+
     @cached_property
     def primary(self) -> pd.DataFrame:
         """Return the contrasts that carry a verdict, best difference first, unknown ones last."""
@@ -108,7 +120,7 @@ class ReportData:
 
     @cached_property
     def cost_ratios(self) -> dict[Key, tuple[float, float]]:
-        """Return the costs of training and of one test image, as multiples of the reference's."""
+        """Return the costs of training and of one test example, as multiples of the reference's."""
         rows = self.contrasts[self.contrasts["metric"].isin(COSTS)]
         means = rows.pivot(index=["study", "arm"], columns="metric", values="arm_mean")
         means = means.reindex(columns=list(COSTS))

@@ -127,7 +127,7 @@ def _baseline_cells(name: str, report: WrittenReport) -> dict[str, str]:
         "report": f"[{name}]({name}/report.md)",
         "dataset": facts.get("dataset", VOID),
         "network": facts.get("network", VOID),
-        "training images": VOID if size is None else f"{size:,}",
+        "training examples": VOID if size is None else f"{size:,}",
         f"{BASELINE}: test accuracy (%)": _percent(baseline["accuracy"]),
         "gap (points)": _percent(baseline["gap"]),
         "runs": f"{runs['done']} of {runs['planned']}",

@@ -89,7 +89,7 @@ def _caption(data: ReportData) -> str:
     return escape_latex(
         f"Test accuracy of every arm on {data.confirmation.protocol}: difference to its reference "
         f"in percentage points, paired over n seeds, with its {md.INTERVAL}; change of the gap "
-        "between train and validation accuracy in points; costs of training and of a test image "
+        "between train and validation accuracy in points; costs of training and of a test example "
         "as multiples of those of the reference; "
         "p of the paired t test after Holm's correction, from which the verdicts follow. The "
         f"baseline has {data.format.percent(accuracy)} % test accuracy and a gap of "

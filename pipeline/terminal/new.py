@@ -223,7 +223,7 @@ def _problems(inspection: Inspection, proposal: Proposal) -> list[str]:
     data = Data(**document["data"])
     development, test = development_and_test(splits, data.test_fraction)
     require_sizes(development, data)
-    return compare_splits(development, test)
+    return compare_splits(development, test, splits.feature_names)
 
 
 def _show_inspection(name: str, inspection: Inspection) -> None:

@@ -1,4 +1,4 @@
-"""How many training images are in no batch of an epoch."""
+"""How many training examples are in no batch of an epoch."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_many_images_left_out_are_noted_with_their_number(train_size, batch_size
     assert bool(note) is (left > 0)
     if left:
         assert note.startswith(
-            f"training.batch_size {batch_size} leaves {left} of {train_size} training images "
+            f"training.batch_size {batch_size} leaves {left} of {train_size} training examples "
         )
         images, targets = torch.zeros(train_size, 1, 2, 2), torch.zeros(train_size, 10)
         batches = Batches(images, targets, batch_size, 0)

@@ -1,6 +1,7 @@
-"""What is found in folders of images and in arrays that no protocol knows."""
+"""What is found in folders of images, in arrays and in tables that no protocol knows."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -187,7 +188,7 @@ def no_images(root):
 @pytest.mark.parametrize(
     ("write_bad", "line"),
     [
-        (lambda root: None, "missing; expected a folder of images, or arrays"),
+        (lambda root: None, "missing; expected a folder of images, arrays or a table"),
         (empty, "0 folders of classes; expected >= 2"),
         (one_class, "1 folder of classes; expected >= 2"),
         (thin, "too few images of y"),
@@ -224,3 +225,71 @@ def test_a_path_is_relative_inside_the_project_alone(tmp_path, monkeypatch):
     assert path_in_settings(tmp_path / "project2") == str(tmp_path / "project2")
     with pytest.raises(Refusal, match="not valid Unicode"):
         path_in_settings(tmp_path / "a\udcff")
+
+
+def write_table(path, **columns):
+    """Write a table of 120 rows: a feature, columns of the test, and labels."""
+    count = 120
+    values = RANDOM.normal(size=count).round(3)
+    labels = np.where(values + RANDOM.normal(0, 0.1, count) > 0, "größer", "小さい")
+    frame = pd.DataFrame({"wert": values, **columns, "klasse": labels})
+    frame.to_csv(path, index=False, sep=";" if path.suffix == ".tsv" else ",")
+    return frame
+
+
+PATIENTS = [f"P{number // 4:02d}" for number in range(120)]
+PARTS = ["train"] * 80 + ["val"] * 20 + ["test"] * 20
+ROLES = {  # column, its values, what is proposed
+    "a number of every row": ("case_id", range(500, 620), {"ignore": ["case_id"]}),
+    "a counter": ("x", range(120), {"ignore": ["x"]}),
+    "free text": ("note", [f"seen {n}" for n in range(120)], {"ignore": ["note"]}),
+    "what several rows share": ("patient_id", PATIENTS, {"group": "patient_id"}),
+    "its own splits": ("Split", PARTS, {"split": "Split"}),
+    "a category": ("split", ["banana"] * 60 + ["pea"] * 60, {}),
+    "few of many rows": ("blood group", list("AB0" * 40), {}),
+    "a number of its own": ("weight", RANDOM.normal(size=120), {}),
+    "gaps": ("age", [None, *range(119)], {"missing": "impute"}),
+}
+
+
+@pytest.mark.parametrize("kind", ROLES)
+def test_roles_of_columns(tmp_path, kind):
+    name, values, expected = ROLES[kind]
+    write_table(tmp_path / "t.csv", **{name: values})
+    found = look(tmp_path / "t.csv", label="klasse")
+    given = {"path": str(tmp_path / "t.csv"), "label": "klasse"}
+    assert found.source == {**given, **expected}
+    assert set(found.reasons) == set(expected)
+    assert (found.dataset, found.is_image, found.noun) == ("table", False, "rows")
+    own = (20, 20) if "split" in expected else (0, 0)
+    assert (found.validation, found.test) == own
+    assert found.examples == 120 - sum(own)
+    assert set(found.counts) == {"größer", "小さい"}
+    groups = (30, 4) if "group" in expected else (None, 0)
+    assert (found.groups, found.largest_group) == groups
+
+
+def test_what_a_user_says_of_columns_counts(tmp_path):
+    write_table(tmp_path / "t.csv", patient_id=PATIENTS, part=PARTS, code=[1, 2, 3] * 40)
+    wanted = {"label": "klasse", "ignore": ("patient_id",), "categories": ("code",)}
+    found = look(tmp_path / "t.csv", **wanted, group="part")
+    assert found.source["ignore"] == ["patient_id"]
+    assert found.source["categories"] == ["code"]
+    assert found.source["group"] == "part"
+    assert "split" not in found.source
+    assert found.shape == (4, 1, 1)
+
+
+def test_separators_and_decimal_commas_are_recognized(tmp_path):
+    frame = write_table(tmp_path / "t.csv")
+    frame.to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",")
+    found = look(tmp_path / "t.csv", label="klasse")
+    assert (found.source["separator"], found.source["decimal"]) == (";", ",")
+    assert found.sample.images[:, 0, 0, 0] == pytest.approx(frame["wert"])
+
+
+@pytest.mark.parametrize(("label", "words"), [(None, "--label: missing"), ("klase", "'klasse'")])
+def test_a_table_needs_the_column_of_its_labels(tmp_path, label, words):
+    write_table(tmp_path / "t.csv")
+    with pytest.raises(Refusal, match=words):
+        look(tmp_path / "t.csv", label=label)

@@ -8,6 +8,7 @@ from torch import nn
 from pipeline import models
 from pipeline.models._sites import linear_layers, weights
 from pipeline.models._standardized import Inputs, Standardized
+from pipeline.runtime.errors import Refusal
 
 DIGITS = {
     "name": "resnet",
@@ -46,6 +47,26 @@ def test_hidden_layers_of_a_perceptron_may_have_batch_norm(batch_norm):
     assert network(torch.rand(5, 1, 8, 8)).shape == (5, 10)
     plain = models.build({"name": "mlp", "hidden": (16, 8)}, (1, 8, 8), 10)
     assert not any(isinstance(module, nn.BatchNorm1d) for module in plain.modules())
+
+
+def test_a_perceptron_takes_rows_and_without_hidden_layers_is_logistic_regression():
+    network = models.build({"name": "mlp", "hidden": []}, (5, 1, 1), 3)
+    rows = torch.rand(4, 5, 1, 1)
+    (layer,) = (module for module in network.modules() if isinstance(module, nn.Linear))
+    assert torch.equal(
+        network(rows), nn.functional.linear(rows.flatten(1), layer.weight, layer.bias)
+    )
+    norms = models.build({"name": "mlp", "hidden": [7, 6], "batch_norm": True}, (5, 1, 1), 3)
+    kinds = [type(module).__name__ for module in norms.network]
+    hidden = ["Linear", "BatchNorm1d", "ReLU"]
+    assert kinds == ["Flatten", *hidden, *hidden, "Linear"]
+    assert norms(rows).shape == (4, 3)
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet"])
+def test_convolutions_refuse_rows(name):
+    with pytest.raises(Refusal, match="expected mlp"):
+        models.build({"name": name}, (5, 1, 1), 3)
 
 
 def test_a_block_is_its_shortcut_plus_its_branch():

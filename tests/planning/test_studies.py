@@ -255,7 +255,7 @@ def test_a_mistake_of_all_arms_is_one_line_that_names_the_protocol(project, befo
         ),
         (
             "protocols: [tiny]\ndata: {dataset: faces}",
-            "data.dataset: unknown name 'faces'; expected one of: array_files, cifar10",
+            "data.dataset: unknown name 'faces'; expected one of: array_files, breast_cancer",
         ),
         (
             "protocols: [tiny]\nmodel: {name: vgg}",

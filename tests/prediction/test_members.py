@@ -198,6 +198,15 @@ def test_every_split_gets_the_members_it_needs(predict, items, options, extra):
     assert all(logits.dtype == torch.float32 for logits in found.values())
 
 
+def test_rows_of_a_table_have_no_crops(configure):
+    config = configure().model_copy(update={"model": {"name": "mlp", "hidden": [3]}})
+    rows = torch.rand(6, 4, 1, 1)
+    weights = assemble(config, [], (4, 1, 1), 2).state_dict()
+    run = TrainedRun(config, [], weights, {})
+    found = predictions(run, dict.fromkeys(("train", "validation", "test"), rows), 2, True, True)
+    assert {view.kind for view in found} == {"deterministic"}
+
+
 def test_snapshots_come_in_the_order_of_training(predict):
     scales = [1 / number for number in range(1, 12)]
     test = View("test", "snapshots")

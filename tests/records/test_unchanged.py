@@ -20,6 +20,7 @@ ARMS = {  # arm -> what it adds and what it is compared with
     "early": (("early_stopping",), "baseline"),
     "both": (("dropout", "early_stopping"), "baseline"),
     "more": (("mixup",), "dropout"),
+    "patient": (("early_stopping",), "early"),
     "wider": ((), "baseline"),
 }
 DROPOUT, MIXUP = {"dropout": {"realised_rate": 0.1}}, {"mixup": {"changed": 1.0}}
@@ -95,6 +96,19 @@ def test_weights_of_another_seed_or_of_another_arm_are_no_reference():
 def test_equal_weights_are_valid_where_all_that_differs_did_nothing(arm, audit, idle, fails):
     records = {"baseline0": record("a"), f"{arm}0": record("a", audit, idle)}
     assert bool(unchanged_runs(plan(arm, seeds=(0,)), records)) is fails
+
+
+@pytest.mark.parametrize(("epochs", "fails"), [((7, 7), False), ((7, 9), True), ((7, None), True)])
+def test_two_settings_may_keep_the_weights_of_one_epoch(epochs, fails):
+    """As early stopping of two patiences, where validation never improves again."""
+    names = ("early0", "patient0")
+    measures = [{} if epoch is None else {"best_epoch": epoch} for epoch in epochs]
+    records = {
+        name: record("a", {"early_stopping": {"fired": 1.0, **kept}})
+        for name, kept in zip(names, measures, strict=True)
+    }
+    records["baseline0"] = record("b")
+    assert bool(unchanged_runs(plan("early", "patient", seeds=(0,)), records)) is fails
 
 
 @pytest.mark.parametrize("state", ["failed", "diverged"])

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
 from pipeline.regularizers.augmentation import Augmentation, cutout, flip, move, pca_jitter, recolor
+from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
 STRONG = {"shift": 1.0, "flip": 0.5, "crop": 0.1, "rotate": 10.0, "brightness": 0.1, "cutout": 2}
@@ -477,3 +478,10 @@ BAD = [
 def test_bad_settings(bad):
     with pytest.raises(ValidationError):
         Augmentation(**bad)
+
+
+def test_rows_of_a_table_cannot_be_moved():
+    network = torch.nn.Flatten()
+    assert Augmentation(shift=1).effect(network, (3, 8, 8))["shift"] == 1
+    with pytest.raises(Refusal, match="does not apply to rows"):
+        Augmentation(shift=1).effect(network, (64, 1, 1))

@@ -22,6 +22,7 @@ from pipeline.reporting.pages import (
     cost,
     front,
     gap,
+    images,
     published,
     variance,
 )
@@ -37,6 +38,32 @@ def test_the_wording_of_all_pages(found: ReportData, golden) -> None:
     made = all_pages(spread(interacting(found, -0.007, -0.001)))
     front_page = made["report.md"].partition("## Pages")[0]
     golden(front_page, *(made[f"pages/{name}.md"] for name in (*KNOWN, "study_spread")))
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "cells", "has_picture"),
+    [
+        ([1, 8, 8], [], ["0", "1"], True),
+        ([4, 1, 1], ["häufig", "稀 | $x_"], ["0: häufig", "1: 稀 \\| $x_"], False),
+    ],
+)
+def test_classes_have_names_and_rows_no_pictures(
+    found: ReportData, shape: list[int], names: list[str], cells: list[str], has_picture: bool
+) -> None:
+    study, arm = found.decided[0]
+    row = {"study": study, "arm": arm, "images": 9, "before": 0.5, "after": 0.6, "difference": 0.1}
+    flipped = row | {"image": 3, "label": 0}
+    data = dataclasses.replace(
+        found,
+        data={**found.data, "shape": shape, "class_names": names},
+        classes=pd.DataFrame([row | {"label": label} for label in (0, 1)]),
+        flips=pd.DataFrame([flipped]),
+    )
+    (page,) = images.pages(data)
+    table = [line.split(" | ")[0] for line in page.body.splitlines() if line.startswith("| ")]
+    assert [cell.removeprefix("| ") for cell in table[2:]] == cells
+    assert ("figures/flips.png" in page.body) == has_picture
+    assert ("flips.csv" in page.body) != has_picture
 
 
 def test_many_arms_of_one_verdict_are_counted(golden) -> None:
@@ -334,8 +361,8 @@ def test_interactions_stand_on_both_pages(found: ReportData) -> None:
 
 def test_the_standard_errors_and_their_advice(found: ReportData, golden) -> None:
     texts = []
-    for seeds, images in ((0.01, 0.001), (0.001, 0.01), (0.01, 0.01)):
-        errors = standard_errors(found.contrasts.assign(seed_error=seeds, image_error=images))
+    for seeds, others in ((0.01, 0.001), (0.001, 0.01), (0.01, 0.01)):
+        errors = standard_errors(found.contrasts.assign(seed_error=seeds, image_error=others))
         texts.append(
             variance.standard_error_sentence(dataclasses.replace(found, standard_errors=errors))
         )

@@ -140,8 +140,11 @@ def test_a_check_that_does_not_apply_has_no_line(data: ReportData) -> None:
         ([Check.INTERIOR], f"With {START}, among the values tried, **augmentation**"),
         ([Check.TUNED], f"With {START}, among the values tried, **augmentation**"),
         ([Check.BUDGET], f"With 3 fresh seeds and 2 epochs{FEW}, **augmentation**"),
-        ([Check.IMAGES], "With 3 fresh seeds, 2 epochs and these test images, **augmentation**"),
-        (list(Check), f"With 3 fresh seeds, 2 epochs{FEW} and these test images, among the values"),
+        ([Check.IMAGES], "With 3 fresh seeds, 2 epochs and these test examples, **augmentation**"),
+        (
+            list(Check),
+            f"With 3 fresh seeds, 2 epochs{FEW} and these test examples, among the values",
+        ),
         ([Check.SEEDS, Check.MACHINE], "With 3 fresh seeds and 2 epochs, **augmentation**"),
     ],
 )

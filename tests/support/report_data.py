@@ -42,7 +42,7 @@ RULES = {"deterministic": DETERMINISTIC, "noise_12": NOISE}
 SEEDS = (1000, 1001, 1002)
 COST = {"training_flops": 1_230_000_000, "updates": 180, "forward_flops": 2_000_000}
 USE = {"phase": "confirmation", "runs": 9, "test_examples": 719, "validation_examples": 928}
-DATA = {"development": 1078, "validation": 0, "notes": []}
+DATA = {"development": 1078, "validation": 0, "notes": [], "shape": [1, 8, 8]}
 SETTINGS = {
     "data": {"dataset": "digits", "train_size": 7},
     "model": {"name": "resnet"},

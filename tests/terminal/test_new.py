@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -89,6 +90,32 @@ def test_every_value_has_its_reason(own):
         place = next(n for n, line in enumerate(lines) if line.strip().startswith(f"{key}:"))
         assert lines[place - 1].strip().startswith("# "), key
     assert max(map(len, lines)) <= 100
+
+
+def test_a_table_is_read_as_its_columns_say(own, capsys):
+    generator = np.random.default_rng(0)
+    for name in ("input_noise", "mixup"):
+        shutil.copy(ROOT / "experiments" / f"{name}.yaml", own / "experiments")
+    frame = pd.DataFrame(generator.normal(size=(90, 3)), columns=["größe", "b", "c"])
+    frame.loc[:9, "b"] = np.nan
+    frame["patient_id"] = np.arange(90) // 3
+    frame["label"] = np.where(np.arange(90) % 3, "häufig", "selten | 稀")
+    frame.to_csv(own / "tabelle ü.csv", index=False)
+    assert run("new", "tabelle ü.csv", "--label", "label", "--minutes", 5) == 0
+    document = read_yaml(own / "experiments" / "protocols" / "tabelle_u.yaml")
+    source = {"path": "tabelle ü.csv", "label": "label", "group": "patient_id", "missing": "impute"}
+    assert document["source"] == source
+    assert document["model"]["name"] == "mlp"
+    assert set(document["studies"]) <= {"dropout", "weight_decay", "mixup", "input_noise"}
+    assert "classes: häufig (60), selten | 稀 (30)\n" in capsys.readouterr().out
+    for words, line in (
+        ((), "--label: missing"),
+        (("--label", "labl"), "did you mean 'label'?"),
+        (("--label", "label", "--network", "cnn"), "cnn takes images"),
+        (("--label", "label", "--studies", "augmentation"), "does not apply to rows of a table"),
+    ):
+        assert run("new", "tabelle ü.csv", "--name", "other", *words) == 2
+        assert line in capsys.readouterr().err
 
 
 def test_a_path_is_relative_to_the_current_folder_and_may_lie_outside(own, tmp_path_factory):

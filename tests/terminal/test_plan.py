@@ -185,7 +185,7 @@ def test_images_that_no_batch_has_are_noted_in_plan_and_prepare(project, capsys)
     protocol = project / "experiments" / "protocols" / "tiny.yaml"
     protocol.write_text(protocol.read_text().replace("batch_size: 10", "batch_size: 20"))
     note = (
-        "note: training.batch_size 20 leaves 10 of 30 training images (33 %) out of every epoch, "
+        "note: training.batch_size 20 leaves 10 of 30 training examples (33 %) out of every epoch, "
         "different ones each time: an incomplete batch is dropped"
     )
     show_expected()

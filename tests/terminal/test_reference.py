@@ -9,7 +9,7 @@ from pipeline.terminal.reference import names_in, tables, with_tables
 PAGES = sorted((Path(__file__).resolve().parents[2] / "docs").glob("*.md"))
 NOT_SHOWN = {  # sources and networks without keys, or with those of another
     *("source digits", "source mnist_5k", "source mnist", "source fashion_mnist"),
-    *("source cifar10", "source cifar100", "model imported"),
+    *("source cifar10", "source cifar100", "source breast_cancer", "model imported"),
 }
 
 
@@ -26,7 +26,7 @@ def test_every_table_is_on_one_page():
 
 def test_a_table_has_default_bounds_and_meaning_of_every_key():
     rows = dict(line.split(" | ", 1) for line in tables()["training"].splitlines())
-    assert rows["| `epochs`"] == "required | an integer >= 1 | Passes over the training images. |"
+    assert rows["| `epochs`"] == "required | an integer >= 1 | Passes over the training examples. |"
     assert rows["| `warm_up`"].startswith("`0.0` | a number >= 0 and < 1 | The share of ")
     assert "name" not in "".join(line.split("|")[1] for line in tables()["protocol"].splitlines())
 

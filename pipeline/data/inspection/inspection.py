@@ -26,6 +26,12 @@ class DataOptions:
         layout: The axes of an array of images.
         unreadable: refuse or skip.
         flips_keep_labels: Whether a mirrored image keeps its label.
+        label: The column of the classes of a table.
+        split: The column that names the split of a row.
+        group: The column whose values are never split apart.
+        ignore: Columns that are left out.
+        categories: Columns of numbers that stand for categories.
+        separator: What stands between two values of a row.
     """
 
     labels: str | None = None
@@ -35,6 +41,12 @@ class DataOptions:
     layout: str | None = None
     unreadable: str | None = None
     flips_keep_labels: bool = False
+    label: str | None = None
+    split: str | None = None
+    group: str | None = None
+    ignore: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    separator: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,13 +62,15 @@ class Inspection:
         counts: The examples of each class, by its name, those of own splits left out.
         validation: The size of a validation set of their own; 0 without.
         test: The same of a test set.
-        shape: (channels, height, width) of an example, at the first of `sizes` if there are any.
+        shape: (channels, height, width) of an image, at the first of `sizes` if there are any;
+            (features, 1, 1) of a row.
         sizes: Sides in pixels to which the source may resize images, best first; empty if it
             cannot.
         facts: What a user may want to compare with what they know, a line each.
         warnings: What may spoil results, a line each.
         sample: Some examples of every class.
         groups: The number of groups that are never split apart; None without.
+        largest_group: The examples of the largest; 0 without.
     """
 
     dataset: str
@@ -72,6 +86,7 @@ class Inspection:
     sample: Arrays
     warnings: tuple[str, ...] = ()
     groups: int | None = None
+    largest_group: int = 0
     flips_keep_labels: bool = field(default=False)
 
     @property

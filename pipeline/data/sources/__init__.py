@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.config.settings import Settings
 from pipeline.config.validation import checked
-from pipeline.data.arrays import Arrays, DatasetInfo, Splits
+from pipeline.data.arrays import Arrays, DatasetInfo, Splits, is_row
 from pipeline.data.white import without_rounding
 from pipeline.runtime.errors import Refusal
 
@@ -51,15 +51,13 @@ def read(name: str, source: Mapping[str, Any]) -> Splits:
     """
     info = describe(name, source)
     found: Splits = _module(name).read(_checked(name, source))
-    splits = {
-        split: _clipped(arrays) for split, arrays in vars(found).items() if arrays is not None
-    }
+    splits = {split: _clipped(arrays) for split, arrays in found.arrays.items()}
     errors = []
     for split, arrays in splits.items():
         errors += [f"{_file(name)}: read(): {split}: {line}" for line in arrays.errors(info)]
     if errors:
         raise Refusal(*errors)
-    return Splits(**splits)
+    return Splits.of(splits, found.class_names, found.feature_names)
 
 
 def read_labels(name: str, source: Mapping[str, Any]) -> Splits | None:
@@ -72,12 +70,12 @@ def read_labels(name: str, source: Mapping[str, Any]) -> Splits | None:
         split: Arrays(np.zeros((len(labels), 1, 1, 1), np.uint8), labels, classes)
         for split, labels in module.labels(_checked(name, source)).items()
     }
-    return Splits(**splits)
+    return Splits.of(splits)
 
 
 def _clipped(arrays: Arrays) -> Arrays:
     """Return the arrays, with images that rounding alone puts outside 0 to 1 clipped to it."""
-    if arrays.images.dtype != np.float32 or not arrays.images.size:
+    if arrays.images.dtype != np.float32 or not arrays.images.size or is_row(arrays.shape):
         return arrays
     return dataclasses.replace(arrays, images=without_rounding(arrays.images))
 

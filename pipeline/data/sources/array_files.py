@@ -79,7 +79,8 @@ def read(source: Source) -> Splits:
     """Return all examples; images of an .npy file are mapped, not loaded."""
     pairs = _pairs(source)
     classes = _classes(pairs["pool"][1])
-    return Splits(**{name: _arrays(*pair, classes, source) for name, pair in pairs.items()})
+    splits = {name: _arrays(*pair, classes, source) for name, pair in pairs.items()}
+    return Splits.of(splits)
 
 
 def _arrays(images: ArrayFile, labels: ArrayFile, classes: int, source: Source) -> Arrays:

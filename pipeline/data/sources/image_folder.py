@@ -96,7 +96,7 @@ def read(source: Source) -> Splits:
                 name,
             )
         splits[split] = _arrays(folder, layout.classes, layout.minimum(split), source)
-    return Splits(**splits)
+    return Splits.of(splits, class_names=layout.classes)
 
 
 def _arrays(folder: Path, classes: Sequence[str], minimum: int, source: Source) -> Arrays:

@@ -5,8 +5,8 @@ from pipeline.reporting.pages._page import CONTRAST_INTERVAL, MEAN_INTERVAL
 
 FEWEST = 3  # sizes that make a curve
 FIGURE = (
-    "Test accuracy of each regularizer and of the baseline against the number of training images, "
-    "and below it the difference to the baseline of the same size, with intervals"
+    "Test accuracy of each regularizer and of the baseline against the number of training "
+    "examples, and below it the difference to the baseline of the same size, with intervals"
 )
 
 

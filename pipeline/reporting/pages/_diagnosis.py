@@ -8,8 +8,8 @@ ADVICE = {
     "variance": "The gap is the larger part: the problem is **variance**, the network overfits. "
     "Regularizers and more data are meant for it{result}.",
     "bias": "The avoidable bias is the larger part: the problem is **bias**, the network does not "
-    "fit its own training images. Try a larger network or longer training first; add a regularizer "
-    "only once it overfits.",
+    "fit its own training examples. Try a larger network or longer training first; add a "
+    "regularizer only once it overfits.",
     "both": "Neither is clearly larger: the problem is **both** bias and variance. A larger "
     "network or longer training reduces bias; regularizers reduce variance but may increase bias.",
     "neither": "Both are within the margin: little is left for a regularizer to improve.",
@@ -25,9 +25,9 @@ def diagnosis_section(data: ReportData) -> str:
     error, gap = (rows.loc[name].to_dict() for name in ("training_error", "gap"))
     percent, best = data.format.percent, data.confirmation.optimal_error
     start = (
-        f"The baseline is wrong on {data.format.percent_band(error)} % of its own training images. "
-        f"Against a best possible error of {percent(best)} % (`optimal_error`), the avoidable bias "
-        f"is {percent(rows.loc['avoidable_bias', 'mean'])} points. "
+        f"The baseline is wrong on {data.format.percent_band(error)} % of its own training "
+        f"examples. Against a best possible error of {percent(best)} % (`optimal_error`), the "
+        f"avoidable bias is {percent(rows.loc['avoidable_bias', 'mean'])} points. "
         f"Validation error is {data.format.percent_band(gap)} points higher: the gap. "
         f"{ADVICE[problem].format(result=_result(data))}"
     )
@@ -65,12 +65,12 @@ def _closing(data: ReportData) -> str:
 
 
 def _fitting(data: ReportData) -> str:
-    """Return the arms that fit the training images better than the baseline, paired by seed."""
+    """Return the arms that fit the training examples better than the baseline, paired by seed."""
     rows = data.diagnosis[data.diagnosis["measure"] == "train_accuracy"]
     rows = rows[rows["excludes_zero"] & (rows["mean"] > 0)]
     rows = rows.sort_values("mean", ascending=False, kind="stable")
     if rows.empty:
-        return "No arm of this report fits the training images better than the baseline."
+        return "No arm of this report fits the training examples better than the baseline."
     names = [
         f"**{data.label(row['study'], row['arm'])}** "
         f"({data.format.points(row['mean'])} points of train accuracy "

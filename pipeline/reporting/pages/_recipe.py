@@ -60,8 +60,9 @@ def _gain(data: ReportData, chosen: md.Row) -> str:
     return (
         f"It gains {data.format.change(chosen)} of test accuracy, with an interval corrected for "
         f"the choice among {contrasts}. Training costs {md.format_ratio(chosen['training_ratio'])} "
-        f"and a test image {md.format_ratio(chosen['test_ratio'])} times what the baseline costs. "
-        "It is the cheapest arm that is shown to help and that no other arm is shown to beat."
+        f"and a test example {md.format_ratio(chosen['test_ratio'])} times what the baseline "
+        "costs. It is the cheapest arm that is shown to help and that no other arm is shown to "
+        "beat."
     )
 
 
@@ -103,12 +104,12 @@ def _test_time(data: ReportData) -> str:
     return (
         f"At test, **{best['method']}** add {data.format.change(row)} for "
         f"{md.format_ratio(costs['test_cost'])} times the test cost "
-        f"({groups}; chosen on validation images; no verdict)."
+        f"({groups}; chosen on validation examples; no verdict)."
     )
 
 
 def _best_view(data: ReportData, key: tuple[str, str]) -> str:
-    """Return the way of averaging at test that is best on validation images, by its name."""
+    """Return the way of averaging at test that is best on validation examples, by its name."""
     rules = data.rules
     rules = rules[(rules["study"] == key[0]) & (rules["arm"] == key[1])]
     rules = rules[(rules["split"] == "validation") & (rules["metric"] == "accuracy")]

@@ -43,7 +43,7 @@ def qualifiers(data: ReportData) -> tuple[list[str], str]:
     few = " (not enough for every arm)" if Check.BUDGET in failed else ""
     conditions = {
         f"{epochs}{few}": True,
-        "these test images": Check.IMAGES in failed,
+        "these test examples": Check.IMAGES in failed,
         "an untuned baseline": any(not row["subject"] and not row["passed"] for row in tuned),
     }
     named = [words for words, holds in conditions.items() if holds]
@@ -180,12 +180,12 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         return (
             f"{md.format_count(len(rows), 'verdict')} other than inconclusive: "
-            f"{_verb(rows, 'it holds', 'all hold')} on other test images."
+            f"{_verb(rows, 'it holds', 'all hold')} on other test examples."
         )
     return (
         f"{_part(failed, rows, 'verdict')} {_verb(failed, 'does', 'do')} not hold on other test "
-        "images: "
-        f"{_names(data, failed, _change(data))}, over seeds and images. Raise "
+        "examples: "
+        f"{_names(data, failed, _change(data))}, over seeds and examples. Raise "
         f"`seeds.confirmation`, or `data.test_fraction` of a dataset without a test set, in "
         f"{PARAMETERS}."
     )

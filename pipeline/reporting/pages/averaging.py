@@ -78,7 +78,7 @@ def pass_table(data: ReportData, gains: list[Gain]) -> str:
             )
     caption = (
         "n: done confirmation runs. Rule: the arithmetic mean of the probabilities of "
-        "the named number of noise passes, on the test images; every arm's declared rule is "
+        "the named number of noise passes, on the test examples; every arm's declared rule is "
         "deterministic unless "
         f"another is marked. Difference: {md.format_count(last, 'pass', 'es')} minus "
         "deterministic, points of accuracy and nats: a gain is above 0 in accuracy and below 0 in "

@@ -34,7 +34,7 @@ def cost_table(data: ReportData) -> str:
             "training (x baseline)": md.format_ratio(row["training_ratio"]),
             "updates": md.format_operations(row["updates"]),
             "forward passes at test": str(row["passes"]),
-            "FLOPs per test image": md.format_operations(row["test_flops"]),
+            "FLOPs per test example": md.format_operations(row["test_flops"]),
             "n": str(row["n"]),
         }
         for row in arms.to_dict("records")

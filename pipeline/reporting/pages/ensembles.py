@@ -18,7 +18,7 @@ NO_VERDICTS = (
     "20 excludes 0."
 )
 COST = (
-    "Training, test: FLOPs of all models trained, and of one test image, x one baseline model; "
+    "Training, test: FLOPs of all models trained, and of one test example, x one baseline model; "
     "passes with equal output count once"
 )
 SCORES = ("accuracy", "nll", "brier")  # equal in all groups: the same predictions
@@ -37,13 +37,13 @@ GROWING = (
 )
 DIAGRAM = (
     "Reliability diagram: accuracy against confidence for a few methods, over the diagonal of "
-    "perfect calibration, and below it the number of test images by confidence"
+    "perfect calibration, and below it the number of test examples by confidence"
 )
 POOLED = (
     "n: as in the table, groups pooled. Rule: the "
-    f"arithmetic mean of probabilities. Bar: exact binomial {md.INTERVAL}, of as many images as "
-    f"one group has in the bin, since groups share images. Bins of fewer than {FEWEST} images are "
-    "left out."
+    f"arithmetic mean of probabilities. Bar: exact binomial {md.INTERVAL}, of as many examples as "
+    "one group has in the bin, since groups share examples. Bins of fewer than "
+    f"{FEWEST} examples are left out."
 )
 
 
@@ -75,7 +75,7 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
     caption = (
         f"{same} Bold: best accuracy for its cost, by cost; the others by accuracy. n: groups, of "
         f"{groups} planned; means over them. Rule: the arithmetic mean of the probabilities of a "
-        f"row's members, or the geometric mean where named, on the test images. {COST}. "
+        f"row's members, or the geometric mean where named, on the test examples. {COST}. "
         "Difference: in points of accuracy. "
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired "
         "over groups, not corrected. Methods that predict exactly as what they are compared with "
@@ -102,7 +102,7 @@ def calibration_table(methods: Sequence[Gain], formatter: md.Formatter) -> str:
         cells.append({"method": method.name, **shown, titles["disagreement"]: disagreement})
     caption = (
         "Means over groups; n and rule: as in the first table. Without intervals. Calibration "
-        f"error: over bins of equal mass. {SCALED_WORDS}. Disagreement: test images on which the "
+        f"error: over bins of equal mass. {SCALED_WORDS}. Disagreement: test examples on which the "
         "top classes of two members differ."
     )
     return md.format_table(cells, caption, words=("method",))

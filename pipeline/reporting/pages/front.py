@@ -30,7 +30,7 @@ FOREST = (
     "verdict, over the margin"
 )
 EFFICIENCY = (
-    "Test accuracy against the cost of training and against that of a test image, of every arm, "
+    "Test accuracy against the cost of training and against that of a test example, of every arm, "
     "test rule and ensemble; the efficient ones are joined"
 )
 

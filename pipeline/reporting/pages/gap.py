@@ -22,7 +22,7 @@ PARTS = {
 }
 WORDS = (
     "True gap: train minus validation accuracy of the same weights, deterministic, on clean "
-    "inputs. Noise and augmentation: change of the accuracy on training images when these are "
+    "inputs. Noise and augmentation: change of the accuracy on training examples when these are "
     "active, as during training; negative is lower. The gap in a training log is the sum of the "
     "three."
 )
@@ -80,7 +80,7 @@ def smallest_gap(data: ReportData) -> str:
     )
     if all(fitted):
         words += (
-            " Every arm fits its training images almost perfectly, so its gap is essentially "
+            " Every arm fits its training examples almost perfectly, so its gap is essentially "
             "its validation error."
         )
     if least == best:

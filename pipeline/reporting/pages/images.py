@@ -1,4 +1,4 @@
-"""Write the page of test images: accuracy by class, and the images that change sides."""
+"""Write the page of classes: accuracy by class, and the test images that change sides."""
 
 from collections.abc import Iterator
 
@@ -17,6 +17,10 @@ NOTE = (
     "reference to arm. Shown are the images with the largest changes, from a quarter of the seeds "
     "on: chosen by the result, they illustrate and prove nothing."
 )
+ROWS = (
+    "Rows of the test set that an arm classifies correctly in more, or fewer, of its seeds are in "
+    "`artifacts/{protocol}/flips.csv`, by their number from 0; rows have no picture."
+)
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -24,14 +28,19 @@ def pages(data: ReportData) -> Iterator[Page]:
     keys = [key for key in data.decided if _has_classes(data, key)][:COLUMNS]
     if not keys:
         return
-    flipped = set(zip(data.flips["study"], data.flips["arm"], strict=True))
-    picture = f"![{FIGURE}](../figures/flips.png)\n\n*{NOTE}*"
-    body = md.join_parts(
-        "# Classes and images",
-        _class_table(data, keys),
-        picture if flipped.intersection(keys) else "",
+    title = "Classes" if data.is_table else "Classes and images"
+    yield Page(
+        "images", title, md.join_parts(f"# {title}", _class_table(data, keys), _flipped(data, keys))
     )
-    yield Page("images", "Classes and images", body)
+
+
+def _flipped(data: ReportData, keys: list[tuple[str, str]]) -> str:
+    """Return the figure of images that change sides; of rows where they are listed."""
+    if not set(zip(data.flips["study"], data.flips["arm"], strict=True)).intersection(keys):
+        return ""
+    if data.is_table:
+        return ROWS.format(protocol=data.confirmation.protocol)
+    return f"![{FIGURE}](../figures/flips.png)\n\n*{NOTE}*"
 
 
 def _has_classes(data: ReportData, key: tuple[str, str]) -> bool:
@@ -40,7 +49,7 @@ def _has_classes(data: ReportData, key: tuple[str, str]) -> bool:
 
 
 def _class_table(data: ReportData, keys: list[tuple[str, str]]) -> str:
-    """Return a row per class: images, accuracy of the first reference, changes of the arms."""
+    """Return a row per class: examples, accuracy of the first reference, changes of the arms."""
     tables = {
         key: data.classes[(data.classes["study"] == key[0]) & (data.classes["arm"] == key[1])]
         for key in keys
@@ -53,10 +62,11 @@ def _class_table(data: ReportData, keys: list[tuple[str, str]]) -> str:
             data.label(*key): data.format.points(by_label[key].loc[label, "difference"])
             for key in keys
         }
-        shown = {"class": str(label), "images": f"{row['images']:.0f}"}
+        name = md.escape(data.class_name(int(label)))
+        shown = {"class": name, "examples": f"{row['images']:.0f}"}
         rows.append({**shown, "reference (%)": data.format.percent(row["before"]), **changes})
     caption = (
-        "Accuracy on the test images of each class, of the reference of the first arm, and the "
+        "Accuracy on the test examples of each class, of the reference of the first arm, and the "
         "change of every arm against its own reference in points; at most "
         f"{COLUMNS} arms, those with a verdict that names a direction and the largest difference. "
         "n: the seeds of the arm. Rule: the test rule of each arm. No intervals."

@@ -18,8 +18,8 @@ STATISTICS = f"""\
 seen.
 - **Test rule**: {{rules}}.
 - **Interval**: {CONTRAST_INTERVAL}. It covers fresh seeds on this test set and this pool \
-of training images, not fresh data. Its coverage is 95 % for normally distributed differences, and \
-88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
+of training examples, not fresh data. Its coverage is 95 % for normally distributed differences, \
+and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
 - **Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {{margin}}{{share}}, not \
@@ -28,9 +28,9 @@ margin.
 - **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
 by the number of contrasts, the strictest threshold of Holm's procedure. Seeds needed: if the \
 observed difference were the true one.
-- **Validation set**: {{validation}} images. {{resolution}}. A setting that is ahead by less \
+- **Validation set**: {{validation}} examples. {{resolution}}. A setting that is ahead by less \
 may not be better; therefore the chosen one is confirmed on fresh seeds.
-- **Test set**: {{test}} images, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
+- **Test set**: {{test}} examples, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
 (models of ensembles included), whose settings were fixed beforehand."""
 READING = f"""\
 - **helps**, **hurts**: the difference in test accuracy is significant after Holm's correction \
@@ -44,7 +44,7 @@ evidence that there is no effect that matters.
 {100 * POWER:g} % power after the correction.
 
 Only test accuracy has verdicts; every other metric has an interval and an uncorrected p. The \
-aim is not a small gap but accuracy on validation and test images."""
+aim is not a small gap but accuracy on validation and test examples."""
 
 TRUST = f"""\
 A failed check changes no verdict. It limits what a verdict means, and the first sentence of the \
@@ -62,9 +62,9 @@ to zero always raises it somewhat.
 logistic regression (scikit-learn), on the splits, standardized inputs and training labels of the \
 network. The mean difference in validation accuracy, paired by seed, is above 0 and so is its \
 interval. Large training sets are compared at the first 2 to 5 seeds.
-- **Other test images**: the tests of the verdict, repeated with the standard error over seeds and \
-test images together, give the same verdict. Variance: that over seeds plus that over images, \
-minus that of single predictions, which both include.
+- **Other test examples**: the tests of the verdict, repeated with the standard error over seeds \
+and test examples together, give the same verdict. Variance: that over seeds plus that over \
+examples, minus that of single predictions, which both include.
 - **Seeds**: 2 / 2^n, the smallest p of the exact sign-flip test, times the number of arms is at \
 most {LEVEL:g}.
 - **Trials**: every arm that is searched tried as many settings as its reference, the baseline \
@@ -95,7 +95,7 @@ def _protocol(data: ReportData) -> Iterator[str]:
     dataset, model, training = (settings[section] for section in ("data", "model", "training"))
     updates = md.format_operations(data.baseline("updates")["mean"])
     yield (
-        f"**Data**: {md.escape(str(dataset['dataset']))}, {dataset['train_size']} training images"
+        f"**Data**: {md.escape(str(dataset['dataset']))}, {dataset['train_size']} training examples"
         f"{_others(dataset, 'dataset', 'train_size')}"
     )
     if data.data["notes"]:
@@ -157,7 +157,7 @@ def _share_of_errors(data: ReportData) -> str:
 
 
 def _resolution(data: ReportData) -> str:
-    """Return which differences chance alone makes on the validation images, by number of seeds."""
+    """Return which differences chance alone makes on validation, by number of seeds."""
     few, more = (f"{100 * value:.1f}" for value in data.resolution["difference"])
     row = data.resolution.iloc[0]
     single = (
@@ -168,9 +168,9 @@ def _resolution(data: ReportData) -> str:
         return single
     return (
         f"{single}. Averaging over {row['seeds']:.0f} exploration seeds divides these limits by "
-        f"{row['least']:.2f} (if the networks disagree on the same images at every seed) to "
-        f"{row['most']:.2f} (if on different images). The validation sets of two seeds "
-        f"share {100 * row['overlap']:.0f} % of their images"
+        f"{row['least']:.2f} (if the networks disagree on the same examples at every seed) to "
+        f"{row['most']:.2f} (if on different examples). The validation sets of two seeds "
+        f"share {100 * row['overlap']:.0f} % of their examples"
     )
 
 

@@ -43,11 +43,11 @@ ALL = "[All searches of this report](settings.md)."
 LISTED = 20  # settings of a study; of more, the table has the chosen ones
 MEASURES = {  # of audits, in words; a measure without words here keeps its name
     "blocks": "residual blocks that it may skip",
-    "changed": "share of training images that it changed",
+    "changed": "share of training examples that it changed",
     "expected_skipped": "expected share of branches skipped",
     "fired": "times that it acted",
     "passed_over": "modules that it could not use",
-    "pixel_change": "mean change of a changed image (0 to 1 per pixel)",
+    "pixel_change": "mean change of a value of a changed example (of a pixel: 0 to 1)",
     "realised_rate": "share of units or weights dropped",
     "share_of_loss": "share of the penalty in penalty plus training loss, at the end",
     "sites": "layers that it acts on",
@@ -156,7 +156,7 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
     caption = (
         f"{chosen if is_long else ''}{same} n: exploration seeds; the last values of a widened "
         "range have further ones, whose scores are shifted by what these seeds differ from the "
-        f"others. Rule: the test rule of each arm, on validation images.{intervals} Chosen: the "
+        f"others. Rule: the test rule of each arm, on validation examples.{intervals} Chosen: the "
         "highest value on a smooth curve through the scores of a range, or else the highest mean."
     )
     return md.format_table(kept, " ".join(caption.split()), words=("arm", "setting", "chosen"))

@@ -1,4 +1,4 @@
-"""Write the page of variance: the spread from each stream of randomness and the test images."""
+"""Write the page of variance: the spread from each stream of randomness and the test examples."""
 
 from collections.abc import Iterator
 
@@ -14,11 +14,11 @@ FIGURE = (
     "intervals"
 )
 ADVICE = {
-    "seeds": "More seeds would narrow these intervals; the number of test images is sufficient.",
-    "images": "More test images would help more than more seeds: the results are precise for this "
-    "test set, but not for other test images.",
-    "both": "More seeds would narrow these intervals; a claim about other test images needs more "
-    "seeds and more test images.",
+    "seeds": "More seeds would narrow these intervals; the number of test examples is sufficient.",
+    "images": "More test examples would help more than more seeds: the results are precise for "
+    "this test set, but not for other test examples.",
+    "both": "More seeds would narrow these intervals; a claim about other test examples needs more "
+    "seeds and more test examples.",
 }
 FINE = md.Formatter(2)  # for standard deviations and errors
 
@@ -43,14 +43,14 @@ def pages(data: ReportData) -> Iterator[Page]:
 
 
 def standard_error_sentence(data: ReportData) -> str:
-    """Return whether more seeds or more test images would help; empty if neither error is known."""
+    """Return whether more seeds or test examples would help; empty if neither error is known."""
     row = data.standard_errors.iloc[0]
     if not row["n"]:
         return ""
     return (
         f"Median standard error of a difference: {FINE.percent(row['seed_error'])} points from "
         f"seeds, {FINE.percent(row['image_error'])} from the choice of these "
-        f"{data.test_use['test_examples']} test images (over "
+        f"{data.test_use['test_examples']} test examples (over "
         f"{md.format_count(int(row['n']), 'contrast')}). The intervals of this report cover seeds "
         f"only. {ADVICE[row['advice']]}"
     )

@@ -39,7 +39,7 @@ def verdict_table(data: ReportData) -> str:
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
         "inconclusive. Equivalent: the 90 % interval lies within the margin (two one-sided tests "
         "at 5 %, not corrected). All results are specific to this test set and this pool of "
-        "training images."
+        "training examples."
     )
     gaps = data.gap_contrasts
     rows = [

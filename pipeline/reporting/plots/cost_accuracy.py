@@ -20,7 +20,7 @@ SIZES = {ARM: 8.0, AVERAGED: 5.0, ENSEMBLE: 11.0}  # of markers, in points
 OF_ENSEMBLES = Look(DARK, "*", ENSEMBLE)
 PANELS = {
     "training_ratio": ("efficient_training", "training cost (x baseline)"),
-    "test_ratio": ("efficient_test", "cost of a test image (x baseline)"),
+    "test_ratio": ("efficient_test", "cost of a test example (x baseline)"),
 }
 STEPS = 20  # points on a line that no name should cover
 BELOW = 0.15  # of the range of accuracies of arms: how far down the axis goes

@@ -1,4 +1,4 @@
-"""Draw test accuracy and differences against the number of training images."""
+"""Draw test accuracy and differences against the number of training examples."""
 
 import itertools
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def data_size(scores: pd.DataFrame, differences: pd.DataFrame) -> Figure:
             draw_differences(lower, differences[differences["series"] == series], **look)
         lower.axhline(0, color=DARK, linestyle=DASHES, linewidth=1.5)
         upper.set_ylabel("test accuracy (%)")
-        lower.set(ylabel="difference (points)", xlabel="training images", xscale="log")
+        lower.set(ylabel="difference (points)", xlabel="training examples", xscale="log")
         lower.xaxis.set_major_locator(FixedLocator(sorted(set(scores["size"]))))
         lower.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         lower.xaxis.set_minor_locator(NullLocator())

@@ -1,4 +1,4 @@
-"""Draw accuracy against confidence, and how many images have which confidence."""
+"""Draw accuracy against confidence, and how many examples have which confidence."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -47,7 +47,7 @@ def reliability(bins: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
             draw_accuracy(upper, chosen, **look)
             draw_share(lower, chosen, **look)
         upper.set(ylabel="accuracy (%)", xlim=(-1, 101), ylim=(-2, 102))
-        lower.set(xlabel="confidence (%)", ylabel="test images (%)")
+        lower.set(xlabel="confidence (%)", ylabel="test examples (%)")
         lower.set_ylim(bottom=0)
         figure.align_ylabels()
         add_legend(figure, looks | {"perfectly calibrated": DIAGONAL})
@@ -64,6 +64,6 @@ def draw_accuracy(ax: Axes, bins: pd.DataFrame, **look: Any) -> None:
 
 
 def draw_share(ax: Axes, bins: pd.DataFrame, **look: Any) -> None:
-    """Draw the share of images in the bins of one method."""
+    """Draw the share of examples in the bins of one method."""
     middle = 50 * (bins["low"] + bins["high"])
     ax.plot(middle, 100 * bins["share"], clip_on=False, zorder=3, **look)

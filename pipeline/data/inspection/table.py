@@ -1,0 +1,226 @@
+"""Look at a table: what its columns are, and which of them are no features."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pipeline.config.validation import suggestion
+from pipeline.data import sources
+from pipeline.data.arrays import Arrays
+from pipeline.data.checks import require_examples
+from pipeline.data.inspection.inspection import DataOptions, Inspection, class_warnings, sample_of
+from pipeline.data.paths import path_in_settings, printable
+from pipeline.data.sources._columns import is_free_text, is_text, numbers_in, texts
+from pipeline.data.sources._table_file import (
+    SEPARATORS,
+    column_names,
+    likely_separator,
+    named,
+    read_columns,
+)
+from pipeline.data.sources.table import SPLITS
+from pipeline.runtime.errors import Refusal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DATASET = "table"
+SPLIT_NAMES = ("split", "set", "subset", "partition", "part", "fold")  # in lowercase
+IDENTIFIER = re.compile(r"(^|[_ .-])(id|uuid)$|Id$|ID$")
+NUMBERING = re.compile(r"(^|[_ .-])(key|index|row|nr|no|number)$")
+OWNER = re.compile(r"(^|[_ .-])(patient|subject|participant|person|user|customer|group)([_ .-]|$)")
+REPEATED = 1.5  # mean rows of a value, from which it names a group
+FEWEST_GROUPS = 10
+DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What columns are besides features, and why, by the key of the source."""
+
+    split: str | None
+    group: str | None
+    ignored: tuple[str, ...]
+    reasons: dict[str, str]
+
+
+def inspect_table(path: Path, options: DataOptions) -> Inspection:
+    """Return what is in a CSV or Parquet file.
+
+    Raises:
+        Refusal: `options` name no column of labels, or the table cannot be used.
+    """
+    separator = options.separator or likely_separator(path)
+    names = column_names(path, separator)
+    label = _label(path, names, options)
+    decimal = _decimal(path, separator, names)
+    frame = read_columns(path, separator, decimal, [name for name in names if name], [label])
+    roles = _roles(frame, label, options)
+    source: dict[str, Any] = {"path": path_in_settings(path), "label": label}
+    if separator != SEPARATORS[0]:
+        source["separator"] = separator
+    if decimal != ".":
+        source["decimal"] = decimal
+    named_roles = {"split": roles.split, "group": roles.group}
+    source |= {key: column for key, column in named_roles.items() if column is not None}
+    if roles.ignored:
+        source["ignore"] = list(roles.ignored)
+    if options.categories:
+        source["categories"] = list(options.categories)
+    reasons = dict(roles.reasons)
+    missing = _missing(frame, source)
+    if missing:
+        source["missing"] = "impute"
+        absent = named([f"{name} ({count})" for name, count in missing.items()])
+        reasons["missing"] = f"missing in {absent}: the mean of the training rows of each run"
+    splits = sources.read(DATASET, source)
+    require_examples(splits)
+    pool = splits.pool
+    occurring = np.bincount(pool.labels, minlength=pool.classes).tolist()
+    counts = {printable(name): n for name, n in zip(splits.class_names, occurring, strict=True)}
+    groups = None if pool.groups is None else np.unique(pool.groups, return_counts=True)[1]
+    chosen = pool.take(sample_of(pool.labels))
+    return Inspection(
+        dataset=DATASET,
+        source=source,
+        reasons=reasons,
+        is_image=False,
+        counts=counts,
+        validation=len(splits.validation.labels) if splits.validation else 0,
+        test=len(splits.test.labels) if splits.test else 0,
+        shape=pool.shape,
+        sizes=(),
+        facts=tuple(_facts(frame, roles, splits.feature_names, missing)),
+        warnings=tuple(class_warnings(counts)),
+        sample=Arrays(chosen.images, chosen.labels, chosen.classes),
+        groups=None if groups is None else len(groups),
+        largest_group=0 if groups is None else int(groups.max()),
+    )
+
+
+def _label(path: Path, names: Sequence[str], options: DataOptions) -> str:
+    """Return the column of labels.
+
+    Raises:
+        Refusal: None is named.
+    """
+    if options.label is None:
+        raise Refusal(
+            f"--label: missing; expected the column of the classes in {printable(str(path))}, "
+            f"one of: {named(names)}"
+        )
+    if options.label not in names:
+        raise Refusal(
+            f"--label: unknown column {named([options.label])}; expected one of: {named(names)}"
+            f"{printable(suggestion(options.label, names))}"
+        )
+    return options.label
+
+
+def _decimal(path: Path, separator: str, names: Sequence[str]) -> Literal[".", ","]:
+    """Return the decimal point: a comma if columns have numbers with one, and none with a point."""
+    if separator == ",":
+        return "."
+    used = [name for name in names if name]
+    frame = read_columns(path, separator, ".", used, used).head(1000)
+    values = [str(value) for name in used for value in frame[name].dropna()]
+    with_comma = any(DECIMAL_COMMA.fullmatch(value) for value in values)
+    with_point = any(re.fullmatch(r"-?\d+\.\d+", value) for value in values)
+    return "," if with_comma and not with_point else "."
+
+
+def _roles(frame: "pd.DataFrame", label: str, options: DataOptions) -> Roles:
+    """Return the columns that are no features: those of the user, else those that look like it."""
+    reasons = {}
+    split, group = options.split, options.group
+    ignored = list(options.ignore)
+    open_columns = [
+        name
+        for name in map(str, frame.columns)
+        if name not in (label, split, group, *ignored, *options.categories)
+    ]
+    for name in open_columns:
+        column = frame[name]
+        if split is None and _is_split(name, column):
+            split = name
+            reasons["split"] = "its values name splits"
+        elif group is None and _is_group(name, column):
+            group = name
+            reasons["group"] = (
+                f"{column.nunique()} values in {len(column)} rows: rows that share one stay in one "
+                "split; --ignore for the column left out instead"
+            )
+        elif why := _useless(name, column):
+            ignored.append(name)
+            reasons["ignore"] = "; ".join([*filter(None, [reasons.get("ignore")]), why])
+    for key, given in (("split", options.split), ("group", options.group)):
+        if given is not None:
+            reasons[key] = "as asked for"
+    if options.ignore:
+        asked = f"{named(options.ignore)}: as asked for"
+        reasons["ignore"] = "; ".join([asked, *filter(None, [reasons.get("ignore")])])
+    return Roles(split, group, tuple(ignored), reasons)
+
+
+def _is_split(name: str, column: "pd.Series[Any]") -> bool:
+    if name.lower() not in SPLIT_NAMES or not is_text(column):
+        return False
+    values = set(texts(column).dropna().str.lower())
+    parts = {SPLITS.get(value) for value in values}
+    return None not in parts and "pool" in parts and len(parts) > 1 and not column.isna().any()
+
+
+def _is_group(name: str, column: "pd.Series[Any]") -> bool:
+    """Return whether a column names what several rows belong to."""
+    if not (IDENTIFIER.search(name) or OWNER.search(name.lower())) or column.isna().any():
+        return False
+    different = column.nunique()
+    is_whole = is_text(column) or bool((column.astype(float) % 1 == 0).all())
+    return is_whole and different >= FEWEST_GROUPS and len(column) >= REPEATED * different
+
+
+def _useless(name: str, column: "pd.Series[Any]") -> str:
+    """Return why a column cannot help on new rows, "" if it can."""
+    if is_text(column):
+        column = texts(column)
+        if is_free_text(column) and not numbers_in(column).mean() > 0.5:
+            return f"{named([name])}: free text, {column.nunique()} values in {len(column)} rows"
+        return ""
+    is_name = IDENTIFIER.search(name) or NUMBERING.search(name.lower())
+    is_number = column.nunique() == len(column) and is_name
+    is_counter = len(column) > 2 and bool((column.diff().iloc[1:] == 1).all())
+    if is_number or is_counter:
+        return f"{named([name])}: another number in every row, so it names the row"
+    return ""
+
+
+def _missing(frame: "pd.DataFrame", source: dict[str, Any]) -> dict[str, int]:
+    """Return the number of missing values of every feature's column that has any."""
+    others = {source["label"], source.get("split"), source.get("group"), *source.get("ignore", ())}
+    counts = {}
+    for name in map(str, frame.columns):
+        if name not in others:
+            column = texts(frame[name]) if is_text(frame[name]) else frame[name]
+            counts[name] = int(column.isna().sum())
+    return {name: count for name, count in counts.items() if count}
+
+
+def _facts(
+    frame: "pd.DataFrame", roles: Roles, features: Sequence[str], missing: dict[str, int]
+) -> list[str]:
+    columns = {feature.split("=")[0] for feature in features}
+    facts = [f"features: {len(features)} of {len(columns)} columns"]
+    if missing:
+        share = 100 * sum(missing.values()) / (len(frame) * len(columns))
+        facts.append(f"missing values: {sum(missing.values()):,} ({share:.2g} %)")
+    if roles.group is not None:
+        facts.append(f"groups: {frame[roles.group].nunique():,} of column {named([roles.group])}")
+    if roles.split is not None:
+        facts.append(f"splits: column {named([roles.split])}")
+    if roles.ignored:
+        facts.append(f"left out: {named(roles.ignored)}")
+    return facts

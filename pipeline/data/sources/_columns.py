@@ -1,0 +1,176 @@
+"""Turn the columns of a table into features: numbers as they are, categories one-hot.
+
+Nothing is fitted here but the list of categories, which has those of all rows. One that occurs in
+no training row of a run is left out there (`data/missing.py`), so that it acts as an unknown one.
+"""
+
+import unicodedata
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from pipeline.data.paths import printable
+from pipeline.data.sources._table_file import named
+from pipeline.runtime.errors import Refusal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FREE_TEXT = 0.5  # share of different values in a column of text above which these are no categories
+FEWEST_TEXTS = 20  # different values below which they always are
+MOSTLY_NUMBERS = 0.5  # share of numbers in a column above which other values look like mistakes
+MOST_FEATURES = 10_000
+COPIES = 4  # of all features in memory, while they are put together and split
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Features of all rows.
+
+    Attributes:
+        rows: (N, features, 1, 1), NaN where a value is missing.
+        names: Of the features: of the column, with `=` and the category if it is one of several.
+        missing: The number of missing values of each column that has any.
+    """
+
+    rows: NDArray[np.float32]
+    names: tuple[str, ...]
+    missing: dict[str, int]
+
+
+def is_text(column: "pd.Series[Any]") -> bool:
+    """Return whether a column has values that are no numbers."""
+    return column.dtype.kind not in "biuf"
+
+
+def texts(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return a column of text in one Unicode form, without spaces around it; NaN where missing."""
+    composed = column.map(
+        lambda value: unicodedata.normalize("NFC", str(value)).strip(), na_action="ignore"
+    )
+    return composed.where(composed != "")
+
+
+def is_free_text(column: "pd.Series[Any]") -> bool:
+    """Return whether a column of text has too many different values for categories."""
+    different, present = int(column.nunique()), int(column.notna().sum())
+    return different > FEWEST_TEXTS and different > FREE_TEXT * present
+
+
+def numbers_in(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return whether each value that is there is a number."""
+    import pandas as pd
+
+    return pd.to_numeric(column.dropna(), errors="coerce").notna()
+
+
+def encoded(path: Path, frame: "pd.DataFrame", categories: Collection[str]) -> Columns:
+    """Return the columns of a frame as features.
+
+    Args:
+        path: The file, for error messages.
+        frame: Numbers, truth values and text.
+        categories: Columns of numbers that stand for categories.
+
+    Raises:
+        Refusal: A column has free text or infinite values, or the features do not fit into memory.
+    """
+    parts: dict[str, list[str]] = {}
+    errors = []
+    columns = {}
+    for name in map(str, frame.columns):
+        column = frame[name]
+        if is_text(column) or name in categories:
+            column = texts(column)
+            errors += _text_errors(path, name, column)
+            parts[name] = sorted(map(str, column.dropna().unique()))
+        else:
+            column = column.astype(np.float64)
+            errors += _number_errors(path, name, column)
+        columns[name] = column
+    if errors:
+        raise Refusal(*errors)
+    if not columns:
+        raise Refusal(f"{printable(str(path))}: no column besides the label; expected >= 1 feature")
+    names = [
+        feature
+        for name in columns
+        for feature in ([f"{name}={value}" for value in parts[name]] if name in parts else [name])
+    ]
+    _require_memory(path, len(frame), len(names), parts)
+    rows = np.empty((len(frame), len(names)), np.float32)
+    place = 0
+    for name, column in columns.items():
+        width = len(parts.get(name, [""]))
+        rows[:, place : place + width] = _features(column, parts.get(name))
+        place += width
+    missing = {name: int(column.isna().sum()) for name, column in columns.items()}
+    counted = {name: count for name, count in missing.items() if count}
+    return Columns(rows[:, :, None, None], tuple(names), counted)
+
+
+def _features(column: "pd.Series[Any]", values: Sequence[str] | None) -> NDArray[np.float32]:
+    """Return (N, features) of one column: a number, or one for each category."""
+    import pandas as pd
+
+    if values is None:
+        numbers: NDArray[np.float32] = column.to_numpy(np.float32)
+        return numbers[:, None]
+    codes: NDArray[np.int64] = np.asarray(pd.Categorical(column, categories=values).codes, np.int64)
+    features: NDArray[np.float32] = np.equal.outer(codes, np.arange(len(values))).astype(np.float32)
+    features[codes < 0] = np.nan
+    return features
+
+
+def _text_errors(path: Path, name: str, column: "pd.Series[Any]") -> list[str]:
+    where = f"{printable(str(path))}: column {named([name])}"
+    if not is_free_text(column):
+        return []
+    is_number = numbers_in(column)
+    others = column.dropna()[~is_number]
+    if is_number.mean() > MOSTLY_NUMBERS:
+        return [
+            f"{where}: {len(others)} of {len(is_number)} values are no numbers "
+            f"({named([repr(value) for value in others.unique()[:3]])}); "
+            f"expected numbers, or an empty cell where one is missing"
+        ]
+    return [
+        f"{where}: free text, {column.nunique()} different values in {len(column)} rows; "
+        f"expected categories or numbers, or source.ignore: [{named([name])}]"
+    ]
+
+
+def _number_errors(path: Path, name: str, column: "pd.Series[Any]") -> list[str]:
+    values = column.to_numpy()
+    infinite = int(np.isinf(values).sum())
+    largest = float(np.finfo(np.float32).max)
+    beyond = int((np.abs(values[np.isfinite(values)]) > largest).sum())
+    if not infinite and not beyond:
+        return []
+    what = f"{infinite} infinite values" if infinite else f"{beyond} values beyond 3e38"
+    return [
+        f"{printable(str(path))}: column {named([name])}: {what}; "
+        "expected numbers, or an empty cell where one is missing"
+    ]
+
+
+def _require_memory(path: Path, rows: int, features: int, parts: dict[str, list[str]]) -> None:
+    """Check that the features are not too many.
+
+    Raises:
+        Refusal: They are.
+    """
+    size = rows * features * np.dtype(np.float32).itemsize * COPIES
+    if features <= MOST_FEATURES and size <= psutil.virtual_memory().available:
+        return
+    widest = max(parts, key=lambda name: len(parts[name]), default=None)
+    most = f", {len(parts[widest])} of them for column {named([widest])}" if widest else ""
+    raise Refusal(
+        f"{printable(str(path))}: {features} features of {rows} rows{most}; expected "
+        f"<= {MOST_FEATURES}, in {size >> 20} MB of free memory, or columns in source.ignore"
+    )
