@@ -760,7 +760,15 @@ def test_compare_takes_costs_from_records_and_image_errors_from_the_images(folde
 
 
 def test_compare_checks_the_searches_of_the_choice_and_the_baseline(folder):
-    number = {"trials": 5, "seeds": 3, "widened": 1, "gain": 0.1, "gain_low": 0.0, "gain_high": 0.2}
+    number = {
+        "trials": 5,
+        "first_trials": 5,
+        "seeds": 3,
+        "widened": 1,
+        "gain": 0.1,
+        "gain_low": 0.0,
+        "gain_high": 0.2,
+    }
     named = {"study": "one", "arm": "noisy", "place": "dropout.rate=0.5", "chosen": True}
     search = {**named, **number, "ordered": True, "edge": True, "at_bound": False}
     write_sealed(folder / "choice.json", {"choice": {}, "tried": [], "searches": [search]})

@@ -151,7 +151,7 @@ def cost_figure(data: ReportData) -> str:
     ]
     words = (
         "Best mean accuracy for its cost, of everything measured here (cost of training, of a "
-        f"test image; x baseline): {'; '.join(names)}. Ensembles have fewer seeds than arms. "
+        f"test example; x baseline): {'; '.join(names)}. Ensembles have fewer seeds than arms. "
         "[Numbers](pages/cost.md)."
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
