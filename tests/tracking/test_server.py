@@ -285,6 +285,7 @@ def core_of(pid: int) -> int:
     return next(child.pid for child in children if "wandb-core" in " ".join(child.cmdline()))
 
 
+@pytest.mark.torture
 def test_a_full_disk_costs_one_line_and_nothing_half_written_counts(place, mounting):
     (place / "small").mkdir()
     copied = f'"$0" "$@"; code=$?; cp -r {place}/small/wandb {place}/wandb; exit $code'
