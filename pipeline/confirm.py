@@ -21,8 +21,9 @@ def main(protocol: str) -> None:
     folder = Path("artifacts") / protocol
     chosen = read_sealed(folder / "choice.json")
     experiment = read_experiment(protocol, tuned=chosen["tuned"])
-    digest = read_summary(folder / "data")["digest"]
-    plan, identities = confirmation(experiment, digest, chosen["choice"])
+    data = read_summary(folder / "data")
+    choice, apart = chosen["choice"], data.get("pretraining", {})
+    plan, identities = confirmation(experiment, data["digest"], choice, apart)
     settings = read_parameters()
     live = loggers(settings.tracking, plan, identities)
     complete(plan, identities, TRAINING, open_store(), folder, settings.execution, live)

@@ -1,17 +1,26 @@
 """Stage 1: prepare the dataset as arrays, split into a development pool and a closed test set."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config.left_out import left_out_note
+from pipeline.config.run import Data
 from pipeline.config.validation import errors_in
 from pipeline.data import sources as data
+from pipeline.data.arrays import Arrays
 from pipeline.data.checks import collect_notes, compare_splits, require_examples, require_sizes
 from pipeline.data.description import prepared_with
 from pipeline.data.prepared import require_intact, write_prepared
 from pipeline.data.splits import development_and_test
 from pipeline.execution.stage import stage
-from pipeline.planning.protocols import read_protocol
+from pipeline.planning.parts import (
+    part_of_pretraining,
+    part_of_protocol,
+    split_settings,
+    test_of_protocol,
+)
+from pipeline.planning.protocols import Protocol, read_protocol
 from pipeline.runtime.errors import Refusal
 
 
@@ -24,7 +33,9 @@ def main(protocol: str) -> None:
         info = data.describe(dataset, source)
     except Refusal as refusal:
         summary = prepared_with(dataset, source, folder)
-        if not summary or summary.get("test_fraction") != settings.data.test_fraction:
+        if not summary or any(
+            summary.get(key) != value for key, value in split_settings(settings).items()
+        ):
             raise
         require_intact(folder)
         print(f"note: {'; '.join(refusal.lines)}: kept what was prepared with the same settings")
@@ -33,18 +44,59 @@ def main(protocol: str) -> None:
         splits = data.read(dataset, source)
     with errors_in(files):
         require_examples(splits)
-        development, test = development_and_test(splits, settings.data.test_fraction)
+        every, test = development_and_test(splits, settings.data.test_fraction)
+    development = part_of_protocol(settings, every, splits.class_names, files)
+    test = test_of_protocol(settings, test, splits.class_names)
+    pools = _pretraining_pools(settings, every, splits.class_names, files)
+    with errors_in(files):
         require_sizes(development, settings.data)
     differences = compare_splits(development, test, splits.feature_names)
     notes = [*warnings, *differences]
-    given = {"source": data.format_settings(source), "test_fraction": settings.data.test_fraction}
-    keep_labels, names = info.flips_keep_labels, splits.class_names
-    write_prepared(folder, dataset, development, test, keep_labels, notes, given, names)
+    given = {"source": data.format_settings(source), **split_settings(settings)}
+    write_prepared(
+        folder,
+        dataset,
+        development,
+        test,
+        info.flips_keep_labels,
+        notes,
+        given,
+        _names(splits.class_names, settings.data.classes),
+        pools,
+        info.classes,
+    )
     counts = f"{len(development.labels)} development and {len(test.labels)} test {test.noun}"
     print(f"{dataset}: {counts}")
+    for name, pool in pools.items():
+        print(f"pretraining {name}: {len(pool.labels)} {pool.noun}")
     left_out = left_out_note(settings.data.train_size, settings.training.batch_size)
     for note in filter(None, [*differences, left_out]):
         print(f"note: {note}")
+
+
+def _names(names: Sequence[str], classes: Sequence[int | str] | None) -> Sequence[str]:
+    """Return the names of the classes that are kept."""
+    if classes is None or not names:
+        return names if classes is None else [str(item) for item in classes]
+    return [names[item] if isinstance(item, int) else item for item in classes]
+
+
+def _pretraining_pools(
+    protocol: Protocol, every: Arrays, names: Sequence[str], files: str
+) -> dict[str, Arrays]:
+    """Return the examples of each pretraining, of the dataset of the protocol or of another."""
+    pools = {}
+    for name, given in protocol.pretraining.items():
+        own, source = Data(**given["data"]), given["source"]
+        examples, classes = every, names
+        if (own.dataset, source) != (protocol.data.dataset, protocol.source):
+            splits = data.read(own.dataset, source)
+            examples, _ = development_and_test(splits, own.test_fraction)
+            classes = splits.class_names
+        with errors_in(f"{files}: pretraining.{name}"):
+            pools[name] = part_of_pretraining(protocol, name, examples, classes, files)
+            require_sizes(pools[name], own)
+    return pools
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ def main(protocol: str) -> None:
     """Write artifacts/<protocol>/exploration, round by round."""
     folder = Path("artifacts") / protocol
     require_arm_sizes(read_experiment(protocol), read_development(folder / "data"))
-    digest = read_summary(folder / "data")["digest"]
+    summary = read_summary(folder / "data")
+    digest, apart = summary["digest"], summary.get("pretraining", {})
     settings, store = read_parameters(), open_store()
 
     def read(tuned: Mapping[str, Any]) -> Experiment:
@@ -31,14 +32,14 @@ def main(protocol: str) -> None:
 
     trained = None
     attempted: set[str] = set()  # what failed before is tried again; until then it has not ended
-    planned = explore(read, digest, {})
+    planned = explore(read, digest, {}, apart=apart)
     while planned.plan != trained:
         scores = {
             name: score
             for name, score in validation_scores(store, planned.plan).items()
             if score.state != "failed" or name in attempted
         }
-        latest = explore(read, digest, scores)
+        latest = explore(read, digest, scores, apart=apart)
         if latest.plan == planned.plan:  # its runs are to be trained, or it is the last round
             live = loggers(settings.tracking, planned.plan, planned.identities)
             complete(
@@ -46,7 +47,7 @@ def main(protocol: str) -> None:
             )
             trained = planned.plan
             attempted.update(trained.fingerprints())
-            latest = explore(read, digest, validation_scores(store, trained))
+            latest = explore(read, digest, validation_scores(store, trained), apart=apart)
         planned = latest
 
 

@@ -13,7 +13,7 @@ from pipeline.config.yaml_files import read_yaml
 from pipeline.runtime.errors import Refusal
 
 PARAMETERS = Path("params.yaml")
-SECTIONS = ("source", "data", "model", "training", "seeds")  # replaced value by value
+SECTIONS = ("source", "data", "model", "training", "start", "seeds")  # replaced value by value
 WHOLE = ("tune", "margin", "optimal_error")  # replaced as they are
 
 
@@ -75,6 +75,7 @@ class Parameters(Settings):
     data: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    start: dict[str, Any] = Field(default_factory=dict)
     seeds: dict[str, Any] = Field(default_factory=dict)
     tune: dict[str, Any] | None = None
     margin: float | None = None

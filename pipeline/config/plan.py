@@ -104,6 +104,23 @@ class PlannedStudy(Settings):
     published: tuple[Published, ...] = ()
 
 
+class PlannedStart(Settings):
+    """A run that others start from: a pretraining, or the first phase of a training of two.
+
+    Attributes:
+        name: The name of the pretraining, or what else it is.
+        data: The pretraining on whose examples it is trained; "" for those of the protocol.
+        seed: The seed of its init stream.
+        start: The fingerprint of the run that it starts from itself.
+    """
+
+    name: str
+    data: str
+    seed: int
+    fingerprint: str
+    start: str | None = None
+
+
 class PlannedRun(Settings):
     """One row of a plan: this arm with this setting and seed is that run. A run may have many.
 
@@ -114,6 +131,7 @@ class PlannedRun(Settings):
         stream: The stream that has another seed than `seed` (variance), unless `draw` is 0.
         draw: Number of the draw of that stream (variance).
         round: The round of exploration that planned it, from 1.
+        start: The fingerprint of the run that it starts from.
     """
 
     study: str
@@ -125,6 +143,7 @@ class PlannedRun(Settings):
     stream: str | None = None
     draw: int | None = None
     round: int | None = None
+    start: str | None = None
 
 
 class Plan(Settings):
@@ -134,6 +153,7 @@ class Plan(Settings):
         settings: The resolved protocol (data, model, training), with `tuned` values.
         tuned: Protocol values chosen for the baseline, by dotted key.
         overridden: The dotted keys whose values `params.yaml` gives in place of the protocol.
+        starts: The runs that `runs` start from, each after the one that it starts from itself.
     """
 
     protocol: str
@@ -146,6 +166,7 @@ class Plan(Settings):
     data_digest: str
     studies: tuple[PlannedStudy, ...]
     runs: tuple[PlannedRun, ...]
+    starts: tuple[PlannedStart, ...] = ()
 
     def studies_of(self, kind: Kind) -> tuple[PlannedStudy, ...]:
         """Return the studies of one kind."""
@@ -159,6 +180,24 @@ class Plan(Settings):
     def fingerprints(self) -> tuple[str, ...]:
         """Return every run once, in the order of the plan."""
         return tuple(dict.fromkeys(run.fingerprint for run in self.runs))
+
+    def trained(self) -> tuple[str, ...]:
+        """Return every run that is trained once: those that others start from, then `runs`."""
+        starts = (start.fingerprint for start in self.starts)
+        return tuple(dict.fromkeys([*starts, *self.fingerprints()]))
+
+    def waves(self) -> list[tuple[str, ...]]:
+        """Return what is trained in one go: each run is after the one that it starts from."""
+        depths: dict[str, int] = {}
+        before = [(row.fingerprint, row.start) for row in self.starts]
+        for name, start in [*before, *((run.fingerprint, run.start) for run in self.runs)]:
+            depths.setdefault(name, depths[start] + 1 if start else 0)
+        last = 1 + max((depths[start.fingerprint] for start in self.starts), default=-1)
+        named = {run.fingerprint for run in self.runs}
+        for name in named - {start.fingerprint for start in self.starts}:
+            depths[name] = last
+        numbers = range(max(depths.values(), default=-1) + 1)
+        return [tuple(name for name, depth in depths.items() if depth == one) for one in numbers]
 
     def first_seeds(self) -> list[int]:
         """Return the seeds of the first round: every setting has them, and a few have more."""

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.settings import Settings, Word
 from pipeline.config.streams import Streams
@@ -16,6 +16,9 @@ class Data(Settings):
 
     Attributes:
         dataset: The name of a source of `pipeline/data/sources`.
+        classes: The classes that are kept, by number or name, in the order of the labels; null:
+            all of the dataset.
+        per_class: The number of training examples of each of `classes`, in place of `train_size`.
         train_size: The number of training examples of a run.
         validation_size: null: all examples that training leaves; a validation set of the dataset's
             own is kept whole.
@@ -24,10 +27,36 @@ class Data(Settings):
     """
 
     dataset: Word
+    classes: tuple[int | str, ...] | None = Field(None, min_length=2)
+    per_class: int | None = Field(None, ge=1)
     train_size: int = Field(ge=2)
     validation_size: int | None = Field(None, ge=2)
     label_noise: float = Field(0.0, ge=0, le=1)
     test_fraction: float = Field(0.4, gt=0, lt=1)
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _lists_are_taken(cls, given: Any) -> Any:
+        return tuple(given) if isinstance(given, list) else given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _per_class_gives_the_size(cls, given: Any) -> Any:
+        """Set the number of training examples that `per_class` stands for."""
+        if not isinstance(given, dict) or given.get("per_class") is None:
+            return given
+        number, classes = given["per_class"], given.get("classes")
+        if isinstance(number, int) and isinstance(classes, list | tuple):
+            return {**given, "train_size": number * len(classes)}
+        return given
+
+    @model_validator(mode="after")
+    def _classes_are_counted_once(self) -> Self:
+        if self.classes and len(set(self.classes)) < len(self.classes):
+            raise ValueError("each of classes once")
+        if self.per_class and not self.classes:
+            raise ValueError("classes beside per_class, as in [0, 1, 2]")
+        return self
 
 
 class Training(Settings):
@@ -64,11 +93,21 @@ class Training(Settings):
 
 
 class RunConfig(Settings):
-    """Everything that decides one training: protocol values, regularizers and streams."""
+    """Everything that decides one training.
+
+    Attributes:
+        data: The dataset and its split.
+        model: The network.
+        training: How it is trained.
+        start: What is done with the weights it starts from, as `RunStart`; empty for random ones.
+        regularizers: The regularizers, in order.
+        streams: The seeds.
+    """
 
     data: dict[str, Any]
     model: dict[str, Any]
     training: dict[str, Any]
+    start: dict[str, Any] = Field(default_factory=dict)
     regularizers: tuple[dict[str, Any], ...]
     streams: Streams
 

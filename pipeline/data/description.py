@@ -1,36 +1,50 @@
 """Describe the images of a protocol, also when their source is no longer there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.data import sources
 from pipeline.data.arrays import DatasetInfo
+from pipeline.data.pools import class_numbers
 from pipeline.data.prepared import read_summary
 from pipeline.runtime.errors import Refusal
 
 LOCK = Path("dvc.lock")
 
 
-def describe(dataset: str, source: Mapping[str, Any], prepared: Path) -> DatasetInfo:
+def describe(
+    dataset: str,
+    source: Mapping[str, Any],
+    prepared: Path,
+    classes: Sequence[int | str] | None = None,
+) -> DatasetInfo:
     """Return what the dataset is: as its source says, else as prepared with the same settings.
 
     Args:
         dataset: The name of the dataset.
         source: The complete settings of its source.
         prepared: The folder of the prepared arrays.
+        classes: The classes that are kept; None for all.
 
     Raises:
-        Refusal: The source cannot be read, and what is prepared was read with other settings.
+        Refusal: A class does not exist; or the source cannot be read, and what is prepared was
+            read with other settings.
     """
     try:
-        return sources.describe(dataset, source)
+        info = sources.describe(dataset, source)
     except Refusal as refusal:
         summary = prepared_with(dataset, source, prepared)
         if not summary:
             raise Refusal(*refusal.lines[:-1], refusal.lines[-1] + _way_back(prepared)) from None
         shape = tuple(summary["shape"])
-        return DatasetInfo(shape, summary["classes"], summary["flips_keep_labels"])
+        info = DatasetInfo(shape, summary["of_dataset"], summary["flips_keep_labels"])
+    if classes is None:
+        return info
+    numbers = [item for item in classes if isinstance(item, int)]  # names are read by `prepare`
+    class_numbers(numbers, (), info.classes, "data.classes")
+    return replace(info, classes=len(classes))
 
 
 def _way_back(prepared: Path) -> str:

@@ -14,6 +14,7 @@ from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import new_folder, read_sealed, write_sealed
 
 SUMMARY = "data.json"
+PRETRAINING = "pretraining"  # the folder of their examples
 GROUPS = "development_groups.npy"  # where no split may divide groups
 
 
@@ -26,11 +27,15 @@ def write_prepared(
     notes: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     class_names: Sequence[str] = (),
+    pretraining: Mapping[str, Arrays] | None = None,
+    of_dataset: int | None = None,
 ) -> dict[str, Any]:
     """Write the folder atomically and return its summary, with the digest of all arrays.
 
     `notes` are the results of the checks of the data, one line each; `settings` are those
     with which the source was read and split; `class_names` are empty where classes are numbers.
+    `pretraining` are the examples that networks are pretrained on, by name; `of_dataset` is the
+    number of classes of the dataset, if some are left out.
     """
     files: dict[str, NDArray[Any]] = {
         "development_images.npy": development.images,
@@ -48,6 +53,7 @@ def write_prepared(
             "dataset": dataset,
             **(settings or {}),
             "classes": development.classes,
+            "of_dataset": of_dataset or development.classes,
             "class_names": list(class_names),
             "shape": list(development.shape),
             "flips_keep_labels": flips_keep_labels,
@@ -57,9 +63,42 @@ def write_prepared(
             "digest": digest,
             "files": sums,
             "notes": list(notes),
+            "pretraining": {
+                name: _write_pool(staging / PRETRAINING / name, pool)
+                for name, pool in (pretraining or {}).items()
+            },
         }
         write_sealed(staging / SUMMARY, summary)
     return summary
+
+
+def _write_pool(folder: Path, pool: Arrays) -> str:
+    """Write examples to pretrain on, and return their digest."""
+    folder.mkdir(parents=True)
+    files: dict[str, NDArray[Any]] = {
+        "development_images.npy": pool.images,
+        "development_labels.npy": pool.labels,
+    }
+    if pool.groups is not None:
+        files[GROUPS] = pool.groups
+    sums = {name: _write(folder / name, array) for name, array in files.items()}
+    given = {"validation": str(pool.validation)} if pool.validation else {}
+    digest = hashlib.sha256(json.dumps(sums | given, sort_keys=True).encode()).hexdigest()
+    summary = {
+        "classes": pool.classes,
+        "shape": list(pool.shape),
+        "development": len(pool.labels),
+        "validation": pool.validation,
+        "digest": digest,
+        "files": sums,
+    }
+    write_sealed(folder / SUMMARY, summary)
+    return digest
+
+
+def pretraining_folder(folder: Path, name: str) -> Path:
+    """Return the folder of the examples of a pretraining in that of a protocol's data."""
+    return folder / PRETRAINING / name
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

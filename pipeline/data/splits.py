@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from pipeline.config.run import Data
 from pipeline.config.streams import derive
+from pipeline.config.validation import invalid
 from pipeline.data.arrays import Arrays, Splits
 from pipeline.data.groups import group_parts
 from pipeline.data.missing import Filling
@@ -54,12 +55,14 @@ def train_validation(
     given: int = 0,
     size: int | None = None,
     groups: Indices | None = None,
+    per_class: int | None = None,
 ) -> tuple[Indices, Indices]:
     """Return stratified indices (train, validation) into the development pool, each ascending.
 
     Validation is the remainder, or `size` examples of it. Where the dataset has its own validation
     set, its last `given` examples are the validation set of every seed. With `groups`, training has
     `train_size` examples of as many groups as have these, and validation examples of others.
+    With `per_class`, training has this number of each class, the first ones of a larger number.
     `seed` is that of the split stream.
 
     Raises:
@@ -70,10 +73,17 @@ def train_validation(
     if given:
         first = len(labels) - given
         validation = np.arange(first, len(labels))
+        if per_class is not None:
+            return balanced(labels[:first], per_class, stream, 0)[0], validation
         return _part(labels[:first], train_size, stream, key), validation
-    if groups is None:
+    if per_class is not None and groups is None:
+        train, rest = balanced(labels, per_class, stream, 1)
+    elif groups is None:
         train, rest = _stratified(labels, train_size, stream, key, (1, 1))
     else:
+        if per_class is not None:
+            expected = "null with groups, which are drawn whole; give data.train_size"
+            raise Refusal(invalid("data.per_class", per_class, expected))
         train, rest = group_parts(labels, groups, train_size, stream, key, (1, 1), fills=True)
         train = train[_part(labels[train], train_size, stream, key)]
     if size is not None:
@@ -103,7 +113,13 @@ def draw(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, Arrays]:
     Missing values are not yet filled in.
     """
     train, validation = train_validation(
-        pool.labels, data.train_size, seed, pool.validation, data.validation_size, pool.groups
+        pool.labels,
+        data.train_size,
+        seed,
+        pool.validation,
+        data.validation_size,
+        pool.groups,
+        data.per_class,
     )
     chosen = pool.take_channels_last(train)
     labels = redraw_labels(chosen.labels, data.label_noise, pool.classes, seed)
@@ -115,6 +131,33 @@ def train_and_validation(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, A
     train, validation = draw(pool, data, seed)
     filling = Filling.of(train.images)
     return filling.apply(train), filling.apply(validation)
+
+
+def balanced(
+    labels: NDArray[np.int64], per_class: int, seed: int, left: int
+) -> tuple[Indices, Indices]:
+    """Return ascending indices of `per_class` examples of each class, and of all others.
+
+    A smaller number gives a part of what a larger one gives.
+
+    Args:
+        labels: (N,), of every class at least `per_class` + `left`.
+        per_class: The number of examples of each class.
+        seed: The seed of the draw.
+        left: The least number of others of each class.
+
+    Raises:
+        Refusal: A class has too few examples.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() < per_class + left:
+        expected = f"an integer <= {counts.min() - left} (class {classes[counts.argmin()]})"
+        raise Refusal(invalid("data.per_class", per_class, expected))
+    chosen = np.zeros(len(labels), bool)
+    for label in classes:
+        generator = np.random.default_rng(derive(seed, "class", int(label)))
+        chosen[generator.permutation(np.flatnonzero(labels == label))[:per_class]] = True
+    return np.flatnonzero(chosen), np.flatnonzero(~chosen)
 
 
 def _part(labels: NDArray[np.int64], size: int, seed: int, key: str) -> Indices:

@@ -30,4 +30,7 @@ def group_by_reason(reasons: Mapping[str, str], labels: Mapping[str, str]) -> di
 
 def run_labels(plan: Plan) -> dict[str, str]:
     """Return the label of every run, by fingerprint: the first of its rows in the plan."""
-    return {run.fingerprint: format_run(run) for run in reversed(plan.runs)}
+    starts = {
+        start.fingerprint: f"{start.name}, seed {start.seed}" for start in reversed(plan.starts)
+    }
+    return starts | {run.fingerprint: format_run(run) for run in reversed(plan.runs)}

@@ -66,13 +66,15 @@ def forecast_of(protocol: str, read: Read, scores: Callable[[Store, Plan], Score
     folder = ARTIFACTS / protocol
     store = open_store()
     digest = ""
+    apart: Mapping[str, str] = {}
     with contextlib.suppress(Refusal):
-        digest = read_summary(folder / "data")["digest"]
-    explored = explore(read, digest, {}, ahead=True)
+        summary = read_summary(folder / "data")
+        digest, apart = summary["digest"], summary.get("pretraining", {})
+    explored = explore(read, digest, {}, ahead=True, apart=apart)
     known: Plan | None = None
     while known != explored.plan:
         known = explored.plan
-        explored = explore(read, digest, scores(store, known), ahead=True)
+        explored = explore(read, digest, scores(store, known), ahead=True, apart=apart)
     experiment = read(explored.plan.tuned or _other_values(read({})))
     assumed = {
         study.name: {arm.name: most_compared(arm) for arm in study.arms}
@@ -83,9 +85,9 @@ def forecast_of(protocol: str, read: Read, scores: Callable[[Store, Plan], Score
         chosen = read_sealed(folder / "choice.json")
         choice = chosen["choice"] if chosen["tuned"] == explored.plan.tuned else assumed
     try:
-        confirmed, _ = confirmation(experiment, digest, choice)
+        confirmed, _ = confirmation(experiment, digest, choice, apart)
     except Refusal:  # the choice is that of other settings
-        confirmed, _ = confirmation(experiment, digest, assumed)
+        confirmed, _ = confirmation(experiment, digest, assumed, apart)
     return Forecast(explored.plan, confirmed, explored.most_added)
 
 

@@ -50,7 +50,13 @@ def measure_speed(
             folder / "data", "noise", pool, pool.take(np.arange(classes)), True
         )
         values = protocol.settings()
-        values["data"] |= {"train_size": train, "validation_size": least, "label_noise": 0.0}
+        values["data"] |= {
+            "classes": None,
+            "per_class": None,
+            "train_size": train,
+            "validation_size": least,
+            "label_noise": 0.0,
+        }
         jobs: list[dict[str, Any]] = []
         for number in range(_workers(settings)):
             config = RunConfig(**values, regularizers=(), streams=Streams.of(number))

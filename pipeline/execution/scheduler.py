@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.config.parameters import Execution
 from pipeline.config.plan import Plan, last_plan
+from pipeline.data.prepared import pretraining_folder
 from pipeline.execution import processes, ray
 from pipeline.execution.failures import format_failures, run_labels
 from pipeline.execution.jobs import Entry, Job, Outcome, Perform, load
@@ -44,29 +45,32 @@ def complete(
     """
     store.sweep()
     write_current_plan(store, plan)
-    needed = [name for name in plan.fingerprints() if not store.finished(name)]
-    shared = {
-        "data": str((folder / "data").absolute()),
-        "store": str(store.root),
-        "hardware": settings.hardware(),
-    }
-    jobs = [
-        {"id": name, "identity": identities[name], "logger": loggers.get(name), **shared}
-        for name in needed
-    ]
+    needed = [name for name in plan.trained() if not store.finished(name)]
+    labels = run_labels(plan)
     explored = last_plan(folder / "exploration")  # confirmation trains the same arms
-    past = [*plan.fingerprints(), *(explored.fingerprints() if explored else ())]
-    jobs = longest_first(jobs, timed(store, past))
+    past = [*plan.trained(), *(explored.fingerprints() if explored else ())]
+    rates = timed(store, past)
     folders = [store.root, folder.absolute()]
-    failed = finish(jobs, entry, settings, _title(plan, len(needed)), folders)
-    if jobs and loggers and (trouble := store.muted()):
+    failed: dict[str, Outcome] = {}
+    waves = plan.waves() or [()]
+    for number, names in enumerate(waves, start=1):
+        waiting = [name for name in names if name in needed]
+        blocked = _blocked(plan, waiting, store, labels)
+        failed |= {name: {"state": "failed", "reason": reason} for name, reason in blocked.items()}
+        jobs = [
+            _job(plan, name, identities[name], loggers.get(name), store, folder, settings)
+            for name in waiting
+            if name not in blocked
+        ]
+        title = _title(plan, len(names) - len(waiting), is_last=number == len(waves))
+        failed |= finish(longest_first(jobs, rates), entry, settings, title, folders)
+    if needed and loggers and (trouble := store.muted()):
         print(
             f"W&B: {trouble}; no live curves for some minutes, the mirror sends them later",
             file=sys.stderr,
         )
     for fingerprint, outcome in failed.items():
         store.write_failure(fingerprint, outcome["reason"], outcome.get("traceback", ""))
-    labels = run_labels(plan)
     damaged = store.assemble(plan, folder / plan.phase)
     if damaged:
         raise Incomplete(
@@ -80,6 +84,46 @@ def complete(
     if (failed or unchanged) and not (settings.keep_going or os.environ.get(KEEP_GOING)):
         total = len({*needed, *unchanged})
         raise Incomplete(format_failures({**failed, **unchanged}, total, labels))
+
+
+def _blocked(
+    plan: Plan, names: Sequence[str], store: Store, labels: Mapping[str, str]
+) -> dict[str, str]:
+    """Return why runs cannot be trained: the run that each starts from did not end well."""
+    starts = {row.fingerprint: row.start for row in plan.starts}
+    starts |= {run.fingerprint: run.start for run in plan.runs}
+    reasons = {}
+    for name in names:
+        start = starts.get(name)
+        state = store.state(start) if start else "done"
+        if start and state != "done":
+            why = (store.record(start) or {}).get("reason") or state
+            reasons[name] = f"it starts from {labels[start]}, which {state}: {why}"
+    return reasons
+
+
+def _job(
+    plan: Plan,
+    name: str,
+    identity: Mapping[str, Any],
+    logger: Any,
+    store: Store,
+    folder: Path,
+    settings: Execution,
+) -> dict[str, Any]:
+    """Return the job of one run, as plain values."""
+    apart = {start.fingerprint: start.data for start in plan.starts}
+    data = folder / "data"
+    if apart.get(name):
+        data = pretraining_folder(data, apart[name])
+    return {
+        "id": name,
+        "identity": identity,
+        "logger": logger,
+        "data": str(data.absolute()),
+        "store": str(store.root),
+        "hardware": settings.hardware(),
+    }
 
 
 def finish(
@@ -114,8 +158,10 @@ def _run_jobs(
     return processes.run_jobs(jobs, perform, settings)
 
 
-def _title(plan: Plan, needed: int) -> str:
-    count = len(plan.fingerprints()) - needed
+def _title(plan: Plan, count: int, is_last: bool) -> str:
+    """Return the title of the progress bar of a wave, of which `count` runs are kept."""
+    if not is_last:
+        return f"pretraining of {plan.protocol}" + (f" ({count} runs kept)" if count else "")
     rounds = [run.round for run in plan.runs if run.round is not None]
     number = f", round {max(rounds)}" if rounds else ""
     return f"{plan.phase} of {plan.protocol}{number}" + (f" ({count} runs kept)" if count else "")

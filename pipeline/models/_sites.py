@@ -169,12 +169,12 @@ def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
     if the forward cannot be traced. Of a user's own network, modules whose forward does not run are
     left out.
     """
-    calls = _calls(network)
+    called = calls(network)
 
     def place(site: Site) -> int:
         parts = site[0].split(".")
         wholes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
-        return next((calls[name] for name in wholes if name in calls), len(calls))
+        return next((called[name] for name in wholes if name in called), len(called))
 
     sites = (site for site in network.named_modules() if isinstance(site[1], kinds))
     return sorted((site for site in sites if runs(network, site[0])), key=place)
@@ -186,7 +186,7 @@ def runs(network: nn.Module, name: str) -> bool:
     return probe is None or plain(name) in probe.called
 
 
-def _calls(network: nn.Module) -> dict[str, int]:
+def calls(network: nn.Module) -> dict[str, int]:
     """Return name -> place of the modules that a forward calls; {} if it cannot be traced."""
     try:
         with restored_globals():

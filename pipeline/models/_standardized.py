@@ -4,7 +4,7 @@ Not the loader's task, because augmentation works on images in [0, 1], before st
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,9 @@ class Standardized(nn.Module):
         self.memory_format = probe.memory_format if probe else torch.channels_last
         self.network = network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.inputs = inputs
+        self.frozen: tuple[str, ...] = ()  # names of tensors that training must not change
+        self.resting: tuple[str, ...] = ()  # names of modules that stay in evaluation mode
+        self.head: str = ""  # the module that is called alone, on features; "" for the network
         self.register_buffer("mean", torch.zeros(inputs.sizes))
         self.register_buffer("deviation", torch.ones(inputs.sizes))
 
@@ -74,8 +77,21 @@ class Standardized(nn.Module):
         if self.inputs.normalization == "standardized":
             self.deviation.copy_(deviation)
 
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, but for modules of frozen layers, which stay in evaluation mode."""
+        super().train(mode)
+        for name in self.resting:
+            self.get_submodule(name).training = False
+        return self
+
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, classes) for images (N, channels, height, width) in [0, 1]."""
+        """Return logits (N, classes) for images (N, channels, height, width) in [0, 1].
+
+        Where `head` names a module, for the features that it takes.
+        """
+        if self.head:
+            of_features: Tensor = self.get_submodule(self.head)(images)
+            return of_features
         inputs = ((images - self.mean) / self.deviation).contiguous(
             memory_format=self.memory_format
         )

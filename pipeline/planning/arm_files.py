@@ -20,7 +20,7 @@ SEARCHED = "searched"  # in place of a value of the protocol of which an arm tri
 EXAMPLE = ", as in {log: [0.001, 0.1], points: 5}"
 SPACE = f"a search space{EXAMPLE}"
 RETUNED = (  # protocol keys: an arm that changes one tunes nuisance values itself
-    *("data.", "model."),
+    *("data.", "model.", "start."),
     *("training.optimizer", "training.schedule", "training.warm_up", "training.batch_size"),
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline import optimizers, regularizers
 from pipeline.config.labels import format_rule, format_setting
 from pipeline.config.plan import BASELINE
+from pipeline.config.start import Start
 from pipeline.config.validation import invalid, one_of, suggestion
 from pipeline.planning.arms import Arm, Trial
 from pipeline.planning.effects import effects
@@ -37,6 +38,7 @@ def network_key(trial: Trial) -> str:
     optimizer = optimizers.parse(protocol.training.optimizer)
     settings = protocol.settings()
     settings["training"]["optimizer"] = optimizer.effect()
+    settings["start"] = Start.model_validate(protocol.start).effect()
     acting = effects(trial.regularizers, protocol.network_settings())
     if optimizer.decouples:
         acting = [

@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from pipeline import models, optimizers, regularizers
+from pipeline.config.start import Start
 from pipeline.config.validation import invalid
 from pipeline.data.description import describe
 from pipeline.models._randomness import restored_globals
 from pipeline.models._standardized import Standardized
+from pipeline.models._start import begin
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
 from pipeline.planning.protocols import IMPORTED
@@ -46,19 +48,23 @@ def effects(chosen: Sequence[Regularizer], settings: Mapping[str, Any]) -> list[
             too deep for the images; or the file of pretrained weights does not fit.
     """
     values = [{"name": item.name, **item.model_dump(mode="json")} for item in chosen]
-    texts = map(json.dumps, (settings["source"], settings["model"], values))
+    texts = map(json.dumps, (settings["source"], settings["model"], values, settings["start"]))
     optimizer = settings["training"]["optimizer"]["name"]
-    return _effects(settings["name"], settings["data"]["dataset"], *texts, optimizer)
+    return _effects(settings["name"], _dataset(settings), *texts, optimizer)
 
 
 @functools.lru_cache(maxsize=1024)  # studies share arms
 def _effects(
-    name: str, dataset: str, source: str, model: str, chosen: str, optimizer: str
+    name: str, dataset: str, source: str, model: str, chosen: str, start: str, optimizer: str
 ) -> list[list[Any]]:
     acting = regularizers.build(json.loads(chosen))
+    settings = Start.model_validate_json(start)
 
     def equipped(values: Mapping[str, Any]) -> nn.Module:
-        network = copy.deepcopy(_plain(name, dataset, source, json.dumps(values))[0])
+        plain, _, classes = _plain(name, dataset, source, json.dumps(values))
+        network = copy.deepcopy(plain)
+        if not settings.is_fresh:
+            begin(network, settings.run_start(), classes, None)
         regularizers.equip(network, acting)
         return network
 
@@ -88,8 +94,14 @@ def weights_note(settings: Mapping[str, Any]) -> str:
     if not path:
         return ""
     texts = (json.dumps(settings[key]) for key in ("source", "model"))
-    network = _plain(settings["name"], settings["data"]["dataset"], *texts)[0]
+    network = _plain(settings["name"], _dataset(settings), *texts)[0]
     return match_weights(network.network, path).note(path)
+
+
+def _dataset(settings: Mapping[str, Any]) -> str:
+    """Return the dataset and the classes of it that are kept."""
+    data = settings["data"]
+    return json.dumps({"dataset": data["dataset"], "classes": data["classes"]})
 
 
 def _require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> None:
@@ -122,7 +134,9 @@ def _plain(
 ) -> tuple[Standardized, tuple[int, ...], int]:
     """Return the network of a protocol without regularizers, the shape of its images, classes."""
     torch.set_num_threads(1)  # single images are slower on several
-    kind = describe(dataset, json.loads(source), ARTIFACTS / name / "data")
+    kept = json.loads(dataset)
+    folder = ARTIFACTS / name / "data"
+    kind = describe(kept["dataset"], json.loads(source), folder, kept["classes"])
     given = json.loads(model)
     if given["name"] != IMPORTED:
         _require_size(given, kind.shape, kind.classes)

@@ -20,12 +20,13 @@ COMPUTES_NOTHING = {"pydantic", "safetensors"}  # they check values and read fil
 LENGTH = 20  # hexadecimal digits; 80 bits
 
 
-def identity(config: RunConfig, data_digest: str) -> dict[str, Any]:
+def identity(config: RunConfig, data_digest: str, start: str | None = None) -> dict[str, Any]:
     """Return the plain values whose hash is the fingerprint; they are stored as `run.json`.
 
     Args:
         config: The resolved settings of the run.
         data_digest: The digest of the prepared data.
+        start: The fingerprint of the run that it starts from; None for one that starts from none.
 
     Raises:
         Refusal: The module of the user's own network, or the file of its weights, is not found.
@@ -36,6 +37,7 @@ def identity(config: RunConfig, data_digest: str) -> dict[str, Any]:
         **config.model_dump(mode="json"),
         **({"weights": weights_digest(path)} if path else {}),
         "data_digest": data_digest,
+        **({"starts_from": start} if start else {}),
         "code": {part: behaviour.code_digest(module) for part, module in modules.items()},
         "versions": versions(*modules.values()),
     }

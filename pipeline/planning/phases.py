@@ -15,12 +15,11 @@ from pipeline.config.plan import (
     PlannedStudy,
     Setting,
 )
-from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.config.validation import invalid
 from pipeline.planning.arms import Arm, Trial
-from pipeline.planning.fingerprint import fingerprint, identity
 from pipeline.planning.overtuning import overtuning_study
+from pipeline.planning.starts import Digests, Identified, distinct, identified
 from pipeline.planning.studies import Experiment, Study, untuned_study
 from pipeline.runtime.errors import Refusal
 
@@ -35,7 +34,7 @@ Identities = dict[str, dict[str, Any]]  # fingerprint -> identity
 
 
 def confirmation(
-    experiment: Experiment, data_digest: str, choice: Choice
+    experiment: Experiment, data_digest: str, choice: Choice, apart: Mapping[str, str] | None = None
 ) -> tuple[Plan, Identities]:
     """Plan the chosen setting of every arm, and the baseline, on seeds that no choice has used.
 
@@ -45,6 +44,7 @@ def confirmation(
         experiment: The protocol with its tuned values, and its studies.
         data_digest: The digest of the prepared data.
         choice: The chosen setting of every arm that has several; an arm with None gets no runs.
+        apart: The digests of the data of its pretrainings, by name.
 
     Returns:
         The plan, and the identity of each of its runs by fingerprint.
@@ -53,15 +53,16 @@ def confirmation(
         Refusal: `choice` names a setting that an arm cannot have.
     """
     count = experiment.protocol.seeds.confirmation
+    digests = Digests(data_digest, apart or {})
     seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + count)
 
-    def planned_of(studies: Sequence[Study]) -> list[tuple[PlannedRun, dict[str, Any]]]:
+    def planned_of(studies: Sequence[Study]) -> list[tuple[PlannedRun, Identified]]:
         return [
             row
             for study in studies
             for arm in study.arms
             for trial in _chosen(study, arm, choice)
-            for row in planned_runs(study, arm, trial, seeds, data_digest)
+            for row in planned_runs(study, arm, trial, seeds, digests)
         ]
 
     planned = planned_of(experiment.studies)  # also checks the choice
@@ -115,25 +116,26 @@ def drawn_streams(seed: int, stream: str, draw: int) -> Streams:
 
 
 def planned_runs(
-    study: Study, arm: Arm, trial: Trial, seeds: Sequence[int], data_digest: str, **more: Any
-) -> Iterator[tuple[PlannedRun, dict[str, Any]]]:
-    """Yield every run of a setting, with its identity.
+    study: Study, arm: Arm, trial: Trial, seeds: Sequence[int], digests: Digests, **more: Any
+) -> Iterator[tuple[PlannedRun, Identified]]:
+    """Yield every run of a setting, with its identity and the runs it starts from.
 
     Args:
         study: The study.
         arm: Its arm.
         trial: The setting.
         seeds: The seeds of the phase.
-        data_digest: The digest of the prepared data.
+        digests: Those of the prepared data.
         more: Further values of each row of the plan.
     """
     for row, streams in _rows(study, arm, seeds):
-        described = identity(run_config(trial, streams), data_digest)
+        described = identified(trial, streams, digests)
         run = PlannedRun(
             study=study.name,
             arm=arm.name,
             setting=trial.setting,
-            fingerprint=fingerprint(described),
+            fingerprint=described.fingerprint,
+            start=described.starts[0][0].fingerprint if described.starts else None,
             **row,
             **more,
         )
@@ -145,10 +147,11 @@ def plan_of(
     phase: Phase,
     data_digest: str,
     studies: tuple[PlannedStudy, ...],
-    planned: Sequence[tuple[PlannedRun, dict[str, Any]]],
+    planned: Sequence[tuple[PlannedRun, Identified]],
 ) -> tuple[Plan, Identities]:
     """Return the plan of a phase, and the identity of each of its runs by fingerprint."""
     protocol = experiment.protocol
+    starts = distinct(described for _, described in planned)
     plan = Plan(
         protocol=protocol.name,
         phase=phase,
@@ -160,8 +163,10 @@ def plan_of(
         data_digest=data_digest,
         studies=studies,
         runs=tuple(run for run, _ in planned),
+        starts=tuple(start for start, _ in starts.values()),
     )
-    return plan, {run.fingerprint: described for run, described in planned}
+    identities = {start: described for start, (_, described) in starts.items()}
+    return plan, identities | {run.fingerprint: one.identity for run, one in planned}
 
 
 def _rows(study: Study, arm: Arm, seeds: Sequence[int]) -> Iterator[tuple[dict[str, Any], Streams]]:
@@ -180,14 +185,6 @@ def _rows(study: Study, arm: Arm, seeds: Sequence[int]) -> Iterator[tuple[dict[s
     else:
         for seed in seeds:
             yield {"seed": seed}, Streams.of(seed)
-
-
-def run_config(trial: Trial, streams: Streams) -> RunConfig:
-    """Return what decides the training of a setting under these streams."""
-    regularizers = tuple(
-        {"name": item.name, **item.model_dump(mode="json")} for item in trial.regularizers
-    )
-    return RunConfig(**trial.protocol.settings(), regularizers=regularizers, streams=streams)
 
 
 def describe_study(

@@ -21,6 +21,27 @@ PROTOCOLS = EXPERIMENTS / "protocols"
 IMPORTED = "imported"
 
 
+class Pretraining(Settings):
+    """One pretraining of a protocol: a training of the same network on other examples.
+
+    Attributes:
+        data: Its data; the dataset and the test fraction of the protocol unless it gives others.
+        source: Where they come from, if the dataset is another one.
+        training: Values in place of those of the protocol.
+        start: The pretraining that this one starts from, as in a protocol.
+        regularizers: Those that it is trained with.
+        share: The share of the development examples that is set apart for it, of classes that the
+            protocol has, too. The protocol never sees these examples.
+    """
+
+    data: dict[str, Any]
+    source: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    start: dict[str, Any] = Field(default_factory=dict)
+    regularizers: tuple[dict[str, Any], ...] = ()
+    share: float | None = Field(None, gt=0, lt=1)
+
+
 class Protocol(Settings):
     """What all runs of a report share.
 
@@ -30,6 +51,8 @@ class Protocol(Settings):
         source: Where the data come from; a run depends on their content alone.
         model: The name and the settings of the network.
         training: The settings of training.
+        pretraining: What is trained first, by name, for runs to start from.
+        start: What runs begin with, and what of it is trained; empty for random weights.
         tune: Search spaces of nuisance values, by dotted key: what the baseline is tuned by before
             arms are compared with it.
         seeds: The number of seeds of each phase.
@@ -44,6 +67,8 @@ class Protocol(Settings):
     source: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any]
     training: Training
+    pretraining: dict[Word, dict[str, Any]] = Field(default_factory=dict)
+    start: dict[str, Any] = Field(default_factory=dict)
     tune: dict[str, Any] = Field(default_factory=dict)
     seeds: Seeds = Seeds()
     margin: float = Field(0.01, gt=0, lt=1)
@@ -61,7 +86,7 @@ class Protocol(Settings):
 
     def network_settings(self) -> dict[str, Any]:
         """Return the part that decides which networks fit its images, as plain values."""
-        return self.settings() | {"name": self.name, "source": self.source}
+        return self.settings() | {"name": self.name, "source": self.source, "start": self.start}
 
 
 def read_protocol(name: str, root: Path = Path()) -> tuple[Protocol, str]:
@@ -141,7 +166,33 @@ def with_source(protocol: Protocol, source: Path | str) -> Protocol:
     if dataset not in datasets:
         raise Refusal(unknown_name(f"{source}: data.dataset", dataset, datasets))
     settings = checked(datasets[dataset], protocol.source, source, "source")
-    return protocol.model_copy(update={"source": settings.model_dump(mode="json")})
+    complete = protocol.model_copy(update={"source": settings.model_dump(mode="json")})
+    pretraining = {name: _with_data(complete, name, source) for name in protocol.pretraining}
+    return complete.model_copy(update={"pretraining": pretraining})
+
+
+def _with_data(protocol: Protocol, name: str, source: Path | str) -> dict[str, Any]:
+    """Return a pretraining with complete data and source.
+
+    It has the dataset and the test fraction of the protocol unless it gives others.
+
+    Raises:
+        Refusal: The dataset does not exist, or a value is invalid.
+    """
+    where = f"pretraining.{name}"
+    given = checked(Pretraining, protocol.pretraining[name], source, where)
+    kept = {"dataset": protocol.data.dataset, "test_fraction": protocol.data.test_fraction}
+    data = checked(Data, {**kept, **given.data}, source, f"{where}.data")
+    datasets = sources.settings()
+    if data.dataset not in datasets:
+        raise Refusal(unknown_name(f"{source}: {where}.data.dataset", data.dataset, datasets))
+    is_same = data.dataset == protocol.data.dataset
+    values = {**protocol.source, **given.source} if is_same else given.source
+    complete = checked(datasets[data.dataset], values, source, f"{where}.source")
+    return given.model_dump(mode="json") | {
+        "data": data.model_dump(mode="json"),
+        "source": complete.model_dump(mode="json"),
+    }
 
 
 def network_of(model: Mapping[str, Any]) -> Any:

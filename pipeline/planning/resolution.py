@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import models, optimizers, schedules
+from pipeline import models, optimizers, regularizers, schedules
 from pipeline.config.run import Data, Training
 from pipeline.config.settings import Settings
+from pipeline.config.start import Rates, Start
 from pipeline.config.validation import (
     checked,
     errors_in,
@@ -16,13 +17,15 @@ from pipeline.config.validation import (
     unknown_name,
 )
 from pipeline.optimizers._optimizer import Optimizer
-from pipeline.planning.protocols import Protocol, network_of, with_source
+from pipeline.planning.pretraining import document_of_pretraining, require_known
+from pipeline.planning.protocols import Pretraining, Protocol, network_of, with_source
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.behaviour import require_visible
 from pipeline.runtime.errors import Refusal
 from pipeline.schedules._schedule import Schedule, warm_up_updates
 
-FIXED = ("data.dataset", "data.test_fraction")  # all arms share the prepared data
+FIXED = ("data.dataset", "data.test_fraction", "data.classes")  # all arms share the prepared data
+CHANGED = ("data", "model", "training", "start")
 Named = TypeVar("Named", bound=Settings)
 
 
@@ -37,6 +40,11 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
         Refusal: A value is invalid, or two values do not fit together.
     """
     protocol = with_source(checked(Protocol, document, source), source)
+    pretraining = {name: _pretraining(protocol, name, source) for name in protocol.pretraining}
+    start = checked(Start, protocol.start, source, "start")
+    starts = {name: Start.model_validate(values["start"]) for name, values in pretraining.items()}
+    require_known({"": start, **starts}, source)
+    _require_weights(protocol, start, source)
     data, training = protocol.data, protocol.training
     if training.batch_size > data.train_size:
         expected = f"an integer <= {data.train_size} (data.train_size)"
@@ -56,7 +64,51 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
         "schedule": {"name": schedule.name, **schedule.model_dump(mode="json")},
     }
     training = training.model_copy(update=complete)
-    return protocol.model_copy(update={"model": model, "training": training})
+    values = {
+        "model": model,
+        "training": training,
+        "pretraining": pretraining,
+        "start": start.model_dump(mode="json", by_alias=True),
+    }
+    return protocol.model_copy(update=values)
+
+
+def _pretraining(protocol: Protocol, name: str, source: Path | str) -> dict[str, Any]:
+    """Return the complete settings of a pretraining.
+
+    Raises:
+        Refusal: A value is invalid, or two do not fit together.
+    """
+    document = protocol.model_dump(mode="json")
+    where = f"pretraining.{name}"
+    given = checked(Pretraining, document["pretraining"][name], source, where)
+    start = checked(Start, given.start, source, f"{where}.start")
+    values = document_of_pretraining(document, given)
+    complete = resolved(values, f"{source}: {where}").model_dump(mode="json")
+    chosen = [
+        named(item, regularizers.settings(), source, f"{where}.regularizers.{number}")
+        for number, item in enumerate(given.regularizers)
+    ]
+    return {
+        **{key: complete[key] for key in ("data", "source", "training")},
+        "start": start.model_dump(mode="json", by_alias=True),
+        "regularizers": [{"name": item.name, **item.model_dump(mode="json")} for item in chosen],
+        "share": given.share,
+    }
+
+
+def _require_weights(protocol: Protocol, start: Start, source: Path | str) -> None:
+    """Check that a run which does not train everything alike has weights to start from.
+
+    Raises:
+        Refusal: It begins with random weights.
+    """
+    if start.source is None and not start.is_fresh and not protocol.model.get("weights"):
+        names = [*protocol.pretraining]
+        raise Refusal(
+            f"{source}: start.from: missing; expected {one_of(names)} (pretraining), or "
+            "model.weights"
+        )
 
 
 def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Protocol:
@@ -74,10 +126,15 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
     # a mapping before the values in it
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):
         section, *names = key.split(".")
-        if section not in ("data", "model", "training") or not names or "" in names:
+        if section not in CHANGED or not names or "" in names:
             raise Refusal(
                 f"{source}: protocol.{key}: unknown key; "
-                "expected a key of data, model or training, as in model.batch_norm"
+                f"expected a key of {', '.join(CHANGED)}, as in model.batch_norm"
+            )
+        if key == "data.train_size" and protocol.data.per_class is not None:
+            raise Refusal(
+                f"{source}: protocol.{key}: invalid value {value}; expected data.per_class, which "
+                "gives the number of training examples here"
             )
         if key in FIXED:
             raise Refusal(
@@ -97,6 +154,8 @@ def section_class(protocol: Protocol, section: str) -> type[Settings] | None:
         "training.optimizer": optimizers.settings()[protocol.training.optimizer["name"]],
         "training.schedule": schedules.settings()[protocol.training.schedule["name"]],
         "model": models.settings()[protocol.model["name"]],
+        "start": Start,
+        "start.rates": Rates,
     }
     return kinds.get(section)
 

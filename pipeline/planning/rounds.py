@@ -22,6 +22,7 @@ from pipeline.planning.choice import Score, Tried, at_edge, best, collapsed
 from pipeline.planning.phases import Identities, describe_study, plan_of, planned_runs
 from pipeline.planning.resolution import section_class
 from pipeline.planning.spaces import Space, size
+from pipeline.planning.starts import Digests, Identified
 from pipeline.planning.studies import Experiment, Study, tuning_study
 from pipeline.runtime.errors import Refusal
 
@@ -47,7 +48,13 @@ class Exploration:
     most_added: int
 
 
-def explore(read: Read, data_digest: str, scores: Scores, ahead: bool = False) -> Exploration:
+def explore(
+    read: Read,
+    data_digest: str,
+    scores: Scores,
+    ahead: bool = False,
+    apart: Mapping[str, str] | None = None,
+) -> Exploration:
     """Plan every round whose runs follow from the scores.
 
     Args:
@@ -55,9 +62,10 @@ def explore(read: Read, data_digest: str, scores: Scores, ahead: bool = False) -
         data_digest: The digest of the prepared data.
         scores: Those of the runs that have ended.
         ahead: Also plan the arms where the baseline is not tuned yet, at the protocol's values.
+        apart: The digests of the data of its pretrainings, by name.
     """
     experiment = read({})
-    rounds = _Rounds(experiment, data_digest, scores)
+    rounds = _Rounds(experiment, Digests(data_digest, apart or {}), scores)
     if experiment.tuning is None:
         rounds.explore_arms(experiment, 1)
         return rounds.result(experiment)
@@ -93,9 +101,9 @@ class _Planned:
 @dataclass
 class _Rounds:
     experiment: Experiment
-    data_digest: str
+    digests: Digests
     scores: Scores
-    planned: list[tuple[PlannedRun, dict[str, Any]]] = field(default_factory=list)
+    planned: list[tuple[PlannedRun, Identified]] = field(default_factory=list)
     studies: list[PlannedStudy] = field(default_factory=list)
     most_added: int = 0
 
@@ -142,7 +150,7 @@ class _Rounds:
 
     def plan(self, study: Study, arm: Arm, item: _Planned, seeds: range, number: int) -> None:
         """Plan the runs of a trial on these seeds, in a round."""
-        runs = planned_runs(study, arm, item.trial, seeds, self.data_digest, round=number)
+        runs = planned_runs(study, arm, item.trial, seeds, self.digests, round=number)
         for run, described in runs:
             self.planned.append((run, described))
             item.names.append(run.fingerprint)
@@ -163,7 +171,7 @@ class _Rounds:
 
     def result(self, experiment: Experiment) -> Exploration:
         plan, identities = plan_of(
-            experiment, "exploration", self.data_digest, tuple(self.studies), self.planned
+            experiment, "exploration", self.digests.data, tuple(self.studies), self.planned
         )
         return Exploration(plan, identities, self.most_added)
 

@@ -9,6 +9,7 @@ from pipeline.data.checks import require_examples, require_sizes
 from pipeline.data.description import prepared_with
 from pipeline.data.prepared import read_development_labels
 from pipeline.data.splits import development_and_test
+from pipeline.planning.parts import part_of_protocol, split_settings
 from pipeline.planning.protocols import EXPERIMENTS, Protocol, read_protocol
 from pipeline.planning.studies import Experiment
 from pipeline.runtime.errors import Refusal
@@ -36,17 +37,28 @@ def _development(protocol: Protocol) -> Arrays | None:
     """Return the development pool without images: as the source says, else as it is prepared."""
     dataset, source, fraction = protocol.data.dataset, protocol.source, protocol.data.test_fraction
     folder = ARTIFACTS / protocol.name / "data"
-    is_prepared = prepared_with(dataset, source, folder).get("test_fraction") == fraction
+    summary = prepared_with(dataset, source, folder)
+    is_prepared = all(summary.get(key) == value for key, value in split_settings(protocol).items())
     try:
         splits = sources.read_labels(dataset, source)
     except Refusal:
         if not is_prepared:
             raise
         splits = None
-    if splits is not None:
+    if splits is not None and _are_numbers(protocol):  # names are read with the images
         require_examples(splits)
-        return development_and_test(splits, fraction)[0]
+        every = development_and_test(splits, fraction)[0]
+        return part_of_protocol(protocol, every, splits.class_names, protocol.name)
     return read_development_labels(folder) if is_prepared else None
+
+
+def _are_numbers(protocol: Protocol) -> bool:
+    """Return whether all classes that are kept, here and in pretraining, are given by number."""
+    given = [
+        protocol.data.classes,
+        *(one["data"]["classes"] for one in protocol.pretraining.values()),
+    ]
+    return not any(isinstance(item, str) for classes in given for item in classes or ())
 
 
 def require_arm_sizes(experiment: Experiment, development: Arrays) -> None:

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from pipeline import models, regularizers
 from pipeline.config.run import RunConfig
+from pipeline.config.start import RunStart
 from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.models._standardized import Standardized
+from pipeline.models._start import State, begin
 from pipeline.models._weights import load_weights
 from pipeline.regularizers._regularizer import Regularizer
 
@@ -21,6 +23,7 @@ def assemble(
     shape: tuple[int, ...],
     classes: int,
     pretrained: bool = False,
+    parent: State | None = None,
 ) -> Standardized:
     """Return the network with its noise layers and initial weights.
 
@@ -33,16 +36,19 @@ def assemble(
         classes: The number of logits.
         pretrained: Whether the weights of the file `model.weights` replace those drawn, where there
             is one; for a network whose weights are loaded or unused, the file is not read.
+        parent: The state of the run that this one starts from; the same holds for it.
 
     Raises:
         Refusal: The network cannot take the images, a regularizer cannot act on it, or the file of
-            weights does not fit.
+            weights or the parent does not fit.
     """
     with restored_globals():
         seed_globals(config.streams.init, "init")
         network = models.build(config.model, shape, classes)
         if pretrained and (path := config.model.get("weights")):
             load_weights(network.network, path)
+        if config.start:
+            begin(network, RunStart(**config.start), classes, parent)
         regularizers.equip(network, chosen)
     return network
 

@@ -171,7 +171,7 @@ class Store:
         unchanged = self.unchanged(plan)
         with new_folder(target) as staging:
             write_sealed(staging / "plan.json", plan.model_dump(mode="json"))
-            for fingerprint in plan.fingerprints():
+            for fingerprint in plan.trained():
                 if self.state(fingerprint) == "missing":
                     missing.append(fingerprint)
                 else:

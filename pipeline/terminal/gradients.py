@@ -16,7 +16,7 @@ from pipeline.data.description import describe
 from pipeline.execution.stage import ARTIFACTS, Incomplete
 from pipeline.models._sites import plain
 from pipeline.planning.arms import Trial
-from pipeline.planning.phases import run_config
+from pipeline.planning.starts import run_config
 from pipeline.planning.studies import Experiment, read_experiment
 from pipeline.prediction.network import assemble
 from pipeline.runtime.errors import Refusal
@@ -47,7 +47,9 @@ def show_gradients(name: str) -> None:
     """
     experiment = read_experiment(name)
     protocol = experiment.protocol
-    kind = describe(protocol.data.dataset, protocol.source, ARTIFACTS / name / "data")
+    kind = describe(
+        protocol.data.dataset, protocol.source, ARTIFACTS / name / "data", protocol.data.classes
+    )
     (_, baseline), *arms = _networks(experiment)
     start, later = _moments(baseline, kind, BASELINE)
     layers = table("parameter", "at start", "later", "verdict", title=f"{name}: {BASELINE}")

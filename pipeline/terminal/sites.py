@@ -65,7 +65,7 @@ def show_sites(name: str) -> None:
     protocol = resolved(document, source)
     with errors_in(source):
         prepared = ARTIFACTS / name / "data"
-        kind = describe(protocol.data.dataset, protocol.source, prepared)
+        kind = describe(protocol.data.dataset, protocol.source, prepared, protocol.data.classes)
         make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
         network = make(protocol.model)
         require_fit(network.network, protocol.model, kind.shape, make)

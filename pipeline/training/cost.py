@@ -22,6 +22,7 @@ from pipeline.models._residuals import Gate
 from pipeline.models._standardized import Standardized
 from pipeline.prediction.network import assemble
 from pipeline.regularizers._noise import mode
+from pipeline.training.features import features_of
 from pipeline.training.flops import FlopCounter, unfused
 
 VARYING = "operations that the network skips at random"
@@ -29,7 +30,7 @@ DRAWS = 8  # of a user's network, to see whether it skips any
 
 
 def counted(
-    config: RunConfig, pool: Arrays, batch_size: int, updates: int, passes: int
+    config: RunConfig, pool: Arrays, batch_size: int, updates: int, passes: int, head: str = ""
 ) -> dict[str, Any]:
     """Return the cost of a run in operations.
 
@@ -42,16 +43,18 @@ def counted(
         updates: The number of updates.
         passes: How often loss and gradient of a batch were computed, once per update except by
             optimizers with a line search.
+        head: The layer that was trained on features, which were computed once; "" if none was.
 
     Returns:
         `updates`; `training_flops` of all passes, forward and backward; `forward_flops` of one
         example at test; `uncounted`, the names of operations that both leave out.
     """
     unseeded = config.model_copy(update={"streams": Streams.of(0)}).model_dump_json()
-    step, forward, uncounted = _flops(unseeded, pool.shape, pool.classes, batch_size)
+    step, forward, uncounted = _flops(unseeded, pool.shape, pool.classes, batch_size, head)
+    features = config.data["train_size"] * forward if head else 0
     return {
         "updates": updates,
-        "training_flops": passes * step,
+        "training_flops": passes * step + features,
         "forward_flops": forward,
         "uncounted": list(uncounted),
     }
@@ -59,13 +62,16 @@ def counted(
 
 @functools.lru_cache(maxsize=256)
 def _flops(
-    config: str, shape: tuple[int, ...], classes: int, batch_size: int
+    config: str, shape: tuple[int, ...], classes: int, batch_size: int, head: str
 ) -> tuple[int, int, tuple[str, ...]]:
     """Return the operations of a step and of one example's forward pass, and names of others."""
     settings = RunConfig.model_validate_json(config)
     network = assemble(settings, regularizers.build(settings.regularizers), shape, classes)
     images = torch.zeros(batch_size, *shape)
     forward = _forward(network, images[:1])
+    if head:
+        images = features_of(network, head, images)
+        network.head = head
     step, uncounted = _expected_step(network, images)
     return step, forward.flops, tuple(sorted(forward.uncounted | uncounted))
 

@@ -74,7 +74,7 @@ class Curves(lightning.Callback):
         common = {
             "epoch": epoch,
             "updates": trainer.global_step,
-            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "learning_rate": max(group["lr"] for group in trainer.optimizers[0].param_groups),
         }
         measured = self.norms.measured() if self.norms else {}
         network = pl_module.network

@@ -19,7 +19,10 @@ from pipeline.config.run import Hardware, config_of
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, require_digest
 from pipeline.data.weights import require_weights
+from pipeline.records.runs import read_file
 from pipeline.records.store import Store
+from pipeline.records.unchanged import WEIGHTS
+from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import to_json
 from pipeline.training.trainer import Trained, train
 
@@ -49,7 +52,9 @@ def run_training(job: Mapping[str, Any]) -> dict[str, str]:
     config = config_of(identity)
     if path := config.model.get("weights"):
         require_weights(path, identity["weights"])
-    trained = train(config, pool, store.checkpoints(fingerprint), hardware, logger)
+    start = identity.get("starts_from")
+    parent = _weights(store.folder(start)) if start else None
+    trained = train(config, pool, store.checkpoints(fingerprint), hardware, logger, parent)
     if trained.leads:
         files = {"run.json": to_json(identity).encode(), **_files(trained)}
         timing = {"seconds": trained.seconds, "machine": platform.machine()}
@@ -57,6 +62,18 @@ def run_training(job: Mapping[str, Any]) -> dict[str, str]:
     if logger and logger.trouble:
         store.mute(logger.trouble)
     return _outcome(trained)
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    """Return the weights of the run that a run starts from.
+
+    Raises:
+        Refusal: They are missing or damaged.
+    """
+    content = read_file(folder, WEIGHTS)
+    if not content:
+        raise Refusal(f"{folder}: missing; a run starts from its weights; run: make run")
+    return safetensors.torch.load(content)
 
 
 def _outcome(trained: Trained) -> dict[str, str]:
@@ -93,7 +110,7 @@ def _logger(job: Mapping[str, Any]) -> Any:
 
 def _files(trained: Trained) -> dict[str, bytes]:
     """Return the files of a run by name."""
-    tensors = {"weights.safetensors": trained.weights}
+    tensors = {WEIGHTS: trained.weights}
     for kind, states in trained.kept.items():
         tensors |= dict(zip(_kept_names(kind, states), states, strict=True))
     if trained.validation_logits is not None:

@@ -15,11 +15,13 @@ from torch.nn import functional
 
 from pipeline import optimizers, schedules
 from pipeline.config.run import Training
+from pipeline.config.start import RunStart
 from pipeline.config.streams import Streams
 from pipeline.data.loader import Batches
 from pipeline.models._randomness import seed_globals
 from pipeline.models._sites import weights
 from pipeline.models._standardized import Standardized
+from pipeline.models._start import rates
 from pipeline.regularizers._audit import BatchChanges, Groups
 from pipeline.regularizers._noise import noise_layers, seed_noise, switch
 from pipeline.regularizers._regularizer import Regularizer, batch_generator
@@ -37,6 +39,7 @@ class Task(lightning.LightningModule):
         regularizers: Sequence[Regularizer],
         training: Training,
         streams: Streams,
+        start: RunStart | None = None,
     ):
         super().__init__()
         self.network = network
@@ -44,6 +47,7 @@ class Task(lightning.LightningModule):
         self.training_settings = training
         self.optimizer_settings = optimizers.parse(training.optimizer)
         self.streams = streams
+        self.start = start
         self.layers = noise_layers(network)
         self.changes = [BatchChanges() for _ in self.regularizers]
         self.updates = 0
@@ -113,7 +117,21 @@ class Task(lightning.LightningModule):
         ]
         for regularizer in self.regularizers:
             groups = regularizer.modify_optimizer(groups)
-        return groups
+        return self._by_rate(groups)
+
+    def _by_rate(self, groups: Groups) -> Groups:
+        """Return the groups without frozen parameters, divided by the learning rate of layers."""
+        if self.start is None:
+            return groups
+        multiples = rates(self.network, self.start)
+        divided = []
+        for group in groups:
+            moving = [parameter for parameter in group["params"] if parameter.requires_grad]
+            for multiple in sorted({multiples.get(one, 1.0) for one in moving}, reverse=True):
+                chosen = [one for one in moving if multiples.get(one, 1.0) == multiple]
+                rate = self.training_settings.learning_rate * multiple
+                divided.append({**group, "params": chosen, "lr": rate})
+        return divided
 
     def _place(self) -> tuple[int, ...]:
         """Return what separates the draws of a device from those of the first, by its rank."""

@@ -5,7 +5,7 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from torch.nn import functional
 
 from pipeline import regularizers
 from pipeline.config.run import Data, Hardware, RunConfig, Training
+from pipeline.config.start import RunStart
 from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
 from pipeline.models._randomness import restored_globals
 from pipeline.models._routing import routes, routing_table
+from pipeline.models._start import frozen_tensors
 from pipeline.prediction.members import by_rule
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._audit import AuditInputs, Measures
@@ -34,6 +36,8 @@ from pipeline.training.checkpoints import Checkpoints, latest
 from pipeline.training.compatibility import require_trainable
 from pipeline.training.cost import counted
 from pipeline.training.curves import Curves, Diverged, Examples, Row
+from pipeline.training.features import features_of, head_alone
+from pipeline.training.frozen import require_unchanged
 from pipeline.training.snapshots import Snapshots
 from pipeline.training.task import Task
 
@@ -72,6 +76,7 @@ def train(
     checkpoints: Path | None = None,
     hardware: Hardware = PROCESSOR,
     logger: Logger | None = None,
+    parent: Mapping[str, Tensor] | None = None,
 ) -> Trained:
     """Train a run on its split of the pool, from the newest good checkpoint if there is one.
 
@@ -81,19 +86,31 @@ def train(
         checkpoints: The folder of the run's checkpoints; None for a run without any.
         hardware: The devices to train on.
         logger: The receiver of the points of the learning curve, at the epoch as step.
+        parent: The weights of the run that this one starts from; None for random ones, or those of
+            `model.weights`.
 
     Raises:
-        NoEffect: A regularizer should have acted and did not.
+        NoEffect: A regularizer should have acted and did not, or what is frozen has changed.
         Refusal: The network cannot take the images, or a regularizer cannot act on it.
     """
     torch.set_num_threads(1)  # the number of threads changes the bits
     data, training, streams = Data(**config.data), Training(**config.training), config.streams
     fit, held = _examples(pool, data, streams.split)
     chosen = regularizers.build(config.regularizers)
-    network = assemble(config, chosen, pool.shape, pool.classes, pretrained=True)
-    network.fit(fit.images)
-    task = Task(network, chosen, training, streams)
+    network = assemble(config, chosen, pool.shape, pool.classes, True, parent)
+    if parent is None:
+        network.fit(fit.images)
+    start = RunStart(**config.start) if config.start else None
+    task = Task(network, chosen, training, streams, start)
     require_trainable(task.optimizer_settings, network, chosen)
+    frozen = frozen_tensors(network)
+    head = head_alone(network, start, chosen, fit.images[: training.batch_size]) if start else ""
+    images = held.images
+    if head:
+        fit, held = (
+            replace(one, images=features_of(network, head, one.images)) for one in (fit, held)
+        )
+        network.head = head
     targets = functional.one_hot(fit.labels, pool.classes).float()
     batches = Batches(fit.images, targets, training.batch_size, streams.order)
     curves = Curves((fit, held), training.curve_points)
@@ -103,18 +120,20 @@ def train(
         acting.append(Snapshots(training.snapshots, training.warm_up))
     writing = [Checkpoints(checkpoints)] if checkpoints else []
     callbacks = [curves, *map(Forwarded, acting), *writing]
-    start = latest(checkpoints) if checkpoints else None
+    checkpoint = latest(checkpoints) if checkpoints else None
     began = time.perf_counter()
     trainer = _trainer(training, callbacks, hardware, logger)
-    diverged = _fit(trainer, task, batches, start)
-    seconds = None if start else time.perf_counter() - began
+    diverged = _fit(trainer, task, batches, checkpoint)
+    seconds = None if checkpoint else time.perf_counter() - began
+    network.head = ""
     network.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     logits, audit = None, {}
     if not diverged:
         # before noise layers sample for predictions: the audit is of training alone
         audit = _audit(task, of_each, training_loss=curves.rows[-2]["loss"])
+        require_unchanged(network, frozen)
         rule = regularizers.test_rule(chosen)
-        logits = by_rule(network, held.images, rule, streams.noise)
+        logits = by_rule(network, images, rule, streams.noise)
     return Trained(
         weights=_on_cpu(network.state_dict()),
         kept={
@@ -128,7 +147,7 @@ def train(
         audit=audit,
         idle=[item.name for item in chosen if _is_idle(item, audit)],
         routing=routing_table(routes(network)),
-        cost=counted(config, pool, batches.size, task.updates, task.passes),
+        cost=counted(config, pool, batches.size, task.updates, task.passes, head),
         diverged=diverged,
         seconds=seconds,
         device=_device(trainer),

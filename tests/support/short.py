@@ -3,7 +3,7 @@
 from pipeline.config.streams import Streams
 from pipeline.data.arrays import Arrays
 from pipeline.planning.arms import Trial
-from pipeline.planning.phases import run_config
+from pipeline.planning.starts import run_config
 from pipeline.training.trainer import Trained, train
 
 

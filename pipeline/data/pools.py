@@ -1,0 +1,79 @@
+"""Choose classes of a dataset, and set examples apart for pretraining."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.streams import derive
+from pipeline.config.validation import invalid, unknown_name
+from pipeline.data.arrays import Arrays
+from pipeline.data.splits import TEST_SEED
+from pipeline.runtime.errors import Refusal
+
+Classes = Sequence[int | str]
+
+
+def class_numbers(classes: Classes, names: Sequence[str], count: int, where: str) -> list[int]:
+    """Return the numbers of classes that are given by number or by name.
+
+    Args:
+        classes: The classes.
+        names: The names of all classes of the dataset; empty where they have none.
+        count: The number of classes of the dataset.
+        where: The place of the classes, for errors.
+
+    Raises:
+        Refusal: A class does not exist, or is given twice.
+    """
+    numbers = []
+    for item in classes:
+        if isinstance(item, str):
+            if item not in names:
+                raise Refusal(unknown_name(where, item, names))
+            numbers.append(names.index(item))
+        elif not 0 <= item < count:
+            raise Refusal(invalid(where, item, f"an integer from 0 to {count - 1}"))
+        else:
+            numbers.append(item)
+    if len(set(numbers)) < len(numbers):
+        raise Refusal(invalid(where, list(classes), "each class once"))
+    return numbers
+
+
+def chosen(pool: Arrays, classes: Sequence[int]) -> Arrays:
+    """Return the examples of some classes, labelled by their place in `classes`."""
+    places = np.full(pool.classes, -1)
+    places[list(classes)] = range(len(classes))
+    labels = places[pool.labels]
+    return _kept(pool, labels >= 0, labels, len(classes))
+
+
+def without(pool: Arrays, left_out: NDArray[np.bool_]) -> Arrays:
+    """Return the examples outside a mask (N,)."""
+    return _kept(pool, ~left_out, pool.labels, pool.classes)
+
+
+def set_apart(pool: Arrays, classes: Collection[int], share: float) -> NDArray[np.bool_]:
+    """Return a mask (N,) of the examples of some classes that are set apart for pretraining.
+
+    A smaller share is a part of a larger one. Examples of the dataset's own validation set stay.
+
+    Args:
+        pool: The development examples.
+        classes: The numbers of the classes.
+        share: The share of each class, in (0, 1).
+    """
+    apart = np.zeros(len(pool.labels), bool)
+    drawn = pool.labels[: len(pool.labels) - pool.validation]
+    for label in sorted(classes):
+        generator = np.random.default_rng(derive(TEST_SEED, "pretraining", label))
+        members = generator.permutation(np.flatnonzero(drawn == label))
+        apart[members[: round(share * len(members))]] = True
+    return apart
+
+
+def _kept(pool: Arrays, mask: NDArray[np.bool_], labels: NDArray[np.int64], classes: int) -> Arrays:
+    validation = int(mask[len(mask) - pool.validation :].sum())
+    groups = None if pool.groups is None else pool.groups[mask]
+    return Arrays(pool.images[mask], labels[mask].astype(np.int64), classes, validation, groups)

@@ -1,0 +1,109 @@
+"""Divide the development examples of datasets between a protocol and its pretrainings.
+
+No pretraining sees an example of the protocol's pool or test set: the test set is held out first,
+and of classes that both have, the examples of pretraining are set apart.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.validation import invalid
+from pipeline.data.arrays import Arrays
+from pipeline.data.pools import Classes, chosen, class_numbers, set_apart, without
+from pipeline.planning.protocols import Protocol
+from pipeline.runtime.errors import Refusal
+
+
+def split_settings(protocol: Protocol) -> dict[str, Any]:
+    """Return what decides all parts besides the source, as the summary of the data holds it."""
+    data = protocol.data.model_dump(mode="json")
+    apart = {
+        name: {key: given[key] for key in ("data", "source", "share")}
+        for name, given in protocol.pretraining.items()
+    }
+    return {"test_fraction": data["test_fraction"], "selected": data["classes"], "apart": apart}
+
+
+def part_of_protocol(
+    protocol: Protocol, pool: Arrays, names: Sequence[str], source: Path | str
+) -> Arrays:
+    """Return the development examples of a protocol.
+
+    Args:
+        protocol: The protocol.
+        pool: All development examples of its dataset.
+        names: The names of the classes of the dataset, empty where they have none.
+        source: The file of the protocol, for errors.
+
+    Raises:
+        Refusal: A class does not exist, or nothing is set apart for a pretraining that needs it.
+    """
+    own = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
+    shares = {0.0}
+    for name in protocol.pretraining:
+        if _common(protocol, name, names, pool.classes, source):
+            shares.add(_share(protocol, name, source))
+    left_out = np.zeros(len(pool.labels), bool)
+    if most := max(shares):
+        left_out = set_apart(pool, own, most)
+    return chosen(without(pool, left_out), own)
+
+
+def test_of_protocol(protocol: Protocol, test: Arrays, names: Sequence[str]) -> Arrays:
+    """Return the test examples of the classes of a protocol."""
+    return chosen(test, _numbers(protocol.data.classes, names, test.classes, "data.classes"))
+
+
+def part_of_pretraining(
+    protocol: Protocol, name: str, pool: Arrays, names: Sequence[str], source: Path | str
+) -> Arrays:
+    """Return the development examples of a pretraining.
+
+    Args:
+        protocol: The protocol.
+        name: The name of the pretraining.
+        pool: All development examples of its dataset.
+        names: The names of the classes of that dataset, empty where they have none.
+        source: The file of the protocol, for errors.
+
+    Raises:
+        Refusal: As for `part_of_protocol`.
+    """
+    where = f"{source}: pretraining.{name}.data.classes"
+    numbers = _numbers(protocol.pretraining[name]["data"]["classes"], names, pool.classes, where)
+    common = _common(protocol, name, names, pool.classes, source)
+    if not common:
+        return chosen(pool, numbers)
+    others = np.isin(pool.labels, sorted(common), invert=True)
+    kept = set_apart(pool, common, _share(protocol, name, source)) | others
+    kept[len(kept) - pool.validation :] = others[len(kept) - pool.validation :]
+    return chosen(without(pool, ~kept), numbers)
+
+
+def _common(
+    protocol: Protocol, name: str, names: Sequence[str], count: int, source: Path | str
+) -> set[int]:
+    """Return the classes that a pretraining shares with the protocol, whose data these are."""
+    given = protocol.pretraining[name]
+    if given["data"]["dataset"] != protocol.data.dataset or given["source"] != protocol.source:
+        return set()
+    where = f"{source}: pretraining.{name}.data.classes"
+    theirs = _numbers(given["data"]["classes"], names, count, where)
+    return set(theirs) & set(
+        _numbers(protocol.data.classes, names, count, f"{source}: data.classes")
+    )
+
+
+def _share(protocol: Protocol, name: str, source: Path | str) -> float:
+    share = protocol.pretraining[name]["share"]
+    if share is None:
+        expected = "a number > 0 and < 1: the share of the examples of common classes set apart"
+        raise Refusal(invalid(f"{source}: pretraining.{name}.share", share, expected))
+    return float(share)
+
+
+def _numbers(classes: Classes | None, names: Sequence[str], count: int, where: str) -> list[int]:
+    return list(range(count)) if classes is None else class_numbers(classes, names, count, where)

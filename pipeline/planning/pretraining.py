@@ -1,0 +1,80 @@
+"""Resolve the pretrainings of a protocol: what is trained first, for other runs to start from."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline import regularizers
+from pipeline.config.run import Data
+from pipeline.config.start import Start
+from pipeline.config.validation import unknown_name
+from pipeline.planning.protocols import Pretraining, Protocol
+from pipeline.regularizers._regularizer import Regularizer
+from pipeline.runtime.errors import Refusal
+
+
+def pretrained_by(protocol: Protocol, name: str) -> tuple[Protocol, tuple[Regularizer, ...]]:
+    """Return the protocol that a pretraining is trained under, and its regularizers.
+
+    The network is that of `protocol`, so that an arm which changes it changes its pretraining too.
+
+    Args:
+        protocol: A resolved protocol.
+        name: One of its pretrainings.
+    """
+    given = Pretraining.model_validate_json(json.dumps(protocol.pretraining[name]))
+    values = {
+        "data": Data.model_validate_json(json.dumps(given.data)),
+        "source": given.source,
+        "training": protocol.training.model_validate_json(json.dumps(given.training)),
+        "start": given.start,
+        "tune": {},
+    }
+    return protocol.model_copy(update=values), regularizers.build(given.regularizers)
+
+
+def document_of_pretraining(document: Mapping[str, Any], given: Pretraining) -> dict[str, Any]:
+    """Return the values of the protocol that a pretraining is trained under, to be checked.
+
+    Args:
+        document: The values of the protocol, with its pretrainings.
+        given: The settings of one of these, with complete data and source.
+    """
+    return {
+        **document,
+        "data": given.data,
+        "source": given.source,
+        "training": {**document["training"], **given.training},
+        "pretraining": {},
+        "start": {},  # checked with those of all pretrainings
+        "tune": {},
+    }
+
+
+def require_known(starts: Mapping[str, Start], path: Path | str) -> None:
+    """Check that every start names a pretraining, and that none leads back to itself.
+
+    Args:
+        starts: The start of the protocol under "", and those of its pretrainings by name.
+        path: Their file, for errors.
+
+    Raises:
+        Refusal: A name is unknown, or starts form a cycle.
+    """
+    names = [name for name in starts if name]
+    lines = []
+    for name, start in starts.items():
+        where = f"{path}: {f'pretraining.{name}.' if name else ''}start.from"
+        if start.source is not None and start.source not in names:
+            lines.append(unknown_name(where, start.source, names))
+            continue
+        seen = [name]
+        while (start := starts[seen[-1]]).source in names:
+            if start.source in seen:
+                chain = " -> ".join([*seen[seen.index(start.source) :], start.source])
+                lines.append(f"{where}: a cycle of starts: {chain}; expected one that is fresh")
+                break
+            seen.append(str(start.source))
+    if lines:
+        raise Refusal(*lines)

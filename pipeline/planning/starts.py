@@ -1,0 +1,145 @@
+"""Plan the runs that other runs start from: pretrainings, and first phases of two."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.config.plan import PlannedStart
+from pipeline.config.run import RunConfig
+from pipeline.config.start import Start
+from pipeline.config.streams import Streams
+from pipeline.planning.arms import Trial
+from pipeline.planning.fingerprint import fingerprint, identity
+from pipeline.planning.pretraining import pretrained_by
+from pipeline.planning.protocols import Protocol
+from pipeline.regularizers._regularizer import Regularizer
+
+FIRST_PHASE = "first phase"
+
+
+@dataclass(frozen=True)
+class Digests:
+    """The digests of the prepared data: those of the protocol, and those of its pretrainings."""
+
+    data: str
+    pretraining: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A run with the runs it starts from.
+
+    Attributes:
+        identity: What is hashed.
+        starts: The run that it starts from, the one that starts from, and so on; each with its
+            identity.
+    """
+
+    identity: dict[str, Any]
+    starts: tuple[tuple[PlannedStart, dict[str, Any]], ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the name of the run."""
+        return fingerprint(self.identity)
+
+
+def identified(trial: Trial, streams: Streams, digests: Digests) -> Identified:
+    """Return the run of a setting under these streams, with the runs it starts from.
+
+    Args:
+        trial: The setting.
+        streams: The streams of the run. A pretraining has the seed of the init stream in all of
+            its own, so that every arm of a seed starts from the same one.
+        digests: Those of the prepared data.
+    """
+    return _identified(trial.protocol, trial.regularizers, streams, digests, "")
+
+
+def _identified(
+    protocol: Protocol,
+    regularizers: tuple[Regularizer, ...],
+    streams: Streams,
+    digests: Digests,
+    pretraining: str,
+) -> Identified:
+    """Return a run on the data of the protocol, or on those of one of its pretrainings."""
+    last, parents = _parents(protocol, regularizers, streams, digests, pretraining)
+    digest = digests.pretraining.get(pretraining, "") if pretraining else digests.data
+    start = parents[0][0].fingerprint if parents else None
+    described = identity(_config(last, regularizers, streams), digest, start)
+    return Identified(described, parents)
+
+
+def _parents(
+    protocol: Protocol,
+    regularizers: tuple[Regularizer, ...],
+    streams: Streams,
+    digests: Digests,
+    pretraining: str,
+) -> tuple[Protocol, tuple[tuple[PlannedStart, dict[str, Any]], ...]]:
+    """Return the protocol of the last phase of a run, and what that starts from."""
+    start = Start.model_validate(protocol.start)
+    if start.train == "head_then_all":
+        first, last = phases(protocol, start)
+        if first == last:  # there is no second phase
+            return _parents(first, regularizers, streams, digests, pretraining)
+        run = _identified(first, regularizers, streams, digests, pretraining)
+        name, data = FIRST_PHASE, pretraining
+        return last, (_planned(name, data, streams.init, run), *run.starts)
+    if start.source is None:
+        return protocol, ()
+    source, acting = pretrained_by(protocol, start.source)
+    run = _identified(source, acting, Streams.of(streams.init), digests, start.source)
+    return protocol, (_planned(start.source, start.source, streams.init, run), *run.starts)
+
+
+def phases(protocol: Protocol, start: Start) -> tuple[Protocol, Protocol]:
+    """Return the protocols of the two phases of head_then_all; equal where the first takes all."""
+    epochs = protocol.training.epochs
+    first_epochs = min(max(round(start.head_share * epochs), 1), epochs)
+    rate = protocol.training.learning_rate * start.rates.head
+    of_head = start.model_copy(update={"train": "head"})
+    first = protocol.model_copy(
+        update={
+            "start": of_head.model_dump(mode="json", by_alias=True),
+            "training": protocol.training.model_copy(
+                update={"epochs": first_epochs, "learning_rate": rate}
+            ),
+        }
+    )
+    if first_epochs == epochs:
+        return first, first
+    rest = protocol.training.model_copy(update={"epochs": epochs - first_epochs})
+    return first, protocol.model_copy(update={"training": rest})
+
+
+def _planned(
+    name: str, data: str, seed: int, run: Identified
+) -> tuple[PlannedStart, dict[str, Any]]:
+    before = run.starts[0][0].fingerprint if run.starts else None
+    planned = PlannedStart(
+        name=name, data=data, seed=seed, fingerprint=run.fingerprint, start=before
+    )
+    return planned, run.identity
+
+
+def run_config(trial: Trial, streams: Streams) -> RunConfig:
+    """Return what decides the last phase of the training of a setting under these streams."""
+    return _config(trial.protocol, trial.regularizers, streams)
+
+
+def _config(
+    protocol: Protocol, regularizers: tuple[Regularizer, ...], streams: Streams
+) -> RunConfig:
+    """Return what decides the last phase of a training."""
+    start = Start.model_validate(protocol.start)
+    acting = tuple({"name": item.name, **item.model_dump(mode="json")} for item in regularizers)
+    values = {} if start.is_fresh else start.run_start().model_dump(mode="json")
+    return RunConfig(**protocol.settings(), start=values, regularizers=acting, streams=streams)
+
+
+def distinct(runs: Iterator[Identified]) -> dict[str, tuple[PlannedStart, dict[str, Any]]]:
+    """Return every run that others start from, by fingerprint, each after its own start."""
+    rows = [row for run in runs for row in reversed(run.starts)]
+    return {start.fingerprint: (start, described) for start, described in rows}
