@@ -9,11 +9,12 @@ from typing import Any
 
 from pipeline.config.parameters import Parameters
 from pipeline.config.plan import PROTOCOL, Plan, last_plan
+from pipeline.config.validation import checked
 from pipeline.data.prepared import read_summary
 from pipeline.execution.order import images
 from pipeline.planning.overtuning import most_compared
 from pipeline.planning.phases import Choice, confirmation
-from pipeline.planning.protocols import document_of, value_of
+from pipeline.planning.protocols import Protocol, document_of, value_of
 from pipeline.planning.rounds import Read, Scores, explore
 from pipeline.planning.studies import Experiment, read_experiment
 from pipeline.records.store import Store, open_store
@@ -119,5 +120,6 @@ def seconds_per_run(experiment: Experiment) -> float:
         if last and timed:
             usual = float(statistics.median(timed))
             return usual * images(protocol.settings()) / images(last.settings)
-    settings, _ = document_of(protocol.name, Parameters(protocols=(protocol.name,)), Path())
-    return protocol.seconds_per_run * images(protocol.settings()) / images(settings)
+    document, source = document_of(protocol.name, Parameters(protocols=(protocol.name,)), Path())
+    written = checked(Protocol, document, source)
+    return protocol.seconds_per_run * images(protocol.settings()) / images(written.settings())

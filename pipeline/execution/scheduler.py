@@ -63,6 +63,8 @@ def complete(
             if name not in blocked
         ]
         title = _title(plan, len(names) - len(waiting), is_last=number == len(waves))
+        if not jobs and number < len(waves):
+            continue
         failed |= finish(longest_first(jobs, rates), entry, settings, title, folders)
     if needed and loggers and (trouble := store.muted()):
         print(

@@ -44,6 +44,8 @@ from pipeline.training.task import Task
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 # Lightning 2.6.6 against torch 2.13
 warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+# modules of frozen layers rest on purpose
+warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training.*")
 
 PROCESSOR = Hardware(accelerator="cpu")
 
