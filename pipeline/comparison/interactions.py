@@ -11,17 +11,15 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.intervals import detectable, interval, mean, sign_flip_p
+from pipeline.comparison.intervals import Array, detectable, interval, mean, sign_flip_p
 from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.matching import Arm, Outcomes, compared
+from pipeline.comparison.matching import Arm, Outcomes, compared, pretrainings
 from pipeline.config.plan import BASELINE, Plan
 from pipeline.config.run import RunConfig
 
 METRICS = ("test_accuracy", "test_nll", "gap")
-COLUMNS = (
-    *("study", "arm", "first", "second", "metric", "n", "effect", "sum", "difference", "low"),
-    *("high", "excludes_zero", "p", "p_sign_flip", "detectable"),
-)
+ESTIMATE = ("difference", "low", "high", "excludes_zero", "p", "p_sign_flip", "detectable")
+COLUMNS = ("study", "arm", "first", "second", "metric", "n", "effect", "sum", *ESTIMATE)
 
 Parts = Mapping[tuple[str, str], frozenset[str]]  # (study, arm) -> its changes to the baseline
 Factorial = tuple[Arm, Arm, Arm, Arm]  # both, the first, the second, neither
@@ -49,14 +47,23 @@ def arm_changes(plan: Plan, read: Callable[[str], RunConfig | None]) -> Parts:
             stored.
     """
     configs: dict[tuple[str, str], RunConfig] = {}
+    sources: dict[tuple[str, str], str] = {}
+    named = pretrainings(plan)
     for run in plan.runs_of("comparison"):
         if (run.study, run.arm) not in configs and (config := read(run.fingerprint)):
             configs[run.study, run.arm] = config
+            sources[run.study, run.arm] = named[run.fingerprint]
     return {
         (study, arm): changes(config, configs[study, BASELINE])
+        | _pretraining(sources[study, arm], sources[study, BASELINE])
         for (study, arm), config in configs.items()
         if (study, BASELINE) in configs
     }
+
+
+def _pretraining(source: str, baseline: str) -> frozenset[str]:
+    """Return the change of what a run starts from."""
+    return frozenset() if source == baseline else frozenset({f"start.from: {source}"})
 
 
 def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
@@ -107,28 +114,35 @@ def _rows(factorial: Factorial, outcomes: Outcomes) -> Iterator[dict[str, Any]]:
     for metric in METRICS:
         both, one, other, neither = outcomes.values(sides, factorial, metric)
         differences = both - one - other + neither
-        between = interval(differences)
         yield {
             "study": factorial[0].study.name,
             "arm": arm,
             "first": first,
             "second": second,
             "metric": metric,
-            "n": between.n,
+            "n": len(differences),
             "effect": mean(both - neither),
             "sum": mean(one - neither) + mean(other - neither),
-            "difference": between.mean,
-            "low": between.low,
-            "high": between.high,
-            "excludes_zero": between.excludes_zero,
-            "p": between.p,
-            "p_sign_flip": sign_flip_p(differences),
-            "detectable": detectable(between.sd, between.n, LEVEL),
+            **estimate(differences),
         }
 
 
+def estimate(differences: Array) -> dict[str, Any]:
+    """Return the statistics of an interaction, `ESTIMATE`, from its value at every seed (n,)."""
+    between = interval(differences)
+    return {
+        "difference": between.mean,
+        "low": between.low,
+        "high": between.high,
+        "excludes_zero": between.excludes_zero,
+        "p": between.p,
+        "p_sign_flip": sign_flip_p(differences),
+        "detectable": detectable(between.sd, between.n, LEVEL),
+    }
+
+
 def _parts(config: RunConfig) -> set[str]:
-    values = {"data": config.data, "model": config.model, "training": config.training}
+    values = config.model_dump(include={"data", "model", "training", "start"})
     protocol = [
         [f"{section}.{key}", value] for section in values for key, value in values[section].items()
     ]

@@ -172,6 +172,21 @@ def compared(plan: Plan, kind: Kind = "comparison") -> Iterator[Arm]:
                 yield Arm(study, arm.described, arm.runs, alone[arm.described.against])
 
 
+def pretrainings(plan: Plan) -> dict[str, str]:
+    """Return the name of the pretraining that a run starts from, "" without any, by fingerprint.
+
+    The first phase of a training of two is none.
+    """
+    starts = {start.fingerprint: start for start in plan.starts}
+    names = {}
+    for run in plan.runs:
+        start = starts.get(run.start or "")
+        while start and not start.data:
+            start = starts.get(start.start or "")
+        names[run.fingerprint] = start.data if start else ""
+    return names
+
+
 def finite(rows: Sequence[Sequence[float]], width: int) -> Array:
     """Return (width, n) from n rows, without rows that hold NaN or infinity.
 
