@@ -10,7 +10,7 @@ from pipeline.comparison.interactions import arm_changes
 from pipeline.comparison.references import references
 from pipeline.comparison.resolution import resolution
 from pipeline.comparison.seeds import with_targets
-from pipeline.comparison.tables import contrast_tables, mean_tables, rate_tables
+from pipeline.comparison.tables import contrast_tables, mean_tables, rate_tables, transfer_tables
 from pipeline.comparison.trust import trust
 from pipeline.config.plan import BASELINE, read_plan
 from pipeline.config.run import Data, RunConfig, read_config
@@ -35,7 +35,7 @@ def main(protocol: str) -> None:
     folder = ARTIFACTS / protocol
     runs = folder / "confirmation"
     plan = read_plan(runs)
-    records = {name: read_record(runs / name) or {} for name in plan.fingerprints()}
+    records = {name: read_record(runs / name) or {} for name in plan.trained()}
     scored = {name: read_table(folder / f"{name}.csv") for name in SCORED}
 
     def settings(name: str) -> RunConfig | None:
@@ -66,6 +66,7 @@ def main(protocol: str) -> None:
             sorted({run.seed for run in plan.runs_of("comparison") if run.arm == BASELINE}),
         ),
     }
+    tables |= transfer_tables(plan, records, settings, scored, tables)
     tables["seeds"] = with_targets(tables["seeds"], tables["target_times"])
     checked = {**scored, **tables}
     tables["trust"] = trust(plan, records, histories, checked, chosen["searches"])

@@ -1,6 +1,7 @@
 """Compute the tables of a confirmation phase: every statistic of the report, by name."""
 
 from collections.abc import Callable, Iterable, Mapping
+from math import nan
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ from pipeline.comparison.equal_cost import equal_cost
 from pipeline.comparison.flips import class_accuracies, flips
 from pipeline.comparison.gains import member_gains, pass_gains
 from pipeline.comparison.interactions import Parts, interactions
-from pipeline.comparison.matching import outcomes
+from pipeline.comparison.matching import Outcomes, outcomes
 from pipeline.comparison.norms import norm_means
 from pipeline.comparison.overtuning import overtuning
 from pipeline.comparison.published import published
@@ -25,6 +26,7 @@ from pipeline.comparison.rates import batch_norm_ranges, rate_ranges, rates_trie
 from pipeline.comparison.recipe import pairs, recipe
 from pipeline.comparison.seeds import seed_scores
 from pipeline.comparison.targets import time_to_target, times
+from pipeline.comparison.transfer import Read, cells_of, crossovers, gains, starts_of, transfer
 from pipeline.comparison.variance import standard_errors, streams
 from pipeline.config.plan import Plan
 from pipeline.planning.choice import Score
@@ -44,10 +46,8 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
     Raises:
         Refusal: A run that is done has no score or no cost.
     """
-    states = {name: record.get("state", "missing") for name, record in records.items()}
-    machines: dict[str, Any] = {name: record.get("machine") for name, record in records.items()}
     counted = {name: record.get("cost", {}) for name, record in records.items()}
-    matched = outcomes(scored["scores"], states, machines)
+    matched = _matched(records, scored)
     compared = contrasts(plan, matched, counted, scored["images"])
     between = pairs(plan, matched, compared)
     return {
@@ -124,3 +124,33 @@ def rate_tables(
         "batch_norm_ranges": batch_norm_ranges(explored, ranges),
         "norms": norm_means(plan, histories, set(trials["study"])),
     }
+
+
+def transfer_tables(
+    plan: Plan, records: Records, read: Read, scored: Tables, tables: Tables
+) -> Tables:
+    """Return the tables about starts from trained weights, without rows where no arm has one.
+
+    Args:
+        plan: The confirmation plan.
+        records: The records of its runs by fingerprint, those that others start from too.
+        read: A function that returns the settings of a run, None where it is not stored.
+        scored: The tables of `evaluate`.
+        tables: `contrasts` and `arms`.
+    """
+    starts = starts_of(plan, read)
+    matched = _matched(records, scored)
+    costs = {name: record.get("cost", {}).get("training_flops", nan) for name, record in records.items()}
+    cells = cells_of(starts)
+    return {
+        "transfer": transfer(plan, starts, tables["contrasts"], tables["arms"], matched, costs),
+        "crossovers": crossovers(cells, matched),
+        "transfer_gains": gains(cells, matched),
+    }
+
+
+def _matched(records: Records, scored: Tables) -> Outcomes:
+    """Return the state, the machine and the scores of every run."""
+    states = {name: record.get("state", "missing") for name, record in records.items()}
+    machines: dict[str, Any] = {name: record.get("machine") for name, record in records.items()}
+    return outcomes(scored["scores"], states, machines)

@@ -4,12 +4,21 @@ from collections.abc import Iterable
 from typing import Literal
 
 Family = Literal[
-    "noise", "examples", "penalty", "architecture", "training", "data size", "combination", "other"
+    "noise",
+    "examples",
+    "penalty",
+    "architecture",
+    "training",
+    "data size",
+    "combination",
+    "other",
+    "transfer",
 ]
 OF_SECTIONS: dict[str, Family] = {
     "model": "architecture",
     "training": "training",
     "data": "data size",
+    "start": "transfer",
 }
 
 

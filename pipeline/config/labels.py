@@ -32,7 +32,22 @@ def setting_parts(setting: Setting) -> list[str]:
         parts = [format_values(values)]
     else:
         parts = [f"{name}({format_values(values)})" for name, values in regularizers.items()]
-    return [part for part in [*parts, format_values(setting.get(PROTOCOL, {}))] if part]
+    return [part for part in [*parts, ", ".join(_changes(setting.get(PROTOCOL, {})))] if part]
+
+
+def _changes(values: Mapping[str, Any]) -> list[str]:
+    """Return changed protocol values; those of `start` as in `from similar`, `last 2 layers`."""
+    is_last = values.get("start.train") == "last_k"
+    parts = []
+    for key, value in values.items():
+        if key == "start.from":
+            parts.append(f"from {'scratch' if value is None else format_value(value)}")
+        elif key == "start.train":
+            last = f"last {format_value(values.get('start.k', 'k'))} layers"
+            parts.append(last if is_last else format_value(value).replace("_", " "))
+        elif key != "start.k" or not is_last:
+            parts.append(f"{key.removeprefix('start.')}={format_value(value)}")
+    return parts
 
 
 def format_values(values: Mapping[str, Any]) -> str:
@@ -50,9 +65,7 @@ def format_value(value: Any) -> str:
 
 def format_factor(factor: Factor, against: str = BASELINE) -> str:
     """Return what an arm changes against `against`, as in `dropout + data.train_size=100`."""
-    changes = [*factor.regularizers]
-    changes += [f"{key}={format_value(value)}" for key, value in factor.protocol.items()]
-    text = " + ".join(changes)
+    text = " + ".join([*factor.regularizers, *_changes(factor.protocol)])
     if against == BASELINE:
         return text or "nothing"
     return f"{text or 'less'}, against {against}"

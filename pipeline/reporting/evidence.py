@@ -72,6 +72,9 @@ class ReportData:
     curves: pd.DataFrame
     target_times: pd.DataFrame
     targets: pd.DataFrame
+    transfer: pd.DataFrame
+    crossovers: pd.DataFrame
+    transfer_gains: pd.DataFrame
     rate_trials: pd.DataFrame
     rate_ranges: pd.DataFrame
     batch_norm_ranges: pd.DataFrame

@@ -39,6 +39,7 @@ FAMILIES: dict[Family, str] = {  # at least 3:1 against white, and each of anoth
     "data size": "#545454",
     "combination": "#bd0957",
     "other": "#2d4049",
+    "transfer": "#0a3a1a",
 }
 SHAPES: dict[Family, str] = {
     "noise": "s",
@@ -49,8 +50,10 @@ SHAPES: dict[Family, str] = {
     "data size": "X",
     "combination": "p",
     "other": "h",
+    "transfer": "d",
 }
-PALETTE = (*FAMILIES.values(), "#1b5e20", "#a50026", "#3b4cc0", "#8c510a", "#4d004b")
+FIRST = tuple(FAMILIES.values())[:8]  # of arms with a color of their own
+PALETTE = (*FIRST, "#1b5e20", "#a50026", "#3b4cc0", "#8c510a", "#4d004b")
 SHADES = (1.0, 0.65, 0.4)  # of the color of a family, for further arms of it in one study
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
 STAR: dict[str, Any] = {"marker": "*", "markersize": 13, "markeredgecolor": "black"}

@@ -22,6 +22,8 @@ APART = 4.5  # of lightness, 0 to 100, of the greys of two families
         ([], ["model.widths"], "architecture"),
         ([], ["data.train_size"], "data size"),
         (["penalty"], ["training.optimizer"], "combination"),
+        ([], ["start.from", "start.rates.decay"], "transfer"),
+        ([], ["start.from", "training.learning_rate"], "combination"),
         ([], [], "other"),
     ],
 )

@@ -17,6 +17,10 @@ from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 RATE = {"dropout": {"rate": 0.25}}
 SHIFT = {"augmentation": {"shift": 1, "rotate": 10}}
 PLAIN = {"protocol": {"model.batch_norm": False}}
+HEAD = {
+    "protocol": {"start.from": "similar", "start.train": "head", "training.learning_rate": 0.1}
+}
+LAST = {"protocol": {"start.train": "last_k", "start.k": 2, "start.rates.decay": 0.7}}
 LONGER = {"protocol": {"training.epochs": 30, "training.schedule": "cyclic_cosine"}}
 
 
@@ -68,6 +72,9 @@ def test_values_stand_with_their_names(values, label):
         (PLAIN | RATE, "rate=0.25, model.batch_norm=false"),
         ({"dropout": {}} | PLAIN, "model.batch_norm=false"),
         (RATE | {"protocol": {}}, "rate=0.25"),
+        (HEAD, "from similar, head, training.learning_rate=0.1"),
+        (RATE | LAST, "rate=0.25, last 2 layers, rates.decay=0.7"),
+        ({"protocol": {"start.from": None, "start.k": 3}}, "from scratch, k=3"),
         (
             RATE | SHIFT | PLAIN,
             "dropout(rate=0.25), augmentation(shift=1, rotate=10), model.batch_norm=false",

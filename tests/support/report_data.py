@@ -15,6 +15,7 @@ from pipeline.comparison import (
     published,
     recipe,
     seeds,
+    transfer,
     variance,
 )
 from pipeline.comparison.bands import BAND
@@ -139,6 +140,9 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         curves=curve_means(plan, histories),
         target_times=of_runs,
         targets=time_to_target(plan, of_runs),
+        transfer=pd.DataFrame(columns=list(transfer.COLUMNS)),
+        crossovers=pd.DataFrame(columns=list(transfer.CROSSOVERS)),
+        transfer_gains=pd.DataFrame(columns=list(transfer.GAINS)),
         rate_trials=pd.DataFrame(columns=list(RATES)),
         rate_ranges=pd.DataFrame(columns=list(RANGES)),
         batch_norm_ranges=pd.DataFrame(columns=list(WIDENED)),
