@@ -1,0 +1,204 @@
+"""Starts from pretrained weights: rows of arms, the crossover, and gains by size."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from transferred import FIRST, PRETRAINED, SEEDS, Planted
+
+from pipeline.comparison import transfer as module
+from pipeline.comparison.significance import holm
+from pipeline.comparison.transfer import (
+    COLUMNS,
+    CROSSOVERS,
+    GAINS,
+    cells_of,
+    crossing,
+    crossover,
+    crossovers,
+    gains,
+    starts_of,
+    transfer,
+)
+from pipeline.records.tables import read_table, write_table
+
+SIZES = (3, 10, 30, 100)
+NOISE = np.random.default_rng(0).normal(0, 0.01, (12, len(SEEDS)))
+
+
+def planted():
+    """Return arms at four sizes whose fine-tuning overtakes the probe at 17 images per class."""
+    cells = {}
+    for place, size in enumerate(SIZES):
+        shared = 0.7 + 0.05 * math.log(size) + NOISE[0]
+        cells["", "all", size] = shared
+        cells["similar", "head", size] = shared + 0.1 - 0.02 * math.log(size) + NOISE[1 + place]
+        lead = 0.03 * math.log(size / 17)
+        cells["similar", "all", size] = cells["similar", "head", size] + lead
+    for size in (10, 100):
+        cells["different", "head", size] = cells["", "all", size] - 0.02
+        cells["different", "all", size] = cells["", "all", size] + 0.01 + 0.1 * NOISE[6]
+    cells["similar", "head_then_all", 10] = cells["similar", "head", 10] + 0.02
+    cells["similar", "last_k", 10] = cells["similar", "head", 10] + 0.01
+    return Planted(cells)
+
+
+@pytest.fixture(scope="module")
+def made():
+    return planted()
+
+
+@pytest.fixture(scope="module")
+def starts(made):
+    return starts_of(made.plan, made.read)
+
+
+def tables(made, starts):
+    """Return the table of arms with contrasts of one arm alone."""
+    judged = {"difference": 0.02, "low": 0.01, "high": 0.03, "p_holm": 0.01}
+    row = {"study": "modes", "arm": "head_similar_3", "metric": "test_accuracy", **judged}
+    contrasts = pd.DataFrame([row | {"verdict": "helps", "below_margin": False}])
+    band = {"n": 12, "mean": 0.8, "low": 0.79, "high": 0.81}
+    means = pd.DataFrame([{"study": "modes", "arm": "baseline", "metric": "test_accuracy", **band}])
+    return transfer(made.plan, starts, contrasts, means, made.outcomes, made.costs)
+
+
+def test_an_arm_has_its_source_what_is_trained_and_the_verdict_of_its_contrast(
+    made, starts, tmp_path
+):
+    table = tables(made, starts)
+    write_table(tmp_path / "transfer.csv", table)
+    read = read_table(tmp_path / "transfer.csv")
+    assert tuple(read) == COLUMNS
+    rows = read.set_index("arm")
+    named = rows[["pretraining", "train", "per_class", "train_size", "learning_rate", "plain"]]
+    assert named.loc["baseline"].tolist() == ["", "scratch", 10, 50, 0.05, True]
+    assert named.loc["images_100"].tolist() == ["", "scratch", 100, 500, 0.05, True]
+    assert named.loc["head_similar_3"].tolist() == ["similar", "head", 3, 15, 0.1, True]
+    assert named.loc["all_different_100"].tolist() == ["different", "all", 100, 500, 0.1, True]
+    assert rows.loc["head_then_all_similar_10", "train"] == "head_then_all"
+    assert rows["k"].dropna().to_dict() == {"last_k_similar_10": 2}
+    assert rows.loc["head_similar_3", "reference"] == "images_3"
+    assert rows.loc["head_similar_3", ["difference", "verdict"]].tolist() == [0.02, "helps"]
+    assert rows.loc["baseline", ["n", "accuracy", "accuracy_high"]].tolist() == [12, 0.8, 0.81]
+    assert set(rows["verdict"]) == {"helps", ""}
+
+
+def test_costs_are_those_of_all_phases_and_with_pretraining_of_the_whole_chain(made, starts):
+    rows = tables(made, starts).set_index("arm")[["training_ratio", "total_ratio"]]
+    assert rows.loc["baseline"].tolist() == [1, 1]
+    assert rows.loc["images_100"].tolist() == [10, 10]
+    whole = 1 + PRETRAINED["similar"] / 30
+    assert rows.loc["head_similar_3"].tolist() == pytest.approx([1, whole])
+    alone = (100 + FIRST) / 100
+    assert rows.loc["head_then_all_similar_10"].tolist() == pytest.approx(
+        [alone, alone + PRETRAINED["similar"] / 100]
+    )
+
+
+def test_without_starts_there_are_no_rows():
+    plain = Planted({("", "all", size): np.full(len(SEEDS), 0.9) for size in SIZES})
+    found = starts_of(plain.plan, plain.read)
+    assert found == []
+    assert tuple(crossovers(cells_of(found), plain.outcomes)) == CROSSOVERS
+    table = gains(cells_of(found), plain.outcomes)
+    assert tuple(table) == GAINS
+    assert table.empty
+
+
+def test_an_arm_that_changes_more_is_no_plain_one(made):
+    def read(fingerprint):
+        config = made.read(fingerprint)
+        start = config.start | {"decay": 0.7} if "all_similar_3-" in fingerprint else config.start
+        model = {"name": "mlp"} | ({"hidden": 9} if "head_similar_3-" in fingerprint else {})
+        return config.model_copy(update={"start": start, "model": model})
+
+    cells = cells_of(starts_of(made.plan, read))
+    assert ("similar", "all", 3) not in cells
+    assert ("similar", "head", 3) not in cells
+    assert ("similar", "all", 10) in cells
+    assert ("similar", "head_then_all", 10) not in cells
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [
+        ([-1, 1, 2, 3], math.sqrt(30)),  # halfway between 3 and 10
+        ([-1, -1, -1, 3], 30 * (100 / 30) ** 0.25),
+        ([1, -2, 2, 3], math.sqrt(300)),  # the last time counts
+        ([-1, 0, 1, 1], 10),
+        ([1, 1, 1, 1], -math.inf),
+        ([-1, 1, 1, -1], math.inf),
+        ([0, 0, 0, 0], math.inf),
+    ],
+)
+def test_a_crossing_is_interpolated_in_the_logarithm_of_the_size(differences, expected):
+    both = np.array([differences, [1, 1, 1, 1]], dtype=float).T
+    assert crossing(both, SIZES).tolist() == pytest.approx([expected, -math.inf])
+
+
+def test_the_crossover_of_planted_numbers(made, starts):
+    table = crossovers(cells_of(starts), made.outcomes).set_index("pretraining")
+    assert table["smallest"].to_dict() == {"similar": 3, "different": 10}
+    similar = table.loc["similar"]
+    assert similar[["largest", "n", "without"]].tolist() == [100, len(SEEDS), 0]
+    # the lead is not linear between two sizes only in its rounding
+    assert similar["size"] == pytest.approx(17)
+    assert (similar["low"], similar["high"]) == (pytest.approx(17), pytest.approx(17))
+    different = table.loc["different"]  # ahead at both sizes
+    assert different[["size", "low", "high", "without"]].tolist() == [-math.inf] * 3 + [1]
+
+
+def test_one_seed_has_no_crossover():
+    assert np.isnan(crossover(np.array([[-1.0], [1.0]]), (3, 10))).all()
+
+
+def test_an_interval_reaches_beyond_the_sizes_where_resamples_have_no_crossing():
+    lead = np.array([[-1.0] * 8, [*[1.0] * 7, -9.0]])  # one seed alone decides
+    size, low, high, without = crossover(lead, (3, 10))
+    assert size == math.inf
+    assert (3 < low < 10, high) == (True, math.inf)
+    share = 1 - (7 / 8) ** 8  # of resamples with that seed; seven others to one are a tie
+    assert without == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize(("seeds", "least", "most"), [(8, 0.81, 0.94), (24, 0.88, 0.98)])
+def test_the_interval_covers_the_crossing(seeds, least, most, monkeypatch):
+    monkeypatch.setattr(module, "RESAMPLES", 200)
+    draws = np.random.default_rng(1)
+    truth = 0.03 * np.log(np.array(SIZES) / 17)[:, None]
+    covered = []
+    for _ in range(300):
+        _, low, high, _ = crossover(truth + draws.normal(0, 0.03, (4, seeds)), SIZES)
+        covered.append(low <= 17 <= high)
+    assert least < np.mean(covered) < most
+
+
+def test_gains_are_compared_between_sizes_and_between_sources(made, starts):
+    table = gains(cells_of(starts), made.outcomes)
+    assert tuple(table) == GAINS
+    keys = table[["train", "pretraining", "other", "size", "other_size"]]
+    assert [tuple(row) for row in keys.to_numpy().tolist()] == [
+        ("head", "similar", "", 3, 100),
+        ("all", "similar", "", 3, 100),
+        ("head", "different", "", 10, 100),
+        ("all", "different", "", 10, 100),
+        ("head", "similar", "different", 10, 100),
+        ("all", "similar", "different", 10, 100),
+    ]
+    cells = made.cells
+    gain = {size: cells["similar", "head", size] - cells["", "all", size] for size in SIZES}
+    row = table.iloc[0]
+    assert row["effect"] == pytest.approx(gain[3].mean())
+    assert row["other_effect"] == pytest.approx(gain[100].mean())
+    test = stats.ttest_1samp(gain[3] - gain[100], 0)
+    assert row["p"] == pytest.approx(test.pvalue)
+    assert (row["low"], row["high"]) == pytest.approx(test.confidence_interval())
+    lead = {
+        size: cells["similar", "head", size] - cells["different", "head", size]
+        for size in (10, 100)
+    }
+    assert table.iloc[4]["difference"] == pytest.approx((lead[10] - lead[100]).mean())
+    assert np.allclose(table["p_holm"], holm(table["p"].to_numpy(float)), equal_nan=True)
