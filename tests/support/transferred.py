@@ -1,7 +1,5 @@
 """A confirmation phase of a protocol with pretrainings, with planted accuracies and costs."""
 
-import math
-
 from pipeline.comparison.matching import Outcomes
 from pipeline.config.plan import (
     Factor,
@@ -127,10 +125,3 @@ class Planted:
         """Return the settings of a run."""
         return self.configs[fingerprint]
 
-
-def grown(intercept, slope, sizes, noise):
-    """Return accuracies (seeds,) of each size, linear in its logarithm."""
-    return {
-        size: [intercept + slope * math.log(size / 10) + each for each in noise[place]]
-        for place, size in enumerate(sizes)
-    }

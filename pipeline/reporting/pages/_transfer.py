@@ -1,0 +1,56 @@
+"""Find the arms of a report that start from trained weights, and name what they train."""
+
+import pandas as pd
+
+from pipeline.comparison.transfer import FINE_TUNING, PROBE, SCRATCH
+from pipeline.config.plan import BASELINE
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.markdown import Row
+
+FEWEST = 2  # sizes that make a line
+FIGURE = "transfer_sizes"
+MODES = {SCRATCH: "scratch", PROBE: "probe", FINE_TUNING: "fine-tuning"}
+SERIES = ("pretraining", "train")
+
+
+def has_starts(data: ReportData) -> bool:
+    """Return whether an arm starts from trained weights."""
+    return len(data.transfer) > 0
+
+
+def size_of(row: Row) -> int:
+    """Return the number of training examples per class, or of all where none is given."""
+    return int(row["train_size"] if pd.isna(row["per_class"]) else row["per_class"])
+
+
+def size_name(data: ReportData) -> str:
+    """Return what sizes are numbers of."""
+    given = data.transfer["per_class"].notna()
+    return "images per class" if given.all() and not data.is_table else "training examples"
+
+
+def series(data: ReportData) -> dict[tuple[str, str], list[Row]]:
+    """Return the plain arms of scratch, probe and fine-tuning at several sizes, in their order.
+
+    Returns:
+        Pretraining and what is trained -> the rows of the table `transfer`, one for each size,
+        ascending.
+    """
+    lines: dict[tuple[str, str], dict[int, Row]] = {}
+    for row in data.transfer.to_dict("records"):
+        if row["plain"] and row["n"] and row["train"] in MODES:
+            key = row["pretraining"], row["train"]
+            lines.setdefault(key, {}).setdefault(size_of(row), row)
+    return {
+        key: [rows[size] for size in sorted(rows)]
+        for key, rows in lines.items()
+        if len(rows) >= FEWEST
+    }
+
+
+def is_against_scratch(data: ReportData, row: Row) -> bool:
+    """Return whether the reference of an arm is trained from random weights."""
+    trained = {(one["study"], one["arm"]): one["train"] for one in data.transfer.to_dict("records")}
+    if row["reference"] == BASELINE:
+        return SCRATCH in {train for (_, arm), train in trained.items() if arm == BASELINE}
+    return trained.get((row["study"], row["reference"])) == SCRATCH

@@ -1,0 +1,249 @@
+"""Write the page of transfer: what to train of a pretrained network, by source and by size."""
+
+from collections.abc import Iterator
+from math import inf
+
+import pandas as pd
+
+from pipeline.comparison.transfer import (
+    FINE_TUNING,
+    HEAD_THEN_ALL,
+    OWN_WEIGHTS,
+    PROBE,
+    RESAMPLES,
+    SCRATCH,
+)
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.labels import verdict_label
+from pipeline.reporting.pages._page import CONTRAST_INTERVAL, MEAN_INTERVAL, Page
+from pipeline.reporting.pages._transfer import (
+    FIGURE,
+    MODES,
+    has_starts,
+    is_against_scratch,
+    series,
+    size_name,
+    size_of,
+)
+
+ORDER = 35
+TRAINED = {
+    SCRATCH: "everything",
+    PROBE: "head",
+    FINE_TUNING: "everything",
+    HEAD_THEN_ALL: "head, then everything",
+}
+
+
+def pages(data: ReportData) -> Iterator[Page]:
+    """Yield the page, if an arm starts from trained weights."""
+    if has_starts(data):
+        yield Page("transfer", "Transfer", transfer_body(data))
+
+
+def transfer_body(data: ReportData) -> str:
+    """Return everything about starts from trained weights."""
+    return md.join_parts(
+        "# Transfer",
+        "A probe trains a new head on frozen features; fine-tuning trains every layer. Scratch "
+        "starts from random weights. Every arm has tuned its own learning rate unless it gives one.",
+        md.section("What is best, by size and source", grid(data)),
+        md.section("Accuracy by size", size_section(data)),
+        md.section("Little data against more", gain_table(data)),
+        md.section("All arms", arm_table(data)),
+        md.section("Cost of training", cost_table(data)),
+    )
+
+
+def grid(data: ReportData) -> str:
+    """Return sizes against pretrainings with the gains over scratch; empty for a single size."""
+    lines = {key: rows for key, rows in series(data).items() if key[1] != SCRATCH}
+    sources = list(dict.fromkeys(source for source, _ in lines))
+    cells: dict[int, dict[str, list[md.Row]]] = {}
+    for (source, _), rows in lines.items():
+        for row in rows:
+            if is_against_scratch(data, row):
+                cells.setdefault(size_of(row), {}).setdefault(source, []).append(row)
+    table = [
+        {size_name(data): f"{size:,}"}
+        | {source: _best(data, cells[size].get(source, [])) for source in sources}
+        for size in sorted(cells)
+    ]
+    if not table:
+        return ""
+    caption = (
+        "Test accuracy against training from scratch with as many images, in points, the higher "
+        "mean first; which of the two is better has not been tested. Verdict: corrected for all "
+        f"contrasts of the report. Interval: {CONTRAST_INTERVAL}, not corrected."
+    )
+    return md.format_table(table, caption, words=sources)
+
+
+def _best(data: ReportData, rows: list[md.Row]) -> str:
+    """Return a cell of the grid: the modes with their differences, the best first."""
+    ordered = sorted(rows, key=lambda row: -row["difference"])
+    parts = [
+        f"{MODES[row['train']]} {md.unbroken(data.format.change(row, unit=''))} "
+        f"{verdict_label(row)}"
+        for row in ordered
+    ]
+    if not parts:
+        return md.VOID
+    if ordered[0]["difference"] < 0:
+        return "; ".join(["**scratch**", *parts])
+    name, _, rest = parts[0].partition(" ")
+    return "; ".join([f"**{name}** {rest}", *parts[1:]])
+
+
+def size_section(data: ReportData) -> str:
+    """Return the figure over sizes, and where fine-tuning overtakes the probe."""
+    if not series(data):
+        return ""
+    image = (
+        "![Test accuracy of scratch, probe and fine-tuning against the number of training images, "
+        f"by pretraining, with bands](../figures/{FIGURE}.png)"
+    )
+    caption = (
+        f"Mean over seeds; band: {MEAN_INTERVAL}. The axis of sizes is logarithmic. Shaded: where "
+        "fine-tuning overtakes the probe, with interval."
+    )
+    return md.join_parts(image, f"*{caption}*", crossover_lines(data))
+
+
+def crossover_lines(data: ReportData) -> str:
+    """Return for every pretraining the size at which fine-tuning overtakes the probe."""
+    lines = [_crossover(data, row) for row in data.crossovers.to_dict("records")]
+    if not lines:
+        return ""
+    words = (
+        "Fine-tuning overtakes the probe where the mean difference, paired by seed, becomes "
+        f"positive for good, interpolated in the logarithm of the size. Interval: {md.CONFIDENCE} "
+        f"percentile bootstrap over seeds, {RESAMPLES:,} resamples."
+    )
+    return f"{words}\n\n{md.format_bullets(lines)}"
+
+
+def _crossover(data: ReportData, row: md.Row) -> str:
+    name = f"From **{md.escape(row['pretraining'])}**"
+    if pd.isna(row["size"]):
+        return f"{name}: too few seeds have all runs."
+    tried = f"{row['smallest']} to {row['largest']}"
+    bounds = f"[{_size(row, 'low')}, {_size(row, 'high')}]"
+    share = f"{100 * row['without']:.0f} % of resamples without a crossing, n {row['n']}"
+    if row["size"] == -inf:
+        where = f"not within the sizes tried, {tried}: fine-tuning is ahead at all"
+    elif row["size"] == inf:
+        where = f"not within the sizes tried, {tried}: fine-tuning is not ahead at the largest"
+    else:
+        where = f"at {_size(row, 'size')} {size_name(data)}"
+    return f"{name}: {where}; interval {bounds}, {share}."
+
+
+def _size(row: md.Row, column: str) -> str:
+    """Return a size with two digits; one beyond the sizes tried as a bound."""
+    if row[column] == -inf:
+        return f"below {row['smallest']}"
+    if row[column] == inf:
+        return f"above {row['largest']}"
+    return f"{float(f'{row[column]:.2g}'):g}"
+
+
+def gain_table(data: ReportData) -> str:
+    """Return what the gain with few images has over that with many; empty for a single size."""
+    rows = [
+        {
+            "what": _gain_name(row),
+            f"few {size_name(data)}": f"{row['size']:,}",
+            f"many {size_name(data)}": f"{row['other_size']:,}",
+            "with few": data.format.points(row["effect"]),
+            "with many": data.format.points(row["other_effect"]),
+            f"few minus many [{md.INTERVAL}]": md.unbroken(data.format.change(row, unit="")),
+            "n": str(row["n"]),
+            "p": md.format_p(row["p"]),
+            "p (Holm)": md.format_p(row["p_holm"]),
+        }
+        for row in data.transfer_gains.to_dict("records")
+    ]
+    if not rows:
+        return ""
+    shown, same = md.without_constant(rows, ("n",))
+    caption = (
+        f"{same} Points of test accuracy. n: seeds with all four runs done, on the same kind of "
+        f"machine. Interval: {md.CONFIDENCE} Student-t interval of the mean over seeds, not "
+        "corrected. p: two-sided paired t test; Holm: corrected for this table. Rule: the test "
+        "rule of each arm."
+    )
+    return md.format_table(shown, caption.strip(), words=("what",))
+
+
+def _gain_name(row: md.Row) -> str:
+    mode, source = MODES[row["train"]], md.escape(row["pretraining"])
+    if row["other"]:
+        return f"{mode} from {source} over {mode} from {md.escape(row['other'])}"
+    return f"{mode} from {source} over scratch"
+
+
+def arm_table(data: ReportData) -> str:
+    """Return every arm with its start, its learning rate and its verdict."""
+    rows = [
+        {
+            "arm": data.named(row["study"], row["arm"]),
+            "from": _source(row),
+            "trained": _trained(row),
+            size_name(data): f"{size_of(row):,}",
+            "learning rate": f"{row['learning_rate']:.3g}",
+            "test accuracy (%)": data.format.percent_band(_band(row)),
+            "n": str(row["n"]),
+            f"difference [{md.INTERVAL}]": md.unbroken(data.format.change(row, unit="")),
+            "to": row["reference"] if row["verdict"] else md.VOID,
+            "verdict": verdict_label(row) if row["verdict"] else md.VOID,
+        }
+        for row in data.transfer.to_dict("records")
+    ]
+    shown, same = md.without_constant(rows, ("n", size_name(data)))
+    caption = (
+        f"{same} n: done confirmation runs. Rule: the test rule of each arm. Learning rate: the "
+        f"chosen one. Interval of the accuracy: {MEAN_INTERVAL}; of the difference, in points: "
+        f"{CONTRAST_INTERVAL} (the arm under *to*)."
+    )
+    words = ("arm", "from", "trained", "to", "verdict")
+    return md.format_table(shown, caption.strip(), words=words)
+
+
+def cost_table(data: ReportData) -> str:
+    """Return the cost of training of every arm with a start, without and with its pretraining."""
+    rows = [
+        {
+            "arm": data.named(row["study"], row["arm"]),
+            "from": _source(row),
+            "trained": _trained(row),
+            "training (x reference)": md.format_ratio(row["training_ratio"]),
+            "with pretraining (x reference)": md.format_ratio(row["total_ratio"]),
+        }
+        for row in data.transfer.to_dict("records")
+        if row["train"] != SCRATCH
+    ]
+    caption = (
+        "Counted operations, means over pairs of runs. Training holds both phases of an arm that "
+        "trains the head first. A frozen trunk without noise or augmentation is computed once. "
+        "With pretraining: as if it was done for this run alone, for the reference too; a file of "
+        "weights costs nothing here."
+    )
+    return md.format_table(rows, caption, words=("arm", "from", "trained"))
+
+
+def _band(row: md.Row) -> md.Row:
+    bounds = {"low": row["accuracy_low"], "high": row["accuracy_high"]}
+    return {"n": row["n"], "mean": row["accuracy"], **bounds}
+
+
+def _source(row: md.Row) -> str:
+    if row["pretraining"] == OWN_WEIGHTS:
+        return f"`{OWN_WEIGHTS}`"
+    return md.escape(row["pretraining"]) or "scratch"
+
+
+def _trained(row: md.Row) -> str:
+    """Return what is trained in words; `last_k` with its number."""
+    return TRAINED.get(row["train"], f"last {row['k']:.0f} layers")
