@@ -46,9 +46,10 @@ class Data(Settings):
         if not isinstance(given, dict) or given.get("per_class") is None:
             return given
         number, classes = given["per_class"], given.get("classes")
-        if isinstance(number, int) and isinstance(classes, list | tuple):
-            return {**given, "train_size": number * len(classes)}
-        return given
+        if not isinstance(number, int):
+            return given
+        count = len(classes) if isinstance(classes, list | tuple) else 2  # refused below
+        return {**given, "train_size": max(number, 1) * count}
 
     @model_validator(mode="after")
     def _classes_are_counted_once(self) -> Self:

@@ -92,7 +92,8 @@ def require_sizes(development: Arrays, data: Data) -> None:
     names = tuple(map(str, range(development.classes)))
     _require_each_class("development pool", pool, names, drawn)
     given, groups = development.validation, development.groups
-    train_validation(labels, data.train_size, 0, given, data.validation_size, groups)
+    sizes = data.train_size, 0, given, data.validation_size
+    train_validation(labels, *sizes, groups, data.per_class)
 
 
 def _require_each_class(

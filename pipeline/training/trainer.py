@@ -44,8 +44,6 @@ from pipeline.training.task import Task
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 # Lightning 2.6.6 against torch 2.13
 warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
-# modules of frozen layers rest on purpose
-warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training.*")
 
 PROCESSOR = Hardware(accelerator="cpu")
 
@@ -199,7 +197,9 @@ def _trainer(
 def _fit(trainer: lightning.Trainer, task: Task, batches: Batches, start: Path | None) -> str:
     """Run the training loop and return why the run diverged, or an empty text."""
     try:
-        with restored_globals():
+        with restored_globals(), warnings.catch_warnings():
+            # frozen layers are in evaluation mode on purpose
+            warnings.filterwarnings("ignore", message="Found .* in eval mode at the start")
             trainer.fit(task, train_dataloaders=batches, ckpt_path=start, weights_only=True)
     except Diverged as diverged:
         return str(diverged)

@@ -148,7 +148,7 @@ def arms(text: str) -> str:
         (arms("  a: [{protocol: {model.depth: 3}}]"), "model.depth: unknown key"),
         (
             arms("  a: [{protocol: {seeds.exploration: 3}}]"),
-            "protocol.seeds.exploration: unknown key; expected a key of data, model or training",
+            "seeds.exploration: unknown key; expected a key of data, model, training, start",
         ),
         (
             arms("  a: [{protocol: {training.epochs: 0}}]"),

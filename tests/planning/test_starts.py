@@ -1,0 +1,270 @@
+"""Planned starts: which runs others start from, what is shared, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import prepare
+from pipeline.config.start import RunStart, Start
+from pipeline.config.streams import Streams
+from pipeline.data import sources
+from pipeline.data.prepared import read_development, read_summary, read_test_images
+from pipeline.data.splits import balanced, train_validation
+from pipeline.planning.phases import confirmation
+from pipeline.planning.rounds import explore
+from pipeline.planning.starts import Digests, identified
+from pipeline.planning.studies import read_experiment
+from pipeline.runtime.errors import Refusal
+
+PROTOCOL = """
+data: {{dataset: digits, classes: [5, 6, 7, 8, 9], per_class: 6, test_fraction: 0.4}}
+model: {{name: resnet, widths: [4, 8], blocks: 1, hidden: 8, grid: 1}}
+training: {{learning_rate: 0.05, epochs: 4, batch_size: 10, curve_points: 2}}
+pretraining:
+  similar: {{data: {{classes: [0, 1, 2, 3, 4], train_size: 60}}, training: {{epochs: 3}}}}
+  regularized:
+    data: {{classes: [0, 1, 2, 3, 4], train_size: 60}}
+    regularizers: [{{name: dropout, rate: 0.3}}]
+  own: {{data: {{classes: [9, 8, 1], train_size: 40}}, share: 0.5}}
+{more}
+seeds: {{exploration: 2, confirmation: 3}}
+studies: [modes]
+"""
+STUDY = """
+question: Why?
+arms:
+  probe: [{protocol: {start.from: similar, start.train: head}}]
+  fine_tuning: [{protocol: {start.from: similar, training.learning_rate: [0.1, 0.01]}}]
+  after_dropout: [{protocol: {start.from: regularized}}]
+  two_phases: [{protocol: {start.from: similar, start.train: head_then_all}}]
+  control: [{protocol: {start.from: own}}]
+"""
+
+
+@pytest.fixture
+def write(project):
+    """Return a function that writes the protocol and the study, with changes."""
+
+    def written(more="", study=STUDY, **replaced):
+        text = PROTOCOL.format(more=more)
+        for old, new in replaced.values():
+            assert old in text
+            text = text.replace(old, new)
+        (project / "experiments" / "protocols" / "tiny.yaml").write_text(text)
+        (project / "experiments" / "modes.yaml").write_text(study)
+        return read_experiment("tiny")
+
+    return written
+
+
+def plans(experiment, **digests):
+    explored = explore(lambda _: experiment, "digest", {}, apart=digests)
+    choice = {"modes": {"fine_tuning": {"protocol": {}}}}
+    trial = next(arm for arm in experiment.studies[0].arms if arm.name == "fine_tuning").trials[0]
+    choice["modes"]["fine_tuning"] = trial.setting
+    return explored.plan, confirmation(experiment, "digest", choice, digests)
+
+
+def test_arms_of_a_seed_share_one_pretraining_and_other_seeds_have_others(write):
+    explored, (confirmed, identities) = plans(write(), similar="s", regularized="r", own="o")
+    assert {start.name for start in explored.starts} == {"similar"}
+    rows = {}
+    for run in confirmed.runs:
+        rows.setdefault(run.arm, {})[run.seed] = run.start
+    assert rows["baseline"] == dict.fromkeys([1000, 1001, 1002])
+    assert rows["probe"] == rows["fine_tuning"]
+    assert len({*rows["probe"].values()}) == 3
+    named = {start.fingerprint: start for start in confirmed.starts}
+    assert {named[start].name for start in rows["probe"].values()} == {"similar"}
+    assert {named[start].name for start in rows["after_dropout"].values()} == {"regularized"}
+    assert {named[start].name for start in rows["two_phases"].values()} == {"first phase"}
+    for seed, start in rows["two_phases"].items():
+        assert named[start].start == rows["probe"][seed]
+        assert named[start].data == ""
+    for name, start in named.items():
+        digest = {"similar": "s", "regularized": "r", "own": "o", "": "digest"}[start.data]
+        assert identities[name]["data_digest"] == digest
+    for run in confirmed.runs:
+        assert identities[run.fingerprint].get("starts_from") == run.start
+
+
+def test_every_run_is_trained_after_the_one_it_starts_from(write):
+    _, (plan, _) = plans(write())
+    waves = plan.waves()
+    assert sorted(name for wave in waves for name in wave) == sorted(plan.trained())
+    place = {name: number for number, wave in enumerate(waves) for name in wave}
+    for row in (*plan.starts, *plan.runs):
+        if row.start:
+            assert place[row.start] < place[row.fingerprint]
+    assert set(waves[-1]) == set(plan.fingerprints())
+    assert [len(wave) for wave in waves] == [9, 3, 18]
+
+
+def test_what_a_pretraining_depends_on(write):
+    """Its own settings, its data and the network; not how its arms are trained."""
+
+    def names(pretraining, apart="s", **replaced):
+        experiment = write(**replaced)
+        plan = confirmation(
+            experiment,
+            "digest",
+            {"modes": {"fine_tuning": experiment.studies[0].arms[2].trials[0].setting}},
+            {"similar": apart, "regularized": apart, "own": apart},
+        )[0]
+        return {start.fingerprint for start in plan.starts if start.name == pretraining}
+
+    first = names("similar")
+    rate = ("learning_rate: 0.05, epochs: 4", "learning_rate: 0.05, epochs: 9")
+    assert names("similar", a=rate) == first  # it gives its own epochs
+    assert names("regularized", a=rate) != names("regularized")
+    assert names("similar", a=("epochs: 3", "epochs: 5")).isdisjoint(first)
+    assert names("similar", a=("widths: [4, 8]", "widths: [4, 4]")).isdisjoint(first)
+    assert names("similar", a=("per_class: 6", "per_class: 8")) == first
+    assert names("similar", a=("rate: 0.3", "rate: 0.5")) == first
+    assert names("regularized", a=("rate: 0.3", "rate: 0.5")) != names("regularized")
+    assert names("similar", apart="t").isdisjoint(first)
+
+
+def test_head_then_all_without_a_second_phase_is_the_probe(write):
+    experiment = write()
+    arms = {arm.name: arm for arm in experiment.studies[0].arms}
+    digests, streams = Digests("d"), Streams.of(3)
+
+    def run(share):
+        (trial,) = arms["two_phases"].trials
+        start = {**trial.protocol.start, "head_share": share}
+        changed = trial.protocol.model_copy(update={"start": start})
+        return identified(type(trial)(trial.setting, trial.regularizers, changed), streams, digests)
+
+    probe = identified(arms["probe"].trials[0], streams, digests)
+    assert run(1.0) == probe
+    assert run(0.5).identity["training"]["epochs"] == 2
+    ((first, described), _) = run(0.5).starts
+    assert described["training"]["epochs"] == 2
+    assert described["start"]["train"] == "head"
+    assert run(0.5).identity["start"] == RunStart(head="kept").model_dump(mode="json")
+    assert first.fingerprint == run(0.5).identity["starts_from"]
+
+
+def test_no_pretraining_sees_an_image_of_the_protocol(write):
+    """Of the classes that both have, examples are set apart; the test set is held out first."""
+    write()
+    prepare.main("tiny")
+    folder = Path("artifacts/tiny/data")
+
+    def images(pool):
+        return {image.tobytes() for image in pool}
+
+    own = images(read_development(folder).images)
+    test = images(read_test_images(folder))
+    everything = sources.read("digits", {}).pool
+    assert len(own | test) < len(everything.labels)
+    sizes = {}
+    for name in read_summary(folder)["pretraining"]:
+        pool = read_development(folder / "pretraining" / name)
+        assert images(pool.images).isdisjoint(own | test)
+        sizes[name] = pool.classes, len(pool.labels)
+    assert sizes["similar"] == sizes["regularized"]
+    assert sizes["similar"][0] == 5
+    assert sizes["own"][0] == 3
+    labels = {image.tobytes(): int(label) for image, label in zip(*_digits(), strict=True)}
+    pool = read_development(folder / "pretraining" / "own")
+    given = [labels[image.tobytes()] for image in pool.images]
+    assert given == [[9, 8, 1][label] for label in pool.labels]
+    # half of the nines and eights are the protocol's, and none of the ones
+    target = read_development(folder)
+    mine = np.array([labels[image.tobytes()] for image in target.images])
+    assert (mine == target.labels + 5).all()
+    assert abs((mine == 9).sum() - given.count(9)) <= 1
+    assert 1 not in mine
+
+
+def _digits():
+    pool = sources.read("digits", {}).pool
+    return pool.images, pool.labels
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_as_many_of_each_class_and_smaller_sets_are_parts_of_larger(seed):
+    labels = np.random.default_rng(seed).choice(4, 300, p=[0.1, 0.2, 0.3, 0.4])
+    few, many = (train_validation(labels, 4 * n, seed, per_class=n) for n in (3, 9))
+    for (train, rest), count in ((few, 3), (many, 9)):
+        assert (np.bincount(labels[train]) == count).all()
+        assert sorted([*train, *rest]) == [*range(300)]
+        assert (np.diff(train) > 0).all()
+    assert {*few[0]} < {*many[0]}
+    with pytest.raises(Refusal, match="data.per_class: invalid value 99"):
+        balanced(labels, 99, seed, 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "replaced", "words"),
+    [
+        ("start: {from: simlar}", (), "start.from: unknown name 'simlar'"),
+        ("start: {train: head}", (), "start.from: missing; expected one of: similar"),
+        ("start: {from: similar, train: last_k}", (), "k with train: last_k"),
+        ("start: {from: similar, k: 2}", (), "k with train: last_k"),
+        ("start: {from: similar, train: heads}", (), 'start.train: invalid value "heads"'),
+        ("start: {from: similar, rates: {trunk: 0}}", (), "start.rates.trunk: invalid value 0"),
+        ("", ("share: 0.5", "share: null"), "pretraining.own.share: invalid value null"),
+        ("", ("classes: [5, 6, 7, 8, 9]", "classes: [5, 6, 7, 8, 12]"), "data.classes: invalid"),
+        ("", ("classes: [5, 6, 7, 8, 9]", "classes: [5, 6, 7, 8, 5]"), "each of classes once"),
+        ("", ("classes: [5, 6, 7, 8, 9]", "classes: null"), "classes beside per_class"),
+        ("", ("classes: [9, 8, 1]", "classes: [9, 8, 11]"), "pretraining.own.data.classes: inv"),
+        ("", ("per_class: 6", "per_class: 900"), "data.per_class: invalid value 900"),
+        ("", ("rate: 0.3", "rate: 3"), "pretraining.regularized.regularizers.0.rate: invalid"),
+        ("", ("train_size: 60", "train_size: 6000"), "pretraining.similar"),
+        ("", ("training: {epochs: 3}", "start: {from: regularized}, share: null"), None),
+    ],
+)
+def test_a_mistake_is_one_line(more, replaced, words, write):
+    given = {"a": replaced} if replaced else {}
+    if words is None:  # a chain of pretrainings is none
+        assert write(more, **given)
+        return
+    with pytest.raises((Refusal, SystemExit)) as refusal:
+        write(more, **given)
+        prepare.main("tiny")
+    (line,) = refusal.value.lines
+    assert line.startswith("experiments/protocols/tiny.yaml")
+    assert words in line
+
+
+def test_a_cycle_of_starts_is_refused(write):
+    first = ("training: {epochs: 3}", "start: {from: regularized}")
+    second = ("rate: 0.3}]", "rate: 0.3}]\n    start: {from: similar}")
+    with pytest.raises(Refusal) as refusal:
+        write(a=first, b=second)
+    assert all("a cycle of starts: " in line for line in refusal.value.lines)
+    assert "similar -> regularized -> similar" in refusal.value.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_equal"),
+    [
+        ({"from": "a", "norm": "adapted"}, {"from": "a"}, True),
+        ({"from": "a", "rates": {"head": 2.0}}, {"from": "a"}, True),
+        ({"from": "a", "train": "last_k", "k": 1}, {"from": "a", "train": "head"}, True),
+        (
+            {"from": "a", "train": "head", "rates": {"decay": 0.5}},
+            {"from": "a", "train": "head"},
+            True,
+        ),
+        ({"from": "a", "head_share": 0.3}, {"from": "a"}, True),
+        ({"from": "a", "rates": {"trunk": 0.5}}, {"from": "a"}, False),
+        ({"from": "b"}, {"from": "a"}, False),
+        ({"from": "a", "train": "head_then_all"}, {"from": "a"}, False),
+        ({"from": "a", "train": "head", "norm": "adapted"}, {"from": "a", "train": "head"}, False),
+    ],
+)
+def test_starts_of_equal_effect_are_told_from_others(one, other, is_equal):
+    effects = [Start.model_validate(given).effect() for given in (one, other)]
+    assert (effects[0] == effects[1]) is is_equal
+
+
+def test_a_size_beside_a_number_per_class_is_refused(write):
+    study = STUDY + "  larger: [{protocol: {data.train_size: 90}}]\n"
+    with pytest.raises(Refusal, match="expected data.per_class"):
+        write(study=study)
+    write(study=STUDY + "  larger: [{protocol: {data.per_class: 9}}]\n")
