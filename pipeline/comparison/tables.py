@@ -140,7 +140,9 @@ def transfer_tables(
     """
     starts = starts_of(plan, read)
     matched = _matched(records, scored)
-    costs = {name: record.get("cost", {}).get("training_flops", nan) for name, record in records.items()}
+    costs = {
+        name: record.get("cost", {}).get("training_flops", nan) for name, record in records.items()
+    }
     cells = cells_of(starts)
     return {
         "transfer": transfer(plan, starts, tables["contrasts"], tables["arms"], matched, costs),

@@ -299,9 +299,7 @@ def _gains(cells: Cells, outcomes: Outcomes) -> Iterator[dict[str, Any]]:
 
 def _leads(cells: Cells, outcomes: Outcomes) -> Iterator[dict[str, Any]]:
     for (source, mode), (other, same) in itertools.combinations(_tried(cells), 2):
-        sizes = [
-            size for size in _at(cells, source, mode) if size in _at(cells, other, mode)
-        ]
+        sizes = [size for size in _at(cells, source, mode) if size in _at(cells, other, mode)]
         if mode == same and len(sizes) > 1:
             first = [cells[source, mode, sizes[0]], cells[other, mode, sizes[0]]]
             last = [cells[source, mode, sizes[-1]], cells[other, mode, sizes[-1]]]
@@ -340,11 +338,7 @@ def _at(cells: Cells, source: str, mode: str) -> list[int]:
 def _sizes(cells: Cells) -> dict[str, list[int]]:
     """Return the sizes at which a pretraining has both the probe and fine-tuning."""
     return {
-        source: [
-            size
-            for size in _at(cells, source, FINE_TUNING)
-            if (source, PROBE, size) in cells
-        ]
+        source: [size for size in _at(cells, source, FINE_TUNING) if (source, PROBE, size) in cells]
         for source, mode in _tried(cells)
         if mode == FINE_TUNING
     }

@@ -3,10 +3,9 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
-from transferred import FIRST, PRETRAINED, SEEDS, Planted
+from transferred import FIRST, PRETRAINED, SEEDS, SIZES, Planted, planted
 
 from pipeline.comparison import transfer as module
 from pipeline.comparison.significance import holm
@@ -20,29 +19,8 @@ from pipeline.comparison.transfer import (
     crossovers,
     gains,
     starts_of,
-    transfer,
 )
 from pipeline.records.tables import read_table, write_table
-
-SIZES = (3, 10, 30, 100)
-NOISE = np.random.default_rng(0).normal(0, 0.01, (12, len(SEEDS)))
-
-
-def planted():
-    """Return arms at four sizes whose fine-tuning overtakes the probe at 17 images per class."""
-    cells = {}
-    for place, size in enumerate(SIZES):
-        shared = 0.7 + 0.05 * math.log(size) + NOISE[0]
-        cells["", "all", size] = shared
-        cells["similar", "head", size] = shared + 0.1 - 0.02 * math.log(size) + NOISE[1 + place]
-        lead = 0.03 * math.log(size / 17)
-        cells["similar", "all", size] = cells["similar", "head", size] + lead
-    for size in (10, 100):
-        cells["different", "head", size] = cells["", "all", size] - 0.02
-        cells["different", "all", size] = cells["", "all", size] + 0.01 + 0.1 * NOISE[6]
-    cells["similar", "head_then_all", 10] = cells["similar", "head", 10] + 0.02
-    cells["similar", "last_k", 10] = cells["similar", "head", 10] + 0.01
-    return Planted(cells)
 
 
 @pytest.fixture(scope="module")
@@ -51,28 +29,15 @@ def made():
 
 
 @pytest.fixture(scope="module")
-def starts(made):
-    return starts_of(made.plan, made.read)
+def tables(made):
+    return made.tables()
 
 
-def tables(made, starts):
-    """Return the table of arms with contrasts of one arm alone."""
-    judged = {"difference": 0.02, "low": 0.01, "high": 0.03, "p_holm": 0.01}
-    row = {"study": "modes", "arm": "head_similar_3", "metric": "test_accuracy", **judged}
-    contrasts = pd.DataFrame([row | {"verdict": "helps", "below_margin": False}])
-    band = {"n": 12, "mean": 0.8, "low": 0.79, "high": 0.81}
-    means = pd.DataFrame([{"study": "modes", "arm": "baseline", "metric": "test_accuracy", **band}])
-    return transfer(made.plan, starts, contrasts, means, made.outcomes, made.costs)
-
-
-def test_an_arm_has_its_source_what_is_trained_and_the_verdict_of_its_contrast(
-    made, starts, tmp_path
-):
-    table = tables(made, starts)
-    write_table(tmp_path / "transfer.csv", table)
-    read = read_table(tmp_path / "transfer.csv")
-    assert tuple(read) == COLUMNS
-    rows = read.set_index("arm")
+def test_an_arm_has_its_source_what_is_trained_and_the_verdict_of_its_contrast(tables, tmp_path):
+    write_table(tmp_path / "transfer.csv", tables["transfer"])
+    table = read_table(tmp_path / "transfer.csv")
+    assert tuple(table) == COLUMNS
+    rows = table.set_index("arm")
     named = rows[["pretraining", "train", "per_class", "train_size", "learning_rate", "plain"]]
     assert named.loc["baseline"].tolist() == ["", "scratch", 10, 50, 0.05, True]
     assert named.loc["images_100"].tolist() == ["", "scratch", 100, 500, 0.05, True]
@@ -81,13 +46,18 @@ def test_an_arm_has_its_source_what_is_trained_and_the_verdict_of_its_contrast(
     assert rows.loc["head_then_all_similar_10", "train"] == "head_then_all"
     assert rows["k"].dropna().to_dict() == {"last_k_similar_10": 2}
     assert rows.loc["head_similar_3", "reference"] == "images_3"
-    assert rows.loc["head_similar_3", ["difference", "verdict"]].tolist() == [0.02, "helps"]
-    assert rows.loc["baseline", ["n", "accuracy", "accuracy_high"]].tolist() == [12, 0.8, 0.81]
-    assert set(rows["verdict"]) == {"helps", ""}
+    judged = tables["contrasts"].set_index("arm")
+    for name in ("difference", "low", "high", "p_holm"):
+        assert np.allclose(rows.loc[judged.index, name], judged[name], rtol=1e-9, equal_nan=True)
+    assert rows.loc[judged.index, "verdict"].tolist() == judged["verdict"].tolist()
+    assert rows.loc["baseline", "verdict"] == ""
+    means = tables["arms"].set_index("arm")
+    assert np.allclose(rows["accuracy"], means.loc[rows.index, "mean"], rtol=1e-9)
+    assert set(rows["n"]) == {len(SEEDS)}
 
 
-def test_costs_are_those_of_all_phases_and_with_pretraining_of_the_whole_chain(made, starts):
-    rows = tables(made, starts).set_index("arm")[["training_ratio", "total_ratio"]]
+def test_costs_are_those_of_all_phases_and_with_pretraining_of_the_whole_chain(tables):
+    rows = tables["transfer"].set_index("arm")[["training_ratio", "total_ratio"]]
     assert rows.loc["baseline"].tolist() == [1, 1]
     assert rows.loc["images_100"].tolist() == [10, 10]
     whole = 1 + PRETRAINED["similar"] / 30
@@ -139,14 +109,20 @@ def test_a_crossing_is_interpolated_in_the_logarithm_of_the_size(differences, ex
     assert crossing(both, SIZES).tolist() == pytest.approx([expected, -math.inf])
 
 
-def test_the_crossover_of_planted_numbers(made, starts):
-    table = crossovers(cells_of(starts), made.outcomes).set_index("pretraining")
+def test_the_crossover_of_planted_numbers(made, tables):
+    table = tables["crossovers"].set_index("pretraining")
     assert table["smallest"].to_dict() == {"similar": 3, "different": 10}
     similar = table.loc["similar"]
     assert similar[["largest", "n", "without"]].tolist() == [100, len(SEEDS), 0]
-    # the lead is not linear between two sizes only in its rounding
-    assert similar["size"] == pytest.approx(17)
-    assert (similar["low"], similar["high"]) == (pytest.approx(17), pytest.approx(17))
+    cells = made.cells
+    ten, thirty = (
+        np.mean(cells["similar", "all", size] - cells["similar", "head", size]) for size in (10, 30)
+    )
+    assert ten < 0 < thirty
+    place = math.log(10) - ten / (thirty - ten) * math.log(3)
+    assert similar["size"] == pytest.approx(math.exp(place))
+    assert 10 < similar["low"] < similar["size"] < similar["high"] < 30
+    assert similar["low"] < 17 < similar["high"]
     different = table.loc["different"]  # ahead at both sizes
     assert different[["size", "low", "high", "without"]].tolist() == [-math.inf] * 3 + [1]
 
@@ -176,8 +152,8 @@ def test_the_interval_covers_the_crossing(seeds, least, most, monkeypatch):
     assert least < np.mean(covered) < most
 
 
-def test_gains_are_compared_between_sizes_and_between_sources(made, starts):
-    table = gains(cells_of(starts), made.outcomes)
+def test_gains_are_compared_between_sizes_and_between_sources(made, tables):
+    table = tables["transfer_gains"]
     assert tuple(table) == GAINS
     keys = table[["train", "pretraining", "other", "size", "other_size"]]
     assert [tuple(row) for row in keys.to_numpy().tolist()] == [

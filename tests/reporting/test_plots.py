@@ -31,6 +31,7 @@ from pipeline.reporting.plots import (
     strengths,
     targets,
     training,
+    transfer_sizes,
 )
 
 NAN = math.nan
@@ -240,6 +241,22 @@ LAYERS = pd.DataFrame(
         for updates in (10, 20, 30)
     ]
 )
+TRANSFER = {
+    (source, train): pd.DataFrame(
+        {"size": [3, 10, 100], "mean": mean, "low": mean - 0.01, "high": mean + 0.01}
+    )
+    for source, train, mean in (
+        ("", "scratch", np.array([0.6, 0.7, 0.9])),
+        *(("similar", train, np.array([0.7, 0.8, 0.9])) for train in ("head", "all")),
+        *(("different", train, np.array([0.7, 0.75, 0.9])) for train in ("head", "all")),
+    )
+}
+CROSSED = pd.DataFrame(
+    [
+        {"pretraining": "similar", "size": 9.0, "low": 2.0, "high": 12.0},
+        {"pretraining": "different", "size": 90.0, "low": 40.0, "high": math.inf},
+    ]
+)
 RANGES = pd.DataFrame({"arm": ARMS[:5], "low": 0.1, "high": 1.0})
 MIXED = {
     "arm_0": strengths.Search(tried(augmentation={"shift": 1, "rotation": 10})),
@@ -288,6 +305,7 @@ FIGURES = {
         RATES.assign(learning_rate=0.2 * RATES["learning_rate"] ** 0.4), RANGES, PALETTE
     ),
     "layers": lambda: training.layers(LAYERS),
+    "transfer_sizes": lambda: transfer_sizes.transfer_sizes(TRANSFER, CROSSED, "images per class"),
     "losses": lambda: training.losses(
         CURVES, {arm: training._look(place, PALETTE[arm]) for place, arm in enumerate(ARMS[:4])}
     ),

@@ -1,14 +1,13 @@
 """A confirmation phase of a protocol with pretrainings, with planted accuracies and costs."""
 
+import numpy as np
+import pandas as pd
+
+from pipeline.comparison.bands import bands
+from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.matching import Outcomes
-from pipeline.config.plan import (
-    Factor,
-    Plan,
-    PlannedArm,
-    PlannedRun,
-    PlannedStart,
-    PlannedStudy,
-)
+from pipeline.comparison.transfer import cells_of, crossovers, gains, starts_of, transfer
+from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStart, PlannedStudy
 from pipeline.config.run import RunConfig
 from pipeline.config.start import RunStart
 from pipeline.config.streams import Streams
@@ -17,6 +16,7 @@ SEEDS = tuple(range(1000, 1012))
 PRETRAINED = {"similar": 500.0, "different": 700.0}  # FLOPs
 FIRST = 30.0  # of a first phase
 CLASSES = 5
+SIZES = (3, 10, 30, 100)
 
 
 def name_of(source: str, train: str, size: int) -> str:
@@ -53,7 +53,9 @@ class Planted:
 
     def _plan(self):
         arms, runs, starts = [], [], {}
-        for source, train, size in sorted(self.cells, key=lambda cell: name_of(*cell) != "baseline"):
+        for source, train, size in sorted(
+            self.cells, key=lambda cell: name_of(*cell) != "baseline"
+        ):
             arm = name_of(source, train, size)
             changes = {"start.from": source, "start.train": train} if source else {}
             size_change = {} if size == 10 else {"data.per_class": size}
@@ -82,7 +84,9 @@ class Planted:
                     PlannedRun(
                         study="modes",
                         arm=arm,
-                        setting={"protocol": {**changes, **size_change}} if arm != "baseline" else {},
+                        setting={"protocol": {**changes, **size_change}}
+                        if arm != "baseline"
+                        else {},
                         seed=seed,
                         fingerprint=f"{arm}-{seed}",
                         start=start,
@@ -125,3 +129,51 @@ class Planted:
         """Return the settings of a run."""
         return self.configs[fingerprint]
 
+    def tables(self):
+        """Return the tables of `compare` that these numbers give, by name."""
+        starts = starts_of(self.plan, self.read)
+        cells = cells_of(starts)
+        runs = self.plan.runs
+        keys = ["study", "arm", "metric"]
+        rows = [
+            (run.study, run.arm, "test_accuracy", value)
+            for run, value in zip(runs, self.outcomes.scores.values(), strict=True)
+        ]
+        means = bands(pd.DataFrame(rows, columns=[*keys, "value"]), keys, "value")
+        images = pd.DataFrame(
+            [
+                {"study": "modes", "arm": arm, "image": image, "correct": 0.9, "differs": 0.1}
+                for arm in dict.fromkeys(run.arm for run in runs)
+                for image in range(3)
+            ]
+        )
+        compared = contrasts(self.plan, self.outcomes, {}, images, ("test_accuracy",))
+        arguments = (self.plan, starts, compared, means, self.outcomes, self.costs)
+        return {
+            "contrasts": compared,
+            "arms": means,
+            "transfer": transfer(*arguments),
+            "crossovers": crossovers(cells, self.outcomes),
+            "transfer_gains": gains(cells, self.outcomes),
+        }
+
+
+def planted():
+    """Return arms at four sizes whose fine-tuning overtakes the probe near 17 images per class.
+
+    The other source gains nothing.
+    """
+    noise = np.random.default_rng(0).normal(0, 0.01, (12, len(SEEDS)))
+    cells = {}
+    for place, size in enumerate(SIZES):
+        scratch = 0.55 + 0.08 * np.log(size) + noise[0] + noise[11] * place / 9
+        cells["", "all", size] = scratch
+        probe = scratch + 0.2 - 0.045 * np.log(size) + noise[1 + place]
+        cells["similar", "head", size] = probe
+        cells["similar", "all", size] = probe + 0.03 * np.log(size / 17) + noise[5 + place] / 2
+    for size in (10, 100):
+        cells["different", "head", size] = cells["", "all", size] - 0.02 + noise[9]
+        cells["different", "all", size] = cells["", "all", size] + 0.01 + noise[10] / 4
+    cells["similar", "head_then_all", 10] = cells["similar", "head", 10] + 0.02
+    cells["similar", "last_k", 10] = cells["similar", "head", 10] + 0.01
+    return Planted(cells)

@@ -16,7 +16,7 @@ from pipeline.comparison.transfer import (
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import verdict_label
-from pipeline.reporting.pages._page import CONTRAST_INTERVAL, MEAN_INTERVAL, Page
+from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
 from pipeline.reporting.pages._transfer import (
     FIGURE,
     MODES,
@@ -28,6 +28,7 @@ from pipeline.reporting.pages._transfer import (
 )
 
 ORDER = 35
+DIFFERENCE = f"{md.CONFIDENCE} Student-t interval of the mean difference, paired by seed"
 TRAINED = {
     SCRATCH: "everything",
     PROBE: "head",
@@ -75,7 +76,7 @@ def grid(data: ReportData) -> str:
     caption = (
         "Test accuracy against training from scratch with as many images, in points, the higher "
         "mean first; which of the two is better has not been tested. Verdict: corrected for all "
-        f"contrasts of the report. Interval: {CONTRAST_INTERVAL}, not corrected."
+        f"contrasts of the report. Interval: {DIFFERENCE}, not corrected."
     )
     return md.format_table(table, caption, words=sources)
 
@@ -204,8 +205,8 @@ def arm_table(data: ReportData) -> str:
     shown, same = md.without_constant(rows, ("n", size_name(data)))
     caption = (
         f"{same} n: done confirmation runs. Rule: the test rule of each arm. Learning rate: the "
-        f"chosen one. Interval of the accuracy: {MEAN_INTERVAL}; of the difference, in points: "
-        f"{CONTRAST_INTERVAL} (the arm under *to*)."
+        "chosen one. Difference: in points, to the arm under *to*. Interval of the accuracy: "
+        f"{MEAN_INTERVAL}; of the difference: {DIFFERENCE}, not corrected."
     )
     words = ("arm", "from", "trained", "to", "verdict")
     return md.format_table(shown, caption.strip(), words=words)

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 from pipeline.comparison.transfer import FINE_TUNING, PROBE, SCRATCH
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._transfer import FIGURE, MODES, series, size_name, size_of
-from pipeline.reporting.plots._names import write_ends
+from pipeline.reporting.plots._names import HALO, LINE, write_ends
 from pipeline.reporting.style import BAND, DARK, DASHES, FAMILIES, GREY, WIDTH, style
 
 COLUMNS = ("size", "mean", "low", "high")
@@ -61,9 +61,11 @@ def transfer_sizes(
         ax.xaxis.set_major_locator(FixedLocator(sizes))
         ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         ax.xaxis.set_minor_locator(NullLocator())
-        for row in crossovers.to_dict("records"):
-            if sizes[0] <= row["size"] <= sizes[-1]:
-                draw_crossover(ax, row, dashes.get(row["pretraining"], ":"))
+        crossed = [
+            row for row in crossovers.to_dict("records") if sizes[0] <= row["size"] <= sizes[-1]
+        ]
+        for place, row in enumerate(crossed):
+            draw_crossover(ax, row, dashes.get(row["pretraining"], ":"), len(sources) > 1, place)
         ends = {names[key]: 100 * float(points["mean"].iloc[-1]) for key, points in lines.items()}
         write_ends(figure, ax, ends, {names[key]: COLORS[key[1]] for key in lines})
     return figure
@@ -76,17 +78,38 @@ def draw_line(ax: Axes, points: pd.DataFrame, **look: Any) -> None:
     ax.plot(points["size"], 100 * points["mean"], **look)
 
 
-def draw_crossover(ax: Axes, row: Mapping[str, Any], linestyle: Any) -> None:
-    """Mark where fine-tuning overtakes the probe, with the interval inside the axis."""
+def draw_crossover(
+    ax: Axes, row: Mapping[str, Any], linestyle: Any, is_named: bool = False, place: int = 0
+) -> None:
+    """Mark where fine-tuning overtakes the probe, with the interval as far as it is on the axis.
+
+    Args:
+        ax: The panel, with its final limits.
+        row: A row of the table `crossovers`.
+        linestyle: That of the pretraining.
+        is_named: Whether the text names the pretraining.
+        place: The number of the mark: each has its text above that of the one before.
+    """
     left, right = ax.get_xlim()
     low, high = max(row["low"], left), min(row["high"], right)
     ax.axvspan(low, high, color=GREY, alpha=BAND / 2, linewidth=0, zorder=0)
     ax.axvline(row["size"], color=GREY, linestyle=linestyle, linewidth=1.2, zorder=0)
     ax.set_xlim(left, right)
-    text = f"fine-tuning overtakes\nthe probe: {row['size']:.2g}"
-    across = ax.get_xaxis_transform()
-    offset = {"xytext": (4, 4), "textcoords": "offset points"}
-    ax.annotate(text, (row["size"], 0), xycoords=across, va="bottom", color=DARK, **offset)
+    is_left = row["size"] ** 2 < left * right  # of the middle of a logarithmic axis
+    source = f", {row['pretraining']}" if is_named else ""
+    text = f"fine-tuning overtakes\nthe probe{source}: {row['size']:.2g}"
+    offset = (5 if is_left else -5, 5 + 2.5 * LINE * place)
+    ax.annotate(
+        text,
+        (row["size"], 0),
+        offset,
+        xycoords=ax.get_xaxis_transform(),
+        textcoords="offset points",
+        ha="left" if is_left else "right",
+        va="bottom",
+        color=DARK,
+        **HALO,
+    )
 
 
 def _name(key: tuple[str, str], sources: int) -> str:

@@ -1,0 +1,95 @@
+"""The page of transfer: shown only with starts, its tables, and what is said of a crossover."""
+
+import dataclasses
+import math
+
+import pytest
+from report_data import VERDICTS, report_data
+from transferred import SIZES, Planted, planted
+
+from pipeline.reporting.pages import transfer
+from pipeline.reporting.plots import transfer_sizes
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return report_data({"layers": {"dropout": "deterministic"}}, VERDICTS)
+
+
+@pytest.fixture(scope="module")
+def found(plain):
+    return with_tables(plain, planted())
+
+
+def with_tables(plain, made):
+    tables = {name: table for name, table in made.tables().items() if name != "arms"}
+    return dataclasses.replace(plain, confirmation=made.plan, **tables)
+
+
+def rows_of(text):
+    """Return the rows of a table of Markdown, cells by column."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [dict(zip(lines[0], cells, strict=True)) for cells in lines[2:]]
+
+
+def test_a_report_without_starts_has_no_such_page_and_no_such_figure(plain):
+    assert not list(transfer.pages(plain))
+    assert not list(transfer_sizes.figures(plain))
+
+
+def test_the_wording_of_the_page_of_transfer(found, golden):
+    (page,) = transfer.pages(found)
+    golden(page.body)
+
+
+def test_the_best_of_every_size_and_source_comes_first(found):
+    cells = {row["images per class"]: row for row in rows_of(transfer.grid(found))}
+    assert list(cells) == [str(size) for size in SIZES]
+    assert cells["3"]["similar"].startswith("**probe** +")
+    assert cells["100"]["similar"].startswith("**fine-tuning** +")
+    assert cells["3"]["different"] == "–"
+    rows = found.transfer.assign(difference=-found.transfer["difference"])
+    worse = rows_of(transfer.grid(dataclasses.replace(found, transfer=rows)))
+    assert worse[0]["similar"].startswith("**scratch**; fine-tuning -")
+
+
+def test_an_arm_that_is_compared_with_another_start_is_in_no_cell(found):
+    rows = found.transfer.copy()
+    rows.loc[rows["arm"] == "all_similar_3", "reference"] = "head_similar_3"
+    cells = rows_of(transfer.grid(dataclasses.replace(found, transfer=rows)))
+    assert "fine-tuning" not in cells[0]["similar"]
+
+
+def test_one_size_has_no_curve(plain):
+    made = planted()
+    cells = {cell: values for cell, values in made.cells.items() if cell[2] == 10}
+    data = with_tables(plain, Planted(cells))
+    assert transfer.grid(data) == transfer.size_section(data) == transfer.gain_table(data) == ""
+    assert not list(transfer_sizes.figures(data))
+    assert {row["arm"] for row in rows_of(transfer.arm_table(data))} >= {"baseline"}
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({"size": 12.34, "low": 3.21, "high": math.inf}, "at 12 images per class; interval [3.2, "),
+        ({"size": 12.34, "low": 3.21, "high": math.inf}, "above 100]"),
+        ({"size": -math.inf}, "fine-tuning is ahead at all"),
+        ({"size": math.inf}, "fine-tuning is not ahead at the largest"),
+        ({"size": math.nan}, "too few seeds"),
+    ],
+)
+def test_a_crossover_is_a_size_or_what_there_is_instead(found, values, part):
+    rows = found.crossovers.iloc[:1].assign(**values)
+    assert part in transfer.crossover_lines(dataclasses.replace(found, crossovers=rows))
+
+
+def test_the_figure_has_a_line_for_each_and_marks_the_crossover(found):
+    ((name, figure),) = transfer_sizes.figures(found)
+    assert f"figures/{name}.png" in transfer.size_section(found)
+    (ax,) = figure.axes
+    lines = [line for line in ax.lines if len(line.get_xdata()) > 2 or 100 in line.get_xdata()]
+    assert sorted(len(line.get_xdata()) for line in lines) == [2, 2, 4, 4, 4]
+    assert list(ax.get_xticks()) == list(SIZES)
+    (size,) = found.crossovers.loc[found.crossovers["pretraining"] == "similar", "size"]
+    assert [line.get_xdata()[0] for line in ax.lines if line not in lines] == [size]
