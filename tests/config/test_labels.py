@@ -17,9 +17,7 @@ from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 RATE = {"dropout": {"rate": 0.25}}
 SHIFT = {"augmentation": {"shift": 1, "rotate": 10}}
 PLAIN = {"protocol": {"model.batch_norm": False}}
-HEAD = {
-    "protocol": {"start.from": "similar", "start.train": "head", "training.learning_rate": 0.1}
-}
+HEAD = {"protocol": {"start.from": "similar", "start.train": "head", "training.learning_rate": 0.1}}
 LAST = {"protocol": {"start.train": "last_k", "start.k": 2, "start.rates.decay": 0.7}}
 LONGER = {"protocol": {"training.epochs": 30, "training.schedule": "cyclic_cosine"}}
 

@@ -59,6 +59,7 @@ class Planted:
             arm = name_of(source, train, size)
             changes = {"start.from": source, "start.train": train} if source else {}
             size_change = {} if size == 10 else {"data.per_class": size}
+            changed = {**changes, **size_change}
             arms.append(
                 PlannedArm(
                     name=arm,
@@ -84,9 +85,7 @@ class Planted:
                     PlannedRun(
                         study="modes",
                         arm=arm,
-                        setting={"protocol": {**changes, **size_change}}
-                        if arm != "baseline"
-                        else {},
+                        setting={} if arm == "baseline" else {"protocol": changed},
                         seed=seed,
                         fingerprint=f"{arm}-{seed}",
                         start=start,

@@ -48,7 +48,7 @@ def transfer_body(data: ReportData) -> str:
     return md.join_parts(
         "# Transfer",
         "A probe trains a new head on frozen features; fine-tuning trains every layer. Scratch "
-        "starts from random weights. Every arm has tuned its own learning rate unless it gives one.",
+        "starts from random weights.",
         md.section("What is best, by size and source", grid(data)),
         md.section("Accuracy by size", size_section(data)),
         md.section("Little data against more", gain_table(data)),

@@ -96,7 +96,7 @@ def draw_crossover(
     ax.axvline(row["size"], color=GREY, linestyle=linestyle, linewidth=1.2, zorder=0)
     ax.set_xlim(left, right)
     is_left = row["size"] ** 2 < left * right  # of the middle of a logarithmic axis
-    source = f", {row['pretraining']}" if is_named else ""
+    source = f" ({row['pretraining']})" if is_named else ""
     text = f"fine-tuning overtakes\nthe probe{source}: {row['size']:.2g}"
     offset = (5 if is_left else -5, 5 + 2.5 * LINE * place)
     ax.annotate(
