@@ -27,6 +27,7 @@ HEAD_THEN_ALL = "head_then_all"
 OWN_WEIGHTS = "model.weights"  # in place of a pretraining: those of a file
 APART = (  # what an arm may change with its start and still be a plain one
     *(("model", "weights"), ("data", "train_size"), ("data", "per_class")),
+    ("data", "validation_size"),
     *(("training", "learning_rate"), ("training", "epochs"), ("training", "batch_size")),
 )
 RESAMPLES, SEED = 10_000, 0

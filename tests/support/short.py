@@ -13,6 +13,7 @@ def train_two_steps(trial: Trial, pool: Arrays) -> Trained:
     batch, half = config.training["batch_size"], len(pool.labels) // 2
     epochs = 2 if batch <= half < 2 * batch else 1
     size = batch if epochs == 2 else min(2 * batch, half)
-    data = config.data | {"train_size": size, "validation_size": None}
+    every = dict.fromkeys(("validation_size", "classes", "per_class"))
+    data = config.data | every | {"train_size": size}
     training = config.training | {"epochs": epochs, "curve_points": 1}
     return train(config.model_copy(update={"data": data, "training": training}), pool)
