@@ -6,13 +6,19 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
+from declarations import MODEL
 from dvc.cli.parser import get_main_parser
+from short import train_two_steps
+from tiny import PROTOCOL
 from typer.main import get_command
 from wandb.cli.cli import cli as wandb
 
 from pipeline import cli
 from pipeline.config.yaml_files import read_yaml
+from pipeline.models import build
 from pipeline.planning.proposal import Speed
+from pipeline.planning.studies import read_experiment
 from pipeline.terminal import new
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,3 +127,41 @@ def test_the_first_protocol_of_a_user_is_written_and_plans(page, own, capsys, mo
         first, last = output.split("...\n")
         assert printed.startswith(first)
         assert printed.endswith(last)
+
+
+TRANSFER = (ROOT / "docs" / "transfer.md").read_text()
+
+
+def test_the_pretrainings_and_arms_of_the_page_plan(project):
+    """Under the training of the tiny project."""
+    own, study = re.findall(r"```yaml\n((?:data|question).*?)```", TRANSFER, re.DOTALL)[:2]
+    kept = [line for line in PROTOCOL.splitlines() if not line.startswith(("data:", "studies:"))]
+    protocol = "\n".join([*kept, "studies: [modes]", own])
+    (project / "experiments" / "protocols" / "tiny.yaml").write_text(protocol)
+    (project / "experiments" / "modes.yaml").write_text(study)
+    (modes,) = read_experiment("tiny").studies
+    trained = [arm.trials[-1].protocol.start["train"] for arm in modes.arms]
+    assert trained == ["all", "head", "all", "head_then_all", "last_k", "all"]
+    assert modes.arms[4].trials[-1].protocol.start["k"] == 4
+
+
+def test_own_weights_are_trained_as_the_page_says(project, pool):
+    written = re.findall(r"^`([\w/.]+)`\n\n```yaml\n(.*?)```", TRANSFER, re.DOTALL | re.MULTILINE)
+    for name, content in written:
+        (project / name).write_text(content)
+    network = build(MODEL, pool.shape, pool.classes).network
+    state = {name: value + 1 for name, value in network.state_dict().items()}
+    torch.save(state, project / "experiments" / "pretrained.pt")
+    (study,) = read_experiment("pretrained").studies
+    weights = {
+        arm.name: train_two_steps(arm.trials[-1], pool).weights
+        for arm in study.arms
+        if arm.name in ("baseline", "probe", "scratch")
+    }
+    first, *_, head = (name for name in state if name.endswith(".weight"))
+    kept = {arm: {} for arm in weights}
+    for arm, values in weights.items():
+        for name in (first, head):
+            kept[arm][name] = torch.equal(values[f"network.{name}"], state[name])
+    assert kept["probe"] == {first: True, head: False}
+    assert kept["baseline"] == kept["scratch"] == {first: False, head: False}

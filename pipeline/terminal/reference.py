@@ -13,9 +13,10 @@ from pipeline.config.parameters import Execution, Tracking
 from pipeline.config.run import Data, Training
 from pipeline.config.schema import Ensemble, Published, Seeds, Variance
 from pipeline.config.settings import Settings
+from pipeline.config.start import Rates, Start
 from pipeline.data import sources
 from pipeline.models._initialization import Network
-from pipeline.planning.protocols import Protocol
+from pipeline.planning.protocols import Pretraining, Protocol
 from pipeline.planning.spaces import Search
 from pipeline.planning.studies import StudyFile
 from pipeline.runtime.files import write_text
@@ -35,6 +36,9 @@ CLASSES: dict[str, type[Settings]] = {
     "execution": Execution,
     "tracking": Tracking,
     "model": Network,
+    "pretraining": Pretraining,
+    "start": Start,
+    "rates": Rates,
 }
 
 

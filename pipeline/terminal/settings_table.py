@@ -37,9 +37,9 @@ def reference_table(kind: type[Settings], left_out: Collection[str] = ()) -> str
             f"`{key}`",
             _default(info),
             description(info.annotation, info.metadata),
-            texts.get(key, ""),
+            texts.get(name, ""),
         )
-        for key, info in _keys(kind).items()
+        for name, (key, info) in zip(kind.model_fields, _keys(kind).items(), strict=True)
         if key not in left_out
     ]
     return _table(("key", "default", "allowed", "meaning"), rows)
