@@ -33,7 +33,9 @@ def left_out_note(train_size: int, batch_size: int) -> str:
 def _note_of(settings: dict[str, Any], setting: Setting) -> str:
     """Return the note for a run: the values of its setting replace those of the protocol."""
     changed = setting.get(PROTOCOL, {})
+    size = changed.get("data.train_size", settings["data"]["train_size"])
+    if "data.per_class" in changed:
+        size = changed["data.per_class"] * len(settings["data"]["classes"])
     return left_out_note(
-        changed.get("data.train_size", settings["data"]["train_size"]),
-        changed.get("training.batch_size", settings["training"]["batch_size"]),
+        size, changed.get("training.batch_size", settings["training"]["batch_size"])
     )

@@ -40,6 +40,8 @@ def test_arms_with_sizes_of_their_own_are_noted_once():
         {"protocol": {"data.train_size": 75}},
         {"protocol": {"data.train_size": 75, "training.epochs": 3}},
         {"dropout": {"rate": 0.5}, "protocol": {"training.batch_size": 80}},
+        {"protocol": {"data.per_class": 20, "training.batch_size": 40}},
+        {"protocol": {"data.per_class": 30}},
     ]
     runs = tuple(
         PlannedRun(study="s", arm="a", setting=setting, seed=number, fingerprint=str(number))
@@ -48,7 +50,10 @@ def test_arms_with_sizes_of_their_own_are_noted_once():
     plan = Plan(
         protocol="p",
         phase="confirmation",
-        settings={"data": {"train_size": 150}, "training": {"batch_size": 50}},
+        settings={
+            "data": {"train_size": 150, "classes": [3, 1, 4]},
+            "training": {"batch_size": 50},
+        },
         margin=0.01,
         data_digest="d",
         studies=(),
@@ -58,4 +63,6 @@ def test_arms_with_sizes_of_their_own_are_noted_once():
     assert [note.partition(" training")[0] for note in notes] == [
         "training.batch_size 50 leaves 25 of 75",
         "training.batch_size 80 leaves 70 of 150",
+        "training.batch_size 40 leaves 20 of 60",
+        "training.batch_size 50 leaves 40 of 90",
     ]

@@ -129,6 +129,11 @@ def test_the_figure_has_a_line_for_each_and_a_tick_for_every_size(report):
     assert list(lower.get_xticks()) == [100, 1000, 5000]
 
 
+def test_a_study_of_starts_has_its_curve_on_the_page_of_transfer():
+    start = Factor(protocol={"start.from": "similar"})
+    assert not has_sizes(study({**FACTORS, "probe": (start, "baseline", 1000)}))
+
+
 def test_a_study_of_one_size_has_no_such_section():
     plain = study({name: (factor, other, 1000) for name, (factor, other, _) in FACTORS.items()})
     assert not has_sizes(plain)
