@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from transferred import planted
 
 from pipeline.comparison import interactions as module
 from pipeline.comparison.interactions import COLUMNS, METRICS, changes
@@ -323,3 +324,14 @@ def test_two_effects_held_against_each_other_would_not_do():
     additive = reports(0.0, 200, 3)
     assert (additive["effect"] - 0.03 > 2.36 * 0.01 * np.sqrt(2 / len(SEEDS))).mean() > 0.7
     assert (additive["p"] < 0.05).mean() < 0.1
+
+
+def test_what_a_run_starts_from_and_what_it_trains_are_changes():
+    made = planted()
+    changed = module.arm_changes(made.plan, made.read)
+    similar, different = (changed["modes", arm] for arm in ("head_similar_10", "head_different_10"))
+    assert similar - different == {"start.from: similar"}
+    assert different - similar == {"start.from: different"}
+    fine = changed["modes", "all_similar_10"]
+    assert len(similar - fine) == len(fine - similar) == 1  # start.train
+    assert changed["modes", "baseline"] == frozenset()
