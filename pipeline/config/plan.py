@@ -112,6 +112,7 @@ class PlannedStart(Settings):
         data: The pretraining on whose examples it is trained; "" for those of the protocol.
         seed: The seed of its init stream.
         start: The fingerprint of the run that it starts from itself.
+        images: How many training images it processes, over all epochs.
     """
 
     name: str
@@ -119,6 +120,7 @@ class PlannedStart(Settings):
     seed: int
     fingerprint: str
     start: str | None = None
+    images: int
 
 
 class PlannedRun(Settings):

@@ -72,7 +72,7 @@ def _retry_failed(protocols: Sequence[str], environment: Mapping[str, str]) -> b
     store, retried = open_store(), False
     for name, (phase, verb) in itertools.product(protocols, VERBS.items()):
         plan = last_plan(ARTIFACTS / name / phase)
-        if plan and any(_is_to_retry(store, run) for run in plan.fingerprints()):
+        if plan and any(_is_to_retry(store, run) for run in plan.trained()):
             retried = True
             run_dvc(["repro", "--single-item", "--force", f"{verb}@{name}"], environment)
     return retried

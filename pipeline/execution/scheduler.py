@@ -56,23 +56,25 @@ def complete(
     for number, names in enumerate(waves, start=1):
         waiting = [name for name in names if name in needed]
         blocked = _blocked(plan, waiting, store, labels)
-        failed |= {name: {"state": "failed", "reason": reason} for name, reason in blocked.items()}
         jobs = [
             _job(plan, name, identities[name], loggers.get(name), store, folder, settings)
             for name in waiting
             if name not in blocked
         ]
-        title = _title(plan, len(names) - len(waiting), is_last=number == len(waves))
-        if not jobs and number < len(waves):
-            continue
-        failed |= finish(longest_first(jobs, rates), entry, settings, title, folders)
+        lost: dict[str, Outcome] = {
+            name: {"state": "failed", "reason": reason} for name, reason in blocked.items()
+        }
+        if jobs or number == len(waves):
+            title = _title(plan, len(names) - len(waiting), is_last=number == len(waves))
+            lost |= finish(longest_first(jobs, rates), entry, settings, title, folders)
+        for fingerprint, outcome in lost.items():
+            store.write_failure(fingerprint, outcome["reason"], outcome.get("traceback", ""))
+        failed |= lost
     if needed and loggers and (trouble := store.muted()):
         print(
             f"W&B: {trouble}; no live curves for some minutes, the mirror sends them later",
             file=sys.stderr,
         )
-    for fingerprint, outcome in failed.items():
-        store.write_failure(fingerprint, outcome["reason"], outcome.get("traceback", ""))
     damaged = store.assemble(plan, folder / plan.phase)
     if damaged:
         raise Incomplete(
@@ -96,11 +98,14 @@ def _blocked(
     starts |= {run.fingerprint: run.start for run in plan.runs}
     reasons = {}
     for name in names:
+        lost = ""
         start = starts.get(name)
-        state = store.state(start) if start else "done"
-        if start and state != "done":
-            why = (store.record(start) or {}).get("reason") or state
-            reasons[name] = f"it starts from {labels[start]}, which {state}: {why}"
+        while start and store.state(start) != "done":  # the first one of a chain has the reason
+            lost, start = start, starts.get(start)
+        if lost:
+            record = store.record(lost) or {"state": "failed", "reason": "its record is gone"}
+            how = f"{record['state']}: {record['reason']}"
+            reasons[name] = f"it starts from {labels[lost]}, which {how}"
     return reasons
 
 

@@ -93,7 +93,7 @@ def _check_runs(artifacts: Path) -> None:
         Refusal: A file is missing or damaged.
     """
     for phase in ("exploration", "confirmation"):
-        for name in read_plan(artifacts / phase).fingerprints():
+        for name in read_plan(artifacts / phase).trained():
             checked_record(artifacts / phase / name)
 
 

@@ -119,7 +119,12 @@ def _planned(
 ) -> tuple[PlannedStart, dict[str, Any]]:
     before = run.starts[0][0].fingerprint if run.starts else None
     planned = PlannedStart(
-        name=name, data=data, seed=seed, fingerprint=run.fingerprint, start=before
+        name=name,
+        data=data,
+        seed=seed,
+        fingerprint=run.fingerprint,
+        start=before,
+        images=run.identity["data"]["train_size"] * run.identity["training"]["epochs"],
     )
     return planned, run.identity
 

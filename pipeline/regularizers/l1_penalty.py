@@ -10,6 +10,7 @@ normalization.
 Test rule: deterministic.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
 import torch
@@ -20,6 +21,7 @@ from torch.nn import functional
 from pipeline.models._sites import require_plain_weights, weights
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect
 from pipeline.regularizers._callback import TrainingCallback
+from pipeline.regularizers._rates import groups_of
 from pipeline.regularizers._regularizer import Regularizer
 
 
@@ -99,18 +101,18 @@ class ProximalStep(TrainingCallback):
     def on_train_start(self, trainer: Any, task: Any) -> None:
         """Register the proximal step with the optimizer."""
         (optimizer,) = trainer.optimizers
-        chosen = weights(task.network)
+        chosen, groups = weights(task.network), groups_of(optimizer)
         length = task.optimizer_settings.step_length
         optimizer.register_step_post_hook(
-            lambda stepped, *_: self._shrink(
-                chosen, length(stepped.param_groups[0]["lr"]) * self.strength
+            lambda *_: self._shrink(
+                {weight: length(groups[weight]["lr"]) * self.strength for weight in chosen}
             )
         )
 
     @torch.no_grad()
-    def _shrink(self, parameters: list[nn.Parameter], threshold: float) -> None:
+    def _shrink(self, thresholds: Mapping[nn.Parameter, float]) -> None:
         """Take one proximal step, in place."""
-        for parameter in parameters:
+        for parameter, threshold in thresholds.items():
             shrunk = soft_threshold(parameter, threshold)
             self.shrunk += not torch.equal(shrunk, parameter)
             parameter.copy_(shrunk)

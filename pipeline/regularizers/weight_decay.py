@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from pipeline.models._sites import require_plain_weights, weights
 from pipeline.regularizers._audit import AuditInputs, Groups, Measures, require_effect
 from pipeline.regularizers._callback import TrainingCallback
+from pipeline.regularizers._rates import groups_of
 from pipeline.regularizers._regularizer import Regularizer
 
 
@@ -98,17 +99,18 @@ class DecoupledDecay(TrainingCallback):
 
     def __init__(self, strength: float):
         self.strength = strength
-        self.left = 1.0  # of the first weights, had nothing else changed them
+        self.left = 1.0  # of the first weights of the last layer, had nothing else changed them
 
     def on_train_start(self, trainer: Any, task: Any) -> None:
-        """Look up the weights."""
+        """Look up the weights, and their groups."""
+        (optimizer,) = trainer.optimizers
         self.weights = weights(task.network)
+        self.groups = groups_of(optimizer)
 
     @torch.no_grad()
     def on_before_optimizer_step(self, trainer: Any, task: Any) -> None:
         """Multiply every weight by 1 - learning rate * strength."""
-        (optimizer,) = trainer.optimizers
-        factor = 1 - optimizer.param_groups[0]["lr"] * self.strength
         for weight in self.weights:
-            weight.mul_(factor)
-        self.left *= factor
+            weight.mul_(1 - self.groups[weight]["lr"] * self.strength)
+        first = self.groups[self.weights[-1]]
+        self.left *= 1 - first["lr"] * self.strength

@@ -33,7 +33,7 @@ def finished_plans(protocol: str) -> Sequence[Plan]:
     except Refusal:
         return []
     same_data = all(plan.data_digest == digest for plan in plans)
-    names = {name for plan in plans for name in plan.fingerprints()}
+    names = {name for plan in plans for name in plan.trained()}
     is_finished = same_data and all(_is_up_to_date(store, name) for name in names)
     return plans if is_finished else []
 
@@ -66,7 +66,7 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
     """
     explored, confirmed = plans
     store = open_store()
-    missing = {name for plan in plans for name in plan.fingerprints() if not store.finished(name)}
+    missing = {name for plan in plans for name in plan.trained() if not store.finished(name)}
     title = f"{confirmed.protocol}: runs planned"
     rows = table("study, arm", "settings", "explore", "confirm", "to train", title=title)
     rows.columns[1].min_width = LONGEST
@@ -84,11 +84,16 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
     seeds = [len(explored.first_seeds()), len({run.seed for run in confirmed.runs})]
     workers = read_parameters().execution.workers or cores()
     share = {run.fingerprint: images_share(plan, run) for plan in plans for run in plan.runs}
+    for plan in plans:
+        share |= {start.fingerprint: start.images / images(plan.settings) for start in plan.starts}
     minutes = sum(share[name] for name in missing) * seconds_per_run / workers / 60
     print(
         f"at most {sum(runs)} runs, each counted once: "
         f"{runs[0]} on {seeds[0]} exploration seeds, {runs[1]} on {seeds[1]} fresh ones"
     )
+    if starts := [start for plan in plans for start in plan.starts]:
+        names = ", ".join(dict.fromkeys(start.name for start in starts))
+        print(f"{len(starts)} runs that others start from: {names}")
     if most_added:
         minutes_added = most_added * seconds_per_run / workers / 60
         print(

@@ -49,8 +49,7 @@ def show_status(protocol: str) -> None:
             lines.append(f"{phase}: {changed[0]} has changed since this plan; run: gapwise run")
         unchanged = store.unchanged(plan)
         run_states = {
-            name: "failed" if name in unchanged else store.state(name)
-            for name in plan.fingerprints()
+            name: "failed" if name in unchanged else store.state(name) for name in plan.trained()
         }
         rows += [
             (short, study, counts) for study, counts in _count_states(plan, run_states).items()
@@ -107,6 +106,8 @@ def _table(rows: Sequence[tuple[str, str, Counter[str]]], title: str) -> Table:
 def _count_states(plan: Plan, states: Mapping[str, str]) -> dict[str, Counter[str]]:
     """Return the number of runs in each state by study; a run of several studies counts in each."""
     runs: dict[str, dict[str, str]] = {}
+    for start in plan.starts:
+        runs.setdefault(start.name, {})[start.fingerprint] = states[start.fingerprint]
     for run in plan.runs:
         runs.setdefault(run.study, {})[run.fingerprint] = states[run.fingerprint]
     return {study: Counter(by_run.values()) for study, by_run in runs.items()}

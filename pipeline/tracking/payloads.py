@@ -23,7 +23,7 @@ HEADLINE = (
     *("planned", "done", "failed", "diverged", "missing"),
 )
 EFFECT = ("difference", "low", "high", "verdict", "below_margin")
-NESTED = ("data", "model", "training", "streams", "versions")  # of the identity of a run
+NESTED = ("data", "model", "training", "start", "streams", "versions")  # of the identity of a run
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,7 @@ def _config(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Rec
         "studies": ", ".join(dict.fromkeys(row.study for row in standing)),
         "regularizers": " + ".join(regularizers) or "none",
         "data_digest": plan.data_digest,
+        "starts_from": first.start,
         **_flat({**plan.settings, **nested, "machine": run.record.get("machine", {})}, "."),
         **_flat({"setting": first.setting, "test_rule": rule.model_dump()}, "."),
         **_flat({"factor": factors[first.study, first.arm].model_dump(mode="json")}, "."),

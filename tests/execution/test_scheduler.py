@@ -12,7 +12,9 @@ from tiny import trained
 from pipeline import prepare
 from pipeline.config.parameters import Execution
 from pipeline.config.plan import read_plan
+from pipeline.data.prepared import read_summary
 from pipeline.execution import scheduler
+from pipeline.execution.jobs import run_guarded
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import report_errors
 from pipeline.planning.rounds import explore
@@ -54,7 +56,7 @@ def behave(way):
 def perform(job):
     """Perform a run: the first go wrong, one in each way; the others are done."""
     ways = dict(zip(sorted(job["all"]), WAYS, strict=False))
-    way = ways.get(job["id"], "")
+    way = job.get("way") or ways.get(job["id"], "")
     behave(way)
     state, reason = WAYS[way] if way == "diverges" else ("done", "")
     record = {"state": state, "reason": reason, "audit": {}, "cost": {}, "machine": {}}
@@ -158,3 +160,69 @@ def test_a_full_disk_ends_the_stage_in_one_line_and_keeps_what_is_done(grid, pro
     said = capsys.readouterr().err
     assert said.startswith("error: /some/file: the disk is full; ")
     assert said.count("\n") == 1
+
+
+PRETRAINED = """
+data: {dataset: digits, classes: [0, 1, 2, 3, 4], train_size: 30, test_fraction: 0.4}
+model: {name: resnet, widths: [4, 8], blocks: 1, hidden: 8, grid: 1}
+training: {learning_rate: 0.05, epochs: 2, batch_size: 10, curve_points: 2}
+pretraining: {others: {data: {classes: [5, 6, 7], train_size: 30}}}
+seeds: {exploration: 3, confirmation: 3}
+studies: [modes]
+"""
+MODES = """
+question: Why?
+arms:
+  probe: [{protocol: {start.from: others, start.train: [head, head_then_all]}}]
+"""
+
+
+def test_what_starts_from_a_run_that_failed_or_diverged_fails_with_that_reason(
+    project, monkeypatch, capsys
+):
+    """All others end, each after the run that it starts from, on the data that are its own."""
+    (project / "experiments" / "protocols" / "tiny.yaml").write_text(PRETRAINED)
+    (project / "experiments" / "modes.yaml").write_text(MODES)
+    prepare.main("tiny")
+    folder = project / "artifacts" / "tiny"
+    apart = read_summary(folder / "data")["pretraining"]
+    planned = explore(lambda tuned: read_experiment("tiny", tuned=tuned), "", {}, apart=apart)
+    plan = planned.plan
+    others = {start.fingerprint: start.seed for start in plan.starts if start.name == "others"}
+    ways = {0: "raises", 1: "diverges"}
+    started = []
+
+    def training(job):
+        started.append(job)
+        way = ways.get(others.get(job["id"]), "")
+        place = "data/pretraining/others" if job["id"] in others else "data"
+        assert job["data"] == str(folder / place)
+        start = job["identity"].get("starts_from")
+        assert start is None or open_store().state(start) == "done"
+        return perform({"id": job["id"], "all": [], "way": way})
+
+    monkeypatch.setattr(scheduler, "load", lambda entry: training)
+    monkeypatch.setattr(
+        scheduler, "_run_jobs", lambda jobs, run, *_: ((job, run_guarded(run, job)) for job in jobs)
+    )
+    arguments = plan, planned.identities, "", open_store(), folder, Execution(workers=1), {}
+    assert report_errors(lambda: complete(*arguments)) == 1
+    seeds = {run.fingerprint: run.seed for run in plan.runs}
+    states = {(run.arm, run.seed): open_store().state(run.fingerprint) for run in plan.runs}
+    assert {key: states[key] for key in states if key[0] == "baseline"} == {
+        ("baseline", seed): "done" for seed in range(3)
+    }
+    assert [states["probe", seed] for seed in range(3)] == ["failed", "failed", "done"]
+    assert {seeds[job["id"]] for job in started if job["id"] in seeds} == {0, 1, 2}
+    said = capsys.readouterr().err
+    assert "others, seed 0, which failed: ValueError: no good" in said
+    assert "others, seed 1, which diverged: the train loss is nan" in said
+
+    ways.clear()  # the next attempt trains the failed one and what waits for it
+    started.clear()
+    assert report_errors(lambda: complete(*arguments)) == 1
+    again = [job["id"] for job in started]
+    assert others[again[0]] == 0
+    assert {run.seed for run in plan.runs if run.fingerprint in again} == {0}
+    copied = {path.name for path in (folder / "exploration").iterdir() if path.is_dir()}
+    assert copied == set(plan.trained())

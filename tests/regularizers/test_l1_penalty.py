@@ -17,7 +17,7 @@ from pipeline.regularizers.l1_penalty import L1Penalty, ProximalStep, soft_thres
 from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
 
-FAULTS = [replaced(ProximalStep, "_shrink", lambda self, parameters, threshold: None)]
+FAULTS = [replaced(ProximalStep, "_shrink", lambda self, thresholds: None)]
 
 
 STRENGTH = 0.3
@@ -53,7 +53,7 @@ def trained(momentum, proximal):
         (loss if proximal else loss + STRENGTH * weight.abs().sum()).backward()
         optimizer.step()
         if proximal:
-            step._shrink([weight], settings.step_length(0.02) * STRENGTH)
+            step._shrink({weight: settings.step_length(0.02) * STRENGTH})
     return weight.detach(), design.T @ target
 
 
@@ -119,7 +119,7 @@ def test_biases_and_normalization_are_left_alone():
     with torch.no_grad():
         network[0].bias.fill_(1e-9)
         network[1].weight.fill_(1e-9)
-    ProximalStep(1.0)._shrink(weights(network), 10.0)
+    ProximalStep(1.0)._shrink(dict.fromkeys(weights(network), 10.0))
     assert (network[0].weight == 0).all()
     assert (network[0].bias == 1e-9).all()
     assert (network[1].weight == 1e-9).all()

@@ -351,3 +351,29 @@ def test_a_network_that_does_not_end_in_its_logits_has_no_head(pool):
     network = Standardized(nn.Sequential(plain, nn.Softmax(1)), Inputs((1, 8, 8)))
     with pytest.raises(Refusal, match="does not return its 10 logits"):
         begin(network, RunStart(train="head"), 10, None)
+
+
+@pytest.mark.parametrize(
+    "regularizer",
+    [{"name": "weight_decay", "decoupled": True}, {"name": "l1_penalty"}],
+    ids=["decoupled", "l1"],
+)
+def test_penalties_follow_the_rate_of_each_layer(regularizer, starting, parents, pool):
+    """What a step takes off a weight is in proportion to its rate."""
+    model = MLP | {"input_normalization": "none"}
+    plain = {"name": "sgd", "momentum": 0.0, "nesterov": False}
+    given = {"optimizer": plain, "schedule": {"name": "constant"}, "epochs": 1, "batch_size": 30}
+    parent = parents(model)
+    taken = {}
+    for trunk in (1.0, 0.25):
+        start = {"head": "kept", "trunk": trunk}
+        without, own = (
+            train(starting(start, *items, model=model, **given), pool, parent=parent).weights
+            for items in ((), (regularizer | {"strength": 0.01},))
+        )
+        far = {name: value.abs() > 0.02 for name, value in parent.items()}  # from zero
+        taken[trunk] = {name: (own[name] - without[name]) * far[name] for name in parent}
+    for name in ("network.1.weight", "network.3.weight"):
+        assert float(taken[1.0][name].abs().max()) > 0
+        assert torch.allclose(taken[0.25][name], 0.25 * taken[1.0][name], atol=2e-7)
+    assert torch.allclose(taken[0.25]["network.5.weight"], taken[1.0]["network.5.weight"])
