@@ -53,11 +53,13 @@ def test_the_best_of_every_size_and_source_comes_first(found):
     assert worse[0]["similar"].startswith("**scratch**; fine-tuning -")
 
 
-def test_an_arm_that_is_compared_with_another_start_is_in_no_cell(found):
+def test_an_arm_without_a_difference_to_scratch_is_in_no_cell(found):
     rows = found.transfer.copy()
     rows.loc[rows["arm"] == "all_similar_3", "reference"] = "head_similar_3"
+    rows.loc[rows["arm"] == "head_similar_10", "difference"] = math.nan  # all runs failed
     cells = rows_of(transfer.grid(dataclasses.replace(found, transfer=rows)))
     assert "fine-tuning" not in cells[0]["similar"]
+    assert "probe" not in cells[1]["similar"]
 
 
 def test_one_size_has_no_curve(plain):

@@ -64,7 +64,7 @@ def grid(data: ReportData) -> str:
     cells: dict[int, dict[str, list[md.Row]]] = {}
     for (source, _), rows in lines.items():
         for row in rows:
-            if is_against_scratch(data, row):
+            if is_against_scratch(data, row) and pd.notna(row["difference"]):
                 cells.setdefault(size_of(row), {}).setdefault(source, []).append(row)
     table = [
         {size_name(data): f"{size:,}"}
