@@ -161,6 +161,10 @@ arms:
       ratio: {uniform: [1.1, 1.5], points: 3}
       regions: fixed
       overlapping: false
+  forms:
+    - {name: fractional_max_pooling, regions: [fixed, random], overlapping: true}
+  coarse:
+    - {name: fractional_max_pooling, ratio: {uniform: [1.1, 1.5], points: 2}, regions: random}
 """
     (project / "experiments" / "dropout.yaml").write_text(study)
 
@@ -172,6 +176,9 @@ arms:
     spaces = {arm.name: arm.space for _, arm in planned.plan.arms() if arm.space}
     assert [item.lowest for item in spaces["stopping"]] == [True]
     assert [item.lowest for item in spaces["pooling"]] == [True]
+    # on these images three ratios lead to all sizes that there are; a patience may always grow
+    exhausted = {name: [item.exhausted for item in space] for name, space in spaces.items()}
+    assert exhausted == {"stopping": [False], "pooling": [True], "forms": [True], "coarse": [False]}
     ratios = values(planned.plan, "dropout", "pooling", "fractional_max_pooling", "ratio")
     assert ratios == [1.1, 1.3, 1.5]
 
