@@ -106,8 +106,9 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         space is an ordered range of numbers, whether the chosen value stands at an end of what was
         tried (`edge`), whether that is where the field or its effect ends (`at_bound`), the value
         (`place`; of an edge, only what stands there), whether no other setting trains another
-        network (`exhausted`), how often spaces were widened, and the gain in validation accuracy (fraction, with 95 % interval) over the reference on the exploration
-        seeds, NaN where it was not explored.
+        network (`exhausted`), how often spaces were widened, and the gain in validation accuracy
+        (fraction, with 95 % interval) over the reference on the exploration seeds, NaN where it
+        was not explored.
     """
     rows = []
     first = _first_trials(plan)

@@ -4,14 +4,16 @@ Whatever it reads of these is no part of a run's name, and nothing of a run may 
 """
 
 import contextlib
-import datetime
+import datetime as times
 import importlib
+import itertools
 import os
 import platform
 import socket
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from types import ModuleType
 from typing import Any
 
@@ -20,32 +22,36 @@ from pipeline.models._switches import restored_switches
 from pipeline.runtime import behaviour
 from pipeline.runtime.errors import Refusal
 
-LATER = datetime.timedelta(days=100, hours=5, seconds=7)
-_DATE, _DATETIME = datetime.date, datetime.datetime
+_read = itertools.count(1)  # readings of the clock
 
 
-class _LaterDate(_DATE):
+class _LaterDate(date):
     """Dates, of which today is another one."""
 
     @classmethod
-    def today(cls) -> _DATE:
-        return _DATE.today() + LATER
+    def today(cls) -> date:
+        return date.today() + _later()
 
 
-class _LaterDatetime(_DATETIME):
+class _LaterDatetime(datetime):
     """Moments, of which the present is another one."""
 
     @classmethod
-    def now(cls, tz: datetime.tzinfo | None = None) -> _DATETIME:
-        return _DATETIME.now(tz) + LATER
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) + _later()
 
     @classmethod
-    def today(cls) -> _DATETIME:
+    def today(cls) -> datetime:
         return cls.now()
 
     @classmethod
-    def utcnow(cls) -> _DATETIME:
-        return cls.now(datetime.UTC).replace(tzinfo=None)
+    def utcnow(cls) -> datetime:
+        return cls.now(UTC).replace(tzinfo=None)
+
+
+def _later() -> timedelta:
+    """Return by how much the clock is changed, at every reading by more."""
+    return next(_read) * timedelta(days=1, hours=5, seconds=7)
 
 
 def imported(module: str) -> ModuleType:
@@ -80,15 +86,14 @@ def other_surroundings(module: str) -> Iterator[None]:
 def _replacements() -> Iterator[tuple[Any, str, Any]]:
     """Yield module, name and what replaces it there."""
     present, nanoseconds, process, parent = time.time, time.time_ns, os.getpid(), os.getppid()
-    seconds = LATER.total_seconds()
-    yield time, "time", lambda: present() + seconds
-    yield time, "time_ns", lambda: nanoseconds() + int(seconds * 1e9)
+    yield time, "time", lambda: present() + _later().total_seconds()
+    yield time, "time_ns", lambda: nanoseconds() + int(_later().total_seconds() * 1e9)
     yield os, "getpid", lambda: process + 1
     yield os, "getppid", lambda: parent + 1
     yield socket, "gethostname", lambda: "elsewhere"
     yield platform, "node", lambda: "elsewhere"
-    yield datetime, "date", _LaterDate
-    yield datetime, "datetime", _LaterDatetime
+    yield times, "date", _LaterDate
+    yield times, "datetime", _LaterDatetime
 
 
 def _own_modules(module: str) -> list[str]:

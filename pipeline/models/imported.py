@@ -107,6 +107,7 @@ def _begun(
     training = network.training
     _require_registered(settings, network)
     began = _make_layers(settings, network, _images(shape))
+    _require_unswitched(settings, before)
     # each pass is that of a copy: the first may set weights, as those of data-dependent scales
     with restored_globals():
         copied = _copied(settings, network)
@@ -118,12 +119,7 @@ def _begun(
         _require_logits(
             settings, _copied(settings, network), shape, classes, training=True, number=BATCH
         )
-    if changed := [name for name, value in switches().items() if value != before[name]]:
-        raise _refusal(
-            settings,
-            f"changes {changed[0]} in its forward; expected no change of what holds for the whole "
-            "process, or one in __init__, which is restored",
-        )
+    _require_unswitched(settings, before)
     return network.train(training), made, [began, passed]
 
 
@@ -361,6 +357,20 @@ def _require_logits(
         )
 
 
+def _require_unswitched(settings: Model, before: Mapping[str, Any]) -> None:
+    """Check that what holds for the whole process is as before the passes of a network.
+
+    Raises:
+        Refusal: A pass has changed it.
+    """
+    if changed := [name for name, value in switches().items() if value != before[name]]:
+        raise _refusal(
+            settings,
+            f"changes {changed[0]} in its forward; expected no change of what holds for the whole "
+            "process, or one in __init__, which is restored",
+        )
+
+
 def _require_own(settings: Model, network: nn.Module, logits: torch.Tensor) -> None:
     """Check that a copy uses its own weights, and leaves their gradients to training.
 
@@ -537,11 +547,7 @@ def _shared(one: States, other: States) -> list[str]:
 
 
 def _is_stored(
-    settings: Model,
-    used: nn.Module,
-    fresh: nn.Module,
-    images: torch.Tensor,
-    others: torch.Tensor,
+    settings: Model, used: nn.Module, fresh: nn.Module, images: torch.Tensor, others: torch.Tensor
 ) -> bool:
     """Return whether a new network with the state of a used one does the same in both modes.
 
@@ -565,9 +571,7 @@ def _is_stored(
     )
 
 
-def _trained(
-    settings: Model, network: nn.Module, images: torch.Tensor
-) -> dict[str, torch.Tensor]:
+def _trained(settings: Model, network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return the logits and gradients of a training pass; the gradients are removed again.
 
     Raises:

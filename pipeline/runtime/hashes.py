@@ -19,4 +19,4 @@ def require_equal_hashes() -> None:
     if not SEED.items() <= os.environ.items():
         start_with_equal_hashes()
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606

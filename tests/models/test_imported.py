@@ -149,6 +149,7 @@ def forget_code():
     """Read source files again."""
     behaviour.code_digest.cache_clear()
     behaviour._source.cache_clear()
+    behaviour._file_of.cache_clear()
 
 
 def built(target="own_networks.networks:Net", **arguments):
