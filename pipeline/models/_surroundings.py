@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.models._switches import restored_switches
@@ -29,23 +29,23 @@ class _LaterDate(date):
     """Dates, of which today is another one."""
 
     @classmethod
-    def today(cls) -> date:
-        return date.today() + _later()
+    def today(cls) -> Self:
+        return super().today() + _later()
 
 
 class _LaterDatetime(datetime):
     """Moments, of which the present is another one."""
 
     @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) + _later()
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) + _later()
 
     @classmethod
-    def today(cls) -> datetime:
+    def today(cls) -> Self:
         return cls.now()
 
     @classmethod
-    def utcnow(cls) -> datetime:
+    def utcnow(cls) -> Self:
         return cls.now(UTC).replace(tzinfo=None)
 
 
