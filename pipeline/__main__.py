@@ -2,7 +2,6 @@
 
 import sys
 
-from pipeline.runtime.hashes import start_with_equal_hashes
 from pipeline.runtime.project import enter_project
 
 ANYWHERE = ("judge", "new")  # commands whose paths are relative to the working directory
@@ -10,7 +9,6 @@ ANYWHERE = ("judge", "new")  # commands whose paths are relative to the working 
 
 def main() -> None:
     """Run the command line; print one line where a library is not installed."""
-    start_with_equal_hashes()
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command not in ANYWHERE:
         enter_project()

@@ -43,4 +43,4 @@ def main(protocol: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(stage(main, builds_networks=True))
+    sys.exit(stage(main))

@@ -14,8 +14,8 @@ from pipeline.config.parameters import PARAMETERS
 from pipeline.config.validation import invalid
 from pipeline.execution.nodes import EXECUTOR
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.hashes import SEED
 from pipeline.runtime.signals import TERMINATED
+from pipeline.runtime.surroundings import HASHES
 
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
@@ -69,7 +69,7 @@ def _connect(ray: Any, address: str) -> None:
                 log_to_driver=False,
                 logging_level="ERROR",
                 namespace="gapwise",
-                runtime_env={"env_vars": SEED},
+                runtime_env={"env_vars": HASHES},
             )
     except ray.exceptions.AuthenticationError:
         raise Refusal(f"{EXECUTOR}: no token for the cluster here; {ACCESS}") from None

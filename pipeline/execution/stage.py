@@ -10,7 +10,6 @@ from types import FrameType
 
 from pipeline.execution.inputs import changed_inputs, input_digests
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.hashes import require_equal_hashes
 from pipeline.runtime.locks import exclusive_lock
 from pipeline.runtime.notices import ignore_notices
 from pipeline.runtime.project import enter_project
@@ -27,23 +26,11 @@ class Incomplete(Exception):
     """Part of a stage failed; the message names what. Ends a command with exit code 1."""
 
 
-def stage(
-    work: Callable[[str], None],
-    arguments: Sequence[str] | None = None,
-    *,
-    builds_networks: bool = False,
-) -> int:
+def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -> int:
     """Run one stage for the protocol named on the command line and return its exit code.
 
     0 done, 1 some runs failed, 2 bad input (one line per error), 130 and 143 interrupted.
-
-    Args:
-        work: The verb.
-        arguments: Those of the command line by default.
-        builds_networks: Whether numbers follow from code of the user's own.
     """
-    if builds_networks:
-        require_equal_hashes()
     protocols = list(sys.argv[1:] if arguments is None else arguments)
     verb = (
         work.__module__.rpartition(".")[2]

@@ -1,7 +1,6 @@
 """How a stage ends: exit codes, one line per error, no traceback."""
 
 import errno
-import os
 import signal
 import subprocess
 import sys
@@ -66,27 +65,6 @@ def test_usage(arguments):
     )
     assert ended.returncode == 2
     assert "usage: python -m pipeline." in ended.stderr
-
-
-def test_a_stage_that_builds_networks_starts_again_with_equal_hashes(monkeypatch):
-    """Unless it was started with them, as by `gapwise run`."""
-    started = []
-
-    def execute(program, words):
-        started.append((program, words, os.environ["PYTHONHASHSEED"]))
-        raise SystemExit
-
-    monkeypatch.setattr(os, "execv", execute)
-    monkeypatch.setattr(sys, "orig_argv", ["python", "-u", "-m", "pipeline.train", "tiny"])
-    monkeypatch.setenv("PYTHONHASHSEED", "7")
-    with pytest.raises(SystemExit):
-        stage(raising(ValueError), [], builds_networks=True)
-    words = [sys.executable, "-u", "-m", "pipeline.train", "tiny"]
-    assert started == [(sys.executable, words, "0")]
-    assert stage(raising(ValueError), [], builds_networks=True) == 2
-    monkeypatch.delenv("PYTHONHASHSEED")
-    assert stage(raising(ValueError), []) == 2
-    assert len(started) == 1
 
 
 def test_sigterm_ends_a_stage_with_143():
