@@ -16,7 +16,7 @@ from pipeline.config.validation import (
     unknown_name,
 )
 from pipeline.optimizers._optimizer import Optimizer
-from pipeline.planning.protocols import Protocol, network_of, with_source
+from pipeline.planning.protocols import IMPORTED, Protocol, network_of, with_source
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.behaviour import require_visible
 from pipeline.runtime.errors import Refusal
@@ -49,6 +49,8 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
     if "import" in given:
         with errors_in(source):
             require_visible(str(given["import"]).partition(":")[0])
+            if given["name"] == IMPORTED:
+                _require_common(given)
     settings = named(given, models.settings(), source, "model")
     model = {"name": given["name"], **settings.model_dump(mode="json", by_alias=True)}
     complete = {
@@ -57,6 +59,22 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
     }
     training = training.model_copy(update=complete)
     return protocol.model_copy(update={"model": model, "training": training})
+
+
+def _require_common(given: Mapping[str, Any]) -> None:
+    """Check that settings for a user's own network are not those of networks of this package.
+
+    Raises:
+        Refusal: One is.
+    """
+    classes = models.settings()
+    common = {info.alias or name for name, info in classes[IMPORTED].model_fields.items()}
+    for key in given.keys() - common:
+        if names := [name for name, kind in classes.items() if key in kind.model_fields]:
+            raise Refusal(
+                f"model.{key}: a setting of {', '.join(names)}; expected an argument of the "
+                f"network of your own instead: model.arguments.{key}"
+            )
 
 
 def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Protocol:
