@@ -770,7 +770,8 @@ def test_compare_checks_the_searches_of_the_choice_and_the_baseline(folder):
         "gain_high": 0.2,
     }
     named = {"study": "one", "arm": "noisy", "place": "dropout.rate=0.5", "chosen": True}
-    search = {**named, **number, "ordered": True, "edge": True, "at_bound": False}
+    ends = {"edge": True, "at_bound": False, "exhausted": False}
+    search = {**named, **number, "ordered": True, **ends}
     write_sealed(folder / "choice.json", {"choice": {}, "tried": [], "searches": [search]})
     evaluate.main("tiny")
     compare.main("tiny")

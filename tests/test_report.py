@@ -268,6 +268,7 @@ def write_artifacts(folder: Path) -> Path:
     search = {
         **{"study": "dropout", "arm": "dropout", "trials": 2, "first_trials": 2, "seeds": 2},
         **{"ordered": True, "edge": False, "at_bound": False, "place": "rate=0.1", "widened": 0},
+        "exhausted": False,
         **{"gain": None, "gain_low": None, "gain_high": None, "chosen": True},
     }
     content = {"choice": {"dropout": {"dropout": chosen}}, "tuned": {}, "tried": tried}

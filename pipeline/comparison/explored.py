@@ -14,5 +14,5 @@ TRIED = (
 GAIN = ("gain", "gain_low", "gain_high")
 SEARCHES = (
     *("study", "arm", "trials", "first_trials", "seeds", "ordered", "edge", "at_bound", "place"),
-    *("widened", *GAIN, "chosen"),
+    *("exhausted", "widened", *GAIN, "chosen"),
 )

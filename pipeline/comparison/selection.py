@@ -105,9 +105,10 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         A table with `SEARCHES`: trials, those before any widening, and seeds (counts), whether the
         space is an ordered range of numbers, whether the chosen value stands at an end of what was
         tried (`edge`), whether that is where the field or its effect ends (`at_bound`), the value
-        (`place`; of an edge, only what stands there), how often spaces were widened, and the gain
-        in validation accuracy (fraction, with 95 % interval) over the reference on the exploration
-        seeds, NaN where it was not explored.
+        (`place`; of an edge, only what stands there), whether no other setting trains another
+        network (`exhausted`), how often spaces were widened, and the gain in validation accuracy
+        (fraction, with 95 % interval) over the reference on the exploration seeds, NaN where it
+        was not explored.
     """
     rows = []
     first = _first_trials(plan)
@@ -121,6 +122,7 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         counts = {"trials": len(settings), "first_trials": first[study, arm]}
         counts["seeds"] = len(plan.first_seeds())
         row = {"study": study, "arm": arm, **counts, "chosen": chosen is not None}
+        row["exhausted"] = bool(planned.space) and all(item.exhausted for item in planned.space)
         widened = sum(dimension.widened for dimension in planned.space)
         edges = _edges(chosen, group, planned)
         gain = _gain(chosen, group, runs, _reference(table, study, planned))

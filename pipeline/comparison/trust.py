@@ -50,8 +50,8 @@ class Check(StrEnum):
             its seeds.
         TRIALS: Had an arm as many trials as what it is compared with? Per arm that is searched;
             subject: its reference; value: its trials, without those that widening added; limit:
-            those of the reference, of a baseline those of its tuning. A baseline that is not tuned
-            is a matter of `TUNED`.
+            those of the reference, of a baseline those of its tuning. Fewer pass where no further
+            setting trains another network. A baseline that is not tuned is a matter of `TUNED`.
         MACHINE: Are all runs from one kind of machine? Per kind; value: its runs.
     """
 
@@ -218,6 +218,7 @@ def _seeds(primary: Sequence[Mapping[str, Any]]) -> Rows:
 
 def _trials(plan: Plan, searches: Sequence[Mapping[str, Any]]) -> Rows:
     trials = {(row["study"], row["arm"]): int(row["first_trials"]) for row in searches}
+    exhausted = {(row["study"], row["arm"]) for row in searches if row["exhausted"]}
     of_baseline = trials.pop((TUNING, BASELINE), None)
     for study, arm in plan.arms():
         if (study, arm.name) not in trials:
@@ -226,7 +227,8 @@ def _trials(plan: Plan, searches: Sequence[Mapping[str, Any]]) -> Rows:
         limit = of_baseline if is_baseline else trials.get((study, arm.against), 1)
         if limit is not None:
             numbers = {"value": trials[study, arm.name], "limit": limit}
-            passed = numbers["value"] == limit
+            has_all = numbers["value"] < limit and (study, arm.name) in exhausted
+            passed = numbers["value"] == limit or has_all
             row = {"study": study, "arm": arm.name}
             yield _row(Check.TRIALS, passed, row, subject=arm.against, **numbers)
 

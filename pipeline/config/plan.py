@@ -49,6 +49,7 @@ class Dimension(Settings):
         scale: The scale of a range, null for a list.
         lowest: Whether nothing below the values tried can be tried: the field or the scale ends.
         highest: The same above.
+        exhausted: Whether no further value trains another network: all that differ are tried.
         widened: How often the space was widened.
         low: The lower end of the range that a design fills, null for a grid or a list.
         high: Its upper end.
@@ -59,6 +60,7 @@ class Dimension(Settings):
     scale: Scale | None = None
     lowest: bool = False
     highest: bool = False
+    exhausted: bool = False
     widened: int = 0
     low: float | None = None
     high: float | None = None

@@ -97,6 +97,12 @@ def constraints(model: type[BaseModel], key: str) -> list[Any]:
     return _annotation(model, (key,))[1]
 
 
+def choices(model: type[BaseModel], key: str) -> tuple[Any, ...]:
+    """Return the values of a field that has a list of them; () for any other."""
+    kind = _annotation(model, (key,))[0]
+    return (False, True) if kind is bool else _choices(kind)
+
+
 def one_of(names: Collection[str]) -> str:
     """Return the names that are expected, in words."""
     return f"one of: {', '.join(names)}" if names else "none"

@@ -26,6 +26,7 @@ WORD = 65535
 WORD_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 DEEP_MODES = (*WORD_MODES, "I", "F")
 WHITE_IS_ZERO = 0  # of the TIFF tag PhotometricInterpretation
+RGB_ALONE = ("LAB", "HSV")  # modes that Pillow converts to no other
 KEY_SCALES = {"L;2": 85, "L;4": 17}  # Pillow scales such levels, but not the transparent
 
 Pixels = NDArray[np.uint8]
@@ -213,6 +214,8 @@ def _as_bytes(
         image.info["transparency"] = tuple(level >> 8 for level in key)
     elif raw_mode in KEY_SCALES and key is not None:
         image.info["transparency"] = key * KEY_SCALES[raw_mode]
+    if image.mode in RGB_ALONE:
+        image = image.convert("RGB")
     has_alpha = image.has_transparency_data
     pixels = image.convert("RGBA" if has_alpha else mode)
     colors = pixels.convert("RGB") if has_alpha else pixels

@@ -15,6 +15,7 @@ from pipeline.config.validation import invalid
 from pipeline.execution.nodes import EXECUTOR
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.signals import TERMINATED
+from pipeline.runtime.surroundings import HASHES
 
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
@@ -63,7 +64,13 @@ def connection(address: str) -> Iterator[Any]:
 def _connect(ray: Any, address: str) -> None:
     try:
         with _silent():
-            ray.init(address, log_to_driver=False, logging_level="ERROR", namespace="gapwise")
+            ray.init(
+                address,
+                log_to_driver=False,
+                logging_level="ERROR",
+                namespace="gapwise",
+                runtime_env={"env_vars": HASHES},
+            )
     except ray.exceptions.AuthenticationError:
         raise Refusal(f"{EXECUTOR}: no token for the cluster here; {ACCESS}") from None
     except ConnectionError:

@@ -20,7 +20,10 @@ from pipeline.runtime.signals import end_with_parent
 from pipeline.runtime.surroundings import JOB
 from pipeline.training.job import run_training
 
-SYNCHRONIZED = "SyncBatchNorm expected input tensor to be on"  # in torch's error on a CPU
+SYNCHRONIZED = (  # in torch's errors on a CPU: of the layer, and before it of what distributes it
+    "SyncBatchNorm expected input tensor to be on",
+    "SyncBatchNorm layers only work with GPU modules",
+)
 OUTCOME = "outcome: "  # begins the line of the output that has the outcome
 
 
@@ -52,7 +55,7 @@ def _perform_together(job: Job) -> Outcome:
     command = [sys.executable, "-m", "pipeline.execution.devices"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     lines = [line for line in ended.stdout.splitlines() if line.startswith(OUTCOME)]
-    if SYNCHRONIZED in ended.stderr + "".join(lines):
+    if any(error in ended.stderr + "".join(lines) for error in SYNCHRONIZED):
         raise Refusal(
             "model.import: has nn.SyncBatchNorm, which synchronizes GPUs alone; expected batch "
             f"norm of another kind, or in {PARAMETERS} execution.devices: 1"

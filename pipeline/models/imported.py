@@ -5,22 +5,19 @@ Nothing is known of it, so it is made by name and tried on images.
 
 import contextlib
 import copy
-import importlib
 import inspect
 import itertools
 import re
 import sys
-import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from pydantic import ConfigDict, Field, field_validator
 from torch import nn
+from torch.nn import functional
 from torch.nn.parameter import is_lazy
 
 from pipeline.config.validation import suggestion
@@ -34,6 +31,8 @@ from pipeline.models._attributes import (
 from pipeline.models._initialization import Network
 from pipeline.models._probe import Probe, probe
 from pipeline.models._randomness import global_states, restored_globals, seed_globals
+from pipeline.models._surroundings import imported, other_surroundings
+from pipeline.models._switches import restored_switches, switches
 from pipeline.runtime.errors import Refusal
 
 FAILURES = (Exception, SystemExit)  # whatever code of the user raises
@@ -69,6 +68,11 @@ def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     Raises:
         Refusal: It cannot be imported or made, or returns something else.
     """
+    with restored_switches():
+        return _built(settings, shape, classes)
+
+
+def _built(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     with restored_globals():
         _, _, first = _begun(settings, shape, classes)
     network, made, later = _begun(settings, shape, classes)
@@ -99,10 +103,11 @@ def _begun(
         Refusal: It cannot be imported or made, or returns something else.
     """
     network = _made(settings)
-    made = global_states()
+    made, before = global_states(), switches()
     training = network.training
     _require_registered(settings, network)
     began = _make_layers(settings, network, _images(shape))
+    _require_unswitched(settings, before)
     # each pass is that of a copy: the first may set weights, as those of data-dependent scales
     with restored_globals():
         copied = _copied(settings, network)
@@ -114,6 +119,7 @@ def _begun(
         _require_logits(
             settings, _copied(settings, network), shape, classes, training=True, number=BATCH
         )
+    _require_unswitched(settings, before)
     return network.train(training), made, [began, passed]
 
 
@@ -177,10 +183,7 @@ def _images(shape: tuple[int, ...]) -> torch.Tensor:
 def _made(settings: Model) -> nn.Module:
     name, _, attribute = settings.target.partition(":")
     try:
-        # an import draws the same in every process, and seeds nothing
-        with restored_globals(), _restored_switches():
-            seed_globals(0, "import")
-            module = importlib.import_module(name)
+        module = imported(name)
         if not hasattr(module, attribute):
             existing = ", ".join(_networks(module)) or "none in that module yet"
             raise _refusal(
@@ -190,7 +193,7 @@ def _made(settings: Model) -> nn.Module:
             )
         make: Callable[..., nn.Module] = getattr(module, attribute)
         _require_arguments(settings, make)
-        with _restored_switches():
+        with restored_switches():
             network = make(**settings.arguments)
     except Refusal:
         raise
@@ -202,34 +205,6 @@ def _made(settings: Model) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise _refusal(settings, f"is a {type(network).__name__}; expected what makes an nn.Module")
     return network
-
-
-@contextlib.contextmanager
-def _restored_switches() -> Iterator[None]:
-    """Restore what code of the user may set for the whole process.
-
-    Threads, type, device, gradients, precision and rules of torch, numpy's errors, the filters of
-    warnings, and the current folder.
-    """
-    threads, default = torch.get_num_threads(), torch.get_default_dtype()
-    device, precision = torch.get_default_device(), torch.get_float32_matmul_precision()
-    rules = torch.get_deterministic_debug_mode()
-    with (
-        torch.set_grad_enabled(torch.is_grad_enabled()),
-        np.errstate(),
-        warnings.catch_warnings(),
-        contextlib.chdir(Path.cwd()),
-    ):
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            torch.set_default_dtype(default)
-            torch.set_float32_matmul_precision(precision)
-            torch.set_deterministic_debug_mode(rules)
-            torch.set_flush_denormal(False)
-            if torch.get_default_device() != device:
-                torch.set_default_device(None)
 
 
 def _networks(module: ModuleType) -> list[str]:
@@ -382,6 +357,20 @@ def _require_logits(
         )
 
 
+def _require_unswitched(settings: Model, before: Mapping[str, Any]) -> None:
+    """Check that what holds for the whole process is as before the passes of a network.
+
+    Raises:
+        Refusal: A pass has changed it.
+    """
+    if changed := [name for name, value in switches().items() if value != before[name]]:
+        raise _refusal(
+            settings,
+            f"changes {changed[0]} in its forward; expected no change of what holds for the whole "
+            "process, or one in __init__, which is restored",
+        )
+
+
 def _require_own(settings: Model, network: nn.Module, logits: torch.Tensor) -> None:
     """Check that a copy uses its own weights, and leaves their gradients to training.
 
@@ -396,6 +385,10 @@ def _require_own(settings: Model, network: nn.Module, logits: torch.Tensor) -> N
             settings,
             "uses weights that a copy of it does not hold, as those of a layer in a global or of a "
             "function that keeps the first network; expected registered layers, called in methods",
+        )
+    if not logits.requires_grad:
+        raise _refusal(
+            settings, "trains no parameter; expected at least one of which the logits follow"
         )
     if any(parameter.grad is not None for parameter in network.parameters()):
         raise _refusal(
@@ -454,13 +447,17 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -
     """
     images = _images(shape)
     others = 3 * images.flip(-1)
-    (used, made_again), (fresh, _), (other, _) = (_trial(settings, images) for _ in range(3))
-    states, again = (_started(settings, network, images) for network in (used, fresh))
+    (used, made_again), (other, _) = (_trial(settings, images) for _ in range(2))
+    with other_surroundings(settings.target.partition(":")[0]):
+        fresh, _ = _trial(settings, images)
+        again = _started(settings, fresh, images)
+    states = _started(settings, used, images)
     if differing := [name for name in states if not torch.equal(states[name], again[name])]:
         raise _refusal(
             settings,
             f"gives other values of {differing[0]} at equal seeds; expected randomness from the "
-            "global generators of torch, numpy and Python alone",
+            "global generators of torch, numpy and Python alone, and nothing from the clock, the "
+            "process or the machine",
         )
     state = copy.deepcopy(used.state_dict())
     # passes from other seeds first: what a first pass draws and keeps then differs
@@ -474,7 +471,7 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -
             "since every run has seeds of its own",
         )
     cause = f", which lacks {changed[0]}" if changed else ""
-    if not _is_stored(used, fresh, images, others):
+    if not _is_stored(settings, used, fresh, images, others):
         raise _refusal(
             settings,
             f"does something else after its state is restored{cause}; expected generators, "
@@ -550,21 +547,53 @@ def _shared(one: States, other: States) -> list[str]:
 
 
 def _is_stored(
-    used: nn.Module, fresh: nn.Module, images: torch.Tensor, others: torch.Tensor
+    settings: Model, used: nn.Module, fresh: nn.Module, images: torch.Tensor, others: torch.Tensor
 ) -> bool:
-    """Return whether a new network with the state of a used one does the same in both modes."""
+    """Return whether a new network with the state of a used one does the same in both modes.
+
+    That is: the same logits, and in training the same gradients.
+    """
+    for _ in range(STEPS):
+        _trained(settings, used, images)
+    fresh.load_state_dict(used.state_dict())
+    trained = [
+        [parameter.requires_grad for parameter in network.parameters()] for network in (used, fresh)
+    ]
     with torch.no_grad():
-        for _ in range(STEPS):
-            used(images.clone())
-        fresh.load_state_dict(used.state_dict())
-        trained = [
-            [parameter.requires_grad for parameter in network.parameters()]
-            for network in (used, fresh)
-        ]
-        return trained[0] == trained[1] and all(
-            torch.equal(*(_seeded(network.train(mode), others) for network in (used, fresh)))
-            for mode in (False, *COMPARED * (True,))
+        evaluated = [_seeded(network.eval(), others) for network in (used, fresh)]
+    return (
+        trained[0] == trained[1]
+        and torch.equal(*evaluated)
+        and all(
+            _alike(*(_trained(settings, network.train(), others) for network in (used, fresh)))
+            for _ in range(COMPARED)
         )
+    )
+
+
+def _trained(settings: Model, network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the logits and gradients of a training pass; the gradients are removed again.
+
+    Raises:
+        Refusal: A gradient is sparse, which most optimizers do not take.
+    """
+    logits = _seeded(network, images)
+    functional.cross_entropy(logits, torch.zeros(len(images), dtype=torch.long)).backward()
+    found = {"the logits": logits.detach()}
+    for name, parameter in network.named_parameters():
+        if parameter.grad is not None:
+            found[name], parameter.grad = parameter.grad, None
+            if found[name].is_sparse:
+                raise _refusal(
+                    settings, f"has a sparse gradient, that of {name}; expected sparse=False"
+                )
+    return found
+
+
+def _alike(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(value, other[name]) for name, value in one.items()
+    )
 
 
 def _seeded(network: nn.Module, images: torch.Tensor) -> torch.Tensor:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from pipeline import optimizers, regularizers
 from pipeline.config.labels import format_rule, format_setting
-from pipeline.config.plan import BASELINE
+from pipeline.config.plan import BASELINE, PROTOCOL
 from pipeline.config.start import Start
 from pipeline.config.validation import invalid, one_of, suggestion
 from pipeline.planning.arms import Arm, Trial
 from pipeline.planning.effects import effects
+from pipeline.planning.protocols import value_of
 from pipeline.runtime.errors import Refusal
 
 
@@ -56,6 +57,7 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
     seen: dict[str, str] = {}
     for arm in arms:
         refused: dict[str, str] = {}  # why settings cannot act -> the first of them
+        same: list[str] = []
         for trial in arm.trials:
             label = format_setting(trial.setting)
             where = f"arms.{arm.name} ({label})" if label else f"arms.{arm.name}"
@@ -68,8 +70,21 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
             first = seen.setdefault(key, where)
             allowed = is_tuned or (arm.written.nuisance and first == f"arms.{BASELINE}")
             if first != where and not allowed:
-                yield f"{path}: {where}: the same network as {first}; expected each once"
+                same.append(f"{path}: {where}: the same network as {first}; expected each once")
+        cause = _unchanged(arm, path) if len(same) == len(arm.trials) else ""
+        yield from [cause] if cause else same
         yield from (f"{path}: {where}: {line}" for line, where in refused.items())
+
+
+def _unchanged(arm: Arm, path: Path) -> str:
+    """Return an error line for a protocol value of an arm that the protocol has, "" without one."""
+    protocol = arm.written.protocol
+    for key, value in arm.written.fixed.get(PROTOCOL, {}).items():
+        if (PROTOCOL, key) not in arm.written.spaces and value_of(protocol, key) == value:
+            where = f"{path}: arms.{arm.name}: protocol.{key}"
+            other = f", as by -S {key}={json.dumps(not value)}" if isinstance(value, bool) else ""
+            return invalid(where, value, f"another value than that of the protocol{other}")
+    return ""
 
 
 def _unknown_references(arms: Sequence[Arm], path: Path) -> Iterator[str]:

@@ -75,9 +75,14 @@ def _compared(name: str, arm: Arm, setting: Setting) -> Iterator[Arm]:
 def _default(arm: Arm, chosen: Setting) -> Trial | None:
     """Return the setting of an arm that leaves every searched value at its default, if it has it.
 
-    The default of a regularizer is that of its class, that of the protocol its value. Widening may
-    have added it: then it is between the space as written and the chosen value.
+    The default of a regularizer is that of its class, that of the protocol its value. A value of
+    the protocol is no default beside another one that the arm changes: the learning rate of one
+    optimizer is not that of another. Widening may have added a default: then it is between the
+    space as written and the chosen value.
     """
+    searched = {key for part, key in arm.written.spaces if part == PROTOCOL}
+    if searched and not searched.issuperset(arm.written.fixed.get(PROTOCOL, {})):
+        return None
     defaults = {place: _default_value(arm, *place) for place in arm.written.spaces}
     for trial in arm.trials:
         if all(trial.setting[part][key] == value for (part, key), value in defaults.items()):

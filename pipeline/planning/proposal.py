@@ -342,13 +342,26 @@ def propose(
     search = _Search(inspection, options, speeds, studies, workers, required, splits)
     candidate = search.best()
     margin = options.margin or expected_margin(error, splits.test)
+    given = _Given(inspection, options, splits, margin, error, workers)
     return Proposal(
-        values=tuple(_values(inspection, options, splits, candidate, margin, error, workers)),
+        values=tuple(_values(given, candidate)),
         training_minutes=candidate.training_seconds / 60,
         minutes=candidate.seconds / 60,
         updates=candidate.updates,
-        warnings=tuple(_warnings(inspection, options, splits, candidate, margin, error)),
+        warnings=tuple(_warnings(given, candidate)),
     )
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the values of a protocol follow from, besides the candidate that was found."""
+
+    inspection: Inspection
+    options: ProtocolOptions
+    splits: Splits
+    margin: float
+    error: float
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -486,21 +499,14 @@ class _Search:
         return None if left <= 1.5 * wanted else wanted
 
 
-def _values(
-    inspection: Inspection,
-    options: ProtocolOptions,
-    splits: Splits,
-    candidate: _Candidate,
-    margin: float,
-    error: float,
-    workers: int,
-) -> list[ProposedValue]:
+def _values(given: _Given, candidate: _Candidate) -> list[ProposedValue]:
+    inspection, options = given.inspection, given.options
     return [
         *_source_values(inspection, candidate),
-        *_data_values(inspection, options, splits, candidate),
+        *_data_values(inspection, options, given.splits, candidate),
         *_model_values(inspection, options, candidate),
         *_training_values(options, candidate),
-        *_report_values(inspection, options, splits, candidate, margin, error, workers),
+        *_report_values(given, candidate),
     ]
 
 
@@ -601,25 +607,17 @@ def _learning_rate(options: ProtocolOptions, candidate: _Candidate) -> float:
     return options.learning_rate or RATES.get(name, RATE)
 
 
-def _report_values(
-    inspection: Inspection,
-    options: ProtocolOptions,
-    splits: Splits,
-    candidate: _Candidate,
-    margin: float,
-    error: float,
-    workers: int,
-) -> list[ProposedValue]:
-    rate = _learning_rate(options, candidate)
+def _report_values(given: _Given, candidate: _Candidate) -> list[ProposedValue]:
+    rate, error, test = _learning_rate(given.options, candidate), given.error, given.splits.test
     low, high = (float(f"{value:.4g}") for value in (rate / TUNED, rate * TUNED))
     space = {"log": [low, high], "points": TUNED_POINTS}
     tuned = "the baseline is tuned first; the range is widened where its end is best"
-    noise = math.sqrt(max(error, 1 / splits.test) / splits.test)
+    noise = math.sqrt(max(error, 1 / test) / test)
     reason = (
         "as asked for"
-        if options.margin
+        if given.options.margin
         else f"a simple classifier has {100 * error:.2g} % error: a tenth of it, or one of "
-        f"{splits.test:,} test {inspection.noun}; two networks that disagree on {100 * error:.2g} "
+        f"{test:,} test {given.inspection.noun}; two networks that disagree on {100 * error:.2g} "
         f"% differ by {100 * noise:.2g} points by chance (one standard error)"
     )
     seeds = f"fresh seeds, from which all results come: {candidate.runs:,} runs in all"
@@ -629,12 +627,12 @@ def _report_values(
             "seeds.exploration", candidate.level.exploration, "on which settings are chosen"
         ),
         ProposedValue("seeds.confirmation", candidate.level.confirmation, seeds),
-        ProposedValue("margin", margin, reason),
-        ProposedValue("studies", list(candidate.studies), _studies_reason(inspection)),
+        ProposedValue("margin", given.margin, reason),
+        ProposedValue("studies", list(candidate.studies), _studies_reason(given.inspection)),
         ProposedValue(
             "seconds_per_run",
             float(f"{candidate.run_seconds:.3g}"),
-            f"measured here, with {workers} runs at a time",
+            f"measured here, with {given.workers} runs at a time",
         ),
     ]
 
@@ -647,28 +645,21 @@ def _studies_reason(inspection: Inspection) -> str:
     return "what applies to images; flips too if mirror images keep their label: --flips"
 
 
-def _warnings(
-    inspection: Inspection,
-    options: ProtocolOptions,
-    splits: Splits,
-    candidate: _Candidate,
-    margin: float,
-    error: float,
-) -> list[str]:
-    lines = list(inspection.warnings)
-    if error < EASY:
+def _warnings(given: _Given, candidate: _Candidate) -> list[str]:
+    lines, test = list(given.inspection.warnings), given.splits.test
+    if given.error < EASY:
         lines.append(
-            f"a simple classifier has {100 * error:.2g} % error: there is hardly a gap to close; "
+            f"a simple classifier has {100 * given.error:.2g} % error: there is hardly a gap to close; "
             "fewer training examples (--train-size) leave one"
         )
     if candidate.updates < FEW_UPDATES:
         lines.append(
             f"{candidate.updates} updates of a run are few: networks may not be trained to the "
-            f"end; expected --minutes {2 * options.minutes:g}, or --epochs {2 * candidate.epochs}"
+            f"end; expected --minutes {2 * given.options.minutes:g}, or --epochs {2 * candidate.epochs}"
         )
-    if margin < 1 / splits.test:
+    if given.margin < 1 / test:
         lines.append(
-            f"the margin of {100 * margin:.2g} points is below one of {splits.test} test "
-            f"{inspection.noun} ({100 / splits.test:.2g} points): no arm can be equivalent"
+            f"the margin of {100 * given.margin:.2g} points is below one of {test} test "
+            f"{given.inspection.noun} ({100 / test:.2g} points): no arm can be equivalent"
         )
     return lines

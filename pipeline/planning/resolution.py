@@ -18,7 +18,13 @@ from pipeline.config.validation import (
 )
 from pipeline.optimizers._optimizer import Optimizer
 from pipeline.planning.pretraining import document_of_pretraining, require_known
-from pipeline.planning.protocols import Pretraining, Protocol, network_of, with_source
+from pipeline.planning.protocols import (
+    IMPORTED,
+    Pretraining,
+    Protocol,
+    network_of,
+    with_source,
+)
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.behaviour import require_visible
 from pipeline.runtime.errors import Refusal
@@ -57,6 +63,8 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
     if "import" in given:
         with errors_in(source):
             require_visible(str(given["import"]).partition(":")[0])
+            if given["name"] == IMPORTED:
+                _require_common(given)
     settings = named(given, models.settings(), source, "model")
     model = {"name": given["name"], **settings.model_dump(mode="json", by_alias=True)}
     complete = {
@@ -109,6 +117,22 @@ def _require_weights(protocol: Protocol, start: Start, source: Path | str) -> No
             f"{source}: start.from: missing; expected {one_of(names)} (pretraining), or "
             "model.weights"
         )
+
+
+def _require_common(given: Mapping[str, Any]) -> None:
+    """Check that settings for a user's own network are not those of networks of this package.
+
+    Raises:
+        Refusal: One is.
+    """
+    classes = models.settings()
+    common = {info.alias or name for name, info in classes[IMPORTED].model_fields.items()}
+    for key in given.keys() - common:
+        if names := [name for name, kind in classes.items() if key in kind.model_fields]:
+            raise Refusal(
+                f"model.{key}: a setting of {', '.join(names)}; expected an argument of the "
+                f"network of your own instead: model.arguments.{key}"
+            )
 
 
 def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Protocol:

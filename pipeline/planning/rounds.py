@@ -15,7 +15,8 @@ import numpy as np
 
 from pipeline import regularizers
 from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Plan, PlannedRun, PlannedStudy
-from pipeline.config.validation import constraints
+from pipeline.config.settings import Settings
+from pipeline.config.validation import choices, constraints
 from pipeline.planning.arm_mistakes import network_key
 from pipeline.planning.arms import Arm, Trial
 from pipeline.planning.choice import Score, Tried, at_edge, best, collapsed
@@ -192,6 +193,7 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
             end: is_grid and _next_value(arm, trials, (part, key), end) is None for end in (-1, 1)
         }
         fills = not is_grid and space.scale is not None
+        is_closed = is_grid and (space.scale is None or all(ends.values()))
         searched.append(
             Dimension(
                 part=part,
@@ -199,6 +201,7 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
                 scale=space.scale,
                 lowest=space.scale is not None and ends[-1],
                 highest=space.scale is not None and ends[1],
+                exhausted=is_closed and not _is_left(arm, trials, (part, key)),
                 widened=space.widened,
                 low=space.low if fills else None,
                 high=space.high if fills else None,
@@ -303,6 +306,23 @@ def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end
     return None
 
 
+def _is_left(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) -> bool:
+    """Return whether a value between those of a range, or of the choices of a list, would act.
+
+    A list of values without such choices always leaves some.
+    """
+    space = arm.written.spaces[place]
+    part, key = place
+    kind = _section(arm, part, key)
+    values = space.between(2**HALVINGS)
+    if space.scale is None:
+        values = list(choices(kind, key.rpartition(".")[2])) if kind else []
+        if not values:
+            return True
+    left = [value for value in values if value not in space.values]
+    return any(_acts(arm, trials, place, value) for value in left)
+
+
 def _acts(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], value: Any) -> bool:
     """Return whether an arm may have a value, and then trains another network than before."""
     first = trials[0].setting
@@ -331,11 +351,15 @@ def _within_bounds(arm: Arm, place: tuple[str, str], value: Any) -> Any:
 def _rules(arm: Arm, place: tuple[str, str]) -> list[Any]:
     """Return the constraints of the field that a value of an arm belongs to."""
     part, key = place
+    kind = _section(arm, part, key)
+    return constraints(kind, key.rpartition(".")[2]) if kind else []
+
+
+def _section(arm: Arm, part: str, key: str) -> type[Settings] | None:
+    """Return the class of settings that has a field of an arm; None if there is none."""
     if part != PROTOCOL:
-        return constraints(regularizers.settings()[part], key)
-    section, _, name = key.rpartition(".")
-    kind = section_class(arm.trials[0].protocol, section)
-    return constraints(kind, name) if kind else []
+        return regularizers.settings()[part]
+    return section_class(arm.trials[0].protocol, key.rpartition(".")[0])
 
 
 def _most_added(arm: Arm) -> int:

@@ -101,6 +101,17 @@ class Space:
         value = value_at(self.scale, first + (steps + end * 0.5**halvings) * self.step)
         return value if in_domain(self.scale, value) and value != outermost else None
 
+    def between(self, parts: int) -> list[Any]:
+        """Return what divides every step between two values of a range into equal parts."""
+        if self.scale is None:
+            return []
+        found = []
+        for one, other in itertools.pairwise(self.values):
+            low, high = position(self.scale, one), position(self.scale, other)
+            places = np.linspace(low, high, parts + 1)[1:-1]
+            found += [value_at(self.scale, float(place), FINE_DIGITS) for place in places]
+        return found
+
     def with_value(self, value: Any) -> "Space":
         """Return the space with a further value, and one widening less."""
         ordered = tuple(sorted({*self.values, value}))

@@ -291,6 +291,11 @@ def _file_of(module: str) -> Path | None:
     return None
 
 
+def is_own(path: Path) -> bool:
+    """Return whether a file is the user's: under the current folder, not installed there."""
+    return not path.is_relative_to(PACKAGE) and _is_of_this_folder(path)
+
+
 def _is_of_this_folder(path: Path) -> bool:
     """Return whether a file lies under the current folder, outside environments and packages."""
     here = Path.cwd()

@@ -21,7 +21,14 @@ KERNELS = (  # which change the bits, and which the record of a run does not hol
     *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
     *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
 )
-GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_INDEX_FILE")  # of a hook
+GIT = (  # of a hook, or of another repository: what `git rev-parse --local-env-vars` lists
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_INDEX_FILE"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH"),
+    *("GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_NAMESPACE"),
+    *("GIT_SHALLOW_FILE", "GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS"),
+    *("GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX"),
+)
+HASHES = {"PYTHONHASHSEED": "0"}  # which Python reads when a process starts
 OWN = ("pipeline", "experiments", "tests", "benchmarks", "docs", "gapwise", "setup", "conftest")
 
 
@@ -36,6 +43,18 @@ def shut_out() -> None:
     for name in list(os.environ):
         if name in (*LAUNCHED, *KERNELS, *GIT) or name.startswith((TRAINER, *LAUNCHERS)):
             del os.environ[name]
+
+
+def equal_hashes(restart: bool) -> None:
+    """Give texts the same hashes in every process: the order of a set of names follows from them.
+
+    A network of the user may be built in such an order, or seed a generator with a hash. Processes
+    that this one starts have them; this one begins again, in its place, if `restart`.
+    """
+    has_them = HASHES.items() <= os.environ.items()
+    os.environ.update(HASHES)
+    if restart and not has_them:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 def search_last(written: str, project: str) -> None:

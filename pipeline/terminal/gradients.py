@@ -23,7 +23,7 @@ from pipeline.runtime.errors import Refusal
 from pipeline.terminal.tables import breakable, say, show, table
 from pipeline.training.gradients import Compared, NotReproducible, check_gradients, descend, loss_of
 
-EXAMPLES = 20
+EXAMPLES = 10
 UPDATES = 20
 RATE = 0.01
 LIMITS = ((1e-7, "good"), (1e-5, "fair"), (1e-3, "look"))  # of the relative error

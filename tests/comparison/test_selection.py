@@ -225,6 +225,10 @@ def test_a_choice_at_an_end_is_an_edge_unless_its_field_ends_there(
     assert (row["edge"], row["at_bound"], row["place"]) == (edge, at_bound, place)
     assert (row["trials"], row["seeds"], row["ordered"]) == (len(values), 1, True)
     assert row["first_trials"] == min(len(values), 4)
+    assert not row["exhausted"]
+    full = plan_of(frame, a=(dimension.model_copy(update={"exhausted": True}),))
+    (row,) = searches(full, tried(full, frame), frame).to_dict("records")
+    assert row["exhausted"]
 
 
 def test_the_gain_of_a_search_is_paired_by_seed():

@@ -22,7 +22,7 @@ def plan() -> Plan:
 def search(arm: str, **changed: Any) -> dict[str, Any]:
     usual = {
         **{"study": "one", "arm": arm, "trials": 5, "first_trials": 5, "seeds": 2},
-        **{"ordered": True, "edge": False},
+        **{"ordered": True, "edge": False, "exhausted": False},
         **{"at_bound": False, "place": f"{arm}.rate=0.5", "widened": 0, "gain": 0.01},
         **{"gain_low": NAN, "gain_high": NAN, "chosen": True},
     }
@@ -226,6 +226,10 @@ def test_an_arm_has_as_many_trials_as_its_reference_but_for_widening() -> None:
     assert rows["value"].to_dict() == {"a": 8, "b": 5, "c": 3}
     assert rows["limit"].to_dict() == {"a": 5, "b": 5, "c": 5}
     assert rows["subject"].to_dict() == {"a": "baseline", "b": "baseline", "c": "b"}
+    # all settings that differ are enough, but no excuse for more than the reference has
+    full = [one | {"exhausted": True} for one in searches]
+    rows = checked(plan, Check.TRIALS, searches=full)
+    assert rows["passed"].to_dict() == {"a": False, "b": True, "c": True}
     # a reference with one setting has one trial; a baseline that is not tuned fails another check
     rows = checked(plan, Check.TRIALS, searches=[searches[1], searches[3]])
     assert rows[["passed", "limit"]].to_numpy().tolist() == [[False, 1]]

@@ -160,6 +160,15 @@ def test_every_mode_becomes_bytes(root, mode, value, gray):
     assert only(read(root).pool) == [gray] * 3
 
 
+@pytest.mark.parametrize(("mode", "value"), [("LAB", (128, 128, 128)), ("CMYK", (0, 0, 0, 136))])
+def test_other_color_spaces_become_gray_as_they_become_colors(root, mode, value):
+    Image.new(mode, (8, 8), value).save(root / "cat" / "0.tif")
+    (root / "cat" / "0.png").unlink()
+    colors, (gray,) = only(read(root).pool), only(read(root, color="grayscale").pool)
+    assert np.abs(np.array(colors) - gray).max() <= 1
+    assert 110 < gray < 130
+
+
 @pytest.mark.parametrize("kind", ["jpg", "bmp", "webp", "gif", "tif", "ppm"])
 def test_kinds_of_files(root, kind):
     draw(root / "cat" / f"0.{kind}", (128, 128, 128))

@@ -162,9 +162,11 @@ def driven(folder, address, *jobs, **environment):
 
 
 def test_every_job_ends_once_on_all_nodes(carry, tmp_path):
-    results = list(carry(*[{"do": "sleep", "seconds": 0.1}] * 8))
+    results = list(carry(*[{"do": "sleep", "seconds": 0.1}] * 4, *["hash"] * 4))
     assert sorted(name for name, _ in results) == [str(number) for number in range(8)]
     assert {outcome["state"] for _, outcome in results} == {"done"}
+    # in every process and on every node: the order of a set of names follows from it
+    assert len({outcome["reason"] for name, outcome in results if int(name) > 3}) == 1
     assert len(begun(tmp_path)) == 8
     assert len({node for _, _, node in begun(tmp_path)}) == 2
     assert list((tmp_path / "store").iterdir()) == []  # the question has gone

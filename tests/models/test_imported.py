@@ -149,6 +149,7 @@ def forget_code():
     """Read source files again."""
     behaviour.code_digest.cache_clear()
     behaviour._source.cache_clear()
+    behaviour._file_of.cache_clear()
 
 
 def built(target="own_networks.networks:Net", **arguments):
@@ -336,6 +337,11 @@ def test_a_module_that_is_not_there_is_refused_where_it_is_planned(own, project,
             'model.import: invalid value "own_networks.networks"; expected module:name, ',
         ),
         ("{arguments: {classes: 10}}", "model.name: missing; expected one of: cnn"),
+        (
+            "{import: 'own_networks.networks:Net', batch_norm: false}",
+            "model.batch_norm: a setting of cnn, mlp, resnet; expected an argument of the network "
+            "of your own instead: model.arguments.batch_norm",
+        ),
     ],
 )
 def test_settings_that_say_too_much_or_too_little_are_refused(own, project, model, words):

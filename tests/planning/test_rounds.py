@@ -161,6 +161,14 @@ arms:
       ratio: {uniform: [1.1, 1.5], points: 3}
       regions: fixed
       overlapping: false
+  coarse:
+    - name: fractional_max_pooling
+      ratio: {uniform: [1.1, 1.5], points: 2}
+      overlapping: false
+  means:
+    - {name: weight_averaging, kind: [ema, mean]}
+  decays:
+    - {name: weight_averaging, decay: [0.5, 0.9]}
 """
     (project / "experiments" / "dropout.yaml").write_text(study)
 
@@ -172,6 +180,9 @@ arms:
     spaces = {arm.name: arm.space for _, arm in planned.plan.arms() if arm.space}
     assert [item.lowest for item in spaces["stopping"]] == [True]
     assert [item.lowest for item in spaces["pooling"]] == [True]
+    # on these images three ratios lead to all sizes that there are; a patience may always grow
+    exhausted = {name for name, space in spaces.items() if space[0].exhausted}
+    assert exhausted == {"pooling", "means"} < spaces.keys()
     ratios = values(planned.plan, "dropout", "pooling", "fractional_max_pooling", "ratio")
     assert ratios == [1.1, 1.3, 1.5]
 
@@ -573,3 +584,21 @@ def test_a_default_that_widening_has_added_is_confirmed_too(read, project):
     assert arms(0.6) == ["dropout", "dropout, default", "dropout, first"]  # after 0.5
     assert arms(0.5) == ["dropout", "dropout, first"]
     assert arms(0.4) == []  # 0.5 was not tried
+
+
+@pytest.mark.parametrize(
+    ("beside", "expected"),
+    [("", ["rate, default", "rate, first"]), ("training.optimizer: adagrad, ", [])],
+)
+def test_a_learning_rate_of_another_optimizer_is_no_default(read, project, beside, expected):
+    arm = f"{{protocol: {{{beside}training.learning_rate: {{log: [0.0125, 0.2], points: 5}}}}}}"
+    (project / "experiments" / "dropout.yaml").write_text(
+        f"question: Which?\narms:\n  rate:\n    - {arm}\n"
+    )
+    experiment = read_experiment("tiny", tuned={"training.learning_rate": 0.05})
+    searched = experiment.studies[0].arms[-1]
+    assert 0.05 in searched.written.spaces[PROTOCOL, "training.learning_rate"].values
+    choice = {"dropout": {"rate": searched.trials[-1].setting}}
+    study = overtuning_study(experiment, choice)
+    names = [] if study is None else [arm.name for arm in study.arms if "," in arm.name]
+    assert names == expected

@@ -260,6 +260,12 @@ MISTAKES = [
         "(training.optimizer=sgd(momentum=0, nesterov=false))",
     ),
     (
+        "a: [{protocol: {training.learning_rate: [0.1, 0.2]}}]\n"
+        "  b: [{protocol: {model.batch_norm: true, training.learning_rate: [0.1, 0.2]}}]",
+        "arms.b: protocol.model.batch_norm: invalid value true; expected another value than that "
+        "of the protocol, as by -S model.batch_norm=false",
+    ),
+    (
         "a: [{protocol: {training.snapshots: 5, training.warm_up: 0.5}}]",
         "training.snapshots: invalid value 5; expected an integer <= 3 (the number of updates)",
     ),

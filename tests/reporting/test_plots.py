@@ -224,6 +224,7 @@ COSTS = pd.DataFrame(
         for kind, members in (("arm", 1), ("averaging at test", 12))
     ]
 )
+LOW = COSTS.iloc[[1]].assign(accuracy=0.2, efficient_training=False, efficient_test=False)
 REACHED = pd.DataFrame(
     [
         {"arm": arm, "updates": math.inf if place == number else 10.0 * (number + 1)}
@@ -288,6 +289,7 @@ FIGURES = {
     "scatter": lambda: drawn_scatter(OUTCOMES),
     "named_scatter": lambda: drawn_scatter(OUTCOMES[OUTCOMES["arm"].isin(ARMS[:6])]),
     "costs": lambda: cost_accuracy.cost_accuracy(COSTS, LOOKS),
+    "costs_below": lambda: cost_accuracy.cost_accuracy(pd.concat([COSTS, LOW]), LOOKS),
     "targets": lambda: targets.share_reached(REACHED, 60, PALETTE),
     "passes": lambda: _scores.score_curves(
         scores(ARMS[1:11], list(range(1, 51))),
@@ -559,3 +561,15 @@ def test_a_figure_is_added_by_a_file_alone(tmp_path, monkeypatch: pytest.MonkeyP
     (tmp_path / "_shared.py").write_text("raise AssertionError\n")
     monkeypatch.setattr(plots, "__path__", [str(tmp_path)])
     assert plots.all_figures("tiny") == {"extra_tiny.png": None}
+
+
+def test_what_is_far_below_others_is_an_arrow_at_its_cost() -> None:
+    figure = cost_accuracy.cost_accuracy(pd.concat([COSTS, LOW]), LOOKS)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[-1] == "lower than shown"
+    for ax, cost in zip(figure.axes, cost_accuracy.PANELS, strict=True):
+        (arrow,) = [text for text in ax.texts if text.get_text() == ""]
+        assert arrow.xy[0] == LOW[cost].iloc[0]
+        assert ax.get_ylim()[0] > 100 * LOW["accuracy"].iloc[0]
+    without = cost_accuracy.cost_accuracy(COSTS, LOOKS)
+    assert len(without.legends[0].get_texts()) == len(labels) - 1

@@ -89,12 +89,15 @@ def test_the_wording_of_every_check(data: ReportData, golden) -> None:
     more = rows(Check.TRIALS, True)
     more[1] |= {"value": 9}
     more[2] |= {"value": 9, "subject": "dropout"}
+    fewer = rows(Check.TRIALS, False)
+    fewer[1] |= {"value": 3}
     wide = [*rows(Check.INTERIOR, False), *rows(Check.GAIN, True)]
     variants = [
         rows(Check.TUNED, True, subject="", value=0),
         rows(Check.BUDGET, True, value=NAN)[:2],
         bound,
         more,
+        fewer,
         wide,
         rows(Check.TUNED, False, at_bound=True),
         rows(Check.GAIN, True)[4:],

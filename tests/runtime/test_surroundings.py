@@ -8,7 +8,15 @@ import pytest
 from tiny import write_clone
 
 from pipeline import terminal
-from pipeline.runtime.surroundings import JOB, hidden_module, search_last, shut_out
+from pipeline.runtime.surroundings import (
+    GIT,
+    HASHES,
+    JOB,
+    equal_hashes,
+    hidden_module,
+    search_last,
+    shut_out,
+)
 from pipeline.terminal import gapwise
 
 LAUNCHED = {
@@ -37,6 +45,8 @@ LAUNCHED = {
     "MKL_CBWR": "COMPATIBLE",
     "GIT_DIR": "/other/.git",
     "GIT_INDEX_FILE": ".git/index.lock",
+    "GIT_OBJECT_DIRECTORY": "/other/.git/objects",
+    "GIT_CONFIG_COUNT": "1",
     "PL_TRAINER_LIMIT_TRAIN_BATCHES": "0.5",
     "PL_GLOBAL_SEED": "1",
 }
@@ -47,6 +57,26 @@ def test_variables_of_launchers_and_hooks_are_removed_and_others_stay(monkeypatc
     monkeypatch.setattr(os, "environ", LAUNCHED | kept)
     shut_out()
     assert os.environ == kept
+
+
+def test_all_that_leads_git_to_another_repository_is_removed():
+    listed = subprocess.run(
+        ["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=True
+    )
+    assert set(listed.stdout.split()) <= set(GIT)
+
+
+def test_a_command_begins_again_with_the_hashes_of_all_processes(monkeypatch):
+    """Unless it has them already; what only imports this package lets others have them."""
+    began = []
+    monkeypatch.setattr(os, "execv", lambda *words: began.append((*words, dict(os.environ))))
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-u", "-m", "pipeline.train", "tiny"])
+    for given, restart in (({"PYTHONHASHSEED": "7"}, True), ({}, False), (HASHES, True)):
+        monkeypatch.setattr(os, "environ", dict(given))
+        equal_hashes(restart)
+        assert os.environ == HASHES
+    words = [sys.executable, "-u", "-m", "pipeline.train", "tiny"]
+    assert began == [(sys.executable, words, HASHES)]
 
 
 def test_processes_that_train_one_run_together_keep_theirs(monkeypatch):

@@ -22,4 +22,6 @@ def work(job):
             return {"state": "done", "reason": str(len(held))}
         case "sleep":
             time.sleep(job["seconds"])
+        case "hash":
+            return {"state": "done", "reason": str(hash("a text"))}
     return {"state": "done", "reason": ""}

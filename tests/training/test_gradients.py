@@ -105,6 +105,24 @@ def test_right_gradients_are_good(chosen):
     assert errors["0.bias"] == 0  # batch norm takes it away again
 
 
+def test_most_coordinates_take_two_passes():
+    """A second step is for those where gradient and difference disagree: of a check, seconds."""
+    made = network()
+    loss = loss_of(made, [], *batch())
+    passes = []
+
+    def counted():
+        passes.append(1)
+        return loss()
+
+    compared = check_gradients(made, counted)
+    coordinates = sum(one.compared + one.kinks for one in compared)
+    kinks = sum(one.kinks for one in compared)
+    assert coordinates == 9 * 4 - 1  # of the last layer's three biases, all
+    assert kinks <= 2
+    assert len(passes) <= 2 + 2 * (coordinates + kinks + 2)
+
+
 def test_a_wrong_backward_is_found_in_all_layers_before_it():
     errors = worst(network("wrong"))
     wrong = {name for name, error in errors.items() if error > 1e-3}
@@ -151,10 +169,10 @@ def cube():
 def test_two_sided_differences_err_by_the_square_of_the_step():
     """The lecture's t^3 at 1 with a step of 0.01: 3.0001, and one-sided 3.0301."""
     weight, loss = cube()
-    found = _differences(weight, 0, loss, 0.01)
+    found = _differences(weight, 0, loss, 1.0, 0.01)
     assert found.slope == pytest.approx(3.0001, abs=1e-10)
     assert found.slope + found.bend / 2 == pytest.approx(3.0301, abs=1e-10)
-    halved = _differences(weight, 0, loss, 0.005)
+    halved = _differences(weight, 0, loss, 1.0, 0.005)
     assert (found.slope - 3) / (halved.slope - 3) == pytest.approx(4, rel=1e-6)
     assert weight.item() == 1
 

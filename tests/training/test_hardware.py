@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from pipeline.config.run import Hardware, read_config
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_summary, write_prepared
-from pipeline.execution.devices import perform
+from pipeline.execution.devices import SYNCHRONIZED, perform
 from pipeline.execution.jobs import run_guarded
 from pipeline.execution.stage import ARTIFACTS
 from pipeline.prediction.network import assemble
@@ -189,10 +189,10 @@ def test_a_precision_that_is_not_to_be_had_is_refused(configure, pool, project):
         perform(given)
 
 
+@pytest.mark.parametrize("error", SYNCHRONIZED)
 def test_synchronized_batch_norm_between_processes_on_a_processor_is_one_line(
-    configure, pool, project, monkeypatch
+    configure, pool, project, monkeypatch, error
 ):
-    error = "ValueError: SyncBatchNorm expected input tensor to be on GPU or XPU or hpu"
     ended = subprocess.CompletedProcess([], 1, stdout="", stderr=f"Traceback\n{error}\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
     given = job(pool, configure, project, accelerator="cpu", devices=2, strategy="ddp")

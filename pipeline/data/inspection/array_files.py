@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.data import sources
 from pipeline.data.checks import require_examples
-from pipeline.data.inspection.inspection import DataOptions, Inspection, class_warnings, sample_of
+from pipeline.data.inspection.inspection import DataOptions, Inspection, inspection_of
 from pipeline.data.numpy_files import ArrayFile, list_arrays
 from pipeline.data.paths import path_in_settings
 from pipeline.data.white import USED, likely_depth
@@ -37,26 +37,17 @@ def inspect_arrays(images: Path, labels: Path | None, options: DataOptions) -> I
     white, reasons["white"] = _white(file, options) if file else (None, "")
     if white is not None:
         source["white"] = white
-    info = sources.describe(DATASET, source)
     splits = sources.read(DATASET, source)
     require_examples(splits)
-    chosen = sample_of(splits.pool.labels)
-    occurring = np.bincount(splits.pool.labels, minlength=info.classes).tolist()
-    counts = {str(label): count for label, count in enumerate(occurring)}
-    height, width = sorted(info.shape[1:])
-    return Inspection(
+    short, long = sorted(splits.pool.shape[1:])
+    return inspection_of(
+        splits,
+        [str(label) for label in range(splits.pool.classes)],
         dataset=DATASET,
         source=source,
         reasons=reasons,
         is_image=True,
-        counts=counts,
-        validation=len(splits.validation.labels) if splits.validation else 0,
-        test=len(splits.test.labels) if splits.test else 0,
-        shape=info.shape,
-        sizes=(),
-        facts=(f"short axis: {height} pixels", f"long axis: {width} pixels"),
-        warnings=tuple(class_warnings(counts)),
-        sample=splits.pool.take(chosen),
+        facts=(f"short axis: {short} pixels", f"long axis: {long} pixels"),
         flips_keep_labels=options.flips_keep_labels,
     )
 

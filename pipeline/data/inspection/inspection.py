@@ -1,13 +1,13 @@
 """Define what an inspection of data finds: the same for images, arrays and tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.arrays import Arrays
+from pipeline.data.arrays import Arrays, Splits
 
 FEW = 20  # examples of a class, below which its score is coarse
 UNBALANCED = 0.9  # share of the most frequent class
@@ -98,6 +98,30 @@ class Inspection:
     def noun(self) -> str:
         """Return what examples are called."""
         return "images" if self.is_image else "rows"
+
+
+def inspection_of(splits: Splits, names: Sequence[str], **known: Any) -> Inspection:
+    """Return an inspection of data that were read at once.
+
+    Args:
+        splits: The data.
+        names: Those of the classes.
+        known: What else is known of them: the attributes that do not follow from the splits.
+    """
+    pool = splits.pool
+    occurring = np.bincount(pool.labels, minlength=pool.classes).tolist()
+    counts = dict(zip(names, occurring, strict=True))
+    chosen = pool.take(sample_of(pool.labels))
+    return Inspection(
+        counts=counts,
+        validation=len(splits.validation.labels) if splits.validation else 0,
+        test=len(splits.test.labels) if splits.test else 0,
+        shape=pool.shape,
+        sizes=(),
+        warnings=tuple(class_warnings(counts)),
+        sample=Arrays(chosen.images, chosen.labels, chosen.classes),
+        **known,
+    )
 
 
 def sample_of(labels: NDArray[np.int64], size: int = SAMPLE) -> NDArray[np.int64]:

@@ -10,9 +10,8 @@ import numpy as np
 
 from pipeline.config.validation import suggestion
 from pipeline.data import sources
-from pipeline.data.arrays import Arrays
 from pipeline.data.checks import require_examples
-from pipeline.data.inspection.inspection import DataOptions, Inspection, class_warnings, sample_of
+from pipeline.data.inspection.inspection import DataOptions, Inspection, inspection_of
 from pipeline.data.paths import path_in_settings, printable
 from pipeline.data.sources._columns import is_free_text, is_text, numbers_in, texts
 from pipeline.data.sources._table_file import (
@@ -79,24 +78,16 @@ def inspect_table(path: Path, options: DataOptions) -> Inspection:
         reasons["missing"] = f"missing in {absent}: the mean of the training rows of each run"
     splits = sources.read(DATASET, source)
     require_examples(splits)
-    pool = splits.pool
-    occurring = np.bincount(pool.labels, minlength=pool.classes).tolist()
-    counts = {printable(name): n for name, n in zip(splits.class_names, occurring, strict=True)}
-    groups = None if pool.groups is None else np.unique(pool.groups, return_counts=True)[1]
-    chosen = pool.take(sample_of(pool.labels))
-    return Inspection(
+    of_rows = splits.pool.groups
+    groups = None if of_rows is None else np.unique(of_rows, return_counts=True)[1]
+    return inspection_of(
+        splits,
+        [printable(name) for name in splits.class_names],
         dataset=DATASET,
         source=source,
         reasons=reasons,
         is_image=False,
-        counts=counts,
-        validation=len(splits.validation.labels) if splits.validation else 0,
-        test=len(splits.test.labels) if splits.test else 0,
-        shape=pool.shape,
-        sizes=(),
         facts=tuple(_facts(frame, roles, splits.feature_names, missing)),
-        warnings=tuple(class_warnings(counts)),
-        sample=Arrays(chosen.images, chosen.labels, chosen.classes),
         groups=None if groups is None else len(groups),
         largest_group=0 if groups is None else int(groups.max()),
     )

@@ -204,9 +204,12 @@ def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
+        fewer = [row for row in rows if row["value"] < row["limit"]]
+        full = ", or every setting that differs: " if fewer else ""
+        full += _names(data, fewer, _counts) if fewer else ""
         return (
             f"Every searched arm ({len(rows)}) had as many trials as its reference, apart from "
-            "what widening added."
+            f"what widening added{full}."
         )
     parts = []
     if few := [row for row in failed if row["value"] < row["limit"]]:

@@ -41,16 +41,17 @@ def cost_accuracy(table: pd.DataFrame, looks: Mapping[str, Look]) -> Figure:
     """
     arms = table.loc[table["kind"] == ARM, "accuracy"]
     floor = arms.min() - BELOW * max(table["accuracy"].max() - arms.min(), 0.001)
-    shown = table[table["accuracy"] >= floor]
+    shown, lower = table[table["accuracy"] >= floor], table[table["accuracy"] < floor]
     with style():
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         panels = figure.subplots(len(PANELS))
         for ax, (cost, (efficient, label)) in zip(panels, PANELS.items(), strict=True):
             draw_costs(ax, shown, cost, efficient, looks)
+            _draw_lower(ax, lower, cost, looks)
             ax.set_xlabel(label)
             ax.set_ylabel("test accuracy (%)")
             ax.set_ylim(bottom=100 * floor)
-        _add_legend(figure, shown, looks, left_out=len(table) - len(shown))
+        _add_legend(figure, shown, looks, has_lower=not lower.empty)
         for ax, (cost, (efficient, _)) in zip(panels, PANELS.items(), strict=True):
             points = list(zip(shown[cost], 100 * shown["accuracy"], strict=True))
             front = _front(shown, cost, efficient)
@@ -89,6 +90,15 @@ def draw_costs(
     ax.set_xticks([], minor=True)
 
 
+def _draw_lower(ax: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, Look]) -> None:
+    """Draw an arrow down to the axis, at its cost, for each accuracy that is below it."""
+    for row in table.to_dict("records"):
+        arrow = {"arrowstyle": "->", "color": _look(row, looks).color, "linewidth": 1.8}
+        ends: dict[str, Any] = {"xy": (row[cost], 0.01), "xytext": (row[cost], 0.15)}
+        ends["xycoords"] = ends["textcoords"] = ax.get_xaxis_transform()
+        ax.annotate("", arrowprops=arrow, **ends)
+
+
 def _front(table: pd.DataFrame, cost: str, efficient: str) -> pd.DataFrame:
     """Return the efficient rows by cost, those of the same accuracy once."""
     rows = table[table[efficient].astype(bool)].sort_values([cost, "accuracy"])
@@ -114,7 +124,7 @@ def _inside(tick: float, costs: pd.Series) -> bool:
 
 
 def _add_legend(
-    figure: Figure, table: pd.DataFrame, looks: Mapping[str, Look], *, left_out: int
+    figure: Figure, table: pd.DataFrame, looks: Mapping[str, Look], *, has_lower: bool
 ) -> None:
     """Write what colors and markers mean, then sizes and filling."""
     kinds = set(table["kind"])
@@ -128,7 +138,8 @@ def _add_legend(
         if AVERAGED in kinds
     ]
     handles.append(Line2D([], [], color=GREY, linewidth=1.2, label="efficient (filled)"))
-    if left_out:
-        handles.append(Line2D([], [], color="none", label=f"below the axis: {left_out}"))
+    if has_lower:
+        down = {"marker": r"$\downarrow$", "markersize": 10}
+        handles.append(Line2D([], [], label="lower than shown", **dot | down))
     place: dict[str, Any] = {"handlelength": 1.2, "columnspacing": 1.2}
     figure.legend(handles=handles, ncols=4, loc="outside lower center", **place)
