@@ -15,6 +15,7 @@ from pipeline.config.parameters import Tracking
 from pipeline.runtime.project import in_original
 from pipeline.tracking.guards import WandbTimeout, deadline, no_stacks, short_error, short_text
 from pipeline.tracking.payloads import Payload
+from pipeline.tracking.transactions import is_complete
 
 if TYPE_CHECKING:
     import wandb
@@ -74,7 +75,7 @@ class Mirror:
         except (TypeError, ValueError) as error:  # of these values: the next run may be accepted
             self.rejected[payload.id] = short_error(error)
         run.finish(exit_code=int(payload.failed or payload.id in self.rejected))
-        lost = _lost(Path(run.settings.log_internal))
+        lost = _lost(Path(run.settings.log_internal)) or self._cut_off(Path(run.settings.sync_file))
         if lost:
             self.rejected.setdefault(payload.id, lost)
         if payload.id in self.rejected:
@@ -82,6 +83,12 @@ class Mirror:
         for folder in earlier:  # `wandb sync` would append its curves to these
             shutil.rmtree(folder, ignore_errors=True)
         return True
+
+    def _cut_off(self, file: Path) -> str:
+        """Return what is wrong with the file of an offline run; W&B's log may not say it yet."""
+        if self.mode == "online" or is_complete(file.read_bytes()):
+            return ""
+        return f"{file.name} breaks off, as on a full disk"
 
     def _earlier(self, name: str) -> list[Path]:
         """Return the folders of a run that was streamed live or mirrored with other content."""
