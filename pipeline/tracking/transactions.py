@@ -17,10 +17,10 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 def is_complete(content: bytes) -> bool:
     """Return whether the file of a run has all records up to the one that ends the run."""
-    from wandb.proto.wandb_internal_pb2 import Record  # here, so that it may be absent or broken
+    from wandb.proto import wandb_internal_pb2 as messages  # here, so that it may be absent
 
     *_, last = [b"", *_records(content)]
-    return bool(Record.FromString(last).HasField("exit"))
+    return bool(messages.Record.FromString(last).HasField("exit"))  # type: ignore[attr-defined]
 
 
 def _records(content: bytes) -> Iterator[bytes]:
