@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # imports take seconds, and the process that distributes test
     from pipeline.data.arrays import Arrays
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of many processes compiles the package
+os.environ.pop("GAPWISE_STORE", None)  # the runs of whoever tests are left alone
 # Lightning reads the entry points of all installed packages for every run
 importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
 TOGETHER = ("tests/execution/test_ray.py", "tests/test_outcomes.py")

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,7 @@ MODES = ("offline", "online", "disabled")
 PATIENCE = 20  # seconds that W&B itself may take to start or to finish a run
 SEND_SECONDS = 25.0  # for one run; W&B's own limits do not cover a stopped wandb-core
 CLOSE_SECONDS = 5.0
+WRITE_SECONDS = 5.0  # until the end of a run is in its file
 REPORT_FILES, DATA = "report", "dataset"  # types of artifacts
 DESTINATION = "destination"  # a file in the folder of a run with the name of its project
 DIGITS = 20  # of the digest in an artifact's name
@@ -75,20 +77,16 @@ class Mirror:
         except (TypeError, ValueError) as error:  # of these values: the next run may be accepted
             self.rejected[payload.id] = short_error(error)
         run.finish(exit_code=int(payload.failed or payload.id in self.rejected))
-        lost = _lost(Path(run.settings.log_internal)) or self._cut_off(Path(run.settings.sync_file))
+        lost = _lost(Path(run.settings.log_internal))
         if lost:
             self.rejected.setdefault(payload.id, lost)
         if payload.id in self.rejected:
             return False
+        if self.mode == "offline":
+            _require_complete(Path(run.settings.sync_file))
         for folder in earlier:  # `wandb sync` would append its curves to these
             shutil.rmtree(folder, ignore_errors=True)
         return True
-
-    def _cut_off(self, file: Path) -> str:
-        """Return what is wrong with the file of an offline run; W&B's log may not say it yet."""
-        if self.mode == "online" or is_complete(file.read_bytes()):
-            return ""
-        return f"{file.name} breaks off, as on a full disk"
 
     def _earlier(self, name: str) -> list[Path]:
         """Return the folders of a run that was streamed live or mirrored with other content."""
@@ -187,6 +185,19 @@ def _lost(log: Path) -> str:
     entries = (json.loads(line) for line in text.splitlines()[:-1])
     errors = (entry["msg"] for entry in entries if entry["level"].startswith("ERROR"))
     return next((short_text(error) for error in errors if error != ANSWER), "")
+
+
+def _require_complete(file: Path) -> None:
+    """Wait until the file of an offline run has its end, which W&B writes after the run.
+
+    Raises:
+        OSError: It has not; W&B's log may not say so.
+    """
+    end = time.monotonic() + WRITE_SECONDS
+    while not is_complete(file.read_bytes()):
+        if time.monotonic() > end:
+            raise OSError(f"{file.name} breaks off, as on a full disk")
+        time.sleep(0.01)
 
 
 def _fill(run: "wandb.Run", payload: Payload) -> None:
