@@ -15,7 +15,7 @@ from tiny import RUN, trained, write_clone
 DATA = "artifacts/tiny/data"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # tests of other files come between
 def kept(checkout, command, tmp_path_factory):
     """Return a project of one study in which weight decay failed, and the run that kept going.
 
