@@ -1,5 +1,7 @@
 """Stage 2: explore, round by round, and train every run that is not yet recorded."""
 
+import functools
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,14 +24,18 @@ TRAINING = "pipeline.execution.devices:perform"
 def main(protocol: str) -> None:
     """Write artifacts/<protocol>/exploration, round by round."""
     folder = Path("artifacts") / protocol
-    require_arm_sizes(read_experiment(protocol), read_development(folder / "data"))
+
+    @functools.cache
+    def experiment(tuned: str) -> Experiment:
+        return read_experiment(protocol, tuned=json.loads(tuned))
+
+    def read(tuned: Mapping[str, Any]) -> Experiment:
+        return experiment(json.dumps(tuned))
+
+    require_arm_sizes(read({}), read_development(folder / "data"))
     summary = read_summary(folder / "data")
     digest, apart = summary["digest"], summary.get("pretraining", {})
     settings, store = read_parameters(), open_store()
-
-    def read(tuned: Mapping[str, Any]) -> Experiment:
-        return read_experiment(protocol, tuned=tuned)
-
     trained = None
     attempted: set[str] = set()  # what failed before is tried again; until then it has not ended
     planned = explore(read, digest, {}, apart=apart)

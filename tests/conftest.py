@@ -3,7 +3,9 @@
 The first run of the project is made once for all workers, and copied by each.
 """
 
+import functools
 import gc
+import importlib.metadata
 import json
 import os
 import re
@@ -12,23 +14,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from declarations import MODEL
 from filelock import FileLock
 from tiny import clean_environment, write_checkout, write_project
 from watched import watched_run
 from xdist.scheduler import LoadScopeScheduling
 
-from pipeline.config.run import RunConfig
-from pipeline.config.streams import Streams
-from pipeline.data import sources as data
-from pipeline.data.arrays import Arrays
-from pipeline.data.splits import hold_out
+if TYPE_CHECKING:  # imports take seconds, and the process that distributes tests needs none
+    from pipeline.config.run import RunConfig
+    from pipeline.data.arrays import Arrays
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of many processes compiles the package
+os.environ.pop("GAPWISE_STORE", None)  # the runs of whoever tests are left alone
+# Lightning reads the entry points of all installed packages for every run
+importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
 TOGETHER = ("tests/execution/test_ray.py", "tests/test_outcomes.py")
 CONTRACT = "tests/test_contract.py"
 TRAINING = {
@@ -108,14 +109,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogethe
 
 @pytest.fixture(autouse=True)
 def _one_thread():
+    import torch
+
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def pool() -> Arrays:
-    """Return a fifth of the digits: enough to learn from, and quick to validate on."""
+def pool() -> "Arrays":
+    """Return a tenth of the digits: enough to learn from, and quick to validate on."""
+    from pipeline.data import sources as data
+    from pipeline.data.splits import hold_out
+
     arrays = data.read("digits", {}).pool
-    return arrays.take(hold_out(arrays.labels, 0.8)[0])
+    return arrays.take(hold_out(arrays.labels, 0.9)[0])
 
 
 @pytest.fixture
@@ -172,13 +178,17 @@ def configure():
 
     It is called as in `configure({"name": "dropout", "rate": 0.5}, seed=1, epochs=3)`.
     """
+    from declarations import MODEL
+
+    from pipeline.config.run import RunConfig
+    from pipeline.config.streams import Streams
 
     def made(
         *regularizers: dict[str, Any],
         seed: int = 0,
         streams: dict[str, int] | None = None,
         **training: Any,
-    ) -> RunConfig:
+    ) -> "RunConfig":
         return RunConfig(
             data={"dataset": "digits", "train_size": 30, "label_noise": 0.0, "test_fraction": 0.4},
             model=MODEL,

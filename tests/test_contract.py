@@ -181,13 +181,13 @@ class TestEvery:
         self, name, settings, configure, pool, tmp_path
     ):
         """Weights, optimizer, averaged weights, counters, history, audit."""
-        config = configure(item(name, settings), epochs=4, curve_points=4)
-        assert_same_end(config, pool, tmp_path, stop=2)
+        config = configure(item(name, settings))
+        assert_same_end(config, pool, tmp_path, stop=1)
 
-    @pytest.mark.parametrize("steps", [0, 3])
+    @pytest.mark.parametrize("steps", [0, 6])
     def test_gradients(self, name, settings, steps, configure, trained, pool):
         """Of the loss for images and weights: float64, fixed noise, both modes of batch norm."""
-        config = configure(item(name, settings), epochs=1)
+        config = configure(item(name, settings))
         network, chosen = placed(config, pool)
         if steps:
             run = trained(config)

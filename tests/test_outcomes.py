@@ -15,11 +15,12 @@ from tiny import RUN, trained, write_clone
 DATA = "artifacts/tiny/data"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # tests of other files come between
 def kept(checkout, command, tmp_path_factory):
     """Return a project of one study in which weight decay failed, and the run that kept going.
 
-    The same code fails or hangs under one environment and not under another.
+    The same code fails or hangs under one environment and not under another. It has one figure:
+    the others take most of the time of a report.
     """
     folder = write_clone(checkout, tmp_path_factory.mktemp("failing") / "project")
     parameters = folder / "params.yaml"
@@ -27,6 +28,9 @@ def kept(checkout, command, tmp_path_factory):
     study = folder / "experiments" / "others.yaml"
     study.write_text(study.read_text().replace("[0.5, 1.0]", "0.5"))  # nothing to explore
     plant(folder)
+    for path in (folder / "pipeline" / "reporting" / "plots").glob("[!_]*.py"):
+        if path.stem != "forest":
+            path.unlink()
     return folder, command(*RUN, "--keep-going", at=folder, FAIL="1")
 
 

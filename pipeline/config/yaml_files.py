@@ -37,7 +37,8 @@ def parse_yaml(text: str, path: Path) -> dict[str, Any]:
     try:
         if text.lstrip().startswith("%"):
             raise Refusal(f"{path}: a directive such as %YAML; expected plain YAML 1.2")
-        if any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
+        events = YAML(typ="safe", pure=True).parse(text) if "*" in text else ()
+        if any(isinstance(event, AliasEvent) for event in events):
             raise Refusal(f"{path}: an alias (*name); expected the value itself")
         document = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ from pipeline.config.parameters import Tracking
 from pipeline.runtime.project import in_original
 from pipeline.tracking.guards import WandbTimeout, deadline, no_stacks, short_error, short_text
 from pipeline.tracking.payloads import Payload
+from pipeline.tracking.transactions import is_complete
 
 if TYPE_CHECKING:
     import wandb
@@ -24,6 +26,7 @@ MODES = ("offline", "online", "disabled")
 PATIENCE = 20  # seconds that W&B itself may take to start or to finish a run
 SEND_SECONDS = 25.0  # for one run; W&B's own limits do not cover a stopped wandb-core
 CLOSE_SECONDS = 5.0
+WRITE_SECONDS = 5.0  # until the end of a run is in its file
 REPORT_FILES, DATA = "report", "dataset"  # types of artifacts
 DESTINATION = "destination"  # a file in the folder of a run with the name of its project
 DIGITS = 20  # of the digest in an artifact's name
@@ -79,6 +82,8 @@ class Mirror:
             self.rejected.setdefault(payload.id, lost)
         if payload.id in self.rejected:
             return False
+        if self.mode == "offline":
+            _require_complete(Path(run.settings.sync_file))
         for folder in earlier:  # `wandb sync` would append its curves to these
             shutil.rmtree(folder, ignore_errors=True)
         return True
@@ -180,6 +185,19 @@ def _lost(log: Path) -> str:
     entries = (json.loads(line) for line in text.splitlines()[:-1])
     errors = (entry["msg"] for entry in entries if entry["level"].startswith("ERROR"))
     return next((short_text(error) for error in errors if error != ANSWER), "")
+
+
+def _require_complete(file: Path) -> None:
+    """Wait until the file of an offline run has its end, which W&B writes after the run.
+
+    Raises:
+        OSError: It has not; W&B's log may not say so.
+    """
+    end = time.monotonic() + WRITE_SECONDS
+    while not is_complete(file.read_bytes()):
+        if time.monotonic() > end:
+            raise OSError(f"{file.name} breaks off, as on a full disk")
+        time.sleep(0.01)
 
 
 def _fill(run: "wandb.Run", payload: Payload) -> None:

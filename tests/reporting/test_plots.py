@@ -342,7 +342,7 @@ def test_colors_are_the_same_everywhere_and_the_baseline_is_grey() -> None:
 
 
 def test_the_bytes_are_the_same_twice_whatever_the_user_has_set() -> None:
-    names = ("forest", "curves", "passes")
+    names = ("forest", "sizes")
     first = {name: style.png(FIGURES[name]()) for name in names}
     vector = style.svg(FIGURES["scatter"]())
     with matplotlib.rc_context({"font.size": 30, "figure.facecolor": "red", "savefig.dpi": 20}):

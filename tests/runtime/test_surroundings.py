@@ -89,7 +89,7 @@ def test_processes_that_train_one_run_together_keep_theirs(monkeypatch):
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "no such"])
 def test_figures_need_no_backend(backend):
     """The package is imported before matplotlib, also by way of torchmetrics."""
-    code = "import pipeline.reporting.style, matplotlib; print(matplotlib.get_backend())"
+    code = "import pipeline, matplotlib; print(matplotlib.get_backend())"
     ended = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"MPLBACKEND": backend},

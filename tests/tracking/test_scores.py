@@ -44,7 +44,7 @@ def test_the_runs_of_a_project_are_judged(tmp_path):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert ended.returncode == 0, ended.stderr

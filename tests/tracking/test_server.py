@@ -85,7 +85,7 @@ def start(place, mode, address, patience=20, before=(), **more):
 def tracked(*given, **named):
     """Return the exit code, the output and the errors."""
     with start(*given, **named) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
@@ -267,7 +267,7 @@ def test_a_core_killed_on_the_way_costs_one_line_and_the_next_time_completes(pla
                 time.sleep(0.02)
             begun = time.monotonic()
             os.kill(core_of(process.pid), signal.SIGKILL)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=300)
         assert time.monotonic() - begun < 30
         assert (process.returncode, out, err.count("\n")) == (0, "", 1), err
         (done,) = re.findall(rf"mirrored (\d+) of {count} runs", err)
@@ -294,7 +294,7 @@ def test_a_full_disk_costs_one_line_and_nothing_half_written_counts(place, mount
         place, "offline", "http://127.0.0.1:9", before=before, WANDB_DIR=str(place / "small")
     )
     assert (code, out, err.count("\n")) == (0, "", 1), err
-    assert "No space left on device" in err
+    assert re.search("No space left on device|breaks off, as on a full disk", err)
     (memory,) = (place / "project" / ".runs" / "tracked").iterdir()
     sent = read_sealed(memory)
     assert f"mirrored {len(sent)} of " in err
