@@ -63,27 +63,29 @@ def decode_folder(folder: Path, paths: Sequence[Path], image_format: ImageFormat
     settings = dataclasses.astuple(image_format)
     cache = cache_folder() / _digest([str(folder.resolve()), *settings])
     cache.mkdir(parents=True, exist_ok=True)
-    images = _empty(len(paths), image_format)
+    facts = _no_facts(len(paths))
     used: set[Path] = set()
     with (
         progress(f"images of {folder}", len(paths)) as tally,
         ThreadPoolExecutor(THREADS) as pool,
         decoding.strict_pixel_limit(),
     ):
-        for start in range(0, len(paths), CHUNK):
-            files = paths[start : start + CHUNK]
-            chunk = cache / f"{_key(folder, files)}.npz"
-            part = _load(chunk) or _decode(chunk, folder, files, image_format, pool)
-            for name in ARRAYS:
-                getattr(images, name)[start : start + CHUNK] = getattr(part, name)
-            images.unreadable.update(
-                {start + index: reason for index, reason in part.unreadable.items()}
-            )
-            used.add(chunk)
-            tally.add("done", len(files))
+
+        def parts() -> Iterator[Pixels]:
+            for start in range(0, len(paths), CHUNK):
+                files = paths[start : start + CHUNK]
+                chunk = cache / f"{_key(folder, files)}.npz"
+                part = _load(chunk) or _decode(chunk, folder, files, image_format, pool)
+                part.facts.write_to(facts, start)
+                used.add(chunk)
+                tally.add("done", len(files))
+                yield part.pixels
+
+        shape = (len(paths), *image_format.shape)
+        pixels = collected(parts(), shape, np.dtype(np.uint8), cache)
     for outdated in set(cache.iterdir()) - used:
         outdated.unlink()
-    return images
+    return DecodedImages(pixels, **facts)
 
 
 def _empty(count: int, image_format: ImageFormat) -> DecodedImages:

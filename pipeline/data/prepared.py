@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.arrays import Arrays
+from pipeline.data.stored import Images, StoredImages, pieces
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import new_folder, read_sealed, write_sealed
 
@@ -32,7 +33,7 @@ def write_prepared(
     `notes` are the results of the checks of the data, one line each; `settings` are those
     with which the source was read and split; `class_names` are empty where classes are numbers.
     """
-    files: dict[str, NDArray[Any]] = {
+    files: dict[str, Images] = {
         "development_images.npy": development.images,
         "development_labels.npy": development.labels,
         "test_images.npy": test.images,
@@ -145,11 +146,26 @@ class _HashingWriter:
         return self.file.write(content)
 
 
-def _write(path: Path, array: NDArray[Any]) -> str:
+def _write(path: Path, array: Images) -> str:
     with path.open("wb") as file:
         writer = _HashingWriter(file)
-        np.save(writer, array, allow_pickle=False)
+        if isinstance(array, StoredImages):
+            _save(writer, array)
+        else:
+            np.save(writer, array, allow_pickle=False)
     return writer.hash.hexdigest()
+
+
+def _save(writer: _HashingWriter, images: StoredImages) -> None:
+    """Write images as `numpy.save` writes an array."""
+    header = {
+        "descr": np.lib.format.dtype_to_descr(images.dtype),
+        "fortran_order": False,
+        "shape": images.shape,
+    }
+    np.lib.format.write_array_header_1_0(writer, header)  # type: ignore[arg-type]
+    for piece in pieces(images):
+        writer.write(piece.tobytes())
 
 
 def _read(folder: Path, name: str) -> NDArray[Any]:

@@ -75,7 +75,7 @@ def read_labels(name: str, source: Mapping[str, Any]) -> Splits | None:
 
 def _clipped(arrays: Arrays) -> Arrays:
     """Return the arrays, with images that rounding alone puts outside 0 to 1 clipped to it."""
-    if arrays.images.dtype != np.float32 or not arrays.images.size or is_row(arrays.shape):
+    if arrays.images.dtype != np.float32 or not len(arrays.images) or is_row(arrays.shape):
         return arrays
     return dataclasses.replace(arrays, images=without_rounding(arrays.images))
 
