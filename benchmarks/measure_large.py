@@ -90,10 +90,7 @@ def measured(folder: Path, *command: str) -> dict[str, float]:
     environment = os.environ | {"GAPWISE_STORE": str(folder / ".runs")}
     began = time.perf_counter()
     child = psutil.Popen(
-        [sys.executable, "-m", *command],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
+        [sys.executable, "-m", *command], cwd=folder, env=environment, stdout=subprocess.DEVNULL
     )
     held, resident = 0.0, 0.0
     while child.poll() is None:

@@ -107,6 +107,12 @@ def taken(images: Images, indices: Indices) -> Images:
     return StoredImages(read, shape, images.dtype)
 
 
+def bounded(images: Images) -> Images:
+    """Return the images, of which many are only read in parts."""
+    fit = fit_in_memory(images.shape, images.dtype)
+    return images if fit else taken(images, np.arange(len(images)))
+
+
 def changed(
     images: Images, change: Callable[[NDArray[Any]], NDArray[Any]], dtype: np.dtype[Any]
 ) -> Images:

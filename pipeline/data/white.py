@@ -1,7 +1,6 @@
 """Compare the levels of images with the level that stands for white."""
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray

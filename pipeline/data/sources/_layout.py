@@ -108,7 +108,9 @@ def list_images(
     names: dict[str, dict[Path, list[str]]] = {name: {} for name in classes}
     for name in _folders(folder):
         names[_composed(name)][folder / name] = sorted(_visible_names(folder / name))
-    files = Files({place: listed for of_class in names.values() for place, listed in of_class.items()})
+    files = Files(
+        {place: listed for of_class in names.values() for place, listed in of_class.items()}
+    )
     counts = [sum(map(len, of_class.values())) for of_class in names.values()]
     labels = np.repeat(np.arange(len(classes)), counts)
     require_images(folder, classes, labels, minimum)

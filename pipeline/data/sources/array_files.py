@@ -181,7 +181,9 @@ def _layout(images: ArrayFile, declared: str | None) -> str:
 def _pixels(images: ArrayFile, layout: str, white: float | None) -> Images:
     """Return the images (N, channels, height, width) as uint8, or as float32 in 0 to 1."""
     read = images.read()
-    pixels: Images = read[:, None] if layout == "NHW" else np.moveaxis(read, CHANNEL_AXIS[layout], 1)
+    pixels: Images = (
+        read[:, None] if layout == "NHW" else np.moveaxis(read, CHANNEL_AXIS[layout], 1)
+    )
     full = FULL_RANGES.get(pixels.dtype.name, 1)
     scale = full if white is None or (white > full and pixels.dtype == np.uint8) else white
     if pixels.dtype.kind == "f" and scale == 1:
