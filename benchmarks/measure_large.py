@@ -1,9 +1,10 @@
 """Peak memory of every command with a million color images of 32x32, which are 3 GB.
 
 Bar: 1,500 MB that the kernel cannot take back, in any process: its anonymous and shared memory.
-Files that are mapped lie in the cache of the disk, which shrinks where memory is short. Once from an
-.npy file, once from a folder of PNG files. `python benchmarks/measure_large.py 20000` takes as many
-images and writes no result, else it writes benchmarks/results/large.json.
+Files that are mapped lie in the cache of the disk, which shrinks where memory is short; with them,
+the most that was resident is given, too. Once from an .npy file, once from a folder of PNG files.
+`python benchmarks/measure_large.py 20000` takes as many images and writes no result, else it writes
+benchmarks/results/large.json.
 """
 
 import json

@@ -163,14 +163,14 @@ def _copies(pool: Arrays, digests: Digests, is_drawn_from: bool) -> Iterator[str
     Equal images lie in training and validation if every seed draws its validation set from the
     pool.
     """
-    different, images = np.unique(digests, return_inverse=True)
+    different, first, images = np.unique(digests, return_index=True, return_inverse=True)
     count = len(digests)
     if is_drawn_from and len(different) < count:
         yield (
             f"{count - len(different)} of {count} development {pool.noun} are copies of others: "
             "validation scores are too high"
         )
-    lowest, highest = np.full((2, len(different)), pool.labels[0])
+    lowest, highest = pool.labels[first], pool.labels[first]  # classes of equal images
     np.minimum.at(lowest, images, pool.labels)
     np.maximum.at(highest, images, pool.labels)
     if unclear := int((lowest < highest)[images].sum()):
@@ -216,7 +216,7 @@ def _digests(images: Images) -> Digests:
     Of a million images, two different ones have equal digests once in 40 million data sets.
     """
     digests = np.empty(len(images), np.uint64)
-    contents = (np.ascontiguousarray(image) for piece in pieces(images) for image in piece)
+    contents = (image.tobytes() for piece in pieces(images) for image in piece)
     for number, content in enumerate(contents):
         digest = hashlib.blake2b(content, digest_size=digests.itemsize).digest()
         digests[number] = int.from_bytes(digest)

@@ -163,7 +163,7 @@ def _save(writer: _HashingWriter, images: StoredImages) -> None:
         "fortran_order": False,
         "shape": images.shape,
     }
-    np.lib.format.write_array_header_1_0(writer, header)  # type: ignore[arg-type]
+    np.lib.format.write_array_header_1_0(writer, header)
     for piece in pieces(images):
         writer.write(piece.tobytes())
 
