@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 IN_MEMORY = 256 << 20  # bytes of images up to which they are an array in memory
 PIECE = 16 << 20  # bytes read at once
+SCATTERED = 64  # images read at once in any order: each may map 2 MB of a file
 
 Indices = NDArray[np.int64]
 
@@ -95,15 +96,20 @@ def extremes(images: Images) -> tuple[float, float]:
 
 def taken(images: Images, indices: Indices) -> Images:
     """Return the images at indices."""
-
-    def read(chosen: Indices) -> NDArray[Any]:
-        part = images[indices[chosen]]
+    shape = (len(indices), *images.shape[1:])
+    if fit_in_memory(shape, images.dtype):
+        part = images[indices]
         release(images)
         return part
 
-    shape = (len(indices), *images.shape[1:])
-    if fit_in_memory(shape, images.dtype):
-        return read(np.arange(len(indices)))
+    def read(chosen: Indices) -> NDArray[Any]:
+        part = np.empty((len(chosen), *shape[1:]), images.dtype)
+        for start in range(0, len(chosen), SCATTERED):
+            some = slice(start, start + SCATTERED)
+            part[some] = images[indices[chosen[some]]]
+            release(images)
+        return part
+
     return StoredImages(read, shape, images.dtype)
 
 

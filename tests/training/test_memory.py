@@ -58,5 +58,6 @@ def test_a_training_holds_bytes_or_a_batch(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     once = IMAGES * 3 * 32 * 32 / 2**20  # megabytes; as fractions they would be four times as many
     start, by_batch, held = map(float, done.stdout.split())
+    print(start, by_batch, held)
     assert by_batch - start < once  # of the pages of the file none is kept
     assert held - start < 2 * once + 100
