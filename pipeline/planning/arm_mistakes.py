@@ -9,7 +9,7 @@ from pipeline.config.labels import format_rule, format_setting
 from pipeline.config.plan import BASELINE
 from pipeline.config.validation import invalid, one_of, suggestion
 from pipeline.planning.arms import Arm, Trial
-from pipeline.planning.effects import effects
+from pipeline.planning.effects import effects, model_effect
 from pipeline.runtime.errors import Refusal
 
 
@@ -38,6 +38,7 @@ def network_key(trial: Trial) -> str:
     settings = protocol.settings()
     settings["training"]["optimizer"] = optimizer.effect()
     acting = effects(trial.regularizers, protocol.network_settings())
+    settings["model"] = model_effect(protocol.network_settings())
     if optimizer.decouples:
         acting = [
             [name, {**effect, "decoupled": True} if "decoupled" in effect else effect]

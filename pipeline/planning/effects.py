@@ -16,6 +16,7 @@ from torch import nn
 from pipeline import models, optimizers, regularizers
 from pipeline.config.validation import invalid
 from pipeline.data.description import describe
+from pipeline.data.weights import weights_digest
 from pipeline.models._randomness import restored_globals
 from pipeline.models._standardized import Standardized
 from pipeline.models._weights import match_weights
@@ -66,13 +67,27 @@ def _effects(
     values = json.loads(model)
     trial = equipped(values)
     if path := values.get("weights"):
-        match_weights(network.network, path)
+        _weights_note(name, dataset, source, model, path, weights_digest(path))
     named_effects = [[item.name, item.effect(network, shape)] for item in acting]
     require_fit(trial, values, shape, equipped)  # pooling by less takes deeper networks
     require_trainable(optimizers.settings()[optimizer](), trial, acting)
     if acting:
         _require_passes(trial, shape, classes)
     return named_effects
+
+
+def model_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values that are equal for model settings which make the same network.
+
+    Args:
+        settings: As for `effects`.
+
+    Raises:
+        Refusal: The network cannot be made for the data.
+    """
+    texts = (json.dumps(settings[key]) for key in ("source", "model"))
+    shape = _plain(settings["name"], settings["data"]["dataset"], *texts)[1]
+    return models.effect(settings["model"], shape)
 
 
 def weights_note(settings: Mapping[str, Any]) -> str:
@@ -88,7 +103,13 @@ def weights_note(settings: Mapping[str, Any]) -> str:
     if not path:
         return ""
     texts = (json.dumps(settings[key]) for key in ("source", "model"))
-    network = _plain(settings["name"], settings["data"]["dataset"], *texts)[0]
+    names = settings["name"], settings["data"]["dataset"]
+    return _weights_note(*names, *texts, path, weights_digest(path))
+
+
+@functools.lru_cache(maxsize=32)  # a large file is read once for all settings of a network
+def _weights_note(name: str, dataset: str, source: str, model: str, path: str, digest: str) -> str:
+    network = _plain(name, dataset, source, model)[0]
     return match_weights(network.network, path).note(path)
 
 
@@ -138,7 +159,7 @@ def _require_size(given: Mapping[str, Any], shape: tuple[int, ...], classes: int
         Refusal: It has more than `MOST_WEIGHTS` weights or `MOST_BLOCKS` blocks.
     """
     sizes = {
-        key: max(value) if isinstance(value, list) else value
+        key: max(value, default=0) if isinstance(value, list) else value
         for key, value in given.items()
         if isinstance(value, int | list) and not isinstance(value, bool)
     }
