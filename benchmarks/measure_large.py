@@ -132,7 +132,7 @@ def _memory(process: int) -> tuple[float, float]:
 
 def measured_all(folder: Path, dataset: str, path: str) -> dict[str, dict[str, float]]:
     """Return what every command takes with one form of the data."""
-    commands = {"new": ("pipeline", "new", path, "--name", f"new_{dataset}")}
+    commands = {"new": ("pipeline", "new", path, "--name", f"new_{dataset}", "--minutes", "600")}
     commands |= {stage: (f"pipeline.{stage}", dataset) for stage in STAGES}
     commands["plan"] = ("pipeline", "plan", dataset)
     results = {}
