@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.parameters import read_parameters
-from pipeline.data.prepared import read_development, read_summary
+from pipeline.data.prepared import read_development_labels, read_summary
 from pipeline.evaluation.validation import validation_scores
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
@@ -22,7 +22,7 @@ TRAINING = "pipeline.execution.devices:perform"
 def main(protocol: str) -> None:
     """Write artifacts/<protocol>/exploration, round by round."""
     folder = Path("artifacts") / protocol
-    require_arm_sizes(read_experiment(protocol), read_development(folder / "data"))
+    require_arm_sizes(read_experiment(protocol), read_development_labels(folder / "data"))
     digest = read_summary(folder / "data")["digest"]
     settings, store = read_parameters(), open_store()
 

@@ -69,6 +69,17 @@ class Arrays:
     validation: int = 0
     groups: NDArray[np.int64] | None = None
 
+    @classmethod
+    def unread(
+        cls,
+        labels: NDArray[np.int64],
+        classes: int,
+        validation: int = 0,
+        groups: NDArray[np.int64] | None = None,
+    ) -> Self:
+        """Return examples with images of one black pixel, to check sizes by."""
+        return cls(np.zeros((len(labels), 1, 1, 1), np.uint8), labels, classes, validation, groups)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Return (channels, height, width) of an example."""

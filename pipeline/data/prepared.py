@@ -1,5 +1,6 @@
 """Write and read the prepared arrays of a protocol, and the digest of them in every fingerprint."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -101,24 +102,16 @@ def require_intact(folder: Path) -> None:
 
 def read_development(folder: Path) -> Arrays:
     """Return the development pool, which seeds split into training and validation."""
-    return _development(folder, _read(folder, "development_images.npy"))
+    images = _read(folder, "development_images.npy")
+    return dataclasses.replace(read_development_labels(folder), images=images)
 
 
 def read_development_labels(folder: Path) -> Arrays:
     """Return the development pool with images of one black pixel, to check sizes by."""
-    count = read_summary(folder)["development"]
-    return _development(folder, np.zeros((count, 1, 1, 1), np.uint8))
-
-
-def _development(folder: Path, images: NDArray[Any]) -> Arrays:
     summary = read_summary(folder)
-    return Arrays(
-        images,
-        _read(folder, "development_labels.npy"),
-        summary["classes"],
-        summary["validation"],
-        _read(folder, GROUPS) if GROUPS in summary["files"] else None,
-    )
+    groups = _read(folder, GROUPS) if GROUPS in summary["files"] else None
+    labels = _read(folder, "development_labels.npy")
+    return Arrays.unread(labels, summary["classes"], summary["validation"], groups)
 
 
 def read_test_images(folder: Path) -> NDArray[np.float32]:

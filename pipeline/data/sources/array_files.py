@@ -69,11 +69,13 @@ def describe(source: Source) -> DatasetInfo:
     return DatasetInfo((channels, *shape), _classes(labels), source.flips_keep_labels)
 
 
-def labels(source: Source) -> dict[str, NDArray[np.int64]]:
+def labels(source: Source) -> Splits:
     """Return all labels."""
     pairs = _pairs(source)
     classes = _classes(pairs["pool"][1])
-    return {name: _labels(file, classes) for name, (_, file) in pairs.items()}
+    return Splits.of(
+        {name: Arrays.unread(_labels(file, classes), classes) for name, (_, file) in pairs.items()}
+    )
 
 
 def read(source: Source) -> Splits:

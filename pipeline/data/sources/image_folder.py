@@ -76,13 +76,14 @@ def describe(source: Source) -> DatasetInfo:
     return DatasetInfo(source.image_format().shape, len(classes), source.flips_keep_labels)
 
 
-def labels(source: Source) -> dict[str, NDArray[np.int64]]:
+def labels(source: Source) -> Splits:
     """Return the label of every file, also of those that cannot be read."""
     layout = find_layout(data_path(source.path))
-    return {
-        split: list_images(folder, layout.classes, layout.minimum(split))[1]
-        for split, folder in layout.folders.items()
-    }
+    splits = {}
+    for split, folder in layout.folders.items():
+        of_files = list_images(folder, layout.classes, layout.minimum(split))[1]
+        splits[split] = Arrays.unread(of_files, len(layout.classes))
+    return Splits.of(splits, class_names=layout.classes)
 
 
 def read(source: Source) -> Splits:
