@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -22,12 +23,13 @@ from PIL import Image
 from pipeline.config.yaml_files import read_yaml
 
 MANY, CLASSES, SIDE, MEGABYTES = 1_000_000, 10, 32, 1500
+CONTENTS = 20_000  # of files; the others are links to them
 PIECE = 10_000  # images made at once
 MEGABYTE = 1 << 20
 INTERVAL = 0.05  # seconds between two looks at the memory
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "large.json"
-STAGES = ("prepare", "train", "choose", "confirm", "predict", "evaluate")
+STAGES = ("prepare", "train", "choose", "confirm", "predict", "evaluate", "compare")
 PROTOCOL = """
 source: {source}
 data: {{dataset: {dataset}, train_size: {train}, test_fraction: 0.01}}
@@ -62,14 +64,18 @@ def write_arrays(folder: Path, count: int) -> None:
     np.save(folder / "labels.npy", labels)
 
 
-def write_files(folder: Path) -> None:
-    """Write the same images as PNG files without compression."""
+def write_files(folder: Path, count: int) -> None:
+    """Write as many PNG files, of which every `CONTENTS` have different contents."""
     images = np.load(folder / "images.npy", mmap_mode="r")
     for label in range(CLASSES):
         (folder / "images" / f"class_{label}").mkdir(parents=True)
-    for number, image in enumerate(images):
-        name = folder / "images" / f"class_{number % CLASSES}" / f"{number:07}.png"
-        Image.fromarray(image).save(name, compress_level=0)
+    for number in range(count):
+        place = folder / "images" / f"class_{number % CLASSES}"
+        name, first = place / f"{number:07}.png", place / f"{number % CONTENTS:07}.png"
+        if number < CONTENTS:
+            Image.fromarray(images[number]).save(name)
+        else:
+            os.link(first, name)
 
 
 def write_project(folder: Path, count: int) -> None:
@@ -130,38 +136,30 @@ def _memory(process: int) -> tuple[float, float]:
     return needed * 1024 / MEGABYTE, kilobytes["VmHWM"] * 1024 / MEGABYTE
 
 
-def measured_all(folder: Path, dataset: str, path: str) -> dict[str, dict[str, float]]:
-    """Return what every command takes with one form of the data."""
-    commands = {"new": ("pipeline", "new", path, "--name", f"new_{dataset}", "--minutes", "600")}
-    commands |= {stage: (f"pipeline.{stage}", dataset) for stage in STAGES}
+def measured_all(folder: Path, dataset: str, path: str, result: dict[str, Any]) -> None:
+    """Add what every command takes with one form of the data, and write the result."""
+    commands = {stage: (f"pipeline.{stage}", dataset) for stage in STAGES}
     commands["plan"] = ("pipeline", "plan", dataset)
-    results = {}
+    named = ("--name", f"new_{dataset}", "--network", "mlp", "--minutes", "600")
+    commands["new"] = ("pipeline", "new", path, *named)
     for name, command in commands.items():
-        results[name] = measured(folder, *command)
-        print(dataset, name, results[name], flush=True)
-    return results
+        result.setdefault(dataset, {})[name] = measured(folder, *command)
+        result["at_most"] = max(result["at_most"], result[dataset][name]["megabytes"])
+        print(dataset, name, result[dataset][name], flush=True)
+    if result["images"] == MANY:
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def main() -> None:
     """Measure and write the result."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else MANY
+    result: dict[str, Any] = {"bar_megabytes": MEGABYTES, "images": count, "at_most": 0}
     with tempfile.TemporaryDirectory(dir=os.environ.get("GAPWISE_BENCH")) as place:
         folder = Path(place)
         write_project(folder, count)
-        arrays = measured_all(folder, "array_files", "data/images.npy")
-        write_files(folder / "data")
-        files = measured_all(folder, "image_folder", "data/images")
-    everything = [*arrays.values(), *files.values()]
-    result = {
-        "bar_megabytes": MEGABYTES,
-        "images": count,
-        "at_most": max(one["megabytes"] for one in everything),
-        "array_files": arrays,
-        "image_folder": files,
-    }
-    if count == MANY:
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+        measured_all(folder, "array_files", "data/images.npy", result)
+        write_files(folder / "data", count)
+        measured_all(folder, "image_folder", "data/images", result)
 
 
 if __name__ == "__main__":
