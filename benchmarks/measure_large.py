@@ -29,7 +29,7 @@ MEGABYTE = 1 << 20
 INTERVAL = 0.05  # seconds between two looks at the memory
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "large.json"
-STAGES = ("prepare", "train", "choose", "confirm", "predict", "evaluate", "compare")
+STAGES = ("prepare", "train", "choose", "confirm", "predict", "evaluate")
 PROTOCOL = """
 source: {source}
 data: {{dataset: {dataset}, train_size: {train}, test_fraction: 0.01}}
