@@ -16,9 +16,9 @@ from pipeline.data.stored import (
     changed,
     extremes,
     fit_in_memory,
+    gathered,
     joined,
     pieces,
-    release,
     taken,
 )
 
@@ -148,8 +148,7 @@ class Arrays:
         images = copied.transpose(0, 3, 1, 2)
         for start in range(0, len(indices), COPY_CHUNK):
             stop = start + COPY_CHUNK
-            images[start:stop] = self.images[indices[start:stop]]
-        release(self.images)
+            images[start:stop] = gathered(self.images, indices[start:stop])
         return Arrays(images, self.labels[indices], self.classes)
 
 

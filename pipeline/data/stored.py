@@ -67,11 +67,17 @@ def fit_in_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
 
 def release(images: Images) -> None:
     """Give back what was read of the file that an array is mapped from."""
-    mapped: Any = images
-    while isinstance(mapped, np.ndarray):
-        mapped = mapped.base
-    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
+    file = _mapped_file(images)
+    if file is not None and hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped_file(images: Images) -> mmap.mmap | None:
+    """Return the file that an array is mapped from, None for one in memory."""
+    owner: Any = images
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return owner if isinstance(owner, mmap.mmap) else None
 
 
 def piece_size(images: Images) -> int:
@@ -98,19 +104,20 @@ def taken(images: Images, indices: Indices) -> Images:
     """Return the images at indices."""
     shape = (len(indices), *images.shape[1:])
     if fit_in_memory(shape, images.dtype):
-        part = images[indices]
+        return gathered(images, indices)
+    return StoredImages(lambda chosen: gathered(images, indices[chosen]), shape, images.dtype)
+
+
+def gathered(images: Images, indices: Indices) -> NDArray[Any]:
+    """Return the images at indices in memory."""
+    if isinstance(images, np.ndarray) and _mapped_file(images) is None:
+        return images[indices]
+    part = np.empty((len(indices), *images.shape[1:]), images.dtype)
+    for start in range(0, len(indices), SCATTERED):
+        some = slice(start, start + SCATTERED)
+        part[some] = images[indices[some]]
         release(images)
-        return part
-
-    def read(chosen: Indices) -> NDArray[Any]:
-        part = np.empty((len(chosen), *shape[1:]), images.dtype)
-        for start in range(0, len(chosen), SCATTERED):
-            some = slice(start, start + SCATTERED)
-            part[some] = images[indices[chosen[some]]]
-            release(images)
-        return part
-
-    return StoredImages(read, shape, images.dtype)
+    return part
 
 
 def bounded(images: Images) -> Images:
