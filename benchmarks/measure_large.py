@@ -36,15 +36,15 @@ source: {source}
 data: {{dataset: {dataset}, train_size: {train}, test_fraction: 0.01}}
 model: {{name: mlp, hidden: [16]}}
 training: {{learning_rate: 0.01, epochs: 1, batch_size: 2000, curve_points: 1}}
-seeds: {{exploration: 1, confirmation: 2}}
+seeds: {{exploration: 1, confirmation: 1}}
 margin: 0.01
-studies: [dropout]
+studies: [weight_decay]
 """
-DROPOUT = """
-question: Does dropout close the gap?
+WEIGHT_DECAY = """
+question: Does weight decay close the gap?
 arms:
-  dropout:
-    - {name: dropout, rate: 0.5}
+  weight_decay:
+    - {name: weight_decay, strength: 0.01}
 """
 SOURCES = {
     "array_files": "{images: data/images.npy, labels: data/labels.npy}",
@@ -84,7 +84,7 @@ def write_project(folder: Path, count: int) -> None:
     (folder / "data").mkdir()
     (folder / "experiments" / "protocols").mkdir(parents=True)
     (folder / "pipeline").symlink_to(ROOT / "pipeline")
-    (folder / "experiments" / "dropout.yaml").write_text(DROPOUT)
+    (folder / "experiments" / "weight_decay.yaml").write_text(WEIGHT_DECAY)
     document = dict(read_yaml(ROOT / "params.yaml")) | {"protocols": list(SOURCES)}
     (folder / "params.yaml").write_text(json.dumps(document))
     write_arrays(folder / "data", count)
