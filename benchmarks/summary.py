@@ -107,6 +107,13 @@ ROWS = (
         "bar_megabytes",
     ),
     Row(
+        "most memory that a command needs with a million color images of 32x32",
+        "large",
+        "{:,.0f} MB",
+        "at_most",
+        "bar_megabytes",
+    ),
+    Row(
         "image files decoded per second",
         "images",
         "{:.0f}",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.parameters import read_parameters
-from pipeline.data.prepared import read_development, read_summary
+from pipeline.data.prepared import read_development_labels, read_summary
 from pipeline.evaluation.validation import validation_scores
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
@@ -32,7 +32,7 @@ def main(protocol: str) -> None:
     def read(tuned: Mapping[str, Any]) -> Experiment:
         return experiment(json.dumps(tuned))
 
-    require_arm_sizes(read({}), read_development(folder / "data"))
+    require_arm_sizes(read({}), read_development_labels(folder / "data"))
     summary = read_summary(folder / "data")
     digest, apart = summary["digest"], summary.get("pretraining", {})
     settings, store = read_parameters(), open_store()

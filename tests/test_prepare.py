@@ -177,6 +177,31 @@ def test_sizes_of_an_image_folder_are_checked_by_its_files(project):
         require_arm_sizes(read_experiment("tiny"), development)
 
 
+@pytest.mark.parametrize(
+    ("rows", "more", "words"),
+    [
+        (lambda number: f"{number},{number % 2},p{number}", "", "data.train_size: 50 of 28 exam"),
+        (lambda number: f"{number},{number % 2},p{number % 4}", ", group: g", "whole groups"),
+        (lambda number: f"{number},{number % 39 == 0},p{number}", "", "examples of class True (2)"),
+    ],
+)
+def test_sizes_of_a_table_are_checked_by_its_rows(project, rows, more, words):
+    """Before `prepare`, with the same line, groups and names of classes included."""
+    text = "\n".join(map(rows, range(40)))
+    (project / "x.csv").write_text(f"a,y,g\n{text}\n")
+    protocol = Path(FILE)
+    lines = [line for line in protocol.read_text().splitlines() if not line.startswith("model:")]
+    protocol.write_text("\n".join([*lines, "model: {name: mlp, hidden: [4]}"]))
+    ignored = "" if more else ", ignore: [g]"
+    set_source(f"{{path: x.csv, label: y{more}{ignored}}}", dataset="table", train_size=50)
+    (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [dropout]\n")
+    line = planned()
+    assert words in line
+    with pytest.raises(Refusal) as refused:
+        run_stages(prepare)
+    assert refused.value.lines == (line,)
+
+
 def test_the_commands_check_sizes(prepared, capsys):
     with pytest.raises(Refusal):
         prepared(train_size=50)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config.run import Data
-from pipeline.config.streams import Streams
+from pipeline.config.streams import Streams, derive
 from pipeline.data.arrays import Arrays, is_row
 from pipeline.data.splits import train_and_validation
 
@@ -19,6 +19,8 @@ LARGE = 1_000_000  # training examples x features
 MOST_WORK = 30_000_000  # training examples x features x seeds, where one seed is large
 SMALLEST = 1e-6  # deviation of a constant channel
 TINY = float(np.finfo(np.float32).tiny)  # of a feature that varies, in any unit
+MOST_VALUES = 50_000_000  # training examples x features of one seed
+MOST_SCORED = 10_000  # validation examples
 FEW = (2, 5)  # seeds of large training sets
 MOST_ITERATIONS = 10_000  # of logistic regression; CIFAR-10 takes 15
 
@@ -29,7 +31,8 @@ def references(pool: Arrays, data: Data, seeds: Sequence[int]) -> pd.DataFrame:
     They are the majority class, 1-nearest neighbour (Euclidean) and multinomial logistic regression
     with the defaults of scikit-learn, but the faster solver. Examples are standardized per channel
     (rows of a table: per feature) by those of training, as the network's are, and training labels
-    are those the network sees, noise included. The test set is not read.
+    are those the network sees, noise included. Of large splits they see a random part. The test set
+    is not read.
 
     Args:
         pool: The development pool.
@@ -44,7 +47,15 @@ def references(pool: Arrays, data: Data, seeds: Sequence[int]) -> pd.DataFrame:
     rows = []
     with threadpool_limits(1):  # the same numbers for any number of cores
         for seed in _used(seeds, data.train_size * int(np.prod(pool.shape))):
-            train, validation = train_and_validation(pool, data, Streams.of(seed).split)
+            streams = Streams.of(seed)
+            train, validation = (
+                _part(arrays, most, streams.split)
+                for arrays, most in zip(
+                    train_and_validation(pool, data, streams.split),
+                    (MOST_VALUES // int(np.prod(pool.shape)), MOST_SCORED),
+                    strict=True,
+                )
+            )
             rows += [(name, seed, score) for name, score in _scores(train, validation).items()]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -64,6 +75,14 @@ def simple_error(sample: Arrays) -> float:
     return 1 - float(references(kept, data, [0])["validation_accuracy"].max())
 
 
+def _part(arrays: Arrays, most: int, seed: int) -> Arrays:
+    """Return random examples of many, as fractions or bytes in memory; all of few."""
+    if len(arrays.labels) <= most:
+        return arrays
+    generator = np.random.default_rng(derive(seed, "references"))
+    return arrays.take(np.sort(generator.permutation(len(arrays.labels))[:most]))
+
+
 def _used(seeds: Sequence[int], work: int) -> Sequence[int]:
     """Return the seeds that are scored, where one takes `work`."""
     if work <= LARGE:
@@ -74,11 +93,12 @@ def _used(seeds: Sequence[int], work: int) -> Sequence[int]:
 
 def _scores(train: Arrays, validation: Arrays) -> dict[str, float]:
     """Return the validation accuracy of every classifier by its name."""
-    mean = train.images.mean((0, 2, 3), np.float64, keepdims=True)
-    deviation = train.images.std((0, 2, 3), np.float64, keepdims=True)
+    levels = train.images[:]
+    mean = levels.mean((0, 2, 3), np.float64, keepdims=True)
+    deviation = levels.std((0, 2, 3), np.float64, keepdims=True)
     smallest = TINY if is_row(train.shape) else SMALLEST
     images, held_out = (
-        ((part.images - mean) / np.maximum(deviation, smallest)).reshape(len(part.images), -1)
+        ((part.images[:] - mean) / np.maximum(deviation, smallest)).reshape(len(part.images), -1)
         for part in (train, validation)
     )
     scores = {}

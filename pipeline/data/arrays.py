@@ -4,13 +4,23 @@ An example is an image, or a row of a table: then each feature is a channel of o
 what is computed per channel of an image is computed per feature.
 """
 
-import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.data.stored import (
+    Images,
+    changed,
+    extremes,
+    fit_in_memory,
+    gathered,
+    joined,
+    pieces,
+    taken,
+)
 
 MAX_PIXEL = 255
 COPY_CHUNK = 1000  # examples
@@ -45,18 +55,30 @@ class DatasetInfo:
 class Arrays:
     """Examples and their labels.
 
-    `images` (N, channels, height, width) are float32 in [0, 1], or uint8 where 255 stands for 1.
+    `images` (N, channels, height, width) are float32 in [0, 1], or uint8 where 255 stands for 1; of
+    more than fit into memory they are read in pieces (`stored.py`).
     Rows of a table (N, features, 1, 1) are float32 in any units, NaN where a value is missing.
     `labels` (N,) are int64 in 0..classes-1. The last `validation` examples are the validation set
     of the dataset itself; with 0, every seed draws its own. `groups` (N,) int64 number what no
     split may divide, such as the rows of one patient; None: every example is its own.
     """
 
-    images: NDArray[np.float32] | NDArray[np.uint8]
+    images: Images
     labels: NDArray[np.int64]
     classes: int
     validation: int = 0
     groups: NDArray[np.int64] | None = None
+
+    @classmethod
+    def unread(
+        cls,
+        labels: NDArray[np.int64],
+        classes: int,
+        validation: int = 0,
+        groups: NDArray[np.int64] | None = None,
+    ) -> Self:
+        """Return examples with images of one black pixel, to check sizes by."""
+        return cls(np.zeros((len(labels), 1, 1, 1), np.uint8), labels, classes, validation, groups)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,10 +105,12 @@ class Arrays:
                 "expected float32 or uint8 (N, channels, height, width)"
             )
         elif is_row(self.shape):
-            if np.isinf(images).any():
+            if any(np.isinf(piece).any() for piece in pieces(images)):
                 yield "rows have infinite values; expected numbers, or NaN for missing ones"
-        elif images.dtype == np.float32 and not (images.min() >= 0 and images.max() <= 1):
-            yield f"images range from {images.min():g} to {images.max():g}; expected 0 to 1"
+        elif images.dtype == np.float32:
+            lowest, highest = extremes(images)
+            if not (lowest >= 0 and highest <= 1):  # NaN fails too
+                yield f"images range from {lowest:g} to {highest:g}; expected 0 to 1"
         if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
             yield f"labels are {labels.dtype} {labels.shape}; expected int64 ({len(images)},)"
         elif labels.min() < 0 or labels.max() >= self.classes:
@@ -97,7 +121,7 @@ class Arrays:
 
     def with_validation(self, validation: "Arrays") -> "Arrays":
         """Return these examples followed by the validation set of the dataset."""
-        images = np.concatenate(_alike(self.images, validation.images))
+        images = joined(*_alike(self.images, validation.images))
         labels = np.concatenate([self.labels, validation.labels])
         groups = None
         if self.groups is not None and validation.groups is not None:
@@ -107,38 +131,38 @@ class Arrays:
     def take(self, indices: NDArray[np.int64]) -> "Arrays":
         """Return the examples at `indices`, in that order."""
         groups = None if self.groups is None else self.groups[indices]
-        return Arrays(self.images[indices], self.labels[indices], self.classes, groups=groups)
+        images = taken(self.images, indices)
+        return Arrays(images, self.labels[indices], self.classes, groups=groups)
 
     def take_channels_last(self, indices: NDArray[np.int64]) -> "Arrays":
         """Return the examples at `indices`, color images with their channels last in memory.
 
-        Networks use this memory format, so the images are copied once instead of twice.
+        Networks use this memory format, so the images are copied once instead of twice. More than
+        fit into memory stay where they are stored.
         """
         channels, height, width = self.shape
-        if channels == 1:
+        dtype = self.images.dtype
+        if channels == 1 or not fit_in_memory((len(indices), *self.shape), dtype):
             return self.take(indices)
-        copied = np.empty((len(indices), height, width, channels), self.images.dtype)
+        copied = np.empty((len(indices), height, width, channels), dtype)
         images = copied.transpose(0, 3, 1, 2)
         for start in range(0, len(indices), COPY_CHUNK):
             stop = start + COPY_CHUNK
-            images[start:stop] = self.images[indices[start:stop]]
-        mapped = self.images.base
-        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)  # frees the pages that were read
+            images[start:stop] = gathered(self.images, indices[start:stop])
         return Arrays(images, self.labels[indices], self.classes)
 
 
-def _alike(
-    first: NDArray[np.generic], second: NDArray[np.generic]
-) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def _alike(first: Images, second: Images) -> tuple[Images, Images]:
     """Return both images as they are if their types are equal, else both as fractions."""
     if first.dtype == second.dtype:
         return first, second
     return _fractions(first), _fractions(second)
 
 
-def _fractions(images: NDArray[Any]) -> NDArray[Any]:
-    return images / np.float32(MAX_PIXEL) if images.dtype == np.uint8 else images
+def _fractions(images: Images) -> Images:
+    if images.dtype != np.uint8:
+        return images
+    return changed(images, lambda piece: piece / np.float32(MAX_PIXEL), np.dtype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,19 +22,20 @@ from numpy.typing import NDArray
 from pipeline.data import decoding, metadata, white
 from pipeline.data.decoding import ImageFormat, Pixels
 from pipeline.data.paths import cache_folder
+from pipeline.data.stored import collected
 from pipeline.runtime.behaviour import code_digest
 from pipeline.runtime.files import write_bytes
 from pipeline.runtime.progress import progress
 
 CHUNK = 128  # images
 THREADS = min(8, os.cpu_count() or 1)  # each may hold one image of Pillow's largest size
-ARRAYS = (
-    "pixels",
-    "transparent",
-    "highest",
-    "white",
-    "deep_color",
-)  # fields of images, one value for each
+FACTS: dict[str, type[np.generic]] = {
+    "transparent": np.bool_,
+    "highest": np.float64,
+    "white": np.float64,
+    "deep_color": np.bool_,
+}  # fields of images, one value for each
+ARRAYS = ("pixels", *FACTS)
 
 
 @dataclass(frozen=True)
@@ -63,41 +64,43 @@ def decode_folder(folder: Path, paths: Sequence[Path], image_format: ImageFormat
     settings = dataclasses.astuple(image_format)
     cache = cache_folder() / _digest([str(folder.resolve()), *settings])
     cache.mkdir(parents=True, exist_ok=True)
-    images = _empty(len(paths), image_format)
+    facts = {name: np.zeros(len(paths), kind) for name, kind in FACTS.items()}
+    unreadable: dict[int, str] = {}
     used: set[Path] = set()
     with (
         progress(f"images of {folder}", len(paths)) as tally,
         ThreadPoolExecutor(THREADS) as pool,
         decoding.strict_pixel_limit(),
     ):
-        for start in range(0, len(paths), CHUNK):
-            files = paths[start : start + CHUNK]
-            chunk = cache / f"{_key(folder, files)}.npz"
-            part = _load(chunk) or _decode(chunk, folder, files, image_format, pool)
-            for name in ARRAYS:
-                getattr(images, name)[start : start + CHUNK] = getattr(part, name)
-            images.unreadable.update(
-                {start + index: reason for index, reason in part.unreadable.items()}
-            )
-            used.add(chunk)
-            tally.add("done", len(files))
+
+        def parts() -> Iterator[Pixels]:
+            for start in range(0, len(paths), CHUNK):
+                files = paths[start : start + CHUNK]
+                chunk = cache / f"{_key(folder, files)}.npz"
+                part = _load(chunk) or _decode(chunk, folder, files, image_format, pool)
+                for name, values in facts.items():
+                    values[start : start + CHUNK] = getattr(part, name)
+                for index, reason in part.unreadable.items():
+                    unreadable[start + index] = reason
+                used.add(chunk)
+                tally.add("done", len(files))
+                yield part.pixels
+
+        shape = (len(paths), *image_format.shape)
+        pixels = collected(parts(), shape, np.dtype(np.uint8), cache)
     for outdated in set(cache.iterdir()) - used:
         outdated.unlink()
-    return images
-
-
-def _empty(count: int, image_format: ImageFormat) -> DecodedImages:
-    pixels = np.zeros((count, *image_format.shape), np.uint8)
-    transparent, deep_color = np.zeros((2, count), np.bool_)
-    highest, levels = np.zeros((2, count))
-    return DecodedImages(pixels, transparent, highest, levels, deep_color, {})
+    return DecodedImages(pixels, **facts, unreadable=unreadable)
 
 
 def _decode(
     chunk: Path, folder: Path, paths: Sequence[Path], image_format: ImageFormat, pool: Executor
 ) -> DecodedImages:
     """Decode the images of a chunk and keep it."""
-    images = _empty(len(paths), image_format)
+    count = len(paths)
+    pixels = np.zeros((count, *image_format.shape), np.uint8)
+    facts = {name: np.zeros(count, kind) for name, kind in FACTS.items()}
+    images = DecodedImages(pixels, **facts, unreadable={})
     results = pool.map(lambda path: decoding.decode(path, folder, image_format), paths)
     for index, result in enumerate(results):
         if isinstance(result, str):

@@ -7,12 +7,13 @@ the feature is then 0 in every row, which leaves it out.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.arrays import Arrays, is_row
+from pipeline.data.stored import Images, StoredImages
 
 CHUNK = 1000  # rows
 
@@ -30,9 +31,10 @@ class Filling:
     constant: NDArray[np.bool_] | None
 
     @classmethod
-    def of(cls, images: NDArray[Any]) -> Self:
+    def of(cls, images: Images) -> Self:
         """Return the filling that the training rows (N, features, 1, 1) give."""
-        if not is_row(images.shape[1:]) or images.dtype != np.float32:
+        is_table = is_row(images.shape[1:]) and images.dtype == np.float32
+        if isinstance(images, StoredImages) or not is_table:
             return cls(None, None)
         present = ~np.isnan(images)
         counts = present.sum(axis=0)
@@ -43,9 +45,9 @@ class Filling:
         means = np.where(constant, 0, sums / np.maximum(counts, 1))
         return cls(means.astype(np.float32), constant)
 
-    def rows(self, images: NDArray[Any]) -> NDArray[Any]:
+    def rows(self, images: Images) -> Images:
         """Return rows (N, features, 1, 1) without missing values; images as they are."""
-        if self.means is None or self.constant is None:
+        if self.means is None or self.constant is None or isinstance(images, StoredImages):
             return images
         filled = np.empty_like(images)
         for start in range(0, len(images), CHUNK):

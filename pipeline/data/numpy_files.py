@@ -1,25 +1,28 @@
 """Read arrays in untrusted .npy and .npz files: shapes and types before the arrays.
 
-No file may load objects, or unpack to more than the memory holds.
+No file may load objects, or unpack to more than the disk holds.
 """
 
 import errno
+import functools
 import math
+import shutil
 import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
+from pipeline.data import stored
+from pipeline.data.paths import cache_folder
 from pipeline.runtime.errors import Refusal
 
-COPIES = 2  # of an unpacked array in memory: while it is split it exists twice
+COPIES = 2  # of an unpacked array on the disk: the other one is prepared
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -30,6 +33,7 @@ class ArrayFile:
     path: Path
     member: str
     shape: tuple[int, ...]
+    is_fortran: bool  # whether the first axis varies fastest
     dtype: np.dtype[Any]
 
     def __str__(self) -> str:
@@ -37,23 +41,39 @@ class ArrayFile:
         return f"{self.path}: {self.member}" if self.member else str(self.path)
 
     def read(self) -> NDArray[Any]:
-        """Return the array; that of an .npy file is mapped, so unused parts are not read.
+        """Return the array; that of an .npy file, or of many bytes, is mapped: read where used.
 
         Raises:
-            Refusal: The file is damaged, or the array exceeds the free memory.
+            Refusal: The file is damaged, or unpacks to more than the disk holds.
         """
-        size = math.prod(self.shape) * self.dtype.itemsize
-        limit = psutil.virtual_memory().available // COPIES
-        if self.member and size > limit:
-            raise Refusal(
-                f"{self}: unpacks to {size >> 20} MB; expected <= {limit >> 20} MB, half of the "
-                "free memory, or .npy files, which are not unpacked"
-            )
         with _read_errors(self.path):
             if not self.member:
                 return np.load(self.path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+            if self.size > stored.IN_MEMORY:
+                return self._unpacked()
             with np.load(self.path, allow_pickle=False) as file:
                 return file[self.member]  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the array."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def _unpacked(self) -> NDArray[Any]:
+        """Return the array, unpacked to the disk."""
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        limit = shutil.disk_usage(folder).free // COPIES
+        if self.size > limit:
+            raise Refusal(
+                f"{self}: unpacks to {self.size >> 20} MB; expected <= {limit >> 20} MB, half of "
+                "the free disk space, or .npy files, which are not unpacked"
+            )
+        with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.member}.npy") as stream:
+            _header(self.path, self.member, stream)  # the array comes after it
+            contents = iter(functools.partial(stream.read, stored.PIECE), b"")
+            order: Literal["C", "F"] = "F" if self.is_fortran else "C"
+            return stored.mapped(contents, self.shape, self.dtype, folder, order)
 
 
 def list_arrays(path: Path) -> dict[str, ArrayFile]:
@@ -81,8 +101,7 @@ def _header(path: Path, member: str, stream: IO[bytes]) -> ArrayFile:
     version = np.lib.format.read_magic(stream)
     if version not in HEADERS:
         raise ValueError(f"format version {version}, which numeric arrays do not need")
-    shape, _, dtype = HEADERS[version](stream)
-    return ArrayFile(path, member, shape, dtype)
+    return ArrayFile(path, member, *HEADERS[version](stream))
 
 
 @contextmanager
@@ -92,6 +111,8 @@ def _read_errors(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy reads what it warns of, or raises
             yield
+    except Refusal:
+        raise
     except Exception as error:  # nearly any type, from numpy and from decompression
         number = error.errno if isinstance(error, OSError) else None
         if isinstance(error, MemoryError) or number == errno.ENOMEM:

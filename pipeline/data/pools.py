@@ -1,6 +1,7 @@
 """Choose classes of a dataset, and set examples apart for pretraining."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,8 @@ def class_numbers(classes: Classes, names: Sequence[str], count: int, where: str
 
 def chosen(pool: Arrays, classes: Sequence[int]) -> Arrays:
     """Return the examples of some classes, labelled by their place in `classes`."""
+    if list(classes) == list(range(pool.classes)):
+        return pool
     places = np.full(pool.classes, -1)
     places[list(classes)] = range(len(classes))
     labels = places[pool.labels]
@@ -51,6 +54,8 @@ def chosen(pool: Arrays, classes: Sequence[int]) -> Arrays:
 
 def without(pool: Arrays, left_out: NDArray[np.bool_]) -> Arrays:
     """Return the examples outside a mask (N,)."""
+    if not left_out.any():
+        return pool
     return _kept(pool, ~left_out, pool.labels, pool.classes)
 
 
@@ -74,6 +79,10 @@ def set_apart(pool: Arrays, classes: Collection[int], share: float) -> NDArray[n
 
 
 def _kept(pool: Arrays, mask: NDArray[np.bool_], labels: NDArray[np.int64], classes: int) -> Arrays:
-    validation = int(mask[len(mask) - pool.validation :].sum())
-    groups = None if pool.groups is None else pool.groups[mask]
-    return Arrays(pool.images[mask], labels[mask].astype(np.int64), classes, validation, groups)
+    kept = pool.take(np.flatnonzero(mask))
+    return replace(
+        kept,
+        labels=labels[mask].astype(np.int64),
+        classes=classes,
+        validation=int(mask[len(mask) - pool.validation :].sum()),
+    )

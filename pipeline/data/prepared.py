@@ -1,5 +1,6 @@
 """Write and read the prepared arrays of a protocol, and the digest of them in every fingerprint."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.arrays import Arrays
+from pipeline.data.stored import Images, StoredImages, pieces
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import new_folder, read_sealed, write_sealed
 
@@ -37,18 +39,9 @@ def write_prepared(
     `pretraining` are the examples that networks are pretrained on, by name; `of_dataset` is the
     number of classes of the dataset, if some are left out.
     """
-    files: dict[str, NDArray[Any]] = {
-        "development_images.npy": development.images,
-        "development_labels.npy": development.labels,
-        "test_images.npy": test.images,
-        "test_labels.npy": test.labels,
-    }
-    if development.groups is not None:
-        files[GROUPS] = development.groups
+    tested = {"test_images.npy": test.images, "test_labels.npy": test.labels}
     with new_folder(folder) as staging:
-        sums = {name: _write(staging / name, array) for name, array in files.items()}
-        given = {"validation": str(development.validation)} if development.validation else {}
-        digest = hashlib.sha256(json.dumps(sums | given, sort_keys=True).encode()).hexdigest()
+        sums, digest = _write_arrays(staging, development, tested)
         summary = {
             "dataset": dataset,
             **(settings or {}),
@@ -75,15 +68,7 @@ def write_prepared(
 def _write_pool(folder: Path, pool: Arrays) -> str:
     """Write examples to pretrain on, and return their digest."""
     folder.mkdir(parents=True)
-    files: dict[str, NDArray[Any]] = {
-        "development_images.npy": pool.images,
-        "development_labels.npy": pool.labels,
-    }
-    if pool.groups is not None:
-        files[GROUPS] = pool.groups
-    sums = {name: _write(folder / name, array) for name, array in files.items()}
-    given = {"validation": str(pool.validation)} if pool.validation else {}
-    digest = hashlib.sha256(json.dumps(sums | given, sort_keys=True).encode()).hexdigest()
+    sums, digest = _write_arrays(folder, pool, {})
     summary = {
         "classes": pool.classes,
         "shape": list(pool.shape),
@@ -94,6 +79,27 @@ def _write_pool(folder: Path, pool: Arrays) -> str:
     }
     write_sealed(folder / SUMMARY, summary)
     return digest
+
+
+def _write_arrays(
+    folder: Path, development: Arrays, more: Mapping[str, Images]
+) -> tuple[dict[str, str], str]:
+    """Write development examples and further arrays.
+
+    Returns:
+        The sha256 of each file by name, and the digest of all of them.
+    """
+    files: dict[str, Images] = {
+        "development_images.npy": development.images,
+        "development_labels.npy": development.labels,
+        **more,
+    }
+    if development.groups is not None:
+        files[GROUPS] = development.groups
+    sums = {name: _write(folder / name, array) for name, array in files.items()}
+    given = {"validation": str(development.validation)} if development.validation else {}
+    text = json.dumps(sums | given, sort_keys=True)
+    return sums, hashlib.sha256(text.encode()).hexdigest()
 
 
 def pretraining_folder(folder: Path, name: str) -> Path:
@@ -139,24 +145,16 @@ def require_intact(folder: Path) -> None:
 
 def read_development(folder: Path) -> Arrays:
     """Return the development pool, which seeds split into training and validation."""
-    return _development(folder, _read(folder, "development_images.npy"))
+    images = _read(folder, "development_images.npy")
+    return dataclasses.replace(read_development_labels(folder), images=images)
 
 
 def read_development_labels(folder: Path) -> Arrays:
     """Return the development pool with images of one black pixel, to check sizes by."""
-    count = read_summary(folder)["development"]
-    return _development(folder, np.zeros((count, 1, 1, 1), np.uint8))
-
-
-def _development(folder: Path, images: NDArray[Any]) -> Arrays:
     summary = read_summary(folder)
-    return Arrays(
-        images,
-        _read(folder, "development_labels.npy"),
-        summary["classes"],
-        summary["validation"],
-        _read(folder, GROUPS) if GROUPS in summary["files"] else None,
-    )
+    groups = _read(folder, GROUPS) if GROUPS in summary["files"] else None
+    labels = _read(folder, "development_labels.npy")
+    return Arrays.unread(labels, summary["classes"], summary["validation"], groups)
 
 
 def read_test_images(folder: Path) -> NDArray[np.float32]:
@@ -184,11 +182,26 @@ class _HashingWriter:
         return self.file.write(content)
 
 
-def _write(path: Path, array: NDArray[Any]) -> str:
+def _write(path: Path, array: Images) -> str:
     with path.open("wb") as file:
         writer = _HashingWriter(file)
-        np.save(writer, array, allow_pickle=False)
+        if isinstance(array, StoredImages):
+            _save(writer, array)
+        else:
+            np.save(writer, array, allow_pickle=False)
     return writer.hash.hexdigest()
+
+
+def _save(writer: _HashingWriter, images: StoredImages) -> None:
+    """Write images as `numpy.save` writes an array."""
+    header = {
+        "descr": np.lib.format.dtype_to_descr(images.dtype),
+        "fortran_order": False,
+        "shape": images.shape,
+    }
+    np.lib.format.write_array_header_1_0(writer, header)
+    for piece in pieces(images):
+        writer.write(piece.tobytes())
 
 
 def _read(folder: Path, name: str) -> NDArray[Any]:

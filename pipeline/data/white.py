@@ -1,10 +1,11 @@
 """Compare the levels of images with the level that stands for white."""
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.data.stored import Images, changed, extremes, pieces
 
 ROUNDING = 8 * float(np.finfo(np.float32).eps)  # no higher difference from 1 is an error of it
 USED = 0.5  # share of the range below which it is noted
@@ -13,19 +14,17 @@ DEPTHS = (8, 10, 12, 14)  # of cameras and scanners, in bits
 GAP = 0.25  # share of the range without a pixel between an image and its marks
 
 
-def without_rounding(levels: NDArray[Any]) -> NDArray[Any]:
+def without_rounding(levels: Images) -> Images:
     """Return the levels, clipped to 0 to 1 if rounding alone puts them outside."""
-    lowest, highest = levels.min(), levels.max()
+    lowest, highest = extremes(levels)
     within = lowest >= 0 and highest <= 1
     tolerance = max(ROUNDING, float(np.finfo(levels.dtype).eps))
     if within or not (lowest >= -tolerance and highest <= 1 + tolerance):  # NaN is in neither
         return levels
-    return levels.clip(0, 1)
+    return changed(levels, lambda piece: piece.clip(0, 1), levels.dtype)
 
 
-def used_level(
-    levels: NDArray[Any], white: float, counts: NDArray[np.int64] | None = None
-) -> float:
+def used_level(levels: Images, white: float, counts: NDArray[np.int64] | None = None) -> float:
     """Return the highest level, without few brighter pixels far above all others.
 
     Such are burnt-in marks and defects of a sensor.
@@ -35,16 +34,36 @@ def used_level(
         white: The level that becomes 1.
         counts: The number of pixels of each level; None: one.
     """
-    used = float(levels.max())
+    used = extremes(levels)[1]
     for limit in (white * (1 + ROUNDING), USED * white):
-        bright = levels > limit
-        if not 0 < np.average(bright, weights=counts) <= MARKED:
-            continue
-        rest = float(np.max(levels, where=~bright, initial=0))
-        lowest = float(np.min(levels, where=bright, initial=levels.max()))
-        if rest > 0 and lowest - rest >= GAP * white:
+        share, rest, lowest = _divided(levels, limit, counts)
+        if 0 < share <= MARKED and rest > 0 and lowest - rest >= GAP * white:
             used = rest
     return used
+
+
+def level_counts(levels: Images) -> NDArray[np.int64] | None:
+    """Return how many pixels have each level from 0, of at most 16 bits; None for other types."""
+    if levels.dtype not in (np.uint8, np.uint16):
+        return None
+    counts = np.zeros(np.iinfo(levels.dtype).max + 1, np.int64)
+    for piece in pieces(levels):
+        counts += np.bincount(piece.ravel(), minlength=len(counts))
+    return counts
+
+
+def _divided(
+    levels: Images, limit: float, counts: NDArray[np.int64] | None
+) -> tuple[float, float, float]:
+    """Return the share of pixels above a limit, the highest level below and the lowest above."""
+    number, total, rest, lowest = 0, 0, 0.0, math.inf
+    for piece in pieces(levels) if counts is None else [levels[:]]:
+        bright = piece > limit
+        number += int(bright.sum() if counts is None else counts[bright].sum())
+        total += int(bright.size if counts is None else counts.sum())
+        rest = max(rest, float(np.max(piece, where=~bright, initial=0)))
+        lowest = min(lowest, float(piece[bright].min()) if bright.any() else math.inf)
+    return number / total, rest, lowest
 
 
 def range_note(highest: float, white: float, is_settable: bool = True) -> str | None:

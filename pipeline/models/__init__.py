@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -39,16 +40,31 @@ def build(given: dict[str, Any], shape: tuple[int, ...], classes: int) -> Standa
         Refusal: The network is for images, and the examples are rows of a table.
     """
     torch.backends.mha.set_fastpath_enabled(False)  # it calls no module inside, so no noise layer
-    values = {key: value for key, value in given.items() if key != "name"}
     module = importlib.import_module(f"pipeline.models.{given['name']}")
     if is_row(shape) and not module.Model.takes_rows:
         raise Refusal(
             f"model.name: {given['name']} takes images, and the data are rows of a table; "
             "expected mlp, without hidden layers for logistic regression"
         )
-    settings = module.Model.model_validate(values, strict=False)
+    settings = _settings(given)
     network = module.build(settings, shape, classes)
     initialize(network, settings.initialization)
     probed = module.probed(network, shape) if hasattr(module, "probed") else None
     inputs = Inputs(shape, settings.input_normalization, settings.input_statistics)
     return Standardized(network, inputs, probed)
+
+
+def effect(given: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return plain values that are equal for settings which make the same network.
+
+    Args:
+        given: Its name and settings.
+        shape: (channels, height, width) of the examples.
+    """
+    return {"name": given["name"], **_settings(given).effect(shape)}
+
+
+def _settings(given: Mapping[str, Any]) -> Network:
+    model: type[Network] = importlib.import_module(f"pipeline.models.{given['name']}").Model
+    values = {key: value for key, value in given.items() if key != "name"}
+    return model.model_validate(values, strict=False)

@@ -5,12 +5,13 @@ Normal weights of variance 2 / inputs (he: He et al., ICCV 2015), 1 / inputs (xa
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.config.settings import Settings
+from pipeline.data.arrays import is_row
 from pipeline.models._sites import require_plain_weights
 from pipeline.models._standardized import Normalization, Statistics
 from pipeline.runtime.errors import Refusal
@@ -41,6 +42,23 @@ class Network(Settings):
     input_normalization: Normalization = "standardized"
     input_statistics: Statistics = "channel"
     weights: str | None = Field(None, min_length=1)
+
+    def effect(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return plain values that are equal for settings which make the same network.
+
+        Args:
+            shape: (channels, height, width) of the examples.
+        """
+        given = self.input_statistics
+        same = {"channel"}
+        if self.input_normalization == "none":
+            same |= {"feature", "global"}
+        if is_row(shape):
+            same.add("feature")
+        if shape[0] == 1:
+            same.add("global")
+        statistics = "channel" if given in same else given
+        return self.model_dump(mode="json") | {"input_statistics": statistics}
 
 
 def initialize(network: nn.Module, how: Initialization) -> None:

@@ -3,6 +3,7 @@
 Not the loader's task, because augmentation works on images in [0, 1], before standardization.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.data.arrays import COPY_CHUNK, MAX_PIXEL, is_row
+from pipeline.data.loader import ImageTensor
 from pipeline.models._probe import Probe
 
 Normalization = Literal["none", "centred", "standardized"]
@@ -65,7 +67,7 @@ class Standardized(nn.Module):
         self.register_buffer("mean", torch.zeros(inputs.sizes))
         self.register_buffer("deviation", torch.ones(inputs.sizes))
 
-    def fit(self, images: Tensor) -> None:
+    def fit(self, images: ImageTensor) -> None:
         """Compute mean and deviation of training images (N, channels, height, width).
 
         Fractions, or bytes, which are counted and not copied.
@@ -102,16 +104,28 @@ class Standardized(nn.Module):
         return logits
 
 
-def _moments(images: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
+def _moments(images: ImageTensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
     """Return deviation and mean, in the shape that broadcasts over images.
 
     A constant channel stays finite; a constant pixel is divided by 1, since others may vary there.
     """
     of_rows = is_row(tuple(images.shape[1:]))
     if statistics == "channel" and not of_rows:
-        counted = _counted(images) if images.dtype == torch.uint8 else _summed(images)
+        counted = _counted(images) if images.dtype == torch.uint8 else _of_channels(images)
         deviation, mean = counted
         return deviation.clamp_min(CONSTANT), mean
+    deviation, mean = _summed(images, statistics)
+    return torch.where(deviation > (0 if of_rows else CONSTANT), deviation, 1.0), mean
+
+
+def _of_channels(images: ImageTensor) -> tuple[Tensor, Tensor]:
+    if isinstance(images, Tensor):
+        return torch.std_mean(images, dim=(0, 2, 3), keepdim=True, correction=0)
+    return _summed(images, "channel")
+
+
+def _summed(images: ImageTensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
+    """Return deviation and mean from sums over pieces."""
     total = torch.zeros((), dtype=torch.double)
     squares = torch.zeros((), dtype=torch.double)
     scale = MAX_PIXEL if images.dtype == torch.uint8 else 1
@@ -119,17 +133,12 @@ def _moments(images: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
         values = chunk.double() / scale
         total = total + values.sum(AXES[statistics], keepdim=True)
         squares = squares + values.square().sum(AXES[statistics], keepdim=True)
-    count = images.numel() // total.numel()
+    count = math.prod(images.shape) // total.numel()
     mean = total / count
-    deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
-    return torch.where(deviation > (0 if of_rows else CONSTANT), deviation, 1.0), mean
+    return (squares / count - mean.square()).clamp_min(0).sqrt(), mean
 
 
-def _summed(images: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.std_mean(images, dim=(0, 2, 3), keepdim=True, correction=0)
-
-
-def _counted(images: Tensor) -> tuple[Tensor, Tensor]:
+def _counted(images: ImageTensor) -> tuple[Tensor, Tensor]:
     """Return deviation and mean (1, channels, 1, 1) of bytes as fractions, exact, from counts."""
     counts = torch.zeros(images.shape[1], MAX_PIXEL + 1, dtype=torch.double)
     for chunk in images.split(COPY_CHUNK):

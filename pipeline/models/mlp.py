@@ -5,7 +5,7 @@ Without hidden layers it is multinomial logistic regression.
 
 import itertools
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from torch import nn
@@ -28,6 +28,11 @@ class Model(Network):
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (1024, 1024)
     batch_norm: bool = False
     activation: Activation = "relu"
+
+    def effect(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return the values; without hidden layers there is nothing to activate."""
+        of_hidden = {} if self.hidden else {"batch_norm": False, "activation": "relu"}
+        return super().effect(shape) | of_hidden
 
 
 def build(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Sequential:

@@ -10,7 +10,7 @@ from pipeline.config.plan import BASELINE, PROTOCOL
 from pipeline.config.start import Start
 from pipeline.config.validation import invalid, one_of, suggestion
 from pipeline.planning.arms import Arm, Trial
-from pipeline.planning.effects import effects
+from pipeline.planning.effects import effects, model_effect
 from pipeline.planning.protocols import value_of
 from pipeline.runtime.errors import Refusal
 
@@ -41,6 +41,7 @@ def network_key(trial: Trial) -> str:
     settings["training"]["optimizer"] = optimizer.effect()
     settings["start"] = Start.model_validate(protocol.start).effect()
     acting = effects(trial.regularizers, protocol.network_settings())
+    settings["model"] = model_effect(protocol.network_settings())
     if optimizer.decouples:
         acting = [
             [name, {**effect, "decoupled": True} if "decoupled" in effect else effect]

@@ -17,6 +17,7 @@ from pipeline import models, optimizers, regularizers
 from pipeline.config.start import Start
 from pipeline.config.validation import invalid
 from pipeline.data.description import describe
+from pipeline.data.weights import weights_digest
 from pipeline.models._randomness import restored_globals
 from pipeline.models._standardized import Standardized
 from pipeline.models._start import begin
@@ -72,13 +73,27 @@ def _effects(
     values = json.loads(model)
     trial = equipped(values)
     if path := values.get("weights"):
-        match_weights(network.network, path)
+        _weights_note(name, dataset, source, model, path, weights_digest(path))
     named_effects = [[item.name, item.effect(network, shape)] for item in acting]
     require_fit(trial, values, shape, equipped)  # pooling by less takes deeper networks
     require_trainable(optimizers.settings()[optimizer](), trial, acting)
     if acting:
         _require_passes(trial, shape, classes)
     return named_effects
+
+
+def model_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values that are equal for model settings which make the same network.
+
+    Args:
+        settings: As for `effects`.
+
+    Raises:
+        Refusal: The network cannot be made for the data.
+    """
+    texts = (json.dumps(settings[key]) for key in ("source", "model"))
+    shape = _plain(settings["name"], _dataset(settings), *texts)[1]
+    return models.effect(settings["model"], shape)
 
 
 def weights_note(settings: Mapping[str, Any]) -> str:
@@ -94,7 +109,13 @@ def weights_note(settings: Mapping[str, Any]) -> str:
     if not path:
         return ""
     texts = (json.dumps(settings[key]) for key in ("source", "model"))
-    network = _plain(settings["name"], _dataset(settings), *texts)[0]
+    names = settings["name"], _dataset(settings)
+    return _weights_note(*names, *texts, path, weights_digest(path))
+
+
+@functools.lru_cache(maxsize=32)  # a large file is read once for all settings of a network
+def _weights_note(name: str, dataset: str, source: str, model: str, path: str, digest: str) -> str:
+    network = _plain(name, dataset, source, model)[0]
     return match_weights(network.network, path).note(path)
 
 
@@ -152,7 +173,7 @@ def _require_size(given: Mapping[str, Any], shape: tuple[int, ...], classes: int
         Refusal: It has more than `MOST_WEIGHTS` weights or `MOST_BLOCKS` blocks.
     """
     sizes = {
-        key: max(value) if isinstance(value, list) else value
+        key: max(value, default=0) if isinstance(value, list) else value
         for key, value in given.items()
         if isinstance(value, int | list) and not isinstance(value, bool)
     }

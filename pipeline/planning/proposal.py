@@ -4,8 +4,10 @@ Nothing is read or trained here: the same inputs give the same protocol, with a 
 value.
 """
 
+import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -254,13 +256,17 @@ def networks(
 ) -> tuple[Network, ...]:
     """Return the networks that fit the data, the best first and the cheapest last."""
     train = options.train_size or splits.train
-    batch = options.batch_size or next(size for below, size in BATCHES if train < below)
-    batch = min(batch, max(2, train))
+    batch = _batch_size(train, options)
     sizes: tuple[int | None, ...] = inspection.sizes or (None,)
     settings = _models(inspection, train, options)
     first, *smaller = sizes
     of_first = [Network(model, first, batch) for model in settings]
     return (*of_first, *(Network(settings[-1], size, batch) for size in smaller))
+
+
+def _batch_size(train: int, options: ProtocolOptions) -> int:
+    wanted = options.batch_size or next(size for below, size in BATCHES if train < below)
+    return min(wanted, max(2, train))
 
 
 def _models(inspection: Inspection, train: int, options: ProtocolOptions) -> list[dict[str, Any]]:
@@ -384,12 +390,11 @@ class _Search:
         """
         considered = networks(self.inspection, self.splits, self.options)
         for share, levels, thrift in ATTEMPTS:
-            for network in considered:
-                for train in self._train_sizes(network, FEWEST_EXAMPLES[thrift]):
-                    for level in levels:
-                        candidate = self._within(network, train, level, share)
-                        if candidate:
-                            return candidate
+            for network, train in self._sized(considered, FEWEST_EXAMPLES[thrift]):
+                for level in levels:
+                    candidate = self._within(network, train, level, share)
+                    if candidate:
+                        return candidate
         fewest = self._fewest_minutes(considered)
         raise Refusal(
             f"--minutes {self.options.minutes:g}: too few for these data; expected >= {fewest:g}"
@@ -401,23 +406,27 @@ class _Search:
             self._candidate(
                 network, train, level, self._fewest_epochs(network, train, share)
             ).seconds
-            for network in considered
-            for train in self._train_sizes(network, FEWEST_EXAMPLES[thrift])
+            for network, train in self._sized(considered, FEWEST_EXAMPLES[thrift])
             for level in levels
         ]
         return math.ceil(2 * min(seconds) / 60 + 0.01) / 2
 
-    def _train_sizes(self, network: Network, fewest: int) -> list[int]:
+    def _sized(self, considered: Sequence[Network], fewest: int) -> Iterator[tuple[Network, int]]:
+        """Yield every network with every number of training examples, and a batch size by it."""
+        for network, train in itertools.product(considered, self._train_sizes(fewest)):
+            yield dataclasses.replace(network, batch_size=_batch_size(train, self.options)), train
+
+    def _train_sizes(self, fewest: int) -> list[int]:
         """Return numbers of training examples, multiples of the batch size, the most first."""
         if self.options.train_size:
             return [self.options.train_size]
-        classes, batch = len(self.inspection.counts), network.batch_size
-        size, sizes = self.splits.train, []
-        least = max(fewest, 10 * classes, 2 * batch)
-        while size == self.splits.train or size >= least:
+        classes, size, sizes = len(self.inspection.counts), self.splits.train, []
+        batch = _batch_size(size, self.options)
+        while size == self.splits.train or size >= max(fewest, 10 * classes, 2 * batch):
             whole = size - size % batch
             sizes.append(whole if whole >= classes else size)
             size //= 2
+            batch = _batch_size(size, self.options)
         return sizes
 
     def _wanted_epochs(self, network: Network, train: int) -> int:

@@ -18,13 +18,7 @@ from pipeline.config.validation import (
 )
 from pipeline.optimizers._optimizer import Optimizer
 from pipeline.planning.pretraining import document_of_pretraining, require_known
-from pipeline.planning.protocols import (
-    IMPORTED,
-    Pretraining,
-    Protocol,
-    network_of,
-    with_source,
-)
+from pipeline.planning.protocols import IMPORTED, Pretraining, Protocol, network_of, with_source
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.behaviour import require_visible
 from pipeline.runtime.errors import Refusal

@@ -19,6 +19,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.missing import Filling
 from pipeline.data.prepared import read_development, read_summary, read_test_images
 from pipeline.data.splits import draw
+from pipeline.data.stored import Images, bounded, pieces
 from pipeline.prediction.network import as_images
 from pipeline.prediction.tensors import TrainedRun, predictions
 from pipeline.records.predictions import Predictions, write_predictions
@@ -45,7 +46,7 @@ def run_prediction(job: Mapping[str, Any]) -> dict[str, str]:
     written = Predictions(
         logits={view: tensor.numpy() for view, tensor in logits.items()},
         labels={"train": train.labels, "validation": validation.labels},
-        examples=_digest(as_images(validation.images)),
+        examples=_digest(validation.images),
     )
     write_predictions(Path(job["target"]), job["id"], written)
     return {"state": "done", "reason": ""}
@@ -68,13 +69,16 @@ def _trained_run(folder: Path, accelerator: str) -> TrainedRun:
     )
 
 
-def _digest(images: Tensor) -> str:
+def _digest(images: Images) -> str:
     """Return a checksum that distinguishes predictions made on different examples."""
-    return hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    for piece in pieces(images):
+        digest.update(piece.tobytes())
+    return digest.hexdigest()
 
 
 @functools.lru_cache(maxsize=1)
-def _data(folder: Path) -> tuple[Arrays, Any, bool]:
+def _data(folder: Path) -> tuple[Arrays, Images, bool]:
     """Return the development pool, the test images, and whether flips keep labels."""
     flips_keep = bool(read_summary(folder)["flips_keep_labels"])
-    return read_development(folder), read_test_images(folder), flips_keep
+    return read_development(folder), bounded(read_test_images(folder)), flips_keep

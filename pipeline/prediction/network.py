@@ -1,15 +1,16 @@
 """Build a run's network from its identity, for training and for prediction."""
 
 from collections.abc import Sequence
+from typing import Any, overload
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline import models, regularizers
 from pipeline.config.run import RunConfig
 from pipeline.config.start import RunStart
+from pipeline.data.loader import ImageTensor, StoredTensor, channels_last
+from pipeline.data.stored import Images, StoredImages
 from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.models._standardized import Standardized
 from pipeline.models._start import State, begin
@@ -53,9 +54,13 @@ def assemble(
     return network
 
 
-def as_images(images: NDArray[np.float32] | NDArray[np.uint8]) -> Tensor:
+@overload
+def as_images(images: NDArray[Any]) -> Tensor: ...
+@overload
+def as_images(images: Images) -> ImageTensor: ...
+def as_images(images: Images) -> ImageTensor:
     """Return images (N, channels, height, width), fractions or bytes, in channels_last layout.
 
     Small networks are faster on it.
     """
-    return torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+    return StoredTensor(images) if isinstance(images, StoredImages) else channels_last(images)

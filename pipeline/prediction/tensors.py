@@ -9,9 +9,9 @@ from torch import Tensor
 from pipeline.config.run import RunConfig
 from pipeline.config.test_rules import NOISE
 from pipeline.data.arrays import is_row
-from pipeline.data.loader import as_fractions
+from pipeline.data.loader import ImageTensor, as_fractions
 from pipeline.models._standardized import Standardized
-from pipeline.prediction.members import augmented, deterministic, keep_labels, noise, trained
+from pipeline.prediction.members import CHUNK, augmented, deterministic, keep_labels, noise, trained
 from pipeline.prediction.network import assemble
 from pipeline.prediction.views import crops, ten_crop
 from pipeline.records.predictions import View
@@ -21,10 +21,13 @@ from pipeline.regularizers._regularizer import Regularizer
 
 PASSES = 20  # noise passes on the test set: more than a test rule has, to see where gains end
 VIEWS = 8  # draws of training conditions, to decompose the gap and to average at test
+CROPPED = 2 * CHUNK  # images whose crops are made at once
 HELD_OUT = ("validation", "test")
 
 States = Mapping[str, Sequence[Mapping[str, Tensor]]]  # kind -> states of a network, in order
-Images = Mapping[str, Tensor]  # split -> images (N, channels, height, width), fractions or bytes
+Images = Mapping[
+    str, ImageTensor
+]  # split -> images (N, channels, height, width), fractions or bytes
 Views = dict[View, Tensor]  # logits (members, N, classes)
 
 
@@ -76,7 +79,7 @@ def predictions(
     if noise_layers(network):
         views |= _noisy(network, run, images, viewed)
     if run.augments:
-        train, seed = as_fractions(images["train"]), run.config.streams.augmentation
+        train, seed = images["train"], run.config.streams.augmentation
         views[View("train", "augmented")] = augmented(network, train, VIEWS, run.regularizers, seed)
     for form, regularizers in _forms(run.regularizers, network):
         views |= _deterministic(run.network(regularizers, shape, classes), held_out, form)
@@ -97,7 +100,7 @@ def _noisy(network: Standardized, run: TrainedRun, images: Images, viewed: bool)
         passes = PASSES if viewed else NOISE.members
         validation = noise(network, images["validation"], passes, streams.noise)
         views[View("validation", "noise")] = validation
-    train, seeds = as_fractions(images["train"]), (streams.augmentation, streams.noise)
+    train, seeds = images["train"], (streams.augmentation, streams.noise)
     views[View("train", "trained")] = trained(network, train, VIEWS, run.regularizers, seeds)
     return views
 
@@ -118,17 +121,22 @@ def _averaged_views(
     seed = run.config.streams.augmentation
     flipped = any(regularizer.flips for regularizer in run.regularizers) and not flips_keep
     views: Views = {}
-    for split, stored in held_out.items():
-        images = as_fractions(stored)
+    for split, images in held_out.items():
         if run.augments:
             if not flipped and keep_labels(images, run.regularizers, seed):
                 draws = augmented(network, images, VIEWS, run.regularizers, seed)
                 views[View(split, "draws")] = draws
         elif not run.regularizers and not is_row(tuple(images.shape[1:])):
-            cropped = ten_crop(images, flips_keep) if flips_keep else crops(images)
-            logits = [deterministic(network, view) for view in cropped]
-            views[View(split, "crops")] = torch.cat(logits)
+            parts = [_cropped(network, part, flips_keep) for part in images.split(CROPPED)]
+            views[View(split, "crops")] = torch.cat(parts, dim=1)
     return views
+
+
+def _cropped(network: Standardized, stored: Tensor, flips_keep: bool) -> Tensor:
+    """Return the logits (views, N, classes) of crops."""
+    images = as_fractions(stored)
+    cropped = ten_crop(images, flips_keep) if flips_keep else crops(images)
+    return torch.cat([deterministic(network, view) for view in cropped])
 
 
 def _kept(network: Standardized, kept: States, held_out: Images) -> Views:

@@ -1,5 +1,6 @@
 """Recompute what a network keeps of its training images, once its weights were replaced."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.loader import as_fractions
+from pipeline.data.loader import ImageTensor, as_fractions
 from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.regularizers._noise import mode
 
@@ -40,7 +41,7 @@ def own_buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 @torch.no_grad()
 def refresh_statistics(
-    network: nn.Module, images: Tensor, batch_size: int, averages: Mapping[str, Tensor]
+    network: nn.Module, images: ImageTensor, batch_size: int, averages: Mapping[str, Tensor]
 ) -> None:
     """Recompute the buffers that training passes change, for the present weights.
 
@@ -57,7 +58,7 @@ def refresh_statistics(
         averages: Averages of buffers along training, by name.
     """
     device = next(network.parameters()).device
-    batches = [batch for batch in images.split(batch_size) if len(batch) == batch_size]
+    number = len(images) // batch_size
     norms = [
         module
         for module in network.modules()
@@ -65,7 +66,7 @@ def refresh_statistics(
     ]
     momenta = [norm.momentum for norm in norms]
     with mode(network, training=True, sampling=False), restored_globals():
-        kinds = _kinds(network, as_fractions(batches[0].to(device)))
+        kinds = _kinds(network, as_fractions(images[:batch_size].to(device)))
         _load(network, {name: averages[name] for name in kinds.others if name in averages})
         own = dict(own_buffers(network))
         counts = {name: own[name].clone() for name in kinds.counts}
@@ -78,7 +79,7 @@ def refresh_statistics(
             norm.reset_running_stats()
             norm.momentum = None  # a cumulative mean
         seed_globals(0, "statistics")
-        for batch in batches:
+        for batch in itertools.islice(images.split(batch_size), number):
             _load(network, {name: torch.zeros_like(value) for name, value in sums.items()})
             network(as_fractions(batch.to(device)))
             after = dict(own_buffers(network))
@@ -90,7 +91,7 @@ def refresh_statistics(
         if not norm.num_batches_tracked:
             norm.load_state_dict(before, strict=False)
     # an update from zero is the share 1 - rate of the statistic of a batch
-    shares = {name: (1 - rate) * len(batches) for name, rate in kinds.rates.items()}
+    shares = {name: (1 - rate) * number for name, rate in kinds.rates.items()}
     _load(network, {name: value / shares[name] for name, value in sums.items()})
 
 

@@ -1,5 +1,6 @@
 """Print and write the output of `gapwise new`: a protocol for data that none names yet."""
 
+import dataclasses
 import functools
 import re
 import unicodedata
@@ -173,8 +174,8 @@ def _proposal(name: str, inspection: Inspection, options: ProtocolOptions) -> Pr
         studies = applicable(protocol, usual)
 
     @functools.cache
-    def timed(number: int) -> Speed:
-        network = candidates[number]
+    def timed(number: int, batch_size: int) -> Speed:
+        network = dataclasses.replace(candidates[number], batch_size=batch_size)
         side = network.size
         shape = inspection.shape if side is None else (inspection.shape[0], side, side)
         return measure_speed(
@@ -185,7 +186,8 @@ def _proposal(name: str, inspection: Inspection, options: ProtocolOptions) -> Pr
         )
 
     def speed_of(network: Network) -> Speed:
-        return timed(candidates.index(network))
+        alike = [(one.model, one.size) for one in candidates]
+        return timed(alike.index((network.model, network.size)), network.batch_size)
 
     error = simple_error(inspection.sample)
     return propose(inspection, options, speed_of, studies, _workers(), error, seeds_required)

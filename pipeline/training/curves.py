@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.data.loader import ImageTensor
 from pipeline.prediction.members import deterministic
 from pipeline.records.history import points
 from pipeline.regularizers._noise import mode
@@ -30,7 +31,7 @@ class Examples:
     """Images (N, channels, height, width) and labels (N,) of one split."""
 
     split: str
-    images: Tensor
+    images: ImageTensor
     labels: Tensor
 
 

@@ -100,3 +100,24 @@ def test_the_error_of_a_sample_is_that_of_the_best_classifier() -> None:
     labels = np.arange(300) % 2
     assert 0.35 < simple_error(Arrays(noise, labels, 2)) < 0.65
     assert simple_error(Arrays(noise[:3], np.array([0, 0, 1]), 2)) == 0.0
+
+
+@pytest.mark.parametrize(("values", "scored"), [(40, 30), (10_000, 10_000)])
+def test_of_large_splits_a_random_part_counts(
+    values: int, scored: int, pool: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_VALUES", values * 64)
+    monkeypatch.setattr(module, "MOST_SCORED", scored)
+    parts = []
+    original = module._scores
+    monkeypatch.setattr(module, "_scores", lambda *given: parts.append(given) or original(*given))
+    tables = [references(pool, DIGITS, [1003]) for _ in range(2)]
+    assert tables[0].equals(tables[1])
+    whole = train_and_validation(pool, DIGITS, 1003)
+    for part, split, most in zip(parts[0], whole, (values, scored), strict=True):
+        assert len(part.labels) == min(most, len(split.labels))
+        rows = {
+            (image.tobytes(), label)
+            for image, label in zip(split.images, split.labels, strict=True)
+        }
+        assert {(i.tobytes(), n) for i, n in zip(part.images, part.labels, strict=True)} <= rows

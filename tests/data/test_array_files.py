@@ -2,15 +2,15 @@
 
 import errno
 import io
+import shutil
 import struct
 import zipfile
 from types import SimpleNamespace
 
 import numpy as np
-import psutil
 import pytest
 
-from pipeline.data import numpy_files
+from pipeline.data import numpy_files, stored
 from pipeline.data import sources as data
 from pipeline.data.arrays import DatasetInfo
 from pipeline.data.checks import collect_notes
@@ -232,20 +232,40 @@ def test_describing_reads_no_images(saved, monkeypatch):
 
 
 def free(monkeypatch, size):
-    """Set the bytes of free memory."""
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=size))
+    """Set the bytes of free disk space."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=size))
 
 
-def test_what_unpacks_to_more_than_memory_holds_is_refused_unread(saved, tmp_path, monkeypatch):
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_what_is_too_large_for_memory_is_unpacked_to_the_disk(order, save, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, images = tmp_path / "a.npz", np.asarray(BYTES, order=order)
+    save(path, images=images, labels=LABELS)
+    monkeypatch.setattr(stored, "IN_MEMORY", BYTES.nbytes - 1)
+    read = numpy_files.list_arrays(path)["images"].read()
+    assert isinstance(read, np.memmap)
+    assert (read == BYTES).all()
+    assert list((tmp_path / ".data").iterdir()) == []
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    assert "a.npz: damaged, or not an array for NumPy" in refusal({"path": str(path)})
+
+
+def test_what_unpacks_to_more_than_the_disk_holds_is_refused_unread(saved, tmp_path, monkeypatch):
     """Zeros pack a thousandfold; and a header may claim any size."""
+    monkeypatch.chdir(tmp_path)
     source = saved()
-    free(monkeypatch, 2 * BYTES.nbytes)
-    assert len(data.read("array_files", source).pool.labels) == 12
     free(monkeypatch, 2 * BYTES.nbytes - 1)
+    assert len(data.read("array_files", source).pool.labels) == 12
+    monkeypatch.setattr(stored, "IN_MEMORY", BYTES.nbytes - 1)
     assert (
-        "images: unpacks to 0 MB; expected <= 0 MB, half of the free memory, or .npy files"
+        "images: unpacks to 0 MB; expected <= 0 MB, half of the free disk space, or .npy files"
         in refusal(source)
     )
+    free(monkeypatch, 2 * BYTES.nbytes)
+    assert len(data.read("array_files", source).pool.labels) == 12
     free(monkeypatch, 16 << 30)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         for name, shape in (("images", (10**12, 8, 8)), ("labels", (10**12,))):

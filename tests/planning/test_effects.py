@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline import models
+from pipeline import models, regularizers
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
-from pipeline.planning.effects import effects
+from pipeline.models import _weights as weights
+from pipeline.planning.effects import effects, weights_note
 from pipeline.planning.resolution import named
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
@@ -55,6 +56,26 @@ def test_a_network_larger_than_memory_is_refused_before_it_is_made(project, mode
     assert len(refused.value.lines) == 1
     assert refused.value.lines[0].startswith(f"{key}: invalid value ")
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_file_of_weights_is_read_once_for_a_network(project, monkeypatch):
+    """And again when it has changed."""
+    read_of = []
+    original = weights.read_weights
+    monkeypatch.setattr(
+        weights, "read_weights", lambda path: read_of.append(path) or original(path)
+    )
+    settings = read_experiment("tiny").protocol.network_settings()
+    network = models.build(settings["model"], (1, 8, 8), 10).network
+    for start, expected in ((0.0, 1), (0.5, 2)):
+        with torch.no_grad():
+            next(network.parameters()).fill_(start)
+        torch.save(network.state_dict(), project / "w.pt")
+        given = {**settings, "model": {**settings["model"], "weights": "w.pt"}}
+        for rate in (0.1, 0.2 + start, 0.3 + start):
+            effects(regularizers.build([{"name": "dropout", "rate": rate}]), given)
+        assert weights_note(given).startswith("model.weights: w.pt: ")
+        assert len(read_of) == expected
 
 
 def test_sizes_without_randomness(project):

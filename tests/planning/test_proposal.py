@@ -13,6 +13,7 @@ from pipeline.config.yaml_files import parse_yaml
 from pipeline.data.arrays import Arrays
 from pipeline.data.inspection.inspection import Inspection
 from pipeline.planning.proposal import (
+    BATCHES,
     Network,
     ProtocolOptions,
     Speed,
@@ -143,6 +144,23 @@ def test_a_million_examples_are_not_all_trained_on():
     assert 1000 <= data["train_size"] < 100_000
     assert data["validation_size"] <= 10_000
     assert proposal.minutes <= 30
+
+
+@pytest.mark.parametrize(("minutes", "batch"), [(15, 32), (200, 64), (10_000, 128)])
+def test_the_batch_size_is_that_of_the_examples_trained_on(minutes, batch):
+    """And the speed is that of such batches."""
+    timed = []
+
+    def speed(network):
+        timed.append(network.batch_size)
+        return Speed(0.5, 0.001 * network.batch_size, 1e-4)
+
+    options = ProtocolOptions(minutes=minutes)
+    document = proposed(inspected([100_000] * 10), speed, options).document()
+    size = document["data"]["train_size"]
+    assert next(wanted for below, wanted in BATCHES if size < below) == batch
+    assert document["training"]["batch_size"] == timed[-1] == batch
+    assert size % batch == 0
 
 
 def test_sixty_examples_are_few():

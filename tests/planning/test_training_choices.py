@@ -281,6 +281,30 @@ def test_a_mistake_is_one_line(read, arms, words):
     assert words in line
 
 
+ROWS = "data: {dataset: breast_cancer}\nmodel: {name: mlp, hidden: [8]}"
+WITHOUT_EFFECT = [
+    ("model: {name: mlp, hidden: []}", "model.activation: tanh"),
+    ("model: {name: mlp, hidden: []}", "model.batch_norm: true"),
+    ("model: {input_normalization: none}", "model.input_statistics: feature"),
+    ("seeds: {exploration: 1}", "model.input_statistics: global"),
+    (ROWS, "model.input_statistics: feature"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "change"), WITHOUT_EFFECT)
+def test_a_choice_that_the_network_does_not_have_is_one_line(read, parameters, change):
+    """As an activation without hidden layers, and statistics of the pixel that is a feature."""
+    with pytest.raises(Refusal) as refusal:
+        read(f"a: [{{protocol: {{{change}}}}}]", parameters=parameters)
+    (line,) = refusal.value.lines
+    assert re.match(r"experiments/dropout.yaml: arms.a \(.*\): the same network as", line)
+
+
+@pytest.mark.parametrize("change", ["model.activation: tanh", "model.input_statistics: global"])
+def test_a_choice_that_the_network_has_is_an_arm(read, change):
+    assert len(read(f"a: [{{protocol: {{{change}}}}}]", parameters=ROWS).studies[0].arms) == 2
+
+
 def test_adam_and_decoupled_decay_are_not_coupled_decay(read):
     arms = (
         "a: [{protocol: {training.optimizer: adam}}, {name: weight_decay}]\n"

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from interrupted import assert_same_end, killed_after
@@ -9,8 +10,11 @@ from interrupted import assert_same_end, killed_after
 from pipeline import regularizers
 from pipeline.config.run import Data
 from pipeline.config.test_rules import NOISE
+from pipeline.data import stored
+from pipeline.data.arrays import Arrays
 from pipeline.data.loader import Batches
 from pipeline.data.splits import train_and_validation
+from pipeline.prediction import members, tensors
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._audit import NoEffect
@@ -54,6 +58,42 @@ def test_a_bare_loop_gives_the_same_weights(configure, pool):
             optimizer.step()
             schedule.step()
     assert equal(trained.weights, dict(network.state_dict()))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_beside_memory_train_and_predict_the_same(channels, configure, pool, monkeypatch):
+    """With changes of images, noise, refreshed statistics and views in parts."""
+    chosen = [DROPOUT, SHIFT, {"name": "weight_averaging"}]
+    model = {"name": "cnn", "widths": (4,), "hidden": 8, "batch_norm": True}
+    levels = (255 * pool.images.repeat(channels, axis=1)).round().astype(np.uint8)
+    colored = Arrays(levels, pool.labels, pool.classes)
+    monkeypatch.setattr(members, "VIEWED", 100)
+    monkeypatch.setattr(tensors, "CROPPED", members.CHUNK)
+    results = []
+    for given in ([*chosen], []):
+        config = configure(*given).model_copy(update={"model": model})
+        for fits in (stored.IN_MEMORY, 0):
+            monkeypatch.setattr(stored, "IN_MEMORY", fits)
+            trained = train(config, colored)
+            fit, held = train_and_validation(colored, Data(**config.data), config.streams.split)
+            images = {"train": fit, "validation": held, "test": held}
+            run = tensors.TrainedRun(
+                config, regularizers.build(given), trained.weights, trained.kept
+            )
+            views = tensors.predictions(
+                run,
+                {name: as_images(part.images) for name, part in images.items()},
+                10,
+                True,
+                False,
+            )
+            results.append((trained.weights, trained.history, views))
+        (weights, history, views), (others, course, other_views) = results[-2:]
+        assert equal(weights, others)
+        assert history == course
+        assert equal(views, other_views)
+    assert {view.kind for view in results[0][2]} > {"draws", "trained", "augmented", "raw"}
+    assert "crops" in {view.kind for view in results[2][2]}
 
 
 def test_inputs_are_normalized_by_training_images_alone(configure, pool):

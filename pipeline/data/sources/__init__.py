@@ -3,8 +3,8 @@
 A source defines `Source`, the model of the `source` section of a protocol; `describe(source)`,
 which returns the `DatasetInfo` without reading all data; and `read(source)`, which returns the
 `Splits`. It logs what it leaves out as a warning. One that knows its labels without reading images
-may define `labels(source)`, which returns them by the fields of `Splits`: sizes of splits are then
-checked before the data are prepared.
+may define `labels(source)`, which returns the `Splits` with images of one black pixel: their sizes
+are then checked before the data are prepared.
 """
 
 import dataclasses
@@ -65,17 +65,13 @@ def read_labels(name: str, source: Mapping[str, Any]) -> Splits | None:
     module = _module(name)
     if not hasattr(module, "labels"):
         return None
-    classes = describe(name, source).classes
-    splits = {
-        split: Arrays(np.zeros((len(labels), 1, 1, 1), np.uint8), labels, classes)
-        for split, labels in module.labels(_checked(name, source)).items()
-    }
-    return Splits.of(splits)
+    found: Splits = module.labels(_checked(name, source))
+    return found
 
 
 def _clipped(arrays: Arrays) -> Arrays:
     """Return the arrays, with images that rounding alone puts outside 0 to 1 clipped to it."""
-    if arrays.images.dtype != np.float32 or not arrays.images.size or is_row(arrays.shape):
+    if arrays.images.dtype != np.float32 or not len(arrays.images) or is_row(arrays.shape):
         return arrays
     return dataclasses.replace(arrays, images=without_rounding(arrays.images))
 

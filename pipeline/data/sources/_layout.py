@@ -4,11 +4,15 @@ Hidden files and folders (names beginning with a dot) and those of operating sys
 Class names are compared in Unicode's form NFC: macOS may write another form than Linux.
 """
 
+import bisect
+import itertools
+import os
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,16 +73,48 @@ def find_layout(root: Path) -> Layout:
     return Layout(classes["pool"], folders)
 
 
+class Files(Sequence[Path]):
+    """The paths of files, of which only the names are kept.
+
+    Args:
+        names: The sorted names of the files of each folder.
+    """
+
+    def __init__(self, names: Mapping[Path, Sequence[str]]):
+        self.folders = list(names)
+        self.names = [name for files in names.values() for name in files]
+        self.ends = list(itertools.accumulate(len(files) for files in names.values()))
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, chosen: int) -> Path: ...
+    @overload
+    def __getitem__(self, chosen: slice) -> list[Path]: ...
+    def __getitem__(self, chosen: int | slice) -> Path | list[Path]:
+        """Return a path, or those of a slice."""
+        if isinstance(chosen, slice):
+            return [self[number] for number in range(*chosen.indices(len(self)))]
+        name = self.names[chosen]
+        return self.folders[bisect.bisect_right(self.ends, chosen)] / name
+
+
 def list_images(
     folder: Path, classes: Sequence[str], minimum: int
-) -> tuple[list[Path], NDArray[np.int64]]:
+) -> tuple[Files, NDArray[np.int64]]:
     """Return every file in the class folders, sorted, and its label."""
-    paths: dict[str, list[Path]] = {name: [] for name in classes}
+    names: dict[str, dict[Path, list[str]]] = {name: {} for name in classes}
     for name in _folders(folder):
-        paths[_composed(name)] += sorted(_visible(folder / name))
-    labels = np.repeat(np.arange(len(classes)), [len(files) for files in paths.values()])
+        names[_composed(name)][folder / name] = sorted(_visible_names(folder / name))
+    files = Files(
+        {place: listed for of_class in names.values() for place, listed in of_class.items()}
+    )
+    counts = [sum(map(len, of_class.values())) for of_class in names.values()]
+    labels = np.repeat(np.arange(len(classes)), counts)
     require_images(folder, classes, labels, minimum)
-    return [path for files in paths.values() for path in files], labels
+    return files, labels
 
 
 def joined_classes(folder: Path) -> list[str]:
@@ -195,6 +231,10 @@ def _folders(folder: Path) -> list[str]:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if not path.name.startswith(".") and path.name not in SYSTEM:
-            yield path
+    return (folder / name for name in _visible_names(folder))
+
+
+def _visible_names(folder: Path) -> Iterator[str]:
+    for name in os.listdir(folder):
+        if not name.startswith(".") and name not in SYSTEM:
+            yield name

@@ -16,7 +16,8 @@ from pipeline.config.settings import Settings
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.numpy_files import ArrayFile, list_arrays
 from pipeline.data.paths import data_path
-from pipeline.data.white import range_note, used_level, without_rounding
+from pipeline.data.stored import Images, changed, extremes
+from pipeline.data.white import level_counts, range_note, used_level, without_rounding
 from pipeline.runtime.errors import Refusal
 
 PREFIXES = {"pool": "", "validation": "validation_", "test": "test_"}
@@ -68,11 +69,13 @@ def describe(source: Source) -> DatasetInfo:
     return DatasetInfo((channels, *shape), _classes(labels), source.flips_keep_labels)
 
 
-def labels(source: Source) -> dict[str, NDArray[np.int64]]:
+def labels(source: Source) -> Splits:
     """Return all labels."""
     pairs = _pairs(source)
     classes = _classes(pairs["pool"][1])
-    return {name: _labels(file, classes) for name, (_, file) in pairs.items()}
+    return Splits.of(
+        {name: Arrays.unread(_labels(file, classes), classes) for name, (_, file) in pairs.items()}
+    )
 
 
 def read(source: Source) -> Splits:
@@ -85,10 +88,7 @@ def read(source: Source) -> Splits:
 
 def _arrays(images: ArrayFile, labels: ArrayFile, classes: int, source: Source) -> Arrays:
     values = _labels(labels, classes)
-    layout = _layout(images, source.layout)
-    pixels = _pixels(images, source.white)
-    pixels = pixels[:, None] if layout == "NHW" else np.moveaxis(pixels, CHANNEL_AXIS[layout], 1)
-    return Arrays(pixels, values, classes)
+    return Arrays(_pixels(images, _layout(images, source.layout), source.white), values, classes)
 
 
 def _labels(file: ArrayFile, classes: int) -> NDArray[np.int64]:
@@ -180,23 +180,41 @@ def _layout(images: ArrayFile, declared: str | None) -> str:
     return fitting[0]
 
 
-def _pixels(images: ArrayFile, white: float | None) -> NDArray[Any]:
-    """Return the images as uint8, or as float32 in 0 to 1."""
-    pixels = images.read()
+def _pixels(images: ArrayFile, layout: str, white: float | None) -> Images:
+    """Return the images (N, channels, height, width) as uint8, or as float32 in 0 to 1."""
+    read = images.read()
+    pixels: Images = (
+        read[:, None] if layout == "NHW" else np.moveaxis(read, CHANNEL_AXIS[layout], 1)
+    )
     full = FULL_RANGES.get(pixels.dtype.name, 1)
     scale = full if white is None or (white > full and pixels.dtype == np.uint8) else white
     if pixels.dtype.kind == "f" and scale == 1:
         pixels = without_rounding(pixels)
-    lowest, highest = float(pixels.min()), float(pixels.max())
+    counts = level_counts(pixels)
+    lowest, highest = extremes(pixels if counts is None else np.flatnonzero(counts))
     if not (lowest >= 0 and highest <= (full if white is None else math.inf)):  # NaN fails too
         expected = "0 to 1, uint8 for 0 to 255, or source.white" if white is None else ">= 0"
         raise Refusal(f"{images}: range from {lowest:g} to {highest:g}; expected {expected}")
-    if note := range_note(used_level(pixels, scale), scale):
+    if note := range_note(_used(pixels, counts, scale), scale):
         logger.warning("%s: %s%s", images.path, f"{images.member}: " if images.member else "", note)
     if pixels.dtype == np.uint8 and scale == full:
         return pixels
     if scale == 1 and highest <= 1:
-        return pixels.astype(np.float32, copy=False)
+        return changed(
+            pixels, lambda piece: piece.astype(np.float32, copy=False), np.dtype(np.float32)
+        )
+    return changed(pixels, lambda piece: _fractions(piece, scale), np.dtype(np.float32))
+
+
+def _used(pixels: Images, counts: NDArray[np.int64] | None, scale: float) -> float:
+    """Return the highest level but for marks."""
+    if counts is None:
+        return used_level(pixels, scale)
+    present = np.flatnonzero(counts)
+    return used_level(present, scale, counts[present])
+
+
+def _fractions(pixels: NDArray[Any], scale: float) -> NDArray[np.float32]:
     levels: NDArray[np.float32] = np.divide(pixels, scale, dtype=np.float32, casting="unsafe")
     np.minimum(levels, 1, out=levels)
     return levels

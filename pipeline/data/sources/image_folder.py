@@ -20,6 +20,7 @@ from pipeline.data.chunks import DecodedImages, decode_folder
 from pipeline.data.decoding import BYTE, FORMATS, ImageFormat
 from pipeline.data.paths import data_path, printable
 from pipeline.data.sources._layout import find_layout, joined_classes, list_images, require_images
+from pipeline.data.stored import pieces, taken
 from pipeline.data.white import range_note
 from pipeline.runtime.errors import Refusal
 
@@ -75,13 +76,14 @@ def describe(source: Source) -> DatasetInfo:
     return DatasetInfo(source.image_format().shape, len(classes), source.flips_keep_labels)
 
 
-def labels(source: Source) -> dict[str, NDArray[np.int64]]:
+def labels(source: Source) -> Splits:
     """Return the label of every file, also of those that cannot be read."""
     layout = find_layout(data_path(source.path))
-    return {
-        split: list_images(folder, layout.classes, layout.minimum(split))[1]
-        for split, folder in layout.folders.items()
-    }
+    splits = {}
+    for split, folder in layout.folders.items():
+        of_files = list_images(folder, layout.classes, layout.minimum(split))[1]
+        splits[split] = Arrays.unread(of_files, len(layout.classes))
+    return Splits.of(splits, class_names=layout.classes)
 
 
 def read(source: Source) -> Splits:
@@ -125,7 +127,7 @@ def _arrays(folder: Path, classes: Sequence[str], minimum: int, source: Source) 
         return Arrays(images.pixels, labels, len(classes))
     readable = np.setdiff1d(np.arange(len(paths)), list(unreadable))
     require_images(folder, classes, labels[readable], minimum)
-    return Arrays(images.pixels[readable], labels[readable], len(classes))
+    return Arrays(images.pixels, labels, len(classes)).take(readable)
 
 
 def _range_note(highest: NDArray[np.float64], white: float, is_settable: bool) -> str | None:
@@ -142,9 +144,10 @@ def _range_note(highest: NDArray[np.float64], white: float, is_settable: bool) -
 
 def _note_transparency(folder: Path, images: DecodedImages, source: Source) -> None:
     if count := int(images.transparent.sum()):
-        laid = images.pixels[images.transparent]
-        pixels = laid.reshape(*laid.shape[:2], -1)
-        lost = int((pixels.min(-1) == pixels.max(-1)).all(-1).sum())
+        laid = taken(images.pixels, np.flatnonzero(images.transparent))
+        lost = sum(
+            int(np.all(np.ptp(piece, axis=(2, 3)) == 0, axis=1).sum()) for piece in pieces(laid)
+        )
         logger.warning(
             "%s: %d of %d images have transparent pixels; laid on source.background: %s%s",
             folder,

@@ -115,6 +115,14 @@ def read(source: Source) -> Splits:
     return Splits.of(parts, table.classes, table.columns.names)
 
 
+def labels(source: Source) -> Splits:
+    """Return the label and the group of every row, in the splits that a column names."""
+    table = read_table(source)
+    rows = Arrays.unread(table.labels, len(table.classes), groups=table.groups)
+    parts = {name: rows.take(indices) for name, indices in table.parts.items()}
+    return Splits.of(parts, table.classes)
+
+
 def read_table(source: Source) -> Table:
     """Return what is in the file.
 
