@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config.start import RunStart
-from pipeline.data.loader import as_fractions
+from pipeline.data.loader import ImageTensor, as_fractions
 from pipeline.models._layers import layers
 from pipeline.models._randomness import global_states, restored_globals, seed_globals
 from pipeline.models._standardized import Standardized
@@ -43,7 +43,7 @@ def head_alone(
 
 
 @torch.no_grad()
-def features_of(network: Standardized, head: str, images: Tensor) -> Tensor:
+def features_of(network: Standardized, head: str, images: ImageTensor) -> Tensor:
     """Return the inputs of the head, (N, ...), for images (N, channels, height, width)."""
     chunks = (as_fractions(chunk) for chunk in images.split(CHUNK))
     with mode(network, training=False, sampling=False):
