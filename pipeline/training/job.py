@@ -8,6 +8,7 @@ import json
 import pkgutil
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pipeline.config.run import Hardware, config_of
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, require_digest
 from pipeline.data.weights import require_weights
-from pipeline.records.runs import read_file
+from pipeline.records.runs import read_file, read_history, read_record
 from pipeline.records.store import Store
 from pipeline.records.unchanged import WEIGHTS
 from pipeline.runtime.errors import Refusal
@@ -55,6 +56,8 @@ def run_training(job: Mapping[str, Any]) -> dict[str, str]:
     start = identity.get("starts_from")
     parent = _weights(store.folder(start)) if start else None
     trained = train(config, pool, store.checkpoints(fingerprint), hardware, logger, parent)
+    if start and config.start["head"] == "kept":
+        trained = _after_first_phase(trained, store.folder(start))
     if trained.leads:
         files = {"run.json": to_json(identity).encode(), **_files(trained)}
         timing = {"seconds": trained.seconds, "machine": platform.machine()}
@@ -62,6 +65,20 @@ def run_training(job: Mapping[str, Any]) -> dict[str, str]:
     if logger and logger.trouble:
         store.mute(logger.trouble)
     return _outcome(trained)
+
+
+def _after_first_phase(trained: Trained, first: Path) -> Trained:
+    """Return the second phase of a training with the curve and the cost of both."""
+    curve, record = read_history(first), read_record(first) or {}
+    before = curve[-1]
+    later = [
+        {**row, **{key: row[key] + before[key] for key in ("epoch", "updates")}}
+        for row in trained.history
+    ]
+    cost = dict(trained.cost)
+    for key in ("updates", "training_flops"):
+        cost[key] += record["cost"][key]
+    return replace(trained, history=[*curve, *later], cost=cost)
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:

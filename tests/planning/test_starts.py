@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import prepare
+from pipeline.config.parameters import Execution
 from pipeline.config.start import RunStart, Start
 from pipeline.config.streams import Streams
 from pipeline.data import sources
@@ -15,7 +16,10 @@ from pipeline.planning.phases import confirmation
 from pipeline.planning.rounds import explore
 from pipeline.planning.starts import Digests, identified
 from pipeline.planning.studies import read_experiment
+from pipeline.records.runs import read_history
+from pipeline.records.store import open_store
 from pipeline.runtime.errors import Refusal
+from pipeline.training.job import run_training
 
 PROTOCOL = """
 data: {{dataset: digits, classes: [5, 6, 7, 8, 9], per_class: 6, test_fraction: 0.4}}
@@ -145,6 +149,33 @@ def test_head_then_all_without_a_second_phase_is_the_probe(write):
     assert described["start"]["train"] == "head"
     assert run(0.5).identity["start"] == RunStart(head="kept").model_dump(mode="json")
     assert first.fingerprint == run(0.5).identity["starts_from"]
+
+
+def test_a_training_of_two_phases_has_the_curve_and_the_cost_of_both(write, project):
+    write()
+    prepare.main("tiny")
+    digest = read_summary(Path("artifacts/tiny/data"))["digest"]
+    (trial,) = write().studies[0].arms[4].trials
+    run = identified(trial, Streams.of(0), Digests(digest, {"similar": "s"}))
+    store = open_store()
+    (first, described), _ = run.starts
+    job = {
+        "data": str(project / "artifacts" / "tiny" / "data"),
+        "store": str(store.root),
+        "hardware": Execution().hardware(),
+    }
+    alone = {key: described[key] for key in described if key != "starts_from"}
+    run_training({**job, "id": first.fingerprint, "identity": alone})
+    run_training({**job, "id": run.fingerprint, "identity": run.identity})
+    one, both = (store.record(name)["cost"] for name in (first.fingerprint, run.fingerprint))
+    curves = [read_history(store.folder(name)) for name in (first.fingerprint, run.fingerprint)]
+    assert curves[1][: len(curves[0])] == curves[0]
+    points = [(row["epoch"], row["updates"]) for row in curves[1] if row["split"] == "train"]
+    assert points == sorted(points)
+    assert points[-1] == (4, 12)
+    assert both["updates"] == 12
+    assert one["updates"] == 6
+    assert both["training_flops"] > 2 * one["training_flops"]
 
 
 def test_no_pretraining_sees_an_image_of_the_protocol(write):
