@@ -7,7 +7,8 @@ import pytest
 from report_data import VERDICTS, report_data
 from transferred import SIZES, Planted, planted
 
-from pipeline.reporting.pages import transfer
+from pipeline.reporting.pages import front, transfer
+from pipeline.reporting.pages._transfer import FIGURE, size_figure
 from pipeline.reporting.plots import transfer_sizes
 
 
@@ -84,6 +85,13 @@ def test_one_size_has_no_curve(plain):
 def test_a_crossover_is_a_size_or_what_there_is_instead(found, values, part):
     rows = found.crossovers.iloc[:1].assign(**values)
     assert part in transfer.crossover_lines(dataclasses.replace(found, crossovers=rows))
+
+
+def test_the_front_page_asks_what_to_train_and_shows_the_curve(plain, found):
+    assert front.title(found) == "What to train of a pretrained network"
+    assert front.title(plain) != front.title(found)
+    assert f"(figures/{FIGURE}.png)" in size_figure(found, "")
+    assert size_figure(plain, "") == ""
 
 
 def test_the_figure_has_a_line_for_each_and_marks_the_crossover(found):

@@ -18,11 +18,11 @@ from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
 from pipeline.reporting.pages._transfer import (
-    FIGURE,
     MODES,
     has_starts,
     is_against_scratch,
     series,
+    size_figure,
     size_name,
     size_of,
 )
@@ -99,12 +99,9 @@ def _best(data: ReportData, rows: list[md.Row]) -> str:
 
 def size_section(data: ReportData) -> str:
     """Return the figure over sizes, and where fine-tuning overtakes the probe."""
-    if not series(data):
+    image = size_figure(data, "../")
+    if not image:
         return ""
-    image = (
-        "![Test accuracy of scratch, probe and fine-tuning against the number of training images, "
-        f"by pretraining, with bands](../figures/{FIGURE}.png)"
-    )
     caption = (
         f"Mean over seeds; band: {MEAN_INTERVAL}. The axis of sizes is logarithmic. Shaded: where "
         "fine-tuning overtakes the probe, with interval."
