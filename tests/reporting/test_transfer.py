@@ -63,6 +63,17 @@ def test_an_arm_without_a_difference_to_scratch_is_in_no_cell(found):
     assert "probe" not in cells[1]["similar"]
 
 
+def test_an_arm_with_the_runs_of_another_is_listed_once(found):
+    rows = found.transfer.copy()
+    rows.loc[rows["arm"] == "all_similar_3", "repeats"] = True
+    again = dataclasses.replace(found, transfer=rows)
+    for table in (transfer.arm_table, transfer.cost_table):
+        listed = [row["arm"] for row in rows_of(table(found))]
+        assert [row["arm"] for row in rows_of(table(again))] == [
+            arm for arm in listed if arm != "all_similar_3"
+        ]
+
+
 def test_one_size_has_no_curve(plain):
     made = planted()
     cells = {cell: values for cell, values in made.cells.items() if cell[2] == 10}

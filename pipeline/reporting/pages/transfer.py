@@ -197,11 +197,11 @@ def arm_table(data: ReportData) -> str:
             "to": row["reference"] if row["verdict"] else md.VOID,
             "verdict": verdict_label(row) if row["verdict"] else md.VOID,
         }
-        for row in data.transfer.to_dict("records")
+        for row in _distinct(data)
     ]
     shown, same = md.without_constant(rows, ("n", size_name(data)))
     caption = (
-        f"{same} n: done confirmation runs. Rule: the test rule of each arm. Learning rate: the "
+        f"{same} Arms with the runs of one above are left out. n: done confirmation runs. Rule: the test rule of each arm. Learning rate: the "
         "chosen one. Difference: in points, to the arm under *to*. Interval of the accuracy: "
         f"{MEAN_INTERVAL}; of the difference: {DIFFERENCE}, not corrected."
     )
@@ -219,7 +219,7 @@ def cost_table(data: ReportData) -> str:
             "training (x reference)": md.format_ratio(row["training_ratio"]),
             "with pretraining (x reference)": md.format_ratio(row["total_ratio"]),
         }
-        for row in data.transfer.to_dict("records")
+        for row in _distinct(data)
         if row["train"] != SCRATCH
     ]
     caption = (
@@ -229,6 +229,11 @@ def cost_table(data: ReportData) -> str:
         "weights costs nothing here."
     )
     return md.format_table(rows, caption, words=("arm", "from", "trained"))
+
+
+def _distinct(data: ReportData) -> list[md.Row]:
+    """Return the rows of arms that compare runs no arm before compares."""
+    return [row for row in data.transfer.to_dict("records") if not row["repeats"]]
 
 
 def _band(row: md.Row) -> md.Row:
