@@ -134,11 +134,10 @@ def transfer(
 
     `pretraining`, `train`, `k`, `per_class`, `train_size`, `learning_rate` and `plain` are as in
     `Started`. `accuracy` is the mean test accuracy over the `n` done runs, with its interval.
-    Difference to `reference`, interval and verdict are those of `contrasts`,
-    and so is whether the row `repeats` an earlier one. `training_ratio` is
-    the training cost as a multiple of that of the reference, both phases of head_then_all together;
-    `total_ratio` also counts all pretrainings of either, as if each were trained for that run
-    alone.
+    Difference to `reference`, interval and verdict are those of `contrasts`, and so is whether the
+    row `repeats` an earlier one. `training_ratio` is the training cost as a multiple of that of the
+    reference, both phases of head_then_all together; `total_ratio` also counts all pretrainings of
+    either, as if each were trained for that run alone.
 
     Args:
         plan: The confirmation plan.

@@ -201,8 +201,8 @@ def arm_table(data: ReportData) -> str:
     ]
     shown, same = md.without_constant(rows, ("n", size_name(data)))
     caption = (
-        f"{same} Arms with the runs of one above are left out. n: done confirmation runs. Rule: the test rule of each arm. Learning rate: the "
-        "chosen one. Difference: in points, to the arm under *to*. Interval of the accuracy: "
+        f"{same} Arms with the runs of one above are left out. n: done confirmation runs. Rule: the "
+        "test rule of each arm. Learning rate: the chosen one. Difference: in points, to the arm under *to*. Interval of the accuracy: "
         f"{MEAN_INTERVAL}; of the difference: {DIFFERENCE}, not corrected."
     )
     words = ("arm", "from", "trained", "to", "verdict")
