@@ -74,6 +74,12 @@ def test_an_arm_with_the_runs_of_another_is_listed_once(found):
         ]
 
 
+def test_a_probe_that_costs_next_to_nothing_does_not_cost_zero(found):
+    rows = found.transfer.assign(training_ratio=0.00432, total_ratio=10.00432)
+    (first, *_) = rows_of(transfer.cost_table(dataclasses.replace(found, transfer=rows)))
+    assert list(first.values())[-2:] == ["0.004", "10.00"]
+
+
 def test_one_size_has_no_curve(plain):
     made = planted()
     cells = {cell: values for cell, values in made.cells.items() if cell[2] == 10}

@@ -29,6 +29,7 @@ from pipeline.reporting.pages._transfer import (
 
 ORDER = 35
 DIFFERENCE = f"{md.CONFIDENCE} Student-t interval of the mean difference, paired by seed"
+SMALL = 0.1  # of a ratio of costs
 TRAINED = {
     SCRATCH: "everything",
     PROBE: "head",
@@ -201,9 +202,10 @@ def arm_table(data: ReportData) -> str:
     ]
     shown, same = md.without_constant(rows, ("n", size_name(data)))
     caption = (
-        f"{same} Arms with the runs of one above are left out. n: done confirmation runs. Rule: the "
-        "test rule of each arm. Learning rate: the chosen one. Difference: in points, to the arm under *to*. Interval of the accuracy: "
-        f"{MEAN_INTERVAL}; of the difference: {DIFFERENCE}, not corrected."
+        f"{same} Arms with the runs of one above are left out. n: done confirmation runs. Rule: "
+        "the test rule of each arm. Learning rate: the chosen one. Difference: in points, to the "
+        f"arm under *to*. Interval of the accuracy: {MEAN_INTERVAL}; of the difference: "
+        f"{DIFFERENCE}, not corrected."
     )
     words = ("arm", "from", "trained", "to", "verdict")
     return md.format_table(shown, caption.strip(), words=words)
@@ -216,8 +218,8 @@ def cost_table(data: ReportData) -> str:
             "arm": data.named(row["study"], row["arm"]),
             "from": _source(row),
             "trained": _trained(row),
-            "training (x reference)": md.format_ratio(row["training_ratio"]),
-            "with pretraining (x reference)": md.format_ratio(row["total_ratio"]),
+            "training (x reference)": _ratio(row["training_ratio"]),
+            "with pretraining (x reference)": _ratio(row["total_ratio"]),
         }
         for row in _distinct(data)
         if row["train"] != SCRATCH
@@ -239,6 +241,11 @@ def _distinct(data: ReportData) -> list[md.Row]:
 def _band(row: md.Row) -> md.Row:
     bounds = {"low": row["accuracy_low"], "high": row["accuracy_high"]}
     return {"n": row["n"], "mean": row["accuracy"], **bounds}
+
+
+def _ratio(value: float) -> str:
+    """Return a ratio of costs; a small one, as of a probe on stored features, with one digit."""
+    return f"{value:.1g}" if 0 < value < SMALL else md.format_ratio(value)
 
 
 def _source(row: md.Row) -> str:
