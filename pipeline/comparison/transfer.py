@@ -34,12 +34,12 @@ RESAMPLES, SEED = 10_000, 0
 COLUMNS = (
     *("study", "arm", "reference", "setting", "pretraining", "train", "k", "per_class"),
     *("train_size", "plain", "learning_rate", "n", "accuracy", "accuracy_low", "accuracy_high"),
-    *("difference", "low", "high", "p_holm", "verdict", "below_margin"),
+    *("difference", "low", "high", "p_holm", "verdict", "below_margin", "repeats"),
     *("training_ratio", "total_ratio"),
 )
 UNJUDGED = {  # of the baseline
     **dict.fromkeys(("difference", "low", "high", "p_holm"), nan),
-    **{"verdict": "", "below_margin": False},
+    **{"verdict": "", "below_margin": False, "repeats": False},
 }
 BAND = {"n": 0, "mean": nan, "low": nan, "high": nan}
 CROSSOVERS = (
@@ -134,10 +134,10 @@ def transfer(
 
     `pretraining`, `train`, `k`, `per_class`, `train_size`, `learning_rate` and `plain` are as in
     `Started`. `accuracy` is the mean test accuracy over the `n` done runs, with its interval.
-    Difference to `reference`, interval and verdict are those of `contrasts`. `training_ratio` is
-    the training cost as a multiple of that of the reference, both phases of head_then_all together;
-    `total_ratio` also counts all pretrainings of either, as if each were trained for that run
-    alone.
+    Difference to `reference`, interval and verdict are those of `contrasts`, and so is whether the
+    row `repeats` an earlier one. `training_ratio` is the training cost as a multiple of that of the
+    reference, both phases of head_then_all together; `total_ratio` also counts all pretrainings of
+    either, as if each were trained for that run alone.
 
     Args:
         plan: The confirmation plan.

@@ -7,7 +7,8 @@ import pytest
 from report_data import VERDICTS, report_data
 from transferred import SIZES, Planted, planted
 
-from pipeline.reporting.pages import transfer
+from pipeline.reporting.pages import front, transfer
+from pipeline.reporting.pages._transfer import FIGURE, size_figure
 from pipeline.reporting.plots import transfer_sizes
 
 
@@ -62,6 +63,23 @@ def test_an_arm_without_a_difference_to_scratch_is_in_no_cell(found):
     assert "probe" not in cells[1]["similar"]
 
 
+def test_an_arm_with_the_runs_of_another_is_listed_once(found):
+    rows = found.transfer.copy()
+    rows.loc[rows["arm"] == "all_similar_3", "repeats"] = True
+    again = dataclasses.replace(found, transfer=rows)
+    for table in (transfer.arm_table, transfer.cost_table):
+        listed = [row["arm"] for row in rows_of(table(found))]
+        assert [row["arm"] for row in rows_of(table(again))] == [
+            arm for arm in listed if arm != "all_similar_3"
+        ]
+
+
+def test_a_probe_that_costs_next_to_nothing_does_not_cost_zero(found):
+    rows = found.transfer.assign(training_ratio=0.00432, total_ratio=10.00432)
+    (first, *_) = rows_of(transfer.cost_table(dataclasses.replace(found, transfer=rows)))
+    assert list(first.values())[-2:] == ["0.004", "10.00"]
+
+
 def test_one_size_has_no_curve(plain):
     made = planted()
     cells = {cell: values for cell, values in made.cells.items() if cell[2] == 10}
@@ -84,6 +102,13 @@ def test_one_size_has_no_curve(plain):
 def test_a_crossover_is_a_size_or_what_there_is_instead(found, values, part):
     rows = found.crossovers.iloc[:1].assign(**values)
     assert part in transfer.crossover_lines(dataclasses.replace(found, crossovers=rows))
+
+
+def test_the_front_page_asks_what_to_train_and_shows_the_curve(plain, found):
+    assert front.title(found) == "What to train of a pretrained network"
+    assert front.title(plain) != front.title(found)
+    assert f"(figures/{FIGURE}.png)" in size_figure(found, "")
+    assert size_figure(plain, "") == ""
 
 
 def test_the_figure_has_a_line_for_each_and_marks_the_crossover(found):

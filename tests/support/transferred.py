@@ -74,12 +74,17 @@ class Planted:
                 if source:
                     start = f"{source}-{seed}"
                     starts[start] = PlannedStart(
-                        name=source, data=source, seed=seed, fingerprint=start
+                        name=source, data=source, images=9, seed=seed, fingerprint=start
                     )
                 if train == "head_then_all":
                     before, start = start, f"first-{arm}-{seed}"
                     starts[start] = PlannedStart(
-                        name="first phase", data="", seed=seed, fingerprint=start, start=before
+                        name="first phase",
+                        data="",
+                        images=9,
+                        seed=seed,
+                        fingerprint=start,
+                        start=before,
                     )
                 runs.append(
                     PlannedRun(

@@ -9,6 +9,10 @@ from pipeline.reporting.markdown import Row
 
 FEWEST = 2  # sizes that make a line
 FIGURE = "transfer_sizes"
+WORDS = (
+    "Test accuracy of scratch, probe and fine-tuning against the number of training images, by "
+    "pretraining, with bands"
+)
 MODES = {SCRATCH: "scratch", PROBE: "probe", FINE_TUNING: "fine-tuning"}
 SERIES = ("pretraining", "train")
 
@@ -46,6 +50,16 @@ def series(data: ReportData) -> dict[tuple[str, str], list[Row]]:
         for key, rows in lines.items()
         if len(rows) >= FEWEST
     }
+
+
+def size_figure(data: ReportData, root: str) -> str:
+    """Return the figure over sizes; empty for a single size.
+
+    Args:
+        data: The report.
+        root: The path to the folder of the report, or empty.
+    """
+    return f"![{WORDS}]({root}figures/{FIGURE}.png)" if series(data) else ""
 
 
 def is_against_scratch(data: ReportData, row: Row) -> bool:

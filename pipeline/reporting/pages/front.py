@@ -17,6 +17,7 @@ from pipeline.reporting.pages._findings import findings
 from pipeline.reporting.pages._interactions import interaction_lines
 from pipeline.reporting.pages._page import STUDY, Page, incomplete_runs
 from pipeline.reporting.pages._recipe import recipe_section
+from pipeline.reporting.pages._transfer import has_starts, size_figure
 from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
 from pipeline.reporting.pages.published import published_sentence
 from pipeline.reporting.pages.variance import largest_streams
@@ -52,6 +53,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         f"![{FOREST}](figures/forest.png)",
         note if len(data.distinct) > MOST else "",
         *(data_size_figure(study, "") for study in _sized(data)),
+        size_figure(data, ""),
         md.section("Trust checks", trust_section(data)),
         md.section("Accuracy against cost", cost_figure(data)),
         md.section("Diagnosis", diagnosis_section(data)),
@@ -71,6 +73,8 @@ def title(data: ReportData) -> str:
     """Return the question of a report, by what its arms change."""
     arms = [arm for _, arm in data.planned_arms[1:]]
     training = [arm for arm in arms if _is_training_choice(arm)]
+    if has_starts(data) and not any(arm.factor.regularizers for arm in arms):
+        return "What to train of a pretrained network"
     if not training:
         return "Which regularizers close the gap"
     if len(training) < len(arms):

@@ -18,17 +18,18 @@ from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
 from pipeline.reporting.pages._transfer import (
-    FIGURE,
     MODES,
     has_starts,
     is_against_scratch,
     series,
+    size_figure,
     size_name,
     size_of,
 )
 
 ORDER = 35
 DIFFERENCE = f"{md.CONFIDENCE} Student-t interval of the mean difference, paired by seed"
+SMALL = 0.1  # of a ratio of costs
 TRAINED = {
     SCRATCH: "everything",
     PROBE: "head",
@@ -99,12 +100,9 @@ def _best(data: ReportData, rows: list[md.Row]) -> str:
 
 def size_section(data: ReportData) -> str:
     """Return the figure over sizes, and where fine-tuning overtakes the probe."""
-    if not series(data):
+    image = size_figure(data, "../")
+    if not image:
         return ""
-    image = (
-        "![Test accuracy of scratch, probe and fine-tuning against the number of training images, "
-        f"by pretraining, with bands](../figures/{FIGURE}.png)"
-    )
     caption = (
         f"Mean over seeds; band: {MEAN_INTERVAL}. The axis of sizes is logarithmic. Shaded: where "
         "fine-tuning overtakes the probe, with interval."
@@ -200,13 +198,14 @@ def arm_table(data: ReportData) -> str:
             "to": row["reference"] if row["verdict"] else md.VOID,
             "verdict": verdict_label(row) if row["verdict"] else md.VOID,
         }
-        for row in data.transfer.to_dict("records")
+        for row in _distinct(data)
     ]
     shown, same = md.without_constant(rows, ("n", size_name(data)))
     caption = (
-        f"{same} n: done confirmation runs. Rule: the test rule of each arm. Learning rate: the "
-        "chosen one. Difference: in points, to the arm under *to*. Interval of the accuracy: "
-        f"{MEAN_INTERVAL}; of the difference: {DIFFERENCE}, not corrected."
+        f"{same} Arms with the runs of one above are left out. n: done confirmation runs. Rule: "
+        "the test rule of each arm. Learning rate: the chosen one. Difference: in points, to the "
+        f"arm under *to*. Interval of the accuracy: {MEAN_INTERVAL}; of the difference: "
+        f"{DIFFERENCE}, not corrected."
     )
     words = ("arm", "from", "trained", "to", "verdict")
     return md.format_table(shown, caption.strip(), words=words)
@@ -219,10 +218,10 @@ def cost_table(data: ReportData) -> str:
             "arm": data.named(row["study"], row["arm"]),
             "from": _source(row),
             "trained": _trained(row),
-            "training (x reference)": md.format_ratio(row["training_ratio"]),
-            "with pretraining (x reference)": md.format_ratio(row["total_ratio"]),
+            "training (x reference)": _ratio(row["training_ratio"]),
+            "with pretraining (x reference)": _ratio(row["total_ratio"]),
         }
-        for row in data.transfer.to_dict("records")
+        for row in _distinct(data)
         if row["train"] != SCRATCH
     ]
     caption = (
@@ -234,9 +233,19 @@ def cost_table(data: ReportData) -> str:
     return md.format_table(rows, caption, words=("arm", "from", "trained"))
 
 
+def _distinct(data: ReportData) -> list[md.Row]:
+    """Return the rows of arms that compare runs no arm before compares."""
+    return [row for row in data.transfer.to_dict("records") if not row["repeats"]]
+
+
 def _band(row: md.Row) -> md.Row:
     bounds = {"low": row["accuracy_low"], "high": row["accuracy_high"]}
     return {"n": row["n"], "mean": row["accuracy"], **bounds}
+
+
+def _ratio(value: float) -> str:
+    """Return a ratio of costs; a small one, as of a probe on stored features, with one digit."""
+    return f"{value:.1g}" if 0 < value < SMALL else md.format_ratio(value)
 
 
 def _source(row: md.Row) -> str:
