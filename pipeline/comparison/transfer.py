@@ -18,7 +18,7 @@ from pipeline.comparison.intervals import Array, mean
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, compared, pretrainings
 from pipeline.comparison.significance import holm
-from pipeline.config.plan import BASELINE, Plan
+from pipeline.config.plan import BASELINE, FIRST_PHASE, Plan
 from pipeline.config.run import RunConfig
 from pipeline.config.start import RunStart
 
@@ -368,13 +368,16 @@ class _Chains:
         return mean(alone), mean(whole)
 
     def _cost(self, run: str) -> tuple[float, float]:
-        """Return the cost of all phases of a run, and that with its pretrainings."""
+        """Return the cost of a run, with its first phase if it has one, and that with pretrainings.
+
+        A run's own cost includes its first phase.
+        """
         alone = whole = self.costs.get(run, nan)
         parent = self.parents[run]
         while parent:
-            start, cost = self.starts[parent], self.costs.get(parent, nan)
-            whole += cost
-            alone += 0.0 if start.data else cost
+            start = self.starts[parent]
+            if start.name != FIRST_PHASE:
+                whole += self.costs.get(parent, nan)
             parent = start.start
         return alone, whole
 

@@ -22,6 +22,7 @@ from pipeline.runtime.files import read_sealed
 BASELINE = "baseline"  # the empty arm of every study
 PROTOCOL = "protocol"  # the key of a setting that holds changed protocol values
 TUNING = "tuning"  # the study of the baseline's own nuisance values
+FIRST_PHASE = "first phase"  # the name of a start: the first part of a training of two
 OVERTUNING = "overtuning"  # the study of chosen settings against defaults
 Phase = Literal["exploration", "confirmation"]
 Kind = Literal["tuning", "overtuning", "comparison", "ensemble", "variance"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.config.plan import PlannedStart
+from pipeline.config.plan import FIRST_PHASE, PlannedStart
 from pipeline.config.run import RunConfig
 from pipeline.config.start import Start
 from pipeline.config.streams import Streams
@@ -13,8 +13,6 @@ from pipeline.planning.fingerprint import fingerprint, identity
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import Protocol
 from pipeline.regularizers._regularizer import Regularizer
-
-FIRST_PHASE = "first phase"
 
 
 @dataclass(frozen=True)
