@@ -12,6 +12,7 @@ from torch import nn
 
 from pipeline import models
 from pipeline.config.start import RunStart
+from pipeline.data import sources
 from pipeline.models._layers import layers
 from pipeline.models._start import begin, rates
 from pipeline.prediction.network import as_images
@@ -216,8 +217,9 @@ def test_a_start_that_trains_all_alike_takes_the_steps_of_a_plain_run(starting, 
     assert same(own.weights, train(config, pool).weights)
 
 
-def test_a_probe_is_the_logistic_regression_of_scikit_learn(starting, parents, pool):
+def test_a_probe_is_the_logistic_regression_of_scikit_learn(starting):
     """On the features of the frozen trunk, trained to the end by L-BFGS."""
+    pool = sources.read("digits", {}).pool
     data = {"dataset": "digits", "train_size": 300, "label_noise": 0.5, "test_fraction": 0.4}
     config = starting(
         {"train": "head"},
@@ -229,7 +231,8 @@ def test_a_probe_is_the_logistic_regression_of_scikit_learn(starting, parents, p
         curve_points=1,
         batch_size=300,
     ).model_copy(update={"data": data})
-    parent = parents(MLP)
+    torch.manual_seed(0)
+    parent = built(MLP, pool).state_dict()
     ended = train(config, pool, parent=parent)
     fit, held = trainer._examples(pool, trainer.Data(**data), config.streams.split)
     network = built(MLP, pool)
