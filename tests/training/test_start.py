@@ -244,7 +244,7 @@ def test_a_probe_is_the_logistic_regression_of_scikit_learn(starting):
     reference.fit(inputs, fit.labels.numpy())
     expected = reference.predict_proba(tested)
     given = ended.validation_logits[0].double().softmax(1).numpy()
-    assert np.abs(given - expected).max() < 1e-3
+    assert np.abs(given - expected).max() < 3e-3
     assert (given.argmax(1) == expected.argmax(1)).mean() > 0.995
 
 
