@@ -37,7 +37,7 @@ TRAINING = {
     "learning_rate": 0.05,
     "optimizer": {"name": "sgd"},
     "schedule": {"name": "one_cycle"},
-    "epochs": 20,
+    "epochs": 40,
     "batch_size": 50,
     "curve_points": 2,
 }

@@ -54,13 +54,17 @@ def layers(network: Standardized) -> list[Layer]:
     ]
 
 
-def require_head(network: Standardized, classes: int) -> None:
+def require_head(network: Standardized, every: Sequence[Layer], classes: int) -> None:
     """Check that a network ends in a layer that returns its logits.
+
+    Args:
+        network: The network.
+        every: Its layers.
+        classes: The number of logits.
 
     Raises:
         Refusal: It does not, so that there is no head to train or to replace.
     """
-    every = layers(network)
     head = network.get_submodule(every[-1].name) if every else network
     outputs = getattr(head, "out_features", getattr(head, "out_channels", None))
     if outputs != classes:
@@ -71,18 +75,17 @@ def require_head(network: Standardized, classes: int) -> None:
         )
 
 
-def trained_layers(network: Standardized, train: str, k: int | None) -> Sequence[Layer]:
+def trained_layers(every: Sequence[Layer], train: str, k: int | None) -> Sequence[Layer]:
     """Return the layers whose weights are trained.
 
     Args:
-        network: The network.
+        every: The layers of a network.
         train: all, head or last_k.
         k: The number of layers for last_k.
 
     Raises:
         Refusal: The network has fewer than `k` layers.
     """
-    every = layers(network)
     count = {"all": len(every), "head": 1, "last_k": k or 1}[train]
     if count > len(every):
         raise Refusal(f"start.k: invalid value {k}; expected an integer <= {len(every)} (layers)")

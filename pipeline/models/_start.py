@@ -32,8 +32,8 @@ def begin(network: Standardized, start: RunStart, classes: int, parent: State | 
         Refusal: There is no head, fewer layers than are named, the parent is another network, or a
             frozen parameter is tied to one that is trained.
     """
-    require_head(network, classes)
     every = layers(network)
+    require_head(network, every, classes)
     if start.reinitialize >= len(every):
         expected = f"an integer <= {len(every) - 1} (layers below the head)"
         raise Refusal(
@@ -85,7 +85,7 @@ def _load(network: Standardized, inherited: list[Layer], parent: State) -> None:
 
 def _freeze(network: Standardized, every: list[Layer], start: RunStart) -> None:
     """Stop gradients and running statistics of the layers that are not trained."""
-    trained = trained_layers(network, start.train, start.k)
+    trained = trained_layers(every, start.train, start.k)
     frozen = every[: len(every) - len(trained)]
     parameters = dict(network.named_parameters(remove_duplicate=False))
     moving = {
