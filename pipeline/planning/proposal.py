@@ -649,13 +649,14 @@ def _warnings(given: _Given, candidate: _Candidate) -> list[str]:
     lines, test = list(given.inspection.warnings), given.splits.test
     if given.error < EASY:
         lines.append(
-            f"a simple classifier has {100 * given.error:.2g} % error: there is hardly a gap to close; "
-            "fewer training examples (--train-size) leave one"
+            f"a simple classifier has {100 * given.error:.2g} % error: there is hardly a gap to "
+            "close; fewer training examples (--train-size) leave one"
         )
     if candidate.updates < FEW_UPDATES:
         lines.append(
             f"{candidate.updates} updates of a run are few: networks may not be trained to the "
-            f"end; expected --minutes {2 * given.options.minutes:g}, or --epochs {2 * candidate.epochs}"
+            f"end; expected --minutes {2 * given.options.minutes:g}, or "
+            f"--epochs {2 * candidate.epochs}"
         )
     if given.margin < 1 / test:
         lines.append(
