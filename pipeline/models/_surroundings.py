@@ -98,7 +98,7 @@ def _replacements() -> Iterator[tuple[Any, str, Any]]:
     yield os, "getpid", lambda: process + 1
     yield os, "getppid", lambda: parent + 1
     yield os, "uname", lambda: os.uname_result((system, "elsewhere", *rest))
-    yield uuid, "getnode", lambda: 1
+    yield uuid, "getnode", lambda: 0x123456789ABC
     yield socket, "gethostname", lambda: "elsewhere"
     yield platform, "node", lambda: "elsewhere"
     yield times, "date", _LaterDate
