@@ -12,7 +12,8 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from types import ModuleType
 from typing import Any, Self
@@ -85,15 +86,33 @@ def other_surroundings(module: str) -> Iterator[None]:
 
 def _replacements() -> Iterator[tuple[Any, str, Any]]:
     """Yield module, name and what replaces it there."""
-    present, nanoseconds, process, parent = time.time, time.time_ns, os.getpid(), os.getppid()
-    yield time, "time", lambda: present() + _later().total_seconds()
-    yield time, "time_ns", lambda: nanoseconds() + int(_later().total_seconds() * 1e9)
+    for clock in (time.time, time.monotonic, time.perf_counter):
+        yield time, clock.__name__, _ahead(clock, 1)
+    for clock in (time.time_ns, time.monotonic_ns, time.perf_counter_ns):
+        yield time, clock.__name__, _ahead(clock, 10**9)
+    for kind in (time.localtime, time.gmtime):
+        yield time, kind.__name__, _of_present(kind)
+    strftime, process, parent = time.strftime, os.getpid(), os.getppid()
+    system, _, *rest = os.uname()
+    yield time, "strftime", lambda text, *moment: strftime(text, *(moment or [time.localtime()]))
     yield os, "getpid", lambda: process + 1
     yield os, "getppid", lambda: parent + 1
+    yield os, "uname", lambda: os.uname_result((system, "elsewhere", *rest))
+    yield uuid, "getnode", lambda: 0x123456789ABC
     yield socket, "gethostname", lambda: "elsewhere"
     yield platform, "node", lambda: "elsewhere"
     yield times, "date", _LaterDate
     yield times, "datetime", _LaterDatetime
+
+
+def _ahead(clock: Callable[[], float], a_second: int) -> Callable[[], float]:
+    """Return a clock that is ahead of another one; it counts in parts of a second."""
+    return lambda: clock() + int(_later().total_seconds()) * a_second
+
+
+def _of_present(kind: Callable[[float], Any]) -> Callable[..., Any]:
+    """Return what converts a time in seconds, by default that of the changed clock."""
+    return lambda seconds=None: kind(time.time() if seconds is None else seconds)
 
 
 def _own_modules(module: str) -> list[str]:

@@ -28,6 +28,7 @@ from pipeline.planning.studies import Experiment, Study, tuning_study
 from pipeline.runtime.errors import Refusal
 
 HALVINGS = 3  # of a step, at most
+PARTS = 4  # of a step, among which further values are looked for
 REPEATS = 3  # further seeds of the last values of a space before its widening stops
 
 Read = Callable[[Mapping[str, Any]], Experiment]  # tuned values -> the experiment
@@ -314,7 +315,7 @@ def _is_left(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) -> boo
     space = arm.written.spaces[place]
     part, key = place
     kind = _section(arm, part, key)
-    values = space.between(2**HALVINGS)
+    values = space.between(PARTS)
     if space.scale is None:
         values = list(choices(kind, key.rpartition(".")[2])) if kind else []
         if not values:

@@ -21,6 +21,7 @@ import os
 import secrets
 import socket
 import time
+import uuid
 from datetime import date
 from os import getpid
 
@@ -86,6 +87,26 @@ def machine():
 
 def day():
     return Begun(date.today().toordinal())
+
+
+def running():
+    return Begun(int(time.monotonic()))
+
+
+def written():
+    return Begun(int(time.strftime("%Y%m%d")))
+
+
+def year():
+    return Begun(time.gmtime().tm_yday)
+
+
+def node():
+    return Begun(sum(os.uname().nodename.encode()))
+
+
+def address():
+    return Begun(uuid.getnode() % 2**40)
 
 
 def hour():
@@ -186,7 +207,10 @@ def built(name):
     return models.build(model, (1, 8, 8), 10)
 
 
-FUNCTIONS = ("loaded", "entropy", "second", "process", "parent", "machine", "day", "hour")
+FUNCTIONS = (
+    *("loaded", "entropy", "second", "process", "parent", "machine", "day", "hour"),
+    *("running", "written", "year", "node", "address"),
+)
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, "Late"])
