@@ -5,6 +5,7 @@ is: results come from fresh seeds.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import nan
 from typing import Any
@@ -178,7 +179,9 @@ def _comparable(runs: pd.DataFrame) -> pd.DataFrame:
         ]
         complete = [(rows, item) for rows in settings if (item := _tried(rows)).complete]
         shifted = comparable([item for _, item in complete])
-        for (rows, _), item in zip(complete, shifted, strict=True):
+        for (rows, before), item in zip(complete, shifted, strict=True):
+            if item.scores == before.scores:
+                continue
             scores = [(score.accuracy, score.nll) for score in item.scores]
             runs.loc[rows.index, ["validation_accuracy", "validation_nll"]] = scores
     return runs
@@ -187,6 +190,7 @@ def _comparable(runs: pd.DataFrame) -> pd.DataFrame:
 def _summary(group: pd.DataFrame) -> dict[str, Any]:
     done = group[group["state"] == "done"]
     accuracy = interval(done["validation_accuracy"].to_numpy(float))
+    counts = Counter(group["state"])
     return {
         **group[["study", "arm", "setting"]].iloc[0],
         "n": accuracy.n,
@@ -199,7 +203,7 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
         "scores": _scores(group),
         "changes": [],
         "change": nan,
-        **{state: int((group["state"] == state).sum()) for state in STATES},
+        **{state: counts[state] for state in STATES},
     }
 
 
@@ -237,9 +241,8 @@ def _known_mean(values: Sequence[float | None]) -> float:
 
 def _tried(group: pd.DataFrame) -> Tried:
     """Return a setting with its scores, from its runs."""
-    columns = group[["state", "validation_accuracy", "validation_nll"]]
-    scores = [Score(*values) for values in columns.itertuples(index=False)]
-    return Tried(group["setting"].iloc[0], tuple(scores))
+    columns = (group[name] for name in ("state", "validation_accuracy", "validation_nll"))
+    return Tried(group["setting"].iloc[0], tuple(map(Score, *columns)))
 
 
 def _edges(chosen: Setting | None, group: pd.DataFrame, arm: PlannedArm) -> dict[str, Any]:

@@ -78,6 +78,30 @@ def test_single_networks_are_rows_with_their_own_rule_and_others():
     ]
 
 
+def test_the_baseline_and_an_arm_of_equal_runs_are_rows_of_their_first_study_alone():
+    """The second study has its own runs of the baseline, those of `a`, and others as `b`."""
+    one = plan()
+    again = [run for run in one.runs if run.arm == "a"]
+    names = {"baseline": "other", "b": "b"}
+    new = [
+        PlannedRun(study="two", arm=arm, seed=seed, fingerprint=f"{name}{seed}")
+        for arm, name in names.items()
+        for seed in (1, 2)
+    ]
+    runs = (*one.runs, *new, *(run.model_copy(update={"study": "two"}) for run in again))
+    arms = (*one.studies[0].arms[:2], PlannedArm(name="b", rule=TestRule(), train_size=100))
+    studies = (*one.studies, PlannedStudy(name="two", question="?", arms=arms))
+    given = []
+    for table in (costs(), rules()):
+        two = table[table["arm"] != "big"].assign(study="two")
+        b = two[two["arm"] == "baseline"].assign(arm="b")
+        given.append(pd.concat([table, two, b], ignore_index=True))
+    both = one.model_copy(update={"studies": studies, "runs": runs})
+    table = efficiency(both, *given, ensembles())
+    shown = table.loc[table["kind"] == "arm", ["study", "name"]].to_numpy().tolist()
+    assert shown == [["one", "baseline"], ["one", "a"], ["two", "b"]]
+
+
 def test_ensembles_are_the_methods_that_average_more_than_one_compared_network():
     table = efficiency(plan(), costs(), rules(), ensembles())
     shown = table.loc[table["kind"] == "ensemble", ["name", *COSTS]]

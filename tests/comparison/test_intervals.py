@@ -381,6 +381,21 @@ def test_the_total_error_is_that_of_a_bootstrap_which_counts_the_interaction_thr
     assert np.var(means) == pytest.approx(of_seeds + of_images + single, rel=0.04)
 
 
+def test_the_total_error_subtracts_the_interaction_of_an_analysis_of_variance_once():
+    """Also where the mean difference is large: its square is no interaction."""
+    generator = np.random.default_rng(5)
+    arm, other = (generator.random((6, 50)) < share for share in (0.8, 0.4))
+    differences = arm.astype(float) - other
+    seeds, images = differences.mean(axis=1), differences.mean(axis=0)
+    rest = differences - seeds[:, None] - images + differences.mean()
+    single = np.square(rest).sum() / (5 * 49) / (6 * 50)
+    expected = seeds.var(ddof=1) / 6 + images.var(ddof=1) / 50 - single
+    error = standard_error(seeds)
+    assert expected > max(error**2, standard_error(images) ** 2)
+    total = total_error(error, images, np.square(differences).mean(), 6)
+    assert total == pytest.approx(np.sqrt(expected))
+
+
 def test_the_total_error_is_never_below_that_of_seeds_or_of_images():
     images = np.array([0.1, -0.1, 0.2, 0.0])
     assert total_error(0.05, images, 100.0, 3) == pytest.approx(max(0.05, standard_error(images)))

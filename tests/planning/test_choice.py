@@ -131,6 +131,14 @@ def test_which_end_a_value_stands_at(values, chosen, end):
     assert at_edge({"protocol": {"training.learning_rate": chosen}}, items, LOG) == end
 
 
+@pytest.mark.parametrize(("state", "end"), [("diverged", 0), ("failed", 1)])
+def test_a_value_next_to_one_that_diverged_is_not_at_the_end(state, end):
+    items = tried([0.5] * 4, RATES[:4])
+    last = Tried({"protocol": {"training.learning_rate": RATES[4]}}, (Score(state),))
+    chosen = {"protocol": {"training.learning_rate": RATES[3]}}
+    assert at_edge(chosen, [*items, last], LOG) == end
+
+
 @pytest.mark.parametrize(
     ("value", "end"), [(0.0012, -1), (0.0017, -1), (0.002, 0), (0.05, 0), (0.06, 1), (0.09, 1)]
 )

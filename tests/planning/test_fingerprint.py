@@ -44,6 +44,12 @@ def edit(path, old, new):
     path.write_text(text.replace(old, new))
 
 
+def test_the_order_of_keys_does_not_count():
+    one = {"data": {"size": 1, "noise": 0}, "code": "x"}
+    other = {"code": "x", "data": {"noise": 0, "size": 1}}
+    assert fingerprint(one) == fingerprint(other)
+
+
 def test_the_same_twice_and_readable_back(configure):
     assert names(configure) == names(configure)
     read = config_of(identity(configure(DROPOUT), "digest"))

@@ -4,7 +4,12 @@ import pytest
 
 from pipeline.config.plan import PROTOCOL, read_plan
 from pipeline.config.schema import Seeds
-from pipeline.planning.phases import FIRST_CONFIRMATION_SEED, confirmation
+from pipeline.planning.phases import (
+    FIRST_CONFIRMATION_SEED,
+    confirmation,
+    drawn_streams,
+    member_streams,
+)
 from pipeline.planning.rounds import explore
 from pipeline.planning.studies import read_experiment
 from pipeline.records.store import Store
@@ -223,3 +228,11 @@ def test_read_back(experiment, tmp_path):
     plan, _ = confirmation(experiment, "digest", CHOICE)
     Store(tmp_path / "store").assemble(plan, tmp_path / "confirmation")
     assert read_plan(tmp_path / "confirmation") == plan
+
+
+def test_no_draw_of_a_study_of_variance_meets_a_model_of_a_group():
+    seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + 100)
+    members = {member_streams(seed, member).init for seed in seeds for member in range(1, 100)}
+    draws = {drawn_streams(seed, "init", draw).init for seed in seeds for draw in range(1, 100)}
+    assert len(members) == len(draws) == 100 * 99
+    assert not members & draws

@@ -219,3 +219,9 @@ def test_a_design_on_a_log_scale_of_integers_has_equal_shares_of_each_doubling()
     )
     doublings = [width.bit_length() for (width,) in points]
     assert all(6 <= doublings.count(bits) <= 10 for bits in range(4, 12))
+
+
+def test_the_ends_of_a_range_of_integers_have_the_share_of_the_others():
+    space = read_space({"integers": [1, 4]}, "x")
+    drawn = [space.at((number + 0.5) / 400) for number in range(400)]
+    assert [drawn.count(value) for value in (1, 2, 3, 4)] == [100] * 4

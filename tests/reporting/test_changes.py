@@ -69,13 +69,22 @@ def test_what_an_older_report_does_not_know_is_no_change():
 
 def test_baseline_checks_and_new_runs_are_noted():
     before = written(seeds="tiny,one,a,baseline,1,12345e67\n")
-    after = written(seeds="tiny,one,a,baseline,2,12345e67\n")
+    after = written(seeds="tiny,one,a,baseline,2,12345e67\ntiny,one,b,baseline,3,\n")
     changed = dict(after.metrics) | {"baseline": {"accuracy": 91.0, "gap": 3.0}, "failed_checks": 9}
     after = type(after)(changed, after.facts, after.contrasts, after.seeds)
     section = changes_section("x", before, after)
-    assert "1 of 2 compared runs are new." in section
+    assert "2 of 3 compared runs are new." in section  # one has no reference
     assert "→ 91.0 %, gap" in section
     assert "→ 9." in section
+
+
+@pytest.mark.parametrize("name", ["accuracy", "gap"])
+def test_either_number_of_the_baseline_is_noted(name):
+    before = written()
+    baseline = before.metrics["baseline"] | {name: 12.3}
+    changed = dict(before.metrics) | {"baseline": baseline}
+    after = type(before)(changed, before.facts, before.contrasts, before.seeds)
+    assert "→ 12.3 " in changes_section("x", before, after)
 
 
 @pytest.mark.parametrize(
