@@ -73,7 +73,7 @@ def test_editing_a_regularizer_trains_its_runs_only(copied, command):
     file = copied / "pipeline" / "regularizers" / "dropout.py"
     text, before = file.read_text(), trained(copied)
     file.write_text(text + "\nADDED = 1\n")
-    command(sys.executable, "-m", "pipeline.train", "tiny", at=copied)
+    command(sys.executable, "-m", "dvc", "repro", "train@tiny", at=copied)
     assert len(set(trained(copied)) - set(before)) == 4
     assert {name: when for name, when in trained(copied).items() if name in before} == before
 

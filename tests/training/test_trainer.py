@@ -8,7 +8,7 @@ import torch
 from interrupted import assert_same_end, killed_after
 
 from pipeline import regularizers
-from pipeline.config.run import Data
+from pipeline.config.run import Data, Training
 from pipeline.config.test_rules import NOISE
 from pipeline.data import stored
 from pipeline.data.arrays import Arrays
@@ -352,3 +352,11 @@ def test_launchers_that_lightning_would_notice_change_nothing(configure, pool, m
         monkeypatch.setenv(name, value)
     again = train(configure(), pool)
     assert again.history == plain.history
+
+
+def test_no_weight_decays_unless_an_arm_says_so(configure, pool):
+    config = configure()
+    network = assemble(config, (), pool.shape, pool.classes)
+    groups = Task(network, (), Training(**config.training), config.streams).groups()
+    assert [group["weight_decay"] for group in groups] == [0, 0]
+    assert all(group["params"] for group in groups)
