@@ -114,6 +114,13 @@ ROWS = (
         "bar_megabytes",
     ),
     Row(
+        "a linear probe that passes batches through its trunk, over one on stored features",
+        "features",
+        "{:.1f} times",
+        "median_ratio",
+        "bar",
+    ),
+    Row(
         "image files decoded per second",
         "images",
         "{:.0f}",
