@@ -807,9 +807,10 @@ def _combined(folder):
     for place, regularizers in made.items():
         for seed in GROUPS:
             settings = {
-                "data": {},
+                "data": {"train_size": 30},
                 "model": {"name": "cnn"},
-                "training": {},
+                "training": {"learning_rate": 0.05},
+                "start": {},
                 "regularizers": regularizers,
             }
             streams = dict.fromkeys(("split", "init", "order", "augmentation", "noise"), seed)
