@@ -1,6 +1,6 @@
 """Choose what to use: the cheapest arm shown to help that no other such arm is shown to beat."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import pandas as pd
@@ -25,8 +25,9 @@ DATA = "data."  # how protocol values begin that no choice of training can repla
 def helping_arms(plan: Plan, contrasts: pd.DataFrame) -> list[Arm]:
     """Return the arms that a recipe may name, in the order of the plan.
 
-    An arm is one if it is compared with the baseline, helps by more than the margin, and changes no
-    data. Of arms that compare the same runs only the first counts.
+    An arm is one if it is compared with the baseline, helps by more than the margin, changes no
+    data, and starts from no network that has seen more examples of the protocol's classes. Of arms
+    that compare the same runs only the first counts.
 
     Args:
         plan: The confirmation plan.
@@ -35,7 +36,8 @@ def helping_arms(plan: Plan, contrasts: pd.DataFrame) -> list[Arm]:
     rows = contrasts[(contrasts["metric"] == PRIMARY) & ~contrasts["repeats"].astype(bool)]
     rows = rows[(rows["verdict"] == Verdict.HELPS) & ~rows["below_margin"].astype(bool)]
     helping = set(zip(rows["study"], rows["arm"], strict=True))
-    return [arm for arm in compared(plan) if arm.key in helping and _is_choice(arm)]
+    more = plan.with_more_data()
+    return [arm for arm in compared(plan) if arm.key in helping and _is_choice(arm, more)]
 
 
 def pairs(plan: Plan, outcomes: Outcomes, contrasts: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +119,10 @@ def recipe(plan: Plan, contrasts: pd.DataFrame, between: pd.DataFrame) -> pd.Dat
     return table.assign(chosen=[number == 0 for number in range(len(rows))])
 
 
-def _is_choice(arm: Arm) -> bool:
+def _is_choice(arm: Arm, with_more_data: Container[str]) -> bool:
+    """Return whether an arm can be used on the data there are, in place of the baseline."""
+    if any(run.fingerprint in with_more_data for run in arm.runs.values()):
+        return False
     changes_data = any(key.startswith(DATA) for key in arm.described.factor.protocol)
     return arm.described.against == BASELINE and not changes_data
 

@@ -116,6 +116,7 @@ class PlannedStart(Settings):
         seed: The seed of its init stream.
         start: The fingerprint of the run that it starts from itself.
         images: How many training images it processes, over all epochs.
+        more_data: Whether it is trained on further examples of the protocol's classes.
     """
 
     name: str
@@ -124,6 +125,7 @@ class PlannedStart(Settings):
     fingerprint: str
     start: str | None = None
     images: int
+    more_data: bool = False
 
 
 class PlannedRun(Settings):
@@ -203,6 +205,18 @@ class Plan(Settings):
             depths[name] = last
         numbers = range(max(depths.values(), default=-1) + 1)
         return [tuple(name for name, depth in depths.items() if depth == one) for one in numbers]
+
+    def with_more_data(self) -> set[str]:
+        """Return the runs whose starts have seen further examples of the protocol's classes."""
+        starts = {start.fingerprint: start for start in self.starts}
+        names = set()
+        for run in self.runs:
+            start = starts.get(run.start or "")
+            while start and not start.more_data:
+                start = starts.get(start.start or "")
+            if start:
+                names.add(run.fingerprint)
+        return names
 
     def first_seeds(self) -> list[int]:
         """Return the seeds of the first round: every setting has them, and a few have more."""

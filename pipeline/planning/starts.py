@@ -84,12 +84,14 @@ def _parents(
             return _parents(first, regularizers, streams, digests, pretraining)
         run = _identified(first, regularizers, streams, digests, pretraining)
         name, data = FIRST_PHASE, pretraining
-        return last, (_planned(name, data, streams.init, run), *run.starts)
+        return last, (_planned(name, data, streams.init, run, False), *run.starts)
     if start.source is None:
         return protocol, ()
     source, acting = pretrained_by(protocol, start.source)
     run = _identified(source, acting, Streams.of(streams.init), digests, start.source)
-    return protocol, (_planned(start.source, start.source, streams.init, run), *run.starts)
+    more = protocol.pretraining[start.source]["share"] is not None
+    name = start.source
+    return protocol, (_planned(name, name, streams.init, run, more), *run.starts)
 
 
 def phases(protocol: Protocol, start: Start) -> tuple[Protocol, Protocol]:
@@ -113,7 +115,7 @@ def phases(protocol: Protocol, start: Start) -> tuple[Protocol, Protocol]:
 
 
 def _planned(
-    name: str, data: str, seed: int, run: Identified
+    name: str, data: str, seed: int, run: Identified, more_data: bool
 ) -> tuple[PlannedStart, dict[str, Any]]:
     before = run.starts[0][0].fingerprint if run.starts else None
     planned = PlannedStart(
@@ -123,6 +125,7 @@ def _planned(
         fingerprint=run.fingerprint,
         start=before,
         images=run.identity["data"]["train_size"] * run.identity["training"]["epochs"],
+        more_data=more_data,
     )
     return planned, run.identity
 

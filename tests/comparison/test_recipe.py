@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.recipe import COLUMNS, PAIRS, pairs, recipe
-from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStart, PlannedStudy
 
 SEEDS = range(1000, 1008)
 NOISE = np.random.default_rng(4).normal(0, 0.002, (10, len(SEEDS)))
@@ -147,3 +147,21 @@ def test_the_interval_is_corrected_for_all_contrasts():
     values = NOISE[1] - NOISE[0] + 0.05
     low, high = stats.t.interval(1 - 0.05 / 4, len(values) - 1, values.mean(), stats.sem(values))
     assert [row["low"], row["high"]] == pytest.approx([low, high])
+
+
+def test_a_start_that_has_seen_more_examples_of_the_classes_is_no_choice():
+    plan, matched, table = compared({"control": 0.9, "fine_tuning": 0.85})
+
+    def started(more_data):
+        start = PlannedStart(
+            name="own", data="own", seed=1, fingerprint="start", images=9, more_data=more_data
+        )
+        runs = tuple(
+            run.model_copy(update={"start": "start"}) if run.arm == "control" else run
+            for run in plan.runs
+        )
+        changed = plan.model_copy(update={"starts": (start,), "runs": runs})
+        return list(recipe(changed, table, pairs(changed, matched, table))["arm"])
+
+    assert started(more_data=True) == ["fine_tuning"]
+    assert started(more_data=False) == ["control", "fine_tuning"]

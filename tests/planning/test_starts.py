@@ -86,6 +86,9 @@ def test_arms_of_a_seed_share_one_pretraining_and_other_seeds_have_others(write)
     for seed, start in rows["two_phases"].items():
         assert named[start].start == rows["probe"][seed]
         assert named[start].data == ""
+    assert {start.name for start in named.values() if start.more_data} == {"own"}
+    with_more = {run.arm for run in confirmed.runs if run.fingerprint in confirmed.with_more_data()}
+    assert with_more == {"control"}
     for name, start in named.items():
         digest = {"similar": "s", "regularized": "r", "own": "o", "": "digest"}[start.data]
         assert identities[name]["data_digest"] == digest

@@ -131,7 +131,7 @@ def _crossover(data: ReportData, row: md.Row) -> str:
     bounds = f"[{_size(row, 'low')}, {_size(row, 'high')}]"
     share = f"{100 * row['without']:.0f} % of resamples without a crossing, n {row['n']}"
     if row["size"] == -inf:
-        where = f"not within the sizes tried, {tried}: fine-tuning is ahead at all"
+        where = f"not within the sizes tried, {tried}: fine-tuning is ahead at all of them"
     elif row["size"] == inf:
         where = f"not within the sizes tried, {tried}: fine-tuning is not ahead at the largest"
     else:
