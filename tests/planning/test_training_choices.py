@@ -200,7 +200,7 @@ MISTAKES = [
     *(
         (
             f"a: [{{protocol: {{{key}: 0.5}}}}]",
-            f"protocol.{key}: unknown key; expected a key of data, model or training",
+            f"protocol.{key}: unknown key; expected a key of data, model, training, start",
         )
         for key in ("training", "training.", "training..momentum", "trainng.optimizer.momentum")
     ),

@@ -175,4 +175,4 @@ def test_arms_that_arrive_at_another_time_are_named_by_their_corrected_p():
 )
 def test_a_report_is_titled_by_what_its_arms_change(arms, expected):
     planned = [("s", one) for one in (arm("baseline"), *arms)]
-    assert title(SimpleNamespace(planned_arms=planned)) == expected
+    assert title(SimpleNamespace(planned_arms=planned, transfer=())) == expected
