@@ -10,10 +10,11 @@ from pipeline.training.trainer import Trained, train
 def train_two_steps(trial: Trial, pool: Arrays) -> Trained:
     """Train two batches, or one twice; of half of the pool at most."""
     config = run_config(trial, Streams.of(0))
-    batch, half = config.training["batch_size"], len(pool.labels) // 2
+    half = len(pool.labels) // 2
+    batch = min(config.training["batch_size"], half)
     epochs = 2 if batch <= half < 2 * batch else 1
     size = batch if epochs == 2 else min(2 * batch, half)
     every = dict.fromkeys(("validation_size", "classes", "per_class"))
     data = config.data | every | {"train_size": size}
-    training = config.training | {"epochs": epochs, "curve_points": 1}
+    training = config.training | {"epochs": epochs, "batch_size": batch, "curve_points": 1}
     return train(config.model_copy(update={"data": data, "training": training}), pool)

@@ -173,7 +173,7 @@ def test_data_prepared_anew_meanwhile_are_never_trained_on_under_the_old_name(
 ):
     given = job(pool, configure, project, accelerator="cpu")
     write_prepared(
-        project / ARTIFACTS / "tiny" / "data", "digits", pool.take(range(300)), pool, False
+        project / ARTIFACTS / "tiny" / "data", "digits", pool.take(range(100)), pool, False
     )
     with pytest.raises(Refusal, match="changed after these runs were planned; run: make run"):
         perform(given)
