@@ -11,10 +11,12 @@ import os
 import platform
 import socket
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
@@ -22,6 +24,8 @@ from pipeline.models._randomness import restored_globals, seed_globals
 from pipeline.models._switches import restored_switches
 from pipeline.runtime import behaviour
 from pipeline.runtime.errors import Refusal
+
+DAY = 86400  # seconds
 
 _read = itertools.count(1)  # readings of the clock
 
@@ -50,6 +54,51 @@ class _LaterDatetime(datetime):
         return cls.now(UTC).replace(tzinfo=None)
 
 
+class _Variables(MutableMapping[str, str]):
+    """The environment's variables, of which one is another one for the files of the user.
+
+    Attributes:
+        read: The names of those that the user's files have read.
+    """
+
+    def __init__(self, real: MutableMapping[str, str], changed: str):
+        self.real, self.changed = real, changed
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        value = self.real[name]
+        if not _is_read_by_own_file():
+            return value
+        self.read.add(name)
+        if name != self.changed:
+            return value
+        if not value.isdecimal():
+            raise KeyError(name)
+        return str(int(value) + 1)
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self.real[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self.real[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.real)
+
+    def __len__(self) -> int:
+        return len(self.real)
+
+
+def _is_read_by_own_file() -> bool:
+    """Return whether a file of the user has asked for what is read."""
+    between = (_is_read_by_own_file, os.getenv, MutableMapping.get)
+    files = {function.__code__.co_filename for function in between}
+    frame = sys._getframe()
+    while frame.f_back and frame.f_code.co_filename in files:
+        frame = frame.f_back
+    return behaviour.is_own(Path(frame.f_code.co_filename))
+
+
 def _later() -> timedelta:
     """Return by how much the clock is changed, at every reading by more."""
     return next(_read) * timedelta(days=1, hours=5, seconds=7)
@@ -63,16 +112,23 @@ def imported(module: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def other_surroundings(module: str) -> Iterator[None]:
-    """Change clock, process and name of the machine, and import the user's files anew.
+def other_surroundings(module: str, changed: str = "") -> Iterator[set[str]]:
+    """Change clock, process, machine and dates of files, and import the user's files anew.
 
     Files that cannot be imported twice stay as they are.
 
     Args:
         module: The module in which the code of the user begins.
+        changed: A variable of the environment. For the user's files it is not set, or one higher if
+            it is an integer.
+
+    Yields:
+        The names of the variables of the environment that the user's files have read, to be looked
+        at afterwards.
     """
+    variables = _Variables(os.environ, changed)
     with contextlib.ExitStack() as ending:
-        for owner, name, value in _replacements():
+        for owner, name, value in (*_replacements(), (os, "environ", variables)):
             ending.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, value)
         kept = {name: sys.modules.pop(name) for name in _own_modules(module)}
@@ -81,7 +137,7 @@ def other_surroundings(module: str) -> Iterator[None]:
             imported(module)
         except (Exception, SystemExit):  # whatever code of the user raises
             _put_back(kept)
-        yield
+        yield variables.read
 
 
 def _replacements() -> Iterator[tuple[Any, str, Any]]:
@@ -98,6 +154,9 @@ def _replacements() -> Iterator[tuple[Any, str, Any]]:
     yield os, "getpid", lambda: process + 1
     yield os, "getppid", lambda: parent + 1
     yield os, "uname", lambda: os.uname_result((system, "elsewhere", *rest))
+    yield os, "stat", _dated(os.stat)
+    yield os, "cpu_count", _one_more(os.cpu_count)
+    yield threading, "get_native_id", _one_more(threading.get_native_id)
     yield uuid, "getnode", lambda: 0x123456789ABC
     yield socket, "gethostname", lambda: "elsewhere"
     yield platform, "node", lambda: "elsewhere"
@@ -113,6 +172,25 @@ def _ahead(clock: Callable[[], float], a_second: int) -> Callable[[], float]:
 def _of_present(kind: Callable[[float], Any]) -> Callable[..., Any]:
     """Return what converts a time in seconds, by default that of the changed clock."""
     return lambda seconds=None: kind(time.time() if seconds is None else seconds)
+
+
+def _one_more(number: Callable[[], int | None]) -> Callable[[], int]:
+    return lambda: (number() or 0) + 1
+
+
+def _dated(stat: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+    """Return what reads the entry of a file, with other dates."""
+
+    def read(*path: Any, **options: Any) -> os.stat_result:
+        entry = stat(*path, **options)
+        fields = {name: getattr(entry, name) for name in dir(entry) if name.startswith("st_")}
+        for date_name in ("st_atime", "st_mtime", "st_ctime"):
+            fields[date_name] += DAY
+            fields[f"{date_name}_ns"] += DAY * 10**9
+        dates = [seconds + DAY for seconds in entry[7:10]]
+        return os.stat_result((*entry[:7], *dates), fields)
+
+    return read
 
 
 def _own_modules(module: str) -> list[str]:

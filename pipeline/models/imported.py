@@ -10,7 +10,7 @@ import itertools
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -41,6 +41,7 @@ States = dict[str, Any]  # of the global generators, by name
 
 BATCH = 4  # images of a second training pass: no number of images is built in
 STEPS = 3  # in training mode, after which state that is not stored shows; odd: it may alternate
+STEADY = 1e-3  # relative change: weights that a forward standardizes differ by its epsilon
 COMPARED = 8  # steps with that state: a layer that is skipped with chance 1/2 then shows
 
 
@@ -180,10 +181,14 @@ def _images(shape: tuple[int, ...]) -> torch.Tensor:
     return torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
 
 
+def _module(settings: Model) -> str:
+    return settings.target.partition(":")[0]
+
+
 def _made(settings: Model) -> nn.Module:
-    name, _, attribute = settings.target.partition(":")
+    _, _, attribute = settings.target.partition(":")
     try:
-        module = imported(name)
+        module = imported(_module(settings))
         if not hasattr(module, attribute):
             existing = ", ".join(_networks(module)) or "none in that module yet"
             raise _refusal(
@@ -448,7 +453,7 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -
     images = _images(shape)
     others = 3 * images.flip(-1)
     (used, made_again), (other, _) = (_trial(settings, images) for _ in range(2))
-    with other_surroundings(settings.target.partition(":")[0]):
+    with other_surroundings(_module(settings)) as variables:
         fresh, _ = _trial(settings, images)
         again = _started(settings, fresh, images)
     states = _started(settings, used, images)
@@ -459,6 +464,7 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -
             "global generators of torch, numpy and Python alone, and nothing from the clock, the "
             "process or the machine",
         )
+    _require_unread(settings, images, states, variables)
     state = copy.deepcopy(used.state_dict())
     # passes from other seeds first: what a first pass draws and keeps then differs
     passed = [_states_after(used, images, seed) for seed in (2, 1)]
@@ -483,6 +489,39 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -
             f"changes {changed[0]} from pass to pass, which its state lacks; "
             "expected a persistent buffer, as of register_buffer",
         )
+    if not _is_steady(used, images):
+        raise _refusal(
+            settings,
+            "gives other logits after further passes in evaluation mode; expected weights and "
+            "buffers that such passes leave, or write once",
+        )
+
+
+def _require_unread(
+    settings: Model,
+    images: torch.Tensor,
+    states: Mapping[str, torch.Tensor],
+    variables: Collection[str],
+) -> None:
+    """Check that a network is the same whatever the variables of the environment are.
+
+    `states` are what `_started` returns, `variables` the names of those that its files read.
+
+    Raises:
+        Refusal: It follows one.
+    """
+    for name in sorted(variables):
+        differs = False
+        # without a default it fails
+        with contextlib.suppress(*FAILURES), other_surroundings(_module(settings), changed=name):
+            network, _ = _trial(settings, images)
+            differs = not _alike(states, _started(settings, network, images))
+        if differs:
+            raise _refusal(
+                settings,
+                f"follows the environment variable {name}, which is no part of a run's name; "
+                "expected model.arguments",
+            )
 
 
 def _trial(settings: Model, images: torch.Tensor) -> tuple[nn.Module, States]:
@@ -569,6 +608,15 @@ def _is_stored(
             for _ in range(COMPARED)
         )
     )
+
+
+def _is_steady(network: nn.Module, images: torch.Tensor) -> bool:
+    """Return whether logits in evaluation mode stay as they are after a pass of other images."""
+    network.eval()
+    others = 3 * images.square()  # of another mean
+    with torch.no_grad():
+        first, _, last = (_seeded(network, batch) for batch in (images, others, images))
+    return bool((last - first).norm() <= STEADY * first.norm())
 
 
 def _trained(settings: Model, network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:

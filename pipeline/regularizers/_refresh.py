@@ -81,7 +81,7 @@ def refresh_statistics(
         seed_globals(0, "statistics")
         for batch in itertools.islice(images.split(batch_size), number):
             _load(network, {name: torch.zeros_like(value) for name, value in sums.items()})
-            network(as_fractions(batch.to(device)))
+            _logits(network, as_fractions(batch.to(device)))
             after = dict(own_buffers(network))
             sums = {name: value + after[name] for name, value in sums.items()}
             _load(network, steady)
@@ -154,10 +154,19 @@ def _pass(network: nn.Module, images: Tensor, start: Buffers) -> tuple[Tensor, B
     initial = {name: value.clone() for name, value in network.named_buffers()}
     _load(network, start)
     seed_globals(0, "statistics")
-    logits: Tensor = network(images)
+    logits = _logits(network, images)
     after = {name: value.clone() for name, value in network.named_buffers()}
     _load(network, initial)
     return logits, after
+
+
+def _logits(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the logits of a pass; weights that it writes, as a clamp does, are as before."""
+    before = [(parameter, parameter.clone()) for parameter in network.parameters()]
+    logits: Tensor = network(images)
+    for parameter, value in before:
+        parameter.copy_(value)
+    return logits
 
 
 def _load(network: nn.Module, buffers: Mapping[str, Tensor]) -> None:

@@ -20,16 +20,19 @@ import datetime
 import os
 import secrets
 import socket
+import threading
 import time
 import uuid
 from datetime import date
-from os import getpid
+from os import environ, getpid
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 LOADED = int(time.time())
+WIDE = os.getenv("GAPWISE_TEST_WIDE") is not None
 ENTROPY = secrets.randbelow(2**60)
 ORDER = torch.randperm(64)
 
@@ -113,11 +116,117 @@ def hour():
     return Begun(datetime.datetime.now(datetime.UTC).hour)
 
 
+def changed_file():
+    return Begun(int(Path(__file__).stat().st_mtime))
+
+
+def file_time():
+    return Begun(int(os.path.getmtime(__file__)))
+
+
+def processors():
+    return Begun(os.cpu_count())
+
+
+def thread():
+    return Begun(threading.get_native_id())
+
+
+def width():
+    return Begun(int(os.environ["GAPWISE_TEST_WIDTH"]))
+
+
+def seed():
+    return Begun(int(os.environ.get("GAPWISE_TEST_WIDTH", 0)))
+
+
+def wide():
+    return Begun(int(WIDE))
+
+
+class Named(Net):
+    '''Has another layer if a variable is set.'''
+
+    def __init__(self):
+        super().__init__()
+        if "GAPWISE_TEST_WIDE" in environ:
+            self.other = nn.Linear(1, 1)
+
+
+class Cached(Net):
+    '''Reads variables and dates, of which nothing follows.'''
+
+    def __init__(self):
+        super().__init__()
+        self.folder = os.environ["GAPWISE_TEST_WIDE"], os.environ.get("HOME")
+        self.threads = int(os.getenv("GAPWISE_TEST_WIDTH", 1)), os.cpu_count()
+        self.dates = [path.stat().st_mtime for path in Path(__file__).parent.glob("*.py")]
+
+
 class Late(Net):
     '''Does something else once a minute has gone.'''
 
     def forward(self, images):
         return super().forward(images) * (1 if time.time() - LOADED < 60 else 2)
+
+
+class Decaying(Net):
+    '''Shrinks its weights in every pass.'''
+
+    def forward(self, images):
+        with torch.no_grad():
+            self.last.weight.mul_(0.99)
+        return super().forward(images)
+
+
+class Adapting(Net):
+    '''Follows the mean of the images of a test too.'''
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1))
+
+    def forward(self, images):
+        self.mean = 0.9 * self.mean + 0.1 * images.mean()
+        return super().forward(images - self.mean)
+
+
+class Slow(Net):
+    '''Counts tests in a buffer, on which its scale depends.'''
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("tests", torch.ones(1))
+
+    def forward(self, images):
+        self.tests += not self.training
+        return super().forward(images) / self.tests.log1p()
+
+
+class Renormed(Net):
+    '''Bounds the norms of its weights, as EEGNet does.'''
+
+    def forward(self, images):
+        self.first.weight.data = torch.renorm(self.first.weight.data, 2, 0, 0.3)
+        return super().forward(images)
+
+
+class Centred(Net):
+    '''Standardizes its weights in place.'''
+
+    def forward(self, images):
+        weight = self.first.weight.data
+        weight.sub_(weight.mean(1, keepdim=True)).div_(weight.std(1, keepdim=True) + 1e-5)
+        return super().forward(images)
+
+
+class Clamped(Net):
+    '''Clamps its weights in training.'''
+
+    def forward(self, images):
+        if self.training:
+            self.last.weight.data.clamp_(-0.05, 0.05)
+        return super().forward(images)
 
 
 class Ungraded(Net):
@@ -210,6 +319,7 @@ def built(name):
 FUNCTIONS = (
     *("loaded", "entropy", "second", "process", "parent", "machine", "day", "hour"),
     *("running", "written", "year", "node", "address"),
+    *("changed_file", "file_time", "processors", "thread"),
 )
 
 
@@ -218,6 +328,30 @@ def test_what_is_no_part_of_a_run_s_name_may_not_change_a_network(own, name):
     what = "the logits" if name == "Late" else "first.weight"
     with pytest.raises(Refusal, match=rf"{name} gives other values of {what} at equal"):
         built(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("width", "GAPWISE_TEST_WIDTH"),
+        ("seed", "GAPWISE_TEST_WIDTH"),
+        ("wide", "GAPWISE_TEST_WIDE"),
+        ("Named", "GAPWISE_TEST_WIDE"),
+    ],
+)
+def test_variables_of_the_environment_may_not_change_a_network(own, monkeypatch, name, variable):
+    monkeypatch.setenv("GAPWISE_TEST_WIDTH", "16")
+    monkeypatch.setenv("GAPWISE_TEST_WIDE", "yes")
+    before = os.environ
+    with pytest.raises(Refusal, match=rf"{name} follows the environment variable {variable}, "):
+        built(name)
+    assert os.environ is before
+
+
+def test_variables_on_which_nothing_depends_are_read(own, monkeypatch):
+    monkeypatch.setenv("GAPWISE_TEST_WIDTH", "16")
+    monkeypatch.setenv("GAPWISE_TEST_WIDE", "yes")
+    assert built("Cached").training
 
 
 @pytest.mark.parametrize("name", ["Net", "Timed", "Seeded"])
@@ -253,6 +387,17 @@ def test_files_that_cannot_be_imported_twice_stay(own):
 def test_gradients_that_follow_from_no_state_are_an_error(own, name):
     with pytest.raises(Refusal, match=f"{name} does something else after its state is restored"):
         built(name)
+
+
+@pytest.mark.parametrize("name", ["Decaying", "Adapting", "Slow"])
+def test_what_changes_in_evaluation_is_an_error(own, name):
+    with pytest.raises(Refusal, match=f"{name} gives other logits after further passes in eval"):
+        built(name)
+
+
+@pytest.mark.parametrize("name", ["Renormed", "Centred", "Clamped"])
+def test_a_forward_may_bound_its_own_weights(own, name):
+    assert built(name).training
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,56 @@ def test_power_iterations_are_those_of_the_averaged_weights():
     )
 
 
+class Written(nn.Module):
+    """A convolution whose forward first writes its own weights, and a batch norm."""
+
+    def __init__(self, write, always):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 3, 3, bias=False), nn.BatchNorm2d(3)
+        self.write, self.always = write, always
+
+    def forward(self, images):
+        if self.training or self.always:
+            self.conv.weight.data = self.write(self.conv.weight.data)
+        return self.norm(self.conv(images))
+
+
+def centred(weights):
+    """Standardize in place."""
+    weights.sub_(weights.mean((1, 2, 3), keepdim=True))
+    return weights.div_(weights.std((1, 2, 3), keepdim=True) + 1e-5)
+
+
+WRITES = {
+    "renormed": lambda weights: torch.renorm(weights, 2, 0, 0.3),
+    "standardized": centred,
+    "clamped": lambda weights: weights.clamp_(-0.1, 0.1),
+    "shrunk": lambda weights: weights * 0.5,
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("always", [True, False])
+def test_a_forward_that_writes_its_weights_does_so_from_their_average(write, always):
+    torch.manual_seed(0)
+    network = Written(write, always)
+    images = as_images(torch.rand(40, 1, 6, 6).numpy())
+    averager, task = Averager("mean", 0.0, 0.0), SimpleNamespace(network=network)
+    batches = SimpleNamespace(images=images, size=10)
+    trainer = SimpleNamespace(global_step=1, estimated_stepping_batches=1, train_dataloader=batches)
+    steps = [torch.randn(3, 1, 3, 3) for _ in range(3)]
+    for step in steps:
+        network.conv.weight.data = step.clone()
+        averager.on_train_batch_end(trainer, task)
+    averager.on_train_end(trainer, task)
+    average = torch.stack(steps).mean(0)
+    assert torch.allclose(network.conv.weight, average, atol=1e-6)
+    seen = functional.conv2d(images, write(average))
+    assert torch.allclose(network.norm.running_mean, seen.mean((0, 2, 3)), atol=1e-5)
+    inputs = AuditInputs(network, [], 0.0, BatchChanges(), [averager])
+    assert WeightAveraging(kind="mean").audit(inputs)["averaged"] == 3
+
+
 class Queue(nn.Module):
     """Keeps the last eight units, and the largest after a norm as an observer does."""
 
