@@ -43,25 +43,30 @@ def read_current_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan |
 
     Where the store has none, as after `dvc pull`, it is the plan in the artifacts, if any.
     """
-    path = _path(store, protocol, phase)
-    try:
-        document = read_sealed(path)
-        return checked(Plan, document["plan"], path), changed_inputs(document["inputs"])
-    except Refusal:
-        return last_plan(ARTIFACTS / protocol / phase), []
+    return _stored_plan(store, protocol, phase) or (last_plan(ARTIFACTS / protocol / phase), [])
 
 
 def current_plans(store: Store, protocol: str) -> list[Plan]:
     """Return the plans of both phases, exploration first; none where an input has changed since.
 
-    None, too, of a network of the user's own or from a file of weights, which are no inputs. The
-    settings of a protocol
-    with current plans are valid: each plan was made from them.
+    None, too, where a plan is that of the artifacts alone, whose inputs are not known, and of a
+    network of the user's own or from a file of weights, which are no inputs. The settings of a
+    protocol with current plans are valid: each plan was made from them.
     """
-    plans = [read_current_plan(store, protocol, phase) for phase in get_args(Phase)]
-    current = [plan for plan, changed in plans if plan and not changed]
+    stored = [_stored_plan(store, protocol, phase) for phase in get_args(Phase)]
+    current = [plan for plan, changed in filter(None, stored) if not changed]
     own = any(reads_other_files(plan.settings["model"]) for plan in current)
-    return current if len(current) == len(plans) and not own else []
+    return current if len(current) == len(stored) and not own else []
+
+
+def _stored_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan, list[str]] | None:
+    """Return the plan of a phase in the store and the changed inputs; None where there is none."""
+    path = _path(store, protocol, phase)
+    try:
+        document = read_sealed(path)
+        return checked(Plan, document["plan"], path), changed_inputs(document["inputs"])
+    except Refusal:
+        return None
 
 
 def reads_other_files(model: Mapping[str, Any]) -> bool:

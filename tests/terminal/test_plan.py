@@ -1,5 +1,6 @@
 """`plan`: how many runs there would be, and how many are to train."""
 
+import json
 import os
 import re
 import shutil
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import prepare, train
+from pipeline import cli, prepare, train
 from pipeline.config.plan import read_plan
+from pipeline.config.yaml_files import read_yaml
 from pipeline.evaluation.validation import validation_scores
+from pipeline.execution import dvc
 from pipeline.execution import forecast as forecasts
 from pipeline.execution.forecast import forecast, seconds_per_run
 from pipeline.execution.plans import keep_current_plans
@@ -137,7 +140,9 @@ def test_finished_plans_are_shown_as_new_ones_and_without_torch(finished, monkey
     assert ended.stdout == expected
 
 
-@pytest.mark.parametrize("change", ["study", "data", "run", "library", "own network", "pretrained"])
+@pytest.mark.parametrize(
+    "change", ["study", "plan", "data", "run", "library", "own network", "pretrained"]
+)
 def test_no_plan_is_finished_once_a_new_one_would_differ(finished, monkeypatch, tmp_path, change):
     shutil.copytree(finished, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
@@ -148,6 +153,8 @@ def test_no_plan_is_finished_once_a_new_one_would_differ(finished, monkeypatch, 
     if change == "study":
         study = Path("experiments", "dropout.yaml")
         study.write_text(study.read_text() + "\n")
+    elif change == "plan":  # as in a clone after `dvc pull`
+        shutil.rmtree(store.root / "plans")
     elif change == "data":
         shutil.rmtree(Path("artifacts", "tiny", "data"))
     elif change == "run":
@@ -163,6 +170,25 @@ def test_no_plan_is_finished_once_a_new_one_would_differ(finished, monkeypatch, 
     if change == "study":  # one that no stage has to run again for: DVC says so at the next run
         keep_current_plans(store, "tiny")
         assert finished_plans("tiny")
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "experiments/protocols/tiny.yaml"])
+def test_run_checks_settings_of_which_no_plan_is_stored(
+    finished, monkeypatch, tmp_path, capsys, file
+):
+    """As of results that `dvc pull` or `gapwise restore` left: DVC would end with code 1."""
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / "empty"))
+    monkeypatch.setattr(dvc, "reproduce", lambda *_: pytest.fail("DVC was started"))
+    document = read_yaml(Path(file))
+    training = document.get("training") or {}
+    Path(file).write_text(json.dumps({**document, "training": {**training, "epochs": 0}}))
+    with pytest.raises(SystemExit) as ended:
+        cli.application(["run"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "training.epochs: invalid value 0; expected" in line
 
 
 @pytest.mark.parametrize(
