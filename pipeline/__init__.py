@@ -3,11 +3,18 @@
 import os
 import sys
 
-from pipeline.runtime.surroundings import equal_hashes, hidden_module, search_last, shut_out
+from pipeline.runtime.surroundings import (
+    equal_hashes,
+    equal_kernels,
+    hidden_module,
+    search_last,
+    shut_out,
+)
 
 project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 search_last(os.environ.get("PYTHONPATH", ""), project)
 shut_out()
+equal_kernels()
 equal_hashes(restart=sys.argv[:1] == ["-m"])  # before the slow imports of `python -m`
 import signal  # noqa: E402  a file in a folder of PYTHONPATH would have hidden it
 

@@ -28,6 +28,9 @@ GIT = (  # of a hook, or of another repository: what `git rev-parse --local-env-
     *("GIT_SHALLOW_FILE", "GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS"),
     *("GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX"),
 )
+CAPABILITY = "ATEN_CPU_CAPABILITY"  # of PyTorch's own kernels; the record of a run holds it
+AVX2 = {CAPABILITY: "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"}
+PROCESSORS = "/proc/cpuinfo"
 HASHES = {"PYTHONHASHSEED": "0"}  # which Python reads when a process starts
 OWN = ("pipeline", "experiments", "tests", "benchmarks", "docs", "gapwise", "setup", "conftest")
 
@@ -43,6 +46,26 @@ def shut_out() -> None:
     for name in list(os.environ):
         if name in (*LAUNCHED, *KERNELS, *GIT) or name.startswith((TRAINER, *LAUNCHERS)):
             del os.environ[name]
+
+
+def equal_kernels(processors: str = PROCESSORS) -> None:
+    """Limit PyTorch, oneDNN and MKL to kernels of AVX2, if the processor has these.
+
+    Processors with AVX-512 then compute the same bits as processors without it. Whoever sets
+    ATEN_CPU_CAPABILITY to another value keeps it, and all kernels of his processor.
+
+    Args:
+        processors: File with the flags of the processors, as Linux has it.
+    """
+    if os.environ.get(CAPABILITY, "avx2") != "avx2":
+        return
+    try:
+        with open(processors, encoding="utf-8") as file:
+            flags = next((line.split() for line in file if line.startswith("flags")), [])
+    except OSError:
+        return
+    if "avx2" in flags:
+        os.environ.update(AVX2)
 
 
 def equal_hashes(restart: bool) -> None:

@@ -3,16 +3,20 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 from tiny import write_clone
 
 from pipeline import terminal
 from pipeline.runtime.surroundings import (
+    AVX2,
     GIT,
     HASHES,
     JOB,
     equal_hashes,
+    equal_kernels,
     hidden_module,
     search_last,
     shut_out,
@@ -50,6 +54,36 @@ LAUNCHED = {
     "PL_TRAINER_LIMIT_TRAIN_BATCHES": "0.5",
     "PL_GLOBAL_SEED": "1",
 }
+
+
+@pytest.mark.parametrize(
+    ("flags", "before", "after"),
+    [
+        ("sse2 avx2 avx512f", {}, AVX2),
+        ("avx2", {}, AVX2),
+        ("avx2", {"ATEN_CPU_CAPABILITY": "avx2"}, AVX2),  # of the process that started this one
+        ("sse2 avx", {}, {}),
+        ("avx2", {"ATEN_CPU_CAPABILITY": "avx512"}, {"ATEN_CPU_CAPABILITY": "avx512"}),
+    ],
+)
+def test_kernels_are_those_of_avx2_where_it_is_there(tmp_path, monkeypatch, flags, before, after):
+    processors = tmp_path / "cpuinfo"
+    processors.write_text(f"model name: x\nflags\t\t: fpu {flags} fma\nbugs: avx2\n")
+    monkeypatch.setattr(os, "environ", dict(before))
+    equal_kernels(str(processors))
+    assert os.environ == after
+
+
+def test_kernels_stay_where_flags_are_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "environ", {})
+    equal_kernels(str(tmp_path / "none"))
+    assert os.environ == {}
+
+
+def test_every_process_of_the_project_uses_the_kernels_of_avx2():
+    if " avx2 " not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("no AVX2 here")
+    assert torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def test_variables_of_launchers_and_hooks_are_removed_and_others_stay(monkeypatch):
