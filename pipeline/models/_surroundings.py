@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import ModuleType
@@ -87,6 +87,15 @@ class _Variables(MutableMapping[str, str]):
 
     def __len__(self) -> int:
         return len(self.real)
+
+    def copy(self) -> dict[str, str]:
+        return dict(self.real)
+
+    def __or__(self, others: Mapping[str, str]) -> dict[str, str]:
+        return {**self.real, **others}
+
+    def __ror__(self, others: Mapping[str, str]) -> dict[str, str]:
+        return {**others, **self.real}
 
 
 def _is_read_by_own_file() -> bool:

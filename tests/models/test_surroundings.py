@@ -160,6 +160,7 @@ class Cached(Net):
         super().__init__()
         self.folder = os.environ["GAPWISE_TEST_WIDE"], os.environ.get("HOME")
         self.threads = int(os.getenv("GAPWISE_TEST_WIDTH", 1)), os.cpu_count()
+        self.variables = os.environ.copy(), os.environ | {"A": "1"}, {"A": "1"} | os.environ
         self.dates = [path.stat().st_mtime for path in Path(__file__).parent.glob("*.py")]
 
 
