@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import setting_cell, verdict_label
+from pipeline.reporting.pages._looks import looks_section
 from pipeline.reporting.pages._page import (
     CONTRAST_INTERVAL,
     PAIRS,
@@ -24,6 +25,7 @@ def pages(data: ReportData) -> Iterator[Page]:
     body = md.join_parts(
         "# Verdicts",
         verdict_table(data),
+        md.section("Looks", looks_section(data)),
         pair_table(data),
         md.section("Precision", standard_error_sentence(data)),
     )
