@@ -30,8 +30,10 @@ from pipeline.comparison.significance import equivalence_p, t_equivalence_p, t_t
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import Plan, PlannedLooks, Reason
 from pipeline.planning.choice import Score
+from pipeline.planning.looks import with_needed
 
 DECIDING = "validation_accuracy"  # the metric on which arms stop
+DRAWS = 100  # of the simulation of expected runs
 FUTILE = 0.1  # chance of a decision at the last look, below which an arm stops
 COLUMNS = (
     *("study", "arm", "look", "seeds", "weight", "level", "n", "difference", "p", "p_weighted"),
@@ -304,6 +306,63 @@ def decide(plan: Plan, scores: Mapping[str, Score]) -> dict[Key, Reason | None]:
     values = [_by_seed(arm, accuracies) for arm in arms]
     found = _outlook(plan, arms, values, _had(arms, _looks(plan)))
     return {arm.key: reason for arm, reason in zip(arms, found.reasons, strict=True) if arm.runs}
+
+
+def explored_spread(tried: Sequence[Mapping[str, Any]]) -> float:
+    """Return the standard deviation of a difference to the reference over seeds (fraction).
+
+    It is pooled over all settings tried, so that two seeds suffice; NaN where none has two.
+
+    Args:
+        tried: The rows of the choice, with `changes`: the differences in validation accuracy by
+            seed, None where one is unknown.
+    """
+    squares, freedom = 0.0, 0
+    for row in tried:
+        changes = np.array([value for value in row["changes"] if value is not None])
+        if len(changes) > 1 and changes.any():  # the reference itself has none
+            squares += float(((changes - changes.mean()) ** 2).sum())
+            freedom += len(changes) - 1
+    return float(np.sqrt(squares / freedom)) if freedom else nan
+
+
+def expected_runs(plan: Plan, effects: Mapping[Key, float], spread: float) -> float:
+    """Return how many runs looks are expected to take, by simulation with the planner's rules.
+
+    Args:
+        plan: The confirmation if every arm goes on to the last look.
+        effects: The true differences in validation accuracy that are assumed; 0 for other arms.
+        spread: The standard deviation of a difference over seeds, a fraction.
+    """
+    looks, arms = _looks(plan), list(compared(plan))
+    generator = np.random.default_rng(0)
+    rows = [(run.study, run.arm, run.round or 0, run.fingerprint) for run in plan.runs]
+    counts = []
+    for _ in range(DRAWS):
+        noise: dict[Any, Array] = {}
+        for one in (side for arm in arms for side in arm.pair()):
+            noise.setdefault(one.identity, generator.normal(size=looks.seeds[-1]))
+        values = np.array(
+            [
+                effects.get(arm.key, 0.0)
+                + (noise[arm.identity] - noise[arm.pair()[0].identity]) * spread / np.sqrt(2)
+                for arm in arms
+            ]
+        )
+        tests = look_tests(values, looks.seeds, plan.margin)
+        reached: dict[Key, int] = {}
+        for look in range(1, len(looks.seeds)):
+            had = np.array([reached.get(arm.key, 1) for arm in arms])
+            found = outlook(tests, looks, had, _family(arms), plan.margin).reasons
+            on = [
+                arm.key
+                for arm, reason, number in zip(arms, found, had, strict=True)
+                if number == look and reason is None
+            ]
+            reached |= dict.fromkeys(with_needed(plan, on), look + 1)
+        kept = {name for study, arm, look, name in rows if look <= reached.get((study, arm), 1)}
+        counts.append(len(kept))
+    return float(np.mean(counts))
 
 
 def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:

@@ -60,7 +60,7 @@ def confirm(
             for key, reason in decide(plan, scores).items()
             if reached.get(key, 1) == look
         }
-        further = _with_needed(plan, (key for key, reason in reasons.items() if reason is None))
+        further = with_needed(plan, (key for key, reason in reasons.items() if reason is None))
         stops |= {
             (study, arm): Stop(study=study, arm=arm, look=look, reason=reason)
             for (study, arm), reason in reasons.items()
@@ -72,7 +72,7 @@ def confirm(
             break
     for look in range(2, len(experiment.protocol.seeds.looks.looks) + 1):
         asked = (key for key, wanted in experiment.asked.items() if wanted >= look)
-        for study, arm in _with_needed(plan, asked):
+        for study, arm in with_needed(plan, asked):
             if reached.get((study, arm), 1) < look:
                 reached[study, arm] = look
                 if (study, arm) in stops:
@@ -80,7 +80,7 @@ def confirm(
     return planned() if experiment.asked else (plan, identities)
 
 
-def _with_needed(plan: Plan, keys: Iterable[Key]) -> set[Key]:
+def with_needed(plan: Plan, keys: Iterable[Key]) -> set[Key]:
     """Return these arms, those with the same runs, and all that any of them is compared with."""
     first: dict[Key, str] = {}
     for run in plan.runs_of("comparison"):

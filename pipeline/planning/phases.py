@@ -85,8 +85,9 @@ def confirmation(
     added = [study for study in possible if study]
     planned += planned_of(added, 1)
     studies = (*experiment.studies, *added)
+    compared = [study for study in studies if study.kind == "comparison"]
     for look in range(2, len(declared.looks) + 1):
-        planned += planned_of(studies, look)
+        planned += planned_of(compared, look)
     described = tuple(describe_study(study, seeds) for study in studies)
     looks = PlannedLooks(seeds=declared.looks, weights=declared.shares, stops=tuple(stops))
     return plan_of(
