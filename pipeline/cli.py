@@ -193,13 +193,14 @@ def plan(protocols: Protocols = None) -> None:
         for plans in finished:
             show_plan(plans)
         return
-    from pipeline.comparison.looks import decide
-    from pipeline.evaluation.validation import validation_scores
-    from pipeline.execution.forecast import forecast, seconds_per_run  # slow: imports torch
-    from pipeline.planning.effects import weights_note
-    from pipeline.planning.unreached import unreached_notes
-    from pipeline.terminal.look_runs import show_look_runs
-    from pipeline.terminal.tables import say
+    with without_collection():  # slow: imports torch
+        from pipeline.comparison.looks import decide
+        from pipeline.evaluation.validation import validation_scores
+        from pipeline.execution.forecast import forecast, seconds_per_run
+        from pipeline.planning.effects import weights_note
+        from pipeline.planning.unreached import unreached_notes
+        from pipeline.terminal.look_runs import show_look_runs
+        from pipeline.terminal.tables import say
 
     for experiment in _experiments(names):
         name, seconds = experiment.protocol.name, seconds_per_run(experiment)

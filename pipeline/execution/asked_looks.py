@@ -1,7 +1,9 @@
 """Write into `params.yaml` which arms go on to a further look, and leave the rest as it is."""
 
 import io
+import sys
 from collections.abc import Mapping
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -18,6 +20,9 @@ def ask_for_looks(wanted: Mapping[str, Mapping[tuple[str, str], int]]) -> None:
         wanted: Protocol -> (study, arm) -> the seeds of a declared look.
     """
     yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = sys.maxsize
+    yaml.representer.add_representer(type(None), _null)
     document = yaml.load(PARAMETERS.read_text(encoding="utf-8"))
     asked = document.get(RESOLVE) or {}
     for protocol, arms in wanted.items():
@@ -27,3 +32,8 @@ def ask_for_looks(wanted: Mapping[str, Mapping[tuple[str, str], int]]) -> None:
     buffer = io.BytesIO()
     yaml.dump(document, buffer)
     write_bytes(PARAMETERS, buffer.getvalue())
+
+
+def _null(representer: Any, _: None) -> Any:
+    """Return a null as the file spells it; by default it would become empty."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
