@@ -11,11 +11,11 @@ import pandas as pd
 from pipeline.comparison.family import Family, family
 from pipeline.comparison.intervals import Array, mean, standard_error, total_error
 from pipeline.comparison.levels import COSTS, PRIMARY, SCORES
-from pipeline.comparison.looks import look_judgement, look_statistics, looks_had, sides_by_look
+from pipeline.comparison.looks import last_weight, look_judgement, look_statistics, sides_by_look
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.paired import judged_statistics, paired_statistics
 from pipeline.comparison.significance import t_equivalence_p, t_test_p
-from pipeline.config.plan import Plan, PlannedLooks
+from pipeline.config.plan import Plan
 from pipeline.evaluation.metrics import GAPS
 from pipeline.records.runs import STATES
 from pipeline.runtime.errors import Refusal
@@ -101,7 +101,7 @@ def contrasts(
     table = table.assign(verdict="", below_margin=False, verdict_other_images="")
     table.loc[primary, "verdict"] = [str(verdict) for verdict, _ in judged]
     table.loc[primary, "below_margin"] = [below for _, below in judged]
-    weights = np.array([_weight(arm, plan.looks) for arm in arms])
+    weights = np.array([last_weight([arm], plan.looks) for arm in arms])
     table.loc[primary, "verdict_other_images"] = _verdicts_on_other_images(
         table[primary], plan.margin, corrected, weights
     )
@@ -148,11 +148,6 @@ def _rows(
             "unpaired": len(arm.runs) - other_machine - len(measured),
             "other_machine": other_machine,
         }
-
-
-def _weight(arm: Arm, looks: PlannedLooks | None) -> float:
-    """Return the weight of the last look that an arm has had, 1 without looks."""
-    return looks.weights[looks_had(arm, looks) - 1] if looks else 1.0
 
 
 def _description(arm: Arm, states: Mapping[str, str]) -> dict[str, Any]:

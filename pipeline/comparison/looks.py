@@ -22,7 +22,14 @@ import scipy  # imports its parts on first use
 from numpy.typing import NDArray
 
 from pipeline.comparison.family import Family, family
-from pipeline.comparison.intervals import NEGLIGIBLE, Array, half_width, interval
+from pipeline.comparison.intervals import (
+    NEGLIGIBLE,
+    Array,
+    half_width,
+    interval,
+    standard_error,
+    varies,
+)
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared
 from pipeline.comparison.paired import judged_statistics
@@ -106,15 +113,25 @@ def look_judgement(
 
 def _half(values: Array, level: float) -> float:
     """Return half of the interval of the mean; NaN where the values do not vary."""
-    between = interval(values)
-    error = between.sd / np.sqrt(between.n) if between.sd > 0 else nan
-    return float(half_width(error, between.n, level))
+    if not varies(values):
+        return nan
+    return float(half_width(standard_error(values), len(values), level))
 
 
 def looks_had(arm: Arm, looks: PlannedLooks) -> int:
     """Return the number of looks for which an arm and its reference have seeds, at least 1."""
     seeds = min(len(one.runs) for one in arm.pair())
     return max(sum(count <= seeds for count in looks.seeds), 1)
+
+
+def last_weight(arms: Sequence[Arm], looks: PlannedLooks | None) -> float:
+    """Return the weight of the last look that arms and their references have had; 1 without looks.
+
+    It is what the level of a single statistic at their last look is multiplied by.
+    """
+    if looks is None:
+        return 1.0
+    return looks.weights[min(looks_had(arm, looks) for arm in arms) - 1]
 
 
 def sides_by_look(arm: Arm, sides: Sequence[Side], looks: PlannedLooks) -> list[list[Side]]:

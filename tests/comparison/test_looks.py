@@ -13,6 +13,8 @@ from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.looks import (
     decide,
     decision_chance,
+    expected_runs,
+    explored_spread,
     look_judgement,
     look_statistics,
     look_table,
@@ -142,11 +144,17 @@ def test_which_arms_stop_and_why():
 ARMS = {"good": 8, "alike": 4}
 
 
-def plan(extra=()):
+def plan(arms=ARMS):
     """Return a plan in which `good` has had both looks and `alike` one."""
-    counts = {BASELINE: 8, **ARMS}
+    counts = {BASELINE: 8, **arms}
     runs = [
-        PlannedRun(study="one", arm=arm, seed=1000 + seed, fingerprint=f"{arm}{seed}")
+        PlannedRun(
+            study="one",
+            arm=arm,
+            seed=1000 + seed,
+            fingerprint=f"{arm}{seed}",
+            round=1 if seed < LOOKS.seeds[0] else 2,
+        )
         for arm, count in counts.items()
         for seed in range(count)
     ]
@@ -235,3 +243,19 @@ def test_no_test_score_decides_and_a_lost_run_makes_no_pair():
     assert decide(planned, scores)["one", "alike"] == "equivalent"
     lost = scores | {f"alike{seed}": Score("diverged") for seed in range(3)}
     assert decide(planned, lost)["one", "alike"] == "futile"
+
+
+def test_expected_runs_follow_from_gains_and_spread():
+    planned = plan(dict.fromkeys(ARMS, 8))
+    clear = dict.fromkeys([("one", "good"), ("one", "alike")], 1.0)
+    assert expected_runs(planned, clear, 0.01) == 3 * 4
+    unclear = {**clear, ("one", "alike"): 0.02}
+    assert 3 * 4 < expected_runs(planned, unclear, 0.02) < 3 * 8 - 4
+    assert expected_runs(planned, unclear, 0.02) == expected_runs(planned, unclear, 0.02)
+
+
+def test_the_spread_of_exploration_is_pooled_over_settings():
+    rows = [[0.01, 0.03], [0.02, 0.00, None], [0.0, 0.0], [0.5], []]
+    spread = explored_spread([{"changes": changes} for changes in rows])
+    assert spread == pytest.approx(math.sqrt((0.0002 + 0.0002) / 2))
+    assert math.isnan(explored_spread([{"changes": [0.1]}]))

@@ -18,6 +18,7 @@ from pipeline.reporting.pages._page import (
 from pipeline.reporting.pages.variance import standard_error_sentence
 
 ORDER = 5
+LOOKS = " p, intervals and equivalence are corrected for the [looks](#looks) that each arm has had."
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -41,7 +42,7 @@ def verdict_table(data: ReportData) -> str:
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
         "inconclusive. Equivalent: the 90 % interval lies within the margin (two one-sided tests "
         "at 5 %, not corrected). All results are specific to this test set and this pool of "
-        "training examples."
+        f"training examples.{LOOKS if data.confirmation.looks else ''}"
     )
     gaps = data.gap_contrasts
     rows = [
