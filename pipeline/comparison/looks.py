@@ -5,7 +5,8 @@ has had is a valid p however it was decided to stop: by the union bound, the cha
 is at most a at any look is at most the sum of the w_k a. So Holm's procedure stays valid over arms
 that stop at different looks, and so does an interval at level 1 - 0.05 w_k at look k.
 
-Whether an arm goes on is decided on validation scores, with the same corrections. An arm stops for
+Whether an arm goes on is decided on validation scores, with the same corrections. An arm stops
+where they have a verdict that test scores would have too, with at least 90 % chance. It stops for
 futility where the last look would decide with less than 10 % chance if the present mean and spread
 were the true ones: conditional power under the current trend (Lan and Wittes, The B-value,
 Biometrics 44, 1988), here for a difference and for equivalence.
@@ -37,15 +38,15 @@ from pipeline.comparison.significance import equivalence_p, t_equivalence_p, t_t
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import Plan, PlannedLooks, Reason
 from pipeline.planning.choice import Score
-from pipeline.planning.looks import with_needed
 
 DECIDING = "validation_accuracy"  # the metric on which arms stop
 DRAWS = 100  # of the simulation of expected runs
+LIKELY = 0.9  # chance of a verdict on test scores, from which an arm stops
 FUTILE = 0.1  # chance of a decision at the last look, below which an arm stops
 COLUMNS = (
     *("study", "arm", "look", "seeds", "weight", "level", "n", "difference", "p", "p_weighted"),
     *("validation_n", "validation_difference", "validation_p_holm"),
-    *("validation_p_equivalence", "chance", "stopped"),
+    *("validation_p_equivalence", "likely", "chance", "stopped"),
 )
 
 Integers = NDArray[np.integer[Any]]
@@ -221,12 +222,14 @@ class Outlook:
     Attributes:
         p_holm: The p of a difference, corrected for looks and by Holm's procedure.
         p_equivalence: The corrected p of equivalence.
+        likely: The chance that test scores decide now.
         chance: The chance of a decision at the last look.
         reasons: Why the arm stops, None where it goes on.
     """
 
     p_holm: Array
     p_equivalence: Array
+    likely: Array
     chance: Array
     reasons: list[Reason | None]
 
@@ -250,41 +253,57 @@ def outlook(
         np.take_along_axis(column, place, axis=0)[0] for column in (tests.n, tests.mean, tests.sd)
     )
     left = sum(not adjusted[number] < LEVEL for number in corrected.counted)
-    level = LEVEL * looks.weights[-1]
-    chance = decision_chance(n, mean, sd, looks.seeds[-1], level, level / max(left, 1), margin)
+    now, last = LEVEL * np.array(looks.weights)[had - 1], LEVEL * looks.weights[-1]
+    count = np.full(len(had), float(looks.seeds[-1]))
+    to_come = sd * np.sqrt(np.maximum(count - n, 0)) / count
+    other = sd * np.sqrt(2 / np.maximum(n, 1))
+    step = min(left + 1, max(len(corrected.counted), 1))
+    likely = decision_chance(mean, other, n, sd, now, now / step, margin)
+    chance = decision_chance(mean, to_come, count, sd, last, last / max(left, 1), margin)
     judged = corrected.verdicts(mean, adjusted, p_equivalence)
     at_end = had == len(looks.seeds)
-    numbers = zip(judged, n, chance, at_end, strict=True)
+    numbers = zip(judged, n, likely, chance, at_end, strict=True)
     reasons = [_reason(verdict, *values) for (verdict, _), *values in numbers]
-    return Outlook(adjusted, p_equivalence, chance, reasons)
+    return Outlook(adjusted, p_equivalence, likely, chance, reasons)
 
 
-def _reason(verdict: Verdict, n: float, chance: float, at_end: bool) -> Reason | None:
-    if verdict in (Verdict.HELPS, Verdict.HURTS):
-        return "difference"
-    if verdict == Verdict.EQUIVALENT:
-        return "equivalent"
+def _reason(
+    verdict: Verdict, n: float, likely: float, chance: float, at_end: bool
+) -> Reason | None:
+    if verdict != Verdict.INCONCLUSIVE and not likely < LIKELY:
+        return "equivalent" if verdict == Verdict.EQUIVALENT else "difference"
     if at_end:
         return "last"
     return "futile" if n < 2 or chance < FUTILE else None
 
 
 def decision_chance(
-    n: Array, mean: Array, sd: Array, last: int, equivalence: float, level: float, margin: float
+    mean: Array,
+    spread: Array,
+    count: Array,
+    sd: Array,
+    equivalence: float | Array,
+    level: float | Array,
+    margin: float,
 ) -> Array:
-    """Return the chance that the last look decides, if the present mean and spread are true.
+    """Return the chance that tests of `count` differences decide, if their mean is normal.
 
-    The mean of all `last` differences, given the n that are there, is normal around their mean,
-    with variance sd^2 (last - n) / last^2. The last look finds a difference where that mean is at
-    least t sd / sqrt(last) from 0, t at `level` (two-sided), and equivalence where it is nearer to
-    0 than the margin by t sd / sqrt(last), t at `equivalence` (one-sided). It is conditional power
-    under the current trend (Lan and Wittes, Biometrics 44, 1988), in the units of the scores.
+    They find a difference where that mean is at least t sd / sqrt(count) from 0, t at `level`
+    (two-sided), and equivalence where it is nearer to 0 than the margin by t sd / sqrt(count), t at
+    `equivalence` (one-sided).
+
+    - At the last look: given n of N differences, the mean of all is normal around theirs, with
+      variance sd^2 (N - n) / N^2. This is conditional power under the current trend (Lan and
+      Wittes, Biometrics 44, 1988), in the units of the scores.
+    - On test scores of the same n seeds: both means are of one truth and have the variance
+      sd^2 / n, so one is normal around the other with twice that variance. Their correlation,
+      which would make it smaller, is unknown before the test set is opened.
 
     Args:
-        n: The number of pairs (arms,).
-        mean: Their mean differences (arms,).
-        sd: Their standard deviations (arms,).
-        last: The number of seeds at the last look.
+        mean: What the mean is normal around (arms,).
+        spread: Its standard deviation (arms,).
+        count: The number of differences (arms,).
+        sd: The standard deviation of a difference (arms,).
         equivalence: The level of each one-sided test of equivalence.
         level: The level of the two-sided test.
         margin: The margin of equivalence, in the units of the scores.
@@ -292,11 +311,10 @@ def decision_chance(
     Returns:
         The chance (arms,), 0 to 1; NaN where the differences do not vary.
     """
-    known = np.where(sd > NEGLIGIBLE, sd, nan)
-    error = known / np.sqrt(last)
-    spread = known * np.sqrt(np.maximum(last - n, 0)) / last
-    far = -scipy.special.stdtrit(last - 1, level / 2) * error
-    near = margin + scipy.special.stdtrit(last - 1, equivalence) * error
+    error = np.where(sd > NEGLIGIBLE, sd, nan) / np.sqrt(np.maximum(count, 1))
+    freedom = np.maximum(count, 2) - 1
+    far = -scipy.special.stdtrit(freedom, np.divide(level, 2)) * error
+    near = margin + scipy.special.stdtrit(freedom, equivalence) * error
     near = np.clip(near, 0.0, far)
     with np.errstate(divide="ignore", invalid="ignore"):
 
@@ -376,7 +394,7 @@ def expected_runs(plan: Plan, effects: Mapping[Key, float], spread: float) -> fl
                 for arm, reason, number in zip(arms, found, had, strict=True)
                 if number == look and reason is None
             ]
-            reached |= dict.fromkeys(with_needed(plan, on), look + 1)
+            reached |= dict.fromkeys(plan.with_needed(on), look + 1)
         kept = {name for study, arm, look, name in rows if look <= reached.get((study, arm), 1)}
         counts.append(len(kept))
     return float(np.mean(counts))
@@ -393,8 +411,9 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
         A table with `COLUMNS`, empty for a plan without looks: the seeds and the weight of the
         look, the level of its interval, pairs, difference (fraction) and p of test accuracy, and p
         over the weight; the same of validation accuracy, with the p after Holm's procedure and
-        that of equivalence that decided, and the chance of a decision at the last look; `stopped`
-        is the reason at the look where the arm stopped, else empty. Undefined numbers are NaN.
+        that of equivalence that decided, and the chances that test scores decide now and that the
+        last look decides; `stopped` is the reason at the look where the arm stopped, else empty.
+        Undefined numbers are NaN.
     """
     if plan.looks is None:
         return pd.DataFrame(columns=list(COLUMNS))
@@ -432,6 +451,7 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
                     "validation_difference": decided.mean[look, number],
                     "validation_p_holm": found.p_holm[number],
                     "validation_p_equivalence": found.p_equivalence[number],
+                    "likely": found.likely[number],
                     "chance": found.chance[number] if look + 1 < len(looks.seeds) else nan,
                     "stopped": stop.reason if stop and stop.look == look + 1 else "",
                 }

@@ -4,7 +4,7 @@ Stages after training read it back from `plan.json` next to the runs and iterate
 directory listing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -271,6 +271,26 @@ class Plan(Settings):
     def arms(self) -> Iterator[tuple[str, PlannedArm]]:
         """Yield every arm with the name of its study."""
         yield from ((study.name, arm) for study in self.studies for arm in study.arms)
+
+    def with_needed(self, arms: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return compared arms, those with the same runs, and what any of them is compared with.
+
+        Args:
+            arms: Study and name of each; one without runs is left out.
+        """
+        first: dict[tuple[str, str], str] = {}
+        for run in self.runs_of("comparison"):
+            first.setdefault((run.study, run.arm), run.fingerprint)
+        against = {(study, arm.name): (study, arm.against) for study, arm in self.arms()}
+        needed: set[tuple[str, str]] = set()
+        waiting = [key for key in arms if key in first]
+        while waiting:
+            key = waiting.pop()
+            if key not in needed:
+                needed.add(key)
+                same = [other for other, name in first.items() if name == first[key]]
+                waiting += [*same, *({against[key]} & first.keys())]
+        return needed
 
     def grouped(self) -> tuple[str, ...]:
         """Return every compared run that shares its split with a group of an ensemble, once."""

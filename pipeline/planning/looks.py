@@ -6,7 +6,7 @@ decided elsewhere (`comparison.looks`), on validation scores, so that the plan i
 the records: it is the same after any interruption and in whatever order runs end.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from pipeline.config.plan import Plan, Reason, Stop
 from pipeline.planning.choice import Score
@@ -60,7 +60,7 @@ def confirm(
             for key, reason in decide(plan, scores).items()
             if reached.get(key, 1) == look
         }
-        further = with_needed(plan, (key for key, reason in reasons.items() if reason is None))
+        further = plan.with_needed((key for key, reason in reasons.items() if reason is None))
         stops |= {
             (study, arm): Stop(study=study, arm=arm, look=look, reason=reason)
             for (study, arm), reason in reasons.items()
@@ -72,27 +72,9 @@ def confirm(
             break
     for look in range(2, len(experiment.protocol.seeds.looks.looks) + 1):
         asked = (key for key, wanted in experiment.asked.items() if wanted >= look)
-        for study, arm in with_needed(plan, asked):
+        for study, arm in plan.with_needed(asked):
             if reached.get((study, arm), 1) < look:
                 reached[study, arm] = look
                 if (study, arm) in stops:
                     stops[study, arm] = Stop(study=study, arm=arm, look=look, reason="asked")
     return planned() if experiment.asked else (plan, identities)
-
-
-def with_needed(plan: Plan, keys: Iterable[Key]) -> set[Key]:
-    """Return these arms, those with the same runs, and all that any of them is compared with."""
-    first: dict[Key, str] = {}
-    for run in plan.runs_of("comparison"):
-        first.setdefault((run.study, run.arm), run.fingerprint)
-    against = {(study, arm.name): (study, arm.against) for study, arm in plan.arms()}
-    needed: set[Key] = set()
-    waiting = [key for key in keys if key in first]
-    while waiting:
-        key = waiting.pop()
-        if key in needed:
-            continue
-        needed.add(key)
-        same = [other for other, name in first.items() if name == first[key]]
-        waiting += [*same, *({against[key]} & first.keys())]
-    return needed

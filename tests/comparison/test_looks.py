@@ -115,9 +115,24 @@ def test_the_chance_of_a_decision_is_that_of_a_simulation():
         far = stats.t.ppf(1 - level / 2, last - 1) * error
         near = margin - stats.t.ppf(1 - one_sided, last - 1) * error
         expected = np.mean((np.abs(means) >= far) | (np.abs(means) < near))
-        numbers = (np.array([value]) for value in (float(n), mean, sd))
-        found = decision_chance(*numbers, last, one_sided, level, margin)
+        spread = sd * math.sqrt(last - n) / last
+        numbers = (np.array([value]) for value in (mean, spread, float(last), sd))
+        found = decision_chance(*numbers, one_sided, level, margin)
         assert found == pytest.approx(expected, abs=0.005)
+
+
+def test_an_arm_stops_where_test_scores_would_decide_as_well():
+    """Seeds with validation and test scores of one truth, whose noise is independent."""
+    rng = np.random.default_rng(2)
+    values = rng.normal(0, 0.01, 8)
+    values += 0.02 - values.mean()
+    tests = look_tests(values[None], LOOKS.seeds, 0.001)
+    arms = family([(BASELINE, 0)])
+    found = outlook(tests, LOOKS, np.array([2]), arms, 0.001)
+    sd = values.std(ddof=1)
+    means = rng.normal(0.02, sd * math.sqrt(2 / 8), 100_000)
+    critical = stats.t.ppf(1 - 0.05 * 0.75 / 2, 7) * sd / math.sqrt(8)
+    assert found.likely == pytest.approx(np.mean(np.abs(means) >= critical), abs=0.005)
 
 
 def test_which_arms_stop_and_why():
@@ -127,7 +142,7 @@ def test_which_arms_stop_and_why():
             0.05 + 0.001 * steps,  # a difference
             0.0 + 0.0001 * steps,  # equivalence
             0.0 + 0.08 * steps,  # nothing to find among eight
-            0.02 + 0.014 * steps,  # not yet
+            0.02 + 0.014 * steps,  # not yet, and a test might miss it after
             np.where(np.arange(8) < 1, 0.05, np.nan),  # no pair of differences
         ]
     )
@@ -136,7 +151,7 @@ def test_which_arms_stop_and_why():
     first = outlook(tests, LOOKS, np.ones(5, dtype=int), arms, MARGIN)
     assert first.reasons == ["difference", "equivalent", "futile", None, "futile"]
     last = outlook(tests, LOOKS, np.full(5, 2), arms, MARGIN)
-    assert last.reasons == ["difference", "equivalent", "last", "difference", "last"]
+    assert last.reasons == ["difference", "equivalent", "last", "last", "last"]
     alike = outlook(tests, LOOKS, np.ones(5, dtype=int), family([("a", "a")] * 5), MARGIN)
     assert set(alike.reasons) == {"equivalent"}
 

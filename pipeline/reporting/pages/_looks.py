@@ -3,7 +3,7 @@
 import pandas as pd
 
 from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.looks import FUTILE
+from pipeline.comparison.looks import FUTILE, LIKELY
 from pipeline.config.plan import Reason
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import Key, ReportData
@@ -24,14 +24,15 @@ SHORT: dict[Reason, str] = {
 }
 METHOD = f"""\
 **Looks**: arms have {{seeds}} seeds, with weights {{weights}}. After each look an arm stops if \
-its validation scores predict a difference or equivalence, by the tests of a verdict with the same \
-corrections, or if the last look would decide with a chance below {100 * FUTILE:g} %, were the \
-present mean and spread true (conditional power). No test score is read for this. An arm also goes \
-on while an arm that is compared with it does. p: the smallest of those at the looks that an arm \
-has had, each divided by the weight of its look; a look whose difference has another sign than \
-the last one does not count. Intervals are at level 1 - {LEVEL:g} x weight of the last look of the \
-arm, so that they cover at least {md.CONFIDENCE} whenever an arm stops (union bound). Equivalence \
-is corrected likewise"""
+its validation scores show a difference or equivalence, by the tests of a verdict with the same \
+corrections, and test scores would do so too with a chance of at least {100 * LIKELY:g} %; or if \
+the last look would decide with a chance below {100 * FUTILE:g} %, were the present mean and \
+spread true (conditional power). No test score is read for this. An arm also goes on while an arm \
+that is compared with it does. p: the smallest of those at the looks that an arm has had, each \
+divided by the weight of its look; a look whose difference has another sign than the last one does \
+not count. Intervals are at level 1 - {LEVEL:g} x weight of the last look of the arm, so that they \
+cover at least {md.CONFIDENCE} whenever an arm stops (union bound). Equivalence is corrected \
+likewise"""
 
 
 def looks_note(data: ReportData) -> str:
