@@ -31,18 +31,15 @@ from pipeline.comparison.intervals import (
     standard_error,
     varies,
 )
-from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.levels import FUTILE, LEVEL, LIKELY, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared
 from pipeline.comparison.paired import judged_statistics
 from pipeline.comparison.significance import equivalence_p, t_equivalence_p, t_test_p
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import Plan, PlannedLooks, Reason
-from pipeline.planning.choice import Score
 
 DECIDING = "validation_accuracy"  # the metric on which arms stop
 DRAWS = 100  # of the simulation of expected runs
-LIKELY = 0.9  # chance of a verdict on test scores, from which an arm stops
-FUTILE = 0.1  # chance of a decision at the last look, below which an arm stops
 COLUMNS = (
     *("study", "arm", "look", "seeds", "weight", "level", "n", "difference", "p", "p_weighted"),
     *("validation_n", "validation_difference", "validation_p_holm"),
@@ -259,6 +256,7 @@ def outlook(
     other = sd * np.sqrt(2 / np.maximum(n, 1))
     step = min(left + 1, max(len(corrected.counted), 1))
     likely = decision_chance(mean, other, n, sd, now, now / step, margin)
+    likely = np.where(corrected.own, 1.0, likely)
     chance = decision_chance(mean, to_come, count, sd, last, last / max(left, 1), margin)
     judged = corrected.verdicts(mean, adjusted, p_equivalence)
     at_end = had == len(looks.seeds)
@@ -326,18 +324,16 @@ def decision_chance(
     return chance
 
 
-def decide(plan: Plan, scores: Mapping[str, Score]) -> dict[Key, Reason | None]:
+def decide(plan: Plan, accuracies: Mapping[str, float]) -> dict[Key, Reason | None]:
     """Return why each compared arm stops at its last look; None for one that goes on.
 
-    Only validation scores are read. A run without a score, such as one that diverged, makes no
-    pair.
+    A run without a score, such as one that diverged, makes no pair.
 
     Args:
         plan: A confirmation plan with looks.
-        scores: The validation scores of its runs that have ended, by fingerprint.
+        accuracies: The validation accuracy of its runs that are done, by fingerprint.
     """
     arms = list(compared(plan))
-    accuracies = {name: score.accuracy for name, score in scores.items() if score.state == "done"}
     values = [_by_seed(arm, accuracies) for arm in arms]
     found = _outlook(plan, arms, values, _had(arms, _looks(plan)))
     return {arm.key: reason for arm, reason in zip(arms, found.reasons, strict=True) if arm.runs}

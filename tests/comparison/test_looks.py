@@ -26,7 +26,6 @@ from pipeline.comparison.looks import (
 from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.paired import judged_statistics, paired_statistics
 from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
-from pipeline.planning.choice import Score
 
 LOOKS = PlannedLooks(seeds=(4, 8), weights=(0.25, 0.75))
 MARGIN = 0.01
@@ -246,17 +245,17 @@ def test_the_table_has_every_look_that_an_arm_has_had():
 def test_no_test_score_decides_and_a_lost_run_makes_no_pair():
     planned = plan()
     before, after = scored(planned), scored(planned, noise=0.05)
-    columns = ["validation_difference", "validation_p_holm", "chance"]
-    tables = [look_table(planned, one)[columns] for one in (before, after)]
-    pd.testing.assert_frame_equal(*tables)
-    values = {
-        key[0]: value
-        for key, value in before.scores.items()
-        if key[3:] == WHERE["validation_accuracy"]
+    columns = ["validation_difference", "validation_p_holm", "likely", "chance"]
+    tables = [look_table(planned, one) for one in (before, after)]
+    assert (tables[0]["difference"] != tables[1]["difference"]).all()
+    pd.testing.assert_frame_equal(*(table[columns] for table in tables))
+    found = {
+        name: value
+        for (name, _, _, *where), value in before.scores.items()
+        if tuple(where) == WHERE["validation_accuracy"]
     }
-    scores = {name: Score("done", value, 0.1) for name, value in values.items()}
-    assert decide(planned, scores)["one", "alike"] == "equivalent"
-    lost = scores | {f"alike{seed}": Score("diverged") for seed in range(3)}
+    assert decide(planned, found)["one", "alike"] == "equivalent"
+    lost = {name: found[name] for name in found if name not in ("alike0", "alike1", "alike2")}
     assert decide(planned, lost)["one", "alike"] == "futile"
 
 

@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.looks import FUTILE, LIKELY
+from pipeline.comparison.levels import FUTILE, LEVEL, LIKELY
 from pipeline.config.plan import Reason
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import Key, ReportData
