@@ -149,6 +149,22 @@ ROWS = (
     ),
     Row("runs of such a search", "choice", "{:.1f}", "widening repeats_0 runs_beyond"),
     Row("the same with these seeds", "choice", "{:.1f}", "widening repeats_3 runs_beyond"),
+    Row(
+        "reports with a false verdict by looks at 6, 12 and 24 seeds, simulated",
+        "looks",
+        "{:.1%}",
+        "held family_wise",
+        "bar",
+    ),
+    Row("the same by looks at test scores without a correction", "looks", "{:.1%}", "held peeking"),
+    Row("intervals that cover after looks", "looks", "{:.1%}", "held coverage"),
+    Row(
+        "effects of one standard deviation that looks find",
+        "looks",
+        "{:.0%}",
+        "effects 1.0 power_looks",
+    ),
+    Row("the same by 12 seeds", "looks", "{:.0%}", "effects 1.0 power_fixed"),
     Row("failures when a small run is killed at random moments", "torture", "{}", "failures"),
     Row("kills in that test", "torture", "{}", "iterations"),
 )

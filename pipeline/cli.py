@@ -27,6 +27,7 @@ gapwise new PATH --minutes 30     a protocol for your own images, arrays or tabl
 gapwise plan                      what would be trained, and for how long
 gapwise run                       every stage that is not up to date, then the headline
 gapwise run dropout mixup         these studies alone; reports/<protocol>+dropout+mixup
+gapwise resolve                   the next declared look of arms that are inconclusive
 gapwise restore                   results of the last commit; code and settings stay
 gapwise status                    runs by study and state, with reasons
 gapwise verify digits             is the report what its predictions give?
@@ -192,16 +193,20 @@ def plan(protocols: Protocols = None) -> None:
         for plans in finished:
             show_plan(plans)
         return
-    from pipeline.evaluation.validation import validation_scores
-    from pipeline.execution.forecast import forecast, seconds_per_run  # slow: imports torch
-    from pipeline.planning.effects import weights_note
-    from pipeline.planning.unreached import unreached_notes
-    from pipeline.terminal.tables import say
+    with without_collection():  # slow: imports torch
+        from pipeline.comparison.looks import decide
+        from pipeline.evaluation.validation import validation_scores
+        from pipeline.execution.forecast import forecast, seconds_per_run
+        from pipeline.planning.effects import weights_note
+        from pipeline.planning.unreached import unreached_notes
+        from pipeline.terminal.look_runs import show_look_runs
+        from pipeline.terminal.tables import say
 
     for experiment in _experiments(names):
-        expected = forecast(experiment.protocol.name, validation_scores)
-        plans = expected.exploration, expected.confirmation
-        show_plan(plans, expected.most_added, seconds_per_run(experiment))
+        name, seconds = experiment.protocol.name, seconds_per_run(experiment)
+        expected = forecast(name, validation_scores, decide)
+        show_plan((expected.exploration, expected.confirmation), expected.most_added, seconds)
+        show_look_runs(expected, seconds)
         of_weights = weights_note(experiment.protocol.network_settings())
         for note in filter(None, [of_weights, *unreached_notes(experiment)]):
             say(f"note: {note}")
@@ -221,11 +226,10 @@ def run(
 ) -> None:
     """Reproduce every stage with DVC, then print headlines and the time of each stage."""
     from pipeline.execution.chosen_protocols import restore_parameters
-    from pipeline.execution.dvc import reproduce
     from pipeline.execution.experiments import run_studies
-    from pipeline.execution.plans import current_plans, keep_current_plans
+    from pipeline.execution.plans import current_plans
     from pipeline.records.store import open_store
-    from pipeline.terminal.headline import show_headline, show_summary
+    from pipeline.terminal.headline import show_summary
     from pipeline.terminal.stages import show_stages
 
     restore_parameters()
@@ -238,15 +242,27 @@ def run(
             show_summary(path, text)
         show_stages(seconds)
         return
-    seconds = reproduce(names, keep_going)
-    for name in names:
-        keep_current_plans(open_store(), name)
-        if not (REPORTS / name / "timing.md").exists():  # DVC found the committed report unchanged
-            from pipeline.report import write_timing  # slow to import, and seldom needed
+    _reproduce(names, keep_going)
 
-            write_timing(name)
-        show_headline(name)
-    show_stages(seconds)
+
+@command
+def resolve(
+    arms: Annotated[
+        list[str] | None, typer.Argument(help="Default: all that are inconclusive.")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="Default: the first of params.yaml.")] = None,
+) -> None:
+    """Give inconclusive arms of a finished report the seeds of their next declared look."""
+    from pipeline.execution.asked_looks import ask_for_looks
+    from pipeline.execution.chosen_protocols import restore_parameters
+    from pipeline.terminal.resolve import next_looks, show_looks  # slow: imports torch
+
+    restore_parameters()
+    name, *_ = _existing([protocol] if protocol else None)
+    wanted = next_looks(name, arms or [])
+    show_looks(name, wanted)
+    ask_for_looks({name: wanted})
+    _reproduce([name], False)
 
 
 @command
@@ -414,6 +430,25 @@ def doctor(
 
         for name in read_parameters().protocols:
             show_gradients(name)
+
+
+def _reproduce(names: Sequence[str], keep_going: bool) -> None:
+    """Bring protocols up to date, then print headlines and the time of each stage."""
+    from pipeline.execution.dvc import reproduce
+    from pipeline.execution.plans import keep_current_plans
+    from pipeline.records.store import open_store
+    from pipeline.terminal.headline import show_headline
+    from pipeline.terminal.stages import show_stages
+
+    seconds = reproduce(names, keep_going)
+    for name in names:
+        keep_current_plans(open_store(), name)
+        if not (REPORTS / name / "timing.md").exists():  # DVC found the committed report unchanged
+            from pipeline.report import write_timing  # slow to import, and seldom needed
+
+            write_timing(name)
+        show_headline(name)
+    show_stages(seconds)
 
 
 def _json(option: str, text: str | None) -> dict[str, Any] | None:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.parameters import read_parameters
+from pipeline.config.plan import Plan
 from pipeline.data.prepared import read_development_labels, read_summary
 from pipeline.evaluation.validation import validation_scores
+from pipeline.execution.rounds import Planned, complete_rounds
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
+from pipeline.planning.choice import Score
 from pipeline.planning.rounds import explore
 from pipeline.planning.sizes import require_arm_sizes
 from pipeline.planning.studies import Experiment, read_experiment
@@ -36,25 +39,16 @@ def main(protocol: str) -> None:
     summary = read_summary(folder / "data")
     digest, apart = summary["digest"], summary.get("pretraining", {})
     settings, store = read_parameters(), open_store()
-    trained = None
-    attempted: set[str] = set()  # what failed before is tried again; until then it has not ended
-    planned = explore(read, digest, {}, apart=apart)
-    while planned.plan != trained:
-        scores = {
-            name: score
-            for name, score in validation_scores(store, planned.plan).items()
-            if score.state != "failed" or name in attempted
-        }
-        latest = explore(read, digest, scores, apart=apart)
-        if latest.plan == planned.plan:  # its runs are to be trained, or it is the last round
-            live = loggers(settings.tracking, planned.plan, planned.identities)
-            complete(
-                planned.plan, planned.identities, TRAINING, store, folder, settings.execution, live
-            )
-            trained = planned.plan
-            attempted.update(trained.fingerprints())
-            latest = explore(read, digest, validation_scores(store, trained), apart=apart)
-        planned = latest
+
+    def plan_of(scores: Mapping[str, Score]) -> Planned:
+        explored = explore(read, digest, scores, apart=apart)
+        return explored.plan, explored.identities
+
+    def train(plan: Plan, identities: Mapping[str, Any]) -> None:
+        live = loggers(settings.tracking, plan, identities)
+        complete(plan, identities, TRAINING, store, folder, settings.execution, live)
+
+    complete_rounds(plan_of, lambda plan: validation_scores(store, plan), train)
 
 
 if __name__ == "__main__":

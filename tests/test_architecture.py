@@ -47,6 +47,7 @@ WRITERS = (
     *("execution/dvc_lock.py", "terminal/doctor.py"),  # the lock file of DVC
     *("execution/inputs.py", "execution/verification.py"),  # what a report was made of
     "execution/chosen_protocols.py",  # params.yaml while DVC runs
+    "execution/asked_looks.py",  # params.yaml, for a look
     "execution/experiments.py",  # the report of an experiment
     "execution/plans.py",
     "terminal/export.py",  # a report as one file

@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline.comparison.family import Family, family
 from pipeline.comparison.intervals import Array, mean, standard_error, total_error
 from pipeline.comparison.levels import COSTS, PRIMARY, SCORES
+from pipeline.comparison.looks import last_weight, look_judgement, look_statistics, sides_by_look
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.paired import judged_statistics, paired_statistics
 from pipeline.comparison.significance import t_equivalence_p, t_test_p
@@ -45,7 +46,8 @@ def contrasts(
     A pair counts where both runs are done, on equal machines, with finite scores:
     n + unpaired + other_machine = planned. Differences are arm minus reference; costs are multiples
     of the reference's in the same pair. `excludes_zero` is whether 0 lies outside the interval,
-    which is not corrected. On the primary metric alone:
+    which is not corrected over arms. Under looks, p, intervals and equivalence are corrected for
+    those that the arm has had (`looks`). On the primary metric alone:
 
     - `p_holm`, `verdict` and whether it is `below_margin`;
     - `low_90`, `high_90`: the 90 % interval, which lies within the margin where the arm is
@@ -82,7 +84,7 @@ def contrasts(
     corrected = family([_identities(arm) for arm in arms])
     rows: list[dict[str, Any]] = []
     for arm, again in zip(arms, corrected.repeats, strict=True):
-        found = _rows(arm, outcomes, costs, metrics, corrected.level, plan.margin)
+        found = _rows(arm, outcomes, costs, metrics, corrected.level, plan)
         rows += [row | {"repeats": again} for row in found]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "p_equivalence"])
     primary = table["metric"] == PRIMARY
@@ -99,8 +101,9 @@ def contrasts(
     table = table.assign(verdict="", below_margin=False, verdict_other_images="")
     table.loc[primary, "verdict"] = [str(verdict) for verdict, _ in judged]
     table.loc[primary, "below_margin"] = [below for _, below in judged]
+    weights = np.array([last_weight([arm], plan.looks) for arm in arms])
     table.loc[primary, "verdict_other_images"] = _verdicts_on_other_images(
-        table[primary], plan.margin, corrected
+        table[primary], plan.margin, corrected, weights
     )
     return table[list(COLUMNS)]
 
@@ -112,22 +115,36 @@ def _identities(arm: Arm) -> tuple[Any, Any]:
 
 
 def _rows(
-    arm: Arm, outcomes: Outcomes, costs: Costs, metrics: Sequence[str], level: float, margin: float
+    arm: Arm, outcomes: Outcomes, costs: Costs, metrics: Sequence[str], level: float, plan: Plan
 ) -> Iterator[dict[str, Any]]:
     pair = arm.pair()
     sides, other_machine = outcomes.sides(pair)
     described = _description(arm, outcomes.states)
-    for metric in metrics:
+
+    def scores(some: Sequence[Side], metric: str) -> Array:
         if metric in COSTS:
-            reference, measured = _cost_values(sides, pair, metric, costs)
-        else:
-            reference, measured = outcomes.values(sides, pair, metric)
+            return _cost_values(some, pair, metric, costs)
+        return outcomes.values(some, pair, metric)
+
+    for metric in metrics:
+        reference, measured = scores(sides, metric)
+        statistics = paired_statistics(reference, measured)
+        judged = {}
+        if metric == PRIMARY:
+            judged = judged_statistics(measured - reference, level, plan.margin)
+        if plan.looks:
+            of_looks = sides_by_look(arm, sides, plan.looks)
+            differences = [np.diff(scores(some, metric), axis=0)[0] for some in of_looks]
+            weights = plan.looks.weights[: len(of_looks)]
+            statistics |= look_statistics(differences, weights)
+            if metric == PRIMARY:
+                judged = look_judgement(differences, weights, level, plan.margin)
         yield {
             **described,
             "metric": metric,
             **arm.rule(metric).model_dump(),
-            **paired_statistics(reference, measured),
-            **(judged_statistics(measured - reference, level, margin) if metric == PRIMARY else {}),
+            **statistics,
+            **judged,
             "unpaired": len(arm.runs) - other_machine - len(measured),
             "other_machine": other_machine,
         }
@@ -196,13 +213,19 @@ def _share_differences(arm: Arm, right: Mapping[tuple[str, str], Array]) -> Arra
     return np.empty(0) if reference is None or shares is None else shares - reference
 
 
-def _verdicts_on_other_images(primary: pd.DataFrame, margin: float, corrected: Family) -> list[str]:
-    """Return the verdicts with the errors over seeds and test images together."""
+def _verdicts_on_other_images(
+    primary: pd.DataFrame, margin: float, corrected: Family, weights: Array
+) -> list[str]:
+    """Return the verdicts with the errors over seeds and test images together.
+
+    `weights` (arms,) are those of the last look of each arm.
+    """
     if primary.empty:
         return []
     differences, errors = (primary[name].to_numpy(float) for name in ("difference", "total_error"))
     freedom = primary["n"].to_numpy(float) - 1
     p_values = np.where(primary["p"].isna(), nan, t_test_p(differences, errors, freedom))
-    equivalence = t_equivalence_p(differences, errors, freedom, margin)
+    p_values = np.minimum(p_values / weights, 1)
+    equivalence = t_equivalence_p(differences, errors, freedom, margin) / weights
     judged = corrected.verdicts(differences, corrected.holm(p_values), equivalence)
     return [str(verdict) for verdict, _ in judged]

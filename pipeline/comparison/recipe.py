@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline.comparison.intervals import half_width, interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.looks import last_weight, look_statistics
 from pipeline.comparison.matching import Arm, Outcomes, compared
 from pipeline.comparison.significance import holm
 from pipeline.comparison.verdicts import Verdict
@@ -60,10 +61,13 @@ def pairs(plan: Plan, outcomes: Outcomes, contrasts: pd.DataFrame) -> pd.DataFra
         for arm in arms[number + 1 :]:
             sides, _ = outcomes.sides((other, arm))
             second, first = outcomes.values(sides, (other, arm), PRIMARY)
-            between = interval(first - second)
+            differences = first - second
+            between = interval(differences)
+            weight = last_weight([other, arm], plan.looks)
             names = dict(zip((*KEYS, *OTHER), (*arm.key, *other.key), strict=True))
-            numbers = {name: getattr(between, name) for name in ("n", "low", "high", "p")}
-            rows.append({**names, **numbers, "difference": between.mean})
+            corrected = look_statistics([differences], [weight])
+            numbers = {"n": between.n, "difference": between.mean}
+            rows.append({**names, **numbers, **corrected})
     table = pd.DataFrame(rows, columns=list(PAIRS))
     return table.assign(p_holm=holm(table["p"].to_numpy(float)) if rows else None)
 
@@ -92,7 +96,8 @@ def recipe(plan: Plan, contrasts: pd.DataFrame, between: pd.DataFrame) -> pd.Dat
     rows = []
     for arm in helping_arms(plan, contrasts):
         row = values.loc[(*arm.key, PRIMARY)]
-        half = float(half_width(row["seed_error"], row["n"], level))
+        weight = last_weight([arm], plan.looks)
+        half = float(half_width(row["seed_error"], row["n"], level * weight))
         changed = arm.described.factor
         means = {
             name: values.loc[(*arm.key, metric), "arm_mean"]

@@ -18,6 +18,7 @@ from pipeline.comparison.equal_cost import equal_cost
 from pipeline.comparison.flips import class_accuracies, flips
 from pipeline.comparison.gains import member_gains, pass_gains
 from pipeline.comparison.interactions import Parts, interactions
+from pipeline.comparison.looks import look_table
 from pipeline.comparison.matching import Outcomes, outcomes
 from pipeline.comparison.norms import norm_means
 from pipeline.comparison.overtuning import overtuning
@@ -54,6 +55,7 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
         "contrasts": compared,
         "pairs": between,
         "recipe": recipe(plan, compared, between),
+        "looks": look_table(plan, matched),
         "seeds": seed_scores(plan, matched),
         "interactions": interactions(plan, matched, parts),
         "published": published(plan, matched, counted, scored["passes"], scored["ensembles"]),

@@ -18,6 +18,8 @@ from pipeline.comparison.curves import Histories
 from pipeline.comparison.explored import SEARCHES
 from pipeline.comparison.intervals import Array, half_width, interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.looks import last_weight
+from pipeline.comparison.matching import compared
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, TUNING, Plan
 
@@ -99,7 +101,7 @@ def trust(
         *_gains(arms),
         *_budgets(plan, histories),
         *_above_references(plan, tables["scores"], tables["references"]),
-        *_other_images(primary),
+        *_other_images(primary, plan),
         *_seeds(primary),
         *_trials(plan, searched.to_dict("records")),
         *_machines(records),
@@ -200,10 +202,12 @@ def _above_references(plan: Plan, scores: pd.DataFrame, references: pd.DataFrame
         yield _row(Check.REFERENCES, passed, {"study": study, "arm": BASELINE}, **named)
 
 
-def _other_images(primary: Iterable[Mapping[str, Any]]) -> Rows:
+def _other_images(primary: Iterable[Mapping[str, Any]], plan: Plan) -> Rows:
+    weights = {arm.key: last_weight([arm], plan.looks) for arm in compared(plan)}
     for row in primary:
         if row["verdict"] != Verdict.INCONCLUSIVE:
-            half = float(half_width(row["total_error"], np.array(row["n"])))
+            level = LEVEL * weights[row["study"], row["arm"]]
+            half = float(half_width(row["total_error"], np.array(row["n"]), level))
             bounds = {"low": row["difference"] - half, "high": row["difference"] + half}
             named = {"subject": row["verdict"], "value": row["difference"], **bounds}
             passed = row["verdict"] == row["verdict_other_images"]

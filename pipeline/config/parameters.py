@@ -67,7 +67,11 @@ class Tracking(Settings):
 
 
 class Parameters(Settings):
-    """What to reproduce, and overrides of the protocol (null: the protocol's value)."""
+    """What to reproduce, and overrides of the protocol (null: the protocol's value).
+
+    `resolve` has the number of confirmation seeds that an arm goes on to although it has stopped:
+    protocol -> study -> arm -> seeds.
+    """
 
     protocols: tuple[Word, ...] = Field(min_length=1)
     studies: Literal["all"] | tuple[Word, ...] | None = None
@@ -80,6 +84,7 @@ class Parameters(Settings):
     tune: dict[str, Any] | None = None
     margin: float | None = None
     optimal_error: float | None = None
+    resolve: dict[Word, dict[Word, dict[Word, int]]] | None = None
     execution: Execution = Execution()
     tracking: Tracking = Tracking()
 

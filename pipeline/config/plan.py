@@ -4,11 +4,11 @@ Stages after training read it back from `plan.json` next to the runs and iterate
 directory listing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from pipeline.config.families import Family
 from pipeline.config.scales import Scale
@@ -27,6 +27,7 @@ OVERTUNING = "overtuning"  # the study of chosen settings against defaults
 Phase = Literal["exploration", "confirmation"]
 Kind = Literal["tuning", "overtuning", "comparison", "ensemble", "variance"]
 Setting = dict[str, dict[str, Any]]
+Reason = Literal["difference", "equivalent", "futile", "last", "asked"]  # why an arm stopped
 
 
 class Factor(Settings):
@@ -137,7 +138,7 @@ class PlannedRun(Settings):
         member: Number of the model in its group (ensemble); 0 is trained under the group's seed.
         stream: The stream that has another seed than `seed` (variance), unless `draw` is 0.
         draw: Number of the draw of that stream (variance).
-        round: The round of exploration that planned it, from 1.
+        round: The round of exploration, or the look of confirmation, that planned it, from 1.
         start: The fingerprint of the run that it starts from.
     """
 
@@ -153,6 +154,35 @@ class PlannedRun(Settings):
     start: str | None = None
 
 
+class Stop(Settings):
+    """Where an arm of a comparison stopped, decided on validation scores.
+
+    Attributes:
+        look: The number of the last look that it has had, from 1.
+        reason: A difference or equivalence is predicted; the last look would decide nothing; it was
+            the last look; or `gapwise resolve` has asked for it.
+    """
+
+    study: str
+    arm: str
+    look: int
+    reason: Reason
+
+
+class PlannedLooks(Settings):
+    """The looks of a confirmation phase.
+
+    Attributes:
+        seeds: The number of seeds at each look.
+        weights: The share of the level that each look has.
+        stops: Where arms have stopped; an arm without one waits for scores.
+    """
+
+    seeds: tuple[int, ...]
+    weights: tuple[float, ...]
+    stops: tuple[Stop, ...] = ()
+
+
 class Plan(Settings):
     """All runs of one phase.
 
@@ -161,6 +191,7 @@ class Plan(Settings):
         tuned: Protocol values chosen for the baseline, by dotted key.
         overridden: The dotted keys whose values `params.yaml` gives in place of the protocol.
         starts: The runs that `runs` start from, each after the one that it starts from itself.
+        looks: The looks of confirmation; None where all arms have one number of seeds.
     """
 
     protocol: str
@@ -174,6 +205,15 @@ class Plan(Settings):
     studies: tuple[PlannedStudy, ...]
     runs: tuple[PlannedRun, ...]
     starts: tuple[PlannedStart, ...] = ()
+    looks: PlannedLooks | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_looks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave looks out where there are none: a plan without any is what it always was."""
+        values: dict[str, Any] = handler(self)
+        if self.looks is None:
+            del values["looks"]
+        return values
 
     def studies_of(self, kind: Kind) -> tuple[PlannedStudy, ...]:
         """Return the studies of one kind."""
@@ -231,6 +271,26 @@ class Plan(Settings):
     def arms(self) -> Iterator[tuple[str, PlannedArm]]:
         """Yield every arm with the name of its study."""
         yield from ((study.name, arm) for study in self.studies for arm in study.arms)
+
+    def with_needed(self, arms: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return compared arms, those with the same runs, and what any of them is compared with.
+
+        Args:
+            arms: Study and name of each; one without runs is left out.
+        """
+        first: dict[tuple[str, str], str] = {}
+        for run in self.runs_of("comparison"):
+            first.setdefault((run.study, run.arm), run.fingerprint)
+        against = {(study, arm.name): (study, arm.against) for study, arm in self.arms()}
+        needed: set[tuple[str, str]] = set()
+        waiting = [key for key in arms if key in first]
+        while waiting:
+            key = waiting.pop()
+            if key not in needed:
+                needed.add(key)
+                same = [other for other, name in first.items() if name == first[key]]
+                waiting += [*same, *({against[key]} & first.keys())]
+        return needed
 
     def grouped(self) -> tuple[str, ...]:
         """Return every compared run that shares its split with a group of an ensemble, once."""

@@ -1,12 +1,63 @@
 """Define the sections of protocols and studies."""
 
-from typing import Annotated, Literal, Self
+import json
+from itertools import pairwise
+from math import isclose
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationInfo, field_validator, model_validator
 
 from pipeline.config.settings import Settings, Word
 
 Pass = Annotated[int, Field(ge=1, le=20)]  # number of a noise pass
+
+
+Count = Annotated[int, Field(ge=1)]
+FEWEST = 3  # seeds of a look: the spread of two differences says next to nothing
+
+
+class Looks(Settings):
+    """Growing numbers of seeds after each of which an arm may stop.
+
+    Attributes:
+        looks: The seeds that an arm has at each look.
+        weights: The shares of the level of 5 % that the looks have, summing to 1; null: equal ones.
+    """
+
+    looks: tuple[int, ...]
+    weights: tuple[float, ...] | None = None
+
+    @field_validator("looks")
+    @classmethod
+    def _looks_grow(cls, looks: tuple[int, ...]) -> tuple[int, ...]:
+        if len(looks) < 2 or looks[0] < FEWEST or any(b <= a for a, b in pairwise(looks)):
+            raise ValueError(
+                f"two or more growing numbers of seeds, the first >= {FEWEST}, as in [6, 12, 24]"
+            )
+        return looks
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_are_shares(
+        cls, weights: tuple[float, ...] | None, info: ValidationInfo
+    ) -> tuple[float, ...] | None:
+        count = len(info.data.get("looks", weights or ()))
+        if weights is not None and not _are_shares(weights, count):
+            raise ValueError(f"{count} numbers > 0, one for each look, that sum to 1")
+        return weights
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Return the weight of each look."""
+        return self.weights or (1 / len(self.looks),) * len(self.looks)
+
+    def seeds_of(self, look: int) -> slice:
+        """Return the places of the seeds that a look adds.
+
+        Args:
+            look: Its number, from 1.
+        """
+        return slice((0, *self.looks)[look - 1], self.looks[look - 1])
 
 
 class Seeds(Settings):
@@ -14,11 +65,34 @@ class Seeds(Settings):
 
     Attributes:
         exploration: Seeds on which settings are tried.
-        confirmation: Fresh seeds, from which all results come.
+        confirmation: Fresh seeds, from which all results come: a number, or `looks` at growing
+            numbers with their `weights`.
     """
 
     exploration: int = Field(3, ge=1, le=997)
-    confirmation: int = Field(15, ge=1)
+    confirmation: Count | Looks = 15
+
+    @field_validator("confirmation", mode="wrap")
+    @classmethod
+    def _number_or_looks(cls, value: Any, _handler: Any) -> Any:
+        """Check the value as what it is, so that an error names one of both alone."""
+        if isinstance(value, Looks):
+            return value
+        if isinstance(value, dict):
+            return Looks.model_validate_json(json.dumps(value))
+        return TypeAdapter(Count).validate_python(value, strict=True)
+
+    @property
+    def looks(self) -> Looks:
+        """Return the looks of confirmation: a plain number of seeds has one, of weight 1."""
+        if isinstance(self.confirmation, Looks):
+            return self.confirmation
+        return Looks.model_construct(looks=(self.confirmation,), weights=(1.0,))
+
+
+def _are_shares(weights: tuple[float, ...], count: int) -> bool:
+    positive = all(weight > 0 for weight in weights)
+    return len(weights) == count and positive and isclose(sum(weights), 1, abs_tol=1e-6)
 
 
 class Ensemble(Settings):

@@ -12,6 +12,7 @@ from pipeline.config.plan import PROTOCOL, Plan, last_plan
 from pipeline.config.validation import checked
 from pipeline.data.prepared import read_summary
 from pipeline.execution.order import images
+from pipeline.planning.looks import Decide, confirm
 from pipeline.planning.overtuning import most_compared
 from pipeline.planning.phases import Choice, confirmation
 from pipeline.planning.protocols import Protocol, document_of, value_of
@@ -32,15 +33,18 @@ class Forecast:
         exploration: Its rounds so far; where the baseline is not tuned, arms at the protocol's
             values.
         confirmation: Its runs; while settings are not chosen, the most that a choice can lead to.
+            Of looks, those that follow from the scores so far.
         most_added: How many exploration runs widening may add at most.
+        most: The confirmation if every arm goes on to the last look.
     """
 
     exploration: Plan
     confirmation: Plan
     most_added: int
+    most: Plan
 
 
-def forecast(protocol: str, scores: Callable[[Store, Plan], Scores]) -> Forecast:
+def forecast(protocol: str, scores: Callable[[Store, Plan], Scores], decide: Decide) -> Forecast:
     """Return the plans of both phases, as far as data are prepared and settings are chosen.
 
     Until then no run has its final name, and the choices with the most runs are assumed.
@@ -48,21 +52,25 @@ def forecast(protocol: str, scores: Callable[[Store, Plan], Scores]) -> Forecast
     Args:
         protocol: The name of the protocol.
         scores: Returns the validation scores of the runs of a plan that have ended.
+        decide: Returns why arms stop at a look.
     """
 
     def read(tuned: Mapping[str, Any]) -> Experiment:
         return read_experiment(protocol, tuned=tuned)
 
-    return forecast_of(protocol, read, scores)
+    return forecast_of(protocol, read, scores, decide)
 
 
-def forecast_of(protocol: str, read: Read, scores: Callable[[Store, Plan], Scores]) -> Forecast:
+def forecast_of(
+    protocol: str, read: Read, scores: Callable[[Store, Plan], Scores], decide: Decide
+) -> Forecast:
     """Return the plans of a protocol that need not have a file.
 
     Args:
         protocol: The name of the protocol.
         read: Returns the experiment with tuned values of its protocol.
         scores: As for `forecast`.
+        decide: As for `forecast`.
     """
     folder = ARTIFACTS / protocol
     store = open_store()
@@ -88,8 +96,17 @@ def forecast_of(protocol: str, read: Read, scores: Callable[[Store, Plan], Score
     try:
         confirmed, _ = confirmation(experiment, digest, choice, apart)
     except Refusal:  # the choice is that of other settings
-        confirmed, _ = confirmation(experiment, digest, assumed, apart)
-    return Forecast(explored.plan, confirmed, explored.most_added)
+        choice = assumed
+        confirmed, _ = confirmation(experiment, digest, choice, apart)
+    most = confirmed
+    if confirmed.looks:
+        reached = dict.fromkeys(
+            ((study, arm.name) for study, arm in confirmed.arms()), len(confirmed.looks.seeds)
+        )
+        most, _ = confirmation(experiment, digest, choice, apart, reached)
+        ended = scores(store, most)
+        confirmed, _ = confirm(experiment, digest, choice, ended, decide, apart)
+    return Forecast(explored.plan, confirmed, explored.most_added, most)
 
 
 def _other_values(experiment: Experiment) -> Mapping[str, Any]:

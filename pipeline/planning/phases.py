@@ -11,10 +11,13 @@ from pipeline.config.plan import (
     Phase,
     Plan,
     PlannedArm,
+    PlannedLooks,
     PlannedRun,
     PlannedStudy,
     Setting,
+    Stop,
 )
+from pipeline.config.schema import Looks
 from pipeline.config.streams import Streams
 from pipeline.config.validation import invalid
 from pipeline.planning.arms import Arm, Trial
@@ -31,10 +34,16 @@ ALWAYS = ("split", "init", "order")  # streams that every arm draws from; the ba
 # study -> arm -> chosen setting, None where every setting has lost a run
 Choice = Mapping[str, Mapping[str, Setting | None]]
 Identities = dict[str, dict[str, Any]]  # fingerprint -> identity
+Key = tuple[str, str]  # study, arm
 
 
 def confirmation(
-    experiment: Experiment, data_digest: str, choice: Choice, apart: Mapping[str, str] | None = None
+    experiment: Experiment,
+    data_digest: str,
+    choice: Choice,
+    apart: Mapping[str, str] | None = None,
+    reached: Mapping[Key, int] | None = None,
+    stops: Sequence[Stop] = (),
 ) -> tuple[Plan, Identities]:
     """Plan the chosen setting of every arm, and the baseline, on seeds that no choice has used.
 
@@ -45,6 +54,8 @@ def confirmation(
         data_digest: The digest of the prepared data.
         choice: The chosen setting of every arm that has several; an arm with None gets no runs.
         apart: The digests of the data of its pretrainings, by name.
+        reached: How many looks each compared arm has; one that is not named has the first.
+        stops: Where arms have stopped.
 
     Returns:
         The plan, and the identity of each of its runs by fingerprint.
@@ -52,26 +63,36 @@ def confirmation(
     Raises:
         Refusal: `choice` names a setting that an arm cannot have.
     """
-    count = experiment.protocol.seeds.confirmation
+    declared = experiment.protocol.seeds.looks
+    has_looks = isinstance(experiment.protocol.seeds.confirmation, Looks)
     digests = Digests(data_digest, apart or {})
-    seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + count)
+    seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + declared.looks[-1])
 
-    def planned_of(studies: Sequence[Study]) -> list[tuple[PlannedRun, Identified]]:
+    def planned_of(studies: Sequence[Study], look: int) -> list[tuple[PlannedRun, Identified]]:
+        number = {"round": look} if has_looks else {}
+        added = seeds[declared.seeds_of(look)]
         return [
             row
             for study in studies
             for arm in study.arms
+            if look <= (reached or {}).get((study.name, arm.name), 1)
             for trial in _chosen(study, arm, choice)
-            for row in planned_runs(study, arm, trial, seeds, digests)
+            for row in planned_runs(study, arm, trial, added, digests, **number)
         ]
 
-    planned = planned_of(experiment.studies)  # also checks the choice
+    planned = planned_of(experiment.studies, 1)  # also checks the choice
     possible = untuned_study(experiment), overtuning_study(experiment, choice)
     added = [study for study in possible if study]
-    planned += planned_of(added)
+    planned += planned_of(added, 1)
     studies = (*experiment.studies, *added)
+    compared = [study for study in studies if study.kind == "comparison"]
+    for look in range(2, len(declared.looks) + 1):
+        planned += planned_of(compared, look)
     described = tuple(describe_study(study, seeds) for study in studies)
-    return plan_of(experiment, "confirmation", data_digest, described, planned)
+    looks = PlannedLooks(seeds=declared.looks, weights=declared.shares, stops=tuple(stops))
+    return plan_of(
+        experiment, "confirmation", data_digest, described, planned, looks if has_looks else None
+    )
 
 
 def _chosen(study: Study, arm: Arm, choice: Choice) -> list[Trial]:
@@ -148,6 +169,7 @@ def plan_of(
     data_digest: str,
     studies: tuple[PlannedStudy, ...],
     planned: Sequence[tuple[PlannedRun, Identified]],
+    looks: PlannedLooks | None = None,
 ) -> tuple[Plan, Identities]:
     """Return the plan of a phase, and the identity of each of its runs by fingerprint."""
     protocol = experiment.protocol
@@ -164,6 +186,7 @@ def plan_of(
         studies=studies,
         runs=tuple(run for run, _ in planned),
         starts=tuple(start for start, _ in starts.values()),
+        looks=looks,
     )
     identities = {start: described for start, (_, described) in starts.items()}
     return plan, identities | {run.fingerprint: one.identity for run, one in planned}

@@ -61,6 +61,7 @@ class Experiment:
         tuned: The chosen values by dotted key; empty where none are chosen yet.
         untuned: The values of the protocol in their place.
         overridden: The dotted keys whose values `params.yaml` gives.
+        asked: The number of the look that `params.yaml` asks for, by study and arm.
     """
 
     protocol: Protocol
@@ -69,6 +70,7 @@ class Experiment:
     tuned: Mapping[str, Any] = field(default_factory=dict)
     untuned: Mapping[str, Any] = field(default_factory=dict)
     overridden: tuple[str, ...] = ()
+    asked: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class StudyFile(Settings):
@@ -157,7 +159,37 @@ def experiment_of(
     before = {key: value_of(written, key) for key in tuned}
     untuned = {key: value for key, value in before.items() if value != tuned[key]}
     overrides = tuple(parameters.overrides())
-    return Experiment(protocol, tuple(studies), tuning, tuned, untuned, overrides)
+    asked = _asked(protocol, studies, parameters)
+    return Experiment(protocol, tuple(studies), tuning, tuned, untuned, overrides, asked)
+
+
+def _asked(
+    protocol: Protocol, studies: Sequence[Study], parameters: Parameters
+) -> dict[tuple[str, str], int]:
+    """Return the looks that `params.yaml` asks for; those of studies that are not run are left out.
+
+    Raises:
+        Refusal: An arm does not exist, or the protocol declares no look at a number of seeds.
+    """
+    arms = {study.name: [arm.name for arm in study.arms] for study in studies}
+    arms |= {TUNING: [UNTUNED]}
+    looks = protocol.seeds.looks.looks
+    asked: dict[tuple[str, str], int] = {}
+    errors = []
+    for study, wanted in (parameters.resolve or {}).get(protocol.name, {}).items():
+        for arm, seeds in wanted.items() if study in arms else ():
+            where = f"{PARAMETERS}: resolve.{protocol.name}.{study}"
+            if arm not in arms[study]:
+                errors.append(unknown_name(where, arm, arms[study]))
+            elif seeds not in looks:
+                declared = ", ".join(map(str, looks))
+                expected = f"a declared look of seeds.confirmation: {declared}"
+                errors.append(invalid(f"{where}.{arm}", seeds, expected))
+            else:
+                asked[study, arm] = looks.index(seeds) + 1
+    if errors:
+        raise Refusal(*errors)
+    return asked
 
 
 def tuning_study(arm: Arm) -> Study:
@@ -277,7 +309,7 @@ def _group_mistakes(
     kinds = {"ensemble": document.ensemble, "variance": document.variance}
     if all(kinds.values()):
         yield f"{path}: ensemble, variance: both given; expected one of the two"
-    seeds = protocol.seeds.confirmation
+    seeds = protocol.seeds.looks.looks[0]  # every group has all arms
     for kind, grouped in kinds.items():
         if grouped is None:
             continue

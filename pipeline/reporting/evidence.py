@@ -56,6 +56,7 @@ class ReportData:
     contrasts: pd.DataFrame
     pairs: pd.DataFrame
     recipe: pd.DataFrame
+    looks: pd.DataFrame
     seeds: pd.DataFrame
     interactions: pd.DataFrame
     published: pd.DataFrame

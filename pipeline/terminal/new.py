@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.comparison.looks import decide
 from pipeline.comparison.references import simple_error
 from pipeline.comparison.trust import seeds_required
 from pipeline.config.parameters import PARAMETERS, read_parameters
@@ -103,7 +104,7 @@ def show_new(
     def read(tuned: Mapping[str, Any]) -> Experiment:
         return experiment_of(*with_overrides(name, dict(document), read_parameters()), tuned=tuned)
 
-    expected = forecast_of(name, read, validation_scores)
+    expected = forecast_of(name, read, validation_scores, decide)
     write_text(file, text)
     plans = expected.exploration, expected.confirmation
     show_plan(plans, expected.most_added, document["seconds_per_run"])

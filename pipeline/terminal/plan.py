@@ -2,7 +2,7 @@
 
 import functools
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pipeline.config.labels import format_setting
@@ -82,11 +82,7 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
     show(rows)
     runs = [len(plan.fingerprints()) for plan in plans]
     seeds = [len(explored.first_seeds()), len({run.seed for run in confirmed.runs})]
-    workers = read_parameters().execution.workers or cores()
-    share = {run.fingerprint: images_share(plan, run) for plan in plans for run in plan.runs}
-    for plan in plans:
-        share |= {start.fingerprint: start.images / images(plan.settings) for start in plan.starts}
-    minutes = sum(share[name] for name in missing) * seconds_per_run / workers / 60
+    minutes, workers = minutes_of(plans, missing, seconds_per_run)
     print(
         f"at most {sum(runs)} runs, each counted once: "
         f"{runs[0]} on {seeds[0]} exploration seeds, {runs[1]} on {seeds[1]} fresh ones"
@@ -107,6 +103,23 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
     )
     for note in left_out_notes(*plans):
         say(f"note: {note}")
+
+
+def minutes_of(
+    plans: Sequence[Plan], missing: Collection[str], seconds_per_run: float
+) -> tuple[float, int]:
+    """Return the minutes that runs take, and the number of workers at the same time.
+
+    Args:
+        plans: The plans that have them.
+        missing: Their fingerprints.
+        seconds_per_run: As for `show_plan`.
+    """
+    workers = read_parameters().execution.workers or cores()
+    share = {run.fingerprint: images_share(plan, run) for plan in plans for run in plan.runs}
+    for plan in plans:
+        share |= {start.fingerprint: start.images / images(plan.settings) for start in plan.starts}
+    return sum(share[name] for name in missing) * seconds_per_run / workers / 60, workers
 
 
 def images_share(plan: Plan, run: PlannedRun) -> float:

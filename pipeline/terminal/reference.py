@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline import models
 from pipeline.config.parameters import Execution, Tracking
 from pipeline.config.run import Data, Training
-from pipeline.config.schema import Ensemble, Published, Seeds, Variance
+from pipeline.config.schema import Ensemble, Looks, Published, Seeds, Variance
 from pipeline.config.settings import Settings
 from pipeline.config.start import Rates, Start
 from pipeline.data import sources
@@ -28,6 +28,7 @@ CLASSES: dict[str, type[Settings]] = {
     "data": Data,
     "training": Training,
     "seeds": Seeds,
+    "looks": Looks,
     "study": StudyFile,
     "ensemble": Ensemble,
     "variance": Variance,

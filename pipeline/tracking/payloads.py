@@ -99,6 +99,7 @@ def report_payload(
         "studies": ", ".join(studies),
         "margin": last.margin,
     }
+    stops = last.looks.stops if last.looks else ()
     return Payload(
         id=report_id(plans),
         group=last.protocol,
@@ -106,12 +107,18 @@ def report_payload(
         name=f"{last.protocol} report",
         notes="\n".join(study.question for study in last.studies),
         tags=_tags(["report", *studies]),
-        config={**config, "data_digest": last.data_digest, **_flat(last.settings, ".")},
+        config={
+            **config,
+            **({"looks": list(last.looks.seeds)} if last.looks else {}),
+            "data_digest": last.data_digest,
+            **_flat(last.settings, "."),
+        },
         summary={
             "/".join([row["study"], row["arm"], key]): row.get(key)
             for row in headline
             for key in EFFECT
-        },
+        }
+        | {f"{stop.study}/{stop.arm}/stopped": stop.reason for stop in stops},
         tables={
             "headline": _table(headline, HEADLINE),
             "contrasts": _table(contrasts, contrasts[0]),

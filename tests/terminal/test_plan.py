@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import cli, prepare, train
+from pipeline.comparison.looks import decide
 from pipeline.config.plan import read_plan
 from pipeline.config.yaml_files import read_yaml
 from pipeline.evaluation.validation import validation_scores
@@ -36,7 +37,7 @@ except SystemExit as ended:
 
 
 def show_expected():
-    expected = forecast("tiny", validation_scores)
+    expected = forecast("tiny", validation_scores, decide)
     plans = expected.exploration, expected.confirmation
     show_plan(plans, expected.most_added, seconds_per_run(read_experiment("tiny")))
 
@@ -223,6 +224,6 @@ def test_images_that_no_batch_has_are_noted_in_plan_and_prepare(project, capsys)
 def test_an_arm_with_more_epochs_or_images_takes_longer(project):
     arms = "  a: [{protocol: {training.epochs: x3}}]\n  b: [{protocol: {data.train_size: 45}}]\n"
     (project / "experiments" / "dropout.yaml").write_text(f"question: Which?\narms:\n{arms}")
-    plan = forecast("tiny", validation_scores).confirmation
+    plan = forecast("tiny", validation_scores, decide).confirmation
     shares = {run.arm: images_share(plan, run) for run in plan.runs if run.study == "dropout"}
     assert shares == {"baseline": 1, "a": 3, "b": 1.5}

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from math import nan
 
-import pandas as pd
-
 from pipeline.comparison.levels import ARM as ARM_KIND
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
@@ -15,6 +13,7 @@ from pipeline.reporting.pages._data_size import data_size_figure, has_sizes
 from pipeline.reporting.pages._diagnosis import diagnosis_section
 from pipeline.reporting.pages._findings import findings
 from pipeline.reporting.pages._interactions import interaction_lines
+from pipeline.reporting.pages._looks import short_stops
 from pipeline.reporting.pages._page import STUDY, Page, incomplete_runs
 from pipeline.reporting.pages._recipe import recipe_section
 from pipeline.reporting.pages._transfer import has_starts, size_figure
@@ -115,7 +114,7 @@ def headline(data: ReportData) -> str:
     )
     note = f"(Points of test accuracy, {md.INTERVAL}s.{detectable_note(data.distinct)})"
     conditions, values = qualifiers(data)
-    start = md.format_list([_fresh_seeds(data.distinct), *conditions])
+    start = md.format_list([_fresh_seeds(data), *conditions])
     return f"With {start}, {values}{' '.join(findings)} {note}"
 
 
@@ -132,10 +131,17 @@ def headline_table(data: ReportData) -> str:
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
-        "of those of the reference. [Every number](pages/verdicts.md)."
+        f"of those of the reference. {_seeds_note(data)}[Every number](pages/verdicts.md)."
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
-    return md.format_table(rows, caption, words=(ARM, "study", "verdict"))
+    return md.format_table(rows, caption, words=(ARM, "study", "verdict", "seeds"))
+
+
+def _seeds_note(data: ReportData) -> str:
+    if data.confirmation.looks is None:
+        return ""
+    looks = md.format_list([str(seeds) for seeds in data.confirmation.looks.seeds])
+    return f"Seeds: why the arm stopped there, by validation scores at looks of {looks} seeds. "
 
 
 def cost_figure(data: ReportData) -> str:
@@ -202,9 +208,12 @@ def left_out(data: ReportData) -> str:
     return md.format_bullets(lines)
 
 
-def _fresh_seeds(primary: pd.DataFrame) -> str:
+def _fresh_seeds(data: ReportData) -> str:
+    primary = data.distinct
     least, most = int(primary["n"].min()), int(primary["n"].max())
     seeds = md.format_count(most, "fresh seed")
+    if data.confirmation.looks and least < most:
+        return f"{least} to {seeds} (as many as each arm needs)"
     return f"up to {seeds}" if least < most else seeds
 
 
@@ -215,6 +224,8 @@ def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
     training, test = data.cost_ratios.get(key, (nan, nan))
     setting = named_setting(row["arm"], row["setting"])
     name = row["arm"] + data.reference(*key)
+    stops = short_stops(data)
+    seeds = {"seeds": f"{row['n']}: {stops[key]}"} if key in stops else {}
     trained = not data.rate_ranges.empty
     return {
         ARM: f"{name}: {setting}" if setting else name,
@@ -225,6 +236,7 @@ def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
         "change of gap": md.unbroken(data.format.change(gap, unit="")) if gap else md.VOID,
         "training cost": md.format_ratio(training),
         "test cost": md.format_ratio(test),
+        **seeds,
     }
 
 

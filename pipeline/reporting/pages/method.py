@@ -10,6 +10,7 @@ from pipeline.config.left_out import left_out_notes
 from pipeline.config.plan import TUNING
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.pages._looks import looks_note
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, Page, changes, family, rules
 
 ORDER = 10
@@ -84,6 +85,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         f"## Research questions\n\n{md.format_bullets(questions)}",
         f"## Protocol\n\n{md.format_bullets([f'{line}.' for line in _protocol(data)])}",
         f"## Statistics\n\n{_statistics(data)}",
+        md.format_bullets([f"{note}." for note in [looks_note(data)] if note]),
         f"## How to read a verdict\n\n{READING}",
         f"## Trust checks\n\n{TRUST.format(margin=md.format_margin(data.confirmation.margin))}",
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import setting_cell, verdict_label
+from pipeline.reporting.pages._looks import looks_section
 from pipeline.reporting.pages._page import (
     CONTRAST_INTERVAL,
     PAIRS,
@@ -17,6 +18,7 @@ from pipeline.reporting.pages._page import (
 from pipeline.reporting.pages.variance import standard_error_sentence
 
 ORDER = 5
+LOOKS = " p, intervals and equivalence are corrected for the [looks](#looks) that each arm has had."
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -24,6 +26,7 @@ def pages(data: ReportData) -> Iterator[Page]:
     body = md.join_parts(
         "# Verdicts",
         verdict_table(data),
+        md.section("Looks", looks_section(data)),
         pair_table(data),
         md.section("Precision", standard_error_sentence(data)),
     )
@@ -39,7 +42,7 @@ def verdict_table(data: ReportData) -> str:
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
         "inconclusive. Equivalent: the 90 % interval lies within the margin (two one-sided tests "
         "at 5 %, not corrected). All results are specific to this test set and this pool of "
-        "training examples."
+        f"training examples.{LOOKS if data.confirmation.looks else ''}"
     )
     gaps = data.gap_contrasts
     rows = [

@@ -1,0 +1,39 @@
+"""Write into `params.yaml` which arms go on to a further look, and leave the rest as it is."""
+
+import io
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.config.parameters import PARAMETERS
+from pipeline.runtime.files import write_bytes
+
+RESOLVE = "resolve"
+
+
+def ask_for_looks(wanted: Mapping[str, Mapping[tuple[str, str], int]]) -> None:
+    """Add looks to `resolve` of `params.yaml`; its comments and other keys are kept.
+
+    Args:
+        wanted: Protocol -> (study, arm) -> the seeds of a declared look.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = sys.maxsize
+    yaml.representer.add_representer(type(None), _null)
+    document = yaml.load(PARAMETERS.read_text(encoding="utf-8"))
+    asked = document.get(RESOLVE) or {}
+    for protocol, arms in wanted.items():
+        for (study, arm), seeds in arms.items():
+            asked.setdefault(protocol, {}).setdefault(study, {})[arm] = seeds
+    document[RESOLVE] = asked
+    buffer = io.BytesIO()
+    yaml.dump(document, buffer)
+    write_bytes(PARAMETERS, buffer.getvalue())
+
+
+def _null(representer: Any, _: None) -> Any:
+    """Return a null as the file spells it; by default it would become empty."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")

@@ -1,0 +1,82 @@
+"""Plan confirmation in looks: which arms get further seeds follows from scores alone.
+
+Every arm has the seeds of the first look. An arm that has not stopped there gets those of the next
+one, and so do the arms with the same runs and those that it is compared with. What stops an arm is
+decided elsewhere (`comparison.looks`), on validation scores, so that the plan is a pure function of
+the records: it is the same after any interruption and in whatever order runs end.
+"""
+
+from collections.abc import Callable, Mapping
+
+from pipeline.config.plan import Plan, Reason, Stop
+from pipeline.planning.choice import Score
+from pipeline.planning.phases import Choice, Identities, Key, confirmation
+from pipeline.planning.studies import Experiment
+
+# the plan so far and the validation accuracy of its runs that are done -> why each compared arm
+# stops at its last look, None for one that goes on
+Decide = Callable[[Plan, Mapping[str, float]], Mapping[Key, Reason | None]]
+
+
+def confirm(
+    experiment: Experiment,
+    data_digest: str,
+    choice: Choice,
+    scores: Mapping[str, Score],
+    decide: Decide,
+    apart: Mapping[str, str] | None = None,
+) -> tuple[Plan, Identities]:
+    """Plan every look whose runs follow from the scores.
+
+    Looks that `params.yaml` asks for come last, so that they change nothing else.
+
+    Args:
+        experiment: The protocol with its tuned values, and its studies.
+        data_digest: The digest of the prepared data.
+        choice: The chosen setting of every arm that has several; an arm with None gets no runs.
+        scores: The validation scores of the runs that have ended, by fingerprint.
+        decide: Returns why arms stop.
+        apart: The digests of the data of its pretrainings, by name.
+
+    Returns:
+        The plan, and the identity of each of its runs by fingerprint.
+
+    Raises:
+        Refusal: `choice` names a setting that an arm cannot have.
+    """
+    reached: dict[Key, int] = {}
+    stops: dict[Key, Stop] = {}
+
+    def planned() -> tuple[Plan, Identities]:
+        return confirmation(experiment, data_digest, choice, apart, reached, list(stops.values()))
+
+    accuracies = {name: score.accuracy for name, score in scores.items() if score.state == "done"}
+    plan, identities = planned()
+    if plan.looks is None:
+        return plan, identities
+    for look in range(1, len(plan.looks.seeds) + 1):
+        if any(run.fingerprint not in scores for run in plan.runs_of("comparison")):
+            return plan, identities
+        reasons = {
+            key: reason
+            for key, reason in decide(plan, accuracies).items()
+            if reached.get(key, 1) == look
+        }
+        further = plan.with_needed((key for key, reason in reasons.items() if reason is None))
+        stops |= {
+            (study, arm): Stop(study=study, arm=arm, look=look, reason=reason)
+            for (study, arm), reason in reasons.items()
+            if reason is not None and (study, arm) not in further
+        }
+        reached |= dict.fromkeys(further, look + 1)
+        plan, identities = planned()
+        if not further:
+            break
+    for look in range(2, len(experiment.protocol.seeds.looks.looks) + 1):
+        asked = (key for key, wanted in experiment.asked.items() if wanted >= look)
+        for study, arm in plan.with_needed(asked):
+            if reached.get((study, arm), 1) < look:
+                reached[study, arm] = look
+                if (study, arm) in stops:
+                    stops[study, arm] = Stop(study=study, arm=arm, look=look, reason="asked")
+    return planned() if experiment.asked else (plan, identities)

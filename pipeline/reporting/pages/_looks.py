@@ -1,0 +1,95 @@
+"""Write at which look every arm stopped, and why."""
+
+import pandas as pd
+
+from pipeline.comparison.levels import FUTILE, LEVEL, LIKELY
+from pipeline.config.plan import Reason
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import Key, ReportData
+
+STOPPED: dict[Reason, str] = {
+    "difference": "a difference is predicted",
+    "equivalent": "equivalence is predicted",
+    "futile": "the last look would hardly decide",
+    "last": "last look",
+    "asked": "asked for by `gapwise resolve`",
+}
+SHORT: dict[Reason, str] = {
+    "difference": "difference",
+    "equivalent": "equivalence",
+    "futile": "futile",
+    "last": "last look",
+    "asked": "resolve",
+}
+METHOD = f"""\
+**Looks**: arms have {{seeds}} seeds, with weights {{weights}}. After each look an arm stops if \
+its validation scores show a difference or equivalence, by the tests of a verdict with the same \
+corrections, and test scores would do so too with a chance of at least {100 * LIKELY:g} %; or if \
+the last look would decide with a chance below {100 * FUTILE:g} %, were the present mean and \
+spread true (conditional power). No test score is read for this. An arm also goes on while an arm \
+that is compared with it does. p: the smallest of those at the looks that an arm has had, each \
+divided by the weight of its look; a look whose difference has another sign than the last one does \
+not count. Intervals are at level 1 - {LEVEL:g} x weight of the last look of the arm, so that they \
+cover at least {md.CONFIDENCE} whenever an arm stops (union bound). Equivalence is corrected \
+likewise"""
+
+
+def looks_note(data: ReportData) -> str:
+    """Return how looks correct p and intervals; empty without looks."""
+    looks = data.confirmation.looks
+    if looks is None:
+        return ""
+    weights = md.format_list([f"{weight:.3g}" for weight in looks.weights])
+    return METHOD.format(seeds=_numbers(looks.seeds), weights=weights)
+
+
+def looks_section(data: ReportData) -> str:
+    """Return a table of the last look of every arm; empty without looks."""
+    if data.looks.empty:
+        return ""
+    rows = [
+        {
+            "arm": row["label"],
+            "seeds": str(row["seeds"]),
+            "look": str(row["look"]),
+            "stopped": stopped_words(row["stopped"]),
+            "validation difference": data.format.points(row["validation_difference"]),
+            "p (Holm)": md.format_p(row["validation_p_holm"]),
+            "p (equivalence)": md.format_p(row["validation_p_equivalence"]),
+            "chance (%)": _chance(row["chance"]),
+        }
+        for row in last_looks(data).to_dict("records")
+    ]
+    caption = (
+        "At the last look of each arm. Validation difference: points of validation accuracy, arm "
+        "minus reference, which decide whether an arm goes on. p: corrected for looks. Chance: of "
+        "a decision at the last look. `looks.csv` of the artifacts has every look of every arm. "
+        "[How looks correct verdicts](method.md#statistics)."
+    )
+    return md.format_table(md.without_void(rows), caption, words=("arm", "stopped"))
+
+
+def last_looks(data: ReportData) -> pd.DataFrame:
+    """Return the last look of every arm with its label, arms that repeat another left out."""
+    last = data.looks.drop_duplicates(["study", "arm"], keep="last")
+    return data.distinct[["study", "arm", "label"]].merge(last, on=["study", "arm"])
+
+
+def short_stops(data: ReportData) -> dict[Key, str]:
+    """Return why each arm stopped, in a word or two; empty without looks."""
+    looks = data.confirmation.looks
+    stops = looks.stops if looks else ()
+    return {(stop.study, stop.arm): SHORT[stop.reason] for stop in stops}
+
+
+def stopped_words(reason: str) -> str:
+    """Return why an arm stopped, in words; it may be one that waits for scores."""
+    return {str(key): words for key, words in STOPPED.items()}.get(reason, md.VOID)
+
+
+def _numbers(seeds: tuple[int, ...]) -> str:
+    return f"{', '.join(map(str, seeds[:-1]))} or {seeds[-1]}"
+
+
+def _chance(chance: float) -> str:
+    return md.VOID if pd.isna(chance) else md.format_number(100 * chance, 0)

@@ -1,0 +1,275 @@
+"""Looks at growing numbers of seeds: corrected p and intervals, and which arms stop."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pipeline.comparison.contrasts import contrasts
+from pipeline.comparison.family import family
+from pipeline.comparison.levels import PRIMARY
+from pipeline.comparison.looks import (
+    decide,
+    decision_chance,
+    expected_runs,
+    explored_spread,
+    look_judgement,
+    look_statistics,
+    look_table,
+    look_tests,
+    outlook,
+    smallest_p,
+    weighted_p,
+)
+from pipeline.comparison.matching import WHERE, outcomes
+from pipeline.comparison.paired import judged_statistics, paired_statistics
+from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
+
+LOOKS = PlannedLooks(seeds=(4, 8), weights=(0.25, 0.75))
+MARGIN = 0.01
+DIFFERENCES = np.array([0.02, 0.05, 0.01, 0.04, -0.01, 0.03, 0.02, 0.00])
+
+
+def test_the_smallest_weighted_p_counts():
+    assert smallest_p([0.02, 0.03], [0.25, 0.75]) == pytest.approx(0.04)
+    assert smallest_p([0.005, 0.03], [0.25, 0.75]) == pytest.approx(0.02)
+    assert smallest_p([0.9, 0.9], [0.5, 0.5]) == 1
+    assert smallest_p([math.nan, 0.3], [0.5, 0.5]) == pytest.approx(0.6)
+    assert math.isnan(smallest_p([math.nan], [1.0]))
+
+
+def test_p_and_interval_after_two_looks_are_those_of_scipy():
+    of_looks = [DIFFERENCES[:4], DIFFERENCES]
+    found = look_statistics(of_looks, LOOKS.weights)
+    first, last = (stats.ttest_1samp(values, 0) for values in of_looks)
+    assert found["p"] == pytest.approx(min(first.pvalue / 0.25, last.pvalue / 0.75, 1))
+    assert (found["low"], found["high"]) == pytest.approx(last.confidence_interval(1 - 0.05 * 0.75))
+    assert found["excludes_zero"] == (found["low"] > 0)
+    after_one = look_statistics(of_looks[:1], LOOKS.weights[:1])
+    assert after_one["p"] == pytest.approx(first.pvalue / 0.25)
+    assert (after_one["low"], after_one["high"]) == pytest.approx(
+        first.confidence_interval(1 - 0.05 * 0.25)
+    )
+
+
+def test_equivalence_is_corrected_likewise():
+    values = DIFFERENCES / 10
+    found = look_judgement([values[:4], values], LOOKS.weights, 0.01, MARGIN)
+    one_sided = [
+        max(
+            stats.ttest_1samp(some, -MARGIN, alternative="greater").pvalue,
+            stats.ttest_1samp(some, MARGIN, alternative="less").pvalue,
+        )
+        for some in (values[:4], values)
+    ]
+    expected = min(one_sided[0] / 0.25, one_sided[1] / 0.75)
+    assert found["p_equivalence"] == pytest.approx(expected)
+    interval = stats.ttest_1samp(values, 0).confidence_interval(1 - 0.1 * 0.75)
+    assert (found["low_90"], found["high_90"]) == pytest.approx(interval)
+    fixed = judged_statistics(values, 0.01 * 0.75, MARGIN)
+    assert found["detectable"] == fixed["detectable"]
+
+
+def test_one_look_of_weight_one_is_a_fixed_number_of_seeds():
+    reference = np.linspace(0.8, 0.9, len(DIFFERENCES))
+    fixed = paired_statistics(reference, reference + DIFFERENCES)
+    looked = look_statistics([reference + DIFFERENCES - reference], [1.0])
+    assert {name: fixed[name] for name in looked} == pytest.approx(looked)
+
+
+def test_a_look_of_the_other_sign_does_not_count():
+    values = np.array([0.050, 0.051, 0.049, 0.050, -0.2, -0.1, -0.2, -0.1])
+    found = look_statistics([values[:4], values], LOOKS.weights)
+    assert found["p"] == pytest.approx(stats.ttest_1samp(values, 0).pvalue / 0.75)
+    tests = look_tests(values[None], LOOKS.seeds, MARGIN)
+    assert weighted_p(tests, LOOKS.weights, np.array([2]))[0] == pytest.approx([found["p"]])
+    assert weighted_p(tests, LOOKS.weights, np.array([1]))[0] < 0.001
+
+
+def test_all_arms_at_once_have_the_statistics_of_each():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.002, 0.01, (6, 8))
+    values[1, 3] = np.nan
+    had = np.array([1, 2, 2, 1, 2, 2])
+    tests = look_tests(values, LOOKS.seeds, MARGIN)
+    p_values, equivalence = weighted_p(tests, LOOKS.weights, had)
+    for arm, looks in enumerate(had):
+        some = [values[arm, :count] for count in LOOKS.seeds[:looks]]
+        of_looks = [each[np.isfinite(each)] for each in some]
+        weights = LOOKS.weights[:looks]
+        assert p_values[arm] == pytest.approx(look_statistics(of_looks, weights)["p"])
+        judged = look_judgement(of_looks, weights, 0.01, MARGIN)
+        assert equivalence[arm] == pytest.approx(judged["p_equivalence"])
+
+
+def test_the_chance_of_a_decision_is_that_of_a_simulation():
+    rng = np.random.default_rng(1)
+    n, last, sd, level, one_sided = 6, 24, 0.01, 0.05 / 3 / 5, 0.05 / 3
+    for mean, margin in ((0.004, 0.001), (0.006, 0.001), (0.001, 0.01), (0.004, 0.006)):
+        added = rng.normal(mean, sd, (100_000, last - n)).sum(axis=1)
+        means = (n * mean + added) / last
+        error = sd / math.sqrt(last)
+        far = stats.t.ppf(1 - level / 2, last - 1) * error
+        near = margin - stats.t.ppf(1 - one_sided, last - 1) * error
+        expected = np.mean((np.abs(means) >= far) | (np.abs(means) < near))
+        spread = sd * math.sqrt(last - n) / last
+        numbers = (np.array([value]) for value in (mean, spread, float(last), sd))
+        found = decision_chance(*numbers, one_sided, level, margin)
+        assert found == pytest.approx(expected, abs=0.005)
+
+
+def test_an_arm_stops_where_test_scores_would_decide_as_well():
+    """Seeds with validation and test scores of one truth, whose noise is independent."""
+    rng = np.random.default_rng(2)
+    values = rng.normal(0, 0.01, 8)
+    values += 0.02 - values.mean()
+    tests = look_tests(values[None], LOOKS.seeds, 0.001)
+    arms = family([(BASELINE, 0)])
+    found = outlook(tests, LOOKS, np.array([2]), arms, 0.001)
+    sd = values.std(ddof=1)
+    means = rng.normal(0.02, sd * math.sqrt(2 / 8), 100_000)
+    critical = stats.t.ppf(1 - 0.05 * 0.75 / 2, 7) * sd / math.sqrt(8)
+    assert found.likely == pytest.approx(np.mean(np.abs(means) >= critical), abs=0.005)
+
+
+def test_which_arms_stop_and_why():
+    steps = np.array([-1, 1, -1, 1, -1, 1, -1, 1.0])
+    values = np.array(
+        [
+            0.05 + 0.001 * steps,  # a difference
+            0.0 + 0.0001 * steps,  # equivalence
+            0.0 + 0.08 * steps,  # nothing to find among eight
+            0.02 + 0.014 * steps,  # not yet, and a test might miss it after
+            np.where(np.arange(8) < 1, 0.05, np.nan),  # no pair of differences
+        ]
+    )
+    tests = look_tests(values, LOOKS.seeds, MARGIN)
+    arms = family([(BASELINE, number) for number in range(5)])
+    first = outlook(tests, LOOKS, np.ones(5, dtype=int), arms, MARGIN)
+    assert first.reasons == ["difference", "equivalent", "futile", None, "futile"]
+    last = outlook(tests, LOOKS, np.full(5, 2), arms, MARGIN)
+    assert last.reasons == ["difference", "equivalent", "last", "last", "last"]
+    alike = outlook(tests, LOOKS, np.ones(5, dtype=int), family([("a", "a")] * 5), MARGIN)
+    assert set(alike.reasons) == {"equivalent"}
+
+
+ARMS = {"good": 8, "alike": 4}
+
+
+def plan(arms=ARMS):
+    """Return a plan in which `good` has had both looks and `alike` one."""
+    counts = {BASELINE: 8, **arms}
+    runs = [
+        PlannedRun(
+            study="one",
+            arm=arm,
+            seed=1000 + seed,
+            fingerprint=f"{arm}{seed}",
+            round=1 if seed < LOOKS.seeds[0] else 2,
+        )
+        for arm, count in counts.items()
+        for seed in range(count)
+    ]
+    stops = [
+        {"study": "one", "arm": "good", "look": 2, "reason": "difference"},
+        {"study": "one", "arm": "alike", "look": 1, "reason": "futile"},
+    ]
+    looks = {"seeds": LOOKS.seeds, "weights": LOOKS.weights, "stops": tuple(stops)}
+    arms = tuple(PlannedArm(name=arm) for arm in counts)
+    return Plan(
+        protocol="tiny",
+        phase="confirmation",
+        settings={},
+        margin=MARGIN,
+        data_digest="d",
+        studies=(PlannedStudy(name="one", question="?", arms=arms),),
+        runs=tuple(runs),
+        looks=PlannedLooks.model_validate(looks),
+    )
+
+
+def scored(runs, noise=0.0):
+    """Return the outcomes of a plan: every metric is the accuracy; test scores have noise."""
+    base = np.linspace(0.8, 0.87, 8)
+    own = {BASELINE: base, "good": base + DIFFERENCES, "alike": base + DIFFERENCES[::-1] / 50}
+    rows = [
+        (run.fingerprint, "deterministic", 1, *where, own[run.arm][run.seed - 1000])
+        for run in runs.runs
+        for where in WHERE.values()
+    ]
+    columns = ["fingerprint", "view", "members", "split", "metric", "value"]
+    table = pd.DataFrame(rows, columns=columns)
+    tested = table["split"] == "test"
+    table.loc[tested, "value"] += np.random.default_rng(0).normal(0, noise, tested.sum())
+    names = runs.fingerprints()
+    return outcomes(table, dict.fromkeys(names, "done"), {name: {"cpu": "x"} for name in names})
+
+
+def test_contrasts_have_the_looks_of_each_arm():
+    planned = plan()
+    images = pd.DataFrame(columns=["study", "arm", "image", "correct", "differs"])
+    table = contrasts(planned, scored(planned), {}, images, (PRIMARY, "validation_accuracy"))
+    rows = table[table["metric"] == PRIMARY].set_index("arm")
+    good, alike = rows.loc["good"], rows.loc["alike"]
+    assert (good["n"], alike["n"]) == (8, 4)
+    both = look_statistics([DIFFERENCES[:4], DIFFERENCES], LOOKS.weights)
+    once = look_statistics([DIFFERENCES[:3:-1] / 50], LOOKS.weights[:1])
+    for row, expected in ((good, both), (alike, once)):
+        assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert good["p_holm"] == pytest.approx(min(2 * both["p"], 1))
+    other = table[(table["metric"] == "validation_accuracy") & (table["arm"] == "good")].iloc[0]
+    assert other["low"] == pytest.approx(both["low"])
+    fixed = planned.model_copy(update={"looks": None})
+    plain = contrasts(fixed, scored(planned), {}, images, (PRIMARY,)).set_index("arm")
+    expected = stats.ttest_1samp(DIFFERENCES, 0)
+    assert plain.loc["good", "p"] == pytest.approx(expected.pvalue)
+
+
+def test_the_table_has_every_look_that_an_arm_has_had():
+    planned = plan()
+    table = look_table(planned, scored(planned))
+    assert table[["arm", "look", "seeds", "weight", "n", "stopped"]].to_numpy().tolist() == [
+        ["good", 1, 4, 0.25, 4, ""],
+        ["good", 2, 8, 0.75, 8, "difference"],
+        ["alike", 1, 4, 0.25, 4, "futile"],
+    ]
+    first = stats.ttest_1samp(DIFFERENCES[:4], 0).pvalue
+    assert table.loc[0, "p"] == pytest.approx(first)
+    assert table.loc[0, "p_weighted"] == pytest.approx(min(first / 0.25, 1))
+    assert table["level"].tolist() == [1 - 0.05 * 0.25, 1 - 0.05 * 0.75, 1 - 0.05 * 0.25]
+    assert look_table(planned.model_copy(update={"looks": None}), scored(planned)).empty
+
+
+def test_no_test_score_decides_and_a_lost_run_makes_no_pair():
+    planned = plan()
+    before, after = scored(planned), scored(planned, noise=0.05)
+    columns = ["validation_difference", "validation_p_holm", "likely", "chance"]
+    tables = [look_table(planned, one) for one in (before, after)]
+    assert (tables[0]["difference"] != tables[1]["difference"]).all()
+    pd.testing.assert_frame_equal(*(table[columns] for table in tables))
+    found = {
+        name: value
+        for (name, _, _, *where), value in before.scores.items()
+        if tuple(where) == WHERE["validation_accuracy"]
+    }
+    assert decide(planned, found)["one", "alike"] == "equivalent"
+    lost = {name: found[name] for name in found if name not in ("alike0", "alike1", "alike2")}
+    assert decide(planned, lost)["one", "alike"] == "futile"
+
+
+def test_expected_runs_follow_from_gains_and_spread():
+    planned = plan(dict.fromkeys(ARMS, 8))
+    clear = dict.fromkeys([("one", "good"), ("one", "alike")], 1.0)
+    assert expected_runs(planned, clear, 0.01) == 3 * 4
+    unclear = {**clear, ("one", "alike"): 0.02}
+    assert 3 * 4 < expected_runs(planned, unclear, 0.02) < 3 * 8 - 4
+    assert expected_runs(planned, unclear, 0.02) == expected_runs(planned, unclear, 0.02)
+
+
+def test_the_spread_of_exploration_is_pooled_over_settings():
+    rows = [[0.01, 0.03], [0.02, 0.00, None], [0.0, 0.0], [0.5], []]
+    spread = explored_spread([{"changes": changes} for changes in rows])
+    assert spread == pytest.approx(math.sqrt((0.0002 + 0.0002) / 2))
+    assert math.isnan(explored_spread([{"changes": [0.1]}]))

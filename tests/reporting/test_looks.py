@@ -1,0 +1,79 @@
+"""Looks in a report: how many seeds each arm had, and why it stopped."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from report_data import report_data
+
+from pipeline.comparison.looks import COLUMNS
+from pipeline.config.plan import PlannedLooks, Stop
+from pipeline.reporting.pages import method, verdicts
+from pipeline.reporting.pages.front import headline, headline_table
+
+STUDIES = {"one": {"dropout": "deterministic", "mixup": "deterministic"}}
+VERDICTS = {"dropout": (0.01, "helps"), "mixup": (-0.004, "inconclusive")}
+STOPS = {"dropout": (1, "difference"), "mixup": (2, "futile")}
+LOOKS = PlannedLooks(
+    seeds=(6, 12),
+    weights=(0.4, 0.6),
+    stops=tuple(
+        Stop(study="one", arm=arm, look=look, reason=reason)
+        for arm, (look, reason) in STOPS.items()
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return report_data(STUDIES, VERDICTS)
+
+
+@pytest.fixture(scope="module")
+def looked(plain):
+    rows = []
+    for arm, (last, reason) in STOPS.items():
+        for look in range(1, last + 1):
+            row = dict.fromkeys(COLUMNS, 0.5)
+            row |= {"study": "one", "arm": arm, "look": look, "seeds": LOOKS.seeds[look - 1]}
+            rows.append(row | {"stopped": reason if look == last else ""})
+    plan = plain.confirmation.model_copy(update={"looks": LOOKS})
+    contrasts = plain.contrasts.assign(n=plain.contrasts["arm"].map({"dropout": 6, "mixup": 12}))
+    return replace(plain, confirmation=plan, contrasts=contrasts, looks=pd.DataFrame(rows))
+
+
+def cells(text, column):
+    """Return a column of the first table with it, by the first column."""
+    lines = [line.strip("| \n").split(" | ") for line in text.splitlines() if line[:1] == "|"]
+    start = next(number for number, row in enumerate(lines) if column in row)
+    place = lines[start].index(column)
+    found = {}
+    for row in lines[start + 2 :]:
+        if len(row) != len(lines[start]):
+            break
+        found[row[0].partition(":")[0]] = row[place]
+    return found
+
+
+def test_the_front_page_says_how_many_seeds_and_why(plain, looked):
+    assert cells(headline_table(looked), "seeds") == {
+        "dropout": "6: difference",
+        "mixup": "12: futile",
+    }
+    assert headline(looked).startswith("With 6 to 12 fresh seeds")
+    assert "seeds |" not in headline_table(plain)
+
+
+def test_the_page_of_verdicts_has_the_last_look_of_every_arm(plain, looked):
+    (page,) = verdicts.pages(looked)
+    assert cells(page.body, "look") == {"dropout": "1", "mixup": "2"}
+    words = cells(page.body, "stopped")
+    assert words["dropout"] == "a difference is predicted"
+    assert words["mixup"] == "the last look would hardly decide"
+    assert "Looks" not in next(iter(verdicts.pages(plain))).body
+
+
+def test_the_method_names_looks_and_weights(plain, looked):
+    (with_looks,), (without,) = method.pages(looked), method.pages(plain)
+    assert "6 or 12 seeds, with weights 0.4 and 0.6" in with_looks.body
+    assert "Looks" not in without.body
