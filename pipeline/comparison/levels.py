@@ -10,6 +10,7 @@ PRIMARY = "test_accuracy"  # the metric of the verdicts
 ARM, AVERAGED, ENSEMBLE = "arm", "averaging at test", "ensemble"  # what has accuracy and cost
 LEVEL = 0.05  # of every test; intervals are at 1 - LEVEL
 POWER = 0.8  # of a detectable difference
+UNSURE = 0.1  # of each side of the range of a detectable difference
 RATE = "training.learning_rate"
 WITHIN = 0.01  # validation accuracy, a fraction; a learning rate works this near to the best one
 WIDER, NARROWER, UNDECIDED = "wider", "narrower", "undecided"  # a range of rates against another

@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.comparison.arms import Records, arm_means, audit_means, rule_means, run_outcomes
 from pipeline.comparison.calibration import pooled_bins
+from pipeline.comparison.collapses import collapses, with_collapses
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.correlations import gap_correlations
 from pipeline.comparison.costs import costs
@@ -47,11 +48,12 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
         Refusal: A run that is done has no score or no cost.
     """
     counted = {name: record.get("cost", {}) for name, record in records.items()}
-    matched = _matched(records, scored)
+    matched = _matched(plan, records, scored)
     compared = contrasts(plan, matched, counted, scored["images"])
     between = pairs(plan, matched, compared)
     return {
         "contrasts": compared,
+        "collapses": collapses(plan, matched),
         "pairs": between,
         "recipe": recipe(plan, compared, between),
         "seeds": seed_scores(plan, matched),
@@ -139,7 +141,7 @@ def transfer_tables(
         tables: `contrasts` and `arms`.
     """
     starts = starts_of(plan, read)
-    matched = _matched(records, scored)
+    matched = _matched(plan, records, scored)
     costs = {
         name: record.get("cost", {}).get("training_flops", nan) for name, record in records.items()
     }
@@ -151,8 +153,8 @@ def transfer_tables(
     }
 
 
-def _matched(records: Records, scored: Tables) -> Outcomes:
-    """Return the state, the machine and the scores of every run."""
+def _matched(plan: Plan, records: Records, scored: Tables) -> Outcomes:
+    """Return the state, the machine and the scores of every run, and which collapsed."""
     states = {name: record.get("state", "missing") for name, record in records.items()}
     machines: dict[str, Any] = {name: record.get("machine") for name, record in records.items()}
-    return outcomes(scored["scores"], states, machines)
+    return with_collapses(plan, outcomes(scored["scores"], states, machines))

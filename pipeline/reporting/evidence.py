@@ -54,6 +54,7 @@ class ReportData:
     test_use: Mapping[str, Any]
     data: Mapping[str, Any]
     contrasts: pd.DataFrame
+    collapses: pd.DataFrame
     pairs: pd.DataFrame
     recipe: pd.DataFrame
     seeds: pd.DataFrame
@@ -114,6 +115,11 @@ class ReportData:
     def distinct(self) -> pd.DataFrame:
         """Return the rows of `primary` that compare runs no other row before compares."""
         return self.primary[~self.primary["repeats"]].reset_index(drop=True)
+
+    @cached_property
+    def rates(self) -> pd.DataFrame:
+        """Return how often the runs of every arm were lost, each comparison once, with `label`."""
+        return self.labelled(self.collapses[~self.collapses["repeats"].astype(bool)])
 
     @cached_property
     def gap_contrasts(self) -> dict[Key, Mapping[str, Any]]:

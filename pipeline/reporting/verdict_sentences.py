@@ -36,15 +36,17 @@ def verdict_sentences(
     """Return a sentence for every verdict that an arm has.
 
     Args:
-        contrasts: Columns label, verdict, below_margin, difference, low, high and detectable.
+        contrasts: Columns label, verdict, below_margin, withheld, lost, reference_lost, attempts,
+            difference, low, high and detectable.
         margin: The margin of equivalence, in the units of the metric.
         formatter: The format of differences.
         metric: The metric that is compared.
         reference: What the arms are compared with is called.
     """
     sentences = []
+    judged = contrasts[~contrasts["withheld"].astype(bool)]
     for (verdict, below), words in VERDICTS.items():
-        rows = contrasts[(contrasts["verdict"] == verdict) & (contrasts["below_margin"] == below)]
+        rows = judged[(judged["verdict"] == verdict) & (judged["below_margin"] == below)]
         limit = md.format_margin(margin, metric)
         one, several = (text.format(margin=limit, reference=reference) for text in words)
         names = [_finding(row, formatter, metric) for row in rows.to_dict("records")]
@@ -58,7 +60,22 @@ def verdict_sentences(
             largest = rows.loc[rows["difference"].abs().idxmax()].to_dict()
             counted += f", most of all {_finding(largest, formatter, metric)}"
         sentences.append(f"{counted}.")
-    return sentences
+    return [*sentences, *_withheld(contrasts, formatter, metric, reference)]
+
+
+def _withheld(
+    contrasts: pd.DataFrame, formatter: md.Formatter, metric: Metric, reference: str
+) -> list[str]:
+    """Return which arms have no verdict because of the runs that they or their references lost."""
+    rows = contrasts[contrasts["withheld"].astype(bool)].to_dict("records")
+    if not rows:
+        return []
+    names = [
+        f"**{row['label']}** (typical runs {formatter.change(row, metric)}; it lost "
+        f"{row['lost']} of {row['attempts']} runs, its {reference} {row['reference_lost']})"
+        for row in rows
+    ]
+    return [f"No verdict for {md.format_few(names)}."]
 
 
 def detectable_note(contrasts: pd.DataFrame) -> str:
@@ -68,6 +85,7 @@ def detectable_note(contrasts: pd.DataFrame) -> str:
         contrasts: As `verdict_sentences` takes them.
     """
     rows = contrasts[contrasts["verdict"] == Verdict.INCONCLUSIVE]
+    rows = rows[~rows["withheld"].astype(bool)]
     known = rows[["difference", "detectable"]].notna().all(axis=1)
     return f" {DETECTABLE}" if len(rows) <= NAMED and known.any() else ""
 

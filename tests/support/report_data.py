@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline.comparison import arms as arm_tables
 from pipeline.comparison import (
+    collapses,
     efficiency,
     equal_cost,
     flips,
@@ -26,6 +27,7 @@ from pipeline.comparison.curves import curve_means
 from pipeline.comparison.diagnosis import diagnosis
 from pipeline.comparison.gains import GAIN, MEMBERS, PASSES
 from pipeline.comparison.levels import COSTS
+from pipeline.comparison.matching import Outcomes
 from pipeline.comparison.norms import norm_means
 from pipeline.comparison.rates import RANGES, WIDENED
 from pipeline.comparison.rates import TRIED as RATES
@@ -122,6 +124,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         test_use=USE,
         data=DATA,
         contrasts=contrasts,
+        collapses=collapses.collapses(plan, Outcomes(dict.fromkeys(records, "done"), {}, {})),
         pairs=between,
         recipe=recipe.recipe(plan, contrasts, between),
         seeds=pd.DataFrame(columns=list(seeds.COLUMNS)),
@@ -205,7 +208,8 @@ def _contrasts(studies: Studies, verdicts: dict[str, Judged]) -> list[dict[str, 
     fixed = {
         **{"view": "deterministic", "members": 1, "n": 3, "baseline_mean": 0.9, "p": 0.01},
         **{"p_sign_flip": 0.25, "detectable": 0.0123, "seeds_needed": 1234.0, "correlation": 0.5},
-        **{"unpaired": 0, "other_machine": 0},
+        **{"unpaired": 0, "other_machine": 0, "lost_pairs": 0, "withheld": False},
+        **{"lost": 0, "reference_lost": 0, "attempts": 3},
         **{"planned": 3, "done": 3, "failed": 0, "diverged": 0, "missing": 0},
     }
     rows = []
@@ -218,6 +222,9 @@ def _contrasts(studies: Studies, verdicts: dict[str, Judged]) -> list[dict[str, 
                 row |= {"arm_mean": 0.9 + shift, "difference": shift}
                 row |= {"low": shift - 0.005, "high": shift + 0.005}
                 row |= {"low_90": shift - 0.004, "high_90": shift + 0.004}
+                row |= {"low_all": shift - 0.008, "high_all": shift + 0.008}
+                row |= {"low_images": shift - 0.012, "high_images": shift + 0.012}
+                row |= {"detectable_low": 0.0082, "detectable_high": 0.0377}
                 if metric in COSTS:
                     row |= {"baseline_mean": 1.0, "arm_mean": 1.0, "difference": 0.0}
                 row["excludes_zero"] = abs(shift) > 0.005

@@ -9,8 +9,9 @@ from pipeline.comparison.levels import ARM as ARM_KIND
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.reporting import markdown as md
+from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note
 from pipeline.reporting.evidence import MOST, ReportData
-from pipeline.reporting.labels import efficiency_name, named_setting, verdict_label
+from pipeline.reporting.labels import efficiency_name, named_setting, verdict_cell
 from pipeline.reporting.pages._data_size import data_size_figure, has_sizes
 from pipeline.reporting.pages._diagnosis import diagnosis_section
 from pipeline.reporting.pages._findings import findings
@@ -107,6 +108,7 @@ def headline(data: ReportData) -> str:
     findings = verdict_sentences(data.distinct, data.confirmation.margin, data.format)
     if not (data.distinct["verdict"] == Verdict.HELPS).any():
         findings.insert(0, "no arm has been shown to help.")
+    findings += collapse_sentences(data.rates)
     accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
     findings.append(
         f"The baseline reaches {data.format.percent(accuracy)} % test accuracy with a gap of "
@@ -132,7 +134,8 @@ def headline_table(data: ReportData) -> str:
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
-        "of those of the reference. [Every number](pages/verdicts.md)."
+        f"of those of the reference. {rare_note(int(data.distinct['attempts'].max()))} "
+        "[Every number](pages/verdicts.md)."
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
     return md.format_table(rows, caption, words=(ARM, "study", "verdict"))
@@ -177,6 +180,11 @@ def left_out(data: ReportData) -> str:
                 f"**{row['label']}**: {md.format_count(row['unpaired'], 'pair')} of seeds left "
                 "out: one of the two runs is not done or has no number."
             )
+        if row["lost_pairs"]:
+            lines.append(
+                f"**{row['label']}**: {md.format_count(row['lost_pairs'], 'pair')} left out: one "
+                "of the two runs collapsed or diverged ([rates](pages/verdicts.md))."
+            )
         if row["other_machine"]:
             lines.append(
                 f"**{row['label']}**: {md.format_count(row['other_machine'], 'pair')} left out: "
@@ -220,7 +228,7 @@ def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
         ARM: f"{name}: {setting}" if setting else name,
         **study,
         **({"trials": str(data.trials(row["study"], row["arm"]))} if trained else {}),
-        "verdict": verdict_label(row),
+        "verdict": verdict_cell(row),
         f"difference [{md.INTERVAL}]": md.unbroken(data.format.change(row, unit="")),
         "change of gap": md.unbroken(data.format.change(gap, unit="")) if gap else md.VOID,
         "training cost": md.format_ratio(training),

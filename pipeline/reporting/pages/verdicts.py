@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from pipeline.reporting import markdown as md
+from pipeline.reporting.collapse_sentences import rate_table
 from pipeline.reporting.evidence import ReportData
-from pipeline.reporting.labels import setting_cell, verdict_label
+from pipeline.reporting.labels import setting_cell, verdict_cell
 from pipeline.reporting.pages._page import (
     CONTRAST_INTERVAL,
     PAIRS,
@@ -25,6 +26,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         "# Verdicts",
         verdict_table(data),
         pair_table(data),
+        md.section("Collapsed and diverged runs", rate_table(data.rates)),
         md.section("Precision", standard_error_sentence(data)),
     )
     yield Page("verdicts", "Verdicts", body)
@@ -80,7 +82,7 @@ def _cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
     return {
         "arm": row["arm"] + data.reference(row["study"], row["arm"]),
         **study,
-        "verdict": verdict_label(row),
+        "verdict": verdict_cell(row),
         "difference (points)": data.format.points(row["difference"]),
         md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
         "test accuracy (%)": data.format.percent(row["arm_mean"]),
