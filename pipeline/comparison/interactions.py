@@ -14,12 +14,13 @@ import pandas as pd
 from pipeline.comparison.intervals import Array, detectable, interval, mean, sign_flip_p
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.matching import Arm, Outcomes, compared, pretrainings
+from pipeline.comparison.significance import holm
 from pipeline.config.plan import BASELINE, Plan
 from pipeline.config.run import RunConfig
 
 METRICS = ("test_accuracy", "test_nll", "gap")
 ESTIMATE = ("difference", "low", "high", "excludes_zero", "p", "p_sign_flip", "detectable")
-COLUMNS = ("study", "arm", "first", "second", "metric", "n", "effect", "sum", *ESTIMATE)
+COLUMNS = ("study", "arm", "first", "second", "metric", "n", "effect", "sum", *ESTIMATE, "p_holm")
 
 Parts = Mapping[tuple[str, str], frozenset[str]]  # (study, arm) -> its changes to the baseline
 Factorial = tuple[Arm, Arm, Arm, Arm]  # both, the first, the second, neither
@@ -73,8 +74,8 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
     and all three are compared with the baseline. A seed counts where all four runs are done on
     equal machines. `effect` is the mean of arm minus baseline there, `sum` that of both parts'
     effects, `difference` is effect minus sum, with interval and p, and whether the
-    interval excludes 0; `detectable` is the interaction
-    that these seeds find with 80 % power at level 0.05.
+    interval excludes 0; `p_holm` is corrected over the rows of the metric; `detectable` is the
+    interaction that these seeds find with 80 % power at level 0.05.
 
     Args:
         plan: The confirmation plan.
@@ -90,7 +91,10 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for factorial in _factorials(plan, parts):
         rows += _rows(factorial, outcomes)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    for _, same in table.groupby("metric", sort=False):
+        table.loc[same.index, "p_holm"] = holm(same["p"].to_numpy(float))
+    return table
 
 
 def _factorials(plan: Plan, parts: Parts) -> Iterator[Factorial]:

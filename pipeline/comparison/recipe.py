@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.intervals import half_width, interval
+from pipeline.comparison.intervals import interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, compared
 from pipeline.comparison.significance import holm
@@ -19,6 +19,7 @@ COLUMNS = (
     *(*KEYS, "training_ratio", "test_ratio", "changes", "validation_accuracy"),
     *("n", "difference", "low", "high", "beaten", "chosen"),
 )
+Key = tuple[str, str]  # study, arm
 DATA = "data."  # how protocol values begin that no choice of training can replace
 
 
@@ -68,6 +69,20 @@ def pairs(plan: Plan, outcomes: Outcomes, contrasts: pd.DataFrame) -> pd.DataFra
     return table.assign(p_holm=holm(table["p"].to_numpy(float)) if rows else None)
 
 
+def not_shown_to_differ(between: pd.DataFrame) -> dict[Key, list[Key]]:
+    """Return for every arm of `pairs` the others that are not shown to differ from it.
+
+    Args:
+        between: The table that `pairs` returns.
+    """
+    tied: dict[Key, list[Key]] = {}
+    for row in between[~(between["p_holm"].astype(float) < LEVEL)].to_dict("records"):
+        first, second = ((row[names[0]], row[names[1]]) for names in (KEYS, OTHER))
+        tied.setdefault(first, []).append(second)
+        tied.setdefault(second, []).append(first)
+    return tied
+
+
 def recipe(plan: Plan, contrasts: pd.DataFrame, between: pd.DataFrame) -> pd.DataFrame:
     """Return a row for every arm that a recipe may name, the one to use first.
 
@@ -82,17 +97,14 @@ def recipe(plan: Plan, contrasts: pd.DataFrame, between: pd.DataFrame) -> pd.Dat
 
     Returns:
         A table with `COLUMNS`. Costs are multiples of the baseline's. `low` and `high` bound the
-        difference to the baseline with 95 % confidence for all contrasts of the report at once
-        (Bonferroni), because the arm is chosen among them.
+        difference to the baseline with 95 % confidence for all contrasts of the report at once,
+        because the arm is chosen among them.
     """
     values = contrasts.set_index([*KEYS, "metric"])
-    primary = contrasts[(contrasts["metric"] == PRIMARY) & ~contrasts["repeats"].astype(bool)]
-    level = LEVEL / max(len(primary), 1)
     beaten = _times_beaten(between)
     rows = []
     for arm in helping_arms(plan, contrasts):
         row = values.loc[(*arm.key, PRIMARY)]
-        half = float(half_width(row["seed_error"], row["n"], level))
         changed = arm.described.factor
         means = {
             name: values.loc[(*arm.key, metric), "arm_mean"]
@@ -109,8 +121,8 @@ def recipe(plan: Plan, contrasts: pd.DataFrame, between: pd.DataFrame) -> pd.Dat
                 "changes": len(changed.regularizers) + len(changed.protocol),
                 "n": row["n"],
                 "difference": row["difference"],
-                "low": row["difference"] - half,
-                "high": row["difference"] + half,
+                "low": row["low_all"],
+                "high": row["high_all"],
                 "beaten": beaten.get(arm.key, 0),
             }
         )

@@ -12,6 +12,7 @@ import pandas as pd
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.explored import GAIN, SEARCHES, TRIED, VALIDATION
 from pipeline.comparison.levels import COSTS, PRIMARY
+from pipeline.comparison.recipe import not_shown_to_differ
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, TUNING, Plan, PlannedArm
 from pipeline.data.arrays import is_row
@@ -120,6 +121,12 @@ class ReportData:
     def rates(self) -> pd.DataFrame:
         """Return how often the runs of every arm were lost, each comparison once, with `label`."""
         return self.labelled(self.collapses[~self.collapses["repeats"].astype(bool)])
+
+    @cached_property
+    def ties(self) -> dict[str, list[str]]:
+        """Return the labels of the arms not shown to differ from one that helps, by its label."""
+        tied = not_shown_to_differ(self.pairs)
+        return {self.label(*key): [self.label(*one) for one in tied[key]] for key in tied}
 
     @cached_property
     def gap_contrasts(self) -> dict[Key, Mapping[str, Any]]:

@@ -189,7 +189,11 @@ def _headline(judged: Judgement, rows: pd.DataFrame) -> str:
     seeds = f"up to {most} seeds" if least < most else md.format_count(most, "seed")
     title = md.escape(metric.title)
     unit = f"{metric.difference_unit.capitalize()} of {title}" if metric.difference_unit else title
-    note = f"({unit}, {judged.direction} is better, {md.INTERVAL}s.{detectable_note(rows)})"
+    arms = md.format_count(len(rows), "arm")
+    note = (
+        f"({unit}, {judged.direction} is better, {md.INTERVAL}s for all {arms} at once."
+        f"{detectable_note(rows)})"
+    )
     return f"With {seeds}, {' '.join(findings)} {note}"
 
 
@@ -212,7 +216,7 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
             "n": str(row["n"]),
             "p (Holm)": md.format_p(row["p_holm"]),
             "p (sign flips)": md.format_p(row["p_sign_flip"]),
-            "detectable": formatter.detectable(row["detectable"], metric),
+            "detectable": formatter.detectable(row, metric),
             "seeds needed": _seeds(row["seeds_needed"]),
             **({"cost": md.format_ratio(row["cost"])} if costs else {}),
         }
@@ -226,7 +230,8 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         f"{md.format_count(len(rows), 'arm')}; it decides. p (sign flips): exact, not corrected. "
         "Equivalent: two one-sided tests place the difference within "
         f"{md.format_margin(judged.margin, metric)}, corrected likewise. "
-        f"Detectable: with {100 * POWER:g} % power after the correction. Seeds needed: to detect "
+        f"Detectable: with {100 * POWER:g} % power after the correction; in brackets, its range "
+        "(10 to 90 %), since so few seeds measure the spread only roughly. Seeds needed: to detect "
         f"the observed difference.{cost} {rare_note(int(rows['attempts'].max()))}"
     )
     return md.format_table(cells, caption, words=("arm", "verdict"))

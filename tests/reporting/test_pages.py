@@ -253,7 +253,8 @@ def test_pairs_without_numbers_are_shown_as_unknown(found: ReportData) -> None:
         "detectable",
         "correlation",
     ]
-    numbers += ["p_sign_flip", "seeds_needed", "seed_error", "image_error"]
+    numbers += ["p_sign_flip", "seeds_needed", "seed_error", "image_error", "low_all", "high_all"]
+    numbers += ["detectable_low", "detectable_high", "low_images", "high_images"]
     judged = {"verdict": "inconclusive", "below_margin": False}
     void = found.contrasts.assign(n=0, **judged, **dict.fromkeys(numbers, NAN))
     errors = standard_errors(void)
@@ -337,6 +338,7 @@ def interacting(found: ReportData, low: float, high: float) -> ReportData:
         "low": low,
         "high": high,
         "excludes_zero": low > 0 or high < 0,
+        "p_holm": 0.02 if low > 0 or high < 0 else 0.5,
         "detectable": 0.04,
     }
     rows = [row | {"metric": metric} for metric in ("test_accuracy", "test_nll", "gap")]

@@ -44,7 +44,7 @@ def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
             "p": md.format_p(row["p"]),
             "p (sign flips)": md.format_p(row["p_sign_flip"]),
             "p (Holm)": md.format_p(row["p_holm"]),
-            "detectable": data.format.detectable(row["detectable"]),
+            "detectable": data.format.detectable(row),
             "seeds needed": _needed(row),
             "correlation": md.format_number(row["correlation"], 2),
             "rule": format_rule(TestRule(view=row["view"], members=row["members"])),

@@ -180,7 +180,7 @@ def _result(data: ReportData, row: md.Row) -> str:
     """Return a verdict with its difference: hurts (-1.5 points [-2.4, -0.6])."""
     verdict = row["verdict"]
     words = verdict_cell(row) if verdict in (Verdict.HELPS, Verdict.HURTS) else f"is {verdict}"
-    return f"{words} ({data.format.change(row)})"
+    return f"{words} ({data.format.joint_change(row)})"
 
 
 def _name(value: Any) -> str:

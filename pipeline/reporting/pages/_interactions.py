@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pipeline.comparison.levels import POWER
+from pipeline.comparison.levels import LEVEL, POWER
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.units import METRICS
@@ -30,8 +30,8 @@ def interaction_table(data: ReportData, study: str) -> str:
         f"{same} n: seeds with all four runs done, on the same kind of machine. Rule: the test "
         f"rule of each arm; gaps are always deterministic. Interval: {md.CONFIDENCE} Student-t "
         "interval of the mean over seeds: difference of the pair minus the sum of its parts' "
-        "differences. p: two-sided paired t test, and the exact sign-flip test; not corrected, no "
-        "verdict."
+        "differences. p: two-sided paired t test; Holm: over the pairs of the report; "
+        "and the exact sign-flip test; no verdict."
     )
     return md.format_table(cells, caption.strip(), words=("pair", "parts", "metric"))
 
@@ -54,9 +54,12 @@ def _meaning(data: ReportData, row: md.Row) -> str:
     """Return what an interaction means: its sign differs in meaning for help and for harm."""
     if pd.isna(row["low"]):
         return "It is the same at every seed, so it has no interval."
-    if not row["excludes_zero"]:
+    if not row["p_holm"] < LEVEL:
         detectable = data.format.percent(row["detectable"])
-        return f"Not significant; {100 * POWER:g} % power to detect {detectable} points."
+        return (
+            "Not significant, corrected over all pairs; a single test has "
+            f"{100 * POWER:g} % power to detect {detectable} points."
+        )
     less = row["difference"] < 0
     if row["effect"] > 0 and row["sum"] > 0:
         return LESS_HELP if less else MORE_HELP
@@ -76,5 +79,6 @@ def _cells(data: ReportData, row: md.Row) -> dict[str, str]:
         f"interaction [{md.INTERVAL}]": md.unbroken(data.format.change(row, metric, unit="")),
         "n": str(row["n"]),
         "p": md.format_p(row["p"]),
+        "p (Holm)": md.format_p(row["p_holm"]),
         "p (sign flips)": md.format_p(row["p_sign_flip"]),
     }

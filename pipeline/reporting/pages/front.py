@@ -105,7 +105,9 @@ def headline(data: ReportData) -> str:
 
     Failed trust checks limit the first sentence, and the one about the baseline.
     """
-    findings = verdict_sentences(data.distinct, data.confirmation.margin, data.format)
+    findings = verdict_sentences(
+        data.distinct, data.confirmation.margin, data.format, ties=data.ties
+    )
     if not (data.distinct["verdict"] == Verdict.HELPS).any():
         findings.insert(0, "no arm has been shown to help.")
     findings += collapse_sentences(data.rates)
@@ -115,7 +117,11 @@ def headline(data: ReportData) -> str:
         f"{data.format.percent(gap)} points between train and validation accuracy"
         f"{not_above(data)}."
     )
-    note = f"(Points of test accuracy, {md.INTERVAL}s.{detectable_note(data.distinct)})"
+    arms = md.format_count(len(data.distinct), "arm")
+    note = (
+        f"(Points of test accuracy, {md.INTERVAL}s for all {arms} at once."
+        f"{detectable_note(data.distinct)})"
+    )
     conditions, values = qualifiers(data)
     start = md.format_list([_fresh_seeds(data.distinct), *conditions])
     return f"With {start}, {values}{' '.join(findings)} {note}"
@@ -157,8 +163,9 @@ def cost_figure(data: ReportData) -> str:
         for row in shown.drop_duplicates("percent").to_dict("records")
     ]
     words = (
-        "Best mean accuracy for its cost, of everything measured here (cost of training, of a "
-        f"test example; x baseline): {'; '.join(names)}. Ensembles have fewer seeds than arms. "
+        "Best mean accuracy for its cost, of everything measured here (means alone, not tested; "
+        f"cost of training, of a test example; x baseline): {'; '.join(names)}. Ensembles have "
+        "fewer seeds than arms. "
         "[Numbers](pages/cost.md)."
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)

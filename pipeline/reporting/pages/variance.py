@@ -68,7 +68,9 @@ def largest_streams(data: ReportData, study: str) -> str:
         ]
         if streams:
             order = ", then ".join(streams)
-            lines.append(f"Largest sources of variance between seeds of **{arm}**: {order}.")
+            lines.append(
+                f"Largest sources of variance between seeds of **{arm}**, as estimated: {order}."
+            )
     return md.format_bullets(lines)
 
 

@@ -39,9 +39,8 @@ def verdict_table(data: ReportData) -> str:
         f"Interval: {CONTRAST_INTERVAL}. "
         f"p: two-sided paired t test, Holm over {family(data)}; "
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
-        "inconclusive. Equivalent: the 90 % interval lies within the margin (two one-sided tests "
-        "at 5 %, not corrected). All results are specific to this test set and this pool of "
-        "training examples."
+        "inconclusive. Equivalent: two one-sided tests at 5 % place the difference within the "
+        "margin, Holm as well."
     )
     gaps = data.gap_contrasts
     rows = [
