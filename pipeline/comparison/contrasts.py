@@ -49,6 +49,7 @@ def contrasts(
     costs: Costs,
     images: pd.DataFrame,
     metrics: Sequence[str] = METRICS,
+    besides: Sequence[Arm] = (),
 ) -> pd.DataFrame:
     """Return one row per (study, arm, metric), in the order of the plan.
 
@@ -90,14 +91,18 @@ def contrasts(
             that classify that test image correctly, and the share of seeds at which either the arm
             or its reference does.
         metrics: A part of `METRICS`.
+        besides: Arms with another reference than their own, chosen by its validation scores: they
+            are in the same family. A p of a loss is doubled, since the better of two references
+            looks better than it is on the test set too.
 
     Returns:
-        A table with `COLUMNS`; undefined numbers are NaN.
+        A table with `COLUMNS`, those of `besides` last; undefined numbers are NaN.
 
     Raises:
         Refusal: A run that is done has no score or no cost.
     """
-    arms = list(compared(plan))
+    arms = [*compared(plan), *besides]
+    selected = [number >= len(arms) - len(besides) for number in range(len(arms))]
     corrected = family([_identities(arm) for arm in arms])
     rows: list[dict[str, Any]] = []
     for arm, again in zip(arms, corrected.repeats, strict=True):
@@ -106,12 +111,14 @@ def contrasts(
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     for metric in CORRECTED:
         of_metric = table["metric"] == metric
-        p_values = table.loc[of_metric, "p"].to_numpy(float)
-        table.loc[of_metric, "p_holm"] = corrected.holm(p_values) if len(p_values) else p_values
+        if of_metric.any():
+            p_values, differences = table.loc[of_metric, ["p", "difference"]].to_numpy(float).T
+            adjusted = corrected.holm(_doubled(p_values, differences, selected))
+            table.loc[of_metric, "p_holm"] = adjusted
     primary = table["metric"] == PRIMARY
     table = table.assign(verdict="", below_margin=False, withheld=False, verdict_other_images="")
     if primary.any():
-        judged = _judged(table[primary], arms, images, corrected, plan.margin)
+        judged = _judged(table[primary], arms, selected, images, corrected, plan.margin)
         for name, values in judged.items():
             table.loc[primary, name] = values
     return table
@@ -120,14 +127,17 @@ def contrasts(
 def _judged(
     primary: pd.DataFrame,
     arms: Sequence[Arm],
+    selected: Sequence[bool],
     images: pd.DataFrame,
     corrected: Family,
     margin: float,
 ) -> dict[str, Any]:
     """Return the columns of the primary metric that need all arms, or the test images."""
     right, differs = (_by_arm(images, column) for column in ("correct", "differs"))
-    rows = zip(arms, primary.to_dict("records"), strict=True)
-    totals = np.array([_total_error(arm, row, right, differs) for arm, row in rows])
+    rows = zip(arms, selected, primary.to_dict("records"), strict=True)
+    totals = np.array(
+        [nan if other else _total_error(arm, row, right, differs) for arm, other, row in rows]
+    )
     differences, seeds, n = (
         primary[name].to_numpy(float) for name in ("difference", "seed_error", "n")
     )
@@ -142,6 +152,7 @@ def _judged(
     half = half_width(totals, n.astype(int))
     p_values = np.where(primary["p"].isna(), nan, t_test_p(differences, totals, n - 1))
     within = t_equivalence_p(differences, totals, n - 1, margin)
+    p_values = _doubled(p_values, differences, selected)
     elsewhere = verdicts(corrected.holm(p_values), corrected.holm(within))
     return {
         "p_equivalence": p_equivalence,
@@ -154,6 +165,12 @@ def _judged(
         "withheld": [found.withheld for found in here],
         "verdict_other_images": [str(found.verdict) for found in elsewhere],
     }
+
+
+def _doubled(p_values: Array, differences: Array, selected: Sequence[bool]) -> Array:
+    """Return two-sided p (n,), doubled where an arm is below a reference that was selected."""
+    doubled = np.array(selected) & (differences < 0)
+    return np.where(doubled, np.minimum(2 * p_values, 1.0), p_values)
 
 
 def _identities(arm: Arm) -> tuple[Any, Any]:

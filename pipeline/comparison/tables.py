@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.comparison.arms import Records, arm_means, audit_means, rule_means, run_outcomes
 from pipeline.comparison.calibration import pooled_bins
 from pipeline.comparison.collapses import collapses, with_collapses
-from pipeline.comparison.contrasts import contrasts
+from pipeline.comparison.contrasts import METRICS, contrasts
 from pipeline.comparison.correlations import gap_correlations
 from pipeline.comparison.costs import costs
 from pipeline.comparison.curves import Histories, curve_means
@@ -18,7 +18,12 @@ from pipeline.comparison.efficiency import efficiency
 from pipeline.comparison.equal_cost import equal_cost
 from pipeline.comparison.flips import class_accuracies, flips
 from pipeline.comparison.gains import member_gains, pass_gains
-from pipeline.comparison.interactions import Parts, interactions
+from pipeline.comparison.interactions import (
+    Parts,
+    against_better_parts,
+    interactions,
+    part_contrasts,
+)
 from pipeline.comparison.matching import Outcomes, outcomes
 from pipeline.comparison.norms import norm_means
 from pipeline.comparison.overtuning import overtuning
@@ -49,10 +54,14 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
     """
     counted = {name: record.get("cost", {}) for name, record in records.items()}
     matched = _matched(plan, records, scored)
-    compared = contrasts(plan, matched, counted, scored["images"])
+    besides = against_better_parts(plan, matched, parts)
+    judged = contrasts(plan, matched, counted, scored["images"], besides=besides)
+    rows = len(judged) - len(besides) * len(METRICS)
+    compared, with_parts = judged.iloc[:rows], judged.iloc[rows:]
     between = pairs(plan, matched, compared)
     return {
         "contrasts": compared,
+        "parts": part_contrasts(with_parts, besides),
         "collapses": collapses(plan, matched),
         "pairs": between,
         "recipe": recipe(plan, compared, between),

@@ -56,6 +56,7 @@ class ReportData:
     data: Mapping[str, Any]
     contrasts: pd.DataFrame
     collapses: pd.DataFrame
+    parts: pd.DataFrame
     pairs: pd.DataFrame
     recipe: pd.DataFrame
     seeds: pd.DataFrame
@@ -116,6 +117,11 @@ class ReportData:
     def distinct(self) -> pd.DataFrame:
         """Return the rows of `primary` that compare runs no other row before compares."""
         return self.primary[~self.primary["repeats"]].reset_index(drop=True)
+
+    @property
+    def contrast_count(self) -> int:
+        """Return how many contrasts are corrected together: arms, and pairs with better parts."""
+        return len(self.distinct) + int((~self.parts["repeats"].astype(bool)).sum())
 
     @cached_property
     def rates(self) -> pd.DataFrame:

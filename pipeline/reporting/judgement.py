@@ -189,9 +189,9 @@ def _headline(judged: Judgement, rows: pd.DataFrame) -> str:
     seeds = f"up to {most} seeds" if least < most else md.format_count(most, "seed")
     title = md.escape(metric.title)
     unit = f"{metric.difference_unit.capitalize()} of {title}" if metric.difference_unit else title
-    arms = md.format_count(len(rows), "arm")
+    contrasts = md.format_count(len(rows), "contrast")
     note = (
-        f"({unit}, {judged.direction} is better, {md.INTERVAL}s for all {arms} at once."
+        f"({unit}, {judged.direction} is better, {md.INTERVAL}s for all {contrasts} at once."
         f"{detectable_note(rows)})"
     )
     return f"With {seeds}, {' '.join(findings)} {note}"

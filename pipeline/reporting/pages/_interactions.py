@@ -3,10 +3,17 @@
 import pandas as pd
 
 from pipeline.comparison.levels import LEVEL, POWER
+from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.units import METRICS
 
+PARTS = {
+    Verdict.HELPS: "is better than",
+    Verdict.HURTS: "is worse than",
+    Verdict.EQUIVALENT: "is equivalent to",
+    Verdict.INCONCLUSIVE: "is not shown to differ from",
+}
 FEWEST = 2  # seeds that have an interval
 LESS_HELP = "Together they gain less than the sum: their effects overlap."
 MORE_HELP = "Together they gain more than the sum: they reinforce each other."
@@ -17,7 +24,8 @@ LESS_HARM = "Together they lose less than the sum: their losses overlap."
 def interaction_lines(data: ReportData) -> str:
     """Return a sentence for every pair of parts that was also tried alone; empty without pairs."""
     rows = data.interactions[data.interactions["metric"] == "test_accuracy"]
-    return md.format_bullets([_sentence(data, row) for row in rows.to_dict("records")])
+    parts = [_part_sentence(data, row) for row in data.parts.to_dict("records")]
+    return md.format_bullets([_sentence(data, row) for row in rows.to_dict("records")] + parts)
 
 
 def interaction_table(data: ReportData, study: str) -> str:
@@ -47,6 +55,14 @@ def _sentence(data: ReportData, row: md.Row) -> str:
     return (
         f"{pair}: {points(row['effect'])} points. The single effects of {both} sum to "
         f"{points(row['sum'])}. Interaction: {data.format.change(row)}. {_meaning(data, row)}"
+    )
+
+
+def _part_sentence(data: ReportData, row: md.Row) -> str:
+    """Return whether a pair is better than its better part alone."""
+    return (
+        f"**{row['arm']}** {PARTS[row['verdict']]} its better part, which is **{row['better']}** "
+        f"by validation accuracy: {data.format.joint_change(row)}."
     )
 
 

@@ -59,7 +59,7 @@ def _flow(value: Any) -> str:
 
 
 def _gain(data: ReportData, chosen: md.Row) -> str:
-    contrasts = md.format_count(len(data.distinct), "contrast")
+    contrasts = md.format_count(data.contrast_count, "contrast")
     return (
         f"It gains {data.format.change(chosen)} of test accuracy, with an interval corrected for "
         f"the choice among {contrasts}. Training costs {md.format_ratio(chosen['training_ratio'])} "

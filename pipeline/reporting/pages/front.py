@@ -117,9 +117,9 @@ def headline(data: ReportData) -> str:
         f"{data.format.percent(gap)} points between train and validation accuracy"
         f"{not_above(data)}."
     )
-    arms = md.format_count(len(data.distinct), "arm")
+    contrasts = md.format_count(data.contrast_count, "contrast")
     note = (
-        f"(Points of test accuracy, {md.INTERVAL}s for all {arms} at once."
+        f"(Points of test accuracy, {md.INTERVAL}s for all {contrasts} at once."
         f"{detectable_note(data.distinct)})"
     )
     conditions, values = qualifiers(data)
