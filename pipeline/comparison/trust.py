@@ -16,7 +16,7 @@ import pandas as pd
 
 from pipeline.comparison.curves import Histories
 from pipeline.comparison.explored import SEARCHES
-from pipeline.comparison.intervals import Array, half_width, interval
+from pipeline.comparison.intervals import Array, interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, TUNING, Plan
@@ -203,8 +203,7 @@ def _above_references(plan: Plan, scores: pd.DataFrame, references: pd.DataFrame
 def _other_images(primary: Iterable[Mapping[str, Any]]) -> Rows:
     for row in primary:
         if row["verdict"] != Verdict.INCONCLUSIVE:
-            half = float(half_width(row["total_error"], np.array(row["n"])))
-            bounds = {"low": row["difference"] - half, "high": row["difference"] + half}
+            bounds = {"low": row["low_images"], "high": row["high_images"]}
             named = {"subject": row["verdict"], "value": row["difference"], **bounds}
             passed = row["verdict"] == row["verdict_other_images"]
             yield _row(Check.IMAGES, passed, row, **named)

@@ -11,7 +11,7 @@ from pipeline.comparison.levels import LEVEL
 from pipeline.config.plan import Plan
 
 COLUMNS = ("arm", "stream", "n_groups", "n", "df", "variance", "sd", "low", "high")
-ERRORS = ("n", "seed_error", "image_error", "advice")
+ERRORS = ("n", "seed_error", "image_error", "total_error", "advice")
 TEST_SET = "test set"  # the source of variance that no seed changes
 RATIO = 2  # of standard errors: without the smaller, both together are at most 11 % less
 SEEDS, IMAGES, BOTH, UNKNOWN = "seeds", "images", "both", ""
@@ -80,7 +80,7 @@ def finite_test_set(accuracy: float, images: int) -> float:
     """Return the variance p (1 - p) / images of a run's accuracy p over test sets.
 
     This is binomial, and not the variance of the difference of two runs, which are right on mostly
-    the same images: that is `image_error` of the contrasts.
+    the same images: of that, `image_error` of the contrasts is what images add.
 
     Args:
         accuracy: The accuracy p, 0 to 1.
@@ -94,7 +94,7 @@ def advice(seed_error: float, image_error: float) -> str:
 
     Args:
         seed_error: The standard error of the difference over seeds.
-        image_error: The standard error of the difference over test images, in the same units.
+        image_error: What the choice of test images adds to it, in the same units.
 
     Returns:
         "both" where neither is more than twice the other, and "" where either is NaN.
@@ -107,7 +107,7 @@ def advice(seed_error: float, image_error: float) -> str:
 
 
 def standard_errors(contrasts: pd.DataFrame) -> pd.DataFrame:
-    """Return the median standard errors of the contrasts over seeds and over test images, one row.
+    """Return the median standard errors of the contrasts, over seeds and with images, one row.
 
     Args:
         contrasts: The table `contrasts`.
@@ -117,9 +117,10 @@ def standard_errors(contrasts: pd.DataFrame) -> pd.DataFrame:
         have both, and `advice` is that of the function of this name.
     """
     distinct = contrasts[~contrasts["repeats"]]
-    errors = distinct[["seed_error", "image_error"]].dropna()
-    seeds, images = errors.median()
-    return pd.DataFrame([(len(errors), seeds, images, advice(seeds, images))], columns=list(ERRORS))
+    errors = distinct[["seed_error", "image_error", "total_error"]].dropna()
+    seeds, images, total = errors.median()
+    row = len(errors), seeds, images, total, advice(seeds, images)
+    return pd.DataFrame([row], columns=list(ERRORS))
 
 
 def _pooled(rows: pd.DataFrame) -> tuple[float, ...]:

@@ -25,7 +25,11 @@ from pipeline.reporting.pages.variance import largest_streams
 from pipeline.reporting.verdict_sentences import detectable_note, verdict_sentences
 
 ARM = "arm: setting"
-INTERVAL_WORDS = f"with the {md.INTERVAL} of the mean over seeds, not corrected"
+INTERVAL_WORDS = (
+    f"with the {md.INTERVAL} of the mean over seeds, not corrected; it covers neither other test "
+    "examples, for which [Every number](pages/verdicts.md) has the wider interval, nor another "
+    "pool of training examples"
+)
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
 FOREST = (
     "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
@@ -140,8 +144,7 @@ def headline_table(data: ReportData) -> str:
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
-        f"of those of the reference. {rare_note(int(data.distinct['attempts'].max()))} "
-        "[Every number](pages/verdicts.md)."
+        f"of those of the reference. {rare_note(int(data.distinct['attempts'].max()))}"
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
     return md.format_table(rows, caption, words=(ARM, "study", "verdict"))

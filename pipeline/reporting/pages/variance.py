@@ -48,11 +48,11 @@ def standard_error_sentence(data: ReportData) -> str:
     if not row["n"]:
         return ""
     return (
-        f"Median standard error of a difference: {FINE.percent(row['seed_error'])} points from "
-        f"seeds, {FINE.percent(row['image_error'])} from the choice of these "
-        f"{data.test_use['test_examples']} test examples (over "
-        f"{md.format_count(int(row['n']), 'contrast')}). The intervals of this report cover seeds "
-        f"only. {ADVICE[row['advice']]}"
+        f"Median standard error of a difference: {FINE.percent(row['seed_error'])} points over "
+        f"seeds, {FINE.percent(row['total_error'])} over seeds and test examples; the choice of "
+        f"these {data.test_use['test_examples']} test examples adds the part "
+        f"{FINE.percent(row['image_error'])} (in squares; medians over "
+        f"{md.format_count(int(row['n']), 'contrast')}). {ADVICE[row['advice']]}"
     )
 
 

@@ -18,6 +18,7 @@ from pipeline.reporting.pages._page import (
 from pipeline.reporting.pages.variance import standard_error_sentence
 
 ORDER = 5
+OTHER_IMAGES = "over test examples too"
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -36,7 +37,10 @@ def verdict_table(data: ReportData) -> str:
     """Return a table with a row per arm, the best difference first."""
     caption = (
         f"n: {PAIRS}. Test rule: {rules(data)}; gaps are always deterministic. "
-        f"Interval: {CONTRAST_INTERVAL}. "
+        f"Interval: {CONTRAST_INTERVAL}. It covers fresh seeds on these test examples and this "
+        "pool of training examples. Over test examples too: the interval over seeds and test "
+        "examples drawn anew (crossed variances), with the verdict of the same tests if it "
+        "changes. Neither covers another pool of training examples. "
         f"p: two-sided paired t test, Holm over {family(data)}; "
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
         "inconclusive. Equivalent: two one-sided tests at 5 % place the difference within the "
@@ -76,6 +80,14 @@ def pair_table(data: ReportData) -> str:
     return md.section("Arms that help, compared with each other", table)
 
 
+def _over_images(data: ReportData, row: md.Row) -> str:
+    """Return the interval over seeds and test examples, and the verdict there if it is another."""
+    bounds = data.format.points_interval(row["low_images"], row["high_images"])
+    if not bounds or row["verdict_other_images"] == row["verdict"]:
+        return md.unbroken(bounds) or md.VOID
+    return f"{md.unbroken(bounds)} {row['verdict_other_images']}"
+
+
 def _cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
     study = {"study": row["study"]} if data.ambiguous else {}
     return {
@@ -84,6 +96,7 @@ def _cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
         "verdict": verdict_cell(row),
         "difference (points)": data.format.points(row["difference"]),
         md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
+        OTHER_IMAGES: _over_images(data, row),
         "test accuracy (%)": data.format.percent(row["arm_mean"]),
         "baseline (%)": data.format.percent(row["baseline_mean"]),
         "gap (points)": data.format.percent(gap["arm_mean"]) if gap else md.VOID,
