@@ -26,7 +26,7 @@ FEWEST = 5  # runs of an arm whose spread is known well enough for that
 NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
 SPIKED = 1.2533  # the same per mean absolute deviation, for scores of which most are equal
 MORE, LESS = "more", "less"
-RATE = ("runs", "collapsed", "diverged", "rate", "low", "high")
+RATE = ("runs", "collapsed", "diverged", "rate", "low", "high", "unseen")
 TESTED = ("pairs", "only_arm", "only_reference", "p", "p_holm", "often", "repeats")
 COLUMNS = ("study", "arm", "reference", *RATE, *TESTED)
 
@@ -140,7 +140,8 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
 
     `runs` counts those that are done or diverged, `collapsed` the done ones that are far below the
     others of their arm, `rate` is the share of both kinds of lost runs with its exact 95 %
-    interval. `pairs` are the seeds at which arm and reference have such runs, with the numbers of
+    interval; `unseen` is the rate that no loss in as many runs leaves possible (`highest_rate`).
+    `pairs` are the seeds at which arm and reference have such runs, with the numbers of
     those at which one of the two alone is lost. `p` is McNemar's, `p_holm` corrected over the
     contrasts of the report; `often` is "more" or "less" where it is significant.
 
@@ -213,7 +214,8 @@ def rate_columns(lost: int, diverged: int, runs: int) -> Mapping[str, float]:
     """Return the columns `RATE` from numbers of runs."""
     low, high = rate_interval(lost + diverged, runs)
     rate = (lost + diverged) / runs if runs else nan
-    return dict(zip(RATE, (runs, lost, diverged, rate, low, high), strict=True))
+    unseen = highest_rate(runs)
+    return dict(zip(RATE, (runs, lost, diverged, rate, low, high, unseen), strict=True))
 
 
 def _score(outcomes: Outcomes, arm: Arm, run: str) -> float:

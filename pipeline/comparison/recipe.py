@@ -19,7 +19,6 @@ COLUMNS = (
     *(*KEYS, "training_ratio", "test_ratio", "changes", "validation_accuracy"),
     *("n", "difference", "low", "high", "beaten", "chosen"),
 )
-Key = tuple[str, str]  # study, arm
 DATA = "data."  # how protocol values begin that no choice of training can replace
 
 
@@ -67,20 +66,6 @@ def pairs(plan: Plan, outcomes: Outcomes, contrasts: pd.DataFrame) -> pd.DataFra
             rows.append({**names, **numbers, "difference": between.mean})
     table = pd.DataFrame(rows, columns=list(PAIRS))
     return table.assign(p_holm=holm(table["p"].to_numpy(float)) if rows else None)
-
-
-def not_shown_to_differ(between: pd.DataFrame) -> dict[Key, list[Key]]:
-    """Return for every arm of `pairs` the others that are not shown to differ from it.
-
-    Args:
-        between: The table that `pairs` returns.
-    """
-    tied: dict[Key, list[Key]] = {}
-    for row in between[~(between["p_holm"].astype(float) < LEVEL)].to_dict("records"):
-        first, second = ((row[names[0]], row[names[1]]) for names in (KEYS, OTHER))
-        tied.setdefault(first, []).append(second)
-        tied.setdefault(second, []).append(first)
-    return tied
 
 
 def recipe(plan: Plan, contrasts: pd.DataFrame, between: pd.DataFrame) -> pd.DataFrame:

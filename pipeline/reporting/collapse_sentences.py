@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pipeline.comparison.collapses import FAR, FEWEST, highest_rate
+from pipeline.comparison.collapses import FAR, FEWEST
 from pipeline.reporting import markdown as md
 
 NAMED = 3  # arms with lost runs that a sentence names; more are counted
@@ -73,11 +73,16 @@ def rate_table(rates: pd.DataFrame) -> str:
     return md.format_table(rows, CAPTION, words=("arm",))
 
 
-def rare_note(runs: int) -> str:
-    """Return what this number of runs can know of rare collapses."""
+def rare_note(rates: pd.DataFrame) -> str:
+    """Return what as many runs as the first arm has can know of rare collapses.
+
+    Args:
+        rates: As `collapse_sentences` takes them.
+    """
+    row = rates.iloc[0]
     return (
-        f"With {md.format_count(runs, 'run')} of an arm and no collapse, collapses in up to "
-        f"{_percent(highest_rate(runs))} % of runs are still possible."
+        f"No collapse in {md.format_count(int(row['runs']), 'run')} of an arm leaves a rate of up "
+        f"to {_percent(row['unseen'])} % possible."
     )
 
 

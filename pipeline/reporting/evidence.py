@@ -11,8 +11,7 @@ import pandas as pd
 
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.explored import GAIN, SEARCHES, TRIED, VALIDATION
-from pipeline.comparison.levels import COSTS, PRIMARY
-from pipeline.comparison.recipe import not_shown_to_differ
+from pipeline.comparison.levels import COSTS, LEVEL, PRIMARY
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, TUNING, Plan, PlannedArm
 from pipeline.data.arrays import is_row
@@ -121,7 +120,7 @@ class ReportData:
     @property
     def contrast_count(self) -> int:
         """Return how many contrasts are corrected together: arms, and pairs with better parts."""
-        return len(self.distinct) + int((~self.parts["repeats"].astype(bool)).sum())
+        return len(self.distinct) + len(self.parts[~self.parts["repeats"].astype(bool)])
 
     @cached_property
     def rates(self) -> pd.DataFrame:
@@ -131,8 +130,14 @@ class ReportData:
     @cached_property
     def ties(self) -> dict[str, list[str]]:
         """Return the labels of the arms not shown to differ from one that helps, by its label."""
-        tied = not_shown_to_differ(self.pairs)
-        return {self.label(*key): [self.label(*one) for one in tied[key]] for key in tied}
+        tied: dict[str, list[str]] = {}
+        for row in self.pairs.to_dict("records"):
+            if not row["p_holm"] < LEVEL:
+                first = self.label(row["study"], row["arm"])
+                second = self.label(row["other_study"], row["other"])
+                tied.setdefault(first, []).append(second)
+                tied.setdefault(second, []).append(first)
+        return tied
 
     @cached_property
     def gap_contrasts(self) -> dict[Key, Mapping[str, Any]]:

@@ -232,7 +232,7 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         f"{md.format_margin(judged.margin, metric)}, corrected likewise. "
         f"Detectable: with {100 * POWER:g} % power after the correction; in brackets, its range "
         "(10 to 90 %), since so few seeds measure the spread only roughly. Seeds needed: to detect "
-        f"the observed difference.{cost} {rare_note(int(rows['attempts'].max()))}"
+        f"the observed difference.{cost} {rare_note(_rates(judged))}"
     )
     return md.format_table(cells, caption, words=("arm", "verdict"))
 

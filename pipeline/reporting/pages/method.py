@@ -152,7 +152,7 @@ def _statistics(data: ReportData) -> str:
         family=family(data),
         arms=", ".join(data.distinct["label"]),
         margin=md.format_margin(data.confirmation.margin),
-        rare=rare_note(int(data.distinct["attempts"].max())),
+        rare=rare_note(data.rates),
         share=_share_of_errors(data),
         validation=use["validation_examples"],
         resolution=_resolution(data),
