@@ -56,6 +56,7 @@ class ReportData:
     contrasts: pd.DataFrame
     collapses: pd.DataFrame
     parts: pd.DataFrame
+    pools: pd.DataFrame
     pairs: pd.DataFrame
     recipe: pd.DataFrame
     seeds: pd.DataFrame

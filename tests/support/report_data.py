@@ -126,6 +126,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         contrasts=contrasts,
         collapses=collapses.collapses(plan, Outcomes(dict.fromkeys(records, "done"), {}, {})),
         parts=pd.DataFrame(columns=["study", "arm", "better", *interactions.PART]),
+        pools=pd.DataFrame(columns=list(variance.POOLS)),
         pairs=between,
         recipe=recipe.recipe(plan, contrasts, between),
         seeds=pd.DataFrame(columns=list(seeds.COLUMNS)),

@@ -56,6 +56,18 @@ def standard_error_sentence(data: ReportData) -> str:
     )
 
 
+def pool_words(data: ReportData) -> str:
+    """Return how much wider intervals over other pools of training examples are, if known."""
+    known = data.pools.dropna(subset="factor").to_dict("records")
+    if not known:
+        return ""
+    factors = [f"{row['factor']:.2f} times ({row['arm']})" for row in known]
+    return (
+        ", for which, by what the split of the variance study changes, the interval over seeds is "
+        f"to be widened {md.format_list(factors)}"
+    )
+
+
 def largest_streams(data: ReportData, study: str) -> str:
     """Return which streams spread the scores of every arm most, the first two of each."""
     lines = []

@@ -15,7 +15,7 @@ from pipeline.reporting.pages._page import (
     format_states,
     rules,
 )
-from pipeline.reporting.pages.variance import standard_error_sentence
+from pipeline.reporting.pages.variance import pool_words, standard_error_sentence
 
 ORDER = 5
 OTHER_IMAGES = "over test examples too"
@@ -40,7 +40,8 @@ def verdict_table(data: ReportData) -> str:
         f"Interval: {CONTRAST_INTERVAL}. It covers fresh seeds on these test examples and this "
         "pool of training examples. Over test examples too: the interval over seeds and test "
         "examples drawn anew (crossed variances), with the verdict of the same tests if it "
-        "changes. Neither covers another pool of training examples. "
+        "changes. Neither covers another pool of training examples"
+        f"{pool_words(data)}. "
         f"p: two-sided paired t test, Holm over {family(data)}; "
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
         "inconclusive. Equivalent: two one-sided tests at 5 % place the difference within the "
