@@ -81,7 +81,7 @@ def trust(
         plan: The confirmation plan.
         records: The records of its runs by fingerprint, empty for a missing run.
         histories: The learning curves of the runs that are compared and done.
-        tables: The tables `contrasts`, `scores` and `references`.
+        tables: The tables `contrasts`, `parts`, `scores` and `references`.
         searches: One row per searched arm and one for the tuned baseline, as `explored` defines.
 
     Returns:
@@ -90,7 +90,7 @@ def trust(
     searched = pd.DataFrame(searches, columns=list(SEARCHES))
     of_baseline = searched["arm"] == BASELINE
     arms = searched[~of_baseline].to_dict("records")
-    contrasts = tables["contrasts"]
+    contrasts, parts = tables["contrasts"], tables["parts"]
     distinct = contrasts[(contrasts["metric"] == PRIMARY) & ~contrasts["repeats"]]
     primary = distinct.to_dict("records")
     rows = [
@@ -100,7 +100,7 @@ def trust(
         *_budgets(plan, histories),
         *_above_references(plan, tables["scores"], tables["references"]),
         *_other_images(primary),
-        *_seeds(primary),
+        *_seeds(primary, len(primary) + len(parts[~parts["repeats"].astype(bool)])),
         *_trials(plan, searched.to_dict("records")),
         *_machines(records),
     ]
@@ -209,8 +209,8 @@ def _other_images(primary: Iterable[Mapping[str, Any]]) -> Rows:
             yield _row(Check.IMAGES, passed, row, **named)
 
 
-def _seeds(primary: Sequence[Mapping[str, Any]]) -> Rows:
-    required = seeds_required(len(primary))
+def _seeds(primary: Sequence[Mapping[str, Any]], contrasts: int) -> Rows:
+    required = seeds_required(contrasts)
     for row in primary:
         yield _row(Check.SEEDS, row["n"] >= required, row, value=row["n"], limit=required)
 

@@ -114,7 +114,8 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
     of_runs = times(plan, histories, records)
     counted, rules = costs(plan, means, records), arm_tables.rule_means(plan, scores)
     references = pd.DataFrame(columns=list(REFERENCES))
-    checked = {"contrasts": contrasts, "scores": scores, "references": references}
+    parts = pd.DataFrame(columns=["study", "arm", "better", *interactions.PART])
+    checked = {"contrasts": contrasts, "parts": parts, "scores": scores, "references": references}
     return ReportData(
         confirmation=plan,
         exploration=planned("exploration", studies),
@@ -125,7 +126,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         data=DATA,
         contrasts=contrasts,
         collapses=collapses.collapses(plan, Outcomes(dict.fromkeys(records, "done"), {}, {})),
-        parts=pd.DataFrame(columns=["study", "arm", "better", *interactions.PART]),
+        parts=parts,
         pools=pd.DataFrame(columns=list(variance.POOLS)),
         pairs=between,
         recipe=recipe.recipe(plan, contrasts, between),

@@ -200,7 +200,9 @@ def _untried_pair(data: ReportData) -> list[str]:
 def _more_seeds(data: ReportData) -> str:
     """Return the seeds that would decide the most promising inconclusive arm."""
     rows = data.distinct[
-        (data.distinct["verdict"] == Verdict.INCONCLUSIVE) & (data.distinct["difference"] > 0)
+        (data.distinct["verdict"] == Verdict.INCONCLUSIVE)
+        & ~data.distinct["withheld"].astype(bool)
+        & (data.distinct["difference"] > 0)
     ]
     if rows.empty:
         return ""

@@ -77,7 +77,7 @@ def published_sentence(data: ReportData) -> str:
         return ""
     total = md.format_count(len(rows), "effect")
     return (
-        f"Of {total} that papers report, judged by sign, each with a single {md.INTERVAL}: "
+        f"Of {total} that papers report, judged by sign, each with a single interval: "
         f"{'; '.join(parts)}."
     )
 
