@@ -416,6 +416,29 @@ def test_verdicts_of_planted_effects(shift, spread, expected, scores, plan, stat
     )
 
 
+def test_equivalence_and_gaps_are_families_of_their_own(scores, plan, states, machines):
+    baseline = np.array([0.80, 0.85, 0.82, 0.88, 0.81, 0.86])
+    signs = np.array([1, -1, 1, -1, 1, -1])
+    arms = {"drop": baseline + 0.0095 * signs, "pool": baseline + 0.009 * signs}
+    scores = put(scores, "baseline", baseline)
+    for name, values in arms.items():
+        scores = put(scores, name, values)
+    table = contrasts(scores, plan, states, machines)
+    within = [ttost_paired(values, baseline, -0.01, 0.01)[0] for values in arms.values()]
+    primary = table[table["metric"] == "test_accuracy"]
+    expected = multipletests(within, method="holm")[1]
+    assert primary["p_equivalence"].to_numpy() == pytest.approx(expected)
+    assert max(within) < 0.05 < max(expected)
+    assert primary["verdict"].tolist() == ["inconclusive", "inconclusive"]
+    gaps = table[table["metric"] == "gap"]
+    assert gaps["p_holm"].to_numpy() == pytest.approx(multipletests(gaps["p"], method="holm")[1])
+    for family in (primary, gaps):
+        for found in family.itertuples():
+            half = (found.high - found.low) / 2 / stats.t.ppf(0.975, 5) * stats.t.ppf(0.9875, 5)
+            bounds = found.difference - half, found.difference + half
+            assert (found.low_all, found.high_all) == pytest.approx(bounds)
+
+
 def test_the_margin_is_the_plans(scores, plan, states, machines):
     baseline = np.array([0.80, 0.85, 0.82, 0.88, 0.81, 0.86])
     scores = put(

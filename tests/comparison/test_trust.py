@@ -206,6 +206,8 @@ def test_every_arm_needs_enough_seeds(plan: Plan) -> None:
     rows = checked(plan, Check.SEEDS, contrasts=contrasts)
     assert rows["passed"].to_dict() == {"a": True, "b": False, "c": True}
     assert set(rows["limit"]) == {7}
+    more = checked(plan, Check.SEEDS, contrasts=contrasts, parts=[(False,), (True,), (False,)])
+    assert set(more["limit"]) == {seeds_required(5)} == {8}
 
 
 def test_an_arm_has_as_many_trials_as_its_reference_but_for_widening() -> None:

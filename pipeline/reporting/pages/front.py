@@ -26,9 +26,8 @@ from pipeline.reporting.verdict_sentences import detectable_note, verdict_senten
 
 ARM = "arm: setting"
 INTERVAL_WORDS = (
-    f"with the {md.INTERVAL} of the mean over seeds, not corrected; it covers neither other test "
-    "examples, for which [Every number](pages/verdicts.md) has the wider interval, nor another "
-    "pool of training examples"
+    f"with the {md.INTERVAL} of the mean over seeds, not corrected; for these test examples and "
+    "this pool of training examples ([over test examples too](pages/verdicts.md))"
 )
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
 FOREST = (
