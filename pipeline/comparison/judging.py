@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,14 @@ from pipeline.comparison.collapses import (
     robust_losses,
 )
 from pipeline.comparison.family import Family, family
-from pipeline.comparison.intervals import Array
+from pipeline.comparison.intervals import Array, interval
+from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.paired import judged_statistics, paired_statistics
 from pipeline.comparison.resolution import chance_difference
 from pipeline.comparison.score_tables import Names, Scores, read_scores
+from pipeline.comparison.significance import holm
 from pipeline.comparison.trust import seeds_required
-from pipeline.comparison.verdicts import judged_with_losses
+from pipeline.comparison.verdicts import Verdict, judged_with_losses
 from pipeline.runtime.errors import Refusal
 
 COLUMNS = (
@@ -82,6 +85,8 @@ class Judgement:
             the table `collapses` of a report.
         twins: Arms with the same scores at every seed, whose runs are not known to be the same.
         seeds_required: The fewest seeds at which the sign-flip test can find anything.
+        ties: For every arm that helps, the others with its reference that help and are not shown to
+            differ from it, by paired t tests with Holm's correction.
         n_test: The number of test examples, None where it is not known.
     """
 
@@ -95,6 +100,7 @@ class Judgement:
     rates: pd.DataFrame
     twins: tuple[tuple[str, ...], ...]
     seeds_required: int
+    ties: Mapping[str, tuple[str, ...]]
     n_test: int | None = None
 
     @property
@@ -193,6 +199,7 @@ def judge(
         rates=_rates(groups, runs, corrected),
         twins=_twins(groups),
         seeds_required=seeds_required(max(len(corrected.counted), 1)),
+        ties=_ties(groups, table),
         n_test=_examples(found.constants.get("n_test"), source),
     )
 
@@ -416,6 +423,29 @@ def _only(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     known = rows[rows["known"]]
     own, other = known["lost"], known["reference_lost"]
     return own & ~other, other & ~own
+
+
+def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Return the arms that help and are not shown to differ from another one, by that one."""
+    helping = table[(table["verdict"] == Verdict.HELPS) & ~table["repeats"]]
+    scores = {
+        arm: groups[arm].loc[groups[arm]["counts"]].set_index("seed")["score"]
+        for arm in helping["arm"]
+    }
+    references = helping.set_index("arm")["reference"]
+    pairs = [
+        (one, other)
+        for one, other in combinations(helping["arm"], 2)
+        if references[one] == references[other]
+    ]
+    differences = [(scores[one] - scores[other]).dropna().to_numpy(float) for one, other in pairs]
+    adjusted = holm(np.array([interval(values).p for values in differences])) if pairs else ()
+    tied: dict[str, tuple[str, ...]] = {}
+    for (one, other), p_holm in zip(pairs, adjusted, strict=True):
+        if not p_holm < LEVEL:
+            tied[one] = (*tied.get(one, ()), other)
+            tied[other] = (*tied.get(other, ()), one)
+    return tied
 
 
 def _twins(groups: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], ...]:

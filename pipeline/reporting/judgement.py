@@ -181,7 +181,9 @@ def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
 
 def _headline(judged: Judgement, rows: pd.DataFrame) -> str:
     metric, formatter = metric_of(judged), formatter_of(judged)
-    findings = verdict_sentences(rows, judged.margin, formatter, metric, "reference")
+    labels = dict(zip(rows["arm"], rows["label"], strict=True))
+    ties = {labels[arm]: [labels[one] for one in tied] for arm, tied in judged.ties.items()}
+    findings = verdict_sentences(rows, judged.margin, formatter, metric, "reference", ties)
     if not (rows["verdict"] == Verdict.HELPS).any():
         findings.insert(0, "no arm has been shown to help.")
     findings += collapse_sentences(_rates(judged))
