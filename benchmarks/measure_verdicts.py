@@ -38,7 +38,7 @@ ARMS, SEEDS, MARGIN = 13, 12, 0.01
 SPREAD = 0.01 / np.sqrt(2)  # of a run around its arm, so that differences have 0.01
 BETWEEN = 0.02  # of a seed, the same for all arms
 COST = {"training_flops": 2, "forward_flops": 1}
-REPORTS = 400
+REPORTS = 300
 RARE = 0.05  # of runs
 DEPTHS = (5, 10, 20)  # of a collapse, in standard deviations of a run
 NO_IMAGES = pd.DataFrame(columns=["study", "arm", "image", "correct", "differs"])
@@ -321,6 +321,7 @@ def main() -> None:
     start = time.process_time()
     result: dict[str, object] = {
         "reports": REPORTS,
+        "bars": {"wrong": LEVEL, "covered": 1 - LEVEL, "flagged": 0.01},
         "arms": ARMS,
         "seeds": SEEDS,
         "null": {f"seeds_{seeds}": null_report(seeds, REPORTS) for seeds in (6, 12, 24)},

@@ -5,7 +5,7 @@ runs that diverged or are far worse than the others of their arm are a result of
 with an exact interval and an exact test. All other statistics are about the typical runs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from math import nan
 from typing import Any
@@ -23,6 +23,7 @@ from pipeline.config.plan import BASELINE, Plan
 
 FAR = 8.0  # robust standard deviations below the median of an arm to a collapsed run
 FEWEST = 5  # runs of an arm whose spread is known well enough for that
+SHARING = 8  # arms at a seed whose median is what the seed does to all of them
 NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
 SPIKED = 1.2533  # the same per mean absolute deviation, for scores of which most are equal
 MORE, LESS = "more", "less"
@@ -33,45 +34,59 @@ COLUMNS = ("study", "arm", "reference", *RATE, *TESTED)
 Lost = NDArray[np.bool_]
 
 
-def robust_losses(arms: Sequence[Any], scores: Array) -> tuple[Array, Array]:
+def robust_losses(runs: pd.DataFrame) -> tuple[Array, Array]:
     """Return the median of each run's arm (n,), and how far below it the run is (n,).
 
     The distance is in robust standard deviations: 1.4826 times the median absolute deviation, of
     the arm or of all arms together, whichever is larger (Iglewicz and Hoaglin, How to Detect and
-    Handle Outliers, 1993). Where both are 0 the mean absolute deviation of all arms serves.
+    Handle Outliers, 1993). Where both are 0 the mean absolute deviation of all arms serves. It is
+    taken twice: as the scores are, and without what a seed does to all arms, the median over them
+    (Tukey's median polish). The larger distance counts.
 
     Args:
-        arms: What each run is an arm of.
-        scores: The scores (n,), better when higher, all finite.
+        runs: Columns arm, seed and score, better when higher and finite; one run per arm and seed.
 
     Returns:
         Medians and distances; a distance is NaN for an arm of fewer than `FEWEST` runs, and
         infinite or NaN where no run of any arm differs from its median.
     """
-    values = pd.Series(scores, dtype=float)
-    groups = values.groupby(pd.Index(arms), sort=False)
-    medians = groups.transform("median")
-    below = medians - values
-    spread = below.abs().groupby(pd.Index(arms), sort=False).transform("median")
+    medians = runs["score"].astype(float).groupby(runs["arm"], sort=False).transform("median")
+    (_, plain), (_, alone) = _losses(runs)
+    return medians.to_numpy(float), np.fmax(plain, alone)
+
+
+def _losses(runs: pd.DataFrame) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Return loss and distance of every run, as the scores are and without what seeds do to all."""
+    scores = runs["score"].astype(float)
+    medians = scores.groupby(runs["arm"], sort=False).transform("median")
+    seeds = (scores - medians).groupby(runs["seed"], sort=False)
+    shared = seeds.transform("median").where(seeds.transform("size") >= SHARING, 0.0)
+    return _below(runs["arm"], scores), _below(runs["arm"], scores - shared)
+
+
+def _below(arms: pd.Series, scores: pd.Series) -> tuple[Array, Array]:
+    """Return how far scores (n,) are below their arm's median, also in robust deviations."""
+    groups = scores.groupby(arms, sort=False)
+    below = groups.transform("median") - scores
+    spread = below.abs().groupby(arms, sort=False).transform("median")
     known = groups.transform("size") >= FEWEST
     scale = NORMAL * np.maximum(spread, below.abs()[known].median())
     scale = scale.where(scale > 0, SPIKED * below.abs()[known].mean())
     with np.errstate(divide="ignore", invalid="ignore"):
         distances = below.to_numpy() / scale.to_numpy()
-    return medians.to_numpy(float), np.where(known, distances, nan)
+    return below.to_numpy(float), np.where(known, distances, nan)
 
 
-def collapsed(arms: Sequence[Any], scores: Array, margin: float) -> Lost:
+def collapsed(runs: pd.DataFrame, margin: float) -> Lost:
     """Return which runs (n,) are below the median of their arm by the margin and by `FAR`.
 
     Args:
-        arms: What each run is an arm of.
-        scores: The scores (n,), better when higher, all finite.
+        runs: As `robust_losses` takes them.
         margin: The largest difference that does not matter, in the units of the scores.
     """
-    medians, distances = robust_losses(arms, scores)
-    found: Lost = (distances > FAR) & (medians - scores > margin)
-    return found
+    found = [(below > margin) & (distances > FAR) for below, distances in _losses(runs)]
+    either: Lost = found[0] | found[1]
+    return either
 
 
 def rate_interval(lost: int, runs: int) -> tuple[float, float]:
@@ -121,18 +136,15 @@ def with_collapses(plan: Plan, outcomes: Outcomes) -> Outcomes:
         outcomes: States, machines and scores of its runs.
     """
     arms = {one.identity: one for arm in compared(plan) for one in arm.pair()}
-    runs = [
-        (number, run.fingerprint, score)
+    rows = [
+        (number, seed, run.fingerprint, _score(outcomes, arm, run.fingerprint))
         for number, arm in enumerate(arms.values())
-        for run in arm.runs.values()
-        if np.isfinite(score := _score(outcomes, arm, run.fingerprint))
+        for seed, run in arm.runs.items()
     ]
-    if not runs:
-        return outcomes
-    numbers, names, scores = zip(*runs, strict=True)
-    lost = collapsed(numbers, np.array(scores), plan.margin)
-    found = frozenset(name for name, is_lost in zip(names, lost, strict=True) if is_lost)
-    return replace(outcomes, collapsed=found)
+    runs = pd.DataFrame(rows, columns=["arm", "seed", "fingerprint", "score"])
+    runs = runs[np.isfinite(runs["score"].to_numpy(float))]
+    lost = runs.loc[collapsed(runs, plan.margin), "fingerprint"]
+    return replace(outcomes, collapsed=frozenset(lost))
 
 
 def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:

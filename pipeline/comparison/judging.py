@@ -350,16 +350,15 @@ def _runs(pairs: pd.DataFrame, margin: float, direction: Direction) -> pd.DataFr
         for arm, rows in runs.groupby("arm", sort=False)
     }
     known = runs[(runs["arm"].map(same) == runs["arm"]) & runs["score"].notna()]
-    scores = _sign(direction) * known["score"].to_numpy(float)
-    arms = known["arm"].tolist()
-    medians, distances = robust_losses(arms, scores)
+    scored = known.assign(score=_sign(direction) * known["score"].astype(float))
+    medians, distances = robust_losses(scored)
     found = pd.DataFrame(
         {
-            "first": arms,
+            "first": known["arm"].tolist(),
             "seed": known["seed"].tolist(),
             "median": _sign(direction) * medians,
             "robust_z": distances,
-            "collapsed": collapsed(arms, scores, margin),
+            "collapsed": collapsed(scored, margin),
         }
     )
     merged = runs.assign(first=runs["arm"].map(same)).merge(found, "left", ["first", "seed"])

@@ -2,14 +2,15 @@
 
 import pandas as pd
 
-from pipeline.comparison.collapses import FAR, FEWEST
+from pipeline.comparison.collapses import FAR, FEWEST, SHARING
 from pipeline.reporting import markdown as md
 
 NAMED = 3  # arms with lost runs that a sentence names; more are counted
 RULE = (
     f"A run has collapsed if it is more than the margin and more than {FAR:g} robust standard "
     "deviations (1.4826 times the median absolute deviation, of its arm or of all arms, whichever "
-    f"is larger) below the median of its arm, which needs {FEWEST} runs"
+    f"is larger) below the median of its arm, which needs {FEWEST} runs; with {SHARING} arms or "
+    "more also if that holds without the median that a seed adds to all of them"
 )
 CAPTION = (
     f"{RULE}. Rate: of collapsed and diverged runs, with its exact 95 % interval (Clopper and "
