@@ -12,6 +12,7 @@ from pipeline.comparison.resolution import resolution
 from pipeline.comparison.seeds import with_targets
 from pipeline.comparison.tables import contrast_tables, mean_tables, rate_tables, transfer_tables
 from pipeline.comparison.trust import trust
+from pipeline.comparison.variance import pools
 from pipeline.config.plan import BASELINE, read_plan
 from pipeline.config.run import Data, RunConfig, read_config
 from pipeline.data.prepared import read_development, read_summary
@@ -66,6 +67,8 @@ def main(protocol: str) -> None:
             sorted({run.seed for run in plan.runs_of("comparison") if run.arm == BASELINE}),
         ),
     }
+    size = summary["development"]
+    tables["pools"] = pools(plan, scored["scores"], tables["contrasts"], size)
     tables |= transfer_tables(plan, records, settings, scored, tables)
     tables["seeds"] = with_targets(tables["seeds"], tables["target_times"])
     checked = {**scored, **tables}

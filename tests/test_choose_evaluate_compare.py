@@ -695,8 +695,11 @@ def test_compare_derives_the_table_from_the_scores(folder):
     table = pd.read_csv(folder / "contrasts.csv", keep_default_na=False)
     assert ",".join(table.columns) == (
         "study,arm,factor,setting,metric,view,members,n,baseline_mean,arm_mean,difference,low,high,"
-        "low_90,high_90,excludes_zero,p,p_sign_flip,p_holm,verdict,below_margin,detectable,seeds_needed,seed_error,image_error,"
-        "total_error,verdict_other_images,repeats,correlation,planned,done,failed,diverged,missing,unpaired,other_machine"
+        "low_90,high_90,low_all,high_all,low_images,high_images,excludes_zero,p,p_sign_flip,p_holm,"
+        "p_equivalence,verdict,below_margin,withheld,detectable,detectable_low,detectable_high,"
+        "seeds_needed,seed_error,image_error,total_error,verdict_other_images,repeats,correlation,"
+        "planned,done,failed,diverged,missing,unpaired,other_machine,lost_pairs,lost,"
+        "reference_lost,attempts"
     )
     assert list(table["arm"]) == ["noisy"] * 13 + ["pooled"] * 13
     assert ",".join(table["metric"][:13]) == (

@@ -151,6 +151,7 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
     """Return contrasts with arbitrary numbers: the report shows what it is given."""
     for study, (names, settings) in STUDIES.items():
         states = [LOST.get((study, seed), "done") for seed in range(1000, 1006)]
+        verdict = {"dropout": "hurts", "others": "inconclusive"}[study]
         counts = {state: states.count(state) for state in ("done", "failed", "diverged", "missing")}
         for metric in (*METRICS, *GAPS, *COSTS):
             primary, exact = metric == "test_accuracy", metric.startswith("gap_")
@@ -177,14 +178,21 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
                 "high": None if exact else difference + 0.0123,
                 "low_90": None if exact else difference - 0.01,
                 "high_90": None if exact else difference + 0.01,
+                "low_all": None if exact else difference - 0.02,
+                "high_all": None if exact else difference + 0.02,
+                "low_images": difference - 0.03 if primary else None,
+                "high_images": difference + 0.03 if primary else None,
                 "excludes_zero": not exact and abs(difference) > 0.0123,
                 "p": None if exact else generator.uniform(0, 0.2),
                 "p_holm": {"dropout": 0.0000123, "others": 0.2345}[study] if primary else None,
-                "verdict": {"dropout": "hurts", "others": "inconclusive"}[study] if primary else "",
+                "verdict": verdict if primary else "",
                 "below_margin": False,
+                "withheld": False,
                 "repeats": False,
                 **{
                     "detectable": 0.0345 if primary else None,
+                    "detectable_low": 0.0234 if primary else None,
+                    "detectable_high": 0.0567 if primary else None,
                     "correlation": None if exact else 0.5,
                     "planned": 6,
                     **counts,
@@ -196,8 +204,11 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
                 **{
                     "seed_error": 0.004 if primary else None,
                     "image_error": 0.007 if primary else None,
+                    "total_error": 0.0081 if primary else None,
+                    "verdict_other_images": verdict if primary else "",
                 },
-                **{"unpaired": 6 - counts["done"], "other_machine": 0},
+                **{"unpaired": 6 - counts["done"], "other_machine": 0, "lost_pairs": 0},
+                **{"lost": 0, "reference_lost": 0, "attempts": 6},
             }
 
 
@@ -630,6 +641,8 @@ def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
             "difference",
             "low",
             "high",
+            "low_all",
+            "high_all",
             "p",
             "p_holm",
             "detectable",

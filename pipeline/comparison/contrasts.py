@@ -9,26 +9,36 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.family import Family, family
-from pipeline.comparison.intervals import Array, mean, standard_error, total_error
-from pipeline.comparison.levels import COSTS, PRIMARY, SCORES
-from pipeline.comparison.looks import last_weight, look_judgement, look_statistics, sides_by_look
+from pipeline.comparison.intervals import (
+    Array,
+    half_width,
+    interval,
+    mean,
+    standard_error,
+    total_error,
+)
+from pipeline.comparison.levels import COSTS, LEVEL, PRIMARY, SCORES
+from pipeline.comparison.looks import last_weight, look_equivalence, look_statistics, sides_by_look
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
-from pipeline.comparison.paired import judged_statistics, paired_statistics
+from pipeline.comparison.paired import judged_statistics, paired_statistics, simultaneous
 from pipeline.comparison.significance import t_equivalence_p, t_test_p
+from pipeline.comparison.verdicts import Judged, judged_with_losses
 from pipeline.config.plan import Plan
 from pipeline.evaluation.metrics import GAPS
 from pipeline.records.runs import STATES
 from pipeline.runtime.errors import Refusal
 
 METRICS = (*SCORES, *GAPS, *COSTS)
-JUDGED = ["difference", "p_holm", "p_equivalence"]
+CORRECTED = (PRIMARY, "gap")  # metrics whose p and joint intervals cover all arms, each by itself
 COLUMNS = (
     *("study", "arm", "factor", "setting", "metric", "view", "members", "n", "baseline_mean"),
-    *("arm_mean", "difference", "low", "high", "low_90", "high_90"),
-    *("excludes_zero", "p", "p_sign_flip", "p_holm"),
-    *("verdict", "below_margin", "detectable", "seeds_needed", "seed_error", "image_error"),
-    *("total_error", "verdict_other_images", "repeats"),
+    *("arm_mean", "difference", "low", "high", "low_90", "high_90", "low_all", "high_all"),
+    *("low_images", "high_images", "excludes_zero", "p", "p_sign_flip", "p_holm"),
+    *("p_equivalence", "verdict", "below_margin", "withheld"),
+    *("detectable", "detectable_low", "detectable_high", "seeds_needed"),
+    *("seed_error", "image_error", "total_error", "verdict_other_images", "repeats"),
     *("correlation", "planned", *STATES, "unpaired", "other_machine"),
+    *("lost_pairs", "lost", "reference_lost", "attempts"),
 )
 
 Costs = Mapping[str, Mapping[str, float]]  # fingerprint -> training_flops, forward_flops
@@ -40,26 +50,36 @@ def contrasts(
     costs: Costs,
     images: pd.DataFrame,
     metrics: Sequence[str] = METRICS,
+    besides: Sequence[Arm] = (),
 ) -> pd.DataFrame:
     """Return one row per (study, arm, metric), in the order of the plan.
 
-    A pair counts where both runs are done, on equal machines, with finite scores:
-    n + unpaired + other_machine = planned. Differences are arm minus reference; costs are multiples
-    of the reference's in the same pair. `excludes_zero` is whether 0 lies outside the interval,
-    which is not corrected over arms. Under looks, p, intervals and equivalence are corrected for
-    those that the arm has had (`looks`). On the primary metric alone:
+    A pair counts where both runs are done, on equal machines, with finite scores, and neither
+    collapsed: n + unpaired + other_machine + lost_pairs = planned. So everything here is about
+    typical runs; the others are counted, at the seeds (`attempts`) where the runs of both are done
+    or diverged: `lost` of the arm, `reference_lost` of its reference. Differences are arm minus
+    reference; costs are multiples of the reference's in the same pair. `excludes_zero` is whether 0
+    lies outside the interval, which is not corrected over arms. Under looks, p, intervals and
+    equivalence are corrected for those that the arm has had (`looks`).
 
-    - `p_holm`, `verdict` and whether it is `below_margin`;
+    On the primary metric and the gap, each a family over all arms, `p_holm`, and `low_all`,
+    `high_all`: the interval that holds for all arms at once. On the primary metric alone:
+
+    - `verdict` and whether it is `below_margin`; inconclusive if it is `withheld` because the
+      numbers of lost runs contradict it (`is_contradicted`);
+    - `p_equivalence`: of equivalence within the margin, Holm's correction over the arms as well;
     - `low_90`, `high_90`: the 90 % interval, which lies within the margin where the arm is
       equivalent;
-    - `detectable`: the true difference that these pairs find with 80 % power;
+    - `detectable`: the true difference that these pairs find with 80 % power, with its range from
+      `detectable_low` to `detectable_high`, since the spread is measured (`spread_range`);
     - `seeds_needed`: the pairs that find a difference like the observed one with 80 % power. Both
       are at level 0.05 / contrasts, the hardest step of Holm's procedure, so that "find" means a
       verdict whatever the other arms do;
-    - `seed_error`, `image_error`: standard errors of the difference over seeds, and over test
-      images if they were drawn again (which includes the part of seed noise that differs by image);
-    - `total_error`: its standard error over seeds and test images together, and the verdict that
-      the same tests give with this error, `verdict_other_images`.
+    - `seed_error`, `total_error`: standard errors of the difference over seeds, and over seeds and
+      test images together; `image_error` is what the choice of images adds, so that
+      total_error^2 = seed_error^2 + image_error^2;
+    - `low_images`, `high_images`: the interval over seeds and images, not corrected, and the
+      verdict that the same tests give with that error, `verdict_other_images`.
 
     A row `repeats` an earlier one if it compares the same runs under the same rules, and its
     reference if it has the runs of that. It counts in no correction, and has the verdict of the
@@ -67,45 +87,93 @@ def contrasts(
 
     Args:
         plan: The confirmation plan.
-        outcomes: States, machines and scores of its runs.
+        outcomes: States, machines and scores of its runs, with those that collapsed.
         costs: `training_flops` and `forward_flops` of every run that is done.
         images: Columns study, arm, image, correct, differs: the share (0 to 1) of the arm's runs
             that classify that test image correctly, and the share of seeds at which either the arm
             or its reference does.
         metrics: A part of `METRICS`.
+        besides: Arms with another reference than their own, chosen by its validation scores: they
+            are in the same family. A p of a loss is doubled, since the better of two references
+            looks better than it is on the test set too.
 
     Returns:
-        A table with `COLUMNS`; undefined numbers are NaN.
+        A table with `COLUMNS`, those of `besides` last; undefined numbers are NaN.
 
     Raises:
         Refusal: A run that is done has no score or no cost.
     """
-    arms = list(compared(plan))
+    arms = [*compared(plan), *besides]
+    selected = [number >= len(arms) - len(besides) for number in range(len(arms))]
     corrected = family([_identities(arm) for arm in arms])
     rows: list[dict[str, Any]] = []
     for arm, again in zip(arms, corrected.repeats, strict=True):
         found = _rows(arm, outcomes, costs, metrics, corrected.level, plan)
         rows += [row | {"repeats": again} for row in found]
-    table = pd.DataFrame(rows, columns=[*COLUMNS, "p_equivalence"])
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    for metric in CORRECTED:
+        of_metric = table["metric"] == metric
+        if of_metric.any():
+            p_values, differences = table.loc[of_metric, ["p", "difference"]].to_numpy(float).T
+            adjusted = corrected.holm(_doubled(p_values, differences, selected))
+            table.loc[of_metric, "p_holm"] = adjusted
     primary = table["metric"] == PRIMARY
+    table = table.assign(verdict="", below_margin=False, withheld=False, verdict_other_images="")
     if primary.any():
-        right, differs = (_by_arm(images, column) for column in ("correct", "differs"))
-        rows_of = table[primary].to_dict("records")
-        table.loc[primary, "p_holm"] = corrected.holm(table.loc[primary, "p"].to_numpy(float))
-        table.loc[primary, "image_error"] = [_image_error(arm, right) for arm in arms]
-        table.loc[primary, "total_error"] = [
-            _total_error(arm, row, right, differs) for arm, row in zip(arms, rows_of, strict=True)
-        ]
-    numbers = [table.loc[primary, name].to_numpy(float) for name in JUDGED]
-    judged = corrected.verdicts(*numbers) if primary.any() else []
-    table = table.assign(verdict="", below_margin=False, verdict_other_images="")
-    table.loc[primary, "verdict"] = [str(verdict) for verdict, _ in judged]
-    table.loc[primary, "below_margin"] = [below for _, below in judged]
+        judged = _judged(table[primary], arms, selected, images, corrected, plan)
+        for name, values in judged.items():
+            table.loc[primary, name] = values
+    return table
+
+
+def _judged(
+    primary: pd.DataFrame,
+    arms: Sequence[Arm],
+    selected: Sequence[bool],
+    images: pd.DataFrame,
+    corrected: Family,
+    plan: Plan,
+) -> dict[str, Any]:
+    """Return the columns of the primary metric that need all arms, or the test images."""
+    right, differs = (_by_arm(images, column) for column in ("correct", "differs"))
     weights = np.array([last_weight([arm], plan.looks) for arm in arms])
-    table.loc[primary, "verdict_other_images"] = _verdicts_on_other_images(
-        table[primary], plan.margin, corrected, weights
+    rows = zip(arms, selected, primary.to_dict("records"), strict=True)
+    totals = np.array(
+        [nan if other else _total_error(arm, row, right, differs) for arm, other, row in rows]
     )
-    return table[list(COLUMNS)]
+    differences, seeds, n = (
+        primary[name].to_numpy(float) for name in ("difference", "seed_error", "n")
+    )
+    lost = [primary[name].tolist() for name in ("lost", "reference_lost")]
+
+    def verdicts(p_holm: Array, p_equivalence: Array) -> list[Judged]:
+        concluded = corrected.verdicts(differences, p_holm, p_equivalence)
+        return [judged_with_losses(*found) for found in zip(concluded, *lost, strict=True)]
+
+    p_equivalence = corrected.holm(primary["p_equivalence"].to_numpy(float))
+    here = verdicts(primary["p_holm"].to_numpy(float), p_equivalence)
+    half = half_width(totals, n.astype(int), LEVEL * weights)
+    p_values = np.where(primary["p"].isna(), nan, t_test_p(differences, totals, n - 1))
+    p_values = _doubled(np.minimum(p_values / weights, 1.0), differences, selected)
+    within = t_equivalence_p(differences, totals, n - 1, plan.margin) / weights
+    elsewhere = verdicts(corrected.holm(p_values), corrected.holm(within))
+    return {
+        "p_equivalence": p_equivalence,
+        "total_error": totals,
+        "image_error": np.sqrt(np.maximum(totals**2 - seeds**2, 0.0)),
+        "low_images": differences - half,
+        "high_images": differences + half,
+        "verdict": [str(found.verdict) for found in here],
+        "below_margin": [found.below_margin for found in here],
+        "withheld": [found.withheld for found in here],
+        "verdict_other_images": [str(found.verdict) for found in elsewhere],
+    }
+
+
+def _doubled(p_values: Array, differences: Array, selected: Sequence[bool]) -> Array:
+    """Return two-sided p (n,), doubled where an arm is below a reference that was selected."""
+    doubled = np.array(selected) & (differences < 0)
+    return np.where(doubled, np.minimum(2 * p_values, 1.0), p_values)
 
 
 def _identities(arm: Arm) -> tuple[Any, Any]:
@@ -119,6 +187,8 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     pair = arm.pair()
     sides, other_machine = outcomes.sides(pair)
+    reference_lost, own_lost = outcomes.losses(pair)
+    lost_pairs = outcomes.lost_pairs(pair)
     described = _description(arm, outcomes.states)
 
     def scores(some: Sequence[Side], metric: str) -> Array:
@@ -126,28 +196,44 @@ def _rows(
             return _cost_values(some, pair, metric, costs)
         return outcomes.values(some, pair, metric)
 
+    weight = last_weight([arm], plan.looks)
     for metric in metrics:
         reference, measured = scores(sides, metric)
+        differences = measured - reference
         statistics = paired_statistics(reference, measured)
-        judged = {}
-        if metric == PRIMARY:
-            judged = judged_statistics(measured - reference, level, plan.margin)
+        statistics |= _statistics(differences, metric, level * weight, plan.margin)
         if plan.looks:
-            of_looks = sides_by_look(arm, sides, plan.looks)
-            differences = [np.diff(scores(some, metric), axis=0)[0] for some in of_looks]
-            weights = plan.looks.weights[: len(of_looks)]
-            statistics |= look_statistics(differences, weights)
+            by_look = [
+                np.diff(scores(some, metric), axis=0)[0]
+                for some in sides_by_look(arm, sides, plan.looks)
+            ]
+            weights = plan.looks.weights[: len(by_look)]
+            statistics |= look_statistics(by_look, weights)
             if metric == PRIMARY:
-                judged = look_judgement(differences, weights, level, plan.margin)
+                statistics |= look_equivalence(by_look, weights, plan.margin)
         yield {
             **described,
             "metric": metric,
             **arm.rule(metric).model_dump(),
             **statistics,
-            **judged,
-            "unpaired": len(arm.runs) - other_machine - len(measured),
+            "unpaired": len(arm.runs) - other_machine - lost_pairs - len(measured),
             "other_machine": other_machine,
+            "lost_pairs": lost_pairs,
+            "lost": int(own_lost.sum()),
+            "reference_lost": int(reference_lost.sum()),
+            "attempts": len(own_lost),
         }
+
+
+def _statistics(differences: Array, metric: str, level: float, margin: float) -> dict[str, float]:
+    """Return what a metric has besides `paired_statistics`."""
+    if metric == PRIMARY:
+        return judged_statistics(differences, level, margin)
+    if metric not in CORRECTED:
+        return {}
+    between = interval(differences)
+    error = standard_error(differences) if between.sd > 0 else nan
+    return simultaneous(between.mean, error, between.n, level)
 
 
 def _description(arm: Arm, states: Mapping[str, str]) -> dict[str, Any]:
@@ -189,11 +275,6 @@ def _by_arm(images: pd.DataFrame, column: str) -> dict[tuple[str, str], Array]:
     return dict(zip(table.columns, table.to_numpy(float).T, strict=True))
 
 
-def _image_error(arm: Arm, right: Mapping[tuple[str, str], Array]) -> float:
-    """Return the standard error over test images; NaN where either arm has no run that is done."""
-    return standard_error(_share_differences(arm, right))
-
-
 def _total_error(
     arm: Arm,
     row: Mapping[str, Any],
@@ -211,21 +292,3 @@ def _share_differences(arm: Arm, right: Mapping[tuple[str, str], Array]) -> Arra
     """Return the differences (images,) of shares, arm minus reference; empty if one is unknown."""
     reference, shares = (right.get(one.key) for one in arm.pair())
     return np.empty(0) if reference is None or shares is None else shares - reference
-
-
-def _verdicts_on_other_images(
-    primary: pd.DataFrame, margin: float, corrected: Family, weights: Array
-) -> list[str]:
-    """Return the verdicts with the errors over seeds and test images together.
-
-    `weights` (arms,) are those of the last look of each arm.
-    """
-    if primary.empty:
-        return []
-    differences, errors = (primary[name].to_numpy(float) for name in ("difference", "total_error"))
-    freedom = primary["n"].to_numpy(float) - 1
-    p_values = np.where(primary["p"].isna(), nan, t_test_p(differences, errors, freedom))
-    p_values = np.minimum(p_values / weights, 1)
-    equivalence = t_equivalence_p(differences, errors, freedom, margin) / weights
-    judged = corrected.verdicts(differences, corrected.holm(p_values), equivalence)
-    return [str(verdict) for verdict, _ in judged]

@@ -6,13 +6,17 @@ one, and the validation error with the training error.
 
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from pipeline.comparison.intervals import Array, interval
+from pipeline.comparison.significance import holm
 from pipeline.config.plan import BASELINE, Plan
 
 Problem = Literal["variance", "bias", "both", "neither"]
-COLUMNS = ("study", "arm", "measure", "n", "mean", "low", "high", "excludes_zero", "problem")
+COLUMNS = (
+    *("study", "arm", "measure", "n", "mean", "low", "high", "excludes_zero", "p_holm", "problem"),
+)
 TWICE = 2  # one part outweighs the other where it is at least this many times as large
 
 
@@ -38,7 +42,7 @@ def diagnosis(plan: Plan, outcomes: pd.DataFrame) -> pd.DataFrame:
 
     The baseline has the measures training_error, avoidable_bias (over `optimal_error`) and gap,
     with the problem; every other arm has train_accuracy, its difference from the baseline paired by
-    seed.
+    seed, with its p after Holm's correction over the arms.
 
     Args:
         plan: The confirmation plan.
@@ -69,11 +73,13 @@ def diagnosis(plan: Plan, outcomes: pd.DataFrame) -> pd.DataFrame:
 def _train_changes(outcomes: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     start = baseline.set_index("seed")["train_accuracy"]
     arms = outcomes[outcomes["arm"] != BASELINE].groupby(["study", "arm"], sort=False)
-    rows = []
+    rows, p_values = [], []
     for (study, arm), runs in arms:
         change = (runs.set_index("seed")["train_accuracy"] - start).dropna().to_numpy(float)
         rows.append({"study": study, "arm": arm, **_row("train_accuracy", change), "problem": ""})
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        p_values.append(interval(change).p)
+    adjusted = holm(np.array(p_values)) if rows else None
+    return pd.DataFrame(rows, columns=list(COLUMNS)).assign(p_holm=adjusted)
 
 
 def _row(measure: str, values: Array) -> dict[str, float | str]:

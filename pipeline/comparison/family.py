@@ -51,12 +51,13 @@ class Family:
     ) -> list[tuple[Verdict, bool]]:
         """Return the verdict of every contrast, and whether it is below the margin.
 
-        An arm that is its reference is equivalent.
+        An arm that is its reference is equivalent. Differences and equivalence are two families,
+        each with Holm's correction.
 
         Args:
             differences: Of a score that is better when higher, arm minus reference.
             p_holm: Adjusted p-values, as `holm` returns them.
-            p_equivalence: The p-values of equivalence within the margin.
+            p_equivalence: The p-values of equivalence within the margin, adjusted likewise.
         """
         numbers = zip(differences, p_holm, p_equivalence, strict=True)
         concluded = [conclude(*values) for values in numbers]

@@ -5,21 +5,30 @@ It carries no verdict.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import pandas as pd
 
 from pipeline.comparison.intervals import Array, detectable, interval, mean, sign_flip_p
-from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, compared, pretrainings
+from pipeline.comparison.significance import holm
 from pipeline.config.plan import BASELINE, Plan
 from pipeline.config.run import RunConfig
 
 METRICS = ("test_accuracy", "test_nll", "gap")
+CHOSEN_BY = "validation_accuracy"  # the better part of a pair
+PART = (
+    *("n", "baseline_mean", "arm_mean", "difference", "low", "high", "low_all", "high_all"),
+    *("p", "p_holm", "p_equivalence", "verdict", "below_margin", "withheld", "repeats"),
+    *("detectable", "detectable_low", "detectable_high"),
+    *("lost", "reference_lost", "attempts"),
+)
 ESTIMATE = ("difference", "low", "high", "excludes_zero", "p", "p_sign_flip", "detectable")
-COLUMNS = ("study", "arm", "first", "second", "metric", "n", "effect", "sum", *ESTIMATE)
+COLUMNS = ("study", "arm", "first", "second", "metric", "n", "effect", "sum", *ESTIMATE, "p_holm")
 
 Parts = Mapping[tuple[str, str], frozenset[str]]  # (study, arm) -> its changes to the baseline
 Factorial = tuple[Arm, Arm, Arm, Arm]  # both, the first, the second, neither
@@ -73,8 +82,8 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
     and all three are compared with the baseline. A seed counts where all four runs are done on
     equal machines. `effect` is the mean of arm minus baseline there, `sum` that of both parts'
     effects, `difference` is effect minus sum, with interval and p, and whether the
-    interval excludes 0; `detectable` is the interaction
-    that these seeds find with 80 % power at level 0.05.
+    interval excludes 0; `p_holm` is corrected over the rows of the metric; `detectable` is the
+    interaction that these seeds find with 80 % power at level 0.05.
 
     Args:
         plan: The confirmation plan.
@@ -90,7 +99,45 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for factorial in _factorials(plan, parts):
         rows += _rows(factorial, outcomes)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    for _, same in table.groupby("metric", sort=False):
+        table.loc[same.index, "p_holm"] = holm(same["p"].to_numpy(float))
+    return table
+
+
+def against_better_parts(plan: Plan, outcomes: Outcomes, parts: Parts) -> list[Arm]:
+    """Return every arm of two parts with the better part as what it is compared with.
+
+    The better part is the one with the higher mean validation accuracy over the seeds of
+    confirmation that both have; no test score is read.
+
+    Args:
+        plan: The confirmation plan.
+        outcomes: States, machines and scores of its runs.
+        parts: The `changes` of each arm.
+    """
+    return [
+        replace(both, against=_better(first, second, outcomes))
+        for both, first, second, _ in _factorials(plan, parts)
+    ]
+
+
+def part_contrasts(rows: pd.DataFrame, arms: Sequence[Arm]) -> pd.DataFrame:
+    """Return the contrasts of test accuracy with better parts: study, arm, `better` and `PART`.
+
+    Args:
+        rows: Those of the arms in `contrasts`, where they are corrected together with all others.
+        arms: What `against_better_parts` returns.
+    """
+    primary = rows[rows["metric"] == PRIMARY].reset_index(drop=True)
+    better = [arm.pair()[0].described.name for arm in arms]
+    return primary.assign(better=better)[["study", "arm", "better", *PART]]
+
+
+def _better(first: Arm, second: Arm, outcomes: Outcomes) -> Arm:
+    sides, _ = outcomes.sides((first, second))
+    one, other = outcomes.values(sides, (first, second), CHOSEN_BY)
+    return second if mean(other) > mean(one) else first
 
 
 def _factorials(plan: Plan, parts: Parts) -> Iterator[Factorial]:

@@ -15,7 +15,7 @@ import numpy as np
 import scipy  # imports its parts on first use
 from numpy.typing import NDArray
 
-from pipeline.comparison.levels import LEVEL, POWER
+from pipeline.comparison.levels import LEVEL, POWER, UNSURE
 
 Array = NDArray[np.float64]
 NEGLIGIBLE = 1e-9  # scores are stored with ten digits: a smaller spread is rounding
@@ -67,7 +67,7 @@ def interval(differences: Array) -> Interval:
 
 
 def half_width(
-    error: float | Array, n: int | NDArray[np.integer[Any]], level: float = LEVEL
+    error: float | Array, n: int | NDArray[np.integer[Any]], level: float | Array = LEVEL
 ) -> Array:
     """Return half of the Student-t interval of a mean.
 
@@ -144,6 +144,23 @@ def seeds_needed(mean: float, sd: float, level: float) -> float:
     numbers = range(2, MOST_SEEDS + 1)
     index = bisect_left(numbers, -abs(mean) / sd, key=lambda n: -_effect(n, level))
     return float(numbers[index]) if index < len(numbers) else inf
+
+
+@cache
+def spread_range(n: int) -> tuple[float, float]:
+    """Return between which multiples of a measured standard deviation the true one lies.
+
+    The multiples are at the 10 % and 90 % quantiles, by chi-square for normal differences. A
+    detectable difference is proportional to the standard deviation, so this is its range too.
+
+    Args:
+        n: The number of differences; for fewer than two both are NaN.
+    """
+    if n < 2:
+        return nan, nan
+    tails = scipy.special.chdtri(n - 1, [UNSURE, 1 - UNSURE])  # upper tails
+    least, most = np.sqrt((n - 1) / tails)
+    return float(least), float(most)
 
 
 @cache

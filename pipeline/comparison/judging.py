@@ -5,29 +5,42 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.comparison.collapses import (
+    RATE,
+    collapsed,
+    mcnemar_p,
+    often,
+    rate_columns,
+    robust_losses,
+)
 from pipeline.comparison.family import Family, family
-from pipeline.comparison.intervals import Array
+from pipeline.comparison.intervals import Array, interval
+from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.paired import judged_statistics, paired_statistics
 from pipeline.comparison.resolution import chance_difference
 from pipeline.comparison.score_tables import Names, Scores, read_scores
+from pipeline.comparison.significance import holm
 from pipeline.comparison.trust import seeds_required
+from pipeline.comparison.verdicts import Verdict, judged_with_losses
 from pipeline.runtime.errors import Refusal
 
 COLUMNS = (
     *("arm", "reference", "n", "unpaired", "left", "baseline_mean", "arm_mean"),
-    *("difference", "low", "high", "low_90", "high_90", "excludes_zero"),
-    *("p", "p_sign_flip", "p_holm", "p_equivalence", "verdict", "below_margin"),
-    *("detectable", "seeds_needed", "seed_error", "correlation", "cost", "repeats"),
+    *("difference", "low", "high", "low_90", "high_90", "low_all", "high_all", "excludes_zero"),
+    *("p", "p_sign_flip", "p_holm", "p_equivalence", "verdict", "below_margin", "withheld"),
+    *("detectable", "detectable_low", "detectable_high", "seeds_needed", "seed_error"),
+    *("correlation", "cost", "repeats", "lost_pairs", "lost", "reference_lost", "attempts"),
 )
 COLLAPSED = ("arm", "seed", "score", "median", "robust_z")
-FAR = 6.0  # robust standard deviations from the median of an arm to a collapsed run
-FEWEST = 4  # seeds of an arm whose spread is known well enough for that
-NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
+RATES = ("arm", "reference", *RATE, "p_holm", "often")
+P_VALUES = ("p", "p_equivalence")
+SCORED = ["arm", "seed", "score", "fingerprint", "diverged"]
 LOSSES = re.compile(r"loss|error|nll|mse|mae|perplexity|ppl|brier|\bece\b|\bfid\b|\bwer\b", re.I)
 
 
@@ -67,9 +80,13 @@ class Judgement:
             pair, `left` those of its reference; `cost` is a multiple of the reference's.
         seeds: The scores by arm and seed; `paired` is whether they count. It is a table that
             `judge` reads.
-        collapses: Runs whose score is far worse than those of their arm.
+        collapses: Runs whose score is far worse than those of their arm; no pair counts them.
+        rates: A row per arm, references first, with the columns `RATES`, which mean what they do in
+            the table `collapses` of a report.
         twins: Arms with the same scores at every seed, whose runs are not known to be the same.
         seeds_required: The fewest seeds at which the sign-flip test can find anything.
+        ties: For every arm that helps, the others with its reference that help and are not shown to
+            differ from it, by paired t tests with Holm's correction.
         n_test: The number of test examples, None where it is not known.
     """
 
@@ -80,8 +97,10 @@ class Judgement:
     table: pd.DataFrame
     seeds: pd.DataFrame
     collapses: pd.DataFrame
+    rates: pd.DataFrame
     twins: tuple[tuple[str, ...], ...]
     seeds_required: int
+    ties: Mapping[str, tuple[str, ...]]
     n_test: int | None = None
 
     @property
@@ -119,8 +138,10 @@ def judge(
 
     The table has a row per arm and seed, or a column per arm and a row per seed. Verdicts are those
     of a report: two-sided paired t tests, corrected over all arms by Holm's procedure, and two
-    one-sided tests of equivalence within the margin. Optional columns: `reference` (the arm that an
-    arm is compared with), `reference_<score>`, `cost`, `n_test`, `direction`, `paired`.
+    one-sided tests of equivalence within the margin, corrected likewise. Runs that diverged or are
+    far worse than the others of their arm are counted by themselves. Optional columns: `reference`
+    (the arm that an arm is compared with), `reference_<score>`, `cost`, `n_test`, `direction`,
+    `paired`, `diverged` (whether a run diverged; it needs no score).
 
     Example:
         >>> from pipeline.comparison import judge
@@ -158,23 +179,27 @@ def judge(
     values = found.pairs[["score", "reference_score"]].stack().dropna().to_numpy(float)
     kind = _unit(unit, values, better, margin, source)
     limit = _margin(margin, kind, source)
-    groups = dict(iter(found.pairs.groupby("arm", sort=False)))
-    if not any(rows["paired"].sum() > 1 for rows in groups.values()):
+    runs = _runs(found.pairs, limit, better)
+    groups = dict(iter(_with_losses(found.pairs, runs).groupby("arm", sort=False)))
+    if not any(rows["counts"].sum() > 1 for rows in groups.values()):
         raise Refusal(
             f"{source}: no arm shares two seeds with its reference; "
             "expected at least two, and twelve to find small differences"
         )
     corrected = family([_identities(name, rows) for name, rows in groups.items()])
+    table = _table(groups, found, corrected, limit, better)
     return Judgement(
         score=found.title,
         unit=kind,
         direction=better,
         margin=limit,
-        table=_table(groups, found, corrected, limit, better),
+        table=table,
         seeds=found.pairs.assign(direction=str(better)),
-        collapses=_collapses(found.pairs, limit, better),
+        collapses=runs.loc[runs["collapsed"], list(COLLAPSED)].reset_index(drop=True),
+        rates=_rates(groups, runs, corrected),
         twins=_twins(groups),
         seeds_required=seeds_required(max(len(corrected.counted), 1)),
+        ties=_ties(groups, table),
         n_test=_examples(found.constants.get("n_test"), source),
     )
 
@@ -269,54 +294,157 @@ def _table(
         for name, group in groups.items()
     ]
     table = pd.DataFrame(rows)
-    sign = 1 if direction is Direction.HIGHER else -1
-    adjusted = corrected.holm(table["p"].to_numpy(float))
-    gains = sign * table["difference"].to_numpy(float)
-    judged = corrected.verdicts(gains, adjusted, table["p_equivalence"].to_numpy(float))
+    adjusted, within = (corrected.holm(table[name].to_numpy(float)) for name in P_VALUES)
+    gains = _sign(direction) * table["difference"].to_numpy(float)
+    concluded = corrected.verdicts(gains, adjusted, within)
+    losses = [table[name].tolist() for name in ("lost", "reference_lost")]
+    judged = [judged_with_losses(*found) for found in zip(concluded, *losses, strict=True)]
     table = table.assign(
         p_holm=adjusted,
-        verdict=[str(verdict) for verdict, _ in judged],
-        below_margin=[below for _, below in judged],
+        p_equivalence=within,
+        verdict=[str(found.verdict) for found in judged],
+        below_margin=[found.below_margin for found in judged],
+        withheld=[found.withheld for found in judged],
         repeats=corrected.repeats,
     )
     return table[list(COLUMNS)]
 
 
 def _row(arm: str, group: pd.DataFrame, left: int, level: float, margin: float) -> dict[str, Any]:
-    pairs = group[group["paired"]]
+    pairs = group[group["counts"]]
+    ended = group[group["known"]]
     reference, scores = (pairs[name].to_numpy(float) for name in ("reference_score", "score"))
     costs = pairs["cost"].astype(float) / pairs["reference_cost"].astype(float)
     return {
         "arm": arm,
         "reference": group["reference"].iloc[0],
-        "unpaired": int(group["score"].notna().sum()) - len(pairs),
+        "unpaired": int((group["score"].notna() & ~group["counts"] & ~group["is_lost"]).sum()),
         "left": left,
         **paired_statistics(reference, scores),
         **judged_statistics(scores - reference, level, margin),
         "cost": costs.mean(),
+        "lost_pairs": int(group["is_lost"].sum()),
+        "lost": int(ended["lost"].sum()),
+        "reference_lost": int(ended["reference_lost"].sum()),
+        "attempts": len(ended),
     }
 
 
-def _collapses(pairs: pd.DataFrame, margin: float, direction: Direction) -> pd.DataFrame:
-    """Return the runs whose score is far worse than the median of their arm.
+def _sign(direction: Direction) -> int:
+    return 1 if direction is Direction.HIGHER else -1
 
-    The spread is the median absolute deviation, of the arm or of all arms together, whichever is
-    larger.
+
+def _runs(pairs: pd.DataFrame, margin: float, direction: Direction) -> pd.DataFrame:
+    """Return the runs of all arms, references first: `SCORED`, `COLLAPSED` and `collapsed`.
+
+    Arms with the same runs count once in the spread of all.
     """
-    own = pairs[["arm", "seed", "score"]]
-    others = pairs[["reference", "seed", "reference_score"]].set_axis(own.columns, axis=1)
-    runs = pd.concat([others, own]).dropna().drop_duplicates(["arm", "seed"])
-    arms = runs.groupby("arm", sort=False)["score"]
-    runs = runs.assign(median=arms.transform("median"), n=arms.transform("size"))
-    runs = runs[runs["n"] >= FEWEST]
-    deviations = runs["score"] - runs["median"]
-    spread = deviations.abs().groupby(runs["arm"]).transform("median")
-    scale = NORMAL * np.maximum(spread, deviations.abs().median())
-    loss = -deviations if direction is Direction.HIGHER else deviations
-    far = (loss > margin) & (loss > FAR * scale)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        runs = runs.assign(robust_z=loss / scale)
-    return runs[far].reset_index(drop=True)[list(COLLAPSED)]
+    own = pairs[SCORED]
+    reference = ["reference", "seed", *(f"reference_{name}" for name in SCORED[2:])]
+    others = pairs[reference].set_axis(own.columns, axis=1)
+    runs = pd.concat([others, own]).drop_duplicates(["arm", "seed"])
+    runs = runs[runs["score"].notna() | runs["diverged"]].reset_index(drop=True)
+    firsts: dict[Any, str] = {}
+    same = {
+        str(arm): firsts.setdefault(_content(str(arm), rows), str(arm))
+        for arm, rows in runs.groupby("arm", sort=False)
+    }
+    known = runs[(runs["arm"].map(same) == runs["arm"]) & runs["score"].notna()]
+    scored = known.assign(score=_sign(direction) * known["score"].astype(float))
+    medians, distances = robust_losses(scored)
+    found = pd.DataFrame(
+        {
+            "first": known["arm"].tolist(),
+            "seed": known["seed"].tolist(),
+            "median": _sign(direction) * medians,
+            "robust_z": distances,
+            "collapsed": collapsed(scored, margin),
+        }
+    )
+    merged = runs.assign(first=runs["arm"].map(same)).merge(found, "left", ["first", "seed"])
+    return merged.assign(collapsed=merged["collapsed"].eq(True))
+
+
+def _content(arm: str, rows: pd.DataFrame) -> Any:
+    """Return what identifies the runs of an arm: their names if known, else its own."""
+    if (rows["fingerprint"] == "").all():
+        return arm
+    return tuple(zip(rows["fingerprint"], rows["score"].fillna(-math.inf), strict=True))
+
+
+def _with_losses(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs with what was lost: `lost`, `reference_lost`, `known`, `is_lost`, `counts`.
+
+    `known` is whether the runs of both have ended, `is_lost` whether one of them is lost where the
+    pair would count otherwise, `counts` whether the pair counts in the contrast.
+    """
+    collapses = runs.set_index(["arm", "seed"])["collapsed"]
+    columns: dict[str, Any] = {}
+    ended = np.ones(len(pairs), bool)
+    for side, arm in (("", "arm"), ("reference_", "reference")):
+        keys = pd.MultiIndex.from_frame(pairs[[arm, "seed"]])
+        diverged = pairs[f"{side}diverged"].to_numpy(bool)
+        columns[f"{side}lost"] = diverged | collapses.reindex(keys).eq(True).to_numpy()
+        ended &= diverged | pairs[f"{side}score"].notna().to_numpy()
+    lost = columns["lost"] | columns["reference_lost"]
+    counts = pairs["paired"].to_numpy(bool) & ~lost
+    return pairs.assign(**columns, known=ended, is_lost=ended & lost, counts=counts)
+
+
+def _rates(
+    groups: Mapping[str, pd.DataFrame], runs: pd.DataFrame, corrected: Family
+) -> pd.DataFrame:
+    """Return how often the runs of every arm collapsed or diverged, with `RATES`."""
+    single = [
+        [int(rows["known"].sum()), *(int(only.sum()) for only in _only(rows))]
+        for rows in groups.values()
+    ]
+    p_values = [mcnemar_p(arm, other) if known else math.nan for known, arm, other in single]
+    adjusted = corrected.holm(np.array(p_values))
+    tested = {
+        arm: {
+            "reference": rows["reference"].iloc[0],
+            "p_holm": p_holm,
+            "often": often(counts[1], counts[2], p_holm),
+        }
+        for (arm, rows), counts, p_holm in zip(groups.items(), single, adjusted, strict=True)
+    }
+    alone = {"reference": "", "p_holm": math.nan, "often": ""}
+    rates = []
+    for arm, rows in runs.groupby("arm", sort=False):
+        counts = int(rows["collapsed"].sum()), int(rows["diverged"].sum()), len(rows)
+        rates.append({"arm": arm, **rate_columns(*counts), **tested.get(str(arm), alone)})
+    return pd.DataFrame(rates, columns=list(RATES))
+
+
+def _only(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return at which seeds only the arm lost its run, and at which only its reference did."""
+    known = rows[rows["known"]]
+    own, other = known["lost"], known["reference_lost"]
+    return own & ~other, other & ~own
+
+
+def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Return the arms that help and are not shown to differ from another one, by that one."""
+    helping = table[(table["verdict"] == Verdict.HELPS) & ~table["repeats"]]
+    scores = {
+        arm: groups[arm].loc[groups[arm]["counts"]].set_index("seed")["score"]
+        for arm in helping["arm"]
+    }
+    references = helping.set_index("arm")["reference"]
+    pairs = [
+        (one, other)
+        for one, other in combinations(helping["arm"], 2)
+        if references[one] == references[other]
+    ]
+    differences = [(scores[one] - scores[other]).dropna().to_numpy(float) for one, other in pairs]
+    adjusted = holm(np.array([interval(values).p for values in differences])) if pairs else ()
+    tied: dict[str, tuple[str, ...]] = {}
+    for (one, other), p_holm in zip(pairs, adjusted, strict=True):
+        if not p_holm < LEVEL:
+            tied[one] = (*tied.get(one, ()), other)
+            tied[other] = (*tied.get(other, ()), one)
+    return tied
 
 
 def _twins(groups: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], ...]:

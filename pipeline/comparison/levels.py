@@ -12,6 +12,7 @@ LEVEL = 0.05  # of every test; intervals are at 1 - LEVEL
 POWER = 0.8  # of a detectable difference
 LIKELY = 0.9  # chance of a verdict on test scores, from which an arm stops at a look
 FUTILE = 0.1  # chance of a decision at the last look, below which an arm stops
+UNSURE = 0.1  # of each side of the range of a detectable difference
 RATE = "training.learning_rate"
 WITHIN = 0.01  # validation accuracy, a fraction; a learning rate works this near to the best one
 WIDER, NARROWER, UNDECIDED = "wider", "narrower", "undecided"  # a range of rates against another

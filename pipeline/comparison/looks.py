@@ -33,7 +33,6 @@ from pipeline.comparison.intervals import (
 )
 from pipeline.comparison.levels import FUTILE, LEVEL, LIKELY, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared
-from pipeline.comparison.paired import judged_statistics
 from pipeline.comparison.significance import equivalence_p, t_equivalence_p, t_test_p
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import Plan, PlannedLooks, Reason
@@ -88,21 +87,20 @@ def look_statistics(differences: Sequence[Array], weights: Sequence[float]) -> d
     }
 
 
-def look_judgement(
-    differences: Sequence[Array], weights: Sequence[float], level: float, margin: float
+def look_equivalence(
+    differences: Sequence[Array], weights: Sequence[float], margin: float
 ) -> dict[str, float]:
-    """Return what `judged_statistics` does, for an arm after its looks.
+    """Return p and interval of equivalence after the looks of an arm.
 
     Args:
         differences: As for `look_statistics`.
         weights: The weights of these looks.
-        level: The level of the hardest step of Holm's procedure.
         margin: The margin of equivalence, in the units of the differences.
     """
-    values, weight = differences[-1], weights[-1]
-    middle, half = interval(values).mean, _half(values, 2 * LEVEL * weight)
-    p_values = [equivalence_p(values, margin) for values in differences]
-    return judged_statistics(values, level * weight, margin) | {
+    values = differences[-1]
+    middle, half = interval(values).mean, _half(values, 2 * LEVEL * weights[-1])
+    p_values = [equivalence_p(earlier, margin) for earlier in differences]
+    return {
         "low_90": middle - half,
         "high_90": middle + half,
         "p_equivalence": smallest_p(p_values, weights),
@@ -218,7 +216,7 @@ class Outlook:
 
     Attributes:
         p_holm: The p of a difference, corrected for looks and by Holm's procedure.
-        p_equivalence: The corrected p of equivalence.
+        p_equivalence: The p of equivalence, corrected likewise.
         likely: The chance that test scores decide now.
         chance: The chance of a decision at the last look.
         reasons: Why the arm stops, None where it goes on.
@@ -243,21 +241,25 @@ def outlook(
         corrected: The family of the arms.
         margin: The margin of equivalence, in the units of the scores.
     """
-    p_values, p_equivalence = weighted_p(tests, looks.weights, had)
-    adjusted = corrected.holm(p_values)
+    adjusted, p_equivalence = (corrected.holm(p) for p in weighted_p(tests, looks.weights, had))
     place = had[None] - 1
     n, mean, sd = (
         np.take_along_axis(column, place, axis=0)[0] for column in (tests.n, tests.mean, tests.sd)
     )
-    left = sum(not adjusted[number] < LEVEL for number in corrected.counted)
+    left, unequal = (
+        sum(not p[number] < LEVEL for number in corrected.counted)
+        for p in (adjusted, p_equivalence)
+    )
+    most = max(len(corrected.counted), 1)
     now, last = LEVEL * np.array(looks.weights)[had - 1], LEVEL * looks.weights[-1]
     count = np.full(len(had), float(looks.seeds[-1]))
     to_come = sd * np.sqrt(np.maximum(count - n, 0)) / count
     other = sd * np.sqrt(2 / np.maximum(n, 1))
-    step = min(left + 1, max(len(corrected.counted), 1))
-    likely = decision_chance(mean, other, n, sd, now, now / step, margin)
+    steps = [now / min(hypotheses + 1, most) for hypotheses in (unequal, left)]
+    likely = decision_chance(mean, other, n, sd, *steps, margin)
     likely = np.where(corrected.own, 1.0, likely)
-    chance = decision_chance(mean, to_come, count, sd, last, last / max(left, 1), margin)
+    steps = [last / max(hypotheses, 1) for hypotheses in (unequal, left)]
+    chance = decision_chance(mean, to_come, count, sd, *steps, margin)
     judged = corrected.verdicts(mean, adjusted, p_equivalence)
     at_end = had == len(looks.seeds)
     numbers = zip(judged, n, likely, chance, at_end, strict=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipeline.comparison.intervals import Array
 from pipeline.comparison.levels import SCORES
@@ -16,6 +17,7 @@ from pipeline.config.plan import BASELINE, Kind, Plan, PlannedArm, PlannedRun, P
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
 from pipeline.evaluation.metrics import GAPS
 from pipeline.evaluation.scores import GAP_SPLIT
+from pipeline.records.runs import FINISHED
 from pipeline.runtime.errors import Refusal
 
 WHERE = SCORES | {name: (GAP_SPLIT, name) for name in GAPS}  # gaps are scored deterministically
@@ -73,30 +75,60 @@ class Outcomes:
         states: State by fingerprint.
         kinds: The machine of a run's training, by fingerprint; equal texts for equal machines.
         scores: Value by (fingerprint, view, members, split, metric).
+        collapsed: The runs that are done, but far below the others of their arm.
     """
 
     states: Mapping[str, str]
     kinds: Mapping[str, str]
     scores: Mapping[tuple[str, str, int, str, str], float]
+    collapsed: frozenset[str] = frozenset()
 
     def sides(self, arms: Sequence[Arm]) -> tuple[list[Side], int]:
         """Return one run of each arm for every seed at which all are done, on equal machines.
 
-        Of several kinds of machine the most common one counts.
+        Of several kinds of machine the most common one counts. A seed at which a run collapsed is
+        left out for all arms.
 
         Returns:
             The sides, in the order of the first arm's seeds, and the number of seeds left out for
             their machines alone.
         """
-        seeds = [seed for seed in arms[0].runs if all(seed in arm.runs for arm in arms)]
-        sides = [tuple(arm.runs[seed].fingerprint for arm in arms) for seed in seeds]
-        done = [side for side in sides if all(self.states[run] == "done" for run in side)]
+        alike, other_machine = self._alike(arms)
+        return [side for side in alike if not self.collapsed.intersection(side)], other_machine
+
+    def losses(self, arms: Sequence[Arm]) -> NDArray[np.bool_]:
+        """Return whether the run of each arm (arms, n) collapsed or diverged.
+
+        Seeds count at which the run of every arm is done or diverged, on whatever machine.
+        """
+        known = [
+            side for side in _all_sides(arms) if all(self.states[run] in FINISHED for run in side)
+        ]
+        lost = [[self._is_lost(run) for run in side] for side in known]
+        return np.array(lost, dtype=bool).reshape(-1, len(arms)).T
+
+    def lost_pairs(self, arms: Sequence[Arm]) -> int:
+        """Return the number of seeds that are left out because a run collapsed or diverged."""
+        alike, _ = self._alike(arms)
+        collapsed = sum(bool(self.collapsed.intersection(side)) for side in alike)
+        states = [[self.states[run] for run in side] for side in _all_sides(arms)]
+        known = [side for side in states if all(state in FINISHED for state in side)]
+        return collapsed + sum("diverged" in side for side in known)
+
+    def _alike(self, arms: Sequence[Arm]) -> tuple[list[Side], int]:
+        """Return the sides whose runs are done, on equal machines, and how many are on others."""
+        done = [
+            side for side in _all_sides(arms) if all(self.states[run] == "done" for run in side)
+        ]
         kinds = [self._kind(side) for side in done]
         common = Counter(kind for kind in kinds if kind).most_common(1)
         kept = [
             side for side, kind in zip(done, kinds, strict=True) if common and kind == common[0][0]
         ]
         return kept, len(done) - len(kept)
+
+    def _is_lost(self, run: str) -> bool:
+        return run in self.collapsed or self.states[run] == "diverged"
 
     def values(self, sides: Sequence[Side], arms: Sequence[Arm], metric: str) -> Array:
         """Return scores (arms, n); a seed with a score that is not a number is left out.
@@ -134,6 +166,12 @@ class Outcomes:
         """Return the kind of machine that all were trained on, "" where there are several."""
         kinds = {self.kinds[run] for run in side}
         return kinds.pop() if len(kinds) == 1 else ""
+
+
+def _all_sides(arms: Sequence[Arm]) -> list[Side]:
+    """Return one run of each arm for every seed that all have."""
+    seeds = [seed for seed in arms[0].runs if all(seed in arm.runs for arm in arms)]
+    return [tuple(arm.runs[seed].fingerprint for arm in arms) for seed in seeds]
 
 
 def outcomes(

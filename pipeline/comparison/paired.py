@@ -11,6 +11,7 @@ from pipeline.comparison.intervals import (
     mean,
     seeds_needed,
     sign_flip_p,
+    spread_range,
     standard_error,
 )
 from pipeline.comparison.levels import LEVEL
@@ -35,6 +36,21 @@ def paired_statistics(reference: Array, arm: Array) -> dict[str, float]:
     }
 
 
+def simultaneous(middle: float, error: float, n: int, level: float) -> dict[str, float]:
+    """Return the interval that holds for all contrasts of a report at once (Bonferroni).
+
+    It covers in 95 % of reports whichever arm is named for its result, as the best of many is.
+
+    Args:
+        middle: The mean difference.
+        error: Its standard error.
+        n: The number of differences.
+        level: `LEVEL` divided by the number of contrasts.
+    """
+    half = float(half_width(error, n, level))
+    return {"low_all": middle - half, "high_all": middle + half}
+
+
 def judged_statistics(differences: Array, level: float, margin: float) -> dict[str, float]:
     """Return what a verdict needs besides `paired_statistics`, and what these pairs can find.
 
@@ -45,12 +61,18 @@ def judged_statistics(differences: Array, level: float, margin: float) -> dict[s
     """
     between = interval(differences)
     error = standard_error(differences)
-    half = float(half_width(error, between.n, 2 * LEVEL)) if between.sd > 0 else nan
+    known = error if between.sd > 0 else nan
+    half = float(half_width(known, between.n, 2 * LEVEL))
+    found = detectable(between.sd, between.n, level)
+    least, most = spread_range(between.n)
     return {
         "low_90": between.mean - half,
         "high_90": between.mean + half,
+        **simultaneous(between.mean, known, between.n, level),
         "p_equivalence": equivalence_p(differences, margin),
-        "detectable": detectable(between.sd, between.n, level),
+        "detectable": found,
+        "detectable_low": least * found,
+        "detectable_high": most * found,
         "seeds_needed": seeds_needed(between.mean, between.sd, level),
         "seed_error": error,
     }

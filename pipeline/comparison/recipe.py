@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.intervals import half_width, interval
+from pipeline.comparison.intervals import interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.looks import last_weight, look_statistics
 from pipeline.comparison.matching import Arm, Outcomes, compared
@@ -86,18 +86,14 @@ def recipe(plan: Plan, contrasts: pd.DataFrame, between: pd.DataFrame) -> pd.Dat
 
     Returns:
         A table with `COLUMNS`. Costs are multiples of the baseline's. `low` and `high` bound the
-        difference to the baseline with 95 % confidence for all contrasts of the report at once
-        (Bonferroni), because the arm is chosen among them.
+        difference to the baseline with 95 % confidence for all contrasts of the report at once,
+        because the arm is chosen among them.
     """
     values = contrasts.set_index([*KEYS, "metric"])
-    primary = contrasts[(contrasts["metric"] == PRIMARY) & ~contrasts["repeats"].astype(bool)]
-    level = LEVEL / max(len(primary), 1)
     beaten = _times_beaten(between)
     rows = []
     for arm in helping_arms(plan, contrasts):
         row = values.loc[(*arm.key, PRIMARY)]
-        weight = last_weight([arm], plan.looks)
-        half = float(half_width(row["seed_error"], row["n"], level * weight))
         changed = arm.described.factor
         means = {
             name: values.loc[(*arm.key, metric), "arm_mean"]
@@ -114,8 +110,8 @@ def recipe(plan: Plan, contrasts: pd.DataFrame, between: pd.DataFrame) -> pd.Dat
                 "changes": len(changed.regularizers) + len(changed.protocol),
                 "n": row["n"],
                 "difference": row["difference"],
-                "low": row["difference"] - half,
-                "high": row["difference"] + half,
+                "low": row["low_all"],
+                "high": row["high_all"],
                 "beaten": beaten.get(arm.key, 0),
             }
         )

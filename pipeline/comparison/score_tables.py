@@ -21,6 +21,7 @@ from pipeline.runtime.errors import Refusal
 PAIRS = (
     *("arm", "reference", "seed", "reference_score", "score", "paired"),
     *("reference_cost", "cost", "reference_fingerprint", "fingerprint"),
+    *("reference_diverged", "diverged"),
 )
 NOTHING = ("", "nan", "na", "n/a", "none", "null", "<na>")  # cells without a value, in lower case
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
@@ -59,7 +60,8 @@ class Scores:
     Attributes:
         title: The name of the score.
         pairs: A row per arm and seed, with the columns `PAIRS`; `paired` is whether both scores are
-            there. Costs that are unknown are NaN, unknown runs an empty text.
+            there. Costs that are unknown are NaN, unknown runs an empty text. A run that diverged
+            has no score.
         left: How many seeds of its reference an arm has no score at, by arm.
         constants: Values that every row of the table shares: `direction` and `n_test`, where given.
     """
@@ -158,8 +160,10 @@ class _Reader:
                 "score": self.numbers(score),
                 "cost": self.costs("cost"),
                 "fingerprint": self.runs("fingerprint"),
+                "diverged": self.diverged("diverged"),
             }
         )
+        rows["score"] = rows["score"].mask(rows["diverged"])
         places = [f"{self.line(row)}: {score}" for row in rows.index]
         if "file" in self.table:  # each row is from a file of its own
             places = [f"{file}: {score}" for file in self.table["file"]]
@@ -180,16 +184,20 @@ class _Reader:
     ) -> Scores:
         """Return the pairs of a row per arm and seed with the row of the reference at that seed."""
         self.require_once(rows, places)
-        self.require_scores(rows["score"], np.ones(len(rows), bool), places)
+        if "diverged" not in rows:
+            rows = rows.assign(diverged=False)
+        self.require_scores(rows["score"], ~rows["diverged"].to_numpy(bool), places)
         if all(references[arm] == arm for arm in references):
             raise self.error(f"one arm ({_listed(references)})", "at least two, one as reference")
-        rows = rows.reindex(columns=["arm", "seed", "score", "cost", "fingerprint"])
-        there = rows[rows["score"].notna()].set_index(["arm", "seed"])
+        rows = rows.reindex(columns=["arm", "seed", "score", "cost", "fingerprint", "diverged"])
+        ended = rows["score"].notna() | rows["diverged"]
+        there = rows[ended].set_index(["arm", "seed"])
         own = rows[[references[arm] != arm for arm in rows["arm"]]].reset_index(drop=True)
         own["reference"] = own["arm"].map(references)
         others = there.reindex(pd.MultiIndex.from_frame(own[["reference", "seed"]]))
         for name in ("score", "cost", "fingerprint"):
             own[f"reference_{name}"] = others[name].to_numpy()
+        own["reference_diverged"] = others["diverged"].eq(True).to_numpy()
         own["paired"] = own[["score", "reference_score"]].notna().all(axis=1)
         seeds = there.reset_index().groupby("arm")["seed"].agg(set).to_dict()
         left = {
@@ -214,12 +222,18 @@ class _Reader:
                 "reference_fingerprint": self.runs("reference_fingerprint"),
                 "cost": self.costs("cost"),
                 "reference_cost": self.costs("reference_cost"),
+                "diverged": self.diverged("diverged"),
+                "reference_diverged": self.diverged("reference_diverged"),
             }
         )
+        for side in ("", "reference_"):
+            rows[f"{side}score"] = rows[f"{side}score"].mask(rows[f"{side}diverged"])
         self.require_once(rows, [f"{self.line(row)}: {score}" for row in rows.index])
         given = "reference" in self.table
         rows["reference"] = self.labels("reference") if given else BASELINE
-        counted = self.truths("paired") if "paired" in self.table else np.ones(len(rows), bool)
+        lost = rows[["diverged", "reference_diverged"]].to_numpy(bool).any(axis=1)
+        given_pairs = "paired" in self.table
+        counted = ~lost & (self.truths("paired") if given_pairs else np.ones(len(rows), bool))
         for name, column in (("score", score), ("reference_score", other)):
             places = [f"{self.line(row)}: {column}" for row in rows.index]
             self.require_scores(rows[name], counted, places)
@@ -316,6 +330,10 @@ class _Reader:
     def runs(self, column: str) -> Any:
         return self.table[column].map(_text) if column in self.table else ""
 
+    def diverged(self, column: str) -> np.ndarray:
+        """Return which runs diverged, none if no column says so."""
+        return self.truths(column) if column in self.table else np.zeros(len(self.table), bool)
+
     def truths(self, column: str) -> np.ndarray:
         """Return a column of true and false."""
         texts = [_text(cell) for cell in self.table[column]]
@@ -343,7 +361,7 @@ class _Reader:
             more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
             raise self.error(
                 f"{empty[0]}: no finite score{more}",
-                "a number, or --keep-going to judge without these runs",
+                "a number, true in a column diverged, or --keep-going to judge without these runs",
             )
 
 
@@ -351,7 +369,9 @@ def _with_all_columns(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the columns `PAIRS`, with empty texts for unknown runs."""
     table = rows.reindex(columns=list(PAIRS))
     runs = table[["reference_fingerprint", "fingerprint"]].astype(object)
-    return table.assign(**{name: runs[name].where(runs[name].notna(), "") for name in runs})
+    named = {name: runs[name].where(runs[name].notna(), "") for name in runs}
+    truths = {name: table[name].eq(True) for name in ("reference_diverged", "diverged")}
+    return table.assign(**named, **truths)
 
 
 def _text(cell: Any) -> str:

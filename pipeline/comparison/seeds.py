@@ -14,7 +14,8 @@ from pipeline.config.plan import Plan
 
 METRICS = (*SCORES, "gap")
 KEYS = ("protocol", "study", "arm", "reference", "setting", "seed")
-RUNS = ("fingerprint", "reference_fingerprint", "paired")
+LOST = ("diverged", "collapsed", "reference_diverged", "reference_collapsed")
+RUNS = ("fingerprint", "reference_fingerprint", "paired", *LOST)
 PAIRS = tuple(name for metric in METRICS for name in (metric, f"reference_{metric}"))
 COLUMNS = (*KEYS, *RUNS, *PAIRS)
 TARGETS = {"updates_to_target": "updates", "flops_to_target": "flops"}
@@ -26,8 +27,9 @@ def seed_scores(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     Every metric has two columns: the score of the arm, and as `reference_<metric>` that of the arm
     it is compared with. Accuracies, calibration errors and the gap are fractions, NLL is in nats.
     Each arm is scored under its own test rule, the gap deterministically. A run that is not done
-    has no scores. `paired` is whether the seed counts in the contrasts: both runs are done, on the
-    kind of machine that the other pairs were trained on.
+    has no scores. `paired` is whether the seed counts in the contrasts: both runs are done, neither
+    is far below the others of its arm, and both are of the kind of machine that the other pairs
+    were trained on. `LOST` says which run of the two was lost, and how.
 
     Args:
         plan: The confirmation plan.
@@ -80,6 +82,9 @@ def _row(
         "reference_fingerprint": other,
         "paired": (other, run.fingerprint) in sides,
     }
+    for side, name in (("", run.fingerprint), ("reference_", other)):
+        row[f"{side}diverged"] = outcomes.states.get(name) == "diverged"
+        row[f"{side}collapsed"] = name in outcomes.collapsed
     for metric in METRICS:
         row[metric] = _score(outcomes, arm, run.fingerprint, metric)
         row[f"reference_{metric}"] = _score(outcomes, reference, other, metric)

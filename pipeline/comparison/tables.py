@@ -8,7 +8,8 @@ import pandas as pd
 
 from pipeline.comparison.arms import Records, arm_means, audit_means, rule_means, run_outcomes
 from pipeline.comparison.calibration import pooled_bins
-from pipeline.comparison.contrasts import contrasts
+from pipeline.comparison.collapses import collapses, with_collapses
+from pipeline.comparison.contrasts import METRICS, contrasts
 from pipeline.comparison.correlations import gap_correlations
 from pipeline.comparison.costs import costs
 from pipeline.comparison.curves import Histories, curve_means
@@ -17,7 +18,12 @@ from pipeline.comparison.efficiency import efficiency
 from pipeline.comparison.equal_cost import equal_cost
 from pipeline.comparison.flips import class_accuracies, flips
 from pipeline.comparison.gains import member_gains, pass_gains
-from pipeline.comparison.interactions import Parts, interactions
+from pipeline.comparison.interactions import (
+    Parts,
+    against_better_parts,
+    interactions,
+    part_contrasts,
+)
 from pipeline.comparison.looks import look_table
 from pipeline.comparison.matching import Outcomes, outcomes
 from pipeline.comparison.norms import norm_means
@@ -48,11 +54,16 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
         Refusal: A run that is done has no score or no cost.
     """
     counted = {name: record.get("cost", {}) for name, record in records.items()}
-    matched = _matched(records, scored)
-    compared = contrasts(plan, matched, counted, scored["images"])
+    matched = _matched(plan, records, scored)
+    besides = against_better_parts(plan, matched, parts)
+    judged = contrasts(plan, matched, counted, scored["images"], besides=besides)
+    rows = len(judged) - len(besides) * len(METRICS)
+    compared, with_parts = judged.iloc[:rows], judged.iloc[rows:]
     between = pairs(plan, matched, compared)
     return {
         "contrasts": compared,
+        "parts": part_contrasts(with_parts, besides),
+        "collapses": collapses(plan, matched),
         "pairs": between,
         "recipe": recipe(plan, compared, between),
         "looks": look_table(plan, matched),
@@ -141,7 +152,7 @@ def transfer_tables(
         tables: `contrasts` and `arms`.
     """
     starts = starts_of(plan, read)
-    matched = _matched(records, scored)
+    matched = _matched(plan, records, scored)
     costs = {
         name: record.get("cost", {}).get("training_flops", nan) for name, record in records.items()
     }
@@ -153,8 +164,8 @@ def transfer_tables(
     }
 
 
-def _matched(records: Records, scored: Tables) -> Outcomes:
-    """Return the state, the machine and the scores of every run."""
+def _matched(plan: Plan, records: Records, scored: Tables) -> Outcomes:
+    """Return the state, the machine and the scores of every run, and which collapsed."""
     states = {name: record.get("state", "missing") for name, record in records.items()}
     machines: dict[str, Any] = {name: record.get("machine") for name, record in records.items()}
-    return outcomes(scored["scores"], states, machines)
+    return with_collapses(plan, outcomes(scored["scores"], states, machines))

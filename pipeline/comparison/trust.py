@@ -16,10 +16,8 @@ import pandas as pd
 
 from pipeline.comparison.curves import Histories
 from pipeline.comparison.explored import SEARCHES
-from pipeline.comparison.intervals import Array, half_width, interval
+from pipeline.comparison.intervals import Array, interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
-from pipeline.comparison.looks import last_weight
-from pipeline.comparison.matching import compared
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, TUNING, Plan
 
@@ -83,7 +81,7 @@ def trust(
         plan: The confirmation plan.
         records: The records of its runs by fingerprint, empty for a missing run.
         histories: The learning curves of the runs that are compared and done.
-        tables: The tables `contrasts`, `scores` and `references`.
+        tables: The tables `contrasts`, `parts`, `scores` and `references`.
         searches: One row per searched arm and one for the tuned baseline, as `explored` defines.
 
     Returns:
@@ -92,7 +90,7 @@ def trust(
     searched = pd.DataFrame(searches, columns=list(SEARCHES))
     of_baseline = searched["arm"] == BASELINE
     arms = searched[~of_baseline].to_dict("records")
-    contrasts = tables["contrasts"]
+    contrasts, parts = tables["contrasts"], tables["parts"]
     distinct = contrasts[(contrasts["metric"] == PRIMARY) & ~contrasts["repeats"]]
     primary = distinct.to_dict("records")
     rows = [
@@ -101,8 +99,8 @@ def trust(
         *_gains(arms),
         *_budgets(plan, histories),
         *_above_references(plan, tables["scores"], tables["references"]),
-        *_other_images(primary, plan),
-        *_seeds(primary),
+        *_other_images(primary),
+        *_seeds(primary, len(primary) + len(parts[~parts["repeats"].astype(bool)])),
         *_trials(plan, searched.to_dict("records")),
         *_machines(records),
     ]
@@ -202,20 +200,17 @@ def _above_references(plan: Plan, scores: pd.DataFrame, references: pd.DataFrame
         yield _row(Check.REFERENCES, passed, {"study": study, "arm": BASELINE}, **named)
 
 
-def _other_images(primary: Iterable[Mapping[str, Any]], plan: Plan) -> Rows:
-    weights = {arm.key: last_weight([arm], plan.looks) for arm in compared(plan)}
+def _other_images(primary: Iterable[Mapping[str, Any]]) -> Rows:
     for row in primary:
         if row["verdict"] != Verdict.INCONCLUSIVE:
-            level = LEVEL * weights[row["study"], row["arm"]]
-            half = float(half_width(row["total_error"], np.array(row["n"]), level))
-            bounds = {"low": row["difference"] - half, "high": row["difference"] + half}
+            bounds = {"low": row["low_images"], "high": row["high_images"]}
             named = {"subject": row["verdict"], "value": row["difference"], **bounds}
             passed = row["verdict"] == row["verdict_other_images"]
             yield _row(Check.IMAGES, passed, row, **named)
 
 
-def _seeds(primary: Sequence[Mapping[str, Any]]) -> Rows:
-    required = seeds_required(len(primary))
+def _seeds(primary: Sequence[Mapping[str, Any]], contrasts: int) -> Rows:
+    required = seeds_required(contrasts)
     for row in primary:
         yield _row(Check.SEEDS, row["n"] >= required, row, value=row["n"], limit=required)
 

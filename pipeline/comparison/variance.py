@@ -7,13 +7,15 @@ import pandas as pd
 from scipy import stats
 
 from pipeline.comparison.intervals import NEGLIGIBLE
-from pipeline.comparison.levels import LEVEL
-from pipeline.config.plan import Plan
+from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.config.plan import BASELINE, Plan
 
 COLUMNS = ("arm", "stream", "n_groups", "n", "df", "variance", "sd", "low", "high")
-ERRORS = ("n", "seed_error", "image_error", "advice")
+ERRORS = ("n", "seed_error", "image_error", "total_error", "advice")
 TEST_SET = "test set"  # the source of variance that no seed changes
 RATIO = 2  # of standard errors: without the smaller, both together are at most 11 % less
+SPLIT = "split"  # the stream that draws training examples from the pool
+POOLS = ("study", "arm", "split_sd", "factor")
 SEEDS, IMAGES, BOTH, UNKNOWN = "seeds", "images", "both", ""
 
 
@@ -69,6 +71,64 @@ def streams(plan: Plan, scores: pd.DataFrame, images: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
+def pools(plan: Plan, scores: pd.DataFrame, contrasts: pd.DataFrame, examples: int) -> pd.DataFrame:
+    """Return by which factor intervals are too narrow for another pool of training examples.
+
+    Every seed draws its training examples from the same pool. Of the variance s^2 that the split
+    makes there, what another pool would add is s^2 f / (1 - f), with the share f of the pool that
+    a run trains on: more seeds do not reduce it (sampling without replacement).
+
+    Args:
+        plan: The confirmation plan.
+        scores: The table `scores`.
+        contrasts: The table `contrasts`.
+        examples: The size of the pool.
+
+    Returns:
+        A row for every arm of a study of variance but the baseline: study, arm, `split_sd` (of the
+        difference to the baseline when the split alone is drawn again), `factor` (of the interval
+        with the median spread and number of seeds of the contrasts). NaN where the pool is not
+        larger than what a run trains on, or too few runs are done.
+    """
+    keys = ["fingerprint", "view", "members"]
+    tested = scores[(scores["split"] == "test") & (scores["metric"] == "accuracy")]
+    values = tested.set_index(keys)["value"].astype(float).to_dict()
+    rules = plan.rules()
+    drawn = []
+    for run in plan.runs_of("variance"):
+        rule = rules[run.fingerprint]
+        value = values.get((run.fingerprint, rule.view, rule.members))
+        if run.stream == SPLIT and value is not None:
+            drawn.append((run.study, run.arm, run.seed, run.draw, value))
+    frame = pd.DataFrame(drawn, columns=["study", "arm", "group", "draw", "value"])
+    judged = contrasts[(contrasts["metric"] == PRIMARY) & ~contrasts["repeats"].astype(bool)]
+    n, error = judged[["n", "seed_error"]].astype(float).median()
+    rows = []
+    for study, of_study in frame.groupby("study", sort=False):
+        table = of_study.pivot(index=["group", "draw"], columns="arm", values="value")
+        for arm in table.columns.drop(BASELINE, errors="ignore"):
+            if BASELINE in table:
+                difference = (table[arm] - table[BASELINE]).rename("value").reset_index("group")
+                *_, sd, _, _ = _pooled(difference)
+                share = plan.settings["data"]["train_size"] / examples
+                rows.append((study, arm, sd, pool_factor(sd, n, error, share)))
+    return pd.DataFrame(rows, columns=list(POOLS))
+
+
+def pool_factor(split_sd: float, n: float, error: float, share: float) -> float:
+    """Return the factor of an interval for another pool of training examples; NaN if unknown.
+
+    Args:
+        split_sd: The standard deviation of a difference when the split alone is drawn again.
+        n: The number of seeds.
+        error: The standard error over seeds.
+        share: The share of the pool that a run trains on.
+    """
+    if not (0 < share < 1 and error > 0):
+        return nan
+    return sqrt(1 + split_sd**2 * share / (1 - share) / error**2) if n > 1 else nan
+
+
 def _test_set(arm: str, accuracy: float, images: int) -> pd.DataFrame:
     variance = finite_test_set(accuracy, images)
     return pd.DataFrame(
@@ -80,7 +140,7 @@ def finite_test_set(accuracy: float, images: int) -> float:
     """Return the variance p (1 - p) / images of a run's accuracy p over test sets.
 
     This is binomial, and not the variance of the difference of two runs, which are right on mostly
-    the same images: that is `image_error` of the contrasts.
+    the same images: of that, `image_error` of the contrasts is what images add.
 
     Args:
         accuracy: The accuracy p, 0 to 1.
@@ -94,7 +154,7 @@ def advice(seed_error: float, image_error: float) -> str:
 
     Args:
         seed_error: The standard error of the difference over seeds.
-        image_error: The standard error of the difference over test images, in the same units.
+        image_error: What the choice of test images adds to it, in the same units.
 
     Returns:
         "both" where neither is more than twice the other, and "" where either is NaN.
@@ -107,7 +167,7 @@ def advice(seed_error: float, image_error: float) -> str:
 
 
 def standard_errors(contrasts: pd.DataFrame) -> pd.DataFrame:
-    """Return the median standard errors of the contrasts over seeds and over test images, one row.
+    """Return the median standard errors of the contrasts, over seeds and with images, one row.
 
     Args:
         contrasts: The table `contrasts`.
@@ -117,9 +177,10 @@ def standard_errors(contrasts: pd.DataFrame) -> pd.DataFrame:
         have both, and `advice` is that of the function of this name.
     """
     distinct = contrasts[~contrasts["repeats"]]
-    errors = distinct[["seed_error", "image_error"]].dropna()
-    seeds, images = errors.median()
-    return pd.DataFrame([(len(errors), seeds, images, advice(seeds, images))], columns=list(ERRORS))
+    errors = distinct[["seed_error", "image_error", "total_error"]].dropna()
+    seeds, images, total = errors.median()
+    row = len(errors), seeds, images, total, advice(seeds, images)
+    return pd.DataFrame([row], columns=list(ERRORS))
 
 
 def _pooled(rows: pd.DataFrame) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
     *("published_setting", "stream", "regularizer", "role", "scope", "problem", "advice"),
     *("other", "protocol", "reference", "reference_fingerprint", "strength", "rule"),
     *("layer", "uncounted", "verdict_other_images", "check", "subject", "classifier"),
-    *("pretraining", "train", "stopped"),
+    *("pretraining", "train", "stopped", "often", "better"),
 )
 TRUTH = {"True": True, "False": False}
 

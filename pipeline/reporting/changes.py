@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.records.reports import WrittenReport
 from pipeline.reporting import markdown as md
-from pipeline.reporting.labels import verdict_label
+from pipeline.reporting.labels import verdict_cell
 
 ARROW = " → "
 UNKNOWN = "?"  # in a report of older code
@@ -59,7 +59,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     }
     if "verdict" in row:
         gap = {name: row[f"gap_change{end}"] for name, end in BOUNDS.items()}
-        cells |= {"verdict": verdict_label(row), "change of gap": FORMAT.change(gap, unit="")}
+        cells |= {"verdict": verdict_cell(row), "change of gap": FORMAT.change(gap, unit="")}
     return cells
 
 

@@ -17,7 +17,8 @@ from pipeline.reporting.evidence import Key, ReportData, count_states
 
 CONTRAST_COLUMNS = [
     *("study", "arm", "strength", "view", "members", "n", "difference", "low", "high"),
-    *("verdict", "below_margin", "gap_change", "gap_change_low", "gap_change_high"),
+    *("verdict", "below_margin", "withheld", "lost", "reference_lost", "attempts"),
+    *("gap_change", "gap_change_low", "gap_change_high"),
 ]
 STRENGTH_COLUMNS = ["study", "arm", "strength", "n", *VALIDATION, "chosen"]
 PLACES = 2  # of a percent

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.comparison.bands import BAND
 from pipeline.comparison.explored import GAIN, SEARCHES, TRIED, VALIDATION
-from pipeline.comparison.levels import COSTS, PRIMARY
+from pipeline.comparison.levels import COSTS, LEVEL, PRIMARY
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, TUNING, Plan, PlannedArm
 from pipeline.data.arrays import is_row
@@ -54,6 +54,9 @@ class ReportData:
     test_use: Mapping[str, Any]
     data: Mapping[str, Any]
     contrasts: pd.DataFrame
+    collapses: pd.DataFrame
+    parts: pd.DataFrame
+    pools: pd.DataFrame
     pairs: pd.DataFrame
     recipe: pd.DataFrame
     looks: pd.DataFrame
@@ -115,6 +118,28 @@ class ReportData:
     def distinct(self) -> pd.DataFrame:
         """Return the rows of `primary` that compare runs no other row before compares."""
         return self.primary[~self.primary["repeats"]].reset_index(drop=True)
+
+    @property
+    def contrast_count(self) -> int:
+        """Return how many contrasts are corrected together: arms, and pairs with better parts."""
+        return len(self.distinct) + len(self.parts[~self.parts["repeats"].astype(bool)])
+
+    @cached_property
+    def rates(self) -> pd.DataFrame:
+        """Return how often the runs of every arm were lost, each comparison once, with `label`."""
+        return self.labelled(self.collapses[~self.collapses["repeats"].astype(bool)])
+
+    @cached_property
+    def ties(self) -> dict[str, list[str]]:
+        """Return the labels of the arms not shown to differ from one that helps, by its label."""
+        tied: dict[str, list[str]] = {}
+        for row in self.pairs.to_dict("records"):
+            if not row["p_holm"] < LEVEL:
+                first = self.label(row["study"], row["arm"])
+                second = self.label(row["other_study"], row["other"])
+                tied.setdefault(first, []).append(second)
+                tied.setdefault(second, []).append(first)
+        return tied
 
     @cached_property
     def gap_contrasts(self) -> dict[Key, Mapping[str, Any]]:

@@ -10,8 +10,9 @@ from pipeline.comparison.judging import Direction, Judgement, Unit
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
+from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note, rate_table
 from pipeline.reporting.evidence import decimals
-from pipeline.reporting.labels import verdict_label
+from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.latex import difference_cells, escape_latex, math_mode, table_environment
 from pipeline.reporting.units import Metric
 from pipeline.reporting.verdict_sentences import detectable_note, verdict_sentences
@@ -104,6 +105,7 @@ def judgement_page(judged: Judgement, name: str) -> str:
         _table(judged, rows),
         "![Forest plot: difference of every arm to its reference, with interval and verdict, over "
         "the margin](figures/forest.png)",
+        md.section("Collapsed and diverged runs", rate_table(_rates(judged))),
         md.section("Warnings", notes),
         md.section("What this table cannot show", _unknown(rows)),
         md.section("Files", FILES),
@@ -160,8 +162,8 @@ def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
         yield (
             f"**{md.escape(row['arm'])}**, seed {md.escape(row['seed'])}: "
             f"{formatter.score(metric, row['score'])} is far from the arm's median of "
-            f"{formatter.score(metric, row['median'])} (robust z {row['robust_z']:.0f}). If the "
-            "run collapsed, mean and interval mix two outcomes: give the rate of collapses too."
+            f"{formatter.score(metric, row['median'])} ({row['robust_z']:.0f} robust standard "
+            "deviations). It counts as collapsed: in the rates, not in the differences."
         )
     if len(judged.collapses) > LISTED:
         yield f"{len(judged.collapses) - LISTED} more runs are as far from the median of their arm."
@@ -179,15 +181,27 @@ def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
 
 def _headline(judged: Judgement, rows: pd.DataFrame) -> str:
     metric, formatter = metric_of(judged), formatter_of(judged)
-    findings = verdict_sentences(rows, judged.margin, formatter, metric, "reference")
+    labels = dict(zip(rows["arm"], rows["label"], strict=True))
+    ties = {labels[arm]: [labels[one] for one in tied] for arm, tied in judged.ties.items()}
+    findings = verdict_sentences(rows, judged.margin, formatter, metric, "reference", ties)
     if not (rows["verdict"] == Verdict.HELPS).any():
         findings.insert(0, "no arm has been shown to help.")
+    findings += collapse_sentences(_rates(judged))
     least, most = int(rows["n"].min()), int(rows["n"].max())
     seeds = f"up to {most} seeds" if least < most else md.format_count(most, "seed")
     title = md.escape(metric.title)
     unit = f"{metric.difference_unit.capitalize()} of {title}" if metric.difference_unit else title
-    note = f"({unit}, {judged.direction} is better, {md.INTERVAL}s.{detectable_note(rows)})"
+    contrasts = md.format_count(len(rows), "contrast")
+    note = (
+        f"({unit}, {judged.direction} is better, {md.INTERVAL}s for all {contrasts} at once."
+        f"{detectable_note(rows)})"
+    )
     return f"With {seeds}, {' '.join(findings)} {note}"
+
+
+def _rates(judged: Judgement) -> pd.DataFrame:
+    """Return how often the runs of every arm were lost, with `label`."""
+    return judged.rates.assign(label=judged.rates["arm"].map(md.escape))
 
 
 def _table(judged: Judgement, rows: pd.DataFrame) -> str:
@@ -197,14 +211,14 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
     cells = [
         {
             "arm": row["label"],
-            "verdict": verdict_label(row),
+            "verdict": verdict_cell(row),
             f"difference [{md.INTERVAL}]": md.unbroken(formatter.change(row, metric, unit="")),
             f"arm mean{unit}": formatter.score(metric, row["arm_mean"]),
             f"reference mean{unit}": formatter.score(metric, row["baseline_mean"]),
             "n": str(row["n"]),
             "p (Holm)": md.format_p(row["p_holm"]),
             "p (sign flips)": md.format_p(row["p_sign_flip"]),
-            "detectable": formatter.detectable(row["detectable"], metric),
+            "detectable": formatter.detectable(row, metric),
             "seeds needed": _seeds(row["seeds_needed"]),
             **({"cost": md.format_ratio(row["cost"])} if costs else {}),
         }
@@ -216,9 +230,11 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         f"with the {md.CONFIDENCE} Student-t interval of the mean over seeds, not corrected. n: "
         "seeds with both scores. p (Holm): two-sided paired t test, corrected over "
         f"{md.format_count(len(rows), 'arm')}; it decides. p (sign flips): exact, not corrected. "
-        f"Equivalent: the 90 % interval lies within {md.format_margin(judged.margin, metric)}. "
-        f"Detectable: with {100 * POWER:g} % power after the correction. Seeds needed: to detect "
-        f"the observed difference.{cost}"
+        "Equivalent: two one-sided tests place the difference within "
+        f"{md.format_margin(judged.margin, metric)}, corrected likewise. "
+        f"Detectable: with {100 * POWER:g} % power after the correction; in brackets, its range "
+        "(10 to 90 %), since so few seeds measure the spread only roughly. Seeds needed: to detect "
+        f"the observed difference.{cost} {rare_note(_rates(judged))}"
     )
     return md.format_table(cells, caption, words=("arm", "verdict"))
 

@@ -31,6 +31,19 @@ def verdict_label(row: Mapping[str, Any]) -> str:
     return f"{row['verdict']}, below the margin" if row["below_margin"] else row["verdict"]
 
 
+def verdict_cell(row: Mapping[str, Any]) -> str:
+    """Return the verdict of a contrast with the runs that were lost, if any were.
+
+    A verdict that is withheld because of those of the reference names these.
+    """
+    lost, reference_lost = row.get("lost", 0), row.get("reference_lost", 0)
+    if row.get("withheld", False) and lost < reference_lost:
+        return f"{verdict_label(row)}; {reference_lost} of {row['attempts']} collapsed (reference)"
+    if not lost:
+        return verdict_label(row)
+    return f"{verdict_label(row)}; {lost} of {row['attempts']} collapsed"
+
+
 def setting_cell(setting: Setting) -> str:
     """Return a setting as a cell of a table."""
     return escape(format_setting(setting)) or VOID

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import Key, ReportData
-from pipeline.reporting.labels import verdict_label
+from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.units import PRIMARY_METRIC, Metric
 
 PACKAGES = "% needs \\usepackage{booktabs}"
@@ -67,7 +67,7 @@ def table_environment(
 def difference_cells(row: md.Row, formatter: md.Formatter, metric: Metric) -> list[str]:
     """Return the cells of a verdict, its difference and its interval."""
     return [
-        escape_latex(verdict_label(row)),
+        escape_latex(verdict_cell(row)),
         math_mode(formatter.difference(metric, row["difference"])),
         math_mode(formatter.bounds(metric, row["low"], row["high"])),
     ]

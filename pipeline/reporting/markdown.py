@@ -50,11 +50,16 @@ class Formatter:
         interval = self.percent_interval(band["low"], band["high"])
         return f"{self.percent(band['mean'])} {interval}".strip()
 
-    def detectable(self, difference: float, metric: Metric = PRIMARY_METRIC) -> str:
-        """Return a detectable difference; of fractions beyond 100 points there is none."""
-        if metric.fraction and difference > 1:
+    def detectable(self, row: Row, metric: Metric = PRIMARY_METRIC) -> str:
+        """Return `detectable` with its range: 1.5 (1.2 to 2.1).
+
+        Of fractions beyond 100 points there is none.
+        """
+        if metric.fraction and row["detectable"] > 1:
             return "none possible"
-        return self.score(metric, difference)
+        ends = [self.score(metric, row[f"detectable_{end}"]) for end in ("low", "high")]
+        middle = self.score(metric, row["detectable"])
+        return middle if math.isnan(row["detectable"]) else f"{middle} ({' to '.join(ends)})"
 
     def score(self, metric: str | Metric, value: float) -> str:
         """Return a score in percent or, if it is no fraction, as a number."""
@@ -86,6 +91,10 @@ class Formatter:
         name = _described(metric).difference_unit if unit is None else unit
         shown = f"{self.difference(metric, row['difference'])} {name}".strip()
         return f"{shown} {self.bounds(metric, row['low'], row['high'])}".strip()
+
+    def joint_change(self, row: Row, metric: str | Metric = "accuracy") -> str:
+        """Return `difference` with its unit and the interval that holds for all arms at once."""
+        return self.change({**row, "low": row["low_all"], "high": row["high_all"]}, metric)
 
 
 def _described(metric: str | Metric) -> Metric:

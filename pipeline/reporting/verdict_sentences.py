@@ -1,5 +1,8 @@
 """Say what arms do: those of a verdict in a sentence, a few by name and many by number."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
 import pandas as pd
 
 from pipeline.comparison.levels import POWER
@@ -22,7 +25,8 @@ VERDICTS = {  # (verdict, below the margin): the words after one arm and after s
 RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
 NAMED = 3  # arms of one verdict that are named; more are counted
 DETECTABLE = (
-    f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power."
+    f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power; "
+    "in brackets, what it may really be, since so few seeds measure the spread only roughly."
 )
 
 
@@ -32,19 +36,26 @@ def verdict_sentences(
     formatter: md.Formatter,
     metric: Metric = PRIMARY_METRIC,
     reference: str = "baseline",
+    ties: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[str]:
     """Return a sentence for every verdict that an arm has.
 
+    Intervals hold for all arms at once, so that they are true of the arm that is named for its
+    estimate, too.
+
     Args:
-        contrasts: Columns label, verdict, below_margin, difference, low, high and detectable.
+        contrasts: Columns label, verdict, below_margin, withheld, lost, reference_lost, attempts,
+            difference, low_all, high_all, detectable and its range.
         margin: The margin of equivalence, in the units of the metric.
         formatter: The format of differences.
         metric: The metric that is compared.
         reference: What the arms are compared with is called.
+        ties: The labels of the arms that are not shown to differ from one that helps, by its label.
     """
     sentences = []
+    judged = contrasts[~contrasts["withheld"].astype(bool)]
     for (verdict, below), words in VERDICTS.items():
-        rows = contrasts[(contrasts["verdict"] == verdict) & (contrasts["below_margin"] == below)]
+        rows = judged[(judged["verdict"] == verdict) & (judged["below_margin"] == below)]
         limit = md.format_margin(margin, metric)
         one, several = (text.format(margin=limit, reference=reference) for text in words)
         names = [_finding(row, formatter, metric) for row in rows.to_dict("records")]
@@ -56,9 +67,33 @@ def verdict_sentences(
         counted = f"{len(rows)} of {md.format_count(len(contrasts), 'arm')} {several}"
         if verdict in RANKED:
             largest = rows.loc[rows["difference"].abs().idxmax()].to_dict()
-            counted += f", most of all {_finding(largest, formatter, metric)}"
+            counted += f", by the largest estimate {_finding(largest, formatter, metric)}"
+            counted += _among_best(ties.get(str(largest["label"]), ()))
         sentences.append(f"{counted}.")
-    return sentences
+    return [*sentences, *_withheld(contrasts, formatter, metric, reference)]
+
+
+def _among_best(labels: Sequence[str]) -> str:
+    """Return which arms are not shown to differ from the one with the largest estimate."""
+    if not labels:
+        return ""
+    names = md.format_few([f"**{label}**" for label in labels])
+    return f"; among the best, since not shown to differ from it: {names}"
+
+
+def _withheld(
+    contrasts: pd.DataFrame, formatter: md.Formatter, metric: Metric, reference: str
+) -> list[str]:
+    """Return which arms have no verdict because of the runs that they or their references lost."""
+    rows = contrasts[contrasts["withheld"].astype(bool)].to_dict("records")
+    if not rows:
+        return []
+    names = [
+        f"**{row['label']}** (typical runs {formatter.joint_change(row, metric)}; it lost "
+        f"{row['lost']} of {row['attempts']} runs, its {reference} {row['reference_lost']})"
+        for row in rows
+    ]
+    return [f"No verdict for {md.format_few(names)}."]
 
 
 def detectable_note(contrasts: pd.DataFrame) -> str:
@@ -68,6 +103,7 @@ def detectable_note(contrasts: pd.DataFrame) -> str:
         contrasts: As `verdict_sentences` takes them.
     """
     rows = contrasts[contrasts["verdict"] == Verdict.INCONCLUSIVE]
+    rows = rows[~rows["withheld"].astype(bool)]
     known = rows[["difference", "detectable"]].notna().all(axis=1)
     return f" {DETECTABLE}" if len(rows) <= NAMED and known.any() else ""
 
@@ -76,7 +112,7 @@ def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:
     name = f"**{row['label']}**"
     if pd.isna(row["difference"]):
         return f"{name} (no pair of runs)"
-    change = formatter.change(row, metric)
+    change = formatter.joint_change(row, metric)
     if row["verdict"] != Verdict.INCONCLUSIVE or pd.isna(row["detectable"]):
         return f"{name} ({change})"
-    return f"{name} ({change}; detectable: {formatter.detectable(row['detectable'], metric)})"
+    return f"{name} ({change}; detectable: {formatter.detectable(row, metric)})"

@@ -7,7 +7,7 @@ from pipeline.comparison.levels import PRIMARY
 from pipeline.config.labels import setting_parts
 from pipeline.config.plan import BASELINE
 from pipeline.records.rows import read_rows
-from pipeline.reporting.labels import verdict_label
+from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.markdown import INTERVAL, Formatter
 from pipeline.terminal.tables import say, show, table
 
@@ -35,7 +35,7 @@ def show_headline(protocol: str) -> None:
             f"{row['arm']}{setting}",
             f"{formatter.percent(row['arm_mean'])} %",
             difference,
-            verdict_label(row),
+            verdict_cell(row),
         )
     show(rows)
     say(

@@ -20,7 +20,7 @@ from pipeline.reporting.judgement import (
     metric_of,
     warnings,
 )
-from pipeline.reporting.labels import verdict_label
+from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.markdown import format_p
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import new_folder, write_bytes, write_text
@@ -155,7 +155,7 @@ def _show(judged: Judgement, name: str) -> None:
             row["arm"],
             formatter.score(metric, row["arm_mean"]),
             formatter.change(row, metric, unit=""),
-            verdict_label(row),
+            verdict_cell(row),
             format_p(row["p_holm"]),
         )
     show(rows)

@@ -204,10 +204,15 @@ def test_pairs_are_made_by_seed_not_by_place(scores, plan, states, machines):
 def test_only_the_primary_metric_carries_a_verdict(scores, plan, states, machines):
     table = contrasts(scores, plan, states, machines)
     other = table[table["metric"] != "test_accuracy"]
-    judged = ["p_holm", "detectable", "seeds_needed", "seed_error", "image_error", "total_error"]
+    judged = ["p_equivalence", "detectable", "detectable_low", "seeds_needed", "seed_error"]
+    judged += ["image_error", "total_error", "low_images"]
     assert other[judged].isna().all(axis=None)
     assert set(other["verdict"]) == set(other["verdict_other_images"]) == {""}
     assert not other["below_margin"].any()
+    families = table["metric"].isin(["test_accuracy", "gap"])
+    corrected = table[families][["p_holm", "low_all", "high_all"]]
+    assert corrected.notna().all(axis=None)
+    assert table[~families][["p_holm", "low_all", "high_all"]].isna().all(axis=None)
     assert table[table["metric"] == "test_accuracy"][judged].notna().all(axis=None)
     assert table[table["metric"].isin([*WHERE])]["p_sign_flip"].notna().all()
     assert set(table["metric"]) == set(METRICS)
@@ -239,14 +244,17 @@ def test_detectable_and_seeds_needed_are_at_the_hardest_step_of_holm(
     assert found.seed_error == pytest.approx(stats.sem(arm - baseline))
 
 
-def test_image_error_is_over_test_images_and_by_image(scores, plan, states, machines):
+def test_the_image_error_is_what_images_add_in_any_order(scores, plan, states, machines):
     images = drawn(plan)
     table = contrasts(scores, plan, states, machines, images=images.sample(frac=1, random_state=1))
     right = images.pivot(index="image", columns="arm", values="correct")
     for arm in ("drop", "pool"):
-        assert row(table, arm).image_error == pytest.approx(
-            stats.sem(right[arm] - right["baseline"])
-        )
+        found = row(table, arm)
+        assert found.total_error**2 == pytest.approx(found.seed_error**2 + found.image_error**2)
+        assert found.total_error >= stats.sem(right[arm] - right["baseline"]) - 1e-12
+        half = stats.t.ppf(0.975, found.n - 1) * found.total_error
+        bounds = found.difference - half, found.difference + half
+        assert (found.low_images, found.high_images) == pytest.approx(bounds)
     without = contrasts(scores, plan, states, machines, images=images[images["arm"] != "drop"])
     assert np.isnan(row(without, "drop").image_error)
     assert np.isfinite(row(without, "pool").image_error)
@@ -358,10 +366,12 @@ def test_every_planned_seed_is_counted_once(scores, plan, states, machines):
         update={"runs": tuple(run for run in plan.runs if run.fingerprint != "baseline1004")}
     )
     table = contrasts(scores, thin, states, machines)
-    assert (table["n"] + table["unpaired"] + table["other_machine"] == table["planned"]).all()
+    parts = ["n", "unpaired", "other_machine", "lost_pairs"]
+    assert (table[parts].sum(axis=1) == table["planned"]).all()
     found = row(table, "drop")
-    assert (found.n, found.unpaired, found.other_machine) == (1, 4, 1)
-    assert (row(table, "drop", "test_nll").n, row(table, "drop", "test_nll").unpaired) == (2, 3)
+    assert tuple(found[parts]) == (1, 3, 1, 1)
+    assert tuple(row(table, "drop", "test_nll")[parts]) == (2, 2, 1, 1)
+    assert tuple(found[["lost", "reference_lost", "attempts"]]) == (1, 0, 4)
 
 
 def test_the_commonest_kind_of_machine_stays(scores, plan, states, machines):
@@ -404,6 +414,29 @@ def test_verdicts_of_planted_effects(shift, spread, expected, scores, plan, stat
     assert (found.below_margin or found.verdict == "equivalent") == (
         ttost_paired(arm, baseline, -0.01, 0.01)[0] < 0.05
     )
+
+
+def test_equivalence_and_gaps_are_families_of_their_own(scores, plan, states, machines):
+    baseline = np.array([0.80, 0.85, 0.82, 0.88, 0.81, 0.86])
+    signs = np.array([1, -1, 1, -1, 1, -1])
+    arms = {"drop": baseline + 0.0095 * signs, "pool": baseline + 0.009 * signs}
+    scores = put(scores, "baseline", baseline)
+    for name, values in arms.items():
+        scores = put(scores, name, values)
+    table = contrasts(scores, plan, states, machines)
+    within = [ttost_paired(values, baseline, -0.01, 0.01)[0] for values in arms.values()]
+    primary = table[table["metric"] == "test_accuracy"]
+    expected = multipletests(within, method="holm")[1]
+    assert primary["p_equivalence"].to_numpy() == pytest.approx(expected)
+    assert max(within) < 0.05 < max(expected)
+    assert primary["verdict"].tolist() == ["inconclusive", "inconclusive"]
+    gaps = table[table["metric"] == "gap"]
+    assert gaps["p_holm"].to_numpy() == pytest.approx(multipletests(gaps["p"], method="holm")[1])
+    for family in (primary, gaps):
+        for found in family.itertuples():
+            half = (found.high - found.low) / 2 / stats.t.ppf(0.975, 5) * stats.t.ppf(0.9875, 5)
+            bounds = found.difference - half, found.difference + half
+            assert (found.low_all, found.high_all) == pytest.approx(bounds)
 
 
 def test_the_margin_is_the_plans(scores, plan, states, machines):

@@ -9,7 +9,15 @@ from scipy import stats
 from transferred import planted
 
 from pipeline.comparison import interactions as module
-from pipeline.comparison.interactions import COLUMNS, METRICS, changes
+from pipeline.comparison.contrasts import METRICS as CONTRASTED
+from pipeline.comparison.contrasts import contrasts
+from pipeline.comparison.interactions import (
+    COLUMNS,
+    METRICS,
+    against_better_parts,
+    changes,
+    part_contrasts,
+)
 from pipeline.comparison.intervals import detectable
 from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
@@ -335,3 +343,64 @@ def test_what_a_run_starts_from_and_what_it_trains_are_changes():
     fine = changed["modes", "all_similar_10"]
     assert len(similar - fine) == len(fine - similar) == 1  # start.train
     assert changed["modes", "baseline"] == frozenset()
+
+
+COSTS = {"training_flops": 2, "forward_flops": 1}
+NO_IMAGES = pd.DataFrame(columns=["study", "arm", "image", "correct", "differs"])
+
+
+def with_accuracies(plan, means):
+    """Return outcomes with a validation and a test accuracy for every arm, and noise of a seed."""
+    generator = np.random.default_rng(6)
+    split_of = {"validation": 0, "test": 1, "train_validation": 0}
+    rows = [
+        (run.fingerprint, rule.view, rule.members, split, metric, value)
+        for run in plan.runs
+        for rule in (DETERMINISTIC, NOISE)
+        for split, metric in WHERE.values()
+        for value in [means[run.arm][split_of[split]] + generator.normal(0, 0.002)]
+    ]
+    columns = ["fingerprint", "view", "members", "split", "metric", "value"]
+    names = plan.fingerprints()
+    table = pd.DataFrame(rows, columns=columns)
+    return outcomes(table, dict.fromkeys(names, "done"), dict.fromkeys(names, "m"))
+
+
+def test_a_pair_is_compared_with_the_part_that_is_better_on_validation(plan, parts):
+    """The test set says the opposite, and is not asked."""
+    means = {"baseline": (0.8, 0.8), "pool": (0.86, 0.82), "shift": (0.84, 0.9), "both": (0.9, 0.9)}
+    known = with_accuracies(plan, means)
+    besides = against_better_parts(plan, known, parts)
+    assert [arm.pair()[0].described.name for arm in besides] == ["pool"]
+    costs = dict.fromkeys(plan.fingerprints(), COSTS)
+    table = contrasts(plan, known, costs, NO_IMAGES, besides=besides)
+    alone = contrasts(plan, known, costs, NO_IMAGES)
+    last = table.iloc[-len(CONTRASTED) :]
+    (row,) = part_contrasts(last, besides).to_dict("records")
+    assert (row["arm"], row["better"], row["verdict"]) == ("both", "pool", "helps")
+    assert row["difference"] == pytest.approx(0.08, abs=0.003)
+    primary = table[table["metric"] == "test_accuracy"]
+    ranks = primary["p"].rank(ascending=False)
+    assert primary["p_holm"].iloc[3] >= primary["p"].iloc[3] * ranks.iloc[3]
+    assert len(table) == len(alone) + len(CONTRASTED)
+    arms = alone["metric"] == "test_accuracy"
+    assert (primary["p_holm"].iloc[:3].to_numpy() >= alone.loc[arms, "p_holm"].to_numpy()).all()
+    width = primary["high_all"] - primary["low_all"]
+    assert (width.iloc[:3].to_numpy() > (alone["high_all"] - alone["low_all"])[arms]).all()
+
+
+def test_a_loss_against_a_selected_part_counts_half(plan, parts):
+    means = {
+        "baseline": (0.8, 0.8),
+        "pool": (0.86, 0.9),
+        "shift": (0.84, 0.8),
+        "both": (0.9, 0.898),
+    }
+    known = with_accuracies(plan, means)
+    besides = against_better_parts(plan, known, parts)
+    costs = dict.fromkeys(plan.fingerprints(), COSTS)
+    table = contrasts(plan, known, costs, NO_IMAGES, ("test_accuracy",), besides)
+    last = table.iloc[-1]
+    assert last["difference"] < 0
+    order = table["p"].where(table.index != last.name, 2 * last["p"]).rank(ascending=False)
+    assert last["p_holm"] == pytest.approx(min(1, 2 * last["p"] * order.iloc[-1]))

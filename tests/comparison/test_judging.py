@@ -131,6 +131,14 @@ def test_a_collapsed_run_is_found_and_ordinary_ones_are_not():
     assert false_alarms <= 10  # of 1200 runs
 
 
+def test_arms_that_help_as_much_as_another_are_tied():
+    jitter = 0.002 * np.array([1, -1, 2, -2, 1, -1, 0, 0])
+    arms = {"better": BETTER, "as_good": BETTER + jitter, "best": BETTER + 0.03 - jitter}
+    judged = judge(long(baseline=BASELINE, **arms))
+    assert set(judged.table["verdict"]) == {"helps"}
+    assert judged.ties == {"better": ("as_good",), "as_good": ("better",)}
+
+
 def test_arms_with_the_same_scores_are_named():
     assert judge(TABLE).twins == ()
     twins = judge(long(baseline=BASELINE, one=BETTER, other=BETTER))

@@ -15,7 +15,7 @@ from pipeline.comparison.looks import (
     decision_chance,
     expected_runs,
     explored_spread,
-    look_judgement,
+    look_equivalence,
     look_statistics,
     look_table,
     look_tests,
@@ -56,7 +56,7 @@ def test_p_and_interval_after_two_looks_are_those_of_scipy():
 
 def test_equivalence_is_corrected_likewise():
     values = DIFFERENCES / 10
-    found = look_judgement([values[:4], values], LOOKS.weights, 0.01, MARGIN)
+    found = look_equivalence([values[:4], values], LOOKS.weights, MARGIN)
     one_sided = [
         max(
             stats.ttest_1samp(some, -MARGIN, alternative="greater").pvalue,
@@ -100,7 +100,7 @@ def test_all_arms_at_once_have_the_statistics_of_each():
         of_looks = [each[np.isfinite(each)] for each in some]
         weights = LOOKS.weights[:looks]
         assert p_values[arm] == pytest.approx(look_statistics(of_looks, weights)["p"])
-        judged = look_judgement(of_looks, weights, 0.01, MARGIN)
+        judged = look_equivalence(of_looks, weights, MARGIN)
         assert equivalence[arm] == pytest.approx(judged["p_equivalence"])
 
 

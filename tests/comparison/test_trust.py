@@ -41,7 +41,8 @@ def curve(*accuracies: float, epochs: int = 9) -> list[dict[str, Any]]:
 def contrast(arm: str, **changed: Any) -> dict[str, Any]:
     usual = {
         **{"study": "one", "arm": arm, "metric": "test_accuracy", "n": 12, "difference": 0.02},
-        **{"total_error": 0.005, "verdict": "helps", "verdict_other_images": "helps"},
+        **{"low_images": 0.009, "high_images": 0.031},
+        **{"verdict": "helps", "verdict_other_images": "helps"},
         "repeats": False,
     }
     return usual | changed
@@ -69,6 +70,7 @@ def checked(plan: Plan, check: Check, **given: Any) -> pd.DataFrame:
     """Return the rows of one check, by arm."""
     tables = {
         "contrasts": pd.DataFrame(given.get("contrasts", [contrast(arm) for arm in ARMS])),
+        "parts": pd.DataFrame(given.get("parts", ()), columns=["repeats"]),
         "scores": given.get("scores", scored(plan)),
         "references": pd.DataFrame(
             given.get("references", []), columns=["classifier", "seed", "validation_accuracy"]
@@ -189,10 +191,7 @@ def test_a_verdict_holds_on_other_test_images_where_it_is_the_same(plan: Plan) -
     ]
     rows = checked(plan, Check.IMAGES, contrasts=contrasts)
     assert rows["passed"].to_dict() == {"a": True, "b": False}
-    half = 2.200985 * 0.005
-    assert rows.loc["b", ["value", "low", "high"]].to_list() == pytest.approx(
-        [0.02, 0.02 - half, 0.02 + half]
-    )
+    assert rows.loc["b", ["value", "low", "high"]].to_list() == [0.02, 0.009, 0.031]
 
 
 @pytest.mark.parametrize(("arms", "seeds"), [(1, 6), (3, 7), (13, 10), (20, 10), (26, 11)])
@@ -207,6 +206,8 @@ def test_every_arm_needs_enough_seeds(plan: Plan) -> None:
     rows = checked(plan, Check.SEEDS, contrasts=contrasts)
     assert rows["passed"].to_dict() == {"a": True, "b": False, "c": True}
     assert set(rows["limit"]) == {7}
+    more = checked(plan, Check.SEEDS, contrasts=contrasts, parts=[(False,), (True,), (False,)])
+    assert set(more["limit"]) == {seeds_required(5)} == {8}
 
 
 def test_an_arm_has_as_many_trials_as_its_reference_but_for_widening() -> None:

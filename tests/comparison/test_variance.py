@@ -13,6 +13,8 @@ from pipeline.comparison.variance import (
     advice,
     components,
     finite_test_set,
+    pool_factor,
+    pools,
     streams,
 )
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
@@ -231,3 +233,51 @@ def test_advice(seed_error, image_error, expected):
 def test_what_is_advised_against_would_change_little():
     """Beyond a ratio of two, any number of the other narrows the whole by at most 11 %."""
     assert 1 - 2 / sqrt(1 + 2**2) < 0.11
+
+
+def test_the_factor_makes_an_interval_as_wide_as_other_pools_need():
+    """2,000 pools of 40 examples; a run trains on 20 and scores their mean, 12 runs of a pool."""
+    generator = np.random.default_rng(4)
+    pool = generator.normal(0, 1, (2000, 40))
+    drawn = np.stack([generator.permuted(pool, axis=1)[:, :20].mean(axis=1) for _ in range(12)])
+    runs = drawn + generator.normal(0, 0.1, drawn.shape)
+    error = np.sqrt((runs.var(axis=0, ddof=1) / 12).mean())
+    split = np.sqrt(drawn.var(axis=0, ddof=1).mean())
+    true = runs.mean(axis=0).std()
+    assert true > 2 * error
+    assert pool_factor(split, 12, error, 0.5) == pytest.approx(true / error, rel=0.05)
+    assert np.isnan(pool_factor(split, 12, error, 1.0))
+
+
+def test_the_factor_is_of_the_difference_under_the_split_alone():
+    arms = tuple(PlannedArm(name=name) for name in ("baseline", "arm"))
+    study = PlannedStudy(name="spread", kind="variance", question="?", arms=arms)
+    runs = [
+        PlannedRun(
+            **{"study": "spread", "arm": arm, "seed": group, "stream": stream, "draw": draw},
+            fingerprint=f"{arm}.{stream}.{group}.{draw}",
+        )
+        for arm in ("baseline", "arm")
+        for stream in ("split", "init")
+        for group in (0, 1)
+        for draw in (0, 1)
+    ]
+    plan = Plan(
+        **{"protocol": "tiny", "phase": "confirmation", "margin": 0.01, "data_digest": "d"},
+        settings={"data": {"train_size": 10}},
+        studies=(study,),
+        runs=tuple(runs),
+    )
+    places = {"view": "deterministic", "members": 1, "split": "test", "metric": "accuracy"}
+    scores = pd.DataFrame(
+        [
+            {"fingerprint": run.fingerprint, **places}
+            | {"value": 0.9 + 0.01 * run.draw * (run.arm == "arm") + 0.1 * (run.stream == "init")}
+            for run in runs
+        ]
+    )
+    errors = {"metric": "test_accuracy", "repeats": False, "n": 12, "seed_error": 0.01}
+    (row,) = pools(plan, scores, pd.DataFrame([errors]), 100).to_dict("records")
+    assert row["arm"] == "arm"
+    assert row["split_sd"] == pytest.approx(0.01 / sqrt(2))
+    assert row["factor"] == pytest.approx(sqrt(1 + 0.5 / 9))

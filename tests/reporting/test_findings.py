@@ -44,7 +44,7 @@ def targets(**rows):
 
 def answers(arms, tried=None, verdicts=None, arrived=None, widened=(), training=TRAINING):
     rows = [
-        {"study": "s", "arm": name, "difference": -0.02, "low": -0.03, "high": -0.01}
+        {"study": "s", "arm": name, "difference": -0.02, "low_all": -0.03, "high_all": -0.01}
         | {"verdict": verdict, "below_margin": False}
         for name, verdict in (verdicts or {}).items()
     ]
@@ -54,7 +54,10 @@ def answers(arms, tried=None, verdicts=None, arrived=None, widened=(), training=
         batch_norm_ranges=pd.DataFrame(widened, columns=["study", "arm", "with", "batch_norm"]),
         targets=targets() if arrived is None else arrived,
         primary=pd.DataFrame(
-            rows, columns=["study", "arm", "difference", "low", "high", "verdict", "below_margin"]
+            rows,
+            columns=[
+                *("study", "arm", "difference", "low_all", "high_all", "verdict", "below_margin")
+            ],
         ),
         format=Formatter(),
         trials=lambda study, name: 8,

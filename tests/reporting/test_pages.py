@@ -253,7 +253,8 @@ def test_pairs_without_numbers_are_shown_as_unknown(found: ReportData) -> None:
         "detectable",
         "correlation",
     ]
-    numbers += ["p_sign_flip", "seeds_needed", "seed_error", "image_error"]
+    numbers += ["p_sign_flip", "seeds_needed", "seed_error", "image_error", "low_all", "high_all"]
+    numbers += ["detectable_low", "detectable_high", "low_images", "high_images"]
     judged = {"verdict": "inconclusive", "below_margin": False}
     void = found.contrasts.assign(n=0, **judged, **dict.fromkeys(numbers, NAN))
     errors = standard_errors(void)
@@ -337,6 +338,7 @@ def interacting(found: ReportData, low: float, high: float) -> ReportData:
         "low": low,
         "high": high,
         "excludes_zero": low > 0 or high < 0,
+        "p_holm": 0.02 if low > 0 or high < 0 else 0.5,
         "detectable": 0.04,
     }
     rows = [row | {"metric": metric} for metric in ("test_accuracy", "test_nll", "gap")]
@@ -526,6 +528,8 @@ def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(found: Re
         "p_sign_flip": 0.0156,
         "p_holm": 0.074,
         "detectable": 0.0271,
+        "detectable_low": 0.0191,
+        "detectable_high": 0.0421,
         "correlation": -0.42,
     }
     table.loc[primary, list(numbers)] = list(numbers.values())
@@ -533,7 +537,7 @@ def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(found: Re
     rows = {row["arm"]: row for row in table_of(page, "verdict")}
     assert list(rows["dropout"].values()) == [
         *("dropout", "81.0", "84.5", "+3.5 [+1.2, +5.8]", "helps", "7"),
-        *("0.012", "0.016", "0.074", "2.7", "–", "-0.42"),
+        *("0.012", "0.016", "0.074", "2.7 (1.9 to 4.2)", "–", "-0.42"),
     ]
     assert "In all rows: rule deterministic." in page
 
@@ -541,7 +545,7 @@ def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(found: Re
 def test_more_than_all_points_can_not_be_found(found: ReportData) -> None:
     table = found.contrasts.assign(detectable=1.5)
     page = front.headline(dataclasses.replace(found, contrasts=table))
-    assert "**mixup** (-0.4 points [-0.9, +0.1]; detectable: none possible)" in page
+    assert "**mixup** (-0.4 points [-1.2, +0.4]; detectable: none possible)" in page
 
 
 def test_a_page_is_added_by_a_file_alone(

@@ -12,7 +12,7 @@ from pipeline.config.test_rules import TestRule
 from pipeline.evaluation.metrics import GAPS
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
-from pipeline.reporting.labels import verdict_label
+from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.pages._page import PAIRS
 from pipeline.reporting.units import METRICS
 
@@ -39,12 +39,12 @@ def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
             "baseline (%)": data.format.percent(row["baseline_mean"]),
             "arm (%)": data.format.percent(row["arm_mean"]),
             DIFFERENCE: md.unbroken(data.format.change(row, unit="")),
-            "verdict": verdict_label(row),
+            "verdict": verdict_cell(row),
             "n": str(row["n"]),
             "p": md.format_p(row["p"]),
             "p (sign flips)": md.format_p(row["p_sign_flip"]),
             "p (Holm)": md.format_p(row["p_holm"]),
-            "detectable": data.format.detectable(row["detectable"]),
+            "detectable": data.format.detectable(row),
             "seeds needed": _needed(row),
             "correlation": md.format_number(row["correlation"], 2),
             "rule": format_rule(TestRule(view=row["view"], members=row["members"])),

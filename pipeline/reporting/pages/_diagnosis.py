@@ -1,5 +1,6 @@
 """Write the diagnosis of a protocol: bias or variance, and which arms address it."""
 
+from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.markdown import Row, format_bullets, format_count, format_list
@@ -47,11 +48,11 @@ def _result(data: ReportData) -> str:
 
 
 def _closing(data: ReportData) -> str:
-    """Return the arms that close the gap without having been shown to help."""
+    """Return the arms that are shown to close the gap, and not to help."""
     helps = data.primary["verdict"] == Verdict.HELPS
     helping = set(data.primary.loc[helps, "label"])
     gaps = data.contrasts[(data.contrasts["metric"] == "gap") & ~data.contrasts["repeats"]]
-    gaps = gaps[gaps["excludes_zero"] & (gaps["difference"] < 0)]
+    gaps = gaps[gaps["p_holm"].lt(LEVEL) & gaps["difference"].lt(0)]
     names = [
         _arm(data, row)
         for row in gaps.sort_values("difference", kind="stable").to_dict("records")
@@ -60,17 +61,19 @@ def _closing(data: ReportData) -> str:
     if not names:
         return ""
     return (
-        f"Arms with a smaller gap that were not shown to raise test accuracy: {format_list(names)}."
+        "Arms shown to have a smaller gap, but not to raise test accuracy (each corrected over all "
+        f"arms): {format_list(names)}."
     )
 
 
 def _fitting(data: ReportData) -> str:
     """Return the arms that fit the training examples better than the baseline, paired by seed."""
     rows = data.diagnosis[data.diagnosis["measure"] == "train_accuracy"]
-    rows = rows[rows["excludes_zero"] & (rows["mean"] > 0)]
+    arms = format_count(len(rows), "arm")
+    rows = rows[rows["p_holm"].lt(LEVEL) & rows["mean"].gt(0)]
     rows = rows.sort_values("mean", ascending=False, kind="stable")
     if rows.empty:
-        return "No arm of this report fits the training examples better than the baseline."
+        return "No arm of this report is shown to fit the training examples better."
     names = [
         f"**{data.label(row['study'], row['arm'])}** "
         f"({data.format.points(row['mean'])} points of train accuracy "
@@ -78,10 +81,11 @@ def _fitting(data: ReportData) -> str:
         for row in rows.to_dict("records")
     ]
     return (
-        "Arms with less training error than the baseline (intervals not corrected): "
+        f"Arms shown to have less training error than the baseline (Holm over {arms}; single "
+        "intervals): "
         f"{format_list(names)}."
     )
 
 
 def _arm(data: ReportData, row: Row) -> str:
-    return f"**{data.label(row['study'], row['arm'])}** ({data.format.change(row)})"
+    return f"**{data.label(row['study'], row['arm'])}** ({data.format.joint_change(row)})"

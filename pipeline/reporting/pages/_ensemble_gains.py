@@ -46,7 +46,7 @@ def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
             f"{md.format_ratio(method.value('training_cost'))} x training and "
             f"{md.format_ratio(method.value('test_cost'))} x test{gain}."
         )
-    start = "**Best accuracy for its cost**: no other method is as accurate at no higher cost."
+    start = "**Best mean accuracy for its cost** (not tested): none is as good at no higher cost."
     return "\n".join([start, *lines.values()])
 
 
@@ -65,7 +65,7 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
         names = [f"**{gain.name}**" for gain in gains if gain.sign(SCALED) == sign]
         if names:
             parts.append(f"those {words.format(md.format_few(names))}")
-    start = "**After temperature scaling**, of the NLL gains whose interval excludes 0"
+    start = "**After temperature scaling**, of the NLL gains whose single interval excludes 0"
     return f"{start}: {'; '.join(parts)}." if parts else ""
 
 

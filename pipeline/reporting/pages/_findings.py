@@ -11,7 +11,7 @@ from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
-from pipeline.reporting.labels import canonical, verdict_label
+from pipeline.reporting.labels import canonical, verdict_cell
 from pipeline.reporting.pages._targets import NEVER
 from pipeline.reporting.pages._training import format_factor, format_range, format_seeds
 
@@ -179,8 +179,8 @@ def _judged(data: ReportData, study: PlannedStudy, arm: PlannedArm) -> md.Row | 
 def _result(data: ReportData, row: md.Row) -> str:
     """Return a verdict with its difference: hurts (-1.5 points [-2.4, -0.6])."""
     verdict = row["verdict"]
-    words = verdict_label(row) if verdict in (Verdict.HELPS, Verdict.HURTS) else f"is {verdict}"
-    return f"{words} ({data.format.change(row)})"
+    words = verdict_cell(row) if verdict in (Verdict.HELPS, Verdict.HURTS) else f"is {verdict}"
+    return f"{words} ({data.format.joint_change(row)})"
 
 
 def _name(value: Any) -> str:

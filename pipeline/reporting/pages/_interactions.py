@@ -2,11 +2,18 @@
 
 import pandas as pd
 
-from pipeline.comparison.levels import POWER
+from pipeline.comparison.levels import LEVEL, POWER
+from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.units import METRICS
 
+PARTS = {
+    Verdict.HELPS: "is better than",
+    Verdict.HURTS: "is worse than",
+    Verdict.EQUIVALENT: "is equivalent to",
+    Verdict.INCONCLUSIVE: "is not shown to differ from",
+}
 FEWEST = 2  # seeds that have an interval
 LESS_HELP = "Together they gain less than the sum: their effects overlap."
 MORE_HELP = "Together they gain more than the sum: they reinforce each other."
@@ -17,7 +24,8 @@ LESS_HARM = "Together they lose less than the sum: their losses overlap."
 def interaction_lines(data: ReportData) -> str:
     """Return a sentence for every pair of parts that was also tried alone; empty without pairs."""
     rows = data.interactions[data.interactions["metric"] == "test_accuracy"]
-    return md.format_bullets([_sentence(data, row) for row in rows.to_dict("records")])
+    parts = [_part_sentence(data, row) for row in data.parts.to_dict("records")]
+    return md.format_bullets([_sentence(data, row) for row in rows.to_dict("records")] + parts)
 
 
 def interaction_table(data: ReportData, study: str) -> str:
@@ -30,8 +38,8 @@ def interaction_table(data: ReportData, study: str) -> str:
         f"{same} n: seeds with all four runs done, on the same kind of machine. Rule: the test "
         f"rule of each arm; gaps are always deterministic. Interval: {md.CONFIDENCE} Student-t "
         "interval of the mean over seeds: difference of the pair minus the sum of its parts' "
-        "differences. p: two-sided paired t test, and the exact sign-flip test; not corrected, no "
-        "verdict."
+        "differences. p: two-sided paired t test; Holm: over the pairs of the report; "
+        "and the exact sign-flip test; no verdict."
     )
     return md.format_table(cells, caption.strip(), words=("pair", "parts", "metric"))
 
@@ -50,13 +58,24 @@ def _sentence(data: ReportData, row: md.Row) -> str:
     )
 
 
+def _part_sentence(data: ReportData, row: md.Row) -> str:
+    """Return whether a pair is better than its better part alone."""
+    return (
+        f"**{row['arm']}** {PARTS[row['verdict']]} its better part, which is **{row['better']}** "
+        f"by validation accuracy: {data.format.joint_change(row)}."
+    )
+
+
 def _meaning(data: ReportData, row: md.Row) -> str:
     """Return what an interaction means: its sign differs in meaning for help and for harm."""
     if pd.isna(row["low"]):
         return "It is the same at every seed, so it has no interval."
-    if not row["excludes_zero"]:
+    if not row["p_holm"] < LEVEL:
         detectable = data.format.percent(row["detectable"])
-        return f"Not significant; {100 * POWER:g} % power to detect {detectable} points."
+        return (
+            "Not significant, corrected over all pairs; a single test has "
+            f"{100 * POWER:g} % power to detect {detectable} points."
+        )
     less = row["difference"] < 0
     if row["effect"] > 0 and row["sum"] > 0:
         return LESS_HELP if less else MORE_HELP
@@ -76,5 +95,6 @@ def _cells(data: ReportData, row: md.Row) -> dict[str, str]:
         f"interaction [{md.INTERVAL}]": md.unbroken(data.format.change(row, metric, unit="")),
         "n": str(row["n"]),
         "p": md.format_p(row["p"]),
+        "p (Holm)": md.format_p(row["p_holm"]),
         "p (sign flips)": md.format_p(row["p_sign_flip"]),
     }

@@ -54,7 +54,7 @@ def rules(data: ReportData) -> str:
 
 def family(data: ReportData) -> str:
     """Return how many contrasts the correction is over."""
-    return f"{md.format_count(len(data.distinct), 'contrast')} of test accuracy"
+    return f"{md.format_count(data.contrast_count, 'contrast')} of test accuracy"
 
 
 def format_states(counts: md.Row) -> str:

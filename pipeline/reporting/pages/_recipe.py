@@ -18,6 +18,9 @@ from pipeline.reporting.evidence import ReportData
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")  # a text that YAML reads as one without quotes
 WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # texts that YAML reads otherwise
+AMONG = "Among the best, since not shown to differ from it"
+BETTER, WORSE = "Shown to be better than it", "Shown to be worse than it"
+PLACES = (AMONG, BETTER, WORSE)
 LEFT_OUT = {Verdict.HURTS: "hurts", Verdict.EQUIVALENT: "makes no difference above the margin"}
 
 
@@ -56,7 +59,7 @@ def _flow(value: Any) -> str:
 
 
 def _gain(data: ReportData, chosen: md.Row) -> str:
-    contrasts = md.format_count(len(data.distinct), "contrast")
+    contrasts = md.format_count(data.contrast_count, "contrast")
     return (
         f"It gains {data.format.change(chosen)} of test accuracy, with an interval corrected for "
         f"the choice among {contrasts}. Training costs {md.format_ratio(chosen['training_ratio'])} "
@@ -123,13 +126,23 @@ def _not_better(data: ReportData) -> str:
         return ""
     chosen = data.recipe.iloc[0]
     key = chosen["study"], chosen["arm"]
-    parts = []
+    parts: dict[str, list[str]] = {}
     for row in data.recipe.iloc[1:].to_dict("records"):
         difference = _difference(data.pairs, (row["study"], row["arm"]), key)
         cost = md.format_ratio(row["training_ratio"])
         name = data.named(row["study"], row["arm"])
-        parts.append(f"**{name}** ({data.format.change(difference)}; {cost} x training)")
-    return f"Not shown to be better than it: {md.format_list(parts)}."
+        shown = f"**{name}** ({data.format.change(difference)}; {cost} x training)"
+        parts.setdefault(_place(difference), []).append(shown)
+    pairs = md.format_count(len(data.pairs), "pair")
+    lines = [f"{words}: {md.format_list(parts[words])}" for words in PLACES if words in parts]
+    return f"{'. '.join(lines)}. (Tested over {pairs} with Holm's correction; single intervals.)"
+
+
+def _place(difference: md.Row) -> str:
+    """Return how an arm stands to the recommended one, by the test of their difference."""
+    if not difference["p_holm"] < LEVEL:
+        return AMONG
+    return WORSE if difference["difference"] < 0 else BETTER
 
 
 def _difference(pairs: pd.DataFrame, arm: tuple[str, str], other: tuple[str, str]) -> md.Row:
@@ -149,7 +162,7 @@ def _left_out(data: ReportData) -> str:
     for verdict, words in LEFT_OUT.items():
         rows = data.distinct[data.distinct["verdict"] == verdict]
         parts += [
-            f"**{row['label']}** ({words}: {data.format.change(row)})"
+            f"**{row['label']}** ({words}: {data.format.joint_change(row)})"
             for row in rows.to_dict("records")
         ]
     return f"Leave out {md.format_list(parts)}." if parts else ""
@@ -187,7 +200,9 @@ def _untried_pair(data: ReportData) -> list[str]:
 def _more_seeds(data: ReportData) -> str:
     """Return the seeds that would decide the most promising inconclusive arm."""
     rows = data.distinct[
-        (data.distinct["verdict"] == Verdict.INCONCLUSIVE) & (data.distinct["difference"] > 0)
+        (data.distinct["verdict"] == Verdict.INCONCLUSIVE)
+        & ~data.distinct["withheld"].astype(bool)
+        & (data.distinct["difference"] > 0)
     ]
     if rows.empty:
         return ""
@@ -195,8 +210,9 @@ def _more_seeds(data: ReportData) -> str:
     if isinf(row["seeds_needed"]) or pd.isna(row["seeds_needed"]):
         return ""
     return (
-        f"Inconclusive with the largest gain: **{row['label']}** ({data.format.change(row)}). If "
-        f"that were its true gain, {row['seeds_needed']:.0f} seeds would detect it with "
+        f"Inconclusive with the largest gain: **{row['label']}** "
+        f"({data.format.joint_change(row)}). If that were its true gain, "
+        f"{row['seeds_needed']:.0f} seeds would detect it with "
         f"{100 * POWER:g} % power at level {LEVEL:g}, corrected."
     )
 

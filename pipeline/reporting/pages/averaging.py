@@ -31,7 +31,7 @@ def pages(data: ReportData) -> Iterator[Page]:
     last, gains = last_number(data.pass_gains), pass_gains(data)
     start = (
         f"The average of {md.format_count(last, 'noise pass', 'es')}, compared with the arm's "
-        "deterministic score:"
+        "deterministic score, each with a single interval:"
     )
     links = [f"[{study}](study_{study}.md)" for study in dict.fromkeys(data.pass_gains["study"])]
     body = md.join_parts(

@@ -7,8 +7,9 @@ from pipeline.comparison.levels import ARM as ARM_KIND
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.reporting import markdown as md
+from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note
 from pipeline.reporting.evidence import MOST, ReportData
-from pipeline.reporting.labels import efficiency_name, named_setting, verdict_label
+from pipeline.reporting.labels import efficiency_name, named_setting, verdict_cell
 from pipeline.reporting.pages._data_size import data_size_figure, has_sizes
 from pipeline.reporting.pages._diagnosis import diagnosis_section
 from pipeline.reporting.pages._findings import findings
@@ -23,7 +24,10 @@ from pipeline.reporting.pages.variance import largest_streams
 from pipeline.reporting.verdict_sentences import detectable_note, verdict_sentences
 
 ARM = "arm: setting"
-INTERVAL_WORDS = f"with the {md.INTERVAL} of the mean over seeds, not corrected"
+INTERVAL_WORDS = (
+    f"with the {md.INTERVAL} of the mean over seeds, not corrected; for these test examples and "
+    "this pool of training examples ([over test examples too](pages/verdicts.md))"
+)
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
 FOREST = (
     "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
@@ -103,16 +107,23 @@ def headline(data: ReportData) -> str:
 
     Failed trust checks limit the first sentence, and the one about the baseline.
     """
-    findings = verdict_sentences(data.distinct, data.confirmation.margin, data.format)
+    findings = verdict_sentences(
+        data.distinct, data.confirmation.margin, data.format, ties=data.ties
+    )
     if not (data.distinct["verdict"] == Verdict.HELPS).any():
         findings.insert(0, "no arm has been shown to help.")
+    findings += collapse_sentences(data.rates)
     accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
     findings.append(
         f"The baseline reaches {data.format.percent(accuracy)} % test accuracy with a gap of "
         f"{data.format.percent(gap)} points between train and validation accuracy"
         f"{not_above(data)}."
     )
-    note = f"(Points of test accuracy, {md.INTERVAL}s.{detectable_note(data.distinct)})"
+    contrasts = md.format_count(data.contrast_count, "contrast")
+    note = (
+        f"(Points of test accuracy, {md.INTERVAL}s for all {contrasts} at once."
+        f"{detectable_note(data.distinct)})"
+    )
     conditions, values = qualifiers(data)
     start = md.format_list([_fresh_seeds(data), *conditions])
     return f"With {start}, {values}{' '.join(findings)} {note}"
@@ -131,7 +142,7 @@ def headline_table(data: ReportData) -> str:
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
-        f"of those of the reference. {_seeds_note(data)}[Every number](pages/verdicts.md)."
+        f"of those of the reference. {_seeds_note(data)}{rare_note(data.rates)}"
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
     return md.format_table(rows, caption, words=(ARM, "study", "verdict", "seeds"))
@@ -160,8 +171,9 @@ def cost_figure(data: ReportData) -> str:
         for row in shown.drop_duplicates("percent").to_dict("records")
     ]
     words = (
-        "Best mean accuracy for its cost, of everything measured here (cost of training, of a "
-        f"test example; x baseline): {'; '.join(names)}. Ensembles have fewer seeds than arms. "
+        "Best mean accuracy for its cost, of everything measured here (means alone, not tested; "
+        f"cost of training, of a test example; x baseline): {'; '.join(names)}. Ensembles have "
+        "fewer seeds than arms. "
         "[Numbers](pages/cost.md)."
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
@@ -182,6 +194,11 @@ def left_out(data: ReportData) -> str:
             lines.append(
                 f"**{row['label']}**: {md.format_count(row['unpaired'], 'pair')} of seeds left "
                 "out: one of the two runs is not done or has no number."
+            )
+        if row["lost_pairs"]:
+            lines.append(
+                f"**{row['label']}**: {md.format_count(row['lost_pairs'], 'pair')} left out: one "
+                "of the two runs collapsed or diverged ([rates](pages/verdicts.md))."
             )
         if row["other_machine"]:
             lines.append(
@@ -231,7 +248,7 @@ def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
         ARM: f"{name}: {setting}" if setting else name,
         **study,
         **({"trials": str(data.trials(row["study"], row["arm"]))} if trained else {}),
-        "verdict": verdict_label(row),
+        "verdict": verdict_cell(row),
         f"difference [{md.INTERVAL}]": md.unbroken(data.format.change(row, unit="")),
         "change of gap": md.unbroken(data.format.change(gap, unit="")) if gap else md.VOID,
         "training cost": md.format_ratio(training),

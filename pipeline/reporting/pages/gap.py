@@ -86,11 +86,12 @@ def smallest_gap(data: ReportData) -> str:
     if least == best:
         return (
             f"{words} The arm with the smallest gap is the most accurate: **{best}** has "
-            f"{gap_of_best} test accuracy."
+            f"{gap_of_best} test accuracy (means over seeds, not tested)."
         )
     return (
         f"{words} The arm with the smallest gap is not the most accurate: **{least}** has "
-        f"{gap_of_least} test accuracy, **{best}** {gap_of_best}. (Means over seeds.)"
+        f"{gap_of_least} test accuracy, **{best}** {gap_of_best} (means over seeds, not "
+        "tested)."
     )
 
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from math import isnan
 from typing import Any
 
-from pipeline.comparison.levels import LEVEL, POWER
+from pipeline.comparison.levels import LEVEL, POWER, UNSURE
 from pipeline.config.labels import format_value, format_values
 from pipeline.config.left_out import left_out_notes
 from pipeline.config.plan import TUNING
 from pipeline.reporting import markdown as md
+from pipeline.reporting.collapse_sentences import RULE, rare_note
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._looks import looks_note
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, Page, changes, family, rules
@@ -23,11 +24,21 @@ of training examples, not fresh data. Its coverage is 95 % for normally distribu
 and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
-- **Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {{margin}}{{share}}, not \
-corrected for the number of arms. They are significant where the 90 % interval lies within the \
-margin.
+- **Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {{margin}}{{share}}, \
+with Holm's correction over the same contrasts, as a family of its own.
+- **Intervals of sentences**: wherever a sentence names an arm by its difference or change of \
+gap, the interval is the simultaneous one of all arms (Bonferroni), so that it also holds for the \
+best of many. Tables have single intervals. An arm can help although its simultaneous interval \
+includes 0, since Holm's procedure is less strict.
+- **Collapsed and diverged runs**: {RULE}. Such runs and diverged ones are a result of their own: \
+the rate of each arm has its exact {md.INTERVAL} (Clopper and Pearson), and an exact McNemar test \
+against the reference, with Holm over the same contrasts. A pair with a lost run is in no \
+difference: verdicts are about typical runs. An arm that lost more runs than its reference does \
+not help, and is not equivalent. {{rare}}
 - **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
-by the number of contrasts, the strictest threshold of Holm's procedure. Seeds needed: if the \
+by the number of contrasts, the strictest threshold of Holm's procedure. The range in brackets \
+follows from the range of the true spread (chi-square, {100 * UNSURE:g} to \
+{100 * (1 - UNSURE):g} %), since few seeds measure the spread only roughly. Seeds needed: if the \
 observed difference were the true one.
 - **Validation set**: {{validation}} examples. {{resolution}}. A setting that is ahead by less \
 may not be better; therefore the chosen one is confirmed on fresh seeds.
@@ -143,6 +154,7 @@ def _statistics(data: ReportData) -> str:
         family=family(data),
         arms=", ".join(data.distinct["label"]),
         margin=md.format_margin(data.confirmation.margin),
+        rare=rare_note(data.rates),
         share=_share_of_errors(data),
         validation=use["validation_examples"],
         resolution=_resolution(data),

@@ -76,7 +76,10 @@ def published_sentence(data: ReportData) -> str:
     if not parts:
         return ""
     total = md.format_count(len(rows), "effect")
-    return f"Of {total} that papers report, judged by sign: {'; '.join(parts)}."
+    return (
+        f"Of {total} that papers report, judged by sign, each with a single interval: "
+        f"{'; '.join(parts)}."
+    )
 
 
 def _distinct(data: ReportData) -> list[md.Row]:

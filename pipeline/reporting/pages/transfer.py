@@ -15,7 +15,7 @@ from pipeline.comparison.transfer import (
 )
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
-from pipeline.reporting.labels import verdict_label
+from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
 from pipeline.reporting.pages._transfer import (
     MODES,
@@ -86,8 +86,7 @@ def _best(data: ReportData, rows: list[md.Row]) -> str:
     """Return a cell of the grid: the modes with their differences, the best first."""
     ordered = sorted(rows, key=lambda row: -row["difference"])
     parts = [
-        f"{MODES[row['train']]} {md.unbroken(data.format.change(row, unit=''))} "
-        f"{verdict_label(row)}"
+        f"{MODES[row['train']]} {md.unbroken(data.format.change(row, unit=''))} {verdict_cell(row)}"
         for row in ordered
     ]
     if not parts:
@@ -196,7 +195,7 @@ def arm_table(data: ReportData) -> str:
             "n": str(row["n"]),
             f"difference [{md.INTERVAL}]": md.unbroken(data.format.change(row, unit="")),
             "to": row["reference"] if row["verdict"] else md.VOID,
-            "verdict": verdict_label(row) if row["verdict"] else md.VOID,
+            "verdict": verdict_cell(row) if row["verdict"] else md.VOID,
         }
         for row in _distinct(data)
     ]

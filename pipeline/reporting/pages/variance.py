@@ -48,11 +48,23 @@ def standard_error_sentence(data: ReportData) -> str:
     if not row["n"]:
         return ""
     return (
-        f"Median standard error of a difference: {FINE.percent(row['seed_error'])} points from "
-        f"seeds, {FINE.percent(row['image_error'])} from the choice of these "
-        f"{data.test_use['test_examples']} test examples (over "
-        f"{md.format_count(int(row['n']), 'contrast')}). The intervals of this report cover seeds "
-        f"only. {ADVICE[row['advice']]}"
+        f"Median standard error of a difference: {FINE.percent(row['seed_error'])} points over "
+        f"seeds, {FINE.percent(row['total_error'])} over seeds and test examples; the choice of "
+        f"these {data.test_use['test_examples']} test examples adds the part "
+        f"{FINE.percent(row['image_error'])} (in squares; medians over "
+        f"{md.format_count(int(row['n']), 'contrast')}). {ADVICE[row['advice']]}"
+    )
+
+
+def pool_words(data: ReportData) -> str:
+    """Return how much wider intervals over other pools of training examples are, if known."""
+    known = data.pools.dropna(subset="factor").to_dict("records")
+    if not known:
+        return ""
+    factors = [f"{row['factor']:.2f} times ({row['arm']})" for row in known]
+    return (
+        ", for which, by what the split of the variance study changes, the interval over seeds is "
+        f"to be widened {md.format_list(factors)}"
     )
 
 
@@ -68,7 +80,9 @@ def largest_streams(data: ReportData, study: str) -> str:
         ]
         if streams:
             order = ", then ".join(streams)
-            lines.append(f"Largest sources of variance between seeds of **{arm}**: {order}.")
+            lines.append(
+                f"Largest sources of variance between seeds of **{arm}**, as estimated: {order}."
+            )
     return md.format_bullets(lines)
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from pipeline.reporting import markdown as md
+from pipeline.reporting.collapse_sentences import rate_table
 from pipeline.reporting.evidence import ReportData
-from pipeline.reporting.labels import setting_cell, verdict_label
+from pipeline.reporting.labels import setting_cell, verdict_cell
 from pipeline.reporting.pages._looks import looks_section
 from pipeline.reporting.pages._page import (
     CONTRAST_INTERVAL,
@@ -15,10 +16,11 @@ from pipeline.reporting.pages._page import (
     format_states,
     rules,
 )
-from pipeline.reporting.pages.variance import standard_error_sentence
+from pipeline.reporting.pages.variance import pool_words, standard_error_sentence
 
 ORDER = 5
 LOOKS = " p, intervals and equivalence are corrected for the [looks](#looks) that each arm has had."
+OTHER_IMAGES = "over test examples too"
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -28,6 +30,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         verdict_table(data),
         md.section("Looks", looks_section(data)),
         pair_table(data),
+        md.section("Collapsed and diverged runs", rate_table(data.rates)),
         md.section("Precision", standard_error_sentence(data)),
     )
     yield Page("verdicts", "Verdicts", body)
@@ -37,12 +40,15 @@ def verdict_table(data: ReportData) -> str:
     """Return a table with a row per arm, the best difference first."""
     caption = (
         f"n: {PAIRS}. Test rule: {rules(data)}; gaps are always deterministic. "
-        f"Interval: {CONTRAST_INTERVAL}. "
+        f"Interval: {CONTRAST_INTERVAL}. It covers fresh seeds on these test examples and this "
+        "pool of training examples. Over test examples too: the interval over seeds and test "
+        "examples drawn anew (crossed variances), with the verdict of the same tests if it "
+        "changes. Neither covers another pool of training examples"
+        f"{pool_words(data)}. "
         f"p: two-sided paired t test, Holm over {family(data)}; "
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
-        "inconclusive. Equivalent: the 90 % interval lies within the margin (two one-sided tests "
-        "at 5 %, not corrected). All results are specific to this test set and this pool of "
-        f"training examples.{LOOKS if data.confirmation.looks else ''}"
+        "inconclusive. Equivalent: two one-sided tests at 5 % place the difference within the "
+        f"margin, Holm as well.{LOOKS if data.confirmation.looks else ''}"
     )
     gaps = data.gap_contrasts
     rows = [
@@ -78,14 +84,23 @@ def pair_table(data: ReportData) -> str:
     return md.section("Arms that help, compared with each other", table)
 
 
+def _over_images(data: ReportData, row: md.Row) -> str:
+    """Return the interval over seeds and test examples, and the verdict there if it is another."""
+    bounds = data.format.points_interval(row["low_images"], row["high_images"])
+    if not bounds or row["verdict_other_images"] == row["verdict"]:
+        return md.unbroken(bounds) or md.VOID
+    return f"{md.unbroken(bounds)} {row['verdict_other_images']}"
+
+
 def _cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
     study = {"study": row["study"]} if data.ambiguous else {}
     return {
         "arm": row["arm"] + data.reference(row["study"], row["arm"]),
         **study,
-        "verdict": verdict_label(row),
+        "verdict": verdict_cell(row),
         "difference (points)": data.format.points(row["difference"]),
         md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
+        OTHER_IMAGES: _over_images(data, row),
         "test accuracy (%)": data.format.percent(row["arm_mean"]),
         "baseline (%)": data.format.percent(row["baseline_mean"]),
         "gap (points)": data.format.percent(gap["arm_mean"]) if gap else md.VOID,

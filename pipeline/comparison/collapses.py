@@ -1,0 +1,235 @@
+"""Find runs that collapsed, and compare how often the runs of arms collapse.
+
+A mean over runs of which a few are lost says little about either kind, and a t test on it errs. So
+runs that diverged or are far worse than the others of their arm are a result of their own: a rate
+with an exact interval and an exact test. All other statistics are about the typical runs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy  # imports its parts on first use
+from numpy.typing import NDArray
+
+from pipeline.comparison.family import family
+from pipeline.comparison.intervals import Array
+from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.matching import WHERE, Arm, Outcomes, compared
+from pipeline.config.plan import BASELINE, Plan
+
+FAR = 8.0  # robust standard deviations below the median of an arm to a collapsed run
+FEWEST = 5  # runs of an arm whose spread is known well enough for that
+SHARING = 8  # arms at a seed whose median is what the seed does to all of them
+NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
+SPIKED = 1.2533  # the same per mean absolute deviation, for scores of which most are equal
+MORE, LESS = "more", "less"
+RATE = ("runs", "collapsed", "diverged", "rate", "low", "high", "unseen")
+TESTED = ("pairs", "only_arm", "only_reference", "p", "p_holm", "often", "repeats")
+COLUMNS = ("study", "arm", "reference", *RATE, *TESTED)
+
+Lost = NDArray[np.bool_]
+
+
+def robust_losses(runs: pd.DataFrame) -> tuple[Array, Array]:
+    """Return the median of each run's arm (n,), and how far below it the run is (n,).
+
+    The distance is in robust standard deviations: 1.4826 times the median absolute deviation, of
+    the arm or of all arms together, whichever is larger (Iglewicz and Hoaglin, How to Detect and
+    Handle Outliers, 1993). Where both are 0 the mean absolute deviation of all arms serves. It is
+    taken twice: as the scores are, and without what a seed does to all arms, the median over them
+    (Tukey's median polish). The larger distance counts.
+
+    Args:
+        runs: Columns arm, seed and score, better when higher and finite; one run per arm and seed.
+
+    Returns:
+        Medians and distances; a distance is NaN for an arm of fewer than `FEWEST` runs, and
+        infinite or NaN where no run of any arm differs from its median.
+    """
+    medians = runs["score"].astype(float).groupby(runs["arm"], sort=False).transform("median")
+    (_, plain), (_, alone) = _losses(runs)
+    return medians.to_numpy(float), np.fmax(plain, alone)
+
+
+def _losses(runs: pd.DataFrame) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Return loss and distance of every run, as the scores are and without what seeds do to all."""
+    scores = runs["score"].astype(float)
+    medians = scores.groupby(runs["arm"], sort=False).transform("median")
+    seeds = (scores - medians).groupby(runs["seed"], sort=False)
+    shared = seeds.transform("median").where(seeds.transform("size") >= SHARING, 0.0)
+    return _below(runs["arm"], scores), _below(runs["arm"], scores - shared)
+
+
+def _below(arms: pd.Series, scores: pd.Series) -> tuple[Array, Array]:
+    """Return how far scores (n,) are below their arm's median, also in robust deviations."""
+    groups = scores.groupby(arms, sort=False)
+    below = groups.transform("median") - scores
+    spread = below.abs().groupby(arms, sort=False).transform("median")
+    known = groups.transform("size") >= FEWEST
+    scale = NORMAL * np.maximum(spread, below.abs()[known].median())
+    scale = scale.where(scale > 0, SPIKED * below.abs()[known].mean())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distances = below.to_numpy() / scale.to_numpy()
+    return below.to_numpy(float), np.where(known, distances, nan)
+
+
+def collapsed(runs: pd.DataFrame, margin: float) -> Lost:
+    """Return which runs (n,) are below the median of their arm by the margin and by `FAR`.
+
+    Args:
+        runs: As `robust_losses` takes them.
+        margin: The largest difference that does not matter, in the units of the scores.
+    """
+    found = [(below > margin) & (distances > FAR) for below, distances in _losses(runs)]
+    either: Lost = found[0] | found[1]
+    return either
+
+
+def rate_interval(lost: int, runs: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a rate (Clopper and Pearson, Biometrika 26, 1934).
+
+    Args:
+        lost: The number of runs that collapsed or diverged.
+        runs: The number of all runs; without any the bounds are NaN.
+    """
+    if not runs:
+        return nan, nan
+    tail, kept = LEVEL / 2, runs - lost
+    low = float(scipy.special.betaincinv(lost, kept + 1, tail)) if lost else 0.0
+    high = float(scipy.special.betaincinv(lost + 1, kept, 1 - tail)) if kept else 1.0
+    return low, high
+
+
+def highest_rate(runs: int) -> float:
+    """Return the rate at which not one of these runs collapses in only 5 % of reports.
+
+    It is the upper 95 % bound where no run collapsed, about 3 / n ("rule of three", Hanley and
+    Lippman-Hand, JAMA 249, 1983).
+    """
+    return float(1 - LEVEL ** (1 / runs)) if runs else 1.0
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Return the exact two-sided p of equal rates of two arms, paired by seed.
+
+    Seeds at which both or neither are lost say nothing. Runs of a seed share split, initial weights
+    and batch order, and so may collapse together; Fisher's test would assume that they do not
+    (McNemar, Psychometrika 12, 1947; exact: binomial).
+
+    Args:
+        only_first: The seeds at which only the first arm lost its run.
+        only_second: Those at which only the second did.
+    """
+    single = only_first + only_second
+    return min(1.0, 2 * float(scipy.special.bdtr(min(only_first, only_second), single, 0.5)))
+
+
+def with_collapses(plan: Plan, outcomes: Outcomes) -> Outcomes:
+    """Return the outcomes with the runs that collapsed, which no pair counts.
+
+    Args:
+        plan: The confirmation plan.
+        outcomes: States, machines and scores of its runs.
+    """
+    arms = {one.identity: one for arm in compared(plan) for one in arm.pair()}
+    rows = [
+        (number, seed, run.fingerprint, _score(outcomes, arm, run.fingerprint))
+        for number, arm in enumerate(arms.values())
+        for seed, run in arm.runs.items()
+    ]
+    runs = pd.DataFrame(rows, columns=["arm", "seed", "fingerprint", "score"])
+    runs = runs[np.isfinite(runs["score"].to_numpy(float))]
+    lost = runs.loc[collapsed(runs, plan.margin), "fingerprint"]
+    return replace(outcomes, collapsed=frozenset(lost))
+
+
+def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
+    """Return how often the runs of every arm collapsed, the baseline first.
+
+    `runs` counts those that are done or diverged, `collapsed` the done ones that are far below the
+    others of their arm, `rate` is the share of both kinds of lost runs with its exact 95 %
+    interval; `unseen` is the rate that no loss in as many runs leaves possible (`highest_rate`).
+    `pairs` are the seeds at which arm and reference have such runs, with the numbers of
+    those at which one of the two alone is lost. `p` is McNemar's, `p_holm` corrected over the
+    contrasts of the report; `often` is "more" or "less" where it is significant.
+
+    Args:
+        plan: The confirmation plan.
+        outcomes: States and scores of its runs, with those that collapsed.
+
+    Returns:
+        A table with `COLUMNS`; what the baseline lacks is NaN or empty.
+    """
+    arms = list(compared(plan))
+    corrected = family([tuple(one.identity for one in arm.pair()) for arm in arms])
+    counts = [paired_losses(arm, outcomes) for arm in arms]
+    p_values = np.array([p for _, p in counts])
+    adjusted = corrected.holm(p_values)
+    baselines: dict[Any, dict[str, Any]] = {}
+    rows = []
+    for number, arm in enumerate(arms):
+        reference = arm.pair()[0]
+        if reference.described.name == BASELINE:
+            alone = {"reference": "", "often": "", "repeats": False}
+            baselines.setdefault(reference.identity, _rate(reference, outcomes) | alone)
+        (pairs, only_arm, only_reference), p = counts[number]
+        row = {
+            **_rate(arm, outcomes),
+            "reference": reference.described.name,
+            "pairs": pairs,
+            "only_arm": only_arm,
+            "only_reference": only_reference,
+            "p": p,
+            "p_holm": adjusted[number],
+            "often": often(only_arm, only_reference, adjusted[number]),
+            "repeats": corrected.repeats[number],
+        }
+        rows.append(row)
+    return pd.DataFrame([*baselines.values(), *rows], columns=list(COLUMNS))
+
+
+def often(only_arm: int, only_reference: int, p_holm: float) -> str:
+    """Return whether an arm is shown to lose "more" or "less" runs than its reference, or ""."""
+    if not p_holm < LEVEL:
+        return ""
+    return MORE if only_arm > only_reference else LESS
+
+
+def paired_losses(arm: Arm, outcomes: Outcomes) -> tuple[tuple[int, int, int], float]:
+    """Return three numbers of seeds, and McNemar's p.
+
+    Those at which both runs ended, at which only the run of the arm is lost, and at which only
+    that of its reference is. p is NaN where no seed has both.
+    """
+    reference, own = outcomes.losses(arm.pair())
+    only_arm, only_reference = int((own & ~reference).sum()), int((reference & ~own).sum())
+    p = mcnemar_p(only_arm, only_reference) if len(own) else nan
+    return (len(own), only_arm, only_reference), p
+
+
+def _rate(arm: Arm, outcomes: Outcomes) -> dict[str, Any]:
+    names = [run.fingerprint for run in arm.runs.values()]
+    diverged = sum(outcomes.states[name] == "diverged" for name in names)
+    lost = sum(name in outcomes.collapsed for name in names)
+    runs = diverged + sum(outcomes.states[name] == "done" for name in names)
+    return {
+        **dict(zip(("study", "arm"), arm.key, strict=True)),
+        **rate_columns(lost, diverged, runs),
+    }
+
+
+def rate_columns(lost: int, diverged: int, runs: int) -> Mapping[str, float]:
+    """Return the columns `RATE` from numbers of runs."""
+    low, high = rate_interval(lost + diverged, runs)
+    rate = (lost + diverged) / runs if runs else nan
+    unseen = highest_rate(runs)
+    return dict(zip(RATE, (runs, lost, diverged, rate, low, high, unseen), strict=True))
+
+
+def _score(outcomes: Outcomes, arm: Arm, run: str) -> float:
+    rule = arm.rule(PRIMARY)
+    return outcomes.scores.get((run, rule.view, rule.members, *WHERE[PRIMARY]), nan)

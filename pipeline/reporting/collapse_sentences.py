@@ -1,0 +1,97 @@
+"""Say which arms lost runs that collapsed or diverged, how often, and what is known of the rate."""
+
+import pandas as pd
+
+from pipeline.comparison.collapses import FAR, FEWEST, SHARING
+from pipeline.reporting import markdown as md
+
+NAMED = 3  # arms with lost runs that a sentence names; more are counted
+RULE = (
+    f"A run has collapsed if it is more than the margin and more than {FAR:g} robust standard "
+    "deviations (1.4826 times the median absolute deviation, of its arm or of all arms, whichever "
+    f"is larger) below the median of its arm, which needs {FEWEST} runs; with {SHARING} arms or "
+    "more also if that holds without the median that a seed adds to all of them"
+)
+CAPTION = (
+    f"{RULE}. Rate: of collapsed and diverged runs, with its exact 95 % interval (Clopper and "
+    "Pearson). p: exact McNemar test against the reference, over the seeds at which one of the two "
+    "alone is lost, Holm over the contrasts."
+)
+
+
+def lost_arms(rates: pd.DataFrame) -> pd.DataFrame:
+    """Return the arms that lost runs, the highest rate first."""
+    lost = rates[rates["collapsed"] + rates["diverged"] > 0]
+    return lost.sort_values("rate", ascending=False, kind="stable")
+
+
+def collapse_sentences(rates: pd.DataFrame) -> list[str]:
+    """Return which arms lost runs and which more or less often than its reference; [] without any.
+
+    Args:
+        rates: A row per arm: label, `RATE`, p_holm and often.
+    """
+    lost = lost_arms(rates)
+    if lost.empty:
+        return []
+    rows = lost.to_dict("records")
+    named = [f"**{row['label']}** {_share(row)}" for row in rows[:NAMED]]
+    more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []
+    shown = [
+        f"**{row['label']}** loses {row['often']} than its reference "
+        f"(p {md.format_p(row['p_holm'])})"
+        for row in rates[rates["often"] != ""].to_dict("records")
+    ]
+    differs = (
+        md.format_list(shown) if shown else "no arm is shown to lose more or less than another"
+    )
+    return [
+        f"Runs that collapsed or diverged: {md.format_list([*named, *more])}; {differs}. Verdicts "
+        "are about the other runs."
+    ]
+
+
+def rate_table(rates: pd.DataFrame) -> str:
+    """Return how often the runs of every arm were lost; empty where none was.
+
+    Args:
+        rates: As `collapse_sentences` takes them.
+    """
+    if lost_arms(rates).empty:
+        return ""
+    rows = [
+        {
+            "arm": row["label"],
+            "runs": f"{row['runs']:g}",
+            "collapsed": f"{row['collapsed']:g}",
+            "diverged": f"{row['diverged']:g}",
+            "rate (%)": _percent(row["rate"]),
+            md.INTERVAL: md.format_interval(row["low"], row["high"], _percent) or md.VOID,
+            "p (Holm)": md.format_p(row["p_holm"]),
+        }
+        for row in rates.to_dict("records")
+    ]
+    return md.format_table(rows, CAPTION, words=("arm",))
+
+
+def rare_note(rates: pd.DataFrame) -> str:
+    """Return what as many runs as the first arm has can know of rare collapses.
+
+    Args:
+        rates: As `collapse_sentences` takes them.
+    """
+    row = rates.iloc[0]
+    return (
+        f"No collapse in {md.format_count(int(row['runs']), 'run')} of an arm leaves a rate of up "
+        f"to {_percent(row['unseen'])} % possible."
+    )
+
+
+def _share(row: md.Row) -> str:
+    lost = row["collapsed"] + row["diverged"]
+    bounds = md.format_interval(row["low"], row["high"], _percent)
+    return f"{lost:g} of {row['runs']:g} {bounds} %"
+
+
+def _percent(rate: float) -> str:
+    return md.format_number(100 * rate, 0)

@@ -1,0 +1,85 @@
+"""What a report says of lost runs: nothing without any, rates and no verdict where there are."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+from report_data import VERDICTS, report_data
+
+from pipeline.comparison.collapses import rate_columns
+from pipeline.reporting.collapse_sentences import collapse_sentences, rate_table
+from pipeline.reporting.labels import verdict_cell
+from pipeline.reporting.pages import all_pages, front
+
+PLAIN = {"verdict": "helps", "below_margin": False, "withheld": False, "attempts": 12}
+
+
+def rates(**lost):
+    """Return a row per arm with its (collapsed, diverged, runs)."""
+    rows = [
+        {"label": arm, **rate_columns(*counts), "p_holm": 0.5, "often": ""}
+        for arm, counts in lost.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "cell"),
+    [
+        ({"lost": 0, "reference_lost": 0}, "helps"),
+        ({"lost": 0, "reference_lost": 2}, "helps"),
+        ({"lost": 1, "reference_lost": 2}, "helps; 1 of 12 collapsed"),
+        (
+            {"lost": 3, "reference_lost": 0, "verdict": "inconclusive", "withheld": True},
+            "inconclusive; 3 of 12 collapsed",
+        ),
+        (
+            {"lost": 0, "reference_lost": 2, "verdict": "inconclusive", "withheld": True},
+            "inconclusive; 2 of 12 collapsed (reference)",
+        ),
+    ],
+)
+def test_the_cell_of_a_verdict_has_the_losses(row, cell):
+    assert verdict_cell(PLAIN | row) == cell
+
+
+def test_nothing_is_said_where_nothing_was_lost():
+    none = rates(baseline=(0, 0, 12), dropout=(0, 0, 12))
+    assert collapse_sentences(none) == []
+    assert rate_table(none) == ""
+
+
+def test_the_arms_that_lost_runs_are_named_with_their_rates():
+    some = rates(baseline=(1, 0, 12), dropout=(1, 2, 12), mixup=(0, 0, 12))
+    (said,) = collapse_sentences(some)
+    assert "**dropout** 3 of 12 [5, 57] % and **baseline** 1 of 12 [0, 38] %" in said
+    assert "mixup" not in said
+    assert "no arm is shown to lose more" in said
+    some.loc[1, ["often", "p_holm"]] = ["more", 0.03]
+    assert "**dropout** loses more than its reference (p 0.030)" in collapse_sentences(some)[0]
+    cells = [line.split(" | ")[1:4] for line in rate_table(some).splitlines()[2:5]]
+    assert cells == [["12", "1", "0"], ["12", "1", "2"], ["12", "0", "0"]]
+
+
+def test_an_arm_without_a_verdict_because_of_its_losses_is_in_no_other_sentence():
+    found = report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
+    table = found.contrasts.copy()
+    lost = table["arm"] == "augmentation"
+    withheld = {"withheld": True, "lost": 3, "verdict": "inconclusive"}
+    own = lost & (table["metric"] == "test_accuracy")
+    table.loc[lost, "attempts"] = 12
+    for name, value in withheld.items():
+        table.loc[own, name] = value
+    counted = found.collapses.copy()
+    columns = rate_columns(3, 0, 12)
+    for name, value in columns.items():
+        counted.loc[counted["arm"] == "augmentation", name] = value
+    data = dataclasses.replace(found, contrasts=table, collapses=counted)
+    said = front.headline(data)
+    assert "**dropout** (+1.0 points [+0.2, +1.8]) helps" in said
+    assert "No verdict for **augmentation** (typical runs +2.0 points" in said
+    assert said.count("**augmentation**") == 2  # the other one is its rate
+    pages = all_pages(data)
+    assert "## Collapsed and diverged runs" in pages["pages/verdicts.md"]
+    assert "| inconclusive; 3 of 12 collapsed |" in pages["report.md"]
+    assert "## Collapsed and diverged runs" not in all_pages(found)["pages/verdicts.md"]
