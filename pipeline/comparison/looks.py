@@ -255,11 +255,11 @@ def outlook(
     count = np.full(len(had), float(looks.seeds[-1]))
     to_come = sd * np.sqrt(np.maximum(count - n, 0)) / count
     other = sd * np.sqrt(2 / np.maximum(n, 1))
-    steps = [now / min(hypotheses + 1, most) for hypotheses in (unequal, left)]
-    likely = decision_chance(mean, other, n, sd, *steps, margin)
+    equal, differing = (now / min(number + 1, most) for number in (unequal, left))
+    likely = decision_chance(mean, other, n, sd, equal, differing, margin)
     likely = np.where(corrected.own, 1.0, likely)
-    steps = [last / max(hypotheses, 1) for hypotheses in (unequal, left)]
-    chance = decision_chance(mean, to_come, count, sd, *steps, margin)
+    equal, differing = (last / max(number, 1) for number in (unequal, left))
+    chance = decision_chance(mean, to_come, count, sd, equal, differing, margin)
     judged = corrected.verdicts(mean, adjusted, p_equivalence)
     at_end = had == len(looks.seeds)
     numbers = zip(judged, n, likely, chance, at_end, strict=True)
