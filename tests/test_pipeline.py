@@ -19,6 +19,7 @@ from tiny import ROOT
 from pipeline import confirm, prepare, regularizers, train
 from pipeline.config.plan import read_plan
 from pipeline.config.run import read_config
+from pipeline.config.yaml_files import parse_yaml
 from pipeline.data import sources as data
 from pipeline.data.splits import hold_out, train_validation
 from pipeline.execution import verification
@@ -235,6 +236,16 @@ def test_the_spread_of_a_stream_derives_again_from_scores(whole, scores):
     assert table.loc[("baseline", "test set"), "variance"] == pytest.approx(own * (1 - own) / 719)
 
 
+def predicted_md5(folder):
+    """Return the checksum of the predictions in `dvc.lock`."""
+    outs = read_lock(folder)["stages"]["predict@tiny"]["outs"]
+    return next(out["md5"] for out in outs)
+
+
+def read_lock(folder):
+    return parse_yaml((folder / "dvc.lock").read_text(), folder / "dvc.lock")
+
+
 def test_verification_names_what_was_changed_and_nothing_else(whole, monkeypatch, capsys, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder, symlinks=True)
@@ -263,8 +274,17 @@ def test_verification_names_what_was_changed_and_nothing_else(whole, monkeypatch
         },
         folder / "reports" / "tiny" / "metrics.json": ("{}", "metrics.json: differs"),
         folder / "dvc.lock": (
-            "stages: {confirm@tiny: {outs: [{path: artifacts/tiny/confirmation, md5: 0.dir}]}}",
-            "artifacts/tiny/confirmation: is not what dvc.lock records",
+            (folder / "dvc.lock").read_text().replace(predicted_md5(folder), "0.dir"),
+            "artifacts/tiny/predictions: is not what dvc.lock records",
+        ),
+        folder / "artifacts" / "tiny" / "predictions" / "notes.txt": (
+            "stray",
+            "artifacts/tiny/predictions/notes.txt: no stage wrote it; remove it",
+        ),
+        folder / "artifacts" / "tiny" / "more.csv": ("stray", "artifacts/tiny/more.csv: not among"),
+        folder / "artifacts" / "other.txt": (
+            "stray",
+            "artifacts/other.txt: no protocol has this name",
         ),
         folder / "reports" / "tiny" / "extra.md": (
             "more",
