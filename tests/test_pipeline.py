@@ -22,12 +22,15 @@ from pipeline.config.run import read_config
 from pipeline.config.yaml_files import parse_yaml
 from pipeline.data import sources as data
 from pipeline.data.splits import hold_out, train_validation
+from pipeline.evaluation.validation import validation_score
 from pipeline.execution import verification
+from pipeline.execution.replanning import replanning_differences
 from pipeline.execution.stage import Incomplete
-from pipeline.execution.verification import verify
+from pipeline.execution.verification import INPUTS, _unrecorded, folder_md5, verify
 from pipeline.prediction.network import assemble
-from pipeline.records.runs import read_history, read_record, write_record
+from pipeline.records.runs import file_digest, read_history, read_record, write_record
 from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import read_sealed, to_json, write_sealed
 
 DIVERGING = """
 question: What if the learning rate is absurd, and if every strength diverges?
@@ -299,7 +302,8 @@ def test_verification_names_what_was_changed_and_nothing_else(whole, monkeypatch
         verify([])
     lines = str(found.value).splitlines()
     expected = [words for _, words in faults.values()] + [
-        "reports/tiny/figures/forest.png: missing"
+        "reports/tiny/figures/forest.png: missing",
+        "artifacts/tiny/choice.json: missing or damaged; run: make run",  # nothing is planned by it
     ]
     assert len(lines) == len(expected)
     assert all(any(words in line for line in lines) for words in expected)
@@ -326,6 +330,123 @@ def test_verification_finds_a_dropped_failure(altered):
     write_record(runs / name, record | {"state": "failed", "reason": "hidden"})
     with pytest.raises(Incomplete, match="report.md: differs"):
         verify(["tiny"])
+
+
+def replan(folder, phase, change):
+    """Change a stored plan, with its checksums and those in `dvc.lock`."""
+    path = artifacts(folder) / phase / "plan.json"
+    plan = read_sealed(path)
+    change(plan)
+    write_sealed(path, plan)
+    relock(folder)
+
+
+def relock(folder):
+    """Write the checksums of the input folders as they are now into `dvc.lock`."""
+    text = (folder / "dvc.lock").read_text()
+    for stage in read_lock(folder)["stages"].values():
+        for out in stage["outs"]:
+            if out["path"].startswith(tuple(f"artifacts/tiny/{name}" for name in INPUTS)):
+                text = text.replace(out["md5"], folder_md5(folder / out["path"]))
+    (folder / "dvc.lock").write_text(text)
+
+
+def drop_seed(plan):
+    plan["runs"] = [run for run in plan["runs"] if run["seed"] != 1002]
+
+
+def drop_arm(plan):
+    plan["runs"] = [run for run in plan["runs"] if run["arm"] != "weight_decay"]
+    for study in plan["studies"]:
+        study["arms"] = [arm for arm in study["arms"] if arm["name"] != "weight_decay"]
+
+
+def change_margin(plan):
+    plan["margin"] = 0.05
+
+
+def replace_strength(plan):
+    for run in plan["runs"]:
+        if run["arm"] == "shift":
+            run["setting"]["augmentation"]["shift"] = 0.7
+
+
+def drop_trial(plan):
+    plan["runs"] = [
+        run for run in plan["runs"] if run["setting"] != {"augmentation": {"shift": 1.0}}
+    ]
+
+
+def swap_runs(plan):
+    own = [run for run in plan["runs"] if run["study"] == "others" and run["arm"] == "shift"]
+    own[0]["fingerprint"], own[1]["fingerprint"] = own[1]["fingerprint"], own[0]["fingerprint"]
+
+
+EDITS = [
+    (drop_seed, "confirmation", ["seeds dropped: "]),
+    (drop_arm, "confirmation", ["arms dropped: weight_decay"]),
+    (change_margin, "confirmation", ["margin: 0.01 -> 0.05"]),
+    (replace_strength, "confirmation", ["settings: shift shift="]),
+    (swap_runs, "confirmation", ["than shift shift=", "than shift shift="]),
+    (drop_trial, "exploration", ["runs: shift"]),
+]
+
+
+def test_replanning_finds_edited_plans_with_every_checksum_renewed(altered):
+    for edit, phase, words in EDITS:
+        plan = artifacts(altered) / phase / "plan.json"
+        written = plan.read_bytes()
+        replan(altered, phase, edit)
+        lines, libraries = replanning_differences("tiny", artifacts(altered), validation_score)
+        found = [line for line in lines if line.startswith((str(plan), str(plan.parent)))]
+        assert libraries == ""
+        assert len(found) == len(words)
+        assert all(word in line for word, line in zip(words, found, strict=True)), edit
+        assert all(line.endswith("run: make run") for line in lines)
+        assert list(_unrecorded("tiny", altered)) == []
+        plan.write_bytes(written)
+
+
+def test_replanning_passes_an_honest_repeat_and_follows_settings_files(altered):
+    def compared():
+        return replanning_differences("tiny", artifacts(altered), validation_score)
+
+    assert compared() == ([], "")
+    protocol = altered / "experiments" / "protocols" / "tiny.yaml"
+    text = protocol.read_text()
+    protocol.write_text(text.replace("margin: 0.01", "margin: 0.05"))
+    lines, _ = compared()
+    assert [line.partition("params.yaml: ")[2] for line in lines] == [
+        "margin: 0.05 -> 0.01; run: make run"
+    ] * 2
+    protocol.write_text(text.replace("confirmation: 3", "confirmation: 4"))
+    (line,), _ = compared()
+    assert "confirmation/plan.json" in line
+    assert "seeds dropped: " in line
+    protocol.write_text("data: {}")
+    lines, _ = compared()
+    assert any("tiny.yaml: " in line and "missing; expected" in line for line in lines)
+
+
+def test_replanning_finds_a_forged_identity_and_forged_data(altered):
+    phase = artifacts(altered) / "confirmation"
+    name = next(run.fingerprint for run in read_plan(phase).runs if run.arm == "dropout")
+    identity = json.loads((phase / name / "run.json").read_text())
+    identity["training"]["epochs"] = 3
+    (phase / name / "run.json").write_text(to_json(identity))
+    record = read_record(phase / name)
+    digest = file_digest(phase / name / "run.json")
+    write_record(phase / name, record | {"files": record["files"] | {"run.json": digest}})
+    lines, _ = replanning_differences("tiny", artifacts(altered), validation_score)
+    assert any(f"{name} is not its fingerprint" in line for line in lines)
+    assert any("trained from other settings" in line for line in lines)
+    summary = read_sealed(artifacts(altered) / "data" / "data.json")
+    labels = artifacts(altered) / "data" / "test_labels.npy"
+    np.save(labels, np.load(labels)[::-1])
+    sums = summary["files"] | {"test_labels.npy": file_digest(labels)}
+    write_sealed(artifacts(altered) / "data" / "data.json", summary | {"files": sums})
+    lines, _ = replanning_differences("tiny", artifacts(altered), validation_score)
+    assert "data.json: digest: not that of the arrays" in lines[0]
 
 
 def test_verification_finds_damaged_inputs(altered):
