@@ -120,16 +120,16 @@ def _differences(stored: Path, again: Path, name: str, plan: Plan, label: str) -
 def _beyond_spread(stored: Path, again: Path, name: str, plan: Plan, place: str) -> Iterator[str]:
     """Yield a line where validation accuracy differs by more than the seeds of the arm do."""
     row = next((run for run in plan.runs if run.fingerprint == name), None)
-    twins = {
+    others = {
         run.fingerprint
         for run in plan.runs
         if row and (run.study, run.arm, run.setting) == (row.study, row.arm, row.setting)
-    }
-    of_seeds = [value for twin in twins if (value := _accuracy(stored / twin)) is not None]
+    } - {name}
     before, after = _accuracy(stored / name), _accuracy(again)
-    if len(of_seeds) < 2 or before is None or after is None:
+    of_others = [value for twin in others if (value := _accuracy(stored / twin)) is not None]
+    if not of_others or before is None or after is None:
         return
-    spread = max(of_seeds) - min(of_seeds)
+    spread = max(*of_others, after) - min(*of_others, after)  # without what is in question
     if abs(after - before) > spread:
         yield (
             f"{place}: validation accuracy {before:.4f}, but {after:.4f} when trained again on "
