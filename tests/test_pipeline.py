@@ -27,6 +27,7 @@ from pipeline.data.splits import hold_out, train_validation
 from pipeline.evaluation.validation import validation_score
 from pipeline.execution import verification
 from pipeline.execution.failures import run_labels
+from pipeline.execution.record_checks import record_differences
 from pipeline.execution.replanning import replanning_differences
 from pipeline.execution.retraining import retraining_differences
 from pipeline.execution.stage import Incomplete
@@ -42,7 +43,7 @@ from pipeline.records.predictions import (
 )
 from pipeline.records.runs import file_digest, read_history, read_record, write_record
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.files import read_sealed, to_json, write_sealed
+from pipeline.runtime.files import read_sealed, sealed, to_json, write_sealed
 
 DIVERGING = """
 question: What if the learning rate is absurd, and if every strength diverges?
@@ -267,6 +268,7 @@ def test_verification_names_what_was_changed_and_nothing_else(whole, monkeypatch
     monkeypatch.chdir(folder)
     (artifacts(folder) / "figures.json").unlink()  # as where DVC found the report unchanged
     page = folder / "reports" / "tiny" / "pages" / "study_dropout.md"
+    data_file = artifacts(folder) / "data" / "data.json"
     faults = {
         page: (
             page.read_text().replace("Study: dropout", "Study: none", 1),
@@ -296,6 +298,10 @@ def test_verification_names_what_was_changed_and_nothing_else(whole, monkeypatch
             "stray",
             "artifacts/tiny/predictions/notes.txt: no stage wrote it; remove it",
         ),
+        folder / "artifacts" / "tiny" / "data" / "data.json": (
+            to_json(sealed({**read_sealed(data_file), "notes": ["none"]})),
+            "artifacts/tiny/data/data.json: not what the source of the data gives now",
+        ),
         folder / "artifacts" / "tiny" / "more.csv": ("stray", "artifacts/tiny/more.csv: not among"),
         folder / "artifacts" / "other.txt": (
             "stray",
@@ -316,6 +322,7 @@ def test_verification_names_what_was_changed_and_nothing_else(whole, monkeypatch
     expected = [words for _, words in faults.values()] + [
         "reports/tiny/figures/forest.png: missing",
         "artifacts/tiny/choice.json: missing or damaged; run: make run",  # nothing is planned by it
+        "artifacts/tiny/data: is not what dvc.lock records",
     ]
     assert len(lines) == len(expected)
     assert all(any(words in line for line in lines) for words in expected)
@@ -519,12 +526,13 @@ def test_training_again_finds_changed_weights_and_predictions(altered):
     phase = artifacts(altered) / "confirmation"
     plan = read_plan(phase)
     names = [run.fingerprint for run in plan.runs if (run.study, run.arm) == ("others", "shift")]
-    chosen = run_identities(phase, names[:2])
+    chosen = run_identities(phase, names)
 
-    def compared():
-        return retraining_differences(artifacts(altered), chosen, 2, seed=1)
+    def compared(*which):
+        identities = {name: chosen[name] for name in which}
+        return retraining_differences(artifacts(altered), identities, 9, seed=1)
 
-    labels, lines = compared()
+    labels, lines = compared(*names[:2])
     assert sorted(labels) == [
         f"confirmation: {label}" for label in sorted(map(run_labels(plan).get, names[:2]))
     ]
@@ -536,26 +544,57 @@ def test_training_again_finds_changed_weights_and_predictions(altered):
     write_predictions(folder, names[0], replace(predictions, logits=logits))
     (folder / "predictions.json").unlink()
     seal_predictions(folder)
-    weights = safetensors.torch.load_file(phase / names[1] / "weights.safetensors")
-    doubled = safetensors.torch.save({key: 2 * value for key, value in weights.items()})
-    rewrite_run(phase / names[1], **{"weights.safetensors": doubled})
-    _, lines = compared()
+    scale_weights(phase / names[1], 2)
+    _, lines = compared(*names[:2])
     assert len(lines) == 3
     assert f"{names[1]} (confirmation: shift" in lines[0]
     assert "weights.safetensors has other bits" in lines[0]
     assert all("not what its weights predict" in line for line in lines[1:])
-    for name in names[:2]:
-        record = read_record(phase / name)
-        write_record(phase / name, {**record, "machine": {"cpu_capability": "another"}})
+    scale_weights(phase / names[0], 1.00001)
     history = (phase / names[0] / "history.jsonl").read_text().splitlines()
     last = {**json.loads(history[-1]), "accuracy": 0.99}
     assert last["split"] == "validation"
     curve = "\n".join([*history[:-1], json.dumps(last)]) + "\n"
     rewrite_run(phase / names[0], **{"history.jsonl": curve.encode()})
     write_record(phase / names[1], {**read_record(phase / names[1]), "state": "diverged"})
-    _, lines = compared()
-    assert any("validation accuracy 0.9900, but 0." in line for line in lines)
-    assert any(f"{names[1]}" in line and "diverged, but done" in line for line in lines)
+    for name in names:
+        record = read_record(phase / name)
+        write_record(phase / name, {**record, "machine": {"cpu_capability": "another"}})
+    _, lines = compared(*names)
+    words = ["validation accuracy 0.9900, but ", "diverged, but done when", "the bits of this one"]
+    for name, word in zip(names, words, strict=True):
+        assert [name in line for line in lines if word in line] == [True]
+
+
+def scale_weights(folder, factor):
+    weights = safetensors.torch.load_file(folder / "weights.safetensors")
+    scaled = {name: value * factor for name, value in weights.items()}
+    rewrite_run(folder, **{"weights.safetensors": safetensors.torch.save(scaled)})
+
+
+def test_records_that_contradict_their_files_are_found(altered):
+    phase = artifacts(altered) / "confirmation"
+    one, other, third = read_plan(phase).fingerprints()[:3]
+    assert list(record_differences(artifacts(altered))) == []
+    diverged = {"state": "diverged", "reason": "the train loss is nan after epoch 2"}
+    write_record(phase / one, {**read_record(phase / one), **diverged})
+    write_record(phase / other, {**read_record(phase / other), "state": "failed"})
+    shutil.rmtree(phase / third)
+    lines = list(record_differences(artifacts(altered)))
+    words = ["recorded as diverged, but has", "recorded as failed, but has", "missing; run: make"]
+    for name, word in zip((one, other, third), words, strict=True):
+        assert [f"{phase / name}: " in line for line in lines if word in line] == [True]
+    for name in (one, other):
+        write_record(phase / name, {**read_record(phase / name), "state": "done", "reason": ""})
+    folder = artifacts(altered) / "predictions"
+    swapped = [folder / f"{name}.safetensors" for name in (one, other)]
+    contents = [path.read_bytes() for path in swapped]
+    for path, content in zip(swapped, contents[::-1], strict=True):
+        path.write_bytes(content)
+    (folder / "predictions.json").unlink()
+    seal_predictions(folder)
+    lines = list(record_differences(artifacts(altered)))
+    assert [line.partition(":")[0] for line in lines] == [str(phase / third), *map(str, swapped)]
 
 
 def test_verification_finds_damaged_inputs(altered):

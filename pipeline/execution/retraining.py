@@ -15,6 +15,7 @@ from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import pretraining_folder
 from pipeline.execution.failures import run_labels
+from pipeline.execution.record_checks import is_near
 from pipeline.execution.scheduler import finish
 from pipeline.records.predictions import (
     INDEX,
@@ -25,12 +26,13 @@ from pipeline.records.predictions import (
 )
 from pipeline.records.runs import read_history, read_record
 from pipeline.records.store import Store
-from pipeline.runtime.files import read_sealed
+from pipeline.records.unchanged import WEIGHTS
+from pipeline.runtime.files import CHECKSUM, read_sealed
 
 TRAINING = "pipeline.execution.devices:perform"
 PREDICTION = "pipeline.prediction.job:run_prediction"
 PHASES = ("exploration", "confirmation")
-TOLERANCE = 0.01  # of logits, relative to the largest one, on another kind of machine
+WRITTEN = ("fingerprint", "state", "reason", "files", "machine", CHECKSUM)  # looked at otherwise
 CURE = "was changed after training; remove the folder of its phase and run: make run"
 
 Identities = Mapping[str, Mapping[str, Any]]
@@ -106,14 +108,21 @@ def _differences(stored: Path, again: Path, name: str, plan: Plan, label: str) -
             f"{place}: {before.get('state', 'missing')}, but {after.get('state', 'missing')} when "
             f"trained again; it {CURE}"
         )
-    elif before.get("machine") == after.get("machine"):
+        return
+    values = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
+    differing = sorted({*values} - {*WRITTEN})
+    same_bits = before["files"].get(WEIGHTS) == after["files"].get(WEIGHTS)
+    if before["machine"] == after["machine"]:
         files = sorted({*before["files"], *after["files"]})
-        differing = [
-            file for file in files if before["files"].get(file) != after["files"].get(file)
-        ]
-        if differing:
-            yield f"{place}: {differing[0]} has other bits when trained again; it {CURE}"
-    elif before.get("state") == "done":
+        changed = [file for file in files if before["files"].get(file) != after["files"].get(file)]
+        if changed or differing:
+            what = [*changed, *differing][0]
+            yield f"{place}: {what} has other bits when trained again; it {CURE}"
+    elif before["state"] == "done" and same_bits:
+        yield f"{place}: of another kind of machine, but with the bits of this one; it {CURE}"
+    elif before["state"] == "done":
+        if before["cost"] != after["cost"]:
+            yield f"{place}: cost is another one when trained again; it {CURE}"
         yield from _beyond_spread(stored, again, name, plan, place)
 
 
@@ -170,25 +179,19 @@ def _predicted_differences(
     for name in (name for name in names if name not in failed):
         one = read_predictions(artifacts / "predictions", name, digests[name])
         other = read_predictions(target, name, new[f"{name}.safetensors"])
-        if digests[name] != new[f"{name}.safetensors"] and not _is_near(one, other):
+        if digests[name] != new[f"{name}.safetensors"] and not _are_near(one, other):
             yield (
                 f"{_shown(artifacts / 'predictions')}: {name}: not what its weights predict; "
                 "remove the folder and run: make run"
             )
 
 
-def _is_near(one: Predictions, other: Predictions) -> bool:
+def _are_near(one: Predictions, other: Predictions) -> bool:
     """Return whether predictions differ by rounding alone."""
     if one.logits.keys() != other.logits.keys() or one.examples != other.examples:
         return False
-    for view, logits in one.logits.items():
-        again = other.logits[view]
-        if logits.shape != again.shape:
-            return False
-        largest = float(np.abs(again).max(initial=0))
-        if not np.abs(logits - again).max(initial=0) <= TOLERANCE * largest:
-            return False
-    return all(np.array_equal(labels, other.labels[split]) for split, labels in one.labels.items())
+    same = all(np.array_equal(values, other.labels[split]) for split, values in one.labels.items())
+    return same and all(is_near(logits, other.logits[view]) for view, logits in one.logits.items())
 
 
 def _state(run: Path) -> str:

@@ -19,25 +19,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pipeline
 from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import read_plan
 from pipeline.config.yaml_files import parse_yaml
 from pipeline.data.prepared import SUMMARY, pretraining_folder
 from pipeline.execution.headlines import headline_differences
 from pipeline.execution.ledger_history import rewritten_entries
+from pipeline.execution.record_checks import PHASES, record_differences
 from pipeline.execution.stage import Incomplete
 from pipeline.records.figures import DRAWN
 from pipeline.records.ledger import LEDGER, changes, read_ledger, run_identities
 from pipeline.records.predictions import INDEX
 from pipeline.records.reports import is_report
 from pipeline.records.runs import RECORD, checked_record, done_records, read_record
+from pipeline.runtime.behaviour import PACKAGE
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import read_sealed
 
 INPUTS = ("data", "exploration", "confirmation", "predictions")
-PHASES = ("exploration", "confirmation")
-VERBS = ("choose", "evaluate", "compare", "report")
+VERBS = ("prepare", "choose", "evaluate", "compare", "report")
+STAGES = """
+import pkgutil, sys
+from pipeline.execution.stage import stage
+for verb in sys.argv[2:]:
+    code = stage(pkgutil.resolve_name(f"pipeline.{verb}:main"), [sys.argv[1]])
+    if code:
+        print(verb)
+        sys.exit(code)
+"""  # in one process: imports take longer than most stages
 LOCK = Path("dvc.lock")
 UNSTABLE = (  # depend on the wall clock, a server, or whether the figures were drawn here
     *("timing.md", "timing.csv", "tracked.json", DRAWN),
@@ -49,6 +58,7 @@ RUN = "run: make run"
 REPLANNING = "pipeline.execution.replanning:replanning_differences"  # imports torch
 RETRAINING = "pipeline.execution.retraining:retraining_differences"
 SCORE = "pipeline.evaluation.validation:validation_score"
+CACHE = ".data"  # of what is downloaded or decoded once
 LARGEST_SEED = 2**32
 
 
@@ -131,6 +141,7 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
         raise Refusal(f"{LOCK}: missing; it has the checksums of what was trained; {RUN}")
     _check_runs(artifacts)
     lines = [*_unrecorded(protocol, root), *_strays(artifacts), *_replanned(protocol, artifacts)]
+    lines += _contradicting(artifacts)
     ledger = REPORTS / protocol / LEDGER
     try:
         known = read_ledger(root / ledger)
@@ -144,6 +155,9 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
         for entry in read_ledger(again / ledger)[len(known) :] if known else ():
             found = "; ".join(map(str, changes(known[-1], entry)))
             lines.append(f"{ledger}: its last entry is not the plan of the report: {found}; {RUN}")
+        data = ARTIFACTS / protocol / "data" / SUMMARY
+        if (root / data).read_bytes() != (again / data).read_bytes():
+            lines.append(f"{data}: not what the source of the data gives now; {RUN}")
         for name in compared_files(protocol, root, again):
             lines += _difference(root / name, again / name)
     return lines
@@ -157,6 +171,14 @@ def _replanned(protocol: str, artifacts: Path) -> list[str]:
     if libraries:
         print(f"note: {protocol}: trained with other versions of libraries: {libraries}")
     return list(lines)
+
+
+def _contradicting(artifacts: Path) -> list[str]:
+    """Return a line for every record and all predictions that are not those of their run."""
+    try:
+        return list(record_differences(artifacts))
+    except Refusal as refusal:
+        return list(refusal.lines)
 
 
 def compared_files(protocol: str, root: Path, again: Path) -> list[Path]:
@@ -279,16 +301,22 @@ def _recompute(protocol: str, root: Path, again: Path) -> None:
     for folder in (root / "reports").iterdir():  # the index is made of all reports
         if folder.is_dir() and folder.name != protocol:
             (again / "reports" / folder.name).symlink_to(folder)
-    code = str(Path(pipeline.__file__).resolve().parents[1])
-    environment = os.environ | {"PYTHONPATH": code, "GAPWISE_STORE": str(again / "store")}
-    for verb in VERBS:
-        command = [sys.executable, "-m", f"pipeline.{verb}", protocol]
-        done = subprocess.run(
-            command, cwd=again, env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            last = (done.stderr.strip() or "no message").splitlines()[-1]
-            raise Refusal(f"verify: {verb} of {protocol} failed: {last}")
+    for path in root.iterdir():  # settings, data and networks of the project
+        kept = path.name == CACHE or not path.name.startswith(".")
+        if kept and path.name not in (str(ARTIFACTS), str(REPORTS), PACKAGE.name):
+            (again / path.name).symlink_to(path)
+    environment = os.environ | {
+        "PYTHONPATH": str(PACKAGE.parent),
+        "GAPWISE_STORE": str(again / "store"),
+    }
+    command = [sys.executable, "-c", STAGES, protocol, *VERBS]
+    done = subprocess.run(
+        command, cwd=again, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        verb = (done.stdout.strip() or "a stage").splitlines()[-1]
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise Refusal(f"verify: {verb} of {protocol} failed: {last}")
 
 
 def _difference(path: Path, other: Path) -> Iterator[str]:
