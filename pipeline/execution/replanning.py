@@ -98,18 +98,40 @@ def replanned(protocol: str, artifacts: Path, score: Scores) -> tuple[Replanned,
 
     summary = read_summary(artifacts / "data")
     digest, apart = summary["digest"], summary.get("pretraining", {})
-    folder = artifacts / "exploration"
+    chosen = read_sealed(artifacts / "choice.json")
+
+    def exploration(scores: Mapping[str, Score]) -> Replanned:
+        explored = explore(read, digest, scores, apart=apart)
+        return Replanned(explored.plan, explored.identities)
+
+    def confirmed(scores: Mapping[str, Score]) -> Replanned:
+        return Replanned(*confirmation(read(chosen["tuned"]), digest, chosen["choice"], apart))
+
+    return (
+        _all_rounds(exploration, artifacts / "exploration", score),
+        _all_rounds(confirmed, artifacts / "confirmation", score),
+    )
+
+
+def _all_rounds(
+    planned: Callable[[Mapping[str, Score]], Replanned], folder: Path, score: Scores
+) -> Replanned:
+    """Plan a phase round by round, by the scores of its stored runs.
+
+    Args:
+        planned: Returns the rounds that follow from the scores of runs, by fingerprint.
+        folder: The folder of the phase.
+        score: Returns the score of a stored run.
+    """
     names = {_key(run): run.fingerprint for run in read_plan(folder).runs}
     known: Plan | None = None
-    explored = explore(read, digest, {}, apart=apart)
-    while known != explored.plan:
-        known = explored.plan
-        ended = {run.fingerprint: names.get(_key(run)) for run in known.runs}
-        scores = {run: score(folder / name) for run, name in ended.items() if name}
-        explored = explore(read, digest, scores, apart=apart)
-    chosen = read_sealed(artifacts / "choice.json")
-    confirmed = confirmation(read(chosen["tuned"]), digest, chosen["choice"], apart)
-    return Replanned(explored.plan, explored.identities), Replanned(*confirmed)
+    phase = planned({})
+    while known != phase.plan:
+        known = phase.plan
+        stored = {run.fingerprint: names.get(_key(run)) for run in known.runs}
+        scores = {name: score(folder / of_row) for name, of_row in stored.items() if of_row}
+        phase = planned(scores)
+    return phase
 
 
 def _misnamed(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -25,6 +25,8 @@ LENGTH = 16  # hexadecimal digits of the digest of a part
 NOT_PLANNED = {"protocol", "phase", "overridden", "studies", "runs", "starts"}  # or kept in parts
 ARROW = " -> "
 CODE, LIBRARIES, DONE = "code", "libraries", "which runs are done"  # kinds of changes
+DIGESTS = ("data_digest", "starts", "weights")  # values that nobody reads
+LONGEST = 60  # characters of a value before and after
 MOST = 5  # names that a change lists
 PARTS = {  # digest of an arm or study -> what has changed if it has
     "rule": "test rule",
@@ -229,9 +231,9 @@ def _changed_values(before: Planned, after: Planned) -> Iterator[Change]:
     for key in dict.fromkeys([*one, *other]):
         if one.get(key) != other.get(key):
             name = key.removeprefix("settings.")
-            digests = key in ("data_digest", "starts", "weights")
-            shown = "" if digests else f"{_value(one.get(key))}{ARROW}{_value(other.get(key))}"
-            yield Change({"data_digest": "data"}.get(name, name), shown)
+            shown = f"{_value(one.get(key))}{ARROW}{_value(other.get(key))}"
+            is_short = key not in DIGESTS and len(shown) <= LONGEST
+            yield Change({"data_digest": "data"}.get(name, name), shown if is_short else "")
 
 
 def _changed_studies(before: Planned, after: Planned) -> Iterator[Change]:
