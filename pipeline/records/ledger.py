@@ -143,6 +143,8 @@ def parse_ledger(content: bytes, place: str) -> tuple[Planned, ...]:
             raise Refusal(f"{place}: line {number}: damaged; {cure}")
         if entry[BEFORE] != before:
             raise Refusal(f"{place}: line {number}: does not follow from the line before; {cure}")
+        if plans and entry[PLAN] == plans[-1]:
+            raise Refusal(f"{place}: line {number}: repeats the plan of the line before; {cure}")
         plans.append(entry[PLAN])
         before = _sha256(line)
     return tuple(plans)

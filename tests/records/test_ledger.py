@@ -191,6 +191,12 @@ def test_the_chain_is_that_of_the_lines(lines):
     assert json.loads(lines[2])["digest"] == hashlib.sha256(text.encode()).hexdigest()
 
 
+def repeated(line):
+    """Return an entry with the plan of a line, chained to it."""
+    entry = {**json.loads(line), "before": hashlib.sha256(line.rstrip(b"\n")).hexdigest()}
+    return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
 def edited(line):
     return line.replace(b'"margin":0.01', b'"margin":0.02')
 
@@ -213,6 +219,7 @@ def resealed(line):
         (lambda one, two, three, four: [two, three, four], 1),
         (lambda one, two, three, four: [one, three, two, four], 2),
         (lambda one, two, three, four: [one, two, two, three, four], 3),
+        (lambda one, two, three, four: [one, two, three, four, repeated(four)], 5),
         (lambda one, two, three, four: [one, two, three, four[:-9]], 4),
         (lambda one, two, three, four: [one, two, b"\n", three, four], 3),
         (lambda one, two, three, four: [one, two, three, four.replace(b",", b", ", 1)], 4),
