@@ -1,7 +1,9 @@
 """Find records that contradict the files of their run, and predictions of another run."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,13 @@ from numpy.typing import NDArray
 from pipeline.config.plan import read_plan
 from pipeline.config.test_rules import TestRule
 from pipeline.records.predictions import View, read_predictions, require_predictions
-from pipeline.records.runs import done_records, read_record, read_validation
+from pipeline.records.runs import (
+    done_records,
+    read_file,
+    read_history,
+    read_record,
+    read_validation,
+)
 from pipeline.records.unchanged import unchanged_runs
 
 PHASES = ("exploration", "confirmation")
@@ -44,7 +52,7 @@ def _relabelled(phase: Path) -> Iterator[str]:
     plan = read_plan(phase)
     records = {name: read_record(phase / name) for name in plan.trained()}
     ended = {
-        name: {**record, "state": "done"} if SCORED in record["files"] else record
+        name: {**record, "state": "done"} if _has_ended(phase / name, record) else record
         for name, record in records.items()
         if record
     }
@@ -54,9 +62,18 @@ def _relabelled(phase: Path) -> Iterator[str]:
             yield f"{phase / name}: missing; run: make run"
         elif record["state"] != ended[name]["state"] and name not in unchanged:
             yield (
-                f"{phase / name}: recorded as {record['state']}, but has validation scores; "
-                f"remove {phase} and run: make run"
+                f"{phase / name}: recorded as {record['state']}, but has validation scores of its "
+                f"last epoch; remove {phase} and run: make run"
             )
+
+
+def _has_ended(run: Path, record: Mapping[str, Any]) -> bool:
+    """Return whether a run has validation scores of its last epoch, in either of two files."""
+    history = read_history(run)
+    if SCORED in record["files"] or not history:
+        return SCORED in record["files"]
+    epochs = json.loads(read_file(run, "run.json"))["training"]["epochs"]
+    return bool(history[-1]["split"] == "validation" and history[-1]["epoch"] >= epochs)
 
 
 def _foreign_predictions(artifacts: Path) -> Iterator[str]:

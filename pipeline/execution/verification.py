@@ -28,7 +28,7 @@ from pipeline.execution.ledger_history import rewritten_entries
 from pipeline.execution.record_checks import PHASES, record_differences
 from pipeline.execution.stage import Incomplete
 from pipeline.records.figures import DRAWN
-from pipeline.records.ledger import LEDGER, changes, read_ledger, run_identities
+from pipeline.records.ledger import LEDGER, Planned, changes, read_ledger, run_identities
 from pipeline.records.predictions import INDEX
 from pipeline.records.reports import is_report
 from pipeline.records.runs import RECORD, checked_record, done_records, read_record
@@ -147,6 +147,27 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
         known = read_ledger(root / ledger)
     except Refusal as refusal:  # the front page follows from it
         return [*lines, *refusal.lines]
+    try:
+        return [*lines, *_recomputed(protocol, root, known)]
+    except Refusal as refusal:
+        if not lines:
+            raise
+        return [*lines, *refusal.lines]
+
+
+def _recomputed(protocol: str, root: Path, known: Sequence[Planned]) -> list[str]:
+    """Return a line for everything that is not what the stages give when they run again.
+
+    Args:
+        protocol: The name of the protocol.
+        root: The folder of the project.
+        known: The entries of the ledger.
+
+    Raises:
+        Refusal: A stage fails.
+    """
+    lines = []
+    ledger, data = REPORTS / protocol / LEDGER, ARTIFACTS / protocol / "data" / SUMMARY
     with tempfile.TemporaryDirectory(prefix="gapwise-verify-") as folder:
         again = Path(folder)
         _recompute(protocol, root, again)
@@ -155,7 +176,6 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
         for entry in read_ledger(again / ledger)[len(known) :] if known else ():
             found = "; ".join(map(str, changes(known[-1], entry)))
             lines.append(f"{ledger}: its last entry is not the plan of the report: {found}; {RUN}")
-        data = ARTIFACTS / protocol / "data" / SUMMARY
         if (root / data).read_bytes() != (again / data).read_bytes():
             lines.append(f"{data}: not what the source of the data gives now; {RUN}")
         for name in compared_files(protocol, root, again):

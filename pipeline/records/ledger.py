@@ -136,7 +136,8 @@ def parse_ledger(content: bytes, place: str) -> tuple[Planned, ...]:
     lines = content.split(b"\n")
     if lines.pop():
         raise Refusal(f"{place}: line {len(lines) + 1}: incomplete; {cure}")
-    plans, before = [], FIRST
+    plans: list[Planned] = []
+    before = FIRST
     for number, line in enumerate(lines, start=1):
         entry = _entry(line)
         if entry is None:
