@@ -295,11 +295,23 @@ def report(protocols: Protocols = None) -> None:
 
 
 @command
-def verify(protocols: Protocols = None) -> None:
-    """Recompute reports from the stored predictions in a temporary folder and compare bytes."""
+def verify(
+    protocols: Protocols = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Look in git whether the ledger has only grown.")
+    ] = False,
+    retrain: Annotated[
+        int, typer.Option(help="Train so many random runs again and predict with them.", min=0)
+    ] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the choice of these runs. Default: at random.", min=0)
+    ] = None,
+) -> None:
+    """Plan reports again from their settings, recompute them from predictions and compare bytes."""
+    from pipeline.execution.verification import Options
     from pipeline.execution.verification import verify as verify_reports
 
-    verify_reports(protocols or [])
+    verify_reports(protocols or [], Options(history, retrain, seed))
 
 
 @command

@@ -1,6 +1,6 @@
 """Stage 6: score every confirmation run, and every way to average the models of a group.
 
-The only stage that opens the test labels, and it records that it did.
+The only stage that opens the test labels. Before it does so, it notes the plan in the ledger.
 """
 
 import sys
@@ -10,19 +10,23 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config.plan import read_plan
+from pipeline.comparison.levels import PRIMARY
+from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_test_labels, require_digest, validation_size
 from pipeline.evaluation.groups import ensemble_rows
 from pipeline.evaluation.methods import passes
 from pipeline.evaluation.scores import correct_images, image_rows, run_scores
 from pipeline.execution.stage import stage
+from pipeline.records.ledger import LEDGER, Planned, append_opening, opened_plan, run_identities
 from pipeline.records.predictions import Predictions, View, read_predictions, require_predictions
 from pipeline.records.runs import done_records
 from pipeline.records.tables import write_table
+from pipeline.runtime.behaviour import folder_digest
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_sealed
 
-ARTIFACTS = Path("artifacts")
+ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
+CODE = ("evaluation", "comparison")  # folders of the code that scores and judges
 GROUPED = ("study", "group", "method")
 COLUMNS = {
     "scores": ("fingerprint", "view", "members", "split", "metric", "value"),
@@ -35,10 +39,11 @@ COLUMNS = {
 
 
 def main(protocol: str) -> None:
-    """Write `test_use.json`, then the tables of `COLUMNS`.
+    """Append to the ledger, then write `test_use.json` and the tables of `COLUMNS`.
 
     Raises:
-        Refusal: Predictions are missing or damaged, or the prepared data have changed.
+        Refusal: Predictions are missing, they or the ledger are damaged, or the prepared data have
+            changed.
     """
     folder = ARTIFACTS / protocol
     plan = read_plan(folder / "confirmation")
@@ -50,6 +55,7 @@ def main(protocol: str) -> None:
     records = done_records(folder / "confirmation", plan.fingerprints())
     digests = require_predictions(folder / "predictions", list(records))
     require_digest(folder / "data", plan.data_digest)
+    append_opening(REPORTS / protocol / LEDGER, _opened(plan, folder / "confirmation"))
     labels = read_test_labels(folder / "data")
 
     def read(run: str) -> Predictions:
@@ -77,6 +83,12 @@ def main(protocol: str) -> None:
     write_sealed(folder / "test_use.json", use)
     for name, columns in COLUMNS.items():
         write_table(folder / f"{name}.csv", pd.DataFrame(rows[name], columns=list(columns)))
+
+
+def _opened(plan: Plan, runs: Path) -> Planned:
+    """Return what the ledger says of a plan whose runs are in this folder."""
+    code = {name: folder_digest(name) for name in CODE}
+    return opened_plan(plan, run_identities(runs, plan.trained()), PRIMARY, code)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_summary, read_test_images
 from pipeline.execution.stage import stage
 from pipeline.records.figures import current_figures, note_figures
+from pipeline.records.ledger import LEDGER, read_ledger
 from pipeline.records.reports import WrittenReport, partial_names, read_report, report_names
 from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
@@ -40,10 +41,14 @@ from pipeline.runtime.imports import without_collection
 def main(protocol: str) -> None:
     """Read `artifacts/<protocol>/` and write `reports/<protocol>/` and the timing."""
     artifacts, target = Path("artifacts", protocol), Path("reports", protocol)
-    data = read_report_data(artifacts)
+    openings = read_ledger(target / LEDGER)
+    data = replace(read_report_data(artifacts), openings=openings)
+    ledger = (target / LEDGER).read_bytes() if openings else b""
     kept = current_figures(artifacts, target / "figures")
     with new_folder(target) as staging:
         _write(staging, data, kept or _draw(artifacts, data))
+        if ledger:  # which is not this stage's, and only grows
+            write_bytes(staging / LEDGER, ledger)
     write_timing(protocol, data)
     write_index(target.parent, redraw=not kept)
     print(f"report: {target / 'report.md'}")

@@ -168,7 +168,8 @@ def finished(first_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     write_project(folder)
     copy_results(first_run, folder)
-    shutil.copyfile(first_run / "project" / "params.yaml", folder / "params.yaml")
+    for name in ("params.yaml", "dvc.lock"):
+        shutil.copyfile(first_run / "project" / name, folder / name)
     return folder
 
 

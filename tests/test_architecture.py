@@ -46,6 +46,7 @@ WRITERS = (
     *("runtime/", "config/", "data/", "records/", "training/checkpoints.py"),
     *("execution/dvc_lock.py", "terminal/doctor.py"),  # the lock file of DVC
     *("execution/inputs.py", "execution/verification.py"),  # what a report was made of
+    *("execution/headlines.py", "execution/ledger_history.py", "execution/retraining.py"),
     "execution/chosen_protocols.py",  # params.yaml while DVC runs
     "execution/asked_looks.py",  # params.yaml, for a look
     "execution/experiments.py",  # the report of an experiment

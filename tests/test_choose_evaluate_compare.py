@@ -21,6 +21,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import write_prepared
 from pipeline.evaluation.ensembles import greedy
 from pipeline.evaluation.methods import ROUNDS, START
+from pipeline.records.ledger import LEDGER, read_ledger
 from pipeline.records.predictions import (
     Predictions,
     View,
@@ -440,6 +441,30 @@ def test_evaluate_records_that_it_opened_the_test_set(folder):
     }
 
 
+def test_evaluate_notes_the_plan_before_a_score_exists_and_an_equal_one_once(folder):
+    ledger = folder.parents[1] / "reports" / "tiny" / LEDGER
+    index = folder / "predictions" / "predictions.json"
+    listed = index.read_bytes()
+    write_sealed(index, {"files": dict.fromkeys(read_sealed(index)["files"], "0")})
+    with pytest.raises(Refusal, match="missing or damaged"):
+        evaluate.main("tiny")
+    assert not (folder / "scores.csv").exists()
+    content = ledger.read_bytes()
+    index.write_bytes(listed)
+    evaluate.main("tiny")
+    assert ledger.read_bytes() == content
+    path = folder / "confirmation" / "plan.json"
+    write_sealed(path, {**read_sealed(path), "margin": 0.07})
+    evaluate.main("tiny")
+    first, last = read_ledger(ledger)
+    assert ledger.read_bytes().startswith(content)
+    assert last == {**first, "margin": 0.07}
+    assert {*first["code"]} >= {"evaluation", "comparison"}
+    ledger.write_bytes(content.replace(b"0.", b"1.", 1))
+    with pytest.raises(Refusal, match="line 1: damaged; .*git checkout"):
+        evaluate.main("tiny")
+
+
 def test_evaluate_refuses_damaged_missing_and_unlisted_predictions(folder):
     path = folder / "predictions" / "10e1000.safetensors"
     content = bytearray(path.read_bytes())
@@ -815,6 +840,8 @@ def _combined(folder):
                 "training": {"learning_rate": 0.05},
                 "start": {},
                 "regularizers": regularizers,
+                "code": {},
+                "versions": {},
             }
             streams = dict.fromkeys(("split", "init", "order", "augmentation", "noise"), seed)
             run = folder / "confirmation" / f"{place}e{seed}" / "run.json"

@@ -1,11 +1,13 @@
 """All nine stages on a tiny protocol: every number derived again, everything the same twice."""
 
+import hashlib
 import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,17 +18,32 @@ from scipy import stats
 from stages import STAGES, run_stages
 from tiny import ROOT
 
-from pipeline import confirm, prepare, regularizers, train
+from pipeline import confirm, evaluate, prepare, regularizers, train
 from pipeline.config.plan import read_plan
 from pipeline.config.run import read_config
+from pipeline.config.yaml_files import parse_yaml
 from pipeline.data import sources as data
 from pipeline.data.splits import hold_out, train_validation
+from pipeline.evaluation.validation import validation_score
 from pipeline.execution import verification
+from pipeline.execution.failures import run_labels
+from pipeline.execution.record_checks import record_differences
+from pipeline.execution.replanning import replanning_differences
+from pipeline.execution.retraining import retraining_differences
 from pipeline.execution.stage import Incomplete
-from pipeline.execution.verification import verify
+from pipeline.execution.verification import INPUTS, _unrecorded, differences, folder_md5, verify
 from pipeline.prediction.network import assemble
-from pipeline.records.runs import read_history, read_record, write_record
+from pipeline.records.ledger import LEDGER, append_opening, read_ledger, run_identities
+from pipeline.records.predictions import (
+    View,
+    read_predictions,
+    require_predictions,
+    seal_predictions,
+    write_predictions,
+)
+from pipeline.records.runs import file_digest, read_history, read_record, write_record
 from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import read_sealed, sealed, to_json, write_sealed
 
 DIVERGING = """
 question: What if the learning rate is absurd, and if every strength diverges?
@@ -235,12 +252,23 @@ def test_the_spread_of_a_stream_derives_again_from_scores(whole, scores):
     assert table.loc[("baseline", "test set"), "variance"] == pytest.approx(own * (1 - own) / 719)
 
 
+def predicted_md5(folder):
+    """Return the checksum of the predictions in `dvc.lock`."""
+    outs = read_lock(folder)["stages"]["predict@tiny"]["outs"]
+    return next(out["md5"] for out in outs)
+
+
+def read_lock(folder):
+    return parse_yaml((folder / "dvc.lock").read_text(), folder / "dvc.lock")
+
+
 def test_verification_names_what_was_changed_and_nothing_else(whole, monkeypatch, capsys, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder, symlinks=True)
     monkeypatch.chdir(folder)
     (artifacts(folder) / "figures.json").unlink()  # as where DVC found the report unchanged
     page = folder / "reports" / "tiny" / "pages" / "study_dropout.md"
+    data_file = artifacts(folder) / "data" / "data.json"
     faults = {
         page: (
             page.read_text().replace("Study: dropout", "Study: none", 1),
@@ -263,8 +291,21 @@ def test_verification_names_what_was_changed_and_nothing_else(whole, monkeypatch
         },
         folder / "reports" / "tiny" / "metrics.json": ("{}", "metrics.json: differs"),
         folder / "dvc.lock": (
-            "stages: {confirm@tiny: {outs: [{path: artifacts/tiny/confirmation, md5: 0.dir}]}}",
-            "artifacts/tiny/confirmation: is not what dvc.lock records",
+            (folder / "dvc.lock").read_text().replace(predicted_md5(folder), "0.dir"),
+            "artifacts/tiny/predictions: is not what dvc.lock records",
+        ),
+        folder / "artifacts" / "tiny" / "predictions" / "notes.txt": (
+            "stray",
+            "artifacts/tiny/predictions/notes.txt: no stage wrote it; remove it",
+        ),
+        folder / "artifacts" / "tiny" / "data" / "data.json": (
+            to_json(sealed({**read_sealed(data_file), "notes": ["none"]})),
+            "artifacts/tiny/data/data.json: not what the source of the data gives now",
+        ),
+        folder / "artifacts" / "tiny" / "more.csv": ("stray", "artifacts/tiny/more.csv: not among"),
+        folder / "artifacts" / "other.txt": (
+            "stray",
+            "artifacts/other.txt: no protocol has this name",
         ),
         folder / "reports" / "tiny" / "extra.md": (
             "more",
@@ -279,7 +320,9 @@ def test_verification_names_what_was_changed_and_nothing_else(whole, monkeypatch
         verify([])
     lines = str(found.value).splitlines()
     expected = [words for _, words in faults.values()] + [
-        "reports/tiny/figures/forest.png: missing"
+        "reports/tiny/figures/forest.png: missing",
+        "artifacts/tiny/choice.json: missing or damaged; run: make run",  # nothing is planned by it
+        "artifacts/tiny/data: is not what dvc.lock records",
     ]
     assert len(lines) == len(expected)
     assert all(any(words in line for line in lines) for words in expected)
@@ -308,6 +351,255 @@ def test_verification_finds_a_dropped_failure(altered):
         verify(["tiny"])
 
 
+def replan(folder, phase, change):
+    """Change a stored plan, with its checksum."""
+    path = artifacts(folder) / phase / "plan.json"
+    plan = read_sealed(path)
+    change(plan)
+    write_sealed(path, plan)
+
+
+def relock(folder):
+    """Write the checksums of the input folders as they are now into `dvc.lock`."""
+    text = (folder / "dvc.lock").read_text()
+    for stage in read_lock(folder)["stages"].values():
+        for out in stage["outs"]:
+            if out["path"].startswith(tuple(f"artifacts/tiny/{name}" for name in INPUTS)):
+                text = text.replace(out["md5"], folder_md5(folder / out["path"]))
+    (folder / "dvc.lock").write_text(text)
+
+
+def drop_seed(plan):
+    plan["runs"] = [run for run in plan["runs"] if run["seed"] != 1002]
+
+
+def drop_arm(plan):
+    plan["runs"] = [run for run in plan["runs"] if run["arm"] != "weight_decay"]
+    for study in plan["studies"]:
+        study["arms"] = [arm for arm in study["arms"] if arm["name"] != "weight_decay"]
+
+
+def change_margin(plan):
+    plan["margin"] = 0.05
+
+
+def replace_strength(plan):
+    for run in plan["runs"]:
+        if run["arm"] == "shift":
+            run["setting"]["augmentation"]["shift"] = 0.7
+
+
+def drop_trial(plan):
+    plan["runs"] = [
+        run for run in plan["runs"] if run["setting"] != {"augmentation": {"shift": 1.0}}
+    ]
+
+
+def swap_runs(plan):
+    own = [run for run in plan["runs"] if run["study"] == "others" and run["arm"] == "shift"]
+    own[0]["fingerprint"], own[1]["fingerprint"] = own[1]["fingerprint"], own[0]["fingerprint"]
+
+
+EDITS = [
+    (drop_seed, "confirmation", ["seeds dropped: "]),
+    (drop_arm, "confirmation", ["arms dropped: weight_decay"]),
+    (change_margin, "confirmation", ["margin: 0.01 -> 0.05"]),
+    (replace_strength, "confirmation", ["settings: shift shift="]),
+    (swap_runs, "confirmation", ["than shift shift=", "than shift shift="]),
+    (drop_trial, "exploration", ["runs: shift"]),
+]
+
+
+def test_replanning_finds_edited_plans_with_every_checksum_renewed(altered):
+    for edit, phase, words in EDITS:
+        plan = artifacts(altered) / phase / "plan.json"
+        written = plan.read_bytes()
+        replan(altered, phase, edit)
+        lines, libraries = replanning_differences("tiny", artifacts(altered), validation_score)
+        found = [line for line in lines if line.startswith((str(plan), str(plan.parent)))]
+        assert libraries == ""
+        assert len(found) == len(words)
+        assert all(word in line for word, line in zip(words, found, strict=True)), edit
+        assert all(line.endswith("run: make run") for line in lines)
+        if edit is drop_seed:  # dvc.lock is slow to read
+            relock(altered)
+            assert list(_unrecorded("tiny", altered)) == []
+        plan.write_bytes(written)
+
+
+def test_replanning_passes_an_honest_repeat_and_follows_settings_files(altered):
+    def compared():
+        return replanning_differences("tiny", artifacts(altered), validation_score)
+
+    assert compared() == ([], "")
+    protocol = altered / "experiments" / "protocols" / "tiny.yaml"
+    text = protocol.read_text()
+    protocol.write_text(text.replace("margin: 0.01", "margin: 0.05"))
+    lines, _ = compared()
+    assert [line.partition("params.yaml: ")[2] for line in lines] == [
+        "margin: 0.05 -> 0.01; run: make run"
+    ] * 2
+    protocol.write_text(text.replace("confirmation: 3", "confirmation: 4"))
+    (line,), _ = compared()
+    assert "confirmation/plan.json" in line
+    assert "seeds dropped: " in line
+    protocol.write_text("data: {}")
+    lines, _ = compared()
+    assert any("tiny.yaml: " in line and "missing; expected" in line for line in lines)
+
+
+def test_replanning_finds_a_forged_identity_and_forged_data(altered):
+    phase = artifacts(altered) / "confirmation"
+    name = next(run.fingerprint for run in read_plan(phase).runs if run.arm == "dropout")
+    identity = json.loads((phase / name / "run.json").read_text())
+    identity["training"]["epochs"] = 3
+    (phase / name / "run.json").write_text(to_json(identity))
+    record = read_record(phase / name)
+    digest = file_digest(phase / name / "run.json")
+    write_record(phase / name, record | {"files": record["files"] | {"run.json": digest}})
+    lines, _ = replanning_differences("tiny", artifacts(altered), validation_score)
+    assert any(f"{name} is not its fingerprint" in line for line in lines)
+    assert any("trained from other settings" in line for line in lines)
+    summary = read_sealed(artifacts(altered) / "data" / "data.json")
+    labels = artifacts(altered) / "data" / "test_labels.npy"
+    np.save(labels, np.load(labels)[::-1])
+    sums = summary["files"] | {"test_labels.npy": file_digest(labels)}
+    write_sealed(artifacts(altered) / "data" / "data.json", summary | {"files": sums})
+    lines, _ = replanning_differences("tiny", artifacts(altered), validation_score)
+    assert "data.json: digest: not that of the arrays" in lines[0]
+
+
+@pytest.fixture
+def scored_again(monkeypatch):
+    """Let `evaluate` alone run again in verification; all other files are taken as they are."""
+
+    def recompute(protocol, root, again):
+        for name in ("artifacts", "reports"):
+            kept = shutil.ignore_patterns(*INPUTS, LEDGER)
+            shutil.copytree(root / name, again / name, ignore=kept)
+        for name in INPUTS:
+            (again / "artifacts" / protocol / name).symlink_to(root / "artifacts" / protocol / name)
+        ledger = root / "reports" / protocol / LEDGER
+        if ledger.exists():
+            shutil.copyfile(ledger, again / "reports" / protocol / LEDGER)
+        with monkeypatch.context() as patch:
+            patch.chdir(again)
+            evaluate.main(protocol)
+
+    monkeypatch.setattr(verification, "_recompute", recompute)
+
+
+def test_verification_compares_the_ledger_with_the_plan_of_the_report(
+    altered, scored_again, monkeypatch
+):
+    ledger = altered / "reports" / "tiny" / LEDGER
+    place = f"reports/tiny/{LEDGER}"
+    assert differences("tiny") == []
+    for slow in ("_unrecorded", "_replanned", "_strays"):  # which do not read the ledger
+        monkeypatch.setattr(verification, slow, lambda *_: [])
+    content = ledger.read_bytes()
+    (planned,) = read_ledger(ledger)
+    append_opening(ledger, {**planned, "margin": 0.05})
+    assert differences("tiny") == [
+        f"{place}: its last entry is not the plan of the report: margin: 0.05 -> 0.01; "
+        "run: make run"
+    ]
+    ledger.write_bytes(content.replace(b'"margin":0.01', b'"margin":0.02'))
+    (line,) = differences("tiny")
+    assert line.startswith(f"{altered}/{place}: line 1: damaged; ")
+    ledger.unlink()
+    assert differences("tiny") == [
+        f"{place}: missing; the next evaluation begins it; run: make run"
+    ]
+
+
+def rewrite_run(folder, **files):
+    """Replace files of a stored run, with their checksums."""
+    record = read_record(folder)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        record["files"][name] = hashlib.sha256(content).hexdigest()
+    write_record(folder, record)
+
+
+def test_training_again_finds_changed_weights_and_predictions(altered):
+    phase = artifacts(altered) / "confirmation"
+    plan = read_plan(phase)
+    names = [run.fingerprint for run in plan.runs if (run.study, run.arm) == ("others", "shift")]
+    chosen = run_identities(phase, names)
+
+    def compared(*which):
+        identities = {name: chosen[name] for name in which}
+        return retraining_differences(artifacts(altered), identities, 9, seed=1)
+
+    labels, lines = compared(*names[:2])
+    assert sorted(labels) == [
+        f"confirmation: {label}" for label in sorted(map(run_labels(plan).get, names[:2]))
+    ]
+    assert lines == []
+    folder = artifacts(altered) / "predictions"
+    predictions = read_predictions(folder, names[0], require_predictions(folder, names)[names[0]])
+    test = View("test", "deterministic")
+    logits = {**predictions.logits, test: predictions.logits[test][:, ::-1]}
+    write_predictions(folder, names[0], replace(predictions, logits=logits))
+    (folder / "predictions.json").unlink()
+    seal_predictions(folder)
+    scale_weights(phase / names[1], 2)
+    _, lines = compared(*names[:2])
+    assert len(lines) == 3
+    assert f"{names[1]} (confirmation: shift" in lines[0]
+    assert "weights.safetensors has other bits" in lines[0]
+    assert all("not what its weights predict" in line for line in lines[1:])
+    scale_weights(phase / names[0], 1.00001)
+    history = (phase / names[0] / "history.jsonl").read_text().splitlines()
+    last = {**json.loads(history[-1]), "accuracy": 0.99}
+    assert last["split"] == "validation"
+    curve = "\n".join([*history[:-1], json.dumps(last)]) + "\n"
+    rewrite_run(phase / names[0], **{"history.jsonl": curve.encode()})
+    write_record(phase / names[1], {**read_record(phase / names[1]), "state": "diverged"})
+    for name in names:
+        record = read_record(phase / name)
+        write_record(phase / name, {**record, "machine": {"cpu_capability": "another"}})
+    _, lines = compared(*names)
+    words = ["validation accuracy 0.9900, but ", "diverged, but done when", "the bits of this one"]
+    for name, word in zip(names, words, strict=True):
+        assert [name in line for line in lines if word in line] == [True]
+
+
+def scale_weights(folder, factor):
+    weights = safetensors.torch.load_file(folder / "weights.safetensors")
+    scaled = {name: value * factor for name, value in weights.items()}
+    rewrite_run(folder, **{"weights.safetensors": safetensors.torch.save(scaled)})
+
+
+def test_records_that_contradict_their_files_are_found(altered):
+    phase = artifacts(altered) / "confirmation"
+    one, other, third = read_plan(phase).fingerprints()[:3]
+    assert list(record_differences(artifacts(altered))) == []
+    diverged = {"state": "diverged", "reason": "the train loss is nan after epoch 2"}
+    write_record(phase / one, {**read_record(phase / one), **diverged})
+    record = {**read_record(phase / other), "state": "failed"}
+    scores = record["files"].pop("validation.safetensors")  # the curve has its last epoch
+    write_record(phase / other, record)
+    shutil.rmtree(phase / third)
+    lines = list(record_differences(artifacts(altered)))
+    words = ["recorded as diverged, but has", "recorded as failed, but has", "missing; run: make"]
+    for name, word in zip((one, other, third), words, strict=True):
+        assert [f"{phase / name}: " in line for line in lines if word in line] == [True]
+    write_record(phase / one, {**read_record(phase / one), "state": "done", "reason": ""})
+    files = {**record["files"], "validation.safetensors": scores}
+    write_record(phase / other, {**record, "state": "done", "files": files})
+    folder = artifacts(altered) / "predictions"
+    swapped = [folder / f"{name}.safetensors" for name in (one, other)]
+    contents = [path.read_bytes() for path in swapped]
+    for path, content in zip(swapped, contents[::-1], strict=True):
+        path.write_bytes(content)
+    (folder / "predictions.json").unlink()
+    seal_predictions(folder)
+    lines = list(record_differences(artifacts(altered)))
+    assert [line.partition(":")[0] for line in lines] == [str(phase / third), *map(str, swapped)]
+
+
 def test_verification_finds_damaged_inputs(altered):
     runs = artifacts(altered) / "confirmation"
     name = next(run.fingerprint for run in read_plan(runs).runs if run.arm == "dropout")
@@ -320,7 +612,7 @@ def test_verification_finds_damaged_inputs(altered):
     tensors = next((artifacts(altered) / "predictions").glob("*.safetensors"))
     tensors.write_bytes(tensors.read_bytes()[:-1])
     with pytest.raises(
-        Refusal,
+        Incomplete,
         match="verify: evaluate of tiny failed: error: artifacts/tiny/predictions/.*damaged",
     ):
         verify(["tiny"])

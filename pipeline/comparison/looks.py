@@ -258,8 +258,8 @@ def outlook(
     equal, differing = (now / min(number + 1, most) for number in (unequal, left))
     likely = decision_chance(mean, other, n, sd, equal, differing, margin)
     likely = np.where(corrected.own, 1.0, likely)
-    equal, differing = (last / max(number, 1) for number in (unequal, left))
-    chance = decision_chance(mean, to_come, count, sd, equal, differing, margin)
+    at_last = [last / max(number, 1) for number in (unequal, left)]
+    chance = decision_chance(mean, to_come, count, sd, at_last[0], at_last[1], margin)
     judged = corrected.verdicts(mean, adjusted, p_equivalence)
     at_end = had == len(looks.seeds)
     numbers = zip(judged, n, likely, chance, at_end, strict=True)

@@ -97,9 +97,14 @@ def _write_arrays(
     if development.groups is not None:
         files[GROUPS] = development.groups
     sums = {name: _write(folder / name, array) for name, array in files.items()}
-    given = {"validation": str(development.validation)} if development.validation else {}
-    text = json.dumps(sums | given, sort_keys=True)
-    return sums, hashlib.sha256(text.encode()).hexdigest()
+    return sums, _digest_of(sums, development.validation)
+
+
+def _digest_of(sums: Mapping[str, str], validation: int) -> str:
+    """Return the digest of arrays with these sha256, `validation` of them the dataset's own."""
+    given = {"validation": str(validation)} if validation else {}
+    text = json.dumps({**sums, **given}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def pretraining_folder(folder: Path, name: str) -> Path:
@@ -134,13 +139,21 @@ def require_digest(folder: Path, digest: str) -> None:
 
 
 def require_intact(folder: Path) -> None:
-    """Check that every array is as it was written.
+    """Check that every array is as it was written, and that the digest is that of the arrays.
 
     Raises:
-        Refusal: One is missing or damaged.
+        Refusal: One is missing or damaged, or the digest is another.
     """
-    for name in read_summary(folder)["files"]:
+    summary = read_summary(folder)
+    for name in summary["files"]:
         _read(folder, name)
+    if _digest_of(summary["files"], summary["validation"]) != summary["digest"]:
+        raise Refusal(f"{folder / SUMMARY}: digest: not that of the arrays; {_command(folder)}")
+    for name, digest in summary.get("pretraining", {}).items():
+        pool = pretraining_folder(folder, name)
+        require_intact(pool)
+        if read_summary(pool)["digest"] != digest:
+            raise Refusal(f"{pool / SUMMARY}: digest: not that of {folder / SUMMARY}")
 
 
 def read_development(folder: Path) -> Arrays:

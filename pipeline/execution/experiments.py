@@ -13,7 +13,7 @@ from pipeline.config.validation import unknown_name
 from pipeline.config.yaml_files import yaml_names
 from pipeline.execution import dvc
 from pipeline.execution.dvc_lock import DVC_LOCK, keep_dvc_lock, release_dead_locks
-from pipeline.execution.git import git, names
+from pipeline.execution.git import git, is_shallow, names
 from pipeline.execution.plans import forget_current_plans
 from pipeline.execution.stage import KEEP_GOING, Incomplete
 from pipeline.records.store import open_store
@@ -111,7 +111,7 @@ def restore_results() -> list[str]:
 
 def copy_problem() -> str:
     """Return why DVC cannot run studies in a copy of the project, with the cure; "" if it can."""
-    if git("rev-parse", "--is-shallow-repository").strip() == b"true":
+    if is_shallow():
         return "a shallow clone, whose copies DVC cannot read back; run: git fetch --unshallow"
     if not str(Path.cwd()).isascii():  # DVC writes it to the settings of the copy
         return f"{Path.cwd()}: DVC cannot copy a project below such a name; expected ASCII letters"

@@ -61,6 +61,15 @@ def committed_texts(commit: str, paths: Sequence[str]) -> dict[str, str]:
     return {path: git("show", f"{commit}:./{path}").decode("utf-8") for path in there}
 
 
+def is_shallow() -> bool:
+    """Return whether the clone lacks older commits.
+
+    Raises:
+        Refusal: There is no commit.
+    """
+    return git("rev-parse", "--is-shallow-repository").strip() == b"true"
+
+
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    command = ["git", "-C", str(folder), *words]
+    command = ["git", "--no-replace-objects", "-C", str(folder), *words]
     return subprocess.run(command, capture_output=True, check=False, env=os.environ | ENGLISH)

@@ -1,82 +1,259 @@
-"""Verify a report: recompute it from its predictions in a temporary folder and compare.
+"""Verify a report: plan it again from its settings files and recompute it from its predictions.
 
-The inputs are compared with the checksums in `dvc.lock`; the stages from choose on run again.
+The inputs are compared with the checksums in `dvc.lock`, the plan with the ledger; the stages from
+choose on run again in a temporary folder. A report without predictions here has its headline
+compared with its own tables.
 """
 
 import hashlib
 import itertools
 import json
 import os
+import pkgutil
+import secrets
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import pipeline
 from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import read_plan
 from pipeline.config.yaml_files import parse_yaml
+from pipeline.data.prepared import SUMMARY, pretraining_folder
+from pipeline.execution.headlines import headline_differences
+from pipeline.execution.ledger_history import rewritten_entries
+from pipeline.execution.record_checks import PHASES, record_differences
 from pipeline.execution.stage import Incomplete
 from pipeline.records.figures import DRAWN
-from pipeline.records.runs import checked_record
+from pipeline.records.ledger import LEDGER, Planned, changes, read_ledger, run_identities
+from pipeline.records.predictions import INDEX
+from pipeline.records.reports import is_report
+from pipeline.records.runs import RECORD, checked_record, done_records, read_record
+from pipeline.runtime.behaviour import PACKAGE
 from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import read_sealed
 
 INPUTS = ("data", "exploration", "confirmation", "predictions")
-VERBS = ("choose", "evaluate", "compare", "report")
+VERBS = ("prepare", "choose", "evaluate", "compare", "report")
+STAGES = """
+import pkgutil, sys
+from pipeline.execution.stage import stage
+for verb in sys.argv[2:]:
+    code = stage(pkgutil.resolve_name(f"pipeline.{verb}:main"), [sys.argv[1]])
+    if code:
+        print(verb)
+        sys.exit(code)
+"""  # in one process: imports take longer than most stages
 LOCK = Path("dvc.lock")
 UNSTABLE = (  # depend on the wall clock, a server, or whether the figures were drawn here
     *("timing.md", "timing.csv", "tracked.json", DRAWN),
 )
-REPORTS = Path("reports")
-INDEX = ("md", "png")  # endings of the page over all reports and of its figure
+REPORTS, ARTIFACTS = Path("reports"), Path("artifacts")
+PROTOCOLS = Path("experiments", "protocols")
+INDEX_KINDS = ("md", "png")  # endings of the page over all reports and of its figure
+RUN = "run: make run"
+REPLANNING = "pipeline.execution.replanning:replanning_differences"  # imports torch
+RETRAINING = "pipeline.execution.retraining:retraining_differences"
+SCORE = "pipeline.evaluation.validation:validation_score"
+CACHE = ".data"  # of what is downloaded or decoded once
+LARGEST_SEED = 2**32
 
 
-def verify(protocols: Sequence[str]) -> None:
-    """Recompute reports, by default all of `params.yaml`.
+@dataclass(frozen=True)
+class Options:
+    """What is verified besides.
+
+    Attributes:
+        history: Whether git shows a ledger that only grew.
+        retrain: How many random runs are trained again.
+        seed: That of their choice; None for one that nobody knows before.
+    """
+
+    history: bool = False
+    retrain: int = 0
+    seed: int | None = None
+
+
+def verify(protocols: Sequence[str], options: Options | None = None) -> None:
+    """Verify reports: by default those of `params.yaml`, and the headlines of all others.
 
     Raises:
         Incomplete: A report differs.
     """
+    options = options or Options()
     differing = []
-    for protocol in protocols or read_parameters().protocols:
-        lines = differences(protocol)
+    chosen = protocols or read_parameters().protocols
+    for protocol in chosen:
+        lines = [*differences(protocol), *_more_differences(protocol, options)]
         differing += lines
-        print(f"{protocol}: {f'{len(lines)} differences' if lines else 'verified'}")
+        print(f"{protocol}: {_count(lines) if lines else 'verified'}")
+    for folder in [] if protocols else sorted(REPORTS.glob("*")):
+        if folder.name in chosen or not is_report(folder):
+            continue
+        lines = headline_differences(folder)
+        if options.history and (folder / LEDGER).exists():
+            lines += rewritten_entries(folder / LEDGER)
+        differing += lines
+        agree = "its headline agrees with its tables (not recomputed: not in params.yaml)"
+        print(f"{folder.name}: {_count(lines) if lines else agree}")
     if differing:
         raise Incomplete("\n".join(differing))
 
 
+def _count(lines: Sequence[str]) -> str:
+    return f"{len(lines)} difference{'s' if len(lines) > 1 else ''}"
+
+
+def _more_differences(protocol: str, options: Options) -> Iterator[str]:
+    """Yield the differences that are looked for on request."""
+    if options.history:
+        yield from rewritten_entries(REPORTS / protocol / LEDGER)
+    if options.retrain:
+        artifacts = ARTIFACTS / protocol
+        seed = secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed
+        identities: dict[str, Any] = {}
+        for phase in PHASES:
+            names = read_plan(artifacts / phase).trained()
+            identities |= run_identities(artifacts / phase, names)
+        labels, lines = pkgutil.resolve_name(RETRAINING)(
+            artifacts, identities, options.retrain, seed
+        )
+        print(f"{protocol}: trained again (seed {seed}): {'; '.join(labels)}")
+        yield from lines
+
+
 def differences(protocol: str, root: Path = Path()) -> list[str]:
-    """Return one line for every file under `root` that differs from what the predictions give.
+    """Return one line for everything under `root` that is not what settings and predictions give.
 
     Raises:
-        Refusal: Predictions are missing, one of them or a run is damaged, or a stage fails.
+        Refusal: Predictions or `dvc.lock` are missing, one of them or a run is damaged, or a stage
+            fails.
     """
-    artifacts, root = root / "artifacts" / protocol, root.resolve()
+    artifacts, root = root / ARTIFACTS / protocol, root.resolve()
     missing = [name for name in INPUTS if not (artifacts / name).exists()]
     if missing:
         pull = ", or dvc pull" if _has_remote(root) else ""
-        raise Refusal(f"{artifacts / missing[0]}: missing; run: make run{pull}")
+        raise Refusal(f"{artifacts / missing[0]}: missing; {RUN}{pull}")
+    if not (root / LOCK).exists():
+        raise Refusal(f"{LOCK}: missing; it has the checksums of what was trained; {RUN}")
     _check_runs(artifacts)
+    lines = [*_unrecorded(protocol, root), *_strays(artifacts), *_replanned(protocol, artifacts)]
+    lines += _contradicting(artifacts)
+    ledger = REPORTS / protocol / LEDGER
+    try:
+        known = read_ledger(root / ledger)
+    except Refusal as refusal:  # the front page follows from it
+        return [*lines, *refusal.lines]
+    try:
+        return [*lines, *_recomputed(protocol, root, known)]
+    except Refusal as refusal:
+        if not lines:
+            raise
+        return [*lines, *refusal.lines]
+
+
+def _recomputed(protocol: str, root: Path, known: Sequence[Planned]) -> list[str]:
+    """Return a line for everything that is not what the stages give when they run again.
+
+    Args:
+        protocol: The name of the protocol.
+        root: The folder of the project.
+        known: The entries of the ledger.
+
+    Raises:
+        Refusal: A stage fails.
+    """
+    lines = []
+    ledger, data = REPORTS / protocol / LEDGER, ARTIFACTS / protocol / "data" / SUMMARY
     with tempfile.TemporaryDirectory(prefix="gapwise-verify-") as folder:
         again = Path(folder)
         _recompute(protocol, root, again)
-        lines = list(_unrecorded(protocol, root))
+        if not known:
+            lines.append(f"{ledger}: missing; the next evaluation begins it; {RUN}")
+        for entry in read_ledger(again / ledger)[len(known) :] if known else ():
+            found = "; ".join(map(str, changes(known[-1], entry)))
+            lines.append(f"{ledger}: its last entry is not the plan of the report: {found}; {RUN}")
+        if (root / data).read_bytes() != (again / data).read_bytes():
+            lines.append(f"{data}: not what the source of the data gives now; {RUN}")
         for name in compared_files(protocol, root, again):
             lines += _difference(root / name, again / name)
     return lines
 
 
+def _replanned(protocol: str, artifacts: Path) -> list[str]:
+    """Return a line for everything that is not as the settings files plan it."""
+    lines, libraries = pkgutil.resolve_name(REPLANNING)(
+        protocol, artifacts, pkgutil.resolve_name(SCORE)
+    )
+    if libraries:
+        print(f"note: {protocol}: trained with other versions of libraries: {libraries}")
+    return list(lines)
+
+
+def _contradicting(artifacts: Path) -> list[str]:
+    """Return a line for every record and all predictions that are not those of their run."""
+    try:
+        return list(record_differences(artifacts))
+    except Refusal as refusal:
+        return list(refusal.lines)
+
+
 def compared_files(protocol: str, root: Path, again: Path) -> list[Path]:
-    """Return the files of a report and of the index, in either place, and the tables again."""
-    tables = again / "artifacts" / protocol
-    names = {path.relative_to(again) for path in tables.iterdir() if path.is_file()}
+    """Return the files of a report and of the index, and the tables, in either place."""
+    names: set[Path] = set()
     for place in (root, again):
-        found = [path for kind in INDEX for path in (place / REPORTS).glob(f"*.{kind}")]
+        tables = (place / ARTIFACTS / protocol).glob("[!.]*")
+        found = [path for kind in INDEX_KINDS for path in (place / REPORTS).glob(f"*.{kind}")]
+        found += [path for path in tables if path.is_file()]
         found += [path for path in (place / REPORTS / protocol).rglob("*") if path.is_file()]
         names |= {path.relative_to(place) for path in found}
-    return sorted(name for name in names if name.name not in UNSTABLE)
+    return sorted(name for name in names if name.name not in (*UNSTABLE, LEDGER))
+
+
+def _strays(artifacts: Path) -> Iterator[str]:
+    """Yield a line for everything in the artifacts that no stage reads or writes."""
+    for folder in sorted(artifacts.parent.glob("[!.]*")):
+        if not (artifacts.parents[1] / PROTOCOLS / f"{folder.name}.yaml").exists():
+            yield f"{folder}: no protocol has this name; remove it"
+    expected = {
+        "data": set(_data_files(artifacts / "data")),
+        **{phase: {"plan.json", *_run_files(artifacts / phase)} for phase in PHASES},
+        "predictions": {INDEX, *_predicted_files(artifacts)},
+    }
+    for folder in sorted(path for path in artifacts.glob("[!.]*") if path.is_dir()):
+        files = {
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        }
+        for name in sorted(files - expected.get(folder.name, set())):
+            yield f"{folder / name}: no stage wrote it; remove it"
+
+
+def _data_files(data: Path) -> Iterator[str]:
+    """Yield the files of prepared data, with those of pretrainings."""
+    summary = read_sealed(data / SUMMARY)
+    yield from (SUMMARY, *summary["files"])
+    for name in summary.get("pretraining", {}):
+        pool = pretraining_folder(data, name)
+        for file in _data_files(pool):
+            yield (pool / file).relative_to(data).as_posix()
+
+
+def _run_files(phase: Path) -> Iterator[str]:
+    """Yield the files of all runs of a phase, as their records name them."""
+    for name in read_plan(phase).trained():
+        record = read_record(phase / name)
+        for file in (RECORD, *record["files"]) if record else ():
+            yield f"{name}/{file}"
+
+
+def _predicted_files(artifacts: Path) -> Iterator[str]:
+    """Yield the files of the predictions of the confirmation runs that are done."""
+    phase = artifacts / "confirmation"
+    for name in done_records(phase, read_plan(phase).fingerprints()):
+        yield f"{name}.safetensors"
 
 
 def _has_remote(root: Path) -> bool:
@@ -100,7 +277,7 @@ def _check_runs(artifacts: Path) -> None:
 def _unrecorded(protocol: str, root: Path) -> Iterator[str]:
     """Yield a line for every input folder whose checksum is not the one in `dvc.lock`."""
     lock = root / LOCK  # of many protocols, which is longer than settings may be
-    stages = parse_yaml(lock.read_text(), lock).get("stages", {}) if lock.exists() else {}
+    stages = parse_yaml(lock.read_text(), lock).get("stages", {})
     outs = {
         out["path"]: out["md5"]
         for name, stage in stages.items()
@@ -108,9 +285,11 @@ def _unrecorded(protocol: str, root: Path) -> Iterator[str]:
         for out in stage["outs"]
     }
     for name in INPUTS:
-        path = f"artifacts/{protocol}/{name}"
-        if path in outs and folder_md5(root / path) != outs[path]:
-            yield f"{path}: is not what {LOCK} records"
+        path = f"{ARTIFACTS}/{protocol}/{name}"
+        if path not in outs:
+            yield f"{path}: {LOCK} does not record it; {RUN}"
+        elif folder_md5(root / path) != outs[path]:
+            yield f"{path}: is not what {LOCK} records; {RUN}"
 
 
 def folder_md5(folder: Path) -> str:
@@ -135,20 +314,29 @@ def _recompute(protocol: str, root: Path, again: Path) -> None:
     (again / "artifacts" / protocol).mkdir(parents=True)
     for name in INPUTS:
         (again / "artifacts" / protocol / name).symlink_to((artifacts / name).resolve())
-    (again / "reports").mkdir()
+    (again / REPORTS / protocol).mkdir(parents=True)
+    ledger = REPORTS / protocol / LEDGER
+    if (root / ledger).exists():
+        (again / ledger).write_bytes((root / ledger).read_bytes())
     for folder in (root / "reports").iterdir():  # the index is made of all reports
         if folder.is_dir() and folder.name != protocol:
             (again / "reports" / folder.name).symlink_to(folder)
-    code = str(Path(pipeline.__file__).resolve().parents[1])
-    environment = os.environ | {"PYTHONPATH": code, "GAPWISE_STORE": str(again / "store")}
-    for verb in VERBS:
-        command = [sys.executable, "-m", f"pipeline.{verb}", protocol]
-        done = subprocess.run(
-            command, cwd=again, env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            last = (done.stderr.strip() or "no message").splitlines()[-1]
-            raise Refusal(f"verify: {verb} of {protocol} failed: {last}")
+    for path in root.iterdir():  # settings, data and networks of the project
+        kept = path.name == CACHE or not path.name.startswith(".")
+        if kept and path.name not in (str(ARTIFACTS), str(REPORTS), PACKAGE.name):
+            (again / path.name).symlink_to(path)
+    environment = os.environ | {
+        "PYTHONPATH": str(PACKAGE.parent),
+        "GAPWISE_STORE": str(again / "store"),
+    }
+    command = [sys.executable, "-c", STAGES, protocol, *VERBS]
+    done = subprocess.run(
+        command, cwd=again, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        verb = (done.stdout.strip() or "a stage").splitlines()[-1]
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise Refusal(f"verify: {verb} of {protocol} failed: {last}")
 
 
 def _difference(path: Path, other: Path) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Collect what a report reads: plans, runs and the tables of the stages before it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from math import nan
@@ -43,6 +43,7 @@ class ReportData:
         searches: A row for each searched arm: whether its search was a fair one.
         test_use: How often the test set was opened.
         data: The summary of the prepared data.
+        openings: The plans under which the test set was opened, as the ledger has them.
         pictures: The test images (channels, height, width) in [0, 1] that figures show, by number.
     """
 
@@ -93,6 +94,7 @@ class ReportData:
     calibration: pd.DataFrame
     references: pd.DataFrame
     trust: pd.DataFrame
+    openings: Sequence[Mapping[str, Any]] = ()
     pictures: Mapping[int, Any] = field(default_factory=dict)
 
     @property
@@ -292,7 +294,17 @@ class ReportData:
 
 
 NO_TABLES = (  # of `compare`
-    *("confirmation", "exploration", "runs", "tried", "searches", "test_use", "data", "pictures"),
+    *(
+        "confirmation",
+        "exploration",
+        "runs",
+        "tried",
+        "searches",
+        "test_use",
+        "data",
+        "openings",
+        "pictures",
+    ),
 )
 TABLES = tuple(field.name for field in fields(ReportData) if field.name not in NO_TABLES)
 

@@ -55,6 +55,18 @@ def code_digest(module: str) -> str:
     return _sha256("\n".join([digests[module], *sorted(digests.values())]))
 
 
+@functools.cache
+def folder_digest(folder: str) -> str:
+    """Return the sha256 of the behaviour of all files in a folder of this package.
+
+    What they import from elsewhere counts by its name alone.
+    """
+    files = sorted((PACKAGE / folder).rglob("*.py"))
+    sources = [_source(path, _module_of(path)) for path in files]
+    texts = sorted(f"{source.code}\n{source.imports}" for source in sources)
+    return _sha256("\n".join(texts))
+
+
 def modules(module: str) -> dict[str, Path]:
     """Return the name and file of a module and of everything it imports and uses, found by reading.
 
@@ -289,6 +301,12 @@ def _file_of(module: str) -> Path | None:
             if file.is_file():
                 return file
     return None
+
+
+def _module_of(path: Path) -> str:
+    """Return the name of the module in a file of this package."""
+    name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    return name.removesuffix(".__init__")
 
 
 def is_own(path: Path) -> bool:

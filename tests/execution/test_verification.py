@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.execution.verification import _unrecorded, compared_files, differences
+from pipeline.execution.verification import INPUTS, _unrecorded, compared_files, differences
 from pipeline.runtime.errors import Refusal
 
 NO_GIT = "[core]\n    no_scm = true\n"
@@ -31,8 +31,17 @@ def test_a_lock_of_many_protocols_is_read(tmp_path):
     ]
     (tmp_path / "dvc.lock").write_text("stages:\n" + "".join(stages))
     (tmp_path / "artifacts" / "protocol_7" / "data").mkdir(parents=True)
-    (line,) = _unrecorded("protocol_7", tmp_path)
-    assert line == "artifacts/protocol_7/data: is not what dvc.lock records"
+    first, *others = _unrecorded("protocol_7", tmp_path)
+    assert first == "artifacts/protocol_7/data: is not what dvc.lock records; run: make run"
+    assert others == [
+        f"artifacts/protocol_7/{name}: dvc.lock does not record it; run: make run"
+        for name in ("exploration", "confirmation", "predictions")
+    ]
+    for name in INPUTS:
+        (tmp_path / "artifacts" / "tiny" / name).mkdir(parents=True)
+    (tmp_path / "dvc.lock").unlink()
+    with pytest.raises(Refusal, match=r"^dvc.lock: missing; .*; run: make run$"):
+        differences("tiny", tmp_path)
 
 
 def test_every_file_of_a_report_is_compared_wherever_it_is(tmp_path):
@@ -44,12 +53,15 @@ def test_every_file_of_a_report_is_compared_wherever_it_is(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("")
     (root / "reports" / "tiny" / "extra.md").write_text("")
-    for name in ("seeds.csv", "figures.json"):
-        path = again / "artifacts" / "tiny" / name
+    (root / "reports" / "tiny" / "ledger.jsonl").write_text("")  # has lines of its own
+    tables = ((again, "seeds.csv"), (again, "figures.json"), (root, "stray.csv"), (root, ".lock"))
+    for place, name in tables:
+        path = place / "artifacts" / "tiny" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
     assert [path.as_posix() for path in compared_files("tiny", root, again)] == [
         "artifacts/tiny/seeds.csv",
+        "artifacts/tiny/stray.csv",
         "reports/README.md",
         "reports/effects.png",
         "reports/tiny/extra.md",

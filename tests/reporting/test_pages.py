@@ -12,6 +12,7 @@ from report_data import NAN, VERDICTS, derived, report_data
 from pipeline.comparison import variance as variance_table
 from pipeline.comparison.variance import standard_errors
 from pipeline.config.plan import Factor, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.records.ledger import opened_plan
 from pipeline.reporting import pages, verdict_sentences
 from pipeline.reporting.evidence import ReportData, run_frame, searches_frame, tried_frame
 from pipeline.reporting.pages import (
@@ -38,6 +39,27 @@ def test_the_wording_of_all_pages(found: ReportData, golden) -> None:
     made = all_pages(spread(interacting(found, -0.007, -0.001)))
     front_page = made["report.md"].partition("## Pages")[0]
     golden(front_page, *(made[f"pages/{name}.md"] for name in (*KNOWN, "study_spread")))
+
+
+@pytest.mark.parametrize(
+    ("margins", "words"),
+    [
+        ([], None),
+        ([0.01], "opened once ([ledger](ledger.jsonl))."),
+        ([0.01, 0.02], "opened twice ([ledger](ledger.jsonl)); between, these changed: margin: "),
+        ([0.01, 0.02, 0.01, 0.03], "opened 4 times ([ledger](ledger.jsonl)); between, these "),
+    ],
+)
+def test_the_front_page_says_how_often_the_test_set_was_opened(
+    found: ReportData, margins: list[float], words: str | None
+) -> None:
+    plan = opened_plan(found.confirmation, {}, "test_accuracy", {})
+    openings = tuple({**plan, "margin": margin} for margin in margins)
+    front = all_pages(dataclasses.replace(found, openings=openings))["report.md"]
+    lines = [line for line in front.splitlines() if line.startswith("**Test set**")]
+    assert len(lines) == (words is not None)
+    assert all(line.startswith(f"**Test set**: {words}") for line in lines)
+    assert ("margin (3 x)." in front) == (len(margins) == 4)
 
 
 @pytest.mark.parametrize(

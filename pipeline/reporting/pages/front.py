@@ -1,11 +1,14 @@
 """Write the front page: the main findings, and links to all other pages."""
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from math import nan
 
 from pipeline.comparison.levels import ARM as ARM_KIND
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
+from pipeline.records.ledger import LEDGER, changes
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note
 from pipeline.reporting.evidence import MOST, ReportData
@@ -28,6 +31,7 @@ INTERVAL_WORDS = (
     f"with the {md.INTERVAL} of the mean over seeds, not corrected; for these test examples and "
     "this pool of training examples ([over test examples too](pages/verdicts.md))"
 )
+LEDGER_LINK = f"[ledger]({LEDGER})"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
 FOREST = (
     "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
@@ -48,6 +52,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         f"# {title(data)}: {data.confirmation.protocol}",
         headline(data),
         data_notes(data),
+        openings_line(data),
         md.section("Recipe", recipe_section(data)),
         "## Arms",
         headline_table(data),
@@ -135,6 +140,24 @@ def data_notes(data: ReportData) -> str:
     if not notes:
         return ""
     return f"**Notes on the data**: {md.format_few(notes)} ([all](pages/method.md#protocol))."
+
+
+def openings_line(data: ReportData) -> str:
+    """Return how often the test set was opened and what changed between; "" without a ledger."""
+    if not data.openings:
+        return ""
+    between = [changes(*pair) for pair in itertools.pairwise(data.openings)]
+    if not between:
+        return f"**Test set**: opened once ({LEDGER_LINK})."
+    if len(between) == 1:
+        found = [md.escape(str(change)) for change in between[0]]
+    else:
+        kinds = Counter(kind for of_one in between for kind in {change.kind for change in of_one})
+        found = [f"{md.escape(kind)} ({count} x)" for kind, count in kinds.most_common()]
+    times = "twice" if len(between) == 1 else f"{len(between) + 1} times"
+    return (
+        f"**Test set**: opened {times} ({LEDGER_LINK}); between, these changed: {'; '.join(found)}."
+    )
 
 
 def headline_table(data: ReportData) -> str:

@@ -1,0 +1,120 @@
+"""Compare the headline of a committed report with its own tables, where predictions are not here.
+
+A report of older code has fewer tables; what it lacks is not compared.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.records.ledger import LEDGER, read_ledger
+from pipeline.records.reports import FRONT, Row, WrittenReport, read_report
+from pipeline.runtime.errors import Refusal
+
+NAMED = re.compile(r"\*\*([^*]+)\*\* \(([+-]?\d+(?:\.\d+)?) points")
+NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+ROUNDED = 0.0051  # points: metrics.json has two decimals
+PRECISION = 1e-8  # of a fraction: tables have ten digits
+SCORE, REFERENCE = "test_accuracy", "reference_test_accuracy"
+
+
+def headline_differences(report: Path) -> list[str]:
+    """Return a line for each number of a headline that is not that of the report's tables.
+
+    Scores of every seed give the differences of arms; these give `metrics.json`, the first sentence
+    of the front page and its table. The chain of the ledger is checked too, if there is one.
+
+    Args:
+        report: The folder of the report.
+    """
+    try:
+        read_ledger(report / LEDGER)
+        written = read_report(report)
+        front = (report / FRONT).read_text(encoding="utf-8").splitlines()
+    except Refusal as refusal:
+        return list(refusal.lines)
+    except OSError:
+        return [f"{report / FRONT}: missing; run: gapwise restore"]
+    arms = {str(row["arm"]): row for row in written.contrasts}
+    return [
+        f"{report / place}: {words}; run: gapwise restore, or make run"
+        for place, words in _all_differences(written, arms, front)
+    ]
+
+
+def _all_differences(
+    written: WrittenReport, arms: Mapping[str, Row], front: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the file and the words for each difference."""
+    for name, row in arms.items():
+        found = _of_seeds(written.seeds, row)
+        if found is not None and abs(found - row["difference"]) > PRECISION:
+            yield "seeds.csv", f"{name}: {found:.6f} by its seeds, {row['difference']:.6f} in plots"
+    points = written.metrics.get("points", {})
+    if points.keys() != arms.keys():
+        yield "metrics.json", "points: not the arms of plots/contrasts.csv"
+    for name in points.keys() & arms.keys():
+        if not _agree(points[name], arms[name], ROUNDED):
+            yield "metrics.json", f"points.{name}: {points[name]}, not that of plots/contrasts.csv"
+    answer = next((line for line in front[1:] if line), "")
+    for name, shown in NAMED.findall(answer):
+        if name in arms and not _agree(float(shown), arms[name], _half(shown)):
+            yield FRONT, f"the answer has {shown} points of {name}, not plots/contrasts.csv"
+    for name, cells in _table(front).items():
+        if name not in arms:
+            continue
+        shown = NUMBER.match(cells["difference"].replace("\u2011", "-"))
+        if shown and not _agree(float(shown[0]), arms[name], _half(shown[0])):
+            yield FRONT, f"the table has {shown[0]} points of {name}, not plots/contrasts.csv"
+        verdict = arms[name].get("verdict")
+        if verdict and not cells["verdict"].startswith(str(verdict)):
+            yield FRONT, f"the table has {cells['verdict']} of {name}, not plots/contrasts.csv"
+
+
+def _of_seeds(seeds: Sequence[Row], row: Row) -> float | None:
+    """Return the mean difference of an arm over its paired seeds, None where none are listed."""
+    name = str(row["arm"]).split(" of ")[0].split(" (")[0]
+    pairs = [
+        seed[SCORE] - seed[REFERENCE]
+        for seed in seeds
+        if (seed["study"], seed["arm"]) == (row["study"], name) and seed["paired"]
+    ]
+    return math.fsum(pairs) / len(pairs) if pairs else None
+
+
+def _agree(points: float | None, row: Row, tolerance: float) -> bool:
+    """Return whether points are the difference of a row, as far as they have decimals."""
+    if points is None:
+        return math.isnan(row["difference"])
+    return bool(abs(points - 100 * row["difference"]) <= tolerance)
+
+
+def _half(number: str) -> float:
+    """Return half of the last decimal of a number, and what rounding in between may add."""
+    return 0.51 * 10.0 ** -len(number.partition(".")[2])
+
+
+def _table(front: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the verdict and the difference of each arm in the first table of a front page."""
+    rows = [line for line in front if line.startswith("| ")]
+    header = _cells(rows[0]) if rows else []
+    columns = {
+        key: next((place for place, cell in enumerate(header) if cell.startswith(key)), None)
+        for key in ("arm", "verdict", "difference")
+    }
+    if None in columns.values():
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for line in rows[2:]:
+        cells = _cells(line)
+        if len(cells) != len(header):
+            break
+        values = {key: cells[place] for key, place in columns.items() if place is not None}
+        found[re.split(r"[: ]", values["arm"])[0]] = values
+    return found
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
