@@ -83,8 +83,9 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
     runs = [len(plan.fingerprints()) for plan in plans]
     seeds = [len(explored.first_seeds()), len({run.seed for run in confirmed.runs})]
     minutes, workers = minutes_of(plans, missing, seconds_per_run)
+    known = "so far" if confirmed.looks else "at most"  # a further look may follow
     print(
-        f"at most {sum(runs)} runs, each counted once: "
+        f"{known} {sum(runs)} runs, each counted once: "
         f"{runs[0]} on {seeds[0]} exploration seeds, {runs[1]} on {seeds[1]} fresh ones"
     )
     if starts := [start for plan in plans for start in plan.starts]:

@@ -1,6 +1,8 @@
 """Looks at growing numbers of seeds: corrected p and intervals, and which arms stop."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -271,3 +273,49 @@ def test_the_spread_of_exploration_is_pooled_over_settings():
     spread = explored_spread([{"changes": changes} for changes in rows])
     assert spread == pytest.approx(math.sqrt((0.0002 + 0.0002) / 2))
     assert math.isnan(explored_spread([{"changes": [0.1]}]))
+
+
+DRAWS = 20_000
+GROWING = (6, 12, 24)
+
+
+def peeked(weights):
+    """Return the share of null contrasts with p < 0.05 if one stops at the first such look."""
+    values = np.random.default_rng(3).normal(size=(DRAWS, GROWING[-1]))
+    tests = look_tests(values, GROWING, 1.0)
+    found = np.zeros(DRAWS, dtype=bool)
+    for look in range(1, len(GROWING) + 1):
+        found |= weighted_p(tests, weights, np.full(DRAWS, look))[0] < 0.05
+    return found.mean()
+
+
+def test_stopping_at_the_first_small_p_errs_without_weights_and_not_with_them():
+    bound = 0.05 + 3 * math.sqrt(0.05 * 0.95 / DRAWS)
+    assert peeked((1 / 3, 1 / 3, 1 / 3)) <= bound
+    assert peeked((0.2, 0.3, 0.5)) <= bound
+    assert peeked((1.0, 1.0, 1.0)) == pytest.approx(0.121, abs=0.007)
+
+
+def covered(weights):
+    """Return the share of intervals over the truth if one stops at the first without it."""
+    values = np.random.default_rng(4).normal(size=(DRAWS, GROWING[-1]))
+    tests = look_tests(values, GROWING, 1.0)
+    missed = np.zeros(DRAWS, dtype=bool)
+    for look, weight in enumerate(weights):
+        critical = stats.t.ppf(1 - 0.05 * weight / 2, GROWING[look] - 1)
+        half = critical * tests.sd[look] / math.sqrt(GROWING[look])
+        missed |= np.abs(tests.mean[look]) > half
+    return 1 - missed.mean()
+
+
+def test_intervals_cover_whenever_one_stops():
+    assert covered((1 / 3, 1 / 3, 1 / 3)) >= 0.95
+    assert covered((1.0, 1.0, 1.0)) < 0.9
+
+
+def test_the_committed_simulation_holds_what_it_claims():
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "looks.json"
+    results = json.loads(path.read_text())
+    held = results["held"]
+    assert held["family_wise"] <= results["bar"] < held["peeking"]
+    assert held["coverage"] >= 1 - results["bar"]

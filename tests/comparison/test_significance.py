@@ -5,6 +5,7 @@ from math import nan
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from pipeline.comparison.intervals import interval
 from pipeline.comparison.significance import holm
@@ -22,6 +23,12 @@ def test_holm_is_the_running_maximum_of_p_times_what_is_left(m):
         min(1, max((m - place) * p[order[place]] for place in range(rank + 1))) for rank in range(m)
     ]
     assert holm(p)[order] == pytest.approx(stepped)
+
+
+@pytest.mark.parametrize("m", [1, 5, 13])
+def test_holm_has_the_numbers_of_statsmodels(m):
+    p = np.random.default_rng(m).uniform(size=m) ** 3
+    assert (holm(p) == multipletests(p, method="holm")[1]).all()
 
 
 def test_holm_lies_between_no_correction_and_bonferroni_and_keeps_the_order():

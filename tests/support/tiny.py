@@ -99,7 +99,7 @@ def _parameters(wandb: str) -> str:
     lines = []
     for section, value in document.items():
         given = own.get(section)
-        if isinstance(value, dict):
+        if isinstance(value, dict) and section != "resolve":
             lines.append(f"{section}:")
             lines += [f"  {key}: {json.dumps((given or {}).get(key))}" for key in value]
         else:

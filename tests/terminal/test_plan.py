@@ -23,6 +23,7 @@ from pipeline.execution.plans import keep_current_plans
 from pipeline.planning.studies import read_experiment
 from pipeline.records.store import open_store
 from pipeline.terminal import plan
+from pipeline.terminal.look_runs import show_look_runs
 from pipeline.terminal.plan import finished_plans, images_share, show_plan
 from pipeline.terminal.tables import breakable
 
@@ -227,3 +228,14 @@ def test_an_arm_with_more_epochs_or_images_takes_longer(project):
     plan = forecast("tiny", validation_scores, decide).confirmation
     shares = {run.arm: images_share(plan, run) for run in plan.runs if run.study == "dropout"}
     assert shares == {"baseline": 1, "a": 3, "b": 1.5}
+
+
+def test_looks_take_at_least_the_first_and_at_most_the_last(project, capsys):
+    path = project / "experiments" / "protocols" / "tiny.yaml"
+    text = path.read_text().replace("confirmation: 3", "confirmation: {looks: [3, 5]}")
+    path.write_text(text.replace("[dropout, others, ensembles, variance]", "[others]"))
+    show_look_runs(forecast("tiny", validation_scores, decide), 1.0)
+    said = " ".join(capsys.readouterr().out.split())
+    # baseline, weight decay, shift, and the default of shift where another one is chosen
+    assert said.startswith("confirmation looks at 3, 5 seeds: at least 9 runs, expected: not known")
+    assert "at most 15, about" in said

@@ -1,12 +1,14 @@
 """`resolve`: the next declared look of inconclusive arms, and no other."""
 
 import pytest
+from report_data import planned
 
 from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import PlannedLooks, Stop
 from pipeline.execution.asked_looks import ask_for_looks
+from pipeline.records.store import Store
 from pipeline.runtime.errors import Refusal
-from pipeline.terminal.resolve import further_looks
+from pipeline.terminal.resolve import further_looks, next_looks
 
 HAD = {"good": 1, "unclear": 1, "alike": 2, "last": 3}
 VERDICTS = {
@@ -56,6 +58,18 @@ def test_an_arm_that_waits_is_no_finished_report():
     waiting = LOOKS.model_copy(update={"stops": LOOKS.stops[1:]})
     with pytest.raises(Refusal, match="tiny: arms wait for a look; run: gapwise run"):
         further_looks(waiting, ROWS, [], "tiny")
+
+
+def test_looks_that_were_not_declared_are_one_line(project):
+    folder = project / "artifacts" / "tiny"
+    plan = planned("confirmation", {"one": {"unclear": "deterministic"}})
+    Store(project / ".runs").assemble(plan, folder / "confirmation")
+    (folder / "contrasts.csv").write_text("study,arm,metric,verdict,planned,repeats\n")
+    with pytest.raises(Refusal) as refused:
+        next_looks("tiny", [])
+    (line,) = refused.value.lines
+    start = "resolve: tiny: seeds.confirmation declares no looks; expected looks such as"
+    assert line.startswith(start)
 
 
 def test_what_is_asked_for_is_added_to_params_yaml_and_nothing_else_changes(project):
