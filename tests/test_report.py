@@ -520,6 +520,9 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
             "baseline (%)": f"{100 * float(made['baseline_mean']):.1f}",
             "difference (points)": f"{100 * float(made['difference']):+.1f}",
             "95 % interval": f"[{100 * float(made['low']):+.1f}, {100 * float(made['high']):+.1f}]",
+            "over test examples too": "[{:+.1f},\u00a0{:+.1f}]".format(
+                *(100 * float(made[name]) for name in ("low_images", "high_images"))
+            ),
             "n": str(made["n"]),
             "p (Holm)": "< 0.001"
             if float(made["p_holm"]) < 0.001
@@ -550,14 +553,22 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
     )["value"].mean()
     gap = baseline.query("metric == 'gap'")["value"].mean()
     known = {
-        f"{100 * value:+.1f}" for name in ("difference", "low", "high") for value in primary[name]
+        f"{100 * value:+.1f}"
+        for name in ("difference", "low_all", "high_all")
+        for value in primary[name]
     }
-    known |= {f"{100 * value:.1f}" for value in (*primary["detectable"], accuracy, gap)} | {
+    ranges = primary[["detectable", "detectable_low", "detectable_high"]].to_numpy().ravel()
+    known |= {f"{100 * value:.1f}" for value in (*ranges, accuracy, gap)} | {
+        "2",
         "3",
         "6",
         "95",
         "80",
     }
+    rates = pd.read_csv(artifacts / "collapses.csv")
+    counts = [*rates[["runs", "diverged"]].to_numpy().ravel()]
+    counts += [*(100 * rates[["low", "high"]].to_numpy().ravel())]
+    known |= {f"{value:.0f}" for value in counts}
     assert set(re.findall(r"[+-]?\d+(?:\.\d+)?", sentence)) <= known
     assert (
         "With up to 6 fresh seeds, 6 epochs (not enough for every arm) and an untuned baseline, no "

@@ -120,7 +120,8 @@ def headline(data: ReportData) -> str:
     findings += collapse_sentences(data.rates)
     accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
     findings.append(
-        f"The baseline reaches {data.format.percent(accuracy)} % test accuracy with a gap of "
+        f"The baseline reaches {data.format.percent(accuracy)} % test accuracy"
+        f"{_with_collapses(data)} with a gap of "
         f"{data.format.percent(gap)} points between train and validation accuracy"
         f"{not_above(data)}."
     )
@@ -132,6 +133,12 @@ def headline(data: ReportData) -> str:
     conditions, values = qualifiers(data)
     start = md.format_list([_fresh_seeds(data), *conditions])
     return f"With {start}, {values}{' '.join(findings)} {note}"
+
+
+def _with_collapses(data: ReportData) -> str:
+    """Return that the mean of the baseline is over all its runs, if one of them collapsed."""
+    baseline = data.rates[(data.rates["arm"] == BASELINE) & (data.rates["collapsed"] > 0)]
+    return " (the mean of all its runs, also of those that collapsed)" if len(baseline) else ""
 
 
 def data_notes(data: ReportData) -> str:
