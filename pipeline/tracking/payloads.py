@@ -200,7 +200,7 @@ def _config(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Rec
     }
 
 
-def _trained(run: Recorded, settings: Values) -> Values:
+def _trained(run: Recorded, settings: Values) -> dict[str, Any]:
     """Return what was trained, on which machine: values of the run, over those of its protocol."""
     nested = {key: run.identity[key] for key in NESTED if key in run.identity}
     regularizers = _regularizers(run)
