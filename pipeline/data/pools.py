@@ -30,6 +30,9 @@ def class_numbers(classes: Classes, names: Sequence[str], count: int, where: str
     numbers = []
     for item in classes:
         if isinstance(item, str):
+            if not names:
+                expected = f"an integer from 0 to {count - 1}: the classes have no names"
+                raise Refusal(invalid(where, item, expected))
             if item not in names:
                 raise Refusal(unknown_name(where, item, names))
             numbers.append(names.index(item))
