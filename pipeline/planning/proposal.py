@@ -570,8 +570,11 @@ def _train_reason(options: ProtocolOptions, splits: Splits, candidate: _Candidat
 def _model_values(
     inspection: Inspection, options: ProtocolOptions, candidate: _Candidate
 ) -> list[ProposedValue]:
-    shape = "x".join(map(str, inspection.shape))
-    size = shape if inspection.is_image else f"{inspection.shape[0]} features"
+    channels, *sides = inspection.shape
+    if candidate.network.size is not None:
+        sides = [candidate.network.size] * 2
+    shape = "x".join(map(str, (channels, *sides)))
+    size = shape if inspection.is_image else f"{channels} features"
     reason = (
         "as asked for"
         if options.imported or options.network

@@ -201,9 +201,12 @@ def test_a_cheaper_network_is_taken_where_the_best_is_too_slow():
     def speed(network):
         return FAST if network.size == 16 else SLOW
 
-    document = proposed(data, speed, ProtocolOptions(minutes=10)).document()
+    proposal = proposed(data, speed, ProtocolOptions(minutes=10))
+    document = proposal.document()
     assert document["source"]["size"] == 16
     assert document["model"]["name"] == "cnn"
+    (reason,) = (value.reason for value in proposal.values if value.key == "model.name")
+    assert reason.endswith("of 3x16x16")
 
 
 def test_too_few_minutes_name_the_fewest_and_these_suffice():
