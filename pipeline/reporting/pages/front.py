@@ -6,6 +6,7 @@ from math import nan
 import pandas as pd
 
 from pipeline.comparison.levels import ARM as ARM_KIND
+from pipeline.comparison.levels import ENSEMBLE
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.reporting import markdown as md
@@ -153,10 +154,11 @@ def cost_figure(data: ReportData) -> str:
         f"{md.format_ratio(row['training_ratio'])}, {md.format_ratio(row['test_ratio'])})"
         for row in shown.drop_duplicates("percent").to_dict("records")
     ]
+    has_ensembles = (data.efficiency["kind"] == ENSEMBLE).any()
+    fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
     words = (
         "Best mean accuracy for its cost, of everything measured here (cost of training, of a "
-        f"test example; x baseline): {'; '.join(names)}. Ensembles have fewer seeds than arms. "
-        "[Numbers](pages/cost.md)."
+        f"test example; x baseline): {'; '.join(names)}. {fewer}[Numbers](pages/cost.md)."
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
 
