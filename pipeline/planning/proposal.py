@@ -548,7 +548,7 @@ def _data_values(
         ProposedValue("data.train_size", candidate.train, _train_reason(options, splits, candidate))
     )
     if candidate.validation is not None:
-        reason = "more would cost time and change no result"
+        reason = "enough to choose settings by; more would cost time"
         rows.append(ProposedValue("data.validation_size", candidate.validation, reason))
     return rows
 
