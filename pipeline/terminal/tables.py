@@ -46,6 +46,5 @@ def show(content: Table) -> None:
 
 
 def say(sentence: str) -> None:
-    """Print a sentence, broken between words where a terminal is narrower; a line of a file."""
-    console = Console()
-    console.print(sentence, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    """Print a sentence, broken between words where the terminal is narrower."""
+    Console().print(sentence, highlight=False, markup=False)
