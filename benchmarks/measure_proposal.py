@@ -70,10 +70,11 @@ def pipeline(project: Path, *arguments: str) -> tuple[str, float]:
     return ended.stdout, time.perf_counter() - began
 
 
-def measured(project: Path, name: str, store: Store) -> dict[str, Any]:
+def measured(project: Path, name: str, store: Store, wall: float) -> dict[str, Any]:
     """Return forecast and measured parts of a report, from the records that its command has left.
 
-    The working directory is the project, and its protocol is as `new` wrote it.
+    The working directory is the project, its protocol is as `new` wrote it, and the command took
+    `wall` seconds.
     """
     ahead = forecast(name, lambda store, plan: {})
     folder = Path("artifacts") / name
@@ -97,7 +98,7 @@ def measured(project: Path, name: str, store: Store) -> dict[str, Any]:
         },
         "besides_training": {
             "forecast": round(STAGES + AFTER * runs, 1),
-            "measured": round(sum(stages.values()) - training, 1),
+            "measured": round(wall - training, 1),
         },
         "widening": {
             "planned": planned,
@@ -129,7 +130,7 @@ def report(project: Path, name: str, arguments: list[str]) -> dict[str, Any]:
     _, seconds = pipeline(project, *command[1].split())
     forecast_seconds = 60 * float(minutes[1])
     with contextlib.chdir(project):
-        parts = measured(project, name, Store(project / ".runs"))
+        parts = measured(project, name, Store(project / ".runs"), seconds)
     return {
         "new_seconds": round(proposing, 1),
         "seconds": {
