@@ -11,8 +11,10 @@ from pipeline.config.parameters import Execution
 from pipeline.config.start import RunStart, Start
 from pipeline.config.streams import Streams
 from pipeline.data import sources
+from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_summary, read_test_images
 from pipeline.data.splits import balanced, train_validation
+from pipeline.planning.parts import part_of_pretraining, part_of_protocol
 from pipeline.planning.phases import confirmation
 from pipeline.planning.rounds import explore
 from pipeline.planning.starts import Digests, identified
@@ -234,6 +236,21 @@ def test_as_many_of_each_class_and_smaller_sets_are_parts_of_larger(seed):
     assert {*few[0]} < {*many[0]}
     with pytest.raises(Refusal, match="data.per_class: invalid value 99"):
         balanced(labels, 99, seed, 1)
+
+
+@pytest.mark.parametrize("classes", ["[9, 8, 1]", "[0, 1, 2]"])
+def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes):
+    """As the images of one patient, of whatever classes."""
+    protocol = write(a=("[9, 8, 1]", classes)).protocol
+    generator = np.random.default_rng(0)
+    labels, groups = generator.integers(0, 10, 4000), generator.integers(0, 1500, 4000)
+    images = np.arange(4000, dtype=np.float32).reshape(-1, 1, 1, 1)
+    pool = Arrays(images, labels, 10, groups=groups)
+    own = part_of_protocol(protocol, pool, (), "p.yaml")
+    pretrained = part_of_pretraining(protocol, "own", pool, (), "p.yaml")
+    seen = [set(part.groups.tolist()) for part in (own, pretrained)]
+    assert min(map(len, seen)) > 100
+    assert not seen[0] & seen[1]
 
 
 @pytest.mark.parametrize(
