@@ -45,7 +45,7 @@ STAGES = 40.0  # seconds besides training: starts of stages, tables, figures
 AFTER = 0.13  # seconds of a run, after its training: reading, predicting, mirroring
 ARMS = 1.3  # mean cost of training, in that of the baseline; augmentation is the slowest
 EQUIPPED = 0.2  # seconds to equip a network, check it and count its operations
-WIDENED = 1.3  # runs of exploration, with those of widened spaces
+WIDENED = 1.5  # runs of exploration, with those of widened spaces: benchmarks/measure_proposal.py
 PASSES = 8  # mean forward passes of a confirmation run over validation and test images
 FEWEST_EXAMPLES = (1000, 100)  # training examples: usually, and where the minutes are few
 

@@ -135,7 +135,8 @@ def _no_better(data: ReportData, failed: Rows) -> str:
     if not narrow:
         more = 2 * len(data.exploration.first_seeds())
         return (
-            "Their ranges are wide enough. More exploration seeds choose more exactly: "
+            f"{_verb(failed, 'Its range is', 'Their ranges are')} wide enough. More exploration "
+            "seeds choose more exactly: "
             f"`seeds.exploration: {more}` in {_value_file(data, 'seeds.exploration')}."
         )
     return f"Add values in {_study_files(narrow)}."
