@@ -1,7 +1,7 @@
 """Forecast of `gapwise new` against what its command took, on data that no protocol names.
 
-In a fresh clone of the committed project, with an empty run store: `new` for the fewest minutes,
-then the command that it prints. Compared are the minutes to the report, the seconds of a run, the
+In a fresh clone of the committed project, with an empty run store: `new` for few minutes, then the
+command that it prints. Compared are the minutes to the report, the seconds of a run, the
 seconds besides runs, and the runs that widening added with the allowance for them
 (`planning/proposal.py`). Writes benchmarks/results/proposal.json.
 """
@@ -31,7 +31,6 @@ from pipeline.planning.proposal import AFTER, STAGES, WIDENED
 from pipeline.records.store import Store
 from pipeline.runtime.stage_times import read_stage_times
 
-MINUTES = 1  # of each input
 TRAINING = ("train", "confirm")  # the stages whose time is that of runs
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "proposal.json"
@@ -55,7 +54,10 @@ def table(folder: Path) -> list[str]:
     return [str(folder / "bottles.csv"), "--label", "kind"]
 
 
-INPUTS: Mapping[str, Callable[[Path], list[str]]] = {"scans": arrays, "bottles": table}
+INPUTS: Mapping[str, tuple[Callable[[Path], list[str]], float]] = {
+    "scans": (arrays, 1.5),
+    "bottles": (table, 1.0),
+}
 
 
 def pipeline(project: Path, *arguments: str) -> tuple[str, float]:
@@ -120,9 +122,9 @@ def _seconds_per_run(project: Path, name: str) -> float:
     return float(found[1])
 
 
-def report(project: Path, name: str, arguments: list[str]) -> dict[str, Any]:
-    """Return what `new` forecast for data, and what the command that it printed took."""
-    printed, proposing = pipeline(project, "new", *arguments, "--minutes", str(MINUTES))
+def report(project: Path, name: str, arguments: list[str], given: float) -> dict[str, Any]:
+    """Return what `new` forecast for data and minutes, and what the printed command took."""
+    printed, proposing = pipeline(project, "new", *arguments, "--minutes", str(given))
     minutes = re.search(r"^about ([\d.]+) minutes from the command", printed, re.MULTILINE)
     command = re.search(r"^run: gapwise (.*)$", printed, re.MULTILINE)
     assert minutes
@@ -147,7 +149,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         project = Path(place) / "clone"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(project)], check=True)
-        inputs = {name: report(project, name, make(Path(place))) for name, make in INPUTS.items()}
+        inputs = {
+            name: report(project, name, make(Path(place)), given)
+            for name, (make, given) in INPUTS.items()
+        }
     ratios = [one["seconds"]["ratio"] for one in inputs.values()]
     factors = [one["widening"]["factor"] for one in inputs.values()]
     result = {
