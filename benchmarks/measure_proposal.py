@@ -55,8 +55,8 @@ def table(folder: Path) -> list[str]:
 
 
 INPUTS: Mapping[str, tuple[Callable[[Path], list[str]], float]] = {
-    "scans": (arrays, 1.5),
-    "bottles": (table, 1.0),
+    "scans": (arrays, 2.0),
+    "bottles": (table, 1.5),
 }
 
 
