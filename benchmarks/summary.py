@@ -128,6 +128,19 @@ ROWS = (
         "bars images_per_second",
     ),
     Row(
+        "time of a report for data that no protocol names, over the forecast of `new`",
+        "proposal",
+        "{:.2f} times",
+        "mean_ratio",
+    ),
+    Row(
+        "exploration runs of these reports, over those before widening",
+        "proposal",
+        "{:.2f} times",
+        "mean_widening",
+        "allowed_widening",
+    ),
+    Row(
         "accuracy lost by the choice among 5 settings with 2 seeds, in points, simulated",
         "choice",
         "{:.2f}",

@@ -9,7 +9,13 @@ from pipeline.config.run import Data
 from pipeline.config.validation import errors_in
 from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
-from pipeline.data.checks import collect_notes, compare_splits, require_examples, require_sizes
+from pipeline.data.checks import (
+    collect_notes,
+    compare_pretraining,
+    compare_splits,
+    require_examples,
+    require_sizes,
+)
 from pipeline.data.description import prepared_with
 from pipeline.data.prepared import require_intact, write_prepared
 from pipeline.data.splits import development_and_test
@@ -50,7 +56,10 @@ def main(protocol: str) -> None:
     pools = _pretraining_pools(settings, every, splits.class_names, files)
     with errors_in(files):
         require_sizes(development, settings.data)
-    differences = compare_splits(development, test, splits.feature_names)
+    differences = [
+        *compare_splits(development, test, splits.feature_names),
+        *compare_pretraining(pools, development, test),
+    ]
     notes = [*warnings, *differences]
     given = {"source": data.format_settings(source), **split_settings(settings)}
     write_prepared(

@@ -142,6 +142,37 @@ def compare_splits(
     return [printable(note) for note in notes]
 
 
+def compare_pretraining(
+    pools: Mapping[str, Arrays], development: Arrays, test: Arrays
+) -> list[str]:
+    """Return a line for each pretraining that sees examples of the protocol.
+
+    It does where another dataset, or the same one under another name, has them too.
+
+    Args:
+        pools: The examples of every pretraining, by its name.
+        development: The development examples of the protocol.
+        test: Its test examples.
+    """
+    parts = {"test": test, "development": development}
+    digests = {name: _digests(part.images) for name, part in parts.items()} if pools else {}
+    notes = []
+    for name, pool in pools.items():
+        seen = _digests(pool.images)
+        counts = {part: int(np.isin(of_part, seen).sum()) for part, of_part in digests.items()}
+        shared = [
+            f"{count} of {len(digests[part])} {part} {test.noun}"
+            for part, count in counts.items()
+            if count
+        ]
+        if shared and pool.shape == test.shape:
+            notes.append(
+                f"pretraining {name}: {' and '.join(shared)} are also in its pool: "
+                "scores of runs that start from it are too high"
+            )
+    return [printable(note) for note in notes]
+
+
 def _duplicates(digests: Mapping[str, Digests], noun: str) -> Iterator[str]:
     """Yield a line for each pair of splits that share examples."""
     for name, reference in (

@@ -30,6 +30,9 @@ def class_numbers(classes: Classes, names: Sequence[str], count: int, where: str
     numbers = []
     for item in classes:
         if isinstance(item, str):
+            if not names:
+                expected = f"an integer from 0 to {count - 1}: the classes have no names"
+                raise Refusal(invalid(where, item, expected))
             if item not in names:
                 raise Refusal(unknown_name(where, item, names))
             numbers.append(names.index(item))
@@ -62,20 +65,35 @@ def without(pool: Arrays, left_out: NDArray[np.bool_]) -> Arrays:
 def set_apart(pool: Arrays, classes: Collection[int], share: float) -> NDArray[np.bool_]:
     """Return a mask (N,) of the examples of some classes that are set apart for pretraining.
 
-    A smaller share is a part of a larger one. Examples of the dataset's own validation set stay.
+    A smaller share is a part of a larger one. Examples of the dataset's own validation set stay,
+    and groups are not split.
 
     Args:
         pool: The development examples.
         classes: The numbers of the classes.
-        share: The share of each class, in (0, 1).
+        share: The share of each class, in (0, 1); of grouped examples that of all, at most.
     """
     apart = np.zeros(len(pool.labels), bool)
     drawn = pool.labels[: len(pool.labels) - pool.validation]
+    if pool.groups is not None:
+        chosen_groups = _groups_apart(pool.groups[: len(drawn)], share)
+        apart[: len(drawn)] = np.isin(pool.groups[: len(drawn)], chosen_groups)
+        return apart & np.isin(pool.labels, sorted(classes))
     for label in sorted(classes):
         generator = np.random.default_rng(derive(TEST_SEED, "pretraining", label))
         members = generator.permutation(np.flatnonzero(drawn == label))
         apart[members[: round(share * len(members))]] = True
     return apart
+
+
+def _groups_apart(groups: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Return groups in a random order that have at most a share of the examples together."""
+    names, counts = np.unique(groups, return_counts=True)
+    generator = np.random.default_rng(derive(TEST_SEED, "pretraining", "groups"))
+    order = generator.permutation(len(names))
+    within = np.cumsum(counts[order]) <= share * len(groups)
+    found: NDArray[np.int64] = names[order][within]
+    return found
 
 
 def _kept(pool: Arrays, mask: NDArray[np.bool_], labels: NDArray[np.int64], classes: int) -> Arrays:

@@ -10,7 +10,7 @@ from pipeline.config.plan import BASELINE, PROTOCOL
 from pipeline.config.start import Start
 from pipeline.config.validation import invalid, one_of, suggestion
 from pipeline.planning.arms import Arm, Trial
-from pipeline.planning.effects import effects, model_effect
+from pipeline.planning.effects import effects, model_effect, require_start
 from pipeline.planning.protocols import value_of
 from pipeline.runtime.errors import Refusal
 
@@ -41,6 +41,7 @@ def network_key(trial: Trial) -> str:
     settings["training"]["optimizer"] = optimizer.effect()
     settings["start"] = Start.model_validate(protocol.start).effect()
     acting = effects(trial.regularizers, protocol.network_settings())
+    require_start(protocol)
     settings["model"] = model_effect(protocol.network_settings())
     if optimizer.decouples:
         acting = [
@@ -57,7 +58,7 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
     """
     seen: dict[str, str] = {}
     for arm in arms:
-        refused: dict[str, str] = {}  # why settings cannot act -> the first of them
+        refused: dict[str, tuple[str, str]] = {}  # key or reason -> the first such setting, reason
         same: list[str] = []
         for trial in arm.trials:
             label = format_setting(trial.setting)
@@ -66,7 +67,7 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
                 key = network_key(trial)
             except Refusal as refusal:
                 for line in refusal.lines:
-                    refused.setdefault(line, where)
+                    refused.setdefault(line.partition(": invalid value ")[0], (where, line))
                 continue
             first = seen.setdefault(key, where)
             allowed = is_tuned or (arm.written.nuisance and first == f"arms.{BASELINE}")
@@ -74,7 +75,7 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
                 same.append(f"{path}: {where}: the same network as {first}; expected each once")
         cause = _unchanged(arm, path) if len(same) == len(arm.trials) else ""
         yield from [cause] if cause else same
-        yield from (f"{path}: {where}: {line}" for line, where in refused.items())
+        yield from (f"{path}: {where}: {line}" for where, line in refused.values())
 
 
 def _unchanged(arm: Arm, path: Path) -> str:

@@ -18,12 +18,14 @@ from pipeline.config.start import Start
 from pipeline.config.validation import invalid
 from pipeline.data.description import describe
 from pipeline.data.weights import weights_digest
+from pipeline.models._layers import layers
 from pipeline.models._randomness import restored_globals
 from pipeline.models._standardized import Standardized
 from pipeline.models._start import begin
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
-from pipeline.planning.protocols import IMPORTED
+from pipeline.planning.pretraining import pretrained_by
+from pipeline.planning.protocols import IMPORTED, Protocol
 from pipeline.regularizers._noise import mode
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
@@ -80,6 +82,56 @@ def _effects(
     if acting:
         _require_passes(trial, shape, classes)
     return named_effects
+
+
+def require_start(protocol: Protocol) -> None:
+    """Check that runs can begin with the weights of the pretraining that they start from.
+
+    Raises:
+        Refusal: The networks differ in shape, or no layer below the head keeps these weights.
+    """
+    start = Start.model_validate(protocol.start)
+    if start.source is None:
+        return
+    pretrained, _ = pretrained_by(protocol, start.source)
+    if start.train == "head_then_all":  # it begins with a probe
+        start = start.model_copy(update={"train": "head"})
+    settings, parent = protocol.network_settings(), pretrained.network_settings()
+    sides = _dataset(settings), _dataset(parent)
+    texts = map(json.dumps, (settings["source"], parent["source"], settings["model"]))
+    _require_start(protocol.name, start.model_dump_json(by_alias=True), *sides, *texts)
+
+
+@functools.lru_cache(maxsize=1024)
+def _require_start(
+    name: str, start: str, dataset: str, parent: str, source: str, parent_source: str, model: str
+) -> None:
+    if not is_described(name, json.loads(parent)["dataset"], json.loads(parent_source)):
+        return
+    settings = Start.model_validate_json(start)
+    plain, _, classes = _plain(name, dataset, source, model)
+    begun, _, _ = _plain(name, parent, parent_source, model)
+    network = copy.deepcopy(plain)
+    begin(network, settings.run_start(), classes, begun.state_dict())
+    most = len(layers(network)) - 2
+    if settings.reinitialize > most:
+        expected = f"an integer <= {most}: below the head, a layer of the pretraining is kept"
+        raise Refusal(invalid("start.reinitialize", settings.reinitialize, expected))
+
+
+def is_described(name: str, dataset: str, source: Mapping[str, Any]) -> bool:
+    """Return whether the images of a pretraining are known; prepared ones may be gone since.
+
+    Args:
+        name: The name of the protocol.
+        dataset: The dataset of the pretraining.
+        source: The complete settings of its source.
+    """
+    try:
+        describe(dataset, source, ARTIFACTS / name / "data")
+    except Refusal:
+        return False
+    return True
 
 
 def model_effect(settings: Mapping[str, Any]) -> dict[str, Any]:

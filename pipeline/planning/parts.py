@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config.validation import invalid
 from pipeline.data.arrays import Arrays
@@ -42,14 +43,20 @@ def part_of_protocol(
         Refusal: A class does not exist, or nothing is set apart for a pretraining that needs it.
     """
     own = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
+    return chosen(without(pool, _left_out(protocol, pool, names, source)), own)
+
+
+def _left_out(
+    protocol: Protocol, pool: Arrays, names: Sequence[str], source: Path | str
+) -> NDArray[np.bool_]:
+    """Return a mask (N,) of the examples of the protocol's classes that pretrainings may have."""
+    own = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
     shares = {0.0}
     for name in protocol.pretraining:
         if _common(protocol, name, names, pool.classes, source):
             shares.add(_share(protocol, name, source))
-    left_out = np.zeros(len(pool.labels), bool)
-    if most := max(shares):
-        left_out = set_apart(pool, own, most)
-    return chosen(without(pool, left_out), own)
+    most = max(shares)
+    return set_apart(pool, own, most) if most else np.zeros(len(pool.labels), bool)
 
 
 def test_of_protocol(protocol: Protocol, test: Arrays, names: Sequence[str]) -> Arrays:
@@ -74,13 +81,24 @@ def part_of_pretraining(
     """
     where = f"{source}: pretraining.{name}.data.classes"
     numbers = _numbers(protocol.pretraining[name]["data"]["classes"], names, pool.classes, where)
-    common = _common(protocol, name, names, pool.classes, source)
-    if not common:
+    if not _is_same_data(protocol, name):
         return chosen(pool, numbers)
-    others = np.isin(pool.labels, sorted(common), invert=True)
-    kept = set_apart(pool, common, _share(protocol, name, source)) | others
-    kept[len(kept) - pool.validation :] = others[len(kept) - pool.validation :]
+    common = _common(protocol, name, names, pool.classes, source)
+    kept = np.isin(pool.labels, sorted(common), invert=True)
+    if common:
+        kept |= set_apart(pool, common, _share(protocol, name, source))
+    if pool.groups is not None:
+        own = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
+        theirs = np.isin(pool.labels, own) & ~_left_out(protocol, pool, names, source)
+        kept &= ~np.isin(pool.groups, pool.groups[theirs])
     return chosen(without(pool, ~kept), numbers)
+
+
+def _is_same_data(protocol: Protocol, name: str) -> bool:
+    """Return whether a pretraining has the dataset of the protocol."""
+    given = protocol.pretraining[name]
+    own = protocol.data.dataset, protocol.source
+    return bool((given["data"]["dataset"], given["source"]) == own)
 
 
 def _common(
@@ -88,7 +106,7 @@ def _common(
 ) -> set[int]:
     """Return the classes that a pretraining shares with the protocol, whose data these are."""
     given = protocol.pretraining[name]
-    if given["data"]["dataset"] != protocol.data.dataset or given["source"] != protocol.source:
+    if not _is_same_data(protocol, name):
         return set()
     where = f"{source}: pretraining.{name}.data.classes"
     theirs = _numbers(given["data"]["classes"], names, count, where)

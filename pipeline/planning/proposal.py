@@ -45,7 +45,7 @@ STAGES = 40.0  # seconds besides training: starts of stages, tables, figures
 AFTER = 0.13  # seconds of a run, after its training: reading, predicting, mirroring
 ARMS = 1.3  # mean cost of training, in that of the baseline; augmentation is the slowest
 EQUIPPED = 0.2  # seconds to equip a network, check it and count its operations
-WIDENED = 1.3  # runs of exploration, with those of widened spaces
+WIDENED = 1.5  # runs of exploration, with those of widened spaces: benchmarks/measure_proposal.py
 PASSES = 8  # mean forward passes of a confirmation run over validation and test images
 FEWEST_EXAMPLES = (1000, 100)  # training examples: usually, and where the minutes are few
 
@@ -548,7 +548,7 @@ def _data_values(
         ProposedValue("data.train_size", candidate.train, _train_reason(options, splits, candidate))
     )
     if candidate.validation is not None:
-        reason = "more would cost time and change no result"
+        reason = "enough to choose settings by; more would cost time"
         rows.append(ProposedValue("data.validation_size", candidate.validation, reason))
     return rows
 
@@ -570,8 +570,11 @@ def _train_reason(options: ProtocolOptions, splits: Splits, candidate: _Candidat
 def _model_values(
     inspection: Inspection, options: ProtocolOptions, candidate: _Candidate
 ) -> list[ProposedValue]:
-    shape = "x".join(map(str, inspection.shape))
-    size = shape if inspection.is_image else f"{inspection.shape[0]} features"
+    channels, *sides = inspection.shape
+    if candidate.network.size is not None:
+        sides = [candidate.network.size] * 2
+    shape = "x".join(map(str, (channels, *sides)))
+    size = shape if inspection.is_image else f"{channels} features"
     reason = (
         "as asked for"
         if options.imported or options.network

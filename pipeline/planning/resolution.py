@@ -40,11 +40,6 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
         Refusal: A value is invalid, or two values do not fit together.
     """
     protocol = with_source(checked(Protocol, document, source), source)
-    pretraining = {name: _pretraining(protocol, name, source) for name in protocol.pretraining}
-    start = checked(Start, protocol.start, source, "start")
-    starts = {name: Start.model_validate(values["start"]) for name, values in pretraining.items()}
-    require_known({"": start, **starts}, source)
-    _require_weights(protocol, start, source)
     data, training = protocol.data, protocol.training
     if training.batch_size > data.train_size:
         expected = f"an integer <= {data.train_size} (data.train_size)"
@@ -66,6 +61,13 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
         "schedule": {"name": schedule.name, **schedule.model_dump(mode="json")},
     }
     training = training.model_copy(update=complete)
+    pretraining = {name: _pretraining(protocol, name, source) for name in protocol.pretraining}
+    start = checked(Start, protocol.start, source, "start")
+    starts = {name: Start.model_validate(values["start"]) for name, values in pretraining.items()}
+    require_known({"": start, **starts}, source)
+    _require_weights(protocol, start, f"{source}: ")
+    for name, one in starts.items():
+        _require_weights(protocol, one, f"{source}: pretraining.{name}.")
     values = {
         "model": model,
         "training": training,
@@ -99,18 +101,26 @@ def _pretraining(protocol: Protocol, name: str, source: Path | str) -> dict[str,
     }
 
 
-def _require_weights(protocol: Protocol, start: Start, source: Path | str) -> None:
+def _require_weights(protocol: Protocol, start: Start, place: str) -> None:
     """Check that a run which does not train everything alike has weights to start from.
 
+    Args:
+        protocol: The protocol.
+        start: The start of its runs, or of those of a pretraining.
+        place: What stands before its key, for errors.
+
     Raises:
-        Refusal: It begins with random weights.
+        Refusal: It begins with random weights, or with all of a file where some are to be random.
     """
-    if start.source is None and not start.is_fresh and not protocol.model.get("weights"):
+    if start.source is not None or start.is_fresh:
+        return
+    if not protocol.model.get("weights"):
         names = [*protocol.pretraining]
-        raise Refusal(
-            f"{source}: start.from: missing; expected {one_of(names)} (pretraining), or "
-            "model.weights"
-        )
+        expected = f"{one_of(names)} (pretraining), or model.weights"
+        raise Refusal(f"{place}start.from: missing; expected {expected}")
+    if start.reinitialize:
+        expected = "0 without start.from: every tensor of model.weights is loaded"
+        raise Refusal(invalid(f"{place}start.reinitialize", start.reinitialize, expected))
 
 
 def _require_common(given: Mapping[str, Any]) -> None:

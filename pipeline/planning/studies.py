@@ -17,7 +17,8 @@ from pipeline.data import sources
 from pipeline.planning.arm_files import read_arm, tuned_baseline
 from pipeline.planning.arm_mistakes import mistakes
 from pipeline.planning.arms import Arm, baseline, relative
-from pipeline.planning.effects import effects
+from pipeline.planning.effects import effects, is_described, require_start
+from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
 from pipeline.planning.resolution import overridden, resolved
 from pipeline.runtime.errors import Refusal
@@ -217,13 +218,25 @@ def untuned_study(experiment: Experiment) -> Study | None:
 
 
 def require_network(protocol: Protocol, source: str) -> None:
-    """Check that the network of the protocol can be built for its data.
+    """Check that the network of the protocol can be built for its data, and for its pretrainings.
 
     Raises:
-        Refusal: The data or the network cannot be made.
+        Refusal: The data or the network cannot be made, or nothing can start from a pretraining.
     """
     with errors_in(source):
         effects((), protocol.network_settings())
+        require_start(protocol)
+    for name in protocol.pretraining:
+        pretrained, acting = pretrained_by(protocol, name)
+        if not is_described(protocol.name, pretrained.data.dataset, pretrained.source):
+            continue
+        try:
+            effects(acting, pretrained.network_settings())
+            require_start(pretrained)
+            require_start(protocol.model_copy(update={"start": {"from": name}}))
+        except Refusal as refusal:
+            lines = (f"{source}: pretraining.{name}.{line}" for line in refusal.lines)
+            raise Refusal(*lines) from None
 
 
 def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> Sequence[str]:

@@ -86,7 +86,8 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
     known = "so far" if confirmed.looks else "at most"  # a further look may follow
     print(
         f"{known} {sum(runs)} runs, each counted once: "
-        f"{runs[0]} on {seeds[0]} exploration seeds, {runs[1]} on {seeds[1]} fresh ones"
+        f"{runs[0]} on {seeds[0]} exploration {'seed' if seeds[0] == 1 else 'seeds'}, "
+        f"{runs[1]} on {seeds[1]} fresh ones"
     )
     if starts := [start for plan in plans for start in plan.starts]:
         names = ", ".join(dict.fromkeys(start.name for start in starts))

@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.config.labels import format_factor, format_rule, format_run, format_setting
-from pipeline.config.plan import Factor, Plan, PlannedRun
+from pipeline.config.plan import FIRST_PHASE, Factor, Plan, PlannedRun, PlannedStart
 from pipeline.config.test_rules import TestRule
 from pipeline.records.history import points
 from pipeline.tracking.recorded import Recorded, Values
 
 TAG_LENGTH = 64  # W&B refuses longer ones
 PRIMARY = "test_accuracy"
+PRETRAINING = "pretraining"
 HEADLINE = (
     *("study", "arm", "factor", "setting", "view", "members", "n", "baseline_mean", "arm_mean"),
     *("difference", "low", "high", "p", "p_holm", "verdict", "below_margin", "detectable"),
@@ -70,11 +71,14 @@ class Payload:
 def run_payloads(plan: Plan, recorded: Mapping[str, Recorded]) -> Iterator[Payload]:
     """Yield a payload for every recorded run of the plan, in its order.
 
-    A run of several studies comes once.
+    Runs that only serve others as their start come first. A run of several studies comes once.
     """
     rows: dict[str, list[PlannedRun]] = {}
     for row in plan.runs:
         rows.setdefault(row.fingerprint, []).append(row)
+    for start in plan.starts:
+        if start.fingerprint in recorded and start.fingerprint not in rows:
+            yield _start(plan, start, recorded[start.fingerprint])
     rules = plan.rules()
     for fingerprint, standing in rows.items():
         if fingerprint in recorded:
@@ -146,8 +150,8 @@ def _labelled(row: Values, against: str) -> Values:
 
 def _run(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Recorded) -> Payload:
     first = standing[0]
-    regularizers = [item["name"] for item in run.identity.get("regularizers", ())]
-    words = [row.arm for row in standing] + regularizers + [row.study for row in standing]
+    words = [row.arm for row in standing] + list(_regularizers(run))
+    words += [row.study for row in standing]
     return Payload(
         id=first.fingerprint,
         group=first.study,
@@ -162,27 +166,63 @@ def _run(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Record
     )
 
 
+def _start(plan: Plan, start: PlannedStart, run: Recorded) -> Payload:
+    """Return a run that no study compares, in a group of its own: others start from it."""
+    group = FIRST_PHASE if start.name == FIRST_PHASE else PRETRAINING
+    values = {
+        **{key: getattr(start, key) for key in ("fingerprint", "seed")},
+        "pretraining": start.data or None,
+        "protocol": plan.protocol,
+        "phase": plan.phase,
+        "starts_from": start.start,
+    }
+    return Payload(
+        id=start.fingerprint,
+        group=group,
+        job_type=group,
+        name=f"{start.name} seed {start.seed}",
+        notes=f"Runs of {plan.protocol} start from it.",
+        tags=_tags([start.name, *_regularizers(run)]),
+        config=values | _trained(run, {}),
+        summary=_summary(run, TestRule()),
+        history=tuple(points(run.history)),
+        failed=run.record["state"] == "failed",
+    )
+
+
 def _config(plan: Plan, standing: Sequence[PlannedRun], rule: TestRule, run: Recorded) -> Values:
     """Return one level, by which W&B filters and groups: `dropout.rate`, `training.epochs`."""
     first = standing[0]
     factors = {(study, arm.name): arm.factor for study, arm in plan.arms()}
-    regularizers = {
-        item["name"]: {key: item[key] for key in item if key != "name"}
-        for item in run.identity.get("regularizers", ())
-    }
-    nested = {key: run.identity[key] for key in NESTED if key in run.identity}
     return {
         **{key: getattr(first, key) for key in ("fingerprint", "study", "arm", "seed")},
         "protocol": plan.protocol,
         "phase": plan.phase,
         "studies": ", ".join(dict.fromkeys(row.study for row in standing)),
-        "regularizers": " + ".join(regularizers) or "none",
         "data_digest": plan.data_digest,
         "starts_from": first.start,
-        **_flat({**plan.settings, **nested, "machine": run.record.get("machine", {})}, "."),
         **_flat({"setting": first.setting, "test_rule": rule.model_dump()}, "."),
         **_flat({"factor": factors[first.study, first.arm].model_dump(mode="json")}, "."),
+        **_trained(run, plan.settings),
+    }
+
+
+def _trained(run: Recorded, settings: Values) -> dict[str, Any]:
+    """Return what was trained, on which machine: values of the run, over those of its protocol."""
+    nested = {key: run.identity[key] for key in NESTED if key in run.identity}
+    regularizers = _regularizers(run)
+    return {
+        "regularizers": " + ".join(regularizers) or "none",
+        **_flat({**settings, **nested, "machine": run.record.get("machine", {})}, "."),
         **_flat(regularizers, "."),
+    }
+
+
+def _regularizers(run: Recorded) -> dict[str, Values]:
+    """Return the values of every regularizer of a run, by its name."""
+    return {
+        item["name"]: {key: item[key] for key in item if key != "name"}
+        for item in run.identity.get("regularizers", ())
     }
 
 

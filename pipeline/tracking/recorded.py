@@ -32,7 +32,13 @@ class Recorded:
 def recorded_runs(
     plan: Plan, folder: Path, scores: Iterable[Values], store: Store
 ) -> dict[str, Recorded]:
-    """Return the planned runs in a phase's folder, by fingerprint; `scores` are all rows of it.
+    """Return the planned runs in a phase's folder, by fingerprint, and those they start from.
+
+    Args:
+        plan: The plan of the phase.
+        folder: Its folder.
+        scores: All rows of scores.csv.
+        store: The run store, which has the times.
 
     Raises:
         Refusal: A run is damaged.
@@ -40,7 +46,7 @@ def recorded_runs(
     by_run: dict[str, list[Values]] = {}
     for row in scores:
         by_run.setdefault(row["fingerprint"], []).append(row)
-    records = {name: read_record(folder / name) for name in plan.fingerprints()}
+    records = {name: read_record(folder / name) for name in plan.trained()}
     return {
         name: Recorded(
             record=record,

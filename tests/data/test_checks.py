@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.data import sources
 from pipeline.data.arrays import Arrays
-from pipeline.data.checks import collect_notes, compare_splits
+from pipeline.data.checks import collect_notes, compare_pretraining, compare_splits
 from pipeline.data.splits import hold_out
 
 CLASSES = 4
@@ -38,6 +38,20 @@ def test_identical_images_are_counted():
     test.images[:7] = train.images[100:107]
     (note,) = compare_splits(train, test)
     assert note.startswith("7 of 500 test images are also training images")
+
+
+def test_examples_of_the_protocol_in_a_pretraining_are_counted():
+    """As where a pretraining has the images of the protocol under the name of another dataset."""
+    development, test, other, sound = drawn(1), drawn(2, 500), drawn(3), drawn(4)
+    other.images[:7] = test.images[100:107]
+    other.images[7:10] = development.images[5]  # one image, three times
+    as_rows = dataclasses.replace(test, images=test.images.reshape(500, -1, 1, 1))
+    pools = {"other": other, "sound": sound, "rows": as_rows}
+    assert compare_pretraining(pools, development, test) == [
+        "pretraining other: 7 of 500 test images and 1 of 2000 development images are also in its "
+        "pool: scores of runs that start from it are too high"
+    ]
+    assert compare_pretraining({}, development, test) == []
 
 
 def test_copies_in_the_pool_are_counted():

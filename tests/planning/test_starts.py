@@ -4,14 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline import prepare
 from pipeline.config.parameters import Execution
 from pipeline.config.start import RunStart, Start
 from pipeline.config.streams import Streams
 from pipeline.data import sources
+from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_summary, read_test_images
 from pipeline.data.splits import balanced, train_validation
+from pipeline.planning.parts import part_of_pretraining, part_of_protocol
 from pipeline.planning.phases import confirmation
 from pipeline.planning.rounds import explore
 from pipeline.planning.starts import Digests, identified
@@ -44,6 +47,9 @@ arms:
   two_phases: [{protocol: {start.from: similar, start.train: head_then_all}}]
   control: [{protocol: {start.from: own}}]
 """
+
+SIMILAR = "similar: {data: {classes: [0, 1, 2, 3, 4]"
+LAST = "start: {from: own, train: last_k, k: 99}"
 
 
 @pytest.fixture
@@ -232,6 +238,21 @@ def test_as_many_of_each_class_and_smaller_sets_are_parts_of_larger(seed):
         balanced(labels, 99, seed, 1)
 
 
+@pytest.mark.parametrize("classes", ["[9, 8, 1]", "[0, 1, 2]"])
+def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes):
+    """As the images of one patient, of whatever classes."""
+    protocol = write(a=("[9, 8, 1]", classes)).protocol
+    generator = np.random.default_rng(0)
+    labels, groups = generator.integers(0, 10, 4000), generator.integers(0, 1500, 4000)
+    images = np.arange(4000, dtype=np.float32).reshape(-1, 1, 1, 1)
+    pool = Arrays(images, labels, 10, groups=groups)
+    own = part_of_protocol(protocol, pool, (), "p.yaml")
+    pretrained = part_of_pretraining(protocol, "own", pool, (), "p.yaml")
+    seen = [set(part.groups.tolist()) for part in (own, pretrained)]
+    assert min(map(len, seen)) > 100
+    assert not seen[0] & seen[1]
+
+
 @pytest.mark.parametrize(
     ("more", "replaced", "words"),
     [
@@ -249,6 +270,20 @@ def test_as_many_of_each_class_and_smaller_sets_are_parts_of_larger(seed):
         ("", ("per_class: 6", "per_class: 900"), "data.per_class: invalid value 900"),
         ("", ("rate: 0.3", "rate: 3"), "pretraining.regularized.regularizers.0.rate: invalid"),
         ("", ("train_size: 60", "train_size: 6000"), "pretraining.similar"),
+        (
+            "",
+            (SIMILAR, "similar: {data: {dataset: breast_cancer"),
+            "similar.model.name: resnet take",
+        ),
+        (
+            "",
+            (SIMILAR, "similar: {data: {dataset: cifar10"),
+            "similar.start.from: mean is of shape",
+        ),
+        ("", ("training: {epochs: 3}", "start: {train: head}"), "similar.start.from: missing"),
+        ("", ("training: {epochs: 3}", LAST), "similar.start.k: invalid value 99"),
+        ("start: {from: own, reinitialize: 7}", (), "start.reinitialize: invalid value 7"),
+        ("start: {from: own, train: head_then_all, reinitialize: 99}", (), "invalid value 99"),
         ("", ("training: {epochs: 3}", "start: {from: regularized}, share: null"), None),
     ],
 )
@@ -270,8 +305,28 @@ def test_a_cycle_of_starts_is_refused(write):
     second = ("rate: 0.3}]", "rate: 0.3}]\n    start: {from: similar}")
     with pytest.raises(Refusal) as refusal:
         write(a=first, b=second)
-    assert all("a cycle of starts: " in line for line in refusal.value.lines)
-    assert "similar -> regularized -> similar" in refusal.value.lines[0]
+    (line,) = refusal.value.lines
+    assert "a cycle of starts: similar -> regularized -> similar" in line
+
+
+def test_random_layers_beside_a_file_of_weights_are_refused(write, project):
+    """Every tensor of the file is loaded, so none would stay random."""
+    torch.save({"0.weight": torch.zeros(4, 1, 3, 3)}, project / "w.pt")
+    weights = ("grid: 1}", "grid: 1, weights: w.pt}")
+    probe = STUDY.replace("start.from: similar, start.train: head}", "start.train: head}")
+    assert write(study=probe, a=weights)
+    with pytest.raises(Refusal) as refusal:
+        write("start: {reinitialize: 2}", study=probe, a=weights)
+    (line,) = refusal.value.lines
+    assert "start.reinitialize: invalid value 2; expected 0 without start.from" in line
+
+
+def test_settings_of_an_arm_that_fail_alike_have_one_line(write):
+    arm = "{start.from: similar, start.train: last_k, start.k: {integers: [1, 40]}}"
+    with pytest.raises(Refusal) as refusal:
+        write(study=f"question: Why?\narms:\n  deep: [{{protocol: {arm}}}]\n")
+    (line,) = refusal.value.lines
+    assert "start.k: invalid value 9; expected an integer <= 8 (layers)" in line
 
 
 @pytest.mark.parametrize(

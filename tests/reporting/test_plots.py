@@ -301,7 +301,7 @@ FIGURES = {
     "sizes": lambda: _scores.score_curves(
         scores(ARMS[1:5], [1, 2, 3, 4]), PALETTE, "members averaged", "one model"
     ),
-    "reliability": lambda: reliability.reliability(bins(ARMS[:5]), PALETTE),
+    "reliability": lambda: reliability.reliability(bins(ARMS[:5]), PALETTE, ARMS[0]),
     "rates": lambda: training.rates(RATES, RANGES, PALETTE),
     "narrow_rates": lambda: training.rates(
         RATES.assign(learning_rate=0.2 * RATES["learning_rate"] ** 0.4), RANGES, PALETTE
@@ -548,12 +548,19 @@ def test_norms_by_layer_are_those_halfway_and_of_layers_at_equal_distances() -> 
     assert first == ["0.002"] * 6 + ["0.008"]
 
 
-def test_a_reliability_diagram_leaves_out_empty_bins() -> None:
-    upper, lower = reliability.reliability(bins(["baseline"]), PALETTE).axes
-    assert sorted(len(line.get_xdata()) for line in upper.lines) == [2, 9]
-    ends = np.array(upper.collections[0].get_segments())[:, :, 1]
+def test_a_reliability_diagram_has_a_panel_for_each_method_without_empty_bins() -> None:
+    frame = bins(ARMS[:3])
+    frame.loc[frame["method"] == ARMS[1], "accuracy"] += 0.01
+    first, second, third = reliability.reliability(frame, PALETTE, ARMS[0]).axes
+    assert [ax.get_title(loc="left") for ax in (first, second, third)] == ARMS[:3]
+    assert [len(line.get_xdata()) for line in first.lines] == [2, 9]
+    drawn = {ax: [list(line.get_ydata()) for line in ax.lines] for ax in (first, second)}
+    places = 10.0 * np.arange(1, 10)
+    assert drawn[first][1] == drawn[second][1] == pytest.approx(places)  # the single model
+    assert drawn[second][2] == pytest.approx(places + 1)
+    ends = np.array(first.collections[0].get_segments())[:, :, 1]
     assert ends == pytest.approx(100 * np.array([[0.09, 0.11]]) * np.arange(1, 10)[:, None])
-    assert np.allclose(lower.lines[0].get_ydata(), 100 * np.arange(10) / 45)
+    assert [bar.get_height() for bar in first.patches] == pytest.approx(100 * np.arange(10) / 45)
 
 
 def test_a_figure_is_added_by_a_file_alone(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,11 @@ def test_what_hurts_or_changes_nothing_is_left_out():
     assert "mixup" not in section.partition("Leave out")[2].partition("\n")[0]
 
 
+def test_the_values_before_tuning_are_nothing_to_leave_out():
+    data = report_data({"tuning": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
+    assert "Leave out" not in recipe_section(data)
+
+
 def test_where_nothing_helps_the_baseline_is_kept():
     section = told(verdicts={"mixup": (-0.004, "inconclusive"), "early": (-0.03, "hurts")})
     assert section.startswith("Keep the baseline, with the tuned training.learning_rate=0.05:")

@@ -8,7 +8,7 @@ from report_data import VERDICTS, report_data
 from transferred import SIZES, Planted, planted
 
 from pipeline.reporting.pages import front, transfer
-from pipeline.reporting.pages._transfer import FIGURE, size_figure
+from pipeline.reporting.pages._transfer import FIGURE, size_figure, transfer_link
 from pipeline.reporting.plots import transfer_sizes
 
 
@@ -41,6 +41,12 @@ def test_a_report_without_starts_has_no_such_page_and_no_such_figure(plain):
 def test_the_wording_of_the_page_of_transfer(found, golden):
     (page,) = transfer.pages(found)
     golden(page.body)
+
+
+def test_the_page_and_its_studies_link_to_each_other(found, plain):
+    assert "Studies: [modes](study_modes.md)." in transfer.transfer_body(found)
+    assert "[transfer](transfer.md)" in transfer_link(found, "modes")
+    assert transfer_link(found, "layers") == transfer_link(plain, "layers") == ""
 
 
 def test_the_best_of_every_size_and_source_comes_first(found):

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.plan import (
+    FIRST_PHASE,
+    Factor,
+    Plan,
+    PlannedArm,
+    PlannedRun,
+    PlannedStart,
+    PlannedStudy,
+)
 from pipeline.config.test_rules import NOISE
 from pipeline.tracking.payloads import Image, Payload, report_id, report_payload, run_payloads
 from pipeline.tracking.recorded import Recorded
@@ -68,7 +76,7 @@ RECORD = {
 }
 
 
-def plan(*runs: PlannedRun) -> Plan:
+def plan(*runs: PlannedRun, starts: tuple[PlannedStart, ...] = ()) -> Plan:
     studies = [
         PlannedStudy(name=name, question=f"Does {name} help?", arms=(BASELINE, DROPOUT, MORE))
         for name in ("one", "two")
@@ -81,6 +89,13 @@ def plan(*runs: PlannedRun) -> Plan:
         data_digest="d1",
         studies=tuple(studies),
         runs=runs,
+        starts=starts,
+    )
+
+
+def start(name: str, fingerprint: str, data: str, before: str | None = None) -> PlannedStart:
+    return PlannedStart(
+        name=name, data=data, seed=1000, fingerprint=fingerprint, start=before, images=9
     )
 
 
@@ -121,6 +136,31 @@ def test_a_model_of_a_group_and_a_draw_say_which_they_are() -> None:
         "baseline seed 1000 member 2",
         "baseline seed 1000 init 3",
     ]
+
+
+def test_runs_that_others_start_from_come_first_in_groups_of_their_own() -> None:
+    starts = (
+        start("similar", "p1", "similar"),
+        start(FIRST_PHASE, "p2", "", "p1"),
+        start(FIRST_PHASE, "f0", "", "p1"),  # an arm too: a probe
+        start("other", "p3", "other"),  # not trained yet
+    )
+    runs = (row("one", "baseline", "f0", start="p1"), row("one", "drop", "f1", start="p2"))
+    identity = {**IDENTITY, "data": {"dataset": "digits", "train_size": 400}}
+    recorded = dict.fromkeys(("p1", "p2", "f0", "f1"), Recorded(RECORD, HISTORY, identity))
+    payloads = list(run_payloads(plan(*runs, starts=starts), recorded))
+    groups = [("p1", "pretraining"), ("p2", FIRST_PHASE), ("f0", "one"), ("f1", "one")]
+    assert [(payload.id, payload.group) for payload in payloads] == groups
+    pretrained = payloads[0]
+    assert (pretrained.job_type, pretrained.name) == ("pretraining", "similar seed 1000")
+    assert pretrained.tags == ("similar", "dropout")
+    assert pretrained.config["data.train_size"] == 400  # not that of the protocol
+    assert "data_digest" not in pretrained.config  # that of the protocol's data
+    for key, value in {"pretraining": "similar", "dropout.rate": 0.25, "seed": 1000}.items():
+        assert pretrained.config[key] == value
+    assert pretrained.summary["cost/updates"] == 180
+    assert [point["epoch"] for point in pretrained.history] == [6, 12]
+    assert payloads[1].config["starts_from"] == payloads[2].config["starts_from"] == "p1"
 
 
 def test_config_is_flat_and_holds_the_values_of_the_run_over_those_of_the_protocol() -> None:

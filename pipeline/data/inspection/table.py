@@ -204,7 +204,8 @@ def _facts(
     frame: "pd.DataFrame", roles: Roles, features: Sequence[str], missing: dict[str, int]
 ) -> list[str]:
     columns = {feature.split("=")[0] for feature in features}
-    facts = [f"features: {len(features)} of {len(columns)} columns"]
+    more = ": one for each category" if len(features) > len(columns) else ""
+    facts = [f"features: {len(features)}, of {len(columns)} columns{more}"]
     if missing:
         share = 100 * sum(missing.values()) / (len(frame) * len(columns))
         facts.append(f"missing values: {sum(missing.values()):,} ({share:.2g} %)")

@@ -3,7 +3,7 @@
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting.evidence import ReportData
-from pipeline.reporting.markdown import Row, format_bullets, format_count, format_list
+from pipeline.reporting.markdown import Row, format_bullets, format_count, format_list, join_parts
 
 ADVICE = {
     "variance": "The gap is the larger part: the problem is **variance**, the network overfits. "
@@ -35,7 +35,7 @@ def diagnosis_section(data: ReportData) -> str:
     lines = [_closing(data)]
     if problem in ("bias", "both"):
         lines.append(_fitting(data))
-    return f"{start}\n\n{format_bullets([line for line in lines if line])}"
+    return join_parts(start, format_bullets([line for line in lines if line]))
 
 
 def _result(data: ReportData) -> str:

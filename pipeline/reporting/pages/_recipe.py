@@ -12,7 +12,7 @@ from pipeline.comparison.equal_cost import AVERAGE
 from pipeline.comparison.levels import LEVEL, POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.labels import VIEWS, format_values
-from pipeline.config.plan import PROTOCOL, Setting
+from pipeline.config.plan import PROTOCOL, TUNING, Setting
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 
@@ -158,9 +158,11 @@ def _difference(pairs: pd.DataFrame, arm: tuple[str, str], other: tuple[str, str
 
 
 def _left_out(data: ReportData) -> str:
+    """Return the arms that change something in vain; the values before tuning are no such arm."""
     parts = []
+    changed = data.distinct[data.distinct["study"] != TUNING]
     for verdict, words in LEFT_OUT.items():
-        rows = data.distinct[data.distinct["verdict"] == verdict]
+        rows = changed[changed["verdict"] == verdict]
         parts += [
             f"**{row['label']}** ({words}: {data.format.joint_change(row)})"
             for row in rows.to_dict("records")

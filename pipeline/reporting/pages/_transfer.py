@@ -4,7 +4,7 @@ import pandas as pd
 
 from pipeline.comparison.transfer import FINE_TUNING, PROBE, SCRATCH
 from pipeline.config.plan import BASELINE
-from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.markdown import Row
 
 FEWEST = 2  # sizes that make a line
@@ -20,6 +20,17 @@ SERIES = ("pretraining", "train")
 def has_starts(data: ReportData) -> bool:
     """Return whether an arm starts from trained weights."""
     return len(data.transfer) > 0
+
+
+def transfer_link(data: ReportData, study: str) -> str:
+    """Return where the starts of a study are compared; empty for a study without any."""
+    rows = of(data.transfer, study)
+    return " Starts are compared in [transfer](transfer.md)." if len(started(rows)) else ""
+
+
+def started(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the table `transfer` whose runs start from trained weights."""
+    return rows[rows["train"] != SCRATCH]
 
 
 def size_of(row: Row) -> int:

@@ -10,7 +10,7 @@ from pipeline.reporting.evidence import ReportData
 Rows = Sequence[md.Row]
 PARAMETERS = "`params.yaml`"
 GIVEN = f"{PARAMETERS}, or `-S`, gives"
-RATE = "training.learning_rate"
+RATE, EPOCHS = "training.learning_rate", "training.epochs"
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
 METHOD = "[What each check measures](pages/method.md#trust-checks)."
 
@@ -133,9 +133,11 @@ def _no_better(data: ReportData, failed: Rows) -> str:
     wide = {(row["study"], row["arm"]) for row in rows if row["passed"]}
     narrow = [row for row in failed if (row["study"], row["arm"]) not in wide]
     if not narrow:
+        more = 2 * len(data.exploration.first_seeds())
         return (
-            "Their ranges are wide enough. More exploration seeds choose more exactly: "
-            f"`dvc exp run -S seeds.exploration={2 * len(data.exploration.first_seeds())}`."
+            f"{_verb(failed, 'Its range is', 'Their ranges are')} wide enough. More exploration "
+            "seeds choose more exactly: "
+            f"`seeds.exploration: {more}` in {_value_file(data, 'seeds.exploration')}."
         )
     return f"Add values in {_study_files(narrow)}."
 
@@ -154,8 +156,9 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
         return (
             f"Validation accuracy still rises by more than {margin} over the last third of "
             f"training: {_names(data, _sorted(known)[::-1], _change(data))}. Look at the learning "
-            f"curves. Train longer: `training.epochs: {2 * epochs}` in {_epochs_file(data)}; if "
-            "accuracy falls early in a curve, try a weaker setting."
+            f"curves. Train longer: `training.epochs: {2 * epochs}` in "
+            f"{_value_file(data, EPOCHS)}; if accuracy falls early in a curve, try a weaker "
+            "setting."
         )
     most = max(rows, key=lambda row: row["value"])
     return (
@@ -171,7 +174,8 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
         return (
             f"The baseline is not shown to be above {md.format_list(shown)} in validation "
             f"accuracy. Change the network or how it is trained in {_protocol_file(data)}, or try "
-            f"a longer training first: `dvc exp run -S training.epochs={2 * epochs}`."
+            f"a longer training first: `training.epochs: {2 * epochs}` in "
+            f"{_value_file(data, EPOCHS)}."
         )
     return f"The baseline is above {md.format_list(shown)} in validation accuracy."
 
@@ -306,10 +310,9 @@ def _tune_file(data: ReportData) -> str:
     return PARAMETERS if "tune" in data.confirmation.overridden else _protocol_file(data)
 
 
-def _epochs_file(data: ReportData) -> str:
-    """Return the file with the number of epochs."""
-    is_overridden = "training.epochs" in data.confirmation.overridden
-    return PARAMETERS if is_overridden else _protocol_file(data)
+def _value_file(data: ReportData, key: str) -> str:
+    """Return the file that has the value of a dotted key."""
+    return PARAMETERS if key in data.confirmation.overridden else _protocol_file(data)
 
 
 def _study_files(rows: Rows) -> str:

@@ -36,8 +36,8 @@ GROWING = (
     "the first baseline model of every group."
 )
 DIAGRAM = (
-    "Reliability diagram: accuracy against confidence for a few methods, over the diagonal of "
-    "perfect calibration, and below it the number of test examples by confidence"
+    "Reliability diagrams: accuracy against confidence, a panel for each method, with the diagonal "
+    "of perfect calibration and bars for the share of test examples by confidence"
 )
 POOLED = (
     "n: as in the table, groups pooled. Rule: the "

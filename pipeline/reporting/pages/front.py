@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import nan
 
 from pipeline.comparison.levels import ARM as ARM_KIND
+from pipeline.comparison.levels import ENSEMBLE
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.records.ledger import LEDGER, changes
@@ -200,11 +201,12 @@ def cost_figure(data: ReportData) -> str:
         f"{md.format_ratio(row['training_ratio'])}, {md.format_ratio(row['test_ratio'])})"
         for row in shown.drop_duplicates("percent").to_dict("records")
     ]
+    has_ensembles = (data.efficiency["kind"] == ENSEMBLE).any()
+    fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
     words = (
         "Best mean accuracy for its cost, of everything measured here (means alone, not tested; "
-        f"cost of training, of a test example; x baseline): {'; '.join(names)}. Ensembles have "
-        "fewer seeds than arms. "
-        "[Numbers](pages/cost.md)."
+        f"cost of training, of a test example; x baseline): {'; '.join(names)}. "
+        f"{fewer}[Numbers](pages/cost.md)."
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
 

@@ -29,6 +29,7 @@ from pipeline.reporting.pages._page import (
 )
 from pipeline.reporting.pages._targets import target_section
 from pipeline.reporting.pages._training import loss_section, norm_section, rate_section
+from pipeline.reporting.pages._transfer import transfer_link
 from pipeline.reporting.pages.averaging import pass_figure
 
 ORDER = 60
@@ -78,7 +79,7 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
     return md.join_parts(
         title,
         f"{md.escape(study.question)} {settings} Protocol: {data.confirmation.protocol}, "
-        "described in [how it was measured](method.md).",
+        f"described in [how it was measured](method.md).{transfer_link(data, study.name)}",
         md.section("Findings", md.format_bullets(findings(data, study))),
         strengths_section(data, study.name),
         md.section("Learning rates", rate_section(data, study)),

@@ -25,6 +25,7 @@ from pipeline.reporting.pages._transfer import (
     size_figure,
     size_name,
     size_of,
+    started,
 )
 
 ORDER = 35
@@ -49,13 +50,20 @@ def transfer_body(data: ReportData) -> str:
     return md.join_parts(
         "# Transfer",
         "A probe trains a new head on frozen features; fine-tuning trains every layer. Scratch "
-        "starts from random weights.",
+        f"starts from random weights. {study_links(data)}",
         md.section("What is best, by size and source", grid(data)),
         md.section("Accuracy by size", size_section(data)),
         md.section("Little data against more", gain_table(data)),
         md.section("All arms", arm_table(data)),
         md.section("Cost of training", cost_table(data)),
     )
+
+
+def study_links(data: ReportData) -> str:
+    """Return where each study with arms that start from trained weights is described."""
+    studies = dict.fromkeys(started(data.transfer)["study"])
+    links = md.format_list([f"[{name}](study_{name}.md)" for name in studies])
+    return f"Studies: {links}."
 
 
 def grid(data: ReportData) -> str:

@@ -1,6 +1,5 @@
 """Draw accuracy against confidence, and how many examples have which confidence."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,9 +9,23 @@ from matplotlib.figure import Figure
 
 from pipeline.comparison.equal_cost import SINGLE
 from pipeline.reporting.evidence import METHODS, ReportData, of
-from pipeline.reporting.style import DARK, DASHES, MARKERS, WIDTH, add_legend, method_colors, style
+from pipeline.reporting.style import (
+    BAND,
+    DARK,
+    DASHES,
+    GREY,
+    WIDTH,
+    add_legend,
+    method_colors,
+    style,
+)
 
-DIAGONAL: dict[str, Any] = {"color": DARK, "linestyle": DASHES, "linewidth": 1.5}
+COLUMNS = 3  # panels in a row
+HEIGHT = 2.5  # inches of a row
+DIAGONAL: dict[str, Any] = {"color": DARK, "linestyle": DASHES, "linewidth": 1.2}
+REFERENCE: dict[str, Any] = {"color": GREY, "linewidth": 1.2}
+EDGE: dict[str, Any] = {"marker": "o", "markersize": 6, "markeredgecolor": "white"}
+SHARE: dict[str, Any] = {"color": GREY, "alpha": BAND}
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -24,46 +37,65 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
             single = methods.loc[methods["role"] == SINGLE, "method"].iloc[0]
             sizes = of(data.member_gains, study.name)["method"]
             shown = bins[bins["method"].isin(METHODS)]
-            yield f"reliability_{study.name}", reliability(shown, method_colors(single, sizes))
+            palette = method_colors(single, sizes)
+            yield f"reliability_{study.name}", reliability(shown, palette, single)
 
 
-def reliability(bins: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
-    """Return a reliability diagram over the histogram of confidence.
+def reliability(bins: pd.DataFrame, palette: Mapping[str, str], single: str) -> Figure:
+    """Return a reliability diagram of each method, over its histogram of confidence.
 
-    `bins` has method, low, high, share, confidence, accuracy, accuracy_low and accuracy_high, all
-    fractions; a bin without accuracy is missing above.
+    Args:
+        bins: The columns method, low, high, share, confidence, accuracy, accuracy_low and
+            accuracy_high, all fractions; a bin without accuracy has a bar of its share alone.
+        palette: The color of each method.
+        single: The method whose line is also in the panels of the others.
     """
-    methods, markers = dict.fromkeys(bins["method"]), itertools.cycle(MARKERS)
-    edge = {"markersize": 9, "markeredgecolor": "white", "markeredgewidth": 0.8}
-    looks: dict[str, dict[str, Any]] = {
-        method: {"color": palette[method], "marker": next(markers), **edge} for method in methods
-    }
+    methods = list(dict.fromkeys(bins["method"]))
+    columns = min(COLUMNS, len(methods))
+    rows = -(-len(methods) // columns)
     with style():
-        figure = Figure(figsize=(WIDTH, 7.4), layout="constrained")
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
-        upper.plot([0, 100], [0, 100], zorder=1, **DIAGONAL)
-        for method, look in looks.items():
-            chosen = bins[bins["method"] == method]
-            draw_accuracy(upper, chosen, **look)
-            draw_share(lower, chosen, **look)
-        upper.set(ylabel="accuracy (%)", xlim=(-1, 101), ylim=(-2, 102))
-        lower.set(xlabel="confidence (%)", ylabel="test examples (%)")
-        lower.set_ylim(bottom=0)
-        figure.align_ylabels()
-        add_legend(figure, looks | {"perfectly calibrated": DIAGONAL})
+        figure = Figure(figsize=(WIDTH, rows * HEIGHT + 0.4), layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for ax in grid.flat[len(methods) :]:
+            ax.set_visible(False)
+        for place, method in enumerate(methods):
+            ax, chosen = grid.flat[place], bins[bins["method"] == method]
+            ax.plot([0, 100], [0, 100], zorder=1, **DIAGONAL)
+            draw_share(ax, chosen)
+            if method != single:
+                ax.plot(*_points(bins[bins["method"] == single]), zorder=2, **REFERENCE)
+            draw_accuracy(ax, chosen, palette[method])
+            ax.set_title(method, color=palette[method])
+            ax.set(xlim=(0, 100), ylim=(0, 100), xticks=(0, 50, 100), yticks=(0, 50, 100))
+            if place + columns >= len(methods):
+                ax.tick_params(labelbottom=True)
+                ax.set_xlabel("confidence (%)")
+        for ax in grid[:, 0]:
+            ax.set_ylabel("accuracy (%)")
+        block = SHARE | {"linewidth": 8, "solid_capstyle": "butt"}
+        lines = {"perfectly calibrated": DIAGONAL, "share of test examples (%)": block}
+        add_legend(figure, {single: REFERENCE} | lines if len(methods) > 1 else lines)
     return figure
 
 
-def draw_accuracy(ax: Axes, bins: pd.DataFrame, **look: Any) -> None:
+def draw_accuracy(ax: Axes, bins: pd.DataFrame, color: str) -> None:
     """Draw accuracy with its interval against mean confidence of the bins of one method."""
-    filled = bins.dropna(subset=["confidence", "accuracy"])
-    places, heights = 100 * filled["confidence"], 100 * filled["accuracy"]
+    filled = _filled(bins)
     ends = 100 * filled["accuracy_low"], 100 * filled["accuracy_high"]
-    ax.vlines(places, *ends, color=look["color"], linewidth=1.2, alpha=0.6)
-    ax.plot(places, heights, **look)
+    ax.vlines(100 * filled["confidence"], *ends, color=color, linewidth=1.4)
+    ax.plot(*_points(bins), color=color, clip_on=False, zorder=3, **EDGE)
 
 
-def draw_share(ax: Axes, bins: pd.DataFrame, **look: Any) -> None:
-    """Draw the share of examples in the bins of one method."""
-    middle = 50 * (bins["low"] + bins["high"])
-    ax.plot(middle, 100 * bins["share"], clip_on=False, zorder=3, **look)
+def draw_share(ax: Axes, bins: pd.DataFrame) -> None:
+    """Draw the share of examples in the bins of one method, as bars."""
+    low, width = 100 * bins["low"], 100 * (bins["high"] - bins["low"])
+    ax.bar(low, 100 * bins["share"], width, align="edge", linewidth=0, **SHARE)
+
+
+def _points(bins: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    filled = _filled(bins)
+    return 100 * filled["confidence"], 100 * filled["accuracy"]
+
+
+def _filled(bins: pd.DataFrame) -> pd.DataFrame:
+    return bins.dropna(subset=["confidence", "accuracy"])
