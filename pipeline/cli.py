@@ -241,6 +241,9 @@ def run(
         for path, text in reports.items():
             show_summary(path, text)
         show_stages(seconds)
+        from pipeline.report import write_index  # slow to import
+
+        write_index(REPORTS, redraw=False)  # which lists the reports of studies alone
         return
     _reproduce(names, keep_going)
 

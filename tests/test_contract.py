@@ -19,7 +19,7 @@ from declarations import (
     neutral,
     shares_a_draw,
 )
-from interrupted import assert_same_end
+from interrupted import assert_same_end, ended
 from observed import watch
 from pydantic import ValidationError
 from torch import nn
@@ -39,14 +39,20 @@ from pipeline.training.trainer import train
 
 
 @pytest.fixture(scope="module")
-def trained(pool):
-    """Return a run by its settings, trained once for this module."""
+def whole(pool):
+    """Return a run by its settings and what it held at its end, trained once for this module."""
 
     @functools.cache
     def by_text(text):
-        return train(RunConfig.model_validate_json(text), pool)
+        return ended(RunConfig.model_validate_json(text), pool)
 
     return lambda config: by_text(config.model_dump_json())
+
+
+@pytest.fixture(scope="module")
+def trained(whole):
+    """Return a run by its settings, trained once for this module."""
+    return lambda config: whole(config)[0]
 
 
 @pytest.fixture(scope="module")
@@ -178,11 +184,11 @@ class TestEvery:
             assert len(own.draws) == 6
 
     def test_resumed_at_an_epoch_boundary_it_ends_at_the_same_bits(
-        self, name, settings, configure, pool, tmp_path
+        self, name, settings, configure, whole, pool, tmp_path
     ):
         """Weights, optimizer, averaged weights, counters, history, audit."""
         config = configure(item(name, settings))
-        assert_same_end(config, pool, tmp_path, stop=1)
+        assert_same_end(config, pool, tmp_path, 1, whole=whole(config))
 
     @pytest.mark.parametrize("steps", [0, 6])
     def test_gradients(self, name, settings, steps, configure, trained, pool):

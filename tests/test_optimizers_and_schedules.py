@@ -116,7 +116,7 @@ class TestEvery:
     ):
         """Weights, optimizer, schedule, counters, history, cost."""
         config = case(part, name, epochs=4, curve_points=4, warm_up=warm_up)
-        assert_same_end(config, pool, tmp_path, stop=2)
+        assert_same_end(config, pool, tmp_path, 2)
 
 
 def test_an_update_of_lbfgs_costs_all_its_passes(case, trained):

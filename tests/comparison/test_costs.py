@@ -21,7 +21,10 @@ def counted(study, arm, n, training, updates, forward):
     return [(study, arm, metric, n, value) for metric, value in values.items()]
 
 
-BASELINES = [row for study in STUDIES for row in counted(study, "baseline", 3, 200.0, 180.0, 5.0)]
+BASELINES = [
+    *counted("one", "baseline", 3, 200.0, 180.0, 5.0),
+    *counted("two", "baseline", 3, 400.0, 90.0, 5.0),
+]
 
 
 @pytest.fixture
@@ -36,6 +39,7 @@ def test_costs_are_multiples_of_the_baseline_s(plan):
             *BASELINES,
             *counted("one", "noisy", 3, 300.0, 180.0, 5.0),
             *counted("one", "early", 2, 100.0, 90.0, 7.0),
+            *counted("two", "plain", 3, 300.0, 180.0, 5.0),
             ("one", "early", "test_accuracy", 1, 0.9),
         ),
         {},
@@ -45,6 +49,8 @@ def test_costs_are_multiples_of_the_baseline_s(plan):
     assert rows.loc[("one", "baseline")].tolist() == [3, 200, 1, 180, 1, 1, 5, ""]
     assert rows.loc[("one", "noisy")].tolist() == [3, 300, 1.5, 180, 1, 12, 60, ""]
     assert rows.loc[("one", "early")].tolist() == [2, 100, 0.5, 90, 0.5, 1, 7, ""]
+    # of the baseline of its own study
+    assert rows.loc[("two", "plain")].tolist() == [3, 300, 0.75, 180, 2, 12, 60, ""]
 
 
 def test_every_arm_of_the_plan_has_a_row_in_its_order(plan):

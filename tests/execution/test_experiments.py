@@ -1,14 +1,17 @@
 """Studies run alone leave everything else as it is; results return to the last commit."""
 
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from pipeline import cli
 from pipeline.execution import experiments
 from pipeline.execution.experiments import copy_problem, restore_results, run_studies
 from pipeline.execution.stage import Incomplete
 from pipeline.records.store import open_store
-from pipeline.report import read_summaries
+from pipeline.report import read_summaries, write_index
 from pipeline.runtime.errors import Refusal
 
 IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@example.org")
@@ -83,6 +86,26 @@ def test_the_index_shows_protocols_alone(dvc, project):
     (project / "reports" / "tiny+dropout").mkdir()
     (project / "reports" / "tiny+dropout" / "metrics.json").write_text("{}")
     assert read_summaries(project / "reports") == {}
+
+
+def test_it_lists_the_reports_of_studies_as_soon_as_these_have_run(finished, tmp_path, monkeypatch):
+    """`gapwise verify` would find another index otherwise."""
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / "copy" / ".runs"))
+    index, before = Path("reports", "README.md"), Path("reports", "README.md").read_text()
+
+    def ran(*_):
+        shutil.copytree("reports/tiny", "reports/tiny+dropout")
+        return {}, {}
+
+    monkeypatch.setattr(experiments, "run_studies", ran)
+    with pytest.raises(SystemExit, match="^0$"):
+        cli.application(["run", "dropout"])
+    assert "tiny+dropout" in index.read_text()
+    shutil.rmtree("reports/tiny+dropout")
+    write_index(Path("reports"), redraw=False)
+    assert index.read_text() == before
 
 
 def test_an_unknown_study_is_refused_before_anything_runs(dvc):

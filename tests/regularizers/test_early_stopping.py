@@ -98,7 +98,7 @@ def test_resumed_it_stops_at_the_same_point(configure, pool, tmp_path):
     config = configure(
         item, epochs=20, curve_points=20, learning_rate=0.2, schedule={"name": "constant"}
     )
-    assert_same_end(config, pool, tmp_path, stop=2)
+    assert_same_end(config, pool, tmp_path, 2)
 
 
 def test_no_neutral_settings():

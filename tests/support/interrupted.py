@@ -41,9 +41,12 @@ def killed_after(
     assert latest(folder) is not None
 
 
+Ended = tuple[Trained, dict[str, Any]]
+
+
 def ended(
-    config: RunConfig, pool: Arrays, folder: Path | None, hardware: Hardware
-) -> tuple[Trained, dict[str, Any]]:
+    config: RunConfig, pool: Arrays, folder: Path | None = None, hardware: Hardware = PROCESSOR
+) -> Ended:
     """Return a finished run, and what it held in memory: the states of optimizer and callbacks."""
     held: dict[str, Any] = {}
 
@@ -77,14 +80,30 @@ def same(one: Any, other: Any) -> bool:
 
 
 def assert_same_end(
-    config: RunConfig, pool: Arrays, folder: Path, stop: int, hardware: Hardware = PROCESSOR
+    config: RunConfig,
+    pool: Arrays,
+    folder: Path,
+    *stops: int,
+    hardware: Hardware = PROCESSOR,
+    whole: Ended | None = None,
 ) -> None:
-    """Assert that a run killed after `stop` epochs and resumed ends as if uninterrupted."""
-    whole, held = ended(config, pool, None, hardware)
-    killed_after(stop, config, pool, folder, hardware=hardware)
-    resumed, again = ended(config, pool, folder, hardware)
-    assert resumed.seconds is None  # it was resumed, not trained anew
-    for name in ("weights", "kept", "history", "validation_logits", "audit", "cost"):
-        assert same(getattr(whole, name), getattr(resumed, name)), name
-    for name, state in held.items():
-        assert same(state, again[name]), name
+    """Assert that runs killed after so many epochs and resumed end as an uninterrupted one.
+
+    Args:
+        config: The settings of the run.
+        pool: The development examples.
+        folder: The place of checkpoints.
+        stops: Numbers of epochs, for each of which a run is killed.
+        hardware: The devices to train on.
+        whole: What `ended` returned of the uninterrupted run; None to train it.
+    """
+    uninterrupted, held = whole or ended(config, pool, None, hardware)
+    for stop in stops:
+        place = folder / str(stop)
+        killed_after(stop, config, pool, place, hardware=hardware)
+        resumed, again = ended(config, pool, place, hardware)
+        assert resumed.seconds is None  # it was resumed, not trained anew
+        for name in ("weights", "kept", "history", "validation_logits", "audit", "cost"):
+            assert same(getattr(uninterrupted, name), getattr(resumed, name)), (stop, name)
+        for name, state in held.items():
+            assert same(state, again[name]), (stop, name)

@@ -41,7 +41,9 @@ def test_a_run_is_the_same_run_again(one, pool, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_resumed_it_ends_at_the_same_bits(one, pool, tmp_path, name):
     """What a checkpoint gives back lies on the processor, what goes on lies on the GPU."""
-    assert_same_end(one(name, epochs=6, curve_points=3, snapshots=2), pool, tmp_path, 4, GPU)
+    assert_same_end(
+        one(name, epochs=6, curve_points=3, snapshots=2), pool, tmp_path, 4, hardware=GPU
+    )
 
 
 @pytest.mark.parametrize("name", optimizers.names())
@@ -50,7 +52,7 @@ def test_every_optimizer_resumes_at_the_same_bits(configure, pool, tmp_path, nam
     given = {"optimizer": {"name": name}, "learning_rate": 0.005, **full}
     model = {"name": "cnn", "widths": (4,), "hidden": 8, "batch_norm": False}
     config = configure(epochs=6, curve_points=3, **given).model_copy(update={"model": model})
-    assert_same_end(config, pool, tmp_path, 4, GPU)
+    assert_same_end(config, pool, tmp_path, 4, hardware=GPU)
 
 
 @pytest.mark.parametrize("name", NAMES)

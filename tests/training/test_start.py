@@ -303,7 +303,7 @@ def test_resumed_it_ends_at_the_same_bits(start, starting, parents, pool, tmp_pa
     config = starting(start, epochs=4, curve_points=4, optimizer={"name": "adam"})
     parent = parents(config.model)
     monkeypatch.setattr(train, "__defaults__", (*train.__defaults__[:-1], parent))
-    assert_same_end(config, pool, tmp_path, stop=2)
+    assert_same_end(config, pool, tmp_path, 2)
 
 
 def test_the_optimizer_holds_no_state_of_frozen_weights(starting, parents, pool, monkeypatch):
