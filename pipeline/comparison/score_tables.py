@@ -331,17 +331,19 @@ class _Reader:
         return self.table[column].map(_text) if column in self.table else ""
 
     def diverged(self, column: str) -> np.ndarray:
-        """Return which runs diverged, none if no column says so."""
-        return self.truths(column) if column in self.table else np.zeros(len(self.table), bool)
+        """Return which runs diverged; those of an empty cell, or without a column, did not."""
+        if column not in self.table:
+            return np.zeros(len(self.table), bool)
+        return self.truths(column, TRUTH | dict.fromkeys(NOTHING, False))
 
-    def truths(self, column: str) -> np.ndarray:
+    def truths(self, column: str, words: Mapping[str, bool] = TRUTH) -> np.ndarray:
         """Return a column of true and false."""
         texts = [_text(cell) for cell in self.table[column]]
         for row, text in enumerate(texts):
-            if text.lower() not in TRUTH:
+            if text.lower() not in words:
                 wrong = f"{self.line(row)}: {column}: invalid value {text!r}"
                 raise self.error(wrong, "True or False")
-        return np.array([TRUTH[text.lower()] for text in texts], dtype=bool)
+        return np.array([words[text.lower()] for text in texts], dtype=bool)
 
     def require_once(self, rows: pd.DataFrame, places: Sequence[str]) -> None:
         """Check that no arm has two scores at one seed."""
