@@ -159,6 +159,7 @@ def main() -> None:
         "mean_ratio": round(statistics.mean(ratios), 2),
         "mean_widening": round(statistics.mean(factors), 2),
         "allowed_widening": WIDENED,
+        "load_average": round(os.getloadavg()[2], 1),  # of other programs too; 2 is that of a run
         "inputs": inputs,
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")

@@ -29,8 +29,8 @@ def settings_body(data: ReportData) -> str:
         "seed: the arm that the arm is compared with, at its chosen setting; of the baseline's own "
         "tuning, the value chosen. A value has its place on the scale of its search space. The "
         "highest point of the dotted curve is chosen; without a curve, the highest mean. An arrow "
-        "stands for a setting far below the panel, with its difference. These seeds have made the "
-        "choice, so no difference here is a result: those are on the "
+        "stands for a setting that has collapsed, with its difference; no curve is drawn through "
+        "it. These seeds have made the choice, so no difference here is a result: those are on the "
         "[front page](../report.md), from fresh seeds."
     )
     return md.join_parts("# Settings tried", image, md.format_table(_rows(data), caption, WORDS))

@@ -178,7 +178,7 @@ def draw_settings(
 
 
 def _draw_below(ax: Axes, place: float, value: float, color: str) -> None:
-    """Draw a setting far below the panel as an arrow with its value."""
+    """Draw a setting that has collapsed as an arrow with its value, wherever the panel ends."""
     across = ax.get_xaxis_transform()
     ax.plot(place, 0.06, color=color, transform=across, zorder=4, **BELOW)
     ax.text(place, 0.13, f"{value:.1f}", transform=across, ha="center", va="bottom", fontsize=11)
@@ -220,5 +220,5 @@ def legend(found: Collection[Search]) -> dict[str, Artist]:
         names = {reference["arm"] for reference in references}
         marks["reference" if len(names) > 1 else names.pop()] = Line2D([], [], **REFERENCE)
     if rows["collapsed"].any():
-        marks["far below"] = Line2D([], [], color="white", markerfacecolor="white", **BELOW)
+        marks["collapsed"] = Line2D([], [], color="white", markerfacecolor="white", **BELOW)
     return marks
