@@ -91,6 +91,9 @@ def test_own_data_and_own_model_train(extended, command):
     text = (protocols / "photographs.yaml").read_text()
     text = re.sub("studies: .*", "studies: [dropout]", text)
     text = re.sub("exploration: 2", "exploration: 1", re.sub("tune: .*", "", text))
+    text = re.sub(
+        r"epochs: \d+", "epochs: 12", re.sub(r"curve_points: \d+", "curve_points: 1", text)
+    )
     for way, model in WAYS.items():
         changed = text.replace(SOURCES["folder"], SOURCES[way])
         changed = re.sub("model: .*", f"model: {model}", changed) if model else changed

@@ -17,7 +17,7 @@ from pipeline.data.splits import balanced, train_validation
 from pipeline.planning.parts import part_of_pretraining, part_of_protocol
 from pipeline.planning.phases import confirmation
 from pipeline.planning.rounds import explore
-from pipeline.planning.starts import Digests, identified
+from pipeline.planning.starts import Digests, identified, phases
 from pipeline.planning.studies import read_experiment
 from pipeline.records.runs import read_history
 from pipeline.records.store import open_store
@@ -158,6 +158,39 @@ def test_head_then_all_without_a_second_phase_is_the_probe(write):
     assert described["start"]["train"] == "head"
     assert run(0.5).identity["start"] == RunStart(head="kept").model_dump(mode="json")
     assert first.fingerprint == run(0.5).identity["starts_from"]
+
+
+@pytest.mark.parametrize(
+    ("share", "epochs"), [(0.1, 1), (0.5, 2), (0.6, 2), (0.7, 3), (0.87, 3), (0.9, 4), (1.0, 4)]
+)
+def test_the_first_phase_has_its_share_of_four_epochs_and_its_own_rate(write, share, epochs):
+    protocol = write().studies[0].arms[4].trials[0].protocol
+    given = {**protocol.start, "head_share": share, "rates": {"head": 3.0}}
+    first, last = phases(protocol, Start.model_validate(given))
+    assert first.training.epochs == epochs
+    assert first.training.learning_rate == pytest.approx(0.15)
+    assert first.start["train"] == "head"
+    if epochs == 4:
+        assert last == first
+        return
+    assert last.training.epochs == 4 - epochs
+    assert last.training.learning_rate == 0.05
+
+
+def test_a_pretraining_follows_from_the_init_stream_alone(write):
+    (trial,) = write().studies[0].arms[1].trials
+    digests, usual = Digests("d", {"similar": "s"}), Streams.of(3)
+    others = {"split": 7, "order": 8, "augmentation": 9, "noise": 10}
+
+    def run(**changed):
+        return identified(trial, usual.model_copy(update=changed), digests)
+
+    ((start, described),) = run().starts
+    assert described["streams"] == usual.model_dump()
+    assert (start.seed, start.images) == (3, 60 * 3)  # training examples times epochs
+    assert run(**others).starts == run().starts
+    assert run(**others).fingerprint != run().fingerprint
+    assert run(init=4).starts[0][0].fingerprint != start.fingerprint
 
 
 def test_a_training_of_two_phases_has_the_curve_and_the_cost_of_both(write, project):

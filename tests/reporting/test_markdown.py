@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import decimals
 from pipeline.reporting.markdown import Formatter
+from pipeline.reporting.units import METRICS
 
 NAN = math.nan
 
@@ -59,6 +60,29 @@ def test_the_sign_of_a_difference_is_that_of_its_digits(
     metric: str, value: float, expected: int
 ) -> None:
     assert Formatter().sign(metric, value) == expected
+
+
+SAME = [{"arm": "a", "n": "12", "rule": "one"}, {"arm": "b", "n": "12", "rule": "two"}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "names", "kept", "sentence"),
+    [
+        (SAME, ("n", "rule"), [["arm", "rule"]] * 2, "In all rows: n 12."),
+        (SAME, ("rule",), [["arm", "n", "rule"]] * 2, ""),
+        (SAME[:1], ("n", "rule"), [["arm", "n", "rule"]], ""),  # a single row keeps all
+        (SAME, ("k",), [["arm", "n", "rule"]] * 2, ""),
+    ],
+)
+def test_columns_of_one_value_become_a_sentence(rows, names, kept, sentence) -> None:
+    left, said = md.without_constant(rows, names)
+    assert ([list(row) for row in left], said) == (kept, sentence)
+
+
+def test_no_difference_of_fractions_beyond_one_can_be_detected() -> None:
+    assert Formatter().detectable(0.999) == "99.9"
+    assert Formatter().detectable(1.001) == "none possible"
+    assert Formatter().detectable(1.5, METRICS["nll"]) == "1.500"
 
 
 @pytest.mark.parametrize(
