@@ -2,13 +2,8 @@
 
 A mean over runs of which a few are lost says little about either kind, and a t test on it errs. So
 runs that diverged or are far worse than the others of their arm are a result of their own: a rate
-<<<<<<< HEAD
-with an exact interval and an exact test. Differences between arms are about the typical runs. Means
-of single arms, learning curves and figures are over all runs that are done.
-=======
 with an exact interval and an exact test. Differences between arms are about the typical runs.
 Means of single arms, learning curves and figures are over all runs that are done.
->>>>>>> c25
 """
 
 from collections.abc import Mapping
