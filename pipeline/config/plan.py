@@ -215,6 +215,14 @@ class Plan(Settings):
             del values["looks"]
         return values
 
+    @property
+    def waits(self) -> bool:
+        """Return whether an arm has not stopped at a look yet: further runs may follow."""
+        stops = self.looks.stops if self.looks else ()
+        stopped = {(stop.study, stop.arm) for stop in stops}
+        arms = {(run.study, run.arm) for run in self.runs_of("comparison") if run.arm != BASELINE}
+        return self.looks is not None and not arms <= stopped
+
     def studies_of(self, kind: Kind) -> tuple[PlannedStudy, ...]:
         """Return the studies of one kind."""
         return tuple(study for study in self.studies if study.kind == kind)

@@ -34,7 +34,8 @@ def finished_plans(protocol: str) -> Sequence[Plan]:
         return []
     same_data = all(plan.data_digest == digest for plan in plans)
     names = {name for plan in plans for name in plan.trained()}
-    is_finished = same_data and all(_is_up_to_date(store, name) for name in names)
+    no_more = not any(plan.waits for plan in plans)
+    is_finished = same_data and no_more and all(_is_up_to_date(store, name) for name in names)
     return plans if is_finished else []
 
 

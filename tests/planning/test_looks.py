@@ -89,6 +89,7 @@ def test_a_number_of_seeds_plans_what_it_always_did(write):
     plain, identities = confirmation(written, "d", CHOICE)
     assert confirm(written, "d", CHOICE, {}, decide) == (plain, identities)
     assert plain.looks is None
+    assert not plain.waits
     assert "looks" not in plain.model_dump(mode="json")
     assert {run.round for run in plain.runs} == {None}
     assert Plan.model_validate_json(plain.model_dump_json()) == plain
@@ -153,6 +154,7 @@ def test_nothing_is_decided_before_all_compared_runs_of_a_look_have_ended(experi
     assert confirm(experiment, "d", CHOICE, some, stopping())[0] == start
     stopped = confirm(experiment, "d", CHOICE, scores, stopping())[0]
     assert len(stopped.looks.stops) == len(KEYS)
+    assert (start.waits, stopped.waits) == (True, False)
     assert stopped.runs == start.runs
 
 
