@@ -34,12 +34,14 @@ RESAMPLES, SEED = 10_000, 0
 COLUMNS = (
     *("study", "arm", "reference", "setting", "pretraining", "train", "k", "per_class"),
     *("train_size", "plain", "learning_rate", "n", "accuracy", "accuracy_low", "accuracy_high"),
-    *("difference", "low", "high", "p_holm", "verdict", "below_margin", "repeats"),
+    *("difference", "low", "high", "p_holm", "verdict", "below_margin", "withheld", "repeats"),
+    *("lost", "reference_lost", "attempts"),
     *("training_ratio", "total_ratio"),
 )
 UNJUDGED = {  # of the baseline
     **dict.fromkeys(("difference", "low", "high", "p_holm"), nan),
-    **{"verdict": "", "below_margin": False, "repeats": False},
+    **{"verdict": "", "below_margin": False, "withheld": False, "repeats": False},
+    **{"lost": 0, "reference_lost": 0, "attempts": 0},
 }
 BAND = {"n": 0, "mean": nan, "low": nan, "high": nan}
 CROSSOVERS = (
