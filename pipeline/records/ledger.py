@@ -7,13 +7,14 @@ of its plan exists. Nothing in it depends on the machine or the time.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.labels import format_setting, format_value
-from pipeline.config.plan import Plan, PlannedRun
+from pipeline.config.plan import BASELINE, OVERTUNING, Plan, PlannedRun
 from pipeline.records.runs import read_file
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_text
@@ -107,7 +108,7 @@ def opened_plan(
         "studies": studies,
         "arms": arms,
         "starts": _part(unnamed),
-        "code": {**_code(identities), **code},
+        "code": {**_code(identities), **{name: [digest] for name, digest in code.items()}},
         "versions": _versions(identities),
         "weights": sorted({one["weights"] for one in identities.values() if "weights" in one}),
     }
@@ -175,7 +176,7 @@ def changes(before: Planned, after: Planned) -> list[Change]:
     """Return what differs between two plans of a ledger, in the order of importance."""
     before, after = (json.loads(_canonical(plan)) for plan in (before, after))  # tuples are lists
     found = [
-        *_changed_arms(_flat(before["arms"]), _flat(after["arms"])),
+        *_changed_arms(before["arms"], after["arms"]),
         *_changed_values(before, after),
         *_changed_studies(before["studies"], after["studies"]),
         *_changed_code(before, after),
@@ -189,9 +190,14 @@ def changes(before: Planned, after: Planned) -> list[Change]:
 
 def _changed_arms(before: Planned, after: Planned) -> Iterator[Change]:
     """Yield which arms were added or dropped, and what changed of the others."""
-    yield from _listed("arms dropped", [name for name in before if name not in after])
-    yield from _listed("arms added", [name for name in after if name not in before])
-    both = [(name, before[name], after[name]) for name in before if name in after]
+    names = _names(before, after)
+    yield from _listed("arms dropped", _lacking(before, after, names))
+    yield from _listed("arms added", _lacking(after, before, names))
+    both = [
+        (name, before[study][arm], after[study][arm])
+        for (study, arm), name in names.items()
+        if arm in before.get(study, {}) and arm in after.get(study, {})
+    ]
     settings = [
         f"{name} {_setting(one['setting'])}{ARROW}{_setting(other['setting'])}"
         for name, one, other in both
@@ -248,8 +254,9 @@ def _changed_studies(before: Planned, after: Planned) -> Iterator[Change]:
 def _changed_code(before: Planned, after: Planned) -> Iterator[Change]:
     """Yield the parts of the code and the libraries that both plans have and that differ."""
     one, other = before["code"], after["code"]
-    names = [name for name in one if name in other and one[name] != other[name]]
-    yield from _listed(CODE, names)
+    both = [(name, set(one[name]), set(other[name])) for name in one if name in other]
+    # of an arm that was added or dropped alone, it is no change
+    yield from _listed(CODE, [name for name, old, new in both if not (old <= new or new <= old)])
     one, other = before["versions"], after["versions"]
     yield from _listed(
         LIBRARIES,
@@ -271,14 +278,31 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST]) + more
 
 
-def _flat(arms: Planned) -> Planned:
-    """Return arms by their name alone, with that of the study where several have one."""
-    names = [arm for of_study in arms.values() for arm in of_study]
-    return {
-        arm if names.count(arm) == 1 else f"{arm} of {study}": values
-        for study, of_study in arms.items()
-        for arm, values in of_study.items()
-    }
+def _lacking(arms: Planned, others: Planned, names: Mapping[tuple[str, str], str]) -> list[str]:
+    """Return the names of the arms that the others lack; the baseline of a whole study is none."""
+    return [
+        name
+        for (study, arm), name in names.items()
+        if arm in arms.get(study, {})
+        and arm not in others.get(study, {})
+        and (arm != BASELINE or study in others)
+    ]
+
+
+def _names(before: Planned, after: Planned) -> dict[tuple[str, str], str]:
+    """Return the names of all arms: with that of the study where several studies have the arm.
+
+    Those that compare a chosen setting with others follow from the arms of the other studies.
+    """
+    keys = dict.fromkeys(
+        (study, arm)
+        for plan in (before, after)
+        for study, arms in plan.items()
+        for arm in arms
+        if study != OVERTUNING
+    )
+    often = Counter(arm for _, arm in keys)
+    return {key: key[1] if often[key[1]] == 1 else f"{key[1]} of {key[0]}" for key in keys}
 
 
 def _leaves(values: Mapping[str, Any], start: str = "") -> dict[str, Any]:
@@ -306,13 +330,13 @@ def _row(run: PlannedRun) -> str:
     return _canonical({**given, "fingerprint": "", "start": run.start is not None})
 
 
-def _code(identities: Identities) -> dict[str, str]:
-    """Return the digest of the code of each part of the runs, such as training or dropout."""
+def _code(identities: Identities) -> dict[str, list[str]]:
+    """Return the digests of the code of each part of the runs, such as training or dropout."""
     digests: dict[str, set[str]] = {}
     for one in identities.values():
         for part, digest in one["code"].items():
-            digests.setdefault(part, set()).add(digest)
-    return {part: _part(sorted(values)) for part, values in digests.items()}
+            digests.setdefault(part, set()).add(digest[:LENGTH])
+    return {part: sorted(values) for part, values in digests.items()}
 
 
 def _versions(identities: Identities) -> dict[str, str]:

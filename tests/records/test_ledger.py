@@ -142,6 +142,19 @@ def test_what_was_added_is_named_the_other_way_round():
     assert "margin: 0.05 -> 0.01" in back
 
 
+def test_a_dropped_study_is_named_by_its_arms_and_changes_no_code():
+    """Those that overtuning compares follow from the others."""
+    studies = {"one": {"dropout": "deterministic"}, "two": {"mixup": "deterministic"}}
+    both = planned("confirmation", {**studies, "overtuning": {"dropout, default": "deterministic"}})
+    other = {**IDENTITY, "code": {"training": "t", "schedule": "other"}}
+    own = {**IDENTITY, "code": {"training": "t", "schedule": "own"}}
+    identities = {run.fingerprint: other if run.arm == "mixup" else own for run in both.runs}
+    before = opened_plan(both, identities, "test_accuracy", CODE)
+    after = opened(planned("confirmation", {"one": studies["one"]}), own)
+    assert list(map(str, changes(before, after))) == ["arms dropped: mixup"]
+    assert list(map(str, changes(after, before))) == ["arms added: mixup"]
+
+
 def test_an_equal_plan_is_no_opening_whatever_the_machine_names_and_order(tmp_path):
     path = tmp_path / "reports" / "tiny" / LEDGER
     assert append_opening(path, opened())
