@@ -1,15 +1,19 @@
 """Labels of settings, factors and test rules: cells, titles and ticks."""
 
+import math
+
 import pytest
 
-from pipeline.config.plan import Factor, PlannedArm
+from pipeline.config.plan import Dimension, Factor, PlannedArm
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.reporting.labels import (
     PLACED,
     arm_title,
     factor_label,
+    named_setting,
     rule_label,
     series_labels,
+    setting_axis,
     setting_cell,
     setting_ticks,
     verdict_label,
@@ -41,6 +45,24 @@ def test_a_verdict_says_whether_it_is_below_the_margin() -> None:
 def test_a_title_has_its_setting_where_there_is_one() -> None:
     assert arm_title("dropout", {"dropout": {"rate": 0.5}}) == "dropout (rate=0.5)"
     assert arm_title("baseline", {}) == "baseline"
+
+
+@pytest.mark.parametrize(
+    ("arm", "setting", "text"),
+    [
+        ("dropout", {"dropout": {"rate": 0.5}}, "rate=0.5"),
+        ("drop", {"dropout": {"rate": 0.5}}, "dropout, rate=0.5"),
+        ("drop", {"dropout": {}}, "dropout"),
+        ("drop", {"dropout": {"rate": 0.5}, "protocol": {"training.epochs": 9}}, "dropout, "),
+        ("drop", {"dropout": {"rate": 0.5}, "mixup": {"alpha": 1}}, "dropout(rate=0.5), "),
+        ("longer", {"protocol": {"training.epochs": 9}}, "training.epochs=9"),
+    ],
+)
+def test_an_arm_of_another_name_has_that_of_its_regularizer(
+    arm: str, setting: dict[str, dict[str, object]], text: str
+) -> None:
+    assert named_setting(arm, setting).startswith(text)
+    assert (named_setting(arm, setting) == text) is not text.endswith(", ")
 
 
 def test_a_factor_has_the_name_of_its_arm_where_that_says_something_else() -> None:
@@ -90,6 +112,25 @@ def test_ticks_show_what_varies_and_the_axis_what_is_shared() -> None:
 def test_one_key_of_two_regularizers_is_two_ticks() -> None:
     settings = [{"a": {"rate": one}, "b": {"rate": 0.5}} for one in (0.1, 0.2)]
     assert setting_ticks(settings) == (["0.1", "0.2"], "setting: a(rate=…), b(rate=0.5)")
+
+
+@pytest.mark.parametrize(
+    ("values", "is_log"),
+    [
+        ([0.1, 0.5], False),
+        ([30.0, 500.0], False),  # ratio 16.7
+        ([30.0, 601.0], True),
+        ([0.01, 0.3], True),
+        ([0.0, 100.0], False),
+    ],
+)
+def test_a_list_of_numbers_of_different_size_has_a_log_axis(
+    values: list[float], is_log: bool
+) -> None:
+    settings = [{"dropout": {"rate": value}} for value in values]
+    axis = setting_axis(settings, [Dimension(part="dropout", key="rate")])
+    expected = [math.log(value) for value in values] if is_log else values
+    assert axis.places == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,22 @@ def test_every_arm_is_a_row_the_best_first() -> None:
     assert body[-1][2] == "$-3.0$"
 
 
+def test_costs_are_those_of_the_arm_and_p_is_corrected() -> None:
+    contrasts = DATA.contrasts.copy()
+    arm = next(iter(VERDICTS))
+    planted = {
+        "training_cost": {"arm_mean": 2.5, "difference": 1.5},
+        "test_cost": {"arm_mean": 12.0, "difference": 11.0},
+        "test_accuracy": {"p": 0.01, "p_holm": 0.03, "n": 7},
+    }
+    for metric, values in planted.items():
+        own = (contrasts["arm"] == arm) & (contrasts["metric"] == metric)
+        assert own.sum() == 1
+        contrasts.loc[own, list(values)] = list(values.values())
+    _, first, *_ = rows(latex_table(dataclasses.replace(DATA, contrasts=contrasts)))
+    assert first[5:] == ["2.50", "12.00", "7", "$0.030$"]
+
+
 def test_names_are_escaped_and_what_is_unknown_is_a_dash() -> None:
     changed = dataclasses.replace(
         report_data({"layers": {"a_b": "deterministic"}}, {"a_b": (0.0, "inconclusive")})
