@@ -19,6 +19,7 @@ from stages import STAGES, run_stages
 from tiny import ROOT
 
 from pipeline import confirm, evaluate, prepare, regularizers, train
+from pipeline.comparison.looks import decide
 from pipeline.config.plan import read_plan
 from pipeline.config.run import read_config
 from pipeline.config.yaml_files import parse_yaml
@@ -415,7 +416,9 @@ def test_replanning_finds_edited_plans_with_every_checksum_renewed(altered):
         plan = artifacts(altered) / phase / "plan.json"
         written = plan.read_bytes()
         replan(altered, phase, edit)
-        lines, libraries = replanning_differences("tiny", artifacts(altered), validation_score)
+        lines, libraries = replanning_differences(
+            "tiny", artifacts(altered), validation_score, decide
+        )
         found = [line for line in lines if line.startswith((str(plan), str(plan.parent)))]
         assert libraries == ""
         assert len(found) == len(words)
@@ -429,7 +432,7 @@ def test_replanning_finds_edited_plans_with_every_checksum_renewed(altered):
 
 def test_replanning_passes_an_honest_repeat_and_follows_settings_files(altered):
     def compared():
-        return replanning_differences("tiny", artifacts(altered), validation_score)
+        return replanning_differences("tiny", artifacts(altered), validation_score, decide)
 
     assert compared() == ([], "")
     protocol = altered / "experiments" / "protocols" / "tiny.yaml"
@@ -457,7 +460,7 @@ def test_replanning_finds_a_forged_identity_and_forged_data(altered):
     record = read_record(phase / name)
     digest = file_digest(phase / name / "run.json")
     write_record(phase / name, record | {"files": record["files"] | {"run.json": digest}})
-    lines, _ = replanning_differences("tiny", artifacts(altered), validation_score)
+    lines, _ = replanning_differences("tiny", artifacts(altered), validation_score, decide)
     assert any(f"{name} is not its fingerprint" in line for line in lines)
     assert any("trained from other settings" in line for line in lines)
     summary = read_sealed(artifacts(altered) / "data" / "data.json")
@@ -465,7 +468,7 @@ def test_replanning_finds_a_forged_identity_and_forged_data(altered):
     np.save(labels, np.load(labels)[::-1])
     sums = summary["files"] | {"test_labels.npy": file_digest(labels)}
     write_sealed(artifacts(altered) / "data" / "data.json", summary | {"files": sums})
-    lines, _ = replanning_differences("tiny", artifacts(altered), validation_score)
+    lines, _ = replanning_differences("tiny", artifacts(altered), validation_score, decide)
     assert "data.json: digest: not that of the arrays" in lines[0]
 
 

@@ -16,7 +16,8 @@ from pipeline.config.plan import Plan, PlannedRun, read_plan
 from pipeline.data.prepared import read_summary, require_intact
 from pipeline.planning.choice import Score
 from pipeline.planning.fingerprint import fingerprint
-from pipeline.planning.phases import Identities, confirmation
+from pipeline.planning.looks import Decide, confirm
+from pipeline.planning.phases import Identities
 from pipeline.planning.rounds import explore
 from pipeline.planning.studies import Experiment, read_experiment
 from pipeline.records.ledger import CODE, DONE, LIBRARIES, changes, opened_plan, run_identities
@@ -41,13 +42,16 @@ class Replanned:
     identities: Identities
 
 
-def replanning_differences(protocol: str, artifacts: Path, score: Scores) -> tuple[list[str], str]:
+def replanning_differences(
+    protocol: str, artifacts: Path, score: Scores, decide: Decide
+) -> tuple[list[str], str]:
     """Compare the stored plans of a protocol with those of its settings files.
 
     Args:
         protocol: The name of the protocol; its files are in the current folder.
         artifacts: The folder of its artifacts.
         score: Returns the validation score of a stored run.
+        decide: Returns why arms stop at a look.
 
     Returns:
         A line for each difference, and which libraries have other versions here ("" if none).
@@ -56,7 +60,7 @@ def replanning_differences(protocol: str, artifacts: Path, score: Scores) -> tup
     libraries = ""
     try:
         require_intact(artifacts / "data")
-        phases = replanned(protocol, artifacts, score)
+        phases = replanned(protocol, artifacts, score, decide)
     except Refusal as refusal:
         return list(refusal.lines), ""
     for phase in phases:
@@ -82,8 +86,10 @@ def replanning_differences(protocol: str, artifacts: Path, score: Scores) -> tup
     return lines, libraries
 
 
-def replanned(protocol: str, artifacts: Path, score: Scores) -> tuple[Replanned, Replanned]:
-    """Plan exploration by the scores of its runs, and confirmation by the stored choice.
+def replanned(
+    protocol: str, artifacts: Path, score: Scores, decide: Decide
+) -> tuple[Replanned, Replanned]:
+    """Plan exploration by the scores of its runs, and confirmation by the choice and its looks.
 
     Raises:
         Refusal: A settings file is invalid, or an arm cannot have the setting of the choice.
@@ -105,7 +111,8 @@ def replanned(protocol: str, artifacts: Path, score: Scores) -> tuple[Replanned,
         return Replanned(explored.plan, explored.identities)
 
     def confirmed(scores: Mapping[str, Score]) -> Replanned:
-        return Replanned(*confirmation(read(chosen["tuned"]), digest, chosen["choice"], apart))
+        tuned = read(chosen["tuned"])
+        return Replanned(*confirm(tuned, digest, chosen["choice"], scores, decide, apart))
 
     return (
         _all_rounds(exploration, artifacts / "exploration", score),

@@ -58,6 +58,7 @@ RUN = "run: make run"
 REPLANNING = "pipeline.execution.replanning:replanning_differences"  # imports torch
 RETRAINING = "pipeline.execution.retraining:retraining_differences"
 SCORE = "pipeline.evaluation.validation:validation_score"
+DECISION = "pipeline.comparison.looks:decide"
 CACHE = ".data"  # of what is downloaded or decoded once
 LARGEST_SEED = 2**32
 
@@ -186,7 +187,7 @@ def _recomputed(protocol: str, root: Path, known: Sequence[Planned]) -> list[str
 def _replanned(protocol: str, artifacts: Path) -> list[str]:
     """Return a line for everything that is not as the settings files plan it."""
     lines, libraries = pkgutil.resolve_name(REPLANNING)(
-        protocol, artifacts, pkgutil.resolve_name(SCORE)
+        protocol, artifacts, pkgutil.resolve_name(SCORE), pkgutil.resolve_name(DECISION)
     )
     if libraries:
         print(f"note: {protocol}: trained with other versions of libraries: {libraries}")
