@@ -108,14 +108,9 @@ def pools(plan: Plan, scores: pd.DataFrame, contrasts: pd.DataFrame, examples: i
         table = of_study.pivot(index=["group", "draw"], columns="arm", values="value")
         for arm in table.columns.drop(BASELINE, errors="ignore"):
             if BASELINE in table:
-<<<<<<< HEAD
-                difference = (table[arm] - table[BASELINE]).to_frame("value").reset_index("group")
-                *_, sd, _, _ = _pooled(difference)
-=======
                 differences = (table[arm] - table[BASELINE]).to_numpy(float)
                 groups = table.index.get_level_values("group")
                 *_, sd, _, _ = _pooled(pd.DataFrame({"group": groups, "value": differences}))
->>>>>>> c25
                 share = plan.settings["data"]["train_size"] / examples
                 rows.append((study, arm, sd, pool_factor(sd, n, error, share)))
     return pd.DataFrame(rows, columns=list(POOLS))
