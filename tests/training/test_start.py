@@ -196,10 +196,12 @@ def test_a_rate_is_that_of_the_step(starting, parents, pool):
     plain = {"name": "sgd", "momentum": 0.0, "nesterov": False}
     given = {"optimizer": plain, "schedule": {"name": "constant"}, "epochs": 1, "batch_size": 30}
     parent = parents(model)
-    one, other = (
-        train(starting(values, model=model, **given), pool, parent=parent).weights
+    runs = [
+        train(starting(values, model=model, **given), pool, parent=parent)
         for values in ({"head": "kept"}, start)
-    )
+    ]
+    assert {row["learning_rate"] for run in runs for row in run.history} == {0.05}  # the highest
+    one, other = (run.weights for run in runs)
     for name, value in parent.items():
         if "network" not in name:
             continue
