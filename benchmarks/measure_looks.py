@@ -147,7 +147,8 @@ class Report:
         place = self.had[None] - 1
         columns = tests.n, tests.mean, tests.sd
         n, mean, sd = (np.take_along_axis(column, place, axis=0)[0] for column in columns)
-        judged = corrected.verdicts(mean, corrected.holm(p_values), equivalence)
+        adjusted = corrected.holm(p_values), corrected.holm(equivalence)
+        judged = corrected.verdicts(mean, *adjusted)
         self.verdicts = [verdict for verdict, _ in judged]
         level = LEVEL * np.array(looks.weights)[self.had - 1]
         half = half_width(sd / np.sqrt(n), n.astype(int), level)

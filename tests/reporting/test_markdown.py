@@ -79,10 +79,14 @@ def test_columns_of_one_value_become_a_sentence(rows, names, kept, sentence) -> 
     assert ([list(row) for row in left], said) == (kept, sentence)
 
 
+def detectable_row(value: float) -> dict[str, float]:
+    return {"detectable": value, "detectable_low": 0.8 * value, "detectable_high": 1.5 * value}
+
+
 def test_no_difference_of_fractions_beyond_one_can_be_detected() -> None:
-    assert Formatter().detectable(0.999) == "99.9"
-    assert Formatter().detectable(1.001) == "none possible"
-    assert Formatter().detectable(1.5, METRICS["nll"]) == "1.500"
+    assert Formatter().detectable(detectable_row(0.99)) == "99.0 (79.2 to 148.5)"
+    assert Formatter().detectable(detectable_row(1.001)) == "none possible"
+    assert Formatter().detectable(detectable_row(1.5), METRICS["nll"]) == "1.500 (1.200 to 2.250)"
 
 
 @pytest.mark.parametrize(
