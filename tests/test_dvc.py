@@ -58,6 +58,8 @@ def experiment(committed, monkeypatch):
         assert old in text
         text = text.replace(old, new)
     parameters.write_text(text)
+    with (committed / ".git" / "config").open("a") as config:
+        config.write("[user]\n\tname = t\n\temail = t@example.org\n")
     monkeypatch.chdir(committed)
     monkeypatch.delenv("GAPWISE_STORE", raising=False)
     monkeypatch.setenv("WANDB_MODE", "disabled")
