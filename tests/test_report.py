@@ -571,7 +571,7 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
     known |= {f"{value:.0f}" for value in counts}
     assert set(re.findall(r"[+-]?\d+(?:\.\d+)?", sentence)) <= known
     assert (
-        "With up to 6 fresh seeds, 6 epochs (not enough for every arm) and an untuned baseline, no "
+        "With up to 6 fresh seeds, 6 epochs (too few for "
         in sentence
     )
 

@@ -9,8 +9,9 @@ NAMED = 3  # arms with lost runs that a sentence names; more are counted
 RULE = (
     f"A run has collapsed if it is more than the margin and more than {FAR:g} robust standard "
     "deviations (1.4826 times the median absolute deviation, of its arm or of all arms, whichever "
-    f"is larger) below the median of its arm, which needs {FEWEST} runs; with {SHARING} arms or "
-    "more also if that holds without the median that a seed adds to all of them"
+    f"is larger) below the median of its arm, which needs {FEWEST} runs. With {SHARING} arms or "
+    "more the rule is applied once more after the median effect of each seed on all arms is "
+    "subtracted"
 )
 CAPTION = (
     f"{RULE}. Rate: of collapsed and diverged runs, with its exact 95 % interval (Clopper and "
@@ -82,8 +83,9 @@ def rare_note(rates: pd.DataFrame) -> str:
     """
     row = rates.iloc[0]
     return (
-        f"No collapse in {md.format_count(int(row['runs']), 'run')} of an arm leaves a rate of up "
-        f"to {_percent(row['unseen'])} % possible."
+        f"If none of {md.format_count(int(row['runs']), 'run')} of an arm collapses (accuracy far "
+        f"below its others), the rate of collapses may still be up to {_percent(row['unseen'])} % "
+        f"(one-sided {md.CONFIDENCE} bound)."
     )
 
 

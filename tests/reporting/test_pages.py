@@ -45,9 +45,9 @@ def test_the_wording_of_all_pages(found: ReportData, golden) -> None:
     ("margins", "words"),
     [
         ([], None),
-        ([0.01], "opened once ([ledger](ledger.jsonl))."),
-        ([0.01, 0.02], "opened twice ([ledger](ledger.jsonl)); between, these changed: margin: "),
-        ([0.01, 0.02, 0.01, 0.03], "opened 4 times ([ledger](ledger.jsonl)); between, these "),
+        ([0.01], "evaluated under one plan ([ledger](ledger.jsonl))."),
+        ([0.01, 0.02], "evaluated under 2 plans, one after the other ([ledger](ledger.jsonl)). "),
+        ([0.01, 0.02, 0.01, 0.03], "evaluated under 4 plans, one after the other ([ledger](ledger.jsonl)). "),
     ],
 )
 def test_the_front_page_says_how_often_the_test_set_was_opened(

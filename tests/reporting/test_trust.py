@@ -38,7 +38,7 @@ FAILED = {
     Check.MACHINE: {"value": 2, "subject": "threads=2, device=cpu"},
 }
 START = "3 fresh seeds and 2 epochs"
-FEW = " (not enough for every arm)"
+FEW = " (too few for 5 arms)"
 SUBJECTS = ("majority class", "1-nearest neighbour", "logistic regression")
 
 

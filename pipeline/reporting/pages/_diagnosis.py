@@ -61,8 +61,9 @@ def _closing(data: ReportData) -> str:
     if not names:
         return ""
     return (
-        "Arms shown to have a smaller gap, but not to raise test accuracy (each corrected over all "
-        f"arms): {format_list(names)}."
+        "Arms shown to have a smaller gap, but not to raise test accuracy: "
+        f"{format_list(names)}. (Holm's correction over all arms; the intervals hold for all arms "
+        "at once, which is stricter, and may include 0.)"
     )
 
 

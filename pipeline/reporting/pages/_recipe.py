@@ -107,7 +107,7 @@ def _test_time(data: ReportData) -> str:
     return (
         f"At test, **{best['method']}** add {data.format.change(row)} for "
         f"{md.format_ratio(costs['test_cost'])} times the test cost "
-        f"({groups}; chosen on validation examples; no verdict)."
+        f"({groups}; found on validation examples; not tested for significance)."
     )
 
 

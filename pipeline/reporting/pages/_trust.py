@@ -40,7 +40,8 @@ def qualifiers(data: ReportData) -> tuple[list[str], str]:
     tuned = data.trust[data.trust["check"] == Check.TUNED].to_dict("records")
     ends = any(row["subject"] and not row["passed"] for row in tuned)
     epochs = md.format_count(data.confirmation.settings["training"]["epochs"], "epoch")
-    few = " (not enough for every arm)" if Check.BUDGET in failed else ""
+    rising = data.trust[(data.trust["check"] == Check.BUDGET) & ~data.trust["passed"]]
+    few = f" (too few for {md.format_count(len(rising), 'arm')})" if len(rising) else ""
     conditions = {
         f"{epochs}{few}": True,
         "these test examples": Check.IMAGES in failed,
@@ -55,7 +56,8 @@ def not_above(data: ReportData) -> str:
     rows = data.trust[(data.trust["check"] == Check.REFERENCES) & ~data.trust["passed"]]
     if rows.empty:
         return ""
-    return f", and is not shown to be above {md.format_list(list(rows['subject']))}"
+    names = md.format_list(list(rows["subject"]))
+    return f", and is not shown to be above {names} in validation accuracy"
 
 
 def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -103,8 +105,8 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
     bounds = [row for row in rows if row["at_bound"]]
     if bounds:
         return (
-            f"Every value chosen is inside its search space ({len(rows)}), or at a bound: "
-            f"{_names(data, bounds, _place)}."
+            f"No value chosen is at an end of its search space ({len(rows)}) that could be "
+            f"widened. At a limit of what is allowed or acts: {_names(data, bounds, _place)}."
         )
     return f"Every value chosen is inside its search space ({len(rows)})."
 
@@ -184,11 +186,12 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         return (
             f"{md.format_count(len(rows), 'verdict')} other than inconclusive: "
-            f"{_verb(rows, 'it holds', 'all hold')} on other test examples."
+            f"{_verb(rows, 'it stays', 'all stay')} the same if the error over test examples is "
+            "included."
         )
     return (
-        f"{_part(failed, rows, 'verdict')} {_verb(failed, 'does', 'do')} not hold on other test "
-        "examples: "
+        f"{_part(failed, rows, 'verdict')} {_verb(failed, 'does', 'do')} not stay the same if "
+        "the error over test examples is included: "
         f"{_names(data, failed, _change(data))}, over seeds and examples. Raise "
         f"`seeds.confirmation`, or `data.test_fraction` of a dataset without a test set, in "
         f"{PARAMETERS}."
@@ -209,11 +212,10 @@ def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
 def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         fewer = [row for row in rows if row["value"] < row["limit"]]
-        full = ", or every setting that differs: " if fewer else ""
-        full += _names(data, fewer, _counts) if fewer else ""
+        full = f"; {_names(data, fewer, _counts)}: no further setting differs" if fewer else ""
         return (
-            f"Every searched arm ({len(rows)}) had as many trials as its reference, apart from "
-            f"what widening added{full}."
+            f"Every searched arm ({len(rows)}) had as many trials as its reference{full}. Trials "
+            "that widening a space added are not counted."
         )
     parts = []
     if few := [row for row in failed if row["value"] < row["limit"]]:

@@ -128,7 +128,7 @@ def headline(data: ReportData) -> str:
     )
     contrasts = md.format_count(data.contrast_count, "contrast")
     note = (
-        f"(Points of test accuracy, {md.INTERVAL}s for all {contrasts} at once."
+        f"(Points of test accuracy, {md.INTERVAL}s that hold for all {contrasts} at once."
         f"{detectable_note(data.distinct)})"
     )
     conditions, values = qualifiers(data)
@@ -151,20 +151,24 @@ def data_notes(data: ReportData) -> str:
 
 
 def openings_line(data: ReportData) -> str:
-    """Return how often the test set was opened and what changed between; "" without a ledger."""
+    """Return under how many plans the test set was evaluated, and what changed between them.
+
+    "" without a ledger.
+    """
     if not data.openings:
         return ""
     between = [changes(*pair) for pair in itertools.pairwise(data.openings)]
     if not between:
-        return f"**Test set**: opened once ({LEDGER_LINK})."
+        return f"**Test set**: evaluated under one plan ({LEDGER_LINK})."
     if len(between) == 1:
         found = [md.escape(str(change)) for change in between[0]]
     else:
         kinds = Counter(kind for of_one in between for kind in {change.kind for change in of_one})
         found = [f"{md.escape(kind)} ({count} x)" for kind, count in kinds.most_common()]
-    times = "twice" if len(between) == 1 else f"{len(between) + 1} times"
+    plans = len(data.openings)
     return (
-        f"**Test set**: opened {times} ({LEDGER_LINK}); between, these changed: {'; '.join(found)}."
+        f"**Test set**: evaluated under {plans} plans, one after the other ({LEDGER_LINK}). "
+        f"Between them these changed: {'; '.join(found)}."
     )
 
 
@@ -204,8 +208,8 @@ def cost_figure(data: ReportData) -> str:
     has_ensembles = (data.efficiency["kind"] == ENSEMBLE).any()
     fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
     words = (
-        "Best mean accuracy for its cost, of everything measured here (means alone, not tested; "
-        f"cost of training, of a test example; x baseline): {'; '.join(names)}. "
+        "Choices that nothing measured here beats in both mean accuracy and cost (accuracy; cost "
+        f"of training and of a test example, x baseline; not tested): {'; '.join(names)}. "
         f"{fewer}[Numbers](pages/cost.md)."
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)

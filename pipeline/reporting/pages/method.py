@@ -20,7 +20,8 @@ STATISTICS = f"""\
 seen.
 - **Test rule**: {{rules}}.
 - **Interval**: {CONTRAST_INTERVAL}. It covers fresh seeds on this test set and this pool \
-of training examples, not fresh data. Its coverage is 95 % for normally distributed differences, \
+(all examples that are not test examples, from which every seed draws its training examples), not \
+fresh data. Its coverage is 95 % for normally distributed differences, \
 and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
@@ -32,9 +33,9 @@ best of many. Tables have single intervals. An arm can help although its simulta
 includes 0, since Holm's procedure is less strict.
 - **Collapsed and diverged runs**: {RULE}. Such runs and diverged ones are a result of their own: \
 the rate of each arm has its exact {md.INTERVAL} (Clopper and Pearson), and an exact McNemar test \
-against the reference, with Holm over the same contrasts. A pair with a lost run is in no \
-difference: verdicts are about typical runs. An arm that lost more runs than its reference does \
-not help, and is not equivalent. {{rare}}
+against the reference, with Holm over the same contrasts. If a run of a pair is lost, the pair is \
+left out of the differences: verdicts are about typical runs. An arm that lost more runs than its \
+reference does not help, and is not equivalent. {{rare}}
 - **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
 by the number of contrasts, the strictest threshold of Holm's procedure. The range in brackets \
 follows from the range of the true spread (chi-square, {100 * UNSURE:g} to \
@@ -45,8 +46,9 @@ may not be better; therefore the chosen one is confirmed on fresh seeds.
 - **Test set**: {{test}} examples, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
 (models of ensembles included), whose settings were fixed beforehand."""
 READING = f"""\
-- **helps**, **hurts**: the difference in test accuracy is significant after Holm's correction \
-over all arms of the table on the front page.
+- **helps** (**hurts**): test accuracy is significantly higher (lower) than that of the reference, \
+after Holm's correction over all contrasts. The reference is the baseline unless a row names \
+another arm.
 - **helps, below the margin** (or hurts): significant, and shown to be smaller than the margin of \
 equivalence.
 - **equivalent**: two one-sided tests place the difference inside the margin: \
@@ -59,8 +61,8 @@ Only test accuracy has verdicts; every other metric has an interval and an uncor
 aim is not a small gap but accuracy on validation and test examples."""
 
 TRUST = f"""\
-A failed check changes no verdict. It limits what a verdict means, and the first sentence of the \
-report says so where the values tried or the budget are in question.
+A failed check changes no verdict. It limits what a verdict means, and the first paragraph of the \
+report says so where the values tried, the budget or simple classifiers are in question.
 
 - **Baseline tuned**: the values that `tune` of the protocol names were searched, and the best one \
 of two or more is inside its range, or the next value beyond it is not allowed or has no effect.
@@ -141,9 +143,9 @@ def _tuning(data: ReportData) -> Iterator[str]:
         if row["chosen"]:
             values = md.escape(format_values(tuned))
             yield (
-                f"**Tuned on the baseline**: {values}, of {trials}. Every arm trains at this, "
-                "except arms that change the data, the model, the batches, the optimizer or the "
-                "schedule, or say `retune: true`; outside of ensembles these tune their own"
+                f"**Tuned on the baseline**: {values}, of {trials}. All arms use this. Arms that "
+                "change the data, the model, the batches, the optimizer or the schedule, and arms "
+                "with `retune: true`, are tuned again, except in ensembles"
             )
 
 
@@ -152,7 +154,7 @@ def _statistics(data: ReportData) -> str:
     return STATISTICS.format(
         rules=rules(data),
         family=family(data),
-        arms=", ".join(data.distinct["label"]),
+        arms=", ".join(_contrasts(data)),
         margin=md.format_margin(data.confirmation.margin),
         rare=rare_note(data.rates),
         share=_share_of_errors(data),
@@ -162,6 +164,12 @@ def _statistics(data: ReportData) -> str:
         runs=md.format_count(use["runs"], "run"),
         phase=use["phase"],
     )
+
+
+def _contrasts(data: ReportData) -> list[str]:
+    """Return the names of all contrasts that are corrected together."""
+    pairs = data.labelled(data.parts[~data.parts["repeats"].astype(bool)])
+    return [*data.distinct["label"], *(f"{arm} against its better part" for arm in pairs["label"])]
 
 
 def _share_of_errors(data: ReportData) -> str:

@@ -49,10 +49,10 @@ def standard_error_sentence(data: ReportData) -> str:
         return ""
     return (
         f"Median standard error of a difference: {FINE.percent(row['seed_error'])} points over "
-        f"seeds, {FINE.percent(row['total_error'])} over seeds and test examples; the choice of "
-        f"these {data.test_use['test_examples']} test examples adds the part "
-        f"{FINE.percent(row['image_error'])} (in squares; medians over "
-        f"{md.format_count(int(row['n']), 'contrast')}). {ADVICE[row['advice']]}"
+        f"seeds, {FINE.percent(row['total_error'])} over seeds and test examples. The choice of "
+        f"these {data.test_use['test_examples']} test examples alone contributes "
+        f"{FINE.percent(row['image_error'])}; squares of errors add up. Medians over "
+        f"{md.format_count(int(row['n']), 'contrast')}. {ADVICE[row['advice']]}"
     )
 
 
