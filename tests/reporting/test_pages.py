@@ -47,7 +47,10 @@ def test_the_wording_of_all_pages(found: ReportData, golden) -> None:
         ([], None),
         ([0.01], "evaluated under one plan ([ledger](ledger.jsonl))."),
         ([0.01, 0.02], "evaluated under 2 plans, one after the other ([ledger](ledger.jsonl)). "),
-        ([0.01, 0.02, 0.01, 0.03], "evaluated under 4 plans, one after the other ([ledger](ledger.jsonl)). "),
+        (
+            [0.01, 0.02, 0.01, 0.03],
+            "evaluated under 4 plans, one after the other ([ledger](ledger.jsonl)). ",
+        ),
     ],
 )
 def test_the_front_page_says_how_often_the_test_set_was_opened(
