@@ -22,6 +22,7 @@ import pandas as pd
 import scipy  # imports its parts on first use
 from numpy.typing import NDArray
 
+from pipeline.comparison.collapses import collapsed
 from pipeline.comparison.family import Family, family
 from pipeline.comparison.intervals import (
     NEGLIGIBLE,
@@ -32,7 +33,7 @@ from pipeline.comparison.intervals import (
     varies,
 )
 from pipeline.comparison.levels import FUTILE, LEVEL, LIKELY, PRIMARY
-from pipeline.comparison.matching import Arm, Outcomes, Side, compared
+from pipeline.comparison.matching import WHERE, Arm, Outcomes, Side, compared
 from pipeline.comparison.significance import equivalence_p, t_equivalence_p, t_test_p
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import Plan, PlannedLooks, Reason
@@ -329,14 +330,16 @@ def decision_chance(
 def decide(plan: Plan, accuracies: Mapping[str, float]) -> dict[Key, Reason | None]:
     """Return why each compared arm stops at its last look; None for one that goes on.
 
-    A run without a score, such as one that diverged, makes no pair.
+    A run without a score, such as one that diverged, makes no pair, and neither does one whose
+    validation accuracy has collapsed: verdicts are about the other runs, too.
 
     Args:
         plan: A confirmation plan with looks.
         accuracies: The validation accuracy of its runs that are done, by fingerprint.
     """
     arms = list(compared(plan))
-    values = [_by_seed(arm, accuracies) for arm in arms]
+    typical = _typical(arms, accuracies, plan.margin)
+    values = [_by_seed(arm, typical) for arm in arms]
     found = _outlook(plan, arms, values, _had(arms, _looks(plan)))
     return {arm.key: reason for arm, reason in zip(arms, found.reasons, strict=True) if arm.runs}
 
@@ -417,22 +420,23 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
         return pd.DataFrame(columns=list(COLUMNS))
     arms, looks = list(compared(plan)), plan.looks
     had = _had(arms, looks)
-    tests = {
-        metric: look_tests(
-            _matrix(_differences(arms, outcomes, metric), looks.seeds[-1]), looks.seeds, plan.margin
-        )
-        for metric in (PRIMARY, DECIDING)
-    }
+    tested = look_tests(
+        _matrix(_differences(arms, outcomes), looks.seeds[-1]), looks.seeds, plan.margin
+    )
     stops = {(stop.study, stop.arm): stop for stop in looks.stops}
     rows = []
     for look, (seeds, weight) in enumerate(zip(looks.seeds, looks.weights, strict=True)):
         seen = np.minimum(had, look + 1)
-        found = outlook(tests[DECIDING], looks, seen, _family(arms), plan.margin)
+        decided = look_tests(
+            _matrix(_decided(arms, outcomes, seeds, plan.margin), looks.seeds[-1]),
+            looks.seeds,
+            plan.margin,
+        )
+        found = outlook(decided, looks, seen, _family(arms), plan.margin)
         for number, arm in enumerate(arms):
             if look >= had[number] or not arm.runs:
                 continue
             stop = stops.get(arm.key)
-            tested, decided = (tests[metric] for metric in (PRIMARY, DECIDING))
             rows.append(
                 {
                     "study": arm.study.name,
@@ -460,15 +464,37 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     return table.iloc[np.lexsort((table["look"], places))].reset_index(drop=True)
 
 
-def _differences(arms: Sequence[Arm], outcomes: Outcomes, metric: str) -> list[dict[int, float]]:
-    """Return the differences of every arm by the place of their seed."""
+def _decided(
+    arms: Sequence[Arm], outcomes: Outcomes, seeds: int, margin: float
+) -> list[dict[int, float]]:
+    """Return the differences in validation accuracy of every arm, as `decide` had them at a look.
+
+    Args:
+        arms: The compared arms.
+        outcomes: States and scores of their runs.
+        seeds: The seeds of the look; later runs did not exist.
+        margin: The margin of equivalence.
+    """
+    accuracies = {}
+    for one in (side for arm in arms for side in arm.pair()):
+        rule = one.rule(DECIDING)
+        for run in list(one.runs.values())[:seeds]:
+            key = (run.fingerprint, rule.view, rule.members, *WHERE[DECIDING])
+            if outcomes.states[run.fingerprint] == "done" and key in outcomes.scores:
+                accuracies[run.fingerprint] = outcomes.scores[key]
+    typical = _typical(arms, accuracies, margin)
+    return [_by_seed(arm, typical) for arm in arms]
+
+
+def _differences(arms: Sequence[Arm], outcomes: Outcomes) -> list[dict[int, float]]:
+    """Return the differences in test accuracy of every arm by the place of their seed."""
     found = []
     for arm in arms:
         sides, _ = outcomes.sides(arm.pair())
         places = {run.fingerprint: place for place, run in enumerate(arm.runs.values())}
         values = {}
         for side in sides:
-            reference, own = outcomes.values([side], arm.pair(), metric)
+            reference, own = outcomes.values([side], arm.pair(), PRIMARY)
             if len(own):
                 values[places[side[-1]]] = float(own[0] - reference[0])
         found.append(values)
@@ -484,6 +510,22 @@ def _by_seed(arm: Arm, accuracies: Mapping[str, float]) -> dict[int, float]:
         if other and other.fingerprint in accuracies and run.fingerprint in accuracies:
             values[place] = accuracies[run.fingerprint] - accuracies[other.fingerprint]
     return values
+
+
+def _typical(
+    arms: Sequence[Arm], accuracies: Mapping[str, float], margin: float
+) -> dict[str, float]:
+    """Return the accuracies, by fingerprint, without those of runs that have collapsed."""
+    sides = {one.identity: one for arm in arms for one in arm.pair()}
+    rows = [
+        (number, seed, run.fingerprint, accuracies[run.fingerprint])
+        for number, one in enumerate(sides.values())
+        for seed, run in one.runs.items()
+        if run.fingerprint in accuracies
+    ]
+    runs = pd.DataFrame(rows, columns=["arm", "seed", "fingerprint", "score"])
+    lost = set(runs.loc[collapsed(runs, margin), "fingerprint"]) if rows else set()
+    return {name: value for name, value in accuracies.items() if name not in lost}
 
 
 def _matrix(values: Sequence[Mapping[int, float]], seeds: int) -> Array:

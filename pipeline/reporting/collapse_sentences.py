@@ -76,12 +76,13 @@ def rate_table(rates: pd.DataFrame) -> str:
 
 
 def rare_note(rates: pd.DataFrame) -> str:
-    """Return what as many runs as the first arm has can know of rare collapses.
+    """Return what the runs of an arm can know of rare collapses, of the arm with the fewest runs.
 
     Args:
         rates: As `collapse_sentences` takes them.
     """
-    row = rates.iloc[0]
+    trained = rates[rates["runs"] > 0]
+    row = (rates if trained.empty else trained).sort_values("runs", kind="stable").iloc[0]
     return (
         f"If none of {md.format_count(int(row['runs']), 'run')} of an arm collapses (accuracy far "
         f"below its others), the rate of collapses may still be up to {_percent(row['unseen'])} % "

@@ -10,6 +10,7 @@ from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.units import PRIMARY_METRIC, Metric
 
 PACKAGES = "% needs \\usepackage{booktabs}"
+LOOKS = "Intervals and p are corrected for looks at growing numbers of seeds by a union bound. "
 HEAD = (*("arm", "verdict", "difference", md.INTERVAL, "gap", "training", "test"), *("$n$", "$p$"))
 ALIGNED = "llrrrrrrr"
 BESIDE = ("gap", "training_cost", "test_cost")  # metrics in the row of an arm
@@ -91,7 +92,8 @@ def _caption(data: ReportData) -> str:
         f"in percentage points, paired over n seeds, with its {md.INTERVAL}; change of the gap "
         "between train and validation accuracy in points; costs of training and of a test example "
         "as multiples of those of the reference; "
-        "p of the paired t test after Holm's correction, from which the verdicts follow. The "
+        "p of the paired t test after Holm's correction, from which the verdicts follow. "
+        f"{LOOKS if data.confirmation.looks else ''}The "
         f"baseline has {data.format.percent(accuracy)} % test accuracy and a gap of "
         f"{data.format.percent(gap)} points."
     )

@@ -20,10 +20,11 @@ PRIMARY = "test_accuracy"
 PRETRAINING = "pretraining"
 HEADLINE = (
     *("study", "arm", "factor", "setting", "view", "members", "n", "baseline_mean", "arm_mean"),
-    *("difference", "low", "high", "p", "p_holm", "verdict", "below_margin", "detectable"),
+    *("difference", "low", "high", "p", "p_holm", "verdict", "below_margin", "withheld"),
+    *("lost", "reference_lost", "attempts", "detectable"),
     *("planned", "done", "failed", "diverged", "missing"),
 )
-EFFECT = ("difference", "low", "high", "verdict", "below_margin")
+EFFECT = ("difference", "low", "high", "verdict", "below_margin", "withheld")
 NESTED = ("data", "model", "training", "start", "streams", "versions")  # of the identity of a run
 
 

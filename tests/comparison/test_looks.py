@@ -259,6 +259,43 @@ def test_no_test_score_decides_and_a_lost_run_makes_no_pair():
     assert decide(planned, lost)["one", "alike"] == "futile"
 
 
+@pytest.mark.parametrize("lost", [BASELINE, "good"])
+def test_a_collapsed_run_stops_no_arm_and_the_table_has_what_decided(lost):
+    counts = {BASELINE: 6, "good": 6}
+    runs = [
+        PlannedRun(study="one", arm=arm, seed=1000 + seed, fingerprint=f"{arm}{seed}", round=1)
+        for arm, count in counts.items()
+        for seed in range(count)
+    ]
+    looks = PlannedLooks(seeds=(6, 12), weights=(0.5, 0.5))
+    arms = tuple(PlannedArm(name=arm) for arm in counts)
+    studies = (PlannedStudy(name="one", question="?", arms=arms),)
+    planned = plan().model_copy(update={"studies": studies, "runs": tuple(runs), "looks": looks})
+    rng = np.random.default_rng(0)
+    scores = {
+        run.fingerprint: 0.8 + 0.03 * (run.arm == "good") + rng.normal(0, 0.003) for run in runs
+    }
+    assert decide(planned, scores) == {("one", "good"): "difference"}
+    scores[f"{lost}2"] = 0.2
+    assert decide(planned, scores) == {("one", "good"): "difference"}
+    rows = [
+        (name, "deterministic", 1, *where, value)
+        for name, value in scores.items()
+        for where in WHERE.values()
+    ]
+    columns = ["fingerprint", "view", "members", "split", "metric", "value"]
+    names = list(scores)
+    found = outcomes(
+        pd.DataFrame(rows, columns=columns),
+        dict.fromkeys(names, "done"),
+        {name: {} for name in names},
+    )
+    row = look_table(planned, found).iloc[0]
+    assert (row["n"], row["validation_n"]) == (6, 5)
+    assert row["validation_p_holm"] < 0.01
+    assert row["likely"] > 0.9
+
+
 def test_expected_runs_follow_from_gains_and_spread():
     planned = plan(dict.fromkeys(ARMS, 8))
     clear = dict.fromkeys([("one", "good"), ("one", "alike")], 1.0)

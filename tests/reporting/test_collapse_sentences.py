@@ -1,13 +1,14 @@
 """What a report says of lost runs: nothing without any, rates and no verdict where there are."""
 
 import dataclasses
+import re
 
 import pandas as pd
 import pytest
 from report_data import VERDICTS, report_data
 
 from pipeline.comparison.collapses import rate_columns
-from pipeline.reporting.collapse_sentences import collapse_sentences, rate_table
+from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note, rate_table
 from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.pages import all_pages, front
 
@@ -41,6 +42,12 @@ def rates(**lost):
 )
 def test_the_cell_of_a_verdict_has_the_losses(row, cell):
     assert verdict_cell(PLAIN | row) == cell
+
+
+def test_the_note_on_rare_events_is_about_the_arm_with_the_fewest_runs():
+    note = rare_note(rates(baseline=(0, 0, 24), dropout=(0, 0, 6), decay=(0, 0, 0)))
+    unseen = 100 * (1 - 0.05 ** (1 / 6))
+    assert [int(number) for number in re.findall(r"\d+", note)] == [6, round(unseen)]
 
 
 def test_nothing_is_said_where_nothing_was_lost():

@@ -8,7 +8,9 @@ from report_data import report_data
 
 from pipeline.comparison.looks import COLUMNS
 from pipeline.config.plan import PlannedLooks, Stop
+from pipeline.reporting.latex import latex_table
 from pipeline.reporting.pages import method, verdicts
+from pipeline.reporting.pages._trust import trust_section
 from pipeline.reporting.pages.front import headline, headline_table
 
 STUDIES = {"one": {"dropout": "deterministic", "mixup": "deterministic"}}
@@ -77,3 +79,18 @@ def test_the_method_names_looks_and_weights(plain, looked):
     (with_looks,), (without,) = method.pages(looked), method.pages(plain)
     assert "6 or 12 seeds, with weights 0.4 and 0.6" in with_looks.body
     assert "Looks" not in without.body
+
+
+def test_cures_of_checks_keep_the_looks(plain, looked):
+    row = {"check": "seeds_sufficient", "study": "one", "arm": "dropout", "subject": ""}
+    row |= {"passed": False, "at_bound": False, "value": 6.0, "limit": 8.0}
+    trust = pd.DataFrame([row | dict.fromkeys(("low", "high"), float("nan"))])
+    fixed, growing = (trust_section(replace(data, trust=trust)) for data in (plain, looked))
+    assert "`seeds.confirmation: 8`" in fixed
+    assert "`seeds.confirmation: 8`" not in growing
+    assert "first look of at least 8 seeds" in growing
+
+
+def test_the_latex_table_says_that_it_is_corrected_for_looks(plain, looked):
+    assert "union bound" in latex_table(looked)
+    assert "union bound" not in latex_table(plain)

@@ -375,6 +375,22 @@ def test_interactions_by_their_interval(found: ReportData, golden) -> None:
     golden(*(_interactions.interaction_lines(interacting(found, *pair)) for pair in bounds))
 
 
+def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportData) -> None:
+    row = {"study": "layers", "arm": "both", "better": "dropout", "verdict": "inconclusive"}
+    row |= {"difference": 0.02, "low_all": 0.01, "high_all": 0.03}
+    row |= {"lost": 2, "reference_lost": 1, "attempts": 12}
+    lines = []
+    for withheld in (False, True):
+        parts = pd.DataFrame([row | {"withheld": withheld, "repeats": False}])
+        lines.append(_interactions.interaction_lines(dataclasses.replace(found, parts=parts)))
+    plain, withheld_line = lines
+    assert "is not shown to differ" in plain
+    assert "is not shown to differ" not in withheld_line
+    assert re.findall(r"lost (\d+) of (\d+) runs, its part (\d+)", withheld_line) == [
+        ("2", "12", "1")
+    ]
+
+
 def test_interactions_stand_on_both_pages(found: ReportData) -> None:
     made = all_pages(interacting(found, -0.007, -0.001))
     assert "Interaction: -0.4 points [-0.7, -0.1]" in made["report.md"]

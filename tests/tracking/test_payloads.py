@@ -293,6 +293,8 @@ def test_the_report_holds_the_headline_and_the_whole_table() -> None:
             "high": 0.03,
             "verdict": "helps",
             "below_margin": True,
+            "withheld": False,
+            "lost": 2,
         },
         {
             **contrast("drop"),
@@ -316,6 +318,9 @@ def test_the_report_holds_the_headline_and_the_whole_table() -> None:
     assert payload.tables["contrasts"].rows[1][verdicts] is None
     assert payload.summary["one/drop/verdict"] == "helps"
     assert payload.summary["one/drop/below_margin"] is True
+    assert payload.summary["one/drop/withheld"] is False
+    headline = payload.tables["headline"]
+    assert headline.rows[0][headline.columns.index("lost")] == 2
     assert payload.config["training.epochs"] == 60
 
 

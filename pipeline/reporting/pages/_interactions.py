@@ -60,6 +60,13 @@ def _sentence(data: ReportData, row: md.Row) -> str:
 
 def _part_sentence(data: ReportData, row: md.Row) -> str:
     """Return whether a pair is better than its better part alone."""
+    if row["withheld"]:
+        return (
+            f"No verdict for **{row['arm']}** against its better part, which is "
+            f"**{row['better']}** by validation accuracy (typical runs "
+            f"{data.format.joint_change(row)}; it lost {row['lost']} of {row['attempts']} runs, "
+            f"its part {row['reference_lost']})."
+        )
     return (
         f"**{row['arm']}** {PARTS[row['verdict']]} its better part, which is **{row['better']}** "
         f"by validation accuracy: {data.format.joint_change(row)}."

@@ -193,7 +193,7 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
         f"{_part(failed, rows, 'verdict')} {_verb(failed, 'does', 'do')} not stay the same if "
         "the error over test examples is included: "
         f"{_names(data, failed, _change(data))}, over seeds and examples. Raise "
-        f"`seeds.confirmation`, or `data.test_fraction` of a dataset without a test set, in "
+        f"{_seeds_key(data)}, or `data.test_fraction` of a dataset without a test set, in "
         f"{PARAMETERS}."
     )
 
@@ -203,10 +203,20 @@ def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
     required, arms = int(rows[0]["limit"]), md.format_count(data.contrast_count, "contrast")
     if failed:
         return (
-            f"{seeds} are too few for the exact sign-flip test over {arms}. Set "
-            f"`seeds.confirmation: {required}` in {PARAMETERS}."
+            f"{seeds} are too few for the exact sign-flip test over {arms}. "
+            f"{_enough_seeds(data, required)} in {PARAMETERS}."
         )
     return f"{seeds} are enough for the exact sign-flip test over {arms} (at least {required})."
+
+
+def _seeds_key(data: ReportData) -> str:
+    return f"{'the looks of ' if data.confirmation.looks else ''}`seeds.confirmation`"
+
+
+def _enough_seeds(data: ReportData, required: int) -> str:
+    if data.confirmation.looks:
+        return f"Declare a first look of at least {required} seeds under `seeds.confirmation`"
+    return f"Set `seeds.confirmation: {required}`"
 
 
 def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
