@@ -94,8 +94,8 @@ def contrasts(
             or its reference does.
         metrics: A part of `METRICS`.
         besides: Arms with another reference than their own, chosen by its validation scores: they
-            are in the same family. A p of a loss is doubled, since the better of two references
-            looks better than it is on the test set too.
+            are in the same family. The p of a loss is doubled, and so is that of equivalence for a
+            gain, since the better of two references looks better than it is on the test set too.
 
     Returns:
         A table with `COLUMNS`, those of `besides` last; undefined numbers are NaN.
@@ -150,12 +150,14 @@ def _judged(
         concluded = corrected.verdicts(differences, p_holm, p_equivalence)
         return [judged_with_losses(*found) for found in zip(concluded, *lost, strict=True)]
 
-    p_equivalence = corrected.holm(primary["p_equivalence"].to_numpy(float))
+    equal = _doubled(primary["p_equivalence"].to_numpy(float), -differences, selected)
+    p_equivalence = corrected.holm(equal)
     here = verdicts(primary["p_holm"].to_numpy(float), p_equivalence)
     half = half_width(totals, n.astype(int), LEVEL * weights)
     p_values = np.where(primary["p"].isna(), nan, t_test_p(differences, totals, n - 1))
     p_values = _doubled(np.minimum(p_values / weights, 1.0), differences, selected)
     within = t_equivalence_p(differences, totals, n - 1, plan.margin) / weights
+    within = _doubled(within, -differences, selected)
     elsewhere = verdicts(corrected.holm(p_values), corrected.holm(within))
     return {
         "p_equivalence": p_equivalence,
@@ -171,7 +173,11 @@ def _judged(
 
 
 def _doubled(p_values: Array, differences: Array, selected: Sequence[bool]) -> Array:
-    """Return two-sided p (n,), doubled where an arm is below a reference that was selected."""
+    """Return p (n,), doubled where an arm is below a reference that was selected.
+
+    The better of two references looks better than it is: a loss seems larger. For equivalence the
+    signs are opposite, since a gain seems smaller.
+    """
     doubled = np.array(selected) & (differences < 0)
     return np.where(doubled, np.minimum(2 * p_values, 1.0), p_values)
 

@@ -19,7 +19,8 @@ from pipeline.comparison.interactions import (
     part_contrasts,
 )
 from pipeline.comparison.intervals import detectable
-from pipeline.comparison.matching import WHERE, outcomes
+from pipeline.comparison.matching import WHERE, compared, outcomes
+from pipeline.comparison.significance import equivalence_p, holm
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
@@ -404,3 +405,25 @@ def test_a_loss_against_a_selected_part_counts_half(plan, parts):
     assert last["difference"] < 0
     order = table["p"].where(table.index != last.name, 2 * last["p"]).rank(ascending=False)
     assert last["p_holm"] == pytest.approx(min(1, 2 * last["p"] * order.iloc[-1]))
+
+
+def test_equivalence_to_a_selected_part_counts_half_for_a_gain(plan, parts):
+    means = {
+        "baseline": (0.8, 0.8),
+        "pool": (0.86, 0.9),
+        "shift": (0.84, 0.8),
+        "both": (0.9, 0.909),
+    }
+    known = with_accuracies(plan, means)
+    besides = against_better_parts(plan, known, parts)
+    costs = dict.fromkeys(plan.fingerprints(), COSTS)
+    table = contrasts(plan, known, costs, NO_IMAGES, ("test_accuracy",), besides)
+    p_values = []
+    for arm in (*compared(plan), *besides):
+        sides, _ = known.sides(arm.pair())
+        reference, measured = known.values(sides, arm.pair(), "test_accuracy")
+        p_values.append(equivalence_p(measured - reference, plan.margin))
+    assert table["difference"].iloc[-1] > 0
+    assert p_values[-1] < 0.5
+    p_values[-1] *= 2
+    assert table["p_equivalence"].to_numpy() == pytest.approx(holm(np.array(p_values)))
