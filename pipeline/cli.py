@@ -304,10 +304,11 @@ def verify(
         bool, typer.Option("--history", help="Look in git whether the ledger has only grown.")
     ] = False,
     retrain: Annotated[
-        int, typer.Option(help="Train so many random runs again and predict with them.", min=0)
+        int, typer.Option(help="The number of random runs to train and predict again.", min=0)
     ] = 0,
     seed: Annotated[
-        int | None, typer.Option(help="Of the choice of these runs. Default: at random.", min=0)
+        int | None,
+        typer.Option(help="The seed of the choice of these runs. Default: random.", min=0),
     ] = None,
 ) -> None:
     """Plan reports again from their settings, recompute them from predictions and compare bytes."""

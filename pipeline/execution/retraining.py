@@ -1,7 +1,7 @@
 """Train random runs of a finished protocol again, predict with them, and compare.
 
 On the same kind of machine every bit is the same. On another one the last validation accuracy may
-differ by what the seeds of the same arm differ, and predictions by rounding.
+be anywhere within the spread of the seeds of its arm, and predictions differ by rounding.
 """
 
 import tempfile
@@ -15,7 +15,7 @@ from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import pretraining_folder
 from pipeline.execution.failures import run_labels
-from pipeline.execution.record_checks import is_near
+from pipeline.execution.record_checks import PHASES, is_near
 from pipeline.execution.scheduler import finish
 from pipeline.records.predictions import (
     INDEX,
@@ -31,7 +31,6 @@ from pipeline.runtime.files import CHECKSUM, read_sealed
 
 TRAINING = "pipeline.execution.devices:perform"
 PREDICTION = "pipeline.prediction.job:run_prediction"
-PHASES = ("exploration", "confirmation")
 WRITTEN = ("fingerprint", "state", "reason", "files", "machine", CHECKSUM)  # looked at otherwise
 CURE = "was changed after training; remove the folder of its phase and run: make run"
 

@@ -99,12 +99,12 @@ def start(name: str, fingerprint: str, data: str, before: str | None = None) -> 
     )
 
 
-def row(study: str, arm: str, fingerprint: str, **more: object) -> PlannedRun:
-    return PlannedRun(study=study, arm=arm, seed=1000, fingerprint=fingerprint, **more)  # type: ignore[arg-type]
+def row(study: str, arm: str, fingerprint: str, **more: Any) -> PlannedRun:
+    return PlannedRun(study=study, arm=arm, seed=1000, fingerprint=fingerprint, **more)
 
 
-def one(**changes: object) -> Payload:
-    recorded = dataclasses.replace(Recorded(RECORD, HISTORY, IDENTITY), **changes)  # type: ignore[arg-type]
+def one(**changes: Any) -> Payload:
+    recorded = dataclasses.replace(Recorded(RECORD, HISTORY, IDENTITY), **changes)
     return next(run_payloads(plan(row("one", "drop", "f1", setting=SETTING)), {"f1": recorded}))
 
 
