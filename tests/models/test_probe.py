@@ -160,6 +160,29 @@ class Attention(nn.Module):
         return self.head((self.scale * self.encoder(tokens))[:, 0])
 
 
+class NestedAttention(Attention):
+    """Has torch's defaults for an encoder, which pack padded tokens."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, activation="gelu", batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1)
+
+
+class CrossAttention(nn.Module):
+    """Asks the rows of an image by learned queries."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.queries = nn.Linear(8, 8), nn.Parameter(torch.randn(1, 2, 8))
+        self.decoder = nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, images):
+        queries = self.queries.expand(len(images), -1, -1)
+        return self.head(self.decoder(queries, self.rows(images[:, 0])).flatten(1))
+
+
 class Norms(nn.Module):
     def __init__(self):
         super().__init__()
@@ -180,6 +203,18 @@ class Tied(Convolutional):
     def forward(self, images):
         hidden = functional.relu(self.hidden(self.flat(self.features(images))))
         return self.last(functional.relu(self.more(functional.relu(self.again(hidden)))))
+
+
+class TiedKernels(Convolutional):
+    """Runs one kernel and one bias twice, by two modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.again, self.more = (nn.Conv2d(6, 6, 3, padding=1) for _ in range(2))
+        self.more.weight, self.more.bias = self.again.weight, self.again.bias
+
+    def features(self, images):
+        return self.more(functional.relu(self.again(super().features(images))))
 
 
 class WeightNormed(Convolutional):
@@ -234,6 +269,38 @@ class FrozenNorm(Convolutional):
         super().train(mode)
         self.norm.eval()
         return self
+
+
+class SwitchedNorm(FrozenNorm):
+    """Switches its norm in every pass, whatever mode it is in before."""
+
+    def train(self, mode=True):
+        return nn.Module.train(self, mode)
+
+    def features(self, images):
+        self.norm.training = False
+        return super().features(images)
+
+
+class FunctionalNorm(SwitchedNorm):
+    """Uses the statistics of its norm alone."""
+
+    def features(self, images):
+        maps = Convolutional.features(self, images)
+        return functional.batch_norm(maps, self.norm.running_mean, self.norm.running_var)
+
+
+class SharedNorms(Convolutional):
+    """Two norms with the same scale and the same statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.again, self.more = nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+        for name in ("weight", "running_mean", "running_var"):
+            setattr(self.more, name, getattr(self.again, name))
+
+    def features(self, images):
+        return self.more(self.again(super().features(images)))
 
 
 class ResizedPositions(nn.Module):
@@ -443,7 +510,7 @@ def test_initialization_leaves_frozen_weights():
     assert plain.keys() == drawn.keys()
 
 
-@pytest.mark.parametrize("network", [FrozenNorm, Unused])
+@pytest.mark.parametrize("network", [FrozenNorm, SwitchedNorm, FunctionalNorm, Unused])
 def test_norms_that_a_pass_does_not_update_keep_their_statistics(network):
     net = built(network)
     net.network.norm.running_mean.fill_(0.3)
@@ -451,25 +518,37 @@ def test_norms_that_a_pass_does_not_update_keep_their_statistics(network):
     assert torch.equal(net.network.norm.running_mean, torch.full((6,), 0.3))
 
 
-def test_a_tie_is_trained_averaged_and_stored(configure, pool):
+@pytest.mark.parametrize(
+    ("network", "tied"),
+    [
+        (Tied, ["weight"]),
+        (TiedKernels, ["weight", "bias"]),
+        (SharedNorms, ["weight", "running_mean", "running_var"]),
+    ],
+)
+def test_a_tie_is_trained_averaged_and_stored(configure, pool, network, tied):
     item = {"name": "weight_averaging", "decay": 0.5}
-    trained = train(config_of(configure, Tied, item), pool)
-    first, second = (trained.weights[f"network.{name}.weight"] for name in ("again", "more"))
-    assert torch.equal(first, second)
-    assert not torch.equal(first, trained.kept["raw"][0]["network.again.weight"])
+    trained = train(config_of(configure, network, item), pool)
     stored = safetensors.torch.load(_packed(trained.weights))
-    assert torch.equal(stored["network.more.weight"], first)
+    for name in tied:
+        first, second = (trained.weights[f"network.{owner}.{name}"] for owner in ("again", "more"))
+        assert torch.equal(first, second)
+        assert not torch.equal(first, trained.kept["raw"][0][f"network.again.{name}"])
+        assert torch.equal(stored[f"network.more.{name}"], first)
 
 
-def test_noise_acts_inside_torchs_fused_layers(configure, pool):
+@pytest.mark.parametrize(
+    ("network", "sites"), [(Attention, 3), (NestedAttention, 3), (CrossAttention, 4)]
+)
+def test_noise_acts_inside_torchs_fused_layers(configure, pool, network, sites):
     item = {"name": "dropconnect", "rate": 0.5}
-    config = config_of(configure, Attention, item)
+    config = config_of(configure, network, item)
     network = assemble(config, regularizers.build([item]), pool.shape, pool.classes)
     network.eval()
     passes = members.noise(network, torch.from_numpy(pool.images[:10]), 6, seed=0)
     assert len({tuple(row.flatten().tolist()) for row in passes}) == 6
     audit = train(config, pool).audit["dropconnect"]
-    assert audit["sites"] == 3
+    assert audit["sites"] == sites
 
 
 @pytest.mark.parametrize(
