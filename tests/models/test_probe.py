@@ -360,6 +360,69 @@ class MaskedKernel(Convolutional):
         return functional.max_pool2d(functional.relu(functional.conv2d(maps, kernel, padding=1)), 2)
 
 
+class Gains(Convolutional):
+    """Multiplies the weight of a layer by a matrix of free gains."""
+
+    def __init__(self):
+        super().__init__()
+        self.gains = nn.Parameter(torch.ones(16))
+
+    def weight(self):
+        return torch.diag(self.gains) @ self.hidden.weight
+
+    def forward(self, images):
+        hidden = functional.linear(self.flat(self.features(images)), self.weight())
+        return self.last(functional.relu(hidden))
+
+
+class Bank(Gains):
+    """Sums up a bank of matrices with free shares."""
+
+    def __init__(self):
+        super().__init__()
+        self.bank = nn.Parameter(torch.randn(3, 16, 24) / 5)
+        self.shares = nn.Parameter(torch.ones(3))
+
+    def weight(self):
+        return torch.einsum("k,koi->oi", self.shares, self.bank) / 3
+
+
+class Generated(Gains):
+    """Makes the weights of a layer by another one, from a code of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.code, self.make = nn.Parameter(torch.randn(5)), nn.Linear(5, 16 * 24)
+
+    def weight(self):
+        return self.make(self.code).view(16, 24)
+
+
+class LowRank(Gains):
+    """Multiplies by the product of two matrices."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = nn.Parameter(torch.randn(16, 2))
+        self.right = nn.Parameter(torch.randn(2, 24))
+
+    def weight(self):
+        return 0.5 * (self.left @ self.right)
+
+
+class ProjectedQueries(Convolutional):
+    """Pools maps by learned queries, which a layer projects first."""
+
+    def __init__(self):
+        super().__init__()
+        self.queries, self.project = nn.Parameter(torch.randn(4, 6)), nn.Linear(6, 6)
+
+    def flat(self, maps):
+        units = maps.flatten(2).transpose(1, 2)  # (N, places, channels)
+        weights = (units @ self.project(self.queries).T).softmax(1)
+        return (weights.transpose(1, 2) @ units).flatten(1)
+
+
 @pytest.fixture(autouse=True)
 def module(monkeypatch):
     """Make the networks importable under a name."""
@@ -439,18 +502,36 @@ def test_positions_that_are_interpolated_are_no_weights():
 @pytest.mark.parametrize("name", ["l1_penalty", "max_norm", "weight_decay"])
 @pytest.mark.parametrize(
     ("network", "weight"),
-    [(Equalized, "hidden"), (Binarized, "hidden"), (MaskedKernel, "second")],
-    ids=["equalized", "binarized", "masked"],
+    [
+        (Equalized, "hidden.weight"),
+        (Binarized, "hidden.weight"),
+        (MaskedKernel, "second.weight"),
+        (Gains, "hidden.weight"),
+        (Bank, "bank"),
+        (Generated, "make.weight"),
+        (LowRank, "left"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
 )
 def test_what_acts_on_weights_that_are_changed_before_their_product_is_an_error(
     network, weight, name
 ):
     net = built(network)
-    with pytest.raises(Refusal, match=f"^{name}: {weight}.weight is changed before its product"):
+    with pytest.raises(Refusal, match=rf"^{name}: \S+ is changed before its product"):
         regularizers.equip(net, regularizers.build([{"name": name}]))
-    (row,) = [row for row in routing_table(routes(net)) if f"{weight}.weight" in row["names"]]
+    (row,) = [row for row in routing_table(routes(net)) if weight in row["names"]]
     assert row["group"] == "not decayed"
     assert row["reason"].startswith("changed ")
+
+
+def test_a_projection_of_learned_queries_is_penalized():
+    groups = {
+        name: row["group"]
+        for row in routing_table(routes(built(ProjectedQueries)))
+        for name in row["names"]
+    }
+    assert groups["project.weight"] == groups["hidden.weight"] != "not decayed"
+    assert groups["queries"] == "not decayed"
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
