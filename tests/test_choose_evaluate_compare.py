@@ -724,8 +724,8 @@ def test_compare_derives_the_table_from_the_scores(folder):
         "low_90,high_90,low_all,high_all,low_images,high_images,excludes_zero,p,p_sign_flip,p_holm,"
         "p_equivalence,verdict,below_margin,withheld,detectable,detectable_low,detectable_high,"
         "seeds_needed,seed_error,image_error,total_error,verdict_other_images,repeats,correlation,"
-        "planned,done,failed,diverged,missing,unpaired,other_machine,lost_pairs,lost,"
-        "reference_lost,attempts"
+        "planned,done,failed,diverged,missing,unpaired,other_machine,lost_pairs,lost,ended,"
+        "lost_alone,reference_lost,reference_ended,reference_lost_alone,both_ended"
     )
     assert list(table["arm"]) == ["noisy"] * 13 + ["pooled"] * 13
     assert ",".join(table["metric"][:13]) == (

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from math import nan
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipeline.comparison.looks import last_weight, look_equivalence, look_statis
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.paired import judged_statistics, paired_statistics, simultaneous
 from pipeline.comparison.significance import t_equivalence_p, t_test_p
-from pipeline.comparison.verdicts import Judged, judged_with_losses
+from pipeline.comparison.verdicts import LOST_RUNS, Judged, Losses, judged_with_losses
 from pipeline.config.plan import Plan
 from pipeline.evaluation.metrics import GAPS
 from pipeline.records.runs import STATES
@@ -38,7 +39,7 @@ COLUMNS = (
     *("detectable", "detectable_low", "detectable_high", "seeds_needed"),
     *("seed_error", "image_error", "total_error", "verdict_other_images", "repeats"),
     *("correlation", "planned", *STATES, "unpaired", "other_machine"),
-    *("lost_pairs", "lost", "reference_lost", "attempts"),
+    *("lost_pairs", *LOST_RUNS),
 )
 
 Costs = Mapping[str, Mapping[str, float]]  # fingerprint -> training_flops, forward_flops
@@ -56,8 +57,7 @@ def contrasts(
 
     A pair counts where both runs are done, on equal machines, with finite scores, and neither
     collapsed: n + unpaired + other_machine + lost_pairs = planned. So everything here is about
-    typical runs; the others are counted, at the seeds (`attempts`) where the runs of both are done
-    or diverged: `lost` of the arm, `reference_lost` of its reference. Differences are arm minus
+    typical runs; the others are counted, with the columns `LOST_RUNS`. Differences are arm minus
     reference; costs are multiples of the reference's in the same pair. `excludes_zero` is whether 0
     lies outside the interval, which is not corrected over arms. Under looks, p, intervals and
     equivalence are corrected for those that the arm has had (`looks`).
@@ -66,7 +66,7 @@ def contrasts(
     `high_all`: the interval that holds for all arms at once. On the primary metric alone:
 
     - `verdict` and whether it is `below_margin`; inconclusive if it is `withheld` because the
-      numbers of lost runs contradict it (`is_contradicted`);
+      numbers of lost runs contradict it (`judged_with_losses`);
     - `p_equivalence`: of equivalence within the margin, Holm's correction over the arms as well;
     - `low_90`, `high_90`: the 90 % interval, which lies within the margin where the arm is
       equivalent;
@@ -144,11 +144,11 @@ def _judged(
     differences, seeds, n = (
         primary[name].to_numpy(float) for name in ("difference", "seed_error", "n")
     )
-    lost = [primary[name].tolist() for name in ("lost", "reference_lost")]
+    losses = [Losses(*row) for row in primary[list(LOST_RUNS)].to_numpy(int).tolist()]
 
     def verdicts(p_holm: Array, p_equivalence: Array) -> list[Judged]:
         concluded = corrected.verdicts(differences, p_holm, p_equivalence)
-        return [judged_with_losses(*found) for found in zip(concluded, *lost, strict=True)]
+        return [judged_with_losses(*found) for found in zip(concluded, losses, strict=True)]
 
     equal = _doubled(primary["p_equivalence"].to_numpy(float), -differences, selected)
     p_equivalence = corrected.holm(equal)
@@ -193,7 +193,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     pair = arm.pair()
     sides, other_machine = outcomes.sides(pair)
-    reference_lost, own_lost = outcomes.losses(pair)
+    losses = asdict(outcomes.losses(arm))
     lost_pairs = outcomes.lost_pairs(pair)
     described = _description(arm, outcomes.states)
 
@@ -225,9 +225,7 @@ def _rows(
             "unpaired": len(arm.runs) - other_machine - lost_pairs - len(measured),
             "other_machine": other_machine,
             "lost_pairs": lost_pairs,
-            "lost": int(own_lost.sum()),
-            "reference_lost": int(reference_lost.sum()),
-            "attempts": len(own_lost),
+            **losses,
         }
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import combinations
 from typing import Any
@@ -27,7 +27,7 @@ from pipeline.comparison.resolution import chance_difference
 from pipeline.comparison.score_tables import Names, Scores, read_scores
 from pipeline.comparison.significance import holm
 from pipeline.comparison.trust import seeds_required
-from pipeline.comparison.verdicts import Verdict, judged_with_losses
+from pipeline.comparison.verdicts import LOST_RUNS, Losses, Verdict, judged_with_losses
 from pipeline.runtime.errors import Refusal
 
 COLUMNS = (
@@ -35,7 +35,7 @@ COLUMNS = (
     *("difference", "low", "high", "low_90", "high_90", "low_all", "high_all", "excludes_zero"),
     *("p", "p_sign_flip", "p_holm", "p_equivalence", "verdict", "below_margin", "withheld"),
     *("detectable", "detectable_low", "detectable_high", "seeds_needed", "seed_error"),
-    *("correlation", "cost", "repeats", "lost_pairs", "lost", "reference_lost", "attempts"),
+    *("correlation", "cost", "repeats", "lost_pairs", *LOST_RUNS),
 )
 COLLAPSED = ("arm", "seed", "score", "median", "robust_z")
 RATES = ("arm", "reference", *RATE, "p_holm", "often")
@@ -297,8 +297,8 @@ def _table(
     adjusted, within = (corrected.holm(table[name].to_numpy(float)) for name in P_VALUES)
     gains = _sign(direction) * table["difference"].to_numpy(float)
     concluded = corrected.verdicts(gains, adjusted, within)
-    losses = [table[name].tolist() for name in ("lost", "reference_lost")]
-    judged = [judged_with_losses(*found) for found in zip(concluded, *losses, strict=True)]
+    losses = [_losses(group) for group in groups.values()]
+    judged = [judged_with_losses(*found) for found in zip(concluded, losses, strict=True)]
     table = table.assign(
         p_holm=adjusted,
         p_equivalence=within,
@@ -312,21 +312,18 @@ def _table(
 
 def _row(arm: str, group: pd.DataFrame, left: int, level: float, margin: float) -> dict[str, Any]:
     pairs = group[group["counts"]]
-    ended = group[group["known"]]
     reference, scores = (pairs[name].to_numpy(float) for name in ("reference_score", "score"))
     costs = pairs["cost"].astype(float) / pairs["reference_cost"].astype(float)
     return {
         "arm": arm,
         "reference": group["reference"].iloc[0],
-        "unpaired": int((group["score"].notna() & ~group["counts"] & ~group["is_lost"]).sum()),
+        "unpaired": int((group["ended"] & ~group["counts"] & ~group["is_lost"]).sum()),
         "left": left,
         **paired_statistics(reference, scores),
         **judged_statistics(scores - reference, level, margin),
         "cost": costs.mean(),
         "lost_pairs": int(group["is_lost"].sum()),
-        "lost": int(ended["lost"].sum()),
-        "reference_lost": int(ended["reference_lost"].sum()),
-        "attempts": len(ended),
+        **asdict(_losses(group)),
     }
 
 
@@ -373,41 +370,47 @@ def _content(arm: str, rows: pd.DataFrame) -> Any:
 
 
 def _with_losses(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the pairs with what was lost: `lost`, `reference_lost`, `known`, `is_lost`, `counts`.
+    """Return the pairs with what was lost: `lost`, `ended`, both of references too, and two more.
 
-    `known` is whether the runs of both have ended, `is_lost` whether one of them is lost where the
-    pair would count otherwise, `counts` whether the pair counts in the contrast.
+    `is_lost` is whether one of them is lost where the pair would count otherwise, `counts` whether
+    the pair counts in the contrast.
     """
     collapses = runs.set_index(["arm", "seed"])["collapsed"]
     columns: dict[str, Any] = {}
-    ended = np.ones(len(pairs), bool)
     for side, arm in (("", "arm"), ("reference_", "reference")):
         keys = pd.MultiIndex.from_frame(pairs[[arm, "seed"]])
         diverged = pairs[f"{side}diverged"].to_numpy(bool)
         columns[f"{side}lost"] = diverged | collapses.reindex(keys).eq(True).to_numpy()
-        ended &= diverged | pairs[f"{side}score"].notna().to_numpy()
+        columns[f"{side}ended"] = diverged | pairs[f"{side}score"].notna().to_numpy()
+    ended = columns["ended"] & columns["reference_ended"]
     lost = columns["lost"] | columns["reference_lost"]
     counts = pairs["paired"].to_numpy(bool) & ~lost
-    return pairs.assign(**columns, known=ended, is_lost=ended & lost, counts=counts)
+    return pairs.assign(**columns, is_lost=ended & lost, counts=counts)
+
+
+def _losses(rows: pd.DataFrame) -> Losses:
+    """Return how many runs an arm and its reference lost."""
+    lost, ended = (rows[[f"reference_{name}", name]].to_numpy(bool).T for name in ("lost", "ended"))
+    return Losses.count(lost, ended)
 
 
 def _rates(
     groups: Mapping[str, pd.DataFrame], runs: pd.DataFrame, corrected: Family
 ) -> pd.DataFrame:
     """Return how often the runs of every arm collapsed or diverged, with `RATES`."""
-    single = [
-        [int(rows["known"].sum()), *(int(only.sum()) for only in _only(rows))]
-        for rows in groups.values()
+    counted = [_losses(rows) for rows in groups.values()]
+    p_values = [
+        mcnemar_p(losses.lost_alone, losses.reference_lost_alone) if losses.both_ended else math.nan
+        for losses in counted
     ]
-    p_values = [mcnemar_p(arm, other) if known else math.nan for known, arm, other in single]
     adjusted = corrected.holm(np.array(p_values))
     tested = {
         arm: {
             "reference": rows["reference"].iloc[0],
             "p_holm": p_holm,
-            "often": often(counts[1], counts[2], p_holm),
+            "often": often(losses.lost_alone, losses.reference_lost_alone, p_holm),
         }
-        for (arm, rows), counts, p_holm in zip(groups.items(), single, adjusted, strict=True)
+        for (arm, rows), losses, p_holm in zip(groups.items(), counted, adjusted, strict=True)
     }
     alone = {"reference": "", "p_holm": math.nan, "often": ""}
     rates = []
@@ -415,13 +418,6 @@ def _rates(
         counts = int(rows["collapsed"].sum()), int(rows["diverged"].sum()), len(rows)
         rates.append({"arm": arm, **rate_columns(*counts), **tested.get(str(arm), alone)})
     return pd.DataFrame(rates, columns=list(RATES))
-
-
-def _only(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Return at which seeds only the arm lost its run, and at which only its reference did."""
-    known = rows[rows["known"]]
-    own, other = known["lost"], known["reference_lost"]
-    return own & ~other, other & ~own
 
 
 def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, tuple[str, ...]]:

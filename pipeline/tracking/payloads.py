@@ -21,7 +21,7 @@ PRETRAINING = "pretraining"
 HEADLINE = (
     *("study", "arm", "factor", "setting", "view", "members", "n", "baseline_mean", "arm_mean"),
     *("difference", "low", "high", "p", "p_holm", "verdict", "below_margin", "withheld"),
-    *("lost", "reference_lost", "attempts", "detectable"),
+    *("lost", "ended", "reference_lost", "reference_ended", "detectable"),
     *("planned", "done", "failed", "diverged", "missing"),
 )
 EFFECT = ("difference", "low", "high", "verdict", "below_margin", "withheld")

@@ -15,6 +15,7 @@ from pipeline.comparison.contrasts import COLUMNS, METRICS
 from pipeline.comparison.intervals import detectable, seeds_needed, total_error
 from pipeline.comparison.levels import COSTS, SCORES
 from pipeline.comparison.matching import WHERE, outcomes
+from pipeline.comparison.verdicts import LOST_RUNS
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 from pipeline.evaluation.metrics import GAPS
@@ -371,7 +372,7 @@ def test_every_planned_seed_is_counted_once(scores, plan, states, machines):
     found = row(table, "drop")
     assert tuple(found[parts]) == (1, 3, 1, 1)
     assert tuple(row(table, "drop", "test_nll")[parts]) == (2, 2, 1, 1)
-    assert tuple(found[["lost", "reference_lost", "attempts"]]) == (1, 0, 4)
+    assert tuple(found[list(LOST_RUNS)]) == (1, 5, 1, 0, 4, 0, 4)
 
 
 def test_the_commonest_kind_of_machine_stays(scores, plan, states, machines):

@@ -6,6 +6,7 @@ from pipeline.comparison.levels import LEVEL, POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.labels import lost_words
 from pipeline.reporting.units import METRICS
 
 PARTS = {
@@ -64,8 +65,7 @@ def _part_sentence(data: ReportData, row: md.Row) -> str:
         return (
             f"No verdict for **{row['arm']}** against its better part, which is "
             f"**{row['better']}** by validation accuracy (typical runs "
-            f"{data.format.joint_change(row)}; it lost {row['lost']} of {row['attempts']} runs, "
-            f"its part {row['reference_lost']})."
+            f"{data.format.joint_change(row)}; {lost_words(row, 'part')})."
         )
     return (
         f"**{row['arm']}** {PARTS[row['verdict']]} its better part, which is **{row['better']}** "

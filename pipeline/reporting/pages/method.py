@@ -35,7 +35,8 @@ includes 0, since Holm's procedure is less strict.
 the rate of each arm has its exact {md.INTERVAL} (Clopper and Pearson), and an exact McNemar test \
 against the reference, with Holm over the same contrasts. If a run of a pair is lost, the pair is \
 left out of the differences: verdicts are about typical runs. An arm that lost more runs than its \
-reference does not help, and is not equivalent. {{rare}}
+reference, of all or at the seeds where the runs of both ended, does not help, and is not \
+equivalent. {{rare}}
 - **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
 by the number of contrasts, the strictest threshold of Holm's procedure. The range in brackets \
 follows from the range of the true spread (chi-square, {100 * UNSURE:g} to \
