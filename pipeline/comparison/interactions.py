@@ -24,7 +24,9 @@ METRICS = ("test_accuracy", "test_nll", "gap")
 CHOSEN_BY = "validation_accuracy"  # the better part of a pair
 PART = (
     *("n", "baseline_mean", "arm_mean", "difference", "low", "high", "low_all", "high_all"),
-    *("p", "p_holm", "p_equivalence", "verdict", "below_margin", "withheld", "repeats"),
+    *("low_images", "high_images"),
+    *("p", "p_holm", "p_equivalence", "verdict", "below_margin", "withheld"),
+    *("verdict_other_images", "repeats"),
     *("detectable", "detectable_low", "detectable_high"),
     *LOST_RUNS,
 )

@@ -28,13 +28,13 @@ from pipeline.comparison.intervals import (
     NEGLIGIBLE,
     Array,
     half_width,
-    interval,
+    mean,
     standard_error,
     varies,
 )
 from pipeline.comparison.levels import FUTILE, LEVEL, LIKELY, PRIMARY
 from pipeline.comparison.matching import WHERE, Arm, Outcomes, Side, compared
-from pipeline.comparison.significance import equivalence_p, t_equivalence_p, t_test_p
+from pipeline.comparison.significance import t_equivalence_p, t_test_p
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import Plan, PlannedLooks, Reason
 
@@ -64,22 +64,59 @@ def smallest_p(p_values: Sequence[float], weights: Sequence[float]) -> float:
     return min([*known, 1.0]) if known else nan
 
 
-def look_statistics(differences: Sequence[Array], weights: Sequence[float]) -> dict[str, float]:
+@dataclass(frozen=True)
+class LookMean:
+    """The mean difference of an arm at a look.
+
+    Attributes:
+        value: The mean.
+        error: Its standard error, over seeds or over seeds and test images; NaN where it is
+            undefined.
+        n: The number of differences.
+    """
+
+    value: float
+    error: float
+    n: int
+
+    @property
+    def p(self) -> float:
+        """Return the two-sided p of a t test."""
+        return float(t_test_p(*self._arrays()))
+
+    def equivalence_p(self, margin: float) -> float:
+        """Return the p of two one-sided t tests within the margin."""
+        return float(t_equivalence_p(*self._arrays(), margin))
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Return the bounds of the interval at one minus this level."""
+        half = float(half_width(self.error, self.n, level))
+        return self.value - half, self.value + half
+
+    def _arrays(self) -> tuple[Array, Array, Array]:
+        freedom = max(self.n, 2) - 1
+        return np.array(self.value), np.array(self.error), np.array(float(freedom))
+
+
+def mean_over_seeds(differences: Array) -> LookMean:
+    """Return the mean of differences (n,) with its error over seeds; NaN if they do not vary."""
+    error = standard_error(differences) if varies(differences) else nan
+    return LookMean(mean(differences), error, len(differences))
+
+
+def look_statistics(looks: Sequence[LookMean], weights: Sequence[float]) -> dict[str, float]:
     """Return the interval and p of an arm after its looks, in place of those of one fixed number.
 
     A look whose mean difference has another sign than that of the last one does not count: a
     verdict says the direction of the last one.
 
     Args:
-        differences: The differences (n_k,) at each look that the arm has had; each look has those
-            of the one before it.
+        looks: The mean difference at each look that the arm has had.
         weights: The weights of these looks.
     """
-    looks = [interval(values) for values in differences]
     last = looks[-1]
-    p_values = [one.p if one.mean * last.mean > 0 else nan for one in looks[:-1]]
-    half = _half(differences[-1], LEVEL * weights[-1])
-    low, high = last.mean - half, last.mean + half
+    p_values = [one.p if one.value * last.value > 0 else nan for one in looks[:-1]]
+    low, high = last.interval(LEVEL * weights[-1])
     return {
         "low": low,
         "high": high,
@@ -89,30 +126,18 @@ def look_statistics(differences: Sequence[Array], weights: Sequence[float]) -> d
 
 
 def look_equivalence(
-    differences: Sequence[Array], weights: Sequence[float], margin: float
+    looks: Sequence[LookMean], weights: Sequence[float], margin: float
 ) -> dict[str, float]:
     """Return p and interval of equivalence after the looks of an arm.
 
     Args:
-        differences: As for `look_statistics`.
+        looks: As for `look_statistics`.
         weights: The weights of these looks.
         margin: The margin of equivalence, in the units of the differences.
     """
-    values = differences[-1]
-    middle, half = interval(values).mean, _half(values, 2 * LEVEL * weights[-1])
-    p_values = [equivalence_p(earlier, margin) for earlier in differences]
-    return {
-        "low_90": middle - half,
-        "high_90": middle + half,
-        "p_equivalence": smallest_p(p_values, weights),
-    }
-
-
-def _half(values: Array, level: float) -> float:
-    """Return half of the interval of the mean; NaN where the values do not vary."""
-    if not varies(values):
-        return nan
-    return float(half_width(standard_error(values), len(values), level))
+    low, high = looks[-1].interval(2 * LEVEL * weights[-1])
+    p_values = [look.equivalence_p(margin) for look in looks]
+    return {"low_90": low, "high_90": high, "p_equivalence": smallest_p(p_values, weights)}
 
 
 def looks_had(arm: Arm, looks: PlannedLooks) -> int:
@@ -131,20 +156,24 @@ def last_weight(arms: Sequence[Arm], looks: PlannedLooks | None) -> float:
     return looks.weights[min(looks_had(arm, looks) for arm in arms) - 1]
 
 
-def sides_by_look(arm: Arm, sides: Sequence[Side], looks: PlannedLooks) -> list[list[Side]]:
-    """Return the compared runs at each look that an arm has had.
+def sides_by_look(
+    arm: Arm, sides: Sequence[Side], looks: PlannedLooks | None
+) -> tuple[list[list[Side]], tuple[float, ...]]:
+    """Return the compared runs at each look that an arm has had, and the weights of these looks.
 
     Args:
         arm: The arm.
         sides: Its pairs of runs, the arm's own last.
-        looks: The looks of the plan.
+        looks: The looks of the plan; None for one number of seeds, which is one look of weight 1.
     """
+    if looks is None:
+        return [list(sides)], (1.0,)
     runs = [run.fingerprint for run in arm.runs.values()]
     found = []
     for count in looks.seeds[: looks_had(arm, looks)]:
         first = set(runs[:count])
         found.append([side for side in sides if side[-1] in first])
-    return found
+    return found, looks.weights[: len(found)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ SEEDS, MARGIN = range(12), 0.01
 ARMS = ("baseline", "better", "alike", "worse")
 GAINS = (0.0, 0.02, 0.0, -0.03)
 COST = {"training_flops": 2, "forward_flops": 1}
-NO_IMAGES = pd.DataFrame(columns=["study", "arm", "image", "correct", "differs"])
+NO_HITS = {}
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def found(plan, values=None, states=None):
 
 def compared(plan, outcomes):
     costs = dict.fromkeys(plan.fingerprints(), COST)
-    table = contrasts(plan, outcomes, costs, NO_IMAGES, metrics=(PRIMARY,))
+    table = contrasts(plan, outcomes, costs, NO_HITS, metrics=(PRIMARY,))
     return table.set_index("arm")
 
 

@@ -21,17 +21,23 @@ from pipeline.comparison.looks import (
     look_statistics,
     look_table,
     look_tests,
+    mean_over_seeds,
     outlook,
     smallest_p,
     weighted_p,
 )
-from pipeline.comparison.matching import WHERE, outcomes
+from pipeline.comparison.matching import WHERE, Outcomes, outcomes
 from pipeline.comparison.paired import paired_statistics
 from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
 
 LOOKS = PlannedLooks(seeds=(4, 8), weights=(0.25, 0.75))
 MARGIN = 0.01
 DIFFERENCES = np.array([0.02, 0.05, 0.01, 0.04, -0.01, 0.03, 0.02, 0.00])
+
+
+def means(*looks):
+    """Return the mean difference at every look."""
+    return [mean_over_seeds(np.asarray(values)) for values in looks]
 
 
 def test_the_smallest_weighted_p_counts():
@@ -43,9 +49,10 @@ def test_the_smallest_weighted_p_counts():
 
 
 def test_p_and_interval_after_two_looks_are_those_of_scipy():
-    of_looks = [DIFFERENCES[:4], DIFFERENCES]
+    differences = DIFFERENCES[:4], DIFFERENCES
+    of_looks = means(*differences)
     found = look_statistics(of_looks, LOOKS.weights)
-    first, last = (stats.ttest_1samp(values, 0) for values in of_looks)
+    first, last = (stats.ttest_1samp(values, 0) for values in differences)
     assert found["p"] == pytest.approx(min(first.pvalue / 0.25, last.pvalue / 0.75, 1))
     assert (found["low"], found["high"]) == pytest.approx(last.confidence_interval(1 - 0.05 * 0.75))
     assert found["excludes_zero"] == (found["low"] > 0)
@@ -58,7 +65,7 @@ def test_p_and_interval_after_two_looks_are_those_of_scipy():
 
 def test_equivalence_is_corrected_likewise():
     values = DIFFERENCES / 10
-    found = look_equivalence([values[:4], values], LOOKS.weights, MARGIN)
+    found = look_equivalence(means(values[:4], values), LOOKS.weights, MARGIN)
     one_sided = [
         max(
             stats.ttest_1samp(some, -MARGIN, alternative="greater").pvalue,
@@ -75,13 +82,13 @@ def test_equivalence_is_corrected_likewise():
 def test_one_look_of_weight_one_is_a_fixed_number_of_seeds():
     reference = np.linspace(0.8, 0.9, len(DIFFERENCES))
     fixed = paired_statistics(reference, reference + DIFFERENCES)
-    looked = look_statistics([reference + DIFFERENCES - reference], [1.0])
+    looked = look_statistics(means(reference + DIFFERENCES - reference), [1.0])
     assert {name: fixed[name] for name in looked} == pytest.approx(looked)
 
 
 def test_a_look_of_the_other_sign_does_not_count():
     values = np.array([0.050, 0.051, 0.049, 0.050, -0.2, -0.1, -0.2, -0.1])
-    found = look_statistics([values[:4], values], LOOKS.weights)
+    found = look_statistics(means(values[:4], values), LOOKS.weights)
     assert found["p"] == pytest.approx(stats.ttest_1samp(values, 0).pvalue / 0.75)
     tests = look_tests(values[None], LOOKS.seeds, MARGIN)
     assert weighted_p(tests, LOOKS.weights, np.array([2]))[0] == pytest.approx([found["p"]])
@@ -97,7 +104,7 @@ def test_all_arms_at_once_have_the_statistics_of_each():
     p_values, equivalence = weighted_p(tests, LOOKS.weights, had)
     for arm, looks in enumerate(had):
         some = [values[arm, :count] for count in LOOKS.seeds[:looks]]
-        of_looks = [each[np.isfinite(each)] for each in some]
+        of_looks = means(*(each[np.isfinite(each)] for each in some))
         weights = LOOKS.weights[:looks]
         assert p_values[arm] == pytest.approx(look_statistics(of_looks, weights)["p"])
         judged = look_equivalence(of_looks, weights, MARGIN)
@@ -209,22 +216,54 @@ def scored(runs, noise=0.0):
 
 def test_contrasts_have_the_looks_of_each_arm():
     planned = plan()
-    images = pd.DataFrame(columns=["study", "arm", "image", "correct", "differs"])
-    table = contrasts(planned, scored(planned), {}, images, (PRIMARY, "validation_accuracy"))
+    table = contrasts(planned, scored(planned), {}, {}, (PRIMARY, "validation_accuracy"))
     rows = table[table["metric"] == PRIMARY].set_index("arm")
     good, alike = rows.loc["good"], rows.loc["alike"]
     assert (good["n"], alike["n"]) == (8, 4)
-    both = look_statistics([DIFFERENCES[:4], DIFFERENCES], LOOKS.weights)
-    once = look_statistics([DIFFERENCES[:3:-1] / 50], LOOKS.weights[:1])
+    both = look_statistics(means(DIFFERENCES[:4], DIFFERENCES), LOOKS.weights)
+    once = look_statistics(means(DIFFERENCES[:3:-1] / 50), LOOKS.weights[:1])
     for row, expected in ((good, both), (alike, once)):
         assert {name: row[name] for name in expected} == pytest.approx(expected)
     assert good["p_holm"] == pytest.approx(min(2 * both["p"], 1))
     other = table[(table["metric"] == "validation_accuracy") & (table["arm"] == "good")].iloc[0]
     assert other["low"] == pytest.approx(both["low"])
     fixed = planned.model_copy(update={"looks": None})
-    plain = contrasts(fixed, scored(planned), {}, images, (PRIMARY,)).set_index("arm")
+    plain = contrasts(fixed, scored(planned), {}, {}, (PRIMARY,)).set_index("arm")
     expected = stats.ttest_1samp(DIFFERENCES, 0)
     assert plain.loc["good", "p"] == pytest.approx(expected.pvalue)
+
+
+def test_the_verdict_over_images_has_the_smallest_p_of_the_looks_too():
+    """An effect that is clear at the first look and drowned by the noise of later seeds."""
+    planned = plan()
+    hits = {run: np.arange(50) % 2 for run in planned.fingerprints()}
+    effects = np.array([0.050, 0.051, 0.049, 0.050, -0.01, 0.15, -0.08, 0.12])
+    base = np.linspace(0.8, 0.87, 8)
+    own = {BASELINE: base, "good": base + effects, "alike": base + DIFFERENCES[::-1] / 50}
+    known = with_test_accuracies(planned, own)
+    row = contrasts(planned, known, {}, hits, (PRIMARY,)).set_index("arm").loc["good"]
+    tests = [stats.ttest_1samp(some, 0) for some in (effects[:4], effects)]
+    assert 2 * tests[1].pvalue / 0.75 > 0.05 > 2 * tests[0].pvalue / 0.25
+    assert (row["verdict"], row["verdict_other_images"]) == ("helps", "helps")
+    bounds = tests[1].confidence_interval(1 - 0.05 * 0.75)
+    assert (row["low_images"], row["high_images"]) == pytest.approx(bounds)
+    generator = np.random.default_rng(0)
+    noisy = {run: generator.integers(0, 2, 50) for run in hits}
+    row = contrasts(planned, known, {}, noisy, (PRIMARY,)).set_index("arm").loc["good"]
+    assert (row["verdict"], row["verdict_other_images"]) == ("helps", "inconclusive")
+    first = {run: hits[run] if run[-1] in "0123" else noisy[run] for run in hits}
+    row = contrasts(planned, known, {}, first, (PRIMARY,)).set_index("arm").loc["good"]
+    assert row["verdict_other_images"] == "helps"  # the images of later seeds change no first look
+
+
+def with_test_accuracies(planned, own):
+    """Return outcomes with these test accuracies of each arm, by seed."""
+    scores = {
+        (run.fingerprint, "deterministic", 1, *WHERE[PRIMARY]): own[run.arm][run.seed - 1000]
+        for run in planned.runs
+    }
+    names = planned.fingerprints()
+    return Outcomes(dict.fromkeys(names, "done"), dict.fromkeys(names, "x"), scores)
 
 
 def test_the_table_has_every_look_that_an_arm_has_had():
