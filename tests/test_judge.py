@@ -44,6 +44,7 @@ def folder(tmp_path_factory):
     """Return a folder with every file that the page judges."""
     place = tmp_path_factory.mktemp("judge")
     (place / "scores.csv").write_text(re.search(r"```csv\n(.*?)```", PAGE, re.DOTALL)[1])
+    _images(pd.read_csv(place / "scores.csv", index_col="seed")).to_csv(place / "images.csv")
     arms = {"baseline": 0.9, "dropout": 0.93}
     runs("Group", "seed", "test/acc", **arms).to_csv(place / "wandb.csv", index=False)
     runs("params.arm", "params.seed", "metrics.acc", **arms).to_csv(place / "mlflow.csv")
@@ -70,6 +71,17 @@ def folder(tmp_path_factory):
     )
     report.reindex(columns=COLUMNS).to_csv(place / "reports/digits/seeds.csv", index=False)
     return place
+
+
+def _images(scores, count=100):
+    """Return which images each run of a wide table has right: those that are easy to all first."""
+    rows = [
+        (arm, seed, image, image < round(count * score))
+        for arm, of_arm in scores.items()
+        for seed, score in of_arm.items()
+        for image in range(count)
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "image", "correct"])
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -13,7 +13,6 @@ from pipeline.comparison.family import Family, family
 from pipeline.comparison.intervals import Array, interval, standard_error
 from pipeline.comparison.levels import COSTS, PRIMARY, SCORES
 from pipeline.comparison.looks import (
-    LookMean,
     last_weight,
     look_equivalence,
     look_statistics,
@@ -21,7 +20,7 @@ from pipeline.comparison.looks import (
     sides_by_look,
 )
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
-from pipeline.comparison.other_images import Hits, crossed_error
+from pipeline.comparison.other_images import Hits, statistics_over_images
 from pipeline.comparison.paired import judged_statistics, paired_statistics, simultaneous
 from pipeline.comparison.verdicts import LOST_RUNS, Judged, Losses, judged_with_losses
 from pipeline.config.plan import Plan
@@ -147,14 +146,14 @@ def _judged(
 
     p_equivalence = corrected_p(primary["p_equivalence"], -differences)
     here = verdicts(primary["p_holm"].to_numpy(float), p_equivalence)
-    p_images = corrected_p(over["p"], differences)
-    elsewhere = verdicts(p_images, corrected_p(over["p_equivalence"], -differences))
+    p_images = corrected_p(over["p_images"], differences)
+    elsewhere = verdicts(p_images, corrected_p(over["p_equivalence_images"], -differences))
     return {
         "p_equivalence": p_equivalence,
         "total_error": over["total_error"].to_numpy(),
         "image_error": over["image_error"].to_numpy(),
-        "low_images": over["low"].to_numpy(),
-        "high_images": over["high"].to_numpy(),
+        "low_images": over["low_images"].to_numpy(),
+        "high_images": over["high_images"].to_numpy(),
         "verdict": [str(found.verdict) for found in here],
         "below_margin": [found.below_margin for found in here],
         "withheld": [found.withheld for found in here],
@@ -170,20 +169,8 @@ def _over_images(
     sides, _ = outcomes.sides(pair)
     scored = [side for side in sides if len(outcomes.values([side], pair, PRIMARY)[0])]
     by_look, weights = sides_by_look(arm, scored, plan.looks)
-    looks, total, of_seeds = [], nan, nan
-    for some in by_look:
-        reference, own = outcomes.values(some, pair, PRIMARY)
-        over_seeds = mean_over_seeds(own - reference)
-        of_seeds = standard_error(own - reference)
-        total = crossed_error(of_seeds, some, hits)
-        error = nan if np.isnan(over_seeds.error) else total
-        looks.append(LookMean(over_seeds.value, error, over_seeds.n))
-    return {
-        **look_statistics(looks, weights),
-        **look_equivalence(looks, weights, plan.margin),
-        "total_error": total,
-        "image_error": np.sqrt(max(total**2 - of_seeds**2, 0.0)),
-    }
+    looks = [(np.diff(outcomes.values(some, pair, PRIMARY), axis=0)[0], some) for some in by_look]
+    return statistics_over_images(looks, weights, hits, plan.margin)
 
 
 def _doubled(p_values: Array, differences: Array, selected: Sequence[bool]) -> Array:

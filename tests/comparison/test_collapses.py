@@ -67,9 +67,19 @@ def found(plan, values=None, states=None):
     return with_collapses(plan, Outcomes(state, dict.fromkeys(names, "one kind"), scores))
 
 
-def compared(plan, outcomes):
+def with_accuracies(outcomes, images=200):
+    """Return hits of which as many are right as the test accuracy of a run says."""
+    generator = np.random.default_rng(2)
+    return {
+        run: generator.permutation(np.arange(images) < round(images * value)).astype(np.int8)
+        for (run, _, _, *where), value in outcomes.scores.items()
+        if tuple(where) == WHERE[PRIMARY]
+    }
+
+
+def compared(plan, outcomes, hits=NO_HITS):
     costs = dict.fromkeys(plan.fingerprints(), COST)
-    table = contrasts(plan, outcomes, costs, NO_HITS, metrics=(PRIMARY,))
+    table = contrasts(plan, outcomes, costs, hits, metrics=(PRIMARY,))
     return table.set_index("arm")
 
 
@@ -279,11 +289,18 @@ def test_results_from_elsewhere_are_judged_by_the_same_code(plan):
     outcomes = found(plan, {"better3": 0.2, "baseline6": 0.1}, states)
     seeds = seed_scores(plan, outcomes)
     assert seeds["paired"].sum() == 36 - 3 - 3 - 1 - 1
-    judged = judge(seeds, margin=MARGIN, keep_going=True)
-    expected = compared(plan, outcomes)
+    hits = with_accuracies(outcomes)
+    rows = [
+        {"arm": run.arm, "seed": run.seed, "image": image, "correct": right}
+        for run in plan.runs
+        if run.fingerprint in hits
+        for image, right in enumerate(hits[run.fingerprint])
+    ]
+    judged = judge(seeds, images=pd.DataFrame(rows), margin=MARGIN, keep_going=True)
+    expected = compared(plan, outcomes, hits)
     found_table = judged.table.set_index("arm")
     shared = [name for name in found_table if name in expected]
-    assert {"withheld", *LOST_RUNS, "lost_pairs", "low_all"} <= set(shared)
+    assert {"withheld", *LOST_RUNS, "lost_pairs", "low_all", "verdict_other_images"} <= set(shared)
     pd.testing.assert_frame_equal(found_table[shared], expected[shared], check_dtype=False)
     rates = collapses(plan, outcomes).set_index("arm")
     columns = [name for name in judged.rates if name in rates]

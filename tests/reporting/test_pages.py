@@ -379,6 +379,7 @@ def test_interactions_by_their_interval(found: ReportData, golden) -> None:
 def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportData) -> None:
     row = {"study": "layers", "arm": "both", "better": "dropout", "verdict": "inconclusive"}
     row |= {"difference": 0.02, "low_all": 0.01, "high_all": 0.03}
+    row |= {"low_images": NAN, "high_images": NAN, "verdict_other_images": "inconclusive"}
     row |= dict(zip(LOST_RUNS, (2, 12, 2, 1, 12, 1, 12), strict=True))
     lines = []
     for withheld in (False, True):
@@ -388,6 +389,17 @@ def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportDat
     assert "is not shown to differ" in plain
     assert "is not shown to differ" not in withheld_line
     assert re.findall(r"(\d+) of (\d+)", withheld_line) == [("2", "12"), ("1", "12")]
+
+
+@pytest.mark.parametrize(("elsewhere", "said"), [("helps", False), ("inconclusive", True)])
+def test_a_pair_has_its_interval_over_test_examples(found: ReportData, elsewhere, said) -> None:
+    row = {"study": "layers", "arm": "both", "better": "dropout", "verdict": "helps"}
+    row |= {"difference": 0.02, "low_all": 0.01, "high_all": 0.03, "withheld": False}
+    row |= {"low_images": -0.004, "high_images": 0.044, "verdict_other_images": elsewhere}
+    made = dataclasses.replace(found, parts=pd.DataFrame([row]))
+    line = _interactions.interaction_lines(made)
+    assert "[-0.4, +4.4]" in line
+    assert ("inconclusive" in line) is said
 
 
 def test_interactions_stand_on_both_pages(found: ReportData) -> None:

@@ -69,8 +69,18 @@ def _part_sentence(data: ReportData, row: md.Row) -> str:
         )
     return (
         f"**{row['arm']}** {PARTS[row['verdict']]} its better part, which is **{row['better']}** "
-        f"by validation accuracy: {data.format.joint_change(row)}."
+        f"by validation accuracy: {data.format.joint_change(row)}{_over_images(data, row)}."
     )
+
+
+def _over_images(data: ReportData, row: md.Row) -> str:
+    """Return the interval of a pair over seeds and test examples, and the verdict if it changes."""
+    bounds = data.format.points_interval(row["low_images"], row["high_images"])
+    if not bounds:
+        return ""
+    verdict = row["verdict_other_images"]
+    other = "" if verdict == row["verdict"] else f", where it is {verdict}"
+    return f" (over test examples too: {bounds}, not corrected{other})"
 
 
 def _meaning(data: ReportData, row: md.Row) -> str:
