@@ -66,6 +66,18 @@ def test_the_front_page_says_how_often_the_test_set_was_opened(
     assert ("margin (3 x)." in front) == (len(margins) == 4)
 
 
+def test_a_resolve_is_named_among_many_changes(found: ReportData) -> None:
+    plan = opened_plan(found.confirmation, {}, "test_accuracy", {})
+    looks = {"seeds": [6, 12, 24], "weights": [0.4, 0.3, 0.3]}
+    openings = []
+    for look, reason in ((1, "futile"), (2, "asked"), (3, "asked")):
+        stop = {"study": "layers", "arm": "dropout", "look": look, "reason": reason}
+        openings.append({**plan, "looks": {**looks, "stops": [stop]}})
+    line = front.openings_line(dataclasses.replace(found, openings=tuple(openings)))
+    assert "further looks by gapwise resolve (2 x)" in line
+    assert "looks." not in line
+
+
 @pytest.mark.parametrize(
     ("shape", "names", "cells", "has_picture"),
     [
