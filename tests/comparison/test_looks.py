@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from pipeline.comparison.looks import (
 from pipeline.comparison.matching import WHERE, Outcomes, outcomes
 from pipeline.comparison.paired import paired_statistics
 from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
+from pipeline.planning.choice import Score
 
 LOOKS = PlannedLooks(seeds=(4, 8), weights=(0.25, 0.75))
 MARGIN = 0.01
@@ -293,9 +295,81 @@ def test_no_test_score_decides_and_a_lost_run_makes_no_pair():
         for (name, _, _, *where), value in before.scores.items()
         if tuple(where) == WHERE["validation_accuracy"]
     }
+    found = done(found)
     assert decide(planned, found)["one", "alike"] == "equivalent"
-    lost = {name: found[name] for name in found if name not in ("alike0", "alike1", "alike2")}
+    three = ("alike0", "alike1", "alike2")
+    lost = {name: found[name] for name in found if name not in three}
     assert decide(planned, lost)["one", "alike"] == "futile"
+    diverged = found | dict.fromkeys(three, Score("diverged"))
+    assert decide(planned, diverged)["one", "alike"] == "futile"
+
+
+def test_runs_of_several_kinds_of_machine_make_no_pair_for_a_decision():
+    """A gain of one machine over the other is no difference between arms."""
+    planned = plan()
+    base = np.linspace(0.8, 0.87, 8)
+    jitter = 0.0002 * np.array([1, -1, 2, -2, 1, -1, 2, -2])
+    scores = {}
+    for run in planned.runs:
+        seed = run.seed - 1000
+        other = run.arm == "good" and seed in (1, 5)
+        value = base[seed] + 0.1 * other + jitter[seed] * (run.arm != BASELINE)
+        scores[run.fingerprint] = Score("done", value, machine="b" if other else "a")
+    assert decide(planned, scores)["one", "good"] == "equivalent"
+    alike = {name: replace(score, machine="a") for name, score in scores.items()}
+    assert decide(planned, alike)["one", "good"] != "equivalent"
+    kinds = {name: score.machine for name, score in scores.items()}
+    values = {
+        (name, "deterministic", 1, *where): score.accuracy
+        for name, score in scores.items()
+        for where in WHERE.values()
+    }
+    known = Outcomes(dict.fromkeys(scores, "done"), kinds, values)
+    table = look_table(planned, known).set_index(["arm", "look"])
+    assert table["validation_n"].to_dict() == {("good", 1): 3, ("good", 2): 6, ("alike", 1): 4}
+    assert table["validation_n"].tolist() == table["n"].tolist()
+
+
+def test_a_look_that_resolve_asked_for_changes_no_decision_in_the_table():
+    """Afterwards `alike` is at four more seeds the clearest of all; before, it was not."""
+    before = plan()
+    more = tuple(
+        PlannedRun(study="one", arm="alike", seed=1000 + seed, fingerprint=f"alike{seed}", round=2)
+        for seed in range(4, 8)
+    )
+    stops = tuple(
+        stop.model_copy(update={"look": 2, "reason": "asked"}) if stop.arm == "alike" else stop
+        for stop in before.looks.stops
+    )
+    looks = before.looks.model_copy(update={"stops": stops})
+    after = before.model_copy(update={"runs": (*before.runs, *more), "looks": looks})
+    known = scored(after)
+    moved = {f"alike{seed}": 0.05 + 0.0001 * seed for seed in range(4, 8)}
+    moved |= {f"good{seed}": 0.03 * (-1) ** seed for seed in range(4, 8)}
+    scores = {key: value + moved.get(key[0], 0.0) for key, value in known.scores.items()}
+    known = replace(known, scores=scores)
+    decision = ["validation_p_holm", "validation_p_equivalence", "likely", "chance"]
+    tables = [look_table(one, known).set_index(["arm", "look"]) for one in (before, after)]
+    assert list(tables[1].index) == [("good", 1), ("good", 2), ("alike", 1), ("alike", 2)]
+    pd.testing.assert_frame_equal(tables[1].loc[tables[0].index, decision], tables[0][decision])
+    asked = tables[1].loc["alike", 2]
+    assert asked[decision].isna().all()
+    assert (asked["stopped"], asked["n"], asked["validation_n"]) == ("asked", 8, 8)
+    rows = [_by_place(known, arm) for arm in ("good", "alike")]
+    tests = look_tests(np.array(rows), LOOKS.seeds, MARGIN)
+    with_asked = outlook(tests, LOOKS, np.array([2, 2]), family([("b", "g"), ("b", "a")]), MARGIN)
+    assert with_asked.p_holm[0] < 0.9 * tables[0].loc[("good", 2), "validation_p_holm"]
+
+
+def _by_place(known, arm):
+    """Return the differences in validation accuracy of an arm, by seed."""
+    key = ("deterministic", 1, *WHERE["validation_accuracy"])
+    return [known.scores[f"{arm}{n}", *key] - known.scores[f"baseline{n}", *key] for n in range(8)]
+
+
+def done(accuracies):
+    """Return the scores of runs with these validation accuracies."""
+    return {name: Score("done", value) for name, value in accuracies.items()}
 
 
 @pytest.mark.parametrize("lost", [BASELINE, "good"])
@@ -314,9 +388,9 @@ def test_a_collapsed_run_stops_no_arm_and_the_table_has_what_decided(lost):
     scores = {
         run.fingerprint: 0.8 + 0.03 * (run.arm == "good") + rng.normal(0, 0.003) for run in runs
     }
-    assert decide(planned, scores) == {("one", "good"): "difference"}
+    assert decide(planned, done(scores)) == {("one", "good"): "difference"}
     scores[f"{lost}2"] = 0.2
-    assert decide(planned, scores) == {("one", "good"): "difference"}
+    assert decide(planned, done(scores)) == {("one", "good"): "difference"}
     rows = [
         (name, "deterministic", 1, *where, value)
         for name, value in scores.items()

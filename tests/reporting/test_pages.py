@@ -5,6 +5,7 @@ import itertools
 import math
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from report_data import NAN, VERDICTS, derived, report_data
@@ -401,6 +402,26 @@ def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportDat
     assert "is not shown to differ" in plain
     assert "is not shown to differ" not in withheld_line
     assert re.findall(r"(\d+) of (\d+)", withheld_line) == [("2", "12"), ("1", "12")]
+
+
+@pytest.mark.parametrize(
+    ("factor", "most", "shown", "missing"),
+    [
+        (1.07, 1.55, "1.07 times (dropout)", "1.55"),
+        (NAN, 1.55, "at most 1.55 times", "dropout)"),
+        (NAN, NAN, "", "times"),
+    ],
+)
+def test_intervals_say_how_much_wider_another_pool_makes_them(
+    found: ReportData, factor: float, most: float, shown: str, missing: str
+) -> None:
+    arm = "" if np.isnan(factor) else "dropout"
+    row = {"study": "spread", "arm": arm, "split_sd": 0.01, "factor": factor, "most": most}
+    made = all_pages(dataclasses.replace(found, pools=pd.DataFrame([row])))
+    for page in ("verdicts", "method"):
+        text = made[f"pages/{page}.md"].partition("another pool")[2].partition(". ")[0]
+        assert shown in text
+        assert missing not in text
 
 
 @pytest.mark.parametrize(("elsewhere", "said"), [("helps", False), ("inconclusive", True)])

@@ -129,7 +129,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         contrasts=contrasts,
         collapses=collapses.collapses(plan, Outcomes(dict.fromkeys(records, "done"), {}, {})),
         parts=parts,
-        pools=pd.DataFrame(columns=list(variance.POOLS)),
+        pools=pd.DataFrame([("", "", NAN, NAN, NAN)], columns=list(variance.POOLS)),
         pairs=between,
         recipe=recipe.recipe(plan, contrasts, between),
         looks=pd.DataFrame(columns=list(looks.COLUMNS)),

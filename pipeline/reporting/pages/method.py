@@ -13,6 +13,7 @@ from pipeline.reporting.collapse_sentences import RULE, rare_note
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._looks import looks_note
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, Page, changes, family, rules
+from pipeline.reporting.pages.variance import pool_words
 
 ORDER = 10
 STATISTICS = f"""\
@@ -21,7 +22,8 @@ seen.
 - **Test rule**: {{rules}}.
 - **Interval**: {CONTRAST_INTERVAL}. It covers fresh seeds on this test set and this pool \
 (all examples that are not test examples, from which every seed draws its training examples), not \
-fresh data. Its coverage is 95 % for normally distributed differences, \
+another pool{{pools}}. The [page of verdicts](verdicts.md) has the interval over other test \
+examples too. Its coverage is 95 % for normally distributed differences, \
 and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
@@ -154,6 +156,7 @@ def _statistics(data: ReportData) -> str:
     use = data.test_use
     return STATISTICS.format(
         rules=rules(data),
+        pools=pool_words(data),
         family=family(data),
         arms=", ".join(_contrasts(data)),
         margin=md.format_margin(data.confirmation.margin),
