@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ from pipeline.comparison.paired import paired_statistics
 from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
 from pipeline.planning.choice import Score
 
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "looks.json"
 LOOKS = PlannedLooks(seeds=(4, 8), weights=(0.25, 0.75))
 MARGIN = 0.01
 DIFFERENCES = np.array([0.02, 0.05, 0.01, 0.04, -0.01, 0.03, 0.02, 0.00])
@@ -464,8 +467,40 @@ def test_intervals_cover_whenever_one_stops():
 
 
 def test_the_committed_simulation_holds_what_it_claims():
-    path = Path(__file__).parents[2] / "benchmarks" / "results" / "looks.json"
-    results = json.loads(path.read_text())
+    results = json.loads(RESULTS.read_text())
     held = results["held"]
     assert held["family_wise"] <= results["bar"] < held["peeking"]
     assert held["coverage"] >= 1 - results["bar"]
+
+
+def test_the_table_of_the_docs_is_that_of_the_measured_results():
+    results = json.loads(RESULTS.read_text())
+    null, effects, at_margin = results["null"]["normal"], results["effects"], results["at_margin"]
+    counts = {
+        "reports with a false helps or hurts": (null, "family_wise", 1),
+        "intervals that cover": (null, "coverage", 1),
+        "arms without an effect shown to be equivalent": (null, "equivalent", 1),
+        "arms at the margin called equivalent": (at_margin, "false_equivalence", 1),
+        "an effect of 0.5 found": (effects["0.5"], "power", 0),
+        **{
+            f"{float(size):g}": (effects[size], "power", 0) for size in ("0.8", "1.0", "1.5", "2.0")
+        },
+        "runs, without an effect": (null, "runs", None),
+        "runs, one effect of 1": (effects["1.0"], "runs", None),
+    }
+    expected = {
+        label: [_shown(values[f"{name}_{way}"], digits) for way in ("looks", "resolved", "fixed")]
+        for label, (values, name, digits) in counts.items()
+    }
+    text = (ROOT / "docs" / "statistics.md").read_text()
+    table = text.partition("| | looks | resolved | 12 seeds |\n")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[1:]]
+    assert {label: cells for label, *cells in rows} == expected
+    assert f"false verdict in {_shown(null['family_wise_peeking'], 1)} of reports" in text
+
+
+def _shown(value, digits):
+    """Return a share in percent, or a number of runs, rounded half up."""
+    shown = Decimal(str(value)) * (1 if digits is None else 100)
+    rounded = shown.quantize(Decimal(10) ** -(digits or 0), ROUND_HALF_UP)
+    return f"{rounded}" if digits is None else f"{rounded} %"
