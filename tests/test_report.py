@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from pipeline import compare, evaluate, report
+from pipeline.comparison.other_images import COLUMNS as HEAD
 from pipeline.comparison.verdicts import LOST_RUNS
 from pipeline.config.yaml_files import read_yaml
 from pipeline.data import sources
@@ -290,6 +291,7 @@ def write_artifacts(folder: Path) -> Path:
     for name, columns in evaluate.COLUMNS.items():
         if name != "scores":
             pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
+    pd.DataFrame(columns=list(HEAD)).to_csv(folder / "images.csv", index=False)
     use = {
         "phase": "confirmation",
         "runs": 15,
