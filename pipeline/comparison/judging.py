@@ -47,7 +47,6 @@ IMAGE_P_VALUES = ("p_images", "p_equivalence_images")
 SCORED = ["arm", "seed", "score", "fingerprint", "diverged"]
 LOSSES = re.compile(r"loss|error|nll|mse|mae|perplexity|ppl|brier|\bece\b|\bfid\b|\bwer\b", re.I)
 
-
 Run = tuple[str, str]  # arm, seed
 
 
@@ -316,7 +315,7 @@ def _require_hits(
                     raise Refusal(f"{place}: no row; expected the images of every run that counts")
                 right = float(hits[arm, row["seed"]].mean())
                 counted = right if direction is Direction.HIGHER else 1 - right
-                if not abs(counted - score / WHOLE[unit]) <= ROUNDED:
+                if not round(abs(counted - score / WHOLE[unit]), 9) <= ROUNDED:
                     raise Refusal(
                         f"{place}: correct: {100 * right:.2f} % of the images, but the score is "
                         f"{score:g}; expected the test examples that the score is of"
