@@ -128,12 +128,22 @@ def headline(data: ReportData) -> str:
     )
     contrasts = md.format_count(data.contrast_count, "contrast")
     note = (
-        f"(Points of test accuracy, {md.INTERVAL}s that hold for all {contrasts} at once."
+        f"(Points of test accuracy, {md.INTERVAL}s that hold for all {contrasts} at once"
+        f"{_looks_corrected(data)}."
         f"{detectable_note(data.distinct)})"
     )
     conditions, values = qualifiers(data)
     start = md.format_list([_fresh_seeds(data), *conditions])
     return f"With {start}, {values}{' '.join(findings)} {note}"
+
+
+def _looks_corrected(data: ReportData) -> str:
+    """Return for which looks the answer is corrected; empty without looks."""
+    looks = data.confirmation.looks
+    if looks is None:
+        return ""
+    numbers = md.format_list([str(seeds) for seeds in looks.seeds])
+    return f", corrected for {md.format_count(len(looks.seeds), 'look')}, at {numbers} seeds"
 
 
 def _with_collapses(data: ReportData) -> str:
