@@ -310,9 +310,8 @@ def test_the_plan_follows_from_the_scores_in_any_order_and_after_any_kill(read, 
 def test_no_more_is_added_than_announced(read):
     ahead = explore(read, "digest", {}, ahead=True)
     planned, _ = complete(read, functools.partial(accuracy, rate=10, dropout=2))
-    assert len(planned.plan.fingerprints()) <= (
-        len(ahead.plan.fingerprints()) + ahead.most_added.widening
-    )
+    most = len(ahead.plan.fingerprints()) + ahead.most_added.widening
+    assert len(planned.plan.fingerprints()) <= most
     assert planned.most_added == NOTHING
     # 2 widenings of: the baseline, dropout, and the rates of two arms; 2 seeds each, and 3 further
     # ones of the last three values
