@@ -208,7 +208,7 @@ arms:
             "false, or a value under tune in experiments/protocols/tiny.yaml that neither "
             "params.yaml nor the arm gives",
         ),
-        ("ensemble: {groups: 2, size: 2}\n", "false in a study with ensemble or variance"),
+        ("ensemble: {groups: 2, size: 2}\n", "false in a study with ensemble, variance or search"),
     ],
 )
 def test_an_arm_that_says_retune_where_nothing_is_tuned_is_one_line(project, added, line):
