@@ -106,8 +106,14 @@ def test_all_searches_are_on_one_page_that_the_front_page_links(found: ReportDat
     assert "pages/settings.md" not in all_pages(found)
     names = {"study": "layers", "arm": "dropout"}
     counts = dict.fromkeys(("done", "failed", "diverged", "missing"), 0)
-    row = {"setting": {"dropout": {"rate": 0.5}}, "chosen": True, "change": 0.0123, "n": 2}
-    search = {"trials": 6, "seeds": 2, "widened": 1, "edge": False}
+    row = {
+        "setting": {"dropout": {"rate": 0.5}},
+        "budget": 1.0,
+        "chosen": True,
+        "change": 0.0123,
+        "n": 2,
+    }
+    search = {"trials": 6, "whole_trials": 6, "seeds": 2, "widened": 1, "edge": False}
     data = dataclasses.replace(
         found,
         tried=tried_frame([names | counts | row]),
