@@ -61,6 +61,10 @@ def required_studies(
 
 def runs_of(study: Study, protocol: Protocol) -> StudyRuns:
     """Return how many runs a study has at most, apart from those of the baseline."""
+    if study.search:
+        settings = sum(len(arm.trials) for arm in study.arms[1:])
+        runs = settings * study.search.seeds
+        return StudyRuns(explored=0, confirmed=0, arms=0, other=runs)
     if study.kind != "comparison":
         groups = study.ensemble or study.variance
         models = study.ensemble.size if study.ensemble else 1
