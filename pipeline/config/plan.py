@@ -12,7 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from pipeline.config.families import Family
 from pipeline.config.scales import Scale
-from pipeline.config.schema import Published
+from pipeline.config.schema import Design, Published, Replay
 from pipeline.config.settings import Settings
 from pipeline.config.test_rules import TestRule
 from pipeline.config.validation import checked
@@ -25,7 +25,7 @@ TUNING = "tuning"  # the study of the baseline's own nuisance values
 FIRST_PHASE = "first phase"  # the name of a start: the first part of a training of two
 OVERTUNING = "overtuning"  # the study of chosen settings against defaults
 Phase = Literal["exploration", "confirmation"]
-Kind = Literal["tuning", "overtuning", "comparison", "ensemble", "variance"]
+Kind = Literal["tuning", "overtuning", "comparison", "ensemble", "variance", "search"]
 Setting = dict[str, dict[str, Any]]
 Reason = Literal["difference", "equivalent", "futile", "last", "asked"]  # why an arm stopped
 
@@ -74,7 +74,8 @@ class PlannedArm(Settings):
     Attributes:
         family: The family of what it changes.
         train_size: The number of its training images.
-        space: The values that it searches, in an exploration plan.
+        space: The values that it searches, in an exploration plan, or that its design covers.
+        design: How the settings of an arm of a study of searches are drawn, else None.
     """
 
     name: str
@@ -84,6 +85,15 @@ class PlannedArm(Settings):
     family: Family = "other"
     train_size: int | None = None
     space: tuple[Dimension, ...] = ()
+    design: Design | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_design(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the design out where there is none: a plan without any is what it always was."""
+        values: dict[str, Any] = handler(self)
+        if self.design is None:
+            values.pop("design", None)
+        return values
 
 
 class PlannedStudy(Settings):
@@ -91,12 +101,13 @@ class PlannedStudy(Settings):
 
     Attributes:
         kind: Whether the baseline is tuned, chosen settings are compared with others of their arm,
-            arms are compared one by one, averaged as ensembles, or their variance is decomposed by
-            stream.
+            arms are compared one by one, averaged as ensembles, their variance is decomposed by
+            stream, or searches are replayed on all settings of each.
         groups: Seeds; the models of a group share the split of its seed (ensemble), or its runs
             have its seed in every stream but one (variance).
         size: Models of the baseline in each group of an ensemble.
         published: Effects that papers report of these arms.
+        search: The searches that are replayed on the settings of each arm, else None.
     """
 
     name: str
@@ -106,6 +117,15 @@ class PlannedStudy(Settings):
     groups: tuple[int, ...] = ()
     size: int = 0
     published: tuple[Published, ...] = ()
+    search: Replay | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_search(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave searches out where there are none: a plan without any is what it always was."""
+        values: dict[str, Any] = handler(self)
+        if self.search is None:
+            values.pop("search", None)
+        return values
 
 
 class PlannedStart(Settings):

@@ -1,6 +1,8 @@
 """Plan the runs of a protocol before they are trained, and estimate how long one takes."""
 
 import contextlib
+import functools
+import json
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -55,8 +57,12 @@ def forecast(protocol: str, scores: Callable[[Store, Plan], Scores], decide: Dec
         decide: Returns why arms stop at a look.
     """
 
+    @functools.cache
+    def experiment(tuned: str) -> Experiment:
+        return read_experiment(protocol, tuned=json.loads(tuned))
+
     def read(tuned: Mapping[str, Any]) -> Experiment:
-        return read_experiment(protocol, tuned=tuned)
+        return experiment(json.dumps(tuned))
 
     return forecast_of(protocol, read, scores, decide)
 

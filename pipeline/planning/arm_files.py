@@ -69,7 +69,7 @@ def nuisance_spaces(protocol: Protocol, path: Path) -> tuple[dict[str, Space], S
 
 
 def read_arm(
-    name: str, items: list[dict[str, Any]], protocol: Protocol, path: Path, is_single: bool = False
+    name: str, items: list[dict[str, Any]], protocol: Protocol, path: Path, is_fixed: bool = False
 ) -> Arm:
     """Read an arm from a study's file.
 
@@ -79,7 +79,7 @@ def read_arm(
             protocol, the arm that it is compared with, and how it is searched.
         protocol: The protocol that the study runs under.
         path: The file, for error messages.
-        is_single: Whether the study gives each arm one setting, so that none tunes nuisance values.
+        is_fixed: Whether the arms of the study tune no nuisance values.
 
     Raises:
         Refusal: An entry is invalid; the error names the first one.
@@ -124,12 +124,12 @@ def read_arm(
         )
     spaces = _arm_spaces(fixed, protocol, path, places)
     nuisance: dict[str, Space] = {}
-    if retune and not is_single:
+    if retune and not is_fixed:
         tuned, common = nuisance_spaces(protocol, PROTOCOLS / f"{protocol.name}.yaml")
         nuisance = {key: space for key, space in tuned.items() if not is_replaced(key, changes)}
         search = search or (common if nuisance else None)
     if retune and retune_place and not nuisance:
-        raise Refusal(invalid(retune_place, True, _never_tuned(protocol, is_single)))
+        raise Refusal(invalid(retune_place, True, _never_tuned(protocol, is_fixed)))
     if search and not (spaces or nuisance):
         raise Refusal(f"{where}: {SEARCH} without a search space; expected one{EXAMPLE}")
     if nuisance:
@@ -194,10 +194,10 @@ def _search(value: Any, path: Path, where: str) -> Search:
     return search
 
 
-def _never_tuned(protocol: Protocol, is_single: bool) -> str:
+def _never_tuned(protocol: Protocol, is_fixed: bool) -> str:
     """Return what is expected of `retune` in an arm that has no value to tune."""
-    if is_single:
-        return "false in a study with ensemble or variance"
+    if is_fixed:
+        return "false in a study with ensemble, variance or search"
     file = PROTOCOLS / f"{protocol.name}.yaml"
     return f"false, or a value under tune in {file} that neither params.yaml nor the arm gives"
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pipeline import regularizers
-from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
+from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Factor, Setting
+from pipeline.config.schema import Design
 from pipeline.config.test_rules import TestRule
 from pipeline.planning.protocols import Protocol, multiplied
 from pipeline.planning.resolution import named, overridden
@@ -108,6 +109,12 @@ class Arm:
         keys = [key for (_, key), space in self.written.spaces.items() if len(space.values) != 1]
         return not self.written.nuisance.issuperset(keys)
 
+    @property
+    def design(self) -> Design | None:
+        """Return the method that drew its settings; None for a grid and for rounds of trials."""
+        search = self.written.search
+        return search.method if search and search.method in get_args(Design) else None
+
     def trial_of(self, setting: Setting) -> Trial:
         """Return the trial of a setting that the arm has tried, also after widening.
 
@@ -130,6 +137,21 @@ def baseline(protocol: Protocol) -> Arm:
     written = Written({}, {}, frozenset(), None, protocol, Path(), {})
     return Arm(
         BASELINE, Factor(), BASELINE, regularizers.test_rule(()), (written.trial(()),), written
+    )
+
+
+def searched(arm: Arm) -> tuple[Dimension, ...]:
+    """Return the values of which an arm tries several, with the ranges that a design fills."""
+    return tuple(
+        Dimension(
+            part=part,
+            key=key,
+            scale=space.scale,
+            low=space.low if arm.design and space.scale else None,
+            high=space.high if arm.design and space.scale else None,
+        )
+        for (part, key), space in arm.written.spaces.items()
+        if len(space.values) != 1
     )
 
 

@@ -5,10 +5,10 @@ import importlib.metadata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from pipeline.config.labels import format_setting
+from pipeline.config.labels import format_setting, format_value
 from pipeline.config.left_out import left_out_notes
 from pipeline.config.parameters import read_parameters
-from pipeline.config.plan import PROTOCOL, Plan, PlannedRun
+from pipeline.config.plan import PROTOCOL, Dimension, Plan, PlannedRun, Setting
 from pipeline.data.prepared import read_summary
 from pipeline.execution.order import images
 from pipeline.execution.plans import current_plans, reads_other_files
@@ -77,7 +77,11 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
             planned = [_fingerprints(plan, study, arm) for plan in plans]
             left = {name for names in planned for name in names} & missing
             counts = [len(names) for names in planned]
-            labels = _labels(explored, study, arm) or _labels(confirmed, study, arm)
+            labels = (
+                _covered(confirmed, study, arm)
+                or _labels(explored, study, arm)
+                or _labels(confirmed, study, arm)
+            )
             settings = breakable("\n".join(labels))
             rows.add_row(f"  {arm}", settings, *map(str, (*counts, len(left))))
     show(rows)
@@ -146,6 +150,26 @@ def _arms(plans: Sequence[Plan]) -> dict[str, list[str]]:
 
 def _fingerprints(plan: Plan, study: str, arm: str) -> list[str]:
     return [run.fingerprint for run in plan.runs if (run.study, run.arm) == (study, arm)]
+
+
+def _covered(plan: Plan, study: str, arm: str) -> list[str]:
+    """Return the values that the design of an arm covers, none for an arm without a design."""
+    planned = next((one for name, one in plan.arms() if (name, one.name) == (study, arm)), None)
+    if planned is None or planned.design is None:
+        return []
+    settings = [run.setting for run in plan.runs if (run.study, run.arm) == (study, arm)]
+    return [f"{planned.design} over:", *(_range(one, settings) for one in planned.space)]
+
+
+def _range(dimension: Dimension, settings: Sequence[Setting]) -> str:
+    """Return the range of a value, as in `rate: 0.1 to 0.7`, or all that are tried of a list."""
+    if dimension.scale is not None:
+        return f"{dimension.key}: {dimension.low:g} to {dimension.high:g} ({dimension.scale})"
+    values = dict.fromkeys(
+        format_value(setting[dimension.part][dimension.key]) for setting in settings
+    )
+    by_length = sorted(values, key=lambda value: (len(value), value))  # 8 before 16
+    return f"{dimension.key}: {', '.join(by_length)}"
 
 
 def _labels(plan: Plan, study: str, arm: str) -> list[str]:
