@@ -10,7 +10,8 @@ from pipeline.config.validation import checked, invalid
 from pipeline.planning.arms import Arm, Trial, Written
 from pipeline.planning.protocols import PROTOCOLS, Protocol, factor_of, is_replaced, value_of
 from pipeline.planning.resolution import named
-from pipeline.planning.spaces import MOST_SETTINGS, Search, Space, read_space, size
+from pipeline.planning.searches import Search
+from pipeline.planning.spaces import MOST_SETTINGS, Space, read_space, size
 from pipeline.runtime.errors import Refusal
 
 AGAINST = "against"  # the key that names the arm an arm is compared with

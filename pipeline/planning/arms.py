@@ -11,7 +11,8 @@ from pipeline.config.schema import Design
 from pipeline.config.test_rules import TestRule
 from pipeline.planning.protocols import Protocol, multiplied
 from pipeline.planning.resolution import named, overridden
-from pipeline.planning.spaces import Search, Space, design, grid
+from pipeline.planning.searches import Search, propose
+from pipeline.planning.spaces import Space, grid
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 
@@ -43,7 +44,8 @@ class Written:
         """Return the values of every setting, in the order of `spaces`, equal ones once."""
         if self.search and self.spaces:
             names = [f"{part}.{key}" for part, key in self.spaces]
-            return design(dict(zip(names, self.spaces.values(), strict=True)), self.search)
+            spaces = dict(zip(names, self.spaces.values(), strict=True))
+            return [proposal.values for proposal in propose(spaces, self.search)]
         return grid(list(self.spaces.values()))
 
     def trial(self, values: Sequence[Any]) -> "Trial":

@@ -17,7 +17,7 @@ from pipeline.config.start import Rates, Start
 from pipeline.data import sources
 from pipeline.models._initialization import Network
 from pipeline.planning.protocols import Pretraining, Protocol
-from pipeline.planning.spaces import Search
+from pipeline.planning.searches import Search
 from pipeline.planning.studies import StudyFile
 from pipeline.runtime.files import write_text
 from pipeline.terminal.settings_table import reference_table
