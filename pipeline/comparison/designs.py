@@ -83,18 +83,20 @@ class Design:
         return self.numbers.get(json.dumps(values))
 
     @cached_property
-    def is_listed(self) -> NDArray[np.bool_]:
-        """Return which hyperparameters have a list of values (hyperparameters,)."""
-        return np.array([space.scale is None for space in self.spaces.values()], dtype=bool)
+    def is_ordered(self) -> NDArray[np.bool_]:
+        """Return which hyperparameters are numbers, or lists of them (hyperparameters,)."""
+        lists = [space.values for space in self.spaces.values()]  # those of a range are empty
+        ordered = [all(_numbers(value) is not None for value in values) for values in lists]
+        return np.array(ordered, dtype=bool)
 
     def distances(self, values: Values) -> Array:
         """Return how far each point is from given values in the unit cube (points,).
 
-        Different values of a list are at distance 1.
+        Different values that are no numbers are at distance 1.
         """
         spaces = zip(self.spaces.values(), values, strict=True)
         apart = np.abs(self.places - [space.quantile(value) for space, value in spaces])
-        apart[:, self.is_listed] = apart[:, self.is_listed] > 0
+        apart[:, ~self.is_ordered] = apart[:, ~self.is_ordered] > 0
         distances: Array = np.sqrt(np.square(apart).sum(axis=1))
         return distances
 
@@ -202,10 +204,16 @@ def _spaces(dimensions: Sequence[Dimension], values: Sequence[Values]) -> dict[s
     return spaces
 
 
-def _order(value: Any) -> tuple[bool, float, str]:
-    """Return what orders the values of a list: numbers first, others as text."""
-    is_number = isinstance(value, (int, float))
-    return not is_number, float(value) if is_number else 0.0, json.dumps(value)
+def _order(value: Any) -> tuple[bool, list[float], str]:
+    """Return what orders the values of a list: numbers and lists of numbers, then others as text."""
+    numbers = _numbers(value)
+    return numbers is None, numbers or [], json.dumps(value)
+
+
+def _numbers(value: Any) -> list[float] | None:
+    items = value if isinstance(value, (list, tuple)) else [value]
+    is_number = all(isinstance(item, (int, float)) for item in items)
+    return [float(item) for item in items] if is_number else None
 
 
 def _curve(history: Sequence[Mapping[str, Any]]) -> dict[float, float]:

@@ -97,7 +97,8 @@ def replay(design: Design, search: Search, seed: int) -> list[Step]:
         seed: That of the search.
     """
     generator = np.random.default_rng(derive(seed, "replay", search.method))
-    reached = np.zeros(len(design.values))  # share of the schedule, by point
+    budgets = np.zeros(len(design.values))  # the largest that each point has had
+    reached = np.zeros(len(design.values))  # the share of the schedule that was paid for it
     finished: list[Finished] = []
     steps: list[Step] = []
     while proposals := propose(design.spaces, search, finished, seed):
@@ -108,11 +109,12 @@ def replay(design: Design, search: Search, seed: int) -> list[Step]:
         for proposal in proposals:
             column = int(np.searchsorted(design.shares, proposal.budget - EPSILON))
             share = float(design.shares[column])
-            point, distance = _point(design, proposal, reached < share - EPSILON, is_drawn, generator)
-            if point is None:
-                continue  # all points are trained as far
+            is_free = budgets < proposal.budget - EPSILON
+            if not is_free.any():
+                break
+            point, distance = _point(design, proposal, is_free, is_drawn, generator)
             cost = (steps[-1].cost if steps else 0.0) + share - float(reached[point])
-            reached[point] = share
+            budgets[point], reached[point] = proposal.budget, share
             steps.append(Step(point, share, cost, distance))
             score = float(design.curves[point, column])
             finished.append(Finished(design.values[point], proposal.budget, score))
@@ -127,14 +129,12 @@ def _point(
     is_free: NDArray[np.bool_],
     is_drawn: bool,
     generator: np.random.Generator,
-) -> tuple[int | None, float]:
-    """Return the number of the point for a proposal, and its distance; None where none is free."""
+) -> tuple[int, float]:
+    """Return the number of the point for a proposal, and its distance."""
     same = design.number_of(proposal.values)
     if same is not None and is_free[same]:
         return same, 0.0
     free = np.flatnonzero(is_free)
-    if not len(free):
-        return None, 0.0
     if is_drawn:
         return int(generator.choice(free)), 0.0
     distances = design.distances(proposal.values)[free]
@@ -192,29 +192,28 @@ def best_of_random(scores: Array, sizes: Whole) -> Array:
     Returns:
         Chances (sizes, points); each row adds up to 1.
     """
-    points = len(scores)
     order = np.argsort(scores, kind="stable")
+    chances = _by_rank(len(scores), tuple(sizes.tolist()))
+    _, starts, lengths = np.unique(scores[order], return_index=True, return_counts=True)
+    shared = np.repeat(np.add.reduceat(chances, starts, axis=1) / lengths, lengths, axis=1)
+    found: Array = np.empty_like(shared)
+    found[:, order] = shared
+    return found
+
+
+@cache
+def _by_rank(points: int, sizes: tuple[int, ...]) -> Array:
+    """Return the chance of each rank, from 1, to be the largest of each number of draws."""
     ranks = np.arange(1, points + 1)
-    chances = np.where(
-        ranks >= sizes[:, None],
-        np.exp(
-            _log_binomial(ranks - 1, sizes[:, None] - 1) - _log_binomial(points, sizes[:, None])
-        ),
-        0.0,
-    )
-    _, groups = np.unique(scores[order], return_inverse=True)
-    ties = np.eye(groups.max() + 1)[groups]
-    shared: Array = np.empty_like(chances)
-    shared[:, order] = (chances @ ties / ties.sum(axis=0)) @ ties.T
-    return shared
+    draws = np.array(sizes)[:, None]
+    logarithms = _log_binomial(ranks - 1, draws - 1) - _log_binomial(points, draws)
+    chances: Array = np.where(ranks >= draws, np.exp(logarithms), 0.0)
+    return chances
 
 
 def _log_binomial(n: Any, k: Any) -> Array:
-    with np.errstate(invalid="ignore"):
-        logarithm: Array = (
-            special.gammaln(n + 1.0) - special.gammaln(k + 1.0) - special.gammaln(n - k + 1.0)
-        )
-    return logarithm
+    """Return the logarithm of a binomial coefficient; without meaning where k > n."""
+    return np.asarray(-np.log(n + 1.0) - special.betaln(np.maximum(n - k, 0) + 1.0, k + 1.0))
 
 
 def random_means(design: Design, sizes: Whole) -> Array:

@@ -67,7 +67,7 @@ def wins(
     ours = best_of_random(validation, sizes)
     theirs = best_of_random(other_validation, sizes)
     better = (np.sign(test[:, None] - other_test) + 1) / 2
-    chances: Array = np.einsum("sp,pq,sq->s", ours, better, theirs, optimize=True)
+    chances: Array = (ours @ better * theirs).sum(axis=1)
     return chances
 
 

@@ -283,9 +283,11 @@ def _tpe(
             space.values[asked[name]] if space.scale is None else space.at(asked[name])
             for name, space in spaces.items()
         )
-        if json.dumps(values) not in tried and len(proposals) < count:
+        if json.dumps(values) not in tried:
             tried.add(json.dumps(values))
             proposals.append(Proposal(values))
+        if len(proposals) == count:
+            break
     return proposals
 
 
