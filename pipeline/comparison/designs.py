@@ -5,7 +5,7 @@ The settings of a design do not depend on scores, so searches can be replayed on
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import nan
 from typing import Any
@@ -99,6 +99,16 @@ class Design:
         apart[:, ~self.is_ordered] = apart[:, ~self.is_ordered] > 0
         distances: Array = np.sqrt(np.square(apart).sum(axis=1))
         return distances
+
+    def subset(self, points: NDArray[np.int64]) -> "Design":
+        """Return the design without its other points."""
+        return replace(
+            self,
+            values=tuple(self.values[number] for number in points),
+            curves=self.curves[points],
+            by_seed=self.by_seed[:, points],
+            test=self.test[points],
+        )
 
     def redrawn(self, generator: np.random.Generator) -> tuple[NDArray[np.int64], Array]:
         """Draw points and seeds again, with replacement.
