@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 
 from pipeline.comparison.designs import Design
 from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.replays import best_of_random
+from pipeline.comparison.random_search import best_of_random
 from pipeline.config.streams import derive
 
-COLUMNS = ("study", "arm", "other", "trials", "chance", "low", "high", "leader", "resamples")
+BUDGETS = ("study", "arm", "other", "trials", "chance", "low", "high", "leader", "resamples")
 RESAMPLES = 1000
 MOST = 0.25  # of the points of a design: beyond, a resampled design says too little of its best
 SMALL = 1e-9  # standard error of a chance
@@ -32,7 +32,7 @@ def budget_table(
         trials: The largest number of trials; at most a quarter of the points of a design.
 
     Returns:
-        A table with the columns `COLUMNS`: `chance` that `arm` wins against `other`, with a band
+        A table with the columns `BUDGETS`: `chance` that `arm` wins against `other`, with a band
         that holds for all numbers of trials at once (95 %, bootstrap over the points of both
         designs), and `leader`: the arm whose chance is above one half by that band, "" for none.
     """
@@ -46,7 +46,7 @@ def budget_table(
     leaders = np.where(low > 0.5, arm, np.where(high < 0.5, other, ""))
     columns = {"trials": sizes, "chance": estimate, "low": low, "high": high, "leader": leaders}
     names = {"study": study, "arm": arm, "other": other, "resamples": RESAMPLES}
-    return pd.DataFrame(columns).assign(**names)[list(COLUMNS)]
+    return pd.DataFrame(columns).assign(**names)[list(BUDGETS)]
 
 
 def wins(
