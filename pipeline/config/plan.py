@@ -5,6 +5,7 @@ directory listing.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,6 +77,8 @@ class PlannedArm(Settings):
         train_size: The number of its training images.
         space: The values that it searches, in an exploration plan, or that its design covers.
         design: How the settings of an arm of a study of searches are drawn, else None.
+        search: How scores decide on later trials, in an exploration plan: the method with its
+            values, and the version of Optuna for tpe; None for a grid or a design.
     """
 
     name: str
@@ -86,13 +89,15 @@ class PlannedArm(Settings):
     train_size: int | None = None
     space: tuple[Dimension, ...] = ()
     design: Design | None = None
+    search: dict[str, Any] | None = None
 
     @model_serializer(mode="wrap")
     def _without_design(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the design out where there is none: a plan without any is what it always was."""
+        """Leave out what is None: a plan without designs and searches is what it always was."""
         values: dict[str, Any] = handler(self)
-        if self.design is None:
-            values.pop("design", None)
+        for key in ("design", "search"):
+            if values.get(key) is None:
+                values.pop(key, None)
         return values
 
 
@@ -160,6 +165,8 @@ class PlannedRun(Settings):
         draw: Number of the draw of that stream (variance).
         round: The round of exploration, or the look of confirmation, that planned it, from 1.
         start: The fingerprint of the run that it starts from.
+        budget: The share of the whole schedule that it is trained for; one of less than 1 has a
+            complete schedule over fewer epochs.
     """
 
     study: str
@@ -172,6 +179,15 @@ class PlannedRun(Settings):
     draw: int | None = None
     round: int | None = None
     start: str | None = None
+    budget: float = Field(1.0, gt=0, le=1)
+
+    @model_serializer(mode="wrap")
+    def _without_budget(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the budget of a whole schedule: a plan of these is what it always was."""
+        values: dict[str, Any] = handler(self)
+        if self.budget == 1:
+            values.pop("budget", None)
+        return values
 
 
 class Stop(Settings):
@@ -325,6 +341,32 @@ class Plan(Settings):
         seeds = {seed for study in self.studies_of("ensemble") for seed in study.groups}
         shared = (run for run in self.runs_of("comparison") if run.seed in seeds)
         return tuple(dict.fromkeys(run.fingerprint for run in shared))
+
+
+@dataclass(frozen=True)
+class Added:
+    """What further rounds may add at most to the runs planned so far.
+
+    Attributes:
+        widening: Runs of widened spaces.
+        searching: Runs of later rounds of searches.
+        trainings: What those of searches cost, in whole trainings.
+    """
+
+    widening: int = 0
+    searching: int = 0
+    trainings: float = 0.0
+
+    def __add__(self, other: "Added") -> "Added":
+        """Return the sum of both."""
+        return Added(
+            self.widening + other.widening,
+            self.searching + other.searching,
+            self.trainings + other.trainings,
+        )
+
+
+NOTHING = Added()
 
 
 def read_plan(folder: Path) -> Plan:

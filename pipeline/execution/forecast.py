@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.parameters import Parameters
-from pipeline.config.plan import PROTOCOL, Plan, last_plan
+from pipeline.config.plan import PROTOCOL, Added, Plan, last_plan
 from pipeline.config.validation import checked
 from pipeline.data.prepared import read_summary
 from pipeline.execution.order import images
@@ -36,13 +36,13 @@ class Forecast:
             values.
         confirmation: Its runs; while settings are not chosen, the most that a choice can lead to.
             Of looks, those that follow from the scores so far.
-        most_added: How many exploration runs widening may add at most.
+        most_added: What further rounds of exploration may add.
         most: The confirmation if every arm goes on to the last look.
     """
 
     exploration: Plan
     confirmation: Plan
-    most_added: int
+    most_added: Added
     most: Plan
 
 

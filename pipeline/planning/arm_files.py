@@ -10,13 +10,13 @@ from pipeline.config.validation import checked, invalid
 from pipeline.planning.arms import Arm, Trial, Written
 from pipeline.planning.protocols import PROTOCOLS, Protocol, factor_of, is_replaced, value_of
 from pipeline.planning.resolution import named
-from pipeline.planning.searches import Search
+from pipeline.planning.searches import Search, require_optuna, rounds
 from pipeline.planning.spaces import MOST_SETTINGS, Space, read_space, size
 from pipeline.runtime.errors import Refusal
 
 AGAINST = "against"  # the key that names the arm an arm is compared with
 RETUNE = "retune"  # the key that says whether an arm tunes nuisance values itself
-SEARCH = "search"  # the key of a design over all spaces
+SEARCH = "search"  # the key of a search over all spaces at once
 SEARCHED = "searched"  # in place of a value of the protocol of which an arm tries several
 EXAMPLE = ", as in {log: [0.001, 0.1], points: 5}"
 SPACE = f"a search space{EXAMPLE}"
@@ -138,7 +138,7 @@ def read_arm(
         spaces |= {(PROTOCOL, key): space for key, space in nuisance.items()}
     written = Written(fixed, spaces, frozenset(nuisance), search, protocol, path, places)
     trials = _trials(written, where)
-    shown = {key: _shown(trials, key) for key in changes}
+    shown = {key: _shown(written, trials, key) for key in changes}
     moved = {key: value for key, value in shown.items() if value_of(protocol, key) != value}
     factor = Factor(regularizers=factors, protocol=moved)
     rule = regularizers.test_rule(trials[0].regularizers)
@@ -174,17 +174,39 @@ def _trials(written: Written, where: str) -> tuple[Trial, ...]:
     Raises:
         Refusal: There are too many, a range has no number of points, or a value is invalid.
     """
+    spaces = list(written.spaces.values())
     if written.search is None:
         for (part, key), space in written.spaces.items():
             if not space.values:
                 expected = "an integer, as in {log: [0.001, 0.1], points: 5}"
                 place = f"{written.path}: {written.places[part]}.{key}"
                 raise Refusal(f"{place}.points: missing; expected {expected}")
-        count = size(list(written.spaces.values()))
-        if count > MOST_SETTINGS:
+        if size(spaces) > MOST_SETTINGS:
             expected = f"at most {MOST_SETTINGS}, or {{search: {{method: sobol, trials: 64}}}}"
-            raise Refusal(f"{where}: {count} settings; expected {expected}")
-    return tuple(written.trial(values) for values in written.combinations())
+            raise Refusal(f"{where}: {size(spaces)} settings; expected {expected}")
+    elif written.search.method == "grid" and size(spaces) > written.search.trials:
+        expected = f"an integer >= {size(spaces)}, the settings of the grid"
+        raise Refusal(invalid(f"{where}: {SEARCH}.trials", written.search.trials, expected))
+    trials = tuple(written.trial(proposal.values) for proposal in written.proposals())
+    if written.search:
+        _require_epochs(written, written.search, trials, where)
+    return trials
+
+
+def _require_epochs(written: Written, search: Search, trials: Sequence[Trial], where: str) -> None:
+    """Check that schedules can be as short as a search has them.
+
+    Raises:
+        Refusal: They would have less than an epoch, or a value does not go with few epochs.
+    """
+    budget = rounds(search)[0][1]
+    least = round(1 / budget)
+    for trial in trials:
+        epochs = trial.protocol.training.epochs
+        if epochs < least:
+            expected = f"an integer >= {least} for {search.method}, which shortens schedules"
+            raise Refusal(invalid(f"{where}: training.epochs", epochs, expected))
+        written.shortened(trial, budget)
 
 
 def _search(value: Any, path: Path, where: str) -> Search:
@@ -192,6 +214,8 @@ def _search(value: Any, path: Path, where: str) -> Search:
     if search.method == "sobol" and search.trials & (search.trials - 1):
         expected = "a power of 2 for sobol, such as 16"
         raise Refusal(invalid(f"{path}: {where}.trials", search.trials, expected))
+    if search.method == "tpe":
+        require_optuna(f"{path}: {where}.method")
     return search
 
 
@@ -209,7 +233,9 @@ def _boolean(value: Any, where: str) -> bool:
     return value
 
 
-def _shown(trials: Sequence[Trial], key: str) -> Any:
+def _shown(written: Written, trials: Sequence[Trial], key: str) -> Any:
     """Return the value of a protocol key that all settings share, else that it is searched."""
     values = [trial.setting[PROTOCOL][key] for trial in trials]
-    return values[0] if all(value == values[0] for value in values) else SEARCHED
+    space = written.spaces.get((PROTOCOL, key))
+    is_left = space is not None and len(space.values) != 1 and written.search is not None
+    return SEARCHED if is_left or any(value != values[0] for value in values) else values[0]

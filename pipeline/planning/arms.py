@@ -11,7 +11,7 @@ from pipeline.config.schema import Design
 from pipeline.config.test_rules import TestRule
 from pipeline.planning.protocols import Protocol, multiplied
 from pipeline.planning.resolution import named, overridden
-from pipeline.planning.searches import Search, propose
+from pipeline.planning.searches import Finished, Proposal, Search, propose
 from pipeline.planning.spaces import Space, grid
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
@@ -26,7 +26,7 @@ class Written:
             that is searched.
         spaces: The values that are searched, by part of a setting and key.
         nuisance: Those of `spaces` that the arm tunes again, as the protocol does for the baseline.
-        search: The design over all spaces, None for a grid.
+        search: How all spaces are searched at once, None for a grid.
         protocol: The protocol that the study runs under.
         path: The file.
         places: The key of each part in that file.
@@ -40,13 +40,16 @@ class Written:
     path: Path
     places: Mapping[str, str]
 
-    def combinations(self) -> list[tuple[Any, ...]]:
-        """Return the values of every setting, in the order of `spaces`, equal ones once."""
+    def proposals(self, finished: Sequence[Finished] = ()) -> list[Proposal]:
+        """Return the trials of the first round, or of that after the finished ones.
+
+        Their values are in the order of `spaces`. There are none after the last round.
+        """
         if self.search and self.spaces:
             names = [f"{part}.{key}" for part, key in self.spaces]
             spaces = dict(zip(names, self.spaces.values(), strict=True))
-            return [proposal.values for proposal in propose(spaces, self.search)]
-        return grid(list(self.spaces.values()))
+            return propose(spaces, self.search, finished)
+        return [] if finished else [Proposal(row) for row in grid(list(self.spaces.values()))]
 
     def trial(self, values: Sequence[Any]) -> "Trial":
         """Return the setting with these values of `spaces`, resolved.
@@ -68,6 +71,19 @@ class Written:
             if part != PROTOCOL
         ]
         return Trial(setting, tuple(chosen), protocol)
+
+    def shortened(self, trial: "Trial", budget: float) -> "Trial":
+        """Return a setting with a complete schedule over a share of its epochs, at least one.
+
+        Raises:
+            Refusal: A value of the setting needs more epochs.
+        """
+        if budget == 1:
+            return trial
+        epochs = max(round(trial.protocol.training.epochs * budget), 1)
+        where = f"{self.path}: {self.places.get(PROTOCOL, '')}".removesuffix(": ")
+        protocol = overridden(trial.protocol, {"training.epochs": epochs}, where)
+        return replace(trial, protocol=protocol)
 
 
 @dataclass(frozen=True)
@@ -94,7 +110,7 @@ class Arm:
         factor: What it changes against the arm named by `against`.
         against: The name of the arm that it is compared with.
         rule: The rule by which it is averaged at test, the same for all its settings.
-        trials: Its settings, in the order of the file.
+        trials: Its settings, in the order of the file; of a search in rounds, those of the first.
         written: What its file says.
     """
 
@@ -106,6 +122,12 @@ class Arm:
     written: Written
 
     @property
+    def is_searched(self) -> bool:
+        """Return whether it tries several settings, all at once or in rounds."""
+        search = self.written.search
+        return len(self.trials) > 1 or (search is not None and search.is_adaptive)
+
+    @property
     def has_own_space(self) -> bool:
         """Return whether it searches more than nuisance values."""
         keys = [key for (_, key), space in self.written.spaces.items() if len(space.values) != 1]
@@ -115,7 +137,8 @@ class Arm:
     def design(self) -> Design | None:
         """Return the method that drew its settings; None for a grid and for rounds of trials."""
         search = self.written.search
-        return search.method if search and search.method in get_args(Design) else None
+        known: tuple[Design, ...] = get_args(Design)
+        return next((one for one in known if search and search.method == one), None)
 
     def trial_of(self, setting: Setting) -> Trial:
         """Return the trial of a setting that the arm has tried, also after widening.
@@ -125,13 +148,20 @@ class Arm:
             Refusal: The arm cannot have this setting.
         """
         for (part, key), space in self.written.spaces.items():
-            listed = [trial.setting[part][key] for trial in self.trials]
-            if space.scale is None and setting[part][key] not in listed:
+            if space.scale is None and setting[part][key] not in self._listed(part, key):
                 raise Refusal(f"{self.name}: {part}.{key}: not in its list")
         trial = self.written.trial([setting[part][key] for part, key in self.written.spaces])
         if trial.setting != setting:
             raise Refusal(f"{self.name}: a value that is not searched differs")
         return trial
+
+    def _listed(self, part: str, key: str) -> list[Any]:
+        """Return the values of a list, as they are in settings."""
+        values = list(self.written.spaces[part, key].values)
+        if part != PROTOCOL:
+            return values
+        protocol = self.written.protocol
+        return [multiplied({key: value}, protocol, self.name)[key] for value in values]
 
 
 def baseline(protocol: Protocol) -> Arm:

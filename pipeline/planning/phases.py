@@ -100,7 +100,7 @@ def _chosen(study: Study, arm: Arm, choice: Choice) -> list[Trial]:
 
     An arm on which searches are replayed has all its settings.
     """
-    if len(arm.trials) == 1 or study.search:
+    if not arm.is_searched or study.search:
         return [*arm.trials]
     setting = choice.get(study.name, {}).get(arm.name, {})
     if setting is None:
@@ -240,6 +240,7 @@ def describe_study(
             train_size=arm.trials[0].protocol.data.train_size,
             space=(spaces or {}).get(arm.name, ()),
             design=arm.design if study.search else None,
+            search=_rounds(arm) if spaces else None,
         )
         for arm in study.arms
     )
@@ -254,3 +255,9 @@ def describe_study(
         published=study.published,
         search=study.search,
     )
+
+
+def _rounds(arm: Arm) -> dict[str, Any] | None:
+    """Return how the scores of an arm decide on its later trials, None where they do not."""
+    search = arm.written.search
+    return search.acting() if search and search.is_adaptive else None

@@ -12,17 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import inf, isnan, prod
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from pipeline.config.schema import Method
 from pipeline.config.settings import Settings
 from pipeline.config.streams import derive
 from pipeline.planning.spaces import MOST_SETTINGS, Space
 from pipeline.runtime.errors import Refusal
 
-Method = Literal["grid", "random", "sobol", "coarse_to_fine", "halving", "tpe"]
 Values = tuple[Any, ...]
 Array = np.ndarray[Any, Any]
 ADAPTIVE: tuple[Method, ...] = ("coarse_to_fine", "halving", "tpe")  # later rounds need scores
@@ -66,6 +66,15 @@ class Search(Settings):
     def is_adaptive(self) -> bool:
         """Return whether later rounds depend on the scores of earlier ones."""
         return self.method in ADAPTIVE
+
+    def acting(self) -> dict[str, Any]:
+        """Return the values that act under its method, with the version of Optuna for tpe."""
+        keys = {"method", "trials"}
+        if self.method != "tpe":
+            keys |= {"eta"} if self.method in SHORTENS else set()
+            return self.model_dump(mode="json", include=keys)
+        values = self.model_dump(mode="json", include=keys | {"batch"})
+        return {**values, "optuna": importlib.metadata.version("optuna")}
 
 
 @dataclass(frozen=True)
@@ -142,40 +151,25 @@ def design(spaces: Mapping[str, Space], search: Search, seed: int = STREAM) -> l
     return _drawn(spaces, search, seed)
 
 
-def most_trials(spaces: Mapping[str, Space], search: Search) -> int:
-    """Return how many trials a search has over all its rounds, at most."""
-    if search.method == "halving":
-        return sum(size for size, _ in rungs(search))
-    if search.is_adaptive:
-        return search.trials
-    return len(design(spaces, search))
+def rounds(search: Search) -> list[tuple[int, float]]:
+    """Return the most trials of each round, and the share of the whole schedule that they have.
 
-
-def rungs(search: Search) -> list[tuple[int, float]]:
-    """Return the number of trials in each round of halving, and the share of the schedule.
-
-    The first round has all trials. Each further one has 1/eta of them and schedules eta times as
-    long. The last has whole schedules and the last trials, fewer than eta.
+    The first round of halving has all trials. Each further one has 1/eta of them and schedules eta
+    times as long. The last has whole schedules and the last trials, fewer than eta.
     """
-    last = 0
-    while search.eta ** (last + 1) <= search.trials:
-        last += 1
-    numbers = range(last + 1)
-    return [
-        (search.trials // search.eta**number, search.eta ** -(last - number)) for number in numbers
-    ]
-
-
-def least_budget(search: Search) -> float:
-    """Return the least share of the whole schedule that a trial is trained for."""
     if search.method == "halving":
-        return rungs(search)[0][1]
-    return 1 / search.eta if search.method == "coarse_to_fine" else 1.0
-
-
-def optuna_version() -> str:
-    """Return the version of Optuna, on which the trials of tpe depend."""
-    return importlib.metadata.version("optuna")
+        last = 0
+        while search.eta ** (last + 1) <= search.trials:
+            last += 1
+        powers = [(search.eta**number, search.eta ** (last - number)) for number in range(last + 1)]
+        return [(search.trials // kept, 1 / shortened) for kept, shortened in powers]
+    if search.method == "coarse_to_fine":
+        fine = search.trials // 2
+        return [(search.trials - fine, 1 / search.eta), (fine, 1.0)]
+    if search.method == "tpe":
+        starts = range(0, search.trials, search.batch)
+        return [(min(search.batch, search.trials - start), 1.0) for start in starts]
+    return [(search.trials, 1.0)]
 
 
 def require_optuna(where: str) -> None:
@@ -194,14 +188,14 @@ def require_optuna(where: str) -> None:
 def _halving(
     spaces: Mapping[str, Space], search: Search, finished: Sequence[Finished], seed: int
 ) -> list[Proposal]:
-    rounds = rungs(search)
+    planned = rounds(search)
     number = len({trial.budget for trial in finished})
     if number == 0:
-        return [Proposal(values, rounds[0][1]) for values in _drawn(spaces, search, seed)]
-    if number == len(rounds):
+        return [Proposal(values, planned[0][1]) for values in _drawn(spaces, search, seed)]
+    if number == len(planned):
         return []
-    last = [trial for trial in finished if trial.budget == rounds[number - 1][1]]
-    size, budget = rounds[number]
+    last = [trial for trial in finished if trial.budget == planned[number - 1][1]]
+    size, budget = planned[number]
     kept = [trial for trial in _ranked(last) if not isnan(trial.score)][:size]
     return [Proposal(trial.values, budget) for trial in kept]
 
@@ -214,9 +208,9 @@ def _coarse_to_fine(
     Ranges narrow to 1/eta of their length, about the best value; lists to the values of the best
     1/eta of the trials.
     """
-    coarse = search.model_copy(update={"trials": search.trials - search.trials // 2})
-    budget = least_budget(search)
+    (first, budget), (second, _) = rounds(search)
     if not finished:
+        coarse = search.model_copy(update={"trials": first})
         return [Proposal(values, budget) for values in _drawn(spaces, coarse, seed)]
     ranked = [trial for trial in _ranked(finished) if not isnan(trial.score)]
     if not ranked or any(trial.budget > budget for trial in finished):
@@ -234,10 +228,10 @@ def _coarse_to_fine(
             centre = space.quantile(best[number])
             start = min(max(centre - 0.5 / search.eta, 0.0), 1 - 1 / search.eta)
             windows[name] = (start, start + 1 / search.eta)
-    fine = search.model_copy(update={"trials": search.trials // 2})
+    fine = search.model_copy(update={"trials": second})
     drawn = _drawn(narrow, fine, derive(seed, "fine"), windows)
     others = [values for values in drawn if values != best]
-    return [Proposal(values) for values in [best, *others][: fine.trials]]
+    return [Proposal(values) for values in [best, *others][:second]]
 
 
 def _tpe(
@@ -250,6 +244,9 @@ def _tpe(
     """
     import optuna  # an extra, and slow
 
+    count = min(search.batch, search.trials - len(finished))
+    if count < 1:
+        return []
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     kinds: dict[str, optuna.distributions.BaseDistribution] = {
         name: (
@@ -276,7 +273,6 @@ def _tpe(
         score = -inf if isnan(trial.score) else trial.score
         study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=score))
     tried = {json.dumps(trial.values) for trial in finished}
-    count = min(search.batch, search.trials - len(finished))
     proposals: list[Proposal] = []
     for _ in range(DRAWS * count):
         asked = study.ask(kinds).params

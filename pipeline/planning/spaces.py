@@ -85,7 +85,8 @@ class Space:
         low, high = position(self.scale, self.low), position(self.scale, self.high)
         inner = np.linspace(low, high, count)[1:-1]
         values = [value_at(self.scale, float(place), FINE_DIGITS) for place in inner]
-        return tuple(dict.fromkeys([self.low, *values, self.high]))
+        ends = [int(end) if self.scale in WHOLE else end for end in (self.low, self.high)]
+        return tuple(dict.fromkeys([ends[0], *values, ends[1]]))
 
     def beyond(self, end: int, halvings: int = 0) -> Any:
         """Return the value one step beyond an end, None where the scale ends.

@@ -1,5 +1,6 @@
 """Read the studies of a protocol and report all their mistakes at once."""
 
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -366,6 +367,8 @@ def _search_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterat
     """Yield a line for each arm whose settings are no design on which searches can be replayed."""
     if document.search is None:
         return
+    if importlib.util.find_spec("optuna") is None:
+        yield f"{path}: search: needs optuna; run: pip install '.[optuna]'"
     for arm in arms[1:]:
         where = f"{path}: arms.{arm.name}"
         spaces = len(searched(arm))

@@ -336,9 +336,10 @@ def searches_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return the settings tried, as the choice has them; None is NaN."""
+    """Return the settings tried with whole schedules, as the choice has them; None is NaN."""
     numbers = dict.fromkeys((*VALIDATION, "change"), float)
-    return pd.DataFrame(rows, columns=list(TRIED)).astype(numbers)
+    whole = [row for row in rows if row["budget"] == 1]
+    return pd.DataFrame(whole, columns=list(TRIED)).astype(numbers)
 
 
 def count_states(runs: pd.DataFrame) -> dict[str, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline import models
 from pipeline.config.parameters import Execution, Tracking
 from pipeline.config.run import Data, Training
-from pipeline.config.schema import Ensemble, Looks, Published, Seeds, Variance
+from pipeline.config.schema import Ensemble, Looks, Published, Replay, Seeds, Variance
 from pipeline.config.settings import Settings
 from pipeline.config.start import Rates, Start
 from pipeline.data import sources
@@ -32,6 +32,7 @@ CLASSES: dict[str, type[Settings]] = {
     "study": StudyFile,
     "ensemble": Ensemble,
     "variance": Variance,
+    "replay": Replay,
     "published": Published,
     "search": Search,
     "execution": Execution,

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.choose import COLUMNS
 from pipeline.comparison import selection
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.verdicts import Verdict
-from pipeline.config.plan import BASELINE, PROTOCOL, TUNING
+from pipeline.config.plan import BASELINE, NOTHING, PROTOCOL, TUNING, Added
 from pipeline.planning.arms import Written
 from pipeline.planning.choice import Score
 from pipeline.planning.overtuning import overtuning_study
@@ -208,7 +209,7 @@ arms:
             "false, or a value under tune in experiments/protocols/tiny.yaml that neither "
             "params.yaml nor the arm gives",
         ),
-        ("ensemble: {groups: 2, size: 2}\n", "false in a study with ensemble or variance"),
+        ("ensemble: {groups: 2, size: 2}\n", "false in a study with ensemble, variance or search"),
     ],
 )
 def test_an_arm_that_says_retune_where_nothing_is_tuned_is_one_line(project, added, line):
@@ -309,11 +310,12 @@ def test_the_plan_follows_from_the_scores_in_any_order_and_after_any_kill(read, 
 def test_no_more_is_added_than_announced(read):
     ahead = explore(read, "digest", {}, ahead=True)
     planned, _ = complete(read, functools.partial(accuracy, rate=10, dropout=2))
-    assert len(planned.plan.fingerprints()) <= (len(ahead.plan.fingerprints()) + ahead.most_added)
-    assert planned.most_added == 0
+    most = len(ahead.plan.fingerprints()) + ahead.most_added.widening
+    assert len(planned.plan.fingerprints()) <= most
+    assert planned.most_added == NOTHING
     # 2 widenings of: the baseline, dropout, and the rates of two arms; 2 seeds each, and 3 further
     # ones of the last three values
-    assert ahead.most_added == 2 * 2 * 4 + 3 * 3 * 4
+    assert ahead.most_added == Added(widening=2 * 2 * 4 + 3 * 3 * 4)
 
 
 def test_a_planted_optimum_beyond_the_list_is_found(read, quick):
@@ -514,10 +516,9 @@ def runs_frame(plan, scores):
     rows = []
     for run in plan.runs:
         score = scores[run.fingerprint]
-        place = run.study, run.arm, run.setting, run.seed
+        place = run.study, run.arm, run.setting, run.budget, run.seed
         rows.append((*place, score.state, score.accuracy, score.nll))
-    names = ["study", "arm", "setting", "seed", "state", "validation_accuracy", "validation_nll"]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def table_of(plan, values):

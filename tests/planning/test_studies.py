@@ -100,7 +100,7 @@ def arms(text: str) -> str:
             QUESTION
             + "variance: {groups: 2, draws: 1}\nensemble: {groups: 2, size: 2}\n"
             + "arms: {a: [{name: dropout}]}",
-            "ensemble, variance: both given; expected one",
+            "ensemble, variance: all given; expected one of them",
         ),
         (
             arms("  a: [{protocol: {training.schedule: cyclic_cosine}}]"),

@@ -71,6 +71,28 @@ def test_the_runs_announced_include_the_values_before_tuning(project, capsys):
     assert re.findall(r"\d+", planned) == ["56", "14", "2", "42", "3"]  # 2 are shared
 
 
+SEARCH = """
+question: Which search is best?
+search: {methods: [random], trials: 4}
+arms:
+  sgd:
+    - {protocol: {training.learning_rate: {log: [0.001, 1]}, training.batch_size: [30, 5, 10]}}
+    - {search: {method: random, trials: 6}}
+"""
+
+
+def test_a_design_is_shown_by_its_ranges(project, capsys):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("variance]", "search]"))
+    (project / "experiments" / "search.yaml").write_text(SEARCH)
+    show_expected()
+    words = " ".join(capsys.readouterr().out.split())
+    assert (
+        "sgd random over: 0 6 6 training.learning_rate: 0.001 to 1 (log) "
+        "training.batch_size: 5, 10, 30 " in words
+    )
+
+
 def test_what_is_trained_is_not_to_train(project, finished, capsys):
     for name in ("artifacts", ".runs"):
         shutil.copytree(finished / name, project / name)
