@@ -1,4 +1,4 @@
-"""Collect the designs of studies of searches: all settings of an arm, with the scores of their runs.
+"""Collect the designs of studies of searches: the settings of an arm, with scores of their runs.
 
 The settings of a design do not depend on scores, so searches can be replayed on it.
 """
@@ -117,7 +117,7 @@ class Design:
             The numbers of the points, and their mean validation scores, -1 where a run is lost.
         """
         seeds, count = self.by_seed.shape
-        points = generator.integers(count, size=count)
+        points = generator.integers(count, size=(count,))
         drawn = generator.integers(seeds, size=seeds)
         scores: Array = self.by_seed[np.ix_(drawn, points)].mean(axis=0)
         return points, np.nan_to_num(scores, nan=LOST)
@@ -215,7 +215,7 @@ def _spaces(dimensions: Sequence[Dimension], values: Sequence[Values]) -> dict[s
 
 
 def _order(value: Any) -> tuple[bool, list[float], str]:
-    """Return what orders the values of a list: numbers and lists of numbers, then others as text."""
+    """Return what orders the values of a list: numbers, lists of them, then others as text."""
     numbers = _numbers(value)
     return numbers is None, numbers or [], json.dumps(value)
 

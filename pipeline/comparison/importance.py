@@ -50,10 +50,7 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
     estimate = shares(design, everything, design.ranked)
     drawn = np.array([shares(design, *design.redrawn(generator)) for _ in range(RESAMPLES)])
     shuffled = np.array(
-        [
-            shares(design, everything, generator.permutation(design.ranked))
-            for _ in range(SHUFFLES)
-        ]
+        [shares(design, everything, generator.permutation(design.ranked)) for _ in range(SHUFFLES)]
     )
     low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
     chance = np.quantile(shuffled, 1 - LEVEL, axis=0)

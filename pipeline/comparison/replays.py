@@ -1,10 +1,10 @@
 """Replay searches on a stored design: what each method would have chosen, and how soon.
 
-A search proposes settings; each is taken from the design: the point that has these values, else the
-nearest one that is not trained as far yet. Where the first trials of a method are independent draws,
-they are points drawn at random, as the design itself consists of such draws. A method that reacts
-to scores thereby chooses among the stored points only. A short schedule is the stored curve up to
-there, and a longer one resumes it: a search pays for each epoch of a point once.
+A search proposes settings. Each is taken from the design: the point that has these values, else the
+nearest one that is not trained as far yet. Where the first trials of a method are independent
+draws, they are points drawn at random, since the points are such draws. A method that reacts to
+scores thus chooses among the stored points only. A short schedule is the stored curve up to there,
+and a longer one resumes it: a search pays for each epoch of a point once.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Describe how scores depend on the hyperparameters of a design: curves, ends, a surface, shifts."""
+"""Describe how scores depend on hyperparameters: curves, ends, a surface, shifts."""
 
 from collections.abc import Sequence
 from math import nan
@@ -166,9 +166,7 @@ def shifts(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFra
     names = list(design.spaces)
     column, space = names.index(rate), design.spaces[rate]
     others = [
-        number
-        for number in range(len(names))
-        if number != column and design.is_ordered[number]
+        number for number in range(len(names)) if number != column and design.is_ordered[number]
     ]
     generator = np.random.default_rng(derive(0, "shifts", study, arm))
     drawn = [design.redrawn(generator) for _ in range(RESAMPLES)]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.comparison.designs import Design
+from pipeline.comparison.designs import LOST, Design
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.random_search import best_of_random
 from pipeline.config.streams import derive
@@ -15,6 +15,7 @@ MOST = 0.25  # of the points of a design: beyond, a resampled design says too li
 SMALL = 1e-9  # standard error of a chance
 
 Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
 
 
 def budget_table(
@@ -39,7 +40,7 @@ def budget_table(
     (arm, one), (other, two) = first, second
     points = min(len(one.values), len(two.values))
     sizes = np.arange(1, max(1, min(trials, int(MOST * points))) + 1)
-    estimate = wins(*_scores(one), *_scores(two), sizes)
+    estimate = wins(one.ranked, _test(one), two.ranked, _test(two), sizes)
     generator = np.random.default_rng(derive(0, "tuning budget", study, arm, other))
     drawn = np.array([_drawn(one, two, sizes, generator) for _ in range(RESAMPLES)])
     low, high = band(estimate, drawn)
@@ -50,7 +51,7 @@ def budget_table(
 
 
 def wins(
-    validation: Array, test: Array, other_validation: Array, other_test: Array, sizes: Array
+    validation: Array, test: Array, other_validation: Array, other_test: Array, sizes: Whole
 ) -> Array:
     """Return the chance that the best of some points by validation has the better test score.
 
@@ -102,13 +103,11 @@ def runs_of_leaders(table: pd.DataFrame) -> list[tuple[str, int, int]]:
     return spans
 
 
-def _scores(design: Design) -> tuple[Array, Array]:
-    return design.ranked, np.nan_to_num(design.test, nan=-1.0)
+def _test(design: Design) -> Array:
+    return np.nan_to_num(design.test, nan=LOST)
 
 
-def _drawn(one: Design, two: Design, sizes: Array, generator: np.random.Generator) -> Array:
-    found = []
-    for design in (one, two):
-        points, validation = design.redrawn(generator)
-        found += [validation, np.nan_to_num(design.test[points], nan=-1.0)]
-    return wins(*found, sizes)
+def _drawn(one: Design, two: Design, sizes: Whole, generator: np.random.Generator) -> Array:
+    points, ours = one.redrawn(generator)
+    others, theirs = two.redrawn(generator)
+    return wins(ours, _test(one)[points], theirs, _test(two)[others], sizes)
