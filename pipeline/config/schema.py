@@ -126,7 +126,7 @@ class Replay(Settings):
 
     Attributes:
         methods: The methods of search that are compared.
-        trials: What each search may spend, in whole trainings.
+        trials: The number of settings that each search tries.
         replays: How many searches of each method are replayed.
         seeds: The seeds on which every setting of a design is trained.
     """

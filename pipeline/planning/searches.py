@@ -10,6 +10,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import inf, isnan, prod
 from typing import Any, Self
 
@@ -344,16 +345,23 @@ def _sobol(names: Sequence[str], count: int, seed: int) -> dict[str, Array]:
     A digital shift keeps the strata of the sequence. The coordinate of a name depends on the
     name alone, unless two names meet on the same one.
     """
-    from scipy.stats import qmc  # slow, and needed for designs alone
-
     taken: dict[int, str] = {}
     for name in sorted(names):
         first = derive(STREAM, "dimension", name) % DIMENSIONS
         free = (number % DIMENSIONS for number in range(first, first + DIMENSIONS))
         taken[next(number for number in free if number not in taken)] = name
-    points = qmc.Sobol(DIMENSIONS, scramble=False, bits=BITS).random_base2(count.bit_length() - 1)
-    whole = (points * 2**BITS).astype(np.int64)
+    whole = _sobol_sequence(count.bit_length() - 1)
     shifts = {name: derive(seed, "search", name) % 2**BITS for name in names}
     return {
         name: ((whole[:, number] ^ shifts[name]) + 0.5) / 2**BITS for number, name in taken.items()
     }
+
+
+@cache
+def _sobol_sequence(power: int) -> Array:
+    """Return the bits of the first 2^power points, the same for all seeds."""
+    from scipy.stats import qmc  # slow, and needed for designs alone
+
+    points = qmc.Sobol(DIMENSIONS, scramble=False, bits=BITS).random_base2(power)
+    bits: Array = (points * 2**BITS).astype(np.int64)
+    return bits

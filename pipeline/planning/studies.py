@@ -16,7 +16,7 @@ from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
 from pipeline.planning.arm_files import read_arm, tuned_baseline
 from pipeline.planning.arm_mistakes import mistakes
-from pipeline.planning.arms import Arm, baseline, relative, searched
+from pipeline.planning.arms import Arm, baseline, relative, searched_values
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
@@ -373,7 +373,7 @@ def _search_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterat
         yield from refusal.lines
     for arm in arms[1:]:
         where = f"{path}: arms.{arm.name}"
-        spaces = len(searched(arm))
+        spaces = len(searched_values(arm))
         if spaces < LEAST_SPACES:
             expected = f"{LEAST_SPACES} or more in a study with search"
             yield f"{where}: {spaces} search space{'' if spaces == 1 else 's'}; expected {expected}"

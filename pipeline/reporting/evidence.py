@@ -80,6 +80,15 @@ class ReportData:
     transfer: pd.DataFrame
     crossovers: pd.DataFrame
     transfer_gains: pd.DataFrame
+    search_points: pd.DataFrame
+    search_curves: pd.DataFrame
+    search_methods: pd.DataFrame
+    search_importance: pd.DataFrame
+    search_responses: pd.DataFrame
+    search_ends: pd.DataFrame
+    search_surface: pd.DataFrame
+    search_shifts: pd.DataFrame
+    tuning_budget: pd.DataFrame
     rate_trials: pd.DataFrame
     rate_ranges: pd.DataFrame
     batch_norm_ranges: pd.DataFrame
