@@ -165,3 +165,14 @@ def test_own_weights_are_trained_as_the_page_says(project, pool):
             kept[arm][name] = torch.equal(values[f"network.{name}"], state[name])
     assert kept["probe"] == {first: True, head: False}
     assert kept["baseline"] == kept["scratch"] == {first: False, head: False}
+
+
+def test_the_study_of_searches_of_the_page_plans(project):
+    """Under the training of the tiny project."""
+    page = (ROOT / "docs" / "search.md").read_text()
+    (study,) = re.findall(r"```yaml\n(question.*?)```", page, re.DOTALL)
+    (project / "experiments" / "search.yaml").write_text(study)
+    (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [dropout, search]\n")
+    searches = read_experiment("tiny").studies[-1]
+    assert searches.kind == "search"
+    assert [len(arm.trials) for arm in searches.arms] == [1, 64, 64]

@@ -14,14 +14,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # by name: what a user adds to the folder is not the suite's, see tests/check_project.py
 SHIPPED = (
     *("cifar10", "cifar10_gpu", "digits", "fashion_mnist", "fashion_mnist_resnet"),
-    *("mnist_5k", "mnist_mlp", "transfer_digits", "transfer_fashion"),
+    *("mnist_5k", "mnist_mlp", "search_digits", "transfer_digits", "transfer_fashion"),
 )
 OTHERS = (
     *("activation", "batch_norm", "batch_size", "combinations", "data_size"),
     *("dropout_and_data_size", "ensembles", "flip", "flip_and_shift", "initialization"),
     *("input_normalization", "lbfgs", "learning_rate_and_batch_norm", "momentum", "optimizers"),
     *("pooling_regions", "schedules", "variance", "transfer_modes", "transfer_size"),
-    *("transfer_similarity", "pretraining_regularizer"),
+    *("transfer_similarity", "pretraining_regularizer", "search_methods", "importance"),
 )
 STUDIES = sorted({*regularizers.names(), *OTHERS})  # each regularizer has its study
 MADE_FOR = {  # studies of one protocol alone
@@ -32,6 +32,8 @@ MADE_FOR = {  # studies of one protocol alone
     "transfer_size": "transfer_digits",
     "transfer_similarity": "transfer_fashion",
     "pretraining_regularizer": "transfer_fashion",
+    "search_methods": "search_digits",
+    "importance": "search_digits",
 }
 
 

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from math import nan
 
+import pandas as pd
+
 from pipeline.comparison.levels import ARM as ARM_KIND
 from pipeline.comparison.levels import ENSEMBLE
 from pipeline.comparison.verdicts import Verdict
@@ -57,7 +59,8 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Recipe", recipe_section(data)),
         "## Arms",
         headline_table(data),
-        incomplete_runs(data.runs),
+        incomplete_runs(data.runs[~_diverged_in_designs(data)]),
+        designs_note(data),
         left_out(data),
         f"![{FOREST}](figures/forest.png)",
         note if len(data.distinct) > MOST else "",
@@ -76,6 +79,29 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Pages", _contents(pages)),
     ]
     return md.join_parts(*parts) + "\n"
+
+
+def designs_note(data: ReportData) -> str:
+    """Return how many runs of designs diverged, which is what wide ranges lead to; empty if none.
+
+    Designs are the settings on which searches are replayed.
+    """
+    diverged = len(data.runs[_diverged_in_designs(data)])
+    if not diverged:
+        return ""
+    planned = md.format_count(len(data.runs[_in_designs(data)]), "run")
+    return f"{diverged} of {planned} of search designs diverged: wide ranges have such values."
+
+
+def _diverged_in_designs(data: ReportData) -> pd.Series:
+    """Return which rows of `runs` are runs of a design that diverged."""
+    return _in_designs(data) & (data.runs["state"] == "diverged")
+
+
+def _in_designs(data: ReportData) -> pd.Series:
+    """Return which rows of `runs` are settings on which searches are replayed."""
+    names = [study.name for study in data.confirmation.studies_of("search")]
+    return data.runs["study"].isin(names) & (data.runs["arm"] != BASELINE)
 
 
 def title(data: ReportData) -> str:
