@@ -88,8 +88,8 @@ def method_section(data: ReportData, study: PlannedStudy) -> str:
     band = f" Band: random search, {md.CONFIDENCE} at all costs together." if banded else ""
     return md.join_parts(
         _figure(CURVES, study),
-        f"*Median over searches.{band} Every search tries the same number of settings; short "
-        "schedules cost less.*",
+        f"*Median over searches.{band} All methods may try as many settings; short schedules cost "
+        "less, and a grid may have fewer.*",
         md.format_bullets(_method_lines(data, rows)),
         _validation_table(data, rows),
         _test_table(data, rows),
@@ -244,10 +244,10 @@ def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str
     ]
     caption = (
         "Share of each hyperparameter in PED-ANOVA: how far its values among the best tenth of the "
-        "trials, by validation, are from those of all. Interval: percentile bootstrap over trials "
-        f"and seeds, {rows['resamples'].iloc[0]} resamples. By chance: what {md.CONFIDENCE} of "
-        "shuffled scores stay below. Rank: all that the intervals leave open; hyperparameters "
-        "whose intervals overlap are not ranked."
+        "trials, by validation, are from those of all. Interval: jackknife with groups of trials. "
+        f"By chance: what the largest share stays below in {md.CONFIDENCE} of shuffled scores. "
+        "Rank: all that the intervals leave open; hyperparameters whose intervals overlap are not "
+        "ranked."
     )
     lines = [_rank_line(arm, part, names) for arm, part in arms_of(rows).items()]
     return md.join_parts(
@@ -345,15 +345,16 @@ def shift_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str
             "arm": row["arm"],
             "best": names[row["rate"]],
             "with": names[row["hyperparameter"]],
-            "up to": f"{md.escape(str(row['split']))}: {row['below']:.3g}",
-            "above": f"{row['above']:.3g}",
+            "split at": md.escape(str(row["split"])),
+            "best up to it": f"{row['below']:.3g}",
+            "best above it": f"{row['above']:.3g}",
             f"moves by [{md.INTERVAL}]": md.unbroken(_moves(row)),
         }
         for row in rows.to_dict("records")
     ]
     caption = (
-        "Best: the middle of the values of the best quarter of the trials, by validation, with the "
-        "other value up to its median and above it. Moves by: the second over the first on a "
+        "Best: the middle of the values of the best quarter of the trials, by validation; trials "
+        "are split at the median of the other value. Moves by: the second best over the first on a "
         "logarithmic scale, else the difference as a share of the range. Interval: percentile "
         "bootstrap over trials and seeds, for all rows of an arm together."
     )

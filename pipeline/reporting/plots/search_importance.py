@@ -1,6 +1,7 @@
 """Draw how much every hyperparameter decides, with intervals."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +12,13 @@ from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._search import IMPORTANCE, arms_of, search_studies, words
 from pipeline.reporting.style import DARK, GREY, WIDTH, arm_colors, style
 
-CHANCE = {"marker": "|", "markersize": 13, "markeredgewidth": 2, "linestyle": "", "color": GREY}
+CHANCE: dict[str, Any] = {
+    "marker": "|",
+    "markersize": 13,
+    "markeredgewidth": 2,
+    "linestyle": "",
+    "color": GREY,
+}
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -39,7 +46,7 @@ def search_importance(
         grid[-1, 0].set_xlabel("share of importance (%)")
         marks = [
             Line2D([], [], color=DARK, marker="o", linewidth=3, label="share with interval"),
-            Line2D([], [], label="95 % of shuffled scores stay below", **CHANCE),
+            Line2D([], [], label="largest share in 95 % of shuffled scores", **CHANCE),
         ]
         figure.legend(handles=marks, loc="outside lower center", ncols=2)
     return figure
