@@ -67,7 +67,7 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
         space = _arms(plan)[study, arm].space
         items = {row: settings[row] for row in rows.index[rows["budget"] == 1]}
         number = best(list(items.values()), space)
-        marked += [] if number is None else [rows.index[number]]
+        marked += [] if number is None else [list(items)[number]]
         complete = {row: item for row, item in items.items() if item.complete}
         curve = response(list(complete.values()), space)
         if curve is not None:

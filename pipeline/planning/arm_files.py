@@ -1,6 +1,7 @@
 """Read the arms of a study, and the tuned baseline, from their files."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -184,9 +185,11 @@ def _trials(written: Written, where: str) -> tuple[Trial, ...]:
         if size(spaces) > MOST_SETTINGS:
             expected = f"at most {MOST_SETTINGS}, or {{search: {{method: sobol, trials: 64}}}}"
             raise Refusal(f"{where}: {size(spaces)} settings; expected {expected}")
-    elif written.search.method == "grid" and size(spaces) > written.search.trials:
-        expected = f"an integer >= {size(spaces)}, the settings of the grid"
-        raise Refusal(invalid(f"{where}: {SEARCH}.trials", written.search.trials, expected))
+    elif written.search.method == "grid":
+        least = prod(len(space.values) or 1 for space in spaces)
+        if least > written.search.trials:
+            expected = f"an integer >= {least}, the settings of the grid"
+            raise Refusal(invalid(f"{where}: {SEARCH}.trials", written.search.trials, expected))
     trials = tuple(written.trial(proposal.values) for proposal in written.proposals())
     if written.search:
         _require_epochs(written, written.search, trials, where)

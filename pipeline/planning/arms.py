@@ -172,7 +172,7 @@ def baseline(protocol: Protocol) -> Arm:
     )
 
 
-def searched(arm: Arm) -> tuple[Dimension, ...]:
+def searched_values(arm: Arm) -> tuple[Dimension, ...]:
     """Return the values of which an arm tries several, with the ranges that a design fills."""
     return tuple(
         Dimension(

@@ -20,7 +20,7 @@ from pipeline.config.plan import (
 from pipeline.config.schema import Looks
 from pipeline.config.streams import Streams
 from pipeline.config.validation import invalid
-from pipeline.planning.arms import Arm, Trial, searched
+from pipeline.planning.arms import Arm, Trial, searched_values
 from pipeline.planning.overtuning import overtuning_study
 from pipeline.planning.starts import Digests, Identified, distinct, identified
 from pipeline.planning.studies import Experiment, Study, untuned_study
@@ -215,7 +215,7 @@ def _rows(study: Study, arm: Arm, seeds: Sequence[int]) -> Iterator[tuple[dict[s
 
 def _designs(study: Study) -> dict[str, tuple[Dimension, ...]]:
     """Return the values that designs cover, by arm; none where searches are not compared."""
-    return {arm.name: searched(arm) for arm in study.arms} if study.search else {}
+    return {arm.name: searched_values(arm) for arm in study.arms} if study.search else {}
 
 
 def describe_study(

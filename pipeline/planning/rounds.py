@@ -28,7 +28,7 @@ from pipeline.config.plan import (
 from pipeline.config.settings import Settings
 from pipeline.config.validation import choices, constraints
 from pipeline.planning.arm_mistakes import network_key
-from pipeline.planning.arms import Arm, Trial
+from pipeline.planning.arms import Arm, Trial, searched_values
 from pipeline.planning.choice import Score, Tried, at_edge, best, collapsed
 from pipeline.planning.phases import Identities, describe_study, plan_of, planned_runs
 from pipeline.planning.resolution import section_class
@@ -247,17 +247,8 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
 
 
 def _best_setting(arm: Arm, tried: list[Tried]) -> dict[str, dict[str, Any]] | None:
-    number = best(tried, _plain_dimensions(arm))
+    number = best(tried, searched_values(arm))
     return None if number is None else tried[number].setting
-
-
-def _plain_dimensions(arm: Arm) -> tuple[Dimension, ...]:
-    """Return what a choice needs of the spaces of an arm."""
-    return tuple(
-        Dimension(part=part, key=key, scale=space.scale)
-        for (part, key), space in arm.written.spaces.items()
-        if len(space.values) != 1
-    )
 
 
 def _next_trials(
@@ -298,7 +289,7 @@ def _widened(arm: Arm, trials: tuple[Trial, ...], tried: list[Tried]) -> tuple[A
     if chosen is None:
         return arm, []
     spaces = dict(arm.written.spaces)
-    for dimension in _plain_dimensions(arm):
+    for dimension in searched_values(arm):
         place = dimension.part, dimension.key
         end = at_edge(chosen, tried, dimension)
         if not end or spaces[place].extend < 1:
@@ -336,7 +327,7 @@ def _last_values(
     fallen = collapsed(np.array([item.accuracy for item in complete]))
     level = [item.setting for item, low in zip(complete, fallen, strict=True) if not low]
     found = []
-    for dimension in _plain_dimensions(arm):
+    for dimension in searched_values(arm):
         part, key = place = dimension.part, dimension.key
         space = arm.written.spaces[place]
         if space.widened < 1 or space.extend < 1:

@@ -172,17 +172,18 @@ def rounds(search: Search) -> list[tuple[int, float]]:
     return [(search.trials, 1.0)]
 
 
-def require_optuna(where: str) -> None:
+def require_optuna(where: str, use: str = "tpe") -> None:
     """Check that Optuna is installed.
 
     Args:
         where: The file and the key that need it, for the error.
+        use: What needs it there.
 
     Raises:
         Refusal: It is not.
     """
     if importlib.util.find_spec("optuna") is None:
-        raise Refusal(f"{where}: tpe needs optuna; run: pip install '.[optuna]'")
+        raise Refusal(f"{where}: {use} needs optuna; run: pip install '.[optuna]'")
 
 
 def _halving(

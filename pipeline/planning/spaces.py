@@ -62,7 +62,8 @@ class Space:
         margin = 0.5 if self.scale in WHOLE else 0.0  # that rounding leaves the ends their share
         low = position(self.scale, self.low - margin)
         high = position(self.scale, self.high + margin)
-        return value_at(self.scale, low + quantile * (high - low), FINE_DIGITS)
+        value = value_at(self.scale, low + quantile * (high - low), FINE_DIGITS)
+        return min(max(value, int(self.low)), int(self.high)) if margin else value
 
     def quantile(self, value: Any) -> float:
         """Return the quantile in [0, 1] at which a value is; of a list the middle of its share."""

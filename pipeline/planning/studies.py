@@ -1,27 +1,27 @@
 """Read the studies of a protocol and report all their mistakes at once."""
 
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import Field
 
 from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
 from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
-from pipeline.config.schema import Ensemble, Published, Replay, Variance
+from pipeline.config.schema import Design, Ensemble, Published, Replay, Variance
 from pipeline.config.settings import Settings, Word
-from pipeline.config.validation import checked, errors_in, invalid, unknown_name
+from pipeline.config.validation import checked, errors_in, invalid, one_of, unknown_name
 from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
 from pipeline.planning.arm_files import read_arm, tuned_baseline
 from pipeline.planning.arm_mistakes import mistakes
-from pipeline.planning.arms import Arm, baseline, relative, searched
+from pipeline.planning.arms import Arm, baseline, relative, searched_values
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
 from pipeline.planning.resolution import overridden, resolved
+from pipeline.planning.searches import require_optuna
 from pipeline.runtime.errors import Refusal
 
 ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance", "search")
@@ -367,16 +367,22 @@ def _search_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterat
     """Yield a line for each arm whose settings are no design on which searches can be replayed."""
     if document.search is None:
         return
-    if importlib.util.find_spec("optuna") is None:
-        yield f"{path}: search: needs optuna; run: pip install '.[optuna]'"
+    try:
+        require_optuna(f"{path}: search", "the importance of values")
+    except Refusal as refusal:
+        yield from refusal.lines
     for arm in arms[1:]:
         where = f"{path}: arms.{arm.name}"
-        spaces = len(searched(arm))
+        spaces = len(searched_values(arm))
         if spaces < LEAST_SPACES:
             expected = f"{LEAST_SPACES} or more in a study with search"
             yield f"{where}: {spaces} search space{'' if spaces == 1 else 's'}; expected {expected}"
-        if arm.design is None:
+        search = arm.written.search
+        if search is None:
             yield f"{where}: search: missing; expected a design, as in {DESIGN}"
+        elif arm.design is None:
+            expected = f"{one_of(get_args(Design))}; trials of others depend on scores or on steps"
+            yield invalid(f"{where}: search.method", search.method, expected)
         elif document.search.trials > len(arm.trials):
             expected = f"an integer <= {len(arm.trials)}, the settings of {arm.name}"
             yield invalid(f"{path}: search.trials", document.search.trials, expected)

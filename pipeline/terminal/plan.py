@@ -166,7 +166,7 @@ def _covered(plan: Plan, study: str, arm: str) -> list[str]:
     if planned is None or planned.design is None:
         return []
     settings = [run.setting for run in plan.runs if (run.study, run.arm) == (study, arm)]
-    return [f"{planned.design} over:", *(_range(one, settings) for one in planned.space)]
+    return [f"{planned.design} design over:", *(_range(one, settings) for one in planned.space)]
 
 
 def _range(dimension: Dimension, settings: Sequence[Setting]) -> str:

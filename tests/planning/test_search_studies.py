@@ -1,10 +1,11 @@
 """Studies of searches: what their file may say, and the runs that they plan."""
 
+import importlib.util
+
 import pytest
 
 from pipeline.config.plan import BASELINE, Dimension, Plan, PlannedArm, PlannedStudy
 from pipeline.config.schema import Replay
-from pipeline.planning import studies
 from pipeline.planning.applicable import runs_of
 from pipeline.planning.phases import confirmation
 from pipeline.planning.rounds import explore
@@ -174,6 +175,12 @@ TWO = "{name: augmentation, shift: {uniform: [0.5, 2], points: 2}, rotate: {unif
             "{search: {method: random, trials: 128}}",
         ),
         (
+            "{methods: [random], trials: 2}",
+            f"  a: [{TWO}, {{search: {{method: tpe, trials: 8}}}}]",
+            'arms.a: search.method: invalid value "tpe"; expected one of: random, sobol; '
+            "trials of others depend on scores or on steps",
+        ),
+        (
             "{methods: [random], trials: 2}\nvariance: {groups: 2, draws: 1}",
             f"  a: [{TWO}, {{search: {{method: random, trials: 8}}}}]",
             "variance, search: all given; expected one of them",
@@ -195,12 +202,12 @@ def test_a_mistake_in_a_study_of_searches_is_one_line(project, search, arms, lin
 
 
 def test_a_study_of_searches_needs_optuna(project, monkeypatch):
-    found = studies.importlib.util.find_spec
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        studies.importlib.util, "find_spec", lambda name: None if name == "optuna" else found(name)
+        importlib.util, "find_spec", lambda name: None if name == "optuna" else find_spec(name)
     )
     (project / "experiments" / "dropout.yaml").write_text(SEARCH)
     with pytest.raises(Refusal) as refused:
         read_experiment("tiny")
-    line = "experiments/dropout.yaml: search: needs optuna; run: pip install '.[optuna]'"
-    assert line in refused.value.lines
+    line = "the importance of values needs optuna; run: pip install '.[optuna]'"
+    assert f"experiments/dropout.yaml: search: {line}" in refused.value.lines

@@ -88,7 +88,7 @@ def test_a_design_is_shown_by_its_ranges(project, capsys):
     show_expected()
     words = " ".join(capsys.readouterr().out.split())
     assert (
-        "sgd random over: 0 6 6 training.learning_rate: 0.001 to 1 (log) "
+        "sgd random design over: 0 6 6 training.learning_rate: 0.001 to 1 (log) "
         "training.batch_size: 5, 10, 30 " in words
     )
 

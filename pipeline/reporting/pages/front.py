@@ -86,10 +86,10 @@ def designs_note(data: ReportData) -> str:
 
     Designs are the settings on which searches are replayed.
     """
-    diverged = int(_diverged_in_designs(data).sum())
+    diverged = len(data.runs[_diverged_in_designs(data)])
     if not diverged:
         return ""
-    planned = md.format_count(int(_in_designs(data).sum()), "run")
+    planned = md.format_count(len(data.runs[_in_designs(data)]), "run")
     return f"{diverged} of {planned} of search designs diverged: wide ranges have such values."
 
 
