@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from searched import design_of, peak
 
+from pipeline.comparison import tuning_budget
 from pipeline.comparison.tuning_budget import band, budget_table, wins
+
+
+@pytest.fixture(autouse=True)
+def fewer_resamples(monkeypatch):
+    monkeypatch.setattr(tuning_budget, "RESAMPLES", 200)
 
 
 def test_chances_are_those_of_an_enumeration():
