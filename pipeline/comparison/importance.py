@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.comparison.designs import Design
-from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.levels import LEVEL, SMALL_DESIGN
 from pipeline.config.streams import derive
 
 IMPORTANCE = (
@@ -19,7 +19,6 @@ IMPORTANCE = (
 GROUPS = 16  # of trials, each left out once
 SHUFFLES = 100  # of scores among trials
 TOP = 0.1  # of the trials; importance is what decides whether a trial is among them
-FEWEST = 50  # trials, so that 5 are among the best
 
 Array = NDArray[np.float64]
 
@@ -45,10 +44,10 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
         A table with the columns `IMPORTANCE`, the largest first: shares with the bounds of a 95 %
         interval; `chance`, what the largest of all hyperparameters stays below in 95 % of shuffled
         scores; the first and the last rank that the intervals leave: hyperparameters whose
-        intervals overlap are not ranked. No rows with fewer than `FEWEST` trials.
+        intervals overlap are not ranked. No rows with fewer than `SMALL_DESIGN` trials.
     """
     count = len(design.values)
-    if count < FEWEST:
+    if count < SMALL_DESIGN:
         return pd.DataFrame(columns=list(IMPORTANCE))
     generator = np.random.default_rng(derive(0, "importance", study, arm))
     everything = np.arange(count)

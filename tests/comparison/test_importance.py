@@ -5,7 +5,8 @@ import pytest
 from searched import UNIT, design_of, peak
 
 from pipeline.comparison import importance as module
-from pipeline.comparison.importance import FEWEST, IMPORTANCE, divergences, importance, ranks
+from pipeline.comparison.importance import IMPORTANCE, divergences, importance, ranks
+from pipeline.comparison.levels import SMALL_DESIGN
 from pipeline.planning.spaces import Space
 
 
@@ -68,7 +69,7 @@ def test_a_lost_run_counts_as_the_worst():
 
 
 def test_a_small_design_says_nothing():
-    table = importance("s", "a", design_of(points=FEWEST - 1))
+    table = importance("s", "a", design_of(points=SMALL_DESIGN - 1))
     assert table.empty
     assert tuple(table.columns) == IMPORTANCE
 

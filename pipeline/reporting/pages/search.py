@@ -5,8 +5,7 @@ from math import inf
 
 import pandas as pd
 
-from pipeline.comparison.importance import FEWEST
-from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.levels import LEVEL, SMALL_DESIGN
 from pipeline.config.plan import PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
@@ -26,6 +25,7 @@ from pipeline.reporting.pages._search import (
 
 ORDER = 58
 ENDS = {"low": "lower", "high": "upper"}
+REFERENCE = "random search at equal cost"
 FIGURES = {
     CURVES: "Median of the best validation score by cost in whole trainings, a line per method",
     BUDGET: "Chance that one arm wins against the other by the number of trials, with a band",
@@ -70,8 +70,8 @@ def study_section(data: ReportData, study: PlannedStudy) -> str:
 def _designs(data: ReportData, study: PlannedStudy) -> str:
     parts = []
     for arm, rows in arms_of(of(data.search_points, study.name)).items():
-        settings = md.format_count(rows["point"].nunique(), "setting")
-        values = md.format_count(rows["hyperparameter"].nunique(), "hyperparameter")
+        settings = md.format_count(len(set(rows["point"])), "setting")
+        values = md.format_count(len(set(rows["hyperparameter"])), "hyperparameter")
         parts.append(f"**{arm}** has {settings} of {values}")
     return f"{'; '.join(parts)}."
 
@@ -108,12 +108,12 @@ def _method_lines(data: ReportData, rows: pd.DataFrame) -> list[str]:
             change = f" ({md.unbroken(_change(data, row))})" if decided else ""
             found[side].append(f"{METHODS[row['method']]}{change}")
         parts = [
-            f"{side} than random search at equal cost: {md.format_list(found[side])}"
+            f"{side} than {REFERENCE}: {md.format_list(found[side])}"
             for side in ("better", "worse")
             if found[side]
         ]
         if found[""]:
-            parts.append(f"not shown to differ from it: {md.format_list(found[''])}")
+            parts.append(f"not shown to differ from {REFERENCE}: {md.format_list(found[''])}")
         lines.append(f"**{arm}**, test score of the chosen setting: {'; '.join(parts)}.")
     return lines
 
@@ -231,7 +231,7 @@ def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str
     """Return how much each hyperparameter decides, and which cannot be ranked."""
     rows = of(data.search_importance, study.name)
     if rows.empty:
-        return f"Designs of fewer than {FEWEST} settings say too little of it."
+        return f"Designs of fewer than {SMALL_DESIGN} settings say too little of it."
     cells = [
         {
             "arm": row["arm"],
