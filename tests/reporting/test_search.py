@@ -7,7 +7,7 @@ import pytest
 from report_data import VERDICTS, report_data
 from searched import RATE, searched
 
-from pipeline.reporting.pages import search
+from pipeline.reporting.pages import front, search
 from pipeline.reporting.pages._search import leaders, words
 from pipeline.reporting.plots import (
     search_budget,
@@ -61,6 +61,15 @@ def test_a_report_without_searches_has_no_such_page_and_no_such_figure(plain):
 def test_the_wording_of_the_page_of_searches(found, golden):
     (page,) = search.pages(found)
     golden(page.body)
+
+
+def test_the_front_page_has_the_leaders_and_what_matters(found, plain):
+    text = search.search_lines(found)
+    assert text.count("- **sgd** against **adam**") == 1
+    assert text.count("- What matters in **") == 2
+    assert "(pages/search.md)" in text
+    assert search.search_lines(plain) == ""
+    assert f"## Search\n\n{text}" in front.front_page(found, [])
 
 
 def test_every_figure_that_the_page_shows_is_drawn(found):

@@ -52,6 +52,20 @@ def search_body(data: ReportData) -> str:
     )
 
 
+def search_lines(data: ReportData) -> str:
+    """Return what the front page says of searches: who leads, and what matters; else empty."""
+    lines = []
+    for study in search_studies(data):
+        names = words(study)
+        budget = of(data.tuning_budget, study.name).groupby(["arm", "other"], sort=False)
+        ranked = arms_of(of(data.search_importance, study.name))
+        lines += [_budget_line(pair) for _, pair in budget]
+        lines += [f"What matters in {_rank_line(arm, rows, names)}" for arm, rows in ranked.items()]
+    if not lines:
+        return ""
+    return md.join_parts(md.format_bullets(lines), "[All about searches](pages/search.md).")
+
+
 def study_section(data: ReportData, study: PlannedStudy) -> str:
     """Return what one study says, from its question to its runs."""
     names = words(study)
