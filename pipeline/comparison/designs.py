@@ -19,7 +19,7 @@ from pipeline.config.plan import PROTOCOL, Dimension, Plan, PlannedArm, PlannedR
 from pipeline.planning.spaces import Space
 
 POINTS = (
-    *("study", "arm", "point", "hyperparameter", "scale", "value", "place"),
+    *("study", "arm", "point", "hyperparameter", "scale", "at", "place"),
     *("validation_accuracy", "test_accuracy", "is_best"),
 )
 BEST = 0.1  # of the points
@@ -152,8 +152,8 @@ def designs_of(
 def point_table(study: str, arm: str, design: Design) -> pd.DataFrame:
     """Return a row for every point and hyperparameter of a design, with the columns `POINTS`.
 
-    `place` is in [0, 1], on the scale of the hyperparameter; `is_best` marks the best tenth of the
-    points by validation.
+    `at` is a value as text, `place` is in [0, 1] on the scale of the hyperparameter; `is_best`
+    marks the best tenth of the points by validation.
     """
     least = np.quantile(design.ranked, 1 - BEST)
     scores = {
@@ -166,7 +166,7 @@ def point_table(study: str, arm: str, design: Design) -> pd.DataFrame:
         pd.DataFrame(scores).assign(
             hyperparameter=name,
             scale=space.scale or "",
-            value=[values[column] for values in design.values],
+            at=[json.dumps(values[column]) for values in design.values],
             place=design.places[:, column],
         )
         for column, (name, space) in enumerate(design.spaces.items())

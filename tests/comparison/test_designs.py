@@ -147,7 +147,7 @@ def test_a_row_of_the_points_is_a_value_of_a_point(plan):
     assert len(table) == len(POINTS) * len(SPACE)
     best = table[table["is_best"]]
     assert set(best["point"]) == {2}
-    assert list(best["value"]) == list(POINTS[2])
+    assert list(best["at"]) == ["1.0", "[128]", "0.5"]
 
 
 def test_the_learning_rate_is_what_may_move_else_the_most_important_range(plan):

@@ -78,7 +78,7 @@ def test_values_without_order_have_no_ends():
     table = ends("s", "a", design_of(spaces=RATES, points=64))
     assert "kind" not in set(table["hyperparameter"])
     width = table[table["hyperparameter"] == "width"]
-    assert list(width["value"]) == ["[4]", "[32]"]
+    assert list(width["at"]) == ["[4]", "[32]"]
 
 
 def test_flat_ranges_seldom_fail():
@@ -95,8 +95,8 @@ def test_flat_ranges_seldom_fail():
 def test_the_surface_has_its_top_where_the_trials_have():
     table = surface("s", "a", design_of(peak, points=192, noise=0.002), ["rate", "momentum"])
     top = table.loc[table["mean"].idxmax()]
-    assert top["x_place"] == pytest.approx(0.6, abs=0.11)
-    assert (table["x"] + table["y"]).eq("ratemomentum").all()
+    assert top["first_place"] == pytest.approx(0.6, abs=0.11)
+    assert (table["first"] + table["second"]).eq("ratemomentum").all()
     assert table["mean"].between(0.7, 0.96).all()
 
 

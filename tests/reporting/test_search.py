@@ -7,6 +7,8 @@ import pytest
 from report_data import VERDICTS, report_data
 from searched import RATE, searched
 
+from pipeline.comparison.search_tables import TABLES
+from pipeline.records.tables import read_table, write_table
 from pipeline.reporting.pages import front, search
 from pipeline.reporting.pages._search import leaders, words
 from pipeline.reporting.plots import (
@@ -120,8 +122,15 @@ def test_the_sentence_on_the_tuning_budget(leads, sentence):
     assert sentence in search._budget_line(budget(leads))
 
 
-def test_nobody_leads_where_a_table_that_was_read_has_no_leader():
-    assert leaders(budget([None, "a"])) == [("", 1, 1), ("a", 2, 2)]
+def test_tables_are_the_same_after_they_were_stored(found, study, tmp_path):
+    """Values of hyperparameters stay texts, and nobody leads where a cell is empty."""
+    stored = {}
+    for name in TABLES:
+        write_table(tmp_path / f"{name}.csv", getattr(found, name))
+        stored[name] = read_table(tmp_path / f"{name}.csv")
+    read = dataclasses.replace(found, **stored)
+    assert search.search_body(read) == search.search_body(found)
+    assert leaders(stored["tuning_budget"]) == leaders(found.tuning_budget)
 
 
 def test_a_rank_is_a_range_where_intervals_overlap(found, study):

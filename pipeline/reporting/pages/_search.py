@@ -48,7 +48,7 @@ def leaders(rows: pd.DataFrame) -> list[tuple[str, int, int]]:
         rows: Those of two arms in the table `tuning_budget`.
     """
     spans = []
-    pairs = zip(rows["leader"].fillna(""), rows["trials"], strict=True)
+    pairs = zip(rows["leader"], rows["trials"], strict=True)
     for leader, group in itertools.groupby(pairs, key=lambda pair: pair[0]):
         trials = [int(number) for _, number in group]
         spans.append((leader, trials[0], trials[-1]))

@@ -339,7 +339,7 @@ def end_table(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -
 
 
 def _end(data: ReportData, row: md.Row) -> str:
-    return f"{md.escape(str(row['value']))}: {data.format.percent(row['median'])}"
+    return f"{md.escape(row['at'])}: {data.format.percent(row['median'])}"
 
 
 def _fails(ends: Sequence[md.Row]) -> str:
@@ -357,9 +357,9 @@ def shift_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str
     cells = [
         {
             "arm": row["arm"],
-            "best": names[row["rate"]],
+            "best": names[row["moved"]],
             "with": names[row["hyperparameter"]],
-            "split at": md.escape(str(row["split"])),
+            "split at": md.escape(row["split"]),
             "best up to it": f"{row['below']:.3g}",
             "best above it": f"{row['above']:.3g}",
             f"moves by [{md.INTERVAL}]": md.unbroken(_moves(row)),
@@ -376,7 +376,7 @@ def shift_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str
 
 
 def _moves(row: md.Row) -> str:
-    is_factor = str(row["scale"]).startswith("log")
+    is_factor = row["scale"].startswith("log")
     spell = "x {:.2g}" if is_factor else "{:+.2f}"
     low, high = f"{row['low']:.2g}", f"{row['high']:.2g}"
     return f"{spell.format(row['shift'])} [{low}, {high}]"

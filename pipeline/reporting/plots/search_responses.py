@@ -12,6 +12,7 @@ from pipeline.reporting.pages._search import RESPONSES, arms_of, search_studies,
 from pipeline.reporting.style import DARK, GREY, WIDTH, arm_colors, style
 
 COLUMNS = 3
+SQUARE = 4  # panels that are two rows of two
 TICKS = 4  # at most, besides the last
 DOT: dict[str, Any] = {"s": 9, "color": GREY, "alpha": 0.55, "linewidth": 0}
 LOST: dict[str, Any] = {"s": 22, "color": DARK, "marker": "x", "linewidth": 1}
@@ -42,7 +43,7 @@ def search_responses(
         color: That of the arm.
     """
     keys = list(dict.fromkeys(rows["hyperparameter"]))
-    columns = min(COLUMNS, len(keys))
+    columns = 2 if len(keys) == SQUARE else min(COLUMNS, len(keys))
     lines = -(-len(keys) // columns)
     with style():
         figure = Figure(figsize=(WIDTH, 2.5 * lines + 0.3), layout="constrained")
@@ -73,10 +74,10 @@ def draw_response(ax: Axes, rows: pd.DataFrame, points: pd.DataFrame, color: str
 
 def ticks(rows: pd.DataFrame) -> tuple[list[float], list[str]]:
     """Return places and labels: the values of a list, or some ends of the parts of a range."""
-    if not rows["scale"].fillna("").iloc[0]:
+    if not rows["scale"].iloc[0]:
         step = -(-len(rows) // TICKS)
-        return list(rows["place"])[::step], [str(value) for value in rows["from"]][::step]
+        return list(rows["place"])[::step], list(rows["from"])[::step]
     first, last = rows.iloc[0], rows.iloc[-1]
     middle = rows.iloc[len(rows) // 2]
     half = (first["place"] + last["place"]) / 2
-    return [0.0, half, 1.0], [str(first["from"]), str(middle["from"]), str(last["to"])]
+    return [0.0, half, 1.0], [first["from"], middle["from"], last["to"]]

@@ -36,7 +36,7 @@ def search_surface(
         responses: Those of the arm in the table `search_responses`, for the ticks.
         names: The hyperparameters in words.
     """
-    x, y = rows["x"].iloc[0], rows["y"].iloc[0]
+    x, y = rows["first"].iloc[0], rows["second"].iloc[0]
     with style():
         figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
         ax = figure.subplots()
@@ -52,11 +52,11 @@ def search_surface(
 
 def draw_surface(ax: Axes, rows: pd.DataFrame, points: pd.DataFrame) -> ScalarMappable:
     """Draw means as levels of brightness, and the trials by their places."""
-    means = rows.pivot(index="y_place", columns="x_place", values="mean")
+    means = rows.pivot(index="second_place", columns="first_place", values="mean")
     drawn = ax.contourf(means.columns, means.index, 100 * means, levels=LEVELS, cmap="viridis")
     places = points.pivot(index="point", columns="hyperparameter", values="place")
     best = points.groupby("point")["is_best"].first().reindex(places.index).astype(bool)
-    across, up = places[rows["x"].iloc[0]], places[rows["y"].iloc[0]]
+    across, up = places[rows["first"].iloc[0]], places[rows["second"].iloc[0]]
     ax.scatter(across[~best], up[~best], s=16, facecolor="none", edgecolor="white", linewidth=0.8)
     ax.scatter(across[best], up[best], s=34, color="white", edgecolor=DARK, zorder=3)
     ax.set(xlim=(0, 1), ylim=(0, 1))
