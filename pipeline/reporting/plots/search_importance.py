@@ -10,15 +10,9 @@ from matplotlib.lines import Line2D
 
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._search import IMPORTANCE, arms_of, search_studies, words
-from pipeline.reporting.style import DARK, GREY, WIDTH, arm_colors, style
+from pipeline.reporting.style import DARK, DASHES, GREY, WIDTH, arm_colors, style
 
-CHANCE: dict[str, Any] = {
-    "marker": "|",
-    "markersize": 13,
-    "markeredgewidth": 2,
-    "linestyle": "",
-    "color": GREY,
-}
+CHANCE: dict[str, Any] = {"color": GREY, "linestyle": DASHES, "linewidth": 1.6}
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -46,7 +40,7 @@ def search_importance(
         grid[-1, 0].set_xlabel("share of importance (%)")
         marks = [
             Line2D([], [], color=DARK, marker="o", linewidth=3, label="share with interval"),
-            Line2D([], [], label="largest share in 95 % of shuffled scores", **CHANCE),
+            Line2D([], [], label="95 % of shuffled scores: largest share below", **CHANCE),
         ]
         figure.legend(handles=marks, loc="outside lower center", ncols=2)
     return figure
@@ -56,7 +50,7 @@ def draw_shares(ax: Axes, rows: pd.DataFrame, names: Mapping[str, str], color: s
     """Draw the shares of one arm, the first on top."""
     places = list(range(len(rows)))
     ax.hlines(places, 100 * rows["low"], 100 * rows["high"], color=color, linewidth=3)
-    ax.plot(100 * rows["chance"], places, zorder=2, **CHANCE)
+    ax.axvline(100 * rows["chance"].iloc[0], zorder=2, **CHANCE)
     ax.scatter(100 * rows["importance"], places, color=color, s=70, zorder=3)
     ax.set_yticks(places, [names[name] for name in rows["hyperparameter"]])
     ax.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, 100))
