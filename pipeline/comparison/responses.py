@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from pipeline.comparison.designs import Design
 from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.significance import holm
 from pipeline.config.streams import derive
 from pipeline.planning.spaces import Space
 
@@ -103,11 +103,8 @@ def ends(study: str, arm: str, design: Design) -> pd.DataFrame:
             counted = len(groups[number]), medians[number], float(np.nanmax(medians))
             rows.append((study, arm, name, end, value, *counted, _p_worse(groups[number], others)))
     table = pd.DataFrame(rows, columns=list(ENDS[:-2]))
-    known = table["p"].notna()
-    table["p_holm"] = nan
-    if known.any():
-        table.loc[known, "p_holm"] = multipletests(table.loc[known, "p"], method="holm")[1]
-    return table.assign(fails=table["p_holm"] < LEVEL)
+    corrected = holm(table["p"].to_numpy(float))
+    return table.assign(p_holm=corrected, fails=corrected < LEVEL)
 
 
 def surface(study: str, arm: str, design: Design, names: Sequence[str]) -> pd.DataFrame:
