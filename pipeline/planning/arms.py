@@ -122,10 +122,15 @@ class Arm:
     written: Written
 
     @property
+    def most_settings(self) -> int:
+        """Return how many settings it tries before any widening, those of later rounds too."""
+        search = self.written.search
+        return search.trials if search and search.is_adaptive else len(self.trials)
+
+    @property
     def is_searched(self) -> bool:
         """Return whether it tries several settings, all at once or in rounds."""
-        search = self.written.search
-        return len(self.trials) > 1 or (search is not None and search.is_adaptive)
+        return self.most_settings > 1
 
     @property
     def has_own_space(self) -> bool:

@@ -356,9 +356,9 @@ def _single_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterat
     """Yield a line for each arm of an ensemble or of variance with several settings."""
     if document.kind in ("ensemble", "variance"):
         for arm in arms:
-            if len(arm.trials) > 1:
+            if arm.is_searched:
                 yield (
-                    f"{path}: arms.{arm.name}: {len(arm.trials)} settings; "
+                    f"{path}: arms.{arm.name}: {arm.most_settings} settings; "
                     f"expected 1 in a study with {document.kind}"
                 )
 

@@ -366,6 +366,36 @@ def test_only_a_setting_with_a_whole_schedule_is_chosen(search, quick):
     assert {identities[run.fingerprint]["training"]["epochs"] for run in confirmed} == {8}
 
 
+def test_a_trial_that_lost_a_run_goes_on_to_no_longer_schedule(search, quick):
+    read = search(method="halving", eta=2, trials=4)
+    lost = Score("failed")
+    first = [run for run in explore(read, "digest", {}).plan.runs if run.arm == "dropout"]
+    best = max(first, key=accuracy).setting
+    whole, _ = complete(read, lambda run: lost if run.setting == best and run.seed else 0.5)
+    longer = [run.setting for run in whole.plan.runs if run.budget == 1 / 2]
+    assert len(longer) == 2 * 2
+    assert best not in longer
+
+
+def test_the_baseline_is_tuned_by_rounds_of_a_search_before_the_arms(search, quick, project):
+    search(method="random", trials=2)
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    tune = {"training.learning_rate": {"log": [0.01, 0.64]}}
+    tune["search"] = {"method": "halving", "eta": 2, "trials": 4}
+    protocol.write_text(f"{protocol.read_text()}tune: {json.dumps(tune)}\n")
+
+    @functools.cache
+    def cached(*tuned):
+        return read_experiment("tiny", tuned=dict(tuned))
+
+    planned, _ = complete(lambda tuned: cached(*tuned.items()))
+    tuning = [run for run in planned.plan.runs if run.study == TUNING]
+    assert {run.round: run.budget for run in tuning} == {1: 1 / 4, 2: 1 / 2, 3: 1}
+    (chosen,) = {json.dumps(run.setting[PROTOCOL]) for run in tuning if run.budget == 1}
+    assert planned.plan.tuned == json.loads(chosen)
+    assert {run.round for run in planned.plan.runs if run.study != TUNING} == {4}
+
+
 @pytest.mark.parametrize(
     ("written", "line"),
     [

@@ -81,6 +81,22 @@ def test_another_seed_draws_other_trials(method):
     assert propose(SPACES, search, seed=1) != propose(SPACES, search, seed=2)
 
 
+@pytest.mark.parametrize(
+    ("method", "points"),
+    [
+        ("random", [(0.0121324, 0.00296096), (0.0838887, 0.0281981), (0.00145096, 0.0342596)]),
+        ("sobol", [(0.792843, 0.0017642), (0.0250719, 0.0141136), (0.00445849, 0.0399192)]),
+    ],
+)
+def test_the_points_of_runs_that_are_trained_stay_what_they_are(method, points):
+    """Other points would train every arm with a design again."""
+    spaces = {
+        "weight_decay.strength": space({"log": [0.001, 1]}),
+        "protocol.training.learning_rate": space({"log": [0.0007, 0.0448]}),
+    }
+    assert design(spaces, Search(method=method, trials=8))[:3] == points
+
+
 @pytest.mark.parametrize("method", ["random", "sobol"])
 def test_a_design_is_proposed_at_once(method):
     search = Search(method=method, trials=8)

@@ -183,7 +183,8 @@ def arms(text: str) -> str:
         ),
         (
             arms("  a: [{name: dropout, rate: [0.1, 0.2]}, {search: {method: best, trials: 8}}]"),
-            'arms.a.1.search.method: invalid value "best"; expected one of: sobol, random',
+            'arms.a.1.search.method: invalid value "best"; expected one of: grid, random, '
+            "sobol, coarse_to_fine, halving, tpe",
         ),
         (
             arms("  a: [{name: dropout, rate: 0.1}, {retune: maybe}]"),
@@ -195,7 +196,7 @@ def arms(text: str) -> str:
         (
             QUESTION + "arm: {}\narms: {a: [{name: dropout}]}",
             "arm: unknown key; expected one of: "
-            "question, protocols, ensemble, variance, published, arms",
+            "question, protocols, ensemble, variance, search, published, arms",
         ),
     ],
 )

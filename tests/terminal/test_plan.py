@@ -81,6 +81,30 @@ arms:
 """
 
 
+HALVING = """
+question: Which rate?
+arms:
+  dropout:
+    - {name: dropout, rate: {uniform: [0, 0.8]}}
+    - {search: {method: halving, eta: 2, trials: 4}}
+"""
+
+
+def test_a_search_in_rounds_says_what_later_rounds_may_add(project, capsys):
+    """Of 8 epochs: 4 trials with 2 epochs, then 2 with 4, and 1 with 8, each on 2 seeds."""
+    (project / "experiments" / "dropout.yaml").write_text(HALVING)
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    text = protocol.read_text().replace("epochs: 2", "epochs: 8")
+    studies = "studies: [dropout, others, ensembles, variance]"
+    protocol.write_text(text.replace(studies, "studies: [dropout]\nseconds_per_run: 60"))
+    show_expected()
+    *_, later, _ = capsys.readouterr().out.splitlines()
+    assert re.findall(r"[\d.]+", later) == ["6", "2.0"]  # 4 runs of half a training, 2 whole ones
+    planned = forecast("tiny", validation_scores, decide)
+    shares = [images_share(planned.exploration, run) for run in planned.exploration.runs]
+    assert sorted(shares) == [0.25] * 8 + [1.0] * 2
+
+
 def test_a_design_is_shown_by_its_ranges(project, capsys):
     protocol = project / "experiments" / "protocols" / "tiny.yaml"
     protocol.write_text(protocol.read_text().replace("variance]", "search]"))
