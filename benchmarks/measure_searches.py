@@ -6,9 +6,9 @@ with more noise. The truth of an importance, of a chance and of a shift is that 
 `MANY` settings; the truth of a method's difference to random search is its mean over designs.
 
 - `importance`: the share of intervals over the truth, of hyperparameters that matter and of those
-  that do not, by the jackknife of the pipeline and by a percentile bootstrap over trials. `ranked`:
-  how often the two largest are put in an order, where they are equal (an error) and where one is
-  twice the other.
+  that do not: by halves of the trials, as in the pipeline, and by a percentile bootstrap over
+  trials. `ranked`: how often the two largest are put in an order, where they are equal (an error)
+  and where one is twice the other.
 - `budget`: the share of bands that hold for all numbers of trials, and of reports in which an arm
   leads somewhere although both are equal.
 - `methods`: the share of intervals of the difference to random search that cover, by method.
@@ -43,10 +43,11 @@ NOISE = 0.006  # accuracy, a fraction
 EARLY = 0.02
 SHARES = np.array([1 / 27, 1 / 9, 1 / 3, 1.0])
 SPACES = {name: Space((), "uniform", 0.0, 1.0) for name in ("first", "second", "third", "fourth")}
-DESIGNS = 24  # of importance, whose bootstrap is slow
-MORE = 100
+DESIGNS = 20  # of importance, whose bootstrap is slow
+MORE = 60
 RESAMPLES = 40  # of the bootstrap of importance
-BANDS = 300  # resamples of a band
+BANDS = 200  # resamples of a band
+FEW_HALVES = 30
 REPLAYS = 80
 TRIALS = 32
 
@@ -97,14 +98,12 @@ def importances(generator: np.random.Generator) -> dict[str, object]:
         large = design(truth, generator, MANY)
         sizes = divergences(large, np.arange(MANY), large.ranked)
         share = sizes / sizes.sum()
-        covers: dict[str, list[Array]] = {"jackknife": [], "bootstrap": []}
+        covers: dict[str, list[Array]] = {"halves": [], "bootstrap": []}
         ranked = []
         for _ in range(DESIGNS):
             drawn = design(truth, generator)
             table = importance("s", "a", drawn).set_index("hyperparameter").loc[list(SPACES)]
-            covers["jackknife"].append(
-                ((table["low"] <= share) & (share <= table["high"])).to_numpy()
-            )
+            covers["halves"].append(((table["low"] <= share) & (share <= table["high"])).to_numpy())
             covers["bootstrap"].append(_bootstrap_covers(drawn, share, generator))
             ranked.append(table["last_rank"].iloc[0] == 1 or table["last_rank"].iloc[1] == 1)
         found[name] = {
@@ -193,6 +192,7 @@ def main() -> None:
     """Simulate all, each with a stream of its own, and write the result."""
     tuning_budget.RESAMPLES = BANDS
     importance_of.SHUFFLES = 1  # what is by chance is not measured here
+    importance_of.HALVES = FEW_HALVES
     parts = {
         "importance": importances,
         "budget": budgets,

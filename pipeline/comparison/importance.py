@@ -16,7 +16,7 @@ IMPORTANCE = (
     *("study", "arm", "hyperparameter", "importance", "low", "high", "chance"),
     *("first_rank", "last_rank"),
 )
-GROUPS = 16  # of trials, each left out once
+HALVES = 60  # of the trials, drawn at random
 SHUFFLES = 100  # of scores among trials
 TOP = 0.1  # of the trials; importance is what decides whether a trial is among them
 
@@ -30,9 +30,8 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
     of its values among the best tenth of the trials is from that among all (Watanabe et al., IJCAI
     2023; computed by Optuna). A trial with a lost run counts as the worst.
 
-    The interval is by the jackknife with groups of trials (Shao and Tu, The Jackknife and
-    Bootstrap, 1995, section 2.3). A bootstrap is no alternative: repeated trials look like a
-    concentration of values, so that what does not matter would seem to
+    The interval is by the delete-half jackknife, see `Design.half`. A bootstrap is no alternative:
+    repeated trials look like a concentration of values, so that what does not matter would seem to
     (benchmarks/measure_searches.py).
 
     Args:
@@ -53,8 +52,9 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
     everything = np.arange(count)
     sizes = divergences(design, everything, design.ranked)
     estimate = _shares(sizes)
-    error = _error(design, generator.permutation(count) % GROUPS)
-    width = stats.t.ppf(1 - LEVEL / 2, GROUPS - 1) * error
+    halves = [design.half(generator) for _ in range(HALVES)]
+    drawn = [_shares(divergences(design, kept, design.ranked[kept])) for kept in halves]
+    width = stats.t.ppf(1 - LEVEL / 2, HALVES - 1) * np.std(drawn, axis=0, ddof=1)
     shuffled = [
         divergences(design, everything, generator.permutation(design.ranked)).max()
         for _ in range(SHUFFLES)
@@ -73,15 +73,6 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
     table = pd.DataFrame(columns).assign(study=study, arm=arm)
     ordered = table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
     return ordered[list(IMPORTANCE)]
-
-
-def _error(design: Design, group_of: NDArray[np.int64]) -> Array:
-    """Return the standard error of each share by leaving out groups of trials."""
-    left = [np.flatnonzero(group_of != group) for group in range(GROUPS)]
-    found = np.array([_shares(divergences(design, kept, design.ranked[kept])) for kept in left])
-    squares = np.square(found - found.mean(axis=0)).sum(axis=0)
-    error: Array = np.sqrt((GROUPS - 1) / GROUPS * squares)
-    return error
 
 
 def ranks(low: Array, high: Array) -> tuple[list[int], list[int]]:

@@ -13,7 +13,7 @@ from pipeline.planning.spaces import Space
 @pytest.fixture(autouse=True)
 def fewer_shuffles(monkeypatch):
     monkeypatch.setattr(module, "SHUFFLES", 20)
-    monkeypatch.setattr(module, "GROUPS", 8)
+    monkeypatch.setattr(module, "HALVES", 12)
 
 
 def two(places):
@@ -42,7 +42,7 @@ def test_two_equal_hyperparameters_cannot_be_ranked():
 
 
 def test_noise_alone_seldom_matters_more_than_by_chance(monkeypatch):
-    monkeypatch.setattr(module, "GROUPS", 2)
+    monkeypatch.setattr(module, "HALVES", 2)
     flat = [
         design_of(lambda places: 0.9 + 0 * peak(places), points=60, noise=0.01, seed=seed)
         for seed in range(6)

@@ -68,7 +68,7 @@ def test_the_wording_of_the_page_of_searches(found, golden):
 def test_the_front_page_has_the_leaders_and_what_matters(found, plain):
     text = search.search_lines(found)
     assert text.count("- **sgd** against **adam**") == 1
-    assert text.count("- What matters in **") == 2
+    assert text.count("- What matters in methods, **") == 2
     assert "(pages/search.md)" in text
     assert search.search_lines(plain) == ""
     assert f"## Search\n\n{text}" in front.front_page(found, [])
@@ -139,6 +139,28 @@ def test_a_rank_is_a_range_where_intervals_overlap(found, study):
     for cells, row in zip(rows, table.to_dict("records"), strict=True):
         first, last = row["first_rank"], row["last_rank"]
         assert cells["rank"] == (str(first) if first == last else f"{first} to {last}")
+
+
+def test_what_matters_is_above_chance_and_ranked_where_it_can_be(found, study):
+    rows = found.search_importance[found.search_importance["arm"] == "sgd"]
+    shares = rows.assign(importance=[0.6, 0.3, 0.1], chance=0.2, first_rank=1, last_rank=2)
+    names = words(study)
+    first, second, third = (names[name] for name in rows["hyperparameter"])
+    line = search._rank_line("sgd", shares, names)
+    assert f"more than by chance: {first} and {second}; not shown: {third};" in line
+    assert f"cannot rank {first} and {second}." in line
+    ranked = search._rank_line("sgd", shares.assign(last_rank=[1, 2, 2]), names)
+    assert f"{first} is number 1" in ranked
+    assert "cannot rank" not in ranked
+
+
+def test_lost_runs_are_counted(found, study):
+    runs = found.runs.iloc[[0] * 4].assign(
+        study="methods", state=["done", "diverged", "diverged", "failed"], fingerprint=list("abcd")
+    )
+    text = search.lost_runs(dataclasses.replace(found, runs=runs), study)
+    assert text == "Of 4 runs 1 failed and 2 diverged: they count as the worst."
+    assert search.lost_runs(found, study) == ""
 
 
 def test_small_designs_have_a_sentence_instead_of_ranks(found, study):

@@ -70,7 +70,7 @@ def searched(plain, arms=("sgd", "adam")):
     designs["sgd"].curves[3, -1] = designs["sgd"].by_seed[:, 3] = np.nan
     replay = REPLAY.model_copy(update={"replays": 24})
     with (
-        mock.patch.multiple(importance, SHUFFLES=5, GROUPS=4),
+        mock.patch.multiple(importance, SHUFFLES=5, HALVES=5),
         mock.patch.object(tuning_budget, "RESAMPLES", 100),
         mock.patch.object(responses, "RESAMPLES", 100),
     ):

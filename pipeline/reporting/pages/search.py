@@ -7,9 +7,10 @@ import pandas as pd
 
 from pipeline.comparison.levels import LEVEL, SMALL_DESIGN
 from pipeline.config.plan import PlannedStudy
+from pipeline.records.runs import STATES
 from pipeline.reporting import markdown as md
-from pipeline.reporting.evidence import ReportData, of
-from pipeline.reporting.pages._page import Page, runs_section
+from pipeline.reporting.evidence import ReportData, count_states, of
+from pipeline.reporting.pages._page import Page
 from pipeline.reporting.pages._search import (
     BUDGET,
     CURVES,
@@ -60,7 +61,10 @@ def search_lines(data: ReportData) -> str:
         budget = of(data.tuning_budget, study.name).groupby(["arm", "other"], sort=False)
         ranked = arms_of(of(data.search_importance, study.name))
         lines += [_budget_line(pair) for _, pair in budget]
-        lines += [f"What matters in {_rank_line(arm, rows, names)}" for arm, rows in ranked.items()]
+        lines += [
+            f"What matters in {study.name}, {_rank_line(arm, rows, names)}"
+            for arm, rows in ranked.items()
+        ]
     if not lines:
         return ""
     return md.join_parts(md.format_bullets(lines), "[All about searches](pages/search.md).")
@@ -77,8 +81,18 @@ def study_section(data: ReportData, study: PlannedStudy) -> str:
         md.section("What matters", importance_section(data, study, names), 3),
         md.section("Response to each hyperparameter", response_section(data, study, names), 3),
         md.section("Where the best value moves", shift_section(data, study, names), 3),
-        runs_section(of(data.runs, study.name), f"Runs of {study.name} that are not done"),
+        lost_runs(data, study),
     )
+
+
+def lost_runs(data: ReportData, study: PlannedStudy) -> str:
+    """Return how many runs of a study are lost; empty if all are done."""
+    counts = count_states(of(data.runs, study.name))
+    kinds = [f"{counts[state]} {state}" for state in STATES[1:] if counts[state]]
+    if not kinds:
+        return ""
+    planned = md.format_count(counts["planned"], "run")
+    return f"Of {planned} {md.format_list(kinds)}: they count as the worst."
 
 
 def _designs(data: ReportData, study: PlannedStudy) -> str:
@@ -181,7 +195,7 @@ def _test_table(data: ReportData, rows: pd.DataFrame) -> str:
     caption = (
         "Test accuracy of the setting chosen by validation, means over searches. Optimism: "
         "validation minus test. Minus random: against random search at equal cost. Interval and "
-        "p: over designs, by the jackknife with groups of settings; p (Holm): corrected for this "
+        "p: over designs, by halves of the settings (jackknife); p (Holm): corrected for this "
         "table. Rule: the test rule of each arm."
     )
     return md.format_table(cells, caption, words=("arm", "method"))
@@ -258,8 +272,8 @@ def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str
     ]
     caption = (
         "Share of each hyperparameter in PED-ANOVA: how far its values among the best tenth of the "
-        "trials, by validation, are from those of all. Interval: jackknife with groups of trials. "
-        f"By chance: what the largest share stays below in {md.CONFIDENCE} of shuffled scores. "
+        "trials, by validation, are from those of all. Interval: over halves of the trials "
+        f"(jackknife). By chance: what the largest share stays below in {md.CONFIDENCE} of shuffled scores. "
         "Rank: all that the intervals leave open; hyperparameters whose intervals overlap are not "
         "ranked."
     )
@@ -282,15 +296,22 @@ def _rank(row: md.Row) -> str:
 
 
 def _rank_line(arm: str, rows: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """Return which hyperparameters of an arm have a rank of their own, and which have none."""
+    """Return which hyperparameters of an arm matter, and which of them have a rank."""
+    matters = rows["importance"] > rows["chance"]
     ranked = rows["first_rank"] == rows["last_rank"]
+    above = [names[name] for name in rows.loc[matters, "hyperparameter"]]
+    below = [names[name] for name in rows.loc[~matters, "hyperparameter"]]
+    parts = [f"more than by chance: {md.format_list(above)}"] if above else []
+    if below:
+        parts.append(f"not shown: {md.format_list(below)}")
     known = [
         f"{names[row['hyperparameter']]} is number {row['first_rank']}"
-        for row in rows[ranked].to_dict("records")
+        for row in rows[ranked & matters].to_dict("records")
     ]
-    open_names = [names[name] for name in rows.loc[~ranked, "hyperparameter"]]
-    parts = [md.format_list(known)] if known else []
-    if open_names:
+    open_names = [names[name] for name in rows.loc[~ranked & matters, "hyperparameter"]]
+    if known:
+        parts.append(md.format_list(known))
+    if len(open_names) > 1:
         parts.append(f"cannot rank {md.format_list(open_names)}")
     return f"**{arm}**: {'; '.join(parts)}."
 

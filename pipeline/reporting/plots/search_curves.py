@@ -11,12 +11,12 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._search import CURVES, METHODS, arms_of, search_studies
-from pipeline.reporting.plots._names import HALO, NEAR, write_ends
+from pipeline.reporting.plots._names import write_ends, write_names
 from pipeline.reporting.style import BAND, DARK, DASHES, GREY, MARKERS, PALETTE, WIDTH, style
 
 RANDOM = "random"
 LINES = ("-", DASHES, ":", "-.")
-START = 2  # trainings: where the scale of scores begins, below which it is steep
+START = 2  # trainings of random search, where the scale of scores begins
 MARGIN = 0.08  # of the scores shown
 
 
@@ -65,7 +65,9 @@ def draw_curves(ax: Axes, curves: pd.DataFrame, looks: dict[str, dict[str, Any]]
     ax.xaxis.set_major_locator(FixedLocator(costs))
     ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     ax.xaxis.set_minor_locator(NullLocator())
-    shown = 100 * curves.loc[curves["cost"] >= START, "median"]
+    ends = curves.dropna(subset="median").groupby("method", sort=False).tail(1)
+    usual = curves[(curves["method"] == RANDOM) & (curves["cost"] >= START)]
+    shown = 100 * pd.concat([usual, ends])["median"]
     extra = MARGIN * (shown.max() - shown.min()) or 1.0
     ax.set_ylim(shown.min() - extra, shown.max() + 2 * extra)
     ax.set_xlim(1, curves["cost"].max())
@@ -81,20 +83,14 @@ def write_methods(
     late = {METHODS[name]: 100 * ends.loc[name, "median"] for name in ends.index[is_late]}
     colors = {METHODS[name]: look["color"] for name, look in looks.items()}
     write_ends(figure, ax, late, colors)
+    early = {}
     for name in ends.index[~is_late]:
-        point = ends.loc[name, "cost"], 100 * ends.loc[name, "median"]
-        color = looks[name]["color"]
-        ax.plot(*point, marker=looks[name]["marker"], color=color, zorder=5)
-        ax.annotate(
-            METHODS[name],
-            point,
-            (0, NEAR),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            color=color,
-            **HALO,
-        )
+        point = float(ends.loc[name, "cost"]), 100 * float(ends.loc[name, "median"])
+        ax.plot(*point, **{**looks[name], "markevery": None, "markersize": 8})
+        early[METHODS[name]] = point
+    lines = curves.dropna(subset="median")
+    others = list(zip(lines["cost"], 100 * lines["median"], strict=True))
+    write_names(figure, ax, early, others)
 
 
 def _looks(names: list[str]) -> dict[str, dict[str, Any]]:
