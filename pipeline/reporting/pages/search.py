@@ -274,8 +274,8 @@ def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str
         "Share of each hyperparameter in PED-ANOVA: how far its values among the best tenth of the "
         "trials, by validation, are from those of all. Interval: over halves of the trials "
         f"(jackknife). By chance: what the largest share stays below in {md.CONFIDENCE} of "
-        "shuffled scores. Rank: all that the intervals leave open; hyperparameters whose intervals overlap are not "
-        "ranked."
+        "shuffled scores. Rank: all that the intervals leave open; hyperparameters whose intervals "
+        "overlap are not ranked."
     )
     lines = [_rank_line(arm, part, names) for arm, part in arms_of(rows).items()]
     return md.join_parts(
