@@ -48,7 +48,7 @@ MORE = 60
 RESAMPLES = 40  # of the bootstrap of importance
 BANDS = 200  # resamples of a band
 FEW_HALVES = 30
-REPLAYS = 80
+REPLAYS = 300
 TRIALS = 32
 
 Array = np.ndarray

@@ -84,7 +84,6 @@ def test_the_error_of_a_mean_is_the_usual_one(monkeypatch):
     """Over random halves a mean varies as over samples of the whole size: s / sqrt(n)."""
     design = design_of(lambda places: 0.9 + 0 * peak(places), points=40, noise=0.01, seed=4)
     monkeypatch.setattr(search_methods, "HALVES", 400)
-    monkeypatch.setattr(search_methods, "_replay_variance", lambda part, found: 0.0)
 
     def end(part, *_):
         return {"test": part.test.mean(), "random_test": 0.9}
@@ -94,14 +93,3 @@ def test_the_error_of_a_mean_is_the_usual_one(monkeypatch):
     error = design.test.std(ddof=1) / np.sqrt(40)
     assert found["difference"] == pytest.approx(design.test.mean() - 0.9)
     assert (found["high"] - found["low"]) / 2 == pytest.approx(1.966 * error, rel=0.15)
-
-
-def test_the_error_of_few_replays_is_not_that_of_designs(monkeypatch):
-    """Few searches on each half spread widely; that part of the variance is taken off."""
-    design = design_of(points=128, noise=0.01)
-    search = Search(method="random", trials=4)
-    monkeypatch.setattr(search_methods, "HALVES", 30)
-    end = {"test": 0.9, "random_test": 0.9}
-    few, many = (difference_to_random(design, search, 30 * n, end) for n in (3, 40))
-    widths = [found["high"] - found["low"] for found in (few, many)]
-    assert widths[0] < 4 * widths[1]
