@@ -70,16 +70,27 @@ def run_training(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _with_numbers(trained: Trained) -> Trained:
-    """Return a run; one with an audit of no numbers has diverged, although its loss is a number.
+    """Return a run; one with an audit of no numbers has diverged in its last epoch.
 
     The squared norm of weights overflows long before a loss does.
     """
-    for name, measures in trained.audit.items():
-        for measure, value in measures.items():
-            if not math.isfinite(value):
-                reason = f"{name}: {measure} is {value} after the last epoch"
-                return replace(trained, diverged=reason, audit={}, idle=[], validation_logits=None)
-    return trained
+    found = [
+        f"{name}: {measure} is {value} after the last epoch"
+        for name, measures in trained.audit.items()
+        for measure, value in measures.items()
+        if not math.isfinite(value)
+    ]
+    if not found:
+        return trained
+    last = trained.history[-1]["epoch"]
+    return replace(
+        trained,
+        diverged=found[0],
+        history=[row for row in trained.history if row["epoch"] < last],
+        validation_logits=None,
+        audit={},
+        idle=[],
+    )
 
 
 def _after_first_phase(trained: Trained, first: Path) -> Trained:
