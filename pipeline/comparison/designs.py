@@ -19,9 +19,10 @@ from pipeline.config.plan import PROTOCOL, Dimension, Plan, PlannedArm, PlannedR
 from pipeline.planning.spaces import Space
 
 POINTS = (
-    *("study", "arm", "point", "hyperparameter", "scale", "value", "place"),
-    *("validation_accuracy", "test_accuracy"),
+    *("study", "arm", "point", "hyperparameter", "scale", "at", "place"),
+    *("validation_accuracy", "test_accuracy", "is_best"),
 )
+BEST = 0.1  # of the points
 LOST = -1.0  # the score of a point with a lost run, below all others
 
 Array = NDArray[np.float64]
@@ -110,6 +111,16 @@ class Design:
             test=self.test[points],
         )
 
+    def half(self, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Return the numbers of a random half of the points.
+
+        The variance of a statistic over halves is that over designs of this size: the delete-d
+        jackknife with d of half the points (Shao and Wu, Annals of Statistics 17, 1989). Unlike the
+        usual jackknife it also holds for a statistic that is not smooth.
+        """
+        count = len(self.values)
+        return np.sort(generator.permutation(count)[: count // 2])
+
     def redrawn(self, generator: np.random.Generator) -> tuple[NDArray[np.int64], Array]:
         """Draw points and seeds again, with replacement.
 
@@ -151,15 +162,26 @@ def designs_of(
 def point_table(study: str, arm: str, design: Design) -> pd.DataFrame:
     """Return a row for every point and hyperparameter of a design, with the columns `POINTS`.
 
-    `place` is in [0, 1], on the scale of the hyperparameter.
+    `at` is a value as text, `place` is in [0, 1] on the scale of the hyperparameter; `is_best`
+    marks the best tenth of the points by validation.
     """
-    rows = []
-    for column, (name, space) in enumerate(design.spaces.items()):
-        for number, values in enumerate(design.values):
-            place, scale = float(design.places[number, column]), space.scale or ""
-            scored = float(design.validation[number]), float(design.test[number])
-            rows.append((study, arm, number, name, scale, values[column], place, *scored))
-    return pd.DataFrame(rows, columns=list(POINTS))
+    least = np.quantile(design.ranked, 1 - BEST)
+    scores = {
+        "point": np.arange(len(design.values)),
+        "validation_accuracy": design.validation,
+        "test_accuracy": design.test,
+        "is_best": design.ranked >= least,
+    }
+    tables = [
+        pd.DataFrame(scores).assign(
+            hyperparameter=name,
+            scale=space.scale or "",
+            at=[json.dumps(values[column]) for values in design.values],
+            place=design.places[:, column],
+        )
+        for column, (name, space) in enumerate(design.spaces.items())
+    ]
+    return pd.concat(tables, ignore_index=True).assign(study=study, arm=arm)[list(POINTS)]
 
 
 def _design(

@@ -6,19 +6,19 @@ from math import nan
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from pipeline.comparison.designs import Design
-from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.levels import LEVEL, SMALL_DESIGN
 from pipeline.config.streams import derive
 
 IMPORTANCE = (
     *("study", "arm", "hyperparameter", "importance", "low", "high", "chance"),
-    *("first_rank", "last_rank", "resamples"),
+    *("first_rank", "last_rank"),
 )
-RESAMPLES = 200  # of trials and seeds
+HALVES = 60  # of the trials, drawn at random
 SHUFFLES = 100  # of scores among trials
 TOP = 0.1  # of the trials; importance is what decides whether a trial is among them
-FEWEST = 50  # trials, so that 5 are among the best
 
 Array = NDArray[np.float64]
 
@@ -30,6 +30,10 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
     of its values among the best tenth of the trials is from that among all (Watanabe et al., IJCAI
     2023; computed by Optuna). A trial with a lost run counts as the worst.
 
+    The interval is by the delete-half jackknife, see `Design.half`. A bootstrap is no alternative:
+    repeated trials look like a concentration of values, so that what does not matter would seem to
+    (benchmarks/measure_searches.py).
+
     Args:
         study: The name of the study.
         arm: The name of the arm.
@@ -37,34 +41,36 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
 
     Returns:
         A table with the columns `IMPORTANCE`, the largest first: shares with the bounds of a 95 %
-        percentile bootstrap over trials and seeds; `chance`, the importance that 95 % of shuffled
-        scores stay below; the first and the last rank that the intervals leave: hyperparameters
-        whose intervals overlap are not ranked. No rows with fewer than `FEWEST` trials.
+        interval; `chance`, what the largest of all hyperparameters stays below in 95 % of shuffled
+        scores; the first and the last rank that the intervals leave: hyperparameters whose
+        intervals overlap are not ranked. No rows with fewer than `SMALL_DESIGN` trials.
     """
-    names = list(design.spaces)
     count = len(design.values)
-    if count < FEWEST:
+    if count < SMALL_DESIGN:
         return pd.DataFrame(columns=list(IMPORTANCE))
     generator = np.random.default_rng(derive(0, "importance", study, arm))
     everything = np.arange(count)
-    estimate = shares(design, everything, design.ranked)
-    drawn = np.array([shares(design, *design.redrawn(generator)) for _ in range(RESAMPLES)])
-    shuffled = np.array(
-        [shares(design, everything, generator.permutation(design.ranked)) for _ in range(SHUFFLES)]
-    )
-    low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
-    chance = np.quantile(shuffled, 1 - LEVEL, axis=0)
+    sizes = divergences(design, everything, design.ranked)
+    estimate = _shares(sizes)
+    halves = [design.half(generator) for _ in range(HALVES)]
+    drawn = [_shares(divergences(design, kept, design.ranked[kept])) for kept in halves]
+    width = stats.t.ppf(1 - LEVEL / 2, HALVES - 1) * np.std(drawn, axis=0, ddof=1)
+    shuffled = [
+        divergences(design, everything, generator.permutation(design.ranked)).max()
+        for _ in range(SHUFFLES)
+    ]
+    low, high = (estimate - width).clip(0, 1), (estimate + width).clip(0, 1)
     first, last = ranks(low, high)
     columns = {
-        "hyperparameter": names,
+        "hyperparameter": list(design.spaces),
         "importance": estimate,
         "low": low,
         "high": high,
-        "chance": chance,
+        "chance": min(1.0, np.quantile(shuffled, 1 - LEVEL) / sizes.sum()),
         "first_rank": first,
         "last_rank": last,
     }
-    table = pd.DataFrame(columns).assign(study=study, arm=arm, resamples=RESAMPLES)
+    table = pd.DataFrame(columns).assign(study=study, arm=arm)
     ordered = table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
     return ordered[list(IMPORTANCE)]
 
@@ -82,8 +88,8 @@ def ranks(low: Array, high: Array) -> tuple[list[int], list[int]]:
     return [1 + number for number in above], [count - number for number in below]
 
 
-def shares(design: Design, points: NDArray[np.int64], scores: Array) -> Array:
-    """Return the importance of each hyperparameter as a share of their sum.
+def divergences(design: Design, points: NDArray[np.int64], scores: Array) -> Array:
+    """Return the importance of each hyperparameter by PED-ANOVA, not divided by their sum.
 
     Args:
         design: The design.
@@ -91,7 +97,7 @@ def shares(design: Design, points: NDArray[np.int64], scores: Array) -> Array:
         scores: Their scores.
 
     Returns:
-        Shares (hyperparameters,), NaN where no hyperparameter has any.
+        Sizes (hyperparameters,).
     """
     import optuna  # an extra, and slow
 
@@ -116,9 +122,14 @@ def shares(design: Design, points: NDArray[np.int64], scores: Array) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where all scores are equal
         found = evaluator.evaluate(study)
-    sizes = np.array([found[name] for name in kinds])
-    total = sizes.sum()
-    result: Array = sizes / total if total > 0 else np.full(len(sizes), nan)
+    return np.array([found[name] for name in kinds])
+
+
+def _shares(sizes: Array) -> Array:
+    """Return each size as a share of the sum of its row; NaN where no hyperparameter has any."""
+    totals = sizes.sum(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        result: Array = np.where(totals > 0, sizes / totals, nan)
     return result
 
 

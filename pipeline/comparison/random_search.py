@@ -1,5 +1,6 @@
 """Compute what random search finds, without simulation: means, chances, and exact bands."""
 
+import warnings
 from functools import cache
 from math import inf
 from typing import Any
@@ -84,15 +85,17 @@ def random_bands(scores: Array, sizes: Whole) -> tuple[Array, Array]:
     """
     from opda.nonparametric import EmpiricalDistribution  # slow, and needed for bands alone
 
-    least, _, most = EmpiricalDistribution.confidence_bands(
-        scores,
-        1 - LEVEL,
-        a=0.0,
-        b=1.0,
-        generator=_generator(len(scores)),
-        method="ld_equal_tailed",
-        n_jobs=1,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Duplicates")  # the band is then too wide
+        least, _, most = EmpiricalDistribution.confidence_bands(
+            scores,
+            1 - LEVEL,
+            a=0.0,
+            b=1.0,
+            generator=_generator(len(scores)),
+            method="ld_equal_tailed",
+            n_jobs=1,
+        )
     # the lower band of a distribution function has the higher quantiles
     bounds = (dist.quantile_tuning_curve(sizes.astype(float)) for dist in (most, least))
     low, high = bounds

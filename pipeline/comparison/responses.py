@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from pipeline.comparison.designs import Design
 from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.significance import holm
 from pipeline.config.streams import derive
 from pipeline.planning.spaces import Space
 
@@ -20,12 +20,12 @@ RESPONSES = (
     *("lower", "median", "upper"),
 )
 ENDS = (
-    *("study", "arm", "hyperparameter", "end", "value", "n", "median", "best", "p", "p_holm"),
+    *("study", "arm", "hyperparameter", "end", "at", "n", "median", "best", "p", "p_holm"),
     "fails",
 )
-SURFACE = ("study", "arm", "x", "y", "x_place", "y_place", "mean")
+SURFACE = ("study", "arm", "first", "second", "first_place", "second_place", "mean")
 SHIFTS = (
-    *("study", "arm", "rate", "scale", "hyperparameter", "split", "n", "below", "above"),
+    *("study", "arm", "moved", "scale", "hyperparameter", "split", "n", "below", "above"),
     *("shift", "low", "high", "resamples"),
 )
 TENTHS, FIFTHS = 10, 5  # parts of a range: of a curve, and those that are compared with the ends
@@ -103,11 +103,8 @@ def ends(study: str, arm: str, design: Design) -> pd.DataFrame:
             counted = len(groups[number]), medians[number], float(np.nanmax(medians))
             rows.append((study, arm, name, end, value, *counted, _p_worse(groups[number], others)))
     table = pd.DataFrame(rows, columns=list(ENDS[:-2]))
-    known = table["p"].notna()
-    table["p_holm"] = nan
-    if known.any():
-        table.loc[known, "p_holm"] = multipletests(table.loc[known, "p"], method="holm")[1]
-    return table.assign(fails=table["p_holm"] < LEVEL)
+    corrected = holm(table["p"].to_numpy(float))
+    return table.assign(p_holm=corrected, fails=corrected < LEVEL)
 
 
 def surface(study: str, arm: str, design: Design, names: Sequence[str]) -> pd.DataFrame:
@@ -137,9 +134,9 @@ def surface(study: str, arm: str, design: Design, names: Sequence[str]) -> pd.Da
     grid = np.array([(x, y) for y in axis for x in axis])
     weights = _kernel(grid, places, width)
     means = weights @ scores / weights.sum(axis=1)
-    columns = {"x_place": grid[:, 0], "y_place": grid[:, 1], "mean": means}
-    x, y = ordered
-    return pd.DataFrame(columns).assign(study=study, arm=arm, x=x, y=y)[list(SURFACE)]
+    columns = {"first_place": grid[:, 0], "second_place": grid[:, 1], "mean": means}
+    table = pd.DataFrame(columns).assign(study=study, arm=arm)
+    return table.assign(first=ordered[0], second=ordered[1])[list(SURFACE)]
 
 
 def shifts(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFrame:
@@ -156,7 +153,7 @@ def shifts(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFra
 
     Returns:
         A table with the columns `SHIFTS`: a row for every other hyperparameter with an order: the
-        value of the split, the fewer trials of the two sides, the best value of `rate` with the
+        value of the split, the fewer trials of the two sides, the best value of `moved` with the
         other below and above the split, and the `shift`, above against below: a factor on the
         scales log and log_integers, else a share of the range. The intervals of an arm hold
         together (95 %; percentile bootstrap over trials and seeds, Bonferroni over its rows).

@@ -1,7 +1,7 @@
 """Tabulate what each method of search finds on a design, by cost and at its end."""
 
 from collections.abc import Mapping, Sequence
-from math import inf, nan, sqrt
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ BASIS: dict[Method, str] = {  # what a replay rests on
 MODELS: tuple[Method, ...] = ("tpe",)  # methods that fit a model in each round
 FEWER = 100  # replays of a method that fits models, at most
 OUTER = (10, 90)  # percentiles of replays
-GROUPS = 8  # of points, each left out once
+HALVES = 20  # of the points, drawn at random
 
 Array = NDArray[np.float64]
 
@@ -92,35 +92,32 @@ def difference_to_random(
 ) -> dict[str, float]:
     """Return how a method's test score differs from that of random search at the same cost.
 
-    Another design would give another difference. Its standard error is that of the jackknife: the
-    points are in groups, and the difference is computed without each (Shao and Tu, The Jackknife
-    and Bootstrap, 1995, section 2.3). The error of the replays is in it.
+    Another design would give another difference. Its variance is that of the delete-half jackknife,
+    see `Design.half`; that of the replays is in it, so that few replays make it too wide.
 
     Args:
         design: The design.
         search: The method, and how many trials.
-        replays: How many searches, over all groups.
+        replays: How many searches, over all halves.
         end: The row of `method_tables`, with `test` and `random_test`.
 
     Returns:
         `difference`, the bounds `low` and `high` of a 95 % interval, and a two-sided p, by
-        Student's t with one degree of freedom less than groups; NaN where groups are too small.
+        Student's t with one degree of freedom less than halves; NaN where nothing varies.
     """
     difference = end["test"] - end["random_test"]
-    seed = derive(0, "jackknife")
-    group_of = np.random.default_rng(seed).permutation(len(design.values)) % GROUPS
+    generator = np.random.default_rng(derive(0, "halves", search.method))
     values = []
-    for group in range(GROUPS):
-        part = design.subset(np.flatnonzero(group_of != group))
-        found = replayed(part, search, max(1, replays // GROUPS))
-        last = _curve(part, search.method, found)[-1]
-        row = _end(part, search.method, found, last)
+    for _ in range(HALVES):
+        part = design.subset(design.half(generator))
+        found = replayed(part, search, max(1, replays // HALVES))
+        row = _end(part, search.method, found, _curve(part, search.method, found)[-1])
         values.append(row["test"] - row["random_test"])
-    error = sqrt((GROUPS - 1) / GROUPS * np.square(values - np.mean(values)).sum())
+    error = float(np.std(values, ddof=1))
     if not error > 0:  # NaN, or all searches are alike
         return {"difference": difference, "low": nan, "high": nan, "p": nan}
-    width = stats.t.ppf(1 - LEVEL / 2, GROUPS - 1) * error
-    p = 2 * stats.t.sf(abs(difference) / error, GROUPS - 1)
+    width = stats.t.ppf(1 - LEVEL / 2, HALVES - 1) * error
+    p = 2 * stats.t.sf(abs(difference) / error, HALVES - 1)
     bounds = {"low": difference - width, "high": difference + width}
     return {"difference": difference, **bounds, "p": float(p)}
 

@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from pipeline.comparison.curves import Histories
 from pipeline.comparison.designs import POINTS, Design, designs_of, point_table
@@ -20,6 +20,7 @@ from pipeline.comparison.responses import (
     surface,
 )
 from pipeline.comparison.search_methods import CURVES, METHODS, method_tables
+from pipeline.comparison.significance import holm
 from pipeline.comparison.tuning_budget import BUDGETS, budget_table
 from pipeline.config.plan import Plan
 from pipeline.config.schema import Replay
@@ -106,11 +107,10 @@ def moved(design: Design, names: list[str]) -> str | None:
 
 def _corrected(methods: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with `p_holm`: Holm over the methods and arms of a study."""
-    known = methods["p"].notna()
-    table = methods.astype({"p": float, "p_holm": float})
-    if known.any():
-        table.loc[known, "p_holm"] = multipletests(table.loc[known, "p"], method="holm")[1]
-    return table
+    is_tested = (methods["method"] != "random").to_numpy(bool)
+    corrected = np.full(len(methods), np.nan)
+    corrected[is_tested] = holm(methods.loc[is_tested, "p"].to_numpy(float))
+    return methods.assign(p_holm=corrected)
 
 
 def _joined(parts: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:

@@ -88,21 +88,6 @@ def band(estimate: Array, resampled: Array) -> tuple[Array, Array]:
     return (estimate - width).clip(0, 1), (estimate + width).clip(0, 1)
 
 
-def runs_of_leaders(table: pd.DataFrame) -> list[tuple[str, int, int]]:
-    """Return who leads from which number of trials to which, in their order; "" for nobody.
-
-    Args:
-        table: Rows of the table of `budget_table` for two arms.
-    """
-    spans: list[tuple[str, int, int]] = []
-    for leader, trials in zip(table["leader"], table["trials"], strict=True):
-        if spans and spans[-1][0] == leader:
-            spans[-1] = leader, spans[-1][1], int(trials)
-        else:
-            spans.append((leader, int(trials), int(trials)))
-    return spans
-
-
 def _test(design: Design) -> Array:
     return np.nan_to_num(design.test, nan=LOST)
 

@@ -26,6 +26,7 @@ from pipeline.reporting.pages._recipe import recipe_section
 from pipeline.reporting.pages._transfer import has_starts, size_figure
 from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
 from pipeline.reporting.pages.published import published_sentence
+from pipeline.reporting.pages.search import search_lines
 from pipeline.reporting.pages.variance import largest_streams
 from pipeline.reporting.verdict_sentences import detectable_note, verdict_sentences
 
@@ -70,6 +71,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Accuracy against cost", cost_figure(data)),
         md.section("Diagnosis", diagnosis_section(data)),
         md.section("Training choices", training_findings(data)),
+        md.section("Search", search_lines(data)),
         md.section("Interactions", interaction_lines(data)),
         md.section("Published and measured", sources),
         *(
