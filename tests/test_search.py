@@ -33,5 +33,9 @@ def test_designs_are_trained_scored_and_planned_again(project):
     tested = scores[(scores["split"] == "test") & (scores["metric"] == "accuracy")]
     assert design <= set(tested["fingerprint"])
     assert set(pd.read_csv(artifacts / "contrasts.csv")["study"]) == {"dropout"}
+    methods = pd.read_csv(artifacts / "search_methods.csv")
+    assert list(methods["method"]) == ["random", "sobol", "halving"]
+    assert methods["validation"].between(0, 1).all()
+    assert (project / "reports" / "tiny" / "pages" / "search.md").exists()
     lines, _ = replanning_differences("tiny", artifacts, validation_score, decide)
     assert lines == []
