@@ -165,3 +165,11 @@ def test_own_weights_are_trained_as_the_page_says(project, pool):
             kept[arm][name] = torch.equal(values[f"network.{name}"], state[name])
     assert kept["probe"] == {first: True, head: False}
     assert kept["baseline"] == kept["scratch"] == {first: False, head: False}
+
+
+def test_the_tests_of_identities_exist():
+    page = (ROOT / "docs/studies.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(named) >= 8
+    for path, name in named:
+        assert f"\ndef {name}(" in (ROOT / path).read_text(), (path, name)

@@ -6,6 +6,7 @@ import pytest
 from short import train_two_steps
 
 from pipeline import regularizers
+from pipeline.planning.claims import read_claims
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
@@ -102,3 +103,14 @@ def test_a_study_of_one_protocol_is_refused_under_others(shipped):
 def test_every_regularizer_has_its_study_and_its_test(name):
     assert (ROOT / "tests" / "regularizers" / f"test_{name}.py").exists()
     assert (ROOT / EXPERIMENTS / f"{name}.yaml").exists()
+
+
+def test_the_registry_has_the_claims_of_both_lectures():
+    registered = [claim for claims in read_claims(ROOT).values() for claim in claims]
+    assert len(registered) >= 50
+    for speaker in ("lecture_a", "lecture_b", "both", "paper"):
+        assert sum(claim.by == speaker for claim in registered) >= 10
+    by_id = {claim.id: claim for claim in registered}
+    opposed = [claim for claim in registered if claim.alternative]
+    assert all(by_id[claim.alternative].alternative == claim.id for claim in opposed)
+    assert all(by_id[claim.alternative].by != claim.by for claim in opposed)

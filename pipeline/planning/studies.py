@@ -7,16 +7,17 @@ from typing import Any
 
 from pydantic import Field
 
+from pipeline.config.claims import Claim
 from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
-from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
-from pipeline.config.schema import Ensemble, Published, Variance
+from pipeline.config.plan import OVERTUNING, PROTOCOL, TUNING, Kind
+from pipeline.config.schema import Ensemble, Variance
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, errors_in, invalid, unknown_name
 from pipeline.config.yaml_files import read_yaml, yaml_names
-from pipeline.data import sources
 from pipeline.planning.arm_files import read_arm, tuned_baseline
 from pipeline.planning.arm_mistakes import mistakes
 from pipeline.planning.arms import Arm, baseline, relative
+from pipeline.planning.claims import claim_mistakes, repeated_ids
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
@@ -37,7 +38,7 @@ class Study:
         arms: The arms, the baseline first.
         ensemble: The groups of a study whose arms are averaged, else None.
         variance: The draws of a study whose arms are decomposed, else None.
-        published: Effects that papers report of these arms.
+        claims: What lectures and papers say of these arms.
         kind: What is done with the arms: they are compared, averaged, decomposed, or a part of
             tuning.
     """
@@ -48,7 +49,7 @@ class Study:
     kind: Kind = "comparison"
     ensemble: Ensemble | None = None
     variance: Variance | None = None
-    published: tuple[Published, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class StudyFile(Settings):
         protocols: The protocols that it is meant for; null: all.
         ensemble: Groups of models to average; no arm has more than one setting then.
         variance: Draws of each stream; no arm has more than one setting then.
-        published: Effects that papers report of these arms.
+        claims: What lectures and papers say of these arms.
         arms: Name -> list of changes.
     """
 
@@ -90,7 +91,7 @@ class StudyFile(Settings):
     protocols: tuple[Word, ...] | None = Field(None, min_length=1)
     ensemble: Ensemble | None = None
     variance: Variance | None = None
-    published: tuple[Published, ...] = ()
+    claims: tuple[Claim, ...] = ()
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
 
     @property
@@ -150,6 +151,9 @@ def experiment_of(
             studies.append(read_study(study, protocol, root, bool(tuned)))
         except Refusal as refusal:
             errors += refusal.lines
+    if errors:
+        raise Refusal(*errors)
+    errors = repeated_ids({study.name: study.claims for study in studies})
     if errors:
         raise Refusal(*errors)
     if not any(study.kind == "comparison" for study in studies):
@@ -300,7 +304,8 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
             errors += refusal.lines
     errors += mistakes(arms, path, is_tuned)
     errors += _group_mistakes(document, arms, protocol, path)
-    errors += _published_mistakes(document, arms, path)
+    kind = document.kind
+    errors += claim_mistakes(document.claims, kind, [arm.name for arm in arms], path)
     if errors:
         raise Refusal(*errors)
     dataset = protocol.data.dataset
@@ -311,7 +316,7 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
         document.kind,
         document.ensemble,
         document.variance,
-        tuple(item for item in document.published if not item.datasets or dataset in item.datasets),
+        tuple(item for item in document.claims if not item.datasets or dataset in item.datasets),
     )
 
 
@@ -336,23 +341,3 @@ def _group_mistakes(
                     f"{path}: arms.{arm.name}: {len(arm.trials)} settings; "
                     f"expected 1 in a study with {kind}"
                 )
-
-
-def _published_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterator[str]:
-    """Yield a line for each published effect of an unknown arm or dataset, or not measured here."""
-    names = [arm.name for arm in arms]
-    datasets = sources.settings()
-    for number, item in enumerate(document.published):
-        where = f"{path}: published.{number}"
-        if document.variance:
-            yield f"{where}: given with variance; expected a study that compares or averages"
-        crops = item.measure == "crops"
-        if crops != bool(document.ensemble) or (crops and item.arm != BASELINE):
-            expected = "crops for the baseline of a study with ensemble, else another measure"
-            yield invalid(f"{where}.measure", item.measure, expected)
-        if item.arm not in names:
-            yield unknown_name(f"{where}.arm", item.arm, names)
-        if item.against and not item.against_study and item.against not in names:
-            yield unknown_name(f"{where}.against", item.against, names)
-        for name in sorted(set(item.datasets or ()) - set(datasets)):
-            yield unknown_name(f"{where}.datasets", name, datasets)
