@@ -30,6 +30,7 @@ TARGETS = {"updates_to_target": "updates", "flops_to_target": "flops"}
 FEWEST = 5  # arms of a rank correlation
 NO_PAIR = "no pair of runs is done"
 
+Key = tuple[str, str]  # study, arm
 Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
 Unit = str | int  # a run, or a group of an ensemble
 
@@ -200,11 +201,7 @@ class SampleReader:
         if contrast.passes:
             keys = [(study.name, contrast.arm or "")]
         elif contrast.arm:
-            reference = next(
-                (arm.against for arm in study.arms if arm.name == contrast.arm), BASELINE
-            )
-            other = contrast.against_study or study.name, contrast.against or reference
-            keys = [other, (study.name, contrast.arm)]
+            keys = [reference_of(contrast, study), (study.name, contrast.arm)]
         for study_name, name in keys:
             if study_name not in self.studies:
                 return f"needs the study {study_name}"
@@ -362,6 +359,12 @@ class SampleReader:
         values = np.array([value for value in found if np.isfinite(value)])
         reason = "" if len(values) else f"fewer than {FEWEST} arms"
         return Sample(values, key=("correlation",), weight=self._weight(arms), reason=reason)
+
+
+def reference_of(contrast: Contrast, study: PlannedStudy) -> Key:
+    """Return the study and the arm that the arm of a contrast is compared with."""
+    reference = next((arm.against for arm in study.arms if arm.name == contrast.arm), BASELINE)
+    return contrast.against_study or study.name, contrast.against or reference
 
 
 def _of_units(

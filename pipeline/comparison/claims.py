@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy  # imports its parts on first use
 
-from pipeline.comparison.claim_samples import NO_PAIR, Sample, SampleReader, Sources
+from pipeline.comparison.claim_samples import NO_PAIR, Sample, SampleReader, Sources, reference_of
 from pipeline.comparison.family import family
 from pipeline.comparison.intervals import (
     Array,
@@ -28,7 +28,7 @@ from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.significance import equivalence_p
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import FRACTIONS, LOGARITHMIC, Claim, Contrast
-from pipeline.config.plan import BASELINE, Plan
+from pipeline.config.plan import Plan, PlannedStudy
 
 COLUMNS = (
     *("claim", "study", "by", "source", "says", "rule", "measure", "expect", "alternative"),
@@ -104,7 +104,7 @@ def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
     for number, (study, claim) in enumerate(listed):
         sample, margin = samples[number], margins[number]
         identity = (sample.key or claim.id, claim.rule, claim.expect, claim.threshold, margin)
-        row = _row(claim, study.name, sample, alone[number][0], adjusted[number], corrected.level)
+        row = _row(claim, study, sample, alone[number][0], adjusted[number], corrected.level)
         rows.append(row | {"margin": margin, "repeats": identity in known})
         known.add(identity)
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -167,7 +167,12 @@ def _tests(claim: Claim, sample: Sample, margin: float) -> tuple[float, float]:
 
 
 def _row(
-    claim: Claim, study: str, sample: Sample, p: float, adjusted: tuple[float, float], level: float
+    claim: Claim,
+    study: PlannedStudy,
+    sample: Sample,
+    p: float,
+    adjusted: tuple[float, float],
+    level: float,
 ) -> dict[str, Any]:
     values = interval(sample.differences)
     low, high = _bounds(sample, values)
@@ -179,7 +184,7 @@ def _row(
     outcome, reason = _judged(claim, sample, values.mean, adjusted)
     return {
         "claim": claim.id,
-        "study": study,
+        "study": study.name,
         "by": claim.by,
         "source": claim.source,
         "says": claim.says,
@@ -187,8 +192,8 @@ def _row(
         "measure": claim.measure,
         "expect": claim.expect,
         "alternative": claim.alternative or "",
-        "contrast": contrast_name(claim.contrast),
-        "than": contrast_name(claim.than) if claim.than else "",
+        "contrast": contrast_name(claim.contrast, study),
+        "than": contrast_name(claim.than, study) if claim.than else "",
         "n": values.n,
         "before": before,
         "after": after,
@@ -215,7 +220,7 @@ def relative_change(before: float, after: float) -> float:
     return after / before - 1 if before > 0 else nan
 
 
-def contrast_name(contrast: Contrast | None) -> str:
+def contrast_name(contrast: Contrast | None, study: PlannedStudy) -> str:
     """Return a contrast in words, the reference last."""
     if contrast is None:
         return "all arms"
@@ -229,9 +234,9 @@ def contrast_name(contrast: Contrast | None) -> str:
     if contrast.passes:
         few, many = contrast.passes
         return f"{contrast.arm}: {many} noise passes against {few or 'none'}"
-    other = contrast.against_study
-    study = f" of {other}" if other else ""
-    return f"{contrast.arm} against {contrast.against or BASELINE}{study}"
+    other, reference = reference_of(contrast, study)
+    where = f" of {other}" if other not in (study.name, reference) else ""
+    return f"{contrast.arm} against {reference}{where}"
 
 
 def _bounds(sample: Sample, values: Interval) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Check the claims of studies, and read those of all studies of a project."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -45,6 +45,24 @@ def read_claims(root: Path = Path()) -> dict[str, tuple[Claim, ...]]:
     if errors:
         raise Refusal(*errors)
     return registered
+
+
+def with_partners(registered: Mapping[str, Sequence[Claim]], studies: Collection[str]) -> list[str]:
+    """Return studies and those that claims of theirs, or about them, compare them with.
+
+    Args:
+        registered: The claims by study.
+        studies: Names of studies.
+    """
+    pairs = [
+        (study, contrast.against_study)
+        for study, claims in registered.items()
+        for claim in claims
+        for contrast in claim.contrasts
+        if contrast.against_study
+    ]
+    added = {one for pair in pairs if {*pair} & {*studies} for one in pair}
+    return [study for study in registered if study in {*studies, *added}]
 
 
 def repeated_ids(registered: Mapping[str, Sequence[Claim]]) -> list[str]:

@@ -112,7 +112,7 @@ def _cells(data: ReportData, row: md.Row, numbers: Mapping[str, int]) -> dict[st
         f"{md.escape(row['says'])}",
         "contrast": md.escape(f"{row['contrast']}{than}"),
         "measure": f"{MEASURES[row['measure']]}, {row['rule']}",
-        "expected": f"{EXPECTED[row['expect']]}{_threshold(row)}",
+        "expected": _expected(data, row),
         "first → second": sides_cell(row, data.format),
         "difference": effect_cell(row, data.format),
         "n": str(row["n"]),
@@ -123,8 +123,16 @@ def _cells(data: ReportData, row: md.Row, numbers: Mapping[str, int]) -> dict[st
     }
 
 
-def _threshold(row: md.Row) -> str:
-    return f" than {row['threshold']:g}" if row["threshold"] else ""
+def _expected(data: ReportData, row: md.Row) -> str:
+    """Return what a claim expects of the second side, and by how much."""
+    if not row["threshold"]:
+        return EXPECTED[row["expect"]]
+    amount = effect_cell({**row, "difference": row["threshold"]}, data.format, interval=False)
+    return (
+        f"{EXPECTED[row['expect']]} of {amount}"
+        if row["expect"] == "equal"
+        else (f"{EXPECTED[row['expect']]} by more than {amount}")
+    )
 
 
 def _outcome(row: md.Row) -> str:
