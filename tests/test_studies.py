@@ -22,13 +22,18 @@ OTHERS = (
     *("dropout_and_data_size", "ensembles", "flip", "flip_and_shift", "initialization"),
     *("input_normalization", "lbfgs", "learning_rate_and_batch_norm", "momentum", "optimizers"),
     *("pooling_regions", "schedules", "variance", "transfer_modes", "transfer_size"),
-    *("transfer_similarity", "pretraining_regularizer"),
+    *("transfer_similarity", "pretraining_regularizer", "training_length", "label_noise"),
+    *("input_dropout", "batch_norm_and_batch_size", "width"),
 )
 STUDIES = sorted({*regularizers.names(), *OTHERS})  # each regularizer has its study
 MADE_FOR = {  # studies of one protocol alone
     "data_size": "digits",
     "dropout_and_data_size": "mnist_mlp",
     "lbfgs": "digits",
+    "training_length": "digits",
+    "label_noise": "digits",
+    "batch_norm_and_batch_size": "digits",
+    "width": "digits",
     "transfer_modes": "transfer_digits",
     "transfer_size": "transfer_digits",
     "transfer_similarity": "transfer_fashion",
