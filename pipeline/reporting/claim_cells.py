@@ -1,7 +1,11 @@
 """Format the numbers of claims, of one report and of several."""
 
 from math import exp, isnan
+from typing import Any
 
+import pandas as pd
+
+from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import COSTS, LOGARITHMIC
 from pipeline.reporting import markdown as md
 from pipeline.reporting.markdown import Formatter
@@ -30,7 +34,38 @@ PERCENT = (
     *("accuracy", "error", "validation_accuracy", "train_accuracy", "gap", "zeros"),
     "disagreement",
 )
+TESTED = (Outcome.SUPPORTED, Outcome.CONTRADICTED, Outcome.INCONCLUSIVE)
+MOST = 60  # lines of the figure
 DIGITS = 3  # decimals of nats, and of correlations
+
+
+def in_pairs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows in their order, each followed by the claim that says the opposite."""
+    by_id = {row["claim"]: row for row in rows}
+    ordered: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        ordered.setdefault(row["claim"], row)
+        if row["alternative"] in by_id:
+            ordered.setdefault(row["alternative"], by_id[row["alternative"]])
+    return list(ordered.values())
+
+
+def drawn_claims(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the claims of a figure: those in points that have an interval, opposites together.
+
+    What repeats an earlier one and what is compared with a threshold is left out; of more than
+    `MOST`, those that are inconclusive are too.
+
+    Args:
+        table: The table `claims`.
+    """
+    ordered = pd.DataFrame(in_pairs(table.to_dict("records")), columns=list(table))
+    shown = ordered["outcome"].isin(TESTED) & ordered["measure"].isin(PERCENT)
+    plain = (ordered["rule"] != "correlation") & (ordered["threshold"] == 0)
+    once = ~ordered["repeats"].astype(bool)
+    drawn = ordered[shown & plain & once & ordered["low"].notna()]
+    decided = drawn["outcome"] != Outcome.INCONCLUSIVE
+    return drawn if len(drawn) <= MOST else drawn[decided]
 
 
 def effect_cell(row: md.Row, form: Formatter, interval: bool = True) -> str:

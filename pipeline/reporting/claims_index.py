@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pipeline.comparison.verdicts import Outcome
 from pipeline.records.reports import Row, WrittenReport
 from pipeline.reporting import markdown as md
-from pipeline.reporting.claim_cells import BY, effect_cell
+from pipeline.reporting.claim_cells import BY, TESTED, effect_cell
 from pipeline.reporting.markdown import Formatter
 
 CLAIMS_PAGE = "claims.md"
 CONDITIONAL = "conditional"  # supported under one protocol, contradicted under another
-TESTED = (Outcome.SUPPORTED, Outcome.CONTRADICTED, Outcome.INCONCLUSIVE)
 ORDER = (Outcome.SUPPORTED, Outcome.CONTRADICTED, CONDITIONAL, Outcome.INCONCLUSIVE)
 FORMAT = Formatter()
 CAPTION = (

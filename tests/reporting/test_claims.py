@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.claims import COLUMNS
-from pipeline.reporting.claim_cells import effect_cell, sides_cell
+from pipeline.reporting.claim_cells import drawn_claims, effect_cell, in_pairs, sides_cell
 from pipeline.reporting.markdown import Formatter
-from pipeline.reporting.pages.claims import claims_body, claims_sentence, in_pairs
+from pipeline.reporting.pages.claims import claims_body, claims_sentence
+from pipeline.reporting.plots.claims import claims as figure_of
 
 NAN = float("nan")
 ERROR = {
@@ -111,3 +112,24 @@ def test_the_sentence_counts_every_outcome_and_names_what_is_decided(golden):
 def test_numbers_have_the_unit_of_their_measure(row, sides, effect):
     assert sides_cell(ERROR | row, Formatter()) == sides
     assert effect_cell(ERROR | row, Formatter()) == effect
+
+
+def test_the_figure_has_a_line_for_every_claim_in_points():
+    again = ERROR | {"claim": "again", "repeats": True}
+    far = ERROR | {"claim": "far", "difference": 0.9, "low": 0.8, "high": 1.0}
+    above = ERROR | {"claim": "above", "threshold": 0.1}
+    others = [ERROR | {"claim": f"other_{number}"} for number in range(4)]
+    table = shown(ERROR, COST, OPEN, ELSEWHERE, again, far, above, *others).claims
+    rows = drawn_claims(table)
+    names = ["drop_helps", "far", *(f"other_{number}" for number in range(4))]
+    assert rows["claim"].tolist() == names
+    (ax,) = figure_of(rows).axes
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == names
+    texts = [text.get_text() for text in ax.texts]
+    assert texts[1:3] == ["+90.0 →", "< 0: supported"]
+    assert texts.count("< 0: supported") == 6
+    places = [scatter.get_offsets().data.tolist()[0] for scatter in ax.collections]
+    assert places == [[-2.0, height] for height in (0, 2, 3, 4, 5)]  # one is beyond the axis
+    assert ax.get_xlim()[1] < 50
+    doubtful = [OPEN | {"claim": f"open_{number}", "measure": "gap"} for number in range(70)]
+    assert drawn_claims(shown(ERROR, *doubtful).claims)["claim"].tolist() == ["drop_helps"]

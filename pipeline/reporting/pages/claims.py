@@ -12,7 +12,14 @@ import pandas as pd
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import COSTS, LOGARITHMIC
 from pipeline.reporting import markdown as md
-from pipeline.reporting.claim_cells import BY, MEASURES, effect_cell, sides_cell
+from pipeline.reporting.claim_cells import (
+    BY,
+    MEASURES,
+    drawn_claims,
+    effect_cell,
+    in_pairs,
+    sides_cell,
+)
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._page import Page
 
@@ -23,6 +30,7 @@ OUTCOMES = {  # the words for one claim and for several
     Outcome.INCONCLUSIVE: ("is inconclusive", "are inconclusive"),
     Outcome.NOT_TESTABLE: ("is not testable here", "are not testable here"),
 }
+FIGURE = "Claims that are judged in points: difference with its interval, expectation and outcome"
 NAMED = (Outcome.SUPPORTED, Outcome.CONTRADICTED)  # outcomes whose claims a sentence names
 WORDS = ("claim", "contrast", "measure", "first → second", "outcome")  # columns of text
 PUBLISHED_WORDS = ("claim", "published", "published for", "here", "outcome")
@@ -61,6 +69,7 @@ def claims_body(data: ReportData) -> str:
     return md.join_parts(
         "# Claims",
         claims_sentence(data),
+        f"![{FIGURE}](../figures/claims.png)" if len(drawn_claims(data.claims)) else "",
         md.format_table([_cells(data, row, numbers) for row in tested], caption, WORDS)
         if tested
         else "",
@@ -92,17 +101,6 @@ def claims_sentence(data: ReportData) -> str:
         f"Of {md.format_count(len(counted), 'claim')} of lectures and papers, corrected together: "
         f"{'; '.join(parts)}."
     )
-
-
-def in_pairs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows in their order, each followed by the claim that says the opposite."""
-    by_id = {row["claim"]: row for row in rows}
-    ordered: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        ordered.setdefault(row["claim"], row)
-        if row["alternative"] in by_id:
-            ordered.setdefault(row["alternative"], by_id[row["alternative"]])
-    return list(ordered.values())
 
 
 def _cells(data: ReportData, row: md.Row, numbers: Mapping[str, int]) -> dict[str, str]:
