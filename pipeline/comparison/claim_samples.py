@@ -311,7 +311,8 @@ class SampleReader:
         rows = {
             group: list(row) for group, row in zip(pairs.index, pairs.to_numpy(float), strict=True)
         }
-        absent = f"the report has no {' and '.join(map(str, sides))}"
+        missing = [str(side) for side in sides if side not in set(chosen[column])]
+        absent = f"the report has no {column}: {', '.join(missing)}" if missing else NO_PAIR
         return _of_units(rows, claim, (study, contrast.method, *sides), absent)
 
     def _interaction(

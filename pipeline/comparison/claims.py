@@ -261,6 +261,8 @@ def _judged(
     if claim.rule == "exact":
         return (Outcome.SUPPORTED if _holds_at_all(claim, sample) else Outcome.CONTRADICTED), ""
     outcome = conclude(claim, value - claim.threshold, *adjusted)
+    if not varies(sample.differences):
+        return outcome, "one seed, or the same value at every seed"
     if outcome is not Outcome.INCONCLUSIVE and _is_opposed(claim, sample, value):
         return Outcome.INCONCLUSIVE, "the numbers of lost runs say the opposite"
     return outcome, ""

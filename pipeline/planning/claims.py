@@ -7,12 +7,16 @@ from pydantic import Field
 
 from pipeline.config.claims import Claim
 from pipeline.config.plan import BASELINE, Kind
+from pipeline.config.run import Data, Training
 from pipeline.config.settings import Settings
 from pipeline.config.validation import checked, invalid, unknown_name
 from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
 from pipeline.planning.protocols import EXPERIMENTS
 from pipeline.runtime.errors import Refusal
+
+# the keys of the sections of a protocol; those of a model depend on its name
+SECTIONS = {"data": Data.model_fields, "training": Training.model_fields, "model": ()}
 
 
 class _Registered(Settings):
@@ -104,6 +108,11 @@ def claim_mistakes(
                 yield invalid(f"{where}.{key}", contrast.model_dump(exclude_unset=True), expected)
             unknown = [name for name in contrast.arms if name not in (*arms, BASELINE)]
             yield from (unknown_name(f"{where}.{key}", name, arms) for name in unknown)
+        for key in claim.needs:
+            section, _, name = key.partition(".")
+            known = [f"{section}.{field}" for field in SECTIONS.get(section, ())]
+            if section != "model" and key not in known:
+                yield unknown_name(f"{where}.needs", key, known or SECTIONS)
         for name in sorted(set(claim.datasets or ()) - set(datasets)):
             yield unknown_name(f"{where}.datasets", name, datasets)
 

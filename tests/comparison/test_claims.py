@@ -324,6 +324,15 @@ def test_an_arm_without_any_run_was_not_measured_and_counts_in_corrections():
     assert row["n"] == 5
 
 
+def test_a_value_without_spread_decides_nothing():
+    made = claim({"arm": "same"}, "equal", rule="equivalence")
+    (row,) = judged(made, noise=0 * NOISE)
+    assert (row["difference"], row["low"], row["high"]) == (0, 0, 0)
+    assert (row["outcome"], row["reason"]) == (
+        *("inconclusive", "one seed, or the same value at every seed"),
+    )
+
+
 def test_lost_runs_oppose_a_gain():
     (row,) = judged(claim({"arm": "better"}), states={"better1000": "diverged"})
     assert (row["n"], row["outcome"]) == (5, "inconclusive")
@@ -380,7 +389,7 @@ def test_methods_and_members_are_paired_by_group():
     assert found[1]["difference"] == pytest.approx(-0.03)
     gains = [0.02 + group % 7 / 1e4 for group in (1000, 1001, 1002)]
     assert found[2]["difference"] == pytest.approx(np.mean([0.03 - 2 * gain for gain in gains]))
-    assert found[3]["reason"] == "the report has no one model and draws"
+    assert found[3]["reason"] == "the report has no method: draws"
 
 
 def test_norms_and_times_are_compared_by_their_ratio():

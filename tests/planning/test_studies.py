@@ -487,6 +487,11 @@ def test_claims_about_other_data_are_left_out(project):
         ),
         (
             "expect",
+            "needs: {data.label_nois: 0.1}, expect",
+            "claims.0.needs: unknown name 'data.label_nois'; expected one of: data.classes",
+        ),
+        (
+            "expect",
             "measure: accurcy, expect",
             'claims.0.measure: invalid value "accurcy"; expected one of: accuracy',
         ),
