@@ -37,6 +37,9 @@ COLUMNS = (
     *("published_setting", "published_before", "published_after", "published_change", "repeats"),
 )
 
+ARMS = ("directional", "equivalence")  # rules that compare two arms
+BELOW = "below the margin"  # of a difference that is significant and shown to be small
+
 
 def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
     """Return a row for every claim of the plan, in its order.
@@ -56,7 +59,7 @@ def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
       to lie within the margin; for equal, if it differs and is not shown to lie within;
     - inconclusive: neither; `detectable` is the value that these seeds find with 80 % power at the
       hardest step of Holm's procedure. So is an outcome about accuracy to which the numbers of
-      lost runs are opposed (`reason`);
+      lost runs are opposed. `reason` says so, and where a difference is below the margin;
     - not testable: `reason` says why;
     - identity: it follows from the settings.
 
@@ -263,9 +266,11 @@ def _judged(
     outcome = conclude(claim, value - claim.threshold, *adjusted)
     if not varies(sample.differences):
         return outcome, "one seed, or the same value at every seed"
-    if outcome is not Outcome.INCONCLUSIVE and _is_opposed(claim, sample, value):
+    is_decided = outcome is not Outcome.INCONCLUSIVE
+    if is_decided and _is_opposed(claim, sample, value, is_close=not adjusted[0] < LEVEL):
         return Outcome.INCONCLUSIVE, "the numbers of lost runs say the opposite"
-    return outcome, ""
+    within = adjusted[1] < LEVEL and claim.expect in ("lower", "higher")
+    return outcome, BELOW if within and outcome is Outcome.SUPPORTED else ""
 
 
 def _holds_at_all(claim: Claim, sample: Sample) -> bool:
@@ -274,10 +279,14 @@ def _holds_at_all(claim: Claim, sample: Sample) -> bool:
     return bool(held.all())
 
 
-def _is_opposed(claim: Claim, sample: Sample, value: float) -> bool:
-    """Return whether an arm lost more runs and seems no worse, or fewer and seems worse."""
-    if claim.measure not in ("accuracy", "error") or claim.rule != "directional":
+def _is_opposed(claim: Claim, sample: Sample, value: float, is_close: bool) -> bool:
+    """Return whether the numbers of lost runs are opposed to what an outcome says of two arms.
+
+    No arm of which more runs are lost is better than its reference or close to it, and none of
+    which fewer are is worse.
+    """
+    if claim.measure not in ("accuracy", "error") or claim.rule not in ARMS:
         return False
     better = value if claim.measure == "accuracy" else -value
     own, other = sample.lost
-    return own > other if better >= 0 else own < other
+    return own > other if is_close or better > 0 else own < other

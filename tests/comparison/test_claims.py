@@ -341,6 +341,23 @@ def test_lost_runs_oppose_a_gain():
     assert row["outcome"] == "supported"
 
 
+@pytest.mark.parametrize(("lost", "outcome"), [("same", "inconclusive"), ("baseline", "supported")])
+def test_no_arm_that_lost_more_runs_is_shown_to_be_close(lost, outcome):
+    made = [
+        claim({"arm": "same"}, "equal", rule="equivalence", id="equal"),
+        claim({"arm": "same"}, "not_higher", id="no_worse"),
+    ]
+    rows = judged(*made, states={f"{lost}1000": "diverged"})
+    assert [row["outcome"] for row in rows] == [outcome] * 2
+
+
+def test_a_supported_difference_can_be_below_the_margin():
+    rows = judged(*[claim({"arm": "better"}, id=f"by_{m}", margin=m / 100) for m in (4, 6)])
+    assert [(row["outcome"], row["reason"]) for row in rows] == [
+        *(("supported", ""), ("supported", "below the margin"))
+    ]
+
+
 def test_passes_are_those_of_the_same_runs_and_none_is_without_noise():
     rows = [
         (f"{arm}{seed}", number, "accuracy", value + NOISE[seed - SEEDS[0]] * number)

@@ -32,7 +32,7 @@ OUTCOMES = {  # the words for one claim and for several
 }
 FIGURE = "Claims that are judged in points: difference with its interval, expectation and outcome"
 NAMED = (Outcome.SUPPORTED, Outcome.CONTRADICTED)  # outcomes whose claims a sentence names
-WORDS = ("claim", "contrast", "measure", "first → second", "outcome")  # columns of text
+WORDS = ("claim", "contrast", "measure", "expected", "first → second", "outcome")  # columns of text
 PUBLISHED_WORDS = ("claim", "published", "published for", "here", "outcome")
 EXPECTED = {  # an expectation, of the second side against the first
     "lower": "lower",
