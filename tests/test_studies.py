@@ -14,7 +14,7 @@ from pipeline.runtime.errors import Refusal
 ROOT = Path(__file__).resolve().parent.parent
 # by name: what a user adds to the folder is not the suite's, see tests/check_project.py
 SHIPPED = (
-    *("cifar10", "cifar10_gpu", "digits", "fashion_mnist", "fashion_mnist_resnet"),
+    *("breast_cancer", "cifar10", "cifar10_gpu", "digits", "fashion_mnist", "fashion_mnist_resnet"),
     *("mnist_5k", "mnist_mlp", "transfer_digits", "transfer_fashion"),
 )
 OTHERS = (
@@ -23,7 +23,7 @@ OTHERS = (
     *("input_normalization", "lbfgs", "learning_rate_and_batch_norm", "momentum", "optimizers"),
     *("pooling_regions", "schedules", "variance", "transfer_modes", "transfer_size"),
     *("transfer_similarity", "pretraining_regularizer", "training_length", "label_noise"),
-    *("input_dropout", "batch_norm_and_batch_size", "width"),
+    *("input_dropout", "batch_norm_and_batch_size", "width", "depth"),
 )
 STUDIES = sorted({*regularizers.names(), *OTHERS})  # each regularizer has its study
 MADE_FOR = {  # studies of one protocol alone
@@ -34,6 +34,7 @@ MADE_FOR = {  # studies of one protocol alone
     "label_noise": "digits",
     "batch_norm_and_batch_size": "digits",
     "width": "digits",
+    "depth": "breast_cancer",
     "transfer_modes": "transfer_digits",
     "transfer_size": "transfer_digits",
     "transfer_similarity": "transfer_fashion",
