@@ -15,7 +15,7 @@ $(READY): pyproject.toml .constraints.txt
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing dependencies into $(VENV) (once, about two minutes)"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt torch
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable '.[data,dev]'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable '.[data,dev,optuna]'
 	@touch $@
 
 run: $(READY)

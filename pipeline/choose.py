@@ -17,7 +17,10 @@ from pipeline.records.tables import plain_rows
 from pipeline.runtime.files import write_sealed
 
 ARTIFACTS = Path("artifacts")
-COLUMNS = ("study", "arm", "setting", "seed", "state", "validation_accuracy", "validation_nll")
+COLUMNS = (
+    *("study", "arm", "setting", "budget", "seed", "state"),
+    *("validation_accuracy", "validation_nll"),
+)
 
 
 def main(protocol: str) -> None:
@@ -53,7 +56,7 @@ def _runs(plan: Plan, folder: Path) -> pd.DataFrame:
     rows = []
     for run in plan.runs:
         score = scores[run.fingerprint]
-        place = run.study, run.arm, run.setting, run.seed
+        place = run.study, run.arm, run.setting, run.budget, run.seed
         rows.append((*place, score.state, score.accuracy, score.nll))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -6,9 +6,11 @@ It needs scores and records alone, so another comparison costs no prediction.
 import sys
 from pathlib import Path
 
+from pipeline.comparison.curves import Histories
 from pipeline.comparison.interactions import arm_changes
 from pipeline.comparison.references import references
 from pipeline.comparison.resolution import resolution
+from pipeline.comparison.search_tables import search_tables
 from pipeline.comparison.seeds import with_targets
 from pipeline.comparison.tables import (
     claim_tables,
@@ -19,7 +21,7 @@ from pipeline.comparison.tables import (
 )
 from pipeline.comparison.trust import trust
 from pipeline.comparison.variance import pools
-from pipeline.config.plan import BASELINE, read_plan
+from pipeline.config.plan import BASELINE, Kind, read_plan
 from pipeline.config.run import Data, RunConfig, read_config
 from pipeline.data.prepared import read_development, read_summary
 from pipeline.evaluation.validation import validation_score
@@ -51,10 +53,12 @@ def main(protocol: str) -> None:
     def score(name: str) -> Score:
         return validation_score(folder / "exploration" / name)
 
-    compared = sorted({run.fingerprint for run in plan.runs_of("comparison")})
-    histories = {
-        name: read_history(runs / name) for name in compared if records[name].get("state") == "done"
-    }
+    def curves_of(kind: Kind) -> Histories:
+        names = sorted({run.fingerprint for run in plan.runs_of(kind)})
+        done = [name for name in names if records[name].get("state") == "done"]
+        return {name: read_history(runs / name) for name in done}
+
+    histories = curves_of("comparison")
     images = read_sealed(folder / "test_use.json")["validation_examples"]
     summary = read_summary(folder / "data")
     exploration = read_plan(folder / "exploration")
@@ -76,6 +80,7 @@ def main(protocol: str) -> None:
     size = summary["development"]
     tables["pools"] = pools(plan, scored["scores"], tables["contrasts"], size)
     tables |= transfer_tables(plan, records, settings, scored, tables)
+    tables |= search_tables(plan, curves_of("search"), scored["scores"])
     tables |= claim_tables(plan, records, histories, scored, tables)
     tables["seeds"] = with_targets(tables["seeds"], tables["target_times"])
     checked = {**scored, **tables}

@@ -251,7 +251,7 @@ def test_choose_takes_the_best_on_validation_and_keeps_the_table(folder, capsys)
         ("noisy", STRONG, False),
     ]
     assert set(written["tried"][0]) == {
-        *("study", "arm", "setting", "n"),
+        *("study", "arm", "setting", "budget", "n"),
         *("validation_accuracy", "validation_accuracy_low", "validation_accuracy_high"),
         *("validation_nll", "fitted", "chosen", "done", "diverged", "failed", "missing"),
         *("collapsed", "scores", "changes", "change"),

@@ -173,3 +173,14 @@ def test_the_tests_of_identities_exist():
     assert len(named) >= 8
     for path, name in named:
         assert f"\ndef {name}(" in (ROOT / path).read_text(), (path, name)
+
+
+def test_the_study_of_searches_of_the_page_plans(project):
+    """Under the training of the tiny project."""
+    page = (ROOT / "docs" / "search.md").read_text()
+    (study,) = re.findall(r"```yaml\n(question.*?)```", page, re.DOTALL)
+    (project / "experiments" / "search.yaml").write_text(study)
+    (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [dropout, search]\n")
+    searches = read_experiment("tiny").studies[-1]
+    assert searches.kind == "search"
+    assert [len(arm.trials) for arm in searches.arms] == [1, 64, 64]

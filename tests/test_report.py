@@ -263,6 +263,7 @@ def write_artifacts(folder: Path) -> Path:
             "study": "dropout",
             "arm": name,
             "setting": setting,
+            "budget": 1.0,
             "n": 2,
             "chosen": setting == chosen,
             "validation_nll": 0.5,
@@ -277,7 +278,8 @@ def write_artifacts(folder: Path) -> Path:
         for name, setting in [("baseline", {}), ("dropout", chosen), ("dropout", settings[1])]
     ]
     search = {
-        **{"study": "dropout", "arm": "dropout", "trials": 2, "first_trials": 2, "seeds": 2},
+        **{"study": "dropout", "arm": "dropout", "trials": 2, "whole_trials": 2},
+        **{"first_trials": 2, "seeds": 2},
         **{"ordered": True, "edge": False, "at_bound": False, "place": "rate=0.1", "widened": 0},
         "exhausted": False,
         **{"gain": None, "gain_low": None, "gain_high": None, "chosen": True},

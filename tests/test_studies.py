@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # by name: what a user adds to the folder is not the suite's, see tests/check_project.py
 SHIPPED = (
     *("breast_cancer", "cifar10", "cifar10_gpu", "digits", "fashion_mnist", "fashion_mnist_resnet"),
-    *("mnist_5k", "mnist_mlp", "transfer_digits", "transfer_fashion"),
+    *("mnist_5k", "mnist_mlp", "search_digits", "transfer_digits", "transfer_fashion"),
 )
 OTHERS = (
     *("activation", "batch_norm", "batch_size", "combinations", "data_size"),
@@ -24,6 +24,7 @@ OTHERS = (
     *("pooling_regions", "schedules", "variance", "transfer_modes", "transfer_size"),
     *("transfer_similarity", "pretraining_regularizer", "training_length", "label_noise"),
     *("input_dropout", "batch_norm_and_batch_size", "width", "depth"),
+    *("search_methods", "importance"),
 )
 STUDIES = sorted({*regularizers.names(), *OTHERS})  # each regularizer has its study
 MADE_FOR = {  # studies of one protocol alone
@@ -39,6 +40,8 @@ MADE_FOR = {  # studies of one protocol alone
     "transfer_size": "transfer_digits",
     "transfer_similarity": "transfer_fashion",
     "pretraining_regularizer": "transfer_fashion",
+    "search_methods": "search_digits",
+    "importance": "search_digits",
 }
 
 

@@ -8,11 +8,12 @@ VALIDATION = (
     *("validation_nll", "fitted"),
 )
 TRIED = (
-    *("study", "arm", "setting", "n", *VALIDATION, "chosen", "collapsed"),
+    *("study", "arm", "setting", "budget", "n", *VALIDATION, "chosen", "collapsed"),
     *("scores", "changes", "change", *STATES),
 )
 GAIN = ("gain", "gain_low", "gain_high")
 SEARCHES = (
-    *("study", "arm", "trials", "first_trials", "seeds", "ordered", "edge", "at_bound", "place"),
+    *("study", "arm", "trials", "whole_trials", "first_trials", "seeds"),
+    *("ordered", "edge", "at_bound", "place"),
     *("exhausted", "widened", *GAIN, "chosen"),
 )

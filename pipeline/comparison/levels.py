@@ -16,3 +16,4 @@ UNSURE = 0.1  # of each side of the range of a detectable difference
 RATE = "training.learning_rate"
 WITHIN = 0.01  # validation accuracy, a fraction; a learning rate works this near to the best one
 WIDER, NARROWER, UNDECIDED = "wider", "narrower", "undecided"  # a range of rates against another
+SMALL_DESIGN = 50  # settings; of fewer, less than 5 are among the best tenth

@@ -39,7 +39,7 @@ Place = tuple[str, str]  # study, arm
 
 
 def rates_tried(plan: Plan, tried: Iterable[Row]) -> pd.DataFrame:
-    """Return one row for every trial of an arm that searches its learning rate.
+    """Return one row for every trial with a whole schedule of an arm that searches its rate.
 
     Args:
         plan: The exploration plan.
@@ -54,7 +54,7 @@ def rates_tried(plan: Plan, tried: Iterable[Row]) -> pd.DataFrame:
     rows = list(tried)
     found: list[dict[str, Any]] = []
     for study, arm, source in _searched(plan):
-        mine = [row for row in rows if (row["study"], row["arm"]) == source]
+        mine = [row for row in rows if (row["study"], row["arm"]) == source and row["budget"] == 1]
         trials = [_trial(study, arm.name, row) for row in mine]
         found += sorted(trials, key=lambda trial: float(trial["learning_rate"]))
     table = pd.DataFrame(found, columns=list(TRIED))
@@ -154,7 +154,7 @@ def _of_seeds(
     plan: Plan, arm: PlannedArm, source: Place, score: Callable[[str], Score]
 ) -> dict[str, float]:
     """Return the least and the most factor of the ranges that single seeds give."""
-    runs = [run for run in plan.runs if (run.study, run.arm) == source]
+    runs = [run for run in plan.runs if (run.study, run.arm) == source and run.budget == 1]
     factors = []
     for seed in plan.first_seeds():
         mine = {run.setting[PROTOCOL][RATE]: run for run in runs if run.seed == seed}

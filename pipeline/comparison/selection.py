@@ -35,28 +35,29 @@ Key = tuple[str, str]  # study, arm
 
 
 def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per (study, arm, setting), each arm's choice marked.
+    """Return one row per (study, arm, setting, budget), each arm's choice marked.
 
     Studies and arms are in the order of `runs`, settings in that of their values on a scale.
 
     Args:
         plan: The exploration plan.
-        runs: One row per run with study, arm, setting (a mapping), seed, state, validation_accuracy
-            and validation_nll, the last two under the arm's test rule, NaN for a run that is not
-            done.
+        runs: One row per run with study, arm, setting (a mapping), budget (the share of the whole
+            schedule), seed, state, validation_accuracy and validation_nll, the last two under the
+            arm's test rule, NaN for a run that is not done.
 
     Returns:
-        A table with `TRIED`; `fitted` is the validation accuracy on the response curve, NaN where
-        there is none; `collapsed` says that a setting is far below the best of its arm; `scores`
-        are the validation accuracies by seed in ascending order, None for a run that is not done;
-        those at seeds that other settings lack are made comparable (`planning.choice.comparable`);
-        `changes` are theirs against the reference at the same seeds, and `change` is the mean of
-        those. The reference of the tuned baseline is its own chosen setting. An arm of which no
-        setting has all its runs done has none marked.
+        A table with `TRIED`; only settings with whole schedules are chosen from; `fitted` is the
+        validation accuracy on the response curve, NaN where there is none; `collapsed` says that a
+        setting is far below the best of its arm; `scores` are the validation accuracies by seed in
+        ascending order, None for a run that is not done; those at seeds that other settings lack
+        are made comparable (`planning.choice.comparable`); `changes` are theirs against the
+        reference at the same seeds, and `change` is the mean of those; a short schedule has none.
+        The reference of the tuned baseline is its own chosen setting. An arm of which no setting
+        has all its runs done has none marked.
     """
     ordered = _comparable(_by_value(plan, runs))
     keys = ordered["setting"].map(json.dumps)
-    groups = list(ordered.groupby(["study", "arm", keys], sort=False))
+    groups = list(ordered.groupby(["study", "arm", keys, "budget"], sort=False))
     table = pd.DataFrame([_summary(group) for _, group in groups], columns=list(TRIED))
     settings = [_tried(group) for _, group in groups]
     marked = []
@@ -64,23 +65,24 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
         if not _is_chosen_for(study, arm):
             continue
         space = _arms(plan)[study, arm].space
-        items = {row: settings[row] for row in rows.index}
+        items = {row: settings[row] for row in rows.index[rows["budget"] == 1]}
         number = best(list(items.values()), space)
-        marked += [] if number is None else [rows.index[number]]
+        marked += [] if number is None else [list(items)[number]]
         complete = {row: item for row, item in items.items() if item.complete}
         curve = response(list(complete.values()), space)
         if curve is not None:
             table.loc[list(complete), "fitted"] = np.where(np.isfinite(curve), curve, nan)
     table["chosen"] = table.index.isin(marked)
     for study, arm, rows in _by_arm(table):
-        means = rows[ACCURACY].dropna()
+        means = rows.loc[rows["budget"] == 1, ACCURACY].dropna()
         if len(means):
             table.loc[means.index, "collapsed"] = collapsed(means.to_numpy(float))
         reference = _shown_reference(table, study, _arms(plan)[study, arm])
         if reference is not None:
-            of_rows = [_changes(scores, reference["scores"]) for scores in rows["scores"]]
-            table.loc[rows.index, "changes"] = pd.Series(of_rows, rows.index)
-            table.loc[rows.index, "change"] = [_known_mean(changes) for changes in of_rows]
+            whole = rows[rows["budget"] == 1]  # no other schedule compares with the reference
+            of_rows = [_changes(scores, reference["scores"]) for scores in whole["scores"]]
+            table.loc[whole.index, "changes"] = pd.Series(of_rows, whole.index)
+            table.loc[whole.index, "change"] = [_known_mean(changes) for changes in of_rows]
     return table
 
 
@@ -103,13 +105,13 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         runs: What `tried` was given.
 
     Returns:
-        A table with `SEARCHES`: trials, those before any widening, and seeds (counts), whether the
-        space is an ordered range of numbers, whether the chosen value stands at an end of what was
-        tried (`edge`), whether that is where the field or its effect ends (`at_bound`), the value
-        (`place`; of an edge, only what stands there), whether no other setting trains another
-        network (`exhausted`), how often spaces were widened, and the gain in validation accuracy
-        (fraction, with 95 % interval) over the reference on the exploration seeds, NaN where it
-        was not explored.
+        A table with `SEARCHES`: settings tried (`trials`), those of them with whole schedules,
+        those before any widening, and seeds (counts), whether the space is an ordered range of
+        numbers, whether the chosen value stands at an end of what was tried (`edge`), whether that
+        is where the field or its effect ends (`at_bound`), the value (`place`; of an edge, only
+        what stands there), whether no other setting trains another network (`exhausted`), how often
+        spaces were widened, and the gain in validation accuracy (fraction, with 95 % interval) over
+        the reference on the exploration seeds, NaN where it was not explored.
     """
     rows = []
     first = _first_trials(plan)
@@ -120,7 +122,9 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         group = runs[(runs["study"] == study) & (runs["arm"] == arm)]
         marked = settings.loc[settings["chosen"], "setting"]
         chosen = None if marked.empty else marked.iloc[0]
-        counts = {"trials": len(settings), "first_trials": first[study, arm]}
+        counts = {"trials": settings["setting"].map(json.dumps).nunique()}
+        counts["whole_trials"] = int((settings["budget"] == 1).sum())
+        counts["first_trials"] = counts["trials"] if planned.search else first[study, arm]
         counts["seeds"] = len(plan.first_seeds())
         row = {"study": study, "arm": arm, **counts, "chosen": chosen is not None}
         row["exhausted"] = bool(planned.space) and all(item.exhausted for item in planned.space)
@@ -172,7 +176,7 @@ def _by_value(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
 def _comparable(runs: pd.DataFrame) -> pd.DataFrame:
     """Return runs with scores of complete settings that can be compared within their arm."""
     runs = runs.copy()
-    for _, arm in runs.groupby(["study", "arm"], sort=False):
+    for _, arm in runs[runs["budget"] == 1].groupby(["study", "arm"], sort=False):
         settings = [
             rows.sort_values("seed")
             for _, rows in arm.groupby(arm["setting"].map(json.dumps), sort=False)
@@ -192,7 +196,7 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
     accuracy = interval(done["validation_accuracy"].to_numpy(float))
     counts = Counter(group["state"])
     return {
-        **group[["study", "arm", "setting"]].iloc[0],
+        **group[["study", "arm", "setting", "budget"]].iloc[0],
         "n": accuracy.n,
         "validation_accuracy": round(accuracy.mean, DIGITS),
         "validation_accuracy_low": accuracy.low,
@@ -291,7 +295,10 @@ def _gain(
     others = runs[(runs["study"] == reference["study"]) & (runs["arm"] == reference["arm"])]
     scores = [
         frame[[setting == wanted for setting in frame["setting"]]].set_index("seed")[ACCURACY]
-        for frame, wanted in ((group, chosen), (others, reference["setting"]))
+        for frame, wanted in (
+            (group[group["budget"] == 1], chosen),
+            (others[others["budget"] == 1], reference["setting"]),
+        )
     ]
     gain = interval((scores[0] - scores[1]).dropna().to_numpy(float))
     return {"gain": round(gain.mean, DIGITS), "gain_low": gain.low, "gain_high": gain.high}

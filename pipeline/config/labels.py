@@ -77,10 +77,12 @@ def format_rule(rule: TestRule) -> str:
 
 
 def format_run(run: PlannedRun) -> str:
-    """Return the label of a run: arm, setting, seed, and member or draw if it has one."""
+    """Return the label of a run: arm, setting, seed, and member, draw or budget if it has one."""
     parts = [run.arm, format_setting(run.setting), f"seed {run.seed}"]
     if run.member is not None:
         parts.append(f"member {run.member}")
     if run.stream is not None:
         parts.append(f"{run.stream} {run.draw}")
+    if run.budget < 1:
+        parts.append(f"{run.budget:.3g} of the schedule")
     return " ".join(part for part in parts if part)

@@ -4,38 +4,67 @@ An incomplete last batch is dropped, so that every update sees the same number o
 norm never sees one alone.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.config.plan import PROTOCOL, Plan, Setting
 
 LARGE = 0.05  # the share of the training examples from which a note is made
+MOST = 4  # batch sizes of one train size that have a note each
+OUT = "out of every epoch, different ones each time: an incomplete batch is dropped"
 
 
 def left_out_notes(*plans: Plan) -> list[str]:
-    """Return a line for each pair of train size and batch size that leaves out many images."""
-    notes = [_note_of(plan.settings, run.setting) for plan in plans for run in plan.runs]
-    return [note for note in dict.fromkeys(notes) if note]
+    """Return a line for each pair of train size and batch size that leaves out many images.
+
+    A train size with more than `MOST` such batch sizes, as in a search over them, has one line.
+    """
+    rows = [(plan.settings, run.setting) for plan in plans for run in plan.runs]
+    pairs = dict.fromkeys(_sizes(settings, setting) for settings, setting in rows)
+    noted = [pair for pair in pairs if left_out_note(*pair)]
+    batches: dict[int, list[int]] = {}
+    for train_size, batch_size in noted:
+        batches.setdefault(train_size, []).append(batch_size)
+    notes = []
+    for train_size, batch_size in noted:
+        values = batches[train_size]
+        is_few = len(values) <= MOST
+        notes.append(
+            left_out_note(train_size, batch_size) if is_few else _note_of_many(train_size, values)
+        )
+    return list(dict.fromkeys(notes))
 
 
 def left_out_note(train_size: int, batch_size: int) -> str:
     """Return how many images each epoch leaves out; empty for at most a twentieth of them."""
-    number = train_size % min(batch_size, train_size)
+    number = _left_out(train_size, batch_size)
     share = number / train_size
     if share <= LARGE:
         return ""
     return (
         f"training.batch_size {batch_size} leaves {number} of {train_size} training examples "
-        f"({100 * share:.0f} %) out of every epoch, different ones each time: "
-        "an incomplete batch is dropped"
+        f"({100 * share:.0f} %) {OUT}"
     )
 
 
-def _note_of(settings: dict[str, Any], setting: Setting) -> str:
-    """Return the note for a run: the values of its setting replace those of the protocol."""
+def _left_out(train_size: int, batch_size: int) -> int:
+    return train_size % min(batch_size, train_size)
+
+
+def _note_of_many(train_size: int, batch_sizes: Sequence[int]) -> str:
+    """Return how many images an epoch leaves out at most, of many batch sizes."""
+    most = max(_left_out(train_size, batch_size) for batch_size in batch_sizes)
+    return (
+        f"{len(batch_sizes)} values of training.batch_size, {min(batch_sizes)} to "
+        f"{max(batch_sizes)}, leave up to {most} of {train_size} training examples "
+        f"({100 * most / train_size:.0f} %) {OUT}"
+    )
+
+
+def _sizes(settings: dict[str, Any], setting: Setting) -> tuple[int, int]:
+    """Return train size and batch size of a run: its setting replaces values of the protocol."""
     changed = setting.get(PROTOCOL, {})
     size = changed.get("data.train_size", settings["data"]["train_size"])
     if "data.per_class" in changed:
         size = changed["data.per_class"] * len(settings["data"]["classes"])
-    return left_out_note(
-        size, changed.get("training.batch_size", settings["training"]["batch_size"])
-    )
+    return size, changed.get("training.batch_size", settings["training"]["batch_size"])

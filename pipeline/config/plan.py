@@ -5,6 +5,7 @@ directory listing.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pipeline.config.claims import Claim, claims_digest
 from pipeline.config.families import Family
 from pipeline.config.scales import Scale
+from pipeline.config.schema import Design, Replay
 from pipeline.config.settings import Settings
 from pipeline.config.test_rules import TestRule
 from pipeline.config.validation import checked
@@ -25,7 +27,7 @@ TUNING = "tuning"  # the study of the baseline's own nuisance values
 FIRST_PHASE = "first phase"  # the name of a start: the first part of a training of two
 OVERTUNING = "overtuning"  # the study of chosen settings against defaults
 Phase = Literal["exploration", "confirmation"]
-Kind = Literal["tuning", "overtuning", "comparison", "ensemble", "variance"]
+Kind = Literal["tuning", "overtuning", "comparison", "ensemble", "variance", "search"]
 Setting = dict[str, dict[str, Any]]
 Reason = Literal["difference", "equivalent", "futile", "last", "asked"]  # why an arm stopped
 
@@ -74,7 +76,10 @@ class PlannedArm(Settings):
     Attributes:
         family: The family of what it changes.
         train_size: The number of its training images.
-        space: The values that it searches, in an exploration plan.
+        space: The values that it searches, in an exploration plan, or that its design covers.
+        design: How the settings of an arm of a study of searches are drawn, else None.
+        search: How scores decide on later trials, in an exploration plan: the method with its
+            values, and the version of Optuna for tpe; None for a grid or a design.
     """
 
     name: str
@@ -84,6 +89,17 @@ class PlannedArm(Settings):
     family: Family = "other"
     train_size: int | None = None
     space: tuple[Dimension, ...] = ()
+    design: Design | None = None
+    search: dict[str, Any] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_design(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is None: a plan without designs and searches is what it always was."""
+        values: dict[str, Any] = handler(self)
+        for key in ("design", "search"):
+            if values.get(key) is None:
+                values.pop(key, None)
+        return values
 
 
 class PlannedStudy(Settings):
@@ -91,12 +107,13 @@ class PlannedStudy(Settings):
 
     Attributes:
         kind: Whether the baseline is tuned, chosen settings are compared with others of their arm,
-            arms are compared one by one, averaged as ensembles, or their variance is decomposed by
-            stream.
+            arms are compared one by one, averaged as ensembles, their variance is decomposed by
+            stream, or searches are replayed on all settings of each.
         groups: Seeds; the models of a group share the split of its seed (ensemble), or its runs
             have its seed in every stream but one (variance).
         size: Models of the baseline in each group of an ensemble.
         claims: What lectures and papers say of these arms.
+        search: The searches that are replayed on the settings of each arm, else None.
     """
 
     name: str
@@ -106,6 +123,15 @@ class PlannedStudy(Settings):
     groups: tuple[int, ...] = ()
     size: int = 0
     claims: tuple[Claim, ...] = ()
+    search: Replay | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_search(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave searches out where there are none: a plan without any is what it always was."""
+        values: dict[str, Any] = handler(self)
+        if self.search is None:
+            values.pop("search", None)
+        return values
 
 
 class PlannedStart(Settings):
@@ -140,6 +166,8 @@ class PlannedRun(Settings):
         draw: Number of the draw of that stream (variance).
         round: The round of exploration, or the look of confirmation, that planned it, from 1.
         start: The fingerprint of the run that it starts from.
+        budget: The share of the whole schedule that it is trained for; one of less than 1 has a
+            complete schedule over fewer epochs.
     """
 
     study: str
@@ -152,6 +180,15 @@ class PlannedRun(Settings):
     draw: int | None = None
     round: int | None = None
     start: str | None = None
+    budget: float = Field(1.0, gt=0, le=1)
+
+    @model_serializer(mode="wrap")
+    def _without_budget(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the budget of a whole schedule: a plan of these is what it always was."""
+        values: dict[str, Any] = handler(self)
+        if self.budget == 1:
+            values.pop("budget", None)
+        return values
 
 
 class Stop(Settings):
@@ -307,6 +344,32 @@ class Plan(Settings):
         seeds = {seed for study in self.studies_of("ensemble") for seed in study.groups}
         shared = (run for run in self.runs_of("comparison") if run.seed in seeds)
         return tuple(dict.fromkeys(run.fingerprint for run in shared))
+
+
+@dataclass(frozen=True)
+class Added:
+    """What further rounds may add at most to the runs planned so far.
+
+    Attributes:
+        widening: Runs of widened spaces.
+        searching: Runs of later rounds of searches.
+        trainings: What those of searches cost, in whole trainings.
+    """
+
+    widening: int = 0
+    searching: int = 0
+    trainings: float = 0.0
+
+    def __add__(self, other: "Added") -> "Added":
+        """Return the sum of both."""
+        return Added(
+            self.widening + other.widening,
+            self.searching + other.searching,
+            self.trainings + other.trainings,
+        )
+
+
+NOTHING = Added()
 
 
 def read_plan(folder: Path) -> Plan:

@@ -3,13 +3,15 @@
 import json
 from itertools import pairwise
 from math import isclose
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
 from pipeline.config.settings import Settings
 
 Count = Annotated[int, Field(ge=1)]
+Method = Literal["grid", "random", "sobol", "coarse_to_fine", "halving", "tpe"]  # of search
+Design = Literal["random", "sobol"]  # methods whose trials do not depend on scores
 FEWEST = 3  # seeds of a look: the spread of two differences says next to nothing
 
 
@@ -114,3 +116,33 @@ class Variance(Settings):
 
     groups: int = Field(ge=2)
     draws: int = Field(ge=1, le=100)
+
+
+class Replay(Settings):
+    """Searches that are replayed on the runs of one design, without training more.
+
+    Attributes:
+        methods: The methods of search that are compared.
+        trials: The number of settings that each search tries.
+        replays: How many searches of each method are replayed.
+        seeds: The seeds on which every setting of a design is trained.
+    """
+
+    methods: tuple[Method, ...] = Field(min_length=1)
+    trials: int = Field(ge=2, le=1000)
+    replays: int = Field(1000, ge=100, le=100_000)
+    seeds: Count = 1
+
+    @field_validator("methods")
+    @classmethod
+    def _methods_differ(cls, methods: tuple[Method, ...]) -> tuple[Method, ...]:
+        if len(set(methods)) < len(methods):
+            raise ValueError("each method once")
+        return methods
+
+    @field_validator("trials")
+    @classmethod
+    def _sobol_has_a_power_of_two(cls, trials: int, info: ValidationInfo) -> int:
+        if "sobol" in info.data.get("methods", ()) and trials & (trials - 1):
+            raise ValueError("a power of 2 for sobol, such as 32")
+        return trials

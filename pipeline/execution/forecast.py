@@ -1,6 +1,8 @@
 """Plan the runs of a protocol before they are trained, and estimate how long one takes."""
 
 import contextlib
+import functools
+import json
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.parameters import Parameters
-from pipeline.config.plan import PROTOCOL, Plan, last_plan
+from pipeline.config.plan import PROTOCOL, Added, Plan, last_plan
 from pipeline.config.validation import checked
 from pipeline.data.prepared import read_summary
 from pipeline.execution.order import images
@@ -34,13 +36,13 @@ class Forecast:
             values.
         confirmation: Its runs; while settings are not chosen, the most that a choice can lead to.
             Of looks, those that follow from the scores so far.
-        most_added: How many exploration runs widening may add at most.
+        most_added: What further rounds of exploration may add.
         most: The confirmation if every arm goes on to the last look.
     """
 
     exploration: Plan
     confirmation: Plan
-    most_added: int
+    most_added: Added
     most: Plan
 
 
@@ -55,8 +57,12 @@ def forecast(protocol: str, scores: Callable[[Store, Plan], Scores], decide: Dec
         decide: Returns why arms stop at a look.
     """
 
+    @functools.cache
+    def experiment(tuned: str) -> Experiment:
+        return read_experiment(protocol, tuned=json.loads(tuned))
+
     def read(tuned: Mapping[str, Any]) -> Experiment:
-        return read_experiment(protocol, tuned=tuned)
+        return experiment(json.dumps(tuned))
 
     return forecast_of(protocol, read, scores, decide)
 

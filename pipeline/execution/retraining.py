@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.parameters import read_parameters
-from pipeline.config.plan import Plan, read_plan
+from pipeline.config.plan import Plan, PlannedRun, read_plan
 from pipeline.data.prepared import pretraining_folder
 from pipeline.execution.failures import run_labels
 from pipeline.execution.record_checks import PHASES, is_near
@@ -125,14 +125,15 @@ def _differences(stored: Path, again: Path, name: str, plan: Plan, label: str) -
         yield from _beyond_spread(stored, again, name, plan, place)
 
 
+def _trial(run: PlannedRun) -> tuple[Any, ...]:
+    """Return what the runs of a trial at other seeds share."""
+    return run.study, run.arm, run.setting, run.budget
+
+
 def _beyond_spread(stored: Path, again: Path, name: str, plan: Plan, place: str) -> Iterator[str]:
     """Yield a line where validation accuracy differs by more than the seeds of the arm do."""
     row = next((run for run in plan.runs if run.fingerprint == name), None)
-    others = {
-        run.fingerprint
-        for run in plan.runs
-        if row and (run.study, run.arm, run.setting) == (row.study, row.arm, row.setting)
-    } - {name}
+    others = {run.fingerprint for run in plan.runs if row and _trial(run) == _trial(row)} - {name}
     before, after = _accuracy(stored / name), _accuracy(again)
     of_others = [value for twin in others if (value := _accuracy(stored / twin)) is not None]
     if not of_others or before is None or after is None:

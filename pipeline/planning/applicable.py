@@ -1,14 +1,17 @@
 """Find the studies that apply under a protocol, and count their runs."""
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
 from pipeline.config.plan import BASELINE
 from pipeline.config.validation import unknown_name
 from pipeline.config.yaml_files import yaml_names
+from pipeline.planning.arms import Arm
 from pipeline.planning.overtuning import most_compared, overtuning_study
 from pipeline.planning.proposal import StudyRuns
 from pipeline.planning.protocols import EXPERIMENTS, Protocol
+from pipeline.planning.searches import rounds
 from pipeline.planning.studies import Experiment, Study, read_study
 from pipeline.runtime.errors import Refusal
 
@@ -58,19 +61,31 @@ def required_studies(
 
 def runs_of(study: Study, protocol: Protocol) -> StudyRuns:
     """Return how many runs a study has at most, apart from those of the baseline."""
+    if study.search:
+        settings = sum(len(arm.trials) for arm in study.arms[1:])
+        runs = settings * study.search.seeds
+        return StudyRuns(explored=0, confirmed=0, arms=0, other=runs)
     if study.kind != "comparison":
         groups = study.ensemble or study.variance
         models = study.ensemble.size if study.ensemble else 1
         runs = (groups.groups if groups else 0) * models * len(study.arms)
         return StudyRuns(explored=0, confirmed=0, arms=0, other=runs)
-    several = [arm for arm in study.arms if len(arm.trials) > 1]
+    several = [arm for arm in study.arms if arm.is_searched]
     others = {arm.against for arm in several} - {arm.name for arm in several}
     references = others - {BASELINE}
     choice = {study.name: {arm.name: most_compared(arm) for arm in study.arms}}
     compared = overtuning_study(Experiment(protocol, (study,)), choice)
     added = [arm for arm in compared.arms if arm.against != BASELINE] if compared else []
     return StudyRuns(
-        explored=sum(len(arm.trials) for arm in several) + len(references),
+        explored=sum(map(_trainings, several)) + len(references),
         confirmed=len(study.arms) - 1 + len(added),
         arms=len(study.arms) - 1,
     )
+
+
+def _trainings(arm: Arm) -> int:
+    """Return what the trials of an arm cost, in whole trainings."""
+    search = arm.written.search
+    if search is None or not search.is_adaptive:
+        return len(arm.trials)
+    return ceil(sum(size * budget for size, budget in rounds(search)))

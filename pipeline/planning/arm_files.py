@@ -1,6 +1,7 @@
 """Read the arms of a study, and the tuned baseline, from their files."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from pipeline.config.validation import checked, invalid
 from pipeline.planning.arms import Arm, Trial, Written
 from pipeline.planning.protocols import PROTOCOLS, Protocol, factor_of, is_replaced, value_of
 from pipeline.planning.resolution import named
-from pipeline.planning.spaces import MOST_SETTINGS, Search, Space, read_space, size
+from pipeline.planning.searches import Search, require_optuna, rounds
+from pipeline.planning.spaces import MOST_SETTINGS, Space, read_space, size
 from pipeline.runtime.errors import Refusal
 
 AGAINST = "against"  # the key that names the arm an arm is compared with
 RETUNE = "retune"  # the key that says whether an arm tunes nuisance values itself
-SEARCH = "search"  # the key of a design over all spaces
+SEARCH = "search"  # the key of a search over all spaces at once
 SEARCHED = "searched"  # in place of a value of the protocol of which an arm tries several
 EXAMPLE = ", as in {log: [0.001, 0.1], points: 5}"
 SPACE = f"a search space{EXAMPLE}"
@@ -69,7 +71,7 @@ def nuisance_spaces(protocol: Protocol, path: Path) -> tuple[dict[str, Space], S
 
 
 def read_arm(
-    name: str, items: list[dict[str, Any]], protocol: Protocol, path: Path, is_single: bool = False
+    name: str, items: list[dict[str, Any]], protocol: Protocol, path: Path, is_fixed: bool = False
 ) -> Arm:
     """Read an arm from a study's file.
 
@@ -79,7 +81,7 @@ def read_arm(
             protocol, the arm that it is compared with, and how it is searched.
         protocol: The protocol that the study runs under.
         path: The file, for error messages.
-        is_single: Whether the study gives each arm one setting, so that none tunes nuisance values.
+        is_fixed: Whether the arms of the study tune no nuisance values.
 
     Raises:
         Refusal: An entry is invalid; the error names the first one.
@@ -124,12 +126,12 @@ def read_arm(
         )
     spaces = _arm_spaces(fixed, protocol, path, places)
     nuisance: dict[str, Space] = {}
-    if retune and not is_single:
+    if retune and not is_fixed:
         tuned, common = nuisance_spaces(protocol, PROTOCOLS / f"{protocol.name}.yaml")
         nuisance = {key: space for key, space in tuned.items() if not is_replaced(key, changes)}
         search = search or (common if nuisance else None)
     if retune and retune_place and not nuisance:
-        raise Refusal(invalid(retune_place, True, _never_tuned(protocol, is_single)))
+        raise Refusal(invalid(retune_place, True, _never_tuned(protocol, is_fixed)))
     if search and not (spaces or nuisance):
         raise Refusal(f"{where}: {SEARCH} without a search space; expected one{EXAMPLE}")
     if nuisance:
@@ -137,7 +139,7 @@ def read_arm(
         spaces |= {(PROTOCOL, key): space for key, space in nuisance.items()}
     written = Written(fixed, spaces, frozenset(nuisance), search, protocol, path, places)
     trials = _trials(written, where)
-    shown = {key: _shown(trials, key) for key in changes}
+    shown = {key: _shown(written, trials, key) for key in changes}
     moved = {key: value for key, value in shown.items() if value_of(protocol, key) != value}
     factor = Factor(regularizers=factors, protocol=moved)
     rule = regularizers.test_rule(trials[0].regularizers)
@@ -173,17 +175,41 @@ def _trials(written: Written, where: str) -> tuple[Trial, ...]:
     Raises:
         Refusal: There are too many, a range has no number of points, or a value is invalid.
     """
+    spaces = list(written.spaces.values())
     if written.search is None:
         for (part, key), space in written.spaces.items():
             if not space.values:
                 expected = "an integer, as in {log: [0.001, 0.1], points: 5}"
                 place = f"{written.path}: {written.places[part]}.{key}"
                 raise Refusal(f"{place}.points: missing; expected {expected}")
-        count = size(list(written.spaces.values()))
-        if count > MOST_SETTINGS:
+        if size(spaces) > MOST_SETTINGS:
             expected = f"at most {MOST_SETTINGS}, or {{search: {{method: sobol, trials: 64}}}}"
-            raise Refusal(f"{where}: {count} settings; expected {expected}")
-    return tuple(written.trial(values) for values in written.combinations())
+            raise Refusal(f"{where}: {size(spaces)} settings; expected {expected}")
+    elif written.search.method == "grid":
+        least = prod(len(space.values) or 1 for space in spaces)
+        if least > written.search.trials:
+            expected = f"an integer >= {least}, the settings of the grid"
+            raise Refusal(invalid(f"{where}: {SEARCH}.trials", written.search.trials, expected))
+    trials = tuple(written.trial(proposal.values) for proposal in written.proposals())
+    if written.search:
+        _require_epochs(written, written.search, trials, where)
+    return trials
+
+
+def _require_epochs(written: Written, search: Search, trials: Sequence[Trial], where: str) -> None:
+    """Check that schedules can be as short as a search has them.
+
+    Raises:
+        Refusal: They would have less than an epoch, or a value does not go with few epochs.
+    """
+    budget = rounds(search)[0][1]
+    least = round(1 / budget)
+    for trial in trials:
+        epochs = trial.protocol.training.epochs
+        if epochs < least:
+            expected = f"an integer >= {least} for {search.method}, which shortens schedules"
+            raise Refusal(invalid(f"{where}: training.epochs", epochs, expected))
+        written.shortened(trial, budget)
 
 
 def _search(value: Any, path: Path, where: str) -> Search:
@@ -191,13 +217,15 @@ def _search(value: Any, path: Path, where: str) -> Search:
     if search.method == "sobol" and search.trials & (search.trials - 1):
         expected = "a power of 2 for sobol, such as 16"
         raise Refusal(invalid(f"{path}: {where}.trials", search.trials, expected))
+    if search.method == "tpe":
+        require_optuna(f"{path}: {where}.method")
     return search
 
 
-def _never_tuned(protocol: Protocol, is_single: bool) -> str:
+def _never_tuned(protocol: Protocol, is_fixed: bool) -> str:
     """Return what is expected of `retune` in an arm that has no value to tune."""
-    if is_single:
-        return "false in a study with ensemble or variance"
+    if is_fixed:
+        return "false in a study with ensemble, variance or search"
     file = PROTOCOLS / f"{protocol.name}.yaml"
     return f"false, or a value under tune in {file} that neither params.yaml nor the arm gives"
 
@@ -208,7 +236,9 @@ def _boolean(value: Any, where: str) -> bool:
     return value
 
 
-def _shown(trials: Sequence[Trial], key: str) -> Any:
+def _shown(written: Written, trials: Sequence[Trial], key: str) -> Any:
     """Return the value of a protocol key that all settings share, else that it is searched."""
     values = [trial.setting[PROTOCOL][key] for trial in trials]
-    return values[0] if all(value == values[0] for value in values) else SEARCHED
+    space = written.spaces.get((PROTOCOL, key))
+    is_left = space is not None and len(space.values) != 1 and written.search is not None
+    return SEARCHED if is_left or any(value != values[0] for value in values) else values[0]

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pipeline import regularizers
-from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
+from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Factor, Setting
+from pipeline.config.schema import Design
 from pipeline.config.test_rules import TestRule
 from pipeline.planning.protocols import Protocol, multiplied
 from pipeline.planning.resolution import named, overridden
-from pipeline.planning.spaces import Search, Space, design, grid
+from pipeline.planning.searches import Finished, Proposal, Search, propose
+from pipeline.planning.spaces import Space, grid
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 
@@ -24,7 +26,7 @@ class Written:
             that is searched.
         spaces: The values that are searched, by part of a setting and key.
         nuisance: Those of `spaces` that the arm tunes again, as the protocol does for the baseline.
-        search: The design over all spaces, None for a grid.
+        search: How all spaces are searched at once, None for a grid.
         protocol: The protocol that the study runs under.
         path: The file.
         places: The key of each part in that file.
@@ -38,12 +40,16 @@ class Written:
     path: Path
     places: Mapping[str, str]
 
-    def combinations(self) -> list[tuple[Any, ...]]:
-        """Return the values of every setting, in the order of `spaces`, equal ones once."""
+    def proposals(self, finished: Sequence[Finished] = ()) -> list[Proposal]:
+        """Return the trials of the first round, or of that after the finished ones.
+
+        Their values are in the order of `spaces`. There are none after the last round.
+        """
         if self.search and self.spaces:
             names = [f"{part}.{key}" for part, key in self.spaces]
-            return design(dict(zip(names, self.spaces.values(), strict=True)), self.search)
-        return grid(list(self.spaces.values()))
+            spaces = dict(zip(names, self.spaces.values(), strict=True))
+            return propose(spaces, self.search, finished)
+        return [] if finished else [Proposal(row) for row in grid(list(self.spaces.values()))]
 
     def trial(self, values: Sequence[Any]) -> "Trial":
         """Return the setting with these values of `spaces`, resolved.
@@ -65,6 +71,19 @@ class Written:
             if part != PROTOCOL
         ]
         return Trial(setting, tuple(chosen), protocol)
+
+    def shortened(self, trial: "Trial", budget: float) -> "Trial":
+        """Return a setting with a complete schedule over a share of its epochs, at least one.
+
+        Raises:
+            Refusal: A value of the setting needs more epochs.
+        """
+        if budget == 1:
+            return trial
+        epochs = max(round(trial.protocol.training.epochs * budget), 1)
+        where = f"{self.path}: {self.places.get(PROTOCOL, '')}".removesuffix(": ")
+        protocol = overridden(trial.protocol, {"training.epochs": epochs}, where)
+        return replace(trial, protocol=protocol)
 
 
 @dataclass(frozen=True)
@@ -91,7 +110,7 @@ class Arm:
         factor: What it changes against the arm named by `against`.
         against: The name of the arm that it is compared with.
         rule: The rule by which it is averaged at test, the same for all its settings.
-        trials: Its settings, in the order of the file.
+        trials: Its settings, in the order of the file; of a search in rounds, those of the first.
         written: What its file says.
     """
 
@@ -103,10 +122,28 @@ class Arm:
     written: Written
 
     @property
+    def most_settings(self) -> int:
+        """Return how many settings it tries before any widening, those of later rounds too."""
+        search = self.written.search
+        return search.trials if search and search.is_adaptive else len(self.trials)
+
+    @property
+    def is_searched(self) -> bool:
+        """Return whether it tries several settings, all at once or in rounds."""
+        return self.most_settings > 1
+
+    @property
     def has_own_space(self) -> bool:
         """Return whether it searches more than nuisance values."""
         keys = [key for (_, key), space in self.written.spaces.items() if len(space.values) != 1]
         return not self.written.nuisance.issuperset(keys)
+
+    @property
+    def design(self) -> Design | None:
+        """Return the method that drew its settings; None for a grid and for rounds of trials."""
+        search = self.written.search
+        known: tuple[Design, ...] = get_args(Design)
+        return next((one for one in known if search and search.method == one), None)
 
     def trial_of(self, setting: Setting) -> Trial:
         """Return the trial of a setting that the arm has tried, also after widening.
@@ -116,13 +153,20 @@ class Arm:
             Refusal: The arm cannot have this setting.
         """
         for (part, key), space in self.written.spaces.items():
-            listed = [trial.setting[part][key] for trial in self.trials]
-            if space.scale is None and setting[part][key] not in listed:
+            if space.scale is None and setting[part][key] not in self._listed(part, key):
                 raise Refusal(f"{self.name}: {part}.{key}: not in its list")
         trial = self.written.trial([setting[part][key] for part, key in self.written.spaces])
         if trial.setting != setting:
             raise Refusal(f"{self.name}: a value that is not searched differs")
         return trial
+
+    def _listed(self, part: str, key: str) -> list[Any]:
+        """Return the values of a list, as they are in settings."""
+        values = list(self.written.spaces[part, key].values)
+        if part != PROTOCOL:
+            return values
+        protocol = self.written.protocol
+        return [multiplied({key: value}, protocol, self.name)[key] for value in values]
 
 
 def baseline(protocol: Protocol) -> Arm:
@@ -130,6 +174,21 @@ def baseline(protocol: Protocol) -> Arm:
     written = Written({}, {}, frozenset(), None, protocol, Path(), {})
     return Arm(
         BASELINE, Factor(), BASELINE, regularizers.test_rule(()), (written.trial(()),), written
+    )
+
+
+def searched_values(arm: Arm) -> tuple[Dimension, ...]:
+    """Return the values of which an arm tries several, with the ranges that a design fills."""
+    return tuple(
+        Dimension(
+            part=part,
+            key=key,
+            scale=space.scale,
+            low=space.low if arm.design and space.scale else None,
+            high=space.high if arm.design and space.scale else None,
+        )
+        for (part, key), space in arm.written.spaces.items()
+        if len(space.values) != 1
     )
 
 

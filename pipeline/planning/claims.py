@@ -98,8 +98,8 @@ def claim_mistakes(
     datasets = sources.settings()
     for number, claim in enumerate(claims):
         where = f"{path}: claims.{number}"
-        if kind == "variance":
-            yield f"{where}: given with variance; expected a study that compares or averages"
+        if kind in ("variance", "search"):
+            yield f"{where}: given with {kind}; expected a study that compares or averages"
         for key, contrast in (("contrast", claim.contrast), ("than", claim.than)):
             if contrast is None:
                 continue

@@ -34,8 +34,9 @@ def overtuning_study(
         with the chosen one as their reference; None without any such arm.
     """
     arms = [baseline(experiment.protocol)]
-    counts = Counter(arm.name for study in experiment.studies for arm in study.arms)
-    for study in experiment.studies:
+    studies = [study for study in experiment.studies if study.kind != "search"]  # none is chosen
+    counts = Counter(arm.name for study in studies for arm in study.arms)
+    for study in studies:
         for arm in study.arms:
             setting = choice.get(study.name, {}).get(arm.name)
             if setting is not None and arm.has_own_space:

@@ -21,7 +21,7 @@ from pipeline.config.plan import (
 from pipeline.config.schema import Looks
 from pipeline.config.streams import Streams
 from pipeline.config.validation import invalid
-from pipeline.planning.arms import Arm, Trial
+from pipeline.planning.arms import Arm, Trial, searched_values
 from pipeline.planning.overtuning import overtuning_study
 from pipeline.planning.starts import Digests, Identified, distinct, identified
 from pipeline.planning.studies import Experiment, Study, untuned_study
@@ -89,7 +89,7 @@ def confirmation(
     compared = [study for study in studies if study.kind == "comparison"]
     for look in range(2, len(declared.looks) + 1):
         planned += planned_of(compared, look)
-    described = tuple(describe_study(study, seeds) for study in studies)
+    described = tuple(describe_study(study, seeds, _designs(study)) for study in studies)
     looks = PlannedLooks(seeds=declared.looks, weights=declared.shares, stops=tuple(stops))
     return plan_of(
         experiment, "confirmation", data_digest, described, planned, looks if has_looks else None
@@ -97,8 +97,11 @@ def confirmation(
 
 
 def _chosen(study: Study, arm: Arm, choice: Choice) -> list[Trial]:
-    """Return the chosen setting of an arm, none where every setting has lost a run."""
-    if len(arm.trials) == 1:
+    """Return the chosen setting of an arm, none where every setting has lost a run.
+
+    An arm on which searches are replayed has all its settings.
+    """
+    if not arm.is_searched or study.search:
         return [*arm.trials]
     setting = choice.get(study.name, {}).get(arm.name, {})
     if setting is None:
@@ -208,8 +211,13 @@ def _rows(study: Study, arm: Arm, seeds: Sequence[int]) -> Iterator[tuple[dict[s
             row = {"seed": seed, "stream": stream, "draw": draw}
             yield row, drawn_streams(seed, stream, draw)
     else:
-        for seed in seeds:
+        for seed in seeds[: study.search.seeds] if study.search else seeds:
             yield {"seed": seed}, Streams.of(seed)
+
+
+def _designs(study: Study) -> dict[str, tuple[Dimension, ...]]:
+    """Return the values that designs cover, by arm; none where searches are not compared."""
+    return {arm.name: searched_values(arm) for arm in study.arms} if study.search else {}
 
 
 def describe_study(
@@ -233,6 +241,8 @@ def describe_study(
             ),
             train_size=arm.trials[0].protocol.data.train_size,
             space=(spaces or {}).get(arm.name, ()),
+            design=arm.design if study.search else None,
+            search=_rounds(arm) if spaces else None,
         )
         for arm in study.arms
     )
@@ -245,4 +255,11 @@ def describe_study(
         groups=tuple(seeds[: grouped.groups]) if grouped else (),
         size=study.ensemble.size if study.ensemble else 0,
         claims=study.claims,
+        search=study.search,
     )
+
+
+def _rounds(arm: Arm) -> dict[str, Any] | None:
+    """Return how the scores of an arm decide on its later trials, None where they do not."""
+    search = arm.written.search
+    return search.acting() if search and search.is_adaptive else None

@@ -3,25 +3,37 @@
 The plan is a pure function of the scores of finished runs. Round 1 tries the nuisance values of the
 baseline; where the best one stands at the end of its space, further rounds widen it. Before a
 widening stops at a value next to the end, it and both its neighbours are tried on further seeds.
-Then every arm is explored at the best values, and its spaces are widened in the same way.
+Then every arm is explored at the best values, and its spaces are widened in the same way. A search
+in rounds, as halving is, has one round of the plan for each of its own, and widens nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import nan
 from typing import Any
 
 import annotated_types
 import numpy as np
 
 from pipeline import regularizers
-from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Plan, PlannedRun, PlannedStudy
+from pipeline.config.plan import (
+    BASELINE,
+    NOTHING,
+    PROTOCOL,
+    Added,
+    Dimension,
+    Plan,
+    PlannedRun,
+    PlannedStudy,
+)
 from pipeline.config.settings import Settings
 from pipeline.config.validation import choices, constraints
 from pipeline.planning.arm_mistakes import network_key
-from pipeline.planning.arms import Arm, Trial
+from pipeline.planning.arms import Arm, Trial, searched_values
 from pipeline.planning.choice import Score, Tried, at_edge, best, collapsed
 from pipeline.planning.phases import Identities, describe_study, plan_of, planned_runs
 from pipeline.planning.resolution import section_class
+from pipeline.planning.searches import Finished, Proposal, rounds
 from pipeline.planning.spaces import Space, size
 from pipeline.planning.starts import Digests, Identified
 from pipeline.planning.studies import Experiment, Study, tuning_study
@@ -42,12 +54,12 @@ class Exploration:
     Attributes:
         plan: All their runs.
         identities: The identity of each run by fingerprint.
-        most_added: How many runs widening may add at most.
+        most_added: What further rounds may add.
     """
 
     plan: Plan
     identities: Identities
-    most_added: int
+    most_added: Added
 
 
 def explore(
@@ -94,10 +106,18 @@ class _Searched:
 
 @dataclass(eq=False)
 class _Planned:
-    """A trial with the fingerprints of its runs."""
+    """A trial with the fingerprints of its runs.
+
+    A trial with a short schedule is no candidate of the choice.
+    """
 
     trial: Trial
+    proposal: Proposal
     names: list[str] = field(default_factory=list)
+
+    @property
+    def is_candidate(self) -> bool:
+        return self.proposal.budget == 1
 
 
 @dataclass
@@ -107,7 +127,7 @@ class _Rounds:
     scores: Scores
     planned: list[tuple[PlannedRun, Identified]] = field(default_factory=list)
     studies: list[PlannedStudy] = field(default_factory=list)
-    most_added: int = 0
+    most_added: Added = NOTHING
 
     @property
     def seeds(self) -> range:
@@ -118,41 +138,47 @@ class _Rounds:
         for study in experiment.studies:
             if study.kind != "comparison":
                 continue
-            several = [arm for arm in study.arms if len(arm.trials) > 1]
+            several = [arm for arm in study.arms if arm.is_searched]
             needed = {name for arm in several for name in (BASELINE, arm.against)}
-            explored = [arm for arm in study.arms if len(arm.trials) > 1 or arm.name in needed]
+            explored = [arm for arm in study.arms if arm.is_searched or arm.name in needed]
             searched = {arm.name: self.search(study, arm, first) for arm in explored}
             self.describe(study, searched)
 
     def search(self, study: Study, arm: Arm, first: int) -> _Searched:
-        """Plan the settings of an arm, and widen its spaces as long as scores are there."""
+        """Plan the settings of an arm, and further rounds as long as scores are there."""
         planned: list[_Planned] = []
-        new, seeds, number = [_Planned(trial) for trial in arm.trials], self.seeds, first
-        repeated = False
+        proposals = arm.written.proposals()
+        new = [_Planned(*one) for one in zip(arm.trials, proposals, strict=True)]
+        skipped: list[Finished] = []
+        seeds, number, repeated = self.seeds, first, False
         while True:
             for item in new:
                 self.plan(study, arm, item, seeds, number)
             planned += [item for item in new if item not in planned]
             trials = tuple(item.trial for item in planned)
-            tried = [one for item in planned if (one := self.tried(item)) is not None]
-            waits = len(tried) < len(planned)
+            ended = {item: one for item in planned if (one := self.tried(item)) is not None}
+            waits = len(ended) < len(planned)
+            tried = [one for item, one in ended.items() if item.is_candidate]
             new, seeds = [], self.seeds
-            if not waits:
-                arm, added = _widened(arm, trials, tried)
-                new = [_Planned(trial) for trial in added]
+            if not waits and arm.written.search is not None:
+                new = _next_trials(arm, ended, skipped)
+            elif not waits:
+                arm, new = _widened(arm, trials, tried)
             if not (waits or new or repeated):
                 last = _last_values(arm, trials, tried)
                 new = [item for item in planned if item.trial.setting in last]
                 seeds, repeated = range(len(self.seeds), len(self.seeds) + REPEATS), True
             if not new:
                 chosen = None if waits else _best_setting(arm, tried)
-                self.most_added += self.may_add(arm, repeated) if waits else 0
+                self.most_added += self.may_add(arm, planned, repeated) if waits else NOTHING
                 return _Searched(arm, trials, number, waits, chosen)
             number += 1
 
     def plan(self, study: Study, arm: Arm, item: _Planned, seeds: range, number: int) -> None:
         """Plan the runs of a trial on these seeds, in a round."""
-        runs = planned_runs(study, arm, item.trial, seeds, self.digests, round=number)
+        budget = item.proposal.budget
+        trial = arm.written.shortened(item.trial, budget)
+        runs = planned_runs(study, arm, trial, seeds, self.digests, round=number, budget=budget)
         for run, described in runs:
             self.planned.append((run, described))
             item.names.append(run.fingerprint)
@@ -163,9 +189,19 @@ class _Rounds:
         ended = tuple(score for score in scores if score is not None)
         return Tried(item.trial.setting, ended) if len(ended) == len(scores) else None
 
-    def may_add(self, arm: Arm, repeated: bool) -> int:
-        """Return how many runs may follow for an arm at most."""
-        return _most_added(arm) * len(self.seeds) + (0 if repeated else _most_repeated(arm))
+    def may_add(self, arm: Arm, planned: Sequence[_Planned], repeated: bool) -> Added:
+        """Return what may follow for an arm at most."""
+        seeds = len(self.seeds)
+        if arm.written.search is None:
+            return Added(_most_added(arm) * seeds + (0 if repeated else _most_repeated(arm)))
+        left = rounds(arm.written.search)
+        done = 0
+        while left and done < len(planned):
+            done += left.pop(0)[0]
+        return Added(
+            searching=seeds * sum(size for size, _ in left),
+            trainings=seeds * sum(size * budget for size, budget in left),
+        )
 
     def describe(self, study: Study, searched: Mapping[str, _Searched]) -> None:
         spaces = {name: dimensions(item.arm, item.trials) for name, item in searched.items()}
@@ -212,31 +248,49 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
 
 
 def _best_setting(arm: Arm, tried: list[Tried]) -> dict[str, dict[str, Any]] | None:
-    number = best(tried, _plain_dimensions(arm))
+    number = best(tried, searched_values(arm))
     return None if number is None else tried[number].setting
 
 
-def _plain_dimensions(arm: Arm) -> tuple[Dimension, ...]:
-    """Return what a choice needs of the spaces of an arm."""
-    return tuple(
-        Dimension(part=part, key=key, scale=space.scale)
-        for (part, key), space in arm.written.spaces.items()
-        if len(space.values) != 1
-    )
+def _next_trials(
+    arm: Arm, ended: Mapping[_Planned, Tried], skipped: list[Finished]
+) -> list[_Planned]:
+    """Return the trials of the next round of a search, none where it has ended.
+
+    A trial whose values do not go together, or not with its schedule, is added to those skipped: it
+    counts as one without a score.
+    """
+    finished = [
+        Finished(
+            item.proposal.values, item.proposal.budget, tried.accuracy if tried.complete else nan
+        )
+        for item, tried in ended.items()
+    ]
+    while proposals := arm.written.proposals([*finished, *skipped]):
+        new = []
+        for proposal in proposals:
+            try:
+                trial = arm.written.trial(proposal.values)
+                arm.written.shortened(trial, proposal.budget)
+            except Refusal:
+                skipped.append(Finished(proposal.values, proposal.budget, nan))
+                continue
+            new.append(_Planned(trial, proposal))
+        if new:
+            return new
+    return []
 
 
-def _widened(
-    arm: Arm, trials: tuple[Trial, ...], tried: list[Tried]
-) -> tuple[Arm, tuple[Trial, ...]]:
+def _widened(arm: Arm, trials: tuple[Trial, ...], tried: list[Tried]) -> tuple[Arm, list[_Planned]]:
     """Return an arm with the spaces widened at whose end its best setting stands, and new trials.
 
     A design has no step, so it is not widened.
     """
     chosen = _best_setting(arm, tried)
-    if chosen is None or arm.written.search is not None:
-        return arm, ()
+    if chosen is None:
+        return arm, []
     spaces = dict(arm.written.spaces)
-    for dimension in _plain_dimensions(arm):
+    for dimension in searched_values(arm):
         place = dimension.part, dimension.key
         end = at_edge(chosen, tried, dimension)
         if not end or spaces[place].extend < 1:
@@ -245,18 +299,18 @@ def _widened(
         if value is not None:
             spaces[place] = spaces[place].with_value(value)
     if spaces == dict(arm.written.spaces):
-        return arm, ()
+        return arm, []
     widened = replace(arm, written=replace(arm.written, spaces=spaces))
     known = [trial.setting for trial in trials]
     new = []
-    for values in widened.written.combinations():
+    for proposal in widened.written.proposals():
         try:
-            trial = widened.written.trial(values)
+            trial = widened.written.trial(proposal.values)
         except Refusal:
             continue  # this value does not go with that of another space
         if trial.setting not in known:
-            new.append(trial)
-    return widened, tuple(new)
+            new.append(_Planned(trial, proposal))
+    return widened, new
 
 
 def _last_values(
@@ -274,7 +328,7 @@ def _last_values(
     fallen = collapsed(np.array([item.accuracy for item in complete]))
     level = [item.setting for item, low in zip(complete, fallen, strict=True) if not low]
     found = []
-    for dimension in _plain_dimensions(arm):
+    for dimension in searched_values(arm):
         part, key = place = dimension.part, dimension.key
         space = arm.written.spaces[place]
         if space.widened < 1 or space.extend < 1:
@@ -365,8 +419,6 @@ def _section(arm: Arm, part: str, key: str) -> type[Settings] | None:
 
 def _most_added(arm: Arm) -> int:
     """Return how many settings widening may add to a grid at most."""
-    if arm.written.search is not None:
-        return 0
     spaces: list[Space] = list(arm.written.spaces.values())
     return size(spaces, widened=True) - size(spaces)
 
@@ -376,8 +428,6 @@ def _most_repeated(arm: Arm) -> int:
 
     A space that may be widened no more than once has none.
     """
-    if arm.written.search is not None:
-        return 0
     spaces = arm.written.spaces.values()
     ends = sum(space.widened + space.extend > 1 and space.extend > 0 for space in spaces)
     return REPEATS * (1 + 2 * ends) if ends else 0

@@ -1,17 +1,15 @@
 """Read search spaces, list the values that they try, and widen them.
 
 A space is a list of values, or a range on a scale with a number of points. Several spaces make a
-grid, or a design of `search.trials` points that covers all of them at once.
+grid; `searches.py` has the other ways to cover them.
 """
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from pipeline.config.scales import (
     DIGITS,
@@ -24,32 +22,14 @@ from pipeline.config.scales import (
     position,
     value_at,
 )
-from pipeline.config.settings import Settings
-from pipeline.config.streams import derive
 from pipeline.config.validation import invalid, unknown_key
 from pipeline.runtime.errors import Refusal
 
 MOST_POINTS = 100  # of one space
 MOST_SETTINGS = 1000  # of one arm
-DIMENSIONS = 256  # of the Sobol sequence, whose projections on two of them are known to be good
-BITS = 30  # of a coordinate of the sequence
-DRAWS = 16  # times the settings of a design: so often it is drawn until they are distinct
-STREAM = 0  # the seed of all designs: equal spaces have equal points in every arm
 KEYS = ("points", "extend")
 LARGEST = 1e100  # absolute value of an end of a range
 ROUNDING = 0.05  # steps; a point of a grid is nearer to its place, however its value is rounded
-
-
-class Search(Settings):
-    """A design in place of a grid: points that cover all spaces of an arm at once.
-
-    Attributes:
-        method: sobol: quasi-random, a power of 2 points; random: independent draws.
-        trials: The number of settings.
-    """
-
-    method: Literal["sobol", "random"]
-    trials: int = Field(ge=2, le=MOST_SETTINGS)
 
 
 @dataclass(frozen=True)
@@ -82,7 +62,32 @@ class Space:
         margin = 0.5 if self.scale in WHOLE else 0.0  # that rounding leaves the ends their share
         low = position(self.scale, self.low - margin)
         high = position(self.scale, self.high + margin)
-        return value_at(self.scale, low + quantile * (high - low), FINE_DIGITS)
+        value = value_at(self.scale, low + quantile * (high - low), FINE_DIGITS)
+        return min(max(value, int(self.low)), int(self.high)) if margin else value
+
+    def quantile(self, value: Any) -> float:
+        """Return the quantile in [0, 1] at which a value is; of a list the middle of its share."""
+        if self.scale is None:
+            return (self.values.index(value) + 0.5) / len(self.values)
+        margin = 0.5 if self.scale in WHOLE else 0.0
+        low = position(self.scale, self.low - margin)
+        high = position(self.scale, self.high + margin)
+        return min(max((position(self.scale, value) - low) / (high - low), 0.0), 1.0)
+
+    def spaced(self, count: int) -> tuple[Any, ...]:
+        """Return evenly spaced values of a range, both ends among them; one is the middle.
+
+        There are fewer where the range has fewer whole numbers.
+        """
+        if self.scale is None:
+            return self.values
+        if count == 1:
+            return (self.at(0.5),)
+        low, high = position(self.scale, self.low), position(self.scale, self.high)
+        inner = np.linspace(low, high, count)[1:-1]
+        values = [value_at(self.scale, float(place), FINE_DIGITS) for place in inner]
+        ends = [int(end) if self.scale in WHOLE else end for end in (self.low, self.high)]
+        return tuple(dict.fromkeys([ends[0], *values, ends[1]]))
 
     def beyond(self, end: int, halvings: int = 0) -> Any:
         """Return the value one step beyond an end, None where the scale ends.
@@ -157,32 +162,6 @@ def size(spaces: Sequence[Space], widened: bool = False) -> int:
     return int(np.prod(counts, dtype=float))
 
 
-def design(spaces: Mapping[str, Space], search: Search) -> list[tuple[Any, ...]]:
-    """Return the settings of a design, a value for each space, each setting once.
-
-    On lists and integers several points may be the same setting. Then the design goes on until it
-    has as many settings as it should, or has drawn `DRAWS` times as many points.
-
-    Every hyperparameter draws from a stream of its own, so another one beside it moves none of its
-    values.
-
-    Args:
-        spaces: The spaces by the full name of their key, as in dropout.rate.
-        search: The method and the number of settings.
-    """
-    draw = _sobol if search.method == "sobol" else _random
-    settings: dict[str, tuple[Any, ...]] = {}
-    points = search.trials
-    while len(settings) < search.trials and points <= DRAWS * search.trials:
-        quantiles = draw(list(spaces), points)
-        columns = [
-            [space.at(quantile) for quantile in quantiles[name]] for name, space in spaces.items()
-        ]
-        settings = {json.dumps(row): row for row in zip(*columns, strict=True)}
-        points *= 2
-    return list(settings.values())[: search.trials]
-
-
 def _range(written: Mapping[str, Any], where: str) -> Space:
     scales = [scale for scale in SCALES if scale in written]
     unknown = [key for key in written if key not in (*SCALES, *KEYS)]
@@ -240,30 +219,3 @@ def _integer(value: Any, least: int, most: int, where: str) -> int:
     if type(value) is not int or not least <= value <= most:
         raise Refusal(invalid(where, value, f"an integer >= {least} and <= {most}"))
     return value
-
-
-def _random(names: Sequence[str], count: int) -> dict[str, np.ndarray]:
-    return {
-        name: np.random.default_rng(derive(STREAM, "search", name)).random(count) for name in names
-    }
-
-
-def _sobol(names: Sequence[str], count: int) -> dict[str, np.ndarray]:
-    """Return points of a Sobol sequence, each coordinate shifted by bits from a stream of its own.
-
-    A digital shift keeps the strata of the sequence. The coordinate of a name depends on the
-    name alone, unless two names meet on the same one.
-    """
-    from scipy.stats import qmc  # slow, and needed for designs alone
-
-    taken: dict[int, str] = {}
-    for name in sorted(names):
-        first = derive(STREAM, "dimension", name) % DIMENSIONS
-        free = (number % DIMENSIONS for number in range(first, first + DIMENSIONS))
-        taken[next(number for number in free if number not in taken)] = name
-    points = qmc.Sobol(DIMENSIONS, scramble=False, bits=BITS).random_base2(count.bit_length() - 1)
-    whole = (points * 2**BITS).astype(np.int64)
-    shifts = {name: derive(STREAM, "search", name) % 2**BITS for name in names}
-    return {
-        name: ((whole[:, number] ^ shifts[name]) + 0.5) / 2**BITS for number, name in taken.items()
-    }

@@ -3,28 +3,31 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import Field
 
 from pipeline.config.claims import Claim
 from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
 from pipeline.config.plan import OVERTUNING, PROTOCOL, TUNING, Kind
-from pipeline.config.schema import Ensemble, Variance
+from pipeline.config.schema import Design, Ensemble, Replay, Variance
 from pipeline.config.settings import Settings, Word
-from pipeline.config.validation import checked, errors_in, invalid, unknown_name
+from pipeline.config.validation import checked, errors_in, invalid, one_of, unknown_name
 from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.planning.arm_files import read_arm, tuned_baseline
 from pipeline.planning.arm_mistakes import mistakes
-from pipeline.planning.arms import Arm, baseline, relative
+from pipeline.planning.arms import Arm, baseline, relative, searched_values
 from pipeline.planning.claims import claim_mistakes, repeated_ids
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
 from pipeline.planning.resolution import overridden, resolved
+from pipeline.planning.searches import require_optuna
 from pipeline.runtime.errors import Refusal
 
-ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance")
+ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance", "search")
+LEAST_SPACES = 2  # of an arm on which searches are replayed: one space alone is a curve
+DESIGN = "{search: {method: random, trials: 128}}"
 UNTUNED = "untuned"  # the arm with the protocol's values where tuning has chosen others
 
 
@@ -39,8 +42,9 @@ class Study:
         ensemble: The groups of a study whose arms are averaged, else None.
         variance: The draws of a study whose arms are decomposed, else None.
         claims: What lectures and papers say of these arms.
-        kind: What is done with the arms: they are compared, averaged, decomposed, or a part of
-            tuning.
+        search: The searches that are replayed on the arms of a study, else None.
+        kind: What is done with the arms: they are compared, averaged, decomposed, searched again
+            and again, or a part of tuning.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Study:
     ensemble: Ensemble | None = None
     variance: Variance | None = None
     claims: tuple[Claim, ...] = ()
+    search: Replay | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class StudyFile(Settings):
         protocols: The protocols that it is meant for; null: all.
         ensemble: Groups of models to average; no arm has more than one setting then.
         variance: Draws of each stream; no arm has more than one setting then.
+        search: Searches to compare; each arm has a design over two or more values then.
         claims: What lectures and papers say of these arms.
         arms: Name -> list of changes.
     """
@@ -91,13 +97,24 @@ class StudyFile(Settings):
     protocols: tuple[Word, ...] | None = Field(None, min_length=1)
     ensemble: Ensemble | None = None
     variance: Variance | None = None
+    search: Replay | None = None
     claims: tuple[Claim, ...] = ()
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
 
     @property
     def kind(self) -> Kind:
-        """Return what is done with the arms, as its sections say."""
-        return "ensemble" if self.ensemble else "variance" if self.variance else "comparison"
+        """Return what is done with the arms, as its section says."""
+        return next(iter(self.sections), "comparison")
+
+    @property
+    def sections(self) -> dict[Kind, Ensemble | Variance | Replay]:
+        """Return the sections that say what is done with the arms: one, or none to compare them."""
+        sections: dict[Kind, Ensemble | Variance | Replay | None] = {
+            "ensemble": self.ensemble,
+            "variance": self.variance,
+            "search": self.search,
+        }
+        return {kind: section for kind, section in sections.items() if section}
 
 
 class _Name(Settings):
@@ -217,7 +234,7 @@ def untuned_study(experiment: Experiment) -> Study | None:
     if experiment.untuned:
         items = [{PROTOCOL: dict(experiment.untuned)}]
         path = PROTOCOLS / f"{protocol.name}.yaml"
-        arms.append(read_arm(UNTUNED, items, protocol, path, is_single=True))
+        arms.append(read_arm(UNTUNED, items, protocol, path, is_fixed=True))
     return Study(TUNING, "What has tuning the baseline changed?", tuple(arms))
 
 
@@ -296,14 +313,15 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
         raise Refusal(invalid(f"{path}: protocols", list(document.protocols), expected))
     arms = [baseline(protocol)]
     errors: list[str] = []
-    is_single = bool(document.ensemble or document.variance)
     for arm, items in document.arms.items():
         try:
-            arms.append(read_arm(arm, items, protocol, path, is_single))
+            arms.append(read_arm(arm, items, protocol, path, bool(document.sections)))
         except Refusal as refusal:
             errors += refusal.lines
     errors += mistakes(arms, path, is_tuned)
-    errors += _group_mistakes(document, arms, protocol, path)
+    errors += _section_mistakes(document, protocol, path)
+    errors += _single_mistakes(document, arms, path)
+    errors += _search_mistakes(document, arms, path)
     kind = document.kind
     errors += claim_mistakes(document.claims, kind, [arm.name for arm in arms], path)
     if errors:
@@ -317,27 +335,59 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
         document.ensemble,
         document.variance,
         tuple(item for item in document.claims if not item.datasets or dataset in item.datasets),
+        document.search,
     )
 
 
-def _group_mistakes(
-    document: StudyFile, arms: list[Arm], protocol: Protocol, path: Path
-) -> Iterator[str]:
-    """Yield a line for each mistake in a study of ensembles or variance."""
-    kinds = {"ensemble": document.ensemble, "variance": document.variance}
-    if all(kinds.values()):
-        yield f"{path}: ensemble, variance: both given; expected one of the two"
-    seeds = protocol.seeds.looks.looks[0]  # every group has all arms
-    for kind, grouped in kinds.items():
-        if grouped is None:
-            continue
-        if grouped.groups > seeds:
+def _section_mistakes(document: StudyFile, protocol: Protocol, path: Path) -> Iterator[str]:
+    """Yield a line for several sections at once, and for one that needs more seeds than there are.
+
+    All arms have the seeds of the first look.
+    """
+    kinds = list(document.sections)
+    if len(kinds) > 1:
+        yield f"{path}: {', '.join(kinds)}: all given; expected one of them"
+    seeds = protocol.seeds.looks.looks[0]
+    for kind, section in document.sections.items():
+        key = "seeds" if isinstance(section, Replay) else "groups"
+        needed = getattr(section, key)
+        if needed > seeds:
             expected = f"an integer <= {seeds} (seeds.confirmation)"
-            line = invalid(f"{path}: {kind}.groups", grouped.groups, expected)
+            line = invalid(f"{path}: {kind}.{key}", needed, expected)
             yield f"{line}; or leave {path.stem} out of studies"
+
+
+def _single_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterator[str]:
+    """Yield a line for each arm of an ensemble or of variance with several settings."""
+    if document.kind in ("ensemble", "variance"):
         for arm in arms:
-            if len(arm.trials) > 1:
+            if arm.is_searched:
                 yield (
-                    f"{path}: arms.{arm.name}: {len(arm.trials)} settings; "
-                    f"expected 1 in a study with {kind}"
+                    f"{path}: arms.{arm.name}: {arm.most_settings} settings; "
+                    f"expected 1 in a study with {document.kind}"
                 )
+
+
+def _search_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterator[str]:
+    """Yield a line for each arm whose settings are no design on which searches can be replayed."""
+    if document.search is None:
+        return
+    try:
+        require_optuna(f"{path}: search", "the importance of values")
+    except Refusal as refusal:
+        yield from refusal.lines
+    for arm in arms[1:]:
+        where = f"{path}: arms.{arm.name}"
+        spaces = len(searched_values(arm))
+        if spaces < LEAST_SPACES:
+            expected = f"{LEAST_SPACES} or more in a study with search"
+            yield f"{where}: {spaces} search space{'' if spaces == 1 else 's'}; expected {expected}"
+        search = arm.written.search
+        if search is None:
+            yield f"{where}: search: missing; expected a design, as in {DESIGN}"
+        elif arm.design is None:
+            expected = f"{one_of(get_args(Design))}; trials of others depend on scores or on steps"
+            yield invalid(f"{where}: search.method", search.method, expected)
+        elif document.search.trials > len(arm.trials):
+            expected = f"an integer <= {len(arm.trials)}, the settings of {arm.name}"
+            yield invalid(f"{path}: search.trials", document.search.trials, expected)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.labels import format_setting, format_value
-from pipeline.config.plan import BASELINE, OVERTUNING, Plan, PlannedRun
+from pipeline.config.plan import BASELINE, OVERTUNING, Plan, PlannedRun, Setting
 from pipeline.records.runs import read_file
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_text
@@ -90,7 +90,7 @@ def opened_plan(
         rows = [run for run in plan.runs if (run.study, run.arm) == (study_name, arm.name)]
         given = arm.model_dump(mode="json")
         arms[study_name][arm.name] = {
-            "setting": rows[0].setting if rows else None,
+            "setting": _only_setting(rows),
             "seeds": sorted({run.seed for run in rows}),
             "rule": given.pop("rule"),
             "against": given.pop("against"),
@@ -109,6 +109,12 @@ def opened_plan(
         "versions": _versions(identities),
         "weights": sorted({one["weights"] for one in identities.values() if "weights" in one}),
     }
+
+
+def _only_setting(rows: Sequence[PlannedRun]) -> Setting | None:
+    """Return the setting of an arm; None where it has none, or a design, which `runs` digests."""
+    settings = [run.setting for run in rows]
+    return settings[0] if settings and all(one == settings[0] for one in settings) else None
 
 
 def read_ledger(path: Path) -> tuple[Planned, ...]:

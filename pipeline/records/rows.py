@@ -16,6 +16,7 @@ WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
     *("other", "protocol", "reference", "reference_fingerprint", "strength", "rule"),
     *("layer", "uncounted", "verdict_other_images", "check", "subject", "classifier"),
     *("pretraining", "train", "stopped", "often", "better"),
+    *("hyperparameter", "scale", "at", "from", "to", "end", "moved", "leader"),
     *("claim", "by", "says", "expect", "alternative", "contrast", "than", "reason"),
     "published_setting",
 )

@@ -80,6 +80,15 @@ class ReportData:
     transfer: pd.DataFrame
     crossovers: pd.DataFrame
     transfer_gains: pd.DataFrame
+    search_points: pd.DataFrame
+    search_curves: pd.DataFrame
+    search_methods: pd.DataFrame
+    search_importance: pd.DataFrame
+    search_responses: pd.DataFrame
+    search_ends: pd.DataFrame
+    search_surface: pd.DataFrame
+    search_shifts: pd.DataFrame
+    tuning_budget: pd.DataFrame
     rate_trials: pd.DataFrame
     rate_ranges: pd.DataFrame
     batch_norm_ranges: pd.DataFrame
@@ -336,9 +345,10 @@ def searches_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return the settings tried, as the choice has them; None is NaN."""
+    """Return the settings tried with whole schedules, as the choice has them; None is NaN."""
     numbers = dict.fromkeys((*VALIDATION, "change"), float)
-    return pd.DataFrame(rows, columns=list(TRIED)).astype(numbers)
+    whole = [row for row in rows if row["budget"] == 1]
+    return pd.DataFrame(whole, columns=list(TRIED)).astype(numbers)
 
 
 def count_states(runs: pd.DataFrame) -> dict[str, int]:

@@ -173,7 +173,7 @@ def setting_axis(
         for part, given in settings[0].items()
     }
     others = format_setting({part: given for part, given in shared.items() if given})
-    alone = _axis_name(space[0])
+    alone = axis_name(space[0])
     lines = textwrap.wrap(f"{alone} ({others})" if others else alone, width, **WHOLE)
     if len(lines) > 2 or any(len(line) > width for line in lines):
         lines = textwrap.wrap(alone, width, **WHOLE)
@@ -191,7 +191,7 @@ def _place(item: Dimension) -> tuple[str, str]:
     return item.part, item.key
 
 
-def _axis_name(item: Dimension) -> str:
+def axis_name(item: Dimension) -> str:
     """Return a value in words: dropout rate, or learning rate for one of the protocol."""
     words = item.key.rpartition(".")[2] if item.part == PROTOCOL else f"{item.part} {item.key}"
     return words.replace("_", " ")

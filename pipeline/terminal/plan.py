@@ -5,10 +5,10 @@ import importlib.metadata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from pipeline.config.labels import format_setting
+from pipeline.config.labels import format_setting, format_value
 from pipeline.config.left_out import left_out_notes
 from pipeline.config.parameters import read_parameters
-from pipeline.config.plan import PROTOCOL, Plan, PlannedRun
+from pipeline.config.plan import NOTHING, PROTOCOL, Added, Dimension, Plan, PlannedRun, Setting
 from pipeline.data.prepared import read_summary
 from pipeline.execution.order import images
 from pipeline.execution.plans import current_plans, reads_other_files
@@ -56,12 +56,14 @@ def _version(library: str) -> str:
         return ""
 
 
-def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float = 0) -> None:
+def show_plan(
+    plans: Sequence[Plan], most_added: Added = NOTHING, seconds_per_run: float = 0
+) -> None:
     """Print the runs of every arm, how many are still to train, and about how long that takes.
 
     Args:
         plans: Those of exploration and confirmation.
-        most_added: How many runs the widening of search spaces may add at most.
+        most_added: What further rounds of exploration may add.
         seconds_per_run: The time to expect for a run of the protocol; those of arms with other
             epochs or training sizes take longer or shorter.
     """
@@ -77,7 +79,11 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
             planned = [_fingerprints(plan, study, arm) for plan in plans]
             left = {name for names in planned for name in names} & missing
             counts = [len(names) for names in planned]
-            labels = _labels(explored, study, arm) or _labels(confirmed, study, arm)
+            labels = (
+                _covered(confirmed, study, arm)
+                or _labels(explored, study, arm)
+                or _labels(confirmed, study, arm)
+            )
             settings = breakable("\n".join(labels))
             rows.add_row(f"  {arm}", settings, *map(str, (*counts, len(left))))
     show(rows)
@@ -93,12 +99,18 @@ def show_plan(plans: Sequence[Plan], most_added: int = 0, seconds_per_run: float
     if starts := [start for plan in plans for start in plan.starts]:
         names = ", ".join(dict.fromkeys(start.name for start in starts))
         print(f"{len(starts)} runs that others start from: {names}")
-    if most_added:
-        minutes_added = most_added * seconds_per_run / workers / 60
+    if most_added.widening:
+        minutes_added = most_added.widening * seconds_per_run / workers / 60
         print(
             f"search spaces whose best value stands at their end are widened, and their "
-            f"last values tried on further seeds: at most {most_added} runs more, "
+            f"last values tried on further seeds: at most {most_added.widening} runs more, "
             f"about {minutes_added:.1f} minutes"
+        )
+    if most_added.searching:
+        minutes_added = most_added.trainings * seconds_per_run / workers / 60
+        print(
+            f"later rounds of searches follow from the scores: at most {most_added.searching} runs "
+            f"more, about {minutes_added:.1f} minutes"
         )
     print(
         f"{len(missing)} runs to train: "
@@ -131,7 +143,7 @@ def images_share(plan: Plan, run: PlannedRun) -> float:
     sections = {name: dict(plan.settings[name]) for name in ("data", "training")}
     for section, values in sections.items():
         values |= {key: changed.get(f"{section}.{key}", value) for key, value in values.items()}
-    return images(sections) / images(plan.settings)
+    return run.budget * images(sections) / images(plan.settings)
 
 
 def _arms(plans: Sequence[Plan]) -> dict[str, list[str]]:
@@ -146,6 +158,26 @@ def _arms(plans: Sequence[Plan]) -> dict[str, list[str]]:
 
 def _fingerprints(plan: Plan, study: str, arm: str) -> list[str]:
     return [run.fingerprint for run in plan.runs if (run.study, run.arm) == (study, arm)]
+
+
+def _covered(plan: Plan, study: str, arm: str) -> list[str]:
+    """Return the values that the design of an arm covers, none for an arm without a design."""
+    planned = next((one for name, one in plan.arms() if (name, one.name) == (study, arm)), None)
+    if planned is None or planned.design is None:
+        return []
+    settings = [run.setting for run in plan.runs if (run.study, run.arm) == (study, arm)]
+    return [f"{planned.design} design over:", *(_range(one, settings) for one in planned.space)]
+
+
+def _range(dimension: Dimension, settings: Sequence[Setting]) -> str:
+    """Return the range of a value, as in `rate: 0.1 to 0.7`, or all that are tried of a list."""
+    if dimension.scale is not None:
+        return f"{dimension.key}: {dimension.low:g} to {dimension.high:g} ({dimension.scale})"
+    values = dict.fromkeys(
+        format_value(setting[dimension.part][dimension.key]) for setting in settings
+    )
+    by_length = sorted(values, key=lambda value: (len(value), value))  # 8 before 16
+    return f"{dimension.key}: {', '.join(by_length)}"
 
 
 def _labels(plan: Plan, study: str, arm: str) -> list[str]:

@@ -12,13 +12,13 @@ from pipeline import models
 from pipeline.config.claims import Claim, Contrast
 from pipeline.config.parameters import Execution, Tracking
 from pipeline.config.run import Data, Training
-from pipeline.config.schema import Ensemble, Looks, Seeds, Variance
+from pipeline.config.schema import Ensemble, Looks, Replay, Seeds, Variance
 from pipeline.config.settings import Settings
 from pipeline.config.start import Rates, Start
 from pipeline.data import sources
 from pipeline.models._initialization import Network
 from pipeline.planning.protocols import Pretraining, Protocol
-from pipeline.planning.spaces import Search
+from pipeline.planning.searches import Search
 from pipeline.planning.studies import StudyFile
 from pipeline.runtime.files import write_text
 from pipeline.terminal.settings_table import reference_table
@@ -33,6 +33,7 @@ CLASSES: dict[str, type[Settings]] = {
     "study": StudyFile,
     "ensemble": Ensemble,
     "variance": Variance,
+    "replay": Replay,
     "claim": Claim,
     "contrast": Contrast,
     "search": Search,

@@ -5,6 +5,7 @@ Plain values in and out, so that any executor can carry them, on this machine or
 
 import functools
 import json
+import math
 import pkgutil
 import platform
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,7 @@ def run_training(job: Mapping[str, Any]) -> dict[str, str]:
     trained = train(config, pool, store.checkpoints(fingerprint), hardware, logger, parent)
     if start and config.start["head"] == "kept":
         trained = _after_first_phase(trained, store.folder(start))
+    trained = _with_numbers(trained)
     if trained.leads:
         files = {"run.json": to_json(identity).encode(), **_files(trained)}
         timing = {"seconds": trained.seconds, "machine": platform.machine()}
@@ -65,6 +67,30 @@ def run_training(job: Mapping[str, Any]) -> dict[str, str]:
     if logger and logger.trouble:
         store.mute(logger.trouble)
     return _outcome(trained)
+
+
+def _with_numbers(trained: Trained) -> Trained:
+    """Return a run; one with an audit of no numbers has diverged in its last epoch.
+
+    The squared norm of weights overflows long before a loss does.
+    """
+    found = [
+        f"{name}: {measure} is {value} after the last epoch"
+        for name, measures in trained.audit.items()
+        for measure, value in measures.items()
+        if not math.isfinite(value)
+    ]
+    if not found:
+        return trained
+    last = trained.history[-1]["epoch"]
+    return replace(
+        trained,
+        diverged=found[0],
+        history=[row for row in trained.history if row["epoch"] < last],
+        validation_logits=None,
+        audit={},
+        idle=[],
+    )
 
 
 def _after_first_phase(trained: Trained, first: Path) -> Trained:

@@ -48,6 +48,7 @@ def trials(scores, study="s", arm="a", fitted=None):
             "study": study,
             "arm": arm,
             "setting": {"protocol": {"training.learning_rate": rate}},
+            "budget": 1.0,
             "n": 0 if score is None else 2,
             "validation_accuracy": score,
             "fitted": (fitted or {}).get(rate),

@@ -192,11 +192,11 @@ def test_the_chosen_of_twenty_equal_strengths_is_as_good_as_any_on_fresh_seeds()
     settings = [{"dropout": {"rate": number / strengths}} for number in range(strengths)]
     frame = pd.DataFrame(
         [
-            (f"s{study}", "arm", setting, 0, "done", 0.1)
+            (f"s{study}", "arm", setting, 1.0, 0, "done", 0.1)
             for study in range(count)
             for setting in settings
         ],
-        columns=["study", "arm", "setting", "seed", "state", "validation_nll"],
+        columns=["study", "arm", "setting", "budget", "seed", "state", "validation_nll"],
     )
     reports = Reports({f"s{study}": ("baseline", "arm") for study in range(count)}, seeds)
     explored = generator.normal(0.9, SPREAD, (count, strengths))

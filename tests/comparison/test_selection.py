@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from pipeline.choose import COLUMNS
 from pipeline.comparison.explored import TRIED
 from pipeline.comparison.selection import choice, searches, tried
 from pipeline.config.plan import Dimension, Plan, PlannedArm, PlannedRun, PlannedStudy
@@ -22,6 +23,7 @@ def runs(*rows):
             "study": "one",
             "arm": arm,
             "setting": setting,
+            "budget": 1.0,
             "seed": seed,
             "state": "done",
             "validation_accuracy": accuracy,
@@ -30,8 +32,7 @@ def runs(*rows):
         for arm, setting, accuracies, nlls in rows
         for seed, (accuracy, nll) in enumerate(zip(accuracies, nlls, strict=True))
     ]
-    columns = ["study", "arm", "setting", "seed", "state", "validation_accuracy", "validation_nll"]
-    return pd.DataFrame(table, columns=columns)
+    return pd.DataFrame(table, columns=list(COLUMNS))
 
 
 def plan_of(frame, **spaces):

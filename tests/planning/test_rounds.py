@@ -1,25 +1,30 @@
 """Exploration in rounds: tuning, widening, and that a plan follows from scores alone."""
 
 import functools
+import json
 import math
 import random
+import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.choose import COLUMNS
 from pipeline.comparison import selection
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.verdicts import Verdict
-from pipeline.config.plan import BASELINE, PROTOCOL, TUNING
+from pipeline.config.plan import BASELINE, NOTHING, PROTOCOL, TUNING, Added
 from pipeline.planning.arms import Written
 from pipeline.planning.choice import Score
 from pipeline.planning.overtuning import overtuning_study
 from pipeline.planning.phases import confirmation
 from pipeline.planning.rounds import explore
+from pipeline.planning.searches import Search, rounds
 from pipeline.planning.studies import UNTUNED, read_experiment
 from pipeline.runtime.errors import Refusal
 
@@ -208,7 +213,7 @@ arms:
             "false, or a value under tune in experiments/protocols/tiny.yaml that neither "
             "params.yaml nor the arm gives",
         ),
-        ("ensemble: {groups: 2, size: 2}\n", "false in a study with ensemble or variance"),
+        ("ensemble: {groups: 2, size: 2}\n", "false in a study with ensemble, variance or search"),
     ],
 )
 def test_an_arm_that_says_retune_where_nothing_is_tuned_is_one_line(project, added, line):
@@ -274,6 +279,143 @@ def test_no_end_of_a_design_counts_as_a_bound(project):
     assert [(item.low, item.high) for item in tuning.space] == [(0.01, 0.1)]
 
 
+SEARCHED = """question: Which?
+arms:
+  dropout:
+    - {{name: dropout, rate: {rate}, where: [hidden, input]}}
+    - {{protocol: {{training.learning_rate: {{log: [0.01, 0.64]}}}}}}
+    - {{search: {search}}}
+"""
+
+
+@pytest.fixture
+def search(project):
+    """Return a reader of the tiny project with one arm that is searched as given, of 8 epochs."""
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    text = protocol.read_text().replace("studies: [dropout, others, ensembles, variance]", "")
+    text = re.sub(r"epochs: \d+", "epochs: 8", text)
+    protocol.write_text(text + "studies: [dropout]\n")
+
+    def reader(rate="{uniform: [0, 0.8]}", **given):
+        file = project / "experiments" / "dropout.yaml"
+        file.write_text(SEARCHED.format(rate=rate, search=json.dumps(given)))
+        experiment = read_experiment("tiny")
+        return lambda tuned: experiment
+
+    return reader
+
+
+METHODS = {
+    "halving": {"eta": 2, "trials": 8},
+    "coarse_to_fine": {"trials": 6},
+    "tpe": {"trials": 6, "batch": 3},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rounds_of_a_search_follow_from_the_scores_in_any_order_and_after_any_kill(
+    search, quick, method
+):
+    read = search(method=method, **METHODS[method])
+    ahead = explore(read, "digest", {})
+    whole, scores = complete(read)
+    sizes = rounds(Search(method=method, **METHODS[method]))
+    runs = [run for run in whole.plan.runs if run.arm == "dropout"]
+    seeds = len({run.seed for run in runs})
+    assert Counter((run.round, run.budget) for run in runs) == {
+        (number, budget): size * seeds for number, (size, budget) in enumerate(sizes, start=1)
+    }
+    epochs = {run.budget: whole.identities[run.fingerprint]["training"]["epochs"] for run in runs}
+    assert epochs == {budget: round(8 * budget) for _, budget in sizes}
+    left = sum(size for size, _ in sizes[1:])
+    cost = sum(size * budget for size, budget in sizes[1:])
+    assert ahead.most_added == Added(searching=left * seeds, trainings=pytest.approx(cost * seeds))
+    assert whole.most_added == NOTHING
+    chance = random.Random(0)
+    names = list(scores)
+    chance.shuffle(names)
+    kept = {name: scores[name] for name in names[: chance.randrange(len(names))]}
+    while missing := [
+        name for name in explore(read, "digest", kept).plan.fingerprints() if name not in kept
+    ]:
+        some = chance.sample(missing, chance.randint(1, len(missing)))
+        kept |= {name: scores[name] for name in some}
+    again = explore(read, "digest", kept)
+    assert (again.plan, again.identities) == (whole.plan, whole.identities)
+
+
+def test_only_a_setting_with_a_whole_schedule_is_chosen(search, quick):
+    """Short schedules score best here, which makes them no candidates."""
+    read = search(method="halving", eta=2, trials=4)
+    whole, scores = complete(read, lambda run: accuracy(run) + (run.budget < 1) / 20)
+    frame = runs_frame(whole.plan, scores)
+    table = selection.tried(whole.plan, frame)
+    table = table[table["arm"] == "dropout"]
+    assert table["budget"].value_counts().to_dict() == {1 / 4: 4, 1 / 2: 2, 1.0: 1}
+    (setting,) = table.loc[table["chosen"], "setting"]
+    assert set(table.loc[table["chosen"], "budget"]) == {1.0}
+    assert not any(table.loc[table["budget"] < 1, "changes"])
+    row = selection.searches(whole.plan, table, frame).iloc[0]
+    assert (row["trials"], row["whole_trials"], row["first_trials"]) == (4, 1, 4)
+    (arm,) = [arm for _, arm in whole.plan.arms() if arm.name == "dropout"]
+    assert arm.search == {"method": "halving", "trials": 4, "eta": 2}
+    assert [(item.low, item.high) for item in arm.space if item.scale] == [(0, 0.8), (0.01, 0.64)]
+    plan, identities = confirmation(read({}), "digest", chosen(whole.plan, scores))
+    confirmed = [run for run in plan.runs if (run.study, run.arm) == ("dropout", "dropout")]
+    assert {json.dumps(run.setting) for run in confirmed} == {json.dumps(setting)}
+    assert {identities[run.fingerprint]["training"]["epochs"] for run in confirmed} == {8}
+
+
+def test_a_trial_that_lost_a_run_goes_on_to_no_longer_schedule(search, quick):
+    read = search(method="halving", eta=2, trials=4)
+    lost = Score("failed")
+    first = [run for run in explore(read, "digest", {}).plan.runs if run.arm == "dropout"]
+    best = max(first, key=accuracy).setting
+    whole, _ = complete(read, lambda run: lost if run.setting == best and run.seed else 0.5)
+    longer = [run.setting for run in whole.plan.runs if run.budget == 1 / 2]
+    assert len(longer) == 2 * 2
+    assert best not in longer
+
+
+def test_the_baseline_is_tuned_by_rounds_of_a_search_before_the_arms(search, quick, project):
+    search(method="random", trials=2)
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    tune = {"training.learning_rate": {"log": [0.01, 0.64]}}
+    tune["search"] = {"method": "halving", "eta": 2, "trials": 4}
+    protocol.write_text(f"{protocol.read_text()}tune: {json.dumps(tune)}\n")
+
+    @functools.cache
+    def cached(*tuned):
+        return read_experiment("tiny", tuned=dict(tuned))
+
+    planned, _ = complete(lambda tuned: cached(*tuned.items()))
+    tuning = [run for run in planned.plan.runs if run.study == TUNING]
+    assert {run.round: run.budget for run in tuning} == {1: 1 / 4, 2: 1 / 2, 3: 1}
+    (chosen,) = {json.dumps(run.setting[PROTOCOL]) for run in tuning if run.budget == 1}
+    assert planned.plan.tuned == json.loads(chosen)
+    assert {run.round for run in planned.plan.runs if run.study != TUNING} == {4}
+
+
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        (
+            {"method": "halving", "trials": 27},
+            "training.epochs: invalid value 8; expected an integer >= 27 for halving, which "
+            "shortens schedules",
+        ),
+        (
+            {"method": "grid", "trials": 3, "rate": "[0.1, 0.2]"},
+            "search.trials: invalid value 3; expected an integer >= 4, the settings of the grid",
+        ),
+    ],
+)
+def test_a_search_that_does_not_fit_its_arm_is_one_line(search, written, line):
+    with pytest.raises(Refusal) as refused:
+        search(**written)
+    assert refused.value.lines == (f"experiments/dropout.yaml: arms.dropout: {line}",)
+
+
 def test_extend_of_zero_is_not_widened(read):
     planned, _ = complete(
         read, lambda run: 0.9 + run.setting.get("weight_decay", {}).get("strength", 0)
@@ -309,11 +451,12 @@ def test_the_plan_follows_from_the_scores_in_any_order_and_after_any_kill(read, 
 def test_no_more_is_added_than_announced(read):
     ahead = explore(read, "digest", {}, ahead=True)
     planned, _ = complete(read, functools.partial(accuracy, rate=10, dropout=2))
-    assert len(planned.plan.fingerprints()) <= (len(ahead.plan.fingerprints()) + ahead.most_added)
-    assert planned.most_added == 0
+    most = len(ahead.plan.fingerprints()) + ahead.most_added.widening
+    assert len(planned.plan.fingerprints()) <= most
+    assert planned.most_added == NOTHING
     # 2 widenings of: the baseline, dropout, and the rates of two arms; 2 seeds each, and 3 further
     # ones of the last three values
-    assert ahead.most_added == 2 * 2 * 4 + 3 * 3 * 4
+    assert ahead.most_added == Added(widening=2 * 2 * 4 + 3 * 3 * 4)
 
 
 def test_a_planted_optimum_beyond_the_list_is_found(read, quick):
@@ -514,10 +657,9 @@ def runs_frame(plan, scores):
     rows = []
     for run in plan.runs:
         score = scores[run.fingerprint]
-        place = run.study, run.arm, run.setting, run.seed
+        place = run.study, run.arm, run.setting, run.budget, run.seed
         rows.append((*place, score.state, score.accuracy, score.nll))
-    names = ["study", "arm", "setting", "seed", "state", "validation_accuracy", "validation_nll"]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def table_of(plan, values):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from pipeline.planning.spaces import Search, design, grid, read_space, size
+from pipeline.planning.searches import Search, design
+from pipeline.planning.spaces import grid, read_space, size
 from pipeline.runtime.errors import Refusal
 
 RATE = {"uniform": [0.05, 0.65], "points": 5}

@@ -101,7 +101,7 @@ def arms(text: str) -> str:
             QUESTION
             + "variance: {groups: 2, draws: 1}\nensemble: {groups: 2, size: 2}\n"
             + "arms: {a: [{name: dropout}]}",
-            "ensemble, variance: both given; expected one",
+            "ensemble, variance: all given; expected one of them",
         ),
         (
             arms("  a: [{protocol: {training.schedule: cyclic_cosine}}]"),
@@ -184,7 +184,8 @@ def arms(text: str) -> str:
         ),
         (
             arms("  a: [{name: dropout, rate: [0.1, 0.2]}, {search: {method: best, trials: 8}}]"),
-            'arms.a.1.search.method: invalid value "best"; expected one of: sobol, random',
+            'arms.a.1.search.method: invalid value "best"; expected one of: grid, random, '
+            "sobol, coarse_to_fine, halving, tpe",
         ),
         (
             arms("  a: [{name: dropout, rate: 0.1}, {retune: maybe}]"),
@@ -196,7 +197,7 @@ def arms(text: str) -> str:
         (
             QUESTION + "arm: {}\narms: {a: [{name: dropout}]}",
             "arm: unknown key; expected one of: "
-            "question, protocols, ensemble, variance, claims, arms",
+            "question, protocols, ensemble, variance, search, claims, arms",
         ),
     ],
 )

@@ -105,8 +105,14 @@ def test_all_searches_are_on_one_page_that_the_front_page_links(found: ReportDat
     assert "pages/settings.md" not in all_pages(found)
     names = {"study": "layers", "arm": "dropout"}
     counts = dict.fromkeys(("done", "failed", "diverged", "missing"), 0)
-    row = {"setting": {"dropout": {"rate": 0.5}}, "chosen": True, "change": 0.0123, "n": 2}
-    search = {"trials": 6, "seeds": 2, "widened": 1, "edge": False}
+    row = {
+        "setting": {"dropout": {"rate": 0.5}},
+        "budget": 1.0,
+        "chosen": True,
+        "change": 0.0123,
+        "n": 2,
+    }
+    search = {"trials": 6, "whole_trials": 6, "seeds": 2, "widened": 1, "edge": False}
     data = dataclasses.replace(
         found,
         tried=tried_frame([names | counts | row]),
@@ -250,6 +256,31 @@ def test_lost_runs_are_counted_once_however_many_studies_share_them(found: Repor
     assert _page.incomplete_runs(runs) == ""
     runs.loc[runs["fingerprint"] == "baseline1000", "state"] = "diverged"
     assert "**1 run of 21 not done: 1 diverged.**" in _page.incomplete_runs(runs)
+
+
+def test_settings_of_a_design_that_diverged_are_no_lost_runs(found: ReportData) -> None:
+    """Runs of the baseline are lost wherever they diverge, and failed ones of a design too."""
+    search = PlannedStudy(
+        name="search",
+        question="Which search?",
+        kind="search",
+        arms=(PlannedArm(name="baseline"), PlannedArm(name="sgd", design="random")),
+    )
+    plan = found.confirmation
+    plan = plan.model_copy(update={"studies": (*plan.studies, search)})
+    states = {"baseline": "diverged", "one": "diverged", "two": "failed", "three": "done"}
+    more = [
+        {**found.runs.iloc[0], "study": "search", "arm": "sgd", "fingerprint": name, "state": state}
+        for name, state in states.items()
+    ]
+    more[0]["arm"] = "baseline"
+    runs = pd.concat([found.runs, pd.DataFrame(more)], ignore_index=True)
+    data = dataclasses.replace(found, confirmation=plan, runs=runs)
+    assert front.designs_note(data).startswith("1 of 3 runs of search designs diverged: ")
+    text = front.front_page(data, [])
+    assert "**2 runs of 24 not done: 1 failed, 1 diverged.**" in text
+    assert front.designs_note(data) in text
+    assert front.designs_note(found) == ""
 
 
 def test_settings_that_read_alike_have_rows_of_their_own(found: ReportData) -> None:

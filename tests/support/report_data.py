@@ -34,6 +34,7 @@ from pipeline.comparison.rates import RANGES, WIDENED
 from pipeline.comparison.rates import TRIED as RATES
 from pipeline.comparison.references import COLUMNS as REFERENCES
 from pipeline.comparison.resolution import resolution
+from pipeline.comparison.search_tables import search_tables
 from pipeline.comparison.targets import time_to_target, times
 from pipeline.comparison.trust import trust
 from pipeline.comparison.variance import standard_errors
@@ -151,6 +152,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         transfer=pd.DataFrame(columns=list(transfer.COLUMNS)),
         crossovers=pd.DataFrame(columns=list(transfer.CROSSOVERS)),
         transfer_gains=pd.DataFrame(columns=list(transfer.GAINS)),
+        **search_tables(plan, histories, scores),
         rate_trials=pd.DataFrame(columns=list(RATES)),
         rate_ranges=pd.DataFrame(columns=list(RANGES)),
         batch_norm_ranges=pd.DataFrame(columns=list(WIDENED)),

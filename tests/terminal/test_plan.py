@@ -71,6 +71,52 @@ def test_the_runs_announced_include_the_values_before_tuning(project, capsys):
     assert re.findall(r"\d+", planned) == ["56", "14", "2", "42", "3"]  # 2 are shared
 
 
+SEARCH = """
+question: Which search is best?
+search: {methods: [random], trials: 4}
+arms:
+  sgd:
+    - {protocol: {training.learning_rate: {log: [0.001, 1]}, training.batch_size: [30, 5, 10]}}
+    - {search: {method: random, trials: 6}}
+"""
+
+
+HALVING = """
+question: Which rate?
+arms:
+  dropout:
+    - {name: dropout, rate: {uniform: [0, 0.8]}}
+    - {search: {method: halving, eta: 2, trials: 4}}
+"""
+
+
+def test_a_search_in_rounds_says_what_later_rounds_may_add(project, capsys):
+    """Of 8 epochs: 4 trials with 2 epochs, then 2 with 4, and 1 with 8, each on 2 seeds."""
+    (project / "experiments" / "dropout.yaml").write_text(HALVING)
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    text = protocol.read_text().replace("epochs: 2", "epochs: 8")
+    studies = "studies: [dropout, others, ensembles, variance]"
+    protocol.write_text(text.replace(studies, "studies: [dropout]\nseconds_per_run: 60"))
+    show_expected()
+    *_, later, _ = capsys.readouterr().out.splitlines()
+    assert re.findall(r"[\d.]+", later) == ["6", "2.0"]  # 4 runs of half a training, 2 whole ones
+    planned = forecast("tiny", validation_scores, decide)
+    shares = [images_share(planned.exploration, run) for run in planned.exploration.runs]
+    assert sorted(shares) == [0.25] * 8 + [1.0] * 2
+
+
+def test_a_design_is_shown_by_its_ranges(project, capsys):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("variance]", "search]"))
+    (project / "experiments" / "search.yaml").write_text(SEARCH)
+    show_expected()
+    words = " ".join(capsys.readouterr().out.split())
+    assert (
+        "sgd random design over: 0 6 6 training.learning_rate: 0.001 to 1 (log) "
+        "training.batch_size: 5, 10, 30 " in words
+    )
+
+
 def test_what_is_trained_is_not_to_train(project, finished, capsys):
     for name in ("artifacts", ".runs"):
         shutil.copytree(finished / name, project / name)

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from math import nan
 
+import pandas as pd
+
 from pipeline.comparison.levels import ARM as ARM_KIND
 from pipeline.comparison.levels import ENSEMBLE
 from pipeline.comparison.verdicts import Verdict
@@ -24,6 +26,7 @@ from pipeline.reporting.pages._recipe import recipe_section
 from pipeline.reporting.pages._transfer import has_starts, size_figure
 from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
 from pipeline.reporting.pages.claims import claims_sentence
+from pipeline.reporting.pages.search import search_lines
 from pipeline.reporting.pages.variance import largest_streams
 from pipeline.reporting.verdict_sentences import detectable_note, verdict_sentences
 
@@ -57,7 +60,8 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Recipe", recipe_section(data)),
         "## Arms",
         headline_table(data),
-        incomplete_runs(data.runs),
+        incomplete_runs(data.runs[~_diverged_in_designs(data)]),
+        designs_note(data),
         left_out(data),
         f"![{FOREST}](figures/forest.png)",
         note if len(data.distinct) > MOST else "",
@@ -67,6 +71,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Accuracy against cost", cost_figure(data)),
         md.section("Diagnosis", diagnosis_section(data)),
         md.section("Training choices", training_findings(data)),
+        md.section("Search", search_lines(data)),
         md.section("Interactions", interaction_lines(data)),
         md.section("Claims of lectures and papers", claims),
         *(
@@ -76,6 +81,29 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Pages", _contents(pages)),
     ]
     return md.join_parts(*parts) + "\n"
+
+
+def designs_note(data: ReportData) -> str:
+    """Return how many runs of designs diverged, which is what wide ranges lead to; empty if none.
+
+    Designs are the settings on which searches are replayed.
+    """
+    diverged = len(data.runs[_diverged_in_designs(data)])
+    if not diverged:
+        return ""
+    planned = md.format_count(len(data.runs[_in_designs(data)]), "run")
+    return f"{diverged} of {planned} of search designs diverged: wide ranges have such values."
+
+
+def _diverged_in_designs(data: ReportData) -> pd.Series:
+    """Return which rows of `runs` are runs of a design that diverged."""
+    return _in_designs(data) & (data.runs["state"] == "diverged")
+
+
+def _in_designs(data: ReportData) -> pd.Series:
+    """Return which rows of `runs` are settings on which searches are replayed."""
+    names = [study.name for study in data.confirmation.studies_of("search")]
+    return data.runs["study"].isin(names) & (data.runs["arm"] != BASELINE)
 
 
 def title(data: ReportData) -> str:

@@ -1,6 +1,7 @@
 """Write the page of all settings tried: the response curves of a report, one panel per arm."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
@@ -47,10 +48,16 @@ def _rows(data: ReportData) -> list[dict[str, str]]:
                 "study": f"[{search['study']}](study_{search['study']}.md)",
                 "arm": search["arm"],
                 "chosen": setting_cell(row["setting"]) if row else md.VOID,
-                "settings": str(int(search["trials"])),
+                "settings": _count(search),
                 "seeds": str(int(search["seeds"])),
                 "widened": str(int(search["widened"])),
                 "difference (points)": data.format.points(row["change"]) if row else md.VOID,
             }
         )
     return rows
+
+
+def _count(search: Mapping[str, Any]) -> str:
+    """Return how many settings a search has tried, and how many of them with whole schedules."""
+    trials, whole = int(search["trials"]), int(search["whole_trials"])
+    return str(trials) if whole == trials else f"{trials}, {whole} with whole schedules"

@@ -1,0 +1,142 @@
+"""Measure which hyperparameters matter for a good score, and which cannot be told apart."""
+
+import warnings
+from math import nan
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from pipeline.comparison.designs import Design
+from pipeline.comparison.levels import LEVEL, SMALL_DESIGN
+from pipeline.config.streams import derive
+
+IMPORTANCE = (
+    *("study", "arm", "hyperparameter", "importance", "low", "high", "chance"),
+    *("first_rank", "last_rank"),
+)
+HALVES = 60  # of the trials, drawn at random
+SHUFFLES = 100  # of scores among trials
+TOP = 0.1  # of the trials; importance is what decides whether a trial is among them
+
+Array = NDArray[np.float64]
+
+
+def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
+    """Return the importance of every hyperparameter of a design, with an interval and ranks.
+
+    Importance is the share in the sum over hyperparameters of PED-ANOVA: how far the distribution
+    of its values among the best tenth of the trials is from that among all (Watanabe et al., IJCAI
+    2023; computed by Optuna). A trial with a lost run counts as the worst.
+
+    The interval is by the delete-half jackknife, see `Design.half`. A bootstrap is no alternative:
+    repeated trials look like a concentration of values, so that what does not matter would seem to
+    (benchmarks/measure_searches.py).
+
+    Args:
+        study: The name of the study.
+        arm: The name of the arm.
+        design: Its design.
+
+    Returns:
+        A table with the columns `IMPORTANCE`, the largest first: shares with the bounds of a 95 %
+        interval; `chance`, what the largest of all hyperparameters stays below in 95 % of shuffled
+        scores; the first and the last rank that the intervals leave: hyperparameters whose
+        intervals overlap are not ranked. No rows with fewer than `SMALL_DESIGN` trials.
+    """
+    count = len(design.values)
+    if count < SMALL_DESIGN:
+        return pd.DataFrame(columns=list(IMPORTANCE))
+    generator = np.random.default_rng(derive(0, "importance", study, arm))
+    everything = np.arange(count)
+    sizes = divergences(design, everything, design.ranked)
+    estimate = _shares(sizes)
+    halves = [design.half(generator) for _ in range(HALVES)]
+    drawn = [_shares(divergences(design, kept, design.ranked[kept])) for kept in halves]
+    width = stats.t.ppf(1 - LEVEL / 2, HALVES - 1) * np.std(drawn, axis=0, ddof=1)
+    shuffled = [
+        divergences(design, everything, generator.permutation(design.ranked)).max()
+        for _ in range(SHUFFLES)
+    ]
+    low, high = (estimate - width).clip(0, 1), (estimate + width).clip(0, 1)
+    first, last = ranks(low, high)
+    columns = {
+        "hyperparameter": list(design.spaces),
+        "importance": estimate,
+        "low": low,
+        "high": high,
+        "chance": min(1.0, np.quantile(shuffled, 1 - LEVEL) / sizes.sum()),
+        "first_rank": first,
+        "last_rank": last,
+    }
+    table = pd.DataFrame(columns).assign(study=study, arm=arm)
+    ordered = table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
+    return ordered[list(IMPORTANCE)]
+
+
+def ranks(low: Array, high: Array) -> tuple[list[int], list[int]]:
+    """Return the first and the last rank of each that intervals leave open.
+
+    Args:
+        low: Lower bounds (k,).
+        high: Upper bounds (k,).
+    """
+    count = len(low)
+    above = [int((low > each).sum()) for each in high]
+    below = [int((high < each).sum()) for each in low]
+    return [1 + number for number in above], [count - number for number in below]
+
+
+def divergences(design: Design, points: NDArray[np.int64], scores: Array) -> Array:
+    """Return the importance of each hyperparameter by PED-ANOVA, not divided by their sum.
+
+    Args:
+        design: The design.
+        points: The numbers of the points, also repeated ones.
+        scores: Their scores.
+
+    Returns:
+        Sizes (hyperparameters,).
+    """
+    import optuna  # an extra, and slow
+
+    kinds: dict[str, optuna.distributions.BaseDistribution] = {
+        name: (
+            optuna.distributions.CategoricalDistribution(range(len(space.values)))
+            if space.values
+            else optuna.distributions.FloatDistribution(0, 1)
+        )
+        for name, space in design.spaces.items()
+    }
+    trials = [
+        optuna.trial.create_trial(
+            params=_params(design, number), distributions=kinds, value=float(score)
+        )
+        for number, score in zip(points, scores, strict=True)
+    ]
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(trials)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=TOP)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where all scores are equal
+        found = evaluator.evaluate(study)
+    return np.array([found[name] for name in kinds])
+
+
+def _shares(sizes: Array) -> Array:
+    """Return each size as a share of the sum of its row; NaN where no hyperparameter has any."""
+    totals = sizes.sum(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        result: Array = np.where(totals > 0, sizes / totals, nan)
+    return result
+
+
+def _params(design: Design, number: int) -> dict[str, float | int]:
+    """Return the values of a point as Optuna has them: a place in [0, 1], or a number in a list."""
+    spaces = zip(design.spaces.items(), design.values[number], design.places[number], strict=True)
+    return {
+        name: space.values.index(value) if space.values else float(place)
+        for (name, space), value, place in spaces
+    }

@@ -1,0 +1,154 @@
+"""Replay searches on a stored design: what each method would have chosen, and how soon.
+
+A search proposes settings. Each is taken from the design: the point that has these values, else the
+nearest one that is not trained as far yet. Where the first trials of a method are independent
+draws, they are points drawn at random, since the points are such draws. A method that reacts to
+scores thus chooses among the stored points only. A short schedule is the stored curve up to there,
+and a longer one resumes it: a search pays for each epoch of a point once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.comparison.designs import Design
+from pipeline.config.schema import Method
+from pipeline.config.streams import derive
+from pipeline.planning.searches import Finished, Proposal, Search, propose
+
+FIRST_DRAWN: tuple[Method, ...] = ("random", "coarse_to_fine", "halving", "tpe")
+EPSILON = 1e-9  # of a cost in whole trainings
+
+Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A trial of a replayed search.
+
+    Attributes:
+        point: The number of its point.
+        share: The share of the schedule that it is trained for.
+        cost: What the search has spent up to and with it, in whole trainings.
+        distance: How far the point is from the proposed values in the unit cube; 0 where drawn.
+    """
+
+    point: int
+    share: float
+    cost: float
+    distance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """The searches of one method at each cost (searches, costs).
+
+    Attributes:
+        costs: Costs in whole trainings (costs,).
+        chosen: The number of the point with the best validation score among those trained to the
+            end; -1 without any.
+        spent: What each search has spent at its end (searches,).
+        settings: How many points each has trained (searches,).
+        distance: The mean distance of a proposal from its point.
+    """
+
+    costs: Whole
+    chosen: Whole
+    spent: Array
+    settings: Array
+    distance: float
+
+
+def replay(design: Design, search: Search, seed: int) -> list[Step]:
+    """Return the trials of one search on a design.
+
+    Args:
+        design: The design.
+        search: The method, and how many trials.
+        seed: That of the search.
+    """
+    generator = np.random.default_rng(derive(seed, "replay", search.method))
+    budgets = np.zeros(len(design.values))  # the largest that each point has had
+    reached = np.zeros(len(design.values))  # the share of the schedule that was paid for it
+    finished: list[Finished] = []
+    steps: list[Step] = []
+    while proposals := propose(design.spaces, search, finished, seed):
+        before = len(steps)
+        if search.method == "grid":  # which has no order of its own
+            proposals = [proposals[number] for number in generator.permutation(len(proposals))]
+        is_drawn = not finished and search.method in FIRST_DRAWN
+        for proposal in proposals:
+            column = int(np.searchsorted(design.shares, proposal.budget - EPSILON))
+            share = float(design.shares[column])
+            is_free = budgets < proposal.budget - EPSILON
+            if not is_free.any():
+                break
+            point, distance = _point(design, proposal, is_free, is_drawn, generator)
+            cost = (steps[-1].cost if steps else 0.0) + share - float(reached[point])
+            budgets[point], reached[point] = proposal.budget, share
+            steps.append(Step(point, share, cost, distance))
+            score = float(design.curves[point, column])
+            finished.append(Finished(design.values[point], proposal.budget, score))
+        if len(steps) == before:
+            break
+    return steps
+
+
+def _point(
+    design: Design,
+    proposal: Proposal,
+    is_free: NDArray[np.bool_],
+    is_drawn: bool,
+    generator: np.random.Generator,
+) -> tuple[int, float]:
+    """Return the number of the point for a proposal, and its distance."""
+    same = design.number_of(proposal.values)
+    if same is not None and is_free[same]:
+        return same, 0.0
+    free = np.flatnonzero(is_free)
+    if is_drawn:
+        return int(generator.choice(free)), 0.0
+    distances = design.distances(proposal.values)[free]
+    nearest = int(distances.argmin())
+    return int(free[nearest]), float(distances[nearest])
+
+
+def replayed(design: Design, search: Search, replays: int) -> Replayed:
+    """Return many searches of one method on a design.
+
+    Args:
+        design: The design.
+        search: The method, and how many trials.
+        replays: How many searches; their seeds are 1, 2 and so on.
+    """
+    runs = [replay(design, search, seed) for seed in range(1, replays + 1)]
+    most = max(steps[-1].cost for steps in runs)
+    costs = np.arange(1, ceil(most - EPSILON) + 1)
+    return Replayed(
+        costs=costs,
+        chosen=np.array([_chosen(design, steps, costs) for steps in runs]),
+        spent=np.array([steps[-1].cost for steps in runs]),
+        settings=np.array([float(len({step.point for step in steps})) for steps in runs]),
+        distance=float(np.mean([step.distance for steps in runs for step in steps])),
+    )
+
+
+def _chosen(design: Design, steps: Sequence[Step], costs: Whole) -> list[int]:
+    """Return which point a search has chosen at every cost, -1 before it has a candidate.
+
+    Only points trained to the end are candidates; of equal scores the first counts.
+    """
+    whole = [step for step in steps if step.share == 1 and design.ranked[step.point] >= 0]
+    chosen, best, place = [], -1, 0
+    for cost in costs:
+        while place < len(whole) and whole[place].cost <= cost + EPSILON:
+            point = whole[place].point
+            if best < 0 or design.ranked[point] > design.ranked[best]:
+                best = point
+            place += 1
+        chosen.append(best)
+    return chosen

@@ -1,0 +1,164 @@
+"""Tabulate what each method of search finds on a design, by cost and at its end."""
+
+from collections.abc import Mapping, Sequence
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from pipeline.comparison.designs import Design
+from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.random_search import cost_of, random_bands, random_means
+from pipeline.comparison.replays import Replayed, replayed
+from pipeline.config.schema import Method
+from pipeline.config.streams import derive
+from pipeline.planning.searches import Search
+
+CURVES = (
+    *("study", "arm", "method", "cost", "replays", "ended", "mean", "median", "low", "high"),
+    *("regret", "test", "optimism", "band_low", "band_high"),
+)
+METHODS = (
+    *("study", "arm", "method", "basis", "replays", "settings", "cost", "distance", "validation"),
+    *("regret", "test", "optimism", "random_validation", "random_cost", "random_test"),
+    *("difference", "low", "high", "p"),
+)
+STORED = "stored points only"
+BASIS: dict[Method, str] = {  # what a replay rests on
+    "random": "points drawn",
+    "grid": "nearest points",
+    "sobol": "nearest points",
+    "coarse_to_fine": f"{STORED}, stored curves",
+    "halving": "points drawn, stored curves",
+    "tpe": STORED,
+}
+MODELS: tuple[Method, ...] = ("tpe",)  # methods that fit a model in each round
+FEWER = 100  # replays of a method that fits models, at most
+OUTER = (10, 90)  # percentiles of replays
+HALVES = 20  # of the points, drawn at random
+
+Array = NDArray[np.float64]
+
+
+def method_tables(
+    study: str, arm: str, design: Design, searches: Sequence[Search], replays: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what searches find on a design, by cost and at their ends.
+
+    Args:
+        study: The name of the study.
+        arm: The name of the arm.
+        design: Its design.
+        searches: The methods, each with its number of trials.
+        replays: How many searches of each method; of a method that fits models at most `FEWER`.
+
+    Returns:
+        A table with the columns `CURVES`: of the replayed searches at each cost, in whole
+        trainings, the share that has a candidate (`ended`); over those the mean and median
+        validation score of the best, its 10th and 90th percentile, how far it is below the best
+        point of the design (`regret`), the mean test score, and validation minus test
+        (`optimism`). Bands are those of `random_bands`, for random search on a random design.
+
+        And a table with the columns `METHODS`, the same at the end of the searches: `settings`
+        and `cost` are means over searches, `distance` that of proposals from their points in the
+        unit cube. `random_validation` and `random_test` are the means of random search at that
+        cost, `random_cost` is the cost at which random search has the same validation score (inf:
+        beyond the design). `difference` is that of the test scores, method minus random, with a
+        95 % interval and p of `difference_to_random`.
+    """
+    curves: list[dict[str, Any]] = []
+    ends = []
+    for search in searches:
+        number = min(replays, FEWER) if search.method in MODELS else replays
+        found = replayed(design, search, number)
+        curve = _curve(design, search.method, found)
+        end = _end(design, search.method, found, curve[-1])
+        if search.method != "random":
+            end |= difference_to_random(design, search, number, end)
+        curves += curve
+        ends.append(end)
+    keys = {"study": study, "arm": arm}
+    return (
+        pd.DataFrame([{**keys, **row} for row in curves], columns=list(CURVES)),
+        pd.DataFrame([{**keys, **row} for row in ends], columns=list(METHODS)),
+    )
+
+
+def difference_to_random(
+    design: Design, search: Search, replays: int, end: Mapping[str, Any]
+) -> dict[str, float]:
+    """Return how a method's test score differs from that of random search at the same cost.
+
+    Another design would give another difference. Its variance is that of the delete-half jackknife,
+    see `Design.half`; that of the replays is in it, so that few replays make it too wide.
+
+    Args:
+        design: The design.
+        search: The method, and how many trials.
+        replays: How many searches, over all halves.
+        end: The row of `method_tables`, with `test` and `random_test`.
+
+    Returns:
+        `difference`, the bounds `low` and `high` of a 95 % interval, and a two-sided p, by
+        Student's t with one degree of freedom less than halves; NaN where nothing varies.
+    """
+    difference = end["test"] - end["random_test"]
+    generator = np.random.default_rng(derive(0, "halves", search.method))
+    values = []
+    for _ in range(HALVES):
+        part = design.subset(design.half(generator))
+        found = replayed(part, search, max(1, replays // HALVES))
+        row = _end(part, search.method, found, _curve(part, search.method, found)[-1])
+        values.append(row["test"] - row["random_test"])
+    error = float(np.std(values, ddof=1))
+    if not error > 0:  # NaN, or all searches are alike
+        return {"difference": difference, "low": nan, "high": nan, "p": nan}
+    width = stats.t.ppf(1 - LEVEL / 2, HALVES - 1) * error
+    p = 2 * stats.t.sf(abs(difference) / error, HALVES - 1)
+    bounds = {"low": difference - width, "high": difference + width}
+    return {"difference": difference, **bounds, "p": float(p)}
+
+
+def _curve(design: Design, method: Method, found: Replayed) -> list[dict[str, Any]]:
+    best = float(design.ranked.max())
+    rows = []
+    for chosen, cost in zip(found.chosen.T, found.costs, strict=True):
+        points = chosen[chosen >= 0]
+        row: dict[str, Any] = {"method": method, "cost": int(cost), "replays": len(chosen)}
+        row["ended"] = len(points) / len(chosen)
+        if len(points):
+            scores, test = design.ranked[points], design.test[points]
+            row |= {"mean": scores.mean(), "median": np.median(scores)}
+            row |= dict(zip(("low", "high"), np.percentile(scores, OUTER), strict=True))
+            row |= {"regret": best - scores.mean(), "test": test.mean()}
+            row["optimism"] = scores.mean() - test.mean()
+        rows.append(row)
+    if method == "random" and design.is_random:
+        low, high = random_bands(design.ranked.clip(0), found.costs)
+        for row, *bounds in zip(rows, low, high, strict=True):
+            row |= dict(zip(("band_low", "band_high"), bounds, strict=True))
+    return rows
+
+
+def _end(
+    design: Design, method: Method, found: Replayed, last: Mapping[str, Any]
+) -> dict[str, Any]:
+    cost, mean = float(found.spent.mean()), last.get("mean", nan)
+    sizes = np.arange(1, len(design.values) + 1)
+    validation, test = random_means(design, sizes)
+    return {
+        "method": method,
+        "basis": BASIS[method],
+        "replays": len(found.chosen),
+        "settings": float(found.settings.mean()),
+        "cost": cost,
+        "distance": found.distance,
+        "validation": mean,
+        **{key: last.get(key, nan) for key in ("regret", "test", "optimism")},
+        "random_validation": float(np.interp(cost, sizes, validation)),
+        "random_test": float(np.interp(cost, sizes, test)),
+        "random_cost": cost_of(validation, mean) if mean == mean else inf,
+    }

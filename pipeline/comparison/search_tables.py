@@ -1,0 +1,120 @@
+"""Compute the tables of the studies of searches, by name."""
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from pipeline.comparison.curves import Histories
+from pipeline.comparison.designs import POINTS, Design, designs_of, point_table
+from pipeline.comparison.importance import IMPORTANCE, importance
+from pipeline.comparison.responses import (
+    ENDS,
+    RESPONSES,
+    SHIFTS,
+    SURFACE,
+    ends,
+    responses,
+    shifts,
+    surface,
+)
+from pipeline.comparison.search_methods import CURVES, METHODS, method_tables
+from pipeline.comparison.significance import holm
+from pipeline.comparison.tuning_budget import BUDGETS, budget_table
+from pipeline.config.plan import Plan
+from pipeline.config.schema import Replay
+from pipeline.planning.searches import Search
+
+RATE = "learning_rate"  # what a hyperparameter is called whose shifts are measured
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "search_points": POINTS,
+    "search_curves": CURVES,
+    "search_methods": (*METHODS, "p_holm"),
+    "search_importance": IMPORTANCE,
+    "search_responses": RESPONSES,
+    "search_ends": ENDS,
+    "search_surface": SURFACE,
+    "search_shifts": SHIFTS,
+    "tuning_budget": BUDGETS,
+}
+
+Tables = Mapping[str, pd.DataFrame]  # name of the CSV file -> table
+
+
+def search_tables(plan: Plan, histories: Histories, scores: pd.DataFrame) -> Tables:
+    """Return every table about studies of searches, without rows where there are none.
+
+    Args:
+        plan: The confirmation plan.
+        histories: The learning curves of their runs that are done, by fingerprint.
+        scores: The table `scores`.
+    """
+    designs = list(designs_of(plan, scores, histories))
+    parts = []
+    for study in plan.studies_of("search"):
+        arms = [(arm.name, design) for each, arm, design in designs if each.name == study.name]
+        if study.search and arms:
+            parts.append(study_tables(study.name, dict(arms), study.search))
+    return {
+        name: _joined([tables[name] for tables in parts], columns)
+        for name, columns in TABLES.items()
+    }
+
+
+def study_tables(study: str, designs: Mapping[str, Design], replay: Replay) -> Tables:
+    """Return the tables of one study.
+
+    Args:
+        study: The name of the study.
+        designs: The design of each arm, by name.
+        replay: The searches that are replayed.
+    """
+    searches = [Search(method=method, trials=replay.trials) for method in replay.methods]
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    for arm, design in designs.items():
+        curves, methods = method_tables(study, arm, design, searches, replay.replays)
+        ranked = importance(study, arm, design)
+        names = list(ranked["hyperparameter"]) or list(design.spaces)
+        found["search_points"].append(point_table(study, arm, design))
+        found["search_curves"].append(curves)
+        found["search_methods"].append(methods)
+        found["search_importance"].append(ranked)
+        found["search_responses"].append(responses(study, arm, design))
+        found["search_ends"].append(ends(study, arm, design))
+        found["search_surface"].append(surface(study, arm, design, names))
+        found["search_shifts"].append(shifts(study, arm, design, moved(design, names)))
+    for one, other in itertools.combinations(designs.items(), 2):
+        found["tuning_budget"].append(budget_table(study, one, other, replay.trials))
+    tables = {name: _joined(found[name], columns) for name, columns in TABLES.items()}
+    return tables | {"search_methods": _corrected(tables["search_methods"])}
+
+
+def moved(design: Design, names: list[str]) -> str | None:
+    """Return the learning rate, else the most important hyperparameter with a range.
+
+    Args:
+        design: The design.
+        names: Its hyperparameters, the most important first.
+
+    Returns:
+        Its name; None where no hyperparameter has a range.
+    """
+    ranges = [name for name in names if design.spaces[name].scale]
+    rates = [name for name in ranges if name.rpartition(".")[2] == RATE]
+    return next(iter([*rates, *ranges]), None)
+
+
+def _corrected(methods: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with `p_holm`: Holm over the methods and arms of a study."""
+    is_tested = (methods["method"] != "random").to_numpy(bool)
+    corrected = np.full(len(methods), np.nan)
+    corrected[is_tested] = holm(methods.loc[is_tested, "p"].to_numpy(float))
+    return methods.assign(p_holm=corrected)
+
+
+def _joined(parts: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
+    rows = [part for part in parts if len(part)]
+    if not rows:
+        return pd.DataFrame(columns=list(columns))
+    return pd.concat(rows, ignore_index=True).reindex(columns=list(columns))

@@ -1,0 +1,367 @@
+"""Propose the trials of a search, round by round.
+
+Each method is a pure function of the trials that have finished: of equal spaces, trials and seed it
+proposes equal ones, whatever the order in which the trials ended.
+"""
+
+import importlib.metadata
+import importlib.util
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from math import inf, isnan, prod
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from pipeline.config.schema import Method
+from pipeline.config.settings import Settings
+from pipeline.config.streams import derive
+from pipeline.planning.spaces import MOST_SETTINGS, Space
+from pipeline.runtime.errors import Refusal
+
+Values = tuple[Any, ...]
+Array = np.ndarray[Any, Any]
+ADAPTIVE: tuple[Method, ...] = ("coarse_to_fine", "halving", "tpe")  # later rounds need scores
+SHORTENS: tuple[Method, ...] = ("coarse_to_fine", "halving")  # some schedules are short
+DIMENSIONS = 256  # of the Sobol sequence, whose projections on two of them are known to be good
+BITS = 30  # of a coordinate of the sequence
+DRAWS = 16  # times the settings of a design: so often it is drawn until they are distinct
+TOP = 1 - 1e-9  # of the quantiles of tpe: a space has none at 1
+STREAM = 0  # the seed of all searches: equal spaces have equal points in every arm
+
+
+class Search(Settings):
+    """How the settings of an arm are searched, over all its spaces at once.
+
+    Attributes:
+        method: grid: a grid of at most so many settings; random: independent draws; sobol:
+            quasi-random, a power of 2 settings; coarse_to_fine: random draws of short schedules,
+            then of whole ones near the best; halving: the best 1/eta of each round go on to
+            schedules eta times as long; tpe: the tree-structured Parzen estimator of Optuna, which
+            needs the extra `optuna`.
+        trials: The number of settings.
+        eta: Of halving, the factor between rounds. Of coarse_to_fine, the factor by which schedules
+            are shorter at first and ranges narrower later.
+        batch: The settings in each round of tpe.
+    """
+
+    method: Method
+    trials: int = Field(ge=2, le=MOST_SETTINGS)
+    eta: int = Field(3, ge=2, le=10)
+    batch: int = Field(4, ge=1, le=MOST_SETTINGS)
+
+    @model_validator(mode="after")
+    def _keys_are_used(self) -> Self:
+        if "eta" in self.model_fields_set and self.method not in SHORTENS:
+            raise ValueError(f"eta only with {' or '.join(SHORTENS)}")
+        if "batch" in self.model_fields_set and self.method != "tpe":
+            raise ValueError("batch only with tpe")
+        return self
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Return whether later rounds depend on the scores of earlier ones."""
+        return self.method in ADAPTIVE
+
+    def acting(self) -> dict[str, Any]:
+        """Return the values that act under its method, with the version of Optuna for tpe."""
+        keys = {"method", "trials"}
+        if self.method != "tpe":
+            keys |= {"eta"} if self.method in SHORTENS else set()
+            return self.model_dump(mode="json", include=keys)
+        values = self.model_dump(mode="json", include=keys | {"batch"})
+        return {**values, "optuna": importlib.metadata.version("optuna")}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trial that has ended.
+
+    Attributes:
+        values: Its values, in the order of the spaces.
+        budget: The share of the whole schedule that it was trained for, in (0, 1].
+        score: Its mean validation accuracy, nan if a run diverged or failed.
+    """
+
+    values: Values
+    budget: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial to train.
+
+    Attributes:
+        values: Its values, in the order of the spaces.
+        budget: The share of the whole schedule to train it for, in (0, 1].
+    """
+
+    values: Values
+    budget: float = 1.0
+
+
+def propose(
+    spaces: Mapping[str, Space],
+    search: Search,
+    finished: Sequence[Finished] = (),
+    seed: int = STREAM,
+) -> list[Proposal]:
+    """Return the trials of the next round.
+
+    Args:
+        spaces: The spaces by the full name of their key, as in dropout.rate.
+        search: The method, and how many trials.
+        finished: All trials of the rounds before, in any order. They need not have the values that
+            were proposed: a replay has others near them.
+        seed: The seed of all draws.
+
+    Returns:
+        The trials, each once; none where the search has ended.
+    """
+    if search.method == "halving":
+        return _halving(spaces, search, finished, seed)
+    if search.method == "coarse_to_fine":
+        return _coarse_to_fine(spaces, search, finished, seed)
+    if search.method == "tpe":
+        return _tpe(spaces, search, finished, seed)
+    return [] if finished else [Proposal(values) for values in design(spaces, search, seed)]
+
+
+def design(spaces: Mapping[str, Space], search: Search, seed: int = STREAM) -> list[Values]:
+    """Return the settings of a grid, of random draws or of a Sobol sequence, each setting once.
+
+    On lists and integers several points may be the same setting. Then the design goes on until it
+    has as many settings as it should, or has drawn `DRAWS` times as many points.
+
+    Every hyperparameter draws from a stream of its own, so another one beside it moves none of its
+    values.
+
+    Args:
+        spaces: The spaces by the full name of their key, as in dropout.rate.
+        search: The method, one that is not adaptive, and the number of settings.
+        seed: The seed of all streams.
+    """
+    if search.method == "grid":
+        return _grid(spaces, search.trials)
+    return _drawn(spaces, search, seed)
+
+
+def rounds(search: Search) -> list[tuple[int, float]]:
+    """Return the most trials of each round, and the share of the whole schedule that they have.
+
+    The first round of halving has all trials. Each further one has 1/eta of them and schedules eta
+    times as long. The last has whole schedules and the last trials, fewer than eta.
+    """
+    if search.method == "halving":
+        last = 0
+        while search.eta ** (last + 1) <= search.trials:
+            last += 1
+        powers = [(search.eta**number, search.eta ** (last - number)) for number in range(last + 1)]
+        return [(search.trials // kept, 1 / shortened) for kept, shortened in powers]
+    if search.method == "coarse_to_fine":
+        fine = search.trials // 2
+        return [(search.trials - fine, 1 / search.eta), (fine, 1.0)]
+    if search.method == "tpe":
+        starts = range(0, search.trials, search.batch)
+        return [(min(search.batch, search.trials - start), 1.0) for start in starts]
+    return [(search.trials, 1.0)]
+
+
+def require_optuna(where: str, use: str = "tpe") -> None:
+    """Check that Optuna is installed.
+
+    Args:
+        where: The file and the key that need it, for the error.
+        use: What needs it there.
+
+    Raises:
+        Refusal: It is not.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise Refusal(f"{where}: {use} needs optuna; run: pip install '.[optuna]'")
+
+
+def _halving(
+    spaces: Mapping[str, Space], search: Search, finished: Sequence[Finished], seed: int
+) -> list[Proposal]:
+    planned = rounds(search)
+    number = len({trial.budget for trial in finished})
+    if number == 0:
+        return [Proposal(values, planned[0][1]) for values in _drawn(spaces, search, seed)]
+    if number == len(planned):
+        return []
+    last = [trial for trial in finished if trial.budget == planned[number - 1][1]]
+    size, budget = planned[number]
+    kept = [trial for trial in _ranked(last) if not isnan(trial.score)][:size]
+    return [Proposal(trial.values, budget) for trial in kept]
+
+
+def _coarse_to_fine(
+    spaces: Mapping[str, Space], search: Search, finished: Sequence[Finished], seed: int
+) -> list[Proposal]:
+    """Propose half of the trials with short schedules, then the best and others around it.
+
+    Ranges narrow to 1/eta of their length, about the best value; lists to the values of the best
+    1/eta of the trials.
+    """
+    (first, budget), (second, _) = rounds(search)
+    if not finished:
+        coarse = search.model_copy(update={"trials": first})
+        return [Proposal(values, budget) for values in _drawn(spaces, coarse, seed)]
+    ranked = [trial for trial in _ranked(finished) if not isnan(trial.score)]
+    if not ranked or any(trial.budget > budget for trial in finished):
+        return []
+    best = ranked[0].values
+    kept = ranked[: max(len(ranked) // search.eta, 1)]
+    narrow = dict(spaces)
+    windows = {}
+    for number, (name, space) in enumerate(spaces.items()):
+        if space.scale is None:
+            found = {json.dumps(trial.values[number]) for trial in kept}
+            listed = tuple(value for value in space.values if json.dumps(value) in found)
+            narrow[name] = replace(space, values=listed)
+        else:
+            centre = space.quantile(best[number])
+            start = min(max(centre - 0.5 / search.eta, 0.0), 1 - 1 / search.eta)
+            windows[name] = (start, start + 1 / search.eta)
+    fine = search.model_copy(update={"trials": second})
+    drawn = _drawn(narrow, fine, derive(seed, "fine"), windows)
+    others = [values for values in drawn if values != best]
+    return [Proposal(values) for values in [best, *others][:second]]
+
+
+def _tpe(
+    spaces: Mapping[str, Space], search: Search, finished: Sequence[Finished], seed: int
+) -> list[Proposal]:
+    """Ask Optuna for the next trials, given all that have finished, in a canonical order.
+
+    A setting that has been tried is not proposed again. A trial without a score counts as worse
+    than every other.
+    """
+    import optuna  # an extra, and slow
+
+    count = min(search.batch, search.trials - len(finished))
+    if count < 1:
+        return []
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    kinds: dict[str, optuna.distributions.BaseDistribution] = {
+        name: (
+            optuna.distributions.CategoricalDistribution(range(len(space.values)))
+            if space.scale is None
+            else optuna.distributions.FloatDistribution(0, TOP)
+        )
+        for name, space in spaces.items()
+    }
+    number = len(finished) // search.batch
+    sampler = optuna.samplers.TPESampler(
+        multivariate=True, seed=derive(seed, "tpe", *sorted(spaces), number) % 2**32
+    )
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for trial in _ranked(finished):
+        params = {
+            name: (
+                space.values.index(value)
+                if space.scale is None
+                else min(space.quantile(value), TOP)
+            )
+            for (name, space), value in zip(spaces.items(), trial.values, strict=True)
+        }
+        score = -inf if isnan(trial.score) else trial.score
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=score))
+    tried = {json.dumps(trial.values) for trial in finished}
+    proposals: list[Proposal] = []
+    for _ in range(DRAWS * count):
+        asked = study.ask(kinds).params
+        values = tuple(
+            space.values[asked[name]] if space.scale is None else space.at(asked[name])
+            for name, space in spaces.items()
+        )
+        if json.dumps(values) not in tried:
+            tried.add(json.dumps(values))
+            proposals.append(Proposal(values))
+        if len(proposals) == count:
+            break
+    return proposals
+
+
+def _ranked(finished: Sequence[Finished]) -> list[Finished]:
+    """Return trials from the best score to the worst, ties by the text of the values."""
+    return sorted(
+        finished, key=lambda trial: (isnan(trial.score), -trial.score, json.dumps(trial.values))
+    )
+
+
+def _grid(spaces: Mapping[str, Space], trials: int) -> list[Values]:
+    """Return a grid; ranges without points get as many as the trials allow, evenly."""
+    counts = {name: len(space.values) or 1 for name, space in spaces.items()}
+    free = [name for name, space in spaces.items() if not space.values]
+    grown = bool(free)
+    while grown:
+        for name in free:
+            if prod(counts.values()) // counts[name] * (counts[name] + 1) > trials:
+                grown = False
+                break
+            counts[name] += 1
+    axes = [space.values or space.spaced(counts[name]) for name, space in spaces.items()]
+    return list(itertools.product(*axes))
+
+
+def _drawn(
+    spaces: Mapping[str, Space],
+    search: Search,
+    seed: int,
+    windows: Mapping[str, tuple[float, float]] | None = None,
+) -> list[Values]:
+    """Return distinct draws, each coordinate within its window of quantiles."""
+    draw = _sobol if search.method == "sobol" else _random
+    settings: dict[str, Values] = {}
+    points = search.trials
+    while len(settings) < search.trials and points <= DRAWS * search.trials:
+        quantiles = draw(list(spaces), points, seed)
+        for name, (start, end) in (windows or {}).items():
+            quantiles[name] = start + quantiles[name] * (end - start)
+        columns = [
+            [space.at(quantile) for quantile in quantiles[name]] for name, space in spaces.items()
+        ]
+        settings = {json.dumps(row): row for row in zip(*columns, strict=True)}
+        points *= 2
+    return list(settings.values())[: search.trials]
+
+
+def _random(names: Sequence[str], count: int, seed: int) -> dict[str, Array]:
+    return {
+        name: np.random.default_rng(derive(seed, "search", name)).random(count) for name in names
+    }
+
+
+def _sobol(names: Sequence[str], count: int, seed: int) -> dict[str, Array]:
+    """Return points of a Sobol sequence, each coordinate shifted by bits from a stream of its own.
+
+    A digital shift keeps the strata of the sequence. The coordinate of a name depends on the
+    name alone, unless two names meet on the same one.
+    """
+    taken: dict[int, str] = {}
+    for name in sorted(names):
+        first = derive(STREAM, "dimension", name) % DIMENSIONS
+        free = (number % DIMENSIONS for number in range(first, first + DIMENSIONS))
+        taken[next(number for number in free if number not in taken)] = name
+    whole = _sobol_sequence(count.bit_length() - 1)
+    shifts = {name: derive(seed, "search", name) % 2**BITS for name in names}
+    return {
+        name: ((whole[:, number] ^ shifts[name]) + 0.5) / 2**BITS for number, name in taken.items()
+    }
+
+
+@cache
+def _sobol_sequence(power: int) -> Array:
+    """Return the bits of the first 2^power points, the same for all seeds."""
+    from scipy.stats import qmc  # slow, and needed for designs alone
+
+    points = qmc.Sobol(DIMENSIONS, scramble=False, bits=BITS).random_base2(power)
+    bits: Array = (points * 2**BITS).astype(np.int64)
+    return bits

@@ -1,0 +1,403 @@
+"""Write the page of searches: which finds good settings soonest, and what matters for a score."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
+
+import pandas as pd
+
+from pipeline.comparison.levels import LEVEL, SMALL_DESIGN
+from pipeline.config.plan import PlannedStudy
+from pipeline.records.runs import STATES
+from pipeline.reporting import markdown as md
+from pipeline.reporting.evidence import ReportData, count_states, of
+from pipeline.reporting.pages._page import Page
+from pipeline.reporting.pages._search import (
+    BUDGET,
+    CURVES,
+    IMPORTANCE,
+    METHODS,
+    RESPONSES,
+    SURFACE,
+    arms_of,
+    leaders,
+    search_studies,
+    words,
+)
+
+ORDER = 58
+ENDS = {"low": "lower", "high": "upper"}
+REFERENCE = "random search at equal cost"
+FIGURES = {
+    CURVES: "Median of the best validation score by cost in whole trainings, a line per method",
+    BUDGET: "Chance that one arm wins against the other by the number of trials, with a band",
+    IMPORTANCE: "Share of every hyperparameter in what decides the best trials, with intervals",
+    RESPONSES: "Validation score of every trial against each hyperparameter, with quartiles",
+    SURFACE: "Mean validation score over the two most important hyperparameters, with the trials",
+}
+
+
+def pages(data: ReportData) -> Iterator[Page]:
+    """Yield the page, if a study of searches has results."""
+    if search_studies(data):
+        yield Page("search", "Search", search_body(data))
+
+
+def search_body(data: ReportData) -> str:
+    """Return everything about the studies of searches."""
+    return md.join_parts(
+        "# Search",
+        "Each arm of these studies was trained at settings that do not depend on scores: its "
+        "design. Searches are replayed on these runs, without further training. Lost runs count "
+        "as the worst.",
+        *(study_section(data, study) for study in search_studies(data)),
+    )
+
+
+def search_lines(data: ReportData) -> str:
+    """Return what the front page says of searches: who leads, and what matters; else empty."""
+    lines = []
+    for study in search_studies(data):
+        names = words(study)
+        budget = of(data.tuning_budget, study.name).groupby(["arm", "other"], sort=False)
+        ranked = arms_of(of(data.search_importance, study.name))
+        lines += [_budget_line(pair) for _, pair in budget]
+        lines += [
+            f"What matters in {study.name}, {_rank_line(arm, rows, names)}"
+            for arm, rows in ranked.items()
+        ]
+    if not lines:
+        return ""
+    return md.join_parts(md.format_bullets(lines), "[All about searches](pages/search.md).")
+
+
+def study_section(data: ReportData, study: PlannedStudy) -> str:
+    """Return what one study says, from its question to its runs."""
+    names = words(study)
+    return md.join_parts(
+        f"## {study.name}",
+        f"{md.escape(study.question)} {_designs(data, study)}",
+        md.section("Methods of search", method_section(data, study), 3),
+        md.section("Verdict by tuning budget", budget_section(data, study), 3),
+        md.section("What matters", importance_section(data, study, names), 3),
+        md.section("Response to each hyperparameter", response_section(data, study, names), 3),
+        md.section("Where the best value moves", shift_section(data, study, names), 3),
+        lost_runs(data, study),
+    )
+
+
+def lost_runs(data: ReportData, study: PlannedStudy) -> str:
+    """Return how many runs of a study are lost; empty if all are done."""
+    counts = count_states(of(data.runs, study.name))
+    kinds = [f"{counts[state]} {state}" for state in STATES[1:] if counts[state]]
+    if not kinds:
+        return ""
+    planned = md.format_count(counts["planned"], "run")
+    return f"Of {planned} {md.format_list(kinds)}: they count as the worst."
+
+
+def _designs(data: ReportData, study: PlannedStudy) -> str:
+    parts = []
+    for arm, rows in arms_of(of(data.search_points, study.name)).items():
+        settings = md.format_count(len(set(rows["point"])), "setting")
+        values = md.format_count(len(set(rows["hyperparameter"])), "hyperparameter")
+        parts.append(f"**{arm}** has {settings} of {values}")
+    return f"{'; '.join(parts)}."
+
+
+def _figure(name: str, study: PlannedStudy, arm: str = "") -> str:
+    ending = f"_{arm}" if arm else ""
+    return f"![{FIGURES[name]}](../figures/{name}_{study.name}{ending}.png)"
+
+
+def method_section(data: ReportData, study: PlannedStudy) -> str:
+    """Return what each method finds, by cost and at its end."""
+    rows = of(data.search_methods, study.name)
+    banded = of(data.search_curves, study.name)["band_low"].notna().any()
+    band = f" Band: random search, {md.CONFIDENCE} at all costs together." if banded else ""
+    return md.join_parts(
+        _figure(CURVES, study),
+        f"*Median over searches.{band} All methods may try as many settings; short schedules cost "
+        "less, and a grid may have fewer.*",
+        md.format_bullets(_method_lines(data, rows)),
+        _validation_table(data, rows),
+        _test_table(data, rows),
+        _basis(rows),
+    )
+
+
+def _method_lines(data: ReportData, rows: pd.DataFrame) -> list[str]:
+    """Return for each arm which methods differ from random search at equal cost."""
+    lines = []
+    for arm, methods in arms_of(rows[rows["method"] != "random"]).items():
+        found: dict[str, list[str]] = {"better": [], "worse": [], "": []}
+        for row in methods.to_dict("records"):
+            decided = row["p_holm"] < LEVEL
+            side = ("worse", "better")[row["difference"] > 0] if decided else ""
+            change = f" ({md.unbroken(_change(data, row))})" if decided else ""
+            found[side].append(f"{METHODS[row['method']]}{change}")
+        parts = [
+            f"{side} than {REFERENCE}: {md.format_list(found[side])}"
+            for side in ("better", "worse")
+            if found[side]
+        ]
+        if found[""]:
+            parts.append(f"not shown to differ from {REFERENCE}: {md.format_list(found[''])}")
+        lines.append(f"**{arm}**, test score of the chosen setting: {'; '.join(parts)}.")
+    return lines
+
+
+def _change(data: ReportData, row: md.Row) -> str:
+    interval = data.format.points_interval(row["low"], row["high"])
+    return f"{data.format.points(row['difference'])} points {interval}".strip()
+
+
+def _validation_table(data: ReportData, rows: pd.DataFrame) -> str:
+    cells = [
+        {
+            "arm": row["arm"],
+            "method": METHODS[row["method"]],
+            "settings": f"{row['settings']:.0f}",
+            "cost (trainings)": f"{row['cost']:.1f}",
+            "validation (%)": data.format.percent(row["validation"]),
+            "regret (points)": data.format.percent(row["regret"]),
+            "random needs (trainings)": _random_cost(row),
+        }
+        for row in rows.to_dict("records")
+    ]
+    caption = (
+        "At the end of each search, means over searches. Cost: in whole trainings. Validation: of "
+        "the setting chosen. Regret: how far below the best setting of the design. Random needs: "
+        "the cost at which random search has the same validation score on average. Descriptive: "
+        "another design would give other numbers."
+    )
+    return md.format_table(cells, caption, words=("arm", "method"))
+
+
+def _random_cost(row: md.Row) -> str:
+    if row["method"] == "random" or pd.isna(row["random_cost"]):
+        return md.VOID
+    return "beyond the design" if row["random_cost"] == inf else f"{row['random_cost']:.1f}"
+
+
+def _test_table(data: ReportData, rows: pd.DataFrame) -> str:
+    cells = [
+        {
+            "arm": row["arm"],
+            "method": METHODS[row["method"]],
+            "test (%)": data.format.percent(row["test"]),
+            "optimism (points)": data.format.points(row["optimism"]),
+            f"minus random (points) [{md.INTERVAL}]": _minus_random(data, row),
+            "p": md.format_p(row["p"]),
+            "p (Holm)": md.format_p(row["p_holm"]),
+        }
+        for row in rows.to_dict("records")
+    ]
+    caption = (
+        "Test accuracy of the setting chosen by validation, means over searches. Optimism: "
+        "validation minus test. Minus random: against random search at equal cost. Interval and "
+        "p: over designs, by halves of the settings (jackknife); p (Holm): corrected for this "
+        "table. Rule: the test rule of each arm."
+    )
+    return md.format_table(cells, caption, words=("arm", "method"))
+
+
+def _minus_random(data: ReportData, row: md.Row) -> str:
+    if pd.isna(row["difference"]):
+        return md.VOID
+    interval = data.format.points_interval(row["low"], row["high"])
+    return md.unbroken(f"{data.format.points(row['difference'])} {interval}".strip())
+
+
+def _basis(rows: pd.DataFrame) -> str:
+    """Return on what the replays of each method rest."""
+    lines = []
+    for basis, methods in rows.groupby("basis", sort=False):
+        names = md.format_list([METHODS[name] for name in dict.fromkeys(methods["method"])])
+        counts = md.format_list([f"{count:,}" for count in dict.fromkeys(methods["replays"])])
+        far = methods["distance"].max()
+        apart = f", {far:.2f} from the settings proposed (mean, unit cube)" if far > 0 else ""
+        lines.append(f"{names}: {basis}{apart}; {counts} searches.")
+    return f"Replayed on\n\n{md.format_bullets(lines)}"
+
+
+def budget_section(data: ReportData, study: PlannedStudy) -> str:
+    """Return which of two arms wins after how many trials; empty for a single arm."""
+    rows = of(data.tuning_budget, study.name)
+    if rows.empty:
+        return ""
+    lines = [_budget_line(pair) for _, pair in rows.groupby(["arm", "other"], sort=False)]
+    caption = (
+        "*Chance that the first arm has the better test score when both take the best of as many "
+        f"random trials by validation. Band: {md.CONFIDENCE} for all numbers of trials together, "
+        f"bootstrap over both designs, {rows['resamples'].iloc[0]:,} resamples. An arm leads where "
+        "the band is above or below one half.*"
+    )
+    return md.join_parts(md.format_bullets(lines), _figure(BUDGET, study), caption)
+
+
+def _budget_line(pair: pd.DataFrame) -> str:
+    """Return a sentence such as: adam leads up to 4 trials, then neither does."""
+    first = pair.iloc[0]
+    spans = leaders(pair)
+    most = spans[-1][2]
+    words_of = [_span(leader, start, end, most) for leader, start, end in spans]
+    names = f"**{first['arm']}** against **{first['other']}**"
+    return f"{names}: {', then '.join(words_of)} (up to {most} trials shown)."
+
+
+def _span(leader: str, start: int, end: int, most: int) -> str:
+    """Return who leads in some numbers of trials; an empty leader is nobody."""
+    name = f"{leader} leads" if leader else "neither leads"
+    if start == 1 and end == most:
+        return f"{name} at any number of trials"
+    if start == 1:
+        return f"{name} up to {md.format_count(end, 'trial')}"
+    return f"{name} beyond" if end == most else f"{name} from {start} to {end} trials"
+
+
+def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -> str:
+    """Return how much each hyperparameter decides, and which cannot be ranked."""
+    rows = of(data.search_importance, study.name)
+    if rows.empty:
+        return f"Designs of fewer than {SMALL_DESIGN} settings say too little of it."
+    cells = [
+        {
+            "arm": row["arm"],
+            "hyperparameter": names[row["hyperparameter"]],
+            f"share (%) [{md.INTERVAL}]": _share(row),
+            "by chance (%)": f"{100 * row['chance']:.0f}",
+            "rank": _rank(row),
+        }
+        for row in rows.to_dict("records")
+    ]
+    caption = (
+        "Share of each hyperparameter in PED-ANOVA: how far its values among the best tenth of the "
+        "trials, by validation, are from those of all. Interval: over halves of the trials "
+        f"(jackknife). By chance: what the largest share stays below in {md.CONFIDENCE} of "
+        "shuffled scores. Rank: all that the intervals leave open; hyperparameters whose intervals "
+        "overlap are not ranked."
+    )
+    lines = [_rank_line(arm, part, names) for arm, part in arms_of(rows).items()]
+    return md.join_parts(
+        _figure(IMPORTANCE, study),
+        md.format_bullets(lines),
+        md.format_table(cells, caption, words=("arm", "hyperparameter")),
+    )
+
+
+def _share(row: md.Row) -> str:
+    bounds = f"[{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+    return md.unbroken(f"{100 * row['importance']:.0f} {bounds}")
+
+
+def _rank(row: md.Row) -> str:
+    first, last = row["first_rank"], row["last_rank"]
+    return str(first) if first == last else f"{first} to {last}"
+
+
+def _rank_line(arm: str, rows: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Return which hyperparameters of an arm matter, and which of them have a rank."""
+    matters = rows["importance"] > rows["chance"]
+    ranked = rows["first_rank"] == rows["last_rank"]
+    above = [names[name] for name in rows.loc[matters, "hyperparameter"]]
+    below = [names[name] for name in rows.loc[~matters, "hyperparameter"]]
+    parts = [f"more than by chance: {md.format_list(above)}"] if above else []
+    if below:
+        parts.append(f"not shown: {md.format_list(below)}")
+    known = [
+        f"{names[row['hyperparameter']]} is number {row['first_rank']}"
+        for row in rows[ranked & matters].to_dict("records")
+    ]
+    open_names = [names[name] for name in rows.loc[~ranked & matters, "hyperparameter"]]
+    if known:
+        parts.append(md.format_list(known))
+    if len(open_names) > 1:
+        parts.append(f"cannot rank {md.format_list(open_names)}")
+    return f"**{arm}**: {'; '.join(parts)}."
+
+
+def response_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -> str:
+    """Return how scores depend on each hyperparameter, and whether its range is wide enough."""
+    figures = [
+        _figure(RESPONSES, study, arm) for arm in arms_of(of(data.search_responses, study.name))
+    ]
+    surfaces = [
+        _figure(SURFACE, study, arm) for arm in arms_of(of(data.search_surface, study.name))
+    ]
+    return md.join_parts(
+        *figures,
+        "*A dot is a trial; the line joins medians of tenths of the range, with quartiles. All "
+        "other values vary, too.*",
+        end_table(data, study, names),
+        *surfaces,
+        "*Mean of the trials near each place; circles are the trials, the best tenth are filled.*"
+        if surfaces
+        else "",
+    )
+
+
+def end_table(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -> str:
+    """Return whether each range fails at both of its ends."""
+    rows = of(data.search_ends, study.name)
+    cells = []
+    for (arm, name), both in rows.groupby(["arm", "hyperparameter"], sort=False):
+        ends = {row["end"]: row for row in both.to_dict("records")}
+        cells.append(
+            {
+                "arm": str(arm),
+                "hyperparameter": names[str(name)],
+                **{f"{ENDS[end]} end": _end(data, row) for end, row in ends.items()},
+                "fails at": _fails(list(ends.values())),
+            }
+        )
+    caption = (
+        "Median validation score (%) in the fifth of the trials' range next to each end, with the "
+        "value of the end. An end fails where another fifth has better scores: a range that fails "
+        "at both is wide enough. Mann-Whitney tests, Bonferroni over fifths and Holm over the ends "
+        f"of an arm, level {100 * LEVEL:g} %."
+    )
+    return md.format_table(cells, caption, words=("arm", "hyperparameter", "fails at"))
+
+
+def _end(data: ReportData, row: md.Row) -> str:
+    return f"{md.escape(row['at'])}: {data.format.percent(row['median'])}"
+
+
+def _fails(ends: Sequence[md.Row]) -> str:
+    failing = [ENDS[row["end"]] for row in ends if row["fails"]]
+    if len(failing) == len(ENDS):
+        return "both ends"
+    return f"the {failing[0]} end alone" if failing else "neither end, as far as shown"
+
+
+def shift_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -> str:
+    """Return how far the best rate of an arm moves when each other value changes."""
+    rows = of(data.search_shifts, study.name)
+    if rows.empty:
+        return ""
+    cells = [
+        {
+            "arm": row["arm"],
+            "best": names[row["moved"]],
+            "with": names[row["hyperparameter"]],
+            "split at": md.escape(row["split"]),
+            "best up to it": f"{row['below']:.3g}",
+            "best above it": f"{row['above']:.3g}",
+            f"moves by [{md.INTERVAL}]": md.unbroken(_moves(row)),
+        }
+        for row in rows.to_dict("records")
+    ]
+    caption = (
+        "Best: the middle of the values of the best quarter of the trials, by validation; trials "
+        "are split at the median of the other value. Moves by: the second best over the first on a "
+        "logarithmic scale, else the difference as a share of the range. Interval: percentile "
+        "bootstrap over trials and seeds, for all rows of an arm together."
+    )
+    return md.format_table(cells, caption, words=("arm", "best", "with"))
+
+
+def _moves(row: md.Row) -> str:
+    is_factor = row["scale"].startswith("log")
+    spell = "x {:.2g}" if is_factor else "{:+.2f}"
+    low, high = f"{row['low']:.2g}", f"{row['high']:.2g}"
+    return f"{spell.format(row['shift'])} [{low}, {high}]"

@@ -1,0 +1,95 @@
+"""Tables of replayed searches: their columns, random search as reference, and the jackknife."""
+
+import numpy as np
+import pytest
+from searched import design_of, peak
+
+from pipeline.comparison import search_methods
+from pipeline.comparison.search_methods import difference_to_random, method_tables
+from pipeline.planning.searches import Search
+
+
+@pytest.fixture(scope="module")
+def tables():
+    design = design_of(points=24, noise=0.01)
+    searches = [Search(method=name, trials=8) for name in ("random", "sobol", "halving")]
+    return design, *method_tables("s", "a", design, searches, replays=100)
+
+
+def test_curves_rise_and_regret_is_what_is_left(tables):
+    design, curves, _ = tables
+    for _, line in curves.groupby("method"):
+        known = line.dropna(subset="mean")
+        assert (known["mean"].diff().dropna() >= 0).all()
+        assert (known["low"] <= known["median"]).all()
+        assert (known["median"] <= known["high"]).all()
+        left = design.ranked.max() - known["mean"]
+        np.testing.assert_allclose(known["regret"], left)
+        np.testing.assert_allclose(known["optimism"], known["mean"] - known["test"])
+
+
+def test_random_search_alone_has_a_band_which_covers_its_median(tables):
+    _, curves, _ = tables
+    banded = curves.dropna(subset="band_low")
+    assert list(banded["method"]) == ["random"] * 8
+    assert (banded["band_low"] <= banded["median"]).all()
+    assert (banded["median"] <= banded["band_high"]).all()
+
+
+def test_a_design_that_is_not_random_has_no_band():
+    design = design_of(points=16)
+    object.__setattr__(design, "is_random", False)
+    curves, _ = method_tables("s", "a", design, [Search(method="random", trials=4)], 10)
+    assert curves["band_low"].isna().all()
+
+
+def test_halving_has_no_candidate_before_its_end(tables):
+    _, curves, methods = tables
+    line = curves[curves["method"] == "halving"]
+    assert line["ended"].iloc[-1] == 1
+    assert line.loc[line["ended"] == 0, "mean"].isna().all()
+    end = methods.set_index("method").loc["halving"]
+    assert end["cost"] == pytest.approx(8 / 3 + 2 * 2 / 3)
+    assert end["basis"].endswith("stored curves")
+
+
+def test_random_search_costs_as_much_as_itself(tables):
+    _, _, methods = tables
+    row = methods.set_index("method").loc["random"]
+    assert row["random_cost"] == pytest.approx(8, rel=0.2)
+    assert row["validation"] == pytest.approx(row["random_validation"], abs=0.008)
+    assert np.isnan(row["difference"])
+
+
+def test_a_planted_advantage_has_an_interval_above_zero():
+    """Halving finds the best of 27 at the cost of a few trainings."""
+    design = design_of(points=128, noise=0.0)
+    _, methods = method_tables("s", "a", design, [Search(method="halving", trials=27)], 160)
+    row = methods.iloc[0]
+    assert 0 < row["low"] < row["difference"] < row["high"]
+    assert row["p"] < 0.05
+    assert row["random_cost"] > 2 * row["cost"]
+
+
+def test_methods_that_fit_models_have_fewer_replays(monkeypatch):
+    monkeypatch.setattr(search_methods, "FEWER", 3)
+    monkeypatch.setattr(search_methods, "HALVES", 2)
+    design = design_of(points=16, noise=0.01)
+    _, methods = method_tables("s", "a", design, [Search(method="tpe", trials=4)], 100)
+    assert methods["replays"].item() == 3
+    assert methods["basis"].item() == search_methods.STORED
+
+
+def test_the_error_of_a_mean_is_the_usual_one(monkeypatch):
+    """Over random halves a mean varies as over samples of the whole size: s / sqrt(n)."""
+    design = design_of(lambda places: 0.9 + 0 * peak(places), points=40, noise=0.01, seed=4)
+    monkeypatch.setattr(search_methods, "HALVES", 400)
+
+    def end(part, *_):
+        return {"test": part.test.mean(), "random_test": 0.9}
+
+    monkeypatch.setattr(search_methods, "_end", end)
+    found = difference_to_random(design, Search(method="random", trials=2), 2, end(design))
+    error = design.test.std(ddof=1) / np.sqrt(40)
+    assert found["difference"] == pytest.approx(design.test.mean() - 0.9)
+    assert (found["high"] - found["low"]) / 2 == pytest.approx(1.966 * error, rel=0.15)
