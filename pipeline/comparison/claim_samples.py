@@ -11,10 +11,11 @@ import pandas as pd
 import scipy  # imports its parts on first use
 
 from pipeline.comparison.curves import Histories
-from pipeline.comparison.intervals import Array, varies
-from pipeline.comparison.levels import PRIMARY
+from pipeline.comparison.intervals import Array, mean, standard_error, varies
+from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.looks import last_weight
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
+from pipeline.comparison.search_methods import HALVES
 from pipeline.config.claims import COSTS, Claim, Contrast
 from pipeline.config.plan import BASELINE, Plan, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC
@@ -47,6 +48,7 @@ class Sources:
         ensembles: The table of that name.
         sizes: The table of that name.
         target_times: The table of that name.
+        search_methods: The table of that name.
     """
 
     outcomes: Outcomes
@@ -56,6 +58,22 @@ class Sources:
     ensembles: pd.DataFrame
     sizes: pd.DataFrame
     target_times: pd.DataFrame
+    search_methods: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The value of a contrast.
+
+    Attributes:
+        value: The value.
+        error: Its standard error; NaN where it is unknown or 0.
+        n: The number of values that the error is from: one more than its degrees of freedom.
+    """
+
+    value: float
+    error: float
+    n: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,7 @@ class Sample:
         units: The runs or groups that the values are of; () where they are of seeds.
         reason: Why nothing can be tested, "" where something can.
         is_planned: Whether it was to be tested, so that it counts in corrections.
+        given: The value with its error, where it is no mean of differences.
     """
 
     differences: Array = field(default_factory=lambda: np.empty(0))
@@ -83,6 +102,14 @@ class Sample:
     units: tuple[Unit, ...] = ()
     reason: str = ""
     is_planned: bool = True
+    given: Estimate | None = None
+
+    @property
+    def estimate(self) -> Estimate:
+        """Return the value with its error."""
+        values = self.differences
+        error = standard_error(values) if varies(values) else nan
+        return self.given or Estimate(mean(values), error, len(values))
 
 
 def rank_correlation(first: Array, second: Array) -> float:
@@ -167,6 +194,8 @@ class SampleReader:
         return ""
 
     def _contrast(self, claim: Claim, contrast: Contrast, study: PlannedStudy) -> Sample:
+        if contrast.search:
+            return self._searched(claim, contrast, study.name)
         if contrast.is_averaged:
             return self._averaged(claim, contrast, study.name)
         arms = self._named_arms(contrast, study)
@@ -314,6 +343,22 @@ class SampleReader:
         missing = [str(side) for side in sides if side not in set(chosen[column])]
         absent = f"the report has no {column}: {', '.join(missing)}" if missing else NO_PAIR
         return _of_units(rows, claim, (study, contrast.method, *sides), absent)
+
+    def _searched(self, claim: Claim, contrast: Contrast, study: str) -> Sample:
+        """Return the sample of a method of search against random search at the same cost."""
+        table = self.sources.search_methods
+        rows = table[(table["study"] == study) & (table["arm"] == contrast.arm)]
+        found = rows[rows["method"] == contrast.search].to_dict("records")
+        key = _key(claim, (study, contrast.arm, contrast.search))
+        if not found or np.isnan(found[0]["difference"]):
+            return Sample(key=key, reason=f"the report has no search by {contrast.search}")
+        row = found[0]
+        half = (row["high"] - row["low"]) / 2
+        error = half / -float(scipy.special.stdtrit(HALVES - 1, LEVEL / 2))
+        sides = np.array([[row["random_test"]], [row["test"]]])
+        before, after = 1 - sides if claim.measure == "error" else sides
+        given = Estimate(float(after[0] - before[0]), error, HALVES)
+        return Sample(after - before, before, after, key, given=given)
 
     def _interaction(
         self, claim: Claim, study: PlannedStudy, first: Sample, second: Sample

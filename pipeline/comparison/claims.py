@@ -5,27 +5,25 @@ each with Holm's correction over all claims that a report tests; the same contra
 Verdicts on arms do not depend on them.
 """
 
-from math import exp, expm1, isnan, nan
+from dataclasses import replace
+from math import exp, expm1, isnan, nan, sqrt
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy  # imports its parts on first use
 
-from pipeline.comparison.claim_samples import NO_PAIR, Sample, SampleReader, Sources, reference_of
-from pipeline.comparison.family import family
-from pipeline.comparison.intervals import (
-    Array,
-    Interval,
-    detectable,
-    half_width,
-    interval,
-    mean,
-    standard_error,
-    varies,
+from pipeline.comparison.claim_samples import (
+    NO_PAIR,
+    Estimate,
+    Sample,
+    SampleReader,
+    Sources,
+    reference_of,
 )
+from pipeline.comparison.family import family
+from pipeline.comparison.intervals import detectable, half_width, mean
 from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.significance import equivalence_p
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import FRACTIONS, LOGARITHMIC, Claim, Contrast
 from pipeline.config.plan import Plan, PlannedStudy
@@ -132,19 +130,17 @@ def conclude(claim: Claim, difference: float, p: float, p_equivalence: float) ->
     return Outcome.CONTRADICTED if contradicted else Outcome.INCONCLUSIVE
 
 
-def bound_p(differences: Array, margin: float, claim: Claim) -> float:
-    """Return p of values (n,), less the threshold, within the margin as the claim bounds them.
+def bound_p(estimate: Estimate, margin: float, expect: str) -> float:
+    """Return p of a value, less the threshold, within the margin as a claim bounds it.
 
-    Two one-sided t tests; one of them for not_lower (above -margin) and not_higher (below margin).
-    NaN without a margin and where the values do not vary.
+    Two one-sided t tests (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987); one of them for
+    not_lower (above -margin) and not_higher (below margin). NaN without a margin or an error.
     """
-    if not varies(differences) or not margin > 0:
+    if not (margin > 0 and estimate.error > 0):
         return nan
-    if claim.expect not in ("not_lower", "not_higher"):
-        return equivalence_p(differences, margin)
-    sign = 1 if claim.expect == "not_lower" else -1
-    t = (sign * mean(differences) + margin) / standard_error(differences)
-    return float(scipy.special.stdtr(len(differences) - 1, -t))
+    beyond = {"not_lower": -estimate.value, "not_higher": estimate.value}
+    t = (beyond.get(expect, abs(estimate.value)) - margin) / estimate.error
+    return float(scipy.special.stdtr(estimate.n - 1, t))
 
 
 def _margin(claim: Claim, default: float) -> float:
@@ -162,11 +158,13 @@ def _side(claim: Claim) -> str:
 
 def _tests(claim: Claim, sample: Sample, margin: float) -> tuple[float, float]:
     """Return p of a difference and of a bounded value, corrected for looks alone."""
-    values = sample.differences - claim.threshold
-    return (
-        min(interval(values).p / sample.weight, 1.0),
-        min(bound_p(values, margin, claim) / sample.weight, 1.0),
-    )
+    estimate = sample.estimate
+    above = replace(estimate, value=estimate.value - claim.threshold)
+    if not above.error > 0:
+        return nan, nan
+    p = 2 * float(scipy.special.stdtr(above.n - 1, -abs(above.value) / above.error))
+    bounded = bound_p(above, margin, claim.expect)
+    return min(p / sample.weight, 1.0), min(bounded / sample.weight, 1.0)
 
 
 def _row(
@@ -177,14 +175,15 @@ def _row(
     adjusted: tuple[float, float],
     level: float,
 ) -> dict[str, Any]:
-    values = interval(sample.differences)
-    low, high = _bounds(sample, values)
+    estimate = sample.estimate
+    low, high = _bounds(sample)
     before, after = mean(sample.before), mean(sample.after)
     change = relative_change(before, after)
     printed = claim.figures or (nan, nan)
+    spread = estimate.error * sqrt(estimate.n)
     if claim.measure in LOGARITHMIC:
-        before, after, change = _exp(before), _exp(after), expm1(values.mean)
-    outcome, reason = _judged(claim, sample, values.mean, adjusted)
+        before, after, change = _exp(before), _exp(after), expm1(estimate.value)
+    outcome, reason = _judged(claim, sample, adjusted)
     return {
         "claim": claim.id,
         "study": study.name,
@@ -197,18 +196,18 @@ def _row(
         "alternative": claim.alternative or "",
         "contrast": contrast_name(claim.contrast, study),
         "than": contrast_name(claim.than, study) if claim.than else "",
-        "n": values.n,
+        "n": estimate.n,
         "before": before,
         "after": after,
         "change": change,
-        "difference": values.mean,
+        "difference": estimate.value,
         "low": low,
         "high": high,
         "p": p,
         "p_holm": adjusted[0],
         "p_equivalence": adjusted[1],
         "threshold": claim.threshold,
-        "detectable": detectable(values.sd, values.n, level * sample.weight),
+        "detectable": detectable(spread, estimate.n, level * sample.weight),
         "published_setting": claim.setting or "",
         "published_before": printed[0],
         "published_after": printed[1],
@@ -237,26 +236,28 @@ def contrast_name(contrast: Contrast | None, study: PlannedStudy) -> str:
     if contrast.passes:
         few, many = contrast.passes
         return f"{contrast.arm}: {many} noise passes against {few or 'none'}"
+    if contrast.search:
+        return f"{contrast.arm}: {contrast.search} search against random"
     other, reference = reference_of(contrast, study)
     where = f" of {other}" if other not in (study.name, reference) else ""
     return f"{contrast.arm} against {reference}{where}"
 
 
-def _bounds(sample: Sample, values: Interval) -> tuple[float, float]:
+def _bounds(sample: Sample) -> tuple[float, float]:
     """Return the 95 % interval of the value, widened for looks; without width if it is constant."""
-    if values.n and not varies(sample.differences):
-        return values.mean, values.mean
-    half = float(half_width(standard_error(sample.differences), values.n, LEVEL * sample.weight))
-    return values.mean - half, values.mean + half
+    estimate = sample.estimate
+    if estimate.n and not estimate.error > 0:
+        return estimate.value, estimate.value
+    half = float(half_width(estimate.error, estimate.n, LEVEL * sample.weight))
+    return estimate.value - half, estimate.value + half
 
 
 def _exp(value: float) -> float:
     return nan if isnan(value) else exp(value)
 
 
-def _judged(
-    claim: Claim, sample: Sample, value: float, adjusted: tuple[float, float]
-) -> tuple[Outcome, str]:
+def _judged(claim: Claim, sample: Sample, adjusted: tuple[float, float]) -> tuple[Outcome, str]:
+    value = sample.estimate.value
     if sample.reason or not len(sample.differences):
         return Outcome.NOT_TESTABLE, sample.reason or NO_PAIR
     if claim.rule == "identity":
@@ -264,7 +265,7 @@ def _judged(
     if claim.rule == "exact":
         return (Outcome.SUPPORTED if _holds_at_all(claim, sample) else Outcome.CONTRADICTED), ""
     outcome = conclude(claim, value - claim.threshold, *adjusted)
-    if not varies(sample.differences):
+    if not sample.estimate.error > 0:
         return outcome, "one seed, or the same value at every seed"
     is_decided = outcome is not Outcome.INCONCLUSIVE
     if is_decided and _is_opposed(claim, sample, value, is_close=not adjusted[0] < LEVEL):

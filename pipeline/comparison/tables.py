@@ -174,7 +174,7 @@ def claim_tables(
         records: The records of its runs by fingerprint, empty for a missing run.
         histories: The learning curves of the runs that are compared and done.
         scored: The tables of `evaluate`.
-        tables: `target_times`.
+        tables: `target_times` and `search_methods`.
     """
     sources = Sources(
         outcomes=_matched(plan, records, scored),
@@ -184,6 +184,7 @@ def claim_tables(
         ensembles=scored["ensembles"],
         sizes=scored["sizes"],
         target_times=tables["target_times"],
+        search_methods=tables["search_methods"],
     )
     return {"claims": claims(plan, sources)}
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
+from pipeline.config.schema import Method
 from pipeline.config.settings import Settings, Word
 
 Passes = Annotated[int, Field(ge=0, le=20)]  # 0: without noise; predictions have 20
@@ -69,6 +70,8 @@ class Contrast(Settings):
             them.
         members: Numbers of averaged members of `method`, the reference first.
         method: The method whose members are averaged.
+        search: A method of search, in a study with `search`: its choice for `arm` against that of
+            random search at the same cost.
     """
 
     arm: Word | None = None
@@ -79,6 +82,7 @@ class Contrast(Settings):
     methods: Annotated[tuple[Text, ...], Field(min_length=2, max_length=2)] | None = None
     members: Annotated[tuple[Members, ...], Field(min_length=2, max_length=2)] | None = None
     method: Text = "independent"
+    search: Method | None = None
 
     @property
     def is_averaged(self) -> bool:
@@ -96,11 +100,11 @@ class Contrast(Settings):
         forms = [self.arm, self.levels, self.methods, self.members]
         if sum(form is not None for form in forms) != 1:
             raise ValueError("one of: arm, levels, methods, members")
-        alone = self.passes or not self.arm
+        alone = self.passes or self.search or not self.arm
         if alone and (self.against or self.against_study):
-            raise ValueError("against with an arm alone, not with passes, levels or members")
-        if self.passes and not self.arm:
-            raise ValueError("passes of an arm")
+            raise ValueError("against with an arm alone, not with passes or the like")
+        if (self.passes or self.search) and not self.arm:
+            raise ValueError("an arm with passes or a search")
         for numbers in (self.passes, self.members):
             if numbers and numbers[0] >= numbers[1]:
                 raise ValueError("numbers in ascending order, as in [1, 12]")
@@ -192,6 +196,8 @@ class Claim(Settings):
                 raise ValueError(
                     f"one of these measures of passes or members: {', '.join(AVERAGED)}"
                 )
+            if one.search and self.measure not in ("accuracy", "error"):
+                raise ValueError("measure accuracy or error of a search")
             if one.methods and self.measure not in OF_METHODS:
                 raise ValueError(f"one of these measures of methods: {', '.join(OF_METHODS)}")
             if self.measure == "disagreement" and not one.methods:

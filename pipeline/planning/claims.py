@@ -98,13 +98,17 @@ def claim_mistakes(
     datasets = sources.settings()
     for number, claim in enumerate(claims):
         where = f"{path}: claims.{number}"
-        if kind in ("variance", "search"):
-            yield f"{where}: given with {kind}; expected a study that compares or averages"
+        if kind == "variance":
+            yield f"{where}: given with variance; expected a study that compares or averages"
         for key, contrast in (("contrast", claim.contrast), ("than", claim.than)):
             if contrast is None:
                 continue
-            if contrast.is_averaged != (kind == "ensemble"):
-                expected = "methods or members in a study with ensemble, arms in any other"
+            found = "ensemble" if contrast.is_averaged else "search" if contrast.search else ""
+            if found != (kind if kind in ("ensemble", "search") else ""):
+                expected = (
+                    "methods or members in a study with ensemble, a search in one with search, "
+                    "arms in any other"
+                )
                 yield invalid(f"{where}.{key}", contrast.model_dump(exclude_unset=True), expected)
             unknown = [name for name in contrast.arms if name not in (*arms, BASELINE)]
             yield from (unknown_name(f"{where}.{key}", name, arms) for name in unknown)

@@ -91,6 +91,7 @@ def sources(planned, accuracies=ARMS, noise=NOISE, states=None, **more):
         "ensembles": empty("study", "group", "method", "metric", "value"),
         "sizes": empty("study", "group", "method", "members", "metric", "value"),
         "target_times": empty("fingerprint", "updates", "flops"),
+        "search_methods": empty("study", "arm", "method"),
     }
     return Sources(outcomes=outcomes(scores, ended, dict.fromkeys(names, MACHINE)), **given | more)
 
@@ -409,6 +410,24 @@ def test_methods_and_members_are_paired_by_group():
     assert found[3]["reason"] == "the report has no method: draws"
 
 
+def test_a_search_is_judged_by_the_interval_of_its_table():
+    """Its error is that over halves of a design: 19 degrees of freedom."""
+    half = stats.t.ppf(0.975, 19) * 0.004
+    numbers = {"random_test": 0.90, "test": 0.88, "difference": -0.02}
+    row = numbers | {"low": -0.02 - half, "high": -0.02 + half}
+    table = pd.DataFrame([{"study": "one", "arm": "better", "method": "grid", **row}])
+    made = [
+        claim({"arm": "better", "search": "grid"}, "higher", id="grid"),
+        claim({"arm": "better", "search": "sobol"}, "higher", id="sobol"),
+    ]
+    found, absent = judged(*made, search_methods=table)
+    assert (found["before"], found["after"]) == pytest.approx((0.10, 0.12))
+    assert (found["difference"], found["outcome"]) == (pytest.approx(0.02), "supported")
+    assert (found["low"], found["high"]) == pytest.approx((0.02 - half, 0.02 + half))
+    assert found["p"] == pytest.approx(2 * stats.t.sf(5, 19))
+    assert absent["reason"] == "the report has no search by sobol"
+
+
 def test_norms_and_times_are_compared_by_their_ratio():
     made = (
         claim({"arm": "better"}, measure="squared_weight_norm", id="norm"),
@@ -491,6 +510,9 @@ def test_intervals_and_p_are_corrected_for_looks():
         ({"arm": "a", "passes": (1, 12)}, {"measure": "gap"}, "one of these measures of passes"),
         ({"arm": "a", "passes": (12, 12)}, {}, "ascending order"),
         ({"arm": "a", "passes": (1, 21)}, {}, "less than or equal to 20"),
+        ({"arm": "a", "search": "grid"}, {"measure": "gap"}, "measure accuracy or error of a"),
+        ({"arm": "a", "search": "grid", "against": "b"}, {}, "against with an arm alone"),
+        ({"search": "grid"}, {}, "one of: arm, levels"),
         ({"arm": "a", "members": (1, 4)}, {}, "one of: arm, levels, methods, members"),
         ({}, {}, "one of: arm, levels, methods, members"),
         ({"arm": "a"}, {"measure": "disagreement"}, "methods with measure disagreement"),
