@@ -41,10 +41,10 @@ COST = {"training_flops": 2, "forward_flops": 1}
 REPORTS = 300
 RARE = 0.05  # of runs
 DEPTHS = (5, 10, 20)  # of a collapse, in standard deviations of a run
-NO_IMAGES = pd.DataFrame(columns=["study", "arm", "image", "correct", "differs"])
 DIRECTED = (Verdict.HELPS, Verdict.HURTS)
 
 Array = np.ndarray
+NO_HITS: Mapping[str, Array] = {}
 Draw = Callable[[np.random.Generator], Array]  # accuracies (arms + 1, seeds), the baseline's first
 
 
@@ -65,11 +65,14 @@ class Design:
         return Outcomes(dict.fromkeys(names, "done"), dict.fromkeys(names, "one"), scores)
 
     def table(
-        self, found: Outcomes, images: pd.DataFrame = NO_IMAGES, metrics: Sequence[str] = (PRIMARY,)
+        self,
+        found: Outcomes,
+        hits: Mapping[str, Array] = NO_HITS,
+        metrics: Sequence[str] = (PRIMARY,),
     ) -> pd.DataFrame:
         """Return the contrasts."""
         costs = dict.fromkeys(self.plan.fingerprints(), COST)
-        return contrasts(self.plan, found, costs, images, metrics=metrics)
+        return contrasts(self.plan, found, costs, hits, metrics=metrics)
 
 
 def design(arms: int = ARMS, seeds: int = SEEDS) -> Design:
@@ -261,7 +264,7 @@ def better_parts(reports: int, behind: float) -> dict[str, float]:
         more = {(name, "deterministic", 1, *split): value for name, value in values}
         found = Outcomes(found.states, found.kinds, {**found.scores, **more})
         besides = against_better_parts(pair.plan, found, parts)
-        table = contrasts(pair.plan, found, costs, NO_IMAGES, (PRIMARY,), besides)
+        table = contrasts(pair.plan, found, costs, NO_HITS, (PRIMARY,), besides)
         last = table.iloc[-1]
         rows.append({"verdict": last["verdict"] in DIRECTED, "p_below_level": last["p"] < LEVEL})
     return shares(rows)
@@ -283,18 +286,10 @@ def images(count: int, experiments: int, by_image: float) -> dict[str, float]:
         own = generator.normal(0, by_image, (2, 1, count))
         seed = generator.normal(0, 0.1, (2, SEEDS, 1))
         right = easy + own + seed + generator.normal(0, 1, (2, SEEDS, count)) > 0
-        differs = (right[0] != right[1]).mean(axis=0)
-        table = pd.DataFrame(
-            {
-                "study": "one",
-                "arm": np.repeat(["baseline", "arm_0"], count),
-                "image": np.tile(np.arange(count), 2),
-                "correct": right.mean(axis=1).ravel(),
-                "differs": np.tile(differs, 2),
-            }
-        )
+        right = right.astype(np.int8)
+        hits = dict(zip(plan.plan.fingerprints(), right.reshape(-1, count), strict=True))
         accuracies = right.mean(axis=2)
-        row = plan.table(plan.outcomes(accuracies, accuracies), table).iloc[0]
+        row = plan.table(plan.outcomes(accuracies, accuracies), hits).iloc[0]
         low, high = bootstrap(right[1].astype(float) - right[0], generator)
         rows.append(
             {

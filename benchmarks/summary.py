@@ -179,6 +179,25 @@ ROWS = (
     ),
     Row("the same by 12 seeds", "looks", "{:.0%}", "effects 1.0 power_fixed"),
     Row(
+        "bands of who leads after n trials that hold for all n, simulated",
+        "searches",
+        "{:.0%}",
+        "budget covered",
+    ),
+    Row("equal arms of which one leads somewhere", "searches", "{:.1%}", "budget false_leader"),
+    Row(
+        "intervals of importance that cover, of what matters",
+        "searches",
+        "{:.0%}",
+        "importance twice halves matters",
+    ),
+    Row(
+        "intervals of halving against random search that cover",
+        "searches",
+        "{:.0%}",
+        "methods halving covered",
+    ),
+    Row(
         "simulated reports of 13 equal arms at 12 seeds with a false verdict",
         "verdicts",
         "{:.1%}",

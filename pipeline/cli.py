@@ -386,6 +386,10 @@ def judge(
     score: Annotated[
         str | None, typer.Option(help="Column of the score. Default: score, or test_accuracy.")
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="A CSV file with the columns arm, seed, image, correct: other images."),
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="The arm that others are compared with. Default: baseline.")
     ] = None,
@@ -421,7 +425,7 @@ def judge(
         "wide": wide,
         "keep_going": keep_going,
     }
-    show_judgement(read_table(scores, glob, wandb, names), options, to)
+    show_judgement(read_table(scores, glob, wandb, names), options, to, images)
 
 
 @command

@@ -15,7 +15,7 @@ from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_test_labels, require_digest, validation_size
 from pipeline.evaluation.groups import ensemble_rows
 from pipeline.evaluation.methods import passes
-from pipeline.evaluation.scores import correct_images, image_rows, run_scores
+from pipeline.evaluation.scores import correct_images, run_scores
 from pipeline.execution.stage import stage
 from pipeline.records.ledger import LEDGER, Planned, append_opening, opened_plan, run_identities
 from pipeline.records.predictions import Predictions, View, read_predictions, require_predictions
@@ -31,7 +31,6 @@ GROUPED = ("study", "group", "method")
 COLUMNS = {
     "scores": ("fingerprint", "view", "members", "split", "metric", "value"),
     "passes": ("fingerprint", "passes", "metric", "value"),
-    "images": ("study", "arm", "image", "label", "correct", "differs"),
     "ensembles": (*GROUPED, "model", "against", "metric", "value"),
     "sizes": (*GROUPED, "members", "metric", "value"),
     "reliability": (*GROUPED, "low", "high", "count", "confidence", "accuracy"),
@@ -39,7 +38,10 @@ COLUMNS = {
 
 
 def main(protocol: str) -> None:
-    """Append to the ledger, then write `test_use.json` and the tables of `COLUMNS`.
+    """Append to the ledger, then write `test_use.json`, the tables of `COLUMNS`, and `images`.
+
+    The last has a row per test image with its number and label, and a column for each run that is
+    compared: 1 where it classifies the image correctly under its test rule, else 0.
 
     Raises:
         Refusal: Predictions are missing, they or the ledger are damaged, or the prepared data have
@@ -62,15 +64,17 @@ def main(protocol: str) -> None:
         return read_predictions(folder / "predictions", run, digests[run])
 
     rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    rules, correct = plan.rules(), {}
+    rules = plan.rules()
+    compared = {run.fingerprint for run in plan.runs_of("comparison")}
+    images: dict[str, Any] = {"image": range(len(labels)), "label": labels}
     for run in records:
         predictions = read(run)
-        correct[run] = correct_images(predictions, rules[run], labels)
+        if run in compared:
+            images[run] = correct_images(predictions, rules[run], labels)
         rows["scores"] += [(run, *score) for score in run_scores(predictions, labels)]
         noisy = predictions.logits.get(View("test", "noise"))
         if noisy is not None:
             rows["passes"] += [(run, *row) for row in passes(noisy, labels)]
-    rows["images"] = list(image_rows(plan, correct, labels))
     for name, row in ensemble_rows(plan, read, records, labels):
         rows[name].append(row)
     use = {
@@ -83,6 +87,7 @@ def main(protocol: str) -> None:
     write_sealed(folder / "test_use.json", use)
     for name, columns in COLUMNS.items():
         write_table(folder / f"{name}.csv", pd.DataFrame(rows[name], columns=list(columns)))
+    write_table(folder / "images.csv", pd.DataFrame(images))
 
 
 def _opened(plan: Plan, runs: Path) -> Planned:

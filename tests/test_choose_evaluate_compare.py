@@ -30,7 +30,7 @@ from pipeline.records.predictions import (
     write_predictions,
 )
 from pipeline.records.runs import write_record
-from pipeline.records.tables import read_table, write_table
+from pipeline.records.tables import read_table
 from pipeline.reporting.evidence import TABLES
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import read_sealed, to_json, write_sealed
@@ -89,7 +89,6 @@ def folder(tmp_path, monkeypatch):
     plan = _grouped(_plan("confirmation", range(1000, 1004), confirmed, data))
     _phase(folder / "confirmation", plan, generator)
     _predictions(folder, plan, generator)
-    _images(folder, plan, generator)
     write_sealed(folder / "choice.json", {"choice": {}, "tried": [], "searches": []})
     return folder
 
@@ -210,15 +209,6 @@ def _rewrite(folder, run, predictions):
     (folder / "predictions" / "predictions.json").unlink()
     write_predictions(folder / "predictions", run, predictions)
     seal_predictions(folder / "predictions")
-
-
-def _images(folder, plan, generator):
-    rows = [(study, arm.name, image) for study, arm in plan.arms() for image in range(TEST)]
-    table = pd.DataFrame(rows, columns=["study", "arm", "image"])
-    write_table(
-        folder / "images.csv",
-        table.assign(correct=generator.integers(0, 5, len(table)) / 4, differs=0.5),
-    )
 
 
 def _record(folder, fingerprint, **changed):
@@ -407,27 +397,20 @@ def test_evaluate_decomposes_the_gap(arm, folder):
     assert (parts["gap_augmentation"] == 0) == (arm != 1)
 
 
-def test_evaluate_says_of_every_image_how_many_runs_are_right(folder):
+def test_evaluate_says_which_images_every_compared_run_has_right(folder):
     evaluate.main("tiny")
-    table = pd.read_csv(folder / "images.csv").set_index(["study", "arm"]).sort_index()
-    rights = {}
+    table = pd.read_csv(folder / "images.csv")
     labels = np.load(folder / "data" / "test_labels.npy")
-    for arm, prefix, kind, count in (
-        ("baseline", "00", "deterministic", 1),
-        ("pooled", "20", "noise", 12),
-    ):
-        right = []
+    assert table["label"].tolist() == labels.tolist()
+    assert table["image"].tolist() == list(range(len(labels)))
+    prefixes = ("00", "10", "20")
+    runs = [f"{prefix}e{seed}" for prefix in prefixes for seed in range(1000, 1004)]
+    assert list(table.columns) == ["image", "label", *runs]
+    for prefix, kind, count in (("00", "deterministic", 1), ("20", "noise", 12)):
         for seed in range(1000, 1004):
             logits = _tested(folder, f"{prefix}e{seed}", kind)[:count]
-            right.append(special.softmax(logits, axis=-1).mean(axis=0).argmax(axis=1) == labels)
-        shares = table.loc[("one", arm), "correct"].to_numpy()
-        assert shares == pytest.approx(np.mean(right, axis=0), abs=1e-9)
-        rights[arm] = np.array(right)
-    differs = table.loc[("one", "pooled"), "differs"].to_numpy()
-    expected = (rights["pooled"] != rights["baseline"]).mean(axis=0)
-    assert differs == pytest.approx(expected, abs=1e-9)
-    assert set(expected) > {0.0, 0.25}
-    assert set(table.loc[("one", "baseline"), "differs"]) == {0.0}
+            right = special.softmax(logits, axis=-1).mean(axis=0).argmax(axis=1) == labels
+            assert table[f"{prefix}e{seed}"].tolist() == right.astype(int).tolist()
 
 
 def test_evaluate_records_that_it_opened_the_test_set(folder):
@@ -724,8 +707,8 @@ def test_compare_derives_the_table_from_the_scores(folder):
         "low_90,high_90,low_all,high_all,low_images,high_images,excludes_zero,p,p_sign_flip,p_holm,"
         "p_equivalence,verdict,below_margin,withheld,detectable,detectable_low,detectable_high,"
         "seeds_needed,seed_error,image_error,total_error,verdict_other_images,repeats,correlation,"
-        "planned,done,failed,diverged,missing,unpaired,other_machine,lost_pairs,lost,"
-        "reference_lost,attempts"
+        "planned,done,failed,diverged,missing,unpaired,other_machine,lost_pairs,lost,ended,"
+        "lost_alone,reference_lost,reference_ended,reference_lost_alone,both_ended"
     )
     assert list(table["arm"]) == ["noisy"] * 13 + ["pooled"] * 13
     assert ",".join(table["metric"][:13]) == (
@@ -786,8 +769,11 @@ def test_compare_takes_costs_from_records_and_image_errors_from_the_images(folde
         1,
     )
     images = pd.read_csv(folder / "images.csv")
-    shares = images[images["study"] == "one"].pivot(index="image", columns="arm", values="correct")
-    images_alone = (shares["pooled"] - shares["baseline"]).sem()
+    pooled, baseline = (
+        images[[f"{prefix}e{seed}" for seed in range(1000, 1004)]].mean(axis=1)
+        for prefix in ("20", "00")
+    )
+    images_alone = (pooled - baseline).sem()
     errors = {name: table[name]["pooled"]["test_accuracy"] for name in ERRORS}
     assert errors["total_error"] >= images_alone - 1e-9
     together = np.hypot(errors["seed_error"], errors["image_error"])

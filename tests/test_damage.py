@@ -131,10 +131,10 @@ def first(damaged, pattern):
 
 
 INPUTS = [  # file, the stage that reads it, what the error says
-    ("data/development_images.npy", predict, "run: dvc repro --force prepare@tiny"),
-    ("data/development_labels.npy", predict, "run: dvc repro --force prepare@tiny"),
-    ("data/test_images.npy", predict, "run: dvc repro --force prepare@tiny"),
-    ("data/test_labels.npy", evaluate, "run: dvc repro --force prepare@tiny"),
+    ("data/development_images.npy", predict, "run: gapwise run --protocol tiny"),
+    ("data/development_labels.npy", predict, "run: gapwise run --protocol tiny"),
+    ("data/test_images.npy", predict, "run: gapwise run --protocol tiny"),
+    ("data/test_labels.npy", evaluate, "run: gapwise run --protocol tiny"),
     ("data/data.json", train, "data.json: missing or damaged"),
     ("exploration/plan.json", choose, "plan.json: missing or damaged"),
     ("choice.json", confirm, "choice.json: missing or damaged"),

@@ -44,6 +44,7 @@ def folder(tmp_path_factory):
     """Return a folder with every file that the page judges."""
     place = tmp_path_factory.mktemp("judge")
     (place / "scores.csv").write_text(re.search(r"```csv\n(.*?)```", PAGE, re.DOTALL)[1])
+    _images(pd.read_csv(place / "scores.csv", index_col="seed")).to_csv(place / "images.csv")
     arms = {"baseline": 0.9, "dropout": 0.93}
     runs("Group", "seed", "test/acc", **arms).to_csv(place / "wandb.csv", index=False)
     runs("params.arm", "params.seed", "metrics.acc", **arms).to_csv(place / "mlflow.csv")
@@ -70,6 +71,17 @@ def folder(tmp_path_factory):
     )
     report.reindex(columns=COLUMNS).to_csv(place / "reports/digits/seeds.csv", index=False)
     return place
+
+
+def _images(scores, count=100):
+    """Return which images each run of a wide table has right: those that are easy to all first."""
+    rows = [
+        (arm, seed, image, image < round(count * score))
+        for arm, of_arm in scores.items()
+        for seed, score in of_arm.items()
+        for image in range(count)
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "image", "correct"])
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -110,15 +122,28 @@ def test_the_command_of_the_readme_is_among_them():
 
 
 def test_the_scores_of_a_report_give_its_verdicts(finished, tmp_path, monkeypatch, capsys):
+    """Also over other test examples, by the images that its runs have right."""
     monkeypatch.chdir(tmp_path)
+    seeds = finished / "reports/tiny/seeds.csv"
+    right = read_table(finished / "artifacts/tiny/images.csv").set_index("image")
+    rows = read_table(seeds)
+    names = rows[["arm", "seed", "fingerprint"]].to_numpy().tolist()
+    names += rows[["reference", "seed", "reference_fingerprint"]].to_numpy().tolist()
+    tables = [
+        right[run].rename("correct").reset_index().assign(arm=arm, seed=seed)
+        for arm, seed, run in {tuple(name) for name in names}
+        if run in right
+    ]
+    pd.concat(tables).to_csv("images.csv", index=False)
     with pytest.raises(SystemExit, match="^0$"):
-        cli.application(["judge", str(finished / "reports/tiny/seeds.csv"), "--to", "judged"])
+        cli.application(["judge", str(seeds), "--images", "images.csv", "--to", "judged"])
     capsys.readouterr()
     contrasts = read_table(finished / "artifacts/tiny/contrasts.csv")
     expected = contrasts[contrasts["metric"] == "test_accuracy"].reset_index(drop=True)
     judged = read_table(tmp_path / "judged/contrasts.csv")
     shared = [name for name in judged if name in expected and name not in ("arm", "unpaired")]
     assert {"n", "difference", "low", "high", "p", "p_holm", "verdict"} <= set(shared)
+    assert {"low_images", "total_error", "verdict_other_images"} <= set(shared)
     pd.testing.assert_frame_equal(
         judged[shared], expected[shared], check_dtype=False, rtol=1e-7, atol=1e-9
     )

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 
 from pipeline import compare, evaluate, report
+from pipeline.comparison.other_images import COLUMNS as HEAD
+from pipeline.comparison.verdicts import LOST_RUNS
 from pipeline.config.yaml_files import read_yaml
 from pipeline.data import sources
 from pipeline.data.prepared import write_prepared
@@ -208,7 +210,7 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
                     "verdict_other_images": verdict if primary else "",
                 },
                 **{"unpaired": 6 - counts["done"], "other_machine": 0, "lost_pairs": 0},
-                **{"lost": 0, "reference_lost": 0, "attempts": 6},
+                **dict(zip(LOST_RUNS, (0, 6, 0, 0, 6, 0, 6), strict=True)),
             }
 
 
@@ -291,6 +293,7 @@ def write_artifacts(folder: Path) -> Path:
     for name, columns in evaluate.COLUMNS.items():
         if name != "scores":
             pd.DataFrame(columns=list(columns)).to_csv(folder / f"{name}.csv", index=False)
+    pd.DataFrame(columns=list(HEAD)).to_csv(folder / "images.csv", index=False)
     use = {
         "phase": "confirmation",
         "runs": 15,

@@ -16,6 +16,7 @@ from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.looks import last_weight
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.search_methods import HALVES
+from pipeline.comparison.verdicts import Losses
 from pipeline.config.claims import COSTS, Claim, Contrast
 from pipeline.config.plan import BASELINE, Plan, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC
@@ -86,7 +87,7 @@ class Sample:
         after: That of the second.
         key: Equal for claims about the same values.
         weight: The share of the level of 5 % that the looks had leave; 1 without looks.
-        lost: How many runs of the arm are lost, and of its reference, at seeds where both ended.
+        lost: The runs that an arm and its reference lost, where two arms are compared.
         units: The runs or groups that the values are of; () where they are of seeds.
         reason: Why nothing can be tested, "" where something can.
         is_planned: Whether it was to be tested, so that it counts in corrections.
@@ -98,7 +99,7 @@ class Sample:
     after: Array = field(default_factory=lambda: np.empty(0))
     key: Any = None
     weight: float = 1.0
-    lost: tuple[int, int] = (0, 0)
+    lost: Losses | None = None
     units: tuple[Unit, ...] = ()
     reason: str = ""
     is_planned: bool = True
@@ -214,8 +215,8 @@ class SampleReader:
         )
         if contrast.levels:
             return replace(sample, differences=change_over_levels(values))
-        reference_lost, own_lost = self.sources.outcomes.losses(arms)
-        return replace(sample, lost=(int(own_lost.sum()), int(reference_lost.sum())))
+        reference, arm = arms
+        return replace(sample, lost=self.sources.outcomes.losses(replace(arm, against=reference)))
 
     def _absent(self, claim: Claim, arms: Sequence[Arm], values: Array) -> str:
         """Return why there is no value, "" where there is one."""

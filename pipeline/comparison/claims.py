@@ -286,8 +286,7 @@ def _is_opposed(claim: Claim, sample: Sample, value: float, is_close: bool) -> b
     No arm of which more runs are lost is better than its reference or close to it, and none of
     which fewer are is worse.
     """
-    if claim.measure not in ("accuracy", "error") or claim.rule not in ARMS:
+    if sample.lost is None or claim.measure not in ("accuracy", "error") or claim.rule not in ARMS:
         return False
     better = value if claim.measure == "accuracy" else -value
-    own, other = sample.lost
-    return own > other if is_close or better > 0 else own < other
+    return sample.lost.has_more if is_close or better > 0 else sample.lost.has_fewer

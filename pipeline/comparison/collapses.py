@@ -206,10 +206,10 @@ def paired_losses(arm: Arm, outcomes: Outcomes) -> tuple[tuple[int, int, int], f
     Those at which both runs ended, at which only the run of the arm is lost, and at which only
     that of its reference is. p is NaN where no seed has both.
     """
-    reference, own = outcomes.losses(arm.pair())
-    only_arm, only_reference = int((own & ~reference).sum()), int((reference & ~own).sum())
-    p = mcnemar_p(only_arm, only_reference) if len(own) else nan
-    return (len(own), only_arm, only_reference), p
+    losses = outcomes.losses(arm)
+    only_arm, only_reference = losses.lost_alone, losses.reference_lost_alone
+    p = mcnemar_p(only_arm, only_reference) if losses.both_ended else nan
+    return (losses.both_ended, only_arm, only_reference), p
 
 
 def _rate(arm: Arm, outcomes: Outcomes) -> dict[str, Any]:

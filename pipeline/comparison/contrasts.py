@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from math import nan
 from typing import Any
 
@@ -9,20 +10,19 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.family import Family, family
-from pipeline.comparison.intervals import (
-    Array,
-    half_width,
-    interval,
-    mean,
-    standard_error,
-    total_error,
+from pipeline.comparison.intervals import Array, interval, standard_error
+from pipeline.comparison.levels import COSTS, PRIMARY, SCORES
+from pipeline.comparison.looks import (
+    last_weight,
+    look_equivalence,
+    look_statistics,
+    mean_over_seeds,
+    sides_by_look,
 )
-from pipeline.comparison.levels import COSTS, LEVEL, PRIMARY, SCORES
-from pipeline.comparison.looks import last_weight, look_equivalence, look_statistics, sides_by_look
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
+from pipeline.comparison.other_images import Hits, statistics_over_images
 from pipeline.comparison.paired import judged_statistics, paired_statistics, simultaneous
-from pipeline.comparison.significance import t_equivalence_p, t_test_p
-from pipeline.comparison.verdicts import Judged, judged_with_losses
+from pipeline.comparison.verdicts import LOST_RUNS, Judged, Losses, judged_with_losses
 from pipeline.config.plan import Plan
 from pipeline.evaluation.metrics import GAPS
 from pipeline.records.runs import STATES
@@ -38,7 +38,7 @@ COLUMNS = (
     *("detectable", "detectable_low", "detectable_high", "seeds_needed"),
     *("seed_error", "image_error", "total_error", "verdict_other_images", "repeats"),
     *("correlation", "planned", *STATES, "unpaired", "other_machine"),
-    *("lost_pairs", "lost", "reference_lost", "attempts"),
+    *("lost_pairs", *LOST_RUNS),
 )
 
 Costs = Mapping[str, Mapping[str, float]]  # fingerprint -> training_flops, forward_flops
@@ -48,7 +48,7 @@ def contrasts(
     plan: Plan,
     outcomes: Outcomes,
     costs: Costs,
-    images: pd.DataFrame,
+    hits: Mapping[str, Hits],
     metrics: Sequence[str] = METRICS,
     besides: Sequence[Arm] = (),
 ) -> pd.DataFrame:
@@ -56,8 +56,7 @@ def contrasts(
 
     A pair counts where both runs are done, on equal machines, with finite scores, and neither
     collapsed: n + unpaired + other_machine + lost_pairs = planned. So everything here is about
-    typical runs; the others are counted, at the seeds (`attempts`) where the runs of both are done
-    or diverged: `lost` of the arm, `reference_lost` of its reference. Differences are arm minus
+    typical runs; the others are counted, with the columns `LOST_RUNS`. Differences are arm minus
     reference; costs are multiples of the reference's in the same pair. `excludes_zero` is whether 0
     lies outside the interval, which is not corrected over arms. Under looks, p, intervals and
     equivalence are corrected for those that the arm has had (`looks`).
@@ -66,7 +65,7 @@ def contrasts(
     `high_all`: the interval that holds for all arms at once. On the primary metric alone:
 
     - `verdict` and whether it is `below_margin`; inconclusive if it is `withheld` because the
-      numbers of lost runs contradict it (`is_contradicted`);
+      numbers of lost runs contradict it (`judged_with_losses`);
     - `p_equivalence`: of equivalence within the margin, Holm's correction over the arms as well;
     - `low_90`, `high_90`: the 90 % interval, which lies within the margin where the arm is
       equivalent;
@@ -78,8 +77,9 @@ def contrasts(
     - `seed_error`, `total_error`: standard errors of the difference over seeds, and over seeds and
       test images together; `image_error` is what the choice of images adds, so that
       total_error^2 = seed_error^2 + image_error^2;
-    - `low_images`, `high_images`: the interval over seeds and images, not corrected, and the
-      verdict that the same tests give with that error, `verdict_other_images`.
+    - `low_images`, `high_images`: the interval over seeds and images, not corrected over arms, and
+      the verdict that the same tests give with that error, `verdict_other_images`, corrected for
+      arms and looks as `verdict` is.
 
     A row `repeats` an earlier one if it compares the same runs under the same rules, and its
     reference if it has the runs of that. It counts in no correction, and has the verdict of the
@@ -89,9 +89,8 @@ def contrasts(
         plan: The confirmation plan.
         outcomes: States, machines and scores of its runs, with those that collapsed.
         costs: `training_flops` and `forward_flops` of every run that is done.
-        images: Columns study, arm, image, correct, differs: the share (0 to 1) of the arm's runs
-            that classify that test image correctly, and the share of seeds at which either the arm
-            or its reference does.
+        hits: Which test images each run classifies correctly, as `hits_of` returns it; what needs
+            an unknown run is NaN.
         metrics: A part of `METRICS`.
         besides: Arms with another reference than their own, chosen by its validation scores: they
             are in the same family. The p of a loss is doubled, and so is that of equivalence for a
@@ -120,7 +119,8 @@ def contrasts(
     primary = table["metric"] == PRIMARY
     table = table.assign(verdict="", below_margin=False, withheld=False, verdict_other_images="")
     if primary.any():
-        judged = _judged(table[primary], arms, selected, images, corrected, plan)
+        over_images = [_over_images(arm, outcomes, hits, plan) for arm in arms]
+        judged = _judged(table[primary], over_images, selected, corrected)
         for name, values in judged.items():
             table.loc[primary, name] = values
     return table
@@ -128,48 +128,49 @@ def contrasts(
 
 def _judged(
     primary: pd.DataFrame,
-    arms: Sequence[Arm],
+    over_images: Sequence[Mapping[str, float]],
     selected: Sequence[bool],
-    images: pd.DataFrame,
     corrected: Family,
-    plan: Plan,
 ) -> dict[str, Any]:
     """Return the columns of the primary metric that need all arms, or the test images."""
-    right, differs = (_by_arm(images, column) for column in ("correct", "differs"))
-    weights = np.array([last_weight([arm], plan.looks) for arm in arms])
-    rows = zip(arms, selected, primary.to_dict("records"), strict=True)
-    totals = np.array(
-        [nan if other else _total_error(arm, row, right, differs) for arm, other, row in rows]
-    )
-    differences, seeds, n = (
-        primary[name].to_numpy(float) for name in ("difference", "seed_error", "n")
-    )
-    lost = [primary[name].tolist() for name in ("lost", "reference_lost")]
+    differences = primary["difference"].to_numpy(float)
+    over = pd.DataFrame(over_images)
+    losses = [Losses(*row) for row in primary[list(LOST_RUNS)].to_numpy(int).tolist()]
 
     def verdicts(p_holm: Array, p_equivalence: Array) -> list[Judged]:
         concluded = corrected.verdicts(differences, p_holm, p_equivalence)
-        return [judged_with_losses(*found) for found in zip(concluded, *lost, strict=True)]
+        return [judged_with_losses(*found) for found in zip(concluded, losses, strict=True)]
 
-    equal = _doubled(primary["p_equivalence"].to_numpy(float), -differences, selected)
-    p_equivalence = corrected.holm(equal)
+    def corrected_p(p_values: pd.Series, signs: Array) -> Array:
+        return corrected.holm(_doubled(p_values.to_numpy(float), signs, selected))
+
+    p_equivalence = corrected_p(primary["p_equivalence"], -differences)
     here = verdicts(primary["p_holm"].to_numpy(float), p_equivalence)
-    half = half_width(totals, n.astype(int), LEVEL * weights)
-    p_values = np.where(primary["p"].isna(), nan, t_test_p(differences, totals, n - 1))
-    p_values = _doubled(np.minimum(p_values / weights, 1.0), differences, selected)
-    within = t_equivalence_p(differences, totals, n - 1, plan.margin) / weights
-    within = _doubled(within, -differences, selected)
-    elsewhere = verdicts(corrected.holm(p_values), corrected.holm(within))
+    p_images = corrected_p(over["p_images"], differences)
+    elsewhere = verdicts(p_images, corrected_p(over["p_equivalence_images"], -differences))
     return {
         "p_equivalence": p_equivalence,
-        "total_error": totals,
-        "image_error": np.sqrt(np.maximum(totals**2 - seeds**2, 0.0)),
-        "low_images": differences - half,
-        "high_images": differences + half,
+        "total_error": over["total_error"].to_numpy(),
+        "image_error": over["image_error"].to_numpy(),
+        "low_images": over["low_images"].to_numpy(),
+        "high_images": over["high_images"].to_numpy(),
         "verdict": [str(found.verdict) for found in here],
         "below_margin": [found.below_margin for found in here],
         "withheld": [found.withheld for found in here],
         "verdict_other_images": [str(found.verdict) for found in elsewhere],
     }
+
+
+def _over_images(
+    arm: Arm, outcomes: Outcomes, hits: Mapping[str, Hits], plan: Plan
+) -> dict[str, float]:
+    """Return errors, interval and p of an arm over seeds and test images, after its looks."""
+    pair = arm.pair()
+    sides, _ = outcomes.sides(pair)
+    scored = [side for side in sides if len(outcomes.values([side], pair, PRIMARY)[0])]
+    by_look, weights = sides_by_look(arm, scored, plan.looks)
+    looks = [(np.diff(outcomes.values(some, pair, PRIMARY), axis=0)[0], some) for some in by_look]
+    return statistics_over_images(looks, weights, hits, plan.margin)
 
 
 def _doubled(p_values: Array, differences: Array, selected: Sequence[bool]) -> Array:
@@ -193,7 +194,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     pair = arm.pair()
     sides, other_machine = outcomes.sides(pair)
-    reference_lost, own_lost = outcomes.losses(pair)
+    losses = asdict(outcomes.losses(arm))
     lost_pairs = outcomes.lost_pairs(pair)
     described = _description(arm, outcomes.states)
 
@@ -209,14 +210,11 @@ def _rows(
         statistics = paired_statistics(reference, measured)
         statistics |= _statistics(differences, metric, level * weight, plan.margin)
         if plan.looks:
-            by_look = [
-                np.diff(scores(some, metric), axis=0)[0]
-                for some in sides_by_look(arm, sides, plan.looks)
-            ]
-            weights = plan.looks.weights[: len(by_look)]
-            statistics |= look_statistics(by_look, weights)
+            by_look, weights = sides_by_look(arm, sides, plan.looks)
+            looks = [mean_over_seeds(np.diff(scores(some, metric), axis=0)[0]) for some in by_look]
+            statistics |= look_statistics(looks, weights)
             if metric == PRIMARY:
-                statistics |= look_equivalence(by_look, weights, plan.margin)
+                statistics |= look_equivalence(looks, weights, plan.margin)
         yield {
             **described,
             "metric": metric,
@@ -225,9 +223,7 @@ def _rows(
             "unpaired": len(arm.runs) - other_machine - lost_pairs - len(measured),
             "other_machine": other_machine,
             "lost_pairs": lost_pairs,
-            "lost": int(own_lost.sum()),
-            "reference_lost": int(reference_lost.sum()),
-            "attempts": len(own_lost),
+            **losses,
         }
 
 
@@ -273,28 +269,3 @@ def _cost_values(sides: Sequence[Side], pair: Sequence[Arm], metric: str, costs:
         )
         rows.append([1.0, cost / reference] if reference else [nan, nan])
     return finite(rows, 2)
-
-
-def _by_arm(images: pd.DataFrame, column: str) -> dict[tuple[str, str], Array]:
-    """Return a column (images,) by (study, arm), all in one order of the images."""
-    table = images.pivot(index="image", columns=["study", "arm"], values=column)
-    return dict(zip(table.columns, table.to_numpy(float).T, strict=True))
-
-
-def _total_error(
-    arm: Arm,
-    row: Mapping[str, Any],
-    right: Mapping[tuple[str, str], Array],
-    differs: Mapping[tuple[str, str], Array],
-) -> float:
-    """Return the standard error over seeds and test images; NaN where either is unknown."""
-    shares = _share_differences(arm, right)
-    if not len(shares):
-        return nan
-    return total_error(row["seed_error"], shares, mean(differs[arm.key]), row["n"])
-
-
-def _share_differences(arm: Arm, right: Mapping[tuple[str, str], Array]) -> Array:
-    """Return the differences (images,) of shares, arm minus reference; empty if one is unknown."""
-    reference, shares = (right.get(one.key) for one in arm.pair())
-    return np.empty(0) if reference is None or shares is None else shares - reference

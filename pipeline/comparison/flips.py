@@ -14,21 +14,20 @@ MOST = 8  # images of an arm that are listed on either side
 LEAST = 0.25  # change of the share of seeds from which an image is listed
 
 
-def class_accuracies(plan: Plan, images: pd.DataFrame) -> pd.DataFrame:
+def class_accuracies(plan: Plan, shares: pd.DataFrame) -> pd.DataFrame:
     """Return the test accuracy of every arm and of its reference, by class.
 
     Args:
         plan: The confirmation plan.
-        images: Columns study, arm, image, label and correct: the share (0 to 1) of the arm's runs
-            that classify the image correctly.
+        shares: What `image_shares` returns.
 
     Returns:
         A table with the columns `CLASSES`: the number of images of the class, mean shares over
         them, and accuracy minus reference. It has no intervals.
     """
     rows: list[dict[str, Any]] = []
-    for key, shares in _compared(plan, images):
-        for label, group in shares.groupby("label", sort=True):
+    for key, of_arm in _compared(plan, shares):
+        for label, group in of_arm.groupby("label", sort=True):
             means = group[["before", "correct"]].mean()
             rows.append(
                 {
@@ -43,12 +42,12 @@ def class_accuracies(plan: Plan, images: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(CLASSES))
 
 
-def flips(plan: Plan, images: pd.DataFrame) -> pd.DataFrame:
+def flips(plan: Plan, shares: pd.DataFrame) -> pd.DataFrame:
     """Return the test images that an arm classifies correctly in more, or fewer, of its seeds.
 
     Args:
         plan: The confirmation plan.
-        images: As for `class_accuracies`.
+        shares: As for `class_accuracies`.
 
     Returns:
         A table with the columns `FLIPS`: for every arm up to 8 images with the largest gain, then
@@ -56,12 +55,12 @@ def flips(plan: Plan, images: pd.DataFrame) -> pd.DataFrame:
         the seeds are left out. The first of equal ones count.
     """
     rows: list[dict[str, Any]] = []
-    for key, shares in _compared(plan, images):
-        change = shares["correct"] - shares["before"]
+    for key, of_arm in _compared(plan, shares):
+        change = of_arm["correct"] - of_arm["before"]
         gained = change[change >= LEAST].sort_values(ascending=False, kind="stable")
         lost = change[change <= -LEAST].sort_values(kind="stable")
         for place in [*gained.index[:MOST], *lost.index[:MOST]]:
-            row = shares.loc[place]
+            row = of_arm.loc[place]
             rows.append(
                 {
                     **dict(zip(KEYS, key, strict=True)),
@@ -75,11 +74,11 @@ def flips(plan: Plan, images: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(FLIPS))
 
 
-def _compared(plan: Plan, images: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+def _compared(plan: Plan, shares: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
     """Yield every arm whose runs and those of its reference are scored, with both shares."""
     by_arm = {
         (str(study), str(arm)): rows.reset_index(drop=True)
-        for (study, arm), rows in images.groupby(["study", "arm"], sort=False)
+        for (study, arm), rows in shares.groupby(["study", "arm"], sort=False)
     }
     for study in plan.studies_of("comparison"):
         for arm in study.arms:

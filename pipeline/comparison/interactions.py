@@ -16,6 +16,7 @@ from pipeline.comparison.intervals import Array, detectable, interval, mean, sig
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, compared, pretrainings
 from pipeline.comparison.significance import holm
+from pipeline.comparison.verdicts import LOST_RUNS
 from pipeline.config.plan import BASELINE, Plan
 from pipeline.config.run import RunConfig
 
@@ -23,9 +24,11 @@ METRICS = ("test_accuracy", "test_nll", "gap")
 CHOSEN_BY = "validation_accuracy"  # the better part of a pair
 PART = (
     *("n", "baseline_mean", "arm_mean", "difference", "low", "high", "low_all", "high_all"),
-    *("p", "p_holm", "p_equivalence", "verdict", "below_margin", "withheld", "repeats"),
+    *("low_images", "high_images"),
+    *("p", "p_holm", "p_equivalence", "verdict", "below_margin", "withheld"),
+    *("verdict_other_images", "repeats"),
     *("detectable", "detectable_low", "detectable_high"),
-    *("lost", "reference_lost", "attempts"),
+    *LOST_RUNS,
 )
 ESTIMATE = ("difference", "low", "high", "excludes_zero", "p", "p_sign_flip", "detectable")
 COLUMNS = ("study", "arm", "first", "second", "metric", "n", "effect", "sum", *ESTIMATE, "p_holm")

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import combinations
 from typing import Any
@@ -22,26 +22,32 @@ from pipeline.comparison.collapses import (
 from pipeline.comparison.family import Family, family
 from pipeline.comparison.intervals import Array, interval
 from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.other_images import Hits, statistics_over_images
 from pipeline.comparison.paired import judged_statistics, paired_statistics
 from pipeline.comparison.resolution import chance_difference
-from pipeline.comparison.score_tables import Names, Scores, read_scores
+from pipeline.comparison.score_tables import Names, Scores, read_hits, read_scores
 from pipeline.comparison.significance import holm
 from pipeline.comparison.trust import seeds_required
-from pipeline.comparison.verdicts import Verdict, judged_with_losses
+from pipeline.comparison.verdicts import LOST_RUNS, Judged, Losses, Verdict, judged_with_losses
 from pipeline.runtime.errors import Refusal
 
 COLUMNS = (
     *("arm", "reference", "n", "unpaired", "left", "baseline_mean", "arm_mean"),
     *("difference", "low", "high", "low_90", "high_90", "low_all", "high_all", "excludes_zero"),
     *("p", "p_sign_flip", "p_holm", "p_equivalence", "verdict", "below_margin", "withheld"),
-    *("detectable", "detectable_low", "detectable_high", "seeds_needed", "seed_error"),
-    *("correlation", "cost", "repeats", "lost_pairs", "lost", "reference_lost", "attempts"),
+    *("low_images", "high_images", "verdict_other_images"),
+    *("detectable", "detectable_low", "detectable_high", "seeds_needed"),
+    *("seed_error", "image_error", "total_error"),
+    *("correlation", "cost", "repeats", "lost_pairs", *LOST_RUNS),
 )
 COLLAPSED = ("arm", "seed", "score", "median", "robust_z")
 RATES = ("arm", "reference", *RATE, "p_holm", "often")
 P_VALUES = ("p", "p_equivalence")
+IMAGE_P_VALUES = ("p_images", "p_equivalence_images")
 SCORED = ["arm", "seed", "score", "fingerprint", "diverged"]
 LOSSES = re.compile(r"loss|error|nll|mse|mae|perplexity|ppl|brier|\bece\b|\bfid\b|\bwer\b", re.I)
+
+Run = tuple[str, str]  # arm, seed
 
 
 class Unit(StrEnum):
@@ -56,6 +62,7 @@ MARGINS = {Unit.FRACTION: 0.01, Unit.PERCENT: 1.0}  # one point; other scores ha
 
 
 WHOLE = {Unit.FRACTION: 1.0, Unit.PERCENT: 100.0}  # the score of a network that is always right
+ROUNDED = 0.005  # of an accuracy; the share of correct examples differs by no more from a score
 SHARE = 0.1  # of the test examples on which exactly one of two networks is right
 
 
@@ -126,6 +133,7 @@ def judge(
     arm: str | None = None,
     seed: str | None = None,
     score: str | None = None,
+    images: pd.DataFrame | Mapping[str, Any] | None = None,
     against: str | None = None,
     margin: float | None = None,
     direction: str | None = None,
@@ -133,6 +141,7 @@ def judge(
     wide: bool = False,
     keep_going: bool = False,
     source: str = "scores",
+    images_source: str = "images",
 ) -> Judgement:
     """Return the verdict on every arm of a table of scores, paired by seed.
 
@@ -161,6 +170,9 @@ def judge(
         arm: The column of arms; `arm` where it is None.
         seed: The column of seeds; `seed` where it is None.
         score: The column of scores; `score`, or `test_accuracy`, where it is None.
+        images: Which test examples every run has right, from which the verdicts over other
+            examples follow: the columns of arms and seeds, `image` and `correct` (true or false).
+            Scores must be accuracies or error rates.
         against: The reference; the arm `baseline` where it is None.
         margin: The largest difference that does not matter, in the units of the scores; one point
             of fractions and percentages.
@@ -169,6 +181,7 @@ def judge(
         wide: Whether there is a column per arm, whatever the names of the columns say.
         keep_going: Whether to leave out runs without a score.
         source: What errors call the table.
+        images_source: What they call that of `images`.
 
     Raises:
         Refusal: A column, a score or an argument is not what is described here.
@@ -187,7 +200,11 @@ def judge(
             "expected at least two, and twelve to find small differences"
         )
     corrected = family([_identities(name, rows) for name, rows in groups.items()])
-    table = _table(groups, found, corrected, limit, better)
+    hits: dict[Run, Hits] = {}
+    if images is not None:
+        hits = read_hits(pd.DataFrame(images), names, images_source)
+        _require_hits(hits, groups, kind, better, images_source)
+    table = _table(groups, found, corrected, limit, better, hits, WHOLE.get(kind, math.nan))
     return Judgement(
         score=found.title,
         unit=kind,
@@ -200,7 +217,7 @@ def judge(
         twins=_twins(groups),
         seeds_required=seeds_required(max(len(corrected.counted), 1)),
         ties=_ties(groups, table),
-        n_test=_examples(found.constants.get("n_test"), source),
+        n_test=_examples(found.constants.get("n_test"), hits, source, images_source),
     )
 
 
@@ -263,12 +280,46 @@ def _margin(given: float | None, unit: Unit, source: str) -> float:
     return given
 
 
-def _examples(given: str | None, source: str) -> int | None:
+def _examples(
+    given: str | None, hits: Mapping[Run, Hits], source: str, images_source: str
+) -> int | None:
+    """Return the number of test examples, None where it is not known."""
+    counted = len(next(iter(hits.values()))) if hits else None
     if given is None:
-        return None
+        return counted
     if not re.fullmatch(r"[1-9]\d*(\.0*)?", given):
         raise Refusal(f"{source}: n_test: invalid value {given!r}; expected an integer >= 1")
-    return int(float(given))
+    number = int(float(given))
+    if counted not in (None, number):
+        raise Refusal(f"{images_source}: {counted} images; expected the {number} of n_test")
+    return number
+
+
+def _require_hits(
+    hits: Mapping[Run, Hits],
+    groups: Mapping[str, pd.DataFrame],
+    unit: Unit,
+    direction: Direction,
+    source: str,
+) -> None:
+    """Check that the test examples of every run that counts are known, and have its score."""
+    if unit not in WHOLE:
+        raise Refusal(
+            f"{source}: the scores are no accuracies; expected --unit fraction or percent"
+        )
+    for name, rows in groups.items():
+        for row in rows[rows["counts"]].to_dict("records"):
+            for arm, score in ((name, row["score"]), (row["reference"], row["reference_score"])):
+                place = f"{source}: arm {arm!r}, seed {row['seed']}"
+                if (arm, row["seed"]) not in hits:
+                    raise Refusal(f"{place}: no row; expected the images of every run that counts")
+                right = float(hits[arm, row["seed"]].mean())
+                counted = right if direction is Direction.HIGHER else 1 - right
+                if not round(abs(counted - score / WHOLE[unit]), 9) <= ROUNDED:
+                    raise Refusal(
+                        f"{place}: correct: {100 * right:.2f} % of the images, but the score is "
+                        f"{score:g}; expected the test examples that the score is of"
+                    )
 
 
 def _identities(arm: str, rows: pd.DataFrame) -> tuple[Any, Any]:
@@ -288,23 +339,34 @@ def _table(
     corrected: Family,
     margin: float,
     direction: Direction,
+    hits: Mapping[Run, Hits],
+    whole: float,
 ) -> pd.DataFrame:
     rows = [
         _row(name, group, found.left[name], corrected.level, margin)
+        | _over_images(name, group, hits, margin, whole)
         for name, group in groups.items()
     ]
     table = pd.DataFrame(rows)
-    adjusted, within = (corrected.holm(table[name].to_numpy(float)) for name in P_VALUES)
     gains = _sign(direction) * table["difference"].to_numpy(float)
-    concluded = corrected.verdicts(gains, adjusted, within)
-    losses = [table[name].tolist() for name in ("lost", "reference_lost")]
-    judged = [judged_with_losses(*found) for found in zip(concluded, *losses, strict=True)]
+    losses = [_losses(group) for group in groups.values()]
+
+    def verdicts(p_holm: Array, p_equivalence: Array) -> list[Judged]:
+        concluded = corrected.verdicts(gains, p_holm, p_equivalence)
+        return [judged_with_losses(*pair) for pair in zip(concluded, losses, strict=True)]
+
+    adjusted, within, *over_images = (
+        corrected.holm(table[name].to_numpy(float)) for name in (*P_VALUES, *IMAGE_P_VALUES)
+    )
+    judged = verdicts(adjusted, within)
+    elsewhere = [str(one.verdict) for one in verdicts(*over_images)] if hits else ""
     table = table.assign(
         p_holm=adjusted,
         p_equivalence=within,
         verdict=[str(found.verdict) for found in judged],
         below_margin=[found.below_margin for found in judged],
         withheld=[found.withheld for found in judged],
+        verdict_other_images=elsewhere,
         repeats=corrected.repeats,
     )
     return table[list(COLUMNS)]
@@ -312,22 +374,32 @@ def _table(
 
 def _row(arm: str, group: pd.DataFrame, left: int, level: float, margin: float) -> dict[str, Any]:
     pairs = group[group["counts"]]
-    ended = group[group["known"]]
     reference, scores = (pairs[name].to_numpy(float) for name in ("reference_score", "score"))
     costs = pairs["cost"].astype(float) / pairs["reference_cost"].astype(float)
     return {
         "arm": arm,
         "reference": group["reference"].iloc[0],
-        "unpaired": int((group["score"].notna() & ~group["counts"] & ~group["is_lost"]).sum()),
+        "unpaired": int((group["ended"] & ~group["counts"] & ~group["is_lost"]).sum()),
         "left": left,
         **paired_statistics(reference, scores),
         **judged_statistics(scores - reference, level, margin),
         "cost": costs.mean(),
         "lost_pairs": int(group["is_lost"].sum()),
-        "lost": int(ended["lost"].sum()),
-        "reference_lost": int(ended["reference_lost"].sum()),
-        "attempts": len(ended),
+        **asdict(_losses(group)),
     }
+
+
+def _over_images(
+    arm: str, group: pd.DataFrame, hits: Mapping[Run, Hits], margin: float, whole: float
+) -> dict[str, float]:
+    """Return the statistics of an arm over seeds and test examples; NaN where they are unknown."""
+    pairs = group[group["counts"]]
+    differences = (pairs["score"] - pairs["reference_score"]).to_numpy(float)
+    runs = [
+        ((reference, seed), (arm, seed))
+        for reference, seed in zip(pairs["reference"], pairs["seed"], strict=True)
+    ]
+    return statistics_over_images([(differences, runs)], (1.0,), hits, margin, whole)
 
 
 def _sign(direction: Direction) -> int:
@@ -373,41 +445,47 @@ def _content(arm: str, rows: pd.DataFrame) -> Any:
 
 
 def _with_losses(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the pairs with what was lost: `lost`, `reference_lost`, `known`, `is_lost`, `counts`.
+    """Return the pairs with what was lost: `lost`, `ended`, both of references too, and two more.
 
-    `known` is whether the runs of both have ended, `is_lost` whether one of them is lost where the
-    pair would count otherwise, `counts` whether the pair counts in the contrast.
+    `is_lost` is whether one of them is lost where the pair would count otherwise, `counts` whether
+    the pair counts in the contrast.
     """
     collapses = runs.set_index(["arm", "seed"])["collapsed"]
     columns: dict[str, Any] = {}
-    ended = np.ones(len(pairs), bool)
     for side, arm in (("", "arm"), ("reference_", "reference")):
         keys = pd.MultiIndex.from_frame(pairs[[arm, "seed"]])
         diverged = pairs[f"{side}diverged"].to_numpy(bool)
         columns[f"{side}lost"] = diverged | collapses.reindex(keys).eq(True).to_numpy()
-        ended &= diverged | pairs[f"{side}score"].notna().to_numpy()
+        columns[f"{side}ended"] = diverged | pairs[f"{side}score"].notna().to_numpy()
+    ended = columns["ended"] & columns["reference_ended"]
     lost = columns["lost"] | columns["reference_lost"]
     counts = pairs["paired"].to_numpy(bool) & ~lost
-    return pairs.assign(**columns, known=ended, is_lost=ended & lost, counts=counts)
+    return pairs.assign(**columns, is_lost=ended & lost, counts=counts)
+
+
+def _losses(rows: pd.DataFrame) -> Losses:
+    """Return how many runs an arm and its reference lost."""
+    lost, ended = (rows[[f"reference_{name}", name]].to_numpy(bool).T for name in ("lost", "ended"))
+    return Losses.count(lost, ended)
 
 
 def _rates(
     groups: Mapping[str, pd.DataFrame], runs: pd.DataFrame, corrected: Family
 ) -> pd.DataFrame:
     """Return how often the runs of every arm collapsed or diverged, with `RATES`."""
-    single = [
-        [int(rows["known"].sum()), *(int(only.sum()) for only in _only(rows))]
-        for rows in groups.values()
+    counted = [_losses(rows) for rows in groups.values()]
+    p_values = [
+        mcnemar_p(losses.lost_alone, losses.reference_lost_alone) if losses.both_ended else math.nan
+        for losses in counted
     ]
-    p_values = [mcnemar_p(arm, other) if known else math.nan for known, arm, other in single]
     adjusted = corrected.holm(np.array(p_values))
     tested = {
         arm: {
             "reference": rows["reference"].iloc[0],
             "p_holm": p_holm,
-            "often": often(counts[1], counts[2], p_holm),
+            "often": often(losses.lost_alone, losses.reference_lost_alone, p_holm),
         }
-        for (arm, rows), counts, p_holm in zip(groups.items(), single, adjusted, strict=True)
+        for (arm, rows), losses, p_holm in zip(groups.items(), counted, adjusted, strict=True)
     }
     alone = {"reference": "", "p_holm": math.nan, "often": ""}
     rates = []
@@ -415,13 +493,6 @@ def _rates(
         counts = int(rows["collapsed"].sum()), int(rows["diverged"].sum()), len(rows)
         rates.append({"arm": arm, **rate_columns(*counts), **tested.get(str(arm), alone)})
     return pd.DataFrame(rates, columns=list(RATES))
-
-
-def _only(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Return at which seeds only the arm lost its run, and at which only its reference did."""
-    known = rows[rows["known"]]
-    own, other = known["lost"], known["reference_lost"]
-    return own & ~other, other & ~own
 
 
 def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, tuple[str, ...]]:

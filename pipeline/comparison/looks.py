@@ -28,15 +28,16 @@ from pipeline.comparison.intervals import (
     NEGLIGIBLE,
     Array,
     half_width,
-    interval,
+    mean,
     standard_error,
     varies,
 )
 from pipeline.comparison.levels import FUTILE, LEVEL, LIKELY, PRIMARY
 from pipeline.comparison.matching import WHERE, Arm, Outcomes, Side, compared
-from pipeline.comparison.significance import equivalence_p, t_equivalence_p, t_test_p
+from pipeline.comparison.significance import t_equivalence_p, t_test_p
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import Plan, PlannedLooks, Reason
+from pipeline.planning.choice import Score
 
 DECIDING = "validation_accuracy"  # the metric on which arms stop
 DRAWS = 100  # of the simulation of expected runs
@@ -64,22 +65,59 @@ def smallest_p(p_values: Sequence[float], weights: Sequence[float]) -> float:
     return min([*known, 1.0]) if known else nan
 
 
-def look_statistics(differences: Sequence[Array], weights: Sequence[float]) -> dict[str, float]:
+@dataclass(frozen=True)
+class LookMean:
+    """The mean difference of an arm at a look.
+
+    Attributes:
+        value: The mean.
+        error: Its standard error, over seeds or over seeds and test images; NaN where it is
+            undefined.
+        n: The number of differences.
+    """
+
+    value: float
+    error: float
+    n: int
+
+    @property
+    def p(self) -> float:
+        """Return the two-sided p of a t test."""
+        return float(t_test_p(*self._arrays()))
+
+    def equivalence_p(self, margin: float) -> float:
+        """Return the p of two one-sided t tests within the margin."""
+        return float(t_equivalence_p(*self._arrays(), margin))
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Return the bounds of the interval at one minus this level."""
+        half = float(half_width(self.error, self.n, level))
+        return self.value - half, self.value + half
+
+    def _arrays(self) -> tuple[Array, Array, Array]:
+        freedom = max(self.n, 2) - 1
+        return np.array(self.value), np.array(self.error), np.array(float(freedom))
+
+
+def mean_over_seeds(differences: Array) -> LookMean:
+    """Return the mean of differences (n,) with its error over seeds; NaN if they do not vary."""
+    error = standard_error(differences) if varies(differences) else nan
+    return LookMean(mean(differences), error, len(differences))
+
+
+def look_statistics(looks: Sequence[LookMean], weights: Sequence[float]) -> dict[str, float]:
     """Return the interval and p of an arm after its looks, in place of those of one fixed number.
 
     A look whose mean difference has another sign than that of the last one does not count: a
     verdict says the direction of the last one.
 
     Args:
-        differences: The differences (n_k,) at each look that the arm has had; each look has those
-            of the one before it.
+        looks: The mean difference at each look that the arm has had.
         weights: The weights of these looks.
     """
-    looks = [interval(values) for values in differences]
     last = looks[-1]
-    p_values = [one.p if one.mean * last.mean > 0 else nan for one in looks[:-1]]
-    half = _half(differences[-1], LEVEL * weights[-1])
-    low, high = last.mean - half, last.mean + half
+    p_values = [one.p if one.value * last.value > 0 else nan for one in looks[:-1]]
+    low, high = last.interval(LEVEL * weights[-1])
     return {
         "low": low,
         "high": high,
@@ -89,30 +127,18 @@ def look_statistics(differences: Sequence[Array], weights: Sequence[float]) -> d
 
 
 def look_equivalence(
-    differences: Sequence[Array], weights: Sequence[float], margin: float
+    looks: Sequence[LookMean], weights: Sequence[float], margin: float
 ) -> dict[str, float]:
     """Return p and interval of equivalence after the looks of an arm.
 
     Args:
-        differences: As for `look_statistics`.
+        looks: As for `look_statistics`.
         weights: The weights of these looks.
         margin: The margin of equivalence, in the units of the differences.
     """
-    values = differences[-1]
-    middle, half = interval(values).mean, _half(values, 2 * LEVEL * weights[-1])
-    p_values = [equivalence_p(earlier, margin) for earlier in differences]
-    return {
-        "low_90": middle - half,
-        "high_90": middle + half,
-        "p_equivalence": smallest_p(p_values, weights),
-    }
-
-
-def _half(values: Array, level: float) -> float:
-    """Return half of the interval of the mean; NaN where the values do not vary."""
-    if not varies(values):
-        return nan
-    return float(half_width(standard_error(values), len(values), level))
+    low, high = looks[-1].interval(2 * LEVEL * weights[-1])
+    p_values = [look.equivalence_p(margin) for look in looks]
+    return {"low_90": low, "high_90": high, "p_equivalence": smallest_p(p_values, weights)}
 
 
 def looks_had(arm: Arm, looks: PlannedLooks) -> int:
@@ -131,20 +157,24 @@ def last_weight(arms: Sequence[Arm], looks: PlannedLooks | None) -> float:
     return looks.weights[min(looks_had(arm, looks) for arm in arms) - 1]
 
 
-def sides_by_look(arm: Arm, sides: Sequence[Side], looks: PlannedLooks) -> list[list[Side]]:
-    """Return the compared runs at each look that an arm has had.
+def sides_by_look(
+    arm: Arm, sides: Sequence[Side], looks: PlannedLooks | None
+) -> tuple[list[list[Side]], tuple[float, ...]]:
+    """Return the compared runs at each look that an arm has had, and the weights of these looks.
 
     Args:
         arm: The arm.
         sides: Its pairs of runs, the arm's own last.
-        looks: The looks of the plan.
+        looks: The looks of the plan; None for one number of seeds, which is one look of weight 1.
     """
+    if looks is None:
+        return [list(sides)], (1.0,)
     runs = [run.fingerprint for run in arm.runs.values()]
     found = []
     for count in looks.seeds[: looks_had(arm, looks)]:
         first = set(runs[:count])
         found.append([side for side in sides if side[-1] in first])
-    return found
+    return found, looks.weights[: len(found)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,20 +357,19 @@ def decision_chance(
     return chance
 
 
-def decide(plan: Plan, accuracies: Mapping[str, float]) -> dict[Key, Reason | None]:
+def decide(plan: Plan, scores: Mapping[str, Score]) -> dict[Key, Reason | None]:
     """Return why each compared arm stops at its last look; None for one that goes on.
 
-    A run without a score, such as one that diverged, makes no pair, and neither does one whose
-    validation accuracy has collapsed: verdicts are about the other runs, too.
+    Pairs are those of a verdict: both runs are done, on equal machines, and the validation accuracy
+    of neither has collapsed.
 
     Args:
         plan: A confirmation plan with looks.
-        accuracies: The validation accuracy of its runs that are done, by fingerprint.
+        scores: The validation scores of its runs that have ended, by fingerprint.
     """
-    arms = list(compared(plan))
-    typical = _typical(arms, accuracies, plan.margin)
-    values = [_by_seed(arm, typical) for arm in arms]
-    found = _outlook(plan, arms, values, _had(arms, _looks(plan)))
+    arms, looks = list(compared(plan)), _looks(plan)
+    differences = _decided(arms, scores, plan.margin)
+    found = _outlook(plan, arms, differences, _had(arms, looks))
     return {arm.key: reason for arm, reason in zip(arms, found.reasons, strict=True) if arm.runs}
 
 
@@ -414,29 +443,28 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
         over the weight; the same of validation accuracy, with the p after Holm's procedure and
         that of equivalence that decided, and the chances that test scores decide now and that the
         last look decides; `stopped` is the reason at the look where the arm stopped, else empty.
-        Undefined numbers are NaN.
+        Undefined numbers are NaN. At a look that `gapwise resolve` asked for, no validation score
+        decided: the columns of the decision are NaN, and those of other arms are as they were
+        before it was asked for.
     """
     if plan.looks is None:
         return pd.DataFrame(columns=list(COLUMNS))
     arms, looks = list(compared(plan)), plan.looks
     had = _had(arms, looks)
     tested = look_tests(
-        _matrix(_differences(arms, outcomes), looks.seeds[-1]), looks.seeds, plan.margin
+        _matrix(_differences(arms, outcomes, PRIMARY), looks.seeds[-1]), looks.seeds, plan.margin
     )
     stops = {(stop.study, stop.arm): stop for stop in looks.stops}
+    decisions, decided_looks = _replayed(plan, arms, outcomes)
     rows = []
     for look, (seeds, weight) in enumerate(zip(looks.seeds, looks.weights, strict=True)):
-        seen = np.minimum(had, look + 1)
-        decided = look_tests(
-            _matrix(_decided(arms, outcomes, seeds, plan.margin), looks.seeds[-1]),
-            looks.seeds,
-            plan.margin,
-        )
-        found = outlook(decided, looks, seen, _family(arms), plan.margin)
+        decided, found = decisions[look]
         for number, arm in enumerate(arms):
             if look >= had[number] or not arm.runs:
                 continue
             stop = stops.get(arm.key)
+            was_decided = look < decided_looks[number]
+            is_before_last = look + 1 < len(looks.seeds)
             rows.append(
                 {
                     "study": arm.study.name,
@@ -451,10 +479,10 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
                     "p_weighted": min(tested.p[look, number] / weight, 1.0),
                     "validation_n": int(decided.n[look, number]),
                     "validation_difference": decided.mean[look, number],
-                    "validation_p_holm": found.p_holm[number],
-                    "validation_p_equivalence": found.p_equivalence[number],
-                    "likely": found.likely[number],
-                    "chance": found.chance[number] if look + 1 < len(looks.seeds) else nan,
+                    "validation_p_holm": found.p_holm[number] if was_decided else nan,
+                    "validation_p_equivalence": found.p_equivalence[number] if was_decided else nan,
+                    "likely": found.likely[number] if was_decided else nan,
+                    "chance": found.chance[number] if was_decided and is_before_last else nan,
                     "stopped": stop.reason if stop and stop.look == look + 1 else "",
                 }
             )
@@ -464,68 +492,115 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     return table.iloc[np.lexsort((table["look"], places))].reset_index(drop=True)
 
 
-def _decided(
-    arms: Sequence[Arm], outcomes: Outcomes, seeds: int, margin: float
-) -> list[dict[int, float]]:
-    """Return the differences in validation accuracy of every arm, as `decide` had them at a look.
+def _replayed(
+    plan: Plan, arms: Sequence[Arm], outcomes: Outcomes
+) -> tuple[list[tuple[Tests, Outlook]], Integers]:
+    """Return what validation scores said at every look, and how many looks each arm had by them.
+
+    Looks that `gapwise resolve` asked for came after all others, so that no decision knew them.
+    """
+    looks = _looks(plan)
+    had = _had(arms, looks)
+    asked_keys = {(stop.study, stop.arm) for stop in looks.stops if stop.reason == "asked"}
+    asked = np.array([arm.key in asked_keys for arm in arms], dtype=bool)
+    reached = np.where(asked, 1, had)
+    decisions = []
+    for look, seeds in enumerate(looks.seeds, start=1):
+        differences = _decided(arms, _validation_scores(arms, outcomes, seeds), plan.margin)
+        tests = look_tests(_matrix(differences, looks.seeds[-1]), looks.seeds, plan.margin)
+        found = outlook(tests, looks, np.minimum(reached, look), _family(arms), plan.margin)
+        decisions.append((tests, found))
+        on = [
+            arm.key
+            for number, arm in enumerate(arms)
+            if (found.reasons[number] is None if asked[number] else had[number] > look)
+            and reached[number] >= look
+        ]
+        needed = plan.with_needed(on)
+        for number, arm in enumerate(arms):
+            if asked[number] and reached[number] == look < had[number] and arm.key in needed:
+                reached[number] += 1
+    return decisions, reached
+
+
+def _validation_scores(arms: Sequence[Arm], outcomes: Outcomes, seeds: int) -> dict[str, Score]:
+    """Return the validation scores that were known at a look: later runs did not exist.
 
     Args:
         arms: The compared arms.
-        outcomes: States and scores of their runs.
-        seeds: The seeds of the look; later runs did not exist.
-        margin: The margin of equivalence.
+        outcomes: States, machines and scores of their runs.
+        seeds: The seeds of the look.
     """
-    accuracies = {}
+    scores = {}
     for one in (side for arm in arms for side in arm.pair()):
         rule = one.rule(DECIDING)
         for run in list(one.runs.values())[:seeds]:
-            key = (run.fingerprint, rule.view, rule.members, *WHERE[DECIDING])
-            if outcomes.states[run.fingerprint] == "done" and key in outcomes.scores:
-                accuracies[run.fingerprint] = outcomes.scores[key]
-    typical = _typical(arms, accuracies, margin)
-    return [_by_seed(arm, typical) for arm in arms]
+            name = run.fingerprint
+            value = outcomes.scores.get((name, rule.view, rule.members, *WHERE[DECIDING]))
+            if outcomes.states[name] == "done" and value is not None:
+                scores[name] = Score("done", value, machine=outcomes.kinds[name])
+    return scores
 
 
-def _differences(arms: Sequence[Arm], outcomes: Outcomes) -> list[dict[int, float]]:
-    """Return the differences in test accuracy of every arm by the place of their seed."""
+def _decided(
+    arms: Sequence[Arm], scores: Mapping[str, Score], margin: float
+) -> list[dict[int, float]]:
+    """Return the differences in validation accuracy of every arm by the place of their seed.
+
+    Args:
+        arms: The compared arms.
+        scores: The validation scores that are known, by fingerprint.
+        margin: The margin of equivalence.
+    """
+    runs = {
+        run.fingerprint: one.rule(DECIDING)
+        for arm in arms
+        for one in arm.pair()
+        for run in one.runs.values()
+    }
+    done = {
+        name: scores[name]
+        for name in runs
+        if name in scores and scores[name].state == "done" and np.isfinite(scores[name].accuracy)
+    }
+    known = Outcomes(
+        states={name: "done" if name in done else "missing" for name in runs},
+        kinds={name: score.machine for name, score in done.items()},
+        scores={
+            (name, runs[name].view, runs[name].members, *WHERE[DECIDING]): score.accuracy
+            for name, score in done.items()
+        },
+        collapsed=_collapsed(arms, done, margin),
+    )
+    return _differences(arms, known, DECIDING)
+
+
+def _differences(arms: Sequence[Arm], outcomes: Outcomes, metric: str) -> list[dict[int, float]]:
+    """Return the differences of every arm in a metric by the place of their seed."""
     found = []
     for arm in arms:
         sides, _ = outcomes.sides(arm.pair())
         places = {run.fingerprint: place for place, run in enumerate(arm.runs.values())}
         values = {}
         for side in sides:
-            reference, own = outcomes.values([side], arm.pair(), PRIMARY)
+            reference, own = outcomes.values([side], arm.pair(), metric)
             if len(own):
                 values[places[side[-1]]] = float(own[0] - reference[0])
         found.append(values)
     return found
 
 
-def _by_seed(arm: Arm, accuracies: Mapping[str, float]) -> dict[int, float]:
-    """Return the differences of an arm by the place of their seed."""
-    reference, own = arm.pair()
-    values = {}
-    for place, (seed, run) in enumerate(own.runs.items()):
-        other = reference.runs.get(seed)
-        if other and other.fingerprint in accuracies and run.fingerprint in accuracies:
-            values[place] = accuracies[run.fingerprint] - accuracies[other.fingerprint]
-    return values
-
-
-def _typical(
-    arms: Sequence[Arm], accuracies: Mapping[str, float], margin: float
-) -> dict[str, float]:
-    """Return the accuracies, by fingerprint, without those of runs that have collapsed."""
+def _collapsed(arms: Sequence[Arm], scores: Mapping[str, Score], margin: float) -> frozenset[str]:
+    """Return the runs whose validation accuracy has collapsed."""
     sides = {one.identity: one for arm in arms for one in arm.pair()}
     rows = [
-        (number, seed, run.fingerprint, accuracies[run.fingerprint])
+        (number, seed, run.fingerprint, scores[run.fingerprint].accuracy)
         for number, one in enumerate(sides.values())
         for seed, run in one.runs.items()
-        if run.fingerprint in accuracies
+        if run.fingerprint in scores
     ]
     runs = pd.DataFrame(rows, columns=["arm", "seed", "fingerprint", "score"])
-    lost = set(runs.loc[collapsed(runs, margin), "fingerprint"]) if rows else set()
-    return {name: value for name, value in accuracies.items() if name not in lost}
+    return frozenset(runs.loc[collapsed(runs, margin), "fingerprint"]) if rows else frozenset()
 
 
 def _matrix(values: Sequence[Mapping[int, float]], seeds: int) -> Array:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pipeline.comparison.intervals import Array
 from pipeline.comparison.levels import SCORES
+from pipeline.comparison.verdicts import Losses
 from pipeline.config.labels import format_rule
 from pipeline.config.plan import BASELINE, Kind, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, TestRule
@@ -96,16 +96,16 @@ class Outcomes:
         alike, other_machine = self._alike(arms)
         return [side for side in alike if not self.collapsed.intersection(side)], other_machine
 
-    def losses(self, arms: Sequence[Arm]) -> NDArray[np.bool_]:
-        """Return whether the run of each arm (arms, n) collapsed or diverged.
+    def losses(self, arm: Arm) -> Losses:
+        """Return how many runs an arm and its reference lost, on whatever machine.
 
-        Seeds count at which the run of every arm is done or diverged, on whatever machine.
+        Seeds count that are planned for both.
         """
-        known = [
-            side for side in _all_sides(arms) if all(self.states[run] in FINISHED for run in side)
-        ]
-        lost = [[self._is_lost(run) for run in side] for side in known]
-        return np.array(lost, dtype=bool).reshape(-1, len(arms)).T
+        sides = _all_sides(arm.pair())
+        lost = [[self._is_lost(run) for run in side] for side in sides]
+        ended = [[self.states[run] in FINISHED for run in side] for side in sides]
+        tables = (np.array(rows, dtype=bool).reshape(-1, 2).T for rows in (lost, ended))
+        return Losses.count(*tables)
 
     def lost_pairs(self, arms: Sequence[Arm]) -> int:
         """Return the number of seeds that are left out because a run collapsed or diverged."""

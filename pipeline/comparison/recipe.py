@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.comparison.intervals import interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
-from pipeline.comparison.looks import last_weight, look_statistics
+from pipeline.comparison.looks import last_weight, look_statistics, mean_over_seeds
 from pipeline.comparison.matching import Arm, Outcomes, compared
 from pipeline.comparison.significance import holm
 from pipeline.comparison.verdicts import Verdict
@@ -65,7 +65,7 @@ def pairs(plan: Plan, outcomes: Outcomes, contrasts: pd.DataFrame) -> pd.DataFra
             between = interval(differences)
             weight = last_weight([other, arm], plan.looks)
             names = dict(zip((*KEYS, *OTHER), (*arm.key, *other.key), strict=True))
-            corrected = look_statistics([differences], [weight])
+            corrected = look_statistics([mean_over_seeds(differences)], [weight])
             numbers = {"n": between.n, "difference": between.mean}
             rows.append({**names, **numbers, **corrected})
     table = pd.DataFrame(rows, columns=list(PAIRS))

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.levels import PRIMARY
+from pipeline.comparison.other_images import Hits
 from pipeline.config.plan import BASELINE
 from pipeline.runtime.errors import Refusal
 
@@ -23,6 +24,7 @@ PAIRS = (
     *("reference_cost", "cost", "reference_fingerprint", "fingerprint"),
     *("reference_diverged", "diverged"),
 )
+HITS = ("image", "correct")  # beside arm and seed, of a table of test examples
 NOTHING = ("", "nan", "na", "n/a", "none", "null", "<na>")  # cells without a value, in lower case
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 CHART = re.compile(r".* - .*__(MIN|MAX)")  # columns of a chart that W&B exports
@@ -97,6 +99,52 @@ def read_scores(table: pd.DataFrame, names: Names, source: str) -> Scores:
             return reader.paired(score, other)
         return reader.long(score)
     return reader.wide()
+
+
+def read_hits(table: pd.DataFrame, names: Names, source: str) -> dict[tuple[str, str], Hits]:
+    """Return which test examples each run classifies correctly, by arm and seed.
+
+    Args:
+        table: A row per run and example: the columns of arms and seeds, `image`, which is a name or
+            a number of the example, and `correct`, true or false.
+        names: The names of the columns of arms and seeds.
+        source: What errors call the table.
+
+    Raises:
+        Refusal: A column is missing, a cell is wrong, or runs have other examples than others.
+    """
+    reader = _Reader(table.rename(columns=str).reset_index(drop=True), names, source)
+    missing = [name for name in HITS if name not in reader.table]
+    if missing:
+        raise reader.error(f"no column {missing[0]}", f"the columns arm, seed, {', '.join(HITS)}")
+    if table.empty:
+        raise reader.error("no rows", "a row per run and test example")
+    rows = pd.DataFrame(
+        {
+            "arm": reader.study_labels(),
+            "seed": reader.seeds(reader.column("seed")),
+            "image": reader.labels("image"),
+            "correct": reader.truths("correct"),
+        }
+    )
+    again = rows.duplicated(["arm", "seed", "image"])
+    if again.any():
+        row = int(again.idxmax())
+        arm, seed, image, _ = rows.loc[row]
+        raise reader.error(
+            f"{reader.line(row)}: a second row of arm {arm!r} at seed {seed}, image {image}",
+            "one per run and image",
+        )
+    hits = rows.pivot(index="image", columns=["arm", "seed"], values="correct")
+    counts = hits.notna().sum()
+    few = counts.index[counts < len(hits)]
+    if len(few):
+        arm, seed = few[0]
+        raise reader.error(
+            f"arm {arm!r}, seed {seed}: {counts[few[0]]} of {len(hits)} images",
+            "the same images for every run",
+        )
+    return {(str(arm), str(seed)): hits[arm, seed].to_numpy(np.int8) for arm, seed in hits}
 
 
 class _Reader:

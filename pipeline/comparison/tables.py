@@ -29,6 +29,7 @@ from pipeline.comparison.interactions import (
 from pipeline.comparison.looks import look_table
 from pipeline.comparison.matching import Outcomes, outcomes
 from pipeline.comparison.norms import norm_means
+from pipeline.comparison.other_images import hits_of, image_shares
 from pipeline.comparison.overtuning import overtuning
 from pipeline.comparison.rates import batch_norm_ranges, rate_ranges, rates_tried
 from pipeline.comparison.recipe import pairs, recipe
@@ -57,10 +58,12 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
     counted = {name: record.get("cost", {}) for name, record in records.items()}
     matched = _matched(plan, records, scored)
     besides = against_better_parts(plan, matched, parts)
-    judged = contrasts(plan, matched, counted, scored["images"], besides=besides)
+    hits = hits_of(scored["images"])
+    judged = contrasts(plan, matched, counted, hits, besides=besides)
     rows = len(judged) - len(besides) * len(METRICS)
     compared, with_parts = judged.iloc[:rows], judged.iloc[rows:]
     between = pairs(plan, matched, compared)
+    shares = image_shares(plan, scored["images"])
     return {
         "contrasts": compared,
         "parts": part_contrasts(with_parts, besides),
@@ -70,10 +73,10 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
         "looks": look_table(plan, matched),
         "seeds": seed_scores(plan, matched),
         "interactions": interactions(plan, matched, parts),
-        "variance": streams(plan, scored["scores"], scored["images"]["image"].nunique()),
+        "variance": streams(plan, scored["scores"], len(scored["images"])),
         "standard_errors": standard_errors(compared),
-        "classes": class_accuracies(plan, scored["images"]),
-        "flips": flips(plan, scored["images"]),
+        "classes": class_accuracies(plan, shares),
+        "flips": flips(plan, shares),
         "overtuning": overtuning(plan, matched),
     }
 

@@ -18,6 +18,7 @@ from pipeline.comparison.intervals import Array, mean
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, compared, pretrainings
 from pipeline.comparison.significance import holm
+from pipeline.comparison.verdicts import LOST_RUNS
 from pipeline.config.plan import BASELINE, FIRST_PHASE, Plan
 from pipeline.config.run import RunConfig
 from pipeline.config.start import RunStart
@@ -35,13 +36,13 @@ COLUMNS = (
     *("study", "arm", "reference", "setting", "pretraining", "train", "k", "per_class"),
     *("train_size", "plain", "learning_rate", "n", "accuracy", "accuracy_low", "accuracy_high"),
     *("difference", "low", "high", "p_holm", "verdict", "below_margin", "withheld", "repeats"),
-    *("lost", "reference_lost", "attempts"),
+    *LOST_RUNS,
     *("training_ratio", "total_ratio"),
 )
 UNJUDGED = {  # of the baseline
     **dict.fromkeys(("difference", "low", "high", "p_holm"), nan),
     **{"verdict": "", "below_margin": False, "withheld": False, "repeats": False},
-    **{"lost": 0, "reference_lost": 0, "attempts": 0},
+    **dict.fromkeys(LOST_RUNS, 0),
 }
 BAND = {"n": 0, "mean": nan, "low": nan, "high": nan}
 CROSSOVERS = (

@@ -15,7 +15,7 @@ ERRORS = ("n", "seed_error", "image_error", "total_error", "advice")
 TEST_SET = "test set"  # the source of variance that no seed changes
 RATIO = 2  # of standard errors: without the smaller, both together are at most 11 % less
 SPLIT = "split"  # the stream that draws training examples from the pool
-POOLS = ("study", "arm", "split_sd", "factor")
+POOLS = ("study", "arm", "split_sd", "factor", "most")
 SEEDS, IMAGES, BOTH, UNKNOWN = "seeds", "images", "both", ""
 
 
@@ -50,6 +50,23 @@ def streams(plan: Plan, scores: pd.DataFrame, images: int) -> pd.DataFrame:
         scores: The table `scores`.
         images: The size of the test set.
     """
+    parts = [
+        pd.concat(
+            [components(rows), _test_set(str(arm), float(rows["value"].mean()), images)]
+        ).assign(study=study)
+        for (study, arm), rows in _accuracies(plan, scores).groupby(["study", "arm"], sort=False)
+    ]
+    columns = ["study", *COLUMNS]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _accuracies(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the test accuracy of every scored run of a study of variance, as `value`.
+
+    Args:
+        plan: The confirmation plan.
+        scores: The table `scores`.
+    """
     tested = scores[(scores["split"] == "test") & (scores["metric"] == "accuracy")]
     keys = ["fingerprint", "view", "members"]
     values = tested.set_index(keys)["value"].astype(float).to_dict()
@@ -59,16 +76,8 @@ def streams(plan: Plan, scores: pd.DataFrame, images: int) -> pd.DataFrame:
         rule = rules[run.fingerprint]
         value = values.get((run.fingerprint, rule.view, rule.members))
         if value is not None:
-            rows.append((run.study, run.arm, run.stream, run.seed, value))
-    frame = pd.DataFrame(rows, columns=["study", "arm", "stream", "group", "value"])
-    parts = [
-        pd.concat(
-            [components(rows), _test_set(str(arm), float(rows["value"].mean()), images)]
-        ).assign(study=study)
-        for (study, arm), rows in frame.groupby(["study", "arm"], sort=False)
-    ]
-    columns = ["study", *COLUMNS]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+            rows.append((run.study, run.arm, run.stream, run.seed, run.draw, value))
+    return pd.DataFrame(rows, columns=["study", "arm", "stream", "group", "draw", "value"])
 
 
 def pools(plan: Plan, scores: pd.DataFrame, contrasts: pd.DataFrame, examples: int) -> pd.DataFrame:
@@ -85,35 +94,27 @@ def pools(plan: Plan, scores: pd.DataFrame, contrasts: pd.DataFrame, examples: i
         examples: The size of the pool.
 
     Returns:
-        A row for every arm of a study of variance but the baseline: study, arm, `split_sd` (of the
-        difference to the baseline when the split alone is drawn again), `factor` (of the interval
-        with the median spread and number of seeds of the contrasts). NaN where the pool is not
-        larger than what a run trains on, or too few runs are done.
+        A row for every arm of a study of variance but the baseline, or one without an arm: study,
+        arm, `split_sd` (of the difference to the baseline when the split alone is drawn again),
+        `factor` (of the interval with the median spread and number of seeds of the contrasts), and
+        `most`: the factor if the split made all of that spread. NaN where the pool is not larger
+        than what a run trains on, or too few runs are done.
     """
-    keys = ["fingerprint", "view", "members"]
-    tested = scores[(scores["split"] == "test") & (scores["metric"] == "accuracy")]
-    values = tested.set_index(keys)["value"].astype(float).to_dict()
-    rules = plan.rules()
-    drawn = []
-    for run in plan.runs_of("variance"):
-        rule = rules[run.fingerprint]
-        value = values.get((run.fingerprint, rule.view, rule.members))
-        if run.stream == SPLIT and value is not None:
-            drawn.append((run.study, run.arm, run.seed, run.draw, value))
-    frame = pd.DataFrame(drawn, columns=["study", "arm", "group", "draw", "value"])
+    accuracies = _accuracies(plan, scores)
     judged = contrasts[(contrasts["metric"] == PRIMARY) & ~contrasts["repeats"].astype(bool)]
     n, error = judged[["n", "seed_error"]].astype(float).median()
+    share = plan.settings["data"]["train_size"] / examples
+    most = pool_factor(error * sqrt(n), n, error, share)
     rows = []
-    for study, of_study in frame.groupby("study", sort=False):
+    for study, of_study in accuracies[accuracies["stream"] == SPLIT].groupby("study", sort=False):
         table = of_study.pivot(index=["group", "draw"], columns="arm", values="value")
         for arm in table.columns.drop(BASELINE, errors="ignore"):
             if BASELINE in table:
                 differences = (table[arm] - table[BASELINE]).to_numpy(float)
                 groups = table.index.get_level_values("group")
                 *_, sd, _, _ = _pooled(pd.DataFrame({"group": groups, "value": differences}))
-                share = plan.settings["data"]["train_size"] / examples
-                rows.append((study, arm, sd, pool_factor(sd, n, error, share)))
-    return pd.DataFrame(rows, columns=list(POOLS))
+                rows.append((study, arm, sd, pool_factor(sd, n, error, share), most))
+    return pd.DataFrame(rows or [("", "", nan, nan, most)], columns=list(POOLS))
 
 
 def pool_factor(split_sd: float, n: float, error: float, share: float) -> float:

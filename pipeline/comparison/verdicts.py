@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.comparison.levels import LEVEL
+
+LOST_RUNS = (  # columns of tables of contrasts: the fields of `Losses`
+    *("lost", "ended", "lost_alone"),
+    *("reference_lost", "reference_ended", "reference_lost_alone", "both_ended"),
+)
+Truths = NDArray[np.bool_]
 
 
 class Verdict(StrEnum):
@@ -13,6 +22,64 @@ class Verdict(StrEnum):
     HURTS = "hurts"
     EQUIVALENT = "equivalent"
     INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Losses:
+    """How many runs of an arm and of its reference collapsed or diverged, at the seeds of the arm.
+
+    Attributes:
+        lost: The lost runs of the arm.
+        ended: Its runs that are done or diverged.
+        lost_alone: The seeds at which its run is lost, while that of its reference is done and not
+            lost.
+        reference_lost: The lost runs of its reference.
+        reference_ended: The runs of its reference that are done or diverged.
+        reference_lost_alone: The seeds at which the run of its reference is lost, while its own is
+            done and not lost.
+        both_ended: The seeds at which both runs are done or diverged.
+    """
+
+    lost: int
+    ended: int
+    lost_alone: int
+    reference_lost: int
+    reference_ended: int
+    reference_lost_alone: int
+    both_ended: int
+
+    @classmethod
+    def count(cls, lost: Truths, ended: Truths) -> "Losses":
+        """Count the runs of a reference and of an arm.
+
+        Args:
+            lost: Which runs collapsed or diverged (2, n), the reference first, by seed of the arm.
+            ended: Which are done or diverged (2, n).
+        """
+        both = ended.all(axis=0)
+        alone = lost & ~lost[::-1] & both
+        (reference_lost, own_lost), (reference_ended, own_ended), (reference_alone, own_alone) = (
+            rows.sum(axis=1).tolist() for rows in (lost, ended, alone)
+        )
+        return cls(
+            lost=own_lost,
+            ended=own_ended,
+            lost_alone=own_alone,
+            reference_lost=reference_lost,
+            reference_ended=reference_ended,
+            reference_lost_alone=reference_alone,
+            both_ended=int(both.sum()),
+        )
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether the arm lost more runs: of all, or at the seeds where both ended."""
+        return self.lost > self.reference_lost or self.lost_alone > self.reference_lost_alone
+
+    @property
+    def has_fewer(self) -> bool:
+        """Return whether the arm lost fewer runs: of all, or at the seeds where both ended."""
+        return self.lost < self.reference_lost or self.lost_alone < self.reference_lost_alone
 
 
 @dataclass(frozen=True)
@@ -57,22 +124,23 @@ def conclude(difference: float, p_holm: float, p_equivalence: float) -> tuple[Ve
     return (Verdict.EQUIVALENT if within else Verdict.INCONCLUSIVE), False
 
 
-def judged_with_losses(concluded: tuple[Verdict, bool], lost: int, reference_lost: int) -> Judged:
+def judged_with_losses(concluded: tuple[Verdict, bool], losses: Losses) -> Judged:
     """Return the verdict of an arm that lost runs, or whose reference did, however few they are.
 
     No arm of which more runs collapsed or diverged than of its reference helps or is equivalent,
-    and none of which fewer did hurts: such a verdict is withheld.
+    and none of which fewer did hurts: such a verdict is withheld. Runs are compared both of all
+    seeds of the arm and of those where the runs of both ended. The first count has losses at seeds
+    where the partner failed; the second is not moved by unequal numbers of failed runs.
 
     Args:
         concluded: What `conclude` returns about the runs that are not lost.
-        lost: The runs of the arm that collapsed or diverged, at seeds where both are known.
-        reference_lost: Those of its reference at the same seeds.
+        losses: The runs that both lost.
     """
     verdict, below = concluded
     if verdict is Verdict.HURTS:
-        contradicted = lost < reference_lost
+        contradicted = losses.has_fewer
     else:
-        contradicted = verdict is not Verdict.INCONCLUSIVE and lost > reference_lost
+        contradicted = verdict is not Verdict.INCONCLUSIVE and losses.has_more
     if contradicted:
         return Judged(Verdict.INCONCLUSIVE, False, True)
     return Judged(verdict, below, False)

@@ -137,12 +137,16 @@ def description(kind: Any, rules: list[Any]) -> str:
 def _lines(
     model: type[BaseModel], error: ValidationError, source: Path | str, where: str
 ) -> Iterator[str]:
-    for item in error.errors(include_url=False):
-        if item["type"] == "default_factory_not_called":  # follows from the error of another field
-            continue
+    errors = error.errors(include_url=False)
+    inside = {item["loc"][:end] for item in errors for end in range(len(item["loc"]))}
+    for item in errors:
         place = item["loc"]
-        branchless = [str(part) for part in place if "[" not in str(part)]  # of a union
-        key = ".".join([where, *branchless] if where else branchless)
+        if item["type"] == "default_factory_not_called" or (
+            item["type"] == "too_short" and place in inside
+        ):
+            continue  # follows from the error of another field, or of an item
+        written = _written(model, place)
+        key = ".".join([where, *written] if where else written)
         full = f"{source}: {key}" if key else str(source)
         if item["type"] == "extra_forbidden":
             yield unknown_key(full, list(_fields(_annotation(model, place[:-1])[0])))
@@ -189,6 +193,15 @@ def _annotation(model: type[BaseModel], place: Place) -> tuple[Any, list[Any]]:
     return kind, rules
 
 
+def _written(model: type[BaseModel], place: Place) -> list[str]:
+    """Return the parts of a place that a file has: all but the branches of unions."""
+    return [
+        str(part)
+        for number, part in enumerate(place)
+        if "[" not in str(part) and not _is_label(part, _annotation(model, place[:number])[0])
+    ]
+
+
 def _fields(kind: Any) -> dict[str, FieldInfo]:
     """Return the fields of a model by their keys in YAML."""
     for branch in _branches(kind):
@@ -204,7 +217,7 @@ def _branches(kind: Any) -> tuple[Any, ...]:
 def _is_label(part: int | str, kind: Any) -> bool:
     """Return whether a part of a place names a branch of a union, as in `tuple[float, ...]`."""
     branches = [branch for branch in _branches(kind) if branch is not type(None)]
-    return isinstance(part, str) and len(branches) > 1
+    return isinstance(part, str) and len(branches) > 1 and part not in _fields(kind)
 
 
 def _item(kind: Any) -> Any:

@@ -110,7 +110,7 @@ class Arrays:
         elif images.dtype == np.float32:
             lowest, highest = extremes(images)
             if not (lowest >= 0 and highest <= 1):  # NaN fails too
-                yield f"images range from {lowest:g} to {highest:g}; expected 0 to 1"
+                yield f"images range from {lowest:.7g} to {highest:.7g}; expected 0 to 1"
         if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
             yield f"labels are {labels.dtype} {labels.shape}; expected int64 ({len(images)},)"
         elif labels.min() < 0 or labels.max() >= self.classes:

@@ -228,7 +228,7 @@ def _read(folder: Path, name: str) -> NDArray[Any]:
 
 
 def _command(folder: Path) -> str:
-    return f"run: dvc repro --force prepare@{folder.parent.name}"
+    return f"run: gapwise run --protocol {folder.parent.name}"
 
 
 def _file_digest(path: Path) -> str:

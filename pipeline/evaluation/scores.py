@@ -1,12 +1,11 @@
 """Score one run: every kind of member on every split, and the parts of the gap."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.plan import Plan
 from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 from pipeline.evaluation.averaging import arithmetic_mean
 from pipeline.evaluation.metrics import METRICS, Labels, gap_parts, hits, member_accuracy
@@ -46,7 +45,7 @@ def run_scores(predictions: Predictions, test_labels: Labels) -> list[Score]:
 
 def correct_images(
     predictions: Predictions, rule: TestRule, test_labels: Labels
-) -> NDArray[np.float64]:
+) -> NDArray[np.int8]:
     """Return (examples,): 1 where a run classifies a test image correctly, else 0.
 
     Args:
@@ -55,47 +54,8 @@ def correct_images(
         test_labels: (examples,).
     """
     logits = predictions.logits[View("test", rule.view)][: rule.members]
-    correct: NDArray[np.float64] = np.nan_to_num(hits(arithmetic_mean(logits), test_labels))
-    return correct
-
-
-def image_rows(
-    plan: Plan, correct: Mapping[str, NDArray[np.float64]], test_labels: Labels
-) -> Iterator[tuple[str, str, int, int, float, float]]:
-    """Yield (study, arm, image, label, share, differs) for every test image of every compared arm.
-
-    Args:
-        plan: The confirmation plan.
-        correct: (examples,) by run, 1 where the run classifies the image correctly. The share is
-            over the arm's runs among these; `differs` is the share of the seeds at which exactly
-            one of the arm and its reference is right, NaN where no seed has both.
-        test_labels: (examples,).
-    """
-    runs: dict[tuple[str, str], dict[int, NDArray[np.float64]]] = {}
-    for run in plan.runs_of("comparison"):
-        if run.fingerprint in correct:
-            images = correct[run.fingerprint]
-            runs.setdefault((run.study, run.arm), {})[run.seed] = images
-    references = {(study, arm.name): (study, arm.against) for study, arm in plan.arms()}
-    for arm, by_seed in runs.items():
-        shares = np.mean(list(by_seed.values()), axis=0)
-        differs = _differing(by_seed, runs.get(references[arm], {}))
-        for image, values in enumerate(zip(test_labels, shares, differs, strict=True)):
-            label, share, differing = values
-            yield (*arm, image, int(label), float(share), float(differing))
-
-
-def _differing(
-    arm: Mapping[int, NDArray[np.float64]], reference: Mapping[int, NDArray[np.float64]]
-) -> NDArray[np.float64]:
-    """Return the share (examples,) of common seeds at which the two differ, NaN without one."""
-    seeds = [seed for seed in arm if seed in reference]
-    if not seeds:
-        return np.full(len(next(iter(arm.values()))), np.nan)
-    different: NDArray[np.float64] = np.mean(
-        [arm[seed] != reference[seed] for seed in seeds], axis=0
-    )
-    return different
+    correct = np.nan_to_num(hits(arithmetic_mean(logits), test_labels))
+    return correct.astype(np.int8)
 
 
 def _view_scores(predictions: Predictions, test_labels: Labels) -> Iterator[Score]:

@@ -1,5 +1,6 @@
 """Read the validation scores that decide what is explored next and what is chosen."""
 
+import json
 from pathlib import Path
 
 from pipeline.config.plan import Plan
@@ -24,10 +25,15 @@ def validation_scores(store: Store, plan: Plan) -> dict[str, Score]:
 
 
 def validation_score(folder: Path) -> Score:
-    """Return state, validation accuracy and NLL of one run, under its test rule."""
+    """Return state, validation accuracy and NLL of a run under its test rule, and its machine."""
     record = checked_record(folder)
     if record is None or record["state"] != "done":
         return Score(record["state"] if record else "missing")
     logits, labels = read_validation(folder)
     probabilities = arithmetic_mean(logits)
-    return Score("done", accuracy(probabilities, labels), nll(probabilities, labels))
+    return Score(
+        "done",
+        accuracy(probabilities, labels),
+        nll(probabilities, labels),
+        json.dumps(record.get("machine"), sort_keys=True),
+    )

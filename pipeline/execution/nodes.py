@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.config.parameters import PARAMETERS
 from pipeline.execution.node_check import facts, hidden, probes, problem
 
-CHECK_SECONDS = 60.0  # the first task of a node imports torch
+CHECK_SECONDS = 180.0  # the first task of a node imports torch, on a busy one for minutes
 EXECUTOR = f"{PARAMETERS}: execution.executor"  # what errors of a cluster are about
 NODE_ID = "ray.io/node-id"
 

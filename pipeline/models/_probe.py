@@ -1,7 +1,7 @@
 """Run a network once to see which of its modules and weights act, and which layout it takes."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,8 @@ class Probe:
         called: Names of the modules whose forward ran.
         factors: Names of the parameters that entered a matrix product or a convolution, as what
             inputs are multiplied by.
-        changed: Names of the parameters that were changed, as by a mask or a scale, and then
-            entered one as the weight of a layer.
+        changed: Names of the parameters that were changed, as by a mask, a scale or a product
+            with others, and then entered one as the weight of a layer.
         gradients: Names of the parameters that got a gradient.
         queries: Names of the parameters whose products with units become, by a softmax, the weights
             of a sum, as those of learned queries: not weights of a layer.
@@ -79,6 +79,8 @@ def probe_of(network: nn.Module) -> Probe | None:
 def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_format) -> Probe:
     copied = copy.deepcopy(network).train()
     copied.to(memory_format=memory_format)  # type: ignore[call-overload]
+    inputs = images.contiguous(memory_format=memory_format)
+    _evaluate(copied, inputs)
     parameters = dict(copied.named_parameters(remove_duplicate=False))
     products = _Products(parameters, _of_layers(copied))
     called: set[str] = set()
@@ -98,7 +100,6 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
         )
         module.register_forward_hook(lambda *_, name=name: called.add(name))
     callable_names = _callable(copied)
-    inputs = images.contiguous(memory_format=memory_format)
     with restored_globals():
         for number in range(PASSES):
             seed_globals(0, "probe", number)
@@ -115,9 +116,17 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
             if is_whole or before == global_states():
                 break
     queries = products.flow.queries
-    changed = products.changed - queries
+    weights = [names for names in products.mixtures if not names & queries]
+    changed = (products.changed - queries).union(*weights)
     seen = called, products.factors, changed, gradients, queries, reading, again
     return Probe(memory_format, *map(frozenset, seen))
+
+
+def _evaluate(network: nn.Module, inputs: Tensor) -> None:
+    """Run a copy in evaluation mode, which may take another layout than training does."""
+    with restored_globals(), torch.no_grad():
+        seed_globals(0, "probe")
+        copy.deepcopy(network).eval()(inputs.clone())
 
 
 def _callable(network: nn.Module) -> set[str]:
@@ -153,7 +162,9 @@ class _Products(TorchDispatchMode):
             for name, parameter in parameters.items()
             if parameter.requires_grad
         }
-        self.changes: dict[int, set[str]] = {}  # the parameters that a tensor was made of
+        self.changes: dict[int, set[str]] = {}  # what of its shape a tensor was made of
+        self.alone: dict[int, set[str]] = {}  # what a tensor was made of, if of parameters alone
+        self.mixed: set[int] = set()  # those of these that hold a product of parameters
         for name, parameter in parameters.items():
             self.names.setdefault(place_of(parameter), set()).add(name)
         self.of_layers = of_layers
@@ -161,6 +172,7 @@ class _Products(TorchDispatchMode):
         self.made: list[Tensor] = []  # kept, so that no other tensor takes their place in memory
         self.factors: set[str] = set()
         self.changed: set[str] = set()
+        self.mixtures: list[set[str]] = []  # the parameters of each product that was a weight
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -178,6 +190,7 @@ class _Products(TorchDispatchMode):
             factors = [(value, self._queries_in(value)) for value in tensors_in(multiplied)]
         result = func(*args, **(kwargs or {}))
         self.flow.note(operation, factors, operands, result)
+        self._note_mixture(is_product, operands, result)
         if names := self._held(operation, args, result):
             self.names[place_of(result)] = names
             self.made.append(result)
@@ -209,15 +222,34 @@ class _Products(TorchDispatchMode):
             self.changes[place_of(result)] = alike
             self.made.append(result)
 
+    def _note_mixture(self, is_product: bool, operands: Sequence[Tensor], result: Any) -> None:
+        """Note a tensor that was made of parameters alone, and whether they were multiplied."""
+        places = [place_of(value) for value in operands]
+        sources = [self.names.get(place) or self.alone.get(place, set()) for place in places]
+        if not isinstance(result, Tensor) or not sources or not all(sources):
+            return
+        place = place_of(result)
+        if place in places or place in self.names:  # a view, or a copy
+            return
+        self.alone[place] = set[str]().union(*sources)
+        if (is_product and len(sources) > 1) or self.mixed.intersection(places):
+            self.mixed.add(place)
+        self.made.append(result)
+
     def _look_at_kernel(self, operation: str, args: tuple[Any, ...]) -> None:
-        place = KERNELS.get(operation)
-        if place is not None:
-            self.changed |= self.changes.get(place_of(args[place]), set())
+        number = KERNELS.get(operation)
+        if number is None:
+            return
+        place, given = place_of(args[number]), place_of(args[number - 1])
+        self.changed |= self.changes.get(place, set())
+        if place in self.mixed and not (given in self.names or given in self.alone):
+            self.mixtures.append(self.alone[place])
 
     def _queries_in(self, value: Tensor) -> set[str]:
         """Return the names of parameters of no layer that a factor is or was made of."""
         place = place_of(value)
-        return (self.names.get(place, set()) | self.changes.get(place, set())) - self.of_layers
+        kinds = (self.names, self.changes, self.alone)
+        return set[str]().union(*(kind.get(place, set()) for kind in kinds)) - self.of_layers
 
     def _look(self, operands: Iterable[Any]) -> None:
         found = [self.names.get(place_of(value), set()) for value in tensors_in(operands)]

@@ -26,11 +26,15 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Score:
-    """The end of a run: its state, and validation accuracy and NLL under its test rule."""
+    """The end of a run: its state, and validation accuracy and NLL under its test rule.
+
+    `machine` is what it was trained on; equal texts for equal machines.
+    """
 
     state: str
     accuracy: float = nan
     nll: float = nan
+    machine: str = "unknown"
 
 
 @dataclass(frozen=True)

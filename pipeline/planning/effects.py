@@ -26,6 +26,7 @@ from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import IMPORTED, Protocol
+from pipeline.planning.starts import phases
 from pipeline.regularizers._noise import mode
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
@@ -88,13 +89,19 @@ def require_start(protocol: Protocol) -> None:
     """Check that runs can begin with the weights of the pretraining that they start from.
 
     Raises:
-        Refusal: The networks differ in shape, or no layer below the head keeps these weights.
+        Refusal: The networks differ in shape, no layer below the head keeps these weights, or a
+            training of two phases has no epoch for the second.
     """
     start = Start.model_validate(protocol.start)
     if start.source is None:
         return
     pretrained, _ = pretrained_by(protocol, start.source)
     if start.train == "head_then_all":  # it begins with a probe
+        first, last = phases(protocol, start)
+        if first == last and start.head_share < 1:
+            count = protocol.training.epochs
+            expected = f"a share that leaves one of {count} epochs to the second phase, or 1"
+            raise Refusal(invalid("start.head_share", start.head_share, expected))
         start = start.model_copy(update={"train": "head"})
     settings, parent = protocol.network_settings(), pretrained.network_settings()
     sides = _dataset(settings), _dataset(parent)

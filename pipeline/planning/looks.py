@@ -13,9 +13,9 @@ from pipeline.planning.choice import Score
 from pipeline.planning.phases import Choice, Identities, Key, confirmation
 from pipeline.planning.studies import Experiment
 
-# the plan so far and the validation accuracy of its runs that are done -> why each compared arm
+# the plan so far and the validation scores of its runs that have ended -> why each compared arm
 # stops at its last look, None for one that goes on
-Decide = Callable[[Plan, Mapping[str, float]], Mapping[Key, Reason | None]]
+Decide = Callable[[Plan, Mapping[str, Score]], Mapping[Key, Reason | None]]
 
 
 def confirm(
@@ -50,7 +50,6 @@ def confirm(
     def planned() -> tuple[Plan, Identities]:
         return confirmation(experiment, data_digest, choice, apart, reached, list(stops.values()))
 
-    accuracies = {name: score.accuracy for name, score in scores.items() if score.state == "done"}
     plan, identities = planned()
     if plan.looks is None:
         return plan, identities
@@ -59,7 +58,7 @@ def confirm(
             return plan, identities
         reasons = {
             key: reason
-            for key, reason in decide(plan, accuracies).items()
+            for key, reason in decide(plan, scores).items()
             if reached.get(key, 1) == look
         }
         further = plan.with_needed((key for key, reason in reasons.items() if reason is None))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.labels import format_setting, format_value
-from pipeline.config.plan import BASELINE, OVERTUNING, Plan, PlannedRun, Setting
+from pipeline.config.plan import BASELINE, OVERTUNING, Plan, PlannedRun, Reason, Setting
 from pipeline.records.runs import read_file
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_text
@@ -32,9 +32,19 @@ MOST = 5  # names that a change lists
 PARTS = {  # digest of an arm or study -> what has changed if it has
     "rule": "test rule",
     "against": "reference",
-    "definition": "definition",
-    "runs": "runs",
+    "definition": "definitions of arms",
+    "runs": "runs of arms",
 }
+NAMES = {  # keys of a plan that are no settings of a user -> what they are
+    "data_digest": "data",
+    "metric": "metric of the verdicts",
+    "optimal_error": "optimal error",
+    "starts": "runs that others start from",
+    "weights": "weights from files",
+}
+RESOLVED = "further looks by gapwise resolve"
+STOPPED = "looks at which arms stopped"
+ASKED: Reason = "asked"  # why an arm stopped that `gapwise resolve` gave a further look
 
 Planned = Mapping[str, Any]
 Identities = Mapping[str, Mapping[str, Any]]  # fingerprint -> what the run was trained from
@@ -181,6 +191,7 @@ def changes(before: Planned, after: Planned) -> list[Change]:
     found = [
         *_changed_arms(before["arms"], after["arms"]),
         *_changed_values(before, after),
+        *_changed_looks(before.get("looks") or {}, after.get("looks") or {}),
         *_changed_studies(before["studies"], after["studies"]),
         *_changed_code(before, after),
     ]
@@ -235,17 +246,50 @@ def _changed_seeds(kind: str, of_arms: Mapping[str, list[int]]) -> Iterator[Chan
 
 def _changed_values(before: Planned, after: Planned) -> Iterator[Change]:
     """Yield the values of the protocol, and others of the plan as a whole, that changed."""
-    parts = {"arms", "studies", "code", "versions"}
+    parts = {"arms", "studies", "code", "versions", "looks"}
     one, other = (
         _leaves({key: value for key, value in plan.items() if key not in parts})
         for plan in (before, after)
     )
     for key in dict.fromkeys([*one, *other]):
         if one.get(key) != other.get(key):
-            name = key.removeprefix("settings.")
+            name = NAMES.get(key, key.removeprefix("settings.").replace("tuned.", "tuned ", 1))
             shown = f"{_value(one.get(key))}{ARROW}{_value(other.get(key))}"
             is_short = key not in DIGESTS and len(shown) <= LONGEST
-            yield Change({"data_digest": "data"}.get(name, name), shown if is_short else "")
+            yield Change(name, shown if is_short else "")
+
+
+def _changed_looks(before: Planned, after: Planned) -> Iterator[Change]:
+    """Yield the looks that were declared otherwise, and the arms that stopped at another one.
+
+    Arms that `gapwise resolve` has given a further look are named apart.
+    """
+    declared = [(look.get("seeds"), look.get("weights")) for look in (before, after)]
+    if declared[0] != declared[1]:
+        yield Change("looks", ARROW.join(_declared(*one) for one in declared))
+    if not (before and after):
+        return
+    old, new = (
+        {(stop["study"], stop["arm"]): (stop["look"], stop["reason"]) for stop in look["stops"]}
+        for look in (before, after)
+    )
+    often = Counter(arm for _, arm in new)
+    names = {key: key[1] if often[key[1]] == 1 else f"{key[1]} of {key[0]}" for key in new}
+    changed = [key for key in new if key in old and old[key] != new[key]]
+    resolved = [key for key in changed if new[key][1] == ASKED]
+    seeds = after["seeds"]
+    yield from _listed(
+        RESOLVED, [f"{names[key]} to {seeds[new[key][0] - 1]} seeds" for key in resolved]
+    )
+    yield from _listed(STOPPED, [names[key] for key in changed if key not in resolved])
+
+
+def _declared(seeds: Sequence[int] | None, weights: Sequence[float] | None) -> str:
+    """Return looks with their weights, as text."""
+    if seeds is None or weights is None:
+        return "none"
+    shown = ", ".join(f"{weight:.3g}" for weight in weights)
+    return f"{', '.join(map(str, seeds))} seeds (weights {shown})"
 
 
 def _changed_studies(before: Planned, after: Planned) -> Iterator[Change]:

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from pipeline.regularizers._noise import mode
 
 Buffers = dict[str, Tensor]
 NORMS = nn.modules.batchnorm._BatchNorm
+FORWARDS = (NORMS.forward, nn.SyncBatchNorm.forward)  # these take no momentum as a cumulative mean
 TOLERANCE = 1e-3  # of rates, which are differences of values in single precision
 
 
@@ -33,10 +35,18 @@ class _Kinds:
 
 
 def own_buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield name and value of all buffers but those of torch's batch norms."""
+    """Yield name and value of all buffers but those of torch's batch norms that update theirs."""
     for name, value in network.named_buffers():
-        if not isinstance(network.get_submodule(_owner(name)), NORMS):
+        if not _is_cumulative(network.get_submodule(_owner(name))):
             yield name, value
+
+
+def _is_cumulative(module: nn.Module) -> TypeGuard[nn.modules.batchnorm._BatchNorm]:
+    """Return whether a module is a batch norm whose statistics a pass may sum up anew.
+
+    Not one with a forward of its own, nor one that never updates them, by a momentum of 0.
+    """
+    return isinstance(module, NORMS) and type(module).forward in FORWARDS and module.momentum != 0
 
 
 @torch.no_grad()
@@ -62,7 +72,7 @@ def refresh_statistics(
     norms = [
         module
         for module in network.modules()
-        if isinstance(module, NORMS) and module.running_mean is not None
+        if _is_cumulative(module) and module.running_mean is not None
     ]
     momenta = [norm.momentum for norm in norms]
     with mode(network, training=True, sampling=False), restored_globals():
@@ -87,8 +97,9 @@ def refresh_statistics(
             _load(network, steady)
         _load(network, counts)
     for norm, momentum, before in zip(norms, momenta, kept, strict=True):
+        was_set = norm.momentum is not None  # by a forward of the network: no cumulative mean
         norm.momentum = momentum
-        if not norm.num_batches_tracked:
+        if was_set or not norm.num_batches_tracked:
             norm.load_state_dict(before, strict=False)
     # an update from zero is the share 1 - rate of the statistic of a batch
     shares = {name: (1 - rate) * number for name, rate in kinds.rates.items()}

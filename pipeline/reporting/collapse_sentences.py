@@ -78,15 +78,18 @@ def rate_table(rates: pd.DataFrame) -> str:
 def rare_note(rates: pd.DataFrame) -> str:
     """Return what the runs of an arm can know of rare collapses, of the arm with the fewest runs.
 
+    Where runs were lost, it begins with what that means.
+
     Args:
         rates: As `collapse_sentences` takes them.
     """
     trained = rates[rates["runs"] > 0]
     row = (rates if trained.empty else trained).sort_values("runs", kind="stable").iloc[0]
+    lost = "" if lost_arms(rates).empty else "Lost: runs that collapsed or diverged. "
     return (
-        f"If none of {md.format_count(int(row['runs']), 'run')} of an arm collapses (accuracy far "
-        f"below its others), the rate of collapses may still be up to {_percent(row['unseen'])} % "
-        f"(one-sided {md.CONFIDENCE} bound)."
+        f"{lost}If none of {md.format_count(int(row['runs']), 'run')} of an arm collapses "
+        "(accuracy far below its others), the rate of collapses may still be up to "
+        f"{_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound)."
     )
 
 

@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.explored import VALIDATION
+from pipeline.comparison.verdicts import LOST_RUNS
 from pipeline.config.labels import format_setting
 from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import Key, ReportData, count_states
 
 CONTRAST_COLUMNS = [
     *("study", "arm", "strength", "view", "members", "n", "difference", "low", "high"),
-    *("verdict", "below_margin", "withheld", "lost", "reference_lost", "attempts"),
+    *("verdict", "below_margin", "withheld", *LOST_RUNS),
     *("gap_change", "gap_change_low", "gap_change_high"),
 ]
 STRENGTH_COLUMNS = ["study", "arm", "strength", "n", *VALIDATION, "chosen"]

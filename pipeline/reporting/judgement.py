@@ -37,10 +37,12 @@ UNKNOWN = {
         "by them alone."
     ),
     "Missing runs": "whether runs that failed or looked bad were left out of the table.",
-    "Test examples": (
-        "whether a verdict holds for other test examples: intervals are over seeds alone."
-    ),
 }
+NO_IMAGES = (
+    "**Test examples**: whether a verdict holds for other test examples: intervals are over seeds "
+    "alone. A table of the examples that every run has right (`--images`) would tell."
+)
+OVER_IMAGES = "over test examples too"
 CORRELATED = (
     "Over seeds, the scores of arm and reference correlate with {}. Shared splits or initial "
     "weights usually make this positive; near 0, pairing has gained nothing."
@@ -107,7 +109,7 @@ def judgement_page(judged: Judgement, name: str) -> str:
         "the margin](figures/forest.png)",
         md.section("Collapsed and diverged runs", rate_table(_rates(judged))),
         md.section("Warnings", notes),
-        md.section("What this table cannot show", _unknown(rows)),
+        md.section("What this table cannot show", _unknown(judged, rows)),
         md.section("Files", FILES),
     ]
     return md.join_parts(*parts) + "\n"
@@ -206,13 +208,14 @@ def _rates(judged: Judgement) -> pd.DataFrame:
 
 def _table(judged: Judgement, rows: pd.DataFrame) -> str:
     metric, formatter = metric_of(judged), formatter_of(judged)
-    costs = rows["cost"].notna().any()
+    costs, known = rows["cost"].notna().any(), _has_images(judged)
     unit = f" ({metric.unit})" if metric.unit else ""
     cells = [
         {
             "arm": row["label"],
             "verdict": verdict_cell(row),
             f"difference [{md.INTERVAL}]": md.unbroken(formatter.change(row, metric, unit="")),
+            **({OVER_IMAGES: _over_images(row, formatter, metric)} if known else {}),
             f"arm mean{unit}": formatter.score(metric, row["arm_mean"]),
             f"reference mean{unit}": formatter.score(metric, row["baseline_mean"]),
             "n": str(row["n"]),
@@ -225,9 +228,16 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         for row in rows.to_dict("records")
     ]
     cost = " Cost: as a multiple of the reference's." if costs else ""
+    images = (
+        " Over test examples too: the interval over seeds and test examples drawn anew (crossed "
+        "variances), not corrected, with the verdict of the same tests if it changes."
+        if known
+        else ""
+    )
     caption = (
         f"Difference{_unit_words(metric)}: arm minus reference, {judged.direction} is better, "
-        f"with the {md.CONFIDENCE} Student-t interval of the mean over seeds, not corrected. n: "
+        f"with the {md.CONFIDENCE} Student-t interval of the mean over seeds, not corrected."
+        f"{images} n: "
         "seeds with both scores. p (Holm): two-sided paired t test, corrected over "
         f"{md.format_count(len(rows), 'arm')}; it decides. p (sign flips): exact, not corrected. "
         "Equivalent: two one-sided tests place the difference within "
@@ -276,12 +286,26 @@ def _resolution(judged: Judgement, metric: Metric) -> Iterator[str]:
         )
 
 
-def _unknown(rows: pd.DataFrame) -> str:
+def _has_images(judged: Judgement) -> bool:
+    """Return whether the test examples of every run are known."""
+    return bool((judged.table["verdict_other_images"] != "").any())
+
+
+def _over_images(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:
+    """Return the interval over seeds and test examples, and the verdict there if it is another."""
+    bounds = formatter.bounds(metric, row["low_images"], row["high_images"])
+    if not bounds or row["verdict_other_images"] == row["verdict"]:
+        return md.unbroken(bounds) or md.VOID
+    return f"{md.unbroken(bounds)} {row['verdict_other_images']}"
+
+
+def _unknown(judged: Judgement, rows: pd.DataFrame) -> str:
     """Return what only the person who trained the arms can know."""
     known = rows["correlation"].dropna()
+    lines = [f"**{what}**: {why}" for what, why in UNKNOWN.items()]
     return md.join_parts(
         "These verdicts are about the scores in the table. It does not tell:",
-        md.format_bullets([f"**{what}**: {why}" for what, why in UNKNOWN.items()]),
+        md.format_bullets(lines if _has_images(judged) else [*lines, NO_IMAGES]),
         "" if known.empty else CORRELATED.format(_span(known.min(), known.max())),
     )
 

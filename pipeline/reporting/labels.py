@@ -32,16 +32,39 @@ def verdict_label(row: Mapping[str, Any]) -> str:
 
 
 def verdict_cell(row: Mapping[str, Any]) -> str:
-    """Return the verdict of a contrast with the runs that were lost, if any were.
+    """Return the verdict of a contrast with the runs of the arm that were lost, if any were.
 
-    A verdict that is withheld because of those of the reference names these.
+    One that is withheld has those of the reference, too. Tables of older reports may have neither.
     """
-    lost, reference_lost = row.get("lost", 0), row.get("reference_lost", 0)
-    if row.get("withheld", False) and lost < reference_lost:
-        return f"{verdict_label(row)}; {reference_lost} of {row['attempts']} collapsed (reference)"
-    if not lost:
+    withheld = row.get("withheld", False)
+    if "ended" not in row or not (withheld or row["lost"]):
         return verdict_label(row)
-    return f"{verdict_label(row)}; {lost} of {row['attempts']} collapsed"
+    cell = f"{verdict_label(row)}; {row['lost']} of {row['ended']} lost"
+    other = f", reference {row['reference_lost']} of {row['reference_ended']}"
+    return f"{cell}{other}" if withheld else cell
+
+
+def lost_words(row: Mapping[str, Any], reference: str) -> str:
+    """Return how many runs an arm and its reference lost, as the reason to withhold a verdict.
+
+    Where the numbers of all runs do not show which of the two lost more at the seeds where both
+    ended, those seeds follow.
+
+    Args:
+        row: A contrast with the columns `LOST_RUNS`.
+        reference: What the reference is called.
+    """
+    words = (
+        f"it lost {row['lost']} of {row['ended']} runs, its {reference} {row['reference_lost']} of "
+        f"{row['reference_ended']}"
+    )
+    alone, other = row["lost_alone"], row["reference_lost_alone"]
+    if alone == other or (alone > other) == (row["lost"] > row["reference_lost"]):
+        return words
+    return (
+        f"{words}; at the {row['both_ended']} seeds where both ended, it alone lost {alone}, its "
+        f"{reference} alone {other}"
+    )
 
 
 def setting_cell(setting: Setting) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
+from pipeline.reporting.labels import lost_words
 from pipeline.reporting.units import PRIMARY_METRIC, Metric
 
 BELOW = ", but by less than the margin of {margin}"
@@ -44,8 +45,8 @@ def verdict_sentences(
     estimate, too.
 
     Args:
-        contrasts: Columns label, verdict, below_margin, withheld, lost, reference_lost, attempts,
-            difference, low_all, high_all, detectable and its range.
+        contrasts: Columns label, verdict, below_margin, withheld, `LOST_RUNS`, difference, low_all,
+            high_all, detectable and its range.
         margin: The margin of equivalence, in the units of the metric.
         formatter: The format of differences.
         metric: The metric that is compared.
@@ -89,8 +90,8 @@ def _withheld(
     if not rows:
         return []
     names = [
-        f"**{row['label']}** (typical runs {formatter.joint_change(row, metric)}; it lost "
-        f"{row['lost']} of {row['attempts']} runs, its {reference} {row['reference_lost']})"
+        f"**{row['label']}** (typical runs {formatter.joint_change(row, metric)}; "
+        f"{lost_words(row, reference)})"
         for row in rows
     ]
     return [f"No verdict for {md.format_few(names)}."]

@@ -87,20 +87,24 @@ def read_table(
     return Source(given[0], read_wandb_scores(given[0], *keys), columns)
 
 
-def show_judgement(source: Source, options: Mapping[str, Any], to: Path | None = None) -> None:
+def show_judgement(
+    source: Source, options: Mapping[str, Any], to: Path | None = None, images: Path | None = None
+) -> None:
     """Judge a table, write the report and print the verdicts.
 
     Args:
         source: The table.
         options: The other arguments of `judge`.
         to: The folder of the report; `<title>-judged` where it is None.
+        images: A CSV file that says which test examples every run has right.
 
     Raises:
         Refusal: The table or the folder is not what is expected.
     """
     folder = to or Path(f"{source.title}-judged")
     require_folder(folder)
-    judged = judge(source.table, **source.names, **options, source=source.origin)
+    hits = {"images": read_score_table(images), "images_source": str(images)} if images else {}
+    judged = judge(source.table, **source.names, **options, **hits, source=source.origin)
     write_judgement(judged, source.title, folder)
     _show(judged, source.title)
     say(UNKNOWN)

@@ -114,7 +114,7 @@ def _acting(network: nn.Module, shape: tuple[int, ...]) -> Acting:
             regularizer.effect(network, shape)
             regularizers.equip(copy.deepcopy(network), [regularizer])
         except Refusal as refusal:
-            refusals += refusal.lines
+            refusals += [f"{label}{line.removeprefix(regularizer.name)}" for line in refusal.lines]
             continue
         sites = regularizer.sites(network)
         names = [_name(site) for site in sites if not isinstance(site, nn.Parameter)]

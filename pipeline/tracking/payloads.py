@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.config.labels import format_factor, format_rule, format_run, format_setting
-from pipeline.config.plan import FIRST_PHASE, Factor, Plan, PlannedRun, PlannedStart
+from pipeline.config.plan import FIRST_PHASE, Factor, Plan, PlannedRun, PlannedStart, Stop
 from pipeline.config.test_rules import TestRule
 from pipeline.records.history import points
+from pipeline.records.reports import FRONT
 from pipeline.tracking.recorded import Recorded, Values
 
 TAG_LENGTH = 64  # W&B refuses longer ones
@@ -20,11 +21,15 @@ PRIMARY = "test_accuracy"
 PRETRAINING = "pretraining"
 HEADLINE = (
     *("study", "arm", "factor", "setting", "view", "members", "n", "baseline_mean", "arm_mean"),
-    *("difference", "low", "high", "p", "p_holm", "verdict", "below_margin", "withheld"),
-    *("lost", "reference_lost", "attempts", "detectable"),
+    *("difference", "low", "high", "low_all", "high_all", "p", "p_holm"),
+    *("verdict", "below_margin", "withheld", "verdict_other_images", "look", "stopped"),
+    *("lost", "ended", "reference_lost", "reference_ended", "detectable"),
     *("planned", "done", "failed", "diverged", "missing"),
 )
-EFFECT = ("difference", "low", "high", "verdict", "below_margin", "withheld")
+EFFECT = (
+    *("difference", "low", "high", "low_all", "high_all", "verdict", "below_margin", "withheld"),
+    *("verdict_other_images", "n", "lost", "ended", "reference_lost", "reference_ended"),
+)
 NESTED = ("data", "model", "training", "start", "streams", "versions")  # of the identity of a run
 
 
@@ -91,30 +96,33 @@ def report_payload(
 ) -> Payload:
     """Return the report as one run.
 
-    Its id is a digest of the planned runs: another experiment is another report.
+    Its id is a digest of the planned runs: another experiment is another report. Its notes begin
+    with the answer on the front page: corrected over arms and looks, with the runs that were lost.
     """
     last = plans[-1]
     studies = [study.name for study in last.studies]
     against = {(study, arm.name): arm.against for study, arm in last.arms()}
     contrasts = [_labelled(row, against[row["study"], row["arm"]]) for row in contrasts]
-    headline = [row for row in contrasts if row["metric"] == PRIMARY]
+    looks = last.looks
+    stops = {(stop.study, stop.arm): stop for stop in looks.stops} if looks else {}
+    headline = [_with_stop(row, stops) for row in contrasts if row["metric"] == PRIMARY]
     config = {
         "protocol": last.protocol,
         "phase": "report",
         "studies": ", ".join(studies),
         "margin": last.margin,
     }
-    stops = last.looks.stops if last.looks else ()
+    questions = [study.question for study in last.studies]
     return Payload(
         id=report_id(plans),
         group=last.protocol,
         job_type="report",
         name=f"{last.protocol} report",
-        notes="\n".join(study.question for study in last.studies),
+        notes="\n".join([*_answer(texts), *questions]),
         tags=_tags(["report", *studies]),
         config={
             **config,
-            **({"looks": list(last.looks.seeds)} if last.looks else {}),
+            **({"looks": list(looks.seeds)} if looks else {}),
             "data_digest": last.data_digest,
             **_flat(last.settings, "."),
         },
@@ -123,7 +131,8 @@ def report_payload(
             for row in headline
             for key in EFFECT
         }
-        | {f"{stop.study}/{stop.arm}/stopped": stop.reason for stop in stops},
+        | {f"{stop.study}/{stop.arm}/look": stop.look for stop in stops.values()}
+        | {f"{stop.study}/{stop.arm}/stopped": stop.reason for stop in stops.values()},
         tables={
             "headline": _table(headline, HEADLINE),
             "contrasts": _table(contrasts, contrasts[0]),
@@ -134,6 +143,19 @@ def report_payload(
         texts=texts,
         data={"dataset": str(last.settings["data"]["dataset"]), "digest": last.data_digest},
     )
+
+
+def _answer(texts: Values) -> list[str]:
+    """Return the first paragraph of the front page, and an empty line; nothing without a page."""
+    _, *lines = texts.get(FRONT, "").splitlines() or [""]
+    answer = next((line for line in lines if line), "")
+    return [answer, ""] if answer else []
+
+
+def _with_stop(row: Values, stops: Mapping[tuple[str, str], Stop]) -> Values:
+    """Return a contrast with the last look of its arm and why it stopped there, None without."""
+    stop = stops.get((row["study"], row["arm"]))
+    return {**row, "look": stop.look if stop else None, "stopped": stop.reason if stop else None}
 
 
 def report_id(plans: Sequence[Plan]) -> str:

@@ -22,14 +22,14 @@ from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.matching import WHERE, Outcomes
 from pipeline.comparison.seeds import seed_scores
-from pipeline.comparison.verdicts import Verdict, judged_with_losses
+from pipeline.comparison.verdicts import LOST_RUNS, Losses, Verdict, judged_with_losses
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 
 SEEDS, MARGIN = range(12), 0.01
 ARMS = ("baseline", "better", "alike", "worse")
 GAINS = (0.0, 0.02, 0.0, -0.03)
 COST = {"training_flops": 2, "forward_flops": 1}
-NO_IMAGES = pd.DataFrame(columns=["study", "arm", "image", "correct", "differs"])
+NO_HITS = {}
 
 
 @pytest.fixture
@@ -57,18 +57,29 @@ def found(plan, values=None, states=None):
     names = plan.fingerprints()
     normal = generator.normal(0.9, 0.003, (len(ARMS), len(SEEDS))) + np.array(GAINS)[:, None]
     values = dict(zip(names, normal.ravel(), strict=True)) | (values or {})
+    state = dict.fromkeys(names, "done") | (states or {})
     scores = {
         (name, "deterministic", 1, *where): value
         for name, value in values.items()
         for where in WHERE.values()
+        if state[name] == "done"
     }
-    state = dict.fromkeys(names, "done") | (states or {})
     return with_collapses(plan, Outcomes(state, dict.fromkeys(names, "one kind"), scores))
 
 
-def compared(plan, outcomes):
+def with_accuracies(outcomes, images=200):
+    """Return hits of which as many are right as the test accuracy of a run says."""
+    generator = np.random.default_rng(2)
+    return {
+        run: generator.permutation(np.arange(images) < round(images * value)).astype(np.int8)
+        for (run, _, _, *where), value in outcomes.scores.items()
+        if tuple(where) == WHERE[PRIMARY]
+    }
+
+
+def compared(plan, outcomes, hits=NO_HITS):
     costs = dict.fromkeys(plan.fingerprints(), COST)
-    table = contrasts(plan, outcomes, costs, NO_IMAGES, metrics=(PRIMARY,))
+    table = contrasts(plan, outcomes, costs, hits, metrics=(PRIMARY,))
     return table.set_index("arm")
 
 
@@ -180,7 +191,7 @@ def test_no_arm_that_lost_more_runs_than_its_reference_helps_or_is_equivalent(pl
     table = with_lost("better1", "better4", "better7", "alike1")
     assert table["verdict"].tolist() == ["inconclusive", "inconclusive", "hurts"]
     assert table["withheld"].tolist() == [True, True, False]
-    assert table.loc["better", ["lost", "reference_lost", "attempts"]].tolist() == [3, 0, 12]
+    assert table.loc["better", list(LOST_RUNS)].tolist() == [3, 12, 3, 0, 12, 0, 12]
     assert table.loc["better", "p_holm"] < 0.05
     table = with_lost("baseline1")
     assert table["verdict"].tolist() == ["helps", "equivalent", "inconclusive"]
@@ -189,12 +200,73 @@ def test_no_arm_that_lost_more_runs_than_its_reference_helps_or_is_equivalent(pl
     assert table["verdict"].tolist() == ["helps", "equivalent", "hurts"]
 
 
-def test_losses_withhold_what_they_contradict():
-    helps, hurts = (Verdict.HELPS, True), (Verdict.HURTS, True)
-    assert judged_with_losses(helps, 1, 1).below_margin
-    assert judged_with_losses(helps, 2, 1).verdict is Verdict.INCONCLUSIVE
-    assert not judged_with_losses(hurts, 2, 1).withheld
-    assert not judged_with_losses((Verdict.INCONCLUSIVE, False), 5, 0).withheld
+@pytest.mark.parametrize("state", ["failed", "missing"])
+def test_runs_lost_where_the_reference_failed_count_too(plan, state):
+    """Of 12 runs of the arm 3 diverge: those of the reference at these seeds have no result."""
+    failed = {f"baseline{seed}": state for seed in (1, 4, 7)}
+    lost = {f"better{seed}": "diverged" for seed in (1, 4, 7)}
+    assert compared(plan, found(plan, states=failed)).loc["better", "verdict"] == "helps"
+    table = compared(plan, found(plan, states=failed | lost))
+    assert table.loc["better", ["verdict", "withheld"]].tolist() == ["inconclusive", True]
+    assert table.loc["better", list(LOST_RUNS)].tolist() == [3, 12, 0, 0, 9, 0, 9]
+    other_way = {name.replace("baseline", "worse"): end for name, end in failed.items()}
+    other_way |= {name.replace("better", "baseline"): end for name, end in lost.items()}
+    table = compared(plan, found(plan, states=other_way))
+    assert table.loc["worse", ["verdict", "withheld"]].tolist() == ["inconclusive", True]
+    assert table.loc["better", "verdict"] == "helps"
+
+
+def losses_of(own, reference):
+    """Return the losses of two texts: a letter per seed, "x" lost, "." done, "?" failed."""
+    rows = np.array([list(reference), list(own)])
+    return Losses.count(rows == "x", rows != "?")
+
+
+@pytest.mark.parametrize(
+    ("own", "reference", "more", "fewer"),
+    [
+        ("....", "....", False, False),
+        ("x...", ".x..", False, False),
+        ("xx..", ".x..", True, False),
+        (".x..", "xx..", False, True),
+        ("x...", "?...", True, False),  # of all runs alone
+        ("?...", "x...", False, True),
+        ("x...", ".x?.", False, False),
+        ("x.?.", "..x.", True, False),  # at shared seeds alone
+        ("..x.", "x.?.", False, True),
+        ("x.??", "..xx", True, True),  # the two counts disagree
+    ],
+)
+def test_losses_are_compared_of_all_seeds_and_of_shared_ones(own, reference, more, fewer):
+    losses = losses_of(own, reference)
+    assert (losses.has_more, losses.has_fewer) == (more, fewer)
+    verdicts = {Verdict.HELPS: more, Verdict.EQUIVALENT: more, Verdict.HURTS: fewer}
+    for verdict, contradicted in verdicts.items():
+        assert judged_with_losses((verdict, False), losses).withheld is contradicted
+    inconclusive = judged_with_losses((Verdict.INCONCLUSIVE, False), losses)
+    assert (inconclusive.verdict, inconclusive.withheld) == (Verdict.INCONCLUSIVE, False)
+
+
+def test_every_way_in_which_three_seeds_can_end_is_counted():
+    for states in itertools.product(itertools.product("x.?", repeat=2), repeat=3):
+        own, reference = ("".join(side) for side in zip(*states, strict=True))
+        both = [pair for pair in states if "?" not in pair]
+        expected = Losses(
+            own.count("x"),
+            3 - own.count("?"),
+            both.count(("x", ".")),
+            reference.count("x"),
+            3 - reference.count("?"),
+            both.count((".", "x")),
+            len(both),
+        )
+        assert losses_of(own, reference) == expected
+
+
+def test_what_limits_a_verdict_stays_where_losses_agree():
+    assert judged_with_losses((Verdict.HELPS, True), losses_of("x.", ".x")).below_margin
+    withheld = judged_with_losses((Verdict.HELPS, True), losses_of("xx.", ".x."))
+    assert (withheld.verdict, withheld.below_margin) == (Verdict.INCONCLUSIVE, False)
 
 
 def test_the_rates_are_a_family_of_exact_tests(plan):
@@ -213,14 +285,22 @@ def test_the_rates_are_a_family_of_exact_tests(plan):
 
 
 def test_results_from_elsewhere_are_judged_by_the_same_code(plan):
-    outcomes = found(plan, {"better3": 0.2, "baseline6": 0.1}, {"alike5": "diverged"})
+    states = {"alike5": "diverged", "baseline8": "failed", "better8": "diverged"}
+    outcomes = found(plan, {"better3": 0.2, "baseline6": 0.1}, states)
     seeds = seed_scores(plan, outcomes)
-    assert seeds["paired"].sum() == 36 - 3 - 1 - 1
-    judged = judge(seeds, margin=MARGIN)
-    expected = compared(plan, outcomes)
+    assert seeds["paired"].sum() == 36 - 3 - 3 - 1 - 1
+    hits = with_accuracies(outcomes)
+    rows = [
+        {"arm": run.arm, "seed": run.seed, "image": image, "correct": right}
+        for run in plan.runs
+        if run.fingerprint in hits
+        for image, right in enumerate(hits[run.fingerprint])
+    ]
+    judged = judge(seeds, images=pd.DataFrame(rows), margin=MARGIN, keep_going=True)
+    expected = compared(plan, outcomes, hits)
     found_table = judged.table.set_index("arm")
     shared = [name for name in found_table if name in expected]
-    assert {"withheld", "lost", "attempts", "lost_pairs", "low_all"} <= set(shared)
+    assert {"withheld", *LOST_RUNS, "lost_pairs", "low_all", "verdict_other_images"} <= set(shared)
     pd.testing.assert_frame_equal(found_table[shared], expected[shared], check_dtype=False)
     rates = collapses(plan, outcomes).set_index("arm")
     columns = [name for name in judged.rates if name in rates]
@@ -240,5 +320,5 @@ def test_a_diverged_run_needs_no_score():
     )
     rows.loc[8, ["score", "diverged"]] = [np.nan, True]
     judged = judge(rows)
-    assert judged.table[["n", "lost", "attempts"]].to_numpy().tolist() == [[5, 1, 6]]
+    assert judged.table[["n", "lost", "ended"]].to_numpy().tolist() == [[5, 1, 6]]
     assert judged.rates["diverged"].tolist() == [0, 1]

@@ -15,6 +15,7 @@ from pipeline.comparison.contrasts import COLUMNS, METRICS
 from pipeline.comparison.intervals import detectable, seeds_needed, total_error
 from pipeline.comparison.levels import COSTS, SCORES
 from pipeline.comparison.matching import WHERE, outcomes
+from pipeline.comparison.verdicts import LOST_RUNS
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, NOISE, TestRule
 from pipeline.evaluation.metrics import GAPS
@@ -106,23 +107,25 @@ def counted(plan):
 
 
 def drawn(plan, seed=3):
-    """Return the shares of runs that are right, and of pairs that differ, on each test image."""
+    """Return which test images each run classifies correctly."""
     generator = np.random.default_rng(seed)
-    rows = [
-        (study.name, arm.name, image)
-        for study in plan.studies
-        for arm in study.arms
-        for image in range(IMAGES)
-    ]
-    frame = pd.DataFrame(rows, columns=["study", "arm", "image"])
-    correct, differs = generator.integers(0, 7, (2, len(frame))) / 6
-    return frame.assign(correct=correct, differs=differs)
+    return {run: generator.integers(0, 2, IMAGES) for run in plan.fingerprints()}
 
 
-def contrasts(scores, plan, states, machines, costs=None, images=None):
+def alike(plan):
+    """Return the hits of runs that all classify the same images correctly."""
+    return {run: np.arange(IMAGES) % 2 for run in plan.fingerprints()}
+
+
+def changed(hits, arm, seeds=SEEDS):
+    """Return the change of every image at every seed (seeds, images)."""
+    return np.array([hits[f"{arm}{seed}"] - hits[f"baseline{seed}"] for seed in seeds])
+
+
+def contrasts(scores, plan, states, machines, costs=None, hits=None):
     costs = counted(plan) if costs is None else costs
-    images = drawn(plan) if images is None else images
-    return module.contrasts(plan, outcomes(scores, states, machines), costs, images)
+    hits = drawn(plan) if hits is None else hits
+    return module.contrasts(plan, outcomes(scores, states, machines), costs, hits)
 
 
 def of(scores, arm, rule, split, metric, seeds=SEEDS):
@@ -244,47 +247,47 @@ def test_detectable_and_seeds_needed_are_at_the_hardest_step_of_holm(
     assert found.seed_error == pytest.approx(stats.sem(arm - baseline))
 
 
-def test_the_image_error_is_what_images_add_in_any_order(scores, plan, states, machines):
-    images = drawn(plan)
-    table = contrasts(scores, plan, states, machines, images=images.sample(frac=1, random_state=1))
-    right = images.pivot(index="image", columns="arm", values="correct")
+def test_the_image_error_is_what_images_add(scores, plan, states, machines):
+    hits = drawn(plan)
+    table = contrasts(scores, plan, states, machines, hits=hits)
     for arm in ("drop", "pool"):
         found = row(table, arm)
         assert found.total_error**2 == pytest.approx(found.seed_error**2 + found.image_error**2)
-        assert found.total_error >= stats.sem(right[arm] - right["baseline"]) - 1e-12
+        assert found.total_error >= stats.sem(changed(hits, arm).mean(axis=0)) - 1e-12
         half = stats.t.ppf(0.975, found.n - 1) * found.total_error
         bounds = found.difference - half, found.difference + half
         assert (found.low_images, found.high_images) == pytest.approx(bounds)
-    without = contrasts(scores, plan, states, machines, images=images[images["arm"] != "drop"])
-    assert np.isnan(row(without, "drop").image_error)
-    assert np.isfinite(row(without, "pool").image_error)
+    without = {run: values for run, values in hits.items() if run != "drop1003"}
+    table = contrasts(scores, plan, states, machines, hits=without)
+    assert np.isnan(row(table, "drop").image_error)
+    assert np.isfinite(row(table, "pool").image_error)
 
 
 def test_image_error_is_the_spread_over_test_sets_drawn_again(scores, plan, states, machines):
     """Against the differences of 4,000 other test sets of 40 images out of the same population."""
     generator = np.random.default_rng(8)
-    population = generator.random((2, 4000 * IMAGES)) * [[1.0], [0.7]]
-    means = (population[1] - population[0]).reshape(4000, IMAGES).mean(axis=1)
+    population = generator.random((2, 4000, IMAGES)) < [[[0.5]], [[0.35]]]
+    means = np.diff(population.mean(axis=2), axis=0)
     errors = []
     for number in range(6):
-        images = drawn(plan)
-        for name, share in zip(("baseline", "drop"), population, strict=True):
-            images.loc[images["arm"] == name, "correct"] = share[
-                number * IMAGES : (number + 1) * IMAGES
-            ]
-        errors.append(
-            row(contrasts(scores, plan, states, machines, images=images), "drop").image_error
-        )
+        hits = drawn(plan)
+        for name, right in zip(("baseline", "drop"), population[:, number], strict=True):
+            hits |= {f"{name}{seed}": right.astype(np.int8) for seed in SEEDS}
+        errors.append(row(contrasts(scores, plan, states, machines, hits=hits), "drop").image_error)
     assert np.mean(errors) == pytest.approx(means.std(), rel=0.1)
 
 
-def test_the_total_error_is_of_seeds_and_images_together(scores, plan, states, machines):
-    images = drawn(plan)
-    found = row(contrasts(scores, plan, states, machines, images=images), "drop")
-    right = images.pivot(index="image", columns="arm", values="correct")
-    shares = (right["drop"] - right["baseline"]).to_numpy()
-    differs = images.loc[images["arm"] == "drop", "differs"].mean()
-    assert found.total_error == pytest.approx(total_error(found.seed_error, shares, differs, 6))
+def test_the_total_error_is_of_the_seeds_that_count_and_images_together(
+    scores, plan, states, machines
+):
+    """The run of a seed that is left out may classify images as it likes."""
+    hits = drawn(plan)
+    states["drop1002"] = "failed"
+    found = row(contrasts(scores, plan, states, machines, hits=hits), "drop")
+    changes = changed(hits, "drop", [seed for seed in SEEDS if seed != 1002])
+    differs = np.square(changes).mean()
+    expected = total_error(found.seed_error, changes.mean(axis=0), differs, 5)
+    assert found.total_error == pytest.approx(expected)
 
 
 def test_a_verdict_may_not_hold_on_other_test_images(scores, plan, states, machines):
@@ -293,8 +296,7 @@ def test_a_verdict_may_not_hold_on_other_test_images(scores, plan, states, machi
     scores = put(put(scores, "baseline", np.full(6, 0.5)), "drop", 0.52 + jitter)
     few = row(contrasts(scores, plan, states, machines), "drop")
     assert (few.verdict, few.verdict_other_images) == ("helps", "inconclusive")
-    steady = drawn(plan).assign(correct=0.5, differs=0.0)
-    many = row(contrasts(scores, plan, states, machines, images=steady), "drop")
+    many = row(contrasts(scores, plan, states, machines, hits=alike(plan)), "drop")
     assert many.total_error == pytest.approx(many.seed_error)
     assert (many.verdict, many.verdict_other_images) == ("helps", "helps")
 
@@ -304,8 +306,7 @@ def test_an_equivalence_may_not_hold_on_other_test_images(scores, plan, states, 
     scores = put(put(scores, "baseline", np.full(6, 0.5)), "drop", 0.5 + jitter)
     few = row(contrasts(scores, plan, states, machines), "drop")
     assert (few.verdict, few.verdict_other_images) == ("equivalent", "inconclusive")
-    steady = drawn(plan).assign(correct=0.5, differs=0.0)
-    many = row(contrasts(scores, plan, states, machines, images=steady), "drop")
+    many = row(contrasts(scores, plan, states, machines, hits=alike(plan)), "drop")
     assert many.verdict_other_images == "equivalent"
 
 
@@ -371,7 +372,7 @@ def test_every_planned_seed_is_counted_once(scores, plan, states, machines):
     found = row(table, "drop")
     assert tuple(found[parts]) == (1, 3, 1, 1)
     assert tuple(row(table, "drop", "test_nll")[parts]) == (2, 2, 1, 1)
-    assert tuple(found[["lost", "reference_lost", "attempts"]]) == (1, 0, 4)
+    assert tuple(found[list(LOST_RUNS)]) == (1, 5, 1, 0, 4, 0, 4)
 
 
 def test_the_commonest_kind_of_machine_stays(scores, plan, states, machines):
@@ -596,8 +597,7 @@ def test_the_same_comparison_in_two_studies_counts_once(plan, scores, states, ma
             "runs": (*plan.runs, *itertools.chain(*runs.values())),
         }
     )
-    images = pd.concat([drawn(plan), drawn(more).query("study == 'two'")])
-    table = contrasts(scores, more, states, machines, counted(plan), images)
+    table = contrasts(scores, more, states, machines, counted(plan), drawn(plan))
     primary = table[table["metric"] == "test_accuracy"].set_index("arm")
     assert primary["repeats"].to_dict() == {
         **{"drop": False, "pool": False, "again": True, "own": True}

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.flips import CLASSES, FLIPS, LEAST, MOST, class_accuracies, flips
+from pipeline.comparison.other_images import SHARES
 from pipeline.config.plan import Plan, PlannedArm, PlannedStudy
 
 IMAGES = 60
@@ -37,13 +38,13 @@ def shares():
 
 
 def images():
-    """Return the table `images`, its rows out of order."""
+    """Return what `image_shares` returns, its rows out of order."""
     rows = [
-        ("one", name, image, LABELS[image], value, 0.0)
+        ("one", name, image, LABELS[image], value)
         for name, values in shares().items()
         for image, value in enumerate(values)
     ]
-    table = pd.DataFrame(rows, columns=["study", "arm", "image", "label", "correct", "differs"])
+    table = pd.DataFrame(rows, columns=list(SHARES))
     return table.sample(frac=1, random_state=1)
 
 

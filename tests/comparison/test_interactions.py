@@ -347,7 +347,7 @@ def test_what_a_run_starts_from_and_what_it_trains_are_changes():
 
 
 COSTS = {"training_flops": 2, "forward_flops": 1}
-NO_IMAGES = pd.DataFrame(columns=["study", "arm", "image", "correct", "differs"])
+NO_HITS = {}
 
 
 def with_accuracies(plan, means):
@@ -374,8 +374,8 @@ def test_a_pair_is_compared_with_the_part_that_is_better_on_validation(plan, par
     besides = against_better_parts(plan, known, parts)
     assert [arm.pair()[0].described.name for arm in besides] == ["pool"]
     costs = dict.fromkeys(plan.fingerprints(), COSTS)
-    table = contrasts(plan, known, costs, NO_IMAGES, besides=besides)
-    alone = contrasts(plan, known, costs, NO_IMAGES)
+    table = contrasts(plan, known, costs, NO_HITS, besides=besides)
+    alone = contrasts(plan, known, costs, NO_HITS)
     last = table.iloc[-len(CONTRASTED) :]
     (row,) = part_contrasts(last, besides).to_dict("records")
     assert (row["arm"], row["better"], row["verdict"]) == ("both", "pool", "helps")
@@ -390,13 +390,45 @@ def test_a_pair_is_compared_with_the_part_that_is_better_on_validation(plan, par
     assert (width.iloc[:3].to_numpy() > (alone["high_all"] - alone["low_all"])[arms]).all()
 
 
+def test_the_contrast_with_a_better_part_says_whether_it_holds_on_other_images(plan, parts):
+    """Against the part: the images on which the pair and the baseline differ do not count."""
+    generator = np.random.default_rng(2)
+    same = np.arange(40) % 2
+    random = {run: generator.integers(0, 2, 40) for run in plan.fingerprints()}
+    steady = {
+        run.fingerprint: same if run.arm in ("both", "pool") else random[run.fingerprint]
+        for run in plan.runs
+    }
+    known, arms, _ = compared_with_the_better_part(plan, parts, 0.93)
+    besides = arms[-1:]
+    costs = dict.fromkeys(plan.fingerprints(), COSTS)
+    for hits, expected in ((steady, "helps"), (random, "inconclusive"), (NO_HITS, "inconclusive")):
+        rows = contrasts(plan, known, costs, hits, ("test_accuracy",), besides)
+        (part,) = part_contrasts(rows.iloc[-1:], besides).to_dict("records")
+        assert (part["verdict"], part["verdict_other_images"]) == ("helps", expected)
+        if hits is steady:
+            bounds = part["low_images"], part["high_images"]
+            assert bounds == pytest.approx((part["low"], part["high"]))
+    selected = rows.iloc[-1]
+    assert np.isnan(selected["total_error"])
+
+
+def test_a_loss_that_a_selected_part_doubles_may_not_hold_on_other_images(plan, parts):
+    known, arms, _ = compared_with_the_better_part(plan, parts, 0.89)
+    besides = arms[-1:]
+    costs = dict.fromkeys(plan.fingerprints(), COSTS)
+    same = dict.fromkeys(plan.fingerprints(), np.arange(40) % 2)
+    rows = contrasts(plan, known, costs, same, ("test_accuracy",), besides)
+    assert (rows["verdict"] == rows["verdict_other_images"]).all()
+
+
 def compared_with_the_better_part(plan, parts, accuracy):
     """Return outcomes, arms and contrasts of test accuracy; `pool` is better, at 0.9 on test."""
     means = {"baseline": (0.8, 0.8), "pool": (0.86, 0.9), "shift": (0.84, 0.8)}
     known = with_accuracies(plan, means | {"both": (0.9, accuracy)})
     besides = against_better_parts(plan, known, parts)
     costs = dict.fromkeys(plan.fingerprints(), COSTS)
-    table = contrasts(plan, known, costs, NO_IMAGES, ("test_accuracy",), besides)
+    table = contrasts(plan, known, costs, NO_HITS, ("test_accuracy",), besides)
     return known, [*compared(plan), *besides], table
 
 

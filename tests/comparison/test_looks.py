@@ -2,6 +2,8 @@
 
 import json
 import math
+from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +23,26 @@ from pipeline.comparison.looks import (
     look_statistics,
     look_table,
     look_tests,
+    mean_over_seeds,
     outlook,
     smallest_p,
     weighted_p,
 )
-from pipeline.comparison.matching import WHERE, outcomes
+from pipeline.comparison.matching import WHERE, Outcomes, outcomes
 from pipeline.comparison.paired import paired_statistics
 from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
+from pipeline.planning.choice import Score
 
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "looks.json"
 LOOKS = PlannedLooks(seeds=(4, 8), weights=(0.25, 0.75))
 MARGIN = 0.01
 DIFFERENCES = np.array([0.02, 0.05, 0.01, 0.04, -0.01, 0.03, 0.02, 0.00])
+
+
+def means(*looks):
+    """Return the mean difference at every look."""
+    return [mean_over_seeds(np.asarray(values)) for values in looks]
 
 
 def test_the_smallest_weighted_p_counts():
@@ -43,9 +54,10 @@ def test_the_smallest_weighted_p_counts():
 
 
 def test_p_and_interval_after_two_looks_are_those_of_scipy():
-    of_looks = [DIFFERENCES[:4], DIFFERENCES]
+    differences = DIFFERENCES[:4], DIFFERENCES
+    of_looks = means(*differences)
     found = look_statistics(of_looks, LOOKS.weights)
-    first, last = (stats.ttest_1samp(values, 0) for values in of_looks)
+    first, last = (stats.ttest_1samp(values, 0) for values in differences)
     assert found["p"] == pytest.approx(min(first.pvalue / 0.25, last.pvalue / 0.75, 1))
     assert (found["low"], found["high"]) == pytest.approx(last.confidence_interval(1 - 0.05 * 0.75))
     assert found["excludes_zero"] == (found["low"] > 0)
@@ -58,7 +70,7 @@ def test_p_and_interval_after_two_looks_are_those_of_scipy():
 
 def test_equivalence_is_corrected_likewise():
     values = DIFFERENCES / 10
-    found = look_equivalence([values[:4], values], LOOKS.weights, MARGIN)
+    found = look_equivalence(means(values[:4], values), LOOKS.weights, MARGIN)
     one_sided = [
         max(
             stats.ttest_1samp(some, -MARGIN, alternative="greater").pvalue,
@@ -75,13 +87,13 @@ def test_equivalence_is_corrected_likewise():
 def test_one_look_of_weight_one_is_a_fixed_number_of_seeds():
     reference = np.linspace(0.8, 0.9, len(DIFFERENCES))
     fixed = paired_statistics(reference, reference + DIFFERENCES)
-    looked = look_statistics([reference + DIFFERENCES - reference], [1.0])
+    looked = look_statistics(means(reference + DIFFERENCES - reference), [1.0])
     assert {name: fixed[name] for name in looked} == pytest.approx(looked)
 
 
 def test_a_look_of_the_other_sign_does_not_count():
     values = np.array([0.050, 0.051, 0.049, 0.050, -0.2, -0.1, -0.2, -0.1])
-    found = look_statistics([values[:4], values], LOOKS.weights)
+    found = look_statistics(means(values[:4], values), LOOKS.weights)
     assert found["p"] == pytest.approx(stats.ttest_1samp(values, 0).pvalue / 0.75)
     tests = look_tests(values[None], LOOKS.seeds, MARGIN)
     assert weighted_p(tests, LOOKS.weights, np.array([2]))[0] == pytest.approx([found["p"]])
@@ -97,7 +109,7 @@ def test_all_arms_at_once_have_the_statistics_of_each():
     p_values, equivalence = weighted_p(tests, LOOKS.weights, had)
     for arm, looks in enumerate(had):
         some = [values[arm, :count] for count in LOOKS.seeds[:looks]]
-        of_looks = [each[np.isfinite(each)] for each in some]
+        of_looks = means(*(each[np.isfinite(each)] for each in some))
         weights = LOOKS.weights[:looks]
         assert p_values[arm] == pytest.approx(look_statistics(of_looks, weights)["p"])
         judged = look_equivalence(of_looks, weights, MARGIN)
@@ -209,22 +221,54 @@ def scored(runs, noise=0.0):
 
 def test_contrasts_have_the_looks_of_each_arm():
     planned = plan()
-    images = pd.DataFrame(columns=["study", "arm", "image", "correct", "differs"])
-    table = contrasts(planned, scored(planned), {}, images, (PRIMARY, "validation_accuracy"))
+    table = contrasts(planned, scored(planned), {}, {}, (PRIMARY, "validation_accuracy"))
     rows = table[table["metric"] == PRIMARY].set_index("arm")
     good, alike = rows.loc["good"], rows.loc["alike"]
     assert (good["n"], alike["n"]) == (8, 4)
-    both = look_statistics([DIFFERENCES[:4], DIFFERENCES], LOOKS.weights)
-    once = look_statistics([DIFFERENCES[:3:-1] / 50], LOOKS.weights[:1])
+    both = look_statistics(means(DIFFERENCES[:4], DIFFERENCES), LOOKS.weights)
+    once = look_statistics(means(DIFFERENCES[:3:-1] / 50), LOOKS.weights[:1])
     for row, expected in ((good, both), (alike, once)):
         assert {name: row[name] for name in expected} == pytest.approx(expected)
     assert good["p_holm"] == pytest.approx(min(2 * both["p"], 1))
     other = table[(table["metric"] == "validation_accuracy") & (table["arm"] == "good")].iloc[0]
     assert other["low"] == pytest.approx(both["low"])
     fixed = planned.model_copy(update={"looks": None})
-    plain = contrasts(fixed, scored(planned), {}, images, (PRIMARY,)).set_index("arm")
+    plain = contrasts(fixed, scored(planned), {}, {}, (PRIMARY,)).set_index("arm")
     expected = stats.ttest_1samp(DIFFERENCES, 0)
     assert plain.loc["good", "p"] == pytest.approx(expected.pvalue)
+
+
+def test_the_verdict_over_images_has_the_smallest_p_of_the_looks_too():
+    """An effect that is clear at the first look and drowned by the noise of later seeds."""
+    planned = plan()
+    hits = {run: np.arange(50) % 2 for run in planned.fingerprints()}
+    effects = np.array([0.050, 0.051, 0.049, 0.050, -0.01, 0.15, -0.08, 0.12])
+    base = np.linspace(0.8, 0.87, 8)
+    own = {BASELINE: base, "good": base + effects, "alike": base + DIFFERENCES[::-1] / 50}
+    known = with_test_accuracies(planned, own)
+    row = contrasts(planned, known, {}, hits, (PRIMARY,)).set_index("arm").loc["good"]
+    tests = [stats.ttest_1samp(some, 0) for some in (effects[:4], effects)]
+    assert 2 * tests[1].pvalue / 0.75 > 0.05 > 2 * tests[0].pvalue / 0.25
+    assert (row["verdict"], row["verdict_other_images"]) == ("helps", "helps")
+    bounds = tests[1].confidence_interval(1 - 0.05 * 0.75)
+    assert (row["low_images"], row["high_images"]) == pytest.approx(bounds)
+    generator = np.random.default_rng(0)
+    noisy = {run: generator.integers(0, 2, 50) for run in hits}
+    row = contrasts(planned, known, {}, noisy, (PRIMARY,)).set_index("arm").loc["good"]
+    assert (row["verdict"], row["verdict_other_images"]) == ("helps", "inconclusive")
+    first = {run: hits[run] if run[-1] in "0123" else noisy[run] for run in hits}
+    row = contrasts(planned, known, {}, first, (PRIMARY,)).set_index("arm").loc["good"]
+    assert row["verdict_other_images"] == "helps"  # the images of later seeds change no first look
+
+
+def with_test_accuracies(planned, own):
+    """Return outcomes with these test accuracies of each arm, by seed."""
+    scores = {
+        (run.fingerprint, "deterministic", 1, *WHERE[PRIMARY]): own[run.arm][run.seed - 1000]
+        for run in planned.runs
+    }
+    names = planned.fingerprints()
+    return Outcomes(dict.fromkeys(names, "done"), dict.fromkeys(names, "x"), scores)
 
 
 def test_the_table_has_every_look_that_an_arm_has_had():
@@ -254,9 +298,81 @@ def test_no_test_score_decides_and_a_lost_run_makes_no_pair():
         for (name, _, _, *where), value in before.scores.items()
         if tuple(where) == WHERE["validation_accuracy"]
     }
+    found = done(found)
     assert decide(planned, found)["one", "alike"] == "equivalent"
-    lost = {name: found[name] for name in found if name not in ("alike0", "alike1", "alike2")}
+    three = ("alike0", "alike1", "alike2")
+    lost = {name: found[name] for name in found if name not in three}
     assert decide(planned, lost)["one", "alike"] == "futile"
+    diverged = found | dict.fromkeys(three, Score("diverged"))
+    assert decide(planned, diverged)["one", "alike"] == "futile"
+
+
+def test_runs_of_several_kinds_of_machine_make_no_pair_for_a_decision():
+    """A gain of one machine over the other is no difference between arms."""
+    planned = plan()
+    base = np.linspace(0.8, 0.87, 8)
+    jitter = 0.0002 * np.array([1, -1, 2, -2, 1, -1, 2, -2])
+    scores = {}
+    for run in planned.runs:
+        seed = run.seed - 1000
+        other = run.arm == "good" and seed in (1, 5)
+        value = base[seed] + 0.1 * other + jitter[seed] * (run.arm != BASELINE)
+        scores[run.fingerprint] = Score("done", value, machine="b" if other else "a")
+    assert decide(planned, scores)["one", "good"] == "equivalent"
+    alike = {name: replace(score, machine="a") for name, score in scores.items()}
+    assert decide(planned, alike)["one", "good"] != "equivalent"
+    kinds = {name: score.machine for name, score in scores.items()}
+    values = {
+        (name, "deterministic", 1, *where): score.accuracy
+        for name, score in scores.items()
+        for where in WHERE.values()
+    }
+    known = Outcomes(dict.fromkeys(scores, "done"), kinds, values)
+    table = look_table(planned, known).set_index(["arm", "look"])
+    assert table["validation_n"].to_dict() == {("good", 1): 3, ("good", 2): 6, ("alike", 1): 4}
+    assert table["validation_n"].tolist() == table["n"].tolist()
+
+
+def test_a_look_that_resolve_asked_for_changes_no_decision_in_the_table():
+    """Afterwards `alike` is at four more seeds the clearest of all; before, it was not."""
+    before = plan()
+    more = tuple(
+        PlannedRun(study="one", arm="alike", seed=1000 + seed, fingerprint=f"alike{seed}", round=2)
+        for seed in range(4, 8)
+    )
+    stops = tuple(
+        stop.model_copy(update={"look": 2, "reason": "asked"}) if stop.arm == "alike" else stop
+        for stop in before.looks.stops
+    )
+    looks = before.looks.model_copy(update={"stops": stops})
+    after = before.model_copy(update={"runs": (*before.runs, *more), "looks": looks})
+    known = scored(after)
+    moved = {f"alike{seed}": 0.05 + 0.0001 * seed for seed in range(4, 8)}
+    moved |= {f"good{seed}": 0.03 * (-1) ** seed for seed in range(4, 8)}
+    scores = {key: value + moved.get(key[0], 0.0) for key, value in known.scores.items()}
+    known = replace(known, scores=scores)
+    decision = ["validation_p_holm", "validation_p_equivalence", "likely", "chance"]
+    tables = [look_table(one, known).set_index(["arm", "look"]) for one in (before, after)]
+    assert list(tables[1].index) == [("good", 1), ("good", 2), ("alike", 1), ("alike", 2)]
+    pd.testing.assert_frame_equal(tables[1].loc[tables[0].index, decision], tables[0][decision])
+    asked = tables[1].loc["alike", 2]
+    assert asked[decision].isna().all()
+    assert (asked["stopped"], asked["n"], asked["validation_n"]) == ("asked", 8, 8)
+    rows = [_by_place(known, arm) for arm in ("good", "alike")]
+    tests = look_tests(np.array(rows), LOOKS.seeds, MARGIN)
+    with_asked = outlook(tests, LOOKS, np.array([2, 2]), family([("b", "g"), ("b", "a")]), MARGIN)
+    assert with_asked.p_holm[0] < 0.9 * tables[0].loc[("good", 2), "validation_p_holm"]
+
+
+def _by_place(known, arm):
+    """Return the differences in validation accuracy of an arm, by seed."""
+    key = ("deterministic", 1, *WHERE["validation_accuracy"])
+    return [known.scores[f"{arm}{n}", *key] - known.scores[f"baseline{n}", *key] for n in range(8)]
+
+
+def done(accuracies):
+    """Return the scores of runs with these validation accuracies."""
+    return {name: Score("done", value) for name, value in accuracies.items()}
 
 
 @pytest.mark.parametrize("lost", [BASELINE, "good"])
@@ -275,9 +391,9 @@ def test_a_collapsed_run_stops_no_arm_and_the_table_has_what_decided(lost):
     scores = {
         run.fingerprint: 0.8 + 0.03 * (run.arm == "good") + rng.normal(0, 0.003) for run in runs
     }
-    assert decide(planned, scores) == {("one", "good"): "difference"}
+    assert decide(planned, done(scores)) == {("one", "good"): "difference"}
     scores[f"{lost}2"] = 0.2
-    assert decide(planned, scores) == {("one", "good"): "difference"}
+    assert decide(planned, done(scores)) == {("one", "good"): "difference"}
     rows = [
         (name, "deterministic", 1, *where, value)
         for name, value in scores.items()
@@ -351,8 +467,40 @@ def test_intervals_cover_whenever_one_stops():
 
 
 def test_the_committed_simulation_holds_what_it_claims():
-    path = Path(__file__).parents[2] / "benchmarks" / "results" / "looks.json"
-    results = json.loads(path.read_text())
+    results = json.loads(RESULTS.read_text())
     held = results["held"]
     assert held["family_wise"] <= results["bar"] < held["peeking"]
     assert held["coverage"] >= 1 - results["bar"]
+
+
+def test_the_table_of_the_docs_is_that_of_the_measured_results():
+    results = json.loads(RESULTS.read_text())
+    null, effects, at_margin = results["null"]["normal"], results["effects"], results["at_margin"]
+    counts = {
+        "reports with a false helps or hurts": (null, "family_wise", 1),
+        "intervals that cover": (null, "coverage", 1),
+        "arms without an effect shown to be equivalent": (null, "equivalent", 1),
+        "arms at the margin called equivalent": (at_margin, "false_equivalence", 1),
+        "an effect of 0.5 found": (effects["0.5"], "power", 0),
+        **{
+            f"{float(size):g}": (effects[size], "power", 0) for size in ("0.8", "1.0", "1.5", "2.0")
+        },
+        "runs, without an effect": (null, "runs", None),
+        "runs, one effect of 1": (effects["1.0"], "runs", None),
+    }
+    expected = {
+        label: [_shown(values[f"{name}_{way}"], digits) for way in ("looks", "resolved", "fixed")]
+        for label, (values, name, digits) in counts.items()
+    }
+    text = (ROOT / "docs" / "statistics.md").read_text()
+    table = text.partition("| | looks | resolved | 12 seeds |\n")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[1:]]
+    assert {label: cells for label, *cells in rows} == expected
+    assert f"false verdict in {_shown(null['family_wise_peeking'], 1)} of reports" in text
+
+
+def _shown(value, digits):
+    """Return a share in percent, or a number of runs, rounded half up."""
+    shown = Decimal(str(value)) * (1 if digits is None else 100)
+    rounded = shown.quantize(Decimal(10) ** -(digits or 0), ROUND_HALF_UP)
+    return f"{rounded}" if digits is None else f"{rounded} %"

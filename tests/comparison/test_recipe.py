@@ -62,11 +62,7 @@ def compared(accuracies, *, costs=None, factors=None, against=None):
         }
         for run in runs
     }
-    images = pd.DataFrame(
-        [("one", name, image, 0.5, 0.1) for name in names for image in range(4)],
-        columns=["study", "arm", "image", "correct", "differs"],
-    )
-    return plan, matched, contrasts(plan, matched, counted, images)
+    return plan, matched, contrasts(plan, matched, counted, {})
 
 
 def _score(means, names, run):

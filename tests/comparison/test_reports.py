@@ -60,14 +60,11 @@ class Reports:
             [places.assign(split=split, metric=name) for split, name in WHERE.values()],
             ignore_index=True,
         )
-        self.images = pd.DataFrame(
-            {"study": [], "arm": [], "image": [], "correct": [], "differs": []}
-        )
 
     def table(self, accuracies):
         scores = self.scores.assign(value=np.tile(np.ravel(accuracies), len(WHERE)))
         known = outcomes(scores, self.states, self.machines)
-        return contrasts(self.plan, known, self.costs, self.images, metrics=(PRIMARY,))
+        return contrasts(self.plan, known, self.costs, {}, metrics=(PRIMARY,))
 
 
 @pytest.fixture(autouse=True, scope="module")

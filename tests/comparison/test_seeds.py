@@ -53,8 +53,7 @@ def test_every_arm_has_a_row_per_seed_with_its_reference():
 def test_the_paired_statistics_follow_from_the_table(metric):
     found = results()
     costs = dict.fromkeys(NAMES, COST)
-    images = pd.DataFrame(columns=["study", "arm", "image", "correct", "differs"])
-    rows = contrasts(PLAN, found, costs, images, (*SCORES, *GAPS))
+    rows = contrasts(PLAN, found, costs, {}, (*SCORES, *GAPS))
     for arm, pairs in seed_scores(PLAN, found).groupby("arm"):
         (row,) = rows[(rows["arm"] == arm) & (rows["metric"] == metric)].to_dict("records")
         test = stats.ttest_rel(pairs[metric], pairs[f"reference_{metric}"])

@@ -1,6 +1,8 @@
 """Variance by stream and by test set, on planted variances and by hand."""
 
+import re
 from math import nan, sqrt
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,8 @@ from pipeline.comparison.variance import (
 )
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import NOISE
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def frame(values, arm="baseline", stream="init"):
@@ -281,3 +285,27 @@ def test_the_factor_is_of_the_difference_under_the_split_alone():
     assert row["arm"] == "arm"
     assert row["split_sd"] == pytest.approx(0.01 / sqrt(2))
     assert row["factor"] == pytest.approx(sqrt(1 + 0.5 / 9))
+    assert row["most"] == pytest.approx(sqrt(1 + 12 / 9))
+    unmeasured = plan.model_copy(update={"runs": (), "studies": ()})
+    (row,) = pools(unmeasured, scores, pd.DataFrame([errors]), 100).to_dict("records")
+    assert (row["study"], row["arm"], row["most"]) == ("", "", pytest.approx(sqrt(1 + 12 / 9)))
+    assert np.isnan(row["factor"])
+    (row,) = pools(unmeasured, scores, pd.DataFrame([errors]), 10).to_dict("records")
+    assert np.isnan(row["most"])  # every run trains on the whole pool
+
+
+def test_the_most_is_reached_where_the_split_makes_all_of_the_spread():
+    error, n, share = 0.01, 12, 0.3
+    assert pool_factor(error * sqrt(n), n, error, share) == pytest.approx(sqrt(1 + n * 0.3 / 0.7))
+
+
+def test_the_coverage_in_the_docs_is_that_of_its_factors():
+    """Of a t interval that is too narrow by a factor, with the degrees of freedom of its seeds."""
+    words = " ".join((ROOT / "docs" / "statistics.md").read_text().split())
+    pattern = r"(\d+) seeds: intervals over seeds are ([\d.]+) to ([\d.]+) times too narrow"
+    seeds, *factors = re.search(pattern, words).groups()
+    covered = re.search(r"a coverage of (\d+) to (\d+) % instead of 95", words).groups()
+    freedom = int(seeds) - 1
+    critical = stats.t.ppf(0.975, freedom)
+    expected = [100 * (2 * stats.t.cdf(critical / float(one), freedom) - 1) for one in factors]
+    assert sorted(round(one) for one in expected) == [int(one) for one in covered]

@@ -67,7 +67,7 @@ def test_damage_is_found(folder, damage):
 
 def test_nothing_prepared_says_what_to_run(tmp_path):
     with pytest.raises(
-        Refusal, match="data.json: missing or damaged; run: dvc repro --force prepare@p"
+        Refusal, match="data.json: missing or damaged; run: gapwise run --protocol p"
     ):
         read_summary(tmp_path / "p" / "data")
 

@@ -160,6 +160,29 @@ class Attention(nn.Module):
         return self.head((self.scale * self.encoder(tokens))[:, 0])
 
 
+class NestedAttention(Attention):
+    """Has torch's defaults for an encoder, which pack padded tokens."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, activation="gelu", batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1)
+
+
+class CrossAttention(nn.Module):
+    """Asks the rows of an image by learned queries."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.queries = nn.Linear(8, 8), nn.Parameter(torch.randn(1, 2, 8))
+        self.decoder = nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, images):
+        queries = self.queries.expand(len(images), -1, -1)
+        return self.head(self.decoder(queries, self.rows(images[:, 0])).flatten(1))
+
+
 class Norms(nn.Module):
     def __init__(self):
         super().__init__()
@@ -180,6 +203,18 @@ class Tied(Convolutional):
     def forward(self, images):
         hidden = functional.relu(self.hidden(self.flat(self.features(images))))
         return self.last(functional.relu(self.more(functional.relu(self.again(hidden)))))
+
+
+class TiedKernels(Convolutional):
+    """Runs one kernel and one bias twice, by two modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.again, self.more = (nn.Conv2d(6, 6, 3, padding=1) for _ in range(2))
+        self.more.weight, self.more.bias = self.again.weight, self.again.bias
+
+    def features(self, images):
+        return self.more(functional.relu(self.again(super().features(images))))
 
 
 class WeightNormed(Convolutional):
@@ -234,6 +269,38 @@ class FrozenNorm(Convolutional):
         super().train(mode)
         self.norm.eval()
         return self
+
+
+class SwitchedNorm(FrozenNorm):
+    """Switches its norm in every pass, whatever mode it is in before."""
+
+    def train(self, mode=True):
+        return nn.Module.train(self, mode)
+
+    def features(self, images):
+        self.norm.training = False
+        return super().features(images)
+
+
+class FunctionalNorm(SwitchedNorm):
+    """Uses the statistics of its norm alone."""
+
+    def features(self, images):
+        maps = Convolutional.features(self, images)
+        return functional.batch_norm(maps, self.norm.running_mean, self.norm.running_var)
+
+
+class SharedNorms(Convolutional):
+    """Two norms with the same scale and the same statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.again, self.more = nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+        for name in ("weight", "running_mean", "running_var"):
+            setattr(self.more, name, getattr(self.again, name))
+
+    def features(self, images):
+        return self.more(self.again(super().features(images)))
 
 
 class ResizedPositions(nn.Module):
@@ -291,6 +358,69 @@ class MaskedKernel(Convolutional):
         maps = functional.max_pool2d(functional.relu(self.first(images)), 2)
         kernel = self.second.weight * self.mask
         return functional.max_pool2d(functional.relu(functional.conv2d(maps, kernel, padding=1)), 2)
+
+
+class Gains(Convolutional):
+    """Multiplies the weight of a layer by a matrix of free gains."""
+
+    def __init__(self):
+        super().__init__()
+        self.gains = nn.Parameter(torch.ones(16))
+
+    def weight(self):
+        return torch.diag(self.gains) @ self.hidden.weight
+
+    def forward(self, images):
+        hidden = functional.linear(self.flat(self.features(images)), self.weight())
+        return self.last(functional.relu(hidden))
+
+
+class Bank(Gains):
+    """Sums up a bank of matrices with free shares."""
+
+    def __init__(self):
+        super().__init__()
+        self.bank = nn.Parameter(torch.randn(3, 16, 24) / 5)
+        self.shares = nn.Parameter(torch.ones(3))
+
+    def weight(self):
+        return torch.einsum("k,koi->oi", self.shares, self.bank) / 3
+
+
+class Generated(Gains):
+    """Makes the weights of a layer by another one, from a code of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.code, self.make = nn.Parameter(torch.randn(5)), nn.Linear(5, 16 * 24)
+
+    def weight(self):
+        return self.make(self.code).view(16, 24)
+
+
+class LowRank(Gains):
+    """Multiplies by the product of two matrices."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = nn.Parameter(torch.randn(16, 2))
+        self.right = nn.Parameter(torch.randn(2, 24))
+
+    def weight(self):
+        return 0.5 * (self.left @ self.right)
+
+
+class ProjectedQueries(Convolutional):
+    """Pools maps by learned queries, which a layer projects first."""
+
+    def __init__(self):
+        super().__init__()
+        self.queries, self.project = nn.Parameter(torch.randn(4, 6)), nn.Linear(6, 6)
+
+    def flat(self, maps):
+        units = maps.flatten(2).transpose(1, 2)  # (N, places, channels)
+        weights = (units @ self.project(self.queries).T).softmax(1)
+        return (weights.transpose(1, 2) @ units).flatten(1)
 
 
 @pytest.fixture(autouse=True)
@@ -372,18 +502,36 @@ def test_positions_that_are_interpolated_are_no_weights():
 @pytest.mark.parametrize("name", ["l1_penalty", "max_norm", "weight_decay"])
 @pytest.mark.parametrize(
     ("network", "weight"),
-    [(Equalized, "hidden"), (Binarized, "hidden"), (MaskedKernel, "second")],
-    ids=["equalized", "binarized", "masked"],
+    [
+        (Equalized, "hidden.weight"),
+        (Binarized, "hidden.weight"),
+        (MaskedKernel, "second.weight"),
+        (Gains, "hidden.weight"),
+        (Bank, "bank"),
+        (Generated, "make.weight"),
+        (LowRank, "left"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
 )
 def test_what_acts_on_weights_that_are_changed_before_their_product_is_an_error(
     network, weight, name
 ):
     net = built(network)
-    with pytest.raises(Refusal, match=f"^{name}: {weight}.weight is changed before its product"):
+    with pytest.raises(Refusal, match=rf"^{name}: \S+ is changed before its product"):
         regularizers.equip(net, regularizers.build([{"name": name}]))
-    (row,) = [row for row in routing_table(routes(net)) if f"{weight}.weight" in row["names"]]
+    (row,) = [row for row in routing_table(routes(net)) if weight in row["names"]]
     assert row["group"] == "not decayed"
     assert row["reason"].startswith("changed ")
+
+
+def test_a_projection_of_learned_queries_is_penalized():
+    groups = {
+        name: row["group"]
+        for row in routing_table(routes(built(ProjectedQueries)))
+        for name in row["names"]
+    }
+    assert groups["project.weight"] == groups["hidden.weight"] != "not decayed"
+    assert groups["queries"] == "not decayed"
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
@@ -443,7 +591,7 @@ def test_initialization_leaves_frozen_weights():
     assert plain.keys() == drawn.keys()
 
 
-@pytest.mark.parametrize("network", [FrozenNorm, Unused])
+@pytest.mark.parametrize("network", [FrozenNorm, SwitchedNorm, FunctionalNorm, Unused])
 def test_norms_that_a_pass_does_not_update_keep_their_statistics(network):
     net = built(network)
     net.network.norm.running_mean.fill_(0.3)
@@ -451,25 +599,37 @@ def test_norms_that_a_pass_does_not_update_keep_their_statistics(network):
     assert torch.equal(net.network.norm.running_mean, torch.full((6,), 0.3))
 
 
-def test_a_tie_is_trained_averaged_and_stored(configure, pool):
+@pytest.mark.parametrize(
+    ("network", "tied"),
+    [
+        (Tied, ["weight"]),
+        (TiedKernels, ["weight", "bias"]),
+        (SharedNorms, ["weight", "running_mean", "running_var"]),
+    ],
+)
+def test_a_tie_is_trained_averaged_and_stored(configure, pool, network, tied):
     item = {"name": "weight_averaging", "decay": 0.5}
-    trained = train(config_of(configure, Tied, item), pool)
-    first, second = (trained.weights[f"network.{name}.weight"] for name in ("again", "more"))
-    assert torch.equal(first, second)
-    assert not torch.equal(first, trained.kept["raw"][0]["network.again.weight"])
+    trained = train(config_of(configure, network, item), pool)
     stored = safetensors.torch.load(_packed(trained.weights))
-    assert torch.equal(stored["network.more.weight"], first)
+    for name in tied:
+        first, second = (trained.weights[f"network.{owner}.{name}"] for owner in ("again", "more"))
+        assert torch.equal(first, second)
+        assert not torch.equal(first, trained.kept["raw"][0][f"network.again.{name}"])
+        assert torch.equal(stored[f"network.more.{name}"], first)
 
 
-def test_noise_acts_inside_torchs_fused_layers(configure, pool):
+@pytest.mark.parametrize(
+    ("network", "sites"), [(Attention, 3), (NestedAttention, 3), (CrossAttention, 4)]
+)
+def test_noise_acts_inside_torchs_fused_layers(configure, pool, network, sites):
     item = {"name": "dropconnect", "rate": 0.5}
-    config = config_of(configure, Attention, item)
+    config = config_of(configure, network, item)
     network = assemble(config, regularizers.build([item]), pool.shape, pool.classes)
     network.eval()
     passes = members.noise(network, torch.from_numpy(pool.images[:10]), 6, seed=0)
     assert len({tuple(row.flatten().tolist()) for row in passes}) == 6
     audit = train(config, pool).audit["dropconnect"]
-    assert audit["sites"] == 3
+    assert audit["sites"] == sites
 
 
 @pytest.mark.parametrize(

@@ -386,7 +386,7 @@ class Dropping(nn.Module):
         self.head = nn.Linear(8, 10)
 
     def forward(self, images):
-        type(self).passes += 1
+        type(self).passes += self.training
         tokens = images.reshape(len(images), 16, 4)
         for layer in self.layers:
             tokens = layer(tokens)

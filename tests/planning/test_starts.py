@@ -315,6 +315,13 @@ def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes
         ),
         ("", ("training: {epochs: 3}", "start: {train: head}"), "similar.start.from: missing"),
         ("", ("training: {epochs: 3}", LAST), "similar.start.k: invalid value 99"),
+        (
+            "start: {from: own, train: head_then_all, head_share: 0.9}",
+            (),
+            "start.head_share: invalid value 0.9; expected a share that leaves one of 4 epochs",
+        ),
+        ("", ("classes: [5, 6, 7, 8, 9]", "classes: [5.5, 1]"), "data.classes.0: invalid value 5"),
+        ("", ("classes: [5, 6, 7, 8, 9]", "classes: [1]"), "data.classes: invalid value [1]"),
         ("start: {from: own, reinitialize: 7}", (), "start.reinitialize: invalid value 7"),
         ("start: {from: own, train: head_then_all, reinitialize: 99}", (), "invalid value 99"),
         ("", ("training: {epochs: 3}", "start: {from: regularized}, share: null"), None),

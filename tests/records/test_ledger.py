@@ -8,7 +8,7 @@ import pytest
 from report_data import planned
 
 from pipeline.config.claims import Claim, claims_digest
-from pipeline.config.plan import PlannedRun, PlannedStudy
+from pipeline.config.plan import PlannedLooks, PlannedRun, PlannedStudy, Stop
 from pipeline.config.test_rules import NOISE
 from pipeline.records.ledger import (
     LEDGER,
@@ -88,7 +88,7 @@ OTHERS = {
     "margin: 0.01 -> 0.05": opened(PLAN.model_copy(update={"margin": 0.05})),
     "data": opened(PLAN.model_copy(update={"data_digest": "other"})),
     "claims": opened(with_claim()),
-    "metric: test_accuracy -> test_nll": {**opened(), "metric": "test_nll"},
+    "metric of the verdicts: test_accuracy -> test_nll": {**opened(), "metric": "test_nll"},
     "training.epochs: 2 -> 3": opened(
         PLAN.model_copy(
             update={
@@ -112,8 +112,8 @@ OTHERS = {
     "libraries: torch 2.13.0 -> 2.14.0": opened(
         identity={**IDENTITY, "versions": {"torch": "2.14.0"}}
     ),
-    "weights": opened(identity={**IDENTITY, "weights": "w"}),
-    "runs: baseline of one": opened(
+    "weights from files": opened(identity={**IDENTITY, "weights": "w"}),
+    "runs of arms: baseline of one": opened(
         PLAN.model_copy(
             update={
                 "runs": (
@@ -183,8 +183,55 @@ def test_a_failed_run_that_is_done_later_is_named_as_such():
     assert list(map(str, changes(some, opened()))) == ["libraries: torch none -> 2.13.0"]
     more = opened(identity={**IDENTITY, "code": {"training": "t", "mixup": "m"}})
     assert list(map(str, changes(opened(), more))) == ["which runs are done"]
-    assert list(map(str, changes(opened(), {**opened(), "looks": [6, 12]}))) == [
-        "looks: none -> [6, 12]"
+
+
+def with_looks(seeds=(6, 12, 24), **stops):
+    """Return an opened plan with looks; the arms stopped at a look for a reason."""
+    found = tuple(
+        Stop(study="one", arm=arm, look=look, reason=reason)
+        for arm, (look, reason) in stops.items()
+    )
+    weights = (1 / len(seeds),) * len(seeds)
+    looks = PlannedLooks(seeds=seeds, weights=weights, stops=found)
+    return opened(PLAN.model_copy(update={"looks": looks}))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        (opened(), with_looks(), "looks: none -> 6, 12, 24 seeds (weights 0.333, 0.333, 0.333)"),
+        (
+            with_looks((6, 12)),
+            with_looks((6, 24)),
+            "looks: 6, 12 seeds (weights 0.5, 0.5) -> 6, 24 seeds (weights 0.5, 0.5)",
+        ),
+        (
+            with_looks(dropout=(1, "futile"), mixup=(2, "futile")),
+            with_looks(dropout=(2, "asked"), mixup=(2, "futile")),
+            "further looks by gapwise resolve: dropout to 12 seeds",
+        ),
+        (
+            with_looks(dropout=(2, "asked")),
+            with_looks(dropout=(3, "asked")),
+            "further looks by gapwise resolve: dropout to 24 seeds",
+        ),
+        (
+            with_looks(dropout=(1, "futile")),
+            with_looks(dropout=(2, "equivalent")),
+            "looks at which arms stopped: dropout",
+        ),
+    ],
+)
+def test_changes_of_looks_are_named_in_words(before, after, change):
+    assert list(map(str, changes(before, after))) == [change]
+
+
+def test_a_resolve_is_named_beside_what_validation_scores_stopped():
+    before = with_looks(dropout=(1, "futile"), mixup=(1, "futile"))
+    after = with_looks(dropout=(2, "asked"), mixup=(2, "last"))
+    assert list(map(str, changes(before, after))) == [
+        "further looks by gapwise resolve: dropout to 12 seeds",
+        "looks at which arms stopped: mixup",
     ]
 
 

@@ -248,6 +248,53 @@ def test_instance_norms_with_running_statistics_are_refreshed():
     assert torch.allclose(network[0].running_mean, images.mean((0, 2, 3)), atol=1e-5)
 
 
+class OwnRate(nn.BatchNorm2d):
+    """Moves its statistics by a rate of its own."""
+
+    def forward(self, maps):
+        if self.training:
+            self.num_batches_tracked += 1
+        statistics = self.running_mean, self.running_var
+        return functional.batch_norm(maps, *statistics, training=self.training, momentum=0.01)
+
+
+class Ghost(nn.BatchNorm2d):
+    """Takes the statistics of half a batch at a time."""
+
+    def forward(self, maps):
+        parts = maps.chunk(2) if self.training else [maps]
+        statistics = self.running_mean, self.running_var
+        rest = {"training": self.training, "momentum": self.momentum}
+        return torch.cat([functional.batch_norm(part, *statistics, **rest) for part in parts])
+
+
+class SetsMomentum(nn.Sequential):
+    """Sets the momentum of its norm in every pass."""
+
+    def forward(self, maps):
+        self[0].momentum = 0.01
+        return super().forward(maps)
+
+
+@pytest.mark.parametrize("kind", [OwnRate, Ghost])
+def test_norms_with_a_forward_of_their_own_are_averaged(kind):
+    images = as_images(torch.rand(40, 1, 6, 6).numpy())
+    network = nn.Sequential(kind(1))
+    refresh_statistics(network, images, 10, {})
+    assert torch.allclose(network[0].running_mean, images.mean((0, 2, 3)), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [nn.Sequential(nn.BatchNorm2d(1, momentum=0.0)), SetsMomentum(nn.BatchNorm2d(1))],
+    ids=["momentum of 0", "set in its forward"],
+)
+def test_norms_that_cannot_be_summed_up_keep_their_statistics(network):
+    network[0].running_mean.fill_(0.3)
+    refresh_statistics(network, as_images(torch.rand(40, 1, 6, 6).numpy()), 10, {})
+    assert float(network[0].running_mean) == pytest.approx(0.3)
+
+
 class Annealed(nn.Module):
     """Keeps a temperature that falls, a count in floats, and a mask with infinities."""
 

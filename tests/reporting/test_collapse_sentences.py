@@ -9,10 +9,11 @@ from report_data import VERDICTS, report_data
 
 from pipeline.comparison.collapses import rate_columns
 from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note, rate_table
-from pipeline.reporting.labels import verdict_cell
+from pipeline.reporting.labels import lost_words, verdict_cell
 from pipeline.reporting.pages import all_pages, front
 
-PLAIN = {"verdict": "helps", "below_margin": False, "withheld": False, "attempts": 12}
+PLAIN = {"verdict": "helps", "below_margin": False, "withheld": False}
+PLAIN |= {"ended": 12, "reference_ended": 11, "both_ended": 10}
 
 
 def rates(**lost):
@@ -29,19 +30,38 @@ def rates(**lost):
     [
         ({"lost": 0, "reference_lost": 0}, "helps"),
         ({"lost": 0, "reference_lost": 2}, "helps"),
-        ({"lost": 1, "reference_lost": 2}, "helps; 1 of 12 collapsed"),
+        ({"lost": 1, "reference_lost": 2}, "helps; 1 of 12 lost"),
         (
             {"lost": 3, "reference_lost": 0, "verdict": "inconclusive", "withheld": True},
-            "inconclusive; 3 of 12 collapsed",
+            "inconclusive; 3 of 12 lost, reference 0 of 11",
         ),
         (
             {"lost": 0, "reference_lost": 2, "verdict": "inconclusive", "withheld": True},
-            "inconclusive; 2 of 12 collapsed (reference)",
+            "inconclusive; 0 of 12 lost, reference 2 of 11",
         ),
     ],
 )
 def test_the_cell_of_a_verdict_has_the_losses(row, cell):
     assert verdict_cell(PLAIN | row) == cell
+
+
+@pytest.mark.parametrize(
+    ("lost", "alone", "expected"),
+    [
+        ((3, 1), (2, 0), [3, 12, 1, 11]),
+        ((3, 1), (1, 1), [3, 12, 1, 11]),
+        ((1, 1), (1, 0), [1, 12, 1, 11, 10, 1, 0]),  # all runs do not show why
+        ((1, 2), (2, 0), [1, 12, 2, 11, 10, 2, 0]),
+    ],
+)
+def test_a_withheld_verdict_names_the_numbers_that_contradict_it(lost, alone, expected):
+    row = PLAIN | dict(zip(("lost", "reference_lost"), lost, strict=True))
+    row |= dict(zip(("lost_alone", "reference_lost_alone"), alone, strict=True))
+    assert [int(number) for number in re.findall(r"\d+", lost_words(row, "part"))] == expected
+
+
+def test_a_table_of_an_older_report_has_no_losses():
+    assert verdict_cell({"verdict": "helps", "below_margin": False}) == "helps"
 
 
 def test_the_note_on_rare_events_is_about_the_arm_with_the_fewest_runs():
@@ -74,7 +94,7 @@ def test_an_arm_without_a_verdict_because_of_its_losses_is_in_no_other_sentence(
     lost = table["arm"] == "augmentation"
     withheld = {"withheld": True, "lost": 3, "verdict": "inconclusive"}
     own = lost & (table["metric"] == "test_accuracy")
-    table.loc[lost, "attempts"] = 12
+    table.loc[lost, "ended"] = 12
     for name, value in withheld.items():
         table.loc[own, name] = value
     counted = found.collapses.copy()
@@ -88,5 +108,5 @@ def test_an_arm_without_a_verdict_because_of_its_losses_is_in_no_other_sentence(
     assert said.count("**augmentation**") == 2  # the other one is its rate
     pages = all_pages(data)
     assert "## Collapsed and diverged runs" in pages["pages/verdicts.md"]
-    assert "| inconclusive; 3 of 12 collapsed |" in pages["report.md"]
+    assert "| inconclusive; 3 of 12 lost, reference 0 of 3 |" in pages["report.md"]
     assert "## Collapsed and diverged runs" not in all_pages(found)["pages/verdicts.md"]

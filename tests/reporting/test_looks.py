@@ -63,6 +63,8 @@ def test_the_front_page_says_how_many_seeds_and_why(plain, looked):
         "mixup": "12: futile",
     }
     assert headline(looked).startswith("With 6 to 12 fresh seeds")
+    assert "corrected for 2 looks, at 6 and 12 seeds" in headline(looked)
+    assert "look" not in headline(plain)
     assert "seeds |" not in headline_table(plain)
 
 
@@ -73,6 +75,18 @@ def test_the_page_of_verdicts_has_the_last_look_of_every_arm(plain, looked):
     assert words["dropout"] == "a difference is predicted"
     assert words["mixup"] == "the last look would hardly decide"
     assert "Looks" not in next(iter(verdicts.pages(plain))).body
+
+
+def test_the_pairs_of_arms_that_help_say_at_which_look_they_are_compared(plain, looked):
+    row = {"study": "one", "arm": "dropout", "other_study": "one", "other": "mixup", "n": 6}
+    row |= {"difference": 0.01, "low": 0.001, "high": 0.019, "p_holm": 0.03}
+    pairs = pd.DataFrame([row])
+    with_looks, without = (
+        verdicts.pair_table(replace(data, pairs=pairs)).rpartition("|")[2]
+        for data in (looked, plain)
+    )
+    assert "(#looks)" in with_looks
+    assert "look" not in without
 
 
 def test_the_method_names_looks_and_weights(plain, looked):

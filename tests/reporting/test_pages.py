@@ -5,12 +5,14 @@ import itertools
 import math
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from report_data import NAN, VERDICTS, derived, report_data
 
 from pipeline.comparison import variance as variance_table
 from pipeline.comparison.variance import standard_errors
+from pipeline.comparison.verdicts import LOST_RUNS
 from pipeline.config.plan import Factor, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.records.ledger import opened_plan
 from pipeline.reporting import pages, verdict_sentences
@@ -62,6 +64,18 @@ def test_the_front_page_says_how_often_the_test_set_was_opened(
     assert len(lines) == (words is not None)
     assert all(line.startswith(f"**Test set**: {words}") for line in lines)
     assert ("margin (3 x)." in front) == (len(margins) == 4)
+
+
+def test_a_resolve_is_named_among_many_changes(found: ReportData) -> None:
+    plan = opened_plan(found.confirmation, {}, "test_accuracy", {})
+    looks = {"seeds": [6, 12, 24], "weights": [0.4, 0.3, 0.3]}
+    openings = []
+    for look, reason in ((1, "futile"), (2, "asked"), (3, "asked")):
+        stop = {"study": "layers", "arm": "dropout", "look": look, "reason": reason}
+        openings.append({**plan, "looks": {**looks, "stops": [stop]}})
+    line = front.openings_line(dataclasses.replace(found, openings=tuple(openings)))
+    assert "further looks by gapwise resolve (2 x)" in line
+    assert "looks." not in line
 
 
 @pytest.mark.parametrize(
@@ -408,7 +422,8 @@ def test_interactions_by_their_interval(found: ReportData, golden) -> None:
 def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportData) -> None:
     row = {"study": "layers", "arm": "both", "better": "dropout", "verdict": "inconclusive"}
     row |= {"difference": 0.02, "low_all": 0.01, "high_all": 0.03}
-    row |= {"lost": 2, "reference_lost": 1, "attempts": 12}
+    row |= {"low_images": NAN, "high_images": NAN, "verdict_other_images": "inconclusive"}
+    row |= dict(zip(LOST_RUNS, (2, 12, 2, 1, 12, 1, 12), strict=True))
     lines = []
     for withheld in (False, True):
         parts = pd.DataFrame([row | {"withheld": withheld, "repeats": False}])
@@ -416,9 +431,38 @@ def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportDat
     plain, withheld_line = lines
     assert "is not shown to differ" in plain
     assert "is not shown to differ" not in withheld_line
-    assert re.findall(r"lost (\d+) of (\d+) runs, its part (\d+)", withheld_line) == [
-        ("2", "12", "1")
-    ]
+    assert re.findall(r"(\d+) of (\d+)", withheld_line) == [("2", "12"), ("1", "12")]
+
+
+@pytest.mark.parametrize(
+    ("factor", "most", "shown", "missing"),
+    [
+        (1.07, 1.55, "1.07 times (dropout)", "1.55"),
+        (NAN, 1.55, "at most 1.55 times", "dropout)"),
+        (NAN, NAN, "", "times"),
+    ],
+)
+def test_intervals_say_how_much_wider_another_pool_makes_them(
+    found: ReportData, factor: float, most: float, shown: str, missing: str
+) -> None:
+    arm = "" if np.isnan(factor) else "dropout"
+    row = {"study": "spread", "arm": arm, "split_sd": 0.01, "factor": factor, "most": most}
+    made = all_pages(dataclasses.replace(found, pools=pd.DataFrame([row])))
+    for page in ("verdicts", "method"):
+        text = made[f"pages/{page}.md"].partition("another pool")[2].partition(". ")[0]
+        assert shown in text
+        assert missing not in text
+
+
+@pytest.mark.parametrize(("elsewhere", "said"), [("helps", False), ("inconclusive", True)])
+def test_a_pair_has_its_interval_over_test_examples(found: ReportData, elsewhere, said) -> None:
+    row = {"study": "layers", "arm": "both", "better": "dropout", "verdict": "helps"}
+    row |= {"difference": 0.02, "low_all": 0.01, "high_all": 0.03, "withheld": False}
+    row |= {"low_images": -0.004, "high_images": 0.044, "verdict_other_images": elsewhere}
+    made = dataclasses.replace(found, parts=pd.DataFrame([row]))
+    line = _interactions.interaction_lines(made)
+    assert "[-0.4, +4.4]" in line
+    assert ("inconclusive" in line) is said
 
 
 def test_interactions_stand_on_both_pages(found: ReportData) -> None:

@@ -147,7 +147,7 @@ def test_what_matters_is_above_chance_and_ranked_where_it_can_be(found, study):
     names = words(study)
     first, second, third = (names[name] for name in rows["hyperparameter"])
     line = search._rank_line("sgd", shares, names)
-    assert f"more than by chance: {first} and {second}; not shown: {third};" in line
+    assert f"more than by chance: {first} and {second}; not shown to matter: {third};" in line
     assert f"cannot rank {first} and {second}." in line
     ranked = search._rank_line("sgd", shares.assign(last_rank=[1, 2, 2]), names)
     assert f"{first} is number 1" in ranked

@@ -120,7 +120,9 @@ def test_processes_that_train_one_run_together_keep_theirs(monkeypatch):
     assert os.environ == given
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "no such"])
+@pytest.mark.parametrize(
+    "backend", ["module://matplotlib_inline.backend_inline", "QtAgg", "no such"]
+)
 def test_figures_need_no_backend(backend):
     """The package is imported before matplotlib, also by way of torchmetrics."""
     code = "import pipeline, matplotlib; print(matplotlib.get_backend())"

@@ -38,6 +38,7 @@ from pipeline.comparison.search_tables import search_tables
 from pipeline.comparison.targets import time_to_target, times
 from pipeline.comparison.trust import trust
 from pipeline.comparison.variance import standard_errors
+from pipeline.comparison.verdicts import LOST_RUNS
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.reporting.evidence import ReportData, run_frame, searches_frame, tried_frame
@@ -129,7 +130,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         contrasts=contrasts,
         collapses=collapses.collapses(plan, Outcomes(dict.fromkeys(records, "done"), {}, {})),
         parts=parts,
-        pools=pd.DataFrame(columns=list(variance.POOLS)),
+        pools=pd.DataFrame([("", "", NAN, NAN, NAN)], columns=list(variance.POOLS)),
         pairs=between,
         recipe=recipe.recipe(plan, contrasts, between),
         looks=pd.DataFrame(columns=list(looks.COLUMNS)),
@@ -216,7 +217,7 @@ def _contrasts(studies: Studies, verdicts: dict[str, Judged]) -> list[dict[str, 
         **{"view": "deterministic", "members": 1, "n": 3, "baseline_mean": 0.9, "p": 0.01},
         **{"p_sign_flip": 0.25, "detectable": 0.0123, "seeds_needed": 1234.0, "correlation": 0.5},
         **{"unpaired": 0, "other_machine": 0, "lost_pairs": 0, "withheld": False},
-        **{"lost": 0, "reference_lost": 0, "attempts": 3},
+        **dict(zip(LOST_RUNS, (0, 3, 0, 0, 3, 0, 3), strict=True)),
         **{"planned": 3, "done": 3, "failed": 0, "diverged": 0, "missing": 0},
     }
     rows = []

@@ -144,14 +144,7 @@ class Planted:
             for run, value in zip(runs, self.outcomes.scores.values(), strict=True)
         ]
         means = bands(pd.DataFrame(rows, columns=[*keys, "value"]), keys, "value")
-        images = pd.DataFrame(
-            [
-                {"study": "modes", "arm": arm, "image": image, "correct": 0.9, "differs": 0.1}
-                for arm in dict.fromkeys(run.arm for run in runs)
-                for image in range(3)
-            ]
-        )
-        compared = contrasts(self.plan, self.outcomes, {}, images, ("test_accuracy",))
+        compared = contrasts(self.plan, self.outcomes, {}, {}, ("test_accuracy",))
         arguments = (self.plan, starts, compared, means, self.outcomes, self.costs)
         return {
             "contrasts": compared,

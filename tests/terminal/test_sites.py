@@ -126,6 +126,7 @@ def test_why_nothing_acts_is_said(project, capsys, monkeypatch):
     assert rows["unused.weight"] == ("3x8", "no gradient", "none in a training pass")
     assert rows["head.weight"] == ("10x8", "frozen", "requires no gradient")
     assert "cannot act: weight_decay: the weight of normed is computed from" in text
+    assert "cannot act: dropconnect (convolution): the network has no linear layer" in text
     assert "on decayed weights (number of tensors): none" in text
 
 

@@ -11,9 +11,11 @@ from pipeline.config.plan import (
     Factor,
     Plan,
     PlannedArm,
+    PlannedLooks,
     PlannedRun,
     PlannedStart,
     PlannedStudy,
+    Stop,
 )
 from pipeline.config.test_rules import NOISE
 from pipeline.tracking.payloads import Image, Payload, report_id, report_payload, run_payloads
@@ -322,6 +324,34 @@ def test_the_report_holds_the_headline_and_the_whole_table() -> None:
     headline = payload.tables["headline"]
     assert headline.rows[0][headline.columns.index("lost")] == 2
     assert payload.config["training.epochs"] == 60
+
+
+def test_the_notes_of_the_report_are_the_answer_of_the_front_page() -> None:
+    answer = "With 6 to 12 fresh seeds, **drop** helps. (Corrected for 2 looks.)"
+    page = f"# Which help: digits\n\n{answer}\n\n**Test set**: evaluated under one plan."
+    payload = report_payload([plan(row("one", "drop", "f1"))], [], {}, {"report.md": page})
+    first, empty, *questions = payload.notes.split("\n")
+    assert (first, empty) == (answer, "")
+    assert questions == [study.question for study in plan().studies]
+    without = report_payload([plan(row("one", "drop", "f1"))], [], {}, {})
+    assert without.notes.split("\n") == questions
+
+
+def test_the_headline_has_the_last_look_of_every_arm_and_why_it_stopped() -> None:
+    stop = Stop(study="one", arm="drop", look=2, reason="futile")
+    looks = PlannedLooks(seeds=(6, 12), weights=(0.5, 0.5), stops=(stop,))
+    planned = plan(row("one", "drop", "f1")).model_copy(update={"looks": looks})
+    lost = {"lost": 2, "ended": 12, "reference_lost": 1, "reference_ended": 11}
+    rows = [{**contrast("drop"), "metric": "test_accuracy", "n": 9, **lost}]
+    payload = report_payload([planned], rows, {}, {})
+    table = payload.tables["headline"]
+    cells = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (cells["look"], cells["stopped"]) == (2, "futile")
+    expected = {"look": 2, "stopped": "futile", "n": 9, **lost}
+    assert {name: payload.summary[f"one/drop/{name}"] for name in expected} == expected
+    assert {name: cells[name] for name in expected} == expected
+    plain = report_payload([plan(row("one", "drop", "f1"))], rows, {}, {}).tables["headline"]
+    assert plain.rows[0][plain.columns.index("stopped")] is None
 
 
 def test_other_runs_are_another_report() -> None:

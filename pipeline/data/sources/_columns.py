@@ -36,11 +36,13 @@ class Columns:
         rows: (N, features, 1, 1), NaN where a value is missing.
         names: Of the features: of the column, with `=` and the category if it is one of several.
         missing: The number of missing values of each column that has any.
+        merged: Columns of different numbers that are one number in single precision.
     """
 
     rows: NDArray[np.float32]
     names: tuple[str, ...]
     missing: dict[str, int]
+    merged: tuple[str, ...]
 
 
 def is_text(column: "pd.Series[Any]") -> bool:
@@ -111,7 +113,13 @@ def encoded(path: Path, frame: "pd.DataFrame", categories: Collection[str]) -> C
         place += width
     missing = {name: int(column.isna().sum()) for name, column in columns.items()}
     counted = {name: count for name, count in missing.items() if count}
-    return Columns(rows[:, :, None, None], tuple(names), counted)
+    merged = [name for name in columns if name not in parts and _is_merged(columns[name])]
+    return Columns(rows[:, :, None, None], tuple(names), counted, tuple(merged))
+
+
+def _is_merged(column: "pd.Series[Any]") -> bool:
+    """Return whether different numbers are one number in single precision."""
+    return bool(column.nunique() > 1 and column.astype(np.float32).nunique() == 1)
 
 
 def _features(column: "pd.Series[Any]", values: Sequence[str] | None) -> NDArray[np.float32]:

@@ -134,7 +134,8 @@ def require_images(
     counts = zip(classes, np.bincount(labels, minlength=len(classes)), strict=True)
     if few := [f"{name} ({count})" for name, count in counts if count < minimum]:
         raise _refusal(
-            f"{folder}: too few images of {shortened(few)}; expected >= {minimum} of each class"
+            f"{folder}: too few images of {shortened(few)}; expected >= {minimum} of each class, "
+            "or its folder left out"
         )
 
 

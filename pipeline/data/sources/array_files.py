@@ -194,7 +194,11 @@ def _pixels(images: ArrayFile, layout: str, white: float | None) -> Images:
     lowest, highest = extremes(pixels if counts is None else np.flatnonzero(counts))
     if not (lowest >= 0 and highest <= (full if white is None else math.inf)):  # NaN fails too
         expected = "0 to 1, uint8 for 0 to 255, or source.white" if white is None else ">= 0"
-        raise Refusal(f"{images}: range from {lowest:g} to {highest:g}; expected {expected}")
+        # digits that show a highest level of 1.000001
+        found = f"range from {lowest:.7g} to {highest:.7g}"
+        if math.isnan(lowest):
+            found = "values that are not a number"
+        raise Refusal(f"{images}: {found}; expected {expected}")
     if note := range_note(_used(pixels, counts, scale), scale):
         logger.warning("%s: %s%s", images.path, f"{images.member}: " if images.member else "", note)
     if pixels.dtype == np.uint8 and scale == full:

@@ -283,11 +283,13 @@ def _weak_columns(table: Table) -> list[str]:
     rows = table.columns.rows[:, :, 0, 0]
     lowest, highest = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
     lines = []
-    constant = [table.columns.names[place] for place in np.flatnonzero(lowest == highest)]
+    merged = np.isin(table.columns.names, table.columns.merged)
+    one_value = (lowest == highest) & ~merged
+    constant = [table.columns.names[place] for place in np.flatnonzero(one_value)]
     if constant:
         lines.append(f"one value in all rows of {named(constant)}: it tells no class")
     spread = np.nanstd(rows, axis=0, dtype=np.float64)
-    far = (np.abs(highest.astype(np.float64)) > CONSTANT * spread) & (lowest < highest)
+    far = (np.abs(highest.astype(np.float64)) > CONSTANT * spread) & ~one_value
     if far.any():
         names = [table.columns.names[place] for place in np.flatnonzero(far)]
         lines.append(

@@ -6,6 +6,7 @@ from pipeline.comparison.levels import LEVEL, POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.labels import lost_words
 from pipeline.reporting.units import METRICS
 
 PARTS = {
@@ -64,13 +65,22 @@ def _part_sentence(data: ReportData, row: md.Row) -> str:
         return (
             f"No verdict for **{row['arm']}** against its better part, which is "
             f"**{row['better']}** by validation accuracy (typical runs "
-            f"{data.format.joint_change(row)}; it lost {row['lost']} of {row['attempts']} runs, "
-            f"its part {row['reference_lost']})."
+            f"{data.format.joint_change(row)}; {lost_words(row, 'part')})."
         )
     return (
         f"**{row['arm']}** {PARTS[row['verdict']]} its better part, which is **{row['better']}** "
-        f"by validation accuracy: {data.format.joint_change(row)}."
+        f"by validation accuracy: {data.format.joint_change(row)}{_over_images(data, row)}."
     )
+
+
+def _over_images(data: ReportData, row: md.Row) -> str:
+    """Return the interval of a pair over seeds and test examples, and the verdict if it changes."""
+    bounds = data.format.points_interval(row["low_images"], row["high_images"])
+    if not bounds:
+        return ""
+    verdict = row["verdict_other_images"]
+    other = "" if verdict == row["verdict"] else f", where it is {verdict}"
+    return f" (over test examples too: {bounds}, not corrected{other})"
 
 
 def _meaning(data: ReportData, row: md.Row) -> str:

@@ -63,7 +63,8 @@ def looks_section(data: ReportData) -> str:
     caption = (
         "At the last look of each arm. Validation difference: points of validation accuracy, arm "
         "minus reference, which decide whether an arm goes on. p: corrected for looks. Chance: of "
-        "a decision at the last look. `looks.csv` of the artifacts has every look of every arm. "
+        "a decision at the last look. An arm that `gapwise resolve` gave a further look was not "
+        "decided there. `looks.csv` of the artifacts has every look of every arm. "
         "[How looks correct verdicts](method.md#statistics)."
     )
     return md.format_table(md.without_void(rows), caption, words=("arm", "stopped"))

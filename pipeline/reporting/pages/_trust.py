@@ -256,7 +256,8 @@ def _machines(data: ReportData, rows: Rows, failed: Rows) -> str:
     if failed:
         return (
             f"The confirmation runs are from {len(rows)} kinds of machine: "
-            f"{md.format_list(kinds)}. Train all on one: `GAPWISE_STORE=$(mktemp -d) "
+            f"{md.format_list(kinds)}. Train all on one, with `protocols: [{protocol}]` in "
+            "`params.yaml`: `GAPWISE_STORE=$(mktemp -d) "
             f"dvc repro --force train@{protocol} confirm@{protocol}`, then `make run`."
         )
     return f"One kind of machine: {kinds[0]}."

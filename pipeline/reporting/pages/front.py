@@ -156,12 +156,22 @@ def headline(data: ReportData) -> str:
     )
     contrasts = md.format_count(data.contrast_count, "contrast")
     note = (
-        f"(Points of test accuracy, {md.INTERVAL}s that hold for all {contrasts} at once."
+        f"(Points of test accuracy, {md.INTERVAL}s that hold for all {contrasts} at once"
+        f"{_looks_corrected(data)}."
         f"{detectable_note(data.distinct)})"
     )
     conditions, values = qualifiers(data)
     start = md.format_list([_fresh_seeds(data), *conditions])
     return f"With {start}, {values}{' '.join(findings)} {note}"
+
+
+def _looks_corrected(data: ReportData) -> str:
+    """Return for which looks the answer is corrected; empty without looks."""
+    looks = data.confirmation.looks
+    if looks is None:
+        return ""
+    numbers = md.format_list([str(seeds) for seeds in looks.seeds])
+    return f", corrected for {md.format_count(len(looks.seeds), 'look')}, at {numbers} seeds"
 
 
 def _with_collapses(data: ReportData) -> str:
@@ -205,10 +215,32 @@ def headline_table(data: ReportData) -> str:
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
-        f"of those of the reference. {_seeds_note(data)}{rare_note(data.rates)}"
+        f"of those of the reference. {_passes_note(data)}{_parts_note(data)}"
+        f"{_seeds_note(data)}{rare_note(data.rates)}"
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
     return md.format_table(rows, caption, words=(ARM, "study", "verdict", "seeds"))
+
+
+def _passes_note(data: ReportData) -> str:
+    """Return which arms predict by the mean of several noise passes, each of which costs."""
+    counts: dict[int, list[str]] = {}
+    for study, arm in data.planned_arms[1:]:
+        if arm.rule.view == "noise" and arm.rule.members > 1:
+            counts.setdefault(arm.rule.members, []).append(f"**{data.label(study, arm.name)}**")
+    return "".join(
+        f"{md.format_list(names)}: the mean of {count} noise passes at test. "
+        for count, names in counts.items()
+    )
+
+
+def _parts_note(data: ReportData) -> str:
+    """Return which arms are the parts of a pair, alone."""
+    rows = data.interactions[data.interactions["metric"] == "test_accuracy"]
+    return "".join(
+        f"**{row['first']}** and **{row['second']}**: the parts of **{row['arm']}**, each alone. "
+        for row in rows.to_dict("records")
+    )
 
 
 def _seeds_note(data: ReportData) -> str:

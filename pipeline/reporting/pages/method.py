@@ -13,6 +13,7 @@ from pipeline.reporting.collapse_sentences import RULE, rare_note
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._looks import looks_note
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, Page, changes, family, rules
+from pipeline.reporting.pages.variance import pool_words
 
 ORDER = 10
 STATISTICS = f"""\
@@ -21,7 +22,8 @@ seen.
 - **Test rule**: {{rules}}.
 - **Interval**: {CONTRAST_INTERVAL}. It covers fresh seeds on this test set and this pool \
 (all examples that are not test examples, from which every seed draws its training examples), not \
-fresh data. Its coverage is 95 % for normally distributed differences, \
+another pool{{pools}}. The [page of verdicts](verdicts.md) has the interval over other test \
+examples too. Its coverage is 95 % for normally distributed differences, \
 and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
@@ -35,7 +37,8 @@ includes 0, since Holm's procedure is less strict.
 the rate of each arm has its exact {md.INTERVAL} (Clopper and Pearson), and an exact McNemar test \
 against the reference, with Holm over the same contrasts. If a run of a pair is lost, the pair is \
 left out of the differences: verdicts are about typical runs. An arm that lost more runs than its \
-reference does not help, and is not equivalent. {{rare}}
+reference, of all or at the seeds where the runs of both ended, does not help, and is not \
+equivalent. {{rare}}
 - **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
 by the number of contrasts, the strictest threshold of Holm's procedure. The range in brackets \
 follows from the range of the true spread (chi-square, {100 * UNSURE:g} to \
@@ -153,6 +156,7 @@ def _statistics(data: ReportData) -> str:
     use = data.test_use
     return STATISTICS.format(
         rules=rules(data),
+        pools=pool_words(data),
         family=family(data),
         arms=", ".join(_contrasts(data)),
         margin=md.format_margin(data.confirmation.margin),

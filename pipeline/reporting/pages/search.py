@@ -303,7 +303,7 @@ def _rank_line(arm: str, rows: pd.DataFrame, names: Mapping[str, str]) -> str:
     below = [names[name] for name in rows.loc[~matters, "hyperparameter"]]
     parts = [f"more than by chance: {md.format_list(above)}"] if above else []
     if below:
-        parts.append(f"not shown: {md.format_list(below)}")
+        parts.append(f"not shown to matter: {md.format_list(below)}")
     known = [
         f"{names[row['hyperparameter']]} is number {row['first_rank']}"
         for row in rows[ranked & matters].to_dict("records")

@@ -57,14 +57,25 @@ def standard_error_sentence(data: ReportData) -> str:
 
 
 def pool_words(data: ReportData) -> str:
-    """Return how much wider intervals over other pools of training examples are, if known."""
+    """Return how much wider intervals over other pools are, or may be; empty if nobody can tell."""
     known = data.pools.dropna(subset="factor").to_dict("records")
     if not known:
-        return ""
+        return _widest(data.pools["most"].max())
     factors = [f"{row['factor']:.2f} times ({row['arm']})" for row in known]
     return (
         ", for which, by what the split of the variance study changes, the interval over seeds is "
         f"to be widened {md.format_list(factors)}"
+    )
+
+
+def _widest(most: float) -> str:
+    """Return how much wider they are at most, without a study of variance."""
+    if pd.isna(most):
+        return ""
+    return (
+        ", for which the interval over seeds is too narrow: by how much, a study of variance would "
+        f"measure; at most {most:.2f} times, if all of the spread between seeds came from the "
+        "training examples that they draw"
     )
 
 

@@ -20,6 +20,10 @@ from pipeline.reporting.pages.variance import pool_words, standard_error_sentenc
 
 ORDER = 5
 LOOKS = " p, intervals and equivalence are corrected for the [looks](#looks) that each arm has had."
+PAIR_LOOKS = (
+    " At the last look that both arms have had: p is divided by the weight of that [look](#looks), "
+    "and intervals are at its level."
+)
 OTHER_IMAGES = "over test examples too"
 
 
@@ -79,6 +83,7 @@ def pair_table(data: ReportData) -> str:
         f"arm. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired by "
         f"seed. p: two-sided paired t test, Holm over {md.format_count(len(rows), 'row')}. Only "
         "arms that help by more than the margin, compared with the baseline, are compared."
+        f"{PAIR_LOOKS if data.confirmation.looks else ''}"
     )
     table = md.format_table(rows, caption, words=("arm", "minus"))
     return md.section("Arms that help, compared with each other", table)
