@@ -28,6 +28,7 @@ gapwise plan                      what would be trained, and for how long
 gapwise run                       every stage that is not up to date, then the headline
 gapwise run dropout mixup         these studies alone; reports/<protocol>+dropout+mixup
 gapwise resolve                   the next declared look of arms that are inconclusive
+gapwise claims                    what lectures say, and how it came out here
 gapwise restore                   results of the last commit; code and settings stay
 gapwise status                    runs by study and state, with reasons
 gapwise verify digits             is the report what its predictions give?
@@ -226,24 +227,15 @@ def run(
 ) -> None:
     """Reproduce every stage with DVC, then print headlines and the time of each stage."""
     from pipeline.execution.chosen_protocols import restore_parameters
-    from pipeline.execution.experiments import run_studies
     from pipeline.execution.plans import current_plans
     from pipeline.records.store import open_store
-    from pipeline.terminal.headline import show_summary
-    from pipeline.terminal.stages import show_stages
 
     restore_parameters()
     names = _existing(protocol)
     if not all(current_plans(open_store(), name) for name in names):
         _experiments(names)  # errors of all protocols, before anything is trained
     if studies:
-        seconds, reports = run_studies(names, studies, keep_going)
-        for path, text in reports.items():
-            show_summary(path, text)
-        show_stages(seconds)
-        from pipeline.report import write_index  # slow to import
-
-        write_index(REPORTS, redraw=False)  # which lists the reports of studies alone
+        _run_alone(names, studies, keep_going)
         return
     _reproduce(names, keep_going)
 
@@ -266,6 +258,30 @@ def resolve(
     show_looks(name, wanted)
     ask_for_looks({name: wanted})
     _reproduce([name], False)
+
+
+@command
+def claims(
+    protocol: Annotated[
+        str | None, typer.Argument(help="Its claims, and the studies it needs for further ones.")
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--run", help="Run these studies, after their runs are printed.")
+    ] = False,
+) -> None:
+    """Print what lectures and papers say, and how it came out in all reports or in one."""
+    with without_collection():  # slow: imports torch
+        from pipeline.terminal.claims import LABEL, show_claims, show_claims_of
+
+    if protocol is None:
+        if train:
+            raise Refusal("claims: --run: no protocol; expected the one to run studies of")
+        show_claims()
+        return
+    name, *_ = _existing([protocol])
+    needed = show_claims_of(name)
+    if train and needed:
+        _run_alone([name], needed, keep_going=False, label=LABEL)
 
 
 @command
@@ -469,6 +485,26 @@ def _reproduce(names: Sequence[str], keep_going: bool) -> None:
             write_timing(name)
         show_headline(name)
     show_stages(seconds)
+
+
+def _run_alone(
+    names: Sequence[str], studies: Sequence[str], keep_going: bool, label: str = ""
+) -> None:
+    """Run some studies of protocols alone, and print the summary of each report.
+
+    `label` is what the report is called after its protocol, in place of its studies.
+    """
+    from pipeline.execution.experiments import run_studies
+    from pipeline.terminal.headline import show_summary
+    from pipeline.terminal.stages import show_stages
+
+    seconds, reports = run_studies(names, studies, keep_going, label)
+    for path, text in reports.items():
+        show_summary(path, text)
+    show_stages(seconds)
+    from pipeline.report import write_index  # slow to import
+
+    write_index(REPORTS, redraw=False)  # which lists the reports of studies alone
 
 
 def _json(option: str, text: str | None) -> dict[str, Any] | None:

@@ -12,7 +12,13 @@ from pipeline.comparison.references import references
 from pipeline.comparison.resolution import resolution
 from pipeline.comparison.search_tables import search_tables
 from pipeline.comparison.seeds import with_targets
-from pipeline.comparison.tables import contrast_tables, mean_tables, rate_tables, transfer_tables
+from pipeline.comparison.tables import (
+    claim_tables,
+    contrast_tables,
+    mean_tables,
+    rate_tables,
+    transfer_tables,
+)
 from pipeline.comparison.trust import trust
 from pipeline.comparison.variance import pools
 from pipeline.config.plan import BASELINE, Kind, read_plan
@@ -75,6 +81,7 @@ def main(protocol: str) -> None:
     tables["pools"] = pools(plan, scored["scores"], tables["contrasts"], size)
     tables |= transfer_tables(plan, records, settings, scored, tables)
     tables |= search_tables(plan, curves_of("search"), scored["scores"])
+    tables |= claim_tables(plan, records, histories, scored, tables)
     tables["seeds"] = with_targets(tables["seeds"], tables["target_times"])
     checked = {**scored, **tables}
     tables["trust"] = trust(plan, records, histories, checked, chosen["searches"])

@@ -17,10 +17,11 @@ from pipeline.data.prepared import read_summary, read_test_images
 from pipeline.execution.stage import stage
 from pipeline.records.figures import current_figures, note_figures
 from pipeline.records.ledger import LEDGER, read_ledger
-from pipeline.records.reports import WrittenReport, partial_names, read_report, report_names
+from pipeline.records.reports import CLAIMS, WrittenReport, partial_names, read_report, report_names
 from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
 from pipeline.records.tables import read_table, write_table
+from pipeline.reporting.claims_index import CLAIMS_PAGE, claims_page
 from pipeline.reporting.dvc import metrics, plots, protocol_facts
 from pipeline.reporting.evidence import (
     TABLES,
@@ -67,10 +68,11 @@ def write_timing(protocol: str, data: ReportData | None = None) -> None:
 
 
 def write_index(reports: Path, redraw: bool) -> None:
-    """Write the page over all reports; its figure if there is none, or if it is to be redrawn."""
+    """Write the pages over all reports; their figure if there is none or it is to be redrawn."""
     summaries = read_summaries(reports)
     partial = {name: read_report(reports / name) for name in partial_names(reports)}
     write_text(reports / "README.md", index_page(summaries, partial))
+    write_text(reports / CLAIMS_PAGE, claims_page(summaries, partial))
     figure = reports / f"{EFFECTS}.png"
     if not common_arms(summaries):
         figure.unlink(missing_ok=True)
@@ -152,6 +154,7 @@ def _write(folder: Path, data: ReportData, figures: Mapping[str, bytes]) -> None
     write_text(folder / "table.tex", latex_table(data))
     write_table(folder / "seeds.csv", data.seeds)
     write_table(folder / "contrasts.csv", data.contrasts)
+    write_table(folder / CLAIMS, data.claims)
     for name, frame in plots(data).items():
         write_table(folder / "plots" / name, frame)
     for name, content in figures.items():

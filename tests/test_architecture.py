@@ -384,6 +384,7 @@ LAYOUT = {  # file, function and call -> what is done there besides a statistic
     ("reporting/plots/_names.py", "write_ends", "transform"): "places on the panel",
     ("reporting/plots/_names.py", "write_names", "transform"): "places on the panel",
     ("reporting/plots/forest.py", "_reach", "quantile"): "how far an axis goes",
+    ("reporting/plots/claims.py", "draw_claims", "quantile"): "how far an axis goes",
     ("reporting/plots/forest.py", "largest", "nlargest"): "the rows to draw",
     ("reporting/plots/gap.py", "zoom", "quantile"): "how far an axis goes",
     ("reporting/plots/gap.py", "zoom", "sum"): "the number of runs outside the axes",
@@ -475,5 +476,5 @@ def test_reports_import_no_statistics(file):
     assert not [name for name in names if name.split(".")[0] in ("scipy", "statsmodels")]
     assert not [name for name in names if name.startswith("pipeline.comparison.intervals")]
     used = [name.rpartition(".")[2] for name in names if name.startswith("pipeline.comparison.")]
-    words = {"Verdict", "Agreement", "Check", "Judgement", "Direction", "Unit"}
+    words = {"Verdict", "Outcome", "Check", "Judgement", "Direction", "Unit"}
     assert all(name.isupper() or name in words for name in used), used

@@ -167,6 +167,14 @@ def test_own_weights_are_trained_as_the_page_says(project, pool):
     assert kept["baseline"] == kept["scratch"] == {first: False, head: False}
 
 
+def test_the_tests_of_identities_exist():
+    page = (ROOT / "docs/studies.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(named) >= 8
+    for path, name in named:
+        assert f"\ndef {name}(" in (ROOT / path).read_text(), (path, name)
+
+
 def test_the_study_of_searches_of_the_page_plans(project):
     """Under the training of the tiny project."""
     page = (ROOT / "docs" / "search.md").read_text()

@@ -462,16 +462,16 @@ def test_it_writes_what_is_promised_and_nothing_else_twice(artifacts: Path) -> N
     assert made >= {
         f"pages/{name}.md" for name in ("method", "gap", "cost", "study_dropout", "study_others")
     }
-    for name in ("seeds.csv", "contrasts.csv"):
+    for name in ("seeds.csv", "contrasts.csv", "claims.csv"):
         assert Path("reports/tiny", name).read_bytes() == (artifacts / name).read_bytes()
     promised = {
         *("metrics.json", "protocol.json", "table.tex", "timing.md"),
-        *("seeds.csv", "contrasts.csv"),
+        *("seeds.csv", "contrasts.csv", "claims.csv"),
         *(name.replace(".png", ".svg") for name in figures),
         *(f"plots/{name}.csv" for name in ("contrasts", "curves", "strengths")),
     }
     assert set(written(Path("reports"))) == {
-        "README.md",
+        *("README.md", "claims.md"),
         *(f"tiny/{name}" for name in made | figures | promised),
     }
     first = written(Path("reports"))

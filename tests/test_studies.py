@@ -6,6 +6,7 @@ import pytest
 from short import train_two_steps
 
 from pipeline import regularizers
+from pipeline.planning.claims import read_claims
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
@@ -13,7 +14,7 @@ from pipeline.runtime.errors import Refusal
 ROOT = Path(__file__).resolve().parent.parent
 # by name: what a user adds to the folder is not the suite's, see tests/check_project.py
 SHIPPED = (
-    *("cifar10", "cifar10_gpu", "digits", "fashion_mnist", "fashion_mnist_resnet"),
+    *("breast_cancer", "cifar10", "cifar10_gpu", "digits", "fashion_mnist", "fashion_mnist_resnet"),
     *("mnist_5k", "mnist_mlp", "search_digits", "transfer_digits", "transfer_fashion"),
 )
 OTHERS = (
@@ -21,13 +22,20 @@ OTHERS = (
     *("dropout_and_data_size", "ensembles", "flip", "flip_and_shift", "initialization"),
     *("input_normalization", "lbfgs", "learning_rate_and_batch_norm", "momentum", "optimizers"),
     *("pooling_regions", "schedules", "variance", "transfer_modes", "transfer_size"),
-    *("transfer_similarity", "pretraining_regularizer", "search_methods", "importance"),
+    *("transfer_similarity", "pretraining_regularizer", "training_length", "label_noise"),
+    *("input_dropout", "batch_norm_and_batch_size", "width", "depth"),
+    *("search_methods", "importance"),
 )
 STUDIES = sorted({*regularizers.names(), *OTHERS})  # each regularizer has its study
 MADE_FOR = {  # studies of one protocol alone
     "data_size": "digits",
     "dropout_and_data_size": "mnist_mlp",
     "lbfgs": "digits",
+    "training_length": "digits",
+    "label_noise": "digits",
+    "batch_norm_and_batch_size": "digits",
+    "width": "digits",
+    "depth": "breast_cancer",
     "transfer_modes": "transfer_digits",
     "transfer_size": "transfer_digits",
     "transfer_similarity": "transfer_fashion",
@@ -104,3 +112,14 @@ def test_a_study_of_one_protocol_is_refused_under_others(shipped):
 def test_every_regularizer_has_its_study_and_its_test(name):
     assert (ROOT / "tests" / "regularizers" / f"test_{name}.py").exists()
     assert (ROOT / EXPERIMENTS / f"{name}.yaml").exists()
+
+
+def test_the_registry_has_the_claims_of_both_lectures():
+    registered = [claim for claims in read_claims(ROOT).values() for claim in claims]
+    assert len(registered) >= 50
+    for speaker in ("lecture_a", "lecture_b", "both", "paper"):
+        assert sum(claim.by == speaker for claim in registered) >= 10
+    by_id = {claim.id: claim for claim in registered}
+    opposed = [claim for claim in registered if claim.alternative]
+    assert all(by_id[claim.alternative].alternative == claim.id for claim in opposed)
+    assert all(by_id[claim.alternative].by != claim.by for claim in opposed)

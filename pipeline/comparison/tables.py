@@ -8,6 +8,8 @@ import pandas as pd
 
 from pipeline.comparison.arms import Records, arm_means, audit_means, rule_means, run_outcomes
 from pipeline.comparison.calibration import pooled_bins
+from pipeline.comparison.claim_samples import Sources
+from pipeline.comparison.claims import claims
 from pipeline.comparison.collapses import collapses, with_collapses
 from pipeline.comparison.contrasts import METRICS, contrasts
 from pipeline.comparison.correlations import gap_correlations
@@ -29,7 +31,6 @@ from pipeline.comparison.matching import Outcomes, outcomes
 from pipeline.comparison.norms import norm_means
 from pipeline.comparison.other_images import hits_of, image_shares
 from pipeline.comparison.overtuning import overtuning
-from pipeline.comparison.published import published
 from pipeline.comparison.rates import batch_norm_ranges, rate_ranges, rates_tried
 from pipeline.comparison.recipe import pairs, recipe
 from pipeline.comparison.seeds import seed_scores
@@ -72,7 +73,6 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
         "looks": look_table(plan, matched),
         "seeds": seed_scores(plan, matched),
         "interactions": interactions(plan, matched, parts),
-        "published": published(plan, matched, counted, scored["passes"], scored["ensembles"]),
         "variance": streams(plan, scored["scores"], len(scored["images"])),
         "standard_errors": standard_errors(compared),
         "classes": class_accuracies(plan, shares),
@@ -165,6 +165,31 @@ def transfer_tables(
         "crossovers": crossovers(cells, matched),
         "transfer_gains": gains(cells, matched),
     }
+
+
+def claim_tables(
+    plan: Plan, records: Records, histories: Histories, scored: Tables, tables: Tables
+) -> Tables:
+    """Return the table of claims.
+
+    Args:
+        plan: The confirmation plan.
+        records: The records of its runs by fingerprint, empty for a missing run.
+        histories: The learning curves of the runs that are compared and done.
+        scored: The tables of `evaluate`.
+        tables: `target_times` and `search_methods`.
+    """
+    sources = Sources(
+        outcomes=_matched(plan, records, scored),
+        records=records,
+        histories=histories,
+        passes=scored["passes"],
+        ensembles=scored["ensembles"],
+        sizes=scored["sizes"],
+        target_times=tables["target_times"],
+        search_methods=tables["search_methods"],
+    )
+    return {"claims": claims(plan, sources)}
 
 
 def _matched(plan: Plan, records: Records, scored: Tables) -> Outcomes:

@@ -1,4 +1,4 @@
-"""Define the conclusions from a contrast and from a published effect, and the rule of a verdict."""
+"""Define the conclusions from a contrast and from a claim, and the rule of a verdict."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -97,13 +97,14 @@ class Judged:
     withheld: bool
 
 
-class Agreement(StrEnum):
-    """The outcome of a published effect that was measured again."""
+class Outcome(StrEnum):
+    """The outcome of a claim of a lecture or a paper."""
 
-    AGREES = "agrees"
-    DISAGREES = "disagrees"
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
     INCONCLUSIVE = "inconclusive"
-    NOT_MEASURED = "not measured"
+    NOT_TESTABLE = "not testable"
+    IDENTITY = "identity"
 
 
 def conclude(difference: float, p_holm: float, p_equivalence: float) -> tuple[Verdict, bool]:

@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from pipeline.config.claims import Claim, claims_digest
 from pipeline.config.families import Family
 from pipeline.config.scales import Scale
-from pipeline.config.schema import Design, Published, Replay
+from pipeline.config.schema import Design, Replay
 from pipeline.config.settings import Settings
 from pipeline.config.test_rules import TestRule
 from pipeline.config.validation import checked
@@ -111,7 +112,7 @@ class PlannedStudy(Settings):
         groups: Seeds; the models of a group share the split of its seed (ensemble), or its runs
             have its seed in every stream but one (variance).
         size: Models of the baseline in each group of an ensemble.
-        published: Effects that papers report of these arms.
+        claims: What lectures and papers say of these arms.
         search: The searches that are replayed on the settings of each arm, else None.
     """
 
@@ -121,7 +122,7 @@ class PlannedStudy(Settings):
     arms: tuple[PlannedArm, ...]
     groups: tuple[int, ...] = ()
     size: int = 0
-    published: tuple[Published, ...] = ()
+    claims: tuple[Claim, ...] = ()
     search: Replay | None = None
 
     @model_serializer(mode="wrap")
@@ -228,6 +229,7 @@ class Plan(Settings):
         overridden: The dotted keys whose values `params.yaml` gives in place of the protocol.
         starts: The runs that `runs` start from, each after the one that it starts from itself.
         looks: The looks of confirmation; None where all arms have one number of seeds.
+        claims: The digest of the claims of all studies.
     """
 
     protocol: str
@@ -242,6 +244,7 @@ class Plan(Settings):
     runs: tuple[PlannedRun, ...]
     starts: tuple[PlannedStart, ...] = ()
     looks: PlannedLooks | None = None
+    claims: str = claims_digest(())
 
     @model_serializer(mode="wrap")
     def _without_looks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

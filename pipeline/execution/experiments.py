@@ -28,7 +28,7 @@ CODE = ("*.py", "*.yaml")  # of what git does not track, the files that an exper
 
 
 def run_studies(
-    protocols: Sequence[str], studies: Sequence[str], keep_going: bool
+    protocols: Sequence[str], studies: Sequence[str], keep_going: bool, label: str = ""
 ) -> tuple[dict[str, float], dict[Path, str]]:
     """Run these studies alone for every protocol.
 
@@ -36,6 +36,7 @@ def run_studies(
         protocols: Names of protocols, which `params.yaml` need not have.
         studies: Names of studies.
         keep_going: Whether failed runs leave the report without them.
+        label: What the report is called after its protocol; "" for the names of the studies.
 
     Returns:
         The seconds of each stage that ran, and the text of each report by its file.
@@ -49,7 +50,8 @@ def run_studies(
     _require_known(studies)
     if problem := copy_problem():
         raise Refusal(f"run: {', '.join(studies)} alone: {problem}")
-    name = _free_name(studies)
+    parts = [label] if label else [*studies]
+    name = _free_name(parts)
     overrides = {"protocols": protocols, "studies": studies}
     words = ["exp", "run", "--temp", "-n", name]
     for key, names_given in overrides.items():
@@ -65,7 +67,7 @@ def run_studies(
         release_dead_locks()
         store.restore(dvc.phase_folders(protocols))
         dvc.run_dvc(words, environment)
-        reports = [_fetch_report(name, protocol, studies) for protocol in protocols]
+        reports = [_fetch_report(name, protocol, parts) for protocol in protocols]
         texts = {path: path.read_text(encoding="utf-8") for path in reports}
         return read_stage_times(), texts
 
@@ -130,23 +132,23 @@ def _require_known(studies: Sequence[str]) -> None:
         raise Refusal(*(unknown_name("run: studies", study, existing) for study in unknown))
 
 
-def _free_name(studies: Sequence[str]) -> str:
+def _free_name(parts: Sequence[str]) -> str:
     """Return a name for an experiment that no other has: dropout-mixup, dropout-mixup-2, ..."""
     listed = git("for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps")
     taken = set(listed.decode().split())
-    name, number = "-".join(studies), 1
+    name, number = "-".join(parts), 1
     while name in taken:
         number += 1
-        name = f"{'-'.join(studies)}-{number}"
+        name = f"{'-'.join(parts)}-{number}"
     return name
 
 
-def _fetch_report(experiment: str, protocol: str, studies: Sequence[str]) -> Path:
+def _fetch_report(experiment: str, protocol: str, parts: Sequence[str]) -> Path:
     """Write the report of an experiment beside that of its protocol and return its file."""
     commit = git("for-each-ref", "--format=%(objectname)", REFERENCES + experiment)
     revision = commit.decode().strip()
     source = REPORTS / protocol
-    target = REPORTS / "+".join([protocol, *studies])
+    target = REPORTS / "+".join([protocol, *parts])
     with new_folder(target) as staging:
         for name in names("ls-tree", "-r", "-z", "--name-only", revision, f"{source}/"):
             file = staging / Path(name).relative_to(source)

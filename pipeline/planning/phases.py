@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.config.claims import claims_digest
 from pipeline.config.families import family_of
 from pipeline.config.plan import (
     BASELINE,
@@ -190,6 +191,7 @@ def plan_of(
         runs=tuple(run for run, _ in planned),
         starts=tuple(start for start, _ in starts.values()),
         looks=looks,
+        claims=claims_digest(claim for study in studies for claim in study.claims),
     )
     identities = {start: described for start, (_, described) in starts.items()}
     return plan, identities | {run.fingerprint: one.identity for run, one in planned}
@@ -252,7 +254,7 @@ def describe_study(
         arms=arms,
         groups=tuple(seeds[: grouped.groups]) if grouped else (),
         size=study.ensemble.size if study.ensemble else 0,
-        published=study.published,
+        claims=study.claims,
         search=study.search,
     )
 

@@ -7,16 +7,17 @@ from typing import Any, get_args
 
 from pydantic import Field
 
+from pipeline.config.claims import Claim
 from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
-from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
-from pipeline.config.schema import Design, Ensemble, Published, Replay, Variance
+from pipeline.config.plan import OVERTUNING, PROTOCOL, TUNING, Kind
+from pipeline.config.schema import Design, Ensemble, Replay, Variance
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, errors_in, invalid, one_of, unknown_name
 from pipeline.config.yaml_files import read_yaml, yaml_names
-from pipeline.data import sources
 from pipeline.planning.arm_files import read_arm, tuned_baseline
 from pipeline.planning.arm_mistakes import mistakes
 from pipeline.planning.arms import Arm, baseline, relative, searched_values
+from pipeline.planning.claims import claim_mistakes, repeated_ids
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
@@ -40,7 +41,7 @@ class Study:
         arms: The arms, the baseline first.
         ensemble: The groups of a study whose arms are averaged, else None.
         variance: The draws of a study whose arms are decomposed, else None.
-        published: Effects that papers report of these arms.
+        claims: What lectures and papers say of these arms.
         search: The searches that are replayed on the arms of a study, else None.
         kind: What is done with the arms: they are compared, averaged, decomposed, searched again
             and again, or a part of tuning.
@@ -52,7 +53,7 @@ class Study:
     kind: Kind = "comparison"
     ensemble: Ensemble | None = None
     variance: Variance | None = None
-    published: tuple[Published, ...] = ()
+    claims: tuple[Claim, ...] = ()
     search: Replay | None = None
 
 
@@ -88,7 +89,7 @@ class StudyFile(Settings):
         ensemble: Groups of models to average; no arm has more than one setting then.
         variance: Draws of each stream; no arm has more than one setting then.
         search: Searches to compare; each arm has a design over two or more values then.
-        published: Effects that papers report of these arms.
+        claims: What lectures and papers say of these arms.
         arms: Name -> list of changes.
     """
 
@@ -97,7 +98,7 @@ class StudyFile(Settings):
     ensemble: Ensemble | None = None
     variance: Variance | None = None
     search: Replay | None = None
-    published: tuple[Published, ...] = ()
+    claims: tuple[Claim, ...] = ()
     arms: dict[Word, list[dict[str, Any]]] = Field(min_length=1)
 
     @property
@@ -167,6 +168,9 @@ def experiment_of(
             studies.append(read_study(study, protocol, root, bool(tuned)))
         except Refusal as refusal:
             errors += refusal.lines
+    if errors:
+        raise Refusal(*errors)
+    errors = repeated_ids({study.name: study.claims for study in studies})
     if errors:
         raise Refusal(*errors)
     if not any(study.kind == "comparison" for study in studies):
@@ -318,7 +322,8 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     errors += _section_mistakes(document, protocol, path)
     errors += _single_mistakes(document, arms, path)
     errors += _search_mistakes(document, arms, path)
-    errors += _published_mistakes(document, arms, path)
+    kind = document.kind
+    errors += claim_mistakes(document.claims, kind, [arm.name for arm in arms], path)
     if errors:
         raise Refusal(*errors)
     dataset = protocol.data.dataset
@@ -329,7 +334,7 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
         document.kind,
         document.ensemble,
         document.variance,
-        tuple(item for item in document.published if not item.datasets or dataset in item.datasets),
+        tuple(item for item in document.claims if not item.datasets or dataset in item.datasets),
         document.search,
     )
 
@@ -386,23 +391,3 @@ def _search_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterat
         elif document.search.trials > len(arm.trials):
             expected = f"an integer <= {len(arm.trials)}, the settings of {arm.name}"
             yield invalid(f"{path}: search.trials", document.search.trials, expected)
-
-
-def _published_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterator[str]:
-    """Yield a line for each published effect of an unknown arm or dataset, or not measured here."""
-    names = [arm.name for arm in arms]
-    datasets = sources.settings()
-    for number, item in enumerate(document.published):
-        where = f"{path}: published.{number}"
-        if document.kind in ("variance", "search"):
-            yield f"{where}: given with {document.kind}; expected a study that compares or averages"
-        crops = item.measure == "crops"
-        if crops != bool(document.ensemble) or (crops and item.arm != BASELINE):
-            expected = "crops for the baseline of a study with ensemble, else another measure"
-            yield invalid(f"{where}.measure", item.measure, expected)
-        if item.arm not in names:
-            yield unknown_name(f"{where}.arm", item.arm, names)
-        if item.against and not item.against_study and item.against not in names:
-            yield unknown_name(f"{where}.against", item.against, names)
-        for name in sorted(set(item.datasets or ()) - set(datasets)):
-            yield unknown_name(f"{where}.datasets", name, datasets)

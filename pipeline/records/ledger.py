@@ -26,7 +26,7 @@ LENGTH = 16  # hexadecimal digits of the digest of a part
 NOT_PLANNED = {"protocol", "phase", "overridden", "studies", "runs", "starts"}  # or kept in parts
 ARROW = " -> "
 CODE, LIBRARIES, DONE = "code", "libraries", "which runs are done"  # kinds of changes
-DIGESTS = ("data_digest", "starts", "weights")  # values that nobody reads
+DIGESTS = ("claims", "data_digest", "starts", "weights")  # values that nobody reads
 LONGEST = 60  # characters of a value before and after
 MOST = 5  # names that a change lists
 PARTS = {  # digest of an arm or study -> what has changed if it has
@@ -92,10 +92,7 @@ def opened_plan(
         Plain values. Names of runs are left out: code and library versions are given once.
     """
     studies = {
-        study.name: {
-            "definition": _part(study.model_dump(mode="json", exclude={"arms", "published"})),
-            "published": _part([item.model_dump(mode="json") for item in study.published]),
-        }
+        study.name: {"definition": _part(study.model_dump(mode="json", exclude={"arms", "claims"}))}
         for study in plan.studies
     }
     arms: dict[str, dict[str, Any]] = {name: {} for name in studies}
@@ -297,8 +294,9 @@ def _declared(seeds: Sequence[int] | None, weights: Sequence[float] | None) -> s
 
 def _changed_studies(before: Planned, after: Planned) -> Iterator[Change]:
     both = [name for name in before if name in after]
-    for key, kind in (("published", "published effects"), ("definition", "question or groups")):
-        yield from _listed(kind, [name for name in both if before[name][key] != after[name][key]])
+    key = "definition"
+    changed = [name for name in both if before[name][key] != after[name][key]]
+    yield from _listed("question or groups", changed)
 
 
 def _changed_code(before: Planned, after: Planned) -> Iterator[Change]:

@@ -12,12 +12,13 @@ from pipeline.runtime.errors import Refusal
 
 FRONT = "report.md"
 METRICS, FACTS = "metrics.json", "protocol.json"
-CONTRASTS, SEEDS = "plots/contrasts.csv", "seeds.csv"
+CONTRASTS, SEEDS, CLAIMS = "plots/contrasts.csv", "seeds.csv", "claims.csv"
 NEEDED = (METRICS, CONTRASTS)
-OPTIONAL = (FACTS, SEEDS)  # which reports of older code do not have
+OPTIONAL = (FACTS, SEEDS, CLAIMS)  # which reports of older code do not have
 FILES = (*NEEDED, *OPTIONAL)
 KEYS = {  # of every report, also of older code
     METRICS: {"baseline", "runs"},
+    CLAIMS: {"claim", "outcome", "alternative"},
     CONTRASTS: {"study", "arm", "strength", "n", "difference", "low", "high"},
 }
 
@@ -33,12 +34,14 @@ class WrittenReport:
         facts: Dataset, network and training-set size; empty in a report of older code.
         contrasts: A row for each arm; without verdicts in a report of older code.
         seeds: A row for each arm and seed; none in a report of older code.
+        claims: A row for each claim; none in a report of older code.
     """
 
     metrics: Mapping[str, Any]
     facts: Mapping[str, Any]
     contrasts: tuple[Row, ...]
     seeds: tuple[Row, ...]
+    claims: tuple[Row, ...] = ()
 
 
 def read_report(folder: Path) -> WrittenReport:
@@ -116,7 +119,13 @@ def parse_report(texts: Mapping[str, str], place: str) -> WrittenReport:
             read[name] = _parsed(name, texts[name])
         except (ValueError, TypeError, AttributeError):
             raise Refusal(f"{place}: {name}: damaged; run: gapwise restore") from None
-    return WrittenReport(read[METRICS], read.get(FACTS, {}), read[CONTRASTS], read.get(SEEDS, ()))
+    return WrittenReport(
+        metrics=read[METRICS],
+        facts=read.get(FACTS, {}),
+        contrasts=read[CONTRASTS],
+        seeds=read.get(SEEDS, ()),
+        claims=read.get(CLAIMS, ()),
+    )
 
 
 def _parsed(name: str, text: str) -> Any:

@@ -11,12 +11,14 @@ from pipeline.runtime.errors import Refusal
 MAPPINGS = ("setting", "other_setting", "factor")  # columns of mappings, stored as JSON
 WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
     *("fingerprint", "view", "split", "metric", "study", "arm", "verdict", "method", "model"),
-    *("against", "against_study", "first", "second", "measure", "sign", "source", "outcome"),
-    *("published_setting", "stream", "regularizer", "role", "scope", "problem", "advice"),
+    *("against", "first", "second", "measure", "source", "outcome", "stream", "regularizer"),
+    *("role", "scope", "problem", "advice"),
     *("other", "protocol", "reference", "reference_fingerprint", "strength", "rule"),
     *("layer", "uncounted", "verdict_other_images", "check", "subject", "classifier"),
     *("pretraining", "train", "stopped", "often", "better"),
     *("hyperparameter", "scale", "at", "from", "to", "end", "moved", "leader"),
+    *("claim", "by", "says", "expect", "alternative", "contrast", "than", "reason"),
+    "published_setting",
 )
 TRUTH = {"True": True, "False": False}
 

@@ -63,7 +63,7 @@ class ReportData:
     looks: pd.DataFrame
     seeds: pd.DataFrame
     interactions: pd.DataFrame
-    published: pd.DataFrame
+    claims: pd.DataFrame
     variance: pd.DataFrame
     standard_errors: pd.DataFrame
     classes: pd.DataFrame

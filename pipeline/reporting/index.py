@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE
 from pipeline.records.reports import Row, WrittenReport
+from pipeline.reporting.claims_index import CLAIMS_PAGE, claims_summary, judged_claims
 from pipeline.reporting.markdown import (
     INTERVAL,
     VOID,
@@ -57,6 +58,7 @@ def index_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, Writt
         partial: Those of some studies of a protocol alone.
     """
     names = by_gap(reports)
+    claimed = claims_summary(judged_claims(reports, partial))
     ordered = {name: reports[name] for name in names}
     baselines = [_baseline_cells(name, report) for name, report in ordered.items()]
     differences = difference_rows(ordered)
@@ -66,6 +68,7 @@ def index_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, Writt
         format_table(baselines, BASELINES, words) if baselines else "",
         format_table(differences, DIFFERENCES, ("arm", *names)) if differences else "",
         f"![{FIGURE}]({EFFECTS}.png)\n\n*{DRAWN}*" if common_arms(ordered) else "",
+        f"[Claims of lectures and papers]({CLAIMS_PAGE}): {claimed}" if claimed else "",
         section("Reports of some studies alone", format_bullets(_partial_lines(partial))),
     ]
     return join_parts(*parts) + "\n"

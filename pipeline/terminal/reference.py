@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import models
+from pipeline.config.claims import Claim, Contrast
 from pipeline.config.parameters import Execution, Tracking
 from pipeline.config.run import Data, Training
-from pipeline.config.schema import Ensemble, Looks, Published, Replay, Seeds, Variance
+from pipeline.config.schema import Ensemble, Looks, Replay, Seeds, Variance
 from pipeline.config.settings import Settings
 from pipeline.config.start import Rates, Start
 from pipeline.data import sources
@@ -33,7 +34,8 @@ CLASSES: dict[str, type[Settings]] = {
     "ensemble": Ensemble,
     "variance": Variance,
     "replay": Replay,
-    "published": Published,
+    "claim": Claim,
+    "contrast": Contrast,
     "search": Search,
     "execution": Execution,
     "tracking": Tracking,

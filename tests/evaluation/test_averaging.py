@@ -22,6 +22,12 @@ def test_softmax_agrees_with_scipy_and_sums_to_one(logits):
     assert softmax(logits).dtype == np.float64
 
 
+def test_softmax_of_two_classes_is_logistic():
+    logits = np.random.default_rng(0).normal(size=(1, 50, 2))
+    expected = special.expit(logits[..., 1] - logits[..., 0])
+    assert softmax(logits)[..., 1] == pytest.approx(expected)
+
+
 def test_softmax_survives_logits_that_overflow_a_naive_exponential():
     assert softmax(np.array([[1e4, 1e4, -1e4]])).tolist() == [[0.5, 0.5, 0.0]]
     assert softmax(np.array([[-1e4, -1e4 + np.log(3)]])) == pytest.approx(np.array([[0.25, 0.75]]))

@@ -73,6 +73,11 @@ def test_a_report_of_studies_alone_lies_beside_that_of_the_protocol(dvc, project
     assert "--temp" in dvc[0]
 
 
+def test_a_report_of_many_studies_can_have_a_name_of_its_own(dvc, project):
+    _, texts = run_studies(["tiny"], ["dropout", "others"], keep_going=False, label="claims")
+    assert [path.parent.name for path in texts] == ["tiny+claims"]
+
+
 @pytest.mark.parametrize(("keep_going", "forced"), [(False, True), (True, False)])
 def test_after_failures_the_stages_run_again(dvc, keep_going, forced):
     run_studies(["tiny"], ["dropout"], keep_going)

@@ -91,7 +91,7 @@ def test_other_studies_have_the_plan_that_they_have_without_it(experiment, plan)
     kept = [run for run in plan.runs if run.study != "search"]
     assert kept == list(alone.runs)
     for study in alone.model_dump()["studies"]:
-        assert set(study) == {"name", "question", "kind", "arms", "groups", "size", "published"}
+        assert set(study) == {"name", "question", "kind", "arms", "groups", "size", "claims"}
         names = {"name", "factor", "against", "rule", "family", "train_size", "space"}
         assert all(set(arm) == names for arm in study["arms"])
 

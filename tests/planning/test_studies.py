@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 
 from pipeline.config.plan import PROTOCOL, Factor
+from pipeline.planning.claims import read_claims
 from pipeline.planning.protocols import factor_of, read_protocol
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime import behaviour
@@ -196,7 +197,7 @@ def arms(text: str) -> str:
         (
             QUESTION + "arm: {}\narms: {a: [{name: dropout}]}",
             "arm: unknown key; expected one of: "
-            "question, protocols, ensemble, variance, search, published, arms",
+            "question, protocols, ensemble, variance, search, claims, arms",
         ),
     ],
 )
@@ -439,60 +440,101 @@ def test_ensembles_alone_are_refused(project):
     )
 
 
-PUBLISHED = """
-published:
-  - {source: A paper, setting: MNIST, arm: some, effect: lower, figures: [2, 1]}
+CLAIMS = """
+claims:
+  - {id: helps, source: A paper, by: paper, says: It helps., contrast: {arm: some}, expect: lower}
 """
 SOME = "  some:\n    - {name: dropout, rate: 0.25}\n"
 
 
-def test_what_papers_report_is_kept_with_the_study(project):
-    experiment = read(project, arms(SOME) + PUBLISHED)
+def test_claims_are_kept_with_the_study(project):
+    experiment = read(project, arms(SOME) + CLAIMS)
     (study,) = [study for study in experiment.studies if study.name == "dropout"]
-    assert [(item.arm, item.figures) for item in study.published] == [("some", (2.0, 1.0))]
+    assert [(item.id, item.contrast.arm) for item in study.claims] == [("helps", "some")]
 
 
-def test_what_papers_report_of_other_data_is_left_out(project):
-    experiment = read(
-        project, arms(SOME) + PUBLISHED.replace("effect", "datasets: [cifar10], effect")
-    )
-    assert not any(study.published for study in experiment.studies)
+def test_claims_about_other_data_are_left_out(project):
+    text = arms(SOME) + CLAIMS.replace("expect", "datasets: [cifar10], expect")
+    assert not any(study.claims for study in read(project, text).studies)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
         (
-            "arm: some",
-            "arm: other",
-            "published.0.arm: unknown name 'other'; expected one of: baseline, some",
+            "{arm: some}",
+            "{arm: other}",
+            "claims.0.contrast: unknown name 'other'; expected one of: baseline, some",
         ),
         (
-            "effect",
-            "against: other, effect",
-            "published.0.against: unknown name 'other'; expected one of: baseline, some",
+            "{arm: some}",
+            "{arm: some, against: other}",
+            "claims.0.contrast: unknown name 'other'; expected one of: baseline, some",
         ),
         (
-            "effect",
-            "against: dropout.some, effect",
-            'published.0.against: invalid value "dropout.some"; expected a name',
+            "{arm: some}",
+            "{arm: some, against: dropout.some}",
+            'claims.0.contrast.against: invalid value "dropout.some"; expected a name',
         ),
         (
-            "effect",
-            "datasets: [mnst], effect",
-            "published.0.datasets: unknown name 'mnst'; expected one of: ",
+            "expect",
+            "datasets: [mnst], expect",
+            "claims.0.datasets: unknown name 'mnst'; expected one of: ",
         ),
         (
-            "effect",
-            "measure: crops, effect",
-            'published.0.measure: invalid value "crops"; expected crops for the baseline',
+            "{arm: some}",
+            "{members: [1, 2]}",
+            'claims.0.contrast: invalid value {"members": [1, 2]}; expected methods or members',
         ),
-        ("[2, 1]", "[1, 2]", "published.0"),
+        (
+            "expect",
+            "needs: {data.label_nois: 0.1}, expect",
+            "claims.0.needs: unknown name 'data.label_nois'; expected one of: data.classes",
+        ),
+        (
+            "expect",
+            "measure: accurcy, expect",
+            'claims.0.measure: invalid value "accurcy"; expected one of: accuracy',
+        ),
+        (
+            "expect",
+            "rule: directonal, expect",
+            'claims.0.rule: invalid value "directonal"; expected one of: directional',
+        ),
+        ("expect", "figures: [1, 2], setting: s, expect", "claims.0"),
+        ("{arm: some}", "{}", "claims.0.contrast"),
     ],
 )
-def test_what_papers_report_has_to_fit_the_study(project, old, new, line):
-    (told,) = refused(project, study=arms(SOME) + PUBLISHED.replace(old, new, 1))
+def test_claims_have_to_fit_the_study(project, old, new, line):
+    (told,) = refused(project, study=arms(SOME) + CLAIMS.replace(old, new, 1))
     assert told.startswith(f"experiments/dropout.yaml: {line}")
+
+
+def test_two_claims_have_two_ids(project):
+    twice = CLAIMS + CLAIMS.strip().partition("\n")[2] + "\n"
+    (told,) = refused(project, study=arms(SOME) + twice)
+    assert told == (
+        'experiments/dropout.yaml: claims.1.id: invalid value "helps"; '
+        "expected another id than that of experiments/dropout.yaml: claims.0"
+    )
+
+
+def test_the_claims_of_all_studies_are_read_at_once(tmp_path):
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    (folder / "one.yaml").write_text(CLAIMS.replace("expect", "alternative: hurts, expect"))
+    (folder / "two.yaml").write_text(CLAIMS.replace("helps,", "hurts,"))
+    read_ids = {
+        study: [item.id for item in found] for study, found in read_claims(tmp_path).items()
+    }
+    assert read_ids == {"one": ["helps"], "two": ["hurts"]}
+    (folder / "two.yaml").write_text(CLAIMS)
+    with pytest.raises(Refusal) as refusal:
+        read_claims(tmp_path)
+    assert [line.split("; ")[0] for line in refusal.value.lines] == [
+        'experiments/two.yaml: claims.0.id: invalid value "helps"',
+        "experiments/one.yaml: claims.0.alternative: unknown name 'hurts'",
+    ]
 
 
 def test_a_package_elsewhere_that_hides_the_folder_of_a_network_is_named(

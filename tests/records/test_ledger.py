@@ -7,8 +7,8 @@ import json
 import pytest
 from report_data import planned
 
+from pipeline.config.claims import Claim, claims_digest
 from pipeline.config.plan import PlannedLooks, PlannedRun, PlannedStudy, Stop
-from pipeline.config.schema import Published
 from pipeline.config.test_rules import NOISE
 from pipeline.records.ledger import (
     LEDGER,
@@ -65,11 +65,12 @@ def with_rate(rate):
     return PLAN.model_copy(update={"runs": tuple(runs)})
 
 
-def with_effect():
-    effect = Published(source="paper", setting="net", arm="dropout", effect="lower")
+def with_claim():
+    contrast = {"arm": "dropout"}
+    claim = Claim(id="c", source="s", by="both", says="It is.", contrast=contrast, expect="lower")
     first, *others = PLAN.studies
-    changed = PlannedStudy(**{**first.model_dump(), "published": (effect,)})
-    return PLAN.model_copy(update={"studies": (changed, *others)})
+    changed = PlannedStudy(**{**first.model_dump(), "claims": (claim,)})
+    return PLAN.model_copy(update={"studies": (changed, *others), "claims": claims_digest([claim])})
 
 
 def dropped_arm():
@@ -86,7 +87,7 @@ OTHERS = {
     "settings: dropout rate=0.1 -> rate=0.5": opened(with_rate(0.5)),
     "margin: 0.01 -> 0.05": opened(PLAN.model_copy(update={"margin": 0.05})),
     "data": opened(PLAN.model_copy(update={"data_digest": "other"})),
-    "published effects: one": opened(with_effect()),
+    "claims": opened(with_claim()),
     "metric of the verdicts: test_accuracy -> test_nll": {**opened(), "metric": "test_nll"},
     "training.epochs: 2 -> 3": opened(
         PLAN.model_copy(

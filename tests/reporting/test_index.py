@@ -141,3 +141,12 @@ def test_what_several_protocols_tried_is_drawn_over_their_gaps(
     bars = {tuple(line.get_ydata()) for line in panel.lines if list(line.get_xdata()) == [9.0, 9.0]}
     assert bars == {(1.0, 3.0)}
     assert style.png(figure) == style.png(effects(several))
+
+
+def test_claims_have_a_line_with_their_page() -> None:
+    row = {"claim": "one", "outcome": "supported", "alternative": ""}
+    told = {"digits": dataclasses.replace(REPORTS["digits"], claims=(row,))}
+    assert "[Claims of lectures and papers](claims.md): 1 claim tested: 1 supported." in index_page(
+        told, {}
+    )
+    assert "claims.md" not in index_page(REPORTS, {})

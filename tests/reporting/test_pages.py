@@ -26,7 +26,6 @@ from pipeline.reporting.pages import (
     front,
     gap,
     images,
-    published,
     variance,
 )
 
@@ -565,34 +564,6 @@ def test_a_study_of_variance_has_its_page_and_its_sentence(found: ReportData) ->
     assert "nan" not in page
     nothing = all_pages(dataclasses.replace(told, variance=told.variance.iloc[:0]))
     assert "no variance components" in nothing["pages/study_spread.md"]
-
-
-def test_a_published_effect_of_the_same_runs_and_measure_counts_once(golden) -> None:
-    found = report_data(
-        {"one": {"dropout": "deterministic"}, "two": {"decay": "deterministic"}}, VERDICTS
-    )
-    runs = tuple(
-        run.model_copy(update={"fingerprint": run.fingerprint.replace("twodecay", "onedropout")})
-        for run in found.confirmation.runs
-    )
-    rows = [
-        ("one", "dropout", "one", "baseline", "error", "lower", "agrees"),
-        ("two", "decay", "two", "baseline", "error", "lower", "agrees"),
-        ("two", "decay", "one", "baseline", "error", "lower", "agrees"),
-        ("two", "decay", "two", "baseline", "error", "not_lower", "disagrees"),
-        ("two", "decay", "two", "baseline", "training_cost", "lower", "agrees"),
-    ]
-    names = ["study", "arm", "against_study", "against", "measure", "sign", "outcome"]
-    table = pd.DataFrame(rows, columns=names).assign(passes_before=NAN, passes_after=NAN)
-    told = dataclasses.replace(found, published=table)
-    apart = published.published_sentence(told)
-    assert re.findall(r"\b\d+\b", apart) == ["3", "2", "1"]  # the cost is none
-    same = dataclasses.replace(
-        told, confirmation=found.confirmation.model_copy(update={"runs": runs})
-    )
-    once = published.published_sentence(same)
-    assert re.findall(r"\b\d+\b", once) == ["2", "1", "1"]
-    golden(apart, once)
 
 
 def test_an_interaction_means_another_thing_where_arms_hurt(found: ReportData, golden) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline.comparison import arms as arm_tables
 from pipeline.comparison import (
+    claims,
     collapses,
     efficiency,
     equal_cost,
@@ -14,7 +15,6 @@ from pipeline.comparison import (
     interactions,
     looks,
     overtuning,
-    published,
     recipe,
     seeds,
     transfer,
@@ -136,7 +136,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         looks=pd.DataFrame(columns=list(looks.COLUMNS)),
         seeds=pd.DataFrame(columns=list(seeds.COLUMNS)),
         interactions=pd.DataFrame(columns=list(interactions.COLUMNS)),
-        published=pd.DataFrame(columns=list(published.COLUMNS)),
+        claims=pd.DataFrame(columns=list(claims.COLUMNS)),
         variance=pd.DataFrame(columns=["study", *variance.COLUMNS]),
         standard_errors=standard_errors(contrasts),
         classes=pd.DataFrame(columns=list(flips.CLASSES)),

@@ -28,6 +28,9 @@ question: Does dropout close the gap?
 arms:
   dropout:
     - {name: dropout, rate: [0.1, 0.5]}
+claims:
+  - {id: drop_helps, source: A paper, by: paper, says: It helps., expect: lower,
+     contrast: {arm: dropout}}
 """
 OTHERS = """
 question: What do the others do?

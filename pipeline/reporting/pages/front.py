@@ -25,7 +25,7 @@ from pipeline.reporting.pages._page import STUDY, Page, incomplete_runs
 from pipeline.reporting.pages._recipe import recipe_section
 from pipeline.reporting.pages._transfer import has_starts, size_figure
 from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
-from pipeline.reporting.pages.published import published_sentence
+from pipeline.reporting.pages.claims import claims_sentence
 from pipeline.reporting.pages.search import search_lines
 from pipeline.reporting.pages.variance import largest_streams
 from pipeline.reporting.verdict_sentences import detectable_note, verdict_sentences
@@ -49,8 +49,8 @@ EFFICIENCY = (
 
 def front_page(data: ReportData, pages: Sequence[Page]) -> str:
     """Return the whole of `report.md`; `pages` are those behind it."""
-    published = published_sentence(data)
-    sources = f"{published} [Figures and sources](pages/published.md)." if published else ""
+    claimed = claims_sentence(data)
+    claims = f"{claimed} [Numbers and sources](pages/claims.md)." if claimed else ""
     note = f"*The figure shows only the {MOST} largest differences.*"
     parts = [
         f"# {title(data)}: {data.confirmation.protocol}",
@@ -73,7 +73,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         md.section("Training choices", training_findings(data)),
         md.section("Search", search_lines(data)),
         md.section("Interactions", interaction_lines(data)),
-        md.section("Published and measured", sources),
+        md.section("Claims of lectures and papers", claims),
         *(
             md.section("Variance between seeds", largest_streams(data, study.name))
             for study in data.confirmation.studies_of("variance")

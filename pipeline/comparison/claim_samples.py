@@ -1,0 +1,442 @@
+"""Find the values that claims are about: of runs paired by seed, of noise passes, of ensembles."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy  # imports its parts on first use
+
+from pipeline.comparison.curves import Histories
+from pipeline.comparison.intervals import Array, mean, standard_error, varies
+from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.looks import last_weight
+from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
+from pipeline.comparison.search_methods import HALVES
+from pipeline.comparison.verdicts import Losses
+from pipeline.config.claims import COSTS, Claim, Contrast
+from pipeline.config.plan import BASELINE, Plan, PlannedStudy
+from pipeline.config.test_rules import DETERMINISTIC
+
+SCORED = {  # measure -> a score of `Outcomes.values`
+    "accuracy": PRIMARY,
+    "error": PRIMARY,
+    **{name: f"test_{name}" for name in ("nll", "brier", "calibration_error")},
+    **{name: name for name in ("validation_accuracy", "validation_nll", "gap")},
+}
+TRAINED = {"train_accuracy": "accuracy", "train_nll": "nll"}
+TARGETS = {"updates_to_target": "updates", "flops_to_target": "flops"}
+FEWEST = 5  # arms of a rank correlation
+NO_PAIR = "no pair of runs is done"
+
+Key = tuple[str, str]  # study, arm
+Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
+Unit = str | int  # a run, or a group of an ensemble
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is measured of runs and groups.
+
+    Attributes:
+        outcomes: States, machines and scores of the runs.
+        records: Their records by fingerprint.
+        histories: Their learning curves by fingerprint.
+        passes: The table of that name.
+        ensembles: The table of that name.
+        sizes: The table of that name.
+        target_times: The table of that name.
+        search_methods: The table of that name.
+    """
+
+    outcomes: Outcomes
+    records: Records
+    histories: Histories
+    passes: pd.DataFrame
+    ensembles: pd.DataFrame
+    sizes: pd.DataFrame
+    target_times: pd.DataFrame
+    search_methods: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The value of a contrast.
+
+    Attributes:
+        value: The value.
+        error: Its standard error; NaN where it is unknown or 0.
+        n: The number of values that the error is from: one more than its degrees of freedom.
+    """
+
+    value: float
+    error: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a claim is judged by.
+
+    Attributes:
+        differences: The value of the contrast at every seed or group (n,).
+        before: That of the first side (n,), empty where there are not two sides.
+        after: That of the second.
+        key: Equal for claims about the same values.
+        weight: The share of the level of 5 % that the looks had leave; 1 without looks.
+        lost: The runs that an arm and its reference lost, where two arms are compared.
+        units: The runs or groups that the values are of; () where they are of seeds.
+        reason: Why nothing can be tested, "" where something can.
+        is_planned: Whether it was to be tested, so that it counts in corrections.
+        given: The value with its error, where it is no mean of differences.
+    """
+
+    differences: Array = field(default_factory=lambda: np.empty(0))
+    before: Array = field(default_factory=lambda: np.empty(0))
+    after: Array = field(default_factory=lambda: np.empty(0))
+    key: Any = None
+    weight: float = 1.0
+    lost: Losses | None = None
+    units: tuple[Unit, ...] = ()
+    reason: str = ""
+    is_planned: bool = True
+    given: Estimate | None = None
+
+    @property
+    def estimate(self) -> Estimate:
+        """Return the value with its error."""
+        values = self.differences
+        error = standard_error(values) if varies(values) else nan
+        return self.given or Estimate(mean(values), error, len(values))
+
+
+def rank_correlation(first: Array, second: Array) -> float:
+    """Return Spearman's correlation of two arrays (n,), -1 to 1; NaN where either is constant."""
+    if not (varies(first) and varies(second)):
+        return nan
+    ranks = [scipy.stats.rankdata(values) for values in (first, second)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def change_over_levels(values: Array) -> Array:
+    """Return the change from the first level to the last, (n,), by least squares over their order.
+
+    Args:
+        values: (levels, n).
+    """
+    places = np.arange(len(values)) - (len(values) - 1) / 2
+    slopes: Array = places @ values / (places @ places)
+    return slopes * (len(values) - 1)
+
+
+def times_on_one_scale(times: Sequence[float], ends: Sequence[float]) -> list[float]:
+    """Return the times to target of the runs of a seed, all finite.
+
+    A run that never arrives counts as arriving at the end of its training, or when the last of the
+    others did if that is later: a ratio is never larger than it was. All are equal where none
+    arrives.
+
+    Args:
+        times: Those to the target, infinite for a run that never reaches it.
+        ends: Those of the whole training.
+    """
+    arrived = [value for value in times if value < inf]
+    if not arrived:
+        return [1.0] * len(times)
+    latest = max(arrived)
+    pairs = zip(times, ends, strict=True)
+    return [value if value < inf else max(end, latest) for value, end in pairs]
+
+
+class SampleReader:
+    """Find the values that claims are about.
+
+    Args:
+        plan: The confirmation plan.
+        sources: What is measured.
+    """
+
+    def __init__(self, plan: Plan, sources: Sources) -> None:
+        self.plan, self.sources = plan, sources
+        self.arms = {arm.key: arm for pair in compared(plan) for arm in pair.pair()}
+        self.studies = {study.name: study for study in plan.studies}
+        times = sources.target_times
+        self.targets = {
+            name: dict(zip(times["fingerprint"], times[name].astype(float), strict=True))
+            for name in ("updates", "flops")
+        }
+
+    def sample(self, claim: Claim, study: PlannedStudy) -> Sample:
+        """Return what a claim of a study is judged by."""
+        if missing := self._unmet(claim):
+            return Sample(reason=f"needs {missing}", is_planned=False)
+        if claim.contrast is None:
+            return self._correlation(claim)
+        first = self._contrast(claim, claim.contrast, study)
+        if claim.than is None or first.reason:
+            return first
+        second = self._contrast(claim, claim.than, study)
+        if second.reason:
+            return second
+        return self._interaction(claim, study, first, second)
+
+    def _unmet(self, claim: Claim) -> str:
+        """Return the value of the protocol that a claim needs and that it has not."""
+        for key, needed in claim.needs.items():
+            section, _, name = key.partition(".")
+            value = self.plan.settings.get(section, {}).get(name)
+            is_number = isinstance(needed, int | float) and not isinstance(needed, bool)
+            enough = value is not None and value >= needed if is_number else value == needed
+            if not enough:
+                return f"{key} {'>= ' if is_number else ''}{str(needed).lower()}"
+        return ""
+
+    def _contrast(self, claim: Claim, contrast: Contrast, study: PlannedStudy) -> Sample:
+        if contrast.search:
+            return self._searched(claim, contrast, study.name)
+        if contrast.is_averaged:
+            return self._averaged(claim, contrast, study.name)
+        arms = self._named_arms(contrast, study)
+        if isinstance(arms, str):
+            return Sample(reason=arms, is_planned=False)
+        if contrast.passes:
+            return self._passed(claim, contrast, arms[0])
+        values = self._values(claim, arms)
+        sample = Sample(
+            values[-1] - values[0],
+            values[0],
+            values[-1],
+            _key(claim, tuple(arm.identity for arm in arms)),
+            self._weight(arms),
+            reason=self._absent(claim, arms, values),
+        )
+        if contrast.levels:
+            return replace(sample, differences=change_over_levels(values))
+        reference, arm = arms
+        return replace(sample, lost=self.sources.outcomes.losses(replace(arm, against=reference)))
+
+    def _absent(self, claim: Claim, arms: Sequence[Arm], values: Array) -> str:
+        """Return why there is no value, "" where there is one."""
+        if values.shape[1]:
+            return ""
+        sides, _ = self.sources.outcomes.sides(arms)
+        return f"the runs have no {claim.measure}" if sides else NO_PAIR
+
+    def _named_arms(self, contrast: Contrast, study: PlannedStudy) -> tuple[Arm, ...] | str:
+        """Return the arms of a contrast, the reference first, or what is missing in the plan."""
+        keys = [(study.name, name) for name in contrast.levels or ()]
+        if contrast.passes:
+            keys = [(study.name, contrast.arm or "")]
+        elif contrast.arm:
+            keys = [reference_of(contrast, study), (study.name, contrast.arm)]
+        for study_name, name in keys:
+            if study_name not in self.studies:
+                return f"needs the study {study_name}"
+            if (study_name, name) not in self.arms:
+                return f"needs the arm {name} of {study_name}"
+        return tuple(self.arms[key] for key in keys)
+
+    def _weight(self, arms: Sequence[Arm]) -> float:
+        return last_weight(list(arms), self.plan.looks)
+
+    def _values(self, claim: Claim, arms: Sequence[Arm]) -> Array:
+        """Return the measure (arms, n) at the seeds at which all are done and have it."""
+        sides, _ = self.sources.outcomes.sides(arms)
+        return finite([self._measured(claim.measure, side, arms) for side in sides], len(arms))
+
+    def _measured(self, measure: str, side: Side, arms: Sequence[Arm]) -> list[float]:
+        """Return the measure of the runs of a seed, NaN where one has none."""
+        if measure in SCORED:
+            scores = self.sources.outcomes.values([side], arms, SCORED[measure])
+            if not scores.shape[1]:
+                return [nan] * len(arms)
+            values = [float(score) for score in scores[:, 0]]
+            return [1 - value for value in values] if measure == "error" else values
+        if measure in COSTS:
+            return self._costs(measure, side, arms)
+        if measure in TARGETS:
+            return self._times(TARGETS[measure], side)
+        if measure == "zeros":
+            return [0.0, self._zeros(side[-1])]
+        read: Callable[[str], float] = self._norm
+        if measure in TRAINED:
+            read = partial(self._trained, TRAINED[measure])
+        return [read(run) for run in side]
+
+    def _costs(self, measure: str, side: Side, arms: Sequence[Arm]) -> list[float]:
+        name = "training_flops" if measure == "training_cost" else "forward_flops"
+        passes = [1 if measure == "training_cost" else arm.described.rule.members for arm in arms]
+        counted = [
+            number * self._record(run).get("cost", {}).get(name, nan)
+            for number, run in zip(passes, side, strict=True)
+        ]
+        return [cost / counted[0] if counted[0] > 0 else nan for cost in counted]
+
+    def _times(self, name: str, side: Side) -> list[float]:
+        """Return the logarithms of the times to target of the runs of a seed."""
+        counted = {"updates": "updates", "flops": "training_flops"}[name]
+        ends = [self._record(run).get("cost", {}).get(counted, nan) for run in side]
+        times = [self.targets[name].get(run, nan) for run in side]
+        if np.isnan([*ends, *times]).any():
+            return [nan] * len(side)
+        return [float(np.log(value)) for value in times_on_one_scale(times, ends)]
+
+    def _zeros(self, run: str) -> float:
+        """Return the share of weights that are exactly 0, as the audit of the run has it."""
+        audits = self._record(run).get("audit", {}).values()
+        return next((float(audit["zeros"]) for audit in audits if "zeros" in audit), nan)
+
+    def _norm(self, run: str) -> float:
+        """Return the logarithm of the squared norm of the weights after training."""
+        rows = self.sources.histories.get(run, ())
+        norms = [row["squared_weight_norm"] for row in rows if row.get("squared_weight_norm")]
+        return float(np.log(norms[-1])) if norms else nan
+
+    def _trained(self, metric: str, run: str) -> float:
+        key = (run, DETERMINISTIC.view, DETERMINISTIC.members, "train", metric)
+        return self.sources.outcomes.scores.get(key, nan)
+
+    def _record(self, run: str) -> Mapping[str, Any]:
+        return self.sources.records.get(run, {})
+
+    def _passed(self, claim: Claim, contrast: Contrast, arm: Arm) -> Sample:
+        """Return the sample of the same runs with few and with many noise passes averaged."""
+        metric = "accuracy" if claim.measure == "error" else claim.measure
+        runs = [run.fingerprint for run in arm.runs.values()]
+        done = [run for run in runs if run not in self.sources.outcomes.collapsed]
+        table = self.sources.passes
+        chosen = table[(table["metric"] == metric) & table["fingerprint"].isin(done)]
+        by_run = {
+            (row["fingerprint"], int(row["passes"])): float(row["value"])
+            for row in chosen.to_dict("records")
+        }
+        scores = self.sources.outcomes.scores
+        plain = (DETERMINISTIC.view, DETERMINISTIC.members, "test", metric)
+        by_run |= {(run, 0): scores.get((run, *plain), nan) for run in done}
+        numbers = contrast.passes or ()
+        rows: dict[Unit, list[float]] = {
+            run: [by_run.get((run, number), nan) for number in numbers] for run in done
+        }
+        sample = _of_units(rows, claim, (arm.identity, numbers), "the runs have no such passes")
+        return replace(sample, weight=self._weight([arm]))
+
+    def _averaged(self, claim: Claim, contrast: Contrast, study: str) -> Sample:
+        """Return the sample of two methods, or of two numbers of members, by group."""
+        metric: str = "accuracy" if claim.measure == "error" else claim.measure
+        if contrast.methods:
+            table, column = self.sources.ensembles, "method"
+            sides: list[Unit] = [*contrast.methods]
+            named = {"training_cost": "training_flops", "test_cost": "test_flops"}
+            metric = named.get(metric, metric)
+        else:
+            table, column = self.sources.sizes, "members"
+            sides = [*(contrast.members or ())]
+            table = table[table["method"] == contrast.method]
+        chosen = table[(table["study"] == study) & (table["metric"] == metric)]
+        chosen = chosen[chosen[column].isin(sides)]
+        pairs = chosen.pivot(index="group", columns=column, values="value").reindex(columns=sides)
+        rows = {
+            group: list(row) for group, row in zip(pairs.index, pairs.to_numpy(float), strict=True)
+        }
+        missing = [str(side) for side in sides if side not in set(chosen[column])]
+        absent = f"the report has no {column}: {', '.join(missing)}" if missing else NO_PAIR
+        return _of_units(rows, claim, (study, contrast.method, *sides), absent)
+
+    def _searched(self, claim: Claim, contrast: Contrast, study: str) -> Sample:
+        """Return the sample of a method of search against random search at the same cost."""
+        table = self.sources.search_methods
+        rows = table[(table["study"] == study) & (table["arm"] == contrast.arm)]
+        found = rows[rows["method"] == contrast.search].to_dict("records")
+        key = _key(claim, (study, contrast.arm, contrast.search))
+        if not found or np.isnan(found[0]["difference"]):
+            return Sample(key=key, reason=f"the report has no search by {contrast.search}")
+        row = found[0]
+        half = (row["high"] - row["low"]) / 2
+        error = half / -float(scipy.special.stdtrit(HALVES - 1, LEVEL / 2))
+        sides = np.array([[row["random_test"]], [row["test"]]])
+        before, after = 1 - sides if claim.measure == "error" else sides
+        given = Estimate(float(after[0] - before[0]), error, HALVES)
+        return Sample(after - before, before, after, key, given=given)
+
+    def _interaction(
+        self, claim: Claim, study: PlannedStudy, first: Sample, second: Sample
+    ) -> Sample:
+        """Return the sample of a difference of contrasts, at the seeds that both have."""
+        weight = min(first.weight, second.weight)
+        if first.units or second.units:
+            common = [unit for unit in first.units if unit in second.units]
+            places = [[sample.units.index(unit) for unit in common] for sample in (first, second)]
+            values = np.array([first.differences[places[0]], second.differences[places[1]]])
+        else:
+            pairs = [self._named_arms(contrast, study) for contrast in claim.contrasts]
+            arms = [arm for pair in pairs for arm in pair if isinstance(arm, Arm)]
+            measured = self._values(claim, arms)
+            values = np.array([measured[1] - measured[0], measured[3] - measured[2]])
+        reason = "" if values.shape[1] else NO_PAIR
+        key = (first.key, second.key)
+        return Sample(values[0] - values[1], values[1], values[0], key, weight, reason=reason)
+
+    def _correlation(self, claim: Claim) -> Sample:
+        """Return the rank correlation of gap and test accuracy over the arms of every seed.
+
+        Arms that train on as many images as the baseline count, each set of runs once.
+        """
+        sizes = {study.arms[0].train_size for study in self.plan.studies_of("comparison")}
+        distinct: dict[Any, Arm] = {}
+        for arm in self.arms.values():
+            if arm.described.train_size in sizes and arm.runs:
+                distinct.setdefault(arm.identity, arm)
+        arms = list(distinct.values())
+        by_seed: dict[int, list[list[float]]] = {}
+        for arm in arms:
+            for seed, run in arm.runs.items():
+                states, collapsed = self.sources.outcomes.states, self.sources.outcomes.collapsed
+                if states.get(run.fingerprint) == "done" and run.fingerprint not in collapsed:
+                    side = (run.fingerprint,)
+                    pair = [self._measured(name, side, [arm])[0] for name in ("gap", "accuracy")]
+                    by_seed.setdefault(seed, []).append(pair)
+        found = [
+            rank_correlation(*finite(rows, 2))
+            for rows in by_seed.values()
+            if len(finite(rows, 2)[0]) >= FEWEST
+        ]
+        values = np.array([value for value in found if np.isfinite(value)])
+        reason = "" if len(values) else f"fewer than {FEWEST} arms"
+        return Sample(values, key=("correlation",), weight=self._weight(arms), reason=reason)
+
+
+def reference_of(contrast: Contrast, study: PlannedStudy) -> Key:
+    """Return the study and the arm that the arm of a contrast is compared with."""
+    reference = next((arm.against for arm in study.arms if arm.name == contrast.arm), BASELINE)
+    return contrast.against_study or study.name, contrast.against or reference
+
+
+def _of_units(
+    rows: Mapping[Unit, Sequence[float]], claim: Claim, compared_runs: Any, absent: str
+) -> Sample:
+    """Return the sample of two values of every run or group; those without both are left out.
+
+    Args:
+        rows: Before and after, by run or group.
+        claim: The claim.
+        compared_runs: What identifies both sides.
+        absent: The reason where no unit has both.
+    """
+    known = {unit: row for unit, row in rows.items() if np.isfinite(row).all()}
+    values = finite(list(known.values()), 2)
+    if claim.measure in COSTS:
+        values = values / values[0]
+    if claim.measure == "error":
+        values = 1 - values
+    key = _key(claim, compared_runs)
+    reason = "" if known else absent
+    before, after = values
+    return Sample(after - before, before, after, key, units=tuple(known), reason=reason)
+
+
+def _key(claim: Claim, compared_runs: Any) -> Any:
+    """Return what is equal for claims about the same values."""
+    return (claim.measure, compared_runs, claim.rule in ("slope", "interaction"), claim.threshold)

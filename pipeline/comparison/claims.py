@@ -1,0 +1,292 @@
+"""Judge claims of lectures and papers by the contrasts of a report, paired by seed.
+
+A study declares its claims before any data is seen. Differences and equivalence are two families,
+each with Holm's correction over all claims that a report tests; the same contrast counts once.
+Verdicts on arms do not depend on them.
+"""
+
+from dataclasses import replace
+from math import exp, expm1, isnan, nan, sqrt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy  # imports its parts on first use
+
+from pipeline.comparison.claim_samples import (
+    NO_PAIR,
+    Estimate,
+    Sample,
+    SampleReader,
+    Sources,
+    reference_of,
+)
+from pipeline.comparison.family import family
+from pipeline.comparison.intervals import detectable, half_width, mean
+from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.verdicts import Outcome
+from pipeline.config.claims import FRACTIONS, LOGARITHMIC, Claim, Contrast
+from pipeline.config.plan import Plan, PlannedStudy
+
+COLUMNS = (
+    *("claim", "study", "by", "source", "says", "rule", "measure", "expect", "alternative"),
+    *("contrast", "than", "n", "before", "after", "change", "difference", "low", "high", "p"),
+    *("p_holm", "p_equivalence", "threshold", "margin", "detectable", "outcome", "reason"),
+    *("published_setting", "published_before", "published_after", "published_change", "repeats"),
+)
+
+ARMS = ("directional", "equivalence")  # rules that compare two arms
+BELOW = "below the margin"  # of a difference that is significant and shown to be small
+
+
+def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
+    """Return a row for every claim of the plan, in its order.
+
+    `before` and `after` are means of both sides, geometric ones of `LOGARITHMIC` measures, whose
+    `difference`, `low` and `high` are natural logarithms of ratios; `change` is the share of the
+    first side. Costs are multiples of the first side's. The value of a contrast is in the unit of
+    its measure: fractions for accuracy, error and gap, nats for losses.
+
+    `p` is two-sided, of a value equal to the threshold, and `p_holm` corrects it over all claims.
+    `p_equivalence` is of a value within the margin of the threshold (two one-sided t tests), or not
+    beyond it on the side that the claim excludes (one of them), corrected likewise. `outcome`:
+
+    - supported: the value is significantly on the expected side; for equal, not_lower and
+      not_higher, within the margin;
+    - contradicted: it is significantly on the other side; for lower and higher also if it is shown
+      to lie within the margin; for equal, if it differs and is not shown to lie within;
+    - inconclusive: neither; `detectable` is the value that these seeds find with 80 % power at the
+      hardest step of Holm's procedure. So is an outcome about accuracy to which the numbers of
+      lost runs are opposed. `reason` says so, and where a difference is below the margin;
+    - not testable: `reason` says why;
+    - identity: it follows from the settings.
+
+    A claim of rule exact is supported if every seed agrees, and contradicted by one that does not;
+    it takes no part in corrections. Published figures are as printed, with their relative change.
+    `repeats` is whether an earlier claim has the same contrast, measure and expectation.
+
+    Args:
+        plan: The confirmation plan.
+        sources: What is measured.
+
+    Returns:
+        A table with `COLUMNS`; undefined numbers are NaN.
+
+    Raises:
+        Refusal: A run that is done has no score.
+    """
+    listed = [(study, claim) for study in plan.studies for claim in study.claims]
+    reader = SampleReader(plan, sources)
+    samples = [reader.sample(claim, study) for study, claim in listed]
+    tested = [
+        number
+        for number, (_, claim) in enumerate(listed)
+        if samples[number].is_planned and claim.rule not in ("exact", "identity")
+    ]
+    margins = [_margin(claim, plan.margin) for _, claim in listed]
+    alone = [
+        _tests(claim, sample, margin)
+        for (_, claim), sample, margin in zip(listed, samples, margins, strict=True)
+    ]
+    corrected = family([("", samples[number].key) for number in tested])
+    bounded = family(
+        [
+            ("", (samples[number].key, margins[number], _side(listed[number][1])))
+            for number in tested
+        ]
+    )
+    adjusted = [(nan, nan)] * len(listed)
+    if tested:
+        p_values, p_equivalence = np.array([alone[number] for number in tested]).T
+        pairs = zip(corrected.holm(p_values), bounded.holm(p_equivalence), strict=True)
+        for number, pair in zip(tested, pairs, strict=True):
+            adjusted[number] = (float(pair[0]), float(pair[1]))
+    rows, known = [], set()
+    for number, (study, claim) in enumerate(listed):
+        sample, margin = samples[number], margins[number]
+        identity = (sample.key or claim.id, claim.rule, claim.expect, claim.threshold, margin)
+        row = _row(claim, study, sample, alone[number][0], adjusted[number], corrected.level)
+        rows.append(row | {"margin": margin, "repeats": identity in known})
+        known.add(identity)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def conclude(claim: Claim, difference: float, p: float, p_equivalence: float) -> Outcome:
+    """Return the outcome of a claim from its value, less the threshold, and corrected p-values.
+
+    Undefined p-values (NaN) decide nothing.
+    """
+    above, below = (p < LEVEL and difference * sign > 0 for sign in (1, -1))
+    within = p_equivalence < LEVEL
+    supported, contradicted = {
+        "higher": (above, below or within),
+        "lower": (below, above or within),
+        "equal": (within, above or below),
+        "not_lower": (above or within, below),
+        "not_higher": (below or within, above),
+    }[claim.expect]
+    if supported:
+        return Outcome.SUPPORTED
+    return Outcome.CONTRADICTED if contradicted else Outcome.INCONCLUSIVE
+
+
+def bound_p(estimate: Estimate, margin: float, expect: str) -> float:
+    """Return p of a value, less the threshold, within the margin as a claim bounds it.
+
+    Two one-sided t tests (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987); one of them for
+    not_lower (above -margin) and not_higher (below margin). NaN without a margin or an error.
+    """
+    if not (margin > 0 and estimate.error > 0):
+        return nan
+    beyond = {"not_lower": -estimate.value, "not_higher": estimate.value}
+    t = (beyond.get(expect, abs(estimate.value)) - margin) / estimate.error
+    return float(scipy.special.stdtr(estimate.n - 1, t))
+
+
+def _margin(claim: Claim, default: float) -> float:
+    """Return the margin of a claim; NaN where it has none."""
+    if claim.margin is not None:
+        return claim.margin
+    is_fraction = claim.measure in FRACTIONS and claim.rule != "correlation"
+    return default if is_fraction and not claim.threshold else nan
+
+
+def _side(claim: Claim) -> str:
+    """Return which tests decide that a value is within the margin."""
+    return claim.expect if claim.expect in ("not_lower", "not_higher") else ""
+
+
+def _tests(claim: Claim, sample: Sample, margin: float) -> tuple[float, float]:
+    """Return p of a difference and of a bounded value, corrected for looks alone."""
+    estimate = sample.estimate
+    above = replace(estimate, value=estimate.value - claim.threshold)
+    if not above.error > 0:
+        return nan, nan
+    p = 2 * float(scipy.special.stdtr(above.n - 1, -abs(above.value) / above.error))
+    bounded = bound_p(above, margin, claim.expect)
+    return min(p / sample.weight, 1.0), min(bounded / sample.weight, 1.0)
+
+
+def _row(
+    claim: Claim,
+    study: PlannedStudy,
+    sample: Sample,
+    p: float,
+    adjusted: tuple[float, float],
+    level: float,
+) -> dict[str, Any]:
+    estimate = sample.estimate
+    low, high = _bounds(sample)
+    before, after = mean(sample.before), mean(sample.after)
+    change = relative_change(before, after)
+    printed = claim.figures or (nan, nan)
+    spread = estimate.error * sqrt(estimate.n)
+    if claim.measure in LOGARITHMIC:
+        before, after, change = _exp(before), _exp(after), expm1(estimate.value)
+    outcome, reason = _judged(claim, sample, adjusted)
+    return {
+        "claim": claim.id,
+        "study": study.name,
+        "by": claim.by,
+        "source": claim.source,
+        "says": claim.says,
+        "rule": claim.rule,
+        "measure": claim.measure,
+        "expect": claim.expect,
+        "alternative": claim.alternative or "",
+        "contrast": contrast_name(claim.contrast, study),
+        "than": contrast_name(claim.than, study) if claim.than else "",
+        "n": estimate.n,
+        "before": before,
+        "after": after,
+        "change": change,
+        "difference": estimate.value,
+        "low": low,
+        "high": high,
+        "p": p,
+        "p_holm": adjusted[0],
+        "p_equivalence": adjusted[1],
+        "threshold": claim.threshold,
+        "detectable": detectable(spread, estimate.n, level * sample.weight),
+        "published_setting": claim.setting or "",
+        "published_before": printed[0],
+        "published_after": printed[1],
+        "published_change": relative_change(*printed),
+        "outcome": str(outcome),
+        "reason": reason,
+    }
+
+
+def relative_change(before: float, after: float) -> float:
+    """Return the change as a share of the first value; NaN where that is not above 0."""
+    return after / before - 1 if before > 0 else nan
+
+
+def contrast_name(contrast: Contrast | None, study: PlannedStudy) -> str:
+    """Return a contrast in words, the reference last."""
+    if contrast is None:
+        return "all arms"
+    if contrast.levels:
+        return " → ".join(contrast.levels)
+    if contrast.methods:
+        return f"{contrast.methods[1]} against {contrast.methods[0]}"
+    if contrast.members:
+        few, many = contrast.members
+        return f"{contrast.method}: {many} members against {few}"
+    if contrast.passes:
+        few, many = contrast.passes
+        return f"{contrast.arm}: {many} noise passes against {few or 'none'}"
+    if contrast.search:
+        return f"{contrast.arm}: {contrast.search} search against random"
+    other, reference = reference_of(contrast, study)
+    where = f" of {other}" if other not in (study.name, reference) else ""
+    return f"{contrast.arm} against {reference}{where}"
+
+
+def _bounds(sample: Sample) -> tuple[float, float]:
+    """Return the 95 % interval of the value, widened for looks; without width if it is constant."""
+    estimate = sample.estimate
+    if estimate.n and not estimate.error > 0:
+        return estimate.value, estimate.value
+    half = float(half_width(estimate.error, estimate.n, LEVEL * sample.weight))
+    return estimate.value - half, estimate.value + half
+
+
+def _exp(value: float) -> float:
+    return nan if isnan(value) else exp(value)
+
+
+def _judged(claim: Claim, sample: Sample, adjusted: tuple[float, float]) -> tuple[Outcome, str]:
+    value = sample.estimate.value
+    if sample.reason or not len(sample.differences):
+        return Outcome.NOT_TESTABLE, sample.reason or NO_PAIR
+    if claim.rule == "identity":
+        return Outcome.IDENTITY, "it follows from the settings"
+    if claim.rule == "exact":
+        return (Outcome.SUPPORTED if _holds_at_all(claim, sample) else Outcome.CONTRADICTED), ""
+    outcome = conclude(claim, value - claim.threshold, *adjusted)
+    if not sample.estimate.error > 0:
+        return outcome, "one seed, or the same value at every seed"
+    is_decided = outcome is not Outcome.INCONCLUSIVE
+    if is_decided and _is_opposed(claim, sample, value, is_close=not adjusted[0] < LEVEL):
+        return Outcome.INCONCLUSIVE, "the numbers of lost runs say the opposite"
+    within = adjusted[1] < LEVEL and claim.expect in ("lower", "higher")
+    return outcome, BELOW if within and outcome is Outcome.SUPPORTED else ""
+
+
+def _holds_at_all(claim: Claim, sample: Sample) -> bool:
+    values = sample.differences - claim.threshold
+    held = {"higher": values > 0, "lower": values < 0, "equal": values == 0}[claim.expect]
+    return bool(held.all())
+
+
+def _is_opposed(claim: Claim, sample: Sample, value: float, is_close: bool) -> bool:
+    """Return whether the numbers of lost runs are opposed to what an outcome says of two arms.
+
+    No arm of which more runs are lost is better than its reference or close to it, and none of
+    which fewer are is worse.
+    """
+    if sample.lost is None or claim.measure not in ("accuracy", "error") or claim.rule not in ARMS:
+        return False
+    better = value if claim.measure == "accuracy" else -value
+    return sample.lost.has_more if is_close or better > 0 else sample.lost.has_fewer

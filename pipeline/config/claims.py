@@ -1,0 +1,233 @@
+"""Define what a study claims in advance: sentences of lectures and papers as predictions."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from pipeline.config.schema import Method
+from pipeline.config.settings import Settings, Word
+
+Passes = Annotated[int, Field(ge=0, le=20)]  # 0: without noise; predictions have 20
+Members = Annotated[int, Field(ge=1, le=100)]
+Text = Annotated[str, Field(pattern=r"\S")]
+By = Literal["lecture_a", "lecture_b", "both", "paper"]
+Rule = Literal[
+    "directional", "equivalence", "slope", "interaction", "correlation", "exact", "identity"
+]
+Expect = Literal["lower", "higher", "equal", "not_lower", "not_higher"]
+Measure = Literal[
+    "accuracy",
+    "error",
+    "nll",
+    "brier",
+    "calibration_error",
+    "validation_accuracy",
+    "validation_nll",
+    "train_accuracy",
+    "train_nll",
+    "gap",
+    "training_cost",
+    "test_cost",
+    "updates_to_target",
+    "flops_to_target",
+    "squared_weight_norm",
+    "zeros",
+    "disagreement",
+]
+TIMES = ("updates_to_target", "flops_to_target")
+LOGARITHMIC = (*TIMES, "squared_weight_norm")  # their differences are of logarithms
+COSTS = ("training_cost", "test_cost")
+FRACTIONS = (  # the margin of the protocol is one of them
+    *("accuracy", "error", "validation_accuracy", "train_accuracy", "gap"),
+)
+AVERAGED = ("accuracy", "error", "nll")  # by number of noise passes or members
+OF_METHODS = (*AVERAGED, "brier", "calibration_error", "disagreement", *COSTS)
+FITTING: dict[Rule, tuple[Expect, ...]] = {  # what a claim of each rule can expect
+    "directional": ("lower", "higher", "not_lower", "not_higher"),
+    "equivalence": ("equal",),
+    "slope": ("lower", "higher"),
+    "interaction": get_args(Expect),
+    "correlation": ("lower", "higher", "not_lower", "not_higher"),
+    "exact": ("lower", "higher", "equal"),
+    "identity": ("lower", "higher", "equal"),
+}
+BOUNDED = ("equal", "not_lower", "not_higher")  # expectations that a margin decides
+
+
+class Contrast(Settings):
+    """What is compared: one arm with another, or two ways to test the same networks.
+
+    Attributes:
+        arm: An arm of this study.
+        against: An arm of this study, or of `against_study`; null: what the arm is compared with.
+        against_study: Another study that is run too; null: this one.
+        levels: Arms in the order of what they change, for a slope.
+        passes: Numbers of noise passes of `arm`, the reference first; 0 is without noise.
+        methods: Two methods of a study with `ensemble`, the reference first, as its page names
+            them.
+        members: Numbers of averaged members of `method`, the reference first.
+        method: The method whose members are averaged.
+        search: A method of search, in a study with `search`: its choice for `arm` against that of
+            random search at the same cost.
+    """
+
+    arm: Word | None = None
+    against: Word | None = None
+    against_study: Word | None = None
+    levels: Annotated[tuple[Word, ...], Field(min_length=3)] | None = None
+    passes: Annotated[tuple[Passes, ...], Field(min_length=2, max_length=2)] | None = None
+    methods: Annotated[tuple[Text, ...], Field(min_length=2, max_length=2)] | None = None
+    members: Annotated[tuple[Members, ...], Field(min_length=2, max_length=2)] | None = None
+    method: Text = "independent"
+    search: Method | None = None
+
+    @property
+    def is_averaged(self) -> bool:
+        """Return whether it is between ways to average the models of an ensemble."""
+        return self.methods is not None or self.members is not None
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Return the arms of its study that it names."""
+        named = self.arm, None if self.against_study else self.against, *(self.levels or ())
+        return tuple(name for name in named if name)
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        forms = [self.arm, self.levels, self.methods, self.members]
+        if sum(form is not None for form in forms) != 1:
+            raise ValueError("one of: arm, levels, methods, members")
+        alone = self.passes or self.search or not self.arm
+        if alone and (self.against or self.against_study):
+            raise ValueError("against with an arm alone, not with passes or the like")
+        if (self.passes or self.search) and not self.arm:
+            raise ValueError("an arm with passes or a search")
+        for numbers in (self.passes, self.members):
+            if numbers and numbers[0] >= numbers[1]:
+                raise ValueError("numbers in ascending order, as in [1, 12]")
+        return self
+
+
+class Claim(Settings):
+    """A sentence of a lecture or a paper as a testable prediction.
+
+    Attributes:
+        id: Its name, which no other claim has.
+        source: Where it is from: lecture and topic, or the paper with its table or figure.
+        by: Who says it.
+        says: The sentence, in own words.
+        contrast: What is compared; null for a correlation over all arms.
+        than: A second contrast, for an interaction: the first one minus this one is judged.
+        measure: What is measured of both sides. Of times to target and `squared_weight_norm` the
+            ratio is judged; `zeros` is the share of the weights of `arm` that are exactly 0;
+            `disagreement` is of the members of an ensemble; a correlation is that of gap and test
+            accuracy.
+        rule: directional: the sign of the difference; equivalence: it lies within the margin;
+            slope: the change from the first level to the last, by least squares over their order;
+            interaction: the difference of two contrasts; correlation: by rank, over the arms of a
+            seed; exact: at every seed, so that one counter-example contradicts; identity: it
+            follows from the settings, and is shown and not counted.
+        expect: The second side against the first.
+        threshold: The value of the contrast that it is compared with.
+        margin: The largest difference that counts as none, in the unit of the measure; null: that
+            of the protocol, for fractions.
+        figures: Before and after, as printed in a paper; errors in percent.
+        setting: Network, data and whatever else the figures belong to.
+        datasets: Those it speaks of; null: any.
+        needs: Values of the protocol without which it cannot show, by dotted key: a number is the
+            least one, as in {data.label_noise: 0.1}.
+        alternative: The claim that says the opposite.
+    """
+
+    id: Word
+    source: Text
+    by: By
+    says: Text
+    contrast: Contrast | None = None
+    than: Contrast | None = None
+    measure: Measure = "error"
+    rule: Rule = "directional"
+    expect: Expect
+    threshold: float = 0.0
+    margin: float | None = Field(None, gt=0)
+    figures: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = None
+    setting: Text | None = None
+    datasets: tuple[Word, ...] | None = Field(None, min_length=1)
+    needs: dict[str, Any] = Field(default_factory=dict)
+    alternative: Word | None = None
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """Return the contrasts that it names."""
+        return tuple(one for one in (self.contrast, self.than) if one)
+
+    @model_validator(mode="after")
+    def _expectation_fits_the_rule(self) -> Self:
+        if self.expect not in FITTING[self.rule]:
+            allowed = ", ".join(FITTING[self.rule])
+            raise ValueError(f"with rule {self.rule} an expectation of: {allowed}")
+        if (self.rule == "identity") != (self.measure in COSTS):
+            raise ValueError(
+                "rule identity for a cost, which follows from the settings, and for nothing else"
+            )
+        if self.measure == "disagreement" and self.rule == "correlation":
+            raise ValueError("a correlation of gap and accuracy: measure gap")
+        bounded = self.expect in BOUNDED and self.rule not in ("exact", "identity")
+        known = self.measure in FRACTIONS and self.rule != "correlation"
+        if bounded and self.margin is None and not known:
+            raise ValueError(f"a margin, which {self.measure} needs for {self.expect}")
+        return self
+
+    @model_validator(mode="after")
+    def _contrasts_fit_the_rule(self) -> Self:
+        if (self.rule == "correlation") != (self.contrast is None):
+            raise ValueError("a contrast, and none with rule correlation")
+        if (self.rule == "correlation") and self.measure != "gap":
+            raise ValueError("measure gap with rule correlation")
+        if (self.rule == "interaction") != (self.than is not None):
+            raise ValueError("than with rule interaction alone")
+        if (self.rule == "slope") != any(one.levels is not None for one in self.contrasts):
+            raise ValueError("levels with rule slope alone")
+        for one in self.contrasts:
+            if (one.passes or one.members) and self.measure not in AVERAGED:
+                raise ValueError(
+                    f"one of these measures of passes or members: {', '.join(AVERAGED)}"
+                )
+            if one.search and self.measure not in ("accuracy", "error"):
+                raise ValueError("measure accuracy or error of a search")
+            if one.methods and self.measure not in OF_METHODS:
+                raise ValueError(f"one of these measures of methods: {', '.join(OF_METHODS)}")
+            if self.measure == "disagreement" and not one.methods:
+                raise ValueError("methods with measure disagreement")
+        return self
+
+    @model_validator(mode="after")
+    def _figures_show_the_effect(self) -> Self:
+        if self.figures is None:
+            return self
+        if self.setting is None:
+            raise ValueError("setting beside figures")
+        before, after = self.figures
+        shown = {
+            "lower": after < before,
+            "higher": after > before,
+            "not_lower": after >= before,
+            "not_higher": after <= before,
+            "equal": True,
+        }
+        if not shown[self.expect]:
+            raise ValueError(
+                "an expectation that its figures show: "
+                "lower, higher, not_lower or not_higher, the second against the first"
+            )
+        return self
+
+
+def claims_digest(claims: Iterable[Claim]) -> str:
+    """Return the SHA-256 of all claims of a plan, in their order."""
+    values = [claim.model_dump(mode="json") for claim in claims]
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,150 @@
+"""Write `reports/claims.md`: what lectures and papers say, over all protocols."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.comparison.verdicts import Outcome
+from pipeline.records.reports import Row, WrittenReport
+from pipeline.reporting import markdown as md
+from pipeline.reporting.claim_cells import BY, TESTED, effect_cell
+from pipeline.reporting.markdown import Formatter
+
+CLAIMS_PAGE = "claims.md"
+CONDITIONAL = "conditional"  # supported under one protocol, contradicted under another
+ORDER = (Outcome.SUPPORTED, Outcome.CONTRADICTED, CONDITIONAL, Outcome.INCONCLUSIVE)
+FORMAT = Formatter()
+CAPTION = (
+    "Outcome, and difference in the unit of the measure (points, nats, or the ratio), each with a "
+    f"link to its interval. Corrected over all claims of a report. {md.VOID}: not tested there."
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim over all protocols.
+
+    Attributes:
+        claim: A row of it, for what it says.
+        verdict: Its outcome where it is the same under all protocols that decide it, else
+            `CONDITIONAL`.
+        rows: Its row by protocol, where it was tested.
+        places: The folder of the report of each.
+    """
+
+    claim: Row
+    verdict: str
+    rows: Mapping[str, Row]
+    places: Mapping[str, str]
+
+    @property
+    def conditions(self) -> str:
+        """Return on which protocols a conditional claim is supported and on which contradicted."""
+        if self.verdict != CONDITIONAL:
+            return ""
+        parts = []
+        for outcome in (Outcome.SUPPORTED, Outcome.CONTRADICTED):
+            names = [name for name, row in self.rows.items() if row["outcome"] == outcome]
+            parts.append(f"{outcome} on {md.format_list(names)}")
+        return ", ".join(parts)
+
+
+def judged_claims(
+    reports: Mapping[str, WrittenReport], partial: Mapping[str, WrittenReport]
+) -> list[Judged]:
+    """Return every claim that a report tested, in the order of the reports, opposites together.
+
+    A report of some studies alone counts for a claim that the report of its protocol has not
+    tested.
+
+    Args:
+        reports: The reports of protocols by name.
+        partial: Those of some studies of a protocol alone.
+    """
+    found: dict[str, dict[str, Row]] = {}
+    places: dict[str, dict[str, str]] = {}
+    for place, report in (*reports.items(), *partial.items()):
+        protocol = place.partition("+")[0]
+        for row in report.claims:
+            if row["outcome"] in TESTED:
+                found.setdefault(row["claim"], {}).setdefault(protocol, row)
+                places.setdefault(row["claim"], {}).setdefault(protocol, place)
+    judged = {
+        name: Judged(next(iter(rows.values())), _verdict(rows.values()), rows, places[name])
+        for name, rows in found.items()
+    }
+    return list(_in_pairs(judged))
+
+
+def claims_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, WrittenReport]) -> str:
+    """Return the page: a line for each claim, a column for each protocol.
+
+    Args:
+        reports: The reports of protocols by name.
+        partial: Those of some studies of a protocol alone.
+    """
+    claims = judged_claims(reports, partial)
+    names = sorted({name for judged in claims for name in judged.rows})
+    rows = [_cells(judged, names) for judged in claims]
+    words = ("claim", "outcome", *names)
+    conditional = [
+        f"**{judged.claim['claim']}**: {judged.conditions}"
+        for judged in claims
+        if judged.conditions
+    ]
+    table = md.format_table(rows, CAPTION, words) if rows else ""
+    parts = [
+        "# Claims of lectures and papers",
+        claims_summary(claims),
+        table,
+        md.section("Conditional claims", md.format_bullets(conditional)),
+    ]
+    return md.join_parts(*parts) + "\n"
+
+
+def claims_summary(claims: Sequence[Judged]) -> str:
+    """Return how many claims were tested, and how they came out; "" for none."""
+    if not claims:
+        return ""
+    counts = []
+    for outcome in ORDER:
+        number = len([judged for judged in claims if judged.verdict == outcome])
+        counts += [f"{number} {outcome}"] if number else []
+    return f"{md.format_count(len(claims), 'claim')} tested: {', '.join(counts)}."
+
+
+def outcome_cell(row: Row) -> str:
+    """Return the outcome of a claim under one protocol with its number."""
+    return f"{row['outcome']} {effect_cell(row, FORMAT, interval=False)}"
+
+
+def _cells(judged: Judged, names: Sequence[str]) -> dict[str, str]:
+    row = judged.claim
+    cells = {
+        "claim": f"**{row['claim']}** ({BY[row['by']]}): {md.escape(row['says'])}",
+        "outcome": f"**{judged.verdict}**",
+    }
+    for name in names:
+        cells[name] = md.VOID
+        if name in judged.rows:
+            link = f"{judged.places[name]}/pages/claims.md"
+            cells[name] = f"[{outcome_cell(judged.rows[name])}]({link})"
+    return cells
+
+
+def _verdict(rows: Iterable[Row]) -> str:
+    """Return the outcome over protocols; one that decides nothing counts where none decides."""
+    outcomes = {row["outcome"] for row in rows}
+    decided = outcomes & {Outcome.SUPPORTED, Outcome.CONTRADICTED}
+    if len(decided) > 1:
+        return CONDITIONAL
+    return str(decided.pop()) if decided else str(Outcome.INCONCLUSIVE)
+
+
+def _in_pairs(judged: Mapping[str, Judged]) -> Iterator[Judged]:
+    """Yield the claims in their order, each followed by the one that says the opposite."""
+    order: dict[str, None] = {}
+    for name, one in judged.items():
+        order.setdefault(name)
+        if one.claim["alternative"] in judged:
+            order.setdefault(one.claim["alternative"])
+    yield from (judged[name] for name in order)

@@ -1,0 +1,201 @@
+"""Write the page of claims: what lectures and papers say, next to what was measured.
+
+The effects of papers come from other networks, data and budgets: only their signs are judged.
+"""
+
+from collections.abc import Iterator, Mapping
+from math import exp, isnan
+from typing import Any
+
+import pandas as pd
+
+from pipeline.comparison.verdicts import Outcome
+from pipeline.config.claims import COSTS, LOGARITHMIC
+from pipeline.reporting import markdown as md
+from pipeline.reporting.claim_cells import (
+    BY,
+    MEASURES,
+    drawn_claims,
+    effect_cell,
+    in_pairs,
+    sides_cell,
+)
+from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.pages._page import Page
+
+ORDER = 50
+OUTCOMES = {  # the words for one claim and for several
+    Outcome.SUPPORTED: ("is supported", "are supported"),
+    Outcome.CONTRADICTED: ("is contradicted", "are contradicted"),
+    Outcome.INCONCLUSIVE: ("is inconclusive", "are inconclusive"),
+    Outcome.NOT_TESTABLE: ("is not testable here", "are not testable here"),
+}
+FIGURE = "Claims that are judged in points: difference with its interval, expectation and outcome"
+NAMED = (Outcome.SUPPORTED, Outcome.CONTRADICTED)  # outcomes whose claims a sentence names
+WORDS = ("claim", "contrast", "measure", "expected", "first → second", "outcome")  # columns of text
+PUBLISHED_WORDS = ("claim", "published", "published for", "here", "outcome")
+EXPECTED = {  # an expectation, of the second side against the first
+    "lower": "lower",
+    "higher": "higher",
+    "equal": "within the margin",
+    "not_lower": "not lower",
+    "not_higher": "not higher",
+}
+
+
+def pages(data: ReportData) -> Iterator[Page]:
+    """Yield the page, if a study makes claims."""
+    if len(data.claims):
+        yield Page("claims", "Claims", claims_body(data))
+
+
+def claims_body(data: ReportData) -> str:
+    """Return the tables of claims, those of figures of papers, and the sources."""
+    rows = data.claims.to_dict("records")
+    sources = list(dict.fromkeys(row["source"] for row in rows))
+    judged = [row for row in in_pairs(rows) if row["outcome"] in OUTCOMES]
+    tested = [row for row in judged if row["outcome"] != Outcome.NOT_TESTABLE]
+    numbers = {row["claim"]: sources.index(row["source"]) + 1 for row in rows}
+    caption = (
+        "Claims that say opposite things are next to each other. Expected: of the second side "
+        "against the first. Unit: points for accuracy, error and gap; nats for NLL; ratios for "
+        f"times to target and norms of weights. Interval: {md.CONFIDENCE} Student-t interval over "
+        "seeds, or groups of models, not corrected over claims. p: of no difference, after Holm's "
+        "correction over all claims of this report; p (within): that the value is within the "
+        "margin, or not beyond it on the side that the claim excludes, corrected likewise. "
+        "Detectable: what is found with 80 % power."
+    )
+    listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
+    return md.join_parts(
+        "# Claims",
+        claims_sentence(data),
+        f"![{FIGURE}](../figures/claims.png)" if len(drawn_claims(data.claims)) else "",
+        md.format_table([_cells(data, row, numbers) for row in tested], caption, WORDS)
+        if tested
+        else "",
+        md.section("Figures of papers", _published(data, rows, numbers)),
+        md.section("What follows from the settings", _identities(data, rows)),
+        md.section("Not testable here", _untestable(judged)),
+        md.section("Sources", listing),
+    )
+
+
+def claims_sentence(data: ReportData) -> str:
+    """Return how many claims came out in which way; empty without any.
+
+    Of claims with the same contrast, measure and expectation the first counts. What follows from
+    the settings does not count.
+    """
+    rows = [row for row in data.claims.to_dict("records") if not row["repeats"]]
+    parts = []
+    for outcome, (one, several) in OUTCOMES.items():
+        names = [f"**{row['claim']}**" for row in rows if row["outcome"] == outcome]
+        if names:
+            word = one if len(names) == 1 else several
+            named = f" ({md.format_list(names)})" if outcome in NAMED else ""
+            parts.append(f"{len(names)} {word}{named}")
+    if not parts:
+        return ""
+    counted = [row for row in rows if row["outcome"] in OUTCOMES]
+    return (
+        f"Of {md.format_count(len(counted), 'claim')} of lectures and papers, corrected together: "
+        f"{'; '.join(parts)}."
+    )
+
+
+def _cells(data: ReportData, row: md.Row, numbers: Mapping[str, int]) -> dict[str, str]:
+    than = f"; less that of {row['than']}" if row["than"] else ""
+    return {
+        "claim": f"**{row['claim']}** ({BY[row['by']]} [{numbers[row['claim']]}]): "
+        f"{md.escape(row['says'])}",
+        "contrast": md.escape(f"{row['contrast']}{than}"),
+        "measure": f"{MEASURES[row['measure']]}, {row['rule']}",
+        "expected": _expected(data, row),
+        "first → second": sides_cell(row, data.format),
+        "difference": effect_cell(row, data.format),
+        "n": str(row["n"]),
+        "p": md.format_p(row["p_holm"]),
+        "p (within)": md.format_p(row["p_equivalence"]),
+        "detectable": _detectable(data, row),
+        "outcome": _outcome(row),
+    }
+
+
+def _expected(data: ReportData, row: md.Row) -> str:
+    """Return what a claim expects of the second side, and by how much."""
+    if not row["threshold"]:
+        return EXPECTED[row["expect"]]
+    amount = effect_cell({**row, "difference": row["threshold"]}, data.format, interval=False)
+    return (
+        f"{EXPECTED[row['expect']]} of {amount}"
+        if row["expect"] == "equal"
+        else (f"{EXPECTED[row['expect']]} by more than {amount}")
+    )
+
+
+def _outcome(row: md.Row) -> str:
+    shown = row["outcome"]
+    return f"{shown}: {row['reason']}" if row["reason"] else shown
+
+
+def _detectable(data: ReportData, row: md.Row) -> str:
+    if row["outcome"] != Outcome.INCONCLUSIVE or isnan(row["detectable"]):
+        return md.VOID
+    if row["measure"] in LOGARITHMIC:
+        return f"x {md.format_ratio(exp(row['detectable']))}"
+    return effect_cell({**row, "difference": row["detectable"]}, data.format, interval=False)
+
+
+def _published(data: ReportData, rows: list[dict[str, Any]], numbers: Mapping[str, int]) -> str:
+    """Return the printed figures of papers next to the measured ones; "" without any."""
+    cells = [
+        {
+            "claim": row["claim"],
+            "published": f"{_figures(row)} [{numbers[row['claim']]}]",
+            "published for": md.escape(row["published_setting"]),
+            "here": f"{sides_cell(row, data.format)} ({_percent(row['change'])})",
+            "outcome": row["outcome"],
+        }
+        for row in rows
+        if row["published_setting"] and row["outcome"] != Outcome.NOT_TESTABLE
+    ]
+    caption = (
+        "Pairs of figures: before → after (the change in percent of before). Signs can be "
+        "compared; sizes only roughly, because networks, data and budgets differ. A cost is "
+        "counted, not timed."
+    )
+    return md.format_table(cells, caption, PUBLISHED_WORDS) if cells else ""
+
+
+def _figures(row: md.Row) -> str:
+    """Return the figures as printed and their change; the expectation alone if there are none."""
+    before, after = row["published_before"], row["published_after"]
+    if pd.isna(before):
+        return EXPECTED[row["expect"]]
+    digits = max(len(f"{figure:g}".partition(".")[2]) for figure in (before, after))
+    change = _percent(row["published_change"])
+    return f"{md.format_number(before, digits)} → {md.format_number(after, digits)} ({change})"
+
+
+def _identities(data: ReportData, rows: list[dict[str, Any]]) -> str:
+    lines = [
+        f"**{row['claim']}** ({row['contrast']}): {md.escape(row['says'])} "
+        f"{MEASURES[row['measure']]}: {sides_cell(row, data.format)}."
+        for row in rows
+        if row["outcome"] == Outcome.IDENTITY and row["measure"] in COSTS
+    ]
+    return md.format_bullets(lines)
+
+
+def _untestable(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        f"**{row['claim']}**: {md.escape(row['says'])} ({row['reason']})"
+        for row in rows
+        if row["outcome"] == Outcome.NOT_TESTABLE
+    ]
+    return md.format_bullets(lines)
+
+
+def _percent(change: float) -> str:
+    """Return a relative change in percent."""
+    return md.VOID if pd.isna(change) else f"{md.format_signed(100 * change, 0)} %"

@@ -1,0 +1,162 @@
+"""Print the output of `gapwise claims`: outcomes over reports, and what a protocol still needs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.comparison.looks import decide
+from pipeline.comparison.verdicts import Outcome
+from pipeline.config.claims import Claim
+from pipeline.config.parameters import read_parameters
+from pipeline.evaluation.validation import validation_scores
+from pipeline.execution.forecast import forecast_of, seconds_per_run
+from pipeline.planning.claims import read_claims, with_partners
+from pipeline.planning.protocols import Protocol, document_of
+from pipeline.planning.studies import Experiment, experiment_of, read_experiment, read_study
+from pipeline.records.reports import WrittenReport, partial_names, read_report, report_names
+from pipeline.records.store import open_store
+from pipeline.reporting.claim_cells import BY, effect_cell
+from pipeline.reporting.claims_index import claims_summary, judged_claims, outcome_cell
+from pipeline.reporting.markdown import Formatter
+from pipeline.runtime.errors import Refusal
+from pipeline.terminal.plan import minutes_of
+from pipeline.terminal.tables import say, show, table
+
+REPORTS = Path("reports")
+LABEL = "claims"  # of the report of the studies that claims need, after its protocol
+
+
+def show_claims() -> None:
+    """Print every claim that a report tested, with its outcome under each protocol.
+
+    Raises:
+        Refusal: A claim of a study or a report is invalid.
+    """
+    registered = [claim for claims in read_claims().values() for claim in claims]
+    judged = judged_claims(*_reports())
+    rows = table("claim", "outcome", "protocols")
+    for one in judged:
+        shown = [f"{name}: {outcome_cell(row)}" for name, row in one.rows.items()]
+        rows.add_row(_said(one.claim), one.verdict, "\n".join(shown))
+    if judged:
+        show(rows)
+    summary = claims_summary(judged) or "No report has tested a claim."
+    say(f"{len(registered)} claims registered. {summary}")
+
+
+def show_claims_of(protocol: str) -> list[str]:
+    """Print the claims of one protocol, and the studies that it needs for further ones.
+
+    Args:
+        protocol: The name of the protocol.
+
+    Returns:
+        The names of these studies, with those that their claims compare them with.
+
+    Raises:
+        Refusal: A settings file or a report is invalid.
+    """
+    registered = read_claims()
+    reports, partial = _reports()
+    own = [
+        report
+        for name, report in (*reports.items(), *partial.items())
+        if name.partition("+")[0] == protocol
+    ]
+    _show_outcomes(protocol, own)
+    experiment = read_experiment(protocol)
+    reported = {row["study"] for report in own for row in report.claims}
+    missing = _missing(registered, experiment.protocol, reported)
+    if not missing:
+        say(f"{protocol}: no further study has claims that can be tested here.")
+        return []
+    before = partial.get(f"{protocol}+{LABEL}")  # which is written again
+    kept = {row["study"] for row in before.claims} if before else set()
+    needed = [
+        study
+        for study in with_partners(registered, {*missing, *kept})
+        if study in missing or study in reported
+    ]
+    _show_runs(protocol, needed, missing)
+    return needed
+
+
+def _show_outcomes(protocol: str, reports: Sequence[WrittenReport]) -> None:
+    """Print the row of every claim of these reports; the first report that tests one counts."""
+    rows: dict[str, Mapping[str, Any]] = {}
+    for report in reports:
+        for row in report.claims:
+            if row["outcome"] != Outcome.NOT_TESTABLE:
+                rows.setdefault(row["claim"], row)
+    if not rows:
+        say(f"{protocol}: no report has tested a claim yet.")
+        return
+    listed = table("claim", "difference", "outcome", title=f"{protocol}: claims")
+    for row in rows.values():
+        listed.add_row(_said(row), effect_cell(row, Formatter()), row["outcome"])
+    show(listed)
+
+
+def _missing(
+    registered: Mapping[str, Sequence[Claim]], protocol: Protocol, reported: set[str]
+) -> dict[str, list[Claim]]:
+    """Return the studies with claims about these data that no report has and that can run."""
+    missing = {}
+    for study, claims in registered.items():
+        dataset = protocol.data.dataset
+        fitting = [one for one in claims if not one.datasets or dataset in one.datasets]
+        if study not in reported and fitting and _can_run(study, protocol):
+            missing[study] = fitting
+    return missing
+
+
+def _can_run(study: str, protocol: Protocol) -> bool:
+    """Return whether a study is meant for a protocol and acts on its network."""
+    try:
+        read_study(study, protocol)
+    except Refusal:
+        return False
+    return True
+
+
+def _show_runs(
+    protocol: str, studies: Sequence[str], missing: Mapping[str, Sequence[Claim]]
+) -> None:
+    """Print the claims, the runs to train and the minutes of some studies of a protocol."""
+    document, source = document_of(protocol, read_parameters(), Path())
+
+    def read(tuned: Mapping[str, Any]) -> Experiment:
+        return experiment_of({**document, "studies": list(studies)}, source, tuned=tuned)
+
+    expected = forecast_of(protocol, read, validation_scores, decide)
+    plans, seconds = (expected.exploration, expected.confirmation), seconds_per_run(read({}))
+    store, counted = open_store(), set[str]()
+    rows = table("study", "runs to train", "minutes", "claims", title=f"{protocol}: still needed")
+    for study in dict.fromkeys(study for plan in plans for study, _ in plan.arms()):
+        names = {run.fingerprint for plan in plans for run in plan.runs if run.study == study}
+        left = {name for name in names - counted if not store.finished(name)}
+        counted |= names
+        minutes, _ = minutes_of(plans, left, seconds)
+        claims = ", ".join(claim.id for claim in missing.get(study, ()))
+        rows.add_row(study, str(len(left)), f"{minutes:.1f}", claims)
+    show(rows)
+    left = {name for plan in plans for name in plan.trained() if not store.finished(name)}
+    minutes, workers = minutes_of(plans, left, seconds)
+    more = expected.most_added
+    say(
+        f"{sum(map(len, missing.values()))} claims, {len(left)} runs to train: about {minutes:.1f} "
+        f"minutes with {workers} workers; widening of search spaces may add {more} runs. "
+        f"Train them: gapwise claims {protocol} --run"
+    )
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    return f"{row['claim']} ({BY[row['by']]})\n  {row['says']}"
+
+
+def _reports() -> tuple[dict[str, WrittenReport], dict[str, WrittenReport]]:
+    """Return the reports of protocols, and those of some studies alone, by folder."""
+    return (
+        {name: read_report(REPORTS / name) for name in report_names(REPORTS)},
+        {name: read_report(REPORTS / name) for name in partial_names(REPORTS)},
+    )

@@ -1,0 +1,135 @@
+"""The page of claims: rows side by side, figures of papers, a source once, counted outcomes."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from pipeline.comparison.claims import COLUMNS
+from pipeline.reporting.claim_cells import drawn_claims, effect_cell, in_pairs, sides_cell
+from pipeline.reporting.markdown import Formatter
+from pipeline.reporting.pages.claims import claims_body, claims_sentence
+from pipeline.reporting.plots.claims import claims as figure_of
+
+NAN = float("nan")
+ERROR = {
+    **{"claim": "drop_helps", "study": "dropout", "by": "paper", "source": "A | B, 2014"},
+    **{"says": "Dropout | helps.", "rule": "directional", "measure": "error", "expect": "lower"},
+    **{"alternative": "", "contrast": "dropout against baseline", "than": "", "n": 6},
+    **{"before": 0.1, "after": 0.08, "change": -0.2, "difference": -0.02},
+    **{"low": -0.03, "high": -0.01, "p": 0.002, "p_holm": 0.004, "p_equivalence": 0.9},
+    **{"threshold": 0.0, "margin": 0.01, "detectable": 0.012, "outcome": "supported"},
+    **{"reason": "", "repeats": False, "published_setting": "MNIST"},
+    **{"published_before": 1.6, "published_after": 1.35, "published_change": -0.15625},
+}
+COST = ERROR | {
+    **{"published_before": 75.0, "published_after": 60.0, "published_change": -0.2},
+    **{"claim": "cheaper", "rule": "identity", "measure": "training_cost", "before": 1.0},
+    **{"after": 0.78, "change": -0.22, "difference": -0.22, "low": -0.22, "high": -0.22},
+    **{"p": NAN, "p_holm": NAN, "outcome": "identity", "reason": "it follows from the settings"},
+}
+OPEN = ERROR | {
+    **{"claim": "fewer", "by": "lecture_a", "source": "C, 2015", "outcome": "inconclusive"},
+    **{"measure": "updates_to_target", "before": 50.0, "after": 100.0, "difference": 0.6931472},
+    **{"low": -0.5, "high": 1.9, "detectable": 1.0986123, "published_setting": ""},
+}
+ELSEWHERE = ERROR | {
+    **{"claim": "away", "outcome": "not testable", "reason": "needs the study two", "n": 0},
+    **{"before": NAN, "after": NAN, "difference": NAN, "low": NAN, "high": NAN},
+}
+
+
+def shown(*rows):
+    """Return what the page sees of a report."""
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return SimpleNamespace(claims=table, format=Formatter())
+
+
+def cells(page, start):
+    """Return the cells of the row that begins with these words."""
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| {start}")]
+    return [cell.strip() for cell in line.replace("\\|", "/").strip("|").split("|")]
+
+
+def test_a_claim_has_its_sides_interval_corrected_p_and_outcome():
+    page = claims_body(shown(ERROR, OPEN))
+    assert cells(page, "**drop_helps**") == [
+        "**drop_helps** (paper [1]): Dropout / helps.",
+        *("dropout against baseline", "test error (%), directional", "lower", "10.0 → 8.0"),
+        *("-2.0 [-3.0, -1.0]", "6", "0.004", "0.900", "–", "supported"),
+    ]
+    assert cells(page, "**fewer**")[4:] == [
+        *("50 → 100", "x 2.00 [0.61, 6.69]", "6", "0.004", "0.900", "x 3.00", "inconclusive")
+    ]
+    assert page.endswith("1. A \\| B, 2014\n2. C, 2015")
+
+
+def test_figures_of_papers_are_next_to_measured_ones():
+    page = claims_body(shown(ERROR, COST))
+    assert cells(page, "drop_helps") == [
+        *("drop_helps", "1.60 → 1.35 (-16 %) [1]", "MNIST", "10.0 → 8.0 (-20 %)", "supported")
+    ]
+    assert cells(page, "cheaper")[1:] == [
+        *("75 → 60 (-20 %) [1]", "MNIST", "1.00 → 0.78 (-22 %)", "identity")
+    ]
+
+
+def test_what_follows_from_settings_or_cannot_be_tested_is_listed_apart():
+    page = claims_body(shown(ERROR, COST, ELSEWHERE))
+    tables, rest = page.split("## What follows from the settings")
+    assert "**cheaper**" not in tables
+    assert "1.00 → 0.78" in rest
+    assert "- **away**: Dropout \\| helps. (needs the study two)" in rest
+
+
+def test_claims_that_say_the_opposite_are_next_to_each_other():
+    other = ERROR | {"claim": "other"}
+    first = ERROR | {"alternative": "other"}
+    names = [row["claim"] for row in in_pairs([first, OPEN, other])]
+    assert names == ["drop_helps", "other", "fewer"]
+
+
+def test_the_sentence_counts_every_outcome_and_names_what_is_decided(golden):
+    contradicted = ERROR | {"claim": "other", "outcome": "contradicted"}
+    again = ERROR | {"claim": "again", "repeats": True}
+    golden(claims_sentence(shown(ERROR, COST, contradicted, OPEN, ELSEWHERE, again)))
+    assert claims_sentence(shown()) == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "sides", "effect"),
+    [
+        ({}, "10.0 → 8.0", "-2.0 [-3.0, -1.0]"),
+        ({"measure": "nll"}, "0.100 → 0.080", "-0.020 [-0.030, -0.010]"),
+        ({"rule": "interaction"}, "+10.0 → +8.0", "-2.0 [-3.0, -1.0]"),
+        (
+            {"rule": "correlation", "measure": "gap", "before": NAN, "after": NAN},
+            *("–", "-0.020 [-0.030, -0.010]"),
+        ),
+        ({"difference": NAN, "before": NAN}, "–", "–"),
+    ],
+)
+def test_numbers_have_the_unit_of_their_measure(row, sides, effect):
+    assert sides_cell(ERROR | row, Formatter()) == sides
+    assert effect_cell(ERROR | row, Formatter()) == effect
+
+
+def test_the_figure_has_a_line_for_every_claim_in_points():
+    again = ERROR | {"claim": "again", "repeats": True}
+    far = ERROR | {"claim": "far", "difference": 0.9, "low": 0.8, "high": 1.0}
+    above = ERROR | {"claim": "above", "threshold": 0.1}
+    others = [ERROR | {"claim": f"other_{number}"} for number in range(4)]
+    table = shown(ERROR, COST, OPEN, ELSEWHERE, again, far, above, *others).claims
+    rows = drawn_claims(table)
+    names = ["drop_helps", "far", *(f"other_{number}" for number in range(4))]
+    assert rows["claim"].tolist() == names
+    (ax,) = figure_of(rows).axes
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == names
+    texts = [text.get_text() for text in ax.texts]
+    assert texts[1:3] == ["+90.0 →", "< 0: supported"]
+    assert texts.count("< 0: supported") == 6
+    places = [scatter.get_offsets().data.tolist()[0] for scatter in ax.collections]
+    assert places == [[-2.0, height] for height in (0, 2, 3, 4, 5)]  # one is beyond the axis
+    assert ax.get_xlim()[1] < 50
+    doubtful = [OPEN | {"claim": f"open_{number}", "measure": "gap"} for number in range(70)]
+    assert drawn_claims(shown(ERROR, *doubtful).claims)["claim"].tolist() == ["drop_helps"]

@@ -1,0 +1,74 @@
+"""Claims over all reports: outcomes side by side, and on what a claim depends."""
+
+import re
+
+from pipeline.records.reports import WrittenReport
+from pipeline.reporting.claims_index import claims_page, claims_summary, judged_claims
+
+NAMES = ("claim", "outcome", "difference", "alternative")
+
+
+def report(*rows):
+    """Return a report with these claims: name, outcome, difference and what says the opposite."""
+    common = {"by": "lecture_a", "says": "It | is so.", "measure": "error", "rule": "directional"}
+    claims = [
+        common | {"low": -0.1, "high": 0.1} | dict(zip(NAMES, (*row, "")[:4], strict=True))
+        for row in rows
+    ]
+    return WrittenReport({}, {}, (), (), tuple(claims))
+
+
+REPORTS = {
+    "digits": report(
+        ("helps", "supported", -0.01),
+        ("shrinks", "contradicted", 0.02),
+        ("differs", "supported", -0.02, "same"),
+        ("open", "inconclusive", 0.0),
+        ("later", "not testable", float("nan")),
+        ("cost", "identity", 0.5),
+    ),
+    "mnist": report(
+        ("helps", "inconclusive", -0.001),
+        ("differs", "contradicted", 0.001, "same"),
+        ("same", "supported", 0.001, "differs"),
+    ),
+}
+PARTIAL = {"digits+claims": report(("later", "supported", -0.03), ("helps", "contradicted", 0.5))}
+
+
+def test_every_tested_claim_has_an_outcome_over_protocols():
+    judged = judged_claims(REPORTS, PARTIAL)
+    assert {one.claim["claim"]: one.verdict for one in judged} == {
+        "helps": "supported",
+        "shrinks": "contradicted",
+        "differs": "conditional",
+        "same": "supported",
+        "open": "inconclusive",
+        "later": "supported",
+    }
+    conditional = next(one for one in judged if one.verdict == "conditional")
+    assert conditional.conditions == "supported on digits, contradicted on mnist"
+    names = [one.claim["claim"] for one in judged]
+    assert names.index("same") == names.index("differs") + 1
+    summary = claims_summary(judged)
+    assert re.findall(r"\d+", summary) == ["6", "3", "1", "1", "1"]
+    assert claims_summary([]) == ""
+
+
+def test_a_line_has_a_linked_number_for_every_protocol():
+    page = claims_page(REPORTS, PARTIAL)
+    rows = {
+        re.sub(r"\*", "", line).split("|")[1].split()[0]: line.replace("\\|", "/").split("|")[1:-1]
+        for line in page.splitlines()
+        if line.startswith("| **")
+    }
+    cells = {name: [cell.strip() for cell in line] for name, line in rows.items()}
+    assert cells["helps"] == [
+        "**helps** (lecture A): It / is so.",
+        "**supported**",
+        "[supported -1.0](digits/pages/claims.md)",
+        "[inconclusive -0.1](mnist/pages/claims.md)",
+    ]
+    assert cells["later"][2:] == ["[supported -3.0](digits+claims/pages/claims.md)", "–"]
+    assert "- **differs**: supported on digits, contradicted on mnist" in page
+    assert "cost" not in page

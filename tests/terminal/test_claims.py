@@ -1,0 +1,79 @@
+"""`gapwise claims`: outcomes of written reports, and what a protocol still needs."""
+
+import re
+
+import pytest
+
+from pipeline import cli
+from pipeline.config.claims import Claim
+from pipeline.planning.claims import with_partners
+from pipeline.records.reports import WrittenReport
+from pipeline.terminal import claims
+
+CLAIMS = """
+claims:
+  - {id: decays, source: A paper, by: paper, says: It helps., contrast: {arm: shift}, expect: lower}
+"""
+ROW = {
+    **{"claim": "drop_helps", "study": "dropout", "by": "paper", "says": "It helps."},
+    **{"measure": "error", "rule": "directional", "alternative": "", "outcome": "supported"},
+    **{"difference": -0.02, "low": -0.03, "high": -0.01},
+}
+
+
+@pytest.fixture
+def claimed(project, monkeypatch):
+    """Return the tiny project with a claim in each of two studies, the first one reported."""
+    path = project / "experiments" / "others.yaml"
+    path.write_text(path.read_text() + CLAIMS)
+    reports = {"tiny": WrittenReport({}, {}, (), (), (ROW,))}
+    monkeypatch.setattr(claims, "_reports", lambda: (reports, {}))
+    return project
+
+
+def test_outcomes_of_all_reports_are_printed(claimed, capsys):
+    claims.show_claims()
+    shown = capsys.readouterr().out
+    assert re.search(r"drop_helps \(paper\).* supported .*tiny: supported -2\.0", shown)
+    assert "2 claims registered. 1 claim tested: 1 supported." in shown
+
+
+def test_a_protocol_has_its_outcomes_and_the_studies_that_it_needs(claimed, capsys):
+    assert claims.show_claims_of("tiny") == ["others"]
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.search(r"drop_helps.*-2\.0 \[-3\.0, -1\.0\].*supported", line) for line in lines)
+    (row,) = [line.split() for line in lines if line.startswith(" others")]
+    # two settings of one arm and one of the other on two seeds, and all arms on three
+    assert row[1] == str(2 * (1 + 2) + 3 * 3)
+    assert row[3] == "decays"
+
+
+def test_a_study_that_cannot_run_here_is_not_needed(claimed, capsys):
+    path = claimed / "experiments" / "others.yaml"
+    path.write_text(path.read_text().replace("question", "protocols: [elsewhere]\nquestion", 1))
+    protocol = claimed / "experiments" / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("others, ", ""))
+    assert claims.show_claims_of("tiny") == []
+    assert "no further study" in capsys.readouterr().out
+
+
+def test_studies_come_with_those_that_their_claims_compare_them_with():
+    def claim(name, **contrast):
+        given = {"source": "s", "by": "both", "says": "s", "expect": "lower"}
+        return Claim(id=name, contrast={"arm": "a", **contrast}, **given)
+
+    registered = {
+        "one": [claim("a", against="b", against_study="two")],
+        "two": [claim("b")],
+        "three": [claim("c")],
+    }
+    assert with_partners(registered, ["one"]) == ["one", "two"]
+    assert with_partners(registered, ["two"]) == ["one", "two"]
+    assert with_partners(registered, ["three"]) == ["three"]
+
+
+def test_to_run_studies_a_protocol_is_named(project, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.claims(train=True)
+    assert ended.value.code == 2
+    assert "claims: --run: no protocol" in capsys.readouterr().err
