@@ -408,7 +408,7 @@ EDITS = [
     (change_margin, "confirmation", ["margin: 0.01 -> 0.05"]),
     (replace_strength, "confirmation", ["settings: shift shift="]),
     (swap_runs, "confirmation", ["than shift shift=", "than shift shift="]),
-    (drop_trial, "exploration", ["runs: shift"]),
+    (drop_trial, "exploration", ["settings: shift none -> shift=0.5"]),
 ]
 
 

@@ -10,6 +10,7 @@ from tiny import RUN, trained, write_clone
 from pipeline.records.store import open_store
 
 DVC = (sys.executable, "-m", "dvc")
+MORE = "arms:\n  more:\n    - {name: dropout, rate: 0.7}\n"
 
 
 def trained_here(folder):
@@ -39,7 +40,7 @@ def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(
     assert set(trained(fresh)) == set(trained(committed))
     assert trained_here(fresh) == set()
     study = fresh / "experiments" / "dropout.yaml"
-    study.write_text(study.read_text() + "  more:\n    - {name: dropout, rate: 0.7}\n")
+    study.write_text(study.read_text().replace("arms:\n", MORE))
     more = command(sys.executable, "-m", "pipeline.confirm", "tiny", at=fresh)
     assert more.returncode == 0, more.stderr
     new = trained_here(fresh)
