@@ -44,7 +44,9 @@ def collapse_sentences(rates: pd.DataFrame) -> list[str]:
         for row in rates[rates["often"] != ""].to_dict("records")
     ]
     differs = (
-        md.format_list(shown) if shown else "no arm is shown to lose more or less than another"
+        md.format_list(shown)
+        if shown
+        else "no arm is shown to lose more or less than its reference"
     )
     return [
         f"Runs that collapsed or diverged: {md.format_list([*named, *more])}; {differs}. Verdicts "

@@ -169,6 +169,7 @@ def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
         )
     if len(judged.collapses) > LISTED:
         yield f"{len(judged.collapses) - LISTED} more runs are as far from the median of their arm."
+    yield from _changed_over_images(rows)
     yield from _unmatched(rows)
     for twins in judged.twins:
         alike = md.format_list([f"**{md.escape(name)}**" for name in twins])
@@ -188,7 +189,7 @@ def _headline(judged: Judgement, rows: pd.DataFrame) -> str:
     findings = verdict_sentences(rows, judged.margin, formatter, metric, "reference", ties)
     if not (rows["verdict"] == Verdict.HELPS).any():
         findings.insert(0, "no arm has been shown to help.")
-    findings += collapse_sentences(_rates(judged))
+    findings += [*_changed_over_images(rows), *collapse_sentences(_rates(judged))]
     least, most = int(rows["n"].min()), int(rows["n"].max())
     seeds = f"up to {most} seeds" if least < most else md.format_count(most, "seed")
     title = md.escape(metric.title)
@@ -247,6 +248,17 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         f"the observed difference.{cost} {rare_note(_rates(judged))}"
     )
     return md.format_table(cells, caption, words=("arm", "verdict"))
+
+
+def _changed_over_images(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield which verdicts are others if test examples are drawn anew too."""
+    names = [
+        f"**{row['label']}** ({row['verdict_other_images']})"
+        for row in rows.to_dict("records")
+        if row["verdict_other_images"] not in ("", row["verdict"])
+    ]
+    if names:
+        yield f"Verdicts that change if test examples are drawn anew too: {md.format_few(names)}."
 
 
 def _unmatched(rows: pd.DataFrame) -> Iterator[str]:

@@ -29,6 +29,7 @@ from pipeline.terminal.tables import say, show, table
 
 REPORT = "report.md"
 FILES = (REPORT, "contrasts.csv", "seeds.csv", "table.tex", "figures")  # what a folder holds
+WRAPPED = ("arm", "verdict")  # columns of words, which may take several lines
 UNKNOWN = (
     "Not known from the table: whether runs of one seed were paired, whether the test set chose a "
     "setting, and how many trials each arm had."
@@ -152,8 +153,8 @@ def write_judgement(judged: Judgement, name: str, folder: Path) -> None:
 def _show(judged: Judgement, name: str) -> None:
     metric, formatter = metric_of(judged), formatter_of(judged)
     rows = table("arm", "mean", "difference", "verdict", "p", title=f"{name}: {metric.label}")
-    for column in rows.columns[1:]:
-        column.no_wrap = True
+    for column in rows.columns:
+        column.no_wrap = column.header not in WRAPPED
     for row in judged_rows(judged).to_dict("records"):
         rows.add_row(
             row["arm"],

@@ -1,5 +1,7 @@
 """The report on results from elsewhere: units in words, warnings, a table that LaTeX reads."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -121,6 +123,23 @@ def test_seeds_left_out_and_coarse_test_sets_are_told():
     assert "by up to 8.77 points in 95 of 100 draws" in coarse[1]
     fine = warned(judge(pd.concat([baseline, long]).assign(n_test=10_000)))
     assert fine == []
+
+
+def test_a_verdict_that_may_not_hold_on_other_examples_is_named_where_it_stands():
+    """All seeds agree on a gain of `better` at 2 of 40 examples."""
+    right = np.ones((3, 8, 40), bool)
+    right[[0, 2], :, :2] = False
+    right[0, 0, 2] = right[1, 1, 3] = right[2, 2, 4] = False
+    wide = {"seed": range(8)} | dict(zip(WIDE, right.mean(axis=2), strict=True))
+    arms, seeds, examples = np.indices(right.shape).reshape(3, -1)
+    images = {"arm": np.array(list(WIDE))[arms], "seed": seeds, "image": examples}
+    judged = judge(wide, images={**images, "correct": right.ravel()})
+    lines = [line for line in warned(judged) if "drawn anew" in line]
+    assert [re.findall(r"\*\*(\w+)\*\* \((\w+)\)", line) for line in lines] == [
+        [("better", "inconclusive")]
+    ]
+    assert lines[0] in judgement_page(judged, "mine").splitlines()[2]
+    assert not [line for line in warned(judge(wide)) if "drawn anew" in line]
 
 
 def test_long_names_stay_distinct_in_the_figure():
