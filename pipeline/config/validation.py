@@ -87,7 +87,7 @@ def unknown_name(
 def unknown_key(where: str, names: Collection[str]) -> str:
     """Return the error line for a key that does not exist, with the closest that does."""
     key = re.split("[. ]", where)[-1]
-    place = ELSEWHERE.get(key.lower())
+    place = ELSEWHERE.get(key.lower()) if ".search." not in where else None
     hint = f"; {place}" if place else suggestion(key, names)
     return f"{where}: unknown key; expected {one_of(names)}{hint}"
 

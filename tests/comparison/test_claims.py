@@ -428,6 +428,15 @@ def test_a_search_is_judged_by_the_interval_of_its_table():
     assert absent["reason"] == "the report has no search by sobol"
 
 
+@pytest.mark.parametrize("method", ["tpe", "coarse_to_fine"])
+def test_a_search_among_stored_points_alone_judges_no_claim(method):
+    row = {"random_test": 0.9, "test": 0.8, "difference": -0.1, "low": -0.11, "high": -0.09}
+    table = pd.DataFrame([{"study": "one", "arm": "better", "method": method, **row}])
+    (found,) = judged(claim({"arm": "better", "search": method}, "higher"), search_methods=table)
+    assert found["outcome"] == "not testable"
+    assert found["reason"] == f"{method} is replayed on stored points only"
+
+
 def test_norms_and_times_are_compared_by_their_ratio():
     made = (
         claim({"arm": "better"}, measure="squared_weight_norm", id="norm"),

@@ -201,6 +201,19 @@ def test_a_mistake_in_a_study_of_searches_is_one_line(project, search, arms, lin
     assert f"experiments/dropout.yaml: {line}" in refused.value.lines
 
 
+@pytest.mark.parametrize("method", ["halving", "coarse_to_fine"])
+def test_a_search_that_stops_trials_needs_learning_curves(project, method):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("curve_points: 2", "curve_points: 1"))
+    search = SEARCH.replace("halving", method)
+    (project / "experiments" / "dropout.yaml").write_text(search)
+    with pytest.raises(Refusal) as refused:
+        read_experiment("tiny")
+    line = "experiments/protocols/tiny.yaml: training.curve_points: invalid value 1; expected "
+    end = f"an integer >= 2 for {method} in experiments/dropout.yaml, which stops trials"
+    assert line + end in refused.value.lines
+
+
 def test_a_study_of_searches_needs_optuna(project, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
