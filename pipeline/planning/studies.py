@@ -389,6 +389,13 @@ def _search_mistakes(
         where = f"{PROTOCOLS / protocol.name}.yaml: training.curve_points"
         expected = f"an integer >= {LEAST_POINTS} for {stopping[0]} in {path}, which stops trials"
         yield invalid(where, points, expected)
+    replayed = [method for method in document.search.methods if method != "random"]
+    for number, claim in enumerate(document.claims):
+        for contrast in claim.contrasts:
+            if contrast.search and contrast.search not in replayed:
+                where = f"{path}: claims.{number}.contrast.search"
+                expected = f"{one_of(replayed)} (search.methods without random)"
+                yield invalid(where, contrast.search, expected)
     for arm in arms[1:]:
         where = f"{path}: arms.{arm.name}"
         spaces = len(searched_values(arm))

@@ -522,6 +522,8 @@ def test_intervals_and_p_are_corrected_for_looks():
         ({"arm": "a", "search": "grid"}, {"measure": "gap"}, "measure accuracy or error of a"),
         ({"arm": "a", "search": "grid", "against": "b"}, {}, "against with an arm alone"),
         ({"search": "grid"}, {}, "one of: arm, levels"),
+        ({"arm": "a", "search": "grid", "passes": (1, 2)}, {}, "passes or a search, not both"),
+        ({"arm": "a", "search": "random"}, {}, "another search than random"),
         ({"arm": "a", "members": (1, 4)}, {}, "one of: arm, levels, methods, members"),
         ({}, {}, "one of: arm, levels, methods, members"),
         ({"arm": "a"}, {"measure": "disagreement"}, "methods with measure disagreement"),

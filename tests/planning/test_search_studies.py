@@ -181,6 +181,18 @@ TWO = "{name: augmentation, shift: {uniform: [0.5, 2], points: 2}, rotate: {unif
             "trials of others depend on scores or on steps",
         ),
         (
+            "{methods: [random, grid], trials: 4}\nclaims: [{id: x, by: paper, source: s, says: t, "
+            "contrast: {arm: a, search: tpe}, measure: error, expect: lower}]",
+            f"  a: [{TWO}, {{search: {{method: random, trials: 8}}}}]",
+            'claims.0.contrast.search: invalid value "tpe"; expected one of: grid '
+            "(search.methods without random)",
+        ),
+        (
+            "{methods: [random], trials: 2, eta: 3}",
+            f"  a: [{TWO}, {{search: {{method: random, trials: 8}}}}]",
+            "search.eta: unknown key; expected one of: methods, trials, replays, seeds",
+        ),
+        (
             "{methods: [random], trials: 2}\nvariance: {groups: 2, draws: 1}",
             f"  a: [{TWO}, {{search: {{method: random, trials: 8}}}}]",
             "variance, search: all given; expected one of them",
