@@ -222,5 +222,6 @@ def test_a_panel_of_responses_has_a_dot_for_every_trial_and_a_cross_for_a_lost_o
     figure = figures["search_responses_methods_sgd"]
     ax = figure.axes[0]
     dots, crosses, _ = ax.collections
+    assert ax.get_title(loc="left") == "sgd"
     assert (len(dots.get_offsets()), len(crosses.get_offsets())) == (51, 1)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0.0001", "0.01", "1"]
