@@ -15,7 +15,7 @@ from pipeline.comparison.intervals import Array, mean, standard_error, varies
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.looks import last_weight
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
-from pipeline.comparison.search_methods import HALVES
+from pipeline.comparison.search_methods import BASIS, HALVES, STORED
 from pipeline.comparison.verdicts import Losses
 from pipeline.config.claims import COSTS, Claim, Contrast
 from pipeline.config.plan import BASELINE, Plan, PlannedStudy
@@ -346,13 +346,19 @@ class SampleReader:
         return _of_units(rows, claim, (study, contrast.method, *sides), absent)
 
     def _searched(self, claim: Claim, contrast: Contrast, study: str) -> Sample:
-        """Return the sample of a method of search against random search at the same cost."""
+        """Return the sample of a method of search against random search at the same cost.
+
+        A method whose later rounds choose among stored points is not the search that a claim is
+        about: few points are where it would go.
+        """
         table = self.sources.search_methods
         rows = table[(table["study"] == study) & (table["arm"] == contrast.arm)]
         found = rows[rows["method"] == contrast.search].to_dict("records")
         key = _key(claim, (study, contrast.arm, contrast.search))
         if not found or np.isnan(found[0]["difference"]):
             return Sample(key=key, reason=f"the report has no search by {contrast.search}")
+        if contrast.search and STORED in BASIS[contrast.search]:
+            return Sample(key=key, reason=f"{contrast.search} is replayed on {STORED}")
         row = found[0]
         half = (row["high"] - row["low"]) / 2
         error = half / -float(scipy.special.stdtrit(HALVES - 1, LEVEL / 2))

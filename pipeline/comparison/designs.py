@@ -24,6 +24,7 @@ POINTS = (
 )
 BEST = 0.1  # of the points
 LOST = -1.0  # the score of a point with a lost run, below all others
+DIGITS = 9  # of a mean over seeds: equal means differ by round-off beyond
 
 Array = NDArray[np.float64]
 Values = tuple[Any, ...]
@@ -62,8 +63,8 @@ class Design:
 
     @cached_property
     def ranked(self) -> Array:
-        """Return the validation scores (points,), `LOST` where a run is lost."""
-        return np.nan_to_num(self.validation, nan=LOST)
+        """Return the validation scores (points,) without round-off, `LOST` where a run is lost."""
+        return np.nan_to_num(self.validation.round(DIGITS), nan=LOST)
 
     @cached_property
     def places(self) -> Array:
@@ -130,7 +131,7 @@ class Design:
         seeds, count = self.by_seed.shape
         points = generator.integers(count, size=(count,))
         drawn = generator.integers(seeds, size=seeds)
-        scores: Array = self.by_seed[np.ix_(drawn, points)].mean(axis=0)
+        scores: Array = self.by_seed[np.ix_(drawn, points)].mean(axis=0).round(DIGITS)
         return points, np.nan_to_num(scores, nan=LOST)
 
 

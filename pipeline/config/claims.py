@@ -105,6 +105,10 @@ class Contrast(Settings):
             raise ValueError("against with an arm alone, not with passes or the like")
         if (self.passes or self.search) and not self.arm:
             raise ValueError("an arm with passes or a search")
+        if self.passes and self.search:
+            raise ValueError("passes or a search, not both")
+        if self.search == "random":
+            raise ValueError("another search than random, with which each is compared")
         for numbers in (self.passes, self.members):
             if numbers and numbers[0] >= numbers[1]:
                 raise ValueError("numbers in ascending order, as in [1, 12]")

@@ -97,16 +97,17 @@ def read_arm(
     against, search = BASELINE, None
     retune: bool | None = None
     retune_place = ""
+    _check_keys_of_arm(items, path, name)
     for index, item in enumerate(items):
         place = f"arms.{name}.{index}"
         if PROTOCOL in item:
             changes |= _protocol_values(item, where)
-        elif set(item) == {AGAINST}:
+        elif AGAINST in item:
             against = str(item[AGAINST])
-        elif set(item) == {RETUNE}:
+        elif RETUNE in item:
             retune_place = f"{path}: {place}.{RETUNE}"
             retune = _boolean(item[RETUNE], retune_place)
-        elif set(item) == {SEARCH}:
+        elif SEARCH in item:
             search = _search(item[SEARCH], path, f"{place}.{SEARCH}")
         else:
             if not isinstance(item.get("name"), str):
@@ -144,6 +145,22 @@ def read_arm(
     factor = Factor(regularizers=factors, protocol=moved)
     rule = regularizers.test_rule(trials[0].regularizers)
     return Arm(name, factor, against, rule, trials, written)
+
+
+def _check_keys_of_arm(items: Sequence[Mapping[str, Any]], path: Path, name: str) -> None:
+    """Check that each key of the arm as a whole is an item of its own, and is there once.
+
+    Raises:
+        Refusal: One is beside other keys, or is listed twice.
+    """
+    for key in (AGAINST, RETUNE, SEARCH):
+        found = [index for index, item in enumerate(items) if key in item]
+        for index in found:
+            if len(items[index]) > 1:
+                where = f"{path}: arms.{name}.{index}"
+                raise Refusal(invalid(where, items[index], f"an item with {key} alone"))
+        if len(found) > 1:
+            raise Refusal(f"{path}: arms.{name}: {key} is listed twice; expected once")
 
 
 def _protocol_values(item: dict[str, Any], where: str) -> dict[str, Any]:

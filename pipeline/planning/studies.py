@@ -22,11 +22,12 @@ from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
 from pipeline.planning.resolution import overridden, resolved
-from pipeline.planning.searches import require_optuna
+from pipeline.planning.searches import SHORTENS, require_optuna
 from pipeline.runtime.errors import Refusal
 
 ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance", "search")
 LEAST_SPACES = 2  # of an arm on which searches are replayed: one space alone is a curve
+LEAST_POINTS = 2  # of a learning curve on which trials are stopped early
 DESIGN = "{search: {method: random, trials: 128}}"
 UNTUNED = "untuned"  # the arm with the protocol's values where tuning has chosen others
 
@@ -321,7 +322,7 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     errors += mistakes(arms, path, is_tuned)
     errors += _section_mistakes(document, protocol, path)
     errors += _single_mistakes(document, arms, path)
-    errors += _search_mistakes(document, arms, path)
+    errors += _search_mistakes(document, protocol, arms, path)
     kind = document.kind
     errors += claim_mistakes(document.claims, kind, [arm.name for arm in arms], path)
     if errors:
@@ -368,14 +369,33 @@ def _single_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterat
                 )
 
 
-def _search_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterator[str]:
-    """Yield a line for each arm whose settings are no design on which searches can be replayed."""
+def _search_mistakes(
+    document: StudyFile, protocol: Protocol, arms: list[Arm], path: Path
+) -> Iterator[str]:
+    """Yield a line for each arm whose settings are no design on which searches can be replayed.
+
+    And one for a method that stops trials early, where learning curves have no point before the
+    end.
+    """
     if document.search is None:
         return
     try:
         require_optuna(f"{path}: search", "the importance of values")
     except Refusal as refusal:
         yield from refusal.lines
+    stopping = [method for method in document.search.methods if method in SHORTENS]
+    points = protocol.training.curve_points
+    if stopping and points < LEAST_POINTS:
+        where = f"{PROTOCOLS / protocol.name}.yaml: training.curve_points"
+        expected = f"an integer >= {LEAST_POINTS} for {stopping[0]} in {path}, which stops trials"
+        yield invalid(where, points, expected)
+    replayed = [method for method in document.search.methods if method != "random"]
+    for number, claim in enumerate(document.claims):
+        for contrast in claim.contrasts:
+            if contrast.search and contrast.search not in replayed:
+                where = f"{path}: claims.{number}.contrast.search"
+                expected = f"{one_of(replayed)} (search.methods without random)"
+                yield invalid(where, contrast.search, expected)
     for arm in arms[1:]:
         where = f"{path}: arms.{arm.name}"
         spaces = len(searched_values(arm))

@@ -428,6 +428,15 @@ def test_a_search_is_judged_by_the_interval_of_its_table():
     assert absent["reason"] == "the report has no search by sobol"
 
 
+@pytest.mark.parametrize("method", ["tpe", "coarse_to_fine"])
+def test_a_search_among_stored_points_alone_judges_no_claim(method):
+    row = {"random_test": 0.9, "test": 0.8, "difference": -0.1, "low": -0.11, "high": -0.09}
+    table = pd.DataFrame([{"study": "one", "arm": "better", "method": method, **row}])
+    (found,) = judged(claim({"arm": "better", "search": method}, "higher"), search_methods=table)
+    assert found["outcome"] == "not testable"
+    assert found["reason"] == f"{method} is replayed on stored points only"
+
+
 def test_norms_and_times_are_compared_by_their_ratio():
     made = (
         claim({"arm": "better"}, measure="squared_weight_norm", id="norm"),
@@ -513,6 +522,8 @@ def test_intervals_and_p_are_corrected_for_looks():
         ({"arm": "a", "search": "grid"}, {"measure": "gap"}, "measure accuracy or error of a"),
         ({"arm": "a", "search": "grid", "against": "b"}, {}, "against with an arm alone"),
         ({"search": "grid"}, {}, "one of: arm, levels"),
+        ({"arm": "a", "search": "grid", "passes": (1, 2)}, {}, "passes or a search, not both"),
+        ({"arm": "a", "search": "random"}, {}, "another search than random"),
         ({"arm": "a", "members": (1, 4)}, {}, "one of: arm, levels, methods, members"),
         ({}, {}, "one of: arm, levels, methods, members"),
         ({"arm": "a"}, {"measure": "disagreement"}, "methods with measure disagreement"),

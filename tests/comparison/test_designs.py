@@ -1,10 +1,12 @@
 """Designs as they are read from a plan, its scores and its learning curves."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from searched import design_of
 
 from pipeline.comparison.designs import designs_of, point_table
 from pipeline.comparison.search_tables import TABLES, moved, search_tables
@@ -109,6 +111,16 @@ def test_scores_are_means_over_seeds_under_the_test_rule(plan):
     np.testing.assert_allclose(design.by_seed[0], np.array([0.71, 0.81, 0.91, 0.76]))
     np.testing.assert_allclose(design.validation, np.array([0.7, 0.8, 0.9, 0.75]) + 0.010005)
     np.testing.assert_allclose(design.test, design.validation)
+
+
+def test_equal_means_over_seeds_are_equal_scores():
+    """Round-off of a mean puts no point above another, also not in a resample."""
+    by_seed = np.array([[0.1, 0.15], [0.2, 0.15]])
+    assert np.ptp(by_seed.mean(axis=0)) > 0
+    made = replace(design_of(points=2), by_seed=by_seed, curves=by_seed.mean(axis=0)[:, None])
+    assert np.ptp(made.ranked) == 0
+    draws = [made.redrawn(np.random.default_rng(seed))[1] for seed in range(9)]
+    assert {len(set(scores)) for scores in draws if np.allclose(scores, 0.15)} == {1}
 
 
 def test_curves_are_at_shares_of_the_schedule_and_end_with_the_final_score(plan):

@@ -181,6 +181,18 @@ TWO = "{name: augmentation, shift: {uniform: [0.5, 2], points: 2}, rotate: {unif
             "trials of others depend on scores or on steps",
         ),
         (
+            "{methods: [random, grid], trials: 4}\nclaims: [{id: x, by: paper, source: s, says: t, "
+            "contrast: {arm: a, search: tpe}, measure: error, expect: lower}]",
+            f"  a: [{TWO}, {{search: {{method: random, trials: 8}}}}]",
+            'claims.0.contrast.search: invalid value "tpe"; expected one of: grid '
+            "(search.methods without random)",
+        ),
+        (
+            "{methods: [random], trials: 2, eta: 3}",
+            f"  a: [{TWO}, {{search: {{method: random, trials: 8}}}}]",
+            "search.eta: unknown key; expected one of: methods, trials, replays, seeds",
+        ),
+        (
             "{methods: [random], trials: 2}\nvariance: {groups: 2, draws: 1}",
             f"  a: [{TWO}, {{search: {{method: random, trials: 8}}}}]",
             "variance, search: all given; expected one of them",
@@ -199,6 +211,19 @@ def test_a_mistake_in_a_study_of_searches_is_one_line(project, search, arms, lin
     with pytest.raises(Refusal) as refused:
         read_experiment("tiny")
     assert f"experiments/dropout.yaml: {line}" in refused.value.lines
+
+
+@pytest.mark.parametrize("method", ["halving", "coarse_to_fine"])
+def test_a_search_that_stops_trials_needs_learning_curves(project, method):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("curve_points: 2", "curve_points: 1"))
+    search = SEARCH.replace("halving", method)
+    (project / "experiments" / "dropout.yaml").write_text(search)
+    with pytest.raises(Refusal) as refused:
+        read_experiment("tiny")
+    line = "experiments/protocols/tiny.yaml: training.curve_points: invalid value 1; expected "
+    end = f"an integer >= 2 for {method} in experiments/dropout.yaml, which stops trials"
+    assert line + end in refused.value.lines
 
 
 def test_a_study_of_searches_needs_optuna(project, monkeypatch):

@@ -130,6 +130,15 @@ def arms(text: str) -> str:
         ),
         (arms("  a: [{name: dropout}, {name: dropout}]"), "arms.a: dropout is listed twice"),
         (
+            arms("  a: [{name: dropout}, {retune: true}, {retune: true}]"),
+            "arms.a: retune is listed twice; expected once",
+        ),
+        (
+            arms("  a: [{name: dropout, rate: 0.1, search: {method: grid, trials: 8}}]"),
+            'arms.a.0: invalid value {"name": "dropout", "rate": 0.1, "search": {"method": "grid", '
+            '"trials": 8}}; expected an item with search alone',
+        ),
+        (
             arms("  a: [{name: [dropout, weight_decay]}]"),
             'arms.a.0.name: invalid value ["dropout", "weight_decay"]; expected one of: ',
         ),

@@ -111,11 +111,14 @@ def budget(leads):
 @pytest.mark.parametrize(
     ("leads", "sentence"),
     [
-        (["b", "b", "", ""], "b leads up to 2 trials, then neither leads beyond"),
-        (["", "", "a", "a"], "neither leads up to 2 trials, then a leads beyond"),
-        (["a", "", "b", ""], "a leads up to 1 trial, then neither leads from 2 to 2 trials"),
-        (["a", "a"], "a leads at any number of trials"),
-        (["", ""], "neither leads at any number of trials"),
+        (["b", "b", "", ""], "b leads from 1 to 2 trials, then neither leads from 3 to 4 trials"),
+        (["", "", "a", "a"], "neither leads from 1 to 2 trials, then a leads from 3 to 4 trials"),
+        (
+            ["a", "", "b", ""],
+            "a leads at 1 trial, then neither leads at 2 trials, then b leads at 3",
+        ),
+        (["a", "a"], "b**: a leads from 1 to 2 trials."),
+        (["", ""], "b**: neither leads from 1 to 2 trials."),
     ],
 )
 def test_the_sentence_on_the_tuning_budget(leads, sentence):
@@ -219,5 +222,6 @@ def test_a_panel_of_responses_has_a_dot_for_every_trial_and_a_cross_for_a_lost_o
     figure = figures["search_responses_methods_sgd"]
     ax = figure.axes[0]
     dots, crosses, _ = ax.collections
+    assert ax.get_title(loc="left") == "sgd"
     assert (len(dots.get_offsets()), len(crosses.get_offsets())) == (51, 1)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0.0001", "0.01", "1"]

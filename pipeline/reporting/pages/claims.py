@@ -63,7 +63,9 @@ def claims_body(data: ReportData) -> str:
         "seeds, or groups of models, not corrected over claims. p: of no difference, after Holm's "
         "correction over all claims of this report; p (within): that the value is within the "
         "margin, or not beyond it on the side that the claim excludes, corrected likewise. "
-        "Detectable: what is found with 80 % power."
+        "Detectable: what is found with 80 % power. Contradicted: on the other side, or shown to "
+        "lie within the margin, even on the expected side. Claims about the same contrast are one "
+        "in the sentence above."
     )
     listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
     return md.join_parts(

@@ -116,8 +116,8 @@ def method_section(data: ReportData, study: PlannedStudy) -> str:
     band = f" Band: random search, {md.CONFIDENCE} at all costs together." if banded else ""
     return md.join_parts(
         _figure(CURVES, study),
-        f"*Median over searches.{band} All methods may try as many settings; short schedules cost "
-        "less, and a grid may have fewer.*",
+        f"*Median over searches, at costs rounded up to whole trainings.{band} All methods may try "
+        "as many settings; short schedules cost less, and a grid may have fewer.*",
         md.format_bullets(_method_lines(data, rows)),
         _validation_table(data, rows),
         _test_table(data, rows),
@@ -142,7 +142,7 @@ def _method_lines(data: ReportData, rows: pd.DataFrame) -> list[str]:
         ]
         if found[""]:
             parts.append(f"not shown to differ from {REFERENCE}: {md.format_list(found[''])}")
-        lines.append(f"**{arm}**, test score of the chosen setting: {'; '.join(parts)}.")
+        lines.append(f"**{arm}**, mean test score of the chosen setting: {'; '.join(parts)}.")
     return lines
 
 
@@ -194,7 +194,9 @@ def _test_table(data: ReportData, rows: pd.DataFrame) -> str:
     ]
     caption = (
         "Test accuracy of the setting chosen by validation, means over searches. Optimism: "
-        "validation minus test. Minus random: against random search at equal cost. Interval and "
+        "validation minus test. Minus random: against random search at equal cost. A search that "
+        "finds nothing good lowers the mean much and the median in the figure little, so the two "
+        "may order methods differently, above all at a low cost. Interval and "
         "p: over designs, by halves of the settings (jackknife); p (Holm): corrected for this "
         "table. Rule: the test rule of each arm."
     )
@@ -212,10 +214,13 @@ def _basis(rows: pd.DataFrame) -> str:
     """Return on what the replays of each method rest."""
     lines = []
     for basis, methods in rows.groupby("basis", sort=False):
-        names = md.format_list([METHODS[name] for name in dict.fromkeys(methods["method"])])
+        by_name = methods.groupby("method", sort=False)["distance"].max()
+        far = {METHODS[str(name)]: distance for name, distance in by_name.items()}
+        names = md.format_list(list(far))
         counts = md.format_list([f"{count:,}" for count in dict.fromkeys(methods["replays"])])
-        far = methods["distance"].max()
-        apart = f", {far:.2f} from the settings proposed (mean, unit cube)" if far > 0 else ""
+        moved = md.format_list([f"{distance:.2f}" for distance in far.values()])
+        apart = f", on average up to {moved} from the settings proposed (unit cube)"
+        apart = apart if max(far.values()) > 0 else ""
         lines.append(f"{names}: {basis}{apart}; {counts} searches.")
     return f"Replayed on\n\n{md.format_bullets(lines)}"
 
@@ -236,23 +241,20 @@ def budget_section(data: ReportData, study: PlannedStudy) -> str:
 
 
 def _budget_line(pair: pd.DataFrame) -> str:
-    """Return a sentence such as: adam leads up to 4 trials, then neither does."""
+    """Return a sentence such as: adam leads from 1 to 4 trials, then neither leads from 5 to 9."""
     first = pair.iloc[0]
     spans = leaders(pair)
-    most = spans[-1][2]
-    words_of = [_span(leader, start, end, most) for leader, start, end in spans]
+    words_of = [_span(leader, start, end) for leader, start, end in spans]
     names = f"**{first['arm']}** against **{first['other']}**"
-    return f"{names}: {', then '.join(words_of)} (up to {most} trials shown)."
+    return f"{names}: {', then '.join(words_of)}."
 
 
-def _span(leader: str, start: int, end: int, most: int) -> str:
+def _span(leader: str, start: int, end: int) -> str:
     """Return who leads in some numbers of trials; an empty leader is nobody."""
     name = f"{leader} leads" if leader else "neither leads"
-    if start == 1 and end == most:
-        return f"{name} at any number of trials"
-    if start == 1:
-        return f"{name} up to {md.format_count(end, 'trial')}"
-    return f"{name} beyond" if end == most else f"{name} from {start} to {end} trials"
+    if start == end:
+        return f"{name} at {md.format_count(end, 'trial')}"
+    return f"{name} from {start} to {md.format_count(end, 'trial')}"
 
 
 def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -> str:

@@ -54,6 +54,7 @@ def search_responses(
             ax.set_xlabel(names[key])
         for ax in panels[len(keys) :]:
             ax.set_axis_off()
+        panels[0].set_title(rows["arm"].iloc[0])
         figure.supylabel("validation accuracy (%)", fontsize=panels[0].xaxis.label.get_size())
     return figure
 
