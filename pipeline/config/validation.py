@@ -86,8 +86,8 @@ def unknown_name(
 
 def unknown_key(where: str, names: Collection[str]) -> str:
     """Return the error line for a key that does not exist, with the closest that does."""
-    *above, key = re.split("[. ]", where)
-    place = None if "search" in above[-1:] else ELSEWHERE.get(key.lower())  # it has an eta
+    key = re.split("[. ]", where)[-1]
+    place = ELSEWHERE.get(key.lower())
     hint = f"; {place}" if place else suggestion(key, names)
     return f"{where}: unknown key; expected {one_of(names)}{hint}"
 

@@ -188,9 +188,9 @@ TWO = "{name: augmentation, shift: {uniform: [0.5, 2], points: 2}, rotate: {unif
             "(search.methods without random)",
         ),
         (
-            "{methods: [random], trials: 2, eta: 3}",
+            "{methods: [random], trials: 2, rounds: 3}",
             f"  a: [{TWO}, {{search: {{method: random, trials: 8}}}}]",
-            "search.eta: unknown key; expected one of: methods, trials, replays, seeds",
+            "search.rounds: unknown key; expected one of: methods, trials, replays, seeds",
         ),
         (
             "{methods: [random], trials: 2}\nvariance: {groups: 2, draws: 1}",
