@@ -189,7 +189,7 @@ def rounded(values: object) -> float:
 
 
 def main() -> None:
-    """Simulate all, each with a stream of its own, and write the result."""
+    """Run every simulation, each from its own random stream, and write the results."""
     tuning_budget.RESAMPLES = BANDS
     importance_of.SHUFFLES = 1  # what is by chance is not measured here
     importance_of.HALVES = FEW_HALVES
