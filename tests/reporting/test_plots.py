@@ -3,8 +3,10 @@
 import io
 import itertools
 import math
+import re
 from importlib.metadata import version
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -35,6 +37,7 @@ from pipeline.reporting.plots import (
 )
 
 NAN = math.nan
+SVG = "{http://www.w3.org/2000/svg}"
 ARMS = ["baseline", *(f"arm_{index}" for index in range(14))]
 LONG = "dropout(rate={}), augmentation(shift=1, rotation=10)"
 
@@ -354,6 +357,45 @@ def test_the_bytes_are_the_same_twice_whatever_the_user_has_set() -> None:
     with Image.open(io.BytesIO(first["forest"])) as image:
         assert image.width == style.WIDTH * style.DPI
         assert "Software" not in image.info
+
+
+def test_a_picture_of_few_colors_looks_as_it_was_drawn() -> None:
+    figure = FIGURES["forest"]()
+    whole = io.BytesIO()
+    with style.style():
+        figure.savefig(whole, format="png", dpi=style.DPI)
+    stored = style.png(figure)
+    with Image.open(io.BytesIO(stored)) as image, Image.open(whole) as drawn:
+        assert image.mode == "P"
+        pixels, expected = (np.asarray(each.convert("RGB"), dtype=int) for each in (image, drawn))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) <= style.COLORS
+    assert np.abs(pixels - expected).max() <= 16
+    assert len(stored) < 0.6 * len(whole.getvalue())
+
+
+def test_an_svg_has_its_text_as_text_and_short_coordinates() -> None:
+    figure = FIGURES["forest"]()
+    whole = io.BytesIO()
+    with style.style(), matplotlib.rc_context({"svg.hashsalt": style.SALT}):
+        figure.savefig(whole, format="svg", metadata={"Date": None, "Creator": None})
+    stored = style.svg(figure)
+    root = ElementTree.fromstring(stored)
+    words = {"".join(element.itertext()) for element in root.iter(f"{SVG}text")}
+    assert {"dropout (rate=0.25)", "margin (±1 point)"} <= words
+    assert {"Verdana" in element.get("style", "") for element in root.iter(f"{SVG}text")} == {True}
+    number = re.compile(r"-?\d+\.?\d*")
+    paths, expected = (
+        [
+            [float(each) for each in number.findall(element.get("d", ""))]
+            for element in ElementTree.fromstring(content).iter(f"{SVG}path")
+            if "DejaVu" not in element.get("id", "")  # a glyph
+        ]
+        for content in (stored, whole.getvalue())
+    )
+    assert len(paths) == len(expected) > 10
+    for path, other in zip(paths, expected, strict=True):
+        assert path == pytest.approx(other, abs=0.0051)
+    assert len(stored) < 0.6 * len(whole.getvalue())
 
 
 def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:
