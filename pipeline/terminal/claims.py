@@ -17,7 +17,7 @@ from pipeline.records.reports import WrittenReport, partial_names, read_report, 
 from pipeline.records.store import open_store
 from pipeline.reporting.claim_cells import BY, effect_cell
 from pipeline.reporting.claims_index import claims_summary, judged_claims, outcome_cell
-from pipeline.reporting.markdown import Formatter
+from pipeline.reporting.markdown import Formatter, format_count
 from pipeline.runtime.errors import Refusal
 from pipeline.terminal.plan import minutes_of
 from pipeline.terminal.tables import say, show, table
@@ -131,22 +131,23 @@ def _show_runs(
     expected = forecast_of(protocol, read, validation_scores, decide)
     plans, seconds = (expected.exploration, expected.confirmation), seconds_per_run(read({}))
     store, counted = open_store(), set[str]()
-    rows = table("study", "runs to train", "minutes", "claims", title=f"{protocol}: still needed")
+    rows = table("study and its claims", "runs", "minutes", title=f"{protocol}: still needed")
     for study in dict.fromkeys(study for plan in plans for study, _ in plan.arms()):
         names = {run.fingerprint for plan in plans for run in plan.runs if run.study == study}
         left = {name for name in names - counted if not store.finished(name)}
         counted |= names
         minutes, _ = minutes_of(plans, left, seconds)
-        claims = ", ".join(claim.id for claim in missing.get(study, ()))
-        rows.add_row(study, str(len(left)), f"{minutes:.1f}", claims)
+        listed = [study, *(f"  {claim.id}" for claim in missing.get(study, ()))]
+        rows.add_row("\n".join(listed), str(len(left)), f"{minutes:.1f}")
     show(rows)
     left = {name for plan in plans for name in plan.trained() if not store.finished(name)}
     minutes, workers = minutes_of(plans, left, seconds)
-    more = expected.most_added
+    more = expected.most_added.widening + expected.most_added.searching
+    counted_claims = format_count(sum(map(len, missing.values())), "claim")
+    added = f"; further rounds of exploration may add up to {more} runs" if more else ""
     say(
-        f"{sum(map(len, missing.values()))} claims, {len(left)} runs to train: about {minutes:.1f} "
-        f"minutes with {workers} workers; widening of search spaces may add {more} runs. "
-        f"Train them: gapwise claims {protocol} --run"
+        f"{counted_claims}, {len(left)} runs to train: about {minutes:.1f} "
+        f"minutes with {workers} workers{added}. Train them: gapwise claims {protocol} --run"
     )
 
 

@@ -21,6 +21,10 @@ ROW = {
 }
 
 
+def _line(text):
+    return " ".join(text.split())
+
+
 @pytest.fixture
 def claimed(project, monkeypatch):
     """Return the tiny project with a claim in each of two studies, the first one reported."""
@@ -40,12 +44,25 @@ def test_outcomes_of_all_reports_are_printed(claimed, capsys):
 
 def test_a_protocol_has_its_outcomes_and_the_studies_that_it_needs(claimed, capsys):
     assert claims.show_claims_of("tiny") == ["others"]
-    lines = capsys.readouterr().out.splitlines()
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
     assert any(re.search(r"drop_helps.*-2\.0 \[-3\.0, -1\.0\].*supported", line) for line in lines)
-    (row,) = [line.split() for line in lines if line.startswith(" others")]
+    (place,) = [place for place, line in enumerate(lines) if line.startswith(" others")]
+    row = lines[place].split()
     # two settings of one arm and one of the other on two seeds, and all arms on three
     assert row[1] == str(2 * (1 + 2) + 3 * 3)
-    assert row[3] == "decays"
+    assert lines[place + 1].split() == ["decays"]
+    assert "1 claim, 15 runs to train: about 0.1 minutes with 2 workers. Train" in _line(shown)
+
+
+def test_runs_that_widening_may_add_are_announced(claimed, capsys):
+    path = claimed / "experiments" / "others.yaml"
+    space = "{uniform: [0.25, 0.75], points: 3}"
+    path.write_text(path.read_text().replace("[0.5, 1.0]", space))
+    claims.show_claims_of("tiny")
+    added = re.search(r"with 2 workers; (.*)\. Train them", _line(capsys.readouterr().out))
+    # at each of two times as many settings as one end has steps, on two seeds
+    assert re.fullmatch(r"further rounds of exploration may add up to \d+ runs", added[1])
 
 
 def test_a_study_that_cannot_run_here_is_not_needed(claimed, capsys):
