@@ -17,7 +17,7 @@ IMPORTANCE = (
     *("first_rank", "last_rank"),
 )
 HALVES = 60  # of the trials, drawn at random
-SHUFFLES = 100  # of scores among trials
+SHUFFLES = 400  # of scores among trials
 TOP = 0.1  # of the trials; importance is what decides whether a trial is among them
 
 Array = NDArray[np.float64]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.comparison.designs import Design
 from pipeline.config.schema import Method
 from pipeline.config.streams import derive
-from pipeline.planning.searches import Finished, Proposal, Search, propose
+from pipeline.planning.searches import Finished, ProposedTrial, Search, propose
 
 FIRST_DRAWN: tuple[Method, ...] = ("random", "coarse_to_fine", "halving", "tpe")
 EPSILON = 1e-9  # of a cost in whole trainings
@@ -100,7 +100,7 @@ def replay(design: Design, search: Search, seed: int) -> list[Step]:
 
 def _point(
     design: Design,
-    proposal: Proposal,
+    proposal: ProposedTrial,
     is_free: NDArray[np.bool_],
     is_drawn: bool,
     generator: np.random.Generator,

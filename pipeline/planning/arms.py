@@ -11,7 +11,7 @@ from pipeline.config.schema import Design
 from pipeline.config.test_rules import TestRule
 from pipeline.planning.protocols import Protocol, multiplied
 from pipeline.planning.resolution import named, overridden
-from pipeline.planning.searches import Finished, Proposal, Search, propose
+from pipeline.planning.searches import Finished, ProposedTrial, Search, propose
 from pipeline.planning.spaces import Space, grid
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
@@ -40,7 +40,7 @@ class Written:
     path: Path
     places: Mapping[str, str]
 
-    def proposals(self, finished: Sequence[Finished] = ()) -> list[Proposal]:
+    def proposals(self, finished: Sequence[Finished] = ()) -> list[ProposedTrial]:
         """Return the trials of the first round, or of that after the finished ones.
 
         Their values are in the order of `spaces`. There are none after the last round.
@@ -49,7 +49,7 @@ class Written:
             names = [f"{part}.{key}" for part, key in self.spaces]
             spaces = dict(zip(names, self.spaces.values(), strict=True))
             return propose(spaces, self.search, finished)
-        return [] if finished else [Proposal(row) for row in grid(list(self.spaces.values()))]
+        return [] if finished else [ProposedTrial(row) for row in grid(list(self.spaces.values()))]
 
     def trial(self, values: Sequence[Any]) -> "Trial":
         """Return the setting with these values of `spaces`, resolved.

@@ -33,7 +33,7 @@ from pipeline.planning.arms import Arm, Trial, searched_values
 from pipeline.planning.choice import Score, Tried, at_edge, best, collapsed
 from pipeline.planning.phases import Identities, describe_study, plan_of, planned_runs
 from pipeline.planning.resolution import section_class
-from pipeline.planning.searches import Finished, Proposal, rounds
+from pipeline.planning.searches import Finished, ProposedTrial, rounds
 from pipeline.planning.spaces import Space, size
 from pipeline.planning.starts import Digests, Identified
 from pipeline.planning.studies import Experiment, Study, tuning_study
@@ -112,7 +112,7 @@ class _Planned:
     """
 
     trial: Trial
-    proposal: Proposal
+    proposal: ProposedTrial
     names: list[str] = field(default_factory=list)
 
     @property

@@ -93,7 +93,7 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ProposedTrial:
     """A trial to train.
 
     Attributes:
@@ -110,7 +110,7 @@ def propose(
     search: Search,
     finished: Sequence[Finished] = (),
     seed: int = STREAM,
-) -> list[Proposal]:
+) -> list[ProposedTrial]:
     """Return the trials of the next round.
 
     Args:
@@ -129,7 +129,7 @@ def propose(
         return _coarse_to_fine(spaces, search, finished, seed)
     if search.method == "tpe":
         return _tpe(spaces, search, finished, seed)
-    return [] if finished else [Proposal(values) for values in design(spaces, search, seed)]
+    return [] if finished else [ProposedTrial(values) for values in design(spaces, search, seed)]
 
 
 def design(spaces: Mapping[str, Space], search: Search, seed: int = STREAM) -> list[Values]:
@@ -188,22 +188,22 @@ def require_optuna(where: str, use: str = "tpe") -> None:
 
 def _halving(
     spaces: Mapping[str, Space], search: Search, finished: Sequence[Finished], seed: int
-) -> list[Proposal]:
+) -> list[ProposedTrial]:
     planned = rounds(search)
     number = len({trial.budget for trial in finished})
     if number == 0:
-        return [Proposal(values, planned[0][1]) for values in _drawn(spaces, search, seed)]
+        return [ProposedTrial(values, planned[0][1]) for values in _drawn(spaces, search, seed)]
     if number == len(planned):
         return []
     last = [trial for trial in finished if trial.budget == planned[number - 1][1]]
     size, budget = planned[number]
     kept = [trial for trial in _ranked(last) if not isnan(trial.score)][:size]
-    return [Proposal(trial.values, budget) for trial in kept]
+    return [ProposedTrial(trial.values, budget) for trial in kept]
 
 
 def _coarse_to_fine(
     spaces: Mapping[str, Space], search: Search, finished: Sequence[Finished], seed: int
-) -> list[Proposal]:
+) -> list[ProposedTrial]:
     """Propose half of the trials with short schedules, then the best and others around it.
 
     Ranges narrow to 1/eta of their length, about the best value; lists to the values of the best
@@ -212,7 +212,7 @@ def _coarse_to_fine(
     (first, budget), (second, _) = rounds(search)
     if not finished:
         coarse = search.model_copy(update={"trials": first})
-        return [Proposal(values, budget) for values in _drawn(spaces, coarse, seed)]
+        return [ProposedTrial(values, budget) for values in _drawn(spaces, coarse, seed)]
     ranked = [trial for trial in _ranked(finished) if not isnan(trial.score)]
     if not ranked or any(trial.budget > budget for trial in finished):
         return []
@@ -232,12 +232,12 @@ def _coarse_to_fine(
     fine = search.model_copy(update={"trials": second})
     drawn = _drawn(narrow, fine, derive(seed, "fine"), windows)
     others = [values for values in drawn if values != best]
-    return [Proposal(values) for values in [best, *others][:second]]
+    return [ProposedTrial(values) for values in [best, *others][:second]]
 
 
 def _tpe(
     spaces: Mapping[str, Space], search: Search, finished: Sequence[Finished], seed: int
-) -> list[Proposal]:
+) -> list[ProposedTrial]:
     """Ask Optuna for the next trials, given all that have finished, in a canonical order.
 
     A setting that has been tried is not proposed again. A trial without a score counts as worse
@@ -274,7 +274,7 @@ def _tpe(
         score = -inf if isnan(trial.score) else trial.score
         study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=score))
     tried = {json.dumps(trial.values) for trial in finished}
-    proposals: list[Proposal] = []
+    proposals: list[ProposedTrial] = []
     for _ in range(DRAWS * count):
         asked = study.ask(kinds).params
         values = tuple(
@@ -283,7 +283,7 @@ def _tpe(
         )
         if json.dumps(values) not in tried:
             tried.add(json.dumps(values))
-            proposals.append(Proposal(values))
+            proposals.append(ProposedTrial(values))
         if len(proposals) == count:
             break
     return proposals

@@ -185,8 +185,7 @@ def svg(figure: Figure) -> bytes:
     font of similar widths is shown. Coordinates are rounded to a hundredth of a point.
     """
     drawn = io.BytesIO()
-    settings = {"svg.hashsalt": SALT, "svg.fonttype": "none"}
-    with style(), matplotlib.rc_context(settings):
+    with style(), matplotlib.rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none"}):
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     content = drawn.getvalue().replace(FONT, SIMILAR_FONTS)
     return COORDINATES.sub(lambda match: LONG_NUMBER.sub(_rounded, match.group()), content)

@@ -13,7 +13,7 @@ from scipy import integrate, stats
 from pipeline.config.validation import checked
 from pipeline.planning.searches import (
     Finished,
-    Proposal,
+    ProposedTrial,
     Search,
     design,
     propose,
@@ -156,7 +156,7 @@ def test_halving_keeps_the_best_breaks_ties_by_values_and_drops_what_diverged():
         key=json.dumps,
     )
     kept = [first[1].values, *tied[:2]]
-    assert propose(SQUARE, search, finished) == [Proposal(values, 1 / 3) for values in kept]
+    assert propose(SQUARE, search, finished) == [ProposedTrial(values, 1 / 3) for values in kept]
     lost = [Finished(one.values, 1 / 9, nan) for one in first]
     assert propose(SQUARE, search, lost) == []
 
