@@ -706,7 +706,8 @@ def test_compare_derives_the_table_from_the_scores(folder):
         "study,arm,factor,setting,metric,view,members,n,baseline_mean,arm_mean,difference,low,high,"
         "low_90,high_90,low_all,high_all,low_images,high_images,excludes_zero,p,p_sign_flip,p_holm,"
         "p_equivalence,verdict,below_margin,withheld,detectable,detectable_low,detectable_high,"
-        "seeds_needed,seed_error,image_error,total_error,verdict_other_images,repeats,correlation,"
+        "seeds_needed,seeds_needed_low,seeds_needed_high,seed_error,image_error,total_error,"
+        "verdict_other_images,repeats,correlation,"
         "planned,done,failed,diverged,missing,unpaired,other_machine,lost_pairs,lost,ended,"
         "lost_alone,reference_lost,reference_ended,reference_lost_alone,both_ended"
     )

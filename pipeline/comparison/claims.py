@@ -22,7 +22,7 @@ from pipeline.comparison.claim_samples import (
     reference_of,
 )
 from pipeline.comparison.family import family
-from pipeline.comparison.intervals import detectable, half_width, mean
+from pipeline.comparison.intervals import detectable_range, half_width, mean
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import FRACTIONS, LOGARITHMIC, Claim, Contrast
@@ -31,7 +31,8 @@ from pipeline.config.plan import Plan, PlannedStudy
 COLUMNS = (
     *("claim", "study", "by", "source", "says", "rule", "measure", "expect", "alternative"),
     *("contrast", "than", "n", "before", "after", "change", "difference", "low", "high", "p"),
-    *("p_holm", "p_equivalence", "threshold", "margin", "detectable", "outcome", "reason"),
+    *("p_holm", "p_equivalence", "threshold", "margin"),
+    *("detectable", "detectable_low", "detectable_high", "outcome", "reason"),
     *("published_setting", "published_before", "published_after", "published_change", "repeats"),
 )
 
@@ -56,8 +57,9 @@ def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
     - contradicted: it is significantly on the other side; for lower and higher also if it is shown
       to lie within the margin; for equal, if it differs and is not shown to lie within;
     - inconclusive: neither; `detectable` is the value that these seeds find with 80 % power at the
-      hardest step of Holm's procedure. So is an outcome about accuracy to which the numbers of
-      lost runs are opposed. `reason` says so, and where a difference is below the margin;
+      hardest step of Holm's procedure, with its range. So is an outcome about accuracy to which the
+      numbers of lost runs are opposed. `reason` says so, and where a difference is below the
+      margin;
     - not testable: `reason` says why;
     - identity: it follows from the settings.
 
@@ -207,7 +209,7 @@ def _row(
         "p_holm": adjusted[0],
         "p_equivalence": adjusted[1],
         "threshold": claim.threshold,
-        "detectable": detectable(spread, estimate.n, level * sample.weight),
+        **detectable_range(spread, estimate.n, level * sample.weight),
         "published_setting": claim.setting or "",
         "published_before": printed[0],
         "published_after": printed[1],

@@ -21,7 +21,12 @@ from pipeline.comparison.looks import (
 )
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.other_images import Hits, statistics_over_images
-from pipeline.comparison.paired import judged_statistics, paired_statistics, simultaneous
+from pipeline.comparison.paired import (
+    SEEDS_NEEDED,
+    judged_statistics,
+    paired_statistics,
+    simultaneous,
+)
 from pipeline.comparison.verdicts import LOST_RUNS, Judged, Losses, judged_with_losses
 from pipeline.config.plan import Plan
 from pipeline.evaluation.metrics import GAPS
@@ -35,7 +40,7 @@ COLUMNS = (
     *("arm_mean", "difference", "low", "high", "low_90", "high_90", "low_all", "high_all"),
     *("low_images", "high_images", "excludes_zero", "p", "p_sign_flip", "p_holm"),
     *("p_equivalence", "verdict", "below_margin", "withheld"),
-    *("detectable", "detectable_low", "detectable_high", "seeds_needed"),
+    *("detectable", "detectable_low", "detectable_high", *SEEDS_NEEDED),
     *("seed_error", "image_error", "total_error", "verdict_other_images", "repeats"),
     *("correlation", "planned", *STATES, "unpaired", "other_machine"),
     *("lost_pairs", *LOST_RUNS),
@@ -71,9 +76,9 @@ def contrasts(
       equivalent;
     - `detectable`: the true difference that these pairs find with 80 % power, with its range from
       `detectable_low` to `detectable_high`, since the spread is measured (`spread_range`);
-    - `seeds_needed`: the pairs that find a difference like the observed one with 80 % power. Both
-      are at level 0.05 / contrasts, the hardest step of Holm's procedure, so that "find" means a
-      verdict whatever the other arms do;
+    - `seeds_needed`: the pairs that find a difference like the observed one with 80 % power, with
+      its range likewise. Both are at level 0.05 / contrasts, the hardest step of Holm's procedure,
+      so that "find" means a verdict whatever the other arms do;
     - `seed_error`, `total_error`: standard errors of the difference over seeds, and over seeds and
       test images together; `image_error` is what the choice of images adds, so that
       total_error^2 = seed_error^2 + image_error^2;

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.intervals import Array, detectable, interval, mean, sign_flip_p
+from pipeline.comparison.intervals import Array, detectable_range, interval, mean, sign_flip_p
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, compared, pretrainings
 from pipeline.comparison.significance import holm
@@ -21,16 +21,17 @@ from pipeline.config.plan import BASELINE, Plan
 from pipeline.config.run import RunConfig
 
 METRICS = ("test_accuracy", "test_nll", "gap")
+DETECTABLE = ("detectable", "detectable_low", "detectable_high")
 CHOSEN_BY = "validation_accuracy"  # the better part of a pair
 PART = (
     *("n", "baseline_mean", "arm_mean", "difference", "low", "high", "low_all", "high_all"),
     *("low_images", "high_images"),
     *("p", "p_holm", "p_equivalence", "verdict", "below_margin", "withheld"),
     *("verdict_other_images", "repeats"),
-    *("detectable", "detectable_low", "detectable_high"),
+    *DETECTABLE,
     *LOST_RUNS,
 )
-ESTIMATE = ("difference", "low", "high", "excludes_zero", "p", "p_sign_flip", "detectable")
+ESTIMATE = ("difference", "low", "high", "excludes_zero", "p", "p_sign_flip", *DETECTABLE)
 COLUMNS = ("study", "arm", "first", "second", "metric", "n", "effect", "sum", *ESTIMATE, "p_holm")
 
 Parts = Mapping[tuple[str, str], frozenset[str]]  # (study, arm) -> its changes to the baseline
@@ -86,7 +87,7 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
     equal machines. `effect` is the mean of arm minus baseline there, `sum` that of both parts'
     effects, `difference` is effect minus sum, with interval and p, and whether the
     interval excludes 0; `p_holm` is corrected over the rows of the metric; `detectable` is the
-    interaction that these seeds find with 80 % power at level 0.05.
+    interaction that these seeds find with 80 % power at level 0.05, with its range.
 
     Args:
         plan: The confirmation plan.
@@ -187,7 +188,7 @@ def estimate(differences: Array) -> dict[str, Any]:
         "excludes_zero": between.excludes_zero,
         "p": between.p,
         "p_sign_flip": sign_flip_p(differences),
-        "detectable": detectable(between.sd, between.n, LEVEL),
+        **detectable_range(between.sd, between.n, LEVEL),
     }
 
 

@@ -128,6 +128,13 @@ def detectable(sd: float, n: int, level: float) -> float:
     return sd * _effect(n, level) if n > 1 and sd > 0 else nan
 
 
+def detectable_range(sd: float, n: int, level: float) -> dict[str, float]:
+    """Return `detectable`, and its range `detectable_low`, `detectable_high` by `spread_range`."""
+    middle = detectable(sd, n, level)
+    low, high = (share * middle for share in spread_range(n))
+    return {"detectable": middle, "detectable_low": low, "detectable_high": high}
+
+
 def seeds_needed(mean: float, sd: float, level: float) -> float:
     """Return the smallest number of pairs that finds a true difference `mean` with 80 % power.
 

@@ -23,7 +23,7 @@ from pipeline.comparison.family import Family, family
 from pipeline.comparison.intervals import Array, interval
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.other_images import Hits, statistics_over_images
-from pipeline.comparison.paired import judged_statistics, paired_statistics
+from pipeline.comparison.paired import SEEDS_NEEDED, judged_statistics, paired_statistics
 from pipeline.comparison.resolution import chance_difference
 from pipeline.comparison.score_tables import Names, Scores, read_hits, read_scores
 from pipeline.comparison.significance import holm
@@ -36,7 +36,7 @@ COLUMNS = (
     *("difference", "low", "high", "low_90", "high_90", "low_all", "high_all", "excludes_zero"),
     *("p", "p_sign_flip", "p_holm", "p_equivalence", "verdict", "below_margin", "withheld"),
     *("low_images", "high_images", "verdict_other_images"),
-    *("detectable", "detectable_low", "detectable_high", "seeds_needed"),
+    *("detectable", "detectable_low", "detectable_high", *SEEDS_NEEDED),
     *("seed_error", "image_error", "total_error"),
     *("correlation", "cost", "repeats", "lost_pairs", *LOST_RUNS),
 )

@@ -5,7 +5,7 @@ from math import nan
 from pipeline.comparison.intervals import (
     Array,
     correlation,
-    detectable,
+    detectable_range,
     half_width,
     interval,
     mean,
@@ -16,6 +16,8 @@ from pipeline.comparison.intervals import (
 )
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.significance import equivalence_p
+
+SEEDS_NEEDED = ("seeds_needed", "seeds_needed_low", "seeds_needed_high")
 
 
 def paired_statistics(reference: Array, arm: Array) -> dict[str, float]:
@@ -63,16 +65,14 @@ def judged_statistics(differences: Array, level: float, margin: float) -> dict[s
     error = standard_error(differences)
     known = error if between.sd > 0 else nan
     half = float(half_width(known, between.n, 2 * LEVEL))
-    found = detectable(between.sd, between.n, level)
-    least, most = spread_range(between.n)
+    spreads = [share * between.sd for share in (1, *spread_range(between.n))]
+    needed = (seeds_needed(between.mean, spread, level) for spread in spreads)
     return {
         "low_90": between.mean - half,
         "high_90": between.mean + half,
         **simultaneous(between.mean, known, between.n, level),
         "p_equivalence": equivalence_p(differences, margin),
-        "detectable": found,
-        "detectable_low": least * found,
-        "detectable_high": most * found,
-        "seeds_needed": seeds_needed(between.mean, between.sd, level),
+        **detectable_range(between.sd, between.n, level),
+        **dict(zip(SEEDS_NEEDED, needed, strict=True)),
         "seed_error": error,
     }

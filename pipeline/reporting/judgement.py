@@ -223,7 +223,7 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
             "p (Holm)": md.format_p(row["p_holm"]),
             "p (sign flips)": md.format_p(row["p_sign_flip"]),
             "detectable": formatter.detectable(row, metric),
-            "seeds needed": _seeds(row["seeds_needed"]),
+            "seeds needed": md.format_seeds_needed(row),
             **({"cost": md.format_ratio(row["cost"])} if costs else {}),
         }
         for row in rows.to_dict("records")
@@ -245,7 +245,7 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         f"{md.format_margin(judged.margin, metric)}, corrected likewise. "
         f"Detectable: with {100 * POWER:g} % power after the correction; in brackets, its range "
         "(10 to 90 %), since so few seeds measure the spread only roughly. Seeds needed: to detect "
-        f"the observed difference.{cost} {rare_note(_rates(judged))}"
+        f"the observed difference, with its range likewise.{cost} {rare_note(_rates(judged))}"
     )
     return md.format_table(cells, caption, words=("arm", "verdict"))
 
@@ -330,9 +330,3 @@ def _span(low: float, high: float) -> str:
 
 def _unit_words(metric: Metric) -> str:
     return f" in {metric.difference_unit}" if metric.difference_unit else ""
-
-
-def _seeds(needed: float) -> str:
-    if math.isnan(needed):
-        return md.VOID
-    return "> 10,000" if math.isinf(needed) else f"{needed:,.0f}"

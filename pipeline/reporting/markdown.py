@@ -198,6 +198,18 @@ def format_p(value: float) -> str:
     return f"{value:.4f}" if shown == "0.050" else shown
 
 
+def format_seeds_needed(row: Row) -> str:
+    """Return `seeds_needed` with its range: 22 (14 to 41); a dash where it is NaN."""
+    if math.isnan(row["seeds_needed"]):
+        return VOID
+    middle, low, high = (_seeds(row[f"seeds_needed{end}"]) for end in ("", "_low", "_high"))
+    return f"{middle} ({low} to {high})" if low != high else middle
+
+
+def _seeds(needed: float) -> str:
+    return "> 10,000" if math.isinf(needed) else f"{needed:,.0f}"
+
+
 def format_count(number: int, noun: str, ending: str = "s") -> str:
     """Return a number of things: 1 run, 2 runs."""
     return f"{number} {noun}" + ending * (number != 1)

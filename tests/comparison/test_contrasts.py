@@ -244,6 +244,10 @@ def test_detectable_and_seeds_needed_are_at_the_hardest_step_of_holm(
     sd = (arm - baseline).std(ddof=1)
     assert found.detectable == pytest.approx(detectable(sd, 6, 0.05 / 2))
     assert found.seeds_needed == seeds_needed(found.difference, sd, 0.05 / 2)
+    # the quantiles 10 and 90 % of chi-square with 5 degrees of freedom are 1.6103 and 9.2364
+    least, most = (sd * (5 / quantile) ** 0.5 for quantile in (9.2364, 1.6103))
+    assert found.seeds_needed_low == seeds_needed(found.difference, least, 0.05 / 2)
+    assert found.seeds_needed_high == seeds_needed(found.difference, most, 0.05 / 2)
     assert found.seed_error == pytest.approx(stats.sem(arm - baseline))
 
 

@@ -151,9 +151,11 @@ def test_an_interaction_is_the_effect_of_both_less_the_sum_under_each_arms_own_r
     )
     assert (found["low"], found["high"]) == pytest.approx(tuple(expected.confidence_interval(0.95)))
     assert found["excludes_zero"] == (expected.pvalue < 0.05)
-    assert found["detectable"] == pytest.approx(
-        detectable((both - pool - shift).std(ddof=1), 8, 0.05)
-    )
+    middle = detectable((both - pool - shift).std(ddof=1), 8, 0.05)
+    sizes = [found[name] for name in ("detectable", "detectable_low", "detectable_high")]
+    # the quantiles 10 and 90 % of chi-square with 7 degrees of freedom are 2.833 and 12.017
+    least, most = np.sqrt(7 / np.array([12.017, 2.833])) * middle
+    assert sizes == pytest.approx([middle, least, most], rel=1e-4)
     flips = stats.permutation_test(
         (both - pool - shift,), np.mean, permutation_type="samples", n_resamples=np.inf
     )

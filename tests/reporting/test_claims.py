@@ -18,7 +18,14 @@ ERROR = {
     **{"alternative": "", "contrast": "dropout against baseline", "than": "", "n": 6},
     **{"before": 0.1, "after": 0.08, "change": -0.2, "difference": -0.02},
     **{"low": -0.03, "high": -0.01, "p": 0.002, "p_holm": 0.004, "p_equivalence": 0.9},
-    **{"threshold": 0.0, "margin": 0.01, "detectable": 0.012, "outcome": "supported"},
+    **{
+        "threshold": 0.0,
+        "margin": 0.01,
+        "detectable": 0.012,
+        "detectable_low": 0.01,
+        "detectable_high": 0.018,
+        "outcome": "supported",
+    },
     **{"reason": "", "repeats": False, "published_setting": "MNIST"},
     **{"published_before": 1.6, "published_after": 1.35, "published_change": -0.15625},
 }
@@ -31,7 +38,14 @@ COST = ERROR | {
 OPEN = ERROR | {
     **{"claim": "fewer", "by": "lecture_a", "source": "C, 2015", "outcome": "inconclusive"},
     **{"measure": "updates_to_target", "before": 50.0, "after": 100.0, "difference": 0.6931472},
-    **{"low": -0.5, "high": 1.9, "detectable": 1.0986123, "published_setting": ""},
+    **{
+        "low": -0.5,
+        "high": 1.9,
+        "detectable": 1.0986123,
+        "detectable_low": 0.9,
+        "detectable_high": 1.6,
+        "published_setting": "",
+    },
 }
 ELSEWHERE = ERROR | {
     **{"claim": "away", "outcome": "not testable", "reason": "needs the study two", "n": 0},
@@ -59,7 +73,15 @@ def test_a_claim_has_its_sides_interval_corrected_p_and_outcome():
         *("-2.0 [-3.0, -1.0]", "6", "0.004", "0.900", "–", "supported"),
     ]
     assert cells(page, "**fewer**")[4:] == [
-        *("50 → 100", "x 2.00 [0.61, 6.69]", "6", "0.004", "0.900", "x 3.00", "inconclusive")
+        *(
+            "50 → 100",
+            "x 2.00 [0.61, 6.69]",
+            "6",
+            "0.004",
+            "0.900",
+            "x 3.00 (x 2.46 to x 4.95)",
+            "inconclusive",
+        )
     ]
     assert page.endswith("1. A \\| B, 2014\n2. C, 2015")
 

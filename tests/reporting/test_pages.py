@@ -324,6 +324,7 @@ def test_pairs_without_numbers_are_shown_as_unknown(found: ReportData) -> None:
     ]
     numbers += ["p_sign_flip", "seeds_needed", "seed_error", "image_error", "low_all", "high_all"]
     numbers += ["detectable_low", "detectable_high", "low_images", "high_images"]
+    numbers += ["seeds_needed_low", "seeds_needed_high"]
     judged = {"verdict": "inconclusive", "below_margin": False}
     void = found.contrasts.assign(n=0, **judged, **dict.fromkeys(numbers, NAN))
     errors = standard_errors(void)
@@ -355,10 +356,11 @@ def test_pairs_left_out_are_counted_with_their_reason(found: ReportData, golden)
 def test_an_inconclusive_arm_says_how_many_pairs_it_needs(found: ReportData) -> None:
     page = all_pages(found)["pages/study_layers.md"]
     needed = {row["arm"]: row["seeds needed"] for row in table_of(page, "verdict")}
-    assert needed == dict.fromkeys(VERDICTS, "–") | {"mixup": "1,234"}
-    many = dataclasses.replace(found, contrasts=found.contrasts.assign(seeds_needed=math.inf))
+    assert needed == dict.fromkeys(VERDICTS, "–") | {"mixup": "1,234 (900 to > 10,000)"}
+    table = found.contrasts.assign(seeds_needed=math.inf, seeds_needed_low=math.inf)
+    many = dataclasses.replace(found, contrasts=table)
     rows = table_of(all_pages(many)["pages/study_layers.md"], "verdict")
-    assert {row["seeds needed"] for row in rows} == {"–", "more than 10,000"}
+    assert {row["seeds needed"] for row in rows} == {"–", "> 10,000"}
 
 
 def test_the_diagnosis_of_variance(found: ReportData, golden) -> None:
@@ -408,7 +410,7 @@ def interacting(found: ReportData, low: float, high: float) -> ReportData:
         "high": high,
         "excludes_zero": low > 0 or high < 0,
         "p_holm": 0.02 if low > 0 or high < 0 else 0.5,
-        "detectable": 0.04,
+        **{"detectable": 0.04, "detectable_low": 0.033, "detectable_high": 0.062},
     }
     rows = [row | {"metric": metric} for metric in ("test_accuracy", "test_nll", "gap")]
     return dataclasses.replace(found, interactions=pd.DataFrame(rows))
@@ -421,7 +423,7 @@ def test_interactions_by_their_interval(found: ReportData, golden) -> None:
 
 def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportData) -> None:
     row = {"study": "layers", "arm": "both", "better": "dropout", "verdict": "inconclusive"}
-    row |= {"difference": 0.02, "low_all": 0.01, "high_all": 0.03}
+    row |= {"difference": 0.02, "low": 0.015, "high": 0.025, "low_all": 0.01, "high_all": 0.03}
     row |= {"low_images": NAN, "high_images": NAN, "verdict_other_images": "inconclusive"}
     row |= dict(zip(LOST_RUNS, (2, 12, 2, 1, 12, 1, 12), strict=True))
     lines = []
@@ -457,12 +459,13 @@ def test_intervals_say_how_much_wider_another_pool_makes_them(
 @pytest.mark.parametrize(("elsewhere", "said"), [("helps", False), ("inconclusive", True)])
 def test_a_pair_has_its_interval_over_test_examples(found: ReportData, elsewhere, said) -> None:
     row = {"study": "layers", "arm": "both", "better": "dropout", "verdict": "helps"}
-    row |= {"difference": 0.02, "low_all": 0.01, "high_all": 0.03, "withheld": False}
+    row |= {"difference": 0.02, "low": 0.01, "high": 0.03, "withheld": False}
     row |= {"low_images": -0.004, "high_images": 0.044, "verdict_other_images": elsewhere}
     made = dataclasses.replace(found, parts=pd.DataFrame([row]))
     line = _interactions.interaction_lines(made)
-    assert "[-0.4, +4.4]" in line
+    assert "+2.0 points [+1.0, +3.0]; over test examples too [-0.4, +4.4]" in line
     assert ("inconclusive" in line) is said
+    assert "verdict is corrected" in line
 
 
 def test_interactions_stand_on_both_pages(found: ReportData) -> None:

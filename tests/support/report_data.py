@@ -216,6 +216,7 @@ def _contrasts(studies: Studies, verdicts: dict[str, Judged]) -> list[dict[str, 
     fixed = {
         **{"view": "deterministic", "members": 1, "n": 3, "baseline_mean": 0.9, "p": 0.01},
         **{"p_sign_flip": 0.25, "detectable": 0.0123, "seeds_needed": 1234.0, "correlation": 0.5},
+        **{"seeds_needed_low": 900.0, "seeds_needed_high": math.inf},
         **{"unpaired": 0, "other_machine": 0, "lost_pairs": 0, "withheld": False},
         **dict(zip(LOST_RUNS, (0, 3, 0, 0, 3, 0, 3), strict=True)),
         **{"planned": 3, "done": 3, "failed": 0, "diverged": 0, "missing": 0},

@@ -1,7 +1,5 @@
 """Write the contrasts of one study: the primary metric with verdicts, then all others without."""
 
-import math
-
 import pandas as pd
 
 from pipeline.comparison.levels import PRIMARY
@@ -88,9 +86,8 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
 
 def _needed(row: md.Row) -> str:
     """Return how many seeds would detect the observed difference of an inconclusive arm."""
-    if row["verdict"] != Verdict.INCONCLUSIVE or pd.isna(row["seeds_needed"]):
-        return md.VOID
-    return "more than 10,000" if math.isinf(row["seeds_needed"]) else f"{row['seeds_needed']:,.0f}"
+    is_open = row["verdict"] == Verdict.INCONCLUSIVE
+    return md.format_seeds_needed(row) if is_open else md.VOID
 
 
 def _is_unchanged(row: md.Row) -> bool:

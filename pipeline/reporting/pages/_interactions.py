@@ -69,7 +69,8 @@ def _part_sentence(data: ReportData, row: md.Row) -> str:
         )
     return (
         f"**{row['arm']}** {PARTS[row['verdict']]} its better part, which is **{row['better']}** "
-        f"by validation accuracy: {data.format.joint_change(row)}{_over_images(data, row)}."
+        f"by validation accuracy: {data.format.change(row)}{_over_images(data, row)}. (The verdict "
+        f"is corrected over all contrasts, the {md.CONFIDENCE} interval is not.)"
     )
 
 
@@ -79,8 +80,8 @@ def _over_images(data: ReportData, row: md.Row) -> str:
     if not bounds:
         return ""
     verdict = row["verdict_other_images"]
-    other = "" if verdict == row["verdict"] else f", where it is {verdict}"
-    return f" (over test examples too: {bounds}, not corrected{other})"
+    other = "" if verdict == row["verdict"] else f", where the pair is {verdict}"
+    return f"; over test examples too {bounds}{other}"
 
 
 def _meaning(data: ReportData, row: md.Row) -> str:
@@ -88,10 +89,10 @@ def _meaning(data: ReportData, row: md.Row) -> str:
     if pd.isna(row["low"]):
         return "It is the same at every seed, so it has no interval."
     if not row["p_holm"] < LEVEL:
-        detectable = data.format.percent(row["detectable"])
         return (
-            "Not significant, corrected over all pairs; a single test has "
-            f"{100 * POWER:g} % power to detect {detectable} points."
+            "Not significant, corrected over all pairs. A single test has "
+            f"{100 * POWER:g} % power to detect {data.format.detectable(row)} points; "
+            "the brackets give the range of this number, since few seeds measure the spread."
         )
     less = row["difference"] < 0
     if row["effect"] > 0 and row["sum"] > 0:

@@ -63,7 +63,8 @@ def claims_body(data: ReportData) -> str:
         "seeds, or groups of models, not corrected over claims. p: of no difference, after Holm's "
         "correction over all claims of this report; p (within): that the value is within the "
         "margin, or not beyond it on the side that the claim excludes, corrected likewise. "
-        "Detectable: what is found with 80 % power. Contradicted: on the other side, or shown to "
+        "Detectable: what is found with 80 % power, and its range, since few seeds measure the "
+        "spread. Contradicted: on the other side, or shown to "
         "lie within the margin, even on the expected side. Claims about the same contrast are one "
         "in the sentence above."
     )
@@ -143,9 +144,16 @@ def _outcome(row: md.Row) -> str:
 def _detectable(data: ReportData, row: md.Row) -> str:
     if row["outcome"] != Outcome.INCONCLUSIVE or isnan(row["detectable"]):
         return md.VOID
+    middle, low, high = (
+        _size(data, row, row[key]) for key in ("detectable", "detectable_low", "detectable_high")
+    )
+    return f"{middle} ({low} to {high})"
+
+
+def _size(data: ReportData, row: md.Row, value: float) -> str:
     if row["measure"] in LOGARITHMIC:
-        return f"x {md.format_ratio(exp(row['detectable']))}"
-    return effect_cell({**row, "difference": row["detectable"]}, data.format, interval=False)
+        return f"x {md.format_ratio(exp(value))}"
+    return effect_cell({**row, "difference": value}, data.format, interval=False)
 
 
 def _published(data: ReportData, rows: list[dict[str, Any]], numbers: Mapping[str, int]) -> str:

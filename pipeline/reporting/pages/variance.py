@@ -14,11 +14,12 @@ FIGURE = (
     "intervals"
 )
 ADVICE = {
-    "seeds": "More seeds would narrow these intervals; the number of test examples is sufficient.",
-    "images": "More test examples would help more than more seeds: the results are precise for "
-    "this test set, but not for other test examples.",
-    "both": "More seeds would narrow these intervals; a claim about other test examples needs more "
-    "seeds and more test examples.",
+    "seeds": "By these medians, seeds are the larger part: more of them would narrow the "
+    "intervals, and more test examples would hardly do so.",
+    "images": "By these medians, test examples are the larger part: the results are precise for "
+    "this test set, but not for other test examples. More seeds would hardly help there.",
+    "both": "By these medians, both parts count: an interval over test examples needs more seeds "
+    "and more test examples to be narrower.",
 }
 FINE = md.Formatter(2)  # for standard deviations and errors
 
