@@ -202,6 +202,8 @@ def contrast_rows(generator: np.random.Generator) -> Iterator[dict[str, object]]
                 **{
                     "p_sign_flip": None if exact else 0.0625,
                     "seeds_needed": 321 if primary else None,
+                    "seeds_needed_low": 200 if primary else None,
+                    "seeds_needed_high": 700 if primary else None,
                 },
                 **{
                     "seed_error": 0.004 if primary else None,

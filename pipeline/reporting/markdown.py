@@ -50,15 +50,15 @@ class Formatter:
         interval = self.percent_interval(band["low"], band["high"])
         return f"{self.percent(band['mean'])} {interval}".strip()
 
-    def detectable(self, row: Row, metric: Metric = PRIMARY_METRIC) -> str:
-        """Return `detectable` with its range: 1.5 (1.2 to 2.1).
+    def detectable(self, row: Row, metric: Metric = PRIMARY_METRIC, unit: str = "") -> str:
+        """Return `detectable` with its range: 1.5 (1.2 to 2.1), or 1.5 points (1.2 to 2.1).
 
         Of fractions beyond 100 points there is none.
         """
         if metric.fraction and row["detectable"] > 1:
             return "none possible"
         ends = [self.score(metric, row[f"detectable_{end}"]) for end in ("low", "high")]
-        middle = self.score(metric, row["detectable"])
+        middle = f"{self.score(metric, row['detectable'])} {unit}".strip()
         return middle if math.isnan(row["detectable"]) else f"{middle} ({' to '.join(ends)})"
 
     def score(self, metric: str | Metric, value: float) -> str:
@@ -198,12 +198,16 @@ def format_p(value: float) -> str:
     return f"{value:.4f}" if shown == "0.050" else shown
 
 
-def format_seeds_needed(row: Row) -> str:
-    """Return `seeds_needed` with its range: 22 (14 to 41); a dash where it is NaN."""
+def format_seeds_needed(row: Row, noun: str = "") -> str:
+    """Return `seeds_needed` with its range: 22 (14 to 41), with a noun 22 seeds (14 to 41).
+
+    A dash where it is NaN.
+    """
     if math.isnan(row["seeds_needed"]):
         return VOID
     middle, low, high = (_seeds(row[f"seeds_needed{end}"]) for end in ("", "_low", "_high"))
-    return f"{middle} ({low} to {high})" if low != high else middle
+    counted = f"{middle} {noun}".strip()
+    return f"{counted} ({low} to {high})" if low != high else counted
 
 
 def _seeds(needed: float) -> str:

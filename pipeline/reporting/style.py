@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -169,11 +170,12 @@ def png(figure: Figure) -> bytes:
     """
     drawn, stored = io.BytesIO(), io.BytesIO()
     with style():
-        figure.savefig(drawn, format="png", dpi=DPI)
-    with Image.open(drawn) as image:
-        quantized = image.convert("RGB").quantize(
-            COLORS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-        )
+        figure.savefig(drawn, format="rgba", dpi=DPI)
+    width = int(figure.get_figwidth() * DPI)
+    pixels = np.frombuffer(drawn.getvalue(), np.uint8).reshape(-1, width, 4)
+    quantized = Image.fromarray(pixels[..., :3]).quantize(
+        COLORS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+    )
     quantized.save(stored, "png", optimize=True, dpi=(DPI, DPI))
     return stored.getvalue()
 

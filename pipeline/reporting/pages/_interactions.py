@@ -91,8 +91,8 @@ def _meaning(data: ReportData, row: md.Row) -> str:
     if not row["p_holm"] < LEVEL:
         return (
             "Not significant, corrected over all pairs. A single test has "
-            f"{100 * POWER:g} % power to detect {data.format.detectable(row)} points; "
-            "the brackets give the range of this number, since few seeds measure the spread."
+            f"{100 * POWER:g} % power to detect {data.format.detectable(row, unit='points')}. (A "
+            "range, since few seeds measure the spread.)"
         )
     less = row["difference"] < 0
     if row["effect"] > 0 and row["sum"] > 0:

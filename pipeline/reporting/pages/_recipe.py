@@ -214,9 +214,9 @@ def _more_seeds(data: ReportData) -> str:
     return (
         f"Inconclusive with the largest gain: **{row['label']}** "
         f"({data.format.joint_change(row)}). If that were its true gain, "
-        f"{md.format_seeds_needed(row)} seeds would detect it with "
-        f"{100 * POWER:g} % power at level {LEVEL:g}, corrected; the brackets give the range of "
-        "this number, since few seeds measure the spread."
+        f"{md.format_seeds_needed(row, 'seeds')} would detect it with "
+        f"{100 * POWER:g} % power at level {LEVEL:g}, corrected. (A range, since few seeds measure "
+        "the spread.)"
     )
 
 
