@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from pipeline.reporting.style import GREY, TYPE
 
@@ -16,8 +15,8 @@ NEAR, STEP, ROWS = 8.0, 0.9 * LINE, 6  # points between a point and its name; li
 OUTSIDE, COVERED = 1000.0, 50.0  # costs of leaving the panel, and of covering another name
 HIDDEN, MOST = 3.0, 3  # cost of covering a point, and how many count
 LEADER: dict[str, Any] = {"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkB": 4}
-HALO: dict[str, Any] = {
-    "path_effects": [withStroke(linewidth=2.5, foreground="white")],
+GROUND: dict[str, Any] = {  # of a name: a stroke around its letters would make paths of them
+    "bbox": {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
     "zorder": 6,
 }
 
@@ -52,7 +51,7 @@ def write_names(
         is_far = offset[1] != 0
         look: dict[str, Any] = {"arrowprops": LEADER} if is_far else {}
         look["ha"] = ("center", "left", "right")[int(np.sign(offset[0]))]
-        ax.annotate(name, point, offset, textcoords="offset points", va="center", **look, **HALO)
+        ax.annotate(name, point, offset, textcoords="offset points", va="center", **look, **GROUND)
 
 
 def write_ends(
